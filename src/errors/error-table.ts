@@ -1,0 +1,76 @@
+/** Every kind of failure a caller can meet. The names are public: they are the `code` of an answer. */
+export type ErrorCode = keyof typeof ERROR_TABLE;
+
+/** How one kind of failure looks through each door and how loud it is in the log. */
+interface ErrorRow {
+  status: number;
+  title: string;
+  trpcCode: string;
+  logLevel: 'debug' | 'warn' | 'error';
+}
+
+function row(
+  status: number,
+  title: string,
+  trpcCode: string,
+  logLevel: ErrorRow['logLevel'] = 'debug',
+): ErrorRow {
+  return { status, title, trpcCode, logLevel };
+}
+
+/**
+ * The one table of failures: kind -> HTTP status, title, tRPC code, log level; its GraphQL code is the kind's own
+ * name. Every door renders an error from its row, so the same fault is the same kind everywhere.
+ */
+export const ERROR_TABLE = {
+  VALIDATION_FAILED: row(400, 'The request is not valid', 'BAD_REQUEST'),
+  INVALID_CURSOR: row(400, 'The cursor cannot be used here', 'BAD_REQUEST'),
+  MALFORMED_JSON: row(400, 'The body is not well-formed JSON', 'BAD_REQUEST'),
+  BAD_REQUEST: row(400, 'The request cannot be understood', 'BAD_REQUEST'),
+  UNAUTHENTICATED: row(401, 'Authentication is required', 'UNAUTHORIZED'),
+  FORBIDDEN: row(403, 'This is not allowed', 'FORBIDDEN'),
+  NOT_FOUND: row(404, 'There is nothing here', 'NOT_FOUND'),
+  METHOD_NOT_ALLOWED: row(405, 'The method is not allowed here', 'METHOD_NOT_SUPPORTED'),
+  NOT_ACCEPTABLE: row(406, 'No acceptable format', 'BAD_REQUEST'),
+  CLIENT_TIMEOUT: row(408, 'The request did not arrive in time', 'TIMEOUT'),
+  CONFLICT: row(409, 'The request conflicts with what is stored', 'CONFLICT'),
+  REQUEST_TOO_LARGE: row(413, 'The request is too large', 'PAYLOAD_TOO_LARGE'),
+  UNSUPPORTED_MEDIA_TYPE: row(415, 'The media type is not supported', 'UNSUPPORTED_MEDIA_TYPE'),
+  IDEMPOTENCY_MISMATCH: row(
+    422,
+    'The idempotency key was used for another request',
+    'UNPROCESSABLE_CONTENT',
+  ),
+  HEADERS_TOO_LARGE: row(431, 'The request headers are too large', 'PAYLOAD_TOO_LARGE'),
+  TOO_MANY_REQUESTS: row(503, 'The service is at its limit', 'SERVICE_UNAVAILABLE', 'warn'),
+  QUEUE_TIMEOUT: row(503, 'The request waited too long', 'SERVICE_UNAVAILABLE', 'warn'),
+  DATABASE_UNAVAILABLE: row(503, 'The database is unavailable', 'SERVICE_UNAVAILABLE', 'error'),
+  AUTHENTICATION_UNAVAILABLE: row(
+    503,
+    'The keys that verify tokens are unavailable',
+    'SERVICE_UNAVAILABLE',
+    'error',
+  ),
+  NOT_READY: row(503, 'The service is not ready', 'SERVICE_UNAVAILABLE'),
+  REQUEST_TIMEOUT: row(504, 'The request took too long', 'TIMEOUT', 'warn'),
+  INTERNAL: row(500, 'Something went wrong here', 'INTERNAL_SERVER_ERROR', 'error'),
+} satisfies Record<string, ErrorRow>;
+
+/** The code of the row that an HTTP status without a code of its own belongs to (a framework's exception). */
+export function codeOfStatus(status: number): ErrorCode {
+  const exact: Partial<Record<number, ErrorCode>> = {
+    401: 'UNAUTHENTICATED',
+    403: 'FORBIDDEN',
+    404: 'NOT_FOUND',
+    405: 'METHOD_NOT_ALLOWED',
+    406: 'NOT_ACCEPTABLE',
+    408: 'CLIENT_TIMEOUT',
+    409: 'CONFLICT',
+    413: 'REQUEST_TOO_LARGE',
+    414: 'REQUEST_TOO_LARGE',
+    415: 'UNSUPPORTED_MEDIA_TYPE',
+    431: 'HEADERS_TOO_LARGE',
+    503: 'NOT_READY',
+  };
+  return exact[status] ?? (status >= 400 && status < 500 ? 'BAD_REQUEST' : 'INTERNAL');
+}
