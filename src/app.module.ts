@@ -1,0 +1,20 @@
+import { Module } from '@nestjs/common';
+import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { AuditModule } from './audit/audit.module';
+import { AuthModule } from './auth/auth.module';
+import { ConfigModule } from './config/config.module';
+import { DatabaseModule } from './database/database.module';
+import { ProblemFilter } from './errors/problem.filter';
+import { FrontModule } from './front/front.module';
+import { CompiledValidationPipe } from './front/validation/validation.pipe';
+import { HealthModule } from './health/health.module';
+
+/** The wiring diagram: ground, capabilities, the domain, the doors. */
+@Module({
+  imports: [ConfigModule, DatabaseModule, FrontModule, AuthModule, AuditModule, HealthModule],
+  providers: [
+    { provide: APP_FILTER, useClass: ProblemFilter },
+    { provide: APP_PIPE, useClass: CompiledValidationPipe },
+  ],
+})
+export class AppModule {}

@@ -1,0 +1,91 @@
+import { ConsoleLogger, type LogLevel } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import compression from 'compression';
+import express, { type Express } from 'express';
+import helmet from 'helmet';
+import { AppModule } from './app.module';
+import { loggingConfig } from './config/logging.config';
+import { writeProblem } from './errors/problem.filter';
+import { FrontAdapter } from './front/front.adapter';
+import { HttpFront } from './front/http-front';
+import { Lifecycle } from './front/lifecycle';
+import { refuseUnrouted, requireJsonAccepted } from './front/negotiation';
+import { serveDocumentation } from './openapi';
+
+const LEVELS: LogLevel[] = ['fatal', 'error', 'warn', 'log', 'debug', 'verbose'];
+/** Under this many bytes compressing costs more than it saves. */
+const COMPRESSION_THRESHOLD_BYTES = 1400;
+
+/** A service that is up: the Nest application, and the front that owns its socket. */
+export interface RunningService {
+  app: NestExpressApplication;
+  front: HttpFront;
+  /** Stops in order: not ready, running requests finish, connections close. */
+  stop: (timeoutMs: number) => Promise<void>;
+}
+
+/** The logger that `LOG_LEVEL` and `LOG_FORMAT` ask for. */
+export function createLogger({ level, format }: ConfigType<typeof loggingConfig>): ConsoleLogger {
+  const name = ({ info: 'log', trace: 'verbose' } as Record<string, LogLevel>)[level] ?? level;
+  return new ConsoleLogger({
+    json: format === 'json',
+    colors: format === 'pretty' && process.stdout.isTTY,
+    logLevels: LEVELS.slice(0, LEVELS.indexOf(name as LogLevel) + 1),
+  });
+}
+
+/** Express as it stands behind the front: middleware that every route shares. */
+function createExpress(): Express {
+  const application = express();
+  application.disable('x-powered-by');
+  application.disable('etag');
+  application.set('query parser', 'simple');
+  application.use(helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }));
+  application.use(compression({ threshold: COMPRESSION_THRESHOLD_BYTES }));
+  application.use('/api', requireJsonAccepted);
+  return application;
+}
+
+/** Nest on top of `front`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
+export async function createApplication(
+  front: HttpFront,
+  options: { preview?: boolean } = {},
+): Promise<NestExpressApplication> {
+  const application = createExpress();
+  const app = await NestFactory.create<NestExpressApplication>(
+    AppModule,
+    new FrontAdapter(front, application),
+    {
+      bodyParser: false,
+      abortOnError: false,
+      preview: options.preview ?? false,
+      logger: options.preview ? false : createLogger(loggingConfig()),
+    },
+  );
+  app.setGlobalPrefix('api/v1', { exclude: ['health', 'health/*path'] });
+  serveDocumentation(app);
+  return app;
+}
+
+/** Boots everything behind a front that already listens. */
+export async function startService(front: HttpFront): Promise<RunningService> {
+  const app = await createApplication(front);
+  await app.init();
+  const application = app.getHttpAdapter().getInstance() as Express;
+  const layers = () => application.router.stack as never;
+  application.use(refuseUnrouted(layers));
+  application.use((error: unknown, request: express.Request, response: express.Response, _next: express.NextFunction) =>
+    writeProblem(error, request, response),
+  );
+  const lifecycle = app.get(Lifecycle);
+  lifecycle.phase = 'ready';
+  front.attach(application);
+  const stop = async (timeoutMs: number) => {
+    lifecycle.phase = 'draining';
+    await front.drain(timeoutMs);
+    await app.close();
+  };
+  return { app, front, stop };
+}

@@ -1,0 +1,202 @@
+import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { IdempotencyKeys, nameOf, stillRunning } from '../concurrency/idempotency-keys';
+import { Database } from '../database/database';
+import { isMissingPartition, isRetryable, toDatabaseError } from '../database/database-errors';
+import { monthOf, Partitions } from '../database/partitions';
+import { AppError } from '../errors/app-error';
+import { EVENT_TABLE } from './audit-event';
+import { writeGroup, type WriteRequest, type WriteResult } from './write-group';
+
+/** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
+const SMALL_REQUEST_EVENTS = 100;
+/** Events of one shared transaction: more only make its first request wait longer. */
+const GROUP_EVENTS = 1000;
+const LARGE_TRANSACTIONS = 2;
+const ATTEMPTS = 5;
+/** What may wait at once, as a bound on memory; beyond it requests are shed. */
+const MAX_WAITING_EVENTS = 200_000;
+
+interface Waiting {
+  request: WriteRequest;
+  organizations: Set<string>;
+  resolve: (result: { answer: WriteAnswer; replayed: boolean }) => void;
+  reject: (error: AppError) => void;
+}
+
+type WriteAnswer = Extract<WriteResult, { replayed: boolean }>['answer'];
+
+/**
+ * The one way by which events come into the database. Group commit: requests that arrive while a transaction is under
+ * way go together in the next one; there is no timer, so an idle service answers at once. Each request succeeds or
+ * fails by itself, and is answered only after the commit.
+ */
+@Injectable()
+export class AuditWriter implements OnApplicationShutdown {
+  private readonly logger = new Logger(AuditWriter.name);
+  private waiting: Waiting[] = [];
+  private waitingEvents = 0;
+  private isGroupRunning = false;
+  private largeRunning = 0;
+  /** Organizations that a large transaction of ours has locked: a group that needs one would wait, with strangers in it. */
+  private readonly locked = new Set<string>();
+  private readonly runningKeys = new Set<string>();
+  private readonly idle: (() => void)[] = [];
+
+  constructor(
+    private readonly database: Database,
+    private readonly partitions: Partitions,
+    private readonly idempotency: IdempotencyKeys,
+  ) {}
+
+  /**
+   * Writes the events of one request, all or none, and resolves after the commit with the answer to give.
+   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE.
+   */
+  async record(request: WriteRequest): Promise<{ answer: WriteAnswer; replayed: boolean }> {
+    if (this.waitingEvents + request.events.length > MAX_WAITING_EVENTS) {
+      throw new AppError('TOO_MANY_REQUESTS', 'Too many events are waiting to be written.', {
+        retryAfterSeconds: 1,
+      });
+    }
+    const key = request.claim && nameOf(request.claim);
+    if (key !== undefined && this.runningKeys.has(key)) throw stillRunning();
+    if (key !== undefined) this.runningKeys.add(key);
+    try {
+      return await new Promise((resolve, reject) => {
+        const organizations = new Set(request.events.map((event) => event.organizationId));
+        this.waiting.push({ request, organizations, resolve, reject });
+        this.waitingEvents += request.events.length;
+        this.pump();
+      });
+    } finally {
+      if (key !== undefined) this.runningKeys.delete(key);
+    }
+  }
+
+  /** How much waits and runs right now. */
+  statistics(): { waitingRequests: number; waitingEvents: number; runningTransactions: number } {
+    return {
+      waitingRequests: this.waiting.length,
+      waitingEvents: this.waitingEvents,
+      runningTransactions: this.largeRunning + Number(this.isGroupRunning),
+    };
+  }
+
+  /** How many of the transactions that may run at once do run, in percent. */
+  utilizationPercent(): number {
+    return (100 * this.statistics().runningTransactions) / (LARGE_TRANSACTIONS + 1);
+  }
+
+  /** Resolves when nothing waits or runs any more. */
+  async onApplicationShutdown(): Promise<void> {
+    if (this.isIdle()) return;
+    await new Promise<void>((resolve) => this.idle.push(resolve));
+  }
+
+  private isIdle(): boolean {
+    return this.waiting.length === 0 && !this.isGroupRunning && this.largeRunning === 0;
+  }
+
+  /** Starts whatever may start now. */
+  private pump(): void {
+    this.startLarge();
+    if (!this.isGroupRunning) {
+      const group = this.take(
+        ({ request, organizations }, taken) =>
+          request.events.length <= SMALL_REQUEST_EVENTS &&
+          taken + request.events.length <= GROUP_EVENTS &&
+          this.isFree(organizations),
+      );
+      if (group.length > 0) {
+        this.isGroupRunning = true;
+        this.run(group, () => {
+          this.isGroupRunning = false;
+        });
+      }
+    }
+    if (this.isIdle()) this.idle.splice(0).forEach((resolve) => resolve());
+  }
+
+  private startLarge(): void {
+    while (this.largeRunning < LARGE_TRANSACTIONS) {
+      const [large] = this.take(
+        ({ request, organizations }, taken) =>
+          taken === 0 &&
+          request.events.length > SMALL_REQUEST_EVENTS &&
+          this.isFree(organizations),
+      );
+      if (!large) return;
+      this.largeRunning += 1;
+      for (const organization of large.organizations) this.locked.add(organization);
+      this.run([large], () => {
+        this.largeRunning -= 1;
+        for (const organization of large.organizations) this.locked.delete(organization);
+      });
+    }
+  }
+
+  /** Takes the waiting requests that fit, oldest first; `taken` is the number of events taken so far. */
+  private take(fits: (waiting: Waiting, taken: number) => boolean): Waiting[] {
+    const chosen: Waiting[] = [];
+    let taken = 0;
+    this.waiting = this.waiting.filter((one) => {
+      if (!fits(one, taken)) return true;
+      taken += one.request.events.length;
+      chosen.push(one);
+      return false;
+    });
+    this.waitingEvents -= taken;
+    return chosen;
+  }
+
+  private isFree(organizations: Set<string>): boolean {
+    if (this.locked.size === 0) return true;
+    for (const organization of organizations) if (this.locked.has(organization)) return false;
+    return true;
+  }
+
+  private run(group: Waiting[], done: () => void): void {
+    void this.write(group).finally(() => {
+      done();
+      this.pump();
+    });
+  }
+
+  /** Writes a group and settles its requests. Never rejects. */
+  private async write(group: Waiting[]): Promise<void> {
+    try {
+      const results = await this.commit(group.map(({ request }) => request));
+      group.forEach((one, index) => settle(one, results[index]));
+    } catch (error) {
+      const fault = toDatabaseError(error);
+      if (group.length === 1 || fault.code === 'DATABASE_UNAVAILABLE') {
+        for (const one of group) one.reject(fault);
+        return;
+      }
+      // One of them broke the transaction: alone, only that one fails.
+      this.logger.warn(`A shared transaction failed (${fault.code}); its requests go one by one.`);
+      for (const one of group) await this.write([one]);
+    }
+  }
+
+  private async commit(requests: WriteRequest[]): Promise<WriteResult[]> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const months = requests.flatMap(({ events }) => events.map((e) => monthOf(e.timestamp)));
+        await this.partitions.ensure(EVENT_TABLE, months);
+        return await this.database.transaction((client) =>
+          writeGroup(client, requests, this.idempotency),
+        );
+      } catch (error) {
+        if (attempt === ATTEMPTS || !(isRetryable(error) || isMissingPartition(error))) throw error;
+        if (isMissingPartition(error)) this.partitions.forget(EVENT_TABLE);
+      }
+    }
+  }
+}
+
+function settle(one: Waiting, result: WriteResult | undefined): void {
+  if (!result) one.reject(new AppError('INTERNAL', 'The event was not written.'));
+  else if ('refusal' in result) one.reject(result.refusal);
+  else one.resolve(result);
+}

@@ -1,0 +1,50 @@
+import { Inject, Logger, Module, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { ConcurrencyModule } from '../concurrency/concurrency.module';
+import { auditConfig } from '../config/audit.config';
+import { Database } from '../database/database';
+import { Partitions } from '../database/partitions';
+import { CursorCodec } from '../pagination/cursor.codec';
+import { EVENT_TABLE } from './audit-event';
+import { AuditController } from './audit.controller';
+import { AuditQueries } from './audit.queries';
+import { AuditService } from './audit.service';
+import { AuditWriter } from './audit-writer';
+
+/** Audit events: the domain. Everything it needs of caching, paging and the like comes from the capabilities' modules. */
+@Module({
+  imports: [ConcurrencyModule],
+  controllers: [AuditController],
+  providers: [
+    AuditService,
+    AuditWriter,
+    AuditQueries,
+    { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
+  ],
+  exports: [AuditService],
+})
+export class AuditModule implements OnModuleInit {
+  constructor(
+    private readonly partitions: Partitions,
+    @Inject(auditConfig.KEY) private readonly config: ConfigType<typeof auditConfig>,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    await this.partitions.ensureAhead(EVENT_TABLE, this.config.partitionPrecreate);
+    new Logger(AuditModule.name).log(
+      `Partitions exist for this month and ${this.config.partitionPrecreate} more.`,
+    );
+  }
+}
+
+/** Cursors are signed with a key that the first migration made: the same on every replica and after a restart. */
+async function cursorCodec(database: Database): Promise<CursorCodec> {
+  const key = await database.withClient(async (client) => {
+    const { rows } = await client.query<{ value: Buffer }>(
+      `SELECT value FROM service_secret WHERE name = 'cursor'`,
+    );
+    return rows[0]?.value;
+  });
+  if (!key) throw new Error('The table service_secret has lost the key for cursors.');
+  return new CursorCodec(key);
+}

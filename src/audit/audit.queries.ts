@@ -1,0 +1,121 @@
+import { Injectable } from '@nestjs/common';
+import type { PoolClient } from 'pg';
+import { Database } from '../database/database';
+import { addMonths, monthOf } from '../database/partitions';
+import { formatInstant } from '../front/instant';
+import { TOTAL_EXACT_UP_TO } from '../pagination/page';
+import { EVENT_PROJECTION } from './audit.statements';
+import { MAX_AHEAD_MS } from './audit-event';
+import { countStatement, pageStatement, type PageRequest, type Statement } from './page-statement';
+import { millisecondOf } from './uuid7';
+
+/** Everything that is read about events. Answers are JSON text as PostgreSQL made it (audit.statements.ts). */
+@Injectable()
+export class AuditQueries {
+  constructor(private readonly database: Database) {}
+
+  /** The next `limit` events of a list, as JSON text, in its order. */
+  async findPage(request: PageRequest): Promise<string[]> {
+    if (request.organizations.length === 0) return [];
+    return this.database.withReader(async (client) => {
+      const found: string[] = [];
+      for (const stretch of stretchesOf(request)) {
+        const limit = request.limit - found.length;
+        found.push(...(await rowsOf(client, pageStatement({ ...request, ...stretch, limit }))));
+        if (found.length === request.limit) break;
+      }
+      return found;
+    });
+  }
+
+  /** How many events a list has; at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
+  async count(request: Omit<PageRequest, 'limit' | 'offset' | 'after'>): Promise<number> {
+    if (request.organizations.length === 0) return 0;
+    return this.database.withReader(async (client) => {
+      const result = await client.query<[number]>({ ...countStatement(request), rowMode: 'array' });
+      return Math.min(result.rows[0]?.[0] ?? 0, TOTAL_EXACT_UP_TO + 1);
+    });
+  }
+
+  /**
+   * One event by id, as JSON text. An id that the service made tells its millisecond, so one partition is looked at;
+   * an id that a client chose is looked up first. The newest recorded one, should several organizations share the id.
+   */
+  async findById(
+    organizations: readonly string[] | '*',
+    id: string,
+  ): Promise<string | undefined> {
+    if (organizations.length === 0) return undefined;
+    return this.database.withReader(async (client) => {
+      const range = millisecondOf(id);
+      if (range) {
+        const [found] = await rowsOf(client, byRange(organizations, id, range.from, range.to));
+        if (found !== undefined) return found;
+      }
+      return (await rowsOf(client, byClientId(organizations, id)))[0];
+    });
+  }
+}
+
+async function rowsOf(client: PoolClient, statement: Statement): Promise<string[]> {
+  const { rows } = await client.query<[string]>({ ...statement, rowMode: 'array' });
+  return rows.map(([json]) => json);
+}
+
+/**
+ * The stretches of time to read one after the other until the page is full: first the month where the page begins,
+ * then the rest. Most pages are full after the first, for which PostgreSQL opens one partition instead of all of
+ * them: 4 600 to 7 900 pages a second instead of 1 180, at 84 partitions. The stretches do not overlap.
+ */
+function stretchesOf(request: PageRequest): { from?: string; to?: string }[] {
+  const { sort, after, filter } = request;
+  if (sort.field !== 'timestamp' || request.offset > 0) return [{}];
+  if (sort.direction === 'asc') {
+    const start = after?.timestamp ?? (filter.startDate === undefined ? undefined : formatInstant(filter.startDate));
+    if (start === undefined) return [{}];
+    const next = startOf(addMonths(monthOf(start), 1));
+    return [{ to: next }, { from: next }];
+  }
+  const newest = formatInstant(
+    Math.min(filter.endDate ?? Infinity, (Date.now() + MAX_AHEAD_MS) * 1000),
+  );
+  const start = startOf(monthOf(after?.timestamp ?? newest));
+  return [{ from: start }, { to: start }];
+}
+
+function startOf(month: string): string {
+  return `${month}-01T00:00:00.000000Z`;
+}
+
+function byRange(
+  organizations: readonly string[] | '*',
+  id: string,
+  from: string,
+  to: string,
+): Statement {
+  const all = organizations === '*';
+  return {
+    name: all ? 'audit-by-range-all' : 'audit-by-range',
+    text: `SELECT row_to_json(r)::text FROM audit_event e CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r
+           WHERE e.id = $1 AND e.timestamp >= $2 AND e.timestamp < $3
+           ${all ? '' : 'AND e.organization_id = ANY($4::text[])'}
+           ORDER BY e.recorded_at DESC LIMIT 1`,
+    values: all ? [id, from, to] : [id, from, to, organizations],
+  };
+}
+
+function byClientId(organizations: readonly string[] | '*', id: string): Statement {
+  const all = organizations === '*';
+  return {
+    name: all ? 'audit-by-client-id-all' : 'audit-by-client-id',
+    text: `SELECT row_to_json(r)::text FROM audit_client_event_id c
+           CROSS JOIN LATERAL (
+             SELECT * FROM audit_event e
+             WHERE e.organization_id = c.organization_id AND e.timestamp = c.timestamp AND e.id = c.id
+           ) e
+           CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r
+           WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($2::text[])'}
+           ORDER BY e.recorded_at DESC LIMIT 1`,
+    values: all ? [id] : [id, organizations],
+  };
+}

@@ -1,0 +1,182 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
+import { IsOptional } from 'class-validator';
+import { parseInstantOrDay } from '../../front/instant';
+import {
+  flag,
+  integer,
+  list,
+  Obeys,
+  oneOf,
+  text,
+  type Rule,
+} from '../../front/validation/constraints';
+import {
+  QueryFlag,
+  QueryInteger,
+  QueryList,
+  QueryText,
+} from '../../front/validation/query-coercion';
+import {
+  DATA_CLASSIFICATIONS,
+  EVENT_STATUSES,
+  MAX_NAME_LENGTH,
+  type DataClassification,
+  type EventStatus,
+} from '../audit-event';
+import type { AuditEventFilter, AuditEventSort } from '../audit-event-filter';
+
+const MAX_LIST_ELEMENTS = 1000;
+
+const instant: Rule = (value) =>
+  typeof value === 'string' && parseInstantOrDay(value) !== undefined
+    ? undefined
+    : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
+
+function ListParameter(element: Rule, description: string, words?: readonly string[]) {
+  return applyDecorators(
+    QueryList(),
+    IsOptional(),
+    Obeys(list(1, MAX_LIST_ELEMENTS)),
+    Obeys(element, { each: true }),
+    ApiProperty({
+      type: [String],
+      required: false,
+      description: `${description} Separate several by commas; write \`\\,\` for a comma inside one.`,
+      ...(words ? { enum: [...words], isArray: true } : {}),
+    }),
+  );
+}
+
+function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyOptions) {
+  return applyDecorators(
+    coercion,
+    IsOptional(),
+    Obeys(rule),
+    ApiProperty({ required: false, ...schema } as ApiPropertyOptions),
+  );
+}
+
+const name = text(MAX_NAME_LENGTH, 1);
+
+/** The query parameters of lists and exports that say which events. */
+export class AuditEventFilterQuery {
+  @Parameter(QueryText(), instant, {
+    type: String,
+    example: '2026-11-01',
+    description: 'From this instant on (`timestamp`). A day means its first moment in UTC.',
+  })
+  start_date?: string;
+
+  @Parameter(QueryText(), instant, {
+    type: String,
+    example: '2026-12-01',
+    description: 'Up to but not including this instant.',
+  })
+  end_date?: string;
+
+  @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.')
+  organization_ids?: string[];
+
+  @ListParameter(name, 'By these principals.')
+  principal_ids?: string[];
+
+  @ListParameter(name, 'These actions.')
+  actions?: string[];
+
+  @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', EVENT_STATUSES)
+  statuses?: EventStatus[];
+
+  @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', DATA_CLASSIFICATIONS)
+  data_classifications?: DataClassification[];
+
+  @ListParameter(name, 'On resources of these types.')
+  resource_types?: string[];
+
+  @ListParameter(name, 'On these resources.')
+  resource_ids?: string[];
+
+  @ListParameter(name, 'With these correlation ids.')
+  correlation_ids?: string[];
+}
+
+/** The query parameters of a list of events. */
+export class AuditEventsQuery extends AuditEventFilterQuery {
+  @Parameter(QueryText(), oneOf(['timestamp', 'sequence']), {
+    type: String,
+    enum: ['timestamp', 'sequence'],
+    default: 'timestamp',
+    description: 'Sort by when it happened, or by the order in which its organization recorded it.',
+  })
+  sort_field?: AuditEventSort['field'];
+
+  @Parameter(QueryText(), oneOf(['asc', 'desc']), {
+    type: String,
+    enum: ['asc', 'desc'],
+    default: 'desc',
+    description: 'Oldest or newest first.',
+  })
+  sort_direction?: AuditEventSort['direction'];
+
+  // How far limit and offset may go is configured; the service checks it.
+  @Parameter(QueryInteger(), integer(1, 1000), {
+    type: 'integer',
+    minimum: 1,
+    maximum: 1000,
+    default: 50,
+    description: 'Events a page.',
+  })
+  limit?: number;
+
+  @Parameter(QueryInteger(), integer(0, Number.MAX_SAFE_INTEGER), {
+    type: 'integer',
+    minimum: 0,
+    maximum: 100_000,
+    description: 'Events to skip. For deep pages use `cursor`, which costs the same everywhere.',
+  })
+  offset?: number;
+
+  @Parameter(QueryText(), text(4096, 1), {
+    type: String,
+    maxLength: 4096,
+    description:
+      '`nextCursor` or `previousCursor` of another page of the same query. Good only for the same principal, ' +
+      'filter and sort.',
+  })
+  cursor?: string;
+
+  @Parameter(QueryFlag(), flag, {
+    type: Boolean,
+    default: false,
+    description:
+      'Whether to count. Exact up to 10 000; above that `total` is 10000 and `totalIsExact` false.',
+  })
+  include_total?: boolean;
+}
+
+/** The query parameters of one event. */
+export class AuditEventQuery {
+  @ListParameter(
+    name,
+    'Look only in these organizations: ids that clients chose are unique only within one.',
+  )
+  organization_ids?: string[];
+}
+
+/** The filter that query parameters spell. */
+export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
+  const instantOf = (value?: string) =>
+    value === undefined ? undefined : parseInstantOrDay(value);
+  return {
+    startDate: instantOf(query.start_date),
+    endDate: instantOf(query.end_date),
+    organizationIds: query.organization_ids,
+    principalIds: query.principal_ids,
+    actions: query.actions,
+    statuses: query.statuses,
+    dataClassifications: query.data_classifications,
+    resourceTypes: query.resource_types,
+    resourceIds: query.resource_ids,
+    correlationIds: query.correlation_ids,
+  };
+}

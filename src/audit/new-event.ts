@@ -1,0 +1,28 @@
+import { formatInstant, parseInstant } from '../front/instant';
+import { exactJsonText } from '../front/exact-json';
+import type { NewEvent } from './audit-event';
+import type { CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { nowMicros, uuid7 } from './uuid7';
+
+/** A validated event made ready to be stored: with id, timestamp and defaults, JSON as minified text. */
+export function newEventOf(dto: CreateAuditEventDto): NewEvent {
+  const given = typeof dto.timestamp === 'string' ? parseInstant(dto.timestamp) : undefined;
+  const micros = given ?? nowMicros();
+  return {
+    id: dto.id?.toLowerCase() ?? uuid7(micros),
+    hasClientId: typeof dto.id === 'string',
+    timestamp: formatInstant(micros),
+    hasClientTimestamp: given !== undefined,
+    organizationId: dto.organizationId,
+    principalId: dto.principalId ?? null,
+    action: dto.action,
+    targetResourceType: dto.targetResourceType ?? null,
+    targetResourceId: dto.targetResourceId ?? null,
+    status: dto.status,
+    outcomeDescription: dto.outcomeDescription ?? null,
+    dataClassification: dto.dataClassification ?? 'INTERNAL',
+    correlationId: dto.correlationId ?? null,
+    sessionContext: dto.sessionContext ? exactJsonText(dto.sessionContext) : null,
+    metadata: dto.metadata ? exactJsonText(dto.metadata) : null,
+  };
+}

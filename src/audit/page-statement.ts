@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { formatInstant } from '../front/instant';
+import { TOTAL_EXACT_UP_TO } from '../pagination/page';
+import { EVENT_PROJECTION } from './audit.statements';
+import { FILTER_COLUMNS, type AuditEventFilter, type AuditEventSort } from './audit-event-filter';
+
+/** The place of an event in an order: its timestamp or sequence, then what breaks ties. */
+export interface Position {
+  timestamp: string;
+  sequence: string;
+  id: string;
+  organizationId: string;
+}
+
+/** One stretch of a sorted list to read. */
+export interface PageRequest {
+  /** Sorted; '*' is every organization there is. */
+  organizations: readonly string[] | '*';
+  filter: AuditEventFilter;
+  sort: AuditEventSort;
+  /** Read only what lies beyond this event in the order. */
+  after?: Position;
+  /** Timestamps to look at: from (inclusive) and to (exclusive), ISO in UTC. */
+  from?: string;
+  to?: string;
+  limit: number;
+  offset: number;
+}
+
+/** A statement ready for pg. Only shapes of which there are few have a name, as a named one stays in every connection. */
+export interface Statement {
+  name?: string;
+  text: string;
+  values: unknown[];
+}
+
+class Values {
+  readonly list: unknown[] = [];
+
+  /** Binds a value and returns its placeholder. */
+  bind(value: unknown, type: string): string {
+    this.list.push(value);
+    return `$${this.list.length}::${type}`;
+  }
+}
+
+/**
+ * Reads one stretch of a list. One organization: its key order is the order of the page, so PostgreSQL stops after
+ * `limit` rows. Several: the same for each, then the best of all (545 pages a second for 20 organizations, where
+ * `= ANY` made 46). All: the index on (timestamp, id).
+ */
+export function pageStatement(request: PageRequest): Statement {
+  const values = new Values();
+  const order = orderBy(request.sort, 'e');
+  const limit = values.bind(request.limit, 'bigint');
+  const offset = values.bind(request.offset, 'bigint');
+  const { organizations } = request;
+  let page: string;
+  if (organizations === '*' && request.sort.field === 'timestamp') {
+    page = `SELECT * FROM audit_event e ${where(conditions(request, values))}
+            ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
+  } else if (organizations !== '*' && organizations.length === 1) {
+    const own = `e.organization_id = ${values.bind(organizations[0], 'text')}`;
+    page = `SELECT * FROM audit_event e ${where([own, ...conditions(request, values)])}
+            ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
+  } else {
+    const source =
+      organizations === '*'
+        ? 'audit_organization AS o'
+        : `unnest(${values.bind(organizations, 'text[]')}) AS o (organization_id)`;
+    const own = 'e.organization_id = o.organization_id COLLATE "C"';
+    page = `SELECT e.* FROM ${source} CROSS JOIN LATERAL (
+              SELECT * FROM audit_event e ${where([own, ...conditions(request, values)])}
+              ORDER BY ${order} LIMIT ${limit} + ${offset}
+            ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
+  }
+  const text = `SELECT row_to_json(r)::text FROM (${page}) e
+    CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r ORDER BY ${order}`;
+  return { ...nameFor(request, text), text, values: values.list };
+}
+
+/** Counts what a filter finds, but no further than one above TOTAL_EXACT_UP_TO. */
+export function countStatement(request: Omit<PageRequest, 'limit' | 'offset' | 'after'>): Statement {
+  const values = new Values();
+  const own =
+    request.organizations === '*'
+      ? []
+      : [`e.organization_id = ANY(${values.bind(request.organizations, 'text[]')})`];
+  const all = [...own, ...conditions({ ...request, limit: 0, offset: 0 }, values)];
+  const text = `SELECT count(*)::int FROM (
+    SELECT 1 FROM audit_event e ${where(all)} LIMIT ${TOTAL_EXACT_UP_TO + 1}) c`;
+  return { text, values: values.list };
+}
+
+function where(conditions: string[]): string {
+  return conditions.length > 0 ? `WHERE ${conditions.join(' AND ')}` : '';
+}
+
+function orderBy({ field, direction }: AuditEventSort, alias: string): string {
+  const columns = field === 'timestamp' ? ['timestamp', 'id', 'organization_id'] : ['sequence', 'organization_id'];
+  return columns.map((column) => `${alias}.${column} ${direction.toUpperCase()}`).join(', ');
+}
+
+function conditions(request: PageRequest, values: Values): string[] {
+  const { filter, from, to, after } = request;
+  const found: string[] = [];
+  const bound = (operator: string, instant: string) =>
+    found.push(`e.timestamp ${operator} ${values.bind(instant, 'timestamptz')}`);
+  if (filter.startDate !== undefined) bound('>=', formatInstant(filter.startDate));
+  if (filter.endDate !== undefined) bound('<', formatInstant(filter.endDate));
+  if (from !== undefined) bound('>=', from);
+  if (to !== undefined) bound('<', to);
+  if (after) found.push(...beyond(request.sort, after, values));
+  for (const [name, column] of Object.entries(FILTER_COLUMNS)) {
+    const list = filter[name as keyof typeof FILTER_COLUMNS];
+    if (list) found.push(`e.${column} = ANY(${values.bind(list, 'text[]')})`);
+  }
+  return found;
+}
+
+/** Beyond a position in the order (keyset). The plain bound on timestamp lets PostgreSQL leave partitions out; the row comparison alone visits all. */
+function beyond(sort: AuditEventSort, after: Position, values: Values): string[] {
+  const operator = sort.direction === 'asc' ? '>' : '<';
+  const organization = `${values.bind(after.organizationId, 'text')} COLLATE "C"`;
+  if (sort.field === 'sequence') {
+    const sequence = values.bind(after.sequence, 'bigint');
+    return [
+      `e.sequence ${operator}= ${sequence}`,
+      `(e.sequence, e.organization_id) ${operator} (${sequence}, ${organization})`,
+    ];
+  }
+  const timestamp = values.bind(after.timestamp, 'timestamptz');
+  const id = values.bind(after.id, 'uuid');
+  return [
+    `e.timestamp ${operator}= ${timestamp}`,
+    `(e.timestamp, e.id, e.organization_id) ${operator} (${timestamp}, ${id}, ${organization})`,
+  ];
+}
+
+function nameFor({ filter }: PageRequest, text: string): { name?: string } {
+  const hasLists = Object.keys(FILTER_COLUMNS).some(
+    (name) => filter[name as keyof typeof FILTER_COLUMNS] !== undefined,
+  );
+  if (hasLists) return {};
+  return { name: `audit-page-${createHash('sha1').update(text).digest('base64url')}` };
+}

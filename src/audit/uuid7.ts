@@ -1,0 +1,43 @@
+import { randomFillSync } from 'node:crypto';
+import { formatInstant, type Micros } from '../front/instant';
+
+const POOL_BYTES = 8192;
+const BYTES_PER_ID = 8;
+const pool = Buffer.alloc(POOL_BYTES);
+let used = POOL_BYTES;
+
+/**
+ * A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, then 12 bits of the fraction of the
+ * millisecond (its method 3, so that ids sort as their timestamps do), then 62 random bits.
+ */
+export function uuid7(micros: Micros): string {
+  if (used === POOL_BYTES) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  const milliseconds = Math.floor(micros / 1000);
+  const fraction = Math.floor(((micros - milliseconds * 1000) * 4096) / 1000);
+  pool[used] = 0x80 | ((pool[used] ?? 0) & 0x3f);
+  const random = pool.toString('hex', used, used + BYTES_PER_ID);
+  used += BYTES_PER_ID;
+  const time = milliseconds.toString(16).padStart(12, '0');
+  const low = fraction.toString(16).padStart(3, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${low}-${random.slice(0, 4)}-${random.slice(4)}`;
+}
+
+/** The millisecond that a UUIDv7 carries, as a half-open range of timestamps; undefined for other versions. */
+export function millisecondOf(id: string): { from: string; to: string } | undefined {
+  if (id[14] !== '7') return undefined;
+  const milliseconds = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+  // Up to the year 9999: later ones are no timestamps of events.
+  if (milliseconds > 253_402_300_799_000) return undefined;
+  return { from: formatInstant(milliseconds * 1000), to: formatInstant((milliseconds + 1) * 1000) };
+}
+
+let lastMicros = 0;
+
+/** The time in microseconds. Never the same twice and never backwards within a process, also when the clock is set back. */
+export function nowMicros(): Micros {
+  lastMicros = Math.max(lastMicros + 1, Date.now() * 1000);
+  return lastMicros;
+}

@@ -1,0 +1,261 @@
+import type { PoolClient } from 'pg';
+import type {
+  IdempotencyClaim,
+  IdempotencyKeys,
+  StoredAnswer,
+} from '../concurrency/idempotency-keys';
+import { AppError } from '../errors/app-error';
+import { eventText, instantOfDatabase, type NewEvent } from './audit-event';
+import {
+  ADVANCE_HEADS,
+  INSERT_CLIENT_IDS,
+  INSERT_EVENTS,
+  insertEventsValues,
+  type NumberedEvent,
+} from './audit.statements';
+import { hasSameContent } from './event-content';
+import { findStored, type StoredEvents, storedKey } from './stored-events';
+
+/** What became of one event of a request. */
+export interface WriteReceipt {
+  id: string;
+  sequence: string;
+  status: 'created' | 'duplicate';
+  /** The event as it is stored, as JSON text. */
+  text: string;
+}
+
+/** What a caller wants written: all of it or none of it. */
+export interface WriteRequest {
+  events: NewEvent[];
+  /** Rows per INSERT. */
+  batchSize: number;
+  /** Where event `index` stands in what the client sent: '' or `events[3]`. */
+  pathOf: (index: number) => string;
+  claim?: IdempotencyClaim;
+  /** The answer to give. It is made before the commit, as it is stored with the idempotency key. */
+  answer: (receipts: WriteReceipt[], batches: number) => StoredAnswer;
+}
+
+/** The end of one request of a group. */
+export type WriteResult =
+  { answer: StoredAnswer; replayed: boolean } | { refusal: AppError };
+
+/** One request on its way through the transaction. */
+interface Entry {
+  request: WriteRequest;
+  result?: WriteResult;
+  /** Per event: the stored event it repeats, or an earlier event of this transaction that it repeats. */
+  repeats: Map<number, { text?: string; first?: NewEvent }>;
+}
+
+/**
+ * Writes a group of requests inside the transaction of `client`, in this order: idempotency keys, head rows (the lock
+ * that orders everything), duplicates, events, answers. A request that is refused leaves no trace, and the others
+ * do not notice. The results become true with the commit.
+ */
+export async function writeGroup(
+  client: PoolClient,
+  requests: WriteRequest[],
+  idempotency: IdempotencyKeys,
+): Promise<WriteResult[]> {
+  const entries: Entry[] = requests.map((request) => ({ request, repeats: new Map() }));
+  await claimKeys(client, entries, idempotency);
+  await settleRepeats(client, open(entries));
+
+  const fresh = open(entries).flatMap((entry) =>
+    entry.request.events.filter((_, index) => !entry.repeats.has(index)),
+  );
+  const numbered = await numberEvents(client, fresh);
+  const batches = await insertAll(client, open(entries), numbered);
+  await insertClientIds(client, fresh);
+
+  for (const entry of open(entries)) {
+    const receipts = receiptsOf(entry, numbered);
+    const answer = entry.request.answer(receipts, batches.get(entry) ?? 0);
+    entry.result = { answer, replayed: false };
+  }
+  await storeAnswers(client, entries, idempotency);
+  return entries.map(({ result }) => result ?? { refusal: new AppError('INTERNAL', 'Not written.') });
+}
+
+function open(entries: Entry[]): Entry[] {
+  return entries.filter(({ result }) => result === undefined);
+}
+
+async function claimKeys(
+  client: PoolClient,
+  entries: Entry[],
+  idempotency: IdempotencyKeys,
+): Promise<void> {
+  const keyed = entries.filter(({ request }) => request.claim !== undefined);
+  if (keyed.length === 0) return;
+  const states = await idempotency.claim(
+    client,
+    keyed.flatMap(({ request }) => request.claim ?? []),
+  );
+  keyed.forEach((entry, index) => {
+    const { replay, refusal } = states[index] ?? {};
+    if (replay) entry.result = { answer: replay, replayed: true };
+    else if (refusal) entry.result = { refusal };
+  });
+}
+
+/** Finds out which events exist already, and refuses requests whose ids exist with other content. */
+async function settleRepeats(client: PoolClient, entries: Entry[]): Promise<void> {
+  const withIds = entries.flatMap(({ request }) => request.events.filter((e) => e.hasClientId));
+  if (withIds.length === 0) return;
+  // Under the lock of their organizations, so that no other writer stores the same id meanwhile.
+  await advanceHeads(client, new Map(withIds.map(({ organizationId }) => [organizationId, 0])));
+  const stored = await findStored(client, withIds);
+  const pending = new Map<string, NewEvent>();
+  for (const entry of entries) settleEntry(entry, stored, pending);
+}
+
+function settleEntry(entry: Entry, stored: StoredEvents, pending: Map<string, NewEvent>): void {
+  const own = new Map<string, NewEvent>();
+  const conflicts: number[] = [];
+  entry.request.events.forEach((event, index) => {
+    if (!event.hasClientId) return;
+    const key = storedKey(event);
+    const text = stored.get(key);
+    const first = own.get(key) ?? pending.get(key);
+    if (text === undefined && first === undefined) {
+      own.set(key, event);
+      return;
+    }
+    const same = hasSameContent(event, text ?? eventTextOfPending(first ?? event));
+    if (!same) conflicts.push(index);
+    else entry.repeats.set(index, text === undefined ? { first } : { text });
+  });
+  if (conflicts.length > 0) {
+    entry.result = { refusal: idConflict(entry.request, conflicts) };
+    return;
+  }
+  for (const [key, event] of own) pending.set(key, event);
+}
+
+/** A pending event has no sequence yet; content is compared without it. */
+function eventTextOfPending(event: NewEvent): string {
+  return eventText(event, { sequence: '0', recordedAt: event.timestamp });
+}
+
+function idConflict(request: WriteRequest, indexes: number[]): AppError {
+  const errors = indexes.map((index) => {
+    const at = request.pathOf(index);
+    return {
+      path: at === '' ? 'id' : `${at}.id`,
+      message: 'exists in this organization with other content',
+    };
+  });
+  return new AppError('CONFLICT', 'An event with this id exists with other content.', { errors });
+}
+
+async function advanceHeads(
+  client: PoolClient,
+  counts: Map<string, number>,
+): Promise<Map<string, { last: bigint; recordedAt: string }>> {
+  const organizations = [...counts.keys()].sort();
+  const { rows } = await client.query<{
+    organization_id: string;
+    last_sequence: string;
+    recorded_at: string;
+  }>({ ...ADVANCE_HEADS, values: [organizations, organizations.map((id) => counts.get(id))] });
+  return new Map(
+    rows.map((row) => [
+      row.organization_id,
+      { last: BigInt(row.last_sequence), recordedAt: instantOfDatabase(row.recorded_at) },
+    ]),
+  );
+}
+
+/** Gives each event the next number of its organization, in the order in which they came. */
+async function numberEvents(
+  client: PoolClient,
+  events: NewEvent[],
+): Promise<Map<NewEvent, NumberedEvent>> {
+  const numbered = new Map<NewEvent, NumberedEvent>();
+  if (events.length === 0) return numbered;
+  const counts = new Map<string, number>();
+  for (const { organizationId } of events) {
+    counts.set(organizationId, (counts.get(organizationId) ?? 0) + 1);
+  }
+  const heads = await advanceHeads(client, counts);
+  const next = new Map(
+    [...heads].map(([id, { last }]) => [id, last - BigInt(counts.get(id) ?? 0) + 1n]),
+  );
+  for (const event of events) {
+    const sequence = next.get(event.organizationId) ?? 0n;
+    next.set(event.organizationId, sequence + 1n);
+    const recordedAt = heads.get(event.organizationId)?.recordedAt ?? '';
+    numbered.set(event, { event, sequence: String(sequence), recordedAt });
+  }
+  return numbered;
+}
+
+/** Inserts what is new. Requests of the same batch size share statements; a request's own share is what it reports. */
+async function insertAll(
+  client: PoolClient,
+  entries: Entry[],
+  numbered: Map<NewEvent, NumberedEvent>,
+): Promise<Map<Entry, number>> {
+  const batches = new Map<Entry, number>();
+  const bySize = new Map<number, NumberedEvent[]>();
+  for (const entry of entries) {
+    const { batchSize, events } = entry.request;
+    const rows = events.flatMap((event) => numbered.get(event) ?? []);
+    bySize.set(batchSize, [...(bySize.get(batchSize) ?? []), ...rows]);
+    batches.set(entry, Math.ceil(rows.length / batchSize));
+  }
+  for (const [batchSize, rows] of bySize) {
+    for (let at = 0; at < rows.length; at += batchSize) {
+      const values = insertEventsValues(rows.slice(at, at + batchSize));
+      await client.query({ ...INSERT_EVENTS, values });
+    }
+  }
+  return batches;
+}
+
+async function insertClientIds(client: PoolClient, fresh: NewEvent[]): Promise<void> {
+  const chosen = fresh.filter(({ hasClientId }) => hasClientId);
+  if (chosen.length === 0) return;
+  await client.query({
+    ...INSERT_CLIENT_IDS,
+    values: [
+      chosen.map(({ id }) => id),
+      chosen.map(({ organizationId }) => organizationId),
+      chosen.map(({ timestamp }) => timestamp),
+    ],
+  });
+}
+
+function receiptsOf(entry: Entry, numbered: Map<NewEvent, NumberedEvent>): WriteReceipt[] {
+  return entry.request.events.map((event, index) => {
+    const repeat = entry.repeats.get(index);
+    if (repeat?.text !== undefined) {
+      const { sequence } = JSON.parse(repeat.text) as { sequence: string };
+      return { id: event.id, sequence, status: 'duplicate', text: repeat.text };
+    }
+    const row = numbered.get(repeat?.first ?? event);
+    if (!row) throw new Error('An event was neither numbered nor a repetition');
+    return {
+      id: event.id,
+      sequence: row.sequence,
+      status: repeat ? 'duplicate' : 'created',
+      text: eventText(row.event, row),
+    };
+  });
+}
+
+async function storeAnswers(
+  client: PoolClient,
+  entries: Entry[],
+  idempotency: IdempotencyKeys,
+): Promise<void> {
+  const answered = entries.flatMap(({ request: { claim }, result }) =>
+    claim && result && 'answer' in result && !result.replayed
+      ? [{ claim, answer: result.answer }]
+      : [],
+  );
+  if (answered.length > 0) await idempotency.store(client, answered);
+}

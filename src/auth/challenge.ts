@@ -1,0 +1,42 @@
+import { AppError } from '../errors/app-error';
+
+const REALM = 'Bearer realm="audit-server"';
+
+/** UNAUTHENTICATED for a request that brought no bearer token: by RFC 6750 such a challenge names no error. */
+export function tokenRequired(): AppError {
+  return new AppError('UNAUTHENTICATED', 'A bearer token is required.', {
+    headers: { 'WWW-Authenticate': REALM },
+  });
+}
+
+/**
+ * UNAUTHENTICATED for a token that was sent and refused. `description` is one of our own sentences, never text of
+ * the token or of a library: it is shown to the caller and stands between quotes in a header, so it holds neither
+ * quotes nor backslashes.
+ */
+export function invalidToken(description: string, cause?: unknown): AppError {
+  return new AppError('UNAUTHENTICATED', description, {
+    headers: {
+      'WWW-Authenticate': `${REALM}, error="invalid_token", error_description="${description}"`,
+    },
+    cause,
+  });
+}
+
+/** FORBIDDEN for a valid token that lacks a scope; the challenge lists all that the route needs. */
+export function insufficientScope(needed: readonly string[]): AppError {
+  const scope = needed.join(' ');
+  const label = needed.length === 1 ? 'scope' : 'scopes';
+  return new AppError('FORBIDDEN', `This needs the ${label} ${scope}.`, {
+    headers: { 'WWW-Authenticate': `${REALM}, error="insufficient_scope", scope="${scope}"` },
+  });
+}
+
+/** The keys cannot be had, so nothing can be said about the token: 503, not 401. The cause is for the log alone. */
+export function keysUnavailable(cause: unknown): AppError {
+  return new AppError(
+    'AUTHENTICATION_UNAVAILABLE',
+    'The keys that verify tokens cannot be had at the moment.',
+    { retryAfterSeconds: 5, cause },
+  );
+}

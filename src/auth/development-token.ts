@@ -1,0 +1,48 @@
+import { SignJWT } from 'jose';
+import type { AuthConfig } from '../config/auth.config';
+import { usableAlgorithms } from './configured-keys';
+import { SCOPES, type Scope } from './principal';
+
+/** What a developer's token says. `expiresInSeconds` counts from now. */
+export interface DevelopmentClaims {
+  subject: string;
+  organizations: readonly string[];
+  scopes: readonly Scope[];
+  expiresInSeconds: number;
+}
+
+/** A token good for trying things out: every scope, one organization, for half a day. */
+export const DEVELOPMENT_CLAIMS: DevelopmentClaims = {
+  subject: 'developer',
+  organizations: ['org-1'],
+  scopes: SCOPES,
+  expiresInSeconds: 12 * 60 * 60,
+};
+
+/**
+ * A JWT signed with the configured secret that this service accepts: issuer and audience are set when configured.
+ * Rejects when tokens are verified with a key set, as the service then holds no key that could sign one.
+ */
+export async function signDevelopmentToken(
+  config: AuthConfig,
+  claims: DevelopmentClaims = DEVELOPMENT_CLAIMS,
+): Promise<string> {
+  if (config.keys.kind !== 'secret') {
+    throw new Error(
+      'Tokens are verified with a JSON Web Key Set here, so only its issuer can sign one: there is no secret to sign with.',
+    );
+  }
+  const [algorithm = 'HS256'] = usableAlgorithms(config);
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const token = new SignJWT({
+    scope: claims.scopes.join(' '),
+    organizations: [...claims.organizations],
+  })
+    .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
+    .setSubject(claims.subject)
+    .setIssuedAt(nowSeconds)
+    .setExpirationTime(nowSeconds + claims.expiresInSeconds);
+  if (config.issuer !== undefined) token.setIssuer(config.issuer);
+  if (config.audience !== undefined) token.setAudience(config.audience);
+  return token.sign(new TextEncoder().encode(config.keys.secret));
+}

@@ -1,0 +1,54 @@
+import { readFile, stat } from 'node:fs/promises';
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { keysUnavailable } from './challenge';
+import {
+  MAX_KEY_AGE_MS,
+  UNKNOWN_KEY_INTERVAL_MS,
+  type VerificationKeys,
+} from './verification-keys';
+
+interface LoadedKeySet {
+  find: JWTVerifyGetKey;
+  version: string;
+  readAtMs: number;
+}
+
+/**
+ * The keys of a JWKS file, read when first needed and again when the file has changed; a key id that is not in it
+ * has it read once more, in case the change left no mark. A file that is missing or no key set is
+ * AUTHENTICATION_UNAVAILABLE until it is repaired, which needs no restart.
+ */
+export class JwksFileKeys implements VerificationKeys {
+  private loaded: LoadedKeySet | undefined;
+
+  constructor(private readonly path: string) {}
+
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    const keySet = await this.current();
+    try {
+      return await keySet.find(header, token);
+    } catch (error) {
+      const settled = Date.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
+      if (!(error instanceof errors.JWKSNoMatchingKey) || settled) throw error;
+      this.loaded = undefined;
+      return (await this.current()).find(header, token);
+    }
+  };
+
+  trustedUntilMs(): number {
+    return Date.now() + MAX_KEY_AGE_MS;
+  }
+
+  private async current(): Promise<LoadedKeySet> {
+    try {
+      const { mtimeMs, size, ino } = await stat(this.path);
+      const version = `${mtimeMs}-${size}-${ino}`;
+      if (this.loaded?.version === version) return this.loaded;
+      const keys = JSON.parse(await readFile(this.path, 'utf8')) as JSONWebKeySet;
+      this.loaded = { find: createLocalJWKSet(keys), version, readAtMs: Date.now() };
+      return this.loaded;
+    } catch (error) {
+      throw keysUnavailable(error);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
+import type { AuthConfig } from '../config/auth.config';
+import { AppError } from '../errors/app-error';
+import { JwksUrlKeys } from './jwks-url-keys';
+import { TokenVerifier } from './token-verifier';
+
+interface Issuer {
+  jwk: JWK;
+  privateKey: CryptoKey;
+}
+
+async function issuer(kid?: string): Promise<Issuer> {
+  const { publicKey, privateKey } = await generateKeyPair('ES256');
+  return { jwk: { ...(await exportJWK(publicKey)), ...(kid ? { kid } : {}) }, privateKey };
+}
+
+let serial = 0;
+
+/** A token that differs from every other one, so that no cache answers for it. */
+function sign({ jwk, privateKey }: Issuer, sub = `user-${++serial}`) {
+  return new SignJWT({ sub })
+    .setProtectedHeader({ alg: 'ES256', ...(jwk.kid ? { kid: jwk.kid } : {}) })
+    .setExpirationTime('12h')
+    .sign(privateKey);
+}
+
+async function outcomeOf(verifier: TokenVerifier, token: string): Promise<string> {
+  try {
+    await verifier.verify(`Bearer ${token}`);
+    return 'accepted';
+  } catch (error) {
+    if (error instanceof AppError) return error.code;
+    throw error;
+  }
+}
+
+describe('JwksUrlKeys', () => {
+  let server: Server;
+  let url: string;
+  let answer: (response: ServerResponse) => void;
+  let fetches: number;
+  let first: Issuer;
+  let second: Issuer;
+
+  const serve = (...issuers: Issuer[]) => {
+    answer = (response) => response.end(JSON.stringify({ keys: issuers.map(({ jwk }) => jwk) }));
+  };
+  const verifierOf = (at = url) => {
+    const config: AuthConfig = { keys: { kind: 'jwks-url', url: at }, algorithms: ['ES256'] };
+    return new TokenVerifier(config);
+  };
+  const later = (milliseconds: number) => jest.setSystemTime(Date.now() + milliseconds);
+
+  beforeAll(async () => {
+    [first, second] = await Promise.all([issuer('first'), issuer('second')]);
+    server = createServer((_request, response) => {
+      fetches += 1;
+      answer(response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`;
+  });
+
+  beforeEach(() => {
+    fetches = 0;
+    serve(first);
+    // Only the clock's reading is ours: timers, network and promises are real.
+    jest.useFakeTimers({
+      doNotFake: [
+        ...(['nextTick', 'queueMicrotask', 'setImmediate', 'clearImmediate'] as const),
+        ...(['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] as const),
+      ],
+    });
+  });
+
+  afterEach(() => jest.useRealTimers());
+
+  afterAll(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  it('fetches the keys once for many tokens, and not before the first', async () => {
+    const verifier = verifierOf();
+    expect(fetches).toBe(0);
+    const tokens = await Promise.all([sign(first), sign(first), sign(first)]);
+    const outcomes = await Promise.all(tokens.map((token) => outcomeOf(verifier, token)));
+    expect(outcomes).toEqual(['accepted', 'accepted', 'accepted']);
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    expect(fetches).toBe(1);
+  });
+
+  it('accepts the new key after a rotation, and the old one no longer', async () => {
+    const verifier = verifierOf();
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    serve(second);
+    later(2_000);
+    expect(await outcomeOf(verifier, await sign(second))).toBe('accepted');
+    expect(await outcomeOf(verifier, await sign(first))).toBe('UNAUTHENTICATED');
+  });
+
+  it('is asked at most every two seconds on account of unknown keys', async () => {
+    const verifier = verifierOf();
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      expect(await outcomeOf(verifier, await sign(second))).toBe('UNAUTHENTICATED');
+    }
+    expect(fetches).toBe(1);
+    later(2_000);
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      expect(await outcomeOf(verifier, await sign(second))).toBe('UNAUTHENTICATED');
+    }
+    expect(fetches).toBe(2);
+  });
+
+  it('stops trusting the tokens of a withdrawn key five minutes after the last fetch', async () => {
+    const verifier = verifierOf();
+    const token = await sign(first);
+    await verifier.verify(`Bearer ${token}`);
+    serve(second);
+    later(200_000);
+    const late = await sign(first);
+    expect(await outcomeOf(verifier, late)).toBe('accepted');
+    later(99_999);
+    expect(verifier.verify(`Bearer ${token}`)).toMatchObject({ subject: `user-${serial - 1}` });
+    later(1);
+    expect(await outcomeOf(verifier, token)).toBe('UNAUTHENTICATED');
+    expect(await outcomeOf(verifier, late)).toBe('UNAUTHENTICATED');
+  });
+
+  it('tries each key that could fit a token without a key id', async () => {
+    const [one, other, stranger] = await Promise.all([issuer(), issuer(), issuer()]);
+    serve(one, other);
+    const verifier = verifierOf();
+    expect(await outcomeOf(verifier, await sign(one))).toBe('accepted');
+    expect(await outcomeOf(verifier, await sign(other))).toBe('accepted');
+    expect(await outcomeOf(verifier, await sign(stranger))).toBe('UNAUTHENTICATED');
+  });
+
+  describe('in an outage', () => {
+    const outages: [string, (response: ServerResponse) => void][] = [
+      ['an error', (response) => response.writeHead(500).end('{"keys":[]}')],
+      ['a redirect', (response) => response.writeHead(302, { location: url }).end()],
+      ['a page', (response) => response.end('<html>')],
+      ['no key set', (response) => response.end('{"keys":"none"}')],
+      ['a broken connection', (response) => response.destroy()],
+    ];
+
+    it.each(outages)('that is %s, says so rather than 401, and recovers', async (_name, outage) => {
+      answer = outage;
+      const verifier = verifierOf();
+      const token = await sign(first);
+      const error: unknown = await Promise.resolve(verifier.verify(`Bearer ${token}`)).catch(
+        (thrown: unknown) => thrown,
+      );
+      expect(error).toMatchObject({ code: 'AUTHENTICATION_UNAVAILABLE', retryAfterSeconds: 5 });
+      expect((error as AppError).detail).not.toContain('127.0.0.1');
+      expect((error as AppError).cause).toHaveProperty('message');
+      serve(first);
+      later(1_000);
+      expect(await outcomeOf(verifier, token)).toBe('accepted');
+    });
+
+    it('asks again at most every second', async () => {
+      answer = (response) => response.writeHead(503).end();
+      const verifier = verifierOf();
+      for (let attempt = 0; attempt < 10; attempt += 1) {
+        later(150);
+        expect(await outcomeOf(verifier, await sign(first))).toBe('AUTHENTICATION_UNAVAILABLE');
+      }
+      expect(fetches).toBe(2);
+    });
+
+    it('goes on with the keys at hand, and cannot tell about others', async () => {
+      const verifier = verifierOf();
+      expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+      answer = (response) => response.destroy();
+      later(10_000);
+      expect(await outcomeOf(verifier, await sign(second))).toBe('AUTHENTICATION_UNAVAILABLE');
+      expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    });
+
+    it('that is a closed port, is told apart from a bad token', async () => {
+      const verifier = verifierOf('http://127.0.0.1:1/jwks.json');
+      expect(await outcomeOf(verifier, await sign(first))).toBe('AUTHENTICATION_UNAVAILABLE');
+      expect(await outcomeOf(verifier, 'not.a.token')).toBe('UNAUTHENTICATED');
+    });
+
+    it('that is a server which never answers, waits for the time limit only', async () => {
+      const held: ServerResponse[] = [];
+      answer = (response) => held.push(response);
+      const keys = new JwksUrlKeys(url, 50);
+      const outcome: unknown = await Promise.resolve(
+        keys.find({ alg: 'ES256', kid: 'first' }, { payload: '', signature: '' }),
+      ).catch((thrown: unknown) => thrown);
+      expect(outcome).toMatchObject({ code: 'AUTHENTICATION_UNAVAILABLE' });
+      for (const response of held) response.destroy();
+    });
+  });
+});

@@ -1,0 +1,6 @@
+import type { Scope } from './principal';
+import { routeAccess } from './route-access';
+
+/** Who may call this handler, or all of this class: callers whose token holds every one of these scopes. */
+export const Scopes = (first: Scope, ...rest: Scope[]): MethodDecorator & ClassDecorator =>
+  routeAccess([first, ...rest]);

@@ -1,0 +1,49 @@
+import { invalidToken } from './challenge';
+import { canonicalOrganizations, type Organizations, type Principal } from './principal';
+
+/** The last instant a JavaScript Date can hold, in milliseconds: an expiry beyond it is no date. */
+const MAX_DATE_MS = 8.64e15;
+
+/** Ids are columns of 255 characters. */
+const MAX_ID_CHARACTERS = 255;
+
+/** Claims of a token whose signature has been verified; nothing is known about their types yet. */
+export type VerifiedClaims = Readonly<Record<string, unknown>>;
+
+/** The principal that verified claims describe. UNAUTHENTICATED when a claim is missing or of the wrong type. */
+export function principalOf(claims: VerifiedClaims): Principal {
+  const { sub, exp } = claims;
+  if (!isId(sub)) throw invalidToken('The token has no usable sub claim.');
+  if (typeof exp !== 'number' || !(exp * 1000 <= MAX_DATE_MS)) {
+    throw invalidToken('The token has no usable exp claim.');
+  }
+  return Object.freeze({
+    subject: sub,
+    scopes: scopesOf(claims),
+    organizations: organizationsOf(claims),
+    expiresAtMs: exp * 1000,
+  });
+}
+
+function scopesOf({ scope = '' }: VerifiedClaims): ReadonlySet<string> {
+  if (typeof scope !== 'string') throw invalidToken('The token has no usable scope claim.');
+  return new Set(scope.split(' ').filter((name) => name !== ''));
+}
+
+function organizationsOf({ organizations = [] }: VerifiedClaims): Organizations {
+  if (!Array.isArray(organizations) || !organizations.every(isId)) {
+    throw invalidToken('The token has no usable organizations claim.');
+  }
+  if (organizations.includes('*')) return '*';
+  return Object.freeze(canonicalOrganizations(organizations));
+}
+
+/** Text that a database column and a log line hold unchanged: so neither NUL nor half a surrogate pair. */
+function isId(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= MAX_ID_CHARACTERS &&
+    !/[\0\p{Cs}]/u.test(value)
+  );
+}

@@ -1,0 +1,37 @@
+/** One variable that keeps the service from starting. */
+export interface Fault {
+  /** Name of the environment variable. */
+  variable: string;
+  /** Its value as it may be shown (secrets already masked), or undefined when it is not set. */
+  value: string | undefined;
+  /** What would be accepted, worded to follow "must" or "is required": `be an integer from 0 to 65535`. */
+  allowed: string;
+}
+
+const SHOWN_CHARACTERS = 120;
+
+/** A value on one line, quoted, control characters escaped, long ones cut. */
+function quote(value: string): string {
+  const cut = value.length > SHOWN_CHARACTERS ? `${value.slice(0, SHOWN_CHARACTERS)}…` : value;
+  return JSON.stringify(cut);
+}
+
+function describe({ variable, value, allowed }: Fault): string {
+  return value === undefined
+    ? `${variable} is not set: it must ${allowed}`
+    : `${variable}=${quote(value)}: it must ${allowed}`;
+}
+
+/**
+ * The configuration cannot be used. The message has exactly one line per fault, naming the variable, its value
+ * (secrets masked) and what is allowed, so it can be printed as it is.
+ */
+export class ConfigError extends Error {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super(faults.map(describe).join('\n'));
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}

@@ -1,0 +1,68 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConfigError } from './config.error';
+
+/** Shortest HMAC key that does not weaken HS256 (RFC 7518, 3.2). */
+export const MIN_SECRET_BYTES = 32;
+
+const FILE_NAME = 'auth-jwt-secret';
+
+/** Such as ENOENT; empty for what is no system error. */
+function codeOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+}
+
+/** The secret in the file, or undefined when there is none yet. */
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Puts a new secret in place unless another process was faster. */
+function create(path: string): void {
+  const draft = `${path}.${randomUUID()}`;
+  const secret = randomBytes(MIN_SECRET_BYTES).toString('base64url');
+  try {
+    writeFileSync(draft, `${secret}\n`, { flag: 'wx', mode: 0o600 });
+    // Creating the file itself with "wx" would let a second process read it between creation and write;
+    // a link appears complete or not at all, and fails when the name is taken.
+    linkSync(draft, path);
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+function readOrCreate(dataDir: string): string | undefined {
+  const path = join(dataDir, FILE_NAME);
+  const existing = read(path);
+  if (existing !== undefined) return existing;
+  mkdirSync(dataDir, { recursive: true });
+  create(path);
+  return read(path);
+}
+
+/**
+ * The token secret of a development or test installation: 32 random bytes as base64url, made at the first start and
+ * kept in `auth-jwt-secret` of the data folder (mode 0600), so that restarts and processes that start at the same
+ * moment share it. Throws a ConfigError when the folder cannot be used or the file holds less than 32 bytes.
+ */
+export function developmentSecret(dataDir: string): string {
+  let secret: string | undefined;
+  try {
+    secret = readOrCreate(dataDir);
+  } catch (error) {
+    if (codeOf(error) === '') throw error;
+    const allowed = `be a folder in which ${FILE_NAME} can be read and created (${codeOf(error)})`;
+    throw new ConfigError([{ variable: 'DATA_DIR', value: dataDir, allowed }]);
+  }
+  if (secret !== undefined && Buffer.byteLength(secret) >= MIN_SECRET_BYTES) return secret;
+  const allowed = `be a folder whose ${FILE_NAME} holds at least ${MIN_SECRET_BYTES} bytes; remove the file to have another made`;
+  throw new ConfigError([{ variable: 'DATA_DIR', value: dataDir, allowed }]);
+}

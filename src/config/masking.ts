@@ -1,0 +1,42 @@
+const MASK = '****';
+
+/** Hides a whole secret; not even its length is shown. */
+export function maskSecret(): string {
+  return MASK;
+}
+
+/**
+ * A URL without its password and without query values that look like secrets. It works on the text, not on a parsed
+ * URL, because what is shown most often is a URL that did not parse: everything up to the last `@` counts as
+ * credentials, and without an `@` so does whatever follows `name:` unless it is a port.
+ */
+export function maskUrl(text: string): string {
+  const [, scheme = '', rest = text] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/is.exec(text) ?? [];
+  return scheme + maskQuery(maskCredentials(rest));
+}
+
+function maskCredentials(rest: string): string {
+  const at = rest.lastIndexOf('@');
+  if (at < 0) return rest.replace(/^([^/?#:]*:)(?!\d{1,5}(?:[/?#]|$))(?!\/\/).+$/s, `$1${MASK}`);
+  const credentials = rest.slice(0, at);
+  const colon = credentials.indexOf(':');
+  return `${colon < 0 ? '' : credentials.slice(0, colon + 1)}${MASK}${rest.slice(at)}`;
+}
+
+function maskQuery(rest: string): string {
+  return rest.replace(/([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&#]*/gi, `$1${MASK}`);
+}
+
+/** A comma-separated list of URLs, each masked; a comma inside a password does not end its URL. */
+export function maskUrlList(text: string): string {
+  return text
+    .split(/,(?=\s*[a-z][a-z0-9+.-]*:\/\/)/i)
+    .map(maskUrl)
+    .join(',');
+}
+
+/** Only the scheme and host of a URL whose path is itself a secret, as the URLs of chat webhooks are. */
+export function maskPath(text: string): string {
+  const origin = /^https?:\/\/[^/?#@\s]+(?=[/?#]|$)/i.exec(text)?.[0];
+  return origin === undefined ? MASK : `${origin}/${MASK}`;
+}

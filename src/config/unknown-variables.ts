@@ -1,0 +1,65 @@
+/**
+ * Names with one of our prefixes that platforms set by themselves: Kubernetes and Docker service links
+ * (`REDIS_PORT_6379_TCP_ADDR`, `DATABASE_SERVICE_HOST`), systemd (`MEMORY_PRESSURE_*`, `CACHE_DIRECTORY`) and
+ * Heroku (`MEMORY_AVAILABLE`).
+ */
+const SET_BY_PLATFORMS = [
+  /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/,
+  /_PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?$/,
+  /^MEMORY_PRESSURE_(?:WATCH|WRITE)$/,
+  /^CACHE_DIRECTORY$/,
+  /^MEMORY_AVAILABLE$/,
+];
+
+/** Names shorter than this are close to too many others for a misspelt prefix to be guessed. */
+const SHORTEST_GUESSED_NAME = 8;
+const LONG_NAME = 12;
+
+/** How many single-character insertions, deletions and replacements lead from one text to the other. */
+export function editDistance(from: string, to: string): number {
+  let previous = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const replaced = previous[column - 1] + (from[row - 1] === to[column - 1] ? 0 : 1);
+      current.push(Math.min(replaced, previous[column] + 1, current[column - 1] + 1));
+    }
+    previous = current;
+  }
+  return previous[to.length];
+}
+
+/** A known name that only continues the given one is preferred to a shorter way to something else. */
+function nearest(name: string, known: readonly string[]): { name: string; distance: number } {
+  const continued = known.filter((candidate) => candidate.startsWith(`${name}_`));
+  return (continued.length > 0 ? continued : known)
+    .map((candidate) => ({ name: candidate, distance: editDistance(name, candidate) }))
+    .reduce((best, candidate) => (candidate.distance < best.distance ? candidate : best));
+}
+
+function looksMisspelt(name: string, distance: number): boolean {
+  if (name.length < SHORTEST_GUESSED_NAME) return false;
+  return distance <= (name.length < LONG_NAME ? 1 : 2);
+}
+
+/**
+ * One line for each name that is probably a misspelt variable of ours: it has one of our prefixes, or is a character
+ * or two away from a known name. Values are never part of a line. `known` must not be empty.
+ */
+export function findProbableTypos(names: readonly string[], known: readonly string[]): string[] {
+  const knownNames = new Set(known);
+  const prefixes = new Set(
+    known.filter((name) => name.includes('_')).map((name) => name.slice(0, name.indexOf('_') + 1)),
+  );
+  return names
+    .filter((name) => !knownNames.has(name) && !SET_BY_PLATFORMS.some((link) => link.test(name)))
+    .sort()
+    .flatMap((name) => {
+      const closest = nearest(name, known);
+      const ours = prefixes.has(name.slice(0, name.indexOf('_') + 1));
+      if (!ours && !looksMisspelt(name, closest.distance)) return [];
+      return [
+        `${name} is not a variable of this service, probably a typo; the nearest is ${closest.name}`,
+      ];
+    });
+}

@@ -1,0 +1,84 @@
+import { AppError } from '../errors/app-error';
+
+/** SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const UNAVAILABLE_CLASSES = new Set(['08', '53', '58']);
+const UNAVAILABLE_CODES = new Set([
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '57P05', // idle_session_timeout
+  '25006', // read_only_sql_transaction: the primary became a standby
+]);
+const RETRYABLE_CODES = new Set([
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+  '55P03', // lock_not_available
+]);
+const NETWORK_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+/** pg and pg-pool raise these without a code. */
+const CONNECTION_MESSAGES =
+  /timeout exceeded when trying to connect|Connection terminated|not queryable|connection error|Cannot use a pool after|Query read timeout/;
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : '';
+}
+
+/** Whether the database (or the way to it) is away, as opposed to having refused a statement. */
+export function isUnavailable(error: unknown): boolean {
+  const code = codeOf(error);
+  if (UNAVAILABLE_CODES.has(code) || NETWORK_CODES.has(code)) return true;
+  if (/^[0-9A-Z]{5}$/.test(code)) return UNAVAILABLE_CLASSES.has(code.slice(0, 2));
+  if (error instanceof AggregateError) return error.errors.some(isUnavailable);
+  return error instanceof Error && CONNECTION_MESSAGES.test(error.message);
+}
+
+/** Whether the whole transaction may simply be run again: it lost against another one. */
+export function isRetryable(error: unknown): boolean {
+  return RETRYABLE_CODES.has(codeOf(error));
+}
+
+/** Whether a row had no partition to go to (SQLSTATE 23514 raised by tuple routing, which names no constraint). */
+export function isMissingPartition(error: unknown): boolean {
+  const { constraint } = (error ?? {}) as { constraint?: unknown };
+  return codeOf(error) === '23514' && constraint === undefined;
+}
+
+/**
+ * What a caller is told about a database fault; the original stays in `cause` for the log.
+ * Away or out of resources: DATABASE_UNAVAILABLE with `Retry-After`; cancelled by a timeout: REQUEST_TIMEOUT; a
+ * unique row that exists: CONFLICT; everything else is a fault of ours: INTERNAL.
+ */
+export function toDatabaseError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  if (isUnavailable(error) || isRetryable(error)) {
+    return new AppError('DATABASE_UNAVAILABLE', 'The database cannot be used right now.', {
+      retryAfterSeconds: 2,
+      cause: error,
+    });
+  }
+  const code = codeOf(error);
+  if (code === '57014') {
+    return new AppError('REQUEST_TIMEOUT', 'The database did not answer in time.', {
+      cause: error,
+    });
+  }
+  if (code === '23505') {
+    return new AppError('CONFLICT', 'The same thing was stored by another request.', {
+      cause: error,
+    });
+  }
+  return new AppError('INTERNAL', 'The request failed for a reason on our side.', {
+    cause: error,
+  });
+}

@@ -1,0 +1,64 @@
+import { Global, Module } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { TerminusModule } from '@nestjs/terminus';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import type { DataSourceOptions } from 'typeorm';
+import { databaseConfig } from '../config/database.config';
+import { dataSourceOptions, openServer, OwningDataSource, waitForServer } from './data-source';
+import { Database } from './database';
+import { DatabaseHealthIndicator } from './database.health';
+import type { EmbeddedPostgresServer } from './embedded-postgres';
+import { runMigrations } from './migrate';
+import { Partitions } from './partitions';
+import { PartitionsHealthIndicator } from './partitions.health';
+import { ReadReplica, ReadReplicas } from './read-replicas';
+
+/** The server that this process started for itself, between being opened and being owned by the data source. */
+let opened: EmbeddedPostgresServer | undefined;
+
+/** PostgreSQL: opens (or starts) the server, migrates, lends connections. It boots only once the database answers. */
+@Global()
+@Module({
+  imports: [
+    TerminusModule,
+    TypeOrmModule.forRootAsync({
+      inject: [databaseConfig.KEY],
+      useFactory: async (config: ConfigType<typeof databaseConfig>) => {
+        const { url, server } = await openServer(config);
+        opened = server;
+        await waitForServer(url);
+        await runMigrations(url);
+        return { ...dataSourceOptions(url, config), retryAttempts: 1 };
+      },
+      dataSourceFactory: async (options) => {
+        const dataSource = new OwningDataSource(options as DataSourceOptions, opened);
+        opened = undefined;
+        try {
+          return await dataSource.initialize();
+        } catch (error) {
+          await dataSource.destroy();
+          throw error;
+        }
+      },
+    }),
+  ],
+  providers: [
+    Database,
+    Partitions,
+    DatabaseHealthIndicator,
+    PartitionsHealthIndicator,
+    {
+      provide: ReadReplicas,
+      inject: [databaseConfig.KEY],
+      useFactory: (config: ConfigType<typeof databaseConfig>) =>
+        new ReadReplicas(
+          config.replicaUrls.map(
+            (url, index) =>
+              new ReadReplica(`Read replica ${index + 1}`, dataSourceOptions(url, config)),
+          ),
+        ),
+    },
+  ],
+  exports: [Database, Partitions, DatabaseHealthIndicator, PartitionsHealthIndicator],
+})
+export class DatabaseModule {}

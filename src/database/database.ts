@@ -1,0 +1,100 @@
+import { Injectable, Logger } from '@nestjs/common';
+import type { Pool, PoolClient } from 'pg';
+import { DataSource } from 'typeorm';
+import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
+import { toDatabaseError } from './database-errors';
+import { ReadReplicas } from './read-replicas';
+
+/**
+ * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because named prepared statements, array
+ * rows and COPY are not to be had through its query runner. A client that failed in an unknown state is destroyed
+ * rather than handed to the next caller. Every fault leaves as an AppError (database-errors.ts).
+ */
+@Injectable()
+export class Database {
+  private readonly logger = new Logger(Database.name);
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly replicas: ReadReplicas,
+  ) {}
+
+  /** Runs `work` on a connection to the primary, outside a transaction. */
+  async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    return lend(poolOf(this.dataSource), work).catch((error: unknown) => {
+      throw toDatabaseError(error);
+    });
+  }
+
+  /**
+   * Runs a read: on a replica when there is one that answers, else on the primary. `work` may run twice, when the
+   * replica fails underneath it. What a replica shows may lag behind by its replication delay.
+   */
+  async withReader<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const replica = this.replicas.pick();
+    if (!replica) return this.withClient(work);
+    try {
+      return await lend(await replica.pool(), work);
+    } catch (error) {
+      const fault = toDatabaseError(error);
+      if (fault.code !== 'DATABASE_UNAVAILABLE') throw fault;
+      replica.markDown(error);
+      return this.withClient(work);
+    }
+  }
+
+  /**
+   * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects;
+   * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server.
+   */
+  async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    return lend(poolOf(this.dataSource), async (client) => {
+      await client.query('BEGIN');
+      try {
+        const result = await work(client);
+        await client.query('COMMIT');
+        return result;
+      } catch (error) {
+        await client.query('ROLLBACK').catch((failure: unknown) => {
+          this.logger.debug(`Rollback failed, the connection is dropped: ${String(failure)}`);
+          throw new BrokenConnection(error);
+        });
+        throw error;
+      }
+    });
+  }
+
+  /** Connections of the primary's pool right now. */
+  poolStatistics(): { total: number; idle: number; waiting: number } {
+    const pool = poolOf(this.dataSource);
+    return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount };
+  }
+}
+
+/** Marks a connection that must not be used again; `cause` is what went wrong first. */
+class BrokenConnection extends Error {
+  constructor(override readonly cause: unknown) {
+    super('The connection is in an unknown state');
+  }
+}
+
+/** The pg pool inside a TypeORM data source. */
+export function poolOf(dataSource: DataSource): Pool {
+  return (dataSource.driver as PostgresDriver).master as Pool;
+}
+
+async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  try {
+    const result = await work(client);
+    client.release();
+    return result;
+  } catch (error) {
+    if (error instanceof BrokenConnection) {
+      client.release(true);
+      throw error.cause;
+    }
+    client.release(toDatabaseError(error).code === 'DATABASE_UNAVAILABLE');
+    throw error;
+  }
+}

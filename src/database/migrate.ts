@@ -1,0 +1,43 @@
+import { Client } from 'pg';
+import { DataSource } from 'typeorm';
+import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
+
+/** Any fixed number will do; this one is ours ("audt" in ASCII). */
+const MIGRATION_LOCK = 0x61756474;
+const LOCK_POLL_MS = 100;
+
+/** Every migration, oldest first. A released one is never changed: mend it with a new one. */
+export const MIGRATIONS = [AuditSchema1764000000000];
+
+/**
+ * Brings the database at `url` to the newest schema. Safe with several replicas starting at once: one migrates, the
+ * others wait. The advisory lock is polled, because waiting inside PostgreSQL would hold a snapshot that
+ * `CREATE INDEX CONCURRENTLY` in turn waits for.
+ */
+export async function runMigrations(url: string): Promise<void> {
+  const guard = new Client({ connectionString: url });
+  guard.on('error', () => undefined); // the query below reports it
+  await guard.connect();
+  try {
+    while (!(await tryLock(guard))) {
+      await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
+    }
+    const dataSource = new DataSource({ type: 'postgres', url, migrations: MIGRATIONS });
+    await dataSource.initialize();
+    try {
+      await dataSource.runMigrations({ transaction: 'each' });
+    } finally {
+      await dataSource.destroy();
+    }
+  } finally {
+    await guard.end(); // releases the lock
+  }
+}
+
+async function tryLock(client: Client): Promise<boolean> {
+  const { rows } = await client.query<{ locked: boolean }>(
+    'SELECT pg_try_advisory_lock($1) AS locked',
+    [MIGRATION_LOCK],
+  );
+  return rows[0]?.locked === true;
+}

@@ -1,0 +1,118 @@
+import { Injectable } from '@nestjs/common';
+import type { PoolClient } from 'pg';
+import { Database } from './database';
+
+/** A month of UTC as `YYYY-MM`: the unit events are partitioned by. */
+export type Month = string;
+
+const PARTITION_LOCK = 0x70617274; // "part" in ASCII
+const MONTH = /^(\d{4})-(\d{2})$/;
+
+/** The month after (or, with a negative count, before) the given one. */
+export function addMonths(month: Month, count: number): Month {
+  const [, year, number] = MONTH.exec(month) ?? [];
+  const date = new Date(0);
+  date.setUTCFullYear(Number(year), Number(number) - 1 + count, 1);
+  return `${String(date.getUTCFullYear()).padStart(4, '0')}-${String(date.getUTCMonth() + 1).padStart(2, '0')}`;
+}
+
+/** The month of an ISO 8601 instant in UTC (`2026-11-23T…Z` -> `2026-11`). */
+export function monthOf(isoUtc: string): Month {
+  return isoUtc.slice(0, 7);
+}
+
+/**
+ * Monthly range partitions of a table on its `timestamp`, made ahead and on demand.
+ *
+ * A partition is created as a table of its own and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent,
+ * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. There is no
+ * DEFAULT partition: it would have to be scanned under a lock at every attach.
+ */
+@Injectable()
+export class Partitions {
+  private readonly known = new Map<string, Set<Month>>();
+
+  constructor(private readonly database: Database) {}
+
+  /** Makes the partitions of these months exist. Costs nothing for months seen before. */
+  async ensure(table: string, months: Iterable<Month>): Promise<void> {
+    const known = this.knownOf(table);
+    const missing = [...new Set(months)].filter((month) => !known.has(month)).sort();
+    if (missing.length === 0) return;
+    await this.database.withClient(async (client) => {
+      for (const month of await this.absent(client, table, missing)) {
+        await this.create(client, table, month);
+      }
+    });
+    for (const month of missing) known.add(month);
+  }
+
+  /** Makes the partitions of the current month and of `ahead` months after it exist. */
+  async ensureAhead(table: string, ahead: number, now = new Date()): Promise<void> {
+    const current = monthOf(now.toISOString());
+    await this.ensure(
+      table,
+      Array.from({ length: ahead + 1 }, (_, index) => addMonths(current, index)),
+    );
+  }
+
+  /** Forgets what it knows, after an insert found no partition: another replica may have dropped one. */
+  forget(table: string): void {
+    this.known.delete(table);
+  }
+
+  /** The months of `table` that have a partition, oldest first. */
+  async list(table: string): Promise<Month[]> {
+    return this.database.withClient(async (client) => {
+      const { rows } = await client.query<{ name: string }>(
+        `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = $1::regclass ORDER BY 1`,
+        [table],
+      );
+      return rows.map(({ name }) => name.slice(-6)).map((tail) => tail.replace(/^(\d{4})/, '$1-'));
+    });
+  }
+
+  private knownOf(table: string): Set<Month> {
+    let known = this.known.get(table);
+    if (!known) this.known.set(table, (known = new Set()));
+    return known;
+  }
+
+  private async absent(client: PoolClient, table: string, months: Month[]): Promise<Month[]> {
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+       WHERE i.inhparent = $1::regclass AND c.relname = ANY($2)`,
+      [table, months.map((month) => nameOf(table, month))],
+    );
+    const present = new Set(rows.map(({ name }) => name));
+    return months.filter((month) => !present.has(nameOf(table, month)));
+  }
+
+  private async create(client: PoolClient, table: string, month: Month): Promise<void> {
+    const name = nameOf(table, month);
+    await client.query('BEGIN');
+    try {
+      // Replicas that need the same month at once go one after the other.
+      await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
+      if ((await this.absent(client, table, [month])).length > 0) {
+        // Identifiers cannot be bound; table comes from our code, month has passed MONTH.
+        await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+        await client.query(
+          `ALTER TABLE ${table} ATTACH PARTITION ${name}
+           FOR VALUES FROM ('${month}-01T00:00:00Z') TO ('${addMonths(month, 1)}-01T00:00:00Z')`,
+        );
+      }
+      await client.query('COMMIT');
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => undefined);
+      throw error;
+    }
+  }
+}
+
+function nameOf(table: string, month: Month): string {
+  const [, year, number] = MONTH.exec(month) ?? [];
+  if (year === undefined || number === undefined) throw new RangeError(`Not a month: ${month}`);
+  return `${table}_${year}${number}`;
+}

@@ -1,0 +1,71 @@
+import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import type { Pool } from 'pg';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
+
+const DOWN_FOR_MS = 5000;
+
+/** One read replica: connected on first use, left alone for a while after a failure. */
+export class ReadReplica {
+  private readonly logger = new Logger(ReadReplica.name);
+  private readonly dataSource: DataSource;
+  private connecting: Promise<unknown> | undefined;
+  private downUntilMs = 0;
+
+  constructor(
+    private readonly name: string,
+    options: DataSourceOptions,
+  ) {
+    this.dataSource = new DataSource(options);
+  }
+
+  /** Whether it may be asked: not within five seconds of its last failure. */
+  get isUp(): boolean {
+    return Date.now() >= this.downUntilMs;
+  }
+
+  /** Its pool; rejects when it cannot be connected to. */
+  async pool(): Promise<Pool> {
+    if (!this.dataSource.isInitialized) {
+      this.connecting ??= this.dataSource.initialize().finally(() => {
+        this.connecting = undefined;
+      });
+      await this.connecting;
+    }
+    return (this.dataSource.driver as PostgresDriver).master as Pool;
+  }
+
+  /** Takes it out of the rotation for five seconds. */
+  markDown(error: unknown): void {
+    this.downUntilMs = Date.now() + DOWN_FOR_MS;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.logger.warn(`${this.name} does not answer (${reason}); reads go elsewhere for 5 s.`);
+  }
+
+  async close(): Promise<void> {
+    await this.connecting?.catch(() => undefined);
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+  }
+}
+
+/** The configured read replicas, asked in turn. Not TypeORM's own replication: one dead replica would fail the boot. */
+@Injectable()
+export class ReadReplicas implements OnApplicationShutdown {
+  private next = 0;
+
+  constructor(private readonly replicas: ReadReplica[]) {}
+
+  /** The next replica that is up, or undefined when there is none. */
+  pick(): ReadReplica | undefined {
+    for (let tried = 0; tried < this.replicas.length; tried += 1) {
+      this.next = (this.next + 1) % this.replicas.length;
+      const replica = this.replicas[this.next];
+      if (replica?.isUp) return replica;
+    }
+    return undefined;
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all(this.replicas.map((replica) => replica.close()));
+  }
+}

@@ -1,0 +1,62 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AppError } from './app-error';
+import { ERROR_TABLE } from './error-table';
+import { PROBLEM_JSON, problemOf, toAppError } from './problem';
+
+const logger = new Logger('Errors');
+
+/** Renders everything that a REST handler throws as application/problem+json and logs it as loudly as its kind asks. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    writeProblem(thrown, http.getRequest<IncomingMessage>(), http.getResponse<ServerResponse>());
+  }
+}
+
+/**
+ * Answers a request with the problem that `thrown` is. An answer that has begun cannot be turned into an error any
+ * more: its connection is cut, so that nobody takes a part for the whole.
+ */
+export function writeProblem(
+  thrown: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const error = toAppError(thrown);
+  const requestId = String(response.getHeader('X-Request-Id') ?? '');
+  const path = pathOf(request);
+  logProblem(error, `${request.method ?? ''} ${path}`, requestId);
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  for (const name of ['Content-Encoding', 'ETag', 'Link', 'Location']) response.removeHeader(name);
+  for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
+  if (error.retryAfterSeconds !== undefined) {
+    response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
+  }
+  const body = Buffer.from(JSON.stringify(problemOf(error, path, requestId)));
+  response.statusCode = error.status;
+  response.setHeader('Content-Type', PROBLEM_JSON);
+  response.setHeader('Content-Length', body.length);
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(body);
+}
+
+function pathOf(request: IncomingMessage): string {
+  const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
+  return (url.split('?', 1)[0] ?? '').slice(0, 200);
+}
+
+/** One line a person can act on: what was asked, what was answered, and why, with the stack of faults of our own. */
+function logProblem(error: AppError, what: string, requestId: string): void {
+  const level = ERROR_TABLE[error.code].logLevel;
+  const line = `${what} -> ${error.status} ${error.code}: ${error.detail} [${requestId}]`;
+  if (level === 'debug') return logger.debug(line);
+  const { cause } = error;
+  const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : '';
+  if (level === 'warn') return logger.warn(`${line} ${reason}`);
+  logger.error(`${line} ${reason}`, cause instanceof Error ? cause.stack : undefined);
+}

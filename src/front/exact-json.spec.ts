@@ -1,0 +1,81 @@
+import fc from 'fast-check';
+import { exactJsonText, parseExactJson } from './exact-json';
+
+/** A number literal in any spelling JSON allows. */
+const numberText = fc.oneof(
+  fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }).map(String),
+  fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => JSON.stringify(n)),
+  fc
+    .tuple(
+      fc.constantFrom('', '-'),
+      fc.nat({ max: 999_999 }),
+      fc.stringMatching(/^[0-9]{0,20}$/),
+      fc.stringMatching(/^([eE][+-]?[0-9]{1,3})?$/),
+    )
+    .map(([sign, whole, part, exponent]) => `${sign}${whole}${part && `.${part}`}${exponent}`),
+);
+const stringText = fc
+  .oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom('1e5', ' -0', '"', '\\', '\\"1.0,', '9'.repeat(20)),
+  )
+  .map((text) => JSON.stringify(text));
+
+/** JSON text built from the outside, minified, with distinct keys in the order that a parser keeps. */
+const jsonText = fc.letrec<{ value: string; object: string }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    numberText,
+    stringText,
+    fc.constantFrom('null', 'true', 'false'),
+    fc.array(tie('value'), { maxLength: 4 }).map((items) => `[${items.join(',')}]`),
+    tie('object'),
+  ),
+  object: fc
+    .array(tie('value'), { maxLength: 5 })
+    .map((items) => `{${items.map((item, index) => `"k${index}":${item}`).join(',')}}`),
+}));
+
+describe('exact JSON', () => {
+  it('gives back every number as it was written, in any nesting', () => {
+    fc.assert(
+      fc.property(jsonText.object, (text) => {
+        expect(exactJsonText(parseExactJson(text) as object)).toBe(text);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('reads the same values as JSON.parse', () => {
+    fc.assert(
+      fc.property(jsonText.value, (text) => {
+        expect(parseExactJson(text)).toEqual(JSON.parse(text));
+      }),
+    );
+  });
+
+  it('drops white space between tokens and keeps numbers next to it', () => {
+    const value = parseExactJson('{ "a" : 1.0 ,\r\n\t"b":[ 1e400 , -0 ] }') as object;
+    expect(exactJsonText(value)).toBe('{"a":1.0,"b":[1e400,-0]}');
+  });
+
+  it('keeps a member called __proto__', () => {
+    const text = '{"__proto__":{"x":12345678901234567890},"constructor":1.50}';
+    expect(exactJsonText(parseExactJson(text) as object)).toBe(text);
+  });
+
+  it('is not fooled by strings that look like its mark', () => {
+    const text = JSON.stringify({ a: '\u0000abc1e5', b: '\\u0000' }).replace('}', ',"c":1e5}');
+    expect(exactJsonText(parseExactJson(text) as object)).toBe(text);
+  });
+
+  it('survives ten megabytes of escapes, digits or nesting', () => {
+    const escapes = JSON.stringify({ a: '"\\'.repeat(2_500_000), b: 0 }).replace(':0}', ':1e5}');
+    expect(exactJsonText(parseExactJson(escapes) as object) === escapes).toBe(true);
+    const digits = `{"a":${'9'.repeat(10_000_000)}}`;
+    expect(exactJsonText(parseExactJson(digits) as object) === digits).toBe(true);
+    expect(() =>
+      parseExactJson(`${'['.repeat(1_000_000)}1e5${']'.repeat(1_000_000)}`),
+    ).not.toThrow();
+  });
+});

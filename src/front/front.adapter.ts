@@ -1,0 +1,41 @@
+import { ExpressAdapter } from '@nestjs/platform-express';
+import type { Response } from 'express';
+import type { Express } from 'express';
+import type { HttpFront } from './http-front';
+
+/** An answer that already is JSON text, as PostgreSQL made it: handed on without being parsed and written again. */
+export interface JsonAnswer {
+  toJsonText(): string;
+}
+
+function isJsonAnswer(body: unknown): body is JsonAnswer {
+  return typeof (body as JsonAnswer | null)?.toJsonText === 'function';
+}
+
+/** Express behind HttpFront: the socket belongs to the front, and answers that are JSON text already go out as bytes. */
+export class FrontAdapter extends ExpressAdapter {
+  constructor(
+    private readonly front: HttpFront,
+    application: Express,
+  ) {
+    super(application);
+  }
+
+  override initHttpServer(): void {
+    this.httpServer = this.front.server;
+  }
+
+  override reply(response: Response, body: unknown, statusCode?: number): unknown {
+    if (!isJsonAnswer(body)) return super.reply(response, body, statusCode) as unknown;
+    if (statusCode !== undefined) response.statusCode = statusCode;
+    const bytes = Buffer.from(body.toJsonText());
+    response.setHeader('Content-Type', 'application/json; charset=utf-8');
+    response.setHeader('Content-Length', bytes.length);
+    return response.end(bytes);
+  }
+
+  /** The front has closed the server when it drained. */
+  override close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,119 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { AppError } from '../errors/app-error';
+import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
+import { PROBLEM_JSON, problemOf } from '../errors/problem';
+import { writeProblem } from '../errors/problem.filter';
+import { stampResponse } from './request-context';
+
+/** Answers one request, as an express application does. */
+export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A client must finish its headers, and its whole request, within these; slower ones hold a socket for nothing. */
+const HEADERS_TIMEOUT_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 120_000;
+/** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+const DRAIN_POLL_MS = 50;
+
+/**
+ * The listener in front of express. It takes connections before the application has booted, so that probes get an
+ * honest answer during a long start, and keeps taking them apart in an orderly way when the process is told to stop.
+ */
+export class HttpFront {
+  readonly server: Server;
+  private listener: RequestListener | undefined;
+  private draining = false;
+  private active = 0;
+
+  constructor() {
+    this.server = createServer(
+      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+      (request, response) => this.handle(request, response),
+    );
+    this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+    this.server.on('clientError', (error, socket) => answerUnreadable(error, socket as Socket));
+  }
+
+  /** Starts to listen; rejects when the port is taken. */
+  async listen(port: number, host: string): Promise<AddressInfo> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen({ port, host, backlog: 4096 }, () => {
+        this.server.off('error', reject);
+        resolve();
+      });
+    });
+    return this.server.address() as AddressInfo;
+  }
+
+  /** From now on `listener` answers. */
+  attach(listener: RequestListener): void {
+    this.listener = listener;
+  }
+
+  /**
+   * Lets running requests finish for at most `timeoutMs`, takes no new connection, and tells kept-alive clients to
+   * go elsewhere. What still runs at the end is cut.
+   * @returns how many requests were cut.
+   */
+  async drain(timeoutMs: number): Promise<number> {
+    this.draining = true;
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    const deadlineMs = Date.now() + timeoutMs;
+    this.server.closeIdleConnections();
+    while (this.active > 0 && Date.now() < deadlineMs) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+      this.server.closeIdleConnections();
+    }
+    const cut = this.active;
+    this.server.closeAllConnections();
+    await closed;
+    return cut;
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): void {
+    this.active += 1;
+    response.once('close', () => {
+      this.active -= 1;
+    });
+    stampResponse(request, response);
+    if (this.draining) response.setHeader('Connection', 'close');
+    if (this.listener) this.listener(request, response);
+    else answerWhileStarting(request, response);
+  }
+}
+
+/** Before the application is there: alive, but not started. */
+function answerWhileStarting(request: IncomingMessage, response: ServerResponse): void {
+  if (request.url === '/health/live') {
+    response.setHeader('Content-Type', 'application/json; charset=utf-8');
+    response.end('{"status":"ok","info":{},"error":{},"details":{}}');
+    return;
+  }
+  writeProblem(
+    new AppError('NOT_READY', 'The service is starting.', { retryAfterSeconds: 1 }),
+    request,
+    response,
+  );
+}
+
+/** What Node's parser could not read as HTTP gets a problem document too, then the connection is closed. */
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? codeOfStatus(431)
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? codeOfStatus(408)
+        : codeOfStatus(400);
+  const { status, title } = ERROR_TABLE[code];
+  const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', ''));
+  socket.end(
+    `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${PROBLEM_JSON}\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,99 @@
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import express, { type Request, type RequestHandler, type Response } from 'express';
+import type { Observable } from 'rxjs';
+import { serverConfig } from '../config/server.config';
+import { AppError } from '../errors/app-error';
+import { parseExactJson } from './exact-json';
+
+const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
+const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** The decoded bytes of a request's body, as the idempotency key is bound to them. */
+export const RAW_BODY = Symbol('raw body');
+
+/** A request whose body this interceptor has read. */
+export interface BodyRequest extends Request {
+  [RAW_BODY]?: Buffer;
+}
+
+/**
+ * Reads a JSON body for the routes it stands on. It runs behind the guards, so that nobody without a token makes the
+ * service read megabytes, and before the pipes. Compressed bodies are inflated, the limit holds for what they become.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, MALFORMED_JSON, BAD_REQUEST.
+ */
+@Injectable()
+export class JsonBodyInterceptor implements NestInterceptor {
+  private readonly read: RequestHandler;
+
+  constructor(@Inject(serverConfig.KEY) config: ConfigType<typeof serverConfig>) {
+    this.read = express.raw({ type: () => true, limit: config.requestMaxSizeBytes });
+  }
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const http = context.switchToHttp();
+    const request = http.getRequest<BodyRequest>();
+    requireJson(request.headers['content-type']);
+    const bytes = await this.bytesOf(request, http.getResponse<Response>());
+    request[RAW_BODY] = bytes;
+    request.body = parseJsonBytes(bytes);
+    return next.handle();
+  }
+
+  private async bytesOf(request: Request, response: Response): Promise<Buffer> {
+    await new Promise<void>((resolve, reject) => {
+      void this.read(request, response, (error?: unknown) =>
+        error ? reject(bodyError(error)) : resolve(),
+      );
+    });
+    return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  }
+}
+
+function requireJson(contentType: string | undefined): void {
+  if (contentType === undefined || !JSON_TYPE.test(contentType)) {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as Content-Type: application/json.');
+  }
+  const charset = CHARSET.exec(contentType)?.[1]?.toLowerCase() ?? 'utf-8';
+  if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'JSON is read as UTF-8; no other charset is.');
+  }
+}
+
+/** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
+function bodyError(error: unknown): unknown {
+  const { code, type } = error as { code?: unknown; type?: unknown };
+  if (type === undefined && typeof code === 'string' && /^(Z_|ERR_.*BROTLI|ERR_BROTLI)/.test(code)) {
+    return new AppError('BAD_REQUEST', 'The body is not what Content-Encoding says it is.');
+  }
+  return error;
+}
+
+/** Decodes and parses the bytes of a body; numbers keep their text (exact-json.ts). */
+export function parseJsonBytes(bytes: Buffer): unknown {
+  if (bytes.length === 0) throw new AppError('MALFORMED_JSON', 'The body is empty.');
+  let text: string;
+  try {
+    text = UTF8.decode(bytes);
+  } catch {
+    throw new AppError('MALFORMED_JSON', 'The body is not valid UTF-8.');
+  }
+  try {
+    return parseExactJson(text);
+  } catch (error) {
+    const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? text.length);
+    const before = text.slice(0, position).split('\n');
+    const column = (before.at(-1)?.length ?? 0) + 1;
+    throw new AppError(
+      'MALFORMED_JSON',
+      `The body is not well-formed JSON: it breaks at line ${before.length}, column ${column}.`,
+    );
+  }
+}

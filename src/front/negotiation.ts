@@ -1,0 +1,41 @@
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import { AppError } from '../errors/app-error';
+
+/** Refuses a request whose `Accept` leaves no room for JSON, before any work is done for it. */
+export function requireJsonAccepted(request: Request, _response: Response, next: NextFunction): void {
+  const { accept } = request.headers;
+  if (accept === undefined || accept === '*/*' || accept.includes('application/json')) return next();
+  if (request.accepts(['application/json', 'application/problem+json'])) return next();
+  next(new AppError('NOT_ACCEPTABLE', 'This service answers application/json.'));
+}
+
+/** Part of an express router's layer that tells which methods a path has. */
+interface RouteLayer {
+  route?: { methods: Record<string, boolean> };
+  match(path: string): boolean;
+}
+
+/**
+ * Tells a wrong method from a wrong path: what no route has answered is METHOD_NOT_ALLOWED with `Allow` when its path
+ * is known, else NOT_FOUND. Stands behind all routes; `layers` are those of the router it stands in.
+ */
+export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
+  return (request, _response, next) => {
+    const allowed = new Set<string>();
+    for (const layer of layers()) {
+      if (!layer.route || !layer.match(request.path)) continue;
+      for (const method of Object.keys(layer.route.methods)) allowed.add(method.toUpperCase());
+    }
+    if (allowed.has('GET')) allowed.add('HEAD');
+    allowed.delete('_ALL');
+    if (allowed.size === 0) {
+      return next(new AppError('NOT_FOUND', 'There is no such route; /docs lists them all.'));
+    }
+    const allow = [...allowed].sort().join(', ');
+    next(
+      new AppError('METHOD_NOT_ALLOWED', `${request.method} is not allowed here; allowed: ${allow}.`, {
+        headers: { Allow: allow },
+      }),
+    );
+  };
+}

@@ -1,0 +1,163 @@
+import 'reflect-metadata';
+import {
+  Validate,
+  ValidateNested,
+  ValidatorConstraint,
+  type ValidationArguments,
+  type ValidatorConstraintInterface,
+} from 'class-validator';
+import { exactJsonText } from '../exact-json';
+
+/** What is wrong with a value: words that follow its path ("must be …"), at the value itself or at a place inside it. */
+export type Fault = string | { at: string; message: string };
+
+/** A rule about one value: undefined when it holds, else what is wrong. */
+export type Rule = (value: unknown) => Fault | undefined;
+
+/** The one class-validator constraint behind all rules of ours, so that the compiled validator can call them directly. */
+@ValidatorConstraint({ name: 'rule' })
+export class RuleConstraint implements ValidatorConstraintInterface {
+  validate(value: unknown, { constraints }: ValidationArguments): boolean {
+    return (constraints[0] as Rule)(value) === undefined;
+  }
+
+  defaultMessage({ constraints, value, property }: ValidationArguments): string {
+    const fault = (constraints[0] as Rule)(value);
+    return typeof fault === 'object'
+      ? `${property}${fault.at} ${fault.message}`
+      : `${property} ${fault ?? ''}`;
+  }
+}
+
+/** Applies a rule to a property, or with `each` to every element of an array. */
+export function Obeys(rule: Rule, options?: { each?: boolean }): PropertyDecorator {
+  return Validate(RuleConstraint, [rule], options) as PropertyDecorator;
+}
+
+const NESTED_TYPE = Symbol('nested type');
+
+/** Validates an object, or each object of an array, against a DTO class of its own. */
+export function Nested(typeOf: () => new () => object): PropertyDecorator {
+  return (target, property) => {
+    ValidateNested()(target, property as string);
+    Reflect.defineMetadata(NESTED_TYPE, typeOf, target, property);
+  };
+}
+
+/** The class that `@Nested` gave to a property of a DTO class. */
+export function nestedTypeOf(
+  dto: new () => object,
+  property: string,
+): (() => new () => object) | undefined {
+  return Reflect.getMetadata(NESTED_TYPE, dto.prototype as object, property) as
+    | (() => new () => object)
+    | undefined;
+}
+
+/** Why a string cannot be stored as it is: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
+export function textFault(value: string): string | undefined {
+  if (value.includes('\0')) return 'must not contain NUL characters (U+0000)';
+  if (!value.isWellFormed()) return 'must not contain lone surrogates (U+D800 to U+DFFF)';
+  return undefined;
+}
+
+/** Text of `min` to `max` characters (Unicode code points), without NUL and lone surrogates. */
+export function text(max: number, min = 0): Rule {
+  const allowed = min > 0 ? `text of ${min} to ${max} characters` : `text of at most ${max} characters`;
+  return (value) => {
+    if (typeof value !== 'string') return `must be ${allowed}`;
+    // A string has at most as many characters as code units, and at least half as many.
+    if (value.length < min || (value.length > max && (value.length > 2 * max || count(value) > max))) {
+      return `must be ${allowed}`;
+    }
+    return textFault(value);
+  };
+}
+
+function count(value: string): number {
+  let characters = 0;
+  for (const _ of value) characters += 1;
+  return characters;
+}
+
+/** One of a fixed set of words, in exactly this spelling. */
+export function oneOf(words: readonly string[]): Rule {
+  const set = new Set<unknown>(words);
+  return (value) => (set.has(value) ? undefined : `must be one of ${words.join(', ')}`);
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** A UUID of any version in its usual form. */
+export const uuid: Rule = (value) =>
+  typeof value === 'string' && UUID.test(value)
+    ? undefined
+    : 'must be a UUID such as 0198c1f2-3e4a-7000-8000-1234567890ab';
+
+/** A whole number from `min` to `max`. */
+export function integer(min: number, max: number): Rule {
+  return (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+      ? undefined
+      : `must be a whole number from ${min} to ${max}`;
+}
+
+/** true or false. */
+export const flag: Rule = (value) =>
+  typeof value === 'boolean' ? undefined : 'must be true or false';
+
+/** An array of `min` to `max` elements; the elements have rules of their own. */
+export function list(min: number, max: number): Rule {
+  return (value) =>
+    Array.isArray(value) && value.length >= min && value.length <= max
+      ? undefined
+      : `must be an array of ${min} to ${max} elements`;
+}
+
+/**
+ * A JSON object of at most `maxDepth` nested levels (itself the first) and `maxBytes` of minified UTF-8 text, whose
+ * keys and strings can be stored as they are.
+ */
+export function jsonObject(maxBytes: number, maxDepth: number): Rule {
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return 'must be a JSON object';
+    }
+    const fault = nestedFault(value, '', maxDepth);
+    if (fault) return fault;
+    const size = Buffer.byteLength(exactJsonText(value));
+    return size > maxBytes ? `must be at most ${maxBytes} bytes of JSON, not ${size}` : undefined;
+  };
+}
+
+function nestedFault(value: unknown, at: string, depthLeft: number): Fault | undefined {
+  if (typeof value === 'string') {
+    const message = textFault(value);
+    return message === undefined ? undefined : { at, message };
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (depthLeft === 0) return { at, message: 'is nested too deeply' };
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index += 1) {
+      const fault = nestedFault(value[index], `${at}[${index}]`, depthLeft - 1);
+      if (fault) return fault;
+    }
+    return undefined;
+  }
+  for (const key of Object.keys(value)) {
+    const where = `${at}${memberPath(key)}`;
+    const message = textFault(key);
+    if (message !== undefined) return { at: where, message: `(its name) ${message}` };
+    const fault = nestedFault((value as Record<string, unknown>)[key], where, depthLeft - 1);
+    if (fault) return fault;
+  }
+  return undefined;
+}
+
+const PLAIN_NAME = /^[A-Za-z_$][\w$]{0,63}$/;
+
+/** How a member is written in a path: `.name`, or `["odd name"]` cut to a readable length. */
+export function memberPath(name: string): string {
+  if (PLAIN_NAME.test(name)) return `.${name}`;
+  return `[${JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name)}]`;
+}

@@ -1,0 +1,11 @@
+import { Module } from '@nestjs/common';
+import { TerminusModule } from '@nestjs/terminus';
+import { MetricsModule } from '../metrics/metrics.module';
+import { HealthController } from './health.controller';
+
+/** The probes. Indicators belong to the modules whose health they tell. */
+@Module({
+  imports: [TerminusModule.forRoot({ logger: false }), MetricsModule],
+  controllers: [HealthController],
+})
+export class HealthModule {}

@@ -1,0 +1,80 @@
+import { Logger } from '@nestjs/common';
+import type { AddressInfo } from 'node:net';
+import { startService, createLogger, type RunningService } from './app.setup';
+import { signDevelopmentToken } from './auth/development-token';
+import { authConfig } from './config/auth.config';
+import { assertConfiguration } from './config/environment';
+import { loggingConfig } from './config/logging.config';
+import { serverConfig } from './config/server.config';
+import { HttpFront } from './front/http-front';
+
+const logger = new Logger('Main');
+
+async function main(): Promise<void> {
+  assertConfiguration();
+  const config = serverConfig();
+  Logger.overrideLogger(createLogger(loggingConfig()));
+  const front = new HttpFront();
+  const booting = new AbortController();
+  let service: RunningService | undefined;
+  const stop = once(async (signal: string) => {
+    logger.log(`${signal}: finishing what runs, for at most ${config.shutdownTimeoutMs} ms.`);
+    if (!service) process.exit(0); // nothing was acknowledged yet
+    await service.stop(config.shutdownTimeoutMs);
+    logger.log('Stopped.');
+    process.exit(0);
+  });
+  process.on('SIGTERM', () => stop('SIGTERM'));
+  process.on('SIGINT', () => stop('SIGINT'));
+
+  const address = await front.listen(config.port, config.host);
+  service = await startService(front);
+  booting.abort();
+  await announce(address);
+}
+
+/** Runs `work` at the first call only; a failure ends the process. */
+function once(work: (reason: string) => Promise<void>): (reason: string) => void {
+  let started = false;
+  return (reason) => {
+    if (started) return;
+    started = true;
+    work(reason).catch(fail);
+  };
+}
+
+/** Tells a person where everything is, with a command that works when pasted. */
+async function announce({ port }: AddressInfo): Promise<void> {
+  const url = `http://localhost:${port}`;
+  const config = authConfig();
+  logger.log(`Listening on ${url}; API docs at ${url}/docs, probes at ${url}/health`);
+  const { profile } = serverConfig();
+  if (profile !== 'development' || config.keys.kind !== 'secret') return;
+  const token = await signDevelopmentToken(config);
+  process.stdout.write(
+    [
+      '',
+      `  Audit server     ${url}`,
+      `  API docs         ${url}/docs`,
+      `  Health           ${url}/health`,
+      '',
+      '  Try it (the token is for development and lasts 12 hours):',
+      '',
+      `  curl -s ${url}/api/v1/audit/events \\`,
+      `    -H 'Authorization: Bearer ${token}' \\`,
+      `    -H 'Content-Type: application/json' \\`,
+      `    -d '{"organizationId":"org-1","action":"hello.world","status":"success"}'`,
+      '',
+      '',
+    ].join('\n'),
+  );
+}
+
+function fail(error: unknown): void {
+  const { code, port } = (error ?? {}) as { code?: string; port?: number };
+  if (code === 'EADDRINUSE') logger.fatal(`Port ${port} is in use: set PORT to another one.`);
+  else logger.fatal(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.exit(1);
+}
+
+main().catch(fail);

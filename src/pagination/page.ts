@@ -1,0 +1,22 @@
+/** Where a page lies in its list; `pagination` of every list answer. */
+export interface PageInfo {
+  limit: number;
+  /** Only on pages asked for by offset. */
+  offset?: number;
+  /** Only with `include_total=true`: how many there are, exact up to TOTAL_EXACT_UP_TO. */
+  total?: number;
+  /** False when `total` is only a lower bound. */
+  totalIsExact?: boolean;
+  hasNext: boolean;
+  hasPrevious: boolean;
+  nextCursor?: string;
+  previousCursor?: string;
+}
+
+/** Anything that answers with a page. */
+export interface Paged {
+  readonly pagination: PageInfo;
+}
+
+/** Above this a total is a lower bound: counting on would cost more than the page itself. */
+export const TOTAL_EXACT_UP_TO = 10_000;

@@ -1,0 +1,92 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readArguments, UsageError } from './arguments';
+import { runImportCommand } from './import-command';
+import { SYSTEM_CLOCK } from './retry';
+
+const environment = { AUDIT_TOKEN: 'from-environment' };
+let folder: string;
+let file: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'import-arguments-'));
+  file = join(folder, 'records');
+  writeFileSync(file, '{}');
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('readArguments', () => {
+  it('fills in the defaults', () => {
+    expect(readArguments(['--format', 'event', file], environment)).toEqual({
+      format: 'event',
+      file,
+      organizationId: undefined,
+      url: 'http://localhost:3000/',
+      token: 'from-environment',
+      batchSize: 1000,
+      concurrency: 2,
+      refusedPath: `${file}.refused.ndjson`,
+      isQuiet: false,
+    });
+  });
+
+  it('takes - for standard input, and a token from the command line first', () => {
+    expect(
+      readArguments(['--token', 'mine', '--format', 'cloudtrail', '-', '--quiet'], environment),
+    ).toMatchObject({ file: '-', token: 'mine', isQuiet: true });
+  });
+
+  it.each([
+    [['--format', 'event'], /no FILE/],
+    [['FILE'], /no --format/],
+    [['--format', 'xml', 'FILE'], /--format xml is not known: give cloudtrail, wikipedia, event/],
+    [['--format', 'event', 'FILE', 'FILE'], /one FILE/],
+    [['--format', 'event', '/no/such/file'], /there is no file \/no\/such\/file/],
+    [['--format', 'event', tmpdir()], /is a directory/],
+    [['--format', 'event', '--frobnicate', 'FILE'], /Unknown option '--frobnicate'/],
+    [['--format', 'event', '--batch-size', '0', 'FILE'], /--batch-size 0 is not a whole number/],
+    [['--format', 'event', '--batch-size', '1e3', 'FILE'], /--batch-size 1e3/],
+    [['--format', 'event', '--concurrency', '17', 'FILE'], /--concurrency 17/],
+    [['--format', 'event', '--url', 'localhost:3000', 'FILE'], /--url localhost:3000 is not/],
+    [['--format', 'event', '--organization', '', 'FILE'], /--organization is empty/],
+    [['--format', 'event', '--token', 'a b', 'FILE'], /not a JWT/],
+    [['--format', 'event', '--refused', 'FILE', 'FILE'], /is FILE itself/],
+  ])('refuses %j', (argv, message) => {
+    const given = argv.map((argument) => (argument === 'FILE' ? file : argument));
+    expect(() => readArguments(given, environment)).toThrow(UsageError);
+    expect(() => readArguments(given, environment)).toThrow(message);
+  });
+
+  it('says how to get a token when there is none', () => {
+    expect(() => readArguments(['--format', 'event', file], {})).toThrow(
+      /AUDIT_TOKEN.*npm run token/,
+    );
+  });
+});
+
+describe('the command line', () => {
+  async function run(argv: string[]) {
+    const out: string[] = [];
+    const err: string[] = [];
+    const exitCode = await runImportCommand(argv, {
+      environment,
+      output: { write: (text) => out.push(text) },
+      terminal: { write: (text) => err.push(text) },
+      clock: SYSTEM_CLOCK,
+    });
+    return { exitCode, out: out.join(''), err: err.join('') };
+  }
+
+  it('answers a mistake with one line, the usage and status 2', async () => {
+    const { exitCode, out, err } = await run(['--format', 'xml', file]);
+    expect(exitCode).toBe(2);
+    expect(err).toMatch(/^--format xml is not known[^\n]*\n\nUsage: npm run import/);
+    expect(out).toBe('');
+  });
+
+  it('shows the usage when asked', async () => {
+    expect(await run(['--help'])).toMatchObject({ exitCode: 0, err: '' });
+  });
+});

@@ -1,0 +1,146 @@
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { TOKEN_HINT } from './bulk-client';
+import { FORMATS, type Format } from './record-reader';
+
+/** What the command line asks for, checked. */
+export interface ImportArguments {
+  format: Format;
+  /** Absolute path of the file, or `-` for standard input. */
+  file: string;
+  organizationId: string | undefined;
+  url: string;
+  token: string;
+  batchSize: number;
+  concurrency: number;
+  refusedPath: string;
+  isQuiet: boolean;
+}
+
+/** The command line cannot be used; the message is one line that says why. */
+export class UsageError extends Error {}
+
+export const USAGE = `Usage: npm run import -- --format ${FORMATS.join('|')} [options] FILE
+
+Sends every line of FILE (NDJSON, plain or gzip; - is standard input) to the service as one audit event. Safe to
+repeat: events that are there already are counted as duplicates and nothing is stored twice.
+
+  --format NAME        what a line holds: an AWS CloudTrail record, a Wikipedia edit or an audit event
+  --organization ID    the organization of all events, instead of the one each record names
+  --url URL            the service (http://localhost:3000)
+  --token JWT          a token that may write; better in the environment as AUDIT_TOKEN
+  --batch-size N       events of one request, 1 to 10000 (1000)
+  --concurrency N      requests at a time, 1 to 16 (2); with 1 the sequence follows the order of the file
+  --refused FILE       where lines go that are refused (FILE.refused.ndjson)
+  --quiet              no progress
+  --help               this text
+
+Exit status: 0 all lines are in, 3 some were refused, 1 the import stopped early (run it again to resume), 2 usage,
+130 interrupted.
+`;
+
+const OPTIONS = {
+  format: { type: 'string' },
+  organization: { type: 'string' },
+  url: { type: 'string', default: 'http://localhost:3000' },
+  token: { type: 'string' },
+  'batch-size': { type: 'string', default: '1000' },
+  concurrency: { type: 'string', default: '2' },
+  refused: { type: 'string' },
+  quiet: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+/** Reads the command line; undefined when only the usage is asked for. Throws UsageError. */
+export function readArguments(
+  argv: string[],
+  environment: NodeJS.ProcessEnv,
+): ImportArguments | undefined {
+  const { values, positionals } = parsed(argv);
+  if (values.help) return undefined;
+  const file = fileOf(positionals);
+  return {
+    format: formatOf(values.format),
+    file,
+    organizationId: organizationOf(values.organization),
+    url: urlOf(values.url),
+    token: tokenOf(values.token ?? environment.AUDIT_TOKEN),
+    batchSize: integerOf('batch-size', values['batch-size'], 10_000),
+    concurrency: integerOf('concurrency', values.concurrency, 16),
+    refusedPath: refusedPathOf(values.refused, file),
+    isQuiet: values.quiet,
+  };
+}
+
+function parsed(argv: string[]) {
+  try {
+    return parseArgs({ args: argv, options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    // Node adds advice for programmers in further sentences.
+    const [first = ''] = (error instanceof Error ? error.message : String(error)).split(/\. |\n/);
+    throw new UsageError(first);
+  }
+}
+
+function formatOf(name: string | undefined): Format {
+  const format = FORMATS.find((known) => known === name);
+  if (format) return format;
+  const given = name === undefined ? 'there is no --format' : `--format ${name} is not known`;
+  throw new UsageError(`${given}: give ${FORMATS.join(', ')}`);
+}
+
+function fileOf(positionals: string[]): string {
+  const [file, ...rest] = positionals;
+  if (file === undefined) throw new UsageError('there is no FILE');
+  if (rest.length > 0) throw new UsageError(`one FILE at a time, not ${positionals.length}`);
+  if (file === '-') return file;
+  const path = resolve(file);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (!stats) throw new UsageError(`there is no file ${path}`);
+  if (stats.isDirectory()) throw new UsageError(`${path} is a directory`);
+  return path;
+}
+
+function organizationOf(id: string | undefined): string | undefined {
+  if (id === '') throw new UsageError('--organization is empty');
+  return id;
+}
+
+function urlOf(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.search || url.hash) {
+    throw new UsageError(`--url ${text} is not an http(s) URL such as http://localhost:3000`);
+  }
+  return url.href;
+}
+
+function tokenOf(token: string | undefined): string {
+  const trimmed = token?.trim() ?? '';
+  if (trimmed === '') {
+    throw new UsageError(`there is no token: set AUDIT_TOKEN, with one from ${TOKEN_HINT}`);
+  }
+  if (!/^[\x21-\x7e]+$/.test(trimmed)) throw new UsageError('the token is not a JWT');
+  return trimmed;
+}
+
+function integerOf(name: string, text: string, max: number): number {
+  const value = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (value < 1 || value > max) {
+    throw new UsageError(`--${name} ${text} is not a whole number from 1 to ${max}`);
+  }
+  return value;
+}
+
+function refusedPathOf(given: string | undefined, file: string): string {
+  const byDefault = file === '-' ? 'stdin.refused.ndjson' : `${file}.refused.ndjson`;
+  const path = resolve(given ?? byDefault);
+  const same = statSync(path, { throwIfNoEntry: false });
+  const source = file === '-' ? undefined : statSync(file);
+  if (same && (same.isDirectory() || (same.ino === source?.ino && same.dev === source.dev))) {
+    throw new UsageError(
+      `--refused ${path} is ${same.isDirectory() ? 'a directory' : 'FILE itself'}`,
+    );
+  }
+  return path;
+}

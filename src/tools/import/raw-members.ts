@@ -1,0 +1,82 @@
+/** One member of a JSON object, as its text says it: nothing is re-spelled. */
+export interface RawMember {
+  /** The name with its escapes resolved, so that `"\u0069d"` is `id`. */
+  name: string;
+  /** The name as written, with its quotes. */
+  nameText: string;
+  /** The value as written, without white space around it. */
+  valueText: string;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/**
+ * The top-level members of a JSON object in the order they are written. The text must be a valid JSON object
+ * (`JSON.parse` has accepted it); whatever is nested stays one untouched slice, however deep it goes.
+ */
+export function splitMembers(objectText: string): RawMember[] {
+  const members: RawMember[] = [];
+  let at = skipBlanks(objectText, objectText.indexOf('{') + 1);
+  while (objectText[at] === '"') {
+    const nameEnd = endOfString(objectText, at);
+    const nameText = objectText.slice(at, nameEnd);
+    const valueStart = skipBlanks(objectText, skipBlanks(objectText, nameEnd) + 1);
+    const valueEnd = endOfValue(objectText, valueStart);
+    members.push({
+      name: JSON.parse(nameText) as string,
+      nameText,
+      valueText: objectText.slice(valueStart, valueEnd).trimEnd(),
+    });
+    at = objectText[valueEnd] === ',' ? skipBlanks(objectText, valueEnd + 1) : objectText.length;
+  }
+  return members;
+}
+
+/** The JSON object that has these members, each with its own text. */
+export function joinMembers(members: RawMember[]): string {
+  return `{${members.map((member) => `${member.nameText}:${member.valueText}`).join(',')}}`;
+}
+
+/** A member made here, as opposed to one taken from a text. */
+export function memberOf(name: string, value: string): RawMember {
+  return { name, nameText: JSON.stringify(name), valueText: JSON.stringify(value) };
+}
+
+function skipBlanks(text: string, from: number): number {
+  let at = from;
+  while (at < text.length && text.charCodeAt(at) <= 0x20) at += 1;
+  return at;
+}
+
+/** The position after the closing quote of the string that opens at `from`. */
+function endOfString(text: string, from: number): number {
+  let at = text.indexOf('"', from + 1);
+  while (isEscaped(text, at)) at = text.indexOf('"', at + 1);
+  return at + 1;
+}
+
+/** A quote is escaped when an odd number of backslashes stands before it. */
+function isEscaped(text: string, quoteAt: number): boolean {
+  let backslashes = 0;
+  while (text.charCodeAt(quoteAt - 1 - backslashes) === BACKSLASH) backslashes += 1;
+  return backslashes % 2 === 1;
+}
+
+/** The position of the comma or brace after the value that begins at `from`. */
+function endOfValue(text: string, from: number): number {
+  let depth = 0;
+  let at = from;
+  while (at < text.length) {
+    const character = text[at];
+    if (text.charCodeAt(at) === QUOTE) {
+      at = endOfString(text, at);
+      continue;
+    }
+    if (depth === 0 && (character === ',' || character === '}')) return at;
+    if (character === '{' || character === '[') depth += 1;
+    if (character === '}' || character === ']') depth -= 1;
+    at += 1;
+  }
+  return at;
+}

@@ -1,0 +1,31 @@
+import { createHash } from 'node:crypto';
+
+/**
+ * A UUID (version 8, RFC 9562: 122 bits of a SHA-256) that depends on nothing but these parts, so that the same line
+ * of the same file becomes the same event however often it is imported.
+ */
+export function deterministicUuid(parts: readonly string[]): string {
+  const hash = createHash('sha256');
+  // The lengths keep ['ab', 'c'] and ['a', 'bc'] apart.
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  const bytes = hash.digest().subarray(0, 16);
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = bytes.toString('hex');
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join('-');
+}
+
+/**
+ * The Idempotency-Key of one request: the same for the same lines of the same import, so that a retry, or a second
+ * run within the service's memory of keys, gets the first answer; another for any other body.
+ */
+export function idempotencyKey(importIdentity: string, lines: string, body: string): string {
+  const hash = createHash('sha256').update(`${importIdentity}\n${lines}\n`).update(body);
+  return `import-${hash.digest('hex')}`;
+}

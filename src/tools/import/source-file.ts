@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { addAbortSignal, Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+
+const IDENTITY_BYTES = 64 * 1024;
+const READ_BYTES = 256 * 1024;
+
+/** What is imported: its bytes, unpacked when they are gzip, and how much of it has been read. */
+export interface Source {
+  /** The content, unpacked. Throws when the file cannot be read or its gzip is damaged or cut off. */
+  content: AsyncIterable<Buffer>;
+  /** Tells this file from others by what is in it, wherever it lies: a hash of its first 64 KiB and its size. */
+  identity: string;
+  /** Size of the file in bytes, as stored (so compressed for gzip); undefined for a pipe. */
+  sizeBytes: number | undefined;
+  /** Bytes of the file read so far, as stored. */
+  bytesRead: () => number;
+}
+
+/**
+ * Opens a file, or standard input for `-`. Throws when the file is missing or a directory. The signal ends the reading
+ * with an AbortError, also while it waits for a pipe.
+ */
+export async function openSource(path: string, signal: AbortSignal): Promise<Source> {
+  if (path === '-') return sourceOf(addAbortSignal(signal, process.stdin), 'pipe', undefined);
+  const stats = await stat(path);
+  if (stats.isDirectory()) throw new Error(`${path} is a directory`);
+  const stored = addAbortSignal(signal, createReadStream(path, { highWaterMark: READ_BYTES }));
+  if (!stats.isFile()) return sourceOf(stored, 'pipe', undefined);
+  return sourceOf(stored, `${await hashOfBeginning(path)}:${stats.size}`, stats.size);
+}
+
+function sourceOf(stored: Readable, identity: string, sizeBytes: number | undefined): Source {
+  let bytesRead = 0;
+  async function* counted(): AsyncGenerator<Buffer> {
+    for await (const chunk of stored as AsyncIterable<Buffer>) {
+      bytesRead += chunk.length;
+      yield chunk;
+    }
+  }
+  return { content: unpacked(counted()), identity, sizeBytes, bytesRead: () => bytesRead };
+}
+
+/** Gzip is told by its first two bytes, never by the file's name. Several gzip members in a row are one content. */
+async function* unpacked(stored: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  let head = Buffer.alloc(0);
+  while (head.length < 2) {
+    const next = await stored.next();
+    if (next.done) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  const isGzip = head[0] === 0x1f && head[1] === 0x8b;
+  const whole = prepended(head, stored);
+  if (!isGzip) {
+    yield* whole;
+    return;
+  }
+  const packed = Readable.from(whole, { objectMode: false });
+  const gunzip = createGunzip({ chunkSize: READ_BYTES });
+  // `pipe` does not hand on errors; without this one, a read error would leave the loop below waiting for ever.
+  packed.on('error', (error) => gunzip.destroy(error));
+  try {
+    yield* packed.pipe(gunzip) as AsyncIterable<Buffer>;
+  } finally {
+    packed.destroy();
+  }
+}
+
+async function* prepended(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  if (head.length > 0) yield head;
+  yield* rest;
+}
+
+async function hashOfBeginning(path: string): Promise<string> {
+  const file = await open(path);
+  try {
+    const buffer = Buffer.alloc(IDENTITY_BYTES);
+    const { bytesRead } = await file.read(buffer, 0, IDENTITY_BYTES, 0);
+    return createHash('sha256').update(buffer.subarray(0, bytesRead)).digest('hex');
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,28 @@
+import {
+  firstName,
+  MAX_DESCRIPTION_LENGTH,
+  requiredText,
+  textOf,
+  type MappedEvent,
+  type SourceRecord,
+} from './record-mapping';
+
+/**
+ * Maps one record of the Wikipedia edit stream (the sample that Apache Druid's tutorial uses). Only applied edits are
+ * in that stream and all of them are public, so status and classification are constants. An empty comment is no
+ * description; a user or page name too long for an id is left to `metadata`.
+ */
+export function mapWikipedia({ value, organizationId }: SourceRecord): MappedEvent {
+  const comment = textOf(value.comment);
+  return {
+    timestamp: requiredText(value, 'time'),
+    organizationId: organizationId ?? requiredText(value, 'channel', ': give --organization'),
+    principalId: firstName(value.user),
+    action: value.isNew === true ? 'page.create' : 'page.edit',
+    targetResourceType: firstName(value.namespace),
+    targetResourceId: firstName(value.page),
+    status: 'success',
+    outcomeDescription: comment && comment.length <= MAX_DESCRIPTION_LENGTH ? comment : undefined,
+    dataClassification: 'PUBLIC',
+  };
+}
