@@ -7,11 +7,10 @@ import express, { type Express } from 'express';
 import helmet from 'helmet';
 import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
-import { writeProblem } from './errors/problem.filter';
 import { FrontAdapter } from './front/front.adapter';
 import { HttpFront } from './front/http-front';
 import { Lifecycle } from './front/lifecycle';
-import { refuseUnrouted, requireJsonAccepted } from './front/negotiation';
+import { requireJsonAccepted } from './front/negotiation';
 import { serveDocumentation } from './openapi';
 
 const LEVELS: LogLevel[] = ['fatal', 'error', 'warn', 'log', 'debug', 'verbose'];
@@ -26,12 +25,29 @@ export interface RunningService {
   stop: (timeoutMs: number) => Promise<void>;
 }
 
+/** What Nest tells of its own boot: for debugging only. */
+const BOOT_CONTEXTS = new Set([
+  'NestFactory',
+  'InstanceLoader',
+  'RoutesResolver',
+  'RouterExplorer',
+  'NestApplication',
+]);
+
+class ServiceLogger extends ConsoleLogger {
+  override log(message: unknown, ...rest: unknown[]): void {
+    const context = rest.at(-1);
+    if (typeof context === 'string' && BOOT_CONTEXTS.has(context)) this.debug(message, ...rest);
+    else super.log(message, ...rest);
+  }
+}
+
 /** The logger that `LOG_LEVEL` and `LOG_FORMAT` ask for. */
 export function createLogger({ level, format }: ConfigType<typeof loggingConfig>): ConsoleLogger {
   const name = ({ info: 'log', trace: 'verbose' } as Record<string, LogLevel>)[level] ?? level;
-  return new ConsoleLogger({
+  return new ServiceLogger({
     json: format === 'json',
-    colors: format === 'pretty' && process.stdout.isTTY,
+    colors: format === 'pretty' && process.stdout.isTTY === true,
     logLevels: LEVELS.slice(0, LEVELS.indexOf(name as LogLevel) + 1),
   });
 }
@@ -42,7 +58,9 @@ function createExpress(): Express {
   application.disable('x-powered-by');
   application.disable('etag');
   application.set('query parser', 'simple');
-  application.use(helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }));
+  application.use(
+    helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
+  );
   application.use(compression({ threshold: COMPRESSION_THRESHOLD_BYTES }));
   application.use('/api', requireJsonAccepted);
   return application;
@@ -74,11 +92,6 @@ export async function startService(front: HttpFront): Promise<RunningService> {
   const app = await createApplication(front);
   await app.init();
   const application = app.getHttpAdapter().getInstance() as Express;
-  const layers = () => application.router.stack as never;
-  application.use(refuseUnrouted(layers));
-  application.use((error: unknown, request: express.Request, response: express.Response, _next: express.NextFunction) =>
-    writeProblem(error, request, response),
-  );
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
   front.attach(application);

@@ -121,9 +121,7 @@ export class AuditWriter implements OnApplicationShutdown {
     while (this.largeRunning < LARGE_TRANSACTIONS) {
       const [large] = this.take(
         ({ request, organizations }, taken) =>
-          taken === 0 &&
-          request.events.length > SMALL_REQUEST_EVENTS &&
-          this.isFree(organizations),
+          taken === 0 && request.events.length > SMALL_REQUEST_EVENTS && this.isFree(organizations),
       );
       if (!large) return;
       this.largeRunning += 1;

@@ -1,4 +1,14 @@
-import { Body, Controller, Get, Param, Post, Query, Req, Res, UseInterceptors } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  UseInterceptors,
+} from '@nestjs/common';
 import {
   ApiBearerAuth,
   ApiExtraModels,
@@ -160,9 +170,18 @@ export class AuditController {
   @Get(':id')
   @Scopes('audit:read')
   @ApiOperation({ summary: 'Show one event' })
-  @ApiParam({ name: 'id', description: 'The id of the event.', schema: { type: 'string', format: 'uuid' } })
+  @ApiParam({
+    name: 'id',
+    description: 'The id of the event.',
+    schema: { type: 'string', format: 'uuid' },
+  })
   @ApiRequestId()
-  @ApiResponse({ status: 200, description: 'The event.', type: AuditEventDto, headers: headersWith() })
+  @ApiResponse({
+    status: 200,
+    description: 'The event.',
+    type: AuditEventDto,
+    headers: headersWith(),
+  })
   @ApiProblems(
     'VALIDATION_FAILED',
     'UNAUTHENTICATED',

@@ -55,7 +55,8 @@ export function ApiRequestId(): MethodDecorator {
   return ApiHeader({
     name: 'X-Request-Id',
     required: false,
-    description: 'An id of your own for this request: 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ / + = -',
+    description:
+      'An id of your own for this request: 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ / + = -',
     schema: { type: 'string', maxLength: 128 },
   });
 }

@@ -41,10 +41,7 @@ export class AuditQueries {
    * One event by id, as JSON text. An id that the service made tells its millisecond, so one partition is looked at;
    * an id that a client chose is looked up first. The newest recorded one, should several organizations share the id.
    */
-  async findById(
-    organizations: readonly string[] | '*',
-    id: string,
-  ): Promise<string | undefined> {
+  async findById(organizations: readonly string[] | '*', id: string): Promise<string | undefined> {
     if (organizations.length === 0) return undefined;
     return this.database.withReader(async (client) => {
       const range = millisecondOf(id);
@@ -71,7 +68,9 @@ function stretchesOf(request: PageRequest): { from?: string; to?: string }[] {
   const { sort, after, filter } = request;
   if (sort.field !== 'timestamp' || request.offset > 0) return [{}];
   if (sort.direction === 'asc') {
-    const start = after?.timestamp ?? (filter.startDate === undefined ? undefined : formatInstant(filter.startDate));
+    const start =
+      after?.timestamp ??
+      (filter.startDate === undefined ? undefined : formatInstant(filter.startDate));
     if (start === undefined) return [{}];
     const next = startOf(addMonths(monthOf(start), 1));
     return [{ to: next }, { from: next }];

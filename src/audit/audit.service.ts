@@ -8,7 +8,11 @@ import { AppError, type FieldError, validationFailed } from '../errors/app-error
 import { CursorCodec } from '../pagination/cursor.codec';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { AuditEventAnswer, AuditEventPage, positionOf } from './audit-event-page';
-import { filterFingerprint, type AuditEventFilter, type AuditEventSort } from './audit-event-filter';
+import {
+  filterFingerprint,
+  type AuditEventFilter,
+  type AuditEventSort,
+} from './audit-event-filter';
 import { AuditQueries } from './audit.queries';
 import { AuditWriter } from './audit-writer';
 import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
@@ -186,7 +190,10 @@ function reversed(sort: AuditEventSort): AuditEventSort {
 }
 
 function totals(counted: number): { total: number; totalIsExact: boolean } {
-  return { total: Math.min(counted, TOTAL_EXACT_UP_TO), totalIsExact: counted <= TOTAL_EXACT_UP_TO };
+  return {
+    total: Math.min(counted, TOTAL_EXACT_UP_TO),
+    totalIsExact: counted <= TOTAL_EXACT_UP_TO,
+  };
 }
 
 function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {

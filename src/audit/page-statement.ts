@@ -80,7 +80,9 @@ export function pageStatement(request: PageRequest): Statement {
 }
 
 /** Counts what a filter finds, but no further than one above TOTAL_EXACT_UP_TO. */
-export function countStatement(request: Omit<PageRequest, 'limit' | 'offset' | 'after'>): Statement {
+export function countStatement(
+  request: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
+): Statement {
   const values = new Values();
   const own =
     request.organizations === '*'
@@ -97,7 +99,10 @@ function where(conditions: string[]): string {
 }
 
 function orderBy({ field, direction }: AuditEventSort, alias: string): string {
-  const columns = field === 'timestamp' ? ['timestamp', 'id', 'organization_id'] : ['sequence', 'organization_id'];
+  const columns =
+    field === 'timestamp'
+      ? ['timestamp', 'id', 'organization_id']
+      : ['sequence', 'organization_id'];
   return columns.map((column) => `${alias}.${column} ${direction.toUpperCase()}`).join(', ');
 }
 

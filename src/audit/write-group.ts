@@ -38,8 +38,7 @@ export interface WriteRequest {
 }
 
 /** The end of one request of a group. */
-export type WriteResult =
-  { answer: StoredAnswer; replayed: boolean } | { refusal: AppError };
+export type WriteResult = { answer: StoredAnswer; replayed: boolean } | { refusal: AppError };
 
 /** One request on its way through the transaction. */
 interface Entry {
@@ -76,7 +75,9 @@ export async function writeGroup(
     entry.result = { answer, replayed: false };
   }
   await storeAnswers(client, entries, idempotency);
-  return entries.map(({ result }) => result ?? { refusal: new AppError('INTERNAL', 'Not written.') });
+  return entries.map(
+    ({ result }) => result ?? { refusal: new AppError('INTERNAL', 'Not written.') },
+  );
 }
 
 function open(entries: Entry[]): Entry[] {

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, chown, cp, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
+import { chmod, cp, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -10,7 +10,7 @@ type Log = (line: string) => void;
 
 /** Where the embedded PostgreSQL keeps its files, and who it runs as. */
 export interface Place {
-  /** Folder of the server: its data, its log. Owned by `account`, closed to all others. */
+  /** Folder of the server: `data`, which belongs to `account`, and logs. */
   home: string;
   /** Undefined: it runs as this process does. */
   account: Account | undefined;
@@ -34,6 +34,7 @@ export async function preparePlace(dataDir: string, log: Log): Promise<Place> {
   const pointer = join(folder, POINTER);
   const pointed = (await readFile(pointer, 'utf8').catch(() => '')).trim();
   const home = pointed === '' ? join(folder, 'postgres') : pointed;
+  await refuseForeignData(home);
   const account = await accountForServer(join(home, 'data'));
   if (pointed !== '') {
     if (await stat(home).catch(() => undefined)) return { home, account };
@@ -131,9 +132,24 @@ async function relocationBase(account: Account): Promise<string> {
   );
 }
 
+/** The folder stays ours, so that the account cannot plant links for a root process to follow; it may pass through. */
 async function makeHome(home: string, account: Account | undefined): Promise<void> {
-  await mkdir(home, { recursive: true, mode: 0o700 });
-  if (account) await chown(home, account.uid, account.gid);
+  await mkdir(home, { recursive: true });
+  await chmod(home, account ? 0o711 : 0o700);
+}
+
+/** An ordinary user cannot use data that PostgreSQL made for another one; say so instead of "permission denied". */
+async function refuseForeignData(home: string): Promise<void> {
+  const uid = process.geteuid?.();
+  if (uid === undefined || uid === 0) return;
+  const owner = await stat(join(home, 'data')).catch((error: NodeJS.ErrnoException) =>
+    error.code === 'EACCES' ? { uid: undefined } : undefined,
+  );
+  if (!owner || owner.uid === uid) return;
+  throw new Error(
+    `The data in ${home} belong to another user${owner.uid === undefined ? '' : ` (${owner.uid})`}: ` +
+      'start the service as the user who made them, or give it a folder of its own with DATA_DIR.',
+  );
 }
 
 /** Lets everybody read a copy, whatever the umask of the installation was. */

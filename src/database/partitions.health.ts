@@ -20,7 +20,8 @@ export class PartitionsHealthIndicator {
     try {
       const months = await this.partitions.list(TABLE);
       const current = monthOf(new Date().toISOString());
-      const wanted = this.config.partitionPrecreate > 0 ? [current, addMonths(current, 1)] : [current];
+      const wanted =
+        this.config.partitionPrecreate > 0 ? [current, addMonths(current, 1)] : [current];
       const missing = wanted.filter((month) => !months.includes(month));
       const data = { total: months.length, newest: months.at(-1) ?? null, missing };
       return missing.length > 0 ? check.degraded(data) : check.up(data);

@@ -26,7 +26,6 @@ export const ERROR_TABLE = {
   VALIDATION_FAILED: row(400, 'The request is not valid', 'BAD_REQUEST'),
   INVALID_CURSOR: row(400, 'The cursor cannot be used here', 'BAD_REQUEST'),
   MALFORMED_JSON: row(400, 'The body is not well-formed JSON', 'BAD_REQUEST'),
-  BAD_REQUEST: row(400, 'The request cannot be understood', 'BAD_REQUEST'),
   UNAUTHENTICATED: row(401, 'Authentication is required', 'UNAUTHORIZED'),
   FORBIDDEN: row(403, 'This is not allowed', 'FORBIDDEN'),
   NOT_FOUND: row(404, 'There is nothing here', 'NOT_FOUND'),
@@ -72,5 +71,5 @@ export function codeOfStatus(status: number): ErrorCode {
     431: 'HEADERS_TOO_LARGE',
     503: 'NOT_READY',
   };
-  return exact[status] ?? (status >= 400 && status < 500 ? 'BAD_REQUEST' : 'INTERNAL');
+  return exact[status] ?? (status >= 400 && status < 500 ? 'VALIDATION_FAILED' : 'INTERNAL');
 }

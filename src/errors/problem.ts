@@ -32,8 +32,8 @@ const BODY_ERRORS: Partial<Record<string, [ErrorCode, string]>> = {
     'UNSUPPORTED_MEDIA_TYPE',
     'This Content-Encoding is not supported: send identity, gzip, deflate or br.',
   ],
-  'request.aborted': ['BAD_REQUEST', 'The request ended before its body did.'],
-  'request.size.invalid': ['BAD_REQUEST', 'Content-Length does not match the body.'],
+  'request.aborted': ['VALIDATION_FAILED', 'The request ended before its body did.'],
+  'request.size.invalid': ['VALIDATION_FAILED', 'Content-Length does not match the body.'],
 };
 
 /**
@@ -43,7 +43,7 @@ const BODY_ERRORS: Partial<Record<string, [ErrorCode, string]>> = {
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
   if (thrown instanceof URIError) {
-    return new AppError('BAD_REQUEST', 'The URL holds a malformed percent-encoding.', {
+    return new AppError('VALIDATION_FAILED', 'The URL holds a malformed percent-encoding.', {
       cause: thrown,
     });
   }

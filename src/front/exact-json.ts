@@ -56,7 +56,7 @@ export function exactJsonText(value: object): string {
 export function mapJsonNumbers(text: string, change: (number: string) => string): string {
   const parts: string[] = [];
   let copied = 0;
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const char = text.charCodeAt(at);
     if (char === QUOTE) {
       at = endOfString(text, at);

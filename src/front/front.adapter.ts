@@ -1,7 +1,7 @@
 import { ExpressAdapter } from '@nestjs/platform-express';
-import type { Response } from 'express';
-import type { Express } from 'express';
+import type { Express, Response } from 'express';
 import type { HttpFront } from './http-front';
+import { refuseUnrouted, type RouteLayer } from './negotiation';
 
 /** An answer that already is JSON text, as PostgreSQL made it: handed on without being parsed and written again. */
 export interface JsonAnswer {
@@ -14,6 +14,8 @@ function isJsonAnswer(body: unknown): body is JsonAnswer {
 
 /** Express behind HttpFront: the socket belongs to the front, and answers that are JSON text already go out as bytes. */
 export class FrontAdapter extends ExpressAdapter {
+  private hasNotFoundHandler = false;
+
   constructor(
     private readonly front: HttpFront,
     application: Express,
@@ -32,6 +34,14 @@ export class FrontAdapter extends ExpressAdapter {
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.setHeader('Content-Length', bytes.length);
     return response.end(bytes);
+  }
+
+  /** Nest would answer 404 to a wrong method on a known path; this one tells the two apart. Called once per prefix. */
+  override setNotFoundHandler(): void {
+    if (this.hasNotFoundHandler) return;
+    this.hasNotFoundHandler = true;
+    const { router } = this.getInstance<Express>();
+    this.use(refuseUnrouted(() => router.stack as unknown as RouteLayer[]));
   }
 
   /** The front has closed the server when it drained. */

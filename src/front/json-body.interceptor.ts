@@ -27,7 +27,7 @@ export interface BodyRequest extends Request {
 /**
  * Reads a JSON body for the routes it stands on. It runs behind the guards, so that nobody without a token makes the
  * service read megabytes, and before the pipes. Compressed bodies are inflated, the limit holds for what they become.
- * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, MALFORMED_JSON, BAD_REQUEST.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, MALFORMED_JSON, VALIDATION_FAILED.
  */
 @Injectable()
 export class JsonBodyInterceptor implements NestInterceptor {
@@ -59,7 +59,10 @@ export class JsonBodyInterceptor implements NestInterceptor {
 
 function requireJson(contentType: string | undefined): void {
   if (contentType === undefined || !JSON_TYPE.test(contentType)) {
-    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as Content-Type: application/json.');
+    throw new AppError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      'Send the body as Content-Type: application/json.',
+    );
   }
   const charset = CHARSET.exec(contentType)?.[1]?.toLowerCase() ?? 'utf-8';
   if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
@@ -70,8 +73,12 @@ function requireJson(contentType: string | undefined): void {
 /** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
 function bodyError(error: unknown): unknown {
   const { code, type } = error as { code?: unknown; type?: unknown };
-  if (type === undefined && typeof code === 'string' && /^(Z_|ERR_.*BROTLI|ERR_BROTLI)/.test(code)) {
-    return new AppError('BAD_REQUEST', 'The body is not what Content-Encoding says it is.');
+  if (
+    type === undefined &&
+    typeof code === 'string' &&
+    /^(Z_|ERR_.*BROTLI|ERR_BROTLI)/.test(code)
+  ) {
+    return new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.');
   }
   return error;
 }

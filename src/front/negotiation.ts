@@ -2,15 +2,20 @@ import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { AppError } from '../errors/app-error';
 
 /** Refuses a request whose `Accept` leaves no room for JSON, before any work is done for it. */
-export function requireJsonAccepted(request: Request, _response: Response, next: NextFunction): void {
+export function requireJsonAccepted(
+  request: Request,
+  _response: Response,
+  next: NextFunction,
+): void {
   const { accept } = request.headers;
-  if (accept === undefined || accept === '*/*' || accept.includes('application/json')) return next();
+  if (accept === undefined || accept === '*/*' || accept.includes('application/json'))
+    return next();
   if (request.accepts(['application/json', 'application/problem+json'])) return next();
   next(new AppError('NOT_ACCEPTABLE', 'This service answers application/json.'));
 }
 
 /** Part of an express router's layer that tells which methods a path has. */
-interface RouteLayer {
+export interface RouteLayer {
   route?: { methods: Record<string, boolean> };
   match(path: string): boolean;
 }
@@ -33,9 +38,13 @@ export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
     }
     const allow = [...allowed].sort().join(', ');
     next(
-      new AppError('METHOD_NOT_ALLOWED', `${request.method} is not allowed here; allowed: ${allow}.`, {
-        headers: { Allow: allow },
-      }),
+      new AppError(
+        'METHOD_NOT_ALLOWED',
+        `${request.method} is not allowed here; allowed: ${allow}.`,
+        {
+          headers: { Allow: allow },
+        },
+      ),
     );
   };
 }

@@ -40,7 +40,11 @@ export class HealthController {
 
   @Get()
   @ApiOperation({ summary: 'Everything at a glance', security: [] })
-  @ApiResponse({ status: 200, description: 'The service works; `degraded` when something is impaired.', schema: SHAPE })
+  @ApiResponse({
+    status: 200,
+    description: 'The service works; `degraded` when something is impaired.',
+    schema: SHAPE,
+  })
   @ApiResponse({ status: 503, description: 'PostgreSQL is away.', schema: SHAPE })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, [
@@ -54,14 +58,22 @@ export class HealthController {
 
   @Get('live')
   @ApiOperation({ summary: 'Liveness: the event loop turns', security: [] })
-  @ApiResponse({ status: 200, description: 'Alive, whatever PostgreSQL or Redis do.', schema: SHAPE })
+  @ApiResponse({
+    status: 200,
+    description: 'Alive, whatever PostgreSQL or Redis do.',
+    schema: SHAPE,
+  })
   live(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, []);
   }
 
   @Get('ready')
   @ApiOperation({ summary: 'Readiness: requests can be served', security: [] })
-  @ApiResponse({ status: 200, description: 'PostgreSQL answers, migrations are done, not shutting down.', schema: SHAPE })
+  @ApiResponse({
+    status: 200,
+    description: 'PostgreSQL answers, migrations are done, not shutting down.',
+    schema: SHAPE,
+  })
   @ApiResponse({ status: 503, description: 'Send no requests now.', schema: SHAPE })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, [

@@ -75,13 +75,28 @@ export class PageInfoDto {
   @ApiProperty({ type: 'integer', example: 50 })
   limit!: number;
 
-  @ApiProperty({ type: 'integer', required: false, example: 0, description: 'Absent on pages by cursor.' })
+  @ApiProperty({
+    type: 'integer',
+    required: false,
+    example: 0,
+    description: 'Absent on pages by cursor.',
+  })
   offset?: number;
 
-  @ApiProperty({ type: 'integer', required: false, example: 128, description: 'Only with include_total.' })
+  @ApiProperty({
+    type: 'integer',
+    required: false,
+    example: 128,
+    description: 'Only with include_total.',
+  })
   total?: number;
 
-  @ApiProperty({ type: Boolean, required: false, example: true, description: 'False above 10 000.' })
+  @ApiProperty({
+    type: Boolean,
+    required: false,
+    example: true,
+    description: 'False above 10 000.',
+  })
   totalIsExact?: boolean;
 
   @ApiProperty({ type: Boolean, example: true })
@@ -129,7 +144,11 @@ export class BulkPerformanceDto {
   @ApiProperty({ type: Number, example: 0.042, description: 'Milliseconds.' })
   averageTimePerEvent!: number;
 
-  @ApiProperty({ type: Number, example: 33.333, description: 'Percent of the write transactions that may run at once.' })
+  @ApiProperty({
+    type: Number,
+    example: 33.333,
+    description: 'Percent of the write transactions that may run at once.',
+  })
   concurrencyUtilization!: number;
 }
 

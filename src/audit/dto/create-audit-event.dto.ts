@@ -115,7 +115,10 @@ export class CreateAuditEventDto {
   })
   status!: EventStatus;
 
-  @TextProperty(MAX_TEXT_LENGTH, { description: 'What came of it, in words.', example: 'Opened the chart' })
+  @TextProperty(MAX_TEXT_LENGTH, {
+    description: 'What came of it, in words.',
+    example: 'Opened the chart',
+  })
   outcomeDescription?: string | null;
 
   @WordProperty(DATA_CLASSIFICATIONS, {

@@ -21,11 +21,7 @@ export function Property(rule: Rule, schema: ApiPropertyOptions, about: About): 
     ...(example === undefined ? {} : { example }),
     ...(required ? {} : { nullable: true }),
   } as ApiPropertyOptions;
-  return applyDecorators(
-    ...(required ? [] : [IsOptional()]),
-    Obeys(rule),
-    ApiProperty(options),
-  );
+  return applyDecorators(...(required ? [] : [IsOptional()]), Obeys(rule), ApiProperty(options));
 }
 
 /** Text of at most `max` characters; a required one must not be empty. */

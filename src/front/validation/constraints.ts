@@ -50,8 +50,7 @@ export function nestedTypeOf(
   property: string,
 ): (() => new () => object) | undefined {
   return Reflect.getMetadata(NESTED_TYPE, dto.prototype as object, property) as
-    | (() => new () => object)
-    | undefined;
+    (() => new () => object) | undefined;
 }
 
 /** Why a string cannot be stored as it is: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
@@ -63,11 +62,15 @@ export function textFault(value: string): string | undefined {
 
 /** Text of `min` to `max` characters (Unicode code points), without NUL and lone surrogates. */
 export function text(max: number, min = 0): Rule {
-  const allowed = min > 0 ? `text of ${min} to ${max} characters` : `text of at most ${max} characters`;
+  const allowed =
+    min > 0 ? `text of ${min} to ${max} characters` : `text of at most ${max} characters`;
   return (value) => {
     if (typeof value !== 'string') return `must be ${allowed}`;
     // A string has at most as many characters as code units, and at least half as many.
-    if (value.length < min || (value.length > max && (value.length > 2 * max || count(value) > max))) {
+    if (
+      value.length < min ||
+      (value.length > max && (value.length > 2 * max || count(value) > max))
+    ) {
       return `must be ${allowed}`;
     }
     return textFault(value);

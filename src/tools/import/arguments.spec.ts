@@ -52,6 +52,7 @@ describe('readArguments', () => {
     [['--format', 'event', '--url', 'localhost:3000', 'FILE'], /--url localhost:3000 is not/],
     [['--format', 'event', '--organization', '', 'FILE'], /--organization is empty/],
     [['--format', 'event', '--token', 'a b', 'FILE'], /not a JWT/],
+    [['--format', 'event', '--refused', '/no/such/f', 'FILE'], /there is no folder \/no\/such/],
     [['--format', 'event', '--refused', 'FILE', 'FILE'], /is FILE itself/],
   ])('refuses %j', (argv, message) => {
     const given = argv.map((argument) => (argument === 'FILE' ? file : argument));

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { TOKEN_HINT } from './bulk-client';
 import { FORMATS, type Format } from './record-reader';
@@ -135,6 +135,9 @@ function integerOf(name: string, text: string, max: number): number {
 function refusedPathOf(given: string | undefined, file: string): string {
   const byDefault = file === '-' ? 'stdin.refused.ndjson' : `${file}.refused.ndjson`;
   const path = resolve(given ?? byDefault);
+  if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UsageError(`there is no folder ${dirname(path)} for --refused`);
+  }
   const same = statSync(path, { throwIfNoEntry: false });
   const source = file === '-' ? undefined : statSync(file);
   if (same && (same.isDirectory() || (same.ino === source?.ino && same.dev === source.dev))) {
