@@ -8,6 +8,7 @@ import helmet from 'helmet';
 import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
 import { FrontAdapter } from './front/front.adapter';
+import { HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
 import { Lifecycle } from './front/lifecycle';
 import { requireJsonAccepted } from './front/negotiation';
@@ -59,9 +60,16 @@ function createExpress(): Express {
   application.disable('etag');
   application.set('query parser', 'simple');
   application.use(
+    '/docs',
     helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
   );
-  application.use(compression({ threshold: COMPRESSION_THRESHOLD_BYTES }));
+  // Answers to writes are receipts: small, or asked for by programs that do not want them slower.
+  const compress = compression({ threshold: COMPRESSION_THRESHOLD_BYTES });
+  application.use((request, response, next) =>
+    request.method === 'GET' || request.method === 'HEAD'
+      ? compress(request, response, next)
+      : next(),
+  );
   application.use('/api', requireJsonAccepted);
   return application;
 }
@@ -94,7 +102,7 @@ export async function startService(front: HttpFront): Promise<RunningService> {
   const application = app.getHttpAdapter().getInstance() as Express;
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
-  front.attach(application);
+  front.attach(application, app.get(HotRoutes));
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
     await front.drain(timeoutMs);

@@ -182,8 +182,8 @@ export class AuditWriter implements OnApplicationShutdown {
       try {
         const months = requests.flatMap(({ events }) => events.map((e) => monthOf(e.timestamp)));
         await this.partitions.ensure(EVENT_TABLE, months);
-        return await this.database.transaction((client) =>
-          writeGroup(client, requests, this.idempotency),
+        return await this.database.transaction((client, defer) =>
+          writeGroup({ client, defer, idempotency: this.idempotency }, requests),
         );
       } catch (error) {
         if (attempt === ATTEMPTS || !(isRetryable(error) || isMissingPartition(error))) throw error;

@@ -1,5 +1,6 @@
 import { Inject, Logger, Module, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { AuthModule } from '../auth/auth.module';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { auditConfig } from '../config/audit.config';
 import { Database } from '../database/database';
@@ -7,15 +8,17 @@ import { Partitions } from '../database/partitions';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { EVENT_TABLE } from './audit-event';
 import { AuditController } from './audit.controller';
+import { AuditHotRoute } from './audit-hot-route';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
 
 /** Audit events: the domain. Everything it needs of caching, paging and the like comes from the capabilities' modules. */
 @Module({
-  imports: [ConcurrencyModule],
+  imports: [AuthModule, ConcurrencyModule],
   controllers: [AuditController],
   providers: [
+    AuditHotRoute,
     AuditService,
     AuditWriter,
     AuditQueries,

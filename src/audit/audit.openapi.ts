@@ -1,73 +1,204 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiHeader, ApiResponse, getSchemaPath } from '@nestjs/swagger';
-import { ERROR_TABLE, type ErrorCode } from '../errors/error-table';
-import { PROBLEM_JSON } from '../errors/problem';
-import { ProblemDto } from '../errors/problem.dto';
+import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiSecurity } from '@nestjs/swagger';
+import type { Scope } from '../auth/principal';
+import type { ErrorCode } from '../errors/error-table';
+import { ApiProblems, headersWith } from '../errors/problem.openapi';
+import {
+  BULK_ANSWER,
+  BULK_REQUEST,
+  FULL_EVENT,
+  FULL_RECORDED,
+  MINIMAL_EVENT,
+  MINIMAL_RECORDED,
+  PAGES,
+} from './audit.examples';
+import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from './dto/answers.dto';
+import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 
-const REQUEST_ID = {
-  'X-Request-Id': {
-    description: 'The request id that was sent when sane, else a new one.',
-    schema: { type: 'string' as const },
+/** What every route with a token can answer, whatever it does. */
+const COMMON: ErrorCode[] = [
+  'VALIDATION_FAILED',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'NOT_ACCEPTABLE',
+  'CLIENT_TIMEOUT',
+  'HEADERS_TOO_LARGE',
+  'INTERNAL',
+  'DATABASE_UNAVAILABLE',
+  'AUTHENTICATION_UNAVAILABLE',
+  'NOT_READY',
+  'REQUEST_TIMEOUT',
+];
+
+const WRITING: ErrorCode[] = [
+  'MALFORMED_JSON',
+  'CONFLICT',
+  'REQUEST_TOO_LARGE',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'IDEMPOTENCY_MISMATCH',
+  'TOO_MANY_REQUESTS',
+];
+
+const LOCATION = {
+  Location: {
+    description: 'Where the event is.',
+    schema: {
+      type: 'string' as const,
+      format: 'uri-reference',
+      example: '/api/v1/audit/events/019ab1c2-3e4a-7000-8000-1234567890ab',
+    },
   },
-  'X-Response-Time': {
-    description: 'How long the answer took, such as `1.2ms`.',
-    schema: { type: 'string' as const },
-  },
-  'Server-Timing': { description: 'The same for browsers.', schema: { type: 'string' as const } },
 };
 
-/** The headers that every answer has, and more. */
-export function headersWith(more: Record<string, string> = {}) {
-  const described = Object.entries(more).map(([name, description]) => [
-    name,
-    { description, schema: { type: 'string' as const } },
-  ]);
-  return { ...REQUEST_ID, ...Object.fromEntries(described) } as typeof REQUEST_ID;
-}
+const REPLAYED = {
+  'Idempotency-Replayed': {
+    description: 'There when this answer was given before and is given again, byte for byte.',
+    schema: { type: 'string' as const, enum: ['true'] },
+  },
+};
 
-/** Documents the kinds of failure that a route can answer with, one response per status. */
-export function ApiProblems(...codes: ErrorCode[]): MethodDecorator {
-  const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of codes) {
-    const { status } = ERROR_TABLE[code];
-    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
-  }
+const LINK = {
+  Link: {
+    description: 'Links to the first, previous and next page (RFC 8288), relative to this service.',
+    schema: {
+      type: 'string' as const,
+      example: '</api/v1/audit/events?limit=50>; rel="first"',
+    },
+  },
+};
+
+function ApiRoute(scope: Scope, summary: string, description: string): MethodDecorator {
   return applyDecorators(
-    ...[...byStatus].map(([status, kinds]) =>
-      ApiResponse({
-        status,
-        description: kinds.map((kind) => `\`${kind}\`: ${ERROR_TABLE[kind].title}.`).join(' '),
-        headers: headersWith(
-          status === 503
-            ? { 'Retry-After': 'Seconds until a retry makes sense.' }
-            : status === 401 || status === 403
-              ? { 'WWW-Authenticate': 'What kind of token is wanted (RFC 6750).' }
-              : {},
-        ),
-        content: { [PROBLEM_JSON]: { schema: { $ref: getSchemaPath(ProblemDto) } } },
-      }),
-    ),
+    ApiOperation({ summary, description: `${description}\n\nScope: \`${scope}\`.` }),
+    ApiSecurity('bearer', [scope]),
+    ApiHeader({
+      name: 'X-Request-Id',
+      required: false,
+      description:
+        'An id of your own for this request; another form of id is replaced by a new one.',
+      schema: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$' },
+    }),
   );
 }
 
-/** Documents the request headers that every route understands. */
-export function ApiRequestId(): MethodDecorator {
-  return ApiHeader({
-    name: 'X-Request-Id',
-    required: false,
-    description:
-      'An id of your own for this request: 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ / + = -',
-    schema: { type: 'string', maxLength: 128 },
-  });
+function ApiWrite(): MethodDecorator {
+  return applyDecorators(
+    ApiHeader({
+      name: 'Idempotency-Key',
+      required: false,
+      description:
+        'A key of your own for this request. A retry with the same key and body gets the first answer again, for ' +
+        'at least 24 hours; another body under the same key is refused.',
+      schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[ -~]+$' },
+    }),
+    ApiHeader({
+      name: 'Content-Encoding',
+      required: false,
+      description: 'How the body is compressed. The size limit holds for what it becomes.',
+      schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
+    }),
+    ApiProblems(...COMMON, ...WRITING),
+  );
 }
 
-/** Documents the idempotency key of a write. */
-export function ApiIdempotencyKey(): MethodDecorator {
-  return ApiHeader({
-    name: 'Idempotency-Key',
-    required: false,
-    description:
-      '1 to 255 printable ASCII characters. A retry with the same key and body gets the first answer again.',
-    schema: { type: 'string', minLength: 1, maxLength: 255 },
-  });
+/** Documents the route that records one event. */
+export function ApiCreate(): MethodDecorator {
+  const examples = {
+    minimal: { summary: 'Only what is required', value: MINIMAL_RECORDED },
+    full: { summary: 'Everything', value: FULL_RECORDED },
+  };
+  return applyDecorators(
+    ApiRoute(
+      'audit:write',
+      'Record one event',
+      'Answered after the commit: what is acknowledged is stored.',
+    ),
+    ApiBody({
+      type: CreateAuditEventDto,
+      description: 'The event.',
+      examples: {
+        minimal: { summary: 'Only what is required', value: MINIMAL_EVENT },
+        full: { summary: 'Everything', value: FULL_EVENT },
+      },
+    } as Parameters<typeof ApiBody>[0]),
+    ApiResponse({
+      status: 201,
+      description: 'Recorded.',
+      type: AuditEventDto,
+      headers: { ...headersWith(), ...LOCATION, ...REPLAYED },
+      examples,
+    }),
+    ApiResponse({
+      status: 200,
+      description: 'An event with this id and content exists already; this is it.',
+      type: AuditEventDto,
+      headers: { ...headersWith(), ...LOCATION, ...REPLAYED },
+      examples: { full: examples.full },
+    }),
+    ApiWrite(),
+  );
+}
+
+/** Documents the route that records many events. */
+export function ApiCreateBulk(): MethodDecorator {
+  return applyDecorators(
+    ApiRoute(
+      'audit:write',
+      'Record many events, all or none',
+      'One transaction. One bad event fails the request: the answer names every bad index and path, and nothing is ' +
+        'stored.',
+    ),
+    ApiBody({
+      type: BulkCreateAuditEventsDto,
+      description: 'The events.',
+      examples: { bulk: { summary: 'Two events', value: BULK_REQUEST } },
+    } as Parameters<typeof ApiBody>[0]),
+    ApiResponse({
+      status: 201,
+      description: 'All are recorded.',
+      type: BulkCreateResultDto,
+      headers: { ...headersWith(), ...REPLAYED },
+      examples: { bulk: { summary: 'One new event and one that was there', value: BULK_ANSWER } },
+    }),
+    ApiWrite(),
+  );
+}
+
+/** Documents the list of events. */
+export function ApiFindPage(): MethodDecorator {
+  return applyDecorators(
+    ApiRoute(
+      'audit:read',
+      'List events',
+      'A page of the events of your organizations, newest first unless asked otherwise. Go on with `nextCursor` or ' +
+        'the `Link` header; `offset` and `cursor` exclude each other.',
+    ),
+    ApiResponse({
+      status: 200,
+      description: 'The page.',
+      type: AuditEventPageDto,
+      headers: { ...headersWith(), ...LINK },
+      examples: PAGES,
+    }),
+    ApiProblems(...COMMON, 'INVALID_CURSOR'),
+  );
+}
+
+/** Documents the route of one event. */
+export function ApiFindById(): MethodDecorator {
+  return applyDecorators(
+    ApiRoute(
+      'audit:read',
+      'Show one event',
+      "Another organization's event is answered as if it were not there.",
+    ),
+    ApiResponse({
+      status: 200,
+      description: 'The event.',
+      type: AuditEventDto,
+      headers: headersWith(),
+      examples: { full: { summary: 'An event', value: FULL_RECORDED } },
+    }),
+    ApiProblems(...COMMON, 'NOT_FOUND'),
+  );
 }

@@ -201,7 +201,7 @@ function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {
   return {
     status: receipt.status === 'created' ? 201 : 200,
     location: `/api/v1/audit/events/${receipt.id}`,
-    body: receipt.text,
+    body: receipt.text(),
   };
 }
 

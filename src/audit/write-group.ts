@@ -21,8 +21,8 @@ export interface WriteReceipt {
   id: string;
   sequence: string;
   status: 'created' | 'duplicate';
-  /** The event as it is stored, as JSON text. */
-  text: string;
+  /** Makes the event as it is stored, as JSON text. */
+  text: () => string;
 }
 
 /** What a caller wants written: all of it or none of it. */
@@ -35,6 +35,13 @@ export interface WriteRequest {
   claim?: IdempotencyClaim;
   /** The answer to give. It is made before the commit, as it is stored with the idempotency key. */
   answer: (receipts: WriteReceipt[], batches: number) => StoredAnswer;
+}
+
+/** A transaction under way. Statements whose answers nobody needs are deferred: they travel with the commit. */
+export interface WriteTransaction {
+  client: PoolClient;
+  defer: (statement: Promise<unknown>) => void;
+  idempotency: IdempotencyKeys;
 }
 
 /** The end of one request of a group. */
@@ -54,10 +61,10 @@ interface Entry {
  * do not notice. The results become true with the commit.
  */
 export async function writeGroup(
-  client: PoolClient,
+  transaction: WriteTransaction,
   requests: WriteRequest[],
-  idempotency: IdempotencyKeys,
 ): Promise<WriteResult[]> {
+  const { client, idempotency } = transaction;
   const entries: Entry[] = requests.map((request) => ({ request, repeats: new Map() }));
   await claimKeys(client, entries, idempotency);
   await settleRepeats(client, open(entries));
@@ -66,15 +73,15 @@ export async function writeGroup(
     entry.request.events.filter((_, index) => !entry.repeats.has(index)),
   );
   const numbered = await numberEvents(client, fresh);
-  const batches = await insertAll(client, open(entries), numbered);
-  await insertClientIds(client, fresh);
+  const batches = insertAll(transaction, open(entries), numbered);
+  insertClientIds(transaction, fresh);
 
   for (const entry of open(entries)) {
     const receipts = receiptsOf(entry, numbered);
     const answer = entry.request.answer(receipts, batches.get(entry) ?? 0);
     entry.result = { answer, replayed: false };
   }
-  await storeAnswers(client, entries, idempotency);
+  storeAnswers(transaction, entries);
   return entries.map(
     ({ result }) => result ?? { refusal: new AppError('INTERNAL', 'Not written.') },
   );
@@ -195,47 +202,48 @@ async function numberEvents(
 }
 
 /** Inserts what is new. Requests of the same batch size share statements; a request's own share is what it reports. */
-async function insertAll(
-  client: PoolClient,
+function insertAll(
+  { client, defer }: WriteTransaction,
   entries: Entry[],
   numbered: Map<NewEvent, NumberedEvent>,
-): Promise<Map<Entry, number>> {
+): Map<Entry, number> {
   const batches = new Map<Entry, number>();
   const bySize = new Map<number, NumberedEvent[]>();
   for (const entry of entries) {
     const { batchSize, events } = entry.request;
     const rows = events.flatMap((event) => numbered.get(event) ?? []);
-    bySize.set(batchSize, [...(bySize.get(batchSize) ?? []), ...rows]);
+    const sameSize = bySize.get(batchSize) ?? [];
+    for (const row of rows) sameSize.push(row);
+    bySize.set(batchSize, sameSize);
     batches.set(entry, Math.ceil(rows.length / batchSize));
   }
   for (const [batchSize, rows] of bySize) {
     for (let at = 0; at < rows.length; at += batchSize) {
       const values = insertEventsValues(rows.slice(at, at + batchSize));
-      await client.query({ ...INSERT_EVENTS, values });
+      defer(client.query({ ...INSERT_EVENTS, values }));
     }
   }
   return batches;
 }
 
-async function insertClientIds(client: PoolClient, fresh: NewEvent[]): Promise<void> {
+function insertClientIds({ client, defer }: WriteTransaction, fresh: NewEvent[]): void {
   const chosen = fresh.filter(({ hasClientId }) => hasClientId);
   if (chosen.length === 0) return;
-  await client.query({
-    ...INSERT_CLIENT_IDS,
-    values: [
-      chosen.map(({ id }) => id),
-      chosen.map(({ organizationId }) => organizationId),
-      chosen.map(({ timestamp }) => timestamp),
-    ],
-  });
+  const values = [
+    chosen.map(({ id }) => id),
+    chosen.map(({ organizationId }) => organizationId),
+    chosen.map(({ timestamp }) => timestamp),
+  ];
+  defer(client.query({ ...INSERT_CLIENT_IDS, values }));
 }
 
 function receiptsOf(entry: Entry, numbered: Map<NewEvent, NumberedEvent>): WriteReceipt[] {
   return entry.request.events.map((event, index) => {
     const repeat = entry.repeats.get(index);
     if (repeat?.text !== undefined) {
-      const { sequence } = JSON.parse(repeat.text) as { sequence: string };
-      return { id: event.id, sequence, status: 'duplicate', text: repeat.text };
+      const { text } = repeat;
+      const { sequence } = JSON.parse(text) as { sequence: string };
+      return { id: event.id, sequence, status: 'duplicate', text: () => text };
     }
     const row = numbered.get(repeat?.first ?? event);
     if (!row) throw new Error('An event was neither numbered nor a repetition');
@@ -243,20 +251,16 @@ function receiptsOf(entry: Entry, numbered: Map<NewEvent, NumberedEvent>): Write
       id: event.id,
       sequence: row.sequence,
       status: repeat ? 'duplicate' : 'created',
-      text: eventText(row.event, row),
+      text: () => eventText(row.event, row),
     };
   });
 }
 
-async function storeAnswers(
-  client: PoolClient,
-  entries: Entry[],
-  idempotency: IdempotencyKeys,
-): Promise<void> {
+function storeAnswers({ client, defer, idempotency }: WriteTransaction, entries: Entry[]): void {
   const answered = entries.flatMap(({ request: { claim }, result }) =>
     claim && result && 'answer' in result && !result.replayed
       ? [{ claim, answer: result.answer }]
       : [],
   );
-  if (answered.length > 0) await idempotency.store(client, answered);
+  if (answered.length > 0) defer(idempotency.store(client, answered));
 }

@@ -39,6 +39,8 @@ export function dataSourceOptions(url: string, config: DatabaseConfig): DataSour
       connectionTimeoutMillis: config.acquireTimeoutMs,
       idleTimeoutMillis: config.idleTimeoutMs,
       statement_timeout: config.statementTimeoutMs,
+      // Statements that do not wait for each other's answers share a round trip (Database.transaction).
+      pipeline: true,
       // Without it a power cut of the other side is noticed only after hours.
       keepAlive: true,
       // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and

@@ -46,21 +46,39 @@ export class Database {
   /**
    * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects;
    * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server.
+   *
+   * Round trips are what a small transaction spends its time on, so `BEGIN` travels with the first statement, and
+   * statements given to `defer` instead of being awaited travel with `COMMIT`. A deferred statement that fails has
+   * aborted the transaction before the commit reaches it: PostgreSQL then rolls back, and its error is thrown.
    */
-  async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  async transaction<T>(
+    work: (client: PoolClient, defer: (statement: Promise<unknown>) => void) => Promise<T>,
+  ): Promise<T> {
     return lend(poolOf(this.dataSource), async (client) => {
-      await client.query('BEGIN');
+      const deferred: Promise<unknown>[] = [];
+      const defer = (statement: Promise<unknown>): void => {
+        statement.catch(() => undefined); // awaited below, once the commit is on its way
+        deferred.push(statement);
+      };
+      defer(client.query('BEGIN'));
       try {
-        const result = await work(client);
-        await client.query('COMMIT');
+        const result = await work(client, defer);
+        const committed = client.query('COMMIT');
+        await Promise.all([...deferred, committed]);
+        // Nothing failed on this side, so only a rollback that we did not ask for can be left.
+        if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
         return result;
       } catch (error) {
-        await client.query('ROLLBACK').catch((failure: unknown) => {
-          this.logger.debug(`Rollback failed, the connection is dropped: ${String(failure)}`);
-          throw new BrokenConnection(error);
-        });
+        await this.rollBack(client, error);
         throw error;
       }
+    });
+  }
+
+  private async rollBack(client: PoolClient, reason: unknown): Promise<void> {
+    await client.query('ROLLBACK').catch((failure: unknown) => {
+      this.logger.debug(`Rollback failed, the connection is dropped: ${String(failure)}`);
+      throw new BrokenConnection(reason);
     });
   }
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Place } from './embedded-place';
 
@@ -33,7 +33,8 @@ export async function runCommand(
   parameters: string[],
 ): Promise<CommandResult> {
   const logPath = join(place.home, 'command.log');
-  const log = await open(logPath, 'w', 0o600);
+  await rm(logPath, { force: true }); // that of another user, after a start as root
+  const log = await open(logPath, 'wx', 0o600);
   try {
     const child = spawn(program, parameters, {
       cwd: place.home,

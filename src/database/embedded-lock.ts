@@ -10,19 +10,23 @@ import { connect, createServer, type Server } from 'node:net';
  * (two containers on one volume) do not see each other.
  */
 export class FolderLock {
-  private constructor(private readonly server: Server) {}
+  private constructor(
+    private readonly server: Server,
+    /** Name of the socket, as the system knows it. */
+    readonly address: string,
+  ) {}
 
   /** Takes the lock of an existing folder. Throws an Error that names the holder when it is taken. */
   static async acquire(folder: string, platform: string = process.platform): Promise<FolderLock> {
     const address = await lockAddress(folder, platform);
     const server = await listen(address);
-    if (server) return new FolderLock(server);
+    if (server) return new FolderLock(server, address);
     const holder = await askHolder(address);
     // Only a socket in the file system (macOS) outlives its process; nobody listens on it then.
     if (holder === undefined && platform !== 'linux' && platform !== 'win32') {
       await unlink(address).catch(() => undefined);
       const second = await listen(address);
-      if (second) return new FolderLock(second);
+      if (second) return new FolderLock(second, address);
     }
     const who = holder === undefined ? 'another process' : `process ${holder}`;
     throw new Error(

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, cp, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
+import { chmod, cp, link, lstat, mkdir, readdir, readFile, realpath } from 'node:fs/promises';
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -103,12 +103,16 @@ async function relocate(
   const name = `${hash}-${randomBytes(4).toString('hex')}`;
   const home = join(await relocationBase(account), name);
   await makeHome(home, account);
+  const draft = `${pointer}.${randomBytes(4).toString('hex')}`;
+  await writeFile(draft, `${home}\n`, { flag: 'wx' });
   try {
-    await writeFile(pointer, `${home}\n`, { flag: 'wx' });
+    await link(draft, pointer); // whole or not at all, and never over that of a faster process
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     return (await readFile(pointer, 'utf8')).trim();
+  } finally {
+    await rm(draft, { force: true });
   }
   log(`User ${account.name} cannot reach ${dataDir}: the data of PostgreSQL are in ${home}.`);
   return home;

@@ -1,11 +1,9 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { Client } from 'pg';
 import { findBinaries } from './embedded-binaries';
 import { configure, ensureCluster, readPassword, USER } from './embedded-cluster';
 import { FolderLock } from './embedded-lock';
 import { type Place, preparePlace, reachableBinaries } from './embedded-place';
+import { findFreePort } from './embedded-port';
 import { Postmaster } from './embedded-postmaster';
 
 const DATABASE = 'audit';
@@ -112,15 +110,6 @@ async function launch(
     }
     await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
   }
-}
-
-async function findFreePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
 
 async function ensureDatabase(url: string): Promise<void> {

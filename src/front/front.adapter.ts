@@ -1,5 +1,6 @@
 import { ExpressAdapter } from '@nestjs/platform-express';
 import type { Express, Response } from 'express';
+import type { ServerResponse } from 'node:http';
 import type { HttpFront } from './http-front';
 import { refuseUnrouted, type RouteLayer } from './negotiation';
 
@@ -10,6 +11,14 @@ export interface JsonAnswer {
 
 function isJsonAnswer(body: unknown): body is JsonAnswer {
   return typeof (body as JsonAnswer | null)?.toJsonText === 'function';
+}
+
+/** Ends an answer with JSON text. */
+export function writeJson(response: ServerResponse, text: string): ServerResponse {
+  const bytes = Buffer.from(text);
+  response.setHeader('Content-Type', 'application/json; charset=utf-8');
+  response.setHeader('Content-Length', bytes.length);
+  return response.end(bytes);
 }
 
 /** Express behind HttpFront: the socket belongs to the front, and answers that are JSON text already go out as bytes. */
@@ -30,10 +39,7 @@ export class FrontAdapter extends ExpressAdapter {
   override reply(response: Response, body: unknown, statusCode?: number): unknown {
     if (!isJsonAnswer(body)) return super.reply(response, body, statusCode) as unknown;
     if (statusCode !== undefined) response.statusCode = statusCode;
-    const bytes = Buffer.from(body.toJsonText());
-    response.setHeader('Content-Type', 'application/json; charset=utf-8');
-    response.setHeader('Content-Length', bytes.length);
-    return response.end(bytes);
+    return writeJson(response, body.toJsonText());
   }
 
   /** Nest would answer 404 to a wrong method on a known path; this one tells the two apart. Called once per prefix. */

@@ -4,6 +4,7 @@ import { AppError } from '../errors/app-error';
 import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../errors/problem';
 import { writeProblem } from '../errors/problem.filter';
+import type { HotRoutes } from './hot-routes';
 import { stampResponse } from './request-context';
 
 /** Answers one request, as an express application does. */
@@ -23,6 +24,7 @@ const DRAIN_POLL_MS = 50;
 export class HttpFront {
   readonly server: Server;
   private listener: RequestListener | undefined;
+  private hotRoutes: HotRoutes | undefined;
   private draining = false;
   private active = 0;
 
@@ -47,9 +49,10 @@ export class HttpFront {
     return this.server.address() as AddressInfo;
   }
 
-  /** From now on `listener` answers. */
-  attach(listener: RequestListener): void {
+  /** From now on `hotRoutes` answer what they know, and `listener` all the rest. */
+  attach(listener: RequestListener, hotRoutes: HotRoutes): void {
     this.listener = listener;
+    this.hotRoutes = hotRoutes;
   }
 
   /**
@@ -79,8 +82,11 @@ export class HttpFront {
     });
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
-    if (this.listener) this.listener(request, response);
-    else answerWhileStarting(request, response);
+    const { listener } = this;
+    if (!listener) return answerWhileStarting(request, response);
+    const hot = this.hotRoutes?.find(request);
+    if (hot) hot(request, response, () => listener(request, response));
+    else listener(request, response);
   }
 }
 

@@ -41,7 +41,8 @@ export class JsonBodyInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     const request = http.getRequest<BodyRequest>();
     requireJson(request.headers['content-type']);
-    const bytes = await this.bytesOf(request, http.getResponse<Response>());
+    // A hot route that handed the request on may have read it already.
+    const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, http.getResponse<Response>()));
     request[RAW_BODY] = bytes;
     request.body = parseJsonBytes(bytes);
     return next.handle();

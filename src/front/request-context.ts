@@ -18,10 +18,24 @@ export function requestIdOf(request: IncomingMessage): string {
   return id;
 }
 
-/** Puts `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing` on an answer, whoever writes it. */
+/**
+ * What helmet would say for answers that are never pages: one object written at once, where helmet's fifteen
+ * middlewares cost as much as the rest of a cached answer. The pages under /docs have helmet itself.
+ */
+const SECURITY_HEADERS = Object.entries({
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+});
+
+/** Puts the security headers, `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing` on an answer, whoever writes it. */
 export function stampResponse(request: IncomingMessage, response: ServerResponse): void {
   const startedMs = performance.now();
   response.setHeader('X-Request-Id', requestIdOf(request));
+  for (const [name, value] of SECURITY_HEADERS) response.setHeader(name, value);
   onHeaders(response, () => {
     const tookMs = (performance.now() - startedMs).toFixed(1);
     response.setHeader('X-Response-Time', `${tookMs}ms`);

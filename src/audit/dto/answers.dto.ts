@@ -95,7 +95,7 @@ export class PageInfoDto {
     type: Boolean,
     required: false,
     example: true,
-    description: 'False above 10 000.',
+    description: 'Only with include_total: false above 10 000, when `total` is a lower bound.',
   })
   totalIsExact?: boolean;
 
@@ -105,10 +105,18 @@ export class PageInfoDto {
   @ApiProperty({ type: Boolean, example: false })
   hasPrevious!: boolean;
 
-  @ApiProperty({ type: String, required: false })
+  @ApiProperty({
+    type: String,
+    required: false,
+    description: 'For `cursor`: the page after this one.',
+  })
   nextCursor?: string;
 
-  @ApiProperty({ type: String, required: false })
+  @ApiProperty({
+    type: String,
+    required: false,
+    description: 'For `cursor`: the page before this one.',
+  })
   previousCursor?: string;
 }
 

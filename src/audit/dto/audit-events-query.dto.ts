@@ -33,18 +33,36 @@ const instant: Rule = (value) =>
     ? undefined
     : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
 
-function ListParameter(element: Rule, description: string, words?: readonly string[]) {
+interface ListElement {
+  /** How an element is documented. */
+  schema: { maxLength?: number; minLength?: number; enum?: string[] };
+  example: string[];
+}
+
+const NAME_SCHEMA = { minLength: 1, maxLength: MAX_NAME_LENGTH };
+
+function ListParameter(
+  element: Rule,
+  description: string,
+  { schema, example }: ListElement,
+) {
   return applyDecorators(
     QueryList(),
     IsOptional(),
     Obeys(list(1, MAX_LIST_ELEMENTS)),
     Obeys(element, { each: true }),
     ApiProperty({
-      type: [String],
+      type: 'array',
+      items: { type: 'string', ...schema },
+      minItems: 1,
+      maxItems: MAX_LIST_ELEMENTS,
       required: false,
       description: `${description} Separate several by commas; write \`\\,\` for a comma inside one.`,
-      ...(words ? { enum: [...words], isArray: true } : {}),
-    }),
+      example,
+      // Comma-separated, as opposed to one parameter for each element.
+      style: 'form',
+      explode: false,
+    } as ApiPropertyOptions),
   );
 }
 
@@ -75,28 +93,28 @@ export class AuditEventFilterQuery {
   })
   end_date?: string;
 
-  @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.')
+  @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.', { schema: NAME_SCHEMA, example: ['org-1', 'org-2'] })
   organization_ids?: string[];
 
-  @ListParameter(name, 'By these principals.')
+  @ListParameter(name, 'By these principals.', { schema: NAME_SCHEMA, example: ['user-1'] })
   principal_ids?: string[];
 
-  @ListParameter(name, 'These actions.')
+  @ListParameter(name, 'These actions.', { schema: NAME_SCHEMA, example: ['fhirPatientRead'] })
   actions?: string[];
 
-  @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', EVENT_STATUSES)
+  @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', { schema: { enum: [...EVENT_STATUSES] }, example: ['success', 'failure'] })
   statuses?: EventStatus[];
 
-  @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', DATA_CLASSIFICATIONS)
+  @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', { schema: { enum: [...DATA_CLASSIFICATIONS] }, example: ['PHI'] })
   data_classifications?: DataClassification[];
 
-  @ListParameter(name, 'On resources of these types.')
+  @ListParameter(name, 'On resources of these types.', { schema: NAME_SCHEMA, example: ['Patient'] })
   resource_types?: string[];
 
-  @ListParameter(name, 'On these resources.')
+  @ListParameter(name, 'On these resources.', { schema: NAME_SCHEMA, example: ['pat-1'] })
   resource_ids?: string[];
 
-  @ListParameter(name, 'With these correlation ids.')
+  @ListParameter(name, 'With these correlation ids.', { schema: NAME_SCHEMA, example: ['req-7f3a'] })
   correlation_ids?: string[];
 }
 
@@ -124,15 +142,15 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
     minimum: 1,
     maximum: 1000,
     default: 50,
-    description: 'Events a page.',
+    description: 'Events a page, at most PAGINATION_MAX_LIMIT (1000 unless configured).',
   })
   limit?: number;
 
   @Parameter(QueryInteger(), integer(0, Number.MAX_SAFE_INTEGER), {
     type: 'integer',
     minimum: 0,
-    maximum: 100_000,
-    description: 'Events to skip. For deep pages use `cursor`, which costs the same everywhere.',
+    default: 0,
+    description: 'Events to skip, at most PAGINATION_MAX_OFFSET (100 000 unless configured). For deep pages use `cursor`, which costs the same everywhere.',
   })
   offset?: number;
 
@@ -159,6 +177,7 @@ export class AuditEventQuery {
   @ListParameter(
     name,
     'Look only in these organizations: ids that clients chose are unique only within one.',
+    { schema: NAME_SCHEMA, example: ['org-1'] },
   )
   organization_ids?: string[];
 }

@@ -230,16 +230,51 @@ describe('npm run import', () => {
     expect(waits).toEqual([]);
   });
 
+  it('writes refused lines in the order of the file, whoever refused them', async () => {
+    await writeFile(file, [...eventLines(1, [1]), 'not json', ...eventLines(1, [1])].join('\n'));
+    await run();
+    expect((await refusedLines()).map(({ line }) => line)).toEqual([1, 2, 3]);
+  });
+
+  it('takes no part in a redirect, which would hand the token on', async () => {
+    const location = `${url}/api/v1/audit/events/bulk`;
+    service.faults.push({ status: 307, headers: { location } });
+    await writeFile(file, eventLines(3).join('\n'));
+    expect((await run()).exitCode).toBe(1);
+    expect(service.bodies).toHaveLength(1);
+  });
+
+  it('halves when the faults named are not those of an event it sent', async () => {
+    const errors = [{ path: 'events[4].action' }, { path: 'events' }, null];
+    service.faults.push({ status: 400, body: { errors } });
+    await writeFile(file, eventLines(4).join('\n'));
+    expect((await run()).figures).toMatchObject({ created: '4' });
+    expect(service.bodies.map((body) => JSON.parse(body).events.length)).toEqual([4, 2, 2]);
+  });
+
+  it('keeps a body within 4 MiB unless one event alone is larger', async () => {
+    const sizesMb = [1.5, 1.5, 1.5, 5, 1];
+    const lines = eventLines(5).map((line, index) =>
+      JSON.stringify({
+        ...JSON.parse(line),
+        metadata: { x: 'é'.repeat(((sizesMb[index] ?? 0) * 1024 * 1024) / 2) },
+      }),
+    );
+    await writeFile(file, lines.join('\n'));
+    await run('--concurrency', '1');
+    expect(service.bodies.map((body) => JSON.parse(body).events.length)).toEqual([2, 1, 1, 1]);
+  });
+
   it('stops in good order on SIGINT and resumes with the same command', async () => {
     await writeFile(file, eventLines(50).join('\n'));
     service.onRequest = () => process.emit('SIGINT');
-    const first = await run('--batch-size', '5', '--concurrency', '1');
+    const first = await run('--batch-size', '5', '--concurrency', '3');
     expect(first.exitCode).toBe(130);
     expect(first.figures).toMatchObject({ created: `${service.stored.size}` });
     expect(service.stored.size).toBeLessThan(50);
     service.onRequest = () => undefined;
     const stored = service.stored.size;
-    const second = await run('--batch-size', '5', '--concurrency', '1');
+    const second = await run('--batch-size', '5', '--concurrency', '3');
     expect(second.exitCode).toBe(0);
     expect(second.figures).toMatchObject({ created: `${50 - stored}`, duplicates: `${stored}` });
     expect(process.listenerCount('SIGINT')).toBe(0);

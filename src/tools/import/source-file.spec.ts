@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -107,6 +108,19 @@ describe('openSource', () => {
     const { identity } = await opened(Buffer.from('abc'));
     expect((await opened(Buffer.from('abc'))).identity).toBe(identity);
     expect((await opened(Buffer.from('abd'))).identity).not.toBe(identity);
+  });
+
+  it('ends with an error, packed or not, when it is told to stop', async () => {
+    for (const content of [Buffer.alloc(2_000_000, '\n'), gzipSync(randomBytes(2_000_000))]) {
+      const stop = new AbortController();
+      const path = join(folder, 'stopped');
+      await writeFile(path, content);
+      const { content: read } = await openSource(path, stop.signal);
+      const drain = async () => {
+        for await (const chunk of read) if (chunk.length > 0) stop.abort();
+      };
+      await expect(drain()).rejects.toThrow(/abort/);
+    }
   });
 
   it('refuses a folder', async () => {

@@ -1,0 +1,29 @@
+// npm run bench [-- ingest read]: measures the service beside references, in one run. See bench/README.md.
+import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { ingest } from './ingest.mjs';
+import { read } from './read.mjs';
+import { allResults, openDatabase, root } from './support.mjs';
+
+const BENCHES = { ingest, read };
+const chosen = process.argv.slice(2);
+const unknown = chosen.filter((name) => !(name in BENCHES));
+if (unknown.length > 0) {
+  console.error(`Unknown: ${unknown.join(', ')}. There are: ${Object.keys(BENCHES).join(', ')}.`);
+  process.exit(2);
+}
+console.log(`${'benchmark'.padEnd(58)} ${'ours'.padStart(10)} ${'reference'.padStart(10)} ${'ratio'.padStart(7)}  wanted`);
+for (const name of chosen.length > 0 ? chosen : Object.keys(BENCHES)) {
+  const database = await openDatabase();
+  try {
+    await BENCHES[name](database.url);
+  } finally {
+    await database.close();
+  }
+}
+const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length };
+writeFileSync(
+  join(root, 'bench/results.json'),
+  `${JSON.stringify({ machine, results: allResults() }, null, 2)}\n`,
+);

@@ -1,0 +1,165 @@
+// What the benchmarks share: a database, the two servers, a load, and a table of ratios.
+import autocannon from 'autocannon';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SignJWT } from 'jose';
+import pg from 'pg';
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const require = createRequire(import.meta.url);
+const SECRET = 'bench-secret-bench-secret-bench-secret';
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 8);
+
+/** A database of its own: on BENCH_DATABASE_URL's server, else on an embedded one (with fsync, as in production). */
+export async function openDatabase() {
+  if (process.env.BENCH_DATABASE_URL) {
+    const name = `bench_${process.pid}`;
+    const admin = new pg.Client({ connectionString: process.env.BENCH_DATABASE_URL });
+    await admin.connect();
+    await admin.query(`CREATE DATABASE ${name}`);
+    const url = new URL(process.env.BENCH_DATABASE_URL);
+    url.pathname = `/${name}`;
+    const close = async () => {
+      await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+      await admin.end();
+    };
+    return { url: url.href, close };
+  }
+  const { EmbeddedPostgresServer } = require(join(root, 'dist/database/embedded-postgres.js'));
+  const dataDir = mkdtempSync(join(tmpdir(), 'audit-bench-'));
+  const server = await EmbeddedPostgresServer.start({ dataDir, log: () => undefined });
+  const close = async () => {
+    await server.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+  return { url: server.url, close };
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  return port;
+}
+
+/** Starts a server process and waits until it says so. */
+async function startProcess(script, sign, env) {
+  const port = await freePort();
+  const child = spawn(process.execPath, [...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? []), script], {
+    cwd: root,
+    env: { ...process.env, ...env, PORT: String(port), HOST: '127.0.0.1' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await new Promise((resolve, reject) => {
+    let said = '';
+    child.stdout.on('data', (chunk) => {
+      said += chunk;
+      if (said.includes(sign)) resolve();
+    });
+    child.once('exit', (code) => reject(new Error(`${script} ended (${code}): ${said}`)));
+  });
+  const stop = async () => {
+    if (child.exitCode !== null) return;
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  };
+  return { url: `http://127.0.0.1:${port}`, stop };
+}
+
+/** Our service as it ships, with the limits of production. */
+export function startService(databaseUrl) {
+  return startProcess(join(root, 'dist/main.js'), 'Listening on', {
+    NODE_ENV: 'staging',
+    DATABASE_URL: databaseUrl,
+    DATABASE_POOL_MAX: '10',
+    AUTH_JWT_SECRET: SECRET,
+  });
+}
+
+export function startReference(databaseUrl) {
+  return startProcess(join(root, 'bench/reference-server.mjs'), 'ready', {
+    DATABASE_URL: databaseUrl,
+  });
+}
+
+export function token(organizations) {
+  return new SignJWT({ organizations, scope: 'audit:read audit:write' })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('bench')
+    .setExpirationTime('2h')
+    .sign(new TextEncoder().encode(SECRET));
+}
+
+/** A load of SECONDS; answers a second. Anything but the expected status is a failure of the benchmark. */
+export async function load({ url, connections, method = 'GET', headers = {}, body, requests }) {
+  const result = await autocannon({
+    url,
+    connections,
+    duration: SECONDS,
+    method,
+    headers,
+    body,
+    requests,
+  });
+  if (result.non2xx > 0 || result.errors > 0) {
+    throw new Error(`${url}: ${result.non2xx} not 2xx, ${result.errors} errors`);
+  }
+  return result['2xx'] / result.duration;
+}
+
+/** An event as the benchmarks write it: about 700 bytes, as large as a CloudTrail record's core. */
+export function sampleEvent(organizationId, index = 0) {
+  return {
+    organizationId,
+    principalId: `user-${index % 97}`,
+    action: 'fhirPatientRead',
+    targetResourceType: 'Patient',
+    targetResourceId: `pat-${index}`,
+    status: 'success',
+    outcomeDescription: 'Opened the chart',
+    dataClassification: 'PHI',
+    correlationId: `req-${index}`,
+    sessionContext: {
+      sessionId: `s-${index % 31}`,
+      ipAddress: '198.51.100.7',
+      userAgent: 'Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0',
+    },
+    metadata: { ward: 'B2', durationMs: 12.5, tags: ['a', 'b'], note: 'x'.repeat(200) },
+  };
+}
+
+export async function withClient(url, work) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+const results = [];
+
+/** Notes a ratio and whether it is what was wanted. */
+export function report(bench, ours, reference, ratio, wanted) {
+  const row = { bench, ours: round(ours), reference: round(reference), ratio: round(ratio, 2), wanted };
+  results.push(row);
+  console.log(
+    `${bench.padEnd(58)} ${String(row.ours).padStart(10)} ${String(row.reference).padStart(10)} ${String(row.ratio).padStart(7)}  ${wanted}`,
+  );
+}
+
+export function allResults() {
+  return results;
+}
+
+function round(value, digits = 0) {
+  return Number(value.toFixed(digits));
+}

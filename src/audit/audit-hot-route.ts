@@ -1,0 +1,108 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { requireScopes, type Principal } from '../auth/principal';
+import { TokenVerifier } from '../auth/token-verifier';
+import { serverConfig } from '../config/server.config';
+import { writeProblem } from '../errors/problem.filter';
+import { writeJson } from '../front/front.adapter';
+import { type HotHandler, HotRoutes } from '../front/hot-routes';
+import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
+import { faultsOf } from '../front/validation/compiled-validator';
+import { applyRecorded } from './audit.controller';
+import { AuditService } from './audit.service';
+import { CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { idempotencyClaimOf } from './idempotency-claim';
+
+const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
+
+/**
+ * `POST /audit/events` in front of express: the same verifier, validator, service, answer and errors as in
+ * AuditController.create, without the framework between them. Only a plain request with a token seen before is
+ * answered here; a spec sends the same requests both ways and compares every byte and header.
+ */
+@Injectable()
+export class AuditHotRoute implements OnModuleInit {
+  constructor(
+    private readonly routes: HotRoutes,
+    private readonly verifier: TokenVerifier,
+    private readonly audit: AuditService,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  onModuleInit(): void {
+    const handler: HotHandler = (request, response, handOn) =>
+      this.handle(request, response, handOn);
+    this.routes.register('POST', '/api/v1/audit/events', handler);
+    this.routes.register('POST', '/api/v1/performance/audit/events', handler);
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse, handOn: () => void): void {
+    const principal = this.isPlain(request) ? this.knownWriter(request) : undefined;
+    if (!principal) return handOn();
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const body = Buffer.concat(chunks);
+      (request as BodyRequest)[RAW_BODY] = body;
+      const event = validEventIn(body);
+      if (!event) return handOn();
+      this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
+        writeProblem(error, request, response),
+      );
+    });
+  }
+
+  /** Nothing about it needs the ordinary path: JSON as it stands, of a known and allowed size. */
+  private isPlain({ headers }: IncomingMessage): boolean {
+    const length = Number(headers['content-length'] ?? NaN);
+    return (
+      length > 0 &&
+      length <= this.config.requestMaxSizeBytes &&
+      headers['content-encoding'] === undefined &&
+      PLAIN_JSON.test(headers['content-type'] ?? '') &&
+      (headers.accept === undefined ||
+        headers.accept === '*/*' ||
+        headers.accept === 'application/json')
+    );
+  }
+
+  /** Whose token was verified before and allows writing; undefined leaves the answer to the ordinary path. */
+  private knownWriter(request: IncomingMessage): Principal | undefined {
+    try {
+      const principal = this.verifier.verify(request.headers.authorization);
+      if (principal instanceof Promise) {
+        principal.catch(() => undefined); // the ordinary path will meet the same refusal
+        return undefined;
+      }
+      requireScopes(principal, ['audit:write']);
+      return principal;
+    } catch {
+      return undefined;
+    }
+  }
+
+  private async create(
+    principal: Principal,
+    event: CreateAuditEventDto,
+    request: BodyRequest,
+    response: ServerResponse,
+  ): Promise<void> {
+    const claim = idempotencyClaimOf(request, principal, 'event');
+    const recorded = await this.audit.create(principal, event, claim);
+    applyRecorded(response, recorded);
+    writeJson(response, recorded.answer.body);
+  }
+}
+
+/** The event in a body, or undefined when there is anything wrong with it. */
+function validEventIn(body: Buffer): CreateAuditEventDto | undefined {
+  try {
+    const value = parseJsonBytes(body);
+    return faultsOf(CreateAuditEventDto, value).length === 0
+      ? (value as CreateAuditEventDto)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

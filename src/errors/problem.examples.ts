@@ -1,0 +1,66 @@
+import { AppError, type FieldError } from './app-error';
+import { ERROR_TABLE, type ErrorCode } from './error-table';
+import { problemOf, type Problem } from './problem';
+
+/** A detail that a caller may meet, and the places it names. */
+interface Sample {
+  detail: string;
+  errors?: FieldError[];
+}
+
+/** Details of the kinds whose title alone says too little. */
+const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
+  VALIDATION_FAILED: {
+    detail: 'limit must be a whole number from 1 to 1000',
+    errors: [{ path: 'limit', message: 'must be a whole number from 1 to 1000' }],
+  },
+  INVALID_CURSOR: {
+    detail:
+      'The cursor was changed, or belongs to another principal, filter or sort: start from the first page.',
+    errors: [{ path: 'cursor', message: 'must be one that this very query returned' }],
+  },
+  MALFORMED_JSON: { detail: 'The body is not well-formed JSON: it breaks at line 3, column 14.' },
+  UNAUTHENTICATED: { detail: 'A bearer token is required.' },
+  FORBIDDEN: { detail: 'This needs the scope audit:read.' },
+  NOT_FOUND: { detail: 'There is no event with this id.' },
+  NOT_ACCEPTABLE: { detail: 'This service answers application/json.' },
+  CONFLICT: {
+    detail: 'An event with this id exists with other content.',
+    errors: [{ path: 'id', message: 'exists in this organization with other content' }],
+  },
+  REQUEST_TOO_LARGE: { detail: 'The body is larger than this service accepts.' },
+  UNSUPPORTED_MEDIA_TYPE: { detail: 'Send the body as Content-Type: application/json.' },
+  IDEMPOTENCY_MISMATCH: {
+    detail: 'This Idempotency-Key was used for a request with another body.',
+  },
+  TOO_MANY_REQUESTS: { detail: 'Too many events are waiting to be written.' },
+  DATABASE_UNAVAILABLE: { detail: 'The database cannot be used right now.' },
+  AUTHENTICATION_UNAVAILABLE: {
+    detail: 'The keys that verify tokens cannot be had at the moment.',
+  },
+  NOT_READY: { detail: 'The service is starting.' },
+  REQUEST_TIMEOUT: { detail: 'The database did not answer in time.' },
+  INTERNAL: { detail: 'The request failed for a reason on our side.' },
+};
+
+/** Answered by the HTTP parser to what never became a request: there is neither a path nor a request id. */
+export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
+  'CLIENT_TIMEOUT',
+  'HEADERS_TOO_LARGE',
+]);
+
+/** An example of each kind of problem, by its code, for the OpenAPI description. */
+export function problemExamples(): Record<string, { summary: string; value: Problem }> {
+  const codes = Object.keys(ERROR_TABLE) as ErrorCode[];
+  return Object.fromEntries(
+    codes.map((code) => [code, { summary: ERROR_TABLE[code].title, value: exampleOf(code) }]),
+  );
+}
+
+function exampleOf(code: ErrorCode): Problem {
+  const { detail, errors } = SAMPLES[code] ?? { detail: `${ERROR_TABLE[code].title}.` };
+  const error = new AppError(code, detail, { errors });
+  return UNREADABLE_CODES.has(code)
+    ? problemOf(error, '', '')
+    : problemOf(error, '/api/v1/audit/events', '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d');
+}

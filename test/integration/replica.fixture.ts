@@ -1,0 +1,99 @@
+import { randomUUID } from 'node:crypto';
+import { DataSource } from 'typeorm';
+import type { NewEvent } from '../../src/audit/audit-event';
+import { AuditQueries } from '../../src/audit/audit.queries';
+import { AuditWriter } from '../../src/audit/audit-writer';
+import { nowMicros, uuid7 } from '../../src/audit/uuid7';
+import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
+import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
+import { databaseConfig, type DatabaseConfig } from '../../src/config/database.config';
+import { dataSourceOptions } from '../../src/database/data-source';
+import { Database } from '../../src/database/database';
+import { Partitions } from '../../src/database/partitions';
+import { ReadReplica, ReadReplicas } from '../../src/database/read-replicas';
+import { formatInstant } from '../../src/front/instant';
+
+/** What one process of the service has of the database: several of them on one URL are several replicas. */
+export interface Replica {
+  dataSource: DataSource;
+  database: Database;
+  partitions: Partitions;
+  writer: AuditWriter;
+  queries: AuditQueries;
+  close(): Promise<void>;
+}
+
+/** Opens the real classes on the database at `url`, wired as the modules wire them. */
+export async function openReplica(
+  url: string,
+  overrides: Partial<DatabaseConfig> = {},
+): Promise<Replica> {
+  const config: DatabaseConfig = { ...databaseConfig(), poolMin: 0, poolMax: 4, ...overrides };
+  const dataSource = await new DataSource(dataSourceOptions(url, config)).initialize();
+  const readReplicas = new ReadReplicas(
+    config.replicaUrls.map(
+      (replicaUrl, index) =>
+        new ReadReplica(`Read replica ${index + 1}`, dataSourceOptions(replicaUrl, config)),
+    ),
+  );
+  const database = new Database(dataSource, readReplicas);
+  const partitions = new Partitions(database);
+  return {
+    dataSource,
+    database,
+    partitions,
+    writer: new AuditWriter(database, partitions, new IdempotencyKeys()),
+    queries: new AuditQueries(database),
+    close: async () => {
+      await readReplicas.onApplicationShutdown();
+      await dataSource.destroy();
+    },
+  };
+}
+
+/** An event as the service makes it of a request; `changes` override any of it. */
+export function newEvent(changes: Partial<NewEvent> = {}): NewEvent {
+  const micros = nowMicros();
+  return {
+    id: uuid7(micros),
+    hasClientId: false,
+    timestamp: formatInstant(micros),
+    hasClientTimestamp: false,
+    organizationId: 'org-1',
+    principalId: null,
+    action: 'test',
+    targetResourceType: null,
+    targetResourceId: null,
+    status: 'success',
+    outcomeDescription: null,
+    dataClassification: 'INTERNAL',
+    correlationId: null,
+    sessionContext: null,
+    metadata: null,
+    ...changes,
+  };
+}
+
+/** An event with an id that its client chose. */
+export function clientEvent(changes: Partial<NewEvent> = {}): NewEvent {
+  return newEvent({ id: randomUUID(), hasClientId: true, ...changes });
+}
+
+/** A request whose answer is the receipts themselves as JSON. */
+export function writeRequest(
+  events: NewEvent[],
+  changes: Partial<WriteRequest> = {},
+): WriteRequest {
+  return {
+    events,
+    batchSize: 1000,
+    pathOf: (index) => `events[${index}]`,
+    answer: (receipts) => ({ status: 201, location: null, body: JSON.stringify(receipts) }),
+    ...changes,
+  };
+}
+
+/** The receipts inside an answer to a `writeRequest`. */
+export function receiptsIn(recorded: { answer: { body: string } }): WriteReceipt[] {
+  return JSON.parse(recorded.answer.body) as WriteReceipt[];
+}
