@@ -1,16 +1,28 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { PROBLEM_JSON } from './errors/problem';
+import { problemExamples } from './errors/problem.examples';
+import { SHARED_HEADERS } from './errors/problem.openapi';
 
-type OperationObject = NonNullable<OpenAPIObject['paths'][string]['get']>;
+type PathItem = OpenAPIObject['paths'][string];
+type OperationObject = NonNullable<PathItem['get']>;
+type ResponseObject = Exclude<OperationObject['responses'][string], { $ref: string } | undefined>;
+type Json = Record<string, unknown>;
 
 const DESCRIPTION = `Who did what to what, when and with what outcome.
 
 Every route but the probes wants \`Authorization: Bearer <JWT>\`. Lists, counts and single events show only the
-organizations that the token names. Errors are RFC 9457 problem documents whose \`code\` names the kind.`;
+organizations that the token names. Errors are RFC 9457 problem documents whose \`code\` names the kind. A path that
+does not exist is answered with \`NOT_FOUND\`, a method that a path does not have with \`METHOD_NOT_ALLOWED\` and
+\`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers are compressed when \`Accept-Encoding\` allows it.`;
 
-/** The OpenAPI description of all REST routes. */
+/** Routes of the same handlers under another path; described as such. */
+const SECOND_PATHS: [string, string][] = [['/api/v1/performance/audit', '/api/v1/audit']];
+
+/** The OpenAPI 3.1 description of all REST routes: the same object, in the same order, for the same code. */
 export function openApiDocument(app: INestApplication): OpenAPIObject {
   const config = new DocumentBuilder()
+    .setOpenAPIVersion('3.1.0')
     .setTitle('Audit server')
     .setDescription(DESCRIPTION)
     .setVersion('1.0')
@@ -18,15 +30,37 @@ export function openApiDocument(app: INestApplication): OpenAPIObject {
     .addServer('/', 'This service')
     .addTag('audit events', 'Recording and reading audit events.')
     .addTag('health', 'Probes; no token needed.')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
+    .addBearerAuth({
+      type: 'http',
+      scheme: 'bearer',
+      bearerFormat: 'JWT',
+      description: 'A signed JWT with `sub`, `exp`, `scope` and `organizations`.',
+    })
     .build();
+  config.components = { ...config.components, headers: SHARED_HEADERS };
   const document = SwaggerModule.createDocument(app, config);
-  for (const [path, item] of Object.entries(document.paths)) {
-    for (const operation of Object.values(item) as OperationObject[]) {
-      operation.operationId = operationIdOf(path, operation.operationId);
+  for (const [path, item] of Object.entries(document.paths)) describePath(path, item);
+  closeRequestSchemas(document);
+  shareProblems(document);
+  document.paths = sorted(document.paths);
+  document.components = sorted(
+    Object.fromEntries(
+      Object.entries(document.components ?? {}).map(([kind, all]) => [kind, sorted(all as Json)]),
+    ),
+  );
+  return document;
+}
+
+function describePath(path: string, item: PathItem): void {
+  for (const [method, operation] of Object.entries(item) as [string, OperationObject][]) {
+    operation.operationId = operationIdOf(path, operation.operationId);
+    operation.responses = sorted(operation.responses);
+    for (const [second, first] of SECOND_PATHS) {
+      if (!path.startsWith(second)) continue;
+      const same = `${method.toUpperCase()} ${path.replace(second, first)}`;
+      operation.description = `The same as \`${same}\`. ${operation.description ?? ''}`.trim();
     }
   }
-  return document;
 }
 
 /** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and different on the second path of a route. */
@@ -37,11 +71,63 @@ function operationIdOf(path: string, given = ''): string {
   return `${prefix.charAt(0).toLowerCase()}${prefix.slice(1)}_${method}`;
 }
 
-/** Serves the description: for people at /docs, for programs at /docs-json. */
+/** The validator refuses unknown members of bodies: what a body can hold says so. */
+function closeRequestSchemas(document: OpenAPIObject): void {
+  const schemas = (document.components?.schemas ?? {}) as Record<string, Json>;
+  const open = Object.values(document.paths).flatMap((item) => namesIn(item.post?.requestBody));
+  const seen = new Set<string>();
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    const schema = schemas[name];
+    if (seen.has(name) || !schema) continue;
+    seen.add(name);
+    schema.additionalProperties = false;
+    open.push(...namesIn(schema));
+  }
+}
+
+/** Writes each error answer once, named after its kinds, however many routes give it; examples of no route are left out. */
+function shareProblems(document: OpenAPIObject): void {
+  const shared: Record<string, ResponseObject> = {};
+  for (const item of Object.values(document.paths)) {
+    for (const operation of Object.values(item) as OperationObject[]) {
+      for (const [status, response] of Object.entries(operation.responses)) {
+        const { content } = response as ResponseObject;
+        const types = Object.keys(content ?? {});
+        if (types.length !== 1 || types[0] !== PROBLEM_JSON) continue;
+        const name = Object.keys(content?.[PROBLEM_JSON]?.examples ?? {}).join('.');
+        shared[name] = response as ResponseObject;
+        operation.responses[status] = { $ref: `#/components/responses/${name}` };
+      }
+    }
+  }
+  const text = JSON.stringify([document.paths, shared]);
+  const examples = Object.entries(problemExamples()).filter(([code]) =>
+    text.includes(`"#/components/examples/${code}"`),
+  );
+  document.components = {
+    ...document.components,
+    responses: shared,
+    examples: Object.fromEntries(examples),
+  };
+}
+
+/** The names of the schemas that a part of the document refers to. */
+function namesIn(part: unknown): string[] {
+  const text = JSON.stringify(part ?? null);
+  return [...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name = '']) => name);
+}
+
+function sorted<T extends object>(record: T): T {
+  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))) as T;
+}
+
+/** Serves the description: for people at /docs, for programs at /docs-json and /docs-yaml. */
 export function serveDocumentation(app: INestApplication): void {
   SwaggerModule.setup('docs', app, () => openApiDocument(app), {
     jsonDocumentUrl: 'docs-json',
     yamlDocumentUrl: 'docs-yaml',
     customSiteTitle: 'Audit server',
+    // No badge: it would send the address of this service to a validator on the internet.
+    swaggerOptions: { validatorUrl: null },
   });
 }

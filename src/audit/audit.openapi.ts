@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiSecurity } from '@nestjs/swagger';
 import type { Scope } from '../auth/principal';
 import type { ErrorCode } from '../errors/error-table';
-import { ApiProblems, headersWith } from '../errors/problem.openapi';
+import { ApiProblems, ApiRequestId, headersWith } from '../errors/problem.openapi';
 import {
   BULK_ANSWER,
   BULK_REQUEST,
@@ -71,13 +71,7 @@ function ApiRoute(scope: Scope, summary: string, description: string): MethodDec
   return applyDecorators(
     ApiOperation({ summary, description: `${description}\n\nScope: \`${scope}\`.` }),
     ApiSecurity('bearer', [scope]),
-    ApiHeader({
-      name: 'X-Request-Id',
-      required: false,
-      description:
-        'An id of your own for this request; another form of id is replaced by a new one.',
-      schema: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$' },
-    }),
+    ApiRequestId(),
   );
 }
 
@@ -120,7 +114,7 @@ export function ApiCreate(): MethodDecorator {
         minimal: { summary: 'Only what is required', value: MINIMAL_EVENT },
         full: { summary: 'Everything', value: FULL_EVENT },
       },
-    } as Parameters<typeof ApiBody>[0]),
+    }),
     ApiResponse({
       status: 201,
       description: 'Recorded.',
@@ -152,7 +146,7 @@ export function ApiCreateBulk(): MethodDecorator {
       type: BulkCreateAuditEventsDto,
       description: 'The events.',
       examples: { bulk: { summary: 'Two events', value: BULK_REQUEST } },
-    } as Parameters<typeof ApiBody>[0]),
+    }),
     ApiResponse({
       status: 201,
       description: 'All are recorded.',

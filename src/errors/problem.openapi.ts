@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiExtraModels, ApiResponse, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtraModels, ApiHeader, ApiResponse, getSchemaPath } from '@nestjs/swagger';
 import { ERROR_TABLE, type ErrorCode } from './error-table';
 import { PROBLEM_JSON } from './problem';
 import { ProblemDto } from './problem.dto';
@@ -32,6 +32,17 @@ export const SHARED_HEADERS = {
     schema: { type: 'string' as const, example: 'Bearer realm="audit-server"' },
   },
 };
+
+/** Documents the request header that every route understands. */
+export function ApiRequestId(): MethodDecorator {
+  return ApiHeader({
+    name: 'X-Request-Id',
+    required: false,
+    description:
+      'An id of your own for this request; one of another form is replaced by a new one.',
+    schema: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$' },
+  });
+}
 
 /** References to the headers of every answer and to `more` of the shared ones. */
 export function headersWith(...more: (keyof typeof SHARED_HEADERS)[]) {

@@ -1,5 +1,5 @@
 import { Controller, Get, HttpStatus, Res, ServiceUnavailableException } from '@nestjs/common';
-import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import {
   HealthCheckService,
   type HealthIndicatorFunction,
@@ -12,17 +12,7 @@ import { DatabaseHealthIndicator } from '../database/database.health';
 import { PartitionsHealthIndicator } from '../database/partitions.health';
 import { Lifecycle } from '../front/lifecycle';
 import { ProcessHealthIndicator } from '../metrics/process.health';
-
-const SHAPE = {
-  type: 'object' as const,
-  properties: {
-    status: { type: 'string' as const, enum: ['ok', 'degraded', 'error', 'shutting_down'] },
-    info: { type: 'object' as const, additionalProperties: true },
-    error: { type: 'object' as const, additionalProperties: true },
-    details: { type: 'object' as const, additionalProperties: true },
-  },
-  example: { status: 'ok', info: {}, error: {}, details: {} },
-};
+import { ApiProbe } from './health.openapi';
 
 /** The probes of an orchestrator. Indicators return how things are; an answer of 503 is a fact, not an error. */
 @ApiTags('health')
@@ -39,13 +29,14 @@ export class HealthController {
   ) {}
 
   @Get()
-  @ApiOperation({ summary: 'Everything at a glance', security: [] })
-  @ApiResponse({
-    status: 200,
-    description: 'The service works; `degraded` when something is impaired.',
-    schema: SHAPE,
+  @ApiProbe({
+    summary: 'Everything at a glance',
+    up: {
+      description: 'The service works; `degraded` when something is impaired.',
+      example: { database: { status: 'up' }, eventLoop: { status: 'up', p99Ms: 21 } },
+    },
+    down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
-  @ApiResponse({ status: 503, description: 'PostgreSQL is away.', schema: SHAPE })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, [
       () => this.database.check(),
@@ -57,24 +48,26 @@ export class HealthController {
   }
 
   @Get('live')
-  @ApiOperation({ summary: 'Liveness: the event loop turns', security: [] })
-  @ApiResponse({
-    status: 200,
-    description: 'Alive, whatever PostgreSQL or Redis do.',
-    schema: SHAPE,
+  @ApiProbe({
+    summary: 'Liveness: the event loop turns',
+    up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
   live(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, []);
   }
 
   @Get('ready')
-  @ApiOperation({ summary: 'Readiness: requests can be served', security: [] })
-  @ApiResponse({
-    status: 200,
-    description: 'PostgreSQL answers, migrations are done, not shutting down.',
-    schema: SHAPE,
+  @ApiProbe({
+    summary: 'Readiness: requests can be served',
+    up: {
+      description: 'PostgreSQL answers, migrations are done, not shutting down.',
+      example: { lifecycle: { status: 'up', phase: 'ready' }, database: { status: 'up' } },
+    },
+    down: {
+      description: 'Send no requests now.',
+      example: { lifecycle: { status: 'down', phase: 'draining' }, database: { status: 'up' } },
+    },
   })
-  @ApiResponse({ status: 503, description: 'Send no requests now.', schema: SHAPE })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, [
       () => {
@@ -87,9 +80,14 @@ export class HealthController {
   }
 
   @Get('startup')
-  @ApiOperation({ summary: 'Start-up: the boot is over', security: [] })
-  @ApiResponse({ status: 200, description: 'Booted.', schema: SHAPE })
-  @ApiResponse({ status: 503, description: 'Still booting.', schema: SHAPE })
+  @ApiProbe({
+    summary: 'Start-up: the boot is over',
+    up: { description: 'Booted.', example: { lifecycle: { status: 'up', phase: 'ready' } } },
+    down: {
+      description: 'Still booting.',
+      example: { lifecycle: { status: 'down', phase: 'starting' } },
+    },
+  })
   startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
     return this.answer(response, [
       () => {

@@ -1,6 +1,6 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiHeader, ApiOperation, ApiResponse } from '@nestjs/swagger';
-import { ApiProblems, headersWith, problemContent } from '../errors/problem.openapi';
+import { ApiOperation, ApiResponse } from '@nestjs/swagger';
+import { ApiProblems, ApiRequestId, headersWith, problemContent } from '../errors/problem.openapi';
 
 const INDICATORS = { type: 'object' as const, additionalProperties: true };
 
@@ -36,12 +36,7 @@ export function ApiProbe({ summary, up, down }: ProbeDocumentation): MethodDecor
   if (down) answers.push(response(503, down.description, answerOf('error', down.example)));
   return applyDecorators(
     ApiOperation({ summary, description: 'No token needed.', security: [] }),
-    ApiHeader({
-      name: 'X-Request-Id',
-      required: false,
-      description: 'An id of your own for this request; another form of id is replaced by a new one.',
-      schema: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$' },
-    }),
+    ApiRequestId(),
     ...answers,
     ApiProblems('CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL'),
   );

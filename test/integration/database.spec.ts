@@ -43,6 +43,11 @@ async function backendOf(client: PoolClient): Promise<number> {
   return rows[0]?.pid ?? 0;
 }
 
+/** Resolves when the connection is over, however it ended. */
+function endOf(client: PoolClient): Promise<void> {
+  return new Promise((resolve) => client.once('end', resolve));
+}
+
 describe('the database', () => {
   let test: TestDatabase;
   let replica: Replica;
@@ -145,7 +150,7 @@ describe('the database', () => {
     const before = pool.totalCount;
     await replica.database
       .withClient(async (client) => {
-        const ended = once(client, 'end');
+        const ended = endOf(client);
         await terminate(await backendOf(client));
         await ended;
       })
@@ -155,9 +160,9 @@ describe('the database', () => {
   });
 
   it('survives the loss of idle connections', async () => {
-    let ended: Promise<unknown> = Promise.resolve();
+    let ended = Promise.resolve();
     const pid = await replica.database.withClient((client) => {
-      ended = once(client, 'end');
+      ended = endOf(client);
       return backendOf(client);
     });
     await terminate(pid);

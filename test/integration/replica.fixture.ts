@@ -88,12 +88,19 @@ export function writeRequest(
     events,
     batchSize: 1000,
     pathOf: (index) => `events[${index}]`,
-    answer: (receipts) => ({ status: 201, location: null, body: JSON.stringify(receipts) }),
+    answer: (receipts) => ({
+      status: 201,
+      location: null,
+      body: JSON.stringify(receipts.map((receipt) => ({ ...receipt, text: receipt.text() }))),
+    }),
     ...changes,
   };
 }
 
+/** A receipt as the answer to a `writeRequest` holds it. */
+export type Receipt = Omit<WriteReceipt, 'text'> & { text: string };
+
 /** The receipts inside an answer to a `writeRequest`. */
-export function receiptsIn(recorded: { answer: { body: string } }): WriteReceipt[] {
-  return JSON.parse(recorded.answer.body) as WriteReceipt[];
+export function receiptsIn(recorded: { answer: { body: string } }): Receipt[] {
+  return JSON.parse(recorded.answer.body) as Receipt[];
 }

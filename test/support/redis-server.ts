@@ -55,6 +55,7 @@ async function start(port: number): Promise<TestRedis | 'not installed' | undefi
   ];
   const child = spawn('redis-server', settings, {
     cwd: tmpdir(),
+    env: process.env,
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   try {

@@ -41,11 +41,7 @@ interface ListElement {
 
 const NAME_SCHEMA = { minLength: 1, maxLength: MAX_NAME_LENGTH };
 
-function ListParameter(
-  element: Rule,
-  description: string,
-  { schema, example }: ListElement,
-) {
+function ListParameter(element: Rule, description: string, { schema, example }: ListElement) {
   return applyDecorators(
     QueryList(),
     IsOptional(),
@@ -93,7 +89,10 @@ export class AuditEventFilterQuery {
   })
   end_date?: string;
 
-  @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.', { schema: NAME_SCHEMA, example: ['org-1', 'org-2'] })
+  @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.', {
+    schema: NAME_SCHEMA,
+    example: ['org-1', 'org-2'],
+  })
   organization_ids?: string[];
 
   @ListParameter(name, 'By these principals.', { schema: NAME_SCHEMA, example: ['user-1'] })
@@ -102,19 +101,31 @@ export class AuditEventFilterQuery {
   @ListParameter(name, 'These actions.', { schema: NAME_SCHEMA, example: ['fhirPatientRead'] })
   actions?: string[];
 
-  @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', { schema: { enum: [...EVENT_STATUSES] }, example: ['success', 'failure'] })
+  @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', {
+    schema: { enum: [...EVENT_STATUSES] },
+    example: ['success', 'failure'],
+  })
   statuses?: EventStatus[];
 
-  @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', { schema: { enum: [...DATA_CLASSIFICATIONS] }, example: ['PHI'] })
+  @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', {
+    schema: { enum: [...DATA_CLASSIFICATIONS] },
+    example: ['PHI'],
+  })
   data_classifications?: DataClassification[];
 
-  @ListParameter(name, 'On resources of these types.', { schema: NAME_SCHEMA, example: ['Patient'] })
+  @ListParameter(name, 'On resources of these types.', {
+    schema: NAME_SCHEMA,
+    example: ['Patient'],
+  })
   resource_types?: string[];
 
   @ListParameter(name, 'On these resources.', { schema: NAME_SCHEMA, example: ['pat-1'] })
   resource_ids?: string[];
 
-  @ListParameter(name, 'With these correlation ids.', { schema: NAME_SCHEMA, example: ['req-7f3a'] })
+  @ListParameter(name, 'With these correlation ids.', {
+    schema: NAME_SCHEMA,
+    example: ['req-7f3a'],
+  })
   correlation_ids?: string[];
 }
 
@@ -150,7 +161,8 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
     type: 'integer',
     minimum: 0,
     default: 0,
-    description: 'Events to skip, at most PAGINATION_MAX_OFFSET (100 000 unless configured). For deep pages use `cursor`, which costs the same everywhere.',
+    description:
+      'Events to skip, at most PAGINATION_MAX_OFFSET (100 000 unless configured). For deep pages use `cursor`, which costs the same everywhere.',
   })
   offset?: number;
 

@@ -1,0 +1,364 @@
+import { randomUUID } from 'node:crypto';
+import { expectProblem, expectTimed, pathsOf } from '../support/problem';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const BULK = `${EVENTS}/bulk`;
+const PREFIXES = [EVENTS, '/api/v1/performance/audit/events'];
+
+let service: TestService;
+let token: string;
+
+beforeAll(async () => {
+  service = await TestService.start({ BULK_MAX_EVENTS: '50' });
+  token = await tokenOf({ organizations: ['org-1', 'org-2'] });
+});
+
+afterAll(() => service.stop());
+
+/** How many events an organization has; each case uses an organization of its own. */
+async function countOf(organizationId: string): Promise<number> {
+  const all = await tokenOf({ organizations: ['*'] });
+  const path = `${EVENTS}?organization_ids=${organizationId}&include_total=true&limit=1`;
+  return (await service.get(path, all)).json.pagination.total;
+}
+
+async function ownOrganization(): Promise<{ organizationId: string; token: string }> {
+  const organizationId = `org-${randomUUID()}`;
+  return { organizationId, token: await tokenOf({ organizations: [organizationId] }) };
+}
+
+describe('one event', () => {
+  it('is answered with 201, its Location, all its members and the headers of every answer', async () => {
+    const answer = await service.post(EVENTS, token, eventWith());
+    expect(answer.status).toBe(201);
+    expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
+    expect(answer.headers.get('location')).toBe(`${EVENTS}/${answer.json.id}`);
+    expect(answer.headers.has('idempotency-replayed')).toBe(false);
+    expectTimed(answer);
+    const instant = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
+    expect(answer.json).toEqual({
+      id: expect.stringMatching(
+        /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+      ),
+      timestamp: instant,
+      recordedAt: instant,
+      sequence: expect.stringMatching(/^[1-9]\d*$/),
+      organizationId: 'org-1',
+      principalId: null,
+      action: 'test.run',
+      targetResourceType: null,
+      targetResourceId: null,
+      status: 'success',
+      outcomeDescription: null,
+      dataClassification: 'INTERNAL',
+      correlationId: null,
+      sessionContext: null,
+      metadata: null,
+    });
+    const idMs = parseInt(answer.json.id.replace('-', '').slice(0, 12), 16);
+    expect(idMs).toBe(Date.parse(answer.json.timestamp));
+  });
+
+  it('made for an old timestamp has an id that tells its millisecond', async () => {
+    const timestamp = '2003-05-06T07:08:09.123456+02:00';
+    const { json } = await service.post(EVENTS, token, eventWith({ timestamp }));
+    expect(json.timestamp).toBe('2003-05-06T05:08:09.123456Z');
+    expect(parseInt(json.id.replace('-', '').slice(0, 12), 16)).toBe(Date.parse(timestamp));
+  });
+
+  it.each(PREFIXES)('is written and read under %s', async (prefix) => {
+    const created = await service.post(prefix, token, eventWith({ metadata: { n: 1 } }));
+    expect(created.status).toBe(201);
+    for (const path of [`${prefix}/${created.json.id}`, created.headers.get('location')]) {
+      const read = await service.get(String(path), token);
+      expect(read.status).toBe(200);
+      expect(read.text).toBe(created.text);
+      expectTimed(read);
+    }
+    const page = await service.get(
+      `${prefix}?limit=1&sort_field=sequence&organization_ids=org-1`,
+      token,
+    );
+    expect(page.text).toContain(created.text);
+  });
+
+  it('gets the next sequence of its organization', async () => {
+    const own = await ownOrganization();
+    const sequences: string[] = [];
+    for (let count = 0; count < 3; count += 1) {
+      const { json } = await service.post(
+        EVENTS,
+        own.token,
+        eventWith({ organizationId: own.organizationId }),
+      );
+      sequences.push(json.sequence);
+    }
+    expect(sequences).toEqual(['1', '2', '3']);
+  });
+
+  it('written by many at once leaves no gap in the sequence', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, () => service.post(EVENTS, mine, eventWith({ organizationId }))),
+    );
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+    const numbers = answers.map(({ json }) => Number(json.sequence)).sort((a, b) => a - b);
+    expect(numbers).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+  });
+
+  it('is accepted up to five minutes ahead of the clock and refused beyond', async () => {
+    const ahead = (ms: number) => eventWith({ timestamp: new Date(Date.now() + ms).toISOString() });
+    expect((await service.post(EVENTS, token, ahead(280_000))).status).toBe(201);
+    const refused = await service.post(EVENTS, token, ahead(320_000));
+    expectProblem(refused, 400, 'VALIDATION_FAILED');
+    expect(pathsOf(refused)).toEqual(['timestamp']);
+  });
+
+  it('that nobody has is 404, and an id that is none 400', async () => {
+    expectProblem(await service.get(`${EVENTS}/${randomUUID()}`, token), 404, 'NOT_FOUND');
+    expectProblem(await service.get(`${EVENTS}/nonsense`, token), 400, 'VALIDATION_FAILED');
+  });
+
+  it('is found by its id in any case of letters', async () => {
+    const { json, text } = await service.post(EVENTS, token, eventWith());
+    expect((await service.get(`${EVENTS}/${json.id.toUpperCase()}`, token)).text).toBe(text);
+  });
+});
+
+describe('a bulk request', () => {
+  it('is answered with a receipt for each event, in order', async () => {
+    const own = await ownOrganization();
+    const events = ['a', 'b', 'c'].map((action) =>
+      eventWith({ organizationId: own.organizationId, action }),
+    );
+    const answer = await service.post(BULK, own.token, { events, batchSize: 2 });
+    expect(answer.status).toBe(201);
+    expectTimed(answer);
+    const receipt = (index: number) => ({
+      index,
+      id: expect.any(String),
+      sequence: String(index + 1),
+      status: 'created',
+    });
+    expect(answer.json).toEqual({
+      created: 3,
+      duplicates: 0,
+      batches: 2,
+      results: [receipt(0), receipt(1), receipt(2)],
+      performance: {
+        totalTime: expect.any(Number),
+        averageTimePerEvent: expect.any(Number),
+        concurrencyUtilization: expect.any(Number),
+      },
+    });
+    for (const [index, { id }] of answer.json.results.entries()) {
+      const read = await service.get(`${EVENTS}/${id}`, own.token);
+      expect(read.json).toMatchObject({ action: 'abc'[index], sequence: String(index + 1) });
+    }
+  });
+
+  it('with bad events names each index and path and stores nothing', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const good = eventWith({ organizationId });
+    const events = [
+      good,
+      { ...good, action: '', status: 'done' },
+      good,
+      { ...good, metadata: { a: [{ b: 'x\0' }] }, nonsense: 1 },
+      'text',
+      { ...good, sessionContext: { ipAddress: 7 } },
+    ];
+    const answer = await service.post(BULK, mine, { events });
+    expectProblem(answer, 400, 'VALIDATION_FAILED');
+    expect(pathsOf(answer).sort()).toEqual([
+      'events[1].action',
+      'events[1].status',
+      'events[3].metadata.a[0].b',
+      'events[3].nonsense',
+      'events[4]',
+      'events[5].sessionContext.ipAddress',
+    ]);
+    expect(await countOf(organizationId)).toBe(0);
+  });
+
+  it('with an event of a foreign organization is 403, names it and stores nothing', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const events = [eventWith({ organizationId }), eventWith({ organizationId: 'org-2' })];
+    const answer = await service.post(BULK, mine, { events });
+    expectProblem(answer, 403, 'FORBIDDEN');
+    expect(pathsOf(answer)).toEqual(['events[1].organizationId']);
+    expect(await countOf(organizationId)).toBe(0);
+  });
+
+  it('with an id that conflicts stores nothing and names it', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const id = randomUUID();
+    await service.post(EVENTS, mine, eventWith({ organizationId, id }));
+    const events = [
+      eventWith({ organizationId }),
+      eventWith({ organizationId, id, action: 'other' }),
+    ];
+    const answer = await service.post(BULK, mine, { events });
+    expectProblem(answer, 409, 'CONFLICT');
+    expect(pathsOf(answer)).toEqual(['events[1].id']);
+    expect(await countOf(organizationId)).toBe(1);
+  });
+
+  it.each([
+    ['no events', { events: [] }, 'events'],
+    [
+      'more than BULK_MAX_EVENTS',
+      { events: Array.from({ length: 51 }, () => eventWith()) },
+      'events',
+    ],
+    ['events missing', {}, 'events'],
+    ['events that are no list', { events: {} }, 'events'],
+    ['a batchSize of 0', { events: [eventWith()], batchSize: 0 }, 'batchSize'],
+    ['a batchSize that is text', { events: [eventWith()], batchSize: '10' }, 'batchSize'],
+    ['an unknown member', { events: [eventWith()], extra: true }, 'extra'],
+  ])('with %s is 400', async (_, body, path) => {
+    const answer = await service.post(BULK, token, body);
+    expectProblem(answer, 400, 'VALIDATION_FAILED');
+    expect(pathsOf(answer)).toContain(path);
+  });
+
+  it('as large as allowed is taken', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const events = Array.from({ length: 50 }, () => eventWith({ organizationId }));
+    expect((await service.post(BULK, mine, { events })).json).toMatchObject({ created: 50 });
+    expect(await countOf(organizationId)).toBe(50);
+  });
+});
+
+describe('an id chosen by the client', () => {
+  const metadata = '{"b":{"y":1.50,"x":[100,0,-0]},"a":9223372036854775807}';
+  const respelt = '{"a":9223372036854775807,"b":{"x":[1E+2,0.0,0],"y":15e-1}}';
+  const withMetadata = (event: Record<string, unknown>, text: string) =>
+    `${JSON.stringify(event).slice(0, -1)},"metadata":${text}}`;
+
+  it('is stored once when it comes again, in any case and spelling of the same content', async () => {
+    const own = await ownOrganization();
+    const id = randomUUID();
+    const event = eventWith({
+      organizationId: own.organizationId,
+      id,
+      timestamp: '2026-01-02T03:04:05.6Z',
+    });
+    const first = await service.post(EVENTS, own.token, withMetadata(event, metadata));
+    expect(first.status).toBe(201);
+    expect(first.json.id).toBe(id);
+    for (const again of [
+      withMetadata(event, metadata),
+      withMetadata({ ...event, id: id.toUpperCase() }, respelt),
+      withMetadata(
+        { ...event, timestamp: '2026-01-02T05:04:05.600000+02:00', principalId: null },
+        respelt,
+      ),
+    ]) {
+      const answer = await service.post(EVENTS, own.token, again);
+      expect(answer.status).toBe(200);
+      expect(answer.text).toBe(first.text);
+      expect(answer.headers.get('location')).toBe(`${EVENTS}/${id}`);
+    }
+    expect(await countOf(own.organizationId)).toBe(1);
+  });
+
+  it.each([
+    ['another member', { action: 'other' }, metadata],
+    ['another timestamp', { timestamp: '2026-01-02T03:04:05.600001Z' }, metadata],
+    ['a number one apart beyond 2^53', {}, metadata.replace('5807', '5806')],
+    ['a member more', { correlationId: '' }, metadata],
+    ['a session', { sessionContext: { sessionId: 's' } }, metadata],
+    ['an array in another order', {}, metadata.replace('[100,0,-0]', '[0,100,0]')],
+  ])('with %s is a conflict', async (_, change, text) => {
+    const own = await ownOrganization();
+    const event = eventWith({
+      organizationId: own.organizationId,
+      id: randomUUID(),
+      timestamp: '2026-01-02T03:04:05.6Z',
+    });
+    expect((await service.post(EVENTS, own.token, withMetadata(event, metadata))).status).toBe(201);
+    const answer = await service.post(
+      EVENTS,
+      own.token,
+      withMetadata({ ...event, ...change }, text),
+    );
+    expectProblem(answer, 409, 'CONFLICT');
+    expect(pathsOf(answer)).toEqual(['id']);
+    expect(await countOf(own.organizationId)).toBe(1);
+  });
+
+  it('twice in one bulk is stored once, or is a conflict when the content differs', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const event = eventWith({ organizationId, id: randomUUID() });
+    const same = await service.post(BULK, mine, {
+      events: [event, eventWith({ organizationId }), event],
+    });
+    expect(same.json).toMatchObject({ created: 2, duplicates: 1 });
+    const [first, , third] = same.json.results;
+    expect(third).toEqual({ ...first, index: 2, status: 'duplicate' });
+    const other = { ...event, id: randomUUID() };
+    const differing = await service.post(BULK, mine, {
+      events: [other, { ...other, action: 'x' }],
+    });
+    expectProblem(differing, 409, 'CONFLICT');
+    expect(pathsOf(differing)).toEqual(['events[1].id']);
+    expect(await countOf(organizationId)).toBe(2);
+  });
+
+  it('comes again in a bulk as a duplicate with the receipt of the first', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const event = eventWith({ organizationId, id: randomUUID() });
+    const { json: stored } = await service.post(EVENTS, mine, event);
+    const { json } = await service.post(BULK, mine, {
+      events: [eventWith({ organizationId }), event],
+    });
+    expect(json).toMatchObject({ created: 1, duplicates: 1 });
+    expect(json.results[1]).toEqual({
+      index: 1,
+      id: stored.id,
+      sequence: '1',
+      status: 'duplicate',
+    });
+  });
+
+  it('may be one that the service made: sent back it is a duplicate, changed a conflict', async () => {
+    const own = await ownOrganization();
+    const created = await service.post(
+      EVENTS,
+      own.token,
+      eventWith({ organizationId: own.organizationId, metadata: { a: 1 } }),
+    );
+    const { sequence: _, recordedAt: __, ...sent } = created.json;
+    const again = await service.post(EVENTS, own.token, sent);
+    expect({ status: again.status, text: again.text }).toEqual({ status: 200, text: created.text });
+    const changed = await service.post(EVENTS, own.token, { ...sent, action: 'x' });
+    expectProblem(changed, 409, 'CONFLICT');
+    expect(await countOf(own.organizationId)).toBe(1);
+  });
+
+  it('belongs to its organization: another one may use it for something else', async () => {
+    const [one, two] = [await ownOrganization(), await ownOrganization()];
+    const id = randomUUID();
+    for (const { organizationId, token: mine } of [one, two]) {
+      const event = eventWith({ organizationId, id, action: `by ${organizationId}` });
+      expect((await service.post(EVENTS, mine, event)).status).toBe(201);
+      expect((await service.get(`${EVENTS}/${id}`, mine)).json.organizationId).toBe(organizationId);
+    }
+    const operator = await tokenOf({ organizations: ['*'] });
+    const path = `${EVENTS}/${id}?organization_ids=${one.organizationId}`;
+    expect((await service.get(path, operator)).json.organizationId).toBe(one.organizationId);
+  });
+
+  it('sent by many at once is stored once', async () => {
+    const { organizationId, token: mine } = await ownOrganization();
+    const event = eventWith({ organizationId, id: randomUUID() });
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => service.post(EVENTS, mine, event)),
+    );
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(19);
+    expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+    expect(await countOf(organizationId)).toBe(1);
+  });
+});
