@@ -8,7 +8,7 @@ export default tseslint.config(
     files: ['**/*.{mjs,cjs}'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['process', 'console', 'module', 'require', 'Buffer', 'URL', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'fetch', 'performance', '__dirname', 'setImmediate'].map((name) => [name, 'readonly']),
+        ['process', 'console', 'module', 'require', 'Buffer', 'URL', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'fetch', 'performance', '__dirname', 'setImmediate', 'crypto', 'URLSearchParams', 'TextEncoder'].map((name) => [name, 'readonly']),
       ),
     },
   },

@@ -2,7 +2,15 @@
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import copyStreams from 'pg-copy-streams';
-import { load, report, sampleEvent, startReference, startService, token, withClient } from './support.mjs';
+import {
+  load,
+  report,
+  sampleEvent,
+  startReference,
+  startService,
+  token,
+  withClient,
+} from './support.mjs';
 
 const JSON_HEADERS = { 'Content-Type': 'application/json' };
 
@@ -15,10 +23,26 @@ export async function ingest(databaseUrl) {
   const authorization = `Bearer ${await token(['org-1'])}`;
   const headers = { ...JSON_HEADERS, authorization };
   try {
-    for (const [connections, wanted] of [[1, '-'], [64, '>= 1.2'], [512, '-']]) {
+    for (const [connections, wanted] of [
+      [1, '-'],
+      [64, '>= 1.2'],
+      [512, '-'],
+    ]) {
       const body = JSON.stringify(sampleEvent('org-1'));
-      const plain = await load({ url: reference.url, connections, method: 'POST', headers: JSON_HEADERS, body });
-      const ours = await load({ url: `${service.url}/api/v1/audit/events`, connections, method: 'POST', headers, body });
+      const plain = await load({
+        url: reference.url,
+        connections,
+        method: 'POST',
+        headers: JSON_HEADERS,
+        body,
+      });
+      const ours = await load({
+        url: `${service.url}/api/v1/audit/events`,
+        connections,
+        method: 'POST',
+        headers,
+        body,
+      });
       report(`single writes, ${connections} clients (events/s)`, ours, plain, ours / plain, wanted);
     }
     await bulk(databaseUrl, service, headers);
@@ -44,7 +68,8 @@ async function copyFor(client, events, ms) {
   let rows = 0;
   while (performance.now() - startedMs < ms) {
     const now = new Date().toISOString();
-    const lines = events.map((event, index) =>
+    const lines = events.map(
+      (event, index) =>
       [
         event.organizationId, now, crypto.randomUUID(), rows + index, now, event.principalId, event.action,
         event.targetResourceType, event.targetResourceId, event.status, event.outcomeDescription,
@@ -52,7 +77,10 @@ async function copyFor(client, events, ms) {
         JSON.stringify(event.metadata),
       ].join('\t') + '\n', // prettier-ignore
     );
-    await pipeline(Readable.from(lines.join('')), client.query(copyStreams.from('COPY bench_plain FROM STDIN')));
+    await pipeline(
+      Readable.from(lines.join('')),
+      client.query(copyStreams.from('COPY bench_plain FROM STDIN')),
+    );
     rows += events.length;
   }
   return (rows * 1000) / (performance.now() - startedMs);

@@ -21,7 +21,10 @@ async function seed(databaseUrl) {
          FOR VALUES FROM ('${rows[0].month}-01') TO ('${rows[0].month}-01'::timestamptz + interval '1 month')`,
       );
     }
-    for (const [organization, count] of [["'org-' || (i % 1000)", 200_000], ["'deep'", 520_000]]) {
+    for (const [organization, count] of [
+      ["'org-' || (i % 1000)", 200_000],
+      ["'deep'", 520_000],
+    ]) {
       await client.query(`
         INSERT INTO audit_event
         SELECT ${organization}, now() - (i::float8 / ${count}) * interval '83 months', gen_random_uuid(), i, now(),
@@ -30,7 +33,9 @@ async function seed(databaseUrl) {
           '{"ward":"B2","durationMs":12.5,"tags":["a","b"],"note":"${'x'.repeat(200)}"}'
         FROM generate_series(1, ${count}) AS i`);
     }
-    await client.query('INSERT INTO audit_organization SELECT DISTINCT organization_id, 1000000 FROM audit_event');
+    await client.query(
+      'INSERT INTO audit_organization SELECT DISTINCT organization_id, 1000000 FROM audit_event',
+    );
     await client.query('VACUUM ANALYZE audit_event');
   });
 }
@@ -52,7 +57,11 @@ export async function read(databaseUrl) {
     const deepHeaders = await as(['deep']);
     const first = await load({ url: events, connections, headers: deepHeaders });
     const cursor = await cursorAtPage(events, deepHeaders, DEEP_PAGES);
-    const deep = await load({ url: `${events}?cursor=${cursor}`, connections, headers: deepHeaders });
+    const deep = await load({
+      url: `${events}?cursor=${cursor}`,
+      connections,
+      headers: deepHeaders,
+    });
     report('keyset page 10 000 vs page 1 (pages/s)', deep, first, deep / first, '>= 0.77');
     const twenty = Array.from({ length: 20 }, (_, index) => `org-${index * 50}`);
     const some = await load({ url: events, connections, headers: await as(twenty) });
@@ -68,7 +77,7 @@ export async function read(databaseUrl) {
 /** The cursor of page `number` of 50, reached in steps of 1000 events: a cursor is not bound to the page size. */
 async function cursorAtPage(events, headers, number) {
   let cursor;
-  for (let seen = 0; seen < (number - 1) * PAGE; ) {
+  for (let seen = 0; seen < (number - 1) * PAGE;) {
     const limit = Math.min(1000, (number - 1) * PAGE - seen);
     const query = new URLSearchParams({ limit, ...(cursor ? { cursor } : {}) });
     const response = await fetch(`${events}?${query}`, { headers });

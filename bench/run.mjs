@@ -13,7 +13,9 @@ if (unknown.length > 0) {
   console.error(`Unknown: ${unknown.join(', ')}. There are: ${Object.keys(BENCHES).join(', ')}.`);
   process.exit(2);
 }
-console.log(`${'benchmark'.padEnd(58)} ${'ours'.padStart(10)} ${'reference'.padStart(10)} ${'ratio'.padStart(7)}  wanted`);
+console.log(
+  `${'benchmark'.padEnd(58)} ${'ours'.padStart(10)} ${'reference'.padStart(10)} ${'ratio'.padStart(7)}  wanted`,
+);
 for (const name of chosen.length > 0 ? chosen : Object.keys(BENCHES)) {
   const database = await openDatabase();
   try {

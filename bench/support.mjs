@@ -52,11 +52,15 @@ async function freePort() {
 /** Starts a server process and waits until it says so. */
 async function startProcess(script, sign, env) {
   const port = await freePort();
-  const child = spawn(process.execPath, [...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? []), script], {
-    cwd: root,
-    env: { ...process.env, ...env, PORT: String(port), HOST: '127.0.0.1' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? []), script],
+    {
+      cwd: root,
+      env: { ...process.env, ...env, PORT: String(port), HOST: '127.0.0.1' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   await new Promise((resolve, reject) => {
     let said = '';
     child.stdout.on('data', (chunk) => {
@@ -149,7 +153,13 @@ const results = [];
 
 /** Notes a ratio and whether it is what was wanted. */
 export function report(bench, ours, reference, ratio, wanted) {
-  const row = { bench, ours: round(ours), reference: round(reference), ratio: round(ratio, 2), wanted };
+  const row = {
+    bench,
+    ours: round(ours),
+    reference: round(reference),
+    ratio: round(ratio, 2),
+    wanted,
+  };
   results.push(row);
   console.log(
     `${bench.padEnd(58)} ${String(row.ours).padStart(10)} ${String(row.reference).padStart(10)} ${String(row.ratio).padStart(7)}  ${wanted}`,

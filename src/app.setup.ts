@@ -49,7 +49,7 @@ export function createLogger({ level, format }: ConfigType<typeof loggingConfig>
   return new ServiceLogger({
     json: format === 'json',
     colors: format === 'pretty' && process.stdout.isTTY === true,
-    logLevels: LEVELS.slice(0, LEVELS.indexOf(name as LogLevel) + 1),
+    logLevels: LEVELS.slice(0, LEVELS.indexOf(name) + 1),
   });
 }
 
@@ -99,7 +99,7 @@ export async function createApplication(
 export async function startService(front: HttpFront): Promise<RunningService> {
   const app = await createApplication(front);
   await app.init();
-  const application = app.getHttpAdapter().getInstance() as Express;
+  const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
   front.attach(application, app.get(HotRoutes));

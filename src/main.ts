@@ -15,12 +15,11 @@ async function main(): Promise<void> {
   const config = serverConfig();
   Logger.overrideLogger(createLogger(loggingConfig()));
   const front = new HttpFront();
-  const booting = new AbortController();
-  let service: RunningService | undefined;
+  const running: { service?: RunningService } = {};
   const stop = once(async (signal: string) => {
     logger.log(`${signal}: finishing what runs, for at most ${config.shutdownTimeoutMs} ms.`);
-    if (!service) process.exit(0); // nothing was acknowledged yet
-    await service.stop(config.shutdownTimeoutMs);
+    if (!running.service) process.exit(0); // nothing was acknowledged yet
+    await running.service.stop(config.shutdownTimeoutMs);
     logger.log('Stopped.');
     process.exit(0);
   });
@@ -28,8 +27,7 @@ async function main(): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'));
 
   const address = await front.listen(config.port, config.host);
-  service = await startService(front);
-  booting.abort();
+  running.service = await startService(front);
   await announce(address);
 }
 

@@ -154,10 +154,11 @@ export class AuditWriter implements OnApplicationShutdown {
   }
 
   private run(group: Waiting[], done: () => void): void {
-    void this.write(group).finally(() => {
+    const proceed = (): void => {
       done();
       this.pump();
-    });
+    };
+    this.write(group).then(proceed, proceed);
   }
 
   /** Writes a group and settles its requests. Never rejects. */

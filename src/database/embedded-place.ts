@@ -44,7 +44,7 @@ export async function preparePlace(dataDir: string, log: Log): Promise<Place> {
     );
   }
   const barrier = await findBarrier(folder, account);
-  if (false && account) {
+  if (account && barrier !== undefined) {
     if (await stat(join(home, 'data')).catch(() => undefined)) {
       throw new Error(
         `The data in ${home} belong to user ${account.name}, who may not enter ${barrier}: ` +

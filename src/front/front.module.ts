@@ -1,12 +1,15 @@
 import { Global, Module } from '@nestjs/common';
+import { TerminusModule } from '@nestjs/terminus';
 import { HotRoutes } from './hot-routes';
 import { JsonBodyInterceptor } from './json-body.interceptor';
 import { Lifecycle } from './lifecycle';
+import { LifecycleHealthIndicator } from './lifecycle.health';
 
 /** What stands before the handlers of every route: body reading and the phase of the process. */
 @Global()
 @Module({
-  providers: [HotRoutes, JsonBodyInterceptor, Lifecycle],
-  exports: [HotRoutes, JsonBodyInterceptor, Lifecycle],
+  imports: [TerminusModule],
+  providers: [HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
+  exports: [HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
 })
 export class FrontModule {}

@@ -51,7 +51,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   private async bytesOf(request: Request, response: Response): Promise<Buffer> {
     await new Promise<void>((resolve, reject) => {
       void this.read(request, response, (error?: unknown) =>
-        error ? reject(bodyError(error)) : resolve(),
+        error ? reject(bodyError(error as Error)) : resolve(),
       );
     });
     return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
@@ -72,8 +72,8 @@ function requireJson(contentType: string | undefined): void {
 }
 
 /** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
-function bodyError(error: unknown): unknown {
-  const { code, type } = error as { code?: unknown; type?: unknown };
+function bodyError(error: Error): Error {
+  const { code, type } = error as Error & { code?: unknown; type?: unknown };
   if (
     type === undefined &&
     typeof code === 'string' &&

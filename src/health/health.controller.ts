@@ -4,13 +4,12 @@ import {
   HealthCheckService,
   type HealthIndicatorFunction,
   type HealthCheckResult,
-  HealthIndicatorService,
 } from '@nestjs/terminus';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator';
 import { DatabaseHealthIndicator } from '../database/database.health';
 import { PartitionsHealthIndicator } from '../database/partitions.health';
-import { Lifecycle } from '../front/lifecycle';
+import { LifecycleHealthIndicator } from '../front/lifecycle.health';
 import { ProcessHealthIndicator } from '../metrics/process.health';
 import { ApiProbe } from './health.openapi';
 
@@ -21,8 +20,7 @@ import { ApiProbe } from './health.openapi';
 export class HealthController {
   constructor(
     private readonly health: HealthCheckService,
-    private readonly indicators: HealthIndicatorService,
-    private readonly lifecycle: Lifecycle,
+    private readonly lifecycle: LifecycleHealthIndicator,
     private readonly database: DatabaseHealthIndicator,
     private readonly partitions: PartitionsHealthIndicator,
     private readonly process: ProcessHealthIndicator,
@@ -69,14 +67,7 @@ export class HealthController {
     },
   })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, [
-      () => {
-        const check = this.indicators.check('lifecycle');
-        const { phase } = this.lifecycle;
-        return phase === 'ready' ? check.up({ phase }) : check.down({ phase });
-      },
-      () => this.database.check(),
-    ]);
+    return this.answer(response, [() => this.lifecycle.isReady(), () => this.database.check()]);
   }
 
   @Get('startup')
@@ -89,13 +80,7 @@ export class HealthController {
     },
   })
   startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, [
-      () => {
-        const check = this.indicators.check('lifecycle');
-        const { phase } = this.lifecycle;
-        return phase === 'starting' ? check.down({ phase }) : check.up({ phase });
-      },
-    ]);
+    return this.answer(response, [() => this.lifecycle.isStarted()]);
   }
 
   /** Terminus throws when an indicator is down; a probe wants the same body with 503. */

@@ -36,7 +36,8 @@ const instant: Rule = (value) =>
 interface ListElement {
   /** How an element is documented. */
   schema: { maxLength?: number; minLength?: number; enum?: string[] };
-  example: string[];
+  /** In words: the docs page would send an `example` along with every request that is tried out. */
+  example: string;
 }
 
 const NAME_SCHEMA = { minLength: 1, maxLength: MAX_NAME_LENGTH };
@@ -53,8 +54,7 @@ function ListParameter(element: Rule, description: string, { schema, example }: 
       minItems: 1,
       maxItems: MAX_LIST_ELEMENTS,
       required: false,
-      description: `${description} Separate several by commas; write \`\\,\` for a comma inside one.`,
-      example,
+      description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one.`,
       // Comma-separated, as opposed to one parameter for each element.
       style: 'form',
       explode: false,
@@ -77,54 +77,54 @@ const name = text(MAX_NAME_LENGTH, 1);
 export class AuditEventFilterQuery {
   @Parameter(QueryText(), instant, {
     type: String,
-    example: '2026-11-01',
-    description: 'From this instant on (`timestamp`). A day means its first moment in UTC.',
+    description:
+      'From this instant on (`timestamp`), such as `2026-11-23T10:30:00Z`; a day, such as `2026-11-01`, means its ' +
+      'first moment in UTC.',
   })
   start_date?: string;
 
   @Parameter(QueryText(), instant, {
     type: String,
-    example: '2026-12-01',
-    description: 'Up to but not including this instant.',
+    description: 'Up to but not including this instant, such as `2026-12-01`.',
   })
   end_date?: string;
 
   @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.', {
     schema: NAME_SCHEMA,
-    example: ['org-1', 'org-2'],
+    example: 'org-1,org-2',
   })
   organization_ids?: string[];
 
-  @ListParameter(name, 'By these principals.', { schema: NAME_SCHEMA, example: ['user-1'] })
+  @ListParameter(name, 'By these principals.', { schema: NAME_SCHEMA, example: 'user-1,user-2' })
   principal_ids?: string[];
 
-  @ListParameter(name, 'These actions.', { schema: NAME_SCHEMA, example: ['fhirPatientRead'] })
+  @ListParameter(name, 'These actions.', { schema: NAME_SCHEMA, example: 'user.login,user.logout' })
   actions?: string[];
 
   @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', {
     schema: { enum: [...EVENT_STATUSES] },
-    example: ['success', 'failure'],
+    example: 'failure,attempt',
   })
   statuses?: EventStatus[];
 
   @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', {
     schema: { enum: [...DATA_CLASSIFICATIONS] },
-    example: ['PHI'],
+    example: 'CONFIDENTIAL,PHI',
   })
   data_classifications?: DataClassification[];
 
   @ListParameter(name, 'On resources of these types.', {
     schema: NAME_SCHEMA,
-    example: ['Patient'],
+    example: 'Patient,Observation',
   })
   resource_types?: string[];
 
-  @ListParameter(name, 'On these resources.', { schema: NAME_SCHEMA, example: ['pat-1'] })
+  @ListParameter(name, 'On these resources.', { schema: NAME_SCHEMA, example: 'pat-1,pat-2' })
   resource_ids?: string[];
 
   @ListParameter(name, 'With these correlation ids.', {
     schema: NAME_SCHEMA,
-    example: ['req-7f3a'],
+    example: 'req-7f3a,req-7f3b',
   })
   correlation_ids?: string[];
 }
@@ -189,7 +189,7 @@ export class AuditEventQuery {
   @ListParameter(
     name,
     'Look only in these organizations: ids that clients chose are unique only within one.',
-    { schema: NAME_SCHEMA, example: ['org-1'] },
+    { schema: NAME_SCHEMA, example: 'org-1' },
   )
   organization_ids?: string[];
 }

@@ -31,7 +31,7 @@ export class RuleConstraint implements ValidatorConstraintInterface {
 
 /** Applies a rule to a property, or with `each` to every element of an array. */
 export function Obeys(rule: Rule, options?: { each?: boolean }): PropertyDecorator {
-  return Validate(RuleConstraint, [rule], options) as PropertyDecorator;
+  return Validate(RuleConstraint, [rule], options);
 }
 
 const NESTED_TYPE = Symbol('nested type');
@@ -39,7 +39,7 @@ const NESTED_TYPE = Symbol('nested type');
 /** Validates an object, or each object of an array, against a DTO class of its own. */
 export function Nested(typeOf: () => new () => object): PropertyDecorator {
   return (target, property) => {
-    ValidateNested()(target, property as string);
+    ValidateNested()(target, property);
     Reflect.defineMetadata(NESTED_TYPE, typeOf, target, property);
   };
 }
@@ -78,9 +78,7 @@ export function text(max: number, min = 0): Rule {
 }
 
 function count(value: string): number {
-  let characters = 0;
-  for (const _ of value) characters += 1;
-  return characters;
+  return [...value].length;
 }
 
 /** One of a fixed set of words, in exactly this spelling. */

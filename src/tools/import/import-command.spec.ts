@@ -271,7 +271,8 @@ describe('npm run import', () => {
     const first = await run('--batch-size', '5', '--concurrency', '3');
     expect(first.exitCode).toBe(130);
     expect(first.figures).toMatchObject({ created: `${service.stored.size}` });
-    expect(service.stored.size).toBeLessThan(50);
+    // The three chunks that were under way, and none of those already read.
+    expect(service.stored.size).toBeLessThanOrEqual(15);
     service.onRequest = () => undefined;
     const stored = service.stored.size;
     const second = await run('--batch-size', '5', '--concurrency', '3');

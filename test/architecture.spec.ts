@@ -1,0 +1,286 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import ts from 'typescript';
+
+/**
+ * Who may import whom: the table of docs/architecture.md. A folder may always import itself. Folders that are not
+ * there yet have their rule ready. `src/*.ts` and `src/tools` are programs and wiring: they may import anything.
+ */
+const GROUND = ['errors', 'config'];
+const ALLOWED: Record<string, string[]> = {
+  errors: [],
+  config: ['errors'],
+  database: GROUND,
+  redis: GROUND,
+  metrics: GROUND,
+  auth: GROUND,
+  pagination: GROUND,
+  front: [...GROUND, 'metrics', 'auth'],
+  caching: [...GROUND, 'metrics', 'redis', 'front'],
+  concurrency: [...GROUND, 'metrics', 'redis', 'front', 'database'],
+  streaming: [...GROUND, 'metrics', 'database'],
+};
+const CAPABILITIES = [
+  'metrics',
+  'auth',
+  'front',
+  'pagination',
+  'caching',
+  'concurrency',
+  'streaming',
+];
+ALLOWED.audit = [...GROUND, 'database', 'redis', ...CAPABILITIES];
+ALLOWED.graphql = [...GROUND, 'audit', ...CAPABILITIES];
+ALLOWED.trpc = [...GROUND, 'audit', ...CAPABILITIES];
+// Whatever exports an indicator, and what every controller needs of auth and front; never the domain.
+ALLOWED.health = [...GROUND, 'database', 'redis', ...CAPABILITIES];
+
+const WIRING = new Set(['', 'tools']);
+
+/** What knows no domain: these speak neither of its types nor of its tables. */
+const KNOWS_NO_DOMAIN = new Set([...GROUND, 'database', 'redis', ...CAPABILITIES]);
+
+interface Import {
+  from: string;
+  line: number;
+  specifier: string;
+  /** The file that is imported, relative to the source folder; undefined for a package. */
+  to?: string;
+}
+
+/** The import, export-from, `import()` and `require()` of one source text. */
+function specifiersOf(path: string, text: string): { specifier: string; line: number }[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const found: { specifier: string; line: number }[] = [];
+  const add = (node: ts.Node | undefined) => {
+    if (!node || !ts.isStringLiteralLike(node)) return;
+    const { line } = source.getLineAndCharacterOfPosition(node.getStart());
+    found.push({ specifier: node.text, line: line + 1 });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) add(node.moduleSpecifier);
+    else if (
+      ts.isImportEqualsDeclaration(node) &&
+      ts.isExternalModuleReference(node.moduleReference)
+    ) {
+      add(node.moduleReference.expression);
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      add(node.argument.literal);
+    } else if (
+      ts.isCallExpression(node) &&
+      (node.expression.kind === ts.SyntaxKind.ImportKeyword ||
+        (ts.isIdentifier(node.expression) && node.expression.text === 'require'))
+    ) {
+      add(node.arguments[0]);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+/** Source texts by path, relative to the source folder, with `/`. */
+type Sources = ReadonlyMap<string, string>;
+
+function readSources(root: string): Sources {
+  const paths = readdirSync(root, { recursive: true, encoding: 'utf8' });
+  return new Map(
+    paths
+      .filter((path) => path.endsWith('.ts'))
+      .sort()
+      .map((path) => [path.split(sep).join('/'), readFileSync(join(root, path), 'utf8')]),
+  );
+}
+
+function importsOf(sources: Sources): Import[] {
+  return [...sources].flatMap(([from, text]) =>
+    specifiersOf(from, text).map(({ specifier, line }) => {
+      if (!specifier.startsWith('.')) return { from, line, specifier };
+      const base = relative(resolve('/'), resolve('/', dirname(from), specifier))
+        .split(sep)
+        .join('/');
+      const to = [`${base}.ts`, `${base}/index.ts`].find((path) => sources.has(path));
+      return { from, line, specifier, to: to ?? base };
+    }),
+  );
+}
+
+function folderOf(path: string): string {
+  return path.includes('/') ? path.slice(0, path.indexOf('/')) : '';
+}
+
+/** Imports that the table does not allow, one line each. */
+function forbiddenImports(sources: Sources): string[] {
+  return importsOf(sources).flatMap(({ from, line, to }) => {
+    if (to === undefined) return [];
+    const [own, other] = [folderOf(from), folderOf(to)];
+    if (WIRING.has(own) || own === other) return [];
+    // A test may stand a real database or front under what it tests.
+    if (from.endsWith('.spec.ts')) return [];
+    const allowed = ALLOWED[own];
+    if (allowed?.includes(other)) return [];
+    const may = allowed
+      ? allowed.join(', ') || 'nothing'
+      : 'nothing: the folder is not in the table';
+    return [`${from}:${line} imports ${to}; ${own} may import ${may}`];
+  });
+}
+
+/** Files that import each other in a ring, one line for each ring: `a.ts -> b.ts -> a.ts`. */
+function cycles(sources: Sources): string[] {
+  const targets = new Map<string, string[]>();
+  for (const { from, to } of importsOf(sources)) {
+    if (to !== undefined && sources.has(to)) targets.set(from, [...(targets.get(from) ?? []), to]);
+  }
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, trail: string[]): void => {
+    const start = trail.indexOf(path);
+    if (start !== -1) found.push([...trail.slice(start), path].join(' -> '));
+    if (start !== -1 || done.has(path)) return;
+    for (const target of targets.get(path) ?? []) visit(target, [...trail, path]);
+    done.add(path);
+  };
+  for (const path of targets.keys()) visit(path, []);
+  return found;
+}
+
+/** Barrels, forwardRef and imports that carry an extension. */
+function forbiddenForms(sources: Sources): string[] {
+  const barrels = [...sources.keys()].filter((path) => path.split('/').at(-1) === 'index.ts');
+  const forward = [...sources].filter(([, text]) => /\bforwardRef\b/.test(text));
+  const suffixed = importsOf(sources).filter(
+    ({ specifier }) => specifier.startsWith('.') && /\.[jt]s$/.test(specifier),
+  );
+  return [
+    ...barrels.map((path) => `${path} is a barrel`),
+    ...forward.map(([path]) => `${path} uses forwardRef`),
+    ...suffixed.map(({ from, line, specifier }) => `${from}:${line} imports ${specifier}`),
+  ];
+}
+
+/** String and template literals of capabilities and ground that name a table of the domain. Migrations must. */
+function domainTablesNamed(sources: Sources): string[] {
+  const found: string[] = [];
+  for (const [path, text] of sources) {
+    if (!KNOWS_NO_DOMAIN.has(folderOf(path)) || path.endsWith('.spec.ts')) continue;
+    if (path.startsWith('database/migrations/')) continue;
+    const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+    const visit = (node: ts.Node): void => {
+      const isText =
+        ts.isStringLiteralLike(node) ||
+        ts.isTemplateHead(node) ||
+        ts.isTemplateMiddle(node) ||
+        ts.isTemplateTail(node);
+      if (isText && /\baudit_(event|organization|client_event_id)/.test(node.text)) {
+        const { line } = source.getLineAndCharacterOfPosition(node.getStart());
+        found.push(`${path}:${line + 1}`);
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+  }
+  return found;
+}
+
+describe('the architecture', () => {
+  const root = join(__dirname, '..', 'src');
+  const sources = readSources(root);
+
+  it('finds the sources it judges', () => {
+    expect(sources.has('main.ts')).toBe(true);
+    expect(importsOf(sources).length).toBeGreaterThan(100);
+  });
+
+  it('imports only downwards, as the table says', () => {
+    expect(forbiddenImports(sources)).toEqual([]);
+  });
+
+  it('resolves every relative import', () => {
+    const lost = importsOf(sources).filter(
+      ({ to }) => to !== undefined && !sources.has(to) && !existsSync(join(root, to)),
+    );
+    // Tests of src may use the support code of test/.
+    expect(lost.filter(({ from }) => !from.endsWith('.spec.ts'))).toEqual([]);
+  });
+
+  it('has no cycles', () => {
+    expect(cycles(sources)).toEqual([]);
+  });
+
+  it('has no barrels, no forwardRef and no extensions in imports', () => {
+    expect(forbiddenForms(sources)).toEqual([]);
+  });
+
+  it('names the tables of the domain only in the domain and in migrations', () => {
+    expect(domainTablesNamed(sources)).toEqual([]);
+  });
+});
+
+describe('the rules themselves', () => {
+  const of = (files: Record<string, string>): Sources => new Map(Object.entries(files));
+
+  it('see every way to import', () => {
+    const sources = of({
+      'errors/a.ts': `
+        import { B } from '../audit/b';
+        import type { T } from '../audit/b';
+        export { C } from '../audit/b';
+        import D = require('../audit/b');
+        type E = import('../audit/b').E;
+        const f = () => import('../audit/b');
+        const g = require('../audit/b');`,
+      'audit/b.ts': 'export {};',
+    });
+    expect(forbiddenImports(sources)).toHaveLength(7);
+  });
+
+  it('hold doors off the database and capabilities off each other', () => {
+    const sources = of({
+      'graphql/a.ts': `import '../database/database';`,
+      'trpc/a.ts': `import '../redis/client';`,
+      'caching/a.ts': `import '../concurrency/fair-queue';`,
+      'health/a.ts': `import '../audit/audit.service';`,
+      'database/a.ts': `import '../front/http-front';`,
+      'novelty/a.ts': `import '../errors/app-error';`,
+    });
+    expect(forbiddenImports(sources).map((line) => line.split(' ')[0])).toEqual([
+      'graphql/a.ts:1',
+      'trpc/a.ts:1',
+      'caching/a.ts:1',
+      'health/a.ts:1',
+      'database/a.ts:1',
+      'novelty/a.ts:1',
+    ]);
+  });
+
+  it('allow what the table allows', () => {
+    const sources = of({
+      'audit/a.ts': `import '../database/database'; import '../front/instant'; import './b';`,
+      'concurrency/a.ts': `import '../database/database';`,
+      'tools/a.ts': `import '../audit/audit.service';`,
+      'main.ts': `import './audit/audit.service';`,
+    });
+    expect(forbiddenImports(sources)).toEqual([]);
+  });
+
+  it('find a ring of files', () => {
+    const sources = of({
+      'audit/a.ts': `import './b';`,
+      'audit/b.ts': `import './c';`,
+      'audit/c.ts': `import './a';`,
+    });
+    expect(cycles(sources)).toEqual(['audit/a.ts -> audit/b.ts -> audit/c.ts -> audit/a.ts']);
+  });
+
+  it('find barrels, forwardRef, extensions and tables in the wrong place', () => {
+    const sources = of({
+      'audit/index.ts': `export * from './a.js';`,
+      'audit/a.ts': 'forwardRef(() => A);',
+      'caching/a.ts': 'const sql = `SELECT * FROM audit_event WHERE id = ${id}`;',
+      'database/migrations/a.ts': `const sql = 'CREATE TABLE audit_event ()';`,
+    });
+    expect(forbiddenForms(sources)).toHaveLength(3);
+    expect(domainTablesNamed(sources)).toEqual(['caching/a.ts:1']);
+  });
+});
