@@ -40,6 +40,9 @@ const WIRING = new Set(['', 'tools']);
 /** What knows no domain: these speak neither of its types nor of its tables. */
 const KNOWS_NO_DOMAIN = new Set([...GROUND, 'database', 'redis', ...CAPABILITIES]);
 
+/** The one exception: a probe of the ground that tells whether the partitions of the events are there. */
+const NAMES_A_TABLE = new Set(['database/partitions.health.ts']);
+
 interface Import {
   from: string;
   line: number;
@@ -164,7 +167,7 @@ function domainTablesNamed(sources: Sources): string[] {
   const found: string[] = [];
   for (const [path, text] of sources) {
     if (!KNOWS_NO_DOMAIN.has(folderOf(path)) || path.endsWith('.spec.ts')) continue;
-    if (path.startsWith('database/migrations/')) continue;
+    if (path.startsWith('database/migrations/') || NAMES_A_TABLE.has(path)) continue;
     const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
     const visit = (node: ts.Node): void => {
       const isText =
@@ -172,7 +175,7 @@ function domainTablesNamed(sources: Sources): string[] {
         ts.isTemplateHead(node) ||
         ts.isTemplateMiddle(node) ||
         ts.isTemplateTail(node);
-      if (isText && /\baudit_(event|organization|client_event_id)/.test(node.text)) {
+      if (isText && /\baudit_(?:event|organization|client_event_id)(?!s)/.test(node.text)) {
         const { line } = source.getLineAndCharacterOfPosition(node.getStart());
         found.push(`${path}:${line + 1}`);
       }
@@ -278,6 +281,7 @@ describe('the rules themselves', () => {
       'audit/index.ts': `export * from './a.js';`,
       'audit/a.ts': 'forwardRef(() => A);',
       'caching/a.ts': 'const sql = `SELECT * FROM audit_event WHERE id = ${id}`;',
+      'config/a.ts': `const example = 'audit_events*=120';`,
       'database/migrations/a.ts': `const sql = 'CREATE TABLE audit_event ()';`,
     });
     expect(forbiddenForms(sources)).toHaveLength(3);

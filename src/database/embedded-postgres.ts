@@ -7,8 +7,11 @@ import { findFreePort } from './embedded-port';
 import { Postmaster } from './embedded-postmaster';
 
 const DATABASE = 'audit';
-const START_ATTEMPTS = 50;
+const PORT_ATTEMPTS = 10;
+/** About a minute and a half: a statement may run on for a while after its server was killed. */
+const LINGER_ATTEMPTS = 300;
 const RETRY_DELAY_MS = 200;
+const PORT_TAKEN = /could not bind|Address already in use/;
 
 export interface EmbeddedPostgresOptions {
   /** Folder that holds the data; made when it is missing. */
@@ -94,7 +97,7 @@ async function launch(
   place: Place,
   folder: string,
   postmaster: Postmaster,
-  { port: fixedPort, settings = {} }: EmbeddedPostgresOptions,
+  { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,
 ): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     const port = fixedPort ?? (await findFreePort());
@@ -102,12 +105,11 @@ async function launch(
     const { succeeded, output } = await postmaster.start();
     if (succeeded) return port;
     // Somebody took the port between looking and listening, or processes of a killed server are still finishing.
-    const isPortTaken =
-      fixedPort === undefined && /could not bind|Address already in use/.test(output);
-    const isLingering = /pre-existing shared memory block/.test(output);
-    if (attempt === START_ATTEMPTS || !(isPortTaken || isLingering)) {
-      throw new Error(`PostgreSQL in ${folder} did not start:\n${output}`);
-    }
+    const isPortTaken = fixedPort === undefined && PORT_TAKEN.test(output);
+    const isLingering = output.includes('pre-existing shared memory block');
+    const attempts = isLingering ? LINGER_ATTEMPTS : isPortTaken ? PORT_ATTEMPTS : 1;
+    if (attempt >= attempts) throw new Error(`PostgreSQL in ${folder} did not start:\n${output}`);
+    if (isLingering && attempt === 1) log('Waiting for processes of the killed PostgreSQL to end.');
     await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
   }
 }

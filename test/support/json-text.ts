@@ -19,6 +19,11 @@ export function memberTexts(text: string): Map<string, string> {
   return new Reader(text).members();
 }
 
+/** The text of each element of an array, as it stands there. */
+export function elementTexts(text: string): string[] {
+  return new Reader(text).elements();
+}
+
 class Reader {
   private at = 0;
 
@@ -45,6 +50,18 @@ class Reader {
       const from = this.at;
       this.value();
       found.set(name, this.text.slice(from, this.at).trim());
+    } while (this.next() === ',');
+    return found;
+  }
+
+  elements(): string[] {
+    const found: string[] = [];
+    this.next();
+    if (this.peek() === ']') return found;
+    do {
+      const from = this.at;
+      this.value();
+      found.push(this.text.slice(from, this.at).trim());
     } while (this.next() === ',');
     return found;
   }

@@ -83,7 +83,8 @@ export class BulkClient {
 
   private failureOf(response: Response, text: string, count: number): BulkOutcome {
     const problem: Problem = jsonObject(text);
-    const detail = typeof problem.detail === 'string' ? `: ${problem.detail}` : '';
+    const detail =
+      typeof problem.detail === 'string' ? `: ${problem.detail.replace(/\.$/, '')}` : '';
     const reason = `the service answered ${response.status}${detail}`;
     const { status } = response;
     const retryAfterMs = retryAfterOf(response.headers.get('retry-after'));

@@ -221,11 +221,12 @@ describe('npm run import', () => {
     [308, /is this the URL of the audit service/],
     [200, /without accounting for all 3 events/],
   ])('stops at once on %i', async (status, message) => {
-    service.faults.push({ status, body: { detail: 'says why' } });
+    service.faults.push({ status, body: { detail: 'Says why.' } });
     await writeFile(file, eventLines(3).join('\n'));
     const { exitCode, err, waits } = await run();
     expect(exitCode).toBe(1);
     expect(err).toMatch(message);
+    expect(err).not.toContain('..');
     expect(err).not.toContain(FAKE_TOKEN);
     expect(waits).toEqual([]);
   });
