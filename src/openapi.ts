@@ -14,7 +14,7 @@ const DESCRIPTION = `Who did what to what, when and with what outcome.
 Every route but the probes wants \`Authorization: Bearer <JWT>\`. Lists, counts and single events show only the
 organizations that the token names. Errors are RFC 9457 problem documents whose \`code\` names the kind. A path that
 does not exist is answered with \`NOT_FOUND\`, a method that a path does not have with \`METHOD_NOT_ALLOWED\` and
-\`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers are compressed when \`Accept-Encoding\` allows it.`;
+\`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers to reads are compressed when \`Accept-Encoding\` allows it.`;
 
 /** Routes of the same handlers under another path; described as such. */
 const SECOND_PATHS: [string, string][] = [['/api/v1/performance/audit', '/api/v1/audit']];

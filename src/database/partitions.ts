@@ -16,6 +16,12 @@ export function addMonths(month: Month, count: number): Month {
   return `${String(date.getUTCFullYear()).padStart(4, '0')}-${String(date.getUTCMonth() + 1).padStart(2, '0')}`;
 }
 
+/** How many months `to` comes after `from`; negative when before. */
+export function monthsBetween(from: Month, to: Month): number {
+  const count = (month: Month) => Number(month.slice(0, 4)) * 12 + Number(month.slice(5));
+  return count(to) - count(from);
+}
+
 /** The month of an ISO 8601 instant in UTC (`2026-11-23T…Z` -> `2026-11`). */
 export function monthOf(isoUtc: string): Month {
   return isoUtc.slice(0, 7);

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import * as fc from 'fast-check';
-import { Client } from 'pg';
 import { expectProblem } from '../support/problem';
-import { type Answer, EVENTS, TestService, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, listText, TestService, tokenOf } from '../support/test-service';
 
 /** A stored event, as the model knows it. */
 interface Stored {
@@ -78,15 +77,6 @@ async function store(events: { organizationId: string; id: string | null }[]): P
   expect(json.created).toBe(distinct.length);
 }
 
-const listed = (values: readonly string[]) =>
-  values
-    .map((value) => value.replace(/\\*,/g, (part) => `${'\\'.repeat(2 * (part.length - 1))}\\,`))
-    .join(',');
-
-/** Whether a list of these can be written: an element that ends in backslashes only as the last one. */
-const isWritable = (values: readonly string[]) =>
-  values.slice(0, -1).every((value) => !value.endsWith('\\'));
-
 interface Ask {
   mine: string[];
   organization_ids: string[] | null;
@@ -112,7 +102,7 @@ const lists = fc.record(
   Object.fromEntries(
     Object.entries(LISTS).map(([name, [, values]]) => [
       name,
-      fc.option(fc.subarray([...values], { minLength: 1 }).filter(isWritable), { freq: 1 }),
+      fc.option(fc.subarray([...values], { minLength: 1 }), { freq: 1 }),
     ]),
   ),
   { requiredKeys: [] },
@@ -131,14 +121,14 @@ const ask: fc.Arbitrary<Ask> = fc
   .map(({ narrowed, ...rest }) => {
     const pool = rest.mine[0] === '*' ? ORGANIZATIONS : rest.mine;
     const picked = narrowed?.map((at) => pool[at % pool.length] ?? 'org-1') ?? null;
-    return { ...rest, organization_ids: picked && isWritable(picked) ? picked : null };
+    return { ...rest, organization_ids: picked };
   });
 
 function queryOf({ lists: filters, mine: _, ...rest }: Ask): Record<string, string> {
   const found: Record<string, string> = {};
   for (const [name, value] of Object.entries({ ...rest, ...filters })) {
     if (value !== null && value !== undefined)
-      found[name] = Array.isArray(value) ? listed(value) : value;
+      found[name] = Array.isArray(value) ? listText(value) : value;
   }
   return found;
 }
@@ -406,9 +396,5 @@ describe('a total', () => {
     expect((await page(token, { include_total: 'false' })).json.pagination).not.toHaveProperty(
       'total',
     );
-    const client = new Client({ connectionString: service.databaseUrl });
-    await client.connect();
-    await client.query('DELETE FROM audit_event WHERE organization_id = $1', [organizationId]);
-    await client.end();
   });
 });

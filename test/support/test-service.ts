@@ -146,3 +146,12 @@ export function goodClaims(): JWTPayload {
 export function eventWith(members: Record<string, unknown> = {}): Record<string, unknown> {
   return { organizationId: 'org-1', action: 'test.run', status: 'success', ...members };
 }
+
+/** The text of a list parameter of these elements: commas inside them and backslashes before commas are escaped. */
+export function listText(elements: readonly string[]): string {
+  const escaped = elements.map((element, index) => {
+    const text = element.replace(/\\*,/g, (part) => `${'\\'.repeat(2 * (part.length - 1))}\\,`);
+    return index === elements.length - 1 ? text : text.replace(/\\+$/, (part) => part.repeat(2));
+  });
+  return escaped.join(',');
+}

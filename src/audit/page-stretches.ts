@@ -1,0 +1,71 @@
+import { addMonths, monthOf, monthsBetween, type Month } from '../database/partitions';
+import { formatInstant } from '../front/instant';
+import { positionOf } from './audit-event-page';
+import { MAX_AHEAD_MS } from './audit-event';
+import { filterFingerprint } from './audit-event-filter';
+import type { PageRequest } from './page-statement';
+
+/** A part of the time line: from (inclusive) and to (exclusive), ISO in UTC. */
+export interface Stretch {
+  from?: string;
+  to?: string;
+}
+
+const MAX_REMEMBERED = 10_000;
+
+/**
+ * Which stretches of time to read one after the other until a page is full: first the months that it will probably
+ * fill, then the rest. Most pages are full after the first stretch, for which PostgreSQL opens a partition or two
+ * instead of all of them: 4 600 to 7 900 pages a second instead of 1 180, at 84 partitions. The stretches do not
+ * overlap and together are everything, so what is remembered (how many months a list's last page covered) decides
+ * only how fast an answer is, never what is in it.
+ */
+export class PageStretches {
+  private readonly months = new Map<string, number>();
+
+  /** The stretches of a request, in the order in which to read them. */
+  of(request: PageRequest): Stretch[] {
+    const begin = beginOf(request);
+    if (begin === undefined) return [{}];
+    const covered = this.months.get(keyOf(request)) ?? 0;
+    if (request.sort.direction === 'asc') {
+      const end = startOf(addMonths(begin, covered + 1));
+      return [{ to: end }, { from: end }];
+    }
+    const start = startOf(addMonths(begin, -covered));
+    return [{ from: start }, { to: start }];
+  }
+
+  /** Remembers how far a page reached, for the next one of the same list. `found` are its events as JSON text. */
+  learn(request: PageRequest, found: string[]): void {
+    const begin = beginOf(request);
+    const last = found.at(-1);
+    if (begin === undefined || last === undefined) return;
+    const key = keyOf(request);
+    const covered = Math.abs(monthsBetween(begin, monthOf(positionOf(last).timestamp)));
+    if (!this.months.has(key) && this.months.size >= MAX_REMEMBERED) {
+      const [oldest] = this.months.keys();
+      if (oldest !== undefined) this.months.delete(oldest);
+    }
+    this.months.set(key, covered);
+  }
+}
+
+/** The month in which a page begins; undefined when the order is not that of time, or nothing says where it begins. */
+function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefined {
+  if (sort.field !== 'timestamp' || offset > 0) return undefined;
+  if (after) return monthOf(after.timestamp);
+  if (sort.direction === 'asc') {
+    return filter.startDate === undefined ? undefined : monthOf(formatInstant(filter.startDate));
+  }
+  const newest = Math.min(filter.endDate ?? Infinity, (Date.now() + MAX_AHEAD_MS) * 1000);
+  return monthOf(formatInstant(newest));
+}
+
+function startOf(month: Month): string {
+  return `${month}-01T00:00:00.000000Z`;
+}
+
+function keyOf({ organizations, filter, sort }: PageRequest): string {
+  return `${filterFingerprint(filter, sort)}${JSON.stringify(organizations)}`;
+}

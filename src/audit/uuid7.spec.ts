@@ -1,0 +1,77 @@
+import fc from 'fast-check';
+import { formatInstant } from '../front/instant';
+import { millisecondOf, nowMicros, uuid7 } from './uuid7';
+
+const UUID7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const micros = fc.integer({ min: 0, max: 9_007_199_254_740_991 });
+
+describe('ids that the service makes', () => {
+  it('are UUIDs of version 7 that carry their millisecond', () => {
+    fc.assert(
+      fc.property(micros, (at) => {
+        const id = uuid7(at);
+        expect(id).toMatch(UUID7);
+        expect(parseInt(id.replace('-', '').slice(0, 12), 16)).toBe(Math.floor(at / 1000));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('sort as their timestamps do, to the microsecond', () => {
+    fc.assert(
+      fc.property(micros, fc.integer({ min: 1, max: 5000 }), (at, later) => {
+        expect(uuid7(at) < uuid7(at + later)).toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('tell the range of timestamps to look in', () => {
+    fc.assert(
+      fc.property(micros, (at) => {
+        const range = millisecondOf(uuid7(at));
+        const timestamp = formatInstant(at);
+        expect(range && range.from <= timestamp && timestamp < range.to).toBe(true);
+        expect(range && range.from.slice(0, -4)).toBe(timestamp.slice(0, -4));
+      }),
+    );
+  });
+
+  it('never repeat', () => {
+    const ids = new Set(Array.from({ length: 20_000 }, () => uuid7(1_764_000_000_000_000)));
+    expect(ids.size).toBe(20_000);
+  });
+
+  it('have random bits all over the last eight bytes', () => {
+    let ones = 0n;
+    let zeros = 0n;
+    for (let count = 0; count < 200; count += 1) {
+      const bits = BigInt(`0x${uuid7(0).slice(19).replace('-', '')}`);
+      ones |= bits;
+      zeros |= ~bits & 0xffffffffffffffffn;
+    }
+    expect(ones).toBe(0xbfffffffffffffffn); // all but the second bit of the variant
+    expect(zeros).toBe(0x7fffffffffffffffn);
+  });
+
+  it('are told from other UUIDs', () => {
+    expect(millisecondOf('0198c1f2-3e4a-4000-8000-1234567890ab')).toBeUndefined();
+    expect(millisecondOf('ffffffff-ffff-7fff-bfff-ffffffffffff')).toBeUndefined();
+  });
+});
+
+describe('the time in microseconds', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  it('never repeats and never goes back, also when the clock is set back', () => {
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(4_102_444_800_000);
+    const stamps = [nowMicros(), nowMicros()];
+    clock.mockReturnValue(4_102_444_000_000);
+    stamps.push(nowMicros(), nowMicros());
+    clock.mockReturnValue(4_102_444_900_000);
+    stamps.push(nowMicros());
+    expect(stamps).toEqual([...new Set(stamps)].sort((a, b) => a - b));
+    expect(stamps[0]).toBe(4_102_444_800_000_000);
+    expect(stamps[4]).toBe(4_102_444_900_000_000);
+  });
+});
