@@ -26,8 +26,8 @@ export class PageStretches {
   /** The stretches of a request, in the order in which to read them. */
   of(request: PageRequest): Stretch[] {
     const begin = beginOf(request);
-    if (begin === undefined) return [{}];
     const covered = this.months.get(keyOf(request)) ?? 0;
+    if (begin === undefined || covered === Infinity) return [{}];
     if (request.sort.direction === 'asc') {
       const end = startOf(addMonths(begin, covered + 1));
       return [{ to: end }, { from: end }];
@@ -39,10 +39,14 @@ export class PageStretches {
   /** Remembers how far a page reached, for the next one of the same list. `found` are its events as JSON text. */
   learn(request: PageRequest, found: string[]): void {
     const begin = beginOf(request);
-    const last = found.at(-1);
-    if (begin === undefined || last === undefined) return;
+    if (begin === undefined) return;
     const key = keyOf(request);
-    const covered = Math.abs(monthsBetween(begin, monthOf(positionOf(last).timestamp)));
+    const last = found.at(-1);
+    // A list that ends before the page is full has to be looked for everywhere, so best in one go.
+    const covered =
+      last === undefined || found.length < request.limit
+        ? Infinity
+        : Math.abs(monthsBetween(begin, monthOf(positionOf(last).timestamp)));
     if (!this.months.has(key) && this.months.size >= MAX_REMEMBERED) {
       const [oldest] = this.months.keys();
       if (oldest !== undefined) this.months.delete(oldest);
