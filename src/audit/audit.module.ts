@@ -9,6 +9,7 @@ import { CursorCodec } from '../pagination/cursor.codec';
 import { EVENT_TABLE } from './audit-event';
 import { AuditController } from './audit.controller';
 import { AuditHotRoute } from './audit-hot-route';
+import { AuditPages } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
@@ -21,6 +22,7 @@ import { AuditWriter } from './audit-writer';
     AuditHotRoute,
     AuditService,
     AuditWriter,
+    AuditPages,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],

@@ -3,34 +3,16 @@ import type { ConfigType } from '@nestjs/config';
 import { mayWrite, resolveOrganizations, type Principal } from '../auth/principal';
 import type { IdempotencyClaim, StoredAnswer } from '../concurrency/idempotency-keys';
 import { auditConfig } from '../config/audit.config';
-import { paginationConfig } from '../config/pagination.config';
 import { AppError, type FieldError, validationFailed } from '../errors/app-error';
-import { CursorCodec } from '../pagination/cursor.codec';
-import { TOTAL_EXACT_UP_TO } from '../pagination/page';
-import { AuditEventAnswer, AuditEventPage, positionOf } from './audit-event-page';
-import {
-  filterFingerprint,
-  type AuditEventFilter,
-  type AuditEventSort,
-} from './audit-event-filter';
+import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
+import { AuditPages, type PageQuery } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditWriter } from './audit-writer';
 import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { newEventOf } from './new-event';
-import type { Position } from './page-statement';
 import type { WriteReceipt } from './write-group';
 
 const DEFAULT_BATCH_SIZE = 1000;
-
-/** Which page of a list. */
-export interface PageQuery {
-  filter: AuditEventFilter;
-  sort?: Partial<AuditEventSort>;
-  limit?: number;
-  offset?: number;
-  cursor?: string;
-  includeTotal?: boolean;
-}
 
 /** An answer to a write, and whether it was given before. */
 export interface Recorded {
@@ -44,8 +26,7 @@ export class AuditService {
   constructor(
     private readonly writer: AuditWriter,
     private readonly queries: AuditQueries,
-    private readonly cursors: CursorCodec,
-    @Inject(paginationConfig.KEY) private readonly paging: ConfigType<typeof paginationConfig>,
+    private readonly pages: AuditPages,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {}
 
@@ -92,42 +73,8 @@ export class AuditService {
   }
 
   /** A page of the events that the principal may see. */
-  async findPage(principal: Principal, query: PageQuery): Promise<AuditEventPage> {
-    const limit = query.limit ?? this.paging.defaultLimit;
-    this.requireSaneBounds(limit, query);
-    const organizations = resolveOrganizations(principal, query.filter.organizationIds);
-    const sort: AuditEventSort = { field: 'timestamp', direction: 'desc', ...query.sort };
-    const binding = JSON.stringify([
-      principal.subject,
-      organizations,
-      filterFingerprint(query.filter, sort),
-    ]);
-    const from = query.cursor === undefined ? undefined : this.positionIn(query.cursor, binding);
-    const list = { organizations, filter: query.filter, sort };
-    const found = await this.queries.findPage({
-      ...list,
-      sort: from?.backward ? reversed(sort) : sort,
-      after: from?.position,
-      limit: limit + 1,
-      offset: query.offset ?? 0,
-    });
-    const total = query.includeTotal ? await this.queries.count(list) : undefined;
-    const events = found.slice(0, limit);
-    if (from?.backward) events.reverse();
-    const isMore = found.length > limit;
-    const hasNext = from?.backward ? true : isMore;
-    const hasPrevious = from?.backward ? isMore : from !== undefined || (query.offset ?? 0) > 0;
-    const cursorAt = (text: string | undefined, backward: boolean) =>
-      text === undefined ? undefined : this.cursors.encode([backward, positionOf(text)], binding);
-    return new AuditEventPage(events, {
-      limit,
-      ...(from ? {} : { offset: query.offset ?? 0 }),
-      ...(total === undefined ? {} : totals(total)),
-      hasNext,
-      hasPrevious,
-      nextCursor: hasNext ? cursorAt(events.at(-1), false) : undefined,
-      previousCursor: hasPrevious ? cursorAt(events[0], true) : undefined,
-    });
+  findPage(principal: Principal, query: PageQuery): Promise<AuditEventPage> {
+    return this.pages.find(principal, query);
   }
 
   /**
@@ -163,37 +110,6 @@ export class AuditService {
       });
     }
   }
-
-  private requireSaneBounds(limit: number, { offset, cursor }: PageQuery): void {
-    const errors: FieldError[] = [];
-    if (limit > this.paging.maxLimit) {
-      errors.push({ path: 'limit', message: `must be at most ${this.paging.maxLimit}` });
-    }
-    if (offset !== undefined && offset > this.paging.maxOffset) {
-      const message = `must be at most ${this.paging.maxOffset}; use the cursor for deeper pages`;
-      errors.push({ path: 'offset', message });
-    }
-    if (offset !== undefined && cursor !== undefined) {
-      errors.push({ path: 'offset', message: 'cannot be combined with cursor' });
-    }
-    if (errors.length > 0) throw validationFailed(errors);
-  }
-
-  private positionIn(cursor: string, binding: string): { backward: boolean; position: Position } {
-    const [backward, position] = this.cursors.decode(cursor, binding) as [boolean, Position];
-    return { backward, position };
-  }
-}
-
-function reversed(sort: AuditEventSort): AuditEventSort {
-  return { ...sort, direction: sort.direction === 'asc' ? 'desc' : 'asc' };
-}
-
-function totals(counted: number): { total: number; totalIsExact: boolean } {
-  return {
-    total: Math.min(counted, TOTAL_EXACT_UP_TO),
-    totalIsExact: counted <= TOTAL_EXACT_UP_TO,
-  };
 }
 
 function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {

@@ -35,7 +35,7 @@ const pageRequest: fc.Arbitrary<PageRequest> = fc.record({
   sort: fc.record({
     field: fc.constantFrom('timestamp', 'sequence'),
     direction: fc.constantFrom('asc', 'desc'),
-  }) as fc.Arbitrary<PageRequest['sort']>,
+  }),
   after: fc.option(fc.constant(after), { nil: undefined }),
   from: fc.option(fc.constant('2026-11-01T00:00:00.000000Z'), { nil: undefined }),
   limit: fc.integer({ min: 1, max: 1000 }),
@@ -100,8 +100,7 @@ describe('the statement of a page', () => {
     fc.assert(
       fc.property(pageRequest, (wanted) => {
         const { name, text } = pageStatement(wanted);
-        const { startDate: _from, endDate: _to, ...lists } = wanted.filter;
-        const hasLists = Object.values(lists).some((list) => list !== undefined);
+        const hasLists = Object.values(wanted.filter).some(Array.isArray);
         expect(name === undefined).toBe(hasLists);
         if (name === undefined) return;
         expect(named.get(name) ?? text).toBe(text);

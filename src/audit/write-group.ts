@@ -113,8 +113,10 @@ async function claimKeys(
 async function settleRepeats(client: PoolClient, entries: Entry[]): Promise<void> {
   const withIds = entries.flatMap(({ request }) => request.events.filter((e) => e.hasClientId));
   if (withIds.length === 0) return;
-  // Under the lock of their organizations, so that no other writer stores the same id meanwhile.
-  await advanceHeads(client, new Map(withIds.map(({ organizationId }) => [organizationId, 0])));
+  // Under the lock of their organizations, so that no other writer stores the same id meanwhile. Those of the events
+  // without ids are locked here too: locking them later would break the order that keeps writers from deadlocking.
+  const all = entries.flatMap(({ request }) => request.events);
+  await advanceHeads(client, new Map(all.map(({ organizationId }) => [organizationId, 0])));
   const stored = await findStored(client, withIds);
   const pending = new Map<string, NewEvent>();
   for (const entry of entries) settleEntry(entry, stored, pending);

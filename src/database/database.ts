@@ -103,16 +103,26 @@ export function poolOf(dataSource: DataSource): Pool {
 
 async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  // A connection that dies between two statements says so by an event; unheard, it would end the process.
+  let lost: Error | undefined;
+  const onError = (error: Error): void => {
+    lost = error;
+  };
+  client.on('error', onError);
+  const giveBack = (isBroken: boolean): void => {
+    client.off('error', onError);
+    client.release(isBroken || lost !== undefined);
+  };
   try {
     const result = await work(client);
-    client.release();
+    giveBack(false);
     return result;
   } catch (error) {
     if (error instanceof BrokenConnection) {
-      client.release(true);
+      giveBack(true);
       throw error.cause;
     }
-    client.release(toDatabaseError(error).code === 'DATABASE_UNAVAILABLE');
+    giveBack(toDatabaseError(error).code === 'DATABASE_UNAVAILABLE');
     throw error;
   }
 }

