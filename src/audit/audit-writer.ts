@@ -1,4 +1,4 @@
-import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { IdempotencyKeys, nameOf, stillRunning } from '../concurrency/idempotency-keys';
 import { Database } from '../database/database';
 import { isMissingPartition, isRetryable, toDatabaseError } from '../database/database-errors';
@@ -31,7 +31,7 @@ type WriteAnswer = Extract<WriteResult, { replayed: boolean }>['answer'];
  * fails by itself, and is answered only after the commit.
  */
 @Injectable()
-export class AuditWriter implements OnApplicationShutdown {
+export class AuditWriter implements BeforeApplicationShutdown {
   private readonly logger = new Logger(AuditWriter.name);
   private waiting: Waiting[] = [];
   private waitingEvents = 0;
@@ -87,8 +87,8 @@ export class AuditWriter implements OnApplicationShutdown {
     return (100 * this.statistics().runningTransactions) / (LARGE_TRANSACTIONS + 1);
   }
 
-  /** Resolves when nothing waits or runs any more. */
-  async onApplicationShutdown(): Promise<void> {
+  /** Resolves when nothing waits or runs any more; the database is closed only after that. */
+  async beforeApplicationShutdown(): Promise<void> {
     if (this.isIdle()) return;
     await new Promise<void>((resolve) => this.idle.push(resolve));
   }
