@@ -219,7 +219,7 @@ describe('the audit writer under random load from several replicas', () => {
         const outcomes = await Promise.all(plans.map((plan) => send(run, plan)));
         const acknowledged: Receipt[] = [];
         for (const [index, outcome] of outcomes.entries()) {
-          const plan = plans[index] as RequestPlan;
+          const plan = plans[index];
           if ('error' in outcome) checkRefusal(plan, outcome.error);
           else {
             expect(plan.poison).toBe('none');
@@ -228,7 +228,7 @@ describe('the audit writer under random load from several replicas', () => {
           }
         }
         for (const [index, outcome] of outcomes.entries()) {
-          const plan = plans[index] as RequestPlan;
+          const plan = plans[index];
           if ('error' in outcome || plan.key === undefined) continue;
           const replica = (plan.replica + 1) % REPLICAS;
           const again = await replicas[replica]?.writer.record(requestOf(run, plan));

@@ -218,7 +218,7 @@ describe('the service as a process', () => {
     expect(statuses).toEqual([200, 200]);
     await Promise.all(
       Array.from({ length: 60 }, (_, index) => {
-        const service = services[index % 2] as ServiceProcess;
+        const service = services[index % 2];
         return settle(randomRequest(`s${index}`), () => Promise.resolve(service), ledger);
       }),
     );

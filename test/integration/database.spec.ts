@@ -1,42 +1,10 @@
-import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Client, type PoolClient } from 'pg';
 import { poolOf } from '../../src/database/database';
 import { toDatabaseError } from '../../src/database/database-errors';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';
-
-/** A way to the server of `url` that can be cut and mended. */
-async function openWay(url: string): Promise<{ url: string; server: Server; cut: () => void }> {
-  const target = new URL(url);
-  const sockets = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = connect(Number(target.port || 5432), target.hostname.replace(/^\[|\]$/g, ''));
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.pipe(to);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const way = new URL(url);
-  way.hostname = '127.0.0.1';
-  way.port = String((server.address() as AddressInfo).port);
-  const cut = () => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  };
-  return { url: way.href, server, cut };
-}
+import { openWay, type Way } from './way.fixture';
 
 async function backendOf(client: PoolClient): Promise<number> {
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
@@ -59,10 +27,13 @@ describe('the database', () => {
     await admin.connect();
     replica = await openReplica(test.url, {
       poolMax: 2,
+      idleTimeoutMs: 0, // a connection that is dropped was dropped for a reason
       acquireTimeoutMs: 300,
       statementTimeoutMs: 300,
     });
-    await replica.database.withClient((client) => client.query('CREATE TABLE note (id int UNIQUE)'));
+    await replica.database.withClient((client) =>
+      client.query('CREATE TABLE note (id int UNIQUE)'),
+    );
   });
 
   afterAll(async () => {
@@ -217,7 +188,7 @@ describe('the database', () => {
 
     it('reads there, on the primary while it is away, and there again when it is back', async () => {
       const way = await openWay(test.url);
-      const { port } = way.server.address() as AddressInfo;
+      const { port } = way;
       const reading = await openReplica(test.url, {
         replicaUrls: [way.url],
         acquireTimeoutMs: 1000,
@@ -227,25 +198,25 @@ describe('the database', () => {
           await client.query('SELECT 1');
           return portOf(client);
         });
-      let mended: Server | undefined;
+      let mended: Way | undefined;
       try {
         expect(await readFrom()).toBe(port);
         way.cut();
         const primary = Number(new URL(test.url).port || 5432);
         expect(await readFrom()).toBe(primary);
-        mended = await mend(test.url, port);
+        mended = await openWay(test.url, port);
         expect(await readFrom()).toBe(primary);
         now += 5001;
         expect(await readFrom()).toBe(port);
       } finally {
         await reading.close();
-        mended?.close();
+        mended?.cut();
       }
     });
 
     it('does without one that was away from the start, until it comes', async () => {
       const way = await openWay(test.url);
-      const { port } = way.server.address() as AddressInfo;
+      const { port } = way;
       way.cut();
       const reading = await openReplica(test.url, { replicaUrls: [way.url] });
       const read = () =>
@@ -253,18 +224,18 @@ describe('the database', () => {
           await client.query('SELECT 1');
           return portOf(client);
         });
-      let mended: Server | undefined;
+      let mended: Way | undefined;
       try {
         const primary = Number(new URL(test.url).port || 5432);
         expect(await read()).toBe(primary);
         now += 5001;
         expect(await read()).toBe(primary);
-        mended = await mend(test.url, port);
+        mended = await openWay(test.url, port);
         now += 5001;
         expect(await read()).toBe(port);
       } finally {
         await reading.close();
-        mended?.close();
+        mended?.cut();
       }
     });
 
@@ -284,18 +255,4 @@ describe('the database', () => {
       }
     });
   });
-
-  /** Opens the way again on the port that it had. */
-  async function mend(url: string, port: number): Promise<Server> {
-    const target = new URL(url);
-    const server = createServer((near) => {
-      const far = connect(Number(target.port || 5432), target.hostname);
-      near.pipe(far).pipe(near);
-      near.on('error', () => far.destroy());
-      far.on('error', () => near.destroy());
-    });
-    server.listen(port, '127.0.0.1');
-    await once(server, 'listening');
-    return server;
-  }
 });

@@ -73,7 +73,9 @@ describe('the migrations', () => {
        FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')`,
     );
     await withDataSource(async (dataSource) => {
-      for (const _ of MIGRATIONS) await dataSource.undoLastMigration({ transaction: 'each' });
+      for (let undone = 0; undone < MIGRATIONS.length; undone += 1) {
+        await dataSource.undoLastMigration({ transaction: 'each' });
+      }
     });
     expect(await tables()).toEqual([]);
     await runMigrations(test.url);

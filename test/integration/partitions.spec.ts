@@ -154,8 +154,7 @@ describe('partitions', () => {
 
   it('appear when events of their month come, at several replicas at once', async () => {
     const month = '1983-07';
-    const request = () =>
-      writeRequest([newEvent({ timestamp: `${month}-15T12:00:00.000000Z` })]);
+    const request = () => writeRequest([newEvent({ timestamp: `${month}-15T12:00:00.000000Z` })]);
     await Promise.all([one, two, one, two].map(({ writer }) => writer.record(request())));
     expect(monthOf(`${month}-15T12:00:00.000000Z`)).toBe(month);
     expect(await two.partitions.list(EVENT_TABLE)).toContain(month);

@@ -120,6 +120,19 @@ function answerOf(status: number, headers: Headers, text: string): Answer {
   return { status, headers, text, json };
 }
 
+/** An event as an answer holds it, as far as specs look at it by name. */
+export interface EventJson {
+  id: string;
+  organizationId: string;
+  sequence: string;
+  [member: string]: unknown;
+}
+
+/** The events of an answer that is a page. */
+export function eventsIn({ json }: Answer): EventJson[] {
+  return json.data as EventJson[];
+}
+
 /** A good token, with claims changed or (undefined) left out. */
 export async function tokenOf(
   claims: Partial<JWTPayload> & { scope?: unknown; organizations?: unknown } = {},

@@ -90,12 +90,17 @@ function formatOf(name: string | undefined): Format {
   throw new UsageError(`${given}: give ${FORMATS.join(', ')}`);
 }
 
+/** Where the command was typed: npm runs it in the package's folder, but says where it was called. */
+function callerFolder(): string {
+  return process.env.INIT_CWD ?? process.cwd();
+}
+
 function fileOf(positionals: string[]): string {
   const [file, ...rest] = positionals;
   if (file === undefined) throw new UsageError('there is no FILE');
   if (rest.length > 0) throw new UsageError(`one FILE at a time, not ${positionals.length}`);
   if (file === '-') return file;
-  const path = resolve(file);
+  const path = resolve(callerFolder(), file);
   const stats = statSync(path, { throwIfNoEntry: false });
   if (!stats) throw new UsageError(`there is no file ${path}`);
   if (stats.isDirectory()) throw new UsageError(`${path} is a directory`);
@@ -134,7 +139,7 @@ function integerOf(name: string, text: string, max: number): number {
 
 function refusedPathOf(given: string | undefined, file: string): string {
   const byDefault = file === '-' ? 'stdin.refused.ndjson' : `${file}.refused.ndjson`;
-  const path = resolve(given ?? byDefault);
+  const path = resolve(callerFolder(), given ?? byDefault);
   if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError(`there is no folder ${dirname(path)} for --refused`);
   }
