@@ -66,11 +66,15 @@ export const FIND_BY_KEYS = {
          CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r`,
 };
 
-/** Remembers the ids that clients chose. */
+/**
+ * Remembers the ids that clients chose. One that is there already has outlived its event (its partition was dropped):
+ * under the lock of the head row, FIND_CLIENT_IDS and FIND_BY_KEYS have found no event that has it.
+ */
 export const INSERT_CLIENT_IDS = {
   name: 'audit-insert-client-ids',
   text: `INSERT INTO audit_client_event_id (id, organization_id, timestamp)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[])`,
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[])
+         ON CONFLICT (id, organization_id) DO UPDATE SET timestamp = excluded.timestamp`,
 };
 
 /**

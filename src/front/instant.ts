@@ -3,11 +3,14 @@ export type Micros = number;
 
 const INSTANT =
   /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,30}))?)?([Zz]|[+-]\d{2}(?::?\d{2})?)$/;
-const DATE = /^(\d{4})-(\d{2})-(\d{2})$/;
+/** The years 1 to 9999 in UTC: what four digits can write and PostgreSQL reads back. */
+const FIRST_SECOND = Date.parse('0001-01-01T00:00:00Z') / 1000;
+const LAST_SECOND = Date.parse('9999-12-31T23:59:59Z') / 1000;
+const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
 /**
  * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined when it is not one: no
- * offset, a day that does not exist, a leap second, or more than microseconds (PostgreSQL keeps no more, and to
+ * offset, a day that does not exist, a year outside 1 to 9999, a leap second, or more than microseconds (PostgreSQL keeps no more, and to
  * cut digits off would change the record).
  */
 export function parseInstant(text: string): Micros | undefined {
@@ -22,15 +25,14 @@ export function parseInstant(text: string): Micros | undefined {
   if (offsetMinutes === undefined) return undefined;
   const seconds =
     dayMs / 1000 + Number(hour) * 3600 + (Number(minute) - offsetMinutes) * 60 + Number(second);
+  if (seconds < FIRST_SECOND || seconds > LAST_SECOND) return undefined;
   return seconds * 1_000_000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
 }
 
 /** Reads an instant, or a calendar day (`2026-11-23`) as its first moment in UTC. */
 export function parseInstantOrDay(text: string): Micros | undefined {
-  const [, year, month, day] = DATE.exec(text) ?? [];
-  if (year === undefined) return parseInstant(text);
-  const dayMs = parseDay(year, month, day);
-  return dayMs === undefined ? undefined : dayMs * 1000;
+  if (!DATE.test(text)) return parseInstant(text);
+  return parseInstant(`${text}T00:00:00Z`);
 }
 
 /** The instant as every door writes it: UTC, microseconds, `Z`. */

@@ -194,7 +194,7 @@ describe('the audit writer', () => {
     const writing = Array.from({ length: 30 }, () =>
       one.writer.record(writeRequest([newEvent({ organizationId })])),
     );
-    await one.writer.onApplicationShutdown();
+    await one.writer.beforeApplicationShutdown();
     expect(one.writer.statistics()).toEqual({
       waitingRequests: 0,
       waitingEvents: 0,

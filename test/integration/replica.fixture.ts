@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import type { NewEvent } from '../../src/audit/audit-event';
@@ -28,6 +29,7 @@ export async function openReplica(
   url: string,
   overrides: Partial<DatabaseConfig> = {},
 ): Promise<Replica> {
+  Logger.overrideLogger(false); // failures are provoked here; they would drown the report
   const config: DatabaseConfig = { ...databaseConfig(), poolMin: 0, poolMax: 4, ...overrides };
   const dataSource = await new DataSource(dataSourceOptions(url, config)).initialize();
   const readReplicas = new ReadReplicas(

@@ -1,0 +1,170 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Client } from 'pg';
+import { storedKey } from '../../src/audit/stored-events';
+import type { IdempotencyClaim } from '../../src/concurrency/idempotency-keys';
+import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { headOf, lockHead, sequencesOf, waitingForHeads, whileOccupied } from './heads.fixture';
+import {
+  clientEvent,
+  newEvent,
+  openReplica,
+  receiptsIn,
+  type Replica,
+  writeRequest,
+} from './replica.fixture';
+import { until } from './until.fixture';
+
+function claim(key: string, body = key): IdempotencyClaim {
+  return { subject: 'alice', key, requestHash: createHash('sha256').update(body).digest() };
+}
+
+describe('writes that are repeated', () => {
+  let test: TestDatabase;
+  let admin: Client;
+  let one: Replica;
+  let two: Replica;
+
+  beforeAll(async () => {
+    test = await createTestDatabase();
+    admin = new Client({ connectionString: test.url });
+    await admin.connect();
+    one = await openReplica(test.url);
+    two = await openReplica(test.url);
+  });
+
+  afterAll(async () => {
+    await one?.close();
+    await two?.close();
+    await admin?.end();
+    await test?.drop();
+  });
+
+  let organizationId = '';
+  beforeEach(() => {
+    organizationId = `org-${randomBytes(4).toString('hex')}`;
+  });
+
+  describe('with ids that clients chose', () => {
+    it('stores an event again whose partition was dropped meanwhile', async () => {
+      const event = clientEvent({ organizationId, timestamp: '1999-05-01T00:00:00.000000Z' });
+      await one.writer.record(writeRequest([event]));
+      await admin.query('DROP TABLE audit_event_199905');
+      const [receipt] = receiptsIn(await two.writer.record(writeRequest([event])));
+      expect(receipt).toMatchObject({ id: event.id, sequence: '2', status: 'created' });
+      const [again] = receiptsIn(await one.writer.record(writeRequest([event])));
+      expect(again).toMatchObject({ sequence: '2', status: 'duplicate' });
+    });
+
+    it('takes the same content for a duplicate and other content for a conflict', async () => {
+      const event = clientEvent({ organizationId, metadata: '{"a":1,"b":[2.50]}' });
+      await one.writer.record(writeRequest([event]));
+      const again = { ...event, metadata: '{"b":[25e-1],"a":1.0}' };
+      const [receipt] = receiptsIn(await two.writer.record(writeRequest([again])));
+      expect(receipt).toMatchObject({ id: event.id, sequence: '1', status: 'duplicate' });
+      const other = writeRequest([newEvent({ organizationId }), { ...event, action: 'other' }]);
+      await expect(two.writer.record(other)).rejects.toMatchObject({
+        code: 'CONFLICT',
+        errors: [{ path: 'events[1].id' }],
+      });
+      expect(await sequencesOf(admin, organizationId)).toEqual([1]);
+      expect(await headOf(admin, organizationId)).toBe(1);
+    });
+
+    it('knows an event that it once made the id of', async () => {
+      const event = newEvent({ organizationId });
+      await one.writer.record(writeRequest([event]));
+      const returned = { ...event, hasClientId: true, hasClientTimestamp: true };
+      const [receipt] = receiptsIn(await one.writer.record(writeRequest([returned])));
+      expect(receipt).toMatchObject({ status: 'duplicate', sequence: '1' });
+    });
+
+    it('finds repetitions inside one request and between requests that share a transaction', async () => {
+      const event = clientEvent({ organizationId });
+      await whileOccupied(admin, one, async () => {
+        const [first, second, third] = await Promise.allSettled([
+          one.writer.record(writeRequest([event, { ...event }])),
+          one.writer.record(writeRequest([{ ...event }])),
+          one.writer.record(writeRequest([{ ...event, action: 'other' }])),
+        ]);
+        expect(
+          [first, second].flatMap((result) =>
+            result.status === 'fulfilled' ? receiptsIn(result.value) : [],
+          ),
+        ).toMatchObject([
+          { status: 'created', sequence: '1' },
+          { status: 'duplicate', sequence: '1' },
+          { status: 'duplicate', sequence: '1' },
+        ]);
+        expect(third).toMatchObject({ status: 'rejected', reason: { code: 'CONFLICT' } });
+      });
+      expect(await sequencesOf(admin, organizationId)).toEqual([1]);
+    });
+
+    it('keeps the same id in two organizations apart', async () => {
+      const event = clientEvent({ organizationId });
+      const twin = { ...event, organizationId: `${organizationId}-twin`, action: 'other' };
+      expect(storedKey(event)).not.toBe(storedKey(twin));
+      const receipts = receiptsIn(await one.writer.record(writeRequest([event, twin])));
+      expect(receipts.map(({ status }) => status)).toEqual(['created', 'created']);
+    });
+
+    it('stores an id once when several replicas get it at the same moment', async () => {
+      const event = clientEvent({ organizationId });
+      const recorded = await Promise.all(
+        Array.from({ length: 12 }, (_, index) =>
+          (index % 2 ? one : two).writer.record(writeRequest([{ ...event }])),
+        ),
+      );
+      const statuses = recorded.flatMap(receiptsIn).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 'created')).toHaveLength(1);
+      expect(await sequencesOf(admin, organizationId)).toEqual([1]);
+    });
+  });
+
+  describe('with idempotency keys', () => {
+    it('gives the first answer again, byte for byte, from another replica too', async () => {
+      const request = () =>
+        writeRequest([newEvent({ organizationId })], { claim: claim(organizationId) });
+      const first = await one.writer.record(request());
+      const second = await two.writer.record(request());
+      expect(first.replayed).toBe(false);
+      expect(second).toEqual({ answer: first.answer, replayed: true });
+      expect(await sequencesOf(admin, organizationId)).toEqual([1]);
+    });
+
+    it('refuses another body under the same key, and a key in use', async () => {
+      const request = (body: string) =>
+        writeRequest([newEvent({ organizationId })], { claim: claim(organizationId, body) });
+      const running = one.writer.record(request('a'));
+      await expect(one.writer.record(request('a'))).rejects.toMatchObject({ code: 'CONFLICT' });
+      await running;
+      await expect(two.writer.record(request('b'))).rejects.toMatchObject({
+        code: 'IDEMPOTENCY_MISMATCH',
+      });
+      expect(await sequencesOf(admin, organizationId)).toEqual([1]);
+    });
+
+    it('refuses a key that another replica is working on, without waiting for it', async () => {
+      await one.writer.record(writeRequest([newEvent({ organizationId })]));
+      const lock = await lockHead(admin, organizationId);
+      const request = () =>
+        writeRequest([newEvent({ organizationId })], { claim: claim(organizationId) });
+      const running = one.writer.record(request());
+      await until(async () => (await waitingForHeads(admin)) > 0);
+      await expect(two.writer.record(request())).rejects.toMatchObject({ code: 'CONFLICT' });
+      await lock.release();
+      expect((await running).replayed).toBe(false);
+      expect(await sequencesOf(admin, organizationId)).toEqual([1, 2]);
+    });
+
+    it('lets a key be used again after its request failed', async () => {
+      const key = claim(organizationId);
+      const event = clientEvent({ organizationId });
+      await one.writer.record(writeRequest([event]));
+      const refused = writeRequest([{ ...event, action: 'other' }], { claim: key });
+      await expect(one.writer.record(refused)).rejects.toMatchObject({ code: 'CONFLICT' });
+      const good = writeRequest([newEvent({ organizationId })], { claim: key });
+      expect((await one.writer.record(good)).replayed).toBe(false);
+    });
+  });
+});
