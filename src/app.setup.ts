@@ -12,6 +12,7 @@ import { HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
 import { Lifecycle } from './front/lifecycle';
 import { requireJsonAccepted } from './front/negotiation';
+import { parseQuery } from './front/query-string';
 import { serveDocumentation } from './openapi';
 
 const LEVELS: LogLevel[] = ['fatal', 'error', 'warn', 'log', 'debug', 'verbose'];
@@ -58,7 +59,7 @@ function createExpress(): Express {
   const application = express();
   application.disable('x-powered-by');
   application.disable('etag');
-  application.set('query parser', 'simple');
+  application.set('query parser', parseQuery);
   application.use(
     '/docs',
     helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),

@@ -40,7 +40,6 @@ const WIRING = new Set(['', 'tools']);
 /** What knows no domain: these speak neither of its types nor of its tables. */
 const KNOWS_NO_DOMAIN = new Set([...GROUND, 'database', 'redis', ...CAPABILITIES]);
 
-
 interface Import {
   from: string;
   line: number;

@@ -20,6 +20,7 @@ import { PageLinkInterceptor } from '../pagination/page-link.interceptor';
 import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AuditService, type Recorded } from './audit.service';
+import { BulkSizeInterceptor } from './bulk-size';
 import { AuditEventQuery, AuditEventsQuery, filterOf } from './dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { EventIdPipe } from './event-id.pipe';
@@ -47,7 +48,7 @@ export class AuditController {
 
   @Post('bulk')
   @Scopes('audit:write')
-  @UseInterceptors(JsonBodyInterceptor)
+  @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
   @ApiCreateBulk()
   async createBulk(
     @CurrentPrincipal() principal: Principal,

@@ -3,11 +3,12 @@ import type { ConfigType } from '@nestjs/config';
 import { mayWrite, resolveOrganizations, type Principal } from '../auth/principal';
 import type { IdempotencyClaim, StoredAnswer } from '../concurrency/idempotency-keys';
 import { auditConfig } from '../config/audit.config';
-import { AppError, type FieldError, validationFailed } from '../errors/app-error';
+import { AppError, type FieldError } from '../errors/app-error';
 import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
 import { AuditPages, type PageQuery } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditWriter } from './audit-writer';
+import { requireBulkSize } from './bulk-size';
 import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { newEventOf } from './new-event';
 import type { WriteReceipt } from './write-group';
@@ -54,10 +55,7 @@ export class AuditService {
   ): Promise<Recorded> {
     const startedMs = performance.now();
     const pathOf = (index: number) => `events[${index}]`;
-    if (dto.events.length > this.limits.bulkMaxEvents) {
-      const message = `must be at most ${this.limits.bulkMaxEvents} elements, not ${dto.events.length}`;
-      throw validationFailed([{ path: 'events', message }]);
-    }
+    requireBulkSize(dto.events, this.limits.bulkMaxEvents);
     this.requireMayWrite(principal, dto.events, pathOf);
     return this.writer.record({
       events: dto.events.map(newEventOf),

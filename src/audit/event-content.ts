@@ -40,15 +40,25 @@ function canonical(value: unknown): string {
   return JSON.stringify(sortKeys(JSON.parse(text)));
 }
 
-/** `-12.50E3` -> `-125e2`: digits without zeros at either end, and the power of ten they stand at. */
+/** An exponent of more digits is compared as it is spelled: arithmetic on it would cost more than any event is worth. */
+const MAX_EXPONENT_DIGITS = 100;
+
+/** `-12.50E3` -> `-125e2`: digits without zeros at either end, and the power of ten they stand at. Linear time. */
 export function normalNumber(text: string): string {
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
-  const digits = `${whole}${fraction}`.replace(/^0+/, '');
-  const significant = digits.replace(/0+$/, '');
-  if (significant === '') return '0';
-  const shift = digits.length - significant.length - fraction.length;
-  return `${sign}${significant}e${BigInt(exponent.replace('+', '')) + BigInt(shift)}`;
+  const digits = `${whole}${fraction}`;
+  let start = 0;
+  let end = digits.length;
+  while (start < end && digits[start] === '0') start += 1;
+  if (start === end) return '0';
+  while (digits[end - 1] === '0') end -= 1;
+  const shift = digits.length - end - fraction.length;
+  const power =
+    exponent.length > MAX_EXPONENT_DIGITS
+      ? `${exponent}/${shift}`
+      : BigInt(exponent.replace('+', '')) + BigInt(shift);
+  return `${sign}${digits.slice(start, end)}e${power}`;
 }
 
 /** Keys sorted at every level; metadata nests 32 levels at most. */

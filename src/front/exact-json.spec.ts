@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { exactJsonText, parseExactJson } from './exact-json';
+import { DuplicateMemberError, exactJsonText, parseExactJson } from './exact-json';
 
 /** A number literal in any spelling JSON allows. */
 const numberText = fc.oneof(
@@ -77,5 +77,20 @@ describe('exact JSON', () => {
     expect(() =>
       parseExactJson(`${'['.repeat(1_000_000)}1e5${']'.repeat(1_000_000)}`),
     ).not.toThrow();
+  });
+});
+
+describe('members named twice', () => {
+  it.each(['{"a":1,"a":2}', '[{"b":[{"a":{},"\\u0061":{}}]}]', '{"":0, "" :0}'])(
+    'are refused: %s',
+    (text) => {
+      expect(() => parseExactJson(text)).toThrow(DuplicateMemberError);
+    },
+  );
+
+  it('are told from strings that look like members', () => {
+    for (const text of ['["a:",":","\\":"]', '{"a":"b\\":c","c":":"}', '{"1":1,"01":1}']) {
+      expect(parseExactJson(text)).toEqual(JSON.parse(text));
+    }
   });
 });

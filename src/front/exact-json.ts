@@ -17,6 +17,7 @@ const SUSPECT =
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
 const [QUOTE, BACKSLASH, MINUS, ZERO, NINE] = [0x22, 0x5c, 0x2d, 0x30, 0x39];
+const [SPACE, COLON] = [0x20, 0x3a];
 
 /** As it stands in JSON text. Not to be guessed from outside, so that no string of a client passes for a number. */
 const KEY = randomBytes(12).toString('hex');
@@ -27,12 +28,18 @@ const MARKED = new RegExp(`"\\\\u0000${KEY}([^"]*)"`, 'g');
 const twins = new WeakMap<object, object>();
 const texts = new WeakMap<object, string>();
 
+/** An object names a member twice: whatever a parser keeps of it, something that was sent is lost. */
+export class DuplicateMemberError extends Error {}
+
 /**
  * `JSON.parse`, and remembers the exact numbers of every object in it for `exactJsonText`.
- * @throws SyntaxError as `JSON.parse` does.
+ * @throws SyntaxError as `JSON.parse` does; DuplicateMemberError.
  */
 export function parseExactJson(text: string): unknown {
   const value: unknown = JSON.parse(text);
+  if (countMembersWritten(text) !== countMembersRead(value)) {
+    throw new DuplicateMemberError('An object names a member twice');
+  }
   if (SUSPECT.test(text)) {
     pair(value, JSON.parse(mapJsonNumbers(text, mark)));
   }
@@ -89,6 +96,32 @@ function endOfString(text: string, start: number): number {
     while (text.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes += 1;
     if (backslashes % 2 === 0) return quote + 1;
   }
+}
+
+/** Members in well-formed JSON text: strings with a colon behind them. */
+function countMembersWritten(text: string): number {
+  let members = 0;
+  for (let quote = text.indexOf('"'); quote !== -1;) {
+    let at = endOfString(text, quote);
+    while (text.charCodeAt(at) <= SPACE) at += 1;
+    if (text.charCodeAt(at) === COLON) members += 1;
+    quote = text.indexOf('"', at);
+  }
+  return members;
+}
+
+/** Members of all objects in a value; iterative, as a body may nest deeper than the stack. */
+function countMembersRead(value: unknown): number {
+  let members = 0;
+  const open: unknown[] = [value];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (typeof next !== 'object' || next === null) continue;
+    if (!Array.isArray(next)) members += Object.keys(next).length;
+    for (const inner of Object.values(next)) {
+      if (typeof inner === 'object' && inner !== null) open.push(inner);
+    }
+  }
+  return members;
 }
 
 /** Walks both readings of one text side by side; iterative, as a body may nest deeper than the stack. */

@@ -1,4 +1,11 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { AppError } from '../errors/app-error';
 import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
@@ -16,6 +23,8 @@ const REQUEST_TIMEOUT_MS = 120_000;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const DRAIN_POLL_MS = 50;
+/** How long a refused connection may take to read why; cutting at once could take the answer with it. */
+const LINGER_MS = 1000;
 
 /**
  * The listener in front of express. It takes connections before the application has booted, so that probes get an
@@ -27,14 +36,27 @@ export class HttpFront {
   private hotRoutes: HotRoutes | undefined;
   private draining = false;
   private active = 0;
+  /** Answers under way on each connection; more than one when requests are pipelined. */
+  private readonly activeOn = new WeakMap<Socket, number>();
+  private readonly lastOn = new WeakMap<Socket, IncomingMessage>();
+  private readonly unreadable = new WeakSet<Socket>();
 
   constructor() {
     this.server = createServer(
-      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+      {
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        requireHostHeader: false, // refused below, with a problem document
+      },
       (request, response) => this.handle(request, response),
     );
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
-    this.server.on('clientError', (error, socket) => answerUnreadable(error, socket as Socket));
+    this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+      stampResponse(request, response);
+      const detail = 'The Expect header asks for something this service does not know.';
+      writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
+    });
+    this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
   }
 
   /** Starts to listen; rejects when the port is taken. */
@@ -75,14 +97,34 @@ export class HttpFront {
     return cut;
   }
 
+  private count(socket: Socket, change: 1 | -1): void {
+    this.active += change;
+    const left = (this.activeOn.get(socket) ?? 0) + change;
+    this.activeOn.set(socket, left);
+    if (left === 0 && this.unreadable.has(socket)) socket.end();
+  }
+
+  /** Bytes that are not HTTP behind a whole request must not spoil its answer: that one is finished first. */
+  private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    const isAnswering = (this.activeOn.get(socket) ?? 0) > 0;
+    if (isAnswering && this.lastOn.get(socket)?.complete && error.code !== 'ECONNRESET') {
+      this.unreadable.add(socket);
+      return;
+    }
+    answerUnreadable(error, socket);
+  }
+
   private handle(request: IncomingMessage, response: ServerResponse): void {
-    this.active += 1;
-    response.once('close', () => {
-      this.active -= 1;
-    });
+    this.lastOn.set(request.socket, request);
+    this.count(request.socket, 1);
+    response.once('close', () => this.count(request.socket, -1));
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     const { listener } = this;
+    if (request.headers.host === undefined && request.httpVersion === '1.1') {
+      const error = new AppError('VALIDATION_FAILED', 'An HTTP/1.1 request needs a Host header.');
+      return writeProblem(error, request, response);
+    }
     if (!listener) return answerWhileStarting(request, response);
     const hot = this.hotRoutes?.find(request);
     if (hot) hot(request, response, () => listener(request, response));
@@ -117,9 +159,17 @@ function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
         ? codeOfStatus(408)
         : codeOfStatus(400);
   const { status, title } = ERROR_TABLE[code];
-  const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', ''));
-  socket.end(
-    `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${PROBLEM_JSON}\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  const requestId = randomUUID();
+  const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', requestId));
+  const headers = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `Content-Type: ${PROBLEM_JSON}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    'X-Response-Time: 0.0ms',
+    'Server-Timing: total;dur=0.0',
+    'Connection: close',
+  ];
+  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }

@@ -6,12 +6,14 @@ const INSTANT =
 /** The years 1 to 9999 in UTC: what four digits can write and PostgreSQL reads back. */
 const FIRST_SECOND = Date.parse('0001-01-01T00:00:00Z') / 1000;
 const LAST_SECOND = Date.parse('9999-12-31T23:59:59Z') / 1000;
+/** The last double before the year 10000: the very last microseconds would be rounded up into it. */
+const LAST_MICROS = 253_402_300_799_999_968;
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
 /**
  * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined when it is not one: no
- * offset, a day that does not exist, a year outside 1 to 9999, a leap second, or more than microseconds (PostgreSQL keeps no more, and to
- * cut digits off would change the record).
+ * offset, a day that does not exist, a year outside 1 to 9999, a leap second, or more than microseconds (PostgreSQL
+ * keeps no more, and to cut digits off would change the record).
  */
 export function parseInstant(text: string): Micros | undefined {
   const match = INSTANT.exec(text);
@@ -26,7 +28,7 @@ export function parseInstant(text: string): Micros | undefined {
   const seconds =
     dayMs / 1000 + Number(hour) * 3600 + (Number(minute) - offsetMinutes) * 60 + Number(second);
   if (seconds < FIRST_SECOND || seconds > LAST_SECOND) return undefined;
-  return seconds * 1_000_000 + Number(fraction.slice(0, 6).padEnd(6, '0'));
+  return Math.min(seconds * 1_000_000 + Number(fraction.slice(0, 6).padEnd(6, '0')), LAST_MICROS);
 }
 
 /** Reads an instant, or a calendar day (`2026-11-23`) as its first moment in UTC. */

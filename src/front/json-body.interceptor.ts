@@ -10,7 +10,7 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
-import { parseExactJson } from './exact-json';
+import { DuplicateMemberError, parseExactJson } from './exact-json';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
@@ -51,7 +51,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   private async bytesOf(request: Request, response: Response): Promise<Buffer> {
     await new Promise<void>((resolve, reject) => {
       void this.read(request, response, (error?: unknown) =>
-        error ? reject(bodyError(error as Error)) : resolve(),
+        error ? reject(bodyError(error as Error, request.headers['content-encoding'])) : resolve(),
       );
     });
     return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
@@ -72,13 +72,9 @@ function requireJson(contentType: string | undefined): void {
 }
 
 /** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
-function bodyError(error: Error): Error {
-  const { code, type } = error as Error & { code?: unknown; type?: unknown };
-  if (
-    type === undefined &&
-    typeof code === 'string' &&
-    /^(Z_|ERR_.*BROTLI|ERR_BROTLI)/.test(code)
-  ) {
+function bodyError(error: Error, encoding: string | undefined): Error {
+  const { type } = error as Error & { type?: unknown };
+  if (type === undefined && encoding !== undefined) {
     return new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.');
   }
   return error;
@@ -96,6 +92,9 @@ export function parseJsonBytes(bytes: Buffer): unknown {
   try {
     return parseExactJson(text);
   } catch (error) {
+    if (error instanceof DuplicateMemberError) {
+      throw new AppError('MALFORMED_JSON', 'An object in the body names a member twice.');
+    }
     const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? text.length);
     const before = text.slice(0, position).split('\n');
     const column = (before.at(-1)?.length ?? 0) + 1;

@@ -1,6 +1,9 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { AppError } from '../errors/app-error';
 
+/** What most clients send; the rest is read by the rules of RFC 9110. */
+const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text/plain, */*']);
+
 /** Refuses a request whose `Accept` leaves no room for JSON, before any work is done for it. */
 export function requireJsonAccepted(
   request: Request,
@@ -8,8 +11,7 @@ export function requireJsonAccepted(
   next: NextFunction,
 ): void {
   const { accept } = request.headers;
-  if (accept === undefined || accept === '*/*' || accept.includes('application/json'))
-    return next();
+  if (accept === undefined || ACCEPTS_JSON.has(accept)) return next();
   if (request.accepts(['application/json', 'application/problem+json'])) return next();
   next(new AppError('NOT_ACCEPTABLE', 'This service answers application/json.'));
 }

@@ -123,7 +123,9 @@ describe('one event', () => {
 
   it('is found by its id in any case of letters', async () => {
     const { json, text } = await service.post(EVENTS, token, eventWith());
-    expect((await service.get(`${EVENTS}/${String(json.id).toUpperCase()}`, token)).text).toBe(text);
+    expect((await service.get(`${EVENTS}/${String(json.id).toUpperCase()}`, token)).text).toBe(
+      text,
+    );
   });
 });
 

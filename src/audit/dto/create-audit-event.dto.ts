@@ -150,7 +150,7 @@ export class CreateAuditEventDto {
 /** Several events, stored all or none. */
 export class BulkCreateAuditEventsDto {
   @Obeys(list(1, Number.MAX_SAFE_INTEGER))
-  @Nested(() => CreateAuditEventDto)
+  @Nested(() => CreateAuditEventDto, { each: true })
   @ApiProperty({
     type: () => [CreateAuditEventDto],
     minItems: 1,

@@ -90,7 +90,7 @@ class Branch extends Leaf {
 
   @IsArray()
   @ArrayMinSize(1)
-  @Nested(() => Leaf)
+  @Nested(() => Leaf, { each: true })
   leaves!: Leaf[];
 
   @IsOptional()
@@ -183,9 +183,16 @@ function members(paths: string[]): string[] {
 const namesOf = (errors: FieldError[]) => errors.map(({ path }) => path);
 
 describe('the compiled validator', () => {
+  it('refuses a list where an object belongs, and an object where a list does', () => {
+    const faults = faultsOf(Branch, { leaf: [{ name: 'a' }], leaves: { name: 'a' } });
+    expect(namesOf(faults)).toEqual(expect.arrayContaining(['leaf', 'leaves']));
+  });
+
   it('finds the same members wrong as class-validator does', async () => {
     await fc.assert(
       fc.asyncProperty(branch, async (value) => {
+        // class-validator takes a list for an object; ours does not, see below.
+        fc.pre(!Array.isArray((value as { leaf?: unknown } | null)?.leaf));
         const expected = await validate(instanceOf(Branch, value) as object, {
           whitelist: true,
           forbidNonWhitelisted: true,

@@ -36,10 +36,13 @@ export function Obeys(rule: Rule, options?: { each?: boolean }): PropertyDecorat
 
 const NESTED_TYPE = Symbol('nested type');
 
-/** Validates an object, or each object of an array, against a DTO class of its own. */
-export function Nested(typeOf: () => new () => object): PropertyDecorator {
+/** Validates an object (with `each`: every element of an array) against a DTO class of its own. */
+export function Nested(
+  typeOf: () => new () => object,
+  options: { each?: boolean } = {},
+): PropertyDecorator {
   return (target, property) => {
-    ValidateNested()(target, property);
+    ValidateNested(options)(target, property);
     Reflect.defineMetadata(NESTED_TYPE, typeOf, target, property);
   };
 }

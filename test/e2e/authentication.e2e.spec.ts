@@ -1,0 +1,215 @@
+import { createHmac, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { expectProblem } from '../support/problem';
+import {
+  type Answer,
+  EVENTS,
+  eventWith,
+  goodClaims,
+  TEST_AUTH,
+  TestService,
+  tokenOf,
+} from '../support/test-service';
+
+/** A route that wants a token: `path` with ids filled in. */
+interface Route {
+  method: string;
+  path: string;
+}
+
+let service: TestService;
+let routes: Route[];
+
+beforeAll(async () => {
+  service = await TestService.start();
+  const { json } = await service.get('/docs-json');
+  routes = Object.entries<Record<string, { security?: unknown[] }>>(json.paths).flatMap(
+    ([path, item]) =>
+      Object.entries(item)
+        .filter(([, { security }]) => security?.length)
+        .map(([method]) => ({
+          method: method.toUpperCase(),
+          path: path.replace(/\{\w+\}/g, randomUUID()),
+        })),
+  );
+});
+
+afterAll(() => service.stop());
+
+function call({ method, path }: Route, headers: Record<string, string>): Promise<Answer> {
+  return service.request(method, path, {
+    headers,
+    body: method === 'GET' ? undefined : eventWith(),
+  });
+}
+
+const encode = (value: unknown) =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+
+/** A token of any header and claims, signed with HMAC-SHA-256 and, unless told otherwise, the real secret. */
+function forge(
+  header: unknown,
+  claims: unknown,
+  key: string | Buffer = TEST_AUTH.AUTH_JWT_SECRET,
+): string {
+  const input = `${encode(header)}.${encode(claims)}`;
+  return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`;
+}
+
+function attacks(): Record<string, string> {
+  const claims = goodClaims();
+  const now = Math.floor(Date.now() / 1000);
+  const HS256 = { alg: 'HS256' };
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const rsaInput = `${encode({ alg: 'RS256' })}.${encode(claims)}`;
+  const without = (name: string) =>
+    Object.fromEntries(Object.entries(claims).filter(([key]) => key !== name));
+  const good = forge(HS256, claims);
+  const [header = '', payload = '', signature = ''] = good.split('.');
+  return {
+    'alg none': `${encode({ alg: 'none' })}.${encode(claims)}.`,
+    'alg None with the signature of a good one': `${encode({ alg: 'None' })}.${payload}.${signature}`,
+    'alg missing': forge({}, claims),
+    'alg HS512 announced': forge({ alg: 'HS512' }, claims),
+    'an RSA signature where a secret is configured': `${rsaInput}.${sign('sha256', Buffer.from(rsaInput), privateKey).toString('base64url')}`,
+    'a public key as the secret': forge(
+      HS256,
+      claims,
+      publicKey.export({ type: 'spki', format: 'pem' }),
+    ),
+    'an empty secret': forge(HS256, claims, ''),
+    'another secret': forge(HS256, claims, 'another secret that is long enough for all'),
+    'an embedded jwk': forge({ ...HS256, jwk: { kty: 'oct', k: encode('mine') } }, claims, 'mine'),
+    'an embedded jwk though signed well': forge(
+      { ...HS256, jwk: publicKey.export({ format: 'jwk' }) },
+      claims,
+    ),
+    'a jku': forge({ ...HS256, jku: 'https://evil.example/jwks' }, claims),
+    'an unknown critical extension': forge({ ...HS256, crit: ['exp'], exp: 1 }, claims),
+    'b64 false': forge({ ...HS256, crit: ['b64'], b64: false }, claims),
+    expired: forge(HS256, { ...claims, exp: now - 1 }),
+    'expired long ago': forge(HS256, { ...claims, exp: 0 }),
+    'not valid yet': forge(HS256, { ...claims, nbf: now + 600 }),
+    'nbf that is text': forge(HS256, { ...claims, nbf: 'now' }),
+    'exp that is text': forge(HS256, { ...claims, exp: String(now + 600) }),
+    'exp beyond all dates': forge(HS256, { ...claims, exp: 1e300 }),
+    'exp missing': forge(HS256, without('exp')),
+    'sub missing': forge(HS256, without('sub')),
+    'sub empty': forge(HS256, { ...claims, sub: '' }),
+    'sub that is an object': forge(HS256, { ...claims, sub: { id: 'alice' } }),
+    'sub with NUL': forge(HS256, { ...claims, sub: 'a\0b' }),
+    'iss missing': forge(HS256, without('iss')),
+    'another issuer': forge(HS256, { ...claims, iss: 'https://issuer.example.evil' }),
+    'aud missing': forge(HS256, without('aud')),
+    'another audience': forge(HS256, { ...claims, aud: ['other'] }),
+    'organizations that is text': forge(HS256, { ...claims, organizations: '*' }),
+    'organizations of numbers': forge(HS256, { ...claims, organizations: [1] }),
+    'scope that is a list': forge(HS256, { ...claims, scope: ['audit:read'] }),
+    'a payload that is a list': forge(HS256, []),
+    'a payload that is no JSON': forge(HS256, 'claims'),
+    'a signature cut off': `${header}.${payload}.`,
+    'two segments': `${header}.${payload}`,
+    'five segments': `${good}.a.b`,
+    'a space inside': `${good} x`,
+    'a padded signature': `${good}=`,
+    garbage: 'garbage',
+    'a long one': 'A'.repeat(12_000),
+    'a changed payload': `${header}.${encode({ ...claims, organizations: ['*'] })}.${signature}`,
+  };
+}
+
+describe('who is not authenticated', () => {
+  it('meets 401 with a challenge on every route, whatever the token is', async () => {
+    expect(routes.length).toBeGreaterThanOrEqual(8);
+    for (const route of routes) {
+      for (const [attack, token] of Object.entries(attacks())) {
+        const answer = await call(route, { authorization: `Bearer ${token}` });
+        expect({ route, attack, status: answer.status }).toEqual({ route, attack, status: 401 });
+        expectProblem(answer, 401, 'UNAUTHENTICATED');
+        expect(answer.headers.get('www-authenticate')).toMatch(
+          /^Bearer realm="[^"]+", error="invalid_token", error_description="[^"\\]+"$/,
+        );
+        expect(answer.text).not.toContain(token.slice(-20));
+      }
+    }
+  }, 60_000);
+
+  it.each<[string, Record<string, string>]>([
+    ['no header', {}],
+    ['an empty one', { authorization: '' }],
+    ['another scheme', { authorization: 'Basic YTpi' }],
+    ['a token in the query only', {}],
+  ])('meets 401 that asks for a token with %s', async (_, headers) => {
+    const token = await tokenOf();
+    for (const route of routes) {
+      const answer = await call({ ...route, path: `${route.path}?access_token=${token}` }, headers);
+      expectProblem(answer, 401, 'UNAUTHENTICATED');
+      expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer realm="[^"]+"$/);
+    }
+  });
+
+  it('learns nothing about routes, bodies or ids before the token is good', async () => {
+    const bad = await service.request('POST', EVENTS, {
+      body: '{',
+      headers: { 'content-type': 'text/plain' },
+    });
+    expectProblem(bad, 401, 'UNAUTHENTICATED');
+    expectProblem(await service.get(`${EVENTS}/nonsense`), 401, 'UNAUTHENTICATED');
+    expectProblem(await service.get(`${EVENTS}?limit=0`), 401, 'UNAUTHENTICATED');
+  });
+
+  it('is let in with the same token made good, in any case of the scheme', async () => {
+    const token = forge({ alg: 'HS256' }, goodClaims());
+    for (const scheme of ['Bearer', 'bearer', 'BEARER']) {
+      const answer = await service.get(EVENTS, undefined, { authorization: `${scheme} ${token}` });
+      expect(answer.status).toBe(200);
+    }
+  });
+
+  it('is let in no more when a token that was good has expired', async () => {
+    const token = await tokenOf({ exp: Math.floor(Date.now() / 1000) + 2 });
+    expect((await service.get(EVENTS, token)).status).toBe(200);
+    const deadlineMs = Date.now() + 5000;
+    let answer = await service.get(EVENTS, token);
+    while (answer.status === 200 && Date.now() < deadlineMs)
+      answer = await service.get(EVENTS, token);
+    expectProblem(answer, 401, 'UNAUTHENTICATED');
+  });
+});
+
+describe('scopes', () => {
+  it.each([
+    '',
+    'audit',
+    'audit:*',
+    'AUDIT:READ AUDIT:WRITE',
+    'performance:read performance:manage',
+    'audit:readaudit:write',
+  ])('"%s" are 403 on every route', async (scope) => {
+    const token = await tokenOf({ scope });
+    for (const route of routes) {
+      const answer = await call(route, { authorization: `Bearer ${token}` });
+      expectProblem(answer, 403, 'FORBIDDEN');
+      expect(answer.headers.get('www-authenticate')).toMatch(
+        /error="insufficient_scope", scope="audit:(read|write)"$/,
+      );
+    }
+  });
+
+  it('to read do not allow to write, nor the other way round', async () => {
+    const [reader, writer] = [
+      await tokenOf({ scope: 'audit:read' }),
+      await tokenOf({ scope: 'audit:write' }),
+    ];
+    expectProblem(await service.post(EVENTS, reader, eventWith()), 403, 'FORBIDDEN');
+    expectProblem(
+      await service.post(`${EVENTS}/bulk`, reader, { events: [eventWith()] }),
+      403,
+      'FORBIDDEN',
+    );
+    expectProblem(await service.get(EVENTS, writer), 403, 'FORBIDDEN');
+    const { status, json } = await service.post(EVENTS, writer, eventWith());
+    expect(status).toBe(201);
+    expectProblem(await service.get(`${EVENTS}/${json.id}`, writer), 403, 'FORBIDDEN');
+    expect((await service.get(`${EVENTS}/${json.id}`, reader)).status).toBe(200);
+  });
+});

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import * as fc from 'fast-check';
+import { listText } from './test-service';
+
+/** A stored event, as the model knows it. */
+export interface Stored {
+  id: string;
+  timestamp: string;
+  sequence: string;
+  organizationId: string;
+  [member: string]: unknown;
+}
+
+const ORGANIZATIONS = ['org-1', 'org-2', 'org,3', 'Org\\4', 'org-ü'];
+const STATUSES = ['attempt', 'success', 'failure'];
+const CLASSES = ['PUBLIC', 'INTERNAL', 'CONFIDENTIAL', 'PHI'];
+const NAMES = ['a', 'b', 'ä,b', 'c\\', 'd\\,'];
+/** Few instants, so that many events share one; some on the border of a month. */
+const TIMES = [
+  '2026-07-31T23:59:59.999999Z',
+  '2026-08-01T00:00:00.000000Z',
+  '2026-08-01T00:00:00.000001Z',
+  '2026-08-15T12:00:00.000000Z',
+  '2025-12-31T23:59:59.999999Z',
+  '2021-01-01T00:00:00.000000Z',
+];
+const LISTS = {
+  principal_ids: ['principalId', NAMES],
+  actions: ['action', NAMES],
+  statuses: ['status', STATUSES],
+  data_classifications: ['dataClassification', CLASSES],
+  resource_types: ['targetResourceType', NAMES],
+  resource_ids: ['targetResourceId', NAMES],
+  correlation_ids: ['correlationId', NAMES],
+} as const;
+
+const maybe = (values: readonly string[]) => fc.option(fc.constantFrom(...values), { freq: 4 });
+const sharedIds = Array.from({ length: 30 }, () => randomUUID());
+/** An event to store: few values each, so that many are equal. */
+export const sampleEvent = fc.record({
+  organizationId: fc.constantFrom(...ORGANIZATIONS),
+  timestamp: fc.constantFrom(...TIMES),
+  id: fc.option(fc.constantFrom(...sharedIds)),
+  principalId: maybe(NAMES),
+  action: fc.constantFrom(...NAMES),
+  status: fc.constantFrom(...STATUSES),
+  dataClassification: fc.constantFrom(...CLASSES),
+  targetResourceType: maybe(NAMES),
+  targetResourceId: maybe(NAMES),
+  correlationId: maybe(NAMES),
+});
+
+/** What one reader asks for, and the organizations of its token. */
+export interface Ask {
+  mine: string[];
+  organization_ids: string[] | null;
+  lists: Partial<Record<keyof typeof LISTS, string[] | null>>;
+  start_date: string | null;
+  end_date: string | null;
+  sort_field: 'timestamp' | 'sequence' | null;
+  sort_direction: 'asc' | 'desc' | null;
+}
+
+const dates = fc.option(
+  fc.constantFrom(
+    ...TIMES,
+    '2026-08-01',
+    '2026-08-01T02:00:00+02:00',
+    '2021-01-01T00:00:00.000001Z',
+    '1970-01-01',
+    '2100-01-01',
+  ),
+  { freq: 2 },
+);
+const lists = fc.record(
+  Object.fromEntries(
+    Object.entries(LISTS).map(([name, [, values]]) => [
+      name,
+      fc.option(fc.subarray([...values], { minLength: 1 }), { freq: 1 }),
+    ]),
+  ),
+  { requiredKeys: [] },
+);
+const someOrganizations = fc.subarray(ORGANIZATIONS, { minLength: 1 });
+/** Any query of a list, by any kind of reader. */
+export const ask: fc.Arbitrary<Ask> = fc
+  .record({
+    mine: fc.oneof(someOrganizations, fc.constantFrom<string[]>(['*'], ['org-1'])),
+    narrowed: fc.option(fc.array(fc.nat(9), { minLength: 1, maxLength: 3 })),
+    lists: fc.oneof({ weight: 2, arbitrary: fc.constant({}) }, { weight: 3, arbitrary: lists }),
+    start_date: dates,
+    end_date: dates,
+    sort_field: fc.option(fc.constantFrom('timestamp' as const, 'sequence' as const)),
+    sort_direction: fc.option(fc.constantFrom('asc' as const, 'desc' as const)),
+  })
+  .map(({ narrowed, ...rest }) => {
+    const pool = rest.mine[0] === '*' ? ORGANIZATIONS : rest.mine;
+    const picked = narrowed?.map((at) => pool[at % pool.length] ?? 'org-1') ?? null;
+    return { ...rest, organization_ids: picked };
+  });
+
+/** The query parameters that spell it. */
+export function queryOf({ lists: filters, ...rest }: Ask): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of Object.entries({ ...rest, ...filters, mine: null })) {
+    if (value !== null && value !== undefined)
+      found[name] = Array.isArray(value) ? listText(value) : value;
+  }
+  return found;
+}
+
+/** The whole list that the query stands for, each event by its name. */
+export function modelOf(all: readonly Stored[], asked: Ask): string[] {
+  const organizations = asked.organization_ids ?? asked.mine;
+  const micros = (text: string) => {
+    const [, second = '', fraction = ''] = /^(.{19})(?:\.(\d+))?Z$/.exec(text) ?? [];
+    return second === ''
+      ? BigInt(Date.parse(text)) * 1000n
+      : BigInt(Date.parse(`${second}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0'));
+  };
+  const found = all.filter((one) => {
+    if (organizations[0] !== '*' && !organizations.includes(one.organizationId)) return false;
+    if (asked.start_date !== null && micros(one.timestamp) < micros(asked.start_date)) return false;
+    if (asked.end_date !== null && micros(one.timestamp) >= micros(asked.end_date)) return false;
+    return Object.entries(LISTS).every(([name, [member]]) => {
+      const values = asked.lists[name as keyof typeof LISTS];
+      return !values || values.includes(one[member] as string);
+    });
+  });
+  const bytes = (text: string) => Buffer.from(text).toString('hex');
+  const keyOf = (one: Stored) =>
+    asked.sort_field === 'sequence'
+      ? [one.sequence.padStart(20, '0'), bytes(one.organizationId)]
+      : [one.timestamp, one.id, bytes(one.organizationId)];
+  const sign = asked.sort_direction === 'asc' ? 1 : -1;
+  return found
+    .map((one) => ({ one, key: keyOf(one).join(' ') }))
+    .sort((a, b) => sign * (a.key < b.key ? -1 : 1))
+    .map(({ one }) => nameOf(one));
+}
+
+/** Tells events apart: ids alone do not. */
+export const nameOf = ({ id, organizationId }: { id: string; organizationId: string }) =>
+  `${organizationId} ${id}`;
