@@ -1,22 +1,4 @@
-import {
-  ArrayMaxSize,
-  ArrayMinSize,
-  IsArray,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  IsUUID,
-  Length,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  validate,
-  ValidateNested,
-  type ValidationError,
-} from 'class-validator';
+import { validate, ValidateNested, type ValidationError } from 'class-validator';
 import fc from 'fast-check';
 import {
   CreateAuditEventDto,
@@ -24,79 +6,8 @@ import {
 } from '../../audit/dto/create-audit-event.dto';
 import type { FieldError } from '../../errors/app-error';
 import { faultsOf } from './compiled-validator';
-import {
-  flag,
-  integer,
-  jsonObject,
-  list,
-  Nested,
-  nestedTypeOf,
-  Obeys,
-  oneOf,
-  text,
-} from './constraints';
-
-class Leaf {
-  @IsString()
-  @Length(1, 3)
-  name!: string;
-
-  @IsOptional()
-  @Obeys(integer(0, 9))
-  size?: number | null;
-}
-
-class Branch extends Leaf {
-  @IsInt()
-  @Min(-2)
-  @Max(2)
-  stock!: number;
-
-  @IsIn(['a', 'b'])
-  word!: string;
-
-  @IsBoolean()
-  yes!: boolean;
-
-  @IsOptional()
-  @IsUUID()
-  id?: string;
-
-  @Matches(/^x+$/)
-  pattern!: string;
-
-  @IsOptional()
-  @IsArray()
-  @ArrayMaxSize(2)
-  @IsString({ each: true })
-  @MaxLength(2, { each: true })
-  tags?: string[];
-
-  @Obeys(oneOf(['c', 'd']))
-  ours!: string;
-
-  @IsOptional()
-  @Obeys(list(1, 2))
-  @Obeys(text(2, 1), { each: true })
-  lines?: string[];
-
-  @IsOptional()
-  @Obeys(flag)
-  flag?: boolean;
-
-  @IsOptional()
-  @Nested(() => Leaf)
-  leaf?: Leaf;
-
-  @IsArray()
-  @ArrayMinSize(1)
-  @Nested(() => Leaf, { each: true })
-  leaves!: Leaf[];
-
-  @IsOptional()
-  @Obeys(jsonObject(40, 2))
-  json?: object;
-}
+import { Branch, Leaf } from './compiled-validator.fixture';
+import { nestedTypeOf } from './constraints';
 
 const odd = fc.constantFrom<unknown>(
   undefined,
