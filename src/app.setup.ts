@@ -1,4 +1,4 @@
-import { ConsoleLogger, type LogLevel } from '@nestjs/common';
+import { ConsoleLogger, Logger, type LogLevel } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -106,7 +106,9 @@ export async function startService(front: HttpFront): Promise<RunningService> {
   front.attach(application, app.get(HotRoutes));
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
-    await front.drain(timeoutMs);
+    const cut = await front.drain(timeoutMs);
+    if (cut > 0)
+      new Logger('Shutdown').warn(`${cut} requests were still running and have been cut.`);
     await app.close();
   };
   return { app, front, stop };

@@ -8,6 +8,7 @@ import { writeProblem } from '../errors/problem.filter';
 import { writeJson } from '../front/front.adapter';
 import { type HotHandler, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
+import { plainlyAcceptsJson } from '../front/negotiation';
 import { faultsOf } from '../front/validation/compiled-validator';
 import { applyRecorded } from './audit.controller';
 import { AuditService } from './audit.service';
@@ -61,9 +62,7 @@ export class AuditHotRoute implements OnModuleInit {
       length <= this.config.requestMaxSizeBytes &&
       headers['content-encoding'] === undefined &&
       PLAIN_JSON.test(headers['content-type'] ?? '') &&
-      (headers.accept === undefined ||
-        headers.accept === '*/*' ||
-        headers.accept === 'application/json')
+      plainlyAcceptsJson(headers.accept)
     );
   }
 

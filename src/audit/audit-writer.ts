@@ -5,7 +5,7 @@ import { isMissingPartition, isRetryable, toDatabaseError } from '../database/da
 import { monthOf, Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
-import { writeGroup, type WriteRequest, type WriteResult } from './write-group';
+import { type Recorded, writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
 /** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
 const SMALL_REQUEST_EVENTS = 100;
@@ -19,11 +19,9 @@ const MAX_WAITING_EVENTS = 200_000;
 interface Waiting {
   request: WriteRequest;
   organizations: Set<string>;
-  resolve: (result: { answer: WriteAnswer; replayed: boolean }) => void;
+  resolve: (recorded: Recorded) => void;
   reject: (error: AppError) => void;
 }
-
-type WriteAnswer = Extract<WriteResult, { replayed: boolean }>['answer'];
 
 /**
  * The one way by which events come into the database. Group commit: requests that arrive while a transaction is under
@@ -52,7 +50,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
    * Writes the events of one request, all or none, and resolves after the commit with the answer to give.
    * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE.
    */
-  async record(request: WriteRequest): Promise<{ answer: WriteAnswer; replayed: boolean }> {
+  async record(request: WriteRequest): Promise<Recorded> {
     if (this.waitingEvents + request.events.length > MAX_WAITING_EVENTS) {
       throw new AppError('TOO_MANY_REQUESTS', 'Too many events are waiting to be written.', {
         retryAfterSeconds: 1,

@@ -19,12 +19,13 @@ import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interc
 import { PageLinkInterceptor } from '../pagination/page-link.interceptor';
 import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
-import { AuditService, type Recorded } from './audit.service';
-import { BulkSizeInterceptor } from './bulk-size';
+import { AuditService } from './audit.service';
+import { BulkSizeInterceptor } from './bulk-size.interceptor';
 import { AuditEventQuery, AuditEventsQuery, filterOf } from './dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { EventIdPipe } from './event-id.pipe';
 import { idempotencyClaimOf } from './idempotency-claim';
+import type { Recorded } from './write-group';
 
 /** The REST door to audit events. */
 @ApiTags('audit events')

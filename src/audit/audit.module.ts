@@ -14,7 +14,7 @@ import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
 
-/** Audit events: the domain. Everything it needs of caching, paging and the like comes from the capabilities' modules. */
+/** Audit events: the domain, and the one module that knows what they are. */
 @Module({
   imports: [AuthModule, ConcurrencyModule],
   controllers: [AuditController],

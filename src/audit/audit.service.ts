@@ -8,18 +8,12 @@ import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
 import { AuditPages, type PageQuery } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditWriter } from './audit-writer';
-import { requireBulkSize } from './bulk-size';
+import { requireBulkSize } from './bulk-size.interceptor';
 import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { newEventOf } from './new-event';
-import type { WriteReceipt } from './write-group';
+import type { Recorded, WriteReceipt } from './write-group';
 
 const DEFAULT_BATCH_SIZE = 1000;
-
-/** An answer to a write, and whether it was given before. */
-export interface Recorded {
-  answer: StoredAnswer;
-  replayed: boolean;
-}
 
 /** What can be done with audit events; the one service behind every door. Says who may see and write what. */
 @Injectable()

@@ -44,8 +44,14 @@ export interface WriteTransaction {
   idempotency: IdempotencyKeys;
 }
 
+/** An answer to a write, and whether it was given before. */
+export interface Recorded {
+  answer: StoredAnswer;
+  replayed: boolean;
+}
+
 /** The end of one request of a group. */
-export type WriteResult = { answer: StoredAnswer; replayed: boolean } | { refusal: AppError };
+export type WriteResult = Recorded | { refusal: AppError };
 
 /** One request on its way through the transaction. */
 interface Entry {

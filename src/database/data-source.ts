@@ -67,7 +67,7 @@ export async function openServer(
  * Waits until the server takes connections, however long that takes: an orchestrator's start-up probe decides when
  * to give up. A refusal that waiting cannot mend (wrong password, no such database) is thrown at once.
  */
-export async function waitForServer(url: string, signal?: AbortSignal): Promise<void> {
+export async function waitForServer(url: string): Promise<void> {
   const logger = new Logger('Database');
   for (let attempt = 1; ; attempt += 1) {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
@@ -75,7 +75,7 @@ export async function waitForServer(url: string, signal?: AbortSignal): Promise<
       await client.connect();
       return;
     } catch (error) {
-      if (!isUnavailable(error) || signal?.aborted) throw error;
+      if (!isUnavailable(error)) throw error;
       const reason = error instanceof Error ? error.message || error.constructor.name : 'unknown';
       logger.warn(`The database does not answer (attempt ${attempt}): ${reason}. Trying again.`);
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));

@@ -4,7 +4,7 @@ import { Database } from './database';
 
 const TIMEOUT_MS = 2000;
 
-/** Whether PostgreSQL answers, with the state of the pool. The reason of a failure is for the log, not for the probe. */
+/** Whether PostgreSQL answers, with the state of the pool. The reason of a failure is not for the probe. */
 @Injectable()
 export class DatabaseHealthIndicator {
   constructor(

@@ -66,10 +66,8 @@ export function codeOfStatus(status: number): ErrorCode {
     408: 'CLIENT_TIMEOUT',
     409: 'CONFLICT',
     413: 'REQUEST_TOO_LARGE',
-    414: 'REQUEST_TOO_LARGE',
     415: 'UNSUPPORTED_MEDIA_TYPE',
     431: 'HEADERS_TOO_LARGE',
-    503: 'NOT_READY',
   };
   return exact[status] ?? (status >= 400 && status < 500 ? 'VALIDATION_FAILED' : 'INTERNAL');
 }

@@ -43,7 +43,7 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   INTERNAL: { detail: 'The request failed for a reason on our side.' },
 };
 
-/** Answered by the HTTP parser to what never became a request: there is neither a path nor a request id. */
+/** Answered to what never became a request: there is no path, and no header beyond those of every answer. */
 export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
   'CLIENT_TIMEOUT',
   'HEADERS_TOO_LARGE',
@@ -57,10 +57,12 @@ export function problemExamples(): Record<string, { summary: string; value: Prob
   );
 }
 
+const EXAMPLE_ID = '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d';
+
 function exampleOf(code: ErrorCode): Problem {
   const { detail, errors } = SAMPLES[code] ?? { detail: `${ERROR_TABLE[code].title}.` };
   const error = new AppError(code, detail, { errors });
   return UNREADABLE_CODES.has(code)
-    ? problemOf(error, '', '')
-    : problemOf(error, '/api/v1/audit/events', '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d');
+    ? problemOf(error, '', EXAMPLE_ID)
+    : problemOf(error, '/api/v1/audit/events', EXAMPLE_ID);
 }

@@ -85,7 +85,7 @@ export function ApiProblems(...codes: ErrorCode[]): MethodDecorator & ClassDecor
       status,
       description: describeProblems(kinds),
       headers: kinds.every((kind) => UNREADABLE_CODES.has(kind))
-        ? {}
+        ? headersWith()
         : headersWith('Cache-Control', ...(MORE_HEADERS[status] ?? [])),
       content: problemContent(kinds),
     }),

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-/** Where the process is in its life; readiness and the shutdown of long answers go by it. */
+/** Where the process is in its life; readiness goes by it. */
 @Injectable()
 export class Lifecycle {
   /** `starting` until everything is initialised, `draining` from the first SIGTERM on. */

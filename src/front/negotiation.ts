@@ -4,14 +4,18 @@ import { AppError } from '../errors/app-error';
 /** What most clients send; the rest is read by the rules of RFC 9110. */
 const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text/plain, */*']);
 
+/** Whether an `Accept` header is absent, or one of those that need no second look. */
+export function plainlyAcceptsJson(accept: string | undefined): boolean {
+  return accept === undefined || ACCEPTS_JSON.has(accept);
+}
+
 /** Refuses a request whose `Accept` leaves no room for JSON, before any work is done for it. */
 export function requireJsonAccepted(
   request: Request,
   _response: Response,
   next: NextFunction,
 ): void {
-  const { accept } = request.headers;
-  if (accept === undefined || ACCEPTS_JSON.has(accept)) return next();
+  if (plainlyAcceptsJson(request.headers.accept)) return next();
   if (request.accepts(['application/json', 'application/problem+json'])) return next();
   next(new AppError('NOT_ACCEPTABLE', 'This service answers application/json.'));
 }
