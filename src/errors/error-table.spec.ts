@@ -32,6 +32,5 @@ describe('the table of errors', () => {
       expect(Math.floor(ERROR_TABLE[code].status / 100)).toBe(Math.floor(status / 100));
     }
     expect(codeOfStatus(418)).toBe('VALIDATION_FAILED');
-    expect(codeOfStatus(414)).toBe('REQUEST_TOO_LARGE');
   });
 });
