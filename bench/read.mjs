@@ -7,7 +7,7 @@ const PAGE = 50;
 const ORGANIZATIONS = 1000;
 
 /** 84 months, 1000 small organizations (200 000 events) and one with 520 000, through plain SQL. */
-async function seed(databaseUrl) {
+export async function seed(databaseUrl) {
   await withClient(databaseUrl, async (client) => {
     await client.query(`SET timezone = 'UTC'`);
     for (let month = 0; month < MONTHS; month += 1) {

@@ -74,7 +74,7 @@ async function startProcess(script, sign, env) {
     child.kill('SIGTERM');
     await once(child, 'exit');
   };
-  return { url: `http://127.0.0.1:${port}`, stop };
+  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop };
 }
 
 /** Our service as it ships, with the limits of production. */

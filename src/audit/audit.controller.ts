@@ -21,15 +21,20 @@ import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AuditService } from './audit.service';
 import { BulkSizeInterceptor } from './bulk-size.interceptor';
-import { AuditEventQuery, AuditEventsQuery, filterOf } from './dto/audit-events-query.dto';
+import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { EventIdPipe } from './event-id.pipe';
 import { idempotencyClaimOf } from './idempotency-claim';
 import type { Recorded } from './write-group';
 
+const ROUTES = ['audit/events', 'performance/audit/events'];
+
+/** The paths of the list of events, as they stand in a request. */
+export const EVENT_PATHS = ROUTES.map((route) => `/api/v1/${route}`);
+
 /** The REST door to audit events. */
 @ApiTags('audit events')
-@Controller(['audit/events', 'performance/audit/events'])
+@Controller(ROUTES)
 export class AuditController {
   constructor(private readonly audit: AuditService) {}
 
@@ -69,17 +74,7 @@ export class AuditController {
     @CurrentPrincipal() principal: Principal,
     @Query() query: AuditEventsQuery,
   ): Promise<AuditEventPage> {
-    return this.audit.findPage(principal, {
-      filter: filterOf(query),
-      sort: {
-        ...(query.sort_field ? { field: query.sort_field } : {}),
-        ...(query.sort_direction ? { direction: query.sort_direction } : {}),
-      },
-      limit: query.limit,
-      offset: query.offset,
-      cursor: query.cursor,
-      includeTotal: query.include_total,
-    });
+    return this.audit.findPage(principal, pageQueryOf(query));
   }
 
   @Get(':id')

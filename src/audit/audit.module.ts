@@ -8,20 +8,22 @@ import { Partitions } from '../database/partitions';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { EVENT_TABLE } from './audit-event';
 import { AuditController } from './audit.controller';
-import { AuditHotRoute } from './audit-hot-route';
 import { AuditPages } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
+import { CreateEventHotRoute } from './create-event.hot-route';
+import { FindPageHotRoute } from './find-page.hot-route';
 
 /** Audit events: the domain, and the one module that knows what they are. */
 @Module({
   imports: [AuthModule, ConcurrencyModule],
   controllers: [AuditController],
   providers: [
-    AuditHotRoute,
     AuditService,
     AuditWriter,
+    CreateEventHotRoute,
+    FindPageHotRoute,
     AuditPages,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },

@@ -20,13 +20,14 @@ export type HotHandler = (
 export class HotRoutes {
   private readonly handlers = new Map<string, HotHandler>();
 
-  /** Registers a handler for exactly this method and path, without a query. */
+  /** Registers a handler for exactly this method and path, whatever the query. */
   register(method: string, path: string, handler: HotHandler): void {
     this.handlers.set(`${method} ${path}`, handler);
   }
 
   /** The handler of a request, if it is to a hot route. */
   find({ method, url }: IncomingMessage): HotHandler | undefined {
-    return this.handlers.get(`${method} ${url}`);
+    const path = url?.split('?', 1)[0];
+    return this.handlers.get(`${method} ${path}`);
   }
 }

@@ -18,12 +18,17 @@ export class PageLinkInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     return next.handle().pipe(
       map((page) => {
-        const links = linksOf(http.getRequest<Request>().originalUrl, page.pagination);
-        http.getResponse<Response>().setHeader('Link', links.join(', '));
+        const { originalUrl } = http.getRequest<Request>();
+        http.getResponse<Response>().setHeader('Link', linkHeader(originalUrl, page.pagination));
         return page;
       }),
     );
   }
+}
+
+/** The Link header for a page that `url` asked for. */
+export function linkHeader(url: string, page: PageInfo): string {
+  return linksOf(url, page).join(', ');
 }
 
 /** The values of the Link header for a page that `url` asked for. */

@@ -25,6 +25,7 @@ import {
   type EventStatus,
 } from '../audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../audit-event-filter';
+import type { PageQuery } from '../audit-pages';
 
 const MAX_LIST_ELEMENTS = 1000;
 
@@ -209,5 +210,20 @@ export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
     resourceTypes: query.resource_types,
     resourceIds: query.resource_ids,
     correlationIds: query.correlation_ids,
+  };
+}
+
+/** The page that query parameters ask for. */
+export function pageQueryOf(query: AuditEventsQuery): PageQuery {
+  return {
+    filter: filterOf(query),
+    sort: {
+      ...(query.sort_field ? { field: query.sort_field } : {}),
+      ...(query.sort_direction ? { direction: query.sort_direction } : {}),
+    },
+    limit: query.limit,
+    offset: query.offset,
+    cursor: query.cursor,
+    includeTotal: query.include_total,
   };
 }

@@ -16,14 +16,22 @@ export class CompiledValidationPipe implements PipeTransform {
     if (typeof metatype !== 'function' || PLAIN_TYPES.includes(metatype)) return value;
     const dto = metatype as new () => object;
     if (type === 'query') {
-      const { value: query, errors } = coerceQuery(dto, (value ?? {}) as Record<string, unknown>);
-      const all = [...errors, ...faultsOf(dto, query)];
-      if (all.length > 0) throw validationFailed(all);
-      return query;
+      return validQuery(dto, (value ?? {}) as Record<string, unknown>);
     }
     if (type !== 'body') return value;
     const errors = faultsOf(dto, value);
     if (errors.length > 0) throw validationFailed(errors);
     return value;
   }
+}
+
+/**
+ * The members of a query DTO class out of a parsed query string.
+ * @throws AppError VALIDATION_FAILED with every fault and its path.
+ */
+export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
+  const { value, errors } = coerceQuery(dto, query);
+  const all = [...errors, ...faultsOf(dto, value)];
+  if (all.length > 0) throw validationFailed(all);
+  return value;
 }

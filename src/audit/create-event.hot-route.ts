@@ -1,7 +1,8 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { requireScopes, type Principal } from '../auth/principal';
+import { knownPrincipal } from '../auth/known-principal';
+import type { Principal } from '../auth/principal';
 import { TokenVerifier } from '../auth/token-verifier';
 import { serverConfig } from '../config/server.config';
 import { writeProblem } from '../errors/problem.filter';
@@ -10,7 +11,7 @@ import { type HotHandler, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { plainlyAcceptsJson } from '../front/negotiation';
 import { faultsOf } from '../front/validation/compiled-validator';
-import { applyRecorded } from './audit.controller';
+import { applyRecorded, EVENT_PATHS } from './audit.controller';
 import { AuditService } from './audit.service';
 import { CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { idempotencyClaimOf } from './idempotency-claim';
@@ -23,7 +24,7 @@ const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
  * answered here; a spec sends the same requests both ways and compares every byte and header.
  */
 @Injectable()
-export class AuditHotRoute implements OnModuleInit {
+export class CreateEventHotRoute implements OnModuleInit {
   constructor(
     private readonly routes: HotRoutes,
     private readonly verifier: TokenVerifier,
@@ -34,12 +35,13 @@ export class AuditHotRoute implements OnModuleInit {
   onModuleInit(): void {
     const handler: HotHandler = (request, response, handOn) =>
       this.handle(request, response, handOn);
-    this.routes.register('POST', '/api/v1/audit/events', handler);
-    this.routes.register('POST', '/api/v1/performance/audit/events', handler);
+    for (const path of EVENT_PATHS) this.routes.register('POST', path, handler);
   }
 
   private handle(request: IncomingMessage, response: ServerResponse, handOn: () => void): void {
-    const principal = this.isPlain(request) ? this.knownWriter(request) : undefined;
+    const principal = this.isPlain(request)
+      ? knownPrincipal(this.verifier, request, 'audit:write')
+      : undefined;
     if (!principal) return handOn();
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -55,30 +57,16 @@ export class AuditHotRoute implements OnModuleInit {
   }
 
   /** Nothing about it needs the ordinary path: JSON as it stands, of a known and allowed size. */
-  private isPlain({ headers }: IncomingMessage): boolean {
+  private isPlain({ headers, url }: IncomingMessage): boolean {
     const length = Number(headers['content-length'] ?? NaN);
     return (
+      !url?.includes('?') &&
       length > 0 &&
       length <= this.config.requestMaxSizeBytes &&
       headers['content-encoding'] === undefined &&
       PLAIN_JSON.test(headers['content-type'] ?? '') &&
       plainlyAcceptsJson(headers.accept)
     );
-  }
-
-  /** Whose token was verified before and allows writing; undefined leaves the answer to the ordinary path. */
-  private knownWriter(request: IncomingMessage): Principal | undefined {
-    try {
-      const principal = this.verifier.verify(request.headers.authorization);
-      if (principal instanceof Promise) {
-        principal.catch(() => undefined); // the ordinary path will meet the same refusal
-        return undefined;
-      }
-      requireScopes(principal, ['audit:write']);
-      return principal;
-    } catch {
-      return undefined;
-    }
   }
 
   private async create(
