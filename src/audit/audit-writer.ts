@@ -56,6 +56,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         retryAfterSeconds: 1,
       });
     }
+    await this.makePartitions(request);
     const key = request.claim && nameOf(request.claim);
     if (key !== undefined && this.runningKeys.has(key)) throw stillRunning();
     if (key !== undefined) this.runningKeys.add(key);
@@ -69,6 +70,13 @@ export class AuditWriter implements BeforeApplicationShutdown {
     } finally {
       if (key !== undefined) this.runningKeys.delete(key);
     }
+  }
+
+  /** Makes the partitions that a request needs before it joins a group, where strangers would wait for them. */
+  private async makePartitions({ events }: WriteRequest): Promise<void> {
+    const months = new Set(events.map(({ timestamp }) => monthOf(timestamp)));
+    if (this.partitions.areKnown(EVENT_TABLE, months)) return;
+    await this.partitions.ensure(EVENT_TABLE, months);
   }
 
   /** How much waits and runs right now. */

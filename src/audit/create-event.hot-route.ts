@@ -16,6 +16,8 @@ import { AuditService } from './audit.service';
 import { CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { idempotencyClaimOf } from './idempotency-claim';
 
+/** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
+const MAX_HOT_BYTES = 512 * 1024;
 const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
 
 /**
@@ -62,7 +64,7 @@ export class CreateEventHotRoute implements OnModuleInit {
     return (
       !url?.includes('?') &&
       length > 0 &&
-      length <= this.config.requestMaxSizeBytes &&
+      length <= Math.min(MAX_HOT_BYTES, this.config.requestMaxSizeBytes) &&
       headers['content-encoding'] === undefined &&
       PLAIN_JSON.test(headers['content-type'] ?? '') &&
       plainlyAcceptsJson(headers.accept)

@@ -11,8 +11,8 @@ export function hasSameContent(event: NewEvent, storedText: string): boolean {
   if (event.hasClientTimestamp && stored.timestamp !== event.timestamp) return false;
   for (const name of COMPARED) if (stored[name] !== event[name]) return false;
   return (
-    canonical(stored.sessionContext) === canonicalText(event.sessionContext) &&
-    canonical(stored.metadata) === canonicalText(event.metadata)
+    isSameJson(textOf(stored.sessionContext), event.sessionContext) &&
+    isSameJson(textOf(stored.metadata), event.metadata)
   );
 }
 
@@ -28,23 +28,39 @@ const COMPARED = [
   'correlationId',
 ] as const;
 
-function canonicalText(text: string | null): string {
-  return canonical(text === null ? null : parseExactJson(text));
+function textOf(value: unknown): string | null {
+  return typeof value === 'object' && value !== null ? exactJsonText(value) : null;
 }
 
+/** A retry sends the same text, so the spellings are compared only when the texts differ. */
+function isSameJson(left: string | null, right: string | null): boolean {
+  if (left === right) return true;
+  return left !== null && right !== null && canonical(left) === canonical(right);
+}
+
+/** What is spelled in one way only, and so needs no care: short integers without an exponent. */
+const PLAIN_INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
+
 /** One text for all spellings of a JSON object: sorted keys, numbers as digits and exponent. */
-function canonical(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return 'null';
-  // No stored event has a member named NUL, so a number cannot be taken for an object.
-  const text = mapJsonNumbers(exactJsonText(value), (n) => `{"\\u0000":"${normalNumber(n)}"}`);
-  return JSON.stringify(sortKeys(JSON.parse(text)));
+function canonical(text: string): string {
+  // No stored string begins with NUL, so a number cannot be taken for one.
+  const normal = mapJsonNumbers(text, (number) => {
+    const plain = normalNumber(number);
+    return PLAIN_INTEGER.test(plain) ? plain : `"\\u0000${plain}"`;
+  });
+  return JSON.stringify(sortKeys(JSON.parse(normal)));
 }
 
 /** An exponent of more digits is compared as it is spelled: arithmetic on it would cost more than any event is worth. */
 const MAX_EXPONENT_DIGITS = 100;
+const MAX_PLAIN_DIGITS = 15n;
 
-/** `-12.50E3` -> `-125e2`: digits without zeros at either end, and the power of ten they stand at. Linear time. */
+/**
+ * One spelling for all of the same value: a short integer as it is, all else as digits without zeros at either end and
+ * the power of ten they stand at (`-12.5` -> `-125e-1`). Linear time.
+ */
 export function normalNumber(text: string): string {
+  if (PLAIN_INTEGER.test(text)) return text;
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
   const digits = `${whole}${fraction}`;
@@ -54,11 +70,13 @@ export function normalNumber(text: string): string {
   if (start === end) return '0';
   while (digits[end - 1] === '0') end -= 1;
   const shift = digits.length - end - fraction.length;
-  const power =
-    exponent.length > MAX_EXPONENT_DIGITS
-      ? `${exponent}/${shift}`
-      : BigInt(exponent.replace('+', '')) + BigInt(shift);
-  return `${sign}${digits.slice(start, end)}e${power}`;
+  const significant = digits.slice(start, end);
+  if (exponent.length > MAX_EXPONENT_DIGITS) return `${sign}${significant}e${exponent}/${shift}`;
+  const power = BigInt(exponent.replace('+', '')) + BigInt(shift);
+  if (power >= 0n && power + BigInt(significant.length) <= MAX_PLAIN_DIGITS) {
+    return `${sign}${significant}${'0'.repeat(Number(power))}`;
+  }
+  return `${sign}${significant}e${power}`;
 }
 
 /** Keys sorted at every level; metadata nests 32 levels at most. */

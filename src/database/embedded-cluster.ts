@@ -21,7 +21,7 @@ const SETTINGS: Record<string, string> = {
   max_connections: '100',
   shared_buffers: '128MB',
   // A statement over seven years of monthly partitions locks each of them with its indexes.
-  max_locks_per_transaction: '256',
+  max_locks_per_transaction: '1024',
   timezone: 'UTC',
   log_timezone: 'UTC',
   log_checkpoints: 'off',

@@ -54,6 +54,13 @@ export class Partitions {
     for (const month of missing) known.add(month);
   }
 
+  /** Whether these months were seen to have their partitions. */
+  areKnown(table: string, months: Iterable<Month>): boolean {
+    const known = this.knownOf(table);
+    for (const month of months) if (!known.has(month)) return false;
+    return true;
+  }
+
   /** Makes the partitions of the current month and of `ahead` months after it exist. */
   async ensureAhead(table: string, ahead: number, now = new Date()): Promise<void> {
     this.ahead.set(table, ahead);

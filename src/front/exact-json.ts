@@ -17,10 +17,17 @@ const SUSPECT =
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
 const [QUOTE, BACKSLASH, MINUS, ZERO, NINE] = [0x22, 0x5c, 0x2d, 0x30, 0x39];
-const [SPACE, COLON] = [0x20, 0x3a];
+const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0x5d, 0x7b, 0x7d];
+
+/** What nests deeper than this is nothing that any route takes, and costs every step after it dearly. */
+export const MAX_JSON_DEPTH = 64;
+/** Numbers of one body that a double would change: each costs about a microsecond. */
+const MAX_EXACT_NUMBERS = 500_000;
+/** The members whose objects keep the text of their numbers; remembering every object of a body would cost seconds. */
+const EXACT_MEMBERS = new Set(['metadata']);
 
 /** As it stands in JSON text. Not to be guessed from outside, so that no string of a client passes for a number. */
-const KEY = randomBytes(12).toString('hex');
+const KEY = randomBytes(6).toString('base64url');
 const MARK = `\\u0000${KEY}`;
 const MARKED = new RegExp(`"\\\\u0000${KEY}([^"]*)"`, 'g');
 
@@ -28,20 +35,35 @@ const MARKED = new RegExp(`"\\\\u0000${KEY}([^"]*)"`, 'g');
 const twins = new WeakMap<object, object>();
 const texts = new WeakMap<object, string>();
 
-/** An object names a member twice: whatever a parser keeps of it, something that was sent is lost. */
-export class DuplicateMemberError extends Error {}
+/** JSON text that is well formed, but that this service does not take: the message says why. */
+export class UnacceptableJsonError extends Error {}
 
 /**
- * `JSON.parse`, and remembers the exact numbers of every object in it for `exactJsonText`.
- * @throws SyntaxError as `JSON.parse` does; DuplicateMemberError.
+ * `JSON.parse`, and remembers the exact numbers of the value itself and of every member named `metadata` in it for
+ * `exactJsonText`.
+ * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (whatever a parser keeps
+ * of it, something that was sent is lost), too deep nesting and too many numbers that need care.
  */
 export function parseExactJson(text: string): unknown {
+  const membersWritten = countMembersWritten(text);
   const value: unknown = JSON.parse(text);
-  if (countMembersWritten(text) !== countMembersRead(value)) {
-    throw new DuplicateMemberError('An object names a member twice');
+  if (membersWritten !== countMembersRead(value)) {
+    throw new UnacceptableJsonError('an object names a member twice');
   }
   if (SUSPECT.test(text)) {
-    pair(value, JSON.parse(mapJsonNumbers(text, mark)));
+    let marked = 0;
+    const exact: unknown = JSON.parse(
+      mapJsonNumbers(text, (number) => {
+        if (String(Number(number)) === number) return number;
+        marked += 1;
+        if (marked > MAX_EXACT_NUMBERS) {
+          const most = `more than ${MAX_EXACT_NUMBERS} numbers that a double cannot hold`;
+          throw new UnacceptableJsonError(`it holds ${most}; send it in parts`);
+        }
+        return `"${MARK}${number}"`;
+      }),
+    );
+    pair(value, exact);
   }
   return value;
 }
@@ -84,33 +106,35 @@ export function mapJsonNumbers(text: string, change: (number: string) => string)
   return parts.join('');
 }
 
-/** Turns a number that a double would change into a marked string. */
-function mark(number: string): string {
-  return String(Number(number)) === number ? number : `"${MARK}${number}"`;
-}
-
 /** Where the string that opens at `start` is over. By hand: a regular expression runs out of stack on 5 MB of escapes. */
 function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
+    if (quote === -1) return text.length; // not well formed; the parser will say so
     let backslashes = 0;
     while (text.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes += 1;
     if (backslashes % 2 === 0) return quote + 1;
   }
 }
 
-/** Members in well-formed JSON text: strings with a colon behind them. */
+/** Members in JSON text: the colons outside strings. Refuses deep nesting before anything has to follow it. */
 function countMembersWritten(text: string): number {
   let members = 0;
-  for (let quote = text.indexOf('"'); quote !== -1;) {
-    let at = endOfString(text, quote);
-    while (text.charCodeAt(at) <= SPACE) at += 1;
-    if (text.charCodeAt(at) === COLON) members += 1;
-    quote = text.indexOf('"', at);
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charCodeAt(at);
+    if (char === QUOTE) at = endOfString(text, at) - 1;
+    else if (char === COLON) members += 1;
+    else if (char === OPEN_LIST || char === OPEN_OBJECT) {
+      depth += 1;
+      if (depth > MAX_JSON_DEPTH) {
+        throw new UnacceptableJsonError(`it nests deeper than ${MAX_JSON_DEPTH} levels`);
+      }
+    } else if (char === CLOSE_LIST || char === CLOSE_OBJECT) depth -= 1;
   }
   return members;
 }
 
-/** Members of all objects in a value; iterative, as a body may nest deeper than the stack. */
+/** Members of all objects in a value. */
 function countMembersRead(value: unknown): number {
   let members = 0;
   const open: unknown[] = [value];
@@ -124,16 +148,20 @@ function countMembersRead(value: unknown): number {
   return members;
 }
 
-/** Walks both readings of one text side by side; iterative, as a body may nest deeper than the stack. */
+/** Walks both readings of one text side by side, no further than to the objects whose numbers are wanted. */
 function pair(value: unknown, exact: unknown): void {
-  const open: [unknown, unknown][] = [[value, exact]];
+  if (typeof value !== 'object' || value === null) return;
+  if (typeof exact !== 'object' || exact === null) return;
+  twins.set(value, exact);
+  const open: [object, object][] = [[value, exact]];
   for (let next = open.pop(); next; next = open.pop()) {
-    const [left, right] = next;
-    if (typeof left !== 'object' || left === null) continue;
-    if (typeof right !== 'object' || right === null) continue;
-    if (!Array.isArray(left)) twins.set(left, right);
+    const [left, right] = next as [Record<string, unknown>, Record<string, unknown>];
     for (const key of Object.keys(left)) {
-      open.push([(left as Record<string, unknown>)[key], (right as Record<string, unknown>)[key]]);
+      const [inner, twin] = [left[key], right[key]];
+      if (typeof inner !== 'object' || inner === null) continue;
+      if (typeof twin !== 'object' || twin === null) continue;
+      if (EXACT_MEMBERS.has(key)) twins.set(inner, twin);
+      else open.push([inner, twin]);
     }
   }
 }

@@ -22,6 +22,8 @@ const HEADERS_TIMEOUT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 120_000;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+/** A connection on which nothing moves for so long is cut: a reader that takes no byte holds a whole answer. */
+const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
 /** How long a refused connection may take to read why; cutting at once could take the answer with it. */
 const LINGER_MS = 1000;
@@ -51,6 +53,7 @@ export class HttpFront {
       (request, response) => this.handle(request, response),
     );
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+    this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
       stampResponse(request, response);
       const detail = 'The Expect header asks for something this service does not know.';
@@ -121,6 +124,12 @@ export class HttpFront {
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     const { listener } = this;
+    const target = originForm(request.url ?? '');
+    if (target === undefined) {
+      const error = new AppError('VALIDATION_FAILED', 'The request target is not a path.');
+      return writeProblem(error, request, response);
+    }
+    request.url = target;
     if (request.headers.host === undefined && request.httpVersion === '1.1') {
       const error = new AppError('VALIDATION_FAILED', 'An HTTP/1.1 request needs a Host header.');
       return writeProblem(error, request, response);
@@ -130,6 +139,13 @@ export class HttpFront {
     if (hot) hot(request, response, () => listener(request, response));
     else listener(request, response);
   }
+}
+
+/** The path and query of a request target; a proxy may send it in absolute form (RFC 9112, section 3.2.2). */
+function originForm(target: string): string | undefined {
+  if (target.startsWith('/') || target === '*') return target;
+  const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);
+  return absolute ? (absolute[1] ?? '/') : undefined;
 }
 
 /** Before the application is there: alive, but not started. */

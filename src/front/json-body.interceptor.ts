@@ -10,7 +10,7 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
-import { DuplicateMemberError, parseExactJson } from './exact-json';
+import { UnacceptableJsonError, parseExactJson } from './exact-json';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
@@ -92,8 +92,8 @@ export function parseJsonBytes(bytes: Buffer): unknown {
   try {
     return parseExactJson(text);
   } catch (error) {
-    if (error instanceof DuplicateMemberError) {
-      throw new AppError('MALFORMED_JSON', 'An object in the body names a member twice.');
+    if (error instanceof UnacceptableJsonError) {
+      throw new AppError('MALFORMED_JSON', `The body is not taken: ${error.message}.`);
     }
     const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? text.length);
     const before = text.slice(0, position).split('\n');

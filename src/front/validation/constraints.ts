@@ -127,35 +127,58 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       return 'must be a JSON object';
     }
-    const fault = nestedFault(value, '', maxDepth);
+    const fault = nestedFault(value, maxDepth, { bytesLeft: maxBytes });
+    if (fault === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
     if (fault) return fault;
     const size = Buffer.byteLength(exactJsonText(value));
     return size > maxBytes ? `must be at most ${maxBytes} bytes of JSON, not ${size}` : undefined;
   };
 }
 
-function nestedFault(value: unknown, at: string, depthLeft: number): Fault | undefined {
-  if (typeof value === 'string') {
-    const message = textFault(value);
-    return message === undefined ? undefined : { at, message };
-  }
+interface PlacedFault {
+  at: string;
+  message: string;
+}
+
+const TOO_LARGE: PlacedFault = { at: '', message: '' };
+
+/**
+ * The first fault inside a JSON value. Every node takes from `budget` what it needs at least as text, so that a value
+ * that is far too large is not walked to its end. Paths are put together only for a fault, on the way back.
+ */
+function nestedFault(
+  value: unknown,
+  depthLeft: number,
+  budget: { bytesLeft: number },
+): PlacedFault | undefined {
+  budget.bytesLeft -= typeof value === 'string' ? value.length + 2 : 1;
+  if (budget.bytesLeft < 0) return TOO_LARGE;
+  if (typeof value === 'string') return faultAt('', textFault(value));
   if (typeof value !== 'object' || value === null) return undefined;
-  if (depthLeft === 0) return { at, message: 'is nested too deeply' };
+  if (depthLeft === 0) return { at: '', message: 'is nested too deeply' };
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
-      const fault = nestedFault(value[index], `${at}[${index}]`, depthLeft - 1);
-      if (fault) return fault;
+      const fault = nestedFault(value[index], depthLeft - 1, budget);
+      if (fault) return within(`[${index}]`, fault);
     }
     return undefined;
   }
   for (const key of Object.keys(value)) {
-    const where = `${at}${memberPath(key)}`;
-    const message = textFault(key);
-    if (message !== undefined) return { at: where, message: `(its name) ${message}` };
-    const fault = nestedFault((value as Record<string, unknown>)[key], where, depthLeft - 1);
-    if (fault) return fault;
+    budget.bytesLeft -= key.length + 3;
+    const fault =
+      faultAt('', textFault(key), '(its name) ') ??
+      nestedFault((value as Record<string, unknown>)[key], depthLeft - 1, budget);
+    if (fault) return within(memberPath(key), fault);
   }
   return undefined;
+}
+
+function faultAt(at: string, message: string | undefined, prefix = ''): PlacedFault | undefined {
+  return message === undefined ? undefined : { at, message: `${prefix}${message}` };
+}
+
+function within(step: string, fault: PlacedFault): PlacedFault {
+  return fault === TOO_LARGE ? fault : { at: `${step}${fault.at}`, message: fault.message };
 }
 
 const PLAIN_NAME = /^[A-Za-z_$][\w$]{0,63}$/;

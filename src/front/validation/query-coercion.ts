@@ -35,21 +35,20 @@ export const QueryList = (): PropertyDecorator => coerced(splitList);
 export function splitList(text: string): string[] {
   const elements: string[] = [];
   let element = '';
-  for (const part of text.split(/(\\*,)/)) {
-    if (!part.endsWith(',')) {
-      element += part;
-      continue;
-    }
-    const backslashes = part.length - 1;
-    element += '\\'.repeat(Math.floor(backslashes / 2));
+  let start = 0;
+  for (let comma = text.indexOf(','); comma !== -1; comma = text.indexOf(',', start)) {
+    let backslashes = 0;
+    while (comma - backslashes > start && text[comma - backslashes - 1] === '\\') backslashes += 1;
+    element += text.slice(start, comma - backslashes) + '\\'.repeat(backslashes >> 1);
     if (backslashes % 2 === 1) {
       element += ',';
     } else {
       elements.push(element);
       element = '';
     }
+    start = comma + 1;
   }
-  elements.push(element);
+  elements.push(element + text.slice(start));
   return elements;
 }
 
