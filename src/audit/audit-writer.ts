@@ -35,6 +35,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private waitingEvents = 0;
   private isGroupRunning = false;
   private largeRunning = 0;
+  /** Requests that wait for a partition to be made before they queue. */
+  private preparing = 0;
   /** Organizations that a large transaction of ours has locked: a group that needs one would wait, with strangers in it. */
   private readonly locked = new Set<string>();
   private readonly runningKeys = new Set<string>();
@@ -76,7 +78,13 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private async makePartitions({ events }: WriteRequest): Promise<void> {
     const months = new Set(events.map(({ timestamp }) => monthOf(timestamp)));
     if (this.partitions.areKnown(EVENT_TABLE, months)) return;
-    await this.partitions.ensure(EVENT_TABLE, months);
+    this.preparing += 1;
+    try {
+      await this.partitions.ensure(EVENT_TABLE, months);
+    } finally {
+      this.preparing -= 1;
+      setImmediate(() => this.pump()); // by then the request waits, or has failed
+    }
   }
 
   /** How much waits and runs right now. */
@@ -100,7 +108,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   private isIdle(): boolean {
-    return this.waiting.length === 0 && !this.isGroupRunning && this.largeRunning === 0;
+    const isWaiting = this.preparing > 0 || this.waiting.length > 0;
+    return !isWaiting && !this.isGroupRunning && this.largeRunning === 0;
   }
 
   /** Starts whatever may start now. */

@@ -38,13 +38,23 @@ export function monthOf(isoUtc: string): Month {
 export class Partitions {
   private readonly known = new Map<string, Set<Month>>();
   private readonly ahead = new Map<string, number>();
+  private lastTurn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly database: Database) {}
 
   /** Makes the partitions of these months exist. Costs nothing for months seen before. */
   async ensure(table: string, months: Iterable<Month>): Promise<void> {
+    const wanted = new Set(months);
+    if (this.areKnown(table, wanted)) return;
+    // One after the other: a hundred requests for a new month must not take a hundred connections to wait for it.
+    const turn = this.lastTurn.then(() => this.make(table, wanted));
+    this.lastTurn = turn.catch(() => undefined);
+    await turn;
+  }
+
+  private async make(table: string, wanted: Set<Month>): Promise<void> {
     const known = this.knownOf(table);
-    const missing = [...new Set(months)].filter((month) => !known.has(month)).sort();
+    const missing = [...wanted].filter((month) => !known.has(month)).sort();
     if (missing.length === 0) return;
     await this.database.withClient(async (client) => {
       for (const month of await this.absent(client, table, missing)) {

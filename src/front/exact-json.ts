@@ -48,7 +48,7 @@ export function parseExactJson(text: string): unknown {
   const membersWritten = countMembersWritten(text);
   const value: unknown = JSON.parse(text);
   if (membersWritten !== countMembersRead(value)) {
-    throw new UnacceptableJsonError('an object names a member twice');
+    throw new UnacceptableJsonError('must not name a member of an object twice');
   }
   if (SUSPECT.test(text)) {
     let marked = 0;
@@ -57,8 +57,9 @@ export function parseExactJson(text: string): unknown {
         if (String(Number(number)) === number) return number;
         marked += 1;
         if (marked > MAX_EXACT_NUMBERS) {
-          const most = `more than ${MAX_EXACT_NUMBERS} numbers that a double cannot hold`;
-          throw new UnacceptableJsonError(`it holds ${most}; send it in parts`);
+          throw new UnacceptableJsonError(
+            `must hold at most ${MAX_EXACT_NUMBERS} numbers that a double cannot; send it in parts`,
+          );
         }
         return `"${MARK}${number}"`;
       }),
@@ -127,7 +128,8 @@ function countMembersWritten(text: string): number {
     else if (char === OPEN_LIST || char === OPEN_OBJECT) {
       depth += 1;
       if (depth > MAX_JSON_DEPTH) {
-        throw new UnacceptableJsonError(`it nests deeper than ${MAX_JSON_DEPTH} levels`);
+        JSON.parse(text); // malformed is malformed first
+        throw new UnacceptableJsonError(`must not nest deeper than ${MAX_JSON_DEPTH} levels`);
       }
     } else if (char === CLOSE_LIST || char === CLOSE_OBJECT) depth -= 1;
   }

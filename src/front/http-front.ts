@@ -37,7 +37,7 @@ export class HttpFront {
   private listener: RequestListener | undefined;
   private hotRoutes: HotRoutes | undefined;
   private draining = false;
-  private active = 0;
+  private readonly running = new Set<ServerResponse>();
   /** Answers under way on each connection; more than one when requests are pipelined. */
   private readonly activeOn = new WeakMap<Socket, number>();
   private readonly lastOn = new WeakMap<Socket, IncomingMessage>();
@@ -87,21 +87,28 @@ export class HttpFront {
    */
   async drain(timeoutMs: number): Promise<number> {
     this.draining = true;
+    for (const response of this.running) this.sayGoodbye(response);
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     const deadlineMs = Date.now() + timeoutMs;
     this.server.closeIdleConnections();
-    while (this.active > 0 && Date.now() < deadlineMs) {
+    while (this.running.size > 0 && Date.now() < deadlineMs) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
       this.server.closeIdleConnections();
     }
-    const cut = this.active;
+    const cut = this.running.size;
     this.server.closeAllConnections();
     await closed;
     return cut;
   }
 
+  /** Tells a client that its connection ends with this answer, unless others are to follow on it. */
+  private sayGoodbye(response: ServerResponse): void {
+    const { socket, headersSent } = response;
+    if (headersSent || !socket || (this.activeOn.get(socket) ?? 0) > 1) return;
+    response.setHeader('Connection', 'close');
+  }
+
   private count(socket: Socket, change: 1 | -1): void {
-    this.active += change;
     const left = (this.activeOn.get(socket) ?? 0) + change;
     this.activeOn.set(socket, left);
     if (left === 0 && this.unreadable.has(socket)) socket.end();
@@ -119,8 +126,12 @@ export class HttpFront {
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
     this.lastOn.set(request.socket, request);
+    this.running.add(response);
     this.count(request.socket, 1);
-    response.once('close', () => this.count(request.socket, -1));
+    response.once('close', () => {
+      this.running.delete(response);
+      this.count(request.socket, -1);
+    });
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     const { listener } = this;

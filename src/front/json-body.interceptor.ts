@@ -9,7 +9,7 @@ import type { ConfigType } from '@nestjs/config';
 import express, { type Request, type RequestHandler, type Response } from 'express';
 import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
-import { AppError } from '../errors/app-error';
+import { AppError, validationFailed } from '../errors/app-error';
 import { UnacceptableJsonError, parseExactJson } from './exact-json';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
@@ -93,7 +93,7 @@ export function parseJsonBytes(bytes: Buffer): unknown {
     return parseExactJson(text);
   } catch (error) {
     if (error instanceof UnacceptableJsonError) {
-      throw new AppError('MALFORMED_JSON', `The body is not taken: ${error.message}.`);
+      throw validationFailed([{ path: '', message: error.message }]);
     }
     const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? text.length);
     const before = text.slice(0, position).split('\n');

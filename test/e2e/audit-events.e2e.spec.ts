@@ -161,6 +161,19 @@ describe('a bulk request', () => {
     }
   });
 
+  it('says how long it took and how much of the writing capacity was in use', async () => {
+    const own = await ownOrganization();
+    const events = Array.from({ length: 20 }, () =>
+      eventWith({ organizationId: own.organizationId }),
+    );
+    const { json } = await service.post(BULK, own.token, { events });
+    const { totalTime, averageTimePerEvent, concurrencyUtilization } = json.performance;
+    expect(totalTime).toBeGreaterThan(0);
+    expect(averageTimePerEvent).toBeCloseTo(totalTime / 20, 2); // each is rounded to a microsecond
+    expect(concurrencyUtilization).toBeGreaterThan(0);
+    expect(concurrencyUtilization).toBeLessThanOrEqual(100);
+  });
+
   it('with bad events names each index and path and stores nothing', async () => {
     const { organizationId, token: mine } = await ownOrganization();
     const good = eventWith({ organizationId });

@@ -143,6 +143,35 @@ describe('an id chosen by the client', () => {
     expect((await service.get(path, operator)).json.organizationId).toBe(one.organizationId);
   });
 
+  it.each([
+    ['that tells its time', '01893d19-1000-7000-8000-'], // 2023-07-10T00:00:00.000Z
+    ['that tells nothing', '01893d19-1000-4000-8000-'],
+  ])(
+    '%s and is in several organizations leads to the newest recorded, or to the one asked for',
+    async (_, start) => {
+      for (const order of ['ab', 'ba']) {
+        const id = `${start}${randomUUID().slice(-12)}`;
+        const names = [...order].map((letter) => `${letter}-${randomUUID()}`);
+        const operator = await tokenOf({ organizations: ['*'] });
+        const reader = await tokenOf({ organizations: names });
+        for (const organizationId of names) {
+          const event = eventWith({ organizationId, id, timestamp: '2023-07-10T00:00:00Z' });
+          expect((await service.post(EVENTS, reader, event)).status).toBe(201);
+        }
+        for (const token of [operator, reader]) {
+          const newest = await service.get(`${EVENTS}/${id}`, token);
+          expect(newest.json.organizationId).toBe(names[1]);
+          for (const name of names) {
+            const chosen = await service.get(`${EVENTS}/${id}?organization_ids=${name}`, token);
+            expect(chosen.json.organizationId).toBe(name);
+          }
+        }
+        const absent = await service.get(`${EVENTS}/${id}?organization_ids=org-x`, operator);
+        expectProblem(absent, 404, 'NOT_FOUND');
+      }
+    },
+  );
+
   it('sent by many at once is stored once', async () => {
     const { organizationId, token: mine } = await ownOrganization();
     const event = eventWith({ organizationId, id: randomUUID() });

@@ -5,6 +5,8 @@ import { EVENTS, eventWith, TestService, tokenOf, type Answer } from '../support
 
 /** The same route by the ordinary way: a query is nothing the hot route knows. */
 const ORDINARY = `${EVENTS}?way=ordinary`;
+/** The routes have this name too. */
+const ALIAS = '/api/v1/performance/audit/events';
 
 let service: TestService;
 let token: string;
@@ -141,21 +143,24 @@ describe('the hot route and the ordinary path', () => {
     expect(comparable(hot)).toEqual(comparable(ordinary));
   });
 
-  it('are two: the plain case never reaches what stands around the controller', async () => {
-    const body = jest.spyOn(JsonBodyInterceptor.prototype, 'intercept');
-    try {
-      await service.post(EVENTS, token, event());
-      expect(body).not.toHaveBeenCalled();
-      await service.post(ORDINARY, token, event());
-      expect(body).toHaveBeenCalledTimes(1);
-      const link = jest.spyOn(PageLinkInterceptor.prototype, 'intercept');
-      await service.get(EVENTS, token, HOT);
-      expect(link).not.toHaveBeenCalled();
-      await service.get(EVENTS, token, RANKED);
-      expect(link).toHaveBeenCalledTimes(1);
-      link.mockRestore();
-    } finally {
-      body.mockRestore();
-    }
-  });
+  it.each([EVENTS, ALIAS])(
+    'are two at %s: the plain case never reaches what stands around the controller',
+    async (path) => {
+      const body = jest.spyOn(JsonBodyInterceptor.prototype, 'intercept');
+      try {
+        await service.post(path, token, event());
+        expect(body).not.toHaveBeenCalled();
+        await service.post(`${path}?way=ordinary`, token, event());
+        expect(body).toHaveBeenCalledTimes(1);
+        const link = jest.spyOn(PageLinkInterceptor.prototype, 'intercept');
+        await service.get(path, token, HOT);
+        expect(link).not.toHaveBeenCalled();
+        await service.get(path, token, RANKED);
+        expect(link).toHaveBeenCalledTimes(1);
+        link.mockRestore();
+      } finally {
+        body.mockRestore();
+      }
+    },
+  );
 });

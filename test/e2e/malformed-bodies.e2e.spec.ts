@@ -1,40 +1,20 @@
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { expectProblem } from '../support/problem';
 import { sendRaw } from '../support/raw-http';
-import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, type TestService } from '../support/test-service';
+import { refusedEvent, useRefusingService } from './refused.fixture';
 
 const BULK = `${EVENTS}/bulk`;
 const JSON_TYPE = { 'content-type': 'application/json' };
 const MB = 1024 * 1024;
 
+const refusing = useRefusingService();
 let service: TestService;
 let token: string;
 
-beforeAll(async () => {
-  service = await TestService.start();
-  token = await tokenOf({ organizations: ['*'] });
+beforeAll(() => {
+  ({ service, token } = refusing);
 });
-
-afterAll(() => service.stop());
-
-async function countRefused(): Promise<number> {
-  const { json } = await service.get(`${EVENTS}?actions=refused&include_total=true`, token);
-  return json.pagination.total;
-}
-
-let refusedBefore: number;
-
-beforeEach(async () => {
-  refusedBefore = await countRefused();
-});
-
-/** Nothing that is refused may be stored. */
-afterEach(async () => {
-  expect(await countRefused()).toBe(refusedBefore);
-});
-
-const refusedEvent = (members: Record<string, unknown> = {}) =>
-  eventWith({ action: 'refused', ...members });
 
 describe('a body', () => {
   const good = JSON.stringify(refusedEvent());

@@ -1,36 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { expectProblem, expectTimed, pathsOf } from '../support/problem';
 import { sendRaw } from '../support/raw-http';
-import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { EVENTS, type TestService } from '../support/test-service';
+import { refusedEvent, useRefusingService } from './refused.fixture';
 
+const refusing = useRefusingService();
 let service: TestService;
 let token: string;
 
-beforeAll(async () => {
-  service = await TestService.start();
-  token = await tokenOf({ organizations: ['*'] });
+beforeAll(() => {
+  ({ service, token } = refusing);
 });
-
-afterAll(() => service.stop());
-
-async function countRefused(): Promise<number> {
-  const { json } = await service.get(`${EVENTS}?actions=refused&include_total=true`, token);
-  return json.pagination.total;
-}
-
-let refusedBefore: number;
-
-beforeEach(async () => {
-  refusedBefore = await countRefused();
-});
-
-/** Nothing that is refused may be stored. */
-afterEach(async () => {
-  expect(await countRefused()).toBe(refusedBefore);
-});
-
-const refusedEvent = (members: Record<string, unknown> = {}) =>
-  eventWith({ action: 'refused', ...members });
 
 describe('a malformed query', () => {
   it.each([

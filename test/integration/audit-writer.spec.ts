@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import type { WriteRequest } from '../../src/audit/write-group';
 import { addMonths } from '../../src/database/partitions';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import type { TestDatabase } from '../support/test-database';
 import {
   headOf,
   lockHead,
@@ -19,32 +19,22 @@ import {
   type Replica,
   writeRequest,
 } from './replica.fixture';
+import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
 
 describe('the audit writer', () => {
+  const replicas = useTwoReplicas();
   let test: TestDatabase;
   let admin: Client;
   let one: Replica;
   let two: Replica;
-
-  beforeAll(async () => {
-    test = await createTestDatabase();
-    admin = new Client({ connectionString: test.url });
-    await admin.connect();
-    one = await openReplica(test.url);
-    two = await openReplica(test.url);
-  });
-
-  afterAll(async () => {
-    await one?.close();
-    await two?.close();
-    await admin?.end();
-    await test?.drop();
+  beforeAll(() => {
+    ({ test, admin, one, two } = replicas);
   });
 
   let organizationId = '';
   beforeEach(() => {
-    organizationId = `org-${randomBytes(4).toString('hex')}`;
+    organizationId = newOrganization();
   });
 
   it('numbers the events of a request in the order in which they came', async () => {
@@ -162,8 +152,64 @@ describe('the audit writer', () => {
     await two.close();
     one = await openReplica(test.url);
     two = await openReplica(test.url);
+    Object.assign(replicas, { one, two });
     expect((await deadlocks()) - before).toBe(0);
   });
+
+  it('keeps no stranger waiting for an organization that a large transaction has locked', async () => {
+    const large = Array.from({ length: 101 }, () => newEvent({ organizationId }));
+    const neighbour = newEvent({ organizationId });
+    const stranger = newEvent({ organizationId: `stranger-${organizationId}` });
+    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    const lock = await lockHead(admin, organizationId);
+    const writing = [one.writer.record(writeRequest(large))];
+    try {
+      await until(async () => (await waitingForHeads(admin)) === 1);
+      writing.push(one.writer.record(writeRequest([neighbour])));
+      let isCommitted = false;
+      writing.push(
+        one.writer.record(writeRequest([stranger])).finally(() => {
+          isCommitted = true;
+        }),
+      );
+      await until(async () => isCommitted || (await waitingForHeads(admin)) > 1);
+      expect(isCommitted).toBe(true);
+      expect(one.writer.statistics()).toMatchObject({ waitingRequests: 1 });
+    } finally {
+      await lock.release();
+    }
+    const [, last] = (await Promise.all(writing)).map(receiptsIn);
+    expect(last).toMatchObject([{ sequence: '103' }]);
+  });
+
+  it('fails a whole group at once when the database goes away under it', async () => {
+    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    const lock = await lockHead(admin, organizationId);
+    const record = () => one.writer.record(writeRequest([newEvent({ organizationId })]));
+    const first = record();
+    const others = Promise.allSettled([record(), record(), record()]);
+    try {
+      await endWaiting();
+      await expect(first).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+      await endWaiting();
+    } finally {
+      await lock.release(); // from here on a second attempt would succeed
+    }
+    const reason = expect.objectContaining({ code: 'DATABASE_UNAVAILABLE' }) as unknown;
+    expect(await others).toEqual([1, 2, 3].map(() => ({ status: 'rejected', reason })));
+    expect(await sequencesOf(admin, organizationId)).toEqual([1]);
+    expect((await record()).replayed).toBe(false);
+    expect(await headOf(admin, organizationId)).toBe(2);
+  });
+
+  /** Ends the one backend that waits for a row, and resolves when it is gone. */
+  async function endWaiting(): Promise<void> {
+    await until(async () => (await waitingForHeads(admin)) === 1);
+    await admin.query(
+      `SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+       WHERE NOT granted AND locktype IN ('transactionid', 'tuple')`,
+    );
+  }
 
   it('makes the partition again that was dropped behind its back', async () => {
     const timestamp = '1999-05-01T00:00:00.000000Z';

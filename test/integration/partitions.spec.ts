@@ -1,29 +1,19 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/audit-event';
 import { addMonths, monthOf } from '../../src/database/partitions';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import type { TestDatabase } from '../support/test-database';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
+import { useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
 
 describe('partitions', () => {
+  const replicas = useTwoReplicas();
   let test: TestDatabase;
+  let admin: Client;
   let one: Replica;
   let two: Replica;
-  let admin: Client;
-
-  beforeAll(async () => {
-    test = await createTestDatabase();
-    admin = new Client({ connectionString: test.url });
-    await admin.connect();
-    one = await openReplica(test.url);
-    two = await openReplica(test.url);
-  });
-
-  afterAll(async () => {
-    await one?.close();
-    await two?.close();
-    await admin?.end();
-    await test?.drop();
+  beforeAll(() => {
+    ({ test, admin, one, two } = replicas);
   });
 
   const insert = (timestamp: string) =>

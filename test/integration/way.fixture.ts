@@ -6,6 +6,8 @@ export interface Way {
   /** The URL of the server by this way. */
   url: string;
   port: number;
+  /** Keeps every connection and takes new ones, but passes nothing on any more. */
+  stall(): void;
   /** Closes the port and every connection. */
   cut(): void;
 }
@@ -14,9 +16,10 @@ export interface Way {
 export async function openWay(url: string, port = 0): Promise<Way> {
   const target = new URL(url);
   const sockets = new Set<Socket>();
+  let isStalled = false;
   const server = createServer((near) => {
     const far = connect(Number(target.port || 5432), target.hostname.replace(/^\[|\]$/g, ''));
-    near.pipe(far).pipe(near);
+    if (!isStalled) near.pipe(far).pipe(near);
     for (const [one, other] of [
       [near, far],
       [far, near],
@@ -38,5 +41,9 @@ export async function openWay(url: string, port = 0): Promise<Way> {
     server.close();
     for (const socket of sockets) socket.destroy();
   };
-  return { url: way.href, port: Number(way.port), cut };
+  const stall = (): void => {
+    isStalled = true;
+    for (const socket of sockets) socket.unpipe();
+  };
+  return { url: way.href, port: Number(way.port), stall, cut };
 }

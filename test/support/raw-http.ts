@@ -19,7 +19,8 @@ export async function sendRaw(port: number, ...parts: (string | Uint8Array)[]): 
   return answersIn(Buffer.concat(received));
 }
 
-function answersIn(bytes: Buffer): Answer[] {
+/** The answers in what was read from a connection: each with a Content-Length, but the last. */
+export function answersIn(bytes: Buffer): Answer[] {
   const answers: Answer[] = [];
   for (let rest = bytes; rest.length > 0;) {
     const end = rest.indexOf('\r\n\r\n');
