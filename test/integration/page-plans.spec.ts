@@ -138,7 +138,6 @@ describe('the plans of pages, with seven years of partitions', () => {
     // So few rows may as well be fetched at once and sorted; those of the organization in its month are 15.
     expect(work.rows).toBeLessThanOrEqual(15);
   });
-  });
 
   it('one organization: the newest page without a bound stops in the newest partition', async () => {
     const work = await workFor(pageStatement(newest));
