@@ -24,9 +24,9 @@ export async function ingest(databaseUrl) {
   const headers = { ...JSON_HEADERS, authorization };
   try {
     for (const [connections, wanted] of [
-      [1, '-'],
-      [64, '>= 1.2'],
-      [512, '-'],
+      [1, undefined],
+      [64, 1.2],
+      [512, undefined],
     ]) {
       const body = JSON.stringify(sampleEvent('org-1'));
       const plain = await load({
@@ -43,7 +43,7 @@ export async function ingest(databaseUrl) {
         headers,
         body,
       });
-      report(`single writes, ${connections} clients (events/s)`, ours, plain, ours / plain, wanted);
+      report(`single writes, ${connections} clients (events/s)`, ours, plain, wanted);
     }
     await bulk(databaseUrl, service, headers);
   } finally {
@@ -59,7 +59,7 @@ async function bulk(databaseUrl, service, headers) {
   const url = `${service.url}/api/v1/audit/events/bulk`;
   const ours = size * (await load({ url, connections: 2, method: 'POST', headers, body }));
   const copied = await withClient(databaseUrl, (client) => copyFor(client, events, 5000));
-  report('bulk of 1000, 2 clients, vs COPY FROM (events/s)', ours, copied, ours / copied, '>= 0.5');
+  report('bulk of 1000, 2 clients, vs COPY FROM (events/s)', ours, copied, 0.5);
 }
 
 /** COPY of the same rows in transactions of the same size, for `ms`; rows a second. */

@@ -53,7 +53,7 @@ export async function read(databaseUrl) {
     const one = await as(['org-7']);
     const plain = await load({ url: `${reference.url}/?organization_ids=org-7`, connections });
     const page = await load({ url: events, connections, headers: one });
-    report('page of 50, one organization (pages/s)', page, plain, page / plain, '>= 1.2');
+    report('page of 50, one organization (pages/s)', page, plain, 1.2);
     const deepHeaders = await as(['deep']);
     const first = await load({ url: events, connections, headers: deepHeaders });
     const cursor = await cursorAtPage(events, deepHeaders, DEEP_PAGES);
@@ -62,12 +62,12 @@ export async function read(databaseUrl) {
       connections,
       headers: deepHeaders,
     });
-    report('keyset page 10 000 vs page 1 (pages/s)', deep, first, deep / first, '>= 0.77');
+    report('keyset page 10 000 vs page 1 (pages/s)', deep, first, 0.77);
     const twenty = Array.from({ length: 20 }, (_, index) => `org-${index * 50}`);
     const some = await load({ url: events, connections, headers: await as(twenty) });
-    report('first page of 20 organizations vs one (pages/s)', some, page, some / page, '>= 0.33');
+    report('first page of 20 organizations vs one (pages/s)', some, page, 0.33);
     const all = await load({ url: events, connections, headers: await as(['*']) });
-    report(`first page of all ${ORGANIZATIONS} vs one (pages/s)`, all, page, all / page, '>= 0.33');
+    report(`first page of all ${ORGANIZATIONS} vs one (pages/s)`, all, page, 0.33);
   } finally {
     await service.stop();
     await reference.stop();

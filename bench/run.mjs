@@ -1,5 +1,5 @@
 // npm run bench [-- ingest read]: measures the service beside references, in one run. See bench/README.md.
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { ingest } from './ingest.mjs';
@@ -25,7 +25,9 @@ for (const name of chosen.length > 0 ? chosen : Object.keys(BENCHES)) {
   }
 }
 const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length };
-writeFileSync(
-  join(root, 'bench/results.json'),
-  `${JSON.stringify({ machine, results: allResults() }, null, 2)}\n`,
-);
+const file = join(root, 'bench/results.json');
+const before = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).results : [];
+const measured = new Set(allResults().map(({ bench }) => bench));
+const results = [...before.filter(({ bench }) => !measured.has(bench)), ...allResults()];
+writeFileSync(file, `${JSON.stringify({ machine, results }, null, 2)}\n`);
+process.exit(allResults().some(({ holds }) => holds === false) ? 1 : 0);

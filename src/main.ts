@@ -71,7 +71,10 @@ async function announce({ port }: AddressInfo): Promise<void> {
 function fail(error: unknown): void {
   const { code, port } = (error ?? {}) as { code?: string; port?: number };
   if (code === 'EADDRINUSE') logger.fatal(`Port ${port} is in use: set PORT to another one.`);
-  else logger.fatal(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  else {
+    logger.fatal(error instanceof Error ? error.message : String(error));
+    if (error instanceof Error) logger.debug(error.stack);
+  }
   process.exit(1);
 }
 

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { Database } from '../database/database';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
-import { EVENT_PROJECTION } from './audit.statements';
+import { EVENT_JSON } from './audit.statements';
 import { countStatement, pageStatement, type PageRequest, type Statement } from './page-statement';
 import { PageStretches } from './page-stretches';
 import { millisecondOf } from './uuid7';
@@ -69,7 +69,7 @@ function byRange(
   const all = organizations === '*';
   return {
     name: all ? 'audit-by-range-all' : 'audit-by-range',
-    text: `SELECT row_to_json(r)::text FROM audit_event e CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r
+    text: `SELECT ${EVENT_JSON} FROM audit_event e
            WHERE e.id = $1 AND e.timestamp >= $2 AND e.timestamp < $3
            ${all ? '' : 'AND e.organization_id = ANY($4::text[])'}
            ORDER BY e.recorded_at DESC LIMIT 1`,
@@ -81,12 +81,11 @@ function byClientId(organizations: readonly string[] | '*', id: string): Stateme
   const all = organizations === '*';
   return {
     name: all ? 'audit-by-client-id-all' : 'audit-by-client-id',
-    text: `SELECT row_to_json(r)::text FROM audit_client_event_id c
+    text: `SELECT ${EVENT_JSON} FROM audit_client_event_id c
            CROSS JOIN LATERAL (
              SELECT * FROM audit_event e
              WHERE e.organization_id = c.organization_id AND e.timestamp = c.timestamp AND e.id = c.id
            ) e
-           CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r
            WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($2::text[])'}
            ORDER BY e.recorded_at DESC LIMIT 1`,
     values: all ? [id] : [id, organizations],

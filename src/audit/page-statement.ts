@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { formatInstant } from '../front/instant';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
-import { EVENT_PROJECTION } from './audit.statements';
+import { EVENT_JSON } from './audit.statements';
 import { FILTER_COLUMNS, type AuditEventFilter, type AuditEventSort } from './audit-event-filter';
 
 /** The place of an event in an order: its timestamp or sequence, then what breaks ties. */
@@ -74,8 +74,7 @@ export function pageStatement(request: PageRequest): Statement {
               ORDER BY ${order} LIMIT ${limit} + ${offset}
             ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   }
-  const text = `SELECT row_to_json(r)::text FROM (${page}) e
-    CROSS JOIN LATERAL (SELECT ${EVENT_PROJECTION}) r ORDER BY ${order}`;
+  const text = `SELECT ${EVENT_JSON} FROM (${page}) e ORDER BY ${order}`;
   return { ...nameFor(request, text), text, values: values.list };
 }
 

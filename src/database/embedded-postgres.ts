@@ -61,7 +61,9 @@ export class EmbeddedPostgresServer {
       const port = await launch(place, folder, postmaster, options);
       const server = `postgres://${USER}:${await readPassword(folder)}@127.0.0.1:${port}`;
       await ensureDatabase(`${server}/postgres`);
-      options.log(`PostgreSQL ${binaries.version} listens on 127.0.0.1:${port}, data in ${folder}`);
+      options.log(
+        `PostgreSQL ${binaries.version.split('-')[0]} listens on 127.0.0.1:${port}, data in ${folder}`,
+      );
       return new EmbeddedPostgresServer(`${server}/${DATABASE}`, postmaster, lock);
     } catch (error) {
       await postmaster?.stop().catch(() => undefined); // the first fault is the one to report

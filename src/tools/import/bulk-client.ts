@@ -92,6 +92,9 @@ export class BulkClient {
       throw new ImportStopped(`${reason}. Get a valid token with: ${TOKEN_HINT}`);
     }
     if (status === 403) {
+      // Some lines of organizations that the token does not cover are refused like bad ones; all of them is a wrong token.
+      const faults = faultsOf(problem.errors, count);
+      if (faults.size > 0 && faults.size < count) return { kind: 'faulty', faults };
       throw new ImportStopped(
         `${reason}. The token must hold the scope audit:write and every organization of the file; get one with: ${TOKEN_HINT}`,
       );
