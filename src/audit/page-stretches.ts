@@ -9,9 +9,12 @@ import type { PageRequest } from './page-statement';
 export interface Stretch {
   from?: string;
   to?: string;
+  /** Whether it covers so few months that statements for just these are worth keeping. */
+  isNarrow?: boolean;
 }
 
 const MAX_REMEMBERED = 10_000;
+const NARROW_MONTHS = 2;
 
 /**
  * Which stretches of time to read one after the other until a page is full: first the months that it will probably
@@ -28,12 +31,17 @@ export class PageStretches {
     const begin = beginOf(request);
     const covered = this.months.get(keyOf(request)) ?? 0;
     if (begin === undefined || covered === Infinity) return [{}];
+    const isNarrow = covered <= NARROW_MONTHS;
+    // Behind a cursor nothing on its other side is wanted, so the month of the cursor is an edge too.
+    const isBounded = request.after !== undefined;
     if (request.sort.direction === 'asc') {
       const end = startOf(addMonths(begin, covered + 1));
-      return [{ to: end }, { from: end }];
+      const from = isBounded ? { from: startOf(begin) } : {};
+      return [{ ...from, to: end, isNarrow }, { from: end }];
     }
     const start = startOf(addMonths(begin, -covered));
-    return [{ from: start }, { to: start }];
+    const to = isBounded ? { to: startOf(addMonths(begin, 1)) } : {};
+    return [{ from: start, ...to, isNarrow }, { to: start }];
   }
 
   /** Remembers how far a page reached, for the next one of the same list. `found` are its events as JSON text. */
