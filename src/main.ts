@@ -9,6 +9,8 @@ import { serverConfig } from './config/server.config';
 import { HttpFront } from './front/http-front';
 
 const logger = new Logger('Main');
+/** For closing the database and the like, once no request runs any more. */
+const SHUTDOWN_GRACE_MS = 4000;
 
 async function main(): Promise<void> {
   assertConfiguration();
@@ -19,7 +21,12 @@ async function main(): Promise<void> {
   const stop = once(async (signal: string) => {
     logger.log(`${signal}: finishing what runs, for at most ${config.shutdownTimeoutMs} ms.`);
     if (!running.service) process.exit(0); // nothing was acknowledged yet
+    const overdue = setTimeout(() => {
+      logger.fatal('The shutdown takes too long: giving up on what still runs.');
+      process.exit(1);
+    }, config.shutdownTimeoutMs + SHUTDOWN_GRACE_MS);
     await running.service.stop(config.shutdownTimeoutMs);
+    clearTimeout(overdue);
     logger.log('Stopped.');
     process.exit(0);
   });

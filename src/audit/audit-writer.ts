@@ -1,10 +1,16 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { IdempotencyKeys, nameOf, stillRunning } from '../concurrency/idempotency-keys';
 import { Database } from '../database/database';
-import { isMissingPartition, isRetryable, toDatabaseError } from '../database/database-errors';
+import {
+  isLockTimeout,
+  isMissingPartition,
+  isRetryable,
+  toDatabaseError,
+} from '../database/database-errors';
 import { monthOf, Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
+import { heldHeads } from './audit.statements';
 import { type Recorded, writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
 /** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
@@ -39,6 +45,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private preparing = 0;
   /** Organizations that a large transaction of ours has locked: a group that needs one would wait, with strangers in it. */
   private readonly locked = new Set<string>();
+  /** Organizations whose head row somebody else was found holding: they go alone, so that strangers do not wait. */
+  private readonly held = new Set<string>();
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
 
@@ -117,10 +125,10 @@ export class AuditWriter implements BeforeApplicationShutdown {
     this.startLarge();
     if (!this.isGroupRunning) {
       const group = this.take(
-        ({ request, organizations }, taken) =>
-          request.events.length <= SMALL_REQUEST_EVENTS &&
-          taken + request.events.length <= GROUP_EVENTS &&
-          this.isFree(organizations),
+        (one, taken) =>
+          !this.goesAlone(one) &&
+          taken + one.request.events.length <= GROUP_EVENTS &&
+          this.isFree(one.organizations),
       );
       if (group.length > 0) {
         this.isGroupRunning = true;
@@ -135,8 +143,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private startLarge(): void {
     while (this.largeRunning < LARGE_TRANSACTIONS) {
       const [large] = this.take(
-        ({ request, organizations }, taken) =>
-          taken === 0 && request.events.length > SMALL_REQUEST_EVENTS && this.isFree(organizations),
+        (one, taken) => taken === 0 && this.goesAlone(one) && this.isFree(one.organizations),
       );
       if (!large) return;
       this.largeRunning += 1;
@@ -162,6 +169,11 @@ export class AuditWriter implements BeforeApplicationShutdown {
     return chosen;
   }
 
+  private goesAlone({ request, organizations }: Waiting): boolean {
+    if (request.events.length > SMALL_REQUEST_EVENTS) return true;
+    return this.held.size > 0 && [...organizations].some((id) => this.held.has(id));
+  }
+
   private isFree(organizations: Set<string>): boolean {
     if (this.locked.size === 0) return true;
     for (const organization of organizations) if (this.locked.has(organization)) return false;
@@ -181,16 +193,44 @@ export class AuditWriter implements BeforeApplicationShutdown {
     try {
       const results = await this.commit(group.map(({ request }) => request));
       group.forEach((one, index) => settle(one, results[index]));
+      for (const { organizations } of group) organizations.forEach((id) => this.held.delete(id));
     } catch (error) {
+      if (group.length > 1 && isLockTimeout(error)) return this.setAside(group);
       const fault = toDatabaseError(error);
       if (group.length === 1 || fault.code === 'DATABASE_UNAVAILABLE') {
         for (const one of group) one.reject(fault);
+        if (isLockTimeout(error)) this.refuseHeld(group, fault);
         return;
       }
       // One of them broke the transaction: alone, only that one fails.
       this.logger.warn(`A shared transaction failed (${fault.code}); its requests go one by one.`);
       for (const one of group) await this.write([one]);
     }
+  }
+
+  /** A head row that this group needs stays locked: finds out whose, and lets the others go on without them. */
+  private async setAside(group: Waiting[]): Promise<void> {
+    const all = [...new Set(group.flatMap(({ organizations }) => [...organizations]))];
+    try {
+      const { rows } = await this.database.withClient((client) =>
+        client.query<{ organization_id: string }>(heldHeads(all)),
+      );
+      this.logger.warn(`${rows.length} organizations are locked by others and go alone now.`);
+      for (const { organization_id: id } of rows) this.held.add(id);
+      this.waiting.unshift(...group);
+      this.waitingEvents += group.reduce((sum, { request }) => sum + request.events.length, 0);
+    } catch (error) {
+      for (const one of group) one.reject(toDatabaseError(error));
+    }
+  }
+
+  /** What waits for an organization that stays locked is told so at once, not one timeout after the other. */
+  private refuseHeld(group: Waiting[], fault: AppError): void {
+    const locked = new Set(group.flatMap(({ organizations }) => [...organizations]));
+    const refused = this.take(({ organizations }) =>
+      [...organizations].some((id) => locked.has(id)),
+    );
+    for (const one of refused) one.reject(fault);
   }
 
   private async commit(requests: WriteRequest[]): Promise<WriteResult[]> {
@@ -202,7 +242,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
           writeGroup({ client, defer, idempotency: this.idempotency }, requests),
         );
       } catch (error) {
-        if (attempt === ATTEMPTS || !(isRetryable(error) || isMissingPartition(error))) throw error;
+        const mayPass = isRetryable(error) || isMissingPartition(error);
+        const mayWait = requests.length === 1 && isLockTimeout(error);
+        if (attempt === ATTEMPTS || !(mayPass || mayWait)) throw error;
         if (isMissingPartition(error)) this.partitions.forget(EVENT_TABLE);
       }
     }

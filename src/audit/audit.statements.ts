@@ -38,6 +38,19 @@ export const ADVANCE_HEADS = {
          RETURNING organization_id, last_sequence::text, clock_timestamp()::text AS recorded_at`,
 };
 
+/** No longer than this for a head row: who holds one for seconds is stuck, and others must not wait for it. */
+export const HEAD_LOCK_TIMEOUT = `SET LOCAL lock_timeout = '2s'`;
+
+/** Which of these organizations have a head row that another transaction holds right now. */
+export const heldHeads = (organizations: string[]) => ({
+  name: 'audit-held-heads',
+  text: `SELECT organization_id FROM audit_organization WHERE organization_id = ANY($1::text[])
+           AND organization_id NOT IN (
+             SELECT organization_id FROM audit_organization WHERE organization_id = ANY($1::text[])
+             FOR UPDATE SKIP LOCKED)`,
+  values: [organizations],
+});
+
 /** Where client ids ($1) of organizations ($2) were stored before. */
 export const FIND_CLIENT_IDS = {
   name: 'audit-find-client-ids',

@@ -8,6 +8,7 @@ import { AppError } from '../errors/app-error';
 import { eventText, instantOfDatabase, type NewEvent } from './audit-event';
 import {
   ADVANCE_HEADS,
+  HEAD_LOCK_TIMEOUT,
   INSERT_CLIENT_IDS,
   INSERT_EVENTS,
   insertEventsValues,
@@ -70,7 +71,8 @@ export async function writeGroup(
   transaction: WriteTransaction,
   requests: WriteRequest[],
 ): Promise<WriteResult[]> {
-  const { client, idempotency } = transaction;
+  const { client, defer, idempotency } = transaction;
+  defer(client.query(HEAD_LOCK_TIMEOUT));
   const entries: Entry[] = requests.map((request) => ({ request, repeats: new Map() }));
   await claimKeys(client, entries, idempotency);
   await settleRepeats(client, open(entries));

@@ -1,11 +1,13 @@
 import { Logger } from '@nestjs/common';
-import { Client } from 'pg';
+import { Client, type PoolClient } from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { DatabaseConfig } from '../config/database.config';
 import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded-postgres';
 
 const RETRY_DELAY_MS = 1000;
+const SILENCE_GRACE_MS = 2000;
+const IDLE_IN_TRANSACTION_MS = 5000;
 
 /** A data source that may own the server it talks to: destroying the one stops the other. */
 export class OwningDataSource extends DataSource {
@@ -39,6 +41,16 @@ export function dataSourceOptions(url: string, config: DatabaseConfig): DataSour
       connectionTimeoutMillis: config.acquireTimeoutMs,
       idleTimeoutMillis: config.idleTimeoutMs,
       statement_timeout: config.statementTimeoutMs,
+      // The server's own timeout does not help when the server or the way to it is silent.
+      ...(config.statementTimeoutMs > 0
+        ? { query_timeout: config.statementTimeoutMs + SILENCE_GRACE_MS }
+        : {}),
+      // A replica of ours that is paused inside a transaction must not hold its locks for ever.
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      // A server that goes away tells so between two listeners of the pool, too; unheard, it would end the process.
+      onConnect: (client: PoolClient) => {
+        client.on('error', () => undefined);
+      },
       // Statements that do not wait for each other's answers share a round trip (Database.transaction).
       pipeline: true,
       // Without it a power cut of the other side is noticed only after hours.
@@ -71,11 +83,18 @@ export async function waitForServer(url: string): Promise<void> {
   const logger = new Logger('Database');
   for (let attempt = 1; ; attempt += 1) {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+    client.on('error', () => undefined); // the connect below reports it
     try {
       await client.connect();
       return;
     } catch (error) {
-      if (!isUnavailable(error)) throw error;
+      if (!isUnavailable(error)) {
+        const { host, pathname } = new URL(url);
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new Error(`DATABASE_URL (${host}${pathname}) was refused: ${reason}`, {
+          cause: error,
+        });
+      }
       const reason = error instanceof Error ? error.message || error.constructor.name : 'unknown';
       logger.warn(`The database does not answer (attempt ${attempt}): ${reason}. Trying again.`);
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));

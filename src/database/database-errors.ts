@@ -12,7 +12,6 @@ const UNAVAILABLE_CODES = new Set([
 const RETRYABLE_CODES = new Set([
   '40001', // serialization_failure
   '40P01', // deadlock_detected
-  '55P03', // lock_not_available
 ]);
 const NETWORK_CODES = new Set([
   'ECONNREFUSED',
@@ -43,6 +42,17 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Error && CONNECTION_MESSAGES.test(error.message);
 }
 
+/** Whether a server answers, but is not one that holds our tables: a refused login, no such database, no such table. */
+export function isMisconfigured(error: unknown): boolean {
+  const code = codeOf(error);
+  return code.startsWith('28') || code.startsWith('3D') || code === '42P01';
+}
+
+/** Whether a row that was to be locked stayed locked by somebody else for longer than `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return codeOf(error) === '55P03';
+}
+
 /** Whether the whole transaction may simply be run again: it lost against another one. */
 export function isRetryable(error: unknown): boolean {
   return RETRYABLE_CODES.has(codeOf(error));
@@ -70,6 +80,12 @@ export function toDatabaseError(error: unknown): AppError {
   const code = codeOf(error);
   if (code === '57014') {
     return new AppError('REQUEST_TIMEOUT', 'The database did not answer in time.', {
+      cause: error,
+    });
+  }
+  if (isLockTimeout(error)) {
+    return new AppError('DATABASE_UNAVAILABLE', 'The organization is locked in the database.', {
+      retryAfterSeconds: 2,
       cause: error,
     });
   }

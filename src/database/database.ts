@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
-import { toDatabaseError } from './database-errors';
+import { isMisconfigured, toDatabaseError } from './database-errors';
 import { ReadReplicas } from './read-replicas';
 
 /**
@@ -37,7 +37,7 @@ export class Database {
       return await lend(await replica.pool(), work);
     } catch (error) {
       const fault = toDatabaseError(error);
-      if (fault.code !== 'DATABASE_UNAVAILABLE') throw fault;
+      if (fault.code !== 'DATABASE_UNAVAILABLE' && !isMisconfigured(error)) throw fault;
       replica.markDown(error);
       return this.withClient(work);
     }

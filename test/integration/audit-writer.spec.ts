@@ -211,6 +211,30 @@ describe('the audit writer', () => {
     );
   }
 
+  it('lets strangers go on while an organization stays locked, and refuses what waits for that one', async () => {
+    const stranger = newOrganization();
+    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    const lock = await lockHead(admin, organizationId);
+    try {
+      const stuck = Array.from({ length: 5 }, () =>
+        one.writer.record(writeRequest([newEvent({ organizationId })])),
+      );
+      const settled = Promise.allSettled(stuck);
+      const recorded = await Promise.all(
+        Array.from({ length: 5 }, () =>
+          one.writer.record(writeRequest([newEvent({ organizationId: stranger })])),
+        ),
+      );
+      expect(recorded).toHaveLength(5); // while the lock is still held
+      const reason = expect.objectContaining({ code: 'DATABASE_UNAVAILABLE' }) as unknown;
+      expect(await settled).toEqual(stuck.map(() => ({ status: 'rejected', reason })));
+    } finally {
+      await lock.release();
+    }
+    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    expect(await sequencesOf(admin, organizationId)).toEqual([1, 2]);
+  });
+
   it('makes the partition again that was dropped behind its back', async () => {
     const timestamp = '1999-05-01T00:00:00.000000Z';
     await one.writer.record(writeRequest([newEvent({ organizationId, timestamp })]));
