@@ -26,7 +26,6 @@ const MARKED = new RegExp(`"\\\\u0000${KEY}([^"]*)"`, 'g');
 
 /** The exact twin of each object of a body that needed one. */
 const twins = new WeakMap<object, object>();
-const texts = new WeakMap<object, string>();
 
 /** JSON text that is well formed, but that this service does not take: the message says why. */
 export class UnacceptableJsonError extends Error {}
@@ -64,13 +63,13 @@ export function parseExactJson(text: string): unknown {
 
 /** The minified JSON text of an object, with the numbers as they were sent when `parseExactJson` read it. */
 export function exactJsonText(value: object): string {
-  let text = texts.get(value);
-  if (text === undefined) {
-    const twin = twins.get(value);
-    text = twin ? JSON.stringify(twin).replace(MARKED, '$1') : JSON.stringify(value);
-    texts.set(value, text);
-  }
-  return text;
+  const twin = twins.get(value);
+  return twin ? JSON.stringify(twin).replace(MARKED, '$1') : JSON.stringify(value);
+}
+
+/** Whether an object came with numbers that `JSON.stringify` would write in another way. */
+export function hasExactNumbers(value: object): boolean {
+  return twins.has(value);
 }
 
 /**

@@ -6,7 +6,7 @@ import {
   type ValidationArguments,
   type ValidatorConstraintInterface,
 } from 'class-validator';
-import { exactJsonText } from '../exact-json';
+import { exactJsonText, hasExactNumbers } from '../exact-json';
 
 /** What is wrong with a value: words that follow its path ("must be …"), at the value itself or at a place inside it. */
 export type Fault = string | { at: string; message: string };
@@ -127,13 +127,20 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       return 'must be a JSON object';
     }
-    const fault = nestedFault(value, maxDepth, { bytesLeft: maxBytes });
+    const budget = { bytesLeft: maxBytes };
+    const fault = nestedFault(value, maxDepth, budget);
     if (fault === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
     if (fault) return fault;
+    // Most objects are so small that they need not be written out to know that they are not too large.
+    const bytesAtLeast = maxBytes - budget.bytesLeft;
+    if (bytesAtLeast * MAX_EXPANSION <= maxBytes && !hasExactNumbers(value)) return undefined;
     const size = Buffer.byteLength(exactJsonText(value));
     return size > maxBytes ? `must be at most ${maxBytes} bytes of JSON, not ${size}` : undefined;
   };
 }
+
+/** How much longer JSON text can be than the least that nestedFault counts: a number of 25 characters counts as one. */
+const MAX_EXPANSION = 32;
 
 interface PlacedFault {
   at: string;
