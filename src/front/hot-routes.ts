@@ -13,7 +13,7 @@ export type HotHandler = (
 
 /**
  * The few routes that carry the load and may be answered in front of express, which costs several times what the
- * work itself does (bench/README.md). A hot route only knows the plain case; whatever is unusual or wrong it hands
+ * work itself does. A hot route only knows the plain case; whatever is unusual or wrong it hands
  * on, so that there is one implementation of everything else.
  */
 @Injectable()
