@@ -47,7 +47,11 @@ export async function read(databaseUrl) {
   service = await startService(databaseUrl);
   const reference = await startReference(databaseUrl);
   const events = `${service.url}/api/v1/audit/events`;
-  const as = async (organizations) => ({ authorization: `Bearer ${await token(organizations)}` });
+  // Fresh pages: read from PostgreSQL each time, as a miss is.
+  const as = async (organizations) => ({
+    authorization: `Bearer ${await token(organizations)}`,
+    'cache-control': 'no-cache',
+  });
   const connections = 8;
   try {
     const one = await as(['org-7']);

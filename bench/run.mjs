@@ -1,12 +1,13 @@
-// npm run bench [-- ingest read]: measures the service beside references, in one run. See bench/README.md.
+// npm run bench [-- ingest read cache]: measures the service beside references, in one run. See bench/README.md.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { cache } from './cache.mjs';
 import { ingest } from './ingest.mjs';
 import { read } from './read.mjs';
 import { allResults, openDatabase, root } from './support.mjs';
 
-const BENCHES = { ingest, read };
+const BENCHES = { ingest, read, cache };
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in BENCHES));
 if (unknown.length > 0) {

@@ -78,8 +78,9 @@ async function startProcess(script, sign, env) {
 }
 
 /** Our service as it ships, in the staging profile: JSON logs, and a pool of the same size as the reference's. */
-export function startService(databaseUrl) {
+export function startService(databaseUrl, env = {}) {
   return startProcess(join(root, 'dist/main.js'), 'Listening on', {
+    ...env,
     NODE_ENV: 'staging',
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_MAX: '10',
@@ -91,6 +92,34 @@ export function startReference(databaseUrl) {
   return startProcess(join(root, 'bench/reference-server.mjs'), 'ready', {
     DATABASE_URL: databaseUrl,
   });
+}
+
+/** The bytes that `url` answers, from memory, by `node` (node:http) or `express`. */
+export function startBytes({ url, token: jwt, by }) {
+  return startProcess(join(root, 'bench/bytes-server.mjs'), 'ready', {
+    BYTES_URL: url,
+    BYTES_TOKEN: jwt,
+    BYTES_BY: by,
+  });
+}
+
+/** A Redis of its own that keeps nothing on disk. */
+export async function startRedis() {
+  const port = await freePort();
+  const child = spawn(
+    'redis-server',
+    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+    { stdio: ['ignore', 'pipe', 'inherit'], cwd: tmpdir() },
+  );
+  await new Promise((resolve, reject) => {
+    child.stdout.on('data', (chunk) => String(chunk).includes('ready to accept') && resolve());
+    child.once('exit', (code) => reject(new Error(`redis-server ended (${code})`)));
+  });
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  };
+  return { url: `redis://127.0.0.1:${port}`, stop };
 }
 
 export function token(organizations) {

@@ -8,10 +8,19 @@ import { ProblemFilter } from './errors/problem.filter';
 import { FrontModule } from './front/front.module';
 import { CompiledValidationPipe } from './front/validation/validation.pipe';
 import { HealthModule } from './health/health.module';
+import { RedisModule } from './redis/redis.module';
 
 /** The wiring diagram: ground, capabilities, the domain, the doors. */
 @Module({
-  imports: [ConfigModule, DatabaseModule, FrontModule, AuthModule, AuditModule, HealthModule],
+  imports: [
+    ConfigModule,
+    DatabaseModule,
+    RedisModule,
+    FrontModule,
+    AuthModule,
+    AuditModule,
+    HealthModule,
+  ],
   providers: [
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useClass: CompiledValidationPipe },

@@ -8,7 +8,7 @@ import helmet from 'helmet';
 import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
 import { FrontAdapter } from './front/front.adapter';
-import { HotRoutes } from './front/hot-routes';
+import { API_PREFIX, HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
 import { Lifecycle } from './front/lifecycle';
 import { requireJsonAccepted } from './front/negotiation';
@@ -65,7 +65,12 @@ function createExpress(): Express {
     helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
   );
   // Answers to writes are receipts: small, or asked for by programs that do not want them slower.
-  const compress = compression({ threshold: COMPRESSION_THRESHOLD_BYTES });
+  // What comes from the cache is in the coding that it is to have.
+  const compress = compression({
+    threshold: COMPRESSION_THRESHOLD_BYTES,
+    filter: (request, response) =>
+      !response.hasHeader('X-Cache') && compression.filter(request, response),
+  });
   application.use((request, response, next) =>
     request.method === 'GET' || request.method === 'HEAD'
       ? compress(request, response, next)
@@ -91,7 +96,7 @@ export async function createApplication(
       logger: options.preview ? false : createLogger(loggingConfig()),
     },
   );
-  app.setGlobalPrefix('api/v1', { exclude: ['health', 'health/*path'] });
+  app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path'] });
   serveDocumentation(app);
   return app;
 }

@@ -35,6 +35,9 @@ ALLOWED.trpc = [...GROUND, 'audit', ...CAPABILITIES];
 // Whatever exports an indicator, and what every controller needs of auth and front; never the domain.
 ALLOWED.health = [...GROUND, 'database', 'redis', ...CAPABILITIES];
 
+/** What controllers of capabilities need to be routes at all (docs/adr/0008). */
+const DOORS_NEED = new Set(['auth', 'front']);
+
 const WIRING = new Set(['', 'tools']);
 
 /** What knows no domain: these speak neither of its types nor of its tables. */
@@ -117,6 +120,8 @@ function forbiddenImports(sources: Sources): string[] {
     if (WIRING.has(own) || own === other) return [];
     // A test may stand a real database or front under what it tests.
     if (from.endsWith('.spec.ts')) return [];
+    // A controller is a door, wherever it stands: it says who may come in.
+    if (from.endsWith('.controller.ts') && DOORS_NEED.has(other)) return [];
     const allowed = ALLOWED[own];
     if (allowed?.includes(other)) return [];
     const may = allowed
@@ -243,6 +248,7 @@ describe('the rules themselves', () => {
       'health/a.ts': `import '../audit/audit.service';`,
       'database/a.ts': `import '../front/http-front';`,
       'novelty/a.ts': `import '../errors/app-error';`,
+      'caching/b.ts': `import '../auth/principal';`,
     });
     expect(forbiddenImports(sources).map((line) => line.split(' ')[0])).toEqual([
       'graphql/a.ts:1',
@@ -251,6 +257,7 @@ describe('the rules themselves', () => {
       'health/a.ts:1',
       'database/a.ts:1',
       'novelty/a.ts:1',
+      'caching/b.ts:1',
     ]);
   });
 
@@ -260,6 +267,7 @@ describe('the rules themselves', () => {
       'concurrency/a.ts': `import '../database/database';`,
       'tools/a.ts': `import '../audit/audit.service';`,
       'main.ts': `import './audit/audit.service';`,
+      'caching/a.controller.ts': `import '../auth/scopes.decorator';`,
     });
     expect(forbiddenImports(sources)).toEqual([]);
   });

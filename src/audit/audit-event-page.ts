@@ -1,17 +1,21 @@
 import type { JsonAnswer } from '../front/front.adapter';
-import type { PageInfo, Paged } from '../pagination/page';
+import type { PageInfo } from '../pagination/page';
 import type { Position } from './page-statement';
 
-/** A page of events. The events are JSON text, for REST to hand on as they are and for other doors to parse. */
-export class AuditEventPage implements JsonAnswer, Paged {
-  constructor(
-    readonly events: readonly string[],
-    readonly pagination: PageInfo,
-  ) {}
+/** The events at the two ends of a page, from which the neighbouring pages go on; absent where there is none. */
+export interface PageEdges {
+  next?: Position;
+  previous?: Position;
+}
 
-  toJsonText(): string {
-    return `{"data":[${this.events.join(',')}],"pagination":${JSON.stringify(this.pagination)}}`;
-  }
+/**
+ * A page as it was found: the same for everybody who may see these organizations. Cursors are not in it, as they are
+ * good for one reader only. Its events are JSON text, for REST to hand on as they are and for other doors to parse.
+ */
+export interface FoundPage {
+  events: readonly string[];
+  info: PageInfo;
+  edges: PageEdges;
 }
 
 /** One event as JSON text. */

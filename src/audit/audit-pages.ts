@@ -5,7 +5,7 @@ import { paginationConfig } from '../config/pagination.config';
 import { type FieldError, validationFailed } from '../errors/app-error';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../pagination/page';
-import { AuditEventPage, positionOf } from './audit-event-page';
+import { positionOf, type FoundPage, type PageEdges } from './audit-event-page';
 import {
   filterFingerprint,
   type AuditEventFilter,
@@ -25,12 +25,23 @@ export interface PageQuery {
 }
 
 /** Where a cursor points: from this event on, towards the end of the list or its start. */
-interface CursorPosition {
+export interface CursorPosition {
   backward: boolean;
   position: Position;
 }
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
+
+/** A page that somebody may see, before it is read. */
+export interface PageDescription {
+  list: List;
+  limit: number;
+  offset: number;
+  from?: CursorPosition;
+  includeTotal: boolean;
+  /** What cursors of the page are bound to: they are good for this principal, list and sort alone. */
+  binding: string;
+}
 
 /** Pages of events by offset and by cursor, for those who may see them. */
 @Injectable()
@@ -42,11 +53,11 @@ export class AuditPages {
   ) {}
 
   /**
-   * A page of the events that the principal may see.
+   * Which page a query means when this principal asks it.
    * @throws AppError VALIDATION_FAILED (limit or offset too large), FORBIDDEN (organizations), INVALID_CURSOR.
    */
-  async find(principal: Principal, query: PageQuery): Promise<AuditEventPage> {
-    const { limit = this.config.defaultLimit, offset = 0 } = query;
+  describe(principal: Principal, query: PageQuery): PageDescription {
+    const { limit = this.config.defaultLimit, offset = 0, includeTotal = false } = query;
     this.requireSaneBounds(limit, query);
     const list: List = {
       organizations: resolveOrganizations(principal, query.filter.organizationIds),
@@ -55,6 +66,11 @@ export class AuditPages {
     };
     const binding = bindingOf(principal, list);
     const from = this.positionIn(query.cursor, binding);
+    return { list, limit, offset, includeTotal, binding, ...(from ? { from } : {}) };
+  }
+
+  /** Reads a page. */
+  async read({ list, limit, offset, from, includeTotal }: PageDescription): Promise<FoundPage> {
     const found = await this.queries.findPage({
       ...list,
       sort: from?.backward ? reversed(list.sort) : list.sort,
@@ -62,7 +78,7 @@ export class AuditPages {
       limit: limit + 1, // one more tells whether there is more
       offset,
     });
-    const total = query.includeTotal ? await this.queries.count(list) : undefined;
+    const total = includeTotal ? await this.queries.count(list) : undefined;
     const isMore = found.length > limit;
     const events = found.slice(0, limit);
     if (from?.backward) events.reverse();
@@ -70,17 +86,31 @@ export class AuditPages {
     const hasPrevious = from
       ? !from.backward || isMore
       : offset > 0 && (events.length > 0 || !(await this.isEmpty(list)));
-    const cursorAt = (text: string | undefined, backward: boolean) =>
-      text === undefined ? undefined : this.cursors.encode([backward, positionOf(text)], binding);
-    return new AuditEventPage(events, {
-      limit,
-      ...(from ? {} : { offset }),
-      ...(total === undefined ? {} : totals(total)),
-      hasNext,
-      hasPrevious,
-      nextCursor: hasNext ? cursorAt(events.at(-1), false) : undefined,
-      previousCursor: hasPrevious ? cursorAt(events[0], true) : undefined,
-    });
+    const last = events.at(-1);
+    const [first] = events;
+    return {
+      events,
+      info: {
+        limit,
+        ...(from ? {} : { offset }),
+        ...(total === undefined ? {} : totals(total)),
+        hasNext,
+        hasPrevious,
+      },
+      edges: {
+        ...(hasNext && last !== undefined ? { next: positionOf(last) } : {}),
+        ...(hasPrevious && first !== undefined ? { previous: positionOf(first) } : {}),
+      },
+    };
+  }
+
+  /** Where a page lies, with the cursors that this reader may go on with. */
+  pageInfo(info: PageInfo, { next, previous }: PageEdges, binding: string): PageInfo {
+    return {
+      ...info,
+      ...(next ? { nextCursor: this.cursors.encode([false, next], binding) } : {}),
+      ...(previous ? { previousCursor: this.cursors.encode([true, previous], binding) } : {}),
+    };
   }
 
   private async isEmpty(list: List): Promise<boolean> {
@@ -107,6 +137,13 @@ export class AuditPages {
     const [backward, position] = this.cursors.decode(cursor, binding) as [boolean, Position];
     return { backward, position };
   }
+}
+
+/** One text for every way to ask for the same page of the same organizations. */
+export function pageFingerprint(page: PageDescription): string {
+  const { list, limit, offset, from, includeTotal } = page;
+  const place = from ? [from.backward, from.position] : [offset];
+  return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, place, includeTotal]);
 }
 
 /** What a cursor is good for: this principal, these organizations, this filter and sort. */

@@ -15,11 +15,12 @@ import type { ServerResponse } from 'node:http';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
+import { Cached } from '../caching/cached.decorator';
 import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
-import { PageLinkInterceptor } from '../pagination/page-link.interceptor';
-import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
+import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AuditService } from './audit.service';
+import { CachedEvents, CachedPages } from './cached-reads';
 import { BulkSizeInterceptor } from './bulk-size.interceptor';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
@@ -28,9 +29,6 @@ import { idempotencyClaimOf } from './idempotency-claim';
 import type { Recorded } from './write-group';
 
 const ROUTES = ['audit/events', 'performance/audit/events'];
-
-/** The paths of the list of events, as they stand in a request. */
-export const EVENT_PATHS = ROUTES.map((route) => `/api/v1/${route}`);
 
 /** The REST door to audit events. */
 @ApiTags('audit events')
@@ -68,17 +66,18 @@ export class AuditController {
 
   @Get()
   @Scopes('audit:read')
-  @UseInterceptors(PageLinkInterceptor)
+  @Cached(CachedPages)
   @ApiFindPage()
   async findPage(
     @CurrentPrincipal() principal: Principal,
     @Query() query: AuditEventsQuery,
-  ): Promise<AuditEventPage> {
+  ): Promise<FoundPage> {
     return this.audit.findPage(principal, pageQueryOf(query));
   }
 
   @Get(':id')
   @Scopes('audit:read')
+  @Cached(CachedEvents)
   @ApiFindById()
   @ApiParam({
     name: 'id',

@@ -1,6 +1,7 @@
 import { Inject, Logger, Module, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { AuthModule } from '../auth/auth.module';
+import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { auditConfig } from '../config/audit.config';
 import { Database } from '../database/database';
@@ -12,18 +13,23 @@ import { AuditPages } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
+import { CachedEvents, CachedPages } from './cached-reads';
 import { CreateEventHotRoute } from './create-event.hot-route';
-import { FindPageHotRoute } from './find-page.hot-route';
+import { EventWarmup } from './event-warmup';
+import { HeadEpochs } from './head-epochs';
 
 /** Audit events: the domain, and the one module that knows what they are. */
 @Module({
-  imports: [AuthModule, ConcurrencyModule],
+  imports: [AuthModule, CachingModule, ConcurrencyModule],
   controllers: [AuditController],
   providers: [
     AuditService,
     AuditWriter,
     CreateEventHotRoute,
-    FindPageHotRoute,
+    CachedPages,
+    CachedEvents,
+    EventWarmup,
+    HeadEpochs,
     AuditPages,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },

@@ -1,8 +1,9 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiSecurity } from '@nestjs/swagger';
-import type { Scope } from '../auth/principal';
+import { ApiBody, ApiHeader, ApiResponse } from '@nestjs/swagger';
 import type { ErrorCode } from '../errors/error-table';
-import { ApiProblems, ApiRequestId, headersWith } from '../errors/problem.openapi';
+import { ApiCached, CACHED_HEADERS } from '../caching/cache.openapi';
+import { ApiProblems, headersWith } from '../errors/problem.openapi';
+import { ApiRoute, COMMON_ERRORS } from '../front/route.openapi';
 import {
   BULK_ANSWER,
   BULK_REQUEST,
@@ -14,21 +15,6 @@ import {
 } from './audit.examples';
 import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from './dto/answers.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
-
-/** What every route with a token can answer, whatever it does. */
-const COMMON: ErrorCode[] = [
-  'VALIDATION_FAILED',
-  'UNAUTHENTICATED',
-  'FORBIDDEN',
-  'NOT_ACCEPTABLE',
-  'CLIENT_TIMEOUT',
-  'HEADERS_TOO_LARGE',
-  'INTERNAL',
-  'DATABASE_UNAVAILABLE',
-  'AUTHENTICATION_UNAVAILABLE',
-  'NOT_READY',
-  'REQUEST_TIMEOUT',
-];
 
 const WRITING: ErrorCode[] = [
   'MALFORMED_JSON',
@@ -67,14 +53,6 @@ const LINK = {
   },
 };
 
-function ApiRoute(scope: Scope, summary: string, description: string): MethodDecorator {
-  return applyDecorators(
-    ApiOperation({ summary, description: `${description}\n\nScope: \`${scope}\`.` }),
-    ApiSecurity('bearer', [scope]),
-    ApiRequestId(),
-  );
-}
-
 function ApiWrite(): MethodDecorator {
   return applyDecorators(
     ApiHeader({
@@ -91,7 +69,7 @@ function ApiWrite(): MethodDecorator {
       description: 'How the body is compressed. The size limit holds for what it becomes.',
       schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
     }),
-    ApiProblems(...COMMON, ...WRITING),
+    ApiProblems(...COMMON_ERRORS, ...WRITING),
   );
 }
 
@@ -171,10 +149,11 @@ export function ApiFindPage(): MethodDecorator {
       status: 200,
       description: 'The page.',
       type: AuditEventPageDto,
-      headers: { ...headersWith(), ...LINK },
+      headers: { ...headersWith(), ...CACHED_HEADERS, ...LINK },
       examples: PAGES,
     }),
-    ApiProblems(...COMMON, 'INVALID_CURSOR'),
+    ApiCached(),
+    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR'),
   );
 }
 
@@ -193,6 +172,7 @@ export function ApiFindById(): MethodDecorator {
       headers: headersWith(),
       examples: { full: { summary: 'An event', value: FULL_RECORDED } },
     }),
-    ApiProblems(...COMMON, 'NOT_FOUND'),
+    ApiCached(),
+    ApiProblems(...COMMON_ERRORS, 'NOT_FOUND'),
   );
 }

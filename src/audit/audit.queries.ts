@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { Database } from '../database/database';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { EVENT_JSON } from './audit.statements';
+import { HeadEpochs } from './head-epochs';
 import { countStatement, pageStatement, type PageRequest, type Statement } from './page-statement';
 import { PageStretches } from './page-stretches';
 import { millisecondOf } from './uuid7';
@@ -12,12 +13,15 @@ import { millisecondOf } from './uuid7';
 export class AuditQueries {
   private readonly stretches = new PageStretches();
 
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly epochs: HeadEpochs,
+  ) {}
 
   /** The next `limit` events of a list, as JSON text, in its order. */
   async findPage(request: PageRequest): Promise<string[]> {
     if (request.organizations.length === 0) return [];
-    return this.database.withReader(async (client) => {
+    return this.read(request.organizations, async (client) => {
       const found: string[] = [];
       for (const stretch of this.stretches.of(request)) {
         const limit = request.limit - found.length;
@@ -32,7 +36,7 @@ export class AuditQueries {
   /** How many events a list has; at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
   async count(request: Omit<PageRequest, 'limit' | 'offset' | 'after'>): Promise<number> {
     if (request.organizations.length === 0) return 0;
-    return this.database.withReader(async (client) => {
+    return this.read(request.organizations, async (client) => {
       const result = await client.query<[number]>({ ...countStatement(request), rowMode: 'array' });
       return Math.min(result.rows[0]?.[0] ?? 0, TOTAL_EXACT_UP_TO + 1);
     });
@@ -44,7 +48,7 @@ export class AuditQueries {
    */
   async findById(organizations: readonly string[] | '*', id: string): Promise<string | undefined> {
     if (organizations.length === 0) return undefined;
-    return this.database.withReader(async (client) => {
+    return this.read(organizations, async (client) => {
       const range = millisecondOf(id);
       if (range) {
         const [found] = await rowsOf(client, byRange(organizations, id, range.from, range.to));
@@ -52,6 +56,14 @@ export class AuditQueries {
       }
       return (await rowsOf(client, byClientId(organizations, id)))[0];
     });
+  }
+
+  /** On a replica only if it shows all that the primary does: an answer may be kept as that of the current epoch. */
+  private read<T>(
+    organizations: readonly string[] | '*',
+    work: (client: PoolClient) => Promise<T>,
+  ): Promise<T> {
+    return this.database.withReader(work, (replica) => this.epochs.isFresh(replica, organizations));
   }
 }
 

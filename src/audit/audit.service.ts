@@ -4,7 +4,7 @@ import { mayWrite, resolveOrganizations, type Principal } from '../auth/principa
 import type { IdempotencyClaim, StoredAnswer } from '../concurrency/idempotency-keys';
 import { auditConfig } from '../config/audit.config';
 import { AppError, type FieldError } from '../errors/app-error';
-import { AuditEventAnswer, type AuditEventPage } from './audit-event-page';
+import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { AuditPages, type PageQuery } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditWriter } from './audit-writer';
@@ -65,8 +65,8 @@ export class AuditService {
   }
 
   /** A page of the events that the principal may see. */
-  findPage(principal: Principal, query: PageQuery): Promise<AuditEventPage> {
-    return this.pages.find(principal, query);
+  async findPage(principal: Principal, query: PageQuery): Promise<FoundPage> {
+    return this.pages.read(this.pages.describe(principal, query));
   }
 
   /**

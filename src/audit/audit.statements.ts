@@ -28,14 +28,18 @@ export const EVENT_JSON = `
 
 /**
  * Moves the head row of each organization on by its number of new events and locks it until the commit, which makes
- * `sequence` gapless and its order the commit order. $1 must be sorted: every writer locks in the same order.
+ * `sequence` gapless and its order the commit order. $1 must be sorted: every writer locks in the same order. The time
+ * of recording is taken once the row is locked; moved on by 0, a row is locked and keeps what it has.
  */
 export const ADVANCE_HEADS = {
   name: 'audit-advance-heads',
-  text: `INSERT INTO audit_organization AS o (organization_id, last_sequence)
-         SELECT * FROM unnest($1::text[], $2::bigint[])
-         ON CONFLICT (organization_id) DO UPDATE SET last_sequence = o.last_sequence + excluded.last_sequence
-         RETURNING organization_id, last_sequence::text, clock_timestamp()::text AS recorded_at`,
+  text: `INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
+         SELECT id, n, CASE WHEN n > 0 THEN clock_timestamp() ELSE '-infinity' END
+         FROM unnest($1::text[], $2::bigint[]) AS t (id, n)
+         ON CONFLICT (organization_id) DO UPDATE SET
+           last_sequence = o.last_sequence + excluded.last_sequence,
+           recorded_at = CASE WHEN excluded.last_sequence > 0 THEN clock_timestamp() ELSE o.recorded_at END
+         RETURNING organization_id, last_sequence::text, recorded_at::text`,
 };
 
 /** No longer than this for a head row: who holds one for seconds is stuck, and others must not wait for it. */

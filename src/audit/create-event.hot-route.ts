@@ -1,17 +1,15 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { knownPrincipal } from '../auth/known-principal';
 import type { Principal } from '../auth/principal';
-import { TokenVerifier } from '../auth/token-verifier';
 import { serverConfig } from '../config/server.config';
 import { writeProblem } from '../errors/problem.filter';
 import { writeJson } from '../front/front.adapter';
-import { type HotHandler, HotRoutes } from '../front/hot-routes';
+import { type HotHandler, type HotRequest, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { plainlyAcceptsJson } from '../front/negotiation';
 import { faultsOf } from '../front/validation/compiled-validator';
-import { applyRecorded, EVENT_PATHS } from './audit.controller';
+import { applyRecorded, AuditController } from './audit.controller';
 import { AuditService } from './audit.service';
 import { CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { idempotencyClaimOf } from './idempotency-claim';
@@ -29,7 +27,6 @@ const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
 export class CreateEventHotRoute implements OnModuleInit {
   constructor(
     private readonly routes: HotRoutes,
-    private readonly verifier: TokenVerifier,
     private readonly audit: AuditService,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
@@ -37,14 +34,12 @@ export class CreateEventHotRoute implements OnModuleInit {
   onModuleInit(): void {
     const handler: HotHandler = (request, response, handOn) =>
       this.handle(request, response, handOn);
-    for (const path of EVENT_PATHS) this.routes.register('POST', path, handler);
+    this.routes.registerHandler(AuditController, AuditController.prototype.create, handler);
   }
 
-  private handle(request: IncomingMessage, response: ServerResponse, handOn: () => void): void {
-    const principal = this.isPlain(request)
-      ? knownPrincipal(this.verifier, request, 'audit:write')
-      : undefined;
-    if (!principal) return handOn();
+  private handle(request: HotRequest, response: ServerResponse, handOn: () => void): void {
+    const { principal } = request;
+    if (!principal || !this.isPlain(request)) return handOn();
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {

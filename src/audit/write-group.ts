@@ -169,6 +169,7 @@ function idConflict(request: WriteRequest, indexes: number[]): AppError {
   return new AppError('CONFLICT', 'An event with this id exists with other content.', { errors });
 }
 
+/** The heads after their moves; `recordedAt` is PostgreSQL's text, '-infinity' before the first event. */
 async function advanceHeads(
   client: PoolClient,
   counts: Map<string, number>,
@@ -182,7 +183,7 @@ async function advanceHeads(
   return new Map(
     rows.map((row) => [
       row.organization_id,
-      { last: BigInt(row.last_sequence), recordedAt: instantOfDatabase(row.recorded_at) },
+      { last: BigInt(row.last_sequence), recordedAt: row.recorded_at },
     ]),
   );
 }
@@ -200,12 +201,19 @@ async function numberEvents(
   }
   const heads = await advanceHeads(client, counts);
   const next = new Map(
-    [...heads].map(([id, { last }]) => [id, last - BigInt(counts.get(id) ?? 0) + 1n]),
+    [...heads].map(([id, { last, recordedAt }]) => [
+      id,
+      {
+        sequence: last - BigInt(counts.get(id) ?? 0) + 1n,
+        recordedAt: instantOfDatabase(recordedAt),
+      },
+    ]),
   );
   for (const event of events) {
-    const sequence = next.get(event.organizationId) ?? 0n;
-    next.set(event.organizationId, sequence + 1n);
-    const recordedAt = heads.get(event.organizationId)?.recordedAt ?? '';
+    const head = next.get(event.organizationId);
+    if (!head) throw new Error('An organization has no head row');
+    const { sequence, recordedAt } = head;
+    head.sequence += 1n;
     numbered.set(event, { event, sequence: String(sequence), recordedAt });
   }
   return numbered;

@@ -3,13 +3,13 @@ import { requireScopes, type Principal, type Scope } from './principal';
 import type { TokenVerifier } from './token-verifier';
 
 /**
- * Whose request it is, when that can be told at once: the token was verified before and has the scope. Undefined for
+ * Whose request it is, when that can be told at once: the token was verified before and has the scopes. Undefined for
  * everything else, also for refusals; the ordinary path answers those.
  */
 export function knownPrincipal(
   verifier: TokenVerifier,
   request: IncomingMessage,
-  scope: Scope,
+  scopes: readonly Scope[],
 ): Principal | undefined {
   try {
     const principal = verifier.verify(request.headers.authorization);
@@ -17,7 +17,7 @@ export function knownPrincipal(
       principal.catch(() => undefined); // the ordinary path will meet the same refusal
       return undefined;
     }
-    requireScopes(principal, [scope]);
+    requireScopes(principal, scopes);
     return principal;
   } catch {
     return undefined;

@@ -9,8 +9,8 @@ import {
 } from './variable.decorators';
 
 const MAX_TTL_SECONDS = 86_400;
-const OVERRIDE = /^([A-Za-z0-9_*-]+)=([1-9]\d{0,4})$/;
-const OVERRIDES_ALLOWED = `be empty or comma-separated pattern=seconds with seconds from 1 to ${MAX_TTL_SECONDS}, such as audit_events*=120`;
+const OVERRIDE = /^([A-Za-z0-9_*-]+|\/[^\s=]*)=([1-9]\d{0,4})$/;
+const OVERRIDES_ALLOWED = `be empty or comma-separated pattern=seconds with seconds from 1 to ${MAX_TTL_SECONDS}, such as audit_events*=120 or /audit/events=30`;
 
 /** What the response cache keeps, for how long and in how much memory. */
 export class CacheEnv extends EnvVariables {
@@ -30,7 +30,7 @@ export class CacheEnv extends EnvVariables {
   @TextVariable(/^[A-Za-z0-9_-]{1,64}$/, 'be 1 to 64 letters, digits, underscores or hyphens')
   readonly CACHE_KEY_PREFIX!: string;
 
-  /** Paths whose answers are never cached. */
+  /** Paths whose answers, and those of all paths below them, are never cached; `*` stands for any text. */
   @ListVariable(/^\/[^\s]*$/, 'be empty or comma-separated paths that start with /')
   readonly CACHE_EXCLUDE_ENDPOINTS!: string[];
 
@@ -41,7 +41,7 @@ export class CacheEnv extends EnvVariables {
   )
   readonly CACHE_DISABLE_PATTERNS!: string[];
 
-  /** Lifetimes by namespace pattern, as `pattern=seconds`. */
+  /** Lifetimes by namespace or path, as `pattern=seconds`. */
   @ListVariable(OVERRIDE, OVERRIDES_ALLOWED)
   readonly CACHE_TTL_OVERRIDES!: string[];
 
@@ -60,7 +60,7 @@ export class CacheEnv extends EnvVariables {
   }
 }
 
-/** A lifetime for the namespaces that match a pattern, in which `*` stands for any text. */
+/** A lifetime for the namespaces, or (beginning with `/`) the paths, that match a pattern; `*` stands for any text. */
 export interface CacheTtlOverride {
   pattern: string;
   ttlSeconds: number;
@@ -71,7 +71,7 @@ export interface CacheConfig {
   defaultTtlSeconds: number;
   maxSizeBytes: number;
   keyPrefix: string;
-  /** Paths. */
+  /** Paths; what lies below them is meant too. */
   excludeEndpoints: string[];
   /** Namespaces, in which `*` stands for any text. */
   disablePatterns: string[];

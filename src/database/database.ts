@@ -1,9 +1,12 @@
-import { Injectable, Logger } from '@nestjs/common';
+import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
+import { AppError } from '../errors/app-error';
 import { isMisconfigured, toDatabaseError } from './database-errors';
+import { BrokenConnection, lend } from './lent-client';
 import { ReadReplicas } from './read-replicas';
+import { SidePool, type SidePoolOptions } from './side-pool';
 
 /**
  * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because named prepared statements, array
@@ -11,8 +14,9 @@ import { ReadReplicas } from './read-replicas';
  * rather than handed to the next caller. Every fault leaves as an AppError (database-errors.ts).
  */
 @Injectable()
-export class Database {
+export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
+  private readonly sidePools: SidePool[] = [];
 
   constructor(
     private readonly dataSource: DataSource,
@@ -28,19 +32,28 @@ export class Database {
 
   /**
    * Runs a read: on a replica when there is one that answers, else on the primary. `work` may run twice, when the
-   * replica fails underneath it. What a replica shows may lag behind by its replication delay.
+   * replica fails underneath it. What a replica shows may lag behind by its replication delay; `isFresh` is asked on
+   * the replica's connection before, and when it says no, the primary answers. Without replicas it is not asked.
    */
-  async withReader<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  async withReader<T>(
+    work: (client: PoolClient) => Promise<T>,
+    isFresh?: (replica: PoolClient) => Promise<boolean>,
+  ): Promise<T> {
     const replica = this.replicas.pick();
     if (!replica) return this.withClient(work);
     try {
-      return await lend(await replica.pool(), work);
+      const found = await lend(await replica.pool(), async (client) =>
+        isFresh && !(await isFresh(client)) ? undefined : { answer: await work(client) },
+      );
+      if (found) return found.answer;
     } catch (error) {
+      // Already translated: it was not the replica that failed, but what `isFresh` or `work` asked besides.
+      if (error instanceof AppError) throw error;
       const fault = toDatabaseError(error);
       if (fault.code !== 'DATABASE_UNAVAILABLE' && !isMisconfigured(error)) throw fault;
       replica.markDown(error);
-      return this.withClient(work);
     }
+    return this.withClient(work);
   }
 
   /**
@@ -82,6 +95,21 @@ export class Database {
     });
   }
 
+  /** Opens a small pool of its own on the primary, for what must not wait behind the large one. */
+  sidePool(name: string, options: SidePoolOptions): SidePool {
+    const pool = new SidePool(this.dataSource.options, name, options);
+    this.sidePools.push(pool);
+    return pool;
+  }
+
+  /**
+   * Closes the side pools. By now no request runs any more; and the hooks of this phase are all over before those in
+   * which the data source, and with it an embedded server, is stopped.
+   */
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.all(this.sidePools.splice(0).map((pool) => pool.close()));
+  }
+
   /** Connections of the primary's pool right now. */
   poolStatistics(): { total: number; idle: number; waiting: number } {
     const pool = poolOf(this.dataSource);
@@ -89,40 +117,7 @@ export class Database {
   }
 }
 
-/** Marks a connection that must not be used again; `cause` is what went wrong first. */
-class BrokenConnection extends Error {
-  constructor(override readonly cause: unknown) {
-    super('The connection is in an unknown state');
-  }
-}
-
 /** The pg pool inside a TypeORM data source. */
 export function poolOf(dataSource: DataSource): Pool {
   return (dataSource.driver as PostgresDriver).master as Pool;
-}
-
-async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  // A connection that dies between two statements says so by an event; unheard, it would end the process.
-  let lost: Error | undefined;
-  const onError = (error: Error): void => {
-    lost = error;
-  };
-  client.on('error', onError);
-  const giveBack = (isBroken: boolean): void => {
-    client.off('error', onError);
-    client.release(isBroken || lost !== undefined);
-  };
-  try {
-    const result = await work(client);
-    giveBack(false);
-    return result;
-  } catch (error) {
-    if (error instanceof BrokenConnection) {
-      giveBack(true);
-      throw error.cause;
-    }
-    giveBack(toDatabaseError(error).code === 'DATABASE_UNAVAILABLE');
-    throw error;
-  }
 }

@@ -1,13 +1,14 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
+import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
 
 /** Any fixed number will do; this one is ours ("audt" in ASCII). */
 const MIGRATION_LOCK = 0x61756474;
 const LOCK_POLL_MS = 100;
 
 /** Every migration, oldest first. A released one is never changed: mend it with a new one. */
-export const MIGRATIONS = [AuditSchema1764000000000];
+export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000];
 
 /**
  * Brings the database at `url` to the newest schema. Safe with several replicas starting at once: one migrates, the

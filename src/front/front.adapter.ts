@@ -9,6 +9,15 @@ export interface JsonAnswer {
   toJsonText(): string;
 }
 
+/** An answer that knows its status, headers and bytes. */
+export interface SelfWritingAnswer {
+  writeTo(response: ServerResponse): ServerResponse;
+}
+
+function isSelfWriting(body: unknown): body is SelfWritingAnswer {
+  return typeof (body as SelfWritingAnswer | null)?.writeTo === 'function';
+}
+
 function isJsonAnswer(body: unknown): body is JsonAnswer {
   return typeof (body as JsonAnswer | null)?.toJsonText === 'function';
 }
@@ -37,6 +46,7 @@ export class FrontAdapter extends ExpressAdapter {
   }
 
   override reply(response: Response, body: unknown, statusCode?: number): unknown {
+    if (isSelfWriting(body)) return body.writeTo(response);
     if (!isJsonAnswer(body)) return super.reply(response, body, statusCode) as unknown;
     if (statusCode !== undefined) response.statusCode = statusCode;
     return writeJson(response, body.toJsonText());

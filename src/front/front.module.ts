@@ -1,5 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
+import { AuthModule } from '../auth/auth.module';
 import { HotRoutes } from './hot-routes';
 import { JsonBodyInterceptor } from './json-body.interceptor';
 import { Lifecycle } from './lifecycle';
@@ -8,7 +9,7 @@ import { LifecycleHealthIndicator } from './lifecycle.health';
 /** What stands before the handlers of every route: body reading and the phase of the process. */
 @Global()
 @Module({
-  imports: [TerminusModule],
+  imports: [AuthModule, TerminusModule],
   providers: [HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
   exports: [HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
 })

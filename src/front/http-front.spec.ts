@@ -1,5 +1,4 @@
 import { connect } from 'node:net';
-import { HotRoutes } from './hot-routes';
 import { HttpFront } from './http-front';
 
 describe('the listener in front', () => {
@@ -8,9 +7,12 @@ describe('the listener in front', () => {
 
   beforeAll(async () => {
     ({ port } = await front.listen(0, '127.0.0.1'));
-    front.attach((request, response) => {
-      response.end(`url=${request.url ?? ''}`);
-    }, new HotRoutes());
+    front.attach(
+      (request, response) => {
+        response.end(`url=${request.url ?? ''}`);
+      },
+      { find: () => undefined },
+    );
   });
 
   afterAll(() => front.drain(0));

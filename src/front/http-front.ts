@@ -35,7 +35,7 @@ const LINGER_MS = 1000;
 export class HttpFront {
   readonly server: Server;
   private listener: RequestListener | undefined;
-  private hotRoutes: HotRoutes | undefined;
+  private hotRoutes: Pick<HotRoutes, 'find'> | undefined;
   private draining = false;
   private readonly running = new Set<ServerResponse>();
   /** Answers under way on each connection; more than one when requests are pipelined. */
@@ -75,7 +75,7 @@ export class HttpFront {
   }
 
   /** From now on `hotRoutes` answer what they know, and `listener` all the rest. */
-  attach(listener: RequestListener, hotRoutes: HotRoutes): void {
+  attach(listener: RequestListener, hotRoutes: Pick<HotRoutes, 'find'>): void {
     this.listener = listener;
     this.hotRoutes = hotRoutes;
   }

@@ -58,6 +58,21 @@ export class JsonBodyInterceptor implements NestInterceptor {
   }
 }
 
+/** The same for a body that may be left out, which means an empty object. */
+@Injectable()
+export class OptionalJsonBodyInterceptor extends JsonBodyInterceptor {
+  override async intercept(
+    context: ExecutionContext,
+    next: CallHandler,
+  ): Promise<Observable<unknown>> {
+    const request = context.switchToHttp().getRequest<BodyRequest>();
+    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+    if (encoding !== undefined || Number(length ?? 0) > 0) return super.intercept(context, next);
+    request.body = {};
+    return next.handle();
+  }
+}
+
 function requireJson(contentType: string | undefined): void {
   if (contentType === undefined || !JSON_TYPE.test(contentType)) {
     throw new AppError(

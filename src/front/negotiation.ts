@@ -1,4 +1,5 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import Negotiator from 'negotiator';
 import { AppError } from '../errors/app-error';
 
 /** What most clients send; the rest is read by the rules of RFC 9110. */
@@ -7,6 +8,33 @@ const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text
 /** Whether an `Accept` header is absent, or one of those that need no second look. */
 export function plainlyAcceptsJson(accept: string | undefined): boolean {
   return accept === undefined || ACCEPTS_JSON.has(accept);
+}
+
+/** The content codings that an answer can have, the best first. */
+const CODINGS = ['br', 'gzip', 'identity'] as const;
+export type Coding = (typeof CODINGS)[number];
+
+/** As of negotiator 1.0, which ranks codings that the client ranks alike; its types are older. */
+type Encodings = (
+  available: readonly Coding[],
+  options: { preferred: readonly Coding[] },
+) => Coding[];
+
+/** Clients send one of a few values; what exceeds this many is negotiated each time. */
+const MAX_REMEMBERED = 100;
+const preferred = new Map<string, Coding>();
+
+/** The content coding for an `Accept-Encoding` header (RFC 9110, section 12.5.3); identity when it allows no other. */
+export function preferredCoding(acceptEncoding: string | undefined): Coding {
+  if (acceptEncoding === undefined) return 'identity';
+  const known = preferred.get(acceptEncoding);
+  if (known !== undefined) return known;
+  const negotiator = new Negotiator({ headers: { 'accept-encoding': acceptEncoding } });
+  const [best = 'identity'] = (negotiator.encodings as Encodings).call(negotiator, CODINGS, {
+    preferred: CODINGS,
+  });
+  if (preferred.size < MAX_REMEMBERED) preferred.set(acceptEncoding, best);
+  return best;
 }
 
 /** Refuses a request whose `Accept` leaves no room for JSON, before any work is done for it. */

@@ -7,11 +7,14 @@ import {
 } from '@nestjs/terminus';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator';
-import { DatabaseHealthIndicator } from '../database/database.health';
-import { PartitionsHealthIndicator } from '../database/partitions.health';
-import { LifecycleHealthIndicator } from '../front/lifecycle.health';
-import { ProcessHealthIndicator } from '../metrics/process.health';
 import { ApiProbe } from './health.openapi';
+import { ProbeIndicators } from './probe-indicators';
+
+const REDIS_AWAY = {
+  status: 'degraded',
+  configured: true,
+  message: 'Redis does not answer: answers come from PostgreSQL and this process alone',
+} as const;
 
 /** The probes of an orchestrator. Indicators return how things are; an answer of 503 is a fact, not an error. */
 @ApiTags('health')
@@ -20,10 +23,7 @@ import { ApiProbe } from './health.openapi';
 export class HealthController {
   constructor(
     private readonly health: HealthCheckService,
-    private readonly lifecycle: LifecycleHealthIndicator,
-    private readonly database: DatabaseHealthIndicator,
-    private readonly partitions: PartitionsHealthIndicator,
-    private readonly process: ProcessHealthIndicator,
+    private readonly indicators: ProbeIndicators,
   ) {}
 
   @Get()
@@ -31,18 +31,17 @@ export class HealthController {
     summary: 'Everything at a glance',
     up: {
       description: 'The service works; `degraded` when something is impaired.',
-      example: { database: { status: 'up' }, eventLoop: { status: 'up', p99Ms: 21 } },
+      example: {
+        database: { status: 'up' },
+        redis: { status: 'up', configured: true },
+        eventLoop: { status: 'up', p99Ms: 21 },
+      },
     },
+    degraded: { database: { status: 'up' }, redis: REDIS_AWAY },
     down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, [
-      () => this.database.check(),
-      () => this.partitions.check(),
-      () => this.process.memory(),
-      () => this.process.disk(),
-      () => this.process.eventLoop(),
-    ]);
+    return this.answer(response, this.indicators.all());
   }
 
   @Get('live')
@@ -58,8 +57,18 @@ export class HealthController {
   @ApiProbe({
     summary: 'Readiness: requests can be served',
     up: {
-      description: 'PostgreSQL answers, migrations are done, not shutting down.',
-      example: { lifecycle: { status: 'up', phase: 'ready' }, database: { status: 'up' } },
+      description:
+        'PostgreSQL answers, migrations are done, not shutting down; `degraded` when Redis is away.',
+      example: {
+        lifecycle: { status: 'up', phase: 'ready' },
+        database: { status: 'up' },
+        redis: { status: 'up', configured: true },
+      },
+    },
+    degraded: {
+      lifecycle: { status: 'up', phase: 'ready' },
+      database: { status: 'up' },
+      redis: REDIS_AWAY,
     },
     down: {
       description: 'Send no requests now.',
@@ -67,7 +76,7 @@ export class HealthController {
     },
   })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, [() => this.lifecycle.isReady(), () => this.database.check()]);
+    return this.answer(response, this.indicators.readiness());
   }
 
   @Get('startup')
@@ -80,7 +89,7 @@ export class HealthController {
     },
   })
   startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, [() => this.lifecycle.isStarted()]);
+    return this.answer(response, this.indicators.startup());
   }
 
   /** Terminus throws when an indicator is down; a probe wants the same body with 503. */

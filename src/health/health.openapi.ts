@@ -19,21 +19,30 @@ const SHAPE = {
   },
 };
 
-type Indicators = Record<string, { status: 'up' | 'down'; [key: string]: unknown }>;
+type Indicators = Record<string, { status: 'up' | 'degraded' | 'down'; [key: string]: unknown }>;
 
 /** What a probe documents of itself. */
 export interface ProbeDocumentation {
   summary: string;
   /** When it answers 200, and an example of what it then finds. */
   up: { description: string; example: Indicators };
+  /** What it finds when something is impaired and it still answers 200. Absent for a probe that never sees that. */
+  degraded?: Indicators;
   /** When it answers 503. Absent for a probe that never does. */
   down?: { description: string; example: Indicators };
 }
 
 /** Documents a probe: no token, two possible answers of the same shape. */
-export function ApiProbe({ summary, up, down }: ProbeDocumentation): MethodDecorator {
-  const answers = [response(200, up.description, answerOf('ok', up.example))];
-  if (down) answers.push(response(503, down.description, answerOf('error', down.example)));
+export function ApiProbe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
+  const examples = {
+    ok: { value: answerOf('ok', up.example) },
+    ...(degraded ? { degraded: { value: answerOf('degraded', degraded) } } : {}),
+  };
+  const answers = [response(200, up.description, examples)];
+  if (down) {
+    const error = { value: answerOf('error', down.example) };
+    answers.push(response(503, down.description, { error }));
+  }
   return applyDecorators(
     ApiOperation({ summary, description: 'No token needed.', security: [] }),
     ApiRequestId(),
@@ -42,20 +51,26 @@ export function ApiProbe({ summary, up, down }: ProbeDocumentation): MethodDecor
   );
 }
 
-function answerOf(status: 'ok' | 'error', details: Indicators): object {
-  const having = (wanted: string) =>
-    Object.fromEntries(Object.entries(details).filter(([, one]) => one.status === wanted));
-  return { status, info: having('up'), error: having('down'), details };
+function answerOf(status: 'ok' | 'degraded' | 'error', details: Indicators): object {
+  const whichAre = (isDown: boolean) =>
+    Object.fromEntries(
+      Object.entries(details).filter(([, one]) => (one.status === 'down') === isDown),
+    );
+  return { status, info: whichAre(false), error: whichAre(true), details };
 }
 
-function response(status: number, description: string, example: object): MethodDecorator {
+function response(
+  status: number,
+  description: string,
+  examples: Record<string, { value: object }>,
+): MethodDecorator {
   const isDown = status === 503;
   return ApiResponse({
     status,
     description: isDown ? `${description} A problem document until the boot is over.` : description,
     headers: headersWith('Cache-Control', ...(isDown ? (['Retry-After'] as const) : [])),
     content: {
-      'application/json': { schema: SHAPE, example },
+      'application/json': { schema: SHAPE, examples },
       ...(isDown ? problemContent(['NOT_READY']) : {}),
     },
   });

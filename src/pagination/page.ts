@@ -13,10 +13,5 @@ export interface PageInfo {
   previousCursor?: string;
 }
 
-/** Anything that answers with a page. */
-export interface Paged {
-  readonly pagination: PageInfo;
-}
-
 /** Above this a total is a lower bound: counting on would cost more than the page itself. */
 export const TOTAL_EXACT_UP_TO = 10_000;

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { Client } from 'pg';
-import { HotRoutes } from '../../src/front/hot-routes';
 import { HttpFront } from '../../src/front/http-front';
 import { until } from '../integration/until.fixture';
 import { expectProblem, expectTimed } from '../support/problem';
@@ -203,7 +202,7 @@ describe('a client that does not finish its request', () => {
     ['headers', `POST ${EVENTS} HTTP/1.1\r\nHost: x\r\n`],
     ['rest', `POST ${EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"`],
   ])('gets a 408 when the %s of it stay away', async (_, part) => {
-    front.attach((request) => request.resume(), new HotRoutes());
+    front.attach((request) => request.resume(), { find: () => undefined });
     const [answer] = await sendRaw(port, part);
     if (!answer) throw new Error('There was no answer');
     expectProblem(answer, 408, 'CLIENT_TIMEOUT');

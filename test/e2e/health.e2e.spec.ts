@@ -85,9 +85,9 @@ const ready = () => service.get('/health/ready');
 
 describe('the probes', () => {
   it.each([
-    ['/health', ['database', 'partitions', 'memory', 'disk', 'eventLoop']],
+    ['/health', ['database', 'redis', 'partitions', 'memory', 'disk', 'eventLoop']],
     ['/health/live', []],
-    ['/health/ready', ['lifecycle', 'database']],
+    ['/health/ready', ['lifecycle', 'database', 'redis']],
     ['/health/startup', ['lifecycle']],
   ])(
     '%s answers in the shape of Terminus, without a token and uncached',

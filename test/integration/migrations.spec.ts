@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { MIGRATIONS, runMigrations } from '../../src/database/migrate';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { until } from './until.fixture';
 
 const TABLES = [
   'audit_client_event_id',
@@ -39,8 +40,11 @@ describe('the migrations', () => {
     return rows.map(({ name }) => name).filter((name) => name !== 'migrations');
   }
 
-  async function withDataSource<T>(work: (dataSource: DataSource) => Promise<T>): Promise<T> {
-    const dataSource = new DataSource({ type: 'postgres', url: test.url, migrations: MIGRATIONS });
+  async function withDataSource<T>(
+    work: (dataSource: DataSource) => Promise<T>,
+    migrations = MIGRATIONS,
+  ): Promise<T> {
+    const dataSource = new DataSource({ type: 'postgres', url: test.url, migrations });
     await dataSource.initialize();
     try {
       return await work(dataSource);
@@ -103,5 +107,77 @@ describe('the migrations', () => {
     );
     await waiting;
     expect(await tables()).toEqual(TABLES);
+  });
+
+  describe('of a database in use', () => {
+    /** Moves heads on as the first release does. */
+    const ADVANCE = {
+      name: 'advance-heads',
+      text: `INSERT INTO audit_organization AS o (organization_id, last_sequence)
+             SELECT * FROM unnest($1::text[], $2::bigint[])
+             ON CONFLICT (organization_id) DO UPDATE SET last_sequence = o.last_sequence + excluded.last_sequence
+             RETURNING organization_id, last_sequence::text, clock_timestamp()::text AS recorded_at`,
+    };
+    let writer: Client;
+
+    beforeEach(async () => {
+      await withDataSource(
+        (dataSource) => dataSource.runMigrations({ transaction: 'each' }),
+        MIGRATIONS.slice(0, 1),
+      );
+      writer = new Client({ connectionString: test.url });
+      await writer.connect();
+      await writer.query({
+        ...ADVANCE,
+        values: [
+          ['a', 'b'],
+          [1, 2],
+        ],
+      });
+    });
+    afterEach(() => writer.end());
+
+    it('write no row anew, and older replicas go on', async () => {
+      const fileOf = async () =>
+        (await client.query(`SELECT pg_relation_filenode('audit_organization') AS file`)).rows;
+      const before = await fileOf();
+      await runMigrations(test.url);
+      expect(await fileOf()).toEqual(before);
+      await writer.query({
+        ...ADVANCE,
+        values: [
+          ['b', 'c'],
+          [3, 4],
+        ],
+      });
+      const { rows } = await client.query(
+        'SELECT organization_id AS id, last_sequence, recorded_at::text FROM audit_organization ORDER BY 1',
+      );
+      expect(rows).toEqual([
+        { id: 'a', last_sequence: '1', recorded_at: '-infinity' },
+        { id: 'b', last_sequence: '5', recorded_at: '-infinity' },
+        { id: 'c', last_sequence: '4', recorded_at: '-infinity' },
+      ]);
+    });
+
+    it('let writers pass while they wait for a long transaction', async () => {
+      await client.query('BEGIN');
+      await client.query(`SELECT FROM audit_organization WHERE organization_id = 'a' FOR UPDATE`);
+      const migrating = runMigrations(test.url);
+      const admin = new Client({ connectionString: test.url });
+      await admin.connect();
+      await until(async () => {
+        const { rowCount } = await admin.query(
+          `SELECT FROM pg_locks WHERE NOT granted AND relation = 'audit_organization'::regclass`,
+        );
+        return rowCount === 1;
+      });
+      await writer.query({ ...ADVANCE, values: [['b'], [1]] });
+      await client.query('COMMIT');
+      await migrating;
+      await admin.end();
+      const { rows } = await client.query('SELECT max(recorded_at)::text FROM audit_organization');
+      expect(rows).toEqual([{ max: '-infinity' }]);
+    });
   });
 });

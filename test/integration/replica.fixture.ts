@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import type { NewEvent } from '../../src/audit/audit-event';
 import { AuditQueries } from '../../src/audit/audit.queries';
+import { HeadEpochs } from '../../src/audit/head-epochs';
 import { AuditWriter } from '../../src/audit/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/uuid7';
 import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
@@ -21,6 +22,7 @@ export interface Replica {
   partitions: Partitions;
   writer: AuditWriter;
   queries: AuditQueries;
+  epochs: HeadEpochs;
   close(): Promise<void>;
 }
 
@@ -40,13 +42,16 @@ export async function openReplica(
   );
   const database = new Database(dataSource, readReplicas);
   const partitions = new Partitions(database);
+  const epochs = new HeadEpochs(database);
   return {
     dataSource,
     database,
     partitions,
     writer: new AuditWriter(database, partitions, new IdempotencyKeys()),
-    queries: new AuditQueries(database),
+    queries: new AuditQueries(database, epochs),
+    epochs,
     close: async () => {
+      await database.beforeApplicationShutdown();
       await readReplicas.onApplicationShutdown();
       await dataSource.destroy();
     },

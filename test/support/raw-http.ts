@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import type { Answer } from './test-service';
 
@@ -45,4 +46,31 @@ export function answersIn(bytes: Buffer): Answer[] {
     });
   }
   return answers;
+}
+
+/** An answer as it came: header names in lower case, in the order in which they stood, and bytes that nobody decoded. */
+export interface RawAnswer {
+  status: number;
+  headers: [string, string][];
+  body: Buffer;
+}
+
+/** One request on a connection of its own; `fetch` would add headers and inflate the answer. */
+export async function rawRequest(
+  port: number,
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+): Promise<RawAnswer> {
+  const request = httpRequest({ host: '127.0.0.1', port, method, path, headers, agent: false });
+  request.setTimeout(TIMEOUT_MS, () => request.destroy(new Error('No answer in time')));
+  request.end();
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  const parts: Buffer[] = [];
+  for await (const part of response) parts.push(part as Buffer);
+  const { rawHeaders } = response;
+  const pairs = rawHeaders.flatMap((name, index): [string, string][] =>
+    index % 2 === 0 ? [[name.toLowerCase(), rawHeaders[index + 1] ?? '']] : [],
+  );
+  return { status: response.statusCode ?? 0, headers: pairs, body: Buffer.concat(parts) };
 }

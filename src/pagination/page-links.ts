@@ -1,32 +1,9 @@
-import {
-  type CallHandler,
-  type ExecutionContext,
-  Injectable,
-  type NestInterceptor,
-} from '@nestjs/common';
-import type { Request, Response } from 'express';
-import { map, type Observable } from 'rxjs';
-import type { PageInfo, Paged } from './page';
+import type { PageInfo } from './page';
 
 /**
- * Adds RFC 8288 `Link` headers (first, prev, next) to an answer that is a page. The targets are relative references
+ * The RFC 8288 `Link` header (first, prev, next) for a page that `url` asked for. The targets are relative references
  * to the same query with another cursor or offset, so they hold behind any proxy.
  */
-@Injectable()
-export class PageLinkInterceptor implements NestInterceptor {
-  intercept(context: ExecutionContext, next: CallHandler<Paged>): Observable<Paged> {
-    const http = context.switchToHttp();
-    return next.handle().pipe(
-      map((page) => {
-        const { originalUrl } = http.getRequest<Request>();
-        http.getResponse<Response>().setHeader('Link', linkHeader(originalUrl, page.pagination));
-        return page;
-      }),
-    );
-  }
-}
-
-/** The Link header for a page that `url` asked for. */
 export function linkHeader(url: string, page: PageInfo): string {
   return linksOf(url, page).join(', ');
 }

@@ -1,0 +1,183 @@
+import { Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import type { AuthenticatedRequest } from '../auth/authenticated-request';
+import { resolveOrganizations, type Principal } from '../auth/principal';
+import { queryHash, type Tenants } from '../caching/cache-key';
+import {
+  CachedRead,
+  type ReadDescription,
+  type ReadRequest,
+  type Rendering,
+  type SharedAnswer,
+} from '../caching/cached-read';
+import { parseQuery } from '../front/query-string';
+import { uuid } from '../front/validation/constraints';
+import { validQuery } from '../front/validation/validation.pipe';
+import type { PageInfo } from '../pagination/page';
+import { linkHeader } from '../pagination/page-links';
+import type { AuditEventAnswer, FoundPage, PageEdges } from './audit-event-page';
+import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
+import { AuditService } from './audit.service';
+import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
+import { HeadEpochs } from './head-epochs';
+
+/** What is remembered of requests (who asked what): characters of their URLs. */
+const MAX_REMEMBERED_CHARACTERS = 4 * 1024 * 1024;
+
+/**
+ * Descriptions of requests seen before. What a request means depends on its principal and its URL alone, so asking
+ * the same again costs one lookup instead of parsing, checking and hashing.
+ */
+class RequestMemory<D extends object> {
+  private readonly known = new LRUCache<string, D>({
+    maxSize: MAX_REMEMBERED_CHARACTERS,
+    sizeCalculation: (_, key) => key.length + DESCRIPTION_CHARACTERS,
+  });
+  private readonly numbers = new WeakMap<Principal, number>();
+  private last = 0;
+
+  /** What `describe` says of this principal and URL; undefined, and not remembered, when it throws. */
+  describe(
+    { principal, url = '' }: ReadRequest & { principal?: Principal },
+    describe: (principal: Principal, url: string) => D,
+  ): D | undefined {
+    if (!principal) return undefined;
+    let number = this.numbers.get(principal);
+    if (number === undefined) {
+      number = this.last += 1;
+      this.numbers.set(principal, number);
+    }
+    const key = `${number} ${url}`;
+    const known = this.known.get(key);
+    if (known) return known;
+    try {
+      const description = describe(principal, url);
+      this.known.set(key, description);
+      return description;
+    } catch {
+      return undefined; // the handler, asked the same, says what is wrong
+    }
+  }
+}
+
+/** A description holds about twice what its URL spells, and some objects. */
+const DESCRIPTION_CHARACTERS = 500;
+
+interface DescribedPage extends ReadDescription {
+  url: string;
+  page: PageDescription;
+}
+
+/** Pages of events, as they are cached. Cursors are made for each reader: they are good for nobody else. */
+@Injectable()
+export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
+  readonly namespace = 'audit_events';
+  private readonly requests = new RequestMemory<DescribedPage>();
+
+  constructor(
+    private readonly pages: AuditPages,
+    private readonly epochs: HeadEpochs,
+  ) {
+    super();
+  }
+
+  describe(request: ReadRequest & AuthenticatedRequest): DescribedPage | undefined {
+    return this.requests.describe(request, (principal, url) => {
+      const query = pageQueryOf(validQuery(AuditEventsQuery, queryIn(url)));
+      return this.describePage(principal, this.pages.describe(principal, query), url);
+    });
+  }
+
+  /** The same for a page that was described elsewhere. */
+  describePage(principal: Principal, page: PageDescription, url: string): DescribedPage {
+    return {
+      url,
+      page,
+      tenants: page.list.organizations,
+      query: queryHash(pageFingerprint(page)),
+      variant: `${principal.subject}\n${url}`,
+    };
+  }
+
+  currentEpoch(tenants: Tenants): Promise<string> {
+    return this.epochs.current(tenants);
+  }
+
+  read({ page }: DescribedPage): Promise<FoundPage> {
+    return this.pages.read(page);
+  }
+
+  share({ events, info, edges }: FoundPage): SharedAnswer {
+    return { head: `{"data":[${events.join(',')}]`, rest: { info, edges } };
+  }
+
+  render(rest: unknown, { page, url }: DescribedPage): Rendering {
+    const { info, edges } = rest as { info: PageInfo; edges: PageEdges };
+    const pagination = this.pages.pageInfo(info, edges, page.binding);
+    return {
+      tail: `,"pagination":${JSON.stringify(pagination)}}`,
+      headers: { Link: linkHeader(url, pagination) },
+    };
+  }
+}
+
+interface DescribedEvent extends ReadDescription {
+  principal: Principal;
+  id: string;
+  organizationIds?: string[];
+}
+
+/** Single events, as they are cached. */
+@Injectable()
+export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
+  readonly namespace = 'audit_events_by_id';
+  private readonly requests = new RequestMemory<DescribedEvent>();
+
+  constructor(
+    private readonly audit: AuditService,
+    private readonly epochs: HeadEpochs,
+  ) {
+    super();
+  }
+
+  describe(request: ReadRequest & AuthenticatedRequest): DescribedEvent | undefined {
+    return this.requests.describe(request, (principal, url) => {
+      const path = url.split('?', 1)[0] ?? '';
+      const id = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
+      if (uuid(id) !== undefined) throw new Error('Not the path of an event');
+      const { organization_ids: organizationIds } = validQuery(
+        AuditEventQuery,
+        queryIn(url),
+      ) as AuditEventQuery;
+      return {
+        principal,
+        id,
+        organizationIds,
+        tenants: resolveOrganizations(principal, organizationIds),
+        query: queryHash(id),
+        variant: '',
+      };
+    });
+  }
+
+  currentEpoch(tenants: Tenants): Promise<string> {
+    return this.epochs.current(tenants);
+  }
+
+  read({ principal, id, organizationIds }: DescribedEvent): Promise<AuditEventAnswer> {
+    return this.audit.findById(principal, id, organizationIds);
+  }
+
+  share(event: AuditEventAnswer): SharedAnswer {
+    return { head: event.toJsonText(), rest: null };
+  }
+
+  render(): Rendering {
+    return { tail: '', headers: {} };
+  }
+}
+
+function queryIn(url: string): Record<string, unknown> {
+  const mark = url.indexOf('?');
+  return mark === -1 ? {} : parseQuery(url.slice(mark + 1));
+}

@@ -1,0 +1,90 @@
+import type { SharedAnswer } from './cached-read';
+import { exactBuffer } from './exact-buffer';
+import type { SizedValue } from './memory-store';
+import type { Rendition } from './rendition';
+
+/** Renditions that one entry keeps; another reader of the same entry takes the place of the oldest. */
+const MAX_RENDITIONS = 16;
+
+/** How an entry travels to the shared tier and back. */
+interface StoredEntry {
+  createdAtMs: number;
+  ttlMs: number;
+  head: string;
+  rest: unknown;
+}
+
+/** An answer that is kept: what its readers share, and what was already rendered for some of them. */
+export class CacheEntry implements SizedValue {
+  private readonly renditions = new Map<string, Rendition>();
+  /** When its epoch was last seen to be the present one, on the clock of performance.now(). */
+  verifiedAtMs = performance.now();
+
+  /** What all readers share, in UTF-8. */
+  readonly head: Buffer;
+  readonly rest: unknown;
+
+  constructor(
+    shared: SharedAnswer,
+    /** Milliseconds since 1970. */
+    readonly createdAtMs: number,
+    readonly ttlMs: number,
+    /** Its key without the epoch: an entry takes the place of an older one of its group. */
+    readonly group = '',
+  ) {
+    this.head = exactBuffer(shared.head);
+    this.rest = shared.rest;
+  }
+
+  /** The entry that the shared tier gave back; undefined when it is nothing that we wrote. */
+  static revive(stored: unknown, group: string): CacheEntry | undefined {
+    if (stored instanceof CacheEntry) return stored;
+    if (typeof stored !== 'object' || stored === null) return undefined;
+    const { createdAtMs, ttlMs, head, rest } = stored as Partial<StoredEntry>;
+    if (typeof createdAtMs !== 'number' || typeof ttlMs !== 'number' || typeof head !== 'string') {
+      return undefined;
+    }
+    const entry = new CacheEntry({ head, rest }, createdAtMs, ttlMs, group);
+    return entry.remainingMs() > 0 ? entry : undefined;
+  }
+
+  /** Bytes of what is shared and of all renditions. */
+  get sizeBytes(): number {
+    let bytes = this.head.length + REST_BYTES;
+    for (const [variant, rendition] of this.renditions) {
+      bytes += 2 * variant.length + rendition.sizeBytes;
+    }
+    return bytes;
+  }
+
+  /** Seconds since it was read, as the Age header wants them. Another replica's clock may be ahead of ours. */
+  ageSeconds(): number {
+    return Math.max(0, Math.floor((Date.now() - this.createdAtMs) / 1000));
+  }
+
+  remainingMs(): number {
+    return Math.min(this.ttlMs, this.createdAtMs + this.ttlMs - Date.now());
+  }
+
+  /** The rendition for a variant, if it was made before. */
+  rendition(variant: string): Rendition | undefined {
+    return this.renditions.get(variant);
+  }
+
+  /** Keeps a rendition. The entry has grown by that: its store must be told. */
+  keep(variant: string, rendition: Rendition): void {
+    if (this.renditions.size >= MAX_RENDITIONS) {
+      const [oldest] = this.renditions.keys();
+      if (oldest !== undefined) this.renditions.delete(oldest);
+    }
+    this.renditions.set(variant, rendition);
+  }
+
+  toJSON(): StoredEntry {
+    const { createdAtMs, ttlMs, head, rest } = this;
+    return { createdAtMs, ttlMs, head: head.toString(), rest };
+  }
+}
+
+/** What `rest` takes, roughly: a few numbers and at most two positions. Counting it exactly would mean writing it out. */
+const REST_BYTES = 512;

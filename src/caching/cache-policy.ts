@@ -1,0 +1,55 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { cacheConfig } from '../config/cache.config';
+import { globMatcher } from './cache-key';
+
+/** Every path begins with it; operators may leave it out of a setting. */
+const API_PREFIX = '/api/v1';
+
+type Matcher = (text: string) => boolean;
+
+/** What the settings say about a read: whether its answer is kept, and for how long. */
+@Injectable()
+export class CachePolicy {
+  private readonly disabled: Matcher[];
+  private readonly excluded: Matcher[];
+  private readonly overrides: { matches: Matcher; isPath: boolean; ttlMs: number }[];
+
+  constructor(@Inject(cacheConfig.KEY) private readonly config: ConfigType<typeof cacheConfig>) {
+    this.disabled = config.disablePatterns.map(globMatcher);
+    this.excluded = config.excludeEndpoints.map(pathMatcher);
+    this.overrides = config.ttlOverrides.map(({ pattern, ttlSeconds }) => {
+      const isPath = pattern.startsWith('/');
+      const matches = isPath ? pathMatcher(pattern) : globMatcher(pattern);
+      return { matches, isPath, ttlMs: ttlSeconds * 1000 };
+    });
+  }
+
+  /** Whether nothing of this namespace, or nothing asked for at this path, is to be kept. */
+  isExcluded(namespace: string, path: string): boolean {
+    if (!this.config.enabled) return true;
+    if (this.disabled.length === 0 && this.excluded.length === 0) return false;
+    return (
+      this.disabled.some((matches) => matches(namespace)) ||
+      this.excluded.some((matches) => matches(path))
+    );
+  }
+
+  /** Milliseconds that an answer is kept: the first override that matches, else the default. */
+  ttlMs(namespace: string, path: string): number {
+    for (const { matches, isPath, ttlMs } of this.overrides) {
+      if (matches(isPath ? path : namespace)) return ttlMs;
+    }
+    return this.config.defaultTtlSeconds * 1000;
+  }
+}
+
+/** Matches a path and everything below it, with or without the prefix that all paths have; `*` is any text. */
+function pathMatcher(pattern: string): Matcher {
+  const trimmed = pattern.replace(/\/+$/, '');
+  const matchers = [trimmed, `${API_PREFIX}${trimmed}`].flatMap((path) => [
+    globMatcher(path),
+    globMatcher(`${path}/*`),
+  ]);
+  return (path) => matchers.some((matches) => matches(path));
+}

@@ -1,0 +1,99 @@
+import { Injectable } from '@nestjs/common';
+
+/** How a request ended: with a kept answer, without one, or without looking for one. */
+export type CacheOutcome = 'hit' | 'miss' | 'excluded';
+
+/** Counts since the start. */
+export interface CacheCounts {
+  /** Percent of totalRequests, two decimals; 0 without requests. */
+  hitRatio: number;
+  /** Hits and misses. */
+  totalRequests: number;
+  totalHits: number;
+  totalMisses: number;
+  excludedRequests: number;
+}
+
+interface Tally {
+  hit: number;
+  miss: number;
+  excluded: number;
+}
+
+/** The window over which the present hit ratio is taken, and the slots it moves by. */
+const WINDOW_SECONDS = 300;
+const SLOT_SECONDS = 10;
+const SLOTS = WINDOW_SECONDS / SLOT_SECONDS;
+
+/** Counts what became of requests, by namespace and over the last minutes. Counting costs nothing to speak of. */
+@Injectable()
+export class CacheStatistics {
+  private readonly all: Tally = emptyTally();
+  private readonly namespaces = new Map<string, Tally>();
+  private readonly slots = Array.from({ length: SLOTS }, () => ({ number: -1, hit: 0, miss: 0 }));
+
+  /** Seconds on a clock that only goes forward. */
+  protected nowSeconds(): number {
+    return performance.now() / 1000;
+  }
+
+  record(namespace: string, outcome: CacheOutcome): void {
+    this.all[outcome] += 1;
+    let tally = this.namespaces.get(namespace);
+    if (!tally) {
+      tally = emptyTally();
+      this.namespaces.set(namespace, tally);
+    }
+    tally[outcome] += 1;
+    if (outcome === 'excluded') return;
+    const number = Math.floor(this.nowSeconds() / SLOT_SECONDS);
+    const slot = this.slots[number % SLOTS];
+    if (!slot) return;
+    if (slot.number !== number) {
+      slot.number = number;
+      slot.hit = 0;
+      slot.miss = 0;
+    }
+    slot[outcome] += 1;
+  }
+
+  totals(): CacheCounts {
+    return countsOf(this.all);
+  }
+
+  byNamespace(): Record<string, CacheCounts> {
+    return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
+  }
+
+  /** The last five minutes; the ratio (percent) is undefined without requests. */
+  window(): { seconds: number; requests: number; hitRatio: number | undefined } {
+    const oldest = Math.floor(this.nowSeconds() / SLOT_SECONDS) - SLOTS;
+    let hits = 0;
+    let requests = 0;
+    for (const { number, hit, miss } of this.slots) {
+      if (number <= oldest) continue;
+      hits += hit;
+      requests += hit + miss;
+    }
+    const hitRatio = requests === 0 ? undefined : percent(hits, requests);
+    return { seconds: WINDOW_SECONDS, requests, hitRatio };
+  }
+}
+
+function emptyTally(): Tally {
+  return { hit: 0, miss: 0, excluded: 0 };
+}
+
+function countsOf({ hit, miss, excluded }: Tally): CacheCounts {
+  return {
+    hitRatio: percent(hit, hit + miss),
+    totalRequests: hit + miss,
+    totalHits: hit,
+    totalMisses: miss,
+    excludedRequests: excluded,
+  };
+}
+
+function percent(part: number, whole: number): number {
+  return whole === 0 ? 0 : Math.round((10_000 * part) / whole) / 100;
+}

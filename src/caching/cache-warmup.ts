@@ -1,0 +1,91 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { DEFAULT_READ_POLICY } from './cache-control';
+import type { Tenants } from './cache-key';
+import type { CachedRead, ReadDescription } from './cached-read';
+import { ResponseCache } from './response-cache';
+
+/** One after the other for each of these: few enough that readers notice nothing. */
+const CONCURRENCY = 4;
+/** Nothing more is begun after this; a warm-up is a request, and those are answered. */
+const BUDGET_MS = 20_000;
+
+/** One answer to be read ahead. `path` is where readers ask for it. */
+export interface WarmupStep {
+  description: ReadDescription;
+  path: string;
+  /** What to read after it, when that can only be known from it (the next page). */
+  next?: (answer: unknown) => WarmupStep | undefined;
+}
+
+/** Says which answers readers are about to ask for. The domain registers one. */
+export interface WarmupPlan {
+  readonly read: CachedRead;
+
+  /** The first steps for these tenants; `days` is how far back readers are expected to look. */
+  steps(tenants: Tenants, days: number): Promise<WarmupStep[]>;
+}
+
+/** How a warm-up ended: `total` answers were wanted, and each of them is there now or failed. */
+export interface WarmupResult {
+  warmedUp: number;
+  failed: number;
+  total: number;
+}
+
+/** Fills the cache with the answers that readers are about to ask for, under the very keys that they will use. */
+@Injectable()
+export class CacheWarmup {
+  private readonly logger = new Logger(CacheWarmup.name);
+
+  private readonly plans: WarmupPlan[] = [];
+
+  constructor(private readonly cache: ResponseCache) {}
+
+  /** Makes a plan part of every warm-up. */
+  register(plan: WarmupPlan): void {
+    this.plans.push(plan);
+  }
+
+  /** Reads what the plans name, a few at a time. What is kept already is not read again, and counts as warmed up. */
+  async run(tenants: Tenants, days: number): Promise<WarmupResult> {
+    const deadlineMs = performance.now() + BUDGET_MS;
+    const result = { warmedUp: 0, failed: 0, total: 0 };
+    const planned = this.plans.map(async (plan) =>
+      (await plan.steps(tenants, days)).map((step) => ({ read: plan.read, step })),
+    );
+    const queue = (await Promise.all(planned)).flat();
+    const work = async (): Promise<void> => {
+      for (let entry = queue.shift(); entry; entry = queue.shift()) {
+        const { read, step } = entry;
+        result.total += 1;
+        const next = performance.now() < deadlineMs ? await this.fill(read, step) : 'failed';
+        if (next === 'failed') result.failed += 1;
+        else {
+          result.warmedUp += 1;
+          if (next) queue.unshift({ read, step: next });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: CONCURRENCY }, work));
+    return result;
+  }
+
+  private async fill(
+    read: CachedRead,
+    { description, path, next }: WarmupStep,
+  ): Promise<WarmupStep | undefined | 'failed'> {
+    try {
+      const { entry } = await this.cache.remember(read, description, {
+        path,
+        policy: DEFAULT_READ_POLICY,
+        produce: () => read.read(description),
+      });
+      return next?.(entry.rest);
+    } catch (error) {
+      this.logger.warn(
+        `A warm-up read failed: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      return 'failed';
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  Header,
+  HttpCode,
+  Inject,
+  Post,
+  Query,
+  UseInterceptors,
+} from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { ApiTags } from '@nestjs/swagger';
+import { CurrentPrincipal } from '../auth/current-principal.decorator';
+import { resolveOrganizations, type Principal } from '../auth/principal';
+import { Scopes } from '../auth/scopes.decorator';
+import { cacheConfig } from '../config/cache.config';
+import { OptionalJsonBodyInterceptor } from '../front/json-body.interceptor';
+import { CacheInvalidation } from './cache-invalidation';
+import { KeyPattern } from './cache-key';
+import { ApiCacheInvalidation, ApiCacheStatistics, ApiCacheWarmup } from './cache.openapi';
+import { CacheReport } from './cache-report';
+import { CacheWarmup } from './cache-warmup';
+import type { CacheInvalidationDto, CacheStatisticsDto, WarmupResultDto } from './dto/answers.dto';
+import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from './dto/requests.dto';
+
+/** What operators see of the cache and do with it. */
+@ApiTags('performance')
+@Controller('performance/cache')
+export class CacheController {
+  constructor(
+    private readonly report: CacheReport,
+    private readonly invalidation: CacheInvalidation,
+    private readonly warmup: CacheWarmup,
+    @Inject(cacheConfig.KEY) private readonly config: ConfigType<typeof cacheConfig>,
+  ) {}
+
+  @Get('stats')
+  @Scopes('performance:read')
+  @Header('Cache-Control', 'no-store')
+  @ApiCacheStatistics()
+  statistics(): CacheStatisticsDto {
+    return this.report.statistics();
+  }
+
+  @Delete()
+  @Scopes('performance:manage')
+  @Header('Cache-Control', 'no-store')
+  @ApiCacheInvalidation()
+  async invalidate(
+    @CurrentPrincipal() principal: Principal,
+    @Query() { pattern }: InvalidationQuery,
+  ): Promise<CacheInvalidationDto> {
+    const invalidated = await this.invalidation.invalidate(
+      new KeyPattern(pattern, this.config.keyPrefix),
+      resolveOrganizations(principal, undefined),
+    );
+    return { pattern, invalidated, timestamp: new Date().toISOString() };
+  }
+
+  @Post('warmup')
+  @HttpCode(200)
+  @Scopes('performance:manage')
+  @Header('Cache-Control', 'no-store')
+  @UseInterceptors(OptionalJsonBodyInterceptor)
+  @ApiCacheWarmup()
+  async warmUp(
+    @CurrentPrincipal() principal: Principal,
+    @Body() { organizationIds, preloadDays = DEFAULT_PRELOAD_DAYS }: WarmupDto,
+  ): Promise<WarmupResultDto> {
+    const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
+    const result = await this.warmup.run(tenants, preloadDays);
+    return { ...result, timestamp: new Date().toISOString() };
+  }
+}

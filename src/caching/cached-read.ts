@@ -1,0 +1,60 @@
+import type { Tenants } from './cache-key';
+
+/**
+ * An answer as its readers share it: its text up to where it begins to differ between readers (cursors that are
+ * good for one of them alone), and what the rest is made of.
+ */
+export interface SharedAnswer {
+  /** JSON text; together with a rendering's tail it is the whole body. */
+  head: string;
+  /** Any JSON value. */
+  rest: unknown;
+}
+
+/** What one reader gets beyond what all share. */
+export interface Rendering {
+  /** The end of the body; may be empty. */
+  tail: string;
+  headers: Readonly<Record<string, string>>;
+}
+
+/** A read that somebody may make, taken from a request. */
+export interface ReadDescription {
+  /** Whose data the answer holds. Together with `query` it decides the shared answer. */
+  tenants: Tenants;
+  /** Hash of the query in a canonical spelling (queryHash). */
+  query: string;
+  /** Whatever else of the request its rendering depends on: the reader, how links are spelled. */
+  variant: string;
+}
+
+/** The part of a request that a read is taken from; express and node:http both have it. */
+export interface ReadRequest {
+  url?: string;
+  method?: string;
+}
+
+/**
+ * A kind of read whose answers are cached. The domain says what is asked, how it is read and how it looks; this
+ * module decides when an answer that was kept may be given again. Epochs make that exact: `currentEpoch` must change
+ * with each change of what these tenants can read, before whoever made the change is told of it.
+ */
+export abstract class CachedRead<D extends ReadDescription = ReadDescription, Answer = unknown> {
+  /** Names this kind of read in keys, settings and statistics: letters, digits, `_` and `-`. */
+  abstract readonly namespace: string;
+
+  /** What an authenticated request asks for; undefined when it cannot be answered: the handler says why. */
+  abstract describe(request: ReadRequest): D | undefined;
+
+  /** The present epoch of these tenants: `[0-9A-Za-z._-]+`. Equal epochs mean equal answers. */
+  abstract currentEpoch(tenants: Tenants): Promise<string>;
+
+  /** Reads the answer from where it is kept for good. */
+  abstract read(description: D): Promise<Answer>;
+
+  /** The part of an answer that all readers of the same tenants share. */
+  abstract share(answer: Answer): SharedAnswer;
+
+  /** What one reader gets beyond the shared text; `rest` is that of the shared answer. */
+  abstract render(rest: unknown, description: D): Rendering;
+}

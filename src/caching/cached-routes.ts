@@ -1,0 +1,60 @@
+import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner, ModuleRef, Reflector } from '@nestjs/core';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { writeProblem } from '../errors/problem.filter';
+import { HotRoutes } from '../front/hot-routes';
+import { plainlyAcceptsJson } from '../front/negotiation';
+import { CachedAnswers } from './cached-answers';
+import { CACHED } from './cached-metadata';
+import type { CachedRead } from './cached-read';
+
+/**
+ * The door to the cache in front of express: every @Cached handler is a hot route too. A request that its read can
+ * describe is answered here, by the same code as in the interceptor; whatever is wrong or unusual is handed on.
+ */
+@Injectable()
+export class CachedRoutes implements OnApplicationBootstrap {
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    private readonly reflector: Reflector,
+    private readonly modules: ModuleRef,
+    private readonly routes: HotRoutes,
+    private readonly answers: CachedAnswers,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    for (const { metatype } of this.discovery.getControllers()) {
+      if (typeof metatype !== 'function') continue;
+      const prototype = metatype.prototype as Record<string, () => unknown>;
+      for (const name of this.scanner.getAllMethodNames(prototype)) {
+        const handler = prototype[name];
+        const type = handler && this.reflector.get<Type<CachedRead> | undefined>(CACHED, handler);
+        if (!handler || !type) continue;
+        const read = this.modules.get(type, { strict: false });
+        this.routes.registerHandler(metatype as Type, handler, (request, response, handOn) =>
+          this.handle(read, request, response, handOn),
+        );
+      }
+    }
+  }
+
+  private handle(
+    read: CachedRead,
+    request: IncomingMessage,
+    response: ServerResponse,
+    handOn: () => void,
+  ): void {
+    const description = plainlyAcceptsJson(request.headers.accept)
+      ? read.describe(request)
+      : undefined;
+    if (!description) return handOn();
+    this.answers
+      .answer(read, description, request, () => read.read(description))
+      .then((answer) => answer.writeTo(response))
+      .catch((error: unknown) => {
+        response.setHeader('Vary', 'Accept-Encoding'); // as the compression of the ordinary path does
+        writeProblem(error, request, response);
+      });
+  }
+}

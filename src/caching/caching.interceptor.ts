@@ -1,0 +1,34 @@
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Injectable,
+  type NestInterceptor,
+  type Type,
+} from '@nestjs/common';
+import { ModuleRef, Reflector } from '@nestjs/core';
+import type { IncomingMessage } from 'node:http';
+import { from, lastValueFrom, type Observable } from 'rxjs';
+import { CachedAnswers } from './cached-answers';
+import { CACHED } from './cached-metadata';
+import type { CachedRead } from './cached-read';
+
+/** The door to the cache on the ordinary path, for handlers with @Cached. */
+@Injectable()
+export class CachingInterceptor implements NestInterceptor {
+  constructor(
+    private readonly reflector: Reflector,
+    private readonly modules: ModuleRef,
+    private readonly answers: CachedAnswers,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const type = this.reflector.get<Type<CachedRead>>(CACHED, context.getHandler());
+    const read = this.modules.get(type, { strict: false });
+    const request = context.switchToHttp().getRequest<IncomingMessage>();
+    const description = read.describe(request);
+    if (!description) return next.handle();
+    return from(
+      this.answers.answer(read, description, request, () => lastValueFrom(next.handle())),
+    );
+  }
+}

@@ -1,0 +1,75 @@
+import { CacheModule, type CacheOptions } from '@nestjs/cache-manager';
+import { Global, Module } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import { TerminusModule } from '@nestjs/terminus';
+import Keyv from 'keyv';
+import type { ConfigType } from '@nestjs/config';
+import { cacheConfig } from '../config/cache.config';
+import { RedisConnection } from '../redis/redis-connection';
+import { CacheController } from './cache.controller';
+import { CacheHealthIndicator } from './cache.health';
+import { CacheInvalidation } from './cache-invalidation';
+import { CachePolicy } from './cache-policy';
+import { CacheReport } from './cache-report';
+import { CacheStatistics } from './cache-statistics';
+import { CacheWarmup } from './cache-warmup';
+import { CachedAnswers } from './cached-answers';
+import { CachedRoutes } from './cached-routes';
+import { MemoryStore } from './memory-store';
+import { ResponseCache } from './response-cache';
+import { sharedStore } from './shared-tier';
+
+/** The process tier, for those who look into it without waiting. */
+@Global()
+@Module({
+  providers: [
+    {
+      provide: MemoryStore,
+      inject: [cacheConfig.KEY],
+      useFactory: (config: ConfigType<typeof cacheConfig>) => new MemoryStore(config.maxSizeBytes),
+    },
+  ],
+  exports: [MemoryStore],
+})
+class MemoryTierModule {}
+
+/** Answers that were given before: exact, per tenant, in two tiers. Knows nothing of what the answers are about. */
+@Module({
+  imports: [
+    DiscoveryModule,
+    TerminusModule,
+    MemoryTierModule,
+    CacheModule.registerAsync({
+      imports: [MemoryTierModule],
+      inject: [MemoryStore, RedisConnection],
+      useFactory: (memory: MemoryStore, redis: RedisConnection) => {
+        const plain = { useKeyPrefix: false, serialize: undefined, deserialize: undefined };
+        const shared = sharedStore(redis);
+        const stores = [new Keyv({ store: memory, ...plain }), ...(shared ? [shared] : [])];
+        // The same class twice over, as keyv declares itself for CommonJS and for ES modules.
+        return { stores: stores as unknown as CacheOptions['stores'] };
+      },
+    }),
+  ],
+  controllers: [CacheController],
+  providers: [
+    CachePolicy,
+    CacheStatistics,
+    CacheReport,
+    CacheHealthIndicator,
+    CacheInvalidation,
+    CacheWarmup,
+    ResponseCache,
+    CachedAnswers,
+    CachedRoutes,
+  ],
+  exports: [
+    CacheHealthIndicator,
+    CacheInvalidation,
+    CacheReport,
+    CacheWarmup,
+    CachedAnswers,
+    ResponseCache,
+  ],
+})
+export class CachingModule {}

@@ -1,0 +1,58 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsOptional } from 'class-validator';
+import { integer, list, Obeys, text } from '../../front/validation/constraints';
+import { QueryText } from '../../front/validation/query-coercion';
+
+const MAX_PATTERN_LENGTH = 512;
+const MAX_TENANT_LENGTH = 255;
+const MAX_TENANTS = 1000;
+/** How far back a warm-up looks unless told. */
+export const DEFAULT_PRELOAD_DAYS = 7;
+
+/** The query of an invalidation. */
+export class InvalidationQuery {
+  @QueryText()
+  @Obeys(text(MAX_PATTERN_LENGTH, 1))
+  @ApiProperty({
+    type: String,
+    minLength: 1,
+    maxLength: MAX_PATTERN_LENGTH,
+    description:
+      'Which entries: the start of their key, `*` standing for any text. Keys are ' +
+      '`namespace:organizations:epoch:hash`, so `audit_events*` means all lists of events and ' +
+      '`audit_events:org-1:*` those of one organization. A name without `*` means that namespace.',
+  })
+  pattern!: string;
+}
+
+/** What to warm up. */
+export class WarmupDto {
+  @IsOptional()
+  @Obeys(list(1, MAX_TENANTS))
+  @Obeys(text(MAX_TENANT_LENGTH, 1), { each: true })
+  @ApiProperty({
+    type: 'array',
+    items: { type: 'string', minLength: 1, maxLength: MAX_TENANT_LENGTH },
+    minItems: 1,
+    maxItems: MAX_TENANTS,
+    required: false,
+    description:
+      'For these organizations. Left out: for all that the token names; a token for all organizations means the 1000 ' +
+      'that were written to last.',
+    example: ['org-1'],
+  })
+  organizationIds?: string[];
+
+  @IsOptional()
+  @Obeys(integer(1, 30))
+  @ApiProperty({
+    type: 'integer',
+    minimum: 1,
+    maximum: 30,
+    default: DEFAULT_PRELOAD_DAYS,
+    required: false,
+    description: 'How many days back readers will look.',
+    example: DEFAULT_PRELOAD_DAYS,
+  })
+  preloadDays?: number;
+}

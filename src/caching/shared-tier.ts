@@ -1,0 +1,82 @@
+import type { RedisClientType } from '@redis/client';
+import { randomUUID } from 'node:crypto';
+import { KeyvAdapter } from 'cache-manager';
+import { redisInsStore } from 'cache-manager-redis-yet';
+import Keyv from 'keyv';
+import type { RedisConnection } from '../redis/redis-connection';
+
+/** As long as the slowest fill should take; the lock of a replica that died is gone after that. */
+const LOCK_MS = 2000;
+/** Longer than most fills take; whoever waited in vain reads for itself. */
+const MAX_WAIT_MS = 250;
+const FIRST_POLL_MS = 5;
+
+/** Removes the lock only if it is still ours: it may have run out and been taken by another replica. */
+const UNLOCK = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) else return 0 end`;
+
+/**
+ * The tier that replicas share, as a Keyv for cache-manager: cache-manager-redis-yet on our own connection, with every
+ * command bounded in time. Redis away means that nothing is found and nothing is kept, never an error.
+ */
+export function sharedStore(redis: RedisConnection): Keyv | undefined {
+  const { client } = redis;
+  if (!client) return undefined;
+  const store = redisInsStore(client as Parameters<typeof redisInsStore>[0]);
+  const bounded = {
+    ...store,
+    name: 'redis',
+    get: (key: string) => redis.attempt(() => store.get(key)),
+    set: async (key: string, value: unknown, ttl?: number) => {
+      await redis.attempt(() => store.set(key, value, ttl));
+    },
+    del: async (key: string) => {
+      await redis.attempt(() => store.del(key));
+    },
+    disconnect: () => Promise.resolve(), // the connection is not this store's to close
+  };
+  return new Keyv({
+    store: new KeyvAdapter(bounded as unknown as ConstructorParameters<typeof KeyvAdapter>[0]),
+    useKeyPrefix: false,
+    serialize: undefined,
+    deserialize: undefined,
+  });
+}
+
+/** One replica at a time fills a key; the others wait for it a little, never for long. */
+export class FillLock {
+  private readonly token = randomUUID();
+  private readonly lockKey: string;
+
+  constructor(
+    private readonly redis: RedisConnection,
+    key: string,
+  ) {
+    // Not below the prefix of the entries, so that no pattern counts or removes it.
+    this.lockKey = `lock:${key}`;
+  }
+
+  /** False only when another replica is known to fill this key right now. */
+  async acquire(): Promise<boolean> {
+    const answer = await this.redis.attempt((client) =>
+      client.set(this.lockKey, this.token, { NX: true, PX: LOCK_MS }),
+    );
+    return answer !== null;
+  }
+
+  async release(): Promise<void> {
+    await this.redis.attempt((client: RedisClientType) =>
+      client.eval(UNLOCK, { keys: [this.lockKey], arguments: [this.token] }),
+    );
+  }
+
+  /** Looks again and again for what the other replica fills in, for at most a quarter of a second. */
+  async waitFor<T>(look: () => Promise<T | undefined>): Promise<T | undefined> {
+    const deadlineMs = performance.now() + MAX_WAIT_MS;
+    for (let pauseMs = FIRST_POLL_MS; performance.now() < deadlineMs; pauseMs *= 2) {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      const found = await look();
+      if (found !== undefined || !this.redis.isAvailable) return found;
+    }
+    return undefined;
+  }
+}

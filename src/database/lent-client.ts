@@ -1,0 +1,39 @@
+import type { Pool, PoolClient } from 'pg';
+import { toDatabaseError } from './database-errors';
+
+/** Marks a connection that must not be used again; `cause` is what went wrong first. */
+export class BrokenConnection extends Error {
+  constructor(override readonly cause: unknown) {
+    super('The connection is in an unknown state');
+  }
+}
+
+/**
+ * Lends a connection of `pool` for the time of `work`. One that was lost, or on which the server could not be reached,
+ * is destroyed rather than handed to the next caller. Errors are passed on as they are.
+ */
+export async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  // A connection that dies between two statements says so by an event; unheard, it would end the process.
+  let lost: Error | undefined;
+  const onError = (error: Error): void => {
+    lost = error;
+  };
+  client.on('error', onError);
+  const giveBack = (isBroken: boolean): void => {
+    client.off('error', onError);
+    client.release(isBroken || lost !== undefined);
+  };
+  try {
+    const result = await work(client);
+    giveBack(false);
+    return result;
+  } catch (error) {
+    if (error instanceof BrokenConnection) {
+      giveBack(true);
+      throw error.cause;
+    }
+    giveBack(toDatabaseError(error).code === 'DATABASE_UNAVAILABLE');
+    throw error;
+  }
+}

@@ -1,0 +1,43 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/** A transaction of ours is idle for at most five seconds, and a bulk write takes a few more. */
+const ATTEMPTS = 60;
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/**
+ * When the last events of an organization were recorded, beside their last number: after a restore or a failover that
+ * lost commits, a number may be given a second time, the pair of both not. The constant default is kept in the
+ * catalogue, so no row is written, and statements of older replicas, which do not name the column, keep working.
+ */
+export class HeadRecordedAt1764100000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await withShortLock(
+      runner,
+      `ALTER TABLE audit_organization ADD COLUMN recorded_at timestamptz NOT NULL DEFAULT '-infinity'`,
+    );
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await withShortLock(runner, `ALTER TABLE audit_organization DROP COLUMN recorded_at`);
+  }
+}
+
+/**
+ * Runs a statement that needs the table for itself for an instant. While it waits, every writer waits behind it; so it
+ * waits for a second at most, lets them pass and tries again.
+ */
+async function withShortLock(runner: QueryRunner, statement: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    await runner.query('SAVEPOINT before_lock');
+    try {
+      await runner.query(`SET LOCAL lock_timeout = '1s'`);
+      await runner.query(statement);
+      return;
+    } catch (error) {
+      await runner.query('ROLLBACK TO SAVEPOINT before_lock');
+      const { code } = error as { code?: unknown };
+      if (code !== LOCK_NOT_AVAILABLE || attempt === ATTEMPTS) throw error;
+      await runner.query('SELECT pg_sleep(0.5)');
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import type { DataSourceOptions } from 'typeorm';
+import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/PostgresDataSourceOptions';
+import { toDatabaseError } from './database-errors';
+import { lend } from './lent-client';
+
+/** How long after PostgreSQL's own timeout an answer may come before the way to it is taken for silent. */
+const SILENCE_GRACE_MS = 500;
+
+export interface SidePoolOptions {
+  /** Most connections. */
+  max: number;
+  /** Milliseconds to wait for a connection, and again for the end of a statement. */
+  timeoutMs: number;
+}
+
+/**
+ * Connections to the primary beside its large pool, for what must not wait behind it. They are opened on first use, in
+ * the same way as those of the large pool, and named in `application_name`. Made by Database.sidePool, which closes it.
+ */
+export class SidePool {
+  private readonly pool: Pool;
+
+  constructor(main: DataSourceOptions, name: string, options: SidePoolOptions) {
+    const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
+    const { max, timeoutMs } = options;
+    this.pool = new Pool({
+      ...(main.extra as PoolConfig),
+      connectionString: url,
+      application_name: `${applicationName} ${name}`,
+      min: 0,
+      max,
+      connectionTimeoutMillis: timeoutMs,
+      statement_timeout: timeoutMs,
+      query_timeout: timeoutMs + SILENCE_GRACE_MS,
+    });
+    this.pool.on('error', (error) => {
+      poolErrorHandler?.(error);
+    });
+  }
+
+  /**
+   * Runs `work` on one of its connections, outside a transaction.
+   * @throws AppError as Database does: DATABASE_UNAVAILABLE when no connection or no answer is to be had in time.
+   */
+  async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    try {
+      return await lend(this.pool, work);
+    } catch (error) {
+      throw toDatabaseError(error);
+    }
+  }
+
+  /** Resolves when its connections are closed; those that are lent out are waited for. */
+  close(): Promise<void> {
+    return this.pool.end();
+  }
+}

@@ -1,0 +1,29 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiOperation, ApiSecurity } from '@nestjs/swagger';
+import type { Scope } from '../auth/principal';
+import type { ErrorCode } from '../errors/error-table';
+import { ApiRequestId } from '../errors/problem.openapi';
+
+/** What every route with a token can answer, whatever it does. */
+export const COMMON_ERRORS: ErrorCode[] = [
+  'VALIDATION_FAILED',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'NOT_ACCEPTABLE',
+  'CLIENT_TIMEOUT',
+  'HEADERS_TOO_LARGE',
+  'INTERNAL',
+  'DATABASE_UNAVAILABLE',
+  'AUTHENTICATION_UNAVAILABLE',
+  'NOT_READY',
+  'REQUEST_TIMEOUT',
+];
+
+/** Documents a route that wants a token with this scope. */
+export function ApiRoute(scope: Scope, summary: string, description: string): MethodDecorator {
+  return applyDecorators(
+    ApiOperation({ summary, description: `${description}\n\nScope: \`${scope}\`.` }),
+    ApiSecurity('bearer', [scope]),
+    ApiRequestId(),
+  );
+}

@@ -1,0 +1,31 @@
+import { Logger } from '@nestjs/common';
+
+const INTERVAL_MS = 10_000;
+
+/** Tells of commands that Redis refused: one line in ten seconds, as a full Redis refuses thousands. */
+export class RefusalLog {
+  private silentUntilMs = -Infinity;
+  private unreported = 0;
+
+  constructor(private readonly logger: Logger) {}
+
+  report(error: unknown): void {
+    const nowMs = performance.now();
+    if (nowMs < this.silentUntilMs) {
+      this.unreported += 1;
+      return;
+    }
+    const more = this.unreported > 0 ? ` (and ${this.unreported} times since the last report)` : '';
+    this.logger.warn(`A Redis command failed: ${reasonOf(error)}${more}`);
+    this.unreported = 0;
+    this.silentUntilMs = nowMs + INTERVAL_MS;
+  }
+}
+
+/** Why, for the log: without the arguments that Redis quotes, as they may be anybody's data. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  // An attempt at several addresses that all fail has no message, only a code.
+  const text = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
+  return text.split(', with args')[0] ?? text;
+}

@@ -1,0 +1,134 @@
+import { randomUUID } from 'node:crypto';
+import { CachingInterceptor } from '../../src/caching/caching.interceptor';
+import { rawRequest, type RawAnswer } from '../support/raw-http';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+/** Not plain enough for the door in front of express, and means the same. */
+const ORDINARY = { accept: 'application/json;q=0.9, text/html;q=0.1' };
+
+let service: TestService;
+let token: string;
+let id: string;
+
+beforeAll(async () => {
+  service = await TestService.start();
+  token = await tokenOf();
+  await service.post(`${EVENTS}/bulk`, token, {
+    events: Array.from({ length: 30 }, (_, index) =>
+      eventWith({ action: `act.${index % 3}`, outcomeDescription: 'ü'.repeat(100) }),
+    ),
+  });
+  const page = await service.get(`${EVENTS}?limit=1`, token);
+  id = (page.json.data as { id: string }[])[0]?.id ?? '';
+});
+
+afterAll(() => service.stop());
+
+/** What differs between any two answers. */
+const VARYING = new Set(['x-request-id', 'x-response-time', 'server-timing', 'date']);
+
+function comparable({ status, headers, body }: RawAnswer): unknown {
+  const kept = headers.filter(([name]) => !VARYING.has(name));
+  return { status, headers: kept.sort(), body: body.toString('base64') };
+}
+
+async function both(
+  path: string,
+  headers: Record<string, string>,
+): Promise<{ front: RawAnswer; ordinary: RawAnswer }> {
+  const all = { authorization: `Bearer ${token}`, 'x-request-id': 'the-same', ...headers };
+  const ordinary = await rawRequest(service.port, 'GET', path, { ...all, ...ORDINARY });
+  const front = await rawRequest(service.port, 'GET', path, all);
+  return { front, ordinary };
+}
+
+const headerOf = ({ headers }: RawAnswer, name: string) =>
+  headers.find(([key]) => key === name)?.[1];
+
+describe('the two doors to the cache', () => {
+  const paths: [string, () => string][] = [
+    ['the first page', () => EVENTS],
+    ['its other name', () => '/api/v1/performance/audit/events'],
+    ['a short page', () => `${EVENTS}?limit=2`],
+    ['a page by offset', () => `${EVENTS}?limit=2&offset=3&include_total=true`],
+    ['a filter', () => `${EVENTS}?actions=act.1,act.2&sort_field=sequence&sort_direction=asc`],
+    ['an empty page', () => `${EVENTS}?actions=${randomUUID()}`],
+    ['one event', () => `${EVENTS}/${id}`],
+    ['one event of an organization', () => `${EVENTS}/${id}?organization_ids=org-1`],
+    ['no such event', () => `${EVENTS}/${randomUUID()}`],
+    ['no id', () => `${EVENTS}/abc`],
+    ['a bad limit', () => `${EVENTS}?limit=0`],
+    ['an unknown parameter', () => `${EVENTS}?x=1`],
+    ['a bad cursor', () => `${EVENTS}?cursor=abcdefgh`],
+    ['a foreign organization', () => `${EVENTS}?organization_ids=org-2`],
+    ['a bad encoding', () => `${EVENTS}?actions=%E0%A4`],
+  ];
+  const wishes: [string, Record<string, string>][] = [
+    ['as it is', {}],
+    ['compressed', { 'accept-encoding': 'gzip, deflate, br' }],
+    ['as gzip alone', { 'accept-encoding': 'gzip;q=0.5' }],
+    ['as deflate alone', { 'accept-encoding': 'deflate' }],
+    ['in no coding it knows', { 'accept-encoding': 'zstd' }],
+    ['if it is another', { 'if-none-match': '"abc", W/"def"' }],
+    ['if there is none', { 'if-none-match': '*' }],
+    ['if stale will do', { 'cache-control': 'max-stale=60' }],
+  ];
+
+  describe.each(paths)('%s', (_, path) => {
+    it.each(wishes)(
+      'is given %s alike, byte for byte and header by header',
+      async (__, headers) => {
+        const where = path();
+        await both(where, headers); // kept from now on
+        const { front, ordinary } = await both(where, headers);
+        expect(comparable(front)).toEqual(comparable(ordinary));
+        expect(front.status).toBeLessThan(500);
+      },
+    );
+  });
+
+  it('give misses and bypasses alike', async () => {
+    for (const headers of [{ 'cache-control': 'no-cache' }, { 'cache-control': 'no-store' }]) {
+      const { front, ordinary } = await both(EVENTS, headers);
+      expect(comparable(front)).toEqual(comparable(ordinary));
+      expect(headerOf(front, 'x-cache')).toBe('BYPASS');
+    }
+    const first = `${EVENTS}?actions=${randomUUID()}`;
+    const second = `${EVENTS}?actions=${randomUUID()}`;
+    const headers = { authorization: `Bearer ${token}` };
+    const front = await rawRequest(service.port, 'GET', first, headers);
+    const ordinary = await rawRequest(service.port, 'GET', second, { ...headers, ...ORDINARY });
+    expect([front, ordinary].map((answer) => headerOf(answer, 'x-cache'))).toEqual([
+      'MISS',
+      'MISS',
+    ]);
+    expect(front.headers.map(([name]) => name).sort()).toEqual(
+      ordinary.headers.map(([name]) => name).sort(),
+    );
+  });
+
+  it('share entries, and 304 to the same validators', async () => {
+    const { front, ordinary } = await both(`${EVENTS}?limit=7`, {});
+    expect([ordinary, front].map((answer) => headerOf(answer, 'x-cache'))).toEqual(['MISS', 'HIT']);
+    const again = await both(`${EVENTS}?limit=7`, {
+      'if-none-match': headerOf(front, 'etag') ?? '',
+    });
+    expect([again.front.status, again.ordinary.status]).toEqual([304, 304]);
+    expect(comparable(again.front)).toEqual(comparable(again.ordinary));
+  });
+
+  it('are two: the plain case does not reach the interceptor', async () => {
+    const spy = jest.spyOn(CachingInterceptor.prototype, 'intercept');
+    try {
+      const headers = { authorization: `Bearer ${token}` };
+      await rawRequest(service.port, 'GET', EVENTS, headers);
+      await rawRequest(service.port, 'GET', `${EVENTS}/${id}`, headers);
+      expect(spy).not.toHaveBeenCalled();
+      await rawRequest(service.port, 'GET', EVENTS, { ...headers, ...ORDINARY });
+      await rawRequest(service.port, 'HEAD', EVENTS, headers);
+      expect(spy).toHaveBeenCalledTimes(2);
+    } finally {
+      spy.mockRestore();
+    }
+  });
+});

@@ -1,0 +1,292 @@
+import fc from 'fast-check';
+import { Client } from 'pg';
+import { HeadEpochs } from '../../src/audit/head-epochs';
+import { lockHead } from './heads.fixture';
+import { clientEvent, newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
+import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
+import { until } from './until.fixture';
+import { openWay } from './way.fixture';
+
+const APPLICATION = 'audit-server epochs';
+
+function write({ writer }: Replica, organizationId: string, events = 1): Promise<unknown> {
+  return writer.record(
+    writeRequest(Array.from({ length: events }, () => newEvent({ organizationId }))),
+  );
+}
+
+describe('the epochs of organizations', () => {
+  const replicas = useTwoReplicas();
+
+  /** Runs statements in a transaction of somebody else and leaves it open. */
+  async function uncommitted(statement: string): Promise<Client> {
+    const client = new Client({ connectionString: replicas.test.url });
+    await client.connect();
+    await client.query('BEGIN');
+    await client.query(statement);
+    return client;
+  }
+
+  it('are 0 for nobody, and count organizations without events as 0', async () => {
+    const { epochs } = replicas.one;
+    expect(await epochs.current([])).toBe('0');
+    expect(await epochs.current([newOrganization()])).toBe('0.0');
+    expect(await epochs.current([newOrganization(), newOrganization()])).toBe('0.0');
+  });
+
+  it('tell the last sequence and when it was recorded', async () => {
+    const { one, admin } = replicas;
+    const id = newOrganization();
+    await write(one, id, 3);
+    const { rows } = await admin.query<{ micros: string }>(
+      `SELECT (extract(epoch FROM recorded_at) * 1000000)::bigint::text AS micros
+       FROM audit_event WHERE organization_id = $1 AND sequence = 3`,
+      [id],
+    );
+    const time = Number(rows[0]?.micros).toString(36);
+    expect(await one.epochs.current([id])).toBe(`3.${time}`);
+    expect(await one.epochs.current([newOrganization(), id])).toBe(`3.${time}`);
+  });
+
+  it('add up beyond the exact integers of a double', async () => {
+    const { one, admin } = replicas;
+    const ids = [newOrganization(), newOrganization()];
+    await admin.query(
+      `INSERT INTO audit_organization (organization_id, last_sequence, recorded_at)
+       VALUES ($1, 9007199254740993, '2026-01-01Z'), ($2, 9007199254740993, '2026-01-02 00:00:00.000001Z')`,
+      ids,
+    );
+    const newest = (Date.parse('2026-01-02') * 1000 + 1).toString(36);
+    expect(await one.epochs.current(ids)).toBe(`18014398509481986.${newest}`);
+    expect(await one.epochs.current(ids.slice(0, 1))).toMatch(/^9007199254740993\./);
+    expect(await one.epochs.current('*')).toMatch(/^1801439850948\d{4}\./);
+    await admin.query('DELETE FROM audit_organization WHERE organization_id = ANY($1)', [ids]);
+  });
+
+  it('differ when a number is given a second time', async () => {
+    const { one, admin } = replicas;
+    const id = newOrganization();
+    await write(one, id, 5);
+    const [before, beforeAll] = [await one.epochs.current([id]), await one.epochs.current('*')];
+    // As if the last two had been lost by a failover.
+    await admin.query('DELETE FROM audit_event WHERE organization_id = $1 AND sequence > 3', [id]);
+    await admin.query(
+      'UPDATE audit_organization SET last_sequence = 3 WHERE organization_id = $1',
+      [id],
+    );
+    await write(one, id, 2);
+    const after = await one.epochs.current([id]);
+    expect(after.split('.')[0]).toBe(before.split('.')[0]);
+    expect(after).not.toBe(before);
+    expect(await one.epochs.current('*')).not.toBe(beforeAll);
+  });
+
+  it('stay what they are when a write finds that everything is there already', async () => {
+    const { one } = replicas;
+    const id = newOrganization();
+    const event = clientEvent({ organizationId: id });
+    await one.writer.record(writeRequest([event]));
+    const before = await one.epochs.current([id]);
+    await one.writer.record(writeRequest([event]));
+    expect(await one.epochs.current([id])).toBe(before);
+  });
+
+  it('show on every replica what was acknowledged by any', async () => {
+    const { one, two } = replicas;
+    const [id, other] = [newOrganization(), newOrganization()];
+    const asked = [[id], [other, id], '*'] as const;
+    for (let round = 1; round <= 20; round += 1) {
+      const [writing, reading] = round % 2 === 0 ? [one, two] : [two, one];
+      const before = await Promise.all(asked.map((tenants) => reading.epochs.current(tenants)));
+      // Reads are under way all the time: none that began before the acknowledgement may be joined after it.
+      let isWritten = false;
+      const busy = (async () => {
+        while (!isWritten) await reading.epochs.current([id]);
+      })();
+      await write(writing, id);
+      const after = await Promise.all(asked.map((tenants) => reading.epochs.current(tenants)));
+      isWritten = true;
+      await busy;
+      expect(after[0]?.split('.')[0]).toBe(String(round));
+      expect(after[1]).toBe(after[0]);
+      after.forEach((epoch, index) => expect(epoch).not.toBe(before[index]));
+    }
+  });
+
+  it.each(['one organization', 'all'])('move with the commit, not before: %s', async (whose) => {
+    const { one } = replicas;
+    const id = newOrganization();
+    await write(one, id);
+    const tenants = whose === 'all' ? '*' : [id];
+    const before = await one.epochs.current(tenants);
+    const open = await uncommitted(
+      `UPDATE audit_organization SET last_sequence = 2, recorded_at = clock_timestamp()
+       WHERE organization_id = '${id}'`,
+    );
+    expect(await one.epochs.current(tenants)).toBe(before);
+    expect(await one.epochs.current(tenants)).toBe(before);
+    await open.query('COMMIT');
+    const after = await one.epochs.current(tenants);
+    expect(after).not.toBe(before);
+    expect(await one.epochs.current(tenants)).toBe(after);
+    await open.end();
+  });
+
+  it('of all see a commit of a subtransaction, also below a transaction that began later', async () => {
+    const { one } = replicas;
+    const id = newOrganization();
+    await write(one, id);
+    const older = await uncommitted('SAVEPOINT below');
+    await older.query(
+      `UPDATE audit_organization SET last_sequence = 2 WHERE organization_id = '${id}'`,
+    );
+    await older.query('RELEASE below');
+    const younger = await uncommitted(`INSERT INTO service_secret VALUES ('${id}', '')`);
+    const before = await one.epochs.current('*');
+    await older.query('COMMIT');
+    const after = await one.epochs.current('*');
+    expect(after).not.toBe(before);
+    await younger.query('ROLLBACK');
+    expect(await one.epochs.current('*')).toBe(after);
+    await older.end();
+    await younger.end();
+  });
+
+  it('of all are not added up again while nothing is committed', async () => {
+    const { epochs } = replicas.one;
+    const before = await epochs.current('*');
+    const { reads, sums } = epochs.statistics();
+    // Other specs may write to other databases of this server at any time; between two reads there is a pause in it.
+    await until(async () => {
+      expect(await epochs.current('*')).toBe(before);
+      const after = epochs.statistics();
+      return after.sums - sums < after.reads - reads;
+    });
+  });
+
+  it('are read together, however many ask', async () => {
+    const { one } = replicas;
+    const ids = Array.from({ length: 20 }, () => newOrganization());
+    await Promise.all(ids.map((id, index) => write(one, id, index + 1)));
+    const before = one.epochs.statistics();
+    const found = await Promise.all(
+      Array.from({ length: 2000 }, (_, index) => one.epochs.current([ids[index % 20] ?? ''])),
+    );
+    found.forEach((epoch, index) => expect(epoch.split('.')[0]).toBe(String((index % 20) + 1)));
+    const after = one.epochs.statistics();
+    expect(after.asked - before.asked).toBe(2000);
+    expect(after.reads - before.reads).toBe(1);
+  });
+
+  it('are equal only when the events are', async () => {
+    const { one, two, admin } = replicas;
+    const ids = [newOrganization(), newOrganization(), newOrganization()];
+    const subsets = [[ids[0]], [ids[1]], ids.slice(0, 2), ids.slice(1), ids] as string[][];
+    const eventsOf = async (tenants: string[]) => {
+      const { rows } = await admin.query<{ text: string | null }>(
+        `SELECT string_agg(id::text, ',' ORDER BY organization_id, sequence) AS text
+         FROM audit_event WHERE organization_id = ANY($1)`,
+        [tenants],
+      );
+      return rows[0]?.text ?? '';
+    };
+    const seen = new Map<string, string>();
+    const step = fc.record({
+      writes: fc.array(fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 3 })), { maxLength: 3 }),
+      tenants: fc.nat(subsets.length - 1),
+      byOne: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 8 }), async (steps) => {
+        for (const { writes, tenants, byOne } of steps) {
+          const [writing, reading] = byOne ? [one, two] : [two, one];
+          await Promise.all(writes.map(([at, count]) => write(writing, ids[at] ?? '', count)));
+          const chosen = subsets[tenants] ?? [];
+          const key = `${chosen.join()} ${await reading.epochs.current(chosen)}`;
+          const events = await eventsOf(chosen);
+          expect(events).toBe(seen.get(key) ?? events);
+          seen.set(key, events);
+        }
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('fail once when their connection is terminated, and are read again after', async () => {
+    const { one, admin } = replicas;
+    const id = newOrganization();
+    await write(one, id);
+    await one.epochs.current([id]);
+    const all = await one.epochs.current('*');
+    const lock = await uncommitted('LOCK TABLE audit_organization IN ACCESS EXCLUSIVE MODE');
+    const failing = [one.epochs.current([id]), one.epochs.current([id])].map((epoch) =>
+      epoch.catch((error: unknown) => error),
+    );
+    await until(async () => {
+      const { rowCount } = await admin.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = $1 AND datname = current_database() AND wait_event_type = 'Lock'`,
+        [APPLICATION],
+      );
+      return (rowCount ?? 0) > 0;
+    });
+    const next = one.epochs.current([id]); // asked while the first still runs, or right after it
+    await lock.query('ROLLBACK');
+    await lock.end();
+    for (const error of await Promise.all(failing)) {
+      expect(error).toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryAfterSeconds: 2 });
+    }
+    expect(await next).toMatch(/^1\./);
+    // Who took over might have given the same transaction ids to others: a snapshot means nothing to another connection.
+    const { sums } = one.epochs.statistics();
+    expect(await one.epochs.current('*')).toBe(all);
+    expect(one.epochs.statistics().sums).toBe(sums + 1);
+  });
+
+  it('do not wait for the large pool', async () => {
+    const { test } = replicas;
+    const small = await openReplica(test.url, { poolMax: 1 });
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const holder = small.database.withClient(() => held);
+    try {
+      expect(await small.epochs.current([newOrganization()])).toBe('0.0');
+    } finally {
+      release();
+      await holder;
+      await small.close();
+    }
+  });
+
+  it('do not wait for a locked organization', async () => {
+    const { one, admin } = replicas;
+    const id = newOrganization();
+    await write(one, id);
+    const lock = await lockHead(admin, id);
+    expect(await one.epochs.current([id])).toMatch(/^1\./);
+    await lock.release();
+  });
+
+  it('are DATABASE_UNAVAILABLE in bounded time when PostgreSQL is silent, and come back', async () => {
+    const { test } = replicas;
+    const way = await openWay(test.url);
+    const far = await openReplica(way.url);
+    const failure = (tenants: readonly string[] | '*') =>
+      far.epochs.current(tenants).catch((error: unknown) => error);
+    try {
+      await far.epochs.current(['a']);
+      way.stall();
+      const startedMs = Date.now();
+      expect(await failure(['a'])).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+      expect(await failure('*')).toMatchObject({ code: 'DATABASE_UNAVAILABLE' }); // by a new connection
+      expect(Date.now() - startedMs).toBeLessThan(10_000);
+      way.cut();
+      const mended = await openWay(test.url, way.port);
+      expect(await far.epochs.current(['a'])).toBe('0.0');
+      mended.cut();
+    } finally {
+      way.cut();
+      await far.close();
+    }
+  }, 20_000);
+});

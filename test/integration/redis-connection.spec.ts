@@ -1,0 +1,188 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RedisConnection } from '../../src/redis/redis-connection';
+import { findFreePort } from '../../src/database/embedded-port';
+import {
+  describeWithPrivateRedis,
+  type PrivateRedis,
+  startPrivateRedis,
+} from '../support/redis-server';
+import { captureLog, connectTo, openClient, SOON_MS, timed } from './redis.fixture';
+import { until } from './until.fixture';
+
+let connection: RedisConnection;
+let warnings: string[];
+let notes: string[];
+
+beforeEach(() => {
+  warnings = captureLog('warn');
+  notes = captureLog('log');
+});
+
+afterEach(() => {
+  connection.onApplicationShutdown();
+  jest.restoreAllMocks();
+});
+
+const available = () => until(() => connection.isAvailable);
+
+describe('without REDIS_URL', () => {
+  it('answers undefined to everything, without a client', async () => {
+    connection = await connectTo(undefined);
+    expect(connection.isConfigured).toBe(false);
+    expect(connection.client).toBeUndefined();
+    expect(await connection.attempt((client) => client.ping())).toBeUndefined();
+    await connection.subscribe('channel', () => undefined);
+    expect(connection.isSubscribed).toBe(false);
+    expect(connection.statistics()).toEqual({
+      configured: false,
+      available: false,
+      timeouts: 0,
+      failures: 0,
+      breakerOpened: 0,
+    });
+    expect(warnings).toEqual([]);
+  });
+});
+
+describeWithPrivateRedis()('a Redis that answers', () => {
+  let redis: PrivateRedis;
+
+  beforeAll(async () => {
+    redis = await startPrivateRedis();
+  });
+  afterAll(() => redis.stop());
+
+  it('carries out what is attempted, also nothing', async () => {
+    connection = await connectTo(redis.url);
+    expect(connection.isAvailable).toBe(true);
+    expect(await connection.attempt((client) => client.set('key', 'value'))).toBe('OK');
+    expect(await connection.attempt((client) => client.get('key'))).toBe('value');
+    expect(await connection.attempt((client) => client.get('no such key'))).toBeNull();
+    expect(warnings).toEqual([]);
+  });
+
+  it('refuses commands without opening the breaker, in one line of the log', async () => {
+    connection = await connectTo(redis.url);
+    await connection.attempt((client) => client.set('text', 'value'));
+    for (let count = 0; count < 20; count += 1) {
+      expect(await connection.attempt((client) => client.lPush('text', 'value'))).toBeUndefined();
+    }
+    await connection.attempt((client) => client.sendCommand(['NOSUCH', 'a secret']));
+    expect(connection.isAvailable).toBe(true);
+    expect(connection.statistics()).toMatchObject({ failures: 21, timeouts: 0, breakerOpened: 0 });
+    expect(warnings).toEqual([expect.stringContaining('WRONGTYPE')]);
+  });
+
+  it('does not put arguments of refused commands into the log', async () => {
+    connection = await connectTo(redis.url);
+    await connection.attempt((client) => client.sendCommand(['NOSUCH', 'a secret']));
+    expect(warnings).toEqual([expect.stringContaining('NOSUCH')]);
+    expect(warnings[0]).not.toContain('secret');
+  });
+
+  it('refuses writes when it is full, and answers reads', async () => {
+    connection = await connectTo(redis.url);
+    const admin = await openClient(redis.url);
+    await admin.set('kept', 'value');
+    await admin.configSet('maxmemory', '1');
+    expect(await connection.attempt((client) => client.set('key', 'value'))).toBeUndefined();
+    expect(await connection.attempt((client) => client.get('kept'))).toBe('value');
+    await admin.configSet('maxmemory', '0');
+    await admin.disconnect();
+    expect(connection.isAvailable).toBe(true);
+    expect(warnings).toEqual([expect.stringContaining('OOM')]);
+  });
+
+  it('answers undefined for work that throws before it reaches Redis', async () => {
+    connection = await connectTo(redis.url);
+    const broken = () => {
+      throw new TypeError('no');
+    };
+    expect(await connection.attempt(broken)).toBeUndefined();
+    expect(connection.isAvailable).toBe(true);
+  });
+
+  it('is not held responsible for a process that was busy itself', async () => {
+    connection = await connectTo(redis.url);
+    const answer = connection.attempt((client) => client.ping(), 20);
+    const busyUntilMs = performance.now() + 100;
+    while (performance.now() < busyUntilMs);
+    expect(await answer).toBe('PONG');
+    expect(connection.statistics().timeouts).toBe(0);
+  });
+});
+
+describeWithPrivateRedis()('a Redis that is not there', () => {
+  it('at boot holds nothing up, and is connected to when it comes', async () => {
+    const port = await findFreePort();
+    const boot = (connection = new RedisConnection({ url: `redis://127.0.0.1:${port}` }));
+    const heard = jest.fn();
+    connection.onAvailable(heard);
+    expect(await timed(boot.onModuleInit())).toBeLessThan(SOON_MS);
+    expect(connection.isAvailable).toBe(false);
+    expect(await connection.attempt((client) => client.ping())).toBeUndefined();
+    expect(warnings).toEqual([
+      expect.stringContaining('answers come from PostgreSQL and this process alone'),
+    ]);
+    const redis = await startPrivateRedis('--port', String(port));
+    await available();
+    expect(await connection.attempt((client) => client.ping())).toBe('PONG');
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(notes).toEqual(['Redis is back.']);
+    await redis.stop();
+  });
+
+  it('when killed is reported once, and once more when it is back, empty', async () => {
+    const redis = await startPrivateRedis();
+    connection = await connectTo(redis.url);
+    const heard = jest.fn();
+    connection.onAvailable(heard);
+    await connection.attempt((client) => client.set('key', 'value'));
+    await redis.kill();
+    await until(() => !connection.isAvailable);
+    expect(await connection.attempt((client) => client.get('key'))).toBeUndefined();
+    await sleep(300); // several vain attempts to connect
+    expect(warnings).toHaveLength(1);
+    await redis.restart();
+    await available();
+    expect(await connection.attempt((client) => client.get('key'))).toBeNull();
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(notes).toEqual(['Redis is back.']);
+    await redis.stop();
+  });
+
+  it('while attempts are under way costs none of them an error', async () => {
+    const redis = await startPrivateRedis();
+    connection = await connectTo(redis.url);
+    const attempts = Array.from({ length: 100 }, () =>
+      connection.attempt((client) => client.blPop('never', 5), 5000),
+    );
+    await redis.kill();
+    expect(await timed(Promise.all(attempts))).toBeLessThan(SOON_MS);
+    expect(new Set(await Promise.all(attempts))).toEqual(new Set([undefined]));
+    expect(connection.statistics().failures).toBe(100);
+    expect(warnings).toHaveLength(1); // that it is away; not that commands failed
+  });
+
+  it('for want of a password tells so without telling the password', async () => {
+    const redis = await startPrivateRedis('--requirepass', 'right');
+    const url = new URL(redis.url);
+    url.password = 'wrong-secret';
+    connection = await connectTo(url.href);
+    expect(connection.isAvailable).toBe(false);
+    expect(warnings).toEqual([expect.stringContaining('WRONGPASS')]);
+    expect(warnings[0]).not.toContain('secret');
+    connection.onApplicationShutdown();
+
+    connection = await connectTo(redis.url);
+    await until(() => warnings.length === 2);
+    expect(warnings[1]).toContain('NOAUTH');
+    expect(connection.isAvailable).toBe(false);
+    connection.onApplicationShutdown();
+
+    url.password = 'right';
+    connection = await connectTo(url.href);
+    expect(await connection.attempt((client) => client.ping())).toBe('PONG');
+    await redis.stop();
+  });
+});

@@ -1,0 +1,185 @@
+import fc from 'fast-check';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RedisConnection } from '../../src/redis/redis-connection';
+import {
+  describeWithPrivateRedis,
+  type PrivateRedis,
+  startPrivateRedis,
+} from '../support/redis-server';
+import {
+  captureLog,
+  connectTo,
+  openClient,
+  openForgetfulWay,
+  SOON_MS,
+  timed,
+} from './redis.fixture';
+import { until } from './until.fixture';
+
+let connection: RedisConnection;
+let warnings: string[];
+let notes: string[];
+
+beforeEach(() => {
+  warnings = captureLog('warn');
+  notes = captureLog('log');
+});
+
+afterEach(() => {
+  connection.onApplicationShutdown();
+  jest.restoreAllMocks();
+});
+
+const available = () => until(() => connection.isAvailable);
+
+describeWithPrivateRedis()('a Redis that hangs', () => {
+  let redis: PrivateRedis;
+
+  beforeEach(async () => {
+    redis = await startPrivateRedis();
+  });
+  afterEach(() => redis.stop());
+
+  it('at boot is waited for no longer than a second', async () => {
+    redis.pause();
+    const boot = (connection = new RedisConnection({ url: redis.url }));
+    expect(await timed(boot.onModuleInit())).toBeLessThan(SOON_MS);
+    expect(connection.isAvailable).toBe(false);
+    redis.resume();
+    await available();
+  });
+
+  it('costs one bounded wait, then nothing, and is back by itself', async () => {
+    connection = await connectTo(redis.url);
+    const heard = jest.fn();
+    connection.onAvailable(heard);
+    redis.pause();
+    const waitedMs = await timed(connection.attempt((client) => client.get('key')));
+    expect(waitedMs).toBeGreaterThan(200);
+    expect(waitedMs).toBeLessThan(SOON_MS);
+    expect(connection.isAvailable).toBe(false);
+    const work = jest.fn();
+    for (let count = 0; count < 1000; count += 1) await connection.attempt(work);
+    expect(work).not.toHaveBeenCalled();
+    await sleep(2000); // beyond the probe: the connection is broken and made anew, in vain
+    expect(connection.isAvailable).toBe(false);
+    expect(warnings).toEqual([expect.stringContaining('does not answer in time')]);
+    expect(heard).not.toHaveBeenCalled();
+    redis.resume();
+    await available();
+    expect(await connection.attempt((client) => client.ping())).toBe('PONG');
+    expect(heard).toHaveBeenCalledTimes(1);
+    expect(notes).toEqual(['Redis is back.']);
+    expect(connection.statistics()).toMatchObject({ timeouts: 1, breakerOpened: 1 });
+  });
+
+  it('is asked on the same connection when it answers after all', async () => {
+    connection = await connectTo(redis.url);
+    const broken = jest.fn();
+    connection.client?.on('error', broken);
+    redis.pause();
+    expect(await connection.attempt((client) => client.get('key'), 20)).toBeUndefined();
+    expect(connection.isAvailable).toBe(false);
+    redis.resume();
+    await available();
+    expect(broken).not.toHaveBeenCalled();
+    expect(connection.statistics()).toMatchObject({ timeouts: 1, breakerOpened: 1 });
+  });
+
+  it('on its connections only, also on new ones at first, is connected to again until one works', async () => {
+    const way = await openForgetfulWay(redis.url);
+    connection = await connectTo(way.url);
+    const heard: string[] = [];
+    await connection.subscribe('channel', (message) => heard.push(message));
+    way.forget(2);
+    expect(await connection.attempt((client) => client.ping())).toBeUndefined();
+    await until(() => connection.isAvailable && connection.isSubscribed && way.taken >= 6);
+    expect(await connection.attempt((client) => client.publish('channel', 'one'))).toBe(1);
+    await until(() => heard.includes('one'));
+    connection.onApplicationShutdown();
+    way.close();
+  });
+
+  it('opens one breaker for all that wait at once', async () => {
+    connection = await connectTo(redis.url);
+    redis.pause();
+    await Promise.all(
+      Array.from({ length: 50 }, () => connection.attempt((client) => client.get('key'))),
+    );
+    expect(connection.statistics()).toMatchObject({ breakerOpened: 1 });
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('is left on shutdown without waiting for it, and without a socket or timer that stays', async () => {
+    connection = await connectTo(redis.url);
+    await connection.subscribe('channel', () => undefined);
+    const before = process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCP')).length;
+    redis.pause();
+    const waiting = connection.attempt((client) => client.get('key'), 60_000);
+    connection.onApplicationShutdown();
+    expect(await timed(waiting)).toBeLessThan(SOON_MS);
+    await until(
+      () =>
+        process.getActiveResourcesInfo().filter((kind) => kind.startsWith('TCP')).length <=
+        before - 2,
+    );
+    redis.resume();
+    await sleep(1500); // longer than any delay before another try
+    expect(connection.isAvailable).toBe(false);
+    const admin = await openClient(redis.url);
+    expect((await admin.clientList()).length).toBe(1); // the one that asks
+    await admin.disconnect();
+    expect(warnings).toEqual([]);
+  });
+
+  it('is left on shutdown while it is being connected to', async () => {
+    redis.pause();
+    connection = new RedisConnection({ url: redis.url });
+    const boot = connection.onModuleInit();
+    await until(() => process.getActiveResourcesInfo().includes('TCPSocketWrap'));
+    connection.onApplicationShutdown();
+    await boot;
+    redis.resume();
+    const admin = await openClient(redis.url);
+    await until(async () => (await admin.clientList()).length === 1);
+    await sleep(1500);
+    expect((await admin.clientList()).length).toBe(1);
+    await admin.disconnect();
+  });
+
+  it('never gives the answer of one command to another, however often it stops and dies', async () => {
+    connection = await connectTo(redis.url);
+    const fault = fc.constantFrom('pause briefly', 'pause', 'restart', 'none');
+    let answered = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fault, { minLength: 1, maxLength: 4 }), async (faults) => {
+        let isOver = false;
+        const readers = Array.from({ length: 8 }, async (_, reader) => {
+          for (let count = 0; !isOver; count += 1) {
+            const text = `${reader}:${count}`;
+            const answer = await connection.attempt((client) => client.echo(text), 30);
+            if (answer === undefined) await sleep(1);
+            else {
+              expect(answer).toBe(text);
+              answered += 1;
+            }
+          }
+        });
+        for (const kind of faults) {
+          if (kind === 'restart') await redis.restart();
+          if (kind.startsWith('pause')) {
+            redis.pause();
+            await sleep(kind === 'pause' ? 700 : 60);
+            redis.resume();
+          }
+          await sleep(20);
+        }
+        isOver = true;
+        await Promise.all(readers);
+        await available();
+      }),
+      { numRuns: 8 },
+    );
+    expect(answered).toBeGreaterThan(100);
+  }, 60_000);
+});
