@@ -16,45 +16,72 @@ export interface ReadPolicy {
 export const DEFAULT_READ_POLICY: ReadPolicy = Object.freeze({ noCache: false, noStore: false });
 const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });
 
-/** A directive: a token, and an argument that may be quoted. Anything else is skipped up to the next comma. */
-const DIRECTIVE =
-  /([!#$%&'*+.^_`|~\w-]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^",\s]*)))?|"(?:[^"\\]|\\.)*"/g;
+/**
+ * One member of a list of directives up to the next comma: a token, and an argument that may be quoted. It matches
+ * anywhere, junk as a member without a name, so that no text is walked through more than a few times.
+ */
+const DIRECTIVE = /[\s,]*(?:([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*/g;
 
-/** The wishes in the headers of a request. Unknown directives mean nothing; broken numbers are taken as the strictest. */
+/** What seconds beyond it are taken for (RFC 9111, section 1.2.2). */
+const MAX_SECONDS = 2 ** 31;
+
+/**
+ * The wishes in the headers of a request. Unknown directives mean nothing; of contradictory ones the strictest counts,
+ * and a broken number is taken for 0, the strictest.
+ */
 export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
   const text = headers['cache-control'];
   if (text === undefined) {
+    if (headers.pragma === undefined) return DEFAULT_READ_POLICY;
     // Only old clients send it, and only it.
-    return headers.pragma === 'no-cache' ? NO_CACHE : DEFAULT_READ_POLICY;
+    return policyIn(headers.pragma).noCache ? NO_CACHE : DEFAULT_READ_POLICY;
   }
+  const policy = policyIn(text);
+  // Nothing kept is as young as that, unless the client puts up with what is older (RFC 9111, section 5.2.1.1).
+  if (policy.maxAgeSeconds === 0 && !policy.maxStaleSeconds) policy.noCache = true;
+  return policy;
+}
+
+function policyIn(directives: string): ReadPolicy {
   const policy: ReadPolicy = { noCache: false, noStore: false };
-  for (const [, name, quoted, plain] of text.matchAll(DIRECTIVE)) {
-    if (name !== undefined) apply(policy, name.toLowerCase(), quoted ?? plain);
+  for (const [, name, value] of directives.matchAll(DIRECTIVE)) {
+    if (name !== undefined) apply(policy, name.toLowerCase(), value);
   }
-  if (policy.maxAgeSeconds === 0 && policy.maxStaleSeconds === undefined) policy.noCache = true;
   return policy;
 }
 
 function apply(policy: ReadPolicy, name: string, value: string | undefined): void {
   if (name === 'no-cache') policy.noCache = true;
   else if (name === 'no-store') policy.noStore = true;
-  else if (name === 'max-age') policy.maxAgeSeconds = secondsOf(value) ?? 0;
-  else if (name === 'max-stale') {
-    policy.maxStaleSeconds = value === undefined ? Infinity : secondsOf(value);
+  else if (name === 'max-age') {
+    policy.maxAgeSeconds = Math.min(policy.maxAgeSeconds ?? Infinity, secondsOf(value));
+  } else if (name === 'max-stale') {
+    const seconds = value === undefined ? Infinity : secondsOf(value);
+    policy.maxStaleSeconds = Math.min(policy.maxStaleSeconds ?? Infinity, seconds);
   }
 }
 
-function secondsOf(value: string | undefined): number | undefined {
-  return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+function secondsOf(value = ''): number {
+  const [, , digits] = /^("?)(\d+)\1\s*$/.exec(value) ?? [];
+  return digits === undefined ? 0 : Math.min(Number(digits), MAX_SECONDS);
 }
 
-/** An entity tag, weak or not; `*`; or one character of junk. */
-const ENTITY_TAG = /(?:W\/)?("[^"]*")|[^",\s]+/g;
+/** One member of a list of entity tags, weak or not, with the comma or the end behind it. A member may be empty. */
+const LISTED_TAG = /[ \t]*(?:(?:W\/)?("[^"]*")[ \t]*)?(?:,|$)/y;
 
-/** Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2: compared without regard to weakness). */
+/**
+ * Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2: compared without regard to weakness). What stands
+ * behind something that is no list of tags is not looked at: an answer in full is never wrong.
+ */
 export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   if (ifNoneMatch === etag || ifNoneMatch.trim() === '*') return true;
-  for (const [, tag] of ifNoneMatch.matchAll(ENTITY_TAG)) if (tag === etag) return true;
+  const opaque = etag.startsWith('W/') ? etag.slice(2) : etag;
+  LISTED_TAG.lastIndex = 0;
+  while (LISTED_TAG.lastIndex < ifNoneMatch.length) {
+    const [, tag] = LISTED_TAG.exec(ifNoneMatch) ?? [];
+    if (tag === opaque) return true;
+    if (LISTED_TAG.lastIndex === 0) return false; // no match
+  }
   return false;
 }

@@ -57,9 +57,14 @@ export class CacheEntry implements SizedValue {
     return bytes;
   }
 
-  /** Seconds since it was read, as the Age header wants them. Another replica's clock may be ahead of ours. */
+  /** Milliseconds since it was read. Another replica's clock may be ahead of ours. */
+  ageMs(): number {
+    return Math.max(0, Date.now() - this.createdAtMs);
+  }
+
+  /** The same as the Age header wants it. */
   ageSeconds(): number {
-    return Math.max(0, Math.floor((Date.now() - this.createdAtMs) / 1000));
+    return Math.floor(this.ageMs() / 1000);
   }
 
   remainingMs(): number {

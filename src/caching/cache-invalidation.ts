@@ -1,8 +1,7 @@
-import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import { createHash, randomUUID } from 'node:crypto';
 import { cacheConfig } from '../config/cache.config';
-import { Inject } from '@nestjs/common';
-import type { ConfigType } from '@nestjs/config';
 import { RedisConnection } from '../redis/redis-connection';
 import { coversOnly, KeyPattern, type Tenants } from './cache-key';
 import { MemoryStore } from './memory-store';
@@ -51,7 +50,12 @@ export class CacheInvalidation implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     if (!this.redis.isConfigured) return;
-    await this.redis.subscribe(this.requests, (message) => void this.onRequest(message));
+    await this.redis.subscribe(this.requests, (message) => {
+      this.onRequest(message).catch((error: unknown) =>
+        // Anybody who can reach Redis can send messages.
+        this.logger.warn(`A message to invalidate could not be understood: ${String(error)}`),
+      );
+    });
     await this.redis.subscribe(`${this.replies}${this.replica}`, (message) =>
       this.onReply(message),
     );
@@ -115,7 +119,8 @@ export class CacheInvalidation implements OnApplicationBootstrap {
       const receivers = await this.redis.attempt((client) =>
         client.publish(this.requests, JSON.stringify(request)),
       );
-      expected = (receivers ?? 1) - 1; // this replica hears itself
+      // This replica hears itself, unless its subscription is broken just now.
+      expected = Math.max(0, (receivers ?? 0) - (this.redis.isSubscribed ? 1 : 0));
       if (answered < expected) await all;
     } finally {
       clearTimeout(timer);

@@ -22,14 +22,21 @@ export function queryHash(query: string): string {
   return createHash('sha256').update(query).digest('base64url').slice(0, 32);
 }
 
+/** How lists of tenants are spelled, taken down once: every key of a store is held against the same list. */
+const spellings = new WeakMap<readonly string[], { ids: Set<string>; all: string }>();
+
 /** Whether all tenants of a key are among `allowed`. A list that a key only hashes must be `allowed` itself. */
 export function coversOnly(key: string, allowed: Tenants): boolean {
   if (allowed === '*') return true;
   const [, , tenants = ''] = key.split(':', 3);
-  if (tenants === '*') return false;
-  if (tenants.startsWith('~')) return tenants === spelled(allowed);
-  const all = new Set(allowed.map(encoded));
-  return tenants.split(',').every((id) => all.has(id));
+  let spelling = spellings.get(allowed);
+  if (!spelling) {
+    spelling = { ids: new Set(allowed.map(encoded)), all: spelled(allowed) };
+    spellings.set(allowed, spelling);
+  }
+  if (tenants.startsWith('~')) return tenants === spelling.all;
+  const { ids } = spelling;
+  return tenants.split(',').every((id) => ids.has(id));
 }
 
 function spelled(tenants: Tenants): string {
@@ -39,37 +46,42 @@ function spelled(tenants: Tenants): string {
   return `~${tenants.length}~${createHash('sha256').update(text).digest('base64url')}`;
 }
 
-/** `~` begins the hashed form, so it is encoded where it begins an id. */
+/** What encodeURIComponent leaves and has a meaning here: `*` is all tenants, `~` begins a hashed list. */
 function encoded(id: string): string {
   return encodeURIComponent(id).replaceAll('*', '%2A').replaceAll('~', '%7E');
 }
 
 /** Which keys an operator means: the start of the part behind the prefix, `*` standing for any text. */
 export class KeyPattern {
-  /** The pattern as it has to be matched: without the prefix. */
-  readonly text: string;
-  /** The same for Redis. */
+  /** For `SCAN … MATCH`: the whole key, what Redis would take for more than itself escaped. */
   readonly redisGlob: string;
   private readonly matches: (text: string) => boolean;
 
-  /** @throws AppError VALIDATION_FAILED for a text that is empty, too long or holds control characters. */
-  constructor(text: string, prefix: string) {
-    const fault = faultOf(text);
-    if (fault !== undefined) throw validationFailed([{ path: 'pattern', message: fault }]);
+  /**
+   * @param text as it was given; another process that is handed it makes the same pattern of it. Without `*` it is the
+   * beginning of the parts of a key: a namespace, or a namespace and its tenants. The prefix may stand before it.
+   * @throws AppError VALIDATION_FAILED for a text that is empty, too long or holds control characters.
+   */
+  constructor(
+    readonly text: string,
+    prefix: string,
+  ) {
     const bare = text.startsWith(`${prefix}:`) ? text.slice(prefix.length + 1) : text;
-    this.text = bare.includes('*') ? bare : `${bare}:*`;
-    const whole = `${prefix}:${this.text}`;
+    const fault = faultOf(text, bare);
+    if (fault !== undefined) throw validationFailed([{ path: 'pattern', message: fault }]);
+    const whole = `${prefix}:${bare.includes('*') ? bare : `${bare}:*`}`;
     this.redisGlob = whole.replace(/[?[\]\\]/g, '\\$&');
     this.matches = globMatcher(whole);
   }
 
+  /** Whether a whole key is meant. */
   test(key: string): boolean {
     return this.matches(key);
   }
 }
 
-function faultOf(text: string): string | undefined {
-  if (text === '') return 'must not be empty; * means every entry';
+function faultOf(text: string, bare: string): string | undefined {
+  if (bare === '') return 'must not be empty; * means every entry';
   if (text.length > MAX_PATTERN_LENGTH) return `must be at most ${MAX_PATTERN_LENGTH} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not hold control characters';
   return undefined;

@@ -6,6 +6,9 @@ import { globMatcher } from './cache-key';
 /** Every path begins with it; operators may leave it out of a setting. */
 const API_PREFIX = '/api/v1';
 
+/** An answer that takes more than this part of the process tier is not kept: it would push out all others. */
+const MAX_ENTRY_FRACTION = 8;
+
 type Matcher = (text: string) => boolean;
 
 /** What the settings say about a read: whether its answer is kept, and for how long. */
@@ -23,6 +26,16 @@ export class CachePolicy {
       const matches = isPath ? pathMatcher(pattern) : globMatcher(pattern);
       return { matches, isPath, ttlMs: ttlSeconds * 1000 };
     });
+  }
+
+  /** What every key begins with. */
+  get keyPrefix(): string {
+    return this.config.keyPrefix;
+  }
+
+  /** Bytes that an answer may take to be kept. */
+  get maxEntryBytes(): number {
+    return this.config.maxSizeBytes / MAX_ENTRY_FRACTION;
   }
 
   /** Whether nothing of this namespace, or nothing asked for at this path, is to be kept. */

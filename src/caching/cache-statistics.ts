@@ -65,7 +65,7 @@ export class CacheStatistics {
     return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
   }
 
-  /** The last five minutes; the ratio (percent) is undefined without requests. */
+  /** The last five minutes, up to one slot less; the ratio (percent, two decimals) is undefined without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
     const oldest = Math.floor(this.nowSeconds() / SLOT_SECONDS) - SLOTS;
     let hits = 0;

@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DEFAULT_READ_POLICY } from './cache-control';
 import type { Tenants } from './cache-key';
+import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { ResponseCache } from './response-cache';
 
@@ -39,19 +40,27 @@ export class CacheWarmup {
 
   private readonly plans: WarmupPlan[] = [];
 
-  constructor(private readonly cache: ResponseCache) {}
+  constructor(
+    private readonly cache: ResponseCache,
+    private readonly policy: CachePolicy,
+  ) {}
 
   /** Makes a plan part of every warm-up. */
   register(plan: WarmupPlan): void {
     this.plans.push(plan);
   }
 
-  /** Reads what the plans name, a few at a time. What is kept already is not read again, and counts as warmed up. */
+  /**
+   * Reads what the plans name, a few at a time. What is kept already is not read again, and counts as warmed up; what
+   * the settings exclude from the cache is not read at all, and does not count.
+   */
   async run(tenants: Tenants, days: number): Promise<WarmupResult> {
     const deadlineMs = performance.now() + BUDGET_MS;
     const result = { warmedUp: 0, failed: 0, total: 0 };
     const planned = this.plans.map(async (plan) =>
-      (await plan.steps(tenants, days)).map((step) => ({ read: plan.read, step })),
+      (await plan.steps(tenants, days))
+        .filter(({ path }) => !this.policy.isExcluded(plan.read.namespace, path))
+        .map((step) => ({ read: plan.read, step })),
     );
     const queue = (await Promise.all(planned)).flat();
     const work = async (): Promise<void> => {
@@ -75,11 +84,13 @@ export class CacheWarmup {
     { description, path, next }: WarmupStep,
   ): Promise<WarmupStep | undefined | 'failed'> {
     try {
-      const { entry } = await this.cache.remember(read, description, {
+      const { entry, key } = await this.cache.remember(read, description, {
         path,
         policy: DEFAULT_READ_POLICY,
+        isAhead: true,
         produce: () => read.read(description),
       });
+      if (key === undefined) return 'failed'; // too large to be kept
       return next?.(entry.rest);
     } catch (error) {
       this.logger.warn(

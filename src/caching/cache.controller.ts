@@ -67,10 +67,10 @@ export class CacheController {
   @ApiCacheWarmup()
   async warmUp(
     @CurrentPrincipal() principal: Principal,
-    @Body() { organizationIds, preloadDays = DEFAULT_PRELOAD_DAYS }: WarmupDto,
+    @Body() { organizationIds, preloadDays }: WarmupDto,
   ): Promise<WarmupResultDto> {
     const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
-    const result = await this.warmup.run(tenants, preloadDays);
+    const result = await this.warmup.run(tenants, preloadDays ?? DEFAULT_PRELOAD_DAYS);
     return { ...result, timestamp: new Date().toISOString() };
   }
 }

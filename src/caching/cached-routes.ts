@@ -1,5 +1,5 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
-import { DiscoveryService, MetadataScanner, ModuleRef, Reflector } from '@nestjs/core';
+import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { writeProblem } from '../errors/problem.filter';
 import { HotRoutes } from '../front/hot-routes';
@@ -17,7 +17,6 @@ export class CachedRoutes implements OnApplicationBootstrap {
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
-    private readonly reflector: Reflector,
     private readonly modules: ModuleRef,
     private readonly routes: HotRoutes,
     private readonly answers: CachedAnswers,
@@ -29,7 +28,7 @@ export class CachedRoutes implements OnApplicationBootstrap {
       const prototype = metatype.prototype as Record<string, () => unknown>;
       for (const name of this.scanner.getAllMethodNames(prototype)) {
         const handler = prototype[name];
-        const type = handler && this.reflector.get<Type<CachedRead> | undefined>(CACHED, handler);
+        const type = handler && readOf(handler);
         if (!handler || !type) continue;
         const read = this.modules.get(type, { strict: false });
         this.routes.registerHandler(metatype as Type, handler, (request, response, handOn) =>
@@ -57,4 +56,9 @@ export class CachedRoutes implements OnApplicationBootstrap {
         writeProblem(error, request, response);
       });
   }
+}
+
+/** What a handler is decorated with. */
+function readOf(handler: object): Type<CachedRead> | undefined {
+  return Reflect.getMetadata(CACHED, handler) as Type<CachedRead> | undefined;
 }

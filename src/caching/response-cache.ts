@@ -1,13 +1,11 @@
 import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
 import { Inject, Injectable } from '@nestjs/common';
-import type { ConfigType } from '@nestjs/config';
-import { cacheConfig } from '../config/cache.config';
 import { RedisConnection } from '../redis/redis-connection';
 import type { ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';
 import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
-import { CacheStatistics } from './cache-statistics';
+import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedAnswer } from './cached-read';
 import { MemoryStore } from './memory-store';
 import { FillLock } from './shared-tier';
@@ -30,19 +28,23 @@ export interface RememberOptions<Answer> {
   policy: ReadPolicy;
   /** Milliseconds to keep it, instead of what the settings say; an older answer is not taken either. */
   ttlMs?: number;
+  /** Nobody asked yet (a warm-up): not counted as a request. */
+  isAhead?: boolean;
   /** Reads the answer. */
   produce: () => Promise<Answer>;
 }
 
-/** A read under way, for all who want the same. */
-interface Flight {
-  promise: Promise<Remembered>;
+/** A read under way whose answer is to be kept. */
+interface Fill {
+  key: string;
   /** Whether its key was removed meanwhile: its answer is given, but not kept. */
   isDiscarded: boolean;
 }
 
-/** An answer that takes more than this part of the process tier is not kept: it would push out all others. */
-const MAX_ENTRY_FRACTION = 8;
+/** One that is shared by all who want the same. */
+interface Flight extends Fill {
+  promise: Promise<Remembered>;
+}
 
 /**
  * Answers that were given before, per tenant and exact. A key carries the epoch of its tenants, which is asked for
@@ -52,6 +54,7 @@ const MAX_ENTRY_FRACTION = 8;
 @Injectable()
 export class ResponseCache {
   private readonly flights = new Map<string, Flight>();
+  private readonly refreshes = new Set<Fill>();
   private readonly heads = new WeakMap<ReadDescription, string>();
 
   constructor(
@@ -60,7 +63,6 @@ export class ResponseCache {
     private readonly redis: RedisConnection,
     private readonly policy: CachePolicy,
     private readonly statistics: CacheStatistics,
-    @Inject(cacheConfig.KEY) private readonly config: ConfigType<typeof cacheConfig>,
   ) {}
 
   /**
@@ -76,30 +78,38 @@ export class ResponseCache {
     const { path, policy } = options;
     const produce = async () => read.share(await options.produce());
     if (this.policy.isExcluded(namespace, path)) {
-      this.statistics.record(namespace, 'excluded');
+      this.count(namespace, options, 'excluded');
       return { entry: new CacheEntry(await produce(), Date.now(), 0), status: 'BYPASS' };
     }
     const head = this.headOf(namespace, description);
     const group = `${head}${description.query}`;
-    const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
     const stale = this.acceptablyStale(group, policy);
-    if (stale) return this.hit(namespace, stale);
+    if (stale) {
+      this.count(namespace, options, 'hit');
+      return stale;
+    }
 
+    const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
     const askedMs = performance.now();
     const key = `${head}${await read.currentEpoch(description.tenants)}:${description.query}`;
-    if (isFreshRead(policy))
-      return this.readAnew(namespace, { key, group, ttlMs }, policy, produce);
-    const kept = this.memory.find(key) as CacheEntry | undefined;
-    if (kept) {
-      if (!isYoungEnough(kept, policy, ttlMs)) {
-        return this.readAnew(namespace, { key, group, ttlMs }, policy, produce);
-      }
-      kept.verifiedAtMs = askedMs;
-      return this.hit(namespace, { entry: kept, key });
+    const place = { key, group, ttlMs };
+    if (isFreshRead(policy)) {
+      this.count(namespace, options, 'excluded');
+      return this.readAnew(place, policy, 'BYPASS', produce);
     }
-    const filled = await this.fill({ key, group, ttlMs }, produce);
-    this.statistics.record(namespace, filled.status === 'HIT' ? 'hit' : 'miss');
-    return filled;
+    const kept = this.memory.find(key) as CacheEntry | undefined;
+    if (kept) kept.verifiedAtMs = askedMs;
+    const found: Remembered = kept
+      ? { entry: kept, key, status: 'HIT' }
+      : await this.fill(place, produce);
+    if (found.status === 'HIT' && !isYoungEnough(found.entry, policy, ttlMs)) {
+      // Over its lifetime at this path it is as good as gone; that this client alone wants a younger one is its choice.
+      const isExpired = found.entry.ageMs() > ttlMs;
+      this.count(namespace, options, isExpired ? 'miss' : 'excluded');
+      return this.readAnew(place, policy, isExpired ? 'MISS' : 'BYPASS', produce);
+    }
+    this.count(namespace, options, found.status === 'HIT' ? 'hit' : 'miss');
+    return found;
   }
 
   /** Lets the process tier know that an entry has grown. */
@@ -109,46 +119,57 @@ export class ResponseCache {
 
   /** What is being read right now under a key that `test` accepts will be answered, but not kept. */
   discardRunning(test: (key: string) => boolean): void {
-    for (const [key, flight] of this.flights) if (test(key)) flight.isDiscarded = true;
+    for (const fill of [...this.flights.values(), ...this.refreshes]) {
+      if (test(fill.key)) fill.isDiscarded = true;
+    }
   }
 
   private headOf(namespace: string, description: ReadDescription): string {
     const known = this.heads.get(description);
     if (known !== undefined) return known;
-    const head = keyHead(this.config.keyPrefix, namespace, description.tenants);
+    const head = keyHead(this.policy.keyPrefix, namespace, description.tenants);
     this.heads.set(description, head);
     return head;
   }
 
-  private hit(namespace: string, { entry, key }: Pick<Remembered, 'entry' | 'key'>): Remembered {
-    this.statistics.record(namespace, 'hit');
-    return { entry, key, status: 'HIT' };
+  private count(
+    namespace: string,
+    { isAhead }: Pick<RememberOptions<unknown>, 'isAhead'>,
+    outcome: CacheOutcome,
+  ): void {
+    if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
   /** An answer that was the present one no longer ago than this client puts up with (`max-stale`). */
-  private acceptablyStale(
-    group: string,
-    { maxStaleSeconds, noCache }: ReadPolicy,
-  ): { entry: CacheEntry; key: string } | undefined {
-    if (maxStaleSeconds === undefined || noCache) return undefined;
+  private acceptablyStale(group: string, policy: ReadPolicy): Remembered | undefined {
+    const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
+    if (maxStaleSeconds === undefined || isFreshRead(policy)) return undefined;
     const key = this.memory.newestOf(group);
     const entry = key === undefined ? undefined : (this.memory.find(key) as CacheEntry | undefined);
     if (key === undefined || !entry) return undefined;
-    const staleMs = performance.now() - entry.verifiedAtMs;
-    return staleMs <= maxStaleSeconds * 1000 ? { entry, key } : undefined;
+    const isAcceptable =
+      performance.now() - entry.verifiedAtMs <= maxStaleSeconds * 1000 &&
+      entry.ageMs() <= (maxAgeSeconds + maxStaleSeconds) * 1000;
+    return isAcceptable ? { entry, key, status: 'HIT' } : undefined;
   }
 
+  /** Reads for one caller alone. */
   private async readAnew(
-    namespace: string,
-    place: Place,
-    policy: ReadPolicy,
+    { key, ttlMs, group }: Place,
+    { noStore }: ReadPolicy,
+    status: CacheStatus,
     produce: () => Promise<SharedAnswer>,
   ): Promise<Remembered> {
-    this.statistics.record(namespace, 'excluded');
-    const entry = new CacheEntry(await produce(), Date.now(), place.ttlMs, place.group);
-    if (policy.noStore) return { entry, status: 'BYPASS' };
-    await this.keep(place.key, entry);
-    return { entry, key: place.key, status: 'BYPASS' };
+    const fill: Fill = { key, isDiscarded: false };
+    this.refreshes.add(fill);
+    try {
+      const entry = new CacheEntry(await produce(), Date.now(), ttlMs, group);
+      if (noStore || this.isTooLarge(entry)) return { entry, status };
+      await this.keep(fill, entry);
+      return { entry, key, status };
+    } finally {
+      this.refreshes.delete(fill);
+    }
   }
 
   /** Reads an answer once for all who ask for it at the same time. */
@@ -158,11 +179,12 @@ export class ResponseCache {
     if (running) return running.promise;
     const lock = this.redis.isAvailable ? new FillLock(this.redis, key) : undefined;
     const flight: Flight = {
+      key,
       promise: this.readOrFind(place, produce, lock),
       isDiscarded: false,
     };
     this.flights.set(key, flight);
-    void this.settle(key, flight, lock);
+    this.settle(key, flight, lock).catch(() => undefined); // told by the promise of the flight
     return flight.promise;
   }
 
@@ -178,11 +200,8 @@ export class ResponseCache {
         (await look()) ?? ((await lock.acquire()) ? undefined : await lock.waitFor(look));
       if (found) return { entry: found, key, status: 'HIT' };
     }
-    return {
-      entry: new CacheEntry(await produce(), Date.now(), ttlMs, group),
-      key,
-      status: 'MISS',
-    };
+    const entry = new CacheEntry(await produce(), Date.now(), ttlMs, group);
+    return { entry, status: 'MISS', ...(this.isTooLarge(entry) ? {} : { key }) };
   }
 
   private async lookInTiers(key: string, group: string): Promise<CacheEntry | undefined> {
@@ -192,25 +211,35 @@ export class ResponseCache {
   /** Keeps what a flight brought; until that is done, others join the flight instead of starting one. */
   private async settle(key: string, flight: Flight, lock: FillLock | undefined): Promise<void> {
     try {
-      const { entry, status } = await flight.promise;
-      if (!flight.isDiscarded) {
-        if (status === 'MISS') await this.keep(key, entry);
-        else await this.tiers.stores[0]?.set(key, entry, entry.remainingMs());
+      const { entry, status, key: place } = await flight.promise;
+      if (place !== undefined) {
+        await this.keep(flight, entry, status === 'HIT' ? this.tiers.stores[0] : this.tiers);
       }
-      // Removed while it was being kept.
-      if (flight.isDiscarded) await this.tiers.del(key);
-    } catch {
-      // Whoever waits for the flight is told by its promise.
     } finally {
       this.flights.delete(key);
       await lock?.release();
     }
   }
 
-  private async keep(key: string, entry: CacheEntry): Promise<void> {
-    if (entry.sizeBytes > this.config.maxSizeBytes / MAX_ENTRY_FRACTION) return;
-    await this.tiers.set(key, entry, entry.remainingMs());
+  /** Keeps an answer in `tier` unless its key is removed before that is done. */
+  private async keep(
+    fill: Fill,
+    entry: CacheEntry,
+    tier: Tier | undefined = this.tiers,
+  ): Promise<void> {
+    if (fill.isDiscarded) return;
+    await tier?.set(fill.key, entry, entry.remainingMs());
+    if (fill.isDiscarded) await this.tiers.del(fill.key);
   }
+
+  private isTooLarge({ sizeBytes }: CacheEntry): boolean {
+    return sizeBytes > this.policy.maxEntryBytes;
+  }
+}
+
+/** All tiers, or one of them. */
+interface Tier {
+  set(key: string, entry: CacheEntry, ttlMs: number): Promise<unknown>;
 }
 
 /** Where an answer is kept: its key, the key without the epoch, and for how long. */
@@ -225,6 +254,6 @@ function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
 }
 
 function isYoungEnough(entry: CacheEntry, policy: ReadPolicy, ttlMs: number): boolean {
-  const ageMs = Date.now() - entry.createdAtMs;
+  const ageMs = entry.ageMs();
   return ageMs <= ttlMs && ageMs <= (policy.maxAgeSeconds ?? Infinity) * 1000;
 }

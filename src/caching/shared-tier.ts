@@ -35,7 +35,7 @@ export function sharedStore(redis: RedisConnection): Keyv | undefined {
     disconnect: () => Promise.resolve(), // the connection is not this store's to close
   };
   return new Keyv({
-    store: new KeyvAdapter(bounded as unknown as ConstructorParameters<typeof KeyvAdapter>[0]),
+    store: new KeyvAdapter(bounded),
     useKeyPrefix: false,
     serialize: undefined,
     deserialize: undefined,

@@ -1,0 +1,213 @@
+import fc from 'fast-check';
+import { DEFAULT_READ_POLICY, matchesEtag, readPolicyOf } from './cache-control';
+
+function policyOf(cacheControl: string) {
+  return readPolicyOf({ 'cache-control': cacheControl });
+}
+
+const NOTHING = { noCache: false, noStore: false };
+/** As much as Node takes of all headers together. */
+const HEADER_LIMIT = 16_384;
+
+/** What a text costs at most: linear work on 16 kB takes under a millisecond, quadratic work far more than this. */
+function expectQuick(work: () => void): void {
+  const startMs = performance.now();
+  for (let count = 0; count < 20; count += 1) work();
+  expect(performance.now() - startMs).toBeLessThan(1000);
+}
+
+describe('readPolicyOf', () => {
+  it('gives the same object to all who wish for nothing', () => {
+    expect(readPolicyOf({})).toBe(DEFAULT_READ_POLICY);
+    expect(readPolicyOf({ pragma: 'x' })).toBe(DEFAULT_READ_POLICY);
+    expect(DEFAULT_READ_POLICY).toEqual(NOTHING);
+    expect(Object.isFrozen(DEFAULT_READ_POLICY)).toBe(true);
+  });
+
+  it.each([
+    ['no-cache', { noCache: true, noStore: false }],
+    ['No-Cache', { noCache: true, noStore: false }],
+    ['no-store', { noCache: false, noStore: true }],
+    ['NO-STORE,\tno-cache', { noCache: true, noStore: true }],
+    ['max-age=60', { ...NOTHING, maxAgeSeconds: 60 }],
+    ['max-age="60"', { ...NOTHING, maxAgeSeconds: 60 }],
+    ['max-stale', { ...NOTHING, maxStaleSeconds: Infinity }],
+    ['Max-Stale=30 , max-age=5', { ...NOTHING, maxStaleSeconds: 30, maxAgeSeconds: 5 }],
+    // Joined by Node from several headers.
+    ['max-stale=30, no-store', { noCache: false, noStore: true, maxStaleSeconds: 30 }],
+    [', ,max-age=7,,', { ...NOTHING, maxAgeSeconds: 7 }],
+  ])('understands %j', (text, policy) => {
+    expect(policyOf(text)).toEqual(policy);
+  });
+
+  it('takes max-age=0 for no-cache, unless something older is welcome', () => {
+    expect(policyOf('max-age=0')).toMatchObject({ noCache: true });
+    expect(policyOf('max-age=0, max-stale=0')).toMatchObject({ noCache: true });
+    expect(policyOf('max-age=0, max-stale=9')).toMatchObject({
+      noCache: false,
+      maxStaleSeconds: 9,
+    });
+  });
+
+  it.each([
+    '',
+    'only-if-cached',
+    'x="no-store, no-cache"',
+    'x="\\", no-cache"',
+    'no-cachex',
+    '=no-cache',
+    'x=no-store',
+  ])('finds no wish in %j', (text) => {
+    expect(policyOf(text)).toEqual(NOTHING);
+  });
+
+  it.each([
+    'max-age',
+    'max-age=',
+    'max-age=-1',
+    'max-age=1.5',
+    'max-age=x',
+    'max-age="9',
+    'max-age=9 9',
+  ])('takes the broken %j for the strictest', (text) => {
+    expect(policyOf(text)).toEqual({ noCache: true, noStore: false, maxAgeSeconds: 0 });
+  });
+
+  it('accepts nothing stale on the strength of a broken number', () => {
+    for (const text of ['max-stale=x', 'max-stale=', 'max-stale=-5', 'max-stale="7']) {
+      expect(policyOf(text).maxStaleSeconds).toBe(0);
+    }
+  });
+
+  it('takes the strictest of several', () => {
+    expect(policyOf('max-age=5, max-age=9, max-stale=3, max-stale')).toMatchObject({
+      maxAgeSeconds: 5,
+      maxStaleSeconds: 3,
+    });
+  });
+
+  it('takes seconds beyond 2^31 for 2^31', () => {
+    for (const digits of ['2147483649', '9'.repeat(20), '9'.repeat(400)]) {
+      expect(policyOf(`max-age=${digits}`)).toEqual({ ...NOTHING, maxAgeSeconds: 2 ** 31 });
+    }
+  });
+
+  it('heeds Pragma only where there is no Cache-Control', () => {
+    expect(readPolicyOf({ pragma: 'No-Cache, x' })).toEqual({ noCache: true, noStore: false });
+    expect(readPolicyOf({ pragma: 'no-store' })).toEqual(NOTHING);
+    expect(readPolicyOf({ pragma: 'no-cache', 'cache-control': 'max-age=5' })).toEqual({
+      ...NOTHING,
+      maxAgeSeconds: 5,
+    });
+  });
+
+  it('hears a wish among any other directives, in any order', () => {
+    const other = fc.oneof(
+      fc.stringMatching(/^x[a-z]{0,5}(=[a-z0-9]{0,4})?$/),
+      fc.stringMatching(/^x="([a-z, =]|\\["\\]){0,8}"$/),
+    );
+    fc.assert(
+      fc.property(fc.array(other), fc.array(other), (before, after) => {
+        expect(policyOf([...before, 'no-store', ...after].join(', '))).toEqual({
+          noCache: false,
+          noStore: true,
+        });
+      }),
+    );
+  });
+
+  it.each([
+    ['"', '\\"'],
+    ['a="', '\\"'],
+    ['', 'a="'],
+    ['', 'a="\\",'],
+    ['a', ' '],
+    ['', ' ,'],
+    ['max-age="', '1'],
+    ['', '"'],
+  ])('takes a text made of %j and many %j in its stride', (start, repeated) => {
+    const text = (start + repeated.repeat(HEADER_LIMIT)).slice(0, HEADER_LIMIT);
+    expectQuick(() => policyOf(text));
+  });
+});
+
+describe('matchesEtag', () => {
+  const TAG = '"abc"';
+
+  it.each([
+    '"abc"',
+    'W/"abc"',
+    '*',
+    ' * ',
+    '"x", "abc"',
+    '"x","abc","y"',
+    ' "x" ,\tW/"abc" ',
+    ',, "abc"',
+    '"a,b", "abc"',
+    '"*", "abc"',
+  ])('finds the tag in %j', (header) => {
+    expect(matchesEtag(header, TAG)).toBe(true);
+  });
+
+  it.each([
+    undefined,
+    '',
+    ' ',
+    ',',
+    'abc',
+    '"abc',
+    'abc"',
+    '"x"',
+    '"*"',
+    'w/"abc"',
+    'W/ "abc"',
+    '"ABC"',
+    '"x" "abc"',
+    'x"abc"',
+    '"abc"x',
+    'junk, "abc"',
+    '*, "abc"',
+    '"x, "abc"',
+    '"x,"abc""',
+  ])('does not find it in %j', (header) => {
+    expect(matchesEtag(header, TAG)).toBe(false);
+  });
+
+  it('compares weakly, whichever side is weak', () => {
+    expect(matchesEtag('"abc"', 'W/"abc"')).toBe(true);
+    expect(matchesEtag('"x", W/"abc"', 'W/"abc"')).toBe(true);
+  });
+
+  it('is asked again with the same result', () => {
+    for (let count = 0; count < 3; count += 1) {
+      expect(matchesEtag('"x", "abc", "y"', TAG)).toBe(true);
+      expect(matchesEtag('"x", junk', TAG)).toBe(false);
+    }
+  });
+
+  it('finds a tag in a list exactly when it was put there', () => {
+    const tag = fc.stringMatching(/^[!#-~]{0,5}$/).map((text) => `"${text}"`);
+    const listed = fc.tuple(fc.constantFrom('', 'W/'), tag);
+    const comma = fc.constantFrom(',', ', ', ' ,\t', ',,');
+    fc.assert(
+      fc.property(fc.array(listed), comma, tag, (list, separator, wanted) => {
+        const header = list.map(([weak, text]) => weak + text).join(separator);
+        expect(matchesEtag(header, wanted)).toBe(list.some(([, text]) => text === wanted));
+      }),
+    );
+  });
+
+  it.each([
+    ['', '"'],
+    ['"', 'a'],
+    ['', ' '],
+    ['', '"a",'],
+    ['', ' "a" '],
+    ['"a"', ' '],
+    ['', ','],
+    ['', 'W/'],
+  ])('takes a text made of %j and many %j in its stride', (start, repeated) => {
+    const text = (start + repeated.repeat(HEADER_LIMIT)).slice(0, HEADER_LIMIT);
+    expectQuick(() => matchesEtag(text, TAG));
+  });
+});

@@ -1,0 +1,120 @@
+import { writeFile } from 'node:fs/promises';
+import { Agent, request } from 'node:http';
+import { dirname, join } from 'node:path';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
+import {
+  type Build,
+  buildService,
+  type ServiceProcess,
+  startServiceProcess,
+} from '../integration/service.fixture';
+import { createTestDatabase } from '../support/test-database';
+
+const NO_ANSWER_MS = 20_000;
+
+/** Two processes of the service on one database and one Redis. */
+export interface ReplicaSet {
+  urls: readonly string[];
+  stop(): Promise<void>;
+}
+
+/** Builds the service and starts it twice. */
+export async function startReplicaSet(redisUrl: string): Promise<ReplicaSet> {
+  const test = await createTestDatabase();
+  let build: Build | undefined;
+  const running: ServiceProcess[] = [];
+  const stop = async () => {
+    await Promise.all(running.map((service) => service.end('SIGKILL')));
+    await build?.remove();
+    await test.drop();
+  };
+  try {
+    build = await buildService();
+    const withRedis = await presetBuild(build, { REDIS_URL: redisUrl });
+    for (let replica = 0; replica < 2; replica += 1) {
+      running.push(await startServiceProcess(withRedis, test.url));
+    }
+    return { urls: running.map(({ url }) => url), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The same build as a program that runs with these settings, whatever its environment says. */
+async function presetBuild(build: Build, settings: Record<string, string>): Promise<Build> {
+  const main = join(dirname(build.main), 'preset-main.js');
+  const program = `Object.assign(process.env, ${JSON.stringify(settings)});\nrequire('./main.js');\n`;
+  await writeFile(main, program);
+  return { ...build, main };
+}
+
+export interface Sending {
+  token: string;
+  headers?: Record<string, string>;
+  /** Sent as JSON. */
+  body?: unknown;
+}
+
+/** An answer as it came. */
+export interface Reply {
+  status: number;
+  headers: Record<string, string>;
+  bytes: Buffer;
+  /** The bytes without their coding. */
+  text: string;
+  /** From sending the request to the last byte. */
+  tookMs: number;
+}
+
+/** Sends requests over connections that are kept, and decodes nothing on the way. */
+export class Sender {
+  private readonly agent = new Agent({ keepAlive: true });
+
+  /** @throws Error when there is no whole answer. */
+  send(method: string, url: string, { token, headers, body }: Sending): Promise<Reply> {
+    const startMs = performance.now();
+    const payload = body === undefined ? undefined : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const sent = request(url, {
+        method,
+        agent: this.agent,
+        timeout: NO_ANSWER_MS,
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+      });
+      sent.on('timeout', () => sent.destroy(new Error(`No answer to ${method} ${url}`)));
+      sent.on('error', reject);
+      sent.on('response', (response) => {
+        const parts: Buffer[] = [];
+        response.on('data', (part: Buffer) => parts.push(part));
+        response.on('error', reject);
+        response.on('end', () => {
+          const bytes = Buffer.concat(parts);
+          const received = response.headers as Record<string, string>;
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: received,
+            bytes,
+            text: decoded(bytes, received['content-encoding']),
+            tookMs: performance.now() - startMs,
+          });
+        });
+      });
+      sent.end(payload);
+    });
+  }
+
+  close(): void {
+    this.agent.destroy();
+  }
+}
+
+function decoded(bytes: Buffer, coding: string | undefined): string {
+  if (bytes.length === 0) return '';
+  if (coding === 'gzip') return gunzipSync(bytes).toString();
+  return (coding === 'br' ? brotliDecompressSync(bytes) : bytes).toString();
+}
