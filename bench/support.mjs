@@ -112,7 +112,7 @@ export async function startRedis() {
     { stdio: ['ignore', 'pipe', 'inherit'], cwd: tmpdir() },
   );
   await new Promise((resolve, reject) => {
-    child.stdout.on('data', (chunk) => String(chunk).includes('ready to accept') && resolve());
+    child.stdout.on('data', (chunk) => /ready to accept/i.test(String(chunk)) && resolve());
     child.once('exit', (code) => reject(new Error(`redis-server ended (${code})`)));
   });
   const stop = async () => {

@@ -11,7 +11,6 @@ import {
 } from '@nestjs/common';
 import { ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import type { ServerResponse } from 'node:http';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
@@ -93,14 +92,19 @@ export class AuditController {
   }
 }
 
-/** Status and headers of the answer to a write. */
-export function applyRecorded(response: ServerResponse, { answer, replayed }: Recorded): void {
-  response.statusCode = answer.status;
-  if (answer.location !== null) response.setHeader('Location', answer.location);
-  if (replayed) response.setHeader('Idempotency-Replayed', 'true');
+/** The headers of the answer to a write: name, value, name, value …. */
+export function recordedHeaders({ answer, replayed }: Recorded): string[] {
+  const headers: string[] = [];
+  if (answer.location !== null) headers.push('Location', answer.location);
+  if (replayed) headers.push('Idempotency-Replayed', 'true');
+  return headers;
 }
 
 function respond(response: Response, recorded: Recorded): AuditEventAnswer {
-  applyRecorded(response, recorded);
+  response.status(recorded.answer.status);
+  const headers = recordedHeaders(recorded);
+  for (let at = 0; at < headers.length; at += 2) {
+    response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
+  }
   return new AuditEventAnswer(recorded.answer.body);
 }

@@ -4,12 +4,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../auth/principal';
 import { serverConfig } from '../config/server.config';
 import { writeProblem } from '../errors/problem.filter';
-import { writeJson } from '../front/front.adapter';
+import { JSON_TYPE } from '../front/front.adapter';
 import { type HotHandler, type HotRequest, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { plainlyAcceptsJson } from '../front/negotiation';
+import { stampResponse, writeStamped } from '../front/request-context';
 import { faultsOf } from '../front/validation/compiled-validator';
-import { applyRecorded, AuditController } from './audit.controller';
+import { AuditController, recordedHeaders } from './audit.controller';
 import { AuditService } from './audit.service';
 import { CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { idempotencyClaimOf } from './idempotency-claim';
@@ -47,9 +48,10 @@ export class CreateEventHotRoute implements OnModuleInit {
       (request as BodyRequest)[RAW_BODY] = body;
       const event = validEventIn(body);
       if (!event) return handOn();
-      this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
-        writeProblem(error, request, response),
-      );
+      this.create(principal, event, request as BodyRequest, response).catch((error: unknown) => {
+        stampResponse(request, response);
+        writeProblem(error, request, response);
+      });
     });
   }
 
@@ -74,8 +76,11 @@ export class CreateEventHotRoute implements OnModuleInit {
   ): Promise<void> {
     const claim = idempotencyClaimOf(request, principal, 'event');
     const recorded = await this.audit.create(principal, event, claim);
-    applyRecorded(response, recorded);
-    writeJson(response, recorded.answer.body);
+    const { status, body } = recorded.answer;
+    const bytes = Buffer.from(body);
+    const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(bytes.length)];
+    headers.push(...recordedHeaders(recorded));
+    writeStamped(request, response, status, headers, [bytes]);
   }
 }
 

@@ -12,7 +12,7 @@ const HEADER_LIMIT = 16_384;
 /** What a text costs at most: linear work on 16 kB takes under a millisecond, quadratic work far more than this. */
 function expectQuick(work: () => void): void {
   const startMs = performance.now();
-  for (let count = 0; count < 20; count += 1) work();
+  for (let count = 0; count < 50; count += 1) work();
   expect(performance.now() - startMs).toBeLessThan(1000);
 }
 
@@ -126,7 +126,7 @@ describe('readPolicyOf', () => {
     ['max-age="', '1'],
     ['', '"'],
   ])('takes a text made of %j and many %j in its stride', (start, repeated) => {
-    const text = (start + repeated.repeat(HEADER_LIMIT)).slice(0, HEADER_LIMIT);
+    const text = `${(start + repeated.repeat(HEADER_LIMIT)).slice(0, HEADER_LIMIT)}x`;
     expectQuick(() => policyOf(text));
   });
 });
@@ -207,7 +207,7 @@ describe('matchesEtag', () => {
     ['', ','],
     ['', 'W/'],
   ])('takes a text made of %j and many %j in its stride', (start, repeated) => {
-    const text = (start + repeated.repeat(HEADER_LIMIT)).slice(0, HEADER_LIMIT);
+    const text = `${(start + repeated.repeat(HEADER_LIMIT)).slice(0, HEADER_LIMIT)}x`;
     expectQuick(() => matchesEtag(text, TAG));
   });
 });

@@ -1,7 +1,7 @@
-import type { SharedAnswer } from './cached-read';
+import type { Rendering, SharedAnswer } from './cached-read';
 import { exactBuffer } from './exact-buffer';
 import type { SizedValue } from './memory-store';
-import type { Rendition } from './rendition';
+import { Rendition } from './rendition';
 
 /** Renditions that one entry keeps; another reader of the same entry takes the place of the oldest. */
 const MAX_RENDITIONS = 16;
@@ -20,8 +20,8 @@ export class CacheEntry implements SizedValue {
   /** When its epoch was last seen to be the present one, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
 
-  /** What all readers share, in UTF-8. */
-  readonly head: Buffer;
+  /** What all readers share, in UTF-8; once there is a rendition, a part of its bytes. */
+  private head: Buffer;
   readonly rest: unknown;
 
   constructor(
@@ -76,13 +76,26 @@ export class CacheEntry implements SizedValue {
     return this.renditions.get(variant);
   }
 
-  /** Keeps a rendition. The entry has grown by that: its store must be told. */
-  keep(variant: string, rendition: Rendition): void {
+  /** Makes and keeps the rendition for a variant. The entry has grown by that: its store must be told. */
+  render(variant: string, { tail, headers }: Rendering): Rendition {
+    const rendition = new Rendition(this.partsWith(tail), this.head.length, headers);
     if (this.renditions.size >= MAX_RENDITIONS) {
       const [oldest] = this.renditions.keys();
       if (oldest !== undefined) this.renditions.delete(oldest);
     }
     this.renditions.set(variant, rendition);
+    return rendition;
+  }
+
+  /** Most entries have one reader: his answer is one piece, and the entry's own bytes are the beginning of it. */
+  private partsWith(tail: string): Buffer[] {
+    if (tail === '') return [this.head];
+    if (this.renditions.size > 0) return [this.head, exactBuffer(tail)];
+    const whole = Buffer.allocUnsafeSlow(this.head.length + Buffer.byteLength(tail));
+    this.head.copy(whole);
+    whole.write(tail, this.head.length);
+    this.head = whole.subarray(0, this.head.length);
+    return [whole];
   }
 
   toJSON(): StoredEntry {

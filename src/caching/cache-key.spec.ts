@@ -116,40 +116,26 @@ describe('coversOnly', () => {
 });
 
 describe('KeyPattern', () => {
-  const key = keyOf(['org-1'], 'audit_pages');
+  const key = keyOf(['org-1'], 'team_pages');
 
   it('takes * for any text, also none', () => {
-    for (const pattern of [
-      '*',
-      'audit_*',
-      'audit_pages*',
-      '*org-1*',
-      'audit_pages:org-1:*',
-      '**',
-    ]) {
+    for (const pattern of ['*', 'team_*', 'team_pages*', '*org-1*', 'team_pages:org-1:*', '**']) {
       expect([pattern, matches(pattern, key)]).toEqual([pattern, true]);
     }
-    for (const pattern of [
-      'other*',
-      'audit',
-      'audit_page',
-      'audit_pages:org-2:*',
-      'pages*',
-      '*:',
-    ]) {
+    for (const pattern of ['other*', 'team', 'team_page', 'team_pages:org-2:*', 'pages*', '*:']) {
       expect([pattern, matches(pattern, key)]).toEqual([pattern, false]);
     }
   });
 
   it('takes a name without * for the namespace of that name, and no longer one', () => {
-    expect(matches('audit_pages', key)).toBe(true);
-    expect(matches('audit_pages:org-1', key)).toBe(true);
-    expect(matches('audit_pages', keyOf(['org-1'], 'audit_pages2'))).toBe(false);
+    expect(matches('team_pages', key)).toBe(true);
+    expect(matches('team_pages:org-1', key)).toBe(true);
+    expect(matches('team_pages', keyOf(['org-1'], 'team_pages2'))).toBe(false);
   });
 
   it('does not mind the prefix, and never leaves it', () => {
-    expect(matches(`${PREFIX}:audit_pages*`, key)).toBe(true);
-    expect(matches('*', 'other_prefix:audit_pages:org-1:1:x')).toBe(false);
+    expect(matches(`${PREFIX}:team_pages*`, key)).toBe(true);
+    expect(matches('*', 'other_prefix:team_pages:org-1:1:x')).toBe(false);
     expect(matches('*', `lock:${key}`)).toBe(false);
   });
 

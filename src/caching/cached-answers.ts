@@ -3,10 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { SelfWritingAnswer } from '../front/front.adapter';
 import { preferredCoding } from '../front/negotiation';
 import { matchesEtag, readPolicyOf } from './cache-control';
-import type { CacheEntry } from './cache-entry';
 import type { CachedRead, ReadDescription } from './cached-read';
-import { type Encoded, Rendition } from './rendition';
-import { type CacheStatus, type Remembered, ResponseCache } from './response-cache';
+import type { Encoded, Rendition } from './rendition';
+import { type Remembered, ResponseCache } from './response-cache';
 
 /**
  * The HTTP side of the cache: which directives of a request count, which headers an answer has, and which bytes. The
@@ -31,8 +30,7 @@ export class CachedAnswers {
     const { entry, key } = remembered;
     let rendition = entry.rendition(description.variant);
     if (!rendition) {
-      rendition = new Rendition(entry.head, read.render(entry.rest, description));
-      entry.keep(description.variant, rendition);
+      rendition = entry.render(description.variant, read.render(entry.rest, description));
       if (key !== undefined) this.cache.resized(key);
     }
     const coding = preferredCoding(request.headers['accept-encoding']);
@@ -47,46 +45,45 @@ export class CachedAnswers {
 
 /** An answer of the cache, ready to be written. */
 export class CachedAnswer implements SelfWritingAnswer {
-  private readonly entry: CacheEntry;
-  private readonly status: CacheStatus;
+  readonly statusCode: 200 | 304;
+  /** Name, value, name, value …. */
+  readonly headers: readonly string[];
+  readonly parts: readonly Buffer[];
 
   constructor(
     { entry, status }: Remembered,
-    private readonly rendition: Rendition,
-    private readonly encoded: Encoded,
-    private readonly ifNoneMatch: string | undefined,
+    rendition: Rendition,
+    encoded: Encoded,
+    ifNoneMatch: string | undefined,
   ) {
-    this.entry = entry;
-    this.status = status;
+    const isKnown = ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, encoded.etag);
+    this.statusCode = isKnown ? 304 : 200;
+    this.parts = isKnown ? [] : encoded.parts;
+    const headers = ['X-Cache', status, 'ETag', encoded.etag];
+    headers.push('Cache-Control', cacheControlOf(entry.ttlMs), 'Vary', VARY);
+    if (entry.ttlMs > 0) headers.push('Age', String(entry.ageSeconds()));
+    headers.push(...rendition.headers);
+    if (!isKnown) headers.push(...encoded.headers);
+    this.headers = headers;
   }
 
   /** Writes status, headers and body; 304 without a body when the client has these very bytes. */
   writeTo(response: ServerResponse): ServerResponse {
-    const { coding, etag, parts, length } = this.encoded;
-    response.setHeader('ETag', etag);
-    // For caches of clients: theirs cannot know of a new event, so they must ask (and are told 304) each time.
-    response.setHeader('Cache-Control', `private, max-age=${this.maxAge()}, no-cache`);
-    response.setHeader('Vary', 'Authorization, Accept-Encoding');
-    response.setHeader('X-Cache', this.status);
-    if (this.entry.ttlMs > 0) response.setHeader('Age', String(this.entry.ageSeconds()));
-    for (const name in this.rendition.headers) {
-      response.setHeader(name, this.rendition.headers[name] ?? '');
+    const { headers, parts } = this;
+    response.statusCode = this.statusCode;
+    for (let at = 0; at < headers.length; at += 2) {
+      response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
     }
-    if (this.ifNoneMatch !== undefined && matchesEtag(this.ifNoneMatch, etag)) {
-      response.statusCode = 304;
-      return response.end();
-    }
-    response.statusCode = 200;
-    response.setHeader('Content-Type', 'application/json; charset=utf-8');
-    if (coding !== 'identity') response.setHeader('Content-Encoding', coding);
-    response.setHeader('Content-Length', length);
     for (let at = 0; at < parts.length - 1; at += 1) response.write(parts[at]);
     return response.end(parts.at(-1));
   }
+}
 
-  private maxAge(): number {
-    return Math.round(this.entry.ttlMs / 1000);
-  }
+const VARY = 'Authorization, Accept-Encoding';
+
+/** For caches of clients: theirs cannot know of a new event, so they must ask (and are told 304) each time. */
+function cacheControlOf(ttlMs: number): string {
+  return `private, max-age=${Math.round(ttlMs / 1000)}, no-cache`;
 }
 
 function pathOf(url = ''): string {

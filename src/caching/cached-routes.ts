@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { writeProblem } from '../errors/problem.filter';
 import { HotRoutes } from '../front/hot-routes';
 import { plainlyAcceptsJson } from '../front/negotiation';
+import { stampResponse, writeStamped } from '../front/request-context';
 import { CachedAnswers } from './cached-answers';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
@@ -50,8 +51,11 @@ export class CachedRoutes implements OnApplicationBootstrap {
     if (!description) return handOn();
     this.answers
       .answer(read, description, request, () => read.read(description))
-      .then((answer) => answer.writeTo(response))
+      .then(({ statusCode, headers, parts }) =>
+        writeStamped(request, response, statusCode, headers, parts),
+      )
       .catch((error: unknown) => {
+        stampResponse(request, response);
         response.setHeader('Vary', 'Accept-Encoding'); // as the compression of the ordinary path does
         writeProblem(error, request, response);
       });

@@ -15,6 +15,8 @@ export interface Encoded {
   parts: readonly Buffer[];
   length: number;
   etag: string;
+  /** What headers say of these bytes: name, value, name, value …. */
+  headers: readonly string[];
 }
 
 const compress = {
@@ -33,21 +35,27 @@ const compress = {
 export class Rendition {
   private readonly encoded = new Map<Coding, Encoded>();
   private readonly running = new Map<Coding, Promise<Encoded>>();
-  readonly headers: Readonly<Record<string, string>>;
+  /** Headers for this reader: name, value, name, value …. */
+  readonly headers: readonly string[];
 
-  constructor(head: Buffer, { tail, headers }: Rendering) {
-    this.headers = headers;
-    const parts = tail === '' ? [head] : [head, exactBuffer(tail)];
+  /**
+   * @param parts the whole body.
+   * @param sharedBytes how many of them belong to the entry, and are counted there.
+   */
+  constructor(
+    parts: readonly Buffer[],
+    private readonly sharedBytes: number,
+    headers: Rendering['headers'],
+  ) {
+    this.headers = Object.entries(headers).flat();
     this.encoded.set('identity', encodedOf('identity', parts));
   }
 
   /** Bytes beyond those of the shared answer. */
   get sizeBytes(): number {
-    let bytes = 0;
-    for (const { coding, parts } of this.encoded.values()) {
-      for (const part of coding === 'identity' ? parts.slice(1) : parts) bytes += part.length;
-    }
-    for (const value of Object.values(this.headers)) bytes += 2 * value.length;
+    let bytes = -this.sharedBytes;
+    for (const { length } of this.encoded.values()) bytes += length;
+    for (const text of this.headers) bytes += 2 * text.length;
     return bytes;
   }
 
@@ -93,5 +101,8 @@ function encodedOf(coding: Coding, parts: readonly Buffer[]): Encoded {
   }
   // 144 bits: 24 characters without padding.
   const etag = `"${hash.digest('base64url').slice(0, 24)}"`;
-  return { coding, parts, length, etag };
+  const headers = ['Content-Type', 'application/json; charset=utf-8'];
+  headers.push('Content-Length', String(length));
+  if (coding !== 'identity') headers.push('Content-Encoding', coding);
+  return { coding, parts, length, etag, headers };
 }

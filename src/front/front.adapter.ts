@@ -22,10 +22,13 @@ function isJsonAnswer(body: unknown): body is JsonAnswer {
   return typeof (body as JsonAnswer | null)?.toJsonText === 'function';
 }
 
+/** The media type of JSON answers. */
+export const JSON_TYPE = 'application/json; charset=utf-8';
+
 /** Ends an answer with JSON text. */
 export function writeJson(response: ServerResponse, text: string): ServerResponse {
   const bytes = Buffer.from(text);
-  response.setHeader('Content-Type', 'application/json; charset=utf-8');
+  response.setHeader('Content-Type', JSON_TYPE);
   response.setHeader('Content-Length', bytes.length);
   return response.end(bytes);
 }

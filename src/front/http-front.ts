@@ -12,7 +12,7 @@ import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../errors/problem';
 import { writeProblem } from '../errors/problem.filter';
 import type { HotRoutes } from './hot-routes';
-import { stampResponse } from './request-context';
+import { noteArrival, stampResponse } from './request-context';
 
 /** Answers one request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -28,6 +28,22 @@ const DRAIN_POLL_MS = 50;
 /** How long a refused connection may take to read why; cutting at once could take the answer with it. */
 const LINGER_MS = 1000;
 
+/** What is known of a connection; kept on its socket, as a WeakMap would cost more to collect. */
+interface ConnectionState {
+  /** Answers under way; more than one when requests are pipelined. */
+  active: number;
+  last?: IncomingMessage;
+  /** Bytes came that are not HTTP. */
+  isUnreadable: boolean;
+}
+
+const STATE = Symbol('connection state');
+
+function stateOf(socket: Socket & { [STATE]?: ConnectionState }): ConnectionState {
+  socket[STATE] ??= { active: 0, isUnreadable: false };
+  return socket[STATE];
+}
+
 /**
  * The listener in front of express. It takes connections before the application has booted, so that probes get an
  * honest answer during a long start, and keeps taking them apart in an orderly way when the process is told to stop.
@@ -38,10 +54,6 @@ export class HttpFront {
   private hotRoutes: Pick<HotRoutes, 'find'> | undefined;
   private draining = false;
   private readonly running = new Set<ServerResponse>();
-  /** Answers under way on each connection; more than one when requests are pipelined. */
-  private readonly activeOn = new WeakMap<Socket, number>();
-  private readonly lastOn = new WeakMap<Socket, IncomingMessage>();
-  private readonly unreadable = new WeakSet<Socket>();
 
   constructor() {
     this.server = createServer(
@@ -55,6 +67,7 @@ export class HttpFront {
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
     this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+      noteArrival(response);
       stampResponse(request, response);
       const detail = 'The Expect header asks for something this service does not know.';
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
@@ -104,34 +117,48 @@ export class HttpFront {
   /** Tells a client that its connection ends with this answer, unless others are to follow on it. */
   private sayGoodbye(response: ServerResponse): void {
     const { socket, headersSent } = response;
-    if (headersSent || !socket || (this.activeOn.get(socket) ?? 0) > 1) return;
+    if (headersSent || !socket || stateOf(socket).active > 1) return;
     response.setHeader('Connection', 'close');
   }
 
   private count(socket: Socket, change: 1 | -1): void {
-    const left = (this.activeOn.get(socket) ?? 0) + change;
-    this.activeOn.set(socket, left);
-    if (left === 0 && this.unreadable.has(socket)) socket.end();
+    const state = stateOf(socket);
+    state.active += change;
+    if (state.active === 0 && state.isUnreadable) socket.end();
   }
 
   /** Bytes that are not HTTP behind a whole request must not spoil its answer: that one is finished first. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-    const isAnswering = (this.activeOn.get(socket) ?? 0) > 0;
-    if (isAnswering && this.lastOn.get(socket)?.complete && error.code !== 'ECONNRESET') {
-      this.unreadable.add(socket);
+    const state = stateOf(socket);
+    if (state.active > 0 && state.last?.complete && error.code !== 'ECONNRESET') {
+      state.isUnreadable = true;
       return;
     }
     answerUnreadable(error, socket);
   }
 
+  /** One function for all answers: a closure for each is garbage that adds up at tens of thousands a second. */
+  private readonly onClose = (function closed(front: HttpFront) {
+    return function (this: ServerResponse): void {
+      front.running.delete(this);
+      front.count(this.req.socket, -1);
+    };
+  })(this);
+
   private handle(request: IncomingMessage, response: ServerResponse): void {
-    this.lastOn.set(request.socket, request);
+    stateOf(request.socket).last = request;
     this.running.add(response);
     this.count(request.socket, 1);
-    response.once('close', () => {
-      this.running.delete(response);
-      this.count(request.socket, -1);
-    });
+    response.on('close', this.onClose);
+    noteArrival(response);
+    const hot = this.hotRoutes?.find(request);
+    if (hot && !this.draining && request.headers.host !== undefined) {
+      return hot(request, response, () => this.handleOrdinary(request, response));
+    }
+    this.handleOrdinary(request, response);
+  }
+
+  private handleOrdinary(request: IncomingMessage, response: ServerResponse): void {
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     const { listener } = this;
@@ -146,9 +173,7 @@ export class HttpFront {
       return writeProblem(error, request, response);
     }
     if (!listener) return answerWhileStarting(request, response);
-    const hot = this.hotRoutes?.find(request);
-    if (hot) hot(request, response, () => listener(request, response));
-    else listener(request, response);
+    listener(request, response);
   }
 }
 
