@@ -35,7 +35,7 @@ export class CreateEventHotRoute implements OnModuleInit {
   onModuleInit(): void {
     const handler: HotHandler = (request, response, handOn) =>
       this.handle(request, response, handOn);
-    this.routes.registerHandler(AuditController, AuditController.prototype.create, handler);
+    this.routes.registerHandler(AuditController, 'create', handler);
   }
 
   private handle(request: HotRequest, response: ServerResponse, handOn: () => void): void {

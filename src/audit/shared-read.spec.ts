@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { SharedRead } from './shared-read';
 
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+const immediate = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** The two turns of the event loop that share a read. */
+async function turn(): Promise<void> {
+  await immediate();
+  await immediate();
+}
 
 /** Until what was scheduled, and what that schedules at once, has run. */
 async function settled(): Promise<void> {

@@ -32,7 +32,7 @@ export class CachedRoutes implements OnApplicationBootstrap {
         const type = handler && readOf(handler);
         if (!handler || !type) continue;
         const read = this.modules.get(type, { strict: false });
-        this.routes.registerHandler(metatype as Type, handler, (request, response, handOn) =>
+        this.routes.registerHandler(metatype as Type, name, (request, response, handOn) =>
           this.handle(read, request, response, handOn),
         );
       }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
-import { brotliCompress, constants, gzip } from 'node:zlib';
+import { brotliCompress, constants, deflate, gzip } from 'node:zlib';
 import type { Coding } from '../front/negotiation';
 import type { Rendering } from './cached-read';
 import { exactBuffer } from './exact-buffer';
@@ -21,6 +21,7 @@ export interface Encoded {
 
 const compress = {
   gzip: promisify<Buffer, Buffer>(gzip),
+  deflate: promisify<Buffer, Buffer>(deflate),
   // As the compression of other answers does it: quality 11, the default, takes a hundred times as long.
   br: (body: Buffer) =>
     promisify(brotliCompress)(body, {

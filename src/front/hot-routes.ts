@@ -39,15 +39,17 @@ export class HotRoutes {
   constructor(private readonly verifier: TokenVerifier) {}
 
   /**
-   * Makes a controller's handler a hot route under each of its paths, `hot` answering in its stead. Like the handler
+   * Makes the handler `name` of a controller a hot route under each of its paths, `hot` answering in its stead. Like the handler
    * it is only called for requests whose token has the scopes that the handler declares; the principal is then on
    * the request. A path may end in one parameter.
    */
-  registerHandler(controller: Type, handler: Handler, hot: HotHandler): void {
+  registerHandler(controller: Type, name: string, hot: HotHandler): void {
+    const handler = (controller.prototype as Record<string, Handler | undefined>)[name];
+    if (!handler) throw new Error(`${controller.name} has no ${name}`);
     const access = (Reflect.getMetadata(ROUTE_ACCESS, handler) ??
       Reflect.getMetadata(ROUTE_ACCESS, controller)) as RouteAccess | undefined;
     if (access === undefined || access === 'public') {
-      throw new Error(`${controller.name}.${handler.name}: a hot route needs @Scopes().`);
+      throw new Error(`${controller.name}.${name}: a hot route needs @Scopes().`);
     }
     const method = RequestMethod[Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod];
     const guarded: HotHandler = (request, response, handOn) => {

@@ -11,7 +11,7 @@ export function plainlyAcceptsJson(accept: string | undefined): boolean {
 }
 
 /** The content codings that an answer can have, the best first. */
-const CODINGS = ['br', 'gzip', 'identity'] as const;
+const CODINGS = ['br', 'gzip', 'deflate', 'identity'] as const;
 export type Coding = (typeof CODINGS)[number];
 
 /** As of negotiator 1.0, which ranks codings that the client ranks alike; its types are older. */
