@@ -31,13 +31,13 @@ const FIND_HEADS = {
 };
 
 /**
- * Snapshot and, unless it is the one that is known ($1), sum and newest of all heads: of the same snapshot, as it is one
+ * Snapshot and, unless it is the one that is known ($1), sums of all heads: of the same snapshot, as it is one
  * statement. A standby's list of running transactions is not in the text of its snapshot, so there it is NULL.
  */
 const FIND_ALL_HEADS = {
   name: 'audit-find-all-heads',
   text: `SELECT s.snapshot, CASE WHEN s.snapshot = $1 THEN NULL ELSE (
-           SELECT ARRAY[coalesce(sum(last_sequence), 0)::text, coalesce(max(${MICROS}), 0)::text] FROM audit_organization
+           SELECT ARRAY[coalesce(sum(last_sequence), 0)::text, coalesce(sum(${MICROS}), 0)::text] FROM audit_organization
          ) END
          FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END AS snapshot) s`,
 };
@@ -86,10 +86,11 @@ export class HeadEpochs {
   }
 
   /**
-   * The epoch of these organizations together: `<sum of their last sequences>.<newest recording, base 36>`, such as
-   * `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The sum grows with each commit, so an equal text means equal events. The time
-   * tells apart what a sum cannot: numbers given a second time after a failover or a restore that lost commits. One
-   * without events counts 0; '0' when the list is empty. Lists are not to be changed while a call with them runs.
+   * The epoch of these organizations together: the sum of their last sequences, and that of the times of their last
+   * recordings (microseconds in base 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The first grows with
+   * each commit, so an equal text means equal events. The times tell apart what sequences cannot: numbers given a second
+   * time after a failover or a restore that lost commits. One without events counts 0; '0' when the list is empty. Lists
+   * are not to be changed while a call with them runs.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away or silent, after at most a few seconds; others as Database.
    */
   current(tenants: Tenants): Promise<string> {
@@ -188,8 +189,8 @@ export class HeadEpochs {
       const [snapshot = null, totals = null] = rows[0] ?? [];
       if (totals === null && known !== undefined) return known.epoch;
       this.sums += 1;
-      const [sum, newestMicros] = totals ?? ['0', '0'];
-      const epoch = epochText(sum, Number(newestMicros));
+      const [sum, micros] = totals ?? ['0', '0'];
+      const epoch = epochText(sum, BigInt(micros));
       this.known = snapshot === null ? undefined : { client, snapshot, epoch };
       return epoch;
     });
@@ -201,14 +202,14 @@ function epochOf(heads: Heads, organizations: readonly string[]): string {
   if (first === undefined) return '0';
   if (others.length === 0) return epochText(first.lastSequence, first.recordedMicros);
   let sum = BigInt(first.lastSequence);
-  let newestMicros = first.recordedMicros;
+  let micros = BigInt(first.recordedMicros);
   for (const { lastSequence, recordedMicros } of others) {
     sum += BigInt(lastSequence);
-    newestMicros = Math.max(newestMicros, recordedMicros);
+    micros += BigInt(recordedMicros);
   }
-  return epochText(String(sum), newestMicros);
+  return epochText(String(sum), micros);
 }
 
-function epochText(sum: string, newestMicros: number): string {
-  return `${sum}.${newestMicros.toString(36)}`;
+function epochText(sum: string, micros: number | bigint): string {
+  return `${sum}.${micros.toString(36)}`;
 }
