@@ -17,8 +17,8 @@ const MAX_RECENT = 50;
 export class ConcurrentLoad {
   /** The least that reads may show from now on, by organization (newest sequence) or user (total). */
   private readonly shown = new Map<string, number>();
-  /** What the newest page of a validator shows, for answers that only say that it still holds. */
-  private readonly showing = new Map<string, number>();
+  /** What the page of a validator shows, for answers that only say that it still holds. */
+  private readonly showing = new Map<string, { newest: number; total: number | undefined }>();
   private readonly etags = new Map<string, string>();
   private readonly recent: Stored[] = [];
 
@@ -80,14 +80,13 @@ export class ConcurrentLoad {
     );
     const { page, etag } = await this.read(user, path, random);
     const sequences = page?.data.map(({ sequence }) => Number(sequence));
-    const newest = sequences ? (sequences[0] ?? 0) : this.showing.get(etag);
+    const newest = this.showing.get(etag)?.newest;
     if (newest === undefined || newest < floor) {
       throw new Error(`${user.name} was shown ${newest} of ${floor} events of ${organization}`);
     }
     if (sequences?.some((sequence, index) => sequence !== newest - index)) {
       throw new Error(`${user.name} was shown gaps of ${organization}: ${sequences.join()}`);
     }
-    if (page) this.showing.set(etag, newest);
     this.shown.set(organization, Math.max(newest, this.shown.get(organization) ?? 0));
   }
 
@@ -95,12 +94,11 @@ export class ConcurrentLoad {
     const place = `total of ${user.organizations.join()}`;
     const acknowledged = this.stage.totalOf(user.organizations);
     const floor = Math.max(acknowledged, this.shown.get(place) ?? 0);
-    const { page, etag } = await this.read(user, TOTAL_PATH, random);
-    const total = page ? page.pagination.total : this.showing.get(etag);
+    const { etag } = await this.read(user, TOTAL_PATH, random);
+    const total = this.showing.get(etag)?.total;
     if (total === undefined || total < floor) {
       throw new Error(`${user.name} was told of ${total} of ${floor} events`);
     }
-    if (page) this.showing.set(etag, total);
     this.shown.set(place, Math.max(total, this.shown.get(place) ?? 0));
   }
 
@@ -126,6 +124,11 @@ export class ConcurrentLoad {
     }
     const etag = headers['etag'] ?? '';
     this.etags.set(`${user.name} ${path} ${read.headers['accept-encoding']}`, etag);
-    return { page: status === 200 ? (JSON.parse(text) as Page) : undefined, etag };
+    if (status === 304) return { page: undefined, etag };
+    const page = JSON.parse(text) as Partial<Page>;
+    if (!page.data || !page.pagination) return { page: undefined, etag }; // a single event
+    const newest = Number(page.data[0]?.sequence ?? 0);
+    this.showing.set(etag, { newest, total: page.pagination.total });
+    return { page: page as Page, etag };
   }
 }
