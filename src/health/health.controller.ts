@@ -35,9 +35,14 @@ export class HealthController {
         database: { status: 'up' },
         redis: { status: 'up', configured: true },
         eventLoop: { status: 'up', p99Ms: 21 },
+        cache: { status: 'up', entries: 10, sizeMB: 0.31, hitRatio: 93.75, sharedTier: 'up' },
       },
     },
-    degraded: { database: { status: 'up' }, redis: REDIS_AWAY },
+    degraded: {
+      database: { status: 'up' },
+      redis: REDIS_AWAY,
+      cache: { status: 'degraded', entries: 10, sizeMB: 0.31, hitRatio: 93.75, sharedTier: 'away' },
+    },
     down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {

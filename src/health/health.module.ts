@@ -1,13 +1,23 @@
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
+import { CacheHealthIndicator } from '../caching/cache.health';
+import { CachingModule } from '../caching/caching.module';
+import { PartitionsHealthIndicator } from '../database/partitions.health';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HealthController } from './health.controller';
-import { ProbeIndicators } from './probe-indicators';
+import { type Indicator, OTHER_INDICATORS, ProbeIndicators } from './probe-indicators';
 
 /** The probes. Indicators belong to the modules whose health they tell. */
 @Module({
-  imports: [TerminusModule.forRoot({ logger: false }), MetricsModule],
+  imports: [TerminusModule.forRoot({ logger: false }), MetricsModule, CachingModule],
   controllers: [HealthController],
-  providers: [ProbeIndicators],
+  providers: [
+    ProbeIndicators,
+    {
+      provide: OTHER_INDICATORS,
+      inject: [PartitionsHealthIndicator, CacheHealthIndicator],
+      useFactory: (...indicators: Indicator[]) => indicators,
+    },
+  ],
 })
 export class HealthModule {}

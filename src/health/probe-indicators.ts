@@ -1,10 +1,17 @@
-import { Injectable } from '@nestjs/common';
-import type { HealthIndicatorFunction } from '@nestjs/terminus';
+import { Inject, Injectable } from '@nestjs/common';
+import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/terminus';
 import { DatabaseHealthIndicator } from '../database/database.health';
-import { PartitionsHealthIndicator } from '../database/partitions.health';
 import { LifecycleHealthIndicator } from '../front/lifecycle.health';
 import { ProcessHealthIndicator } from '../metrics/process.health';
 import { RedisHealthIndicator } from '../redis/redis.health';
+
+/** The indicators that only `/health` asks: parts whose state makes nothing unready. */
+export const OTHER_INDICATORS = Symbol('indicators of /health alone');
+
+/** Tells the health of one part. */
+export interface Indicator {
+  check(): HealthIndicatorResult | Promise<HealthIndicatorResult>;
+}
 
 /** Which indicators each probe asks. */
 @Injectable()
@@ -12,19 +19,19 @@ export class ProbeIndicators {
   constructor(
     private readonly lifecycle: LifecycleHealthIndicator,
     private readonly database: DatabaseHealthIndicator,
-    private readonly partitions: PartitionsHealthIndicator,
     private readonly redis: RedisHealthIndicator,
     private readonly process: ProcessHealthIndicator,
+    @Inject(OTHER_INDICATORS) private readonly others: readonly Indicator[],
   ) {}
 
   all(): HealthIndicatorFunction[] {
     return [
       () => this.database.check(),
       () => this.redis.check(),
-      () => this.partitions.check(),
       () => this.process.memory(),
       () => this.process.disk(),
       () => this.process.eventLoop(),
+      ...this.others.map((indicator) => () => indicator.check()),
     ];
   }
 

@@ -85,7 +85,7 @@ const ready = () => service.get('/health/ready');
 
 describe('the probes', () => {
   it.each([
-    ['/health', ['database', 'redis', 'partitions', 'memory', 'disk', 'eventLoop']],
+    ['/health', ['database', 'redis', 'partitions', 'memory', 'disk', 'eventLoop', 'cache']],
     ['/health/live', []],
     ['/health/ready', ['lifecycle', 'database', 'redis']],
     ['/health/startup', ['lifecycle']],
