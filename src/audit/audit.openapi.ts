@@ -169,7 +169,7 @@ export function ApiFindById(): MethodDecorator {
       status: 200,
       description: 'The event.',
       type: AuditEventDto,
-      headers: headersWith(),
+      headers: { ...headersWith(), ...CACHED_HEADERS },
       examples: { full: { summary: 'An event', value: FULL_RECORDED } },
     }),
     ApiCached(),

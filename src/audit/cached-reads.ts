@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { resolveOrganizations, type Principal } from '../auth/principal';
+import { AppError } from '../errors/app-error';
 import { queryHash, type Tenants } from '../caching/cache-key';
 import {
   CachedRead,
@@ -21,17 +22,17 @@ import { AuditService } from './audit.service';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
 import { HeadEpochs } from './head-epochs';
 
-/** What is remembered of requests (who asked what): characters of their URLs. */
+/** What is remembered of requests (who asked what): characters of all texts in it. */
 const MAX_REMEMBERED_CHARACTERS = 4 * 1024 * 1024;
 
 /**
  * Descriptions of requests seen before. What a request means depends on its principal and its URL alone, so asking
  * the same again costs one lookup instead of parsing, checking and hashing.
  */
-class RequestMemory<D extends object> {
+class RequestMemory<D extends { characters: number }> {
   private readonly known = new LRUCache<string, D>({
     maxSize: MAX_REMEMBERED_CHARACTERS,
-    sizeCalculation: (_, key) => key.length + DESCRIPTION_CHARACTERS,
+    sizeCalculation: ({ characters }, key) => key.length + characters + DESCRIPTION_CHARACTERS,
   });
   private readonly numbers = new WeakMap<Principal, number>();
   private last = 0;
@@ -54,17 +55,20 @@ class RequestMemory<D extends object> {
       const description = describe(principal, url);
       this.known.set(key, description);
       return description;
-    } catch {
-      return undefined; // the handler, asked the same, says what is wrong
+    } catch (error) {
+      // The handler, asked the same, says what is wrong. Anything else is a fault of ours and must be heard of.
+      if (error instanceof AppError || error instanceof URIError) return undefined;
+      throw error;
     }
   }
 }
 
-/** A description holds about twice what its URL spells, and some objects. */
+/** What the objects and fixed texts of a description take. */
 const DESCRIPTION_CHARACTERS = 500;
 
 interface DescribedPage extends ReadDescription {
   url: string;
+  characters: number;
   page: PageDescription;
 }
 
@@ -96,6 +100,8 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
       tenants: page.list.organizations,
       query: queryHash(pageFingerprint(page)),
       variant: `${principal.subject}\n${url}`,
+      // The binding spells the organizations and the filter, which the page holds once more.
+      characters: principal.subject.length + url.length + 2 * page.binding.length,
     };
   }
 
@@ -111,6 +117,15 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     return { head: `{"data":[${events.join(',')}]`, rest: { info, edges } };
   }
 
+  accepts(rest: unknown): boolean {
+    const { info, edges } = (rest ?? {}) as { info?: Partial<PageInfo>; edges?: PageEdges };
+    if (typeof info?.limit !== 'number' || typeof info.hasNext !== 'boolean') return false;
+    if (typeof edges !== 'object' || (edges as unknown) === null) return false;
+    return [edges.next, edges.previous].every(
+      (at) => at === undefined || typeof (at as Partial<typeof at> | null)?.id === 'string',
+    );
+  }
+
   render(rest: unknown, { page, url }: DescribedPage): Rendering {
     const { info, edges } = rest as { info: PageInfo; edges: PageEdges };
     const pagination = this.pages.pageInfo(info, edges, page.binding);
@@ -122,6 +137,7 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
 }
 
 interface DescribedEvent extends ReadDescription {
+  characters: number;
   principal: Principal;
   id: string;
   organizationIds?: string[];
@@ -144,7 +160,8 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
     return this.requests.describe(request, (principal, url) => {
       const path = url.split('?', 1)[0] ?? '';
       const id = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
-      if (uuid(id) !== undefined) throw new Error('Not the path of an event');
+      if (uuid(id) !== undefined)
+        throw new AppError('VALIDATION_FAILED', 'Not the path of an event.');
       const { organization_ids: organizationIds } = validQuery(
         AuditEventQuery,
         queryIn(url),
@@ -156,6 +173,7 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
         tenants: resolveOrganizations(principal, organizationIds),
         query: queryHash(id),
         variant: '',
+        characters: 2 * url.length,
       };
     });
   }
@@ -170,6 +188,10 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
 
   share(event: AuditEventAnswer): SharedAnswer {
     return { head: event.toJsonText(), rest: null };
+  }
+
+  accepts(rest: unknown): boolean {
+    return rest === null;
   }
 
   render(): Rendering {

@@ -1,14 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
+import type { Tenants } from '../caching/cache-key';
 import { Database } from '../database/database';
 import type { SidePool } from '../database/side-pool';
 import { SharedRead } from './shared-read';
 
 /** A read of one row takes less than a millisecond; who gets no answer for this long will not get one. */
 const TIMEOUT_MS = 2000;
-
-/** Organizations whose events an answer holds; '*' is every one there is. */
-type Tenants = readonly string[] | '*';
 
 /** What is known of an organization: the last number given, and the microsecond of its recording (0: none, or not known). */
 interface Head {

@@ -1,25 +1,27 @@
 import { CacheEntry } from './cache-entry';
-import { Rendition } from './rendition';
 
 const SHARED = { head: '{"data":["ü"]', rest: { next: [1, 'x'] } };
 
 const entryOf = (createdAtMs = Date.now(), ttlMs = 60_000) =>
   new CacheEntry(SHARED, createdAtMs, ttlMs, 'group');
 
-const renditionOf = (entry: CacheEntry, tail = '}') =>
-  new Rendition(entry.head, { tail, headers: {} });
+const KEPT = { group: 'group', ttlMs: 60_000 };
+const NOTHING = { tail: '', headers: {} };
+const bodyOf = (entry: CacheEntry, variant: string) =>
+  Buffer.concat([...(entry.rendition(variant)?.ready('identity')?.parts ?? [])]).toString();
 
 describe('CacheEntry', () => {
   it('comes back from the shared tier as it was', () => {
     const entry = entryOf();
-    const revived = CacheEntry.revive(JSON.parse(JSON.stringify(entry)), 'group');
+    const revived = CacheEntry.revive(JSON.parse(JSON.stringify(entry)), KEPT);
     expect(revived).toMatchObject({
       createdAtMs: entry.createdAtMs,
       ttlMs: 60_000,
       rest: SHARED.rest,
       group: 'group',
     });
-    expect(revived?.head.toString()).toBe(SHARED.head);
+    revived?.render('alice', NOTHING);
+    expect(revived && bodyOf(revived, 'alice')).toBe(SHARED.head);
   });
 
   it.each([
@@ -27,11 +29,14 @@ describe('CacheEntry', () => {
     ['null', null],
     ['text', 'x'],
     ['a list', []],
-    ['an object of others', { head: 'x', ttlMs: 1 }],
-    ['a wrong type', { createdAtMs: '1', ttlMs: 1, head: 'x' }],
-    ['what has expired', { createdAtMs: Date.now() - 2000, ttlMs: 1000, head: 'x', rest: null }],
+    ['an object of others', { head: '{}' }],
+    ['another version', { version: 2, createdAtMs: Date.now(), head: '{}', rest: null }],
+    ['a wrong type', { version: 1, createdAtMs: '1', head: '{}', rest: null }],
+    ['no JSON', { version: 1, createdAtMs: Date.now(), head: '<html>', rest: null }],
+    ['half of it', { version: 1, createdAtMs: Date.now(), head: '{}' }],
+    ['what has expired', { version: 1, createdAtMs: Date.now() - 61_000, head: '{}', rest: null }],
   ])('is not made of %s', (_, stored) => {
-    expect(CacheEntry.revive(stored, 'group')).toBeUndefined();
+    expect(CacheEntry.revive(stored, KEPT)).toBeUndefined();
   });
 
   it('has an age in whole seconds, never below 0, and never lives longer than its lifetime', () => {
@@ -44,22 +49,30 @@ describe('CacheEntry', () => {
 
   it('keeps a bounded number of renditions: the oldest goes', () => {
     const entry = entryOf();
-    for (let reader = 0; reader < 17; reader += 1) entry.keep(`${reader}`, renditionOf(entry));
+    for (let reader = 0; reader < 17; reader += 1) entry.render(`${reader}`, NOTHING);
     expect(entry.rendition('0')).toBeUndefined();
     for (const reader of ['1', '16']) expect(entry.rendition(reader)).toBeDefined();
   });
 
+  it('gives each reader an end of his own behind the same beginning', () => {
+    const entry = entryOf();
+    for (const tail of [',"a":1}', ',"ü":2}', '']) entry.render(tail, { tail, headers: {} });
+    for (const tail of [',"a":1}', ',"ü":2}', '']) {
+      expect(bodyOf(entry, tail)).toBe(`${SHARED.head}${tail}`);
+    }
+    expect(JSON.parse(JSON.stringify(entry))).toMatchObject({ head: SHARED.head });
+  });
+
   it('grows by each rendition and each coding of it', async () => {
     const entry = entryOf();
-    const sizes = [entry.sizeBytes];
-    const rendition = renditionOf(entry, 'x'.repeat(5000));
-    entry.keep('alice', rendition);
-    sizes.push(entry.sizeBytes);
+    const bare = entry.sizeBytes;
+    const rendition = entry.render('alice', { tail: 'x'.repeat(5000), headers: { Link: '<y>' } });
+    const rendered = entry.sizeBytes;
     const { length } = await rendition.encode('gzip');
-    sizes.push(entry.sizeBytes);
-    const [bare = 0, rendered = 0, compressed = 0] = sizes;
-    expect(bare).toBeGreaterThanOrEqual(entry.head.length);
-    expect(rendered - bare).toBe(2 * 'alice'.length + 5000);
-    expect(compressed - rendered).toBe(length);
+    expect(rendered - bare).toBeGreaterThanOrEqual(5000 + 2 * 'alice'.length);
+    expect(rendered - bare).toBeLessThan(5000 + 100);
+    expect(entry.sizeBytes - rendered).toBe(length);
+    entry.render('bob', { tail: 'x'.repeat(5000), headers: {} });
+    expect(entry.sizeBytes - rendered - length).toBeLessThan(5000 + 100);
   });
 });

@@ -6,12 +6,22 @@ import { Rendition } from './rendition';
 /** Renditions that one entry keeps; another reader of the same entry takes the place of the oldest. */
 const MAX_RENDITIONS = 16;
 
+/** Changes with the meaning of what is stored: replicas of two versions may share a Redis for a while. */
+const VERSION = 1;
+
 /** How an entry travels to the shared tier and back. */
 interface StoredEntry {
+  version: typeof VERSION;
+  /** Milliseconds since 1970. */
   createdAtMs: number;
-  ttlMs: number;
   head: string;
   rest: unknown;
+}
+
+/** How an entry is kept. */
+interface Kept {
+  group: string;
+  ttlMs: number;
 }
 
 /** An answer that is kept: what its readers share, and what was already rendered for some of them. */
@@ -37,13 +47,12 @@ export class CacheEntry implements SizedValue {
   }
 
   /** The entry that the shared tier gave back; undefined when it is nothing that we wrote. */
-  static revive(stored: unknown, group: string): CacheEntry | undefined {
+  static revive(stored: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
     if (stored instanceof CacheEntry) return stored;
     if (typeof stored !== 'object' || stored === null) return undefined;
-    const { createdAtMs, ttlMs, head, rest } = stored as Partial<StoredEntry>;
-    if (typeof createdAtMs !== 'number' || typeof ttlMs !== 'number' || typeof head !== 'string') {
-      return undefined;
-    }
+    const { version, createdAtMs, head, rest } = stored as Partial<StoredEntry>;
+    if (version !== VERSION || typeof head !== 'string' || !/^[[{]/.test(head)) return undefined;
+    if (typeof createdAtMs !== 'number' || rest === undefined) return undefined;
     const entry = new CacheEntry({ head, rest }, createdAtMs, ttlMs, group);
     return entry.remainingMs() > 0 ? entry : undefined;
   }
@@ -99,8 +108,8 @@ export class CacheEntry implements SizedValue {
   }
 
   toJSON(): StoredEntry {
-    const { createdAtMs, ttlMs, head, rest } = this;
-    return { createdAtMs, ttlMs, head: head.toString(), rest };
+    const { createdAtMs, head, rest } = this;
+    return { version: VERSION, createdAtMs, head: head.toString(), rest };
   }
 }
 

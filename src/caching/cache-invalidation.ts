@@ -66,9 +66,10 @@ export class CacheInvalidation implements OnApplicationBootstrap {
    * @returns how many different entries were removed, wherever they were kept.
    */
   async invalidate(pattern: KeyPattern, tenants: Tenants): Promise<number> {
+    // Redis first: a reader who found an entry there a moment ago has kept it in his process, or is about to.
+    const removed = new Set(await this.removeFromRedis(pattern, tenants));
     const others = this.askOthers(pattern, tenants);
-    const removed = new Set(this.removeHere(pattern, tenants));
-    for (const key of await this.removeFromRedis(pattern, tenants)) removed.add(key);
+    for (const key of this.removeHere(pattern, tenants)) removed.add(key);
     for (const key of await others) removed.add(key);
     return removed.size;
   }
@@ -80,6 +81,8 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   private async removeFromRedis(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
+    // What is being read right now would come into Redis behind the scan.
+    this.cache.discardRunning((key) => pattern.test(key) && coversOnly(key, tenants));
     const removed: string[] = [];
     let cursor = 0;
     do {
@@ -109,7 +112,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     let finish: () => void = () => undefined;
     const all = new Promise<void>((resolve) => (finish = resolve));
     this.waiting.set(id, (reply) => {
-      removed.push(...reply.removed);
+      for (const key of reply.removed) removed.push(key);
       answered += 1;
       if (answered >= expected) finish();
     });
@@ -144,8 +147,12 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   private onReply(message: string): void {
-    const reply = JSON.parse(message) as Reply & { id: string };
-    this.waiting.get(reply.id)?.(reply);
+    try {
+      const reply = JSON.parse(message) as Reply & { id: string };
+      this.waiting.get(reply.id)?.(reply);
+    } catch (error) {
+      this.logger.warn(`An answer to an invalidation could not be understood: ${String(error)}`);
+    }
   }
 }
 

@@ -6,7 +6,8 @@ export type Tenants = readonly string[] | '*';
 
 /** Longer lists of tenants stand in keys as their number and hash. */
 const MAX_SPELLED_LENGTH = 512;
-const MAX_PATTERN_LENGTH = 512;
+/** Characters of a pattern. */
+export const MAX_PATTERN_LENGTH = 512;
 
 /**
  * What the keys of a namespace and these tenants begin with: `prefix:namespace:tenants:`. Epoch and query follow, so a

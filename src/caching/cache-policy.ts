@@ -1,13 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { cacheConfig } from '../config/cache.config';
+import { API_PREFIX } from '../front/hot-routes';
 import { globMatcher } from './cache-key';
-
-/** Every path begins with it; operators may leave it out of a setting. */
-const API_PREFIX = '/api/v1';
-
-/** An answer that takes more than this part of the process tier is not kept: it would push out all others. */
-const MAX_ENTRY_FRACTION = 8;
+import { MAX_ENTRY_FRACTION } from './memory-store';
 
 type Matcher = (text: string) => boolean;
 
@@ -48,21 +44,25 @@ export class CachePolicy {
     );
   }
 
-  /** Milliseconds that an answer is kept: the first override that matches, else the default. */
-  ttlMs(namespace: string, path: string): number {
+  /** Milliseconds that an answer is kept, anywhere or at one path: the first override that matches, else the default. */
+  ttlMs(namespace: string, path?: string): number {
     for (const { matches, isPath, ttlMs } of this.overrides) {
-      if (matches(isPath ? path : namespace)) return ttlMs;
+      const text = isPath ? path : namespace;
+      if (text !== undefined && matches(text)) return ttlMs;
     }
     return this.config.defaultTtlSeconds * 1000;
   }
 }
 
-/** Matches a path and everything below it, with or without the prefix that all paths have; `*` is any text. */
+/** Matches a path and everything below it, with or without the prefix that all paths have, in any case; `*` is any text. */
 function pathMatcher(pattern: string): Matcher {
-  const trimmed = pattern.replace(/\/+$/, '');
-  const matchers = [trimmed, `${API_PREFIX}${trimmed}`].flatMap((path) => [
+  const trimmed = pattern.replace(/\/+$/, '').toLowerCase();
+  const matchers = [trimmed, `/${API_PREFIX}${trimmed}`].flatMap((path) => [
     globMatcher(path),
     globMatcher(`${path}/*`),
   ]);
-  return (path) => matchers.some((matches) => matches(path));
+  return (path) => {
+    const plain = path.toLowerCase(); // as routes are matched
+    return matchers.some((matches) => matches(plain));
+  };
 }

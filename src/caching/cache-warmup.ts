@@ -88,7 +88,6 @@ export class CacheWarmup {
         path,
         policy: DEFAULT_READ_POLICY,
         isAhead: true,
-        produce: () => read.read(description),
       });
       if (key === undefined) return 'failed'; // too large to be kept
       return next?.(entry.rest);

@@ -15,17 +15,15 @@ import { type Remembered, ResponseCache } from './response-cache';
 export class CachedAnswers {
   constructor(private readonly cache: ResponseCache) {}
 
-  /** Answers a read. `produce` reads it when no kept answer may be given. */
+  /** Answers a read. */
   async answer<D extends ReadDescription, Answer>(
     read: CachedRead<D, Answer>,
     description: D,
     request: IncomingMessage,
-    produce: () => Promise<Answer>,
   ): Promise<CachedAnswer> {
     const remembered = await this.cache.remember(read, description, {
       path: pathOf(request.url),
       policy: readPolicyOf(request.headers),
-      produce,
     });
     const { entry, key } = remembered;
     let rendition = entry.rendition(description.variant);
@@ -51,7 +49,7 @@ export class CachedAnswer implements SelfWritingAnswer {
   readonly parts: readonly Buffer[];
 
   constructor(
-    { entry, status }: Remembered,
+    { entry, status, key }: Remembered,
     rendition: Rendition,
     encoded: Encoded,
     ifNoneMatch: string | undefined,
@@ -60,8 +58,9 @@ export class CachedAnswer implements SelfWritingAnswer {
     this.statusCode = isKnown ? 304 : 200;
     this.parts = isKnown ? [] : encoded.parts;
     const headers = ['X-Cache', status, 'ETag', encoded.etag];
-    headers.push('Cache-Control', cacheControlOf(entry.ttlMs), 'Vary', VARY);
-    if (entry.ttlMs > 0) headers.push('Age', String(entry.ageSeconds()));
+    const isKept = key !== undefined;
+    headers.push('Cache-Control', cacheControlOf(isKept ? entry.ttlMs : 0), 'Vary', VARY);
+    if (isKept) headers.push('Age', String(entry.ageSeconds()));
     headers.push(...rendition.headers);
     if (!isKnown) headers.push(...encoded.headers);
     this.headers = headers;

@@ -55,6 +55,9 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription, An
   /** The part of an answer that all readers of the same tenants share. */
   abstract share(answer: Answer): SharedAnswer;
 
+  /** Whether a value that came from the tier that replicas share is a `rest` that this version can render. */
+  abstract accepts(rest: unknown): boolean;
+
   /** What one reader gets beyond the shared text; `rest` is that of the shared answer. */
   abstract render(rest: unknown, description: D): Rendering;
 }

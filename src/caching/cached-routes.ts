@@ -50,7 +50,7 @@ export class CachedRoutes implements OnApplicationBootstrap {
       : undefined;
     if (!description) return handOn();
     this.answers
-      .answer(read, description, request, () => read.read(description))
+      .answer(read, description, request)
       .then(({ statusCode, headers, parts }) =>
         writeStamped(request, response, statusCode, headers, parts),
       )

@@ -7,12 +7,16 @@ import {
 } from '@nestjs/common';
 import { ModuleRef, Reflector } from '@nestjs/core';
 import type { IncomingMessage } from 'node:http';
-import { from, lastValueFrom, type Observable } from 'rxjs';
+import { from, type Observable } from 'rxjs';
 import { CachedAnswers } from './cached-answers';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
 
-/** The door to the cache on the ordinary path, for handlers with @Cached. */
+/**
+ * The door to the cache on the ordinary path, for handlers with @Cached. What the read describes, the read reads: were
+ * it the handler, which looks at the request again by other means, key and answer could be those of two requests. The
+ * handler is left with what cannot be described, and says why.
+ */
 @Injectable()
 export class CachingInterceptor implements NestInterceptor {
   constructor(
@@ -27,8 +31,6 @@ export class CachingInterceptor implements NestInterceptor {
     const request = context.switchToHttp().getRequest<IncomingMessage>();
     const description = read.describe(request);
     if (!description) return next.handle();
-    return from(
-      this.answers.answer(read, description, request, () => lastValueFrom(next.handle())),
-    );
+    return from(this.answers.answer(read, description, request));
   }
 }

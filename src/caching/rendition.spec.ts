@@ -3,9 +3,9 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { type Encoded, Rendition } from './rendition';
 
 const LONG = 'ü'.repeat(2000);
-const bytesOf = ({ parts }: Encoded) => Buffer.concat(parts);
+const bytesOf = ({ parts }: Encoded) => Buffer.concat([...parts]);
 const make = (head: string, tail: string) =>
-  new Rendition(Buffer.from(head), { tail, headers: { Link: '<x>' } });
+  new Rendition([Buffer.from(head), Buffer.from(tail)], Buffer.byteLength(head), { Link: '<x>' });
 
 describe('Rendition', () => {
   it.each([

@@ -8,6 +8,9 @@ import { exactBuffer } from './exact-buffer';
 /** Under this many bytes compressing costs more than it saves; the same as for every other answer. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
+/** What the objects of one rendition take, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
+const OBJECT_BYTES = 1250;
+
 /** Bytes ready to be sent, with the strong validator of exactly these bytes. */
 export interface Encoded {
   coding: Coding;
@@ -54,7 +57,7 @@ export class Rendition {
 
   /** Bytes beyond those of the shared answer. */
   get sizeBytes(): number {
-    let bytes = -this.sharedBytes;
+    let bytes = OBJECT_BYTES - this.sharedBytes;
     for (const { length } of this.encoded.values()) bytes += length;
     for (const text of this.headers) bytes += 2 * text.length;
     return bytes;

@@ -1,5 +1,5 @@
 import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { RedisConnection } from '../redis/redis-connection';
 import type { ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';
@@ -22,7 +22,7 @@ export interface Remembered {
 }
 
 /** How one caller wants a read answered. */
-export interface RememberOptions<Answer> {
+export interface RememberOptions {
   /** The path asked for, without its query. */
   path: string;
   policy: ReadPolicy;
@@ -30,8 +30,6 @@ export interface RememberOptions<Answer> {
   ttlMs?: number;
   /** Nobody asked yet (a warm-up): not counted as a request. */
   isAhead?: boolean;
-  /** Reads the answer. */
-  produce: () => Promise<Answer>;
 }
 
 /** A read under way whose answer is to be kept. */
@@ -53,6 +51,7 @@ interface Flight extends Fill {
  */
 @Injectable()
 export class ResponseCache {
+  private readonly logger = new Logger(ResponseCache.name);
   private readonly flights = new Map<string, Flight>();
   private readonly refreshes = new Set<Fill>();
   private readonly heads = new WeakMap<ReadDescription, string>();
@@ -72,41 +71,41 @@ export class ResponseCache {
   async remember<D extends ReadDescription, Answer>(
     read: CachedRead<D, Answer>,
     description: D,
-    options: RememberOptions<Answer>,
+    options: RememberOptions,
   ): Promise<Remembered> {
     const { namespace } = read;
     const { path, policy } = options;
-    const produce = async () => read.share(await options.produce());
+    const produce = async () => read.share(await read.read(description));
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
-      return { entry: new CacheEntry(await produce(), Date.now(), 0), status: 'BYPASS' };
+      const nowMs = Date.now();
+      return { entry: new CacheEntry(await produce(), nowMs, 0), status: 'BYPASS' };
     }
     const head = this.headOf(namespace, description);
-    const group = `${head}${description.query}`;
+    const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
+    const query = this.queryPart(namespace, description, ttlMs);
+    const group = `${head}${query}`;
     const stale = this.acceptablyStale(group, policy);
     if (stale) {
       this.count(namespace, options, 'hit');
       return stale;
     }
 
-    const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
     const askedMs = performance.now();
-    const key = `${head}${await read.currentEpoch(description.tenants)}:${description.query}`;
-    const place = { key, group, ttlMs };
+    const key = `${head}${await read.currentEpoch(description.tenants)}:${query}`;
+    const place: Place = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
     if (isFreshRead(policy)) {
       this.count(namespace, options, 'excluded');
-      return this.readAnew(place, policy, 'BYPASS', produce);
+      return this.readAnew(place, policy, produce);
     }
     const kept = this.memory.find(key) as CacheEntry | undefined;
     if (kept) kept.verifiedAtMs = askedMs;
     const found: Remembered = kept
       ? { entry: kept, key, status: 'HIT' }
       : await this.fill(place, produce);
-    if (found.status === 'HIT' && !isYoungEnough(found.entry, policy, ttlMs)) {
-      // Over its lifetime at this path it is as good as gone; that this client alone wants a younger one is its choice.
-      const isExpired = found.entry.ageMs() > ttlMs;
-      this.count(namespace, options, isExpired ? 'miss' : 'excluded');
-      return this.readAnew(place, policy, isExpired ? 'MISS' : 'BYPASS', produce);
+    if (found.status === 'HIT' && !isYoungEnough(found.entry, policy)) {
+      this.count(namespace, options, 'excluded');
+      return this.readAnew(place, policy, produce);
     }
     this.count(namespace, options, found.status === 'HIT' ? 'hit' : 'miss');
     return found;
@@ -134,7 +133,7 @@ export class ResponseCache {
 
   private count(
     namespace: string,
-    { isAhead }: Pick<RememberOptions<unknown>, 'isAhead'>,
+    { isAhead }: Pick<RememberOptions, 'isAhead'>,
     outcome: CacheOutcome,
   ): void {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
@@ -155,15 +154,16 @@ export class ResponseCache {
 
   /** Reads for one caller alone. */
   private async readAnew(
-    { key, ttlMs, group }: Place,
+    place: Place,
     { noStore }: ReadPolicy,
-    status: CacheStatus,
     produce: () => Promise<SharedAnswer>,
   ): Promise<Remembered> {
+    const { key } = place;
+    const status = 'BYPASS';
     const fill: Fill = { key, isDiscarded: false };
     this.refreshes.add(fill);
     try {
-      const entry = new CacheEntry(await produce(), Date.now(), ttlMs, group);
+      const entry = await this.entryFrom(produce, place);
       if (noStore || this.isTooLarge(entry)) return { entry, status };
       await this.keep(fill, entry);
       return { entry, key, status };
@@ -184,7 +184,9 @@ export class ResponseCache {
       isDiscarded: false,
     };
     this.flights.set(key, flight);
-    this.settle(key, flight, lock).catch(() => undefined); // told by the promise of the flight
+    this.settle(key, flight, lock).catch((error: unknown) =>
+      this.logger.warn(`An answer could not be kept: ${String(error)}`),
+    );
     return flight.promise;
   }
 
@@ -193,26 +195,47 @@ export class ResponseCache {
     produce: () => Promise<SharedAnswer>,
     lock: FillLock | undefined,
   ): Promise<Remembered> {
-    const { key, group, ttlMs } = place;
+    const { key } = place;
     if (lock) {
-      const look = () => this.lookInTiers(key, group);
+      const look = () => this.lookInTiers(place);
       const found =
         (await look()) ?? ((await lock.acquire()) ? undefined : await lock.waitFor(look));
       if (found) return { entry: found, key, status: 'HIT' };
     }
-    const entry = new CacheEntry(await produce(), Date.now(), ttlMs, group);
+    const entry = await this.entryFrom(produce, place);
     return { entry, status: 'MISS', ...(this.isTooLarge(entry) ? {} : { key }) };
   }
 
-  private async lookInTiers(key: string, group: string): Promise<CacheEntry | undefined> {
-    return CacheEntry.revive(await this.tiers.get(key), group);
+  /** Age and staleness count from before the read: what it saw may have changed while it ran. */
+  private async entryFrom(
+    produce: () => Promise<SharedAnswer>,
+    { ttlMs, group, askedMs }: Place,
+  ): Promise<CacheEntry> {
+    const createdAtMs = Date.now();
+    const entry = new CacheEntry(await produce(), createdAtMs, ttlMs, group);
+    entry.verifiedAtMs = askedMs;
+    return entry;
+  }
+
+  private async lookInTiers(place: Place): Promise<CacheEntry | undefined> {
+    const entry = CacheEntry.revive(await this.tiers.get(place.key), place);
+    if (!entry || !place.accepts(entry.rest)) return undefined;
+    entry.verifiedAtMs = place.askedMs;
+    return entry;
+  }
+
+  /** Answers that live for a time of their own (at one path, for one caller) are kept apart from the others. */
+  private queryPart(namespace: string, { query }: ReadDescription, ttlMs: number): string {
+    return ttlMs === this.policy.ttlMs(namespace) ? query : `${query}-${ttlMs}`;
   }
 
   /** Keeps what a flight brought; until that is done, others join the flight instead of starting one. */
   private async settle(key: string, flight: Flight, lock: FillLock | undefined): Promise<void> {
     try {
-      const { entry, status, key: place } = await flight.promise;
-      if (place !== undefined) {
+      // Whoever waits for the flight is told of its failure.
+      const found = await flight.promise.catch(() => undefined);
+      const { entry, status, key: place } = found ?? {};
+      if (entry && place !== undefined) {
         await this.keep(flight, entry, status === 'HIT' ? this.tiers.stores[0] : this.tiers);
       }
     } finally {
@@ -247,13 +270,15 @@ interface Place {
   key: string;
   group: string;
   ttlMs: number;
+  /** When its epoch was asked for, on the clock of performance.now(). */
+  askedMs: number;
+  accepts: (rest: unknown) => boolean;
 }
 
 function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
   return noCache || noStore;
 }
 
-function isYoungEnough(entry: CacheEntry, policy: ReadPolicy, ttlMs: number): boolean {
-  const ageMs = entry.ageMs();
-  return ageMs <= ttlMs && ageMs <= (policy.maxAgeSeconds ?? Infinity) * 1000;
+function isYoungEnough(entry: CacheEntry, { maxAgeSeconds = Infinity }: ReadPolicy): boolean {
+  return entry.ageMs() <= maxAgeSeconds * 1000;
 }

@@ -46,6 +46,7 @@ export function sharedStore(redis: RedisConnection): Keyv | undefined {
 export class FillLock {
   private readonly token = randomUUID();
   private readonly lockKey: string;
+  private isOurs = false;
 
   constructor(
     private readonly redis: RedisConnection,
@@ -60,10 +61,12 @@ export class FillLock {
     const answer = await this.redis.attempt((client) =>
       client.set(this.lockKey, this.token, { NX: true, PX: LOCK_MS }),
     );
+    this.isOurs = answer === 'OK';
     return answer !== null;
   }
 
   async release(): Promise<void> {
+    if (!this.isOurs) return;
     await this.redis.attempt((client: RedisClientType) =>
       client.eval(UNLOCK, { keys: [this.lockKey], arguments: [this.token] }),
     );

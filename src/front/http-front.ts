@@ -151,7 +151,9 @@ export class HttpFront {
     this.count(request.socket, 1);
     response.on('close', this.onClose);
     noteArrival(response);
-    const hot = this.hotRoutes?.find(request);
+    // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
+    const hasFragment = request.url?.includes('#') === true;
+    const hot = hasFragment ? undefined : this.hotRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
       return hot(request, response, () => this.handleOrdinary(request, response));
     }
@@ -163,8 +165,11 @@ export class HttpFront {
     if (this.draining) response.setHeader('Connection', 'close');
     const { listener } = this;
     const target = originForm(request.url ?? '');
-    if (target === undefined) {
-      const error = new AppError('VALIDATION_FAILED', 'The request target is not a path.');
+    if (target === undefined || target.includes('#')) {
+      const error = new AppError(
+        'VALIDATION_FAILED',
+        'The request target is not a path and a query.',
+      );
       return writeProblem(error, request, response);
     }
     request.url = target;

@@ -33,7 +33,8 @@ const actionsIn = (answer: Answer) => eventsIn(answer).map(({ action }) => actio
 const ageOf = ({ headers }: Answer) => Number(headers.get('age'));
 
 function list(directives?: string, who = token): Promise<Answer> {
-  const headers = directives === undefined ? {} : { 'cache-control': directives };
+  const headers: Record<string, string> =
+    directives === undefined ? {} : { 'cache-control': directives };
   return service.get(EVENTS, who, headers);
 }
 

@@ -144,7 +144,7 @@ describe('an invalidation', () => {
   it.each(['', 'x'.repeat(513), 'a\u0000b', 'a\nb'])('refuses the pattern %j', async (pattern) => {
     const answer = await remove(pattern, operator);
     expectProblem(answer, 400, 'VALIDATION_FAILED');
-    expect(pathsOf(answer)).toEqual(['pattern']);
+    expect(new Set(pathsOf(answer))).toEqual(new Set(['pattern']));
   });
 
   it('refuses a missing pattern and unknown parameters', async () => {

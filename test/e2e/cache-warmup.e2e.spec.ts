@@ -142,7 +142,7 @@ describe('a warm-up', () => {
   });
 
   it('reads few at a time', async () => {
-    const original = AuditPages.prototype.read;
+    const original = AuditPages.prototype.read; // eslint-disable-line @typescript-eslint/unbound-method -- called with its object below
     let [running, most] = [0, 0];
     const read = jest.spyOn(AuditPages.prototype, 'read').mockImplementation(async function (
       this: AuditPages,

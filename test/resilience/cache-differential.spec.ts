@@ -143,9 +143,9 @@ describeWithPrivateRedis()(`Two replicas with a cache (CACHE_SEED=${SEED})`, () 
       do {
         const hitsBefore = counts.xCache['HIT'] ?? 0;
         await reader.run(ROUNDS);
-        await under(fault.begin);
+        await under((redis) => fault.begin(redis));
         await reader.run(ROUNDS);
-        await under(fault.end);
+        await under((redis) => fault.end(redis));
         await reader.run(ROUNDS);
         await requireSharedHits();
         expect(counts.xCache['HIT']).toBeGreaterThan(hitsBefore);

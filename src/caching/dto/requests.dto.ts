@@ -1,9 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { integer, list, Obeys, text } from '../../front/validation/constraints';
+import { MAX_PATTERN_LENGTH } from '../cache-key';
 import { QueryText } from '../../front/validation/query-coercion';
 
-const MAX_PATTERN_LENGTH = 512;
 const MAX_TENANT_LENGTH = 255;
 const MAX_TENANTS = 1000;
 /** How far back a warm-up looks unless told. */
@@ -19,8 +19,9 @@ export class InvalidationQuery {
     maxLength: MAX_PATTERN_LENGTH,
     description:
       'Which entries: the start of their key, `*` standing for any text. Keys are ' +
-      '`namespace:organizations:epoch:hash`, so `audit_events*` means all lists of events and ' +
-      '`audit_events:org-1:*` those of one organization. A name without `*` means that namespace.',
+      '`namespace:organizations:epoch:hash`. `audit_events*` means all answers about events (lists are ' +
+      '`audit_events`, single events `audit_events_by_id`), `audit_events:org-1:*` the lists of one organization. A ' +
+      'name without `*` means that namespace. Ids are percent-encoded in keys, as `encodeURIComponent` does it.',
   })
   pattern!: string;
 }

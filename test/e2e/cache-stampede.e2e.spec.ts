@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+import { ResponseCache } from '../../src/caching/response-cache';
+import { until } from '../integration/until.fixture';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const READERS = 1000;
+
+let service: TestService;
+let admin: Client;
+
+beforeAll(async () => {
+  service = await TestService.start({ REDIS_URL: '' });
+  admin = new Client({ connectionString: service.databaseUrl });
+  await admin.connect();
+});
+
+afterAll(async () => {
+  await admin?.end();
+  await service?.stop();
+});
+
+/** Statements that wait for a lock, as PostgreSQL sees them. */
+async function waiting(): Promise<number> {
+  const { rows } = await admin.query<{ waiting: string }>(
+    `SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+  );
+  return Number(rows[0]?.waiting);
+}
+
+describe.each([
+  ['in front of express', {}],
+  ['on the ordinary path', { accept: 'application/json;q=0.9, text/html;q=0.1' }],
+])('a thousand readers of one cold page %s', (_, headers) => {
+  it('make PostgreSQL read it once', async () => {
+    const organization = `org-${randomUUID()}`;
+    const token = await tokenOf({ organizations: [organization] });
+    await service.post(EVENTS, token, eventWith({ organizationId: organization }));
+    const query = jest.spyOn(Client.prototype, 'query');
+    const remember = jest.spyOn(ResponseCache.prototype, 'remember');
+    try {
+      // The page cannot be read until everybody has asked for it.
+      await admin.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
+      const asked = Array.from({ length: READERS }, () => service.get(EVENTS, token, headers));
+      await until(() => remember.mock.calls.length === READERS);
+      await until(async () => (await waiting()) > 0);
+      const waited = await waiting();
+      await admin.query('COMMIT');
+      const answers = await Promise.all(asked);
+
+      expect(waited).toBe(1);
+      expect(new Set(answers.map(({ text }) => text)).size).toBe(1);
+      expect(answers.map(eventsIn).every((events) => events.length === 1)).toBe(true);
+      const statements = query.mock.calls.filter(([statement]) =>
+        /FROM audit_event\b/.test((statement as unknown as { text?: string }).text ?? ''),
+      );
+      // A page that is not full is looked for in the newest months, and then in the rest.
+      expect(statements.length).toBeGreaterThanOrEqual(1);
+      expect(statements.length).toBeLessThanOrEqual(2);
+    } finally {
+      await admin.query('ROLLBACK');
+      query.mockRestore();
+      remember.mockRestore();
+    }
+  });
+});
