@@ -147,9 +147,11 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
   it('discards what is being read on both', async () => {
     await remove('books*', ['a']);
     for (const { discarded } of [one, two]) {
-      expect(discarded).toHaveLength(1);
-      expect(discarded[0]?.(`${PREFIX}:books:a:1:x`)).toBe(true);
-      expect(discarded[0]?.(`${PREFIX}:books:b:1:x`)).toBe(false);
+      expect(discarded.length).toBeGreaterThan(0);
+      for (const test of discarded) {
+        expect(test(`${PREFIX}:books:a:1:x`)).toBe(true);
+        expect(test(`${PREFIX}:books:b:1:x`)).toBe(false);
+      }
     }
   });
 

@@ -138,16 +138,14 @@ describe('CACHE_TTL_OVERRIDES', () => {
     expect(maxAgeOf(await get(`${EVENTS}/${eventsIn(page)[0]?.id}`))).toBe(single);
   });
 
-  it('holds for the path by which an answer is asked for, whoever had it read', async () => {
+  it('holds for the path by which an answer is asked for, and for no other', async () => {
     await startWith({ CACHE_TTL_OVERRIDES: '/performance=1' });
     expect(await twice(EVENTS)).toEqual(KEPT);
-    const alias = await get(ALIAS);
-    expect(alias.headers.get('x-cache')).toBe('HIT');
-    // Over its second there it is gone: read anew, though the other path would still have it.
+    expect(maxAgeOf(await get(ALIAS))).toBe(1);
     await until(async () => Number((await get(EVENTS)).headers.get('age')) >= 2);
     const renewed = await get(ALIAS);
     expect([renewed.headers.get('x-cache'), renewed.headers.get('age')]).toEqual(['MISS', '0']);
-    expect(maxAgeOf(renewed)).toBe(1);
+    expect((await get(EVENTS)).headers.get('x-cache')).toBe('HIT');
   });
 });
 
