@@ -1,4 +1,5 @@
 import type { JsonAnswer } from '../front/front.adapter';
+import { uuid } from '../front/validation/constraints';
 import type { PageInfo } from '../pagination/page';
 import type { Position } from './page-statement';
 
@@ -33,3 +34,19 @@ export function positionOf(eventText: string): Position {
   const { timestamp, sequence, id, organizationId } = JSON.parse(`${head}}`) as Position;
   return { timestamp, sequence, id, organizationId };
 }
+
+/** Whether a value that came from elsewhere is a place that a cursor can be made of. */
+export function isPosition(value: unknown): value is Position {
+  const { timestamp, sequence, id, organizationId } = (value ?? {}) as Partial<Position>;
+  return (
+    typeof timestamp === 'string' &&
+    MICROSECOND_INSTANT.test(timestamp) &&
+    typeof sequence === 'string' &&
+    /^\d{1,19}$/.test(sequence) &&
+    uuid(id) === undefined &&
+    typeof organizationId === 'string'
+  );
+}
+
+/** How the projection writes timestamps. */
+const MICROSECOND_INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;

@@ -16,7 +16,12 @@ import { uuid } from '../front/validation/constraints';
 import { validQuery } from '../front/validation/validation.pipe';
 import type { PageInfo } from '../pagination/page';
 import { linkHeader } from '../pagination/page-links';
-import type { AuditEventAnswer, FoundPage, PageEdges } from './audit-event-page';
+import {
+  isPosition,
+  type AuditEventAnswer,
+  type FoundPage,
+  type PageEdges,
+} from './audit-event-page';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
 import { AuditService } from './audit.service';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
@@ -121,9 +126,7 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     const { info, edges } = (rest ?? {}) as { info?: Partial<PageInfo>; edges?: PageEdges };
     if (typeof info?.limit !== 'number' || typeof info.hasNext !== 'boolean') return false;
     if (typeof edges !== 'object' || (edges as unknown) === null) return false;
-    return [edges.next, edges.previous].every(
-      (at) => at === undefined || typeof (at as Partial<typeof at> | null)?.id === 'string',
-    );
+    return [edges.next, edges.previous].every((at) => at === undefined || isPosition(at));
   }
 
   render(rest: unknown, { page, url }: DescribedPage): Rendering {

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { createClient, type RedisClientType } from '@redis/client';
+import { until } from '../../test/integration/until.fixture';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,
@@ -153,6 +154,18 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
         expect(test(`${PREFIX}:books:b:1:x`)).toBe(false);
       }
     }
+  });
+
+  it('is finished once Redis is back, when it was away meanwhile', async () => {
+    const [mine, other] = [`${PREFIX}:books:a:1:x`, `${PREFIX}:films:a:1:x`];
+    for (const key of [mine, other]) await client.set(key, '');
+    server.pause();
+    keep(one, mine);
+    expect(await remove('books*')).toBe(1);
+    server.resume();
+    await until(async () => (await keysInRedis()).length === 1);
+    expect(await keysInRedis()).toEqual([other]);
+    expect(warnings.join()).toContain('once it is back');
   });
 
   it('goes on after messages that nobody should send', async () => {

@@ -11,6 +11,8 @@ import { ResponseCache } from './response-cache';
 const SCAN_COUNT = 1000;
 /** How long the other replicas have to say what they removed. */
 const REPLY_TIMEOUT_MS = 1000;
+/** Invalidations that wait for Redis to come back; of more, the oldest are forgotten: entries run out by themselves. */
+const MAX_UNFINISHED = 100;
 
 /** What one replica asks the others to remove, and where they tell what they did. */
 interface Request {
@@ -34,6 +36,7 @@ interface Reply {
 export class CacheInvalidation implements OnApplicationBootstrap {
   private readonly logger = new Logger(CacheInvalidation.name);
   private readonly replica = randomUUID();
+  private readonly unfinished: { pattern: KeyPattern; tenants: Tenants }[] = [];
   private readonly waiting = new Map<string, (reply: Reply) => void>();
   private readonly requests: string;
   private readonly replies: string;
@@ -50,6 +53,11 @@ export class CacheInvalidation implements OnApplicationBootstrap {
 
   async onApplicationBootstrap(): Promise<void> {
     if (!this.redis.isConfigured) return;
+    this.redis.onAvailable(() => {
+      this.finish().catch((error: unknown) =>
+        this.logger.error('An invalidation could not be finished', error),
+      );
+    });
     await this.redis.subscribe(this.requests, (message) => {
       this.onRequest(message).catch((error: unknown) =>
         // Anybody who can reach Redis can send messages.
@@ -89,17 +97,37 @@ export class CacheInvalidation implements OnApplicationBootstrap {
       const found = await this.redis.attempt((client) =>
         client.scan(cursor, { MATCH: pattern.redisGlob, COUNT: SCAN_COUNT }),
       );
-      if (!found) break;
+      if (!found) {
+        this.finishLater(pattern, tenants);
+        break;
+      }
       // Redis and this process understand the pattern alike; checking again costs nothing and keeps tenants apart.
       const keys = found.keys.filter((key) => pattern.test(key) && coversOnly(key, tenants));
       if (keys.length > 0) {
         const count = await this.redis.attempt((client) => client.unlink(keys));
-        if (count === undefined) break;
+        if (count === undefined) {
+          this.finishLater(pattern, tenants);
+          break;
+        }
         removed.push(...keys.map(shortHash));
       }
       cursor = found.cursor;
     } while (cursor !== 0);
     return removed;
+  }
+
+  /** Redis did not answer: what it still holds is removed as soon as it does. */
+  private finishLater(pattern: KeyPattern, tenants: Tenants): void {
+    if (!this.redis.isConfigured) return;
+    if (this.unfinished.length >= MAX_UNFINISHED) this.unfinished.shift();
+    this.unfinished.push({ pattern, tenants });
+    this.logger.warn('Redis does not answer: its part of an invalidation is done once it is back.');
+  }
+
+  private async finish(): Promise<void> {
+    for (const { pattern, tenants } of this.unfinished.splice(0)) {
+      await this.invalidate(pattern, tenants);
+    }
   }
 
   /** What the other replicas removed; those that do not answer in time are left out, with a warning. */

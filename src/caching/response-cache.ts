@@ -164,11 +164,18 @@ export class ResponseCache {
     this.refreshes.add(fill);
     try {
       const entry = await this.entryFrom(produce, place);
-      if (noStore || this.isTooLarge(entry)) return { entry, status };
-      await this.keep(fill, entry);
+      if (noStore || this.isTooLarge(entry)) {
+        this.refreshes.delete(fill);
+        return { entry, status };
+      }
+      // The process tier has it at once; nobody waits for the other one.
+      this.keep(fill, entry)
+        .catch((error: unknown) => this.reportUnkept(error))
+        .finally(() => this.refreshes.delete(fill));
       return { entry, key, status };
-    } finally {
+    } catch (error) {
       this.refreshes.delete(fill);
+      throw error;
     }
   }
 
@@ -184,10 +191,12 @@ export class ResponseCache {
       isDiscarded: false,
     };
     this.flights.set(key, flight);
-    this.settle(key, flight, lock).catch((error: unknown) =>
-      this.logger.warn(`An answer could not be kept: ${String(error)}`),
-    );
+    this.settle(key, flight, lock).catch((error: unknown) => this.reportUnkept(error));
     return flight.promise;
+  }
+
+  private reportUnkept(error: unknown): void {
+    this.logger.warn(`An answer could not be kept: ${String(error)}`);
   }
 
   private async readOrFind(
@@ -197,9 +206,7 @@ export class ResponseCache {
   ): Promise<Remembered> {
     const { key } = place;
     if (lock) {
-      const look = () => this.lookInTiers(place);
-      const found =
-        (await look()) ?? ((await lock.acquire()) ? undefined : await lock.waitFor(look));
+      const found = await lock.findOrAcquire(() => this.lookInTiers(place));
       if (found) return { entry: found, key, status: 'HIT' };
     }
     const entry = await this.entryFrom(produce, place);

@@ -10,6 +10,8 @@ const LOCK_MS = 2000;
 /** Longer than most fills take; whoever waited in vain reads for itself. */
 const MAX_WAIT_MS = 250;
 const FIRST_POLL_MS = 5;
+/** A Redis that takes longer for one answer is not asked a second time by the same request. */
+const SLOW_ANSWER_MS = 50;
 
 /** Removes the lock only if it is still ours: it may have run out and been taken by another replica. */
 const UNLOCK = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) else return 0 end`;
@@ -56,8 +58,19 @@ export class FillLock {
     this.lockKey = `lock:${key}`;
   }
 
+  /**
+   * What `look` finds now, or once the replica that fills this key right now is done; undefined when the caller is to
+   * read for itself. It holds the lock then, unless Redis is away, or so slow that its lock would cost more than a read.
+   */
+  async findOrAcquire<T>(look: () => Promise<T | undefined>): Promise<T | undefined> {
+    const startedMs = performance.now();
+    const found = await look();
+    if (found !== undefined || performance.now() - startedMs > SLOW_ANSWER_MS) return found;
+    return (await this.acquire()) ? undefined : this.waitFor(look);
+  }
+
   /** False only when another replica is known to fill this key right now. */
-  async acquire(): Promise<boolean> {
+  private async acquire(): Promise<boolean> {
     const answer = await this.redis.attempt((client) =>
       client.set(this.lockKey, this.token, { NX: true, PX: LOCK_MS }),
     );
@@ -73,7 +86,7 @@ export class FillLock {
   }
 
   /** Looks again and again for what the other replica fills in, for at most a quarter of a second. */
-  async waitFor<T>(look: () => Promise<T | undefined>): Promise<T | undefined> {
+  private async waitFor<T>(look: () => Promise<T | undefined>): Promise<T | undefined> {
     const deadlineMs = performance.now() + MAX_WAIT_MS;
     for (let pauseMs = FIRST_POLL_MS; performance.now() < deadlineMs; pauseMs *= 2) {
       await new Promise((resolve) => setTimeout(resolve, pauseMs));

@@ -62,6 +62,14 @@ describe('a fault of the database', () => {
     expect(toDatabaseError(withCode(sqlState)).code).toBe(code);
   });
 
+  it.each(['55000', '28P01', '3D000', '28000'])(
+    'that refuses the whole connection (%s) means that it is away',
+    (sqlState) => {
+      const error = toDatabaseError(withCode(sqlState, { severity: 'FATAL' }));
+      expect(error).toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryAfterSeconds: 2 });
+    },
+  );
+
   it('is never shown', () => {
     for (const code of ['57014', '23505', '42601', '08006']) {
       const cause = Object.assign(new Error('SELECT secret'), { code });

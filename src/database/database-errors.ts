@@ -48,6 +48,11 @@ export function isMisconfigured(error: unknown): boolean {
   return code.startsWith('28') || code.startsWith('3D') || code === '42P01';
 }
 
+/** Whether the server ended or refused the whole connection, whatever for: no statement did anything. */
+function isRefusedConnection(error: unknown): boolean {
+  return (error as { severity?: unknown } | null)?.severity === 'FATAL';
+}
+
 /** Whether a row that was to be locked stayed locked by somebody else for longer than `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
   return codeOf(error) === '55P03';
@@ -66,12 +71,12 @@ export function isMissingPartition(error: unknown): boolean {
 
 /**
  * What a caller is told about a database fault; the original stays in `cause` for the log.
- * Away or out of resources: DATABASE_UNAVAILABLE with `Retry-After`; cancelled by a timeout: REQUEST_TIMEOUT; a
+ * Away, out of resources or refusing connections: DATABASE_UNAVAILABLE with `Retry-After`; cancelled by a timeout: REQUEST_TIMEOUT; a
  * unique row that exists: CONFLICT; everything else is a fault of ours: INTERNAL.
  */
 export function toDatabaseError(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  if (isUnavailable(error) || isRetryable(error)) {
+  if (isUnavailable(error) || isRefusedConnection(error) || isRetryable(error)) {
     return new AppError('DATABASE_UNAVAILABLE', 'The database cannot be used right now.', {
       retryAfterSeconds: 2,
       cause: error,

@@ -19,6 +19,10 @@ const PROBE_TIMEOUT_MS = 500;
 /** Until Redis is asked again when it answers, but not with PONG. */
 const PROBE_INTERVAL_MS = 250;
 const BOOT_WAIT_MS = 1000;
+/** A breaker that opens again this soon is left open for longer: a PING that is answered says little about the rest. */
+const RELAPSE_MS = 10_000;
+const FIRST_REST_MS = 250;
+const MAX_REST_MS = 5000;
 
 /** Counted since the start. */
 export interface RedisStatistics {
@@ -51,6 +55,9 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private isProbing = false;
   private isClosed = false;
   private nextProbe: NodeJS.Timeout | undefined;
+  /** When the breaker was closed last, on the clock of performance.now(). */
+  private closedAtMs = -Infinity;
+  private restMs = 0;
 
   constructor(@Inject(redisConfig.KEY) { url }: ConfigType<typeof redisConfig>) {
     this.isConfigured = url !== undefined;
@@ -149,7 +156,15 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     if (!this.isAnswering) return; // by another attempt
     this.counts.breakerOpened += 1;
     this.markAway('it does not answer in time');
-    this.probe();
+    const isRelapse = performance.now() - this.closedAtMs < RELAPSE_MS;
+    this.restMs = isRelapse ? Math.min(MAX_REST_MS, this.restMs * 2 || FIRST_REST_MS) : 0;
+    if (this.restMs === 0) this.probe();
+    else this.probeAfter(this.restMs);
+  }
+
+  private probeAfter(delayMs: number): void {
+    clearTimeout(this.nextProbe);
+    this.nextProbe = setTimeout(() => this.probe(), delayMs).unref();
   }
 
   private markAway(reason: string): void {
@@ -164,6 +179,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private markBack(): void {
     if (this.isClosed) return;
     this.isAnswering = true;
+    this.closedAtMs = performance.now();
     if (this.isReportedAway) this.logger.log('Redis is back.');
     this.isReportedAway = false;
     for (const listener of this.listeners) {
@@ -194,6 +210,6 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private probeLater(refusal: Error): void {
     this.markAway(reasonOf(refusal));
     if (this.isClosed) return;
-    this.nextProbe = setTimeout(() => this.probe(), PROBE_INTERVAL_MS).unref();
+    this.probeAfter(PROBE_INTERVAL_MS);
   }
 }

@@ -73,6 +73,24 @@ describeWithPrivateRedis()('a Redis that hangs', () => {
     expect(connection.statistics()).toMatchObject({ timeouts: 1, breakerOpened: 1 });
   });
 
+  it('after a PING, but not to anything else, is left alone for longer each time', async () => {
+    connection = await connectTo(redis.url);
+    const other = await openClient(redis.url);
+    await other.sendCommand(['CLIENT', 'PAUSE', '4000', 'WRITE']);
+    const breaker = connection;
+    const endMs = performance.now() + 3500;
+    while (performance.now() < endMs) {
+      await breaker.attempt((client) => client.set('key', 'value'), 20);
+      await sleep(5);
+    }
+    // It rests 250, 500, 1000 and 2000 ms; without a rest it would open about a hundred times.
+    expect(breaker.statistics().breakerOpened).toBeLessThan(10);
+    await other.disconnect();
+    await until(
+      async () => (await breaker.attempt((client) => client.set('key', 'value'))) === 'OK',
+    );
+  });
+
   it('is asked on the same connection when it answers after all', async () => {
     connection = await connectTo(redis.url);
     const broken = jest.fn();
