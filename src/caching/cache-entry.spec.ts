@@ -54,6 +54,16 @@ describe('CacheEntry', () => {
     for (const reader of ['1', '16']) expect(entry.rendition(reader)).toBeDefined();
   });
 
+  it('keeps those that are used when others come', () => {
+    const entry = entryOf();
+    for (let reader = 0; reader < 16; reader += 1) entry.render(`${reader}`, NOTHING);
+    for (let spelling = 0; spelling < 100; spelling += 1) {
+      expect(entry.rendition('7')).toBeDefined();
+      entry.render(`again ${spelling}`, NOTHING);
+    }
+    expect(entry.rendition('6')).toBeUndefined();
+  });
+
   it('gives each reader an end of his own behind the same beginning', () => {
     const entry = entryOf();
     for (const tail of [',"a":1}', ',"ü":2}', '']) entry.render(tail, { tail, headers: {} });

@@ -3,7 +3,7 @@ import { exactBuffer } from './exact-buffer';
 import type { SizedValue } from './memory-store';
 import { Rendition } from './rendition';
 
-/** Renditions that one entry keeps; another reader of the same entry takes the place of the oldest. */
+/** Renditions that one entry keeps; another reader takes the place of the one that did not come for longest. */
 const MAX_RENDITIONS = 16;
 
 /** Changes with the meaning of what is stored: replicas of two versions may share a Redis for a while. */
@@ -82,7 +82,13 @@ export class CacheEntry implements SizedValue {
 
   /** The rendition for a variant, if it was made before. */
   rendition(variant: string): Rendition | undefined {
-    return this.renditions.get(variant);
+    const found = this.renditions.get(variant);
+    if (found && this.renditions.size === MAX_RENDITIONS) {
+      // Now the last to go.
+      this.renditions.delete(variant);
+      this.renditions.set(variant, found);
+    }
+    return found;
   }
 
   /** Makes and keeps the rendition for a variant. The entry has grown by that: its store must be told. */
@@ -113,5 +119,5 @@ export class CacheEntry implements SizedValue {
   }
 }
 
-/** What `rest` takes, roughly: a few numbers and at most two positions. Counting it exactly would mean writing it out. */
-const REST_BYTES = 512;
+/** What `rest` takes at most: a few numbers and two positions. Counting it exactly would mean writing it out. */
+const REST_BYTES = 2048;

@@ -14,7 +14,7 @@ const text = (description: string, example: string) => ({
 export const CACHED_HEADERS = {
   'X-Cache': {
     description:
-      '`HIT`: kept from before, and still what the database would say. `MISS`: read now. `BYPASS`: read now, as the ' +
+      '`HIT`: kept from before, and still what the database would say (or as old as `max-stale` allowed). `MISS`: read now. `BYPASS`: read now, as the ' +
       'request or the settings wanted no kept answer.',
     schema: { type: 'string' as const, enum: ['HIT', 'MISS', 'BYPASS'] },
   },

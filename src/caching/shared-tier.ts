@@ -4,7 +4,13 @@ import { KeyvAdapter } from 'cache-manager';
 import { redisInsStore } from 'cache-manager-redis-yet';
 import Keyv from 'keyv';
 import type { RedisConnection } from '../redis/redis-connection';
+import type { SizedValue } from './memory-store';
 
+/**
+ * Larger answers stay in their process: one connection carries the commands of all, and nothing here bounds how much
+ * one reader has Redis keep. A page of 1000 common events has half of it.
+ */
+export const MAX_SHARED_BYTES = 1024 * 1024;
 /** As long as the slowest fill should take; the lock of a replica that died is gone after that. */
 const LOCK_MS = 2000;
 /** Longer than most fills take; whoever waited in vain reads for itself. */
@@ -29,6 +35,7 @@ export function sharedStore(redis: RedisConnection): Keyv | undefined {
     name: 'redis',
     get: (key: string) => redis.attempt(() => store.get(key)),
     set: async (key: string, value: unknown, ttl?: number) => {
+      if (sizeBytesOf(value) > MAX_SHARED_BYTES) return;
       await redis.attempt(() => store.set(key, value, ttl));
     },
     del: async (key: string) => {
@@ -42,6 +49,12 @@ export function sharedStore(redis: RedisConnection): Keyv | undefined {
     serialize: undefined,
     deserialize: undefined,
   });
+}
+
+/** What Keyv hands to a store is the entry with its time to live. */
+function sizeBytesOf(stored: unknown): number {
+  const { value } = (stored ?? {}) as { value?: Partial<SizedValue> };
+  return value?.sizeBytes ?? 0;
 }
 
 /** One replica at a time fills a key; the others wait for it a little, never for long. */

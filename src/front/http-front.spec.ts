@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { connect } from 'node:net';
 import { HttpFront } from './http-front';
 
@@ -11,7 +12,14 @@ describe('the listener in front', () => {
       (request, response) => {
         response.end(`url=${request.url ?? ''}`);
       },
-      { find: () => undefined },
+      {
+        find: ({ url }) =>
+          url === '/broken'
+            ? () => {
+                throw new Error('a fault of ours');
+              }
+            : undefined,
+      },
     );
   });
 
@@ -37,6 +45,16 @@ describe('the listener in front', () => {
     ['http://example.com', '/'],
   ])('hands %s on as %s', async (target, path) => {
     expect(await answerTo(target)).toMatch(new RegExp(`url=${path.replaceAll('?', '\\?')}$`));
+  });
+
+  it('survives a hot route that throws', async () => {
+    jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    const answer = await answerTo('/broken');
+    expect(answer).toMatch(/^HTTP\/1\.1 500 /);
+    expect(answer).toContain('"code":"INTERNAL"');
+    expect(answer).not.toContain('a fault of ours');
+    expect(await answerTo('/next')).toContain('url=/next');
+    jest.restoreAllMocks();
   });
 
   it.each(['http:///a', 'ftp://a/b', 'a/b'])('refuses the target %s', async (target) => {

@@ -155,7 +155,12 @@ export class HttpFront {
     const hasFragment = request.url?.includes('#') === true;
     const hot = hasFragment ? undefined : this.hotRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
-      return hot(request, response, () => this.handleOrdinary(request, response));
+      try {
+        return hot(request, response, () => this.handleOrdinary(request, response));
+      } catch (error) {
+        stampResponse(request, response); // a fault of ours must not end the process
+        return writeProblem(error, request, response);
+      }
     }
     this.handleOrdinary(request, response);
   }

@@ -1,4 +1,5 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { AppError } from '../errors/app-error';
 
@@ -20,9 +21,9 @@ type Encodings = (
   options: { preferred: readonly Coding[] },
 ) => Coding[];
 
-/** Clients send one of a few values; what exceeds this many is negotiated each time. */
-const MAX_REMEMBERED = 100;
-const preferred = new Map<string, Coding>();
+/** Clients send one of a few short values; anything longer is negotiated each time. */
+const MAX_REMEMBERED_LENGTH = 128;
+const preferred = new LRUCache<string, Coding>({ max: 100 });
 
 /** The content coding for an `Accept-Encoding` header (RFC 9110, section 12.5.3); identity when it allows no other. */
 export function preferredCoding(acceptEncoding: string | undefined): Coding {
@@ -33,7 +34,7 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
   const [best = 'identity'] = (negotiator.encodings as Encodings).call(negotiator, CODINGS, {
     preferred: CODINGS,
   });
-  if (preferred.size < MAX_REMEMBERED) preferred.set(acceptEncoding, best);
+  if (acceptEncoding.length <= MAX_REMEMBERED_LENGTH) preferred.set(acceptEncoding, best);
   return best;
 }
 
