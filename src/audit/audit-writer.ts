@@ -7,7 +7,7 @@ import {
   isRetryable,
   toDatabaseError,
 } from '../database/database-errors';
-import { monthOf, Partitions } from '../database/partitions';
+import { type Month, monthOf, Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
@@ -24,6 +24,8 @@ const MAX_WAITING_EVENTS = 200_000;
 
 interface Waiting {
   request: WriteRequest;
+  /** How often a month of it turned out to have lost its partition. */
+  returns: number;
   organizations: Set<string>;
   resolve: (recorded: Recorded) => void;
   reject: (error: AppError) => void;
@@ -73,7 +75,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     try {
       return await new Promise((resolve, reject) => {
         const organizations = new Set(request.events.map((event) => event.organizationId));
-        this.waiting.push({ request, organizations, resolve, reject });
+        this.waiting.push({ request, returns: 0, organizations, resolve, reject });
         this.waitingEvents += request.events.length;
         this.pump();
       });
@@ -190,11 +192,15 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   /** Writes a group and settles its requests. Never rejects. */
   private async write(group: Waiting[]): Promise<void> {
+    if (group.length > 1 && !this.partitions.areKnown(EVENT_TABLE, monthsOf(group))) {
+      return this.prepareAgain(group, new Error('The partitions are being removed'));
+    }
     try {
       const results = await this.commit(group.map(({ request }) => request));
       group.forEach((one, index) => settle(one, results[index]));
       for (const { organizations } of group) organizations.forEach((id) => this.held.delete(id));
     } catch (error) {
+      if (group.length > 1 && isMissingPartition(error)) return this.prepareAgain(group, error);
       if (group.length > 1 && isLockTimeout(error)) return this.setAside(group);
       const fault = toDatabaseError(error);
       if (group.length === 1 || fault.code === 'DATABASE_UNAVAILABLE') {
@@ -205,6 +211,33 @@ export class AuditWriter implements BeforeApplicationShutdown {
       // One of them broke the transaction: alone, only that one fails.
       this.logger.warn(`A shared transaction failed (${fault.code}); its requests go one by one.`);
       for (const one of group) await this.write([one]);
+    }
+  }
+
+  /**
+   * A month of this group has lost its partition, to retention. Making it anew may have to wait for the removal of the
+   * old one, so only the requests that need it wait; the others go on at once.
+   */
+  private prepareAgain(group: Waiting[], reason: unknown): void {
+    for (const one of group) {
+      one.returns += 1;
+      if (one.returns > ATTEMPTS) {
+        one.reject(toDatabaseError(reason));
+        continue;
+      }
+      this.preparing += 1;
+      this.makePartitions(one.request)
+        .then(
+          () => {
+            this.waiting.push(one);
+            this.waitingEvents += one.request.events.length;
+          },
+          (error: unknown) => one.reject(toDatabaseError(error)),
+        )
+        .finally(() => {
+          this.preparing -= 1;
+          this.pump();
+        });
     }
   }
 
@@ -236,19 +269,25 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private async commit(requests: WriteRequest[]): Promise<WriteResult[]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const months = requests.flatMap(({ events }) => events.map((e) => monthOf(e.timestamp)));
-        await this.partitions.ensure(EVENT_TABLE, months);
+        await this.partitions.ensure(
+          EVENT_TABLE,
+          monthsOf(requests.map((request) => ({ request }))),
+        );
         return await this.database.transaction((client, defer) =>
           writeGroup({ client, defer, idempotency: this.idempotency }, requests),
         );
       } catch (error) {
-        const mayPass = isRetryable(error) || isMissingPartition(error);
-        const mayWait = requests.length === 1 && isLockTimeout(error);
-        if (attempt === ATTEMPTS || !(mayPass || mayWait)) throw error;
-        if (isMissingPartition(error)) this.partitions.forget(EVENT_TABLE);
+        if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE);
+        const isAlone = requests.length === 1;
+        const mayWait = isAlone && (isMissingPartition(error) || isLockTimeout(error));
+        if (attempt === ATTEMPTS || !(isRetryable(error) || mayWait)) throw error;
       }
     }
   }
+}
+
+function monthsOf(group: { request: WriteRequest }[]): Set<Month> {
+  return new Set(group.flatMap(({ request }) => request.events.map((e) => monthOf(e.timestamp))));
 }
 
 function settle(one: Waiting, result: WriteResult | undefined): void {

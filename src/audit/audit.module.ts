@@ -5,6 +5,7 @@ import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { auditConfig } from '../config/audit.config';
 import { Database } from '../database/database';
+import { MaintainedTables } from '../database/maintained-tables';
 import { Partitions } from '../database/partitions';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { EVENT_TABLE } from './audit-event';
@@ -16,6 +17,7 @@ import { AuditWriter } from './audit-writer';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { CreateEventHotRoute } from './create-event.hot-route';
 import { EventWarmup } from './event-warmup';
+import { forgetExpired } from './expired-events';
 import { HeadEpochs } from './head-epochs';
 
 /** Audit events: the domain, and the one module that knows what they are. */
@@ -39,10 +41,18 @@ import { HeadEpochs } from './head-epochs';
 export class AuditModule implements OnModuleInit {
   constructor(
     private readonly partitions: Partitions,
+    private readonly maintained: MaintainedTables,
     @Inject(auditConfig.KEY) private readonly config: ConfigType<typeof auditConfig>,
   ) {}
 
   async onModuleInit(): Promise<void> {
+    const { partitionPrecreate: ahead, retentionDays } = this.config;
+    this.maintained.addPartitioned({
+      table: EVENT_TABLE,
+      ahead,
+      retentionDays,
+      afterHidden: forgetExpired,
+    });
     await this.partitions.ensureAhead(EVENT_TABLE, this.config.partitionPrecreate);
     new Logger(AuditModule.name).log(
       `Partitions exist for this month and ${this.config.partitionPrecreate} more.`,

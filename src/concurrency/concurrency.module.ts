@@ -1,6 +1,20 @@
-import { Module } from '@nestjs/common';
-import { IdempotencyKeys } from './idempotency-keys';
+import { Module, type OnModuleInit } from '@nestjs/common';
+import { MaintainedTables } from '../database/maintained-tables';
+import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
+
+/** 24 are promised. One more, as they are counted from the transaction and not from the answer's arrival. */
+const KEEP_KEYS_HOURS = 25;
 
 /** What keeps concurrent and repeated requests from harming each other. */
 @Module({ providers: [IdempotencyKeys], exports: [IdempotencyKeys] })
-export class ConcurrencyModule {}
+export class ConcurrencyModule implements OnModuleInit {
+  constructor(private readonly maintained: MaintainedTables) {}
+
+  onModuleInit(): void {
+    this.maintained.addExpiring({
+      table: IDEMPOTENCY_TABLE,
+      timeColumn: 'created_at',
+      keepHours: KEEP_KEYS_HOURS,
+    });
+  }
+}

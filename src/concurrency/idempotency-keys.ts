@@ -19,6 +19,8 @@ export interface StoredAnswer {
 /** What there is to a claim: nothing yet, an answer to give again, or a reason to refuse it. */
 export type ClaimState = { replay?: StoredAnswer; refusal?: AppError };
 
+export const IDEMPOTENCY_TABLE = 'idempotency_key';
+
 interface IdempotencyRow {
   subject: string;
   key: string;

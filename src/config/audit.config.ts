@@ -17,8 +17,8 @@ export class AuditEnv extends EnvVariables {
   @IntegerVariable(0, 120)
   readonly PARTITION_PRECREATE!: number;
 
-  /** Days that events are kept. */
-  @IntegerVariable(1, 36_500)
+  /** Days that events are kept; 0 for ever. */
+  @IntegerVariable(0, 36_500)
   readonly RETENTION_DAYS!: number;
 }
 
@@ -27,6 +27,7 @@ export interface AuditConfig {
   partitionInterval: 'monthly';
   /** Partitions made ahead of the current one. */
   partitionPrecreate: number;
+  /** 0 means for ever. */
   retentionDays: number;
 }
 

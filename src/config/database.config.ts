@@ -37,6 +37,10 @@ export class DatabaseEnv extends EnvVariables {
   @IntegerVariable(0, 3_600_000)
   readonly DATABASE_STATEMENT_TIMEOUT_MS!: number;
 
+  /** Seconds between two rounds of upkeep; 0 never. */
+  @IntegerVariable(0, 604_800)
+  readonly DATABASE_UPKEEP_INTERVAL_SECONDS!: number;
+
   override findConflicts(profile: Profile): Conflict[] {
     const conflicts: Conflict[] = [];
     if (profile === 'production' && !this.DATABASE_URL) {
@@ -66,6 +70,8 @@ export interface DatabaseConfig {
   idleTimeoutMs: number;
   /** 0 means no limit. */
   statementTimeoutMs: number;
+  /** 0 means never. */
+  upkeepIntervalSeconds: number;
   /** Absolute path. */
   dataDir: string;
   slowQueryThresholdMs: number;
@@ -84,6 +90,7 @@ export const databaseConfig = registerAs(
       acquireTimeoutMs: env.DATABASE_ACQUIRE_TIMEOUT_MS,
       idleTimeoutMs: env.DATABASE_IDLE_TIMEOUT_MS,
       statementTimeoutMs: env.DATABASE_STATEMENT_TIMEOUT_MS,
+      upkeepIntervalSeconds: env.DATABASE_UPKEEP_INTERVAL_SECONDS,
       dataDir: readEnv(ServerEnv, environment).DATA_DIR,
       slowQueryThresholdMs: readEnv(MonitoringEnv, environment).SLOW_QUERY_THRESHOLD_MS,
     };

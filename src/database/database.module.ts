@@ -1,5 +1,6 @@
 import { Global, Module } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { ScheduleModule } from '@nestjs/schedule';
 import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
@@ -8,10 +9,13 @@ import { dataSourceOptions, openServer, OwningDataSource, waitForServer } from '
 import { Database } from './database';
 import { DatabaseHealthIndicator } from './database.health';
 import type { EmbeddedPostgresServer } from './embedded-postgres';
+import { MaintainedTables } from './maintained-tables';
 import { runMigrations } from './migrate';
 import { Partitions } from './partitions';
 import { PartitionsHealthIndicator } from './partitions.health';
 import { ReadReplica, ReadReplicas } from './read-replicas';
+import { Upkeep } from './upkeep';
+import { UpkeepSchedule } from './upkeep.schedule';
 
 /** The server that this process started for itself, between being opened and being owned by the data source. */
 let opened: EmbeddedPostgresServer | undefined;
@@ -21,6 +25,7 @@ let opened: EmbeddedPostgresServer | undefined;
 @Module({
   imports: [
     TerminusModule,
+    ScheduleModule.forRoot(),
     TypeOrmModule.forRootAsync({
       inject: [databaseConfig.KEY],
       useFactory: async (config: ConfigType<typeof databaseConfig>) => {
@@ -45,6 +50,9 @@ let opened: EmbeddedPostgresServer | undefined;
   providers: [
     Database,
     Partitions,
+    MaintainedTables,
+    Upkeep,
+    UpkeepSchedule,
     DatabaseHealthIndicator,
     PartitionsHealthIndicator,
     {
@@ -59,6 +67,13 @@ let opened: EmbeddedPostgresServer | undefined;
         ),
     },
   ],
-  exports: [Database, Partitions, DatabaseHealthIndicator, PartitionsHealthIndicator],
+  exports: [
+    Database,
+    Partitions,
+    MaintainedTables,
+    Upkeep,
+    DatabaseHealthIndicator,
+    PartitionsHealthIndicator,
+  ],
 })
 export class DatabaseModule {}

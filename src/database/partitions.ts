@@ -1,11 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { Database } from './database';
+import { covers, findPartitions } from './partition-catalog';
 
 /** A month of UTC as `YYYY-MM`: the unit events are partitioned by. */
 export type Month = string;
 
 const PARTITION_LOCK = 0x70617274; // "part" in ASCII
+/** Held, with the oid of the partition, by whoever detaches it. */
+export const DETACH_LOCK = 0x64657463; // "detc"
+/** How long a write into a month that is being removed waits for the end of that. */
+const DETACH_WAIT_MS = 5000;
 const MONTH = /^(\d{4})-(\d{2})$/;
 
 /** The month after (or, with a negative count, before) the given one. */
@@ -86,21 +91,17 @@ export class Partitions {
     return this.ahead;
   }
 
-  /** Forgets what it knows, after an insert found no partition: another replica may have dropped one. */
-  forget(table: string): void {
-    this.known.delete(table);
+  /** Learns anew which months have a partition, after an insert found none: another replica may have dropped it. */
+  async refresh(table: string): Promise<void> {
+    this.known.set(table, new Set(await this.list(table)));
   }
 
-  /** The months of `table` that have a partition, oldest first. */
+  /** The months of `table` that have a partition, oldest first; of a longer partition the first. */
   async list(table: string): Promise<Month[]> {
-    return this.database.withClient(async (client) => {
-      const { rows } = await client.query<{ name: string }>(
-        `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-         WHERE i.inhparent = $1::regclass ORDER BY 1`,
-        [table],
-      );
-      return rows.map(({ name }) => name.slice(-6)).map((tail) => tail.replace(/^(\d{4})/, '$1-'));
-    });
+    const partitions = await this.database.withClient((client) => findPartitions(client, table));
+    return partitions.flatMap(({ lowerMs, isDetaching }) =>
+      lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
+    );
   }
 
   private knownOf(table: string): Set<Month> {
@@ -110,35 +111,73 @@ export class Partitions {
   }
 
   private async absent(client: PoolClient, table: string, months: Month[]): Promise<Month[]> {
-    const { rows } = await client.query<{ name: string }>(
-      `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-       WHERE i.inhparent = $1::regclass AND c.relname = ANY($2)`,
-      [table, months.map((month) => nameOf(table, month))],
-    );
-    const present = new Set(rows.map(({ name }) => name));
-    return months.filter((month) => !present.has(nameOf(table, month)));
+    const partitions = await findPartitions(client, table);
+    return months.filter((month) => {
+      const startMs = startOf(month);
+      return !partitions.some((one) => !one.isDetaching && covers(one, startMs));
+    });
   }
 
   private async create(client: PoolClient, table: string, month: Month): Promise<void> {
-    const name = nameOf(table, month);
-    await client.query('BEGIN');
-    try {
+    await this.finishDetaching(client, table, month);
+    await inTransaction(client, async () => {
       // Replicas that need the same month at once go one after the other.
       await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
-      if ((await this.absent(client, table, [month])).length > 0) {
-        // Identifiers cannot be bound; table comes from our code, month has passed MONTH.
-        await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
-        await client.query(
-          `ALTER TABLE ${table} ATTACH PARTITION ${name}
-           FOR VALUES FROM ('${month}-01T00:00:00Z') TO ('${addMonths(month, 1)}-01T00:00:00Z')`,
-        );
-      }
-      await client.query('COMMIT');
-    } catch (error) {
-      await client.query('ROLLBACK').catch(() => undefined);
-      throw error;
-    }
+      if ((await this.absent(client, table, [month])).length === 0) return;
+      const name = await freeNameOf(client, table, month);
+      // Identifiers cannot be bound; table comes from our code, month has passed MONTH.
+      await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+      await client.query(
+        `ALTER TABLE ${table} ATTACH PARTITION ${name}
+         FOR VALUES FROM ('${month}-01T00:00:00Z') TO ('${addMonths(month, 1)}-01T00:00:00Z')`,
+      );
+    });
   }
+
+  /**
+   * A partition that is on its way out hides its rows and still takes its place: no other can be made until it is gone.
+   * Waits for whoever is detaching it, and finishes it if that one was interrupted.
+   * @throws what `pg` throws on a lock timeout, when old transactions still use it.
+   */
+  private async finishDetaching(client: PoolClient, table: string, month: Month): Promise<void> {
+    const startMs = startOf(month);
+    const findIt = async () =>
+      (await findPartitions(client, table)).find((one) => one.isDetaching && covers(one, startMs));
+    const detaching = await findIt();
+    if (!detaching) return;
+    await inTransaction(client, async () => {
+      await client.query(`SET LOCAL lock_timeout = ${DETACH_WAIT_MS}`);
+      await client.query('SELECT pg_advisory_xact_lock($1, $2::oid::int)', [
+        DETACH_LOCK,
+        detaching.oid,
+      ]);
+      if (await findIt()) {
+        await client.query(`ALTER TABLE ${table} DETACH PARTITION ${detaching.name} FINALIZE`);
+      }
+    });
+  }
+}
+
+async function inTransaction(client: PoolClient, work: () => Promise<void>): Promise<void> {
+  await client.query('BEGIN');
+  try {
+    await work();
+    await client.query('COMMIT');
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** `table_YYYYMM`, or with a suffix when a table of that name is still there: one that was detached and not dropped. */
+async function freeNameOf(client: PoolClient, table: string, month: Month): Promise<string> {
+  const name = nameOf(table, month);
+  const { rows } = await client.query('SELECT WHERE to_regclass($1) IS NOT NULL', [name]);
+  return rows.length === 0 ? name : `${name}_${Date.now().toString(36)}`;
+}
+
+function startOf(month: Month): number {
+  return Date.parse(`${month}-01T00:00:00Z`);
 }
 
 function nameOf(table: string, month: Month): string {

@@ -12,6 +12,8 @@ export interface SidePoolOptions {
   max: number;
   /** Milliseconds to wait for a connection, and again for the end of a statement. */
   timeoutMs: number;
+  /** Milliseconds to wait for a connection, when that should be less. */
+  connectTimeoutMs?: number;
 }
 
 /**
@@ -23,14 +25,14 @@ export class SidePool {
 
   constructor(main: DataSourceOptions, name: string, options: SidePoolOptions) {
     const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
-    const { max, timeoutMs } = options;
+    const { max, timeoutMs, connectTimeoutMs = timeoutMs } = options;
     this.pool = new Pool({
       ...(main.extra as PoolConfig),
       connectionString: url,
       application_name: `${applicationName} ${name}`,
       min: 0,
       max,
-      connectionTimeoutMillis: timeoutMs,
+      connectionTimeoutMillis: connectTimeoutMs,
       statement_timeout: timeoutMs,
       query_timeout: timeoutMs + SILENCE_GRACE_MS,
     });

@@ -1,0 +1,47 @@
+import { Injectable } from '@nestjs/common';
+import type { ClientBase } from 'pg';
+
+/** A table partitioned by month whose partitions are made ahead and leave by age. */
+export interface PartitionedTable {
+  table: string;
+  /** Months after the current one that always have a partition. */
+  ahead: number;
+  /** Days that rows are kept; 0 for ever. */
+  retentionDays: number;
+  /**
+   * Called once rows can no longer be seen through the table, before `hidden`, the table that still holds them, is
+   * dropped. It may be called again for the same rows, after an interruption. When it fails, they are dropped later.
+   */
+  afterHidden?: (client: ClientBase, hidden: string) => Promise<void>;
+}
+
+/** A table whose rows are worthless after a while. */
+export interface ExpiringTable {
+  table: string;
+  /** A `timestamptz` column with an index. */
+  timeColumn: string;
+  keepHours: number;
+}
+
+/** What the upkeep looks after. Whoever owns a table registers it; `database` knows no table by name. */
+@Injectable()
+export class MaintainedTables {
+  private readonly partitionedTables = new Map<string, PartitionedTable>();
+  private readonly expiringTables = new Map<string, ExpiringTable>();
+
+  addPartitioned(table: PartitionedTable): void {
+    this.partitionedTables.set(table.table, table);
+  }
+
+  addExpiring(table: ExpiringTable): void {
+    this.expiringTables.set(table.table, table);
+  }
+
+  partitioned(): PartitionedTable[] {
+    return [...this.partitionedTables.values()];
+  }
+
+  expiring(): ExpiringTable[] {
+    return [...this.expiringTables.values()];
+  }
+}

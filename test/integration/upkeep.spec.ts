@@ -1,0 +1,333 @@
+import type { Client } from 'pg';
+import { EVENT_TABLE } from '../../src/audit/audit-event';
+import { forgetExpired } from '../../src/audit/expired-events';
+import { MaintainedTables } from '../../src/database/maintained-tables';
+import { markExpired } from '../../src/database/partition-catalog';
+import { addMonths, monthOf } from '../../src/database/partitions';
+import { Upkeep } from '../../src/database/upkeep';
+import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
+import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
+import { until } from './until.fixture';
+
+const RETENTION_DAYS = 400;
+const DAY_MS = 86_400_000;
+
+describe('the upkeep', () => {
+  const replicas = useTwoReplicas();
+  let admin: Client;
+  let one: Replica;
+  let two: Replica;
+  let upkeep: Upkeep;
+  let other: Upkeep;
+  const thisMonth = monthOf(new Date().toISOString());
+  /** Wholly past the retention, and more so with each number. */
+  const oldMonth = (number: number) => addMonths(thisMonth, -16 - number);
+
+  const upkeepOf = (replica: Replica, retentionDays = RETENTION_DAYS) => {
+    const tables = new MaintainedTables();
+    tables.addPartitioned({
+      table: EVENT_TABLE,
+      ahead: 2,
+      retentionDays,
+      afterHidden: forgetExpired,
+    });
+    tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
+    return new Upkeep(replica.database, tables, replica.partitions);
+  };
+
+  beforeAll(() => {
+    ({ admin, one, two } = replicas);
+    upkeep = upkeepOf(one);
+    other = upkeepOf(two);
+  });
+
+  const record = async (replica: Replica, changes: Parameters<typeof newEvent>[0]) =>
+    receiptsIn(await replica.writer.record(writeRequest([newEvent(changes)])))[0];
+  const inMonth = (month: string) => `${month}-15T12:00:00.000000Z`;
+  const countOf = async (organization: string) => {
+    const { rows } = await admin.query<{ count: number }>(
+      'SELECT count(*)::int AS count FROM audit_event WHERE organization_id = $1',
+      [organization],
+    );
+    return rows[0]?.count;
+  };
+  const tablesLike = async (month: string) => {
+    const { rows } = await admin.query<{ relname: string }>(
+      `SELECT relname FROM pg_class WHERE relkind = 'r' AND starts_with(relname, $1)`,
+      [`audit_event_${month.replace('-', '')}`],
+    );
+    return rows.map(({ relname }) => relname);
+  };
+
+  it('drops exactly the months whose youngest row is past its time', async () => {
+    const organization = newOrganization();
+    const nowMs = Date.now();
+    const edgeMs = nowMs - RETENTION_DAYS * DAY_MS;
+    const edge = monthOf(new Date(edgeMs).toISOString());
+    const months = Array.from({ length: 30 }, (_, index) => addMonths(edge, index - 25));
+    for (const month of months) {
+      await record(one, {
+        organizationId: organization,
+        timestamp: `${month}-01T00:00:00.000000Z`,
+      });
+    }
+    const round = await upkeep.run();
+    expect(round).toMatchObject({ postponed: [], failures: [] });
+    const left = await one.partitions.list(EVENT_TABLE);
+    for (const month of months) {
+      const isOver = Date.parse(`${addMonths(month, 1)}-01T00:00:00Z`) <= edgeMs;
+      expect([month, left.includes(month)]).toEqual([month, !isOver]);
+      expect([month, (await tablesLike(month)).length]).toEqual([month, isOver ? 0 : 1]);
+    }
+    expect(round?.droppedPartitions).toHaveLength(25);
+    expect(await countOf(organization)).toBe(5);
+  });
+
+  it('makes the partitions ahead, also those that somebody dropped', async () => {
+    const next = addMonths(thisMonth, 2);
+    await upkeep.run();
+    await admin.query(`DROP TABLE audit_event_${next.replace('-', '')}`);
+    await upkeep.run();
+    expect(await one.partitions.list(EVENT_TABLE)).toContain(next);
+  });
+
+  it('keeps everything with a retention of 0 days', async () => {
+    const organization = newOrganization();
+    await record(one, { organizationId: organization, timestamp: '1971-05-05T00:00:00.000000Z' });
+    await upkeepOf(one, 0).run();
+    expect(await countOf(organization)).toBe(1);
+    await upkeep.run();
+    expect(await countOf(organization)).toBe(0);
+  });
+
+  it('moves the epochs of the organizations whose events went, and no others', async () => {
+    const [gone, stays] = [newOrganization(), newOrganization()];
+    await record(one, { organizationId: gone, timestamp: inMonth(oldMonth(1)) });
+    await record(one, { organizationId: stays });
+    const before = await Promise.all([two.epochs.current([gone]), two.epochs.current([stays])]);
+    const allBefore = await two.epochs.current('*');
+    await upkeep.run();
+    const after = await Promise.all([two.epochs.current([gone]), two.epochs.current([stays])]);
+    expect(after[0]).not.toBe(before[0]);
+    expect(after[1]).toBe(before[1]);
+    expect(await two.epochs.current('*')).not.toBe(allBefore);
+  });
+
+  it('lets sequences go on where they were', async () => {
+    const organization = newOrganization();
+    await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(1)) });
+    await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(2)) });
+    await upkeep.run();
+    expect(await countOf(organization)).toBe(0);
+    expect(await record(one, { organizationId: organization })).toMatchObject({ sequence: '3' });
+  });
+
+  it('forgets the ids that clients chose for dropped events, and only those', async () => {
+    const organization = newOrganization();
+    const old = Array.from({ length: 2500 }, () =>
+      clientEvent({ organizationId: organization, timestamp: inMonth(oldMonth(1)) }),
+    );
+    const kept = clientEvent({ organizationId: organization });
+    await one.writer.record(writeRequest([...old, kept]));
+    await upkeep.run();
+    const { rows } = await admin.query(
+      'SELECT id::text FROM audit_client_event_id WHERE organization_id = $1',
+      [organization],
+    );
+    expect(rows).toEqual([{ id: kept.id }]);
+    const [again] = old;
+    expect(again && receiptsIn(await one.writer.record(writeRequest([again])))[0]?.status).toBe(
+      'created',
+    );
+  });
+
+  it('takes months again that it has dropped, from every replica', async () => {
+    const month = oldMonth(3);
+    const organization = newOrganization();
+    await record(one, { organizationId: organization, timestamp: inMonth(month) });
+    await record(two, { organizationId: organization, timestamp: inMonth(month) });
+    await upkeep.run();
+    const strangers = Array.from({ length: 20 }, () => newEvent({ organizationId: organization }));
+    const requests = [
+      ...strangers,
+      newEvent({ organizationId: organization, timestamp: inMonth(month) }),
+    ];
+    await Promise.all(requests.map((event) => two.writer.record(writeRequest([event]))));
+    expect(await countOf(organization)).toBe(21);
+    expect(await two.partitions.list(EVENT_TABLE)).toContain(month);
+  });
+
+  describe('interrupted', () => {
+    /** Hides a month and leaves it there, as a replica does that dies while it waits for a reader. */
+    async function interruptDetach(month: string, isOurs: boolean): Promise<string> {
+      const name = `audit_event_${month.replace('-', '')}`;
+      await two.database.withClient(async (reader) => {
+        await reader.query('BEGIN');
+        await reader.query('SELECT count(*) FROM audit_event');
+        await admin.query(`SET lock_timeout = '100ms'`);
+        if (isOurs) await markExpired(admin, EVENT_TABLE, { name, upperMs: 0 });
+        await expect(
+          admin.query(`ALTER TABLE audit_event DETACH PARTITION ${name} CONCURRENTLY`),
+        ).rejects.toMatchObject({ code: '55P03' });
+        await admin.query('RESET lock_timeout');
+        await reader.query('COMMIT');
+      });
+      return name;
+    }
+
+    it('is finished by the next round', async () => {
+      const month = oldMonth(4);
+      const organization = newOrganization();
+      await record(one, { organizationId: organization, timestamp: inMonth(month) });
+      const name = await interruptDetach(month, true);
+      const round = await upkeep.run();
+      expect(round?.droppedPartitions).toEqual([name]);
+      expect(await tablesLike(month)).toEqual([]);
+    });
+
+    it('does not keep writers out of the month', async () => {
+      const month = oldMonth(5);
+      const organization = newOrganization();
+      await record(one, { organizationId: organization, timestamp: inMonth(month) });
+      const name = await interruptDetach(month, false);
+      await record(one, { organizationId: organization, timestamp: inMonth(month) });
+      await record(two, { organizationId: organization, timestamp: inMonth(month) });
+      expect(await countOf(organization)).toBe(2);
+      // The table of the first row is there, and no mark of ours says that it may go.
+      expect(await tablesLike(month)).toHaveLength(2);
+      await upkeep.run();
+      expect(await tablesLike(month)).toEqual([name]);
+      await admin.query(`DROP TABLE ${name}`);
+    });
+
+    it('between detaching and dropping leaves a table that the next round drops', async () => {
+      const month = oldMonth(6);
+      const organization = newOrganization();
+      const name = `audit_event_${month.replace('-', '')}`;
+      const event = clientEvent({ organizationId: organization, timestamp: inMonth(month) });
+      await one.writer.record(writeRequest([event]));
+      const broken = new MaintainedTables();
+      broken.addPartitioned({
+        table: EVENT_TABLE,
+        ahead: 0,
+        retentionDays: RETENTION_DAYS,
+        afterHidden: () => Promise.reject(new Error('killed')),
+      });
+      const failed = await new Upkeep(one.database, broken, one.partitions).run();
+      expect(failed?.postponed).toMatchObject([{ partition: name, reason: 'killed' }]);
+      expect(await tablesLike(month)).toEqual([name]);
+      // Meanwhile the month can be written into.
+      await record(two, { organizationId: organization, timestamp: inMonth(month) });
+      const round = await other.run();
+      expect(round?.droppedPartitions).toContain(name);
+      expect(await tablesLike(month)).toEqual([]);
+      const { rows } = await admin.query(
+        'SELECT FROM audit_client_event_id WHERE organization_id = $1',
+        [organization],
+      );
+      expect(rows).toEqual([]);
+    });
+
+    it('by a transaction that goes on is postponed, hides the month all the same, and moves its epoch', async () => {
+      const month = oldMonth(7);
+      const organization = newOrganization();
+      await record(one, { organizationId: organization, timestamp: inMonth(month) });
+      const before = await two.epochs.current([organization]);
+      await admin.query('BEGIN');
+      await admin.query('SELECT count(*) FROM audit_event');
+      const round = await upkeep.run();
+      expect(round?.postponed.length).toBeGreaterThan(0);
+      expect(await two.epochs.current([organization])).not.toBe(before);
+      await admin.query('COMMIT');
+      expect(await countOf(organization)).toBe(0);
+      expect((await upkeep.run())?.postponed).toEqual([]);
+      expect(await tablesLike(month)).toEqual([]);
+    });
+  });
+
+  it('leaves a table alone that an operator detached', async () => {
+    const month = oldMonth(8);
+    const name = `audit_event_${month.replace('-', '')}`;
+    await one.partitions.ensure(EVENT_TABLE, [month]);
+    await admin.query(`ALTER TABLE audit_event DETACH PARTITION ${name}`);
+    await upkeep.run();
+    expect(await tablesLike(month)).toEqual([name]);
+    await admin.query(`DROP TABLE ${name}`);
+  });
+
+  it('is done by one replica at a time, and by the other once that one is gone', async () => {
+    await admin.query('SELECT pg_advisory_lock($1)', [0x75706b70]);
+    expect(await upkeep.run()).toBeUndefined();
+    await admin.query('SELECT pg_advisory_unlock_all()');
+    expect(await other.run()).toBeDefined();
+    expect(await upkeep.run()).toBeDefined();
+  });
+
+  it('deletes expired idempotency keys in batches, but none that a client may still repeat', async () => {
+    await admin.query(
+      `INSERT INTO idempotency_key (subject, key, request_hash, status, body, created_at)
+       SELECT 's', 'old-' || i, ''::bytea, 201, '', now() - interval '26 hours' FROM generate_series(1, 2345) i
+       UNION ALL SELECT 's', 'new-' || i, ''::bytea, 201, '', now() - interval '24 hours' FROM generate_series(1, 7) i`,
+    );
+    const round = await upkeep.run();
+    expect(round?.expiredRows).toEqual({ idempotency_key: 2345 });
+    const { rows } = await admin.query(`SELECT key FROM idempotency_key WHERE subject = 's'`);
+    expect(rows).toHaveLength(7);
+  });
+
+  it('lets readers and writers go on while it drops months', async () => {
+    const organization = newOrganization();
+    for (let month = 0; month < 24; month += 1) {
+      await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(10 + month)) });
+    }
+    let isOver = false;
+    const failures: unknown[] = [];
+    let slowestMs = 0;
+    let done = 0;
+    const work = async (step: (turn: number) => Promise<unknown>) => {
+      for (let turn = 0; !isOver; turn += 1) {
+        const startMs = performance.now();
+        await step(turn).catch((error: unknown) => failures.push(error));
+        slowestMs = Math.max(slowestMs, performance.now() - startMs);
+        done += 1;
+      }
+    };
+    const running = [one, two].flatMap((replica) => [
+      work(() => record(replica, { organizationId: organization })),
+      work((turn) =>
+        record(replica, {
+          organizationId: organization,
+          timestamp: inMonth(addMonths(thisMonth, -(turn % 12))),
+        }),
+      ),
+      work(() =>
+        replica.database.withClient((c) =>
+          c.query({
+            name: 'all',
+            text: 'SELECT count(*) FROM audit_event WHERE organization_id = $1',
+            values: [organization],
+          }),
+        ),
+      ),
+      work(() =>
+        replica.database.withClient((c) =>
+          c.query({
+            name: 'newest',
+            text: 'SELECT id FROM audit_event WHERE organization_id = $1 AND timestamp <= now() ORDER BY timestamp DESC LIMIT 50',
+            values: [organization],
+          }),
+        ),
+      ),
+    ]);
+    await until(() => done > 200);
+    const round = await upkeep.run();
+    const before = done;
+    await until(() => done > before + 200);
+    isOver = true;
+    await Promise.all(running);
+    expect(failures).toEqual([]);
+    expect(round).toMatchObject({ postponed: [], failures: [] });
+    expect(round?.droppedPartitions).toHaveLength(24);
+    expect(slowestMs).toBeLessThan(2000);
+  });
+});
