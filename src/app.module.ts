@@ -2,8 +2,11 @@ import { Module } from '@nestjs/common';
 import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { AuditModule } from './audit/audit.module';
 import { AuthModule } from './auth/auth.module';
+import { CacheReport } from './caching/cache-report';
+import { CachingModule } from './caching/caching.module';
 import { ConfigModule } from './config/config.module';
 import { DatabaseModule } from './database/database.module';
+import { QueryCacheSource } from './database/query-cache-figures';
 import { ProblemFilter } from './errors/problem.filter';
 import { FrontModule } from './front/front.module';
 import { CompiledValidationPipe } from './front/validation/validation.pipe';
@@ -18,6 +21,7 @@ import { RedisModule } from './redis/redis.module';
     RedisModule,
     FrontModule,
     AuthModule,
+    CachingModule,
     AuditModule,
     HealthModule,
   ],
@@ -26,4 +30,11 @@ import { RedisModule } from './redis/redis.module';
     { provide: APP_PIPE, useClass: CompiledValidationPipe },
   ],
 })
-export class AppModule {}
+export class AppModule {
+  constructor(queryCache: QueryCacheSource, cache: CacheReport) {
+    queryCache.provide(() => {
+      const { hitRatio, totalRequests, sizeMB: totalSizeMB, evictions } = cache.statistics();
+      return { hitRatio: totalRequests === 0 ? null : hitRatio, totalSizeMB, evictions };
+    });
+  }
+}

@@ -7,12 +7,17 @@ import type { DataSourceOptions } from 'typeorm';
 import { databaseConfig } from '../config/database.config';
 import { dataSourceOptions, openServer, OwningDataSource, waitForServer } from './data-source';
 import { Database } from './database';
+import { DatabaseController } from './database.controller';
 import { DatabaseHealthIndicator } from './database.health';
+import { DatabaseReport } from './database-report';
+import { DatabaseStatus } from './database-status';
 import type { EmbeddedPostgresServer } from './embedded-postgres';
 import { MaintainedTables } from './maintained-tables';
 import { runMigrations } from './migrate';
+import { Optimizer } from './optimizer';
 import { Partitions } from './partitions';
 import { PartitionsHealthIndicator } from './partitions.health';
+import { QueryCacheSource } from './query-cache-figures';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { Upkeep } from './upkeep';
 import { UpkeepSchedule } from './upkeep.schedule';
@@ -47,10 +52,15 @@ let opened: EmbeddedPostgresServer | undefined;
       },
     }),
   ],
+  controllers: [DatabaseController],
   providers: [
     Database,
     Partitions,
     MaintainedTables,
+    QueryCacheSource,
+    DatabaseReport,
+    DatabaseStatus,
+    Optimizer,
     Upkeep,
     UpkeepSchedule,
     DatabaseHealthIndicator,
@@ -71,6 +81,10 @@ let opened: EmbeddedPostgresServer | undefined;
     Database,
     Partitions,
     MaintainedTables,
+    QueryCacheSource,
+    DatabaseReport,
+    DatabaseStatus,
+    Optimizer,
     Upkeep,
     DatabaseHealthIndicator,
     PartitionsHealthIndicator,

@@ -5,6 +5,7 @@ import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { AppError } from '../errors/app-error';
 import { isMisconfigured, toDatabaseError } from './database-errors';
 import { BrokenConnection, lend } from './lent-client';
+import { meterOf } from './pool-meter';
 import { ReadReplicas } from './read-replicas';
 import { SidePool, type SidePoolOptions } from './side-pool';
 
@@ -108,6 +109,11 @@ export class Database implements BeforeApplicationShutdown {
    */
   async beforeApplicationShutdown(): Promise<void> {
     await Promise.all(this.sidePools.splice(0).map((pool) => pool.close()));
+  }
+
+  /** How long connections of the primary's pool were waited for of late (pool-meter.ts). */
+  acquisitionStatistics(): { averageMs?: number; successPercent?: number } {
+    return meterOf(poolOf(this.dataSource)).statistics();
   }
 
   /** Connections of the primary's pool right now. */

@@ -1,5 +1,6 @@
 import type { Pool, PoolClient } from 'pg';
 import { toDatabaseError } from './database-errors';
+import { meterOf } from './pool-meter';
 
 /** Marks a connection that must not be used again; `cause` is what went wrong first. */
 export class BrokenConnection extends Error {
@@ -13,7 +14,7 @@ export class BrokenConnection extends Error {
  * is destroyed rather than handed to the next caller. Errors are passed on as they are.
  */
 export async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+  const client = await acquire(pool);
   // A connection that dies between two statements says so by an event; unheard, it would end the process.
   let lost: Error | undefined;
   const onError = (error: Error): void => {
@@ -34,6 +35,19 @@ export async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<
       throw error.cause;
     }
     giveBack(toDatabaseError(error).code === 'DATABASE_UNAVAILABLE');
+    throw error;
+  }
+}
+
+async function acquire(pool: Pool): Promise<PoolClient> {
+  const startMs = performance.now();
+  const meter = meterOf(pool);
+  try {
+    const client = await pool.connect();
+    meter.record(performance.now() - startMs, true);
+    return client;
+  } catch (error) {
+    meter.record(performance.now() - startMs, false);
     throw error;
   }
 }

@@ -181,7 +181,7 @@ describe('the upkeep', () => {
       await record(one, { organizationId: organization, timestamp: inMonth(month) });
       const name = await interruptDetach(month, true);
       const round = await upkeep.run();
-      expect(round?.droppedPartitions).toEqual([name]);
+      expect(round?.droppedPartitions).toContain(name);
       expect(await tablesLike(month)).toEqual([]);
     });
 

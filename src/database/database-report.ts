@@ -1,0 +1,150 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { PoolClient } from 'pg';
+import { databaseConfig } from '../config/database.config';
+import { Database } from './database';
+import type {
+  ConnectionPoolDto,
+  DatabasePerformanceReportDto,
+  PartitionFiguresDto,
+  QueryCacheDto,
+  QueryPerformanceDto,
+} from './dto/performance-report.dto';
+import { weighIndexes } from './index-evidence';
+import { MaintainedTables } from './maintained-tables';
+import { findLeftovers, findPartitions } from './partition-catalog';
+import { addMonths, monthOf } from './partitions';
+import { QueryCacheSource } from './query-cache-figures';
+import { findSlowStatements } from './slow-statements';
+
+const GB = 1024 ** 3;
+/** PostgreSQL reads at least this much before its hit ratio means something. */
+const LEAST_READS = 10_000;
+const LOW_HIT_PERCENT = 95;
+
+/** How the database does, from PostgreSQL's own statistics, our pool and our partitions. What cannot be known is null. */
+@Injectable()
+export class DatabaseReport {
+  constructor(
+    private readonly database: Database,
+    private readonly tables: MaintainedTables,
+    private readonly queryCache: QueryCacheSource,
+    @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
+  ) {}
+
+  /** @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away. */
+  async report(): Promise<DatabasePerformanceReportDto> {
+    return this.database.withClient(async (client) => {
+      const partitions = await this.partitions(client);
+      const performance = await this.performance(client);
+      return {
+        timestamp: new Date().toISOString(),
+        connectionPool: this.connectionPool(),
+        queryCache: this.cache(),
+        partitions,
+        performance,
+      };
+    });
+  }
+
+  /** Pools the connection that answers this, too. */
+  connectionPool(): ConnectionPoolDto {
+    const { total, idle, waiting } = this.database.poolStatistics();
+    const { averageMs, successPercent } = this.database.acquisitionStatistics();
+    return {
+      totalConnections: total,
+      activeConnections: total - idle,
+      waitingRequests: waiting,
+      averageAcquisitionTime: averageMs === undefined ? null : round(averageMs, 3),
+      successRate: successPercent === undefined ? null : round(successPercent, 2),
+    };
+  }
+
+  cache(): QueryCacheDto {
+    const none = { hitRatio: null, totalSizeMB: null, evictions: null };
+    return this.queryCache.figures() ?? none;
+  }
+
+  private async partitions(client: PoolClient): Promise<PartitionFiguresDto> {
+    const figures: PartitionFiguresDto = {
+      totalPartitions: 0,
+      totalSizeGB: 0,
+      recommendations: [],
+    };
+    for (const { table, ahead } of this.tables.partitioned()) {
+      const partitions = await findPartitions(client, table);
+      const { rows } = await client.query<{ bytes: number }>(
+        `SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::float8 AS bytes
+         FROM pg_inherits WHERE inhparent = $1::regclass`,
+        [table],
+      );
+      figures.totalPartitions += partitions.length;
+      figures.totalSizeGB += (rows[0]?.bytes ?? 0) / GB;
+      figures.recommendations.push(
+        ...missingAhead(table, partitions, ahead),
+        ...partitions
+          .filter(({ isDetaching }) => isDetaching)
+          .map(({ name }) => `${name} is being removed; the next upkeep finishes it.`),
+        ...(await findLeftovers(client, table)).map(
+          ({ name }) => `${name} is past its retention and not yet dropped; the next upkeep does.`,
+        ),
+      );
+    }
+    figures.totalSizeGB = round(figures.totalSizeGB, 6);
+    return figures;
+  }
+
+  private async performance(client: PoolClient): Promise<QueryPerformanceDto> {
+    const slow = await findSlowStatements(client, this.config.slowQueryThresholdMs);
+    const { unused, suggestions } = await weighIndexes(client);
+    const { rows } = await client.query<{ hits: number; reads: number }>(
+      `SELECT blks_hit::float8 AS hits, blks_read::float8 AS reads
+       FROM pg_stat_database WHERE datname = current_database()`,
+    );
+    const { hits, reads } = rows[0] ?? { hits: 0, reads: 0 };
+    const ratio = hits + reads === 0 ? null : round((100 * hits) / (hits + reads), 2);
+    return {
+      slowQueries: slow.count,
+      unusedIndexes: unused,
+      cacheHitRatio: ratio,
+      suggestions: [
+        ...slow.notes,
+        ...suggestions.map(({ index, table, reason }) => `Index ${index} on ${table}: ${reason}`),
+        ...cacheNotes(ratio, hits + reads),
+        ...(this.queryCache.figures()
+          ? []
+          : ['queryCache is null: nothing in front of the database is cached.']),
+      ],
+    };
+  }
+}
+
+function missingAhead(
+  table: string,
+  partitions: Awaited<ReturnType<typeof findPartitions>>,
+  ahead: number,
+): string[] {
+  const current = monthOf(new Date().toISOString());
+  const months = Array.from({ length: ahead + 1 }, (_, index) => addMonths(current, index));
+  const missing = months.filter((month) => {
+    const startMs = Date.parse(`${month}-01T00:00:00Z`);
+    return !partitions.some(
+      ({ lowerMs, upperMs }) =>
+        (lowerMs === null || lowerMs <= startMs) && (upperMs === null || startMs < upperMs),
+    );
+  });
+  if (missing.length === 0) return [];
+  return [`${table} has no partition for ${missing.join(', ')}: the next upkeep makes them.`];
+}
+
+function cacheNotes(ratio: number | null, pages: number): string[] {
+  if (ratio === null) return ['cacheHitRatio is null: PostgreSQL has counted no reads yet.'];
+  if (pages < LEAST_READS || ratio >= LOW_HIT_PERCENT) return [];
+  return [
+    `Only ${ratio} % of ${pages} pages were found in PostgreSQL's memory: see shared_buffers in configOptimization of an optimization.`,
+  ];
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

@@ -1,0 +1,117 @@
+import type { ClientBase } from 'pg';
+import type { IndexOptimizationDto, ReindexResultDto } from './dto/optimization-result.dto';
+import type { MaintenanceRun } from './maintenance-run';
+import { OWN_RELATIONS } from './own-relations';
+
+/** Smaller ones fit into a few reads whatever they hold. */
+const LEAST_BYTES = 1024 * 1024;
+/** Pages that were split anywhere but at their end stay two thirds full, which is 25 % here and no bloat. */
+const BLOATED_PERCENT = 50;
+/** An index that was rebuilt and is still within this of its new size is as good as it gets, whatever the estimate says. */
+const GROWN = 1.2;
+
+interface IndexState {
+  name: string;
+  table: string;
+  sizeBytes: number;
+  expectedBytes: number;
+}
+
+/**
+ * The valid b-tree indexes over a megabyte, and what each would take if it were new: rows times the average width of
+ * its columns (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, in pages filled as it says
+ * (90 %). Equal keys share their header, which this leaves out: an index is rather taken for better than it is.
+ */
+async function findIndexes(client: ClientBase): Promise<IndexState[]> {
+  const { rows } = await client.query<IndexState>(
+    `SELECT c.oid::regclass::text AS name, x.indrelid::regclass::text AS table,
+            pg_relation_size(c.oid)::float8 AS "sizeBytes",
+            (8192 * (2 + ceil(c.reltuples * (12 + 8 * ceil((w.width + 4 * (x.indnatts - 1)) / 8))
+              / (8152 * coalesce((SELECT option_value::float8 FROM pg_options_to_table(c.reloptions)
+                                  WHERE option_name = 'fillfactor'), 90) / 100))))::float8 AS "expectedBytes"
+     FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+     JOIN pg_am am ON am.oid = c.relam AND am.amname = 'btree'
+     CROSS JOIN LATERAL (
+       SELECT sum(coalesce(s.avg_width * (1 - s.null_frac), nullif(a.attlen, -1)::float8, 32)) AS width
+       FROM pg_attribute a
+       JOIN pg_class t ON t.oid = x.indrelid
+       LEFT JOIN pg_attribute ta ON ta.attrelid = t.oid AND ta.attnum = x.indkey[a.attnum - 1] AND ta.attnum > 0
+       LEFT JOIN pg_stats s ON s.schemaname = t.relnamespace::regnamespace::text AND NOT s.inherited
+         AND s.tablename = CASE WHEN ta.attname IS NULL THEN c.relname ELSE t.relname END
+         AND s.attname = coalesce(ta.attname, a.attname)
+       WHERE a.attrelid = c.oid
+     ) w
+     WHERE c.relkind = 'i' AND x.indisvalid AND NOT x.indisexclusion AND c.reltuples >= 0 AND ${OWN_RELATIONS}
+       AND pg_relation_size(c.oid) >= $1
+     ORDER BY 3 DESC`,
+    [LEAST_BYTES],
+  );
+  return rows;
+}
+
+/** Rebuilds bloated indexes beside the old ones, and removes what rebuilding left behind when it was interrupted. */
+export class IndexCare {
+  /** Sizes right after a rebuild by this process, by name: a rebuilt index has another oid. */
+  private readonly rebuilt = new Map<string, number>();
+
+  async rebuildBloated(run: MaintenanceRun): Promise<ReindexResultDto[]> {
+    const results: ReindexResultDto[] = [];
+    for (const index of await findIndexes(run.client)) {
+      const { name, table, sizeBytes, expectedBytes } = index;
+      const percent = Math.round(100 * (1 - expectedBytes / sizeBytes));
+      if (percent < BLOATED_PERCENT) continue;
+      if (sizeBytes <= GROWN * (this.rebuilt.get(name) ?? 0)) continue;
+      const { durationMs, skipped } = await run.run(`REINDEX INDEX CONCURRENTLY ${name}`);
+      const after = await sizeOf(run.client, name);
+      if (skipped === undefined) this.rebuilt.set(name, after);
+      const due = `About ${percent} % of its ${megabytes(sizeBytes)} MB are empty (estimated).`;
+      results.push({
+        index: name,
+        table,
+        action: skipped === undefined ? 'done' : 'skipped',
+        reason: skipped === undefined ? due : `${skipped} Due: ${due}`,
+        sizeBytesBefore: sizeBytes,
+        sizeBytesAfter: after,
+        estimatedBloatPercent: percent,
+        durationMs,
+      });
+    }
+    return results;
+  }
+
+  /**
+   * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`) behind: invalid, of no
+   * use to anybody, and written at each insert. One that is being built right now is locked, and is left alone.
+   */
+  async removeLeftovers(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
+    const { rows } = await run.client.query<{ index: string; table: string; sizeBytes: number }>(
+      `SELECT c.oid::regclass::text AS index, x.indrelid::regclass::text AS table,
+              pg_relation_size(c.oid)::float8 AS "sizeBytes"
+       FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+       WHERE NOT x.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)\\d*$' AND ${OWN_RELATIONS}`,
+    );
+    const results: IndexOptimizationDto[] = [];
+    for (const leftover of rows) {
+      const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`);
+      const reason = 'Left behind by a REINDEX that was interrupted.';
+      results.push({
+        ...leftover,
+        action: skipped === undefined ? 'dropped' : 'skipped',
+        reason: skipped === undefined ? reason : `${skipped} Due: ${reason}`,
+      });
+    }
+    return results;
+  }
+}
+
+async function sizeOf(client: ClientBase, name: string): Promise<number> {
+  const { rows } = await client.query<{ size: number }>(
+    'SELECT pg_relation_size($1::regclass)::float8 AS size',
+    [name],
+  );
+  return rows[0]?.size ?? 0;
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1024 / 1024).toFixed(1);
+}

@@ -1,0 +1,59 @@
+import type { PoolClient } from 'pg';
+import { isLockTimeout, isUnavailable } from './database-errors';
+
+/** Less time than this is not worth beginning anything. */
+const LEAST_MS = 500;
+
+/** What became of a statement: how long it took, or why it did not do what it should. */
+export type MaintenanceOutcome = { durationMs: number; skipped?: string };
+
+/** Runs statements of maintenance on one connection until a deadline, each with what is left of the time. */
+export class MaintenanceRun {
+  constructor(
+    readonly client: PoolClient,
+    private readonly deadlineMs: number,
+  ) {}
+
+  /** Milliseconds that are left. */
+  get leftMs(): number {
+    return this.deadlineMs - performance.now();
+  }
+
+  /**
+   * Runs one statement outside a transaction. It waits for locks no longer than the session's `lock_timeout`, and is cancelled at the deadline.
+   * @throws what `pg` throws when the connection is lost; everything else is an outcome.
+   */
+  async run(statement: string): Promise<MaintenanceOutcome> {
+    const startMs = performance.now();
+    const leftMs = Math.floor(this.leftMs);
+    if (leftMs < LEAST_MS) return { durationMs: 0, skipped: 'No time was left; ask again.' };
+    // PostgreSQL says by a warning, not by an error, that a role may not do this to a table.
+    const warnings: string[] = [];
+    const onNotice = ({ severity, message }: { severity?: string; message?: string }): void => {
+      if (severity === 'WARNING') warnings.push(message ?? '');
+    };
+    this.client.on('notice', onNotice);
+    const took = () => Math.round(performance.now() - startMs);
+    try {
+      await this.client.query(`SET statement_timeout = ${leftMs}`);
+      await this.client.query(statement);
+      const [skipped] = warnings;
+      return skipped === undefined ? { durationMs: took() } : { durationMs: took(), skipped };
+    } catch (error) {
+      if (isUnavailable(error)) throw error;
+      return { durationMs: took(), skipped: reasonOf(error) };
+    } finally {
+      this.client.off('notice', onNotice);
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (isLockTimeout(error)) {
+    return 'Somebody else holds a lock on it, or a transaction that began before goes on; ask again later.';
+  }
+  if ((error as { code?: unknown }).code === '57014') {
+    return 'It did not fit into the time that was left, and was cancelled.';
+  }
+  return error instanceof Error ? error.message : String(error);
+}

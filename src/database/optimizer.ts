@@ -1,0 +1,131 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { PoolClient } from 'pg';
+import { databaseConfig } from '../config/database.config';
+import { AppError } from '../errors/app-error';
+import { Database } from './database';
+import type {
+  DatabaseOptimizationResultDto,
+  PartitionOptimizationDto,
+} from './dto/optimization-result.dto';
+import { IndexCare } from './index-care';
+import { weighIndexes } from './index-evidence';
+import { MaintainedTables } from './maintained-tables';
+import { MaintenanceRun } from './maintenance-run';
+import { addMonths, monthOf, Partitions } from './partitions';
+import { withSessionLock } from './session-lock';
+import { adviseSettings } from './settings-advice';
+import type { SidePool } from './side-pool';
+import { careForTables } from './table-care';
+
+const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
+/** Less than a request may take (REQUEST_TIMEOUT_MS), and than a shutdown waits for it. What does not fit is skipped. */
+const BUDGET_MS = 20_000;
+const CONNECT_TIMEOUT_MS = 5000;
+/** What this waits for others; nobody who reads or writes waits behind it. */
+const LOCK_TIMEOUT_MS = 2000;
+const RETRY_AFTER_SECONDS = 5;
+/**
+ * One worker, and a pause of 2 ms for about every 20 pages that it makes dirty: writers keep the disk and the processors
+ * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
+ */
+const GENTLE = [
+  `SET lock_timeout = ${LOCK_TIMEOUT_MS}`,
+  'SET max_parallel_maintenance_workers = 0',
+  'SET vacuum_cost_delay = 2',
+  'SET vacuum_cost_limit = 400',
+];
+
+/**
+ * Maintenance on demand: what autovacuum would do later or cannot do at all. Nothing here takes a lock that readers or
+ * writers wait for: VACUUM without truncation, REINDEX and DROP INDEX only CONCURRENTLY, partitions made apart and
+ * attached. It goes on when the client hangs up, and ends within twenty seconds.
+ */
+@Injectable()
+export class Optimizer {
+  private readonly pool: SidePool;
+  private readonly indexes = new IndexCare();
+  private isRunning = false;
+
+  constructor(
+    database: Database,
+    private readonly tables: MaintainedTables,
+    private readonly partitions: Partitions,
+    @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
+  ) {
+    this.pool = database.sidePool('optimize', {
+      max: 1,
+      timeoutMs: BUDGET_MS,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    });
+  }
+
+  /**
+   * Does what is due, once at a time over all replicas.
+   * @throws AppError CONFLICT while another one runs, DATABASE_UNAVAILABLE when PostgreSQL is away.
+   */
+  async optimize(): Promise<DatabaseOptimizationResultDto> {
+    if (this.isRunning) throw alreadyRunning();
+    this.isRunning = true;
+    try {
+      const done = await this.pool.withClient(async (client) => {
+        const found = await withSessionLock(client, OPTIMIZE_LOCK, () => this.work(client));
+        await client.query('RESET ALL');
+        return found;
+      });
+      if (!done) throw alreadyRunning();
+      return done.result;
+    } finally {
+      this.isRunning = false;
+    }
+  }
+
+  private async work(client: PoolClient): Promise<DatabaseOptimizationResultDto> {
+    const run = new MaintenanceRun(client, performance.now() + BUDGET_MS);
+    for (const statement of GENTLE) await client.query(statement);
+    const partitionOptimization = await this.makePartitions();
+    const removed = await this.indexes.removeLeftovers(run);
+    const { vacuumed, analyzed } = await careForTables(run);
+    const reindexResults = await this.indexes.rebuildBloated(run);
+    // A rebuild that was interrupted just now has left something behind, too.
+    removed.push(...(await this.indexes.removeLeftovers(run)));
+    await client.query('RESET statement_timeout');
+    const { suggestions } = await weighIndexes(client);
+    return {
+      partitionOptimization,
+      indexOptimization: [...removed, ...suggestions],
+      maintenanceResults: { vacuumResults: vacuumed, analyzeResults: analyzed, reindexResults },
+      configOptimization: await adviseSettings(client, this.config.poolMax),
+      timestamp: new Date().toISOString(),
+    };
+  }
+
+  private async makePartitions(): Promise<PartitionOptimizationDto[]> {
+    const results: PartitionOptimizationDto[] = [];
+    for (const { table, ahead } of this.tables.partitioned()) {
+      await this.partitions.refresh(table);
+      const current = monthOf(new Date().toISOString());
+      for (let month = current; month <= addMonths(current, ahead); month = addMonths(month, 1)) {
+        if (this.partitions.areKnown(table, [month])) continue;
+        const due = `It was missing: this month and ${ahead} more are made ahead.`;
+        const failure = await this.partitions.ensure(table, [month]).then(
+          () => undefined,
+          (error: unknown) => (error instanceof AppError ? error.detail : 'It could not be made.'),
+        );
+        results.push({
+          table,
+          month,
+          action: failure === undefined ? 'created' : 'skipped',
+          reason: failure === undefined ? due : `${failure} Due: ${due}`,
+        });
+      }
+    }
+    return results;
+  }
+}
+
+function alreadyRunning(): AppError {
+  return new AppError('CONFLICT', 'The database is being optimized already.', {
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+  });
+}
