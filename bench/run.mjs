@@ -1,4 +1,4 @@
-// npm run bench [-- ingest read cache]: measures the service beside references, in one run. See bench/README.md.
+// npm run bench [-- ingest read cache upkeep]: measures the service beside references, in one run. See bench/README.md.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -6,8 +6,9 @@ import { cache } from './cache.mjs';
 import { ingest } from './ingest.mjs';
 import { read } from './read.mjs';
 import { allResults, openDatabase, root } from './support.mjs';
+import { upkeep } from './upkeep.mjs';
 
-const BENCHES = { ingest, read, cache };
+const BENCHES = { ingest, read, cache, upkeep };
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in BENCHES));
 if (unknown.length > 0) {

@@ -122,8 +122,8 @@ export async function startRedis() {
   return { url: `redis://127.0.0.1:${port}`, stop };
 }
 
-export function token(organizations) {
-  return new SignJWT({ organizations, scope: 'audit:read audit:write' })
+export function token(organizations, scope = 'audit:read audit:write') {
+  return new SignJWT({ organizations, scope })
     .setProtectedHeader({ alg: 'HS256' })
     .setSubject('bench')
     .setExpirationTime('2h')

@@ -106,7 +106,7 @@ export class IndexCare {
 
 async function sizeOf(client: ClientBase, name: string): Promise<number> {
   const { rows } = await client.query<{ size: number }>(
-    'SELECT pg_relation_size($1::regclass)::float8 AS size',
+    'SELECT pg_relation_size(to_regclass($1))::float8 AS size',
     [name],
   );
   return rows[0]?.size ?? 0;

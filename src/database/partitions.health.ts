@@ -1,13 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { addMonths, monthOf, type Month, Partitions } from './partitions';
+import { Upkeep } from './upkeep';
 
-/** Whether this month and the next have their partitions; degraded when not, as they are also made on demand. */
+/**
+ * Whether this month and the next have their partitions, and whether the last upkeep of this process did all it should;
+ * degraded when not, as partitions are also made on demand and the upkeep tries again.
+ */
 @Injectable()
 export class PartitionsHealthIndicator {
   constructor(
     private readonly health: HealthIndicatorService,
     private readonly partitions: Partitions,
+    private readonly upkeep: Upkeep,
   ) {}
 
   async check(): Promise<HealthIndicatorResult> {
@@ -18,7 +23,10 @@ export class PartitionsHealthIndicator {
         tables[table] = await this.stateOf(table, ahead);
       }
       const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
-      return isMissing ? check.degraded({ tables }) : check.up({ tables });
+      const round = this.upkeep.lastRound();
+      const { startedAt = null, failures = [] } = round ?? {};
+      const data = { tables, lastUpkeep: startedAt, failedUpkeep: failures };
+      return isMissing || failures.length > 0 ? check.degraded(data) : check.up(data);
     } catch {
       return check.degraded({ message: 'The database does not answer' });
     }

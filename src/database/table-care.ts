@@ -77,7 +77,7 @@ async function maintain(
 ): Promise<TableMaintenanceDto> {
   const { durationMs, skipped } = await run.run(statement);
   const { rows } = await run.client.query<{ dead: number }>(
-    'SELECT pg_stat_get_dead_tuples($1::regclass)::float8 AS dead',
+    'SELECT pg_stat_get_dead_tuples(to_regclass($1))::float8 AS dead',
     [name],
   );
   return {

@@ -1,6 +1,8 @@
 import { HealthIndicatorService } from '@nestjs/terminus';
 import { DatabaseHealthIndicator } from '../../src/database/database.health';
+import { MaintainedTables } from '../../src/database/maintained-tables';
 import { PartitionsHealthIndicator } from '../../src/database/partitions.health';
+import { Upkeep } from '../../src/database/upkeep';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { openWay, type Way } from './way.fixture';
@@ -46,6 +48,7 @@ describe('the health of a database', () => {
     const indicator = new PartitionsHealthIndicator(
       new HealthIndicatorService(),
       replica.partitions,
+      new Upkeep(replica.database, new MaintainedTables(), replica.partitions),
     );
     await replica.partitions.ensureAhead('audit_event', 3);
     expect(await indicator.check()).toMatchObject({ partitions: { status: 'up' } });

@@ -1,15 +1,12 @@
 import type { Client } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { forgetExpired } from '../../src/audit/expired-events';
-import { MaintainedTables } from '../../src/database/maintained-tables';
 import { markExpired } from '../../src/database/partition-catalog';
 import { addMonths, monthOf } from '../../src/database/partitions';
-import { Upkeep } from '../../src/database/upkeep';
+import type { Upkeep } from '../../src/database/upkeep';
 import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
-import { until } from './until.fixture';
+import { inMonth, oldMonth, record, RETENTION_DAYS, THIS_MONTH, upkeepOf } from './upkeep.fixture';
 
-const RETENTION_DAYS = 400;
 const DAY_MS = 86_400_000;
 
 describe('the upkeep', () => {
@@ -19,21 +16,6 @@ describe('the upkeep', () => {
   let two: Replica;
   let upkeep: Upkeep;
   let other: Upkeep;
-  const thisMonth = monthOf(new Date().toISOString());
-  /** Wholly past the retention, and more so with each number. */
-  const oldMonth = (number: number) => addMonths(thisMonth, -16 - number);
-
-  const upkeepOf = (replica: Replica, retentionDays = RETENTION_DAYS) => {
-    const tables = new MaintainedTables();
-    tables.addPartitioned({
-      table: EVENT_TABLE,
-      ahead: 2,
-      retentionDays,
-      afterHidden: forgetExpired,
-    });
-    tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
-    return new Upkeep(replica.database, tables, replica.partitions);
-  };
 
   beforeAll(() => {
     ({ admin, one, two } = replicas);
@@ -41,9 +23,6 @@ describe('the upkeep', () => {
     other = upkeepOf(two);
   });
 
-  const record = async (replica: Replica, changes: Parameters<typeof newEvent>[0]) =>
-    receiptsIn(await replica.writer.record(writeRequest([newEvent(changes)])))[0];
-  const inMonth = (month: string) => `${month}-15T12:00:00.000000Z`;
   const countOf = async (organization: string) => {
     const { rows } = await admin.query<{ count: number }>(
       'SELECT count(*)::int AS count FROM audit_event WHERE organization_id = $1',
@@ -84,7 +63,7 @@ describe('the upkeep', () => {
   });
 
   it('makes the partitions ahead, also those that somebody dropped', async () => {
-    const next = addMonths(thisMonth, 2);
+    const next = addMonths(THIS_MONTH, 2);
     await upkeep.run();
     await admin.query(`DROP TABLE audit_event_${next.replace('-', '')}`);
     await upkeep.run();
@@ -206,14 +185,8 @@ describe('the upkeep', () => {
       const name = `audit_event_${month.replace('-', '')}`;
       const event = clientEvent({ organizationId: organization, timestamp: inMonth(month) });
       await one.writer.record(writeRequest([event]));
-      const broken = new MaintainedTables();
-      broken.addPartitioned({
-        table: EVENT_TABLE,
-        ahead: 0,
-        retentionDays: RETENTION_DAYS,
-        afterHidden: () => Promise.reject(new Error('killed')),
-      });
-      const failed = await new Upkeep(one.database, broken, one.partitions).run();
+      const dying = upkeepOf(one, RETENTION_DAYS, () => Promise.reject(new Error('killed')));
+      const failed = await dying.run();
       expect(failed?.postponed).toMatchObject([{ partition: name, reason: 'killed' }]);
       expect(await tablesLike(month)).toEqual([name]);
       // Meanwhile the month can be written into.
@@ -273,61 +246,5 @@ describe('the upkeep', () => {
     expect(round?.expiredRows).toEqual({ idempotency_key: 2345 });
     const { rows } = await admin.query(`SELECT key FROM idempotency_key WHERE subject = 's'`);
     expect(rows).toHaveLength(7);
-  });
-
-  it('lets readers and writers go on while it drops months', async () => {
-    const organization = newOrganization();
-    for (let month = 0; month < 24; month += 1) {
-      await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(10 + month)) });
-    }
-    let isOver = false;
-    const failures: unknown[] = [];
-    let slowestMs = 0;
-    let done = 0;
-    const work = async (step: (turn: number) => Promise<unknown>) => {
-      for (let turn = 0; !isOver; turn += 1) {
-        const startMs = performance.now();
-        await step(turn).catch((error: unknown) => failures.push(error));
-        slowestMs = Math.max(slowestMs, performance.now() - startMs);
-        done += 1;
-      }
-    };
-    const running = [one, two].flatMap((replica) => [
-      work(() => record(replica, { organizationId: organization })),
-      work((turn) =>
-        record(replica, {
-          organizationId: organization,
-          timestamp: inMonth(addMonths(thisMonth, -(turn % 12))),
-        }),
-      ),
-      work(() =>
-        replica.database.withClient((c) =>
-          c.query({
-            name: 'all',
-            text: 'SELECT count(*) FROM audit_event WHERE organization_id = $1',
-            values: [organization],
-          }),
-        ),
-      ),
-      work(() =>
-        replica.database.withClient((c) =>
-          c.query({
-            name: 'newest',
-            text: 'SELECT id FROM audit_event WHERE organization_id = $1 AND timestamp <= now() ORDER BY timestamp DESC LIMIT 50',
-            values: [organization],
-          }),
-        ),
-      ),
-    ]);
-    await until(() => done > 200);
-    const round = await upkeep.run();
-    const before = done;
-    await until(() => done > before + 200);
-    isOver = true;
-    await Promise.all(running);
-    expect(failures).toEqual([]);
-    expect(round).toMatchObject({ postponed: [], failures: [] });
-    expect(round?.droppedPartitions).toHaveLength(24);
-    expect(slowestMs).toBeLessThan(2000);
   });
 });

@@ -4,7 +4,7 @@ const BYTES = { type: 'integer' } as const;
 
 /** What was done about one month of a partitioned table. */
 export class PartitionOptimizationDto {
-  @ApiProperty({ type: String, example: 'audit_event' })
+  @ApiProperty({ type: String, example: 'events' })
   table!: string;
 
   @ApiProperty({ type: String, example: '2027-02', description: 'The month, in UTC.' })
@@ -19,10 +19,10 @@ export class PartitionOptimizationDto {
 
 /** What was done about an index, or should be looked into. */
 export class IndexOptimizationDto {
-  @ApiProperty({ type: String, example: 'audit_event_pkey_ccnew' })
+  @ApiProperty({ type: String, example: 'events_pkey_ccnew' })
   index!: string;
 
-  @ApiProperty({ type: String, example: 'audit_event_202611' })
+  @ApiProperty({ type: String, example: 'events_202611' })
   table!: string;
 
   @ApiProperty({
@@ -42,7 +42,7 @@ export class IndexOptimizationDto {
 
 /** What became of one table that was due for VACUUM or ANALYZE. */
 export class TableMaintenanceDto {
-  @ApiProperty({ type: String, example: 'audit_event_202611' })
+  @ApiProperty({ type: String, example: 'events_202611' })
   table!: string;
 
   @ApiProperty({ type: String, enum: ['done', 'skipped'], example: 'done' })
@@ -66,10 +66,10 @@ export class TableMaintenanceDto {
 
 /** What became of one bloated index. */
 export class ReindexResultDto {
-  @ApiProperty({ type: String, example: 'audit_event_202611_pkey' })
+  @ApiProperty({ type: String, example: 'events_202611_pkey' })
   index!: string;
 
-  @ApiProperty({ type: String, example: 'audit_event_202611' })
+  @ApiProperty({ type: String, example: 'events_202611' })
   table!: string;
 
   @ApiProperty({ type: String, enum: ['done', 'skipped'], example: 'done' })

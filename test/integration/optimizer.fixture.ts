@@ -1,0 +1,21 @@
+import { EVENT_TABLE } from '../../src/audit/audit-event';
+import { databaseConfig } from '../../src/config/database.config';
+import { DatabaseReport } from '../../src/database/database-report';
+import { MaintainedTables } from '../../src/database/maintained-tables';
+import { Optimizer } from '../../src/database/optimizer';
+import { QueryCacheSource } from '../../src/database/query-cache-figures';
+import type { Replica } from './replica.fixture';
+
+function tablesOf(ahead = 1): MaintainedTables {
+  const tables = new MaintainedTables();
+  tables.addPartitioned({ table: EVENT_TABLE, ahead, retentionDays: 0 });
+  return tables;
+}
+
+/** The optimizer of a replica, which makes `ahead` months ahead. */
+export const optimizerOf = ({ database, partitions }: Replica, ahead = 1) =>
+  new Optimizer(database, tablesOf(ahead), partitions, databaseConfig());
+
+/** Its report, without a cache in front. */
+export const reportOf = ({ database }: Replica) =>
+  new DatabaseReport(database, tablesOf(), new QueryCacheSource(), databaseConfig());

@@ -1,0 +1,70 @@
+import type { Replica } from './replica.fixture';
+import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
+import { addMonths } from '../../src/database/partitions';
+import { until } from './until.fixture';
+import { inMonth, oldMonth, record, THIS_MONTH, upkeepOf } from './upkeep.fixture';
+
+describe('the upkeep under load', () => {
+  const replicas = useTwoReplicas();
+  let one: Replica;
+  let two: Replica;
+  beforeAll(() => {
+    ({ one, two } = replicas);
+  });
+
+  it('lets readers and writers go on while it drops months', async () => {
+    const organization = newOrganization();
+    for (let month = 0; month < 24; month += 1) {
+      await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(10 + month)) });
+    }
+    let isOver = false;
+    const failures: unknown[] = [];
+    let slowestMs = 0;
+    let done = 0;
+    const work = async (step: (turn: number) => Promise<unknown>) => {
+      for (let turn = 0; !isOver; turn += 1) {
+        const startMs = performance.now();
+        await step(turn).catch((error: unknown) => failures.push(error));
+        slowestMs = Math.max(slowestMs, performance.now() - startMs);
+        done += 1;
+      }
+    };
+    const running = [one, two].flatMap((replica) => [
+      work(() => record(replica, { organizationId: organization })),
+      work((turn) =>
+        record(replica, {
+          organizationId: organization,
+          timestamp: inMonth(addMonths(THIS_MONTH, -(turn % 12))),
+        }),
+      ),
+      work(() =>
+        replica.database.withClient((c) =>
+          c.query({
+            name: 'all',
+            text: 'SELECT count(*) FROM audit_event WHERE organization_id = $1',
+            values: [organization],
+          }),
+        ),
+      ),
+      work(() =>
+        replica.database.withClient((c) =>
+          c.query({
+            name: 'newest',
+            text: 'SELECT id FROM audit_event WHERE organization_id = $1 AND timestamp <= now() ORDER BY timestamp DESC LIMIT 50',
+            values: [organization],
+          }),
+        ),
+      ),
+    ]);
+    await until(() => done > 200);
+    const round = await upkeepOf(one).run();
+    const before = done;
+    await until(() => done > before + 200);
+    isOver = true;
+    await Promise.all(running);
+    expect(failures).toEqual([]);
+    expect(round).toMatchObject({ postponed: [], failures: [] });
+    expect(round?.droppedPartitions).toHaveLength(24);
+    expect(slowestMs).toBeLessThan(2000);
+  });
+});

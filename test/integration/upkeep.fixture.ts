@@ -1,0 +1,33 @@
+import { EVENT_TABLE } from '../../src/audit/audit-event';
+import { forgetExpired } from '../../src/audit/expired-events';
+import { MaintainedTables } from '../../src/database/maintained-tables';
+import { addMonths, monthOf } from '../../src/database/partitions';
+import { Upkeep } from '../../src/database/upkeep';
+import { newEvent, receiptsIn, type Receipt, type Replica, writeRequest } from './replica.fixture';
+
+export const RETENTION_DAYS = 400;
+export const THIS_MONTH = monthOf(new Date().toISOString());
+
+/** A month wholly past the retention, and more so with each number. */
+export const oldMonth = (number: number) => addMonths(THIS_MONTH, -16 - number);
+export const inMonth = (month: string) => `${month}-15T12:00:00.000000Z`;
+
+/** The upkeep of a replica, with what the modules register. */
+export function upkeepOf(
+  { database, partitions }: Replica,
+  retentionDays = RETENTION_DAYS,
+  afterHidden = forgetExpired,
+): Upkeep {
+  const tables = new MaintainedTables();
+  tables.addPartitioned({ table: EVENT_TABLE, ahead: 2, retentionDays, afterHidden });
+  tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
+  return new Upkeep(database, tables, partitions);
+}
+
+/** Writes one event. */
+export async function record(
+  replica: Replica,
+  changes: Parameters<typeof newEvent>[0],
+): Promise<Receipt | undefined> {
+  return receiptsIn(await replica.writer.record(writeRequest([newEvent(changes)])))[0];
+}
