@@ -68,7 +68,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
         retryAfterSeconds: 1,
       });
     }
-    await this.makePartitions(request);
+    // Without a turn of waiting when they are there: a shutdown must not find a request that neither waits nor prepares.
+    if (!this.arePartitionsKnown(request)) await this.makePartitions(request);
     const key = request.claim && nameOf(request.claim);
     if (key !== undefined && this.runningKeys.has(key)) throw stillRunning();
     if (key !== undefined) this.runningKeys.add(key);
@@ -84,13 +85,15 @@ export class AuditWriter implements BeforeApplicationShutdown {
     }
   }
 
+  private arePartitionsKnown(request: WriteRequest): boolean {
+    return this.partitions.areKnown(EVENT_TABLE, monthsOf([{ request }]));
+  }
+
   /** Makes the partitions that a request needs before it joins a group, where strangers would wait for them. */
-  private async makePartitions({ events }: WriteRequest): Promise<void> {
-    const months = new Set(events.map(({ timestamp }) => monthOf(timestamp)));
-    if (this.partitions.areKnown(EVENT_TABLE, months)) return;
+  private async makePartitions(request: WriteRequest): Promise<void> {
     this.preparing += 1;
     try {
-      await this.partitions.ensure(EVENT_TABLE, months);
+      await this.partitions.ensure(EVENT_TABLE, monthsOf([{ request }]));
     } finally {
       this.preparing -= 1;
       setImmediate(() => this.pump()); // by then the request waits, or has failed

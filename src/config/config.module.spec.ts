@@ -87,6 +87,7 @@ describe('the settings by default', () => {
       acquireTimeoutMs: 5000,
       idleTimeoutMs: 10_000,
       statementTimeoutMs: 30_000,
+      upkeepIntervalSeconds: 3600,
       dataDir,
       slowQueryThresholdMs: 200,
     });
