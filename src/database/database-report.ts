@@ -12,7 +12,7 @@ import type {
 } from './dto/performance-report.dto';
 import { weighIndexes } from './index-evidence';
 import { MaintainedTables } from './maintained-tables';
-import { findLeftovers, findPartitions } from './partition-catalog';
+import { covers, findLeftovers, findPartitions, type Partition } from './partition-catalog';
 import { addMonths, monthOf } from './partitions';
 import { QueryCacheSource } from './query-cache-figures';
 import { findSlowStatements } from './slow-statements';
@@ -47,7 +47,7 @@ export class DatabaseReport {
     });
   }
 
-  /** Pools the connection that answers this, too. */
+  /** The connection that answers this counts, too. */
   connectionPool(): ConnectionPoolDto {
     const { total, idle, waiting } = this.database.poolStatistics();
     const { averageMs, successPercent } = this.database.acquisitionStatistics();
@@ -119,19 +119,12 @@ export class DatabaseReport {
   }
 }
 
-function missingAhead(
-  table: string,
-  partitions: Awaited<ReturnType<typeof findPartitions>>,
-  ahead: number,
-): string[] {
+function missingAhead(table: string, partitions: Partition[], ahead: number): string[] {
   const current = monthOf(new Date().toISOString());
   const months = Array.from({ length: ahead + 1 }, (_, index) => addMonths(current, index));
   const missing = months.filter((month) => {
     const startMs = Date.parse(`${month}-01T00:00:00Z`);
-    return !partitions.some(
-      ({ lowerMs, upperMs }) =>
-        (lowerMs === null || lowerMs <= startMs) && (upperMs === null || startMs < upperMs),
-    );
+    return !partitions.some((one) => !one.isDetaching && covers(one, startMs));
   });
   if (missing.length === 0) return [];
   return [`${table} has no partition for ${missing.join(', ')}: the next upkeep makes them.`];
