@@ -69,23 +69,27 @@ export class AuditPages {
     return { list, limit, offset, includeTotal, binding, ...(from ? { from } : {}) };
   }
 
-  /** Reads a page. */
-  async read({ list, limit, offset, from, includeTotal }: PageDescription): Promise<FoundPage> {
-    const found = await this.queries.findPage({
+  /** Reads a page; the signal cancels that in PostgreSQL. */
+  async read(
+    { list, limit, offset, from, includeTotal }: PageDescription,
+    signal?: AbortSignal,
+  ): Promise<FoundPage> {
+    const request = {
       ...list,
       sort: from?.backward ? reversed(list.sort) : list.sort,
       after: from?.position,
       limit: limit + 1, // one more tells whether there is more
       offset,
-    });
-    const total = includeTotal ? await this.queries.count(list) : undefined;
+    };
+    const found = await this.queries.findPage(request, signal);
+    const total = includeTotal ? await this.queries.count(list, signal) : undefined;
     const isMore = found.length > limit;
     const events = found.slice(0, limit);
     if (from?.backward) events.reverse();
     const hasNext = from?.backward ? true : isMore;
     const hasPrevious = from
       ? !from.backward || isMore
-      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list)));
+      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, signal)));
     const last = events.at(-1);
     const [first] = events;
     return {
@@ -113,8 +117,8 @@ export class AuditPages {
     };
   }
 
-  private async isEmpty(list: List): Promise<boolean> {
-    return (await this.queries.findPage({ ...list, limit: 1, offset: 0 })).length === 0;
+  private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
+    return (await this.queries.findPage({ ...list, limit: 1, offset: 0 }, signal)).length === 0;
   }
 
   private requireSaneBounds(limit: number, { offset, cursor }: PageQuery): void {

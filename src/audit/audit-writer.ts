@@ -11,6 +11,8 @@ import { type Month, monthOf, Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
+import { reasonOf } from '../front/unless-aborted';
+import { type Waiting, WaitingWrites } from './waiting-writes';
 import { type Recorded, writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
 /** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
@@ -22,15 +24,6 @@ const ATTEMPTS = 5;
 /** What may wait at once, as a bound on memory; beyond it requests are shed. */
 const MAX_WAITING_EVENTS = 200_000;
 
-interface Waiting {
-  request: WriteRequest;
-  /** How often a month of it turned out to have lost its partition. */
-  returns: number;
-  organizations: Set<string>;
-  resolve: (recorded: Recorded) => void;
-  reject: (error: AppError) => void;
-}
-
 /**
  * The one way by which events come into the database. Group commit: requests that arrive while a transaction is under
  * way go together in the next one; there is no timer, so an idle service answers at once. Each request succeeds or
@@ -39,8 +32,7 @@ interface Waiting {
 @Injectable()
 export class AuditWriter implements BeforeApplicationShutdown {
   private readonly logger = new Logger(AuditWriter.name);
-  private waiting: Waiting[] = [];
-  private waitingEvents = 0;
+  private readonly waiting = new WaitingWrites();
   private isGroupRunning = false;
   private largeRunning = 0;
   /** Requests that wait for a partition to be made before they queue. */
@@ -59,11 +51,14 @@ export class AuditWriter implements BeforeApplicationShutdown {
   ) {}
 
   /**
-   * Writes the events of one request, all or none, and resolves after the commit with the answer to give.
-   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE.
+   * Writes the events of one request, all or none, and resolves after the commit with the answer to give. When its signal
+   * aborts, a request that no transaction has taken yet leaves, and one that has a transaction to itself is rolled back:
+   * nothing is stored. One among strangers is written all the same.
+   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE;
+   * the reason of the signal.
    */
   async record(request: WriteRequest): Promise<Recorded> {
-    if (this.waitingEvents + request.events.length > MAX_WAITING_EVENTS) {
+    if (this.waiting.events + request.events.length > MAX_WAITING_EVENTS) {
       throw new AppError('TOO_MANY_REQUESTS', 'Too many events are waiting to be written.', {
         retryAfterSeconds: 1,
       });
@@ -74,12 +69,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     if (key !== undefined && this.runningKeys.has(key)) throw stillRunning();
     if (key !== undefined) this.runningKeys.add(key);
     try {
-      return await new Promise((resolve, reject) => {
-        const organizations = new Set(request.events.map((event) => event.organizationId));
-        this.waiting.push({ request, returns: 0, organizations, resolve, reject });
-        this.waitingEvents += request.events.length;
-        this.pump();
-      });
+      return await this.enqueue(request);
     } finally {
       if (key !== undefined) this.runningKeys.delete(key);
     }
@@ -87,6 +77,30 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   private arePartitionsKnown(request: WriteRequest): boolean {
     return this.partitions.areKnown(EVENT_TABLE, monthsOf([{ request }]));
+  }
+
+  private enqueue(request: WriteRequest): Promise<Recorded> {
+    const { signal } = request;
+    return new Promise((resolve, reject) => {
+      const organizations = new Set(request.events.map((event) => event.organizationId));
+      const one: Waiting = { request, returns: 0, organizations, resolve, reject };
+      const leave = (): void => {
+        if (this.waiting.remove(one)) reject(reasonOf(signal as AbortSignal));
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+      if (signal?.aborted) return reject(reasonOf(signal));
+      this.waiting.add(one);
+      this.pump();
+    });
+  }
+
+  /** Lets requests wait (again), but for those that nobody waits for any more. */
+  private waitOn(ones: Waiting[]): void {
+    const kept = ones.filter(({ request: { signal }, reject }) => {
+      if (signal?.aborted) reject(reasonOf(signal));
+      return signal?.aborted !== true;
+    });
+    this.waiting.putBack(kept);
   }
 
   /** Makes the partitions that a request needs before it joins a group, where strangers would wait for them. */
@@ -103,15 +117,10 @@ export class AuditWriter implements BeforeApplicationShutdown {
   /** How much waits and runs right now. */
   statistics(): { waitingRequests: number; waitingEvents: number; runningTransactions: number } {
     return {
-      waitingRequests: this.waiting.length,
-      waitingEvents: this.waitingEvents,
+      waitingRequests: this.waiting.requests,
+      waitingEvents: this.waiting.events,
       runningTransactions: this.largeRunning + Number(this.isGroupRunning),
     };
-  }
-
-  /** How many of the transactions that may run at once do run, in percent. */
-  utilizationPercent(): number {
-    return (100 * this.statistics().runningTransactions) / (LARGE_TRANSACTIONS + 1);
   }
 
   /** Resolves when nothing waits or runs any more; the database is closed only after that. */
@@ -121,7 +130,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   private isIdle(): boolean {
-    const isWaiting = this.preparing > 0 || this.waiting.length > 0;
+    const isWaiting = this.preparing > 0 || this.waiting.requests > 0;
     return !isWaiting && !this.isGroupRunning && this.largeRunning === 0;
   }
 
@@ -129,7 +138,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private pump(): void {
     this.startLarge();
     if (!this.isGroupRunning) {
-      const group = this.take(
+      const group = this.waiting.take(
         (one, taken) =>
           !this.goesAlone(one) &&
           taken + one.request.events.length <= GROUP_EVENTS &&
@@ -147,8 +156,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   private startLarge(): void {
     while (this.largeRunning < LARGE_TRANSACTIONS) {
-      const [large] = this.take(
-        (one, taken) => taken === 0 && this.goesAlone(one) && this.isFree(one.organizations),
+      const [large] = this.waiting.take(
+        (one) => this.goesAlone(one) && this.isFree(one.organizations),
+        1,
       );
       if (!large) return;
       this.largeRunning += 1;
@@ -158,20 +168,6 @@ export class AuditWriter implements BeforeApplicationShutdown {
         for (const organization of large.organizations) this.locked.delete(organization);
       });
     }
-  }
-
-  /** Takes the waiting requests that fit, oldest first; `taken` is the number of events taken so far. */
-  private take(fits: (waiting: Waiting, taken: number) => boolean): Waiting[] {
-    const chosen: Waiting[] = [];
-    let taken = 0;
-    this.waiting = this.waiting.filter((one) => {
-      if (!fits(one, taken)) return true;
-      taken += one.request.events.length;
-      chosen.push(one);
-      return false;
-    });
-    this.waitingEvents -= taken;
-    return chosen;
   }
 
   private goesAlone({ request, organizations }: Waiting): boolean {
@@ -186,9 +182,13 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   private run(group: Waiting[], done: () => void): void {
+    // Those who were answered just now make room for others, who come within this turn of the event loop: they are to be
+    // in the next group, or that is the one request that waited already.
     const proceed = (): void => {
-      done();
-      this.pump();
+      setImmediate(() => {
+        done();
+        this.pump();
+      });
     };
     this.write(group).then(proceed, proceed);
   }
@@ -231,10 +231,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       this.preparing += 1;
       this.makePartitions(one.request)
         .then(
-          () => {
-            this.waiting.push(one);
-            this.waitingEvents += one.request.events.length;
-          },
+          () => this.waitOn([one]),
           (error: unknown) => one.reject(toDatabaseError(error)),
         )
         .finally(() => {
@@ -253,8 +250,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       );
       this.logger.warn(`${rows.length} organizations are locked by others and go alone now.`);
       for (const { organization_id: id } of rows) this.held.add(id);
-      this.waiting.unshift(...group);
-      this.waitingEvents += group.reduce((sum, { request }) => sum + request.events.length, 0);
+      this.waitOn(group);
     } catch (error) {
       for (const one of group) one.reject(toDatabaseError(error));
     }
@@ -263,23 +259,27 @@ export class AuditWriter implements BeforeApplicationShutdown {
   /** What waits for an organization that stays locked is told so at once, not one timeout after the other. */
   private refuseHeld(group: Waiting[], fault: AppError): void {
     const locked = new Set(group.flatMap(({ organizations }) => [...organizations]));
-    const refused = this.take(({ organizations }) =>
+    const refused = this.waiting.take(({ organizations }) =>
       [...organizations].some((id) => locked.has(id)),
     );
     for (const one of refused) one.reject(fault);
   }
 
   private async commit(requests: WriteRequest[]): Promise<WriteResult[]> {
+    const [only, ...others] = requests;
+    const signal = others.length === 0 ? only?.signal : undefined;
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.partitions.ensure(
           EVENT_TABLE,
           monthsOf(requests.map((request) => ({ request }))),
         );
-        return await this.database.transaction((client, defer) =>
-          writeGroup({ client, defer, idempotency: this.idempotency }, requests),
+        return await this.database.transaction(
+          (client, defer) => writeGroup({ client, defer, idempotency: this.idempotency }, requests),
+          signal,
         );
       } catch (error) {
+        if (error instanceof AppError) throw error; // cancelled, or no partition to be had
         if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE);
         const isAlone = requests.length === 1;
         const mayWait = isAlone && (isMissingPartition(error) || isLockTimeout(error));

@@ -15,7 +15,9 @@ import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { Cached } from '../caching/cached.decorator';
+import { FairTurn } from '../concurrency/fair-turn.decorator';
 import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
+import { Patience } from '../front/patience';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AuditService } from './audit.service';
@@ -37,30 +39,34 @@ export class AuditController {
 
   @Post()
   @Scopes('audit:write')
+  @FairTurn()
   @UseInterceptors(JsonBodyInterceptor)
   @ApiCreate()
   async create(
     @CurrentPrincipal() principal: Principal,
     @Body() event: CreateAuditEventDto,
     @Req() request: BodyRequest,
+    @Patience() signal: AbortSignal | undefined,
     @Res({ passthrough: true }) response: Response,
   ): Promise<AuditEventAnswer> {
     const claim = idempotencyClaimOf(request, principal, 'event');
-    return respond(response, await this.audit.create(principal, event, claim));
+    return respond(response, await this.audit.create(principal, event, { claim, signal }));
   }
 
   @Post('bulk')
   @Scopes('audit:write')
+  @FairTurn()
   @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
   @ApiCreateBulk()
   async createBulk(
     @CurrentPrincipal() principal: Principal,
     @Body() bulk: BulkCreateAuditEventsDto,
     @Req() request: BodyRequest,
+    @Patience() signal: AbortSignal | undefined,
     @Res({ passthrough: true }) response: Response,
   ): Promise<AuditEventAnswer> {
     const claim = idempotencyClaimOf(request, principal, 'bulk');
-    return respond(response, await this.audit.createBulk(principal, bulk, claim));
+    return respond(response, await this.audit.createBulk(principal, bulk, { claim, signal }));
   }
 
   @Get()

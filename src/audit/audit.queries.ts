@@ -8,7 +8,7 @@ import { countStatement, pageStatement, type PageRequest, type Statement } from 
 import { PageStretches } from './page-stretches';
 import { millisecondOf } from './uuid7';
 
-/** Everything that is read about events. Answers are JSON text as PostgreSQL made it (audit.statements.ts). */
+/** Everything that is read about events; a signal that aborts cancels the read in PostgreSQL. Answers are JSON text as PostgreSQL made it (audit.statements.ts). */
 @Injectable()
 export class AuditQueries {
   private readonly stretches = new PageStretches();
@@ -19,9 +19,9 @@ export class AuditQueries {
   ) {}
 
   /** The next `limit` events of a list, as JSON text, in its order. */
-  async findPage(request: PageRequest): Promise<string[]> {
+  async findPage(request: PageRequest, signal?: AbortSignal): Promise<string[]> {
     if (request.organizations.length === 0) return [];
-    return this.read(request.organizations, async (client) => {
+    return this.read(request.organizations, signal, async (client) => {
       const found: string[] = [];
       for (const stretch of this.stretches.of(request)) {
         const limit = request.limit - found.length;
@@ -34,9 +34,12 @@ export class AuditQueries {
   }
 
   /** How many events a list has; at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
-  async count(request: Omit<PageRequest, 'limit' | 'offset' | 'after'>): Promise<number> {
+  async count(
+    request: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
+    signal?: AbortSignal,
+  ): Promise<number> {
     if (request.organizations.length === 0) return 0;
-    return this.read(request.organizations, async (client) => {
+    return this.read(request.organizations, signal, async (client) => {
       const result = await client.query<[number]>({ ...countStatement(request), rowMode: 'array' });
       return Math.min(result.rows[0]?.[0] ?? 0, TOTAL_EXACT_UP_TO + 1);
     });
@@ -46,9 +49,13 @@ export class AuditQueries {
    * One event by id, as JSON text. An id that the service made tells its millisecond, so one partition is looked at;
    * an id that a client chose is looked up first. The newest recorded one, should several organizations share the id.
    */
-  async findById(organizations: readonly string[] | '*', id: string): Promise<string | undefined> {
+  async findById(
+    organizations: readonly string[] | '*',
+    id: string,
+    signal?: AbortSignal,
+  ): Promise<string | undefined> {
     if (organizations.length === 0) return undefined;
-    return this.read(organizations, async (client) => {
+    return this.read(organizations, signal, async (client) => {
       const range = millisecondOf(id);
       if (range) {
         const [found] = await rowsOf(client, byRange(organizations, id, range.from, range.to));
@@ -61,9 +68,11 @@ export class AuditQueries {
   /** On a replica only if it shows all that the primary does: an answer may be kept as that of the current epoch. */
   private read<T>(
     organizations: readonly string[] | '*',
+    signal: AbortSignal | undefined,
     work: (client: PoolClient) => Promise<T>,
   ): Promise<T> {
-    return this.database.withReader(work, (replica) => this.epochs.isFresh(replica, organizations));
+    const isFresh = (replica: PoolClient) => this.epochs.isFresh(replica, organizations);
+    return this.database.withReader(work, { isFresh, signal });
   }
 }
 

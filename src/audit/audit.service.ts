@@ -1,7 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { mayWrite, resolveOrganizations, type Principal } from '../auth/principal';
+import { FairTurns } from '../concurrency/fair-turns';
 import type { IdempotencyClaim, StoredAnswer } from '../concurrency/idempotency-keys';
+import { laneOf } from '../concurrency/lane';
 import { auditConfig } from '../config/audit.config';
 import { AppError, type FieldError } from '../errors/app-error';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
@@ -15,6 +17,12 @@ import type { Recorded, WriteReceipt } from './write-group';
 
 const DEFAULT_BATCH_SIZE = 1000;
 
+/** How a write is made. Without a signal it waits as long as it takes. */
+export interface WriteOptions {
+  claim?: IdempotencyClaim;
+  signal?: AbortSignal;
+}
+
 /** What can be done with audit events; the one service behind every door. Says who may see and write what. */
 @Injectable()
 export class AuditService {
@@ -22,6 +30,7 @@ export class AuditService {
     private readonly writer: AuditWriter,
     private readonly queries: AuditQueries,
     private readonly pages: AuditPages,
+    private readonly turns: FairTurns,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {}
 
@@ -29,10 +38,12 @@ export class AuditService {
   async create(
     principal: Principal,
     dto: CreateAuditEventDto,
-    claim?: IdempotencyClaim,
+    { claim, signal }: WriteOptions = {},
   ): Promise<Recorded> {
     this.requireMayWrite(principal, [dto], () => '');
     return this.writer.record({
+      lane: laneOf(principal),
+      signal,
       events: [newEventOf(dto)],
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: () => '',
@@ -45,13 +56,15 @@ export class AuditService {
   async createBulk(
     principal: Principal,
     dto: BulkCreateAuditEventsDto,
-    claim?: IdempotencyClaim,
+    { claim, signal }: WriteOptions = {},
   ): Promise<Recorded> {
     const startedMs = performance.now();
     const pathOf = (index: number) => `events[${index}]`;
     requireBulkSize(dto.events, this.limits.bulkMaxEvents);
     this.requireMayWrite(principal, dto.events, pathOf);
     return this.writer.record({
+      lane: laneOf(principal),
+      signal,
       events: dto.events.map(newEventOf),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
       pathOf,
@@ -59,14 +72,14 @@ export class AuditService {
       answer: (receipts, batches) =>
         bulkAnswer(receipts, batches, {
           totalTimeMs: performance.now() - startedMs,
-          utilizationPercent: this.writer.utilizationPercent(),
+          utilizationPercent: this.turns.utilizationPercent(),
         }),
     });
   }
 
   /** A page of the events that the principal may see. */
-  async findPage(principal: Principal, query: PageQuery): Promise<FoundPage> {
-    return this.pages.read(this.pages.describe(principal, query));
+  async findPage(principal: Principal, query: PageQuery, signal?: AbortSignal): Promise<FoundPage> {
+    return this.pages.read(this.pages.describe(principal, query), signal);
   }
 
   /**
@@ -77,9 +90,10 @@ export class AuditService {
     principal: Principal,
     id: string,
     organizationIds?: string[],
+    signal?: AbortSignal,
   ): Promise<AuditEventAnswer> {
     const organizations = resolveOrganizations(principal, organizationIds);
-    const text = await this.queries.findById(organizations, id.toLowerCase());
+    const text = await this.queries.findById(organizations, id.toLowerCase(), signal);
     if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
     return new AuditEventAnswer(text);
   }

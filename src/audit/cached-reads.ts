@@ -11,6 +11,8 @@ import {
   type Rendering,
   type SharedAnswer,
 } from '../caching/cached-read';
+import { FairTurns } from '../concurrency/fair-turns';
+import { laneOf } from '../concurrency/lane';
 import { parseQuery } from '../front/query-string';
 import { uuid } from '../front/validation/constraints';
 import { validQuery } from '../front/validation/validation.pipe';
@@ -75,9 +77,11 @@ interface DescribedPage extends ReadDescription {
   url: string;
   characters: number;
   page: PageDescription;
+  /** Where it waits for its turn when it has to be read. */
+  lane: string;
 }
 
-/** Pages of events, as they are cached. Cursors are made for each reader: they are good for nobody else. */
+/** Pages of events, as they are cached. Only a read takes a turn, an answer that was kept does not. Cursors are made for each reader: they are good for nobody else. */
 @Injectable()
 export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
   readonly namespace = 'audit_events';
@@ -85,6 +89,7 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
 
   constructor(
     private readonly pages: AuditPages,
+    private readonly turns: FairTurns,
     private readonly epochs: HeadEpochs,
   ) {
     super();
@@ -102,6 +107,7 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     return {
       url,
       page,
+      lane: laneOf(principal),
       tenants: page.list.organizations,
       query: queryHash(pageFingerprint(page)),
       variant: `${principal.subject}\n${url}`,
@@ -114,8 +120,8 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     return this.epochs.current(tenants);
   }
 
-  read({ page }: DescribedPage): Promise<FoundPage> {
-    return this.pages.read(page);
+  read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<FoundPage> {
+    return this.turns.run({ lane, signal }, () => this.pages.read(page, signal));
   }
 
   share({ events, info, edges }: FoundPage): SharedAnswer {
@@ -154,6 +160,7 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
 
   constructor(
     private readonly audit: AuditService,
+    private readonly turns: FairTurns,
     private readonly epochs: HeadEpochs,
   ) {
     super();
@@ -185,8 +192,13 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
     return this.epochs.current(tenants);
   }
 
-  read({ principal, id, organizationIds }: DescribedEvent): Promise<AuditEventAnswer> {
-    return this.audit.findById(principal, id, organizationIds);
+  read(
+    { principal, id, organizationIds }: DescribedEvent,
+    signal?: AbortSignal,
+  ): Promise<AuditEventAnswer> {
+    return this.turns.run({ lane: laneOf(principal), signal }, () =>
+      this.audit.findById(principal, id, organizationIds, signal),
+    );
   }
 
   share(event: AuditEventAnswer): SharedAnswer {

@@ -2,12 +2,15 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../auth/principal';
+import { FairTurns } from '../concurrency/fair-turns';
+import { laneOf } from '../concurrency/lane';
 import { serverConfig } from '../config/server.config';
 import { writeProblem } from '../errors/problem.filter';
 import { JSON_TYPE } from '../front/front.adapter';
 import { type HotHandler, type HotRequest, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { plainlyAcceptsJson } from '../front/negotiation';
+import { patienceOf } from '../front/patience';
 import { stampResponse, writeStamped } from '../front/request-context';
 import { faultsOf } from '../front/validation/compiled-validator';
 import { AuditController, recordedHeaders } from './audit.controller';
@@ -29,6 +32,7 @@ export class CreateEventHotRoute implements OnModuleInit {
   constructor(
     private readonly routes: HotRoutes,
     private readonly audit: AuditService,
+    private readonly turns: FairTurns,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -41,6 +45,7 @@ export class CreateEventHotRoute implements OnModuleInit {
   private handle(request: HotRequest, response: ServerResponse, handOn: () => void): void {
     const { principal } = request;
     if (!principal || !this.isPlain(request)) return handOn();
+    if (this.turns.isFull) return handOn(); // refused there, before the body is read
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
@@ -75,7 +80,10 @@ export class CreateEventHotRoute implements OnModuleInit {
     response: ServerResponse,
   ): Promise<void> {
     const claim = idempotencyClaimOf(request, principal, 'event');
-    const recorded = await this.audit.create(principal, event, claim);
+    const signal = patienceOf(response, this.config.requestTimeoutMs);
+    const recorded = await this.turns.run({ lane: laneOf(principal), signal }, () =>
+      this.audit.create(principal, event, { claim, signal }),
+    );
     const { status, body } = recorded.answer;
     const bytes = Buffer.from(body);
     const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(bytes.length)];

@@ -34,6 +34,10 @@ export interface WriteRequest {
   /** Where event `index` stands in what the client sent: '' or `events[3]`. */
   pathOf: (index: number) => string;
   claim?: IdempotencyClaim;
+  /** Requests of different lanes are written in turn. */
+  lane?: string;
+  /** Aborts when nobody waits for the answer any more. */
+  signal?: AbortSignal;
   /** The answer to give. It is made before the commit, as it is stored with the idempotency key. */
   answer: (receipts: WriteReceipt[], batches: number) => StoredAnswer;
 }

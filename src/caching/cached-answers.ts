@@ -1,7 +1,10 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { serverConfig } from '../config/server.config';
 import type { SelfWritingAnswer } from '../front/front.adapter';
 import { preferredCoding } from '../front/negotiation';
+import { patienceOf } from '../front/patience';
 import { matchesEtag, readPolicyOf } from './cache-control';
 import type { CachedRead, ReadDescription } from './cached-read';
 import type { Encoded, Rendition } from './rendition';
@@ -13,17 +16,22 @@ import { type Remembered, ResponseCache } from './response-cache';
  */
 @Injectable()
 export class CachedAnswers {
-  constructor(private readonly cache: ResponseCache) {}
+  constructor(
+    private readonly cache: ResponseCache,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
 
-  /** Answers a read. */
+  /** Answers a read, within the deadline of the request and while its client is there. */
   async answer<D extends ReadDescription, Answer>(
     read: CachedRead<D, Answer>,
     description: D,
     request: IncomingMessage,
+    response: ServerResponse,
   ): Promise<CachedAnswer> {
     const remembered = await this.cache.remember(read, description, {
       path: pathOf(request.url),
       policy: readPolicyOf(request.headers),
+      patience: () => patienceOf(response, this.config.requestTimeoutMs),
     });
     const { entry, key } = remembered;
     let rendition = entry.rendition(description.variant);

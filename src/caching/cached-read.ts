@@ -49,8 +49,8 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription, An
   /** The present epoch of these tenants: `[0-9A-Za-z._-]+`. Equal epochs mean equal answers. */
   abstract currentEpoch(tenants: Tenants): Promise<string>;
 
-  /** Reads the answer from where it is kept for good. */
-  abstract read(description: D): Promise<Answer>;
+  /** Reads the answer from where it is kept for good; when the signal aborts, nobody waits for it any more. */
+  abstract read(description: D, signal?: AbortSignal): Promise<Answer>;
 
   /** The part of an answer that all readers of the same tenants share. */
   abstract share(answer: Answer): SharedAnswer;

@@ -50,7 +50,7 @@ export class CachedRoutes implements OnApplicationBootstrap {
       : undefined;
     if (!description) return handOn();
     this.answers
-      .answer(read, description, request)
+      .answer(read, description, request, response)
       .then(({ statusCode, headers, parts }) =>
         writeStamped(request, response, statusCode, headers, parts),
       )

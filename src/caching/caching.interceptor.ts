@@ -6,7 +6,7 @@ import {
   type Type,
 } from '@nestjs/common';
 import { ModuleRef, Reflector } from '@nestjs/core';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { from, type Observable } from 'rxjs';
 import { CachedAnswers } from './cached-answers';
 import { CACHED } from './cached-metadata';
@@ -28,9 +28,12 @@ export class CachingInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const type = this.reflector.get<Type<CachedRead>>(CACHED, context.getHandler());
     const read = this.modules.get(type, { strict: false });
-    const request = context.switchToHttp().getRequest<IncomingMessage>();
+    const http = context.switchToHttp();
+    const request = http.getRequest<IncomingMessage>();
     const description = read.describe(request);
     if (!description) return next.handle();
-    return from(this.answers.answer(read, description, request));
+    return from(
+      this.answers.answer(read, description, request, http.getResponse<ServerResponse>()),
+    );
   }
 }

@@ -1,5 +1,7 @@
 import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
 import { Inject, Injectable, Logger } from '@nestjs/common';
+import { AppError } from '../errors/app-error';
+import { promptly } from '../front/promptly';
 import { RedisConnection } from '../redis/redis-connection';
 import type { ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';
@@ -7,6 +9,7 @@ import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedAnswer } from './cached-read';
+import { type Fill, Flight } from './flight';
 import { MemoryStore } from './memory-store';
 import { FillLock } from './shared-tier';
 
@@ -30,19 +33,12 @@ export interface RememberOptions {
   ttlMs?: number;
   /** Nobody asked yet (a warm-up): not counted as a request. */
   isAhead?: boolean;
+  /** Makes the signal that aborts when the caller does not wait any more; asked for only when there is something to wait for. */
+  patience?: () => AbortSignal;
 }
 
-/** A read under way whose answer is to be kept. */
-interface Fill {
-  key: string;
-  /** Whether its key was removed meanwhile: its answer is given, but not kept. */
-  isDiscarded: boolean;
-}
-
-/** One that is shared by all who want the same. */
-interface Flight extends Fill {
-  promise: Promise<Remembered>;
-}
+/** A read, to be made for as long as the signal does not abort. */
+type Produce = (signal?: AbortSignal) => Promise<SharedAnswer>;
 
 /**
  * Answers that were given before, per tenant and exact. A key carries the epoch of its tenants, which is asked for
@@ -52,7 +48,7 @@ interface Flight extends Fill {
 @Injectable()
 export class ResponseCache {
   private readonly logger = new Logger(ResponseCache.name);
-  private readonly flights = new Map<string, Flight>();
+  private readonly flights = new Map<string, Flight<Remembered>>();
   private readonly refreshes = new Set<Fill>();
   private readonly heads = new WeakMap<ReadDescription, string>();
 
@@ -66,7 +62,7 @@ export class ResponseCache {
 
   /**
    * The answer to a read: the kept one when it is the present one, else a new one.
-   * @throws whatever reading the epoch or the answer throws; failures are not kept.
+   * @throws whatever reading the epoch or the answer throws, failures are not kept; the reason of the caller's signal.
    */
   async remember<D extends ReadDescription, Answer>(
     read: CachedRead<D, Answer>,
@@ -74,12 +70,13 @@ export class ResponseCache {
     options: RememberOptions,
   ): Promise<Remembered> {
     const { namespace } = read;
-    const { path, policy } = options;
-    const produce = async () => read.share(await read.read(description));
+    const { path, policy, patience } = options;
+    const produce: Produce = async (signal) => read.share(await read.read(description, signal));
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
       const nowMs = Date.now();
-      return { entry: new CacheEntry(await produce(), nowMs, 0), status: 'BYPASS' };
+      const entry = new CacheEntry(await produce(patience?.()), nowMs, 0);
+      return { entry, status: 'BYPASS' };
     }
     const head = this.headOf(namespace, description);
     const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
@@ -92,20 +89,21 @@ export class ResponseCache {
     }
 
     const askedMs = performance.now();
-    const key = `${head}${await read.currentEpoch(description.tenants)}:${query}`;
+    const asked = read.currentEpoch(description.tenants);
+    const key = `${head}${await (patience ? promptly(asked, patience) : asked)}:${query}`;
     const place: Place = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
     if (isFreshRead(policy)) {
       this.count(namespace, options, 'excluded');
-      return this.readAnew(place, policy, produce);
+      return this.readAnew(place, policy, () => produce(patience?.()));
     }
     const kept = this.memory.find(key) as CacheEntry | undefined;
     if (kept) kept.verifiedAtMs = askedMs;
     const found: Remembered = kept
       ? { entry: kept, key, status: 'HIT' }
-      : await this.fill(place, produce);
+      : await this.fill(place, produce, patience?.());
     if (found.status === 'HIT' && !isYoungEnough(found.entry, policy)) {
       this.count(namespace, options, 'excluded');
-      return this.readAnew(place, policy, produce);
+      return this.readAnew(place, policy, () => produce(patience?.()));
     }
     this.count(namespace, options, found.status === 'HIT' ? 'hit' : 'miss');
     return found;
@@ -156,7 +154,7 @@ export class ResponseCache {
   private async readAnew(
     place: Place,
     { noStore }: ReadPolicy,
-    produce: () => Promise<SharedAnswer>,
+    produce: Produce,
   ): Promise<Remembered> {
     const { key } = place;
     const status = 'BYPASS';
@@ -180,19 +178,29 @@ export class ResponseCache {
   }
 
   /** Reads an answer once for all who ask for it at the same time. */
-  private fill(place: Place, produce: () => Promise<SharedAnswer>): Promise<Remembered> {
+  private async fill(
+    place: Place,
+    produce: Produce,
+    signal: AbortSignal | undefined,
+  ): Promise<Remembered> {
+    const running = this.flights.get(place.key);
+    if (!running || running.isAbandoned) return this.begin(place, produce).join(signal);
+    try {
+      return await running.join(signal);
+    } catch (error) {
+      // The one who began it has waited that long for a turn; who joined later has not.
+      if (!(error instanceof AppError) || error.code !== 'QUEUE_TIMEOUT') throw error;
+      return this.fill(place, produce, signal);
+    }
+  }
+
+  private begin(place: Place, produce: Produce): Flight<Remembered> {
     const { key } = place;
-    const running = this.flights.get(key);
-    if (running) return running.promise;
     const lock = this.redis.isAvailable ? new FillLock(this.redis, key) : undefined;
-    const flight: Flight = {
-      key,
-      promise: this.readOrFind(place, produce, lock),
-      isDiscarded: false,
-    };
+    const flight = new Flight(key, (signal) => this.readOrFind(place, () => produce(signal), lock));
     this.flights.set(key, flight);
     this.settle(key, flight, lock).catch((error: unknown) => this.reportUnkept(error));
-    return flight.promise;
+    return flight;
   }
 
   private reportUnkept(error: unknown): void {
@@ -201,7 +209,7 @@ export class ResponseCache {
 
   private async readOrFind(
     place: Place,
-    produce: () => Promise<SharedAnswer>,
+    produce: Produce,
     lock: FillLock | undefined,
   ): Promise<Remembered> {
     const { key } = place;
@@ -214,10 +222,7 @@ export class ResponseCache {
   }
 
   /** Age and staleness count from before the read: what it saw may have changed while it ran. */
-  private async entryFrom(
-    produce: () => Promise<SharedAnswer>,
-    { ttlMs, group, askedMs }: Place,
-  ): Promise<CacheEntry> {
+  private async entryFrom(produce: Produce, { ttlMs, group, askedMs }: Place): Promise<CacheEntry> {
     const createdAtMs = Date.now();
     const entry = new CacheEntry(await produce(), createdAtMs, ttlMs, group);
     entry.verifiedAtMs = askedMs;
@@ -237,7 +242,11 @@ export class ResponseCache {
   }
 
   /** Keeps what a flight brought; until that is done, others join the flight instead of starting one. */
-  private async settle(key: string, flight: Flight, lock: FillLock | undefined): Promise<void> {
+  private async settle(
+    key: string,
+    flight: Flight<Remembered>,
+    lock: FillLock | undefined,
+  ): Promise<void> {
     try {
       // Whoever waits for the flight is told of its failure.
       const found = await flight.promise.catch(() => undefined);
@@ -246,7 +255,7 @@ export class ResponseCache {
         await this.keep(flight, entry, status === 'HIT' ? this.tiers.stores[0] : this.tiers);
       }
     } finally {
-      this.flights.delete(key);
+      if (this.flights.get(key) === flight) this.flights.delete(key);
       await lock?.release();
     }
   }

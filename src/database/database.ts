@@ -3,8 +3,9 @@ import type { Pool, PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { AppError } from '../errors/app-error';
+import { BrokenConnection } from './broken-connection';
 import { isMisconfigured, toDatabaseError } from './database-errors';
-import { BrokenConnection, lend } from './lent-client';
+import { lend } from './lent-client';
 import { meterOf } from './pool-meter';
 import { ReadReplicas } from './read-replicas';
 import { SidePool, type SidePoolOptions } from './side-pool';
@@ -24,9 +25,12 @@ export class Database implements BeforeApplicationShutdown {
     private readonly replicas: ReadReplicas,
   ) {}
 
-  /** Runs `work` on a connection to the primary, outside a transaction. */
-  async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return lend(poolOf(this.dataSource), work).catch((error: unknown) => {
+  /**
+   * Runs `work` on a connection to the primary, outside a transaction. Like all work here it is cancelled in PostgreSQL
+   * when `signal` aborts, and rejects with the signal's reason once the connection is free again.
+   */
+  async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return lend(poolOf(this.dataSource), work, signal).catch((error: unknown) => {
       throw toDatabaseError(error);
     });
   }
@@ -38,13 +42,16 @@ export class Database implements BeforeApplicationShutdown {
    */
   async withReader<T>(
     work: (client: PoolClient) => Promise<T>,
-    isFresh?: (replica: PoolClient) => Promise<boolean>,
+    { isFresh, signal }: ReaderOptions = {},
   ): Promise<T> {
     const replica = this.replicas.pick();
-    if (!replica) return this.withClient(work);
+    if (!replica) return this.withClient(work, signal);
     try {
-      const found = await lend(await replica.pool(), async (client) =>
-        isFresh && !(await isFresh(client)) ? undefined : { answer: await work(client) },
+      const found = await lend(
+        await replica.pool(),
+        async (client) =>
+          isFresh && !(await isFresh(client)) ? undefined : { answer: await work(client) },
+        signal,
       );
       if (found) return found.answer;
     } catch (error) {
@@ -54,12 +61,13 @@ export class Database implements BeforeApplicationShutdown {
       if (fault.code !== 'DATABASE_UNAVAILABLE' && !isMisconfigured(error)) throw fault;
       replica.markDown(error);
     }
-    return this.withClient(work);
+    return this.withClient(work, signal);
   }
 
   /**
    * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects;
-   * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server.
+   * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server. A signal that
+   * aborts cancels it and rolls it back, unless the commit was quicker.
    *
    * Round trips are what a small transaction spends its time on, so `BEGIN` travels with the first statement, and
    * statements given to `defer` instead of being awaited travel with `COMMIT`. A deferred statement that fails has
@@ -67,8 +75,9 @@ export class Database implements BeforeApplicationShutdown {
    */
   async transaction<T>(
     work: (client: PoolClient, defer: (statement: Promise<unknown>) => void) => Promise<T>,
+    signal?: AbortSignal,
   ): Promise<T> {
-    return lend(poolOf(this.dataSource), async (client) => {
+    const inTransaction = async (client: PoolClient): Promise<T> => {
       const deferred: Promise<unknown>[] = [];
       const defer = (statement: Promise<unknown>): void => {
         statement.catch(() => undefined); // awaited below, once the commit is on its way
@@ -86,7 +95,8 @@ export class Database implements BeforeApplicationShutdown {
         await this.rollBack(client, error);
         throw error;
       }
-    });
+    };
+    return lend(poolOf(this.dataSource), inTransaction, signal);
   }
 
   private async rollBack(client: PoolClient, reason: unknown): Promise<void> {
@@ -121,6 +131,12 @@ export class Database implements BeforeApplicationShutdown {
     const pool = poolOf(this.dataSource);
     return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount };
   }
+}
+
+/** How a read is made. */
+interface ReaderOptions {
+  isFresh?: (replica: PoolClient) => Promise<boolean>;
+  signal?: AbortSignal;
 }
 
 /** The pg pool inside a TypeORM data source. */

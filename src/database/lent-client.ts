@@ -1,20 +1,22 @@
 import type { Pool, PoolClient } from 'pg';
+import { BrokenConnection } from './broken-connection';
+import { cancellable, connectUnlessAborted } from './cancellable';
 import { toDatabaseError } from './database-errors';
 import { meterOf } from './pool-meter';
 
-/** Marks a connection that must not be used again; `cause` is what went wrong first. */
-export class BrokenConnection extends Error {
-  constructor(override readonly cause: unknown) {
-    super('The connection is in an unknown state');
-  }
-}
-
 /**
  * Lends a connection of `pool` for the time of `work`. One that was lost, or on which the server could not be reached,
- * is destroyed rather than handed to the next caller. Errors are passed on as they are.
+ * is destroyed rather than handed to the next caller. Errors are passed on as they are. When `signal` aborts, the work
+ * is cancelled in PostgreSQL and its reason thrown (cancellable.ts).
  */
-export async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await acquire(pool);
+export async function lend<T>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  const client = await (signal
+    ? connectUnlessAborted(() => acquire(pool), signal)
+    : acquire(pool));
   // A connection that dies between two statements says so by an event; unheard, it would end the process.
   let lost: Error | undefined;
   const onError = (error: Error): void => {
@@ -26,7 +28,7 @@ export async function lend<T>(pool: Pool, work: (client: PoolClient) => Promise<
     client.release(isBroken || lost !== undefined);
   };
   try {
-    const result = await work(client);
+    const result = await (signal ? cancellable(client, work, signal) : work(client));
     giveBack(false);
     return result;
   } catch (error) {

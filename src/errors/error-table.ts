@@ -34,13 +34,16 @@ export const ERROR_TABLE = {
   CLIENT_TIMEOUT: row(408, 'The request did not arrive in time', 'TIMEOUT'),
   CONFLICT: row(409, 'The request conflicts with what is stored', 'CONFLICT'),
   REQUEST_TOO_LARGE: row(413, 'The request is too large', 'PAYLOAD_TOO_LARGE'),
+  URI_TOO_LONG: row(414, 'The request target is too long', 'PAYLOAD_TOO_LARGE'),
   UNSUPPORTED_MEDIA_TYPE: row(415, 'The media type is not supported', 'UNSUPPORTED_MEDIA_TYPE'),
   IDEMPOTENCY_MISMATCH: row(
     422,
     'The idempotency key was used for another request',
     'UNPROCESSABLE_CONTENT',
   ),
+  RATE_LIMITED: row(429, 'The rate limit is used up', 'TOO_MANY_REQUESTS'),
   HEADERS_TOO_LARGE: row(431, 'The request headers are too large', 'PAYLOAD_TOO_LARGE'),
+  CLIENT_CLOSED: row(499, 'The client did not wait for the answer', 'CLIENT_CLOSED_REQUEST'),
   TOO_MANY_REQUESTS: row(503, 'The service is at its limit', 'SERVICE_UNAVAILABLE', 'warn'),
   QUEUE_TIMEOUT: row(503, 'The request waited too long', 'SERVICE_UNAVAILABLE', 'warn'),
   DATABASE_UNAVAILABLE: row(503, 'The database is unavailable', 'SERVICE_UNAVAILABLE', 'error'),
@@ -66,8 +69,11 @@ export function codeOfStatus(status: number): ErrorCode {
     408: 'CLIENT_TIMEOUT',
     409: 'CONFLICT',
     413: 'REQUEST_TOO_LARGE',
+    414: 'URI_TOO_LONG',
     415: 'UNSUPPORTED_MEDIA_TYPE',
+    429: 'RATE_LIMITED',
     431: 'HEADERS_TOO_LARGE',
+    499: 'CLIENT_CLOSED',
   };
   return exact[status] ?? (status >= 400 && status < 500 ? 'VALIDATION_FAILED' : 'INTERNAL');
 }

@@ -45,9 +45,14 @@ export function noteArrival(response: ServerResponse): void {
   (response as Arrived)[ARRIVED] = performance.now();
 }
 
-function tookMs(response: Arrived): string {
-  const nowMs = performance.now();
-  return (nowMs - (response[ARRIVED] ?? nowMs)).toFixed(1);
+/** When a request came, on the clock of performance.now(); now, for one whose arrival nobody noted. */
+export function arrivalOf(response: ServerResponse): number {
+  return (response as Arrived)[ARRIVED] ?? performance.now();
+}
+
+function tookMs(response: ServerResponse): string {
+  const arrivedMs = arrivalOf(response);
+  return (performance.now() - arrivedMs).toFixed(1);
 }
 
 /** Puts the security headers, `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing` on an answer, whoever writes it. */

@@ -2,6 +2,8 @@ import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { CacheHealthIndicator } from '../caching/cache.health';
 import { CachingModule } from '../caching/caching.module';
+import { ConcurrencyHealthIndicator } from '../concurrency/concurrency.health';
+import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { PartitionsHealthIndicator } from '../database/partitions.health';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HealthController } from './health.controller';
@@ -9,13 +11,18 @@ import { type Indicator, OTHER_INDICATORS, ProbeIndicators } from './probe-indic
 
 /** The probes. Indicators belong to the modules whose health they tell. */
 @Module({
-  imports: [TerminusModule.forRoot({ logger: false }), MetricsModule, CachingModule],
+  imports: [
+    TerminusModule.forRoot({ logger: false }),
+    MetricsModule,
+    CachingModule,
+    ConcurrencyModule,
+  ],
   controllers: [HealthController],
   providers: [
     ProbeIndicators,
     {
       provide: OTHER_INDICATORS,
-      inject: [PartitionsHealthIndicator, CacheHealthIndicator],
+      inject: [PartitionsHealthIndicator, CacheHealthIndicator, ConcurrencyHealthIndicator],
       useFactory: (...indicators: Indicator[]) => indicators,
     },
   ],

@@ -1,0 +1,115 @@
+import type { AppError } from '../errors/app-error';
+import type { Recorded, WriteRequest } from './write-group';
+
+/** A request that waits to be written, and who is to be told. */
+export interface Waiting {
+  request: WriteRequest;
+  /** How often a month of it turned out to have lost its partition. */
+  returns: number;
+  organizations: Set<string>;
+  resolve: (recorded: Recorded) => void;
+  reject: (error: AppError) => void;
+}
+
+/** One lane while requests are taken from it. */
+interface Scan {
+  key: string;
+  line: Waiting[];
+  at: number;
+  passed: Waiting[];
+  isServed: boolean;
+}
+
+/** Requests that wait to be written, in one lane for each `WriteRequest.lane`. They are taken from the lanes in turn. */
+export class WaitingWrites {
+  /** In the order in which they are served: a lane that was goes to the end. */
+  private readonly lanes = new Map<string, Waiting[]>();
+  private requestCount = 0;
+  private eventCount = 0;
+
+  /** How many wait. */
+  get requests(): number {
+    return this.requestCount;
+  }
+
+  /** How many events those have. */
+  get events(): number {
+    return this.eventCount;
+  }
+
+  add(one: Waiting): void {
+    const line = this.lanes.get(laneOf(one));
+    if (line) line.push(one);
+    else this.lanes.set(laneOf(one), [one]);
+    this.count(one, 1);
+  }
+
+  /** Puts back what was taken, before all others of their lanes. */
+  putBack(ones: readonly Waiting[]): void {
+    for (const one of [...ones].reverse()) {
+      this.lanes.set(laneOf(one), [one, ...(this.lanes.get(laneOf(one)) ?? [])]);
+      this.count(one, 1);
+    }
+  }
+
+  /** Removes one who does not want to wait any more; false when it was taken already. */
+  remove(one: Waiting): boolean {
+    const key = laneOf(one);
+    const line = this.lanes.get(key) ?? [];
+    const at = line.indexOf(one);
+    if (at === -1) return false;
+    line.splice(at, 1);
+    if (line.length === 0) this.lanes.delete(key);
+    this.count(one, -1);
+    return true;
+  }
+
+  /**
+   * Takes at most `most` of the requests that fit: in each round one of each lane, its oldest. `taken` is the number of
+   * events taken so far.
+   */
+  take(fits: (one: Waiting, taken: number) => boolean, most = Infinity): Waiting[] {
+    const chosen: Waiting[] = [];
+    let taken = 0;
+    const takeNext = (scan: Scan): boolean => {
+      while (scan.at < scan.line.length && chosen.length < most) {
+        const one = scan.line[scan.at];
+        scan.at += 1;
+        if (fits(one, taken)) {
+          taken += one.request.events.length;
+          chosen.push(one);
+          scan.isServed = true;
+          return true;
+        }
+        scan.passed.push(one);
+      }
+      return false;
+    };
+    const scans = [...this.lanes].map(([key, line]): Scan => ({
+      key,
+      line,
+      at: 0,
+      passed: [],
+      isServed: false,
+    }));
+    for (let open = scans; open.length > 0 && chosen.length < most;) open = open.filter(takeNext);
+    for (const scan of scans) if (scan.isServed) this.close(scan);
+    for (const one of chosen) this.count(one, -1);
+    return chosen;
+  }
+
+  private close({ key, line, at, passed }: Scan): void {
+    const rest = [...passed, ...line.slice(at)];
+    this.lanes.delete(key);
+    if (rest.length > 0) this.lanes.set(key, rest);
+  }
+
+  private count({ request }: Waiting, change: 1 | -1): void {
+    this.requestCount += change;
+    this.eventCount += change * request.events.length;
+  }
+}
+
+function laneOf({ request }: Waiting): string {
+  return request.lane ?? '';
+}

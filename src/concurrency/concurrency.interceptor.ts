@@ -1,0 +1,35 @@
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { ServerResponse } from 'node:http';
+import { defer, type Observable, lastValueFrom } from 'rxjs';
+import { serverConfig } from '../config/server.config';
+import { patienceOf } from '../front/patience';
+import { FairTurns } from './fair-turns';
+import { laneOf, type LaneHolder } from './lane';
+
+/** Pipes and handler run when it is their turn, and until the deadline (REQUEST_TIMEOUT_MS) or the client hangs up. */
+@Injectable()
+export class ConcurrencyInterceptor implements NestInterceptor {
+  constructor(
+    private readonly turns: FairTurns,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const http = context.switchToHttp();
+    const { principal } = http.getRequest<{ principal?: LaneHolder }>();
+    const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
+    const lane = principal ? laneOf(principal) : '';
+    return defer(() =>
+      this.turns.run({ lane, signal }, () =>
+        lastValueFrom(next.handle(), { defaultValue: undefined }),
+      ),
+    );
+  }
+}

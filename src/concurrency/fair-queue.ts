@@ -1,0 +1,131 @@
+/** One who waits. Held by its lane until it is granted or has left. */
+export interface Waiter {
+  readonly lane: string;
+  /** Called once, with a permit that the waiter now holds. */
+  readonly grant: () => void;
+  line: Lane | undefined;
+  previous: Waiter | undefined;
+  next: Waiter | undefined;
+}
+
+/** Those who wait under one key, first come first; lanes with anybody in them form a ring. */
+interface Lane {
+  readonly key: string;
+  first: Waiter | undefined;
+  last: Waiter | undefined;
+  previous: Lane;
+  next: Lane;
+}
+
+/**
+ * A bounded number of permits and a bounded queue for them: one lane for each key, served in turn, so that who waits in
+ * one lane is never passed by more than one of each other lane for each place before his own. Every operation is O(1); a lane without
+ * anybody is forgotten. It knows no time: who wants to wait only so long leaves.
+ */
+export class FairQueue {
+  private readonly lanes = new Map<string, Lane>();
+  /** The lane that is served next. */
+  private front: Lane | undefined;
+  private taken = 0;
+  private waiting = 0;
+
+  /** At most `max` permits are held, and at most `capacity` wait. */
+  constructor(
+    readonly max: number,
+    readonly capacity: number,
+  ) {}
+
+  /** Permits that are held. */
+  get active(): number {
+    return this.taken;
+  }
+
+  /** How many wait. */
+  get queued(): number {
+    return this.waiting;
+  }
+
+  /** How many lanes have somebody waiting. */
+  get laneCount(): number {
+    return this.lanes.size;
+  }
+
+  /** Whether one more could neither have a permit nor wait. */
+  get isFull(): boolean {
+    return this.taken >= this.max && this.waiting >= this.capacity;
+  }
+
+  /** Takes a permit when one is free; nobody waits while one is. */
+  take(): boolean {
+    if (this.taken >= this.max) return false;
+    this.taken += 1;
+    return true;
+  }
+
+  /** Waits at the end of a lane; undefined when too many wait already. For those whom `take` refused. */
+  join(key: string, grant: () => void): Waiter | undefined {
+    if (this.waiting >= this.capacity) return undefined;
+    const line = this.lanes.get(key) ?? this.open(key);
+    const waiter: Waiter = { lane: key, grant, line, previous: line.last, next: undefined };
+    if (line.last) line.last.next = waiter;
+    else line.first = waiter;
+    line.last = waiter;
+    this.waiting += 1;
+    return waiter;
+  }
+
+  /** Stops waiting; false for one who was granted a permit or has left before. */
+  leave(waiter: Waiter): boolean {
+    const { line, previous, next } = waiter;
+    if (!line) return false;
+    if (previous) previous.next = next;
+    else line.first = next;
+    if (next) next.previous = previous;
+    else line.last = previous;
+    waiter.line = waiter.previous = waiter.next = undefined;
+    this.waiting -= 1;
+    if (!line.first) this.close(line);
+    return true;
+  }
+
+  /** Gives a permit back: to the first of the lane whose turn it is, if anybody waits. */
+  release(): void {
+    const line = this.front;
+    const waiter = line?.first;
+    if (!line || !waiter) {
+      this.taken -= 1;
+      return;
+    }
+    this.front = line.next;
+    this.leave(waiter);
+    waiter.grant();
+  }
+
+  /** A new lane comes behind all others: before the one that is served next. */
+  private open(key: string): Lane {
+    const line = { key, first: undefined, last: undefined } as unknown as Lane;
+    const { front } = this;
+    if (front) {
+      line.next = front;
+      line.previous = front.previous;
+      front.previous.next = line;
+      front.previous = line;
+    } else {
+      line.next = line.previous = line;
+      this.front = line;
+    }
+    this.lanes.set(key, line);
+    return line;
+  }
+
+  private close(line: Lane): void {
+    this.lanes.delete(line.key);
+    if (line.next === line) {
+      this.front = undefined;
+      return;
+    }
+    line.previous.next = line.next;
+    line.next.previous = line.previous;
+    if (this.front === line) this.front = line.next;
+  }
+}

@@ -1,0 +1,176 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { concurrencyConfig } from '../config/concurrency.config';
+import { AppError } from '../errors/app-error';
+import { reasonOf, unlessAborted } from '../front/unless-aborted';
+import { FairQueue, type Waiter } from './fair-queue';
+import { type LaneWait, LaneWaits } from './lane-waits';
+
+/** Cancelling takes a few milliseconds; an answer this much later finds the work over and its connection free. */
+const CANCEL_GRACE_MS = 25;
+const MAX_RETRY_AFTER_SECONDS = 60;
+/** How much one more measured turn counts in the mean that Retry-After is taken from. */
+const SERVICE_WEIGHT = 0.05;
+
+/** Who wants a turn, and for how long. */
+export interface TurnRequest {
+  lane: string;
+  /** Aborts when nobody waits for the answer any more, with the AppError to give. */
+  signal?: AbortSignal;
+}
+
+/** Counted since the start, but for `active`, `queued`, `max`, `lanes` and `utilization`, which are of now. */
+export interface TurnStatistics {
+  active: number;
+  queued: number;
+  max: number;
+  queueSize: number;
+  /** Lanes in which somebody waits. */
+  lanes: number;
+  /** `active` of `max`, in percent. */
+  utilization: number;
+  granted: number;
+  /** Refused because the queue was full. */
+  shed: number;
+  /** Waited for CONCURRENCY_QUEUE_TIMEOUT_MS in vain. */
+  queueTimeouts: number;
+  /** Were not done within REQUEST_TIMEOUT_MS, waiting or running. */
+  timedOut: number;
+  /** Their client left before the answer. */
+  cancelled: number;
+  /** Mean duration of a turn, the latest counting most, in milliseconds. */
+  serviceMs: number;
+  waits: { all: LaneWait; top: LaneWait[]; others: LaneWait };
+}
+
+/**
+ * Turns to work: as many at once as CONCURRENCY_MAX_REQUESTS, the others wait in a lane for each organization and are
+ * served in rotation. Every door calls this one; guard, interceptor and decorator (FairTurn) call it for REST handlers.
+ */
+@Injectable()
+export class FairTurns {
+  private readonly queue: FairQueue;
+  private readonly waits = new LaneWaits();
+  private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
+  private serviceMs = 0;
+
+  constructor(
+    @Inject(concurrencyConfig.KEY) private readonly config: ConfigType<typeof concurrencyConfig>,
+  ) {
+    this.queue = new FairQueue(config.maxRequests, config.enableQueue ? config.queueSize : 0);
+  }
+
+  /** Whether one more request would be refused. */
+  get isFull(): boolean {
+    return this.queue.isFull;
+  }
+
+  /** Refuses at once what could not even wait. @throws AppError TOO_MANY_REQUESTS with the time after which to retry. */
+  requireRoom(): void {
+    if (this.queue.isFull) throw this.shed();
+  }
+
+  /**
+   * Does `work` once it is its turn, and gives the turn back when the work is really over. When the signal aborts while
+   * it waits, it leaves the queue; while it works, the caller is told at once, and the work is expected to end by the
+   * same signal.
+   * @throws AppError TOO_MANY_REQUESTS (the queue is full), QUEUE_TIMEOUT (waited too long); the signal's reason;
+   * whatever `work` throws.
+   */
+  async run<T>({ lane, signal }: TurnRequest, work: () => Promise<T>): Promise<T> {
+    if (signal?.aborted) throw this.countEnd(reasonOf(signal));
+    if (!this.queue.take()) await this.wait(lane, signal);
+    this.counts.granted += 1;
+    const running = this.carryOut(work);
+    if (!signal) return running;
+    try {
+      return await unlessAborted(running, signal, CANCEL_GRACE_MS);
+    } catch (error) {
+      if (signal.aborted && error === signal.reason) this.countEnd(reasonOf(signal));
+      throw error;
+    }
+  }
+
+  statistics(): TurnStatistics {
+    const { active, queued, max, capacity, laneCount } = this.queue;
+    return {
+      active,
+      queued,
+      max,
+      queueSize: capacity,
+      lanes: laneCount,
+      utilization: this.utilizationPercent(),
+      ...this.counts,
+      serviceMs: this.serviceMs,
+      waits: this.waits.report(),
+    };
+  }
+
+  /** Turns that are taken, in percent of those there are. */
+  utilizationPercent(): number {
+    return (100 * this.queue.active) / this.queue.max;
+  }
+
+  /** Seconds until those who wait now will have had their turns, by the mean duration of a turn: 1 to 60. */
+  retryAfterSeconds(): number {
+    const { queued, max } = this.queue;
+    const seconds = Math.ceil(((queued + 1) * this.serviceMs) / max / 1000);
+    return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, seconds));
+  }
+
+  private async carryOut<T>(work: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now();
+    try {
+      return await work();
+    } finally {
+      const tookMs = performance.now() - startedMs;
+      this.serviceMs += (this.serviceMs === 0 ? 1 : SERVICE_WEIGHT) * (tookMs - this.serviceMs);
+      this.queue.release();
+    }
+  }
+
+  private wait(lane: string, signal: AbortSignal | undefined): Promise<void> {
+    const startedMs = performance.now();
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', leave);
+        this.waits.record(lane, performance.now() - startedMs);
+      };
+      const waiter = this.queue.join(lane, () => {
+        end();
+        resolve();
+      });
+      const giveUp = (error: () => Error): void => {
+        if (!this.queue.leave(waiter as Waiter)) return;
+        end();
+        reject(error());
+      };
+      const leave = (): void => giveUp(() => this.countEnd(reasonOf(signal as AbortSignal)));
+      if (!waiter) return reject(this.shed());
+      const timer = setTimeout(() => giveUp(() => this.queueTimeout()), this.config.queueTimeoutMs);
+      signal?.addEventListener('abort', leave, { once: true });
+    });
+  }
+
+  private countEnd(reason: Error): Error {
+    const isTimeout = reason instanceof AppError && reason.code === 'REQUEST_TIMEOUT';
+    if (isTimeout) this.counts.timedOut += 1;
+    else this.counts.cancelled += 1;
+    return reason;
+  }
+
+  private shed(): AppError {
+    this.counts.shed += 1;
+    return new AppError('TOO_MANY_REQUESTS', 'Too many requests are waiting for their turn.', {
+      retryAfterSeconds: this.retryAfterSeconds(),
+    });
+  }
+
+  private queueTimeout(): AppError {
+    this.counts.queueTimeouts += 1;
+    return new AppError('QUEUE_TIMEOUT', 'The request waited too long for its turn.', {
+      retryAfterSeconds: this.retryAfterSeconds(),
+    });
+  }
+}

@@ -1,0 +1,37 @@
+import type { PoolClient } from 'pg';
+import { connect } from 'node:net';
+
+/** A server that is not reached within this time will not end the statement either: see lend(). */
+const TIMEOUT_MS = 1000;
+const CANCEL_REQUEST_CODE = 80877102;
+
+/** What pg knows of its connection; not in its type declarations. */
+interface Backend {
+  host: string;
+  port: number;
+  processID: number | null;
+  secretKey: number | null;
+}
+
+/**
+ * Asks PostgreSQL to cancel what this connection runs, by the protocol's own cancel: a connection that carries nothing else, so it needs
+ * no login, no free connection and no privilege, and reaches a replica as well. Resolves when the server has closed it,
+ * which it does after it has sent the signal; never rejects. Cancelling a connection that runs nothing does nothing.
+ */
+export function requestCancel(client: PoolClient): Promise<void> {
+  const { host, port, processID, secretKey } = client as unknown as Backend;
+  if (processID === null || secretKey === null) return Promise.resolve();
+  const message = Buffer.alloc(16);
+  message.writeInt32BE(16, 0);
+  message.writeInt32BE(CANCEL_REQUEST_CODE, 4);
+  message.writeInt32BE(processID, 8);
+  message.writeInt32BE(secretKey, 12);
+  return new Promise((resolve) => {
+    const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
+    socket.setTimeout(TIMEOUT_MS, () => socket.destroy());
+    socket.on('error', () => undefined); // 'close' follows
+    socket.on('close', () => resolve());
+    socket.resume(); // the end is only seen by those who read
+    socket.write(message);
+  });
+}

@@ -1,0 +1,89 @@
+import type { PoolClient } from 'pg';
+import { toDatabaseError } from './database-errors';
+import { requestCancel } from './cancel-request';
+import { BrokenConnection } from './broken-connection';
+
+/** A cancel between two statements of one work hits nothing: it is repeated until the work is over. */
+const REPEAT_MS = 50;
+/** A server that has not ended a cancelled statement by then is not heard of any more: its connection is dropped. */
+const UNHEARD_MS = 3000;
+
+/**
+ * The connection that `acquire` gets of a pool, unless the signal aborts while there is none: one that comes later goes straight back.
+ * @throws the signal's reason.
+ */
+export async function connectUnlessAborted(
+  acquire: () => Promise<PoolClient>,
+  signal: AbortSignal,
+): Promise<PoolClient> {
+  signal.throwIfAborted();
+  const connecting = acquire();
+  return new Promise((resolve, reject) => {
+    let hasLeft = false;
+    const leave = (): void => {
+      hasLeft = true;
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    connecting.then(
+      (client) => {
+        signal.removeEventListener('abort', leave);
+        if (hasLeft) client.release();
+        else resolve(client);
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', leave);
+        reject(error);
+      },
+    );
+  });
+}
+
+/**
+ * Runs `work` on a connection that is its own until this settles, and cancels it in PostgreSQL when the signal aborts.
+ * It settles only when both the work and every cancel are over, so that no cancel can hit whoever uses the connection
+ * next. Work that succeeds although it was cancelled (its commit was on its way) has succeeded.
+ * @throws the signal's reason for work that the cancel ended.
+ */
+export async function cancellable<T>(
+  client: PoolClient,
+  work: (client: PoolClient) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  signal.throwIfAborted();
+  const state: { isOver: boolean; cancelling?: Promise<void> } = { isOver: false };
+  let giveUp: NodeJS.Timeout | undefined;
+  const unheard = new Promise<never>((_, reject) => {
+    signal.addEventListener(
+      'abort',
+      () => {
+        if (state.isOver) return;
+        state.cancelling = cancelUntil(client, () => state.isOver);
+        giveUp = setTimeout(() => reject(new BrokenConnection(signal.reason)), UNHEARD_MS);
+      },
+      { once: true },
+    );
+  });
+  try {
+    return await Promise.race([work(client), unheard]);
+  } catch (error) {
+    throw isCancellation(error) && signal.aborted ? signal.reason : error;
+  } finally {
+    state.isOver = true;
+    clearTimeout(giveUp);
+    await state.cancelling;
+  }
+}
+
+async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
+    await requestCancel(client);
+    for (let waitedMs = 0; waitedMs < REPEAT_MS && !isOver(); waitedMs += 5) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+}
+
+function isCancellation(error: unknown): boolean {
+  return toDatabaseError(error).code === 'REQUEST_TIMEOUT';
+}
