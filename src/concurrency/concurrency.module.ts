@@ -1,27 +1,51 @@
 import { Global, Module, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { APP_GUARD } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
+import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
+import { rateLimitConfig } from '../config/rate-limit.config';
 import { MaintainedTables } from '../database/maintained-tables';
+import { RedisConnection } from '../redis/redis-connection';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
 import { FairTurns } from './fair-turns';
 import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
+import { RateLimit } from './rate-limit';
+import { RateLimitGuard } from './rate-limit.guard';
+import { RateLimitStorage } from './rate-limit.storage';
 
 /** 24 are promised. One more, as they are counted from the transaction and not from the answer's arrival. */
 const KEEP_KEYS_HOURS = 25;
 
-/** What keeps concurrent and repeated requests from harming each other: fair turns, deadlines, idempotency. */
+/** What keeps concurrent and repeated requests from harming each other: fair turns, deadlines, rate limit, idempotency. */
 @Global()
 @Module({
-  imports: [TerminusModule],
+  imports: [
+    TerminusModule,
+    ThrottlerModule.forRootAsync({
+      inject: [rateLimitConfig.KEY, RedisConnection],
+      useFactory: (
+        { requests, windowSeconds }: ConfigType<typeof rateLimitConfig>,
+        redis: RedisConnection,
+      ) => ({
+        throttlers: [{ limit: requests, ttl: windowSeconds * 1000 }],
+        storage: new RateLimitStorage(redis),
+      }),
+    }),
+  ],
   providers: [
     FairTurns,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
     IdempotencyKeys,
+    { provide: RateLimitStorage, useExisting: ThrottlerStorage },
+    RateLimit,
+    { provide: APP_GUARD, useClass: RateLimitGuard },
   ],
   exports: [
+    RateLimit,
     FairTurns,
     ConcurrencyGuard,
     ConcurrencyInterceptor,

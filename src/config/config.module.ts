@@ -8,6 +8,7 @@ import { databaseConfig } from './database.config';
 import { loggingConfig } from './logging.config';
 import { monitoringConfig } from './monitoring.config';
 import { paginationConfig } from './pagination.config';
+import { rateLimitConfig } from './rate-limit.config';
 import { redisConfig } from './redis.config';
 import { serverConfig } from './server.config';
 import { streamingConfig } from './streaming.config';
@@ -33,6 +34,7 @@ import { streamingConfig } from './streaming.config';
         paginationConfig,
         streamingConfig,
         concurrencyConfig,
+        rateLimitConfig,
         auditConfig,
         monitoringConfig,
         loggingConfig,

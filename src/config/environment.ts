@@ -9,6 +9,7 @@ import { LoggingEnv } from './logging.config';
 import { MonitoringEnv } from './monitoring.config';
 import { PaginationEnv } from './pagination.config';
 import { type EnvVariables, readEnv } from './read-env';
+import { RateLimitEnv } from './rate-limit.config';
 import { RedisEnv } from './redis.config';
 import { ServerEnv } from './server.config';
 import { StreamingEnv } from './streaming.config';
@@ -23,6 +24,7 @@ export const ENV_CLASSES: readonly (new () => EnvVariables)[] = [
   PaginationEnv,
   StreamingEnv,
   ConcurrencyEnv,
+  RateLimitEnv,
   AuditEnv,
   MonitoringEnv,
   LoggingEnv,

@@ -31,7 +31,7 @@ export async function connectUnlessAborted(
         if (hasLeft) client.release();
         else resolve(client);
       },
-      (error: unknown) => {
+      (error: Error) => {
         signal.removeEventListener('abort', leave);
         reject(error);
       },

@@ -5,6 +5,8 @@ import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { knownPrincipal } from '../auth/known-principal';
 import { ROUTE_ACCESS, type RouteAccess } from '../auth/route-access';
 import { TokenVerifier } from '../auth/token-verifier';
+import { writeProblem } from '../errors/problem.filter';
+import { stampResponse } from './request-context';
 
 /** What the paths of all routes but the probes begin with. */
 export const API_PREFIX = 'api/v1';
@@ -22,6 +24,9 @@ export type HotHandler = (
   handOn: () => void,
 ) => void;
 
+/** Lets a request of a hot route in, or rejects with the AppError that refuses it. */
+export type Admission = (request: HotRequest, response: ServerResponse) => Promise<void>;
+
 /** A method of a controller. */
 type Handler = (...parameters: never[]) => unknown;
 
@@ -36,7 +41,14 @@ export class HotRoutes {
   private readonly exact = new Map<string, HotHandler>();
   private readonly parametric = new Map<string, HotHandler>();
 
+  private admission: Admission | undefined;
+
   constructor(private readonly verifier: TokenVerifier) {}
+
+  /** From now on every request of a hot route needs to be let in, as a guard does on the ordinary path. */
+  admitBy(admission: Admission): void {
+    this.admission = admission;
+  }
 
   /**
    * Makes the handler `name` of a controller a hot route under each of its paths, `hot` answering in its stead. Like the handler
@@ -56,7 +68,14 @@ export class HotRoutes {
       const principal = knownPrincipal(this.verifier, request, access);
       if (!principal) return handOn();
       request.principal = principal;
-      hot(request, response, handOn);
+      if (!this.admission) return hot(request, response, handOn);
+      this.admission(request, response).then(
+        () => hot(request, response, handOn),
+        (error: unknown) => {
+          stampResponse(request, response);
+          writeProblem(error, request, response);
+        },
+      );
     };
     for (const path of pathsOf(controller, handler)) {
       const parameter = path.indexOf('/:');

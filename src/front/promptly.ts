@@ -17,7 +17,7 @@ export function promptly<T>(work: Promise<T>, signal: () => AbortSignal): Promis
         clearTimeout(timer);
         resolve(value);
       },
-      (error: unknown) => {
+      (error: Error) => {
         clearTimeout(timer);
         reject(error);
       },

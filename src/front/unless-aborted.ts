@@ -30,7 +30,7 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal, graceMs 
         end();
         resolve(value);
       },
-      (error: unknown) => {
+      (error: Error) => {
         end();
         reject(error);
       },

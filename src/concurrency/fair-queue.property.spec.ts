@@ -1,0 +1,133 @@
+import fc from 'fast-check';
+import { FairQueue, type Waiter } from './fair-queue';
+
+interface Model {
+  waiter: Waiter;
+  lane: string;
+  state: 'waiting' | 'granted' | 'left';
+  /** Grants to others since it joined. */
+  passedBy: Map<string, number>;
+  placesBefore: number;
+}
+
+const lane = fc.constantFrom('a', 'b', 'c', 'd');
+const step = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('arrive' as const), lane }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('finish' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), index: fc.nat(50) }) },
+);
+
+/** The queue beside a plain list of who waits; checks after every step what must always hold. */
+class World {
+  readonly queue: FairQueue;
+  readonly all: Model[] = [];
+  held = 0;
+
+  constructor(
+    private readonly max: number,
+    private readonly capacity: number,
+  ) {
+    this.queue = new FairQueue(max, capacity);
+  }
+
+  waiting(): Model[] {
+    return this.all.filter(({ state }) => state === 'waiting');
+  }
+
+  arrive(key: string): void {
+    if (this.queue.take()) {
+      expect(this.waiting()).toEqual([]); // nobody is passed by a newcomer
+      this.held += 1;
+      return;
+    }
+    expect(this.held).toBe(this.max);
+    const placesBefore = this.waiting().filter((one) => one.lane === key).length;
+    const model = {
+      lane: key,
+      state: 'waiting',
+      passedBy: new Map(),
+      placesBefore,
+    } as unknown as Model;
+    const waiter = this.queue.join(key, () => this.granted(model));
+    if (!waiter) {
+      expect(this.waiting()).toHaveLength(this.capacity);
+      return;
+    }
+    model.waiter = waiter;
+    this.all.push(model);
+  }
+
+  private granted(model: Model): void {
+    expect(model.state).toBe('waiting'); // never twice, never after leaving
+    model.state = 'granted';
+    this.held += 1;
+    for (const other of this.waiting()) {
+      other.passedBy.set(model.lane, (other.passedBy.get(model.lane) ?? 0) + 1);
+    }
+    for (const [key, times] of model.passedBy) {
+      const allowed = key === model.lane ? model.placesBefore : model.placesBefore + 1;
+      expect(times).toBeLessThanOrEqual(allowed);
+    }
+  }
+
+  finish(): void {
+    if (this.held === 0) return;
+    this.held -= 1;
+    this.queue.release();
+  }
+
+  leave(index: number): void {
+    const one = this.all[index % Math.max(1, this.all.length)];
+    if (!one) return;
+    expect(this.queue.leave(one.waiter)).toBe(one.state === 'waiting');
+    if (one.state === 'waiting') one.state = 'left';
+  }
+
+  check(): void {
+    expect(this.queue.active).toBe(this.held);
+    expect(this.held).toBeLessThanOrEqual(this.max);
+    expect(this.queue.queued).toBe(this.waiting().length);
+    expect(this.queue.laneCount).toBe(new Set(this.waiting().map((one) => one.lane)).size);
+    if (this.queue.queued > 0) expect(this.held).toBe(this.max); // no permit idles while somebody waits
+    expect(this.queue.isFull).toBe(
+      this.held === this.max && this.waiting().length >= this.capacity,
+    );
+  }
+}
+
+describe('FairQueue', () => {
+  it('never grants too many, loses or doubles a permit, nor lets anybody starve', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 0, max: 12 }),
+        fc.array(step, { maxLength: 120 }),
+        (max, capacity, steps) => {
+          const world = new World(max, capacity);
+          for (const one of steps) {
+            if (one.do === 'arrive') world.arrive(one.lane);
+            else if (one.do === 'finish') world.finish();
+            else world.leave(one.index);
+            world.check();
+          }
+          while (world.held > 0) world.finish();
+          world.check();
+          expect(world.queue.active).toBe(0);
+          expect(world.queue.laneCount).toBe(0);
+          expect(world.waiting()).toEqual([]);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('serves a lane that comes late before the second of a lane that floods', () => {
+    const queue = new FairQueue(1, 100);
+    const served: string[] = [];
+    queue.take();
+    for (let index = 0; index < 5; index += 1) queue.join('flood', () => served.push('flood'));
+    queue.join('quiet', () => served.push('quiet'));
+    for (let index = 0; index < 6; index += 1) queue.release();
+    expect(served).toEqual(['flood', 'quiet', 'flood', 'flood', 'flood', 'flood']);
+  });
+});

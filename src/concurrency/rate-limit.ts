@@ -1,0 +1,57 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { cacheConfig } from '../config/cache.config';
+import { rateLimitConfig } from '../config/rate-limit.config';
+import { AppError } from '../errors/app-error';
+import { HotRoutes } from '../front/hot-routes';
+import type { LaneHolder } from './lane';
+import { RateLimitStorage } from './rate-limit.storage';
+
+/** On a request that was counted: one that a hot route hands on is not counted again. */
+const COUNTED = Symbol('counted');
+type Countable = IncomingMessage & { principal?: LaneHolder; [COUNTED]?: boolean };
+
+/**
+ * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, through either
+ * door. Says where the principal stands in the headers of draft-ietf-httpapi-ratelimit-headers-10.
+ */
+@Injectable()
+export class RateLimit implements OnModuleInit {
+  constructor(
+    private readonly storage: RateLimitStorage,
+    private readonly routes: HotRoutes,
+    @Inject(rateLimitConfig.KEY) private readonly config: ConfigType<typeof rateLimitConfig>,
+    @Inject(cacheConfig.KEY) private readonly cache: ConfigType<typeof cacheConfig>,
+  ) {}
+
+  onModuleInit(): void {
+    if (this.config.isEnabled) {
+      this.routes.admitBy((request, response) => this.count(request, response));
+    }
+  }
+
+  get isEnabled(): boolean {
+    return this.config.isEnabled;
+  }
+
+  /** Counts a request and puts the headers on its answer. @throws AppError RATE_LIMITED once the window is used up. */
+  async count(request: Countable, response: ServerResponse): Promise<void> {
+    const { principal } = request;
+    if (!this.config.isEnabled || !principal || request[COUNTED]) return;
+    request[COUNTED] = true;
+    const { requests, windowSeconds } = this.config;
+    // The prefix of the cache keeps services that share a Redis apart; its keys go on with a namespace.
+    const key = `${this.cache.keyPrefix}-rate-limit:${principal.subject}`;
+    const counted = await this.storage.increment(key, windowSeconds * 1000, requests);
+    const remaining = Math.max(0, requests - counted.totalHits);
+    response.setHeader('RateLimit-Policy', `"default";q=${requests};w=${windowSeconds}`);
+    response.setHeader('RateLimit', `"default";r=${remaining};t=${counted.timeToExpire}`);
+    if (!counted.isBlocked) return;
+    throw new AppError(
+      'RATE_LIMITED',
+      `No more than ${requests} requests in ${windowSeconds} seconds: try again in ${counted.timeToExpire} s.`,
+      { retryAfterSeconds: counted.timeToBlockExpire },
+    );
+  }
+}

@@ -1,0 +1,136 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { Blocker } from '../integration/blocked.fixture';
+import { until } from '../integration/until.fixture';
+import { expectProblem } from '../support/problem';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const DEADLINE_MS = 1000;
+const NO_CACHE = { 'cache-control': 'no-cache' };
+
+let service: TestService;
+let blocker: Blocker;
+let token: string;
+
+beforeAll(async () => {
+  service = await TestService.start({ REQUEST_TIMEOUT_MS: String(DEADLINE_MS) });
+  blocker = await Blocker.connect(service.databaseUrl);
+  token = await tokenOf();
+  await service.post(EVENTS, token, eventWith());
+});
+
+afterAll(async () => {
+  await blocker.close();
+  await service.stop();
+});
+
+const many = (count: number) => ({ events: Array.from({ length: count }, () => eventWith()) });
+
+async function turnsOf(): Promise<{ active: number; queued: number }> {
+  const { json } = await service.get('/health');
+  return json.details.concurrency as { active: number; queued: number };
+}
+
+/** Answers 504 when the time is up and not later; right after that nothing runs in PostgreSQL, and no turn is taken. */
+async function expectDeadline(send: () => Promise<Answer>): Promise<void> {
+  const startedMs = performance.now();
+  const answer = await send();
+  const tookMs = performance.now() - startedMs;
+  expectProblem(answer, 504, 'REQUEST_TIMEOUT');
+  expect(tookMs).toBeGreaterThan(DEADLINE_MS - 100);
+  expect(tookMs).toBeLessThan(DEADLINE_MS + 900);
+  await until(async () => (await blocker.busy()).length === 0);
+  await until(async () => (await turnsOf()).active === 0);
+}
+
+describe('a request that is not done in time', () => {
+  afterEach(() => blocker.unblock());
+
+  it.each([
+    ['a page', EVENTS, NO_CACHE],
+    [
+      'a page through express',
+      EVENTS,
+      { ...NO_CACHE, accept: 'application/json;q=0.9, text/html;q=0.1' },
+    ],
+    ['a page that others may share', `${EVENTS}?limit=7`, {}],
+    ['a total', `${EVENTS}?include_total=true`, NO_CACHE],
+  ])('is cancelled in PostgreSQL: %s', async (_, path, headers) => {
+    await blocker.blockReads();
+    await expectDeadline(() => service.get(path, token, headers));
+  });
+
+  it.each([
+    ['one event', EVENTS, eventWith()],
+    ['one event through express', `${EVENTS}?way=ordinary`, eventWith()],
+    ['some events', `${EVENTS}/bulk`, many(20)],
+    ['many events', `${EVENTS}/bulk`, many(1000)],
+  ])('stores nothing: %s', async (_, path, body) => {
+    const before = await blocker.events();
+    await blocker.blockWrites();
+    await expectDeadline(() => service.post(path, token, body));
+    await blocker.unblock();
+    const after = await service.post(EVENTS, token, eventWith());
+    expect(after.status).toBe(201);
+    expect(await blocker.events()).toBe(before + 1);
+  });
+
+  it('among strangers in one transaction is written all the same, once, as its key tells', async () => {
+    const before = await blocker.events();
+    await blocker.blockWrites();
+    const running = service.post(EVENTS, token, eventWith()); // has a transaction; the others wait for the next one
+    await until(async () => (await blocker.busy()).length > 0);
+    const headers = (key: number) => ({ 'idempotency-key': `retry-${key}` });
+    const bodies = Array.from({ length: 5 }, (_, index) => eventWith({ action: `a${index}` }));
+    const sent = bodies.map((body, key) => service.post(EVENTS, token, body, headers(key)));
+    for (const answer of await Promise.all([running, ...sent])) {
+      expectProblem(answer, 504, 'REQUEST_TIMEOUT');
+    }
+    await blocker.unblock();
+    for (const [key, body] of bodies.entries()) {
+      await until(
+        async () => (await service.post(EVENTS, token, body, headers(key))).status === 201,
+      );
+    }
+    expect(await blocker.events()).toBe(before + bodies.length);
+  });
+
+  it('leaves a service that goes on as before', async () => {
+    await blocker.blockReads();
+    const all = await Promise.all(
+      Array.from({ length: 30 }, (_, index) => service.get(`${EVENTS}?limit=${index + 1}`, token)),
+    );
+    expect(all.map(({ status }) => status)).toEqual(all.map(() => 504));
+    await blocker.unblock();
+    await until(async () => (await blocker.busy()).length === 0);
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, (_, index) => service.get(`${EVENTS}?limit=${index + 1}`, token)),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+  });
+});
+
+describe('a client that hangs up', () => {
+  afterEach(() => blocker.unblock());
+
+  it.each([
+    ['a read', `GET ${EVENTS} HTTP/1.1`, ''],
+    ['a write', `POST ${EVENTS} HTTP/1.1`, JSON.stringify(eventWith())],
+    ['a large write', `POST ${EVENTS}/bulk HTTP/1.1`, JSON.stringify(many(500))],
+  ])('is worked for no more: %s', async (_, line, body) => {
+    await blocker.blockReads();
+    const socket = connect(service.port, '127.0.0.1');
+    socket.write(
+      `${line}\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nCache-Control: no-cache\r\n` +
+        (body ? `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n` : '') +
+        `\r\n${body}`,
+    );
+    const startedMs = performance.now();
+    await until(async () => (await blocker.busy()).length > 0);
+    expect((await turnsOf()).active).toBe(1);
+    socket.destroy();
+    await once(socket, 'close');
+    await until(async () => (await blocker.busy()).length === 0 && (await turnsOf()).active === 0);
+    expect(performance.now() - startedMs).toBeLessThan(DEADLINE_MS);
+  });
+});

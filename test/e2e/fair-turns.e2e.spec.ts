@@ -1,0 +1,160 @@
+import { Agent, request as httpRequest } from 'node:http';
+import { Blocker } from '../integration/blocked.fixture';
+import { until } from '../integration/until.fixture';
+import { expectProblem } from '../support/problem';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const NO_CACHE = { 'cache-control': 'no-cache' };
+
+let service: TestService;
+let blocker: Blocker;
+let token: string;
+let quiet: string;
+
+beforeAll(async () => {
+  service = await TestService.start({
+    CONCURRENCY_MAX_REQUESTS: '2',
+    CONCURRENCY_QUEUE_SIZE: '3',
+    CONCURRENCY_QUEUE_TIMEOUT_MS: '700',
+  });
+  blocker = await Blocker.connect(service.databaseUrl);
+  token = await tokenOf();
+  quiet = await tokenOf({ sub: 'quiet', organizations: ['org-2'] });
+  await service.post(EVENTS, token, eventWith());
+});
+
+afterAll(async () => {
+  await blocker.close();
+  await service.stop();
+});
+
+afterEach(() => blocker.unblock());
+
+async function turnsOf(): Promise<{ active: number; queued: number }> {
+  const { json } = await service.get('/health');
+  return json.details.concurrency as { active: number; queued: number };
+}
+
+const read = (limit: number, from = token) =>
+  service.get(`${EVENTS}?limit=${limit}`, from, NO_CACHE);
+
+/** Takes both turns, for as long as the blocker stands in the way. */
+async function takeAllTurns() {
+  await service.get(`${EVENTS}?limit=9`, token); // is kept
+  await blocker.blockReads();
+  const running = [read(1), read(2)];
+  await until(async () => (await turnsOf()).active === 2);
+  return running;
+}
+
+describe('when all turns are taken', () => {
+  it('kept answers and probes do not wait, and what waits too long is told so in time', async () => {
+    const running = await takeAllTurns();
+    const startedMs = performance.now();
+    const waiting = read(3);
+    await until(async () => (await turnsOf()).queued === 1);
+    const hit = await service.get(`${EVENTS}?limit=9`, token);
+    expect([hit.status, hit.headers.get('x-cache')]).toEqual([200, 'HIT']);
+    const probes = ['/health', '/health/live', '/health/ready', '/health/startup'];
+    for (const path of probes) expect((await service.get(path)).status).toBe(200);
+    expect(await turnsOf()).toMatchObject({ active: 2, queued: 1, max: 2, utilization: 100 });
+    const late = await waiting;
+    expectProblem(late, 503, 'QUEUE_TIMEOUT');
+    expect(late.headers.get('retry-after')).toMatch(/^[1-9]\d?$/);
+    expect(performance.now() - startedMs).toBeLessThan(1700);
+    await blocker.unblock();
+    expect((await Promise.all(running)).map(({ status }) => status)).toEqual([200, 200]);
+  });
+
+  it.each([
+    ['a read', 'GET', EVENTS, undefined],
+    ['a write', 'POST', EVENTS, eventWith()],
+    ['a write through express', 'POST', `${EVENTS}?way=ordinary`, eventWith()],
+    ['a bulk write', 'POST', `${EVENTS}/bulk`, { events: [eventWith()] }],
+  ])('and the queue is full, the next is refused at once: %s', async (_, method, path, body) => {
+    const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
+    await until(async () => (await turnsOf()).queued === 3);
+    const startedMs = performance.now();
+    const refused = await service.request(method, path, { token, body, headers: NO_CACHE });
+    expect(performance.now() - startedMs).toBeLessThan(500);
+    expectProblem(refused, 503, 'TOO_MANY_REQUESTS');
+    expect(refused.headers.get('retry-after')).toMatch(/^[1-9]\d?$/);
+    expect((await service.get('/health')).json.details.concurrency.status).toBe('degraded');
+    await blocker.unblock();
+    expect((await Promise.all(running)).map(({ status }) => status)).toEqual(Array(5).fill(200));
+  });
+
+  it('a body is not read before there is room', async () => {
+    const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
+    await until(async () => (await turnsOf()).queued === 3);
+    const request = httpRequest({
+      host: '127.0.0.1',
+      port: service.port,
+      method: 'POST',
+      path: `${EVENTS}/bulk`,
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        'content-length': 5_000_000,
+      },
+      agent: new Agent(),
+    });
+    request.flushHeaders(); // and no byte of the body
+    const status = await new Promise((resolve, reject) => {
+      request.on('response', (response) => resolve(response.statusCode));
+      request.on('error', reject);
+    });
+    request.destroy();
+    expect(status).toBe(503);
+    await blocker.unblock();
+    await Promise.all(running);
+  });
+
+  it('the one lane is served before the second of the other', async () => {
+    const order: string[] = [];
+    const note = (name: string) => () => void order.push(name);
+    const running = await takeAllTurns();
+    const flood = [read(3).then(note('flood')), read(4).then(note('flood'))];
+    await until(async () => (await turnsOf()).queued === 2);
+    const other = read(5, quiet).then(note('quiet'));
+    await until(async () => (await turnsOf()).queued === 3);
+    await blocker.unblock();
+    await Promise.all([...running, ...flood, other]);
+    expect(order.at(-1)).toBe('flood');
+  });
+});
+
+describe('a read that several wait for', () => {
+  it('goes on for the others when one hangs up, and ends with the last', async () => {
+    const path = `${EVENTS}?limit=11`;
+    await blocker.blockReads();
+    const leaving = new AbortController();
+    const headers = { authorization: `Bearer ${token}` };
+    const first = fetch(`${service.url}${path}`, { headers, signal: leaving.signal });
+    first.catch(() => undefined);
+    await until(async () => (await turnsOf()).active === 1);
+    const second = service.get(path, token);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect((await turnsOf()).active).toBe(1); // they share it
+    leaving.abort();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect((await turnsOf()).active).toBe(1);
+    await blocker.unblock();
+    const answer = await second;
+    expect(answer.status).toBe(200);
+    expect(eventsIn(answer)).toHaveLength(1);
+    expect(await blocker.busy()).toEqual([]);
+  });
+});
+
+describe('the performance of a bulk write', () => {
+  it('is measured', async () => {
+    const { json } = await service.post(`${EVENTS}/bulk`, token, {
+      events: [eventWith(), eventWith()],
+    });
+    const { totalTime, averageTimePerEvent, concurrencyUtilization } = json.performance;
+    expect(totalTime).toBeGreaterThan(0);
+    expect(averageTimePerEvent).toBeCloseTo(totalTime / 2, 2);
+    expect(concurrencyUtilization).toBe(50); // its own turn of two
+  });
+});

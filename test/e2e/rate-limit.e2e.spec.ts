@@ -1,0 +1,3 @@
+import { expectProblem } from '../support/problem';
+import { describeWithRedis, startRedisServer, type RedisServer } from '../support/redis-server';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
