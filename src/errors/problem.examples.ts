@@ -33,7 +33,10 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   IDEMPOTENCY_MISMATCH: {
     detail: 'This Idempotency-Key was used for a request with another body.',
   },
-  TOO_MANY_REQUESTS: { detail: 'Too many events are waiting to be written.' },
+  RATE_LIMITED: { detail: 'No more than 6000 requests in 60 seconds: try again in 42 s.' },
+  TOO_MANY_REQUESTS: { detail: 'Too many requests are waiting for their turn.' },
+  QUEUE_TIMEOUT: { detail: 'The request waited too long for its turn.' },
+  URI_TOO_LONG: { detail: 'The request target is longer than 8192 characters.' },
   DATABASE_UNAVAILABLE: { detail: 'The database cannot be used right now.' },
   AUTHENTICATION_UNAVAILABLE: {
     detail: 'The keys that verify tokens cannot be had at the moment.',
@@ -49,9 +52,12 @@ export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
   'HEADERS_TOO_LARGE',
 ]);
 
+/** The kind of those who are not there any more to be told. */
+const NEVER_SENT: ErrorCode = 'CLIENT_CLOSED';
+
 /** An example of each kind of problem, by its code, for the OpenAPI description. */
 export function problemExamples(): Record<string, { summary: string; value: Problem }> {
-  const codes = Object.keys(ERROR_TABLE) as ErrorCode[];
+  const codes = (Object.keys(ERROR_TABLE) as ErrorCode[]).filter((code) => code !== NEVER_SENT);
   return Object.fromEntries(
     codes.map((code) => [code, { summary: ERROR_TABLE[code].title, value: exampleOf(code) }]),
   );

@@ -27,6 +27,15 @@ export const SHARED_HEADERS = {
     description: 'Seconds until a retry makes sense; absent when none does.',
     schema: { type: 'integer' as const, minimum: 1, example: 2 },
   },
+  RateLimit: {
+    description:
+      'What is left of the limit of this principal (r) and until when, in seconds (t). Only where a rate limit is set.',
+    schema: { type: 'string' as const, example: '"default";r=0;t=42' },
+  },
+  'RateLimit-Policy': {
+    description: 'The rate limit: requests (q) in a window of so many seconds (w).',
+    schema: { type: 'string' as const, example: '"default";q=6000;w=60' },
+  },
   'WWW-Authenticate': {
     description: 'Which token is wanted, and what is wrong with the one that came (RFC 6750).',
     schema: { type: 'string' as const, example: 'Bearer realm="audit-server"' },
@@ -54,6 +63,7 @@ const MORE_HEADERS: Partial<Record<number, (keyof typeof SHARED_HEADERS)[]>> = {
   401: ['WWW-Authenticate'],
   403: ['WWW-Authenticate'],
   409: ['Retry-After'],
+  429: ['Retry-After', 'RateLimit', 'RateLimit-Policy'],
   503: ['Retry-After'],
 };
 

@@ -17,9 +17,27 @@ import { noteArrival, stampResponse } from './request-context';
 /** Answers one request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** A client must finish its headers, and its whole request, within these; slower ones hold a socket for nothing. */
-const HEADERS_TIMEOUT_MS = 15_000;
-const REQUEST_TIMEOUT_MS = 120_000;
+/** How slow and how large a request may be. */
+export interface FrontLimits {
+  /** A client must finish its headers, and its whole request, within these; slower ones hold a socket for nothing. */
+  headersTimeoutMs: number;
+  requestTimeoutMs: number;
+  /** How often clients are looked at for that: they are cut so much later at most. */
+  checkIntervalMs: number;
+  /** Of request line and headers together. */
+  maxHeaderBytes: number;
+  maxHeaders: number;
+}
+
+const LIMITS: FrontLimits = {
+  headersTimeoutMs: 15_000,
+  requestTimeoutMs: 120_000,
+  checkIntervalMs: 5000,
+  maxHeaderBytes: 16 * 1024,
+  maxHeaders: 200,
+};
+/** Characters of a request target. Filters of a hundred ids fit; it leaves room for a token of 8 KiB beside it. */
+const MAX_TARGET_LENGTH = 8 * 1024;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** A connection on which nothing moves for so long is cut: a reader that takes no byte holds a whole answer. */
@@ -53,19 +71,25 @@ export class HttpFront {
   private listener: RequestListener | undefined;
   private hotRoutes: Pick<HotRoutes, 'find'> | undefined;
   private draining = false;
+  private readonly maxHeaders: number;
   private readonly running = new Set<ServerResponse>();
 
-  constructor() {
+  constructor(limits: Partial<FrontLimits> = {}) {
+    const { headersTimeoutMs, requestTimeoutMs, ...others } = { ...LIMITS, ...limits };
+    this.maxHeaders = others.maxHeaders;
     this.server = createServer(
       {
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        requestTimeout: REQUEST_TIMEOUT_MS,
+        headersTimeout: headersTimeoutMs,
+        requestTimeout: requestTimeoutMs,
+        connectionsCheckingInterval: others.checkIntervalMs,
+        maxHeaderSize: others.maxHeaderBytes,
         requireHostHeader: false, // refused below, with a problem document
       },
       (request, response) => this.handle(request, response),
     );
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
     this.server.timeout = SILENCE_TIMEOUT_MS;
+    this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
       noteArrival(response);
       stampResponse(request, response);
@@ -152,8 +176,9 @@ export class HttpFront {
     response.on('close', this.onClose);
     noteArrival(response);
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
-    const hasFragment = request.url?.includes('#') === true;
-    const hot = hasFragment ? undefined : this.hotRoutes?.find(request);
+    const { url = '' } = request;
+    const isUnusual = url.includes('#') || this.isExcessive(request);
+    const hot = isUnusual ? undefined : this.hotRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
       try {
         return hot(request, response, () => this.handleOrdinary(request, response));
@@ -165,9 +190,14 @@ export class HttpFront {
     this.handleOrdinary(request, response);
   }
 
+  private isExcessive({ url = '', rawHeaders }: IncomingMessage): boolean {
+    return url.length > MAX_TARGET_LENGTH || rawHeaders.length > 2 * this.maxHeaders;
+  }
+
   private handleOrdinary(request: IncomingMessage, response: ServerResponse): void {
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
+    if (this.isExcessive(request)) return writeProblem(excess(request), request, response);
     const { listener } = this;
     const target = originForm(request.url ?? '');
     if (target === undefined || target.includes('#')) {
@@ -185,6 +215,16 @@ export class HttpFront {
     if (!listener) return answerWhileStarting(request, response);
     listener(request, response);
   }
+}
+
+/** Why a request is refused that has more than it may. */
+function excess({ url = '' }: IncomingMessage): AppError {
+  return url.length > MAX_TARGET_LENGTH
+    ? new AppError(
+        'URI_TOO_LONG',
+        `The request target is longer than ${MAX_TARGET_LENGTH} characters.`,
+      )
+    : new AppError('HEADERS_TOO_LARGE', 'The request has too many headers.');
 }
 
 /** The path and query of a request target; a proxy may send it in absolute form (RFC 9112, section 3.2.2). */
