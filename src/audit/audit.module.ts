@@ -19,6 +19,7 @@ import { CreateEventHotRoute } from './create-event.hot-route';
 import { EventWarmup } from './event-warmup';
 import { forgetExpired } from './expired-events';
 import { HeadEpochs } from './head-epochs';
+import { ReadTurns } from './read-turns';
 
 /** Audit events: the domain, and the one module that knows what they are. */
 @Module({
@@ -28,6 +29,7 @@ import { HeadEpochs } from './head-epochs';
     AuditService,
     AuditWriter,
     CreateEventHotRoute,
+    ReadTurns,
     CachedPages,
     CachedEvents,
     EventWarmup,

@@ -11,7 +11,7 @@ import {
   type Rendering,
   type SharedAnswer,
 } from '../caching/cached-read';
-import { FairTurns } from '../concurrency/fair-turns';
+import { ReadTurns } from './read-turns';
 import { laneOf } from '../concurrency/lane';
 import { parseQuery } from '../front/query-string';
 import { uuid } from '../front/validation/constraints';
@@ -89,7 +89,7 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
 
   constructor(
     private readonly pages: AuditPages,
-    private readonly turns: FairTurns,
+    private readonly turns: ReadTurns,
     private readonly epochs: HeadEpochs,
   ) {
     super();
@@ -121,7 +121,7 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
   }
 
   read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<FoundPage> {
-    return this.turns.run({ lane, signal }, () => this.pages.read(page, signal));
+    return this.turns.read({ lane, signal }, () => this.pages.read(page, signal));
   }
 
   share({ events, info, edges }: FoundPage): SharedAnswer {
@@ -160,7 +160,7 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
 
   constructor(
     private readonly audit: AuditService,
-    private readonly turns: FairTurns,
+    private readonly turns: ReadTurns,
     private readonly epochs: HeadEpochs,
   ) {
     super();
@@ -196,7 +196,7 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
     { principal, id, organizationIds }: DescribedEvent,
     signal?: AbortSignal,
   ): Promise<AuditEventAnswer> {
-    return this.turns.run({ lane: laneOf(principal), signal }, () =>
+    return this.turns.read({ lane: laneOf(principal), signal }, () =>
       this.audit.findById(principal, id, organizationIds, signal),
     );
   }

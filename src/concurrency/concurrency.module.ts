@@ -9,6 +9,7 @@ import { RedisConnection } from '../redis/redis-connection';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
+import { ConnectionTurns } from './connection-turns';
 import { FairTurns } from './fair-turns';
 import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
 import { RateLimit } from './rate-limit';
@@ -36,6 +37,7 @@ const KEEP_KEYS_HOURS = 25;
   ],
   providers: [
     FairTurns,
+    ConnectionTurns,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
@@ -47,6 +49,7 @@ const KEEP_KEYS_HOURS = 25;
   exports: [
     RateLimit,
     FairTurns,
+    ConnectionTurns,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,

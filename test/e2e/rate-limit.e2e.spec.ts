@@ -113,7 +113,7 @@ describeWithPrivateRedis()('the rate limit of several replicas', () => {
   it('is one for all of them, and each counts alone while Redis is away', async () => {
     const token = await tokenOf({ sub: 'of-all' });
     let turn = 0;
-    const inTurn = () => (replicas[(turn += 1) % 2]).get(EVENTS, token);
+    const inTurn = () => replicas[(turn += 1) % 2].get(EVENTS, token);
     expectLimited(await exhaust(inTurn));
     redis.pause();
     const startedMs = performance.now();
