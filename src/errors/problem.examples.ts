@@ -36,7 +36,7 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   RATE_LIMITED: { detail: 'No more than 6000 requests in 60 seconds: try again in 42 s.' },
   TOO_MANY_REQUESTS: { detail: 'Too many requests are waiting for their turn.' },
   QUEUE_TIMEOUT: { detail: 'The request waited too long for its turn.' },
-  URI_TOO_LONG: { detail: 'The request target is longer than 8192 characters.' },
+  URI_TOO_LONG: { detail: 'The request target is longer than 12288 characters.' },
   DATABASE_UNAVAILABLE: { detail: 'The database cannot be used right now.' },
   AUTHENTICATION_UNAVAILABLE: {
     detail: 'The keys that verify tokens cannot be had at the moment.',

@@ -36,8 +36,8 @@ const LIMITS: FrontLimits = {
   maxHeaderBytes: 16 * 1024,
   maxHeaders: 200,
 };
-/** Characters of a request target. Filters of a hundred ids fit; it leaves room for a token of 8 KiB beside it. */
-const MAX_TARGET_LENGTH = 8 * 1024;
+/** Characters of a request target. Filters of a hundred ids fit, and a token of 4 KiB beside them. */
+const MAX_TARGET_LENGTH = 12 * 1024;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** A connection on which nothing moves for so long is cut: a reader that takes no byte holds a whole answer. */
