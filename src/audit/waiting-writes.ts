@@ -1,4 +1,3 @@
-import type { AppError } from '../errors/app-error';
 import type { Recorded, WriteRequest } from './write-group';
 
 /** A request that waits to be written, and who is to be told. */
@@ -8,7 +7,7 @@ export interface Waiting {
   returns: number;
   organizations: Set<string>;
   resolve: (recorded: Recorded) => void;
-  reject: (error: AppError) => void;
+  reject: (error: Error) => void;
 }
 
 /** One lane while requests are taken from it. */

@@ -14,9 +14,7 @@ export async function lend<T>(
   work: (client: PoolClient) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  const client = await (signal
-    ? connectUnlessAborted(() => acquire(pool), signal)
-    : acquire(pool));
+  const client = await (signal ? connectUnlessAborted(() => acquire(pool), signal) : acquire(pool));
   // A connection that dies between two statements says so by an event; unheard, it would end the process.
   let lost: Error | undefined;
   const onError = (error: Error): void => {

@@ -40,7 +40,9 @@ describe('a request that is too large', () => {
       token,
     });
     expect(fits.status).not.toBe(414);
-    const answer = await service.request(method, `${path}?actions=${'x'.repeat(12_300)}`, { token });
+    const answer = await service.request(method, `${path}?actions=${'x'.repeat(12_300)}`, {
+      token,
+    });
     expectProblem(answer, 414, 'URI_TOO_LONG');
   });
 
