@@ -11,13 +11,19 @@ import { FrontAdapter } from './front/front.adapter';
 import { API_PREFIX, HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
 import { Lifecycle } from './front/lifecycle';
-import { requireJsonAccepted } from './front/negotiation';
+import { requireAcceptable } from './front/negotiation';
 import { parseQuery } from './front/query-string';
 import { serveDocumentation } from './openapi';
 
 const LEVELS: LogLevel[] = ['fatal', 'error', 'warn', 'log', 'debug', 'verbose'];
 /** Under this many bytes compressing costs more than it saves. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
+
+/** What is answered beside JSON, by the end of the path. */
+const OTHER_TYPES = {
+  '/audit/events/stream': ['application/x-ndjson', 'text/csv'],
+  '/audit/events/bulk': ['application/x-ndjson'],
+};
 
 /** A service that is up: the Nest application, and the front that owns its socket. */
 export interface RunningService {
@@ -76,7 +82,7 @@ function createExpress(): Express {
       ? compress(request, response, next)
       : next(),
   );
-  application.use('/api', requireJsonAccepted);
+  application.use('/api', requireAcceptable(OTHER_TYPES));
   return application;
 }
 

@@ -20,6 +20,7 @@ import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interc
 import { Patience } from '../front/patience';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
+import { AUDIT_ROUTES } from './audit.routes';
 import { AuditService } from './audit.service';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { BulkSizeInterceptor } from './bulk-size.interceptor';
@@ -29,11 +30,9 @@ import { EventIdPipe } from './event-id.pipe';
 import { idempotencyClaimOf } from './idempotency-claim';
 import type { Recorded } from './write-group';
 
-const ROUTES = ['audit/events', 'performance/audit/events'];
-
 /** The REST door to audit events. */
 @ApiTags('audit events')
-@Controller(ROUTES)
+@Controller(AUDIT_ROUTES)
 export class AuditController {
   constructor(private readonly audit: AuditService) {}
 

@@ -8,7 +8,10 @@ import { Database } from '../database/database';
 import { MaintainedTables } from '../database/maintained-tables';
 import { Partitions } from '../database/partitions';
 import { CursorCodec } from '../pagination/cursor.codec';
+import { StreamingModule } from '../streaming/streaming.module';
 import { EVENT_TABLE } from './audit-event';
+import { AuditExportController } from './audit-export.controller';
+import { AuditExports } from './audit-exports';
 import { AuditController } from './audit.controller';
 import { AuditPages } from './audit-pages';
 import { AuditQueries } from './audit.queries';
@@ -23,8 +26,8 @@ import { ReadTurns } from './read-turns';
 
 /** Audit events: the domain, and the one module that knows what they are. */
 @Module({
-  imports: [AuthModule, CachingModule, ConcurrencyModule],
-  controllers: [AuditController],
+  imports: [AuthModule, CachingModule, ConcurrencyModule, StreamingModule],
+  controllers: [AuditExportController, AuditController],
   providers: [
     AuditService,
     AuditWriter,
@@ -34,6 +37,7 @@ import { ReadTurns } from './read-turns';
     CachedEvents,
     EventWarmup,
     HeadEpochs,
+    AuditExports,
     AuditPages,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },

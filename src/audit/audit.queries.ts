@@ -4,7 +4,13 @@ import { Database } from '../database/database';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { EVENT_JSON } from './audit.statements';
 import { HeadEpochs } from './head-epochs';
-import { countStatement, pageStatement, type PageRequest, type Statement } from './page-statement';
+import {
+  countStatement,
+  pageStatement,
+  type PageRequest,
+  type Position,
+  type Statement,
+} from './page-statement';
 import { PageStretches } from './page-stretches';
 import { millisecondOf } from './uuid7';
 
@@ -63,6 +69,29 @@ export class AuditQueries {
       }
       return (await rowsOf(client, byClientId(organizations, id)))[0];
     });
+  }
+
+  /** Where the events with this id and timestamp stand: one in each organization at most. On the primary, as exports are. */
+  async findPositions(
+    organizations: readonly string[] | '*',
+    { id, timestamp }: Pick<Position, 'id' | 'timestamp'>,
+    organizationId?: string,
+  ): Promise<Position[]> {
+    const visible =
+      organizationId === undefined
+        ? organizations
+        : organizations === '*' || organizations.includes(organizationId)
+          ? [organizationId]
+          : [];
+    const all = visible === '*';
+    const { rows } = await this.database.withClient((client) =>
+      client.query<{ sequence: string; organizationId: string }>({
+        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId" FROM audit_event e
+               WHERE e.timestamp = $1 AND e.id = $2 ${all ? '' : 'AND e.organization_id = ANY($3::text[])'} LIMIT 2`,
+        values: all ? [timestamp, id] : [timestamp, id, visible],
+      }),
+    );
+    return rows.map((row) => ({ ...row, id, timestamp }));
   }
 
   /** On a replica only if it shows all that the primary does: an answer may be kept as that of the current epoch. */

@@ -26,6 +26,46 @@ export const EVENT_JSON = `
   || ',"sessionContext":' || coalesce(e.session_context::text, 'null')
   || ',"metadata":' || coalesce(e.metadata::text, 'null') || '}'`;
 
+const instant = (column: string) => `to_char(e.${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+const asIs = (column: string) => `e.${column}`;
+
+/**
+ * A cell that a spreadsheet would take for a formula begins with an apostrophe instead (OWASP, CSV injection): those
+ * that begin with = + - @, a tab, a carriage return or a line feed. ascii() is that of the first character.
+ */
+const neutral = (column: string) =>
+  `CASE WHEN ascii(e.${column}) IN (61, 43, 45, 64, 9, 13, 10) THEN '''' || e.${column} ELSE e.${column} END`;
+
+/** The columns of an event as CSV, in the order of EVENT_JSON; `cell` makes those that hold text of a client's. */
+const csvColumns = (cell: (column: string) => string): [string, string][] => [
+  ['id', 'e.id'],
+  ['timestamp', instant('timestamp')],
+  ['recordedAt', instant('recorded_at')],
+  ['sequence', 'e.sequence'],
+  ['organizationId', cell('organization_id')],
+  ['principalId', cell('principal_id')],
+  ['action', cell('action')],
+  ['targetResourceType', cell('target_resource_type')],
+  ['targetResourceId', cell('target_resource_id')],
+  ['status', 'e.status'],
+  ['outcomeDescription', cell('outcome_description')],
+  ['dataClassification', 'e.data_classification'],
+  ['correlationId', cell('correlation_id')],
+  ['sessionContext', 'e.session_context'],
+  ['metadata', 'e.metadata'],
+];
+
+/** The names of the columns of CSV_VALUES. */
+export const CSV_COLUMNS = csvColumns(asIs).map(([name]) => name);
+/** An event `e` as the cells of a CSV row, with exactly what EVENT_JSON holds; JSON objects begin with { and are safe. */
+export const CSV_VALUES = csvColumns(asIs)
+  .map(([, cell]) => cell)
+  .join(', ');
+/** The same for spreadsheets. */
+export const NEUTRAL_CSV_VALUES = csvColumns(neutral)
+  .map(([, cell]) => cell)
+  .join(', ');
+
 /**
  * Moves the head row of each organization on by its number of new events and locks it until the commit, which makes
  * `sequence` gapless and its order the commit order. $1 must be sorted: every writer locks in the same order. The time

@@ -40,7 +40,8 @@ export interface Statement {
   values: unknown[];
 }
 
-class Values {
+/** Values of a statement in the making. */
+export class Values {
   readonly list: unknown[] = [];
 
   /** Binds a value and returns its placeholder. */
@@ -93,17 +94,19 @@ export function countStatement(
     request.organizations === '*'
       ? []
       : [`e.organization_id = ANY(${values.bind(request.organizations, 'text[]')})`];
-  const all = [...own, ...conditions({ ...request, limit: 0, offset: 0 }, values)];
+  const all = [...own, ...conditions(request, values)];
   const text = `SELECT count(*)::int FROM (
     SELECT 1 FROM audit_event e ${where(all)} LIMIT ${TOTAL_EXACT_UP_TO + 1}) c`;
   return { text, values: values.list };
 }
 
-function where(conditions: string[]): string {
+/** A WHERE clause, or nothing. */
+export function where(conditions: string[]): string {
   return conditions.length > 0 ? `WHERE ${conditions.join(' AND ')}` : '';
 }
 
-function orderBy({ field, direction }: AuditEventSort, alias: string): string {
+/** The order of a list; it is total. */
+export function orderBy({ field, direction }: AuditEventSort, alias: string): string {
   const columns =
     field === 'timestamp'
       ? ['timestamp', 'id', 'organization_id']
@@ -111,7 +114,11 @@ function orderBy({ field, direction }: AuditEventSort, alias: string): string {
   return columns.map((column) => `${alias}.${column} ${direction.toUpperCase()}`).join(', ');
 }
 
-function conditions(request: PageRequest, values: Values): string[] {
+/** What a filter and a position ask of an event `e`. */
+export function conditions(
+  request: Omit<PageRequest, 'organizations' | 'limit' | 'offset'>,
+  values: Values,
+): string[] {
   const { filter, from, to, after } = request;
   const found: string[] = [];
   const bound = (operator: string, instant: string) =>

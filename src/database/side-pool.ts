@@ -14,6 +14,11 @@ export interface SidePoolOptions {
   timeoutMs: number;
   /** Milliseconds to wait for a connection, when that should be less. */
   connectTimeoutMs?: number;
+  /**
+   * For COPY (CopyOut): statements run as long as they take, as an export takes as long as its reader is slow, and none
+   * is sent before the one before it is answered, as pg knows no queries of others' making in a pipeline.
+   */
+  isForCopy?: boolean;
 }
 
 /**
@@ -25,16 +30,17 @@ export class SidePool {
 
   constructor(main: DataSourceOptions, name: string, options: SidePoolOptions) {
     const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
-    const { max, timeoutMs, connectTimeoutMs = timeoutMs } = options;
+    const { max, timeoutMs, connectTimeoutMs = timeoutMs, isForCopy = false } = options;
     this.pool = new Pool({
       ...(main.extra as PoolConfig),
       connectionString: url,
       application_name: `${applicationName} ${name}`,
+      pipeline: !isForCopy,
       min: 0,
       max,
       connectionTimeoutMillis: connectTimeoutMs,
-      statement_timeout: timeoutMs,
-      query_timeout: timeoutMs + SILENCE_GRACE_MS,
+      statement_timeout: isForCopy ? 0 : timeoutMs,
+      query_timeout: isForCopy ? undefined : timeoutMs + SILENCE_GRACE_MS,
     });
     this.pool.on('error', (error) => {
       poolErrorHandler?.(error);

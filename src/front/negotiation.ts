@@ -1,4 +1,4 @@
-import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import type { RequestHandler } from 'express';
 import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { AppError } from '../errors/app-error';
@@ -38,15 +38,21 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
   return best;
 }
 
-/** Refuses a request whose `Accept` leaves no room for JSON, before any work is done for it. */
-export function requireJsonAccepted(
-  request: Request,
-  _response: Response,
-  next: NextFunction,
-): void {
-  if (plainlyAcceptsJson(request.headers.accept)) return next();
-  if (request.accepts(['application/json', 'application/problem+json'])) return next();
-  next(new AppError('NOT_ACCEPTABLE', 'This service answers application/json.'));
+const PROBLEM_TYPES = ['application/json', 'application/problem+json'];
+
+/**
+ * Refuses a request whose `Accept` leaves no room for JSON, nor for what else its path can answer, before any work is
+ * done for it. `others` are the media types of paths that end in this.
+ */
+export function requireAcceptable(others: Record<string, readonly string[]>): RequestHandler {
+  const endings = Object.entries(others);
+  return (request, _response, next) => {
+    if (plainlyAcceptsJson(request.headers.accept)) return next();
+    const [, types = []] = endings.find(([ending]) => request.path.endsWith(ending)) ?? [];
+    if (request.accepts([...PROBLEM_TYPES, ...types])) return next();
+    const all = ['application/json', ...types].join(', ');
+    next(new AppError('NOT_ACCEPTABLE', `This service answers ${all}.`));
+  };
 }
 
 /** Part of an express router's layer that tells which methods a path has. */

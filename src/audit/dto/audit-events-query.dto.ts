@@ -29,7 +29,8 @@ import type { PageQuery } from '../audit-pages';
 
 const MAX_LIST_ELEMENTS = 1000;
 
-const instant: Rule = (value) =>
+/** A moment, or the first one of a day. */
+export const instant: Rule = (value) =>
   typeof value === 'string' && parseInstantOrDay(value) !== undefined
     ? undefined
     : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
@@ -63,7 +64,8 @@ function ListParameter(element: Rule, description: string, { schema, example }: 
   );
 }
 
-function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyOptions) {
+/** A query parameter that may be left out. */
+export function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyOptions) {
   return applyDecorators(
     coercion,
     IsOptional(),
@@ -71,6 +73,24 @@ function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyO
     ApiProperty({ required: false, ...schema } as ApiPropertyOptions),
   );
 }
+
+/** By what to sort. */
+export const SortField = (): PropertyDecorator =>
+  Parameter(QueryText(), oneOf(['timestamp', 'sequence']), {
+    type: String,
+    enum: ['timestamp', 'sequence'],
+    default: 'timestamp',
+    description: 'Sort by when it happened, or by the order in which its organization recorded it.',
+  });
+
+/** Which way. */
+export const SortDirection = (): PropertyDecorator =>
+  Parameter(QueryText(), oneOf(['asc', 'desc']), {
+    type: String,
+    enum: ['asc', 'desc'],
+    default: 'desc',
+    description: 'Oldest or newest first.',
+  });
 
 const name = text(MAX_NAME_LENGTH, 1);
 
@@ -132,20 +152,10 @@ export class AuditEventFilterQuery {
 
 /** The query parameters of a list of events. */
 export class AuditEventsQuery extends AuditEventFilterQuery {
-  @Parameter(QueryText(), oneOf(['timestamp', 'sequence']), {
-    type: String,
-    enum: ['timestamp', 'sequence'],
-    default: 'timestamp',
-    description: 'Sort by when it happened, or by the order in which its organization recorded it.',
-  })
+  @SortField()
   sort_field?: AuditEventSort['field'];
 
-  @Parameter(QueryText(), oneOf(['asc', 'desc']), {
-    type: String,
-    enum: ['asc', 'desc'],
-    default: 'desc',
-    description: 'Oldest or newest first.',
-  })
+  @SortDirection()
   sort_direction?: AuditEventSort['direction'];
 
   // How far limit and offset may go is configured; the service checks it.
@@ -213,14 +223,21 @@ export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
   };
 }
 
+/** The sort that query parameters spell, as far as they do. */
+export function sortOf(
+  query: Pick<AuditEventsQuery, 'sort_field' | 'sort_direction'>,
+): Partial<AuditEventSort> {
+  return {
+    ...(query.sort_field ? { field: query.sort_field } : {}),
+    ...(query.sort_direction ? { direction: query.sort_direction } : {}),
+  };
+}
+
 /** The page that query parameters ask for. */
 export function pageQueryOf(query: AuditEventsQuery): PageQuery {
   return {
     filter: filterOf(query),
-    sort: {
-      ...(query.sort_field ? { field: query.sort_field } : {}),
-      ...(query.sort_direction ? { direction: query.sort_direction } : {}),
-    },
+    sort: sortOf(query),
     limit: query.limit,
     offset: query.offset,
     cursor: query.cursor,

@@ -1,0 +1,135 @@
+import { Injectable } from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import type { Principal } from '../auth/principal';
+import { validationFailed, type FieldError } from '../errors/app-error';
+import { formatInstant, parseInstantOrDay } from '../front/instant';
+import type { ExportCoding } from '../streaming/compressor';
+import { exportFormat, type ExportFormatName } from '../streaming/export-format';
+import { exportHeaders } from '../streaming/export-headers';
+import { Exporter } from '../streaming/exporter';
+import { AuditPages } from './audit-pages';
+import { AuditQueries } from './audit.queries';
+import { CSV_COLUMNS } from './audit.statements';
+import type { AuditEventFilter, AuditEventSort } from './audit-event-filter';
+import { exportStatement, type ExportList } from './export-statement';
+import type { Position } from './page-statement';
+
+/** Which events to export and how. */
+export interface ExportQuery {
+  filter: AuditEventFilter;
+  sort?: Partial<AuditEventSort>;
+  format: ExportFormatName;
+  coding: ExportCoding;
+  /** Events that are written at once. */
+  chunkRows?: number;
+  isRawCsv?: boolean;
+  hasBom?: boolean;
+  /** Go on behind a page of the same list, or behind an event. */
+  cursor?: string;
+  after?: { timestamp?: string; id?: string; organizationId?: string };
+}
+
+/** Exports of events, for those who may see them. */
+@Injectable()
+export class AuditExports {
+  constructor(
+    private readonly exporter: Exporter,
+    private readonly pages: AuditPages,
+    private readonly queries: AuditQueries,
+  ) {}
+
+  /**
+   * Answers with the events that a query means when this principal asks it; with the head of that answer alone when
+   * the request is a HEAD.
+   * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN, NOT_FOUND (switched off), TOO_MANY_REQUESTS.
+   */
+  async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
+    this.exporter.requireEnabled();
+    const list = await this.describe(principal, query);
+    const format = exportFormat(query.format, {
+      columns: CSV_COLUMNS,
+      hasBom: query.hasBom ?? false,
+    });
+    const { coding, chunkRows } = query;
+    const headers = exportHeaders({
+      format,
+      coding,
+      fileName: fileNameOf(list),
+      httpVersion: response.req.httpVersion,
+    });
+    if (response.req.method === 'HEAD') {
+      response.writeHead(200, headers).end();
+      return;
+    }
+    const source = exportStatement(list);
+    await this.exporter.serve({ source, format, coding, headers, chunkRows }, response);
+  }
+
+  private async describe(principal: Principal, query: ExportQuery): Promise<ExportList> {
+    const { filter, sort, cursor } = query;
+    requireSaneCombination(query);
+    const { list, from } = this.pages.describe(principal, { filter, sort, cursor });
+    if (from?.backward) {
+      throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
+    }
+    const after = from?.position ?? (await this.positionAfter(list, query));
+    return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
+  }
+
+  /** Where the event stands that a client names as the last it has. */
+  private async positionAfter(
+    list: Pick<ExportList, 'organizations' | 'sort'>,
+    { after = {} }: ExportQuery,
+  ): Promise<Position | undefined> {
+    const micros = parseInstantOrDay(after.timestamp ?? '');
+    if (micros === undefined || after.id === undefined) return undefined;
+    const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
+    const { organizations, sort } = list;
+    // By time an event's own place is all there is to know, whether it is still there or not.
+    const own = after.organizationId ?? (organizations.length === 1 ? organizations[0] : undefined);
+    if (sort.field === 'timestamp' && own !== undefined) {
+      return { ...named, organizationId: own, sequence: '0' };
+    }
+    const found = await this.queries.findPositions(organizations, named, after.organizationId);
+    const [only, ...others] = found;
+    if (others.length > 0) {
+      const message = 'is needed: several organizations have an event with this id and timestamp';
+      throw validationFailed([{ path: 'after_organization_id', message }]);
+    }
+    if (only) return only;
+    const message = 'is not the id of an event of this list that happened at after_timestamp';
+    throw validationFailed([{ path: 'after_id', message }]);
+  }
+}
+
+function requireSaneCombination({ cursor, after = {}, format, ...query }: ExportQuery): void {
+  const errors: FieldError[] = [];
+  const refuse = (path: string, message: string) => errors.push({ path, message });
+  if ((after.timestamp === undefined) !== (after.id === undefined)) {
+    const [missing, given] = after.id === undefined ? ['id', 'timestamp'] : ['timestamp', 'id'];
+    refuse(`after_${missing}`, `is required with after_${given}`);
+  }
+  if (after.organizationId !== undefined && after.id === undefined) {
+    refuse('after_organization_id', 'goes with after_timestamp and after_id');
+  }
+  if (cursor !== undefined && (after.timestamp ?? after.id) !== undefined) {
+    refuse('cursor', 'cannot be combined with after_timestamp and after_id');
+  }
+  if (format !== 'csv') {
+    if (query.isRawCsv !== undefined) refuse('csv_raw', 'is only for format=csv');
+    if (query.hasBom !== undefined) refuse('bom', 'is only for format=csv');
+  }
+  if (errors.length > 0) throw validationFailed(errors);
+}
+
+/** `audit-events_2026-11-01_2026-12-01_at-20261125T021500Z.csv`: which range, when, what. */
+function fileNameOf({ filter, format }: ExportList): string {
+  const text = (micros: number | undefined, none: string) =>
+    micros === undefined ? none : formatInstant(micros).replace(/T00:00:00\.000000Z$|\.\d+Z$/, '');
+  const range =
+    filter.startDate === undefined && filter.endDate === undefined
+      ? 'all'
+      : `${text(filter.startDate, 'start')}_${text(filter.endDate, 'now')}`;
+  const now = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
+  return `audit-events_${range.replaceAll(':', '')}_at-${now}.${format}`;
+}

@@ -1,0 +1,165 @@
+import type { ServerResponse } from 'node:http';
+import type { PoolClient } from 'pg';
+import { CopyOut } from '../database/copy-out';
+import { BrokenConnection } from '../database/lent-client';
+import { ChunkBuffer } from './chunk-buffer';
+import type { ExportCoding } from './compressor';
+import type { ExportFormat } from './export-format';
+import { ResponseSink, type CutReason } from './response-sink';
+
+/** Where the rows of an export come from. */
+export interface ExportSource {
+  /** A whole `COPY … TO STDOUT` in the form that the export's format wants. */
+  statement: string;
+  /** Settings of PostgreSQL for this statement alone. */
+  settings: Record<string, string>;
+  /** Sees each row, as PostgreSQL wrote it, when it is read. The bytes are good only during the call. */
+  onRow?: (row: Buffer) => void;
+}
+
+export interface ExportRequest {
+  source: ExportSource;
+  format: ExportFormat;
+  coding: ExportCoding;
+  /** The head of the answer, set only once it begins: what fails before is answered with other headers. */
+  headers: Record<string, string>;
+  /** Rows that are written at once, as long as they are not too large together. */
+  chunkRows: number;
+  stallTimeoutMs: number;
+}
+
+/** The transaction that an export reads in. */
+export interface Snapshot {
+  /** The backend of PostgreSQL. */
+  pid: number;
+  /** When it was taken, and PostgreSQL's name for what it sees. */
+  name: string;
+}
+
+/** So much is written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
+const MAX_CHUNK_BYTES = 1024 * 1024;
+/** Rows that come slowly are not held back for longer than this. */
+const IDLE_FLUSH_MS = 1000;
+/** Until the first rows are there an export can still fail with a proper status; proxies do not wait for ever, though. */
+const FIRST_ROW_WAIT_MS = 10_000;
+
+/** One export on its way from PostgreSQL to the client: rows into chunks, no faster than the client takes them. */
+export class ExportRun {
+  private readonly chunk = new ChunkBuffer();
+  private readonly sink: ResponseSink;
+  private readonly copy: CopyOut;
+  private readonly startedMs = performance.now();
+  private chunkRows = 0;
+  private flushedMs = this.startedMs;
+  private snapshot: Snapshot | undefined;
+  /** Rows read so far. */
+  rows = 0;
+  /** Why the client has not all of it, if it is the client's doing. */
+  cutReason: CutReason | undefined;
+
+  /** @param onCut ends the statement in PostgreSQL: a backend that sorts does not notice that nobody listens. */
+  constructor(
+    private readonly request: ExportRequest,
+    private readonly response: ServerResponse,
+    private readonly onCut: (snapshot: Snapshot | undefined) => void,
+  ) {
+    const { source, coding, stallTimeoutMs } = request;
+    this.copy = new CopyOut(source.statement, (row) => this.take(row));
+    this.sink = new ResponseSink(response, {
+      coding,
+      stallTimeoutMs,
+      onDrain: () => this.copy.resume(),
+      onCut: (reason) => this.abort(reason),
+    });
+  }
+
+  /** Bytes that went out so far. */
+  get bytes(): number {
+    return this.sink.bytes;
+  }
+
+  /** Runs it on a connection of its own; rejects when the answer is not whole. */
+  async run(client: PoolClient): Promise<void> {
+    const ticking = setInterval(() => this.tick(), IDLE_FLUSH_MS);
+    try {
+      if (this.cutReason) throw new Error(this.cutReason);
+      this.snapshot = await openSnapshot(client, this.request.source.settings);
+      if (this.cutReason) throw new Error(this.cutReason);
+      client.query(this.copy);
+      await this.copy.done;
+      await client.query('COMMIT');
+      this.begin();
+      this.chunk.append(this.request.format.end(this.rows));
+      this.writeChunk();
+      await this.sink.end({ 'X-Export-Rows': String(this.rows), 'X-Export-Complete': 'true' });
+      if (this.cutReason) throw new Error(this.cutReason);
+    } catch (error) {
+      if (this.response.headersSent) this.sink.destroy();
+      else this.sink.release();
+      throw new BrokenConnection(error);
+    } finally {
+      clearInterval(ticking);
+    }
+  }
+
+  private take(row: Buffer): void {
+    const { format, chunkRows, source } = this.request;
+    if (this.rows === 0) this.chunk.append(format.begin);
+    format.append(this.chunk, row, this.rows);
+    source.onRow?.(row);
+    this.rows += 1;
+    this.chunkRows += 1;
+    if (this.chunkRows >= chunkRows || this.chunk.length >= MAX_CHUNK_BYTES) this.writeChunk();
+  }
+
+  private writeChunk(): void {
+    if (this.chunk.length === 0) return;
+    this.begin();
+    this.chunkRows = 0;
+    this.flushedMs = performance.now();
+    if (!this.sink.write(this.chunk.take())) this.copy.pause();
+  }
+
+  /** Sends the head of the answer, unless that is done. From here on a failure can only cut. */
+  private begin(): void {
+    if (this.response.headersSent || this.cutReason) return;
+    if (this.rows === 0) this.chunk.append(this.request.format.begin);
+    for (const [name, value] of Object.entries(this.request.headers)) {
+      this.response.setHeader(name, value);
+    }
+    if (this.snapshot) this.response.setHeader('X-Export-Snapshot', this.snapshot.name);
+    this.response.writeHead(200);
+    this.response.flushHeaders();
+  }
+
+  private tick(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.startedMs >= FIRST_ROW_WAIT_MS) this.begin();
+    if (nowMs - this.flushedMs < IDLE_FLUSH_MS || this.chunk.length === 0) return;
+    this.writeChunk();
+    this.sink.flush();
+  }
+
+  private abort(reason: CutReason): void {
+    this.cutReason = reason;
+    this.copy.destroy(new Error(reason));
+    this.onCut(this.snapshot);
+  }
+}
+
+/** Begins a read-only transaction that sees one state of the database throughout. */
+async function openSnapshot(
+  client: PoolClient,
+  settings: Record<string, string>,
+): Promise<Snapshot> {
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  const { rows } = await client.query<Snapshot>(
+    `SELECT pg_backend_pid() AS pid,
+       to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || pg_current_snapshot() AS name,
+       (SELECT count(set_config(s.name, s.value, true)) FROM unnest($1::text[], $2::text[]) AS s (name, value))`,
+    [Object.keys(settings), Object.values(settings)],
+  );
+  const [snapshot] = rows;
+  if (!snapshot) throw new Error('PostgreSQL did not describe its snapshot');
+  return snapshot;
+}

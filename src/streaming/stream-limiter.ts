@@ -1,0 +1,33 @@
+import { AppError } from '../errors/app-error';
+
+const RETRY_AFTER_SECONDS = 5;
+
+/** How many exports may run at once. There is no queue: an export runs for minutes, so a caller had better come again. */
+export class StreamLimiter {
+  private running = 0;
+
+  constructor(private readonly max: number) {}
+
+  /** How many run. */
+  get active(): number {
+    return this.running;
+  }
+
+  /**
+   * Takes a place and returns what gives it back (once, however often it is called).
+   * @throws AppError TOO_MANY_REQUESTS when there is none.
+   */
+  enter(): () => void {
+    if (this.running >= this.max) {
+      throw new AppError('TOO_MANY_REQUESTS', `${this.max} exports run already; try again later.`, {
+        retryAfterSeconds: RETRY_AFTER_SECONDS,
+      });
+    }
+    this.running += 1;
+    let isInside = true;
+    return () => {
+      if (isInside) this.running -= 1;
+      isInside = false;
+    };
+  }
+}
