@@ -54,7 +54,9 @@ function rowsOf(list: ExportList, values: Values): string {
     (id) => `e.organization_id = ${values.bind(id, 'text')}`,
   );
   if (only !== undefined && more.length === 0) return of([only]);
-  const each = [only ?? '', ...more].map((own) => `SELECT * FROM ${of([own])}`);
+  // PostgreSQL merges what is in order; that each part is has to be said, as parts with a WHERE are planned apart.
+  const order = orderBy(list.sort, 'e');
+  const each = [only ?? '', ...more].map((own) => `(SELECT * FROM ${of([own])} ORDER BY ${order})`);
   return `(${each.join(' UNION ALL ')}) e`;
 }
 
