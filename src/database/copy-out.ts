@@ -20,6 +20,7 @@ export class CopyOut implements Submittable {
   private readonly settle: Settle;
   private connection: Connection | undefined;
   private rows = 0;
+  private isOver = false;
 
   constructor(
     private readonly statement: string,
@@ -33,7 +34,7 @@ export class CopyOut implements Submittable {
 
   /** Stops reading from PostgreSQL, which then stops writing; what has been read already still comes. */
   pause(): void {
-    this.connection?.stream.pause();
+    if (!this.isOver) this.connection?.stream.pause();
   }
 
   resume(): void {
@@ -62,10 +63,18 @@ export class CopyOut implements Submittable {
   }
 
   handleReadyForQuery(): void {
+    this.end();
     this.settle.resolve(this.rows);
   }
 
   handleError(error: Error): void {
+    this.end();
     this.settle.reject(error);
+  }
+
+  /** The connection is somebody else's from here on, who expects it to be read. */
+  private end(): void {
+    this.isOver = true;
+    this.connection?.stream.resume();
   }
 }

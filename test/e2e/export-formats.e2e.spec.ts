@@ -1,0 +1,180 @@
+import * as fc from 'fast-check';
+import Papa from 'papaparse';
+import { instant, objectJson, storableText } from '../support/event-arbitraries';
+import { fetchExport, linesOf, readPages } from '../support/export-client';
+import { elementTexts, memberTexts } from '../support/json-text';
+import { ask, queryOf, sampleEvent } from '../support/page-model';
+import { EVENTS, listText, TestService, tokenOf } from '../support/test-service';
+import { pythonCsv } from '../support/python-csv';
+
+const EXPORT = 'audit:read audit:write audit:export';
+/** What a spreadsheet would compute, and what stands near it. */
+const CELLS = [
+  '=1+1',
+  '+1',
+  '-1',
+  '@SUM(A1)',
+  '\t=1',
+  '\r=1',
+  '\n=1',
+  "'=1",
+  ' =1',
+  'a=1',
+  '""',
+  '\\.',
+];
+
+let service: TestService;
+let operator: string;
+
+beforeAll(async () => {
+  service = await TestService.start();
+  operator = await tokenOf({ organizations: ['*'], scope: EXPORT });
+  await store(fc.sample(sampleEvent, { numRuns: 300, seed: 5 }).map((one) => JSON.stringify(one)));
+  await store(hostileEvents(120));
+});
+
+afterAll(() => service.stop());
+
+/** The JSON text of events of organization `hostile`, with anything in any text. */
+function hostileEvents(count: number): string[] {
+  const cell = fc.oneof(storableText(200), fc.constantFrom(...CELLS));
+  const event = fc.record({
+    principalId: fc.option(cell),
+    action: cell.map((text) => text || 'x'),
+    targetResourceType: fc.option(cell),
+    targetResourceId: fc.option(cell),
+    outcomeDescription: fc.option(cell),
+    correlationId: fc.option(cell),
+    sessionContext: fc.option(fc.record({ userAgent: fc.option(cell) })),
+  });
+  const whole = fc.tuple(event, fc.option(objectJson), instant(1.76e12, 1.79e12));
+  return fc.sample(whole, { numRuns: count, seed: 55 }).map(([members, metadata, at]) => {
+    const fixed = { organizationId: 'hostile', status: 'success', timestamp: at.sent };
+    const text = JSON.stringify({ ...fixed, ...members }).slice(0, -1);
+    return `${text},"metadata":${metadata ?? 'null'}}`;
+  });
+}
+
+async function store(events: string[]): Promise<void> {
+  const seen = new Set<string>();
+  const distinct = events.filter((text) => {
+    const { id, organizationId } = JSON.parse(text) as { id?: string; organizationId: string };
+    return (
+      id == null || (!seen.has(`${id} ${organizationId}`) && seen.add(`${id} ${organizationId}`))
+    );
+  });
+  const answer = await service.post(
+    `${EVENTS}/bulk`,
+    operator,
+    `{"events":[${distinct.join(',')}]}`,
+  );
+  expect({ status: answer.status, text: answer.text.slice(0, 300) }).toMatchObject({ status: 201 });
+}
+
+/** What the cells of a CSV row must be for an event; null and empty text look alike to most readers. */
+function cellsOf(event: string): Record<string, string> {
+  const members = [...memberTexts(event)].map(([name, text]) => [
+    name,
+    text === 'null' ? '' : text.startsWith('"') ? (JSON.parse(text) as string) : text,
+  ]);
+  return Object.fromEntries(members) as Record<string, string>;
+}
+
+const neutralised = (cells: Record<string, string>) =>
+  Object.fromEntries(
+    Object.entries(cells).map(([name, text]) => [
+      name,
+      /^[=+\-@\t\r\n]/.test(text) ? `'${text}` : text,
+    ]),
+  );
+
+const papa = (text: string) => {
+  const { data, errors } = Papa.parse<Record<string, string>>(text, {
+    header: true,
+    skipEmptyLines: true,
+    newline: '\r\n',
+  });
+  expect(errors).toEqual([]);
+  return data;
+};
+
+describe('an export', () => {
+  it('holds what the pages hold, in their order, byte for byte, whoever asks for what', async () => {
+    await fc.assert(
+      fc.asyncProperty(ask, async (asked) => {
+        const token = await tokenOf({ organizations: asked.mine, scope: EXPORT });
+        const query = queryOf(asked);
+        const pages = await readPages(service, token, query);
+        const ndjson = await fetchExport(service, token, { ...query, format: 'ndjson' });
+        expect(linesOf(ndjson.text)).toEqual(pages);
+        expect(ndjson.trailers).toMatchObject({
+          'x-export-rows': String(pages.length),
+          'x-export-complete': 'true',
+        });
+        const json = await fetchExport(service, token, { ...query, format: 'json' });
+        expect(elementTexts(json.text)).toEqual(pages);
+        const csv = await fetchExport(service, token, { ...query, format: 'csv' });
+        expect(papa(csv.text).map(({ id }) => id)).toEqual(pages.map((one) => JSON.parse(one).id));
+      }),
+      { numRuns: 60 },
+    );
+  }, 120_000);
+
+  it('keeps every character of every text, in all formats', async () => {
+    const query = { organization_ids: 'hostile' };
+    const pages = await readPages(service, operator, query);
+    expect(pages).toHaveLength(120);
+    const ndjson = await fetchExport(service, operator, { ...query, format: 'ndjson' });
+    expect(linesOf(ndjson.text)).toEqual(pages);
+    const json = await fetchExport(service, operator, query);
+    expect(elementTexts(json.text)).toEqual(pages);
+    const raw = await fetchExport(service, operator, { ...query, format: 'csv', csv_raw: 'true' });
+    expect(papa(raw.text)).toEqual(pages.map(cellsOf));
+    const neutral = await fetchExport(service, operator, { ...query, format: 'csv' });
+    expect(papa(neutral.text)).toEqual(pages.map((one) => neutralised(cellsOf(one))));
+    expect(pythonCsv(raw.body)?.map((row) => row)).toEqual(
+      pythonCsv.isThere ? pages.map((one) => Object.values(cellsOf(one))) : undefined,
+    );
+  });
+
+  it('finds any text that a filter can hold, and nothing else', async () => {
+    const hostile = [
+      `'; DROP TABLE audit_event; --`,
+      `\\`,
+      `\\'`,
+      `E'\\x41'`,
+      `$1`,
+      `$$`,
+      `{"a",b}`,
+      'NULL',
+      '%',
+      '🦊é',
+      '\u202e"',
+    ];
+    const events = hostile.map((action) =>
+      JSON.stringify({ organizationId: 'filters', action, status: 'success' }),
+    );
+    await store(events);
+    for (const action of hostile) {
+      const query = { organization_ids: 'filters', actions: listText([action]), format: 'ndjson' };
+      const { text } = await fetchExport(service, operator, query);
+      expect(linesOf(text).map((line) => JSON.parse(line).action)).toEqual([action]);
+    }
+    const nul = await fetchExport(service, operator, 'actions=a%00b');
+    expect(nul.status).toBe(400);
+  });
+
+  it('of nothing is an empty array, no line, or a header row', async () => {
+    const query = { organization_ids: 'nobody' };
+    expect((await fetchExport(service, operator, query)).text).toBe('[]\n');
+    expect((await fetchExport(service, operator, { ...query, format: 'ndjson' })).text).toBe('');
+    const csv = await fetchExport(service, operator, { ...query, format: 'csv', bom: 'true' });
+    expect(csv.text).toMatch(
+      /^\ufeffid,timestamp,recordedAt,sequence,organizationId,.*,metadata\r\n$/,
+    );
+    expect(csv.trailers['x-export-rows']).toBe('0');
+    const nobody = await tokenOf({ organizations: [], scope: EXPORT });
+    expect((await fetchExport(service, nobody, {})).text).toBe('[]\n');
+  });
+});
