@@ -28,6 +28,7 @@ import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-even
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { EventIdPipe } from './event-id.pipe';
 import { idempotencyClaimOf } from './idempotency-claim';
+import { NdjsonInterceptor } from './ndjson.interceptor';
 import type { Recorded } from './write-group';
 
 /** The REST door to audit events. */
@@ -55,7 +56,7 @@ export class AuditController {
   @Post('bulk')
   @Scopes('audit:write')
   @FairTurn()
-  @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
+  @UseInterceptors(NdjsonInterceptor, JsonBodyInterceptor, BulkSizeInterceptor)
   @ApiCreateBulk()
   async createBulk(
     @CurrentPrincipal() principal: Principal,

@@ -19,6 +19,7 @@ import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { CreateEventHotRoute } from './create-event.hot-route';
+import { EventIngest } from './event-ingest';
 import { EventWarmup } from './event-warmup';
 import { forgetExpired } from './expired-events';
 import { HeadEpochs } from './head-epochs';
@@ -35,6 +36,7 @@ import { ReadTurns } from './read-turns';
     ReadTurns,
     CachedPages,
     CachedEvents,
+    EventIngest,
     EventWarmup,
     HeadEpochs,
     AuditExports,

@@ -6,6 +6,7 @@ import type { IdempotencyClaim, StoredAnswer } from '../concurrency/idempotency-
 import { laneOf } from '../concurrency/lane';
 import { auditConfig } from '../config/audit.config';
 import { AppError, type FieldError } from '../errors/app-error';
+import type { NewEvent } from './audit-event';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { AuditPages, type PageQuery } from './audit-pages';
 import { AuditQueries } from './audit.queries';
@@ -77,6 +78,25 @@ export class AuditService {
     });
   }
 
+  /**
+   * Stores these events in one transaction, all or none. Paths of faults begin with an event's index, as in `3.id`.
+   * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE.
+   */
+  async recordAll(principal: Principal, events: NewEvent[]): Promise<WriteReceipt[]> {
+    this.requireMayWrite(principal, events, String);
+    let written: WriteReceipt[] = [];
+    await this.writer.record({
+      events,
+      batchSize: DEFAULT_BATCH_SIZE,
+      pathOf: String,
+      answer: (receipts) => {
+        written = receipts;
+        return { status: 200, location: null, body: '' };
+      },
+    });
+    return written;
+  }
+
   /** A page of the events that the principal may see. */
   async findPage(principal: Principal, query: PageQuery, signal?: AbortSignal): Promise<FoundPage> {
     return this.pages.read(this.pages.describe(principal, query), signal);
@@ -100,7 +120,7 @@ export class AuditService {
 
   private requireMayWrite(
     principal: Principal,
-    events: CreateAuditEventDto[],
+    events: Pick<CreateAuditEventDto, 'organizationId'>[],
     pathOf: (index: number) => string,
   ): void {
     const errors: FieldError[] = [];

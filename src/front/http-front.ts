@@ -53,6 +53,8 @@ interface ConnectionState {
   last?: IncomingMessage;
   /** Bytes came that are not HTTP. */
   isUnreadable: boolean;
+  /** The body under way may take as long as it likes. */
+  isBodyLong?: boolean;
 }
 
 const STATE = Symbol('connection state');
@@ -60,6 +62,11 @@ const STATE = Symbol('connection state');
 function stateOf(socket: Socket & { [STATE]?: ConnectionState }): ConnectionState {
   socket[STATE] ??= { active: 0, isUnreadable: false };
   return socket[STATE];
+}
+
+/** Lets the body of the request under way on this connection take longer than REQUEST_TIMEOUT_MS, as long as it moves. */
+export function expectLongBody(socket: Socket): void {
+  stateOf(socket).isBodyLong = true;
 }
 
 /**
@@ -154,6 +161,7 @@ export class HttpFront {
   /** Bytes that are not HTTP behind a whole request must not spoil its answer: that one is finished first. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const state = stateOf(socket);
+    if (state.isBodyLong && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
     if (state.active > 0 && state.last?.complete && error.code !== 'ECONNRESET') {
       state.isUnreadable = true;
       return;
@@ -170,7 +178,9 @@ export class HttpFront {
   })(this);
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
-    stateOf(request.socket).last = request;
+    const state = stateOf(request.socket);
+    state.last = request;
+    state.isBodyLong = false;
     this.running.add(response);
     this.count(request.socket, 1);
     response.on('close', this.onClose);

@@ -8,6 +8,8 @@ export interface SinkOptions {
   coding: ExportCoding;
   /** Milliseconds without a byte taken by the client after which it is cut. */
   stallTimeoutMs: number;
+  /** Milliseconds without a byte either way after which it is cut while nothing waits for it; left out: never. */
+  idleTimeoutMs?: number;
   /** The client takes more again. */
   onDrain: () => void;
   /** The client is gone, or has been cut; told once, and not after `end` has resolved. */
@@ -35,7 +37,7 @@ export class ResponseSink {
       if (!this.send(part)) this.compressor?.pause();
     });
     this.compressor?.on('drain', () => options.onDrain());
-    this.watch(0);
+    this.watch(options.idleTimeoutMs ?? 0);
     response.on('timeout', () => this.cut('client stalled'));
     response.on('close', () => this.cut('client left'));
     response.on('drain', () => this.onClientDrain());
@@ -103,7 +105,7 @@ export class ResponseSink {
   }
 
   private onClientDrain(): void {
-    this.watch(0);
+    this.watch(this.options.idleTimeoutMs ?? 0);
     if (this.compressor) this.compressor.resume();
     else this.options.onDrain();
   }

@@ -1,4 +1,4 @@
-import type { Line } from './line-reader';
+import type { Line } from '../../front/line-reader';
 import type { EventLine, RecordReader, RefusedLine } from './record-reader';
 
 /** The lines that go to the service together, and those between them that never will. */

@@ -1,6 +1,6 @@
 import { chunksOf, type Chunk, type ChunkLimits } from './chunker';
 import type { ChunkResult, ChunkSender } from './chunk-sender';
-import { readLines } from './line-reader';
+import { readLines } from '../../front/line-reader';
 import type { RecordReader } from './record-reader';
 import type { RefusedFile } from './refused-file';
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Line } from './line-reader';
+import type { Line } from '../../front/line-reader';
 import { RecordReader, type EventLine, type Format, type RefusedLine } from './record-reader';
 
 const UUID_V8 = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

@@ -1,6 +1,6 @@
 import { mapCloudTrail } from './cloudtrail.mapping';
 import { mapEvent } from './event.mapping';
-import type { Line } from './line-reader';
+import type { Line } from '../../front/line-reader';
 import { deterministicUuid } from './record-identity';
 import { keepingRecord, objectOf, UnmappableRecord, type RecordMapping } from './record-mapping';
 import { mapWikipedia } from './wikipedia.mapping';

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { readLines, type Line } from './line-reader';
+import { readLines, type Line } from '../../front/line-reader';
 import { openSource } from './source-file';
 
 let folder: string;

@@ -1,0 +1,29 @@
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
+import type { Request, Response } from 'express';
+import { type Observable, of } from 'rxjs';
+import { principalOfContext } from '../auth/authenticated-request';
+import type { SelfWritingAnswer } from '../front/front.adapter';
+import { isNdjson } from '../front/ndjson-body';
+import { EventIngest } from './event-ingest';
+
+/** The answer has been written. */
+const WRITTEN: SelfWritingAnswer = { writeTo: (response) => response };
+
+/** Takes over requests whose body is NDJSON, on a route whose handler takes one JSON document. */
+@Injectable()
+export class NdjsonInterceptor implements NestInterceptor {
+  constructor(private readonly ingest: EventIngest) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const http = context.switchToHttp();
+    const request = http.getRequest<Request>();
+    if (!isNdjson(request.headers['content-type'])) return next.handle();
+    await this.ingest.serve(principalOfContext(context), request, http.getResponse<Response>());
+    return of(WRITTEN);
+  }
+}
