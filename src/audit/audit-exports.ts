@@ -1,16 +1,18 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import type { Principal } from '../auth/principal';
 import { validationFailed, type FieldError } from '../errors/app-error';
 import { formatInstant, parseInstantOrDay } from '../front/instant';
+import { requestIdOf } from '../front/request-context';
 import type { ExportCoding } from '../streaming/compressor';
 import { exportFormat, type ExportFormatName } from '../streaming/export-format';
 import { exportHeaders } from '../streaming/export-headers';
-import { Exporter } from '../streaming/exporter';
+import { Exporter, type ExportOutcome, type ServeRequest } from '../streaming/exporter';
 import { AuditPages } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { CSV_COLUMNS } from './audit.statements';
 import type { AuditEventFilter, AuditEventSort } from './audit-event-filter';
+import { ExportRecorder } from './export-recorder';
 import { exportStatement, type ExportList } from './export-statement';
 import type { Position } from './page-statement';
 
@@ -31,9 +33,12 @@ export interface ExportQuery {
 
 /** Exports of events, for those who may see them. */
 @Injectable()
-export class AuditExports {
+export class AuditExports implements BeforeApplicationShutdown {
+  private readonly pending = new Set<Promise<void>>();
+
   constructor(
     private readonly exporter: Exporter,
+    private readonly recorder: ExportRecorder,
     private readonly pages: AuditPages,
     private readonly queries: AuditQueries,
   ) {}
@@ -51,18 +56,48 @@ export class AuditExports {
       hasBom: query.hasBom ?? false,
     });
     const { coding, chunkRows } = query;
+    const isHead = response.req.method === 'HEAD';
     const headers = exportHeaders({
       format,
       coding,
       fileName: fileNameOf(list),
-      httpVersion: response.req.httpVersion,
+      hasTrailers: !isHead && response.req.httpVersion !== '1.0',
     });
-    if (response.req.method === 'HEAD') {
+    if (isHead) {
       response.writeHead(200, headers).end();
       return;
     }
-    const source = exportStatement(list);
-    await this.exporter.serve({ source, format, coding, headers, chunkRows }, response);
+    const work = this.run(principal, list, { format, coding, headers, chunkRows }, response);
+    this.pending.add(work);
+    await work.finally(() => this.pending.delete(work));
+  }
+
+  /** Exports that were cut when the listener closed are still to be recorded. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.allSettled(this.pending);
+  }
+
+  private async run(
+    principal: Principal,
+    list: ExportList,
+    request: Omit<ServeRequest, 'source' | 'onSettled'>,
+    response: ServerResponse,
+  ): Promise<void> {
+    const tally = this.recorder.tallyOf(list);
+    const onRow = tally && ((row: Buffer) => tally.add(row));
+    let outcome: ExportOutcome | undefined;
+    const onSettled = (settled: ExportOutcome) => {
+      outcome = settled;
+    };
+    try {
+      const source = { ...exportStatement(list), onRow };
+      await this.exporter.serve({ ...request, source, onSettled }, response);
+    } finally {
+      if (outcome) {
+        const requestId = requestIdOf(response.req);
+        await this.recorder.record({ principal, list, requestId, outcome, tally });
+      }
+    }
   }
 
   private async describe(principal: Principal, query: ExportQuery): Promise<ExportList> {
@@ -86,7 +121,7 @@ export class AuditExports {
     const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
     const { organizations, sort } = list;
     // By time an event's own place is all there is to know, whether it is still there or not.
-    const own = after.organizationId ?? (organizations.length === 1 ? organizations[0] : undefined);
+    const [own] = after.organizationId ? [after.organizationId] : onlyOne(organizations);
     if (sort.field === 'timestamp' && own !== undefined) {
       return { ...named, organizationId: own, sequence: '0' };
     }
@@ -100,6 +135,11 @@ export class AuditExports {
     const message = 'is not the id of an event of this list that happened at after_timestamp';
     throw validationFailed([{ path: 'after_id', message }]);
   }
+}
+
+/** The organization of a list of one. */
+function onlyOne(organizations: readonly string[] | '*'): readonly string[] {
+  return organizations !== '*' && organizations.length === 1 ? organizations : [];
 }
 
 function requireSaneCombination({ cursor, after = {}, format, ...query }: ExportQuery): void {

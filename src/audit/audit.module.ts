@@ -22,6 +22,7 @@ import { CreateEventHotRoute } from './create-event.hot-route';
 import { EventIngest } from './event-ingest';
 import { EventWarmup } from './event-warmup';
 import { forgetExpired } from './expired-events';
+import { ExportRecorder } from './export-recorder';
 import { HeadEpochs } from './head-epochs';
 import { ReadTurns } from './read-turns';
 
@@ -40,6 +41,7 @@ import { ReadTurns } from './read-turns';
     EventWarmup,
     HeadEpochs,
     AuditExports,
+    ExportRecorder,
     AuditPages,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },

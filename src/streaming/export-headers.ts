@@ -6,13 +6,13 @@ export interface ExportDescription {
   coding: ExportCoding;
   /** What does not go well in a file name anywhere is replaced. */
   fileName: string;
-  /** As Node tells it: HTTP/1.0 has no trailers. */
-  httpVersion: string;
+  /** HTTP/1.0 has none, nor an answer without a body. */
+  hasTrailers: boolean;
 }
 
 /** The head of an answer that is an export. */
 export function exportHeaders(description: ExportDescription): Record<string, string> {
-  const { format, coding, fileName, httpVersion } = description;
+  const { format, coding, fileName, hasTrailers } = description;
   return {
     'Content-Type': format.mediaType,
     'Content-Disposition': `attachment; filename="${safeFileName(fileName)}"`,
@@ -20,7 +20,7 @@ export function exportHeaders(description: ExportDescription): Record<string, st
     'Cache-Control': 'private, no-store, no-transform',
     Vary: 'Authorization, Accept, Accept-Encoding',
     ...(coding === 'identity' ? {} : { 'Content-Encoding': coding }),
-    ...(httpVersion === '1.0' ? {} : { Trailer: 'X-Export-Rows, X-Export-Complete' }),
+    ...(hasTrailers ? { Trailer: 'X-Export-Rows, X-Export-Complete' } : {}),
   };
 }
 
