@@ -111,6 +111,27 @@ export function ApiCreate(): MethodDecorator {
   );
 }
 
+/** Documents the answer to NDJSON. */
+function ApiReceipts(): MethodDecorator {
+  return ApiResponse({
+    status: 200,
+    description: 'The receipts of NDJSON, in the order of its lines.',
+    headers: headersWith(),
+    content: {
+      'application/x-ndjson': {
+        schema: {
+          type: 'string',
+          description:
+            '`{ line, id, sequence, status: "created" | "duplicate" }` or `{ line, status: "rejected", code, ' +
+            'errors: [{ path, message }] }` a line; `TRANSACTION_REJECTED` is the code of a good line whose ' +
+            'transaction another one spoilt. Last `{ summary: { created, duplicates, rejected } }`, without ' +
+            'which the answer is not whole.',
+        },
+      },
+    },
+  });
+}
+
 /** Documents the route that records many events. */
 export function ApiCreateBulk(): MethodDecorator {
   return applyDecorators(
@@ -118,13 +139,16 @@ export function ApiCreateBulk(): MethodDecorator {
       'audit:write',
       'Record many events, all or none',
       'One transaction. One bad event fails the request: the answer names every bad index and path, and nothing is ' +
-        'stored.',
+        'stored.\n\nAs `application/x-ndjson`, an event a line, it may be of any length: it is stored in transactions of ' +
+        'up to BULK_MAX_EVENTS lines, each all or none, and each line is answered once it is decided. Without ' +
+        '`Idempotency-Key`: give each event an `id` of its own instead.',
     ),
     ApiBody({
       type: BulkCreateAuditEventsDto,
       description: 'The events.',
       examples: { bulk: { summary: 'Two events', value: BULK_REQUEST } },
     }),
+    ApiReceipts(),
     ApiResponse({
       status: 201,
       description: 'All are recorded.',

@@ -6,6 +6,7 @@ import { auditConfig } from '../config/audit.config';
 import { serverConfig } from '../config/server.config';
 import { streamingConfig } from '../config/streaming.config';
 import { AppError, validationFailed } from '../errors/app-error';
+import { toAppError } from '../errors/problem';
 import { readLines } from '../front/line-reader';
 import { bodyStream } from '../front/ndjson-body';
 import { ResponseSink } from '../streaming/response-sink';
@@ -90,7 +91,7 @@ class IngestRun {
   private answered: Promise<void> = Promise.resolve();
   private wake: () => void = () => undefined;
   private isCut = false;
-  private failure: unknown;
+  private failure: Error | undefined;
 
   constructor(
     private readonly response: ServerResponse,
@@ -151,7 +152,7 @@ class IngestRun {
     this.answered = this.answered
       .then(async () => this.answer(await stored))
       .catch((error: unknown) => {
-        this.failure = error; // ours: better no answer than a wrong one
+        this.failure = toAppError(error); // ours: better no answer than a wrong one
         this.isCut = true;
       })
       .finally(() => {

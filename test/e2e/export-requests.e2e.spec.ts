@@ -160,7 +160,7 @@ describe('the head of an export', () => {
   ])('has the coding of %s with %j', async (query, headers, coding) => {
     const plain = await fetchExport(service, operator, ndjson);
     const text = `${new URLSearchParams(ndjson).toString()}&${query}`;
-    const answer = await fetchExport(service, operator, text, headers as Record<string, string>);
+    const answer = await fetchExport(service, operator, text, headers);
     expect(answer.headers['content-encoding']).toBe(coding);
     expect(answer.text).toBe(plain.text);
     expect(answer.trailers['x-export-complete']).toBe('true');
