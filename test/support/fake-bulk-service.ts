@@ -27,15 +27,14 @@ interface FieldError {
 export const FAKE_TOKEN = 'good.fake.token';
 
 /**
- * What a client of the bulk route can see of the service, on loopback and in memory: all or nothing, faults by index,
- * conflicts, idempotency, a size limit, and whatever fault a spec asks for next.
+ * What a client of the bulk route can see of the service, on loopback and in memory: NDJSON in one transaction, a receipt a
+ * line, conflicts, a size limit, and whatever fault a spec asks for next.
  */
 export class FakeBulkService {
   /** The events stored, their text by organization and id. */
   readonly stored = new Map<string, string>();
   /** The bodies received, in order, refused ones too. */
   readonly bodies: string[] = [];
-  readonly keys: string[] = [];
   /** Given to the next requests, one each. */
   readonly faults: Fault[] = [];
   maxBodyBytes = Infinity;
@@ -43,7 +42,6 @@ export class FakeBulkService {
   hidesIndexes = false;
   /** Called for each request before it is answered. */
   onRequest: () => void = () => undefined;
-  private readonly remembered = new Map<string, { body: string; answer: Answer }>();
   private readonly server: Server = createServer((request, response) => {
     this.handle(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
@@ -61,37 +59,23 @@ export class FakeBulkService {
     await once(this.server, 'close');
   }
 
-  /** As days later: idempotency keys are forgotten, events are not. */
-  forgetKeys(): void {
-    this.remembered.clear();
-  }
-
   private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part as Buffer);
     const body = Buffer.concat(parts).toString('utf8');
-    const key = String(request.headers['idempotency-key']);
     this.bodies.push(body);
-    this.keys.push(key);
     this.onRequest();
     const fault = this.faults.shift();
     if (fault && 'status' in fault) {
       response.writeHead(fault.status, fault.headers).end(JSON.stringify(fault.body ?? {}));
       return;
     }
-    const before = this.remembered.get(key);
-    const answer = before ? this.replayed(before, body) : this.answerOf(request, body);
-    if (!before && answer.status === 201) this.remembered.set(key, { body, answer });
+    const answer = this.answerOf(request, body);
     if (fault) {
       response.destroy();
       return;
     }
-    response.writeHead(answer.status, before ? { 'idempotency-replayed': 'true' } : {});
-    response.end(answer.body);
-  }
-
-  private replayed(before: { body: string; answer: Answer }, body: string): Answer {
-    return before.body === body ? before.answer : problem(422, 'IDEMPOTENCY_MISMATCH');
+    response.writeHead(answer.status).end(answer.body);
   }
 
   private answerOf(request: IncomingMessage, body: string): Answer {
@@ -102,27 +86,33 @@ export class FakeBulkService {
       return problem(401, 'UNAUTHENTICATED');
     }
     if (Buffer.byteLength(body) > this.maxBodyBytes) return problem(413, 'REQUEST_TOO_LARGE');
-    const { events } = JSON.parse(body) as { events: FakeEvent[] };
-    const bad = events.flatMap(faultsOf);
-    if (bad.length > 0) return problem(400, 'VALIDATION_FAILED', this.hidesIndexes ? [] : bad);
-    const conflicts = events.flatMap((event, index) => {
-      const before = this.stored.get(keyOf(event));
-      return before !== undefined && before !== JSON.stringify(event)
-        ? [{ path: `events[${index}].id`, message: 'exists with other content' }]
-        : [];
+    const events = body
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as FakeEvent);
+    const faults = events.map((event) => this.faultsIn(event));
+    const isFaulty = faults.some((errors) => errors.length > 0);
+    if (isFaulty && this.hidesIndexes) return problem(400, 'VALIDATION_FAILED');
+    const receipts = events.map((event, index) => {
+      const errors = faults[index] ?? [];
+      if (errors.length > 0) return { line: index + 1, status: 'rejected', code: 'BAD', errors };
+      if (isFaulty) return { line: index + 1, status: 'rejected', code: 'TRANSACTION_REJECTED' };
+      return { line: index + 1, status: this.store(event) };
     });
-    if (conflicts.length > 0) return problem(409, 'CONFLICT', conflicts);
-    return this.store(events);
+    const lines = [...receipts, { summary: {} }].map((line) => `${JSON.stringify(line)}\n`);
+    return { status: 200, body: lines.join('') };
   }
 
-  private store(events: FakeEvent[]): Answer {
-    let created = 0;
-    for (const event of events) {
-      if (!this.stored.has(keyOf(event))) created += 1;
-      this.stored.set(keyOf(event), JSON.stringify(event));
-    }
-    const duplicates = events.length - created;
-    return { status: 201, body: JSON.stringify({ created, duplicates, batches: 1, results: [] }) };
+  private faultsIn(event: FakeEvent): FieldError[] {
+    const before = this.stored.get(keyOf(event));
+    const isConflict = before !== undefined && before !== JSON.stringify(event);
+    return isConflict ? [{ path: 'id', message: 'exists with other content' }] : faultsOf(event);
+  }
+
+  private store(event: FakeEvent): string {
+    const status = this.stored.has(keyOf(event)) ? 'duplicate' : 'created';
+    this.stored.set(keyOf(event), JSON.stringify(event));
+    return status;
   }
 }
 
@@ -130,16 +120,16 @@ function keyOf(event: FakeEvent): string {
   return `${String(event.organizationId)} ${event.id}`;
 }
 
-function faultsOf(event: FakeEvent, index: number): FieldError[] {
+function faultsOf(event: FakeEvent): FieldError[] {
   const required = (['organizationId', 'action', 'status'] as const)
     .filter((name) => typeof event[name] !== 'string' || event[name].length > 255)
-    .map((name) => ({ path: `events[${index}].${name}`, message: 'must be a string of 1 to 255' }));
+    .map((name) => ({ path: name, message: 'must be a string of 1 to 255' }));
   const unknown = ['sequence', 'recordedAt']
     .filter((name) => name in event)
-    .map((name) => ({ path: `events[${index}].${name}`, message: 'is not known' }));
+    .map((name) => ({ path: name, message: 'is not known' }));
   return [...required, ...unknown];
 }
 
-function problem(status: number, code: string, errors: FieldError[] = []): Answer {
-  return { status, body: JSON.stringify({ status, code, detail: `fake ${code}`, errors }) };
+function problem(status: number, code: string): Answer {
+  return { status, body: JSON.stringify({ status, code, detail: `fake ${code}` }) };
 }

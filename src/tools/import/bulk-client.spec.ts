@@ -11,10 +11,17 @@ describe('a service that forbids', () => {
     server = createServer((request, response) => {
       request.resume();
       request.on('end', () => {
-        const message = 'is not an organization of this token';
-        const errors = forbidden.map((i) => ({ path: `events[${i}].organizationId`, message }));
-        response.writeHead(403, { 'Content-Type': 'application/problem+json' });
-        response.end(JSON.stringify({ status: 403, code: 'FORBIDDEN', detail: 'No.', errors }));
+        const errors = [
+          { path: 'organizationId', message: 'is not an organization of this token' },
+        ];
+        const receipts = [0, 1, 2].map((index) => ({
+          line: index + 1,
+          status: 'rejected',
+          ...(forbidden.includes(index)
+            ? { code: 'FORBIDDEN', errors }
+            : { code: 'TRANSACTION_REJECTED', errors: [] }),
+        }));
+        response.end([...receipts, { summary: {} }].map((one) => JSON.stringify(one)).join('\n'));
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -29,14 +36,17 @@ describe('a service that forbids', () => {
 
   it('some lines has those lines refused', async () => {
     forbidden = [1];
-    expect(await client.post('{}', 3, 'key')).toEqual({
+    expect(await client.post('{}', 3)).toEqual({
       kind: 'faulty',
       faults: new Map([[1, ['organizationId is not an organization of this token']]]),
+      settled: new Set(),
+      created: 0,
+      duplicates: 0,
     });
   });
 
-  it.each([[[0, 1, 2]], [[]]])('all of them (%j) ends the import', async (indexes) => {
-    forbidden = indexes;
-    await expect(client.post('{}', 3, 'key')).rejects.toThrow(ImportStopped);
+  it('all of them ends the import', async () => {
+    forbidden = [0, 1, 2];
+    await expect(client.post('{}', 3)).rejects.toThrow(ImportStopped);
   });
 });

@@ -1,35 +1,50 @@
 /** What became of one request. Only `ImportStopped` is thrown, for what no retry and no other chunk can cure. */
 export type BulkOutcome =
-  | { kind: 'stored'; created: number; duplicates: number; replayed: boolean }
-  /** Some events are at fault: their position in the request and what is wrong. Nothing was stored. */
-  | { kind: 'faulty'; faults: Map<number, string[]> }
+  | { kind: 'stored'; created: number; duplicates: number }
+  /**
+   * Some events are at fault: their position in the request and what is wrong. Those in `settled` are stored
+   * (`created` or `duplicates`); the others shared a transaction with one at fault, or with a passing failure.
+   */
+  | {
+      kind: 'faulty';
+      faults: Map<number, string[]>;
+      settled: Set<number>;
+      created: number;
+      duplicates: number;
+    }
   /** The request is refused without saying which event is at fault: fewer events may pass. Nothing was stored. */
   | { kind: 'divisible'; reason: string }
-  /** It may pass later. `mayHaveRun`: the service may have stored the events without us hearing of it. */
-  | { kind: 'later'; reason: string; retryAfterMs: number | undefined; mayHaveRun: boolean };
+  /** It may pass later. What the service stored without us hearing of it will be a duplicate then. */
+  | { kind: 'later'; reason: string; retryAfterMs: number | undefined };
 
 /** The import cannot go on; the message says why and what to do about it. */
 export class ImportStopped extends Error {}
 
 /** The part of an RFC 9457 problem document that the import reads. */
 interface Problem {
-  code?: unknown;
   detail?: unknown;
-  errors?: unknown;
 }
 
 /** Longer than the service lets a request run, so that its own answer is heard first. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
-/** The service, or what stands before it, is away or busy; 500 is among them as the key makes a retry harmless. */
+/** The service, or what stands before it, is away or busy; 500 is among them as the ids of events make a retry harmless. */
 const MAY_PASS_LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-const EVENT_PATH = /^events\[(\d+)\]/;
+/** Codes of lines that nothing is wrong with: sent again they may pass. */
+const PASSING = new Set([
+  'TRANSACTION_REJECTED',
+  'DATABASE_UNAVAILABLE',
+  'TOO_MANY_REQUESTS',
+  'QUEUE_TIMEOUT',
+  'REQUEST_TIMEOUT',
+  'INTERNAL',
+]);
 
 /** How to get a token that may write, for the messages that ask for one. */
 export const TOKEN_HINT = `npm run token -- --sub importer --organizations '*' --scope "audit:write"`;
 
-/** Sends events to the bulk route of the service: one method, one HTTP request, no retries. */
+/** Sends events, one a line, to the bulk route of the service: one method, one HTTP request, no retries. */
 export class BulkClient {
   private readonly route: string;
 
@@ -40,8 +55,8 @@ export class BulkClient {
     this.route = `${serviceUrl.replace(/\/+$/, '')}/api/v1/audit/events/bulk`;
   }
 
-  /** Posts one body of `count` events under this idempotency key and says what became of it. */
-  async post(body: string, count: number, idempotencyKey: string): Promise<BulkOutcome> {
+  /** Posts one body of `count` lines, an event each, and says what became of it. */
+  async post(body: string, count: number): Promise<BulkOutcome> {
     let response: Response;
     let text: string;
     try {
@@ -49,8 +64,7 @@ export class BulkClient {
         method: 'POST',
         headers: {
           authorization: `Bearer ${this.token}`,
-          'content-type': 'application/json',
-          'idempotency-key': idempotencyKey,
+          'content-type': 'application/x-ndjson',
         },
         body,
         redirect: 'manual',
@@ -59,76 +73,91 @@ export class BulkClient {
       text = await response.text();
     } catch (error) {
       const reason = `${this.route}: ${networkReason(error)}`;
-      return { kind: 'later', reason, retryAfterMs: undefined, mayHaveRun: true };
+      return { kind: 'later', reason, retryAfterMs: undefined };
     }
-    return response.ok
-      ? this.storedOf(response, text, count)
-      : this.failureOf(response, text, count);
+    return response.ok ? this.settledOf(response, text, count) : this.failureOf(response, text);
   }
 
-  private storedOf(response: Response, text: string, count: number): BulkOutcome {
-    const { created, duplicates } = jsonObject(text) as { created?: unknown; duplicates?: unknown };
-    if (
-      typeof created !== 'number' ||
-      typeof duplicates !== 'number' ||
-      created + duplicates !== count
-    ) {
+  private settledOf(response: Response, text: string, count: number): BulkOutcome {
+    const receipts = receiptsIn(text);
+    if (receipts?.length !== count) {
       throw new ImportStopped(
         `${this.route} answered ${response.status} without accounting for all ${count} events: is this the audit service?`,
       );
     }
-    const replayed = response.headers.get('idempotency-replayed') === 'true';
-    return { kind: 'stored', created, duplicates, replayed };
+    const faults = new Map<number, string[]>();
+    const settled = new Set<number>();
+    const counts = { created: 0, duplicates: 0 };
+    let passing: string | undefined;
+    receipts.forEach(({ status, code, errors }, index) => {
+      if (status === 'created') counts.created += 1;
+      else if (status === 'duplicate') counts.duplicates += 1;
+      else if (PASSING.has(code ?? '')) {
+        passing = code;
+        return;
+      } else {
+        faults.set(index, reasonsOf(errors));
+        return;
+      }
+      settled.add(index);
+    });
+    if (settled.size === count) return { kind: 'stored', ...counts };
+    if (faults.size === count && receipts.every(({ code }) => code === 'FORBIDDEN')) {
+      throw new ImportStopped(`the service refuses every event. ${TOKEN_NEEDS}`);
+    }
+    if (faults.size === 0 && settled.size === 0) {
+      const reason = `the service answered ${passing} to every line`;
+      return { kind: 'later', reason, retryAfterMs: undefined };
+    }
+    return { kind: 'faulty', faults, settled, ...counts };
   }
 
-  private failureOf(response: Response, text: string, count: number): BulkOutcome {
+  private failureOf(response: Response, text: string): BulkOutcome {
     const problem: Problem = jsonObject(text);
     const detail =
       typeof problem.detail === 'string' ? `: ${problem.detail.replace(/\.$/, '')}` : '';
     const reason = `the service answered ${response.status}${detail}`;
     const { status } = response;
-    const retryAfterMs = retryAfterOf(response.headers.get('retry-after'));
     if (status === 401) {
       throw new ImportStopped(`${reason}. Get a valid token with: ${TOKEN_HINT}`);
     }
-    if (status === 403) {
-      // Some lines of organizations that the token does not cover are refused like bad ones; all of them is a wrong token.
-      const faults = faultsOf(problem.errors, count);
-      if (faults.size > 0 && faults.size < count) return { kind: 'faulty', faults };
-      throw new ImportStopped(
-        `${reason}. The token must hold the scope audit:write and every organization of the file; get one with: ${TOKEN_HINT}`,
-      );
-    }
-    if (status === 413) return { kind: 'divisible', reason };
-    if (status === 400 || status === 409) {
-      const faults = faultsOf(problem.errors, count);
-      if (faults.size > 0) return { kind: 'faulty', faults };
-      if (status === 400) return { kind: 'divisible', reason };
-      // A conflict that names no event: a request with the same key is still under way.
-      return { kind: 'later', reason, retryAfterMs, mayHaveRun: true };
-    }
+    if (status === 403) throw new ImportStopped(`${reason}. ${TOKEN_NEEDS}`);
+    if (status === 400 || status === 413) return { kind: 'divisible', reason };
     if (MAY_PASS_LATER.has(status)) {
-      // Only these say for sure that nothing was begun; after any other the work may have been done all the same.
-      const mayHaveRun = status !== 429 && status !== 503;
-      return { kind: 'later', reason, retryAfterMs, mayHaveRun };
+      const retryAfterMs = retryAfterOf(response.headers.get('retry-after'));
+      return { kind: 'later', reason, retryAfterMs };
     }
     throw new ImportStopped(`${reason} at ${this.route}: is this the URL of the audit service?`);
   }
 }
 
-/** The faults by event, from `[{ path: "events[3].action", message }]`; entries that name no event are left out. */
-function faultsOf(errors: unknown, count: number): Map<number, string[]> {
-  const faults = new Map<number, string[]>();
-  for (const error of Array.isArray(errors) ? (errors as unknown[]) : []) {
+const TOKEN_NEEDS = `The token must hold the scope audit:write and every organization of the file; get one with: ${TOKEN_HINT}`;
+
+interface Receipt {
+  status?: unknown;
+  code?: string;
+  errors?: unknown;
+}
+
+/** The receipts of an answer in the order of their lines; undefined when it is not whole, or none of this service. */
+function receiptsIn(text: string): Receipt[] | undefined {
+  const lines = text.trimEnd().split('\n').map(jsonObject);
+  const last = lines.pop();
+  if (last === undefined || !('summary' in last)) return undefined;
+  return lines.every((line, index) => (line as { line?: unknown }).line === index + 1)
+    ? lines
+    : undefined;
+}
+
+/** What is wrong with a line, from `[{ path: "action", message }]`. */
+function reasonsOf(errors: unknown): string[] {
+  const all = Array.isArray(errors) ? (errors as unknown[]) : [];
+  const reasons = all.map((error) => {
     const { path, message } = (error ?? {}) as { path?: unknown; message?: unknown };
-    if (typeof path !== 'string') continue;
-    const index = Number(EVENT_PATH.exec(path)?.[1] ?? NaN);
-    if (!(index < count)) continue;
-    const place = path.replace(EVENT_PATH, '').replace(/^\./, '');
     const text = typeof message === 'string' ? message : 'is refused';
-    faults.set(index, [...(faults.get(index) ?? []), `${place} ${text}`.trim()]);
-  }
-  return faults;
+    return `${typeof path === 'string' ? path : ''} ${text}`.trim();
+  });
+  return reasons.length > 0 ? reasons : ['is refused'];
 }
 
 /** `Retry-After` in milliseconds: a number of seconds or an HTTP date. */

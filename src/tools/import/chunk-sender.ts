@@ -1,6 +1,5 @@
 import { ImportStopped, type BulkClient, type BulkOutcome } from './bulk-client';
 import { bodyOf, type Chunk } from './chunker';
-import { idempotencyKey } from './record-identity';
 import type { EventLine, RefusedLine } from './record-reader';
 import { GIVE_UP_AFTER_MS, waitBeforeRetryMs, type Clock } from './retry';
 
@@ -13,8 +12,6 @@ export interface ChunkResult {
 
 export interface ChunkSenderOptions {
   client: BulkClient;
-  /** Stands for file, format and organization in every idempotency key. */
-  importIdentity: string;
   clock: Clock;
   /** Ends the waiting for a retry; a request under way is heard out. */
   signal: AbortSignal;
@@ -29,8 +26,8 @@ type Stored = Extract<BulkOutcome, { kind: 'stored' }>;
 type Refused = Exclude<BulkOutcome, { kind: 'stored' | 'later' }>;
 
 /**
- * Brings the events of a chunk into the service whatever it takes: bad lines are taken out and the rest is sent again
- * (a request is all or nothing), requests that are too large are halved, a service that is away is waited for.
+ * Brings the events of a chunk into the service whatever it takes: bad lines are taken out and those that shared a
+ * transaction with them are sent again, requests that are too large are halved, a service that is away is waited for.
  * Throws ImportStopped when the import cannot go on.
  */
 export class ChunkSender {
@@ -48,6 +45,10 @@ export class ChunkSender {
         result.duplicates += outcome.duplicates;
         continue;
       }
+      if (outcome.kind === 'faulty') {
+        result.created += outcome.created;
+        result.duplicates += outcome.duplicates;
+      }
       if (outcome.kind === 'divisible' && events.length === 1) refusedBlindly += 1;
       waiting.push(...remainderOf(events, outcome, result.refused));
     }
@@ -61,19 +62,14 @@ export class ChunkSender {
     return result;
   }
 
-  /** Posts until there is an answer that is not "later", under one key throughout. */
+  /** Posts until there is an answer that is not "later". What was stored without our hearing of it is a duplicate then. */
   private async attempt(events: readonly EventLine[]): Promise<Stored | Refused> {
-    const { client, clock, importIdentity } = this.options;
+    const { client, clock } = this.options;
     const body = bodyOf(events);
-    const lines = `${events[0]?.line}-${events.at(-1)?.line}`;
-    const key = idempotencyKey(importIdentity, lines, body);
     const startedAtMs = clock.now();
-    let mayHaveRun = false;
     for (let attempt = 0; ; attempt += 1) {
-      const outcome = await client.post(body, events.length, key);
-      if (outcome.kind === 'stored') return mayHaveRun ? outcome : settledEarlier(outcome);
+      const outcome = await client.post(body, events.length);
       if (outcome.kind !== 'later') return outcome;
-      mayHaveRun ||= outcome.mayHaveRun;
       await this.wait(attempt, outcome, startedAtMs);
     }
   }
@@ -93,12 +89,6 @@ export class ChunkSender {
   }
 }
 
-/** An answer replayed to the first request of this run that could have run: an earlier run created these events. */
-function settledEarlier(outcome: Stored): Stored {
-  if (!outcome.replayed) return outcome;
-  return { ...outcome, created: 0, duplicates: outcome.created + outcome.duplicates };
-}
-
 /** What is left to send after a refusal; the lines that were refused for good are added to `refused`. */
 function remainderOf(events: EventLine[], outcome: Refused, refused: RefusedLine[]): EventLine[][] {
   if (outcome.kind === 'faulty') {
@@ -106,7 +96,8 @@ function remainderOf(events: EventLine[], outcome: Refused, refused: RefusedLine
       const bad = events[index];
       if (bad) refused.push({ line: bad.line, record: bad.record, reason });
     }
-    const good = events.filter((_, index) => !outcome.faults.has(index));
+    const { faults, settled } = outcome;
+    const good = events.filter((_, index) => !faults.has(index) && !settled.has(index));
     return good.length > 0 ? [good] : [];
   }
   const [only] = events;

@@ -14,12 +14,9 @@ export interface ChunkLimits {
   maxBytes: number;
 }
 
-/** Bytes of `{"events":[` and `]}`. */
-const ENVELOPE_BYTES = 13;
-
 /** The body of a bulk request, joined as text: serialising the events again would re-spell their numbers. */
 export function bodyOf(events: readonly EventLine[]): string {
-  return `{"events":[${events.map(({ event }) => event).join(',')}]}`;
+  return events.map(({ event }) => `${event}\n`).join('');
 }
 
 /**
@@ -32,7 +29,7 @@ export async function* chunksOf(
   limits: ChunkLimits,
 ): AsyncGenerator<Chunk> {
   let chunk: Chunk = { events: [], refused: [] };
-  let bytes = ENVELOPE_BYTES;
+  let bytes = 0;
   for await (const line of source) {
     const outcome = reader.read(line);
     if (outcome === undefined) continue;
@@ -43,7 +40,7 @@ export async function* chunksOf(
     if (lines >= limits.maxEvents || (lines > 0 && bytes + outcomeBytes > limits.maxBytes)) {
       yield chunk;
       chunk = { events: [], refused: [] };
-      bytes = ENVELOPE_BYTES;
+      bytes = 0;
     }
     bytes += outcomeBytes;
     if (isEvent) chunk.events.push(outcome);

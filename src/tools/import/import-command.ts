@@ -104,7 +104,6 @@ function runOf(call: Call, source: Source, refusedFile: RefusedFile): ImportRun 
     reader: new RecordReader(format, organizationId),
     sender: new ChunkSender({
       client: new BulkClient(given.url, given.token),
-      importIdentity: JSON.stringify([source.identity, format, organizationId ?? null]),
       clock: surroundings.clock,
       signal: stop.signal,
       onWait: (reason, waitMs) =>

@@ -20,12 +20,3 @@ export function deterministicUuid(parts: readonly string[]): string {
     hex.slice(20),
   ].join('-');
 }
-
-/**
- * The Idempotency-Key of one request: the same for the same lines of the same import, so that a retry, or a second
- * run within the service's memory of keys, gets the first answer; another for any other body.
- */
-export function idempotencyKey(importIdentity: string, lines: string, body: string): string {
-  const hash = createHash('sha256').update(`${importIdentity}\n${lines}\n`).update(body);
-  return `import-${hash.digest('hex')}`;
-}

@@ -104,12 +104,6 @@ describe('openSource', () => {
     );
   });
 
-  it('tells files apart by their beginning and size', async () => {
-    const { identity } = await opened(Buffer.from('abc'));
-    expect((await opened(Buffer.from('abc'))).identity).toBe(identity);
-    expect((await opened(Buffer.from('abd'))).identity).not.toBe(identity);
-  });
-
   it('ends with an error, packed or not, when it is told to stop', async () => {
     for (const content of [Buffer.alloc(2_000_000, '\n'), gzipSync(randomBytes(2_000_000))]) {
       const stop = new AbortController();

@@ -1,18 +1,14 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { addAbortSignal, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 
-const IDENTITY_BYTES = 64 * 1024;
 const READ_BYTES = 256 * 1024;
 
 /** What is imported: its bytes, unpacked when they are gzip, and how much of it has been read. */
 export interface Source {
   /** The content, unpacked. Throws when the file cannot be read or its gzip is damaged or cut off. */
   content: AsyncIterable<Buffer>;
-  /** Tells this file from others by what is in it, wherever it lies: a hash of its first 64 KiB and its size. */
-  identity: string;
   /** Size of the file in bytes, as stored (so compressed for gzip); undefined for a pipe. */
   sizeBytes: number | undefined;
   /** Bytes of the file read so far, as stored. */
@@ -24,15 +20,15 @@ export interface Source {
  * with an AbortError, also while it waits for a pipe.
  */
 export async function openSource(path: string, signal: AbortSignal): Promise<Source> {
-  if (path === '-') return sourceOf(addAbortSignal(signal, process.stdin), 'pipe', undefined);
+  if (path === '-') return sourceOf(addAbortSignal(signal, process.stdin), undefined);
   const stats = await stat(path);
   if (stats.isDirectory()) throw new Error(`${path} is a directory`);
   const stored = addAbortSignal(signal, createReadStream(path, { highWaterMark: READ_BYTES }));
-  if (!stats.isFile()) return sourceOf(stored, 'pipe', undefined);
-  return sourceOf(stored, `${await hashOfBeginning(path)}:${stats.size}`, stats.size);
+  if (!stats.isFile()) return sourceOf(stored, undefined);
+  return sourceOf(stored, stats.size);
 }
 
-function sourceOf(stored: Readable, identity: string, sizeBytes: number | undefined): Source {
+function sourceOf(stored: Readable, sizeBytes: number | undefined): Source {
   let bytesRead = 0;
   async function* counted(): AsyncGenerator<Buffer> {
     for await (const chunk of stored as AsyncIterable<Buffer>) {
@@ -40,7 +36,7 @@ function sourceOf(stored: Readable, identity: string, sizeBytes: number | undefi
       yield chunk;
     }
   }
-  return { content: unpacked(counted()), identity, sizeBytes, bytesRead: () => bytesRead };
+  return { content: unpacked(counted()), sizeBytes, bytesRead: () => bytesRead };
 }
 
 /** Gzip is told by its first two bytes, never by the file's name. Several gzip members in a row are one content. */
@@ -71,15 +67,4 @@ async function* unpacked(stored: AsyncGenerator<Buffer>): AsyncGenerator<Buffer>
 async function* prepended(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   if (head.length > 0) yield head;
   yield* rest;
-}
-
-async function hashOfBeginning(path: string): Promise<string> {
-  const file = await open(path);
-  try {
-    const buffer = Buffer.alloc(IDENTITY_BYTES);
-    const { bytesRead } = await file.read(buffer, 0, IDENTITY_BYTES, 0);
-    return createHash('sha256').update(buffer.subarray(0, bytesRead)).digest('hex');
-  } finally {
-    await file.close();
-  }
 }
