@@ -14,15 +14,12 @@ export interface ChunkLimits {
   maxBytes: number;
 }
 
-/** The body of a bulk request, joined as text: serialising the events again would re-spell their numbers. */
+/** The body of a request, an event a line, joined as text: serialising the events again would re-spell their numbers. */
 export function bodyOf(events: readonly EventLine[]): string {
   return events.map(({ event }) => `${event}\n`).join('');
 }
 
-/**
- * Groups lines into chunks within the limits. The same lines and limits always give the same chunks, which is what
- * makes their idempotency keys the same on a second run.
- */
+/** Groups lines into chunks within the limits. */
 export async function* chunksOf(
   source: AsyncIterable<Line>,
   reader: RecordReader,
