@@ -2,10 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../auth/principal';
+import { FairTurns } from '../concurrency/fair-turns';
+import { laneOf } from '../concurrency/lane';
 import { auditConfig } from '../config/audit.config';
 import { serverConfig } from '../config/server.config';
 import { streamingConfig } from '../config/streaming.config';
 import { AppError, validationFailed } from '../errors/app-error';
+import type { ErrorCode } from '../errors/error-table';
 import { toAppError } from '../errors/problem';
 import { readLines } from '../front/line-reader';
 import { bodyStream } from '../front/ndjson-body';
@@ -19,6 +22,8 @@ const PAUSE_MS = 250;
 const MAX_UNDER_WAY = 2;
 /** Lines of one transaction, together: BULK_MAX_EVENTS lines of 256 KiB would be gigabytes. */
 const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+/** A service at its limit is waited for: the client is told by not being read. */
+const BUSY = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
 const BUSY_RETRY_MS = 1000;
 
 /** Stores events that come one a line, as many as there are, and answers each line once it is decided. */
@@ -26,6 +31,7 @@ const BUSY_RETRY_MS = 1000;
 export class EventIngest {
   constructor(
     private readonly audit: AuditService,
+    private readonly turns: FairTurns,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
     @Inject(streamingConfig.KEY) private readonly streaming: ConfigType<typeof streamingConfig>,
@@ -56,7 +62,7 @@ export class EventIngest {
     await run.run(body);
   }
 
-  /** One transaction: all lines of a batch or none. The only place where NDJSON becomes rows. */
+  /** One transaction, in its fair turn: all lines of a batch or none. The only place where NDJSON becomes rows. */
   private async store(
     principal: Principal,
     batch: IngestBatch,
@@ -65,10 +71,11 @@ export class EventIngest {
     if (batch.isFaulty) return batch.rejections();
     for (;;) {
       try {
-        return batch.receiptsFor(await this.audit.recordAll(principal, batch.events));
+        const work = () => this.audit.recordAll(principal, batch.events);
+        return batch.receiptsFor(await this.turns.run({ lane: laneOf(principal) }, work));
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
-        if (error.code !== 'TOO_MANY_REQUESTS' || !isWanted()) return batch.rejections(error);
+        if (!BUSY.has(error.code) || !isWanted()) return batch.rejections(error);
         await new Promise((resolve) => setTimeout(resolve, BUSY_RETRY_MS));
       }
     }

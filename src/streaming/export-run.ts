@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { PoolClient } from 'pg';
 import { CopyOut } from '../database/copy-out';
-import { BrokenConnection } from '../database/lent-client';
+import { BrokenConnection } from '../database/broken-connection';
+import { requestCancel } from '../database/cancel-request';
 import { ChunkBuffer } from './chunk-buffer';
 import type { ExportCoding } from './compressor';
 import type { ExportFormat } from './export-format';
@@ -28,14 +29,6 @@ export interface ExportRequest {
   stallTimeoutMs: number;
 }
 
-/** The transaction that an export reads in. */
-export interface Snapshot {
-  /** The backend of PostgreSQL. */
-  pid: number;
-  /** When it was taken, and PostgreSQL's name for what it sees. */
-  name: string;
-}
-
 /** So much is written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
 const MAX_CHUNK_BYTES = 1024 * 1024;
 /** Rows that come slowly are not held back for longer than this. */
@@ -51,17 +44,17 @@ export class ExportRun {
   private readonly startedMs = performance.now();
   private chunkRows = 0;
   private flushedMs = this.startedMs;
-  private snapshot: Snapshot | undefined;
+  private client: PoolClient | undefined;
+  /** When the state of the database was taken that the export shows, and PostgreSQL's name for it. */
+  private snapshot: string | undefined;
   /** Rows read so far. */
   rows = 0;
   /** Why the client has not all of it, if it is the client's doing. */
   cutReason: CutReason | undefined;
 
-  /** @param onCut ends the statement in PostgreSQL: a backend that sorts does not notice that nobody listens. */
   constructor(
     private readonly request: ExportRequest,
     private readonly response: ServerResponse,
-    private readonly onCut: (snapshot: Snapshot | undefined) => void,
   ) {
     const { source, coding, stallTimeoutMs } = request;
     this.copy = new CopyOut(source.statement, (row) => this.take(row));
@@ -83,6 +76,7 @@ export class ExportRun {
     const ticking = setInterval(() => this.tick(), IDLE_FLUSH_MS);
     try {
       if (this.cutReason) throw new Error(this.cutReason);
+      this.client = client;
       this.snapshot = await openSnapshot(client, this.request.source.settings);
       if (this.cutReason) throw new Error(this.cutReason);
       client.query(this.copy);
@@ -127,7 +121,7 @@ export class ExportRun {
     for (const [name, value] of Object.entries(this.request.headers)) {
       this.response.setHeader(name, value);
     }
-    if (this.snapshot) this.response.setHeader('X-Export-Snapshot', this.snapshot.name);
+    if (this.snapshot) this.response.setHeader('X-Export-Snapshot', this.snapshot);
     this.response.writeHead(200);
     this.response.flushHeaders();
   }
@@ -143,23 +137,20 @@ export class ExportRun {
   private abort(reason: CutReason): void {
     this.cutReason = reason;
     this.copy.destroy(new Error(reason));
-    this.onCut(this.snapshot);
+    // A backend that writes notices that nobody listens; one that sorts does not.
+    if (this.client) void requestCancel(this.client);
   }
 }
 
 /** Begins a read-only transaction that sees one state of the database throughout. */
-async function openSnapshot(
-  client: PoolClient,
-  settings: Record<string, string>,
-): Promise<Snapshot> {
+async function openSnapshot(client: PoolClient, settings: Record<string, string>): Promise<string> {
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-  const { rows } = await client.query<Snapshot>(
-    `SELECT pg_backend_pid() AS pid,
-       to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || pg_current_snapshot() AS name,
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || pg_current_snapshot() AS name,
        (SELECT count(set_config(s.name, s.value, true)) FROM unnest($1::text[], $2::text[]) AS s (name, value))`,
     [Object.keys(settings), Object.values(settings)],
   );
   const [snapshot] = rows;
   if (!snapshot) throw new Error('PostgreSQL did not describe its snapshot');
-  return snapshot;
+  return snapshot.name;
 }

@@ -7,7 +7,7 @@ import { Database } from '../database/database';
 import { toDatabaseError } from '../database/database-errors';
 import type { SidePool } from '../database/side-pool';
 import { AppError } from '../errors/app-error';
-import { ExportRun, type ExportRequest, type Snapshot } from './export-run';
+import { ExportRun, type ExportRequest } from './export-run';
 import type { ExportStatistics } from './export-statistics';
 import { StreamLimiter } from './stream-limiter';
 
@@ -49,7 +49,7 @@ export class Exporter implements BeforeApplicationShutdown {
   };
 
   constructor(
-    private readonly database: Database,
+    database: Database,
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
     @Inject(databaseConfig.KEY) { acquireTimeoutMs }: ConfigType<typeof databaseConfig>,
   ) {
@@ -80,7 +80,6 @@ export class Exporter implements BeforeApplicationShutdown {
     const run = new ExportRun(
       { ...request, chunkRows: request.chunkRows ?? chunkSize, stallTimeoutMs },
       response,
-      (snapshot) => this.cancel(snapshot),
     );
     const startedMs = performance.now();
     const work = this.pool.withClient((client) => run.run(client));
@@ -145,15 +144,5 @@ export class Exporter implements BeforeApplicationShutdown {
     throw new AppError(failure.code, `The export broke off after ${rows} rows. ${failure.detail}`, {
       cause: failure.cause,
     });
-  }
-
-  /** Ends the statement of a backend. Its connection is closed as well, but only one that writes notices that. */
-  private cancel(snapshot: Snapshot | undefined): void {
-    if (!snapshot) return;
-    this.database
-      .withClient((client) => client.query('SELECT pg_cancel_backend($1)', [snapshot.pid]))
-      .catch((error: unknown) => {
-        this.logger.warn(`The statement of a cut export could not be cancelled: ${String(error)}`);
-      });
   }
 }
