@@ -138,7 +138,7 @@ export class ExportRun {
     this.cutReason = reason;
     this.copy.destroy(new Error(reason));
     // A backend that writes notices that nobody listens; one that sorts does not.
-    if (this.client) void requestCancel(this.client);
+    if (this.client) requestCancel(this.client).catch(() => undefined); // never rejects
   }
 }
 
