@@ -1,3 +1,5 @@
+import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
+import { FairTurns } from '../../src/concurrency/fair-turns';
 import { Agent, request as httpRequest } from 'node:http';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
@@ -13,6 +15,7 @@ let quiet: string;
 
 beforeAll(async () => {
   service = await TestService.start({
+    DATABASE_UPKEEP_INTERVAL_SECONDS: '0', // it would wait for the locks of the blocker, and others behind it
     CONCURRENCY_MAX_REQUESTS: '2',
     CONCURRENCY_QUEUE_SIZE: '3',
     CONCURRENCY_QUEUE_TIMEOUT_MS: '700',
@@ -30,9 +33,9 @@ afterAll(async () => {
 
 afterEach(() => blocker.unblock());
 
-async function turnsOf(): Promise<{ active: number; queued: number }> {
-  const { json } = await service.get('/health');
-  return json.details.concurrency as { active: number; queued: number };
+/** /health itself may wait for the locks of the blocker. */
+function turnsOf() {
+  return service.provider(FairTurns).statistics();
 }
 
 const read = (limit: number, from = token) =>
@@ -43,7 +46,7 @@ async function takeAllTurns() {
   await service.get(`${EVENTS}?limit=9`, token); // is kept
   await blocker.blockReads();
   const running = [read(1), read(2)];
-  await until(async () => (await turnsOf()).active === 2);
+  await until(() => turnsOf().active === 2);
   return running;
 }
 
@@ -52,12 +55,12 @@ describe('when all turns are taken', () => {
     const running = await takeAllTurns();
     const startedMs = performance.now();
     const waiting = read(3);
-    await until(async () => (await turnsOf()).queued === 1);
+    await until(() => turnsOf().queued === 1);
     const hit = await service.get(`${EVENTS}?limit=9`, token);
     expect([hit.status, hit.headers.get('x-cache')]).toEqual([200, 'HIT']);
-    const probes = ['/health', '/health/live', '/health/ready', '/health/startup'];
+    const probes = ['/health/live', '/health/ready', '/health/startup'];
     for (const path of probes) expect((await service.get(path)).status).toBe(200);
-    expect(await turnsOf()).toMatchObject({ active: 2, queued: 1, max: 2, utilization: 100 });
+    expect(turnsOf()).toMatchObject({ active: 2, queued: 1, max: 2, utilization: 100 });
     const late = await waiting;
     expectProblem(late, 503, 'QUEUE_TIMEOUT');
     expect(late.headers.get('retry-after')).toMatch(/^[1-9]\d?$/);
@@ -73,20 +76,21 @@ describe('when all turns are taken', () => {
     ['a bulk write', 'POST', `${EVENTS}/bulk`, { events: [eventWith()] }],
   ])('and the queue is full, the next is refused at once: %s', async (_, method, path, body) => {
     const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
-    await until(async () => (await turnsOf()).queued === 3);
+    await until(() => turnsOf().queued === 3);
     const startedMs = performance.now();
     const refused = await service.request(method, path, { token, body, headers: NO_CACHE });
     expect(performance.now() - startedMs).toBeLessThan(500);
     expectProblem(refused, 503, 'TOO_MANY_REQUESTS');
     expect(refused.headers.get('retry-after')).toMatch(/^[1-9]\d?$/);
-    expect((await service.get('/health')).json.details.concurrency.status).toBe('degraded');
+    const { concurrency } = service.provider(ConcurrencyHealthIndicator).check();
+    expect(concurrency?.status).toBe('degraded');
     await blocker.unblock();
     expect((await Promise.all(running)).map(({ status }) => status)).toEqual(Array(5).fill(200));
   });
 
   it('a body is not read before there is room', async () => {
     const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
-    await until(async () => (await turnsOf()).queued === 3);
+    await until(() => turnsOf().queued === 3);
     const request = httpRequest({
       host: '127.0.0.1',
       port: service.port,
@@ -115,9 +119,9 @@ describe('when all turns are taken', () => {
     const note = (name: string) => () => void order.push(name);
     const running = await takeAllTurns();
     const flood = [read(3).then(note('flood')), read(4).then(note('flood'))];
-    await until(async () => (await turnsOf()).queued === 2);
+    await until(() => turnsOf().queued === 2);
     const other = read(5, quiet).then(note('quiet'));
-    await until(async () => (await turnsOf()).queued === 3);
+    await until(() => turnsOf().queued === 3);
     await blocker.unblock();
     await Promise.all([...running, ...flood, other]);
     expect(order.at(-1)).toBe('flood');
@@ -132,18 +136,31 @@ describe('a read that several wait for', () => {
     const headers = { authorization: `Bearer ${token}` };
     const first = fetch(`${service.url}${path}`, { headers, signal: leaving.signal });
     first.catch(() => undefined);
-    await until(async () => (await turnsOf()).active === 1);
+    await until(() => turnsOf().active === 1);
     const second = service.get(path, token);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect((await turnsOf()).active).toBe(1); // they share it
+    expect(turnsOf().active).toBe(1); // they share it
     leaving.abort();
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect((await turnsOf()).active).toBe(1);
+    expect(turnsOf().active).toBe(1);
     await blocker.unblock();
     const answer = await second;
     expect(answer.status).toBe(200);
     expect(eventsIn(answer)).toHaveLength(1);
     expect(await blocker.busy()).toEqual([]);
+  });
+});
+
+describe('/health', () => {
+  it('shows the turns', async () => {
+    const { json } = await service.get('/health');
+    expect(json.details.concurrency).toEqual({
+      status: 'up',
+      active: 0,
+      queued: 0,
+      max: 2,
+      utilization: 0,
+    });
   });
 });
 

@@ -13,6 +13,7 @@ let blocker: Blocker;
 
 beforeAll(async () => {
   service = await TestService.start({
+    DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
     CONCURRENCY_MAX_REQUESTS: '8',
     CONCURRENCY_QUEUE_SIZE: '30',
     CONCURRENCY_QUEUE_TIMEOUT_MS: '150',

@@ -76,6 +76,11 @@ export class TestService {
     return Number(new URL(this.url).port);
   }
 
+  /** A provider of the running application, for what no answer shows. */
+  provider<T>(type: new (...parameters: never[]) => T): T {
+    return this.service.app.get(type, { strict: false });
+  }
+
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
     const { token, body } = options;
     const headers = new Headers(options.headers);
