@@ -87,7 +87,7 @@ export class AuditController {
   @ApiParam({
     name: 'id',
     description: 'The id of the event.',
-    schema: { type: 'string', format: 'uuid' },
+    schema: { type: 'string', format: 'uuid', example: '019ab1c2-3e4a-7000-8000-1234567890ab' },
   })
   async findById(
     @CurrentPrincipal() principal: Principal,

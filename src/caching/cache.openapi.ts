@@ -1,8 +1,13 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiBody, ApiHeader, ApiResponse } from '@nestjs/swagger';
+import { ApiBody, ApiExtraModels, ApiHeader, ApiResponse } from '@nestjs/swagger';
 import { ApiProblems, headersWith } from '../errors/problem.openapi';
 import { ApiRoute, COMMON_ERRORS } from '../front/route.openapi';
-import { CacheInvalidationDto, CacheStatisticsDto, WarmupResultDto } from './dto/answers.dto';
+import {
+  CacheCountsDto,
+  CacheInvalidationDto,
+  CacheStatisticsDto,
+  WarmupResultDto,
+} from './dto/answers.dto';
 import { WarmupDto } from './dto/requests.dto';
 
 const text = (description: string, example: string) => ({
@@ -61,6 +66,7 @@ export function ApiCacheStatistics(): MethodDecorator {
       'Show how the cache does',
       'Counted by the replica that answers, since it started. A process without requests has a ratio of 0.',
     ),
+    ApiExtraModels(CacheCountsDto),
     ApiResponse({
       status: 200,
       description: 'The statistics.',

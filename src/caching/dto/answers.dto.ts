@@ -1,4 +1,4 @@
-import { ApiExtraModels, ApiProperty } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
 
 /** Requests that could be answered from the cache, and how they were. */
 export class CacheCountsDto {
@@ -35,7 +35,6 @@ export class CacheWindowDto {
 }
 
 /** How the cache of the replica that answers does. */
-@ApiExtraModels(CacheCountsDto)
 export class CacheStatisticsDto extends CacheCountsDto {
   @ApiProperty({ type: 'integer', example: 10, description: 'Kept in this process.' })
   entries!: number;

@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { Agent } from 'node:http';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { SCOPES } from '../../src/auth/principal';
+import { DescribedAnswers, send } from '../support/openapi-answers';
+import {
+  brokenReferencesIn,
+  type Document,
+  examplesInPaths,
+  operationsOf,
+  requestTo,
+} from '../support/openapi-requests';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+/**
+ * Requests made from docs/openapi.json, whatever routes it holds, against the running service: no answer is a 5xx, and
+ * each has a status, a content type and a body that the document describes. FUZZ_SECONDS is the time for all routes
+ * together; a failure prints seed and path, and FUZZ_SEED with FUZZ_PATH repeats it.
+ */
+const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 25);
+const SEED = process.env['FUZZ_SEED'];
+const REPLAY_PATH = process.env['FUZZ_PATH'];
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+const document = JSON.parse(
+  readFileSync(join(__dirname, '..', '..', 'docs', 'openapi.json'), 'utf8'),
+) as Document;
+const operations = operationsOf(document).map((one) => ({
+  ...one,
+  name: `${one.method} ${one.path}`,
+}));
+
+describe('every route of the description', () => {
+  const answers = new DescribedAnswers(document);
+  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  const seen = new Map<string, Map<number, number>>();
+  let service: TestService;
+  let tokens: string[];
+
+  beforeAll(async () => {
+    service = await TestService.start();
+    const scope = SCOPES.join(' ');
+    const organizations = ['org-1', 'org-2'];
+    tokens = [
+      await tokenOf({ scope, organizations }),
+      await tokenOf({ scope, organizations: ['*'] }),
+      await tokenOf({ scope: 'audit:read', organizations: [] }),
+      await tokenOf({ scope: '', organizations }),
+      'not.a.token',
+    ];
+    const ids = examplesInPaths(document).filter((example) => UUID.test(example));
+    const events = [{}, ...ids.map((id) => ({ id }))].map(eventWith);
+    await service.post(`${EVENTS}/bulk`, tokens[0] ?? '', { events });
+  });
+
+  afterAll(async () => {
+    agent.destroy();
+    await service?.stop();
+    if (process.env['FUZZ_SECONDS']) process.stdout.write(`${tally(seen)}\n`);
+  });
+
+  it('is found, with everything that is referred to', () => {
+    expect(operations.length).toBeGreaterThan(10);
+    expect(brokenReferencesIn(document)).toEqual([]);
+  });
+
+  it.each(operations)(
+    'answers $name as described, whatever it is sent',
+    async ({ name, method, path, operation }) => {
+      const statuses = new Map<number, number>();
+      seen.set(name, statuses);
+      const property = fc.asyncProperty(
+        requestTo(document, { method, path, operation }, tokens),
+        async (request) => {
+          const answer = await send(service.port, request, agent);
+          statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+          const faults = answers.faultsOf(method, path, operation, answer);
+          if (faults.length > 0) throw new Error(`${faults.join('; ')}\n${shown(request)}`);
+        },
+      );
+      await fc.assert(property, {
+        numRuns: 100_000,
+        interruptAfterTimeLimit: (SECONDS * 1000) / operations.length,
+        ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+        ...(REPLAY_PATH === undefined ? {} : { path: REPLAY_PATH }),
+      });
+      // Requests that nothing good ever comes of would try the validation alone.
+      const good = [...statuses.keys()].filter((status) => status < 400);
+      expect({ name, good }).not.toEqual({ name, good: [] });
+    },
+    (SECONDS + 60) * 1000,
+  );
+});
+
+function shown({ body, ...request }: { body?: Buffer }): string {
+  return JSON.stringify({ ...request, body: body?.toString('latin1').slice(0, 2000) });
+}
+
+function tally(seen: Map<string, Map<number, number>>): string {
+  return [...seen]
+    .map(([name, statuses]) => {
+      const counts = [...statuses].sort(([a], [b]) => a - b).map(([code, n]) => `${code}×${n}`);
+      return `${name}: ${counts.join(' ')}`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,172 @@
+import { type Agent, request as httpRequest } from 'node:http';
+import type { Readable } from 'node:stream';
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
+import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
+import addFormats from 'ajv-formats';
+import type { Document, Operation, ResponseObject, WireRequest } from './openapi-requests';
+
+/** An answer with its body decoded; `isWhole` is false for one that goes on and on, and was left. */
+export interface WireAnswer {
+  status: number;
+  headers: Record<string, string | string[] | undefined>;
+  body: string;
+  isWhole: boolean;
+}
+
+/** Longer than any answer takes that ends by itself. */
+const ANSWER_TIMEOUT_MS = 20_000;
+/** What streams events forever is read for this long. */
+const STREAM_MS = 200;
+
+/** Sends a request as it stands; a body goes out with its length. */
+export function send(port: number, request: WireRequest, agent: Agent): Promise<WireAnswer> {
+  const { method, path, headers, body } = request;
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(
+      {
+        host: '127.0.0.1',
+        port,
+        agent,
+        method,
+        path,
+        headers: { ...headers, ...(body ? { 'content-length': body.length } : {}) },
+        timeout: ANSWER_TIMEOUT_MS,
+      },
+      (incoming) => {
+        const { statusCode = 0, headers: answered } = incoming;
+        const isEndless = mediaType(answered['content-type']) === 'text/event-stream';
+        readBody(incoming, isEndless ? STREAM_MS : ANSWER_TIMEOUT_MS).then(
+          ({ bytes, isWhole }) =>
+            resolve({
+              status: statusCode,
+              headers: answered,
+              body: isWhole ? decoded(bytes, String(answered['content-encoding'] ?? '')) : '',
+              isWhole,
+            }),
+          reject,
+        );
+      },
+    );
+    outgoing.on('timeout', () => outgoing.destroy(new Error('No answer in time')));
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+async function readBody(
+  incoming: Readable,
+  forMs: number,
+): Promise<{ bytes: Buffer; isWhole: boolean }> {
+  let isWhole = true;
+  const timer = setTimeout(() => {
+    isWhole = false;
+    incoming.destroy();
+  }, forMs);
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  } catch (error) {
+    if (isWhole) throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+  return { bytes: Buffer.concat(chunks), isWhole };
+}
+
+function decoded(bytes: Buffer, coding: string): string {
+  if (bytes.length === 0) return '';
+  if (coding === 'gzip') return gunzipSync(bytes).toString();
+  if (coding === 'br') return brotliDecompressSync(bytes).toString();
+  if (coding === 'deflate') return inflateSync(bytes).toString();
+  return bytes.toString();
+}
+
+function mediaType(header: string | string[] | undefined): string {
+  return (String(header ?? '').split(';')[0] ?? '').trim().toLowerCase();
+}
+
+/** Tells what in an answer is not as the document describes it. */
+export class DescribedAnswers {
+  private readonly ajv = new Ajv2020({ strict: false, allErrors: false });
+  private readonly validators = new Map<string, ValidateFunction>();
+
+  constructor(private readonly document: Document) {
+    addFormats(this.ajv);
+    this.ajv.addSchema(document, 'api');
+  }
+
+  /** One line for each fault; none when status, content type and body are as described, and the status is no 5xx. */
+  faultsOf(method: string, path: string, operation: Operation, answer: WireAnswer): string[] {
+    const { status, headers, body } = answer;
+    const faults: string[] = [];
+    if (status >= 500) faults.push(`${status} is a failure of the service`);
+    if (headers['x-request-id'] === undefined) faults.push('there is no X-Request-Id');
+    const described = operation.responses[String(status)];
+    if (!described) return [...faults, `${status} is not described`];
+    const reference = '$ref' in described ? described.$ref : undefined;
+    const pointer =
+      reference ?? pointerTo('paths', path, method.toLowerCase(), 'responses', status);
+    const response = this.at(pointer) as ResponseObject;
+    const types = Object.keys(response.content ?? {});
+    const type = mediaType(headers['content-type']);
+    if (types.length === 0) {
+      return body === '' ? faults : [...faults, `${status} is described without a body`];
+    }
+    const found = types.find((known) => mediaType(known) === type);
+    if (found === undefined) {
+      return [
+        ...faults,
+        `${type || 'no type'} is not described for ${status}: ${types.join(', ')}`,
+      ];
+    }
+    const schema = pointerTo('content', found, 'schema').slice(1);
+    if (response.content?.[found]?.schema) {
+      faults.push(...this.faultsOfBody(`${pointer}${schema}`, type, answer));
+    }
+    return faults;
+  }
+
+  private faultsOfBody(pointer: string, type: string, { body, isWhole }: WireAnswer): string[] {
+    if (!isWhole) return type === 'text/event-stream' ? [] : ['the answer did not end'];
+    const isLines = /ndjson|jsonl|json-seq/.test(type);
+    if (!isLines && !/[/+]json$/.test(type)) return [];
+    const texts = isLines ? body.split('\n').filter((line) => line !== '') : [body];
+    return texts.flatMap((text) => {
+      let value: unknown;
+      try {
+        value = JSON.parse(text);
+      } catch {
+        return [`this is no JSON: ${text.slice(0, 200)}`];
+      }
+      const validate = this.validator(pointer);
+      if (validate(value)) return [];
+      const reasons = this.ajv.errorsText(validate.errors, { dataVar: 'body' });
+      return [`${reasons} (${pointer}): ${text.slice(0, 500)}`];
+    });
+  }
+
+  private validator(pointer: string): ValidateFunction {
+    let validate = this.validators.get(pointer);
+    if (!validate) {
+      validate = this.ajv.compile({ $ref: `api${pointer}` });
+      this.validators.set(pointer, validate);
+    }
+    return validate;
+  }
+
+  private at(pointer: string): unknown {
+    return pointer
+      .slice(2)
+      .split('/')
+      .map((part) => decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'))
+      .reduce<unknown>((node, name) => (node as Record<string, unknown>)[name], this.document);
+  }
+}
+
+/** A JSON pointer as the fragment of a URI: `#/paths/~1health`. */
+function pointerTo(...names: (string | number)[]): string {
+  const parts = names.map((name) =>
+    encodeURIComponent(String(name).replaceAll('~', '~0').replaceAll('/', '~1')),
+  );
+  return `#/${parts.join('/')}`;
+}
