@@ -50,11 +50,15 @@ function pathOf(request: IncomingMessage): string {
   return (url.split('?', 1)[0] ?? '').slice(0, 200);
 }
 
-/** One line a person can act on: what was asked, what was answered, and why, with the stack of faults of our own. */
+/**
+ * One line a person can act on: what was asked, what was answered, and why, with the stack of faults of our own. The
+ * detail of a caller's mistake is for the caller alone, as it may quote what was sent.
+ */
 function logProblem(error: AppError, what: string, requestId: string): void {
   const level = ERROR_TABLE[error.code].logLevel;
-  const line = `${what} -> ${error.status} ${error.code}: ${error.detail} [${requestId}]`;
-  if (level === 'debug') return logger.debug(line);
+  const outcome = `${what} -> ${error.status} ${error.code}`;
+  if (level === 'debug') return logger.debug(`${outcome} [${requestId}]`);
+  const line = `${outcome}: ${error.detail} [${requestId}]`;
   const { cause } = error;
   const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : '';
   if (level === 'warn') return logger.warn(`${line} ${reason}`);
