@@ -1,0 +1,184 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { findFreePort } from '../../src/database/embedded-port';
+import { until } from '../integration/until.fixture';
+
+const CONFIGURATION = resolve(__dirname, '..', '..', 'deploy', 'nginx', 'nginx.conf');
+
+function hasNginx(): boolean {
+  if (!spawnSync('nginx', ['-v']).error) return true;
+  if (process.env['CI'] === 'true') throw new Error('CI=true needs nginx on the PATH');
+  process.stderr.write('\n*** NO nginx ON THE PATH: ITS CONFIGURATION IS NOT TESTED ***\n\n');
+  return false;
+}
+
+/** A replica that tells what it was asked, and answers as told. */
+async function startReplica(
+  answer: (incoming: IncomingMessage, outgoing: ServerResponse) => void,
+): Promise<Server> {
+  const server = createServer(answer);
+  server.keepAliveTimeout = 65_000;
+  server.on('upgrade', (incoming, socket) => {
+    socket.end(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${incoming.headers.upgrade}\r\n\r\nhello`,
+    );
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return server;
+}
+
+const portOf = (server: Server) => (server.address() as AddressInfo).port;
+
+(hasNginx() ? describe : describe.skip)('deploy/nginx/nginx.conf', () => {
+  let home: string;
+  let nginx: ChildProcess;
+  let url: string;
+  let replicas: Server[];
+  const asked: IncomingMessage[] = [];
+  let answer: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+
+  beforeAll(async () => {
+    home = mkdtempSync(join(tmpdir(), 'audit-nginx-'));
+    chmodSync(home, 0o777);
+    const replica = () =>
+      startReplica((incoming, outgoing) => {
+        asked.push(incoming);
+        answer(incoming, outgoing);
+      });
+    replicas = [await replica(), await replica()];
+    const port = await findFreePort();
+    const text = readFileSync(CONFIGURATION, 'utf8')
+      .replace('server-1:3000', `127.0.0.1:${portOf(replicas[0])}`)
+      .replace('server-2:3000', `127.0.0.1:${portOf(replicas[1])}`)
+      .replace('listen 8080', `listen 127.0.0.1:${port}`)
+      .replaceAll('/tmp/', `${home}/`)
+      .replace('worker_processes auto', 'worker_processes 1')
+      .replace('/dev/stdout', `${home}/access.log`)
+      .replace('/dev/stderr', `${home}/error.log`);
+    const path = join(home, 'nginx.conf');
+    writeFileSync(path, text);
+    const checked = spawnSync('nginx', ['-t', '-c', path, '-e', 'stderr'], { encoding: 'utf8' });
+    expect(checked.stderr).toContain('test is successful');
+    expect(checked.stderr).not.toMatch(/warn|deprecated/);
+    nginx = spawn('nginx', ['-c', path, '-e', 'stderr', '-g', 'daemon off;'], { stdio: 'ignore' });
+    url = `http://127.0.0.1:${port}`;
+    await until(() =>
+      fetch(`${url}/metrics`).then(
+        () => true,
+        () => false,
+      ),
+    );
+  });
+
+  beforeEach(() => {
+    asked.length = 0;
+    answer = (_incoming, outgoing) => outgoing.end('{}');
+  });
+
+  afterAll(async () => {
+    nginx?.kill('SIGQUIT');
+    if (nginx && nginx.exitCode === null) await once(nginx, 'exit');
+    for (const server of replicas ?? []) {
+      server.closeAllConnections();
+      server.close();
+    }
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  it('hands requests on with what the service needs to know, and keeps connections', async () => {
+    for (let count = 0; count < 6; count += 1) {
+      await (
+        await fetch(`${url}/api/v1/audit/events?a=%2C`, { headers: { 'x-request-id': 'r1' } })
+      ).text();
+    }
+    expect(asked).toHaveLength(6);
+    const { headers, url: path } = asked[0];
+    expect(path).toBe('/api/v1/audit/events?a=%2C');
+    expect(headers).toMatchObject({
+      host: new URL(url).host,
+      'x-forwarded-for': '127.0.0.1',
+      'x-forwarded-proto': 'http',
+      'x-request-id': 'r1',
+    });
+    expect(headers.connection).not.toBe('close');
+    expect(new Set(asked.map(({ socket }) => socket.remotePort)).size).toBeLessThan(6);
+  });
+
+  it.each([
+    '/api/v1/audit/events/stream',
+    '/api/v1/audit/events/tail',
+    '/trpc/x',
+    '/api/v1/audit/events/bulk',
+  ])('lets %s through piece by piece', async (path) => {
+    let proceed = (): void => undefined;
+    answer = (_incoming, outgoing) => {
+      outgoing.write('first');
+      proceed = () => outgoing.end('second');
+    };
+    const { body } = await fetch(`${url}${path}`);
+    const reader = body?.getReader();
+    const first = await reader?.read();
+    expect(Buffer.from(first?.value ?? []).toString()).toBe('first');
+    proceed();
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe('second');
+  });
+
+  it('hands a body on as it comes', async () => {
+    const got: string[] = [];
+    answer = (incoming, outgoing) => {
+      incoming.on('data', (chunk: Buffer) => got.push(chunk.toString()));
+      incoming.on('end', () => outgoing.end('done'));
+    };
+    const outgoing = request(`${url}/api/v1/audit/events/bulk`, { method: 'POST' });
+    outgoing.write('line 1\n');
+    await until(() => got.join('').includes('line 1'));
+    outgoing.end('line 2\n');
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    incoming.resume();
+    expect(incoming.statusCode).toBe(200);
+  });
+
+  it('upgrades to WebSocket', async () => {
+    const outgoing = request(`${url}/graphql`, {
+      headers: { connection: 'Upgrade', upgrade: 'websocket' },
+    });
+    outgoing.end();
+    const [incoming, socket] = (await once(outgoing, 'upgrade')) as [
+      IncomingMessage,
+      NodeJS.Socket,
+    ];
+    expect(incoming.statusCode).toBe(101);
+    socket.end();
+  });
+
+  it('keeps metrics to itself, and query strings out of its log', async () => {
+    expect((await fetch(`${url}/metrics`)).status).toBe(404);
+    expect(asked).toEqual([]);
+    await fetch(`${url}/api/v1/audit/events?principal_ids=somebody`);
+    await until(() =>
+      readFileSync(join(home, 'access.log'), 'utf8').includes('GET /api/v1/audit/events'),
+    );
+    expect(readFileSync(join(home, 'access.log'), 'utf8')).not.toContain('somebody');
+  });
+
+  it('asks the other replica when one is gone', async () => {
+    const [gone, left] = replicas as [Server, Server];
+    gone.closeAllConnections();
+    gone.close();
+    for (let count = 0; count < 6; count += 1) {
+      expect((await fetch(`${url}/api/v1/audit/events`)).status).toBe(200);
+    }
+    expect(asked.every(({ socket }) => socket.localPort === portOf(left))).toBe(true);
+  });
+});
