@@ -88,6 +88,7 @@ describe('the settings by default', () => {
       idleTimeoutMs: 10_000,
       statementTimeoutMs: 30_000,
       upkeepIntervalSeconds: 3600,
+      preparedStatements: true,
       dataDir,
       slowQueryThresholdMs: 200,
     });

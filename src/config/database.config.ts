@@ -3,7 +3,12 @@ import { loadEnvironment, type Profile } from './load-environment';
 import { MonitoringEnv } from './monitoring.config';
 import { type Conflict, EnvVariables, readEnv } from './read-env';
 import { ServerEnv } from './server.config';
-import { IntegerVariable, UrlListVariable, UrlVariable } from './variable.decorators';
+import {
+  BooleanVariable,
+  IntegerVariable,
+  UrlListVariable,
+  UrlVariable,
+} from './variable.decorators';
 
 const SCHEMES = ['postgres', 'postgresql'];
 
@@ -41,6 +46,10 @@ export class DatabaseEnv extends EnvVariables {
   @IntegerVariable(0, 604_800)
   readonly DATABASE_UPKEEP_INTERVAL_SECONDS!: number;
 
+  /** Whether statements are prepared once per connection and then named; poolers in transaction mode must support it. */
+  @BooleanVariable()
+  readonly DATABASE_PREPARED_STATEMENTS!: boolean;
+
   override findConflicts(profile: Profile): Conflict[] {
     const conflicts: Conflict[] = [];
     if (profile === 'production' && !this.DATABASE_URL) {
@@ -72,6 +81,8 @@ export interface DatabaseConfig {
   statementTimeoutMs: number;
   /** 0 means never. */
   upkeepIntervalSeconds: number;
+  /** Whether statements may have names. */
+  preparedStatements: boolean;
   /** Absolute path. */
   dataDir: string;
   slowQueryThresholdMs: number;
@@ -91,6 +102,7 @@ export const databaseConfig = registerAs(
       idleTimeoutMs: env.DATABASE_IDLE_TIMEOUT_MS,
       statementTimeoutMs: env.DATABASE_STATEMENT_TIMEOUT_MS,
       upkeepIntervalSeconds: env.DATABASE_UPKEEP_INTERVAL_SECONDS,
+      preparedStatements: env.DATABASE_PREPARED_STATEMENTS,
       dataDir: readEnv(ServerEnv, environment).DATA_DIR,
       slowQueryThresholdMs: readEnv(MonitoringEnv, environment).SLOW_QUERY_THRESHOLD_MS,
     };

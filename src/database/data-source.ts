@@ -4,6 +4,7 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { DatabaseConfig } from '../config/database.config';
 import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded-postgres';
+import { dropStatementNames } from './session-settings';
 
 const RETRY_DELAY_MS = 1000;
 const SILENCE_GRACE_MS = 2000;
@@ -50,6 +51,7 @@ export function dataSourceOptions(url: string, config: DatabaseConfig): DataSour
       // A server that goes away tells so between two listeners of the pool, too; unheard, it would end the process.
       onConnect: (client: PoolClient) => {
         client.on('error', () => undefined);
+        if (!config.preparedStatements) dropStatementNames(client);
       },
       // Statements that do not wait for each other's answers share a round trip (Database.transaction).
       pipeline: true,

@@ -19,6 +19,7 @@ import { Partitions } from './partitions';
 import { PartitionsHealthIndicator } from './partitions.health';
 import { QueryCacheSource } from './query-cache-figures';
 import { ReadReplica, ReadReplicas } from './read-replicas';
+import { assertSession } from './session-settings';
 import { Upkeep } from './upkeep';
 import { UpkeepSchedule } from './upkeep.schedule';
 
@@ -44,7 +45,9 @@ let opened: EmbeddedPostgresServer | undefined;
         const dataSource = new OwningDataSource(options as DataSourceOptions, opened);
         opened = undefined;
         try {
-          return await dataSource.initialize();
+          await dataSource.initialize();
+          await assertSession(dataSource);
+          return dataSource;
         } catch (error) {
           await dataSource.destroy();
           throw error;

@@ -12,8 +12,10 @@ export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000
 
 /**
  * Brings the database at `url` to the newest schema. Safe with several replicas starting at once: one migrates, the
- * others wait. The advisory lock is polled, because waiting inside PostgreSQL would hold a snapshot that
- * `CREATE INDEX CONCURRENTLY` in turn waits for.
+ * others wait. The advisory lock is that of a transaction, so that it works through a pooler in transaction mode, too,
+ * where a lock of the session would stay behind on a connection that somebody else gets. It is polled, because waiting
+ * inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` in turn waits for; between its statements
+ * a transaction of READ COMMITTED holds none.
  */
 export async function runMigrations(url: string): Promise<void> {
   const guard = new Client({ connectionString: url });
@@ -31,14 +33,20 @@ export async function runMigrations(url: string): Promise<void> {
       await dataSource.destroy();
     }
   } finally {
-    await guard.end(); // releases the lock
+    await guard.query('ROLLBACK').catch(() => undefined); // releases the lock; without a connection, so did its end
+    await guard.end();
   }
 }
 
+/** Holds the lock from then on, in a transaction that is open; or nothing at all. */
 async function tryLock(client: Client): Promise<boolean> {
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
+  await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');
   const { rows } = await client.query<{ locked: boolean }>(
-    'SELECT pg_try_advisory_lock($1) AS locked',
+    'SELECT pg_try_advisory_xact_lock($1) AS locked',
     [MIGRATION_LOCK],
   );
-  return rows[0]?.locked === true;
+  if (rows[0]?.locked === true) return true;
+  await client.query('ROLLBACK');
+  return false;
 }

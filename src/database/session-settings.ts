@@ -1,0 +1,68 @@
+import { Logger } from '@nestjs/common';
+import type { ClientBase } from 'pg';
+import type { DataSource } from 'typeorm';
+
+/** What every session asks for when it connects (data-source.ts), as PostgreSQL shows it. */
+interface SessionSettings {
+  timezone: string;
+  datestyle: string;
+  plan: string;
+  /** Milliseconds; 0 is none. */
+  timeout: number;
+}
+
+const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UNIVERSAL', 'GMT']);
+
+/**
+ * Makes sure that sessions have what was asked for. A pooler in between may drop it without a word
+ * (`ignore_startup_parameters` of PgBouncer), and in another time zone every timestamp would be shown wrongly.
+ * Throws an Error with the statement that helps when answers would be wrong; warns when they would only be slow.
+ */
+export async function assertSession(dataSource: DataSource): Promise<void> {
+  const [settings] = await dataSource.query<SessionSettings[]>(
+    `SELECT current_setting('timezone') AS timezone, current_setting('datestyle') AS datestyle,
+       current_setting('plan_cache_mode') AS plan,
+       (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS timeout`,
+  );
+  if (!settings) throw new Error('PostgreSQL does not tell its settings');
+  const { timezone, datestyle, plan, timeout } = settings;
+  if (!UTC.has(timezone.toUpperCase()) || !datestyle.startsWith('ISO')) {
+    throw new Error(
+      `Sessions have the time zone ${timezone} and the date style ${datestyle}: what stands between the service and ` +
+        `PostgreSQL drops the settings of connections. Give them to the role: ALTER ROLE … SET timezone = 'UTC'; ` +
+        `ALTER ROLE … SET datestyle = 'ISO'`,
+    );
+  }
+  const logger = new Logger('Database');
+  if (plan !== 'force_generic_plan') {
+    logger.warn(
+      `plan_cache_mode is ${plan}: ALTER ROLE … SET plan_cache_mode = 'force_generic_plan'`,
+    );
+  }
+  if (timeout === 0 && isTimeoutAsked(dataSource)) {
+    logger.warn(`statement_timeout does not arrive: ALTER ROLE … SET statement_timeout = '30s'`);
+  }
+}
+
+function isTimeoutAsked({ options }: DataSource): boolean {
+  const { statement_timeout: asked } = (options as { extra: { statement_timeout?: number } }).extra;
+  return asked !== undefined && asked > 0;
+}
+
+/** Sends every statement of a connection without its name, for poolers that do not know prepared statements. */
+export function dropStatementNames(client: ClientBase): void {
+  const plain = client as { query: (statement: unknown, ...rest: unknown[]) => unknown };
+  const query = plain.query.bind(client);
+  plain.query = (statement, ...rest) =>
+    query(isNamed(statement) ? { ...statement, name: undefined } : statement, ...rest);
+}
+
+/** COPY and cursors are objects that submit themselves; they have no name, and are not to be copied. */
+function isNamed(statement: unknown): statement is { name: string } {
+  return (
+    typeof statement === 'object' &&
+    statement !== null &&
+    'name' in statement &&
+    !('submit' in statement)
+  );
+}
