@@ -57,7 +57,7 @@ describeWithPostgresPrograms()('reads with a streaming replica', () => {
         );
         return rows[0]?.there ?? false;
       },
-      (replica) => service.epochs.isFresh(replica, organizations),
+      { isFresh: (replica) => service.epochs.isFresh(replica, organizations) },
     );
   }
 
