@@ -10,7 +10,9 @@ import { QueryCacheSource } from './database/query-cache-figures';
 import { ProblemFilter } from './errors/problem.filter';
 import { FrontModule } from './front/front.module';
 import { CompiledValidationPipe } from './front/validation/validation.pipe';
+import { GroundMetrics, PoolMetrics } from './ground.metrics';
 import { HealthModule } from './health/health.module';
+import { MetricsModule } from './metrics/metrics.module';
 import { RedisModule } from './redis/redis.module';
 
 /** The wiring diagram: ground, capabilities, the domain, the doors. */
@@ -19,6 +21,7 @@ import { RedisModule } from './redis/redis.module';
     ConfigModule,
     DatabaseModule,
     RedisModule,
+    MetricsModule,
     FrontModule,
     AuthModule,
     CachingModule,
@@ -26,6 +29,8 @@ import { RedisModule } from './redis/redis.module';
     HealthModule,
   ],
   providers: [
+    PoolMetrics,
+    GroundMetrics,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useClass: CompiledValidationPipe },
   ],

@@ -1,5 +1,4 @@
-import { ConsoleLogger, Logger, type LogLevel } from '@nestjs/common';
-import type { ConfigType } from '@nestjs/config';
+import { Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import compression from 'compression';
@@ -7,15 +6,19 @@ import express, { type Express } from 'express';
 import helmet from 'helmet';
 import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
+import { monitoringConfig } from './config/monitoring.config';
 import { FrontAdapter } from './front/front.adapter';
 import { API_PREFIX, HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
 import { Lifecycle } from './front/lifecycle';
 import { requireAcceptable } from './front/negotiation';
 import { parseQuery } from './front/query-string';
+import { RequestLog } from './front/request-log';
+import { requestObserver } from './front/request-observer';
+import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './openapi';
+import { createLog, type ServiceLog } from './service-logger';
 
-const LEVELS: LogLevel[] = ['fatal', 'error', 'warn', 'log', 'debug', 'verbose'];
 /** Under this many bytes compressing costs more than it saves. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
@@ -31,33 +34,6 @@ export interface RunningService {
   front: HttpFront;
   /** Stops in order: not ready, running requests finish, connections close. */
   stop: (timeoutMs: number) => Promise<void>;
-}
-
-/** What Nest tells of its own boot: for debugging only. */
-const BOOT_CONTEXTS = new Set([
-  'NestFactory',
-  'InstanceLoader',
-  'RoutesResolver',
-  'RouterExplorer',
-  'NestApplication',
-]);
-
-class ServiceLogger extends ConsoleLogger {
-  override log(message: unknown, ...rest: unknown[]): void {
-    const context = rest.at(-1);
-    if (typeof context === 'string' && BOOT_CONTEXTS.has(context)) this.debug(message, ...rest);
-    else super.log(message, ...rest);
-  }
-}
-
-/** The logger that `LOG_LEVEL` and `LOG_FORMAT` ask for. */
-export function createLogger({ level, format }: ConfigType<typeof loggingConfig>): ConsoleLogger {
-  const name = ({ info: 'log', trace: 'verbose' } as Record<string, LogLevel>)[level] ?? level;
-  return new ServiceLogger({
-    json: format === 'json',
-    colors: format === 'pretty' && process.stdout.isTTY === true,
-    logLevels: LEVELS.slice(0, LEVELS.indexOf(name) + 1),
-  });
 }
 
 /** Express as it stands behind the front: middleware that every route shares. */
@@ -89,7 +65,7 @@ function createExpress(): Express {
 /** Nest on top of `front`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
 export async function createApplication(
   front: HttpFront,
-  options: { preview?: boolean } = {},
+  options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
   const app = await NestFactory.create<NestExpressApplication>(
@@ -99,22 +75,34 @@ export async function createApplication(
       bodyParser: false,
       abortOnError: false,
       preview: options.preview ?? false,
-      logger: options.preview ? false : createLogger(loggingConfig()),
+      logger: options.log?.nest ?? false,
     },
   );
-  app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path'] });
+  app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics'] });
   serveDocumentation(app);
   return app;
 }
 
+/** What notes each request that `front` has answered. */
+function observe(app: NestExpressApplication, front: HttpFront, log: ServiceLog) {
+  const { enabled, slowRequestThresholdMs } = monitoringConfig();
+  const recorder = app.get(RequestRecorder);
+  recorder.watchRunning(() => front.runningRequests);
+  const requestLog = new RequestLog(log.pino, slowRequestThresholdMs);
+  return requestObserver(requestLog, enabled ? recorder : undefined);
+}
+
 /** Boots everything behind a front that already listens. */
-export async function startService(front: HttpFront): Promise<RunningService> {
-  const app = await createApplication(front);
+export async function startService(
+  front: HttpFront,
+  log = createLog(loggingConfig()),
+): Promise<RunningService> {
+  const app = await createApplication(front, { log });
   await app.init();
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
-  front.attach(application, app.get(HotRoutes));
+  front.attach(application, app.get(HotRoutes), observe(app, front, log));
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
     const cut = await front.drain(timeoutMs);

@@ -1,12 +1,13 @@
 import { Logger } from '@nestjs/common';
 import type { AddressInfo } from 'node:net';
-import { startService, createLogger, type RunningService } from './app.setup';
+import { startService, type RunningService } from './app.setup';
 import { signDevelopmentToken } from './auth/development-token';
 import { authConfig } from './config/auth.config';
 import { assertConfiguration } from './config/environment';
 import { loggingConfig } from './config/logging.config';
 import { serverConfig } from './config/server.config';
 import { HttpFront } from './front/http-front';
+import { createLog } from './service-logger';
 
 const logger = new Logger('Main');
 /** For closing the database and the like, once no request runs any more. */
@@ -15,7 +16,8 @@ const SHUTDOWN_GRACE_MS = 4000;
 async function main(): Promise<void> {
   assertConfiguration();
   const config = serverConfig();
-  Logger.overrideLogger(createLogger(loggingConfig()));
+  const log = createLog(loggingConfig());
+  Logger.overrideLogger(log.nest);
   const front = new HttpFront();
   const running: { service?: RunningService } = {};
   const stop = once(async (signal: string) => {
@@ -34,7 +36,7 @@ async function main(): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'));
 
   const address = await front.listen(config.port, config.host);
-  running.service = await startService(front);
+  running.service = await startService(front, log);
   await announce(address);
 }
 

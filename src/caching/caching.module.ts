@@ -15,6 +15,7 @@ import { CacheStatistics } from './cache-statistics';
 import { CacheWarmup } from './cache-warmup';
 import { CachedAnswers } from './cached-answers';
 import { CachedRoutes } from './cached-routes';
+import { CachingMetrics } from './caching.metrics';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 import { sharedStore } from './shared-tier';
@@ -62,6 +63,7 @@ class MemoryTierModule {}
     ResponseCache,
     CachedAnswers,
     CachedRoutes,
+    CachingMetrics,
   ],
   exports: [
     CacheHealthIndicator,

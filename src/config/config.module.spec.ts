@@ -130,6 +130,8 @@ describe('the settings by default', () => {
       retentionDays: 2555,
     });
     expect(monitoringConfig(environment)).toEqual({
+      alertIntervalMs: 2000,
+      alertWindowSeconds: 60,
       enabled: true,
       slowRequestThresholdMs: 500,
       slowQueryThresholdMs: 200,

@@ -1,7 +1,12 @@
 import { registerAs } from '@nestjs/config';
 import { loadEnvironment } from './load-environment';
-import { EnvVariables, readEnv } from './read-env';
-import { BooleanVariable, IntegerVariable, UrlVariable } from './variable.decorators';
+import { type Conflict, EnvVariables, readEnv } from './read-env';
+import {
+  BooleanVariable,
+  IntegerVariable,
+  SecretVariable,
+  UrlVariable,
+} from './variable.decorators';
 
 /** What is measured and from which figure on it is an alert. */
 export class MonitoringEnv extends EnvVariables {
@@ -32,6 +37,25 @@ export class MonitoringEnv extends EnvVariables {
   /** Where alerts are posted; unset means nowhere. */
   @UrlVariable(['http', 'https'], { secretPath: true })
   readonly ALERT_WEBHOOK_URL?: string;
+
+  /** What signs the posted alerts; unset means that they are not signed. */
+  @SecretVariable()
+  readonly ALERT_WEBHOOK_SECRET?: string;
+
+  /** Milliseconds between two looks at the figures. */
+  @IntegerVariable(100, 3_600_000)
+  readonly ALERT_INTERVAL_MS!: number;
+
+  /** Seconds over which slow requests are counted. */
+  @IntegerVariable(1, 60)
+  readonly ALERT_WINDOW_SECONDS!: number;
+
+  override findConflicts(): Conflict[] {
+    const { ALERT_WEBHOOK_SECRET: secret, ALERT_WEBHOOK_URL: url } = this;
+    return secret !== undefined && url === undefined
+      ? [{ variable: 'ALERT_WEBHOOK_URL', allowed: 'be set when ALERT_WEBHOOK_SECRET is' }]
+      : [];
+  }
 }
 
 export interface MonitoringConfig {
@@ -43,6 +67,11 @@ export interface MonitoringConfig {
   concurrencyAlertPercent: number;
   /** Undefined means that alerts are posted nowhere. */
   alertWebhookUrl?: string;
+  /** Undefined means that posted alerts are not signed. */
+  alertWebhookSecret?: string;
+  alertIntervalMs: number;
+  /** 1 to 60. */
+  alertWindowSeconds: number;
 }
 
 /** Settings of metrics and alerts. Throws a ConfigError. */
@@ -58,6 +87,9 @@ export const monitoringConfig = registerAs(
       cacheHitRatioAlertPercent: env.CACHE_HIT_RATIO_ALERT_PERCENT,
       concurrencyAlertPercent: env.CONCURRENCY_ALERT_PERCENT,
       alertWebhookUrl: env.ALERT_WEBHOOK_URL,
+      alertWebhookSecret: env.ALERT_WEBHOOK_SECRET,
+      alertIntervalMs: env.ALERT_INTERVAL_MS,
+      alertWindowSeconds: env.ALERT_WINDOW_SECONDS,
     };
   },
 );

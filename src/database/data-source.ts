@@ -5,6 +5,7 @@ import type { DatabaseConfig } from '../config/database.config';
 import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded-postgres';
 import { dropStatementNames } from './session-settings';
+import type { QueryTimes } from './query-times';
 
 const RETRY_DELAY_MS = 1000;
 const SILENCE_GRACE_MS = 2000;
@@ -26,7 +27,11 @@ export class OwningDataSource extends DataSource {
 }
 
 /** Where a pool connects and how it behaves; the same for primary and replicas. */
-export function dataSourceOptions(url: string, config: DatabaseConfig): DataSourceOptions {
+export function dataSourceOptions(
+  url: string,
+  config: DatabaseConfig,
+  queries?: QueryTimes,
+): DataSourceOptions {
   const logger = new Logger('Database');
   return {
     type: 'postgres',
@@ -52,6 +57,7 @@ export function dataSourceOptions(url: string, config: DatabaseConfig): DataSour
       onConnect: (client: PoolClient) => {
         client.on('error', () => undefined);
         if (!config.preparedStatements) dropStatementNames(client);
+        queries?.watch(client);
       },
       // Statements that do not wait for each other's answers share a round trip (Database.transaction).
       pipeline: true,

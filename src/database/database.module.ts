@@ -18,6 +18,7 @@ import { Optimizer } from './optimizer';
 import { Partitions } from './partitions';
 import { PartitionsHealthIndicator } from './partitions.health';
 import { QueryCacheSource } from './query-cache-figures';
+import { QueryTimes } from './query-times';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { assertSession } from './session-settings';
 import { Upkeep } from './upkeep';
@@ -26,20 +27,36 @@ import { UpkeepSchedule } from './upkeep.schedule';
 /** The server that this process started for itself, between being opened and being owned by the data source. */
 let opened: EmbeddedPostgresServer | undefined;
 
+/** Apart, as the connections need it before there is a data source. */
+@Module({
+  providers: [
+    {
+      provide: QueryTimes,
+      inject: [databaseConfig.KEY],
+      useFactory: (config: ConfigType<typeof databaseConfig>) =>
+        new QueryTimes(config.slowQueryThresholdMs),
+    },
+  ],
+  exports: [QueryTimes],
+})
+class QueryTimesModule {}
+
 /** PostgreSQL: opens (or starts) the server, migrates, lends connections. It boots only once the database answers. */
 @Global()
 @Module({
   imports: [
     TerminusModule,
     ScheduleModule.forRoot(),
+    QueryTimesModule,
     TypeOrmModule.forRootAsync({
-      inject: [databaseConfig.KEY],
-      useFactory: async (config: ConfigType<typeof databaseConfig>) => {
+      imports: [QueryTimesModule],
+      inject: [databaseConfig.KEY, QueryTimes],
+      useFactory: async (config: ConfigType<typeof databaseConfig>, queries: QueryTimes) => {
         const { url, server } = await openServer(config);
         opened = server;
         await waitForServer(url);
         await runMigrations(url);
-        return { ...dataSourceOptions(url, config), retryAttempts: 1 };
+        return { ...dataSourceOptions(url, config, queries), retryAttempts: 1 };
       },
       dataSourceFactory: async (options) => {
         const dataSource = new OwningDataSource(options as DataSourceOptions, opened);
@@ -70,12 +87,12 @@ let opened: EmbeddedPostgresServer | undefined;
     PartitionsHealthIndicator,
     {
       provide: ReadReplicas,
-      inject: [databaseConfig.KEY],
-      useFactory: (config: ConfigType<typeof databaseConfig>) =>
+      inject: [databaseConfig.KEY, QueryTimes],
+      useFactory: (config: ConfigType<typeof databaseConfig>, queries: QueryTimes) =>
         new ReadReplicas(
           config.replicaUrls.map(
             (url, index) =>
-              new ReadReplica(`Read replica ${index + 1}`, dataSourceOptions(url, config)),
+              new ReadReplica(`Read replica ${index + 1}`, dataSourceOptions(url, config, queries)),
           ),
         ),
     },
@@ -91,6 +108,7 @@ let opened: EmbeddedPostgresServer | undefined;
     Upkeep,
     DatabaseHealthIndicator,
     PartitionsHealthIndicator,
+    QueryTimesModule,
   ],
 })
 export class DatabaseModule {}

@@ -6,7 +6,7 @@ import { knownPrincipal } from '../auth/known-principal';
 import { ROUTE_ACCESS, type RouteAccess } from '../auth/route-access';
 import { TokenVerifier } from '../auth/token-verifier';
 import { writeProblem } from '../errors/problem.filter';
-import { stampResponse } from './request-context';
+import { nameRoute, stampResponse } from './request-context';
 
 /** What the paths of all routes but the probes begin with. */
 export const API_PREFIX = 'api/v1';
@@ -64,20 +64,21 @@ export class HotRoutes {
       throw new Error(`${controller.name}.${name}: a hot route needs @Scopes().`);
     }
     const method = RequestMethod[Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod];
-    const guarded: HotHandler = (request, response, handOn) => {
-      const principal = knownPrincipal(this.verifier, request, access);
-      if (!principal) return handOn();
-      request.principal = principal;
-      if (!this.admission) return hot(request, response, handOn);
-      this.admission(request, response).then(
-        () => hot(request, response, handOn),
-        (error: unknown) => {
-          stampResponse(request, response);
-          writeProblem(error, request, response);
-        },
-      );
-    };
     for (const path of pathsOf(controller, handler)) {
+      const guarded: HotHandler = (request, response, handOn) => {
+        const principal = knownPrincipal(this.verifier, request, access);
+        if (!principal) return handOn();
+        request.principal = principal;
+        nameRoute(request, path);
+        if (!this.admission) return hot(request, response, handOn);
+        this.admission(request, response).then(
+          () => hot(request, response, handOn),
+          (error: unknown) => {
+            stampResponse(request, response);
+            writeProblem(error, request, response);
+          },
+        );
+      };
       const parameter = path.indexOf('/:');
       if (parameter === -1) this.exact.set(`${method} ${path}`, guarded);
       else this.parametric.set(`${method} ${path.slice(0, parameter)}`, guarded);

@@ -17,6 +17,9 @@ import { noteArrival, stampResponse } from './request-context';
 /** Answers one request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
+/** Is told of each request when its answer is over, however that came about. */
+export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
+
 /** How slow and how large a request may be. */
 export interface FrontLimits {
   /** A client must finish its headers, and its whole request, within these; slower ones hold a socket for nothing. */
@@ -77,6 +80,7 @@ export class HttpFront {
   readonly server: Server;
   private listener: RequestListener | undefined;
   private hotRoutes: Pick<HotRoutes, 'find'> | undefined;
+  private observe: RequestObserver | undefined;
   private draining = false;
   private readonly maxHeaders: number;
   private readonly running = new Set<ServerResponse>();
@@ -118,10 +122,20 @@ export class HttpFront {
     return this.server.address() as AddressInfo;
   }
 
-  /** From now on `hotRoutes` answer what they know, and `listener` all the rest. */
-  attach(listener: RequestListener, hotRoutes: Pick<HotRoutes, 'find'>): void {
+  /** From now on `hotRoutes` answer what they know, `listener` all the rest, and `observe` is told of both. */
+  attach(
+    listener: RequestListener,
+    hotRoutes: Pick<HotRoutes, 'find'>,
+    observe?: RequestObserver,
+  ): void {
     this.listener = listener;
     this.hotRoutes = hotRoutes;
+    this.observe = observe;
+  }
+
+  /** How many requests are being answered. */
+  get runningRequests(): number {
+    return this.running.size;
   }
 
   /**
@@ -174,6 +188,7 @@ export class HttpFront {
     return function (this: ServerResponse): void {
       front.running.delete(this);
       front.count(this.req.socket, -1);
+      front.observe?.(this.req, this);
     };
   })(this);
 

@@ -20,6 +20,29 @@ export function requestIdOf(request: Identified): string {
   return id;
 }
 
+/** The template of the route that a request is to; kept on the request itself. */
+const ROUTE = Symbol('route');
+type Routed = IncomingMessage & { [ROUTE]?: string; route?: { path?: unknown } };
+
+/** What a request that no route has answered counts as: its path is the client's invention. */
+export const UNMATCHED = 'unmatched';
+
+/**
+ * Says what a request is counted as, for doors that have one path for everything (`trpc performance.getMetrics`). Never
+ * a text that a client can choose freely: each one is a label of its own.
+ */
+export function nameRoute(request: Routed, template: string): void {
+  request[ROUTE] = template;
+}
+
+/** The template of the route that has answered: as named, else the one that express has matched. */
+export function routeOf(request: Routed): string {
+  const named = request[ROUTE];
+  if (named !== undefined) return named;
+  const path = request.route?.path;
+  return typeof path === 'string' ? path : UNMATCHED;
+}
+
 /**
  * What helmet would say for answers that are never pages: one object written at once, where helmet's fifteen
  * middlewares cost as much as the rest of a cached answer. The pages under /docs have helmet itself.
@@ -38,7 +61,9 @@ const RAW_SECURITY_HEADERS = SECURITY_HEADERS.flat();
 
 /** When a request came, on the clock of performance.now(); kept on its answer. */
 const ARRIVED = Symbol('arrived');
-type Arrived = ServerResponse & { [ARRIVED]?: number };
+/** For answers that may take for ever: when their first byte went out, or undefined before that. */
+const STREAMED = Symbol('streamed');
+type Arrived = ServerResponse & { [ARRIVED]?: number; [STREAMED]?: number | undefined };
 
 /** Notes when a request came: what X-Response-Time counts from. */
 export function noteArrival(response: ServerResponse): void {
@@ -53,6 +78,23 @@ export function arrivalOf(response: ServerResponse): number {
 function tookMs(response: ServerResponse): string {
   const arrivedMs = arrivalOf(response);
   return (performance.now() - arrivedMs).toFixed(1);
+}
+
+/**
+ * Says that an answer goes on for as long as its reader wants it to (exports, subscriptions): its duration is then the
+ * time to the first byte. Called before the headers are written.
+ */
+export function measureToFirstByte(response: Arrived): void {
+  response[STREAMED] = undefined;
+  onHeaders(response, () => {
+    response[STREAMED] = performance.now();
+  });
+}
+
+/** How long a request took until now, or until its first byte when that is what counts; milliseconds. */
+export function durationMs(response: Arrived): number {
+  const nowMs = response[STREAMED] ?? performance.now();
+  return nowMs - (response[ARRIVED] ?? nowMs);
 }
 
 /** Puts the security headers, `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing` on an answer, whoever writes it. */

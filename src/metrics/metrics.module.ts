@@ -1,11 +1,47 @@
-import { Module } from '@nestjs/common';
+import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
+import { AlertBoard } from './alert-board';
+import { AlertMonitor } from './alert-monitor';
+import { AlertWebhook } from './alert-webhook';
+import { EventLoopDelay } from './event-loop-delay';
+import { MetricSources } from './metric-sources';
+import { MetricsListener } from './metrics.listener';
+import { MetricsRegistry } from './metrics.registry';
+import { PerformanceController } from './performance.controller';
+import { PerformanceHealth } from './performance-health';
+import { PerformanceReport } from './performance.report';
 import { ProcessHealthIndicator } from './process.health';
+import { ProcessMetrics } from './process.metrics';
+import { PrometheusController } from './prometheus.controller';
+import { RequestRecorder } from './request-recorder';
 
-/** What the service knows about itself. */
+/** What the service knows about itself. Capabilities offer their figures to MetricsRegistry and MetricSources. */
+@Global()
 @Module({
   imports: [TerminusModule],
-  providers: [ProcessHealthIndicator],
-  exports: [ProcessHealthIndicator],
+  controllers: [PerformanceController, PrometheusController],
+  providers: [
+    AlertBoard,
+    AlertMonitor,
+    AlertWebhook,
+    EventLoopDelay,
+    MetricSources,
+    MetricsListener,
+    MetricsRegistry,
+    PerformanceHealth,
+    PerformanceReport,
+    ProcessHealthIndicator,
+    ProcessMetrics,
+    RequestRecorder,
+  ],
+  exports: [
+    AlertBoard,
+    MetricSources,
+    MetricsRegistry,
+    PerformanceHealth,
+    PerformanceReport,
+    ProcessHealthIndicator,
+    RequestRecorder,
+  ],
 })
 export class MetricsModule {}

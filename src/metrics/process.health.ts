@@ -1,39 +1,30 @@
-import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { mkdir, statfs } from 'node:fs/promises';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { getHeapStatistics } from 'node:v8';
 import { monitoringConfig } from '../config/monitoring.config';
 import { serverConfig } from '../config/server.config';
+import { EventLoopDelay } from './event-loop-delay';
+import { memoryUsage } from './process-memory';
 
 const MIN_FREE_DISK_PERCENT = 5;
 const SLOW_LOOP_MS = 200;
-const NANOSECONDS_PER_MS = 1e6;
 
 /** How the process itself is: heap, disk and event loop. Impaired is `degraded`; none of it makes the service unready. */
 @Injectable()
-export class ProcessHealthIndicator implements OnApplicationShutdown {
-  private readonly loop = monitorEventLoopDelay({ resolution: 20 });
-
+export class ProcessHealthIndicator {
   constructor(
     private readonly health: HealthIndicatorService,
     @Inject(monitoringConfig.KEY) private readonly limits: ConfigType<typeof monitoringConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
-  ) {
-    this.loop.enable();
-  }
+    private readonly loop: EventLoopDelay,
+  ) {}
 
-  onApplicationShutdown(): void {
-    this.loop.disable();
-  }
-
-  /** The heap against the limit V8 would stop at; degraded above MEMORY_ALERT_PERCENT. */
+  /** Memory against the limit that is nearer to being reached; degraded above MEMORY_ALERT_PERCENT. */
   memory(): HealthIndicatorResult {
-    const { used_heap_size: usedBytes, heap_size_limit: limitBytes } = getHeapStatistics();
-    const usedPercent = Math.round((1000 * usedBytes) / limitBytes) / 10;
+    const { used: usedBytes, total: limitBytes, percentage: usedPercent, limit } = memoryUsage();
     const check = this.health.check('memory');
-    const data = { usedBytes, limitBytes, usedPercent };
+    const data = { usedBytes, limitBytes, usedPercent, limit };
     return usedPercent > this.limits.memoryAlertPercent ? check.degraded(data) : check.up(data);
   }
 
@@ -51,10 +42,9 @@ export class ProcessHealthIndicator implements OnApplicationShutdown {
     }
   }
 
-  /** How late timers fire, since the last check; degraded when one in a hundred is over 200 ms late. */
+  /** How late timers fire, over the last half to whole minute; degraded when one in a hundred is over 200 ms late. */
   eventLoop(): HealthIndicatorResult {
-    const p99Ms = Math.round(this.loop.percentile(99) / NANOSECONDS_PER_MS);
-    this.loop.reset();
+    const p99Ms = Math.round(this.loop.read().p99);
     const check = this.health.check('eventLoop');
     return p99Ms > SLOW_LOOP_MS ? check.degraded({ p99Ms }) : check.up({ p99Ms });
   }

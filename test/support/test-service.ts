@@ -1,7 +1,9 @@
 import type { AddressInfo } from 'node:net';
 import { SignJWT, type JWTPayload } from 'jose';
 import { type RunningService, startService } from '../../src/app.setup';
+import { loggingConfig } from '../../src/config/logging.config';
 import { HttpFront } from '../../src/front/http-front';
+import { createLog } from '../../src/service-logger';
 import { createTestDatabase } from './test-database';
 
 /** The settings a service under test runs with, unless a spec asks for others. */
@@ -55,7 +57,8 @@ export class TestService {
     const front = new HttpFront();
     try {
       const { port }: AddressInfo = await front.listen(0, '127.0.0.1');
-      const service = await startService(front);
+      // Through process.stdout, where specs can look at it.
+      const service = await startService(front, createLog(loggingConfig(), process.stdout));
       const drop = () => database.drop();
       return new TestService(`http://127.0.0.1:${port}`, database.url, service, drop);
     } catch (error) {

@@ -1,28 +1,18 @@
-import { createLogger } from './app.setup';
+import type { LoggerService } from '@nestjs/common';
 import type { LoggingConfig } from './config/logging.config';
+import { createLog } from './service-logger';
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 
 /** What a logger with these settings writes when `work` uses it. */
-function written(
-  config: LoggingConfig,
-  work: (logger: ReturnType<typeof createLogger>) => void,
-): string {
+function written(config: LoggingConfig, work: (logger: Required<LoggerService>) => void): string {
   const parts: string[] = [];
-  const take = (part: unknown): boolean => parts.push(String(part)) > 0;
-  const spies = [
-    jest.spyOn(process.stdout, 'write').mockImplementation(take),
-    jest.spyOn(process.stderr, 'write').mockImplementation(take),
-  ];
-  try {
-    work(createLogger(config));
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
+  const destination = { write: (text: string) => parts.push(text) > 0 };
+  work(createLog(config, destination).nest as Required<LoggerService>);
   return parts.join('');
 }
 
-function sayEverything(logger: ReturnType<typeof createLogger>): void {
+function sayEverything(logger: Required<LoggerService>): void {
   logger.fatal('a fatal', 'Spec');
   logger.error('a error', undefined, 'Spec');
   logger.warn('a warn', 'Spec');
@@ -56,7 +46,7 @@ describe('the logger', () => {
     for (const entry of entries) {
       expect(entry).toMatchObject({ context: 'Spec', message: expect.any(String) as string });
     }
-    expect(entries.at(-2)).toMatchObject({ level: 'log', message: 'two\nlines "quoted"' });
+    expect(entries.at(-2)).toMatchObject({ level: 'info', message: 'two\nlines "quoted"' });
   });
 
   it('writes text for people with LOG_FORMAT=pretty, without colours where there is no terminal', () => {
@@ -68,7 +58,7 @@ describe('the logger', () => {
   });
 
   it('keeps what Nest tells of its own boot for debugging', () => {
-    const boot = (logger: ReturnType<typeof createLogger>) => {
+    const boot = (logger: Required<LoggerService>) => {
       logger.log('Mapped {/health, GET} route', 'RouterExplorer');
     };
     expect(written({ level: 'info', format: 'json' }, boot)).toBe('');

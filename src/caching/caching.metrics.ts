@@ -1,0 +1,47 @@
+import { Injectable } from '@nestjs/common';
+import { MetricSources } from '../metrics/metric-sources';
+import { MetricsRegistry } from '../metrics/metrics.registry';
+import { CacheStatistics } from './cache-statistics';
+import { MemoryStore } from './memory-store';
+
+/** The cache in the service's own figures. */
+@Injectable()
+export class CachingMetrics {
+  constructor(
+    registry: MetricsRegistry,
+    sources: MetricSources,
+    counts: CacheStatistics,
+    memory: MemoryStore,
+  ) {
+    sources.offer('cache', () => ({ ...counts.totals(), window: counts.window() }));
+    registry.offer(
+      {
+        name: 'cache_requests_total',
+        help: 'Cacheable requests, by namespace and what became of them.',
+        type: 'counter',
+      },
+      () =>
+        Object.entries(counts.byNamespace()).flatMap(([namespace, tally]) => [
+          { labels: { namespace, outcome: 'hit' }, value: tally.totalHits },
+          { labels: { namespace, outcome: 'miss' }, value: tally.totalMisses },
+          { labels: { namespace, outcome: 'excluded' }, value: tally.excludedRequests },
+        ]),
+    );
+    registry.offer(
+      { name: 'cache_entries', help: 'Answers kept in this process.', type: 'gauge' },
+      () => memory.statistics().entries,
+    );
+    registry.offer(
+      { name: 'cache_size_bytes', help: 'Memory that they take.', type: 'gauge' },
+      () => memory.statistics().bytes,
+    );
+    registry.offer(
+      {
+        name: 'cache_evictions_total',
+        help: 'Answers pushed out to make room.',
+        type: 'counter',
+      },
+      () => memory.statistics().evictions,
+    );
+  }
+}

@@ -1,0 +1,57 @@
+import type { IncomingMessage } from 'node:http';
+import type { Logger } from 'pino';
+import type { Principal } from '../auth/principal';
+import { requestIdOf } from './request-context';
+import { type TraceContext, traceContextOf } from './trace-context';
+
+/** A request that is over. */
+export interface FinishedRequest {
+  request: IncomingMessage & { principal?: Principal };
+  method: string;
+  /** The template, never the path: paths and queries hold what is asked for. */
+  route: string;
+  status: number;
+  ms: number;
+}
+
+/**
+ * One line for each request: who asked for what kind of thing, how it ended, how long it took. Never a token, a query,
+ * a body or an id of an event. At `info`; a slow one is a warning.
+ */
+export class RequestLog {
+  /** `activeTrace` is the trace that a tracer keeps, when there is one. */
+  constructor(
+    private readonly logger: Logger,
+    private readonly slowThresholdMs: number,
+    private readonly activeTrace?: (request: IncomingMessage) => TraceContext | undefined,
+  ) {}
+
+  write({ request, method, route, status, ms }: FinishedRequest): void {
+    const isSlow = ms >= this.slowThresholdMs;
+    const level = isSlow ? 'warn' : 'info';
+    if (!this.logger.isLevelEnabled(level)) return;
+    const { traceId, spanId } =
+      this.activeTrace?.(request) ?? traceContextOf(request.headers.traceparent);
+    const { principal } = request;
+    const line = {
+      context: 'Request',
+      requestId: requestIdOf(request),
+      traceId,
+      spanId,
+      principal: principal?.subject,
+      organization: principal && organizationOf(principal),
+      method,
+      route,
+      status,
+      ms: Math.round(ms * 10) / 10,
+    };
+    if (isSlow) this.logger.warn(line, `Slow: ${method} ${route} ${status}`);
+    else this.logger.info(line, `${method} ${route} ${status}`);
+  }
+}
+
+/** The one organization of a token, `*` for all, or how many. */
+function organizationOf({ organizations }: Principal): string | number {
+  if (organizations === '*') return '*';
+  return organizations.length === 1 ? (organizations[0] ?? '') : organizations.length;
+}

@@ -1,0 +1,45 @@
+import { randomFillSync } from 'node:crypto';
+
+/** Which trace a request belongs to, and its own place in it, as W3C Trace Context writes them: lower-case hex. */
+export interface TraceContext {
+  traceId: string;
+  spanId: string;
+}
+
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
+const NO_TRACE = '0'.repeat(32);
+const NO_SPAN = '0'.repeat(16);
+
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_BYTES = 8;
+/** Random bytes are dear one by one: drawn in stock, they cost a tenth. */
+const stock = Buffer.alloc(4096);
+let used = stock.length;
+
+/**
+ * The trace of a request: that of its `traceparent` when it is valid, else a new one. The span is always a new one: it
+ * is this service's part.
+ */
+export function traceContextOf(traceparent: string | string[] | undefined): TraceContext {
+  const spanId = randomHex(SPAN_ID_BYTES);
+  return { traceId: traceIdIn(traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
+}
+
+/** The trace id of a valid header. Later versions may add fields; version 00 has none, and ff is none. */
+function traceIdIn(traceparent: string | string[] | undefined): string | undefined {
+  if (typeof traceparent !== 'string') return undefined;
+  const [, version, traceId, spanId, more] = TRACEPARENT.exec(traceparent) ?? [];
+  if (version === undefined || version === 'ff' || (version === '00' && more !== undefined)) {
+    return undefined;
+  }
+  return traceId === NO_TRACE || spanId === NO_SPAN ? undefined : traceId;
+}
+
+function randomHex(bytes: number): string {
+  if (used + bytes > stock.length) {
+    randomFillSync(stock);
+    used = 0;
+  }
+  used += bytes;
+  return stock.toString('hex', used - bytes, used);
+}

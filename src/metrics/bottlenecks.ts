@@ -1,0 +1,111 @@
+import type { EventLoopDelays } from './event-loop-delay';
+import type {
+  CacheFigures,
+  ConcurrencyFigures,
+  PoolFigures,
+  SlowQueryFigures,
+} from './metric-sources';
+
+/** What a judgement goes by. What is not known is left out, and nothing is concluded from it. */
+export interface Evidence {
+  loop: EventLoopDelays;
+  requests: { count: number; p95Ms: number; slow: number };
+  pool?: PoolFigures;
+  concurrency?: ConcurrencyFigures;
+  slowQueries?: SlowQueryFigures;
+  cache?: CacheFigures;
+  cacheAlertPercent: number;
+}
+
+/** A reason for slowness, and how much speaks for it: 0 to 1. */
+export interface Bottleneck {
+  kind: 'event loop' | 'pool' | 'queue' | 'slow query' | 'cache';
+  weight: number;
+  /** What it is, the figures that show it, and what can be done. */
+  text: string;
+}
+
+/** From here on timers are late enough for people to notice, and that late is as sure as it gets. */
+const LOOP_LATE_MS = 100;
+const LOOP_STUCK_MS = 500;
+/** Fewer requests than this say nothing about a ratio. */
+export const MIN_CACHE_REQUESTS = 100;
+
+/**
+ * Which reasons for slowness the figures show, the likeliest first. Causes come before their consequences: while the event
+ * loop is stuck, everything queues; while the pool is used up by slow statements, requests queue too.
+ */
+export function findBottlenecks(evidence: Evidence): Bottleneck[] {
+  return [
+    eventLoop(evidence),
+    slowQuery(evidence),
+    pool(evidence),
+    queue(evidence),
+    cache(evidence),
+  ]
+    .filter((found) => found !== undefined)
+    .sort((a, b) => b.weight - a.weight);
+}
+
+function eventLoop({ loop }: Evidence): Bottleneck | undefined {
+  if (loop.p99 < LOOP_LATE_MS) return undefined;
+  return {
+    kind: 'event loop',
+    weight: 0.6 + 0.4 * Math.min(1, loop.p99 / LOOP_STUCK_MS),
+    text:
+      `the event loop is blocked. One timer in a hundred is ${loop.p99} ms late (half of them ${loop.p50} ms). ` +
+      'Spread the load over more replicas; look for large bulk bodies and pages of many events.',
+  };
+}
+
+function slowQuery({ slowQueries, pool: { max } = { max: 1 } as PoolFigures }: Evidence) {
+  const [slowest] = slowQueries?.slowest ?? [];
+  if (!slowQueries || !slowest) return undefined;
+  return {
+    kind: 'slow query' as const,
+    weight: 0.5 + 0.35 * Math.min(1, slowQueries.count / (10 * max)),
+    text:
+      `slow statements. ${slowQueries.count} took longer than SLOW_QUERY_THRESHOLD_MS in the last five minutes; the ` +
+      `slowest is "${slowest.name}" with ${Math.round(slowest.averageMs)} ms on average (${slowest.count} times). ` +
+      'See /performance/database/performance-report, and narrow the time span of what is asked.',
+  };
+}
+
+function pool({ pool: figures }: Evidence): Bottleneck | undefined {
+  if (!figures) return undefined;
+  const { total, idle, waiting, max } = figures;
+  if (waiting === 0 || total - idle < max) return undefined;
+  return {
+    kind: 'pool',
+    weight: 0.7 + 0.25 * Math.min(1, waiting / max),
+    text:
+      `the connection pool is exhausted. ${total - idle} of ${max} connections are in use and ${waiting} callers wait ` +
+      'for one. Raise DATABASE_POOL_MAX, or make statements faster.',
+  };
+}
+
+function queue({ concurrency }: Evidence): Bottleneck | undefined {
+  if (!concurrency || concurrency.queuedRequests === 0) return undefined;
+  const { activeRequests, queuedRequests, maxConcurrentRequests, queueSize } = concurrency;
+  const fill = queueSize === 0 ? 1 : queuedRequests / queueSize;
+  return {
+    kind: 'queue',
+    weight: 0.4 + 0.5 * Math.min(1, fill),
+    text:
+      `requests wait for their turn. ${activeRequests} of ${maxConcurrentRequests} run and ${queuedRequests} of at most ` +
+      `${queueSize} wait. Add replicas, or raise CONCURRENCY_MAX_REQUESTS while the pool has room.`,
+  };
+}
+
+function cache({ cache: figures, cacheAlertPercent }: Evidence): Bottleneck | undefined {
+  const { requests = 0, hitRatio } = figures?.window ?? {};
+  if (hitRatio === undefined || requests < MIN_CACHE_REQUESTS) return undefined;
+  if (hitRatio >= cacheAlertPercent) return undefined;
+  return {
+    kind: 'cache',
+    weight: 0.3 + 0.2 * (1 - hitRatio / 100),
+    text:
+      `the cache is cold. ${hitRatio} % of ${requests} cacheable requests of the last five minutes were hits. Warm it up ` +
+      '(POST /performance/cache/warmup), raise CACHE_MAX_SIZE_MB or CACHE_DEFAULT_TTL_SECONDS, or ask for the same pages.',
+  };
+}

@@ -1,0 +1,72 @@
+import {
+  Injectable,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+
+const RESOLUTION_MS = 10;
+const NANOSECONDS_PER_MS = 1e6;
+/** Two histograms of half a minute each, so that what is told is never older than a minute. */
+const HALF_WINDOW_MS = 30_000;
+
+/** How much later than asked for timers fire. */
+export interface EventLoopDelays {
+  p50: number;
+  p99: number;
+}
+
+/** Sooner than this after its start a histogram holds too few turns for a percentile. */
+const MIN_MEASURED_MS = 2000;
+
+/** The delay of the event loop over the last half to whole minute, in milliseconds. Booting does not count. */
+@Injectable()
+export class EventLoopDelay implements OnApplicationBootstrap, OnApplicationShutdown {
+  private older: Measured | undefined;
+  private newer: Measured | undefined;
+  private turn: NodeJS.Timeout | undefined;
+
+  onApplicationBootstrap(): void {
+    this.newer = started();
+    this.turn = setInterval(() => this.rotate(), HALF_WINDOW_MS).unref();
+  }
+
+  onApplicationShutdown(): void {
+    clearInterval(this.turn);
+    this.older?.histogram.disable();
+    this.newer?.histogram.disable();
+  }
+
+  /** Zero for the first two seconds. */
+  read(): EventLoopDelays {
+    const measured = this.older ?? this.newer;
+    if (!measured || performance.now() - measured.sinceMs < MIN_MEASURED_MS)
+      return { p50: 0, p99: 0 };
+    return { p50: delayMs(measured.histogram, 50), p99: delayMs(measured.histogram, 99) };
+  }
+
+  /** Both run all the time; the one that is read has run for half a minute at least. */
+  private rotate(): void {
+    this.older?.histogram.disable();
+    this.older = this.newer;
+    this.newer = started();
+  }
+}
+
+interface Measured {
+  histogram: IntervalHistogram;
+  sinceMs: number;
+}
+
+function started(): Measured {
+  const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  histogram.enable();
+  return { histogram, sinceMs: performance.now() };
+}
+
+/** What Node records is the time between two turns of its timer: the resolution is no delay. */
+function delayMs(histogram: IntervalHistogram, percent: number): number {
+  if (histogram.count === 0) return 0;
+  const ms = histogram.percentile(percent) / NANOSECONDS_PER_MS - RESOLUTION_MS;
+  return Math.max(0, Math.round(100 * ms) / 100);
+}

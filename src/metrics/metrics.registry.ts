@@ -1,0 +1,92 @@
+import { Injectable } from '@nestjs/common';
+import {
+  collectDefaultMetrics,
+  Histogram,
+  type Metric,
+  type MetricValue,
+  Registry,
+} from 'prom-client';
+
+/** A series at the moment it is asked for. */
+export interface Sample {
+  labels?: Record<string, string>;
+  value: number;
+  /** For histograms: `_bucket`, `_sum` or `_count`. */
+  suffix?: string;
+}
+
+/** What a metric is: base units in the name, `_total` at the end of counters, labels of few values. */
+export interface MetricDescription {
+  name: string;
+  help: string;
+  type: 'counter' | 'gauge' | 'histogram';
+}
+
+/** Gauges that prom-client calls `_total`, against the conventions; nothing of ours replaces them. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
+
+/**
+ * What /metrics shows: figures of the process, and those that each capability offers in a `thing.metrics.ts` of its
+ * own. A figure is read when it is asked for, so that counting costs its owner nothing but the count.
+ */
+@Injectable()
+export class MetricsRegistry {
+  private readonly registry = new Registry();
+  private hasDefaults = false;
+
+  /** Shows what `read` finds at each scrape. A name can be offered once. */
+  offer(description: MetricDescription, read: () => Iterable<Sample> | number): void {
+    const { name, help, type } = description;
+    const metric = {
+      name,
+      help,
+      type,
+      aggregator: 'sum',
+      get: () => {
+        const found = read();
+        const samples = typeof found === 'number' ? [{ value: found }] : [...found];
+        return Promise.resolve({
+          name,
+          help,
+          type,
+          aggregator: 'sum',
+          values: samples.map(valueOf(name)),
+        });
+      },
+      reset: () => undefined,
+    };
+    // What prom-client asks of a metric is `get`; its classes hold the figures themselves.
+    this.registry.registerMetric(metric as unknown as Metric);
+  }
+
+  /** A histogram that its owner observes: for what happens at most some thousand times a second. */
+  histogram(name: string, help: string, buckets: number[]): Pick<Histogram, 'observe'> {
+    return new Histogram({ name, help, buckets, registers: [this.registry] });
+  }
+
+  /** Everything in Prometheus' text format. */
+  async text(): Promise<{ contentType: string; text: string }> {
+    this.collectDefaults();
+    return { contentType: this.registry.contentType, text: await this.registry.metrics() };
+  }
+
+  /** At the first scrape: the collectors watch garbage collection and timers, which who never asks need not pay. */
+  private collectDefaults(): void {
+    if (this.hasDefaults) return;
+    this.hasDefaults = true;
+    collectDefaultMetrics({ register: this.registry });
+    for (const name of MISNAMED) this.registry.removeSingleMetric(name);
+  }
+}
+
+function valueOf(name: string) {
+  return ({ labels = {}, value, suffix }: Sample): MetricValue<string> => ({
+    labels,
+    value,
+    ...(suffix ? { metricName: `${name}${suffix}` } : {}),
+  });
+}

@@ -1,0 +1,65 @@
+import { Injectable } from '@nestjs/common';
+import type { PerformanceMetricsDto } from './dto/answers.dto';
+import { EventLoopDelay } from './event-loop-delay';
+import { MetricSources } from './metric-sources';
+import { memoryUsage } from './process-memory';
+import { RequestRecorder } from './request-recorder';
+
+/** The figures of /performance/metrics, for every door. */
+@Injectable()
+export class PerformanceReport {
+  constructor(
+    private readonly recorder: RequestRecorder,
+    private readonly loop: EventLoopDelay,
+    private readonly sources: MetricSources,
+  ) {}
+
+  /** As things are now. Times in milliseconds; what no capability tells of is zero. */
+  metrics(): PerformanceMetricsDto {
+    const { seconds, count, meanMs, p50Ms, p95Ms, p99Ms } = this.recorder.lastSeconds();
+    const { used, total, percentage } = memoryUsage();
+    const slow = this.recorder.lastHour();
+    return {
+      timestamp: new Date().toISOString(),
+      window: { seconds: rounded(seconds), requests: count },
+      requestsPerSecond: rounded(count / seconds),
+      averageResponseTime: rounded(meanMs),
+      percentiles: { p50: rounded(p50Ms), p95: rounded(p95Ms), p99: rounded(p99Ms) },
+      memoryUsage: { used, total, percentage },
+      cacheStats: this.cache(),
+      concurrency: this.concurrency(),
+      eventLoopDelay: this.loop.read(),
+      slowRequests: {
+        count: slow.count,
+        averageTime: rounded(slow.averageTime),
+        slowestEndpoints: slow.slowestEndpoints.map((one) => ({
+          ...one,
+          averageTime: rounded(one.averageTime),
+        })),
+      },
+    };
+  }
+
+  private cache() {
+    const {
+      hitRatio = 0,
+      totalRequests = 0,
+      totalHits = 0,
+      totalMisses = 0,
+    } = this.sources.find('cache')?.() ?? {};
+    return { hitRatio, totalRequests, totalHits, totalMisses };
+  }
+
+  private concurrency() {
+    const {
+      activeRequests = 0,
+      queuedRequests = 0,
+      maxConcurrentRequests = 0,
+    } = this.sources.find('concurrency')?.() ?? {};
+    return { activeRequests, queuedRequests, maxConcurrentRequests };
+  }
+}
+
+function rounded(value: number): number {
+  return Math.round(100 * value) / 100;
+}

@@ -1,0 +1,34 @@
+import { totalmem } from 'node:os';
+import { getHeapStatistics } from 'node:v8';
+
+/** Memory against the limit that ends the process. Bytes, and percent with one decimal. */
+export interface MemoryUsage {
+  used: number;
+  total: number;
+  percentage: number;
+  /** Which limit is the nearer: that of V8's heap, or that of the container (or machine) for the whole process. */
+  limit: 'heap' | 'container' | 'machine';
+}
+
+/**
+ * Two limits can end the process: V8's for its heap, and the container's (cgroup), without one the machine's, for all
+ * of it. The one that is nearer to being reached is told, with what counts towards it: heap with heap, all with all.
+ */
+export function memoryUsage(): MemoryUsage {
+  const { used_heap_size: heapUsed, heap_size_limit: heapLimit } = getHeapStatistics();
+  const heap = usageOf(heapUsed, heapLimit, 'heap');
+  const machine = totalmem();
+  // Zero or more than there is: no cgroup, or one without a limit.
+  const constrained = process.constrainedMemory?.() ?? 0;
+  const isConstrained = constrained > 0 && constrained < machine;
+  const whole = usageOf(
+    process.memoryUsage.rss(),
+    isConstrained ? constrained : machine,
+    isConstrained ? 'container' : 'machine',
+  );
+  return heap.percentage >= whole.percentage ? heap : whole;
+}
+
+function usageOf(used: number, total: number, limit: MemoryUsage['limit']): MemoryUsage {
+  return { used, total, percentage: Math.round((1000 * used) / total) / 10, limit };
+}

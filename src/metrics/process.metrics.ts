@@ -1,0 +1,38 @@
+import { Injectable } from '@nestjs/common';
+import { EventLoopDelay } from './event-loop-delay';
+import { MetricsRegistry } from './metrics.registry';
+import { memoryUsage } from './process-memory';
+
+const MS_PER_SECOND = 1000;
+
+/** The process, as /performance/metrics shows it: what prom-client's own figures leave out. */
+@Injectable()
+export class ProcessMetrics {
+  constructor(registry: MetricsRegistry, loop: EventLoopDelay) {
+    registry.offer(
+      {
+        name: 'memory_limit_used_ratio',
+        help: 'Memory in use over the limit that is nearer to being reached: V8 heap, or container.',
+        type: 'gauge',
+      },
+      () => {
+        const { used, total, limit } = memoryUsage();
+        return [{ labels: { limit }, value: used / total }];
+      },
+    );
+    registry.offer(
+      {
+        name: 'event_loop_delay_seconds',
+        help: 'How late timers fire, over the last half to whole minute.',
+        type: 'gauge',
+      },
+      () => {
+        const { p50, p99 } = loop.read();
+        return [
+          { labels: { percentile: '50' }, value: p50 / MS_PER_SECOND },
+          { labels: { percentile: '99' }, value: p99 / MS_PER_SECOND },
+        ];
+      },
+    );
+  }
+}

@@ -1,0 +1,89 @@
+import type { LoggerService } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { NativeLogger, type PinoLogger } from 'nestjs-pino';
+import pino, { type DestinationStream, type Logger } from 'pino';
+import { prettyFactory } from 'pino-pretty';
+import type { loggingConfig } from './config/logging.config';
+
+/** What Nest tells of its own boot: for debugging only. */
+const BOOT_CONTEXTS = new Set([
+  'NestFactory',
+  'InstanceLoader',
+  'RoutesResolver',
+  'RouterExplorer',
+  'NestApplication',
+]);
+const STDOUT = 1;
+/** Lines that wait for a reader that has stopped reading: beyond it they are dropped rather than kept in memory. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+const MESSAGE_KEY = 'message';
+/** In text for people the message of a request says it, or nobody reads it there. */
+const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
+
+/** The one log of the process, for Nest and for what writes lines of its own. */
+export interface ServiceLog {
+  pino: Logger;
+  nest: LoggerService;
+}
+
+class NestLogger extends NativeLogger {
+  override log(message: unknown, ...rest: unknown[]): void {
+    const context = rest.at(-1);
+    if (typeof context === 'string' && BOOT_CONTEXTS.has(context)) this.debug(message, ...rest);
+    else super.log(message, ...rest);
+  }
+}
+
+/**
+ * The log that `LOG_LEVEL` and `LOG_FORMAT` ask for. Lines go to stdout without being waited for, and what has not gone
+ * out at the end of the process goes then; or to `destination`, at once.
+ */
+export function createLog(
+  { level, format }: ConfigType<typeof loggingConfig>,
+  destination?: DestinationStream,
+): ServiceLog {
+  const stream = format === 'pretty' ? prettyStream(destination) : (destination ?? stdout());
+  const logger = pino(
+    {
+      level,
+      messageKey: MESSAGE_KEY,
+      base: { pid: process.pid },
+      timestamp: isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    stream,
+  );
+  // PinoLogger finds a logger in an AsyncLocalStorage; what NativeLogger asks of it is a pino logger's own methods.
+  return { pino: logger, nest: new NestLogger(logger as unknown as PinoLogger, {}) };
+}
+
+function stdout(): DestinationStream {
+  return pino.destination({ dest: STDOUT, sync: false, maxLength: MAX_WAITING_BYTES });
+}
+
+/** For people at a terminal: line by line, in order with whatever else is written there. */
+function prettyStream(destination: DestinationStream = process.stdout): DestinationStream {
+  const format = prettyFactory({
+    colorize: process.stdout.isTTY === true,
+    messageKey: MESSAGE_KEY,
+    timestampKey: 'timestamp',
+    translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
+    messageFormat: '{if context}[{context}] {end}{message}',
+    singleLine: true,
+    ignore: NOT_PRETTY,
+  });
+  return { write: (line) => destination.write(format(line)) };
+}
+
+let stampedMs = 0;
+let stamp = '';
+
+/** ISO 8601 in UTC; lines of the same millisecond share the text, as making it costs as much as the rest of a line. */
+function isoTime(): string {
+  const nowMs = Date.now();
+  if (nowMs !== stampedMs) {
+    stampedMs = nowMs;
+    stamp = `,"timestamp":"${new Date(nowMs).toISOString()}"`;
+  }
+  return stamp;
+}
