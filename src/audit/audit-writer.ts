@@ -13,7 +13,14 @@ import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
 import { reasonOf } from '../front/unless-aborted';
 import { type Waiting, WaitingWrites } from './waiting-writes';
-import { type Recorded, writeGroup, type WriteRequest, type WriteResult } from './write-group';
+import {
+  type Recorded,
+  writeGroup,
+  type WriteRequest,
+  type WriteResult,
+  commitOf,
+  type WriteCommit,
+} from './write-group';
 
 /** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
 const SMALL_REQUEST_EVENTS = 100;
@@ -43,6 +50,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private readonly held = new Set<string>();
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
+  /** Is told of each transaction that has committed. */
+  onCommit: ((commit: WriteCommit) => void) | undefined;
 
   constructor(
     private readonly database: Database,
@@ -274,10 +283,13 @@ export class AuditWriter implements BeforeApplicationShutdown {
           EVENT_TABLE,
           monthsOf(requests.map((request) => ({ request }))),
         );
-        return await this.database.transaction(
+        const startedMs = performance.now();
+        const results = await this.database.transaction(
           (client, defer) => writeGroup({ client, defer, idempotency: this.idempotency }, requests),
           signal,
         );
+        this.onCommit?.(commitOf(requests, performance.now() - startedMs));
+        return results;
       } catch (error) {
         if (error instanceof AppError) throw error; // cancelled, or no partition to be had
         if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE);

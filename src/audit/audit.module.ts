@@ -13,6 +13,7 @@ import { EVENT_TABLE } from './audit-event';
 import { AuditExportController } from './audit-export.controller';
 import { AuditExports } from './audit-exports';
 import { AuditController } from './audit.controller';
+import { AuditMetrics } from './audit.metrics';
 import { AuditPages } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
@@ -33,6 +34,7 @@ import { ReadTurns } from './read-turns';
   providers: [
     AuditService,
     AuditWriter,
+    AuditMetrics,
     CreateEventHotRoute,
     ReadTurns,
     CachedPages,

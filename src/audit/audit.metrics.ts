@@ -1,0 +1,44 @@
+import { Injectable } from '@nestjs/common';
+import { MetricsRegistry } from '../metrics/metrics.registry';
+import { AuditWriter } from './audit-writer';
+
+const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
+const COMMIT_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5];
+const MS_PER_SECOND = 1000;
+
+/** The writer of events in the service's own figures. */
+@Injectable()
+export class AuditMetrics {
+  constructor(registry: MetricsRegistry, writer: AuditWriter) {
+    const batches = registry.histogram(
+      'audit_writer_commit_events',
+      'Events of one committed transaction, duplicates included.',
+      BATCH_BUCKETS,
+    );
+    const durations = registry.histogram(
+      'audit_writer_commit_duration_seconds',
+      'Time from the beginning of a transaction that writes events to its commit.',
+      COMMIT_BUCKETS_SECONDS,
+    );
+    writer.onCommit = ({ events, durationMs }) => {
+      batches.observe(events);
+      durations.observe(durationMs / MS_PER_SECOND);
+    };
+    registry.offer(
+      {
+        name: 'audit_writer_waiting_events',
+        help: 'Events that wait to be written.',
+        type: 'gauge',
+      },
+      () => writer.statistics().waitingEvents,
+    );
+    registry.offer(
+      {
+        name: 'audit_writer_running_transactions',
+        help: 'Transactions that write events now.',
+        type: 'gauge',
+      },
+      () => writer.statistics().runningTransactions,
+    );
+  }
+}
