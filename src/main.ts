@@ -1,3 +1,4 @@
+import { tracing } from './tracing'; // first: what is loaded before it cannot be traced
 import { Logger } from '@nestjs/common';
 import type { AddressInfo } from 'node:net';
 import { startService, type RunningService } from './app.setup';
@@ -28,6 +29,7 @@ async function main(): Promise<void> {
       process.exit(1);
     }, config.shutdownTimeoutMs + SHUTDOWN_GRACE_MS);
     await running.service.stop(config.shutdownTimeoutMs);
+    await tracing?.stop();
     clearTimeout(overdue);
     logger.log('Stopped.');
     process.exit(0);

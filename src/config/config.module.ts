@@ -12,6 +12,7 @@ import { rateLimitConfig } from './rate-limit.config';
 import { redisConfig } from './redis.config';
 import { serverConfig } from './server.config';
 import { streamingConfig } from './streaming.config';
+import { tracingConfig } from './tracing.config';
 
 /**
  * Offers the settings of every concern to the whole application: `@Inject(serverConfig.KEY)`. The environment is read
@@ -38,6 +39,7 @@ import { streamingConfig } from './streaming.config';
         auditConfig,
         monitoringConfig,
         loggingConfig,
+        tracingConfig,
       ],
     }),
   ],

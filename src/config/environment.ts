@@ -13,6 +13,7 @@ import { RateLimitEnv } from './rate-limit.config';
 import { RedisEnv } from './redis.config';
 import { ServerEnv } from './server.config';
 import { StreamingEnv } from './streaming.config';
+import { TracingEnv } from './tracing.config';
 
 /** The variables of every concern, in the order of `config/default.env`. */
 export const ENV_CLASSES: readonly (new () => EnvVariables)[] = [
@@ -28,6 +29,7 @@ export const ENV_CLASSES: readonly (new () => EnvVariables)[] = [
   AuditEnv,
   MonitoringEnv,
   LoggingEnv,
+  TracingEnv,
 ];
 
 /** The faults a step meets, or none. */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import type { Principal } from '../auth/principal';
 import { requestIdOf } from './request-context';
-import { type TraceContext, traceContextOf } from './trace-context';
+import { traceContextOf } from './trace-context';
 
 /** A request that is over. */
 export interface FinishedRequest {
@@ -19,19 +19,16 @@ export interface FinishedRequest {
  * a body or an id of an event. At `info`; a slow one is a warning.
  */
 export class RequestLog {
-  /** `activeTrace` is the trace that a tracer keeps, when there is one. */
   constructor(
     private readonly logger: Logger,
     private readonly slowThresholdMs: number,
-    private readonly activeTrace?: (request: IncomingMessage) => TraceContext | undefined,
   ) {}
 
   write({ request, method, route, status, ms }: FinishedRequest): void {
     const isSlow = ms >= this.slowThresholdMs;
     const level = isSlow ? 'warn' : 'info';
     if (!this.logger.isLevelEnabled(level)) return;
-    const { traceId, spanId } =
-      this.activeTrace?.(request) ?? traceContextOf(request.headers.traceparent);
+    const { traceId, spanId } = traceContextOf(request);
     const { principal } = request;
     const line = {
       context: 'Request',

@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 
 /** Which trace a request belongs to, and its own place in it, as W3C Trace Context writes them: lower-case hex. */
 export interface TraceContext {
@@ -16,13 +17,24 @@ const SPAN_ID_BYTES = 8;
 const stock = Buffer.alloc(4096);
 let used = stock.length;
 
+/** Kept on the request by a tracer, when there is one. */
+const TRACE = Symbol('trace');
+type Traced = Pick<IncomingMessage, 'headers'> & { [TRACE]?: TraceContext };
+
+/** Says which span a tracer has opened for a request. */
+export function keepTraceContext(request: Traced, context: TraceContext): void {
+  request[TRACE] = context;
+}
+
 /**
- * The trace of a request: that of its `traceparent` when it is valid, else a new one. The span is always a new one: it
- * is this service's part.
+ * The trace of a request: as a tracer keeps it, else that of its `traceparent` when it is valid, else a new one. The
+ * span is this service's part: without a tracer a new one at each call.
  */
-export function traceContextOf(traceparent: string | string[] | undefined): TraceContext {
+export function traceContextOf(request: Traced): TraceContext {
+  const kept = request[TRACE];
+  if (kept) return kept;
   const spanId = randomHex(SPAN_ID_BYTES);
-  return { traceId: traceIdIn(traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
+  return { traceId: traceIdIn(request.headers.traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
 }
 
 /** The trace id of a valid header. Later versions may add fields; version 00 has none, and ff is none. */

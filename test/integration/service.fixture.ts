@@ -43,6 +43,7 @@ export interface ServiceProcess {
 export async function startServiceProcess(
   { main }: Build,
   databaseUrl: string,
+  env: Record<string, string> = {},
 ): Promise<ServiceProcess> {
   const child = spawn(process.execPath, [main], {
     cwd: ROOT,
@@ -55,6 +56,7 @@ export async function startServiceProcess(
       LOG_FORMAT: 'json',
       DATABASE_URL: databaseUrl,
       AUTH_JWT_SECRET: SECRET,
+      ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
