@@ -1,16 +1,17 @@
-// npm run bench [-- ingest read cache overload upkeep stream]: measures the service beside references, in one run. See bench/README.md.
+// npm run bench [-- ingest read cache overload upkeep stream metrics]: measures the service beside references, in one run. See bench/README.md.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { cache } from './cache.mjs';
 import { stream } from './export.mjs';
 import { ingest } from './ingest.mjs';
+import { metrics } from './metrics.mjs';
 import { overload } from './overload.mjs';
 import { read } from './read.mjs';
 import { allResults, openDatabase, root } from './support.mjs';
 import { upkeep } from './upkeep.mjs';
 
-const BENCHES = { ingest, read, cache, overload, upkeep, stream };
+const BENCHES = { ingest, read, cache, overload, upkeep, stream, metrics };
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in BENCHES));
 if (unknown.length > 0) {

@@ -63,10 +63,13 @@ async function startProcess(script, sign, env) {
   );
   await new Promise((resolve, reject) => {
     let said = '';
-    child.stdout.on('data', (chunk) => {
+    const read = (chunk) => {
       said += chunk;
-      if (said.includes(sign)) resolve();
-    });
+      if (!said.includes(sign)) return;
+      child.stdout.off('data', read).resume(); // a line for each request: read, as somebody would, and not kept
+      resolve();
+    };
+    child.stdout.on('data', read);
     child.once('exit', (code) => reject(new Error(`${script} ended (${code}): ${said}`)));
   });
   const stop = async () => {

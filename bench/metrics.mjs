@@ -1,0 +1,45 @@
+// What recording and logging cost, on the route where they weigh most: a cached page, answered in front of express.
+// Both services are up at once and loaded in turns, so that whatever else the machine does meets both alike.
+import { seed } from './read.mjs';
+import { load, report, startService, token } from './support.mjs';
+
+const ROUNDS = 7;
+const CONNECTIONS = 64;
+
+export async function metrics(databaseUrl) {
+  const empty = await startService(databaseUrl); // migrates
+  await empty.stop();
+  await seed(databaseUrl);
+  const quiet = { LOG_LEVEL: 'warn' };
+  await compare(databaseUrl, 'recording on vs off', 0.97, quiet, {
+    ...quiet,
+    MONITORING_ENABLED: 'false',
+  });
+  await compare(databaseUrl, 'a line logged for each request vs none', 0.5, {}, quiet);
+}
+
+async function compare(databaseUrl, what, wanted, with_, without) {
+  const services = [
+    await startService(databaseUrl, with_),
+    await startService(databaseUrl, without),
+  ];
+  const headers = { authorization: `Bearer ${await token(['deep'])}` };
+  const rates = services.map(() => []);
+  try {
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      // Each is first in every other round; round 0 warms them up.
+      for (const at of round % 2 === 0 ? [0, 1] : [1, 0]) {
+        const url = `${services[at].url}/api/v1/audit/events`;
+        const rate = await load({ url, headers, connections: CONNECTIONS });
+        if (round > 0) rates[at].push(rate);
+      }
+    }
+  } finally {
+    await Promise.all(services.map((service) => service.stop()));
+  }
+  report(`cached page of 50, ${what}`, median(rates[0]), median(rates[1]), wanted);
+}
+
+function median(values) {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
