@@ -1,0 +1,70 @@
+import { type Evidence, findBottlenecks } from './bottlenecks';
+
+const CALM: Evidence = {
+  loop: { p50: 0.1, p99: 2 },
+  requests: { count: 1000, p95Ms: 3, slow: 0 },
+  pool: { total: 10, idle: 8, waiting: 0, max: 10 },
+  concurrency: { activeRequests: 3, queuedRequests: 0, maxConcurrentRequests: 50, queueSize: 1000 },
+  slowQueries: { count: 0, slowest: [] },
+  cache: {
+    hitRatio: 90,
+    totalRequests: 1000,
+    totalHits: 900,
+    totalMisses: 100,
+    window: { requests: 1000, hitRatio: 90 },
+  },
+  cacheAlertPercent: 50,
+};
+
+const BLOCKED = { loop: { p50: 80, p99: 900 } };
+const SLOW_QUERY = {
+  slowQueries: { count: 40, slowest: [{ name: 'events-page', count: 40, averageMs: 812.3 }] },
+};
+const EXHAUSTED = { pool: { total: 10, idle: 0, waiting: 14, max: 10 } };
+const QUEUED = {
+  concurrency: {
+    activeRequests: 50,
+    queuedRequests: 400,
+    maxConcurrentRequests: 50,
+    queueSize: 1000,
+  },
+};
+const COLD = {
+  cache: {
+    hitRatio: 10,
+    totalRequests: 1000,
+    totalHits: 100,
+    totalMisses: 900,
+    window: { requests: 800, hitRatio: 12.5 },
+  },
+};
+
+const kinds = (...changes: Partial<Evidence>[]) =>
+  findBottlenecks(Object.assign({}, CALM, ...changes) as Evidence).map(({ kind }) => kind);
+
+describe('the likeliest bottleneck', () => {
+  it('is none while all is calm, or nothing is known', () => {
+    expect(kinds()).toEqual([]);
+    const { loop, requests } = CALM;
+    expect(findBottlenecks({ loop, requests, cacheAlertPercent: 50 })).toEqual([]);
+  });
+
+  it.each([
+    ['event loop', BLOCKED, /900 ms late/],
+    ['slow query', SLOW_QUERY, /40 took longer .* "events-page" with 812 ms/],
+    ['pool', EXHAUSTED, /10 of 10 connections are in use and 14 callers wait/],
+    ['queue', QUEUED, /50 of 50 run and 400 of at most 1000 wait/],
+    ['cache', COLD, /12.5 % of 800/],
+  ] as const)('is the %s, with the figures that show it', (kind, change, text) => {
+    const [first, ...others] = findBottlenecks({ ...CALM, ...change });
+    expect(first?.kind).toBe(kind);
+    expect(first?.text).toMatch(text);
+    expect(others).toEqual([]);
+  });
+
+  it('is a cause rather than what follows from it', () => {
+    expect(kinds(BLOCKED, EXHAUSTED, QUEUED)[0]).toBe('event loop');
+    expect(kinds(EXHAUSTED, QUEUED, COLD)).toEqual(['pool', 'queue', 'cache']);
+    expect(kinds(QUEUED, COLD)[0]).toBe('queue');
+  });
+});

@@ -1,0 +1,79 @@
+import fc from 'fast-check';
+import { LatencyWindow } from './latency-window';
+
+interface Sample {
+  atSeconds: number;
+  ms: number;
+  isSlow: boolean;
+}
+
+const samples = fc.array(
+  fc.record({
+    gapSeconds: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 3, noNaN: true })),
+    ms: fc.oneof(
+      fc.double({ min: 0.001, max: 50, noNaN: true }),
+      fc.double({ min: 0, max: 100_000, noNaN: true }),
+    ),
+    isSlow: fc.boolean(),
+  }),
+  { maxLength: 300 },
+);
+
+/** The value below or at which `percent` of the sorted values lie: the reference, exact. */
+function percentileOf(sorted: number[], percent: number): number {
+  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? 0;
+}
+
+describe('the window of latencies', () => {
+  it('says the same as an exact reference, to one percent or a microsecond', () => {
+    fc.assert(
+      fc.property(samples, fc.integer({ min: 1, max: 60 }), (gaps, seconds) => {
+        let now = 1000.25;
+        const window = new LatencyWindow(() => now);
+        const all: Sample[] = [];
+        for (const { gapSeconds, ms, isSlow } of gaps) {
+          now += gapSeconds;
+          window.record(ms, isSlow);
+          all.push({ atSeconds: now, ms, isSlow });
+        }
+        const oldest = Math.floor(now) - seconds + 1;
+        const kept = all.filter(({ atSeconds }) => Math.floor(atSeconds) >= oldest);
+        const sorted = kept.map(({ ms }) => ms).sort((a, b) => a - b);
+        const report = window.read(seconds);
+        expect(report.count).toBe(kept.length);
+        expect(report.slow).toBe(kept.filter(({ isSlow }) => isSlow).length);
+        const sum = sorted.reduce((total, ms) => total + ms, 0);
+        expect(report.meanMs).toBeCloseTo(kept.length === 0 ? 0 : sum / kept.length, 6);
+        for (const [percent, found] of [
+          [50, report.p50Ms],
+          [95, report.p95Ms],
+          [99, report.p99Ms],
+        ] as const) {
+          const exact = percentileOf(sorted, percent);
+          expect(Math.abs(found - exact)).toBeLessThanOrEqual(0.01 * exact + 0.0011);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('looks back a minute at most, and in a young process as far as there was anything', () => {
+    let now = 50;
+    const window = new LatencyWindow(() => now);
+    expect(window.read()).toMatchObject({ seconds: 1, count: 0, meanMs: 0, p99Ms: 0 });
+    window.record(5, false);
+    now = 60.5;
+    expect(window.read()).toMatchObject({ seconds: 10.5, count: 1 });
+    now = 109.9;
+    expect(window.read()).toMatchObject({ count: 1 });
+    expect(window.read().seconds).toBeCloseTo(59.9);
+    now = 110;
+    expect(window.read()).toMatchObject({ seconds: 59, count: 0 });
+  });
+
+  it('counts what takes longer than an hour as an hour', () => {
+    const window = new LatencyWindow(() => 0);
+    window.record(1e9, true);
+    expect(window.read().p99Ms / 3_600_000).toBeCloseTo(1, 1);
+  });
+});
