@@ -56,8 +56,11 @@ function once(work: (reason: string) => Promise<void>): (reason: string) => void
 async function announce({ port }: AddressInfo): Promise<void> {
   const url = `http://localhost:${port}`;
   const config = authConfig();
-  logger.log(`Listening on ${url}; API docs at ${url}/docs, probes at ${url}/health`);
-  const { profile } = serverConfig();
+  const { profile, metricsPort } = serverConfig();
+  const metricsUrl = `${metricsPort === undefined ? url : `http://localhost:${metricsPort}`}/metrics`;
+  logger.log(
+    `Listening on ${url}; API docs at ${url}/docs, probes at ${url}/health, metrics at ${metricsUrl}`,
+  );
   if (profile !== 'development' || config.keys.kind !== 'secret') return;
   const token = await signDevelopmentToken(config);
   process.stdout.write(
@@ -66,6 +69,7 @@ async function announce({ port }: AddressInfo): Promise<void> {
       `  Audit server     ${url}`,
       `  API docs         ${url}/docs`,
       `  Health           ${url}/health`,
+      `  Metrics          ${metricsUrl}`,
       '',
       '  Try it (the token is for development and lasts 12 hours):',
       '',
