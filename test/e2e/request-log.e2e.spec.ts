@@ -44,7 +44,7 @@ describe('the log of requests', () => {
       lines().filter((line) => line.context === 'Request' && line.requestId === requestId);
     await until(() => find().length > 0);
     expect(find()).toHaveLength(1);
-    return find()[0] as Line;
+    return find()[0];
   };
 
   it.each([

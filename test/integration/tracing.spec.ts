@@ -43,7 +43,7 @@ describe('tracing', () => {
     let body = '';
     request.on('data', (chunk: Buffer) => (body += chunk.toString()));
     request.on('end', () => {
-      received.push(`${request.url}\n${request.headers['x-api-key']}\n${body}`);
+      received.push(`${request.url}\n${String(request.headers['x-api-key'])}\n${body}`);
       response.setHeader('Content-Type', 'application/json');
       response.end('{}');
     });
