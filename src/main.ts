@@ -8,6 +8,7 @@ import { assertConfiguration } from './config/environment';
 import { loggingConfig } from './config/logging.config';
 import { serverConfig } from './config/server.config';
 import { HttpFront } from './front/http-front';
+import { MetricsListener } from './metrics/metrics.listener';
 import { createLog } from './service-logger';
 
 const logger = new Logger('Main');
@@ -39,7 +40,7 @@ async function main(): Promise<void> {
 
   const address = await front.listen(config.port, config.host);
   running.service = await startService(front, log);
-  await announce(address);
+  await announce(address, running.service.app.get(MetricsListener).url);
 }
 
 /** Runs `work` at the first call only; a failure ends the process. */
@@ -53,11 +54,11 @@ function once(work: (reason: string) => Promise<void>): (reason: string) => void
 }
 
 /** Tells a person where everything is, with a command that works when pasted. */
-async function announce({ port }: AddressInfo): Promise<void> {
+async function announce({ port }: AddressInfo, metricsElsewhere?: string): Promise<void> {
   const url = `http://localhost:${port}`;
   const config = authConfig();
-  const { profile, metricsPort } = serverConfig();
-  const metricsUrl = `${metricsPort === undefined ? url : `http://localhost:${metricsPort}`}/metrics`;
+  const { profile } = serverConfig();
+  const metricsUrl = metricsElsewhere ?? `${url}/metrics`;
   logger.log(
     `Listening on ${url}; API docs at ${url}/docs, probes at ${url}/health, metrics at ${metricsUrl}`,
   );
@@ -85,8 +86,10 @@ async function announce({ port }: AddressInfo): Promise<void> {
 
 function fail(error: unknown): void {
   const { code, port } = (error ?? {}) as { code?: string; port?: number };
-  if (code === 'EADDRINUSE') logger.fatal(`Port ${port} is in use: set PORT to another one.`);
-  else {
+  if (code === 'EADDRINUSE') {
+    const variable = port === serverConfig().metricsPort ? 'METRICS_PORT' : 'PORT';
+    logger.fatal(`Port ${port} is in use: set ${variable} to another one.`);
+  } else {
     logger.fatal(error instanceof Error ? error.message : String(error));
     if (error instanceof Error) logger.debug(error.stack);
   }

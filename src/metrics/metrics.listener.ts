@@ -20,6 +20,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 export class MetricsListener implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Metrics');
   private server: Server | undefined;
+  /** Where it answers; undefined when it does not. */
+  url: string | undefined;
 
   constructor(
     private readonly registry: MetricsRegistry,
@@ -41,7 +43,8 @@ export class MetricsListener implements OnApplicationBootstrap, BeforeApplicatio
     });
     this.server = server;
     const { port } = server.address() as AddressInfo;
-    this.logger.log(`Metrics on http://localhost:${port}/metrics`);
+    this.url = `http://localhost:${port}/metrics`;
+    this.logger.log(`Metrics on ${this.url}`);
   }
 
   async beforeApplicationShutdown(): Promise<void> {

@@ -37,6 +37,7 @@ import { RequestRecorder } from './request-recorder';
   exports: [
     AlertBoard,
     MetricSources,
+    MetricsListener,
     MetricsRegistry,
     PerformanceHealth,
     PerformanceReport,
