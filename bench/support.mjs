@@ -49,9 +49,10 @@ async function freePort() {
   return port;
 }
 
-/** Starts a server process and waits until it says so. */
+/** Starts a server process and waits until it is up: until it says `sign`, or with a path until that is answered. */
 async function startProcess(script, sign, env) {
   const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
   const child = spawn(
     process.execPath,
     [...(process.env.BENCH_NODE_FLAGS?.split(' ') ?? []), script],
@@ -61,28 +62,39 @@ async function startProcess(script, sign, env) {
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   );
-  await new Promise((resolve, reject) => {
-    let said = '';
-    const read = (chunk) => {
-      said += chunk;
-      if (!said.includes(sign)) return;
-      child.stdout.off('data', read).resume(); // a line for each request: read, as somebody would, and not kept
-      resolve();
-    };
-    child.stdout.on('data', read);
-    child.once('exit', (code) => reject(new Error(`${script} ended (${code}): ${said}`)));
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${script} ended (${code})`);
   });
+  ended.catch(() => undefined); // once it is up, it ends when it is told to
+  await Promise.race([ended, sign.startsWith('/') ? answered(url + sign) : said(child, sign)]);
+  child.stdout.resume(); // a line for each request: read, as somebody would, and not kept
   const stop = async () => {
     if (child.exitCode !== null) return;
     child.kill('SIGTERM');
     await once(child, 'exit');
   };
-  return { url: `http://127.0.0.1:${port}`, pid: child.pid, stop };
+  return { url, pid: child.pid, stop };
+}
+
+async function said(child, sign) {
+  let text = '';
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
+    text += chunk;
+    if (text.includes(sign)) return;
+  }
+}
+
+async function answered(url) {
+  for (;;) {
+    const response = await fetch(url).catch(() => undefined);
+    if (response?.ok) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Our service as it ships, in the staging profile: JSON logs, and a pool of the same size as the reference's. */
 export function startService(databaseUrl, env = {}) {
-  return startProcess(join(root, 'dist/main.js'), 'Listening on', {
+  return startProcess(join(root, 'dist/main.js'), '/health/ready', {
     ...env,
     NODE_ENV: 'staging',
     DATABASE_URL: databaseUrl,
