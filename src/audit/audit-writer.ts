@@ -7,20 +7,14 @@ import {
   isRetryable,
   toDatabaseError,
 } from '../database/database-errors';
-import { type Month, monthOf, Partitions } from '../database/partitions';
+import { Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
 import { reasonOf } from '../front/unless-aborted';
-import { type Waiting, WaitingWrites } from './waiting-writes';
-import {
-  type Recorded,
-  writeGroup,
-  type WriteRequest,
-  type WriteResult,
-  commitOf,
-  type WriteCommit,
-} from './write-group';
+import { settle, type Waiting, WaitingWrites } from './waiting-writes';
+import { commitOf, monthsOf, type WriteCommit } from './write-commit';
+import { type Recorded, writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
 /** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
 const SMALL_REQUEST_EVENTS = 100;
@@ -299,14 +293,4 @@ export class AuditWriter implements BeforeApplicationShutdown {
       }
     }
   }
-}
-
-function monthsOf(group: { request: WriteRequest }[]): Set<Month> {
-  return new Set(group.flatMap(({ request }) => request.events.map((e) => monthOf(e.timestamp))));
-}
-
-function settle(one: Waiting, result: WriteResult | undefined): void {
-  if (!result) one.reject(new AppError('INTERNAL', 'The event was not written.'));
-  else if ('refusal' in result) one.reject(result.refusal);
-  else one.resolve(result);
 }

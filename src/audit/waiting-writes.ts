@@ -1,4 +1,5 @@
-import type { Recorded, WriteRequest } from './write-group';
+import { AppError } from '../errors/app-error';
+import type { Recorded, WriteRequest, WriteResult } from './write-group';
 
 /** A request that waits to be written, and who is to be told. */
 export interface Waiting {
@@ -111,4 +112,11 @@ export class WaitingWrites {
 
 function laneOf({ request }: Waiting): string {
   return request.lane ?? '';
+}
+
+/** Tells the caller of a request how it ended. */
+export function settle(one: Waiting, result: WriteResult | undefined): void {
+  if (!result) one.reject(new AppError('INTERNAL', 'The event was not written.'));
+  else if ('refusal' in result) one.reject(result.refusal);
+  else one.resolve(result);
 }

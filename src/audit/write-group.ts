@@ -58,19 +58,6 @@ export interface Recorded {
 /** The end of one request of a group. */
 export type WriteResult = Recorded | { refusal: AppError };
 
-/** A transaction that has committed: what was asked of it, duplicates included, and how long it took. */
-export interface WriteCommit {
-  requests: number;
-  events: number;
-  durationMs: number;
-}
-
-/** What was asked of a transaction, and how long it took. */
-export function commitOf(requests: WriteRequest[], durationMs: number): WriteCommit {
-  const events = requests.reduce((sum, request) => sum + request.events.length, 0);
-  return { requests: requests.length, events, durationMs };
-}
-
 /** One request on its way through the transaction. */
 interface Entry {
   request: WriteRequest;

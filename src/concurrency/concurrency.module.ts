@@ -9,6 +9,7 @@ import { RedisConnection } from '../redis/redis-connection';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
+import { ConcurrencyMetrics } from './concurrency.metrics';
 import { ConnectionTurns } from './connection-turns';
 import { FairTurns } from './fair-turns';
 import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
@@ -41,6 +42,7 @@ const KEEP_KEYS_HOURS = 25;
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
+    ConcurrencyMetrics,
     IdempotencyKeys,
     { provide: RateLimitStorage, useExisting: ThrottlerStorage },
     RateLimit,
