@@ -25,14 +25,16 @@ import { RequestRecorder } from './request-recorder';
 /** Rounds between two looks at partitions, a minute by default: they go missing once a month at most. */
 const PARTITION_ROUNDS = 30;
 
-/** Holds the figures against their limits, every ALERT_INTERVAL_MS. One round at a time, and none fails the next. */
+/**
+ * Holds the figures against their limits, every ALERT_INTERVAL_MS. What has to be asked of the database is asked beside
+ * that, one question of each kind at a time: it may take as long as the fault that is looked for.
+ */
 @Injectable()
 export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Alerts');
   private timer: NodeJS.Timeout | undefined;
-  private running: Promise<void> = Promise.resolve();
-  private isRunning = false;
   private rounds = 0;
+  private readonly asking = new Map<string, Promise<void>>();
 
   constructor(
     private readonly board: AlertBoard,
@@ -46,23 +48,24 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     this.timer = setInterval(() => this.tick(), this.config.alertIntervalMs).unref();
   }
 
-  /** The round under way is waited for: after this phase its connections are closed. */
+  /** Questions under way are waited for: after this phase their connections are closed. */
   async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
-    await this.running;
+    await Promise.all(this.asking.values());
   }
 
   private tick(): void {
-    if (this.isRunning) return;
-    this.isRunning = true;
-    this.running = this.evaluate()
-      .catch((error: unknown) => this.logger.error(`A round of alerts failed: ${String(error)}`))
-      .finally(() => {
-        this.isRunning = false;
-      });
+    try {
+      this.judge();
+    } catch (error) {
+      this.logger.error(`A round of alerts failed: ${String(error)}`);
+    }
+    this.ask('database', () => this.askDatabase());
+    if (this.rounds % PARTITION_ROUNDS === 0) this.ask('partitions', () => this.askPartitions());
+    this.rounds += 1;
   }
 
-  private async evaluate(): Promise<void> {
+  private judge(): void {
     const { board, config, sources } = this;
     board.take(memoryRule(memoryUsage(), config));
     board.take(cacheRule(sources.find('cache')?.(), config));
@@ -71,18 +74,26 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     board.take(poolRule(sources.find('pool')?.()));
     const redis = sources.find('redis');
     if (redis) board.take(redisRule(redis()));
-    const isDatabaseUp = (await sources.find('database')?.()) ?? true;
-    board.take(databaseRule(isDatabaseUp));
-    if (isDatabaseUp) await this.lookForPartitions();
   }
 
-  /** A database that fails in between says nothing about its partitions. */
-  private async lookForPartitions(): Promise<void> {
-    const missing = this.sources.find('missingPartitions');
-    const isDue = this.rounds % PARTITION_ROUNDS === 0;
-    this.rounds += 1;
-    if (!missing || !isDue) return;
-    const found = await missing().catch(() => undefined);
-    if (found) this.board.take(partitionRule(found));
+  private async askDatabase(): Promise<void> {
+    const answers = this.sources.find('database');
+    if (answers) this.board.take(databaseRule(await answers()));
+  }
+
+  /** A database that does not answer says nothing about its partitions. */
+  private async askPartitions(): Promise<void> {
+    const missing = await this.sources
+      .find('missingPartitions')?.()
+      .catch(() => undefined);
+    if (missing) this.board.take(partitionRule(missing));
+  }
+
+  private ask(name: string, question: () => Promise<void>): void {
+    if (this.asking.has(name)) return;
+    const answer = question()
+      .catch((error: unknown) => this.logger.error(`Asking for ${name} failed: ${String(error)}`))
+      .finally(() => this.asking.delete(name));
+    this.asking.set(name, answer);
   }
 }
