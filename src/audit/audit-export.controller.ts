@@ -5,6 +5,7 @@ import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { preferredCoding } from '../front/negotiation';
+import { measureToFirstByte } from '../front/request-context';
 import type { ExportCoding } from '../streaming/compressor';
 import { AuditExports, type ExportQuery } from './audit-exports';
 import { AUDIT_ROUTES } from './audit.routes';
@@ -27,6 +28,7 @@ export class AuditExportController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
+    measureToFirstByte(response); // the rest takes as long as its reader
     await this.exports.serve(principal, exportQueryOf(query, request), response);
   }
 }

@@ -9,6 +9,7 @@ import { type Observable, of } from 'rxjs';
 import { principalOfContext } from '../auth/authenticated-request';
 import type { SelfWritingAnswer } from '../front/front.adapter';
 import { isNdjson } from '../front/ndjson-body';
+import { measureToFirstByte } from '../front/request-context';
 import { EventIngest } from './event-ingest';
 
 /** The answer has been written. */
@@ -23,7 +24,9 @@ export class NdjsonInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     const request = http.getRequest<Request>();
     if (!isNdjson(request.headers['content-type'])) return next.handle();
-    await this.ingest.serve(principalOfContext(context), request, http.getResponse<Response>());
+    const response = http.getResponse<Response>();
+    measureToFirstByte(response); // receipts come as long as lines do
+    await this.ingest.serve(principalOfContext(context), request, response);
     return of(WRITTEN);
   }
 }

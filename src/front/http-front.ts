@@ -12,7 +12,7 @@ import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../errors/problem';
 import { writeProblem } from '../errors/problem.filter';
 import type { HotRoutes } from './hot-routes';
-import { noteArrival, stampResponse } from './request-context';
+import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
 
 /** Answers one request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -220,6 +220,7 @@ export class HttpFront {
   }
 
   private handleOrdinary(request: IncomingMessage, response: ServerResponse): void {
+    nameRoute(request, undefined); // a hot route that has handed it on is not the one that answers
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     if (this.isExcessive(request)) return writeProblem(excess(request), request, response);
@@ -250,13 +251,6 @@ function excess({ url = '' }: IncomingMessage): AppError {
         `The request target is longer than ${MAX_TARGET_LENGTH} characters.`,
       )
     : new AppError('HEADERS_TOO_LARGE', 'The request has too many headers.');
-}
-
-/** The path and query of a request target; a proxy may send it in absolute form (RFC 9112, section 3.2.2). */
-function originForm(target: string): string | undefined {
-  if (target.startsWith('/') || target === '*') return target;
-  const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);
-  return absolute ? (absolute[1] ?? '/') : undefined;
 }
 
 /** Before the application is there: alive, but not started. */

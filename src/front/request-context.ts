@@ -22,7 +22,7 @@ export function requestIdOf(request: Identified): string {
 
 /** The template of the route that a request is to; kept on the request itself. */
 const ROUTE = Symbol('route');
-type Routed = IncomingMessage & { [ROUTE]?: string; route?: { path?: unknown } };
+type Routed = IncomingMessage & { [ROUTE]?: string | undefined; route?: { path?: unknown } };
 
 /** What a request that no route has answered counts as: its path is the client's invention. */
 export const UNMATCHED = 'unmatched';
@@ -31,7 +31,7 @@ export const UNMATCHED = 'unmatched';
  * Says what a request is counted as, for doors that have one path for everything (`trpc performance.getMetrics`). Never
  * a text that a client can choose freely: each one is a label of its own.
  */
-export function nameRoute(request: Routed, template: string): void {
+export function nameRoute(request: Routed, template: string | undefined): void {
   request[ROUTE] = template;
 }
 
@@ -132,4 +132,11 @@ export function writeStamped(
   ]);
   for (let at = 0; at < parts.length - 1; at += 1) response.write(parts[at]);
   response.end(parts.at(-1));
+}
+
+/** The path and query of a request target; a proxy may send it in absolute form (RFC 9112, section 3.2.2). */
+export function originForm(target: string): string | undefined {
+  if (target.startsWith('/') || target === '*') return target;
+  const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);
+  return absolute ? (absolute[1] ?? '/') : undefined;
 }

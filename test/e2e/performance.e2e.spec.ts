@@ -101,6 +101,21 @@ describe('what the service knows of its performance', () => {
     expect(text).not.toMatch(/PROPFIND|x17/);
   });
 
+  it('tells exports from single events, which share the beginning of their path', async () => {
+    const exporter = await tokenOf({ scope: 'audit:read audit:export' });
+    for (let round = 0; round < 2; round += 1) {
+      expect((await service.get(`${EVENTS}/stream?format=ndjson`, exporter)).status).toBe(200);
+    }
+    const { text } = await service.get('/metrics');
+    expect(
+      valueOf(
+        text,
+        'http_requests_total{method="GET",route="/api/v1/audit/events/stream",status="200"}',
+      ),
+    ).toBe(2);
+    expect(valueOf(text, 'exports_total{outcome="completed"}')).toBe(2);
+  });
+
   it('shows every member of the contract', async () => {
     const { json, headers } = await service.get(METRICS, operator);
     expect(headers.get('cache-control')).toBe('no-store');

@@ -1,0 +1,44 @@
+import { Injectable } from '@nestjs/common';
+import { MetricsRegistry } from '../metrics/metrics.registry';
+import { Exporter } from './exporter';
+
+/** Exports in the service's own figures. */
+@Injectable()
+export class StreamingMetrics {
+  constructor(registry: MetricsRegistry, exporter: Exporter) {
+    registry.offer(
+      { name: 'exports_active', help: 'Exports that run.', type: 'gauge' },
+      () => exporter.statistics().active,
+    );
+    registry.offer(
+      { name: 'exports_total', help: 'Exports that are over, by how they ended.', type: 'counter' },
+      () => {
+        const { completed, aborted, refused } = exporter.statistics();
+        return Object.entries({ completed, aborted, refused }).map(([outcome, value]) => ({
+          labels: { outcome },
+          value,
+        }));
+      },
+    );
+    registry.offer(
+      { name: 'export_rows_total', help: 'Rows that were exported.', type: 'counter' },
+      () => exporter.statistics().rows,
+    );
+    registry.offer(
+      {
+        name: 'export_bytes_total',
+        help: 'Bytes that went out with them, compressed where that was asked for.',
+        type: 'counter',
+      },
+      () => exporter.statistics().bytes,
+    );
+    registry.offer(
+      {
+        name: 'export_duration_seconds_total',
+        help: 'Time that exports which are over took, together.',
+        type: 'counter',
+      },
+      () => exporter.statistics().seconds,
+    );
+  }
+}
