@@ -91,7 +91,7 @@ describe('alerts about what the service depends on', () => {
     if (redis) await raised('REDIS_UNAVAILABLE');
     const { json } = await service.get(HEALTH, operator);
     expect(json.status).toBe('critical');
-    expect(json.recommendations.join('\n')).toMatch(/PostgreSQL does not answer/);
+    expect((json.recommendations as string[]).join('\n')).toMatch(/PostgreSQL does not answer/);
     toDatabase = await openWay(service.databaseUrl, port);
     if (redis && toRedis) toRedis = await openWay(redis.url, toRedis.port);
     await over('DATABASE_UNAVAILABLE');
