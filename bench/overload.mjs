@@ -13,7 +13,6 @@ export async function overload(databaseUrl) {
     CONCURRENCY_MAX_REQUESTS: '10',
     CONCURRENCY_QUEUE_SIZE: '200',
     CONCURRENCY_QUEUE_TIMEOUT_MS: '2000',
-    LOG_LEVEL: 'error',
   });
   const url = `${service.url}/api/v1/audit/events`;
   const headersOf = async (organization, more) => ({

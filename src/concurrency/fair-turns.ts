@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../config/concurrency.config';
 import { AppError } from '../errors/app-error';
@@ -11,6 +11,9 @@ const CANCEL_GRACE_MS = 25;
 const MAX_RETRY_AFTER_SECONDS = 60;
 /** How much one more measured turn counts in the mean that Retry-After is taken from. */
 const SERVICE_WEIGHT = 0.05;
+
+/** Refusals are logged together, at most one line in so many milliseconds. */
+const REPORT_EVERY_MS = 10_000;
 
 /** Who wants a turn, and for how long. */
 export interface TurnRequest {
@@ -49,10 +52,13 @@ export interface TurnStatistics {
  */
 @Injectable()
 export class FairTurns {
+  private readonly logger = new Logger('Concurrency');
   private readonly queue: FairQueue;
   private readonly waits = new LaneWaits();
   private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
   private serviceMs = 0;
+  private reportedAtMs = -Infinity;
+  private reportedCount = 0;
 
   constructor(
     @Inject(concurrencyConfig.KEY) private readonly config: ConfigType<typeof concurrencyConfig>,
@@ -160,8 +166,22 @@ export class FairTurns {
     return reason;
   }
 
+  private reportOverload(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.reportedAtMs < REPORT_EVERY_MS) return;
+    this.reportedAtMs = nowMs;
+    const { shed, queueTimeouts } = this.counts;
+    const { active, queued } = this.queue;
+    const refused = shed + queueTimeouts - this.reportedCount;
+    this.reportedCount += refused;
+    this.logger.warn(
+      `Overload: ${refused} requests refused since the last such line; ${active} run and ${queued} wait.`,
+    );
+  }
+
   private shed(): AppError {
     this.counts.shed += 1;
+    this.reportOverload();
     return new AppError('TOO_MANY_REQUESTS', 'Too many requests are waiting for their turn.', {
       retryAfterSeconds: this.retryAfterSeconds(),
     });
@@ -169,6 +189,7 @@ export class FairTurns {
 
   private queueTimeout(): AppError {
     this.counts.queueTimeouts += 1;
+    this.reportOverload();
     return new AppError('QUEUE_TIMEOUT', 'The request waited too long for its turn.', {
       retryAfterSeconds: this.retryAfterSeconds(),
     });

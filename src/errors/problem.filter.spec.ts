@@ -54,7 +54,7 @@ describe('the answer to a failed request', () => {
     expect(response.headers.get('etag')).toBeNull();
     expect(response.headers.get('location')).toBeNull();
     expect(await response.json()).toMatchObject({ instance: '/a/b', requestId: 'r-1' });
-    expect(log.warn).toContain('GET /a/b -> 503 TOO_MANY_REQUESTS');
+    expect(log.debug).toContain('GET /a/b -> 503 TOO_MANY_REQUESTS');
     expect(JSON.stringify(log)).not.toContain('secret');
   });
 
