@@ -1,7 +1,8 @@
-// Cached pages: hits against the same bytes from node:http and express, against the uncached page, and with Redis.
+// Cached pages: hits against the same bytes from node:http, express and nginx, against the uncached page, and with Redis.
 import { spawnSync } from 'node:child_process';
 import { seed } from './read.mjs';
-import { load, report, startBytes, startRedis, startService, token } from './support.mjs';
+import { startNginxCache } from './neighbours.mjs';
+import { inTurn, load, report, startBytes, startRedis, startService, token } from './support.mjs';
 
 const CONNECTIONS = [8, 64];
 
@@ -29,40 +30,29 @@ async function hits(databaseUrl, tier, env) {
   const headers = { authorization: `Bearer ${jwt}` };
   const bare = await startBytes({ url, token: jwt, by: 'node' });
   const express = await startBytes({ url, token: jwt, by: 'express' });
+  const nginx = await startNginxCache(bare.url);
+  const fresh = { ...headers, 'cache-control': 'no-cache' };
   try {
-    const fresh = { ...headers, 'cache-control': 'no-cache' };
-    for (const target of [
-      { url, headers },
-      { url, headers: fresh },
-      { url: bare.url },
-      { url: express.url },
-    ]) {
-      await load({ ...target, connections: 8 }); // warm
-    }
     for (const connections of CONNECTIONS) {
-      const hit = await load({ url, headers, connections });
-      const plain = await load({ url: bare.url, connections });
-      report(
-        `cached page of 50, ${tier}, ${connections} clients, vs node:http`,
-        hit,
-        plain,
-        tier === 'Redis' ? 0.3 : 0.5,
-      );
-      report(
-        `cached page of 50, ${tier}, ${connections} clients, vs express`,
-        hit,
-        await load({ url: express.url, connections }),
-        1,
-      );
-    }
-    for (const connections of CONNECTIONS) {
-      const hit = await load({ url, headers, connections });
-      const miss = await load({ url, headers: fresh, connections });
+      const page = (target) => () => load({ ...target, connections });
+      const works = {
+        hit: page({ url, headers }),
+        bare: page({ url: bare.url }),
+        express: page({ url: express.url }),
+        miss: page({ url, headers: fresh }),
+      };
+      if (nginx) works.nginx = page({ url: nginx.url });
+      const figures = await inTurn(works);
+      const name = (reference) =>
+        `cached page of 50, ${tier}, ${connections} clients, vs ${reference}`;
+      report(name('node:http'), figures.hit, figures.bare, tier === 'Redis' ? 0.3 : 0.5);
+      report(name('express'), figures.hit, figures.express, 1);
+      if (nginx) report(name('nginx proxy_cache'), figures.hit, figures.nginx);
       // With few clients both wait for PostgreSQL most of the time; what the processor can do shows with many.
       const wanted = connections === Math.max(...CONNECTIONS) ? 10 : undefined;
-      report(`cached page of 50, ${tier}, ${connections} clients, vs uncached`, hit, miss, wanted);
+      report(name('uncached'), figures.hit, figures.miss, wanted);
     }
   } finally {
-    await Promise.all([service.stop(), bare.stop(), express.stop()]);
+    await Promise.all([service, bare, express, nginx].map((server) => server?.stop()));
   }
 }

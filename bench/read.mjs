@@ -1,10 +1,22 @@
-// Reading: a page of 50 against SELECT * and JSON.stringify; deep pages; many organizations.
-import { load, report, startReference, startService, token, withClient } from './support.mjs';
+// Reading: pages of 50 through each door beside plain node:http, PostGraphile and PostgREST; deep pages; many organizations.
+import { startPostgraphile, startPostgrest } from './neighbours.mjs';
+import {
+  inTurn,
+  load,
+  report,
+  startReference,
+  startService,
+  token,
+  withClient,
+} from './support.mjs';
 
 const MONTHS = 84;
-const DEEP_PAGES = 10_000;
 const PAGE = 50;
 const ORGANIZATIONS = 1000;
+const CONNECTIONS = 8;
+const EVENT_FIELDS =
+  'id timestamp recordedAt sequence organizationId principalId action targetResourceType targetResourceId status ' +
+  'outcomeDescription dataClassification correlationId metadata';
 
 /** 84 months, 1000 small organizations (200 000 events) and one with 520 000, through plain SQL. */
 export async function seed(databaseUrl) {
@@ -40,47 +52,128 @@ export async function seed(databaseUrl) {
   });
 }
 
+/** Reading: pages made in PostgreSQL each time, as a miss of the cache is. */
 export async function read(databaseUrl) {
   let service = await startService(databaseUrl); // migrates
   await service.stop();
   await seed(databaseUrl);
-  service = await startService(databaseUrl);
-  const reference = await startReference(databaseUrl);
+  service = await startService(databaseUrl, { PAGINATION_MAX_OFFSET: '1000000' });
+  const plain = await startReference(databaseUrl);
+  const postgraphile = await startPostgraphile(databaseUrl);
+  const postgrest = await startPostgrest(databaseUrl);
   const events = `${service.url}/api/v1/audit/events`;
-  // Fresh pages: read from PostgreSQL each time, as a miss is.
-  const as = async (organizations) => ({
+  const run = { service, events, plain, postgraphile, postgrest };
+  try {
+    for (const [organization, what] of [
+      ['org-7', '2 events a month'],
+      ['deep', '6 000 events a month'],
+    ]) {
+      await freshPages(run, organization, what);
+    }
+    await deepPages(run);
+    await severalOrganizations(run);
+  } finally {
+    await Promise.all([service, plain, postgraphile, postgrest].map((server) => server?.stop()));
+  }
+}
+
+async function as(organizations) {
+  return {
     authorization: `Bearer ${await token(organizations)}`,
     'cache-control': 'no-cache',
-  });
-  const connections = 8;
-  try {
-    const one = await as(['org-7']);
-    const deepHeaders = await as(['deep']);
-    for (const headers of [one, deepHeaders]) await load({ url: events, connections, headers }); // warm
-    const plain = await load({ url: `${reference.url}/?organization_ids=org-7`, connections });
-    const page = await load({ url: events, connections, headers: one });
-    report('page of 50, 2 events a month (pages/s)', page, plain, 1.2);
-    const plainDense = await load({ url: `${reference.url}/?organization_ids=deep`, connections });
-    const first = await load({ url: events, connections, headers: deepHeaders });
-    report('page of 50, 6 000 events a month (pages/s)', first, plainDense, 1.2);
-    const cursor = await cursorAtPage(events, deepHeaders, DEEP_PAGES);
-    const deepUrl = `${events}?cursor=${cursor}`;
-    await load({ url: deepUrl, connections, headers: deepHeaders }); // warm, as page 1 was
-    const deep = await load({
-      url: deepUrl,
-      connections,
-      headers: deepHeaders,
-    });
-    report('keyset page 10 000 vs page 1 (pages/s)', deep, first, 0.77);
-    const twenty = Array.from({ length: 20 }, (_, index) => `org-${index * 50}`);
-    const some = await load({ url: events, connections, headers: await as(twenty) });
-    report('first page of 20 organizations vs one (pages/s)', some, page, 0.33);
-    const all = await load({ url: events, connections, headers: await as(['*']) });
-    report(`first page of all ${ORGANIZATIONS} vs one (pages/s)`, all, page, 0.33);
-  } finally {
-    await service.stop();
-    await reference.stop();
+  };
+}
+
+async function freshPages({ service, events, plain, postgraphile, postgrest }, organization, what) {
+  const headers = await as([organization]);
+  const page = (request) => () => load({ connections: CONNECTIONS, ...request });
+  const works = {
+    rest: page({ url: events, headers }),
+    plain: page({ url: `${plain.url}/?organization_ids=${organization}` }),
+  };
+  const graphql = graphqlPage(service, headers);
+  const trpc = trpcPage(service, headers);
+  if (await isThere(graphql)) works.graphql = page(graphql);
+  else console.log('GraphQL: NOT MEASURED, the service has no such door');
+  if (await isThere(trpc)) works.trpc = page(trpc);
+  else console.log('tRPC: NOT MEASURED, the service has no such door');
+  if (postgraphile) works.postgraphile = page(postgraphile.pageOf(organization));
+  if (postgrest) works.postgrest = page({ url: postgrest.pageOf(organization) });
+  const figures = await inTurn(works);
+  const name = (door) => `page of 50, ${what}, ${door}`;
+  report(`${name('REST vs plain')} (pages/s)`, figures.rest, figures.plain, 1.3);
+  for (const reference of ['postgraphile', 'postgrest']) {
+    if (!figures[reference]) continue;
+    for (const door of ['rest', 'graphql', 'trpc'].filter((one) => figures[one])) {
+      const wanted = reference === 'postgraphile' ? 1 : undefined;
+      report(
+        `${name(`${door} vs ${reference}`)} (pages/s)`,
+        figures[door],
+        figures[reference],
+        wanted,
+      );
+    }
   }
+}
+
+function graphqlPage({ url }, headers) {
+  const query = `{ optimizedAuditEvents(pagination: { limit: 50 }, useCache: false) {
+    edges { node { ${EVENT_FIELDS} sessionContext { sessionId ipAddress userAgent geolocation } } } } }`;
+  return {
+    url: `${url}/graphql`,
+    method: 'POST',
+    headers: { ...headers, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ query }),
+  };
+}
+
+function trpcPage({ url }, headers) {
+  const input = encodeURIComponent(JSON.stringify({ pagination: { limit: 50 }, useCache: false }));
+  return { url: `${url}/trpc/performance.getOptimizedAuditEvents?input=${input}`, headers };
+}
+
+/** Whether a door answers; one that is there and refuses is a fault of the benchmark. */
+async function isThere({ url, method, headers, body }) {
+  const answer = await fetch(url, { method, headers, body });
+  const text = await answer.text();
+  if (answer.status === 404) return false;
+  if (answer.status !== 200 || text.includes('"errors"')) throw new Error(`${url}: ${text}`);
+  return true;
+}
+
+/** Pages 100 and 10 000 against page 1, by cursor and by offset. */
+async function deepPages({ events }) {
+  const headers = await as(['deep']);
+  const page = (query) => () =>
+    load({ url: `${events}?${query}`, connections: CONNECTIONS, headers });
+  const keyset = async (number) => page(`cursor=${await cursorAtPage(events, headers, number)}`);
+  const { first, ...others } = await inTurn({
+    first: page('limit=50'),
+    'keyset page 100': await keyset(100),
+    'keyset page 10 000': await keyset(10_000),
+    'offset page 100': page(`offset=${99 * PAGE}`),
+    'offset page 10 000': page(`offset=${9999 * PAGE}`),
+  });
+  for (const [name, figures] of Object.entries(others)) {
+    report(
+      `${name} vs page 1 (pages/s)`,
+      figures,
+      first,
+      name.startsWith('keyset') ? 0.77 : undefined,
+    );
+  }
+}
+
+async function severalOrganizations({ events }) {
+  const page = (headers) => () => load({ url: events, connections: CONNECTIONS, headers });
+  const twenty = Array.from({ length: 20 }, (_, index) => `org-${index * 50}`);
+  const { one, some, all } = await inTurn({
+    one: page(await as(['org-7'])),
+    some: page(await as(twenty)),
+    all: page(await as(['*'])),
+  });
+  report('first page of 20 organizations vs one (pages/s)', some, one, 0.33);
+  report(`first page of all ${ORGANIZATIONS} vs one (pages/s)`, all, one, 0.33);
 }
 
 /** The cursor of page `number` of 50, reached in steps of 1000 events: a cursor is not bound to the page size. */

@@ -1,38 +1,117 @@
-// npm run bench [-- ingest read cache overload upkeep stream metrics]: measures the service beside references, in one run. See bench/README.md.
+// npm run bench [-- ingest read … --compare FILE]: measures the service beside references, in one run. See bench/README.md.
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { cache } from './cache.mjs';
 import { stream } from './export.mjs';
+import { compare, tableOf } from './figures.mjs';
 import { ingest } from './ingest.mjs';
 import { metrics } from './metrics.mjs';
 import { overload } from './overload.mjs';
 import { read } from './read.mjs';
-import { allResults, openDatabase, root } from './support.mjs';
+import { allResults, HEADER } from './report.mjs';
+import { scale } from './scale.mjs';
+import { start } from './start.mjs';
+import { openDatabase, root } from './support.mjs';
 import { upkeep } from './upkeep.mjs';
 
-const BENCHES = { ingest, read, cache, overload, upkeep, stream, metrics };
-const chosen = process.argv.slice(2);
+const BENCHES = { ingest, read, cache, stream, overload, scale, start, upkeep, metrics };
+const LATEST = join(root, 'bench/results/latest.json');
+const README = join(root, 'bench/README.md');
+const TABLE = /(<!-- table -->\n)[\s\S]*?(\n<!-- end of table -->)/;
+const USAGE = `npm run bench -- [${Object.keys(BENCHES).join('|')} …] [--repeat N] [--compare FILE] [--out FILE]`;
+
+const { values: options, positionals: chosen } = readArguments();
 const unknown = chosen.filter((name) => !(name in BENCHES));
 if (unknown.length > 0) {
-  console.error(`Unknown: ${unknown.join(', ')}. There are: ${Object.keys(BENCHES).join(', ')}.`);
-  process.exit(2);
+  fail(`Unknown: ${unknown.join(', ')}. There are: ${Object.keys(BENCHES).join(', ')}.`);
 }
-console.log(
-  `${'benchmark'.padEnd(58)} ${'ours'.padStart(10)} ${'reference'.padStart(10)} ${'ratio'.padStart(7)}  wanted`,
-);
+const repeat = Number(options.repeat ?? 1);
+if (!Number.isInteger(repeat) || repeat < 1) fail('--repeat takes a number from 1 on.');
+const baseline = options.compare === undefined ? undefined : readResults(options.compare);
+
+console.log(HEADER);
 for (const name of chosen.length > 0 ? chosen : Object.keys(BENCHES)) {
-  const database = await openDatabase();
-  try {
-    await BENCHES[name](database.url);
-  } finally {
-    await database.close();
+  for (let time = 0; time < repeat; time += 1) {
+    const database = await openDatabase();
+    try {
+      await BENCHES[name](database.url);
+    } finally {
+      await database.close();
+    }
   }
 }
-const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length };
-const file = join(root, 'bench/results.json');
-const before = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).results : [];
-const measured = new Set(allResults().map(({ bench }) => bench));
-const results = [...before.filter(({ bench }) => !measured.has(bench)), ...allResults()];
-writeFileSync(file, `${JSON.stringify({ machine, results }, null, 2)}\n`);
-process.exit(allResults().some(({ holds }) => holds === false) ? 1 : 0);
+if (baseline) process.exitCode = printMoves(baseline);
+else if (allResults().some(({ holds }) => holds === false)) process.exitCode = 1;
+if (!baseline || options.out !== undefined) keep(resolve(options.out ?? LATEST));
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        compare: { type: 'string' },
+        out: { type: 'string' },
+        repeat: { type: 'string' },
+      },
+    });
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+function fail(message) {
+  console.error(`${message}\n${USAGE}`);
+  process.exit(2);
+}
+
+function readResults(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')).results;
+  } catch (error) {
+    return fail(`--compare ${file}: ${error.message}`);
+  }
+}
+
+/** Prints what moved by more than its noise; the exit code: 1 when anything became worse. */
+function printMoves(before) {
+  const { compared, moved, added } = compare(before, allResults());
+  console.log(`\nCompared with ${options.compare}: ${compared} benchmarks, ${moved.length} moved.`);
+  for (const { bench, before: was, now, change } of moved) {
+    const percent = `${change > 0 ? '+' : ''}${Math.round(change * 100)} %`;
+    console.log(
+      `  ${change < 0 ? 'WORSE ' : 'better'} ${bench.padEnd(58)} ${was} -> ${now} (${percent})`,
+    );
+  }
+  for (const bench of added) console.log(`  new    ${bench}`);
+  return moved.some(({ change }) => change < 0) ? 1 : 0;
+}
+
+/** Writes the results, beside those of benchmarks that did not run this time; of LATEST also the table in the README. */
+function keep(file) {
+  const before = existsSync(file) ? readResults(file) : [];
+  const now = new Map(allResults().map((row) => [row.bench, { ...row, revision: revision() }]));
+  const results = [
+    ...before.map((row) => now.get(row.bench) ?? row),
+    ...[...now.values()].filter(({ bench }) => !before.some((row) => row.bench === bench)),
+  ];
+  const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length };
+  writeFileSync(file, `${JSON.stringify({ machine, results }, null, 2)}\n`);
+  if (file !== LATEST) return;
+  const readme = readFileSync(README, 'utf8');
+  writeFileSync(README, readme.replace(TABLE, `$1\n${tableOf(results)}\n$2`));
+}
+
+function revision() {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return null; // not a checkout
+  }
+}

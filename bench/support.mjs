@@ -1,5 +1,4 @@
-// What the benchmarks share: a database, the two servers, a load, and a table of ratios.
-import autocannon from 'autocannon';
+// What the benchmarks share: databases, servers, tokens and events.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -11,10 +10,12 @@ import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import pg from 'pg';
 
+export { load } from './load.mjs';
+export { allResults, inTurn, report } from './report.mjs';
+
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
 const SECRET = 'bench-secret-bench-secret-bench-secret';
-const SECONDS = Number(process.env.BENCH_SECONDS ?? 8);
 
 /** A database of its own: on BENCH_DATABASE_URL's server, else on an embedded one (with fsync, as in production). */
 export async function openDatabase() {
@@ -41,7 +42,7 @@ export async function openDatabase() {
   return { url: server.url, close };
 }
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address();
@@ -50,7 +51,7 @@ async function freePort() {
 }
 
 /** Starts a server process and waits until it is up: until it says `sign`, or with a path until that is answered. */
-async function startProcess(script, sign, env) {
+export async function startProcess(script, sign, env) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const child = spawn(
@@ -145,22 +146,6 @@ export function token(organizations, scope = 'audit:read audit:write') {
     .sign(new TextEncoder().encode(SECRET));
 }
 
-/** A load of SECONDS; answers a second. Anything but the expected status is a failure of the benchmark. */
-export async function load({ url, connections, method = 'GET', headers = {}, body }) {
-  const result = await autocannon({
-    url,
-    connections,
-    duration: SECONDS,
-    method,
-    headers,
-    body,
-  });
-  if (result.non2xx > 0 || result.errors > 0) {
-    throw new Error(`${url}: ${result.non2xx} not 2xx, ${result.errors} errors`);
-  }
-  return result['2xx'] / result.duration;
-}
-
 /** An event as the benchmarks write it: about 700 bytes, as large as a CloudTrail record's core. */
 export function sampleEvent(organizationId, index = 0) {
   return {
@@ -190,31 +175,4 @@ export async function withClient(url, work) {
   } finally {
     await client.end();
   }
-}
-
-const results = [];
-
-/** Notes a ratio, and whether it is at least what was wanted (undefined: it is only reported). */
-export function report(bench, ours, reference, wanted) {
-  const ratio = ours / reference;
-  const row = {
-    bench,
-    ours: round(ours),
-    reference: round(reference),
-    ratio: round(ratio, 2),
-    wanted: wanted ?? null,
-    holds: wanted === undefined ? null : ratio >= wanted,
-  };
-  results.push(row);
-  const verdict = wanted === undefined ? '' : `>= ${wanted} ${row.holds ? 'holds' : 'FAILS'}`;
-  const columns = [row.ours, row.reference, row.ratio].map((value) => String(value).padStart(10));
-  console.log(`${bench.padEnd(58)} ${columns.join(' ')}  ${verdict}`);
-}
-
-export function allResults() {
-  return results;
-}
-
-function round(value, digits = 0) {
-  return Number(value.toFixed(digits));
 }

@@ -83,7 +83,8 @@ export const ADVANCE_HEADS = {
 };
 
 /** No longer than this for a head row: who holds one for seconds is stuck, and others must not wait for it. */
-export const HEAD_LOCK_TIMEOUT = `SET LOCAL lock_timeout = '2s'`;
+const HEAD_LOCK_TIMEOUT_MS = 2000;
+export const HEAD_LOCK_TIMEOUT = `SET LOCAL lock_timeout = ${HEAD_LOCK_TIMEOUT_MS}`;
 
 /** Which of these organizations have a head row that another transaction holds right now. */
 export const heldHeads = (organizations: string[]) => ({
@@ -137,6 +138,17 @@ export const INSERT_CLIENT_IDS = {
          ON CONFLICT (id, organization_id) DO UPDATE SET timestamp = excluded.timestamp`,
 };
 
+/** The columns of events to insert, but for what numbers them, as rows `t`. $1 to $13: see `eventColumns`. */
+const NEW_EVENTS = (numbers: string, names: string) => `unnest(
+           $1::text[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+           $9::text[], $10::text[], $11::text[], string_to_array($12, E'\\x01', ''),
+           string_to_array($13, E'\\x01', ''), ${numbers})
+           AS t (o, ts, i, p, a, tt, ti, st, od, dc, ci, s, m, ${names})`;
+
+const EVENT_COLUMNS = `organization_id, timestamp, id, sequence, recorded_at, principal_id, action, target_resource_type,
+           target_resource_id, status, outcome_description, data_classification, correlation_id, session_context,
+           metadata`;
+
 /**
  * Stores events: one array a column, so that the statement is the same for any number of rows. The two JSON columns
  * come as one text each, cut at U+0001: JSON text never holds a raw control character, and neither side has to escape
@@ -144,15 +156,33 @@ export const INSERT_CLIENT_IDS = {
  */
 export const INSERT_EVENTS = {
   name: 'audit-insert-events',
-  text: `INSERT INTO audit_event (
-           organization_id, timestamp, id, sequence, recorded_at, principal_id, action, target_resource_type,
-           target_resource_id, status, outcome_description, data_classification, correlation_id, session_context,
-           metadata)
-         SELECT o, ts, i, sq, r, p, a, tt, ti, st, od, dc, ci, s::json, m::json FROM unnest(
-           $1::text[], $2::timestamptz[], $3::uuid[], $4::bigint[], $5::timestamptz[], $6::text[], $7::text[],
-           $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-           string_to_array($14, E'\\x01', ''), string_to_array($15, E'\\x01', ''))
-           AS t (o, ts, i, sq, r, p, a, tt, ti, st, od, dc, ci, s, m)`,
+  text: `INSERT INTO audit_event (${EVENT_COLUMNS})
+         SELECT o, ts, i, sq, r, p, a, tt, ti, st, od, dc, ci, s::json, m::json
+         FROM ${NEW_EVENTS('$14::bigint[], $15::timestamptz[]', 'sq, r')}`,
+};
+
+/**
+ * ADVANCE_HEADS and INSERT_EVENTS in one, for events of which nothing has to be known before they are inserted: one
+ * round trip, and as its own transaction the only statement of it (docs/adr/0022-one-statement-for-plain-writes.md).
+ * $14: how many events of the same organization come after each; $15 and $16: organizations, sorted, and their numbers
+ * of events. The limit on waiting for a head row (HEAD_LOCK_TIMEOUT) is set before the first row comes to be locked.
+ */
+export const RECORD_EVENTS = {
+  name: 'audit-record-events',
+  text: `WITH head AS (
+           INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
+           SELECT id, n, clock_timestamp()
+           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest($15::text[], $16::bigint[]) AS t (id, n)
+           ON CONFLICT (organization_id) DO UPDATE SET
+             last_sequence = o.last_sequence + excluded.last_sequence, recorded_at = clock_timestamp()
+           RETURNING organization_id, last_sequence, recorded_at
+         ), event AS (
+           INSERT INTO audit_event (${EVENT_COLUMNS})
+           SELECT o, ts, i, head.last_sequence - later, head.recorded_at, p, a, tt, ti, st, od, dc, ci, s::json, m::json
+           FROM ${NEW_EVENTS('$14::bigint[]', 'later')}
+           JOIN head ON head.organization_id = t.o COLLATE "C"
+         )
+         SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
 
 /** An event with what the database adds to it. */
@@ -166,25 +196,47 @@ const JSON_SEPARATOR = '\u0001';
 
 /** The parameters of INSERT_EVENTS. */
 export function insertEventsValues(rows: NumberedEvent[]): string[] {
-  const texts = (value: (row: NumberedEvent) => string | null) => arrayLiteral(rows.map(value));
-  const json = (value: (row: NumberedEvent) => string | null) =>
-    rows.map((row) => value(row) ?? '').join(JSON_SEPARATOR);
   return [
-    texts(({ event }) => event.organizationId),
-    texts(({ event }) => event.timestamp),
-    texts(({ event }) => event.id),
-    texts(({ sequence }) => sequence),
-    texts(({ recordedAt }) => recordedAt),
-    texts(({ event }) => event.principalId),
-    texts(({ event }) => event.action),
-    texts(({ event }) => event.targetResourceType),
-    texts(({ event }) => event.targetResourceId),
-    texts(({ event }) => event.status),
-    texts(({ event }) => event.outcomeDescription),
-    texts(({ event }) => event.dataClassification),
-    texts(({ event }) => event.correlationId),
-    json(({ event }) => event.sessionContext),
-    json(({ event }) => event.metadata),
+    ...eventColumns(rows.map(({ event }) => event)),
+    arrayLiteral(rows.map(({ sequence }) => sequence)),
+    arrayLiteral(rows.map(({ recordedAt }) => recordedAt)),
+  ];
+}
+
+/** The parameters of RECORD_EVENTS; `counts` is by organization, in the order in which they are locked. */
+export function recordEventsValues(events: NewEvent[], counts: Map<string, number>): string[] {
+  const left = new Map(counts);
+  const later = events.map(({ organizationId }) => {
+    const rest = (left.get(organizationId) ?? 0) - 1;
+    left.set(organizationId, rest);
+    return String(rest);
+  });
+  return [
+    ...eventColumns(events),
+    arrayLiteral(later),
+    arrayLiteral([...counts.keys()]),
+    arrayLiteral([...counts.values()].map(String)),
+  ];
+}
+
+function eventColumns(events: NewEvent[]): string[] {
+  const texts = (value: (event: NewEvent) => string | null) => arrayLiteral(events.map(value));
+  const json = (value: (event: NewEvent) => string | null) =>
+    events.map((event) => value(event) ?? '').join(JSON_SEPARATOR);
+  return [
+    texts((event) => event.organizationId),
+    texts((event) => event.timestamp),
+    texts((event) => event.id),
+    texts((event) => event.principalId),
+    texts((event) => event.action),
+    texts((event) => event.targetResourceType),
+    texts((event) => event.targetResourceId),
+    texts((event) => event.status),
+    texts((event) => event.outcomeDescription),
+    texts((event) => event.dataClassification),
+    texts((event) => event.correlationId),
+    json((event) => event.sessionContext),
+    json((event) => event.metadata),
   ];
 }
 
