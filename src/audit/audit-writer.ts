@@ -11,10 +11,11 @@ import { Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
+import { recordGroup } from './record-at-once';
 import { reasonOf } from '../front/unless-aborted';
 import { settle, type Waiting, WaitingWrites } from './waiting-writes';
 import { commitOf, monthsOf, type WriteCommit } from './write-commit';
-import { type Recorded, writeGroup, type WriteRequest, type WriteResult } from './write-group';
+import type { Recorded, WriteRequest, WriteResult } from './write-group';
 
 /** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
 const SMALL_REQUEST_EVENTS = 100;
@@ -278,10 +279,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
           monthsOf(requests.map((request) => ({ request }))),
         );
         const startedMs = performance.now();
-        const results = await this.database.transaction(
-          (client, defer) => writeGroup({ client, defer, idempotency: this.idempotency }, requests),
-          signal,
-        );
+        const results = await recordGroup(this.database, this.idempotency, requests, signal);
         this.onCommit?.(commitOf(requests, performance.now() - startedMs));
         return results;
       } catch (error) {

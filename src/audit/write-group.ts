@@ -5,7 +5,7 @@ import type {
   StoredAnswer,
 } from '../concurrency/idempotency-keys';
 import { AppError } from '../errors/app-error';
-import { eventText, instantOfDatabase, type NewEvent } from './audit-event';
+import { eventText, type NewEvent } from './audit-event';
 import {
   ADVANCE_HEADS,
   HEAD_LOCK_TIMEOUT,
@@ -14,6 +14,7 @@ import {
   insertEventsValues,
   type NumberedEvent,
 } from './audit.statements';
+import { countsOf, type HeadRow, numbersOf } from './event-numbers';
 import { hasSameContent } from './event-content';
 import { findStored, type StoredEvents, storedKey } from './stored-events';
 
@@ -128,7 +129,7 @@ async function settleRepeats(client: PoolClient, entries: Entry[]): Promise<void
   // Under the lock of their organizations, so that no other writer stores the same id meanwhile. Those of the events
   // without ids are locked here too: locking them later would break the order that keeps writers from deadlocking.
   const all = entries.flatMap(({ request }) => request.events);
-  await advanceHeads(client, new Map(all.map(({ organizationId }) => [organizationId, 0])));
+  await advanceHeads(client, new Map([...countsOf(all).keys()].map((id) => [id, 0])));
   const stored = await findStored(client, withIds);
   const pending = new Map<string, NewEvent>();
   for (const entry of entries) settleEntry(entry, stored, pending);
@@ -173,54 +174,19 @@ function idConflict(request: WriteRequest, indexes: number[]): AppError {
   return new AppError('CONFLICT', 'An event with this id exists with other content.', { errors });
 }
 
-/** The heads after their moves; `recordedAt` is PostgreSQL's text, '-infinity' before the first event. */
-async function advanceHeads(
-  client: PoolClient,
-  counts: Map<string, number>,
-): Promise<Map<string, { last: bigint; recordedAt: string }>> {
-  const organizations = [...counts.keys()].sort();
-  const { rows } = await client.query<{
-    organization_id: string;
-    last_sequence: string;
-    recorded_at: string;
-  }>({ ...ADVANCE_HEADS, values: [organizations, organizations.map((id) => counts.get(id))] });
-  return new Map(
-    rows.map((row) => [
-      row.organization_id,
-      { last: BigInt(row.last_sequence), recordedAt: row.recorded_at },
-    ]),
-  );
+/** Moves heads on, and locks them. */
+async function advanceHeads(client: PoolClient, counts: Map<string, number>): Promise<HeadRow[]> {
+  const values = [[...counts.keys()], [...counts.values()]];
+  return (await client.query<HeadRow>({ ...ADVANCE_HEADS, values })).rows;
 }
 
-/** Gives each event the next number of its organization, in the order in which they came. */
 async function numberEvents(
   client: PoolClient,
   events: NewEvent[],
 ): Promise<Map<NewEvent, NumberedEvent>> {
-  const numbered = new Map<NewEvent, NumberedEvent>();
-  if (events.length === 0) return numbered;
-  const counts = new Map<string, number>();
-  for (const { organizationId } of events) {
-    counts.set(organizationId, (counts.get(organizationId) ?? 0) + 1);
-  }
-  const heads = await advanceHeads(client, counts);
-  const next = new Map(
-    [...heads].map(([id, { last, recordedAt }]) => [
-      id,
-      {
-        sequence: last - BigInt(counts.get(id) ?? 0) + 1n,
-        recordedAt: instantOfDatabase(recordedAt),
-      },
-    ]),
-  );
-  for (const event of events) {
-    const head = next.get(event.organizationId);
-    if (!head) throw new Error('An organization has no head row');
-    const { sequence, recordedAt } = head;
-    head.sequence += 1n;
-    numbered.set(event, { event, sequence: String(sequence), recordedAt });
-  }
-  return numbered;
+  if (events.length === 0) return new Map();
+  const counts = countsOf(events);
+  return numbersOf(events, counts, await advanceHeads(client, counts));
 }
 
 /** Inserts what is new. Requests of the same batch size share statements; a request's own share is what it reports. */

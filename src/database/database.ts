@@ -99,6 +99,14 @@ export class Database implements BeforeApplicationShutdown {
     return lend(poolOf(this.dataSource), inTransaction, signal);
   }
 
+  /**
+   * Runs `work`, which is one statement, as a transaction of its own: PostgreSQL commits before it answers. Errors are
+   * rethrown untranslated, as by `transaction`.
+   */
+  async statement<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return lend(poolOf(this.dataSource), work, signal);
+  }
+
   private async rollBack(client: PoolClient, reason: unknown): Promise<void> {
     await client.query('ROLLBACK').catch((failure: unknown) => {
       this.logger.debug(`Rollback failed, the connection is dropped: ${String(failure)}`);

@@ -89,6 +89,7 @@ describe('the audit writer', () => {
     [
       'cannot be answered',
       () => ({
+        claim: { subject: 'alice', key: organizationId, requestHash: Buffer.alloc(32) },
         answer: () => {
           throw new Error('no answer');
         },

@@ -1,0 +1,71 @@
+import type { Client } from 'pg';
+import type { WriteRequest } from '../../src/audit/write-group';
+import { lockHead, oneTo, sequencesOf, whileOccupied } from './heads.fixture';
+import { newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
+import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
+
+/** Writes without an idempotency key and without ids of clients: one statement commits them. */
+describe('plain writes', () => {
+  const replicas = useTwoReplicas();
+  let admin: Client;
+  let one: Replica;
+  let organizationId = '';
+  beforeAll(() => {
+    ({ admin, one } = replicas);
+  });
+  beforeEach(() => {
+    organizationId = newOrganization();
+  });
+
+  it('tells only the one that cannot be answered so, when all are committed by one statement', async () => {
+    const good = (): WriteRequest => writeRequest([newEvent({ organizationId })]);
+    const mute = (): WriteRequest => ({
+      ...good(),
+      answer: () => {
+        throw new Error('no answer');
+      },
+    });
+    await whileOccupied(admin, one, async () => {
+      const results = await Promise.allSettled(
+        [good(), mute(), good()].map((request) => one.writer.record(request)),
+      );
+      expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    });
+    expect(await sequencesOf(admin, organizationId)).toEqual(oneTo(3));
+  });
+
+  it.each([
+    ['by one statement', {}],
+    ['step by step', { batchSize: 2 }],
+  ])('numbers each organization by itself, in the order of the events, %s', async (_, how) => {
+    const others = [newOrganization(), organizationId, newOrganization()];
+    const events = Array.from({ length: 30 }, (_, n) =>
+      newEvent({ organizationId: others[(n * n) % 3] ?? '' }),
+    );
+    const receipts = receiptsIn(await one.writer.record(writeRequest(events, how)));
+    for (const id of others) {
+      const own = receipts.filter((_, index) => events[index]?.organizationId === id);
+      expect(own.map(({ sequence }) => Number(sequence))).toEqual(oneTo(own.length));
+      for (const { id: eventId, text } of own) {
+        expect(await one.queries.findById([id], eventId)).toBe(text);
+      }
+    }
+  });
+
+  it('wait for a head row no longer than others do, and leave no limit behind on the connection', async () => {
+    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    const limit = () =>
+      one.database.withClient((client) =>
+        client.query<{ lock_timeout: string }>('SHOW lock_timeout'),
+      );
+    expect((await limit()).rows).toEqual([{ lock_timeout: '0' }]);
+    const { release } = await lockHead(admin, organizationId);
+    await expect(
+      one.writer.record(writeRequest([newEvent({ organizationId })])),
+    ).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    await release();
+    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    expect(await sequencesOf(admin, organizationId)).toEqual(oneTo(2));
+    expect((await limit()).rows).toEqual([{ lock_timeout: '0' }]);
+  });
+});
