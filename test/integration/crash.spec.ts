@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { Client } from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { type Acknowledged, acknowledgedIn, LoadSender, randomRequest } from './load.fixture';
-import type { LoadRequest } from './load.fixture';
+import { Ledger } from './ledger.fixture';
+import { type LoadRequest, LoadSender, randomRequest } from './load.fixture';
 import {
   type Build,
   buildService,
@@ -14,16 +14,6 @@ import { until } from './until.fixture';
 
 const CLIENTS = 64;
 const KILLS = 5;
-
-/** What load clients were told, request by request. */
-class Ledger {
-  readonly acknowledged: Acknowledged[] = [];
-  readonly keyed: { request: LoadRequest; body: string }[] = [];
-  readonly unexpected: string[] = [];
-  requests = 0;
-  replays = 0;
-  lost = 0;
-}
 
 describe('the service as a process', () => {
   let build: Build;
@@ -65,64 +55,13 @@ describe('the service as a process', () => {
     await test?.drop();
   });
 
-  /** What every table must look like, whatever happened. */
-  async function checkTable({ acknowledged, unexpected }: Ledger): Promise<void> {
-    expect(unexpected).toEqual([]);
-    const { rows } = await database.query<{ mark: string; id: string; sequence: string }>(
-      'SELECT correlation_id AS mark, id::text, sequence::text FROM audit_event',
-    );
-    const stored = new Map(rows.map((row) => [row.mark, row]));
-    expect(stored.size).toBe(rows.length); // nothing twice
-    const wrong = acknowledged.filter(({ mark, id, sequence }) => {
-      const row = stored.get(mark);
-      return row?.id !== id || row.sequence !== sequence;
-    });
-    expect(wrong).toEqual([]);
-    const gaps = await database.query(
-      `SELECT organization_id, count(*), min(sequence), max(sequence), o.last_sequence
-       FROM audit_event JOIN audit_organization o USING (organization_id) GROUP BY 1, 5
-       HAVING count(*) <> max(sequence) OR min(sequence) <> 1 OR count(DISTINCT sequence) <> count(*)
-         OR o.last_sequence <> max(sequence)`,
-    );
-    expect(gaps.rows).toEqual([]);
-  }
-
-  /** Sends one request until it is settled: acknowledged, or lost and not safe to repeat. */
-  async function settle(
-    request: LoadRequest,
-    service: () => Promise<ServiceProcess>,
-    ledger: Ledger,
-  ): Promise<void> {
-    for (;;) {
-      const { url } = await service();
-      const answer = await sender.send(url, request);
-      if ('lost' in answer) {
-        ledger.lost += 1;
-        if (request.isRepeatable) continue;
-        return;
-      }
-      const { status, body } = answer;
-      if (status === 200 || status === 201) {
-        ledger.acknowledged.push(...acknowledgedIn(request, body));
-        ledger.requests += 1;
-        if (answer.replayed) ledger.replays += 1;
-        if (request.key !== undefined) ledger.keyed.push({ request, body });
-        return;
-      }
-      // A backend of the killed process may still be committing under the same key.
-      if (status === 409 && request.key !== undefined && body.includes('still running')) continue;
-      ledger.unexpected.push(`${status} ${body}`);
-      return;
-    }
-  }
-
   it('loses and doubles nothing that it acknowledged when it is killed under load, five times', async () => {
     const ledger = new Ledger();
     let service = start();
     let over = false;
     const clients = Array.from({ length: CLIENTS }, async (_, client) => {
       for (let round = 0; !over; round += 1) {
-        await settle(randomRequest(`c${client}-${round}`), () => service, ledger);
+        await ledger.settle(sender, randomRequest(`c${client}-${round}`), () => service);
       }
     });
     for (let kills = 0; kills < KILLS; kills += 1) {
@@ -138,12 +77,12 @@ describe('the service as a process', () => {
     await Promise.all(clients);
 
     expect(ledger.lost).toBeGreaterThan(0);
-    await checkTable(ledger);
+    await ledger.check(database);
     const { url } = await service;
     for (const { request, body } of ledger.keyed.slice(0, 200)) {
       expect(await sender.send(url, request)).toMatchObject({ replayed: true, body });
     }
-    await checkTable(ledger);
+    await ledger.check(database);
   }, 120_000);
 
   it('finishes the requests that run when it is told to stop, and exits with 0', async () => {
@@ -162,11 +101,11 @@ describe('the service as a process', () => {
       marks: [mark],
       isRepeatable: false,
     });
-    await settle(single('first'), () => Promise.resolve(service), ledger);
+    await ledger.settle(sender, single('first'), () => Promise.resolve(service));
     await database.query('BEGIN');
     await database.query('SELECT FROM audit_organization FOR UPDATE');
     const held = Array.from({ length: 20 }, (_, index) =>
-      settle(single(`held ${index}`), () => Promise.resolve(service), ledger),
+      ledger.settle(sender, single(`held ${index}`), () => Promise.resolve(service)),
     );
     await until(async () => {
       const { rowCount } = await database.query(
@@ -189,7 +128,7 @@ describe('the service as a process', () => {
     expect(await stopping).toEqual({ code: 0, signal: null });
     expect(ledger.lost).toBe(0);
     expect(ledger.acknowledged).toHaveLength(21);
-    await checkTable(ledger);
+    await ledger.check(database);
   });
 
   it('keeps everything it acknowledged when it is told to stop under load', async () => {
@@ -198,13 +137,13 @@ describe('the service as a process', () => {
     const clients = Array.from({ length: CLIENTS }, async (_, client) => {
       for (let round = 0; ledger.lost === 0 && ledger.unexpected.length === 0; round += 1) {
         const request = { ...randomRequest(`c${client}-${round}`), isRepeatable: false };
-        await settle(request, () => Promise.resolve(service), ledger);
+        await ledger.settle(sender, request, () => Promise.resolve(service));
       }
     });
     await until(() => ledger.requests > 400);
     expect(await end(service, 'SIGTERM')).toEqual({ code: 0, signal: null });
     await Promise.all(clients);
-    await checkTable(ledger);
+    await ledger.check(database);
   });
 
   it('starts twice at once on an empty database', async () => {
@@ -219,10 +158,10 @@ describe('the service as a process', () => {
     await Promise.all(
       Array.from({ length: 60 }, (_, index) => {
         const service = services[index % 2];
-        return settle(randomRequest(`s${index}`), () => Promise.resolve(service), ledger);
+        return ledger.settle(sender, randomRequest(`s${index}`), () => Promise.resolve(service));
       }),
     );
     expect(ledger.requests).toBe(60);
-    await checkTable(ledger);
+    await ledger.check(database);
   });
 });

@@ -2,7 +2,8 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 
 /** An answer of the service, or why there was none. */
-export type Answer = { status: number; body: string; replayed: boolean } | { lost: Error };
+export type Answer =
+  { status: number; body: string; replayed: boolean; retryAfter?: string } | { lost: Error };
 
 /** A request of a load client. Each event carries a mark of its own in `correlationId`. */
 export interface LoadRequest {
@@ -91,6 +92,7 @@ export class LoadSender {
               status: response.statusCode ?? 0,
               body: Buffer.concat(parts).toString(),
               replayed: response.headers['idempotency-replayed'] === 'true',
+              retryAfter: response.headers['retry-after'],
             });
           });
         },

@@ -1,0 +1,168 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+import {
+  type Build,
+  buildService,
+  type ServiceProcess,
+  startServiceProcess,
+} from '../integration/service.fixture';
+import { until } from '../integration/until.fixture';
+import { PrivatePostgres } from './private-postgres.fixture';
+import { SteadyLoad } from './steady-load.fixture';
+
+const MAX_CONNECTIONS = 40;
+/** As an operator would have it: not the superuser, for whom limits do not hold. */
+const ROLE = 'audit_service';
+const PASSWORD = 'only for this spec';
+
+/** One process of the service goes through all of these, on one database. */
+describe('a service under load whose PostgreSQL', () => {
+  let postgres: PrivatePostgres;
+  let build: Build;
+  let service: ServiceProcess;
+  let admin: Client;
+  let load: SteadyLoad | undefined;
+
+  beforeAll(async () => {
+    postgres = await PrivatePostgres.start({ max_connections: String(MAX_CONNECTIONS) });
+    admin = await connect();
+    await admin.query(`CREATE ROLE ${ROLE} LOGIN PASSWORD '${PASSWORD}'`);
+    await admin.query(`CREATE DATABASE of_service OWNER ${ROLE}`);
+    await admin.end();
+    admin = await connect('of_service');
+    const url = new URL(postgres.url);
+    Object.assign(url, { username: ROLE, password: PASSWORD, pathname: '/of_service' });
+    build = await buildService();
+    service = await startServiceProcess(build, url.href, { DATABASE_ACQUIRE_TIMEOUT_MS: '2000' });
+  }, 120_000);
+
+  afterEach(async () => {
+    await load?.end().catch(() => undefined); // of a spec that failed
+    load = undefined;
+  });
+
+  afterAll(async () => {
+    await service?.end('SIGKILL');
+    await build?.remove();
+    await admin?.end().catch(() => undefined);
+    await postgres?.remove();
+  }, 60_000);
+
+  async function connect(database = 'audit'): Promise<Client> {
+    const url = new URL(postgres.url);
+    url.pathname = `/${database}`;
+    const client = new Client({ connectionString: url.href });
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  }
+
+  async function begin(name: string): Promise<SteadyLoad> {
+    load = await SteadyLoad.begin(service.url, name);
+    await load.progress(50);
+    return load;
+  }
+
+  /** Nothing that was acknowledged is lost or doubled, and the process noticed nothing that nobody handled. */
+  async function finish(running: SteadyLoad): Promise<void> {
+    await running.progress(50);
+    await running.untilReadyIs(200);
+    await running.end();
+    load = undefined;
+    await running.ledger.check(admin);
+    expect(service.unhandled()).toEqual([]);
+  }
+
+  const endConnections = () =>
+    admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [
+      ROLE,
+    ]);
+
+  it('is ended at once and started again, twice, loses nothing and is back by itself', async () => {
+    const running = await begin('stopped');
+    for (let time = 0; time < 2; time += 1) {
+      await postgres.crash();
+      await running.untilReadyIs(503);
+      await running.refusals(20);
+      await postgres.restart();
+      await running.untilReadyIs(200);
+      await running.progress(50);
+    }
+    admin = await connect('of_service');
+    expect(running.ledger.refused).toBeGreaterThan(0);
+    await finish(running);
+  }, 120_000);
+
+  it('ends its connections again and again loses nothing', async () => {
+    const running = await begin('terminated');
+    for (let time = 0; time < 25; time += 1) {
+      await endConnections();
+      await sleep(40);
+    }
+    await finish(running);
+  }, 60_000);
+
+  it.each([
+    ['the statement', 'CREATE TRIGGER disk_full BEFORE INSERT ON audit_event'],
+    [
+      'the commit',
+      'CREATE CONSTRAINT TRIGGER disk_full AFTER INSERT ON audit_event DEFERRABLE INITIALLY DEFERRED',
+    ],
+  ])(
+    'has no room on its disk any more, found at %s, refuses writes, answers reads, and stores again when there is room',
+    async (place, trigger) => {
+      const running = await begin(`full at ${place}`);
+      await admin.query(`
+        CREATE OR REPLACE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = '53100'; END $$;
+        ${trigger} FOR EACH ROW EXECUTE FUNCTION no_room()`);
+      await running.refusals(30);
+      const { reads } = running;
+      const { requests } = running.ledger;
+      await running.refusals(30);
+      await until(() => running.reads > reads);
+      expect(running.ledger.requests).toBe(requests); // nothing is acknowledged meanwhile
+      expect(running.ready).toBe(200);
+      await admin.query('DROP TRIGGER disk_full ON audit_event');
+      expect(running.readsRefused).toBe(0);
+      await finish(running);
+    },
+    60_000,
+  );
+
+  it('takes no more connections of its role is not ready, and comes back', async () => {
+    const running = await begin('limited');
+    await admin.query(`ALTER ROLE ${ROLE} CONNECTION LIMIT 0`);
+    await endConnections();
+    await running.untilReadyIs(503);
+    await running.refusals(20);
+    await admin.query(`ALTER ROLE ${ROLE} CONNECTION LIMIT -1`);
+    await running.untilReadyIs(200);
+    await finish(running);
+  }, 60_000);
+
+  it('has all its connections taken by others does with those it has, and comes back', async () => {
+    const running = await begin('crowded');
+    const others: Client[] = [];
+    const crowd = async () => {
+      for (;;) {
+        try {
+          others.push(await connect());
+        } catch (error) {
+          expect(error).toMatchObject({ code: '53300' });
+          return;
+        }
+      }
+    };
+    for (let time = 0; time < 5; time += 1) {
+      await crowd();
+      await endConnections();
+      await crowd();
+      await sleep(200);
+    }
+    expect(others.length).toBeGreaterThan(MAX_CONNECTIONS / 2);
+    await Promise.all(others.map((client) => client.end()));
+    await running.untilReadyIs(200);
+    await finish(running);
+  }, 60_000);
+});
