@@ -7,6 +7,7 @@ import { laneOf } from '../concurrency/lane';
 import { serverConfig } from '../config/server.config';
 import { writeProblem } from '../errors/problem.filter';
 import { JSON_TYPE } from '../front/front.adapter';
+import { BodyBudget } from '../front/body-budget';
 import { type HotHandler, type HotRequest, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { plainlyAcceptsJson } from '../front/negotiation';
@@ -20,6 +21,8 @@ import { idempotencyClaimOf } from './idempotency-claim';
 
 /** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
 const MAX_HOT_BYTES = 512 * 1024;
+/** Thousands of bodies up to this size may wait without being counted. */
+const SMALL_BYTES = 4 * 1024;
 const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
 
 /**
@@ -33,6 +36,7 @@ export class CreateEventHotRoute implements OnModuleInit {
     private readonly routes: HotRoutes,
     private readonly audit: AuditService,
     private readonly turns: FairTurns,
+    private readonly budget: BodyBudget,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -79,13 +83,15 @@ export class CreateEventHotRoute implements OnModuleInit {
     request: BodyRequest,
     response: ServerResponse,
   ): Promise<void> {
+    const body = request[RAW_BODY];
+    if (body && body.length > SMALL_BYTES) this.budget.hold(body, response);
     const claim = idempotencyClaimOf(request, principal, 'event');
     const signal = patienceOf(response, this.config.requestTimeoutMs);
     const recorded = await this.turns.run({ lane: laneOf(principal), signal }, () =>
       this.audit.create(principal, event, { claim, signal }),
     );
-    const { status, body } = recorded.answer;
-    const bytes = Buffer.from(body);
+    const { status, body: text } = recorded.answer;
+    const bytes = Buffer.from(text);
     const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(bytes.length)];
     headers.push(...recordedHeaders(recorded));
     writeStamped(request, response, status, headers, [bytes]);

@@ -1,6 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AuthModule } from '../auth/auth.module';
+import { BodyBudget } from './body-budget';
 import { HotRoutes } from './hot-routes';
 import { JsonBodyInterceptor } from './json-body.interceptor';
 import { Lifecycle } from './lifecycle';
@@ -10,7 +11,7 @@ import { LifecycleHealthIndicator } from './lifecycle.health';
 @Global()
 @Module({
   imports: [AuthModule, TerminusModule],
-  providers: [HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
-  exports: [HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
+  providers: [HotRoutes, BodyBudget, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
+  exports: [HotRoutes, BodyBudget, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
 })
 export class FrontModule {}

@@ -10,6 +10,7 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { AppError, validationFailed } from '../errors/app-error';
+import { BodyBudget } from './body-budget';
 import { UnacceptableJsonError, parseExactJson } from './exact-json';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
@@ -27,23 +28,28 @@ export interface BodyRequest extends Request {
 /**
  * Reads a JSON body for the routes it stands on. It runs behind the guards, so that nobody without a token makes the
  * service read megabytes, and before the pipes. Compressed bodies are inflated, the limit holds for what they become.
- * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, MALFORMED_JSON, VALIDATION_FAILED.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, TOO_MANY_REQUESTS, MALFORMED_JSON, VALIDATION_FAILED.
  */
 @Injectable()
 export class JsonBodyInterceptor implements NestInterceptor {
   private readonly read: RequestHandler;
 
-  constructor(@Inject(serverConfig.KEY) config: ConfigType<typeof serverConfig>) {
+  constructor(
+    @Inject(serverConfig.KEY) config: ConfigType<typeof serverConfig>,
+    private readonly budget: BodyBudget,
+  ) {
     this.read = express.raw({ type: () => true, limit: config.requestMaxSizeBytes });
   }
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const http = context.switchToHttp();
     const request = http.getRequest<BodyRequest>();
+    const response = http.getResponse<Response>();
     requireJson(request.headers['content-type']);
     // A hot route that handed the request on may have read it already.
-    const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, http.getResponse<Response>()));
+    const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
     request[RAW_BODY] = bytes;
+    this.budget.hold(bytes, response);
     request.body = parseJsonBytes(bytes);
     return next.handle();
   }
