@@ -74,7 +74,7 @@ export class Ledger {
       const row = stored.get(mark);
       return row?.id !== id || row.sequence !== sequence;
     });
-    expect(wrong).toEqual([]);
+    expect(wrong.map((each) => ({ ...each, stored: stored.get(each.mark) }))).toEqual([]);
     const gaps = await database.query(
       `SELECT organization_id, count(*), min(sequence), max(sequence), o.last_sequence
        FROM audit_event JOIN audit_organization o USING (organization_id) GROUP BY 1, 5

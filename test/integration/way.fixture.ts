@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { Transform } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A way to a server that can be cut: what goes to its port arrives there. */
 export interface Way {
@@ -8,6 +10,8 @@ export interface Way {
   port: number;
   /** Keeps every connection and takes new ones, but passes nothing on any more. */
   stall(): void;
+  /** From now on everything takes this much longer, there and back again each. */
+  slowDown(delayMs: number): void;
   /** Closes the port and every connection. */
   cut(): void;
 }
@@ -17,9 +21,13 @@ export async function openWay(url: string, port = 0): Promise<Way> {
   const target = new URL(url);
   const sockets = new Set<Socket>();
   let isStalled = false;
+  let delayMs = 0;
   const server = createServer((near) => {
     const far = connect(Number(target.port || 5432), target.hostname.replace(/^\[|\]$/g, ''));
-    if (!isStalled) near.pipe(far).pipe(near);
+    if (!isStalled) {
+      const [there, back] = [new Delay(() => delayMs), new Delay(() => delayMs)];
+      near.pipe(there).pipe(far).pipe(back).pipe(near);
+    }
     for (const [one, other] of [
       [near, far],
       [far, near],
@@ -45,5 +53,30 @@ export async function openWay(url: string, port = 0): Promise<Way> {
     isStalled = true;
     for (const socket of sockets) socket.unpipe();
   };
-  return { url: way.href, port: Number(way.port), stall, cut };
+  const slowDown = (milliseconds: number): void => {
+    delayMs = milliseconds;
+  };
+  return { url: way.href, port: Number(way.port), stall, slowDown, cut };
+}
+
+/** Passes bytes on in their order, each part after the delay that holds when it comes. */
+class Delay extends Transform {
+  private turn: Promise<void> = Promise.resolve();
+
+  constructor(private readonly delayMs: () => number) {
+    super();
+  }
+
+  override _transform(part: Buffer, _: BufferEncoding, done: () => void): void {
+    const dueMs = performance.now() + this.delayMs();
+    const wait = () => (dueMs > performance.now() ? sleep(dueMs - performance.now()) : undefined);
+    this.turn = this.turn.then(wait).then(() => {
+      this.push(part);
+    });
+    done();
+  }
+
+  override _flush(done: () => void): void {
+    this.turn.then(done, done);
+  }
 }

@@ -1,6 +1,4 @@
-import { writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
-import { dirname, join } from 'node:path';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type Build,
@@ -18,8 +16,11 @@ export interface ReplicaSet {
   stop(): Promise<void>;
 }
 
-/** Builds the service and starts it twice. */
-export async function startReplicaSet(redisUrl: string): Promise<ReplicaSet> {
+/** Builds the service and starts it twice, each with its own way to Redis if two are given. */
+export async function startReplicaSet(
+  redisUrl: string,
+  otherRedisUrl = redisUrl,
+): Promise<ReplicaSet> {
   const test = await createTestDatabase();
   let build: Build | undefined;
   const running: ServiceProcess[] = [];
@@ -30,23 +31,14 @@ export async function startReplicaSet(redisUrl: string): Promise<ReplicaSet> {
   };
   try {
     build = await buildService();
-    const withRedis = await presetBuild(build, { REDIS_URL: redisUrl });
-    for (let replica = 0; replica < 2; replica += 1) {
-      running.push(await startServiceProcess(withRedis, test.url));
+    for (const url of [redisUrl, otherRedisUrl]) {
+      running.push(await startServiceProcess(build, test.url, { REDIS_URL: url }));
     }
     return { urls: running.map(({ url }) => url), stop };
   } catch (error) {
     await stop();
     throw error;
   }
-}
-
-/** The same build as a program that runs with these settings, whatever its environment says. */
-async function presetBuild(build: Build, settings: Record<string, string>): Promise<Build> {
-  const main = join(dirname(build.main), 'preset-main.js');
-  const program = `Object.assign(process.env, ${JSON.stringify(settings)});\nrequire('./main.js');\n`;
-  await writeFile(main, program);
-  return { ...build, main };
 }
 
 export interface Sending {
