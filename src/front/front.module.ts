@@ -7,11 +7,14 @@ import { JsonBodyInterceptor } from './json-body.interceptor';
 import { Lifecycle } from './lifecycle';
 import { LifecycleHealthIndicator } from './lifecycle.health';
 
+/** By the heap of this process. */
+const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
+
 /** What stands before the handlers of every route: body reading and the phase of the process. */
 @Global()
 @Module({
   imports: [AuthModule, TerminusModule],
-  providers: [HotRoutes, BodyBudget, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
+  providers: [BODY_BUDGET, HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
   exports: [HotRoutes, BodyBudget, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
 })
 export class FrontModule {}
