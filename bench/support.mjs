@@ -60,7 +60,7 @@ export async function startProcess(script, sign, env) {
     {
       cwd: root,
       env: { ...process.env, ...env, PORT: String(port), HOST: '127.0.0.1' },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     },
   );
   const ended = once(child, 'exit').then(([code]) => {
@@ -74,7 +74,13 @@ export async function startProcess(script, sign, env) {
     child.kill('SIGTERM');
     await once(child, 'exit');
   };
-  return { url, pid: child.pid, stop };
+  /** Asks what was loaded into the process with --require (BENCH_NODE_FLAGS): one answer to one message. */
+  const ask = async () => {
+    child.send({});
+    const [answer] = await once(child, 'message');
+    return answer;
+  };
+  return { url, pid: child.pid, ask, stop };
 }
 
 async function said(child, sign) {
