@@ -117,6 +117,11 @@ export class AuditPages {
     };
   }
 
+  /** The cursor from which this reader's list goes on behind an event. */
+  cursorAfter({ timestamp, sequence, id, organizationId }: Position, binding: string): string {
+    return this.cursors.encode([false, { timestamp, sequence, id, organizationId }], binding);
+  }
+
   private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
     return (await this.queries.findPage({ ...list, limit: 1, offset: 0 }, signal)).length === 0;
   }

@@ -15,6 +15,7 @@ import { AuditExports } from './audit-exports';
 import { AuditController } from './audit.controller';
 import { AuditMetrics } from './audit.metrics';
 import { AuditPages } from './audit-pages';
+import { AuditSearch } from './audit-search';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
@@ -45,10 +46,11 @@ import { ReadTurns } from './read-turns';
     AuditExports,
     ExportRecorder,
     AuditPages,
+    AuditSearch,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],
-  exports: [AuditService],
+  exports: [AuditSearch, AuditService],
 })
 export class AuditModule implements OnModuleInit {
   constructor(

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { resolveOrganizations, type Principal } from '../auth/principal';
-import { AppError } from '../errors/app-error';
+import { AppError, validationFailed } from '../errors/app-error';
 import { queryHash, type Tenants } from '../caching/cache-key';
 import {
   CachedRead,
@@ -169,23 +169,41 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
   describe(request: ReadRequest & AuthenticatedRequest): DescribedEvent | undefined {
     return this.requests.describe(request, (principal, url) => {
       const path = url.split('?', 1)[0] ?? '';
-      const id = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
-      if (uuid(id) !== undefined)
-        throw new AppError('VALIDATION_FAILED', 'Not the path of an event.');
       const { organization_ids: organizationIds } = validQuery(
         AuditEventQuery,
         queryIn(url),
       ) as AuditEventQuery;
-      return {
+      return this.describeEvent(
         principal,
-        id,
+        path.slice(path.lastIndexOf('/') + 1),
         organizationIds,
-        tenants: resolveOrganizations(principal, organizationIds),
-        query: queryHash(id),
-        variant: '',
-        characters: 2 * url.length,
-      };
+        2 * url.length,
+      );
     });
+  }
+
+  /**
+   * The same for an event that was asked for elsewhere.
+   * @throws AppError VALIDATION_FAILED for what is no UUID, FORBIDDEN.
+   */
+  describeEvent(
+    principal: Principal,
+    asked: string,
+    organizationIds?: string[],
+    characters = 0,
+  ): DescribedEvent {
+    const fault = uuid(asked);
+    if (fault !== undefined) throw validationFailed([{ path: 'id', message: String(fault) }]);
+    const id = asked.toLowerCase();
+    return {
+      principal,
+      id,
+      organizationIds,
+      tenants: resolveOrganizations(principal, organizationIds),
+      query: queryHash(id),
+      variant: '',
+      characters,
+    };
   }
 
   currentEpoch(tenants: Tenants): Promise<string> {

@@ -57,6 +57,11 @@ export class CacheEntry implements SizedValue {
     return entry.remainingMs() > 0 ? entry : undefined;
   }
 
+  /** The JSON text that all readers share: the `head` of the answer. */
+  get sharedText(): string {
+    return this.head.toString();
+  }
+
   /** Bytes of what is shared and of all renditions. */
   get sizeBytes(): number {
     let bytes = this.head.length + REST_BYTES;

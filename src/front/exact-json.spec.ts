@@ -1,5 +1,11 @@
 import fc from 'fast-check';
-import { UnacceptableJsonError, exactJsonText, parseExactJson } from './exact-json';
+import {
+  UnacceptableJsonError,
+  exactJsonText,
+  parseExactJson,
+  parseMarkedJson,
+  unmarkJson,
+} from './exact-json';
 
 /** A number literal in any spelling JSON allows. */
 const numberText = fc.oneof(
@@ -92,5 +98,16 @@ describe('members named twice', () => {
     for (const text of ['["a:",":","\\":"]', '{"a":"b\\":c","c":":"}', '{"1":1,"01":1}']) {
       expect(parseExactJson(text)).toEqual(JSON.parse(text));
     }
+  });
+});
+
+describe('marked JSON', () => {
+  it('keeps every number inside a larger text', () => {
+    fc.assert(
+      fc.property(jsonText.object, (text) => {
+        const written = unmarkJson(JSON.stringify({ edges: [{ node: parseMarkedJson(text) }] }));
+        expect(written).toBe(`{"edges":[{"node":${text}}]}`);
+      }),
+    );
   });
 });

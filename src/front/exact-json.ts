@@ -42,23 +42,37 @@ export function parseExactJson(text: string): unknown {
   if (members !== countMembersRead(value)) {
     throw new UnacceptableJsonError('must not name a member of an object twice');
   }
-  if (isInexact) {
-    let marked = 0;
-    const exact: unknown = JSON.parse(
-      mapJsonNumbers(text, (number) => {
-        if (survives(number)) return number;
-        marked += 1;
-        if (marked > MAX_EXACT_NUMBERS) {
-          throw new UnacceptableJsonError(
-            `must hold at most ${MAX_EXACT_NUMBERS} numbers that a double cannot; send it in parts`,
-          );
-        }
-        return `"${MARK}${number}"`;
-      }),
-    );
-    pair(value, exact);
-  }
+  if (isInexact) pair(value, parseMarked(text));
   return value;
+}
+
+function parseMarked(text: string): unknown {
+  let marked = 0;
+  return JSON.parse(
+    mapJsonNumbers(text, (number) => {
+      if (survives(number)) return number;
+      marked += 1;
+      if (marked > MAX_EXACT_NUMBERS) {
+        throw new UnacceptableJsonError(
+          `must hold at most ${MAX_EXACT_NUMBERS} numbers that a double cannot; send it in parts`,
+        );
+      }
+      return `"${MARK}${number}"`;
+    }),
+  );
+}
+
+/**
+ * `JSON.parse` of text that we wrote ourselves, for those who write it again within something larger: each number
+ * that a double would change is a marked string, which `unmarkJson` turns back into the number.
+ */
+export function parseMarkedJson(text: string): unknown {
+  return survey(text).isInexact ? parseMarked(text) : JSON.parse(text);
+}
+
+/** JSON text of values that hold parts from `parseMarkedJson`, with the numbers as they were. */
+export function unmarkJson(text: string): string {
+  return text.includes(KEY) ? text.replace(MARKED, '$1') : text;
 }
 
 /** The minified JSON text of an object, with the numbers as they were sent when `parseExactJson` read it. */

@@ -26,8 +26,10 @@ import {
 } from '../audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../audit-event-filter';
 import type { PageQuery } from '../audit-pages';
+import { MAX_LIST_ELEMENTS } from './properties';
 
-const MAX_LIST_ELEMENTS = 1000;
+/** Longer than any cursor that we make. */
+export const MAX_CURSOR_LENGTH = 4096;
 
 /** A moment, or the first one of a day. */
 export const instant: Rule = (value) =>
@@ -177,9 +179,9 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
   })
   offset?: number;
 
-  @Parameter(QueryText(), text(4096, 1), {
+  @Parameter(QueryText(), text(MAX_CURSOR_LENGTH, 1), {
     type: String,
-    maxLength: 4096,
+    maxLength: MAX_CURSOR_LENGTH,
     description:
       '`nextCursor` or `previousCursor` of another page of the same query. Good only for the same principal, ' +
       'filter and sort.',

@@ -1,7 +1,11 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
-import { Obeys, oneOf, text, type Rule } from '../../front/validation/constraints';
+import { list, Obeys, oneOf, text, type Rule } from '../../front/validation/constraints';
+import { MAX_NAME_LENGTH } from '../audit-event';
+
+/** Alternatives in one list of a filter. */
+export const MAX_LIST_ELEMENTS = 1000;
 
 /** What a property is for, and an example; the shape comes with the decorator. */
 export interface About {
@@ -33,4 +37,32 @@ export function TextProperty(max: number, about: About): PropertyDecorator {
 /** One of a few words. */
 export function WordProperty(words: readonly string[], about: About): PropertyDecorator {
   return Property(oneOf(words), { type: String, enum: [...words] }, about);
+}
+
+function ListProperty(element: Rule, items: object, description: string): PropertyDecorator {
+  return applyDecorators(
+    IsOptional(),
+    Obeys(list(1, MAX_LIST_ELEMENTS)),
+    Obeys(element, { each: true }),
+    ApiProperty({
+      type: 'array',
+      items: { type: 'string', ...items },
+      minItems: 1,
+      maxItems: MAX_LIST_ELEMENTS,
+      required: false,
+      nullable: true,
+      description,
+    } as ApiPropertyOptions),
+  );
+}
+
+/** Names and ids of which any will do. */
+export function NamesProperty(description: string): PropertyDecorator {
+  const schema = { minLength: 1, maxLength: MAX_NAME_LENGTH };
+  return ListProperty(text(MAX_NAME_LENGTH, 1), schema, description);
+}
+
+/** Some of a few words. */
+export function WordsProperty(words: readonly string[], description: string): PropertyDecorator {
+  return ListProperty(oneOf(words), { enum: [...words] }, description);
 }
