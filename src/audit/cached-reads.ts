@@ -192,8 +192,9 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
     organizationIds?: string[],
     characters = 0,
   ): DescribedEvent {
-    const fault = uuid(asked);
-    if (fault !== undefined) throw validationFailed([{ path: 'id', message: String(fault) }]);
+    if (uuid(asked) !== undefined) {
+      throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
+    }
     const id = asked.toLowerCase();
     return {
       principal,

@@ -52,7 +52,7 @@ function ListProperty(element: Rule, items: object, description: string): Proper
       required: false,
       nullable: true,
       description,
-    } as ApiPropertyOptions),
+    }),
   );
 }
 
