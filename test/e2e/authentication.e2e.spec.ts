@@ -180,6 +180,7 @@ describe('who is not authenticated', () => {
 function scopeFor({ method, path }: Route): string {
   const isRead = method === 'GET';
   if (!path.includes('/audit/')) return isRead ? 'performance:read' : 'performance:manage';
+  if (path.endsWith('/stream')) return 'audit:export';
   return isRead ? 'audit:read' : 'audit:write';
 }
 

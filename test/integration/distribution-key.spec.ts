@@ -97,7 +97,7 @@ describe('statements of one organization', () => {
   });
 
   it.each<[string, () => Promise<unknown>, number]>([
-    ['writes', () => service.writer.record(writeRequest([newEvent(), newEvent()])), 2],
+    ['writes', () => service.writer.record(writeRequest([newEvent(), newEvent()])), 1],
     [
       'writes with ids of clients, and the same again',
       async () => {
