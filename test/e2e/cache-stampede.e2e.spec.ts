@@ -8,8 +8,11 @@ const READERS = 1000;
 
 let service: TestService;
 let admin: Client;
+// Connections keep the method they find when they are made, so it is watched before the first one and to the end.
+let query: jest.SpiedFunction<Client['query']>;
 
 beforeAll(async () => {
+  query = jest.spyOn(Client.prototype, 'query');
   service = await TestService.start({ REDIS_URL: '' });
   admin = new Client({ connectionString: service.databaseUrl });
   await admin.connect();
@@ -18,6 +21,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await admin?.end();
   await service?.stop();
+  query.mockRestore();
 });
 
 /** Statements that wait for a lock, as PostgreSQL sees them. */
@@ -36,7 +40,7 @@ describe.each([
     const organization = `org-${randomUUID()}`;
     const token = await tokenOf({ organizations: [organization] });
     await service.post(EVENTS, token, eventWith({ organizationId: organization }));
-    const query = jest.spyOn(Client.prototype, 'query');
+    query.mockClear();
     const remember = jest.spyOn(ResponseCache.prototype, 'remember');
     try {
       // The page cannot be read until everybody has asked for it.
@@ -59,7 +63,6 @@ describe.each([
       expect(statements.length).toBeLessThanOrEqual(2);
     } finally {
       await admin.query('ROLLBACK');
-      query.mockRestore();
       remember.mockRestore();
     }
   });
