@@ -13,7 +13,7 @@ import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
 import { recordGroup } from './record-at-once';
 import { reasonOf } from '../front/unless-aborted';
-import { settle, type Waiting, WaitingWrites } from './waiting-writes';
+import { settle, untilAborted, type Waiting, WaitingWrites } from './waiting-writes';
 import { commitOf, monthsOf, type WriteCommit } from './write-commit';
 import type { Recorded, WriteRequest, WriteResult } from './write-group';
 
@@ -84,17 +84,12 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   private enqueue(request: WriteRequest): Promise<Recorded> {
-    const { signal } = request;
-    return new Promise((resolve, reject) => {
-      const organizations = new Set(request.events.map((event) => event.organizationId));
+    const organizations = new Set(request.events.map((event) => event.organizationId));
+    return untilAborted(request.signal, (resolve, reject) => {
       const one: Waiting = { request, returns: 0, organizations, resolve, reject };
-      const leave = (): void => {
-        if (this.waiting.remove(one)) reject(reasonOf(signal as AbortSignal));
-      };
-      signal?.addEventListener('abort', leave, { once: true });
-      if (signal?.aborted) return reject(reasonOf(signal));
       this.waiting.add(one);
       this.pump();
+      return () => this.waiting.remove(one);
     });
   }
 

@@ -80,12 +80,18 @@ export class AuditService {
 
   /**
    * Stores these events in one transaction, all or none. Paths of faults begin with an event's index, as in `3.id`.
-   * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE.
+   * When the signal aborts nobody waits any more, and what is not committed by then is not stored.
+   * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE; the reason of the signal.
    */
-  async recordAll(principal: Principal, events: NewEvent[]): Promise<WriteReceipt[]> {
+  async recordAll(
+    principal: Principal,
+    events: NewEvent[],
+    signal?: AbortSignal,
+  ): Promise<WriteReceipt[]> {
     this.requireMayWrite(principal, events, String);
     let written: WriteReceipt[] = [];
     await this.writer.record({
+      signal,
       events,
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: String,

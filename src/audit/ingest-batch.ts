@@ -1,5 +1,6 @@
 import { mayWrite, type Principal } from '../auth/principal';
 import { AppError, type FieldError } from '../errors/app-error';
+import type { ErrorCode } from '../errors/error-table';
 import { parseJsonBytes } from '../front/json-body.interceptor';
 import type { Line } from '../front/line-reader';
 import { faultsOf } from '../front/validation/compiled-validator';
@@ -15,6 +16,8 @@ export type LineReceipt =
 
 /** The code of a line that nothing is wrong with, but that shares its transaction with one that is refused. */
 export const TRANSACTION_REJECTED = 'TRANSACTION_REJECTED';
+/** Space, tab, carriage return. */
+const BLANKS = new Set([0x20, 0x09, 0x0d]);
 /** Faults of one line that are named. */
 const MAX_FAULTS = 20;
 
@@ -43,22 +46,22 @@ export class IngestBatch {
     return this.faults.size > 0;
   }
 
-  /** Adds a line; a blank one is nothing. */
-  add(line: Line): void {
-    if (!line.isTooLong && isBlank(line.bytes)) return;
+  /** Adds a line; false for a blank one, which is nothing. */
+  add(line: Line): boolean {
+    if (!line.isTooLong && isBlank(line.bytes)) return false;
     this.numbers.push(line.number);
     this.bytes += line.bytes.length;
     const read = this.read(line);
     if ('code' in read) this.faults.set(line.number, read);
     else if (!this.isFaulty) this.events.push(read);
     else this.events.length = 0; // none of them will be stored
+    return true;
   }
 
-  /** Notes that the body could not be decoded from this line on. */
-  addUndecodable(number: number): void {
+  /** Adds a line that is at fault as it stands. */
+  refuse(number: number, code: ErrorCode, message: string): void {
     this.numbers.push(number);
-    const message = 'and all that follows is not what Content-Encoding says it is';
-    this.faults.set(number, { code: 'MALFORMED_JSON', errors: [{ path: '', message }] });
+    this.faults.set(number, { code, errors: [{ path: '', message }] });
   }
 
   /** The receipts of lines that are stored. */
@@ -99,7 +102,8 @@ export class IngestBatch {
 
   private read({ bytes, isTooLong }: Line): NewEvent | Fault {
     if (isTooLong) {
-      const message = 'is longer than a line may be (REQUEST_MAX_SIZE_MB)';
+      const message =
+        'is longer than a line may be (2 MiB, or REQUEST_MAX_SIZE_MB when that is less)';
       return { code: 'REQUEST_TOO_LARGE', errors: [{ path: '', message }] };
     }
     let value: unknown;
@@ -123,5 +127,7 @@ export class IngestBatch {
 }
 
 function isBlank(bytes: Buffer): boolean {
-  return bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
+  let at = 0;
+  while (at < bytes.length && BLANKS.has(bytes[at] ?? 0)) at += 1;
+  return at === bytes.length;
 }

@@ -1,4 +1,5 @@
 import { AppError } from '../errors/app-error';
+import { reasonOf } from '../front/unless-aborted';
 import type { Recorded, WriteRequest, WriteResult } from './write-group';
 
 /** A request that waits to be written, and who is to be told. */
@@ -119,4 +120,33 @@ export function settle(one: Waiting, result: WriteResult | undefined): void {
   if (!result) one.reject(new AppError('INTERNAL', 'The event was not written.'));
   else if ('refusal' in result) one.reject(result.refusal);
   else one.resolve(result);
+}
+
+/**
+ * What `wait` comes to, or the signal's reason when it aborts while `leave`, which `wait` returns, can still leave. The
+ * signal may outlive many such waits, as that of a long body does: none of them leaves anything on it.
+ */
+export function untilAborted<T>(
+  signal: AbortSignal | undefined,
+  wait: (resolve: (value: T) => void, reject: (error: Error) => void) => () => boolean,
+): Promise<T> {
+  if (!signal) return new Promise(wait);
+  if (signal.aborted) return Promise.reject(reasonOf(signal));
+  return new Promise((resolve, reject) => {
+    const forget = (): void => signal.removeEventListener('abort', onAbort);
+    const leave = wait(
+      (value) => {
+        forget();
+        resolve(value);
+      },
+      (error) => {
+        forget();
+        reject(error);
+      },
+    );
+    function onAbort(): void {
+      if (leave()) reject(reasonOf(signal as AbortSignal));
+    }
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
 }

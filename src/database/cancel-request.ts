@@ -17,10 +17,11 @@ interface Backend {
  * Asks PostgreSQL to cancel what this connection runs, by the protocol's own cancel: a connection that carries nothing else, so it needs
  * no login, no free connection and no privilege, and reaches a replica as well. Resolves when the server has closed it,
  * which it does after it has sent the signal; never rejects. Cancelling a connection that runs nothing does nothing.
+ * @returns false when the server did not answer: the request may arrive, and hit what the connection runs by then.
  */
-export function requestCancel(client: PoolClient): Promise<void> {
+export function requestCancel(client: PoolClient): Promise<boolean> {
   const { host, port, processID, secretKey } = client as unknown as Backend;
-  if (processID === null || secretKey === null) return Promise.resolve();
+  if (processID === null || secretKey === null) return Promise.resolve(true);
   const message = Buffer.alloc(16);
   message.writeInt32BE(16, 0);
   message.writeInt32BE(CANCEL_REQUEST_CODE, 4);
@@ -30,7 +31,9 @@ export function requestCancel(client: PoolClient): Promise<void> {
     const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
     socket.setTimeout(TIMEOUT_MS, () => socket.destroy());
     socket.on('error', () => undefined); // 'close' follows
-    socket.on('close', () => resolve());
+    let isAnswered = false;
+    socket.on('end', () => (isAnswered = true));
+    socket.on('close', () => resolve(isAnswered));
     socket.resume(); // the end is only seen by those who read
     socket.write(message);
   });

@@ -42,27 +42,26 @@ export async function connectUnlessAborted(
 /**
  * Runs `work` on a connection that is its own until this settles, and cancels it in PostgreSQL when the signal aborts.
  * It settles only when both the work and every cancel are over, so that no cancel can hit whoever uses the connection
- * next. Work that succeeds although it was cancelled (its commit was on its way) has succeeded.
+ * next; when one of them may still be on its way, `onDoubt` is told, and nobody may use it next. Work that succeeds
+ * although it was cancelled (its commit was on its way) has succeeded.
  * @throws the signal's reason for work that the cancel ended.
  */
 export async function cancellable<T>(
   client: PoolClient,
   work: (client: PoolClient) => Promise<T>,
   signal: AbortSignal,
+  onDoubt: (error: Error) => void,
 ): Promise<T> {
   signal.throwIfAborted();
-  const state: { isOver: boolean; cancelling?: Promise<void> } = { isOver: false };
+  const state: { isOver: boolean; cancelling?: Promise<boolean> } = { isOver: false };
   let giveUp: NodeJS.Timeout | undefined;
+  let onAbort = (): void => undefined;
   const unheard = new Promise<never>((_, reject) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        if (state.isOver) return;
-        state.cancelling = cancelUntil(client, () => state.isOver);
-        giveUp = setTimeout(() => reject(new BrokenConnection(signal.reason)), UNHEARD_MS);
-      },
-      { once: true },
-    );
+    onAbort = () => {
+      state.cancelling = cancelUntil(client, () => state.isOver);
+      giveUp = setTimeout(() => reject(new BrokenConnection(signal.reason)), UNHEARD_MS);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
   });
   try {
     return await Promise.race([work(client), unheard]);
@@ -70,18 +69,24 @@ export async function cancellable<T>(
     throw isCancellation(error) && signal.aborted ? signal.reason : error;
   } finally {
     state.isOver = true;
+    signal.removeEventListener('abort', onAbort);
     clearTimeout(giveUp);
-    await state.cancelling;
+    if ((await state.cancelling) === false) {
+      onDoubt(new Error('A cancel request that was not answered may still hit this connection'));
+    }
   }
 }
 
-async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<void> {
+/** False when a cancel may come later. */
+async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<boolean> {
+  let areAnswered = true;
   while (!isOver()) {
-    await requestCancel(client);
+    if (!(await requestCancel(client))) areAnswered = false;
     for (let waitedMs = 0; waitedMs < REPEAT_MS && !isOver(); waitedMs += 5) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
+  return areAnswered;
 }
 
 function isCancellation(error: unknown): boolean {

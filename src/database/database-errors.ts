@@ -49,7 +49,7 @@ export function isMisconfigured(error: unknown): boolean {
 }
 
 /** Whether the server ended or refused the whole connection, whatever for: no statement did anything. */
-function isRefusedConnection(error: unknown): boolean {
+export function isRefusedConnection(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === 'FATAL';
 }
 

@@ -8,6 +8,7 @@ import { isMisconfigured, toDatabaseError } from './database-errors';
 import { lend } from './lent-client';
 import { meterOf } from './pool-meter';
 import { ReadReplicas } from './read-replicas';
+import { commitFailed } from './unknown-outcome';
 import { SidePool, type SidePoolOptions } from './side-pool';
 
 /**
@@ -87,7 +88,9 @@ export class Database implements BeforeApplicationShutdown {
       try {
         const result = await work(client, defer);
         const committed = client.query('COMMIT');
-        await Promise.all([...deferred, committed]);
+        await Promise.all([...deferred, committed]).catch((error: unknown) => {
+          throw commitFailed(error);
+        });
         // Nothing failed on this side, so only a rollback that we did not ask for can be left.
         if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
         return result;
@@ -104,7 +107,11 @@ export class Database implements BeforeApplicationShutdown {
    * rethrown untranslated, as by `transaction`.
    */
   async statement<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return lend(poolOf(this.dataSource), work, signal);
+    const committing = (client: PoolClient): Promise<T> =>
+      work(client).catch((error: unknown) => {
+        throw commitFailed(error);
+      });
+    return lend(poolOf(this.dataSource), committing, signal);
   }
 
   private async rollBack(client: PoolClient, reason: unknown): Promise<void> {

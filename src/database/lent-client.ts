@@ -26,7 +26,7 @@ export async function lend<T>(
     client.release(isBroken || lost !== undefined);
   };
   try {
-    const result = await (signal ? cancellable(client, work, signal) : work(client));
+    const result = await (signal ? cancellable(client, work, signal, onError) : work(client));
     giveBack(false);
     return result;
   } catch (error) {

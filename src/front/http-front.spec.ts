@@ -1,5 +1,8 @@
 import { Logger } from '@nestjs/common';
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expectLongBody } from './connection-state';
 import { HttpFront } from './http-front';
 
 describe('the listener in front', () => {
@@ -61,5 +64,75 @@ describe('the listener in front', () => {
     const answer = await answerTo(target);
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(answer).toContain('application/problem+json');
+  });
+});
+
+describe('a connection', () => {
+  const front = new HttpFront({
+    requestTimeoutMs: 300,
+    headersTimeoutMs: 300,
+    checkIntervalMs: 50,
+  });
+  let port = 0;
+  const closed: string[] = [];
+
+  beforeAll(async () => {
+    ({ port } = await front.listen(0, '127.0.0.1'));
+    front.attach(
+      (request, response) => {
+        const { url = '' } = request;
+        response.on('close', () => closed.push(url));
+        if (url.startsWith('/long')) expectLongBody(request);
+        if (url.startsWith('/never')) return;
+        if (url === '/long-read') request.on('end', () => response.end('read')).resume();
+        else response.end('answered');
+      },
+      { find: () => undefined },
+    );
+  });
+
+  afterAll(() => front.drain(0));
+
+  async function talk(...parts: string[]): Promise<{ socket: Socket; text: () => string }> {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    let text = '';
+    socket.on('data', (part) => (text += part.toString()));
+    for (const part of parts) socket.write(part);
+    await once(socket, 'connect');
+    return { socket, text: () => text };
+  }
+
+  const head = (method: string, url: string, ...more: string[]) =>
+    [`${method} ${url} HTTP/1.1`, 'Host: x', ...more].join('\r\n') + '\r\n\r\n';
+
+  it('may take its time with a body that is expected to be long, not with what follows the answer', async () => {
+    const { socket, text } = await talk(head('POST', '/long-read', 'Transfer-Encoding: chunked'));
+    for (let part = 0; part < 10; part += 1) {
+      socket.write('1\r\na\r\n');
+      await sleep(80); // 800 ms together
+    }
+    socket.write('0\r\n\r\n');
+    while (!text().includes('read')) await sleep(5);
+    expect(text()).toContain('HTTP/1.1 200');
+    socket.write('GET /next HTTP/1.1\r\nX-Slow: '); // and never an end
+    await once(socket, 'close');
+    expect(text()).toContain('HTTP/1.1 408');
+  });
+
+  it('is cut when the rest of such a body comes after its answer, and does not end', async () => {
+    const { socket, text } = await talk(head('POST', '/long', 'Transfer-Encoding: chunked'));
+    const sending = setInterval(() => socket.write('1\r\na\r\n'), 50);
+    await once(socket, 'close');
+    clearInterval(sending);
+    expect(text()).toContain('answered');
+  });
+
+  it('that ends closes the answers that were still waiting for their turn on it', async () => {
+    const { socket } = await talk(head('GET', '/never-1') + head('GET', '/never-2'));
+    while (front.runningRequests < 2) await sleep(5);
+    socket.destroy();
+    while (front.runningRequests > 0) await sleep(5);
+    expect(closed.slice(-2).sort()).toEqual(['/never-1', '/never-2']);
   });
 });

@@ -11,6 +11,7 @@ import { AppError } from '../errors/app-error';
 import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../errors/problem';
 import { writeProblem } from '../errors/problem.filter';
+import { closeWithConnection, stateOf } from './connection-state';
 import type { HotRoutes } from './hot-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
 
@@ -48,29 +49,6 @@ const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
 /** How long a refused connection may take to read why; cutting at once could take the answer with it. */
 const LINGER_MS = 1000;
-
-/** What is known of a connection; kept on its socket, as a WeakMap would cost more to collect. */
-interface ConnectionState {
-  /** Answers under way; more than one when requests are pipelined. */
-  active: number;
-  last?: IncomingMessage;
-  /** Bytes came that are not HTTP. */
-  isUnreadable: boolean;
-  /** The body under way may take as long as it likes. */
-  isBodyLong?: boolean;
-}
-
-const STATE = Symbol('connection state');
-
-function stateOf(socket: Socket & { [STATE]?: ConnectionState }): ConnectionState {
-  socket[STATE] ??= { active: 0, isUnreadable: false };
-  return socket[STATE];
-}
-
-/** Lets the body of the request under way on this connection take longer than REQUEST_TIMEOUT_MS, as long as it moves. */
-export function expectLongBody(socket: Socket): void {
-  stateOf(socket).isBodyLong = true;
-}
 
 /**
  * The listener in front of express. It takes connections before the application has booted, so that probes get an
@@ -175,7 +153,7 @@ export class HttpFront {
   /** Bytes that are not HTTP behind a whole request must not spoil its answer: that one is finished first. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const state = stateOf(socket);
-    if (state.isBodyLong && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
+    if (state.longBody?.complete === false && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
     if (state.active > 0 && state.last?.complete && error.code !== 'ECONNRESET') {
       state.isUnreadable = true;
       return;
@@ -186,7 +164,9 @@ export class HttpFront {
   /** One function for all answers: a closure for each is garbage that adds up at tens of thousands a second. */
   private readonly onClose = (function closed(front: HttpFront) {
     return function (this: ServerResponse): void {
-      front.running.delete(this);
+      if (!front.running.delete(this)) return;
+      const state = stateOf(this.req.socket);
+      if (state.longBody === this.req) state.longBody = undefined;
       front.count(this.req.socket, -1);
       front.observe?.(this.req, this);
     };
@@ -195,10 +175,10 @@ export class HttpFront {
   private handle(request: IncomingMessage, response: ServerResponse): void {
     const state = stateOf(request.socket);
     state.last = request;
-    state.isBodyLong = false;
     this.running.add(response);
     this.count(request.socket, 1);
     response.on('close', this.onClose);
+    if (response.socket === null) closeWithConnection(response);
     noteArrival(response);
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;

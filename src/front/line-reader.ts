@@ -1,6 +1,6 @@
 /** One line of the source, without its line break. */
 export interface Line {
-  /** Counted from 1; blank lines count too. */
+  /** Counted from 1; lines without a byte count too. */
   number: number;
   bytes: Buffer;
   /** The line was longer than the limit: `bytes` is its beginning, the rest was read and let go. */
@@ -13,27 +13,59 @@ const LINE_FEED = 0x0a;
 const KEPT_OF_LONG_LINE_BYTES = 1024;
 
 /**
- * Cuts a stream of bytes into lines, holding no more than one line of at most `maxLineBytes`. The last line need not
- * end in a line break. Blanks, carriage returns and byte-order marks are the caller's concern.
+ * Cuts bytes into lines, part by part, holding no more than one unfinished line of at most `maxLineBytes`. Lines without
+ * a byte are passed over at the speed of memory: a compressed body can hold a thousand of them a byte. Blanks, carriage
+ * returns and byte-order marks are the caller's concern.
  */
+export class LineCutter {
+  private readonly pending: PendingLine;
+  private number = 0;
+
+  constructor(maxLineBytes: number) {
+    this.pending = new PendingLine(maxLineBytes);
+  }
+
+  /** The number of the last line whose end has been seen. */
+  get lastNumber(): number {
+    return this.number;
+  }
+
+  /** The lines that end in this part. Their bytes may be those of the part. */
+  *cut(part: Buffer): Generator<Line> {
+    let from = 0;
+    for (;;) {
+      if (this.pending.isEmpty) {
+        while (part[from] === LINE_FEED) {
+          this.number += 1;
+          from += 1;
+        }
+      }
+      const end = part.indexOf(LINE_FEED, from);
+      if (end === -1) break;
+      this.number += 1;
+      yield { number: this.number, ...this.pending.finish(part.subarray(from, end)) };
+      from = end + 1;
+    }
+    this.pending.add(part.subarray(from));
+  }
+
+  /** The last line, when it does not end in a line break. */
+  end(): Line | undefined {
+    if (this.pending.isEmpty) return undefined;
+    this.number += 1;
+    return { number: this.number, ...this.pending.finish(Buffer.alloc(0)) };
+  }
+}
+
+/** Cuts a stream of bytes into lines; those without a byte are left out. */
 export async function* readLines(
   source: AsyncIterable<Buffer>,
   maxLineBytes: number,
 ): AsyncGenerator<Line> {
-  const pending = new PendingLine(maxLineBytes);
-  let number = 0;
-  for await (const chunk of source) {
-    let from = 0;
-    let end = chunk.indexOf(LINE_FEED);
-    while (end !== -1) {
-      number += 1;
-      yield { number, ...pending.finish(chunk.subarray(from, end)) };
-      from = end + 1;
-      end = chunk.indexOf(LINE_FEED, from);
-    }
-    pending.add(chunk.subarray(from));
-  }
-  if (!pending.isEmpty) yield { number: number + 1, ...pending.finish(Buffer.alloc(0)) };
+  const lines = new LineCutter(maxLineBytes);
+  for await (const chunk of source) yield* lines.cut(chunk);
+  const last = lines.end();
+  if (last) yield last;
 }
 
 /** The beginning of a line whose end has not been read yet. */

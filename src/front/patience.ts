@@ -47,6 +47,7 @@ export function requestTimeout(): AppError {
   );
 }
 
-function clientClosed(): AppError {
+/** The end of a request that nobody waits for any more. */
+export function clientClosed(): AppError {
   return new AppError('CLIENT_CLOSED', 'The client hung up before it was answered.');
 }

@@ -54,7 +54,7 @@ export class Exporter implements BeforeApplicationShutdown {
     @Inject(databaseConfig.KEY) { acquireTimeoutMs }: ConfigType<typeof databaseConfig>,
   ) {
     const { maxConcurrent } = config;
-    this.limiter = new StreamLimiter(maxConcurrent);
+    this.limiter = new StreamLimiter(maxConcurrent, 'exports');
     this.pool = database.sidePool('exports', {
       max: maxConcurrent,
       timeoutMs: acquireTimeoutMs,

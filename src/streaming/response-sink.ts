@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { createCompressor, type ExportCoding } from './compressor';
+import { StallTimer } from './stall-timer';
 
 /** Why an answer that had begun was not finished. */
 export type CutReason = 'client left' | 'client stalled';
@@ -8,8 +10,6 @@ export interface SinkOptions {
   coding: ExportCoding;
   /** Milliseconds without a byte taken by the client after which it is cut. */
   stallTimeoutMs: number;
-  /** Milliseconds without a byte either way after which it is cut while nothing waits for it; left out: never. */
-  idleTimeoutMs?: number;
   /** The client takes more again. */
   onDrain: () => void;
   /** The client is gone, or has been cut; told once, and not after `end` has resolved. */
@@ -19,12 +19,13 @@ export interface SinkOptions {
 /**
  * The way of bytes to the client: compressed if wanted, no faster than the client takes them, and cut when it takes
  * none for too long. The clock of the listener, which cuts any connection on which nothing moves, is stopped here: an
- * export may have nothing to say for minutes. Node's socket timeout sees every byte that the kernel takes, so
- * a reader that is slow but moves lives.
+ * export may have nothing to say for minutes. A reader that is slow but moves lives.
  */
 export class ResponseSink {
   private readonly compressor;
+  private readonly stalling: StallTimer;
   private isSettled = false;
+  private isFull = false;
   /** Bytes handed to the client, compressed. */
   bytes = 0;
 
@@ -32,18 +33,27 @@ export class ResponseSink {
     private readonly response: ServerResponse,
     private readonly options: SinkOptions,
   ) {
+    this.stalling = new StallTimer(response, options.stallTimeoutMs, () => {
+      this.cut('client stalled');
+    });
     this.compressor = createCompressor(options.coding);
     this.compressor?.on('data', (part: Buffer) => {
       if (!this.send(part)) this.compressor?.pause();
     });
     this.compressor?.on('drain', () => options.onDrain());
-    this.watch(options.idleTimeoutMs ?? 0);
-    response.on('timeout', () => this.cut('client stalled'));
     response.on('close', () => this.cut('client left'));
     response.on('drain', () => this.onClientDrain());
-    if (response.destroyed || response.socket?.destroyed !== false) {
+    // An answer that waits behind another one of its connection has no socket yet, and leaves the clock to that one.
+    if (response.socket) response.socket.setTimeout(0);
+    else response.once('socket', (socket: Socket) => socket.setTimeout(0));
+    if (response.destroyed || response.req.socket.destroyed) {
       process.nextTick(() => this.cut('client left'));
     }
+  }
+
+  /** Whether the client has yet to take what was written. */
+  get isBlocked(): boolean {
+    return this.isFull && !this.isSettled;
   }
 
   /** Hands on bytes; false when no more should come before `onDrain`. */
@@ -73,51 +83,53 @@ export class ResponseSink {
     if (response.req.httpVersion !== '1.0') response.addTrailers(trailers);
     await new Promise<void>((resolve) => {
       response.on('close', resolve).on('finish', () => {
-        this.isSettled = true; // before 'close' says the same
+        this.settle(); // before 'close' says the same
         resolve();
       });
       response.end();
-      this.watch(this.options.stallTimeoutMs);
+      this.stalling.start();
     });
   }
 
   /** Lets go of an answer of which nothing has been written: somebody else will answer. */
   release(): void {
-    this.isSettled = true;
+    this.settle();
     this.compressor?.destroy();
   }
 
   /** Breaks the connection, so that a part never looks like the whole. */
   destroy(): void {
-    this.isSettled = true;
+    this.settle();
     this.compressor?.destroy();
     // To HTTP/1.0 an end of the connection is the end of the answer; a reset is not.
     if (this.response.req.httpVersion === '1.0') this.response.socket?.resetAndDestroy();
     else this.response.destroy();
   }
 
-  private send(bytes: Buffer): boolean {
-    if (this.response.destroyed) return true;
-    this.bytes += bytes.length;
-    const takesMore = this.response.write(bytes);
-    if (!takesMore) this.watch(this.options.stallTimeoutMs);
-    return takesMore;
-  }
-
-  private onClientDrain(): void {
-    this.watch(this.options.idleTimeoutMs ?? 0);
-    if (this.compressor) this.compressor.resume();
-    else this.options.onDrain();
-  }
-
-  /** 0 stops the clock. */
-  private watch(timeoutMs: number): void {
-    this.response.socket?.setTimeout(timeoutMs);
-  }
-
-  private cut(reason: CutReason): void {
+  /** Breaks the connection and tells so. */
+  cut(reason: CutReason): void {
     if (this.isSettled) return;
     this.destroy();
     this.options.onCut(reason);
+  }
+
+  private settle(): void {
+    this.isSettled = true;
+    this.stalling.stop();
+  }
+
+  private send(bytes: Buffer): boolean {
+    if (this.response.destroyed) return true;
+    this.bytes += bytes.length;
+    this.isFull = !this.response.write(bytes);
+    if (this.isFull) this.stalling.start();
+    return !this.isFull;
+  }
+
+  private onClientDrain(): void {
+    this.isFull = false;
+    this.stalling.stop();
+    if (this.compressor) this.compressor.resume();
+    else this.options.onDrain();
   }
 }

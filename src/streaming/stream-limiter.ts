@@ -2,11 +2,15 @@ import { AppError } from '../errors/app-error';
 
 const RETRY_AFTER_SECONDS = 5;
 
-/** How many exports may run at once. There is no queue: an export runs for minutes, so a caller had better come again. */
+/** How many streams may run at once. There is no queue: one runs for minutes, so a caller had better come again. */
 export class StreamLimiter {
   private running = 0;
 
-  constructor(private readonly max: number) {}
+  /** `what` names them to those who are refused, as in `exports`. */
+  constructor(
+    readonly max: number,
+    private readonly what: string,
+  ) {}
 
   /** How many run. */
   get active(): number {
@@ -19,9 +23,8 @@ export class StreamLimiter {
    */
   enter(): () => void {
     if (this.running >= this.max) {
-      throw new AppError('TOO_MANY_REQUESTS', `${this.max} exports run already; try again later.`, {
-        retryAfterSeconds: RETRY_AFTER_SECONDS,
-      });
+      const message = `${this.max} ${this.what} run already; try again later.`;
+      throw new AppError('TOO_MANY_REQUESTS', message, { retryAfterSeconds: RETRY_AFTER_SECONDS });
     }
     this.running += 1;
     let isInside = true;

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { gzipSync } from 'node:zlib';
+import { Client } from 'pg';
+import { EventIngest } from '../../src/audit/event-ingest';
 import { until } from '../integration/until.fixture';
 import { memberTexts } from '../support/json-text';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -140,6 +142,34 @@ describe('events as NDJSON', () => {
     const reader = await tokenOf({ scope: 'audit:read' });
     expect((await service.post(`${EVENTS}/bulk`, reader, event('org-1'), NDJSON)).status).toBe(403);
   });
+});
+
+it('bodies beyond those that there is room for are told to come back', async () => {
+  const { limiter } = service.provider(EventIngest);
+  const leave = Array.from({ length: limiter.max }, () => limiter.enter());
+  const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
+  expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+  leave.forEach((one) => one());
+  await send(event('org-1'));
+  expect(limiter.active).toBe(0);
+});
+
+it('a transaction whose connection is lost has no receipts, and is a duplicate when it comes again', async () => {
+  const admin = new Client({ connectionString: service.databaseUrl });
+  await admin.connect();
+  await admin.query('BEGIN; LOCK TABLE audit_organization IN SHARE MODE');
+  const body = event('org-2', { id: '0198c1f2-3e4a-4000-8000-00000000aaaa' });
+  const sent = service.post(`${EVENTS}/bulk`, token, event('org-2'), NDJSON);
+  const waiting = `FROM pg_stat_activity WHERE application_name = 'audit-server'
+    AND datname = current_database() AND wait_event_type = 'Lock'`;
+  await until(async () => (await admin.query(`SELECT ${waiting}`)).rowCount === 1);
+  await admin.query(`SELECT pg_terminate_backend(pid) ${waiting}`);
+  expect(await sent).toMatchObject({ status: 503, json: { code: 'DATABASE_UNAVAILABLE' } });
+  await admin.query('ROLLBACK');
+  await admin.end();
+  expect((await send(body)).summary).toMatchObject({ created: 1 });
+  expect((await send(body)).summary).toMatchObject({ duplicates: 1 });
 });
 
 describe('a client that sends slowly', () => {
