@@ -15,6 +15,7 @@ import type { AuditEventFilter, AuditEventSort } from './audit-event-filter';
 import { ExportRecorder } from './export-recorder';
 import { exportStatement, type ExportList } from './export-statement';
 import type { Position } from './page-statement';
+import { ReadTurns } from './read-turns';
 
 /** Which events to export and how. */
 export interface ExportQuery {
@@ -41,6 +42,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     private readonly recorder: ExportRecorder,
     private readonly pages: AuditPages,
     private readonly queries: AuditQueries,
+    private readonly turns: ReadTurns,
   ) {}
 
   /**
@@ -50,7 +52,20 @@ export class AuditExports implements BeforeApplicationShutdown {
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
-    const list = await this.describe(principal, query);
+    const leave = this.exporter.enter();
+    try {
+      await this.answer(principal, query, response);
+    } finally {
+      leave();
+    }
+  }
+
+  private async answer(
+    principal: Principal,
+    query: ExportQuery,
+    response: ServerResponse,
+  ): Promise<void> {
+    const list = await this.describe(principal, query, response);
     const format = exportFormat(query.format, {
       columns: CSV_COLUMNS,
       hasBom: query.hasBom ?? false,
@@ -84,13 +99,13 @@ export class AuditExports implements BeforeApplicationShutdown {
     response: ServerResponse,
   ): Promise<void> {
     const tally = this.recorder.tallyOf(list);
-    const onRow = tally && ((row: Buffer) => tally.add(row));
+    const onRow = tally && ((row: Buffer) => tally.take(row));
     let outcome: ExportOutcome | undefined;
     const onSettled = (settled: ExportOutcome) => {
       outcome = settled;
     };
     try {
-      const source = { ...exportStatement(list), onRow };
+      const source = { ...exportStatement(list, tally !== undefined), onRow };
       await this.exporter.serve({ ...request, source, onSettled }, response);
     } finally {
       if (outcome) {
@@ -100,14 +115,20 @@ export class AuditExports implements BeforeApplicationShutdown {
     }
   }
 
-  private async describe(principal: Principal, query: ExportQuery): Promise<ExportList> {
+  private async describe(
+    principal: Principal,
+    query: ExportQuery,
+    response: ServerResponse,
+  ): Promise<ExportList> {
     const { filter, sort, cursor } = query;
     requireSaneCombination(query);
     const { list, from } = this.pages.describe(principal, { filter, sort, cursor });
     if (from?.backward) {
       throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
     }
-    const after = from?.position ?? (await this.positionAfter(list, query));
+    const inTurn = <T>(work: (signal: AbortSignal) => Promise<T>) =>
+      this.turns.readFor(principal, response, work);
+    const after = from?.position ?? (await this.positionAfter(list, query, inTurn));
     return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
   }
 
@@ -115,6 +136,7 @@ export class AuditExports implements BeforeApplicationShutdown {
   private async positionAfter(
     list: Pick<ExportList, 'organizations' | 'sort'>,
     { after = {} }: ExportQuery,
+    inTurn: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>,
   ): Promise<Position | undefined> {
     const micros = parseInstantOrDay(after.timestamp ?? '');
     if (micros === undefined || after.id === undefined) return undefined;
@@ -125,7 +147,10 @@ export class AuditExports implements BeforeApplicationShutdown {
     if (sort.field === 'timestamp' && own !== undefined) {
       return { ...named, organizationId: own, sequence: '0' };
     }
-    const found = await this.queries.findPositions(organizations, named, after.organizationId);
+    const sought = { ...named, organizationId: after.organizationId };
+    const found = await inTurn((signal) =>
+      this.queries.findPositions(organizations, sought, signal),
+    );
     const [only, ...others] = found;
     if (others.length > 0) {
       const message = 'is needed: several organizations have an event with this id and timestamp';

@@ -74,9 +74,10 @@ export class AuditQueries {
   /** Where the events with this id and timestamp stand: one in each organization at most. On the primary, as exports are. */
   async findPositions(
     organizations: readonly string[] | '*',
-    { id, timestamp }: Pick<Position, 'id' | 'timestamp'>,
-    organizationId?: string,
+    named: Pick<Position, 'id' | 'timestamp'> & { organizationId: string | undefined },
+    signal?: AbortSignal,
   ): Promise<Position[]> {
+    const { id, timestamp, organizationId } = named;
     const visible =
       organizationId === undefined
         ? organizations
@@ -84,12 +85,14 @@ export class AuditQueries {
           ? [organizationId]
           : [];
     const all = visible === '*';
-    const { rows } = await this.database.withClient((client) =>
-      client.query<{ sequence: string; organizationId: string }>({
-        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId" FROM audit_event e
+    const { rows } = await this.database.withClient(
+      (client) =>
+        client.query<{ sequence: string; organizationId: string }>({
+          text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId" FROM audit_event e
                WHERE e.timestamp = $1 AND e.id = $2 ${all ? '' : 'AND e.organization_id = ANY($3::text[])'} LIMIT 2`,
-        values: all ? [timestamp, id] : [timestamp, id, visible],
-      }),
+          values: all ? [timestamp, id] : [timestamp, id, visible],
+        }),
+      signal,
     );
     return rows.map((row) => ({ ...row, id, timestamp }));
   }

@@ -29,12 +29,15 @@ export const EVENT_JSON = `
 const instant = (column: string) => `to_char(e.${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 const asIs = (column: string) => `e.${column}`;
 
+/** = + - @, tab, carriage return, line feed, and the full-width = + - @ that some spreadsheets take for the same. */
+const FORMULA_STARTS = [61, 43, 45, 64, 9, 13, 10, 0xff1d, 0xff0b, 0xff0d, 0xff20].join(', ');
+
 /**
- * A cell that a spreadsheet would take for a formula begins with an apostrophe instead (OWASP, CSV injection): those
- * that begin with = + - @, a tab, a carriage return or a line feed. ascii() is that of the first character.
+ * A cell that a spreadsheet would take for a formula begins with an apostrophe instead (OWASP, CSV injection). In UTF-8,
+ * ascii() is the code point of the first character.
  */
 const neutral = (column: string) =>
-  `CASE WHEN ascii(e.${column}) IN (61, 43, 45, 64, 9, 13, 10) THEN '''' || e.${column} ELSE e.${column} END`;
+  `CASE WHEN ascii(e.${column}) IN (${FORMULA_STARTS}) THEN '''' || e.${column} ELSE e.${column} END`;
 
 /** The columns of an event as CSV, in the order of EVENT_JSON; `cell` makes those that hold text of a client's. */
 const csvColumns = (cell: (column: string) => string): [string, string][] => [

@@ -43,7 +43,7 @@ export class ExportRecorder {
   /** Records an export. Never fails: the export is over, and a fault here is not its reader's. */
   async record({ principal, list, requestId, outcome, tally }: FinishedExport): Promise<void> {
     if (!tally) return;
-    const events = [...tally.rows(list.organizations)].map(([organizationId, rows]) =>
+    const events = [...tally.rows()].map(([organizationId, rows]) =>
       newEventOf({
         organizationId,
         action: 'audit.export',

@@ -23,13 +23,20 @@ const MERGED_ORGANIZATIONS = 16;
 const JSON_LINES = String.raw`(FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')`;
 const CSV = '(FORMAT csv)';
 
-/** The statement that copies a list out, with the settings under which PostgreSQL plans it as it is meant. */
-export function exportStatement(list: ExportList): {
+/**
+ * The statement that copies a list out, with the settings under which PostgreSQL plans it as it is meant. For ExportTally
+ * (`isTallied`) the rows of CSV begin with the organization as it is, in a cell that does not go out.
+ */
+export function exportStatement(
+  list: ExportList,
+  isTallied = false,
+): {
   statement: string;
   settings: Record<string, string>;
 } {
   const values = new Values();
-  const query = `SELECT ${projectionOf(list)} FROM ${rowsOf(list, values)} ORDER BY ${orderBy(list.sort, 'e')}`;
+  const own = isTallied && list.format === 'csv' ? 'e.organization_id, ' : '';
+  const query = `SELECT ${own}${projectionOf(list)} FROM ${rowsOf(list, values)} ORDER BY ${orderBy(list.sort, 'e')}`;
   const options = list.format === 'csv' ? CSV : JSON_LINES;
   return {
     statement: `COPY (${inlined(query, values.list)}) TO STDOUT WITH ${options}`,

@@ -1,6 +1,12 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { ServerResponse } from 'node:http';
+import type { Principal } from '../auth/principal';
 import { ConnectionTurns } from '../concurrency/connection-turns';
 import { FairTurns, type TurnRequest } from '../concurrency/fair-turns';
+import { laneOf } from '../concurrency/lane';
+import { serverConfig } from '../config/server.config';
+import { patienceOf } from '../front/patience';
 
 /** The turns of a read: one to work, and within it one to a connection. Writers share few connections by themselves. */
 @Injectable()
@@ -8,7 +14,18 @@ export class ReadTurns {
   constructor(
     private readonly turns: FairTurns,
     private readonly connections: ConnectionTurns,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
+
+  /** Reads for an answer, no longer than somebody waits for it. @throws what FairTurns.run throws. */
+  readFor<T>(
+    principal: Principal,
+    response: ServerResponse,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const signal = patienceOf(response, this.config.requestTimeoutMs);
+    return this.read({ lane: laneOf(principal), signal }, () => work(signal));
+  }
 
   /** Reads when it is its turn. @throws what FairTurns.run throws. */
   read<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {

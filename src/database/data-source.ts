@@ -10,6 +10,7 @@ import type { QueryTimes } from './query-times';
 const RETRY_DELAY_MS = 1000;
 const SILENCE_GRACE_MS = 2000;
 const IDLE_IN_TRANSACTION_MS = 5000;
+const KEEP_ALIVE_DELAY_MS = 10_000;
 
 /** A data source that may own the server it talks to: destroying the one stops the other. */
 export class OwningDataSource extends DataSource {
@@ -61,8 +62,9 @@ export function dataSourceOptions(
       },
       // Statements that do not wait for each other's answers share a round trip (Database.transaction).
       pipeline: true,
-      // Without it a power cut of the other side is noticed only after hours.
+      // Without it a power cut of the other side is noticed only after hours, as it is with the delay of the system (two).
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
       // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and
       // 2 080 (docs/architecture.md). UTC and ISO make the text of timestamps the same everywhere.
       options: '-c plan_cache_mode=force_generic_plan -c timezone=UTC -c datestyle=ISO',

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { PoolClient } from 'pg';
+import type { Socket } from 'node:net';
+import type { PoolClient, QueryConfig } from 'pg';
 import { CopyOut } from '../database/copy-out';
 import { BrokenConnection } from '../database/broken-connection';
 import { requestCancel } from '../database/cancel-request';
@@ -14,8 +15,11 @@ export interface ExportSource {
   statement: string;
   /** Settings of PostgreSQL for this statement alone. */
   settings: Record<string, string>;
-  /** Sees each row, as PostgreSQL wrote it, when it is read. The bytes are good only during the call. */
-  onRow?: (row: Buffer) => void;
+  /**
+   * Sees each row, as PostgreSQL wrote it, when it is read, and returns what of it goes out. The bytes are good only
+   * during the call.
+   */
+  onRow?: (row: Buffer) => Buffer;
 }
 
 export interface ExportRequest {
@@ -35,6 +39,8 @@ const MAX_CHUNK_BYTES = 1024 * 1024;
 const IDLE_FLUSH_MS = 1000;
 /** Until the first rows are there an export can still fail with a proper status; proxies do not wait for ever, though. */
 const FIRST_ROW_WAIT_MS = 10_000;
+/** What stands before and behind the COPY takes no time: a server that does not answer it is not there. */
+const ANSWER_TIMEOUT_MS = 10_000;
 
 /** One export on its way from PostgreSQL to the client: rows into chunks, no faster than the client takes them. */
 export class ExportRun {
@@ -45,6 +51,7 @@ export class ExportRun {
   private chunkRows = 0;
   private flushedMs = this.startedMs;
   private client: PoolClient | undefined;
+  private isOpened = false;
   /** When the state of the database was taken that the export shows, and PostgreSQL's name for it. */
   private snapshot: string | undefined;
   /** Rows read so far. */
@@ -81,8 +88,9 @@ export class ExportRun {
       if (this.cutReason) throw new Error(this.cutReason);
       client.query(this.copy);
       await this.copy.done;
-      await client.query('COMMIT');
+      await client.query(bounded('COMMIT'));
       this.begin();
+      this.open();
       this.chunk.append(this.request.format.end(this.rows));
       this.writeChunk();
       await this.sink.end({ 'X-Export-Rows': String(this.rows), 'X-Export-Complete': 'true' });
@@ -98,12 +106,18 @@ export class ExportRun {
 
   private take(row: Buffer): void {
     const { format, chunkRows, source } = this.request;
-    if (this.rows === 0) this.chunk.append(format.begin);
-    format.append(this.chunk, row, this.rows);
-    source.onRow?.(row);
+    this.open();
+    format.append(this.chunk, source.onRow?.(row) ?? row, this.rows);
     this.rows += 1;
     this.chunkRows += 1;
     if (this.chunkRows >= chunkRows || this.chunk.length >= MAX_CHUNK_BYTES) this.writeChunk();
+  }
+
+  /** Puts what stands before the first row in its place, once, however late that row comes. */
+  private open(): void {
+    if (this.isOpened) return;
+    this.isOpened = true;
+    this.chunk.append(this.request.format.begin);
   }
 
   private writeChunk(): void {
@@ -117,7 +131,6 @@ export class ExportRun {
   /** Sends the head of the answer, unless that is done. From here on a failure can only cut. */
   private begin(): void {
     if (this.response.headersSent || this.cutReason) return;
-    if (this.rows === 0) this.chunk.append(this.request.format.begin);
     for (const [name, value] of Object.entries(this.request.headers)) {
       this.response.setHeader(name, value);
     }
@@ -128,7 +141,10 @@ export class ExportRun {
 
   private tick(): void {
     const nowMs = performance.now();
-    if (nowMs - this.startedMs >= FIRST_ROW_WAIT_MS) this.begin();
+    if (nowMs - this.startedMs >= FIRST_ROW_WAIT_MS) {
+      this.begin();
+      this.open();
+    }
     if (nowMs - this.flushedMs < IDLE_FLUSH_MS || this.chunk.length === 0) return;
     this.writeChunk();
     this.sink.flush();
@@ -137,18 +153,33 @@ export class ExportRun {
   private abort(reason: CutReason): void {
     this.cutReason = reason;
     this.copy.destroy(new Error(reason));
+    if (!this.client) return;
+    // Whatever is asked on it, before the COPY and behind it, is over with it: a server may be silent for ever.
+    closeConnection(this.client);
     // A backend that writes notices that nobody listens; one that sorts does not.
-    if (this.client) requestCancel(this.client).catch(() => undefined); // never rejects
+    requestCancel(this.client).catch(() => undefined); // never rejects
   }
+}
+
+/** A statement that is given up, with its connection, when it is not answered soon. */
+function bounded(text: string, values: unknown[] = []): QueryConfig & { query_timeout: number } {
+  return { text, values, query_timeout: ANSWER_TIMEOUT_MS };
+}
+
+/** Ends a connection without a word, and with it everything that waits for an answer on it. */
+function closeConnection(client: PoolClient): void {
+  (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }
 
 /** Begins a read-only transaction that sees one state of the database throughout. */
 async function openSnapshot(client: PoolClient, settings: Record<string, string>): Promise<string> {
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  await client.query(bounded('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'));
   const { rows } = await client.query<{ name: string }>(
-    `SELECT to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || pg_current_snapshot() AS name,
+    bounded(
+      `SELECT to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || pg_current_snapshot() AS name,
        (SELECT count(set_config(s.name, s.value, true)) FROM unnest($1::text[], $2::text[]) AS s (name, value))`,
-    [Object.keys(settings), Object.values(settings)],
+      [Object.keys(settings), Object.values(settings)],
+    ),
   );
   const [snapshot] = rows;
   if (!snapshot) throw new Error('PostgreSQL did not describe its snapshot');

@@ -3,8 +3,10 @@ export interface ExportStatistics {
   active: number;
   /** Exports that the client has whole. */
   completed: number;
-  /** Exports that broke off once they had begun: the client left or stalled, or the database failed. */
+  /** Exports that broke off: the client left or stalled, or the database failed once something had been sent. */
   aborted: number;
+  /** Exports that were answered with an error: the database failed before anything had been sent. */
+  failed: number;
   /** Exports refused because too many ran. */
   refused: number;
   /** Rows and bytes (as they went out, compressed) of all of them, those under way included. */

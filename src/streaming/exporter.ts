@@ -42,6 +42,7 @@ export class Exporter implements BeforeApplicationShutdown {
   private readonly settled = {
     completed: 0,
     aborted: 0,
+    failed: 0,
     refused: 0,
     rows: 0,
     bytes: 0,
@@ -70,12 +71,11 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Answers with an export; resolves when the client has it, or has left.
-   * @throws AppError TOO_MANY_REQUESTS, and whatever the database fails with: when the answer had not begun it is
-   * still to be made, otherwise it has been cut.
+   * Answers with an export, for a caller who holds a place (`enter`); resolves when the client has it, or has left.
+   * @throws AppError whatever the database fails with: when the answer had not begun it is still to be made, otherwise
+   * it has been cut.
    */
   async serve(request: ServeRequest, response: ServerResponse): Promise<void> {
-    const leave = this.enter();
     const { chunkSize, stallTimeoutMs } = this.config;
     const run = new ExportRun(
       { ...request, chunkRows: request.chunkRows ?? chunkSize, stallTimeoutMs },
@@ -90,7 +90,6 @@ export class Exporter implements BeforeApplicationShutdown {
     } catch (error) {
       failure = toDatabaseError(error);
     } finally {
-      leave();
       this.running.delete(run);
       this.settled.seconds += (performance.now() - startedMs) / 1000;
     }
@@ -113,7 +112,11 @@ export class Exporter implements BeforeApplicationShutdown {
     await Promise.allSettled(this.running.values());
   }
 
-  private enter(): () => void {
+  /**
+   * Takes a place for an export, before anything is asked of the database for it, and returns what gives it back.
+   * @throws AppError TOO_MANY_REQUESTS.
+   */
+  enter(): () => void {
     try {
       return this.limiter.enter();
     } catch (error) {
@@ -132,7 +135,8 @@ export class Exporter implements BeforeApplicationShutdown {
     this.settled.rows += rows;
     this.settled.bytes += bytes;
     if (failure === undefined) this.settled.completed += 1;
-    else this.settled.aborted += 1;
+    else if (hasBegun || cutReason) this.settled.aborted += 1;
+    else this.settled.failed += 1;
     const reason = cutReason ?? failure?.code;
     if (hasBegun) onSettled?.({ isComplete: failure === undefined, reason, rows, bytes });
     if (failure === undefined) return;

@@ -13,8 +13,8 @@ export class StreamingMetrics {
     registry.offer(
       { name: 'exports_total', help: 'Exports that are over, by how they ended.', type: 'counter' },
       () => {
-        const { completed, aborted, refused } = exporter.statistics();
-        return Object.entries({ completed, aborted, refused }).map(([outcome, value]) => ({
+        const { completed, aborted, failed, refused } = exporter.statistics();
+        return Object.entries({ completed, aborted, failed, refused }).map(([outcome, value]) => ({
           labels: { outcome },
           value,
         }));

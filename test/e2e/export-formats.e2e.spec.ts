@@ -14,6 +14,10 @@ const CELLS = [
   '+1',
   '-1',
   '@SUM(A1)',
+  '＝1+1',
+  '＋1',
+  '－1',
+  '＠SUM(A1)',
   '\t=1',
   '\r=1',
   '\n=1',
@@ -85,7 +89,7 @@ const neutralised = (cells: Record<string, string>) =>
   Object.fromEntries(
     Object.entries(cells).map(([name, text]) => [
       name,
-      /^[=+\-@\t\r\n]/.test(text) ? `'${text}` : text,
+      /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text,
     ]),
   );
 

@@ -185,7 +185,7 @@ describe('the head of an export', () => {
 
 describe('with STREAMING_SELF_AUDIT', () => {
   const recorded = async (organizationId: string) => {
-    const path = `${EVENTS}?organization_ids=${organizationId}&actions=audit.export&sort_field=sequence&limit=1`;
+    const path = `${EVENTS}?organization_ids=${encodeURIComponent(organizationId)}&actions=audit.export&sort_field=sequence&limit=1`;
     return eventsIn(await service.get(path, operator, { 'cache-control': 'no-cache' }))[0];
   };
 
@@ -222,6 +222,25 @@ describe('with STREAMING_SELF_AUDIT', () => {
       expect(await recorded('nobody')).toBeUndefined();
     },
   );
+
+  it('as CSV counts organizations apart whose cells look alike', async () => {
+    for (const organizationId of ['=1', "'=1", "'=1"]) {
+      const action = 'look-alike';
+      await service.post(EVENTS, operator, eventWith({ organizationId, action }));
+    }
+    const { text } = await fetchExport(service, operator, 'format=csv&actions=look-alike');
+    expect(text.split('\r\n').map((row) => row.split(',')[4])).toEqual([
+      'organizationId',
+      "'=1",
+      "'=1",
+      "'=1",
+      undefined,
+    ]);
+    await until(async () => (await recorded("'=1")) !== undefined);
+    await until(async () => (await recorded('=1')) !== undefined);
+    expect(await recorded('=1')).toMatchObject({ metadata: { rows: 1 } });
+    expect(await recorded("'=1")).toMatchObject({ metadata: { rows: 2 } });
+  });
 
   it('an export whose reader stalls is cut, and recorded as such', async () => {
     const admin = new Client({ connectionString: service.databaseUrl });

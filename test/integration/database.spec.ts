@@ -1,9 +1,6 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { Client, type PoolClient } from 'pg';
 import { poolOf } from '../../src/database/database';
 import { toDatabaseError } from '../../src/database/database-errors';
-import { isOutcomeUnknown } from '../../src/database/unknown-outcome';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';
@@ -163,75 +160,6 @@ describe('the database', () => {
     const { rowCount } = await admin.query('SELECT FROM note WHERE id = 1000');
     expect(rowCount).toBe(0);
     expect(await replica.database.withClient(backendOf)).not.toBe(pid);
-  });
-
-  describe('of a commit that failed', () => {
-    const failureOf = (work: Promise<unknown>): Promise<unknown> =>
-      work.then(
-        () => undefined,
-        (error: unknown) => toDatabaseError(error),
-      );
-
-    it.each([
-      [
-        'a statement of its own',
-        (sql: string) => replica.database.statement((client) => client.query(sql)),
-      ],
-      [
-        'a transaction',
-        (sql: string) =>
-          replica.database.transaction((client, defer) => {
-            defer(client.query(sql));
-            return Promise.resolve();
-          }),
-      ],
-    ])('nobody knows what became, unless PostgreSQL says so (%s)', async (_, commit) => {
-      const ended = failureOf(commit('SELECT pg_terminate_backend(pg_backend_pid())'));
-      expect(await ended).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
-      expect(isOutcomeUnknown(await ended)).toBe(true);
-      const refused = await failureOf(commit('SELECT 1 / 0'));
-      expect(refused).toMatchObject({ code: 'INTERNAL' });
-      expect(isOutcomeUnknown(refused)).toBe(false);
-      const late = await failureOf(commit('SELECT pg_sleep(5)'));
-      expect(late).toMatchObject({ code: 'REQUEST_TIMEOUT' });
-      expect(isOutcomeUnknown(late)).toBe(false);
-    });
-
-    it('nothing became when there was no connection, or it ended before the commit', async () => {
-      const away = new Promise<void>((resolve) => setTimeout(resolve, 400));
-      const holders = [1, 2].map(() => replica.database.withClient(() => away));
-      const unserved = await failureOf(
-        replica.database.statement((client) => client.query('SELECT 1')),
-      );
-      expect(unserved).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
-      expect(isOutcomeUnknown(unserved)).toBe(false);
-      await Promise.all(holders);
-      const early = await failureOf(
-        replica.database.transaction((client) =>
-          client.query('SELECT pg_terminate_backend(pg_backend_pid())'),
-        ),
-      );
-      expect(early).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
-      expect(isOutcomeUnknown(early)).toBe(false);
-    });
-  });
-
-  it('gives up a connection that a cancel request without an answer may still hit', async () => {
-    // Takes the cancel requests and says nothing, as a way that is full does.
-    const silent = createServer((socket) => socket.on('error', () => undefined));
-    silent.listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const stop = new AbortController();
-    let pid = 0;
-    const work = replica.database.withClient(async (client) => {
-      pid = await backendOf(client);
-      Object.assign(client, { port: (silent.address() as AddressInfo).port });
-      stop.abort(new Error('nobody waits'));
-      await client.query('SELECT 1');
-    }, stop.signal);
-    await work;
-    await gone(pid);
-    silent.close();
   });
 
   it('translates a server that is away', async () => {

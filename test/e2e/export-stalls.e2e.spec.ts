@@ -1,0 +1,165 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+import { Exporter } from '../../src/streaming/exporter';
+import { until } from '../integration/until.fixture';
+import { openWay, type Way } from '../integration/way.fixture';
+import { openExport, readAnswer } from '../support/export-client';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const STALL_MS = 1200;
+const LIMIT = 3;
+
+let way: Way;
+let service: TestService;
+let admin: Client;
+let token: string;
+
+beforeAll(async () => {
+  const viaUrl = async (url: string) => (way = await openWay(url)).url;
+  service = await TestService.start(
+    {
+      STREAMING_MAX_CONCURRENT: String(LIMIT),
+      STREAMING_STALL_TIMEOUT_MS: String(STALL_MS),
+      DATABASE_UPKEEP_INTERVAL_SECONDS: '0', // it would wait for the locks below
+    },
+    viaUrl,
+  );
+  token = await tokenOf({
+    organizations: ['org-1', 'org-2'],
+    scope: 'audit:read audit:write audit:export',
+  });
+  await service.post(EVENTS, token, eventWith());
+  admin = new Client({ connectionString: service.databaseUrl });
+  await admin.connect();
+  await admin.query(
+    `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification, metadata)
+     SELECT 'org-2', now(), gen_random_uuid(), i + 1, now(), 'a', 'success', 'INTERNAL',
+       json_build_object('note', repeat('x', 4000)) FROM generate_series(1, 8000) i`,
+  );
+});
+
+afterEach(() => jest.restoreAllMocks());
+
+afterAll(async () => {
+  await admin?.end();
+  await service?.stop();
+  way?.cut();
+});
+
+const statistics = () => service.provider(Exporter).statistics();
+const none = () => until(() => statistics().active === 0);
+
+const head = (path: string) =>
+  `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+
+async function open(): Promise<Socket> {
+  const socket = connect(service.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** All whose statement waits for a lock of ours. */
+const waiting = async (count: number) => {
+  const { rowCount } = await admin.query(
+    `SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+  );
+  return rowCount === count;
+};
+
+it('the header of a CSV file stands there once when the first row comes late', async () => {
+  await admin.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
+  const opening = openExport(service, token, 'format=csv&bom=true&organization_ids=org-1');
+  await until(() => waiting(1));
+  const now = performance.now.bind(performance);
+  jest.spyOn(performance, 'now').mockImplementation(() => now() + 11_000);
+  const { response } = await opening;
+  const [first] = (await once(response, 'data')) as [Buffer];
+  expect(String(first)).toMatch(/^\ufeffid,timestamp,.*,metadata\r\n$/);
+  await admin.query('ROLLBACK');
+  const { body, isWhole } = await readAnswer(response);
+  expect(isWhole).toBe(true);
+  expect(body.toString()).toMatch(/^[0-9a-f-]{36},.*\r\n$/);
+});
+
+it('a list that is looked for first counts as an export, and waits for its turn', async () => {
+  await admin.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
+  const after = 'after_timestamp=2026-01-01&after_id=0198c1f2-3e4a-4000-8000-00000000abcd';
+  const sockets = await Promise.all(Array.from({ length: LIMIT }, open));
+  for (const socket of sockets) socket.write(head(`${EVENTS}/stream?${after}`));
+  await until(() => waiting(LIMIT));
+  expect(statistics().active).toBe(LIMIT);
+  const more = await service.get(`${EVENTS}/stream?${after}`, token);
+  expect(more).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
+  for (const socket of sockets) socket.destroy();
+  await until(() => waiting(0)); // cancelled with them
+  await none();
+  await admin.query('ROLLBACK');
+});
+
+describe('exports that are pipelined', () => {
+  it('are answered in their turn', async () => {
+    const socket = await open();
+    let text = '';
+    socket.on('data', (part) => (text += String(part)));
+    const path = `${EVENTS}/stream?format=ndjson&organization_ids=org-1`;
+    socket.write(head(path) + head(path) + head(path));
+    await until(() => text.split('X-Export-Complete: true\r\n').length === 4);
+    socket.destroy();
+    await none();
+  });
+
+  it('hold no place when their connection ends before it is their turn', async () => {
+    const socket = await open();
+    socket.pause();
+    const path = `${EVENTS}/stream?format=ndjson&organization_ids=org-2`;
+    socket.write(head(path) + head(path));
+    await until(() => statistics().active === 2);
+    socket.destroy();
+    await none();
+  });
+});
+
+it('a reader that stalls is cut when the time is up, whatever it sends meanwhile', async () => {
+  const before = statistics().aborted;
+  const socket = await open();
+  socket.once('readable', () => undefined);
+  const startedMs = performance.now();
+  socket.write(head(`${EVENTS}/stream?format=ndjson&organization_ids=org-2`));
+  while (statistics().aborted === before && performance.now() - startedMs < 20_000) {
+    socket.write('GET ');
+    await sleep(STALL_MS / 4);
+  }
+  expect(statistics().aborted).toBe(before + 1);
+  socket.destroy();
+});
+
+it('an export that is answered with an error has failed, and was not aborted', async () => {
+  const { failed, aborted } = statistics();
+  await admin.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
+  const answer = service.get(`${EVENTS}/stream?organization_ids=org-1`, token);
+  await until(() => waiting(1));
+  await admin.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE application_name = 'audit-server exports' AND datname = current_database() AND state = 'active'`,
+  );
+  expect(await answer).toMatchObject({ status: 503, json: { code: 'DATABASE_UNAVAILABLE' } });
+  await admin.query('ROLLBACK');
+  expect(statistics()).toMatchObject({ failed: failed + 1, aborted });
+  const { text } = await service.get('/metrics');
+  expect(text).toMatch(/^exports_total\{outcome="failed"\} \d+$/m);
+});
+
+it('an export that its client leaves while PostgreSQL is silent holds no place', async () => {
+  const path = `${EVENTS}/stream?organization_ids=org-1`;
+  expect((await service.get(path, token)).status).toBe(200); // there is a connection now
+  way.stall();
+  const socket = await open();
+  socket.write(head(path));
+  await until(() => statistics().active === 1);
+  await sleep(100); // it has asked for its snapshot
+  socket.destroy();
+  await none();
+});
