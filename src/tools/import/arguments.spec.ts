@@ -90,4 +90,14 @@ describe('the command line', () => {
   it('shows the usage when asked', async () => {
     expect(await run(['--help'])).toMatchObject({ exitCode: 0, err: '' });
   });
+
+  it('looks for the service on the PORT that it has here, unless told where it is', () => {
+    const given = (more: string[], PORT?: string) =>
+      readArguments(['--format', 'event', '-', ...more], { AUDIT_TOKEN: 'a', PORT })?.url;
+    expect(given([])).toBe('http://localhost:3000/');
+    expect(given([], '4000')).toBe('http://localhost:4000/');
+    expect(given([], '')).toBe('http://localhost:3000/');
+    expect(given(['--url', 'https://audit.example/'], '4000')).toBe('https://audit.example/');
+    expect(() => given([], 'x y')).toThrow(UsageError);
+  });
 });

@@ -28,7 +28,7 @@ repeat: events that are there already are counted as duplicates and nothing is s
 
   --format NAME        what a line holds: an AWS CloudTrail record, a Wikipedia edit or an audit event
   --organization ID    the organization of all events, instead of the one each record names
-  --url URL            the service (http://localhost:3000)
+  --url URL            the service (http://localhost:PORT, with the PORT of the environment or 3000)
   --token JWT          a token that may write; better in the environment as AUDIT_TOKEN
   --batch-size N       events of one request, 1 to 10000 (1000)
   --concurrency N      requests at a time, 1 to 16 (2); with 1 the sequence follows the order of the file
@@ -43,7 +43,7 @@ Exit status: 0 all lines are in, 3 some were refused, 1 the import stopped early
 const OPTIONS = {
   format: { type: 'string' },
   organization: { type: 'string' },
-  url: { type: 'string', default: 'http://localhost:3000' },
+  url: { type: 'string' },
   token: { type: 'string' },
   'batch-size': { type: 'string', default: '1000' },
   concurrency: { type: 'string', default: '2' },
@@ -64,7 +64,7 @@ export function readArguments(
     format: formatOf(values.format),
     file,
     organizationId: organizationOf(values.organization),
-    url: urlOf(values.url),
+    url: urlOf(values.url ?? `http://localhost:${environment.PORT?.trim() || '3000'}`),
     token: tokenOf(values.token ?? environment.AUDIT_TOKEN),
     batchSize: integerOf('batch-size', values['batch-size'], 10_000),
     concurrency: integerOf('concurrency', values.concurrency, 16),

@@ -49,7 +49,7 @@ export class BulkClient {
   private readonly route: string;
 
   constructor(
-    serviceUrl: string,
+    private readonly serviceUrl: string,
     private readonly token: string,
   ) {
     this.route = `${serviceUrl.replace(/\/+$/, '')}/api/v1/audit/events/bulk`;
@@ -72,7 +72,9 @@ export class BulkClient {
       });
       text = await response.text();
     } catch (error) {
-      const reason = `${this.route}: ${networkReason(error)}`;
+      const reason = isRefused(error)
+        ? `nothing listens at ${this.serviceUrl} (ECONNREFUSED): is the service running, and there? --url names another place`
+        : `${this.route}: ${networkReason(error)}`;
       return { kind: 'later', reason, retryAfterMs: undefined };
     }
     return response.ok ? this.settledOf(response, text, count) : this.failureOf(response, text);
@@ -175,6 +177,12 @@ function jsonObject(text: string): object {
   } catch {
     return {};
   }
+}
+
+/** Whether there is nobody at the address: of a name with several addresses, at none of them. */
+function isRefused(error: unknown): boolean {
+  const { cause } = (error ?? {}) as { cause?: { code?: unknown } };
+  return cause?.code === 'ECONNREFUSED';
 }
 
 /** What fetch hides behind "fetch failed": the code and message of its cause. */
