@@ -3,6 +3,7 @@ import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swag
 import { PROBLEM_JSON } from './errors/problem';
 import { problemExamples } from './errors/problem.examples';
 import { SHARED_HEADERS } from './errors/problem.openapi';
+import { REQUEST_BODIES } from './front/route.openapi';
 
 type PathItem = OpenAPIObject['paths'][string];
 type OperationObject = NonNullable<PathItem['get']>;
@@ -56,12 +57,21 @@ function describePath(path: string, item: PathItem): void {
   for (const [method, operation] of Object.entries(item) as [string, OperationObject][]) {
     operation.operationId = operationIdOf(path, operation.operationId);
     operation.responses = sorted(operation.responses);
+    addRequestBodies(operation);
     for (const [second, first] of SECOND_PATHS) {
       if (!path.startsWith(second)) continue;
       const same = `${method.toUpperCase()} ${path.replace(second, first)}`;
       operation.description = `The same as \`${same}\`. ${operation.description ?? ''}`.trim();
     }
   }
+}
+
+/** Nest's decorator describes one schema for all media types of a body; further ones come as an extension. */
+function addRequestBodies(operation: OperationObject & { [REQUEST_BODIES]?: Json }): void {
+  const { requestBody, [REQUEST_BODIES]: more } = operation;
+  if (!more || !requestBody || !('content' in requestBody)) return;
+  Object.assign(requestBody.content, more);
+  delete operation[REQUEST_BODIES];
 }
 
 /** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and different on the second path of a route. */

@@ -46,7 +46,8 @@ export function ApiExport(): MethodDecorator {
           examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
         },
         'application/x-ndjson': {
-          schema: { type: 'string', description: 'An event a line.' },
+          // That of a line.
+          schema: { $ref: getSchemaPath(AuditEventDto) },
         },
         'text/csv': {
           schema: {

@@ -14,6 +14,7 @@ import {
   PAGES,
 } from './audit.examples';
 import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from './dto/answers.dto';
+import { ApiNdjson } from './ndjson.openapi';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 
 const WRITING: ErrorCode[] = [
@@ -111,27 +112,6 @@ export function ApiCreate(): MethodDecorator {
   );
 }
 
-/** Documents the answer to NDJSON. */
-function ApiReceipts(): MethodDecorator {
-  return ApiResponse({
-    status: 200,
-    description: 'The receipts of NDJSON, in the order of its lines.',
-    headers: headersWith(),
-    content: {
-      'application/x-ndjson': {
-        schema: {
-          type: 'string',
-          description:
-            '`{ line, id, sequence, status: "created" | "duplicate" }` or `{ line, status: "rejected", code, ' +
-            'errors: [{ path, message }] }` a line; `TRANSACTION_REJECTED` is the code of a good line whose ' +
-            'transaction another one spoilt. Last `{ summary: { created, duplicates, rejected } }`, without ' +
-            'which the answer is not whole.',
-        },
-      },
-    },
-  });
-}
-
 /** Documents the route that records many events. */
 export function ApiCreateBulk(): MethodDecorator {
   return applyDecorators(
@@ -148,7 +128,7 @@ export function ApiCreateBulk(): MethodDecorator {
       description: 'The events.',
       examples: { bulk: { summary: 'Two events', value: BULK_REQUEST } },
     }),
-    ApiReceipts(),
+    ApiNdjson(),
     ApiResponse({
       status: 201,
       description: 'All are recorded.',

@@ -4,6 +4,9 @@ import type { Scope } from '../auth/principal';
 import type { ErrorCode } from '../errors/error-table';
 import { ApiRequestId } from '../errors/problem.openapi';
 
+/** Further media types of a request's body, by which openapi.ts completes its description. */
+export const REQUEST_BODIES = 'x-request-bodies';
+
 /** What every route with a token can answer, whatever it does. */
 export const COMMON_ERRORS: ErrorCode[] = [
   'VALIDATION_FAILED',
