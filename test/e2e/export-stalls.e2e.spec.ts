@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
+import { EventIngest } from '../../src/audit/event-ingest';
 import { Exporter } from '../../src/streaming/exporter';
 import { until } from '../integration/until.fixture';
 import { openWay, type Way } from '../integration/way.fixture';
@@ -135,6 +136,29 @@ it('a reader that stalls is cut when the time is up, whatever it sends meanwhile
   expect(statistics().aborted).toBe(before + 1);
   socket.destroy();
 });
+
+it('a client that sends lines and never reads their receipts is read no further, and cut', async () => {
+  const { limiter } = service.provider(EventIngest);
+  const socket = await open();
+  socket.pause();
+  const lines = `${JSON.stringify(eventWith())}\n`.repeat(2000);
+  const chunk = `${lines.length.toString(16)}\r\n${lines}\r\n`;
+  const more = ['Content-Type: application/x-ndjson', 'Transfer-Encoding: chunked'].join('\r\n');
+  socket.write(
+    head(`${EVENTS}/bulk`).replace('GET', 'POST').replace('\r\n\r\n', `\r\n${more}\r\n\r\n`),
+  );
+  const taken = () => socket.bytesWritten - socket.writableLength;
+  const send = (): void => {
+    while (!socket.destroyed && socket.write(chunk));
+  };
+  socket.on('drain', send);
+  send();
+  await until(() => limiter.active === 1);
+  await until(() => limiter.active === 0);
+  expect(taken()).toBeGreaterThan(1024 * 1024);
+  expect(taken()).toBeLessThan(64 * 1024 * 1024); // it would have sent for ever
+  socket.destroy();
+}, 60_000);
 
 it('an export that is answered with an error has failed, and was not aborted', async () => {
   const { failed, aborted } = statistics();
