@@ -8,6 +8,8 @@ const esmOnly = [
   'token-types',
   'uint8array-extras',
   '@borewit',
+  'eventsource',
+  'eventsource-parser',
 ];
 
 /** @type {import('jest').Config} */

@@ -14,6 +14,7 @@ import { GroundMetrics, PoolMetrics } from './ground.metrics';
 import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
 import { RedisModule } from './redis/redis.module';
+import { TrpcModule } from './trpc/trpc.module';
 
 /** The wiring diagram: ground, capabilities, the domain, the doors. */
 @Module({
@@ -26,6 +27,7 @@ import { RedisModule } from './redis/redis.module';
     AuthModule,
     CachingModule,
     AuditModule,
+    TrpcModule,
     HealthModule,
   ],
   providers: [

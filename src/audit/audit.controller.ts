@@ -18,6 +18,7 @@ import { Cached } from '../caching/cached.decorator';
 import { FairTurn } from '../concurrency/fair-turn.decorator';
 import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
 import { Patience } from '../front/patience';
+import { Procedure } from '../front/procedure.decorator';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AUDIT_ROUTES } from './audit.routes';
@@ -54,6 +55,7 @@ export class AuditController {
   }
 
   @Post('bulk')
+  @Procedure('performance.bulkCreateAuditEvents')
   @Scopes('audit:write')
   @FairTurn()
   @UseInterceptors(NdjsonInterceptor, JsonBodyInterceptor, BulkSizeInterceptor)

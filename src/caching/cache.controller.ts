@@ -17,6 +17,7 @@ import { resolveOrganizations, type Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { cacheConfig } from '../config/cache.config';
 import { OptionalJsonBodyInterceptor } from '../front/json-body.interceptor';
+import { Procedure } from '../front/procedure.decorator';
 import { CacheInvalidation } from './cache-invalidation';
 import { KeyPattern } from './cache-key';
 import { ApiCacheInvalidation, ApiCacheStatistics, ApiCacheWarmup } from './cache.openapi';
@@ -37,6 +38,7 @@ export class CacheController {
   ) {}
 
   @Get('stats')
+  @Procedure('performance.cacheOperations.getStats')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @ApiCacheStatistics()
@@ -45,6 +47,7 @@ export class CacheController {
   }
 
   @Delete()
+  @Procedure('performance.cacheOperations.invalidate')
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
   @ApiCacheInvalidation()
@@ -61,6 +64,7 @@ export class CacheController {
 
   @Post('warmup')
   @HttpCode(200)
+  @Procedure('performance.cacheOperations.warmUp')
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
   @UseInterceptors(OptionalJsonBodyInterceptor)

@@ -2,6 +2,7 @@ import { Controller, Get, Header, HttpCode, Post } from '@nestjs/common';
 import { ApiResponse, ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth/scopes.decorator';
 import { ApiProblems, headersWith } from '../errors/problem.openapi';
+import { Procedure } from '../front/procedure.decorator';
 import { ApiRoute, COMMON_ERRORS } from '../front/route.openapi';
 import { DatabaseReport } from './database-report';
 import { DatabaseStatus } from './database-status';
@@ -21,6 +22,7 @@ export class DatabaseController {
   ) {}
 
   @Get('performance-report')
+  @Procedure('performance.databaseOptimization.getReport')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @ApiRoute(
@@ -40,6 +42,7 @@ export class DatabaseController {
   }
 
   @Get('health')
+  @Procedure('performance.databaseOptimization.getHealthStatus')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @ApiRoute(
@@ -60,6 +63,7 @@ export class DatabaseController {
 
   @Post('optimize')
   @HttpCode(200)
+  @Procedure('performance.databaseOptimization.optimize')
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
   @ApiRoute(

@@ -55,7 +55,7 @@ export const ERROR_TABLE = {
     'error',
   ),
   NOT_READY: row(503, 'The service is not ready', 'SERVICE_UNAVAILABLE'),
-  REQUEST_TIMEOUT: row(504, 'The request took too long', 'TIMEOUT', 'warn'),
+  REQUEST_TIMEOUT: row(504, 'The request took too long', 'GATEWAY_TIMEOUT', 'warn'),
   INTERNAL: row(500, 'Something went wrong here', 'INTERNAL_SERVER_ERROR', 'error'),
 } satisfies Record<string, ErrorRow>;
 

@@ -27,7 +27,7 @@ export function writeProblem(
   const error = toAppError(thrown);
   const requestId = String(response.getHeader('X-Request-Id') ?? '');
   const path = pathOf(request);
-  logProblem(error, `${request.method ?? ''} ${path}`, requestId);
+  logFailure(error, `${request.method ?? ''} ${path}`, requestId);
   if (response.headersSent) {
     response.destroy();
     return;
@@ -54,7 +54,7 @@ function pathOf(request: IncomingMessage): string {
  * One line a person can act on: what was asked, what was answered, and why, with the stack of faults of our own. The
  * detail of a caller's mistake is for the caller alone, as it may quote what was sent.
  */
-function logProblem(error: AppError, what: string, requestId: string): void {
+export function logFailure(error: AppError, what: string, requestId: string): void {
   const level = ERROR_TABLE[error.code].logLevel;
   const outcome = `${what} -> ${error.status} ${error.code}`;
   if (level === 'debug') return logger.debug(`${outcome} [${requestId}]`);

@@ -20,9 +20,13 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true });
 /** The decoded bytes of a request's body, as the idempotency key is bound to them. */
 export const RAW_BODY = Symbol('raw body');
 
+/** On a request whose `body` is there already, because its door has read it. */
+export const BODY_IS_READ = Symbol('body is read');
+
 /** A request whose body this interceptor has read. */
 export interface BodyRequest extends Request {
   [RAW_BODY]?: Buffer;
+  [BODY_IS_READ]?: boolean;
 }
 
 /**
@@ -44,14 +48,20 @@ export class JsonBodyInterceptor implements NestInterceptor {
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const http = context.switchToHttp();
     const request = http.getRequest<BodyRequest>();
-    const response = http.getResponse<Response>();
+    if (!request[BODY_IS_READ]) {
+      request.body = await this.readBody(request, http.getResponse<Response>());
+    }
+    return next.handle();
+  }
+
+  /** What the body says; its bytes are left on the request. @throws AppError as said above. */
+  async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     requireJson(request.headers['content-type']);
     // A hot route that handed the request on may have read it already.
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
     request[RAW_BODY] = bytes;
     this.budget.hold(bytes, response);
-    request.body = parseJsonBytes(bytes);
-    return next.handle();
+    return parseJsonBytes(bytes);
   }
 
   private async bytesOf(request: Request, response: Response): Promise<Buffer> {
@@ -72,11 +82,16 @@ export class OptionalJsonBodyInterceptor extends JsonBodyInterceptor {
     next: CallHandler,
   ): Promise<Observable<unknown>> {
     const request = context.switchToHttp().getRequest<BodyRequest>();
-    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
-    if (encoding !== undefined || Number(length ?? 0) > 0) return super.intercept(context, next);
+    if (request[BODY_IS_READ] || hasBody(request)) return super.intercept(context, next);
     request.body = {};
     return next.handle();
   }
+}
+
+/** Whether a request brings a body, be it only of unknown length. */
+export function hasBody({ headers }: Request): boolean {
+  const { 'content-length': length, 'transfer-encoding': encoding } = headers;
+  return encoding !== undefined || Number(length ?? 0) > 0;
 }
 
 function requireJson(contentType: string | undefined): void {

@@ -3,6 +3,7 @@ import { ApiProperty, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { Scopes } from '../auth/scopes.decorator';
 import { ApiProblems, headersWith } from '../errors/problem.openapi';
+import { Procedure } from '../front/procedure.decorator';
 import { ApiRoute, COMMON_ERRORS } from '../front/route.openapi';
 import { Obeys, oneOf } from '../front/validation/constraints';
 import { QueryText } from '../front/validation/query-coercion';
@@ -63,6 +64,7 @@ export class PerformanceController {
   ) {}
 
   @Get('metrics')
+  @Procedure('performance.getMetrics')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @ApiFigures(
@@ -76,6 +78,7 @@ export class PerformanceController {
   }
 
   @Get('health')
+  @Procedure('performance.getHealthStatus')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @ApiFigures(
@@ -88,6 +91,7 @@ export class PerformanceController {
   }
 
   @Get('alerts')
+  @Procedure('performance.getAlerts')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @ApiFigures(

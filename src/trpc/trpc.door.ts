@@ -1,0 +1,137 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { type AnyTRPCRouter, TRPCError } from '@trpc/server';
+import { resolveResponse } from '@trpc/server/http';
+import type { Express, Request as ExpressRequest, Response as ExpressResponse } from 'express';
+import { TokenVerifier } from '../auth/token-verifier';
+import { validationFailed } from '../errors/app-error';
+import { logFailure, writeProblem } from '../errors/problem.filter';
+import { JsonBodyInterceptor } from '../front/json-body.interceptor';
+import { clientClosed } from '../front/patience';
+import { nameRoute, requestIdOf } from '../front/request-context';
+import { appRouter, type ProcedureCall } from './app-router';
+import { CallInputs } from './call-inputs';
+import { callRequest } from './call-request';
+import { failureOf, trpcCodeOf } from './failure';
+import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
+import { failureHeaders, failureStatus } from './response-meta';
+import { toAppError } from '../errors/problem';
+import { writeAnswer } from './web-answer';
+
+const PATH = '/trpc';
+/** Calls in one batch. Each takes a turn and counts for the rate limit; more would make one request a flood. */
+const MAX_BATCH_SIZE = 10;
+
+/** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */
+@Injectable()
+export class TrpcDoor implements OnModuleInit {
+  private handlers = new Map<string, ProcedureHandler>();
+
+  constructor(
+    private readonly host: HttpAdapterHost,
+    private readonly procedures: ProcedureHandlers,
+    private readonly reader: JsonBodyInterceptor,
+    private readonly verifier: TokenVerifier,
+  ) {}
+
+  onModuleInit(): void {
+    this.handlers = this.procedures.find();
+    requireSame([...this.handlers.keys()], Object.keys(appRouter._def.procedures));
+    const application = this.host.httpAdapter.getInstance<Express>();
+    application.use(PATH, (request: ExpressRequest, response: ExpressResponse) => {
+      this.handle(request, response).catch((error: unknown) =>
+        writeProblem(error, request, response),
+      );
+    });
+  }
+
+  private async handle(request: ExpressRequest, response: ExpressResponse): Promise<void> {
+    const url = new URL(request.url, 'http://localhost');
+    const isBatch = url.searchParams.get('batch') === '1';
+    const path = url.pathname.slice(1);
+    nameRoute(request, this.nameOf(path, isBatch));
+    response.setHeader('Cache-Control', 'no-store');
+    const signal = hangUpSignal(response);
+    const inputs = new CallInputs(request, response, this.reader, this.verifier);
+    const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
+      try {
+        requireOneCall(request, path, isBatch);
+        const isPost = request.method === 'POST';
+        const given = isPost ? await inputs.of(batchIndex, isBatch) : input;
+        const handler = this.handlers.get(name);
+        return await handler?.(callRequest(request, given, signal), response);
+      } catch (error) {
+        throw asTrpcError(error);
+      }
+    };
+    const requestId = requestIdOf(request);
+    const answer = await resolveResponse({
+      router: appRouter as AnyTRPCRouter,
+      req: webRequest(request, url, signal),
+      path,
+      error: null,
+      allowBatching: true,
+      allowMethodOverride: true,
+      maxBatchSize: MAX_BATCH_SIZE,
+      createContext: () => Promise.resolve({ requestId, call }),
+      responseMeta: ({ errors, paths = [] }) => ({
+        status: failureStatus(errors, paths.length),
+        headers: failureHeaders(errors, paths.length),
+      }),
+      onError: ({ error, path: name }) =>
+        logFailure(
+          failureOf(error),
+          `trpc ${this.nameOf(name ?? '', false) ?? 'unknown'}`,
+          requestId,
+        ),
+    });
+    await writeAnswer(answer, response);
+  }
+
+  /** What a request is counted as; undefined for a path that a client has made up. */
+  private nameOf(path: string, isBatch: boolean): string | undefined {
+    if (isBatch && path.includes(',')) return 'trpc batch';
+    return this.handlers.has(path) ? `trpc ${path}` : undefined;
+  }
+}
+
+/** An idempotency key stands for one write. */
+function requireOneCall(request: ExpressRequest, path: string, isBatch: boolean): void {
+  if (request.headers['idempotency-key'] === undefined || !isBatch || !path.includes(',')) return;
+  const message = 'is for one call: send a batch without it';
+  throw validationFailed([{ path: 'Idempotency-Key', message }]);
+}
+
+function asTrpcError(error: unknown): TRPCError {
+  const cause = toAppError(error);
+  return new TRPCError({ code: trpcCodeOf(cause.code), message: cause.detail, cause });
+}
+
+/** The request as tRPC takes it. It is kept from the body, which is read elsewhere (CallInputs). */
+function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Request {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    for (const one of [value ?? []].flat()) headers.append(name, one);
+  }
+  const { method } = request;
+  const bare = new Request(url, { method, headers, signal });
+  return Object.defineProperty(bare, 'text', { value: () => Promise.resolve('') });
+}
+
+/** Aborts when the client leaves before it has the whole answer. */
+function hangUpSignal(response: ExpressResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort(clientClosed());
+  });
+  return controller.signal;
+}
+
+/** Router and handlers are written apart: a path that only one of them has is a mistake, found at boot. */
+function requireSame(handled: string[], routed: string[]): void {
+  const odd = [
+    ...handled.filter((path) => !routed.includes(path)),
+    ...routed.filter((path) => !handled.includes(path)),
+  ];
+  if (odd.length > 0) throw new Error(`Procedures without a handler or a type: ${odd.join(', ')}.`);
+}

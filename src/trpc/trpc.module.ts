@@ -1,0 +1,14 @@
+import { Module } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import { AuditModule } from '../audit/audit.module';
+import { AuthModule } from '../auth/auth.module';
+import { AuditProcedures } from './audit.procedures';
+import { ProcedureHandlers } from './procedure-handlers';
+import { TrpcDoor } from './trpc.door';
+
+/** tRPC at /trpc. */
+@Module({
+  imports: [AuditModule, AuthModule, DiscoveryModule],
+  providers: [AuditProcedures, ProcedureHandlers, TrpcDoor],
+})
+export class TrpcModule {}

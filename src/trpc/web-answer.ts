@@ -1,0 +1,58 @@
+import type { Response as ExpressResponse } from 'express';
+import { once } from 'node:events';
+import { unmarkJson } from '../front/exact-json';
+import { measureToFirstByte } from '../front/request-context';
+
+/** As compression leaves it on a response. */
+type Flushable = ExpressResponse & { flush?: () => void };
+
+/**
+ * Writes what tRPC answers to the client, numbers with their own digits. A stream goes out as it comes and as fast as
+ * the client reads; when the client leaves, whoever makes it is told.
+ */
+export async function writeAnswer(answer: Response, response: Flushable): Promise<void> {
+  if (response.destroyed) {
+    await answer.body?.cancel();
+    return;
+  }
+  response.statusCode = answer.status;
+  const isStream = isStreamed(answer);
+  answer.headers.forEach((value, name) => response.setHeader(name, value));
+  if (!isStream || !answer.body) {
+    const bytes = Buffer.from(unmarkJson(await answer.text()));
+    response.setHeader('Content-Length', bytes.length);
+    response.end(bytes);
+    return;
+  }
+  measureToFirstByte(response);
+  response.flushHeaders();
+  // Each chunk is whole lines of JSON text.
+  for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
+    const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString()));
+    response.flush?.();
+    if (!isTaken && !response.destroyed) await drained(response);
+    if (response.destroyed) break;
+  }
+  response.end();
+}
+
+function isStreamed({ headers }: Response): boolean {
+  return (
+    headers.has('transfer-encoding') ||
+    headers.get('content-type')?.startsWith('text/event-stream') === true
+  );
+}
+
+/** Resolves when the client has read on, or has left. */
+async function drained(response: ExpressResponse): Promise<void> {
+  const waiting = new AbortController();
+  const left = () => waiting.abort();
+  response.once('close', left);
+  try {
+    await once(response, 'drain', { signal: waiting.signal });
+  } catch {
+    // it has left, or failed: the loop sees it
+  } finally {
+    response.off('close', left);
+  }
+}
