@@ -5,11 +5,13 @@ import { AuthModule } from './auth/auth.module';
 import { CacheReport } from './caching/cache-report';
 import { CachingModule } from './caching/caching.module';
 import { ConfigModule } from './config/config.module';
+import { DATABASE_SHAPES, DatabaseDoor } from './database-door';
 import { DatabaseModule } from './database/database.module';
 import { QueryCacheSource } from './database/query-cache-figures';
 import { ProblemFilter } from './errors/problem.filter';
 import { FrontModule } from './front/front.module';
 import { CompiledValidationPipe } from './front/validation/validation.pipe';
+import { GraphqlModule } from './graphql/graphql.module';
 import { GroundMetrics, PoolMetrics } from './ground.metrics';
 import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
@@ -28,6 +30,7 @@ import { TrpcModule } from './trpc/trpc.module';
     CachingModule,
     AuditModule,
     TrpcModule,
+    GraphqlModule.with(DatabaseDoor, DATABASE_SHAPES),
     HealthModule,
   ],
   providers: [

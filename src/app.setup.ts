@@ -78,7 +78,7 @@ export async function createApplication(
       logger: options.log?.nest ?? false,
     },
   );
-  app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics'] });
+  app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics', 'graphql'] });
   serveDocumentation(app);
   return app;
 }

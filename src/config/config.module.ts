@@ -5,6 +5,7 @@ import { authConfig } from './auth.config';
 import { cacheConfig } from './cache.config';
 import { concurrencyConfig } from './concurrency.config';
 import { databaseConfig } from './database.config';
+import { graphqlConfig } from './graphql.config';
 import { loggingConfig } from './logging.config';
 import { monitoringConfig } from './monitoring.config';
 import { paginationConfig } from './pagination.config';
@@ -37,6 +38,7 @@ import { tracingConfig } from './tracing.config';
         concurrencyConfig,
         rateLimitConfig,
         auditConfig,
+        graphqlConfig,
         monitoringConfig,
         loggingConfig,
         tracingConfig,

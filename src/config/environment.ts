@@ -5,6 +5,7 @@ import { ConcurrencyEnv } from './concurrency.config';
 import { ConfigError, type Fault } from './config.error';
 import { DatabaseEnv } from './database.config';
 import { type Environment, loadEnvironment, type Variables } from './load-environment';
+import { GraphqlEnv } from './graphql.config';
 import { LoggingEnv } from './logging.config';
 import { MonitoringEnv } from './monitoring.config';
 import { PaginationEnv } from './pagination.config';
@@ -23,6 +24,7 @@ export const ENV_CLASSES: readonly (new () => EnvVariables)[] = [
   AuthEnv,
   CacheEnv,
   PaginationEnv,
+  GraphqlEnv,
   StreamingEnv,
   ConcurrencyEnv,
   RateLimitEnv,

@@ -1,0 +1,174 @@
+import {
+  GraphQLBoolean,
+  GraphQLEnumType,
+  GraphQLFloat,
+  GraphQLID,
+  GraphQLInputObjectType,
+  GraphQLInt,
+  GraphQLList,
+  GraphQLNonNull,
+  GraphQLObjectType,
+  GraphQLString,
+  type GraphQLInputType,
+  type GraphQLOutputType,
+} from 'graphql';
+import { DATE_TIME, JSON_VALUE } from './scalars';
+
+/** A class whose members carry OpenAPI metadata. */
+export type Dto = new () => object;
+
+/** What `@ApiProperty` leaves at a member. */
+interface Described {
+  type?: unknown;
+  isArray?: boolean;
+  enum?: readonly string[];
+  items?: { type?: string; enum?: readonly string[] };
+  format?: string;
+  required?: boolean;
+  nullable?: boolean;
+  description?: string;
+}
+
+/** What differs from the OpenAPI description: another name, members left out, types and defaults that it has not. */
+export interface Naming {
+  name?: string;
+  omit?: readonly string[];
+  types?: Record<string, GraphQLInputType & GraphQLOutputType>;
+  defaults?: Record<string, unknown>;
+  /** Whether whole numbers fit 32 bits. Counters and bytes of long-lived processes do not. */
+  hasSmallIntegers?: boolean;
+}
+
+type Shape = 'input' | 'output';
+type Leaf = GraphQLInputType & GraphQLOutputType;
+
+/**
+ * GraphQL types of the DTO classes, read from the metadata that OpenAPI is made of: one description of each shape
+ * serves both doors. A member that cannot be told from its metadata stops the boot.
+ */
+export class DerivedTypes {
+  private readonly objects = new Map<Dto, GraphQLObjectType>();
+  private readonly inputs = new Map<Dto, GraphQLInputObjectType>();
+  private readonly enums = new Map<string, GraphQLEnumType>();
+
+  /** `enumNames` by the words, joined with `|`. */
+  constructor(
+    private readonly namings: ReadonlyMap<Dto, Naming>,
+    private readonly enumNames: Readonly<Record<string, string>>,
+  ) {}
+
+  output(dto: Dto): GraphQLObjectType {
+    const known = this.objects.get(dto);
+    if (known) return known;
+    const type = new GraphQLObjectType({
+      name: this.nameOf(dto, 'output'),
+      fields: () =>
+        Object.fromEntries(
+          this.membersOf(dto).map(([member, described]) => [
+            member,
+            {
+              type: this.memberType(dto, member, described, 'output') as GraphQLOutputType,
+              description: described.description,
+            },
+          ]),
+        ),
+    });
+    this.objects.set(dto, type);
+    return type;
+  }
+
+  input(dto: Dto): GraphQLInputObjectType {
+    const known = this.inputs.get(dto);
+    if (known) return known;
+    const defaults = this.namings.get(dto)?.defaults ?? {};
+    const type = new GraphQLInputObjectType({
+      name: this.nameOf(dto, 'input'),
+      fields: () =>
+        Object.fromEntries(
+          this.membersOf(dto).map(([member, described]) => [
+            member,
+            {
+              type: this.memberType(dto, member, described, 'input') as GraphQLInputType,
+              description: described.description,
+              defaultValue: defaults[member],
+            },
+          ]),
+        ),
+    });
+    this.inputs.set(dto, type);
+    return type;
+  }
+
+  /** The enum of these words: in capitals outside, as they are inside. */
+  words(words: readonly string[], name = this.enumNames[words.join('|')]): GraphQLEnumType {
+    const key = words.join('|');
+    const known = this.enums.get(key);
+    if (known) return known;
+    if (name === undefined) throw new Error(`The words ${key} have no GraphQL name.`);
+    const values = Object.fromEntries(words.map((word) => [word.toUpperCase(), { value: word }]));
+    const type = new GraphQLEnumType({ name, values });
+    this.enums.set(key, type);
+    return type;
+  }
+
+  private nameOf(dto: Dto, shape: Shape): string {
+    const named = this.namings.get(dto)?.name;
+    if (named !== undefined && !(shape === 'output' && named.endsWith('Input'))) return named;
+    const plain = dto.name.replace(/Dto$/, '');
+    return shape === 'input' ? `${plain}Input` : plain;
+  }
+
+  private membersOf(dto: Dto): [string, Described][] {
+    const prototype = dto.prototype as object;
+    const names = (Reflect.getMetadata('swagger/apiModelPropertiesArray', prototype) ??
+      []) as string[];
+    const omitted = this.namings.get(dto)?.omit ?? [];
+    return names
+      .map((name) => name.slice(1))
+      .filter((name) => !omitted.includes(name))
+      .map((name) => [
+        name,
+        Reflect.getMetadata('swagger/apiModelProperties', prototype, name) as Described,
+      ]);
+  }
+
+  private memberType(dto: Dto, member: string, described: Described, shape: Shape): unknown {
+    const { required = true, nullable = false } = described;
+    const type = this.bareType(dto, member, described, shape);
+    return required && !nullable ? new GraphQLNonNull(type) : type;
+  }
+
+  private bareType(dto: Dto, member: string, described: Described, shape: Shape): Leaf {
+    const naming = this.namings.get(dto);
+    const given = naming?.types?.[member];
+    if (given) return given;
+    const many = (element: Leaf): Leaf => new GraphQLList(new GraphQLNonNull(element));
+    const { items } = described;
+    if (items) return many(items.enum ? this.words(items.enum) : GraphQLString);
+    if (described.enum) return this.words(described.enum);
+    const isLazy = typeof described.type === 'function' && described.type.name === 'type';
+    const raw: unknown = isLazy ? (described.type as () => unknown)() : described.type;
+    const element: unknown = Array.isArray(raw) ? raw[0] : raw;
+    const leaf = this.leafOf(element, described, shape, naming?.hasSmallIntegers ?? false);
+    if (!leaf) throw new Error(`${dto.name}.${member} has no type that GraphQL could take over.`);
+    return Array.isArray(raw) || described.isArray ? many(leaf) : leaf;
+  }
+
+  private leafOf(
+    type: unknown,
+    { format }: Described,
+    shape: Shape,
+    isSmall: boolean,
+  ): Leaf | undefined {
+    if (type === String || type === 'string') {
+      if (format === 'date-time') return DATE_TIME;
+      return format === 'uuid' ? GraphQLID : GraphQLString;
+    }
+    if (type === Number || type === 'number') return GraphQLFloat;
+    if (type === 'integer') return shape === 'input' || isSmall ? GraphQLInt : GraphQLFloat;
+    if (type === Boolean || type === 'boolean') return GraphQLBoolean;
+    if (type === 'object') return JSON_VALUE;
+    if (typeof type !== 'function') return undefined;
+    return (shape === 'input' ? this.input(type as Dto) : this.output(type as Dto)) as Leaf;
+  }
+}

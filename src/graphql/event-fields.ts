@@ -1,0 +1,206 @@
+import {
+  GraphQLBoolean,
+  GraphQLFloat,
+  GraphQLID,
+  GraphQLInt,
+  GraphQLList,
+  GraphQLNonNull,
+  GraphQLObjectType,
+  GraphQLString,
+  Kind,
+  type FragmentDefinitionNode,
+  type GraphQLResolveInfo,
+  type SelectionSetNode,
+} from 'graphql';
+import type { AuditSearch, FoundEvents } from '../audit/audit-search';
+import type { AuditService } from '../audit/audit.service';
+import { AuditEventDto, BulkCreateResultDto } from '../audit/dto/answers.dto';
+import {
+  AuditEventFilterDto,
+  AuditEventSearchDto,
+  PaginationDto,
+} from '../audit/dto/audit-event-search.dto';
+import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../audit/dto/create-audit-event.dto';
+import type { FairTurns } from '../concurrency/fair-turns';
+import { laneOf } from '../concurrency/lane';
+import { validationFailed } from '../errors/app-error';
+import { parseMarkedJson } from '../front/exact-json';
+import { faultsOf } from '../front/validation/compiled-validator';
+import type { DerivedTypes } from './derived-types';
+import type { Caller, RootFields } from './root-fields';
+
+export interface EventServices {
+  search: AuditSearch;
+  audit: AuditService;
+  turns: FairTurns;
+}
+
+/** What the settings of the cache call this door. */
+const PATH = '/graphql';
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Queries about events. */
+export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
+  return {
+    optimizedAuditEvents: {
+      type: new GraphQLNonNull(connectionType(types)),
+      description: 'A page of the events that the token may see.',
+      scope: 'audit:read',
+      args: {
+        filter: { type: types.input(AuditEventFilterDto) },
+        pagination: { type: types.input(PaginationDto) },
+        useCache: { type: GraphQLBoolean, defaultValue: true },
+        cacheTTL: { type: GraphQLInt, defaultValue: 300, description: 'Seconds: 60 to 3600.' },
+      },
+      resolve: async ({ search }, args, { principal, signal }, info) => {
+        const wanted = valid(AuditEventSearchDto, args);
+        const includeTotal = isTotalWanted(info);
+        const pagination = { ...wanted.pagination, includeTotal };
+        const options = { path: PATH, patience: () => signal };
+        return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
+      },
+    },
+    auditEvent: {
+      type: types.output(AuditEventDto),
+      description: 'One event; NOT_FOUND also when it is one of another organization.',
+      scope: 'audit:read',
+      args: { id: { type: new GraphQLNonNull(GraphQLID) } },
+      resolve: ({ search }, { id }, { principal, signal }) => {
+        if (!UUID.test(String(id))) {
+          throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
+        }
+        return search.findById(principal, String(id), { path: PATH, patience: () => signal });
+      },
+    },
+  };
+}
+
+/** Mutations of events. */
+export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
+  const event = new GraphQLNonNull(types.input(CreateAuditEventDto));
+  return {
+    createAuditEvent: {
+      type: new GraphQLNonNull(types.output(AuditEventDto)),
+      description: 'Stores one event. Repeating it with an id of your own stores nothing new.',
+      scope: 'audit:write',
+      args: { event: { type: event } },
+      resolve: async ({ audit, turns }, args, caller) => {
+        const dto = valid(CreateAuditEventDto, args.event);
+        const { principal, signal } = caller;
+        const { answer } = await inTurn(turns, caller, () =>
+          audit.create(principal, dto, { signal }),
+        );
+        return parseMarkedJson(answer.body);
+      },
+    },
+    bulkCreateAuditEvents: {
+      type: new GraphQLNonNull(types.output(BulkCreateResultDto)),
+      description: 'Stores several events in one transaction, all or none.',
+      scope: 'audit:write',
+      args: {
+        events: { type: new GraphQLNonNull(new GraphQLList(event)) },
+        batchSize: { type: GraphQLInt, description: 'Rows per INSERT: 1 to 10 000.' },
+      },
+      resolve: async ({ audit, turns }, args, caller) => {
+        const dto = valid(BulkCreateAuditEventsDto, args);
+        const { principal, signal } = caller;
+        const { answer } = await inTurn(turns, caller, () =>
+          audit.createBulk(principal, dto, { signal }),
+        );
+        return parseMarkedJson(answer.body);
+      },
+    },
+  };
+}
+
+function inTurn<T>(
+  turns: FairTurns,
+  { principal, signal }: Caller,
+  work: () => Promise<T>,
+): Promise<T> {
+  return turns.run({ lane: laneOf(principal), signal }, work);
+}
+
+/** @throws AppError VALIDATION_FAILED with every fault and its path. */
+function valid<T extends object>(dto: new () => T, value: unknown): T {
+  const faults = faultsOf(dto, value);
+  if (faults.length > 0) throw validationFailed(faults);
+  return value as T;
+}
+
+function connectionOf({ data, pagination, cacheInfo, cursorAfter }: FoundEvents): object {
+  const { total } = pagination;
+  return {
+    edges: data.map((node) => ({ node, cursor: () => cursorAfter(node) })),
+    pageInfo: {
+      hasNextPage: pagination.hasNext,
+      hasPreviousPage: pagination.hasPrevious,
+      startCursor: pagination.previousCursor,
+      endCursor: pagination.nextCursor,
+      total,
+    },
+    totalCount: total,
+    cacheInfo,
+  };
+}
+
+function connectionType(types: DerivedTypes): GraphQLObjectType {
+  const required = <T extends GraphQLObjectType>(type: T) => ({ type: new GraphQLNonNull(type) });
+  const text = { type: new GraphQLNonNull(GraphQLString) };
+  const flag = { type: new GraphQLNonNull(GraphQLBoolean) };
+  const edge = new GraphQLObjectType({
+    name: 'AuditEventEdge',
+    fields: { node: required(types.output(AuditEventDto)), cursor: text },
+  });
+  const total = { type: GraphQLInt, description: 'Exact up to 10 000, then a lower bound.' };
+  const pageInfo = new GraphQLObjectType({
+    name: 'PageInfo',
+    fields: {
+      hasNextPage: flag,
+      hasPreviousPage: flag,
+      startCursor: { type: GraphQLString, description: 'For `cursor`: the page before this one.' },
+      endCursor: { type: GraphQLString, description: 'For `cursor`: the page after this one.' },
+      total,
+    },
+  });
+  const cacheInfo = new GraphQLObjectType({
+    name: 'CacheInfo',
+    fields: {
+      cached: flag,
+      cacheKey: { type: GraphQLString, description: 'Null when the answer is not kept.' },
+      ttl: { type: new GraphQLNonNull(GraphQLInt), description: 'Seconds.' },
+      hitRatio: { type: new GraphQLNonNull(GraphQLFloat), description: 'Percent.' },
+    },
+  });
+  return new GraphQLObjectType({
+    name: 'OptimizedAuditEventConnection',
+    fields: {
+      edges: { type: new GraphQLNonNull(new GraphQLList(new GraphQLNonNull(edge))) },
+      pageInfo: required(pageInfo),
+      totalCount: total,
+      cacheInfo: required(cacheInfo),
+    },
+  });
+}
+
+/** Counting costs more than the page: it is done for those who look at the count. */
+function isTotalWanted({ fieldNodes, fragments }: GraphQLResolveInfo): boolean {
+  const seen = new Set<FragmentDefinitionNode>();
+  const holds = (selections: SelectionSetNode | undefined): boolean =>
+    (selections?.selections ?? []).some((selection) => {
+      if (selection.kind === Kind.FIELD) {
+        const name = selection.name.value;
+        return (
+          name === 'totalCount' ||
+          name === 'total' ||
+          (name === 'pageInfo' && holds(selection.selectionSet))
+        );
+      }
+      if (selection.kind === Kind.INLINE_FRAGMENT) return holds(selection.selectionSet);
+      const fragment = fragments[selection.name.value];
+      if (!fragment || seen.has(fragment)) return false;
+      seen.add(fragment);
+      return holds(fragment.selectionSet);
+    });
+  return fieldNodes.some(({ selectionSet }) => holds(selectionSet));
+}

@@ -1,0 +1,35 @@
+import { type DynamicModule, Module, type Type } from '@nestjs/common';
+import { AuditModule } from '../audit/audit.module';
+import { CachingModule } from '../caching/caching.module';
+import {
+  DATABASE_OPERATIONS,
+  DATABASE_SHAPES,
+  type DatabaseOperations,
+  type DatabaseShapes,
+} from './database-operations';
+import { GraphqlController } from './graphql.controller';
+import { GraphqlOperations } from './graphql-operations';
+import {
+  CacheAnswers,
+  EventAnswers,
+  GraphqlServices,
+  PerformanceAnswers,
+} from './graphql-services';
+
+/** The GraphQL door. What it offers of the database is handed to it, as doors know no database. */
+@Module({
+  imports: [AuditModule, CachingModule],
+  controllers: [GraphqlController],
+  providers: [CacheAnswers, EventAnswers, GraphqlOperations, GraphqlServices, PerformanceAnswers],
+})
+export class GraphqlModule {
+  static with(operations: Type<DatabaseOperations>, shapes: DatabaseShapes): DynamicModule {
+    return {
+      module: GraphqlModule,
+      providers: [
+        { provide: DATABASE_OPERATIONS, useClass: operations },
+        { provide: DATABASE_SHAPES, useValue: shapes },
+      ],
+    };
+  }
+}

@@ -1,0 +1,163 @@
+import {
+  GraphQLError,
+  Kind,
+  type DocumentNode,
+  type FieldNode,
+  valueFromASTUntyped,
+  type OperationDefinitionNode,
+  type FragmentDefinitionNode,
+  type SelectionSetNode,
+  type ValueNode,
+} from 'graphql';
+
+/** Tokens of a document; the parser stops there. Bulk events belong into variables. */
+export const MAX_TOKENS = 20_000;
+/** The deepest usual document is the introspection query of tools, with about 14 levels. */
+const MAX_DEPTH = 20;
+const MAX_ALIASES = 50;
+const MAX_ROOT_FIELDS = 20;
+const MAX_OPERATIONS = 20;
+/** Fields, those of a list once for each entry that was asked for: a page of 1000 with all its members takes 24 000. */
+const MAX_COST = 50_000;
+/** Above every limit: keeps sums of sums finite. */
+const CEILING = 1_000_000;
+
+const LIST_FIELD = 'optimizedAuditEvents';
+const DEFAULT_LIMIT = 50;
+
+interface Weight {
+  depth: number;
+  aliases: number;
+  fields: number;
+  cost: number;
+}
+
+const NOTHING: Weight = { depth: 0, aliases: 0, fields: 0, cost: 0 };
+
+/**
+ * What a document would cost, counted before anything validates or runs it. Each fragment is weighed once, so that
+ * fragments of fragments cost no more to weigh than they are long.
+ * @throws GraphQLError that names the limit.
+ */
+export function requireWithinLimits(
+  document: DocumentNode,
+  variables: Record<string, unknown> = {},
+): void {
+  const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
+  demand('operations in one document', operations.length, MAX_OPERATIONS);
+  for (const definition of document.definitions) {
+    if (definition.kind !== Kind.OPERATION_DEFINITION) continue;
+    const given = { ...defaultsOf(definition), ...variables };
+    const weigher = new Weigher(document, given);
+    const { depth, aliases, cost } = weigher.weigh(definition.selectionSet);
+    demand('levels deep', depth, MAX_DEPTH);
+    demand('aliases', aliases, MAX_ALIASES);
+    demand('fields at the root', weigher.countRoots(definition.selectionSet), MAX_ROOT_FIELDS);
+    demand('points of cost', cost, MAX_COST);
+  }
+}
+
+function defaultsOf({ variableDefinitions }: OperationDefinitionNode): Record<string, unknown> {
+  return Object.fromEntries(
+    (variableDefinitions ?? []).flatMap(({ variable, defaultValue }) =>
+      defaultValue ? [[variable.name.value, valueFromASTUntyped(defaultValue)]] : [],
+    ),
+  );
+}
+
+function demand(what: string, actual: number, limit: number): void {
+  if (actual <= limit) return;
+  throw new GraphQLError(`The operation is too large: at most ${limit} ${what} are allowed.`);
+}
+
+class Weigher {
+  private readonly fragments = new Map<string, FragmentDefinitionNode>();
+  private readonly weights = new Map<string, Weight>();
+  private readonly roots = new Map<string, number>();
+
+  constructor(
+    document: DocumentNode,
+    private readonly variables: Record<string, unknown>,
+  ) {
+    for (const definition of document.definitions) {
+      if (definition.kind !== Kind.FRAGMENT_DEFINITION) continue;
+      this.fragments.set(definition.name.value, definition);
+    }
+  }
+
+  weigh({ selections }: SelectionSetNode): Weight {
+    const total = { ...NOTHING };
+    for (const selection of selections) {
+      let one: Weight;
+      if (selection.kind === Kind.FIELD) one = this.field(selection);
+      else if (selection.kind === Kind.INLINE_FRAGMENT) one = this.weigh(selection.selectionSet);
+      else one = this.fragment(selection.name.value);
+      total.depth = Math.max(total.depth, one.depth);
+      total.aliases = Math.min(CEILING, total.aliases + one.aliases);
+      total.fields = Math.min(CEILING, total.fields + one.fields);
+      total.cost = Math.min(CEILING, total.cost + one.cost);
+    }
+    return total;
+  }
+
+  /** Fields that an operation asks the service itself for, through fragments too. */
+  countRoots({ selections }: SelectionSetNode): number {
+    let count = 0;
+    for (const selection of selections) {
+      if (selection.kind === Kind.FIELD) count += 1;
+      else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        count += this.countRoots(selection.selectionSet);
+      } else count += this.rootsOfFragment(selection.name.value);
+    }
+    return Math.min(CEILING, count);
+  }
+
+  private rootsOfFragment(name: string): number {
+    const known = this.roots.get(name);
+    if (known !== undefined) return known;
+    this.roots.set(name, 0); // a ring of fragments is refused by validation
+    const fragment = this.fragments.get(name);
+    const count = fragment ? this.countRoots(fragment.selectionSet) : 0;
+    this.roots.set(name, count);
+    return count;
+  }
+
+  private field(field: FieldNode): Weight {
+    const inner = field.selectionSet ? this.weigh(field.selectionSet) : NOTHING;
+    const times = field.name.value === LIST_FIELD ? this.limitOf(field) : 1;
+    return {
+      depth: inner.depth + 1,
+      aliases: inner.aliases + (field.alias ? 1 : 0),
+      fields: inner.fields + 1,
+      cost: Math.min(CEILING, 1 + inner.cost * times),
+    };
+  }
+
+  private fragment(name: string): Weight {
+    const known = this.weights.get(name);
+    if (known) return known;
+    this.weights.set(name, NOTHING); // a ring of fragments is refused by validation
+    const fragment = this.fragments.get(name);
+    const weight = fragment ? this.weigh(fragment.selectionSet) : NOTHING;
+    this.weights.set(name, weight);
+    return weight;
+  }
+
+  private limitOf(field: FieldNode): number {
+    const argument = field.arguments?.find(({ name }) => name.value === 'pagination');
+    const limit = argument ? this.memberOf(argument.value, 'limit') : undefined;
+    const isCount = typeof limit === 'number' && limit >= 1;
+    return isCount ? Math.min(CEILING, limit) : DEFAULT_LIMIT;
+  }
+
+  private memberOf(node: ValueNode, member: string): unknown {
+    if (node.kind === Kind.VARIABLE) {
+      const value = this.variables[node.name.value];
+      return (value as Record<string, unknown> | null | undefined)?.[member];
+    }
+    if (node.kind !== Kind.OBJECT) return undefined;
+    const value = node.fields.find(({ name }) => name.value === member)?.value;
+    if (value?.kind === Kind.INT) return Number(value.value);
+    return value?.kind === Kind.VARIABLE ? this.variables[value.name.value] : undefined;
+  }
+}

@@ -1,0 +1,84 @@
+import { GraphQLObjectType, GraphQLSchema, type GraphQLFieldConfig } from 'graphql';
+import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../audit/audit-event';
+import { BulkCreateResultDto, BulkResultDto } from '../audit/dto/answers.dto';
+import {
+  AuditEventFilterDto,
+  AuditEventSortDto,
+  DateRangeDto,
+  PaginationDto,
+} from '../audit/dto/audit-event-search.dto';
+import { CreateAuditEventDto } from '../audit/dto/create-audit-event.dto';
+import { requireScopes } from '../auth/principal';
+import { ALERT_TYPES, SEVERITIES } from '../metrics/dto/answers.dto';
+import type { DatabaseShapes } from './database-operations';
+import { DerivedTypes, type Dto, type Naming } from './derived-types';
+import { eventMutations, eventQueries, type EventServices } from './event-fields';
+import { operatorMutations, operatorQueries, type OperatorServices } from './operator-fields';
+import type { Caller, RootFields } from './root-fields';
+import { DATE_TIME } from './scalars';
+
+export type Services = EventServices & OperatorServices;
+
+/** What resolvers are called with. */
+export interface CallContext extends Caller {
+  services: Services;
+}
+
+const NAMINGS = new Map<Dto, Naming>([
+  [CreateAuditEventDto, { name: 'CreateAuditEventInput' }],
+  [AuditEventFilterDto, { name: 'AuditEventFilter' }],
+  [DateRangeDto, { types: { startDate: DATE_TIME, endDate: DATE_TIME } }],
+  // Whether to count is told by what is selected.
+  [
+    PaginationDto,
+    { name: 'PaginationInput', omit: ['includeTotal'], defaults: { limit: 50, offset: 0 } },
+  ],
+  [AuditEventSortDto, { defaults: { direction: 'desc' } }],
+  [BulkCreateResultDto, { hasSmallIntegers: true }],
+  [BulkResultDto, { hasSmallIntegers: true }],
+]);
+
+const ENUM_NAMES = {
+  [EVENT_STATUSES.join('|')]: 'AuditEventStatus',
+  [DATA_CLASSIFICATIONS.join('|')]: 'DataClassification',
+  [SEVERITIES.join('|')]: 'AlertSeverity',
+  [ALERT_TYPES.join('|')]: 'AlertType',
+  'timestamp|sequence': 'AuditEventSortField',
+  'asc|desc': 'SortDirection',
+  'created|duplicate': 'BulkResultStatus',
+  'healthy|warning|critical': 'HealthStatus',
+  'up|away|none': 'SharedTierState',
+  'created|skipped': 'PartitionAction',
+  'dropped|skipped|suggested': 'IndexAction',
+  'done|skipped': 'MaintenanceAction',
+};
+
+/** The schema of the door: root fields over the DTO classes, each behind its scope. */
+export function graphqlSchema(shapes: DatabaseShapes): GraphQLSchema {
+  const types = new DerivedTypes(NAMINGS, ENUM_NAMES);
+  const queries = { ...eventQueries(types), ...operatorQueries(types, shapes) };
+  const mutations = { ...eventMutations(types), ...operatorMutations(types, shapes) };
+  return new GraphQLSchema({
+    query: new GraphQLObjectType({ name: 'Query', fields: guarded(queries) }),
+    mutation: new GraphQLObjectType({ name: 'Mutation', fields: guarded(mutations) }),
+  });
+}
+
+function guarded(
+  fields: RootFields<Services>,
+): Record<string, GraphQLFieldConfig<unknown, CallContext, Record<string, unknown>>> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, { type, description, args, scope, resolve }]) => [
+      name,
+      {
+        type,
+        description: `${description} Needs \`${scope}\`.`,
+        ...(args ? { args } : {}),
+        resolve: (_, given, { services, principal, signal }, info) => {
+          requireScopes(principal, [scope]);
+          return resolve(services, given, { principal, signal }, info);
+        },
+      },
+    ]),
+  );
+}
