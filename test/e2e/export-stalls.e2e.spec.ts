@@ -186,4 +186,4 @@ it('an export that its client leaves while PostgreSQL is silent holds no place',
   await sleep(100); // it has asked for its snapshot
   socket.destroy();
   await none();
-});
+}, 8000); // far less than a question to the database may take
