@@ -11,6 +11,7 @@ import { CursorCodec } from '../pagination/cursor.codec';
 import { StreamingModule } from '../streaming/streaming.module';
 import { EVENT_TABLE } from './audit-event';
 import { AuditExportController } from './audit-export.controller';
+import { AuditEventStream } from './audit-event-stream';
 import { AuditExports } from './audit-exports';
 import { AuditController } from './audit.controller';
 import { AuditMetrics } from './audit.metrics';
@@ -47,10 +48,11 @@ import { ReadTurns } from './read-turns';
     ExportRecorder,
     AuditPages,
     AuditSearch,
+    AuditEventStream,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],
-  exports: [AuditSearch, AuditService],
+  exports: [AuditEventStream, AuditSearch, AuditService],
 })
 export class AuditModule implements OnModuleInit {
   constructor(

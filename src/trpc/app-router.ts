@@ -1,7 +1,9 @@
-import { initTRPC } from '@trpc/server';
+import { initTRPC, tracked, type TrackedEnvelope } from '@trpc/server';
+import type { StreamedEvent } from '../audit/audit-event-stream';
 import type { FoundEvents } from '../audit/audit-search';
-import type { BulkCreateResultDto } from '../audit/dto/answers.dto';
+import type { AuditEventDto, BulkCreateResultDto } from '../audit/dto/answers.dto';
 import type { AuditEventSearchDto } from '../audit/dto/audit-event-search.dto';
+import type { AuditEventStreamDto } from '../audit/dto/audit-event-stream.dto';
 import type { BulkCreateAuditEventsDto } from '../audit/dto/create-audit-event.dto';
 import type {
   CacheInvalidationDto,
@@ -17,8 +19,10 @@ import type {
   PerformanceHealthDto,
   PerformanceMetricsDto,
 } from '../metrics/dto/answers.dto';
+import { parseMarkedJson } from '../front/exact-json';
 import type { AlertsQuery } from '../metrics/performance.controller';
 import { failureOf, failureShape, type FailureShape } from './failure';
+import { watched } from './watched-iterable';
 
 /** A page of events. */
 export type OptimizedAuditEvents = Omit<FoundEvents, 'cursorAfter'>;
@@ -38,8 +42,16 @@ export interface CallContext {
   call: (call: ProcedureCall) => Promise<unknown>;
 }
 
+/** How often a stream on which nothing happens gives a sign of life; proxies cut silent connections after a minute. */
+const PING_MS = 15_000;
+
 const t = initTRPC.context<CallContext>().create({
   isDev: false,
+  jsonl: { pingMs: PING_MS },
+  sse: {
+    ping: { enabled: true, intervalMs: PING_MS },
+    client: { reconnectAfterInactivityMs: 3 * PING_MS },
+  },
   errorFormatter: ({ error, path, ctx }): FailureShape =>
     failureShape(failureOf(error), { path, requestId: ctx?.requestId }),
 });
@@ -65,6 +77,36 @@ function call<Output>(ctx: CallContext, request: ProcedureCall): Promise<Output>
   return ctx.call(request) as Promise<Output>;
 }
 
+/** The same events by two names of type: tRPC lets a procedure be either a query or a subscription. */
+const streamAuditEvents = {
+  query: t.procedure
+    .input(typed<AuditEventStreamDto | void>())
+    .query(async ({ ctx, path, input, batchIndex }) =>
+      eventsIn(await call<AsyncIterable<StreamedEvent>>(ctx, { path, input, batchIndex })),
+    ),
+  subscription: t.procedure
+    .input(typed<AuditEventStreamDto | void>())
+    .subscription(async ({ ctx, path, input, batchIndex }) =>
+      watched(
+        trackedIn(await call<AsyncIterable<StreamedEvent>>(ctx, { path, input, batchIndex })),
+      ),
+    ),
+};
+
+async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<AuditEventDto> {
+  for await (const { text } of stream) yield eventIn(text);
+}
+
+async function* trackedIn(
+  stream: AsyncIterable<StreamedEvent>,
+): AsyncGenerator<TrackedEnvelope<AuditEventDto>> {
+  for await (const { text, cursor } of stream) yield tracked(cursor, eventIn(text));
+}
+
+function eventIn(text: string): AuditEventDto {
+  return parseMarkedJson(text) as AuditEventDto;
+}
+
 /** Every procedure, by path. What each does is said by the handler that carries its path in `@Procedure`. */
 export const appRouter = t.router({
   performance: t.router({
@@ -72,6 +114,7 @@ export const appRouter = t.router({
     getMetrics: query<PerformanceMetricsDto>(),
     getHealthStatus: query<PerformanceHealthDto>(),
     getAlerts: query<PerformanceAlertDto[], AlertsQuery | void>(),
+    streamAuditEvents: streamAuditEvents.query,
     bulkCreateAuditEvents: mutation<BulkCreateResultDto, BulkCreateAuditEventsDto>(),
     cacheOperations: t.router({
       getStats: query<CacheStatisticsDto>(),
@@ -88,3 +131,11 @@ export const appRouter = t.router({
 
 /** What a client is made of: `createTRPCClient<AppRouter>(…)`. */
 export type AppRouter = typeof appRouter;
+
+/** What stands at the same paths for clients that ask for server-sent events. */
+export const subscriptionRouter = t.router({
+  performance: t.router({ streamAuditEvents: streamAuditEvents.subscription }),
+});
+
+/** For a client that resumes `streamAuditEvents`: `createTRPCClient<SubscriptionRouter>(…)` with `httpSubscriptionLink`. */
+export type SubscriptionRouter = typeof subscriptionRouter;

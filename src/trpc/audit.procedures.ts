@@ -1,8 +1,10 @@
-import { Body, Inject, Injectable, Res } from '@nestjs/common';
+import { Body, Inject, Injectable, Req, Res } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
+import { AuditEventStream, type StreamedEvent } from '../audit/audit-event-stream';
 import { AuditSearch } from '../audit/audit-search';
 import { AuditEventSearchDto } from '../audit/dto/audit-event-search.dto';
+import { AuditEventStreamDto } from '../audit/dto/audit-event-stream.dto';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
@@ -10,6 +12,7 @@ import { serverConfig } from '../config/server.config';
 import { patienceOf } from '../front/patience';
 import { Procedure } from '../front/procedure.decorator';
 import type { OptimizedAuditEvents } from './app-router';
+import type { CallRequest } from './call-request';
 
 /** What the settings of the cache call this door's lists. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
@@ -19,6 +22,7 @@ const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
 export class AuditProcedures {
   constructor(
     private readonly search: AuditSearch,
+    private readonly streams: AuditEventStream,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -38,5 +42,16 @@ export class AuditProcedures {
       { path: LIST_PATH, patience: () => patienceOf(response, this.config.requestTimeoutMs) },
     );
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
+  }
+
+  /** All events of a list, for as long as the client reads. */
+  @Procedure('performance.streamAuditEvents')
+  @Scopes('audit:export')
+  streamAuditEvents(
+    @CurrentPrincipal() principal: Principal,
+    @Body() search: AuditEventStreamDto,
+    @Req() { callSignal }: CallRequest,
+  ): AsyncIterable<StreamedEvent> {
+    return this.streams.open(principal, search, callSignal);
   }
 }

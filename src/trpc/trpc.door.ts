@@ -9,7 +9,7 @@ import { logFailure, writeProblem } from '../errors/problem.filter';
 import { JsonBodyInterceptor } from '../front/json-body.interceptor';
 import { clientClosed } from '../front/patience';
 import { nameRoute, requestIdOf } from '../front/request-context';
-import { appRouter, type ProcedureCall } from './app-router';
+import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
 import { CallInputs } from './call-inputs';
 import { callRequest } from './call-request';
 import { failureOf, trpcCodeOf } from './failure';
@@ -66,7 +66,7 @@ export class TrpcDoor implements OnModuleInit {
     };
     const requestId = requestIdOf(request);
     const answer = await resolveResponse({
-      router: appRouter as AnyTRPCRouter,
+      router: routerOf(request),
       req: webRequest(request, url, signal),
       path,
       error: null,
@@ -93,6 +93,11 @@ export class TrpcDoor implements OnModuleInit {
     if (isBatch && path.includes(',')) return 'trpc batch';
     return this.handlers.has(path) ? `trpc ${path}` : undefined;
   }
+}
+
+/** A procedure is one thing to whoever asks for server-sent events, and may be another to everybody else. */
+function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
+  return headers.accept?.includes('text/event-stream') === true ? subscriptionRouter : appRouter;
 }
 
 /** An idempotency key stands for one write. */

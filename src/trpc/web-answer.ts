@@ -26,10 +26,11 @@ export async function writeAnswer(answer: Response, response: Flushable): Promis
   }
   measureToFirstByte(response);
   response.flushHeaders();
+  const flush = coalesced(() => response.flush?.());
   // Each chunk is whole lines of JSON text.
   for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
     const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString()));
-    response.flush?.();
+    flush();
     if (!isTaken && !response.destroyed) await drained(response);
     if (response.destroyed) break;
   }
@@ -55,4 +56,17 @@ async function drained(response: ExpressResponse): Promise<void> {
   } finally {
     response.off('close', left);
   }
+}
+
+/** Does `work` once the events of this turn of the loop are written: a flush after each would undo the compression. */
+function coalesced(work: () => void): () => void {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    setImmediate(() => {
+      isDue = false;
+      work();
+    });
+  };
 }

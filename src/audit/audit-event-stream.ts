@@ -1,0 +1,119 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { Principal } from '../auth/principal';
+import { laneOf } from '../concurrency/lane';
+import { paginationConfig } from '../config/pagination.config';
+import { serverConfig } from '../config/server.config';
+import { streamingConfig } from '../config/streaming.config';
+import { AppError, validationFailed } from '../errors/app-error';
+import { requestTimeout } from '../front/patience';
+import { StreamLimiter } from '../streaming/stream-limiter';
+import { positionOf, type FoundPage } from './audit-event-page';
+import { AuditPages, type PageDescription } from './audit-pages';
+import { pageQueryIn } from './dto/audit-event-search.dto';
+import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
+import { ReadTurns } from './read-turns';
+
+/** An event of a stream. */
+export interface StreamedEvent {
+  /** As JSON text, as pages give it. */
+  text: string;
+  /** From where the stream goes on behind this event; made when it is asked for. */
+  readonly cursor: string;
+}
+
+/**
+ * All events of a list, one after the other, for doors that give them to iterators. They are read page by page behind
+ * the last one, each in a fair turn and once the one before has been taken, so a reader that stops costs nothing. What
+ * is recorded meanwhile is in the stream when its place still lies ahead.
+ */
+@Injectable()
+export class AuditEventStream {
+  private readonly limiter: StreamLimiter;
+
+  constructor(
+    private readonly pages: AuditPages,
+    private readonly turns: ReadTurns,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
+    @Inject(paginationConfig.KEY) private readonly paging: ConfigType<typeof paginationConfig>,
+    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
+  ) {
+    this.limiter = new StreamLimiter(config.maxConcurrent, 'event streams');
+  }
+
+  /**
+   * The events that the principal may see. The signal ends the reading when nobody waits any more.
+   * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; and from the iteration
+   * TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), REQUEST_TIMEOUT (of a page) and what reading throws.
+   */
+  open(
+    principal: Principal,
+    search: AuditEventStreamDto,
+    signal: AbortSignal,
+  ): AsyncGenerator<StreamedEvent> {
+    if (!this.config.enabled) {
+      throw new AppError('NOT_FOUND', 'Streams are switched off (STREAMING_ENABLED).');
+    }
+    const cursor = search.lastEventId ?? search.pagination?.cursor ?? undefined;
+    const query = pageQueryIn({ ...search, pagination: { ...search.pagination, cursor } });
+    const limit = query.limit ?? Math.min(this.config.chunkSize, this.paging.maxLimit);
+    const offset = cursor === undefined ? query.offset : undefined;
+    const first = this.pages.describe(principal, { ...query, offset, limit, includeTotal: false });
+    if (first.from?.backward) {
+      throw validationFailed([{ path: 'pagination.cursor', message: 'must be a nextCursor' }]);
+    }
+    return this.read(principal, first, signal);
+  }
+
+  private async *read(
+    principal: Principal,
+    first: PageDescription,
+    signal: AbortSignal,
+  ): AsyncGenerator<StreamedEvent> {
+    const leave = this.limiter.enter();
+    try {
+      for (let page: PageDescription | undefined = first; page;) {
+        const { events, edges } = await this.readPage(principal, page, signal);
+        const { binding } = page;
+        for (const text of events) yield this.streamed(text, binding);
+        page = edges.next && {
+          ...page,
+          offset: 0,
+          from: { backward: false, position: edges.next },
+        };
+      }
+    } finally {
+      leave();
+    }
+  }
+
+  private async readPage(
+    principal: Principal,
+    page: PageDescription,
+    signal: AbortSignal,
+  ): Promise<FoundPage> {
+    const deadline = new AbortController();
+    const timer = setTimeout(
+      () => deadline.abort(requestTimeout()),
+      this.server.requestTimeoutMs,
+    ).unref();
+    const either = AbortSignal.any([signal, deadline.signal]);
+    try {
+      return await this.turns.read({ lane: laneOf(principal), signal: either }, () =>
+        this.pages.read(page, either),
+      );
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private streamed(text: string, binding: string): StreamedEvent {
+    const { pages } = this;
+    return {
+      text,
+      get cursor() {
+        return pages.cursorAfter(positionOf(text), binding);
+      },
+    };
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * The same iteration, none of whose rejections counts as unhandled. tRPC asks for the next element before it has
+ * somebody who waits for it, to know when to ping; a failure meanwhile (the database goes, the client has left) would
+ * end the process. Whoever waits for the element later still gets the failure.
+ */
+export function watched<T>(source: AsyncIterable<T>): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const iterator = source[Symbol.asyncIterator]();
+      return {
+        next: () => {
+          const next = iterator.next();
+          next.catch(() => undefined);
+          return next;
+        },
+        return: async () => {
+          await iterator.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}

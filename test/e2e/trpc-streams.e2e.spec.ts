@@ -1,0 +1,211 @@
+import { createTRPCClient, httpSubscriptionLink } from '@trpc/client';
+import { EventSource } from 'eventsource';
+import { randomUUID } from 'node:crypto';
+import { get } from 'node:http';
+import type { SubscriptionRouter } from '../../src/trpc/app-router';
+import { until } from '../integration/until.fixture';
+import { BreakablePath } from '../support/breakable-path';
+import { TestService, tokenOf } from '../support/test-service';
+import { failureOfCall, trpcClient } from '../support/trpc-client';
+
+let service: TestService;
+let token: string;
+const organization = `org-${randomUUID()}`;
+const TOTAL = 250;
+const PATH = '/trpc/performance.streamAuditEvents';
+
+beforeAll(async () => {
+  service = await TestService.start({ STREAMING_MAX_CONCURRENT: '2' });
+  token = await tokenOf({
+    organizations: [organization],
+    scope: 'audit:read audit:write audit:export',
+  });
+  await trpcClient(service.url, token).performance.bulkCreateAuditEvents.mutate({
+    events: Array.from({ length: TOTAL }, (_, index) => ({
+      organizationId: organization,
+      action: index % 2 ? 'odd' : 'even',
+      status: 'success' as const,
+      metadata: { index },
+    })),
+  });
+});
+
+afterAll(() => service.stop());
+
+const IN_ORDER = { limit: 40, sort: { field: 'sequence', direction: 'asc' } } as const;
+const ALL = Array.from({ length: TOTAL }, (_, index) => String(index + 1));
+
+/** A client that resumes, and the headers of the connections it has made. */
+function subscriber(own = token, url = service.url) {
+  const requests: Headers[] = [];
+  const client = createTRPCClient<SubscriptionRouter>({
+    links: [
+      httpSubscriptionLink({
+        url: `${url}/trpc`,
+        EventSource,
+        eventSourceOptions: {
+          fetch: (input, init) => {
+            const headers = new Headers({ ...init.headers, authorization: `Bearer ${own}` });
+            requests.push(headers);
+            return fetch(input, { ...init, headers });
+          },
+        },
+      }),
+    ],
+  });
+  return { client, requests };
+}
+
+describe('streamAuditEvents as an async iterable', () => {
+  const stream = (input: object = {}) =>
+    trpcClient(service.url, token).performance.streamAuditEvents.query(input);
+
+  it('gives all events, page after page, each once and in order', async () => {
+    const sequences: string[] = [];
+    for await (const { sequence } of await stream({ pagination: IN_ORDER }))
+      sequences.push(sequence);
+    expect(sequences).toEqual(ALL);
+  });
+
+  it('gives those that the filter means, the newest first unless told otherwise', async () => {
+    const filter = { actions: ['odd'] };
+    const indexes: unknown[] = [];
+    for await (const { metadata } of await stream({ filter, pagination: { limit: 100 } })) {
+      indexes.push(metadata?.index);
+    }
+    expect(indexes).toHaveLength(TOTAL / 2);
+    expect(indexes.every((index) => Number(index) % 2 === 1)).toBe(true);
+  });
+
+  it('begins before everything is read, and stops reading when its client does', async () => {
+    const headers = { authorization: `Bearer ${token}`, 'trpc-accept': 'application/jsonl' };
+    const input = encodeURIComponent('{"0":{"pagination":{"limit":1}}}');
+    const url = `${service.url}${PATH}?batch=1&input=${input}`;
+    await new Promise<void>((resolve, reject) => {
+      get(url, { headers }, (response) => {
+        response.once('data', () => response.destroy());
+        response.once('close', resolve);
+      }).once('error', reject);
+    });
+    // Both places are free again: two others have room.
+    const first = async () => {
+      for await (const event of await stream({ pagination: IN_ORDER })) return event.sequence;
+      return undefined;
+    };
+    await until(async () =>
+      (await Promise.allSettled([first(), first()])).every(({ status }) => status === 'fulfilled'),
+    );
+  });
+
+  it('refuses one stream too many, and has room again when one ends', async () => {
+    const open = await Promise.all([
+      stream({ pagination: { limit: 1 } }),
+      stream({ pagination: { limit: 1 } }),
+    ]);
+    const iterators = open.map((events) => events[Symbol.asyncIterator]());
+    for (const iterator of iterators) await iterator.next();
+    const third = async () => {
+      for await (const event of await stream()) return event;
+      return undefined;
+    };
+    const { data } = await failureOfCall(third());
+    expect(data).toMatchObject({ kind: 'TOO_MANY_REQUESTS', retryAfterSeconds: 5 });
+    for (const iterator of iterators) await iterator.return?.();
+    await until(() => third().then(Boolean, () => false));
+  });
+
+  it.each([
+    ['without the scope for exports', 'audit:read', {}, 'FORBIDDEN'],
+    [
+      'of another organization',
+      'audit:export',
+      { filter: { organizationIds: ['other'] } },
+      'FORBIDDEN',
+    ],
+    ['behind nonsense', 'audit:export', { lastEventId: 'x' }, 'INVALID_CURSOR'],
+    ['with a bad input', 'audit:export', { pagination: { limit: 0 } }, 'VALIDATION_FAILED'],
+  ])('is refused %s', async (_case, scope, input, kind) => {
+    const own = await tokenOf({ scope, organizations: [organization] });
+    const call = trpcClient(service.url, own).performance.streamAuditEvents.query(input);
+    expect((await failureOfCall(call)).data?.kind).toBe(kind);
+  });
+
+  it('says to a client that cannot stream what it needs', async () => {
+    const answer = await service.get(PATH, token);
+    expect(answer.status).toBe(415);
+    expect(answer.json.error.message).toContain('httpBatchStreamLink');
+  });
+});
+
+describe('streamAuditEvents as a subscription', () => {
+  it('gives all events and says that it is done', async () => {
+    const { client } = subscriber();
+    const sequences: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      client.performance.streamAuditEvents.subscribe(
+        { pagination: IN_ORDER },
+        {
+          onData: ({ data }) => sequences.push(data.sequence),
+          onComplete: resolve,
+          onError: reject,
+        },
+      );
+    });
+    expect(sequences).toEqual(ALL);
+  });
+
+  it('goes on behind the last event when the connection breaks', async () => {
+    const way = new BreakablePath(service.port);
+    const { client, requests } = subscriber(token, await way.open());
+    const sequences: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      client.performance.streamAuditEvents.subscribe(
+        { pagination: { ...IN_ORDER, limit: 1 } },
+        {
+          onData: ({ data }) => {
+            sequences.push(data.sequence);
+            if (sequences.length === 5) way.cut();
+          },
+          onComplete: resolve,
+          onError: reject,
+        },
+      );
+    });
+    expect(sequences).toEqual(ALL);
+    expect(requests.length).toBeGreaterThan(1);
+    expect(requests.at(-1)?.get('last-event-id')).toEqual(expect.any(String));
+    await way.close();
+  });
+
+  it('starts behind the event that it is told', async () => {
+    const { client } = subscriber();
+    const first = await new Promise<{ id: string; sequence: string }>((resolve, reject) => {
+      const subscription = client.performance.streamAuditEvents.subscribe(
+        { pagination: IN_ORDER },
+        {
+          onData: ({ id, data }) => {
+            subscription.unsubscribe();
+            resolve({ id, sequence: data.sequence });
+          },
+          onError: reject,
+        },
+      );
+    });
+    const rest: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      client.performance.streamAuditEvents.subscribe(
+        { pagination: IN_ORDER, lastEventId: first.id },
+        { onData: ({ data }) => rest.push(data.sequence), onComplete: resolve, onError: reject },
+      );
+    });
+    expect([first.sequence, ...rest]).toEqual(ALL);
+  });
+
+  it('is refused without the scope', async () => {
+    const { client } = subscriber(await tokenOf({ scope: 'audit:read' }));
+    const failed = new Promise((_resolve, reject) => {
+      client.performance.streamAuditEvents.subscribe({}, { onError: reject });
+    });
+    expect((await failureOfCall(failed)).data?.kind).toBe('FORBIDDEN');
+  });
+});
