@@ -1,0 +1,80 @@
+import { FairTurns } from '../../src/concurrency/fair-turns';
+import { Blocker } from '../integration/blocked.fixture';
+import { until } from '../integration/until.fixture';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const LIST = '{ optimizedAuditEvents(useCache: false) { edges { node { id } } } }';
+const WRITE =
+  'mutation { createAuditEvent(event: { organizationId: "org-1", action: "late", status: SUCCESS }) { id } }';
+
+describe('the GraphQL door while the database is held up', () => {
+  let service: TestService;
+  let blocker: Blocker;
+  let token: string;
+
+  beforeAll(async () => {
+    service = await TestService.start({
+      REQUEST_TIMEOUT_MS: '1000',
+      CONCURRENCY_MAX_REQUESTS: '1',
+      CONCURRENCY_QUEUE_SIZE: '1',
+      DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
+    });
+    blocker = await Blocker.connect(service.databaseUrl);
+    token = await tokenOf();
+    await service.post(EVENTS, token, eventWith());
+  });
+  afterEach(async () => {
+    await blocker.unblock();
+    await until(() => turns().active === 0);
+  });
+  afterAll(async () => {
+    await blocker.close();
+    await service.stop();
+  });
+
+  const turns = () => service.provider(FairTurns).statistics();
+  const ask = (query: string): Promise<Answer> => service.post('/graphql', token, { query });
+  const codeOf = ({ json }: Answer): unknown =>
+    (json as { errors: { extensions: { code: string } }[] }).errors[0]?.extensions.code;
+
+  it.each<[string, 'blockReads' | 'blockWrites', string]>([
+    ['a read', 'blockReads', LIST],
+    ['a write', 'blockWrites', WRITE],
+  ])('gives up %s at the deadline and cancels it in PostgreSQL', async (_, block, query) => {
+    const before = await blocker.events();
+    await blocker[block]();
+    expect(codeOf(await ask(query))).toBe('REQUEST_TIMEOUT');
+    await until(async () => (await blocker.busy()).length === 0);
+    await blocker.unblock();
+    expect(await blocker.events()).toBe(before);
+  });
+
+  it('refuses what has no room to wait, and says when to come back', async () => {
+    await blocker.blockReads();
+    const first = ask(LIST);
+    await until(() => turns().active === 1);
+    const second = ask(WRITE);
+    await until(() => turns().queued === 1);
+    const third = await ask(WRITE);
+    expect(codeOf(third)).toBe('TOO_MANY_REQUESTS');
+    expect(Number(third.headers.get('retry-after'))).toBeGreaterThan(0);
+    await Promise.all([first, second]);
+  });
+
+  it('cancels the work of a client that hangs up', async () => {
+    await blocker.blockReads();
+    const client = new AbortController();
+    const asked = fetch(`${service.url}/graphql`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ query: LIST }),
+      signal: client.signal,
+    });
+    await until(async () => (await blocker.busy()).length > 0);
+    const { cancelled } = turns();
+    client.abort();
+    await expect(asked).rejects.toThrow();
+    await until(() => turns().cancelled > cancelled);
+    await until(async () => (await blocker.busy()).length === 0);
+  });
+});
