@@ -26,6 +26,7 @@ const COMPRESSION_THRESHOLD_BYTES = 1400;
 const OTHER_TYPES = {
   '/audit/events/stream': ['application/x-ndjson', 'text/csv'],
   '/audit/events/bulk': ['application/x-ndjson'],
+  '/audit/events/tail': ['text/event-stream'],
 };
 
 /** A service that is up: the Nest application, and the front that owns its socket. */

@@ -45,8 +45,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private readonly held = new Set<string>();
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
-  /** Is told of each transaction that has committed. */
-  onCommit: ((commit: WriteCommit) => void) | undefined;
+  /** Are told of each transaction that has committed, before whoever asked for it; they do not throw. */
+  private readonly committed: ((commit: WriteCommit) => void)[] = [];
 
   constructor(
     private readonly database: Database,
@@ -77,6 +77,16 @@ export class AuditWriter implements BeforeApplicationShutdown {
     } finally {
       if (key !== undefined) this.runningKeys.delete(key);
     }
+  }
+
+  /** Calls `listener` with each transaction that commits from now on. */
+  onCommit(listener: (commit: WriteCommit) => void): void {
+    this.committed.push(listener);
+  }
+
+  private tell(requests: WriteRequest[], durationMs: number): void {
+    const commit = commitOf(requests, durationMs);
+    for (const listener of this.committed) listener(commit);
   }
 
   private arePartitionsKnown(request: WriteRequest): boolean {
@@ -275,7 +285,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         );
         const startedMs = performance.now();
         const results = await recordGroup(this.database, this.idempotency, requests, signal);
-        this.onCommit?.(commitOf(requests, performance.now() - startedMs));
+        this.tell(requests, performance.now() - startedMs);
         return results;
       } catch (error) {
         if (error instanceof AppError) throw error; // cancelled, or no partition to be had

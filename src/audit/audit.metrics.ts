@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { MetricsRegistry } from '../metrics/metrics.registry';
 import { AuditWriter } from './audit-writer';
+import { EventFeed } from './event-feed';
 
 const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
 const COMMIT_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5];
@@ -9,7 +10,7 @@ const MS_PER_SECOND = 1000;
 /** The writer of events in the service's own figures. */
 @Injectable()
 export class AuditMetrics {
-  constructor(registry: MetricsRegistry, writer: AuditWriter) {
+  constructor(registry: MetricsRegistry, writer: AuditWriter, feed: EventFeed) {
     const batches = registry.histogram(
       'audit_writer_commit_events',
       'Events of one committed transaction, duplicates included.',
@@ -20,10 +21,10 @@ export class AuditMetrics {
       'Time from the beginning of a transaction that writes events to its commit.',
       COMMIT_BUCKETS_SECONDS,
     );
-    writer.onCommit = ({ events, durationMs }) => {
+    writer.onCommit(({ events, durationMs }) => {
       batches.observe(events);
       durations.observe(durationMs / MS_PER_SECOND);
-    };
+    });
     registry.offer(
       {
         name: 'audit_writer_waiting_events',
@@ -40,5 +41,29 @@ export class AuditMetrics {
       },
       () => writer.statistics().runningTransactions,
     );
+    offerFeed(registry, feed);
   }
+}
+
+function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
+  registry.offer(
+    {
+      name: 'audit_feed_events_total',
+      help: 'Events that were handed to live subscribers.',
+      type: 'counter',
+    },
+    () => feed.statistics().delivered,
+  );
+  registry.offer(
+    {
+      name: 'audit_feed_ends_total',
+      help: 'Live feeds of events that ended: left by their reader, token expired, process stopped, reader too slow.',
+      type: 'counter',
+    },
+    () =>
+      Object.entries(feed.statistics().ends).map(([reason, value]) => ({
+        labels: { reason },
+        value,
+      })),
+  );
 }

@@ -19,20 +19,23 @@ import { AuditPages } from './audit-pages';
 import { AuditSearch } from './audit-search';
 import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
+import { AuditTailController } from './audit-tail.controller';
 import { AuditWriter } from './audit-writer';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { CreateEventHotRoute } from './create-event.hot-route';
+import { EventFeed } from './event-feed';
 import { EventIngest } from './event-ingest';
 import { EventWarmup } from './event-warmup';
 import { forgetExpired } from './expired-events';
 import { ExportRecorder } from './export-recorder';
 import { HeadEpochs } from './head-epochs';
+import { LiveEvents } from './live-events';
 import { ReadTurns } from './read-turns';
 
 /** Audit events: the domain, and the one module that knows what they are. */
 @Module({
   imports: [AuthModule, CachingModule, ConcurrencyModule, StreamingModule],
-  controllers: [AuditExportController, AuditController],
+  controllers: [AuditExportController, AuditTailController, AuditController],
   providers: [
     AuditService,
     AuditWriter,
@@ -41,6 +44,8 @@ import { ReadTurns } from './read-turns';
     ReadTurns,
     CachedPages,
     CachedEvents,
+    EventFeed,
+    LiveEvents,
     EventIngest,
     EventWarmup,
     HeadEpochs,
@@ -53,6 +58,7 @@ import { ReadTurns } from './read-turns';
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],
   exports: [AuditEventStream, AuditSearch, AuditService],
+  exports: [AuditSearch, AuditService, EventFeed],
 })
 export class AuditModule implements OnModuleInit {
   constructor(

@@ -6,12 +6,18 @@ export interface WriteCommit {
   requests: number;
   events: number;
   durationMs: number;
+  /** Whose events they are. */
+  organizations: ReadonlySet<string>;
 }
 
 /** What was asked of a transaction, and how long it took. */
 export function commitOf(requests: WriteRequest[], durationMs: number): WriteCommit {
   const events = requests.reduce((sum, request) => sum + request.events.length, 0);
-  return { requests: requests.length, events, durationMs };
+  const organizations = new Set<string>();
+  for (const request of requests) {
+    for (const { organizationId } of request.events) organizations.add(organizationId);
+  }
+  return { requests: requests.length, events, durationMs, organizations };
 }
 
 /** The months in which the events of a group happened. */

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { MetricSources } from '../metrics/metric-sources';
 import { MetricsRegistry } from '../metrics/metrics.registry';
 import { FairTurns } from './fair-turns';
+import { SubscriptionLimiter } from './subscription-limiter';
 
 const MS_PER_SECOND = 1000;
 
@@ -12,6 +13,7 @@ export class ConcurrencyMetrics {
     private readonly registry: MetricsRegistry,
     private readonly turns: FairTurns,
     sources: MetricSources,
+    subscriptions: SubscriptionLimiter,
   ) {
     sources.offer('concurrency', () => {
       const { active, queued, max, queueSize } = turns.statistics();
@@ -28,6 +30,14 @@ export class ConcurrencyMetrics {
       'concurrency_max_requests',
       'Requests that may have their turn at once: CONCURRENCY_MAX_REQUESTS.',
       'max',
+    );
+    registry.offer(
+      {
+        name: 'concurrency_active_subscriptions',
+        help: 'Live subscriptions, through all doors.',
+        type: 'gauge',
+      },
+      () => subscriptions.active,
     );
     this.offerEnds();
   }

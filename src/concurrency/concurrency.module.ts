@@ -16,6 +16,7 @@ import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
 import { RateLimit } from './rate-limit';
 import { RateLimitGuard } from './rate-limit.guard';
 import { RateLimitStorage } from './rate-limit.storage';
+import { SubscriptionLimiter } from './subscription-limiter';
 
 /** 24 are promised. One more, as they are counted from the transaction and not from the answer's arrival. */
 const KEEP_KEYS_HOURS = 25;
@@ -46,6 +47,7 @@ const KEEP_KEYS_HOURS = 25;
     IdempotencyKeys,
     { provide: RateLimitStorage, useExisting: ThrottlerStorage },
     RateLimit,
+    SubscriptionLimiter,
     { provide: APP_GUARD, useClass: RateLimitGuard },
   ],
   exports: [
@@ -56,6 +58,7 @@ const KEEP_KEYS_HOURS = 25;
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
     IdempotencyKeys,
+    SubscriptionLimiter,
   ],
 })
 export class ConcurrencyModule implements OnModuleInit {

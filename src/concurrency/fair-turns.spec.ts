@@ -4,7 +4,14 @@ import { FairTurns } from './fair-turns';
 import { laneOf } from './lane';
 
 const make = (maxRequests: number, queueSize = 100, queueTimeoutMs = 30_000, enableQueue = true) =>
-  new FairTurns({ maxRequests, queueSize, queueTimeoutMs, enableQueue });
+  new FairTurns({
+    maxRequests,
+    queueSize,
+    queueTimeoutMs,
+    enableQueue,
+    maxSubscriptionsPerPrincipal: 1,
+    maxSubscriptions: 1,
+  });
 
 /** Work that ends when it is told to, or when its signal aborts. */
 function work() {

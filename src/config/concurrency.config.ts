@@ -20,6 +20,14 @@ export class ConcurrencyEnv extends EnvVariables {
   /** Whether requests wait at all; otherwise those beyond the limit are refused at once. */
   @BooleanVariable()
   readonly CONCURRENCY_ENABLE_QUEUE!: boolean;
+
+  /** Subscriptions of one principal at once, over all doors of a replica. */
+  @IntegerVariable(1, 1_000_000)
+  readonly SUBSCRIPTIONS_MAX_PER_PRINCIPAL!: number;
+
+  /** Subscriptions at once. */
+  @IntegerVariable(1, 1_000_000)
+  readonly SUBSCRIPTIONS_MAX!: number;
 }
 
 export interface ConcurrencyConfig {
@@ -27,6 +35,8 @@ export interface ConcurrencyConfig {
   queueTimeoutMs: number;
   queueSize: number;
   enableQueue: boolean;
+  maxSubscriptionsPerPrincipal: number;
+  maxSubscriptions: number;
 }
 
 /** Limits of concurrent requests. Throws a ConfigError. */
@@ -39,6 +49,8 @@ export const concurrencyConfig = registerAs(
       queueTimeoutMs: env.CONCURRENCY_QUEUE_TIMEOUT_MS,
       queueSize: env.CONCURRENCY_QUEUE_SIZE,
       enableQueue: env.CONCURRENCY_ENABLE_QUEUE,
+      maxSubscriptionsPerPrincipal: env.SUBSCRIPTIONS_MAX_PER_PRINCIPAL,
+      maxSubscriptions: env.SUBSCRIPTIONS_MAX,
     };
   },
 );

@@ -122,6 +122,8 @@ describe('the settings by default', () => {
       queueTimeoutMs: 30_000,
       queueSize: 1000,
       enableQueue: true,
+      maxSubscriptionsPerPrincipal: 100,
+      maxSubscriptions: 10_000,
     });
     expect(auditConfig(environment)).toEqual({
       bulkMaxEvents: 10_000,

@@ -47,6 +47,7 @@ export const ERROR_TABLE = {
   // The overload is logged once in a while where it is met (FairTurns), not once for each of thousands a second.
   TOO_MANY_REQUESTS: row(503, 'The service is at its limit', 'SERVICE_UNAVAILABLE'),
   QUEUE_TIMEOUT: row(503, 'The request waited too long', 'SERVICE_UNAVAILABLE'),
+  SLOW_CONSUMER: row(503, 'The subscriber reads too slowly', 'SERVICE_UNAVAILABLE'),
   DATABASE_UNAVAILABLE: row(503, 'The database is unavailable', 'SERVICE_UNAVAILABLE', 'error'),
   AUTHENTICATION_UNAVAILABLE: row(
     503,

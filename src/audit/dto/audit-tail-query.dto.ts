@@ -1,0 +1,15 @@
+import { text } from '../../front/validation/constraints';
+import { QueryText } from '../../front/validation/query-coercion';
+import { AuditEventFilterQuery, MAX_CURSOR_LENGTH, Parameter } from './audit-events-query.dto';
+
+/** The query parameters of a tail. */
+export class AuditTailQuery extends AuditEventFilterQuery {
+  @Parameter(QueryText(), text(MAX_CURSOR_LENGTH, 1), {
+    type: String,
+    maxLength: MAX_CURSOR_LENGTH,
+    description:
+      'Go on behind this event: its `id` in the stream, which for one organization is its `sequence` (`0`: from the ' +
+      'beginning). The header `Last-Event-ID`, which clients send by themselves, comes first. Left out: from now on.',
+  })
+  after_sequence?: string;
+}

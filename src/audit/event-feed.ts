@@ -1,0 +1,260 @@
+import { Injectable } from '@nestjs/common';
+import { setTimeout as setTimeoutOf } from 'node:timers/promises';
+import { resolveOrganizations, type Organizations, type Principal } from '../auth/principal';
+import { laneOf } from '../concurrency/lane';
+import { SubscriptionLimiter } from '../concurrency/subscription-limiter';
+import { AppError } from '../errors/app-error';
+import { Lifecycle } from '../front/lifecycle';
+import type { AuditEventFilter } from './audit-event-filter';
+import { positionOf } from './audit-event-page';
+import { AuditQueries } from './audit.queries';
+import { FeedBuffer } from './feed-buffer';
+import { feedCursor, placesIn, type FeedPlaces } from './feed-cursor';
+import { eventTest } from './feed-event';
+import { LiveEvents, type Following } from './live-events';
+import { ReadTurns } from './read-turns';
+
+/** Events of one page of a backfill. */
+const PAGE = 500;
+/** Failures after which a read is made again. */
+const PASSING = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
+const MAX_REST_SECONDS = 5;
+/** A timer of Node's takes no longer delays. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Which events somebody wants to be told of. */
+export interface FeedRequest {
+  filter: AuditEventFilter;
+  /** The cursor of the last event that the subscriber has; `0` is the beginning of one organization. Left out: from now on. */
+  after?: string;
+  /** Ends the feed. */
+  signal: AbortSignal;
+}
+
+/** An event of a feed. */
+export interface FeedEvent {
+  /** As JSON text, as pages give it. */
+  text: string;
+  /** The feed goes on behind this event with it; null for more organizations than a cursor holds. */
+  cursor: string | null;
+}
+
+/** The events of a feed; `begun` resolves once no event that is recorded from then on will be missed, or says why not. */
+export type Feed = AsyncGenerator<FeedEvent> & { begun: Promise<unknown> };
+
+/** One subscriber. */
+interface Subscription {
+  principal: Principal;
+  organizations: Organizations;
+  filter: AuditEventFilter;
+  signal: AbortSignal;
+  buffer: FeedBuffer;
+  /** How far it has come. */
+  places: FeedPlaces;
+  following?: Following;
+  /** Set once it is over: with an error to tell, or without. */
+  end?: { error?: AppError };
+  close: (reason: EndReason, error?: AppError) => void;
+}
+
+/** Why feeds end: their reader, their token, the process, or a reader that is too slow. */
+type EndReason = 'left' | 'expired' | 'shutdown' | 'slow';
+
+/**
+ * Events as they are recorded, for subscribers of every door. In three phases: backfill (what was recorded since the
+ * cursor, page by page, in fair turns), cutover (what was recorded meanwhile has been kept in a buffer, and what both
+ * hold is given once), live. In each organization the events come in the order of their sequence, none is left out and
+ * none comes twice.
+ */
+@Injectable()
+export class EventFeed {
+  private delivered = 0;
+  private readonly ends: Record<EndReason, number> = { left: 0, expired: 0, shutdown: 0, slow: 0 };
+
+  constructor(
+    private readonly live: LiveEvents,
+    private readonly queries: AuditQueries,
+    private readonly turns: ReadTurns,
+    private readonly limiter: SubscriptionLimiter,
+    private readonly lifecycle: Lifecycle,
+  ) {}
+
+  /** Events that were handed to subscribers since the start, and feeds that ended, by reason. */
+  statistics(): { delivered: number; ends: Readonly<Record<string, number>> } {
+    return { delivered: this.delivered, ends: this.ends };
+  }
+
+  /**
+   * The events that this principal may see, for as long as its token holds, nobody ends it and the process is not told
+   * to stop. It begins without being asked for its first event: what is recorded once `begun` has resolved is not
+   * missed. Ends by itself when the signal aborts or the process stops: another replica goes on from the cursor.
+   * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; and from the iteration UNAUTHENTICATED (the token has
+   * expired), SLOW_CONSUMER (it does not take what comes), DATABASE_UNAVAILABLE.
+   */
+  follow(principal: Principal, { filter, after, signal }: FeedRequest): Feed {
+    const organizations = resolveOrganizations(principal, filter.organizationIds);
+    const from = after === undefined ? undefined : placesIn(after, organizations);
+    const subscription: Subscription = {
+      principal,
+      organizations,
+      filter,
+      signal,
+      buffer: new FeedBuffer(),
+      places: from ?? new Map<string, bigint>(),
+      close: () => undefined,
+    };
+    this.open(subscription);
+    const begun = this.begin(subscription);
+    begun.catch(() => undefined); // told to whoever takes the first event
+    return Object.assign(this.deliver(subscription, begun, from !== undefined), { begun });
+  }
+
+  /** Takes a place for it, and sees to it that it ends when its token, its reader or the process does. */
+  private open(subscription: Subscription): void {
+    const { signal, principal, buffer } = subscription;
+    const release = this.limiter.acquire(principal.subject);
+    subscription.close = (reason, error) => {
+      if (subscription.end) return;
+      subscription.end = error ? { error } : {};
+      clearTimeout(expiry);
+      signal.removeEventListener('abort', onAbort);
+      stopListening();
+      subscription.following?.leave();
+      release();
+      this.ends[reason] += 1;
+      buffer.stir();
+    };
+    const onAbort = (): void => subscription.close('left');
+    let expiry: NodeJS.Timeout | undefined;
+    const expireInTime = (): void => {
+      const leftMs = principal.expiresAtMs - Date.now();
+      if (leftMs > 0) {
+        expiry = setTimeout(expireInTime, Math.min(MAX_TIMER_MS, leftMs)).unref();
+      } else {
+        subscription.close('expired', new AppError('UNAUTHENTICATED', 'The token has expired.'));
+      }
+    };
+    const stopListening = this.lifecycle.onDraining(() => subscription.close('shutdown'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    expireInTime();
+    if (signal.aborted) onAbort();
+  }
+
+  private async begin(subscription: Subscription): Promise<FeedPlaces> {
+    const { organizations, buffer, filter } = subscription;
+    const test = eventTest(filter);
+    const following = await this.live.follow(organizations, (event) => {
+      if (test(event)) buffer.add(event);
+    });
+    subscription.following = following;
+    if (subscription.end) following.leave();
+    return following.places;
+  }
+
+  private async *deliver(
+    subscription: Subscription,
+    begun: Promise<FeedPlaces>,
+    isResumed: boolean,
+  ): AsyncGenerator<FeedEvent> {
+    try {
+      const places = await begun;
+      if (isResumed) yield* this.backfill(subscription, places);
+      else subscription.places = places;
+      yield* this.goOn(subscription);
+    } finally {
+      subscription.close('left');
+    }
+  }
+
+  /** What lies between the subscriber's places and those from which on the buffer holds everything. */
+  private async *backfill(
+    subscription: Subscription,
+    until: FeedPlaces,
+  ): AsyncGenerator<FeedEvent> {
+    const { organizations, buffer } = subscription;
+    const ids = organizations === '*' ? [] : organizations;
+    for (let target = until; ; target = this.live.placesOf(ids)) {
+      for (const id of ids) yield* this.backfillOne(subscription, id, target.get(id) ?? 0n);
+      if (!buffer.hasOverflowed) return;
+      // More came meanwhile than is kept for one subscriber: it is read like the rest.
+      buffer.clear();
+    }
+  }
+
+  private async *backfillOne(
+    subscription: Subscription,
+    organizationId: string,
+    until: bigint,
+  ): AsyncGenerator<FeedEvent> {
+    const { places, principal, signal, filter } = subscription;
+    while ((places.get(organizationId) ?? 0n) < until) {
+      const place = String(places.get(organizationId) ?? 0n);
+      const request = {
+        organizations: [organizationId],
+        filter,
+        sort: { field: 'sequence', direction: 'asc' } as const,
+        after: { sequence: place, organizationId, timestamp: '', id: '' },
+        limit: PAGE,
+        offset: 0,
+      };
+      const texts = await this.readPatiently(subscription, () => {
+        return this.turns.read({ lane: laneOf(principal), signal }, () =>
+          this.queries.findPage(request, signal),
+        );
+      });
+      for (const text of texts) {
+        places.set(organizationId, BigInt(positionOf(text).sequence));
+        if (this.isOver(subscription)) return;
+        yield this.eventOf(subscription, text);
+      }
+      if (texts.length < PAGE) {
+        const reached = places.get(organizationId) ?? 0n;
+        if (reached < until) places.set(organizationId, until); // the filter passes over the rest
+      }
+    }
+  }
+
+  /** Many may resume at once, when a replica has gone: who finds no room, or no database, comes again. */
+  private async readPatiently<T>(subscription: Subscription, read: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await read();
+      } catch (error) {
+        const isPassing = error instanceof AppError && PASSING.has(error.code);
+        if (!isPassing || subscription.end) throw error;
+        const seconds = Math.min(MAX_REST_SECONDS, error.retryAfterSeconds ?? 1);
+        await setTimeoutOf(1000 * seconds * (0.5 + Math.random()), undefined, { ref: false });
+        if (this.isOver(subscription)) throw error;
+      }
+    }
+  }
+
+  private async *goOn(subscription: Subscription): AsyncGenerator<FeedEvent> {
+    const { buffer, places } = subscription;
+    for (;;) {
+      if (this.isOver(subscription)) return;
+      const event = buffer.take();
+      if (event) {
+        const { organizationId, sequence, text } = event;
+        if (sequence <= (places.get(organizationId) ?? 0n)) continue; // the backfill has given it
+        places.set(organizationId, sequence);
+        yield this.eventOf(subscription, text);
+      } else if (buffer.hasOverflowed) {
+        const detail = 'Events came faster than they were read. Go on from the last cursor.';
+        subscription.close('slow', new AppError('SLOW_CONSUMER', detail));
+      } else {
+        await buffer.changed();
+      }
+    }
+  }
+
+  private eventOf({ organizations, places }: Subscription, text: string): FeedEvent {
+    this.delivered += 1;
+    return { text, cursor: feedCursor(organizations, places) };
+  }
+
+  private isOver({ end }: Subscription): boolean {
+    if (end?.error) throw end.error;
+    return end !== undefined;
+  }
+}

@@ -1,0 +1,252 @@
+import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import type { Organizations } from '../auth/principal';
+import { Database } from '../database/database';
+import type { SidePool } from '../database/side-pool';
+import { RedisConnection } from '../redis/redis-connection';
+import { AuditWriter } from './audit-writer';
+import { recordedEventOf, type RecordedEvent } from './feed-event';
+import {
+  FIND_EVERY_HEAD,
+  FIND_FOLLOWED_HEADS,
+  FIND_RECORDED,
+  READ_EVENTS,
+} from './feed.statements';
+import type { FeedPlaces } from './feed-cursor';
+
+/** Heads are looked at so often in any case: what no other replica announced, for want of Redis, is found by then. */
+const POLL_MS = 1000;
+/** Announcements of commits within so long go together. */
+const ANNOUNCE_MS = 10;
+/** Organizations that are read by one statement. */
+const MAX_ORGANIZATIONS_A_READ = 200;
+const CHANNEL = 'audit_events_recorded';
+const POOL = { max: 2, timeoutMs: 5000 };
+
+export type EventListener = (event: RecordedEvent) => void;
+
+/** Somebody who is told of each event behind `places`, until he leaves. */
+export interface Following {
+  places: FeedPlaces;
+  leave: () => void;
+}
+
+/**
+ * What is recorded, as it is recorded: each event is read once, however many wait for it, and given to all of them in the
+ * order of its organization's sequence. The numbers are gapless in commit order, so reading on behind the last one
+ * misses nothing. Commits of this process wake the reader, those of others announce themselves over Redis, and a look
+ * at the heads every second finds what nobody announced.
+ */
+@Injectable()
+export class LiveEvents implements BeforeApplicationShutdown {
+  private readonly logger = new Logger('LiveEvents');
+  private readonly pool: SidePool;
+  private readonly listeners = new Map<string, Set<EventListener>>();
+  private readonly ofEverything = new Set<EventListener>();
+  /** The last number that was given out, of each organization that somebody follows. */
+  private readonly places: FeedPlaces = new Map();
+  private readonly due = new Set<string>();
+  private readonly unannounced = new Set<string>();
+  private announcing: NodeJS.Timeout | undefined;
+  private polling: NodeJS.Timeout | undefined;
+  private isReading = false;
+  private isPolling = false;
+  private isSubscribed = false;
+  private isAway = false;
+
+  constructor(
+    database: Database,
+    private readonly redis: RedisConnection,
+    writer: AuditWriter,
+  ) {
+    this.pool = database.sidePool('feed', POOL);
+    writer.onCommit(({ organizations }) => {
+      this.wake(organizations);
+      this.announce(organizations);
+    });
+  }
+
+  /**
+   * Tells `listener` of every event of these organizations with a number above `places`, which are those of now: no
+   * event that is committed later has a lower one.
+   * @throws AppError DATABASE_UNAVAILABLE.
+   */
+  async follow(organizations: Organizations, listener: EventListener): Promise<Following> {
+    this.subscribe();
+    const heads = await this.headsOf(organizations);
+    const ids = organizations === '*' ? [...heads.keys()] : organizations;
+    const places: FeedPlaces = new Map();
+    for (const id of ids) {
+      const head = heads.get(id) ?? 0n;
+      const given = this.isFollowed(id) ? (this.places.get(id) ?? 0n) : undefined;
+      if (given === undefined) this.places.set(id, head);
+      // Somebody who asked later may have been answered sooner: what was given to him will not be given again.
+      places.set(id, given !== undefined && given > head ? given : head);
+    }
+    if (organizations === '*') this.ofEverything.add(listener);
+    else for (const id of organizations) this.listenersOf(id).add(listener);
+    this.polling ??= setInterval(() => this.poll(), POLL_MS).unref();
+    return { places, leave: () => this.leave(organizations, listener) };
+  }
+
+  /** The numbers up to which events have been given out by now. */
+  placesOf(organizations: readonly string[]): FeedPlaces {
+    return new Map(organizations.map((id) => [id, this.places.get(id) ?? 0n]));
+  }
+
+  beforeApplicationShutdown(): void {
+    clearInterval(this.polling);
+    clearTimeout(this.announcing);
+    this.due.clear();
+  }
+
+  private isFollowed(id: string): boolean {
+    return this.places.has(id) && (this.ofEverything.size > 0 || this.listeners.has(id));
+  }
+
+  private listenersOf(id: string): Set<EventListener> {
+    let found = this.listeners.get(id);
+    if (!found) this.listeners.set(id, (found = new Set()));
+    return found;
+  }
+
+  private leave(organizations: Organizations, listener: EventListener): void {
+    if (organizations === '*') this.ofEverything.delete(listener);
+    else {
+      for (const id of organizations) {
+        const found = this.listeners.get(id);
+        found?.delete(listener);
+        if (found?.size === 0) this.listeners.delete(id);
+      }
+    }
+    for (const id of organizations === '*' ? [...this.places.keys()] : organizations) {
+      if (this.ofEverything.size === 0 && !this.listeners.has(id)) this.places.delete(id);
+    }
+    if (this.places.size > 0 || this.ofEverything.size > 0) return;
+    clearInterval(this.polling);
+    this.polling = undefined;
+  }
+
+  private wake(organizations: Iterable<string>): void {
+    for (const id of organizations) {
+      if (this.ofEverything.size > 0 && !this.places.has(id)) this.places.set(id, 0n);
+      if (this.places.has(id)) this.due.add(id);
+    }
+    if (this.due.size > 0) this.readDue();
+  }
+
+  /** Reads until nothing is due. What cannot be read now is tried again at the next look. */
+  private readDue(): void {
+    if (this.isReading) return;
+    this.isReading = true;
+    this.readAll()
+      .then(() => this.report(undefined))
+      .catch((error: unknown) => this.report(error))
+      .finally(() => {
+        this.isReading = false;
+      });
+  }
+
+  private async readAll(): Promise<void> {
+    while (this.due.size > 0) {
+      const ids = [...this.due].slice(0, MAX_ORGANIZATIONS_A_READ);
+      for (const id of ids) this.due.delete(id);
+      const after = ids.map((id) => String(this.places.get(id) ?? 0n));
+      const texts = await this.pool.withClient(async (client) => {
+        const { rows } = await client.query<[string]>({
+          ...FIND_RECORDED,
+          values: [ids, after],
+          rowMode: 'array',
+        });
+        return rows;
+      });
+      const counts = new Map<string, number>();
+      for (const [text] of texts) {
+        const event = recordedEventOf(text);
+        counts.set(event.organizationId, (counts.get(event.organizationId) ?? 0) + 1);
+        this.give(event);
+      }
+      for (const [id, count] of counts) if (count === READ_EVENTS) this.due.add(id);
+    }
+  }
+
+  private give(event: RecordedEvent): void {
+    const { organizationId, sequence } = event;
+    const place = this.places.get(organizationId);
+    if (place === undefined || sequence <= place) return; // nobody is there any more, or began again meanwhile
+    this.places.set(organizationId, sequence);
+    for (const listener of this.listeners.get(organizationId) ?? []) listener(event);
+    for (const listener of this.ofEverything) listener(event);
+  }
+
+  private poll(): void {
+    if (this.isPolling || this.places.size + this.ofEverything.size === 0) return;
+    this.isPolling = true;
+    const organizations = this.ofEverything.size > 0 ? '*' : [...this.places.keys()];
+    this.headsOf(organizations)
+      .then((heads) => {
+        this.wake([...heads].flatMap(([id, head]) => (this.isBehind(id, head) ? [id] : [])));
+      })
+      .catch((error: unknown) => this.report(error))
+      .finally(() => {
+        this.isPolling = false;
+      });
+  }
+
+  private isBehind(id: string, head: bigint): boolean {
+    const place = this.places.get(id);
+    if (place !== undefined && head < place) {
+      this.logger.warn(
+        `The numbers of an organization went back from ${place} to ${head}: the database has lost commits.`,
+      );
+      this.places.set(id, head);
+      return false;
+    }
+    return place === undefined ? head > 0n : head > place;
+  }
+
+  private async headsOf(organizations: Organizations): Promise<FeedPlaces> {
+    const statement =
+      organizations === '*' ? FIND_EVERY_HEAD : { ...FIND_FOLLOWED_HEADS, values: [organizations] };
+    return this.pool.withClient(async (client) => {
+      const { rows } = await client.query<[string, string]>({ ...statement, rowMode: 'array' });
+      return new Map(rows.map(([id, sequence]) => [id, BigInt(sequence)]));
+    });
+  }
+
+  private report(error: unknown): void {
+    if (error === undefined) {
+      if (this.isAway) this.logger.log('Events are read again for subscribers.');
+      this.isAway = false;
+    } else if (!this.isAway) {
+      this.isAway = true;
+      const reason = error instanceof Error ? error.message : 'unknown';
+      this.logger.warn(`Events cannot be read for subscribers, who wait: ${reason}`);
+    }
+  }
+
+  /** Tells other replicas; nobody waits for it, and what does not arrive is found by their next look. */
+  private announce(organizations: Iterable<string>): void {
+    if (!this.redis.isConfigured) return;
+    for (const id of organizations) this.unannounced.add(id);
+    this.announcing ??= setTimeout(() => {
+      this.announcing = undefined;
+      const message = JSON.stringify([...this.unannounced]);
+      this.unannounced.clear();
+      this.redis
+        .attempt((client) => client.publish(CHANNEL, message))
+        .catch((error: unknown) => this.report(error));
+    }, ANNOUNCE_MS).unref();
+  }
+
+  private subscribe(): void {
+    if (this.isSubscribed || !this.redis.isConfigured) return;
+    this.isSubscribed = true;
+    // It is made again by itself when Redis comes back.
+    this.redis
+      .subscribe(CHANNEL, (message) => {
+        const organizations: unknown = JSON.parse(message);
+        if (Array.isArray(organizations)) this.wake(organizations.map(String));
+      })
+      .catch((error: unknown) => this.report(error));
+  }
+}

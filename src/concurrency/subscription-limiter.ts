@@ -1,0 +1,49 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { concurrencyConfig } from '../config/concurrency.config';
+import { AppError } from '../errors/app-error';
+
+/** A subscription ends when its reader wants; who is refused may ask again soon. */
+const RETRY_AFTER_SECONDS = 10;
+
+/** How many subscriptions may go on at once, together (SUBSCRIPTIONS_MAX) and for one holder (…_PER_PRINCIPAL). */
+@Injectable()
+export class SubscriptionLimiter {
+  private readonly byHolder = new Map<string, number>();
+  private running = 0;
+
+  constructor(
+    @Inject(concurrencyConfig.KEY) private readonly config: ConfigType<typeof concurrencyConfig>,
+  ) {}
+
+  /** How many go on now. */
+  get active(): number {
+    return this.running;
+  }
+
+  /**
+   * Takes a place for a subscription of `holder`; the function that it gives back returns it, once.
+   * @throws AppError TOO_MANY_REQUESTS when there is none.
+   */
+  acquire(holder: string): () => void {
+    const own = this.byHolder.get(holder) ?? 0;
+    const { maxSubscriptions, maxSubscriptionsPerPrincipal } = this.config;
+    if (own >= maxSubscriptionsPerPrincipal || this.running >= maxSubscriptions) {
+      const whose = own >= maxSubscriptionsPerPrincipal ? 'This principal' : 'The service';
+      throw new AppError('TOO_MANY_REQUESTS', `${whose} has as many subscriptions as it may.`, {
+        retryAfterSeconds: RETRY_AFTER_SECONDS,
+      });
+    }
+    this.running += 1;
+    this.byHolder.set(holder, own + 1);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.running -= 1;
+      const left = (this.byHolder.get(holder) ?? 1) - 1;
+      if (left === 0) this.byHolder.delete(holder);
+      else this.byHolder.set(holder, left);
+    };
+  }
+}
