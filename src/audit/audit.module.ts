@@ -57,8 +57,7 @@ import { ReadTurns } from './read-turns';
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],
-  exports: [AuditEventStream, AuditSearch, AuditService],
-  exports: [AuditSearch, AuditService, EventFeed],
+  exports: [AuditEventStream, AuditSearch, AuditService, EventFeed],
 })
 export class AuditModule implements OnModuleInit {
   constructor(
