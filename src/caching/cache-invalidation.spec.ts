@@ -10,6 +10,7 @@ import type { CacheConfig } from '../config/cache.config';
 import { RedisConnection } from '../redis/redis-connection';
 import { CacheEntry } from './cache-entry';
 import { CacheInvalidation } from './cache-invalidation';
+import { InvalidationFeed } from './invalidation-feed';
 import { KeyPattern, type Tenants } from './cache-key';
 import { MemoryStore } from './memory-store';
 import type { ResponseCache } from './response-cache';
@@ -24,6 +25,7 @@ interface Replica {
   invalidation: CacheInvalidation;
   /** The tests by which running reads were discarded. */
   discarded: ((key: string) => boolean)[];
+  feed: InvalidationFeed;
 }
 
 async function openReplica(url: string): Promise<Replica> {
@@ -34,9 +36,11 @@ async function openReplica(url: string): Promise<Replica> {
   const cache = {
     discardRunning: (test: (key: string) => boolean) => discarded.push(test),
   } as unknown as ResponseCache;
-  const invalidation = new CacheInvalidation(memory, cache, redis, CONFIG);
+  const feed = new InvalidationFeed(redis, CONFIG);
+  await feed.onApplicationBootstrap();
+  const invalidation = new CacheInvalidation(memory, cache, redis, feed, CONFIG);
   await invalidation.onApplicationBootstrap();
-  return { redis, memory, invalidation, discarded };
+  return { redis, memory, invalidation, discarded, feed };
 }
 
 describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
@@ -99,6 +103,18 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
     expect([entriesOf(one), entriesOf(two), await keysInRedis()]).toEqual([0, 0, []]);
     expect(await remove('books*')).toBe(0);
     expect(warnings).toEqual([]);
+  });
+
+  it('is told to subscribers of both', async () => {
+    const controller = new AbortController();
+    const feeds = [one, two].map(({ feed }) => feed.follow(controller.signal));
+    keep(two, `${PREFIX}:books:a:1:x`);
+    await remove('books*', ['a']);
+    const told = await Promise.all(feeds.map((feed) => feed.next()));
+    for (const { value } of told) {
+      expect(value).toMatchObject({ pattern: 'books*', invalidated: 1, tenants: ['a'] });
+    }
+    controller.abort();
   });
 
   it('removes everything from a large Redis, and nothing else', async () => {

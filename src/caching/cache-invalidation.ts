@@ -4,6 +4,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { cacheConfig } from '../config/cache.config';
 import { RedisConnection } from '../redis/redis-connection';
 import { coversOnly, KeyPattern, type Tenants } from './cache-key';
+import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 
@@ -45,6 +46,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     private readonly memory: MemoryStore,
     private readonly cache: ResponseCache,
     private readonly redis: RedisConnection,
+    private readonly feed: InvalidationFeed,
     @Inject(cacheConfig.KEY) private readonly config: ConfigType<typeof cacheConfig>,
   ) {
     this.requests = `${config.keyPrefix}-invalidate`;
@@ -79,6 +81,8 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     const others = this.askOthers(pattern, tenants);
     for (const key of this.removeHere(pattern, tenants)) removed.add(key);
     for (const key of await others) removed.add(key);
+    const timestamp = new Date().toISOString();
+    this.feed.announce({ pattern: pattern.text, invalidated: removed.size, timestamp, tenants });
     return removed.size;
   }
 

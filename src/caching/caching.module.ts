@@ -16,6 +16,7 @@ import { CacheWarmup } from './cache-warmup';
 import { CachedAnswers } from './cached-answers';
 import { CachedRoutes } from './cached-routes';
 import { CachingMetrics } from './caching.metrics';
+import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 import { sharedStore } from './shared-tier';
@@ -59,6 +60,7 @@ class MemoryTierModule {}
     CacheReport,
     CacheHealthIndicator,
     CacheInvalidation,
+    InvalidationFeed,
     CacheWarmup,
     ResponseCache,
     CachedAnswers,
@@ -71,6 +73,7 @@ class MemoryTierModule {}
     CacheReport,
     CacheWarmup,
     CachedAnswers,
+    InvalidationFeed,
     ResponseCache,
   ],
 })

@@ -1,10 +1,12 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AlertBoard } from './alert-board';
+import { AlertFeed } from './alert-feed';
 import { AlertMonitor } from './alert-monitor';
 import { AlertWebhook } from './alert-webhook';
 import { EventLoopDelay } from './event-loop-delay';
 import { MetricSources } from './metric-sources';
+import { MetricsFeed } from './metrics-feed';
 import { MetricsListener } from './metrics.listener';
 import { MetricsRegistry } from './metrics.registry';
 import { PerformanceController } from './performance.controller';
@@ -22,6 +24,8 @@ import { RequestRecorder } from './request-recorder';
   controllers: [PerformanceController, PrometheusController],
   providers: [
     AlertBoard,
+    AlertFeed,
+    MetricsFeed,
     AlertMonitor,
     AlertWebhook,
     EventLoopDelay,
@@ -36,6 +40,8 @@ import { RequestRecorder } from './request-recorder';
   ],
   exports: [
     AlertBoard,
+    AlertFeed,
+    MetricsFeed,
     MetricSources,
     MetricsListener,
     MetricsRegistry,

@@ -1,0 +1,64 @@
+import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { randomUUID } from 'node:crypto';
+import { Subject } from 'rxjs';
+import { cacheConfig } from '../config/cache.config';
+import { valuesOf } from '../metrics/values-of';
+import { RedisConnection } from '../redis/redis-connection';
+import type { Tenants } from './cache-key';
+
+/** An invalidation that somebody asked for, when it was done. */
+export interface Invalidated {
+  pattern: string;
+  /** Entries that were removed, wherever they were kept. */
+  invalidated: number;
+  /** ISO 8601. */
+  timestamp: string;
+  /** Whose entries could be among them. */
+  tenants: Tenants;
+}
+
+/** Invalidations for subscribers on every replica. Without Redis, and while it is away, those of this one. */
+@Injectable()
+export class InvalidationFeed implements OnApplicationBootstrap {
+  private readonly logger = new Logger('InvalidationFeed');
+  private readonly replica = randomUUID();
+  private readonly subject = new Subject<Invalidated>();
+  private readonly channel: string;
+
+  constructor(
+    private readonly redis: RedisConnection,
+    @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
+  ) {
+    this.channel = `${keyPrefix}-done`;
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    if (!this.redis.isConfigured) return;
+    await this.redis.subscribe(this.channel, (message) => this.onMessage(message));
+  }
+
+  /** From this call on, until the signal aborts. @throws AppError SLOW_CONSUMER. */
+  follow(signal: AbortSignal): AsyncGenerator<Invalidated> {
+    return valuesOf(this.subject, signal);
+  }
+
+  /** Tells subscribers here and on other replicas; nobody waits for those. */
+  announce(done: Invalidated): void {
+    this.subject.next(done);
+    const message = JSON.stringify({ from: this.replica, done });
+    this.redis
+      .attempt((client) => client.publish(this.channel, message))
+      .catch((error: unknown) => this.logger.warn('An invalidation was not announced', error));
+  }
+
+  private onMessage(message: string): void {
+    try {
+      const { from, done } = JSON.parse(message) as { from: string; done: Invalidated };
+      if (from !== this.replica) this.subject.next(done);
+    } catch {
+      // Anybody who can reach Redis can send messages.
+      this.logger.warn('A message about an invalidation could not be understood.');
+    }
+  }
+}

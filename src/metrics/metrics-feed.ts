@@ -1,0 +1,32 @@
+import { Injectable } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PerformanceMetricsDto } from './dto/answers.dto';
+import { PerformanceReport } from './performance.report';
+
+/** No figure changes its meaning within less: they are of the last minute. */
+const INTERVAL_MS = 1000;
+
+/** The figures of this replica for subscribers. */
+@Injectable()
+export class MetricsFeed {
+  private latest: { atMs: number; metrics: PerformanceMetricsDto } | undefined;
+
+  constructor(private readonly report: PerformanceReport) {}
+
+  /** The figures of now, and again at most once a second, until the signal aborts. A slow reader gets them less often. */
+  async *follow(signal: AbortSignal): AsyncGenerator<PerformanceMetricsDto> {
+    while (!signal.aborted) {
+      yield this.current();
+      await sleep(INTERVAL_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  /** Made once for all who ask at about the same time. */
+  private current(): PerformanceMetricsDto {
+    const nowMs = performance.now();
+    if (!this.latest || nowMs - this.latest.atMs >= INTERVAL_MS / 2) {
+      this.latest = { atMs: nowMs, metrics: this.report.metrics() };
+    }
+    return this.latest.metrics;
+  }
+}

@@ -1,0 +1,39 @@
+import type { Observable } from 'rxjs';
+import { AppError } from '../errors/app-error';
+
+/** Values that wait for a reader who does not come for them; alerts and invalidations come a few an hour. */
+const MAX_WAITING = 1000;
+
+/**
+ * What `source` gives from this call on, for as long as `signal` does not abort.
+ * @throws AppError SLOW_CONSUMER, from the iteration, when too much waits.
+ */
+export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const waiting: T[] = [];
+  let wake: () => void = () => undefined;
+  const subscription = source.subscribe((value) => {
+    if (waiting.length <= MAX_WAITING) waiting.push(value);
+    wake();
+  });
+  const leave = (): void => {
+    subscription.unsubscribe();
+    wake();
+  };
+  signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted) leave();
+  return (async function* () {
+    try {
+      while (!signal.aborted) {
+        if (waiting.length > MAX_WAITING) {
+          throw new AppError('SLOW_CONSUMER', 'Messages came faster than they were read.');
+        }
+        const value = waiting.shift();
+        if (value !== undefined) yield value;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      signal.removeEventListener('abort', leave);
+      leave();
+    }
+  })();
+}
