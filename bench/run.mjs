@@ -14,10 +14,11 @@ import { read } from './read.mjs';
 import { allResults, HEADER } from './report.mjs';
 import { scale } from './scale.mjs';
 import { start } from './start.mjs';
+import { subscribe } from './subscribe.mjs';
 import { openDatabase, root } from './support.mjs';
 import { upkeep } from './upkeep.mjs';
 
-const BENCHES = { ingest, read, cache, stream, overload, scale, start, upkeep, metrics };
+const BENCHES = { ingest, read, cache, stream, overload, subscribe, scale, start, upkeep, metrics };
 const LATEST = join(root, 'bench/results/latest.json');
 const README = join(root, 'bench/README.md');
 const TABLE = /(<!-- table -->\n)[\s\S]*?(\n<!-- end of table -->)/;
