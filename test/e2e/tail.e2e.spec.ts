@@ -101,6 +101,47 @@ describe('a tail', () => {
     expect(client.events.every(({ organizationId }) => organizationId === mine)).toBe(true);
   });
 
+  it('lets the same events through live, from the past and in a page, whatever the filter', async () => {
+    const organization = newOrganization();
+    const token = await reader([organization]);
+    const pick = (values: unknown[], at: number) => values[at % values.length];
+    const events = Array.from({ length: 120 }, (_, at) => ({
+      ...eventWith({ organizationId: organization }),
+      principalId: pick([null, 'user-1', 'user-2', 'a,b'], at),
+      action: pick(['login', 'logout', 'Login'], at + 1),
+      status: pick(['attempt', 'success', 'failure'], at >> 1),
+      dataClassification: pick(['PUBLIC', 'INTERNAL', 'CONFIDENTIAL', 'PHI'], at >> 2),
+      targetResourceType: pick([null, 'Patient', 'Invoice'], at >> 1),
+      targetResourceId: pick([null, 'pat-1', '7'], at >> 3),
+      correlationId: pick([null, 'req-1'], at),
+      timestamp: new Date(Date.UTC(2026, 9, 1 + (at % 30))).toISOString(),
+    }));
+    const filters = [
+      'principal_ids=user-1,user-2',
+      'principal_ids=a\\,b&statuses=success',
+      'actions=login',
+      'data_classifications=PHI,PUBLIC&resource_types=Patient',
+      'resource_ids=7&correlation_ids=req-1',
+      'start_date=2026-10-05&end_date=2026-10-07T00:00:00Z',
+      'start_date=2026-10-11T02:00:00%2B02:00&statuses=failure,attempt',
+      'actions=none',
+    ];
+    const live: TailClient[] = [];
+    for (const filter of filters) {
+      live.push(await tail(await reader([organization]), `?${filter}`));
+    }
+    await service.post(`${EVENTS}/bulk`, token, { events });
+    for (const [at, filter] of filters.entries()) {
+      const sorted = `${EVENTS}?limit=1000&sort_field=sequence&sort_direction=asc&${filter}`;
+      const wanted = eventsIn(await service.get(sorted, token));
+      const past = await tail(await reader([organization]), `?after_sequence=0&${filter}`);
+      await until(() => [live[at], past].every((one) => one?.messages.length === wanted.length));
+      expect(live[at]?.events).toEqual(wanted);
+      expect(past.events).toEqual(wanted);
+      if (filter !== 'actions=none') expect(wanted.length).toBeGreaterThan(0);
+    }
+  });
+
   it('of several organizations goes on in each where it stopped', async () => {
     const organizations = [newOrganization(), newOrganization(), newOrganization()];
     const [one = '', two = ''] = organizations;
