@@ -10,6 +10,8 @@ export interface ConnectionState {
   isUnreadable: boolean;
   /** The request under way whose body may take as long as it likes. */
   longBody?: IncomingMessage | undefined;
+  /** Answers that wait behind another one. */
+  queued?: Set<ServerResponse>;
 }
 
 const STATE = Symbol('connection state');
@@ -28,10 +30,19 @@ export function expectLongBody(request: IncomingMessage): void {
 /** Node tells the answer under way that its connection is gone, but not those that wait behind it (pipelining). */
 export function closeWithConnection(response: ServerResponse): void {
   const { socket } = response.req;
-  const close = (): void => {
-    response.destroy();
-    response.emit('close');
-  };
-  socket.once('close', close);
-  response.once('socket', () => socket.off('close', close));
+  const state = stateOf(socket);
+  let { queued } = state;
+  if (!queued) {
+    // One listener for all of them, as there may be hundreds.
+    const waiting = (queued = state.queued = new Set<ServerResponse>());
+    socket.once('close', () => {
+      for (const one of waiting) {
+        one.destroy();
+        one.emit('close');
+      }
+    });
+  }
+  const waiting = queued;
+  waiting.add(response);
+  response.once('socket', () => waiting.delete(response));
 }
