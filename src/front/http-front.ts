@@ -12,6 +12,7 @@ import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../errors/problem';
 import { writeProblem } from '../errors/problem.filter';
 import { closeWithConnection, stateOf } from './connection-state';
+import { FrontRequest } from './front-request';
 import type { HotRoutes } from './hot-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
 
@@ -68,6 +69,7 @@ export class HttpFront {
     this.maxHeaders = others.maxHeaders;
     this.server = createServer(
       {
+        IncomingMessage: FrontRequest,
         headersTimeout: headersTimeoutMs,
         requestTimeout: requestTimeoutMs,
         connectionsCheckingInterval: others.checkIntervalMs,

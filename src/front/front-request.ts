@@ -1,0 +1,20 @@
+import { IncomingMessage } from 'node:http';
+
+const UPGRADE = Symbol('upgrade');
+
+/**
+ * A request that leaves HTTP for a WebSocket only. Once anything listens for upgrades, Node hands over every request with
+ * an `Upgrade` header, also those that merely offer HTTP/2 (`h2c`, as Java's client does): these stay requests.
+ */
+export class FrontRequest extends IncomingMessage {
+  private [UPGRADE]: unknown;
+
+  get upgrade(): boolean {
+    return this[UPGRADE] === true && this.headers.upgrade?.toLowerCase() === 'websocket';
+  }
+
+  /** Called by Node's parser, and by its constructor with null. */
+  set upgrade(isOffered: unknown) {
+    this[UPGRADE] = isOffered;
+  }
+}
