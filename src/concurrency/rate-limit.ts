@@ -1,5 +1,6 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import type { ThrottlerStorage } from '@nestjs/throttler';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cacheConfig } from '../config/cache.config';
 import { rateLimitConfig } from '../config/rate-limit.config';
@@ -7,6 +8,8 @@ import { AppError } from '../errors/app-error';
 import { HotRoutes } from '../front/hot-routes';
 import type { LaneHolder } from './lane';
 import { RateLimitStorage } from './rate-limit.storage';
+
+type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
 
 /** On a request that was counted: one that a hot route hands on is not counted again. */
 const COUNTED = Symbol('counted');
@@ -41,13 +44,28 @@ export class RateLimit implements OnModuleInit {
     if (!this.config.isEnabled || !principal || request[COUNTED]) return;
     request[COUNTED] = true;
     const { requests, windowSeconds } = this.config;
-    // The prefix of the cache keeps services that share a Redis apart; its keys go on with a namespace.
-    const key = `${this.cache.keyPrefix}-rate-limit:${principal.subject}`;
-    const counted = await this.storage.increment(key, windowSeconds * 1000, requests);
+    const counted = await this.hit(principal);
     const remaining = Math.max(0, requests - counted.totalHits);
     response.setHeader('RateLimit-Policy', `"default";q=${requests};w=${windowSeconds}`);
     response.setHeader('RateLimit', `"default";r=${remaining};t=${counted.timeToExpire}`);
+    this.refuseBlocked(counted);
+  }
+
+  /** Counts what came without a request of its own (an operation on a socket). @throws AppError RATE_LIMITED */
+  async admit(principal: LaneHolder): Promise<void> {
+    if (this.config.isEnabled) this.refuseBlocked(await this.hit(principal));
+  }
+
+  private hit({ subject }: LaneHolder): Promise<Counted> {
+    const { requests, windowSeconds } = this.config;
+    // The prefix of the cache keeps services that share a Redis apart; its keys go on with a namespace.
+    const key = `${this.cache.keyPrefix}-rate-limit:${subject}`;
+    return this.storage.increment(key, windowSeconds * 1000, requests);
+  }
+
+  private refuseBlocked(counted: Counted): void {
     if (!counted.isBlocked) return;
+    const { requests, windowSeconds } = this.config;
     throw new AppError(
       'RATE_LIMITED',
       `No more than ${requests} requests in ${windowSeconds} seconds: try again in ${counted.timeToExpire} s.`,
