@@ -15,6 +15,7 @@ import { requireAcceptable } from './front/negotiation';
 import { parseQuery } from './front/query-string';
 import { RequestLog } from './front/request-log';
 import { requestObserver } from './front/request-observer';
+import { GraphqlSocket } from './graphql/graphql-socket';
 import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './openapi';
 import { createLog, type ServiceLog } from './service-logger';
@@ -104,6 +105,7 @@ export async function startService(
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
   front.attach(application, app.get(HotRoutes), observe(app, front, log));
+  app.get(GraphqlSocket, { strict: false }).listenOn(front.server);
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
     const cut = await front.drain(timeoutMs);

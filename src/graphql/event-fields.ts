@@ -25,8 +25,8 @@ import type { FairTurns } from '../concurrency/fair-turns';
 import { laneOf } from '../concurrency/lane';
 import { validationFailed } from '../errors/app-error';
 import { parseMarkedJson } from '../front/exact-json';
-import { faultsOf } from '../front/validation/compiled-validator';
 import type { DerivedTypes } from './derived-types';
+import { requireValid } from './require-valid';
 import type { Caller, RootFields } from './root-fields';
 
 export interface EventServices {
@@ -123,8 +123,7 @@ function inTurn<T>(
 
 /** @throws AppError VALIDATION_FAILED with every fault and its path. */
 function valid<T extends object>(dto: new () => T, value: unknown): T {
-  const faults = faultsOf(dto, value);
-  if (faults.length > 0) throw validationFailed(faults);
+  requireValid(dto, value);
   return value as T;
 }
 

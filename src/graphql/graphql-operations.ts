@@ -1,11 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import {
-  GraphQLError,
+  type GraphQLError,
   Kind,
-  NoSchemaIntrospectionCustomRule,
   parse,
-  specifiedRules,
   type DocumentNode,
   type GraphQLSchema,
   type OperationDefinitionNode,
@@ -25,7 +23,8 @@ import { unmarkJson } from '../front/exact-json';
 import { nameRoute, requestIdOf } from '../front/request-context';
 import { shownError } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
-import { MAX_TOKENS, requireWithinLimits } from './operation-limits';
+import { checkDocument, validationRules } from './operation-check';
+import { MAX_TOKENS } from './operation-limits';
 import type { Caller } from './root-fields';
 import type { CallContext } from './schema';
 
@@ -68,10 +67,7 @@ export class GraphqlOperations {
     >({
       schema: this.schema,
       context: { principal, signal, services: this.services.all },
-      validationRules: () =>
-        this.config.introspection
-          ? specifiedRules
-          : [...specifiedRules, NoSchemaIntrospectionCustomRule],
+      validationRules: () => validationRules(this.config.introspection),
       parse: (source) => parse(source, { maxTokens: MAX_TOKENS }),
       parseRequestParams: paramsOf,
       onSubscribe: (_, params) => {
@@ -145,23 +141,10 @@ function refusalOf(
   request: IncomingMessage,
   schema: GraphQLSchema,
 ): GraphQLError | undefined {
-  let document: DocumentNode;
   nameRoute(request, 'graphql');
-  try {
-    document = parse(query, { maxTokens: MAX_TOKENS });
-  } catch (error) {
-    if (error instanceof GraphQLError && !error.message.includes('tokens')) return undefined;
-    return new GraphQLError(
-      `The operation is too large: at most ${MAX_TOKENS} tokens, and not so deep.`,
-    );
-  }
-  try {
-    requireWithinLimits(document, variables ?? {});
-  } catch (error) {
-    if (error instanceof GraphQLError) return error;
-    return new GraphQLError('The operation is nested too deeply.');
-  }
-  nameRoute(request, routeNameOf(document, operationName, schema));
+  const checked = checkDocument(query, variables ?? {});
+  if ('refusal' in checked) return checked.isUnreadable ? undefined : checked.refusal;
+  nameRoute(request, routeNameOf(checked.document, operationName, schema));
   return undefined;
 }
 

@@ -3,11 +3,16 @@ import type { ConfigType } from '@nestjs/config';
 import type { GraphQLSchema } from 'graphql';
 import { AuditSearch } from '../audit/audit-search';
 import { AuditService } from '../audit/audit.service';
+import { EventFeed } from '../audit/event-feed';
 import { CacheInvalidation } from '../caching/cache-invalidation';
 import { CacheReport } from '../caching/cache-report';
 import { CacheWarmup } from '../caching/cache-warmup';
 import { FairTurns } from '../concurrency/fair-turns';
 import { cacheConfig } from '../config/cache.config';
+import { InvalidationFeed } from '../caching/invalidation-feed';
+import { AlertFeed } from '../metrics/alert-feed';
+import { MetricsFeed } from '../metrics/metrics-feed';
+import { SubscriptionLimiter } from '../concurrency/subscription-limiter';
 import { AlertBoard } from '../metrics/alert-board';
 import { PerformanceHealth } from '../metrics/performance-health';
 import { PerformanceReport } from '../metrics/performance.report';
@@ -20,6 +25,7 @@ import {
 import type { EventServices } from './event-fields';
 import type { OperatorServices } from './operator-fields';
 import { graphqlSchema, type Services } from './schema';
+import type { LiveServices } from './subscription-fields';
 
 /** What answers events. */
 @Injectable()
@@ -56,6 +62,27 @@ export class PerformanceAnswers {
   ) {}
 }
 
+/** What answers operators about the database. */
+@Injectable()
+export class DatabaseAnswers {
+  constructor(
+    @Inject(DATABASE_OPERATIONS) readonly database: DatabaseOperations,
+    @Inject(DATABASE_SHAPES) readonly shapes: DatabaseShapes,
+  ) {}
+}
+
+/** What subscribers follow. */
+@Injectable()
+export class LiveAnswers implements LiveServices {
+  constructor(
+    readonly feed: EventFeed,
+    readonly metricsFeed: MetricsFeed,
+    readonly alertFeed: AlertFeed,
+    readonly invalidationFeed: InvalidationFeed,
+    readonly limiter: SubscriptionLimiter,
+  ) {}
+}
+
 /** Everything that root fields are answered by, and the schema that they stand in. */
 @Injectable()
 export class GraphqlServices {
@@ -66,15 +93,15 @@ export class GraphqlServices {
     { search, audit, turns }: EventAnswers,
     { report, health, board }: PerformanceAnswers,
     { cache, invalidation, warmup, keyPrefix }: CacheAnswers,
-    @Inject(DATABASE_OPERATIONS) database: DatabaseOperations,
-    @Inject(DATABASE_SHAPES) shapes: DatabaseShapes,
+    live: LiveAnswers,
+    { database, shapes }: DatabaseAnswers,
   ) {
     const operators: OperatorServices = {
       ...{ report, health, board },
       ...{ cache, invalidation, warmup, keyPrefix },
       database,
     };
-    this.all = { search, audit, turns, ...operators };
+    this.all = { search, audit, turns, ...live, ...operators };
     this.schema = graphqlSchema(shapes);
   }
 }

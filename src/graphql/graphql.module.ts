@@ -1,5 +1,6 @@
 import { type DynamicModule, Module, type Type } from '@nestjs/common';
 import { AuditModule } from '../audit/audit.module';
+import { AuthModule } from '../auth/auth.module';
 import { CachingModule } from '../caching/caching.module';
 import {
   DATABASE_OPERATIONS,
@@ -11,16 +12,30 @@ import { GraphqlController } from './graphql.controller';
 import { GraphqlOperations } from './graphql-operations';
 import {
   CacheAnswers,
+  DatabaseAnswers,
   EventAnswers,
   GraphqlServices,
+  LiveAnswers,
   PerformanceAnswers,
 } from './graphql-services';
+import { GraphqlSocket } from './graphql-socket';
+import { SocketOperations } from './socket-operations';
 
 /** The GraphQL door. What it offers of the database is handed to it, as doors know no database. */
 @Module({
-  imports: [AuditModule, CachingModule],
+  imports: [AuditModule, AuthModule, CachingModule],
   controllers: [GraphqlController],
-  providers: [CacheAnswers, EventAnswers, GraphqlOperations, GraphqlServices, PerformanceAnswers],
+  providers: [
+    CacheAnswers,
+    DatabaseAnswers,
+    EventAnswers,
+    GraphqlOperations,
+    GraphqlServices,
+    GraphqlSocket,
+    LiveAnswers,
+    PerformanceAnswers,
+    SocketOperations,
+  ],
 })
 export class GraphqlModule {
   static with(operations: Type<DatabaseOperations>, shapes: DatabaseShapes): DynamicModule {

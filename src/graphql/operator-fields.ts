@@ -10,8 +10,6 @@ import {
   WarmupResultDto,
 } from '../caching/dto/answers.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from '../caching/dto/requests.dto';
-import { validationFailed } from '../errors/app-error';
-import { faultsOf } from '../front/validation/compiled-validator';
 import type { AlertBoard } from '../metrics/alert-board';
 import {
   PerformanceAlertDto,
@@ -22,6 +20,7 @@ import type { PerformanceHealth } from '../metrics/performance-health';
 import type { PerformanceReport } from '../metrics/performance.report';
 import type { DatabaseOperations, DatabaseShapes } from './database-operations';
 import type { DerivedTypes, Dto } from './derived-types';
+import { requireValid } from './require-valid';
 import type { RootField, RootFields } from './root-fields';
 
 export interface OperatorServices {
@@ -124,10 +123,4 @@ export function operatorMutations(
       resolve: ({ database }) => database.optimize(),
     },
   };
-}
-
-/** @throws AppError VALIDATION_FAILED */
-function requireValid(dto: Dto, value: unknown): void {
-  const faults = faultsOf(dto, value);
-  if (faults.length > 0) throw validationFailed(faults);
 }

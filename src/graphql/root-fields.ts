@@ -24,3 +24,17 @@ export interface RootField<S> {
 
 /** Root fields by name. */
 export type RootFields<S> = Record<string, RootField<S>>;
+
+/** One thing that can be followed: what `subscribe` gives, each made an answer by `resolve`. */
+export interface LiveField<S> extends Omit<RootField<S>, 'resolve'> {
+  /** @throws AppError, also from the iteration. */
+  subscribe: (
+    services: S,
+    args: Record<string, unknown>,
+    caller: Caller,
+  ) => AsyncIterableIterator<unknown> | Promise<AsyncIterableIterator<unknown>>;
+  resolve?: (element: never) => unknown;
+}
+
+/** Root fields of subscriptions by name. */
+export type LiveFields<S> = Record<string, LiveField<S>>;

@@ -14,10 +14,15 @@ import type { DatabaseShapes } from './database-operations';
 import { DerivedTypes, type Dto, type Naming } from './derived-types';
 import { eventMutations, eventQueries, type EventServices } from './event-fields';
 import { operatorMutations, operatorQueries, type OperatorServices } from './operator-fields';
-import type { Caller, RootFields } from './root-fields';
+import type { Caller, LiveFields, RootFields } from './root-fields';
 import { DATE_TIME } from './scalars';
+import {
+  eventSubscriptions,
+  operatorSubscriptions,
+  type LiveServices,
+} from './subscription-fields';
 
-export type Services = EventServices & OperatorServices;
+export type Services = EventServices & OperatorServices & LiveServices;
 
 /** What resolvers are called with. */
 export interface CallContext extends Caller {
@@ -58,15 +63,20 @@ export function graphqlSchema(shapes: DatabaseShapes): GraphQLSchema {
   const types = new DerivedTypes(NAMINGS, ENUM_NAMES);
   const queries = { ...eventQueries(types), ...operatorQueries(types, shapes) };
   const mutations = { ...eventMutations(types), ...operatorMutations(types, shapes) };
+  const subscriptions = { ...eventSubscriptions(types), ...operatorSubscriptions(types) };
   return new GraphQLSchema({
     query: new GraphQLObjectType({ name: 'Query', fields: guarded(queries) }),
     mutation: new GraphQLObjectType({ name: 'Mutation', fields: guarded(mutations) }),
+    subscription: new GraphQLObjectType({ name: 'Subscription', fields: live(subscriptions) }),
   });
 }
 
-function guarded(
-  fields: RootFields<Services>,
-): Record<string, GraphQLFieldConfig<unknown, CallContext, Record<string, unknown>>> {
+type FieldConfigs = Record<
+  string,
+  GraphQLFieldConfig<unknown, CallContext, Record<string, unknown>>
+>;
+
+function guarded(fields: RootFields<Services>): FieldConfigs {
   return Object.fromEntries(
     Object.entries(fields).map(([name, { type, description, args, scope, resolve }]) => [
       name,
@@ -78,6 +88,24 @@ function guarded(
           requireScopes(principal, [scope]);
           return resolve(services, given, { principal, signal }, info);
         },
+      },
+    ]),
+  );
+}
+
+function live(fields: LiveFields<Services>): FieldConfigs {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, { type, description, args, scope, subscribe, resolve }]) => [
+      name,
+      {
+        type,
+        description: `${description} Needs \`${scope}\`.`,
+        ...(args ? { args } : {}),
+        subscribe: (_, given, { services, principal, signal }) => {
+          requireScopes(principal, [scope]);
+          return subscribe(services, given, { principal, signal });
+        },
+        resolve: (element) => (resolve ? resolve(element as never) : element),
       },
     ]),
   );

@@ -1,0 +1,150 @@
+import type { IncomingMessage } from 'node:http';
+import WebSocket from 'ws';
+import type { Principal } from '../auth/principal';
+import { AppError } from '../errors/app-error';
+import { unmarkJson } from '../front/exact-json';
+import { clientClosed } from '../front/patience';
+
+/** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next. */
+const KEEP_ALIVE_MS = 15_000;
+/** Bytes that a peer has not taken, from which on no more of its messages are read. */
+const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
+/** How long a peer may take to close its side, and operations to tell why they end. */
+const LINGER_MS = 1000;
+const LINGER_POLL_MS = 10;
+/** A timer of Node's takes no longer delays. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+/** A token has at most 16 KiB. */
+const MAX_INIT_CHARACTERS = 64 * 1024;
+const MAX_MESSAGES_BEFORE_INIT = 10;
+
+/** Codes of closed sockets (RFC 6455, section 7.4, and the graphql-transport-ws protocol). */
+export const CLOSE = {
+  goingAway: 1001,
+  unsupportedData: 1003,
+  policyViolation: 1008,
+  tooBig: 1009,
+  internalError: 1011,
+  tryAgainLater: 1013,
+  unauthorized: 4401,
+} as const;
+
+/** One WebSocket: who is at its other end, whether anybody still is, and how much is on its way there. */
+export class GraphqlConnection {
+  /** Who it belongs to; undefined until a good token came. */
+  principal: Principal | undefined;
+  /** The message that is being taken in, for what its parsed form has lost. */
+  text = '';
+  /** Subscriptions among what is under way. */
+  following = 0;
+  private underWay = 0;
+  private received = 0;
+  private isAlive = true;
+  private bufferedBefore = 0;
+  private expiry: NodeJS.Timeout | undefined;
+  private readonly over = new AbortController();
+  private readonly heartbeat: NodeJS.Timeout;
+
+  constructor(
+    private readonly socket: WebSocket,
+    readonly request: IncomingMessage,
+  ) {
+    this.heartbeat = setInterval(() => this.checkAlive(), KEEP_ALIVE_MS).unref();
+    socket.on('pong', () => (this.isAlive = true));
+    socket.on('error', () => undefined); // the close that follows says it
+    socket.once('close', () => {
+      clearInterval(this.heartbeat);
+      clearTimeout(this.expiry);
+      this.over.abort(clientClosed());
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
+  /** Aborts when the socket closes (CLIENT_CLOSED) or the token expires (UNAUTHENTICATED). */
+  get signal(): AbortSignal {
+    return this.over.signal;
+  }
+
+  /** Queries and mutations under way. */
+  get answering(): number {
+    return this.underWay - this.following;
+  }
+
+  /** Hands each message of the other side to `take`, which resolves when nothing more comes of it. */
+  receive(take: (text: string) => Promise<void>): void {
+    this.socket.on('message', (data: Buffer, isBinary: boolean) => {
+      this.isAlive = true;
+      if (!this.isOpen) return; // told to go, and goes on sending
+      if (isBinary) return this.close(CLOSE.unsupportedData, 'Send text');
+      if (!this.principal) {
+        this.received += 1;
+        if (data.length > MAX_INIT_CHARACTERS) return this.close(CLOSE.tooBig, 'Too large');
+        if (this.received > MAX_MESSAGES_BEFORE_INIT) {
+          return this.close(CLOSE.policyViolation, 'Too many messages before the token');
+        }
+      }
+      this.underWay += 1;
+      this.text = data.toString();
+      take(this.text)
+        .catch(() => this.close(CLOSE.internalError, 'Something went wrong here'))
+        .finally(() => (this.underWay -= 1));
+    });
+  }
+
+  /** Resolves when the text has left for the other side: who waits for that sends no faster than it is taken. */
+  send(text: string): Promise<void> {
+    if (!this.isOpen) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.socket.send(unmarkJson(text), () => {
+        resolve();
+        const { isPaused, bufferedAmount } = this.socket;
+        if (isPaused && bufferedAmount <= MAX_BUFFERED_BYTES) this.socket.resume();
+      });
+      if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES) this.socket.pause();
+    });
+  }
+
+  /** From now on it belongs to this principal, until its token expires. */
+  admit(principal: Principal): void {
+    this.principal = principal;
+    this.expireInTime(principal.expiresAtMs);
+  }
+
+  /** Says goodbye, and cuts it when the other side does not. */
+  close(code: number, reason: string): void {
+    this.socket.close(code, reason);
+    if (this.socket.isPaused) this.socket.resume(); // to read the goodbye
+    setTimeout(() => this.socket.terminate(), LINGER_MS).unref();
+  }
+
+  private expireInTime(expiresAtMs: number): void {
+    const leftMs = expiresAtMs - Date.now();
+    if (leftMs > 0) {
+      const again = (): void => this.expireInTime(expiresAtMs);
+      this.expiry = setTimeout(again, Math.min(MAX_TIMER_MS, leftMs)).unref();
+      return;
+    }
+    this.over.abort(new AppError('UNAUTHENTICATED', 'The token has expired.'));
+    this.closeExpired(Date.now() + LINGER_MS);
+  }
+
+  /** What is under way tells its end first. */
+  private closeExpired(deadlineMs: number): void {
+    if (this.underWay === 0 || Date.now() >= deadlineMs) {
+      return this.close(CLOSE.unauthorized, 'Unauthorized');
+    }
+    this.expiry = setTimeout(() => this.closeExpired(deadlineMs), LINGER_POLL_MS).unref();
+  }
+
+  private checkAlive(): void {
+    const { bufferedAmount } = this.socket;
+    const isReading = bufferedAmount < this.bufferedBefore; // slow is not silent
+    if (!this.isAlive && !isReading) return this.socket.terminate();
+    this.isAlive = false;
+    this.bufferedBefore = bufferedAmount;
+    if (this.isOpen) this.socket.ping();
+  }
+}

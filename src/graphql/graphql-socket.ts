@@ -1,0 +1,120 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols } from 'graphql-ws';
+import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { SubscriptionLimiter } from '../concurrency/subscription-limiter';
+import { concurrencyConfig } from '../config/concurrency.config';
+import { AppError } from '../errors/app-error';
+import { writeProblem } from '../errors/problem.filter';
+import { Lifecycle } from '../front/lifecycle';
+import { noteArrival, originForm, stampResponse } from '../front/request-context';
+import { CLOSE, GraphqlConnection } from './graphql-connection';
+import { SocketOperations } from './socket-operations';
+
+const PATH = '/graphql';
+/** Of one message. */
+const MAX_PAYLOAD_BYTES = 1024 * 1024;
+/** Sockets whose client has not said yet who it is; each has seconds to do so. */
+const MAX_ANONYMOUS = 1000;
+/** How long a refused client may take to read why. */
+const LINGER_MS = 1000;
+
+/**
+ * The GraphQL door over WebSockets (graphql-transport-ws), on the path of the door over HTTP. Tokens come in the first
+ * message: browsers send neither headers nor cookies of ours, so that no foreign page speaks for its visitor.
+ */
+@Injectable()
+export class GraphqlSocket {
+  private readonly webSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_PAYLOAD_BYTES,
+    perMessageDeflate: false,
+    handleProtocols,
+  });
+  /** As many sockets as subscriptions: one would be enough for all of a principal's. */
+  private readonly places: SubscriptionLimiter;
+  private readonly connections = new Set<GraphqlConnection>();
+
+  constructor(
+    private readonly operations: SocketOperations,
+    private readonly lifecycle: Lifecycle,
+    @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
+  ) {
+    this.places = new SubscriptionLimiter(config);
+  }
+
+  /** Takes upgrades from now on. When the process is told to stop, sockets close and their clients go elsewhere. */
+  listenOn(server: Server): void {
+    const protocol = this.operations.protocol();
+    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      socket.on('error', () => socket.destroy());
+      const refusal = this.refusalOf(request);
+      if (refusal) return refuse(refusal, request, socket);
+      this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+        this.open(webSocket, request, protocol);
+      });
+    });
+    this.lifecycle.onDraining(() => {
+      for (const connection of this.connections) connection.close(CLOSE.goingAway, 'Going away');
+    });
+  }
+
+  private refusalOf({ url = '', headers }: IncomingMessage): AppError | undefined {
+    const [path] = (originForm(url) ?? '').split('?', 1);
+    if (path !== PATH) return new AppError('NOT_FOUND', 'There is no WebSocket at this path.');
+    if (this.lifecycle.phase === 'draining') {
+      return new AppError('NOT_READY', 'The service is stopping.', { retryAfterSeconds: 1 });
+    }
+    if (handleProtocols(headers['sec-websocket-protocol'] ?? '') === false) {
+      const detail = `The subprotocol must be ${GRAPHQL_TRANSPORT_WS_PROTOCOL}.`;
+      return new AppError('VALIDATION_FAILED', detail);
+    }
+    if (this.connections.size - this.places.active < MAX_ANONYMOUS) return undefined;
+    return new AppError('TOO_MANY_REQUESTS', 'Too many sockets wait for their first message.', {
+      retryAfterSeconds: 5,
+    });
+  }
+
+  private open(
+    webSocket: WebSocket,
+    request: IncomingMessage,
+    protocol: ReturnType<SocketOperations['protocol']>,
+  ): void {
+    const connection = new GraphqlConnection(webSocket, request);
+    this.connections.add(connection);
+    let leavePlace: (() => void) | undefined;
+    const closed = protocol.opened(
+      {
+        protocol: webSocket.protocol,
+        send: (text) => connection.send(text),
+        close: (code = CLOSE.goingAway, reason = '') => connection.close(code, reason),
+        onMessage: (take) => connection.receive(take),
+      },
+      {
+        connection,
+        takePlace: ({ subject }) => (leavePlace = this.places.acquire(subject)),
+      },
+    );
+    webSocket.once('close', (code, reason) => {
+      this.connections.delete(connection);
+      leavePlace?.();
+      closed(code, String(reason))?.catch(() => undefined); // how its operations ended is nobody's concern now
+    });
+  }
+}
+
+/** Answers an upgrade with a problem document, and closes. */
+function refuse(error: AppError, request: IncomingMessage, socket: Socket): void {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once('finish', () => {
+    socket.end();
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  });
+  noteArrival(response);
+  stampResponse(request, response);
+  writeProblem(error, request, response);
+}

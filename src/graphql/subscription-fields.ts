@@ -1,0 +1,137 @@
+import { GraphQLNonNull, GraphQLString } from 'graphql';
+import type { EventFeed, FeedEvent } from '../audit/event-feed';
+import { AuditEventDto } from '../audit/dto/answers.dto';
+import {
+  AuditEventFilterDto,
+  AuditEventSearchDto,
+  filterIn,
+} from '../audit/dto/audit-event-search.dto';
+import type { Organizations } from '../auth/principal';
+import { globMatcher } from '../caching/cache-key';
+import { CacheInvalidationDto } from '../caching/dto/answers.dto';
+import { InvalidationQuery } from '../caching/dto/requests.dto';
+import type { InvalidationFeed } from '../caching/invalidation-feed';
+import type { SubscriptionLimiter } from '../concurrency/subscription-limiter';
+import { parseMarkedJson } from '../front/exact-json';
+import type { AlertFeed } from '../metrics/alert-feed';
+import { PerformanceAlertDto, PerformanceMetricsDto, SEVERITIES } from '../metrics/dto/answers.dto';
+import type { MetricsFeed } from '../metrics/metrics-feed';
+import type { DerivedTypes } from './derived-types';
+import { liveFeed } from './live-feed';
+import type { Caller, LiveFields } from './root-fields';
+import { requireValid } from './require-valid';
+
+export interface LiveServices {
+  feed: EventFeed;
+  metricsFeed: MetricsFeed;
+  alertFeed: AlertFeed;
+  invalidationFeed: InvalidationFeed;
+  limiter: SubscriptionLimiter;
+}
+
+/** Subscriptions to events. */
+export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
+  return {
+    auditEventRecorded: {
+      type: new GraphQLNonNull(types.output(AuditEventDto)),
+      description:
+        'Each event as it is recorded, on whichever replica; in every organization in the order of `sequence`, none left out or given twice.',
+      scope: 'audit:read',
+      args: {
+        filter: { type: types.input(AuditEventFilterDto) },
+        afterSequence: {
+          type: GraphQLString,
+          description:
+            'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several a cursor of `/audit/events/tail` or tRPC. Left out: from now on.',
+        },
+      },
+      subscribe: async ({ feed }, { filter, afterSequence }, { principal, signal }) => {
+        requireValid(AuditEventSearchDto, { filter });
+        const wanted = filterIn(filter as AuditEventFilterDto | null | undefined);
+        const after = typeof afterSequence === 'string' ? afterSequence : undefined;
+        let begun: Promise<unknown> | undefined;
+        const events = liveFeed(signal, (own) => {
+          const followed = feed.follow(principal, { filter: wanted, after, signal: own });
+          ({ begun } = followed);
+          return followed;
+        });
+        try {
+          await begun;
+        } catch (error) {
+          await events.return?.();
+          throw error;
+        }
+        return events;
+      },
+      resolve: ({ text }: FeedEvent) => parseMarkedJson(text),
+    },
+  };
+}
+
+/** Subscriptions of operators. */
+export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
+  return {
+    performanceMetricsUpdated: {
+      type: new GraphQLNonNull(types.output(PerformanceMetricsDto)),
+      description: 'How fast this replica is: now, then once a second.',
+      scope: 'performance:read',
+      subscribe: ({ limiter, metricsFeed }, _, caller) =>
+        limited(limiter, caller, (signal) => metricsFeed.follow(signal)),
+    },
+    performanceAlert: {
+      type: new GraphQLNonNull(types.output(PerformanceAlertDto)),
+      description: 'Alerts of this replica as they are raised and, with `resolvedAt`, as they end.',
+      scope: 'performance:read',
+      args: { severity: { type: types.words(SEVERITIES), description: 'Left out: any.' } },
+      subscribe: ({ limiter, alertFeed }, { severity }, caller) =>
+        limited(limiter, caller, (signal) => {
+          const alerts = alertFeed.follow(signal);
+          return chosen(alerts, (alert) => (severity ?? alert.severity) === alert.severity);
+        }),
+    },
+    cacheInvalidated: {
+      type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
+      description:
+        'Invalidations that somebody asked for, on whichever replica, of organizations of the token.',
+      scope: 'performance:read',
+      args: {
+        pattern: {
+          type: GraphQLString,
+          description: 'Those of this pattern, `*` standing for any text. Left out: all.',
+        },
+      },
+      subscribe: ({ limiter, invalidationFeed }, { pattern }, caller) => {
+        if (typeof pattern === 'string') requireValid(InvalidationQuery, { pattern });
+        const isMeant = typeof pattern === 'string' ? globMatcher(pattern) : () => true;
+        const { organizations } = caller.principal;
+        return limited(limiter, caller, (signal) =>
+          chosen(
+            invalidationFeed.follow(signal),
+            (done) => isMeant(done.pattern) && shareAny(done.tenants, organizations),
+          ),
+        );
+      },
+    },
+  };
+}
+
+/** Feeds that are nobody's domain take their place here. */
+function limited<T>(
+  limiter: SubscriptionLimiter,
+  { principal, signal }: Caller,
+  open: (signal: AbortSignal) => AsyncGenerator<T>,
+): AsyncIterableIterator<T> {
+  return liveFeed(signal, open, limiter.acquire(principal.subject));
+}
+
+async function* chosen<T>(
+  elements: AsyncGenerator<T>,
+  isWanted: (element: T) => boolean,
+): AsyncGenerator<T> {
+  for await (const element of elements) if (isWanted(element)) yield element;
+}
+
+function shareAny(one: Organizations, other: Organizations): boolean {
+  if (one === '*' || other === '*') return true;
+  return one.some((id) => other.includes(id));
+}

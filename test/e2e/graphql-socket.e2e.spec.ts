@@ -1,0 +1,159 @@
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { until } from '../integration/until.fixture';
+import {
+  closeOf,
+  initText,
+  newOrganization,
+  reader,
+  RECORDED,
+  SocketStage,
+  SUBPROTOCOL,
+} from '../support/socket-stage';
+import { tokenOf } from '../support/test-service';
+
+let stage: SocketStage;
+
+beforeAll(async () => {
+  stage = await SocketStage.start();
+});
+afterEach(() => stage.clear());
+
+describe('the socket', () => {
+  it('runs queries and mutations with the limits and errors of the door over HTTP', async () => {
+    const organization = newOrganization();
+    const token = await reader([organization]);
+    const create = stage.subscribe(
+      token,
+      'mutation ($e: CreateAuditEventInput!) { createAuditEvent(event: $e) { sequence } }',
+      { e: { organizationId: organization, action: 'a', status: 'SUCCESS' } },
+    );
+    await until(() => create.isOver);
+    expect(create.data).toEqual([{ createAuditEvent: { sequence: '1' } }]);
+    const codesOf = async (query: string) => {
+      const answer = stage.subscribe(token, query);
+      await until(() => answer.isOver);
+      return answer.codes;
+    };
+    expect(await codesOf('{ cacheStats { entries } }')).toEqual(['FORBIDDEN']);
+    expect(await codesOf('{ nothing }')).toEqual(['VALIDATION_FAILED']);
+    expect(await codesOf('{ a')).toEqual(['VALIDATION_FAILED']);
+    expect(await codesOf(`{ ${'__typename '.repeat(30)} }`)).toEqual(['VALIDATION_FAILED']);
+    expect(await codesOf(`{ ${'a { '.repeat(50)} b ${'}'.repeat(50)} }`)).toEqual([
+      'VALIDATION_FAILED',
+    ]);
+  });
+
+  it('keeps the digits of variables', async () => {
+    const organization = newOrganization();
+    const socket = await stage.connected(await reader([organization]));
+    const metadata = '{"n":[-9218868437227405312,1.0,1E3]}';
+    const query =
+      'mutation ($m: JSON) { createAuditEvent(event: { organizationId: \\"ORG\\", action: \\"a\\", status: SUCCESS, metadata: $m }) { metadata } }';
+    socket.send(
+      `{"id":"1","type":"subscribe","payload":{"query":"${query.replace('ORG', organization)}","variables":{"m":${metadata}}}}`,
+    );
+    const [answer] = (await once(socket, 'message')) as [Buffer];
+    expect(String(answer)).toContain(`"metadata":${metadata}`);
+  });
+
+  it.each([
+    ['without a token', {}],
+    ['with a bad token', { authorization: 'Bearer a.b.c' }],
+    ['with a token that is no text', { Authorization: { toString: 1 } }],
+  ])('closes %s with 4401', async (_, params) => {
+    const subscriber = stage.open(params, RECORDED);
+    await until(() => subscriber.ending !== undefined);
+    expect(subscriber.ending?.code).toBe(4401);
+  });
+
+  it('closes with 4401 who asks before it says who it is, and goes on asking in vain', async () => {
+    const socket = stage.connect();
+    await once(socket, 'open');
+    const payload = { query: '{ __typename }' };
+    const messages: unknown[] = [];
+    socket.on('message', (data) => messages.push(data));
+    socket.send(initText('a.b.c'));
+    for (let id = 0; id < 5; id += 1) {
+      socket.send(JSON.stringify({ id: String(id), type: 'subscribe', payload }));
+    }
+    expect(await closeOf(socket)).toBe(4401);
+    expect(messages).toEqual([]);
+  });
+
+  it('takes the name of the header in either case', async () => {
+    const socket = stage.connect();
+    await once(socket, 'open');
+    socket.send(initText(await tokenOf(), 'Authorization'));
+    const [answer] = (await once(socket, 'message')) as [Buffer];
+    expect(JSON.parse(answer.toString())).toEqual({ type: 'connection_ack' });
+  });
+
+  it.each([
+    ['another path', '/api/v1/audit/events', [SUBPROTOCOL], 404],
+    ['another subprotocol', '/graphql', ['graphql-ws'], 400],
+    ['no subprotocol', '/graphql', [], 400],
+  ])('refuses %s', async (_, path, protocols, status) => {
+    const socket = stage.connect(path, protocols);
+    const [, response] = (await once(socket, 'unexpected-response')) as [
+      unknown,
+      { statusCode: number; headers: Record<string, string> },
+    ];
+    expect(response.statusCode).toBe(status);
+    expect(response.headers['content-type']).toBe('application/problem+json');
+  });
+
+  it('leaves requests that offer HTTP/2 what they are', async () => {
+    const sent = request(`${stage.service.url}/health/live`, {
+      headers: { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': '' },
+    }).end();
+    const [response] = (await once(sent, 'response')) as [{ statusCode: number; resume(): void }];
+    response.resume();
+    expect(response.statusCode).toBe(200);
+  });
+
+  it('cuts messages that are too large, binary, or too many before the token', async () => {
+    const large = await stage.connected(await tokenOf());
+    large.send('x'.repeat(1024 * 1024 + 1));
+    expect(await closeOf(large)).toBe(1009);
+    const binary = stage.connect();
+    await once(binary, 'open');
+    binary.send(Buffer.from(initText(await tokenOf())));
+    expect(await closeOf(binary)).toBe(1003);
+    const chatty = stage.connect();
+    await once(chatty, 'open');
+    for (let sent = 0; sent < 50; sent += 1) chatty.send('{"type":"ping"}');
+    expect(await closeOf(chatty)).toBe(1008);
+    const greeting = stage.connect();
+    await once(greeting, 'open');
+    greeting.send(`{"type":"ping","payload":{"a":"${'x'.repeat(70_000)}"}}`);
+    expect(await closeOf(greeting)).toBe(1009);
+  });
+
+  it('closes 200 clients that never say who they are, and as many sockets of one principal as are too many', async () => {
+    const silent = Array.from({ length: 200 }, () => stage.connect());
+    const codes = await Promise.all(silent.map(closeOf));
+    expect(new Set(codes)).toEqual(new Set([4408]));
+    const token = await reader(['org-1']);
+    for (let count = 0; count < 3; count += 1) await stage.connected(token);
+    const fourth = stage.connect();
+    await once(fourth, 'open');
+    fourth.send(initText(token));
+    expect(await closeOf(fourth)).toBe(1013);
+  }, 20_000);
+});
+
+describe('a service that is told to stop', () => {
+  it('closes its sockets with 1001 at once, refuses new ones, and ends', async () => {
+    const subscriber = stage.subscribe(await reader([newOrganization()]), RECORDED);
+    await until(() => stage.active === 1);
+    const mute = await stage.connected(await tokenOf());
+    mute.pause(); // never answers the goodbye
+    const stopped = stage.service.stop();
+    await until(() => subscriber.ending !== undefined);
+    expect(subscriber.ending?.code).toBe(1001);
+    expect(subscriber.data).toEqual([]);
+    await stopped;
+    expect(stage.active).toBe(0);
+  });
+});
