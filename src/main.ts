@@ -23,8 +23,11 @@ async function main(): Promise<void> {
   const front = new HttpFront();
   const running: { service?: RunningService } = {};
   const stop = once(async (signal: string) => {
+    if (!running.service) {
+      logger.log(`${signal}: the start is given up.`);
+      process.exit(0); // nothing was acknowledged yet
+    }
     logger.log(`${signal}: finishing what runs, for at most ${config.shutdownTimeoutMs} ms.`);
-    if (!running.service) process.exit(0); // nothing was acknowledged yet
     const overdue = setTimeout(() => {
       logger.fatal('The shutdown takes too long: giving up on what still runs.');
       process.exit(1);

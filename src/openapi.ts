@@ -12,7 +12,7 @@ type Json = Record<string, unknown>;
 
 const DESCRIPTION = `Who did what to what, when and with what outcome.
 
-Every route but the probes wants \`Authorization: Bearer <JWT>\`. Lists, counts and single events show only the
+Every route but the probes, \`/metrics\` and \`/docs\` wants \`Authorization: Bearer <JWT>\`. Lists, counts and single events show only the
 organizations that the token names. Errors are RFC 9457 problem documents whose \`code\` names the kind. A path that
 does not exist is answered with \`NOT_FOUND\`, a method that a path does not have with \`METHOD_NOT_ALLOWED\` and
 \`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers to reads are compressed when \`Accept-Encoding\` allows it.`;

@@ -53,6 +53,9 @@ export class EmbeddedPostgresServer {
     const binaries = await reachableBinaries(found, place.account, options.log);
     const lock = await FolderLock.acquire(place.home);
     let postmaster: Postmaster | undefined;
+    // A process that is told to stop while it starts leaves no server behind.
+    const giveUp = (): void => postmaster?.stopAtExit();
+    process.once('exit', giveUp);
     try {
       const isDurable = options.settings?.['fsync'] !== 'off';
       const folder = await ensureCluster(place, binaries, isDurable);
@@ -69,6 +72,8 @@ export class EmbeddedPostgresServer {
       await postmaster?.stop().catch(() => undefined); // the first fault is the one to report
       await lock.release();
       throw error;
+    } finally {
+      process.off('exit', giveUp);
     }
   }
 

@@ -75,7 +75,7 @@ export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
     if (allowed.has('GET')) allowed.add('HEAD');
     allowed.delete('_ALL');
     if (allowed.size === 0) {
-      return next(new AppError('NOT_FOUND', 'There is no such route; /docs lists them all.'));
+      return next(new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.'));
     }
     const allow = [...allowed].sort().join(', ');
     next(

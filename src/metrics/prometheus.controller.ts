@@ -37,7 +37,7 @@ export class PrometheusController {
   @ApiProblems('NOT_FOUND', 'CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL')
   async scrape(@Res() response: Response): Promise<void> {
     if (this.server.metricsPort !== undefined) {
-      throw new AppError('NOT_FOUND', 'There is no such route; /docs lists them all.');
+      throw new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.');
     }
     const { contentType, text } = await this.registry.text();
     response.setHeader('Content-Type', contentType);

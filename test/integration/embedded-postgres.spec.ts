@@ -37,7 +37,7 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
 
 /** A Node.js process of its own that starts the server, then runs `then`; it is there to be killed. */
 function startElsewhere(then: string): ChildProcess {
-  const script = `require(${JSON.stringify(join(base, 'compiled/embedded-postgres.js'))}).EmbeddedPostgresServer
+  const script = `process.on("SIGTERM", () => process.exit(0)); require(${JSON.stringify(join(base, 'compiled/embedded-postgres.js'))}).EmbeddedPostgresServer
     .start({ dataDir: ${JSON.stringify(dataDir)}, log: () => undefined })
     .then(async (server) => { ${then} }, (error) => { console.log('FAILED ' + error.message); });`;
   const child = spawn(process.execPath, ['-e', script], {
@@ -159,6 +159,15 @@ describe('an embedded server', () => {
     const child = startElsewhere(`console.log('up'); setTimeout(() => process.exit(0), 10);`);
     const exited = once(child, 'exit');
     await firstLine(child);
+    await exited;
+    await until(async () => (await stat(clusterFile('postmaster.pid')).catch(() => 0)) === 0);
+  });
+
+  itOnLinux('ends with a process that exits while it starts', async () => {
+    const child = startElsewhere(HANG);
+    const exited = once(child, 'exit');
+    await until(async () => (await stat(clusterFile('postmaster.pid')).catch(() => 0)) !== 0);
+    child.kill('SIGTERM');
     await exited;
     await until(async () => (await stat(clusterFile('postmaster.pid')).catch(() => 0)) === 0);
   });
