@@ -3,6 +3,7 @@ import type { StreamedEvent } from '../audit/audit-event-stream';
 import type { FoundEvents } from '../audit/audit-search';
 import type { AuditEventDto, BulkCreateResultDto } from '../audit/dto/answers.dto';
 import type { AuditEventSearchDto } from '../audit/dto/audit-event-search.dto';
+import type { AuditEventFeedDto } from '../audit/dto/audit-event-feed.dto';
 import type { AuditEventStreamDto } from '../audit/dto/audit-event-stream.dto';
 import type { BulkCreateAuditEventsDto } from '../audit/dto/create-audit-event.dto';
 import type {
@@ -33,6 +34,12 @@ export interface ProcedureCall {
   input: unknown;
   /** Which of the calls of its request it is. */
   batchIndex?: number | undefined;
+}
+
+/** An event on its way to a subscriber, and from where to go on behind it. */
+interface FedEvent {
+  text: string;
+  readonly cursor: string | null;
 }
 
 /** What stands behind the router. */
@@ -93,14 +100,23 @@ const streamAuditEvents = {
     ),
 };
 
+const auditEventRecorded = t.procedure
+  .input(typed<AuditEventFeedDto | void>())
+  .subscription(async ({ ctx, path, input, batchIndex }) =>
+    watched(trackedIn(await call<AsyncIterable<FedEvent>>(ctx, { path, input, batchIndex }))),
+  );
+
 async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<AuditEventDto> {
   for await (const { text } of stream) yield eventIn(text);
 }
 
+/** The id of events behind which a feed cannot go on: it tells so when it is asked to, and leaves nothing out in silence. */
+const NO_CURSOR = '-';
+
 async function* trackedIn(
-  stream: AsyncIterable<StreamedEvent>,
+  stream: AsyncIterable<FedEvent>,
 ): AsyncGenerator<TrackedEnvelope<AuditEventDto>> {
-  for await (const { text, cursor } of stream) yield tracked(cursor, eventIn(text));
+  for await (const { text, cursor } of stream) yield tracked(cursor ?? NO_CURSOR, eventIn(text));
 }
 
 function eventIn(text: string): AuditEventDto {
@@ -115,6 +131,7 @@ export const appRouter = t.router({
     getHealthStatus: query<PerformanceHealthDto>(),
     getAlerts: query<PerformanceAlertDto[], AlertsQuery | void>(),
     streamAuditEvents: streamAuditEvents.query,
+    auditEventRecorded,
     bulkCreateAuditEvents: mutation<BulkCreateResultDto, BulkCreateAuditEventsDto>(),
     cacheOperations: t.router({
       getStats: query<CacheStatisticsDto>(),
@@ -134,7 +151,10 @@ export type AppRouter = typeof appRouter;
 
 /** What stands at the same paths for clients that ask for server-sent events. */
 export const subscriptionRouter = t.router({
-  performance: t.router({ streamAuditEvents: streamAuditEvents.subscription }),
+  performance: t.router({
+    streamAuditEvents: streamAuditEvents.subscription,
+    auditEventRecorded,
+  }),
 });
 
 /** For a client that resumes `streamAuditEvents`: `createTRPCClient<SubscriptionRouter>(…)` with `httpSubscriptionLink`. */

@@ -2,8 +2,10 @@ import { Body, Inject, Injectable, Req, Res } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { AuditEventStream, type StreamedEvent } from '../audit/audit-event-stream';
+import { EventFeed, type Feed } from '../audit/event-feed';
 import { AuditSearch } from '../audit/audit-search';
-import { AuditEventSearchDto } from '../audit/dto/audit-event-search.dto';
+import { AuditEventSearchDto, filterIn } from '../audit/dto/audit-event-search.dto';
+import { AuditEventFeedDto } from '../audit/dto/audit-event-feed.dto';
 import { AuditEventStreamDto } from '../audit/dto/audit-event-stream.dto';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
@@ -23,6 +25,7 @@ export class AuditProcedures {
   constructor(
     private readonly search: AuditSearch,
     private readonly streams: AuditEventStream,
+    private readonly feed: EventFeed,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -53,5 +56,17 @@ export class AuditProcedures {
     @Req() { callSignal }: CallRequest,
   ): AsyncIterable<StreamedEvent> {
     return this.streams.open(principal, search, callSignal);
+  }
+
+  /** Events as they are recorded, until the client leaves, its token expires or the process stops. */
+  @Procedure('performance.auditEventRecorded')
+  @Scopes('audit:read')
+  auditEventRecorded(
+    @CurrentPrincipal() principal: Principal,
+    @Body() { filter, lastEventId }: AuditEventFeedDto,
+    @Req() { callSignal }: CallRequest,
+  ): Feed {
+    const after = lastEventId ?? undefined;
+    return this.feed.follow(principal, { filter: filterIn(filter), after, signal: callSignal });
   }
 }

@@ -209,3 +209,59 @@ describe('streamAuditEvents as a subscription', () => {
     expect((await failureOfCall(failed)).data?.kind).toBe('FORBIDDEN');
   });
 });
+
+describe('auditEventRecorded', () => {
+  const filter = { actions: ['live'] };
+  const record = (index: number) =>
+    trpcClient(service.url, token).performance.bulkCreateAuditEvents.mutate({
+      events: [
+        { organizationId: organization, action: 'live', status: 'success', metadata: { index } },
+        { organizationId: organization, action: 'other', status: 'success' },
+      ],
+    });
+
+  it('tells of events as they are recorded, and of those meanwhile when the connection breaks', async () => {
+    const way = new BreakablePath(service.port);
+    const { client, requests } = subscriber(token, await way.open());
+    const seen: unknown[] = [];
+    const started = new Promise<void>((resolve) => {
+      const subscription = client.performance.auditEventRecorded.subscribe(
+        { filter },
+        {
+          onStarted: () => resolve(),
+          onData: ({ data }) => seen.push(data.metadata?.index),
+        },
+      );
+      closing.push(() => subscription.unsubscribe());
+    });
+    await started;
+    await until(async () => {
+      if (seen.length === 0) await record(0); // until the first one arrives, it may not have begun
+      return seen.length > 0;
+    });
+    await record(1);
+    await until(() => seen.includes(1));
+    way.cut();
+    await record(2);
+    await record(3);
+    await until(() => seen.includes(3));
+    expect(seen.filter((index) => index !== 0)).toEqual([1, 2, 3]);
+    expect(requests.at(-1)?.get('last-event-id')).toEqual(expect.any(String));
+    for (const close of closing.splice(0)) close();
+    await way.close();
+  });
+
+  it.each([
+    ['a lacking scope', 'audit:write', {}, 'FORBIDDEN'],
+    ['a foreign organization', 'audit:read', { organizationIds: ['other'] }, 'FORBIDDEN'],
+    ['a bad filter', 'audit:read', { actions: [] }, 'VALIDATION_FAILED'],
+  ])('is refused for %s', async (_case, scope, wanted, kind) => {
+    const { client } = subscriber(await tokenOf({ scope, organizations: [organization] }));
+    const failed = new Promise((_resolve, reject) => {
+      client.performance.auditEventRecorded.subscribe({ filter: wanted }, { onError: reject });
+    });
+    expect((await failureOfCall(failed)).data?.kind).toBe(kind);
+  });
+});
+
+const closing: (() => void)[] = [];
