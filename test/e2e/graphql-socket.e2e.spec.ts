@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
 import {
   closeOf,
@@ -10,7 +11,7 @@ import {
   SocketStage,
   SUBPROTOCOL,
 } from '../support/socket-stage';
-import { tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, tokenOf } from '../support/test-service';
 
 let stage: SocketStage;
 
@@ -141,6 +142,57 @@ describe('the socket', () => {
     fourth.send(initText(token));
     expect(await closeOf(fourth)).toBe(1013);
   }, 20_000);
+});
+
+describe('a client that takes nothing', () => {
+  it('is not read from until it does, and loses nothing', async () => {
+    const socket = await stage.connected(await tokenOf());
+    const [count, size] = [1600, 64 * 1024];
+    let pongs = 0;
+    socket.on('message', () => (pongs += 1));
+    socket.pause();
+    const ping = JSON.stringify({ type: 'ping', payload: { text: 'x'.repeat(size) } });
+    let taken = 0;
+    const sendNext = (): void => {
+      if (taken < count) socket.send(ping, () => ((taken += 1), sendNext()));
+    };
+    sendNext();
+    let before = -1;
+    await until(async () => {
+      const isStill = taken === before;
+      before = taken;
+      await sleep(500);
+      return isStill;
+    });
+    expect(taken).toBeLessThan(count / 2);
+    socket.resume();
+    await until(() => pongs === count);
+  }, 20_000);
+
+  it('is told that its subscription has ended, and may have another', async () => {
+    const organization = newOrganization();
+    const socket = await stage.connected(await reader([organization]));
+    const payload = { query: RECORDED, variables: { after: '0' } };
+    socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
+    await until(() => stage.active === 1);
+    socket.pause();
+    const token = await tokenOf({ organizations: [organization] });
+    const metadata = { text: 'x'.repeat(30_000) };
+    const events = Array.from({ length: 200 }, () =>
+      eventWith({ organizationId: organization, metadata }),
+    );
+    for (let sent = 0; sent < 5; sent += 1) {
+      const { status } = await stage.service.post(`${EVENTS}/bulk`, token, { events });
+      expect(status).toBe(201);
+    }
+    const messages: { type: string; payload: unknown }[] = [];
+    socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString())));
+    socket.resume();
+    await until(() => messages.at(-1)?.type === 'error');
+    expect(messages.length).toBeLessThan(5 * events.length);
+    expect(messages.at(-1)?.payload).toMatchObject([{ extensions: { code: 'SLOW_CONSUMER' } }]);
+    await until(() => stage.active === 0);
+  }, 30_000);
 });
 
 describe('a service that is told to stop', () => {

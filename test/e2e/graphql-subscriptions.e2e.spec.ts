@@ -95,19 +95,26 @@ describe('auditEventRecorded', () => {
       'FORBIDDEN',
     ]);
   });
+});
 
-  it('tells and closes when the token expires', async () => {
-    const exp = Math.floor(Date.now() / 1000) + 2;
-    const socket = await stage.connected(await reader([newOrganization()], { exp }));
-    const messages: unknown[] = [];
-    socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString())));
-    const following = { id: '1', type: 'subscribe', payload: { query: RECORDED } };
-    socket.send(JSON.stringify(following));
-    expect(await closeOf(socket)).toBe(4401);
-    expect(messages).toMatchObject([
-      { id: '1', type: 'error', payload: [{ extensions: { code: 'UNAUTHENTICATED' } }] },
-    ]);
-  });
+describe('a subscription of a token that expires', () => {
+  it.each([RECORDED, 'subscription { performanceMetricsUpdated { timestamp } }'])(
+    'tells so, and its socket closes: %s',
+    async (query) => {
+      const exp = Math.floor(Date.now() / 1000) + 2;
+      const scope = 'audit:read performance:read';
+      const socket = await stage.connected(await reader([newOrganization()], { exp, scope }));
+      const messages: unknown[] = [];
+      socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString())));
+      socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }));
+      expect(await closeOf(socket)).toBe(4401);
+      expect(messages.at(-1)).toMatchObject({
+        id: '1',
+        type: 'error',
+        payload: [{ extensions: { code: 'UNAUTHENTICATED' } }],
+      });
+    },
+  );
 });
 
 /** One alert of high severity and one of low, raised at once and over at once. */

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { Client } from 'pg';
+import WebSocket from 'ws';
 import {
   type Build,
   buildService,
@@ -24,6 +25,7 @@ const CONNECTING = 250;
 const EXPORTS = 30;
 const EXPORTED_EVENTS = 30_000;
 const PIPELINED = 60;
+const WEB_SOCKETS = 300;
 
 /** Others work on the whole time, and must notice nothing. */
 describe('a service under load whose other clients', () => {
@@ -208,6 +210,28 @@ describe('a service under load whose other clients', () => {
       );
       return rowCount === 0;
     });
+  }, 60_000);
+
+  it(`open ${WEB_SOCKETS} WebSockets and flood them before they say who they are are cut`, async () => {
+    const url = `${service.url.replace(/^http/, 'ws')}/graphql`;
+    const flooding = Array.from({ length: WEB_SOCKETS }, (_, index) => {
+      const webSocket = new WebSocket(url, ['graphql-transport-ws']);
+      webSocket.on('error', () => undefined);
+      webSocket.on('open', () => {
+        if (index % 3 === 0) return; // says nothing
+        if (index % 3 === 1) return webSocket.send('x'.repeat(2 * 1024 * 1024));
+        for (let sent = 0; sent < 1000; sent += 1) webSocket.send('{"type":"ping"}');
+      });
+      return webSocket;
+    });
+    const closing = Promise.all(flooding.map((webSocket) => once(webSocket, 'close')));
+    await load.progress(50);
+    expect(load.ready).toBe(200);
+    const codes = (await closing).map(([code]) => code as number);
+    expect(codes.filter((_, index) => index % 3 === 0)).toEqual(
+      Array.from({ length: WEB_SOCKETS / 3 }, () => 4408),
+    );
+    await load.progress(20);
   }, 60_000);
 
   it('and all that, lost nothing of what others were told', async () => {
