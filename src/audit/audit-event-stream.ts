@@ -70,7 +70,7 @@ export class AuditEventStream {
     first: PageDescription,
     signal: AbortSignal,
   ): AsyncGenerator<StreamedEvent> {
-    const leave = this.limiter.enter();
+    const leave = this.limiter.enter(principal.subject);
     try {
       for (let page: PageDescription | undefined = first; page;) {
         const { events, edges } = await this.readPage(principal, page, signal);

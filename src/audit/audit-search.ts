@@ -3,6 +3,7 @@ import type { Principal } from '../auth/principal';
 import { CacheReport } from '../caching/cache-report';
 import type { CachedRead, ReadDescription } from '../caching/cached-read';
 import { ResponseCache, type Remembered } from '../caching/response-cache';
+import { AppError } from '../errors/app-error';
 import { parseMarkedJson } from '../front/exact-json';
 import type { PageInfo } from '../pagination/page';
 import type { PageEdges } from './audit-event-page';
@@ -17,6 +18,18 @@ export interface SearchOptions {
   path: string;
   /** Makes the signal that aborts when nobody waits for the answer any more. */
   patience?: () => AbortSignal;
+  /** Stands for the answer that the pages become part of: they are read one after the other, and bounded together. */
+  answer?: object;
+}
+
+/** Characters that the pages of one answer may have together: it is put together in memory, several times over. */
+const MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024;
+
+/** The pages of one answer so far. */
+interface AnswerPages {
+  characters: number;
+  /** Settles when the last page that was asked for has been read. */
+  last: Promise<unknown>;
 }
 
 /** Whether a kept answer was given, and how long such answers are kept. */
@@ -45,6 +58,8 @@ export interface FoundEvents {
  */
 @Injectable()
 export class AuditSearch {
+  private readonly answers = new WeakMap<object, AnswerPages>();
+
   constructor(
     private readonly cache: ResponseCache,
     private readonly pages: AuditPages,
@@ -55,7 +70,8 @@ export class AuditSearch {
 
   /**
    * A page of the events that the principal may see.
-   * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; the signal's reason; what reading throws.
+   * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; REQUEST_TOO_LARGE when the answer would be; the
+   * signal's reason; what reading throws.
    */
   async findPage(
     principal: Principal,
@@ -64,7 +80,8 @@ export class AuditSearch {
   ): Promise<FoundEvents> {
     const page = this.pages.describe(principal, pageQueryIn(search));
     const description = this.cachedPages.describePage(principal, page, '');
-    const remembered = await this.remember(this.cachedPages, description, search, options);
+    const read = () => this.remember(this.cachedPages, description, search, options);
+    const remembered = await (options.answer ? this.inAnswer(options.answer, read) : read());
     const { data } = parseMarkedJson(`${remembered.entry.sharedText}}`) as {
       data: AuditEventDto[];
     };
@@ -85,6 +102,21 @@ export class AuditSearch {
     const description = this.cachedEvents.describeEvent(principal, id);
     const { entry } = await this.remember(this.cachedEvents, description, {}, options);
     return parseMarkedJson(entry.sharedText) as AuditEventDto;
+  }
+
+  /** Reads a page once those before it are read, unless they leave no room for it. */
+  private inAnswer(answer: object, read: () => Promise<Remembered>): Promise<Remembered> {
+    const pages = this.answers.get(answer) ?? { characters: 0, last: Promise.resolve() };
+    this.answers.set(answer, pages);
+    const reading = pages.last.then(async () => {
+      requireRoom(pages);
+      const remembered = await read();
+      pages.characters += remembered.entry.sharedText.length;
+      requireRoom(pages);
+      return remembered;
+    });
+    pages.last = reading.catch(() => undefined);
+    return reading;
   }
 
   private remember<D extends ReadDescription, Answer>(
@@ -109,4 +141,12 @@ export class AuditSearch {
       hitRatio: this.report.statistics().window.hitRatio ?? 0,
     };
   }
+}
+
+function requireRoom({ characters }: AnswerPages): void {
+  if (characters <= MAX_ANSWER_CHARACTERS) return;
+  throw new AppError(
+    'REQUEST_TOO_LARGE',
+    'The answer would be larger than 32 MiB: ask for fewer events at once.',
+  );
 }

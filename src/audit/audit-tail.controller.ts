@@ -1,9 +1,11 @@
-import { Controller, Get, Headers, Query, Req, Res } from '@nestjs/common';
+import { Controller, Get, Headers, Inject, Query, Req, Res } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
+import { streamingConfig } from '../config/streaming.config';
 import {
   EVENT_STREAM_HEADERS,
   type StreamMessage,
@@ -24,7 +26,10 @@ const RECORDED = 'audit.event';
 @ApiTags('audit events')
 @Controller(AUDIT_ROUTES)
 export class AuditTailController {
-  constructor(private readonly feed: EventFeed) {}
+  constructor(
+    private readonly feed: EventFeed,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
+  ) {}
 
   @Get('tail')
   @Scopes('audit:read')
@@ -49,7 +54,8 @@ export class AuditTailController {
       signal: whileConnected(response),
     });
     await events.begun;
-    await writeEventStream(response, messagesOf(events));
+    const { stallTimeoutMs } = this.config;
+    await writeEventStream(response, messagesOf(events), { stallTimeoutMs, ended: events.ended });
   }
 }
 

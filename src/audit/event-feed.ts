@@ -40,7 +40,11 @@ export interface FeedEvent {
 }
 
 /** The events of a feed; `begun` resolves once no event that is recorded from then on will be missed, or says why not. */
-export type Feed = AsyncGenerator<FeedEvent> & { begun: Promise<unknown> };
+export type Feed = AsyncGenerator<FeedEvent> & {
+  begun: Promise<unknown>;
+  /** Aborts when it is over, though its last events may not be taken yet. */
+  ended: AbortSignal;
+};
 
 /** One subscriber. */
 interface Subscription {
@@ -55,6 +59,9 @@ interface Subscription {
   /** Set once it is over: with an error to tell, or without. */
   end?: { error?: AppError };
   close: (reason: EndReason, error?: AppError) => void;
+  over: AbortController;
+  /** Everything comes through the buffer now. */
+  isLive: boolean;
 }
 
 /** Why feeds end: their reader, their token, the process, or a reader that is too slow. */
@@ -102,11 +109,16 @@ export class EventFeed {
       buffer: new FeedBuffer(),
       places: from ?? new Map<string, bigint>(),
       close: () => undefined,
+      over: new AbortController(),
+      isLive: false,
     };
     this.open(subscription);
     const begun = this.begin(subscription);
     begun.catch(() => undefined); // told to whoever takes the first event
-    return Object.assign(this.deliver(subscription, begun, from !== undefined), { begun });
+    return Object.assign(this.deliver(subscription, begun, from !== undefined), {
+      begun,
+      ended: subscription.over.signal,
+    });
   }
 
   /** Takes a place for it, and sees to it that it ends when its token, its reader or the process does. */
@@ -123,6 +135,7 @@ export class EventFeed {
       release();
       this.ends[reason] += 1;
       buffer.stir();
+      subscription.over.abort();
     };
     const onAbort = (): void => subscription.close('left');
     let expiry: NodeJS.Timeout | undefined;
@@ -144,7 +157,9 @@ export class EventFeed {
     const { organizations, buffer, filter } = subscription;
     const test = eventTest(filter);
     const following = await this.live.follow(organizations, (event) => {
-      if (test(event)) buffer.add(event);
+      if (!test(event)) return;
+      buffer.add(event);
+      if (buffer.hasOverflowed && subscription.isLive) this.cutSlow(subscription);
     });
     subscription.following = following;
     if (subscription.end) following.leave();
@@ -231,6 +246,7 @@ export class EventFeed {
 
   private async *goOn(subscription: Subscription): AsyncGenerator<FeedEvent> {
     const { buffer, places } = subscription;
+    subscription.isLive = true;
     for (;;) {
       if (this.isOver(subscription)) return;
       const event = buffer.take();
@@ -240,12 +256,16 @@ export class EventFeed {
         places.set(organizationId, sequence);
         yield this.eventOf(subscription, text);
       } else if (buffer.hasOverflowed) {
-        const detail = 'Events came faster than they were read. Go on from the last cursor.';
-        subscription.close('slow', new AppError('SLOW_CONSUMER', detail));
+        this.cutSlow(subscription);
       } else {
         await buffer.changed();
       }
     }
+  }
+
+  private cutSlow(subscription: Subscription): void {
+    const detail = 'Events came faster than they were read. Go on from the last cursor.';
+    subscription.close('slow', new AppError('SLOW_CONSUMER', detail));
   }
 
   private eventOf({ organizations, places }: Subscription, text: string): FeedEvent {

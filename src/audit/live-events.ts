@@ -13,6 +13,16 @@ import {
 } from './feed.statements';
 import type { FeedPlaces } from './feed-cursor';
 
+/** The organizations of an announcement; none, if it is not one: anybody who can reach Redis can send messages. */
+function organizationsIn(message: string): string[] {
+  try {
+    const named: unknown = JSON.parse(message);
+    return Array.isArray(named) ? named.filter((id) => typeof id === 'string') : [];
+  } catch {
+    return [];
+  }
+}
+
 /** Heads are looked at so often in any case: what no other replica announced, for want of Redis, is found by then. */
 const POLL_MS = 1000;
 /** Announcements of commits within so long go together. */
@@ -77,6 +87,11 @@ export class LiveEvents implements BeforeApplicationShutdown {
     const places: FeedPlaces = new Map();
     for (const id of ids) {
       const head = heads.get(id) ?? 0n;
+      // Who follows everything is owed all of an organization that nobody has heard of before.
+      if (this.ofEverything.size > 0 && !this.places.has(id)) {
+        this.places.set(id, 0n);
+        this.due.add(id);
+      }
       const given = this.isFollowed(id) ? (this.places.get(id) ?? 0n) : undefined;
       if (given === undefined) this.places.set(id, head);
       // Somebody who asked later may have been answered sooner: what was given to him will not be given again.
@@ -84,6 +99,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
     }
     if (organizations === '*') this.ofEverything.add(listener);
     else for (const id of organizations) this.listenersOf(id).add(listener);
+    if (this.due.size > 0) this.readDue();
     this.polling ??= setInterval(() => this.poll(), POLL_MS).unref();
     return { places, leave: () => this.leave(organizations, listener) };
   }
@@ -244,8 +260,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
     // It is made again by itself when Redis comes back.
     this.redis
       .subscribe(CHANNEL, (message) => {
-        const organizations: unknown = JSON.parse(message);
-        if (Array.isArray(organizations)) this.wake(organizations.map(String));
+        this.wake(organizationsIn(message));
       })
       .catch((error: unknown) => this.report(error));
   }

@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { problemOf, toAppError } from '../errors/problem';
+import { drained } from './drained';
 import { requestIdOf } from './request-context';
 
 /** Proxies commonly cut what is silent for a minute. */
@@ -15,6 +15,14 @@ export interface StreamMessage {
   event: string;
   /** One line. */
   data: string;
+}
+
+/** How long a stream may go on. */
+export interface StreamLife {
+  /** Milliseconds after which a client that takes nothing is cut. */
+  stallTimeoutMs: number;
+  /** Aborts when no more messages will come: a client that does not read cannot hold up a shutdown. */
+  ended: AbortSignal;
 }
 
 /** The head of a stream of server-sent events. It must not be compressed or kept: each message counts when it comes. */
@@ -33,12 +41,13 @@ export function whileConnected(response: ServerResponse): AbortSignal {
 }
 
 /**
- * Answers with server-sent events (HTML, section 9.2), no faster than the client takes them, and with a comment when
+ * Answers with server-sent events (HTML, section 9.2), no faster than the client takes them, which it must, and with a comment when
  * there is nothing to say. What `messages` throws becomes a last message `error` with the problem document.
  */
 export async function writeEventStream(
   response: ServerResponse,
   messages: AsyncIterable<StreamMessage>,
+  { stallTimeoutMs, ended }: StreamLife,
 ): Promise<void> {
   const { socket, req: request } = response;
   const closed = whileConnected(response);
@@ -51,7 +60,7 @@ export async function writeEventStream(
   try {
     for await (const message of messages) {
       if (closed.aborted) break;
-      if (!response.write(textOf(message))) await drained(response, closed);
+      if (!response.write(textOf(message))) await drained(response, stallTimeoutMs, ended);
     }
   } catch (thrown) {
     const [path = ''] = (request.url ?? '').split('?', 1);
@@ -60,13 +69,10 @@ export async function writeEventStream(
   } finally {
     clearInterval(heartbeat);
     response.end();
+    await drained(response, stallTimeoutMs, ended);
   }
 }
 
 function textOf({ id, event, data }: StreamMessage): string {
   return `${id === null ? '' : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`;
-}
-
-async function drained(response: ServerResponse, closed: AbortSignal): Promise<void> {
-  await once(response, 'drain', { signal: closed }).catch(() => undefined);
 }

@@ -56,7 +56,7 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
         const wanted = valid(AuditEventSearchDto, args);
         const includeTotal = isTotalWanted(info);
         const pagination = { ...wanted.pagination, includeTotal };
-        const options = { path: PATH, patience: () => signal };
+        const options = { path: PATH, patience: () => signal, answer: signal };
         return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
       },
     },

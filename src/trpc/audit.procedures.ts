@@ -42,7 +42,11 @@ export class AuditProcedures {
     const { data, ...rest } = await this.search.findPage(
       principal,
       { ...search, pagination: { ...pagination, includeTotal } },
-      { path: LIST_PATH, patience: () => patienceOf(response, this.config.requestTimeoutMs) },
+      {
+        path: LIST_PATH,
+        patience: () => patienceOf(response, this.config.requestTimeoutMs),
+        answer: response,
+      },
     );
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
   }

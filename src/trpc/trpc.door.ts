@@ -1,10 +1,12 @@
-import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import { HttpAdapterHost } from '@nestjs/core';
 import { type AnyTRPCRouter, TRPCError } from '@trpc/server';
 import { resolveResponse } from '@trpc/server/http';
 import type { Express, Request as ExpressRequest, Response as ExpressResponse } from 'express';
 import { TokenVerifier } from '../auth/token-verifier';
-import { validationFailed } from '../errors/app-error';
+import { streamingConfig } from '../config/streaming.config';
+import { AppError, validationFailed } from '../errors/app-error';
 import { logFailure, writeProblem } from '../errors/problem.filter';
 import { JsonBodyInterceptor } from '../front/json-body.interceptor';
 import { clientClosed } from '../front/patience';
@@ -21,6 +23,7 @@ import { writeAnswer } from './web-answer';
 const PATH = '/trpc';
 /** Calls in one batch. Each takes a turn and counts for the rate limit; more would make one request a flood. */
 const MAX_BATCH_SIZE = 10;
+const METHODS = ['GET', 'HEAD', 'POST'];
 
 /** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */
 @Injectable()
@@ -32,6 +35,7 @@ export class TrpcDoor implements OnModuleInit {
     private readonly procedures: ProcedureHandlers,
     private readonly reader: JsonBodyInterceptor,
     private readonly verifier: TokenVerifier,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
   ) {}
 
   onModuleInit(): void {
@@ -46,7 +50,7 @@ export class TrpcDoor implements OnModuleInit {
   }
 
   private async handle(request: ExpressRequest, response: ExpressResponse): Promise<void> {
-    const url = new URL(request.url, 'http://localhost');
+    const url = urlOf(request);
     const isBatch = url.searchParams.get('batch') === '1';
     const path = url.pathname.slice(1);
     nameRoute(request, this.nameOf(path, isBatch));
@@ -85,7 +89,7 @@ export class TrpcDoor implements OnModuleInit {
           requestId,
         ),
     });
-    await writeAnswer(answer, response);
+    await writeAnswer(answer, response, this.config.stallTimeoutMs);
   }
 
   /** What a request is counted as; undefined for a path that a client has made up. */
@@ -121,6 +125,20 @@ function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Req
   const { method } = request;
   const bare = new Request(url, { method, headers, signal });
   return Object.defineProperty(bare, 'text', { value: () => Promise.resolve('') });
+}
+
+/** Where a request goes, whatever its path looks like: `//host` names no other host. */
+function urlOf({ url, method }: ExpressRequest): URL {
+  if (!METHODS.includes(method)) {
+    throw new AppError('METHOD_NOT_ALLOWED', `Procedures are called by ${METHODS.join(', ')}.`, {
+      headers: { Allow: METHODS.join(', ') },
+    });
+  }
+  try {
+    return new URL(`http://localhost/${url.replace(/^\/+/, '')}`);
+  } catch (cause) {
+    throw new AppError('NOT_FOUND', 'There is no such procedure.', { cause });
+  }
 }
 
 /** Aborts when the client leaves before it has the whole answer. */

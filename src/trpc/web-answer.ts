@@ -1,5 +1,5 @@
 import type { Response as ExpressResponse } from 'express';
-import { once } from 'node:events';
+import { drained } from '../front/drained';
 import { unmarkJson } from '../front/exact-json';
 import { measureToFirstByte } from '../front/request-context';
 
@@ -8,9 +8,13 @@ type Flushable = ExpressResponse & { flush?: () => void };
 
 /**
  * Writes what tRPC answers to the client, numbers with their own digits. A stream goes out as it comes and as fast as
- * the client reads; when the client leaves, whoever makes it is told.
+ * the client reads; when the client leaves, or takes nothing for `stallTimeoutMs`, whoever makes it is told.
  */
-export async function writeAnswer(answer: Response, response: Flushable): Promise<void> {
+export async function writeAnswer(
+  answer: Response,
+  response: Flushable,
+  stallTimeoutMs: number,
+): Promise<void> {
   if (response.destroyed) {
     await answer.body?.cancel();
     return;
@@ -31,7 +35,7 @@ export async function writeAnswer(answer: Response, response: Flushable): Promis
   for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
     const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString()));
     flush();
-    if (!isTaken && !response.destroyed) await drained(response);
+    if (!isTaken) await drained(response, stallTimeoutMs);
     if (response.destroyed) break;
   }
   response.end();
@@ -42,20 +46,6 @@ function isStreamed({ headers }: Response): boolean {
     headers.has('transfer-encoding') ||
     headers.get('content-type')?.startsWith('text/event-stream') === true
   );
-}
-
-/** Resolves when the client has read on, or has left. */
-async function drained(response: ExpressResponse): Promise<void> {
-  const waiting = new AbortController();
-  const left = () => waiting.abort();
-  response.once('close', left);
-  try {
-    await once(response, 'drain', { signal: waiting.signal });
-  } catch {
-    // it has left, or failed: the loop sees it
-  } finally {
-    response.off('close', left);
-  }
 }
 
 /** Does `work` once the events of this turn of the loop are written: a flush after each would undo the compression. */

@@ -1,5 +1,9 @@
+import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { EventFeed } from '../../src/audit/event-feed';
+import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { TailClient } from '../support/tail-client';
@@ -260,5 +264,45 @@ describe('a process that stops', () => {
     await until(() => client.isOver);
     expect(feed.statistics().ends).toMatchObject({ shutdown: 1, left: 0 });
     expect(client.messages).toEqual([]);
+  });
+});
+
+describe('a tail of everything', () => {
+  it('has the first events of an organization that somebody else follows first', async () => {
+    const organization = newOrganization();
+    const all = await tail(await reader(['*']));
+    // Recorded behind the back of this process, as on another replica that nobody hears of.
+    const { writer, close } = await openReplica(service.databaseUrl);
+    await writer.record(writeRequest([newEvent({ organizationId: organization })]));
+    await tail(await reader([organization]));
+    await record(organization, 1);
+    const own = () => all.events.filter((event) => event.organizationId === organization);
+    await until(() => own().length === 2);
+    expect(own().map(({ sequence }) => sequence)).toEqual(['1', '2']);
+    await close();
+  });
+});
+
+describe('a reader that takes no byte', () => {
+  it('does not hold up a process that stops', async () => {
+    const other = await TestService.start({ REDIS_URL: '' });
+    const socket = connect(other.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    const token = await tokenOf();
+    socket.write(
+      `GET ${EVENTS}/tail HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+    );
+    await once(socket, 'readable'); // the head; nothing is read from here on
+    const metadata = { text: 'x'.repeat(200_000) };
+    for (let round = 0; round < 60; round += 1) {
+      await other.post(EVENTS, token, eventWith({ metadata }));
+    }
+    const feed = other.provider(EventFeed);
+    const warnings = jest.spyOn(Logger.prototype, 'warn');
+    await other.stop();
+    expect(feed.statistics().ends).toMatchObject({ shutdown: 1 });
+    expect(warnings.mock.calls.flat()).not.toContainEqual(expect.stringContaining('have been cut'));
+    warnings.mockRestore();
+    socket.destroy();
   });
 });

@@ -16,7 +16,7 @@ const TOTAL = 250;
 const PATH = '/trpc/performance.streamAuditEvents';
 
 beforeAll(async () => {
-  service = await TestService.start({ STREAMING_MAX_CONCURRENT: '2' });
+  service = await TestService.start({ STREAMING_MAX_CONCURRENT: '4' });
   token = await tokenOf({
     organizations: [organization],
     scope: 'audit:read audit:write audit:export',
