@@ -24,10 +24,11 @@ afterAll(async () => {
   query.mockRestore();
 });
 
-/** Statements that wait for a lock, as PostgreSQL sees them. */
+/** Pages that wait for a lock, as PostgreSQL sees them. */
 async function waiting(): Promise<number> {
   const { rows } = await admin.query<{ waiting: string }>(
-    `SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    `SELECT count(*) AS waiting FROM pg_stat_activity
+     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'SELECT%"sequence":"%'`,
   );
   return Number(rows[0]?.waiting);
 }

@@ -1,9 +1,4 @@
-import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { connect } from 'node:net';
-import { EventFeed } from '../../src/audit/event-feed';
-import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { TailClient } from '../support/tail-client';
@@ -213,96 +208,5 @@ describe('a tail', () => {
       const again = await tail(token);
       return again.response.status === 200;
     });
-  });
-});
-
-describe('a reader that takes nothing', () => {
-  it('is cut when more waits for it than is kept, and goes on from its cursor', async () => {
-    const organization = newOrganization();
-    const principal = {
-      subject: randomUUID(),
-      scopes: new Set(['audit:read']),
-      organizations: [organization],
-      expiresAtMs: Date.now() + 3_600_000,
-    };
-    const feed = service.provider(EventFeed);
-    const { signal } = new AbortController();
-    const slow = feed.follow(principal, { filter: {}, signal });
-    await slow.begun;
-    await record(organization, 10);
-    const first = await slow.next();
-    for (let round = 0; round < 6; round += 1) await record(organization, 1000);
-    await until(() => feed.statistics().delivered > 0);
-    const taken = [first.value?.cursor];
-    await expect(
-      (async () => {
-        for (;;) {
-          await new Promise((resolve) => setTimeout(resolve, 20)); // slower than events come
-          const { done, value } = await slow.next();
-          if (done) throw new Error('it ended as if nothing were wrong');
-          taken.push(value.cursor);
-        }
-      })(),
-    ).rejects.toMatchObject({ code: 'SLOW_CONSUMER' });
-    const rest = feed.follow(principal, { filter: {}, after: taken.at(-1) ?? '', signal });
-    const cursors: (string | null)[] = [];
-    for await (const { cursor } of rest) {
-      cursors.push(cursor);
-      if (cursor === '6010') break;
-    }
-    expect([...taken, ...cursors].map(Number)).toEqual(upTo(6010));
-  });
-});
-
-describe('a process that stops', () => {
-  it('ends its tails at once', async () => {
-    const other = await TestService.start({ REDIS_URL: '' });
-    const url = `${other.url}${EVENTS}/tail`;
-    const client = await TailClient.open(url, { authorization: `Bearer ${await tokenOf()}` });
-    const feed = other.provider(EventFeed);
-    await other.stop();
-    await until(() => client.isOver);
-    expect(feed.statistics().ends).toMatchObject({ shutdown: 1, left: 0 });
-    expect(client.messages).toEqual([]);
-  });
-});
-
-describe('a tail of everything', () => {
-  it('has the first events of an organization that somebody else follows first', async () => {
-    const organization = newOrganization();
-    const all = await tail(await reader(['*']));
-    // Recorded behind the back of this process, as on another replica that nobody hears of.
-    const { writer, close } = await openReplica(service.databaseUrl);
-    await writer.record(writeRequest([newEvent({ organizationId: organization })]));
-    await tail(await reader([organization]));
-    await record(organization, 1);
-    const own = () => all.events.filter((event) => event.organizationId === organization);
-    await until(() => own().length === 2);
-    expect(own().map(({ sequence }) => sequence)).toEqual(['1', '2']);
-    await close();
-  });
-});
-
-describe('a reader that takes no byte', () => {
-  it('does not hold up a process that stops', async () => {
-    const other = await TestService.start({ REDIS_URL: '' });
-    const socket = connect(other.port, '127.0.0.1');
-    socket.on('error', () => undefined);
-    const token = await tokenOf();
-    socket.write(
-      `GET ${EVENTS}/tail HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`,
-    );
-    await once(socket, 'readable'); // the head; nothing is read from here on
-    const metadata = { text: 'x'.repeat(200_000) };
-    for (let round = 0; round < 60; round += 1) {
-      await other.post(EVENTS, token, eventWith({ metadata }));
-    }
-    const feed = other.provider(EventFeed);
-    const warnings = jest.spyOn(Logger.prototype, 'warn');
-    await other.stop();
-    expect(feed.statistics().ends).toMatchObject({ shutdown: 1 });
-    expect(warnings.mock.calls.flat()).not.toContainEqual(expect.stringContaining('have been cut'));
-    warnings.mockRestore();
-    socket.destroy();
   });
 });

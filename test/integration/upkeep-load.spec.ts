@@ -19,13 +19,10 @@ describe('the upkeep under load', () => {
     }
     let isOver = false;
     const failures: unknown[] = [];
-    let slowestMs = 0;
     let done = 0;
     const work = async (step: (turn: number) => Promise<unknown>) => {
       for (let turn = 0; !isOver; turn += 1) {
-        const startMs = performance.now();
         await step(turn).catch((error: unknown) => failures.push(error));
-        slowestMs = Math.max(slowestMs, performance.now() - startMs);
         done += 1;
       }
     };
@@ -57,14 +54,16 @@ describe('the upkeep under load', () => {
       ),
     ]);
     await until(() => done > 200);
-    const round = await upkeepOf(one).run();
     const before = done;
-    await until(() => done > before + 200);
+    const round = await upkeepOf(one).run();
+    // Others were served while it ran, and not only before and after.
+    expect(done - before).toBeGreaterThan(24);
+    const after = done;
+    await until(() => done > after + 200);
     isOver = true;
     await Promise.all(running);
     expect(failures).toEqual([]);
     expect(round).toMatchObject({ postponed: [], failures: [] });
     expect(round?.droppedPartitions).toHaveLength(24);
-    expect(slowestMs).toBeLessThan(2000);
   });
 });
