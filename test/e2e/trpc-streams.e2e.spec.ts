@@ -100,23 +100,24 @@ describe('streamAuditEvents as an async iterable', () => {
 
   it('refuses one stream too many, and has room again when one ends', async () => {
     // Taken inside the process: what a socket holds could be all there is, and the place free again.
-    const holder = {
-      subject: 'a',
-      scopes: new Set<string>(),
-      organizations: [organization],
-      expiresAtMs: 0,
+    // Two principals, as one has at most half of the places.
+    const openFor = (subject: string) => {
+      const scopes = new Set<string>();
+      const holder = { subject, scopes, organizations: [organization], expiresAtMs: 0 };
+      return service.provider(AuditEventStream).open(holder, {}, new AbortController().signal);
     };
-    const iterators = [1, 2].map(() =>
-      service.provider(AuditEventStream).open(holder, {}, new AbortController().signal),
-    );
+    const iterators = ['a', 'a', 'b'].map(openFor);
     for (const iterator of iterators) await iterator.next();
+    await expect(openFor('a').next()).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS' });
+    const last = openFor('b');
+    await last.next();
     const third = async () => {
       for await (const event of await stream()) return event;
       return undefined;
     };
     const { data } = await failureOfCall(third());
     expect(data).toMatchObject({ kind: 'TOO_MANY_REQUESTS', retryAfterSeconds: 5 });
-    for (const iterator of iterators) await iterator.return(undefined);
+    for (const iterator of [...iterators, last]) await iterator.return(undefined);
     await until(() => third().then(Boolean, () => false));
   });
 
