@@ -31,6 +31,26 @@ export default tseslint.config(
     },
   },
   {
+    files: ['src/graphql/graphiql/*.js'],
+    languageOptions: {
+      sourceType: 'script',
+      globals: Object.fromEntries(
+        [
+          'document',
+          'location',
+          'fetch',
+          'URL',
+          'setTimeout',
+          'clearTimeout',
+          'React',
+          'ReactDOM',
+          'GraphiQL',
+          'graphqlWs',
+        ].map((name) => [name, 'readonly']),
+      ),
+    },
+  },
+  {
     files: ['src/**/*.ts', 'test/**/*.ts'],
     extends: [...tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },

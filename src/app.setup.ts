@@ -7,6 +7,7 @@ import helmet from 'helmet';
 import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
 import { monitoringConfig } from './config/monitoring.config';
+import { serverConfig } from './config/server.config';
 import { FrontAdapter } from './front/front.adapter';
 import { API_PREFIX, HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
@@ -15,6 +16,7 @@ import { requireAcceptable } from './front/negotiation';
 import { parseQuery } from './front/query-string';
 import { RequestLog } from './front/request-log';
 import { requestObserver } from './front/request-observer';
+import { serveGraphiql } from './graphql/graphiql';
 import { GraphqlSocket } from './graphql/graphql-socket';
 import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './openapi';
@@ -70,6 +72,7 @@ export async function createApplication(
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
+  if (!options.preview && serverConfig().profile === 'development') serveGraphiql(application);
   const app = await NestFactory.create<NestExpressApplication>(
     AppModule,
     new FrontAdapter(front, application),

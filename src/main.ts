@@ -72,6 +72,7 @@ async function announce({ port }: AddressInfo, metricsElsewhere?: string): Promi
       '',
       `  Audit server     ${url}`,
       `  API docs         ${url}/docs`,
+      `  GraphQL          ${url}/graphql`,
       `  Health           ${url}/health`,
       `  Metrics          ${metricsUrl}`,
       '',
