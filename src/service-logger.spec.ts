@@ -64,4 +64,15 @@ describe('the logger', () => {
     expect(written({ level: 'info', format: 'json' }, boot)).toBe('');
     expect(written({ level: 'debug', format: 'json' }, boot)).toContain('Mapped');
   });
+
+  it('keeps the stack of a failed boot for debugging, as who started it says why', () => {
+    const fail = (logger: Required<LoggerService>) => {
+      logger.error(new Error('the folder is in use'), 'ExceptionHandler');
+      logger.error(new Error('something else'), 'ExceptionsHandler');
+    };
+    const shown = written({ level: 'info', format: 'json' }, fail);
+    expect(shown).not.toContain('the folder is in use');
+    expect(shown).toContain('something else');
+    expect(written({ level: 'debug', format: 'json' }, fail)).toContain('the folder is in use');
+  });
 });

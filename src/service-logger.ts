@@ -13,6 +13,8 @@ const BOOT_CONTEXTS = new Set([
   'RouterExplorer',
   'NestApplication',
 ]);
+/** Where Nest tells of a boot that failed, stack and all, before it hands on the error; who started it says why. */
+const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
 /** Lines that wait for a reader that has stopped reading: beyond it they are dropped rather than kept in memory. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
@@ -31,6 +33,11 @@ class NestLogger extends NativeLogger {
     const context = rest.at(-1);
     if (typeof context === 'string' && BOOT_CONTEXTS.has(context)) this.debug(message, ...rest);
     else super.log(message, ...rest);
+  }
+
+  override error(message: unknown, ...rest: unknown[]): void {
+    if (rest.at(-1) === FAILED_BOOT_CONTEXT) this.debug(message, ...rest);
+    else super.error(message, ...rest);
   }
 }
 

@@ -1,26 +1,31 @@
+import { Logger } from '@nestjs/common';
 import { ConfigError } from '../config/config.error';
 import { databaseConfig } from '../config/database.config';
+import { loggingConfig } from '../config/logging.config';
 import { openServer, waitForServer } from '../database/data-source';
 import { runMigrations } from '../database/migrate';
+import { createLog } from '../service-logger';
 
 /**
  * Brings the database to the newest schema and ends: `npm run migrate`, or a job before a release is rolled out. It does
  * what every start of the service does, under the same lock, so that both may run at once. It waits for a database that
- * does not answer yet. Exit code 1, with the reason on stderr, when the settings are wrong or a migration fails.
+ * does not answer yet. It logs as the service does. Exit code 1, with the reason on stderr, when the settings are wrong
+ * or a migration fails.
  */
 async function main(): Promise<void> {
+  Logger.overrideLogger(createLog(loggingConfig()).nest);
   const { url, server } = await openServer(databaseConfig());
   try {
     await waitForServer(url);
     await runMigrations(url);
-    console.log('The schema is the newest one.');
+    new Logger('Migrate').log('The schema is the newest one.');
   } finally {
     await server?.stop();
   }
 }
 
 main().catch((error: unknown) => {
-  const isOurs = error instanceof ConfigError;
-  console.error(isOurs ? error.message : `The migration failed: ${String(error)}`);
+  const reason = error instanceof Error ? error.message : String(error);
+  console.error(error instanceof ConfigError ? reason : `The migration failed: ${reason}`);
   process.exit(1);
 });
