@@ -1,5 +1,7 @@
-import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import type { Organizations } from '../auth/principal';
+import { cacheConfig } from '../config/cache.config';
 import { Database } from '../database/database';
 import type { SidePool } from '../database/side-pool';
 import { RedisConnection } from '../redis/redis-connection';
@@ -29,7 +31,6 @@ const POLL_MS = 1000;
 const ANNOUNCE_MS = 10;
 /** Organizations that are read by one statement. */
 const MAX_ORGANIZATIONS_A_READ = 200;
-const CHANNEL = 'audit_events_recorded';
 const POOL = { max: 2, timeoutMs: 5000 };
 
 export type EventListener = (event: RecordedEvent) => void;
@@ -62,12 +63,16 @@ export class LiveEvents implements BeforeApplicationShutdown {
   private isPolling = false;
   private isSubscribed = false;
   private isAway = false;
+  private readonly channel: string;
 
   constructor(
     database: Database,
     private readonly redis: RedisConnection,
     writer: AuditWriter,
+    @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
   ) {
+    // The prefix of the cache keeps services that share a Redis apart.
+    this.channel = `${keyPrefix}-events-recorded`;
     this.pool = database.sidePool('feed', POOL);
     writer.onCommit(({ organizations }) => {
       this.wake(organizations);
@@ -249,7 +254,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
       const message = JSON.stringify([...this.unannounced]);
       this.unannounced.clear();
       this.redis
-        .attempt((client) => client.publish(CHANNEL, message))
+        .attempt((client) => client.publish(this.channel, message))
         .catch((error: unknown) => this.report(error));
     }, ANNOUNCE_MS).unref();
   }
@@ -259,7 +264,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
     this.isSubscribed = true;
     // It is made again by itself when Redis comes back.
     this.redis
-      .subscribe(CHANNEL, (message) => {
+      .subscribe(this.channel, (message) => {
         this.wake(organizationsIn(message));
       })
       .catch((error: unknown) => this.report(error));
