@@ -149,7 +149,7 @@ export class CreateAuditEventDto {
 
 /** Several events, stored all or none. */
 export class BulkCreateAuditEventsDto {
-  @Obeys(list(1, Number.MAX_SAFE_INTEGER))
+  @Obeys(list(1))
   @Nested(() => CreateAuditEventDto, { each: true })
   @ApiProperty({
     type: () => [CreateAuditEventDto],

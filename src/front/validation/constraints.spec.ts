@@ -44,6 +44,13 @@ describe('the rule of a UUID', () => {
 });
 
 describe('the other rules', () => {
+  it('do not speak of bounds that nobody meets', () => {
+    expect(list(1)([])).toBe('must be an array of at least 1 element');
+    expect(list(2)([])).toBe('must be an array of at least 2 elements');
+    expect(list(1)([1])).toBeUndefined();
+    expect(integer(0, Number.MAX_SAFE_INTEGER)(-1)).toBe('must be a whole number of at least 0');
+  });
+
   it('take whole numbers in their range only', () => {
     expect([1, 5].map(integer(1, 5))).toEqual([undefined, undefined]);
     for (const value of [0, 6, 1.5, '1', NaN, Infinity, null]) {

@@ -98,24 +98,27 @@ export const uuid: Rule = (value) =>
     ? undefined
     : 'must be a UUID such as 0198c1f2-3e4a-7000-8000-1234567890ab';
 
-/** A whole number from `min` to `max`. */
+/** A whole number from `min` to `max`; of MAX_SAFE_INTEGER nobody needs to hear. */
 export function integer(min: number, max: number): Rule {
+  const allowed = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   return (value) =>
     typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
       ? undefined
-      : `must be a whole number from ${min} to ${max}`;
+      : `must be a whole number ${allowed}`;
 }
 
 /** true or false. */
 export const flag: Rule = (value) =>
   typeof value === 'boolean' ? undefined : 'must be true or false';
 
-/** An array of `min` to `max` elements; the elements have rules of their own. */
-export function list(min: number, max: number): Rule {
+/** An array of `min` to `max` elements (by default any number); the elements have rules of their own. */
+export function list(min: number, max = Infinity): Rule {
+  const least = `at least ${min} ${min === 1 ? 'element' : 'elements'}`;
+  const allowed = max === Infinity ? least : `${min} to ${max} elements`;
   return (value) =>
     Array.isArray(value) && value.length >= min && value.length <= max
       ? undefined
-      : `must be an array of ${min} to ${max} elements`;
+      : `must be an array of ${allowed}`;
 }
 
 /**
