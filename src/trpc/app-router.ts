@@ -22,7 +22,7 @@ import type {
 } from '../metrics/dto/answers.dto';
 import { parseMarkedJson } from '../front/exact-json';
 import type { AlertsQuery } from '../metrics/performance.controller';
-import { failureOf, failureShape, type FailureShape } from './failure';
+import { failureOf, failureShape, requestOf, type FailureShape } from './failure';
 import { watched } from './watched-iterable';
 
 /** A page of events. */
@@ -60,7 +60,7 @@ const t = initTRPC.context<CallContext>().create({
     client: { reconnectAfterInactivityMs: 3 * PING_MS },
   },
   errorFormatter: ({ error, path, ctx }): FailureShape =>
-    failureShape(failureOf(error), { path, requestId: ctx?.requestId }),
+    failureShape(failureOf(error), { path, requestId: ctx?.requestId ?? requestOf(error) }),
 });
 
 /** Only says which type an input has: it is validated behind the guards, where everybody's input is. */

@@ -42,6 +42,19 @@ const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   ),
 };
 
+/** The requests of errors that tRPC met before it had made the context of a call. */
+const requestIds = new WeakMap<TRPCError, string>();
+
+/** Remembers which request an error is of. tRPC reports each error before it formats it. */
+export function noteRequest(error: TRPCError, requestId: string): void {
+  requestIds.set(error, requestId);
+}
+
+/** The request that was noted of an error. */
+export function requestOf(error: TRPCError): string | undefined {
+  return requestIds.get(error);
+}
+
 /** The failure of our table that an error of a call is. */
 export function failureOf(error: TRPCError): AppError {
   const { cause, code } = error;

@@ -14,7 +14,7 @@ import { nameRoute, requestIdOf } from '../front/request-context';
 import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
 import { CallInputs } from './call-inputs';
 import { callRequest } from './call-request';
-import { failureOf, trpcCodeOf } from './failure';
+import { failureOf, noteRequest, trpcCodeOf } from './failure';
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
 import { failureHeaders, failureStatus } from './response-meta';
 import { toAppError } from '../errors/problem';
@@ -50,6 +50,7 @@ export class TrpcDoor implements OnModuleInit {
   }
 
   private async handle(request: ExpressRequest, response: ExpressResponse): Promise<void> {
+    nameRoute(request, 'trpc');
     const url = urlOf(request);
     const isBatch = url.searchParams.get('batch') === '1';
     const path = url.pathname.slice(1);
@@ -82,20 +83,19 @@ export class TrpcDoor implements OnModuleInit {
         status: failureStatus(errors, paths.length),
         headers: failureHeaders(errors, paths.length),
       }),
-      onError: ({ error, path: name }) =>
-        logFailure(
-          failureOf(error),
-          `trpc ${this.nameOf(name ?? '', false) ?? 'unknown'}`,
-          requestId,
-        ),
+      onError: ({ error, path: name }) => {
+        noteRequest(error, requestId);
+        const what = name === undefined ? this.nameOf(path, isBatch) : this.nameOf(name, false);
+        logFailure(failureOf(error), what, requestId);
+      },
     });
     await writeAnswer(answer, response, this.config.stallTimeoutMs);
   }
 
-  /** What a request is counted as; undefined for a path that a client has made up. */
-  private nameOf(path: string, isBatch: boolean): string | undefined {
+  /** What a request is counted and logged as; `trpc` alone for a path that a client has made up. */
+  private nameOf(path: string, isBatch: boolean): string {
     if (isBatch && path.includes(',')) return 'trpc batch';
-    return this.handlers.has(path) ? `trpc ${path}` : undefined;
+    return this.handlers.has(path) ? `trpc ${path}` : 'trpc';
   }
 }
 

@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { TestService, EVENTS, eventWith, tokenOf } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
@@ -181,6 +182,7 @@ describe('the door', () => {
   ])('refuses %s', async (_case, target, expected) => {
     const answer = await service.get(target, token);
     expect(`${answer.status} ${answer.json?.error?.data?.kind}`).toBe(expected);
+    expect(answer.json.error.data.requestId).toBe(answer.headers.get('x-request-id'));
     expect(answer.text).not.toMatch(/node_modules|stack/);
   });
 
@@ -194,6 +196,7 @@ describe('the door', () => {
     const headers = { 'content-type': type };
     const answer = await service.request('POST', bulk, { token, body, headers });
     expect(`${answer.status} ${answer.json?.error?.data?.kind}`).toBe(expected);
+    expect(answer.json.error.data.requestId).toBe(answer.headers.get('x-request-id'));
   });
 
   it('reads no body of somebody without a token', async () => {
@@ -242,6 +245,25 @@ describe('the door', () => {
     const { text } = await service.get('/metrics');
     expect(text).toContain('route="trpc performance.getMetrics"');
     expect(text).not.toContain('performance.nothing');
+    await service.get('/trpc/performance.nothing', token);
+    await service.request('PUT', '/trpc/performance.nothing', { token });
+    const counted = (await service.get('/metrics')).text;
+    expect(counted).toContain('route="trpc",status="404"');
+    expect(counted).toContain('route="trpc",status="405"');
+  });
+
+  it('names procedures once in the log, and none that a client has made up', async () => {
+    const debug = jest.spyOn(Logger.prototype, 'debug').mockImplementation(() => undefined);
+    await service.get('/trpc/performance.getMetrics');
+    await service.get('/trpc/performance.nothing', token);
+    await service.get(`/trpc/${eleven}?batch=1`, token);
+    const lines = debug.mock.calls.map(([line]) => String(line).replace(/ \[.*/, ''));
+    debug.mockRestore();
+    expect(lines.filter((line) => line.startsWith('trpc'))).toEqual([
+      'trpc performance.getMetrics -> 401 UNAUTHENTICATED',
+      'trpc -> 404 NOT_FOUND',
+      'trpc batch -> 400 VALIDATION_FAILED',
+    ]);
   });
 
   it('shares what is kept with REST', async () => {
