@@ -9,7 +9,7 @@ import { AppError, validationFailed } from '../errors/app-error';
 import { requestTimeout } from '../front/patience';
 import { StreamLimiter } from '../streaming/stream-limiter';
 import { positionOf, type FoundPage } from './audit-event-page';
-import { AuditPages, type PageDescription } from './audit-pages';
+import { AuditPages, isTooLarge, type PageDescription } from './audit-pages';
 import { pageQueryIn } from './dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
 import { ReadTurns } from './read-turns';
@@ -87,7 +87,23 @@ export class AuditEventStream {
     }
   }
 
+  /** The next page; pages that would be too large become smaller, for all that follows. */
   private async readPage(
+    principal: Principal,
+    page: PageDescription,
+    signal: AbortSignal,
+  ): Promise<FoundPage> {
+    for (;;) {
+      try {
+        return await this.readInTurn(principal, page, signal);
+      } catch (error) {
+        if (!isTooLarge(error) || page.limit === 1) throw error;
+        page.limit = Math.ceil(page.limit / 2);
+      }
+    }
+  }
+
+  private async readInTurn(
     principal: Principal,
     page: PageDescription,
     signal: AbortSignal,

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { resolveOrganizations, type Principal } from '../auth/principal';
 import { paginationConfig } from '../config/pagination.config';
-import { type FieldError, validationFailed } from '../errors/app-error';
+import { AppError, type FieldError, validationFailed } from '../errors/app-error';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { positionOf, type FoundPage, type PageEdges } from './audit-event-page';
@@ -28,6 +28,14 @@ export interface PageQuery {
 export interface CursorPosition {
   backward: boolean;
   position: Position;
+}
+
+/** Characters of the events of one page: it is held in memory several times over while it is answered. */
+export const MAX_PAGE_CHARACTERS = 32 * 1024 * 1024;
+
+/** Whether a page was refused because its events are too large: fewer of them may do. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'REQUEST_TOO_LARGE';
 }
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
@@ -69,7 +77,10 @@ export class AuditPages {
     return { list, limit, offset, includeTotal, binding, ...(from ? { from } : {}) };
   }
 
-  /** Reads a page; the signal cancels that in PostgreSQL. */
+  /**
+   * Reads a page; the signal cancels that in PostgreSQL.
+   * @throws AppError REQUEST_TOO_LARGE when its events have more than MAX_PAGE_CHARACTERS together.
+   */
   async read(
     { list, limit, offset, from, includeTotal }: PageDescription,
     signal?: AbortSignal,
@@ -81,7 +92,7 @@ export class AuditPages {
       limit: limit + 1, // one more tells whether there is more
       offset,
     };
-    const found = await this.queries.findPage(request, signal);
+    const found = await this.queries.findPage(request, signal, MAX_PAGE_CHARACTERS);
     const total = includeTotal ? await this.queries.count(list, signal) : undefined;
     const isMore = found.length > limit;
     const events = found.slice(0, limit);

@@ -147,7 +147,8 @@ export function ApiFindPage(): MethodDecorator {
       'audit:read',
       'List events',
       'A page of the events of your organizations, newest first unless asked otherwise. Go on with `nextCursor` or ' +
-        'the `Link` header; `offset` and `cursor` exclude each other.',
+        'the `Link` header; `offset` and `cursor` exclude each other. A page has at most 32 MiB: of events with large ' +
+        '`metadata` ask for fewer at once, or export them.',
     ),
     ApiResponse({
       status: 200,
@@ -157,7 +158,7 @@ export function ApiFindPage(): MethodDecorator {
       examples: PAGES,
     }),
     ApiCached(),
-    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR'),
+    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR', 'REQUEST_TOO_LARGE'),
   );
 }
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import type { PoolClient } from 'pg';
+import type { CustomTypesConfig, PoolClient } from 'pg';
 import { Database } from '../database/database';
+import { AppError } from '../errors/app-error';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { EVENT_JSON } from './audit.statements';
 import { HeadEpochs } from './head-epochs';
@@ -24,14 +25,23 @@ export class AuditQueries {
     private readonly epochs: HeadEpochs,
   ) {}
 
-  /** The next `limit` events of a list, as JSON text, in its order. */
-  async findPage(request: PageRequest, signal?: AbortSignal): Promise<string[]> {
+  /**
+   * The next `limit` events of a list, as JSON text, in its order.
+   * @throws AppError REQUEST_TOO_LARGE when they have more than `maxCharacters` together.
+   */
+  async findPage(
+    request: PageRequest,
+    signal?: AbortSignal,
+    maxCharacters = Infinity,
+  ): Promise<string[]> {
     if (request.organizations.length === 0) return [];
     return this.read(request.organizations, signal, async (client) => {
       const found: string[] = [];
+      const types = countedTypes(maxCharacters);
       for (const stretch of this.stretches.of(request)) {
         const limit = request.limit - found.length;
-        found.push(...(await rowsOf(client, pageStatement({ ...request, ...stretch, limit }))));
+        const statement = pageStatement({ ...request, ...stretch, limit });
+        found.push(...(await rowsOf(client, { ...statement, types })));
         if (found.length === request.limit) break;
       }
       this.stretches.learn(request, found);
@@ -108,7 +118,33 @@ export class AuditQueries {
   }
 }
 
-async function rowsOf(client: PoolClient, statement: Statement): Promise<string[]> {
+/** A statement, and how its columns are read. */
+type ReadStatement = Statement & { types?: CustomTypesConfig };
+
+/**
+ * Reads text as it is and counts it. The row that is one too many fails its statement, and pg keeps none that still
+ * comes: however much that is, no more than `maxCharacters` of it are held.
+ */
+function countedTypes(maxCharacters: number): CustomTypesConfig {
+  let characters = 0;
+  const count = (text: string): string => {
+    characters += text.length;
+    if (characters > maxCharacters) throw pageTooLarge(maxCharacters);
+    return text;
+  };
+  return { getTypeParser: () => count };
+}
+
+function pageTooLarge(maxCharacters: number): AppError {
+  const size = `${Math.floor(maxCharacters / (1024 * 1024))} MiB`;
+  return new AppError(
+    'REQUEST_TOO_LARGE',
+    `The page would be larger than ${size}: ask for fewer events with \`limit\`, or export them (/audit/events/stream).`,
+    { errors: [{ path: 'limit', message: `must be lower: these events have more than ${size}` }] },
+  );
+}
+
+async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<string[]> {
   const { rows } = await client.query<[string]>({ ...statement, rowMode: 'array' });
   return rows.map(([json]) => json);
 }
