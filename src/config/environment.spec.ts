@@ -132,12 +132,6 @@ describe('cross-checks', () => {
     expect(fault).toContain('embedded PostgreSQL has no replicas');
     expect(faultsOf({ DATABASE_REPLICA_URLS: DATABASE, DATABASE_URL: DATABASE })).toEqual([]);
   });
-
-  it('refuses a default page above the largest', () => {
-    expect(faultsOf({ PAGINATION_DEFAULT_LIMIT: '101', PAGINATION_MAX_LIMIT: '100' })).toEqual([
-      'PAGINATION_DEFAULT_LIMIT="101": it must be at most PAGINATION_MAX_LIMIT, which is 100',
-    ]);
-  });
 });
 
 describe('authentication', () => {

@@ -1,11 +1,11 @@
 import { registerAs } from '@nestjs/config';
 import { loadEnvironment } from './load-environment';
-import { type Conflict, EnvVariables, readEnv } from './read-env';
+import { EnvVariables, readEnv } from './read-env';
 import { IntegerVariable } from './variable.decorators';
 
 /** How much of a list one request may ask for. */
 export class PaginationEnv extends EnvVariables {
-  /** Entries on a page when the request does not say. */
+  /** Entries on a page when the request does not say; never more than PAGINATION_MAX_LIMIT. */
   @IntegerVariable(1, 1000)
   readonly PAGINATION_DEFAULT_LIMIT!: number;
 
@@ -16,14 +16,6 @@ export class PaginationEnv extends EnvVariables {
   /** Largest offset; what lies beyond is reached with a cursor. */
   @IntegerVariable(0, 1_000_000_000)
   readonly PAGINATION_MAX_OFFSET!: number;
-
-  override findConflicts(): Conflict[] {
-    if (this.PAGINATION_DEFAULT_LIMIT <= this.PAGINATION_MAX_LIMIT) return [];
-    const allowed = `be at most PAGINATION_MAX_LIMIT, which is ${this.PAGINATION_MAX_LIMIT}`;
-    return [
-      { variable: 'PAGINATION_DEFAULT_LIMIT', allowed, comparedWith: 'PAGINATION_MAX_LIMIT' },
-    ];
-  }
 }
 
 export interface PaginationConfig {
@@ -38,7 +30,7 @@ export const paginationConfig = registerAs(
   (environment = loadEnvironment()): PaginationConfig => {
     const env = readEnv(PaginationEnv, environment);
     return {
-      defaultLimit: env.PAGINATION_DEFAULT_LIMIT,
+      defaultLimit: Math.min(env.PAGINATION_DEFAULT_LIMIT, env.PAGINATION_MAX_LIMIT),
       maxLimit: env.PAGINATION_MAX_LIMIT,
       maxOffset: env.PAGINATION_MAX_OFFSET,
     };

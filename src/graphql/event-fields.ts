@@ -21,13 +21,14 @@ import {
   PaginationDto,
 } from '../audit/dto/audit-event-search.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../audit/dto/create-audit-event.dto';
+import type { Recorded } from '../audit/write-group';
 import type { FairTurns } from '../concurrency/fair-turns';
 import { laneOf } from '../concurrency/lane';
 import { validationFailed } from '../errors/app-error';
 import { parseMarkedJson } from '../front/exact-json';
 import type { DerivedTypes } from './derived-types';
 import { requireValid } from './require-valid';
-import type { Caller, RootFields } from './root-fields';
+import type { Caller, RootFields, Writer } from './root-fields';
 
 export interface EventServices {
   search: AuditSearch;
@@ -86,11 +87,11 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
       args: { event: { type: event } },
       resolve: async ({ audit, turns }, args, caller) => {
         const dto = valid(CreateAuditEventDto, args.event);
-        const { principal, signal } = caller;
-        const { answer } = await inTurn(turns, caller, () =>
-          audit.create(principal, dto, { signal }),
+        const { principal, signal, claim } = caller;
+        const recorded = await inTurn(turns, caller, () =>
+          audit.create(principal, dto, { claim, signal }),
         );
-        return parseMarkedJson(answer.body);
+        return answerIn(recorded, caller);
       },
     },
     bulkCreateAuditEvents: {
@@ -103,11 +104,11 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
       },
       resolve: async ({ audit, turns }, args, caller) => {
         const dto = valid(BulkCreateAuditEventsDto, args);
-        const { principal, signal } = caller;
-        const { answer } = await inTurn(turns, caller, () =>
-          audit.createBulk(principal, dto, { signal }),
+        const { principal, signal, claim } = caller;
+        const recorded = await inTurn(turns, caller, () =>
+          audit.createBulk(principal, dto, { claim, signal }),
         );
-        return parseMarkedJson(answer.body);
+        return answerIn(recorded, caller);
       },
     },
   };
@@ -119,6 +120,11 @@ function inTurn<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   return turns.run({ lane: laneOf(principal), signal }, work);
+}
+
+function answerIn({ answer, replayed }: Recorded, { noteReplay }: Writer): unknown {
+  if (replayed) noteReplay?.();
+  return parseMarkedJson(answer.body);
 }
 
 /** @throws AppError VALIDATION_FAILED with every fault and its path. */

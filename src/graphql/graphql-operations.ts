@@ -1,15 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import {
-  type GraphQLError,
-  Kind,
-  parse,
-  type DocumentNode,
-  type GraphQLSchema,
-  type OperationDefinitionNode,
-} from 'graphql';
+import { GraphQLError, parse, type GraphQLSchema } from 'graphql';
 import {
   createHandler,
+  type Handler,
   parseRequestParams,
   type ParseRequestParams,
   type RequestParams,
@@ -18,19 +12,27 @@ import {
 import type { IncomingMessage } from 'node:http';
 import { graphqlConfig } from '../config/graphql.config';
 import { ERROR_TABLE } from '../errors/error-table';
-import { AppError } from '../errors/app-error';
+import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
+import { AppError, validationFailed } from '../errors/app-error';
 import { unmarkJson } from '../front/exact-json';
 import { nameRoute, requestIdOf } from '../front/request-context';
 import { shownError } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
 import { checkDocument, validationRules } from './operation-check';
+import { isOneWrite, routeNameOf } from './operation-shape';
+import type { DocumentShapes } from './list-limits';
 import { MAX_TOKENS } from './operation-limits';
 import type { Caller } from './root-fields';
 import type { CallContext } from './schema';
 
+/** The media type whose status tells of errors of the request. */
+const GRAPHQL_RESPONSE = 'application/graphql-response+json';
+
 /** One request over HTTP. `body` is null for GET. */
 export interface GraphqlCall extends Caller {
   request: IncomingMessage;
+  /** What its `Idempotency-Key` claims. */
+  claim?: IdempotencyClaim;
   body: Record<string, unknown> | null;
 }
 
@@ -38,6 +40,16 @@ export interface AnswerInit {
   status: number;
   contentType: string;
   allow?: string;
+  retryAfterSeconds?: number;
+  /** The answer to the write was given before. */
+  isReplayed?: boolean;
+}
+
+/** What comes to light while a request is answered. */
+interface AnswerState {
+  isTooLarge: boolean;
+  isWithoutData: boolean;
+  isReplayed: boolean;
   retryAfterSeconds?: number;
 }
 
@@ -58,30 +70,9 @@ export class GraphqlOperations {
    * @throws AppError METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE; what fails of a field is in the answer.
    */
   async answer(call: GraphqlCall): Promise<[string, AnswerInit]> {
-    const { request, principal, signal } = call;
-    const state = { isTooLarge: false, retryAfterSeconds: undefined as number | undefined };
-    const handle = createHandler<
-      IncomingMessage,
-      undefined,
-      CallContext & Record<PropertyKey, unknown>
-    >({
-      schema: this.schema,
-      context: { principal, signal, services: this.services.all },
-      validationRules: () => validationRules(this.config.introspection),
-      parse: (source) => parse(source, { maxTokens: MAX_TOKENS }),
-      parseRequestParams: paramsOf,
-      onSubscribe: (_, params) => {
-        const refusal = refusalOf(params, request, this.schema);
-        state.isTooLarge = refusal !== undefined;
-        return refusal && [refusal];
-      },
-      formatError: (error) => {
-        const shown = shownError(error, requestIdOf(request));
-        const { retryAfter } = shown.extensions;
-        if (typeof retryAfter === 'number') state.retryAfterSeconds = retryAfter;
-        return shown;
-      },
-    });
+    const { request } = call;
+    const state: AnswerState = { isTooLarge: false, isWithoutData: false, isReplayed: false };
+    const handle = this.handlerOf(call, state);
     const [text, init] = await handle({
       method: request.method ?? '',
       url: request.url ?? '',
@@ -90,15 +81,49 @@ export class GraphqlOperations {
       raw: request,
       context: undefined,
     });
-    const { isTooLarge, retryAfterSeconds } = state;
+    const { isTooLarge, isWithoutData, isReplayed, retryAfterSeconds } = state;
+    const contentType = init.headers?.['content-type'] ?? 'application/json; charset=utf-8';
+    // Variables that do not fit are found by the execution, whose answers the handler takes for good ones.
+    const isRefused = isTooLarge || (isWithoutData && contentType.startsWith(GRAPHQL_RESPONSE));
     return [
       unmarkJson(textOf(text, init)),
       {
-        status: isTooLarge ? ERROR_TABLE.VALIDATION_FAILED.status : init.status,
-        contentType: init.headers?.['content-type'] ?? 'application/json; charset=utf-8',
+        status: isRefused ? ERROR_TABLE.VALIDATION_FAILED.status : init.status,
+        contentType,
+        isReplayed,
         ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       },
     ];
+  }
+
+  /** What speaks the protocol with one request, and notes in `state` what the answer does not tell. */
+  private handlerOf(call: GraphqlCall, state: AnswerState): Handler<IncomingMessage, undefined> {
+    const { request, principal, signal, claim } = call;
+    return createHandler<IncomingMessage, undefined, CallContext & Record<PropertyKey, unknown>>({
+      schema: this.schema,
+      context: {
+        ...{ principal, signal, claim, services: this.services.all },
+        noteReplay: () => (state.isReplayed = true),
+      },
+      validationRules: () => validationRules(this.config.introspection),
+      parse: (source) => parse(source, { maxTokens: MAX_TOKENS }),
+      parseRequestParams: paramsOf,
+      onSubscribe: (_, params) => {
+        const refusal = refusalOf(params, call, this.services.shapes);
+        state.isTooLarge = refusal !== undefined;
+        return refusal && [refusal];
+      },
+      onOperation: (_request, _args, result) => {
+        state.isWithoutData = !('data' in result);
+      },
+      formatError: (error) => {
+        const shown = shownError(error, requestIdOf(request));
+        state.isTooLarge ||= isAbort(error);
+        const { retryAfter } = shown.extensions;
+        if (typeof retryAfter === 'number') state.retryAfterSeconds = retryAfter;
+        return shown;
+      },
+    });
   }
 }
 
@@ -113,6 +138,11 @@ const paramsOf: ParseRequestParams = async (request) => {
     );
   }
 };
+
+/** Whether validation or coercion gave up: a document that is wrong in so many places is refused as one too large. */
+function isAbort(error: Readonly<GraphQLError | Error>): boolean {
+  return /^Too many .* error limit reached/.test(error.message);
+}
 
 /** What the handler answers without a body, and its refusal to write by GET, are errors of our table. */
 function textOf(text: string | null, { status, headers }: ResponseInit): string {
@@ -138,32 +168,20 @@ function textOf(text: string | null, { status, headers }: ResponseInit): string 
 /** Names the request for metrics, and says why its operation is not even looked at. */
 function refusalOf(
   { query, operationName, variables }: RequestParams,
-  request: IncomingMessage,
-  schema: GraphQLSchema,
+  { request, claim }: GraphqlCall,
+  shapes: DocumentShapes,
 ): GraphQLError | undefined {
   nameRoute(request, 'graphql');
-  const checked = checkDocument(query, variables ?? {});
+  const checked = checkDocument(query, variables ?? {}, shapes);
   if ('refusal' in checked) return checked.isUnreadable ? undefined : checked.refusal;
-  nameRoute(request, routeNameOf(checked.document, operationName, schema));
-  return undefined;
+  const { document } = checked;
+  nameRoute(request, routeNameOf(document, operationName, shapes.schema));
+  return claim && !isOneWrite(document, operationName) ? keyForMany() : undefined;
 }
 
-/** `graphql query auditEvent`: names of the schema alone, so that no client invents labels. */
-function routeNameOf(
-  { definitions }: DocumentNode,
-  operationName: string | null | undefined,
-  schema: GraphQLSchema,
-): string {
-  const operation = definitions.find(
-    (definition): definition is OperationDefinitionNode =>
-      definition.kind === Kind.OPERATION_DEFINITION &&
-      (!operationName || definition.name?.value === operationName),
-  );
-  if (!operation) return 'graphql';
-  const fields = schema.getRootType(operation.operation)?.getFields() ?? {};
-  const first = operation.selectionSet.selections.find(({ kind }) => kind === Kind.FIELD);
-  const name = first?.kind === Kind.FIELD ? first.name.value : '';
-  return Object.hasOwn(fields, name)
-    ? `graphql ${operation.operation} ${name}`
-    : `graphql ${operation.operation}`;
+/** The refusal of an idempotency key on a request that writes more than once: it stands for one write. */
+function keyForMany(): GraphQLError {
+  const message = 'is for one write: send each mutation that stores events in a request of its own';
+  const error = validationFailed([{ path: 'Idempotency-Key', message }]);
+  return new GraphQLError(error.detail, { originalError: error });
 }

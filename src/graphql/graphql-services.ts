@@ -8,7 +8,9 @@ import { CacheInvalidation } from '../caching/cache-invalidation';
 import { CacheReport } from '../caching/cache-report';
 import { CacheWarmup } from '../caching/cache-warmup';
 import { FairTurns } from '../concurrency/fair-turns';
+import { auditConfig } from '../config/audit.config';
 import { cacheConfig } from '../config/cache.config';
+import { paginationConfig } from '../config/pagination.config';
 import { InvalidationFeed } from '../caching/invalidation-feed';
 import { AlertFeed } from '../metrics/alert-feed';
 import { MetricsFeed } from '../metrics/metrics-feed';
@@ -24,6 +26,7 @@ import {
 } from './database-operations';
 import type { EventServices } from './event-fields';
 import type { OperatorServices } from './operator-fields';
+import type { DocumentShapes } from './list-limits';
 import { graphqlSchema, type Services } from './schema';
 import type { LiveServices } from './subscription-fields';
 
@@ -34,6 +37,8 @@ export class EventAnswers implements EventServices {
     readonly search: AuditSearch,
     readonly audit: AuditService,
     readonly turns: FairTurns,
+    @Inject(auditConfig.KEY) readonly limits: ConfigType<typeof auditConfig>,
+    @Inject(paginationConfig.KEY) readonly paging: ConfigType<typeof paginationConfig>,
   ) {}
 }
 
@@ -87,10 +92,12 @@ export class LiveAnswers implements LiveServices {
 @Injectable()
 export class GraphqlServices {
   readonly schema: GraphQLSchema;
+  /** What the limits of documents depend on. */
+  readonly shapes: DocumentShapes;
   readonly all: Services;
 
   constructor(
-    { search, audit, turns }: EventAnswers,
+    { search, audit, turns, limits, paging }: EventAnswers,
     { report, health, board }: PerformanceAnswers,
     { cache, invalidation, warmup, keyPrefix }: CacheAnswers,
     live: LiveAnswers,
@@ -102,6 +109,9 @@ export class GraphqlServices {
       database,
     };
     this.all = { search, audit, turns, ...live, ...operators };
-    this.schema = graphqlSchema(shapes);
+    const { defaultLimit } = paging;
+    const schema = graphqlSchema(shapes, defaultLimit);
+    this.schema = schema;
+    this.shapes = { schema, defaultLimit, maxBulkEvents: limits.bulkMaxEvents };
   }
 }

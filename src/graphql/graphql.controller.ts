@@ -2,6 +2,7 @@ import { All, Controller, Inject, Req, Res, UseFilters } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { Response } from 'express';
+import { idempotencyClaimOf } from '../audit/idempotency-claim';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Authenticated } from '../auth/scopes.decorator';
@@ -33,7 +34,9 @@ export class GraphqlController {
   ): Promise<void> {
     const signal = patienceOf(response, this.config.requestTimeoutMs);
     const body = request.method === 'POST' ? await this.bodyOf(request, response) : null;
-    const [text, init] = await this.operations.answer({ request, body, principal, signal });
+    const claim = body === null ? undefined : idempotencyClaimOf(request, principal, 'graphql');
+    const [text, init] = await this.operations.answer({ request, body, principal, signal, claim });
+    if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
     if (init.retryAfterSeconds !== undefined) {
       response.setHeader('Retry-After', String(init.retryAfterSeconds));
     }

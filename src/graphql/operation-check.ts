@@ -6,6 +6,8 @@ import {
   type DocumentNode,
   type ValidationRule,
 } from 'graphql';
+import { AppError } from '../errors/app-error';
+import { requireShortLists, type DocumentShapes } from './list-limits';
 import { MAX_TOKENS, requireWithinLimits } from './operation-limits';
 
 /** A document within the limits, or why it is none: it cannot be read, or it is too large. */
@@ -13,7 +15,11 @@ export type CheckedDocument =
   { document: DocumentNode } | { refusal: GraphQLError; isUnreadable: boolean };
 
 /** Reads a document and counts what it would cost, before anything validates or runs it. */
-export function checkDocument(query: string, variables: Record<string, unknown>): CheckedDocument {
+export function checkDocument(
+  query: string,
+  variables: Record<string, unknown>,
+  shapes: DocumentShapes,
+): CheckedDocument {
   let document: DocumentNode;
   try {
     document = parse(query, { maxTokens: MAX_TOKENS });
@@ -28,9 +34,13 @@ export function checkDocument(query: string, variables: Record<string, unknown>)
     );
   }
   try {
-    requireWithinLimits(document, variables);
+    requireWithinLimits(document, variables, shapes.defaultLimit);
+    requireShortLists(document, variables, shapes);
   } catch (error) {
     if (error instanceof GraphQLError) return refused(error);
+    if (error instanceof AppError) {
+      return refused(new GraphQLError(error.detail, { originalError: error }));
+    }
     return refused(new GraphQLError('The operation is nested too deeply.'));
   }
   return { document };

@@ -1,10 +1,19 @@
 import type { GraphQLFieldConfigArgumentMap, GraphQLOutputType, GraphQLResolveInfo } from 'graphql';
 import type { Principal, Scope } from '../auth/principal';
+import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
 
 /** Who calls, and until when somebody waits for the answer. */
 export interface Caller {
   principal: Principal;
   signal: AbortSignal;
+}
+
+/** A caller of a field that may write. */
+export interface Writer extends Caller {
+  /** What the request's `Idempotency-Key` claims, for its one write. */
+  claim?: IdempotencyClaim;
+  /** Told when the answer is one that was given before. */
+  noteReplay?: () => void;
 }
 
 /** One thing that can be asked for. `S` is what answers it. */
@@ -17,7 +26,7 @@ export interface RootField<S> {
   resolve: (
     services: S,
     args: Record<string, unknown>,
-    caller: Caller,
+    caller: Writer,
     info: GraphQLResolveInfo,
   ) => unknown;
 }

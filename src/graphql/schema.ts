@@ -14,7 +14,7 @@ import type { DatabaseShapes } from './database-operations';
 import { DerivedTypes, type Dto, type Naming } from './derived-types';
 import { eventMutations, eventQueries, type EventServices } from './event-fields';
 import { operatorMutations, operatorQueries, type OperatorServices } from './operator-fields';
-import type { Caller, LiveFields, RootFields } from './root-fields';
+import type { LiveFields, RootFields, Writer } from './root-fields';
 import { DATE_TIME } from './scalars';
 import {
   eventSubscriptions,
@@ -25,23 +25,27 @@ import {
 export type Services = EventServices & OperatorServices & LiveServices;
 
 /** What resolvers are called with. */
-export interface CallContext extends Caller {
+export interface CallContext extends Writer {
   services: Services;
 }
 
-const NAMINGS = new Map<Dto, Naming>([
-  [CreateAuditEventDto, { name: 'CreateAuditEventInput' }],
-  [AuditEventFilterDto, { name: 'AuditEventFilter' }],
-  [DateRangeDto, { types: { startDate: DATE_TIME, endDate: DATE_TIME } }],
-  // Whether to count is told by what is selected.
-  [
-    PaginationDto,
-    { name: 'PaginationInput', omit: ['includeTotal'], defaults: { limit: 50, offset: 0 } },
-  ],
-  [AuditEventSortDto, { defaults: { direction: 'desc' } }],
-  [BulkCreateResultDto, { hasSmallIntegers: true }],
-  [BulkResultDto, { hasSmallIntegers: true }],
-]);
+/** Of the configuration as it comes. */
+const USUAL_LIMIT = 50;
+
+const namingsFor = (limit: number): ReadonlyMap<Dto, Naming> =>
+  new Map<Dto, Naming>([
+    [CreateAuditEventDto, { name: 'CreateAuditEventInput' }],
+    [AuditEventFilterDto, { name: 'AuditEventFilter' }],
+    [DateRangeDto, { types: { startDate: DATE_TIME, endDate: DATE_TIME } }],
+    // Whether to count is told by what is selected.
+    [
+      PaginationDto,
+      { name: 'PaginationInput', omit: ['includeTotal'], defaults: { limit, offset: 0 } },
+    ],
+    [AuditEventSortDto, { defaults: { direction: 'desc' } }],
+    [BulkCreateResultDto, { hasSmallIntegers: true }],
+    [BulkResultDto, { hasSmallIntegers: true }],
+  ]);
 
 const ENUM_NAMES = {
   [EVENT_STATUSES.join('|')]: 'AuditEventStatus',
@@ -58,9 +62,9 @@ const ENUM_NAMES = {
   'done|skipped': 'MaintenanceAction',
 };
 
-/** The schema of the door: root fields over the DTO classes, each behind its scope. */
-export function graphqlSchema(shapes: DatabaseShapes): GraphQLSchema {
-  const types = new DerivedTypes(NAMINGS, ENUM_NAMES);
+/** The schema of the door: root fields over the DTO classes, each behind its scope. `limit` is that of a page by default. */
+export function graphqlSchema(shapes: DatabaseShapes, limit = USUAL_LIMIT): GraphQLSchema {
+  const types = new DerivedTypes(namingsFor(limit), ENUM_NAMES);
   const queries = { ...eventQueries(types), ...operatorQueries(types, shapes) };
   const mutations = { ...eventMutations(types), ...operatorMutations(types, shapes) };
   const subscriptions = { ...eventSubscriptions(types), ...operatorSubscriptions(types) };
@@ -84,9 +88,9 @@ function guarded(fields: RootFields<Services>): FieldConfigs {
         type,
         description: `${description} Needs \`${scope}\`.`,
         ...(args ? { args } : {}),
-        resolve: (_, given, { services, principal, signal }, info) => {
-          requireScopes(principal, [scope]);
-          return resolve(services, given, { principal, signal }, info);
+        resolve: (_, given, { services, ...caller }, info) => {
+          requireScopes(caller.principal, [scope]);
+          return resolve(services, given, caller, info);
         },
       },
     ]),

@@ -100,8 +100,8 @@ export class SocketOperations {
         });
       }
       await this.rateLimit.admit(principal);
-      const { schema, all } = this.services;
-      const checked = checkDocument(query, variables ?? {});
+      const { schema, shapes, all } = this.services;
+      const checked = checkDocument(query, variables ?? {}, shapes);
       if ('refusal' in checked) return [checked.refusal];
       const { document } = checked;
       const errors = validate(schema, document, validationRules(this.config.introspection));

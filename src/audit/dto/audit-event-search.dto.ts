@@ -75,7 +75,10 @@ export class PaginationDto {
   @Property(
     integer(1, 1000),
     { type: 'integer', minimum: 1, maximum: 1000 },
-    { description: 'Events a page, at most PAGINATION_MAX_LIMIT. Left out: 50.' },
+    {
+      description:
+        'Events a page, at most PAGINATION_MAX_LIMIT. Left out: PAGINATION_DEFAULT_LIMIT.',
+    },
   )
   limit?: number | null;
 
