@@ -15,7 +15,7 @@ import { Lifecycle } from './front/lifecycle';
 import { requireAcceptable } from './front/negotiation';
 import { parseQuery } from './front/query-string';
 import { RequestLog } from './front/request-log';
-import { requestObserver } from './front/request-observer';
+import { operationObserver, requestObserver } from './front/request-observer';
 import { serveGraphiql } from './graphql/graphiql';
 import { GraphqlSocket } from './graphql/graphql-socket';
 import { RequestRecorder } from './metrics/request-recorder';
@@ -88,13 +88,17 @@ export async function createApplication(
   return app;
 }
 
-/** What notes each request that `front` has answered. */
-function observe(app: NestExpressApplication, front: HttpFront, log: ServiceLog) {
+/** What notes each request that `front` has answered, and each operation on a socket. */
+function observers(app: NestExpressApplication, front: HttpFront, log: ServiceLog) {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => front.runningRequests);
   const requestLog = new RequestLog(log.pino, slowRequestThresholdMs);
-  return requestObserver(requestLog, enabled ? recorder : undefined);
+  const counting = enabled ? recorder : undefined;
+  return {
+    ofRequests: requestObserver(requestLog, counting),
+    ofOperations: operationObserver(requestLog, counting),
+  };
 }
 
 /** Boots everything behind a front that already listens. */
@@ -107,8 +111,9 @@ export async function startService(
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
-  front.attach(application, app.get(HotRoutes), observe(app, front, log));
-  app.get(GraphqlSocket, { strict: false }).listenOn(front.server);
+  const { ofRequests, ofOperations } = observers(app, front, log);
+  front.attach(application, app.get(HotRoutes), ofRequests);
+  app.get(GraphqlSocket, { strict: false }).listenOn(front.server, ofOperations);
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
     const cut = await front.drain(timeoutMs);

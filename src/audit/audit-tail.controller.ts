@@ -52,6 +52,7 @@ export class AuditTailController {
       filter: filterOf(query),
       after,
       signal: whileConnected(response),
+      kind: 'sse',
     });
     await events.begun;
     const { stallTimeoutMs } = this.config;

@@ -2,11 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { setTimeout as setTimeoutOf } from 'node:timers/promises';
 import { resolveOrganizations, type Organizations, type Principal } from '../auth/principal';
 import { laneOf } from '../concurrency/lane';
-import { SubscriptionLimiter } from '../concurrency/subscription-limiter';
+import { SubscriptionLimiter, type SubscriptionKind } from '../concurrency/subscription-limiter';
 import { AppError } from '../errors/app-error';
 import { Lifecycle } from '../front/lifecycle';
 import type { AuditEventFilter } from './audit-event-filter';
 import { positionOf } from './audit-event-page';
+import { isTooLarge, MAX_PAGE_CHARACTERS } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { FeedBuffer } from './feed-buffer';
 import { feedCursor, placesIn, type FeedPlaces } from './feed-cursor';
@@ -29,6 +30,8 @@ export interface FeedRequest {
   after?: string;
   /** Ends the feed. */
   signal: AbortSignal;
+  /** How it is read. */
+  kind: SubscriptionKind;
 }
 
 /** An event of a feed. */
@@ -98,7 +101,7 @@ export class EventFeed {
    * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; and from the iteration UNAUTHENTICATED (the token has
    * expired), SLOW_CONSUMER (it does not take what comes), DATABASE_UNAVAILABLE.
    */
-  follow(principal: Principal, { filter, after, signal }: FeedRequest): Feed {
+  follow(principal: Principal, { filter, after, signal, kind }: FeedRequest): Feed {
     const organizations = resolveOrganizations(principal, filter.organizationIds);
     const from = after === undefined ? undefined : placesIn(after, organizations);
     const subscription: Subscription = {
@@ -112,7 +115,7 @@ export class EventFeed {
       over: new AbortController(),
       isLive: false,
     };
-    this.open(subscription);
+    this.open(subscription, kind);
     const begun = this.begin(subscription);
     begun.catch(() => undefined); // told to whoever takes the first event
     return Object.assign(this.deliver(subscription, begun, from !== undefined), {
@@ -122,9 +125,9 @@ export class EventFeed {
   }
 
   /** Takes a place for it, and sees to it that it ends when its token, its reader or the process does. */
-  private open(subscription: Subscription): void {
+  private open(subscription: Subscription, kind: SubscriptionKind): void {
     const { signal, principal, buffer } = subscription;
-    const release = this.limiter.acquire(principal.subject);
+    const release = this.limiter.acquire(principal.subject, kind);
     subscription.close = (reason, error) => {
       if (subscription.end) return;
       subscription.end = error ? { error } : {};
@@ -202,6 +205,7 @@ export class EventFeed {
     until: bigint,
   ): AsyncGenerator<FeedEvent> {
     const { places, principal, signal, filter } = subscription;
+    let limit = PAGE;
     while ((places.get(organizationId) ?? 0n) < until) {
       const place = String(places.get(organizationId) ?? 0n);
       const request = {
@@ -209,20 +213,28 @@ export class EventFeed {
         filter,
         sort: { field: 'sequence', direction: 'asc' } as const,
         after: { sequence: place, organizationId, timestamp: '', id: '' },
-        limit: PAGE,
+        limit,
         offset: 0,
       };
-      const texts = await this.readPatiently(subscription, () => {
+      const read = this.readPatiently(subscription, () => {
         return this.turns.read({ lane: laneOf(principal), signal }, () =>
-          this.queries.findPage(request, signal),
+          this.queries.findPage(request, signal, MAX_PAGE_CHARACTERS),
         );
       });
+      const texts = await read.catch((error: unknown) => {
+        if (!isTooLarge(error) || limit === 1) throw error;
+        return undefined;
+      });
+      if (!texts) {
+        limit = Math.ceil(limit / 2);
+        continue;
+      }
       for (const text of texts) {
         places.set(organizationId, BigInt(positionOf(text).sequence));
         if (this.isOver(subscription)) return;
         yield this.eventOf(subscription, text);
       }
-      if (texts.length < PAGE) {
+      if (texts.length < limit) {
         const reached = places.get(organizationId) ?? 0n;
         if (reached < until) places.set(organizationId, until); // the filter passes over the rest
       }

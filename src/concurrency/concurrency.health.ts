@@ -1,18 +1,23 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { FairTurns } from './fair-turns';
+import { SubscriptionLimiter } from './subscription-limiter';
 
-/** How many turns are taken and waited for; degraded while the queue is full, so that requests are refused. */
+/** How many turns are taken and waited for, and what is subscribed to; degraded while the queue is full, so that requests are refused. */
 @Injectable()
 export class ConcurrencyHealthIndicator {
   constructor(
     private readonly health: HealthIndicatorService,
     private readonly turns: FairTurns,
+    private readonly subscriptions: SubscriptionLimiter,
   ) {}
 
   check(): HealthIndicatorResult {
     const { active, queued, max, queueSize, utilization } = this.turns.statistics();
-    const data = { active, queued, max, utilization: Math.round(utilization * 10) / 10 };
+    const data = {
+      ...{ active, queued, max, utilization: Math.round(utilization * 10) / 10 },
+      subscriptions: { ...this.subscriptions.activeByKind },
+    };
     const check = this.health.check('concurrency');
     return active >= max && queued >= queueSize ? check.degraded(data) : check.up(data);
   }

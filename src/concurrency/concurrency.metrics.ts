@@ -34,10 +34,14 @@ export class ConcurrencyMetrics {
     registry.offer(
       {
         name: 'concurrency_active_subscriptions',
-        help: 'Live subscriptions, through all doors.',
+        help: 'Live subscriptions: server-sent events, GraphQL over WebSockets, tRPC.',
         type: 'gauge',
       },
-      () => subscriptions.active,
+      () =>
+        Object.entries(subscriptions.activeByKind).map(([kind, value]) => ({
+          labels: { kind },
+          value,
+        })),
     );
     this.offerEnds();
   }

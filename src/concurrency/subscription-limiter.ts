@@ -6,10 +6,14 @@ import { AppError } from '../errors/app-error';
 /** A subscription ends when its reader wants; who is refused may ask again soon. */
 const RETRY_AFTER_SECONDS = 10;
 
+/** How subscribers are reached: server-sent events, GraphQL over WebSockets, tRPC. */
+export type SubscriptionKind = 'sse' | 'websocket' | 'trpc';
+
 /** How many subscriptions may go on at once, together (SUBSCRIPTIONS_MAX) and for one holder (…_PER_PRINCIPAL). */
 @Injectable()
 export class SubscriptionLimiter {
   private readonly byHolder = new Map<string, number>();
+  private readonly kinds: Record<SubscriptionKind, number> = { sse: 0, websocket: 0, trpc: 0 };
   private running = 0;
 
   constructor(
@@ -21,11 +25,16 @@ export class SubscriptionLimiter {
     return this.running;
   }
 
+  /** How many go on now, by kind. */
+  get activeByKind(): Readonly<Record<SubscriptionKind, number>> {
+    return this.kinds;
+  }
+
   /**
    * Takes a place for a subscription of `holder`; the function that it gives back returns it, once.
    * @throws AppError TOO_MANY_REQUESTS when there is none.
    */
-  acquire(holder: string): () => void {
+  acquire(holder: string, kind: SubscriptionKind): () => void {
     const own = this.byHolder.get(holder) ?? 0;
     const { maxSubscriptions, maxSubscriptionsPerPrincipal } = this.config;
     if (own >= maxSubscriptionsPerPrincipal || this.running >= maxSubscriptions) {
@@ -35,12 +44,14 @@ export class SubscriptionLimiter {
       });
     }
     this.running += 1;
+    this.kinds[kind] += 1;
     this.byHolder.set(holder, own + 1);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
       this.running -= 1;
+      this.kinds[kind] -= 1;
       const left = (this.byHolder.get(holder) ?? 1) - 1;
       if (left === 0) this.byHolder.delete(holder);
       else this.byHolder.set(holder, left);

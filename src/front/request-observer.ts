@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestRecorder } from '../metrics/request-recorder';
-import type { RequestLog } from './request-log';
+import type { FinishedRequest, RequestLog } from './request-log';
 import { durationMs, routeOf } from './request-context';
 
 /** What nginx calls a request whose client did not wait for the answer; also when the answer was cut on our side. */
@@ -18,5 +18,24 @@ export function requestObserver(log: RequestLog, recorder: RequestRecorder | und
     const ms = durationMs(response);
     recorder?.record(method, route, status, ms);
     log.write({ request, method, route, status, ms });
+  };
+}
+
+/** What operations on WebSockets have for a method, in log and metrics. */
+const SOCKET_METHOD = 'WS';
+
+/** An operation on a WebSocket that is over. */
+export type FinishedOperation = Omit<FinishedRequest, 'method'>;
+export type OperationObserver = (operation: FinishedOperation) => void;
+
+/** Sees every operation on a socket end, which is no request of its own, and counts and logs it as one. */
+export function operationObserver(
+  log: RequestLog,
+  recorder: RequestRecorder | undefined,
+): OperationObserver {
+  return (operation) => {
+    const { route, status, ms } = operation;
+    recorder?.record(SOCKET_METHOD, route, status, ms);
+    log.write({ ...operation, method: SOCKET_METHOD });
   };
 }

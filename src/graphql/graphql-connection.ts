@@ -5,8 +5,6 @@ import { AppError } from '../errors/app-error';
 import { unmarkJson } from '../front/exact-json';
 import { clientClosed } from '../front/patience';
 
-/** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next. */
-const KEEP_ALIVE_MS = 15_000;
 /** Bytes that a peer has not taken, from which on no more of its messages are read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
 /** How long a peer may take to close its side, and operations to tell why they end. */
@@ -47,9 +45,10 @@ export class GraphqlConnection {
 
   constructor(
     private readonly socket: WebSocket,
-    readonly request: IncomingMessage,
+    readonly request: IncomingMessage & { principal?: Principal },
+    keepAliveMs: number,
   ) {
-    this.heartbeat = setInterval(() => this.checkAlive(), KEEP_ALIVE_MS).unref();
+    this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
     socket.on('pong', () => (this.isAlive = true));
     socket.on('error', () => undefined); // the close that follows says it
     socket.once('close', () => {
@@ -110,6 +109,7 @@ export class GraphqlConnection {
   /** From now on it belongs to this principal, until its token expires. */
   admit(principal: Principal): void {
     this.principal = principal;
+    this.request.principal = principal; // whom the log names
     this.expireInTime(principal.expiresAtMs);
   }
 

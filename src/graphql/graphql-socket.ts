@@ -9,6 +9,7 @@ import { concurrencyConfig } from '../config/concurrency.config';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
 import { Lifecycle } from '../front/lifecycle';
+import type { OperationObserver } from '../front/request-observer';
 import { noteArrival, originForm, stampResponse } from '../front/request-context';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 import { SocketOperations } from './socket-operations';
@@ -16,6 +17,8 @@ import { SocketOperations } from './socket-operations';
 const PATH = '/graphql';
 /** Of one message. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
+/** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next. */
+const KEEP_ALIVE_MS = 15_000;
 /** Sockets whose client has not said yet who it is; each has seconds to do so. */
 const MAX_ANONYMOUS = 1000;
 /** How long a refused client may take to read why. */
@@ -33,6 +36,8 @@ export class GraphqlSocket {
     perMessageDeflate: false,
     handleProtocols,
   });
+  /** How often peers are asked whether they are there. */
+  keepAliveMs = KEEP_ALIVE_MS;
   /** As many sockets as subscriptions: one would be enough for all of a principal's. */
   private readonly places: SubscriptionLimiter;
   private readonly connections = new Set<GraphqlConnection>();
@@ -45,9 +50,9 @@ export class GraphqlSocket {
     this.places = new SubscriptionLimiter(config);
   }
 
-  /** Takes upgrades from now on. When the process is told to stop, sockets close and their clients go elsewhere. */
-  listenOn(server: Server): void {
-    const protocol = this.operations.protocol();
+  /** Takes upgrades from now on, and tells `observe` of each operation that is over. When the process is told to stop, sockets close and their clients go elsewhere. */
+  listenOn(server: Server, observe: OperationObserver): void {
+    const protocol = this.operations.protocol(observe);
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on('error', () => socket.destroy());
       const refusal = this.refusalOf(request);
@@ -82,7 +87,7 @@ export class GraphqlSocket {
     request: IncomingMessage,
     protocol: ReturnType<SocketOperations['protocol']>,
   ): void {
-    const connection = new GraphqlConnection(webSocket, request);
+    const connection = new GraphqlConnection(webSocket, request, this.keepAliveMs);
     this.connections.add(connection);
     let leavePlace: (() => void) | undefined;
     const closed = protocol.opened(
@@ -94,7 +99,7 @@ export class GraphqlSocket {
       },
       {
         connection,
-        takePlace: ({ subject }) => (leavePlace = this.places.acquire(subject)),
+        takePlace: ({ subject }) => (leavePlace = this.places.acquire(subject, 'websocket')),
       },
     );
     webSocket.once('close', (code, reason) => {

@@ -15,21 +15,25 @@ import { RateLimit } from '../concurrency/rate-limit';
 import { graphqlConfig } from '../config/graphql.config';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
+import { ERROR_TABLE } from '../errors/error-table';
 import { toAppError } from '../errors/problem';
 import { parseExactJson, parseMarkedJson, unmarkJson } from '../front/exact-json';
 import { requestTimeout } from '../front/patience';
 import { requestIdOf } from '../front/request-context';
+import type { OperationObserver } from '../front/request-observer';
 import { keepExactVariables } from './exact-variables';
 import { CLOSE, type GraphqlConnection } from './graphql-connection';
 import { shownError } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
 import { checkDocument, validationRules } from './operation-check';
+import { routeNameOf } from './operation-shape';
 import type { CallContext } from './schema';
 
 /** A client has to say who it is within this. */
 const INIT_TIMEOUT_MS = 5000;
 /** Queries and mutations under way on one socket; more are refused. */
 const MAX_ANSWERING = 100;
+const OK = 200;
 
 /** What hooks of the protocol are given. */
 export interface SocketExtra {
@@ -38,7 +42,11 @@ export interface SocketExtra {
   takePlace: (principal: Principal) => void;
 }
 type SocketContext = Context<Record<string, unknown> | undefined, SocketExtra>;
-type SocketArgs = ExecutionArgs & { contextValue: CallContext & { connection: GraphqlConnection } };
+interface SocketCall extends CallContext {
+  connection: GraphqlConnection;
+  measure: Measure;
+}
+type SocketArgs = ExecutionArgs & { contextValue: SocketCall };
 
 /** Runs the operations of sockets, with the same schema, limits and errors as those of requests. */
 @Injectable()
@@ -51,12 +59,17 @@ export class SocketOperations {
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** What speaks graphql-transport-ws. */
-  protocol(): Server<SocketExtra> {
+  /** What speaks graphql-transport-ws; `observe` is told of each operation that is over. */
+  protocol(observe: OperationObserver): Server<SocketExtra> {
     return makeServer<Record<string, unknown> | undefined, SocketExtra>({
       connectionInitWaitTimeout: INIT_TIMEOUT_MS,
       onConnect: (context) => this.admit(context),
-      onSubscribe: (context, _, payload) => this.argsOf(context, payload),
+      onSubscribe: async ({ extra: { connection } }, _, payload) => {
+        const measure = new Measure(connection, observe);
+        const args = await this.argsOf(connection, payload, measure);
+        if (!('schema' in args)) measure.end(statusOf(args));
+        return args;
+      },
       execute: (args) => this.answer(args as SocketArgs),
       subscribe: (args) => follow(args as SocketArgs),
       onNext: ({ extra }, _id, _payload, _args, { errors, ...rest }) =>
@@ -87,8 +100,9 @@ export class SocketOperations {
 
   /** What to run, or why not. The message is looked at before the first `await`: it is the connection's only then. */
   private async argsOf(
-    { extra: { connection } }: SocketContext,
+    connection: GraphqlConnection,
     payload: SubscribePayload,
+    measure: Measure,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { principal, signal, text } = connection;
     if (!principal) throw new Error('The connection was not admitted.');
@@ -104,9 +118,10 @@ export class SocketOperations {
       const checked = checkDocument(query, variables ?? {}, shapes);
       if ('refusal' in checked) return [checked.refusal];
       const { document } = checked;
+      measure.route = routeNameOf(document, operationName, schema);
       const errors = validate(schema, document, validationRules(this.config.introspection));
       if (errors.length > 0) return errors;
-      const contextValue = { principal, signal, services: all, connection };
+      const contextValue: SocketCall = { principal, signal, services: all, connection, measure };
       return { schema, document, operationName, variableValues: variables, contextValue };
     } catch (thrown) {
       const error = toAppError(thrown);
@@ -116,13 +131,16 @@ export class SocketOperations {
 
   /** Runs a query or mutation for as long as somebody waits for it. */
   private async answer(args: SocketArgs): Promise<ExecutionResult> {
-    const { signal } = args.contextValue;
+    const { signal, measure } = args.contextValue;
     const own = new AbortController();
     const leave = (): void => own.abort(signal.reason);
     const timer = setTimeout(() => own.abort(requestTimeout()), this.server.requestTimeoutMs);
     signal.addEventListener('abort', leave, { once: true });
     try {
-      return await execute({ ...args, contextValue: { ...args.contextValue, signal: own.signal } });
+      const contextValue = { ...args.contextValue, signal: own.signal };
+      const result = await execute({ ...args, contextValue });
+      measure.end(statusOf(result.errors));
+      return result;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', leave);
@@ -130,33 +148,72 @@ export class SocketOperations {
   }
 }
 
+/** How long an operation took, and that it is over. */
+class Measure {
+  route = 'graphql';
+  private readonly startedMs = performance.now();
+  private isOver = false;
+  private begunMs: number | undefined;
+
+  constructor(
+    private readonly connection: GraphqlConnection,
+    private readonly observe: OperationObserver,
+  ) {}
+
+  /** Of what goes on for as long as its reader likes, the time until it has begun is what counts. */
+  begin(): void {
+    this.begunMs = performance.now();
+  }
+
+  end(status: number): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const ms = (this.begunMs ?? performance.now()) - this.startedMs;
+    this.observe({ request: this.connection.request, route: this.route, status, ms });
+  }
+}
+
+/** The status that a request with these errors would be answered with. */
+function statusOf(errors: readonly Error[] = []): number {
+  const [first] = errors;
+  if (!first) return OK;
+  const cause = first instanceof GraphQLError ? first.originalError : first;
+  const isGraphql = !cause || cause instanceof GraphQLError;
+  return isGraphql ? ERROR_TABLE.VALIDATION_FAILED.status : toAppError(cause).status;
+}
+
 /** Counts a subscription for as long as it goes on. */
 async function follow(
   args: SocketArgs,
 ): Promise<ExecutionResult | AsyncIterableIterator<ExecutionResult>> {
-  const { connection } = args.contextValue;
+  const { connection, measure } = args.contextValue;
   const result = await subscribe(args);
-  if (!(Symbol.asyncIterator in result)) return result;
+  if (!(Symbol.asyncIterator in result)) {
+    measure.end(statusOf(result.errors));
+    return result;
+  }
+  measure.begin();
   let isCounted = true;
-  const uncount = (): void => {
+  const uncount = (status: number): void => {
     if (isCounted) connection.following -= 1;
     isCounted = false;
+    measure.end(status);
   };
   connection.following += 1;
   const counted: AsyncIterableIterator<ExecutionResult> = {
     next: () =>
       result.next().then(
         (next) => {
-          if (next.done) uncount();
+          if (next.done) uncount(OK);
           return next;
         },
         (error: unknown) => {
-          uncount();
+          uncount(statusOf([toAppError(error)]));
           throw error;
         },
       ),
     return: () => {
-      uncount();
+      uncount(OK);
       return result.return(undefined);
     },
     [Symbol.asyncIterator]: () => counted,

@@ -51,7 +51,10 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
         const after = typeof afterSequence === 'string' ? afterSequence : undefined;
         let begun: Promise<unknown> | undefined;
         const events = liveFeed(signal, (own) => {
-          const followed = feed.follow(principal, { filter: wanted, after, signal: own });
+          const followed = feed.follow(principal, {
+            ...{ filter: wanted, after, signal: own },
+            kind: 'websocket',
+          });
           ({ begun } = followed);
           return followed;
         });
@@ -121,7 +124,7 @@ function limited<T>(
   { principal, signal }: Caller,
   open: (signal: AbortSignal) => AsyncGenerator<T>,
 ): AsyncIterableIterator<T> {
-  return liveFeed(signal, open, limiter.acquire(principal.subject));
+  return liveFeed(signal, open, limiter.acquire(principal.subject, 'websocket'));
 }
 
 async function* chosen<T>(

@@ -8,7 +8,8 @@ import { SlowRequests, type SlowRequestsReport } from './slow-requests';
 /** Routes told apart. There are a few dozen; the bound is for names that a client could have a hand in. */
 const MAX_ROUTES = 200;
 const OTHER_ROUTE = 'other';
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+/** `WS` are operations on WebSockets. */
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'WS']);
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const MS_PER_SECOND = 1000;
 

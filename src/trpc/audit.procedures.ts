@@ -71,6 +71,11 @@ export class AuditProcedures {
     @Req() { callSignal }: CallRequest,
   ): Feed {
     const after = lastEventId ?? undefined;
-    return this.feed.follow(principal, { filter: filterIn(filter), after, signal: callSignal });
+    return this.feed.follow(principal, {
+      filter: filterIn(filter),
+      after,
+      signal: callSignal,
+      kind: 'trpc',
+    });
   }
 }

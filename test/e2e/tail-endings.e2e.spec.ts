@@ -45,7 +45,7 @@ describe('a reader that takes nothing', () => {
     };
     const feed = service.provider(EventFeed);
     const { signal } = new AbortController();
-    const slow = feed.follow(principal, { filter: {}, signal });
+    const slow = feed.follow(principal, { filter: {}, signal, kind: 'sse' });
     await slow.begun;
     await record(organization, 10);
     const first = await slow.next();
@@ -62,7 +62,12 @@ describe('a reader that takes nothing', () => {
         }
       })(),
     ).rejects.toMatchObject({ code: 'SLOW_CONSUMER' });
-    const rest = feed.follow(principal, { filter: {}, after: taken.at(-1) ?? '', signal });
+    const rest = feed.follow(principal, {
+      filter: {},
+      after: taken.at(-1) ?? '',
+      signal,
+      kind: 'sse',
+    });
     const cursors: (string | null)[] = [];
     for await (const { cursor } of rest) {
       cursors.push(cursor);

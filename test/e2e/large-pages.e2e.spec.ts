@@ -1,0 +1,92 @@
+import { randomUUID } from 'node:crypto';
+import { MAX_PAGE_CHARACTERS } from '../../src/audit/audit-pages';
+import { until } from '../integration/until.fixture';
+import { expectProblem } from '../support/problem';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
+import { TailClient } from '../support/tail-client';
+import { failureOfCall, trpcClient } from '../support/trpc-client';
+
+/** What pg keeps of the rows of a statement. */
+const { prototype: results } = jest.requireActual<{
+  prototype: { addRow: (row: unknown[]) => void };
+}>('pg/lib/result');
+
+const organization = `org-${randomUUID()}`;
+const SIZE = 250_000;
+const COUNT = 160;
+let service: TestService;
+let token: string;
+
+beforeAll(async () => {
+  service = await TestService.start({ REDIS_URL: '' });
+  token = await tokenOf({ organizations: [organization] });
+  const metadata = { text: 'x'.repeat(SIZE) };
+  const events = Array.from({ length: 32 }, () =>
+    eventWith({ organizationId: organization, metadata }),
+  );
+  for (let written = 0; written < COUNT; written += events.length) {
+    expect((await service.post(`${EVENTS}/bulk`, token, { events })).status).toBe(201);
+  }
+}, 60_000);
+afterAll(() => service.stop());
+afterEach(() => jest.restoreAllMocks());
+
+/** Counts the characters that pg keeps of each answer; the function gives the largest count so far. */
+function watchHeld(): () => number {
+  const held = new Map<unknown, number>();
+  const { addRow } = results;
+  jest.spyOn(results, 'addRow').mockImplementation(function (this: unknown, row: unknown[]) {
+    const values = Object.values(row); // an array, or an object by name
+    const size = values.reduce<number>((sum, one) => sum + String(one).length, 0);
+    held.set(this, (held.get(this) ?? 0) + size);
+    addRow.call(this, row);
+  });
+  return () => Math.max(...held.values());
+}
+
+describe('a page whose events are large', () => {
+  it('is refused by name, and no more of it is held than a page may have', async () => {
+    const held = watchHeld();
+    const answer = await service.get(`${EVENTS}?limit=1000`, token);
+    expectProblem(answer, 413, 'REQUEST_TOO_LARGE');
+    expect(answer.json.detail).toMatch(/32 MiB.*limit.*stream/);
+    expect(answer.json.errors).toEqual([
+      { path: 'limit', message: expect.stringContaining('must be lower') },
+    ]);
+    expect(held()).toBeGreaterThan(MAX_PAGE_CHARACTERS - 2 * SIZE);
+    expect(held()).toBeLessThanOrEqual(MAX_PAGE_CHARACTERS);
+    expect(COUNT * SIZE).toBeGreaterThan(MAX_PAGE_CHARACTERS + 4 * SIZE);
+  });
+
+  it('is refused alike by the other doors', async () => {
+    const query = '{ optimizedAuditEvents(pagination: { limit: 1000 }) { edges { node { id } } } }';
+    const { json } = await service.post('/graphql', token, { query });
+    expect(json.errors[0].extensions.code).toBe('REQUEST_TOO_LARGE');
+    const call = trpcClient(service.url, token).performance.getOptimizedAuditEvents.query({
+      pagination: { limit: 1000 },
+    });
+    expect((await failureOfCall(call)).data?.kind).toBe('REQUEST_TOO_LARGE');
+  });
+
+  it('is given with a lower limit, and exports give them all', async () => {
+    const page = await service.get(`${EVENTS}?limit=20`, token);
+    expect(eventsIn(page)).toHaveLength(20);
+    const own = await tokenOf({ organizations: [organization], scope: 'audit:export' });
+    const { text } = await service.get(`${EVENTS}/stream?format=ndjson`, own);
+    expect(text.trimEnd().split('\n')).toHaveLength(COUNT);
+    const stream = trpcClient(service.url, own).performance.streamAuditEvents.query();
+    const ids = new Set<string>();
+    for await (const { id } of await stream) ids.add(id);
+    expect(ids.size).toBe(COUNT);
+  });
+
+  it('is read in smaller ones for who follows from the beginning', async () => {
+    const held = watchHeld();
+    const tail = await TailClient.open(`${service.url}${EVENTS}/tail?after_sequence=0`, {
+      authorization: `Bearer ${token}`,
+    });
+    await until(() => tail.messages.length === COUNT);
+    expect(held()).toBeLessThanOrEqual(MAX_PAGE_CHARACTERS);
+    await tail.close();
+  }, 30_000);
+});
