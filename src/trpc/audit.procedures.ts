@@ -2,7 +2,7 @@ import { Body, Inject, Injectable, Req, Res } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { AuditEventStream, type StreamedEvent } from '../audit/audit-event-stream';
-import { EventFeed, type Feed } from '../audit/event-feed';
+import { EventFeed, type FeedEvent } from '../audit/event-feed';
 import { AuditSearch } from '../audit/audit-search';
 import { AuditEventSearchDto, filterIn } from '../audit/dto/audit-event-search.dto';
 import { AuditEventFeedDto } from '../audit/dto/audit-event-feed.dto';
@@ -11,6 +11,8 @@ import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { serverConfig } from '../config/server.config';
+import { AppError } from '../errors/app-error';
+import { Lifecycle } from '../front/lifecycle';
 import { patienceOf } from '../front/patience';
 import { Procedure } from '../front/procedure.decorator';
 import type { OptimizedAuditEvents } from './app-router';
@@ -26,6 +28,7 @@ export class AuditProcedures {
     private readonly search: AuditSearch,
     private readonly streams: AuditEventStream,
     private readonly feed: EventFeed,
+    private readonly lifecycle: Lifecycle,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -69,13 +72,29 @@ export class AuditProcedures {
     @CurrentPrincipal() principal: Principal,
     @Body() { filter, lastEventId }: AuditEventFeedDto,
     @Req() { callSignal }: CallRequest,
-  ): Feed {
+  ): AsyncIterable<FeedEvent> {
     const after = lastEventId ?? undefined;
-    return this.feed.follow(principal, {
+    const feed = this.feed.follow(principal, {
       filter: filterIn(filter),
       after,
       signal: callSignal,
       kind: 'trpc',
     });
+    return untilStopped(feed, this.lifecycle);
   }
+}
+
+/**
+ * The same feed, whose end because the process stops is a failure that passes: an end as such tells the stock client
+ * that there is nothing more to come, and it would not go on at another replica.
+ */
+async function* untilStopped(
+  feed: AsyncIterable<FeedEvent>,
+  lifecycle: Lifecycle,
+): AsyncGenerator<FeedEvent> {
+  yield* feed;
+  if (lifecycle.phase !== 'draining') return;
+  throw new AppError('NOT_READY', 'The service is stopping: go on at another replica.', {
+    retryAfterSeconds: 1,
+  });
 }

@@ -1,0 +1,111 @@
+import { createTRPCClient, httpSubscriptionLink, retryLink } from '@trpc/client';
+import { EventSource } from 'eventsource';
+import { randomUUID } from 'node:crypto';
+import { EventFeed } from '../../src/audit/event-feed';
+import type { AppRouter } from '../../src/trpc/app-router';
+import { until } from '../integration/until.fixture';
+import { TestService, tokenOf } from '../support/test-service';
+import { trpcClient } from '../support/trpc-client';
+
+const organization = `org-${randomUUID()}`;
+const SETTINGS = { REDIS_URL: '' };
+
+/** The stock client, which asks for a token with each connection that it makes. */
+function follow(urlOf: () => string, tokenFor: () => Promise<string>) {
+  const seen: string[] = [];
+  const statuses: number[] = [];
+  const client = createTRPCClient<AppRouter>({
+    links: [
+      retryLink({ retry: ({ error }) => error.data?.code === 'UNAUTHORIZED' }),
+      httpSubscriptionLink({
+        url: () => `${urlOf()}/trpc`,
+        EventSource,
+        eventSourceOptions: {
+          fetch: async (input, init) => {
+            const authorization = `Bearer ${await tokenFor()}`;
+            const target = new URL(String(input));
+            const url = `${urlOf()}${target.pathname}${target.search}`;
+            const answer = await fetch(url, {
+              ...init,
+              headers: { ...init.headers, authorization },
+            });
+            statuses.push(answer.status);
+            return answer;
+          },
+        },
+      }),
+    ],
+  });
+  const errors: unknown[] = [];
+  const subscription = client.performance.auditEventRecorded.subscribe(undefined, {
+    onData: ({ data }) => seen.push(data.sequence),
+    onError: (error) => errors.push(error),
+  });
+  return { seen, statuses, errors, close: () => subscription.unsubscribe() };
+}
+
+const write = async (service: TestService) => {
+  const token = await tokenOf({ organizations: [organization] });
+  await trpcClient(service.url, token).performance.bulkCreateAuditEvents.mutate({
+    events: [{ organizationId: organization, action: 'live', status: 'success' }],
+  });
+};
+
+it('a feed whose token expires ends, and the stock client goes on with a new one', async () => {
+  const service = await TestService.start(SETTINGS);
+  const feed = service.provider(EventFeed);
+  let asked = 0;
+  const tokenFor = () => {
+    asked += 1;
+    const seconds = asked === 1 ? 3 : 3600;
+    return tokenOf({ organizations: [organization], exp: Math.floor(Date.now() / 1000) + seconds });
+  };
+  const reader = follow(() => service.url, tokenFor);
+  await until(() => reader.statuses.length === 1);
+  await until(async () => {
+    if (reader.seen.length === 0) await write(service); // until the first comes, it may not have begun
+    return reader.seen.length > 0;
+  });
+  await until(() => feed.statistics().ends['expired'] === 1);
+  await write(service); // while nobody follows
+  const { sequence } = await lastOf(service);
+  await until(() => reader.seen.at(-1) === sequence);
+  const first = Number(reader.seen[0]);
+  expect(reader.seen.map(Number)).toEqual(reader.seen.map((_, index) => first + index));
+  expect(asked).toBeGreaterThan(1);
+  reader.close();
+  await service.stop();
+}, 30_000);
+
+it('a feed of a process that stops ends at once, and the stock client goes on at another', async () => {
+  const two = await TestService.start(SETTINGS);
+  const one = await TestService.start(SETTINGS, () => Promise.resolve(two.databaseUrl));
+  let current = one;
+  const tokenFor = () => tokenOf({ organizations: [organization] });
+  const reader = follow(() => current.url, tokenFor);
+  await until(async () => {
+    if (reader.seen.length === 0) await write(one);
+    return reader.seen.length > 0;
+  });
+  const feed = one.provider(EventFeed);
+  current = two;
+  const stopped = one.stop();
+  await until(() => feed.statistics().ends['shutdown'] === 1);
+  await stopped;
+  await write(two);
+  const { sequence } = await lastOf(two);
+  await until(() => reader.seen.at(-1) === sequence);
+  const first = Number(reader.seen[0]);
+  expect(reader.seen.map(Number)).toEqual(reader.seen.map((_, index) => first + index));
+  reader.close();
+  await two.stop();
+}, 30_000);
+
+async function lastOf(service: TestService): Promise<{ sequence: string }> {
+  const token = await tokenOf({ organizations: [organization] });
+  const page = await trpcClient(service.url, token).performance.getOptimizedAuditEvents.query({
+    pagination: { limit: 1, sort: { field: 'sequence' } },
+    useCache: false,
+  });
+  return page.data[0];
+}
