@@ -2,6 +2,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
 import { databaseConfig } from '../config/database.config';
+import { serverConfig } from '../config/server.config';
+import { AppError } from '../errors/app-error';
 import { Database } from './database';
 import type {
   ConnectionPoolDto,
@@ -25,15 +27,40 @@ const LOW_HIT_PERCENT = 95;
 /** How the database does, from PostgreSQL's own statistics, our pool and our partitions. What cannot be known is null. */
 @Injectable()
 export class DatabaseReport {
+  private running: Promise<DatabasePerformanceReportDto> | undefined;
+
   constructor(
     private readonly database: Database,
     private readonly tables: MaintainedTables,
     private readonly queryCache: QueryCacheSource,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
+    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away. */
-  async report(): Promise<DatabasePerformanceReportDto> {
+  /**
+   * One report for all who ask while it is made, so that they take one connection together; cancelled in PostgreSQL at
+   * the deadline of requests.
+   * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away, REQUEST_TIMEOUT.
+   */
+  report(): Promise<DatabasePerformanceReportDto> {
+    this.running ??= this.makeInTime().finally(() => {
+      this.running = undefined;
+    });
+    return this.running;
+  }
+
+  private async makeInTime(): Promise<DatabasePerformanceReportDto> {
+    const deadline = new AbortController();
+    const late = new AppError('REQUEST_TIMEOUT', 'The report was not done in time.');
+    const timer = setTimeout(() => deadline.abort(late), this.server.requestTimeoutMs);
+    try {
+      return await this.make(deadline.signal);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private make(signal: AbortSignal): Promise<DatabasePerformanceReportDto> {
     return this.database.withClient(async (client) => {
       const partitions = await this.partitions(client);
       const performance = await this.performance(client);
@@ -44,7 +71,7 @@ export class DatabaseReport {
         partitions,
         performance,
       };
-    });
+    }, signal);
   }
 
   /** The connection that answers this counts, too. */

@@ -16,11 +16,19 @@ const REDIS_AWAY = {
   message: 'Redis does not answer: answers come from PostgreSQL and this process alone',
 } as const;
 
+/** What a probe is answered. */
+interface Outcome {
+  status: HttpStatus;
+  result: HealthCheckResult;
+}
+
 /** The probes of an orchestrator. Indicators return how things are; an answer of 503 is a fact, not an error. */
 @ApiTags('health')
 @Public()
 @Controller('health')
 export class HealthController {
+  private readonly running = new Map<string, Promise<Outcome>>();
+
   constructor(
     private readonly health: HealthCheckService,
     private readonly indicators: ProbeIndicators,
@@ -46,7 +54,7 @@ export class HealthController {
     down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, this.indicators.all());
+    return this.answer(response, 'all', () => this.indicators.all());
   }
 
   @Get('live')
@@ -55,7 +63,7 @@ export class HealthController {
     up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
   live(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, []);
+    return this.answer(response, 'live', () => []);
   }
 
   @Get('ready')
@@ -81,7 +89,7 @@ export class HealthController {
     },
   })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, this.indicators.readiness());
+    return this.answer(response, 'ready', () => this.indicators.readiness());
   }
 
   @Get('startup')
@@ -94,21 +102,37 @@ export class HealthController {
     },
   })
   startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, this.indicators.startup());
+    return this.answer(response, 'startup', () => this.indicators.startup());
+  }
+
+  private async answer(
+    response: Response,
+    probe: string,
+    indicators: () => HealthIndicatorFunction[],
+  ): Promise<HealthCheckResult> {
+    const { status, result } = await this.shared(probe, indicators);
+    response.setHeader('Cache-Control', 'no-store');
+    response.status(status);
+    return result;
+  }
+
+  /** Whoever asks while the same is being checked gets that answer: anybody may ask, and as often as they like. */
+  private shared(probe: string, indicators: () => HealthIndicatorFunction[]): Promise<Outcome> {
+    const running = this.running.get(probe);
+    if (running) return running;
+    const outcome = this.check(indicators()).finally(() => this.running.delete(probe));
+    this.running.set(probe, outcome);
+    return outcome;
   }
 
   /** Terminus throws when an indicator is down; a probe wants the same body with 503. */
-  private async answer(
-    response: Response,
-    indicators: HealthIndicatorFunction[],
-  ): Promise<HealthCheckResult> {
-    response.setHeader('Cache-Control', 'no-store');
+  private async check(indicators: HealthIndicatorFunction[]): Promise<Outcome> {
     try {
-      return await this.health.check(indicators);
+      return { status: HttpStatus.OK, result: await this.health.check(indicators) };
     } catch (error) {
       if (!(error instanceof ServiceUnavailableException)) throw error;
-      response.status(HttpStatus.SERVICE_UNAVAILABLE);
-      return error.getResponse() as HealthCheckResult;
+      const result = error.getResponse() as HealthCheckResult;
+      return { status: HttpStatus.SERVICE_UNAVAILABLE, result };
     }
   }
 }

@@ -37,6 +37,7 @@ const MISNAMED = [
 export class MetricsRegistry {
   private readonly registry = new Registry();
   private hasDefaults = false;
+  private running: Promise<{ contentType: string; text: string }> | undefined;
 
   /** Shows what `read` finds at each scrape. A name can be offered once. */
   offer(description: MetricDescription, read: () => Iterable<Sample> | number): void {
@@ -68,9 +69,18 @@ export class MetricsRegistry {
     return new Histogram({ name, help, buckets, registers: [this.registry] });
   }
 
-  /** Everything in Prometheus' text format. */
-  async text(): Promise<{ contentType: string; text: string }> {
+  /** Everything in Prometheus' text format; one text for all who ask at once, as it is milliseconds of work. */
+  text(): Promise<{ contentType: string; text: string }> {
+    this.running ??= this.makeText().finally(() => {
+      this.running = undefined;
+    });
+    return this.running;
+  }
+
+  private async makeText(): Promise<{ contentType: string; text: string }> {
     this.collectDefaults();
+    // Those who have come in this turn of the event loop ask at once.
+    await new Promise<void>((resolve) => setImmediate(resolve));
     return { contentType: this.registry.contentType, text: await this.registry.metrics() };
   }
 

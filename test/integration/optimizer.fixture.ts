@@ -1,5 +1,6 @@
 import { EVENT_TABLE } from '../../src/audit/audit-event';
 import { databaseConfig } from '../../src/config/database.config';
+import { serverConfig } from '../../src/config/server.config';
 import { DatabaseReport } from '../../src/database/database-report';
 import { MaintainedTables } from '../../src/database/maintained-tables';
 import { Optimizer } from '../../src/database/optimizer';
@@ -18,4 +19,10 @@ export const optimizerOf = ({ database, partitions }: Replica, ahead = 1) =>
 
 /** Its report, without a cache in front. */
 export const reportOf = ({ database }: Replica) =>
-  new DatabaseReport(database, tablesOf(), new QueryCacheSource(), databaseConfig());
+  new DatabaseReport(
+    database,
+    tablesOf(),
+    new QueryCacheSource(),
+    databaseConfig(),
+    serverConfig(),
+  );
