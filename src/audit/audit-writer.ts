@@ -23,7 +23,7 @@ const SMALL_REQUEST_EVENTS = 100;
 const GROUP_EVENTS = 1000;
 const LARGE_TRANSACTIONS = 2;
 const ATTEMPTS = 5;
-/** What may wait at once, as a bound on memory; beyond it requests are shed. */
+/** What may wait at once, as a bound on memory; beyond it requests are shed, those of the lanes that have most of it. */
 const MAX_WAITING_EVENTS = 200_000;
 
 /**
@@ -62,7 +62,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
    * the reason of the signal.
    */
   async record(request: WriteRequest): Promise<Recorded> {
-    if (this.waiting.events + request.events.length > MAX_WAITING_EVENTS) {
+    if (!this.waiting.hasRoomFor(request, MAX_WAITING_EVENTS)) {
       throw new AppError('TOO_MANY_REQUESTS', 'Too many events are waiting to be written.', {
         retryAfterSeconds: 1,
       });

@@ -27,6 +27,7 @@ export class WaitingWrites {
   private readonly lanes = new Map<string, Waiting[]>();
   private requestCount = 0;
   private eventCount = 0;
+  private readonly eventsByLane = new Map<string, number>();
 
   /** How many wait. */
   get requests(): number {
@@ -36,6 +37,17 @@ export class WaitingWrites {
   /** How many events those have. */
   get events(): number {
     return this.eventCount;
+  }
+
+  /**
+   * Whether one more request may wait where `most` events are enough. When they are there, it may all the same as long
+   * as its lane has less than its share of them, or nothing at all: nobody is refused for what others have brought.
+   */
+  hasRoomFor({ events, lane = '' }: Pick<WriteRequest, 'events' | 'lane'>, most: number): boolean {
+    if (this.eventCount + events.length <= most) return true;
+    const own = this.eventsByLane.get(lane) ?? 0;
+    const lanes = this.eventsByLane.size + (own === 0 ? 1 : 0);
+    return (own === 0 && lanes > 1) || own + events.length <= most / lanes;
   }
 
   add(one: Waiting): void {
@@ -105,9 +117,14 @@ export class WaitingWrites {
     if (rest.length > 0) this.lanes.set(key, rest);
   }
 
-  private count({ request }: Waiting, change: 1 | -1): void {
+  private count(one: Waiting, change: 1 | -1): void {
+    const events = change * one.request.events.length;
+    const lane = laneOf(one);
     this.requestCount += change;
-    this.eventCount += change * request.events.length;
+    this.eventCount += events;
+    const left = (this.eventsByLane.get(lane) ?? 0) + events;
+    if (left > 0) this.eventsByLane.set(lane, left);
+    else this.eventsByLane.delete(lane);
   }
 }
 
