@@ -14,10 +14,11 @@ describe('the webhook of alerts', () => {
   let webhook: AlertWebhook;
   let registry: MetricsRegistry;
 
-  async function start(secret?: string): Promise<void> {
+  async function start(secret?: string, credentials = ''): Promise<void> {
     Logger.overrideLogger(false);
     receiver = new WebhookReceiver();
-    const alertWebhookUrl = `${await receiver.start()}/hook`;
+    const url = `${await receiver.start()}/hook`;
+    const alertWebhookUrl = url.replace('://', `://${credentials}`);
     registry = new MetricsRegistry();
     board = new AlertBoard(registry);
     const config = { alertWebhookUrl, alertWebhookSecret: secret } as MonitoringConfig;
@@ -81,6 +82,16 @@ describe('the webhook of alerts', () => {
     resolve();
     await until(async () => (await counted('failed')) === 2);
     expect(receiver.deliveries.map(({ path }) => path)).toEqual(['/hook', '/hook']);
+  });
+
+  it('sends user and password of the URL as basic authentication', async () => {
+    await start(undefined, 'alerts:p%40ss@');
+    raise('first');
+    await until(() => receiver.deliveries.length === 1);
+    const [one] = receiver.deliveries;
+    const encoded = Buffer.from('alerts:p@ss').toString('base64');
+    expect(one).toMatchObject({ path: '/hook', headers: { authorization: `Basic ${encoded}` } });
+    await until(async () => (await counted('delivered')) === 1);
   });
 
   it('keeps no more than a hundred while its receiver is silent, and makes nobody wait', async () => {

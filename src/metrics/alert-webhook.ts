@@ -21,6 +21,12 @@ interface Delivery {
   body: string;
 }
 
+/** Where alerts go, and what it wants to see besides. */
+interface Target {
+  url: string;
+  headers: Record<string, string>;
+}
+
 /**
  * Posts each alert, when it is raised and when it is over, to ALERT_WEBHOOK_URL. In order, one at a time, and beside
  * everything else: nobody waits for it. What is posted is the alert as /performance/alerts shows it.
@@ -28,7 +34,7 @@ interface Delivery {
 @Injectable()
 export class AlertWebhook implements OnApplicationShutdown {
   private readonly logger = new Logger('AlertWebhook');
-  private readonly url: string | undefined;
+  private readonly target: Target | undefined;
   private readonly secret: string | undefined;
   private readonly subscription: Subscription | undefined;
   private readonly closing = new AbortController();
@@ -41,9 +47,10 @@ export class AlertWebhook implements OnApplicationShutdown {
     board: AlertBoard,
     registry: MetricsRegistry,
   ) {
-    this.url = config.alertWebhookUrl;
+    this.target =
+      config.alertWebhookUrl === undefined ? undefined : targetOf(config.alertWebhookUrl);
     this.secret = config.alertWebhookSecret;
-    if (this.url !== undefined) {
+    if (this.target !== undefined) {
       this.subscription = board.changes().subscribe((alert) => this.enqueue(alert));
     }
     registry.offer(
@@ -106,12 +113,13 @@ export class AlertWebhook implements OnApplicationShutdown {
       'Content-Type': 'application/json',
       'User-Agent': 'audit-server',
       'X-Audit-Alert-Id': id,
+      ...this.target?.headers,
     };
     if (this.secret !== undefined) {
       headers['X-Audit-Signature'] = alertSignature(this.secret, timestampSeconds, body);
     }
     try {
-      const response = await fetch(this.url ?? '', {
+      const response = await fetch(this.target?.url ?? '', {
         method: 'POST',
         headers,
         body,
@@ -140,6 +148,16 @@ export class AlertWebhook implements OnApplicationShutdown {
       signal.addEventListener('abort', done);
     });
   }
+}
+
+/** `fetch` refuses a URL with user and password in it: they go as HTTP's basic authentication. */
+function targetOf(text: string): Target {
+  const url = new URL(text);
+  const credentials = [url.username, url.password].map(decodeURIComponent).join(':');
+  url.username = url.password = '';
+  if (credentials === ':') return { url: url.href, headers: {} };
+  const encoded = Buffer.from(credentials).toString('base64');
+  return { url: url.href, headers: { Authorization: `Basic ${encoded}` } };
 }
 
 function refusal(status: number): { reason: string; isFinal: boolean } {
