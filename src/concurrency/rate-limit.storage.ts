@@ -56,7 +56,7 @@ export class RateLimitStorage implements ThrottlerStorage {
   }
 
   private countHere(key: string, ttl: number): { hits: number; leftMs: number } {
-    const nowMs = Date.now();
+    const nowMs = performance.now(); // a clock that is set back must not make a window longer
     let window = this.windows.get(key);
     if (!window || window.endsMs <= nowMs) {
       window = { hits: 0, endsMs: nowMs + ttl };
