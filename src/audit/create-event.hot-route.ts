@@ -50,6 +50,7 @@ export class CreateEventHotRoute implements OnModuleInit {
     const { principal } = request;
     if (!principal || !this.isPlain(request)) return handOn();
     if (this.turns.isFull) return handOn(); // refused there, before the body is read
+    if (!this.takeRoom(principal, request, response)) return handOn(); // refused there, too
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
@@ -62,6 +63,21 @@ export class CreateEventHotRoute implements OnModuleInit {
         writeProblem(error, request, response);
       });
     });
+  }
+
+  /** Takes room for a body until it is read, or never will be; false when there is none. */
+  private takeRoom(principal: Principal, request: HotRequest, response: ServerResponse): boolean {
+    const bytes = Number(request.headers['content-length']);
+    if (bytes <= SMALL_BYTES) return true;
+    if (!this.budget.room.take(principal.subject, bytes)) return false;
+    let isTaken = true;
+    const giveBack = (): void => {
+      if (isTaken) this.budget.room.giveBack(principal.subject, bytes);
+      isTaken = false;
+    };
+    request.once('end', giveBack);
+    response.once('close', giveBack);
+    return true;
   }
 
   /** Nothing about it needs the ordinary path: JSON as it stands, of a known and allowed size. */

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { getHeapStatistics } from 'node:v8';
 import { AppError } from '../errors/app-error';
+import { ReadingRoom } from './reading-room';
 
 /**
  * Of the heap, what bodies and what is made of them may take. At 1/4, heaps of 128 and 256 MB lived through every body
@@ -26,7 +27,10 @@ COST[','.charCodeAt(0)] = 24;
  */
 @Injectable()
 export class BodyBudget {
+  /** For bodies on their way here, of which nothing is known yet. */
+  readonly room = new ReadingRoom();
   private heldBytes = 0;
+  private lastTurn = Promise.resolve();
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
 
@@ -57,6 +61,17 @@ export class BodyBudget {
     response.once('close', () => {
       this.heldBytes -= bytes;
     });
+  }
+
+  /**
+   * Resolves when this body may be parsed: of those that are not small one in each turn of the event loop, so that a
+   * flood of them, milliseconds of work each, lets everybody else in between.
+   */
+  async turn(body: Buffer): Promise<void> {
+    if (body.length <= SMALL_BYTES) return;
+    const turn = this.lastTurn.then(() => new Promise<void>((resolve) => setImmediate(resolve)));
+    this.lastTurn = turn;
+    await turn;
   }
 }
 

@@ -8,14 +8,20 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import express, { type Request, type RequestHandler, type Response } from 'express';
 import type { Observable } from 'rxjs';
+import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../config/server.config';
 import { AppError, validationFailed } from '../errors/app-error';
 import { BodyBudget } from './body-budget';
 import { UnacceptableJsonError, parseExactJson } from './exact-json';
+import { clientClosed } from './patience';
+import { noRoomToRead } from './reading-room';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Bytes that deflate makes of one at most (https://zlib.net/zlib_tech.html). */
+const DEFLATE_RATIO = 1032;
 
 /** The decoded bytes of a request's body, as the idempotency key is bound to them. */
 export const RAW_BODY = Symbol('raw body');
@@ -24,7 +30,7 @@ export const RAW_BODY = Symbol('raw body');
 export const BODY_IS_READ = Symbol('body is read');
 
 /** A request whose body this interceptor has read. */
-export interface BodyRequest extends Request {
+export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'principal'> {
   [RAW_BODY]?: Buffer;
   [BODY_IS_READ]?: boolean;
 }
@@ -39,7 +45,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   private readonly read: RequestHandler;
 
   constructor(
-    @Inject(serverConfig.KEY) config: ConfigType<typeof serverConfig>,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
     private readonly budget: BodyBudget,
   ) {
     this.read = express.raw({ type: () => true, limit: config.requestMaxSizeBytes });
@@ -61,16 +67,58 @@ export class JsonBodyInterceptor implements NestInterceptor {
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
     request[RAW_BODY] = bytes;
     this.budget.hold(bytes, response);
+    await this.budget.turn(bytes);
     return parseJsonBytes(bytes);
   }
 
-  private async bytesOf(request: Request, response: Response): Promise<Buffer> {
-    await new Promise<void>((resolve, reject) => {
-      void this.read(request, response, (error?: unknown) =>
-        error ? reject(bodyError(error as Error, request.headers['content-encoding'])) : resolve(),
-      );
-    });
+  private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
+    let giveBack = (): void => undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const known = listenersOf(request);
+        let isSettled = false;
+        void this.read(request, response, (error?: unknown) => {
+          isSettled = true;
+          if (!error) return resolve();
+          reject(bodyError(error as Error, request.headers['content-encoding']));
+        });
+        if (isSettled) return;
+        giveBack = this.takeRoom(request, (reason) => {
+          leaveUnread(request, known);
+          reject(reason);
+        });
+      });
+    } finally {
+      giveBack();
+    }
     return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  }
+
+  /** Takes room for what comes of a body, as it comes, and refuses the rest when there is none. */
+  private takeRoom(request: BodyRequest, leave: (reason: AppError) => void): () => void {
+    const { room } = this.budget;
+    // A door that has one path for many calls knows its token, and not yet who that is.
+    const sender = request.principal?.subject ?? request.headers.authorization ?? '';
+    const limit = this.config.requestMaxSizeBytes;
+    const ratio = ratioOf(request.headers['content-encoding'], limit);
+    let taken = 0;
+    let arrived = 0;
+    const onData = (chunk: Buffer): void => {
+      arrived += chunk.length;
+      const more = Math.min(arrived * ratio, limit) - taken;
+      if (more <= 0) return; // beyond the limit it is refused anyway
+      if (room.take(sender, more)) taken += more;
+      else leave(noRoomToRead());
+    };
+    // Who reads what is inflated hears of the end of that alone, and never of a client that leaves before it.
+    const onClose = (): void => {
+      if (!request.complete) leave(clientClosed());
+    };
+    request.on('data', onData).on('close', onClose);
+    return () => {
+      request.off('data', onData).off('close', onClose);
+      room.giveBack(sender, taken);
+    };
   }
 }
 
@@ -105,6 +153,30 @@ function requireJson(contentType: string | undefined): void {
   if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'JSON is read as UTF-8; no other charset is.');
   }
+}
+
+/** What raw-body, which reads it, listens to. */
+const READING_EVENTS = ['aborted', 'close', 'data', 'end', 'error'];
+
+function listenersOf(request: Request): Set<unknown> {
+  return new Set(READING_EVENTS.flatMap((event) => request.listeners(event)));
+}
+
+/** Lets go of who reads a body, and thereby of what he has of it, and lets the rest go by. */
+function leaveUnread(request: Request, known: Set<unknown>): void {
+  request.unpipe();
+  for (const event of READING_EVENTS) {
+    for (const listener of request.listeners(event)) {
+      if (!known.has(listener)) request.off(event, listener as () => void);
+    }
+  }
+  request.resume();
+}
+
+/** How many bytes one that arrives can become. */
+function ratioOf(coding: string | undefined, limit: number): number {
+  if (coding === undefined || coding === 'identity') return 1;
+  return coding === 'br' ? limit : DEFLATE_RATIO;
 }
 
 /** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
