@@ -151,6 +151,7 @@ describeWithPrivateRedis()(`Two replicas with a cache (CACHE_SEED=${SEED})`, () 
         expect(counts.xCache['HIT']).toBeGreaterThan(hitsBefore);
       } while (performance.now() < endMs);
       expect(counts.slowestReadMs).toBeLessThan(MAX_READ_MS);
+      expect(replicas?.unhandled()).toEqual([]);
     },
     TIMEOUT_MS + SOAK_SECONDS * 1000,
   );

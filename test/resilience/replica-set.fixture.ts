@@ -13,6 +13,8 @@ const NO_ANSWER_MS = 20_000;
 /** Two processes of the service on one database and one Redis. */
 export interface ReplicaSet {
   urls: readonly string[];
+  /** Lines in which one of them tells of something that nobody handled; none, if all is well. */
+  unhandled(): string[];
   stop(): Promise<void>;
 }
 
@@ -34,7 +36,11 @@ export async function startReplicaSet(
     for (const url of [redisUrl, otherRedisUrl]) {
       running.push(await startServiceProcess(build, test.url, { REDIS_URL: url }));
     }
-    return { urls: running.map(({ url }) => url), stop };
+    return {
+      urls: running.map(({ url }) => url),
+      unhandled: () => running.flatMap((service) => service.unhandled()),
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

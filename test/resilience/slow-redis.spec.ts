@@ -61,6 +61,7 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
       });
       await reader.run(ROUNDS);
       expect(stage.counts.slowestReadMs).toBeLessThan(MAX_READ_MS);
+      expect(replicas.unhandled()).toEqual([]);
     },
     60_000,
   );

@@ -17,7 +17,7 @@ export interface WireAnswer {
 
 /** Asks for an export; resolves with the open answer. */
 export async function openExport(
-  service: TestService,
+  service: Pick<TestService, 'url'>,
   token: string,
   query: Record<string, string> | string,
   headers: Record<string, string> = {},
