@@ -66,9 +66,18 @@ describe('deploy/compose.yaml', () => {
       volumes.map((volume) => volume.split(':')[0] ?? '').filter((path) => path.startsWith('.')),
     );
     expect(mounted.length).toBeGreaterThan(3);
-    // The dashboard and the alert rules come with the metrics.
-    const lost = mounted.filter((path) => !existsSync(join(FOLDER, path)));
-    expect(lost.filter((path) => !/^\.\/(grafana|prometheus)\//.test(path))).toEqual([]);
+    expect(mounted.filter((path) => !existsSync(join(FOLDER, path)))).toEqual([]);
+  });
+
+  it('has the hosts that nginx, Prometheus and Grafana ask', () => {
+    const read = (path: string) => readFileSync(join(FOLDER, path), 'utf8');
+    const asked = [
+      ...read('nginx/nginx.conf').matchAll(/^\s*server ([\w-]+):\d+ /gm),
+      ...read('compose.prometheus.yml').matchAll(/'([\w-]+):\d+'/g),
+      ...read('grafana/provisioning/datasources/prometheus.yml').matchAll(/http:\/\/([\w-]+):/g),
+    ].map(([, host = '']) => host);
+    expect(asked.sort()).toEqual(['prometheus', 'server-1', 'server-1', 'server-2', 'server-2']);
+    expect(Object.keys(compose.services)).toEqual(expect.arrayContaining(asked));
   });
 
   it('gives the service variables that it knows, and takes secrets from outside', () => {

@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parse } from 'yaml';
 import { findFreePort } from '../../src/database/embedded-port';
 import { describeWithPromtool, promtool } from '../support/promtool';
 import { startTestRedis, type TestRedis } from '../support/redis-server';
@@ -7,10 +9,14 @@ import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service
 
 const DEPLOY = join(__dirname, '..', '..', 'deploy');
 const RULES = join(DEPLOY, 'prometheus', 'audit-server.rules.yml');
+const AUTOSCALER = join(DEPLOY, 'kubernetes', 'base', 'horizontal-pod-autoscaler.yaml');
+const OPERATIONS = join(__dirname, '..', '..', 'docs', 'operations.md');
 const DASHBOARD = join(DEPLOY, 'grafana', 'dashboards', 'audit-server.json');
 
 /** Known to every Prometheus, not to us. */
 const BUILT_IN = new Set(['up']);
+/** Put on by Prometheus, or there on every histogram. */
+const BUILT_IN_LABELS = new Set(['job', 'instance', 'le']);
 const WORDS = new Set(['and', 'or', 'unless', 'on', 'ignoring', 'by', 'without', 'bool']);
 
 /** The series that a PromQL expression reads. */
@@ -32,6 +38,29 @@ function namesIn(text: string): Set<string> {
     for (const suffix of suffixes) names.add(`${name}${suffix}`);
   }
   return names;
+}
+
+/** The labels by which expressions choose or group, `series label`, of series that have samples without them. */
+function strangeLabelsIn(expressions: string[], scrape: string): string[] {
+  const strange = new Set<string>();
+  for (const expression of expressions) {
+    const grouped = [...expression.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, labels = '']) =>
+      labels.split(','),
+    );
+    for (const [, name = '', selector = ''] of expression.matchAll(/([a-z_:]+)\{([^}]*)\}/g)) {
+      const chosen = [...selector.matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)].map(
+        ([, label = '']) => label,
+      );
+      const samples = scrape.split('\n').filter((line) => /^[a-z_:]+/.exec(line)?.[0] === name);
+      for (const label of [...chosen, ...grouped].map((each) => each.trim())) {
+        const isThere = samples.some((line) => line.includes(`${label}="`));
+        if (samples.length > 0 && !BUILT_IN_LABELS.has(label) && !isThere) {
+          strange.add(`${name} ${label}`);
+        }
+      }
+    }
+  }
+  return [...strange];
 }
 
 describe('/metrics on a port of its own, of a service that has worked', () => {
@@ -75,19 +104,19 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
     expect(json).toMatchObject({ code: 'NOT_FOUND' });
   });
 
+  const rules = readFileSync(RULES, 'utf8');
+  const ruleExpressions = (
+    parse(rules) as { groups: { rules: { expr: string }[] }[] }
+  ).groups.flatMap((group) => group.rules.map(({ expr }) => expr));
+  const dashboardExpressions = (
+    JSON.parse(readFileSync(DASHBOARD, 'utf8')) as { panels: { targets: { expr: string }[] }[] }
+  ).panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
+  const expressions = [...ruleExpressions, ...dashboardExpressions];
+
   it('has every series that dashboard and rules name', () => {
-    const rules = readFileSync(RULES, 'utf8');
     const own = new Set([...rules.matchAll(/- record: (\S+)/g)].map(([, name]) => name));
-    const dashboard = JSON.parse(readFileSync(DASHBOARD, 'utf8')) as {
-      panels: { targets: { expr: string }[] }[];
-    };
-    const expressions = [
-      ...[
-        ...rules.matchAll(/expr:(?: >-)?((?:.|\n)*?)\n(?:\s*(?:for|labels|annotations|- \w+):|$)/g),
-      ].map(([, expression = '']) => expression),
-      ...dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
-    ];
-    expect(expressions.length).toBeGreaterThan(40);
+    expect(ruleExpressions.length).toBeGreaterThan(8);
+    expect(dashboardExpressions.length).toBeGreaterThan(30);
     const named = new Set(expressions.flatMap(seriesIn));
     expect(named.size).toBeGreaterThan(20);
     const there = namesIn(scrape);
@@ -95,6 +124,28 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
       (name) => !there.has(name) && !own.has(name) && !BUILT_IN.has(name),
     );
     expect(missing).toEqual([]);
+  });
+
+  it('has the labels by which they choose and group', () => {
+    expect(strangeLabelsIn(expressions, scrape)).toEqual([]);
+    const wrong = 'sum by (statuss) (rate(http_requests_total{methode="GET"}[5m]))';
+    expect(strangeLabelsIn([wrong], scrape)).toEqual([
+      'http_requests_total methode',
+      'http_requests_total statuss',
+    ]);
+  });
+
+  it('has what the autoscaler of Kubernetes goes by, under the name that the adapter is told', () => {
+    const { spec } = parse(readFileSync(AUTOSCALER, 'utf8')) as {
+      spec: { metrics: { pods?: { metric: { name: string } } }[] };
+    };
+    const names = spec.metrics.flatMap(({ pods }) => pods?.metric.name ?? []);
+    expect(names).toHaveLength(1);
+    const there = namesIn(scrape);
+    for (const name of names) {
+      expect({ name, isThere: there.has(name) }).toEqual({ name, isThere: true });
+      expect(readFileSync(OPERATIONS, 'utf8')).toContain(`seriesQuery: '${name}{`);
+    }
   });
 
   it('shows that the check above sees what is missing', () => {
@@ -120,6 +171,17 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
     it('and so are the alert rules and the scrape configuration', () => {
       expect(promtool(['check', 'rules', RULES])).toBe('');
       expect(promtool(['check', 'config', join(DEPLOY, 'prometheus', 'prometheus.yml')])).toBe('');
+    });
+
+    it('and so is what Compose mounts', () => {
+      const mounted = mkdtempSync(join(tmpdir(), 'prometheus-'));
+      try {
+        copyFileSync(RULES, join(mounted, 'audit-server.rules.yml'));
+        copyFileSync(join(DEPLOY, 'compose.prometheus.yml'), join(mounted, 'prometheus.yml'));
+        expect(promtool(['check', 'config', join(mounted, 'prometheus.yml')])).toBe('');
+      } finally {
+        rmSync(mounted, { recursive: true });
+      }
     });
   });
 });
