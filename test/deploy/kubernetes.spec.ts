@@ -13,6 +13,9 @@ import {
 } from './manifests.fixture';
 
 const BASE = resourcesIn('base');
+const OPERATIONS = readFileSync(join(__dirname, '..', '..', 'docs', 'operations.md'), 'utf8');
+/** Of a replica, beside its pool and its exports: every `sidePool` of a fixed size. */
+const OTHER_CONNECTIONS = 7;
 
 function fail(kind: string): never {
   throw new Error(`There is no ${kind}`);
@@ -157,9 +160,17 @@ describeBuilt.each(OVERLAYS)('the overlay %s', (profile) => {
     expect({ NODE_ENV: profile, ...given }).toEqual(loadEnvironment({ NODE_ENV: profile }).env);
   });
 
-  it('scales within bounds that leave PostgreSQL connections to spare', () => {
+  it('scales within bounds, for which operators are told how many connections they need', () => {
     const { minReplicas, maxReplicas } = one(resources, 'HorizontalPodAutoscaler')['spec'];
     expect(minReplicas).toBeLessThanOrEqual(maxReplicas);
     if (profile === 'production') expect(minReplicas).toBeGreaterThan(1);
+    const { DATABASE_POOL_MAX: pool, STREAMING_MAX_CONCURRENT: exports } = loadEnvironment({
+      NODE_ENV: profile,
+    }).env;
+    const { maxSurge } = one(resources, 'Deployment')['spec'].strategy.rollingUpdate;
+    const connections =
+      (maxReplicas + maxSurge) * (Number(pool) + Number(exports) + OTHER_CONNECTIONS);
+    const told = [profile, `${maxReplicas} + ${maxSurge}`, connections].join(' *\\| *');
+    expect(OPERATIONS).toMatch(new RegExp(`\\| *${told.replace('+', '\\+')} *\\|`));
   });
 });
