@@ -11,12 +11,14 @@ COPY nest-cli.json tsconfig.json tsconfig.build.json ./
 COPY src ./src
 RUN npm run build
 
-# What runs in production and nothing else: no development tools, no embedded PostgreSQL.
+# What runs in production and nothing else: no development tools, no embedded PostgreSQL. The compiler comes as a peer of
+# @nestjs/swagger and @trpc/server, which want it for builds alone.
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --omit=optional --no-fund --no-audit \
-  && npm ls --all --omit=dev --omit=optional > /dev/null
+  && npm ls --all --omit=dev --omit=optional > /dev/null \
+  && rm -rf node_modules/typescript node_modules/.bin
 
 FROM ${NODE_IMAGE} AS runtime
 # Nothing installs packages here any more, so what could is taken away. DATA_DIR is looked at by the disk probe; nothing

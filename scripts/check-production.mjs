@@ -1,5 +1,5 @@
 // Goes through the steps of the Dockerfile without Docker, in temporary folders, and tries what comes out: build without
-// optional dependencies, an install without those of development, `npm ls` clean, a start as an unprivileged user who can
+// optional dependencies, an install of what runs and nothing else, `npm ls` clean, a start as an unprivileged user who can
 // write nothing but the temporary folder, the HEALTHCHECK command, a write and a read, SIGTERM. PostgreSQL is that of
 // TEST_DATABASE_URL (a database is made there and dropped), else the embedded one of this checkout.
 // Usage: node scripts/check-production.mjs [path of another node to run the service with]
@@ -77,6 +77,16 @@ function environment(databaseUrl) {
     DATABASE_URL: databaseUrl,
     AUTH_JWT_SECRET: secret,
   };
+}
+
+/** What is installed though the lock file says that it is for development or optional. */
+function superfluousIn(folder) {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  const installed = readFileSync(join(folder, 'node_modules', '.package-lock.json'), 'utf8');
+  return Object.keys(JSON.parse(installed).packages).filter((path) => {
+    const { dev, optional, devOptional } = packages[path] ?? { dev: true };
+    return dev || optional || devOptional;
+  });
 }
 
 /** Ends with an error unless `isSo`. */
@@ -161,6 +171,11 @@ try {
     '--loglevel=error',
   );
   run(runtime, 'npm', 'ls', '--all', '--omit=dev', '--omit=optional');
+  const superfluous = superfluousIn(runtime);
+  expect(`installs nothing for development or optional ${superfluous}`, superfluous.length === 0);
+  for (const path of ['typescript', '.bin']) {
+    rmSync(join(runtime, 'node_modules', path), { recursive: true });
+  }
   cpSync(join(build, 'dist'), join(runtime, 'dist'), { recursive: true });
   rmSync(build, { recursive: true });
   database = await openDatabase();
