@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { MetricSources } from '../metrics/metric-sources';
 import { MetricsRegistry } from '../metrics/metrics.registry';
+import { ConnectionTurns } from './connection-turns';
 import { FairTurns } from './fair-turns';
 import { SubscriptionLimiter } from './subscription-limiter';
 
@@ -12,6 +13,7 @@ export class ConcurrencyMetrics {
   constructor(
     private readonly registry: MetricsRegistry,
     private readonly turns: FairTurns,
+    private readonly connections: ConnectionTurns,
     sources: MetricSources,
     subscriptions: SubscriptionLimiter,
   ) {
@@ -26,6 +28,11 @@ export class ConcurrencyMetrics {
     });
     this.gauge('concurrency_active_requests', 'Requests that have their turn.', 'active');
     this.gauge('concurrency_queued_requests', 'Requests that wait for their turn.', 'queued');
+    this.gauge(
+      'concurrency_waiting_lanes',
+      'Organizations and readers of several that wait.',
+      'lanes',
+    );
     this.gauge(
       'concurrency_max_requests',
       'Requests that may have their turn at once: CONCURRENCY_MAX_REQUESTS.',
@@ -46,7 +53,7 @@ export class ConcurrencyMetrics {
     this.offerEnds();
   }
 
-  private gauge(name: string, help: string, member: 'active' | 'queued' | 'max'): void {
+  private gauge(name: string, help: string, member: 'active' | 'queued' | 'lanes' | 'max'): void {
     this.registry.offer({ name, help, type: 'gauge' }, () => this.turns.statistics()[member]);
   }
 
@@ -62,7 +69,8 @@ export class ConcurrencyMetrics {
         const counts = {
           granted,
           shed,
-          queue_timeout: queueTimeouts,
+          // Who has a turn to work and none to a connection is refused by the second queue.
+          queue_timeout: queueTimeouts + this.connections.statistics().queueTimeouts,
           timed_out: timedOut,
           cancelled,
         };
@@ -72,10 +80,13 @@ export class ConcurrencyMetrics {
     this.registry.offer(
       {
         name: 'concurrency_wait_seconds_total',
-        help: 'Time that turns were waited for.',
+        help: 'Time that turns were waited for, those to a connection too.',
         type: 'counter',
       },
-      () => this.turns.statistics().waits.all.totalMs / MS_PER_SECOND,
+      () => {
+        const waits = [this.turns, this.connections].map((turns) => turns.statistics().waits.all);
+        return waits.reduce((sum, { totalMs }) => sum + totalMs, 0) / MS_PER_SECOND;
+      },
     );
   }
 }

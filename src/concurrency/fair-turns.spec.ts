@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { Logger } from '@nestjs/common';
 import { AppError } from '../errors/app-error';
 import { FairTurns } from './fair-turns';
 import { laneOf } from './lane';
@@ -148,6 +149,30 @@ describe('FairTurns', () => {
     running.forEach((one) => one.finish());
     await Promise.all(all);
     expect(turns.retryAfterSeconds()).toBe(1);
+  });
+
+  it('says in the log which lanes waited most, at the first refusal of an overload', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation();
+    const turns = make(1, 3);
+    const running = work();
+    const all = [turns.run({ lane: 'org:flood' }, running.run)];
+    for (const lane of ['org:flood', 'org:flood', 'org:quiet']) {
+      all.push(turns.run({ lane }, () => Promise.resolve()));
+    }
+    running.finish();
+    await Promise.all(all);
+    const again = work();
+    const busy = [1, 2, 3, 4].map(() => turns.run({ lane: 'org:flood' }, again.run));
+    expect(() => turns.requireRoom()).toThrow();
+    expect(() => turns.requireRoom()).toThrow();
+    expect(warn.mock.calls.flat()).toEqual([
+      expect.stringMatching(
+        /1 run and 3 wait\. Waited most since the start: .*org:flood \d\.\d s in 2 waits/,
+      ),
+    ]);
+    warn.mockRestore();
+    again.finish();
+    await Promise.all(busy);
   });
 
   it('reports what lanes waited, in bounded space', async () => {

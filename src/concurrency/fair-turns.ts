@@ -8,6 +8,7 @@ import { type LaneWait, LaneWaits } from './lane-waits';
 
 /** Cancelling takes a few milliseconds; an answer this much later finds the work over and its connection free. */
 const CANCEL_GRACE_MS = 25;
+const MS_PER_SECOND = 1000;
 const MAX_RETRY_AFTER_SECONDS = 60;
 /** How much one more measured turn counts in the mean that Retry-After is taken from. */
 const SERVICE_WEIGHT = 0.05;
@@ -22,7 +23,7 @@ export interface TurnRequest {
   signal?: AbortSignal;
 }
 
-/** Counted since the start, but for `active`, `queued`, `max`, `lanes` and `utilization`, which are of now. */
+/** `active`, `queued`, `lanes` and `utilization` are of now, and counts and `waits` since the start. */
 export interface TurnStatistics {
   active: number;
   queued: number;
@@ -69,6 +70,11 @@ export class FairTurns {
   /** Whether one more request would be refused. */
   get isFull(): boolean {
     return this.queue.isFull;
+  }
+
+  /** How many wait for their turn. */
+  get queued(): number {
+    return this.queue.queued;
   }
 
   /** Refuses at once what could not even wait. @throws AppError TOO_MANY_REQUESTS with the time after which to retry. */
@@ -120,7 +126,7 @@ export class FairTurns {
   /** Seconds until those who wait now will have had their turns, by the mean duration of a turn: 1 to 60. */
   retryAfterSeconds(): number {
     const { queued, max } = this.queue;
-    const seconds = Math.ceil(((queued + 1) * this.serviceMs) / max / 1000);
+    const seconds = Math.ceil(((queued + 1) * this.serviceMs) / max / MS_PER_SECOND);
     return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, seconds));
   }
 
@@ -174,9 +180,19 @@ export class FairTurns {
     const { active, queued } = this.queue;
     const refused = shed + queueTimeouts - this.reportedCount;
     this.reportedCount += refused;
-    this.logger.warn(
-      `Overload: ${refused} requests refused since the last such line; ${active} run and ${queued} wait.`,
-    );
+    const now = `${active} run and ${queued} wait.${this.longestWaits()}`;
+    this.logger.warn(`Overload: ${refused} requests refused since the last such line; ${now}`);
+  }
+
+  /** The lanes that have waited most: a flood stands in its own. Here alone, as only operators may know their names. */
+  private longestWaits(): string {
+    const { top } = this.waits.report();
+    if (top.length === 0) return '';
+    const lanes = top.map(({ lane, waits, totalMs }) => {
+      const seconds = (totalMs / MS_PER_SECOND).toFixed(1);
+      return `${lane} ${seconds} s in ${waits} waits`;
+    });
+    return ` Waited most since the start: ${lanes.join(', ')}.`;
   }
 
   private shed(): AppError {

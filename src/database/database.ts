@@ -20,6 +20,7 @@ import { SidePool, type SidePoolOptions } from './side-pool';
 export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
   private readonly sidePools: SidePool[] = [];
+  private waitingElsewhere: () => number = () => 0;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -141,10 +142,16 @@ export class Database implements BeforeApplicationShutdown {
     return meterOf(poolOf(this.dataSource)).statistics();
   }
 
-  /** Connections of the primary's pool right now. */
+  /** Says how many wait for a connection of the primary's pool before they ask it for one. */
+  watchWaiting(waiting: () => number): void {
+    this.waitingElsewhere = waiting;
+  }
+
+  /** Connections of the primary's pool right now, and how many wait for one, in whatever queue. */
   poolStatistics(): { total: number; idle: number; waiting: number } {
     const pool = poolOf(this.dataSource);
-    return { total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount };
+    const waiting = pool.waitingCount + this.waitingElsewhere();
+    return { total: pool.totalCount, idle: pool.idleCount, waiting };
   }
 }
 

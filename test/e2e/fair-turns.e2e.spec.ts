@@ -122,6 +122,9 @@ describe('when all turns are taken', () => {
     const other = read(5, quiet);
     await until(() => turnsOf().queued === 3);
     expect(turnsOf().lanes).toBe(2);
+    const { text } = await service.get('/metrics');
+    expect(text).toMatch(/^concurrency_waiting_lanes 2$/m);
+    expect(text).not.toContain('org-2');
     await blocker.unblock();
     const answers = await Promise.all([...running, ...flood, other]);
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));

@@ -23,6 +23,7 @@ describe('alerts about what the service depends on', () => {
       {
         ALERT_INTERVAL_MS: '100',
         DATABASE_POOL_MAX: '2',
+        CONCURRENCY_QUEUE_TIMEOUT_MS: '4000',
         LOG_LEVEL: 'fatal',
         ...(toRedis ? { REDIS_URL: toRedis.url } : {}),
       },
@@ -63,11 +64,15 @@ describe('alerts about what the service depends on', () => {
     const { json } = await service.get(HEALTH, operator);
     expect(json.status).toBe('warning');
     expect(json.recommendations[0]).toMatch(
-      /^Most likely bottleneck: the connection pool is exhausted. 2 of 2 connections are in use and \d callers wait/,
+      /^Most likely bottleneck: the connection pool is exhausted. 2 of 2 connections are in use and [4-9] callers wait/,
     );
+    expect((await service.get('/metrics')).text).toMatch(/^database_pool_waiting_requests [4-9]$/m);
     expect(await activeTypes()).not.toContain('DATABASE_UNAVAILABLE');
+    const refused = /^concurrency_turns_total\{outcome="queue_timeout"\} 4$/m;
+    await until(async () => refused.test((await service.get('/metrics')).text));
     await direct.query('ROLLBACK');
-    await Promise.all(waiting);
+    const statuses = (await Promise.all(waiting)).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([200, 200, 503, 503, 503, 503]);
     await over('POOL_EXHAUSTED');
   });
 
