@@ -14,8 +14,8 @@ import type {
 } from './dto/performance-report.dto';
 import { weighIndexes } from './index-evidence';
 import { MaintainedTables } from './maintained-tables';
-import { covers, findLeftovers, findPartitions, type Partition } from './partition-catalog';
-import { addMonths, monthOf } from './partitions';
+import { findLeftovers, findPartitions, type Partition } from './partition-catalog';
+import { missingMonths, monthsAhead } from './partitions';
 import { QueryCacheSource } from './query-cache-figures';
 import { findSlowStatements } from './slow-statements';
 
@@ -147,12 +147,7 @@ export class DatabaseReport {
 }
 
 function missingAhead(table: string, partitions: Partition[], ahead: number): string[] {
-  const current = monthOf(new Date().toISOString());
-  const months = Array.from({ length: ahead + 1 }, (_, index) => addMonths(current, index));
-  const missing = months.filter((month) => {
-    const startMs = Date.parse(`${month}-01T00:00:00Z`);
-    return !partitions.some((one) => !one.isDetaching && covers(one, startMs));
-  });
+  const missing = missingMonths(partitions, monthsAhead(ahead));
   if (missing.length === 0) return [];
   return [`${table} has no partition for ${missing.join(', ')}: the next upkeep makes them.`];
 }

@@ -12,7 +12,7 @@ import { IndexCare } from './index-care';
 import { weighIndexes } from './index-evidence';
 import { MaintainedTables } from './maintained-tables';
 import { MaintenanceRun } from './maintenance-run';
-import { addMonths, monthOf, Partitions } from './partitions';
+import { missingMonths, monthsAhead, Partitions } from './partitions';
 import { withSessionLock } from './session-lock';
 import { adviseSettings } from './settings-advice';
 import type { SidePool } from './side-pool';
@@ -104,9 +104,7 @@ export class Optimizer {
     const results: PartitionOptimizationDto[] = [];
     for (const { table, ahead } of this.tables.partitioned()) {
       await this.partitions.refresh(table);
-      const current = monthOf(new Date().toISOString());
-      for (let month = current; month <= addMonths(current, ahead); month = addMonths(month, 1)) {
-        if (this.partitions.areKnown(table, [month])) continue;
+      for (const month of missingMonths(await this.partitions.find(table), monthsAhead(ahead))) {
         const due = `It was missing: this month and ${ahead} more are made ahead.`;
         const failure = await this.partitions.ensure(table, [month]).then(
           () => undefined,

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
-import { addMonths, monthOf, type Month, Partitions } from './partitions';
+import { MaintainedTables } from './maintained-tables';
+import { missingMonths, type Month, monthOf, monthsAhead, Partitions } from './partitions';
 import { Upkeep } from './upkeep';
 
 /**
@@ -11,6 +12,7 @@ import { Upkeep } from './upkeep';
 export class PartitionsHealthIndicator {
   constructor(
     private readonly health: HealthIndicatorService,
+    private readonly tables: MaintainedTables,
     private readonly partitions: Partitions,
     private readonly upkeep: Upkeep,
   ) {}
@@ -19,7 +21,7 @@ export class PartitionsHealthIndicator {
     const check = this.health.check('partitions');
     try {
       const tables: Record<string, { total: number; newest: Month | null; missing: Month[] }> = {};
-      for (const [table, ahead] of this.partitions.tablesMadeAhead()) {
+      for (const { table, ahead } of this.tables.partitioned()) {
         tables[table] = await this.stateOf(table, ahead);
       }
       const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
@@ -33,13 +35,12 @@ export class PartitionsHealthIndicator {
   }
 
   private async stateOf(table: string, ahead: number) {
-    const months = await this.partitions.list(table);
-    const current = monthOf(new Date().toISOString());
-    const wanted = ahead > 0 ? [current, addMonths(current, 1)] : [current];
+    const partitions = (await this.partitions.find(table)).filter((one) => !one.isDetaching);
+    const upperMs = partitions.at(-1)?.upperMs ?? undefined;
     return {
-      total: months.length,
-      newest: months.at(-1) ?? null,
-      missing: wanted.filter((month) => !months.includes(month)),
+      total: partitions.length,
+      newest: upperMs === undefined ? null : monthOf(new Date(upperMs - 1).toISOString()),
+      missing: missingMonths(partitions, monthsAhead(Math.min(ahead, 1))),
     };
   }
 }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { Database } from './database';
-import { covers, findPartitions } from './partition-catalog';
+import { covers, findPartitions, type Partition } from './partition-catalog';
 
 /** A month of UTC as `YYYY-MM`: the unit events are partitioned by. */
 export type Month = string;
@@ -32,6 +32,20 @@ export function monthOf(isoUtc: string): Month {
   return isoUtc.slice(0, 7);
 }
 
+/** The current month and `count` after it. */
+export function monthsAhead(count: number, now = new Date()): Month[] {
+  const current = monthOf(now.toISOString());
+  return Array.from({ length: count + 1 }, (_, index) => addMonths(current, index));
+}
+
+/** Those of `months` that have no place: an operator's partition may hold several, one being removed holds none. */
+export function missingMonths(partitions: readonly Partition[], months: readonly Month[]): Month[] {
+  return months.filter((month) => {
+    const startMs = startOf(month);
+    return !partitions.some((one) => !one.isDetaching && covers(one, startMs));
+  });
+}
+
 /**
  * Monthly range partitions of a table on its `timestamp`, made ahead and on demand.
  *
@@ -42,7 +56,6 @@ export function monthOf(isoUtc: string): Month {
 @Injectable()
 export class Partitions {
   private readonly known = new Map<string, Set<Month>>();
-  private readonly ahead = new Map<string, number>();
   private lastTurn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly database: Database) {}
@@ -78,17 +91,7 @@ export class Partitions {
 
   /** Makes the partitions of the current month and of `ahead` months after it exist. */
   async ensureAhead(table: string, ahead: number, now = new Date()): Promise<void> {
-    this.ahead.set(table, ahead);
-    const current = monthOf(now.toISOString());
-    await this.ensure(
-      table,
-      Array.from({ length: ahead + 1 }, (_, index) => addMonths(current, index)),
-    );
-  }
-
-  /** The tables whose partitions are made ahead, and for how many months. */
-  tablesMadeAhead(): ReadonlyMap<string, number> {
-    return this.ahead;
+    await this.ensure(table, monthsAhead(ahead, now));
   }
 
   /** Learns anew which months have a partition, after an insert found none: another replica may have dropped it. */
@@ -96,9 +99,14 @@ export class Partitions {
     this.known.set(table, new Set(await this.list(table)));
   }
 
+  /** The partitions of `table`, oldest first. */
+  find(table: string): Promise<Partition[]> {
+    return this.database.withClient((client) => findPartitions(client, table));
+  }
+
   /** The months of `table` that have a partition, oldest first; of a longer partition the first. */
   async list(table: string): Promise<Month[]> {
-    const partitions = await this.database.withClient((client) => findPartitions(client, table));
+    const partitions = await this.find(table);
     return partitions.flatMap(({ lowerMs, isDetaching }) =>
       lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
     );
@@ -112,10 +120,7 @@ export class Partitions {
 
   private async absent(client: PoolClient, table: string, months: Month[]): Promise<Month[]> {
     const partitions = await findPartitions(client, table);
-    return months.filter((month) => {
-      const startMs = startOf(month);
-      return !partitions.some((one) => !one.isDetaching && covers(one, startMs));
-    });
+    return missingMonths(partitions, months);
   }
 
   private async create(client: PoolClient, table: string, month: Month): Promise<void> {
