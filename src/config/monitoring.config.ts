@@ -22,7 +22,7 @@ export class MonitoringEnv extends EnvVariables {
   @IntegerVariable(1, 3_600_000)
   readonly SLOW_QUERY_THRESHOLD_MS!: number;
 
-  /** Memory use in percent of the limit from which on there is an alert. */
+  /** Memory use in percent of the limit over which there is an alert. */
   @IntegerVariable(1, 100)
   readonly MEMORY_ALERT_PERCENT!: number;
 
@@ -30,7 +30,7 @@ export class MonitoringEnv extends EnvVariables {
   @IntegerVariable(0, 100)
   readonly CACHE_HIT_RATIO_ALERT_PERCENT!: number;
 
-  /** Running requests in percent of the limit from which on there is an alert. */
+  /** Running requests in percent of the limit over which there is an alert. */
   @IntegerVariable(1, 100)
   readonly CONCURRENCY_ALERT_PERCENT!: number;
 

@@ -58,9 +58,12 @@ describe('the rules of alerts', () => {
     expect(cacheRule(undefined, LIMITS).level).toBe('good');
   });
 
-  it('find concurrency high at its limit', () => {
-    expect([94, 95, 90, 89].map(concurrency)).toEqual(['between', 'bad', 'between', 'good']);
+  it('find concurrency high over its limit', () => {
+    expect([95, 96, 91, 90].map(concurrency)).toEqual(['between', 'bad', 'between', 'good']);
     expect(concurrencyRule(undefined, LIMITS).level).toBe('good');
+    // An idle service is well, however low the limit: the alert must be able to end.
+    const low = { ...LIMITS, concurrencyAlertPercent: 3 };
+    expect(concurrencyRule(undefined, low).level).toBe('good');
   });
 
   it('find requests slow when ten were and one in a hundred was', () => {

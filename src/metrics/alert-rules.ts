@@ -79,10 +79,7 @@ export function concurrencyRule(figures: ConcurrencyFigures | undefined, limits:
   const percent = maxConcurrentRequests ? (100 * activeRequests) / maxConcurrentRequests : 0;
   return {
     type: 'HIGH_CONCURRENCY',
-    level: levelOf(
-      figures !== undefined && percent >= alertPercent,
-      percent < alertPercent - MARGIN_PERCENT,
-    ),
+    level: levelOf(percent > alertPercent, percent <= Math.max(0, alertPercent - MARGIN_PERCENT)),
     severity: queuedRequests > 0 ? 'HIGH' : 'MEDIUM',
     title: 'The service is at its limit of concurrent requests',
     description: `${activeRequests} of ${maxConcurrentRequests} requests run and ${queuedRequests} wait; the alert is at ${alertPercent} %.`,
