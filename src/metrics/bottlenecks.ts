@@ -9,7 +9,6 @@ import type {
 /** What a judgement goes by. What is not known is left out, and nothing is concluded from it. */
 export interface Evidence {
   loop: EventLoopDelays;
-  requests: { count: number; p95Ms: number; slow: number };
   pool?: PoolFigures;
   concurrency?: ConcurrencyFigures;
   slowQueries?: SlowQueryFigures;

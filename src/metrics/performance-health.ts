@@ -7,7 +7,6 @@ import type { AlertSeverity, HealthStatus, PerformanceHealthDto } from './dto/an
 import { EventLoopDelay } from './event-loop-delay';
 import { MetricSources } from './metric-sources';
 import { memoryUsage } from './process-memory';
-import { RequestRecorder } from './request-recorder';
 
 /** What an alert of each severity makes of the whole. */
 const STATUS_OF: Record<AlertSeverity, HealthStatus> = {
@@ -24,7 +23,6 @@ const CRITICAL_SHARE = 2 / 3;
 @Injectable()
 export class PerformanceHealth {
   constructor(
-    private readonly recorder: RequestRecorder,
     private readonly loop: EventLoopDelay,
     private readonly sources: MetricSources,
     private readonly board: AlertBoard,
@@ -73,7 +71,6 @@ export class PerformanceHealth {
   private recommendations(memory: { status: HealthStatus; usage: number }): string[] {
     const [first, ...others] = findBottlenecks({
       loop: this.loop.read(),
-      requests: this.requests(),
       pool: this.sources.find('pool')?.(),
       concurrency: this.sources.find('concurrency')?.(),
       slowQueries: this.sources.find('slowQueries')?.(),
@@ -88,11 +85,6 @@ export class PerformanceHealth {
       if (ADVICE[type] !== undefined) found.push(`${title}: ${description} ${ADVICE[type]}`);
     }
     return found;
-  }
-
-  private requests() {
-    const { count, p95Ms, slow } = this.recorder.lastSeconds();
-    return { count, p95Ms, slow };
   }
 }
 
