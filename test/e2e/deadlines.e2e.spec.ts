@@ -16,7 +16,9 @@ let token: string;
 beforeAll(async () => {
   service = await TestService.start({
     REQUEST_TIMEOUT_MS: String(DEADLINE_MS),
-    DATABASE_UPKEEP_INTERVAL_SECONDS: '0', // it would wait for the locks of the blocker, and others behind it
+    // These would wait for the locks of the blocker, and others behind them.
+    DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
+    MONITORING_ENABLED: 'false',
   });
   blocker = await Blocker.connect(service.databaseUrl);
   token = await tokenOf();
