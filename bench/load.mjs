@@ -3,7 +3,7 @@
 import { connect } from 'node:net';
 
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 3);
-const HEAD_END = '\r\n\r\n';
+export const HEAD_END = '\r\n\r\n';
 const CHUNKS_END = '\r\n0\r\n\r\n';
 
 /**
@@ -27,7 +27,8 @@ export async function load({ url, connections, method = 'GET', headers = {}, bod
   return (run.answers * 1000) / (performance.now() - startedMs);
 }
 
-function requestBytes(url, method, headers, body) {
+/** A request as it goes over the wire. */
+export function requestBytes(url, method, headers, body) {
   const { host, pathname, search } = new URL(url);
   const length = body === undefined ? [] : [`Content-Length: ${Buffer.byteLength(body)}`];
   const lines = [

@@ -1,10 +1,12 @@
 // Overload: what a flood of one organization costs another, and what is left of the throughput beyond the capacity.
-import autocannon from 'autocannon';
 import { readFileSync } from 'node:fs';
+import { flood } from './flood.mjs';
 import { report, sampleEvent, startService, token } from './support.mjs';
 
 const SECONDS = Number(process.env.BENCH_OVERLOAD_SECONDS ?? 8);
 const FLOOD_CONNECTIONS = 200;
+const CLOSED_CONNECTIONS = 20;
+const OPEN_CONNECTIONS = 2000;
 const PROBE_EVERY_MS = 250;
 const READ = { 'Cache-Control': 'no-cache' };
 
@@ -29,24 +31,24 @@ export async function overload(databaseUrl) {
       });
     }
     const quiet = { url, headers: await headersOf('quiet', READ) };
-    const flood = { url, headers: await headersOf('flood', READ) };
-    await noisyNeighbour(flood, quiet);
-    await beyondCapacity(flood, service);
+    const noisy = { url, headers: await headersOf('flood', READ) };
+    await noisyNeighbour(noisy, quiet);
+    await beyondCapacity(noisy, service);
   } finally {
     await service.stop();
   }
 }
 
 /** One organization floods with 200 connections while another reads a page now and then, one after the other. */
-async function noisyNeighbour(flood, quiet) {
+async function noisyNeighbour(noisy, quiet) {
   await steps(quiet, 1);
   const alone = percentile(await steps(quiet, SECONDS), 95);
-  const flooding = autocannon({ ...flood, connections: FLOOD_CONNECTIONS, duration: SECONDS + 2 });
+  const flooding = flood({ ...noisy, connections: FLOOD_CONNECTIONS, seconds: SECONDS + 2 });
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const beside = percentile(await steps(quiet, SECONDS), 95);
-  const { latency } = await flooding;
+  const { goodMs } = await flooding;
   report('quiet p95 alone x 4 vs beside a flood of 200 (µs)', 4000 * alone, 1000 * beside, 1);
-  report('p50 of the flood vs p95 of the quiet one (µs)', 1000 * latency.p50, 1000 * beside, 3);
+  report('p50 of the flood vs p95 of the quiet one (µs)', 1000 * goodMs.p50, 1000 * beside, 3);
 }
 
 /** Milliseconds of each of the requests made one after the other, 20 ms apart. */
@@ -66,23 +68,21 @@ async function steps({ url, headers }, seconds) {
 
 /** An open load of 1, 2, 4 and 8 times what a closed one reaches: answers in time, refusals, memory, probes. */
 async function beyondCapacity(target, service) {
-  const closed = await autocannon({ ...target, connections: 10, duration: SECONDS });
-  const capacity = closed['2xx'] / closed.duration;
+  await flood({ ...target, connections: CLOSED_CONNECTIONS, seconds: 2 }); // warms up
+  const { goodput: capacity } = await flood({
+    ...target,
+    connections: CLOSED_CONNECTIONS,
+    seconds: SECONDS,
+  });
   const runs = [];
   for (const times of [1, 2, 4, 8]) runs.push(await openLoad(target, service, times, capacity));
-  const peak = Math.max(...runs.map(({ goodput }) => goodput));
-  for (const { times, goodput, refusedP95, probes, rssMb } of runs) {
-    report(
-      `goodput at ${times} times the capacity vs peak (pages/s)`,
-      goodput,
-      peak,
-      times === 4 ? 0.9 : undefined,
-    );
-    console.log(
-      `  refusals p95 ${refusedP95.toFixed(0)} ms, probes ${probes.good}/${probes.all}, RSS ${rssMb[0]} -> ${rssMb[1]} MB`,
-    );
+  const peak = Math.max(capacity, ...runs.map(({ goodput }) => goodput));
+  for (const { times, goodput } of runs) {
+    const wanted = times === 4 ? 0.9 : undefined;
+    report(`goodput at ${times} times the capacity vs peak (pages/s)`, goodput, peak, wanted);
   }
   const [first, , third] = runs;
+  report('p99 of answers at 1 vs at 4 times the capacity (ms)', first.p99, third.p99);
   report('memory at 1 vs at 4 times the capacity (MB)', first.rssMb[1], third.rssMb[1], 0.7);
 }
 
@@ -94,24 +94,20 @@ async function openLoad({ url, headers }, service, times, capacity) {
     const response = await fetch(`${service.url}/health/ready`).catch(() => undefined);
     if (response?.status === 200) probes.good += 1;
   }, PROBE_EVERY_MS);
-  const load = autocannon({
-    url,
-    headers,
-    connections: 1000,
-    duration: SECONDS,
-    overallRate: Math.round(times * capacity),
-    workers: 1,
-  });
-  const result = await load;
+  const rate = times * capacity;
+  const seen = await flood({ url, headers, connections: OPEN_CONNECTIONS, seconds: SECONDS, rate });
   clearInterval(probing);
   await new Promise((resolve) => setTimeout(resolve, PROBE_EVERY_MS));
   rssMb.push(rssOf(service.pid));
-  const goodput = result['2xx'] / result.duration;
-  const refused = result.statusCodeStats?.['503']?.count ?? 0;
+  const { goodput, goodMs, refused, refusedMs, other, unsent } = seen;
+  const refusals =
+    refused === 0 ? '' : ` (p50 ${refusedMs.p50.toFixed(0)}, p95 ${refusedMs.p95.toFixed(0)} ms)`;
   console.log(
-    `  ${times}x: offered ${Math.round(times * capacity)}/s, answered ${Math.round(goodput)}/s, refused ${refused}, other ${result.non2xx - refused + result.errors}`,
+    `  ${times}x: offered ${Math.round(rate)}/s, answered ${Math.round(goodput)}/s (p95 ${goodMs.p95.toFixed(0)} ms), ` +
+      `refused ${refused}${refusals}, other ${other}, unsent ${unsent}, ` +
+      `probes ${probes.good}/${probes.all}, RSS ${rssMb[0]} -> ${rssMb[1]} MB`,
   );
-  return { times, goodput, refusedP95: result.latency.p97_5, probes, rssMb };
+  return { times, goodput, p99: goodMs.p99, rssMb };
 }
 
 function rssOf(pid) {

@@ -120,6 +120,10 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     return this.epochs.current(tenants);
   }
 
+  override requireRoom(): void {
+    this.turns.requireRoom();
+  }
+
   read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<FoundPage> {
     return this.turns.read({ lane, signal }, () => this.pages.read(page, signal));
   }
@@ -209,6 +213,10 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
 
   currentEpoch(tenants: Tenants): Promise<string> {
     return this.epochs.current(tenants);
+  }
+
+  override requireRoom(): void {
+    this.turns.requireRoom();
   }
 
   read(

@@ -5,14 +5,14 @@ import type { Principal } from '../auth/principal';
 import { FairTurns } from '../concurrency/fair-turns';
 import { laneOf } from '../concurrency/lane';
 import { serverConfig } from '../config/server.config';
-import { writeProblem } from '../errors/problem.filter';
 import { JSON_TYPE } from '../front/front.adapter';
 import { BodyBudget } from '../front/body-budget';
+import { writeHotProblem } from '../front/hot-problem';
 import { type HotHandler, type HotRequest, HotRoutes } from '../front/hot-routes';
 import { parseJsonBytes, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { plainlyAcceptsJson } from '../front/negotiation';
 import { patienceOf } from '../front/patience';
-import { stampResponse, writeStamped } from '../front/request-context';
+import { writeStamped } from '../front/request-context';
 import { faultsOf } from '../front/validation/compiled-validator';
 import { AuditController, recordedHeaders } from './audit.controller';
 import { AuditService } from './audit.service';
@@ -49,7 +49,11 @@ export class CreateEventHotRoute implements OnModuleInit {
   private handle(request: HotRequest, response: ServerResponse, handOn: () => void): void {
     const { principal } = request;
     if (!principal || !this.isPlain(request)) return handOn();
-    if (this.turns.isFull) return handOn(); // refused there, before the body is read
+    try {
+      this.turns.requireRoom(); // before the body is read
+    } catch (error) {
+      return writeHotProblem(error, request, response);
+    }
     if (!this.takeRoom(principal, request, response)) return handOn(); // refused there, too
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -58,10 +62,9 @@ export class CreateEventHotRoute implements OnModuleInit {
       (request as BodyRequest)[RAW_BODY] = body;
       const event = validEventIn(body);
       if (!event) return handOn();
-      this.create(principal, event, request as BodyRequest, response).catch((error: unknown) => {
-        stampResponse(request, response);
-        writeProblem(error, request, response);
-      });
+      this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
+        writeHotProblem(error, request, response),
+      );
     });
   }
 
@@ -107,10 +110,9 @@ export class CreateEventHotRoute implements OnModuleInit {
       this.audit.create(principal, event, { claim, signal }),
     );
     const { status, body: text } = recorded.answer;
-    const bytes = Buffer.from(text);
-    const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(bytes.length)];
+    const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(Buffer.byteLength(text))];
     headers.push(...recordedHeaders(recorded));
-    writeStamped(request, response, status, headers, [bytes]);
+    writeStamped(request, response, status, headers, [text]); // as text it goes out in one piece with the headers
   }
 }
 

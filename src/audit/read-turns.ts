@@ -27,6 +27,11 @@ export class ReadTurns {
     return this.read({ lane: laneOf(principal), signal }, () => work(signal));
   }
 
+  /** Refuses at once what could not even wait. @throws what FairTurns.requireRoom throws. */
+  requireRoom(): void {
+    this.turns.requireRoom();
+  }
+
   /** Reads when it is its turn. @throws what FairTurns.run throws. */
   read<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
     return this.turns.run(request, () => this.connections.run(request, work));

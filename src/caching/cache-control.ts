@@ -12,6 +12,11 @@ export interface ReadPolicy {
   maxStaleSeconds?: number;
 }
 
+/** Whether a kept answer will not do, however young. */
+export function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
+  return noCache || noStore;
+}
+
 /** What a request without wishes gets. */
 export const DEFAULT_READ_POLICY: ReadPolicy = Object.freeze({ noCache: false, noStore: false });
 const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });

@@ -1,13 +1,16 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { writeProblem } from '../errors/problem.filter';
+import { writeHotProblem } from '../front/hot-problem';
 import { HotRoutes } from '../front/hot-routes';
 import { plainlyAcceptsJson } from '../front/negotiation';
-import { stampResponse, writeStamped } from '../front/request-context';
+import { writeStamped } from '../front/request-context';
 import { CachedAnswers } from './cached-answers';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
+
+/** As the compression of the ordinary path says. */
+const VARY = ['Vary', 'Accept-Encoding'];
 
 /**
  * The door to the cache in front of express: every @Cached handler is a hot route too. A request that its read can
@@ -54,11 +57,7 @@ export class CachedRoutes implements OnApplicationBootstrap {
       .then(({ statusCode, headers, parts }) =>
         writeStamped(request, response, statusCode, headers, parts),
       )
-      .catch((error: unknown) => {
-        stampResponse(request, response);
-        response.setHeader('Vary', 'Accept-Encoding'); // as the compression of the ordinary path does
-        writeProblem(error, request, response);
-      });
+      .catch((error: unknown) => writeHotProblem(error, request, response, VARY));
   }
 }
 

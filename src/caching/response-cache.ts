@@ -3,7 +3,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../errors/app-error';
 import { promptly } from '../front/promptly';
 import { RedisConnection } from '../redis/redis-connection';
-import type { ReadPolicy } from './cache-control';
+import { isFreshRead, type ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';
 import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
@@ -88,11 +88,13 @@ export class ResponseCache {
       return stale;
     }
 
+    const isFresh = isFreshRead(policy);
+    if (isFresh) read.requireRoom();
     const askedMs = performance.now();
     const asked = read.currentEpoch(description.tenants);
     const key = `${head}${await (patience ? promptly(asked, patience) : asked)}:${query}`;
     const place: Place = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
-    if (isFreshRead(policy)) {
+    if (isFresh) {
       this.count(namespace, options, 'excluded');
       return this.readAnew(place, policy, () => produce(patience?.()));
     }
@@ -289,10 +291,6 @@ interface Place {
   /** When its epoch was asked for, on the clock of performance.now(). */
   askedMs: number;
   accepts: (rest: unknown) => boolean;
-}
-
-function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
-  return noCache || noStore;
 }
 
 function isYoungEnough(entry: CacheEntry, { maxAgeSeconds = Infinity }: ReadPolicy): boolean {

@@ -29,7 +29,12 @@ export class AppError extends Error {
   readonly headers: Record<string, string>;
 
   constructor(code: ErrorCode, detail: string, options: AppErrorOptions = {}) {
+    // No stack: where a caller's mistake or a refusal was noticed helps nobody, and taking it down is a tenth of what a
+    // refusal costs. What went wrong on our side is the cause, which has its own.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(detail, { cause: options.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'AppError';
     this.code = code;
     this.errors = options.errors;

@@ -33,19 +33,32 @@ export function writeProblem(
     return;
   }
   for (const name of ['Content-Encoding', 'ETag', 'Link', 'Location']) response.removeHeader(name);
-  for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
-  if (error.retryAfterSeconds !== undefined) {
-    response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
-  }
-  const body = Buffer.from(JSON.stringify(problemOf(error, path, requestId)));
+  const { headers, body } = problemAnswer(error, path, requestId);
   response.statusCode = error.status;
-  response.setHeader('Content-Type', PROBLEM_JSON);
-  response.setHeader('Content-Length', body.length);
-  response.setHeader('Cache-Control', 'no-store');
+  for (let at = 0; at < headers.length; at += 2) {
+    response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
+  }
   response.end(body);
 }
 
-function pathOf(request: IncomingMessage): string {
+/** The headers (name, value, name, value …) and the body that tell of a failure. */
+export function problemAnswer(
+  error: AppError,
+  path: string,
+  requestId: string,
+): { headers: string[]; body: string } {
+  const headers = Object.entries(error.headers).flat();
+  if (error.retryAfterSeconds !== undefined) {
+    headers.push('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
+  }
+  const body = JSON.stringify(problemOf(error, path, requestId));
+  headers.push('Content-Type', PROBLEM_JSON, 'Content-Length', String(Buffer.byteLength(body)));
+  headers.push('Cache-Control', 'no-store');
+  return { headers, body };
+}
+
+/** The path that a problem is told of: as it came, without its query. */
+export function pathOf(request: IncomingMessage): string {
   const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
   return (url.split('?', 1)[0] ?? '').slice(0, 200);
 }

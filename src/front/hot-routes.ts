@@ -5,8 +5,8 @@ import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { knownPrincipal } from '../auth/known-principal';
 import { ROUTE_ACCESS, type RouteAccess } from '../auth/route-access';
 import { TokenVerifier } from '../auth/token-verifier';
-import { writeProblem } from '../errors/problem.filter';
-import { nameRoute, stampResponse } from './request-context';
+import { writeHotProblem } from './hot-problem';
+import { nameRoute } from './request-context';
 
 /** What the paths of all routes but the probes begin with. */
 export const API_PREFIX = 'api/v1';
@@ -73,10 +73,7 @@ export class HotRoutes {
         if (!this.admission) return hot(request, response, handOn);
         this.admission(request, response).then(
           () => hot(request, response, handOn),
-          (error: unknown) => {
-            stampResponse(request, response);
-            writeProblem(error, request, response);
-          },
+          (error: unknown) => writeHotProblem(error, request, response),
         );
       };
       const parameter = path.indexOf('/:');

@@ -117,7 +117,7 @@ export function writeStamped(
   response: ServerResponse,
   status: number,
   headers: readonly string[],
-  parts: readonly Buffer[],
+  parts: readonly (Buffer | string)[],
 ): void {
   const took = tookMs(response);
   response.writeHead(status, [
