@@ -12,7 +12,7 @@ const READ = { 'Cache-Control': 'no-cache' };
 
 export async function overload(databaseUrl) {
   const service = await startService(databaseUrl, {
-    CONCURRENCY_MAX_REQUESTS: '10',
+    CONCURRENCY_MAX_REQUESTS: '4',
     CONCURRENCY_QUEUE_SIZE: '200',
     CONCURRENCY_QUEUE_TIMEOUT_MS: '2000',
   });
