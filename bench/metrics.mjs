@@ -1,6 +1,6 @@
 // What recording and logging cost, on the route where they weigh most: a cached page, answered in front of express.
 // Both services are up at once and loaded in turns, so that whatever else the machine does meets both alike.
-import { load, report, sampleEvent, startService, token } from './support.mjs';
+import { inTurn, load, report, sampleEvent, startService, token } from './support.mjs';
 
 const ROUNDS = 7;
 const CONNECTIONS = 64;
@@ -38,22 +38,15 @@ async function compare(databaseUrl, what, wanted, with_, without) {
     await startService(databaseUrl, without),
   ];
   const headers = { authorization: `Bearer ${await token([ORGANIZATION])}` };
-  const rates = services.map(() => []);
+  const [on, off] = services.map(
+    ({ url }) =>
+      () =>
+        load({ url: `${url}/api/v1/audit/events`, headers, connections: CONNECTIONS }),
+  );
   try {
-    for (let round = 0; round <= ROUNDS; round += 1) {
-      // Each is first in every other round; round 0 warms them up.
-      for (const at of round % 2 === 0 ? [0, 1] : [1, 0]) {
-        const url = `${services[at].url}/api/v1/audit/events`;
-        const rate = await load({ url, headers, connections: CONNECTIONS });
-        if (round > 0) rates[at].push(rate);
-      }
-    }
+    const rates = await inTurn({ on, off }, ROUNDS);
+    report(`cached page of 50, ${what}`, rates.on, rates.off, wanted);
   } finally {
     await Promise.all(services.map((service) => service.stop()));
   }
-  report(`cached page of 50, ${what}`, median(rates[0]), median(rates[1]), wanted);
-}
-
-function median(values) {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
 }

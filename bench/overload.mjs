@@ -33,7 +33,9 @@ export async function overload(databaseUrl) {
     const quiet = { url, headers: await headersOf('quiet', READ) };
     const noisy = { url, headers: await headersOf('flood', READ) };
     await noisyNeighbour(noisy, quiet);
-    await beyondCapacity(noisy, service);
+    await beyondCapacity(noisy, service, 'pages of 50');
+    const larger = { ...noisy, url: `${url}?limit=500` };
+    await beyondCapacity(larger, service, 'pages of 500');
   } finally {
     await service.stop();
   }
@@ -67,7 +69,8 @@ async function steps({ url, headers }, seconds) {
 }
 
 /** An open load of 1, 2, 4 and 8 times what a closed one reaches: answers in time, refusals, memory, probes. */
-async function beyondCapacity(target, service) {
+async function beyondCapacity(target, service, what) {
+  console.log(`  ${what}:`);
   await flood({ ...target, connections: CLOSED_CONNECTIONS, seconds: 2 }); // warms up
   const { goodput: capacity } = await flood({
     ...target,
@@ -79,11 +82,12 @@ async function beyondCapacity(target, service) {
   const peak = Math.max(capacity, ...runs.map(({ goodput }) => goodput));
   for (const { times, goodput } of runs) {
     const wanted = times === 4 ? 0.9 : undefined;
-    report(`goodput at ${times} times the capacity vs peak (pages/s)`, goodput, peak, wanted);
+    const name = `${what}: goodput at ${times} times the capacity vs peak`;
+    report(`${name} (pages/s)`, goodput, peak, wanted);
   }
   const [first, , third] = runs;
-  report('p99 of answers at 1 vs at 4 times the capacity (ms)', first.p99, third.p99);
-  report('memory at 1 vs at 4 times the capacity (MB)', first.rssMb[1], third.rssMb[1], 0.7);
+  report(`${what}: p99 of answers at 1 vs at 4 times (ms)`, first.p99, third.p99);
+  report(`${what}: memory at 1 vs at 4 times (MB)`, first.rssMb[1], third.rssMb[1], 0.7);
 }
 
 async function openLoad({ url, headers }, service, times, capacity) {

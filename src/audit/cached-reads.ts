@@ -120,8 +120,8 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     return this.epochs.current(tenants);
   }
 
-  override requireRoom(): void {
-    this.turns.requireRoom();
+  override requireRoom({ lane }: DescribedPage): void {
+    this.turns.requireRoom(lane);
   }
 
   read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<FoundPage> {
@@ -215,8 +215,8 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
     return this.epochs.current(tenants);
   }
 
-  override requireRoom(): void {
-    this.turns.requireRoom();
+  override requireRoom({ principal }: DescribedEvent): void {
+    this.turns.requireRoom(laneOf(principal));
   }
 
   read(

@@ -50,7 +50,7 @@ export class CreateEventHotRoute implements OnModuleInit {
     const { principal } = request;
     if (!principal || !this.isPlain(request)) return handOn();
     try {
-      this.turns.requireRoom(); // before the body is read
+      this.turns.requireRoom(laneOf(principal)); // before the body is read
     } catch (error) {
       return writeHotProblem(error, request, response);
     }

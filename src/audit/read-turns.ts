@@ -28,8 +28,8 @@ export class ReadTurns {
   }
 
   /** Refuses at once what could not even wait. @throws what FairTurns.requireRoom throws. */
-  requireRoom(): void {
-    this.turns.requireRoom();
+  requireRoom(lane: string): void {
+    this.turns.requireRoom(lane);
   }
 
   /** Reads when it is its turn. @throws what FairTurns.run throws. */

@@ -50,9 +50,7 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription, An
   abstract currentEpoch(tenants: Tenants): Promise<string>;
 
   /** Throws what a read would be refused with right now: asked before anything is done for one that has to be made. */
-  requireRoom(): void {
-    // Nothing is refused, unless the domain says otherwise.
-  }
+  requireRoom?(description: D): void;
 
   /** Reads the answer from where it is kept for good; when the signal aborts, nobody waits for it any more. */
   abstract read(description: D, signal?: AbortSignal): Promise<Answer>;

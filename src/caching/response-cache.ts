@@ -89,7 +89,7 @@ export class ResponseCache {
     }
 
     const isFresh = isFreshRead(policy);
-    if (isFresh) read.requireRoom();
+    if (isFresh) read.requireRoom?.(description);
     const askedMs = performance.now();
     const asked = read.currentEpoch(description.tenants);
     const key = `${head}${await (patience ? promptly(asked, patience) : asked)}:${query}`;

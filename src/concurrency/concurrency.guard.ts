@@ -1,13 +1,15 @@
-import { type CanActivate, Injectable } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { FairTurns } from './fair-turns';
+import { type LaneHolder, laneOf } from './lane';
 
 /** Admission: refuses a request at once, before its body is read, when there is not even room to wait. */
 @Injectable()
 export class ConcurrencyGuard implements CanActivate {
   constructor(private readonly turns: FairTurns) {}
 
-  canActivate(): boolean {
-    this.turns.requireRoom();
+  canActivate(context: ExecutionContext): boolean {
+    const { principal } = context.switchToHttp().getRequest<{ principal?: LaneHolder }>();
+    this.turns.requireRoom(principal ? laneOf(principal) : '');
     return true;
   }
 }

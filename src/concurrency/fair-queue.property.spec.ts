@@ -4,7 +4,7 @@ import { FairQueue, type Waiter } from './fair-queue';
 interface Model {
   waiter: Waiter;
   lane: string;
-  state: 'waiting' | 'granted' | 'left';
+  state: 'waiting' | 'granted' | 'left' | 'displaced';
   /** Grants to others since it joined. */
   passedBy: Map<string, number>;
   placesBefore: number;
@@ -48,13 +48,39 @@ class World {
       passedBy: new Map(),
       placesBefore,
     } as unknown as Model;
-    const waiter = this.queue.join(key, () => this.granted(model));
+    const before = this.waiting();
+    const lanes = new Set([...before.map((one) => one.lane), key]);
+    const isBelowShare = placesBefore + 1 <= this.capacity / lanes.size;
+    const isRoom = before.length < this.capacity || isBelowShare;
+    expect(this.queue.hasRoomFor(key)).toBe(isRoom);
+    const waiter = this.queue.join(
+      key,
+      () => this.granted(model),
+      () => this.displaced(model, before),
+    );
     if (!waiter) {
+      expect(isRoom).toBe(false);
       expect(this.waiting()).toHaveLength(this.capacity);
       return;
     }
+    expect(isRoom).toBe(true);
+    expect(this.waiting().length).toBe(Math.min(before.length, this.capacity - 1));
     model.waiter = waiter;
     this.all.push(model);
+  }
+
+  /** The last of a lane that none is longer than, once. */
+  private displaced(model: Model, before: Model[]): void {
+    expect(model.state).toBe('waiting');
+    const sizeOf = (key: string) => before.filter((one) => one.lane === key).length;
+    const sizes = before.map((one) => sizeOf(one.lane));
+    expect(sizeOf(model.lane)).toBe(Math.max(...sizes));
+    expect(
+      this.waiting()
+        .filter((one) => one.lane === model.lane)
+        .at(-1),
+    ).toBe(model);
+    model.state = 'displaced';
   }
 
   private granted(model: Model): void {

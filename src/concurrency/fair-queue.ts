@@ -3,6 +3,8 @@ export interface Waiter {
   readonly lane: string;
   /** Called once, with a permit that the waiter now holds. */
   readonly grant: () => void;
+  /** Called when the place is given to somebody of a lane that has fewer: the waiter has left. */
+  readonly displace: () => void;
   line: Lane | undefined;
   previous: Waiter | undefined;
   next: Waiter | undefined;
@@ -11,6 +13,8 @@ export interface Waiter {
 /** Those who wait under one key, first come first; lanes with anybody in them form a ring. */
 interface Lane {
   readonly key: string;
+  /** How many wait in it. */
+  size: number;
   first: Waiter | undefined;
   last: Waiter | undefined;
   previous: Lane;
@@ -19,8 +23,10 @@ interface Lane {
 
 /**
  * A bounded number of permits and a bounded queue for them: one lane for each key, served in turn, so that who waits in
- * one lane is never passed by more than one of each other lane for each place before his own. Every operation is O(1); a lane without
- * anybody is forgotten. It knows no time: who wants to wait only so long leaves.
+ * one lane is never passed by more than one of each other lane for each place before his own. A full queue still has
+ * room for whoever's lane holds less than its share of the places: the last of the longest lane makes room. Every
+ * operation is O(1), but that one, which looks at all lanes; a lane without anybody is forgotten. It knows no time: who
+ * wants to wait only so long leaves.
  */
 export class FairQueue {
   private readonly lanes = new Map<string, Lane>();
@@ -50,9 +56,21 @@ export class FairQueue {
     return this.lanes.size;
   }
 
-  /** Whether one more could neither have a permit nor wait. */
+  /** Whether all permits are held and all places taken. */
   get isFull(): boolean {
     return this.taken >= this.max && this.waiting >= this.capacity;
+  }
+
+  /** Whether one more of this lane could have a permit or wait. */
+  hasRoomFor(key: string): boolean {
+    return !this.isFull || this.isBelowShare(key);
+  }
+
+  /** Whether a lane would hold no more than an equal part of all places with one more in it. */
+  private isBelowShare(key: string): boolean {
+    const line = this.lanes.get(key);
+    const lanes = this.lanes.size + (line ? 0 : 1);
+    return (line?.size ?? 0) + 1 <= this.capacity / lanes;
   }
 
   /** Takes a permit when one is free; nobody waits while one is. */
@@ -62,11 +80,21 @@ export class FairQueue {
     return true;
   }
 
-  /** Waits at the end of a lane; undefined when too many wait already. For those whom `take` refused. */
-  join(key: string, grant: () => void): Waiter | undefined {
-    if (this.waiting >= this.capacity) return undefined;
+  /**
+   * Waits at the end of a lane; undefined when too many wait already and the lane has its share of them. For those whom
+   * `take` refused.
+   */
+  join(key: string, grant: () => void, displace: () => void = () => undefined): Waiter | undefined {
+    if (this.waiting >= this.capacity) {
+      const last = this.isBelowShare(key) ? this.longest()?.last : undefined;
+      if (!last) return undefined;
+      this.leave(last);
+      last.displace();
+    }
     const line = this.lanes.get(key) ?? this.open(key);
-    const waiter: Waiter = { lane: key, grant, line, previous: line.last, next: undefined };
+    const previous = line.last;
+    const waiter: Waiter = { lane: key, grant, displace, line, previous, next: undefined };
+    line.size += 1;
     if (line.last) line.last.next = waiter;
     else line.first = waiter;
     line.last = waiter;
@@ -83,6 +111,7 @@ export class FairQueue {
     if (next) next.previous = previous;
     else line.last = previous;
     waiter.line = waiter.previous = waiter.next = undefined;
+    line.size -= 1;
     this.waiting -= 1;
     if (!line.first) this.close(line);
     return true;
@@ -101,9 +130,15 @@ export class FairQueue {
     waiter.grant();
   }
 
+  private longest(): Lane | undefined {
+    let longest: Lane | undefined;
+    for (const line of this.lanes.values()) if (line.size > (longest?.size ?? 0)) longest = line;
+    return longest;
+  }
+
   /** A new lane comes behind all others: before the one that is served next. */
   private open(key: string): Lane {
-    const line = { key, first: undefined, last: undefined } as unknown as Lane;
+    const line = { key, size: 0, first: undefined, last: undefined } as unknown as Lane;
     const { front } = this;
     if (front) {
       line.next = front;

@@ -86,11 +86,11 @@ describe('FairTurns', () => {
       const running = work();
       const first = turns.run({ lane: 'a' }, running.run);
       const refusal = { code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 1 };
-      expect(() => turns.requireRoom()).toThrow(expect.objectContaining(refusal));
+      expect(() => turns.requireRoom('a')).toThrow(expect.objectContaining(refusal));
       await expect(turns.run({ lane: 'a' }, running.run)).rejects.toMatchObject(refusal);
       running.finish();
       await first;
-      expect(() => turns.requireRoom()).not.toThrow();
+      expect(() => turns.requireRoom('a')).not.toThrow();
     }
   });
 
@@ -163,8 +163,8 @@ describe('FairTurns', () => {
     await Promise.all(all);
     const again = work();
     const busy = [1, 2, 3, 4].map(() => turns.run({ lane: 'org:flood' }, again.run));
-    expect(() => turns.requireRoom()).toThrow();
-    expect(() => turns.requireRoom()).toThrow();
+    expect(() => turns.requireRoom('org:flood')).toThrow();
+    expect(() => turns.requireRoom('org:flood')).toThrow();
     expect(warn.mock.calls.flat()).toEqual([
       expect.stringMatching(
         /1 run and 3 wait\. Waited most since the start: .*org:flood \d\.\d s in 2 waits/,

@@ -67,19 +67,17 @@ export class FairTurns {
     this.queue = new FairQueue(config.maxRequests, config.enableQueue ? config.queueSize : 0);
   }
 
-  /** Whether one more request would be refused. */
-  get isFull(): boolean {
-    return this.queue.isFull;
-  }
-
   /** How many wait for their turn. */
   get queued(): number {
     return this.queue.queued;
   }
 
-  /** Refuses at once what could not even wait. @throws AppError TOO_MANY_REQUESTS with the time after which to retry. */
-  requireRoom(): void {
-    if (this.queue.isFull) throw this.shed();
+  /**
+   * Refuses at once what could not even wait in its lane.
+   * @throws AppError TOO_MANY_REQUESTS with the time after which to retry.
+   */
+  requireRoom(lane: string): void {
+    if (!this.queue.hasRoomFor(lane)) throw this.shed();
   }
 
   /**
@@ -149,10 +147,15 @@ export class FairTurns {
         signal?.removeEventListener('abort', leave);
         this.waits.record(lane, performance.now() - startedMs);
       };
-      const waiter = this.queue.join(lane, () => {
+      const granted = (): void => {
         end();
         resolve();
-      });
+      };
+      const displaced = (): void => {
+        end();
+        reject(this.shed());
+      };
+      const waiter = this.queue.join(lane, granted, displaced);
       const giveUp = (error: () => Error): void => {
         if (!this.queue.leave(waiter as Waiter)) return;
         end();

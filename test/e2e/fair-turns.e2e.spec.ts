@@ -104,6 +104,22 @@ describe('when all turns are taken', () => {
     expect((await Promise.all(running)).map(({ status }) => status)).toEqual(Array(5).fill(200));
   });
 
+  it.each([
+    ['read', () => service.get(`${EVENTS}?limit=3`, quiet, NO_CACHE), 200],
+    ['write', () => service.post(EVENTS, quiet, eventWith({ organizationId: 'org-2' })), 201],
+  ])('and one organization waits in all places, another still has its %s', async (_, ask, good) => {
+    const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
+    await until(() => turnsOf().queued === 3);
+    const { shed } = turnsOf();
+    const asked = ask();
+    await until(() => turnsOf().shed === shed + 1);
+    expect(turnsOf().queued).toBe(3);
+    await blocker.unblock();
+    expect((await asked).status).toBe(good);
+    const statuses = (await Promise.all(running)).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([200, 200, 200, 200, 503]);
+  });
+
   it('a body is not read before there is room', async () => {
     const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
     await until(() => turnsOf().queued === 3);
