@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { GraphQLError, parse, type GraphQLSchema } from 'graphql';
+import { GraphQLError, type GraphQLSchema } from 'graphql';
 import {
   createHandler,
   type Handler,
@@ -21,7 +21,7 @@ import { GraphqlServices } from './graphql-services';
 import { checkDocument, validationRules } from './operation-check';
 import { isOneWrite, routeNameOf } from './operation-shape';
 import type { DocumentShapes } from './list-limits';
-import { MAX_TOKENS } from './operation-limits';
+import { readDocument, validateDocument } from './known-documents';
 import type { Caller } from './root-fields';
 import type { CallContext } from './schema';
 
@@ -106,7 +106,8 @@ export class GraphqlOperations {
         noteReplay: () => (state.isReplayed = true),
       },
       validationRules: () => validationRules(this.config.introspection),
-      parse: (source) => parse(source, { maxTokens: MAX_TOKENS }),
+      parse: (source) => readDocument(typeof source === 'string' ? source : source.body),
+      validate: (schema, document, rules = []) => validateDocument(schema, document, rules),
       parseRequestParams: paramsOf,
       onSubscribe: (_, params) => {
         const refusal = refusalOf(params, call, this.services.shapes);

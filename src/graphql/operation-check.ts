@@ -1,12 +1,12 @@
 import {
   GraphQLError,
   NoSchemaIntrospectionCustomRule,
-  parse,
   specifiedRules,
   type DocumentNode,
   type ValidationRule,
 } from 'graphql';
 import { AppError } from '../errors/app-error';
+import { readDocument } from './known-documents';
 import { requireShortLists, type DocumentShapes } from './list-limits';
 import { MAX_TOKENS, requireWithinLimits } from './operation-limits';
 
@@ -22,7 +22,7 @@ export function checkDocument(
 ): CheckedDocument {
   let document: DocumentNode;
   try {
-    document = parse(query, { maxTokens: MAX_TOKENS });
+    document = readDocument(query);
   } catch (error) {
     if (error instanceof GraphQLError && !error.message.includes('tokens')) {
       return { refusal: error, isUnreadable: true };

@@ -4,7 +4,6 @@ import {
   execute,
   GraphQLError,
   subscribe,
-  validate,
   type ExecutionArgs,
   type ExecutionResult,
 } from 'graphql';
@@ -25,6 +24,7 @@ import { keepExactVariables } from './exact-variables';
 import { CLOSE, type GraphqlConnection } from './graphql-connection';
 import { shownError } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
+import { validateDocument } from './known-documents';
 import { checkDocument, validationRules } from './operation-check';
 import { routeNameOf } from './operation-shape';
 import type { CallContext } from './schema';
@@ -119,7 +119,7 @@ export class SocketOperations {
       if ('refusal' in checked) return [checked.refusal];
       const { document } = checked;
       measure.route = routeNameOf(document, operationName, schema);
-      const errors = validate(schema, document, validationRules(this.config.introspection));
+      const errors = validateDocument(schema, document, validationRules(this.config.introspection));
       if (errors.length > 0) return errors;
       const contextValue: SocketCall = { principal, signal, services: all, connection, measure };
       return { schema, document, operationName, variableValues: variables, contextValue };

@@ -1,0 +1,53 @@
+import { LRUCache } from 'lru-cache';
+import {
+  type DocumentNode,
+  type GraphQLError,
+  type GraphQLSchema,
+  parse,
+  validate,
+  type ValidationRule,
+} from 'graphql';
+import { MAX_TOKENS } from './operation-limits';
+
+/** Texts that are kept, in characters; the tree of a text takes some forty times as many bytes. */
+const MAX_CHARACTERS = 256 * 1024;
+/** A longer one is read anew each time: programs send few and short texts again and again, with other variables. */
+const MAX_TEXT_CHARACTERS = 16 * 1024;
+/** What an entry weighs beside its text. */
+const ENTRY_CHARACTERS = 200;
+
+const trees = new LRUCache<string, DocumentNode>({
+  maxSize: MAX_CHARACTERS,
+  maxEntrySize: MAX_TEXT_CHARACTERS,
+  sizeCalculation: (_, text) => text.length + ENTRY_CHARACTERS,
+});
+/** Which trees were found valid under a schema; its rules do not change. */
+const validTrees = new WeakMap<GraphQLSchema, WeakSet<DocumentNode>>();
+
+/**
+ * The tree of a document, read once for those that come again: the text decides it, and nothing changes it afterwards.
+ * @throws GraphQLError when it cannot be read, or has more than MAX_TOKENS.
+ */
+export function readDocument(text: string): DocumentNode {
+  const known = trees.get(text);
+  if (known) return known;
+  const tree = parse(text, { maxTokens: MAX_TOKENS });
+  trees.set(text, tree);
+  return tree;
+}
+
+/** `validate` of graphql-js, once for each tree that is valid; always with the same rules under the same schema. */
+export function validateDocument(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  rules: readonly ValidationRule[],
+): readonly GraphQLError[] {
+  const valid = validTrees.get(schema) ?? new WeakSet();
+  if (valid.has(document)) return [];
+  const errors = validate(schema, document, rules);
+  if (errors.length === 0) {
+    valid.add(document);
+    validTrees.set(schema, valid);
+  }
+  return errors;
+}
