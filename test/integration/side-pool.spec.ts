@@ -6,6 +6,7 @@ import { Database } from '../../src/database/database';
 import { DatabaseModule } from '../../src/database/database.module';
 import type { SidePool } from '../../src/database/side-pool';
 import { databaseConfig } from '../../src/config/database.config';
+import { serverConfig } from '../../src/config/server.config';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';
@@ -99,6 +100,7 @@ describe('a side pool', () => {
           isGlobal: true,
           ignoreEnvFile: true,
           load: [
+            serverConfig,
             Object.assign(() => ({ ...databaseConfig(), url: test.url }), {
               KEY: databaseConfig.KEY,
             }),
