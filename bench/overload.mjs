@@ -1,5 +1,6 @@
 // Overload: what a flood of one organization costs another, and what is left of the throughput beyond the capacity.
 import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { flood } from './flood.mjs';
 import { report, sampleEvent, startService, token } from './support.mjs';
 
@@ -12,7 +13,7 @@ const READ = { 'Cache-Control': 'no-cache' };
 
 export async function overload(databaseUrl) {
   const service = await startService(databaseUrl, {
-    CONCURRENCY_MAX_REQUESTS: '4',
+    CONCURRENCY_MAX_REQUESTS: String(cpus().length), // what waits in the cores waits for nobody's turn
     CONCURRENCY_QUEUE_SIZE: '200',
     CONCURRENCY_QUEUE_TIMEOUT_MS: '2000',
   });
