@@ -3,6 +3,8 @@ import type { RecordedEvent } from './feed-event';
 /** Events that wait for one subscriber; beyond either, it reads too slowly. Their texts are shared by all. */
 const MAX_EVENTS = 5000;
 const MAX_CHARACTERS = 8 * 1024 * 1024;
+/** Fewer that have been taken are not worth a copy of the others. */
+const MIN_TAKEN = 16;
 
 /** What has come for a subscriber and is not taken yet. Bounded: what is more makes it overflow, and nothing is kept. */
 export class FeedBuffer {
@@ -23,6 +25,11 @@ export class FeedBuffer {
     this.stir();
   }
 
+  /** Events that are held, taken ones among them. */
+  get held(): number {
+    return this.events.length;
+  }
+
   /** The oldest event, if there is one. */
   take(): RecordedEvent | undefined {
     const event = this.events[this.at];
@@ -30,8 +37,8 @@ export class FeedBuffer {
     this.characters -= event.text.length;
     this.at += 1;
     if (this.at === this.events.length) this.drop();
-    else if (this.at > MAX_EVENTS) {
-      // Of a reader that never quite catches up.
+    else if (this.at > MIN_TAKEN && this.at * 2 > this.events.length) {
+      // Of a reader that never quite catches up: what it has taken is not held on to, or only as much as still waits.
       this.events = this.events.slice(this.at);
       this.at = 0;
     }

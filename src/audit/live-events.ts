@@ -169,13 +169,12 @@ export class LiveEvents implements BeforeApplicationShutdown {
 
   private async readAll(): Promise<void> {
     while (this.due.size > 0) {
-      const ids = [...this.due].slice(0, MAX_ORGANIZATIONS_A_READ);
-      for (const id of ids) this.due.delete(id);
-      const after = ids.map((id) => String(this.places.get(id) ?? 0n));
+      const after = this.takeDue();
+      if (after.size === 0) continue;
       const texts = await this.pool.withClient(async (client) => {
         const { rows } = await client.query<[string]>({
           ...FIND_RECORDED,
-          values: [ids, after],
+          values: [[...after.keys()], [...after.values()].map(String)],
           rowMode: 'array',
         });
         return rows;
@@ -184,16 +183,34 @@ export class LiveEvents implements BeforeApplicationShutdown {
       for (const [text] of texts) {
         const event = recordedEventOf(text);
         counts.set(event.organizationId, (counts.get(event.organizationId) ?? 0) + 1);
-        this.give(event);
+        this.give(event, after.get(event.organizationId) ?? 0n);
       }
-      for (const [id, count] of counts) if (count === READ_EVENTS) this.due.add(id);
+      for (const [id, count] of counts) {
+        if (count === READ_EVENTS && this.places.has(id)) this.due.add(id);
+      }
     }
   }
 
-  private give(event: RecordedEvent): void {
+  /** Some of what is due and somebody still follows, with the numbers behind which it is to be read. */
+  private takeDue(): FeedPlaces {
+    const after: FeedPlaces = new Map();
+    for (const id of [...this.due].slice(0, MAX_ORGANIZATIONS_A_READ)) {
+      this.due.delete(id);
+      const place = this.places.get(id);
+      if (place !== undefined) after.set(id, place);
+    }
+    return after;
+  }
+
+  /** Gives an event of a read behind `after` to all who follow. */
+  private give(event: RecordedEvent, after: bigint): void {
     const { organizationId, sequence } = event;
     const place = this.places.get(organizationId);
     if (place === undefined || sequence <= place) return; // nobody is there any more, or began again meanwhile
+    if (place < after) {
+      this.due.add(organizationId); // began again further back: what lies between has not been read
+      return;
+    }
     this.places.set(organizationId, sequence);
     for (const listener of this.listeners.get(organizationId) ?? []) listener(event);
     for (const listener of this.ofEverything) listener(event);

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { EventFeed } from '../../src/audit/event-feed';
+import { LiveEvents } from '../../src/audit/live-events';
 import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
 import { until } from '../integration/until.fixture';
 import { TailClient } from '../support/tail-client';
@@ -104,6 +105,22 @@ describe('a tail of everything', () => {
     expect(own().map(({ sequence }) => sequence)).toEqual(['1', '2']);
     await replica.close();
     for (const client of [all, mine]) await client.close();
+  });
+});
+
+describe('a reader that leaves while a backlog is read', () => {
+  it('leaves nothing behind that goes on reading', async () => {
+    const organization = newOrganization();
+    const live = service.provider(LiveEvents);
+    let given = 0;
+    const following = await live.follow([organization], () => {
+      given += 1;
+      following.leave();
+    });
+    await record(organization, 300); // more than one statement reads
+    await until(() => given > 0);
+    await until(() => !live['isReading']);
+    expect([given, live['due'].size]).toEqual([1, 0]);
   });
 });
 
