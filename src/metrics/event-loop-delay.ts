@@ -16,8 +16,11 @@ export interface EventLoopDelays {
   p99: number;
 }
 
-/** Sooner than this after its start a histogram holds too few turns for a percentile. */
-const MIN_MEASURED_MS = 2000;
+/**
+ * Sooner than this after its start a histogram holds too few turns: of the two hundred of two seconds, three late ones
+ * (the first requests of a process) would be the 99th percentile.
+ */
+const MIN_MEASURED_MS = 10_000;
 
 /** The delay of the event loop over the last half to whole minute, in milliseconds. Booting does not count. */
 @Injectable()
@@ -37,7 +40,7 @@ export class EventLoopDelay implements OnApplicationBootstrap, OnApplicationShut
     this.newer?.histogram.disable();
   }
 
-  /** Zero for the first two seconds. */
+  /** Zero for the first ten seconds. */
   read(): EventLoopDelays {
     const measured = this.older ?? this.newer;
     if (!measured || performance.now() - measured.sinceMs < MIN_MEASURED_MS)
