@@ -24,35 +24,43 @@ function percentileOf(sorted: number[], percent: number): number {
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? 0;
 }
 
+/** Records the samples, the gaps between them stretched to the length of a slot, and compares the last `slots`. */
+function checkWindow(
+  gaps: { gapSeconds: number; ms: number; isSlow: boolean }[],
+  slotSeconds: number,
+  slots: number,
+): void {
+  let now = 1000.25 * slotSeconds;
+  const window = new LatencyWindow(() => now, slotSeconds);
+  const slotOf = (atSeconds: number) => Math.floor(atSeconds / slotSeconds);
+  const all: Sample[] = [];
+  for (const { gapSeconds, ms, isSlow } of gaps) {
+    now += gapSeconds * slotSeconds;
+    window.record(ms, isSlow);
+    all.push({ atSeconds: now, ms, isSlow });
+  }
+  const oldest = slotOf(now) - slots + 1;
+  const kept = all.filter(({ atSeconds }) => slotOf(atSeconds) >= oldest);
+  const sorted = kept.map(({ ms }) => ms).sort((a, b) => a - b);
+  const report = window.read(slots * slotSeconds);
+  expect(report.count).toBe(kept.length);
+  expect(report.slow).toBe(kept.filter(({ isSlow }) => isSlow).length);
+  const sum = sorted.reduce((total, ms) => total + ms, 0);
+  expect(report.meanMs).toBeCloseTo(kept.length === 0 ? 0 : sum / kept.length, 6);
+  for (const [percent, found] of [
+    [50, report.p50Ms],
+    [95, report.p95Ms],
+    [99, report.p99Ms],
+  ] as const) {
+    const exact = percentileOf(sorted, percent);
+    expect(Math.abs(found - exact)).toBeLessThanOrEqual(0.01 * exact + 0.0011);
+  }
+}
+
 describe('the window of latencies', () => {
   it('says the same as an exact reference, to one percent or a microsecond', () => {
     fc.assert(
-      fc.property(samples, fc.integer({ min: 1, max: 60 }), (gaps, seconds) => {
-        let now = 1000.25;
-        const window = new LatencyWindow(() => now);
-        const all: Sample[] = [];
-        for (const { gapSeconds, ms, isSlow } of gaps) {
-          now += gapSeconds;
-          window.record(ms, isSlow);
-          all.push({ atSeconds: now, ms, isSlow });
-        }
-        const oldest = Math.floor(now) - seconds + 1;
-        const kept = all.filter(({ atSeconds }) => Math.floor(atSeconds) >= oldest);
-        const sorted = kept.map(({ ms }) => ms).sort((a, b) => a - b);
-        const report = window.read(seconds);
-        expect(report.count).toBe(kept.length);
-        expect(report.slow).toBe(kept.filter(({ isSlow }) => isSlow).length);
-        const sum = sorted.reduce((total, ms) => total + ms, 0);
-        expect(report.meanMs).toBeCloseTo(kept.length === 0 ? 0 : sum / kept.length, 6);
-        for (const [percent, found] of [
-          [50, report.p50Ms],
-          [95, report.p95Ms],
-          [99, report.p99Ms],
-        ] as const) {
-          const exact = percentileOf(sorted, percent);
-          expect(Math.abs(found - exact)).toBeLessThanOrEqual(0.01 * exact + 0.0011);
-        }
-      }),
+      fc.property(samples, fc.constantFrom(1, 60), fc.integer({ min: 1, max: 60 }), checkWindow),
       { numRuns: 200 },
     );
   });
@@ -69,6 +77,19 @@ describe('the window of latencies', () => {
     expect(window.read().seconds).toBeCloseTo(59.9);
     now = 110;
     expect(window.read()).toMatchObject({ seconds: 59, count: 0 });
+  });
+
+  it('with slots of a minute looks back an hour at most, in whole minutes', () => {
+    let now = 30;
+    const window = new LatencyWindow(() => now, 60);
+    window.record(5, false);
+    now = 59 * 60 + 59;
+    window.record(500, true);
+    expect(window.read()).toMatchObject({ seconds: now - 30, count: 2, slow: 1 });
+    now += 1;
+    expect(window.read()).toMatchObject({ seconds: 59 * 60, count: 1, slow: 1 });
+    now += 3600;
+    expect(window.read()).toMatchObject({ count: 0, p50Ms: 0 });
   });
 
   it('counts what takes longer than an hour as an hour', () => {

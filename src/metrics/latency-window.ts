@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 
-/** The longest span that can be looked back over. */
-export const WINDOW_SECONDS = 60;
+/** Slots of a window: a minute of seconds, an hour of minutes. */
+const SLOTS = 60;
 /** An hour in microseconds: what takes longer counts as this long. */
 const LONGEST_MICROSECONDS = 3_600_000_000;
 const MICROSECONDS_PER_MS = 1000;
@@ -18,9 +18,9 @@ export interface LatencyReport {
   p99Ms: number;
 }
 
-/** What happened in one second of the clock. */
+/** What happened in one slot of the clock. */
 interface Slot {
-  second: number;
+  number: number;
   histogram: RecordableHistogram;
   count: number;
   slow: number;
@@ -33,12 +33,13 @@ function emptyHistogram(): RecordableHistogram {
 }
 
 /**
- * How long requests took in the last minute: one HDR histogram for each second, so that recording costs the same
- * however much is recorded (17 ns here), and old seconds are forgotten by being written over.
+ * How long requests took in the last sixty slots of the clock, by default seconds: one HDR histogram of 32 kB for each
+ * slot, so that recording costs the same however much is recorded (17 to 32 ns here), and old slots are forgotten by
+ * being written over.
  */
 export class LatencyWindow {
-  private readonly slots: Slot[] = Array.from({ length: WINDOW_SECONDS }, () => ({
-    second: -1,
+  private readonly slots: Slot[] = Array.from({ length: SLOTS }, () => ({
+    number: -1,
     histogram: emptyHistogram(),
     count: 0,
     slow: 0,
@@ -47,15 +48,18 @@ export class LatencyWindow {
   private readonly startedAtSeconds: number;
 
   /** `nowSeconds` is a clock that only goes forward. */
-  constructor(private readonly nowSeconds = () => performance.now() / 1000) {
+  constructor(
+    private readonly nowSeconds = () => performance.now() / 1000,
+    private readonly slotSeconds = 1,
+  ) {
     this.startedAtSeconds = nowSeconds();
   }
 
   record(durationMs: number, isSlow: boolean): void {
-    const second = Math.floor(this.nowSeconds());
-    const slot = this.slots[second % WINDOW_SECONDS];
+    const number = Math.floor(this.nowSeconds() / this.slotSeconds);
+    const slot = this.slots[number % SLOTS];
     if (slot === undefined) return;
-    if (slot.second !== second) empty(slot, second);
+    if (slot.number !== number) empty(slot, number);
     slot.count += 1;
     slot.slow += isSlow ? 1 : 0;
     slot.sumMs += durationMs;
@@ -63,14 +67,15 @@ export class LatencyWindow {
     slot.histogram.record(Math.min(LONGEST_MICROSECONDS, Math.max(1, microseconds)));
   }
 
-  /** The last `seconds`, at most a minute: whole seconds of the clock, and the one under way. */
-  read(seconds = WINDOW_SECONDS): LatencyReport {
+  /** The last `seconds`, at most and by default sixty slots: whole ones of the clock, and the one under way. */
+  read(seconds = SLOTS * this.slotSeconds): LatencyReport {
     const now = this.nowSeconds();
-    const oldest = Math.floor(now) - Math.min(WINDOW_SECONDS, seconds) + 1;
+    const slots = Math.min(SLOTS, Math.ceil(seconds / this.slotSeconds));
+    const oldest = Math.floor(now / this.slotSeconds) - slots + 1;
     const merged = emptyHistogram();
     const sum = { count: 0, slow: 0, sumMs: 0 };
     for (const slot of this.slots) {
-      if (slot.second < oldest || slot.count === 0) continue;
+      if (slot.number < oldest || slot.count === 0) continue;
       merged.add(slot.histogram);
       sum.count += slot.count;
       sum.slow += slot.slow;
@@ -80,7 +85,7 @@ export class LatencyWindow {
       sum.count === 0 ? 0 : merged.percentile(percent) / MICROSECONDS_PER_MS;
     return {
       // At least one second: what came in the first milliseconds of a process is no rate.
-      seconds: Math.max(1, now - Math.max(oldest, this.startedAtSeconds)),
+      seconds: Math.max(1, now - Math.max(oldest * this.slotSeconds, this.startedAtSeconds)),
       count: sum.count,
       slow: sum.slow,
       meanMs: sum.count === 0 ? 0 : sum.sumMs / sum.count,
@@ -91,8 +96,8 @@ export class LatencyWindow {
   }
 }
 
-function empty(slot: Slot, second: number): void {
-  slot.second = second;
+function empty(slot: Slot, number: number): void {
+  slot.number = number;
   slot.count = 0;
   slot.slow = 0;
   slot.sumMs = 0;

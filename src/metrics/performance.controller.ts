@@ -69,8 +69,9 @@ export class PerformanceController {
   @Header('Cache-Control', 'no-store')
   @ApiFigures(
     'Show how fast the service is',
-    'Measured by the replica that answers, over the last minute; `slowRequests` over the last hour. Every door counts, ' +
-      'and requests whose client did not wait for the answer too. With MONITORING_ENABLED=false no request is counted.',
+    'Measured by the replica that answers, over the last minute; `lastHour` and `slowRequests` over the last hour. ' +
+      'Every door counts, and requests whose client did not wait for the answer too. With MONITORING_ENABLED=false no ' +
+      'request is counted.',
     PerformanceMetricsDto,
   )
   metrics(): PerformanceMetricsDto {

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import type { PerformanceMetricsDto } from './dto/answers.dto';
+import type { PerformanceMetricsDto, SpanDto } from './dto/answers.dto';
 import { EventLoopDelay } from './event-loop-delay';
+import type { LatencyReport } from './latency-window';
 import { MetricSources } from './metric-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
@@ -16,15 +17,14 @@ export class PerformanceReport {
 
   /** As things are now. Times in milliseconds; what no capability tells of is zero. */
   metrics(): PerformanceMetricsDto {
-    const { seconds, count, meanMs, p50Ms, p95Ms, p99Ms } = this.recorder.lastSeconds();
+    const { seconds, requests, ...lastMinute } = spanOf(this.recorder.lastSeconds());
     const { used, total, percentage } = memoryUsage();
-    const slow = this.recorder.lastHour();
+    const slow = this.recorder.slowRequests();
     return {
       timestamp: new Date().toISOString(),
-      window: { seconds: rounded(seconds), requests: count },
-      requestsPerSecond: rounded(count / seconds),
-      averageResponseTime: rounded(meanMs),
-      percentiles: { p50: rounded(p50Ms), p95: rounded(p95Ms), p99: rounded(p99Ms) },
+      window: { seconds, requests },
+      ...lastMinute,
+      lastHour: spanOf(this.recorder.lastHour()),
       memoryUsage: { used, total, percentage },
       cacheStats: this.cache(),
       concurrency: this.concurrency(),
@@ -58,6 +58,16 @@ export class PerformanceReport {
     } = this.sources.find('concurrency')?.() ?? {};
     return { activeRequests, queuedRequests, maxConcurrentRequests };
   }
+}
+
+function spanOf({ seconds, count, meanMs, p50Ms, p95Ms, p99Ms }: LatencyReport): SpanDto {
+  return {
+    seconds: rounded(seconds),
+    requests: count,
+    requestsPerSecond: rounded(count / seconds),
+    averageResponseTime: rounded(meanMs),
+    percentiles: { p50: rounded(p50Ms), p95: rounded(p95Ms), p99: rounded(p99Ms) },
+  };
 }
 
 function rounded(value: number): number {

@@ -12,6 +12,7 @@ const OTHER_ROUTE = 'other';
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'WS']);
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const MS_PER_SECOND = 1000;
+const SECONDS_PER_MINUTE = 60;
 
 /** What is counted of one method of one route since the start. */
 interface Meter {
@@ -25,12 +26,13 @@ interface Meter {
 
 /**
  * Counts every request through every door: how many, how long, how they ended. O(1) for each, whatever came before;
- * the series of Prometheus and the percentiles of the last minute are made when somebody asks.
+ * the series of Prometheus and the percentiles of the last minute and hour are made when somebody asks.
  */
 @Injectable()
 export class RequestRecorder {
   private readonly meters = new Map<string, Map<string, Meter>>();
-  private readonly window = new LatencyWindow();
+  private readonly minute = new LatencyWindow();
+  private readonly hour = new LatencyWindow(undefined, SECONDS_PER_MINUTE);
   private readonly slow = new SlowRequests();
   private slowTotal = 0;
   private running: () => number = () => 0;
@@ -78,7 +80,8 @@ export class RequestRecorder {
     meter.buckets[bucket] = (meter.buckets[bucket] ?? 0) + 1;
     meter.sumMs += durationMs;
     const isSlow = durationMs >= this.config.slowRequestThresholdMs;
-    this.window.record(durationMs, isSlow);
+    this.minute.record(durationMs, isSlow);
+    this.hour.record(durationMs, isSlow);
     if (!isSlow) return;
     this.slowTotal += 1;
     this.slow.record(meter.endpoint, durationMs);
@@ -89,18 +92,18 @@ export class RequestRecorder {
     this.running = running;
   }
 
-  /** How many requests are under way. */
-  runningRequests(): number {
-    return this.running();
-  }
-
   /** The last `seconds`, at most and by default a minute. */
   lastSeconds(seconds?: number): LatencyReport {
-    return this.window.read(seconds);
+    return this.minute.read(seconds);
   }
 
-  /** The slow requests of the last hour. */
-  lastHour(): SlowRequestsReport {
+  /** The last hour. */
+  lastHour(): LatencyReport {
+    return this.hour.read();
+  }
+
+  /** The slow requests of the last hour, by endpoint. */
+  slowRequests(): SlowRequestsReport {
     return this.slow.read();
   }
 

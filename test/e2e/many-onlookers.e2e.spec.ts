@@ -1,5 +1,4 @@
 import { MetricsRegistry } from '../../src/metrics/metrics.registry';
-import { RequestRecorder } from '../../src/metrics/request-recorder';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
@@ -37,7 +36,8 @@ afterEach(() => blocker.unblock());
 async function askAllAtOnce(path: string, token?: string) {
   await blocker.blockReads();
   const answers = Array.from({ length: MANY }, () => service.get(path, token));
-  await until(() => service.provider(RequestRecorder).runningRequests() === MANY);
+  const areUnderWay = new RegExp(`^http_requests_in_flight ${MANY}$`, 'm');
+  await until(async () => areUnderWay.test((await service.provider(MetricsRegistry).text()).text));
   await until(async () => (await blocker.busy()).length > 0);
   return answers;
 }

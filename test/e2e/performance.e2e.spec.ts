@@ -82,6 +82,12 @@ describe('what the service knows of its performance', () => {
     expect(end.requestsPerSecond).toBeCloseTo(end.window.requests / end.window.seconds, 0);
     expect(end.percentiles.p50).toBeGreaterThan(0);
     expect(end.percentiles.p99).toBeGreaterThanOrEqual(end.percentiles.p95);
+    // A process that is younger than a minute has the same in both.
+    expect(end.lastHour).toMatchObject({
+      requests: end.window.requests,
+      averageResponseTime: end.averageResponseTime,
+      percentiles: end.percentiles,
+    });
   });
 
   it('has as many labels after a flood of different paths, ids and methods as before', async () => {
@@ -128,6 +134,17 @@ describe('what the service knows of its performance', () => {
         p50: expect.any(Number),
         p95: expect.any(Number),
         p99: expect.any(Number),
+      },
+      lastHour: {
+        seconds: expect.any(Number),
+        requests: expect.any(Number),
+        requestsPerSecond: expect.any(Number),
+        averageResponseTime: expect.any(Number),
+        percentiles: {
+          p50: expect.any(Number),
+          p95: expect.any(Number),
+          p99: expect.any(Number),
+        },
       },
       memoryUsage: {
         used: expect.any(Number),

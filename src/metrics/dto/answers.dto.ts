@@ -104,6 +104,28 @@ export class WindowDto {
   requests!: number;
 }
 
+/** Requests of a span of time, all doors. */
+export class SpanDto {
+  @ApiProperty({
+    type: Number,
+    example: 3571.2,
+    description: 'Seconds that are looked back over: less while the process is younger.',
+  })
+  seconds!: number;
+
+  @ApiProperty({ type: 'integer', example: 51_204, description: 'Requests that ended in them.' })
+  requests!: number;
+
+  @ApiProperty({ type: Number, example: 14.34 })
+  requestsPerSecond!: number;
+
+  @ApiProperty({ type: Number, example: 3.9, description: 'Milliseconds.' })
+  averageResponseTime!: number;
+
+  @ApiProperty({ type: () => PercentilesDto, description: 'Exact to 1 %.' })
+  percentiles!: PercentilesDto;
+}
+
 /** How the replica that answers does. */
 export class PerformanceMetricsDto {
   @ApiProperty(INSTANT)
@@ -120,6 +142,12 @@ export class PerformanceMetricsDto {
 
   @ApiProperty({ type: () => PercentilesDto, description: 'Over the window; exact to 1 %.' })
   percentiles!: PercentilesDto;
+
+  @ApiProperty({
+    type: () => SpanDto,
+    description: 'The same over the last hour, in whole minutes and the one under way.',
+  })
+  lastHour!: SpanDto;
 
   @ApiProperty({ type: () => MemoryUsageDto })
   memoryUsage!: MemoryUsageDto;
