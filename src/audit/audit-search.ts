@@ -18,17 +18,19 @@ export interface SearchOptions {
   path: string;
   /** Makes the signal that aborts when nobody waits for the answer any more. */
   patience?: () => AbortSignal;
-  /** Stands for the answer that the pages become part of: they are read one after the other, and bounded together. */
+  /** Stands for the answer that what is read becomes part of: it is read one after the other, and bounded together. */
   answer?: object;
+  /** How often the answer will hold what is read; once, unless told otherwise. */
+  copies?: number;
 }
 
-/** Characters that the pages of one answer may have together: it is put together in memory, several times over. */
+/** Characters that all that is read for one answer may have together: it is put together in memory, several times over. */
 const MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024;
 
-/** The pages of one answer so far. */
-interface AnswerPages {
+/** What has been read for one answer so far. */
+interface AnswerParts {
   characters: number;
-  /** Settles when the last page that was asked for has been read. */
+  /** Settles when the last part that was asked for has been read. */
   last: Promise<unknown>;
 }
 
@@ -58,7 +60,7 @@ export interface FoundEvents {
  */
 @Injectable()
 export class AuditSearch {
-  private readonly answers = new WeakMap<object, AnswerPages>();
+  private readonly answers = new WeakMap<object, AnswerParts>();
 
   constructor(
     private readonly cache: ResponseCache,
@@ -81,7 +83,7 @@ export class AuditSearch {
     const page = this.pages.describe(principal, pageQueryIn(search));
     const description = this.cachedPages.describePage(principal, page, '');
     const read = () => this.remember(this.cachedPages, description, search, options);
-    const remembered = await (options.answer ? this.inAnswer(options.answer, read) : read());
+    const remembered = await this.inAnswer(options, read);
     const { data } = parseMarkedJson(`${remembered.entry.sharedText}}`) as {
       data: AuditEventDto[];
     };
@@ -96,26 +98,32 @@ export class AuditSearch {
 
   /**
    * One event. Its numbers are marked as those of a page.
-   * @throws AppError NOT_FOUND also when it is another organization's; VALIDATION_FAILED for what is no UUID.
+   * @throws AppError NOT_FOUND also when it is another organization's; VALIDATION_FAILED for what is no UUID;
+   * REQUEST_TOO_LARGE when the answer would be.
    */
   async findById(principal: Principal, id: string, options: SearchOptions): Promise<AuditEventDto> {
     const description = this.cachedEvents.describeEvent(principal, id);
-    const { entry } = await this.remember(this.cachedEvents, description, {}, options);
+    const read = () => this.remember(this.cachedEvents, description, {}, options);
+    const { entry } = await this.inAnswer(options, read);
     return parseMarkedJson(entry.sharedText) as AuditEventDto;
   }
 
-  /** Reads a page once those before it are read, unless they leave no room for it. */
-  private inAnswer(answer: object, read: () => Promise<Remembered>): Promise<Remembered> {
-    const pages = this.answers.get(answer) ?? { characters: 0, last: Promise.resolve() };
-    this.answers.set(answer, pages);
-    const reading = pages.last.then(async () => {
-      requireRoom(pages);
+  /** Reads a part of an answer once those before it are read, unless they leave no room for it. */
+  private inAnswer(
+    { answer, copies = 1 }: SearchOptions,
+    read: () => Promise<Remembered>,
+  ): Promise<Remembered> {
+    if (!answer) return read();
+    const parts = this.answers.get(answer) ?? { characters: 0, last: Promise.resolve() };
+    this.answers.set(answer, parts);
+    const reading = parts.last.then(async () => {
+      requireRoom(parts);
       const remembered = await read();
-      pages.characters += remembered.entry.sharedText.length;
-      requireRoom(pages);
+      parts.characters += remembered.entry.sharedText.length * copies;
+      requireRoom(parts);
       return remembered;
     });
-    pages.last = reading.catch(() => undefined);
+    parts.last = reading.catch(() => undefined);
     return reading;
   }
 
@@ -143,7 +151,7 @@ export class AuditSearch {
   }
 }
 
-function requireRoom({ characters }: AnswerPages): void {
+function requireRoom({ characters }: AnswerParts): void {
   if (characters <= MAX_ANSWER_CHARACTERS) return;
   throw new AppError(
     'REQUEST_TOO_LARGE',

@@ -7,10 +7,7 @@ import {
   GraphQLNonNull,
   GraphQLObjectType,
   GraphQLString,
-  Kind,
-  type FragmentDefinitionNode,
   type GraphQLResolveInfo,
-  type SelectionSetNode,
 } from 'graphql';
 import type { AuditSearch, FoundEvents } from '../audit/audit-search';
 import type { AuditService } from '../audit/audit.service';
@@ -29,6 +26,7 @@ import { parseMarkedJson } from '../front/exact-json';
 import type { DerivedTypes } from './derived-types';
 import { requireValid } from './require-valid';
 import type { Caller, RootFields, Writer } from './root-fields';
+import { copiesIn, type SameField, selectedIn } from './selected-fields';
 
 export interface EventServices {
   search: AuditSearch;
@@ -55,9 +53,11 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
       },
       resolve: async ({ search }, args, { principal, signal }, info) => {
         const wanted = valid(AuditEventSearchDto, args);
-        const includeTotal = isTotalWanted(info);
-        const pagination = { ...wanted.pagination, includeTotal };
-        const options = { path: PATH, patience: () => signal, answer: signal };
+        const selected = selectedIn(info.fieldNodes, info.fragments);
+        const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
+        const edges = selected.filter(([{ name }]) => name.value === 'edges');
+        const copies = copiesIn(edges, info.fragments);
+        const options = { path: PATH, patience: () => signal, answer: signal, copies };
         return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
       },
     },
@@ -66,11 +66,13 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
       description: 'One event; NOT_FOUND also when it is one of another organization.',
       scope: 'audit:read',
       args: { id: { type: new GraphQLNonNull(GraphQLID) } },
-      resolve: ({ search }, { id }, { principal, signal }) => {
+      resolve: ({ search }, { id }, { principal, signal }, { fieldNodes, fragments }) => {
         if (!UUID.test(String(id))) {
           throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
         }
-        return search.findById(principal, String(id), { path: PATH, patience: () => signal });
+        const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
+        const options = { path: PATH, patience: () => signal, answer: signal, copies };
+        return search.findById(principal, String(id), options);
       },
     },
   };
@@ -189,23 +191,10 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
 }
 
 /** Counting costs more than the page: it is done for those who look at the count. */
-function isTotalWanted({ fieldNodes, fragments }: GraphQLResolveInfo): boolean {
-  const seen = new Set<FragmentDefinitionNode>();
-  const holds = (selections: SelectionSetNode | undefined): boolean =>
-    (selections?.selections ?? []).some((selection) => {
-      if (selection.kind === Kind.FIELD) {
-        const name = selection.name.value;
-        return (
-          name === 'totalCount' ||
-          name === 'total' ||
-          (name === 'pageInfo' && holds(selection.selectionSet))
-        );
-      }
-      if (selection.kind === Kind.INLINE_FRAGMENT) return holds(selection.selectionSet);
-      const fragment = fragments[selection.name.value];
-      if (!fragment || seen.has(fragment)) return false;
-      seen.add(fragment);
-      return holds(fragment.selectionSet);
-    });
-  return fieldNodes.some(({ selectionSet }) => holds(selectionSet));
+function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLResolveInfo): boolean {
+  return selected.some((same) => {
+    const [{ name }] = same;
+    if (name.value !== 'pageInfo') return name.value === 'totalCount';
+    return selectedIn(same, fragments).some(([inner]) => inner.name.value === 'total');
+  });
 }

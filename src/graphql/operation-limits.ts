@@ -20,6 +20,8 @@ const MAX_SELECTIONS = 100;
 /** The deepest usual document is the introspection query of tools, with about 14 levels. */
 const MAX_DEPTH = 20;
 const MAX_ALIASES = 50;
+/** An answer names its fields at each entry of a page. */
+const MAX_ALIAS_CHARACTERS = 100;
 const MAX_ROOT_FIELDS = 20;
 const MAX_OPERATIONS = 20;
 /** Fields, those of a list once for each entry that was asked for: a page of 1000 with all its members takes 24 000. */
@@ -155,6 +157,7 @@ class Weigher {
   }
 
   private field(field: FieldNode): Weight {
+    demand('characters in an alias', field.alias?.value.length ?? 0, MAX_ALIAS_CHARACTERS);
     const inner = field.selectionSet ? this.weigh(field.selectionSet) : NOTHING;
     const times = field.name.value === LIST_FIELD ? this.limitOf(field) : 1;
     return {

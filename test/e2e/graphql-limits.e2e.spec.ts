@@ -53,6 +53,11 @@ describe('a document', () => {
       `{ performanceMetrics { ${'percentiles { p50 } '.repeat(101)} } }`,
       'at most 100 selections of one field are allowed, not 101',
     ],
+    [
+      'characters in an alias',
+      `{ cacheStats { ${'a'.repeat(101)}: entries } }`,
+      'at most 100 characters in an alias are allowed, not 101',
+    ],
     ['tokens', `{ cacheStats { ${'entries '.repeat(5000)} } }`, 'at most 5000 tokens'],
   ])(
     'with too many %s is refused with 400 and the limit, whatever is accepted',

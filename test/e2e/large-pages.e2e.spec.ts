@@ -44,6 +44,11 @@ function watchHeld(): () => number {
   return () => Math.max(...held.values());
 }
 
+/** A field under many names. */
+const aliased = (count: number, field: string) =>
+  Array.from({ length: count }, (_, index) => `a${index}: ${field}`).join(' ');
+const query = async (text: string) => (await service.post('/graphql', token, { query: text })).json;
+
 describe('a page whose events are large', () => {
   it('is refused by name, and no more of it is held than a page may have', async () => {
     const held = watchHeld();
@@ -66,6 +71,49 @@ describe('a page whose events are large', () => {
       pagination: { limit: 1000 },
     });
     expect((await failureOfCall(call)).data?.kind).toBe('REQUEST_TOO_LARGE');
+  });
+
+  it.each([
+    ['fields', `edges { node { ${aliased(7, 'metadata')} } }`, ''],
+    ['what is around them', `edges { ${aliased(7, 'node { metadata }')} }`, ''],
+    [
+      'both',
+      `a: edges { ...E } b: edges { node { metadata } }`,
+      `node { ${aliased(6, 'metadata')} }`,
+    ],
+    [
+      'fields in fragments',
+      '... on OptimizedAuditEventConnection { a: edges { ...E } b: edges { ...E } }',
+      `node { ${aliased(4, 'metadata')} }`,
+    ],
+  ])('is refused for what the answer repeats, by aliases of %s', async (_, selection, edge) => {
+    const fragment = edge && `fragment E on AuditEventEdge { ${edge} }`;
+    const ask = (limit: number) =>
+      query(
+        `{ optimizedAuditEvents(pagination: { limit: ${limit} }) { ${selection} } } ${fragment}`,
+      );
+    expect((await ask(20)).errors[0].extensions.code).toBe('REQUEST_TOO_LARGE');
+    expect((await ask(2)).errors).toBeUndefined();
+  });
+
+  it('is given whole when it is selected again and again by one name', async () => {
+    const edges = 'edges { node { metadata } } '.repeat(10);
+    const { data } = await query(
+      `{ optimizedAuditEvents(pagination: { limit: 20 }) { ${edges} } }`,
+    );
+    expect(data.optimizedAuditEvents.edges).toHaveLength(20);
+  });
+
+  it('leaves no room in its answer for the many copies of an event', async () => {
+    const [{ id } = { id: '' }] = eventsIn(await service.get(`${EVENTS}?limit=1`, token));
+    const page = `optimizedAuditEvents(pagination: { limit: 20 }) { edges { node { ${aliased(6, 'metadata')} } } }`;
+    const ask = (copies: number) =>
+      query(`{ ${page} auditEvent(id: "${id}") { ${aliased(copies, 'metadata')} } }`);
+    expect((await ask(1)).errors).toBeUndefined();
+    expect((await ask(30)).errors[0]).toMatchObject({
+      path: ['auditEvent'],
+      extensions: { code: 'REQUEST_TOO_LARGE' },
+    });
   });
 
   it('is given with a lower limit, and exports give them all', async () => {
