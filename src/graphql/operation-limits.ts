@@ -26,10 +26,13 @@ const MAX_ROOT_FIELDS = 20;
 const MAX_OPERATIONS = 20;
 /** Fields, those of a list once for each entry that was asked for: a page of 1000 with all its members takes 24 000. */
 const MAX_COST = 50_000;
+/** Fields of each result of a bulk write: there are four. 10 000 results with 48 each took a second. */
+const MAX_RESULT_FIELDS = 10;
 /** Above every limit: keeps sums of sums finite. */
 const CEILING = 1_000_000;
 
 const LIST_FIELD = 'optimizedAuditEvents';
+const RESULTS_FIELD = 'results';
 
 interface Weight {
   depth: number;
@@ -159,6 +162,9 @@ class Weigher {
   private field(field: FieldNode): Weight {
     demand('characters in an alias', field.alias?.value.length ?? 0, MAX_ALIAS_CHARACTERS);
     const inner = field.selectionSet ? this.weigh(field.selectionSet) : NOTHING;
+    if (field.name.value === RESULTS_FIELD) {
+      demand('fields of each result', inner.fields, MAX_RESULT_FIELDS);
+    }
     const times = field.name.value === LIST_FIELD ? this.limitOf(field) : 1;
     return {
       depth: inner.depth + 1,

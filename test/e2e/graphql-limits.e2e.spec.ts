@@ -58,6 +58,11 @@ describe('a document', () => {
       `{ cacheStats { ${'a'.repeat(101)}: entries } }`,
       'at most 100 characters in an alias are allowed, not 101',
     ],
+    [
+      'fields of each result',
+      `mutation { bulkCreateAuditEvents(events: []) { results { ${many(11, (i) => `a${i}: id`)} } } }`,
+      'at most 10 fields of each result are allowed, not 11',
+    ],
     ['tokens', `{ cacheStats { ${'entries '.repeat(5000)} } }`, 'at most 5000 tokens'],
   ])(
     'with too many %s is refused with 400 and the limit, whatever is accepted',
