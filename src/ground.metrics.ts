@@ -2,14 +2,12 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { databaseConfig } from './config/database.config';
 import { Database } from './database/database';
+import { DatabaseHealthIndicator } from './database/database.health';
 import { PartitionsHealthIndicator } from './database/partitions.health';
 import { QueryTimes } from './database/query-times';
-import type { SidePool } from './database/side-pool';
 import { MetricSources } from './metrics/metric-sources';
 import { MetricsRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './redis/redis-connection';
-
-const PROBE_TIMEOUT_MS = 2000;
 
 /*
  * The figures of database and Redis are offered from here, because the ground imports nothing of what stands on it
@@ -19,15 +17,14 @@ const PROBE_TIMEOUT_MS = 2000;
 /** The pool, and whether PostgreSQL answers. */
 @Injectable()
 export class PoolMetrics {
-  private probe: SidePool | undefined;
-
   constructor(
     registry: MetricsRegistry,
     sources: MetricSources,
-    private readonly database: Database,
+    database: Database,
+    indicator: DatabaseHealthIndicator,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
   ) {
-    sources.offer('database', () => this.answers());
+    sources.offer('database', () => isUp(indicator));
     sources.offer('pool', () => ({ ...database.poolStatistics(), max: poolMax }));
     registry.offer(
       {
@@ -59,17 +56,6 @@ export class PoolMetrics {
       },
       () => database.poolStatistics().waiting,
     );
-  }
-
-  /** On a connection of its own: a pool that is used up is another matter than a database that is away. */
-  private async answers(): Promise<boolean> {
-    this.probe ??= this.database.sidePool('monitoring', { max: 1, timeoutMs: PROBE_TIMEOUT_MS });
-    try {
-      await this.probe.withClient((client) => client.query('SELECT 1'));
-      return true;
-    } catch {
-      return false;
-    }
   }
 }
 
@@ -117,6 +103,11 @@ export class GroundMetrics {
       },
     );
   }
+}
+
+/** As the probes are told, and on their connection: what they ask is over in two seconds, and nobody else uses it. */
+async function isUp(indicator: DatabaseHealthIndicator): Promise<boolean> {
+  return (await indicator.check())['database']?.status === 'up';
 }
 
 /** As `table month`, as /health shows them. @throws when the database could not be asked. */

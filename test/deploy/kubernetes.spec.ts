@@ -15,7 +15,7 @@ import {
 const BASE = resourcesIn('base');
 const OPERATIONS = readFileSync(join(__dirname, '..', '..', 'docs', 'operations.md'), 'utf8');
 /** Of a replica, beside its pool and its exports: every `sidePool` of a fixed size. */
-const OTHER_CONNECTIONS = 7;
+const OTHER_CONNECTIONS = 6;
 
 function fail(kind: string): never {
   throw new Error(`There is no ${kind}`);

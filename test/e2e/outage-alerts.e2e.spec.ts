@@ -76,6 +76,15 @@ describe('alerts about what the service depends on', () => {
     await over('POOL_EXHAUSTED');
   });
 
+  it('ask PostgreSQL on the connection of the probes', async () => {
+    await service.get('/health/ready');
+    const { rows } = await direct.query<{ name: string; count: number }>(
+      `SELECT application_name AS name, count(*)::int FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name ~ '^audit-server .*(health|monitoring)' GROUP BY 1`,
+    );
+    expect(rows).toEqual([{ name: 'audit-server health', count: 1 }]);
+  });
+
   it('are raised for a partition that is gone', async () => {
     const next = addMonths(monthOf(new Date().toISOString()), 1).replace('-', '');
     await direct.query(`ALTER TABLE audit_event DETACH PARTITION audit_event_${next}`);
