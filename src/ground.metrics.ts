@@ -25,7 +25,11 @@ export class PoolMetrics {
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
   ) {
     sources.offer('database', () => isUp(indicator));
-    sources.offer('pool', () => ({ ...database.poolStatistics(), max: poolMax }));
+    sources.offer('pool', () => ({
+      ...database.poolStatistics(),
+      max: poolMax,
+      recent: database.acquisitionStatistics(),
+    }));
     registry.offer(
       {
         name: 'database_pool_connections',

@@ -6,7 +6,7 @@ import { AppError } from '../errors/app-error';
 import { BrokenConnection } from './broken-connection';
 import { isMisconfigured, toDatabaseError } from './database-errors';
 import { lend } from './lent-client';
-import { meterOf } from './pool-meter';
+import { type AcquisitionStatistics, meterOf } from './pool-meter';
 import { ReadReplicas } from './read-replicas';
 import { commitFailed } from './unknown-outcome';
 import { SidePool, type SidePoolOptions } from './side-pool';
@@ -137,14 +137,21 @@ export class Database implements BeforeApplicationShutdown {
     await Promise.all(this.sidePools.splice(0).map((pool) => pool.close()));
   }
 
-  /** How long connections of the primary's pool were waited for of late (pool-meter.ts). */
-  acquisitionStatistics(): { averageMs?: number; successPercent?: number } {
+  /** How long connections of the primary's pool were waited for of late, in whatever queue (pool-meter.ts). */
+  acquisitionStatistics(): AcquisitionStatistics {
     return meterOf(poolOf(this.dataSource)).statistics();
   }
 
   /** Says how many wait for a connection of the primary's pool before they ask it for one. */
   watchWaiting(waiting: () => number): void {
     this.waitingElsewhere = waiting;
+  }
+
+  /** Notes what one of them has waited: before asking the pool, or, when `isOver`, in vain. */
+  noteWait(waitedMs: number, isOver: boolean): void {
+    const meter = meterOf(poolOf(this.dataSource));
+    if (isOver) meter.record(waitedMs, false);
+    else meter.recordBefore(waitedMs);
   }
 
   /** Connections of the primary's pool right now, and how many wait for one, in whatever queue. */

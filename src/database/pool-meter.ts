@@ -10,15 +10,22 @@ interface Slot {
   waitedMs: number;
 }
 
+/** How connections of a pool were had over the last five minutes: milliseconds on average, percent of those who asked. */
+export interface AcquisitionStatistics {
+  /** How many got one. */
+  lent: number;
+  /** Undefined, like the percentage, when nobody asked. */
+  averageMs?: number;
+  successPercent?: number;
+}
+
 /** How long connections of a pool were waited for, over the last five minutes; a few additions for each. */
 export class PoolMeter {
   private readonly slots: Slot[] = Array.from({ length: SLOTS }, () => emptySlot(-1));
 
   /** Notes that somebody got a connection, or did not, after `waitedMs`. */
   record(waitedMs: number, isLent: boolean, nowMs = performance.now()): void {
-    const number = Math.floor(nowMs / 1000 / SLOT_SECONDS);
-    let slot = this.slots[number % SLOTS];
-    if (slot?.number !== number) this.slots[number % SLOTS] = slot = emptySlot(number);
+    const slot = this.slotOf(nowMs);
     if (isLent) {
       slot.lent += 1;
       slot.waitedMs += waitedMs;
@@ -27,8 +34,12 @@ export class PoolMeter {
     }
   }
 
-  /** Milliseconds on average, percent of those who asked; undefined when nobody did. */
-  statistics(nowMs = performance.now()): { averageMs?: number; successPercent?: number } {
+  /** Notes what somebody has waited before asking the pool, which is recorded when it is over. */
+  recordBefore(waitedMs: number, nowMs = performance.now()): void {
+    this.slotOf(nowMs).waitedMs += waitedMs;
+  }
+
+  statistics(nowMs = performance.now()): AcquisitionStatistics {
     const oldest = Math.floor(nowMs / 1000 / SLOT_SECONDS) - SLOTS;
     const sum = emptySlot(0);
     for (const slot of this.slots) {
@@ -39,9 +50,17 @@ export class PoolMeter {
     }
     const asked = sum.lent + sum.refused;
     return {
+      lent: sum.lent,
       ...(sum.lent > 0 ? { averageMs: sum.waitedMs / sum.lent } : {}),
       ...(asked > 0 ? { successPercent: (100 * sum.lent) / asked } : {}),
     };
+  }
+
+  private slotOf(nowMs: number): Slot {
+    const number = Math.floor(nowMs / 1000 / SLOT_SECONDS);
+    let slot = this.slots[number % SLOTS];
+    if (slot?.number !== number) this.slots[number % SLOTS] = slot = emptySlot(number);
+    return slot;
   }
 }
 

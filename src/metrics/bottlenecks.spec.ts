@@ -1,6 +1,6 @@
 import { type Evidence, findBottlenecks } from './bottlenecks';
 
-const CALM: Evidence = {
+const CALM = {
   loop: { p50: 0.1, p99: 2 },
   pool: { total: 10, idle: 8, waiting: 0, max: 10 },
   concurrency: { activeRequests: 3, queuedRequests: 0, maxConcurrentRequests: 50, queueSize: 1000 },
@@ -13,13 +13,16 @@ const CALM: Evidence = {
     window: { requests: 1000, hitRatio: 90 },
   },
   cacheAlertPercent: 50,
-};
+} satisfies Evidence;
 
 const BLOCKED = { loop: { p50: 80, p99: 900 } };
 const SLOW_QUERY = {
   slowQueries: { count: 40, slowest: [{ name: 'events-page', count: 40, averageMs: 812.3 }] },
 };
 const EXHAUSTED = { pool: { total: 10, idle: 0, waiting: 14, max: 10 } };
+const WAITED_FOR = {
+  pool: { ...CALM.pool, recent: { lent: 20, averageMs: 812.4, successPercent: 75 } },
+};
 const QUEUED = {
   concurrency: {
     activeRequests: 50,
@@ -51,6 +54,7 @@ describe('the likeliest bottleneck', () => {
     ['event loop', BLOCKED, /900 ms late/],
     ['slow query', SLOW_QUERY, /40 took longer .* "events-page" with 812 ms/],
     ['pool', EXHAUSTED, /10 of 10 connections are in use and 14 callers wait/],
+    ['pool', WAITED_FOR, /too small. 2 of 10 .* took 812 ms to get on average, and 75.0 % got one/],
     ['queue', QUEUED, /50 of 50 run and 400 of at most 1000 wait/],
     ['cache', COLD, /12.5 % of 800/],
   ] as const)('is the %s, with the figures that show it', (kind, change, text) => {
@@ -58,6 +62,11 @@ describe('the likeliest bottleneck', () => {
     expect(first?.kind).toBe(kind);
     expect(first?.text).toMatch(text);
     expect(others).toEqual([]);
+  });
+
+  it('is no pool that has lent a few connections late, as when they are first opened', () => {
+    const recent = { lent: 19, averageMs: 812.4, successPercent: 100 };
+    expect(kinds({ pool: { total: 10, idle: 8, waiting: 0, max: 10, recent } })).toEqual([]);
   });
 
   it('is a cause rather than what follows from it', () => {

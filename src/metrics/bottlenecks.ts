@@ -27,6 +27,10 @@ export interface Bottleneck {
 /** From here on timers are late enough for people to notice, and that late is as sure as it gets. */
 const LOOP_LATE_MS = 100;
 const LOOP_STUCK_MS = 500;
+/** From here on waiting for a connection is a good part of an answer's time. */
+const SLOW_ACQUISITION_MS = 100;
+/** Fewer connections lent than this may all have been opened first. */
+const MIN_LENT = 20;
 /** Fewer requests than this say nothing about a ratio. */
 export const MIN_CACHE_REQUESTS = 100;
 
@@ -72,14 +76,22 @@ function slowQuery({ slowQueries, pool: { max } = { max: 1 } as PoolFigures }: E
 
 function pool({ pool: figures }: Evidence): Bottleneck | undefined {
   if (!figures) return undefined;
-  const { total, idle, waiting, max } = figures;
-  if (waiting === 0 || total - idle < max) return undefined;
+  const { total, idle, waiting, max, recent } = figures;
+  const isExhausted = waiting > 0 && total - idle >= max;
+  const { lent = 0, averageMs = 0, successPercent = 100 } = recent ?? {};
+  const isSlow = lent >= MIN_LENT && averageMs >= SLOW_ACQUISITION_MS;
+  if (!isExhausted && !isSlow) return undefined;
+  const now = `${total - idle} of ${max} connections are in use and ${waiting} callers wait for one.`;
+  const before = isSlow
+    ? ` In the last five minutes one took ${Math.round(averageMs)} ms to get on average, and ${successPercent.toFixed(1)} % got one.`
+    : '';
   return {
     kind: 'pool',
-    weight: 0.7 + 0.25 * Math.min(1, waiting / max),
+    // Exhausted now is surer than exhausted minutes ago.
+    weight: isExhausted ? 0.7 + 0.25 * Math.min(1, waiting / max) : 0.6,
     text:
-      `the connection pool is exhausted. ${total - idle} of ${max} connections are in use and ${waiting} callers wait ` +
-      'for one. Raise DATABASE_POOL_MAX, or make statements faster.',
+      `the connection pool is ${isExhausted ? 'exhausted' : 'too small'}. ${now}${before} ` +
+      'Raise DATABASE_POOL_MAX, or make statements faster.',
   };
 }
 

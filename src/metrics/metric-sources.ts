@@ -25,6 +25,8 @@ export interface PoolFigures {
   idle: number;
   waiting: number;
   max: number;
+  /** The last minutes: how long a connection was waited for, and how many of those who asked got one. */
+  recent?: { lent: number; averageMs?: number; successPercent?: number };
 }
 
 /** Statements that took longer than SLOW_QUERY_THRESHOLD_MS in the last minutes, the slowest first. */

@@ -74,6 +74,8 @@ describe('alerts about what the service depends on', () => {
     const statuses = (await Promise.all(waiting)).map(({ status }) => status);
     expect(statuses.sort()).toEqual([200, 200, 503, 503, 503, 503]);
     await over('POOL_EXHAUSTED');
+    const report = await service.get('/api/v1/performance/database/performance-report', operator);
+    expect(report.json.connectionPool.successRate).toBeLessThan(100);
   });
 
   it('ask PostgreSQL on the connection of the probes', async () => {
