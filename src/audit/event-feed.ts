@@ -117,7 +117,7 @@ export class EventFeed {
     };
     this.open(subscription, kind);
     const begun = this.begin(subscription);
-    begun.catch(() => undefined); // told to whoever takes the first event
+    begun.catch(() => subscription.close('left')); // told to whoever waits for it, or takes the first event
     return Object.assign(this.deliver(subscription, begun, from !== undefined), {
       begun,
       ended: subscription.over.signal,

@@ -68,11 +68,11 @@ export class AuditProcedures {
   /** Events as they are recorded, until the client leaves, its token expires or the process stops. */
   @Procedure('performance.auditEventRecorded')
   @Scopes('audit:read')
-  auditEventRecorded(
+  async auditEventRecorded(
     @CurrentPrincipal() principal: Principal,
     @Body() { filter, lastEventId }: AuditEventFeedDto,
     @Req() { callSignal }: CallRequest,
-  ): AsyncIterable<FeedEvent> {
+  ): Promise<AsyncIterable<FeedEvent>> {
     const after = lastEventId ?? undefined;
     const feed = this.feed.follow(principal, {
       filter: filterIn(filter),
@@ -80,6 +80,7 @@ export class AuditProcedures {
       signal: callSignal,
       kind: 'trpc',
     });
+    await feed.begun; // the client is told that it has started
     return untilStopped(feed, this.lifecycle);
   }
 }

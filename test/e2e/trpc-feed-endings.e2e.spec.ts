@@ -2,6 +2,9 @@ import { createTRPCClient, httpSubscriptionLink, retryLink } from '@trpc/client'
 import { EventSource } from 'eventsource';
 import { randomUUID } from 'node:crypto';
 import { EventFeed } from '../../src/audit/event-feed';
+import { LiveEvents } from '../../src/audit/live-events';
+import { SubscriptionLimiter } from '../../src/concurrency/subscription-limiter';
+import { AppError } from '../../src/errors/app-error';
 import type { AppRouter } from '../../src/trpc/app-router';
 import { until } from '../integration/until.fixture';
 import { TestService, tokenOf } from '../support/test-service';
@@ -100,6 +103,24 @@ it('a feed of a process that stops ends at once, and the stock client goes on at
   reader.close();
   await two.stop();
 }, 30_000);
+
+it('a feed that cannot begin gives its place back, though nobody takes an event', async () => {
+  const service = await TestService.start(SETTINGS);
+  const live = service.provider(LiveEvents);
+  jest.spyOn(live, 'follow').mockRejectedValueOnce(new AppError('DATABASE_UNAVAILABLE', 'away'));
+  const principal = { subject: 'a', scopes: new Set<string>(), expiresAtMs: Date.now() + 60_000 };
+  const { begun } = service
+    .provider(EventFeed)
+    .follow(
+      { ...principal, organizations: [organization] },
+      { filter: {}, signal: new AbortController().signal, kind: 'trpc' },
+    );
+  const limiter = service.provider(SubscriptionLimiter);
+  expect(limiter.active).toBe(1);
+  await expect(begun).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+  await until(() => limiter.active === 0);
+  await service.stop();
+});
 
 async function lastOf(service: TestService): Promise<{ sequence: string }> {
   const token = await tokenOf({ organizations: [organization] });
