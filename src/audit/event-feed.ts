@@ -38,8 +38,11 @@ export interface FeedRequest {
 export interface FeedEvent {
   /** As JSON text, as pages give it. */
   text: string;
-  /** The feed goes on behind this event with it; null for more organizations than a cursor holds. */
-  cursor: string | null;
+  /**
+   * The feed goes on behind this event with it; null for more organizations than a cursor holds. Made when it is asked
+   * for, which has to be before the next event is.
+   */
+  readonly cursor: string | null;
 }
 
 /** The events of a feed; `begun` resolves once no event that is recorded from then on will be missed, or says why not. */
@@ -282,7 +285,12 @@ export class EventFeed {
 
   private eventOf({ organizations, places }: Subscription, text: string): FeedEvent {
     this.delivered += 1;
-    return { text, cursor: feedCursor(organizations, places) };
+    return {
+      text,
+      get cursor() {
+        return feedCursor(organizations, places);
+      },
+    };
   }
 
   private isOver({ end }: Subscription): boolean {

@@ -50,7 +50,15 @@ function invalid(detail: string): AppError {
   return new AppError('INVALID_CURSOR', detail);
 }
 
+/** Of lists of organizations that feeds hold on to: a hash for each event of each subscriber would cost more than the rest. */
+const fingerprints = new WeakMap<readonly string[], string>();
+
 function fingerprintOf(organizations: readonly string[]): string {
+  const known = fingerprints.get(organizations);
+  if (known !== undefined) return known;
   const text = JSON.stringify(organizations);
-  return createHash('sha256').update(text).digest('base64url').slice(0, FINGERPRINT_LENGTH);
+  const hash = createHash('sha256').update(text).digest('base64url');
+  const fingerprint = hash.slice(0, FINGERPRINT_LENGTH);
+  fingerprints.set(organizations, fingerprint);
+  return fingerprint;
 }
