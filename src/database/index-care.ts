@@ -9,6 +9,13 @@ const LEAST_BYTES = 1024 * 1024;
 const BLOATED_PERCENT = 50;
 /** An index that was rebuilt and is still within this of its new size is as good as it gets, whatever the estimate says. */
 const GROWN = 1.2;
+/** Time that is kept back from a rebuild, for removing what it leaves behind when it is cancelled. */
+const REMOVAL_MS = 2000;
+/**
+ * How long removing waits for each lock: less than `deadlock_timeout` (1 s). A REINDEX that is under way waits for whoever
+ * waits here, as for any transaction that began before; after a second PostgreSQL ends one of the two.
+ */
+const REMOVAL_LOCK_MS = 500;
 
 interface IndexState {
   name: string;
@@ -49,23 +56,29 @@ async function findIndexes(client: ClientBase): Promise<IndexState[]> {
   return rows;
 }
 
-/** Rebuilds bloated indexes beside the old ones, and removes what rebuilding left behind when it was interrupted. */
+/** Rebuilds bloated indexes beside the old ones. */
 export class IndexCare {
   /** Sizes right after a rebuild by this process, by name: a rebuilt index has another oid. */
   private readonly rebuilt = new Map<string, number>();
 
-  async rebuildBloated(run: MaintenanceRun): Promise<ReindexResultDto[]> {
-    const results: ReindexResultDto[] = [];
+  /** What an interrupted rebuild has begun is removed at once (`removed`), unless somebody still uses its table. */
+  async rebuildBloated(
+    run: MaintenanceRun,
+  ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
+    const rebuilt: ReindexResultDto[] = [];
+    const removed: IndexOptimizationDto[] = [];
     for (const index of await findIndexes(run.client)) {
       const { name, table, sizeBytes, expectedBytes } = index;
       const percent = Math.round(100 * (1 - expectedBytes / sizeBytes));
       if (percent < BLOATED_PERCENT) continue;
       if (sizeBytes <= GROWN * (this.rebuilt.get(name) ?? 0)) continue;
-      const { durationMs, skipped } = await run.run(`REINDEX INDEX CONCURRENTLY ${name}`);
+      const statement = `REINDEX INDEX CONCURRENTLY ${name}`;
+      const { durationMs, skipped } = await run.run(statement, { spareMs: REMOVAL_MS });
+      if (skipped !== undefined) removed.push(...(await removeLeftoverIndexes(run)));
       const after = await sizeOf(run.client, name);
       if (skipped === undefined) this.rebuilt.set(name, after);
       const due = `About ${percent} % of its ${megabytes(sizeBytes)} MB are empty (estimated).`;
-      results.push({
+      rebuilt.push({
         index: name,
         table,
         action: skipped === undefined ? 'done' : 'skipped',
@@ -76,32 +89,34 @@ export class IndexCare {
         durationMs,
       });
     }
-    return results;
+    return { rebuilt, removed };
   }
+}
 
-  /**
-   * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`) behind: invalid, of no
-   * use to anybody, and written at each insert. One that is being built right now is locked, and is left alone.
-   */
-  async removeLeftovers(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
-    const { rows } = await run.client.query<{ index: string; table: string; sizeBytes: number }>(
-      `SELECT c.oid::regclass::text AS index, x.indrelid::regclass::text AS table,
-              pg_relation_size(c.oid)::float8 AS "sizeBytes"
-       FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-       WHERE NOT x.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)\\d*$' AND ${OWN_RELATIONS}`,
-    );
-    const results: IndexOptimizationDto[] = [];
-    for (const leftover of rows) {
-      const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`);
-      const reason = 'Left behind by a REINDEX that was interrupted.';
-      results.push({
-        ...leftover,
-        action: skipped === undefined ? 'dropped' : 'skipped',
-        reason: skipped === undefined ? reason : `${skipped} Due: ${reason}`,
-      });
-    }
-    return results;
+/**
+ * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`) behind: invalid, of no
+ * use to anybody, and written at each insert. One that is being built right now is locked, and is left alone.
+ */
+export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
+  const { rows } = await run.client.query<{ index: string; table: string; sizeBytes: number }>(
+    `SELECT c.oid::regclass::text AS index, x.indrelid::regclass::text AS table,
+            pg_relation_size(c.oid)::float8 AS "sizeBytes"
+     FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+     WHERE NOT x.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)\\d*$' AND ${OWN_RELATIONS}`,
+  );
+  const results: IndexOptimizationDto[] = [];
+  for (const leftover of rows) {
+    const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`, {
+      lockTimeoutMs: REMOVAL_LOCK_MS,
+    });
+    const reason = 'Left behind by a REINDEX that was interrupted.';
+    results.push({
+      ...leftover,
+      action: skipped === undefined ? 'dropped' : 'skipped',
+      reason: skipped === undefined ? reason : `${skipped} Due: ${reason}`,
+    });
   }
+  return results;
 }
 
 async function sizeOf(client: ClientBase, name: string): Promise<number> {

@@ -7,11 +7,23 @@ const LEAST_MS = 500;
 /** What became of a statement: how long it took, or why it did not do what it should. */
 export type MaintenanceOutcome = { durationMs: number; skipped?: string };
 
-/** Runs statements of maintenance on one connection until a deadline, each with what is left of the time. */
+/** Other limits of one statement. */
+export interface MaintenanceLimits {
+  /** Time to keep back: what the statement leaves behind when it is cancelled has to be removed. */
+  spareMs?: number;
+  lockTimeoutMs?: number;
+}
+
+/**
+ * Runs statements of maintenance on one connection until a deadline, each with what is left of the time. The timeouts
+ * of the session are those of the last statement.
+ */
 export class MaintenanceRun {
+  /** `lockTimeoutMs` is what a statement waits for others. */
   constructor(
     readonly client: PoolClient,
     private readonly deadlineMs: number,
+    private readonly lockTimeoutMs: number,
   ) {}
 
   /** Milliseconds that are left. */
@@ -20,12 +32,13 @@ export class MaintenanceRun {
   }
 
   /**
-   * Runs one statement outside a transaction. It waits for locks no longer than the session's `lock_timeout`, and is cancelled at the deadline.
+   * Runs one statement outside a transaction. It is cancelled at the deadline, and when it waits too long for a lock.
    * @throws what `pg` throws when the connection is lost; everything else is an outcome.
    */
-  async run(statement: string): Promise<MaintenanceOutcome> {
+  async run(statement: string, limits: MaintenanceLimits = {}): Promise<MaintenanceOutcome> {
+    const { spareMs = 0, lockTimeoutMs = this.lockTimeoutMs } = limits;
     const startMs = performance.now();
-    const leftMs = Math.floor(this.leftMs);
+    const leftMs = Math.floor(this.leftMs - spareMs);
     if (leftMs < LEAST_MS) return { durationMs: 0, skipped: 'No time was left; ask again.' };
     // PostgreSQL says by a warning, not by an error, that a role may not do this to a table.
     const warnings: string[] = [];
@@ -35,7 +48,9 @@ export class MaintenanceRun {
     this.client.on('notice', onNotice);
     const took = () => Math.round(performance.now() - startMs);
     try {
-      await this.client.query(`SET statement_timeout = ${leftMs}`);
+      await this.client.query(
+        `SET statement_timeout = ${leftMs}; SET lock_timeout = ${lockTimeoutMs}`,
+      );
       await this.client.query(statement);
       const [skipped] = warnings;
       return skipped === undefined ? { durationMs: took() } : { durationMs: took(), skipped };

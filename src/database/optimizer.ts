@@ -8,11 +8,11 @@ import type {
   DatabaseOptimizationResultDto,
   PartitionOptimizationDto,
 } from './dto/optimization-result.dto';
-import { IndexCare } from './index-care';
+import { IndexCare, removeLeftoverIndexes } from './index-care';
 import { weighIndexes } from './index-evidence';
 import { MaintainedTables } from './maintained-tables';
 import { MaintenanceRun } from './maintenance-run';
-import { missingMonths, monthsAhead, Partitions } from './partitions';
+import { missingMonths, type Month, monthsAhead, Partitions } from './partitions';
 import { withSessionLock } from './session-lock';
 import { adviseSettings } from './settings-advice';
 import type { SidePool } from './side-pool';
@@ -21,6 +21,8 @@ import { careForTables } from './table-care';
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
 /** Less than a request may take (REQUEST_TIMEOUT_MS), and than a shutdown waits for it. What does not fit is skipped. */
 const BUDGET_MS = 20_000;
+/** Of these, what partitions may take: whatever keeps them from being made keeps nothing else from being done. */
+const PARTITIONS_MS = 5000;
 const CONNECT_TIMEOUT_MS = 5000;
 /** What this waits for others; nobody who reads or writes waits behind it. */
 const LOCK_TIMEOUT_MS = 2000;
@@ -30,7 +32,6 @@ const RETRY_AFTER_SECONDS = 5;
  * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
  */
 const GENTLE = [
-  `SET lock_timeout = ${LOCK_TIMEOUT_MS}`,
   'SET max_parallel_maintenance_workers = 0',
   'SET vacuum_cost_delay = 2',
   'SET vacuum_cost_limit = 400',
@@ -81,34 +82,37 @@ export class Optimizer {
   }
 
   private async work(client: PoolClient): Promise<DatabaseOptimizationResultDto> {
-    const run = new MaintenanceRun(client, performance.now() + BUDGET_MS);
+    const run = new MaintenanceRun(client, performance.now() + BUDGET_MS, LOCK_TIMEOUT_MS);
     for (const statement of GENTLE) await client.query(statement);
     const partitionOptimization = await this.makePartitions();
-    const removed = await this.indexes.removeLeftovers(run);
+    const leftovers = await removeLeftoverIndexes(run);
     const { vacuumed, analyzed } = await careForTables(run);
-    const reindexResults = await this.indexes.rebuildBloated(run);
-    // A rebuild that was interrupted just now has left something behind, too.
-    removed.push(...(await this.indexes.removeLeftovers(run)));
+    const { rebuilt, removed } = await this.indexes.rebuildBloated(run);
     await client.query('RESET statement_timeout');
     const { suggestions } = await weighIndexes(client);
     return {
       partitionOptimization,
-      indexOptimization: [...removed, ...suggestions],
-      maintenanceResults: { vacuumResults: vacuumed, analyzeResults: analyzed, reindexResults },
+      indexOptimization: [...leftovers, ...removed, ...suggestions],
+      maintenanceResults: {
+        vacuumResults: vacuumed,
+        analyzeResults: analyzed,
+        reindexResults: rebuilt,
+      },
       configOptimization: await adviseSettings(client, this.config.poolMax),
       timestamp: new Date().toISOString(),
     };
   }
 
+  /** What fails or is late is skipped; the partitions are cancelled in PostgreSQL, too. */
   private async makePartitions(): Promise<PartitionOptimizationDto[]> {
+    const deadline = AbortSignal.timeout(PARTITIONS_MS);
     const results: PartitionOptimizationDto[] = [];
     for (const { table, ahead } of this.tables.partitioned()) {
-      await this.partitions.refresh(table);
-      for (const month of missingMonths(await this.partitions.find(table), monthsAhead(ahead))) {
+      for (const month of await this.findMissing(table, ahead, deadline)) {
         const due = `It was missing: this month and ${ahead} more are made ahead.`;
-        const failure = await this.partitions.ensure(table, [month]).then(
+        const failure = await this.partitions.ensure(table, [month], deadline).then(
           () => undefined,
-          (error: unknown) => (error instanceof AppError ? error.detail : 'It could not be made.'),
+          (error: unknown) => whyNotMade(error, deadline),
         );
         results.push({
           table,
@@ -120,6 +124,22 @@ export class Optimizer {
     }
     return results;
   }
+
+  /** Looks at the catalogue first: another replica may have made or dropped some. */
+  private async findMissing(table: string, ahead: number, deadline: AbortSignal): Promise<Month[]> {
+    try {
+      await this.partitions.refresh(table, deadline);
+      return missingMonths(await this.partitions.find(table, deadline), monthsAhead(ahead));
+    } catch (error) {
+      if (!deadline.aborted) throw error;
+      return [];
+    }
+  }
+}
+
+function whyNotMade(error: unknown, deadline: AbortSignal): string {
+  if (deadline.aborted) return 'It did not fit into the time for partitions, and was cancelled.';
+  return error instanceof AppError ? error.detail : 'It could not be made.';
 }
 
 function alreadyRunning(): AppError {

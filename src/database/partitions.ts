@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
+import { BrokenConnection } from './broken-connection';
 import { Database } from './database';
 import { covers, findPartitions, type Partition } from './partition-catalog';
 
@@ -60,17 +61,22 @@ export class Partitions {
 
   constructor(private readonly database: Database) {}
 
-  /** Makes the partitions of these months exist. Costs nothing for months seen before. */
-  async ensure(table: string, months: Iterable<Month>): Promise<void> {
+  /**
+   * Makes the partitions of these months exist. Costs nothing for months seen before. When the signal aborts, it is
+   * cancelled in PostgreSQL; who waits for his turn then leaves at once.
+   */
+  async ensure(table: string, months: Iterable<Month>, signal?: AbortSignal): Promise<void> {
     const wanted = new Set(months);
     if (this.areKnown(table, wanted)) return;
     // One after the other: a hundred requests for a new month must not take a hundred connections to wait for it.
-    const turn = this.lastTurn.then(() => this.make(table, wanted));
+    const isMyTurn = this.lastTurn;
+    const turn = isMyTurn.then(() => this.make(table, wanted, signal));
     this.lastTurn = turn.catch(() => undefined);
+    if (signal) await Promise.race([isMyTurn, abortOf(signal)]);
     await turn;
   }
 
-  private async make(table: string, wanted: Set<Month>): Promise<void> {
+  private async make(table: string, wanted: Set<Month>, signal?: AbortSignal): Promise<void> {
     const known = this.knownOf(table);
     const missing = [...wanted].filter((month) => !known.has(month)).sort();
     if (missing.length === 0) return;
@@ -78,7 +84,7 @@ export class Partitions {
       for (const month of await this.absent(client, table, missing)) {
         await this.create(client, table, month);
       }
-    });
+    }, signal);
     for (const month of missing) known.add(month);
   }
 
@@ -95,21 +101,18 @@ export class Partitions {
   }
 
   /** Learns anew which months have a partition, after an insert found none: another replica may have dropped it. */
-  async refresh(table: string): Promise<void> {
-    this.known.set(table, new Set(await this.list(table)));
+  async refresh(table: string, signal?: AbortSignal): Promise<void> {
+    this.known.set(table, new Set(monthsOf(await this.find(table, signal))));
   }
 
   /** The partitions of `table`, oldest first. */
-  find(table: string): Promise<Partition[]> {
-    return this.database.withClient((client) => findPartitions(client, table));
+  find(table: string, signal?: AbortSignal): Promise<Partition[]> {
+    return this.database.withClient((client) => findPartitions(client, table), signal);
   }
 
   /** The months of `table` that have a partition, oldest first; of a longer partition the first. */
   async list(table: string): Promise<Month[]> {
-    const partitions = await this.find(table);
-    return partitions.flatMap(({ lowerMs, isDetaching }) =>
-      lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
-    );
+    return monthsOf(await this.find(table));
   }
 
   private knownOf(table: string): Set<Month> {
@@ -163,15 +166,32 @@ export class Partitions {
   }
 }
 
+function monthsOf(partitions: readonly Partition[]): Month[] {
+  return partitions.flatMap(({ lowerMs, isDetaching }) =>
+    lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
+  );
+}
+
 async function inTransaction(client: PoolClient, work: () => Promise<void>): Promise<void> {
   await client.query('BEGIN');
   try {
     await work();
     await client.query('COMMIT');
   } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
+    await client.query('ROLLBACK').catch(() => {
+      throw new BrokenConnection(error); // a cancel may have met the rollback
+    });
     throw error;
   }
+}
+
+/** Rejects with the reason of the signal when that aborts. */
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
 }
 
 /** `table_YYYYMM`, or with a suffix when a table of that name is still there: one that was detached and not dropped. */

@@ -3,7 +3,9 @@ import type { PoolClient } from 'pg';
 import { Database } from './database';
 import { isUnavailable } from './database-errors';
 import { deleteExpired } from './expiring-rows';
+import { removeLeftoverIndexes } from './index-care';
 import { MaintainedTables } from './maintained-tables';
+import { MaintenanceRun } from './maintenance-run';
 import { PartitionRetention } from './partition-retention';
 import { Partitions } from './partitions';
 import { withSessionLock } from './session-lock';
@@ -23,6 +25,8 @@ export interface UpkeepRound {
   durationMs: number;
   droppedPartitions: string[];
   postponed: { partition: string; reason: string }[];
+  /** Indexes that an interrupted REINDEX had left behind. */
+  droppedIndexes: string[];
   /** Rows by table. */
   expiredRows: Record<string, number>;
   /** Tasks that failed, and why. */
@@ -31,7 +35,7 @@ export interface UpkeepRound {
 
 /**
  * Keeps the database as it should be without anybody asking: partitions ahead of time, months past their retention
- * dropped, rows that are worth nothing any more deleted. One replica at a time does it, under an advisory lock of its session, so
+ * dropped, rows and indexes that are worth nothing any more deleted. One replica at a time does it, under an advisory lock of its session, so
  * one that dies frees it. Every statement is short or concurrent, and bounded; what does not fit is done next time.
  */
 @Injectable()
@@ -107,6 +111,7 @@ export class Upkeep implements OnModuleDestroy {
       durationMs: 0,
       droppedPartitions: [],
       postponed: [],
+      droppedIndexes: [],
       expiredRows: {},
       failures: [],
     };
@@ -128,10 +133,25 @@ export class Upkeep implements OnModuleDestroy {
         round.expiredRows[table.table] = await deleteExpired(client, table, () => this.isStopping);
       });
     }
+    await this.attempt(round, 'leftover indexes', () => this.removeLeftovers(client, round));
     round.durationMs = Math.round(performance.now() - startMs);
     this.last = round;
     this.tell(round);
     return round;
+  }
+
+  /** What cannot be dropped now is no failure: it may be an index that an operator rebuilds at the moment. */
+  private async removeLeftovers(client: PoolClient, round: UpkeepRound): Promise<void> {
+    const run = new MaintenanceRun(
+      client,
+      performance.now() + STATEMENT_TIMEOUT_MS,
+      LOCK_TIMEOUT_MS,
+    );
+    for (const { index, action, reason } of await removeLeftoverIndexes(run)) {
+      if (action === 'dropped') round.droppedIndexes.push(index);
+      else this.logger.warn(`${index} is of no use and stays for now: ${reason}`);
+    }
+    await client.query('RESET statement_timeout');
   }
 
   /** One task that fails does not keep the others from being done. */
@@ -152,13 +172,13 @@ export class Upkeep implements OnModuleDestroy {
     }
   }
 
-  private tell({ droppedPartitions, expiredRows, durationMs }: UpkeepRound): void {
+  private tell({ droppedPartitions, droppedIndexes, expiredRows, durationMs }: UpkeepRound): void {
     const rows = Object.entries(expiredRows).filter(([, count]) => count > 0);
-    if (droppedPartitions.length + rows.length === 0) return;
     const what = [
-      ...droppedPartitions.map((name) => `dropped ${name}`),
+      ...[...droppedPartitions, ...droppedIndexes].map((name) => `dropped ${name}`),
       ...rows.map(([table, count]) => `deleted ${count} rows of ${table}`),
     ];
+    if (what.length === 0) return;
     this.logger.log(`Upkeep took ${durationMs} ms: ${what.join(', ')}.`);
   }
 }

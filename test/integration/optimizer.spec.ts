@@ -1,5 +1,7 @@
 import type { Client } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/audit-event';
+import { IndexCare } from '../../src/database/index-care';
+import { MaintenanceRun } from '../../src/database/maintenance-run';
 import type { Optimizer } from '../../src/database/optimizer';
 import { addMonths, monthOf } from '../../src/database/partitions';
 import { optimizerOf, reportOf } from './optimizer.fixture';
@@ -119,6 +121,28 @@ describe('an optimization', () => {
     await admin.query('DROP TABLE leftover');
   });
 
+  it('removes what its own rebuild left when time ran out, in the time it kept back for that', async () => {
+    await admin.query('CREATE TABLE late (id int PRIMARY KEY)');
+    await admin.query('INSERT INTO late SELECT generate_series(1, 200000)');
+    await admin.query('DELETE FROM late WHERE id % 10 > 0');
+    await admin.query('VACUUM ANALYZE late');
+    // A snapshot from before is what a rebuild waits for in the end, though it has never touched the table.
+    await admin.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
+    const { rebuilt, removed } = await two.database.withClient(async (client) => {
+      const run = new MaintenanceRun(client, performance.now() + 3500, 60_000);
+      const done = await new IndexCare().rebuildBloated(run);
+      await client.query('RESET ALL');
+      return done;
+    });
+    await admin.query('COMMIT');
+    expect(rebuilt).toMatchObject([
+      { index: 'late_pkey', action: 'skipped', reason: expect.stringMatching(/cancelled/) },
+    ]);
+    expect(removed).toMatchObject([{ index: 'late_pkey_ccnew', action: 'dropped' }]);
+    expect(await rows('SELECT FROM pg_index WHERE NOT indisvalid')).toEqual([]);
+    await admin.query('DROP TABLE late');
+  });
+
   it('makes missing partitions', async () => {
     const current = monthOf(new Date().toISOString());
     const { partitionOptimization } = await optimizerOf(one, 3).optimize();
@@ -128,6 +152,26 @@ describe('an optimization', () => {
     );
     expect(await two.partitions.list(EVENT_TABLE)).toEqual(expect.arrayContaining(wanted));
     expect((await optimizerOf(one, 3).optimize()).partitionOptimization).toEqual([]);
+  });
+
+  it('does the rest when partitions cannot be made', async () => {
+    await admin.query('CREATE TABLE neglected (id int PRIMARY KEY, text text)');
+    await admin.query(`INSERT INTO neglected SELECT i, 'x' FROM generate_series(1, 1000) i`);
+    await admin.query(`UPDATE neglected SET text = 'y'`);
+    await until(async () => (await deadRowsOf('neglected')) === 1000);
+    await admin.query('SELECT pg_advisory_lock($1)', [0x70617274]); // whoever makes a partition
+    const result = await optimizerOf(one, 5).optimize();
+    expect(result.partitionOptimization.length).toBeGreaterThan(0);
+    for (const { action, reason } of result.partitionOptimization) {
+      expect([action, reason]).toEqual(['skipped', expect.stringMatching(/^It did not fit/)]);
+    }
+    expect(result.maintenanceResults.vacuumResults).toContainEqual(
+      expect.objectContaining({ table: 'neglected', action: 'done' }),
+    );
+    await admin.query('SELECT pg_advisory_unlock_all()');
+    const { partitionOptimization } = await optimizerOf(one, 5).optimize();
+    expect(partitionOptimization.map(({ action }) => action)).not.toContain('skipped');
+    await admin.query('DROP TABLE neglected');
   });
 
   it('says what it skipped, when somebody holds a lock', async () => {
