@@ -125,7 +125,7 @@ type ReadStatement = Statement & { types?: CustomTypesConfig };
  * Reads text as it is and counts it. The row that is one too many fails its statement, and pg keeps none that still
  * comes: however much that is, no more than `maxCharacters` of it are held.
  */
-function countedTypes(maxCharacters: number): CustomTypesConfig {
+export function countedTypes(maxCharacters: number): CustomTypesConfig {
   let characters = 0;
   const count = (text: string): string => {
     characters += text.length;

@@ -1,8 +1,8 @@
 import type { RecordedEvent } from './feed-event';
 
 /** Events that wait for one subscriber; beyond either, it reads too slowly. Their texts are shared by all. */
-const MAX_EVENTS = 5000;
-const MAX_CHARACTERS = 8 * 1024 * 1024;
+export const MAX_BUFFERED_EVENTS = 5000;
+export const MAX_BUFFERED_CHARACTERS = 8 * 1024 * 1024;
 /** Fewer that have been taken are not worth a copy of the others. */
 const MIN_TAKEN = 16;
 
@@ -18,7 +18,10 @@ export class FeedBuffer {
     if (this.hasOverflowed) return;
     this.characters += event.text.length;
     this.events.push(event);
-    if (this.events.length - this.at > MAX_EVENTS || this.characters > MAX_CHARACTERS) {
+    if (
+      this.events.length - this.at > MAX_BUFFERED_EVENTS ||
+      this.characters > MAX_BUFFERED_CHARACTERS
+    ) {
       this.hasOverflowed = true;
       this.drop();
     }

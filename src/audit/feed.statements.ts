@@ -1,16 +1,13 @@
 import { EVENT_JSON } from './audit.statements';
 
-/** Events of one organization in one read: the next read brings the others. */
-export const READ_EVENTS = 200;
-
-/** The next events of organizations ($1) behind these numbers ($2), in the order of their numbers. */
+/** The next events of organizations ($1) behind these numbers ($2), at most $3 of each, in the order of their numbers. */
 export const FIND_RECORDED = {
   name: 'audit-find-recorded',
   text: `SELECT e.json FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, after)
          CROSS JOIN LATERAL (
            SELECT ${EVENT_JSON} AS json, e.sequence FROM audit_event e
            WHERE e.organization_id = t.organization_id COLLATE "C" AND e.sequence > t.after
-           ORDER BY e.sequence LIMIT ${READ_EVENTS}
+           ORDER BY e.sequence LIMIT $3
          ) e
          ORDER BY t.organization_id, e.sequence`,
 };

@@ -3,17 +3,11 @@ import type { ConfigType } from '@nestjs/config';
 import type { Organizations } from '../auth/principal';
 import { cacheConfig } from '../config/cache.config';
 import { Database } from '../database/database';
-import type { SidePool } from '../database/side-pool';
 import { RedisConnection } from '../redis/redis-connection';
 import { AuditWriter } from './audit-writer';
-import { recordedEventOf, type RecordedEvent } from './feed-event';
-import {
-  FIND_EVERY_HEAD,
-  FIND_FOLLOWED_HEADS,
-  FIND_RECORDED,
-  READ_EVENTS,
-} from './feed.statements';
+import type { RecordedEvent } from './feed-event';
 import type { FeedPlaces } from './feed-cursor';
+import { RecordedReads } from './recorded-reads';
 
 /** The organizations of an announcement; none, if it is not one: anybody who can reach Redis can send messages. */
 function organizationsIn(message: string): string[] {
@@ -29,10 +23,6 @@ function organizationsIn(message: string): string[] {
 const POLL_MS = 1000;
 /** Announcements of commits within so long go together. */
 const ANNOUNCE_MS = 10;
-/** Organizations that are read by one statement. */
-const MAX_ORGANIZATIONS_A_READ = 200;
-const POOL = { max: 2, timeoutMs: 5000 };
-
 export type EventListener = (event: RecordedEvent) => void;
 
 /** Somebody who is told of each event behind `places`, until he leaves. */
@@ -50,7 +40,7 @@ export interface Following {
 @Injectable()
 export class LiveEvents implements BeforeApplicationShutdown {
   private readonly logger = new Logger('LiveEvents');
-  private readonly pool: SidePool;
+  private readonly reads: RecordedReads;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly ofEverything = new Set<EventListener>();
   /** The last number that was given out, of each organization that somebody follows. */
@@ -73,7 +63,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
   ) {
     // The prefix of the cache keeps services that share a Redis apart.
     this.channel = `${keyPrefix}-events-recorded`;
-    this.pool = database.sidePool('feed', POOL);
+    this.reads = new RecordedReads(database);
     writer.onCommit(({ organizations }) => {
       this.wake(organizations);
       this.announce(organizations);
@@ -87,7 +77,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
    */
   async follow(organizations: Organizations, listener: EventListener): Promise<Following> {
     this.subscribe();
-    const heads = await this.headsOf(organizations);
+    const heads = await this.reads.headsOf(organizations);
     const ids = organizations === '*' ? [...heads.keys()] : organizations;
     const places: FeedPlaces = new Map();
     for (const id of ids) {
@@ -169,32 +159,18 @@ export class LiveEvents implements BeforeApplicationShutdown {
 
   private async readAll(): Promise<void> {
     while (this.due.size > 0) {
-      const after = this.takeDue();
+      const after = this.takeDue(this.reads.maxOrganizations);
       if (after.size === 0) continue;
-      const texts = await this.pool.withClient(async (client) => {
-        const { rows } = await client.query<[string]>({
-          ...FIND_RECORDED,
-          values: [[...after.keys()], [...after.values()].map(String)],
-          rowMode: 'array',
-        });
-        return rows;
-      });
-      const counts = new Map<string, number>();
-      for (const [text] of texts) {
-        const event = recordedEventOf(text);
-        counts.set(event.organizationId, (counts.get(event.organizationId) ?? 0) + 1);
-        this.give(event, after.get(event.organizationId) ?? 0n);
-      }
-      for (const [id, count] of counts) {
-        if (count === READ_EVENTS && this.places.has(id)) this.due.add(id);
-      }
+      const { events, unfinished } = await this.reads.readBehind(after);
+      for (const event of events) this.give(event, after.get(event.organizationId) ?? 0n);
+      for (const id of unfinished) if (this.places.has(id)) this.due.add(id);
     }
   }
 
-  /** Some of what is due and somebody still follows, with the numbers behind which it is to be read. */
-  private takeDue(): FeedPlaces {
+  /** Up to `count` of what is due and somebody still follows, with the numbers behind which it is to be read. */
+  private takeDue(count: number): FeedPlaces {
     const after: FeedPlaces = new Map();
-    for (const id of [...this.due].slice(0, MAX_ORGANIZATIONS_A_READ)) {
+    for (const id of [...this.due].slice(0, count)) {
       this.due.delete(id);
       const place = this.places.get(id);
       if (place !== undefined) after.set(id, place);
@@ -220,7 +196,8 @@ export class LiveEvents implements BeforeApplicationShutdown {
     if (this.isPolling || this.places.size + this.ofEverything.size === 0) return;
     this.isPolling = true;
     const organizations = this.ofEverything.size > 0 ? '*' : [...this.places.keys()];
-    this.headsOf(organizations)
+    this.reads
+      .headsOf(organizations)
       .then((heads) => {
         this.wake([...heads].flatMap(([id, head]) => (this.isBehind(id, head) ? [id] : [])));
       })
@@ -240,15 +217,6 @@ export class LiveEvents implements BeforeApplicationShutdown {
       return false;
     }
     return place === undefined ? head > 0n : head > place;
-  }
-
-  private async headsOf(organizations: Organizations): Promise<FeedPlaces> {
-    const statement =
-      organizations === '*' ? FIND_EVERY_HEAD : { ...FIND_FOLLOWED_HEADS, values: [organizations] };
-    return this.pool.withClient(async (client) => {
-      const { rows } = await client.query<[string, string]>({ ...statement, rowMode: 'array' });
-      return new Map(rows.map(([id, sequence]) => [id, BigInt(sequence)]));
-    });
   }
 
   private report(error: unknown): void {

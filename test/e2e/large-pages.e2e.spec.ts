@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { MAX_PAGE_CHARACTERS } from '../../src/audit/audit-pages';
+import { MAX_BUFFERED_CHARACTERS } from '../../src/audit/feed-buffer';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -135,6 +136,27 @@ describe('a page whose events are large', () => {
     });
     await until(() => tail.messages.length === COUNT);
     expect(held()).toBeLessThanOrEqual(MAX_PAGE_CHARACTERS);
+    await tail.close();
+  }, 30_000);
+
+  it('comes to who follows in parts, so that large events of one commit cut nobody who keeps up', async () => {
+    const own = `org-${randomUUID()}`;
+    const events = Array.from({ length: 39 }, () => ({
+      ...eventWith({ organizationId: own }),
+      metadata: { text: 'x'.repeat(SIZE) },
+    }));
+    expect(events.length * SIZE).toBeGreaterThan(MAX_BUFFERED_CHARACTERS);
+    const both = await tokenOf({ organizations: [own] });
+    const tail = await TailClient.open(`${service.url}${EVENTS}/tail`, {
+      authorization: `Bearer ${both}`,
+    });
+    const held = watchHeld();
+    expect((await service.post(`${EVENTS}/bulk`, both, { events })).status).toBe(201);
+    await until(() => tail.messages.length === events.length || tail.isOver);
+    expect(tail.events.map(({ sequence }) => Number(sequence))).toEqual(
+      events.map((_, index) => index + 1),
+    );
+    expect(held()).toBeLessThan(MAX_BUFFERED_CHARACTERS);
     await tail.close();
   }, 30_000);
 });

@@ -44,6 +44,21 @@ const upTo = (last: number, first = 1) =>
   Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 describe('a tail', () => {
+  it('of everything is not cut by many events of many organizations in one commit', async () => {
+    const client = await tail(await reader(['*']));
+    const organizations = Array.from({ length: 50 }, newOrganization);
+    const events = Array.from({ length: 8000 }, (_, index) =>
+      eventWith({ organizationId: organizations[index % organizations.length] }),
+    );
+    const writer = await tokenOf({ organizations });
+    expect((await service.post(`${EVENTS}/bulk`, writer, { events })).status).toBe(201);
+    await until(() => client.messages.length === events.length || client.isOver);
+    for (const organization of organizations) {
+      const own = client.events.filter(({ organizationId }) => organizationId === organization);
+      expect(own.map(({ sequence }) => Number(sequence))).toEqual(upTo(160));
+    }
+  });
+
   it('gives events as pages give them, from now on, in the order of their sequence', async () => {
     const organization = newOrganization();
     const token = await reader([organization]);

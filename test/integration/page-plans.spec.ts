@@ -1,4 +1,5 @@
 import { Client, type PoolClient } from 'pg';
+import { FIND_RECORDED } from '../../src/audit/feed.statements';
 import {
   countStatement,
   pageStatement,
@@ -183,6 +184,15 @@ describe('the plans of pages, with seven years of partitions', () => {
     const further = await workFor(pageStatement({ ...newest, organizations: twenty, after }));
     expect(further.partitions).toEqual([partitionOf(deep)]);
     expect(further.rows).toBeLessThanOrEqual(20 * 12);
+  });
+
+  it('twenty organizations: what feeds read is no more than the next events of each', async () => {
+    const { text } = FIND_RECORDED;
+    const places = twenty.map(() => String((MONTHS * PER_MONTH) / ORGANIZATIONS - 30));
+    const work = await workFor({ text, values: [twenty, places, 10] });
+    expect(work.indexes.every((name) => name.includes('sequence'))).toBe(true);
+    expect(work.hasSequentialScan).toBe(false);
+    expect(work.rows).toBeLessThanOrEqual(20 * 12);
   });
 
   it('an operator: the index on time, one partition, a page of rows', async () => {
