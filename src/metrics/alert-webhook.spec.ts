@@ -26,6 +26,7 @@ describe('the webhook of alerts', () => {
   }
 
   afterEach(async () => {
+    jest.restoreAllMocks();
     webhook.onApplicationShutdown();
     await receiver.stop();
   });
@@ -82,6 +83,57 @@ describe('the webhook of alerts', () => {
     resolve();
     await until(async () => (await counted('failed')) === 2);
     expect(receiver.deliveries.map(({ path }) => path)).toEqual(['/hook', '/hook']);
+  });
+
+  it('takes no part of an answer but its status, however much there is', async () => {
+    await start();
+    // Not cut by its deadline, but because nobody wants to read it.
+    jest.spyOn(AbortSignal, 'timeout').mockReturnValue(new AbortController().signal);
+    receiver.reactions.push('flood');
+    raise('flooded');
+    resolve();
+    await until(async () => (await counted('delivered')) === 2);
+    await until(() => receiver.cut === 1);
+    // What the buffers of two sockets hold, of an answer without end.
+    expect(receiver.flooded).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  // Real time but for the pauses, which are remembered and made short.
+  it('gives up on a receiver that is silent or drips, after ever longer pauses, says so and goes on', async () => {
+    const pauses: number[] = [];
+    const sleepFor = globalThis.setTimeout;
+    jest.spyOn(globalThis, 'setTimeout').mockImplementation((work: () => void, ms = 0) => {
+      const isPause = new Error().stack?.includes('AlertWebhook.pause') === true;
+      if (isPause) pauses.push(ms);
+      return sleepFor(work, isPause ? 0 : ms);
+    });
+    jest.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => {
+      timeouts.push(ms);
+      const controller = new AbortController();
+      sleepFor(() => controller.abort(new DOMException('', 'TimeoutError')), 100);
+      return controller.signal;
+    });
+    const timeouts: number[] = [];
+    await start();
+    const error = jest.spyOn(Logger.prototype, 'error');
+    receiver.reactions.push('silence', 'drip', 'silence', 'drip', 'silence', 'drip', 'silence');
+    receiver.reactions.push('drip', 204);
+    raise('hung');
+    resolve();
+    await until(async () => (await counted('delivered')) === 1);
+    expect(await counted('failed')).toBe(1);
+    expect(texts()).toEqual([...Array.from({ length: 8 }, () => 'hung raised'), 'hung over']);
+    await until(() => receiver.cut === 8);
+    expect(timeouts).toEqual(Array.from({ length: 9 }, () => 5000));
+    expect(pauses).toHaveLength(7);
+    for (const [attempt, ms] of pauses.entries()) {
+      const longest = Math.min(30_000, 500 * 2 ** attempt);
+      expect(ms).toBeGreaterThanOrEqual(longest / 2);
+      expect(ms).toBeLessThanOrEqual(longest);
+    }
+    expect(error.mock.calls.map(([text]) => String(text))).toEqual([
+      expect.stringMatching(/^Alert [-0-9a-f]{36} was not delivered to ALERT_WEBHOOK_URL.$/),
+    ]);
   });
 
   it('sends user and password of the URL as basic authentication', async () => {
