@@ -92,3 +92,12 @@ async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<b
 function isCancellation(error: unknown): boolean {
   return toDatabaseError(error).code === 'REQUEST_TIMEOUT';
 }
+
+/** Rejects with the reason of the signal when that aborts. */
+export function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+}

@@ -1,8 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { abortOf } from './cancellable';
 import { MaintainedTables } from './maintained-tables';
 import { missingMonths, type Month, monthOf, monthsAhead, Partitions } from './partitions';
 import { Upkeep } from './upkeep';
+
+/** A table that somebody has locked, or a server that is silent, must not keep anybody waiting who looks at the health. */
+const TIMEOUT_MS = 5000;
+
+interface PartitionsState {
+  total: number;
+  newest: Month | null;
+  missing: Month[];
+}
 
 /**
  * Whether this month and the next have their partitions, and whether the last upkeep of this process did all it should;
@@ -17,13 +27,12 @@ export class PartitionsHealthIndicator {
     private readonly upkeep: Upkeep,
   ) {}
 
+  /** Degraded, too, when PostgreSQL does not say within five seconds. */
   async check(): Promise<HealthIndicatorResult> {
     const check = this.health.check('partitions');
+    const deadline = AbortSignal.timeout(TIMEOUT_MS);
     try {
-      const tables: Record<string, { total: number; newest: Month | null; missing: Month[] }> = {};
-      for (const { table, ahead } of this.tables.partitioned()) {
-        tables[table] = await this.stateOf(table, ahead);
-      }
+      const tables = await Promise.race([this.states(deadline), abortOf(deadline)]);
       const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
       const round = this.upkeep.lastRound();
       const { startedAt = null, failures = [] } = round ?? {};
@@ -34,8 +43,21 @@ export class PartitionsHealthIndicator {
     }
   }
 
-  private async stateOf(table: string, ahead: number) {
-    const partitions = (await this.partitions.find(table)).filter((one) => !one.isDetaching);
+  private async states(deadline: AbortSignal): Promise<Record<string, PartitionsState>> {
+    const tables: Record<string, PartitionsState> = {};
+    for (const { table, ahead } of this.tables.partitioned()) {
+      tables[table] = await this.stateOf(table, ahead, deadline);
+    }
+    return tables;
+  }
+
+  private async stateOf(
+    table: string,
+    ahead: number,
+    deadline: AbortSignal,
+  ): Promise<PartitionsState> {
+    const found = await this.partitions.find(table, deadline);
+    const partitions = found.filter((one) => !one.isDetaching);
     const upperMs = partitions.at(-1)?.upperMs ?? undefined;
     return {
       total: partitions.length,

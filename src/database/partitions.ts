@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { BrokenConnection } from './broken-connection';
+import { abortOf } from './cancellable';
 import { Database } from './database';
 import { covers, findPartitions, type Partition } from './partition-catalog';
 
@@ -183,15 +184,6 @@ async function inTransaction(client: PoolClient, work: () => Promise<void>): Pro
     });
     throw error;
   }
-}
-
-/** Rejects with the reason of the signal when that aborts. */
-function abortOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
-  });
 }
 
 /** `table_YYYYMM`, or with a suffix when a table of that name is still there: one that was detached and not dropped. */

@@ -53,6 +53,13 @@ describe('the health of a database', () => {
     }
   }, 10_000);
 
+  it('has its partitions judged in bounded time when it answers nothing', async () => {
+    way.stall();
+    expect(await partitionsOf(replica).check()).toMatchObject({
+      partitions: { status: 'degraded', message: 'The database does not answer' },
+    });
+  }, 15_000);
+
   it('misses no month that a longer partition of an operator holds', async () => {
     const [first, , , end] = monthsAhead(3) as [Month, Month, Month, Month];
     await replica.database.withClient((client) =>

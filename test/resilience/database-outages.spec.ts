@@ -5,6 +5,7 @@ import {
   buildService,
   type ServiceProcess,
   startServiceProcess,
+  tokenFor,
 } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { PrivatePostgres } from './private-postgres.fixture';
@@ -100,6 +101,43 @@ describe('a service under load whose PostgreSQL', () => {
     }
     admin = await connect('of_service');
     expect(running.ledger.refused).toBeGreaterThan(0);
+    await finish(running);
+  }, 120_000);
+
+  it('is paused with all its processes says so in bounded time everywhere, and is back by itself', async () => {
+    const running = await begin('paused');
+    const token = await tokenFor({ scopes: ['performance:read', 'performance:manage'] });
+    const ask = async (path: string, method = 'GET') => {
+      const headers = { authorization: `Bearer ${token}` };
+      const response = await fetch(`${service.url}${path}`, { method, headers });
+      return { status: response.status, text: await response.text() };
+    };
+    await postgres.pause();
+    await running.untilReadyIs(503);
+    const database = '/api/v1/performance/database';
+    const away = [ask(`${database}/performance-report`), ask(`${database}/health`)];
+    away.push(ask(`${database}/optimize`, 'POST'));
+    expect(await ask('/health')).toMatchObject({ status: 503 });
+    expect(await ask('/health/live')).toMatchObject({ status: 200 });
+    expect(await ask('/api/v1/performance/metrics')).toMatchObject({ status: 200 });
+    await until(async () =>
+      (await ask('/metrics')).text.includes('alerts_active{type="DATABASE_UNAVAILABLE"} 1'),
+    );
+    const { status, text } = await ask('/api/v1/performance/health');
+    expect([status, JSON.parse(text)]).toMatchObject([200, { status: 'critical' }]);
+    for (const answer of await Promise.all(away)) {
+      expect(answer).toMatchObject({
+        status: 503,
+        text: expect.stringContaining('"DATABASE_UNAVAILABLE"'),
+      });
+    }
+    postgres.resume();
+    await running.untilReadyIs(200);
+    await until(async () =>
+      (await ask('/metrics')).text.includes('alerts_active{type="DATABASE_UNAVAILABLE"} 0'),
+    );
+    expect(await ask('/health')).toMatchObject({ status: 200 });
+    expect(await ask(`${database}/health`)).toMatchObject({ status: 200 });
     await finish(running);
   }, 120_000);
 

@@ -21,6 +21,7 @@ const SETTINGS = { fsync: 'off', full_page_writes: 'off' };
 /** A PostgreSQL of the caller's own, to be treated badly. It keeps its port and its data over restarts. */
 export class PrivatePostgres {
   private server: EmbeddedPostgresServer | undefined;
+  private paused: number[] = [];
 
   private constructor(
     private readonly dataDir: string,
@@ -60,6 +61,19 @@ export class PrivatePostgres {
     await until(() => !isAlive(pid));
   }
 
+  /** Stops all its processes as they are: connections stay, and new ones are taken by the kernel; nothing answers. */
+  async pause(): Promise<void> {
+    const pid = await this.pid();
+    process.kill(pid, 'SIGSTOP'); // from now on it starts no others
+    this.paused = [pid, ...(await childrenOf(pid))];
+    for (const one of this.paused) process.kill(one, 'SIGSTOP');
+  }
+
+  /** Lets it go on after `pause`. */
+  resume(): void {
+    for (const pid of this.paused.splice(0)) process.kill(pid, 'SIGCONT');
+  }
+
   /** Ends it in order and keeps its data. */
   async halt(): Promise<void> {
     await this.server?.stop();
@@ -67,6 +81,7 @@ export class PrivatePostgres {
 
   /** Ends it and removes its data. */
   async remove(): Promise<void> {
+    this.resume();
     await this.server?.stop();
     await rm(this.dataDir, { recursive: true, force: true, maxRetries: 10 });
   }
@@ -114,6 +129,18 @@ async function chownAll(folder: string, uid: number, gid: number): Promise<void>
   for (const entry of await readdir(folder, { recursive: true })) {
     await chown(join(folder, entry), uid, gid);
   }
+}
+
+/** The processes that one has started and that still run. */
+async function childrenOf(parent: number): Promise<number[]> {
+  const children: number[] = [];
+  for (const name of await readdir('/proc')) {
+    const status = /^\d+$/.test(name)
+      ? await readFile(`/proc/${name}/status`, 'utf8').catch(() => '')
+      : '';
+    if (/^PPid:\s*(\d+)$/m.exec(status)?.[1] === String(parent)) children.push(Number(name));
+  }
+  return children;
 }
 
 function isAlive(pid: number): boolean {
