@@ -67,7 +67,9 @@ export class IndexCare {
   ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
     const rebuilt: ReindexResultDto[] = [];
     const removed: IndexOptimizationDto[] = [];
-    for (const index of await findIndexes(run.client)) {
+    const indexes = await run.read(findIndexes);
+    if (!indexes.found) removed.push(unseenIndexes(indexes.skipped));
+    for (const index of indexes.found ?? []) {
       const { name, table, sizeBytes, expectedBytes } = index;
       const percent = Math.round(100 * (1 - expectedBytes / sizeBytes));
       if (percent < BLOATED_PERCENT) continue;
@@ -75,7 +77,7 @@ export class IndexCare {
       const statement = `REINDEX INDEX CONCURRENTLY ${name}`;
       const { durationMs, skipped } = await run.run(statement, { spareMs: REMOVAL_MS });
       if (skipped !== undefined) removed.push(...(await removeLeftoverIndexes(run)));
-      const after = await sizeOf(run.client, name);
+      const { found: after = sizeBytes } = await run.read((client) => sizeOf(client, name));
       if (skipped === undefined) this.rebuilt.set(name, after);
       const due = `About ${percent} % of its ${megabytes(sizeBytes)} MB are empty (estimated).`;
       rebuilt.push({
@@ -98,14 +100,9 @@ export class IndexCare {
  * use to anybody, and written at each insert. One that is being built right now is locked, and is left alone.
  */
 export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
-  const { rows } = await run.client.query<{ index: string; table: string; sizeBytes: number }>(
-    `SELECT c.oid::regclass::text AS index, x.indrelid::regclass::text AS table,
-            pg_relation_size(c.oid)::float8 AS "sizeBytes"
-     FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-     WHERE NOT x.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)\\d*$' AND ${OWN_RELATIONS}`,
-  );
+  const { found: leftovers = [] } = await run.read(findLeftovers);
   const results: IndexOptimizationDto[] = [];
-  for (const leftover of rows) {
+  for (const leftover of leftovers) {
     const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`, {
       lockTimeoutMs: REMOVAL_LOCK_MS,
     });
@@ -117,6 +114,23 @@ export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexO
     });
   }
   return results;
+}
+
+/** What to say of indexes that could not be looked at. */
+export function unseenIndexes(reason: string): IndexOptimizationDto {
+  return { index: '(all)', table: '(all)', action: 'skipped', reason, sizeBytes: 0 };
+}
+
+async function findLeftovers(
+  client: ClientBase,
+): Promise<{ index: string; table: string; sizeBytes: number }[]> {
+  const { rows } = await client.query<{ index: string; table: string; sizeBytes: number }>(
+    `SELECT c.oid::regclass::text AS index, x.indrelid::regclass::text AS table,
+            pg_relation_size(c.oid)::float8 AS "sizeBytes"
+     FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+     WHERE NOT x.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)\\d*$' AND ${OWN_RELATIONS}`,
+  );
+  return rows;
 }
 
 async function sizeOf(client: ClientBase, name: string): Promise<number> {

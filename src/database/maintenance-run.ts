@@ -3,6 +3,7 @@ import { isLockTimeout, isUnavailable } from './database-errors';
 
 /** Less time than this is not worth beginning anything. */
 const LEAST_MS = 500;
+const LEAST_READ_MS = 1000;
 
 /** What became of a statement: how long it took, or why it did not do what it should. */
 export type MaintenanceOutcome = { durationMs: number; skipped?: string };
@@ -48,9 +49,7 @@ export class MaintenanceRun {
     this.client.on('notice', onNotice);
     const took = () => Math.round(performance.now() - startMs);
     try {
-      await this.client.query(
-        `SET statement_timeout = ${leftMs}; SET lock_timeout = ${lockTimeoutMs}`,
-      );
+      await this.limit(leftMs, lockTimeoutMs);
       await this.client.query(statement);
       const [skipped] = warnings;
       return skipped === undefined ? { durationMs: took() } : { durationMs: took(), skipped };
@@ -61,14 +60,38 @@ export class MaintenanceRun {
       this.client.off('notice', onNotice);
     }
   }
+
+  /**
+   * Reads statistics and sizes. Measuring a relation waits for whoever has locked it, so this is bounded as well; but it
+   * is also done when no time is left, to tell how things are.
+   */
+  async read<T>(
+    query: (client: PoolClient) => Promise<T>,
+  ): Promise<{ found: T } | { found: undefined; skipped: string }> {
+    await this.limit(Math.max(LEAST_READ_MS, Math.floor(this.leftMs)), this.lockTimeoutMs);
+    try {
+      return { found: await query(this.client) };
+    } catch (error) {
+      if (!isLockTimeout(error) && !isCancelled(error)) throw error;
+      return { found: undefined, skipped: reasonOf(error) };
+    }
+  }
+
+  private async limit(statementMs: number, lockMs: number): Promise<void> {
+    await this.client.query(`SET statement_timeout = ${statementMs}; SET lock_timeout = ${lockMs}`);
+  }
 }
 
 function reasonOf(error: unknown): string {
   if (isLockTimeout(error)) {
     return 'Somebody else holds a lock on it, or a transaction that began before goes on; ask again later.';
   }
-  if ((error as { code?: unknown }).code === '57014') {
+  if (isCancelled(error)) {
     return 'It did not fit into the time that was left, and was cancelled.';
   }
   return error instanceof Error ? error.message : String(error);
+}
+
+function isCancelled(error: unknown): boolean {
+  return (error as { code?: unknown }).code === '57014';
 }

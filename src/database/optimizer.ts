@@ -8,7 +8,7 @@ import type {
   DatabaseOptimizationResultDto,
   PartitionOptimizationDto,
 } from './dto/optimization-result.dto';
-import { IndexCare, removeLeftoverIndexes } from './index-care';
+import { IndexCare, removeLeftoverIndexes, unseenIndexes } from './index-care';
 import { weighIndexes } from './index-evidence';
 import { MaintainedTables } from './maintained-tables';
 import { MaintenanceRun } from './maintenance-run';
@@ -32,6 +32,7 @@ const RETRY_AFTER_SECONDS = 5;
  * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
  */
 const GENTLE = [
+  `SET lock_timeout = ${LOCK_TIMEOUT_MS}`,
   'SET max_parallel_maintenance_workers = 0',
   'SET vacuum_cost_delay = 2',
   'SET vacuum_cost_limit = 400',
@@ -88,8 +89,10 @@ export class Optimizer {
     const leftovers = await removeLeftoverIndexes(run);
     const { vacuumed, analyzed } = await careForTables(run);
     const { rebuilt, removed } = await this.indexes.rebuildBloated(run);
-    await client.query('RESET statement_timeout');
-    const { suggestions } = await weighIndexes(client);
+    const evidence = await run.read(weighIndexes);
+    const suggestions = evidence.found?.suggestions ?? [];
+    if (!evidence.found) suggestions.push(unseenIndexes(evidence.skipped));
+    const settings = await run.read(() => adviseSettings(client, this.config.poolMax));
     return {
       partitionOptimization,
       indexOptimization: [...leftovers, ...removed, ...suggestions],
@@ -98,7 +101,7 @@ export class Optimizer {
         analyzeResults: analyzed,
         reindexResults: rebuilt,
       },
-      configOptimization: await adviseSettings(client, this.config.poolMax),
+      configOptimization: settings.found ?? [],
       timestamp: new Date().toISOString(),
     };
   }
@@ -108,7 +111,9 @@ export class Optimizer {
     const deadline = AbortSignal.timeout(PARTITIONS_MS);
     const results: PartitionOptimizationDto[] = [];
     for (const { table, ahead } of this.tables.partitioned()) {
-      for (const month of await this.findMissing(table, ahead, deadline)) {
+      const { missing = [], failure: unseen } = await this.findMissing(table, ahead, deadline);
+      if (unseen !== undefined) results.push(unseenPartitions(table, unseen));
+      for (const month of missing) {
         const due = `It was missing: this month and ${ahead} more are made ahead.`;
         const failure = await this.partitions.ensure(table, [month], deadline).then(
           () => undefined,
@@ -126,15 +131,25 @@ export class Optimizer {
   }
 
   /** Looks at the catalogue first: another replica may have made or dropped some. */
-  private async findMissing(table: string, ahead: number, deadline: AbortSignal): Promise<Month[]> {
+  private async findMissing(
+    table: string,
+    ahead: number,
+    deadline: AbortSignal,
+  ): Promise<{ missing?: Month[]; failure?: string }> {
     try {
       await this.partitions.refresh(table, deadline);
-      return missingMonths(await this.partitions.find(table, deadline), monthsAhead(ahead));
+      const found = await this.partitions.find(table, deadline);
+      return { missing: missingMonths(found, monthsAhead(ahead)) };
     } catch (error) {
-      if (!deadline.aborted) throw error;
-      return [];
+      return { failure: whyNotMade(error, deadline) };
     }
   }
+}
+
+function unseenPartitions(table: string, failure: string): PartitionOptimizationDto {
+  const [month = ''] = monthsAhead(0);
+  const reason = `${failure} Whether partitions are missing could not be seen.`;
+  return { table, month, action: 'skipped', reason };
 }
 
 function whyNotMade(error: unknown, deadline: AbortSignal): string {
