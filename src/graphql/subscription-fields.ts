@@ -95,7 +95,7 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServi
     cacheInvalidated: {
       type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
       description:
-        'Invalidations that somebody asked for, on whichever replica, of organizations of the token.',
+        'Invalidations that somebody asked for, on whichever replica, when all organizations that they are for are those of the token.',
       scope: 'performance:read',
       args: {
         pattern: {
@@ -110,7 +110,7 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServi
         return limited(limiter, caller, (signal) =>
           chosen(
             invalidationFeed.follow(signal),
-            (done) => isMeant(done.pattern) && shareAny(done.tenants, organizations),
+            (done) => isMeant(done.pattern) && coversAll(organizations, done.tenants),
           ),
         );
       },
@@ -134,7 +134,8 @@ async function* chosen<T>(
   for await (const element of elements) if (isWanted(element)) yield element;
 }
 
-function shareAny(one: Organizations, other: Organizations): boolean {
-  if (one === '*' || other === '*') return true;
-  return one.some((id) => other.includes(id));
+/** Whether all that `ids` stand for belongs to `organizations`. */
+function coversAll(organizations: Organizations, ids: Organizations): boolean {
+  if (organizations === '*' || ids === '*') return organizations === '*';
+  return ids.every((id) => organizations.includes(id));
 }
