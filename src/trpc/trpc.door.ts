@@ -53,7 +53,8 @@ export class TrpcDoor implements OnModuleInit {
     nameRoute(request, 'trpc');
     const url = urlOf(request);
     const isBatch = url.searchParams.get('batch') === '1';
-    const path = url.pathname.slice(1);
+    const rawPath = url.pathname.slice(1);
+    const path = decoded(rawPath);
     nameRoute(request, this.nameOf(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
     const signal = hangUpSignal(response);
@@ -73,7 +74,7 @@ export class TrpcDoor implements OnModuleInit {
     const answer = await resolveResponse({
       router: routerOf(request),
       req: webRequest(request, url, signal),
-      path,
+      path: rawPath,
       error: null,
       allowBatching: true,
       allowMethodOverride: true,
@@ -125,6 +126,15 @@ function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Req
   const { method } = request;
   const bare = new Request(url, { method, headers, signal });
   return Object.defineProperty(bare, 'text', { value: () => Promise.resolve('') });
+}
+
+/** As tRPC reads it; what cannot be decoded stays as it is, and tRPC refuses it. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 /** Where a request goes, whatever its path looks like: `//host` names no other host. */

@@ -219,15 +219,26 @@ describe('the door', () => {
     expect(again.headers.get('idempotency-replayed')).toBe('true');
     const other = await write('twice');
     expect([other.status, other.json.error.data.kind]).toEqual([422, 'IDEMPOTENCY_MISMATCH']);
-    const batch = await service.post(
-      `${bulk},performance.bulkCreateAuditEvents?batch=1`,
-      token,
-      { 0: { events: [event()] }, 1: { events: [event()] } },
-      headers,
-    );
-    expect(batch.json[0].error.data.errors).toEqual([
-      { path: 'Idempotency-Key', message: expect.any(String) },
-    ]);
+  });
+
+  it.each([',', '%2C', '%2c'])(
+    'takes a key for no batch, its calls parted by %s',
+    async (comma) => {
+      const batch = await service.post(
+        `${bulk}${comma}performance.bulkCreateAuditEvents?batch=1`,
+        token,
+        { 0: { events: [event()] }, 1: { events: [event()] } },
+        { 'idempotency-key': randomUUID() },
+      );
+      expect(batch.json[0].error.data.errors).toEqual([
+        { path: 'Idempotency-Key', message: expect.any(String) },
+      ]);
+    },
+  );
+
+  it.each(['%', '%ZZ', '%E0%A4'])('refuses a path with the bad escape %s', async (escape) => {
+    const answer = await service.get(`/trpc/performance.getMetrics${escape}?batch=1`, token);
+    expect([answer.status, answer.json.error.data.kind]).toEqual([400, 'VALIDATION_FAILED']);
   });
 
   it('keeps the calls of a batch apart', async () => {
