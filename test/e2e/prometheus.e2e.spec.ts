@@ -111,12 +111,19 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
   const dashboardExpressions = (
     JSON.parse(readFileSync(DASHBOARD, 'utf8')) as { panels: { targets: { expr: string }[] }[] }
   ).panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
-  const expressions = [...ruleExpressions, ...dashboardExpressions];
+  const [, watched = ''] =
+    /### Which metrics to watch\n([\s\S]*?)\n###/.exec(readFileSync(OPERATIONS, 'utf8')) ?? [];
+  const guideExpressions = watched
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .flatMap((line) => [...line.matchAll(/`([^`]+)`/g)].map(([, expression = '']) => expression));
+  const expressions = [...ruleExpressions, ...dashboardExpressions, ...guideExpressions];
 
-  it('has every series that dashboard and rules name', () => {
+  it('has every series that dashboard, rules and the guide for operators name', () => {
     const own = new Set([...rules.matchAll(/- record: (\S+)/g)].map(([, name]) => name));
     expect(ruleExpressions.length).toBeGreaterThan(8);
     expect(dashboardExpressions.length).toBeGreaterThan(30);
+    expect(guideExpressions.length).toBeGreaterThan(8);
     const named = new Set(expressions.flatMap(seriesIn));
     expect(named.size).toBeGreaterThan(20);
     const there = namesIn(scrape);
