@@ -12,23 +12,64 @@ import {
   type PrivateRedis,
   startPrivateRedis,
 } from '../support/redis-server';
+import { GraphqlSubscriber } from '../support/graphql-subscriber';
+import { RECORDED } from '../support/socket-stage';
 import { TailClient } from '../support/tail-client';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { EVENTS, eventWith } from '../support/test-service';
+import { type EventJson, EVENTS, eventWith } from '../support/test-service';
 
 const ORGANIZATIONS = 4;
-const READERS_OF_EACH = 3;
+
+/** One connection of a reader. */
+interface Reading {
+  events: Record<string, unknown>[];
+  /** With what to go on behind the last event; empty without one. */
+  lastId: string;
+  isOver: boolean;
+  close: () => Promise<void>;
+}
+
+/** How a reader connects, behind the last event that it has; undefined when it is refused. */
+type Way = (url: string, token: string, lastId: string) => Promise<Reading | undefined>;
+
+const overEvents: Way = async (url, token, lastId) => {
+  const headers = { authorization: `Bearer ${token}`, 'last-event-id': lastId };
+  const client = await TailClient.open(`${url}${EVENTS}/tail`, headers).catch(() => undefined);
+  return client?.response.status === 200 ? client : undefined;
+};
+
+const overSockets: Way = (url, token, after) => {
+  const params = { authorization: `Bearer ${token}` };
+  const subscriber = GraphqlSubscriber.open(url, params, RECORDED, { after });
+  return Promise.resolve({
+    get events() {
+      return subscriber.data.map(({ auditEventRecorded }) => auditEventRecorded as EventJson);
+    },
+    get lastId() {
+      const last = subscriber.data.at(-1)?.auditEventRecorded as EventJson | undefined;
+      return last?.sequence ?? '';
+    },
+    get isOver() {
+      return subscriber.isOver;
+    },
+    close: () => subscriber.close(),
+  });
+};
+
+/** The readers of each organization. */
+const WAYS = [overEvents, overEvents, overSockets];
 
 /** A reader that connects again, from its last event and to another replica, when its stream ends. */
 class Follower {
   readonly sequences: number[] = [];
   readonly strangers: unknown[] = [];
-  private client: TailClient | undefined;
+  private client: Reading | undefined;
   private lastId = '0';
   private isDone = false;
   private readonly running: Promise<void>;
 
   constructor(
+    private readonly connect: Way,
     private readonly organization: string,
     private readonly token: string,
     private urls: () => string[],
@@ -45,10 +86,9 @@ class Follower {
   private async follow(): Promise<void> {
     for (let attempt = 0; !this.isDone; attempt += 1) {
       const urls = this.urls();
-      const url = `${urls[attempt % urls.length]}${EVENTS}/tail`;
-      const headers = { authorization: `Bearer ${this.token}`, 'last-event-id': this.lastId };
-      const client = await TailClient.open(url, headers).catch(() => undefined);
-      if (client?.response.status !== 200) {
+      const url = urls[attempt % urls.length] ?? '';
+      const client = await this.connect(url, this.token, this.lastId);
+      if (!client) {
         await new Promise((resolve) => setTimeout(resolve, 20));
         continue;
       }
@@ -59,7 +99,7 @@ class Follower {
     }
   }
 
-  private take(client: TailClient): void {
+  private take(client: Reading): void {
     for (const { sequence, organizationId } of client.events) {
       if (organizationId === this.organization) this.sequences.push(Number(sequence));
       else this.strangers.push(organizationId);
@@ -73,90 +113,93 @@ class Follower {
   }
 }
 
-describeWithPrivateRedis()('tails of several replicas', () => {
-  let redis: PrivateRedis;
-  let test: TestDatabase;
-  let build: Build;
-  let replicas: ServiceProcess[] = [];
+describeWithPrivateRedis()(
+  'readers of several replicas, of the tail and of GraphQL subscriptions',
+  () => {
+    let redis: PrivateRedis;
+    let test: TestDatabase;
+    let build: Build;
+    let replicas: ServiceProcess[] = [];
 
-  const start = () => startServiceProcess(build, test.url, { REDIS_URL: redis.url });
+    const start = () => startServiceProcess(build, test.url, { REDIS_URL: redis.url });
 
-  beforeAll(async () => {
-    redis = await startPrivateRedis();
-    test = await createTestDatabase();
-    build = await buildService();
-    replicas = [await start(), await start()];
-  }, 120_000);
+    beforeAll(async () => {
+      redis = await startPrivateRedis();
+      test = await createTestDatabase();
+      build = await buildService();
+      replicas = [await start(), await start()];
+    }, 120_000);
 
-  afterAll(async () => {
-    await Promise.all(replicas.map((replica) => replica.end('SIGKILL')));
-    await build?.remove();
-    await test?.drop();
-    await redis?.stop();
-  }, 60_000);
+    afterAll(async () => {
+      await Promise.all(replicas.map((replica) => replica.end('SIGKILL')));
+      await build?.remove();
+      await test?.drop();
+      await redis?.stop();
+    }, 60_000);
 
-  it('miss nothing and repeat nothing while replicas are killed and Redis is paused and emptied', async () => {
-    const organizations = Array.from({ length: ORGANIZATIONS }, () => `org-${randomUUID()}`);
-    const writer = await tokenFor();
-    const urls = () => replicas.map(({ url }) => url);
-    const followers = await Promise.all(
-      organizations.flatMap((organization) =>
-        Array.from({ length: READERS_OF_EACH }, async () => {
-          const token = await tokenFor({ organizations: [organization], subject: randomUUID() });
-          return new Follower(organization, token, urls);
-        }),
-      ),
-    );
-    let isWriting = true;
-    // Ids of its own, so that what was written by an unanswered request is not written twice.
-    const write = async (organizationId: string): Promise<number> => {
-      let written = 0;
-      for (let round = 0; isWriting; round += 1) {
-        const event = eventWith({ organizationId, id: randomUUID() });
-        for (let isStored = false; !isStored;) {
-          const url = urls()[round % urls().length] ?? '';
-          const answer = await fetch(`${url}${EVENTS}`, {
-            method: 'POST',
-            headers: { authorization: `Bearer ${writer}`, 'content-type': 'application/json' },
-            body: JSON.stringify(event),
-          }).catch(() => undefined);
-          isStored = answer?.ok === true;
-          if (!isStored) await new Promise((resolve) => setTimeout(resolve, 20));
+    it('miss nothing and repeat nothing while replicas are killed and Redis is paused and emptied', async () => {
+      const organizations = Array.from({ length: ORGANIZATIONS }, () => `org-${randomUUID()}`);
+      const writer = await tokenFor();
+      const urls = () => replicas.map(({ url }) => url);
+      const followers = await Promise.all(
+        organizations.flatMap((organization) =>
+          WAYS.map(async (connect) => {
+            const token = await tokenFor({ organizations: [organization], subject: randomUUID() });
+            return new Follower(connect, organization, token, urls);
+          }),
+        ),
+      );
+      let isWriting = true;
+      // Ids of its own, so that what was written by an unanswered request is not written twice.
+      const write = async (organizationId: string): Promise<number> => {
+        let written = 0;
+        for (let round = 0; isWriting; round += 1) {
+          const event = eventWith({ organizationId, id: randomUUID() });
+          for (let isStored = false; !isStored;) {
+            const url = urls()[round % urls().length] ?? '';
+            const answer = await fetch(`${url}${EVENTS}`, {
+              method: 'POST',
+              headers: { authorization: `Bearer ${writer}`, 'content-type': 'application/json' },
+              body: JSON.stringify(event),
+            }).catch(() => undefined);
+            isStored = answer?.ok === true;
+            if (!isStored) await new Promise((resolve) => setTimeout(resolve, 20));
+          }
+          written += 1;
         }
-        written += 1;
-      }
-      return written;
-    };
-    const writing = Promise.all(organizations.map(write));
-    const everyoneHas = (count: number) =>
-      until(() => followers.every(({ last }) => last >= count));
+        return written;
+      };
+      const writing = Promise.all(organizations.map(write));
+      const everyoneHas = (count: number) =>
+        until(() => followers.every(({ last }) => last >= count));
 
-    await everyoneHas(50);
-    const [first] = replicas;
-    replicas = replicas.slice(1);
-    await first?.end('SIGKILL');
-    await everyoneHas(100);
-    replicas = [...replicas, await start()];
-    redis.pause();
-    await everyoneHas(200);
-    redis.resume();
-    await redis.restart();
-    const [second] = replicas;
-    replicas = replicas.slice(1);
-    await second?.end('SIGTERM');
-    await everyoneHas(250);
-    isWriting = false;
-    const written = await writing;
-    await until(() =>
-      followers.every(({ last }, at) => last === written[Math.floor(at / READERS_OF_EACH)]),
-    );
-    for (const follower of followers) await follower.stop();
+      await everyoneHas(50);
+      const [first] = replicas;
+      replicas = replicas.slice(1);
+      await first?.end('SIGKILL');
+      await everyoneHas(100);
+      replicas = [...replicas, await start()];
+      redis.pause();
+      await everyoneHas(200);
+      redis.resume();
+      await redis.restart();
+      const [second] = replicas;
+      replicas = replicas.slice(1);
+      await second?.end('SIGTERM');
+      await everyoneHas(250);
+      isWriting = false;
+      const written = await writing;
+      await until(() =>
+        followers.every(({ last }, at) => last === written[Math.floor(at / WAYS.length)]),
+      );
+      for (const follower of followers) await follower.stop();
 
-    followers.forEach(({ sequences, strangers }, at) => {
-      const count = written[Math.floor(at / READERS_OF_EACH)] ?? 0;
-      expect(strangers).toEqual([]);
-      expect(sequences).toEqual(Array.from({ length: count }, (_, index) => index + 1));
-    });
-    for (const replica of replicas) expect(replica.unhandled()).toEqual([]);
-  }, 120_000);
-});
+      followers.forEach(({ sequences, strangers }, at) => {
+        const count = written[Math.floor(at / WAYS.length)] ?? 0;
+        expect(strangers).toEqual([]);
+        expect(sequences).toEqual(Array.from({ length: count }, (_, index) => index + 1));
+      });
+      for (const replica of replicas) expect(replica.unhandled()).toEqual([]);
+    }, 120_000);
+  },
+);
