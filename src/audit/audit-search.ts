@@ -4,7 +4,7 @@ import { CacheReport } from '../caching/cache-report';
 import type { CachedRead, ReadDescription } from '../caching/cached-read';
 import { ResponseCache, type Remembered } from '../caching/response-cache';
 import { AppError } from '../errors/app-error';
-import { parseMarkedJson } from '../front/exact-json';
+import { MAX_EXACT_NUMBERS, parseMarkedJson, UnacceptableJsonError } from '../front/exact-json';
 import type { PageInfo } from '../pagination/page';
 import type { PageEdges } from './audit-event-page';
 import { AuditPages } from './audit-pages';
@@ -27,9 +27,13 @@ export interface SearchOptions {
 /** Characters that all that is read for one answer may have together: it is put together in memory, several times over. */
 const MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024;
 
+const TOO_MANY_NUMBERS = `hold more than ${MAX_EXACT_NUMBERS} numbers that a double cannot`;
+
 /** What has been read for one answer so far. */
 interface AnswerParts {
   characters: number;
+  /** Numbers that `parseMarkedJson` would have to mark. */
+  numbersLeft: number;
   /** Settles when the last part that was asked for has been read. */
   last: Promise<unknown>;
 }
@@ -84,9 +88,8 @@ export class AuditSearch {
     const description = this.cachedPages.describePage(principal, page, '');
     const read = () => this.remember(this.cachedPages, description, search, options);
     const remembered = await this.inAnswer(options, read);
-    const { data } = parseMarkedJson(`${remembered.entry.sharedText}}`) as {
-      data: AuditEventDto[];
-    };
+    const text = `${remembered.entry.sharedText}}`;
+    const { data } = this.parse(text, options) as { data: AuditEventDto[] };
     const { info, edges } = remembered.entry.rest as { info: PageInfo; edges: PageEdges };
     return {
       data,
@@ -105,7 +108,7 @@ export class AuditSearch {
     const description = this.cachedEvents.describeEvent(principal, id);
     const read = () => this.remember(this.cachedEvents, description, {}, options);
     const { entry } = await this.inAnswer(options, read);
-    return parseMarkedJson(entry.sharedText) as AuditEventDto;
+    return this.parse(entry.sharedText, options) as AuditEventDto;
   }
 
   /** Reads a part of an answer once those before it are read, unless they leave no room for it. */
@@ -114,7 +117,11 @@ export class AuditSearch {
     read: () => Promise<Remembered>,
   ): Promise<Remembered> {
     if (!answer) return read();
-    const parts = this.answers.get(answer) ?? { characters: 0, last: Promise.resolve() };
+    const parts = this.answers.get(answer) ?? {
+      characters: 0,
+      numbersLeft: MAX_EXACT_NUMBERS,
+      last: Promise.resolve(),
+    };
     this.answers.set(answer, parts);
     const reading = parts.last.then(async () => {
       requireRoom(parts);
@@ -125,6 +132,20 @@ export class AuditSearch {
     });
     parts.last = reading.catch(() => undefined);
     return reading;
+  }
+
+  /** What has been read, as a value; its numbers are counted as often as the answer will hold them. */
+  private parse(text: string, { answer, copies = 1 }: SearchOptions): unknown {
+    const parts = answer && this.answers.get(answer);
+    const budget = { left: (parts?.numbersLeft ?? MAX_EXACT_NUMBERS) / copies };
+    try {
+      return parseMarkedJson(text, budget);
+    } catch (error) {
+      if (error instanceof UnacceptableJsonError) throw answerTooLarge(TOO_MANY_NUMBERS);
+      throw error;
+    } finally {
+      if (parts) parts.numbersLeft = budget.left * copies;
+    }
   }
 
   private remember<D extends ReadDescription, Answer>(
@@ -152,9 +173,10 @@ export class AuditSearch {
 }
 
 function requireRoom({ characters }: AnswerParts): void {
-  if (characters <= MAX_ANSWER_CHARACTERS) return;
-  throw new AppError(
-    'REQUEST_TOO_LARGE',
-    'The answer would be larger than 32 MiB: ask for fewer events at once.',
-  );
+  if (characters > MAX_ANSWER_CHARACTERS) throw answerTooLarge('be larger than 32 MiB');
+}
+
+function answerTooLarge(how: string): AppError {
+  const detail = `The answer would ${how}: ask for fewer events at once.`;
+  return new AppError('REQUEST_TOO_LARGE', detail);
 }

@@ -13,8 +13,8 @@ const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0
 
 /** What nests deeper than this is nothing that any route takes, and costs every step after it dearly. */
 export const MAX_JSON_DEPTH = 64;
-/** Numbers of one body that a double would change: each costs about a microsecond. */
-const MAX_EXACT_NUMBERS = 500_000;
+/** Numbers of one body, or of one answer, that a double would change: each costs about a microsecond. */
+export const MAX_EXACT_NUMBERS = 500_000;
 /** The members whose objects keep the text of their numbers; remembering every object of a body would cost seconds. */
 const EXACT_MEMBERS = new Set(['metadata']);
 
@@ -25,6 +25,11 @@ const OPENING = `"${MARK}`;
 
 /** The exact twin of each object of a body that needed one. */
 const twins = new WeakMap<object, object>();
+
+/** How many numbers that a double would change may still come. */
+export interface NumberBudget {
+  left: number;
+}
 
 /** JSON text that is well formed, but that this service does not take: the message says why. */
 export class UnacceptableJsonError extends Error {}
@@ -41,17 +46,16 @@ export function parseExactJson(text: string): unknown {
   if (members !== countMembersRead(value)) {
     throw new UnacceptableJsonError('must not name a member of an object twice');
   }
-  if (isInexact) pair(value, parseMarked(text));
+  if (isInexact) pair(value, parseMarked(text, { left: MAX_EXACT_NUMBERS }));
   return value;
 }
 
-function parseMarked(text: string): unknown {
-  let marked = 0;
+function parseMarked(text: string, budget: NumberBudget): unknown {
   return JSON.parse(
     mapJsonNumbers(text, (number) => {
       if (survives(number)) return number;
-      marked += 1;
-      if (marked > MAX_EXACT_NUMBERS) {
+      budget.left -= 1;
+      if (budget.left < 0) {
         throw new UnacceptableJsonError(
           `must hold at most ${MAX_EXACT_NUMBERS} numbers that a double cannot; send it in parts`,
         );
@@ -64,9 +68,13 @@ function parseMarked(text: string): unknown {
 /**
  * `JSON.parse` of text that we wrote ourselves, for those who write it again within something larger: each number
  * that a double would change is a marked string, which `unmarkJson` turns back into the number.
+ * @throws UnacceptableJsonError for more of them than `budget` has left, from which they are taken.
  */
-export function parseMarkedJson(text: string): unknown {
-  return survey(text).isInexact ? parseMarked(text) : JSON.parse(text);
+export function parseMarkedJson(
+  text: string,
+  budget: NumberBudget = { left: MAX_EXACT_NUMBERS },
+): unknown {
+  return survey(text).isInexact ? parseMarked(text, budget) : JSON.parse(text);
 }
 
 /** JSON text of values that hold parts from `parseMarkedJson`, with the numbers as they were. */

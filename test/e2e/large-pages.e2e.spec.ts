@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { MAX_PAGE_CHARACTERS } from '../../src/audit/audit-pages';
 import { MAX_BUFFERED_CHARACTERS } from '../../src/audit/feed-buffer';
+import { MAX_EXACT_NUMBERS } from '../../src/front/exact-json';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -159,4 +160,47 @@ describe('a page whose events are large', () => {
     expect(held()).toBeLessThan(MAX_BUFFERED_CHARACTERS);
     await tail.close();
   }, 30_000);
+});
+
+describe('a page with many numbers that a double cannot hold', () => {
+  const ask = (limit: number, fields: string) =>
+    query(`query Q { a: optimizedAuditEvents(${numbersOf(limit)}) { edges { node { ${fields} } } }
+      b: optimizedAuditEvents(${numbersOf(1)}) { edges { node { id } } } }`);
+  const numbersOf = (limit: number) =>
+    `filter: { actions: ["numbers"] }, pagination: { limit: ${limit} }`;
+
+  beforeAll(async () => {
+    const event = eventWith({ organizationId: organization, action: 'numbers' });
+    const metadata = `{"n":[${'1.0,'.repeat(60_000)}1.0]}`;
+    const text = `${JSON.stringify(event).slice(0, -1)},"metadata":${metadata}}`;
+    const body = `{"events":[${Array(9).fill(text).join(',')}]}`;
+    expect(60_000 * 9).toBeGreaterThan(MAX_EXACT_NUMBERS);
+    for (const part of [
+      body.replace(`${text},`.repeat(5), ''),
+      body.replace(`${text},`.repeat(4), ''),
+    ]) {
+      expect((await service.post(`${EVENTS}/bulk`, token, part)).status).toBe(201);
+    }
+  });
+
+  it('is given by REST, and refused by name where each has to be looked at', async () => {
+    const page = await service.get(`${EVENTS}?actions=numbers`, token);
+    expect(page.text.match(/1\.0/g)).toHaveLength(9 * 60_001);
+    expect((await ask(9, 'id')).errors[0]).toMatchObject({
+      path: ['a'],
+      extensions: { code: 'REQUEST_TOO_LARGE' },
+    });
+    const call = trpcClient(service.url, token).performance.getOptimizedAuditEvents.query({
+      filter: { actions: ['numbers'] },
+    });
+    expect((await failureOfCall(call)).data?.kind).toBe('REQUEST_TOO_LARGE');
+  });
+
+  it('is given where the whole answer has fewer, copies counted', async () => {
+    expect((await ask(7, 'metadata')).errors).toBeUndefined();
+    expect((await ask(4, aliased(2, 'metadata'))).errors).toMatchObject([
+      { path: ['b'], extensions: { code: 'REQUEST_TOO_LARGE' } },
+    ]);
+    expect((await ask(4, aliased(3, 'metadata'))).errors[0].path).toEqual(['a']);
+  });
 });
