@@ -69,6 +69,11 @@ describe('the likeliest bottleneck', () => {
     expect(kinds({ pool: { total: 10, idle: 8, waiting: 0, max: 10, recent } })).toEqual([]);
   });
 
+  it('is no statement that was slow a few times', () => {
+    const slowest = [{ name: 'events-page', count: 4, averageMs: 812.3 }];
+    expect(kinds({ slowQueries: { count: 4, slowest } })).toEqual([]);
+  });
+
   it('is a cause rather than what follows from it', () => {
     expect(kinds(BLOCKED, EXHAUSTED, QUEUED)[0]).toBe('event loop');
     expect(kinds(EXHAUSTED, QUEUED, COLD)).toEqual(['pool', 'queue', 'cache']);

@@ -29,6 +29,8 @@ const LOOP_LATE_MS = 100;
 const LOOP_STUCK_MS = 500;
 /** From here on waiting for a connection is a good part of an answer's time. */
 const SLOW_ACQUISITION_MS = 100;
+/** Fewer slow statements than this are bad luck: a checkpoint, the first of their kind. */
+const MIN_SLOW_QUERIES = 5;
 /** Fewer connections lent than this may all have been opened first. */
 const MIN_LENT = 20;
 /** Fewer requests than this say nothing about a ratio. */
@@ -63,7 +65,7 @@ function eventLoop({ loop }: Evidence): Bottleneck | undefined {
 
 function slowQuery({ slowQueries, pool: { max } = { max: 1 } as PoolFigures }: Evidence) {
   const [slowest] = slowQueries?.slowest ?? [];
-  if (!slowQueries || !slowest) return undefined;
+  if (!slowQueries || !slowest || slowQueries.count < MIN_SLOW_QUERIES) return undefined;
   return {
     kind: 'slow query' as const,
     weight: 0.5 + 0.35 * Math.min(1, slowQueries.count / (10 * max)),
