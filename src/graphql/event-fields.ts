@@ -26,7 +26,7 @@ import { parseMarkedJson } from '../front/exact-json';
 import type { DerivedTypes } from './derived-types';
 import { requireValid } from './require-valid';
 import type { Caller, RootFields, Writer } from './root-fields';
-import { copiesIn, type SameField, selectedIn } from './selected-fields';
+import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
 
 export interface EventServices {
   search: AuditSearch;
@@ -87,7 +87,8 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
       description: 'Stores one event. Repeating it with an id of your own stores nothing new.',
       scope: 'audit:write',
       args: { event: { type: event } },
-      resolve: async ({ audit, turns }, args, caller) => {
+      resolve: async ({ audit, turns }, args, caller, info) => {
+        requireFewMetadata(info);
         const dto = valid(CreateAuditEventDto, args.event);
         const { principal, signal, claim } = caller;
         const recorded = await inTurn(turns, caller, () =>

@@ -41,6 +41,7 @@ export interface LiveField<S> extends Omit<RootField<S>, 'resolve'> {
     services: S,
     args: Record<string, unknown>,
     caller: Caller,
+    info: GraphQLResolveInfo,
   ) => AsyncIterableIterator<unknown> | Promise<AsyncIterableIterator<unknown>>;
   resolve?: (element: never) => unknown;
 }

@@ -1,4 +1,8 @@
 import { Kind, type FieldNode, type GraphQLResolveInfo, type SelectionSetNode } from 'graphql';
+import { validationFailed } from '../errors/app-error';
+
+/** 49 of them, of an event with 80 000 numbers that a double cannot hold, took more than a second to write. */
+const MAX_METADATA = 2;
 
 /** The fields of one name in the answer: what they select is put together there. */
 export type SameField = [FieldNode, ...FieldNode[]];
@@ -44,4 +48,16 @@ export function copiesIn(selected: readonly SameField[], fragments: Fragments): 
   };
   count(selected, '');
   return Math.max(1, ...counts.values());
+}
+
+/**
+ * Refuses to give the one large member of an event again and again, where that is asked before there is an event.
+ * @throws AppError VALIDATION_FAILED.
+ */
+export function requireFewMetadata({ fieldNodes, fragments }: GraphQLResolveInfo): void {
+  const fields = selectedIn(fieldNodes, fragments);
+  const metadata = fields.filter(([{ name }]) => name.value === 'metadata');
+  if (metadata.length <= MAX_METADATA) return;
+  const message = `must be selected at most ${MAX_METADATA} times, not ${metadata.length}`;
+  throw validationFailed([{ path: 'metadata', message }]);
 }

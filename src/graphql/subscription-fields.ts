@@ -20,6 +20,7 @@ import type { DerivedTypes } from './derived-types';
 import { liveFeed } from './live-feed';
 import type { Caller, LiveFields } from './root-fields';
 import { requireValid } from './require-valid';
+import { requireFewMetadata } from './selected-fields';
 
 export interface LiveServices {
   feed: EventFeed;
@@ -45,7 +46,8 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
             'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several a cursor of `/audit/events/tail` or tRPC. Left out: from now on.',
         },
       },
-      subscribe: async ({ feed }, { filter, afterSequence }, { principal, signal }) => {
+      subscribe: async ({ feed }, { filter, afterSequence }, { principal, signal }, info) => {
+        requireFewMetadata(info);
         requireValid(AuditEventSearchDto, { filter });
         const wanted = filterIn(filter as AuditEventFilterDto | null | undefined);
         const after = typeof afterSequence === 'string' ? afterSequence : undefined;

@@ -142,6 +142,39 @@ describe('a list in variables that no field takes', () => {
   });
 });
 
+describe('metadata of an event that is written or followed', () => {
+  const selected = (count: number) => many(count, (index) => `m${index}: metadata`);
+  const faults = [{ path: 'metadata', message: 'must be selected at most 2 times, not 3' }];
+
+  it('is given twice at most, and nothing is written when it is asked for more often', async () => {
+    const create = (count: number) =>
+      ask(
+        `mutation ($o: String!) { createAuditEvent(
+           event: { organizationId: $o, action: "few", status: SUCCESS, metadata: { a: 1 } }
+         ) { ...E } } fragment E on AuditEvent { ${selected(count)} }`,
+        { o: organization },
+      );
+    expect(errorsOf(await create(3))[0]?.extensions).toMatchObject({
+      code: 'VALIDATION_FAILED',
+      errors: faults,
+    });
+    expect((await create(2)).json.data.createAuditEvent).toEqual({ m0: { a: 1 }, m1: { a: 1 } });
+    expect(eventsIn(await service.get(`${EVENTS}?actions=few`, token))).toHaveLength(1);
+  });
+
+  it('is followed twice at most', async () => {
+    const stage = await SocketStage.start();
+    const follow = (count: number) =>
+      stage.subscribe(token, `subscription { auditEventRecorded { ${selected(count)} } }`);
+    const [few, more] = [follow(2), follow(3)];
+    await until(() => more.isOver && stage.active === 1);
+    expect(more.errors[0]?.extensions).toMatchObject({ errors: faults });
+    expect(few.isOver).toBe(false);
+    await stage.clear();
+    await stage.service.stop();
+  });
+});
+
 describe('an Idempotency-Key', () => {
   const create =
     'mutation ($e: CreateAuditEventInput!) { createAuditEvent(event: $e) { id sequence action } }';
