@@ -53,6 +53,19 @@ describe('the upkeep under load', () => {
         ),
       ),
     ]);
+    const blocked = new Set<string>();
+    const watch = async () => {
+      while (!isOver) {
+        const { rows } = await replicas.admin.query<{ what: string }>(
+          `SELECT l.mode || ' on ' || coalesce(l.relation::regclass::text, l.locktype) AS what
+           FROM pg_stat_activity u JOIN pg_stat_activity a ON u.pid = ANY (pg_blocking_pids(a.pid))
+           JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted
+           WHERE u.application_name LIKE '%upkeep' AND u.datname = current_database()`,
+        );
+        for (const { what } of rows) blocked.add(what);
+      }
+    };
+    running.push(watch());
     await until(() => done > 200);
     const before = done;
     const round = await upkeepOf(one).run();
@@ -63,6 +76,7 @@ describe('the upkeep under load', () => {
     isOver = true;
     await Promise.all(running);
     expect(failures).toEqual([]);
+    expect([...blocked]).toEqual([]);
     expect(round).toMatchObject({ postponed: [], failures: [] });
     expect(round?.droppedPartitions).toHaveLength(24);
   });
