@@ -1,3 +1,4 @@
+import './v8-flags'; // before anything is optimized
 import { tracing } from './tracing'; // first: what is loaded before it cannot be traced
 import { Logger } from '@nestjs/common';
 import type { AddressInfo } from 'node:net';

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { createHash } from 'node:crypto';
 import { formatInstant, parseInstant } from '../front/instant';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
@@ -158,10 +159,18 @@ function beyond(sort: AuditEventSort, after: Position, values: Values): string[]
   ];
 }
 
+/** The names of texts, which would take as long to hash as the rest of a statement takes to make. */
+const names = new LRUCache<string, string>({ max: 1000 });
+
 function nameFor({ filter }: PageRequest, text: string): { name?: string } {
   const hasLists = Object.keys(FILTER_COLUMNS).some(
     (name) => filter[name as keyof typeof FILTER_COLUMNS] !== undefined,
   );
   if (hasLists) return {};
-  return { name: `audit-page-${createHash('sha1').update(text).digest('base64url')}` };
+  let name = names.get(text);
+  if (name === undefined) {
+    name = `audit-page-${createHash('sha1').update(text).digest('base64url')}`;
+    names.set(text, name);
+  }
+  return { name };
 }

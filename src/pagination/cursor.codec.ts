@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
 import { AppError } from '../errors/app-error';
 
 const MAC_BYTES = 16;
@@ -9,8 +9,12 @@ const VERSION = '1';
  * is bound to: who asks, with which filter and sort. Bound data is not inside, so it costs no length and tells nothing.
  */
 export class CursorCodec {
+  private readonly key: KeyObject;
+
   /** @param key at least 32 secret bytes, the same on every replica. */
-  constructor(private readonly key: Buffer) {}
+  constructor(key: Buffer) {
+    this.key = createSecretKey(key);
+  }
 
   /** A cursor for `position`, good only with the same `binding`. URL-safe. */
   encode(position: unknown, binding: string): string {
