@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
 import type { Principal } from '../auth/principal';
@@ -7,6 +8,8 @@ import { clientClosed } from '../front/patience';
 
 /** Bytes that a peer has not taken, from which on no more of its messages are read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
+/** Queries and mutations that run at once on one socket: the answer of each may have 32 MiB. */
+const MAX_RUNNING = 4;
 /** How long a peer may take to close its side, and operations to tell why they end. */
 const LINGER_MS = 1000;
 const LINGER_POLL_MS = 10;
@@ -36,6 +39,8 @@ export class GraphqlConnection {
   /** Subscriptions among what is under way. */
   following = 0;
   private underWay = 0;
+  private running = 0;
+  private readonly waiting = new Set<() => void>();
   private received = 0;
   private isAlive = true;
   private bufferedBefore = 0;
@@ -48,6 +53,7 @@ export class GraphqlConnection {
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
   ) {
+    setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
     socket.on('pong', () => (this.isAlive = true));
     socket.on('error', () => undefined); // the close that follows says it
@@ -93,6 +99,37 @@ export class GraphqlConnection {
     });
   }
 
+  /**
+   * Runs a query or mutation once few others run here and the other side has taken what they answered: one that does
+   * not read holds no more than that. @throws the reason of the signal.
+   */
+  async inTurn<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const stop = (): void => this.wake();
+    signal.addEventListener('abort', stop, { once: true });
+    while (!this.hasRoom && !signal.aborted) {
+      await new Promise<void>((resolve) => this.waiting.add(resolve));
+    }
+    signal.removeEventListener('abort', stop);
+    signal.throwIfAborted();
+    this.running += 1;
+    try {
+      return await work();
+    } finally {
+      this.running -= 1;
+      setImmediate(() => this.wake()); // by then the answer is among what waits to be taken
+    }
+  }
+
+  private get hasRoom(): boolean {
+    return this.running < MAX_RUNNING && this.socket.bufferedAmount <= MAX_BUFFERED_BYTES;
+  }
+
+  /** Has all who wait look again. */
+  private wake(): void {
+    for (const resolve of this.waiting) resolve();
+    this.waiting.clear();
+  }
+
   /** Resolves when the text has left for the other side: who waits for that sends no faster than it is taken. */
   send(text: string): Promise<void> {
     if (!this.isOpen) return Promise.resolve();
@@ -100,7 +137,9 @@ export class GraphqlConnection {
       this.socket.send(unmarkJson(text), () => {
         resolve();
         const { isPaused, bufferedAmount } = this.socket;
-        if (isPaused && bufferedAmount <= MAX_BUFFERED_BYTES) this.socket.resume();
+        if (bufferedAmount > MAX_BUFFERED_BYTES) return;
+        if (isPaused) this.socket.resume();
+        this.wake();
       });
       if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES) this.socket.pause();
     });

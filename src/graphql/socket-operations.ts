@@ -124,21 +124,23 @@ export class SocketOperations {
       const contextValue: SocketCall = { principal, signal, services: all, connection, measure };
       return { schema, document, operationName, variableValues: variables, contextValue };
     } catch (thrown) {
-      const error = toAppError(thrown);
-      return [new GraphQLError(error.detail, { originalError: error })];
+      return [failureOf(thrown)];
     }
   }
 
   /** Runs a query or mutation for as long as somebody waits for it. */
   private async answer(args: SocketArgs): Promise<ExecutionResult> {
-    const { signal, measure } = args.contextValue;
+    const { signal, measure, connection } = args.contextValue;
     const own = new AbortController();
     const leave = (): void => own.abort(signal.reason);
     const timer = setTimeout(() => own.abort(requestTimeout()), this.server.requestTimeoutMs);
     signal.addEventListener('abort', leave, { once: true });
     try {
       const contextValue = { ...args.contextValue, signal: own.signal };
-      const result = await execute({ ...args, contextValue });
+      const work = async () => execute({ ...args, contextValue });
+      const result = await connection
+        .inTurn(work, own.signal)
+        .catch((thrown: unknown): ExecutionResult => ({ errors: [failureOf(thrown)] }));
       measure.end(statusOf(result.errors));
       return result;
     } finally {
@@ -235,6 +237,11 @@ function exactPayload(text: string, payload: SubscribePayload): SubscribePayload
     const detail = error instanceof Error ? error.message : 'is not valid';
     throw new AppError('VALIDATION_FAILED', `The message ${detail}.`);
   }
+}
+
+function failureOf(thrown: unknown): GraphQLError {
+  const error = toAppError(thrown);
+  return new GraphQLError(error.detail, { originalError: error });
 }
 
 function shown(errors: readonly GraphQLError[], { connection }: SocketExtra): GraphQLError[] {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AuditSearch } from '../../src/audit/audit-search';
 import { until } from '../integration/until.fixture';
 import {
   closeOf,
@@ -167,6 +168,31 @@ describe('a client that takes nothing', () => {
     expect(taken).toBeLessThan(count / 2);
     socket.resume();
     await until(() => pongs === count);
+  }, 20_000);
+
+  it('has few of its queries run until it reads what they answered, and then all', async () => {
+    const organization = newOrganization();
+    const token = await tokenOf({ organizations: [organization] });
+    const metadata = { text: 'x'.repeat(200_000) };
+    const events = Array.from({ length: 40 }, () =>
+      eventWith({ organizationId: organization, metadata }),
+    );
+    expect((await stage.service.post(`${EVENTS}/bulk`, token, { events })).status).toBe(201);
+    const socket = await stage.connected(token);
+    const pages = jest.spyOn(stage.service.provider(AuditSearch), 'findPage');
+    socket.pause();
+    const query = '{ optimizedAuditEvents { edges { node { metadata } } } }';
+    for (let id = 0; id < 20; id += 1) {
+      socket.send(JSON.stringify({ id: String(id), type: 'subscribe', payload: { query } }));
+    }
+    await until(() => pages.mock.calls.length >= 4);
+    await sleep(500);
+    expect(pages.mock.calls).toHaveLength(4);
+    const answers: string[] = [];
+    socket.on('message', (data: Buffer) => answers.push(data.toString().slice(0, 40)));
+    socket.resume();
+    await until(() => answers.filter((text) => text.includes('"next"')).length === 20);
+    pages.mockRestore();
   }, 20_000);
 
   it('is told that its subscription has ended, and may have another', async () => {
