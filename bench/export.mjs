@@ -1,11 +1,19 @@
 // Exports against `psql` copying the same rows, and the ingest of NDJSON against COPY FROM of the same rows.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { report, root, sampleEvent, startService, token, withClient } from './support.mjs';
+import {
+  report,
+  residentMb,
+  root,
+  sampleEvent,
+  startService,
+  token,
+  withClient,
+} from './support.mjs';
 
 const require = createRequire(import.meta.url);
 const ROWS = 300_000;
@@ -125,11 +133,6 @@ async function compressed(run) {
   );
   report('export ndjson gzip vs plain (events/s)', ROWS / gzip, ROWS / plain);
   report('export ndjson br vs plain (events/s)', ROWS / brotli, ROWS / plain);
-}
-
-function residentMb(pid) {
-  const [, kb] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kb) / 1024;
 }
 
 /** By how much the service grows over an export at most; the ratio is of what it may grow. */

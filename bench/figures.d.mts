@@ -23,5 +23,6 @@ export interface Comparison {
 export function measured(ours: number, reference: number): Run;
 export function summary(runs: Run[], wanted?: number): Omit<Row, 'bench' | 'runs'>;
 export function median(values: number[]): number;
+export function percentile(values: number[], percent: number): number | undefined;
 export function compare(before: Row[], now: Row[]): Comparison;
 export function tableOf(rows: Row[]): string;

@@ -30,6 +30,12 @@ export function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The value that so many percent of the values are below or equal to; undefined of none. */
+export function percentile(values, percent) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor((percent / 100) * sorted.length))];
+}
+
 /**
  * What moved between two sets of results by more than its noise: the ratios of its runs then and now do not overlap, and
  * their medians differ by more than LEAST_MOVE. Of each: `change` is the new median in parts of the old one, minus 1.

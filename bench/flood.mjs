@@ -4,6 +4,7 @@
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { percentile } from './figures.mjs';
 import { HEAD_END, requestBytes } from './load.mjs';
 
 const TICK_MS = 2;
@@ -110,9 +111,7 @@ function open(url, request, run) {
 }
 
 function percentiles(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (percent) =>
-    sorted[Math.min(sorted.length - 1, Math.floor((percent / 100) * sorted.length))];
+  const at = (percent) => percentile(values, percent);
   return { p50: at(50), p95: at(95), p99: at(99) };
 }
 

@@ -1,8 +1,8 @@
 // Overload: what a flood of one organization costs another, and what is left of the throughput beyond the capacity.
-import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { percentile } from './figures.mjs';
 import { flood } from './flood.mjs';
-import { report, sampleEvent, startService, token } from './support.mjs';
+import { report, residentMb, sampleEvent, startService, token } from './support.mjs';
 
 const SECONDS = Number(process.env.BENCH_OVERLOAD_SECONDS ?? 8);
 const FLOOD_CONNECTIONS = 200;
@@ -92,7 +92,7 @@ async function beyondCapacity(target, service, what) {
 }
 
 async function openLoad({ url, headers }, service, times, capacity) {
-  const rssMb = [rssOf(service.pid)];
+  const rssMb = [Math.round(residentMb(service.pid))];
   const probes = { all: 0, good: 0 };
   const probing = setInterval(async () => {
     probes.all += 1;
@@ -103,7 +103,7 @@ async function openLoad({ url, headers }, service, times, capacity) {
   const seen = await flood({ url, headers, connections: OPEN_CONNECTIONS, seconds: SECONDS, rate });
   clearInterval(probing);
   await new Promise((resolve) => setTimeout(resolve, PROBE_EVERY_MS));
-  rssMb.push(rssOf(service.pid));
+  rssMb.push(Math.round(residentMb(service.pid)));
   const { goodput, goodMs, refused, refusedMs, other, unsent } = seen;
   const refusals =
     refused === 0 ? '' : ` (p50 ${refusedMs.p50.toFixed(0)}, p95 ${refusedMs.p95.toFixed(0)} ms)`;
@@ -113,14 +113,4 @@ async function openLoad({ url, headers }, service, times, capacity) {
       `probes ${probes.good}/${probes.all}, RSS ${rssMb[0]} -> ${rssMb[1]} MB`,
   );
   return { times, goodput, p99: goodMs.p99, rssMb };
-}
-
-function rssOf(pid) {
-  const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]);
-  return Math.round((pages * 4096) / 1024 / 1024);
-}
-
-function percentile(values, percent) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor((percent / 100) * sorted.length))];
 }

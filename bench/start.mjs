@@ -1,6 +1,5 @@
 // Start: from the start of the process to the first answer of /health/ready, and what it then holds of memory.
-import { readFileSync } from 'node:fs';
-import { inTurn, report, startReference, startService } from './support.mjs';
+import { inTurn, report, residentMb, startReference, startService } from './support.mjs';
 
 const IDLE_MS = 2000;
 
@@ -32,9 +31,4 @@ async function untilReady(url, path) {
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-}
-
-function residentMb(pid) {
-  const [, kb] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kb) / 1024;
 }

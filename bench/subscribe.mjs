@@ -1,12 +1,20 @@
 // Subscriptions: 1000 readers of live tails on two replicas while 500 events a second are recorded; each must get all of its own,
 // in order. How long an event takes from being sent to being received, beside a bare node:http that hands on the same.
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { eventsOf } from './data.mjs';
-import { report, root, startProcess, startRedis, startService, token } from './support.mjs';
+import { percentile } from './figures.mjs';
+import {
+  report,
+  residentMb,
+  root,
+  startProcess,
+  startRedis,
+  startService,
+  token,
+} from './support.mjs';
 
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 5);
 const SUBSCRIBERS = 1000;
@@ -40,7 +48,8 @@ export async function subscribe(databaseUrl) {
     };
     const reference = { listen: (_, name) => ({ url: `${bare.url}/${name}` }) };
     reference.publish = reference.listen;
-    const before = rssMb(replicas[0].pid);
+    const heldMb = () => Math.round(residentMb(replicas[0].pid));
+    const beforeMb = heldMb();
     const figures = { ours: [], bare: [] };
     for (let round = 0; round <= ROUNDS; round += 1) {
       for (const [name, way] of Object.entries({ ours, bare: reference })) {
@@ -53,9 +62,7 @@ export async function subscribe(databaseUrl) {
     report('delivery p99 of bare node:http vs ours (µs)', of('bare', 99), of('ours', 99));
     const rates = (who) => figures[who].map(({ received }) => received / SECONDS);
     report('deliveries, ours vs bare node:http (events/s)', rates('ours'), rates('bare'), 0.95);
-    console.log(
-      `  resident memory of a replica: ${before} MB before, ${rssMb(replicas[0].pid)} MB after`,
-    );
+    console.log(`  resident memory of a replica: ${beforeMb} MB before, ${heldMb()} MB after`);
   } finally {
     await Promise.all([...replicas, bare].map((server) => server.stop()));
     await redis.stop();
@@ -142,14 +149,4 @@ function openReader({ url, authorization }, name) {
     });
     reader.close = () => socket.destroy();
   });
-}
-
-function percentile(values, percent) {
-  const sorted = Float64Array.from(values).sort();
-  return sorted[Math.min(sorted.length - 1, Math.floor((percent / 100) * sorted.length))];
-}
-
-function rssMb(pid) {
-  const [, kb] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Math.round(Number(kb) / 1024);
 }

@@ -1,7 +1,7 @@
 // What the benchmarks share: databases, servers, tokens and events.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -150,6 +150,12 @@ export function token(organizations, scope = 'audit:read audit:write') {
     .setSubject('bench')
     .setExpirationTime('2h')
     .sign(new TextEncoder().encode(SECRET));
+}
+
+/** What a process holds in memory, on Linux. */
+export function residentMb(pid) {
+  const [, kb] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return Number(kb) / 1024;
 }
 
 /** An event as the benchmarks write it: about 700 bytes, as large as a CloudTrail record's core. */

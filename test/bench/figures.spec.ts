@@ -1,5 +1,13 @@
 import fc from 'fast-check';
-import { compare, measured, median, type Row, summary, tableOf } from '../../bench/figures.mjs';
+import {
+  compare,
+  measured,
+  median,
+  percentile,
+  type Row,
+  summary,
+  tableOf,
+} from '../../bench/figures.mjs';
 
 /** A benchmark with the ratios of its runs. */
 function row(bench: string, ratios: number[], wanted?: number): Row {
@@ -35,6 +43,15 @@ describe('the figures of benchmarks', () => {
         expect(median([...values].reverse())).toBe(middle);
       }),
     );
+  });
+
+  it('hold percentiles by number and not by spelling, whatever their order', () => {
+    const values = Array.from({ length: 200 }, (_, index) => 200 - index);
+    expect([0, 50, 95, 100].map((percent) => percentile(values, percent))).toEqual([
+      1, 101, 191, 200,
+    ]);
+    expect(percentile([7], 99)).toBe(7);
+    expect(percentile([], 50)).toBeUndefined();
   });
 
   it('have moved when their runs lie apart, and say by how much, the worst first', () => {
