@@ -1,14 +1,17 @@
-// Overload: what a flood of one organization costs another, and what is left of the throughput beyond the capacity.
+// Overload: what a flood of one organization costs another, what is left of the throughput beyond the capacity, and how
+// punctual the answer to a request is whose statement outlasts its deadline.
 import { cpus } from 'node:os';
 import { percentile } from './figures.mjs';
 import { flood } from './flood.mjs';
-import { report, residentMb, sampleEvent, startService, token } from './support.mjs';
+import { report, residentMb, sampleEvent, startService, token, withClient } from './support.mjs';
 
 const SECONDS = Number(process.env.BENCH_OVERLOAD_SECONDS ?? 8);
 const FLOOD_CONNECTIONS = 200;
 const CLOSED_CONNECTIONS = 20;
 const OPEN_CONNECTIONS = 2000;
 const PROBE_EVERY_MS = 250;
+const DEADLINE_MS = 1000;
+const LATE_READS = 5;
 const READ = { 'Cache-Control': 'no-cache' };
 
 export async function overload(databaseUrl) {
@@ -40,6 +43,34 @@ export async function overload(databaseUrl) {
   } finally {
     await service.stop();
   }
+  await deadlines(databaseUrl, await headersOf('quiet', READ));
+}
+
+/** Reads of a table that somebody else has locked: how far from its deadline each is answered, and how. */
+async function deadlines(databaseUrl, headers) {
+  const service = await startService(databaseUrl, { REQUEST_TIMEOUT_MS: String(DEADLINE_MS) });
+  const times = [];
+  try {
+    await withClient(databaseUrl, async (client) => {
+      await client.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
+      for (let read = 0; read < LATE_READS; read += 1) {
+        const startedMs = performance.now();
+        const response = await fetch(`${service.url}/api/v1/audit/events`, { headers });
+        const { code } = await response.json();
+        times.push(performance.now() - startedMs);
+        if (code !== 'REQUEST_TIMEOUT') throw new Error(`Answered ${response.status} ${code}`);
+      }
+    });
+  } finally {
+    await service.stop();
+  }
+  // Within 100 ms: 1000 / 1100.
+  report(
+    'deadline of 1 s vs its answer (ms)',
+    times.map(() => DEADLINE_MS),
+    times,
+    0.91,
+  );
 }
 
 /** One organization floods with 200 connections while another reads a page now and then, one after the other. */
