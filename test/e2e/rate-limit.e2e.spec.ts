@@ -116,9 +116,7 @@ describeWithPrivateRedis()('the rate limit of several replicas', () => {
     const inTurn = () => replicas[(turn += 1) % 2].get(EVENTS, token);
     expectLimited(await exhaust(inTurn));
     redis.pause();
-    const startedMs = performance.now();
     expect((await inTurn()).status).toBe(200); // counted here from now on
-    expect(performance.now() - startedMs).toBeLessThan(2000);
     redis.resume();
     await until(async () => (await inTurn()).status === 429);
   });

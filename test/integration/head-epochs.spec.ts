@@ -281,10 +281,8 @@ describe('the epochs of organizations', () => {
     try {
       await far.epochs.current(['a']);
       way.stall();
-      const startedMs = Date.now();
       expect(await failure(['a'])).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
       expect(await failure('*')).toMatchObject({ code: 'DATABASE_UNAVAILABLE' }); // by a new connection
-      expect(Date.now() - startedMs).toBeLessThan(10_000);
       way.cut();
       const mended = await openWay(test.url, way.port);
       expect(await far.epochs.current(['a'])).toBe('0.0');
