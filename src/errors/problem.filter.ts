@@ -15,38 +15,48 @@ export class ProblemFilter implements ExceptionFilter {
   }
 }
 
-/**
- * Answers a request with the problem that `thrown` is. An answer that has begun cannot be turned into an error any
- * more: its connection is cut, so that nobody takes a part for the whole.
- */
+/** Answers a request with the problem that `thrown` is; one whose answer has begun is cut (`beginProblem`). */
 export function writeProblem(
   thrown: unknown,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  const error = toAppError(thrown);
   const requestId = String(response.getHeader('X-Request-Id') ?? '');
-  const path = pathOf(request);
-  logFailure(error, `${request.method ?? ''} ${path}`, requestId);
-  if (response.headersSent) {
-    response.destroy();
-    return;
-  }
+  const answer = beginProblem(thrown, request, response, requestId);
+  if (!answer) return;
   for (const name of ['Content-Encoding', 'ETag', 'Link', 'Location']) response.removeHeader(name);
-  const { headers, body } = problemAnswer(error, path, requestId);
-  response.statusCode = error.status;
+  const { status, headers, body } = answer;
+  response.statusCode = status;
   for (let at = 0; at < headers.length; at += 2) {
     response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
   }
   response.end(body);
 }
 
-/** The headers (name, value, name, value …) and the body that tell of a failure. */
-export function problemAnswer(
-  error: AppError,
-  path: string,
+/** An answer that is still to be written. `headers` are name, value, name, value …. */
+interface ProblemAnswer {
+  status: number;
+  headers: string[];
+  body: string;
+}
+
+/**
+ * What to answer a request with that failed; it is logged here. An answer that has begun cannot be turned into an error
+ * any more: its connection is cut, so that nobody takes a part for the whole, and there is nothing to write.
+ */
+export function beginProblem(
+  thrown: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
   requestId: string,
-): { headers: string[]; body: string } {
+): ProblemAnswer | undefined {
+  const error = toAppError(thrown);
+  const path = pathOf(request);
+  logFailure(error, `${request.method ?? ''} ${path}`, requestId);
+  if (response.headersSent) {
+    response.destroy();
+    return undefined;
+  }
   const headers = Object.entries(error.headers).flat();
   if (error.retryAfterSeconds !== undefined) {
     headers.push('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
@@ -54,11 +64,11 @@ export function problemAnswer(
   const body = JSON.stringify(problemOf(error, path, requestId));
   headers.push('Content-Type', PROBLEM_JSON, 'Content-Length', String(Buffer.byteLength(body)));
   headers.push('Cache-Control', 'no-store');
-  return { headers, body };
+  return { status: error.status, headers, body };
 }
 
 /** The path that a problem is told of: as it came, without its query. */
-export function pathOf(request: IncomingMessage): string {
+function pathOf(request: IncomingMessage): string {
   const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
   return (url.split('?', 1)[0] ?? '').slice(0, 200);
 }

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { toAppError } from '../errors/problem';
-import { logFailure, pathOf, problemAnswer } from '../errors/problem.filter';
+import { beginProblem } from '../errors/problem.filter';
 import { requestIdOf, writeStamped } from './request-context';
 
 /**
@@ -13,15 +12,8 @@ export function writeHotProblem(
   response: ServerResponse,
   moreHeaders: readonly string[] = [],
 ): void {
-  const error = toAppError(thrown);
-  const requestId = requestIdOf(request);
-  const path = pathOf(request);
-  logFailure(error, `${request.method ?? ''} ${path}`, requestId);
-  if (response.headersSent) {
-    response.destroy(); // nobody must take a part for the whole
-    return;
-  }
-  const { headers, body } = problemAnswer(error, path, requestId);
-  headers.push(...moreHeaders);
-  writeStamped(request, response, error.status, headers, [body]);
+  const answer = beginProblem(thrown, request, response, requestIdOf(request));
+  if (!answer) return;
+  const { status, headers, body } = answer;
+  writeStamped(request, response, status, [...headers, ...moreHeaders], [body]);
 }
