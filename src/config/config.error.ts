@@ -24,12 +24,16 @@ function describe({ variable, value, allowed }: Fault): string {
 
 /**
  * The configuration cannot be used. The message has exactly one line per fault, naming the variable, its value
- * (secrets masked) and what is allowed, so it can be printed as it is.
+ * (secrets masked) and what is allowed, so it can be printed as it is. `warnings` name probable typos: what is not set
+ * may be there under a misspelt name.
  */
 export class ConfigError extends Error {
   readonly faults: readonly Fault[];
 
-  constructor(faults: readonly Fault[]) {
+  constructor(
+    faults: readonly Fault[],
+    readonly warnings: readonly string[] = [],
+  ) {
     super(faults.map(describe).join('\n'));
     this.name = 'ConfigError';
     this.faults = faults;

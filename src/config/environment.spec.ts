@@ -274,6 +274,17 @@ describe('assertConfiguration', () => {
     expect(exit).toHaveBeenCalledWith(1);
   });
 
+  it('names the misspelt variable beside the one that is missing', () => {
+    const { printed } = run({
+      ...PRODUCTION,
+      AUTH_JWT_SECRET: '',
+      AUTH_JWT_SECRT: PRODUCTION.AUTH_JWT_SECRET,
+    });
+    expect(printed).toContain('AUTH_JWT_SECRET is not set: it must be set in production');
+    expect(printed).toMatch(/^Warning: AUTH_JWT_SECRT is not .*the nearest is AUTH_JWT_SECRET$/m);
+    expect(printed).not.toContain(PRODUCTION.AUTH_JWT_SECRET);
+  });
+
   it('prints typos and goes on', () => {
     const { printed, exit } = run({ CACHE_ENABLE: 'true' });
     expect(printed).toMatch(/^Warning: CACHE_ENABLE is not a variable of this service/);

@@ -60,21 +60,25 @@ export function checkConfiguration(processEnv: Variables = process.env): { warni
     profileFaults.length > 0 ? withoutProfile(processEnv) : loadEnvironment(processEnv);
   const faults = ENV_CLASSES.flatMap((EnvClass) => faultsOf(() => readEnv(EnvClass, environment)));
   if (profileFaults.length + faults.length > 0)
-    throw new ConfigError([...profileFaults, ...faults]);
+    throw new ConfigError([...profileFaults, ...faults], environment.warnings);
   return { warnings: environment.warnings };
 }
 
 /**
- * The first step of a start: prints probable typos to stderr and goes on, or prints every fault to stderr, one line
- * each, and ends the process with status 1.
+ * The first step of a start: prints probable typos to stderr and goes on, or prints every fault and the typos to
+ * stderr, one line each, and ends the process with status 1.
  */
 export function assertConfiguration(): void {
   try {
-    const { warnings } = checkConfiguration();
-    for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
+    warn(checkConfiguration().warnings);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`The configuration is not valid:\n${error.message}\n`);
+    warn(error.warnings);
     process.exit(1);
   }
+}
+
+function warn(warnings: readonly string[]): void {
+  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
 }
