@@ -1,42 +1,90 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { performance } from 'node:perf_hooks';
 import { concurrencyConfig } from '../config/concurrency.config';
 import { databaseConfig } from '../config/database.config';
 import { Database } from '../database/database';
 import { AppError } from '../errors/app-error';
 import { FairTurns, type TurnRequest } from './fair-turns';
+import { LoopBoundLimit } from './loop-bound-limit';
+
+/** How often the limit is looked at. What runs for longer than this waits for PostgreSQL, and not for the event loop. */
+const LOOK_EVERY_MS = 100;
 
 /**
  * Turns to a connection, for those who have a turn to work: there may be fewer connections than turns, and the pool's
- * own queue is first come first served, so that a flood's turns would stand before everybody else's there. Nobody is
- * refused for want of room; who waits longer than CONCURRENCY_QUEUE_TIMEOUT_MS is. The pool's figures count them all.
+ * own queue is first come first served, so that a flood's turns would stand before everybody else's there. While the
+ * event loop has no time left there are fewer turns than connections, for what is short: what waits here is served in
+ * rotation, what waits in the loop and in the cores is not (docs/adr/0026-fewer-turns-for-a-busy-loop.md). Nobody is
+ * refused for want of room; who waits longer than CONCURRENCY_QUEUE_TIMEOUT_MS is.
  */
 @Injectable()
-export class ConnectionTurns extends FairTurns {
+export class ConnectionTurns extends FairTurns implements BeforeApplicationShutdown {
+  private readonly short: LoopBoundLimit;
+  /** Those who work, the earliest first. */
+  private readonly running = new Set<{ sinceMs: number }>();
+  private seen = performance.eventLoopUtilization();
+  private readonly looking = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
+  private readonly poolMax: number;
+
   constructor(
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
     private readonly database: Database,
   ) {
     super({ ...config, maxRequests: poolMax, queueSize: Infinity, enableQueue: true });
+    this.poolMax = poolMax;
+    this.short = new LoopBoundLimit(poolMax);
     database.watchWaiting(() => this.queued);
   }
+
   override async run<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     let isGranted = false;
-    const granted = (): Promise<T> => {
+    const granted = async (): Promise<T> => {
       isGranted = true;
-      this.database.noteWait(performance.now() - startedMs, false);
-      return work();
+      const turn = { sinceMs: performance.now() };
+      this.noteWait(turn.sinceMs - startedMs, false);
+      this.running.add(turn);
+      try {
+        return await work();
+      } finally {
+        this.running.delete(turn);
+      }
     };
     try {
       return await super.run(request, granted);
     } catch (error) {
       // Whoever left by himself says nothing of the pool.
-      if (!isGranted && isTooLate(error))
-        this.database.noteWait(performance.now() - startedMs, true);
+      if (!isGranted && isTooLate(error)) this.noteWait(performance.now() - startedMs, true);
       throw error;
     }
+  }
+
+  beforeApplicationShutdown(): void {
+    clearInterval(this.looking);
+  }
+
+  /** While there are fewer turns than connections, it is not these that are waited for. */
+  private noteWait(waitedMs: number, isOver: boolean): void {
+    if (this.max === this.poolMax) this.database.noteWait(waitedMs, isOver);
+  }
+
+  private look(): void {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, this.seen);
+    this.seen = now;
+    this.resize(Math.min(this.poolMax, this.short.next(utilization) + this.countLong()));
+  }
+
+  private countLong(): number {
+    const since = performance.now() - LOOK_EVERY_MS;
+    let count = 0;
+    for (const { sinceMs } of this.running) {
+      if (sinceMs > since) break;
+      count += 1;
+    }
+    return count;
   }
 }
 

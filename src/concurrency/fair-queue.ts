@@ -34,12 +34,26 @@ export class FairQueue {
   private front: Lane | undefined;
   private taken = 0;
   private waiting = 0;
+  private limit: number;
 
   /** At most `max` permits are held, and at most `capacity` wait. */
   constructor(
-    readonly max: number,
+    max: number,
     readonly capacity: number,
-  ) {}
+  ) {
+    this.limit = max;
+  }
+
+  /** Permits that there are. */
+  get max(): number {
+    return this.limit;
+  }
+
+  /** Changes how many permits there are. Whoever holds one keeps it; those who wait get what is new at once. */
+  resize(max: number): void {
+    this.limit = max;
+    for (let next = this.next(); next && this.take(); next = this.next()) this.grant(next);
+  }
 
   /** Permits that are held. */
   get active(): number {
@@ -119,13 +133,19 @@ export class FairQueue {
 
   /** Gives a permit back: to the first of the lane whose turn it is, if anybody waits. */
   release(): void {
-    const line = this.front;
-    const waiter = line?.first;
-    if (!line || !waiter) {
-      this.taken -= 1;
-      return;
-    }
-    this.front = line.next;
+    const next = this.taken > this.max ? undefined : this.next();
+    if (next) this.grant(next);
+    else this.taken -= 1;
+  }
+
+  /** Who gets the next permit. */
+  private next(): Waiter | undefined {
+    return this.front?.first;
+  }
+
+  /** Hands the permit that was taken for it to the first of the lane whose turn it is. */
+  private grant(waiter: Waiter): void {
+    this.front = waiter.line?.next;
     this.leave(waiter);
     waiter.grant();
   }

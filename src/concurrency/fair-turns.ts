@@ -72,6 +72,11 @@ export class FairTurns {
     return this.queue.queued;
   }
 
+  /** How many there are at once. */
+  protected get max(): number {
+    return this.queue.max;
+  }
+
   /**
    * Refuses at once what could not even wait in its lane.
    * @throws AppError TOO_MANY_REQUESTS with the time after which to retry.
@@ -99,6 +104,11 @@ export class FairTurns {
       if (signal.aborted && error === signal.reason) this.countEnd(reasonOf(signal));
       throw error;
     }
+  }
+
+  /** Changes how many turns there are at once. */
+  protected resize(maxRequests: number): void {
+    this.queue.resize(maxRequests);
   }
 
   statistics(): TurnStatistics {

@@ -63,3 +63,83 @@ describe('what is waited for a turn to a connection', () => {
     expect(successPercent).toBeCloseTo((100 * lent) / (lent + 2));
   });
 });
+
+describe('turns to connections while the event loop has no time', () => {
+  let test: TestDatabase;
+  let replica: Replica;
+  let turns: ConnectionTurns;
+
+  beforeAll(async () => {
+    test = await createTestDatabase();
+    replica = await openReplica(test.url, { poolMax: 6 });
+    turns = new ConnectionTurns(
+      concurrencyConfig(),
+      { ...databaseConfig(), poolMax: 6 },
+      replica.database,
+    );
+  });
+
+  afterAll(async () => {
+    await replica?.close();
+    await test?.drop();
+  });
+
+  /** Work that is over when it is told to be. */
+  function works(count: number): { started: () => number; end: () => Promise<unknown> } {
+    let started = 0;
+    let finish = (): void => undefined;
+    const told = new Promise<void>((resolve) => (finish = resolve));
+    const work = (): Promise<void> => {
+      started += 1;
+      return told;
+    };
+    const all = Array.from({ length: count }, () => turns.run({ lane: 'org-1' }, work));
+    const end = (): Promise<unknown> => {
+      finish();
+      return Promise.all(all);
+    };
+    return { started: () => started, end };
+  }
+
+  /** Keeps the event loop busy, with a moment for timers in between. */
+  async function keepBusy(ms: number): Promise<void> {
+    const endMs = performance.now() + ms;
+    while (performance.now() < endMs) {
+      const pieceMs = performance.now() + 20;
+      while (performance.now() < pieceMs);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  it('are few, and as many as there are connections once it has time again', async () => {
+    await until(() => turns.statistics().max === 6);
+    await keepBusy(700);
+    const narrowed = works(6);
+    expect(narrowed.started()).toBe(2);
+    await until(() => narrowed.started() === 6); // the loop has nothing to do
+    await narrowed.end();
+  });
+
+  it('are not used up by work that waits for PostgreSQL', async () => {
+    await keepBusy(700);
+    const slow = works(2);
+    await keepBusy(400); // for longer than the loop alone would explain
+    const others = works(1);
+    expect(others.started()).toBe(1);
+    await others.end();
+    await slow.end();
+  });
+
+  it('say nothing of the pool when they are waited for', async () => {
+    await turns.run({ lane: 'org-1' }, () =>
+      replica.database.withClient((client) => client.query('SELECT 1')),
+    );
+    await until(() => turns.statistics().max === 6);
+    const before = replica.database.acquisitionStatistics();
+    await keepBusy(700);
+    const waiting = works(5);
+    await keepBusy(200);
+    await waiting.end();
+    expect(replica.database.acquisitionStatistics()).toEqual(before);
+  });
+});
