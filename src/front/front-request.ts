@@ -1,16 +1,19 @@
 import { IncomingMessage } from 'node:http';
+import { stateOf } from './connection-state';
 
 const UPGRADE = Symbol('upgrade');
 
 /**
  * A request that leaves HTTP for a WebSocket only. Once anything listens for upgrades, Node hands over every request with
- * an `Upgrade` header, also those that merely offer HTTP/2 (`h2c`, as Java's client does): these stay requests.
+ * an `Upgrade` header, also those that merely offer HTTP/2 (`h2c`, as Java's client does): these stay requests. So do
+ * those behind a request that has no answer yet (pipelining): their connection still belongs to that answer.
  */
 export class FrontRequest extends IncomingMessage {
   private [UPGRADE]: unknown;
 
   get upgrade(): boolean {
-    return this[UPGRADE] === true && this.headers.upgrade?.toLowerCase() === 'websocket';
+    if (this[UPGRADE] !== true || this.headers.upgrade?.toLowerCase() !== 'websocket') return false;
+    return stateOf(this.socket).active === 0;
   }
 
   /** Called by Node's parser, and by its constructor with null. */

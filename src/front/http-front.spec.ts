@@ -84,7 +84,8 @@ describe('a connection', () => {
         response.on('close', () => closed.push(url));
         if (url.startsWith('/long')) expectLongBody(request);
         if (url.startsWith('/never')) return;
-        if (url === '/long-read') request.on('end', () => response.end('read')).resume();
+        if (url === '/later') setTimeout(() => response.end('later'), 50);
+        else if (url === '/long-read') request.on('end', () => response.end('read')).resume();
         else response.end('answered');
       },
       { find: () => undefined },
@@ -126,6 +127,24 @@ describe('a connection', () => {
     await once(socket, 'close');
     clearInterval(sending);
     expect(text()).toContain('answered');
+  });
+
+  it.each([
+    ['has no answer yet', head('POST', '/later', 'Transfer-Encoding: chunked'), '0\r\n\r\n'],
+    ['is refused for its expectation', head('GET', '/first', 'Expect: more'), ''],
+  ])('becomes no WebSocket behind a request that %s', async (_, first, rest) => {
+    const upgraded = jest.fn((_: unknown, socket: Socket) => socket.destroy());
+    front.server.on('upgrade', upgraded);
+    const upgrade = head('GET', '/second', 'Connection: Upgrade', 'Upgrade: websocket');
+    const { socket, text } = await talk(first + rest + upgrade);
+    while (text().split('HTTP/1.1 ').length < 3) await sleep(5);
+    expect(upgraded).not.toHaveBeenCalled();
+    socket.destroy();
+    await once(socket, 'close');
+    const alone = await talk(upgrade);
+    await once(alone.socket, 'close');
+    expect(upgraded).toHaveBeenCalledTimes(1);
+    front.server.off('upgrade', upgraded);
   });
 
   it('that ends closes the answers that were still waiting for their turn on it', async () => {

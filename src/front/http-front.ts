@@ -82,7 +82,7 @@ export class HttpFront {
     this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-      noteArrival(response);
+      this.track(request, response);
       stampResponse(request, response);
       const detail = 'The Expect header asks for something this service does not know.';
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
@@ -174,7 +174,8 @@ export class HttpFront {
     };
   })(this);
 
-  private handle(request: IncomingMessage, response: ServerResponse): void {
+  /** Notes that a request is to be answered, until it is. */
+  private track(request: IncomingMessage, response: ServerResponse): void {
     const state = stateOf(request.socket);
     state.last = request;
     this.running.add(response);
@@ -182,6 +183,10 @@ export class HttpFront {
     response.on('close', this.onClose);
     if (response.socket === null) closeWithConnection(response);
     noteArrival(response);
+  }
+
+  private handle(request: IncomingMessage, response: ServerResponse): void {
+    this.track(request, response);
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;
     const isUnusual = url.includes('#') || this.isExcessive(request);
