@@ -1,16 +1,10 @@
 import { join } from 'node:path';
-import { Client } from 'pg';
-import {
-  type Build,
-  buildService,
-  type ServiceProcess,
-  startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
+import type { Client } from 'pg';
+import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { EVENTS, eventWith } from '../support/test-service';
 import { Sender } from './replica-set.fixture';
+import { ServiceStage } from './service-stage.fixture';
 import { SteadyLoad } from './steady-load.fixture';
 
 const ORGANIZATION = 'org-of-one-writer';
@@ -23,29 +17,23 @@ interface Stored {
 
 describe('a service under load whose clocks go back', () => {
   const sender = new Sender();
-  let test: TestDatabase;
+  let stage: ServiceStage;
   let admin: Client;
-  let build: Build;
   let service: ServiceProcess;
   let token: string;
 
   beforeAll(async () => {
-    test = await createTestDatabase();
-    admin = new Client({ connectionString: test.url });
-    await admin.connect();
+    stage = await ServiceStage.open();
+    ({ admin } = stage);
     await moveDatabaseClock();
-    build = await buildService();
     const clock = ['--require', join(__dirname, 'clock-offset.cjs')];
-    service = await startServiceProcess(build, test.url, {}, clock);
+    service = await stage.start({}, clock);
     token = await tokenFor();
   }, 120_000);
 
   afterAll(async () => {
     sender.close();
-    await service?.end('SIGKILL');
-    await build?.remove();
-    await admin?.end();
-    await test?.drop();
+    await stage?.close();
   });
 
   /** Puts a clock that can be set in front of PostgreSQL's own, for whoever connects from now on. */

@@ -2,20 +2,14 @@ import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { get } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import WebSocket from 'ws';
-import {
-  type Build,
-  buildService,
-  type ServiceProcess,
-  startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
+import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { EVENTS, eventWith } from '../support/test-service';
 import { Sender } from './replica-set.fixture';
+import { ServiceStage } from './service-stage.fixture';
 import { SteadyLoad } from './steady-load.fixture';
 
 const SLOW_CLIENTS = 300;
@@ -31,20 +25,17 @@ const WEB_SOCKETS = 300;
 describe('a service under load whose other clients', () => {
   const sender = new Sender();
   const sockets = new Set<Socket>();
-  let test: TestDatabase;
+  let stage: ServiceStage;
   let admin: Client;
-  let build: Build;
   let service: ServiceProcess;
   let load: SteadyLoad;
   let token: string;
   let port: number;
 
   beforeAll(async () => {
-    test = await createTestDatabase();
-    admin = new Client({ connectionString: test.url });
-    await admin.connect();
-    build = await buildService();
-    service = await startServiceProcess(build, test.url);
+    stage = await ServiceStage.open();
+    ({ admin } = stage);
+    service = await stage.start();
     port = Number(new URL(service.url).port);
     token = await tokenFor();
     const options = { writers: 4, readers: 2, mayRefuse: false };
@@ -58,10 +49,7 @@ describe('a service under load whose other clients', () => {
 
   afterAll(async () => {
     sender.close();
-    await service?.end('SIGKILL');
-    await build?.remove();
-    await admin?.end();
-    await test?.drop();
+    await stage?.close();
   });
 
   async function open(): Promise<Socket> {

@@ -1,14 +1,8 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { LoadSender, type LoadRequest } from '../integration/load.fixture';
-import {
-  type Build,
-  buildService,
-  type ServiceProcess,
-  startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { EVENTS, eventWith } from '../support/test-service';
+import { ServiceStage } from './service-stage.fixture';
 import { SteadyLoad } from './steady-load.fixture';
 
 const HEAP_MB = 128;
@@ -40,27 +34,21 @@ const HUGE: [name: string, path: string, body: () => string][] = [
 ];
 
 describe(`a service with a heap of ${HEAP_MB} MB`, () => {
-  let test: TestDatabase;
+  let stage: ServiceStage;
   let admin: Client;
-  let build: Build;
   let service: ServiceProcess;
   let sender: LoadSender;
 
   beforeAll(async () => {
-    test = await createTestDatabase();
-    admin = new Client({ connectionString: test.url });
-    await admin.connect();
-    build = await buildService();
-    service = await startServiceProcess(build, test.url, {}, [`--max-old-space-size=${HEAP_MB}`]);
+    stage = await ServiceStage.open();
+    ({ admin } = stage);
+    service = await stage.start({}, [`--max-old-space-size=${HEAP_MB}`]);
     sender = new LoadSender(await tokenFor());
   }, 120_000);
 
   afterAll(async () => {
     sender?.close();
-    await service?.end('SIGKILL');
-    await build?.remove();
-    await admin?.end();
-    await test?.drop();
+    await stage?.close();
   });
 
   const request = (path: string, body: string, marks: string[] = []): LoadRequest => ({

@@ -1,12 +1,7 @@
 import { Agent, request } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import {
-  type Build,
-  buildService,
-  type ServiceProcess,
-  startServiceProcess,
-} from '../integration/service.fixture';
-import { createTestDatabase } from '../support/test-database';
+import type { ServiceProcess } from '../integration/service.fixture';
+import { ServiceStage } from './service-stage.fixture';
 
 const NO_ANSWER_MS = 20_000;
 
@@ -23,26 +18,18 @@ export async function startReplicaSet(
   redisUrl: string,
   otherRedisUrl = redisUrl,
 ): Promise<ReplicaSet> {
-  const test = await createTestDatabase();
-  let build: Build | undefined;
-  const running: ServiceProcess[] = [];
-  const stop = async () => {
-    await Promise.all(running.map((service) => service.end('SIGKILL')));
-    await build?.remove();
-    await test.drop();
-  };
+  const stage = await ServiceStage.open();
   try {
-    build = await buildService();
-    for (const url of [redisUrl, otherRedisUrl]) {
-      running.push(await startServiceProcess(build, test.url, { REDIS_URL: url }));
-    }
+    const running: ServiceProcess[] = [];
+    for (const url of [redisUrl, otherRedisUrl])
+      running.push(await stage.start({ REDIS_URL: url }));
     return {
       urls: running.map(({ url }) => url),
       unhandled: () => running.flatMap((service) => service.unhandled()),
-      stop,
+      stop: () => stage.close(),
     };
   } catch (error) {
-    await stop();
+    await stage.close();
     throw error;
   }
 }

@@ -1,20 +1,14 @@
 import { once } from 'node:events';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { Ledger } from '../integration/ledger.fixture';
 import { LoadSender, randomRequest } from '../integration/load.fixture';
-import {
-  type Build,
-  buildService,
-  type ServiceProcess,
-  startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
+import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { openExport, readAnswer } from '../support/export-client';
 import { TailClient } from '../support/tail-client';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { EVENTS } from '../support/test-service';
 import { Sender } from './replica-set.fixture';
+import { ServiceStage } from './service-stage.fixture';
 
 const WRITERS = 24;
 const READERS = 6;
@@ -23,19 +17,16 @@ const EXPORTED_EVENTS = 8000;
 /** SIGTERM while everything runs at once: writes, reads, exports that are read, one that nobody reads, a tail. */
 describe('a service that is told to stop under load', () => {
   const reader = new Sender();
-  let test: TestDatabase;
+  let stage: ServiceStage;
   let admin: Client;
-  let build: Build;
   let service: ServiceProcess;
   let token: string;
   let writer: LoadSender;
 
   beforeAll(async () => {
-    test = await createTestDatabase();
-    admin = new Client({ connectionString: test.url });
-    await admin.connect();
-    build = await buildService();
-    service = await startServiceProcess(build, test.url, { SHUTDOWN_TIMEOUT_MS: '6000' });
+    stage = await ServiceStage.open();
+    ({ admin } = stage);
+    service = await stage.start({ SHUTDOWN_TIMEOUT_MS: '6000' });
     token = await tokenFor({ scopes: ['audit:read', 'audit:write', 'audit:export'] });
     writer = new LoadSender(token);
     // More than the sockets between hold, so that an export waits for its reader.
@@ -50,10 +41,7 @@ describe('a service that is told to stop under load', () => {
   afterAll(async () => {
     writer?.close();
     reader.close();
-    await service?.end('SIGKILL');
-    await build?.remove();
-    await admin?.end();
-    await test?.drop();
+    await stage?.close();
   });
 
   /** Writes until its connection is refused or cut. */
