@@ -1,11 +1,10 @@
 /** One who waits. Held by its lane until it is granted or has left. */
 export interface Waiter {
-  readonly lane: string;
   /** Called once, with a permit that the waiter now holds. */
   readonly grant: () => void;
   /** Called when the place is given to somebody of a lane that has fewer: the waiter has left. */
   readonly displace: () => void;
-  line: Lane | undefined;
+  lane: Lane | undefined;
   previous: Waiter | undefined;
   next: Waiter | undefined;
 }
@@ -82,9 +81,9 @@ export class FairQueue {
 
   /** Whether a lane would hold no more than an equal part of all places with one more in it. */
   private isBelowShare(key: string): boolean {
-    const line = this.lanes.get(key);
-    const lanes = this.lanes.size + (line ? 0 : 1);
-    return (line?.size ?? 0) + 1 <= this.capacity / lanes;
+    const lane = this.lanes.get(key);
+    const lanes = this.lanes.size + (lane ? 0 : 1);
+    return (lane?.size ?? 0) + 1 <= this.capacity / lanes;
   }
 
   /** Takes a permit when one is free; nobody waits while one is. */
@@ -105,29 +104,29 @@ export class FairQueue {
       this.leave(last);
       last.displace();
     }
-    const line = this.lanes.get(key) ?? this.open(key);
-    const previous = line.last;
-    const waiter: Waiter = { lane: key, grant, displace, line, previous, next: undefined };
-    line.size += 1;
-    if (line.last) line.last.next = waiter;
-    else line.first = waiter;
-    line.last = waiter;
+    const lane = this.lanes.get(key) ?? this.open(key);
+    const previous = lane.last;
+    const waiter: Waiter = { grant, displace, lane, previous, next: undefined };
+    lane.size += 1;
+    if (lane.last) lane.last.next = waiter;
+    else lane.first = waiter;
+    lane.last = waiter;
     this.waiting += 1;
     return waiter;
   }
 
   /** Stops waiting; false for one who was granted a permit or has left before. */
   leave(waiter: Waiter): boolean {
-    const { line, previous, next } = waiter;
-    if (!line) return false;
+    const { lane, previous, next } = waiter;
+    if (!lane) return false;
     if (previous) previous.next = next;
-    else line.first = next;
+    else lane.first = next;
     if (next) next.previous = previous;
-    else line.last = previous;
-    waiter.line = waiter.previous = waiter.next = undefined;
-    line.size -= 1;
+    else lane.last = previous;
+    waiter.lane = waiter.previous = waiter.next = undefined;
+    lane.size -= 1;
     this.waiting -= 1;
-    if (!line.first) this.close(line);
+    if (!lane.first) this.close(lane);
     return true;
   }
 
@@ -145,42 +144,42 @@ export class FairQueue {
 
   /** Hands the permit that was taken for it to the first of the lane whose turn it is. */
   private grant(waiter: Waiter): void {
-    this.front = waiter.line?.next;
+    this.front = waiter.lane?.next;
     this.leave(waiter);
     waiter.grant();
   }
 
   private longest(): Lane | undefined {
     let longest: Lane | undefined;
-    for (const line of this.lanes.values()) if (line.size > (longest?.size ?? 0)) longest = line;
+    for (const lane of this.lanes.values()) if (lane.size > (longest?.size ?? 0)) longest = lane;
     return longest;
   }
 
   /** A new lane comes behind all others: before the one that is served next. */
   private open(key: string): Lane {
-    const line = { key, size: 0, first: undefined, last: undefined } as unknown as Lane;
+    const lane = { key, size: 0, first: undefined, last: undefined } as unknown as Lane;
     const { front } = this;
     if (front) {
-      line.next = front;
-      line.previous = front.previous;
-      front.previous.next = line;
-      front.previous = line;
+      lane.next = front;
+      lane.previous = front.previous;
+      front.previous.next = lane;
+      front.previous = lane;
     } else {
-      line.next = line.previous = line;
-      this.front = line;
+      lane.next = lane.previous = lane;
+      this.front = lane;
     }
-    this.lanes.set(key, line);
-    return line;
+    this.lanes.set(key, lane);
+    return lane;
   }
 
-  private close(line: Lane): void {
-    this.lanes.delete(line.key);
-    if (line.next === line) {
+  private close(lane: Lane): void {
+    this.lanes.delete(lane.key);
+    if (lane.next === lane) {
       this.front = undefined;
       return;
     }
-    line.previous.next = line.next;
-    line.next.previous = line.previous;
-    if (this.front === line) this.front = line.next;
+    lane.previous.next = lane.next;
+    lane.next.previous = lane.previous;
+    if (this.front === lane) this.front = lane.next;
   }
 }
