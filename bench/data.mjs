@@ -12,9 +12,6 @@ const FOLDER = process.env.BENCH_DATA;
 /** Of each source that is there: one AWS record for each edit of a wiki. */
 const KEPT = 2800;
 
-/** Where the events come from, for the table. */
-export const DATA_SOURCE = FOLDER ? 'records of BENCH_DATA' : 'made-up records';
-
 let records;
 
 /** `count` events of an organization, the same ones each time. */

@@ -68,7 +68,7 @@ const MORE_HEADERS: Partial<Record<number, (keyof typeof SHARED_HEADERS)[]>> = {
 };
 
 /** What a status means, for the kinds of problem that share it. */
-export function describeProblems(codes: readonly ErrorCode[]): string {
+function describeProblems(codes: readonly ErrorCode[]): string {
   return codes.map((code) => `\`${code}\`: ${ERROR_TABLE[code].title}.`).join(' ');
 }
 

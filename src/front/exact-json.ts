@@ -12,7 +12,7 @@ const [ZERO, NINE, BIG_E, SMALL_E] = [0x30, 0x39, 0x45, 0x65];
 const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0x5d, 0x7b, 0x7d];
 
 /** What nests deeper than this is nothing that any route takes, and costs every step after it dearly. */
-export const MAX_JSON_DEPTH = 64;
+const MAX_JSON_DEPTH = 64;
 /** Numbers of one body, or of one answer, that a double would change: each costs about a microsecond. */
 export const MAX_EXACT_NUMBERS = 500_000;
 /** The members whose objects keep the text of their numbers; remembering every object of a body would cost seconds. */

@@ -26,7 +26,7 @@ function isJsonAnswer(body: unknown): body is JsonAnswer {
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Ends an answer with JSON text. */
-export function writeJson(response: ServerResponse, text: string): ServerResponse {
+function writeJson(response: ServerResponse, text: string): ServerResponse {
   const bytes = Buffer.from(text);
   response.setHeader('Content-Type', JSON_TYPE);
   response.setHeader('Content-Length', bytes.length);

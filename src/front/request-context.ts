@@ -25,7 +25,7 @@ const ROUTE = Symbol('route');
 type Routed = IncomingMessage & { [ROUTE]?: string | undefined; route?: { path?: unknown } };
 
 /** What a request that no route has answered counts as: its path is the client's invention. */
-export const UNMATCHED = 'unmatched';
+const UNMATCHED = 'unmatched';
 
 /**
  * Says what a request is counted as, for doors that have one path for everything (`trpc performance.getMetrics`). Never

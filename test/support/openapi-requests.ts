@@ -48,7 +48,7 @@ export function operationsOf(
 }
 
 /** What a `#/…` reference of the document stands for. */
-export function resolveIn(document: Document): (reference: string) => Schema {
+function resolveIn(document: Document): (reference: string) => Schema {
   return (reference) =>
     reference
       .slice(2)

@@ -57,7 +57,7 @@ export function nestedTypeOf(
 }
 
 /** Why a string cannot be stored as it is: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
-export function textFault(value: string): string | undefined {
+function textFault(value: string): string | undefined {
   if (value.includes('\0')) return 'must not contain NUL characters (U+0000)';
   if (!value.isWellFormed()) return 'must not contain lone surrogates (U+D800 to U+DFFF)';
   return undefined;
