@@ -123,6 +123,20 @@ describe('FairTurns', () => {
     expect(turns.statistics().active).toBe(0);
   });
 
+  it('gives no turn and no place to wait to whom nobody waits for any more', async () => {
+    const turns = make(1);
+    const never = jest.fn(() => Promise.resolve());
+    const late = { lane: 'a', signal: AbortSignal.abort(timeout()) };
+    await expect(turns.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    const running = work();
+    const first = turns.run({ lane: 'a' }, running.run);
+    await expect(turns.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    expect(turns.statistics()).toMatchObject({ granted: 1, queued: 0, timedOut: 2 });
+    running.finish();
+    await first;
+    expect(never).not.toHaveBeenCalled();
+  });
+
   it('tells the caller when the time is up, and keeps the turn until the work is over', async () => {
     const turns = make(1);
     const running = work();
@@ -137,7 +151,7 @@ describe('FairTurns', () => {
   });
 
   it('says after how long to retry by what waits and how long turns take', async () => {
-    const turns = make(2);
+    const turns = make(2, 10_000);
     await turns.run({ lane: 'a' }, () => new Promise((resolve) => setTimeout(resolve, 60)));
     const running = [work(), work()];
     const all = running.map((one) => turns.run({ lane: 'a' }, one.run));
@@ -146,6 +160,8 @@ describe('FairTurns', () => {
     // (99 + 1) waiting turns of 60 ms or a little more, two at a time: 3 s or a little more.
     expect(turns.retryAfterSeconds()).toBeGreaterThanOrEqual(3);
     expect(turns.retryAfterSeconds()).toBeLessThanOrEqual(10);
+    for (let index = 0; index < 3000; index += 1) all.push(turns.run({ lane: 'a' }, quick));
+    expect(turns.retryAfterSeconds()).toBe(60); // and no more, however long it will take
     running.forEach((one) => one.finish());
     await Promise.all(all);
     expect(turns.retryAfterSeconds()).toBe(1);
