@@ -4,7 +4,12 @@ import { CacheReport } from '../caching/cache-report';
 import type { CachedRead, ReadDescription } from '../caching/cached-read';
 import { ResponseCache, type Remembered } from '../caching/response-cache';
 import { AppError } from '../errors/app-error';
-import { MAX_EXACT_NUMBERS, parseMarkedJson, UnacceptableJsonError } from '../front/exact-json';
+import {
+  JsonText,
+  MAX_EXACT_NUMBERS,
+  parseMarkedJson,
+  UnacceptableJsonError,
+} from '../front/exact-json';
 import type { PageInfo } from '../pagination/page';
 import type { PageEdges } from './audit-event-page';
 import { AuditPages } from './audit-pages';
@@ -58,6 +63,9 @@ export interface FoundEvents {
   cursorAfter: (event: AuditEventDto) => string;
 }
 
+/** The same, its events as the JSON text of their list. */
+export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
+
 /**
  * Reads for doors that do not hand on the bytes of an answer: same cache, same turns, same rights as the routes. What
  * it gives is to be written as JSON text through `unmarkJson` (front/exact-json), or its numbers lose their digits.
@@ -84,15 +92,26 @@ export class AuditSearch {
     search: AuditEventSearchDto,
     options: SearchOptions,
   ): Promise<FoundEvents> {
+    const { data, ...rest } = await this.findPageText(principal, search, options);
+    return { data: this.parse(data.text, options) as AuditEventDto[], ...rest };
+  }
+
+  /**
+   * A page for doors that need no look at its events.
+   * @throws AppError as findPage.
+   */
+  async findPageText(
+    principal: Principal,
+    search: AuditEventSearchDto,
+    options: SearchOptions,
+  ): Promise<FoundText> {
     const page = this.pages.describe(principal, pageQueryIn(search));
     const description = this.cachedPages.describePage(principal, page, '');
     const read = () => this.remember(this.cachedPages, description, search, options);
     const remembered = await this.inAnswer(options, read);
-    const text = `${remembered.entry.sharedText}}`;
-    const { data } = this.parse(text, options) as { data: AuditEventDto[] };
     const { info, edges } = remembered.entry.rest as { info: PageInfo; edges: PageEdges };
     return {
-      data,
+      data: new JsonText(eventsIn(remembered.entry.sharedText)),
       pagination: this.pages.pageInfo(info, edges, page.binding),
       cacheInfo: this.cacheInfo(remembered),
       cursorAfter: (event) => this.pages.cursorAfter(event, page.binding),
@@ -170,6 +189,11 @@ export class AuditSearch {
       hitRatio: this.report.statistics().window.hitRatio ?? 0,
     };
   }
+}
+
+/** The list in what the readers of a page share (CachedPages.share). */
+function eventsIn(sharedText: string): string {
+  return sharedText.slice(sharedText.indexOf('['));
 }
 
 function requireRoom({ characters }: AnswerParts): void {

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import {
+  JsonText,
+  JsonTexts,
   UnacceptableJsonError,
   exactJsonText,
   parseExactJson,
@@ -110,4 +112,24 @@ describe('marked JSON', () => {
       }),
     );
   });
+
+  it('hands texts on as they are, beside numbers that are kept', () => {
+    fc.assert(
+      fc.property(fc.array(jsonText.object), jsonText.object, (handed, text) => {
+        const texts = new JsonTexts();
+        const answers = handed.map((one) =>
+          texts.mark({ data: new JsonText(one), ttl: 5, own: parseMarkedJson(text) }),
+        );
+        const wanted = handed.map((one) => `{"data":${one},"ttl":5,"own":${text}}`);
+        expect(unmarkJson(JSON.stringify(answers), texts)).toBe(`[${wanted.join(',')}]`);
+      }),
+    );
+  });
+
+  it.each([[null], [undefined], ['text'], [5], [['a']], [{ data: 'text' }]])(
+    'has nothing to mark in %j',
+    (value) => {
+      expect(new JsonTexts().mark(value)).toBe(value);
+    },
+  );
 });

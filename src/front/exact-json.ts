@@ -22,6 +22,10 @@ const EXACT_MEMBERS = new Set(['metadata']);
 const KEY = randomBytes(6).toString('base64url');
 const MARK = `\\u0000${KEY}`;
 const OPENING = `"${MARK}`;
+/** The mark as it is in a string. */
+const UNESCAPED_MARK = `\u0000${KEY}`;
+/** What begins the mark of a text, as no number does. */
+const TEXT = 't';
 
 /** The exact twin of each object of a body that needed one. */
 const twins = new WeakMap<object, object>();
@@ -77,13 +81,48 @@ export function parseMarkedJson(
   return survey(text).isInexact ? parseMarked(text, budget) : JSON.parse(text);
 }
 
-/** JSON text of values that hold parts from `parseMarkedJson`, with the numbers as they were. */
-export function unmarkJson(text: string): string {
+/** JSON text that stands for the value it spells, in an answer that hands it on as it is. */
+export class JsonText {
+  constructor(readonly text: string) {}
+}
+
+/** What stands in place of `JsonText` while an answer is put together by those who know only values. */
+export class JsonTexts {
+  private readonly texts: string[] = [];
+
+  /** The same value; members that are `JsonText` are marked strings, which `unmarkJson` turns into the text. */
+  mark(value: unknown): unknown {
+    if (typeof value !== 'object' || value === null) return value;
+    if (!Object.values(value).some((member) => member instanceof JsonText)) return value;
+    const members = Object.entries(value).map(([name, member]) => [
+      name,
+      member instanceof JsonText
+        ? `${UNESCAPED_MARK}${TEXT}${this.texts.push(member.text) - 1}`
+        : (member as unknown),
+    ]);
+    return Object.fromEntries(members);
+  }
+
+  /** The text behind the rest of a mark. */
+  at(index: string): string {
+    return this.texts[Number(index)] ?? 'null';
+  }
+}
+
+/**
+ * JSON text of values that hold parts from `parseMarkedJson`, with the numbers as they were; and those from `texts`,
+ * with their texts.
+ */
+export function unmarkJson(text: string, texts?: JsonTexts): string {
   const parts: string[] = [];
   let copied = 0;
   for (let at = text.indexOf(OPENING); at !== -1; at = text.indexOf(OPENING, copied)) {
     const end = text.indexOf('"', at + OPENING.length);
-    parts.push(text.slice(copied, at), text.slice(at + OPENING.length, end));
+    const marked = text.slice(at + OPENING.length, end);
+    parts.push(
+      text.slice(copied, at),
+      texts && marked.startsWith(TEXT) ? texts.at(marked.slice(1)) : marked,
+    );
     copied = end + 1;
   }
   return copied === 0 ? text : parts.join('') + text.slice(copied);

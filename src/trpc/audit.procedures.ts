@@ -3,7 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { AuditEventStream, type StreamedEvent } from '../audit/audit-event-stream';
 import { EventFeed, type FeedEvent } from '../audit/event-feed';
-import { AuditSearch } from '../audit/audit-search';
+import { AuditSearch, type FoundText } from '../audit/audit-search';
 import { AuditEventSearchDto, filterIn } from '../audit/dto/audit-event-search.dto';
 import { AuditEventFeedDto } from '../audit/dto/audit-event-feed.dto';
 import { AuditEventStreamDto } from '../audit/dto/audit-event-stream.dto';
@@ -15,7 +15,6 @@ import { AppError } from '../errors/app-error';
 import { Lifecycle } from '../front/lifecycle';
 import { patienceOf } from '../front/patience';
 import { Procedure } from '../front/procedure.decorator';
-import type { OptimizedAuditEvents } from './app-router';
 import type { CallRequest } from './call-request';
 
 /** What the settings of the cache call this door's lists. */
@@ -39,10 +38,10 @@ export class AuditProcedures {
     @CurrentPrincipal() principal: Principal,
     @Body() search: AuditEventSearchDto,
     @Res() response: ServerResponse,
-  ): Promise<OptimizedAuditEvents> {
+  ): Promise<Omit<FoundText, 'cursorAfter'>> {
     const { pagination } = search;
     const includeTotal = pagination?.includeTotal ?? true;
-    const { data, ...rest } = await this.search.findPage(
+    const { data, ...rest } = await this.search.findPageText(
       principal,
       { ...search, pagination: { ...pagination, includeTotal } },
       {

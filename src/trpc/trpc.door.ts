@@ -8,6 +8,7 @@ import { TokenVerifier } from '../auth/token-verifier';
 import { streamingConfig } from '../config/streaming.config';
 import { AppError, validationFailed } from '../errors/app-error';
 import { logFailure, writeProblem } from '../errors/problem.filter';
+import { JsonTexts } from '../front/exact-json';
 import { JsonBodyInterceptor } from '../front/json-body.interceptor';
 import { clientClosed } from '../front/patience';
 import { nameRoute, requestIdOf } from '../front/request-context';
@@ -65,11 +66,12 @@ export class TrpcDoor implements OnModuleInit {
         const isPost = request.method === 'POST';
         const given = isPost ? await inputs.of(batchIndex, isBatch) : input;
         const handler = this.handlers.get(name);
-        return await handler?.(callRequest(request, given, signal), response);
+        return texts.mark(await handler?.(callRequest(request, given, signal), response));
       } catch (error) {
         throw asTrpcError(error);
       }
     };
+    const texts = new JsonTexts();
     const requestId = requestIdOf(request);
     const answer = await resolveResponse({
       router: routerOf(request),
@@ -90,7 +92,7 @@ export class TrpcDoor implements OnModuleInit {
         logFailure(failureOf(error), what, requestId);
       },
     });
-    await writeAnswer(answer, response, this.config.stallTimeoutMs);
+    await writeAnswer(answer, response, { texts, stallTimeoutMs: this.config.stallTimeoutMs });
   }
 
   /** What a request is counted and logged as; `trpc` alone for a path that a client has made up. */

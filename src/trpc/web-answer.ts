@@ -1,19 +1,19 @@
 import type { Response as ExpressResponse } from 'express';
 import { drained } from '../front/drained';
-import { unmarkJson } from '../front/exact-json';
+import { type JsonTexts, unmarkJson } from '../front/exact-json';
 import { measureToFirstByte } from '../front/request-context';
 
 /** As compression leaves it on a response. */
 type Flushable = ExpressResponse & { flush?: () => void };
 
 /**
- * Writes what tRPC answers to the client, numbers with their own digits. A stream goes out as it comes and as fast as
+ * Writes what tRPC answers to the client, numbers with their own digits and `texts` in their places. A stream goes out as it comes and as fast as
  * the client reads; when the client leaves, or takes nothing for `stallTimeoutMs`, whoever makes it is told.
  */
 export async function writeAnswer(
   answer: Response,
   response: Flushable,
-  stallTimeoutMs: number,
+  { texts, stallTimeoutMs }: { texts: JsonTexts; stallTimeoutMs: number },
 ): Promise<void> {
   if (response.destroyed) {
     await answer.body?.cancel();
@@ -23,7 +23,7 @@ export async function writeAnswer(
   const isStream = isStreamed(answer);
   answer.headers.forEach((value, name) => response.setHeader(name, value));
   if (!isStream || !answer.body) {
-    const bytes = Buffer.from(unmarkJson(await answer.text()));
+    const bytes = Buffer.from(unmarkJson(await answer.text(), texts));
     response.setHeader('Content-Length', bytes.length);
     response.end(bytes);
     return;
@@ -33,7 +33,7 @@ export async function writeAnswer(
   const flush = coalesced(() => response.flush?.());
   // Each chunk is whole lines of JSON text.
   for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
-    const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString()));
+    const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString(), texts));
     flush();
     if (!isTaken) await drained(response, stallTimeoutMs);
     if (response.destroyed) break;

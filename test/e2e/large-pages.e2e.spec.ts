@@ -183,17 +183,16 @@ describe('a page with many numbers that a double cannot hold', () => {
     }
   });
 
-  it('is given by REST, and refused by name where each has to be looked at', async () => {
+  it('is given by REST and tRPC, and refused by name where each has to be looked at', async () => {
     const page = await service.get(`${EVENTS}?actions=numbers`, token);
     expect(page.text.match(/1\.0/g)).toHaveLength(9 * 60_001);
+    const input = encodeURIComponent(JSON.stringify({ filter: { actions: ['numbers'] } }));
+    const call = `/trpc/performance.getOptimizedAuditEvents?input=${input}`;
+    expect((await service.get(call, token)).text.match(/1\.0/g)).toHaveLength(9 * 60_001);
     expect((await ask(9, 'id')).errors[0]).toMatchObject({
       path: ['a'],
       extensions: { code: 'REQUEST_TOO_LARGE' },
     });
-    const call = trpcClient(service.url, token).performance.getOptimizedAuditEvents.query({
-      filter: { actions: ['numbers'] },
-    });
-    expect((await failureOfCall(call)).data?.kind).toBe('REQUEST_TOO_LARGE');
   });
 
   it('is given where the whole answer has fewer, copies counted', async () => {
