@@ -52,7 +52,7 @@ export class AuditExports implements BeforeApplicationShutdown {
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
-    const leave = this.exporter.enter();
+    const leave = this.exporter.enter(principal.subject);
     try {
       await this.answer(principal, query, response);
     } finally {

@@ -59,7 +59,7 @@ export class EventIngest {
         'cannot be used with NDJSON, whose answer is not kept; give each event an id of its own instead';
       throw validationFailed([{ path: 'Idempotency-Key', message }]);
     }
-    const leave = this.limiter.enter();
+    const leave = this.limiter.enter(principal.subject);
     try {
       const run = new IngestRun(response, {
         stallTimeoutMs: this.streaming.stallTimeoutMs,

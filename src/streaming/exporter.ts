@@ -113,12 +113,12 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Takes a place for an export, before anything is asked of the database for it, and returns what gives it back.
+   * Takes a place for an export of this holder, before anything is asked of the database for it, and returns what gives it back.
    * @throws AppError TOO_MANY_REQUESTS.
    */
-  enter(): () => void {
+  enter(holder: string): () => void {
     try {
-      return this.limiter.enter();
+      return this.limiter.enter(holder);
     } catch (error) {
       this.settled.refused += 1;
       throw error;

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Client } from 'pg';
 import { EventFeed } from '../../src/audit/event-feed';
 import { LiveEvents } from '../../src/audit/live-events';
 import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
@@ -121,6 +122,67 @@ describe('a reader that leaves while a backlog is read', () => {
     await until(() => given > 0);
     await until(() => !live['isReading']);
     expect([given, live['due'].size]).toEqual([1, 0]);
+  });
+});
+
+describe('a look at the heads', () => {
+  const warnings = jest.spyOn(Logger.prototype, 'warn');
+  const saidLost = () => warnings.mock.calls.flat().some((line) => /went back/.test(String(line)));
+  afterEach(() => warnings.mockClear());
+  afterAll(() => warnings.mockRestore());
+
+  /** The numbers that a listener of its own is told. */
+  async function follow(organization: string) {
+    const sequences: number[] = [];
+    const { leave } = await service
+      .provider(LiveEvents)
+      .follow([organization], ({ sequence }) => sequences.push(Number(sequence)));
+    return { sequences, leave };
+  }
+
+  it('that is overtaken by events finds nothing lost, and gives none twice', async () => {
+    const organization = newOrganization();
+    const live = service.provider(LiveEvents);
+    const { sequences, leave } = await follow(organization);
+    const reads = live['reads'];
+    const headsOf = reads.headsOf.bind(reads);
+    let looks = 0;
+    const overtaken = jest.spyOn(reads, 'headsOf').mockImplementation(async (organizations) => {
+      const heads = await headsOf(organizations);
+      const given = sequences.length;
+      await record(organization, 1);
+      await until(() => sequences.length > given);
+      looks += 1;
+      return heads;
+    });
+    await until(() => looks === 2);
+    overtaken.mockRestore();
+    await record(organization, 1);
+    await until(() => sequences.includes(3));
+    expect(sequences).toEqual(upTo(3));
+    expect(saidLost()).toBe(false);
+    leave();
+  });
+
+  it('finds that the database has lost commits, and their numbers are given again', async () => {
+    const organization = newOrganization();
+    const { sequences, leave } = await follow(organization);
+    await record(organization, 3);
+    await until(() => sequences.length === 3);
+    const admin = new Client({ connectionString: service.databaseUrl });
+    await admin.connect();
+    await admin.query(
+      `DELETE FROM audit_event WHERE organization_id = '${organization}' AND sequence > 1`,
+    );
+    await admin.query(
+      `UPDATE audit_organization SET last_sequence = 1 WHERE organization_id = '${organization}'`,
+    );
+    await admin.end();
+    await until(saidLost);
+    await record(organization, 1);
+    await until(() => sequences.length === 4);
+    expect(sequences).toEqual([1, 2, 3, 2]);
+    leave();
   });
 });
 
