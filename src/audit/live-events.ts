@@ -196,9 +196,12 @@ export class LiveEvents implements BeforeApplicationShutdown {
     if (this.isPolling || this.places.size + this.ofEverything.size === 0) return;
     this.isPolling = true;
     const organizations = this.ofEverything.size > 0 ? '*' : [...this.places.keys()];
+    // Places move on while the heads are on their way: only what was given out before cannot lie behind them.
+    const before: FeedPlaces = new Map(this.places);
     this.reads
       .headsOf(organizations)
       .then((heads) => {
+        for (const [id, head] of heads) this.noteLoss(id, head, before.get(id));
         this.wake([...heads].flatMap(([id, head]) => (this.isBehind(id, head) ? [id] : [])));
       })
       .catch((error: unknown) => this.report(error))
@@ -207,16 +210,17 @@ export class LiveEvents implements BeforeApplicationShutdown {
       });
   }
 
+  /** A head that lies below what had been given out `before` it was asked for: the next numbers come a second time. */
+  private noteLoss(id: string, head: bigint, before: bigint | undefined): void {
+    if (before === undefined || head >= before || !this.places.has(id)) return;
+    this.logger.warn(
+      `The numbers of an organization went back from ${before} to ${head}: the database has lost commits.`,
+    );
+    this.places.set(id, head);
+  }
+
   private isBehind(id: string, head: bigint): boolean {
-    const place = this.places.get(id);
-    if (place !== undefined && head < place) {
-      this.logger.warn(
-        `The numbers of an organization went back from ${place} to ${head}: the database has lost commits.`,
-      );
-      this.places.set(id, head);
-      return false;
-    }
-    return place === undefined ? head > 0n : head > place;
+    return head > (this.places.get(id) ?? 0n);
   }
 
   private report(error: unknown): void {

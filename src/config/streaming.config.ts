@@ -13,7 +13,7 @@ export class StreamingEnv extends EnvVariables {
   @IntegerVariable(100, 10_000)
   readonly STREAMING_CHUNK_SIZE!: number;
 
-  /** Exports that run at once in one process. */
+  /** Exports that run at once in one process; one principal has at most half of them. */
   @IntegerVariable(1, 1000)
   readonly STREAMING_MAX_CONCURRENT!: number;
 

@@ -50,8 +50,8 @@ async function backends(): Promise<{ pid: number; state: string }[]> {
 
 const idle = () => until(async () => (await backends()).length === 0);
 
-async function stalledExport(query = 'format=ndjson') {
-  const opened = await openExport(service, token, query);
+async function stalledExport(own = token) {
+  const opened = await openExport(service, own, 'format=ndjson');
   opened.response.pause();
   return opened;
 }
@@ -136,13 +136,20 @@ describe('a client that leaves', () => {
 });
 
 describe('stalled exports', () => {
-  it('starve neither pages nor writes, and one more is told to come back', async () => {
-    const stalled = await Promise.all(Array.from({ length: LIMIT }, () => stalledExport()));
+  it('starve neither pages nor writes, nor exports of others, and one more is told to come back', async () => {
+    const own = await Promise.all(Array.from({ length: LIMIT / 2 }, () => stalledExport()));
+    const tooMany = await service.get(`${EVENTS}/stream`, token);
+    expect(tooMany).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
+    const other = await tokenOf({ sub: 'bob', scope: EXPORT });
+    expect((await fetchExport(service, other, 'format=ndjson')).isWhole).toBe(true);
+    const others = await Promise.all(Array.from({ length: LIMIT / 2 }, () => stalledExport(other)));
+    const stalled = [...own, ...others];
     await until(async () => (await backends()).length === LIMIT);
     const page = await service.get(`${EVENTS}?limit=1`, token, { 'cache-control': 'no-cache' });
     expect(page.status).toBe(200);
     expect((await service.post(EVENTS, token, eventWith())).status).toBe(201);
-    const refused = await service.get(`${EVENTS}/stream`, token);
+    const third = await tokenOf({ sub: 'carol', scope: EXPORT });
+    const refused = await service.get(`${EVENTS}/stream`, third);
     expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(refused.headers.get('content-disposition')).toBeNull();

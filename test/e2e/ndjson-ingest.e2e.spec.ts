@@ -146,13 +146,24 @@ describe('events as NDJSON', () => {
 
 it('bodies beyond those that there is room for are told to come back', async () => {
   const { limiter } = service.provider(EventIngest);
-  const leave = Array.from({ length: limiter.max }, () => limiter.enter());
+  const leave = Array.from({ length: limiter.max }, (_, place) => limiter.enter(`sub-${place}`));
   const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
   expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
   leave.forEach((one) => one());
   await send(event('org-1'));
   expect(limiter.active).toBe(0);
+});
+
+it('bodies of one principal leave room for those of others', async () => {
+  const { limiter } = service.provider(EventIngest);
+  const own = limiter.max / 2;
+  const leave = Array.from({ length: own }, () => limiter.enter('alice'));
+  const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
+  expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
+  const bob = await tokenOf({ sub: 'bob', scope: 'audit:write' });
+  expect((await service.post(`${EVENTS}/bulk`, bob, event('org-1'), NDJSON)).status).toBe(200);
+  leave.forEach((one) => one());
 });
 
 it('a transaction whose connection is lost has no receipts, and is a duplicate when it comes again', async () => {
