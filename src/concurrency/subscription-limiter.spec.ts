@@ -1,0 +1,33 @@
+import { concurrencyConfig } from '../config/concurrency.config';
+import { SubscriptionLimiter } from './subscription-limiter';
+
+const REFUSED = expect.objectContaining({ code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 10 });
+
+describe('SubscriptionLimiter', () => {
+  const make = () =>
+    new SubscriptionLimiter({
+      ...concurrencyConfig(),
+      maxSubscriptions: 3,
+      maxSubscriptionsPerPrincipal: 2,
+    });
+
+  it('has so many places for one holder, and so many for all', () => {
+    const limiter = make();
+    limiter.acquire('alice', 'sse');
+    limiter.acquire('alice', 'trpc');
+    expect(() => limiter.acquire('alice', 'sse')).toThrow(REFUSED);
+    limiter.acquire('bob', 'websocket');
+    expect(() => limiter.acquire('carol', 'sse')).toThrow(REFUSED);
+    expect(limiter.activeByKind).toEqual({ sse: 1, trpc: 1, websocket: 1 });
+  });
+
+  it('has a place back that is returned, and no more than that however often it is', () => {
+    const limiter = make();
+    const [first] = [limiter.acquire('alice', 'sse'), limiter.acquire('alice', 'sse')];
+    first();
+    first();
+    expect([limiter.active, limiter.activeByKind.sse]).toEqual([1, 1]);
+    limiter.acquire('alice', 'sse');
+    expect(() => limiter.acquire('alice', 'sse')).toThrow(REFUSED);
+  });
+});
