@@ -188,6 +188,27 @@ export const RECORD_EVENTS = {
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
 
+/**
+ * The same for one event, whose values are no arrays: two thirds of the time (186 and 130 µs), which is what one client
+ * after the other waits for.
+ */
+export const RECORD_EVENT = {
+  name: 'audit-record-event',
+  text: `WITH head AS (
+           INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
+           SELECT $1::text, 1, clock_timestamp() FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true)
+           ON CONFLICT (organization_id) DO UPDATE SET
+             last_sequence = o.last_sequence + 1, recorded_at = clock_timestamp()
+           RETURNING organization_id, last_sequence, recorded_at
+         ), event AS (
+           INSERT INTO audit_event (${EVENT_COLUMNS})
+           SELECT $1, $2::timestamptz, $3::uuid, last_sequence, recorded_at, $4::text, $5::text, $6::text, $7::text,
+             $8::text, $9::text, $10::text, $11::text, $12::json, $13::json
+           FROM head
+         )
+         SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
+};
+
 /** An event with what the database adds to it. */
 export interface NumberedEvent {
   event: NewEvent;
@@ -203,6 +224,25 @@ export function insertEventsValues(rows: NumberedEvent[]): string[] {
     ...eventColumns(rows.map(({ event }) => event)),
     arrayLiteral(rows.map(({ sequence }) => sequence)),
     arrayLiteral(rows.map(({ recordedAt }) => recordedAt)),
+  ];
+}
+
+/** The parameters of RECORD_EVENT. */
+export function recordEventValues(event: NewEvent): (string | null)[] {
+  return [
+    event.organizationId,
+    event.timestamp,
+    event.id,
+    event.principalId,
+    event.action,
+    event.targetResourceType,
+    event.targetResourceId,
+    event.status,
+    event.outcomeDescription,
+    event.dataClassification,
+    event.correlationId,
+    event.sessionContext,
+    event.metadata,
   ];
 }
 

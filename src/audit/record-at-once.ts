@@ -1,9 +1,15 @@
-import type { PoolClient } from 'pg';
+import type { PoolClient, QueryConfig } from 'pg';
 import type { IdempotencyKeys } from '../concurrency/idempotency-keys';
 import type { Database } from '../database/database';
 import { toDatabaseError } from '../database/database-errors';
 import { eventText, type NewEvent } from './audit-event';
-import { type NumberedEvent, RECORD_EVENTS, recordEventsValues } from './audit.statements';
+import {
+  type NumberedEvent,
+  RECORD_EVENT,
+  RECORD_EVENTS,
+  recordEventsValues,
+  recordEventValues,
+} from './audit.statements';
 import { countsOf, type HeadRow, numbersOf } from './event-numbers';
 import { writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
@@ -45,12 +51,15 @@ function canRecordAtOnce(requests: WriteRequest[]): boolean {
 async function recordAtOnce(client: PoolClient, requests: WriteRequest[]): Promise<WriteResult[]> {
   const events = requests.flatMap((request) => request.events);
   const counts = countsOf(events);
-  const { rows } = await client.query<HeadRow>({
-    ...RECORD_EVENTS,
-    values: recordEventsValues(events, counts),
-  });
+  const { rows } = await client.query<HeadRow>(statementFor(events, counts));
   const numbered = numbersOf(events, counts, rows);
   return requests.map((request) => resultOf(request, numbered));
+}
+
+function statementFor(events: NewEvent[], counts: Map<string, number>): QueryConfig {
+  const [event] = events;
+  if (event && events.length === 1) return { ...RECORD_EVENT, values: recordEventValues(event) };
+  return { ...RECORD_EVENTS, values: recordEventsValues(events, counts) };
 }
 
 function resultOf(request: WriteRequest, numbered: Map<NewEvent, NumberedEvent>): WriteResult {
