@@ -36,6 +36,8 @@ export class GraphqlConnection {
   principal: Principal | undefined;
   /** The message that is being taken in, for what its parsed form has lost. */
   text = '';
+  /** It takes no more messages, and closes once what they have asked for is answered. */
+  isLeaving = false;
   /** Subscriptions among what is under way. */
   following = 0;
   private underWay = 0;
@@ -82,7 +84,7 @@ export class GraphqlConnection {
   receive(take: (text: string) => Promise<void>): void {
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
       this.isAlive = true;
-      if (!this.isOpen) return; // told to go, and goes on sending
+      if (!this.isOpen || this.isLeaving) return; // told to go, or about to be
       if (isBinary) return this.close(CLOSE.unsupportedData, 'Send text');
       if (!this.principal) {
         this.received += 1;
@@ -150,6 +152,15 @@ export class GraphqlConnection {
     this.principal = principal;
     this.request.principal = principal; // whom the log names
     this.expireInTime(principal.expiresAtMs);
+  }
+
+  /** Lets queries and mutations under way be answered, until `deadlineMs` (of Date.now()) at the latest, and says goodbye. */
+  leave(deadlineMs: number): void {
+    this.isLeaving = true;
+    if (this.answering === 0 || Date.now() >= deadlineMs) {
+      return this.close(CLOSE.goingAway, 'Going away');
+    }
+    setTimeout(() => this.leave(deadlineMs), LINGER_POLL_MS).unref();
   }
 
   /** Says goodbye, and cuts it when the other side does not. */

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { SubscriptionLimiter } from '../concurrency/subscription-limiter';
 import { concurrencyConfig } from '../config/concurrency.config';
+import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
 import { Lifecycle } from '../front/lifecycle';
@@ -46,11 +47,12 @@ export class GraphqlSocket {
     private readonly operations: SocketOperations,
     private readonly lifecycle: Lifecycle,
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
+    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {
     this.places = new SubscriptionLimiter(config);
   }
 
-  /** Takes upgrades from now on, and tells `observe` of each operation that is over. When the process is told to stop, sockets close and their clients go elsewhere. */
+  /** Takes upgrades from now on, and tells `observe` of each operation that is over. When the process is told to stop, sockets close as soon as they have their answers, and their clients go elsewhere. */
   listenOn(server: Server, observe: OperationObserver): void {
     const protocol = this.operations.protocol(observe);
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
@@ -62,7 +64,8 @@ export class GraphqlSocket {
       });
     });
     this.lifecycle.onDraining(() => {
-      for (const connection of this.connections) connection.close(CLOSE.goingAway, 'Going away');
+      const deadlineMs = Date.now() + this.server.shutdownTimeoutMs;
+      for (const connection of this.connections) connection.leave(deadlineMs);
     });
   }
 

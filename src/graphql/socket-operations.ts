@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { once } from 'node:events';
 import {
   execute,
   GraphQLError,
@@ -205,7 +206,11 @@ async function follow(
   const counted: AsyncIterableIterator<ExecutionResult> = {
     next: () =>
       result.next().then(
-        (next) => {
+        async (next) => {
+          // Told that it is over, its client would not go on elsewhere: it is told by the close of the socket alone.
+          if (next.done && connection.isLeaving && !connection.signal.aborted) {
+            await once(connection.signal, 'abort');
+          }
           if (next.done) uncount(OK);
           return next;
         },

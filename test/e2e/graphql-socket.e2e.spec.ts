@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditSearch } from '../../src/audit/audit-search';
+import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import {
   closeOf,
@@ -222,6 +223,41 @@ describe('a client that takes nothing', () => {
 });
 
 describe('a service that is told to stop', () => {
+  it('answers what runs on its sockets, takes no more, and tells no subscription that it is over', async () => {
+    const other = await SocketStage.start();
+    const blocker = await Blocker.connect(other.service.databaseUrl);
+    const organization = newOrganization();
+    const socket = await other.connected(await reader([organization]));
+    const messages: { id?: string; type: string; payload?: unknown }[] = [];
+    socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString())));
+    const send = (id: string, query: string) =>
+      socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query } }));
+    const create = (action: string) =>
+      `mutation { createAuditEvent(event: { organizationId: "${organization}", action: "${action}", status: SUCCESS }) { action } }`;
+    send('followed', 'subscription { auditEventRecorded { action } }');
+    await until(() => other.active === 1);
+    await blocker.blockWrites();
+    send('running', create('running'));
+    await until(async () => (await blocker.busy()).length > 0);
+    const closed = closeOf(socket);
+    const stopped = other.service.stop();
+    await until(() => other.active === 0); // the feed has ended
+    send('late', create('late'));
+    await blocker.unblock();
+    expect(await closed).toBe(1001);
+    expect(messages.filter(({ id }) => id !== 'followed')).toEqual([
+      {
+        id: 'running',
+        type: 'next',
+        payload: { data: { createAuditEvent: { action: 'running' } } },
+      },
+      { id: 'running', type: 'complete' },
+    ]);
+    expect(messages).not.toContainEqual({ id: 'followed', type: 'complete' });
+    await blocker.close();
+    await stopped;
+  });
+
   it('closes its sockets with 1001 at once, refuses new ones, and ends', async () => {
     const subscriber = stage.subscribe(await reader([newOrganization()]), RECORDED);
     await until(() => stage.active === 1);
