@@ -5,6 +5,8 @@ import { LoadSender, randomRequest } from '../integration/load.fixture';
 import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { openExport, readAnswer } from '../support/export-client';
+import { GraphqlSubscriber } from '../support/graphql-subscriber';
+import { RECORDED } from '../support/socket-stage';
 import { TailClient } from '../support/tail-client';
 import { EVENTS } from '../support/test-service';
 import { Sender } from './replica-set.fixture';
@@ -14,7 +16,7 @@ const WRITERS = 24;
 const READERS = 6;
 const EXPORTED_EVENTS = 8000;
 
-/** SIGTERM while everything runs at once: writes, reads, exports that are read, one that nobody reads, a tail. */
+/** SIGTERM while everything runs at once: writes, reads, exports that are read, one that nobody reads, a tail, a WebSocket. */
 describe('a service that is told to stop under load', () => {
   const reader = new Sender();
   let stage: ServiceStage;
@@ -86,7 +88,15 @@ describe('a service that is told to stop under load', () => {
     const tail = await TailClient.open(`${service.url}${EVENTS}/tail?organization_ids=org-0`, {
       authorization: `Bearer ${token}`,
     });
-    await until(() => ledger.requests > 200 && tail.events.length > 0);
+    const subscriber = GraphqlSubscriber.open(
+      service.url,
+      { authorization: `Bearer ${token}` },
+      RECORDED,
+      { filter: { organizationIds: ['org-0'] } },
+    );
+    await until(
+      () => ledger.requests > 200 && tail.events.length > 0 && subscriber.data.length > 0,
+    );
 
     const ended = service.end('SIGTERM');
     await until(() =>
@@ -104,7 +114,9 @@ describe('a service that is told to stop under load', () => {
     }
     expect(await ended).toEqual({ code: 0, signal: null });
     expect((await readAnswer(stalled)).isWhole).toBe(false);
-    await until(() => tail.isOver);
+    await until(() => tail.isOver && subscriber.isOver);
+    expect(subscriber.ending?.code).toBe(1001);
+    expect(subscriber.errors).toEqual([]);
     await Promise.all(writing);
     const statuses = (await Promise.all(reading)).flat();
     expect(statuses.length).toBeGreaterThan(0);
