@@ -16,12 +16,13 @@ describe('the listener in front', () => {
         response.end(`url=${request.url ?? ''}`);
       },
       {
-        find: ({ url }) =>
-          url === '/broken'
-            ? () => {
-                throw new Error('a fault of ours');
-              }
-            : undefined,
+        find: ({ url }) => {
+          if (url === '/hot') return (_, response) => void response.end('hot');
+          if (url !== '/broken') return undefined;
+          return () => {
+            throw new Error('a fault of ours');
+          };
+        },
       },
     );
   });
@@ -29,10 +30,10 @@ describe('the listener in front', () => {
   afterAll(() => front.drain(0));
 
   /** The first answer to a request with this target, as text. */
-  function answerTo(target: string): Promise<string> {
+  function answerTo(target: string, hosts = 'Host: x\r\n'): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = connect(port, '127.0.0.1', () => {
-        socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+        socket.write(`GET ${target} HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`);
       });
       let text = '';
       socket.on('data', (chunk) => (text += chunk.toString()));
@@ -64,6 +65,15 @@ describe('the listener in front', () => {
     const answer = await answerTo(target);
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(answer).toContain('application/problem+json');
+  });
+
+  it.each([
+    ['no host', ''],
+    ['two hosts', 'Host: x\r\nHost: y\r\n'],
+  ])('refuses a request with %s, to a hot route and any other', async (_, hosts) => {
+    for (const target of ['/hot', '/any']) {
+      expect(await answerTo(target, hosts)).toMatch(/^HTTP\/1\.1 400 [^]*"VALIDATION_FAILED"/);
+    }
   });
 });
 

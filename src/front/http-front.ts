@@ -189,7 +189,7 @@ export class HttpFront {
     this.track(request, response);
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;
-    const isUnusual = url.includes('#') || this.isExcessive(request);
+    const isUnusual = url.includes('#') || this.isExcessive(request) || hasTwoHosts(request);
     const hot = isUnusual ? undefined : this.hotRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
       try {
@@ -221,13 +221,24 @@ export class HttpFront {
       return writeProblem(error, request, response);
     }
     request.url = target;
-    if (request.headers.host === undefined && request.httpVersion === '1.1') {
-      const error = new AppError('VALIDATION_FAILED', 'An HTTP/1.1 request needs a Host header.');
+    const isHostless = request.headers.host === undefined && request.httpVersion === '1.1';
+    if (isHostless || hasTwoHosts(request)) {
+      const error = new AppError('VALIDATION_FAILED', 'A request needs one Host header.');
       return writeProblem(error, request, response);
     }
     if (!listener) return answerWhileStarting(request, response);
     listener(request, response);
   }
+}
+
+/** Whether a request names several hosts: RFC 9112, section 3.2, has it refused, as proxies choose differently. */
+function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts > 1;
 }
 
 /** Why a request is refused that has more than it may. */
