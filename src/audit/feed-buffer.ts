@@ -28,11 +28,6 @@ export class FeedBuffer {
     this.stir();
   }
 
-  /** Events that are held, taken ones among them. */
-  get held(): number {
-    return this.events.length;
-  }
-
   /** The oldest event, if there is one. */
   take(): RecordedEvent | undefined {
     const event = this.events[this.at];
