@@ -1,6 +1,5 @@
 // Overload: what a flood of one organization costs another, what is left of the throughput beyond the capacity, and how
 // punctual the answer to a request is whose statement outlasts its deadline.
-import { cpus } from 'node:os';
 import { percentile } from './figures.mjs';
 import { flood } from './flood.mjs';
 import { report, residentMb, sampleEvent, startService, token, withClient } from './support.mjs';
@@ -16,7 +15,6 @@ const READ = { 'Cache-Control': 'no-cache' };
 
 export async function overload(databaseUrl) {
   const service = await startService(databaseUrl, {
-    CONCURRENCY_MAX_REQUESTS: String(cpus().length), // what waits in the cores waits for nobody's turn
     CONCURRENCY_QUEUE_SIZE: '200',
     CONCURRENCY_QUEUE_TIMEOUT_MS: '2000',
   });
