@@ -8,14 +8,18 @@ import { AppError } from '../errors/app-error';
 import { FairTurns, type TurnRequest } from './fair-turns';
 import { LoopBoundLimit } from './loop-bound-limit';
 
-/** How often the limit is looked at. What runs for longer than this waits for PostgreSQL, and not for the event loop. */
+/** How often the limit is looked at. */
 const LOOK_EVERY_MS = 100;
+/** What runs for longer than this waits for PostgreSQL, and not for the event loop, which gives many turns in that time. */
+const LONG_MS = 500;
+/** Who has come within this time may come again, and is to find few before him. */
+const COMPANY_MS = 1000;
 
 /**
  * Turns to a connection, for those who have a turn to work: there may be fewer connections than turns, and the pool's
  * own queue is first come first served, so that a flood's turns would stand before everybody else's there. While the
- * event loop has no time left there are fewer turns than connections, for what is short: what waits here is served in
- * rotation, what waits in the loop and in the cores is not (docs/adr/0026-fewer-turns-for-a-busy-loop.md). Nobody is
+ * event loop has no time left and several lanes want it, there are fewer turns than connections, for what is short: what
+ * waits here is served in rotation, what waits in the loop and in the cores is not (docs/adr/0026-fewer-turns-for-a-busy-loop.md). Nobody is
  * refused for want of room; who waits longer than CONCURRENCY_QUEUE_TIMEOUT_MS is.
  */
 @Injectable()
@@ -24,6 +28,9 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
   /** Those who work, the earliest first. */
   private readonly running = new Set<{ sinceMs: number }>();
   private seen = performance.eventLoopUtilization();
+  private lane = '';
+  /** When somebody came of another lane than the one before him. */
+  private companyMs = -Infinity;
   private readonly looking = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
   private readonly poolMax: number;
 
@@ -40,6 +47,8 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
 
   override async run<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
+    if (request.lane !== this.lane) this.companyMs = startedMs;
+    this.lane = request.lane;
     let isGranted = false;
     const granted = async (): Promise<T> => {
       isGranted = true;
@@ -74,11 +83,14 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.seen);
     this.seen = now;
-    this.resize(Math.min(this.poolMax, this.short.next(utilization) + this.countLong()));
+    // Few at once are a tenth slower, which serves nobody where all are of one lane.
+    const isAlone = performance.now() - this.companyMs > COMPANY_MS;
+    const limit = this.short.next(isAlone ? 0 : utilization);
+    this.resize(Math.min(this.poolMax, limit + this.countLong()));
   }
 
   private countLong(): number {
-    const since = performance.now() - LOOK_EVERY_MS;
+    const since = performance.now() - LONG_MS;
     let count = 0;
     for (const { sinceMs } of this.running) {
       if (sinceMs > since) break;

@@ -35,7 +35,7 @@ export class FairQueue {
   private waiting = 0;
   private limit: number;
 
-  /** At most `max` permits are held, and at most `capacity` wait. */
+  /** At most `max` permits are given, and at most `capacity` wait. */
   constructor(
     max: number,
     readonly capacity: number,

@@ -11,15 +11,20 @@ interface Extensions {
   requestId: string;
 }
 
+/** As graphql-js ends a message (its `didYouMean`). */
+const SUGGESTION = / Did you mean [^?]*\?$/;
+
 /**
  * An error as a client may see it: kinds of ours with their code, what GraphQL itself finds wrong with a request as
- * VALIDATION_FAILED, all else as INTERNAL without a word of what happened. Faults of ours are logged.
+ * VALIDATION_FAILED, all else as INTERNAL without a word of what happened. Faults of ours are logged. Who may not ask
+ * for the schema (`introspection`) is told no names of it either: graphql-js suggests those that are like a wrong one.
  */
-export function shownError(thrown: Error, requestId: string): GraphQLError {
+export function shownError(thrown: Error, requestId: string, introspection = true): GraphQLError {
   const isGraphql = thrown instanceof GraphQLError;
   const cause = isGraphql ? thrown.originalError : thrown;
   if (isGraphql && (!cause || cause instanceof GraphQLError)) {
-    const { message, nodes, source, positions, path } = thrown;
+    const { nodes, source, positions, path } = thrown;
+    const message = introspection ? thrown.message : thrown.message.replace(SUGGESTION, '');
     const extensions: Extensions = { code: 'VALIDATION_FAILED', requestId };
     return new GraphQLError(message, { nodes, source, positions, path, extensions });
   }

@@ -118,7 +118,7 @@ export class GraphqlOperations {
         state.isWithoutData = !('data' in result);
       },
       formatError: (error) => {
-        const shown = shownError(error, requestIdOf(request));
+        const shown = shownError(error, requestIdOf(request), this.config.introspection);
         state.isTooLarge ||= isAbort(error);
         const { retryAfter } = shown.extensions;
         if (typeof retryAfter === 'number') state.retryAfterSeconds = retryAfter;

@@ -74,8 +74,8 @@ export class SocketOperations {
       execute: (args) => this.answer(args as SocketArgs),
       subscribe: (args) => follow(args as SocketArgs),
       onNext: ({ extra }, _id, _payload, _args, { errors, ...rest }) =>
-        errors ? { ...rest, errors: shown(errors, extra) } : undefined,
-      onError: ({ extra }, _id, _payload, errors) => shown(errors, extra),
+        errors ? { ...rest, errors: this.shown(errors, extra) } : undefined,
+      onError: ({ extra }, _id, _payload, errors) => this.shown(errors, extra),
     });
   }
 
@@ -127,6 +127,11 @@ export class SocketOperations {
     } catch (thrown) {
       return [failureOf(thrown)];
     }
+  }
+
+  private shown(errors: readonly GraphQLError[], { connection }: SocketExtra): GraphQLError[] {
+    const requestId = requestIdOf(connection.request);
+    return errors.map((error) => shownError(error, requestId, this.config.introspection));
   }
 
   /** Runs a query or mutation for as long as somebody waits for it. */
@@ -247,9 +252,4 @@ function exactPayload(text: string, payload: SubscribePayload): SubscribePayload
 function failureOf(thrown: unknown): GraphQLError {
   const error = toAppError(thrown);
   return new GraphQLError(error.detail, { originalError: error });
-}
-
-function shown(errors: readonly GraphQLError[], { connection }: SocketExtra): GraphQLError[] {
-  const requestId = requestIdOf(connection.request);
-  return errors.map((error) => shownError(error, requestId));
 }

@@ -254,6 +254,19 @@ describe('the GraphQL door with GRAPHQL_INTROSPECTION=false', () => {
       const { json } = await service.post('/graphql', await tokenOf(), { query });
       expect(json).not.toHaveProperty('data');
       expect(json.errors[0].message).toMatch(/introspection/i);
+      for (const wrong of [
+        { query: '{ optimizedAuditEvent { totalCount } }' },
+        { query: '{ auditEvent(i: "a") { id } }' },
+        {
+          query:
+            'query Q($p: PaginationInput) { optimizedAuditEvents(pagination: $p) { totalCount } }',
+          variables: { p: { limitt: 1 } },
+        },
+      ]) {
+        const answer = await service.post('/graphql', await tokenOf(), wrong);
+        expect(answer.json.errors[0].extensions.code).toBe('VALIDATION_FAILED');
+        expect(answer.text).not.toMatch(/did you mean/i);
+      }
     } finally {
       delete process.env.GRAPHQL_INTROSPECTION;
       await service.stop();

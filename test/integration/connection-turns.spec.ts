@@ -93,13 +93,22 @@ describe('turns to connections while the event loop has no time', () => {
       started += 1;
       return told;
     };
-    const all = Array.from({ length: count }, () => turns.run({ lane: 'org-1' }, work));
+    const all = Array.from({ length: count }, () => turns.run({ lane: lane() }, work));
     const end = (): Promise<unknown> => {
       finish();
       return Promise.all(all);
     };
     return { started: () => started, end };
   }
+
+  /** As many lanes as come. */
+  let lane = (): string => '';
+  beforeEach(async () => {
+    let lanes = 0;
+    lane = () => `org-${(lanes += 1)}`;
+    await until(() => turns.statistics().max === 6);
+    await works(2).end(); // of two lanes
+  });
 
   /** Keeps the event loop busy, with a moment for timers in between. */
   async function keepBusy(ms: number): Promise<void> {
@@ -112,7 +121,6 @@ describe('turns to connections while the event loop has no time', () => {
   }
 
   it('are few, and as many as there are connections once it has time again', async () => {
-    await until(() => turns.statistics().max === 6);
     await keepBusy(700);
     const narrowed = works(6);
     expect(narrowed.started()).toBe(2);
@@ -120,10 +128,19 @@ describe('turns to connections while the event loop has no time', () => {
     await narrowed.end();
   });
 
+  it('are as many as there are connections where all are of one lane', async () => {
+    lane = () => 'org-1';
+    await works(1).end();
+    await keepBusy(2000);
+    const alone = works(6);
+    expect(alone.started()).toBe(6);
+    await alone.end();
+  });
+
   it('are not used up by work that waits for PostgreSQL', async () => {
     await keepBusy(700);
     const slow = works(2);
-    await keepBusy(400); // for longer than the loop alone would explain
+    await keepBusy(900); // for longer than the loop alone would explain
     const others = works(1);
     expect(others.started()).toBe(1);
     await others.end();
