@@ -18,6 +18,7 @@ import { RequestLog } from './front/request-log';
 import { operationObserver, requestObserver } from './front/request-observer';
 import { serveGraphiql } from './graphql/graphiql';
 import { GraphqlSocket } from './graphql/graphql-socket';
+import { MetricsRegistry } from './metrics/metrics.registry';
 import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './openapi';
 import { createLog, type ServiceLog } from './service-logger';
@@ -93,6 +94,7 @@ function observers(app: NestExpressApplication, front: HttpFront, log: ServiceLo
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => front.runningRequests);
+  front.unread.offerTo(app.get(MetricsRegistry));
   const requestLog = new RequestLog(log.pino, slowRequestThresholdMs);
   const counting = enabled ? recorder : undefined;
   return {

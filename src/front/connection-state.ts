@@ -10,6 +10,8 @@ export interface ConnectionState {
   isUnreadable: boolean;
   /** The request under way whose body may take as long as it likes. */
   longBody?: IncomingMessage | undefined;
+  /** Ended by us while answers waited to be read. */
+  isCut?: boolean;
   /** Answers that wait behind another one. */
   queued?: Set<ServerResponse>;
 }
@@ -45,4 +47,12 @@ export function closeWithConnection(response: ServerResponse): void {
   const waiting = queued;
   waiting.add(response);
   response.once('socket', () => waiting.delete(response));
+}
+
+/** Bytes of answers that wait behind another one. */
+export function queuedBytes(socket: Socket & { [STATE]?: ConnectionState }): number {
+  const queued = socket[STATE]?.queued;
+  let bytes = 0;
+  if (queued) for (const response of queued) bytes += response.writableLength;
+  return bytes;
 }

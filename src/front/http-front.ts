@@ -15,6 +15,7 @@ import { closeWithConnection, stateOf } from './connection-state';
 import { FrontRequest } from './front-request';
 import type { HotRoutes } from './hot-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
+import { UnreadAnswers } from './unread-answers';
 
 /** Answers one request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -45,7 +46,7 @@ const LIMITS: FrontLimits = {
 const MAX_TARGET_LENGTH = 12 * 1024;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** A connection on which nothing moves for so long is cut: a reader that takes no byte holds a whole answer. */
+/** A connection on which nothing moves for so long is cut. Of those who send but do not read: UnreadAnswers. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
 /** How long a refused connection may take to read why; cutting at once could take the answer with it. */
@@ -57,6 +58,7 @@ const LINGER_MS = 1000;
  */
 export class HttpFront {
   readonly server: Server;
+  readonly unread: UnreadAnswers;
   private listener: RequestListener | undefined;
   private hotRoutes: Pick<HotRoutes, 'find'> | undefined;
   private observe: RequestObserver | undefined;
@@ -88,6 +90,7 @@ export class HttpFront {
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
     });
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
+    this.unread = new UnreadAnswers(this.server);
   }
 
   /** Starts to listen; rejects when the port is taken. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestRecorder } from '../metrics/request-recorder';
+import { stateOf } from './connection-state';
 import type { FinishedRequest, RequestLog } from './request-log';
 import { durationMs, routeOf } from './request-context';
 
@@ -12,7 +13,9 @@ const UNFINISHED = 499;
  */
 export function requestObserver(log: RequestLog, recorder: RequestRecorder | undefined) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    const status = response.writableFinished ? response.statusCode : UNFINISHED;
+    // To Node an answer is finished, too, when what is left of it goes down with its connection.
+    const isFinished = response.writableFinished && !stateOf(request.socket).isCut;
+    const status = isFinished ? response.statusCode : UNFINISHED;
     const method = request.method ?? '';
     const route = routeOf(request);
     const ms = durationMs(response);

@@ -17,16 +17,20 @@ export interface MemoryUsage {
 export function memoryUsage(): MemoryUsage {
   const { used_heap_size: heapUsed, heap_size_limit: heapLimit } = getHeapStatistics();
   const heap = usageOf(heapUsed, heapLimit, 'heap');
+  const { bytes, limit } = processLimit();
+  const whole = usageOf(process.memoryUsage.rss(), bytes, limit);
+  return heap.percentage >= whole.percentage ? heap : whole;
+}
+
+/** How much memory the whole process may have: bytes, and who says so. */
+export function processLimit(): { bytes: number; limit: 'container' | 'machine' } {
   const machine = totalmem();
   // Zero or more than there is: no cgroup, or one without a limit.
   const constrained = process.constrainedMemory?.() ?? 0;
   const isConstrained = constrained > 0 && constrained < machine;
-  const whole = usageOf(
-    process.memoryUsage.rss(),
-    isConstrained ? constrained : machine,
-    isConstrained ? 'container' : 'machine',
-  );
-  return heap.percentage >= whole.percentage ? heap : whole;
+  return isConstrained
+    ? { bytes: constrained, limit: 'container' }
+    : { bytes: machine, limit: 'machine' };
 }
 
 function usageOf(used: number, total: number, limit: MemoryUsage['limit']): MemoryUsage {

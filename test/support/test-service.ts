@@ -79,6 +79,11 @@ export class TestService {
     return Number(new URL(this.url).port);
   }
 
+  /** What listens in front of the application. */
+  get front(): HttpFront {
+    return this.service.front;
+  }
+
   /** A provider of the running application, for what no answer shows. */
   provider<T>(type: new (...parameters: never[]) => T): T {
     return this.service.app.get(type, { strict: false });

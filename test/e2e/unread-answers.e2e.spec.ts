@@ -1,0 +1,225 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { takenBytes } from '../../src/front/unread-answers';
+import { until } from '../integration/until.fixture';
+import { answersIn } from '../support/raw-http';
+import { SocketStage } from '../support/socket-stage';
+import { EVENTS, eventWith, type TestService, tokenOf } from '../support/test-service';
+
+const MIB = 1024 * 1024;
+const LIMIT_BYTES = 64 * MIB;
+const UNREADERS = 12;
+const organization = `org-${randomUUID()}`;
+/** About 18 MB. */
+const PAGE = `${EVENTS}?limit=90`;
+const QUERY =
+  '{ optimizedAuditEvents(pagination: { limit: 90 }, useCache: false) { edges { node { metadata } } } }';
+const SETTINGS = { LOG_LEVEL: 'info', LOG_FORMAT: 'json', CONCURRENCY_MAX_REQUESTS: '4' };
+
+let stage: SocketStage;
+let service: TestService;
+let token: string;
+let log = '';
+/** The service's ends of all connections. */
+const ends = new Set<Socket>();
+const sockets: Socket[] = [];
+let usual: { limitBytes: number; stallMs: number };
+
+beforeAll(async () => {
+  jest.spyOn(process.stdout, 'write').mockImplementation((text) => (log += String(text)) !== '');
+  Object.assign(process.env, SETTINGS);
+  stage = await SocketStage.start();
+  ({ service } = stage);
+  const { unread, server } = service.front;
+  usual = { limitBytes: unread.limitBytes, stallMs: unread.stallMs };
+  server.on('connection', (socket: Socket) => {
+    ends.add(socket);
+    socket.once('close', () => ends.delete(socket));
+  });
+  token = await tokenOf({
+    organizations: [organization],
+    scope: 'audit:read audit:write audit:export',
+  });
+  const metadata = { text: 'x'.repeat(200_000) };
+  const events = Array.from({ length: 30 }, () =>
+    eventWith({ organizationId: organization, metadata }),
+  );
+  for (let time = 0; time < 3; time += 1) {
+    expect((await service.post(`${EVENTS}/bulk`, token, { events })).status).toBe(201);
+  }
+}, 60_000);
+
+beforeEach(() => Object.assign(service.front.unread, usual, { limitBytes: LIMIT_BYTES }));
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await stage.clear();
+  await until(() => service.front.runningRequests === 0);
+});
+
+afterAll(async () => {
+  await service?.stop();
+  for (const name of Object.keys(SETTINGS)) Reflect.deleteProperty(process.env, name);
+  jest.restoreAllMocks();
+});
+
+const waiting = () =>
+  [...ends].reduce(
+    (sum, { destroyed, writableLength }) => sum + (destroyed ? 0 : writableLength),
+    0,
+  );
+const head = (path: string, ...headers: string[]) =>
+  [`GET ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${token}`, ...headers].join('\r\n') +
+  '\r\n\r\n';
+const page = () => head(PAGE, 'Cache-Control: no-cache');
+const question = (): string => {
+  const body = JSON.stringify({ query: QUERY });
+  const more = ['Content-Type: application/json', `Content-Length: ${body.length}`];
+  return head('/graphql', ...more).replace('GET', 'POST') + body;
+};
+
+/** Sends a request and reads nothing; returns the client's end and the service's. */
+async function ask(request: string): Promise<{ socket: Socket; end: Socket }> {
+  const socket = connect(service.port, '127.0.0.1');
+  sockets.push(socket);
+  socket.on('error', () => undefined);
+  socket.pause();
+  await once(socket, 'connect');
+  socket.write(request);
+  const { localPort } = socket;
+  await until(() => [...ends].some(({ remotePort }) => remotePort === localPort));
+  const end = [...ends].find(({ remotePort }) => remotePort === localPort);
+  if (!end) throw new Error('The connection has ended already.');
+  return { socket, end };
+}
+
+/** Reads a little at a time until a whole answer has come, or the connection has ended. */
+async function readSlowly(socket: Socket): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let left = Infinity;
+  while (left > 0 && !socket.destroyed) {
+    const part = socket.read() as Buffer | null; // what has come: 64 KiB at most, or nothing yet
+    if (part) {
+      parts.push(part);
+      if (left === Infinity) {
+        const text = part.toString('latin1');
+        const length = Number(/content-length: (\d+)/i.exec(text)?.[1]);
+        left = text.indexOf('\r\n\r\n') + 4 + length;
+      }
+      left -= part.length;
+    }
+    await sleep(20);
+  }
+  return Buffer.concat(parts);
+}
+
+/** Its reader has been seen to read: what the kernel holds for one that has just begun looks as if nobody did. */
+async function untilItIsRead(end: Socket): Promise<void> {
+  await until(() => end.writableLength > 0);
+  await sleep(500);
+  const before = takenBytes(end);
+  await until(() => takenBytes(end) > before);
+  await sleep(500);
+}
+
+/** So many who read nothing have been answered, and what waits for them fits. */
+async function untilTheyAreCut(unreaders: { end: Socket }[], left: number): Promise<void> {
+  await until(
+    () =>
+      unreaders.every(({ end }) => end.destroyed || end.writableLength > 0) &&
+      unreaders.filter(({ end }) => !end.destroyed).length <= left,
+  );
+}
+
+describe('answers that nobody reads', () => {
+  it.each([
+    ['pages', page],
+    ['GraphQL', question],
+  ])(
+    '(%s) are bounded, and those who read get every byte',
+    async (_, request) => {
+      const slow = await ask(request());
+      const slowAnswer = readSlowly(slow.socket);
+      await untilItIsRead(slow.end);
+      const unreaders = await Promise.all(Array.from({ length: UNREADERS }, () => ask(request())));
+      const fast = await service.get(PAGE, token, { 'cache-control': 'no-cache' });
+      await untilTheyAreCut(unreaders, 3);
+      await until(() => waiting() <= LIMIT_BYTES);
+      expect(fast.json.data).toHaveLength(90);
+      const [answer] = answersIn(await slowAnswer);
+      expect(answer?.status).toBe(200);
+      expect(answer?.text).toHaveLength(Number(answer?.headers.get('content-length')));
+      expect(unreaders.filter(({ end }) => !end.destroyed).length).toBeGreaterThan(0);
+    },
+    60_000,
+  );
+
+  it('are told in the log and in the metrics, and are requests with status 499', async () => {
+    log = '';
+    const { unread } = service.front;
+    Object.assign(unread, { toldMs: -Infinity, limitBytes: MIB });
+    const { end } = await ask(page());
+    await until(() => end.destroyed);
+    await until(() => log.includes('"status":499'));
+    await until(() => log.includes('clients did not read'));
+    expect(log).toMatch(/Cut 1 connections whose clients did not read 1[78] MiB of answers; 1 MiB/);
+    const { text } = await service.get('/metrics');
+    expect(text).toMatch(/http_unread_connections_cut_total\{reason="memory"\} [1-9]/);
+    expect(text).toMatch(/http_requests_total\{method="GET",route="[^"]*",status="499"\} [1-9]/);
+    expect(text).toContain('http_unread_answer_bytes 0');
+  }, 30_000);
+
+  it('are counted while they wait behind another one, too', async () => {
+    const { end } = await ask(page().repeat(6));
+    await until(() => end.destroyed);
+  }, 30_000);
+
+  it('on WebSockets are bounded', async () => {
+    service.front.unread.limitBytes = 30 * MIB;
+    const text = JSON.stringify({ id: '1', type: 'subscribe', payload: { query: QUERY } });
+    const silent = await Promise.all(Array.from({ length: 3 }, () => stage.connected(token)));
+    const before = ends.size;
+    for (const socket of silent) {
+      socket.pause();
+      socket.send(text);
+    }
+    await until(() => ends.size <= before - 2);
+  }, 60_000);
+});
+
+describe('a client that takes nothing for too long', () => {
+  it('is cut whatever it sends, and one that reads slowly is not', async () => {
+    const slow = await ask(page());
+    const slowAnswer = readSlowly(slow.socket);
+    const silent = await ask(page());
+    await until(() => silent.end.writableLength > 0);
+    service.front.unread.stallMs = 1500;
+    const socket = await stage.connected(token);
+    socket.pause();
+    for (let id = 0; id < 4; id += 1) {
+      const payload = { query: QUERY };
+      socket.send(JSON.stringify({ id: String(id), type: 'subscribe', payload }));
+    }
+    const webSocketEnd = [...ends].at(-1);
+    while (!silent.end.destroyed || !webSocketEnd?.destroyed) {
+      silent.socket.write('G');
+      socket.ping();
+      await sleep(50);
+    }
+    const { text } = await service.get('/metrics');
+    expect(text).toContain('http_unread_connections_cut_total{reason="stalled"} 2');
+    const [answer] = answersIn(await slowAnswer);
+    expect(answer?.text).toHaveLength(Number(answer?.headers.get('content-length')));
+  }, 60_000);
+
+  it('is left to its export, which has a time of its own', async () => {
+    const exporting = await ask(head(`${EVENTS}/stream?format=ndjson`));
+    await until(() => exporting.end.writableLength > 0);
+    const silent = await ask(page());
+    service.front.unread.stallMs = 1000;
+    await until(() => silent.end.destroyed);
+    expect(exporting.end.destroyed).toBe(false);
+  }, 30_000);
+});
