@@ -164,7 +164,7 @@ describe('answers that nobody reads', () => {
     await until(() => end.destroyed);
     await until(() => log.includes('"status":499'));
     await until(() => log.includes('clients did not read'));
-    expect(log).toMatch(/Cut 1 connections whose clients did not read 1[78] MiB of answers; 1 MiB/);
+    expect(log).toMatch(/Cut \d+ connections whose clients did not read \d+ MiB of answers; 1 MiB/);
     const { text } = await service.get('/metrics');
     expect(text).toMatch(/http_unread_connections_cut_total\{reason="memory"\} [1-9]/);
     expect(text).toMatch(/http_requests_total\{method="GET",route="[^"]*",status="499"\} [1-9]/);
@@ -193,9 +193,10 @@ describe('a client that takes nothing for too long', () => {
   it('is cut whatever it sends, and one that reads slowly is not', async () => {
     const slow = await ask(page());
     const slowAnswer = readSlowly(slow.socket);
+    await untilItIsRead(slow.end);
     const silent = await ask(page());
     await until(() => silent.end.writableLength > 0);
-    service.front.unread.stallMs = 1500;
+    service.front.unread.stallMs = 5000;
     const socket = await stage.connected(token);
     socket.pause();
     for (let id = 0; id < 4; id += 1) {
