@@ -167,8 +167,8 @@ export class AuditSearch {
     }
   }
 
-  private remember<D extends ReadDescription, Answer>(
-    read: CachedRead<D, Answer>,
+  private remember<D extends ReadDescription>(
+    read: CachedRead<D>,
     description: D,
     { useCache, cacheTTL }: Pick<AuditEventSearchDto, 'useCache' | 'cacheTTL'>,
     { path, patience }: SearchOptions,
@@ -191,7 +191,7 @@ export class AuditSearch {
   }
 }
 
-/** The list in what the readers of a page share (CachedPages.share). */
+/** The list in what the readers of a page share (`shared` in cached-reads.ts). */
 function eventsIn(sharedText: string): string {
   return sharedText.slice(sharedText.indexOf('['));
 }

@@ -11,6 +11,7 @@ import {
   type Rendering,
   type SharedAnswer,
 } from '../caching/cached-read';
+import { exactBuffer } from '../caching/exact-buffer';
 import { ReadTurns } from './read-turns';
 import { laneOf } from '../concurrency/lane';
 import { parseQuery } from '../front/query-string';
@@ -18,12 +19,7 @@ import { uuid } from '../front/validation/constraints';
 import { validQuery } from '../front/validation/validation.pipe';
 import type { PageInfo } from '../pagination/page';
 import { linkHeader } from '../pagination/page-links';
-import {
-  isPosition,
-  type AuditEventAnswer,
-  type FoundPage,
-  type PageEdges,
-} from './audit-event-page';
+import { isPosition, type FoundPage, type PageEdges } from './audit-event-page';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
 import { AuditService } from './audit.service';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
@@ -83,7 +79,7 @@ interface DescribedPage extends ReadDescription {
 
 /** Pages of events, as they are cached. Only a read takes a turn, an answer that was kept does not. Cursors are made for each reader: they are good for nobody else. */
 @Injectable()
-export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
+export class CachedPages extends CachedRead<DescribedPage> {
   readonly namespace = 'audit_events';
   private readonly requests = new RequestMemory<DescribedPage>();
 
@@ -124,12 +120,10 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
     this.turns.requireRoom(lane);
   }
 
-  read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<FoundPage> {
-    return this.turns.read({ lane, signal }, () => this.pages.read(page, signal));
-  }
-
-  share({ events, info, edges }: FoundPage): SharedAnswer {
-    return { head: `{"data":[${events.join(',')}]`, rest: { info, edges } };
+  read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<SharedAnswer> {
+    return this.turns.read({ lane, signal }, async () =>
+      shared(await this.pages.read(page, signal)),
+    );
   }
 
   accepts(rest: unknown): boolean {
@@ -149,6 +143,11 @@ export class CachedPages extends CachedRead<DescribedPage, FoundPage> {
   }
 }
 
+/** The part of a page that all its readers share. */
+function shared({ events, info, edges }: FoundPage): SharedAnswer {
+  return { head: exactBuffer(`{"data":[${events.join(',')}]`), rest: { info, edges } };
+}
+
 interface DescribedEvent extends ReadDescription {
   characters: number;
   principal: Principal;
@@ -158,7 +157,7 @@ interface DescribedEvent extends ReadDescription {
 
 /** Single events, as they are cached. */
 @Injectable()
-export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
+export class CachedEvents extends CachedRead<DescribedEvent> {
   readonly namespace = 'audit_events_by_id';
   private readonly requests = new RequestMemory<DescribedEvent>();
 
@@ -222,14 +221,11 @@ export class CachedEvents extends CachedRead<DescribedEvent, AuditEventAnswer> {
   read(
     { principal, id, organizationIds }: DescribedEvent,
     signal?: AbortSignal,
-  ): Promise<AuditEventAnswer> {
-    return this.turns.read({ lane: laneOf(principal), signal }, () =>
-      this.audit.findById(principal, id, organizationIds, signal),
-    );
-  }
-
-  share(event: AuditEventAnswer): SharedAnswer {
-    return { head: event.toJsonText(), rest: null };
+  ): Promise<SharedAnswer> {
+    return this.turns.read({ lane: laneOf(principal), signal }, async () => {
+      const event = await this.audit.findById(principal, id, organizationIds, signal);
+      return { head: exactBuffer(event.toJsonText()), rest: null };
+    });
   }
 
   accepts(rest: unknown): boolean {

@@ -42,7 +42,8 @@ export class CacheEntry implements SizedValue {
     /** Its key without the epoch: an entry takes the place of an older one of its group. */
     readonly group = '',
   ) {
-    this.head = exactBuffer(shared.head);
+    const { head } = shared;
+    this.head = typeof head === 'string' ? exactBuffer(head) : head;
     this.rest = shared.rest;
   }
 

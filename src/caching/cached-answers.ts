@@ -22,8 +22,8 @@ export class CachedAnswers {
   ) {}
 
   /** Answers a read, within the deadline of the request and while its client is there. */
-  async answer<D extends ReadDescription, Answer>(
-    read: CachedRead<D, Answer>,
+  async answer<D extends ReadDescription>(
+    read: CachedRead<D>,
     description: D,
     request: IncomingMessage,
     response: ServerResponse,

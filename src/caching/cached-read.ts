@@ -5,8 +5,8 @@ import type { Tenants } from './cache-key';
  * good for one of them alone), and what the rest is made of.
  */
 export interface SharedAnswer {
-  /** JSON text; together with a rendering's tail it is the whole body. */
-  head: string;
+  /** JSON text, or its bytes in a buffer of their own (exactBuffer); together with a rendering's tail it is the whole body. */
+  head: string | Buffer;
   /** Any JSON value. */
   rest: unknown;
 }
@@ -39,7 +39,7 @@ export interface ReadRequest {
  * module decides when an answer that was kept may be given again. Epochs make that exact: `currentEpoch` must change
  * with each change of what these tenants can read, before whoever made the change is told of it.
  */
-export abstract class CachedRead<D extends ReadDescription = ReadDescription, Answer = unknown> {
+export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Names this kind of read in keys, settings and statistics: letters, digits, `_` and `-`. */
   abstract readonly namespace: string;
 
@@ -52,11 +52,12 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription, An
   /** Throws what a read would be refused with right now: asked before anything is done for one that has to be made. */
   requireRoom?(description: D): void;
 
-  /** Reads the answer from where it is kept for good; when the signal aborts, nobody waits for it any more. */
-  abstract read(description: D, signal?: AbortSignal): Promise<Answer>;
-
-  /** The part of an answer that all readers of the same tenants share. */
-  abstract share(answer: Answer): SharedAnswer;
+  /**
+   * Reads the answer from where it is kept for good, as far as all readers of the same tenants share it; when the signal
+   * aborts, nobody waits for it any more. One that has to wait for its turn does whatever makes large texts within it, and
+   * comes to bytes: what has waited is old to V8, and an old promise keeps the text that it was resolved with until a full collection.
+   */
+  abstract read(description: D, signal?: AbortSignal): Promise<SharedAnswer>;
 
   /** Whether a value that came from the tier that replicas share is a `rest` that this version can render. */
   abstract accepts(rest: unknown): boolean;

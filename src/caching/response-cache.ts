@@ -64,14 +64,14 @@ export class ResponseCache {
    * The answer to a read: the kept one when it is the present one, else a new one.
    * @throws whatever reading the epoch or the answer throws, failures are not kept; the reason of the caller's signal.
    */
-  async remember<D extends ReadDescription, Answer>(
-    read: CachedRead<D, Answer>,
+  async remember<D extends ReadDescription>(
+    read: CachedRead<D>,
     description: D,
     options: RememberOptions,
   ): Promise<Remembered> {
     const { namespace } = read;
     const { path, policy, patience } = options;
-    const produce: Produce = async (signal) => read.share(await read.read(description, signal));
+    const produce: Produce = (signal) => read.read(description, signal);
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
       const nowMs = Date.now();
