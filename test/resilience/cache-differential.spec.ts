@@ -2,6 +2,7 @@ import type { RedisClientType } from '@redis/client';
 import { randomInt, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openClient } from '../integration/redis.fixture';
+import { until } from '../integration/until.fixture';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,
@@ -10,7 +11,7 @@ import {
 import { EVENTS } from '../support/test-service';
 import { DifferentialReader } from './cache-differential.fixture';
 import { ConcurrentLoad } from './cache-load.fixture';
-import { MAX_READ_MS, Stage } from './cache-stage.fixture';
+import { Stage } from './cache-stage.fixture';
 import { createUsers } from './cache-world.fixture';
 import { Random } from './random.fixture';
 import { type ReplicaSet, Sender, startReplicaSet } from './replica-set.fixture';
@@ -29,8 +30,6 @@ const ROUNDS = 40;
 const LOAD_MS = 400;
 const REPEATS = 5;
 const REPEAT_PAUSE_MS = 100;
-/** A key is asked for through one replica, then the other: so often at most until the second finds it. */
-const HIT_DEADLINE_MS = 10_000;
 /** Beyond the time of a soak, of a fault: boots, slow machines. */
 const TIMEOUT_MS = 60_000;
 
@@ -112,19 +111,17 @@ describeWithPrivateRedis()(`Two replicas with a cache (CACHE_SEED=${SEED})`, () 
     if (SOAK_SECONDS > 0) process.stderr.write(`${JSON.stringify(stage.counts, null, 2)}\n`);
   });
 
-  /** What one replica keeps in Redis is found there by the other. */
-  async function requireSharedHits(): Promise<void> {
-    const deadlineMs = performance.now() + HIT_DEADLINE_MS;
+  /** Resolves once what one replica keeps in Redis is found there by the other. */
+  async function untilHitsAreShared(): Promise<void> {
     const [one = '', two = ''] = stage.replicas;
-    while (performance.now() < deadlineMs) {
+    await until(async () => {
       const path = `${EVENTS}?correlation_ids=${randomUUID()}`;
       const through = (url: string) =>
         stage.read({ user: stage.operator, url: `${url}${path}`, headers: {} });
       expect((await through(one)).headers['x-cache']).toBe('MISS');
       await sleep(REPEAT_PAUSE_MS); // it is kept once it is answered
-      if ((await through(two)).headers['x-cache'] === 'HIT') return;
-    }
-    throw new Error(`No replica found in Redis what the other kept, for ${HIT_DEADLINE_MS} ms`);
+      return (await through(two)).headers['x-cache'] === 'HIT';
+    });
   }
 
   it.each(FAULTS)(
@@ -147,10 +144,9 @@ describeWithPrivateRedis()(`Two replicas with a cache (CACHE_SEED=${SEED})`, () 
         await reader.run(ROUNDS);
         await under((redis) => fault.end(redis));
         await reader.run(ROUNDS);
-        await requireSharedHits();
+        await untilHitsAreShared();
         expect(counts.xCache['HIT']).toBeGreaterThan(hitsBefore);
       } while (performance.now() < endMs);
-      expect(counts.slowestReadMs).toBeLessThan(MAX_READ_MS);
       expect(replicas?.unhandled()).toEqual([]);
     },
     TIMEOUT_MS + SOAK_SECONDS * 1000,

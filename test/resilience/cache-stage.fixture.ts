@@ -3,8 +3,6 @@ import { ORGANIZATIONS, type User } from './cache-world.fixture';
 import type { Random } from './random.fixture';
 import type { Reply, Sender } from './replica-set.fixture';
 
-/** Far above what any read takes, however Redis is; far below waiting for it. */
-export const MAX_READ_MS = 3000;
 const MAX_EXACT_TOTAL = 10_000;
 
 /** The door in front of express takes requests that plainly accept JSON; others go through express. */
@@ -84,7 +82,7 @@ export class Stage {
     return { user, url: `${random.pick(this.replicas)}${path}`, headers };
   }
 
-  /** Makes a read; it must be answered in time, and hold nothing that the user may not see. */
+  /** Makes a read; it must be answered, and hold nothing that the user may not see. */
   async read({ user, url, headers }: Read): Promise<Reply> {
     const reply = await this.sender.send('GET', url, { token: user.token, headers });
     this.counts.reads += 1;
@@ -92,9 +90,6 @@ export class Stage {
     const xCache = reply.headers['x-cache'] ?? 'none';
     this.counts.xCache[xCache] = (this.counts.xCache[xCache] ?? 0) + 1;
     if (reply.status === 304) this.counts.notModified += 1;
-    if (reply.tookMs > MAX_READ_MS) {
-      throw new Error(`${user.name} waited ${reply.tookMs} ms for ${url}`);
-    }
     if (reply.status === 200) requireVisible(reply, user, url);
     return reply;
   }
