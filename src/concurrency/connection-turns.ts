@@ -53,7 +53,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     const granted = async (): Promise<T> => {
       isGranted = true;
       const turn = { sinceMs: performance.now() };
-      this.noteWait(turn.sinceMs - startedMs, false);
+      if (this.areConnectionsShort) this.database.noteWaitBefore(turn.sinceMs - startedMs);
       this.running.add(turn);
       try {
         return await work();
@@ -65,7 +65,9 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
       return await super.run(request, granted);
     } catch (error) {
       // Whoever left by himself says nothing of the pool.
-      if (!isGranted && isTooLate(error)) this.noteWait(performance.now() - startedMs, true);
+      if (!isGranted && isTooLate(error) && this.areConnectionsShort) {
+        this.database.noteWaitInVain(performance.now() - startedMs);
+      }
       throw error;
     }
   }
@@ -74,9 +76,9 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     clearInterval(this.looking);
   }
 
-  /** While there are fewer turns than connections, it is not these that are waited for. */
-  private noteWait(waitedMs: number, isOver: boolean): void {
-    if (this.max === this.poolMax) this.database.noteWait(waitedMs, isOver);
+  /** Whether it is connections that are waited for here: not while there are fewer turns than those. */
+  private get areConnectionsShort(): boolean {
+    return this.max === this.poolMax;
   }
 
   private look(): void {

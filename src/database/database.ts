@@ -147,11 +147,14 @@ export class Database implements BeforeApplicationShutdown {
     this.waitingElsewhere = waiting;
   }
 
-  /** Notes what one of them has waited: before asking the pool, or, when `isOver`, in vain. */
-  noteWait(waitedMs: number, isOver: boolean): void {
-    const meter = meterOf(poolOf(this.dataSource));
-    if (isOver) meter.record(waitedMs, false);
-    else meter.recordBefore(waitedMs);
+  /** Notes what one of them has waited who now asks the pool. */
+  noteWaitBefore(waitedMs: number): void {
+    meterOf(poolOf(this.dataSource)).recordBefore(waitedMs);
+  }
+
+  /** Notes what one of them has waited who gave up without asking the pool. */
+  noteWaitInVain(waitedMs: number): void {
+    meterOf(poolOf(this.dataSource)).record(waitedMs, false);
   }
 
   /** Connections of the primary's pool right now, and how many wait for one, in whatever queue. */
