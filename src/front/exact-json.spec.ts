@@ -126,6 +126,13 @@ describe('marked JSON', () => {
     );
   });
 
+  it('does not make up a text that was handed on with another answer, or with none', () => {
+    const marked = JSON.stringify(new JsonTexts().mark({ data: new JsonText('{}') }));
+    for (const texts of [new JsonTexts(), undefined]) {
+      expect(() => unmarkJson(marked, texts)).toThrow('No text 0');
+    }
+  });
+
   it.each([[null], [undefined], ['text'], [5], [['a']], [{ data: 'text' }]])(
     'has nothing to mark in %j',
     (value) => {

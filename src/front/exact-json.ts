@@ -103,17 +103,21 @@ export class JsonTexts {
     return Object.fromEntries(members);
   }
 
-  /** The text behind the rest of a mark. */
+  /** The text behind the rest of a mark. @throws Error for one that was not made here. */
   at(index: string): string {
-    return this.texts[Number(index)] ?? 'null';
+    const text = this.texts[Number(index)];
+    if (text === undefined) throw new Error(`No text ${index} was handed on with this answer`);
+    return text;
   }
 }
 
+const NO_TEXTS = new JsonTexts();
+
 /**
  * JSON text of values that hold parts from `parseMarkedJson`, with the numbers as they were; and those from `texts`,
- * with their texts.
+ * with their texts. @throws Error for one from other texts.
  */
-export function unmarkJson(text: string, texts?: JsonTexts): string {
+export function unmarkJson(text: string, texts = NO_TEXTS): string {
   const parts: string[] = [];
   let copied = 0;
   for (let at = text.indexOf(OPENING); at !== -1; at = text.indexOf(OPENING, copied)) {
@@ -121,7 +125,7 @@ export function unmarkJson(text: string, texts?: JsonTexts): string {
     const marked = text.slice(at + OPENING.length, end);
     parts.push(
       text.slice(copied, at),
-      texts && marked.startsWith(TEXT) ? texts.at(marked.slice(1)) : marked,
+      marked.startsWith(TEXT) ? texts.at(marked.slice(1)) : marked,
     );
     copied = end + 1;
   }
