@@ -141,16 +141,37 @@ export const INSERT_CLIENT_IDS = {
          ON CONFLICT (id, organization_id) DO UPDATE SET timestamp = excluded.timestamp`,
 };
 
-/** The columns of events to insert, but for what numbers them, as rows `t`. $1 to $13: see `eventColumns`. */
-const NEW_EVENTS = (numbers: string, names: string) => `unnest(
-           $1::text[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-           $9::text[], $10::text[], $11::text[], string_to_array($12, E'\\x01', ''),
-           string_to_array($13, E'\\x01', ''), ${numbers})
-           AS t (o, ts, i, p, a, tt, ti, st, od, dc, ci, s, m, ${names})`;
+type GivenColumn = [name: string, type: string, value: (event: NewEvent) => string | null];
 
-const EVENT_COLUMNS = `organization_id, timestamp, id, sequence, recorded_at, principal_id, action, target_resource_type,
-           target_resource_id, status, outcome_description, data_classification, correlation_id, session_context,
-           metadata`;
+/** What an event has before it is numbered, in the order of $1 to $13 of the statements that store events. */
+const GIVEN_COLUMNS: GivenColumn[] = [
+  ['organization_id', 'text', (event) => event.organizationId],
+  ['timestamp', 'timestamptz', (event) => event.timestamp],
+  ['id', 'uuid', (event) => event.id],
+  ['principal_id', 'text', (event) => event.principalId],
+  ['action', 'text', (event) => event.action],
+  ['target_resource_type', 'text', (event) => event.targetResourceType],
+  ['target_resource_id', 'text', (event) => event.targetResourceId],
+  ['status', 'text', (event) => event.status],
+  ['outcome_description', 'text', (event) => event.outcomeDescription],
+  ['data_classification', 'text', (event) => event.dataClassification],
+  ['correlation_id', 'text', (event) => event.correlationId],
+  ['session_context', 'json', (event) => event.sessionContext],
+  ['metadata', 'json', (event) => event.metadata],
+];
+
+const given = (text: (name: string, type: string, parameter: string) => string): string =>
+  GIVEN_COLUMNS.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
+
+const GIVEN = given((name) => name);
+/** The parameters, when they are of one event. */
+const GIVEN_VALUES = given((_, type, parameter) => `${parameter}::${type}`);
+/** The parameters, when they are of many: see INSERT_EVENTS. */
+const GIVEN_ARRAYS = given((_, type, parameter) =>
+  type === 'json' ? `string_to_array(${parameter}, E'\\x01', '')` : `${parameter}::${type}[]`,
+);
+/** The columns of rows `t` made of those arrays. */
+const GIVEN_OF_ROWS = given((name, type) => (type === 'json' ? `t.${name}::json` : `t.${name}`));
 
 /**
  * Stores events: one array a column, so that the statement is the same for any number of rows. The two JSON columns
@@ -159,9 +180,9 @@ const EVENT_COLUMNS = `organization_id, timestamp, id, sequence, recorded_at, pr
  */
 export const INSERT_EVENTS = {
   name: 'audit-insert-events',
-  text: `INSERT INTO audit_event (${EVENT_COLUMNS})
-         SELECT o, ts, i, sq, r, p, a, tt, ti, st, od, dc, ci, s::json, m::json
-         FROM ${NEW_EVENTS('$14::bigint[], $15::timestamptz[]', 'sq, r')}`,
+  text: `INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
+         SELECT ${GIVEN_OF_ROWS}, t.sequence, t.recorded_at
+         FROM unnest(${GIVEN_ARRAYS}, $14::bigint[], $15::timestamptz[]) AS t (${GIVEN}, sequence, recorded_at)`,
 };
 
 /**
@@ -180,10 +201,10 @@ export const RECORD_EVENTS = {
              last_sequence = o.last_sequence + excluded.last_sequence, recorded_at = clock_timestamp()
            RETURNING organization_id, last_sequence, recorded_at
          ), event AS (
-           INSERT INTO audit_event (${EVENT_COLUMNS})
-           SELECT o, ts, i, head.last_sequence - later, head.recorded_at, p, a, tt, ti, st, od, dc, ci, s::json, m::json
-           FROM ${NEW_EVENTS('$14::bigint[]', 'later')}
-           JOIN head ON head.organization_id = t.o COLLATE "C"
+           INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
+           SELECT ${GIVEN_OF_ROWS}, head.last_sequence - t.later, head.recorded_at
+           FROM unnest(${GIVEN_ARRAYS}, $14::bigint[]) AS t (${GIVEN}, later)
+           JOIN head ON head.organization_id = t.organization_id COLLATE "C"
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
@@ -201,10 +222,8 @@ export const RECORD_EVENT = {
              last_sequence = o.last_sequence + 1, recorded_at = clock_timestamp()
            RETURNING organization_id, last_sequence, recorded_at
          ), event AS (
-           INSERT INTO audit_event (${EVENT_COLUMNS})
-           SELECT $1, $2::timestamptz, $3::uuid, last_sequence, recorded_at, $4::text, $5::text, $6::text, $7::text,
-             $8::text, $9::text, $10::text, $11::text, $12::json, $13::json
-           FROM head
+           INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
+           SELECT ${GIVEN_VALUES}, last_sequence, recorded_at FROM head
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
@@ -221,7 +240,7 @@ const JSON_SEPARATOR = '\u0001';
 /** The parameters of INSERT_EVENTS. */
 export function insertEventsValues(rows: NumberedEvent[]): string[] {
   return [
-    ...eventColumns(rows.map(({ event }) => event)),
+    ...givenArrays(rows.map(({ event }) => event)),
     arrayLiteral(rows.map(({ sequence }) => sequence)),
     arrayLiteral(rows.map(({ recordedAt }) => recordedAt)),
   ];
@@ -229,21 +248,7 @@ export function insertEventsValues(rows: NumberedEvent[]): string[] {
 
 /** The parameters of RECORD_EVENT. */
 export function recordEventValues(event: NewEvent): (string | null)[] {
-  return [
-    event.organizationId,
-    event.timestamp,
-    event.id,
-    event.principalId,
-    event.action,
-    event.targetResourceType,
-    event.targetResourceId,
-    event.status,
-    event.outcomeDescription,
-    event.dataClassification,
-    event.correlationId,
-    event.sessionContext,
-    event.metadata,
-  ];
+  return GIVEN_COLUMNS.map(([, , value]) => value(event));
 }
 
 /** The parameters of RECORD_EVENTS; `counts` is by organization, in the order in which they are locked. */
@@ -255,32 +260,20 @@ export function recordEventsValues(events: NewEvent[], counts: Map<string, numbe
     return String(rest);
   });
   return [
-    ...eventColumns(events),
+    ...givenArrays(events),
     arrayLiteral(later),
     arrayLiteral([...counts.keys()]),
     arrayLiteral([...counts.values()].map(String)),
   ];
 }
 
-function eventColumns(events: NewEvent[]): string[] {
-  const texts = (value: (event: NewEvent) => string | null) => arrayLiteral(events.map(value));
-  const json = (value: (event: NewEvent) => string | null) =>
-    events.map((event) => value(event) ?? '').join(JSON_SEPARATOR);
-  return [
-    texts((event) => event.organizationId),
-    texts((event) => event.timestamp),
-    texts((event) => event.id),
-    texts((event) => event.principalId),
-    texts((event) => event.action),
-    texts((event) => event.targetResourceType),
-    texts((event) => event.targetResourceId),
-    texts((event) => event.status),
-    texts((event) => event.outcomeDescription),
-    texts((event) => event.dataClassification),
-    texts((event) => event.correlationId),
-    json((event) => event.sessionContext),
-    json((event) => event.metadata),
-  ];
+/** The parameters of GIVEN_ARRAYS. */
+function givenArrays(events: NewEvent[]): string[] {
+  return GIVEN_COLUMNS.map(([, type, value]) =>
+    type === 'json'
+      ? events.map((event) => value(event) ?? '').join(JSON_SEPARATOR)
+      : arrayLiteral(events.map(value)),
+  );
 }
 
 const NEEDS_ESCAPE = /["\\]/;
