@@ -2,8 +2,10 @@ import { connect } from 'node:net';
 import { Client } from 'pg';
 import { runMigrations } from '../../src/database/migrate';
 import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../support/pgbouncer';
+import { expectProblem } from '../support/problem';
 import { createTestDatabase } from '../support/test-database';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
+import { Blocker } from './blocked.fixture';
 import { until } from './until.fixture';
 
 /** What docs/operations.md tells operators to give to the role; here to the database, as the role is everybody's. */
@@ -14,6 +16,9 @@ const SETTINGS = {
   statement_timeout: '30s',
   idle_in_transaction_session_timeout: '5s',
 };
+
+/** Fewer than the service has connections: statements of one client run on many servers, and the other way round. */
+const SERVERS = 3;
 
 async function on<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
   const client = new Client({ connectionString: url });
@@ -38,8 +43,7 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
   let pooler: TestPgBouncer;
 
   beforeAll(async () => {
-    // Fewer than the service has connections: statements of one client run on many servers, and the other way round.
-    pooler = await startPgBouncer(process.env['TEST_SERVER_URL'] ?? '', 3);
+    pooler = await startPgBouncer(process.env['TEST_SERVER_URL'] ?? '', SERVERS);
   });
   afterAll(() => pooler?.stop());
 
@@ -48,8 +52,8 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
     DATABASE_POOL_MAX: '10',
   });
 
-  const start = (settings: Record<string, string>) =>
-    TestService.start(environment(), async (url) => {
+  const start = (settings: Record<string, string>, more: Record<string, string> = {}) =>
+    TestService.start({ ...environment(), ...more }, async (url) => {
       await configure(url, settings);
       return pooler.via(url);
     });
@@ -97,6 +101,66 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
       expect(replayed.headers.get('idempotency-replayed')).toBe('true');
       const page = await service.get(`${EVENTS}?actions=once`, token);
       expect(eventsIn(page)).toHaveLength(1);
+    });
+  });
+
+  describe('a request that is not done in time', () => {
+    let service: TestService;
+    let blocker: Blocker;
+    let token: string;
+
+    beforeAll(async () => {
+      // Upkeep and figures would wait for the locks of the blocker, and others behind them.
+      service = await start(SETTINGS, {
+        REQUEST_TIMEOUT_MS: '1000',
+        DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
+        MONITORING_ENABLED: 'false',
+      });
+      // It does nothing for longer than others may within a transaction.
+      const patient = encodeURIComponent('-c idle_in_transaction_session_timeout=0');
+      blocker = await Blocker.connect(`${service.databaseUrl}?options=${patient}`);
+      token = await tokenOf();
+      await service.post(EVENTS, token, eventWith());
+    });
+    afterEach(() => blocker?.unblock());
+    afterAll(async () => {
+      await blocker?.close();
+      await service?.stop();
+    });
+
+    const running = async () =>
+      (await blocker.busy()).filter(
+        ({ state, query }) => state === 'active' && /audit_/.test(query),
+      );
+    const page = (limit: number) =>
+      service.get(`${EVENTS}?limit=${limit}`, token, { 'cache-control': 'no-cache' });
+    const bulk = Array.from({ length: 1000 }, () => eventWith());
+
+    it.each([
+      ['a page', () => page(5)],
+      ['one event', () => service.post(EVENTS, token, eventWith())],
+      ['many events', () => service.post(`${EVENTS}/bulk`, token, { events: bulk })],
+    ])('is cancelled in PostgreSQL: %s', async (_, send) => {
+      const before = await blocker.events();
+      await blocker.blockReads();
+      const answering = send();
+      await until(async () => (await running()).length === 1);
+      expectProblem(await answering, 504, 'REQUEST_TIMEOUT');
+      await until(async () => (await blocker.busy()).length === 0); // what it waits for is still in its way
+      await blocker.unblock();
+      expect((await service.post(EVENTS, token, eventWith())).status).toBe(201);
+      expect(await blocker.events()).toBe(before + 1);
+    });
+
+    it('is cancelled also where it waits for a server of the pooler', async () => {
+      await blocker.blockReads();
+      const answering = Promise.all(Array.from({ length: 10 }, (_, index) => page(index + 1)));
+      await until(async () => (await running()).length === SERVERS);
+      for (const answer of await answering) expectProblem(answer, 504, 'REQUEST_TIMEOUT');
+      await until(async () => (await blocker.busy()).length === 0);
+      await blocker.unblock();
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => page(index + 1)));
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
     });
   });
 
