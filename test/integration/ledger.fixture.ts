@@ -27,7 +27,7 @@ export class Ledger {
 
   /** Sends one request until it is settled: acknowledged, or lost or refused and not safe to repeat. */
   async settle(
-    sender: LoadSender,
+    sender: Pick<LoadSender, 'send'>,
     request: LoadRequest,
     service: () => Promise<{ url: string }>,
     isOver: () => boolean = () => false,

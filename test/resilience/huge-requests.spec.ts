@@ -1,7 +1,8 @@
 import type { Client } from 'pg';
-import { LoadSender, type LoadRequest } from '../integration/load.fixture';
+import { type LoadRequest, LoadSender } from '../integration/load.fixture';
 import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { EVENTS, eventWith } from '../support/test-service';
+import { BULK_DOORS, type BulkDoor, GRAPHQL, inRest, TRPC_BULK } from './bulk-doors.fixture';
 import { ServiceStage } from './service-stage.fixture';
 import { SteadyLoad } from './steady-load.fixture';
 
@@ -9,28 +10,50 @@ const HEAP_MB = 128;
 /** Just below what a body may have. */
 const BODY_BYTES = 9.9 * 1024 * 1024;
 const AT_ONCE = 8;
+/** A number that a double would change. */
+const LONG = '9223372036854775807';
 
 function filled(before: string, unit: string, after: string): string {
   const count = Math.floor((BODY_BYTES - before.length - after.length) / unit.length);
   return `${before}${unit.repeat(count).slice(0, -1)}${after}`;
 }
 
+/** The text with as many of these elements as fit in its list, which is empty. */
+function filledList(text: string, element: string): string {
+  const [before = '', after = ''] = text.split('[]');
+  return filled(`${before}[`, `${element},`, `]${after}`);
+}
+
+function members(name: (index: number) => string, value: number | object): string {
+  const all = Array.from({ length: 700_000 }, (_, index) => [name(index), value]);
+  return JSON.stringify(Object.fromEntries(all));
+}
+
 const METADATA = JSON.stringify(eventWith({ metadata: { list: [] } }));
-const [BEFORE = '', AFTER = ''] = METADATA.split('[]').map((part, index) =>
-  index === 0 ? `${part}[` : `]${part}`,
-);
+
+type Huge = [name: string, path: string, body: () => string];
+
+const hugeTo = ({ name, path, body }: BulkDoor): Huge[] => [
+  [`objects to ${name}`, path, () => filledList(body('[]'), '{}')],
+  [`numbers to ${name}`, path, () => filledList(body('[]'), '0')],
+  [`objects in metadata to ${name}`, path, () => filledList(body(`[${METADATA}]`), '{}')],
+  [`long numbers in metadata to ${name}`, path, () => filledList(body(`[${METADATA}]`), LONG)],
+  [`nesting to ${name}`, path, () => '['.repeat(BODY_BYTES)],
+  [`members to ${name}`, path, () => members((index) => `m${index}`, 1)],
+];
 
 /** Each of the first ones alone ended a process with this heap before its cost was counted. */
-const HUGE: [name: string, path: string, body: () => string][] = [
-  ['objects', `${EVENTS}/bulk`, () => filled('{"events":[', '{},', ']}')],
-  ['numbers', `${EVENTS}/bulk`, () => filled('{"events":[', '0,', ']}')],
-  ['objects in metadata', EVENTS, () => filled(BEFORE, '{},', AFTER)],
-  ['nesting', EVENTS, () => '['.repeat(BODY_BYTES)],
+const HUGE: Huge[] = [
+  ...BULK_DOORS.flatMap(hugeTo),
+  ['objects in metadata of one event', EVENTS, () => filledList(METADATA, '{}')],
+  ['fields in a GraphQL document', GRAPHQL, () => filled('{"query":"{', 'id ', ' }"}')],
+  ['nesting in a GraphQL document', GRAPHQL, () => filled('{"query":"', '{a ', ' "}')],
   [
-    'members',
-    EVENTS,
-    () => `{${Array.from({ length: 700_000 }, (_, index) => `"m${index}":1`).join(',')}}`,
+    'text in a GraphQL document',
+    GRAPHQL,
+    () => filled('{"query":"{ auditEvent(id: \\"', 'x', '\\") { id } }"}'),
   ],
+  ['calls in a tRPC batch', `${TRPC_BULK}?batch=1`, () => members(String, {})],
 ];
 
 describe(`a service with a heap of ${HEAP_MB} MB`, () => {
@@ -38,12 +61,15 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
   let admin: Client;
   let service: ServiceProcess;
   let sender: LoadSender;
+  /** The same, whose answers are in the words of REST. */
+  let sending: Pick<LoadSender, 'send'>;
 
   beforeAll(async () => {
     stage = await ServiceStage.open();
     ({ admin } = stage);
     service = await stage.start({}, [`--max-old-space-size=${HEAP_MB}`]);
     sender = new LoadSender(await tokenFor());
+    sending = inRest(sender);
   }, 120_000);
 
   afterAll(async () => {
@@ -62,7 +88,7 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
   /** The statuses of as many answers to the same request as are given at once. */
   async function statusesOf(path: string, body: string): Promise<unknown[]> {
     const answers = await Promise.all(
-      Array.from({ length: AT_ONCE }, () => sender.send(service.url, request(path, body))),
+      Array.from({ length: AT_ONCE }, () => sending.send(service.url, request(path, body))),
     );
     return answers.map((answer) => ('lost' in answer ? answer.lost : answer.status));
   }
@@ -77,24 +103,31 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
     60_000,
   );
 
-  it('stores the huge bulk requests that it has room for, sheds the others, and loses nothing', async () => {
-    const load = await SteadyLoad.begin(service.url, 'beside', { writers: 2, readers: 1 });
-    await Promise.all(
-      Array.from({ length: AT_ONCE }, (_, client) => {
-        const marks = Array.from({ length: 9000 }, (_, index) => `huge ${client}.${index}`);
-        const events = marks.map((correlationId) =>
-          eventWith({ correlationId, metadata: { text: 'x'.repeat(900) } }),
-        );
-        const huge = request(`${EVENTS}/bulk`, JSON.stringify({ events }), marks);
-        return load.ledger.settle(sender, huge, () => Promise.resolve(service));
-      }),
-    );
-    await load.progress(10);
-    await load.end();
-    const { acknowledged, refused } = load.ledger;
-    expect(acknowledged.filter(({ mark }) => mark.startsWith('huge')).length).toBeGreaterThan(0);
-    expect(refused).toBeGreaterThan(0);
-    await load.ledger.check(admin);
-    expect(service.unhandled()).toEqual([]);
-  }, 90_000);
+  it.each(BULK_DOORS)(
+    'stores the huge bulk requests to $name that it has room for, sheds the others, and loses nothing',
+    async ({ name, path, body }) => {
+      const load = await SteadyLoad.begin(service.url, `beside ${name}`, {
+        writers: 2,
+        readers: 1,
+      });
+      await Promise.all(
+        Array.from({ length: AT_ONCE }, (_, client) => {
+          const marks = Array.from({ length: 9000 }, (_, index) => `${name} ${client}.${index}`);
+          const events = marks.map((correlationId) =>
+            eventWith({ correlationId, metadata: { text: 'x'.repeat(900) } }),
+          );
+          const huge = request(path, body(JSON.stringify(events)), marks);
+          return load.ledger.settle(sending, huge, () => Promise.resolve(service));
+        }),
+      );
+      await load.progress(10);
+      await load.end();
+      const { acknowledged, refused } = load.ledger;
+      expect(acknowledged.filter(({ mark }) => mark.startsWith(name)).length).toBeGreaterThan(0);
+      expect(refused).toBeGreaterThan(0);
+      await load.ledger.check(admin);
+      expect(service.unhandled()).toEqual([]);
+    },
+    90_000,
+  );
 });
