@@ -1,4 +1,5 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Company } from '../concurrency/company';
 import { IdempotencyKeys, nameOf, stillRunning } from '../concurrency/idempotency-keys';
 import { Database } from '../database/database';
 import {
@@ -14,13 +15,10 @@ import { heldHeads } from './audit.statements';
 import { recordGroup } from './record-at-once';
 import { reasonOf } from '../front/unless-aborted';
 import { settle, untilAborted, type Waiting, WaitingWrites } from './waiting-writes';
+import { groupSize, hasPlace, SMALL_REQUEST_EVENTS } from './group-size';
 import { commitOf, monthsOf, type WriteCommit } from './write-commit';
 import type { Recorded, WriteRequest, WriteResult } from './write-group';
 
-/** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
-const SMALL_REQUEST_EVENTS = 100;
-/** Events of one shared transaction: more only make its first request wait longer. */
-const GROUP_EVENTS = 1000;
 const LARGE_TRANSACTIONS = 2;
 const ATTEMPTS = 5;
 /** What may wait at once, as a bound on memory; beyond it requests are shed, those of the lanes that have most of it. */
@@ -52,6 +50,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     private readonly database: Database,
     private readonly partitions: Partitions,
     private readonly idempotency: IdempotencyKeys,
+    private readonly company: Company,
   ) {}
 
   /**
@@ -67,6 +66,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         retryAfterSeconds: 1,
       });
     }
+    if (request.lane !== undefined) this.company.note(request.lane);
     // Without a turn of waiting when they are there: a shutdown must not find a request that neither waits nor prepares.
     if (!this.arePartitionsKnown(request)) await this.makePartitions(request);
     const key = request.claim && nameOf(request.claim);
@@ -147,10 +147,11 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private pump(): void {
     this.startLarge();
     if (!this.isGroupRunning) {
+      const size = groupSize(this.company.isCrowding());
       const group = this.waiting.take(
-        (one, taken) =>
+        (one, taken, ofLane) =>
           !this.goesAlone(one) &&
-          taken + one.request.events.length <= GROUP_EVENTS &&
+          hasPlace(size, one.request.events.length, taken, ofLane) &&
           this.isFree(one.organizations),
       );
       if (group.length > 0) {

@@ -18,6 +18,8 @@ interface Scan {
   line: Waiting[];
   at: number;
   passed: Waiting[];
+  /** Events taken from it. */
+  taken: number;
   isServed: boolean;
 }
 
@@ -79,17 +81,18 @@ export class WaitingWrites {
 
   /**
    * Takes at most `most` of the requests that fit: in each round one of each lane, its oldest. `taken` is the number of
-   * events taken so far.
+   * events taken so far, `ofLane` that of its lane.
    */
-  take(fits: (one: Waiting, taken: number) => boolean, most = Infinity): Waiting[] {
+  take(fits: (one: Waiting, taken: number, ofLane: number) => boolean, most = Infinity): Waiting[] {
     const chosen: Waiting[] = [];
     let taken = 0;
     const takeNext = (scan: Scan): boolean => {
       while (scan.at < scan.line.length && chosen.length < most) {
         const one = scan.line[scan.at];
         scan.at += 1;
-        if (fits(one, taken)) {
+        if (fits(one, taken, scan.taken)) {
           taken += one.request.events.length;
+          scan.taken += one.request.events.length;
           chosen.push(one);
           scan.isServed = true;
           return true;
@@ -103,6 +106,7 @@ export class WaitingWrites {
       line,
       at: 0,
       passed: [],
+      taken: 0,
       isServed: false,
     }));
     for (let open = scans; open.length > 0 && chosen.length < most;) open = open.filter(takeNext);

@@ -6,6 +6,7 @@ import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
 import { rateLimitConfig } from '../config/rate-limit.config';
 import { MaintainedTables } from '../database/maintained-tables';
 import { RedisConnection } from '../redis/redis-connection';
+import { Company } from './company';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
@@ -38,6 +39,7 @@ const KEEP_KEYS_HOURS = 25;
     }),
   ],
   providers: [
+    Company,
     FairTurns,
     ConnectionTurns,
     ConcurrencyGuard,
@@ -52,6 +54,7 @@ const KEEP_KEYS_HOURS = 25;
   ],
   exports: [
     RateLimit,
+    Company,
     FairTurns,
     ConnectionTurns,
     ConcurrencyGuard,

@@ -5,6 +5,7 @@ import { concurrencyConfig } from '../config/concurrency.config';
 import { databaseConfig } from '../config/database.config';
 import { Database } from '../database/database';
 import { AppError } from '../errors/app-error';
+import { Company } from './company';
 import { FairTurns, type TurnRequest } from './fair-turns';
 import { LoopBoundLimit } from './loop-bound-limit';
 
@@ -12,8 +13,6 @@ import { LoopBoundLimit } from './loop-bound-limit';
 const LOOK_EVERY_MS = 100;
 /** What runs for longer than this waits for PostgreSQL, and not for the event loop, which gives many turns in that time. */
 const LONG_MS = 500;
-/** Who has come within this time may come again, and is to find few before him. */
-const COMPANY_MS = 1000;
 
 /**
  * Turns to a connection, for those who have a turn to work: there may be fewer connections than turns, and the pool's
@@ -28,9 +27,6 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
   /** Those who work, the earliest first. */
   private readonly running = new Set<{ sinceMs: number }>();
   private seen = performance.eventLoopUtilization();
-  private lane = '';
-  /** When somebody came of another lane than the one before him. */
-  private companyMs = -Infinity;
   private readonly looking = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
   private readonly poolMax: number;
 
@@ -38,6 +34,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
     private readonly database: Database,
+    private readonly company: Company,
   ) {
     super({ ...config, maxRequests: poolMax, queueSize: Infinity, enableQueue: true });
     this.poolMax = poolMax;
@@ -47,8 +44,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
 
   override async run<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
-    if (request.lane !== this.lane) this.companyMs = startedMs;
-    this.lane = request.lane;
+    this.company.note(request.lane);
     let isGranted = false;
     const granted = async (): Promise<T> => {
       isGranted = true;
@@ -86,8 +82,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     const { utilization } = performance.eventLoopUtilization(now, this.seen);
     this.seen = now;
     // Few at once are a tenth slower, which serves nobody where all are of one lane.
-    const isAlone = performance.now() - this.companyMs > COMPANY_MS;
-    const limit = this.short.next(isAlone ? 0 : utilization);
+    const limit = this.short.next(this.company.isThere() ? utilization : 0);
     this.resize(Math.min(this.poolMax, limit + this.countLong()));
   }
 

@@ -1,3 +1,4 @@
+import { Company } from '../../src/concurrency/company';
 import { ConnectionTurns } from '../../src/concurrency/connection-turns';
 import { concurrencyConfig } from '../../src/config/concurrency.config';
 import { databaseConfig } from '../../src/config/database.config';
@@ -17,7 +18,12 @@ describe('what is waited for a turn to a connection', () => {
     test = await createTestDatabase();
     replica = await openReplica(test.url, { poolMax: 1 });
     const config = { ...concurrencyConfig(), queueTimeoutMs: QUEUE_TIMEOUT_MS };
-    turns = new ConnectionTurns(config, { ...databaseConfig(), poolMax: 1 }, replica.database);
+    turns = new ConnectionTurns(
+      config,
+      { ...databaseConfig(), poolMax: 1 },
+      replica.database,
+      new Company(),
+    );
     await read('SELECT 1'); // opens the connection
   });
 
@@ -76,6 +82,7 @@ describe('turns to connections while the event loop has no time', () => {
       concurrencyConfig(),
       { ...databaseConfig(), poolMax: 6 },
       replica.database,
+      new Company(),
     );
   });
 

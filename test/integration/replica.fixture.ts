@@ -7,6 +7,7 @@ import { HeadEpochs } from '../../src/audit/head-epochs';
 import { AuditWriter } from '../../src/audit/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/uuid7';
 import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
+import { Company } from '../../src/concurrency/company';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
 import { databaseConfig, type DatabaseConfig } from '../../src/config/database.config';
 import { dataSourceOptions } from '../../src/database/data-source';
@@ -47,7 +48,7 @@ export async function openReplica(
     dataSource,
     database,
     partitions,
-    writer: new AuditWriter(database, partitions, new IdempotencyKeys()),
+    writer: new AuditWriter(database, partitions, new IdempotencyKeys(), new Company()),
     queries: new AuditQueries(database, epochs),
     epochs,
     close: async () => {

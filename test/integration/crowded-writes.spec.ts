@@ -1,0 +1,30 @@
+import { whileOccupied } from './heads.fixture';
+import { newEvent, writeRequest } from './replica.fixture';
+import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
+
+const FLOOD = 150;
+
+describe('a shared transaction while the event loop has no time', () => {
+  const replicas = useTwoReplicas();
+
+  it.each([
+    ['takes all of a lane that is alone', [], [FLOOD]],
+    ['takes a few of each of several lanes', ['quiet'], [33, 32, 32, 32, 22]],
+  ])('%s', async (_, others, sizes) => {
+    const { admin, one } = replicas;
+    const commits: number[] = [];
+    const record = (lane: string) => {
+      const events = [newEvent({ organizationId: newOrganization() })];
+      return one.writer.record({ ...writeRequest(events), lane });
+    };
+    one.writer.onCommit(({ events }) => commits.push(events));
+    await whileOccupied(admin, one, async () => {
+      const lanes = [...Array.from({ length: FLOOD }, () => 'flood'), ...others];
+      const recording = lanes.map(record);
+      const endMs = performance.now() + 500;
+      while (performance.now() < endMs); // nothing else has a turn of the loop
+      await Promise.all(recording);
+    });
+    expect(commits.slice(-sizes.length)).toEqual(sizes);
+  });
+});
