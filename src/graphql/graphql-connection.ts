@@ -5,11 +5,16 @@ import type { Principal } from '../auth/principal';
 import { AppError } from '../errors/app-error';
 import { unmarkJson } from '../front/exact-json';
 import { clientClosed } from '../front/patience';
+import { takenBytes } from '../front/unread-answers';
 
 /** Bytes that a peer has not taken, from which on no more of its messages are read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
 /** Queries and mutations that run at once on one socket: the answer of each may have 32 MiB. */
 const MAX_RUNNING = 4;
+/** From so many bytes on, a peer may need longer than a check to read what it was sent: 15 s at 140 kbit/s. */
+const MUCH_BYTES = 256 * 1024;
+/** Checks that it then survives without a sign of life: the kernel holds up to 4 MB for it, unseen from here. */
+const CHECKS_TO_READ = 4;
 /** How long a peer may take to close its side, and operations to tell why they end. */
 const LINGER_MS = 1000;
 const LINGER_POLL_MS = 10;
@@ -44,8 +49,10 @@ export class GraphqlConnection {
   private running = 0;
   private readonly waiting = new Set<() => void>();
   private received = 0;
-  private isAlive = true;
-  private bufferedBefore = 0;
+  /** Checks that it survives without another sign of life. */
+  private checksLeft = 1;
+  /** What waited for it at the last check, and what the kernel had taken of all until then; bytes. */
+  private before = { waiting: 0, taken: 0 };
   private expiry: NodeJS.Timeout | undefined;
   private readonly over = new AbortController();
   private readonly heartbeat: NodeJS.Timeout;
@@ -57,7 +64,7 @@ export class GraphqlConnection {
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
-    socket.on('pong', () => (this.isAlive = true));
+    socket.on('pong', () => this.noteLife());
     socket.on('error', () => undefined); // the close that follows says it
     socket.once('close', () => {
       clearInterval(this.heartbeat);
@@ -83,7 +90,7 @@ export class GraphqlConnection {
   /** Hands each message of the other side to `take`, which resolves when nothing more comes of it. */
   receive(take: (text: string) => Promise<void>): void {
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
-      this.isAlive = true;
+      this.noteLife();
       if (!this.isOpen || this.isLeaving) return; // told to go, or about to be
       if (isBinary) return this.close(CLOSE.unsupportedData, 'Send text');
       if (!this.principal) {
@@ -170,6 +177,10 @@ export class GraphqlConnection {
     setTimeout(() => this.socket.terminate(), LINGER_MS).unref();
   }
 
+  private noteLife(): void {
+    this.checksLeft = Math.max(1, this.checksLeft);
+  }
+
   private expireInTime(expiresAtMs: number): void {
     const leftMs = expiresAtMs - Date.now();
     if (leftMs > 0) {
@@ -189,12 +200,15 @@ export class GraphqlConnection {
     this.expiry = setTimeout(() => this.closeExpired(deadlineMs), LINGER_POLL_MS).unref();
   }
 
+  /** Slow is not silent: a ping waits behind what was sent before it, and is answered once that has been read. */
   private checkAlive(): void {
-    const { bufferedAmount } = this.socket;
-    const isReading = bufferedAmount < this.bufferedBefore; // slow is not silent
-    if (!this.isAlive && !isReading) return this.socket.terminate();
-    this.isAlive = false;
-    this.bufferedBefore = bufferedAmount;
+    const waiting = this.socket.bufferedAmount;
+    const taken = takenBytes(this.request.socket);
+    const more = taken - this.before.taken;
+    if (more > (this.before.waiting > 0 ? 0 : MUCH_BYTES)) this.checksLeft = CHECKS_TO_READ;
+    if (this.checksLeft === 0) return this.socket.terminate();
+    this.checksLeft -= 1;
+    this.before = { waiting, taken };
     if (this.isOpen) this.socket.ping();
   }
 }
