@@ -63,6 +63,9 @@ export class GraphqlSocket {
         this.open(webSocket, request, protocol);
       });
     });
+    this.webSockets.on('wsClientError', (error, socket, request) => {
+      refuse(handshakeError(error, request), request, socket as Socket);
+    });
     this.lifecycle.onDraining(() => {
       const deadlineMs = Date.now() + this.server.shutdownTimeoutMs;
       for (const connection of this.connections) connection.leave(deadlineMs);
@@ -111,6 +114,16 @@ export class GraphqlSocket {
       closed(code, String(reason))?.catch(() => undefined); // how its operations ended is nobody's concern now
     });
   }
+}
+
+/** What is wrong with a handshake (RFC 6455, section 4.2), as a failure of this service. */
+function handshakeError({ message }: Error, { method }: IncomingMessage): AppError {
+  if (method !== 'GET') {
+    const headers = { Allow: 'GET' };
+    return new AppError('METHOD_NOT_ALLOWED', 'A WebSocket is opened by GET.', { headers });
+  }
+  const headers = { 'Sec-WebSocket-Version': '13' };
+  return new AppError('VALIDATION_FAILED', `${message}.`, { headers });
 }
 
 /** Answers an upgrade with a problem document, and closes. */
