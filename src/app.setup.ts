@@ -8,6 +8,7 @@ import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
 import { monitoringConfig } from './config/monitoring.config';
 import { serverConfig } from './config/server.config';
+import { countCompressed } from './front/connection-state';
 import { FrontAdapter } from './front/front.adapter';
 import { API_PREFIX, HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
@@ -58,11 +59,11 @@ function createExpress(): Express {
     filter: (request, response) =>
       !response.hasHeader('X-Cache') && compression.filter(request, response),
   });
-  application.use((request, response, next) =>
-    request.method === 'GET' || request.method === 'HEAD'
-      ? compress(request, response, next)
-      : next(),
-  );
+  application.use((request, response, next) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return next();
+    countCompressed(response);
+    compress(request, response, next);
+  });
   application.use('/api', requireAcceptable(OTHER_TYPES));
   return application;
 }

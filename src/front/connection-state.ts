@@ -1,5 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+
+/** How long a refused client may take to read why; cutting at once could take the answer with it. */
+export const LINGER_MS = 1000;
 
 /** What is known of a connection; kept on its socket, as a WeakMap would cost more to collect. */
 export interface ConnectionState {
@@ -10,10 +14,10 @@ export interface ConnectionState {
   isUnreadable: boolean;
   /** The request under way whose body may take as long as it likes. */
   longBody?: IncomingMessage | undefined;
-  /** Ended by us while answers waited to be read. */
-  isCut?: boolean;
   /** Answers that wait behind another one. */
   queued?: Set<ServerResponse>;
+  /** Answers that go through a compressor. */
+  compressed?: Set<ServerResponse>;
 }
 
 const STATE = Symbol('connection state');
@@ -27,6 +31,23 @@ export function stateOf(socket: Socket & { [STATE]?: ConnectionState }): Connect
 /** Lets the body of this request take as long as it likes, until it is answered: whoever reads it cuts what stands still. */
 export function expectLongBody(request: IncomingMessage): void {
   stateOf(request.socket).longBody = request;
+}
+
+/**
+ * Ends the connection with this answer, which is given before the body has come, unless it has begun already. The rest of
+ * the body is let go by for as long as it comes: a connection is reset when it is closed over unread bytes, and the client
+ * may not have read the answer by then.
+ */
+export function endWithAnswer(response: ServerResponse): void {
+  if (response.headersSent) return;
+  response.setHeader('Connection', 'close');
+  response.req.socket.destroySoon = endSoftly;
+}
+
+/** What Node calls behind the last answer, and would cut the connection in. */
+function endSoftly(this: Socket): void {
+  this.end();
+  this.setTimeout(LINGER_MS); // of silence; the time of a whole request is limited, too (HttpFront)
 }
 
 /** Node tells the answer under way that its connection is gone, but not those that wait behind it (pipelining). */
@@ -55,4 +76,35 @@ export function queuedBytes(socket: Socket & { [STATE]?: ConnectionState }): num
   let bytes = 0;
   if (queued) for (const response of queued) bytes += response.writableLength;
   return bytes;
+}
+
+/**
+ * Counts what the compressor in front of this answer (`compression`) holds: all that it was given, up to 32 MiB, until the
+ * last byte of it has been taken.
+ */
+export function countCompressed(response: ServerResponse): void {
+  const state = stateOf(response.req.socket);
+  const compressed = (state.compressed ??= new Set());
+  compressed.add(response);
+  response.once('close', () => compressed.delete(response));
+}
+
+/** Bytes that are in the compressors of answers. */
+export function compressingBytes(socket: Socket & { [STATE]?: ConnectionState }): number {
+  const compressed = socket[STATE]?.compressed;
+  let bytes = 0;
+  if (compressed)
+    for (const response of compressed) bytes += compressorOf(response)?.writableLength ?? 0;
+  return bytes;
+}
+
+const COMPRESSOR = Symbol('compressor');
+
+/** It exists once the headers are written. Listeners of `drain` are put on it then, and it is what `on` returns. */
+function compressorOf(
+  response: ServerResponse & { [COMPRESSOR]?: Writable },
+): Writable | undefined {
+  if (!response.headersSent) return undefined;
+  response[COMPRESSOR] ??= response.on('drain', () => undefined);
+  return response[COMPRESSOR] === response ? undefined : response[COMPRESSOR];
 }

@@ -1,4 +1,4 @@
-import { IncomingMessage } from 'node:http';
+import { IncomingMessage, type ServerResponse } from 'node:http';
 import { stateOf } from './connection-state';
 
 const UPGRADE = Symbol('upgrade');
@@ -19,5 +19,18 @@ export class FrontRequest extends IncomingMessage {
   /** Called by Node's parser, and by its constructor with null. */
   set upgrade(isOffered: unknown) {
     this[UPGRADE] = isOffered;
+  }
+
+  /**
+   * Its client sends the body once it is told to (Expect: 100-continue): when somebody wants to read it. One that is
+   * refused unread is answered at once instead.
+   */
+  awaitReader(response: ServerResponse): void {
+    // On the request itself: express puts another prototype under it.
+    this._read = (size) => {
+      this._read = (more) => super._read(more);
+      if (!response.headersSent) response.writeContinue();
+      super._read(size);
+    };
   }
 }

@@ -165,3 +165,24 @@ describe('a connection', () => {
     expect(closed.slice(-2).sort()).toEqual(['/never-1', '/never-2']);
   });
 });
+
+describe('a drain', () => {
+  it('lets clients read what they have been answered', async () => {
+    const front = new HttpFront();
+    const { port } = await front.listen(0, '127.0.0.1');
+    const bytes = 32 * 1024 * 1024;
+    front.attach((_, response) => response.end(Buffer.alloc(bytes)), { find: () => undefined });
+    const socket = connect(port, '127.0.0.1');
+    const closed = once(socket, 'close');
+    let read = 0;
+    socket.on('error', () => undefined).on('data', (part: Buffer) => (read += part.length));
+    socket.pause().write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    while (front.unread.bytes === 0) await sleep(5);
+    const drained = front.drain(10_000);
+    await sleep(200); // several looks at what is idle
+    socket.resume();
+    await closed;
+    expect(read).toBeGreaterThan(bytes);
+    expect(await drained).toBe(0);
+  });
+});

@@ -1,20 +1,12 @@
-import { randomUUID } from 'node:crypto';
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { AppError } from '../errors/app-error';
-import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
-import { PROBLEM_JSON, problemOf } from '../errors/problem';
 import { writeProblem } from '../errors/problem.filter';
-import { closeWithConnection, stateOf } from './connection-state';
+import { closeWithConnection, endWithAnswer, stateOf } from './connection-state';
 import { FrontRequest } from './front-request';
 import type { HotRoutes } from './hot-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
+import { answerUnreadable } from './unreadable-request';
 import { UnreadAnswers } from './unread-answers';
 
 /** Answers one request, as an express application does. */
@@ -49,8 +41,6 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** A connection on which nothing moves for so long is cut. Of those who send but do not read: UnreadAnswers. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
-/** How long a refused connection may take to read why; cutting at once could take the answer with it. */
-const LINGER_MS = 1000;
 
 /**
  * The listener in front of express. It takes connections before the application has booted, so that probes get an
@@ -83,12 +73,18 @@ export class HttpFront {
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
     this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
+    this.server.on('checkContinue', (request: FrontRequest, response: ServerResponse) => {
+      request.awaitReader(response);
+      this.server.emit('request', request, response);
+    });
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
       this.track(request, response);
       stampResponse(request, response);
       const detail = 'The Expect header asks for something this service does not know.';
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
     });
+    const closeIdleConnections = this.server.closeIdleConnections.bind(this.server);
+    this.server.closeIdleConnections = () => this.sparing(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
     this.unread = new UnreadAnswers(this.server);
   }
@@ -142,6 +138,16 @@ export class HttpFront {
     return cut;
   }
 
+  /** To Node an answer is over once it is written, and it would cut those who still read theirs. */
+  private sparing(closeIdleConnections: () => void): void {
+    const unread = [...this.running].filter(
+      ({ writableEnded, writableFinished }) => writableEnded && !writableFinished,
+    );
+    for (const response of unread) response.finished = false;
+    closeIdleConnections();
+    for (const response of unread) response.finished = true;
+  }
+
   /** Tells a client that its connection ends with this answer, unless others are to follow on it. */
   private sayGoodbye(response: ServerResponse): void {
     const { socket, headersSent } = response;
@@ -189,10 +195,13 @@ export class HttpFront {
   }
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
+    // Behind the answer that was the last one (RFC 9112, section 9.6).
+    if (request.socket.writableEnded) return void request.resume();
     this.track(request, response);
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;
-    const isUnusual = url.includes('#') || this.isExcessive(request) || hasTwoHosts(request);
+    const isUnusual =
+      url.includes('#') || this.isExcessive(request) || hasTwoHosts(request) || isCoded(request);
     const hot = isUnusual ? undefined : this.hotRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
       try {
@@ -229,6 +238,12 @@ export class HttpFront {
       const error = new AppError('VALIDATION_FAILED', 'A request needs one Host header.');
       return writeProblem(error, request, response);
     }
+    if (isCoded(request)) {
+      endWithAnswer(response);
+      const detail =
+        'The only transfer coding read here is chunked; a compressed body has a Content-Encoding.';
+      return writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
+    }
     if (!listener) return answerWhileStarting(request, response);
     listener(request, response);
   }
@@ -242,6 +257,12 @@ function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
     if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
   }
   return hosts > 1;
+}
+
+/** Whether a body has a transfer coding but chunked; Node's parser would take it for one that has no other. */
+function isCoded({ headers }: IncomingMessage): boolean {
+  const coding = headers['transfer-encoding'];
+  return coding !== undefined && coding.toLowerCase() !== 'chunked';
 }
 
 /** Why a request is refused that has more than it may. */
@@ -266,32 +287,4 @@ function answerWhileStarting(request: IncomingMessage, response: ServerResponse)
     request,
     response,
   );
-}
-
-/** What Node's parser could not read as HTTP gets a problem document too, then the connection is closed. */
-function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const code =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? codeOfStatus(431)
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? codeOfStatus(408)
-        : codeOfStatus(400);
-  const { status, title } = ERROR_TABLE[code];
-  const requestId = randomUUID();
-  const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', requestId));
-  const headers = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    `Content-Type: ${PROBLEM_JSON}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    `X-Request-Id: ${requestId}`,
-    'X-Response-Time: 0.0ms',
-    'Server-Timing: total;dur=0.0',
-    'Connection: close',
-  ];
-  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
-  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }

@@ -12,6 +12,7 @@ import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../config/server.config';
 import { AppError, validationFailed } from '../errors/app-error';
 import { BodyBudget } from './body-budget';
+import { endWithAnswer } from './connection-state';
 import { UnacceptableJsonError, parseExactJson } from './exact-json';
 import { clientClosed } from './patience';
 import { noRoomToRead } from './reading-room';
@@ -72,6 +73,9 @@ export class JsonBodyInterceptor implements NestInterceptor {
   }
 
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
+    if (Number(request.headers['content-length']) > this.config.requestMaxSizeBytes) {
+      throw tooLarge(response);
+    }
     let giveBack = (): void => undefined;
     try {
       await new Promise<void>((resolve, reject) => {
@@ -83,7 +87,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
           reject(bodyError(error as Error, request.headers['content-encoding']));
         });
         if (isSettled) return;
-        giveBack = this.takeRoom(request, (reason) => {
+        giveBack = this.takeRoom(request, response, (reason) => {
           leaveUnread(request, known);
           reject(reason);
         });
@@ -95,7 +99,11 @@ export class JsonBodyInterceptor implements NestInterceptor {
   }
 
   /** Takes room for what comes of a body, as it comes, and refuses the rest when there is none. */
-  private takeRoom(request: BodyRequest, leave: (reason: AppError) => void): () => void {
+  private takeRoom(
+    request: BodyRequest,
+    response: Response,
+    leave: (reason: AppError) => void,
+  ): () => void {
     const { room } = this.budget;
     // A door that has one path for many calls knows its token, and not yet who that is.
     const sender = request.principal?.subject ?? request.headers.authorization ?? '';
@@ -105,6 +113,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
     let arrived = 0;
     const onData = (chunk: Buffer): void => {
       arrived += chunk.length;
+      if (arrived > limit) return leave(tooLarge(response));
       const more = Math.min(arrived * ratio, limit) - taken;
       if (more <= 0) return; // beyond the limit it is refused anyway
       if (room.take(sender, more)) taken += more;
@@ -153,6 +162,12 @@ function requireJson(contentType: string | undefined): void {
   if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'JSON is read as UTF-8; no other charset is.');
   }
+}
+
+/** Refuses a body before all of it has come: that can be long. */
+function tooLarge(response: Response): AppError {
+  endWithAnswer(response);
+  return new AppError('REQUEST_TOO_LARGE', 'The body is larger than this service accepts.');
 }
 
 /** What raw-body, which reads it, listens to. */

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestRecorder } from '../metrics/request-recorder';
-import { stateOf } from './connection-state';
 import type { FinishedRequest, RequestLog } from './request-log';
 import { durationMs, routeOf } from './request-context';
 
@@ -13,8 +12,9 @@ const UNFINISHED = 499;
  */
 export function requestObserver(log: RequestLog, recorder: RequestRecorder | undefined) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    // To Node an answer is finished, too, when what is left of it goes down with its connection.
-    const isFinished = response.writableFinished && !stateOf(request.socket).isCut;
+    // To Node an answer is finished, too, when what is left of it goes down with its connection. Those that are all
+    // sent are over before their connection is.
+    const isFinished = response.writableFinished && !request.socket.destroyed;
     const status = isFinished ? response.statusCode : UNFINISHED;
     const method = request.method ?? '';
     const route = routeOf(request);

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { MetricsRegistry } from '../metrics/metrics.registry';
 import { processLimit } from '../metrics/process-memory';
-import { queuedBytes, stateOf } from './connection-state';
+import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
 const MIB = 1024 * 1024;
 /** Of the memory that the process may have. 64 MiB of 512, which are two of the largest pages. */
@@ -161,7 +161,6 @@ export class UnreadAnswers {
 
   /** A reset, so that the kernel does not keep its megabytes for them either. */
   private cut({ socket, bytes }: Unread, reason: keyof typeof this.cuts): void {
-    stateOf(socket).isCut = true;
     if (socket.writableLength > 0) socket.resetAndDestroy();
     else socket.destroy();
     this.cuts[reason] += 1;
@@ -181,7 +180,8 @@ export class UnreadAnswers {
 }
 
 function unsentBytes(socket: Socket): number {
-  return socket.destroyed ? 0 : socket.writableLength + queuedBytes(socket);
+  if (socket.destroyed) return 0;
+  return socket.writableLength + queuedBytes(socket) + compressingBytes(socket);
 }
 
 function rankOf({ sinceMs, movedMs }: Unread, nowMs: number): Rank {

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,6 +17,8 @@ const PAGE = `${EVENTS}?limit=90`;
 const QUERY =
   '{ optimizedAuditEvents(pagination: { limit: 90 }, useCache: false) { edges { node { metadata } } } }';
 const SETTINGS = { LOG_LEVEL: 'info', LOG_FORMAT: 'json', CONCURRENCY_MAX_REQUESTS: '4' };
+
+const INPUT = JSON.stringify({ pagination: { limit: 90 }, useCache: false });
 
 let stage: SocketStage;
 let service: TestService;
@@ -42,7 +44,8 @@ beforeAll(async () => {
     organizations: [organization],
     scope: 'audit:read audit:write audit:export',
   });
-  const metadata = { text: 'x'.repeat(200_000) };
+  // Compressed it is still more than kernels hold for those who do not read.
+  const metadata = { text: randomBytes(150_000).toString('base64') };
   const events = Array.from({ length: 30 }, () =>
     eventWith({ organizationId: organization, metadata }),
   );
@@ -179,10 +182,39 @@ describe('answers that nobody reads', () => {
     expect(text).toContain('http_unread_answer_bytes 0');
   }, 30_000);
 
+  it('are requests with status 499 when their client hangs up on them, however whole they are here', async () => {
+    log = '';
+    const { socket, end } = await ask(page());
+    await until(() => end.writableLength > 0);
+    socket.destroy();
+    await until(() => log.includes('"method":"GET"'));
+    expect(log).toMatch(/"status":499/);
+    expect(log).not.toMatch(/"status":200/);
+  });
+
   it('are counted while they wait behind another one, too', async () => {
     const { end } = await ask(page().repeat(6));
     await until(() => end.destroyed);
   }, 30_000);
+
+  it.each([
+    ['GraphQL', `/graphql?query=${encodeURIComponent(QUERY)}`],
+    ['tRPC', `/trpc/performance.getOptimizedAuditEvents?input=${encodeURIComponent(INPUT)}`],
+  ])(
+    'are counted while they wait in their compressors, too: %s',
+    async (_, path) => {
+      const request = head(path, 'Accept-Encoding: gzip');
+      const unreaders = await Promise.all(Array.from({ length: UNREADERS }, () => ask(request)));
+      await untilTheyAreCut(unreaders, 3);
+      await until(() => service.front.unread.bytes <= LIMIT_BYTES);
+      expect(service.front.unread.bytes).toBeGreaterThan(18 * MIB);
+      const { text } = await service.get(path, token, { 'accept-encoding': 'gzip' });
+      expect(text.length).toBeGreaterThan(18_000_000);
+      for (const { socket } of unreaders) socket.destroy();
+      await until(() => service.front.unread.bytes === 0);
+    },
+    60_000,
+  );
 
   it('on WebSockets are bounded', async () => {
     service.front.unread.limitBytes = 30 * MIB;

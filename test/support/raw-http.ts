@@ -34,10 +34,12 @@ export function answersIn(bytes: Buffer): Answer[] {
       }),
     );
     const status = Number(statusLine.split(' ')[1]);
-    const length = Number(headers.get('content-length') ?? rest.length - end - 4);
+    const isInterim = status === 100;
+    const whole = isInterim ? 0 : rest.length - end - 4;
+    const length = Number(headers.get('content-length') ?? whole);
     const text = rest.subarray(end + 4, end + 4 + length).toString();
     rest = rest.subarray(end + 4 + length);
-    if (status === 100) continue;
+    if (isInterim) continue;
     answers.push({
       status,
       headers,

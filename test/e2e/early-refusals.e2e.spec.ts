@@ -1,0 +1,206 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../integration/until.fixture';
+import { expectProblem } from '../support/problem';
+import { answersIn } from '../support/raw-http';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const TOO_LARGE = 2 * 1024 * 1024;
+const CREATE = '/trpc/performance.bulkCreateAuditEvents';
+
+let service: TestService;
+let token: string;
+const sockets: Socket[] = [];
+/** The service's ends of all connections. */
+const ends: Socket[] = [];
+
+beforeAll(async () => {
+  service = await TestService.start({ REQUEST_MAX_SIZE_MB: '1' });
+  service.front.server.on('connection', (socket: Socket) => ends.push(socket));
+  token = await tokenOf();
+  await service.post(EVENTS, token, eventWith()); // the hot route knows the token from now on
+});
+
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+});
+
+afterAll(async () => {
+  await service.stop();
+  delete process.env.REQUEST_MAX_SIZE_MB;
+});
+
+/** A connection on which the head of a request has been sent. `read` is what has come since. */
+async function begin(path: string, ...headers: string[]) {
+  const socket = connect({ port: service.port, host: '127.0.0.1', allowHalfOpen: true });
+  sockets.push(socket);
+  const talk = { socket, read: '', error: undefined as Error | undefined };
+  socket.on('error', (error) => (talk.error = error));
+  await once(socket, 'connect');
+  const lines = [`POST ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${token}`];
+  const type = headers.some((line) => line.startsWith('Content-Type'))
+    ? []
+    : ['Content-Type: application/json'];
+  socket.write([...lines, ...type, ...headers].join('\r\n') + '\r\n\r\n');
+  return talk;
+}
+
+function listen(talk: Awaited<ReturnType<typeof begin>>): void {
+  talk.socket.on('data', (bytes: Buffer) => (talk.read += bytes.toString('latin1')));
+}
+
+/** The answer, once it is whole and the other side has ended. */
+async function answerIn(talk: Awaited<ReturnType<typeof begin>>): Promise<Answer> {
+  await once(talk.socket, 'end');
+  const [answer] = answersIn(Buffer.from(talk.read, 'latin1'));
+  if (!answer) throw new Error('No answer');
+  return answer;
+}
+
+const codeIn = ({ json }: Answer): unknown =>
+  json.code ?? json.errors?.[0].extensions.code ?? json.error?.data.code;
+
+describe('a body that is announced to be too large', () => {
+  it.each([
+    ['POST', `${EVENTS}/bulk`, 'REQUEST_TOO_LARGE'],
+    ['a hot route', EVENTS, 'REQUEST_TOO_LARGE'],
+    ['GraphQL', '/graphql', 'REQUEST_TOO_LARGE'],
+    ['tRPC', CREATE, 'PAYLOAD_TOO_LARGE'],
+  ])('is refused before any of it has come: %s', async (_, path, code) => {
+    const talk = await begin(path, `Content-Length: ${TOO_LARGE}`);
+    listen(talk);
+    const answer = await answerIn(talk);
+    expect([answer.status, codeIn(answer)]).toEqual([413, code]);
+    expect(answer.headers.get('connection')).toBe('close');
+    talk.socket.end();
+    await once(talk.socket, 'close');
+    expect(talk.error).toBeUndefined();
+  });
+
+  it('is refused before it is compressed, too', async () => {
+    const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`, 'Content-Encoding: gzip');
+    listen(talk);
+    expectProblem(await answerIn(talk), 413, 'REQUEST_TOO_LARGE');
+  });
+
+  it('is read away, for a client that sends all of it before it reads', async () => {
+    const bytes = 48 * TOO_LARGE; // more than both kernels hold
+    const talk = await begin(`${EVENTS}/bulk`, `Content-Length: ${bytes}`);
+    for (let sent = 0; sent < bytes; sent += TOO_LARGE) {
+      await new Promise((resolve) => talk.socket.write(Buffer.alloc(TOO_LARGE, ' '), resolve));
+    }
+    await sleep(100); // a reset would be here by now
+    listen(talk);
+    expectProblem(await answerIn(talk), 413, 'REQUEST_TOO_LARGE');
+    expect(talk.error).toBeUndefined();
+  });
+
+  it('is no request once the answer is given, whatever it holds', async () => {
+    const stored = async () =>
+      (await service.get(`${EVENTS}?actions=hidden&include_total=true`, token)).json.pagination
+        .total;
+    const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
+    listen(talk);
+    await answerIn(talk);
+    const body = JSON.stringify(eventWith({ action: 'hidden' }));
+    talk.socket.write(Buffer.alloc(TOO_LARGE, ' '));
+    talk.socket.end(
+      `POST ${EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await once(talk.socket, 'close');
+    expect(await stored()).toBe(0);
+  });
+
+  it('is cut when it stands still', async () => {
+    const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
+    listen(talk);
+    const end = ends.at(-1);
+    await answerIn(talk);
+    await until(() => end?.destroyed === true);
+  });
+
+  it('is refused as soon as it is too large when it comes in chunks', async () => {
+    const talk = await begin(`${EVENTS}/bulk`, 'Transfer-Encoding: chunked');
+    listen(talk);
+    talk.socket.write(`${TOO_LARGE.toString(16)}\r\n${' '.repeat(TOO_LARGE)}\r\n`); // and no end
+    const answer = await answerIn(talk);
+    expectProblem(answer, 413, 'REQUEST_TOO_LARGE');
+    expect(answer.headers.get('connection')).toBe('close');
+  });
+});
+
+describe('a client that asks before it sends (Expect: 100-continue)', () => {
+  const ask = async (path: string, ...headers: string[]) => {
+    const talk = await begin(path, 'Expect: 100-continue', ...headers);
+    listen(talk);
+    return talk;
+  };
+  const CONTINUE = /^HTTP\/1\.1 100 Continue\r\n\r\n$/;
+
+  it.each([
+    ['too large', EVENTS, 413, 'REQUEST_TOO_LARGE', [`Content-Length: ${TOO_LARGE}`]],
+    ['no JSON', EVENTS, 415, 'UNSUPPORTED_MEDIA_TYPE', ['Content-Type: a/b', 'Content-Length: 2']],
+    ['for no route', '/api/v1/none', 404, 'NOT_FOUND', ['Content-Length: 2']],
+  ])('is refused at once when the body is %s', async (_, path, status, code, headers) => {
+    const talk = await ask(path, ...headers);
+    const answer = await answerIn(talk);
+    expect(talk.read).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expectProblem(answer, status, code);
+    expect(answer.headers.get('connection')).toBe('close');
+  });
+
+  it.each([
+    ['a hot route', EVENTS, eventWith(), 201],
+    ['POST', `${EVENTS}/bulk`, { events: [eventWith()] }, 201],
+    ['GraphQL', '/graphql', { query: '{ __typename }' }, 200],
+    ['tRPC', CREATE, { events: [eventWith()] }, 200],
+  ])('is told to when the body is wanted: %s', async (_, path, value, status) => {
+    const body = JSON.stringify(value);
+    const talk = await ask(path, `Content-Length: ${body.length}`, 'Connection: close');
+    await until(() => CONTINUE.test(talk.read));
+    talk.socket.write(body);
+    expect(await answerIn(talk)).toMatchObject({ status });
+  });
+
+  it('is told to for NDJSON of any length', async () => {
+    const line = JSON.stringify(eventWith({ outcomeDescription: 'x'.repeat(9000) }));
+    const body = `${line}\n`.repeat(300);
+    expect(body.length).toBeGreaterThan(TOO_LARGE);
+    const talk = await ask(
+      `${EVENTS}/bulk`,
+      `Content-Length: ${body.length}`,
+      'Content-Type: application/x-ndjson',
+      'Connection: close',
+    );
+    await until(() => CONTINUE.test(talk.read));
+    talk.socket.write(body);
+    await once(talk.socket, 'end');
+    expect(talk.read).toContain('"created":300');
+  });
+});
+
+describe('a body with a transfer coding but chunked', () => {
+  it.each([
+    ['gzip, chunked', EVENTS],
+    ['chunked, chunked', EVENTS],
+    ['gzip, chunked', `${EVENTS}/bulk`],
+    ['deflate,chunked', '/graphql'],
+    ['gzip\r\nTransfer-Encoding: chunked', CREATE],
+  ])('(%s) is refused and its connection closed: %s', async (coding, path) => {
+    const talk = await begin(path, `Transfer-Encoding: ${coding}`);
+    listen(talk);
+    const answer = await answerIn(talk);
+    expectProblem(answer, 400, 'VALIDATION_FAILED');
+    expect(answer.headers.get('connection')).toBe('close');
+  });
+
+  it('is read when it is Chunked', async () => {
+    const body = JSON.stringify(eventWith());
+    const talk = await begin(EVENTS, 'Transfer-Encoding: Chunked', 'Connection: close');
+    listen(talk);
+    talk.socket.write(`${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`);
+    expect((await answerIn(talk)).status).toBe(201);
+  });
+});
