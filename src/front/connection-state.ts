@@ -41,13 +41,18 @@ export function expectLongBody(request: IncomingMessage): void {
 export function endWithAnswer(response: ServerResponse): void {
   if (response.headersSent) return;
   response.setHeader('Connection', 'close');
-  response.req.socket.destroySoon = endSoftly;
+  endSoftly(response.req.socket);
 }
 
-/** What Node calls behind the last answer, and would cut the connection in. */
-function endSoftly(this: Socket): void {
+/** Has the connection end behind its last answer, where Node would cut it, whatever still comes. */
+export function endSoftly(socket: Socket): void {
+  socket.destroySoon = end;
+}
+
+function end(this: Socket): void {
   this.end();
-  this.setTimeout(LINGER_MS); // of silence; the time of a whole request is limited, too (HttpFront)
+  // Of silence. A body that keeps coming is ended by the limit of a whole request, and another request by HttpFront.
+  this.setTimeout(LINGER_MS);
 }
 
 /** Node tells the answer under way that its connection is gone, but not those that wait behind it (pipelining). */

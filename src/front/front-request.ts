@@ -22,8 +22,8 @@ export class FrontRequest extends IncomingMessage {
   }
 
   /**
-   * Its client sends the body once it is told to (Expect: 100-continue): when somebody wants to read it. One that is
-   * refused unread is answered at once instead.
+   * For a client that sends its body only when told to (Expect: 100-continue): it is told once somebody wants to read it.
+   * One that is refused unread is answered at once instead.
    */
   awaitReader(response: ServerResponse): void {
     // On the request itself: express puts another prototype under it.

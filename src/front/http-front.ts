@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
-import { closeWithConnection, endWithAnswer, stateOf } from './connection-state';
+import { closeWithConnection, endSoftly, endWithAnswer, stateOf } from './connection-state';
 import { FrontRequest } from './front-request';
 import type { HotRoutes } from './hot-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
@@ -74,7 +74,10 @@ export class HttpFront {
     this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
     this.server.on('checkContinue', (request: FrontRequest, response: ServerResponse) => {
-      request.awaitReader(response);
+      // Answers in lines begin before a body is read, and there is no 100 behind that.
+      if (request.headers['trpc-accept'] === undefined) request.awaitReader(response);
+      else response.writeContinue();
+      endSoftly(request.socket);
       this.server.emit('request', request, response);
     });
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
@@ -195,8 +198,8 @@ export class HttpFront {
   }
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
-    // Behind the answer that was the last one (RFC 9112, section 9.6).
-    if (request.socket.writableEnded) return void request.resume();
+    // Behind the answer that was the last one (RFC 9112, section 9.6). Node would keep all that still come.
+    if (request.socket.writableEnded) return void request.socket.destroy();
     this.track(request, response);
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;

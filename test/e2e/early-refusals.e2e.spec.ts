@@ -113,11 +113,24 @@ describe('a body that is announced to be too large', () => {
     expect(await stored()).toBe(0);
   });
 
+  it('is not followed by others for as long as they come', async () => {
+    const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
+    listen(talk);
+    await answerIn(talk);
+    const end = ends.at(-1);
+    talk.socket.write(Buffer.alloc(TOO_LARGE, ' '));
+    await until(() => {
+      if (!talk.socket.destroyed) talk.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+      return end?.destroyed === true;
+    });
+  });
+
   it('is cut when it stands still', async () => {
     const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
     listen(talk);
-    const end = ends.at(-1);
     await answerIn(talk);
+    const end = ends.at(-1);
+    expect(end?.writableEnded).toBe(true);
     await until(() => end?.destroyed === true);
   });
 
