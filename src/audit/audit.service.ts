@@ -91,6 +91,7 @@ export class AuditService {
     this.requireMayWrite(principal, events, String);
     let written: WriteReceipt[] = [];
     await this.writer.record({
+      lane: laneOf(principal),
       signal,
       events,
       batchSize: DEFAULT_BATCH_SIZE,
