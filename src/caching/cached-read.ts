@@ -54,8 +54,8 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
 
   /**
    * Reads the answer from where it is kept for good, as far as all readers of the same tenants share it; when the signal
-   * aborts, nobody waits for it any more. One that has to wait for its turn does whatever makes large texts within it, and
-   * comes to bytes: what has waited is old to V8, and an old promise keeps the text that it was resolved with until a full collection.
+   * aborts, nobody waits for it any more. One that waits for a turn makes its large texts within the turn and resolves
+   * with bytes: what has waited is old to V8, and an old promise keeps the text that it was resolved with until a full collection.
    */
   abstract read(description: D, signal?: AbortSignal): Promise<SharedAnswer>;
 

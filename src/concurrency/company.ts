@@ -1,15 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { performance } from 'node:perf_hooks';
+import { BUSY } from './loop-bound-limit';
 
 /** Who has come within this time may come again, and is to find few before him. */
 const COMPANY_MS = 1000;
-/** Above this part of its time the event loop is what everybody waits for. */
-const BUSY = 0.9;
 const LOOK_EVERY_MS = 100;
 
 /**
- * Whether requests of more than one lane have come lately, to read or to write. What is shared in small portions is fairer
- * and a little slower: that serves nobody where all are of one lane, or where the event loop has time.
+ * Whether requests of more than one lane have come lately, to read or to write, and whether the event loop has time for them.
+ * What is shared in small portions is fairer and a little slower: that serves nobody where all are of one lane, or where
+ * the loop has time. It is looked at when it is asked for: the first answer after a pause is of the whole pause.
  */
 @Injectable()
 export class Company {
@@ -32,7 +32,7 @@ export class Company {
     return performance.now() - this.sinceMs <= COMPANY_MS;
   }
 
-  /** Whether there is, and the event loop has no time left, so that each waits for what the others cost it. */
+  /** Whether there is, and the event loop has no time left: each waits for what the others cost it. */
   isCrowding(): boolean {
     this.look();
     return this.isBusy && this.isThere();

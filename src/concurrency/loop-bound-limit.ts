@@ -1,5 +1,5 @@
 /** Above this part of its time the event loop has no room for more work at once: it would only wait in the loop. */
-const BUSY = 0.9;
+export const BUSY = 0.9;
 /** Below this there is room again. Between the two nothing changes, so that the limit comes to rest. */
 const FREE = 0.7;
 /** While one waits for PostgreSQL, another one is worked at. */

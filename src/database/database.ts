@@ -147,12 +147,12 @@ export class Database implements BeforeApplicationShutdown {
     this.waitingElsewhere = waiting;
   }
 
-  /** Notes what one of them has waited who now asks the pool. */
+  /** Notes how long somebody waited who now asks the pool. */
   noteWaitBefore(waitedMs: number): void {
     meterOf(poolOf(this.dataSource)).recordBefore(waitedMs);
   }
 
-  /** Notes what one of them has waited who gave up without asking the pool. */
+  /** Notes how long somebody waited who gave up before asking the pool. */
   noteWaitInVain(waitedMs: number): void {
     meterOf(poolOf(this.dataSource)).record(waitedMs, false);
   }

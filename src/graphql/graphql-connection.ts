@@ -13,7 +13,7 @@ const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
 const MAX_RUNNING = 4;
 /** From so many bytes on, a peer may need longer than a check to read what it was sent: 15 s at 140 kbit/s. */
 const MUCH_BYTES = 256 * 1024;
-/** Checks that it then survives without a sign of life: the kernel holds up to 4 MB for it, unseen from here. */
+/** How many checks it then survives without a sign of life: the kernel holds up to 4 MB for it, unseen from here. */
 const CHECKS_TO_READ = 4;
 /** How long a peer may take to close its side, and operations to tell why they end. */
 const LINGER_MS = 1000;

@@ -9,6 +9,7 @@ import { concurrencyConfig } from '../config/concurrency.config';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
+import { LINGER_MS } from '../front/connection-state';
 import { Lifecycle } from '../front/lifecycle';
 import type { OperationObserver } from '../front/request-observer';
 import { noteArrival, originForm, stampResponse } from '../front/request-context';
@@ -18,12 +19,10 @@ import { SocketOperations } from './socket-operations';
 const PATH = '/graphql';
 /** Of one message. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
-/** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next. */
+/** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next, unless it is still reading. */
 const KEEP_ALIVE_MS = 15_000;
 /** Sockets whose client has not said yet who it is; each has seconds to do so. */
 const MAX_ANONYMOUS = 1000;
-/** How long a refused client may take to read why. */
-const LINGER_MS = 1000;
 
 /**
  * The GraphQL door over WebSockets (graphql-transport-ws), on the path of the door over HTTP. Tokens come in the first

@@ -85,7 +85,7 @@ const question = (): string => {
 
 /** Sends a request and reads nothing; returns the client's end and the service's. */
 async function ask(request: string): Promise<{ socket: Socket; end: Socket }> {
-  const options = { port: service.port, host: '127.0.0.1', highWaterMark: MIB }; // the last is of the stream beneath
+  const options = { port: service.port, host: '127.0.0.1', highWaterMark: MIB }; // the last goes to the stream, its type does not know it
   const socket = connect(options);
   sockets.push(socket);
   socket.on('error', () => undefined);

@@ -112,7 +112,7 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
     beforeAll(async () => {
       // Upkeep and figures would wait for the locks of the blocker, and others behind them.
       service = await start(SETTINGS, {
-        REQUEST_TIMEOUT_MS: '1000',
+        REQUEST_TIMEOUT_MS: '3000',
         DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
         MONITORING_ENABLED: 'false',
       });

@@ -90,7 +90,6 @@ describe('the upkeep under load', () => {
     const dropped = new Set(round?.droppedPartitions);
     const waits = [...blocked.values()];
     expect(waits.filter(({ relation }) => !dropped.has(relation))).toEqual([]);
-    expect(waits.length).toBeLessThan(3);
     expect(round?.droppedPartitions).toHaveLength(24);
   });
 });

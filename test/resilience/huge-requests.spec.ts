@@ -42,7 +42,7 @@ const hugeTo = ({ name, path, body }: BulkDoor): Huge[] => [
   [`members to ${name}`, path, () => members((index) => `m${index}`, 1)],
 ];
 
-/** Each of the first ones alone ended a process with this heap before its cost was counted. */
+/** Through each door some of these end a process with this heap when the cost of bodies is not counted. */
 const HUGE: Huge[] = [
   ...BULK_DOORS.flatMap(hugeTo),
   ['objects in metadata of one event', EVENTS, () => filledList(METADATA, '{}')],
@@ -62,14 +62,14 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
   let service: ServiceProcess;
   let sender: LoadSender;
   /** The same, whose answers are in the words of REST. */
-  let sending: Pick<LoadSender, 'send'>;
+  let restSender: Pick<LoadSender, 'send'>;
 
   beforeAll(async () => {
     stage = await ServiceStage.open();
     ({ admin } = stage);
     service = await stage.start({}, [`--max-old-space-size=${HEAP_MB}`]);
     sender = new LoadSender(await tokenFor());
-    sending = inRest(sender);
+    restSender = inRest(sender);
   }, 120_000);
 
   afterAll(async () => {
@@ -88,7 +88,7 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
   /** The statuses of as many answers to the same request as are given at once. */
   async function statusesOf(path: string, body: string): Promise<unknown[]> {
     const answers = await Promise.all(
-      Array.from({ length: AT_ONCE }, () => sending.send(service.url, request(path, body))),
+      Array.from({ length: AT_ONCE }, () => restSender.send(service.url, request(path, body))),
     );
     return answers.map((answer) => ('lost' in answer ? answer.lost : answer.status));
   }
@@ -117,7 +117,7 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
             eventWith({ correlationId, metadata: { text: 'x'.repeat(900) } }),
           );
           const huge = request(path, body(JSON.stringify(events)), marks);
-          return load.ledger.settle(sending, huge, () => Promise.resolve(service));
+          return load.ledger.settle(restSender, huge, () => Promise.resolve(service));
         }),
       );
       await load.progress(10);
