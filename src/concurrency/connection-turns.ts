@@ -81,6 +81,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.seen);
     this.seen = now;
+    this.company.noteLoop(utilization);
     // Few at once are a tenth slower, which serves nobody where all are of one lane.
     const limit = this.short.next(this.company.isThere() ? utilization : 0);
     this.resize(Math.min(this.poolMax, limit + this.countLong()));

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import { whileOccupied } from './heads.fixture';
 import { newEvent, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
@@ -8,11 +7,7 @@ const FLOOD = 150;
 describe('a shared transaction while the event loop has no time', () => {
   const replicas = useTwoReplicas();
 
-  beforeAll(() => {
-    const busy = { idle: 0, active: 1, utilization: 1 };
-    jest.spyOn(performance, 'eventLoopUtilization').mockReturnValue(busy);
-  });
-  afterAll(() => jest.restoreAllMocks());
+  beforeAll(() => replicas.one.company.noteLoop(1));
 
   it.each([
     ['takes all of a lane that is alone', [], [FLOOD]],

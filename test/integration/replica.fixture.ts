@@ -21,6 +21,7 @@ export interface Replica {
   dataSource: DataSource;
   database: Database;
   partitions: Partitions;
+  company: Company;
   writer: AuditWriter;
   queries: AuditQueries;
   epochs: HeadEpochs;
@@ -44,11 +45,13 @@ export async function openReplica(
   const database = new Database(dataSource, readReplicas);
   const partitions = new Partitions(database);
   const epochs = new HeadEpochs(database);
+  const company = new Company();
   return {
     dataSource,
     database,
     partitions,
-    writer: new AuditWriter(database, partitions, new IdempotencyKeys(), new Company()),
+    company,
+    writer: new AuditWriter(database, partitions, new IdempotencyKeys(), company),
     queries: new AuditQueries(database, epochs),
     epochs,
     close: async () => {
