@@ -177,6 +177,20 @@ describe('a client that asks before it sends (Expect: 100-continue)', () => {
     expect(await answerIn(talk)).toMatchObject({ status });
   });
 
+  it('is told to where the answer begins before the body is read: tRPC in lines', async () => {
+    const body = JSON.stringify({ 0: { events: [eventWith()] } });
+    const talk = await ask(
+      `${CREATE}?batch=1`,
+      'trpc-accept: application/jsonl',
+      `Content-Length: ${body.length}`,
+      'Connection: close',
+    );
+    await until(() => talk.read.startsWith('HTTP/1.1 100 Continue\r\n\r\n'));
+    talk.socket.write(body);
+    await once(talk.socket, 'end');
+    expect(talk.read).toContain('"created":1');
+  });
+
   it('is told to for NDJSON of any length', async () => {
     const line = JSON.stringify(eventWith({ outcomeDescription: 'x'.repeat(9000) }));
     const body = `${line}\n`.repeat(300);
