@@ -44,35 +44,52 @@ export function endWithAnswer(response: ServerResponse): void {
   endSoftly(response.req.socket);
 }
 
-/** Has the connection end behind its last answer, where Node would cut it, whatever still comes. */
+/** Has the connection end behind its last answer, where Node would cut it, if the body still comes then. */
 export function endSoftly(socket: Socket): void {
   socket.destroySoon = end;
 }
 
 function end(this: Socket): void {
   this.end();
-  // Of silence. A body that keeps coming is ended by the limit of a whole request, and another request by HttpFront.
-  this.setTimeout(LINGER_MS);
+  closeQueued(stateOf(this));
+  this.setTimeout(LINGER_MS); // of silence
+  const { last } = stateOf(this);
+  // A body that keeps coming is ended by the limit of a whole request; behind it nothing is waited for.
+  if (last?.complete === false) last.once('end', () => destroyLater(this));
+  else destroyLater(this);
+}
+
+/** Lets a client read its last answer before the connection is gone, whatever it sends meanwhile. */
+export function destroyLater(socket: Socket): void {
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
+
+/** Whether nothing that is sent on a connection can be answered any more: its last answer has been given (RFC 9112, section 9.6). */
+export function isOver(socket: Socket): boolean {
+  return socket.writableEnded || socket.destroyed;
 }
 
 /** Node tells the answer under way that its connection is gone, but not those that wait behind it (pipelining). */
 export function closeWithConnection(response: ServerResponse): void {
   const { socket } = response.req;
   const state = stateOf(socket);
-  let { queued } = state;
-  if (!queued) {
+  if (!state.queued) {
+    state.queued = new Set();
     // One listener for all of them, as there may be hundreds.
-    const waiting = (queued = state.queued = new Set<ServerResponse>());
-    socket.once('close', () => {
-      for (const one of waiting) {
-        one.destroy();
-        one.emit('close');
-      }
-    });
+    socket.once('close', () => closeQueued(state));
   }
-  const waiting = queued;
-  waiting.add(response);
-  response.once('socket', () => waiting.delete(response));
+  const { queued } = state;
+  queued.add(response);
+  response.once('socket', () => queued.delete(response));
+}
+
+/** Has whoever works at answers for which there is no connection any more let go of them. */
+function closeQueued({ queued }: ConnectionState): void {
+  for (const response of queued ?? []) {
+    queued?.delete(response);
+    response.destroy();
+    response.emit('close');
+  }
 }
 
 /** Bytes of answers that wait behind another one. */

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
-import { closeWithConnection, endSoftly, endWithAnswer, stateOf } from './connection-state';
+import { closeWithConnection, endSoftly, endWithAnswer, isOver, stateOf } from './connection-state';
 import { FrontRequest } from './front-request';
 import type { HotRoutes } from './hot-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
@@ -74,14 +74,12 @@ export class HttpFront {
     this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
     this.server.on('checkContinue', (request: FrontRequest, response: ServerResponse) => {
-      // Answers in lines begin before a body is read, and there is no 100 behind that.
-      if (request.headers['trpc-accept'] === undefined) request.awaitReader(response);
-      else response.writeContinue();
+      request.awaitReader(response);
       endSoftly(request.socket);
       this.server.emit('request', request, response);
     });
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
-      this.track(request, response);
+      if (!this.track(request, response)) return;
       stampResponse(request, response);
       const detail = 'The Expect header asks for something this service does not know.';
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
@@ -186,8 +184,12 @@ export class HttpFront {
     };
   })(this);
 
-  /** Notes that a request is to be answered, until it is. */
-  private track(request: IncomingMessage, response: ServerResponse): void {
+  /** Notes that a request is to be answered, until it is; false for one that cannot be, whose connection is cut. */
+  private track(request: IncomingMessage, response: ServerResponse): boolean {
+    if (isOver(request.socket)) {
+      request.socket.destroy(); // Node would keep all that still come
+      return false;
+    }
     const state = stateOf(request.socket);
     state.last = request;
     this.running.add(response);
@@ -195,12 +197,11 @@ export class HttpFront {
     response.on('close', this.onClose);
     if (response.socket === null) closeWithConnection(response);
     noteArrival(response);
+    return true;
   }
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
-    // Behind the answer that was the last one (RFC 9112, section 9.6). Node would keep all that still come.
-    if (request.socket.writableEnded) return void request.socket.destroy();
-    this.track(request, response);
+    if (!this.track(request, response)) return;
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;
     const isUnusual =

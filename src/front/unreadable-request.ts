@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { AppError } from '../errors/app-error';
 import { codeOfStatus, ERROR_TABLE } from '../errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../errors/problem';
-import { LINGER_MS } from './connection-state';
+import { destroyLater } from './connection-state';
 
 /** What Node's parser could not read as HTTP gets a problem document too, then the connection is closed. */
 export function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
@@ -31,5 +31,5 @@ export function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): 
     'Connection: close',
   ];
   socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
-  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  destroyLater(socket);
 }

@@ -9,7 +9,7 @@ import { concurrencyConfig } from '../config/concurrency.config';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
-import { LINGER_MS } from '../front/connection-state';
+import { destroyLater } from '../front/connection-state';
 import { Lifecycle } from '../front/lifecycle';
 import type { OperationObserver } from '../front/request-observer';
 import { noteArrival, originForm, stampResponse } from '../front/request-context';
@@ -130,10 +130,8 @@ function refuse(error: AppError, request: IncomingMessage, socket: Socket): void
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
-  response.once('finish', () => {
-    socket.end();
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
-  });
+  response.once('finish', () => socket.end());
+  destroyLater(socket);
   noteArrival(response);
   stampResponse(request, response);
   writeProblem(error, request, response);

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import type { TokenVerifier } from '../auth/token-verifier';
 import { validationFailed } from '../errors/app-error';
+import { askForBody } from '../front/front-request';
 import { hasBody, type JsonBodyInterceptor } from '../front/json-body.interceptor';
 
 /**
@@ -28,6 +29,17 @@ export class CallInputs {
       throw validationFailed([{ path: '', message }]);
     }
     return (body as Record<string, unknown>)[String(batchIndex)];
+  }
+
+  /** Has a client send its body that waits to be told so, if it may be read. */
+  async ask(): Promise<void> {
+    if (!hasBody(this.request)) return;
+    try {
+      await this.verifier.verify(this.request.headers.authorization);
+      askForBody(this.request);
+    } catch {
+      // Each call is told why.
+    }
   }
 
   private async read(): Promise<unknown> {

@@ -71,6 +71,7 @@ export class TrpcDoor implements OnModuleInit {
         throw asTrpcError(error);
       }
     };
+    if (request.headers['trpc-accept'] !== undefined) await inputs.ask(); // answers in lines begin before they are read
     const texts = new JsonTexts();
     const requestId = requestIdOf(request);
     const answer = await resolveResponse({

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { answersIn } from '../support/raw-http';
+import { listen, type RawTalk, RawTalks } from '../support/raw-talk';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const TOO_LARGE = 2 * 1024 * 1024;
@@ -11,47 +11,25 @@ const CREATE = '/trpc/performance.bulkCreateAuditEvents';
 
 let service: TestService;
 let token: string;
-const sockets: Socket[] = [];
-/** The service's ends of all connections. */
-const ends: Socket[] = [];
+let talks: RawTalks;
+const begin = (path: string, ...headers: string[]) => talks.begin(path, ...headers);
 
 beforeAll(async () => {
   service = await TestService.start({ REQUEST_MAX_SIZE_MB: '1' });
-  service.front.server.on('connection', (socket: Socket) => ends.push(socket));
   token = await tokenOf();
+  talks = new RawTalks(service, token);
   await service.post(EVENTS, token, eventWith()); // the hot route knows the token from now on
 });
 
-afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy();
-});
+afterEach(() => talks.clear());
 
 afterAll(async () => {
   await service.stop();
   delete process.env.REQUEST_MAX_SIZE_MB;
 });
 
-/** A connection on which the head of a request has been sent. `read` is what has come since. */
-async function begin(path: string, ...headers: string[]) {
-  const socket = connect({ port: service.port, host: '127.0.0.1', allowHalfOpen: true });
-  sockets.push(socket);
-  const talk = { socket, read: '', error: undefined as Error | undefined };
-  socket.on('error', (error) => (talk.error = error));
-  await once(socket, 'connect');
-  const lines = [`POST ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${token}`];
-  const type = headers.some((line) => line.startsWith('Content-Type'))
-    ? []
-    : ['Content-Type: application/json'];
-  socket.write([...lines, ...type, ...headers].join('\r\n') + '\r\n\r\n');
-  return talk;
-}
-
-function listen(talk: Awaited<ReturnType<typeof begin>>): void {
-  talk.socket.on('data', (bytes: Buffer) => (talk.read += bytes.toString('latin1')));
-}
-
 /** The answer, once it is whole and the other side has ended. */
-async function answerIn(talk: Awaited<ReturnType<typeof begin>>): Promise<Answer> {
+async function answerIn(talk: RawTalk): Promise<Answer> {
   await once(talk.socket, 'end');
   const [answer] = answersIn(Buffer.from(talk.read, 'latin1'));
   if (!answer) throw new Error('No answer');
@@ -117,7 +95,7 @@ describe('a body that is announced to be too large', () => {
     const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
     listen(talk);
     await answerIn(talk);
-    const end = ends.at(-1);
+    const end = talks.ends.at(-1);
     talk.socket.write(Buffer.alloc(TOO_LARGE, ' '));
     await until(() => {
       if (!talk.socket.destroyed) talk.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -129,7 +107,7 @@ describe('a body that is announced to be too large', () => {
     const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
     listen(talk);
     await answerIn(talk);
-    const end = ends.at(-1);
+    const end = talks.ends.at(-1);
     expect(end?.writableEnded).toBe(true);
     await until(() => end?.destroyed === true);
   });
@@ -156,12 +134,22 @@ describe('a client that asks before it sends (Expect: 100-continue)', () => {
     ['too large', EVENTS, 413, 'REQUEST_TOO_LARGE', [`Content-Length: ${TOO_LARGE}`]],
     ['no JSON', EVENTS, 415, 'UNSUPPORTED_MEDIA_TYPE', ['Content-Type: a/b', 'Content-Length: 2']],
     ['for no route', '/api/v1/none', 404, 'NOT_FOUND', ['Content-Length: 2']],
+    [
+      'for no route, in lines',
+      '/api/v1/none',
+      404,
+      'NOT_FOUND',
+      ['Content-Length: 2', 'trpc-accept: application/jsonl'],
+    ],
   ])('is refused at once when the body is %s', async (_, path, status, code, headers) => {
     const talk = await ask(path, ...headers);
     const answer = await answerIn(talk);
     expect(talk.read).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expectProblem(answer, status, code);
     expect(answer.headers.get('connection')).toBe('close');
+    talk.socket.end('{}'); // the body, of a client that did not wait
+    await once(talk.socket, 'close');
+    expect(talk.error).toBeUndefined();
   });
 
   it.each([
