@@ -74,6 +74,7 @@ describe('turns to connections while the event loop has no time', () => {
   let test: TestDatabase;
   let replica: Replica;
   let turns: ConnectionTurns;
+  const company = new Company();
 
   beforeAll(async () => {
     test = await createTestDatabase();
@@ -82,7 +83,7 @@ describe('turns to connections while the event loop has no time', () => {
       concurrencyConfig(),
       { ...databaseConfig(), poolMax: 6 },
       replica.database,
-      new Company(),
+      company,
     );
   });
 
@@ -133,6 +134,16 @@ describe('turns to connections while the event loop has no time', () => {
     expect(narrowed.started()).toBe(2);
     await until(() => narrowed.started() === 6); // the loop has nothing to do
     await narrowed.end();
+  });
+
+  it('tell those who share in portions of it, and when it has time again', async () => {
+    await keepBusy(700);
+    await works(2).end();
+    expect(company.isCrowding()).toBe(true);
+    await until(async () => {
+      await works(2).end(); // still of two lanes
+      return !company.isCrowding();
+    });
   });
 
   it('are as many as there are connections where all are of one lane', async () => {
