@@ -66,7 +66,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         retryAfterSeconds: 1,
       });
     }
-    if (request.lane !== undefined) this.company.note(request.lane);
+    this.company.note(request.lane);
     // Without a turn of waiting when they are there: a shutdown must not find a request that neither waits nor prepares.
     if (!this.arePartitionsKnown(request)) await this.makePartitions(request);
     const key = request.claim && nameOf(request.claim);

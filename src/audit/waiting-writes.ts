@@ -45,7 +45,7 @@ export class WaitingWrites {
    * Whether one more request may wait where `most` events are enough. When they are there, it may all the same as long
    * as its lane has less than its share of them, or nothing at all: nobody is refused for what others have brought.
    */
-  hasRoomFor({ events, lane = '' }: Pick<WriteRequest, 'events' | 'lane'>, most: number): boolean {
+  hasRoomFor({ events, lane }: Pick<WriteRequest, 'events' | 'lane'>, most: number): boolean {
     if (this.eventCount + events.length <= most) return true;
     const own = this.eventsByLane.get(lane) ?? 0;
     const lanes = this.eventsByLane.size + (own === 0 ? 1 : 0);
@@ -53,28 +53,30 @@ export class WaitingWrites {
   }
 
   add(one: Waiting): void {
-    const line = this.lanes.get(laneOf(one));
+    const { lane } = one.request;
+    const line = this.lanes.get(lane);
     if (line) line.push(one);
-    else this.lanes.set(laneOf(one), [one]);
+    else this.lanes.set(lane, [one]);
     this.count(one, 1);
   }
 
   /** Puts back what was taken, before all others of their lanes. */
   putBack(ones: readonly Waiting[]): void {
     for (const one of [...ones].reverse()) {
-      this.lanes.set(laneOf(one), [one, ...(this.lanes.get(laneOf(one)) ?? [])]);
+      const { lane } = one.request;
+      this.lanes.set(lane, [one, ...(this.lanes.get(lane) ?? [])]);
       this.count(one, 1);
     }
   }
 
   /** Removes one who does not want to wait any more; false when it was taken already. */
   remove(one: Waiting): boolean {
-    const key = laneOf(one);
-    const line = this.lanes.get(key) ?? [];
+    const { lane } = one.request;
+    const line = this.lanes.get(lane) ?? [];
     const at = line.indexOf(one);
     if (at === -1) return false;
     line.splice(at, 1);
-    if (line.length === 0) this.lanes.delete(key);
+    if (line.length === 0) this.lanes.delete(lane);
     this.count(one, -1);
     return true;
   }
@@ -122,18 +124,14 @@ export class WaitingWrites {
   }
 
   private count(one: Waiting, change: 1 | -1): void {
+    const { lane } = one.request;
     const events = change * one.request.events.length;
-    const lane = laneOf(one);
     this.requestCount += change;
     this.eventCount += events;
     const left = (this.eventsByLane.get(lane) ?? 0) + events;
     if (left > 0) this.eventsByLane.set(lane, left);
     else this.eventsByLane.delete(lane);
   }
-}
-
-function laneOf({ request }: Waiting): string {
-  return request.lane ?? '';
 }
 
 /** Tells the caller of a request how it ended. */

@@ -36,7 +36,7 @@ export interface WriteRequest {
   pathOf: (index: number) => string;
   claim?: IdempotencyClaim;
   /** Requests of different lanes are written in turn. */
-  lane?: string;
+  lane: string;
   /** Aborts when nobody waits for the answer any more. */
   signal?: AbortSignal;
   /** The answer to give. It is made before the commit, as it is stored with the idempotency key. */

@@ -3,6 +3,8 @@ import { newEvent, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 
 const FLOOD = 150;
+/** That of `writeRequest`, so that those who occupy the writer are no other lane. */
+const FLOOD_LANE = 'org-1';
 
 describe('a shared transaction while the event loop has no time', () => {
   const replicas = useTwoReplicas();
@@ -17,11 +19,11 @@ describe('a shared transaction while the event loop has no time', () => {
     const commits: number[] = [];
     const record = (lane: string) => {
       const events = [newEvent({ organizationId: newOrganization() })];
-      return one.writer.record({ ...writeRequest(events), lane });
+      return one.writer.record(writeRequest(events, { lane }));
     };
     one.writer.onCommit(({ events }) => commits.push(events));
     await whileOccupied(admin, one, async () => {
-      const lanes = [...Array.from({ length: FLOOD }, () => 'flood'), ...others];
+      const lanes = [...Array.from({ length: FLOOD }, () => FLOOD_LANE), ...others];
       await Promise.all(lanes.map(record));
     });
     expect(commits.slice(-sizes.length)).toEqual(sizes);

@@ -99,6 +99,7 @@ export function writeRequest(
     events,
     batchSize: 1000,
     pathOf: (index) => `events[${index}]`,
+    lane: 'org-1',
     answer: (receipts) => ({
       status: 201,
       location: null,
