@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
@@ -91,16 +92,22 @@ describe('a body that is announced to be too large', () => {
     expect(await stored()).toBe(0);
   });
 
-  it('is not followed by others for as long as they come', async () => {
+  it('is followed by no other: the first one cuts the connection', async () => {
     const talk = await begin(EVENTS, `Content-Length: ${TOO_LARGE}`);
     listen(talk);
     await answerIn(talk);
     const end = talks.ends.at(-1);
+    const isCut: boolean[] = [];
+    const look = ({ socket }: IncomingMessage): void => {
+      if (socket === end) isCut.push(socket.destroyed); // the service has just seen the request, too
+    };
+    service.front.server.on('request', look);
     talk.socket.write(Buffer.alloc(TOO_LARGE, ' '));
-    await until(() => {
-      if (!talk.socket.destroyed) talk.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-      return end?.destroyed === true;
-    });
+    talk.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await until(() => end?.destroyed === true);
+    service.front.server.off('request', look);
+    expect(isCut).toEqual([true]);
+    expect(service.front.runningRequests).toBe(0);
   });
 
   it('is cut when it stands still', async () => {
