@@ -1,0 +1,71 @@
+import { EventEmitter } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import WebSocket from 'ws';
+import { GraphqlConnection } from './graphql-connection';
+
+const CHECK_MS = 15_000;
+const KIB = 1024;
+
+/** The network: what of all that was sent the kernel has taken, and what waits for that here. */
+class FakeSocket extends EventEmitter {
+  readonly readyState = WebSocket.OPEN;
+  bufferedAmount = 0;
+  isCut = false;
+  readonly handle = { bytesWritten: 0, writeQueueSize: 0 };
+
+  ping(): void {}
+
+  terminate(): void {
+    this.isCut = true;
+    this.emit('close');
+  }
+}
+
+let socket: FakeSocket;
+
+beforeEach(() => {
+  jest.useFakeTimers();
+  socket = new FakeSocket();
+  const request = { socket: { _handle: socket.handle } } as unknown as IncomingMessage;
+  new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS);
+});
+
+afterEach(() => jest.useRealTimers());
+
+/** At how many of the next checks it is still there; `between` is what happens before each. */
+function checksSurvived(most: number, between: () => void = () => undefined): number {
+  for (let survived = 0; survived < most; survived += 1) {
+    between();
+    jest.advanceTimersByTime(CHECK_MS);
+    if (socket.isCut) return survived;
+  }
+  return most;
+}
+
+describe('a WebSocket that gives no sign of life', () => {
+  it('is cut at the second check', () => {
+    expect(checksSurvived(10)).toBe(1);
+  });
+
+  it('is not cut as long as it answers pings', () => {
+    expect(checksSurvived(10, () => socket.emit('pong'))).toBe(10);
+  });
+
+  it('is not cut while it takes anything of what waits here, however little', () => {
+    socket.bufferedAmount = 1024 * KIB;
+    expect(checksSurvived(10, () => (socket.handle.bytesWritten += KIB))).toBe(10);
+  });
+
+  it('is cut when what waits here stays', () => {
+    socket.bufferedAmount = 1024 * KIB;
+    expect(checksSurvived(10)).toBe(1);
+  });
+
+  it.each([
+    ['is cut at the fifth check when the kernel has taken much for it before the first', 257, 4],
+    ['is cut at the second when that is little', 255, 1],
+  ])('%s', (_, kib, checks) => {
+    socket.handle.bytesWritten = kib * KIB;
+    expect(checksSurvived(10)).toBe(checks);
+  });
+});
