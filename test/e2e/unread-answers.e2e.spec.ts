@@ -182,7 +182,7 @@ describe('answers that nobody reads', () => {
     expect(text).toContain('http_unread_answer_bytes 0');
   }, 30_000);
 
-  it('are requests with status 499 when their client hangs up on them, however whole they are here', async () => {
+  it('are requests with status 499 when their client hangs up while part of them waits here', async () => {
     log = '';
     const { socket, end } = await ask(page());
     await until(() => end.writableLength > 0);
