@@ -1,6 +1,8 @@
 import { CacheEntry } from './cache-entry';
+import { exactBuffer } from './exact-buffer';
 
-const SHARED = { head: '{"data":["ü"]', rest: { next: [1, 'x'] } };
+const TEXT = '{"data":["ü"]';
+const SHARED = { head: exactBuffer(TEXT), rest: { next: [1, 'x'] } };
 
 const entryOf = (createdAtMs = Date.now(), ttlMs = 60_000) =>
   new CacheEntry(SHARED, createdAtMs, ttlMs, 'group');
@@ -21,7 +23,7 @@ describe('CacheEntry', () => {
       group: 'group',
     });
     revived?.render('alice', NOTHING);
-    expect(revived && bodyOf(revived, 'alice')).toBe(SHARED.head);
+    expect(revived && bodyOf(revived, 'alice')).toBe(TEXT);
   });
 
   it.each([
@@ -68,9 +70,9 @@ describe('CacheEntry', () => {
     const entry = entryOf();
     for (const tail of [',"a":1}', ',"ü":2}', '']) entry.render(tail, { tail, headers: {} });
     for (const tail of [',"a":1}', ',"ü":2}', '']) {
-      expect(bodyOf(entry, tail)).toBe(`${SHARED.head}${tail}`);
+      expect(bodyOf(entry, tail)).toBe(`${TEXT}${tail}`);
     }
-    expect(JSON.parse(JSON.stringify(entry))).toMatchObject({ head: SHARED.head });
+    expect(JSON.parse(JSON.stringify(entry))).toMatchObject({ head: TEXT });
   });
 
   it('grows by each rendition and each coding of it', async () => {

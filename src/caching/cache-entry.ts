@@ -42,8 +42,7 @@ export class CacheEntry implements SizedValue {
     /** Its key without the epoch: an entry takes the place of an older one of its group. */
     readonly group = '',
   ) {
-    const { head } = shared;
-    this.head = typeof head === 'string' ? exactBuffer(head) : head;
+    this.head = shared.head;
     this.rest = shared.rest;
   }
 
@@ -54,7 +53,7 @@ export class CacheEntry implements SizedValue {
     const { version, createdAtMs, head, rest } = stored as Partial<StoredEntry>;
     if (version !== VERSION || typeof head !== 'string' || !/^[[{]/.test(head)) return undefined;
     if (typeof createdAtMs !== 'number' || rest === undefined) return undefined;
-    const entry = new CacheEntry({ head, rest }, createdAtMs, ttlMs, group);
+    const entry = new CacheEntry({ head: exactBuffer(head), rest }, createdAtMs, ttlMs, group);
     return entry.remainingMs() > 0 ? entry : undefined;
   }
 

@@ -9,6 +9,7 @@ import {
 import type { CacheConfig } from '../config/cache.config';
 import { RedisConnection } from '../redis/redis-connection';
 import { CacheEntry } from './cache-entry';
+import { exactBuffer } from './exact-buffer';
 import { CacheInvalidation } from './cache-invalidation';
 import { InvalidationFeed } from './invalidation-feed';
 import { KeyPattern, type Tenants } from './cache-key';
@@ -78,7 +79,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
 
   function keep({ memory }: Replica, ...keys: string[]): void {
     for (const key of keys) {
-      const value = new CacheEntry({ head: 'x', rest: null }, Date.now(), 60_000, key);
+      const value = new CacheEntry({ head: exactBuffer('x'), rest: null }, Date.now(), 60_000, key);
       memory.set(key, { value });
     }
   }

@@ -5,8 +5,8 @@ import type { Tenants } from './cache-key';
  * good for one of them alone), and what the rest is made of.
  */
 export interface SharedAnswer {
-  /** JSON text, or its bytes in a buffer of their own (exactBuffer); together with a rendering's tail it is the whole body. */
-  head: string | Buffer;
+  /** JSON text, its bytes in a buffer of their own (exactBuffer); together with a rendering's tail it is the whole body. */
+  head: Buffer;
   /** Any JSON value. */
   rest: unknown;
 }

@@ -1,5 +1,6 @@
 import type { RedisConnection } from '../redis/redis-connection';
 import { CacheEntry } from './cache-entry';
+import { exactBuffer } from './exact-buffer';
 import { connectTo, openClient } from '../../test/integration/redis.fixture';
 import {
   describeWithPrivateRedis,
@@ -26,7 +27,11 @@ describeWithPrivateRedis()('the tier that replicas share', () => {
     const client = await openClient(server.url);
     const store = sharedStore(redis);
     const entryOf = (bytes: number) =>
-      new CacheEntry({ head: `{"a":"${'x'.repeat(bytes)}"}`, rest: null }, Date.now(), 60_000);
+      new CacheEntry(
+        { head: exactBuffer(`{"a":"${'x'.repeat(bytes)}"}`), rest: null },
+        Date.now(),
+        60_000,
+      );
     await store?.set('large', entryOf(MAX_SHARED_BYTES), 60_000);
     await store?.set('small', entryOf(MAX_SHARED_BYTES / 2), 60_000);
     expect(await client.keys('*')).toEqual(['small']);
