@@ -143,7 +143,7 @@ export const INSERT_CLIENT_IDS = {
 
 type GivenColumn = [name: string, type: string, value: (event: NewEvent) => string | null];
 
-/** What an event has before it is numbered, in the order of $1 to $13 of the statements that store events. */
+/** What an event has before it is numbered, in the order of the first parameters of the statements that store events. */
 const GIVEN_COLUMNS: GivenColumn[] = [
   ['organization_id', 'text', (event) => event.organizationId],
   ['timestamp', 'timestamptz', (event) => event.timestamp],
@@ -162,6 +162,9 @@ const GIVEN_COLUMNS: GivenColumn[] = [
 
 const given = (text: (name: string, type: string, parameter: string) => string): string =>
   GIVEN_COLUMNS.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
+
+/** The first, second, … parameter behind those. */
+const behindGiven = (place: number): string => `$${GIVEN_COLUMNS.length + place}`;
 
 const GIVEN = given((name) => name);
 /** The parameters, when they are of one event. */
@@ -182,28 +185,28 @@ export const INSERT_EVENTS = {
   name: 'audit-insert-events',
   text: `INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
          SELECT ${GIVEN_OF_ROWS}, t.sequence, t.recorded_at
-         FROM unnest(${GIVEN_ARRAYS}, $14::bigint[], $15::timestamptz[]) AS t (${GIVEN}, sequence, recorded_at)`,
+         FROM unnest(${GIVEN_ARRAYS}, ${behindGiven(1)}::bigint[], ${behindGiven(2)}::timestamptz[]) AS t (${GIVEN}, sequence, recorded_at)`,
 };
 
 /**
  * ADVANCE_HEADS and INSERT_EVENTS in one, for events of which nothing has to be known before they are inserted: one
  * round trip, and as its own transaction the only statement of it (docs/adr/0022-one-statement-for-plain-writes.md).
- * $14: how many events of the same organization come after each; $15 and $16: organizations, sorted, and their numbers
- * of events. The limit on waiting for a head row (HEAD_LOCK_TIMEOUT) is set before the first row comes to be locked.
+ * Behind what is given: how many events of the same organization come after each; organizations, sorted, and their numbers
+ * of events. Written out in audit.statements.spec.ts. The limit on waiting for a head row (HEAD_LOCK_TIMEOUT) is set before the first row comes to be locked.
  */
 export const RECORD_EVENTS = {
   name: 'audit-record-events',
   text: `WITH head AS (
            INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
            SELECT id, n, clock_timestamp()
-           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest($15::text[], $16::bigint[]) AS t (id, n)
+           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest(${behindGiven(2)}::text[], ${behindGiven(3)}::bigint[]) AS t (id, n)
            ON CONFLICT (organization_id) DO UPDATE SET
              last_sequence = o.last_sequence + excluded.last_sequence, recorded_at = clock_timestamp()
            RETURNING organization_id, last_sequence, recorded_at
          ), event AS (
            INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
            SELECT ${GIVEN_OF_ROWS}, head.last_sequence - t.later, head.recorded_at
-           FROM unnest(${GIVEN_ARRAYS}, $14::bigint[]) AS t (${GIVEN}, later)
+           FROM unnest(${GIVEN_ARRAYS}, ${behindGiven(1)}::bigint[]) AS t (${GIVEN}, later)
            JOIN head ON head.organization_id = t.organization_id COLLATE "C"
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
