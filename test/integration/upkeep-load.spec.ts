@@ -70,7 +70,9 @@ describe('the upkeep under load', () => {
            JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted
            WHERE u.application_name LIKE '%upkeep' AND u.datname = current_database()`,
         );
-        for (const { statement, ...lock } of rows) blocked.set(statement, lock);
+        for (const { statement, ...lock } of rows) {
+          blocked.set(`${statement} for ${lock.relation}`, lock); // one may wait for several in turn
+        }
       }
     };
     running.push(watch());
