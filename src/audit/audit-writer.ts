@@ -149,9 +149,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
     if (!this.isGroupRunning) {
       const size = groupSize(this.company.isCrowding());
       const group = this.waiting.take(
-        (one, taken, ofLane) =>
+        (one, taken, takenOfLane) =>
           !this.goesAlone(one) &&
-          hasPlace(size, one.request.events.length, taken, ofLane) &&
+          hasPlace(size, one.request.events.length, taken, takenOfLane) &&
           this.isFree(one.organizations),
       );
       if (group.length > 0) {

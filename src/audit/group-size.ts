@@ -12,15 +12,21 @@ const LANE_EVENTS = 32;
 /** How many events a shared transaction may have, in all and of one lane. */
 export interface GroupSize {
   all: number;
-  ofLane: number;
+  mostOfLane: number;
 }
 
 /** The size of the next group; `isCrowded` when several lanes wait for an event loop without time (Company). */
 export function groupSize(isCrowded: boolean): GroupSize {
-  return { all: GROUP_EVENTS, ofLane: isCrowded ? LANE_EVENTS : GROUP_EVENTS };
+  return { all: GROUP_EVENTS, mostOfLane: isCrowded ? LANE_EVENTS : GROUP_EVENTS };
 }
 
 /** Whether a request of so many events still fits; the first one of a lane does in any case, if the group has room. */
-export function hasPlace(size: GroupSize, events: number, taken: number, ofLane: number): boolean {
-  return taken + events <= size.all && (ofLane === 0 || ofLane + events <= size.ofLane);
+export function hasPlace(
+  size: GroupSize,
+  events: number,
+  taken: number,
+  takenOfLane: number,
+): boolean {
+  if (taken + events > size.all) return false;
+  return takenOfLane === 0 || takenOfLane + events <= size.mostOfLane;
 }

@@ -83,9 +83,12 @@ export class WaitingWrites {
 
   /**
    * Takes at most `most` of the requests that fit: in each round one of each lane, its oldest. `taken` is the number of
-   * events taken so far, `ofLane` that of its lane.
+   * events taken so far, `takenOfLane` that of its lane.
    */
-  take(fits: (one: Waiting, taken: number, ofLane: number) => boolean, most = Infinity): Waiting[] {
+  take(
+    fits: (one: Waiting, taken: number, takenOfLane: number) => boolean,
+    most = Infinity,
+  ): Waiting[] {
     const chosen: Waiting[] = [];
     let taken = 0;
     const takeNext = (scan: Scan): boolean => {
