@@ -85,7 +85,8 @@ export class HttpFront {
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
     });
     const closeIdleConnections = this.server.closeIdleConnections.bind(this.server);
-    this.server.closeIdleConnections = () => this.sparing(closeIdleConnections);
+    // On the server itself, as its close() calls it, too.
+    this.server.closeIdleConnections = () => this.closeIdleSparingReaders(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
     this.unread = new UnreadAnswers(this.server);
   }
@@ -140,7 +141,7 @@ export class HttpFront {
   }
 
   /** To Node an answer is over once it is written, and it would cut those who still read theirs. */
-  private sparing(closeIdleConnections: () => void): void {
+  private closeIdleSparingReaders(closeIdleConnections: () => void): void {
     const unread = [...this.running].filter(
       ({ writableEnded, writableFinished }) => writableEnded && !writableFinished,
     );
