@@ -16,7 +16,7 @@ const MUCH_BYTES = 256 * 1024;
 /** How many checks it then survives without a sign of life: the kernel holds up to 4 MB for it, unseen from here. */
 const CHECKS_TO_READ = 4;
 /** How long a peer may take to close its side, and operations to tell why they end. */
-const LINGER_MS = 1000;
+const CLOSE_WAIT_MS = 1000;
 const LINGER_POLL_MS = 10;
 /** A timer of Node's takes no longer delays. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -174,7 +174,7 @@ export class GraphqlConnection {
   close(code: number, reason: string): void {
     this.socket.close(code, reason);
     if (this.socket.isPaused) this.socket.resume(); // to read the goodbye
-    setTimeout(() => this.socket.terminate(), LINGER_MS).unref();
+    setTimeout(() => this.socket.terminate(), CLOSE_WAIT_MS).unref();
   }
 
   private noteLife(): void {
@@ -189,7 +189,7 @@ export class GraphqlConnection {
       return;
     }
     this.over.abort(new AppError('UNAUTHENTICATED', 'The token has expired.'));
-    this.closeExpired(Date.now() + LINGER_MS);
+    this.closeExpired(Date.now() + CLOSE_WAIT_MS);
   }
 
   /** What is under way tells its end first. */
