@@ -1,6 +1,6 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
-import { Company } from '../concurrency/company';
 import { IdempotencyKeys, nameOf, stillRunning } from '../concurrency/idempotency-keys';
+import { LoopContention } from '../concurrency/loop-contention';
 import { Database } from '../database/database';
 import {
   isLockTimeout,
@@ -50,7 +50,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     private readonly database: Database,
     private readonly partitions: Partitions,
     private readonly idempotency: IdempotencyKeys,
-    private readonly company: Company,
+    private readonly contention: LoopContention,
   ) {}
 
   /**
@@ -66,7 +66,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         retryAfterSeconds: 1,
       });
     }
-    this.company.note(request.lane);
+    this.contention.noteLane(request.lane);
     // Without a turn of waiting when they are there: a shutdown must not find a request that neither waits nor prepares.
     if (!this.arePartitionsKnown(request)) await this.makePartitions(request);
     const key = request.claim && nameOf(request.claim);
@@ -147,7 +147,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private pump(): void {
     this.startLarge();
     if (!this.isGroupRunning) {
-      const size = groupSize(this.company.isCrowding());
+      const size = groupSize(this.contention.isCrowded());
       const group = this.waiting.take(
         (one, taken, takenOfLane) =>
           !this.goesAlone(one) &&

@@ -15,7 +15,7 @@ export interface GroupSize {
   mostOfLane: number;
 }
 
-/** The size of the next group; `isCrowded` when several lanes wait for an event loop without time (Company). */
+/** The size of the next group; `isCrowded` when several lanes wait for an event loop without time (LoopContention). */
 export function groupSize(isCrowded: boolean): GroupSize {
   return { all: GROUP_EVENTS, mostOfLane: isCrowded ? LANE_EVENTS : GROUP_EVENTS };
 }

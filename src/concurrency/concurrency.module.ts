@@ -6,7 +6,6 @@ import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
 import { rateLimitConfig } from '../config/rate-limit.config';
 import { MaintainedTables } from '../database/maintained-tables';
 import { RedisConnection } from '../redis/redis-connection';
-import { Company } from './company';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
@@ -14,6 +13,7 @@ import { ConcurrencyMetrics } from './concurrency.metrics';
 import { ConnectionTurns } from './connection-turns';
 import { FairTurns } from './fair-turns';
 import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
+import { LoopContention } from './loop-contention';
 import { RateLimit } from './rate-limit';
 import { RateLimitGuard } from './rate-limit.guard';
 import { RateLimitStorage } from './rate-limit.storage';
@@ -39,7 +39,7 @@ const KEEP_KEYS_HOURS = 25;
     }),
   ],
   providers: [
-    Company,
+    LoopContention,
     FairTurns,
     ConnectionTurns,
     ConcurrencyGuard,
@@ -54,7 +54,7 @@ const KEEP_KEYS_HOURS = 25;
   ],
   exports: [
     RateLimit,
-    Company,
+    LoopContention,
     FairTurns,
     ConnectionTurns,
     ConcurrencyGuard,

@@ -5,9 +5,9 @@ import { concurrencyConfig } from '../config/concurrency.config';
 import { databaseConfig } from '../config/database.config';
 import { Database } from '../database/database';
 import { AppError } from '../errors/app-error';
-import { Company } from './company';
 import { FairTurns, type TurnRequest } from './fair-turns';
 import { LoopBoundLimit } from './loop-bound-limit';
+import { LoopContention } from './loop-contention';
 
 /** How often the limit is looked at. */
 const LOOK_EVERY_MS = 100;
@@ -34,7 +34,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
     private readonly database: Database,
-    private readonly company: Company,
+    private readonly contention: LoopContention,
   ) {
     super({ ...config, maxRequests: poolMax, queueSize: Infinity, enableQueue: true });
     this.poolMax = poolMax;
@@ -44,7 +44,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
 
   override async run<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
-    this.company.note(request.lane);
+    this.contention.noteLane(request.lane);
     let isGranted = false;
     const granted = async (): Promise<T> => {
       isGranted = true;
@@ -81,9 +81,9 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.seen);
     this.seen = now;
-    this.company.noteLoop(utilization);
+    this.contention.noteLoop(utilization);
     // Few at once are a tenth slower, which serves nobody where all are of one lane.
-    const limit = this.short.next(this.company.isThere() ? utilization : 0);
+    const limit = this.short.next(this.contention.hasSeveralLanes() ? utilization : 0);
     this.resize(Math.min(this.poolMax, limit + this.countLong()));
   }
 

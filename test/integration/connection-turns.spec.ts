@@ -1,5 +1,5 @@
-import { Company } from '../../src/concurrency/company';
 import { ConnectionTurns } from '../../src/concurrency/connection-turns';
+import { LoopContention } from '../../src/concurrency/loop-contention';
 import { concurrencyConfig } from '../../src/config/concurrency.config';
 import { databaseConfig } from '../../src/config/database.config';
 import { AppError } from '../../src/errors/app-error';
@@ -22,7 +22,7 @@ describe('what is waited for a turn to a connection', () => {
       config,
       { ...databaseConfig(), poolMax: 1 },
       replica.database,
-      new Company(),
+      new LoopContention(),
     );
     await read('SELECT 1'); // opens the connection
   });
@@ -74,7 +74,7 @@ describe('turns to connections while the event loop has no time', () => {
   let test: TestDatabase;
   let replica: Replica;
   let turns: ConnectionTurns;
-  const company = new Company();
+  const contention = new LoopContention();
 
   beforeAll(async () => {
     test = await createTestDatabase();
@@ -83,7 +83,7 @@ describe('turns to connections while the event loop has no time', () => {
       concurrencyConfig(),
       { ...databaseConfig(), poolMax: 6 },
       replica.database,
-      company,
+      contention,
     );
   });
 
@@ -139,10 +139,10 @@ describe('turns to connections while the event loop has no time', () => {
   it('tell those who share in portions of it, and when it has time again', async () => {
     await keepBusy(700);
     await works(2).end();
-    expect(company.isCrowding()).toBe(true);
+    expect(contention.isCrowded()).toBe(true);
     await until(async () => {
       await works(2).end(); // still of two lanes
-      return !company.isCrowding();
+      return !contention.isCrowded();
     });
   });
 

@@ -9,7 +9,7 @@ const FLOOD_LANE = 'org-1';
 describe('a shared transaction while the event loop has no time', () => {
   const replicas = useTwoReplicas();
 
-  beforeAll(() => replicas.one.company.noteLoop(1));
+  beforeAll(() => replicas.one.contention.noteLoop(1));
 
   it.each([
     ['takes all of a lane that is alone', [], [FLOOD]],

@@ -7,8 +7,8 @@ import { HeadEpochs } from '../../src/audit/head-epochs';
 import { AuditWriter } from '../../src/audit/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/uuid7';
 import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
-import { Company } from '../../src/concurrency/company';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
+import { LoopContention } from '../../src/concurrency/loop-contention';
 import { databaseConfig, type DatabaseConfig } from '../../src/config/database.config';
 import { dataSourceOptions } from '../../src/database/data-source';
 import { Database } from '../../src/database/database';
@@ -21,7 +21,7 @@ export interface Replica {
   dataSource: DataSource;
   database: Database;
   partitions: Partitions;
-  company: Company;
+  contention: LoopContention;
   writer: AuditWriter;
   queries: AuditQueries;
   epochs: HeadEpochs;
@@ -45,13 +45,13 @@ export async function openReplica(
   const database = new Database(dataSource, readReplicas);
   const partitions = new Partitions(database);
   const epochs = new HeadEpochs(database);
-  const company = new Company();
+  const contention = new LoopContention();
   return {
     dataSource,
     database,
     partitions,
-    company,
-    writer: new AuditWriter(database, partitions, new IdempotencyKeys(), company),
+    contention,
+    writer: new AuditWriter(database, partitions, new IdempotencyKeys(), contention),
     queries: new AuditQueries(database, epochs),
     epochs,
     close: async () => {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { BUSY } from './loop-bound-limit';
 
 /** Who has come within this time may come again, and is to find few before him. */
-const COMPANY_MS = 1000;
+const SEVERAL_LANES_MS = 1000;
 
 /**
  * Whether requests of more than one lane have come lately, to read or to write, and whether the event loop has time for them.
@@ -10,14 +10,14 @@ const COMPANY_MS = 1000;
  * the loop has time. ConnectionTurns, which looks at the loop, tells it.
  */
 @Injectable()
-export class Company {
+export class LoopContention {
   private lane: string | undefined;
   /** When somebody came of another lane than the one before him. */
   private sinceMs = -Infinity;
   private isBusy = false;
 
   /** Notes that a request of this lane has come. */
-  note(lane: string): void {
+  noteLane(lane: string): void {
     if (lane === this.lane) return;
     if (this.lane !== undefined) this.sinceMs = performance.now();
     this.lane = lane;
@@ -29,12 +29,12 @@ export class Company {
   }
 
   /** Whether there is somebody to be fair to. */
-  isThere(): boolean {
-    return performance.now() - this.sinceMs <= COMPANY_MS;
+  hasSeveralLanes(): boolean {
+    return performance.now() - this.sinceMs <= SEVERAL_LANES_MS;
   }
 
   /** Whether there is, and the event loop has no time left: each waits for what the others cost it. */
-  isCrowding(): boolean {
-    return this.isBusy && this.isThere();
+  isCrowded(): boolean {
+    return this.isBusy && this.hasSeveralLanes();
   }
 }
