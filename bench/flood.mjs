@@ -10,12 +10,12 @@ import { HEAD_END, requestBytes } from './load.mjs';
 const TICK_MS = 2;
 
 /**
- * Sends GET requests for so many seconds. `unsent` are those of an open load that were due when no connection was free.
- * Times are milliseconds from when a request was sent. Anything but 200 and 503 is `other`.
+ * Sends requests for so many seconds, GET unless they have a body. `unsent` are those of an open load that were due when
+ * no connection was free. Times are milliseconds from when a request was sent. Anything but 200, 201 and 503 is `other`.
  */
-export async function flood({ url, headers, connections, seconds, rate }) {
+export async function flood({ url, headers, body, connections, seconds, rate }) {
   const worker = new Worker(fileURLToPath(import.meta.url), {
-    workerData: { url, headers, connections, seconds, rate },
+    workerData: { url, headers, body, connections, seconds, rate },
   });
   return new Promise((resolve, reject) => {
     worker.once('message', resolve);
@@ -23,9 +23,9 @@ export async function flood({ url, headers, connections, seconds, rate }) {
   });
 }
 
-async function send({ url, headers, connections, seconds, rate }) {
+async function send({ url, headers, body, connections, seconds, rate }) {
   const run = { good: [], refused: [], other: 0, unsent: 0 };
-  const request = requestBytes(url, 'GET', headers);
+  const request = requestBytes(url, body === undefined ? 'GET' : 'POST', headers, body);
   const clients = await Promise.all(
     Array.from({ length: connections }, () => open(new URL(url), request, run)),
   );
@@ -87,7 +87,7 @@ function open(url, request, run) {
         if (left > 0) return;
         const tookMs = performance.now() - sentMs;
         const status = head.slice(9, 12);
-        if (status === '200') run.good.push(tookMs);
+        if (status === '200' || status === '201') run.good.push(tookMs);
         else if (status === '503') run.refused.push(tookMs);
         else run.other += 1;
         head = '';

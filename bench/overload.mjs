@@ -6,6 +6,7 @@ import { report, residentMb, sampleEvent, startService, token, withClient } from
 
 const SECONDS = Number(process.env.BENCH_OVERLOAD_SECONDS ?? 8);
 const FLOOD_CONNECTIONS = 200;
+const BULK_EVENTS = 1000;
 const CLOSED_CONNECTIONS = 20;
 const OPEN_CONNECTIONS = 2000;
 const PROBE_EVERY_MS = 250;
@@ -34,10 +35,11 @@ export async function overload(databaseUrl) {
     }
     const quiet = { url, headers: await headersOf('quiet', READ) };
     const noisy = { url, headers: await headersOf('flood', READ) };
-    await noisyNeighbour(noisy, quiet);
+    await noisyNeighbour(noisy, quiet, { alone: 1, flood: 3 });
     await beyondCapacity(noisy, service, 'pages of 50');
     const larger = { ...noisy, url: `${url}?limit=500` };
     await beyondCapacity(larger, service, 'pages of 500');
+    await noisyNeighbour(bulksOf(noisy), quiet, {}, ' of bulks of 1000');
   } finally {
     await service.stop();
   }
@@ -71,16 +73,25 @@ async function deadlines(databaseUrl, headers) {
   );
 }
 
+/** The same organization, writing a thousand events at a time. */
+function bulksOf({ url, headers }) {
+  const events = Array.from({ length: BULK_EVENTS }, (_, index) => sampleEvent('flood', index));
+  const body = JSON.stringify({ events });
+  return { url: `${url}/bulk`, headers: { ...headers, 'Content-Type': 'application/json' }, body };
+}
+
 /** One organization floods with 200 connections while another reads a page now and then, one after the other. */
-async function noisyNeighbour(noisy, quiet) {
+async function noisyNeighbour(noisy, quiet, wanted, what = '') {
   await steps(quiet, 1);
   const alone = percentile(await steps(quiet, SECONDS), 95);
-  const flooding = flood({ ...noisy, connections: FLOOD_CONNECTIONS, seconds: SECONDS + 2 });
+  const loading = flood({ ...noisy, connections: FLOOD_CONNECTIONS, seconds: SECONDS + 2 });
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const beside = percentile(await steps(quiet, SECONDS), 95);
-  const { goodMs } = await flooding;
-  report('quiet p95 alone x 4 vs beside a flood of 200 (µs)', 4000 * alone, 1000 * beside, 1);
-  report('p50 of the flood vs p95 of the quiet one (µs)', 1000 * goodMs.p50, 1000 * beside, 3);
+  const { goodMs } = await loading;
+  const name = `quiet p95 alone x 4 vs beside a flood of 200${what} (µs)`;
+  report(name, 4000 * alone, 1000 * beside, wanted.alone);
+  const floodName = `p50 of the flood${what} vs p95 of the quiet one (µs)`;
+  report(floodName, 1000 * goodMs.p50, 1000 * beside, wanted.flood);
 }
 
 /** Milliseconds of each of the requests made one after the other, 20 ms apart. */
