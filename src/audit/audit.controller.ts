@@ -16,7 +16,12 @@ import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { Cached } from '../caching/cached.decorator';
 import { FairTurn } from '../concurrency/fair-turn.decorator';
-import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
+import { LargeTurnInterceptor } from '../concurrency/large-turn.interceptor';
+import {
+  BodyBytesInterceptor,
+  type BodyRequest,
+  JsonBodyInterceptor,
+} from '../front/json-body.interceptor';
 import { Patience } from '../front/patience';
 import { Procedure } from '../front/procedure.decorator';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
@@ -57,8 +62,9 @@ export class AuditController {
   @Post('bulk')
   @Procedure('performance.bulkCreateAuditEvents')
   @Scopes('audit:write')
+  @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
   @FairTurn()
-  @UseInterceptors(NdjsonInterceptor, JsonBodyInterceptor, BulkSizeInterceptor)
+  @UseInterceptors(NdjsonInterceptor, BodyBytesInterceptor, LargeTurnInterceptor)
   @ApiCreateBulk()
   async createBulk(
     @CurrentPrincipal() principal: Principal,

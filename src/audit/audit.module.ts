@@ -21,6 +21,7 @@ import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditTailController } from './audit-tail.controller';
 import { AuditWriter } from './audit-writer';
+import { BulkEvents } from './bulk-events';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { CreateEventHotRoute } from './create-event.hot-route';
 import { EventFeed } from './event-feed';
@@ -40,6 +41,7 @@ import { ReadTurns } from './read-turns';
     AuditService,
     AuditWriter,
     AuditMetrics,
+    BulkEvents,
     CreateEventHotRoute,
     ReadTurns,
     CachedPages,

@@ -1,17 +1,15 @@
-import { Inject, Injectable } from '@nestjs/common';
-import type { ConfigType } from '@nestjs/config';
+import { Injectable } from '@nestjs/common';
 import { mayWrite, resolveOrganizations, type Principal } from '../auth/principal';
 import { FairTurns } from '../concurrency/fair-turns';
 import type { IdempotencyClaim, StoredAnswer } from '../concurrency/idempotency-keys';
 import { laneOf } from '../concurrency/lane';
-import { auditConfig } from '../config/audit.config';
 import { AppError, type FieldError } from '../errors/app-error';
 import type { NewEvent } from './audit-event';
 import { AuditEventAnswer, type FoundPage } from './audit-event-page';
 import { AuditPages, type PageQuery } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditWriter } from './audit-writer';
-import { requireBulkSize } from './bulk-size.interceptor';
+import { BulkEvents } from './bulk-events';
 import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { newEventOf } from './new-event';
 import type { Recorded, WriteReceipt } from './write-group';
@@ -32,7 +30,7 @@ export class AuditService {
     private readonly queries: AuditQueries,
     private readonly pages: AuditPages,
     private readonly turns: FairTurns,
-    @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
+    private readonly bulk: BulkEvents,
   ) {}
 
   /** Stores one event: 201, or 200 with the stored one when the client's id exists with the same content. */
@@ -61,12 +59,12 @@ export class AuditService {
   ): Promise<Recorded> {
     const startedMs = performance.now();
     const pathOf = (index: number) => `events[${index}]`;
-    requireBulkSize(dto.events, this.limits.bulkMaxEvents);
+    this.bulk.requireSize(dto.events);
     this.requireMayWrite(principal, dto.events, pathOf);
     return this.writer.record({
       lane: laneOf(principal),
       signal,
-      events: dto.events.map(newEventOf),
+      events: await this.bulk.make(dto.events),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
       pathOf,
       claim,

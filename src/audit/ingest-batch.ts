@@ -1,7 +1,7 @@
 import { mayWrite, type Principal } from '../auth/principal';
 import { AppError, type FieldError } from '../errors/app-error';
 import type { ErrorCode } from '../errors/error-table';
-import { parseJsonBytes } from '../front/json-body.interceptor';
+import { parseJsonBytes } from '../front/json-bytes';
 import type { Line } from '../front/line-reader';
 import { faultsOf } from '../front/validation/compiled-validator';
 import type { NewEvent } from './audit-event';

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { FairTurns } from './fair-turns';
+import { LargeTurns } from './large-turns';
 import { SubscriptionLimiter } from './subscription-limiter';
 
 /** How many turns are taken and waited for, and what is subscribed to; degraded while the queue is full, so that requests are refused. */
@@ -9,13 +10,19 @@ export class ConcurrencyHealthIndicator {
   constructor(
     private readonly health: HealthIndicatorService,
     private readonly turns: FairTurns,
+    private readonly large: LargeTurns,
     private readonly subscriptions: SubscriptionLimiter,
   ) {}
 
   check(): HealthIndicatorResult {
     const { active, queued, max, queueSize, utilization } = this.turns.statistics();
     const data = {
-      ...{ active, queued, max, utilization: Math.round(utilization * 10) / 10 },
+      ...{
+        active,
+        queued: queued + this.large.queued,
+        max,
+        utilization: Math.round(utilization * 10) / 10,
+      },
       subscriptions: { ...this.subscriptions.activeByKind },
     };
     const check = this.health.check('concurrency');

@@ -11,7 +11,7 @@ import { defer, type Observable, lastValueFrom } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { patienceOf } from '../front/patience';
 import { FairTurns } from './fair-turns';
-import { laneOf, type LaneHolder } from './lane';
+import { laneOfRequest, type LanedRequest } from './lane';
 
 /** Pipes and handler run when it is their turn, and until the deadline (REQUEST_TIMEOUT_MS) or the client hangs up. */
 @Injectable()
@@ -23,9 +23,8 @@ export class ConcurrencyInterceptor implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const http = context.switchToHttp();
-    const { principal } = http.getRequest<{ principal?: LaneHolder }>();
     const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
-    const lane = principal ? laneOf(principal) : '';
+    const lane = laneOfRequest(http.getRequest<LanedRequest>());
     return defer(() =>
       this.turns.run({ lane, signal }, () =>
         lastValueFrom(next.handle(), { defaultValue: undefined }),

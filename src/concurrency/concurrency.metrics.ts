@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { MetricSources } from '../metrics/metric-sources';
 import { MetricsRegistry } from '../metrics/metrics.registry';
 import { ConnectionTurns } from './connection-turns';
-import { FairTurns } from './fair-turns';
-import { SubscriptionLimiter } from './subscription-limiter';
+import { FairTurns, type TurnStatistics } from './fair-turns';
+import { LargeTurns } from './large-turns';
 
 const MS_PER_SECOND = 1000;
 
@@ -14,20 +14,27 @@ export class ConcurrencyMetrics {
     private readonly registry: MetricsRegistry,
     private readonly turns: FairTurns,
     private readonly connections: ConnectionTurns,
+    private readonly large: LargeTurns,
     sources: MetricSources,
-    subscriptions: SubscriptionLimiter,
   ) {
     sources.offer('concurrency', () => {
       const { active, queued, max, queueSize } = turns.statistics();
       return {
         activeRequests: active,
-        queuedRequests: queued,
+        queuedRequests: queued + large.queued,
         maxConcurrentRequests: max,
         queueSize,
       };
     });
     this.gauge('concurrency_active_requests', 'Requests that have their turn.', 'active');
-    this.gauge('concurrency_queued_requests', 'Requests that wait for their turn.', 'queued');
+    registry.offer(
+      {
+        name: 'concurrency_queued_requests',
+        help: 'Requests that wait for their turn, those with large bodies for a large one.',
+        type: 'gauge',
+      },
+      () => turns.queued + large.queued,
+    );
     this.gauge(
       'concurrency_waiting_lanes',
       'Organizations and readers of several that wait.',
@@ -38,23 +45,15 @@ export class ConcurrencyMetrics {
       'Requests that may have their turn at once: CONCURRENCY_MAX_REQUESTS.',
       'max',
     );
-    registry.offer(
-      {
-        name: 'concurrency_active_subscriptions',
-        help: 'Live subscriptions: server-sent events, GraphQL over WebSockets, tRPC.',
-        type: 'gauge',
-      },
-      () =>
-        Object.entries(subscriptions.activeByKind).map(([kind, value]) => ({
-          labels: { kind },
-          value,
-        })),
-    );
     this.offerEnds();
   }
 
-  private gauge(name: string, help: string, member: 'active' | 'queued' | 'lanes' | 'max'): void {
+  private gauge(name: string, help: string, member: 'active' | 'lanes' | 'max'): void {
     this.registry.offer({ name, help, type: 'gauge' }, () => this.turns.statistics()[member]);
+  }
+
+  private statistics(): [TurnStatistics, TurnStatistics, TurnStatistics] {
+    return [this.turns.statistics(), this.connections.statistics(), this.large.statistics()];
   }
 
   private offerEnds(): void {
@@ -65,14 +64,14 @@ export class ConcurrencyMetrics {
         type: 'counter',
       },
       () => {
-        const { granted, shed, queueTimeouts, timedOut, cancelled } = this.turns.statistics();
+        const [turns, connections, large] = this.statistics();
         const counts = {
-          granted,
-          shed,
-          // Who has a turn to work and none to a connection is refused by the second queue.
-          queue_timeout: queueTimeouts + this.connections.statistics().queueTimeouts,
-          timed_out: timedOut,
-          cancelled,
+          granted: turns.granted,
+          shed: turns.shed + large.shed,
+          // Who has one turn and waits for the next in vain is refused by that one's queue.
+          queue_timeout: turns.queueTimeouts + large.queueTimeouts + connections.queueTimeouts,
+          timed_out: turns.timedOut + large.timedOut,
+          cancelled: turns.cancelled + large.cancelled,
         };
         return Object.entries(counts).map(([outcome, value]) => ({ labels: { outcome }, value }));
       },
@@ -80,11 +79,11 @@ export class ConcurrencyMetrics {
     this.registry.offer(
       {
         name: 'concurrency_wait_seconds_total',
-        help: 'Time that turns were waited for, those to a connection too.',
+        help: 'Time that turns were waited for, those to a connection and those for large bodies too.',
         type: 'counter',
       },
       () => {
-        const waits = [this.turns, this.connections].map((turns) => turns.statistics().waits.all);
+        const waits = this.statistics().map((turns) => turns.waits.all);
         return waits.reduce((sum, { totalMs }) => sum + totalMs, 0) / MS_PER_SECOND;
       },
     );

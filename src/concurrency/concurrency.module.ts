@@ -13,11 +13,13 @@ import { ConcurrencyMetrics } from './concurrency.metrics';
 import { ConnectionTurns } from './connection-turns';
 import { FairTurns } from './fair-turns';
 import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
+import { LargeTurns } from './large-turns';
 import { LoopContention } from './loop-contention';
 import { RateLimit } from './rate-limit';
 import { RateLimitGuard } from './rate-limit.guard';
 import { RateLimitStorage } from './rate-limit.storage';
 import { SubscriptionLimiter } from './subscription-limiter';
+import { SubscriptionMetrics } from './subscription.metrics';
 
 /** 24 are promised. One more, as they are counted from the transaction and not from the answer's arrival. */
 const KEEP_KEYS_HOURS = 25;
@@ -42,6 +44,7 @@ const KEEP_KEYS_HOURS = 25;
     LoopContention,
     FairTurns,
     ConnectionTurns,
+    LargeTurns,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
@@ -50,6 +53,7 @@ const KEEP_KEYS_HOURS = 25;
     { provide: RateLimitStorage, useExisting: ThrottlerStorage },
     RateLimit,
     SubscriptionLimiter,
+    SubscriptionMetrics,
     { provide: APP_GUARD, useClass: RateLimitGuard },
   ],
   exports: [
@@ -57,6 +61,7 @@ const KEEP_KEYS_HOURS = 25;
     LoopContention,
     FairTurns,
     ConnectionTurns,
+    LargeTurns,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,

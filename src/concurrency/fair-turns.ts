@@ -21,6 +21,8 @@ export interface TurnRequest {
   lane: string;
   /** Aborts when nobody waits for the answer any more, with the AppError to give. */
   signal?: AbortSignal;
+  /** The work itself tells the caller of an abort, as it has a turn of another kind in it: nobody needs to be told twice. */
+  isTold?: boolean;
 }
 
 /** `active`, `queued`, `lanes` and `utilization` are of now, and counts and `waits` since the start. */
@@ -92,12 +94,12 @@ export class FairTurns {
    * @throws AppError TOO_MANY_REQUESTS (the queue is full), QUEUE_TIMEOUT (waited too long); the signal's reason;
    * whatever `work` throws.
    */
-  async run<T>({ lane, signal }: TurnRequest, work: () => Promise<T>): Promise<T> {
+  async run<T>({ lane, signal, isTold }: TurnRequest, work: () => Promise<T>): Promise<T> {
     if (signal?.aborted) throw this.countEnd(reasonOf(signal));
     if (!this.queue.take()) await this.wait(lane, signal);
     this.counts.granted += 1;
     const running = this.carryOut(work);
-    if (!signal) return running;
+    if (!signal || isTold) return running;
     try {
       return await unlessAborted(running, signal, CANCEL_GRACE_MS);
     } catch (error) {

@@ -12,3 +12,25 @@ export function laneOf({ subject, organizations }: LaneHolder): string {
   const [only, ...others] = organizations === '*' ? [] : organizations;
   return only !== undefined && others.length === 0 ? `org:${only}` : `sub:${subject}`;
 }
+
+const HAS_LARGE_TURN = Symbol('has a large turn');
+
+/** A request in whose lane somebody waits. */
+export interface LanedRequest {
+  principal?: LaneHolder;
+  [HAS_LARGE_TURN]?: boolean;
+}
+
+/** Notes that a request has one of the few turns for large ones (LargeTurns). */
+export function noteLargeTurn(request: LanedRequest): void {
+  request[HAS_LARGE_TURN] = true;
+}
+
+/**
+ * The lane of a request. One that has a large turn waits in a lane beside that of all others of its organization: others
+ * wait for its large turn, and are not to wait for a thousand reads that stand before it.
+ */
+export function laneOfRequest({ principal, [HAS_LARGE_TURN]: isLarge }: LanedRequest): string {
+  const lane = principal ? laneOf(principal) : '';
+  return isLarge ? `${lane} large` : lane;
+}

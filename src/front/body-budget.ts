@@ -9,8 +9,8 @@ import { ReadingRoom } from './reading-room';
  * that ended the process before: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
  */
 const HEAP_SHARE = 1 / 4;
-/** Smaller bodies are counted by their length alone. */
-const SMALL_BYTES = 64 * 1024;
+/** Smaller bodies are counted by their length alone, and take no time worth speaking of. */
+export const SMALL_BYTES = 64 * 1024;
 /** The bytes themselves, their text, and values that hold the text once more. */
 const COPIES = 3;
 /** Bytes of heap that V8 takes for the value behind each of these bytes of JSON, measured on bodies of nothing else. */
@@ -29,8 +29,8 @@ COST[','.charCodeAt(0)] = 24;
 export class BodyBudget {
   /** For bodies on their way here, of which nothing is known yet. */
   readonly room = new ReadingRoom();
+  private readonly holders = new WeakSet<ServerResponse>();
   private heldBytes = 0;
-  private lastTurn = Promise.resolve();
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
 
@@ -40,10 +40,11 @@ export class BodyBudget {
   }
 
   /**
-   * Holds room for a body until `response` is over.
+   * Holds room for the body of a request until `response`, its answer, is over; once, however often it is asked for.
    * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (others take the room, for now).
    */
   hold(body: Buffer, response: ServerResponse): void {
+    if (this.holders.has(response)) return;
     const bytes = costOf(body);
     if (bytes > this.limitBytes) {
       throw new AppError(
@@ -58,20 +59,10 @@ export class BodyBudget {
     }
     if (response.destroyed) return; // nobody waits any more, and nothing would give it back
     this.heldBytes += bytes;
+    this.holders.add(response);
     response.once('close', () => {
       this.heldBytes -= bytes;
     });
-  }
-
-  /**
-   * Resolves when this body may be parsed: of those that are not small one in each turn of the event loop, so that a
-   * flood of them, milliseconds of work each, lets everybody else in between.
-   */
-  async turn(body: Buffer): Promise<void> {
-    if (body.length <= SMALL_BYTES) return;
-    const turn = this.lastTurn.then(() => new Promise<void>((resolve) => setImmediate(resolve)));
-    this.lastTurn = turn;
-    await turn;
   }
 }
 

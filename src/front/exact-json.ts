@@ -44,13 +44,16 @@ export class UnacceptableJsonError extends Error {}
  * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (whatever a parser keeps
  * of it, something that was sent is lost), too deep nesting and too many numbers that need care.
  */
-export function parseExactJson(text: string): unknown {
+export function parseExactJson(
+  text: string,
+  budget: NumberBudget = { left: MAX_EXACT_NUMBERS },
+): unknown {
   const { members, isInexact } = survey(text);
   const value: unknown = JSON.parse(text);
   if (members !== countMembersRead(value)) {
     throw new UnacceptableJsonError('must not name a member of an object twice');
   }
-  if (isInexact) pair(value, parseMarked(text, { left: MAX_EXACT_NUMBERS }));
+  if (isInexact) pair(value, parseMarked(text, budget));
   return value;
 }
 

@@ -6,6 +6,7 @@ import { HotRoutes } from './hot-routes';
 import { JsonBodyInterceptor } from './json-body.interceptor';
 import { Lifecycle } from './lifecycle';
 import { LifecycleHealthIndicator } from './lifecycle.health';
+import { LoopPortions } from './loop-portions';
 
 /** By the heap of this process. */
 const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
@@ -14,7 +15,21 @@ const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
 @Global()
 @Module({
   imports: [AuthModule, TerminusModule],
-  providers: [BODY_BUDGET, HotRoutes, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
-  exports: [HotRoutes, BodyBudget, JsonBodyInterceptor, Lifecycle, LifecycleHealthIndicator],
+  providers: [
+    BODY_BUDGET,
+    HotRoutes,
+    JsonBodyInterceptor,
+    Lifecycle,
+    LifecycleHealthIndicator,
+    LoopPortions,
+  ],
+  exports: [
+    HotRoutes,
+    BodyBudget,
+    JsonBodyInterceptor,
+    Lifecycle,
+    LifecycleHealthIndicator,
+    LoopPortions,
+  ],
 })
 export class FrontModule {}

@@ -10,16 +10,16 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import type { Observable } from 'rxjs';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../config/server.config';
-import { AppError, validationFailed } from '../errors/app-error';
-import { BodyBudget } from './body-budget';
+import { AppError } from '../errors/app-error';
+import { BodyBudget, SMALL_BYTES } from './body-budget';
 import { endWithAnswer } from './connection-state';
-import { UnacceptableJsonError, parseExactJson } from './exact-json';
+import { parseInPieces, parseJsonBytes } from './json-bytes';
+import { LoopPortions } from './loop-portions';
 import { clientClosed } from './patience';
 import { noRoomToRead } from './reading-room';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
-const UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Bytes that deflate makes of one at most (https://zlib.net/zlib_tech.html). */
 const DEFLATE_RATIO = 1032;
@@ -48,6 +48,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   constructor(
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
     private readonly budget: BodyBudget,
+    private readonly portions: LoopPortions,
   ) {
     this.read = express.raw({ type: () => true, limit: config.requestMaxSizeBytes });
   }
@@ -61,15 +62,31 @@ export class JsonBodyInterceptor implements NestInterceptor {
     return next.handle();
   }
 
-  /** What the body says; its bytes are left on the request. @throws AppError as said above. */
+  /**
+   * What the body says; its bytes are left on the request. Only members named `metadata` are sure to have the text of
+   * their numbers. @throws AppError as said above.
+   */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
+    const bytes = await this.readBytes(request, response);
+    if (bytes.length <= SMALL_BYTES) return parseJsonBytes(bytes);
+    return parseInPieces(bytes, this.portions);
+  }
+
+  /** The same, with the text of all numbers (`hasExactNumbers`). @throws AppError as said above. */
+  async readWholeBody(request: BodyRequest, response: Response): Promise<unknown> {
+    const bytes = await this.readBytes(request, response);
+    if (bytes.length > SMALL_BYTES) await this.portions.next();
+    return parseJsonBytes(bytes);
+  }
+
+  /** Reads the bytes of the body and leaves them on the request, with room for what they say. @throws AppError as above. */
+  async readBytes(request: BodyRequest, response: Response): Promise<Buffer> {
     requireJson(request.headers['content-type']);
-    // A hot route that handed the request on may have read it already.
+    // Somebody before may have read it already.
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
     request[RAW_BODY] = bytes;
     this.budget.hold(bytes, response);
-    await this.budget.turn(bytes);
-    return parseJsonBytes(bytes);
+    return bytes;
   }
 
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
@@ -128,6 +145,22 @@ export class JsonBodyInterceptor implements NestInterceptor {
       request.off('data', onData).off('close', onClose);
       room.giveBack(sender, taken);
     };
+  }
+}
+
+/**
+ * Reads the bytes of a JSON body and no more, for routes on which it is read (JsonBodyInterceptor) only when it is the
+ * turn of its request: values take several times the room of their text, and what waits is to be small.
+ */
+@Injectable()
+export class BodyBytesInterceptor implements NestInterceptor {
+  constructor(private readonly reader: JsonBodyInterceptor) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const http = context.switchToHttp();
+    const request = http.getRequest<BodyRequest>();
+    if (!request[BODY_IS_READ]) await this.reader.readBytes(request, http.getResponse<Response>());
+    return next.handle();
   }
 }
 
@@ -201,29 +234,4 @@ function bodyError(error: Error, encoding: string | undefined): Error {
     return new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.');
   }
   return error;
-}
-
-/** Decodes and parses the bytes of a body; numbers keep their text (exact-json.ts). */
-export function parseJsonBytes(bytes: Buffer): unknown {
-  if (bytes.length === 0) throw new AppError('MALFORMED_JSON', 'The body is empty.');
-  let text: string;
-  try {
-    text = UTF8.decode(bytes);
-  } catch {
-    throw new AppError('MALFORMED_JSON', 'The body is not valid UTF-8.');
-  }
-  try {
-    return parseExactJson(text);
-  } catch (error) {
-    if (error instanceof UnacceptableJsonError) {
-      throw validationFailed([{ path: '', message: error.message }]);
-    }
-    const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? text.length);
-    const before = text.slice(0, position).split('\n');
-    const column = (before.at(-1)?.length ?? 0) + 1;
-    throw new AppError(
-      'MALFORMED_JSON',
-      `The body is not well-formed JSON: it breaks at line ${before.length}, column ${column}.`,
-    );
-  }
 }

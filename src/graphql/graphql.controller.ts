@@ -45,7 +45,7 @@ export class GraphqlController {
   }
 
   private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {
-    const body = await this.bodies.readBody(request, response);
+    const body = await this.bodies.readWholeBody(request, response);
     const bytes = request[RAW_BODY];
     if (bytes) keepExactVariables(body, bytes);
     if (Array.isArray(body)) {

@@ -1,0 +1,42 @@
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { ServerResponse } from 'node:http';
+import { defer, lastValueFrom, type Observable } from 'rxjs';
+import { serverConfig } from '../config/server.config';
+import { SMALL_BYTES } from '../front/body-budget';
+import { type BodyRequest, RAW_BODY } from '../front/json-body.interceptor';
+import { patienceOf } from '../front/patience';
+import { type LanedRequest, laneOfRequest, noteLargeTurn } from './lane';
+import { LargeTurns } from './large-turns';
+
+/**
+ * Has a request with a large body wait for its turn among those before anything is made of its bytes. Stands between what
+ * reads these (BodyBytesInterceptor) and @FairTurn().
+ */
+@Injectable()
+export class LargeTurnInterceptor implements NestInterceptor {
+  constructor(
+    private readonly turns: LargeTurns,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const http = context.switchToHttp();
+    const request = http.getRequest<BodyRequest & LanedRequest>();
+    const bytes = request[RAW_BODY]?.length ?? 0;
+    if (bytes <= SMALL_BYTES) return next.handle();
+    const lane = laneOfRequest(request);
+    const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
+    const work = (): Promise<unknown> => {
+      noteLargeTurn(request);
+      return lastValueFrom(next.handle(), { defaultValue: undefined });
+    };
+    return defer(() => this.turns.run({ lane, signal, isTold: true }, work));
+  }
+}

@@ -1,0 +1,154 @@
+import { Client } from 'pg';
+import { FairTurns } from '../../src/concurrency/fair-turns';
+import { LargeTurns } from '../../src/concurrency/large-turns';
+import { BodyBudget } from '../../src/front/body-budget';
+import { until } from '../integration/until.fixture';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+
+const MAX_REQUESTS = 4;
+/** What LargeTurns says of itself. */
+const AT_ONCE = 3;
+const BULKS = 8;
+const EVENTS_EACH = 200;
+
+let service: TestService;
+let admin: Client;
+let flood: string;
+let quiet: string;
+
+beforeAll(async () => {
+  service = await TestService.start({
+    CONCURRENCY_MAX_REQUESTS: String(MAX_REQUESTS),
+    CONCURRENCY_QUEUE_SIZE: '5',
+  });
+  flood = await tokenOf({ organizations: ['flood'] });
+  quiet = await tokenOf({ sub: 'bob', organizations: ['quiet'] });
+  admin = new Client({ connectionString: service.databaseUrl });
+  admin.on('error', () => undefined); // should the database be dropped under it, the spec has failed before
+  await admin.connect();
+});
+
+afterAll(async () => {
+  await admin.end();
+  await service.stop();
+  delete process.env.CONCURRENCY_MAX_REQUESTS;
+  delete process.env.CONCURRENCY_QUEUE_SIZE;
+});
+
+const filler = 'x'.repeat(500);
+const bulk = () => ({
+  events: Array.from({ length: EVENTS_EACH }, () =>
+    eventWith({ organizationId: 'flood', outcomeDescription: filler }),
+  ),
+});
+const send = (body: unknown, path = `${EVENTS}/bulk`) => service.post(path, flood, body);
+const large = () => service.provider(LargeTurns).statistics();
+const turns = () => service.provider(FairTurns).statistics();
+
+/** Does `work` while nothing of that organization can be committed. */
+async function whileHeld(work: () => Promise<Promise<Answer>[]>): Promise<Answer[]> {
+  await send({ events: [eventWith({ organizationId: 'flood' })] });
+  await admin.query('BEGIN');
+  await admin.query(`SELECT FROM audit_organization WHERE organization_id = 'flood' FOR UPDATE`);
+  const answers = await work().finally(() => admin.query('ROLLBACK'));
+  return Promise.all(answers);
+}
+
+describe('requests with large bodies', () => {
+  it('leave turns to work to others while they wait, and are all answered', async () => {
+    const answers = await whileHeld(async () => {
+      const sent = Array.from({ length: BULKS }, () => send(bulk()));
+      await until(() => large().queued === BULKS - AT_ONCE);
+      expect(large().active).toBe(AT_ONCE);
+      expect(turns().active).toBe(AT_ONCE);
+      expect((await service.get(EVENTS, quiet)).status).toBe(200);
+      const event = eventWith({ organizationId: 'quiet' });
+      expect((await service.post(EVENTS, quiet, event)).status).toBe(201);
+      return sent;
+    });
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
+    const sequences = answers.flatMap(({ json }) =>
+      (json.results as { sequence: string }[]).map(({ sequence }) => Number(sequence)),
+    );
+    expect(new Set(sequences).size).toBe(BULKS * EVENTS_EACH);
+    expect(Math.max(...sequences) - Math.min(...sequences)).toBe(BULKS * EVENTS_EACH - 1);
+    expect([large().active, large().queued]).toEqual([0, 0]);
+  });
+
+  it('are counted among those that wait', async () => {
+    await whileHeld(async () => {
+      const sent = Array.from({ length: BULKS }, () => send(bulk()));
+      await until(() => large().queued === BULKS - AT_ONCE);
+      const { text } = await service.get('/metrics');
+      expect(text).toContain(`concurrency_queued_requests ${BULKS - AT_ONCE}\n`);
+      const metrics = await service.get(
+        '/api/v1/performance/metrics',
+        await tokenOf({ scope: 'performance:read' }),
+      );
+      expect(metrics.json.concurrency).toMatchObject({ queuedRequests: BULKS - AT_ONCE });
+      return sent;
+    });
+  });
+
+  it('are refused beyond as many as may work and wait', async () => {
+    const most = MAX_REQUESTS + 5;
+    const answers = await whileHeld(async () => {
+      const sent = Array.from({ length: most }, () => send(bulk()));
+      await until(() => large().queued === most - AT_ONCE);
+      const refused = await send(bulk());
+      expect([refused.status, refused.json.code]).toEqual([503, 'TOO_MANY_REQUESTS']);
+      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+      return sent;
+    });
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
+  });
+
+  it('leave the queue when their client does, and are not made anything of', async () => {
+    await whileHeld(async () => {
+      const sent = Array.from({ length: AT_ONCE }, () => send(bulk()));
+      await until(() => large().active === AT_ONCE);
+      const leaving = new AbortController();
+      const gone = fetch(`${service.url}${EVENTS}/bulk`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${flood}`, 'content-type': 'application/json' },
+        body: JSON.stringify(bulk()),
+        signal: leaving.signal,
+      }).catch((error: Error) => error.name);
+      await until(() => large().queued === 1);
+      const { cancelled } = large();
+      leaving.abort();
+      expect(await gone).toBe('AbortError');
+      await until(() => large().queued === 0);
+      expect(large().cancelled).toBe(cancelled + 1);
+      return sent;
+    });
+    await until(() => service.provider(BodyBudget).held === 0);
+  });
+
+  it.each([
+    ['REST', `${EVENTS}/bulk`],
+    ['tRPC', '/trpc/performance.bulkCreateAuditEvents'],
+  ])('wait likewise whatever door they come by, and say what is wrong: %s', async (_, path) => {
+    const answers = await whileHeld(async () => {
+      const sent = Array.from({ length: AT_ONCE + 1 }, () => send(bulk(), path));
+      await until(() => large().queued === 1);
+      return sent;
+    });
+    expect(answers.every(({ status }) => status < 300)).toBe(true);
+    const { events } = bulk();
+    const faulty = await send({ events: [...events, eventWith({ status: 'odd' })] }, path);
+    expect(faulty.status).toBe(400);
+    expect(faulty.text).toContain(`events[${EVENTS_EACH}].status`);
+  });
+
+  it('that are malformed are told where', async () => {
+    const text = `${JSON.stringify(bulk()).slice(0, -2)},]}`;
+    const answer = await service.post(`${EVENTS}/bulk`, flood, Buffer.from(text), {
+      'content-type': 'application/json',
+    });
+    expect(answer.json).toMatchObject({
+      code: 'MALFORMED_JSON',
+      detail: expect.stringMatching(`line 1, column ${text.length - 1}\\.$`) as string,
+    });
+  });
+});
