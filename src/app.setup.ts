@@ -8,7 +8,7 @@ import { AppModule } from './app.module';
 import { loggingConfig } from './config/logging.config';
 import { monitoringConfig } from './config/monitoring.config';
 import { serverConfig } from './config/server.config';
-import { countCompressed } from './front/connection-state';
+import { watchCompressor } from './front/connection-state';
 import { FrontAdapter } from './front/front.adapter';
 import { API_PREFIX, HotRoutes } from './front/hot-routes';
 import { HttpFront } from './front/http-front';
@@ -61,7 +61,7 @@ function createExpress(): Express {
   });
   application.use((request, response, next) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return next();
-    countCompressed(response);
+    watchCompressor(response);
     compress(request, response, next);
   });
   application.use('/api', requireAcceptable(OTHER_TYPES));

@@ -104,7 +104,7 @@ export function queuedBytes(socket: Socket & { [STATE]?: ConnectionState }): num
  * Counts what the compressor in front of this answer (`compression`) holds: all that it was given, up to 32 MiB, until the
  * last byte of it has been taken.
  */
-export function countCompressed(response: ServerResponse): void {
+export function watchCompressor(response: ServerResponse): void {
   const state = stateOf(response.req.socket);
   const compressed = (state.compressed ??= new Set());
   compressed.add(response);
