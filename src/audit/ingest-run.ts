@@ -41,6 +41,7 @@ export class IngestRun {
   private batch: IngestBatch;
   private underWay = 0;
   private answered: Promise<void> = Promise.resolve();
+  private stored: Promise<unknown> = Promise.resolve();
   private waiters: (() => void)[] = [];
   private failure: AppError | undefined;
   /** The last line that held anything. */
@@ -151,14 +152,15 @@ export class IngestRun {
     this.sliceStartMs = performance.now();
   }
 
-  /** Stores what has been read; receipts go out in the order of the lines. */
+  /** Stores what has been read, behind what was read before it: events are recorded in the order of their lines, as receipts are given. */
   private dispatch(): void {
     const { batch } = this;
     if (batch.lines === 0 || this.isOver) return;
     this.batch = this.parts.newBatch();
     this.underWay += 1;
-    const stored = this.parts.store(batch, this.life.signal);
+    const stored = this.stored.then(() => this.parts.store(batch, this.life.signal));
     stored.catch(() => undefined); // heard of below
+    this.stored = stored;
     this.answered = this.answered
       .then(async () => this.answer(await stored))
       .catch((error: unknown) => this.fail(error))
