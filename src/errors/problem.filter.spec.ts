@@ -10,11 +10,13 @@ describe('the answer to a failed request', () => {
   let listener: RequestListener = () => undefined;
   let url = '';
   const log = { error: '', warn: '', debug: '' };
+  let stacks: unknown[] = [];
 
   beforeAll(async () => {
     for (const level of ['error', 'warn', 'debug'] as const) {
       jest.spyOn(Logger.prototype, level).mockImplementation((...lines: unknown[]) => {
         log[level] += String(lines[0]);
+        if (level === 'error') stacks.push(lines[1]);
       });
     }
     server = createServer((request, response) => listener(request, response));
@@ -66,6 +68,21 @@ describe('the answer to a failed request', () => {
     expect(response.status).toBe(500);
     expect(await response.text()).not.toContain('secret');
     expect(log.error).toContain('SELECT secret');
+  });
+
+  it('has the stack of faults of our own in the log, not that of a database that is away', async () => {
+    const cause = new Error('connect ECONNREFUSED');
+    const away = new AppError('DATABASE_UNAVAILABLE', 'Away.', { cause });
+    for (const [thrown, stack] of [
+      [cause, cause.stack],
+      [away, undefined],
+    ]) {
+      stacks = [];
+      listener = (request, response) => writeProblem(thrown, request, response);
+      await (await fetch(url)).text();
+      expect(stacks).toEqual([stack]);
+    }
+    expect(log.error).toMatch(/DATABASE_UNAVAILABLE: .* Error: connect ECONNREFUSED/);
   });
 
   it('is a cut connection when an answer has begun', async () => {

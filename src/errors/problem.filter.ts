@@ -85,5 +85,7 @@ export function logFailure(error: AppError, what: string, requestId: string): vo
   const { cause } = error;
   const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : '';
   if (level === 'warn') return logger.warn(`${line} ${reason}`);
-  logger.error(`${line} ${reason}`, cause instanceof Error ? cause.stack : undefined);
+  // Where a connection was refused is the same for all requests of an outage, and would drown everything else.
+  const isOurs = error.code === 'INTERNAL' && cause instanceof Error;
+  logger.error(`${line} ${reason}`, isOurs ? cause.stack : undefined);
 }

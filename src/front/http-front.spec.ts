@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expectLongBody } from './connection-state';
@@ -184,5 +185,23 @@ describe('a drain', () => {
     await closed;
     expect(read).toBeGreaterThan(bytes);
     expect(await drained).toBe(0);
+  });
+
+  it('tells of the requests that it cuts before it is over', async () => {
+    const front = new HttpFront();
+    const { port } = await front.listen(0, '127.0.0.1');
+    const told: string[] = [];
+    const answer = (_: unknown, response: ServerResponse) =>
+      response.write(Buffer.alloc(32_000_000));
+    front.attach(answer, { find: () => undefined }, ({ url = '' }) => told.push(url));
+    const sockets = ['/1', '/2', '/3'].map((path) => {
+      const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+      socket.pause().write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      return socket;
+    });
+    while (front.runningRequests < sockets.length) await sleep(5);
+    expect(await front.drain(0)).toBe(sockets.length);
+    expect(told.sort()).toEqual(['/1', '/2', '/3']);
+    for (const socket of sockets) socket.destroy();
   });
 });

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
 import { closeWithConnection, endSoftly, endWithAnswer, isOver, stateOf } from './connection-state';
@@ -41,6 +42,8 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** A connection on which nothing moves for so long is cut. Of those who send but do not read: UnreadAnswers. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
+/** Turns of the event loop in which what was cut is told of; few are enough. */
+const DRAIN_TURNS = 100;
 
 /**
  * The listener in front of express. It takes connections before the application has booted, so that probes get an
@@ -131,12 +134,14 @@ export class HttpFront {
     const deadlineMs = Date.now() + timeoutMs;
     this.server.closeIdleConnections();
     while (this.running.size > 0 && Date.now() < deadlineMs) {
-      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+      await sleep(DRAIN_POLL_MS);
       this.server.closeIdleConnections();
     }
     const cut = this.running.size;
     this.server.closeAllConnections();
     await closed;
+    // The observer hears of those, too, before the process is gone.
+    for (let turn = 0; turn < DRAIN_TURNS && this.running.size > 0; turn += 1) await setImmediate();
     return cut;
   }
 
