@@ -39,10 +39,10 @@ export async function overload(databaseUrl) {
     await beyondCapacity(noisy, service, 'pages of 50');
     const larger = { ...noisy, url: `${url}?limit=500` };
     await beyondCapacity(larger, service, 'pages of 500');
-    await noisyNeighbour(bulksOf(noisy), quiet, {}, ' of bulks of 1000');
   } finally {
     await service.stop();
   }
+  await besideBulks(databaseUrl, await headersOf('quiet', READ), await headersOf('flood'));
   await deadlines(databaseUrl, await headersOf('quiet', READ));
 }
 
@@ -73,11 +73,19 @@ async function deadlines(databaseUrl, headers) {
   );
 }
 
-/** The same organization, writing a thousand events at a time. */
-function bulksOf({ url, headers }) {
+/** As noisyNeighbour, with a flood of writes of a thousand events each, and the settings as they are. */
+async function besideBulks(databaseUrl, headers, floodHeaders) {
   const events = Array.from({ length: BULK_EVENTS }, (_, index) => sampleEvent('flood', index));
   const body = JSON.stringify({ events });
-  return { url: `${url}/bulk`, headers: { ...headers, 'Content-Type': 'application/json' }, body };
+  const service = await startService(databaseUrl);
+  const url = `${service.url}/api/v1/audit/events`;
+  const noisyHeaders = { ...floodHeaders, 'Content-Type': 'application/json' };
+  try {
+    const noisy = { url: `${url}/bulk`, headers: noisyHeaders, body };
+    await noisyNeighbour(noisy, { url, headers }, {}, ' of bulks of 1000');
+  } finally {
+    await service.stop();
+  }
 }
 
 /** One organization floods with 200 connections while another reads a page now and then, one after the other. */
