@@ -64,7 +64,7 @@ export class AuditService {
     return this.writer.record({
       lane: laneOf(principal),
       signal,
-      events: await this.bulk.make(dto.events),
+      events: await this.bulk.make(dto.events, signal),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
       pathOf,
       claim,

@@ -23,12 +23,15 @@ export class BulkEvents {
     requireBulkSize(events, this.limits.bulkMaxEvents);
   }
 
-  /** Validated events, made ready to be stored; of many, some in each turn of the event loop, which everybody needs. */
-  async make(dtos: readonly CreateAuditEventDto[]): Promise<NewEvent[]> {
+  /**
+   * Validated events, made ready to be stored; of many, some in each turn of the event loop, which everybody needs.
+   * @throws the reason of the signal.
+   */
+  async make(dtos: readonly CreateAuditEventDto[], signal?: AbortSignal): Promise<NewEvent[]> {
     const events: NewEvent[] = [];
     for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {
       for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(newEventOf(dto));
-      if (dtos.length > PORTION_EVENTS) await this.portions.next();
+      if (dtos.length > PORTION_EVENTS) await this.portions.next(signal);
     }
     return events;
   }

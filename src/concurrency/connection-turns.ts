@@ -7,12 +7,11 @@ import { Database } from '../database/database';
 import { AppError } from '../errors/app-error';
 import { FairTurns, type TurnRequest } from './fair-turns';
 import { LoopBoundLimit } from './loop-bound-limit';
+import { RunningTurns } from './running-turns';
 import { LoopContention } from './loop-contention';
 
 /** How often the limit is looked at. */
 const LOOK_EVERY_MS = 100;
-/** What runs for longer than this waits for PostgreSQL, and not for the event loop, which gives many turns in that time. */
-const LONG_MS = 500;
 
 /**
  * Turns to a connection, for those who have a turn to work: there may be fewer connections than turns, and the pool's
@@ -24,8 +23,7 @@ const LONG_MS = 500;
 @Injectable()
 export class ConnectionTurns extends FairTurns implements BeforeApplicationShutdown {
   private readonly short: LoopBoundLimit;
-  /** Those who work, the earliest first. */
-  private readonly running = new Set<{ sinceMs: number }>();
+  private readonly running = new RunningTurns();
   private seen = performance.eventLoopUtilization();
   private readonly looking = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
   private readonly poolMax: number;
@@ -46,16 +44,10 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     const startedMs = performance.now();
     this.contention.noteLane(request.lane);
     let isGranted = false;
-    const granted = async (): Promise<T> => {
+    const granted = (): Promise<T> => {
       isGranted = true;
-      const turn = { sinceMs: performance.now() };
-      if (this.areConnectionsShort) this.database.noteWaitBefore(turn.sinceMs - startedMs);
-      this.running.add(turn);
-      try {
-        return await work();
-      } finally {
-        this.running.delete(turn);
-      }
+      if (this.areConnectionsShort) this.database.noteWaitBefore(performance.now() - startedMs);
+      return this.running.during(work);
     };
     try {
       return await super.run(request, granted);
@@ -84,17 +76,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     this.contention.noteLoop(utilization);
     // Few at once are a tenth slower, which serves nobody where all are of one lane.
     const limit = this.short.next(this.contention.hasSeveralLanes() ? utilization : 0);
-    this.resize(Math.min(this.poolMax, limit + this.countLong()));
-  }
-
-  private countLong(): number {
-    const since = performance.now() - LONG_MS;
-    let count = 0;
-    for (const { sinceMs } of this.running) {
-      if (sinceMs > since) break;
-      count += 1;
-    }
-    return count;
+    this.resize(Math.min(this.poolMax, limit + this.running.countLong()));
   }
 }
 

@@ -32,5 +32,5 @@ export function noteLargeTurn(request: LanedRequest): void {
  */
 export function laneOfRequest({ principal, [HAS_LARGE_TURN]: isLarge }: LanedRequest): string {
   const lane = principal ? laneOf(principal) : '';
-  return isLarge ? `${lane} large` : lane;
+  return isLarge ? `large ${lane}` : lane;
 }

@@ -185,7 +185,7 @@ function endOfNumber(text: string, start: number): number {
 }
 
 /** Where the string that opens at `start` is over. By hand: a regular expression runs out of stack on 5 MB of escapes. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
     if (quote === -1) return text.length; // not well formed; the parser will say so
     let backslashes = 0;

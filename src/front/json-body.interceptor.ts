@@ -15,7 +15,7 @@ import { BodyBudget, SMALL_BYTES } from './body-budget';
 import { endWithAnswer } from './connection-state';
 import { parseInPieces, parseJsonBytes } from './json-bytes';
 import { LoopPortions } from './loop-portions';
-import { clientClosed } from './patience';
+import { clientClosed, patienceOf } from './patience';
 import { noRoomToRead } from './reading-room';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
@@ -69,7 +69,8 @@ export class JsonBodyInterceptor implements NestInterceptor {
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length <= SMALL_BYTES) return parseJsonBytes(bytes);
-    return parseInPieces(bytes, this.portions);
+    const signal = patienceOf(response, this.config.requestTimeoutMs);
+    return parseInPieces(bytes, this.portions, signal);
   }
 
   /** The same, with the text of all numbers (`hasExactNumbers`). @throws AppError as said above. */

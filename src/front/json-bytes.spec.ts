@@ -115,6 +115,17 @@ describe('parseInPieces', () => {
     await expectSame(text);
   });
 
+  it('ends with its signal, before the next piece', async () => {
+    const text = Buffer.from(
+      `{"events":[${Array.from({ length: 40 }, () => `"${FILLER}"`).join(',')}]}`,
+    );
+    const leaving = new AbortController();
+    const reading = parseInPieces(text, portions, leaving.signal);
+    await portions.next();
+    leaving.abort(new Error('left'));
+    await expect(reading).rejects.toThrow('left');
+  });
+
   it('lets others in between the pieces', async () => {
     const text = Buffer.from(
       `{"events":[${Array.from({ length: 40 }, () => `"${FILLER}"`).join(',')}]}`,
@@ -144,10 +155,26 @@ describe('what is not well-formed', () => {
     ['x', 1],
     ['', 0],
     ['[1', 3],
+    ['[\f1]', 2],
+    ['{"a":\u00a01}', 6],
+    ['[tru]', 2],
+    ['[-]', 3],
+    ['[1,"a\\\\",}]', 10],
   ])('is told with its place: %s', (text, column) => {
     const place = column === 0 ? 'empty' : `column ${column}.`;
     expect(() => parseJsonBytes(Buffer.from(text))).toThrow(
       expect.objectContaining({ detail: expect.stringContaining(place) as string }),
+    );
+  });
+
+  // Had they to be looked at several times, or by something with a stack, these would take minutes or end with another error.
+  it.each([
+    ['quotes', `[\f"${'\\"'.repeat(2_000_000)}`],
+    ['a string', `{"a":"${'x'.repeat(9_000_000)}","b":,}`],
+    ['numbers', `[${'1,'.repeat(2_000_000)},]`],
+  ])('is told when it is megabytes of %s', (_, text) => {
+    expect(() => parseJsonBytes(Buffer.from(text))).toThrow(
+      expect.objectContaining({ code: 'MALFORMED_JSON' }),
     );
   });
 });

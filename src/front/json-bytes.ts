@@ -1,5 +1,10 @@
 import { AppError, validationFailed } from '../errors/app-error';
-import { MAX_EXACT_NUMBERS, parseExactJson, UnacceptableJsonError } from './exact-json';
+import {
+  endOfString,
+  MAX_EXACT_NUMBERS,
+  parseExactJson,
+  UnacceptableJsonError,
+} from './exact-json';
 import { cutList } from './json-list';
 import type { LoopPortions } from './loop-portions';
 
@@ -35,18 +40,25 @@ export function parseJsonBytes(bytes: Buffer): unknown {
 /**
  * The same for a large body, in several turns of the event loop when it holds a long list: `{"events":[…]}`. What is
  * wrong with it is told as `parseJsonBytes` tells it, by having that read the whole.
- * @throws AppError MALFORMED_JSON, VALIDATION_FAILED.
+ * @throws AppError MALFORMED_JSON, VALIDATION_FAILED; the reason of the signal, as soon as the next piece would be read.
  */
-export async function parseInPieces(bytes: Buffer, portions: LoopPortions): Promise<unknown> {
-  await portions.next();
+export async function parseInPieces(
+  bytes: Buffer,
+  portions: LoopPortions,
+  signal?: AbortSignal,
+): Promise<unknown> {
+  await portions.next(signal);
   const cut = cutList(bytes);
   if (!cut) return parseJsonBytes(bytes);
   const elements: unknown[] = [];
   const budget = { left: MAX_EXACT_NUMBERS };
   for (const piece of cut.pieces) {
-    await portions.next();
+    await portions.next(signal);
     const found = elementsOf(piece, budget);
-    if (!found) return parseJsonBytes(bytes);
+    if (!found) {
+      elements.length = 0; // twice as much is not held for what is refused
+      return parseJsonBytes(bytes);
+    }
     for (const element of found) elements.push(element);
   }
   try {
@@ -82,20 +94,23 @@ function positionIn(message: string, text: string): number {
   return message.includes('Unexpected token') ? badValueIn(text) : text.length;
 }
 
-/** Tokens of JSON: space, strings, numbers, words and single characters. */
-const TOKEN = /[ \t\n\r]+|"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[a-z]+|[^]/gy;
-const VALUE = /^(?:["{[\d-]|true$|false$|null$)/;
+const VALUES = ['true', 'false', 'null'];
 
-/** Where the first token is that is no value, but stands where one is due. */
+/** Where the first thing is that is no value, but stands where one is due. One look, as long as the text. */
 function badValueIn(text: string): number {
-  let before = ',';
-  TOKEN.lastIndex = 0;
-  for (let found = TOKEN.exec(text); found; found = TOKEN.exec(text)) {
-    const [token] = found;
-    if (/^\s/.test(token)) continue;
-    const isDue = ',:['.includes(before);
-    if (isDue && !VALUE.test(token) && !(before === '[' && token === ']')) return found.index;
-    before = token;
+  let isDue = true;
+  let before = '';
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at] ?? '';
+    if (' \t\n\r'.includes(char)) continue;
+    if (char === '"') at = endOfString(text, at) - 1;
+    else if (isDue && !'{[-0123456789'.includes(char) && !(char === ']' && before === '[')) {
+      const word = VALUES.find((value) => text.startsWith(value, at));
+      if (word === undefined) return at;
+      at += word.length - 1;
+    }
+    isDue = char === ',' || char === ':' || char === '[';
+    before = char;
   }
   return text.length;
 }

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { reasonOf } from './unless-aborted';
 
 /**
  * Turns of the event loop for work that takes it milliseconds: one portion in each of them, so that everybody else, whose
@@ -9,9 +10,13 @@ import { Injectable } from '@nestjs/common';
 export class LoopPortions {
   private last = Promise.resolve();
 
-  /** Resolves when the next portion may be done, in a turn of the event loop without another one. */
-  next(): Promise<void> {
+  /**
+   * Resolves when the next portion may be done, in a turn of the event loop without another one.
+   * @throws the reason of the signal when nobody waits for the work any more: what is done of it is to be let go.
+   */
+  async next(signal?: AbortSignal): Promise<void> {
     this.last = this.last.then(() => new Promise<void>((resolve) => setImmediate(resolve)));
-    return this.last;
+    await this.last;
+    if (signal?.aborted) throw reasonOf(signal);
   }
 }
