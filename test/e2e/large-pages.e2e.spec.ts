@@ -13,6 +13,8 @@ const { prototype: results } = jest.requireActual<{
   prototype: { addRow: (row: unknown[]) => void };
 }>('pg/lib/result');
 
+/** In a list: a timestamp may hold the same. */
+const NUMBERS = /[[,]1\.0(?=[,\]])/g;
 const organization = `org-${randomUUID()}`;
 const SIZE = 250_000;
 const COUNT = 160;
@@ -185,10 +187,10 @@ describe('a page with many numbers that a double cannot hold', () => {
 
   it('is given by REST and tRPC, and refused by name where each has to be looked at', async () => {
     const page = await service.get(`${EVENTS}?actions=numbers`, token);
-    expect(page.text.match(/1\.0/g)).toHaveLength(9 * 60_001);
+    expect(page.text.match(NUMBERS)).toHaveLength(9 * 60_001);
     const input = encodeURIComponent(JSON.stringify({ filter: { actions: ['numbers'] } }));
     const call = `/trpc/performance.getOptimizedAuditEvents?input=${input}`;
-    expect((await service.get(call, token)).text.match(/1\.0/g)).toHaveLength(9 * 60_001);
+    expect((await service.get(call, token)).text.match(NUMBERS)).toHaveLength(9 * 60_001);
     expect((await ask(9, 'id')).errors[0]).toMatchObject({
       path: ['a'],
       extensions: { code: 'REQUEST_TOO_LARGE' },
