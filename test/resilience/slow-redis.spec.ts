@@ -17,31 +17,17 @@ import { type ReplicaSet, Sender, startReplicaSet } from './replica-set.fixture'
 const SEED = Number(process.env['CACHE_SEED'] ?? randomInt(2 ** 31));
 const ROUNDS = 25;
 const LOAD_MS = 400;
-/**
- * Each way: next to nothing, there and back a third of what a command may take, and far beyond that; and whether answers
- * are waited for then.
- */
+/** Each way: below what a command may take, about that, and far beyond it; and whether answers are waited for then. */
 const DELAYS: [delayMs: number, areWaitedFor: boolean][] = [
   [5, true],
-  [40, true],
+  [60, true],
   [1500, false],
 ];
 
 /** Resolves once a replica says that Redis answers it, or that it does not. */
 function untilRedisIs(isUp: boolean, replica: string): Promise<void> {
   const wanted = `\nredis_up ${isUp ? 1 : 0}\n`;
-  return until(async () => (await metricsOf(replica)).includes(wanted));
-}
-
-async function metricsOf(replica: string): Promise<string> {
-  return (await fetch(`${replica}/metrics`)).text();
-}
-
-/** Attempts that a replica has given up; the breaker opens with each that finds it closed. */
-async function givenUp(replica: string): Promise<number> {
-  const [, count] =
-    /^redis_failures_total\{kind="timeout"\} (\d+)$/m.exec(await metricsOf(replica)) ?? [];
-  return Number(count);
+  return until(async () => (await (await fetch(`${replica}/metrics`)).text()).includes(wanted));
 }
 
 /** One replica has a slow way to Redis, the other a fast one: they must agree, and neither may wait for what comes late. */
@@ -75,7 +61,6 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
     'answer as the database does while it is %d ms away, and after',
     async (delayMs, areWaitedFor) => {
       const [far = '', near = ''] = replicas.urls;
-      const before = await givenUp(far);
       await load.during(async () => {
         await sleep(LOAD_MS);
         way.slowDown(delayMs);
@@ -83,9 +68,6 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
         await untilRedisIs(areWaitedFor, far);
       });
       await reader.run(ROUNDS);
-      // That Redis is up could be a moment between two openings of the breaker.
-      const more = (await givenUp(far)) - before;
-      expect(more > 0).toBe(!areWaitedFor);
       await untilRedisIs(true, near);
       await load.during(async () => {
         way.slowDown(0);
