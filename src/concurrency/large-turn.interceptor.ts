@@ -7,11 +7,12 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
-import { defer, lastValueFrom, type Observable } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { SMALL_BYTES } from '../front/body-budget';
 import { type BodyRequest, RAW_BODY } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
+import { handleInTurn } from './handle-in-turn';
 import { type LanedRequest, laneOfRequest, noteLargeTurn } from './lane';
 import { LargeTurns } from './large-turns';
 
@@ -33,10 +34,10 @@ export class LargeTurnInterceptor implements NestInterceptor {
     if (bytes <= SMALL_BYTES) return next.handle();
     const lane = laneOfRequest(request);
     const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
-    const work = (): Promise<unknown> => {
+    const handle = (): Observable<unknown> => {
       noteLargeTurn(request);
-      return lastValueFrom(next.handle(), { defaultValue: undefined });
+      return next.handle();
     };
-    return defer(() => this.turns.run({ lane, signal, isTold: true }, work));
+    return handleInTurn(this.turns, { lane, signal, isTold: true }, { handle });
   }
 }

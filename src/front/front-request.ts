@@ -30,11 +30,9 @@ export class FrontRequest extends IncomingMessage {
    * (or says so, askForBody), and it is the turn of its answer. One that is refused unread is answered at once instead.
    */
   awaitReader(response: ServerResponse): void {
-    let isTold = false;
     const tell = (): void => {
-      if (isTold || response.headersSent) return;
+      if (response.headersSent) return;
       if (response.socket === null) return void response.once('socket', tell);
-      isTold = true;
       response.writeContinue();
     };
     this[ASK] = () => {
