@@ -4,7 +4,7 @@ import { FairTurns } from './fair-turns';
 import { LargeTurns } from './large-turns';
 import { SubscriptionLimiter } from './subscription-limiter';
 
-/** How many turns are taken and waited for, and what is subscribed to; degraded while the queue is full, so that requests are refused. */
+/** How many turns are taken and waited for, and what is subscribed to; degraded while a queue is full, so that requests are refused. */
 @Injectable()
 export class ConcurrencyHealthIndicator {
   constructor(
@@ -15,7 +15,7 @@ export class ConcurrencyHealthIndicator {
   ) {}
 
   check(): HealthIndicatorResult {
-    const { active, queued, max, queueSize, utilization } = this.turns.statistics();
+    const { active, queued, max, utilization } = this.turns.statistics();
     const data = {
       ...{
         active,
@@ -26,6 +26,6 @@ export class ConcurrencyHealthIndicator {
       subscriptions: { ...this.subscriptions.activeByKind },
     };
     const check = this.health.check('concurrency');
-    return active >= max && queued >= queueSize ? check.degraded(data) : check.up(data);
+    return this.turns.isFull || this.large.isFull ? check.degraded(data) : check.up(data);
   }
 }

@@ -74,6 +74,11 @@ export class FairTurns {
     return this.queue.queued;
   }
 
+  /** Whether all turns are taken and all places to wait for one: somebody is refused. */
+  get isFull(): boolean {
+    return this.queue.isFull;
+  }
+
   /** How many there are at once. */
   protected get max(): number {
     return this.queue.max;

@@ -20,12 +20,11 @@ import {
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../audit/dto/create-audit-event.dto';
 import type { Recorded } from '../audit/write-group';
 import type { FairTurns } from '../concurrency/fair-turns';
-import { laneOf } from '../concurrency/lane';
 import { validationFailed } from '../errors/app-error';
 import { parseMarkedJson } from '../front/exact-json';
 import type { DerivedTypes } from './derived-types';
 import { requireValid } from './require-valid';
-import type { Caller, RootFields, Writer } from './root-fields';
+import type { RootFields, Writer } from './root-fields';
 import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
 
 export interface EventServices {
@@ -117,12 +116,8 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
   };
 }
 
-function inTurn<T>(
-  turns: FairTurns,
-  { principal, signal }: Caller,
-  work: () => Promise<T>,
-): Promise<T> {
-  return turns.run({ lane: laneOf(principal), signal }, work);
+function inTurn<T>(turns: FairTurns, { lane, signal }: Writer, work: () => Promise<T>): Promise<T> {
+  return turns.run({ lane, signal }, work);
 }
 
 function answerIn({ answer, replayed }: Recorded, { noteReplay }: Writer): unknown {

@@ -12,7 +12,6 @@ import {
 import type { IncomingMessage } from 'node:http';
 import { graphqlConfig } from '../config/graphql.config';
 import { ERROR_TABLE } from '../errors/error-table';
-import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
 import { AppError, validationFailed } from '../errors/app-error';
 import { unmarkJson } from '../front/exact-json';
 import { nameRoute, requestIdOf } from '../front/request-context';
@@ -22,17 +21,15 @@ import { checkDocument, validationRules } from './operation-check';
 import { isOneWrite, routeNameOf } from './operation-shape';
 import type { DocumentShapes } from './list-limits';
 import { readDocument, validateDocument } from './known-documents';
-import type { Caller } from './root-fields';
+import type { Writer } from './root-fields';
 import type { CallContext } from './schema';
 
 /** The media type whose status tells of errors of the request. */
 const GRAPHQL_RESPONSE = 'application/graphql-response+json';
 
 /** One request over HTTP. `body` is null for GET. */
-export interface GraphqlCall extends Caller {
+export interface GraphqlCall extends Omit<Writer, 'noteReplay'> {
   request: IncomingMessage;
-  /** What its `Idempotency-Key` claims. */
-  claim?: IdempotencyClaim;
   body: Record<string, unknown> | null;
 }
 
@@ -98,11 +95,11 @@ export class GraphqlOperations {
 
   /** What speaks the protocol with one request, and notes in `state` what the answer does not tell. */
   private handlerOf(call: GraphqlCall, state: AnswerState): Handler<IncomingMessage, undefined> {
-    const { request, principal, signal, claim } = call;
+    const { request, principal, signal, claim, lane } = call;
     return createHandler<IncomingMessage, undefined, CallContext & Record<PropertyKey, unknown>>({
       schema: this.schema,
       context: {
-        ...{ principal, signal, claim, services: this.services.all },
+        ...{ principal, signal, claim, lane, services: this.services.all },
         noteReplay: () => (state.isReplayed = true),
       },
       validationRules: () => validationRules(this.config.introspection),

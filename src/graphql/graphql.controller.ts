@@ -6,13 +6,20 @@ import { idempotencyClaimOf } from '../audit/idempotency-claim';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Authenticated } from '../auth/scopes.decorator';
+import { laneOfRequest, noteLargeTurn } from '../concurrency/lane';
+import { LargeTurns } from '../concurrency/large-turns';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
+import { SMALL_BYTES } from '../front/body-budget';
 import { JsonBodyInterceptor, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
 import { keepExactVariables } from './exact-variables';
 import { GraphqlFilter, writeGraphql } from './graphql.filter';
-import { GraphqlOperations } from './graphql-operations';
+import { type AnswerInit, GraphqlOperations } from './graphql-operations';
+import type { Caller } from './root-fields';
+
+/** A request, and until when somebody waits for its answer. */
+type HttpCall = Caller & { request: BodyRequest };
 
 /** The GraphQL door over HTTP. Who has no good token learns nothing; what a field needs beyond, the field says. */
 @ApiExcludeController()
@@ -22,6 +29,7 @@ export class GraphqlController {
   constructor(
     private readonly operations: GraphqlOperations,
     private readonly bodies: JsonBodyInterceptor,
+    private readonly largeTurns: LargeTurns,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -32,16 +40,34 @@ export class GraphqlController {
     @Req() request: BodyRequest,
     @Res() response: Response,
   ): Promise<void> {
-    const signal = patienceOf(response, this.config.requestTimeoutMs);
-    const body = request.method === 'POST' ? await this.bodyOf(request, response) : null;
-    const claim = body === null ? undefined : idempotencyClaimOf(request, principal, 'graphql');
-    const [text, init] = await this.operations.answer({ request, body, principal, signal, claim });
+    const call = { request, principal, signal: patienceOf(response, this.config.requestTimeoutMs) };
+    const answering =
+      request.method === 'POST'
+        ? this.answerPost(call, response)
+        : this.operations.answer({ ...call, body: null, lane: laneOfRequest(request) });
+    const [text, init] = await answering;
     if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
     if (init.retryAfterSeconds !== undefined) {
       response.setHeader('Retry-After', String(init.retryAfterSeconds));
     }
     if (init.allow !== undefined) response.setHeader('Allow', init.allow);
     writeGraphql(response, init.status, text, init.contentType);
+  }
+
+  /** What is in a large body is not looked at before its turn among those. */
+  private async answerPost(call: HttpCall, response: Response): Promise<[string, AnswerInit]> {
+    const { request, principal, signal } = call;
+    const bytes = await this.bodies.readBytes(request, response);
+    const answer = async (): Promise<[string, AnswerInit]> => {
+      const body = await this.bodyOf(request, response);
+      const claim = idempotencyClaimOf(request, principal, 'graphql');
+      return this.operations.answer({ ...call, body, claim, lane: laneOfRequest(request) });
+    };
+    if (bytes.length <= SMALL_BYTES) return answer();
+    return this.largeTurns.run({ lane: laneOfRequest(request), signal, isTold: true }, () => {
+      noteLargeTurn(request);
+      return answer();
+    });
   }
 
   private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {

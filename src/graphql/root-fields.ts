@@ -10,6 +10,8 @@ export interface Caller {
 
 /** A caller of a field that may write. */
 export interface Writer extends Caller {
+  /** In which it waits for a turn to work. */
+  lane: string;
   /** What the request's `Idempotency-Key` claims, for its one write. */
   claim?: IdempotencyClaim;
   /** Told when the answer is one that was given before. */

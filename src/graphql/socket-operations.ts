@@ -11,6 +11,7 @@ import {
 import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
 import type { Principal } from '../auth/principal';
 import { TokenVerifier } from '../auth/token-verifier';
+import { laneOf } from '../concurrency/lane';
 import { RateLimit } from '../concurrency/rate-limit';
 import { graphqlConfig } from '../config/graphql.config';
 import { serverConfig } from '../config/server.config';
@@ -122,7 +123,11 @@ export class SocketOperations {
       measure.route = routeNameOf(document, operationName, schema);
       const errors = validateDocument(schema, document, validationRules(this.config.introspection));
       if (errors.length > 0) return errors;
-      const contextValue: SocketCall = { principal, signal, services: all, connection, measure };
+      const lane = laneOf(principal);
+      const contextValue: SocketCall = {
+        ...{ principal, signal, lane, services: all },
+        ...{ connection, measure },
+      };
       return { schema, document, operationName, variableValues: variables, contextValue };
     } catch (thrown) {
       return [failureOf(thrown)];

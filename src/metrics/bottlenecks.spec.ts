@@ -31,6 +31,7 @@ const QUEUED = {
     queueSize: 1000,
   },
 };
+const LARGE_QUEUED = { concurrency: { ...QUEUED.concurrency, activeRequests: 3 } };
 const COLD = {
   cache: {
     hitRatio: 10,
@@ -56,6 +57,7 @@ describe('the likeliest bottleneck', () => {
     ['pool', EXHAUSTED, /10 of 10 connections are in use and 14 callers wait/],
     ['pool', WAITED_FOR, /too small. 2 of 10 .* took 812 ms to get on average, and 75.0 % got one/],
     ['queue', QUEUED, /50 of 50 run and 400 of at most 1000 wait/],
+    ['queue', LARGE_QUEUED, /large bodies wait for each other\. 3 of 50 run and 400 of/],
     ['cache', COLD, /12.5 % of 800/],
   ] as const)('is the %s, with the figures that show it', (kind, change, text) => {
     const [first, ...others] = findBottlenecks({ ...CALM, ...change });

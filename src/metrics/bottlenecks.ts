@@ -101,12 +101,14 @@ function queue({ concurrency }: Evidence): Bottleneck | undefined {
   if (!concurrency || concurrency.queuedRequests === 0) return undefined;
   const { activeRequests, queuedRequests, maxConcurrentRequests, queueSize } = concurrency;
   const fill = queueSize === 0 ? 1 : queuedRequests / queueSize;
+  const room = `${activeRequests} of ${maxConcurrentRequests} run and ${queuedRequests} of at most ${queueSize} wait`;
   return {
     kind: 'queue',
     weight: 0.4 + 0.5 * Math.min(1, fill),
     text:
-      `requests wait for their turn. ${activeRequests} of ${maxConcurrentRequests} run and ${queuedRequests} of at most ` +
-      `${queueSize} wait. Add replicas, or raise CONCURRENCY_MAX_REQUESTS while the pool has room.`,
+      activeRequests < maxConcurrentRequests
+        ? `requests with large bodies wait for each other. ${room}. Add replicas, or send fewer events at a time.`
+        : `requests wait for their turn. ${room}. Add replicas, or raise CONCURRENCY_MAX_REQUESTS while the pool has room.`,
   };
 }
 

@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
 import { FairTurns } from '../../src/concurrency/fair-turns';
 import { LargeTurns } from '../../src/concurrency/large-turns';
 import { BodyBudget } from '../../src/front/body-budget';
@@ -61,7 +62,7 @@ describe('requests with large bodies', () => {
     const answers = await whileHeld(async () => {
       const sent = Array.from({ length: BULKS }, () => send(bulk()));
       await until(() => here() === BULKS);
-      expect(turns().active).toBe(large().active);
+      await until(() => turns().active === large().active);
       expect((await service.get(EVENTS, quiet)).status).toBe(200);
       const event = eventWith({ organizationId: 'quiet' });
       expect((await service.post(EVENTS, quiet, event)).status).toBe(201);
@@ -109,6 +110,8 @@ describe('requests with large bodies', () => {
         return answer;
       });
       await until(() => here() + refused === sent.length);
+      const { concurrency } = service.provider(ConcurrencyHealthIndicator).check();
+      expect(concurrency?.status).toBe('degraded');
       return sent;
     });
     const refused = answers.filter(({ status }) => status !== 201);
@@ -142,19 +145,33 @@ describe('requests with large bodies', () => {
     await until(() => service.provider(BodyBudget).held === 0);
   });
 
+  interface Bulk {
+    events: Record<string, unknown>[];
+  }
+  const asItIs = (events: Bulk) => events;
+  const asMutation = ({ events }: Bulk) => ({
+    query: `mutation ($events: [CreateAuditEventInput!]!) {
+      bulkCreateAuditEvents(events: $events) { created }
+    }`,
+    variables: {
+      events: events.map((event) => ({ ...event, status: String(event.status).toUpperCase() })),
+    },
+  });
   it.each([
-    ['REST', `${EVENTS}/bulk`],
-    ['tRPC', '/trpc/performance.bulkCreateAuditEvents'],
-  ])('wait likewise whatever door they come by, and say what is wrong: %s', async (_, path) => {
+    ['REST', `${EVENTS}/bulk`, asItIs],
+    ['tRPC', '/trpc/performance.bulkCreateAuditEvents', asItIs],
+    ['GraphQL', '/graphql', asMutation],
+  ])('wait likewise by every door, and say what is wrong: %s', async (_, path, written) => {
     const answers = await whileHeld(async () => {
-      const sent = Array.from({ length: AT_ONCE + 1 }, () => send(bulk(), path));
+      const sent = Array.from({ length: AT_ONCE + 1 }, () => send(written(bulk()), path));
       await until(() => here() === AT_ONCE + 1);
+      await until(() => turns().active === large().active);
       return sent;
     });
     expect(answers.every(({ status }) => status < 300)).toBe(true);
     const { events } = bulk();
-    const faulty = await send({ events: [...events, eventWith({ status: 'odd' })] }, path);
-    expect(faulty.status).toBe(400);
+    const faulty = await send(written({ events: [...events, eventWith({ status: 'odd' })] }), path);
+    expect(faulty.text).toContain('VALIDATION_FAILED');
     expect(faulty.text).toContain(`events[${EVENTS_EACH}].status`);
   });
 
