@@ -14,6 +14,28 @@ const DEADLINE_MS = 1000;
 const LATE_READS = 5;
 const READ = { 'Cache-Control': 'no-cache' };
 
+/** Bulk requests as each door takes them. */
+const BULK_DOORS = [
+  { what: '', path: '/api/v1/audit/events/bulk', members: (events) => ({ events }) },
+  {
+    what: ' by tRPC',
+    path: '/trpc/performance.bulkCreateAuditEvents',
+    members: (events) => ({ events }),
+  },
+  {
+    what: ' by GraphQL',
+    path: '/graphql',
+    members: (events) => ({
+      query: `mutation ($events: [CreateAuditEventInput!]!) {
+        bulkCreateAuditEvents(events: $events) { created results { index id sequence status } }
+      }`,
+      variables: {
+        events: events.map((event) => ({ ...event, status: event.status.toUpperCase() })),
+      },
+    }),
+  },
+];
+
 export async function overload(databaseUrl) {
   const service = await startService(databaseUrl, {
     CONCURRENCY_QUEUE_SIZE: '200',
@@ -73,18 +95,22 @@ async function deadlines(databaseUrl, headers) {
   );
 }
 
-/** As noisyNeighbour, with a flood of writes of a thousand events each, and the settings as they are. */
+/** As noisyNeighbour, with floods of writes of a thousand events each by every door, and the settings as they are. */
 async function besideBulks(databaseUrl, headers, floodHeaders) {
   const events = Array.from({ length: BULK_EVENTS }, (_, index) => sampleEvent('flood', index));
-  const body = JSON.stringify({ events });
-  const service = await startService(databaseUrl);
-  const url = `${service.url}/api/v1/audit/events`;
-  const noisyHeaders = { ...floodHeaders, 'Content-Type': 'application/json' };
-  try {
-    const noisy = { url: `${url}/bulk`, headers: noisyHeaders, body };
-    await noisyNeighbour(noisy, { url, headers }, {}, ' of bulks of 1000');
-  } finally {
-    await service.stop();
+  for (const { what, path, members } of BULK_DOORS) {
+    const service = await startService(databaseUrl);
+    const noisy = {
+      url: `${service.url}${path}`,
+      headers: { ...floodHeaders, 'Content-Type': 'application/json' },
+      body: JSON.stringify(members(events)),
+    };
+    try {
+      const quiet = { url: `${service.url}/api/v1/audit/events`, headers };
+      await noisyNeighbour(noisy, quiet, {}, ` of bulks of 1000${what}`);
+    } finally {
+      await service.stop();
+    }
   }
 }
 

@@ -1,8 +1,14 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { BodyBudget, costOf } from './body-budget';
+import { exactJsonText, parseExactJson } from './exact-json';
 
 const MB = 1024 * 1024;
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
 
 function response(): ServerResponse {
   return Object.assign(new EventEmitter(), { destroyed: false }) as unknown as ServerResponse;
@@ -61,5 +67,18 @@ describe('costOf', () => {
     const taken = process.memoryUsage().heapUsed - before;
     expect(value).toHaveLength(MB);
     expect(costOf(Buffer.from(text))).toBeGreaterThan(taken);
+  });
+
+  it('is at least what long numbers take that are written as they came', () => {
+    const text = `{"metadata":{"list":[${'922337203685477580799,'.repeat(MB / 4).slice(0, -1)}]}}`;
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    const value = parseExactJson(text) as { metadata: object };
+    const written = exactJsonText(value.metadata);
+    collect();
+    const taken = process.memoryUsage().heapUsed - before;
+    expect(written).toHaveLength(text.length - '{"metadata":}'.length);
+    expect(costOf(Buffer.from(text))).toBeGreaterThan(taken + text.length);
+    expect(value).toBeDefined(); // until here
   });
 });

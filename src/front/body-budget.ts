@@ -19,6 +19,10 @@ COST['{'.charCodeAt(0)] = 80;
 COST['['.charCodeAt(0)] = 48;
 COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
+const [ZERO, NINE] = [0x30, 0x39];
+/** As many digits in a row are more than a double holds: the number is a string as well (exact-json.ts), and written as one. */
+const LONG_DIGITS = 17;
+const LONG_NUMBER_COST = 64;
 
 /**
  * What JSON bodies cost in memory, from before they are parsed until their requests are answered: 10 MB of `{},` become
@@ -70,6 +74,12 @@ export class BodyBudget {
 export function costOf(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BYTES) return bytes;
-  for (let at = 0; at < body.length; at += 1) bytes += COST[body[at] ?? 0] ?? 0;
+  let digits = 0;
+  for (let at = 0; at < body.length; at += 1) {
+    const byte = body[at] ?? 0;
+    bytes += COST[byte] ?? 0;
+    digits = byte >= ZERO && byte <= NINE ? digits + 1 : 0;
+    if (digits === LONG_DIGITS) bytes += LONG_NUMBER_COST;
+  }
   return bytes;
 }

@@ -141,15 +141,38 @@ export function exactJsonText(value: object): string {
   return twin ? unmarkJson(JSON.stringify(twin)) : JSON.stringify(value);
 }
 
+/**
+ * Has the objects that are members of the object at `path` keep the text of their numbers too, whatever they are named.
+ * `value` is what `parseExactJson` has read.
+ */
+export function keepExactMembers(value: object, ...path: string[]): void {
+  const inner = path.reduce(objectIn, value);
+  const twin = path.reduce(objectIn, twins.get(value));
+  if (!inner || !twin) return;
+  for (const key of Object.keys(inner)) {
+    const [member, itsTwin] = [objectIn(inner, key), objectIn(twin, key)];
+    if (member && itsTwin) twins.set(member, itsTwin);
+  }
+}
+
+function objectIn(value: object | undefined, name: string): object | undefined {
+  const inner = (value as Record<string, unknown> | undefined)?.[name];
+  return typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? inner : undefined;
+}
+
 /** Whether an object came with numbers that `JSON.stringify` would write in another way. */
 export function hasExactNumbers(value: object): boolean {
   return twins.has(value);
 }
 
+/** Parts of a text that are put together at once: half a million of them would take several times the room of the text. */
+const PARTS_AT_ONCE = 10_000;
+
 /**
  * Well-formed JSON text with the text of every number put through `change`. Strings stay as they are.
  */
 export function mapJsonNumbers(text: string, change: (number: string) => string): string {
+  const whole: string[] = [];
   const parts: string[] = [];
   let copied = 0;
   for (let at = 0; at < text.length;) {
@@ -162,6 +185,7 @@ export function mapJsonNumbers(text: string, change: (number: string) => string)
       if (changed !== number) {
         parts.push(text.slice(copied, at), changed);
         copied = at + number.length;
+        if (parts.length >= PARTS_AT_ONCE) whole.push(parts.splice(0).join(''));
       }
       at += number.length;
     } else {
@@ -169,7 +193,8 @@ export function mapJsonNumbers(text: string, change: (number: string) => string)
     }
   }
   parts.push(text.slice(copied));
-  return parts.join('');
+  whole.push(parts.join(''));
+  return whole.join('');
 }
 
 /** Where the number that begins at `start` is over. By hand: a regular expression runs out of stack on 10 MB of digits. */

@@ -11,9 +11,9 @@ import { LargeTurns } from '../concurrency/large-turns';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { SMALL_BYTES } from '../front/body-budget';
-import { JsonBodyInterceptor, RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
+import { keepExactMembers } from '../front/exact-json';
+import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
-import { keepExactVariables } from './exact-variables';
 import { GraphqlFilter, writeGraphql } from './graphql.filter';
 import { type AnswerInit, GraphqlOperations } from './graphql-operations';
 import type { Caller } from './root-fields';
@@ -72,14 +72,14 @@ export class GraphqlController {
 
   private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {
     const body = await this.bodies.readWholeBody(request, response);
-    const bytes = request[RAW_BODY];
-    if (bytes) keepExactVariables(body, bytes);
     if (Array.isArray(body)) {
       throw new AppError('VALIDATION_FAILED', 'Send one operation a request; batches are refused.');
     }
     if (typeof body !== 'object' || body === null) {
       throw new AppError('VALIDATION_FAILED', 'The body must be a JSON object.');
     }
+    // A variable may be a JSON value itself, under any name.
+    keepExactMembers(body, 'variables');
     return body as Record<string, unknown>;
   }
 }

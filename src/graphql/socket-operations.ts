@@ -18,11 +18,10 @@ import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { ERROR_TABLE } from '../errors/error-table';
 import { toAppError } from '../errors/problem';
-import { parseExactJson, parseMarkedJson, unmarkJson } from '../front/exact-json';
+import { keepExactMembers, parseExactJson } from '../front/exact-json';
 import { requestTimeout } from '../front/patience';
 import { requestIdOf } from '../front/request-context';
 import type { OperationObserver } from '../front/request-observer';
-import { keepExactVariables } from './exact-variables';
 import { CLOSE, type GraphqlConnection } from './graphql-connection';
 import { shownError } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
@@ -238,15 +237,13 @@ async function follow(
   return counted;
 }
 
-/** The payload with the exact numbers of the message, and nothing named twice in it. @throws AppError MALFORMED_JSON */
+/** The payload with the exact numbers of the message, in which nothing is named twice. @throws AppError VALIDATION_FAILED */
 function exactPayload(text: string, payload: SubscribePayload): SubscribePayload {
   if (!payload.variables) return payload;
   try {
-    const { payload: marked } = parseMarkedJson(text) as { payload: object };
-    const own = unmarkJson(JSON.stringify(marked));
-    const exact = parseExactJson(own) as SubscribePayload;
-    keepExactVariables(exact, Buffer.from(own));
-    return exact;
+    const message = parseExactJson(text) as { payload: SubscribePayload };
+    keepExactMembers(message, 'payload', 'variables');
+    return message.payload;
   } catch (error) {
     if (error instanceof AppError) throw error;
     const detail = error instanceof Error ? error.message : 'is not valid';
