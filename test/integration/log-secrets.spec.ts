@@ -35,10 +35,7 @@ class Talk {
   output = '';
   readonly exited: Promise<unknown>;
 
-  constructor(
-    readonly child: ChildProcess,
-    readonly port: number,
-  ) {
+  constructor(readonly child: ChildProcess) {
     child.stdout?.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
     child.stderr?.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
     this.exited = once(child, 'close');
@@ -113,14 +110,13 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
   }
 
   function start(environment: Record<string, string>, program = 'main.js'): Talk {
-    const port = 20_000 + Math.floor(Math.random() * 20_000);
     const child = spawn(process.execPath, [join(dirname(build.main), program)], {
       cwd: ROOT,
       env: {
         PATH: process.env.PATH,
         NODE_ENV: 'test',
         HOST: '127.0.0.1',
-        PORT: String(port),
+        PORT: '0',
         LOG_LEVEL: 'trace',
         LOG_FORMAT: 'json',
         SLOW_REQUEST_THRESHOLD_MS: '1',
@@ -133,14 +129,15 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const talk = new Talk(child, port);
+    const talk = new Talk(child);
     running.push(talk);
     return talk;
   }
 
   async function listening(talk: Talk): Promise<string> {
-    await until(() => talk.output.includes('Listening on'));
-    return `http://127.0.0.1:${talk.port}`;
+    const port = () => /Listening on http:\/\/localhost:(\d+)/.exec(talk.output)?.[1];
+    await until(() => port() !== undefined);
+    return `http://127.0.0.1:${port()}`;
   }
 
   const event = (more: object = {}) => ({
