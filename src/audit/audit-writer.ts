@@ -1,5 +1,5 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
-import { IdempotencyKeys, nameOf, stillRunning } from '../concurrency/idempotency-keys';
+import { nameOf, stillRunning } from '../concurrency/idempotency-keys';
 import { LoopContention } from '../concurrency/loop-contention';
 import { Database } from '../database/database';
 import {
@@ -12,7 +12,7 @@ import { Partitions } from '../database/partitions';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
-import { recordGroup } from './record-at-once';
+import { GroupRecorder } from './group-recorder';
 import { reasonOf } from '../front/unless-aborted';
 import { settle, untilAborted, type Waiting, WaitingWrites } from './waiting-writes';
 import { groupSize, hasPlace, SMALL_REQUEST_EVENTS } from './group-size';
@@ -49,7 +49,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   constructor(
     private readonly database: Database,
     private readonly partitions: Partitions,
-    private readonly idempotency: IdempotencyKeys,
+    private readonly recorder: GroupRecorder,
     private readonly contention: LoopContention,
   ) {}
 
@@ -285,7 +285,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
           monthsOf(requests.map((request) => ({ request }))),
         );
         const startedMs = performance.now();
-        const results = await recordGroup(this.database, this.idempotency, requests, signal);
+        const results = await this.recorder.record(requests, signal);
         this.tell(requests, performance.now() - startedMs);
         return results;
       } catch (error) {

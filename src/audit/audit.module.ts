@@ -29,6 +29,7 @@ import { EventIngest } from './event-ingest';
 import { EventWarmup } from './event-warmup';
 import { forgetExpired } from './expired-events';
 import { ExportRecorder } from './export-recorder';
+import { GroupRecorder } from './group-recorder';
 import { HeadEpochs } from './head-epochs';
 import { LiveEvents } from './live-events';
 import { ReadTurns } from './read-turns';
@@ -42,6 +43,7 @@ import { ReadTurns } from './read-turns';
     AuditWriter,
     AuditMetrics,
     BulkEvents,
+    GroupRecorder,
     CreateEventHotRoute,
     ReadTurns,
     CachedPages,

@@ -144,7 +144,7 @@ export const INSERT_CLIENT_IDS = {
 type GivenColumn = [name: string, type: string, value: (event: NewEvent) => string | null];
 
 /** What an event has before it is numbered, in the order of the first parameters of the statements that store events. */
-const GIVEN_COLUMNS: GivenColumn[] = [
+export const GIVEN_COLUMNS: GivenColumn[] = [
   ['organization_id', 'text', (event) => event.organizationId],
   ['timestamp', 'timestamptz', (event) => event.timestamp],
   ['id', 'uuid', (event) => event.id],
@@ -230,65 +230,3 @@ export const RECORD_EVENT = {
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
-
-/** An event with what the database adds to it. */
-export interface NumberedEvent {
-  event: NewEvent;
-  sequence: string;
-  recordedAt: string;
-}
-
-const JSON_SEPARATOR = '\u0001';
-
-/** The parameters of INSERT_EVENTS. */
-export function insertEventsValues(rows: NumberedEvent[]): string[] {
-  return [
-    ...givenArrays(rows.map(({ event }) => event)),
-    arrayLiteral(rows.map(({ sequence }) => sequence)),
-    arrayLiteral(rows.map(({ recordedAt }) => recordedAt)),
-  ];
-}
-
-/** The parameters of RECORD_EVENT. */
-export function recordEventValues(event: NewEvent): (string | null)[] {
-  return GIVEN_COLUMNS.map(([, , value]) => value(event));
-}
-
-/** The parameters of RECORD_EVENTS; `counts` is by organization, in the order in which they are locked. */
-export function recordEventsValues(events: NewEvent[], counts: Map<string, number>): string[] {
-  const left = new Map(counts);
-  const later = events.map(({ organizationId }) => {
-    const rest = (left.get(organizationId) ?? 0) - 1;
-    left.set(organizationId, rest);
-    return String(rest);
-  });
-  return [
-    ...givenArrays(events),
-    arrayLiteral(later),
-    arrayLiteral([...counts.keys()]),
-    arrayLiteral([...counts.values()].map(String)),
-  ];
-}
-
-/** The parameters of GIVEN_ARRAYS. */
-function givenArrays(events: NewEvent[]): string[] {
-  return GIVEN_COLUMNS.map(([, type, value]) =>
-    type === 'json'
-      ? events.map((event) => value(event) ?? '').join(JSON_SEPARATOR)
-      : arrayLiteral(events.map(value)),
-  );
-}
-
-const NEEDS_ESCAPE = /["\\]/;
-
-/**
- * A PostgreSQL array literal. As the driver makes it, in a third of its time: most values have nothing to escape.
- * https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
- */
-export function arrayLiteral(values: (string | null)[]): string {
-  const elements = values.map((value) => {
-    if (value === null) return 'NULL';
-    return NEEDS_ESCAPE.test(value) ? `"${value.replace(/["\\]/g, '\\$&')}"` : `"${value}"`;
-  });
-  return `{${elements.join(',')}}`;
-}

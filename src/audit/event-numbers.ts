@@ -1,5 +1,5 @@
 import { instantOfDatabase, type NewEvent } from './audit-event';
-import type { NumberedEvent } from './audit.statements';
+import type { NumberedEvent } from './statement-values';
 
 /** A head row after its move; `recorded_at` is PostgreSQL's text, '-infinity' before the first event. */
 export interface HeadRow {

@@ -1,6 +1,7 @@
 import { escapeLiteral } from 'pg';
 import type { ExportFormatName } from '../streaming/export-format';
-import { arrayLiteral, CSV_VALUES, EVENT_JSON, NEUTRAL_CSV_VALUES } from './audit.statements';
+import { CSV_VALUES, EVENT_JSON, NEUTRAL_CSV_VALUES } from './audit.statements';
+import { arrayLiteral } from './statement-values';
 import { conditions, orderBy, Values, where, type PageRequest } from './page-statement';
 
 /** Which events, in which order, in which form. */

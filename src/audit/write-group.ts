@@ -11,11 +11,10 @@ import {
   HEAD_LOCK_TIMEOUT,
   INSERT_CLIENT_IDS,
   INSERT_EVENTS,
-  insertEventsValues,
-  type NumberedEvent,
 } from './audit.statements';
 import { countsOf, type HeadRow, numbersOf } from './event-numbers';
 import { hasSameContent } from './event-content';
+import { insertEventsValues, type NumberedEvent } from './statement-values';
 import { findStored, type StoredEvents, storedKey } from './stored-events';
 
 /** What became of one event of a request. */

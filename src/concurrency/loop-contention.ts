@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { LoopPortions } from '../front/loop-portions';
 import { BUSY } from './loop-bound-limit';
 
 /** Who has come within this time may come again, and is to find few before him. */
@@ -7,7 +8,7 @@ const SEVERAL_LANES_MS = 1000;
 /**
  * Whether requests of more than one lane have come lately, to read or to write, and whether the event loop has time for them.
  * What is shared in small portions is fairer and a little slower: that serves nobody where all are of one lane, or where
- * the loop has time. ConnectionTurns, which looks at the loop, tells it.
+ * the loop has time. ConnectionTurns, which looks at the loop, tells it; LoopPortions go by it.
  */
 @Injectable()
 export class LoopContention {
@@ -15,6 +16,10 @@ export class LoopContention {
   /** When somebody came of another lane than the one before him. */
   private sinceMs = -Infinity;
   private isBusy = false;
+
+  constructor(portions: LoopPortions) {
+    portions.shareWhile(() => this.isCrowded());
+  }
 
   /** Notes that a request of this lane has come. */
   noteLane(lane: string): void {

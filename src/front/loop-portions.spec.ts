@@ -1,5 +1,10 @@
 import { LoopPortions } from './loop-portions';
 
+/** Long enough for whatever waits for nothing but turns of the event loop. */
+async function manyTurns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 describe('LoopPortions', () => {
   it('gives one portion in each turn of the event loop', async () => {
     const portions = new LoopPortions();
@@ -14,5 +19,53 @@ describe('LoopPortions', () => {
     );
     expect(second).toBeGreaterThan(first);
     expect(third).toBeGreaterThan(second);
+  });
+
+  describe('after a portion that took 5 ms', () => {
+    let portions: LoopPortions;
+    let done: number;
+
+    beforeEach(async () => {
+      jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+      portions = new LoopPortions();
+      done = 0;
+      const work = async (tookMs: number): Promise<void> => {
+        await portions.next();
+        jest.advanceTimersByTime(tookMs);
+        done += 1;
+      };
+      await work(5);
+      await manyTurns();
+    });
+
+    afterEach(() => jest.useRealTimers());
+
+    const one = async (): Promise<void> => {
+      await portions.next();
+      done += 1;
+    };
+
+    it('leaves the event loop to others who need it for as long', async () => {
+      portions.shareWhile(() => true);
+      const second = one();
+      await manyTurns();
+      jest.advanceTimersByTime(4);
+      await manyTurns();
+      expect(done).toBe(1);
+      jest.advanceTimersByTime(1);
+      await manyTurns();
+      expect(done).toBe(2);
+      const third = one(); // the second took no time
+      await manyTurns();
+      expect(done).toBe(3);
+      await Promise.all([second, third]);
+    });
+
+    it('goes on when there is nobody else', async () => {
+      const second = one();
+      await manyTurns();
+      expect(done).toBe(2);
+      await second;
+    });
   });
 });

@@ -1,5 +1,6 @@
 import { ConnectionTurns } from '../../src/concurrency/connection-turns';
 import { LoopContention } from '../../src/concurrency/loop-contention';
+import { LoopPortions } from '../../src/front/loop-portions';
 import { concurrencyConfig } from '../../src/config/concurrency.config';
 import { databaseConfig } from '../../src/config/database.config';
 import { AppError } from '../../src/errors/app-error';
@@ -22,7 +23,7 @@ describe('what is waited for a turn to a connection', () => {
       config,
       { ...databaseConfig(), poolMax: 1 },
       replica.database,
-      new LoopContention(),
+      new LoopContention(new LoopPortions()),
     );
     await read('SELECT 1'); // opens the connection
   });
@@ -74,7 +75,7 @@ describe('turns to connections while the event loop has no time', () => {
   let test: TestDatabase;
   let replica: Replica;
   let turns: ConnectionTurns;
-  const contention = new LoopContention();
+  const contention = new LoopContention(new LoopPortions());
 
   beforeAll(async () => {
     test = await createTestDatabase();

@@ -3,12 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import type { NewEvent } from '../../src/audit/audit-event';
 import { AuditQueries } from '../../src/audit/audit.queries';
+import { GroupRecorder } from '../../src/audit/group-recorder';
 import { HeadEpochs } from '../../src/audit/head-epochs';
 import { AuditWriter } from '../../src/audit/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/uuid7';
 import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
 import { LoopContention } from '../../src/concurrency/loop-contention';
+import { LoopPortions } from '../../src/front/loop-portions';
 import { databaseConfig, type DatabaseConfig } from '../../src/config/database.config';
 import { dataSourceOptions } from '../../src/database/data-source';
 import { Database } from '../../src/database/database';
@@ -45,13 +47,15 @@ export async function openReplica(
   const database = new Database(dataSource, readReplicas);
   const partitions = new Partitions(database);
   const epochs = new HeadEpochs(database);
-  const contention = new LoopContention();
+  const portions = new LoopPortions();
+  const recorder = new GroupRecorder(database, new IdempotencyKeys(), portions);
+  const contention = new LoopContention(portions);
   return {
     dataSource,
     database,
     partitions,
     contention,
-    writer: new AuditWriter(database, partitions, new IdempotencyKeys(), contention),
+    writer: new AuditWriter(database, partitions, recorder, contention),
     queries: new AuditQueries(database, epochs),
     epochs,
     close: async () => {

@@ -1,32 +1,37 @@
+import { Injectable } from '@nestjs/common';
 import type { PoolClient, QueryConfig } from 'pg';
-import type { IdempotencyKeys } from '../concurrency/idempotency-keys';
-import type { Database } from '../database/database';
+import { IdempotencyKeys } from '../concurrency/idempotency-keys';
+import { Database } from '../database/database';
 import { toDatabaseError } from '../database/database-errors';
+import { LoopPortions } from '../front/loop-portions';
 import { eventText, type NewEvent } from './audit-event';
-import {
-  type NumberedEvent,
-  RECORD_EVENT,
-  RECORD_EVENTS,
-  recordEventsValues,
-  recordEventValues,
-} from './audit.statements';
+import { RECORD_EVENT, RECORD_EVENTS } from './audit.statements';
 import { countsOf, type HeadRow, numbersOf } from './event-numbers';
+import { type NumberedEvent, recordEventsValues, recordEventValues } from './statement-values';
 import { writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
-/** Writes a group of requests and commits: by one statement when that is enough, else step by step. */
-export function recordGroup(
-  database: Database,
-  idempotency: IdempotencyKeys,
-  requests: WriteRequest[],
-  signal?: AbortSignal,
-): Promise<WriteResult[]> {
-  if (canRecordAtOnce(requests)) {
-    return database.statement((client) => recordAtOnce(client, requests), signal);
+/** Writes groups of requests. */
+@Injectable()
+export class GroupRecorder {
+  constructor(
+    private readonly database: Database,
+    private readonly idempotency: IdempotencyKeys,
+    private readonly portions: LoopPortions,
+  ) {}
+
+  /** Writes a group and commits: by one statement when that is enough, else step by step. */
+  record(requests: WriteRequest[], signal?: AbortSignal): Promise<WriteResult[]> {
+    const { database, idempotency, portions } = this;
+    if (canRecordAtOnce(requests)) {
+      // A group of several is waited for by as many.
+      const pause = requests.length === 1 ? () => portions.next(signal) : undefined;
+      return database.statement((client) => recordAtOnce(client, requests, pause), signal);
+    }
+    return database.transaction(
+      (client, defer) => writeGroup({ client, defer, idempotency }, requests),
+      signal,
+    );
   }
-  return database.transaction(
-    (client, defer) => writeGroup({ client, defer, idempotency }, requests),
-    signal,
-  );
 }
 
 /**
@@ -48,18 +53,26 @@ function canRecordAtOnce(requests: WriteRequest[]): boolean {
  * Writes such requests by one statement, which is its own transaction: what `writeGroup` does with them in four
  * statements and two round trips. They are committed when this resolves, whatever becomes of their answers.
  */
-async function recordAtOnce(client: PoolClient, requests: WriteRequest[]): Promise<WriteResult[]> {
+async function recordAtOnce(
+  client: PoolClient,
+  requests: WriteRequest[],
+  pause?: () => Promise<void>,
+): Promise<WriteResult[]> {
   const events = requests.flatMap((request) => request.events);
   const counts = countsOf(events);
-  const { rows } = await client.query<HeadRow>(statementFor(events, counts));
+  const { rows } = await client.query<HeadRow>(await statementFor(events, counts, pause));
   const numbered = numbersOf(events, counts, rows);
   return requests.map((request) => resultOf(request, numbered));
 }
 
-function statementFor(events: NewEvent[], counts: Map<string, number>): QueryConfig {
+async function statementFor(
+  events: NewEvent[],
+  counts: Map<string, number>,
+  pause?: () => Promise<void>,
+): Promise<QueryConfig> {
   const [event] = events;
   if (event && events.length === 1) return { ...RECORD_EVENT, values: recordEventValues(event) };
-  return { ...RECORD_EVENTS, values: recordEventsValues(events, counts) };
+  return { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
 }
 
 function resultOf(request: WriteRequest, numbered: Map<NewEvent, NumberedEvent>): WriteResult {
