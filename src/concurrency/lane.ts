@@ -26,6 +26,11 @@ export function noteLargeTurn(request: LanedRequest): void {
   request[HAS_LARGE_TURN] = true;
 }
 
+/** Whether a request has such a turn already, as all calls of a batch have that of their request. */
+export function hasLargeTurn({ [HAS_LARGE_TURN]: isLarge }: LanedRequest): boolean {
+  return isLarge === true;
+}
+
 /**
  * The lane of a request. One that has a large turn waits in a lane beside that of all others of its organization: others
  * wait for its large turn, and are not to wait for a thousand reads that stand before it.

@@ -13,7 +13,7 @@ import { SMALL_BYTES } from '../front/body-budget';
 import { type BodyRequest, RAW_BODY } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
 import { handleInTurn } from './handle-in-turn';
-import { type LanedRequest, laneOfRequest, noteLargeTurn } from './lane';
+import { hasLargeTurn, type LanedRequest, laneOfRequest, noteLargeTurn } from './lane';
 import { LargeTurns } from './large-turns';
 
 /**
@@ -31,7 +31,7 @@ export class LargeTurnInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     const request = http.getRequest<BodyRequest & LanedRequest>();
     const bytes = request[RAW_BODY]?.length ?? 0;
-    if (bytes <= SMALL_BYTES) return next.handle();
+    if (bytes <= SMALL_BYTES || hasLargeTurn(request)) return next.handle();
     const lane = laneOfRequest(request);
     const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
     const handle = (): Observable<unknown> => {

@@ -4,16 +4,14 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { type AnyTRPCRouter, TRPCError } from '@trpc/server';
 import { resolveResponse } from '@trpc/server/http';
 import type { Express, Request as ExpressRequest, Response as ExpressResponse } from 'express';
-import { TokenVerifier } from '../auth/token-verifier';
 import { streamingConfig } from '../config/streaming.config';
 import { AppError, validationFailed } from '../errors/app-error';
 import { logFailure, writeProblem } from '../errors/problem.filter';
 import { JsonTexts } from '../front/exact-json';
-import { JsonBodyInterceptor } from '../front/json-body.interceptor';
 import { clientClosed } from '../front/patience';
 import { nameRoute, requestIdOf } from '../front/request-context';
 import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
-import { CallInputs } from './call-inputs';
+import { CallInputs, InputServices } from './call-inputs';
 import { callRequest } from './call-request';
 import { failureOf, noteRequest, trpcCodeOf } from './failure';
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
@@ -34,8 +32,7 @@ export class TrpcDoor implements OnModuleInit {
   constructor(
     private readonly host: HttpAdapterHost,
     private readonly procedures: ProcedureHandlers,
-    private readonly reader: JsonBodyInterceptor,
-    private readonly verifier: TokenVerifier,
+    private readonly inputServices: InputServices,
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
   ) {}
 
@@ -59,7 +56,8 @@ export class TrpcDoor implements OnModuleInit {
     nameRoute(request, this.nameOf(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
     const signal = hangUpSignal(response);
-    const inputs = new CallInputs(request, response, this.reader, this.verifier);
+    const calls = isBatch ? path.split(',').length : 1;
+    const inputs = new CallInputs(request, response, this.inputServices, { calls, signal });
     const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
       try {
         requireOneCall(request, path, isBatch);
@@ -69,6 +67,8 @@ export class TrpcDoor implements OnModuleInit {
         return texts.mark(await handler?.(callRequest(request, given, signal), response));
       } catch (error) {
         throw asTrpcError(error);
+      } finally {
+        inputs.countAnswered();
       }
     };
     if (request.headers['trpc-accept'] !== undefined) await inputs.ask(); // answers in lines begin before they are read

@@ -3,12 +3,13 @@ import { DiscoveryModule } from '@nestjs/core';
 import { AuditModule } from '../audit/audit.module';
 import { AuthModule } from '../auth/auth.module';
 import { AuditProcedures } from './audit.procedures';
+import { InputServices } from './call-inputs';
 import { ProcedureHandlers } from './procedure-handlers';
 import { TrpcDoor } from './trpc.door';
 
 /** tRPC at /trpc. */
 @Module({
   imports: [AuditModule, AuthModule, DiscoveryModule],
-  providers: [AuditProcedures, ProcedureHandlers, TrpcDoor],
+  providers: [AuditProcedures, InputServices, ProcedureHandlers, TrpcDoor],
 })
 export class TrpcModule {}

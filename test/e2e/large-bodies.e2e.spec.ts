@@ -175,6 +175,20 @@ describe('requests with large bodies', () => {
     expect(faulty.text).toContain(`events[${EVENTS_EACH}].status`);
   });
 
+  it('have one turn for all calls of a batch, from before these are read', async () => {
+    const path = '/trpc/performance.bulkCreateAuditEvents';
+    const answers = await whileHeld(async () => {
+      const sent = [
+        send({ 0: bulk(), 1: bulk() }, `${path},performance.bulkCreateAuditEvents?batch=1`),
+      ];
+      await until(() => turns().active === 2);
+      expect(here()).toBe(1);
+      return sent;
+    });
+    expect(answers.map(({ status }) => status)).toEqual([200]);
+    await until(() => here() === 0);
+  });
+
   it('that are malformed are told where', async () => {
     const text = `${JSON.stringify(bulk()).slice(0, -2)},]}`;
     const answer = await service.post(`${EVENTS}/bulk`, flood, Buffer.from(text), {
