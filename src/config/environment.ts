@@ -60,8 +60,8 @@ export function checkConfiguration(processEnv: Variables = process.env): { warni
     profileFaults.length > 0 ? withoutProfile(processEnv) : loadEnvironment(processEnv);
   const faults = ENV_CLASSES.flatMap((EnvClass) => faultsOf(() => readEnv(EnvClass, environment)));
   if (profileFaults.length + faults.length > 0)
-    throw new ConfigError([...profileFaults, ...faults], environment.warnings);
-  return { warnings: environment.warnings };
+    throw new ConfigError([...profileFaults, ...faults], environment.findTypos());
+  return { warnings: environment.findTypos() };
 }
 
 /**

@@ -34,6 +34,9 @@ export function editDistance(from: string, to: string): number {
   return previous[to.length];
 }
 
+/** Most edits that lead from a name without a prefix of ours to one that was meant. */
+const MOST_EDITS = 2;
+
 /** A known name that only continues the given one is preferred to a shorter way to something else. */
 function nearest(name: string, known: readonly string[]): { name: string; distance: number } {
   const continued = known.filter((candidate) => candidate.startsWith(`${name}_`));
@@ -42,9 +45,13 @@ function nearest(name: string, known: readonly string[]): { name: string; distan
     .reduce((best, candidate) => (candidate.distance < best.distance ? candidate : best));
 }
 
+function isNearInLength(one: string, other: string): boolean {
+  return Math.abs(one.length - other.length) <= MOST_EDITS;
+}
+
 function looksMisspelt(name: string, distance: number): boolean {
   if (name.length < SHORTEST_GUESSED_NAME) return false;
-  return distance <= (name.length < LONG_NAME ? 1 : 2);
+  return distance <= (name.length < LONG_NAME ? 1 : MOST_EDITS);
 }
 
 /**
@@ -60,8 +67,11 @@ export function findProbableTypos(names: readonly string[], known: readonly stri
     .filter((name) => !knownNames.has(name) && !SET_BY_PLATFORMS.some((link) => link.test(name)))
     .sort()
     .flatMap((name) => {
-      const closest = nearest(name, known);
       const ours = prefixes.has(name.slice(0, name.indexOf('_') + 1));
+      // Each edit changes the length by one at most: most names need not be compared.
+      const near = ours ? known : known.filter((other) => isNearInLength(other, name));
+      if (near.length === 0) return [];
+      const closest = nearest(name, near);
       if (!ours && !looksMisspelt(name, closest.distance)) return [];
       return [
         `${name} is not a variable of this service, probably a typo; the nearest is ${closest.name}`,
