@@ -20,12 +20,13 @@ export class GroupRecorder {
   ) {}
 
   /** Writes a group and commits: by one statement when that is enough, else step by step. */
-  record(requests: WriteRequest[], signal?: AbortSignal): Promise<WriteResult[]> {
+  async record(requests: WriteRequest[], signal?: AbortSignal): Promise<WriteResult[]> {
     const { database, idempotency, portions } = this;
     if (canRecordAtOnce(requests)) {
-      // A group of several is waited for by as many.
+      // A group of several is small, and all of them wait for it.
       const pause = requests.length === 1 ? () => portions.next(signal) : undefined;
-      return database.statement((client) => recordAtOnce(client, requests, pause), signal);
+      const prepared = await prepare(requests, pause);
+      return database.statement((client) => recordAtOnce(client, requests, prepared), signal);
     }
     return database.transaction(
       (client, defer) => writeGroup({ client, defer, idempotency }, requests),
@@ -49,6 +50,25 @@ function canRecordAtOnce(requests: WriteRequest[]): boolean {
   return rows > 0 && rows <= most;
 }
 
+/** The statement that writes requests at once, before there is a connection for it. */
+interface Prepared {
+  events: NewEvent[];
+  /** Of events by organization. */
+  counts: Map<string, number>;
+  statement: QueryConfig;
+}
+
+async function prepare(requests: WriteRequest[], pause?: () => Promise<void>): Promise<Prepared> {
+  const events = requests.flatMap((request) => request.events);
+  const counts = countsOf(events);
+  const [event] = events;
+  const statement =
+    event && events.length === 1
+      ? { ...RECORD_EVENT, values: recordEventValues(event) }
+      : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
+  return { events, counts, statement };
+}
+
 /**
  * Writes such requests by one statement, which is its own transaction: what `writeGroup` does with them in four
  * statements and two round trips. They are committed when this resolves, whatever becomes of their answers.
@@ -56,23 +76,11 @@ function canRecordAtOnce(requests: WriteRequest[]): boolean {
 async function recordAtOnce(
   client: PoolClient,
   requests: WriteRequest[],
-  pause?: () => Promise<void>,
+  { events, counts, statement }: Prepared,
 ): Promise<WriteResult[]> {
-  const events = requests.flatMap((request) => request.events);
-  const counts = countsOf(events);
-  const { rows } = await client.query<HeadRow>(await statementFor(events, counts, pause));
+  const { rows } = await client.query<HeadRow>(statement);
   const numbered = numbersOf(events, counts, rows);
   return requests.map((request) => resultOf(request, numbered));
-}
-
-async function statementFor(
-  events: NewEvent[],
-  counts: Map<string, number>,
-  pause?: () => Promise<void>,
-): Promise<QueryConfig> {
-  const [event] = events;
-  if (event && events.length === 1) return { ...RECORD_EVENT, values: recordEventValues(event) };
-  return { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
 }
 
 function resultOf(request: WriteRequest, numbered: Map<NewEvent, NumberedEvent>): WriteResult {

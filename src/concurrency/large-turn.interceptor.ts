@@ -7,13 +7,11 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
-import type { Observable } from 'rxjs';
+import { defer, lastValueFrom, type Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
-import { SMALL_BYTES } from '../front/body-budget';
 import { type BodyRequest, RAW_BODY } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
-import { handleInTurn } from './handle-in-turn';
-import { hasLargeTurn, type LanedRequest, laneOfRequest, noteLargeTurn } from './lane';
+import { type LanedRequest, laneOfRequest } from './lane';
 import { LargeTurns } from './large-turns';
 
 /**
@@ -30,14 +28,12 @@ export class LargeTurnInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const http = context.switchToHttp();
     const request = http.getRequest<BodyRequest & LanedRequest>();
-    const bytes = request[RAW_BODY]?.length ?? 0;
-    if (bytes <= SMALL_BYTES || hasLargeTurn(request)) return next.handle();
-    const lane = laneOfRequest(request);
-    const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
-    const handle = (): Observable<unknown> => {
-      noteLargeTurn(request);
-      return next.handle();
+    const turn = {
+      bytes: request[RAW_BODY]?.length ?? 0,
+      lane: laneOfRequest(request),
+      signal: patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs),
     };
-    return handleInTurn(this.turns, { lane, signal, isTold: true }, { handle });
+    const handle = () => lastValueFrom(next.handle(), { defaultValue: undefined });
+    return defer(() => this.turns.workAt(request, turn, handle));
   }
 }

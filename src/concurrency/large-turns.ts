@@ -2,12 +2,21 @@ import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/comm
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../config/concurrency.config';
 import { FairTurns, type TurnRequest } from './fair-turns';
+import { SMALL_BYTES } from '../front/body-budget';
+import { hasLargeTurn, type LanedRequest, noteLargeTurn } from './lane';
 import { RunningTurns } from './running-turns';
 
 /** Two that are written (AuditWriter), and one that is made ready for it. */
 const AT_ONCE = 3;
 /** How often it is looked whether some take long. */
 const LOOK_EVERY_MS = 100;
+
+/** Whose body it is, how many bytes, and until when somebody waits. */
+export interface BodyTurn {
+  bytes: number;
+  lane: string;
+  signal: AbortSignal;
+}
 
 /**
  * Turns for requests with large bodies, before their turns to work. What is made of such a body takes several times the
@@ -31,8 +40,25 @@ export class LargeTurns extends FairTurns implements BeforeApplicationShutdown {
     this.most = maxRequests;
   }
 
-  override run<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
-    return super.run(request, () => this.running.during(work));
+  override run<T>(turn: TurnRequest, work: () => Promise<T>): Promise<T> {
+    return super.run(turn, () => this.running.during(work));
+  }
+
+  /**
+   * Does what is to be done with the body of a request, whose length is in bytes: of a large one when it is its turn, which
+   * is noted on the request (laneOfRequest). A request has one such turn, however many of its parts ask for it.
+   * @throws what `run` and `work` throw.
+   */
+  async workAt<T>(
+    request: LanedRequest,
+    { bytes, lane, signal }: BodyTurn,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    if (bytes <= SMALL_BYTES || hasLargeTurn(request)) return work();
+    return this.run({ lane, signal, isTold: true }, () => {
+      noteLargeTurn(request);
+      return work();
+    });
   }
 
   beforeApplicationShutdown(): void {

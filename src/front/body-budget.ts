@@ -20,7 +20,7 @@ COST['['.charCodeAt(0)] = 48;
 COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
 const [ZERO, NINE] = [0x30, 0x39];
-/** As many digits in a row are more than a double holds: the number is a string as well (exact-json.ts), and written as one. */
+/** A number of so many digits in a row hardly ever fits a double: it is a string as well (exact-json.ts), and written as one. */
 const LONG_DIGITS = 17;
 const LONG_NUMBER_COST = 64;
 

@@ -73,10 +73,12 @@ export class JsonBodyInterceptor implements NestInterceptor {
     return parseInPieces(bytes, this.portions, signal);
   }
 
-  /** The same, with the text of all numbers (`hasExactNumbers`). @throws AppError as said above. */
+  /** The same, with the text of all numbers (`keepExactMembers`). @throws AppError as said above. */
   async readWholeBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
-    if (bytes.length > SMALL_BYTES) await this.portions.next();
+    if (bytes.length > SMALL_BYTES) {
+      await this.portions.next(patienceOf(response, this.config.requestTimeoutMs));
+    }
     return parseJsonBytes(bytes);
   }
 

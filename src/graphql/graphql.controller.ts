@@ -6,11 +6,10 @@ import { idempotencyClaimOf } from '../audit/idempotency-claim';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
 import { Authenticated } from '../auth/scopes.decorator';
-import { laneOfRequest, noteLargeTurn } from '../concurrency/lane';
+import { laneOfRequest } from '../concurrency/lane';
 import { LargeTurns } from '../concurrency/large-turns';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
-import { SMALL_BYTES } from '../front/body-budget';
 import { keepExactMembers } from '../front/exact-json';
 import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
@@ -63,11 +62,8 @@ export class GraphqlController {
       const claim = idempotencyClaimOf(request, principal, 'graphql');
       return this.operations.answer({ ...call, body, claim, lane: laneOfRequest(request) });
     };
-    if (bytes.length <= SMALL_BYTES) return answer();
-    return this.largeTurns.run({ lane: laneOfRequest(request), signal, isTold: true }, () => {
-      noteLargeTurn(request);
-      return answer();
-    });
+    const turn = { bytes: bytes.length, lane: laneOfRequest(request), signal };
+    return this.largeTurns.workAt(request, turn, answer);
   }
 
   private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {

@@ -65,9 +65,9 @@ export class SocketOperations {
     return makeServer<Record<string, unknown> | undefined, SocketExtra>({
       connectionInitWaitTimeout: INIT_TIMEOUT_MS,
       onConnect: (context) => this.admit(context),
-      onSubscribe: async ({ extra: { connection } }, _, payload) => {
+      onSubscribe: async ({ extra: { connection } }) => {
         const measure = new Measure(connection, observe);
-        const args = await this.argsOf(connection, payload, measure);
+        const args = await this.argsOf(connection, measure);
         if (!('schema' in args)) measure.end(statusOf(args));
         return args;
       },
@@ -102,13 +102,12 @@ export class SocketOperations {
   /** What to run, or why not. The message is looked at before the first `await`: it is the connection's only then. */
   private async argsOf(
     connection: GraphqlConnection,
-    payload: SubscribePayload,
     measure: Measure,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const { principal, signal, text } = connection;
     if (!principal) throw new Error('The connection was not admitted.');
     try {
-      const { query, operationName, variables } = exactPayload(text, payload);
+      const { query, operationName, variables } = payloadOf(text);
       if (connection.answering > MAX_ANSWERING) {
         throw new AppError('TOO_MANY_REQUESTS', 'Too many operations are under way here.', {
           retryAfterSeconds: 1,
@@ -238,8 +237,7 @@ async function follow(
 }
 
 /** The payload with the exact numbers of the message, in which nothing is named twice. @throws AppError VALIDATION_FAILED */
-function exactPayload(text: string, payload: SubscribePayload): SubscribePayload {
-  if (!payload.variables) return payload;
+function payloadOf(text: string): SubscribePayload {
   try {
     const message = parseExactJson(text) as { payload: SubscribePayload };
     keepExactMembers(message, 'payload', 'variables');

@@ -1,12 +1,14 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
 import { TokenVerifier } from '../auth/token-verifier';
-import { type LanedRequest, laneOf, noteLargeTurn } from '../concurrency/lane';
+import { type LanedRequest, laneOf } from '../concurrency/lane';
 import { LargeTurns } from '../concurrency/large-turns';
+import { serverConfig } from '../config/server.config';
 import { validationFailed } from '../errors/app-error';
-import { SMALL_BYTES } from '../front/body-budget';
 import { askForBody } from '../front/front-request';
 import { hasBody, JsonBodyInterceptor } from '../front/json-body.interceptor';
+import { patienceOf } from '../front/patience';
 
 /** What the inputs of calls are read with. */
 @Injectable()
@@ -15,6 +17,7 @@ export class InputServices {
     readonly reader: JsonBodyInterceptor,
     readonly verifier: TokenVerifier,
     readonly largeTurns: LargeTurns,
+    @Inject(serverConfig.KEY) readonly config: ConfigType<typeof serverConfig>,
   ) {}
 }
 
@@ -30,20 +33,20 @@ export class CallInputs {
     this.end = resolve;
   });
 
-  /** `calls` says how many there are; `signal` aborts when the client leaves. */
+  /** `unanswered` is how many calls there are. */
   constructor(
     private readonly request: Request,
     private readonly response: Response,
     private readonly services: InputServices,
-    private readonly left: { calls: number; signal: AbortSignal },
+    private unanswered: number,
   ) {
     response.once('close', () => this.end());
   }
 
   /** Notes that one of the calls has been answered, be it with something that goes on. */
   countAnswered(): void {
-    this.left.calls -= 1;
-    if (this.left.calls === 0) this.end();
+    this.unanswered -= 1;
+    if (this.unanswered === 0) this.end();
   }
 
   /** The input of a call; undefined when it has none. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
@@ -72,18 +75,16 @@ export class CallInputs {
 
   private async read(): Promise<unknown> {
     const { request, response } = this;
-    const { signal } = this.left;
-    const { reader, verifier, largeTurns } = this.services;
+    const { reader, verifier, largeTurns, config } = this.services;
     const lane = laneOf(await verifier.verify(request.headers.authorization));
-    const { length } = await reader.readBytes(request, response);
-    if (length <= SMALL_BYTES) return reader.readBody(request, response);
+    const { length: bytes } = await reader.readBytes(request, response);
+    const signal = patienceOf(response, config.requestTimeoutMs);
     return new Promise((resolve, reject) => {
-      const work = (): Promise<unknown> => {
-        noteLargeTurn(request as LanedRequest);
+      const work = (): Promise<void> => {
         resolve(reader.readBody(request, response));
         return this.over;
       };
-      largeTurns.run({ lane, signal, isTold: true }, work).catch(reject);
+      largeTurns.workAt(request as LanedRequest, { bytes, lane, signal }, work).catch(reject);
     });
   }
 }

@@ -56,8 +56,9 @@ export class TrpcDoor implements OnModuleInit {
     nameRoute(request, this.nameOf(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
     const signal = hangUpSignal(response);
-    const calls = isBatch ? path.split(',').length : 1;
-    const inputs = new CallInputs(request, response, this.inputServices, { calls, signal });
+    const names = isBatch ? path.split(',') : [path];
+    const calls = names.filter((name) => this.handlers.has(name)).length; // tRPC itself answers the others
+    const inputs = new CallInputs(request, response, this.inputServices, calls);
     const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
       try {
         requireOneCall(request, path, isBatch);

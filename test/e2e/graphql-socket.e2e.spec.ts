@@ -61,6 +61,18 @@ describe('the socket', () => {
   });
 
   it.each([
+    ['of a variable', '{"query":"{ __typename }","variables":{"m":{"a":1,"a":2}}}'],
+    ['in the payload', '{"query":"{ __typename }","query":"{ __typename }","variables":{"a":1}}'],
+    ['beside no variables', '{"query":"{ __typename }","query":"{ __typename }"}'],
+  ])('refuses a message that names a member twice: %s', async (_, payload) => {
+    const socket = await stage.connected(await reader([newOrganization()]));
+    socket.send(`{"id":"1","type":"subscribe","payload":${payload}}`);
+    const [answer] = (await once(socket, 'message')) as [Buffer];
+    expect(String(answer)).toContain('"code":"VALIDATION_FAILED"');
+    expect(String(answer)).toContain('must not name a member of an object twice');
+  });
+
+  it.each([
     ['without a token', {}],
     ['with a bad token', { authorization: 'Bearer a.b.c' }],
     ['with a token that is no text', { Authorization: { toString: 1 } }],

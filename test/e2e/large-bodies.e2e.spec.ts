@@ -157,23 +157,47 @@ describe('requests with large bodies', () => {
       events: events.map((event) => ({ ...event, status: String(event.status).toUpperCase() })),
     },
   });
-  it.each([
+  const doors = [
     ['REST', `${EVENTS}/bulk`, asItIs],
     ['tRPC', '/trpc/performance.bulkCreateAuditEvents', asItIs],
     ['GraphQL', '/graphql', asMutation],
-  ])('wait likewise by every door, and say what is wrong: %s', async (_, path, written) => {
-    const answers = await whileHeld(async () => {
-      const sent = Array.from({ length: AT_ONCE + 1 }, () => send(written(bulk()), path));
-      await until(() => here() === AT_ONCE + 1);
-      await until(() => turns().active === large().active);
-      return sent;
-    });
-    expect(answers.every(({ status }) => status < 300)).toBe(true);
-    const { events } = bulk();
-    const faulty = await send(written({ events: [...events, eventWith({ status: 'odd' })] }), path);
-    expect(faulty.text).toContain('VALIDATION_FAILED');
-    expect(faulty.text).toContain(`events[${EVENTS_EACH}].status`);
-  });
+  ] as const;
+  it.each(doors)(
+    'stand behind nobody of their organization but each other: %s',
+    async (_, path, written) => {
+      await whileHeld(async () => {
+        const small = () => send({ events: [eventWith({ organizationId: 'flood' })] });
+        const sent = Array.from({ length: MAX_REQUESTS }, small);
+        await until(() => turns().active === MAX_REQUESTS);
+        sent.push(small());
+        await until(() => turns().queued === 1);
+        sent.push(send(written(bulk()), path));
+        await until(() => turns().queued === 2);
+        expect(turns().lanes).toBe(2);
+        return sent;
+      });
+    },
+  );
+
+  it.each(doors)(
+    'wait likewise by every door, and say what is wrong: %s',
+    async (_, path, written) => {
+      const answers = await whileHeld(async () => {
+        const sent = Array.from({ length: AT_ONCE + 1 }, () => send(written(bulk()), path));
+        await until(() => here() === AT_ONCE + 1);
+        await until(() => turns().active === large().active);
+        return sent;
+      });
+      expect(answers.every(({ status }) => status < 300)).toBe(true);
+      const { events } = bulk();
+      const faulty = await send(
+        written({ events: [...events, eventWith({ status: 'odd' })] }),
+        path,
+      );
+      expect(faulty.text).toContain('VALIDATION_FAILED');
+      expect(faulty.text).toContain(`events[${EVENTS_EACH}].status`);
+    },
+  );
 
   it('have one turn for all calls of a batch, from before these are read', async () => {
     const path = '/trpc/performance.bulkCreateAuditEvents';
@@ -187,6 +211,47 @@ describe('requests with large bodies', () => {
     });
     expect(answers.map(({ status }) => status)).toEqual([200]);
     await until(() => here() === 0);
+  });
+
+  it('keep it while one of the calls is not answered', async () => {
+    const path = '/trpc/performance.bulkCreateAuditEvents';
+    const both = await tokenOf({ organizations: ['flood', 'quiet'] });
+    await whileHeld(async () => {
+      const before = turns().granted;
+      const other = { events: [eventWith({ organizationId: 'quiet' })] };
+      const body = { 0: other, 1: bulk() };
+      const sent = service.post(`${path},performance.bulkCreateAuditEvents?batch=1`, both, body);
+      await until(() => turns().granted === before + 2 && turns().active === 1);
+      expect(here()).toBe(1);
+      return [sent];
+    });
+    await until(() => here() === 0);
+  });
+
+  it('give it back when a batch calls what there is not', async () => {
+    const before = large().granted;
+    const body = { 0: bulk() };
+    await send(body, '/trpc/performance.bulkCreateAuditEvents,performance.nothing?batch=1');
+    expect(large().granted).toBe(before + 1);
+    await until(() => here() === 0);
+  });
+
+  it('give it back when what was asked for goes on', async () => {
+    const before = large().granted;
+    const leaving = new AbortController();
+    const answer = await fetch(`${service.url}/trpc/performance.auditEventRecorded`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${flood}`,
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+      },
+      body: `{"filter":{}${' '.repeat(70_000)}}`,
+      signal: leaving.signal,
+    });
+    expect(answer.status).toBe(200);
+    await until(() => large().granted === before + 1 && here() === 0);
+    leaving.abort();
   });
 
   it('that are malformed are told where', async () => {

@@ -68,4 +68,34 @@ describe('plain writes', () => {
     expect(await sequencesOf(admin, organizationId)).toEqual(oneTo(2));
     expect((await limit()).rows).toEqual([{ lock_timeout: '0' }]);
   });
+
+  it.each([250, 251, 500, 501])(
+    'store %i events of one request as they came, whatever their parameters are made in',
+    async (count) => {
+      const organizationId = newOrganization();
+      const jsonOf = (index: number) => (index % 5 === 0 ? `{"n":${index}.0}` : null);
+      const events = Array.from({ length: count }, (_, index) =>
+        newEvent({
+          organizationId,
+          action: `"${index}\\`,
+          principalId: index % 2 === 0 ? null : `${index}`,
+          sessionContext: jsonOf(index),
+          metadata: jsonOf(index + 1),
+        }),
+      );
+      await replicas.one.writer.record(writeRequest(events));
+      const { rows } = await replicas.admin.query(
+        `SELECT id, action, principal_id AS "principalId", session_context::text AS "sessionContext",
+           metadata::text AS metadata, sequence::int AS sequence
+         FROM audit_event WHERE organization_id = $1 ORDER BY sequence`,
+        [organizationId],
+      );
+      expect(rows).toEqual(
+        events.map(({ id, action, principalId, sessionContext, metadata }, index) => ({
+          ...{ id, action, principalId, sessionContext, metadata },
+          sequence: index + 1,
+        })),
+      );
+    },
+  );
 });

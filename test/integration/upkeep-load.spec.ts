@@ -12,7 +12,8 @@ interface Waiting {
   tables: number[];
 }
 
-// Who blocks whom and who waits for what are told at two moments: it counts only what the upkeep has a part in as well.
+// Who blocks whom and who waits for what are read at two moments: a wait counts only if the upkeep holds the same object then,
+// or stands before it for that.
 const WAITING_FOR_UPKEEP = `
   WITH lock AS MATERIALIZED (
     SELECT pid, mode, granted, locktype, relation, row(locktype, database, relation, page, tuple, virtualxid,
