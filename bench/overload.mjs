@@ -96,7 +96,7 @@ async function deadlines(databaseUrl, headers) {
 }
 
 /** As noisyNeighbour, with floods of writes of a thousand events each by every door, and the settings as they are. */
-export async function besideBulks(databaseUrl, headers, floodHeaders) {
+async function besideBulks(databaseUrl, headers, floodHeaders) {
   const events = Array.from({ length: BULK_EVENTS }, (_, index) => sampleEvent('flood', index));
   for (const { what, path, members } of BULK_DOORS) {
     const service = await startService(databaseUrl);

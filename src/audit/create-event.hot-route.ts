@@ -13,7 +13,7 @@ import { RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
 import { parseJsonBytes } from '../front/json-bytes';
 import { plainlyAcceptsJson } from '../front/negotiation';
 import { patienceOf } from '../front/patience';
-import { writeStamped } from '../front/request-context';
+import { noteWhole, writeStamped } from '../front/request-context';
 import { faultsOf } from '../front/validation/compiled-validator';
 import { AuditController, recordedHeaders } from './audit.controller';
 import { AuditService } from './audit.service';
@@ -59,6 +59,7 @@ export class CreateEventHotRoute implements OnModuleInit {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
+      noteWhole(response);
       const body = Buffer.concat(chunks);
       (request as BodyRequest)[RAW_BODY] = body;
       const event = validEventIn(body);

@@ -35,6 +35,14 @@ export class ConcurrencyMetrics {
       },
       () => turns.queued + large.queued,
     );
+    registry.offer(
+      {
+        name: 'concurrency_active_large_requests',
+        help: 'Requests with large bodies that are worked at, or wait for their turn to work.',
+        type: 'gauge',
+      },
+      () => large.statistics().active,
+    );
     this.gauge(
       'concurrency_waiting_lanes',
       'Organizations and readers of several that wait.',

@@ -69,8 +69,16 @@ describe('costOf', () => {
     expect(costOf(Buffer.from(text))).toBeGreaterThan(taken);
   });
 
-  it('is at least what long numbers take that are written as they came', () => {
-    const text = `{"metadata":{"list":[${'922337203685477580799,'.repeat(MB / 4).slice(0, -1)}]}}`;
+  it.each([
+    '922337203685477580799',
+    '1.0',
+    '-12.50',
+    '1E3',
+    '2e-7',
+    '1234567890123456.0',
+    '1.234567890123456E12',
+  ])('is at least what numbers like %s take that are written as they came', (number) => {
+    const text = `{"metadata":{"list":[${`${number},`.repeat(MB / 4).slice(0, -1)}]}}`;
     collect();
     const before = process.memoryUsage().heapUsed;
     const value = parseExactJson(text) as { metadata: object };

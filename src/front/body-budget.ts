@@ -19,10 +19,12 @@ COST['{'.charCodeAt(0)] = 80;
 COST['['.charCodeAt(0)] = 48;
 COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
-const [ZERO, NINE] = [0x30, 0x39];
+const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
+const [BIG_E, SMALL_E] = [0x45, 0x65];
 /** A number of so many digits in a row hardly ever fits a double: it is a string as well (exact-json.ts), and written as one. */
-const LONG_DIGITS = 17;
-const LONG_NUMBER_COST = 64;
+const LONG_DIGITS = 16;
+/** So is one that ends in 0 behind a point, and one with an exponent; and what looks like it in a text. */
+const EXACT_NUMBER_COST = 64;
 
 /**
  * What JSON bodies cost in memory, from before they are parsed until their requests are answered: 10 MB of `{},` become
@@ -75,11 +77,33 @@ export function costOf(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BYTES) return bytes;
   let digits = 0;
+  let isFraction = false;
   for (let at = 0; at < body.length; at += 1) {
     const byte = body[at] ?? 0;
+    if (isDigit(byte)) {
+      digits += 1;
+      if (digits === LONG_DIGITS) bytes += EXACT_NUMBER_COST;
+      continue;
+    }
     bytes += COST[byte] ?? 0;
-    digits = byte >= ZERO && byte <= NINE ? digits + 1 : 0;
-    if (digits === LONG_DIGITS) bytes += LONG_NUMBER_COST;
+    if (digits === 0) {
+      isFraction = false;
+      continue;
+    }
+    if (isFraction && body[at - 1] === ZERO) bytes += EXACT_NUMBER_COST;
+    else if ((byte === BIG_E || byte === SMALL_E) && beginsExponent(body[at + 1])) {
+      bytes += EXACT_NUMBER_COST;
+    }
+    isFraction = byte === DOT;
+    digits = 0;
   }
   return bytes;
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= ZERO && byte <= NINE;
+}
+
+function beginsExponent(byte = 0): boolean {
+  return isDigit(byte) || byte === PLUS || byte === MINUS;
 }

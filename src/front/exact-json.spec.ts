@@ -4,6 +4,7 @@ import {
   JsonTexts,
   UnacceptableJsonError,
   exactJsonText,
+  keepExactMembers,
   parseExactJson,
   parseMarkedJson,
   unmarkJson,
@@ -43,6 +44,35 @@ const jsonText = fc.letrec<{ value: string; object: string }>((tie) => ({
     .array(tie('value'), { maxLength: 5 })
     .map((items) => `{${items.map((item, index) => `"k${index}":${item}`).join(',')}}`),
 }));
+
+describe('keepExactMembers', () => {
+  const NUMBERS = '[1.0,1E3,-0,9223372036854775807]';
+
+  it.each([
+    ['an object', `{"any":{"a":${NUMBERS}}}`, ['any'], `{"a":${NUMBERS}}`],
+    ['metadata itself', `{"metadata":{"a":${NUMBERS}}}`, ['metadata'], `{"a":${NUMBERS}}`],
+    [
+      'the metadata of what is named so',
+      `{"metadata":{"x":1,"metadata":{"a":${NUMBERS}}}}`,
+      ['metadata', 'metadata'],
+      `{"a":${NUMBERS}}`,
+    ],
+    [
+      'the metadata of one in a list that is named so',
+      `{"metadata":[{"metadata":{"a":${NUMBERS}}}]}`,
+      ['metadata', '0', 'metadata'],
+      `{"a":${NUMBERS}}`,
+    ],
+  ])('keeps the text of numbers of %s', (_, variables, path, text) => {
+    const request = parseExactJson(`{"query":"","variables":${variables}}`) as object;
+    keepExactMembers(request, 'variables');
+    const value = ['variables', ...path].reduce<unknown>(
+      (inner, name) => (inner as Record<string, unknown>)[name],
+      request,
+    );
+    expect(exactJsonText(value as object)).toBe(text);
+  });
+});
 
 describe('exact JSON', () => {
   it('gives back every number as it was written, in any nesting', () => {

@@ -150,13 +150,19 @@ export function keepExactMembers(value: object, ...path: string[]): void {
   const twin = path.reduce(objectIn, twins.get(value));
   if (!inner || !twin) return;
   for (const key of Object.keys(inner)) {
+    // One that is named as if it were metadata may hold some: nobody has looked into it yet.
+    if (EXACT_MEMBERS.has(key)) pair(memberOf(inner, key), memberOf(twin, key));
     const [member, itsTwin] = [objectIn(inner, key), objectIn(twin, key)];
     if (member && itsTwin) twins.set(member, itsTwin);
   }
 }
 
+function memberOf(value: object | undefined, name: string): unknown {
+  return (value as Record<string, unknown> | undefined)?.[name];
+}
+
 function objectIn(value: object | undefined, name: string): object | undefined {
-  const inner = (value as Record<string, unknown> | undefined)?.[name];
+  const inner = memberOf(value, name);
   return typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? inner : undefined;
 }
 

@@ -17,6 +17,7 @@ import { parseInPieces, parseJsonBytes } from './json-bytes';
 import { LoopPortions } from './loop-portions';
 import { clientClosed, patienceOf } from './patience';
 import { noRoomToRead } from './reading-room';
+import { noteWhole } from './request-context';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
@@ -115,6 +116,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
     } finally {
       giveBack();
     }
+    noteWhole(response);
     return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   }
 

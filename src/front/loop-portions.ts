@@ -15,7 +15,8 @@ const MOST_REST_MS = 20;
 @Injectable()
 export class LoopPortions {
   private last = Promise.resolve();
-  private tookMs = 0;
+  /** Until when the loop is left to others, if they need it. */
+  private restUntilMs = 0;
   private isShared = (): boolean => false;
 
   /** Has `isShared` say, before each portion, whether others need the event loop. */
@@ -33,14 +34,15 @@ export class LoopPortions {
     const startedMs = performance.now();
     // Once all that goes on from here without waiting has been done.
     process.nextTick(() => {
-      this.tookMs = performance.now() - startedMs;
+      const endedMs = performance.now();
+      this.restUntilMs = endedMs + Math.min(endedMs - startedMs, MOST_REST_MS);
     });
     if (signal?.aborted) throw reasonOf(signal);
   }
 
   private async rest(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
-    const restMs = Math.min(this.tookMs, MOST_REST_MS);
+    const restMs = this.restUntilMs - performance.now();
     if (restMs < LEAST_REST_MS || !this.isShared()) return;
     await new Promise((resolve) => setTimeout(resolve, Math.round(restMs)));
   }

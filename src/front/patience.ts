@@ -1,14 +1,14 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { AppError } from '../errors/app-error';
-import { arrivalOf } from './request-context';
+import { wholeSince } from './request-context';
 
 /** Kept on the answer, so that all who work on one request share it. */
 const PATIENCE = Symbol('patience');
 type Patient = ServerResponse & { [PATIENCE]?: AbortSignal };
 
 /**
- * How long somebody waits for this answer: aborts with REQUEST_TIMEOUT `timeoutMs` after the request came, or with
+ * How long somebody waits for this answer: aborts with REQUEST_TIMEOUT `timeoutMs` after all of the request had come, or with
  * CLIENT_CLOSED when its client hangs up. Made at the first call, as most answers are given sooner than it would pay.
  */
 export function patienceOf(response: ServerResponse, timeoutMs: number): AbortSignal {
@@ -21,7 +21,7 @@ export function patienceOf(response: ServerResponse, timeoutMs: number): AbortSi
     hangUp();
     return controller.signal;
   }
-  const elapsedMs = performance.now() - arrivalOf(response);
+  const elapsedMs = performance.now() - wholeSince(response);
   const timer = setTimeout(
     () => controller.abort(requestTimeout()),
     Math.max(1, Math.ceil(timeoutMs - elapsedMs)),

@@ -63,7 +63,13 @@ const RAW_SECURITY_HEADERS = SECURITY_HEADERS.flat();
 const ARRIVED = Symbol('arrived');
 /** For answers that may take for ever: when their first byte went out, or undefined before that. */
 const STREAMED = Symbol('streamed');
-type Arrived = ServerResponse & { [ARRIVED]?: number; [STREAMED]?: number | undefined };
+/** When the body of a request had come. */
+const WHOLE = Symbol('whole');
+type Arrived = ServerResponse & {
+  [ARRIVED]?: number;
+  [WHOLE]?: number;
+  [STREAMED]?: number | undefined;
+};
 
 /** Notes when a request came: what X-Response-Time counts from. */
 export function noteArrival(response: ServerResponse): void {
@@ -73,6 +79,16 @@ export function noteArrival(response: ServerResponse): void {
 /** When a request came, on the clock of performance.now(); now, for one whose arrival nobody noted. */
 export function arrivalOf(response: ServerResponse): number {
   return (response as Arrived)[ARRIVED] ?? performance.now();
+}
+
+/** Notes that all of a request has come: what its deadline counts from, as a client may send for as long as it is let. */
+export function noteWhole(response: ServerResponse): void {
+  (response as Arrived)[WHOLE] = performance.now();
+}
+
+/** When all of a request had come, on the clock of performance.now(); its arrival, for one whose body nobody has read. */
+export function wholeSince(response: ServerResponse): number {
+  return (response as Arrived)[WHOLE] ?? arrivalOf(response);
 }
 
 function tookMs(response: ServerResponse): string {

@@ -17,8 +17,8 @@ import { GraphqlFilter, writeGraphql } from './graphql.filter';
 import { type AnswerInit, GraphqlOperations } from './graphql-operations';
 import type { Caller } from './root-fields';
 
-/** A request, and until when somebody waits for its answer. */
-type HttpCall = Caller & { request: BodyRequest };
+/** A request, who it is of, and until when somebody waits for its answer. */
+type HttpCall = Caller & { request: BodyRequest; lane: string };
 
 /** The GraphQL door over HTTP. Who has no good token learns nothing; what a field needs beyond, the field says. */
 @ApiExcludeController()
@@ -39,11 +39,13 @@ export class GraphqlController {
     @Req() request: BodyRequest,
     @Res() response: Response,
   ): Promise<void> {
-    const call = { request, principal, signal: patienceOf(response, this.config.requestTimeoutMs) };
-    const answering =
-      request.method === 'POST'
-        ? this.answerPost(call, response)
-        : this.operations.answer({ ...call, body: null, lane: laneOfRequest(request) });
+    const bytes =
+      request.method === 'POST' ? await this.bodies.readBytes(request, response) : undefined;
+    const signal = patienceOf(response, this.config.requestTimeoutMs);
+    const call = { request, principal, signal, lane: laneOfRequest(request) };
+    const answering = bytes
+      ? this.answerPost(call, bytes.length, response)
+      : this.operations.answer({ ...call, body: null });
     const [text, init] = await answering;
     if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
     if (init.retryAfterSeconds !== undefined) {
@@ -54,16 +56,18 @@ export class GraphqlController {
   }
 
   /** What is in a large body is not looked at before its turn among those. */
-  private async answerPost(call: HttpCall, response: Response): Promise<[string, AnswerInit]> {
-    const { request, principal, signal } = call;
-    const bytes = await this.bodies.readBytes(request, response);
+  private answerPost(
+    call: HttpCall,
+    bytes: number,
+    response: Response,
+  ): Promise<[string, AnswerInit]> {
+    const { request, principal } = call;
     const answer = async (): Promise<[string, AnswerInit]> => {
       const body = await this.bodyOf(request, response);
       const claim = idempotencyClaimOf(request, principal, 'graphql');
       return this.operations.answer({ ...call, body, claim, lane: laneOfRequest(request) });
     };
-    const turn = { bytes: bytes.length, lane: laneOfRequest(request), signal };
-    return this.largeTurns.workAt(request, turn, answer);
+    return this.largeTurns.workAt(request, { ...call, bytes }, answer);
   }
 
   private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {

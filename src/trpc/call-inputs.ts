@@ -28,7 +28,8 @@ export class InputServices {
  */
 export class CallInputs {
   private body: Promise<unknown> | undefined;
-  private end = (): void => undefined;
+  /** Notes that there is nothing more to do for any of the calls. */
+  end = (): void => undefined;
   private readonly over = new Promise<void>((resolve) => {
     this.end = resolve;
   });

@@ -94,6 +94,7 @@ export class TrpcDoor implements OnModuleInit {
         logFailure(failureOf(error), what, requestId);
       },
     });
+    if (request.headers['trpc-accept'] === undefined) inputs.end(); // all of them, or they would not be in the answer
     await writeAnswer(answer, response, { texts, stallTimeoutMs: this.config.stallTimeoutMs });
   }
 

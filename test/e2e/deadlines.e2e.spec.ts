@@ -1,5 +1,6 @@
 import { FairTurns } from '../../src/concurrency/fair-turns';
 import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
@@ -115,6 +116,45 @@ describe('a request that is not done in time', () => {
       Array.from({ length: 30 }, (_, index) => service.get(`${EVENTS}?limit=${index + 1}`, token)),
     );
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+  });
+});
+
+describe('a request that takes longer than that to arrive', () => {
+  const mutation =
+    'mutation ($events: [CreateAuditEventInput!]!) { bulkCreateAuditEvents(events: $events) { created } }';
+  const large = { metadata: { text: 'x'.repeat(200_000) } };
+  it.each([
+    ['an event', EVENTS, eventWith()],
+    ['a large event', EVENTS, eventWith(large)],
+    ['some events', `${EVENTS}/bulk`, many(20)],
+    ['many events', `${EVENTS}/bulk`, many(2000)],
+    ['many events by tRPC', '/trpc/performance.bulkCreateAuditEvents', many(2000)],
+    [
+      'many events by GraphQL',
+      '/graphql',
+      {
+        query: mutation,
+        variables: { events: many(2000).events.map((event) => ({ ...event, status: 'SUCCESS' })) },
+      },
+    ],
+  ])('has all of its time from then on: %s', async (_, path, body) => {
+    const bytes = Buffer.from(JSON.stringify(body));
+    const before = await blocker.events();
+    const sending = request(`${service.url}${path}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        'content-length': bytes.length,
+      },
+    });
+    sending.write(bytes.subarray(0, bytes.length / 2));
+    await new Promise((resolve) => setTimeout(resolve, DEADLINE_MS + 100));
+    sending.end(bytes.subarray(bytes.length / 2));
+    const [answer] = (await once(sending, 'response')) as [IncomingMessage];
+    expect([200, 201]).toContain(answer.statusCode);
+    answer.resume();
+    expect(await blocker.events()).toBeGreaterThan(before);
   });
 });
 

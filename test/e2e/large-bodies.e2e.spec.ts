@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { Client } from 'pg';
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
 import { FairTurns } from '../../src/concurrency/fair-turns';
@@ -234,6 +235,20 @@ describe('requests with large bodies', () => {
     await send(body, '/trpc/performance.bulkCreateAuditEvents,performance.nothing?batch=1');
     expect(large().granted).toBe(before + 1);
     await until(() => here() === 0);
+  });
+
+  it('give it back though their answer waits behind another one that goes on', async () => {
+    const before = large().granted;
+    const socket = connect(service.port, '127.0.0.1');
+    const body = JSON.stringify({ 0: { filter: {} }, 1: ' '.repeat(70_000) });
+    socket.write(
+      `GET ${EVENTS}/tail HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${flood}\r\n\r\n` +
+        'POST /trpc/performance.getOptimizedAuditEvents,performance.nothing?batch=1 HTTP/1.1\r\nHost: x\r\n' +
+        `Authorization: Bearer ${flood}\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await until(() => large().granted === before + 1 && here() === 0);
+    socket.destroy();
   });
 
   it('give it back when what was asked for goes on', async () => {

@@ -31,6 +31,12 @@ function members(name: (index: number) => string, value: number | object): strin
 
 const METADATA = JSON.stringify(eventWith({ metadata: { list: [] } }));
 
+/** As many of a number in metadata as are not refused for their number. */
+function exactNumbers(body: BulkDoor['body'], number: string, count: number): string {
+  const list = new Array<string>(count).fill(number).join(',');
+  return body(`[${METADATA}]`).replace('[]', `[${list}]`);
+}
+
 type Huge = [name: string, path: string, body: () => string];
 
 const hugeTo = ({ name, path, body }: BulkDoor): Huge[] => [
@@ -38,6 +44,8 @@ const hugeTo = ({ name, path, body }: BulkDoor): Huge[] => [
   [`numbers to ${name}`, path, () => filledList(body('[]'), '0')],
   [`objects in metadata to ${name}`, path, () => filledList(body(`[${METADATA}]`), '{}')],
   [`long numbers in metadata to ${name}`, path, () => filledList(body(`[${METADATA}]`), LONG)],
+  [`short exact numbers to ${name}`, path, () => exactNumbers(body, '1.0', 480_000)],
+  [`exact numbers to ${name}`, path, () => exactNumbers(body, '1234567890123456.0', 400_000)],
   [`nesting to ${name}`, path, () => '['.repeat(BODY_BYTES)],
   [`members to ${name}`, path, () => members((index) => `m${index}`, 1)],
 ];
