@@ -120,10 +120,15 @@ export class CachedPages extends CachedRead<DescribedPage> {
     this.turns.requireRoom(lane);
   }
 
-  read({ page, lane }: DescribedPage, signal?: AbortSignal): Promise<SharedAnswer> {
-    return this.turns.read({ lane, signal }, async () =>
-      shared(await this.pages.read(page, signal)),
-    );
+  read(
+    { page, lane }: DescribedPage,
+    signal?: AbortSignal,
+    ready?: Promise<unknown>,
+  ): Promise<SharedAnswer> {
+    return this.turns.read({ lane, signal }, async () => {
+      await ready;
+      return shared(await this.pages.read(page, signal));
+    });
   }
 
   accepts(rest: unknown): boolean {
@@ -221,8 +226,10 @@ export class CachedEvents extends CachedRead<DescribedEvent> {
   read(
     { principal, id, organizationIds }: DescribedEvent,
     signal?: AbortSignal,
+    ready?: Promise<unknown>,
   ): Promise<SharedAnswer> {
     return this.turns.read({ lane: laneOf(principal), signal }, async () => {
+      await ready;
       const event = await this.audit.findById(principal, id, organizationIds, signal);
       return { head: exactBuffer(event.toJsonText()), rest: null };
     });

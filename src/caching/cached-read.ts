@@ -56,8 +56,13 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
    * Reads the answer from where it is kept for good, as far as all readers of the same tenants share it; when the signal
    * aborts, nobody waits for it any more. One that waits for a turn makes its large texts within the turn and resolves
    * with bytes: what has waited is old to V8, and an old promise keeps the text that it was resolved with until a full collection.
+   * Nothing is read before `ready` resolves, and nothing when it fails; a turn is waited for meanwhile.
    */
-  abstract read(description: D, signal?: AbortSignal): Promise<SharedAnswer>;
+  abstract read(
+    description: D,
+    signal?: AbortSignal,
+    ready?: Promise<unknown>,
+  ): Promise<SharedAnswer>;
 
   /** Whether a value that came from the tier that replicas share is a `rest` that this version can render. */
   abstract accepts(rest: unknown): boolean;

@@ -37,8 +37,8 @@ export interface RememberOptions {
   patience?: () => AbortSignal;
 }
 
-/** A read, to be made for as long as the signal does not abort. */
-type Produce = (signal?: AbortSignal) => Promise<SharedAnswer>;
+/** A read, to be made for as long as the signal does not abort, and not before `ready` resolves. */
+type Produce = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedAnswer>;
 
 /**
  * Answers that were given before, per tenant and exact. A key carries the epoch of its tenants, which is asked for
@@ -71,7 +71,7 @@ export class ResponseCache {
   ): Promise<Remembered> {
     const { namespace } = read;
     const { path, policy, patience } = options;
-    const produce: Produce = (signal) => read.read(description, signal);
+    const produce: Produce = (signal, ready) => read.read(description, signal, ready);
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
       const nowMs = Date.now();
@@ -87,16 +87,18 @@ export class ResponseCache {
       this.count(namespace, options, 'hit');
       return stale;
     }
-
     const isFresh = isFreshRead(policy);
     if (isFresh) read.requireRoom?.(description);
     const askedMs = performance.now();
     const asked = read.currentEpoch(description.tenants);
+    // Whatever the epoch, it will be read: it waits for its turn meanwhile, and is read after it.
+    const coming = isFresh ? produce(patience?.(), asked) : undefined;
+    coming?.catch(() => undefined); // who waits below is told
     const key = `${head}${await (patience ? promptly(asked, patience) : asked)}:${query}`;
     const place: Place = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
-    if (isFresh) {
+    if (coming) {
       this.count(namespace, options, 'excluded');
-      return this.readAnew(place, policy, () => produce(patience?.()));
+      return this.readAnew(place, policy, () => coming);
     }
     const kept = this.memory.find(key) as CacheEntry | undefined;
     if (kept) kept.verifiedAtMs = askedMs;
