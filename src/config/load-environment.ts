@@ -44,12 +44,13 @@ function profileOf(variables: Variables): Profile {
 export function loadEnvironment(processEnv: Variables = process.env): Environment {
   const profile = profileOf(processEnv);
   const defaults = readEnvFile('default');
-  const files = { ...defaults, ...readEnvFile(profile) };
+  const own = readEnvFile(profile);
+  const files = { ...defaults, ...own };
   const set = Object.entries(processEnv).filter(([, value]) => value !== undefined && value !== '');
   const names = [...new Set([...Object.keys(files), ...Object.keys(processEnv)])];
   return {
     profile,
     env: { ...files, ...Object.fromEntries(set) },
-    findTypos: () => findProbableTypos(names, Object.keys(defaults)),
+    findTypos: () => findProbableTypos(names, Object.keys(defaults), Object.keys(own)),
   };
 }

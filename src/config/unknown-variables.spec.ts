@@ -18,6 +18,12 @@ function warningsOf(...names: string[]): string[] {
 }
 
 describe('the report of probable typos', () => {
+  it('names every unknown name of our own files, however short', () => {
+    expect(findProbableTypos(['POTR', 'HOTS'], ['PORT', 'HOST'], ['POTR'])).toEqual([
+      'POTR is not a variable of this service, probably a typo; the nearest is PORT',
+    ]);
+  });
+
   it.each([
     ['CACHE_DEFAULT_TTL_SECOND', 'CACHE_DEFAULT_TTL_SECONDS'],
     ['AUTH_JWT_SECRETS', 'AUTH_JWT_SECRET'],

@@ -56,9 +56,14 @@ function looksMisspelt(name: string, distance: number): boolean {
 
 /**
  * One line for each name that is probably a misspelt variable of ours: it has one of our prefixes, or is a character
- * or two away from a known name. Values are never part of a line. `known` must not be empty.
+ * or two away from a known name; or it stands in a file of ours (`own`). Values are never part of a line. `known` must
+ * not be empty.
  */
-export function findProbableTypos(names: readonly string[], known: readonly string[]): string[] {
+export function findProbableTypos(
+  names: readonly string[],
+  known: readonly string[],
+  own: readonly string[] = [],
+): string[] {
   const knownNames = new Set(known);
   const prefixes = new Set(
     known.filter((name) => name.includes('_')).map((name) => name.slice(0, name.indexOf('_') + 1)),
@@ -67,7 +72,7 @@ export function findProbableTypos(names: readonly string[], known: readonly stri
     .filter((name) => !knownNames.has(name) && !SET_BY_PLATFORMS.some((link) => link.test(name)))
     .sort()
     .flatMap((name) => {
-      const ours = prefixes.has(name.slice(0, name.indexOf('_') + 1));
+      const ours = own.includes(name) || prefixes.has(name.slice(0, name.indexOf('_') + 1));
       // Each edit changes the length by one at most: most names need not be compared.
       const near = ours ? known : known.filter((other) => isNearInLength(other, name));
       if (near.length === 0) return [];

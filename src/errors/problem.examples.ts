@@ -28,7 +28,9 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
     detail: 'An event with this id exists with other content.',
     errors: [{ path: 'id', message: 'exists in this organization with other content' }],
   },
-  REQUEST_TOO_LARGE: { detail: 'The body is larger than this service accepts.' },
+  REQUEST_TOO_LARGE: {
+    detail: 'The body is larger than 10 MB (REQUEST_MAX_SIZE_MB); send it in parts.',
+  },
   UNSUPPORTED_MEDIA_TYPE: { detail: 'Send the body as Content-Type: application/json.' },
   IDEMPOTENCY_MISMATCH: {
     detail: 'This Idempotency-Key was used for a request with another body.',

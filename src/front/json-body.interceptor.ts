@@ -22,6 +22,8 @@ import { noteWhole } from './request-context';
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
 
+const BYTES_PER_MB = 1024 * 1024;
+
 /** Bytes that deflate makes of one at most (https://zlib.net/zlib_tech.html). */
 const DEFLATE_RATIO = 1032;
 
@@ -95,7 +97,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
 
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
     if (Number(request.headers['content-length']) > this.config.requestMaxSizeBytes) {
-      throw tooLarge(response);
+      throw tooLarge(response, this.config.requestMaxSizeBytes);
     }
     let giveBack = (): void => undefined;
     try {
@@ -105,7 +107,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
         void this.read(request, response, (error?: unknown) => {
           isSettled = true;
           if (!error) return resolve();
-          reject(bodyError(error as Error, request.headers['content-encoding']));
+          reject(this.bodyError(error as Error, request.headers['content-encoding']));
         });
         if (isSettled) return;
         giveBack = this.takeRoom(request, response, (reason) => {
@@ -118,6 +120,16 @@ export class JsonBodyInterceptor implements NestInterceptor {
     }
     noteWhole(response);
     return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+  }
+
+  /** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
+  private bodyError(error: Error, encoding: string | undefined): Error {
+    const { type } = error as Error & { type?: unknown };
+    if (type === 'entity.too.large') return bodyTooLarge(this.config.requestMaxSizeBytes);
+    if (type === undefined && encoding !== undefined) {
+      return new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.');
+    }
+    return error;
   }
 
   /** Takes room for what comes of a body, as it comes, and refuses the rest when there is none. */
@@ -135,7 +147,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
     let arrived = 0;
     const onData = (chunk: Buffer): void => {
       arrived += chunk.length;
-      if (arrived > limit) return leave(tooLarge(response));
+      if (arrived > limit) return leave(tooLarge(response, limit));
       const more = Math.min(arrived * ratio, limit) - taken;
       if (more <= 0) return; // beyond the limit it is refused anyway
       if (room.take(sender, more)) taken += more;
@@ -203,9 +215,14 @@ function requireJson(contentType: string | undefined): void {
 }
 
 /** Refuses a body before all of it has come: that can be long. */
-function tooLarge(response: Response): AppError {
+function tooLarge(response: Response, limitBytes: number): AppError {
   endWithAnswer(response);
-  return new AppError('REQUEST_TOO_LARGE', 'The body is larger than this service accepts.');
+  return bodyTooLarge(limitBytes);
+}
+
+function bodyTooLarge(limitBytes: number): AppError {
+  const limit = `${limitBytes / BYTES_PER_MB} MB (REQUEST_MAX_SIZE_MB)`;
+  return new AppError('REQUEST_TOO_LARGE', `The body is larger than ${limit}; send it in parts.`);
 }
 
 /** What raw-body, which reads it, listens to. */
@@ -230,13 +247,4 @@ function leaveUnread(request: Request, known: Set<unknown>): void {
 function ratioOf(coding: string | undefined, limit: number): number {
   if (coding === undefined || coding === 'identity') return 1;
   return coding === 'br' ? limit : DEFLATE_RATIO;
-}
-
-/** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
-function bodyError(error: Error, encoding: string | undefined): Error {
-  const { type } = error as Error & { type?: unknown };
-  if (type === undefined && encoding !== undefined) {
-    return new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.');
-  }
-  return error;
 }

@@ -8,7 +8,7 @@ import {
 import { AppError } from '../errors/app-error';
 import { readDocument } from './known-documents';
 import { requireShortLists, type DocumentShapes } from './list-limits';
-import { MAX_TOKENS, requireWithinLimits } from './operation-limits';
+import { MAX_DEPTH, MAX_TOKENS, requireWithinLimits } from './operation-limits';
 
 /** A document within the limits, or why it is none: it cannot be read, or it is too large. */
 export type CheckedDocument =
@@ -41,7 +41,9 @@ export function checkDocument(
     if (error instanceof AppError) {
       return refused(new GraphQLError(error.detail, { originalError: error }));
     }
-    return refused(new GraphQLError('The operation is nested too deeply.'));
+    return refused(
+      new GraphQLError(`The operation is nested too deeply: at most ${MAX_DEPTH} levels.`),
+    );
   }
   return { document };
 }

@@ -18,7 +18,7 @@ const MAX_VARIABLES = 100;
 /** Selections of one field are compared in pairs, with all that is in them: 1200 took 0.14 s. */
 const MAX_SELECTIONS = 100;
 /** The deepest usual document is the introspection query of tools, with about 14 levels. */
-const MAX_DEPTH = 20;
+export const MAX_DEPTH = 20;
 const MAX_ALIASES = 50;
 /** An answer names its fields at each entry of a page. */
 const MAX_ALIAS_CHARACTERS = 100;

@@ -29,6 +29,9 @@ export interface FailureShape {
   data: FailureData;
 }
 
+/** Calls in one batch. Each takes a turn and counts for the rate limit; more would make one request a flood. */
+export const MAX_BATCH_SIZE = 10;
+
 /** The kinds of what tRPC itself refuses. */
 const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   NOT_FOUND: new AppError('NOT_FOUND', 'There is no such procedure.'),
@@ -65,7 +68,11 @@ export function failureOf(error: TRPCError): AppError {
   const refusal = REFUSALS[code];
   if (refusal) return refusal;
   if (code === 'BAD_REQUEST' || code === 'PARSE_ERROR') {
-    return validationFailed([{ path: '', message: `cannot be read: ${error.message}` }]);
+    const isBatch = error.message.startsWith('Batch call exceeds');
+    const message = isBatch
+      ? `must be at most ${MAX_BATCH_SIZE} calls`
+      : `cannot be read: ${error.message}`;
+    return validationFailed([{ path: '', message }]);
   }
   return toAppError(cause ?? error);
 }

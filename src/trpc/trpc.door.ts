@@ -13,15 +13,13 @@ import { nameRoute, requestIdOf } from '../front/request-context';
 import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
 import { CallInputs, InputServices } from './call-inputs';
 import { callRequest } from './call-request';
-import { failureOf, noteRequest, trpcCodeOf } from './failure';
+import { failureOf, MAX_BATCH_SIZE, noteRequest, trpcCodeOf } from './failure';
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
 import { failureHeaders, failureStatus } from './response-meta';
 import { toAppError } from '../errors/problem';
 import { writeAnswer } from './web-answer';
 
 const PATH = '/trpc';
-/** Calls in one batch. Each takes a turn and counts for the rate limit; more would make one request a flood. */
-const MAX_BATCH_SIZE = 10;
 const METHODS = ['GET', 'HEAD', 'POST'];
 
 /** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */

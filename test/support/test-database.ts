@@ -31,7 +31,7 @@ export function newRunPrefix(): string {
 export async function createTemplate(
   serverUrl: string,
   prefix: string,
-  migrate: (url: string) => Promise<void>,
+  migrate: (url: string) => Promise<unknown>,
 ): Promise<void> {
   const name = templateOf(prefix);
   // template1 may hold what an administrator put there, and others may be connected to it.

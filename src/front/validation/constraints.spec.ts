@@ -81,11 +81,11 @@ describe('the rule of a JSON object', () => {
     expect(rule(nest(32))).toBeUndefined();
     expect(rule(nest(33))).toEqual({
       at: '.a'.repeat(32),
-      message: 'is nested too deeply',
+      message: 'is nested too deeply: at most 32 levels',
     });
     expect(jsonObject(100, 2)({ a: [1, [2]] })).toEqual({
       at: '.a[1]',
-      message: 'is nested too deeply',
+      message: 'is nested too deeply: at most 2 levels',
     });
     expect(jsonObject(100, 2)({ a: [1, 'x'], b: {} })).toBeUndefined();
   });
@@ -114,7 +114,9 @@ describe('the rule of a JSON object', () => {
 
   it('does not run out of stack on a very deep value', () => {
     const deep = JSON.parse(`${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`) as unknown;
-    expect(jsonObject(1_000_000, 32)(deep)).toMatchObject({ message: 'is nested too deeply' });
+    expect(jsonObject(1_000_000, 32)(deep)).toMatchObject({
+      message: 'is nested too deeply: at most 32 levels',
+    });
   });
 });
 

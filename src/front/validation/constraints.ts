@@ -133,6 +133,8 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
     const budget = { bytesLeft: maxBytes };
     const fault = nestedFault(value, maxDepth, budget);
     if (fault === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
+    if (fault?.message === TOO_DEEP)
+      return { ...fault, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
     if (fault) return fault;
     // Most objects are so small that they need not be written out to know that they are not too large.
     const bytesAtLeast = maxBytes - budget.bytesLeft;
@@ -151,6 +153,7 @@ interface PlacedFault {
 }
 
 const TOO_LARGE: PlacedFault = { at: '', message: '' };
+const TOO_DEEP = 'is nested too deeply';
 
 /**
  * The first fault inside a JSON value. Every node takes from `budget` what it needs at least as text, so that a value
@@ -165,7 +168,7 @@ function nestedFault(
   if (budget.bytesLeft < 0) return TOO_LARGE;
   if (typeof value === 'string') return faultAt('', textFault(value));
   if (typeof value !== 'object' || value === null) return undefined;
-  if (depthLeft === 0) return { at: '', message: 'is nested too deeply' };
+  if (depthLeft === 0) return { at: '', message: TOO_DEEP };
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
       const fault = nestedFault(value[index], depthLeft - 1, budget);

@@ -5,6 +5,7 @@ import {
   objectOf,
   requiredText,
   textOf,
+  UnmappableRecord,
   uuidOf,
   type JsonObject,
   type MappedEvent,
@@ -21,6 +22,11 @@ const SECRET_SERVICES = new Set(['secretsmanager', 'kms']);
  * has for the same principal; a target id or session id that is too long is left out. `metadata` holds them all.
  */
 export function mapCloudTrail({ value, organizationId }: SourceRecord): MappedEvent {
+  if (Array.isArray(value.Records)) {
+    throw new UnmappableRecord(
+      'is a whole file as AWS delivers it; its records, one a line: jq -c ".Records[]"',
+    );
+  }
   const source = requiredText(value, 'eventSource');
   const service = source.endsWith(DOMAIN) ? source.slice(0, -DOMAIN.length) : source;
   const name = requiredText(value, 'eventName');
