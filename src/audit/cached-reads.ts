@@ -17,6 +17,7 @@ import { laneOf } from '../concurrency/lane';
 import { parseQuery } from '../front/query-string';
 import { uuid } from '../front/validation/constraints';
 import { validQuery } from '../front/validation/validation.pipe';
+import { unlessAborted } from '../front/unless-aborted';
 import type { PageInfo } from '../pagination/page';
 import { linkHeader } from '../pagination/page-links';
 import { isPosition, type FoundPage, type PageEdges } from './audit-event-page';
@@ -126,7 +127,7 @@ export class CachedPages extends CachedRead<DescribedPage> {
     ready?: Promise<unknown>,
   ): Promise<SharedAnswer> {
     return this.turns.read({ lane, signal }, async () => {
-      await ready;
+      await during(signal, ready);
       return shared(await this.pages.read(page, signal));
     });
   }
@@ -146,6 +147,11 @@ export class CachedPages extends CachedRead<DescribedPage> {
       headers: { Link: linkHeader(url, pagination) },
     };
   }
+}
+
+/** What a read waits for, no longer than somebody waits for the read. */
+async function during(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
+  if (ready) await (signal ? unlessAborted(ready, signal) : ready);
 }
 
 /** The part of a page that all its readers share. */
@@ -229,7 +235,7 @@ export class CachedEvents extends CachedRead<DescribedEvent> {
     ready?: Promise<unknown>,
   ): Promise<SharedAnswer> {
     return this.turns.read({ lane: laneOf(principal), signal }, async () => {
-      await ready;
+      await during(signal, ready);
       const event = await this.audit.findById(principal, id, organizationIds, signal);
       return { head: exactBuffer(event.toJsonText()), rest: null };
     });

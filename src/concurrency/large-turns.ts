@@ -1,8 +1,8 @@
 import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../config/concurrency.config';
-import { FairTurns, type TurnRequest } from './fair-turns';
 import { SMALL_BYTES } from '../front/body-budget';
+import { FairTurns, type TurnRequest } from './fair-turns';
 import { hasLargeTurn, type LanedRequest, noteLargeTurn } from './lane';
 import { RunningTurns } from './running-turns';
 

@@ -19,8 +19,10 @@ function warningsOf(...names: string[]): string[] {
 
 describe('the report of probable typos', () => {
   it('names every unknown name of our own files, however short', () => {
-    expect(findProbableTypos(['POTR', 'HOTS'], ['PORT', 'HOST'], ['POTR'])).toEqual([
+    const names = ['POTR', 'HOTS', 'REDIS_PORT'];
+    expect(findProbableTypos(names, ['PORT', 'REDIS_URL'], ['POTR', 'REDIS_PORT'])).toEqual([
       'POTR is not a variable of this service, probably a typo; the nearest is PORT',
+      expect.stringMatching(/^REDIS_PORT is not a variable of this service/),
     ]);
   });
 

@@ -69,7 +69,8 @@ export function findProbableTypos(
     known.filter((name) => name.includes('_')).map((name) => name.slice(0, name.indexOf('_') + 1)),
   );
   return names
-    .filter((name) => !knownNames.has(name) && !SET_BY_PLATFORMS.some((link) => link.test(name)))
+    .filter((name) => !knownNames.has(name))
+    .filter((name) => own.includes(name) || !SET_BY_PLATFORMS.some((link) => link.test(name)))
     .sort()
     .flatMap((name) => {
       const ours = own.includes(name) || prefixes.has(name.slice(0, name.indexOf('_') + 1));

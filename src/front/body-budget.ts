@@ -23,7 +23,10 @@ const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
 const [BIG_E, SMALL_E] = [0x45, 0x65];
 /** A number of so many digits in a row hardly ever fits a double: it is a string as well (exact-json.ts), and written as one. */
 const LONG_DIGITS = 16;
-/** So is one that ends in 0 behind a point, and one with an exponent; and what looks like it in a text. */
+/**
+ * So is one that ends in 0 behind a point, and one with an exponent; and what looks like it in a text. Those whose digits a
+ * point divides, and small ones such as 0.0000001, are not counted: MAX_EXACT_NUMBERS bounds them.
+ */
 const EXACT_NUMBER_COST = 64;
 
 /**

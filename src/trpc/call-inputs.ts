@@ -28,26 +28,29 @@ export class InputServices {
  */
 export class CallInputs {
   private body: Promise<unknown> | undefined;
-  /** Notes that there is nothing more to do for any of the calls. */
-  end = (): void => undefined;
+  private running = 0;
+  private end = (): void => undefined;
   private readonly over = new Promise<void>((resolve) => {
     this.end = resolve;
   });
 
-  /** `unanswered` is how many calls there are. */
   constructor(
     private readonly request: Request,
     private readonly response: Response,
     private readonly services: InputServices,
-    private unanswered: number,
   ) {
     response.once('close', () => this.end());
   }
 
-  /** Notes that one of the calls has been answered, be it with something that goes on. */
+  /** Notes that one of the calls has begun. All of a batch have, before the first can be answered: they want the body. */
+  begin(): void {
+    this.running += 1;
+  }
+
+  /** Notes that one that had begun has been answered, be it with something that goes on. */
   countAnswered(): void {
-    this.unanswered -= 1;
-    if (this.unanswered === 0) this.end();
+    this.running -= 1;
+    if (this.running === 0) this.end();
   }
 
   /** The input of a call; undefined when it has none. @throws AppError UNAUTHENTICATED, and what reading a body throws. */

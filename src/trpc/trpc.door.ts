@@ -20,6 +20,7 @@ import { toAppError } from '../errors/problem';
 import { writeAnswer } from './web-answer';
 
 const PATH = '/trpc';
+const LINES_TYPE = 'application/jsonl';
 const METHODS = ['GET', 'HEAD', 'POST'];
 
 /** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */
@@ -54,10 +55,9 @@ export class TrpcDoor implements OnModuleInit {
     nameRoute(request, this.nameOf(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
     const signal = hangUpSignal(response);
-    const names = isBatch ? path.split(',') : [path];
-    const calls = names.filter((name) => this.handlers.has(name)).length; // tRPC itself answers the others
-    const inputs = new CallInputs(request, response, this.inputServices, calls);
+    const inputs = new CallInputs(request, response, this.inputServices);
     const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
+      inputs.begin();
       try {
         requireOneCall(request, path, isBatch);
         const isPost = request.method === 'POST';
@@ -70,7 +70,7 @@ export class TrpcDoor implements OnModuleInit {
         inputs.countAnswered();
       }
     };
-    if (request.headers['trpc-accept'] !== undefined) await inputs.ask(); // answers in lines begin before they are read
+    if (asksForLines(request)) await inputs.ask(); // answers in lines begin before they are read
     const texts = new JsonTexts();
     const requestId = requestIdOf(request);
     const answer = await resolveResponse({
@@ -92,7 +92,6 @@ export class TrpcDoor implements OnModuleInit {
         logFailure(failureOf(error), what, requestId);
       },
     });
-    if (request.headers['trpc-accept'] === undefined) inputs.end(); // all of them, or they would not be in the answer
     await writeAnswer(answer, response, { texts, stallTimeoutMs: this.config.stallTimeoutMs });
   }
 
@@ -106,6 +105,12 @@ export class TrpcDoor implements OnModuleInit {
 /** A procedure is one thing to whoever asks for server-sent events, and may be another to everybody else. */
 function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
   return headers.accept?.includes('text/event-stream') === true ? subscriptionRouter : appRouter;
+}
+
+/** Whether the answers of a batch are to come in lines, as tRPC reads it. */
+function asksForLines({ headers }: ExpressRequest): boolean {
+  const { 'trpc-accept': own, accept = '' } = headers;
+  return own !== undefined || accept.split(',').some((type) => type.trim() === LINES_TYPE);
 }
 
 /** An idempotency key stands for one write. */

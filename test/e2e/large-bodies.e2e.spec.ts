@@ -146,11 +146,8 @@ describe('requests with large bodies', () => {
     await until(() => service.provider(BodyBudget).held === 0);
   });
 
-  interface Bulk {
-    events: Record<string, unknown>[];
-  }
-  const asItIs = (events: Bulk) => events;
-  const asMutation = ({ events }: Bulk) => ({
+  const asItIs = (variables: object) => variables;
+  const asMutation = ({ events }: { events: Record<string, unknown>[] }) => ({
     query: `mutation ($events: [CreateAuditEventInput!]!) {
       bulkCreateAuditEvents(events: $events) { created }
     }`,
@@ -214,6 +211,22 @@ describe('requests with large bodies', () => {
     await until(() => here() === 0);
   });
 
+  it.each(['trpc-accept', 'accept'])(
+    'have it until answers in lines are made: %s',
+    async (name) => {
+      const path =
+        '/trpc/performance.bulkCreateAuditEvents,performance.bulkCreateAuditEvents?batch=1';
+      await whileHeld(async () => {
+        const lines = { [name]: 'application/jsonl' };
+        const sent = service.post(path, flood, { 0: bulk(), 1: bulk() }, lines);
+        await until(() => turns().active === 2);
+        expect(here()).toBe(1);
+        return [sent];
+      });
+      await until(() => here() === 0);
+    },
+  );
+
   it('keep it while one of the calls is not answered', async () => {
     const path = '/trpc/performance.bulkCreateAuditEvents';
     const both = await tokenOf({ organizations: ['flood', 'quiet'] });
@@ -237,13 +250,17 @@ describe('requests with large bodies', () => {
     await until(() => here() === 0);
   });
 
-  it('give it back though their answer waits behind another one that goes on', async () => {
+  it.each([
+    ['one answer', ''],
+    ['lines', 'trpc-accept: application/jsonl\r\n'],
+    ['lines by Accept', 'Accept: application/jsonl\r\n'],
+  ])('give it back though %s must wait behind what goes on', async (_, header) => {
     const before = large().granted;
     const socket = connect(service.port, '127.0.0.1');
     const body = JSON.stringify({ 0: { filter: {} }, 1: ' '.repeat(70_000) });
     socket.write(
       `GET ${EVENTS}/tail HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${flood}\r\n\r\n` +
-        'POST /trpc/performance.getOptimizedAuditEvents,performance.nothing?batch=1 HTTP/1.1\r\nHost: x\r\n' +
+        `POST /trpc/performance.getOptimizedAuditEvents,performance.nothing?batch=1 HTTP/1.1\r\nHost: x\r\n${header}` +
         `Authorization: Bearer ${flood}\r\nContent-Type: application/json\r\n` +
         `Content-Length: ${body.length}\r\n\r\n${body}`,
     );
