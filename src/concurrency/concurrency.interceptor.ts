@@ -7,10 +7,11 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
-import { defer, lastValueFrom, type Observable } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { patienceOf } from '../front/patience';
 import { FairTurns } from './fair-turns';
+import { inTurn } from './in-turn';
 import { laneOfRequest, type LanedRequest } from './lane';
 
 /** Pipes and handler run when it is their turn, and until the deadline (REQUEST_TIMEOUT_MS) or the client hangs up. */
@@ -25,7 +26,6 @@ export class ConcurrencyInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     const signal = patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs);
     const lane = laneOfRequest(http.getRequest<LanedRequest>());
-    const handle = () => lastValueFrom(next.handle(), { defaultValue: undefined });
-    return defer(() => this.turns.run({ lane, signal }, handle));
+    return inTurn((work) => this.turns.run({ lane, signal }, work), next);
   }
 }

@@ -7,10 +7,11 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
-import { defer, lastValueFrom, type Observable } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { serverConfig } from '../config/server.config';
 import { type BodyRequest, RAW_BODY } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
+import { inTurn } from './in-turn';
 import { type LanedRequest, laneOfRequest } from './lane';
 import { LargeTurns } from './large-turns';
 
@@ -33,7 +34,6 @@ export class LargeTurnInterceptor implements NestInterceptor {
       lane: laneOfRequest(request),
       signal: patienceOf(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs),
     };
-    const handle = () => lastValueFrom(next.handle(), { defaultValue: undefined });
-    return defer(() => this.turns.workAt(request, turn, handle));
+    return inTurn((work) => this.turns.workAt(request, turn, work), next);
   }
 }

@@ -1,10 +1,6 @@
+import { manyTurns } from '../../test/support/loop-turns';
 import { LoopPortions } from '../front/loop-portions';
 import { LoopContention } from './loop-contention';
-
-/** Long enough for whatever waits for nothing but turns of the event loop. */
-async function manyTurns(): Promise<void> {
-  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
 
 describe('LoopContention', () => {
   beforeEach(() => {

@@ -11,7 +11,8 @@ const LOCK_POLL_MS = 100;
 export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000];
 
 /**
- * Brings the database at `url` to the newest schema; gives the names of the migrations that this took. Safe with several replicas starting at once: one migrates, the
+ * Brings the database at `url` to the newest schema, and gives the names of the migrations that this took.
+ * Safe with several replicas starting at once: one migrates, the
  * others wait. The advisory lock is that of a transaction, so that it works through a pooler in transaction mode, too,
  * where a lock of the session would stay behind on a connection that somebody else gets. It is polled, because waiting
  * inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` in turn waits for; between its statements

@@ -1,9 +1,5 @@
+import { manyTurns } from '../../test/support/loop-turns';
 import { LoopPortions } from './loop-portions';
-
-/** Long enough for whatever waits for nothing but turns of the event loop. */
-async function manyTurns(): Promise<void> {
-  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
 
 describe('LoopPortions', () => {
   it('gives one portion in each turn of the event loop', async () => {

@@ -1,4 +1,4 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { FairTurns } from '../../src/concurrency/fair-turns';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -12,9 +12,7 @@ let token: string;
 beforeAll(async () => {
   service = await TestService.start();
   token = await tokenOf();
-  admin = new Client({ connectionString: service.databaseUrl });
-  admin.on('error', () => undefined); // should the database be dropped under it, the spec has failed before
-  await admin.connect();
+  admin = await service.connect();
 });
 
 afterAll(async () => {

@@ -218,9 +218,7 @@ describe('while it drains', () => {
   beforeAll(async () => {
     service = await TestService.start();
     token = await tokenOf();
-    admin = new Client({ connectionString: service.databaseUrl });
-    admin.on('error', () => undefined); // should the database be dropped under it, the spec has failed before
-    await admin.connect();
+    admin = await service.connect();
   });
 
   afterAll(() => admin.end());

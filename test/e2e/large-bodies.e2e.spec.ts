@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
 import { FairTurns } from '../../src/concurrency/fair-turns';
 import { LargeTurns } from '../../src/concurrency/large-turns';
@@ -26,9 +26,7 @@ beforeAll(async () => {
   });
   flood = await tokenOf({ organizations: ['flood'] });
   quiet = await tokenOf({ sub: 'bob', organizations: ['quiet'] });
-  admin = new Client({ connectionString: service.databaseUrl });
-  admin.on('error', () => undefined); // should the database be dropped under it, the spec has failed before
-  await admin.connect();
+  admin = await service.connect();
 });
 
 afterAll(async () => {

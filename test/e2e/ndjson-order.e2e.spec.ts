@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { AuditWriter } from '../../src/audit/audit-writer';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -13,9 +13,7 @@ let admin: Client;
 
 beforeAll(async () => {
   service = await TestService.start({ BULK_MAX_EVENTS: String(MAX_EVENTS) });
-  admin = new Client({ connectionString: service.databaseUrl });
-  admin.on('error', () => undefined); // should the database be dropped under it, the spec has failed before
-  await admin.connect();
+  admin = await service.connect();
 });
 
 afterAll(async () => {

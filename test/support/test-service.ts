@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { SignJWT, type JWTPayload } from 'jose';
+import { Client } from 'pg';
 import { type RunningService, startService } from '../../src/app.setup';
 import { loggingConfig } from '../../src/config/logging.config';
 import { HttpFront } from '../../src/front/http-front';
@@ -72,6 +73,14 @@ export class TestService {
   async stop(): Promise<void> {
     await this.service.stop(STOP_TIMEOUT_MS);
     await this.dropDatabase();
+  }
+
+  /** Another connection to its database, which its caller ends; one that breaks with the database fails no spec by itself. */
+  async connect(): Promise<Client> {
+    const client = new Client({ connectionString: this.databaseUrl });
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
   }
 
   /** Where requests that `fetch` would refuse to make go. */
