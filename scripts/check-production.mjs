@@ -3,7 +3,7 @@
 // write nothing but the temporary folder, the HEALTHCHECK command, a write and a read, SIGTERM. PostgreSQL is that of
 // TEST_DATABASE_URL (a database is made there and dropped), else the embedded one of this checkout.
 // Usage: node scripts/check-production.mjs [path of another node to run the service with]
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -180,6 +180,12 @@ try {
   rmSync(build, { recursive: true });
   database = await openDatabase();
   const env = environment(database.url);
+  const { status } = spawnSync(node, ['dist/tools/migrate.js', '--odd'], {
+    cwd: runtime,
+    env,
+    ...nobody,
+  });
+  expect(`migrate takes no arguments (it ended with ${status})`, status === 2);
   execFileSync(node, ['dist/tools/migrate.js'], { cwd: runtime, env, ...nobody, stdio: 'inherit' });
   await tryIt(runtime, env);
   console.log(`The production install works with Node.js ${execFileSync(node, ['--version'])}`);

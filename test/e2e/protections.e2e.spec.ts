@@ -30,6 +30,7 @@ describe('a request that is too large', () => {
     );
     if (!answer) throw new Error('No answer');
     expectProblem(answer, 413, 'REQUEST_TOO_LARGE');
+    expect(answer.text).toContain('MB (REQUEST_MAX_SIZE_MB)');
   });
 
   it.each([

@@ -186,6 +186,13 @@ describe('the door', () => {
     expect(answer.text).not.toMatch(/node_modules|stack/);
   });
 
+  it('says how many calls a batch may have', async () => {
+    const answer = await service.get(`/trpc/${eleven}?batch=1`, token);
+    expect(answer.json.error.data.errors).toEqual([
+      { path: '', message: 'must be at most 10 calls' },
+    ]);
+  });
+
   it.each([
     ['broken JSON', '{', 'application/json', '400 MALFORMED_JSON'],
     ['a member twice', '{"events":[],"events":[]}', 'application/json', '400 VALIDATION_FAILED'],
