@@ -1,6 +1,9 @@
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
+const WALL_CLOCK =
+  'The wall clock may be set at any time: durations, deadlines and ages go by performance.now(). Where the moment itself is meant, call wallClockMs() or wallClockText() of src/clock/clocks.ts (docs/adr/0033-two-clocks.md).';
+
 export default tseslint.config(
   { ignores: ['dist/', 'coverage/', 'node_modules/', '.data/'] },
   js.configs.recommended,
@@ -76,4 +79,71 @@ export default tseslint.config(
     },
   },
   { files: ['src/tools/**/*.ts'], rules: { 'no-console': 'off' } },
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/clock/clocks.ts', '**/*.spec.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "MemberExpression[object.name='Date'][property.name='now']",
+          message: WALL_CLOCK,
+        },
+        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: WALL_CLOCK },
+        { selector: "CallExpression[callee.name='Date']", message: WALL_CLOCK },
+      ],
+    },
+  },
+  {
+    // Where the wall clock is meant. A file that is added says here why.
+    files: ['src/**/*.ts'],
+    ignores: [
+      'src/clock/clocks.ts',
+      '**/*.spec.ts',
+      // Timestamps of answers, reports and alerts, and names of files: for people and for other programs.
+      'src/audit/audit-exports.ts',
+      'src/caching/cache-invalidation.ts',
+      'src/caching/cache.controller.ts',
+      'src/database/database-report.ts',
+      'src/database/optimizer.ts',
+      'src/database/upkeep.ts',
+      'src/graphql/operator-fields.ts',
+      'src/metrics/alert-board.ts',
+      'src/metrics/performance.report.ts',
+      'src/service-logger.ts',
+      // Ids and timestamps of events, and the bound of those that clients give.
+      'src/audit/uuid7.ts',
+      'src/audit/dto/create-audit-event.dto.ts',
+      // Months and days of events: partitions, where pages begin, what is warmed, what retention removes.
+      'src/audit/event-warmup.ts',
+      'src/audit/page-stretches.ts',
+      'src/database/partition-retention.ts',
+      'src/database/partitions.ts',
+      // `exp` and `nbf` of tokens, also of feeds and sockets; signatures; dates of HTTP.
+      'src/auth/development-token.ts',
+      'src/auth/token-verifier.ts',
+      'src/auth/verified-token-cache.ts',
+      'src/audit/event-feed.ts',
+      'src/graphql/graphql-connection.ts',
+      'src/metrics/alert-webhook.ts',
+      'src/tools/import/bulk-client.ts',
+      // Keyv's `expires` is turned into a duration at once.
+      'src/caching/memory-store.ts',
+      // Compares the two clocks.
+      'src/metrics/clock-watch.ts',
+    ],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              group: ['**/clock/clocks'],
+              message: `${WALL_CLOCK} Add the file to the list in eslint.config.mjs, with the reason.`,
+            },
+          ],
+        },
+      ],
+    },
+  },
 );

@@ -3,6 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import { NativeLogger, type PinoLogger } from 'nestjs-pino';
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { wallClockMs } from './clock/clocks';
 import type { loggingConfig } from './config/logging.config';
 
 /** What Nest tells of its own boot: for debugging only. */
@@ -87,7 +88,7 @@ let stamp = '';
 
 /** ISO 8601 in UTC; lines of the same millisecond share the text, as making it costs as much as the rest of a line. */
 function isoTime(): string {
-  const nowMs = Date.now();
+  const nowMs = wallClockMs();
   if (nowMs !== stampedMs) {
     stampedMs = nowMs;
     stamp = `,"timestamp":"${new Date(nowMs).toISOString()}"`;

@@ -1,6 +1,7 @@
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import type { Principal } from '../auth/principal';
+import { wallClockText } from '../clock/clocks';
 import { validationFailed, type FieldError } from '../errors/app-error';
 import { formatInstant, parseInstantOrDay } from '../front/instant';
 import { requestIdOf } from '../front/request-context';
@@ -195,6 +196,6 @@ function fileNameOf({ filter, format }: ExportList): string {
     filter.startDate === undefined && filter.endDate === undefined
       ? 'all'
       : `${text(filter.startDate, 'start')}_${text(filter.endDate, 'now')}`;
-  const now = new Date().toISOString().replace(/[-:]|\.\d+/g, '');
+  const now = wallClockText().replace(/[-:]|\.\d+/g, '');
   return `audit-events_${range.replaceAll(':', '')}_at-${now}.${format}`;
 }

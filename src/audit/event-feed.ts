@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { setTimeout as setTimeoutOf } from 'node:timers/promises';
 import { resolveOrganizations, type Organizations, type Principal } from '../auth/principal';
+import { onceReached } from '../clock/clocks';
 import { laneOf } from '../concurrency/lane';
 import { SubscriptionLimiter, type SubscriptionKind } from '../concurrency/subscription-limiter';
 import { AppError } from '../errors/app-error';
@@ -20,8 +21,6 @@ const PAGE = 500;
 /** Failures after which a read is made again. */
 const PASSING = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
 const MAX_REST_SECONDS = 5;
-/** A timer of Node's takes no longer delays. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Which events somebody wants to be told of. */
 export interface FeedRequest {
@@ -134,7 +133,7 @@ export class EventFeed {
     subscription.close = (reason, error) => {
       if (subscription.end) return;
       subscription.end = error ? { error } : {};
-      clearTimeout(expiry);
+      expiry();
       signal.removeEventListener('abort', onAbort);
       stopListening();
       subscription.following?.leave();
@@ -144,18 +143,12 @@ export class EventFeed {
       subscription.over.abort();
     };
     const onAbort = (): void => subscription.close('left');
-    let expiry: NodeJS.Timeout | undefined;
-    const expireInTime = (): void => {
-      const leftMs = principal.expiresAtMs - Date.now();
-      if (leftMs > 0) {
-        expiry = setTimeout(expireInTime, Math.min(MAX_TIMER_MS, leftMs)).unref();
-      } else {
-        subscription.close('expired', new AppError('UNAUTHENTICATED', 'The token has expired.'));
-      }
-    };
+    const expire = (): void =>
+      subscription.close('expired', new AppError('UNAUTHENTICATED', 'The token has expired.'));
+    let expiry = (): void => undefined;
     const stopListening = this.lifecycle.onDraining(() => subscription.close('shutdown'));
     signal.addEventListener('abort', onAbort, { once: true });
-    expireInTime();
+    expiry = onceReached(principal.expiresAtMs, expire);
     if (signal.aborted) onAbort();
   }
 

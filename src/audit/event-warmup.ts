@@ -2,6 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Principal } from '../auth/principal';
 import type { Tenants } from '../caching/cache-key';
 import { CacheWarmup, type WarmupPlan, type WarmupStep } from '../caching/cache-warmup';
+import { wallClockMs } from '../clock/clocks';
 import { Database } from '../database/database';
 import { parseInstant } from '../front/instant';
 import type { PageEdges } from './audit-event-page';
@@ -42,7 +43,7 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
   }
 
   async steps(tenants: Tenants, days: number): Promise<WarmupStep[]> {
-    const since = new Date(Date.now() - days * DAY_MS).toISOString().slice(0, 10);
+    const since = new Date(wallClockMs() - days * DAY_MS).toISOString().slice(0, 10);
     const sinceMicros = parseInstant(`${since}T00:00:00Z`) ?? 0;
     const organizations = tenants === '*' ? await this.mostRecent() : tenants;
     const lists = organizations.map((id) => [id]);

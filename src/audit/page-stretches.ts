@@ -1,3 +1,4 @@
+import { wallClockMs } from '../clock/clocks';
 import { addMonths, monthOf, monthsBetween, type Month } from '../database/partitions';
 import { formatInstant } from '../front/instant';
 import { positionOf } from './audit-event-page';
@@ -70,7 +71,7 @@ function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefine
   if (sort.direction === 'asc') {
     return filter.startDate === undefined ? undefined : monthOf(formatInstant(filter.startDate));
   }
-  const newest = Math.min(filter.endDate ?? Infinity, (Date.now() + MAX_AHEAD_MS) * 1000);
+  const newest = Math.min(filter.endDate ?? Infinity, (wallClockMs() + MAX_AHEAD_MS) * 1000);
   return monthOf(formatInstant(newest));
 }
 

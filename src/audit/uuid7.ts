@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import { wallClockMs } from '../clock/clocks';
 import { formatInstant, type Micros } from '../front/instant';
 
 const POOL_BYTES = 8192;
@@ -34,10 +35,19 @@ export function millisecondOf(id: string): { from: string; to: string } | undefi
   return { from: formatInstant(milliseconds * 1000), to: formatInstant((milliseconds + 1) * 1000) };
 }
 
+/** A wall clock that is set back by more than this is followed; what is less, as when NTP corrects it, is waited out. */
+const MAX_AHEAD_OF_CLOCK_MICROS = 5_000_000;
+
 let lastMicros = 0;
 
-/** The time in microseconds. Never the same twice and never backwards within a process, also when the clock is set back. */
+/**
+ * The wall clock in microseconds since 1970, for the timestamps and ids of events. Grows with each call within a process
+ * and is never the same twice, for as long as the wall clock is not set back by more than five seconds: then it goes back
+ * with it. Ids stay unique by their random bits, and the order of events is that of their sequence.
+ */
 export function nowMicros(): Micros {
-  lastMicros = Math.max(lastMicros + 1, Date.now() * 1000);
+  const clockMicros = Math.max(0, wallClockMs() * 1000);
+  const isFarBehind = lastMicros - clockMicros > MAX_AHEAD_OF_CLOCK_MICROS;
+  lastMicros = isFarBehind ? clockMicros : Math.max(lastMicros + 1, clockMicros);
   return lastMicros;
 }

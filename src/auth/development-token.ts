@@ -1,4 +1,5 @@
 import { SignJWT } from 'jose';
+import { wallClockMs } from '../clock/clocks';
 import type { AuthConfig } from '../config/auth.config';
 import { usableAlgorithms } from './configured-keys';
 import { SCOPES, type Scope } from './principal';
@@ -33,7 +34,7 @@ export async function signDevelopmentToken(
     );
   }
   const [algorithm = 'HS256'] = usableAlgorithms(config);
-  const nowSeconds = Math.floor(Date.now() / 1000);
+  const nowSeconds = Math.floor(wallClockMs() / 1000);
   const token = new SignJWT({
     scope: claims.scopes.join(' '),
     organizations: [...claims.organizations],

@@ -10,6 +10,7 @@ import {
 interface LoadedKeySet {
   find: JWTVerifyGetKey;
   version: string;
+  /** On the clock of performance.now(). */
   readAtMs: number;
 }
 
@@ -28,7 +29,7 @@ export class JwksFileKeys implements VerificationKeys {
     try {
       return await keySet.find(header, token);
     } catch (error) {
-      const settled = Date.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
+      const settled = performance.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
       if (!(error instanceof errors.JWKSNoMatchingKey) || settled) throw error;
       this.loaded = undefined;
       return (await this.current()).find(header, token);
@@ -36,7 +37,7 @@ export class JwksFileKeys implements VerificationKeys {
   };
 
   trustedUntilMs(): number {
-    return Date.now() + MAX_KEY_AGE_MS;
+    return performance.now() + MAX_KEY_AGE_MS;
   }
 
   private async current(): Promise<LoadedKeySet> {
@@ -45,7 +46,7 @@ export class JwksFileKeys implements VerificationKeys {
       const version = `${mtimeMs}-${size}-${ino}`;
       if (this.loaded?.version === version) return this.loaded;
       const keys = JSON.parse(await readFile(this.path, 'utf8')) as JSONWebKeySet;
-      this.loaded = { find: createLocalJWKSet(keys), version, readAtMs: Date.now() };
+      this.loaded = { find: createLocalJWKSet(keys), version, readAtMs: performance.now() };
       return this.loaded;
     } catch (error) {
       throw keysUnavailable(error);

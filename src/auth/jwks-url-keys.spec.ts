@@ -51,7 +51,8 @@ describe('JwksUrlKeys', () => {
     const config: AuthConfig = { keys: { kind: 'jwks-url', url: at }, algorithms: ['ES256'] };
     return new TokenVerifier(config);
   };
-  const later = (milliseconds: number) => jest.setSystemTime(Date.now() + milliseconds);
+  const later = (milliseconds: number) => jest.advanceTimersByTime(milliseconds);
+  const stepClock = (milliseconds: number) => jest.setSystemTime(Date.now() + milliseconds);
 
   beforeAll(async () => {
     [first, second] = await Promise.all([issuer('first'), issuer('second')]);
@@ -66,11 +67,11 @@ describe('JwksUrlKeys', () => {
   beforeEach(() => {
     fetches = 0;
     serve(first);
-    // Only the clock's reading is ours: timers, network and promises are real.
+    // Only what the two clocks read is ours: timers, network and promises are real.
     jest.useFakeTimers({
       doNotFake: [
         ...(['nextTick', 'queueMicrotask', 'setImmediate', 'clearImmediate'] as const),
-        ...(['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] as const),
+        ...(['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] as const),
       ],
     });
   });
@@ -127,6 +128,35 @@ describe('JwksUrlKeys', () => {
     later(1);
     expect(await outcomeOf(verifier, token)).toBe('UNAUTHENTICATED');
     expect(await outcomeOf(verifier, late)).toBe('UNAUTHENTICATED');
+  });
+
+  it.each([
+    ['back', -3_600_000],
+    ['ahead', 3_600_000],
+  ])('fetches as before when the wall clock is set %s by an hour', async (_direction, step) => {
+    const verifier = verifierOf();
+    const known = await sign(first);
+    expect(await outcomeOf(verifier, known)).toBe('accepted');
+    stepClock(step);
+    expect(await outcomeOf(verifier, await sign(second))).toBe('UNAUTHENTICATED');
+    expect(fetches).toBe(1);
+    serve(second);
+    later(2_000);
+    expect(await outcomeOf(verifier, await sign(second))).toBe('accepted');
+    expect(fetches).toBe(2);
+    later(300_000);
+    expect(await outcomeOf(verifier, known)).toBe('UNAUTHENTICATED');
+    expect(fetches).toBe(3);
+  });
+
+  it('asks a key server that was away again after a second, also when the wall clock is set back', async () => {
+    answer = (response) => response.writeHead(503).end();
+    const verifier = verifierOf();
+    expect(await outcomeOf(verifier, await sign(first))).toBe('AUTHENTICATION_UNAVAILABLE');
+    serve(first);
+    stepClock(-3_600_000);
+    later(1_000);
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
   });
 
   it('tries each key that could fit a token without a key id', async () => {

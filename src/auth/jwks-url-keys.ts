@@ -2,8 +2,6 @@ import {
   createRemoteJWKSet,
   customFetch,
   errors,
-  jwksCache,
-  type ExportedJWKSCache,
   type FetchImplementation,
   type JWTVerifyGetKey,
   type RemoteJWKSet,
@@ -28,38 +26,56 @@ const RETRY_INTERVAL_MS = 1_000;
  * others are AUTHENTICATION_UNAVAILABLE, since they may well be valid.
  */
 export class JwksUrlKeys implements VerificationKeys {
-  private readonly fetched: Partial<ExportedJWKSCache> = {};
   private readonly keySet: RemoteJWKSet;
+  /** When the keys that are at hand came, on the clock of performance.now(). */
+  private fetchedAtMs = -Infinity;
+  /** On the clock of performance.now(). */
   private lastFailure: { error: AppError; atMs: number } | undefined;
 
   constructor(url: string, timeoutMs = FETCH_TIMEOUT_MS) {
     this.keySet = createRemoteJWKSet(new URL(url), {
       timeoutDuration: timeoutMs,
-      cooldownDuration: UNKNOWN_KEY_INTERVAL_MS,
-      cacheMaxAge: MAX_KEY_AGE_MS,
+      // jose times these by the wall clock, which may be set: it never fetches by itself, but when told.
+      cooldownDuration: Infinity,
+      cacheMaxAge: Infinity,
       [customFetch]: this.fetchUnlessJustFailed,
-      [jwksCache]: this.fetched as ExportedJWKSCache,
     });
   }
 
   readonly find: JWTVerifyGetKey = async (header, token) => {
     try {
-      return await this.keySet(header, token);
+      if (this.ageMs >= MAX_KEY_AGE_MS) await this.fetchKeys();
+      return await this.keySet(header, token).catch(async (error: unknown) => {
+        const isSettled = this.ageMs < UNKNOWN_KEY_INTERVAL_MS;
+        if (!(error instanceof errors.JWKSNoMatchingKey) || isSettled) throw error;
+        await this.fetchKeys();
+        return this.keySet(header, token);
+      });
     } catch (error) {
       // An AppError is the last failure once more: it must not put off the next fetch any further.
       if (isAboutTheToken(error) || error instanceof AppError) throw error;
-      this.lastFailure = { error: keysUnavailable(error), atMs: Date.now() };
+      this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
       throw this.lastFailure.error;
     }
   };
 
   trustedUntilMs(): number {
-    return (this.fetched.uat ?? 0) + MAX_KEY_AGE_MS;
+    return this.fetchedAtMs + MAX_KEY_AGE_MS;
+  }
+
+  private get ageMs(): number {
+    return performance.now() - this.fetchedAtMs;
+  }
+
+  /** Fetches the keys, once for all who ask at the same time. */
+  private async fetchKeys(): Promise<void> {
+    await this.keySet.reload();
+    this.fetchedAtMs = performance.now();
   }
 
   private readonly fetchUnlessJustFailed: FetchImplementation = (url, options) => {
     const failure = this.lastFailure;
-    if (failure && Date.now() - failure.atMs < RETRY_INTERVAL_MS) {
+    if (failure && performance.now() - failure.atMs < RETRY_INTERVAL_MS) {
       return Promise.reject(failure.error);
     }
     return fetch(url, options);

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose';
+import { wallClockMs } from '../clock/clocks';
 import { authConfig, type AuthConfig } from '../config/auth.config';
 import { AppError } from '../errors/app-error';
 import { bearerToken, checkTokenForm } from './bearer-token';
@@ -52,11 +53,12 @@ export class TokenVerifier {
       throw error instanceof AppError ? error : invalidToken(descriptionOf(error), error);
     });
     const principal = principalOf(claims);
-    if (principal.expiresAtMs <= Date.now()) throw invalidToken('The token has expired.');
+    if (principal.expiresAtMs <= wallClockMs()) throw invalidToken('The token has expired.');
     this.verified.set(token, {
       principal,
       notBeforeMs: ((claims.nbf ?? 0) - NOT_BEFORE_TOLERANCE_SECONDS) * 1000,
-      notAfterMs: Math.min(principal.expiresAtMs, this.keys.trustedUntilMs()),
+      notAfterMs: principal.expiresAtMs,
+      trustedUntilMs: this.keys.trustedUntilMs(),
     });
     return principal;
   }

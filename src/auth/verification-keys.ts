@@ -10,6 +10,6 @@ export const UNKNOWN_KEY_INTERVAL_MS = 2_000;
 export interface VerificationKeys {
   /** The key for a token's header. Rejects with a jose error when none fits, AUTHENTICATION_UNAVAILABLE in an outage. */
   readonly find: JWTVerifyGetKey;
-  /** Until when, in milliseconds since 1970, a token verified right now needs no second look at the keys. */
+  /** Until when, on the clock of performance.now(), a token verified right now needs no second look at the keys. */
   trustedUntilMs(): number;
 }

@@ -7,7 +7,7 @@ const principal: Principal = {
   organizations: [],
   expiresAtMs: Infinity,
 };
-const entry = { principal, notBeforeMs: 0, notAfterMs: Infinity };
+const entry = { principal, notBeforeMs: 0, notAfterMs: Infinity, trustedUntilMs: Infinity };
 
 describe('VerifiedTokenCache', () => {
   it('drops the least recently used token first', () => {
@@ -38,16 +38,33 @@ describe('VerifiedTokenCache', () => {
     const now = jest.spyOn(Date, 'now');
     try {
       const cache = new VerifiedTokenCache();
-      cache.set('a', { principal, notBeforeMs: 1000, notAfterMs: 2000 });
+      cache.set('a', { ...entry, notBeforeMs: 1000, notAfterMs: 2000 });
       now.mockReturnValue(1999);
       expect(cache.get('a')).toBe(principal);
       now.mockReturnValue(2000);
       expect(cache.get('a')).toBeUndefined();
       expect(cache.size).toBe(0);
-      cache.set('a', { principal, notBeforeMs: 1000, notAfterMs: 2000 });
+      cache.set('a', { ...entry, notBeforeMs: 1000, notAfterMs: 2000 });
       now.mockReturnValue(999);
       expect(cache.get('a')).toBeUndefined();
     } finally {
+      now.mockRestore();
+    }
+  });
+
+  it('trusts the keys for a time that no step of the wall clock makes longer', () => {
+    const passed = jest.spyOn(performance, 'now').mockReturnValue(5000);
+    const now = jest.spyOn(Date, 'now').mockReturnValue(10_000_000);
+    try {
+      const cache = new VerifiedTokenCache();
+      cache.set('a', { ...entry, trustedUntilMs: 6000 });
+      now.mockReturnValue(1000);
+      passed.mockReturnValue(5999);
+      expect(cache.get('a')).toBe(principal);
+      passed.mockReturnValue(6000);
+      expect(cache.get('a')).toBeUndefined();
+    } finally {
+      passed.mockRestore();
       now.mockRestore();
     }
   });

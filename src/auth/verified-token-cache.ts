@@ -1,10 +1,14 @@
+import { wallClockMs } from '../clock/clocks';
 import type { Principal } from './principal';
 
-/** What a verified token stands for and from when until when that holds, in milliseconds since 1970. */
+/** What a verified token stands for, and from when until when that holds. */
 export interface VerifiedToken {
   principal: Principal;
+  /** By the wall clock, in milliseconds since 1970: what the token says. */
   notBeforeMs: number;
   notAfterMs: number;
+  /** Until when the keys that verified it are trusted, on the clock of performance.now(). */
+  trustedUntilMs: number;
 }
 
 /**
@@ -30,9 +34,10 @@ export class VerifiedTokenCache {
   get(token: string): Principal | undefined {
     const entry = this.entries.get(token);
     if (entry === undefined) return undefined;
-    const nowMs = Date.now();
+    const nowMs = wallClockMs();
     this.delete(token);
     if (nowMs >= entry.notAfterMs || nowMs < entry.notBeforeMs) return undefined;
+    if (performance.now() >= entry.trustedUntilMs) return undefined;
     this.insert(token, entry);
     return entry.principal;
   }

@@ -4,8 +4,8 @@ import { exactBuffer } from './exact-buffer';
 const TEXT = '{"data":["ü"]';
 const SHARED = { head: exactBuffer(TEXT), rest: { next: [1, 'x'] } };
 
-const entryOf = (createdAtMs = Date.now(), ttlMs = 60_000) =>
-  new CacheEntry(SHARED, createdAtMs, ttlMs, 'group');
+const entryOf = (readAtMs = performance.now(), ttlMs = 60_000) =>
+  new CacheEntry(SHARED, readAtMs, ttlMs, 'group');
 
 const KEPT = { group: 'group', ttlMs: 60_000 };
 const NOTHING = { tail: '', headers: {} };
@@ -14,10 +14,10 @@ const bodyOf = (entry: CacheEntry, variant: string) =>
 
 describe('CacheEntry', () => {
   it('comes back from the shared tier as it was', () => {
-    const entry = entryOf();
-    const revived = CacheEntry.revive(JSON.parse(JSON.stringify(entry)), KEPT);
+    const stored: unknown = JSON.parse(JSON.stringify(entryOf()));
+    const revived = CacheEntry.revive({ stored, leftMs: 57_500 }, KEPT);
+    expect(revived?.ageSeconds()).toBe(2);
     expect(revived).toMatchObject({
-      createdAtMs: entry.createdAtMs,
       ttlMs: 60_000,
       rest: SHARED.rest,
       group: 'group',
@@ -32,22 +32,45 @@ describe('CacheEntry', () => {
     ['text', 'x'],
     ['a list', []],
     ['an object of others', { head: '{}' }],
-    ['another version', { version: 2, createdAtMs: Date.now(), head: '{}', rest: null }],
-    ['a wrong type', { version: 1, createdAtMs: '1', head: '{}', rest: null }],
-    ['no JSON', { version: 1, createdAtMs: Date.now(), head: '<html>', rest: null }],
-    ['half of it', { version: 1, createdAtMs: Date.now(), head: '{}' }],
-    ['what has expired', { version: 1, createdAtMs: Date.now() - 61_000, head: '{}', rest: null }],
+    ['another version', { version: 1, createdAtMs: 0, ttlMs: 60_000, head: '{}', rest: null }],
+    ['a wrong type', { version: 2, ttlMs: '1', head: '{}', rest: null }],
+    ['no JSON', { version: 2, ttlMs: 60_000, head: '<html>', rest: null }],
+    ['half of it', { version: 2, ttlMs: 60_000, head: '{}' }],
   ])('is not made of %s', (_, stored) => {
+    expect(CacheEntry.revive({ stored, leftMs: 60_000 }, KEPT)).toBeUndefined();
     expect(CacheEntry.revive(stored, KEPT)).toBeUndefined();
   });
 
-  it('has an age in whole seconds, never below 0, and never lives longer than its lifetime', () => {
-    expect(entryOf(Date.now() - 2500).ageSeconds()).toBe(2);
-    const ahead = entryOf(Date.now() + 5000, 1000); // by the clock of another replica
-    expect(ahead.ageSeconds()).toBe(0);
-    expect(ahead.remainingMs()).toBe(1000);
-    expect(entryOf(Date.now() - 400, 1000).remainingMs()).toBeLessThanOrEqual(600);
+  it.each([-2, -1, 0, undefined, 'soon'])(
+    'is not made of what Redis keeps for %p yet',
+    (leftMs) => {
+      const stored: unknown = JSON.parse(JSON.stringify(entryOf()));
+      expect(CacheEntry.revive({ stored, leftMs }, KEPT)).toBeUndefined();
+    },
+  );
+
+  it('has the age that Redis has counted, within the lifetime of its own replica', () => {
+    const stored: unknown = JSON.parse(JSON.stringify(entryOf(performance.now(), 300_000)));
+    const revive = (leftMs: number) => CacheEntry.revive({ stored, leftMs }, KEPT);
+    expect(revive(299_000)?.ageSeconds()).toBe(1);
+    expect(revive(200_000)).toBeUndefined(); // 100 s old: this replica keeps answers for 60
+    expect(revive(400_000)?.ageSeconds()).toBe(0);
   });
+
+  it.each([-3_600_000, 0, 3_600_000])(
+    'has an age that a wall clock set by %i ms does not change',
+    (step) => {
+      const entry = entryOf(performance.now() - 2500, 3000);
+      const now = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + step);
+      try {
+        expect(entry.ageSeconds()).toBe(2);
+        expect(entry.remainingMs()).toBeGreaterThan(0);
+        expect(entry.remainingMs()).toBeLessThanOrEqual(500);
+      } finally {
+        now.mockRestore();
+      }
+    },
+  );
 
   it('keeps a bounded number of renditions: the oldest goes', () => {
     const entry = entryOf();

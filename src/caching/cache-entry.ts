@@ -7,15 +7,21 @@ import { Rendition } from './rendition';
 const MAX_RENDITIONS = 16;
 
 /** Changes with the meaning of what is stored: replicas of two versions may share a Redis for a while. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** How an entry travels to the shared tier and back. */
 interface StoredEntry {
   version: typeof VERSION;
-  /** Milliseconds since 1970. */
-  createdAtMs: number;
+  /** Its time to live when it was made, in milliseconds: with what Redis says is left of it, its age. */
+  ttlMs: number;
   head: string;
   rest: unknown;
+}
+
+/** What the shared tier gives back: the entry, and the milliseconds that Redis will keep it yet. */
+export interface SharedEntry {
+  stored: unknown;
+  leftMs: number;
 }
 
 /** How an entry is kept. */
@@ -36,8 +42,8 @@ export class CacheEntry implements SizedValue {
 
   constructor(
     shared: SharedAnswer,
-    /** Milliseconds since 1970. */
-    readonly createdAtMs: number,
+    /** When it was read, on the clock of performance.now(). */
+    readonly readAtMs: number,
     readonly ttlMs: number,
     /** Its key without the epoch: an entry takes the place of an older one of its group. */
     readonly group = '',
@@ -46,14 +52,21 @@ export class CacheEntry implements SizedValue {
     this.rest = shared.rest;
   }
 
-  /** The entry that the shared tier gave back; undefined when it is nothing that we wrote. */
-  static revive(stored: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
-    if (stored instanceof CacheEntry) return stored;
-    if (typeof stored !== 'object' || stored === null) return undefined;
-    const { version, createdAtMs, head, rest } = stored as Partial<StoredEntry>;
+  /**
+   * The entry that a tier gave back; undefined when it is nothing that we wrote. Its age is what Redis has counted down
+   * of its time to live, so that the clocks of replicas need not agree.
+   */
+  static revive(found: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
+    if (found instanceof CacheEntry) return found;
+    if (typeof found !== 'object' || found === null) return undefined;
+    const { stored, leftMs } = found as Partial<SharedEntry>;
+    if (typeof stored !== 'object' || stored === null || !(Number(leftMs) > 0)) return undefined;
+    const { version, ttlMs: wholeMs, head, rest } = stored as Partial<StoredEntry>;
     if (version !== VERSION || typeof head !== 'string' || !/^[[{]/.test(head)) return undefined;
-    if (typeof createdAtMs !== 'number' || rest === undefined) return undefined;
-    const entry = new CacheEntry({ head: exactBuffer(head), rest }, createdAtMs, ttlMs, group);
+    if (typeof wholeMs !== 'number' || rest === undefined) return undefined;
+    const ageMs = Math.max(0, wholeMs - Number(leftMs));
+    const readAtMs = performance.now() - ageMs;
+    const entry = new CacheEntry({ head: exactBuffer(head), rest }, readAtMs, ttlMs, group);
     return entry.remainingMs() > 0 ? entry : undefined;
   }
 
@@ -71,9 +84,9 @@ export class CacheEntry implements SizedValue {
     return bytes;
   }
 
-  /** Milliseconds since it was read. Another replica's clock may be ahead of ours. */
+  /** Milliseconds since it was read. */
   ageMs(): number {
-    return Math.max(0, Date.now() - this.createdAtMs);
+    return performance.now() - this.readAtMs;
   }
 
   /** The same as the Age header wants it. */
@@ -81,8 +94,9 @@ export class CacheEntry implements SizedValue {
     return Math.floor(this.ageMs() / 1000);
   }
 
+  /** Whole milliseconds that it may still be kept; zero or less when its time is over. */
   remainingMs(): number {
-    return Math.min(this.ttlMs, this.createdAtMs + this.ttlMs - Date.now());
+    return Math.ceil(this.ttlMs - this.ageMs());
   }
 
   /** The rendition for a variant, if it was made before. */
@@ -119,8 +133,8 @@ export class CacheEntry implements SizedValue {
   }
 
   toJSON(): StoredEntry {
-    const { createdAtMs, head, rest } = this;
-    return { version: VERSION, createdAtMs, head: head.toString(), rest };
+    const { ttlMs, head, rest } = this;
+    return { version: VERSION, ttlMs, head: head.toString(), rest };
   }
 }
 

@@ -79,7 +79,12 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
 
   function keep({ memory }: Replica, ...keys: string[]): void {
     for (const key of keys) {
-      const value = new CacheEntry({ head: exactBuffer('x'), rest: null }, Date.now(), 60_000, key);
+      const value = new CacheEntry(
+        { head: exactBuffer('x'), rest: null },
+        performance.now(),
+        60_000,
+        key,
+      );
       memory.set(key, { value });
     }
   }

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { createHash, randomUUID } from 'node:crypto';
+import { wallClockText } from '../clock/clocks';
 import { cacheConfig } from '../config/cache.config';
 import { RedisConnection } from '../redis/redis-connection';
 import { coversOnly, KeyPattern, type Tenants } from './cache-key';
@@ -81,7 +82,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     const others = this.askOthers(pattern, tenants);
     for (const key of this.removeHere(pattern, tenants)) removed.add(key);
     for (const key of await others) removed.add(key);
-    const timestamp = new Date().toISOString();
+    const timestamp = wallClockText();
     this.feed.announce({ pattern: pattern.text, invalidated: removed.size, timestamp, tenants });
     return removed.size;
   }

@@ -15,6 +15,7 @@ import { ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import { resolveOrganizations, type Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
+import { wallClockText } from '../clock/clocks';
 import { cacheConfig } from '../config/cache.config';
 import { OptionalJsonBodyInterceptor } from '../front/json-body.interceptor';
 import { Procedure } from '../front/procedure.decorator';
@@ -59,7 +60,7 @@ export class CacheController {
       new KeyPattern(pattern, this.config.keyPrefix),
       resolveOrganizations(principal, undefined),
     );
-    return { pattern, invalidated, timestamp: new Date().toISOString() };
+    return { pattern, invalidated, timestamp: wallClockText() };
   }
 
   @Post('warmup')
@@ -75,6 +76,6 @@ export class CacheController {
   ): Promise<WarmupResultDto> {
     const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
     const result = await this.warmup.run(tenants, preloadDays ?? DEFAULT_PRELOAD_DAYS);
-    return { ...result, timestamp: new Date().toISOString() };
+    return { ...result, timestamp: wallClockText() };
   }
 }

@@ -141,17 +141,20 @@ describe('what MemoryStore keeps of a group', () => {
 
 describe('lifetimes in MemoryStore', () => {
   let nowMs = 1_000_000;
+  let wallMs = 50_000_000;
 
   beforeEach(() => {
     nowMs = 1_000_000;
-    jest.spyOn(Date, 'now').mockImplementation(() => nowMs);
+    wallMs = 50_000_000;
+    jest.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    jest.spyOn(Date, 'now').mockImplementation(() => wallMs);
   });
 
   afterEach(() => jest.restoreAllMocks());
 
   it('end on time, and nothing is found or counted after that', () => {
     const store = new MemoryStore(MB);
-    store.set('a', { value: new Value(1), expires: nowMs + 1000 });
+    store.set('a', { value: new Value(1), expires: wallMs + 1000 });
     nowMs += 999;
     expect(store.has('a')).toBe(true);
     nowMs += 1;
@@ -160,10 +163,32 @@ describe('lifetimes in MemoryStore', () => {
     expect(store.statistics()).toEqual({ entries: 0, bytes: 0, evictions: 0 });
   });
 
+  it.each([-3_600_000, 3_600_000])(
+    'end then, too, when the wall clock is set by %i ms',
+    async (step) => {
+      const store = new MemoryStore(MB);
+      const keyv = new Keyv({
+        store,
+        useKeyPrefix: false,
+        serialize: undefined,
+        deserialize: undefined,
+      });
+      const value = new Value(1);
+      await keyv.set('a', value, 1000);
+      wallMs += step;
+      nowMs += 999;
+      expect(store.find('a')).toBe(value);
+      expect(await keyv.get('a')).toBe(value);
+      nowMs += 1;
+      expect(store.find('a')).toBeUndefined();
+      expect(await keyv.get('a')).toBeUndefined();
+    },
+  );
+
   it('are neither lengthened by a use nor by a new size', () => {
     const store = new MemoryStore(MB);
     const value = new Value(1);
-    store.set('a', { value, expires: nowMs + 1000 });
+    store.set('a', { value, expires: wallMs + 1000 });
     nowMs += 500;
     value.sizeBytes = 50;
     store.resize('a');
@@ -174,8 +199,8 @@ describe('lifetimes in MemoryStore', () => {
 
   it('are no evictions when they ended before the room was needed', () => {
     const store = new MemoryStore(MB);
-    store.set('short', { value: new Value(NINTH), expires: nowMs + 1000 });
-    store.set('long', { value: new Value(NINTH), expires: nowMs + 9000 });
+    store.set('short', { value: new Value(NINTH), expires: wallMs + 1000 });
+    store.set('long', { value: new Value(NINTH), expires: wallMs + 9000 });
     nowMs += 2000;
     for (let n = 0; n < 8; n += 1) store.set(`x${n}`, { value: new Value(NINTH) });
     expect(store.find('long')).toBeUndefined();

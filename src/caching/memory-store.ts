@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { wallClockMs } from '../clock/clocks';
 
 /** A value that knows how much memory it takes, and of which group it is the newest member. */
 export interface SizedValue {
@@ -7,11 +8,17 @@ export interface SizedValue {
   readonly group: string;
 }
 
-/** What Keyv hands to a store. */
+/** What Keyv hands to a store, and gets back: then without `expires`, by which it would judge the value itself. */
 interface KeyvValue {
   value?: SizedValue;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, by the wall clock of this moment. */
   expires?: number;
+}
+
+/** What is kept of it. The wall clock may be set in the meantime, so the end is on the clock of performance.now(). */
+interface Kept {
+  value?: SizedValue;
+  endsAtMs: number;
 }
 
 /**
@@ -25,20 +32,20 @@ export const MAX_ENTRY_FRACTION = 8;
 
 /** The tier of this process: the least recently used go first, when the bytes of all would exceed the bound. A store for Keyv. */
 export class MemoryStore {
-  private readonly entries: LRUCache<string, KeyvValue>;
+  private readonly entries: LRUCache<string, Kept>;
   private readonly newest = new Map<string, string>();
   private evictions = 0;
 
   constructor(maxBytes: number) {
-    this.entries = new LRUCache<string, KeyvValue>({
+    this.entries = new LRUCache<string, Kept>({
       maxSize: maxBytes,
       maxEntrySize: Math.floor(maxBytes / MAX_ENTRY_FRACTION),
       sizeCalculation: ({ value }, key) =>
         ENTRY_OVERHEAD_BYTES +
         (value?.sizeBytes ?? 0) +
         2 * (key.length + (value?.group.length ?? 0)),
-      dispose: ({ value, expires }, key, reason) => {
-        if (reason === 'evict' && !isOver(expires)) this.evictions += 1;
+      dispose: ({ value, endsAtMs }, key, reason) => {
+        if (reason === 'evict' && !isOver(endsAtMs)) this.evictions += 1;
         if (value && this.newest.get(value.group) === key) this.newest.delete(value.group);
       },
     });
@@ -51,19 +58,24 @@ export class MemoryStore {
 
   get(key: string): KeyvValue | undefined {
     const entry = this.entries.get(key);
-    if (!entry || !isOver(entry.expires)) return entry;
-    this.entries.delete(key);
+    if (entry && isOver(entry.endsAtMs)) this.entries.delete(key);
+    else if (entry) return { value: entry.value };
     return undefined;
   }
 
-  set(key: string, entry: KeyvValue): this {
+  set(key: string, { value, expires }: KeyvValue): this {
+    const leftMs = expires === undefined ? Infinity : expires - wallClockMs();
+    this.keep(key, { value, endsAtMs: performance.now() + leftMs });
+    return this;
+  }
+
+  private keep(key: string, entry: Kept): void {
     const group = entry.value?.group ?? '';
     const old = group === '' ? undefined : this.newest.get(group);
     if (old !== undefined && old !== key) this.entries.delete(old);
     this.entries.set(key, entry);
     // Unless it was too large to be kept.
     if (group !== '' && this.entries.has(key)) this.newest.set(group, key);
-    return this;
   }
 
   has(key: string): boolean {
@@ -86,7 +98,7 @@ export class MemoryStore {
   /** Counts a value anew that has grown since it was set; others make room, or it goes itself. */
   resize(key: string): void {
     const entry = this.entries.peek(key);
-    if (entry) this.set(key, { ...entry }); // the same object would keep its old size
+    if (entry) this.keep(key, { ...entry }); // the same object would keep its old size
   }
 
   /** Removes the entries whose keys pass. Returns those keys. */
@@ -103,7 +115,6 @@ export class MemoryStore {
   }
 }
 
-/** Whether a moment, if there is one, has come. */
-function isOver(expires: number | undefined): boolean {
-  return expires !== undefined && expires <= Date.now();
+function isOver(endsAtMs: number): boolean {
+  return endsAtMs <= performance.now();
 }

@@ -74,8 +74,8 @@ export class ResponseCache {
     const produce: Produce = (signal, ready) => read.read(description, signal, ready);
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
-      const nowMs = Date.now();
-      const entry = new CacheEntry(await produce(patience?.()), nowMs, 0);
+      const startedMs = performance.now();
+      const entry = new CacheEntry(await produce(patience?.()), startedMs, 0);
       return { entry, status: 'BYPASS' };
     }
     const head = this.headOf(namespace, description);
@@ -227,8 +227,8 @@ export class ResponseCache {
 
   /** Age and staleness count from before the read: what it saw may have changed while it ran. */
   private async entryFrom(produce: Produce, { ttlMs, group, askedMs }: Place): Promise<CacheEntry> {
-    const createdAtMs = Date.now();
-    const entry = new CacheEntry(await produce(), createdAtMs, ttlMs, group);
+    const startedMs = performance.now();
+    const entry = new CacheEntry(await produce(), startedMs, ttlMs, group);
     entry.verifiedAtMs = askedMs;
     return entry;
   }
@@ -271,7 +271,7 @@ export class ResponseCache {
     tier: Tier | undefined = this.tiers,
   ): Promise<void> {
     if (fill.isDiscarded) return;
-    await tier?.set(fill.key, entry, entry.remainingMs());
+    await tier?.set(fill.key, entry, Math.max(1, entry.remainingMs())); // 0 would mean for ever
     if (fill.isDiscarded) await this.tiers.del(fill.key);
   }
 

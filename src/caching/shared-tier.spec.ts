@@ -29,7 +29,7 @@ describeWithPrivateRedis()('the tier that replicas share', () => {
     const entryOf = (bytes: number) =>
       new CacheEntry(
         { head: exactBuffer(`{"a":"${'x'.repeat(bytes)}"}`), rest: null },
-        Date.now(),
+        performance.now(),
         60_000,
       );
     await store?.set('large', entryOf(MAX_SHARED_BYTES), 60_000);

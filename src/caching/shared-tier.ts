@@ -4,6 +4,7 @@ import { KeyvAdapter } from 'cache-manager';
 import { redisInsStore } from 'cache-manager-redis-yet';
 import Keyv from 'keyv';
 import type { RedisConnection } from '../redis/redis-connection';
+import type { SharedEntry } from './cache-entry';
 import type { SizedValue } from './memory-store';
 
 /**
@@ -33,9 +34,14 @@ export function sharedStore(redis: RedisConnection): Keyv | undefined {
   const bounded = {
     ...store,
     name: 'redis',
-    get: (key: string) => redis.attempt(() => store.get(key)),
-    set: async (key: string, value: unknown, ttl?: number) => {
-      if (sizeBytesOf(value) > MAX_SHARED_BYTES) return;
+    get: async (key: string): Promise<Shared | undefined> => {
+      const found = await redis.attempt(() => Promise.all([store.get(key), store.ttl(key)]));
+      const [stored, leftMs] = found ?? [];
+      if (stored === undefined || leftMs === undefined) return undefined;
+      return { value: { stored, leftMs } };
+    },
+    set: async (key: string, { value }: Kept, ttl?: number) => {
+      if (ttl === undefined || (value?.sizeBytes ?? 0) > MAX_SHARED_BYTES) return;
       await redis.attempt(() => store.set(key, value, ttl));
     },
     del: async (key: string) => {
@@ -51,10 +57,19 @@ export function sharedStore(redis: RedisConnection): Keyv | undefined {
   });
 }
 
-/** What Keyv hands to a store is the entry with its time to live. */
-function sizeBytesOf(stored: unknown): number {
-  const { value } = (stored ?? {}) as { value?: Partial<SizedValue> };
-  return value?.sizeBytes ?? 0;
+/*
+ * Keyv keeps a moment of the wall clock (`expires`) beside each value. It is not stored: only Redis counts the time to
+ * live, and its count is the same for all replicas.
+ */
+
+/** What Keyv hands to a store. */
+interface Kept {
+  value?: Partial<SizedValue>;
+}
+
+/** What it gets back: no `expires` means that Keyv does not judge it. */
+interface Shared {
+  value: SharedEntry;
 }
 
 /** One replica at a time fills a key; the others wait for it a little, never for long. */

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
+import { wallClockText } from '../clock/clocks';
 import { databaseConfig } from '../config/database.config';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
@@ -65,7 +66,7 @@ export class DatabaseReport {
       const partitions = await this.partitions(client);
       const performance = await this.performance(client);
       return {
-        timestamp: new Date().toISOString(),
+        timestamp: wallClockText(),
         connectionPool: this.connectionPool(),
         queryCache: this.cache(),
         partitions,

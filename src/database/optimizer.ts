@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
+import { wallClockText } from '../clock/clocks';
 import { databaseConfig } from '../config/database.config';
 import { AppError } from '../errors/app-error';
 import { Database } from './database';
@@ -102,7 +103,7 @@ export class Optimizer {
         reindexResults: rebuilt,
       },
       configOptimization: settings.found ?? [],
-      timestamp: new Date().toISOString(),
+      timestamp: wallClockText(),
     };
   }
 

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
+import { confirmedWallClockMs } from '../clock/clocks';
 import { isUnavailable } from './database-errors';
 import type { PartitionedTable } from './maintained-tables';
 import {
@@ -54,12 +55,12 @@ export class PartitionRetention {
     return outcome;
   }
 
-  /** The earlier of the two clocks: neither a server nor a process that is ahead of its time may cost data. */
+  /** The earlier of the two clocks: neither a server nor a process that is ahead of its time may cost data, nor a step of both. */
   private async nowMs(): Promise<number> {
     const { rows } = await this.client.query<{ now: number }>(
       'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',
     );
-    return Math.min(Date.now(), rows[0]?.now ?? 0);
+    return Math.min(confirmedWallClockMs(), rows[0]?.now ?? 0);
   }
 
   /** One whose detaching was interrupted may be an operator's: it is finished, and dropped only if it is marked. */

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
+import { wallClockMs } from '../clock/clocks';
 import { BrokenConnection } from './broken-connection';
 import { abortOf } from './cancellable';
 import { Database } from './database';
@@ -35,7 +36,7 @@ export function monthOf(isoUtc: string): Month {
 }
 
 /** The current month and `count` after it. */
-export function monthsAhead(count: number, now = new Date()): Month[] {
+export function monthsAhead(count: number, now = new Date(wallClockMs())): Month[] {
   const current = monthOf(now.toISOString());
   return Array.from({ length: count + 1 }, (_, index) => addMonths(current, index));
 }
@@ -97,7 +98,7 @@ export class Partitions {
   }
 
   /** Makes the partitions of the current month and of `ahead` months after it exist. */
-  async ensureAhead(table: string, ahead: number, now = new Date()): Promise<void> {
+  async ensureAhead(table: string, ahead: number, now = new Date(wallClockMs())): Promise<void> {
     await this.ensure(table, monthsAhead(ahead, now));
   }
 
@@ -190,7 +191,7 @@ async function inTransaction(client: PoolClient, work: () => Promise<void>): Pro
 async function freeNameOf(client: PoolClient, table: string, month: Month): Promise<string> {
   const name = nameOf(table, month);
   const { rows } = await client.query('SELECT WHERE to_regclass($1) IS NOT NULL', [name]);
-  return rows.length === 0 ? name : `${name}_${Date.now().toString(36)}`;
+  return rows.length === 0 ? name : `${name}_${wallClockMs().toString(36)}`;
 }
 
 function startOf(month: Month): number {

@@ -21,7 +21,7 @@ export class ReadReplica {
 
   /** Whether it may be asked: not within five seconds of its last failure. */
   get isUp(): boolean {
-    return Date.now() >= this.downUntilMs;
+    return performance.now() >= this.downUntilMs;
   }
 
   /** Its pool; rejects when it cannot be connected to. */
@@ -37,7 +37,7 @@ export class ReadReplica {
 
   /** Takes it out of the rotation for five seconds. */
   markDown(error: unknown): void {
-    this.downUntilMs = Date.now() + DOWN_FOR_MS;
+    this.downUntilMs = performance.now() + DOWN_FOR_MS;
     const reason = error instanceof Error ? error.message : String(error);
     this.logger.warn(`${this.name} does not answer (${reason}); reads go elsewhere for 5 s.`);
   }

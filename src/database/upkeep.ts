@@ -1,5 +1,6 @@
 import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import type { PoolClient } from 'pg';
+import { wallClockText } from '../clock/clocks';
 import { Database } from './database';
 import { isUnavailable } from './database-errors';
 import { deleteExpired } from './expiring-rows';
@@ -107,7 +108,7 @@ export class Upkeep implements OnModuleDestroy {
   private async work(client: PoolClient): Promise<UpkeepRound> {
     const startMs = performance.now();
     const round: UpkeepRound = {
-      startedAt: new Date().toISOString(),
+      startedAt: wallClockText(),
       durationMs: 0,
       droppedPartitions: [],
       postponed: [],

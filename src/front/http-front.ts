@@ -131,9 +131,9 @@ export class HttpFront {
     this.draining = true;
     for (const response of this.running) this.sayGoodbye(response);
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    const deadlineMs = Date.now() + timeoutMs;
+    const deadlineMs = performance.now() + timeoutMs;
     this.server.closeIdleConnections();
-    while (this.running.size > 0 && Date.now() < deadlineMs) {
+    while (this.running.size > 0 && performance.now() < deadlineMs) {
       await sleep(DRAIN_POLL_MS);
       this.server.closeIdleConnections();
     }

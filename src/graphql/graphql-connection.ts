@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
 import type { Principal } from '../auth/principal';
+import { onceReached } from '../clock/clocks';
 import { AppError } from '../errors/app-error';
 import { unmarkJson } from '../front/exact-json';
 import { clientClosed } from '../front/patience';
@@ -18,8 +19,6 @@ const CHECKS_TO_READ = 4;
 /** How long a peer may take to close its side, and operations to tell why they end. */
 const CLOSE_WAIT_MS = 1000;
 const LINGER_POLL_MS = 10;
-/** A timer of Node's takes no longer delays. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 /** A token has at most 16 KiB. */
 const MAX_INIT_CHARACTERS = 64 * 1024;
 const MAX_MESSAGES_BEFORE_INIT = 10;
@@ -53,7 +52,7 @@ export class GraphqlConnection {
   private checksLeft = 1;
   /** What waited for it at the last check, and what the kernel had taken of all until then; bytes. */
   private before = { waiting: 0, taken: 0 };
-  private expiry: NodeJS.Timeout | undefined;
+  private stopExpiry: (() => void) | undefined;
   private readonly over = new AbortController();
   private readonly heartbeat: NodeJS.Timeout;
 
@@ -68,7 +67,7 @@ export class GraphqlConnection {
     socket.on('error', () => undefined); // the close that follows says it
     socket.once('close', () => {
       clearInterval(this.heartbeat);
-      clearTimeout(this.expiry);
+      this.stopExpiry?.();
       this.over.abort(clientClosed());
     });
   }
@@ -161,10 +160,10 @@ export class GraphqlConnection {
     this.expireInTime(principal.expiresAtMs);
   }
 
-  /** Lets queries and mutations under way be answered, until `deadlineMs` (of Date.now()) at the latest, and says goodbye. */
+  /** Lets queries and mutations under way be answered, until `deadlineMs` (of performance.now()) at the latest, and says goodbye. */
   leave(deadlineMs: number): void {
     this.isLeaving = true;
-    if (this.answering === 0 || Date.now() >= deadlineMs) {
+    if (this.answering === 0 || performance.now() >= deadlineMs) {
       return this.close(CLOSE.goingAway, 'Going away');
     }
     setTimeout(() => this.leave(deadlineMs), LINGER_POLL_MS).unref();
@@ -182,22 +181,18 @@ export class GraphqlConnection {
   }
 
   private expireInTime(expiresAtMs: number): void {
-    const leftMs = expiresAtMs - Date.now();
-    if (leftMs > 0) {
-      const again = (): void => this.expireInTime(expiresAtMs);
-      this.expiry = setTimeout(again, Math.min(MAX_TIMER_MS, leftMs)).unref();
-      return;
-    }
-    this.over.abort(new AppError('UNAUTHENTICATED', 'The token has expired.'));
-    this.closeExpired(Date.now() + CLOSE_WAIT_MS);
+    this.stopExpiry = onceReached(expiresAtMs, () => {
+      this.over.abort(new AppError('UNAUTHENTICATED', 'The token has expired.'));
+      this.closeExpired(performance.now() + CLOSE_WAIT_MS);
+    });
   }
 
   /** What is under way tells its end first. */
   private closeExpired(deadlineMs: number): void {
-    if (this.underWay === 0 || Date.now() >= deadlineMs) {
+    if (this.underWay === 0 || performance.now() >= deadlineMs) {
       return this.close(CLOSE.unauthorized, 'Unauthorized');
     }
-    this.expiry = setTimeout(() => this.closeExpired(deadlineMs), LINGER_POLL_MS).unref();
+    setTimeout(() => this.closeExpired(deadlineMs), LINGER_POLL_MS).unref();
   }
 
   /** Slow is not silent: a ping waits behind what was sent before it, and is answered once that has been read. */

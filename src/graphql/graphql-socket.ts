@@ -66,7 +66,7 @@ export class GraphqlSocket {
       refuse(handshakeError(error, request), request, socket as Socket);
     });
     this.lifecycle.onDraining(() => {
-      const deadlineMs = Date.now() + this.server.shutdownTimeoutMs;
+      const deadlineMs = performance.now() + this.server.shutdownTimeoutMs;
       for (const connection of this.connections) connection.leave(deadlineMs);
     });
   }

@@ -10,6 +10,7 @@ import {
   WarmupResultDto,
 } from '../caching/dto/answers.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from '../caching/dto/requests.dto';
+import { wallClockText } from '../clock/clocks';
 import type { AlertBoard } from '../metrics/alert-board';
 import {
   PerformanceAlertDto,
@@ -97,7 +98,7 @@ export function operatorMutations(
           new KeyPattern(pattern, keyPrefix),
           resolveOrganizations(principal, undefined),
         );
-        return { pattern, invalidated, timestamp: new Date().toISOString() };
+        return { pattern, invalidated, timestamp: wallClockText() };
       },
     },
     warmupCache: {
@@ -113,7 +114,7 @@ export function operatorMutations(
         const { organizationIds, preloadDays } = args as WarmupDto;
         const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
         const result = await warmup.run(tenants, preloadDays ?? DEFAULT_PRELOAD_DAYS);
-        return { ...result, timestamp: new Date().toISOString() };
+        return { ...result, timestamp: wallClockText() };
       },
     },
     optimizeDatabase: {

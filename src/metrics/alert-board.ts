@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { type Observable, Subject } from 'rxjs';
+import { wallClockText } from '../clock/clocks';
 import {
   ALERT_TYPES,
   type AlertSeverity,
@@ -86,7 +87,7 @@ export class AlertBoard {
 
   private raise(state: State, finding: Finding): void {
     const { type, severity, title, description, source, metadata } = finding;
-    const timestamp = new Date().toISOString();
+    const timestamp = wallClockText();
     const alert = {
       id: randomUUID(),
       severity,
@@ -105,7 +106,7 @@ export class AlertBoard {
 
   private resolve(state: State, alert: PerformanceAlertDto): void {
     state.alert = undefined;
-    const over = { ...alert, resolvedAt: new Date().toISOString() };
+    const over = { ...alert, resolvedAt: wallClockText() };
     this.resolved = [over, ...this.resolved].slice(0, MAX_RESOLVED);
     this.logger.log(`${alert.type} is over. [${alert.id}]`);
     this.subject.next(over);

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Subscription } from 'rxjs';
+import { wallClockMs } from '../clock/clocks';
 import { monitoringConfig } from '../config/monitoring.config';
 import { AlertBoard } from './alert-board';
 import { alertSignature } from './alert-signature';
@@ -108,7 +109,7 @@ export class AlertWebhook implements OnApplicationShutdown {
   }
 
   private async post({ id, body }: Delivery) {
-    const timestampSeconds = Math.floor(Date.now() / MS_PER_SECOND);
+    const timestampSeconds = Math.floor(wallClockMs() / MS_PER_SECOND);
     const headers: Record<string, string> = {
       'Content-Type': 'application/json',
       'User-Agent': 'audit-server',

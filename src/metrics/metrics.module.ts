@@ -4,6 +4,7 @@ import { AlertBoard } from './alert-board';
 import { AlertFeed } from './alert-feed';
 import { AlertMonitor } from './alert-monitor';
 import { AlertWebhook } from './alert-webhook';
+import { ClockWatch } from './clock-watch';
 import { EventLoopDelay } from './event-loop-delay';
 import { MetricSources } from './metric-sources';
 import { MetricsFeed } from './metrics-feed';
@@ -28,6 +29,7 @@ import { RequestRecorder } from './request-recorder';
     MetricsFeed,
     AlertMonitor,
     AlertWebhook,
+    ClockWatch,
     EventLoopDelay,
     MetricSources,
     MetricsListener,

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { wallClockText } from '../clock/clocks';
 import type { PerformanceMetricsDto, SpanDto } from './dto/answers.dto';
 import { EventLoopDelay } from './event-loop-delay';
 import type { LatencyReport } from './latency-window';
@@ -21,7 +22,7 @@ export class PerformanceReport {
     const { used, total, percentage } = memoryUsage();
     const slow = this.recorder.slowRequests();
     return {
-      timestamp: new Date().toISOString(),
+      timestamp: wallClockText(),
       window: { seconds, requests },
       ...lastMinute,
       lastHour: spanOf(this.recorder.lastHour()),

@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
+import { wallClockMs } from '../../clock/clocks';
 import { formatInstant, parseInstant } from '../../front/instant';
 import {
   integer,
@@ -31,8 +32,8 @@ const eventTimestamp: Rule = (value) => {
     return 'must be an ISO 8601 instant with an offset and at most microseconds, such as 2026-11-23T10:30:00.123456Z';
   }
   if (micros < 0) return 'must not be before 1970-01-01T00:00:00Z';
-  if (micros > (Date.now() + MAX_AHEAD_MS) * 1000) {
-    return `must not be more than 5 minutes ahead; it is ${formatInstant(Date.now() * 1000)} here`;
+  if (micros > (wallClockMs() + MAX_AHEAD_MS) * 1000) {
+    return `must not be more than 5 minutes ahead; it is ${formatInstant(wallClockMs() * 1000)} here`;
   }
   return undefined;
 };

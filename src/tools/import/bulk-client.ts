@@ -1,3 +1,5 @@
+import { wallClockMs } from '../../clock/clocks';
+
 /** What became of one request. Only `ImportStopped` is thrown, for what no retry and no other chunk can cure. */
 export type BulkOutcome =
   | { kind: 'stored'; created: number; duplicates: number }
@@ -166,7 +168,7 @@ function reasonsOf(errors: unknown): string[] {
 function retryAfterOf(header: string | null): number | undefined {
   if (header === null) return undefined;
   const seconds = Number(header);
-  const waitMs = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : seconds * 1000;
+  const waitMs = Number.isNaN(seconds) ? Date.parse(header) - wallClockMs() : seconds * 1000;
   return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
 }
 

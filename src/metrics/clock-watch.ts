@@ -1,0 +1,85 @@
+import {
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { wallClockMs } from '../clock/clocks';
+import { MetricsRegistry } from './metrics.registry';
+
+const LOOK_MS = 250;
+/** NTP slews a clock by at most half a millisecond a second: a difference of this much within one look is a step. */
+const STEP_MS = 100;
+/** A pair of readings that took longer, as the process was not running in between, is taken anew. */
+const MAX_READING_MS = 1;
+const READINGS = 5;
+const MS_PER_SECOND = 1000;
+
+/**
+ * Notices when the wall clock of this machine is set: four times a second it is compared with the clock that only goes
+ * forward. A step is logged once and counted; it changes neither deadlines nor ages here (docs/adr/0033-two-clocks.md).
+ */
+@Injectable()
+export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = new Logger('Clock');
+  private readonly steps = { ahead: 0, back: 0 };
+  private readonly firstOffsetMs = readOffsetMs();
+  private offsetMs = this.firstOffsetMs;
+  private looking: NodeJS.Timeout | undefined;
+
+  constructor(registry: MetricsRegistry) {
+    registry.offer(
+      {
+        name: 'clock_steps_total',
+        help: 'Times that the wall clock of the machine was set by 0.1 s or more, by direction.',
+        type: 'counter',
+      },
+      () =>
+        Object.entries(this.steps).map(([direction, value]) => ({ labels: { direction }, value })),
+    );
+    registry.offer(
+      {
+        name: 'clock_offset_seconds',
+        help: 'How far the wall clock has moved since the start beyond the time that has passed; negative: back.',
+        type: 'gauge',
+      },
+      () => (readOffsetMs() - this.firstOffsetMs) / MS_PER_SECOND,
+    );
+  }
+
+  onApplicationBootstrap(): void {
+    this.looking = setInterval(() => this.look(), LOOK_MS).unref();
+  }
+
+  onApplicationShutdown(): void {
+    clearInterval(this.looking);
+  }
+
+  /** Compares the clocks with how they stood at the last look. */
+  look(): void {
+    const offsetMs = readOffsetMs();
+    const stepMs = offsetMs - this.offsetMs;
+    this.offsetMs = offsetMs;
+    if (Math.abs(stepMs) < STEP_MS) return;
+    const direction = stepMs > 0 ? 'ahead' : 'back';
+    this.steps[direction] += 1;
+    const seconds = (Math.abs(stepMs) / MS_PER_SECOND).toFixed(1);
+    const sinceStart = ((offsetMs - this.firstOffsetMs) / MS_PER_SECOND).toFixed(1);
+    this.logger.warn(
+      `The wall clock of this machine was set ${direction} by ${seconds} s (${sinceStart} s since the start): ` +
+        'tokens, and events without a timestamp, go by it. Check its time synchronization.',
+    );
+  }
+}
+
+/** How far the wall clock is ahead of performance.now(), in milliseconds; both read as nearly at once as can be. */
+function readOffsetMs(): number {
+  let best = { tookMs: Infinity, offsetMs: 0 };
+  for (let reading = 0; reading < READINGS && best.tookMs > MAX_READING_MS; reading += 1) {
+    const beforeMs = performance.now();
+    const wallMs = wallClockMs();
+    const tookMs = performance.now() - beforeMs;
+    if (tookMs < best.tookMs) best = { tookMs, offsetMs: wallMs - beforeMs };
+  }
+  return best.offsetMs;
+}
