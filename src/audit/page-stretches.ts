@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import { hash } from 'node:crypto';
 import { wallClockMs } from '../clock/clocks';
 import { addMonths, monthOf, monthsBetween, type Month } from '../database/partitions';
 import { formatInstant } from '../front/instant';
@@ -14,7 +16,10 @@ export interface Stretch {
   isNarrow?: boolean;
 }
 
+/** Lists that are remembered: with a key of MAX_KEY_CHARACTERS, of two bytes each, and 150 bytes of slots, 6.6 MB at most. */
 const MAX_REMEMBERED = 10_000;
+/** Most lists are shorter than that, and need no hash; a filter may have 2 MB of text. */
+const MAX_KEY_CHARACTERS = 256;
 const NARROW_MONTHS = 2;
 
 /**
@@ -25,7 +30,7 @@ const NARROW_MONTHS = 2;
  * only how fast an answer is, never what is in it.
  */
 export class PageStretches {
-  private readonly months = new Map<string, number>();
+  private readonly months = new LRUCache<string, number>({ max: MAX_REMEMBERED });
 
   /** The stretches of a request, in the order in which to read them. */
   of(request: PageRequest): Stretch[] {
@@ -56,10 +61,6 @@ export class PageStretches {
       last === undefined || found.length < request.limit
         ? Infinity
         : Math.abs(monthsBetween(begin, monthOf(positionOf(last).timestamp)));
-    if (!this.months.has(key) && this.months.size >= MAX_REMEMBERED) {
-      const [oldest] = this.months.keys();
-      if (oldest !== undefined) this.months.delete(oldest);
-    }
     this.months.set(key, covered);
   }
 }
@@ -79,6 +80,8 @@ function startOf(month: Month): string {
   return `${month}-01T00:00:00.000000Z`;
 }
 
+/** What tells lists apart: their text, or the hash of a long one. */
 function keyOf({ organizations, filter, sort }: PageRequest): string {
-  return `${filterFingerprint(filter, sort)}${JSON.stringify(organizations)}`;
+  const text = `${filterFingerprint(filter, sort)}${JSON.stringify(organizations)}`;
+  return text.length <= MAX_KEY_CHARACTERS ? text : hash('sha256', text, 'base64url');
 }
