@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { createHash } from 'node:crypto';
+import type { StatementGroup } from '../database/statement-names';
 import { formatInstant, parseInstant } from '../front/instant';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { EVENT_JSON } from './audit.statements';
@@ -27,16 +28,20 @@ export interface PageRequest {
   /**
    * Whether from and to become part of the statement. The plan then opens (and locks) the partitions of these months
    * alone, where a generic plan locks every partition there is before it leaves most of them out. They begin months,
-   * so there are few such statements.
+   * and each pair of months is a statement of its own.
    */
   isNarrow?: boolean;
   limit: number;
   offset: number;
 }
 
-/** A statement ready for pg. Only shapes of which there are few have a name, as a named one stays in every connection. */
+/**
+ * A statement ready for pg. One with a name is prepared once for each connection, where it stays; with a group, until
+ * others of the group have been used more recently (statement-names.ts).
+ */
 export interface Statement {
   name?: string;
+  group?: StatementGroup;
   text: string;
   values: unknown[];
 }
@@ -83,7 +88,7 @@ export function pageStatement(request: PageRequest): Statement {
             ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   }
   const text = `SELECT ${EVENT_JSON} FROM (${page}) e ORDER BY ${order}`;
-  return { ...nameFor(request, text), text, values: values.list };
+  return { ...nameOf(request, text), text, values: values.list };
 }
 
 /** Counts what a filter finds, but no further than one above TOTAL_EXACT_UP_TO. */
@@ -159,10 +164,21 @@ function beyond(sort: AuditEventSort, after: Position, values: Values): string[]
   ];
 }
 
-/** The names of texts, which would take as long to hash as the rest of a statement takes to make. */
-const names = new LRUCache<string, string>({ max: 1000 });
+/** Pages of a month or two: 100 kB of a connection's memory each. Clients choose the months. */
+const NARROW_PAGES: StatementGroup = { name: 'narrow pages', max: 64 };
+/**
+ * Pages of all that there is: 13 kB for each partition. There are some hundred shapes (sort, dates, cursor, one
+ * organization or several), and clients use a handful at a time.
+ */
+const WIDE_PAGES: StatementGroup = { name: 'wide pages', max: 24 };
 
-function nameFor({ filter }: PageRequest, text: string): { name?: string } {
+/** Names of texts, as hashing one would take as long as the rest of a statement. Texts have 1 to 4 kB. */
+const names = new LRUCache<string, string>({ max: 500 });
+
+function nameOf(
+  { filter, isNarrow }: PageRequest,
+  text: string,
+): Pick<Statement, 'name' | 'group'> {
   const hasLists = Object.keys(FILTER_COLUMNS).some(
     (name) => filter[name as keyof typeof FILTER_COLUMNS] !== undefined,
   );
@@ -172,5 +188,5 @@ function nameFor({ filter }: PageRequest, text: string): { name?: string } {
     name = `audit-page-${createHash('sha1').update(text).digest('base64url')}`;
     names.set(text, name);
   }
-  return { name };
+  return { name, group: isNarrow ? NARROW_PAGES : WIDE_PAGES };
 }

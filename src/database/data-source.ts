@@ -6,6 +6,7 @@ import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded-postgres';
 import { dropStatementNames } from './session-settings';
 import type { QueryTimes } from './query-times';
+import { boundStatementNames } from './statement-names';
 
 const RETRY_DELAY_MS = 1000;
 const SILENCE_GRACE_MS = 2000;
@@ -57,7 +58,8 @@ export function dataSourceOptions(
       // A server that goes away tells so between two listeners of the pool, too; unheard, it would end the process.
       onConnect: (client: PoolClient) => {
         client.on('error', () => undefined);
-        if (!config.preparedStatements) dropStatementNames(client);
+        if (config.preparedStatements) boundStatementNames(client);
+        else dropStatementNames(client);
         queries?.watch(client);
       },
       // Statements that do not wait for each other's answers share a round trip (Database.transaction).

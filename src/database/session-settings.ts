@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 import type { DataSource } from 'typeorm';
+import { isNamed } from './statement-names';
 
 /** What every session asks for when it connects (data-source.ts), as PostgreSQL shows it. */
 interface SessionSettings {
@@ -55,14 +56,4 @@ export function dropStatementNames(client: ClientBase): void {
   const query = plain.query.bind(client);
   plain.query = (statement, ...rest) =>
     query(isNamed(statement) ? { ...statement, name: undefined } : statement, ...rest);
-}
-
-/** COPY and cursors are objects that submit themselves; they have no name, and are not to be copied. */
-function isNamed(statement: unknown): statement is { name: string } {
-  return (
-    typeof statement === 'object' &&
-    statement !== null &&
-    'name' in statement &&
-    !('submit' in statement)
-  );
 }
