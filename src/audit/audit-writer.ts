@@ -116,7 +116,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private async makePartitions(request: WriteRequest): Promise<void> {
     this.preparing += 1;
     try {
-      await this.partitions.ensure(EVENT_TABLE, monthsOf([{ request }]));
+      const months = monthsOf([{ request }]);
+      await this.partitions.ensure(EVENT_TABLE, months, request.signal, request.lane);
     } finally {
       this.preparing -= 1;
       setImmediate(() => this.pump()); // by then the request waits, or has failed
@@ -280,17 +281,15 @@ export class AuditWriter implements BeforeApplicationShutdown {
     const signal = others.length === 0 ? only?.signal : undefined;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.partitions.ensure(
-          EVENT_TABLE,
-          monthsOf(requests.map((request) => ({ request }))),
-        );
+        const months = monthsOf(requests.map((request) => ({ request })));
+        await this.partitions.ensure(EVENT_TABLE, months, signal, only?.lane);
         const startedMs = performance.now();
         const results = await this.recorder.record(requests, signal);
         this.tell(requests, performance.now() - startedMs);
         return results;
       } catch (error) {
         if (error instanceof AppError) throw error; // cancelled, or no partition to be had
-        if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE);
+        if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE, signal);
         const isAlone = requests.length === 1;
         const mayWait = isAlone && (isMissingPartition(error) || isLockTimeout(error));
         if (attempt === ATTEMPTS || !(isRetryable(error) || mayWait)) throw error;

@@ -7,6 +7,7 @@ import { addMonths, monthOf } from '../../src/database/partitions';
 import { optimizerOf, reportOf } from './optimizer.fixture';
 import { newEvent, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
+import { makeMonthly } from './monthly-partitions.fixture';
 import { until } from './until.fixture';
 
 /** Locks that a reader or a writer of a table waits for. */
@@ -86,7 +87,7 @@ describe('an optimization', () => {
   });
 
   it('takes an index as it was built for what it is, whatever its columns', async () => {
-    await one.partitions.ensure(EVENT_TABLE, ['2019-01']);
+    await makeMonthly(admin, ['2019-01']);
     await admin.query(
       `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)
        SELECT 'org-' || i % 200, '2019-01-01'::timestamptz + i * interval '1 second', gen_random_uuid(), i, now(), 'a', 'success', 'INTERNAL'
@@ -257,7 +258,7 @@ describe('an optimization', () => {
   });
 
   it('judges an index by all partitions together, and never one that holds a constraint', async () => {
-    await one.partitions.ensure(EVENT_TABLE, ['2018-01', '2018-02']);
+    await makeMonthly(admin, ['2018-01', '2018-02']);
     await admin.query('CREATE INDEX audit_event_idle ON audit_event (action)');
     await admin.query(`SELECT pg_stat_force_next_flush()`);
     const unusedIn = async () =>

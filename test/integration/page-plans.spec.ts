@@ -8,6 +8,7 @@ import {
 } from '../../src/audit/page-statement';
 import { addMonths } from '../../src/database/partitions';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { makeMonthly } from './monthly-partitions.fixture';
 import { openReplica, type Replica } from './replica.fixture';
 
 const MONTHS = 84;
@@ -68,9 +69,9 @@ describe('the plans of pages, with seven years of partitions', () => {
     test = await createTestDatabase();
     replica = await openReplica(test.url);
     const months = Array.from({ length: MONTHS }, (_, index) => addMonths(FIRST, index));
-    await replica.partitions.ensure('audit_event', months);
     const client = new Client({ connectionString: test.url, options: '-c timezone=UTC' });
     await client.connect();
+    await makeMonthly(client, months);
     // Evenly spread: every organization has events in every month; ids carry no order.
     await client.query(
       `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)

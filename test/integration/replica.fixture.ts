@@ -14,6 +14,7 @@ import { LoopPortions } from '../../src/front/loop-portions';
 import { databaseConfig, type DatabaseConfig } from '../../src/config/database.config';
 import { dataSourceOptions } from '../../src/database/data-source';
 import { Database } from '../../src/database/database';
+import { MaintainedTables } from '../../src/database/maintained-tables';
 import { Partitions } from '../../src/database/partitions';
 import { ReadReplica, ReadReplicas } from '../../src/database/read-replicas';
 import { formatInstant } from '../../src/front/instant';
@@ -22,6 +23,7 @@ import { formatInstant } from '../../src/front/instant';
 export interface Replica {
   dataSource: DataSource;
   database: Database;
+  tables: MaintainedTables;
   partitions: Partitions;
   contention: LoopContention;
   writer: AuditWriter;
@@ -45,7 +47,8 @@ export async function openReplica(
     ),
   );
   const database = new Database(dataSource, readReplicas);
-  const partitions = new Partitions(database);
+  const tables = new MaintainedTables();
+  const partitions = new Partitions(database, tables);
   const epochs = new HeadEpochs(database);
   const portions = new LoopPortions();
   const recorder = new GroupRecorder(database, new IdempotencyKeys(), portions);
@@ -53,6 +56,7 @@ export async function openReplica(
   return {
     dataSource,
     database,
+    tables,
     partitions,
     contention,
     writer: new AuditWriter(database, partitions, recorder, contention),

@@ -4,6 +4,7 @@ import { markExpired } from '../../src/database/partition-catalog';
 import { addMonths, monthOf } from '../../src/database/partitions';
 import type { Upkeep } from '../../src/database/upkeep';
 import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
+import { makeMonthly } from './monthly-partitions.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 import { inMonth, oldMonth, record, RETENTION_DAYS, THIS_MONTH, upkeepOf } from './upkeep.fixture';
 
@@ -44,6 +45,7 @@ describe('the upkeep', () => {
     const edgeMs = nowMs - RETENTION_DAYS * DAY_MS;
     const edge = monthOf(new Date(edgeMs).toISOString());
     const months = Array.from({ length: 30 }, (_, index) => addMonths(edge, index - 25));
+    await makeMonthly(admin, months);
     for (const month of months) {
       await record(one, {
         organizationId: organization,
