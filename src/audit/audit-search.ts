@@ -120,11 +120,16 @@ export class AuditSearch {
 
   /**
    * One event. Its numbers are marked as those of a page.
-   * @throws AppError NOT_FOUND also when it is another organization's; VALIDATION_FAILED for what is no UUID;
-   * REQUEST_TOO_LARGE when the answer would be.
+   * @throws AppError NOT_FOUND also when it is another organization's; VALIDATION_FAILED for what is no UUID; FORBIDDEN;
+   * CONFLICT when several organizations have an event with this id; REQUEST_TOO_LARGE when the answer would be.
    */
-  async findById(principal: Principal, id: string, options: SearchOptions): Promise<AuditEventDto> {
-    const description = this.cachedEvents.describeEvent(principal, id);
+  async findById(
+    principal: Principal,
+    { id, organizationId }: { id: string; organizationId?: string | undefined },
+    options: SearchOptions,
+  ): Promise<AuditEventDto> {
+    const named = organizationId === undefined ? undefined : [organizationId];
+    const description = this.cachedEvents.describeEvent(principal, id, named);
     const read = () => this.remember(this.cachedEvents, description, {}, options);
     const { entry } = await this.inAnswer(options, read);
     return this.parse(entry.sharedText, options) as AuditEventDto;

@@ -28,7 +28,7 @@ const WRITING: ErrorCode[] = [
 
 const LOCATION = {
   Location: {
-    description: 'Where the event is.',
+    description: 'Where the event is; names its organization for a token of several.',
     schema: {
       type: 'string' as const,
       format: 'uri-reference',
@@ -168,7 +168,8 @@ export function ApiFindById(): MethodDecorator {
     ApiRoute(
       'audit:read',
       'Show one event',
-      "Another organization's event is answered as if it were not there.",
+      "Another organization's event is answered as if it were not there. An id that events of several organizations of " +
+        'the token have is `CONFLICT`, and `errors` names the organizations: choose one with `organization_ids`.',
     ),
     ApiResponse({
       status: 200,
@@ -178,6 +179,6 @@ export function ApiFindById(): MethodDecorator {
       examples: { full: { summary: 'An event', value: FULL_RECORDED } },
     }),
     ApiCached(),
-    ApiProblems(...COMMON_ERRORS, 'NOT_FOUND'),
+    ApiProblems(...COMMON_ERRORS, 'NOT_FOUND', 'CONFLICT'),
   );
 }

@@ -3,7 +3,7 @@ import type { CustomTypesConfig, PoolClient } from 'pg';
 import { Database } from '../database/database';
 import { AppError } from '../errors/app-error';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
-import { EVENT_JSON } from './audit.statements';
+import { findEvent } from './find-event';
 import { HeadEpochs } from './head-epochs';
 import {
   countStatement,
@@ -13,7 +13,6 @@ import {
   type Statement,
 } from './page-statement';
 import { PageStretches } from './page-stretches';
-import { millisecondOf } from './uuid7';
 
 /** Everything that is read about events; a signal that aborts cancels the read in PostgreSQL. Answers are JSON text as PostgreSQL made it (audit.statements.ts). */
 @Injectable()
@@ -61,24 +60,14 @@ export class AuditQueries {
     });
   }
 
-  /**
-   * One event by id, as JSON text. An id that the service made tells its millisecond, so one partition is looked at;
-   * an id that a client chose is looked up first. The newest recorded one, should several organizations share the id.
-   */
+  /** One event by id, as JSON text. @throws AppError CONFLICT when several of the organizations have one. */
   async findById(
     organizations: readonly string[] | '*',
     id: string,
     signal?: AbortSignal,
   ): Promise<string | undefined> {
     if (organizations.length === 0) return undefined;
-    return this.read(organizations, signal, async (client) => {
-      const range = millisecondOf(id);
-      if (range) {
-        const [found] = await rowsOf(client, byRange(organizations, id, range.from, range.to));
-        if (found !== undefined) return found;
-      }
-      return (await rowsOf(client, byClientId(organizations, id)))[0];
-    });
+    return this.read(organizations, signal, (client) => findEvent(client, organizations, id));
   }
 
   /** Where the events with this id and timestamp stand: one in each organization at most. On the primary, as exports are. */
@@ -147,36 +136,4 @@ function pageTooLarge(maxCharacters: number): AppError {
 async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<string[]> {
   const { rows } = await client.query<[string]>({ ...statement, rowMode: 'array' });
   return rows.map(([json]) => json);
-}
-
-function byRange(
-  organizations: readonly string[] | '*',
-  id: string,
-  from: string,
-  to: string,
-): Statement {
-  const all = organizations === '*';
-  return {
-    name: all ? 'audit-by-range-all' : 'audit-by-range',
-    text: `SELECT ${EVENT_JSON} FROM audit_event e
-           WHERE e.id = $1 AND e.timestamp >= $2 AND e.timestamp < $3
-           ${all ? '' : 'AND e.organization_id = ANY($4::text[])'}
-           ORDER BY e.recorded_at DESC LIMIT 1`,
-    values: all ? [id, from, to] : [id, from, to, organizations],
-  };
-}
-
-function byClientId(organizations: readonly string[] | '*', id: string): Statement {
-  const all = organizations === '*';
-  return {
-    name: all ? 'audit-by-client-id-all' : 'audit-by-client-id',
-    text: `SELECT ${EVENT_JSON} FROM audit_client_event_id c
-           CROSS JOIN LATERAL (
-             SELECT * FROM audit_event e
-             WHERE e.organization_id = c.organization_id AND e.timestamp = c.timestamp AND e.id = c.id
-           ) e
-           WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($2::text[])'}
-           ORDER BY e.recorded_at DESC LIMIT 1`,
-    values: all ? [id] : [id, organizations],
-  };
 }

@@ -47,7 +47,7 @@ export class AuditService {
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: () => '',
       claim,
-      answer: ([receipt]) => singleAnswer(receipt),
+      answer: ([receipt]) => singleAnswer(receipt, locationQuery(principal, dto.organizationId)),
     });
   }
 
@@ -109,7 +109,8 @@ export class AuditService {
 
   /**
    * One event.
-   * @throws AppError NOT_FOUND also when it is another organization's, in the same words.
+   * @throws AppError NOT_FOUND also when it is another organization's, in the same words; CONFLICT when several of the
+   * principal's organizations have an event with this id.
    */
   async findById(
     principal: Principal,
@@ -143,11 +144,21 @@ export class AuditService {
   }
 }
 
-function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {
+/**
+ * Who may see several organizations is led to the event of this one: others may have, or choose later, an event with the
+ * same id. An element of a list in a query escapes its commas (query-coercion.ts).
+ */
+function locationQuery({ organizations }: Principal, organizationId: string): string {
+  if (organizations !== '*' && organizations.length === 1) return '';
+  const element = organizationId.replace(/(\\*),/g, '$1$1\\,');
+  return `?organization_ids=${encodeURIComponent(element)}`;
+}
+
+function singleAnswer(receipt: WriteReceipt | undefined, query: string): StoredAnswer {
   if (!receipt) throw new Error('A single write has one receipt');
   return {
     status: receipt.status === 'created' ? 201 : 200,
-    location: `/api/v1/audit/events/${receipt.id}`,
+    location: `/api/v1/audit/events/${receipt.id}${query}`,
     body: receipt.text(),
   };
 }

@@ -17,10 +17,11 @@ import {
   AuditEventSearchDto,
   PaginationDto,
 } from '../audit/dto/audit-event-search.dto';
+import { AuditEventQuery } from '../audit/dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../audit/dto/create-audit-event.dto';
 import type { Recorded } from '../audit/write-group';
 import type { FairTurns } from '../concurrency/fair-turns';
-import { validationFailed } from '../errors/app-error';
+import { AppError, validationFailed } from '../errors/app-error';
 import { parseMarkedJson } from '../front/exact-json';
 import type { DerivedTypes } from './derived-types';
 import { requireValid } from './require-valid';
@@ -64,14 +65,24 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
       type: types.output(AuditEventDto),
       description: 'One event; NOT_FOUND also when it is one of another organization.',
       scope: 'audit:read',
-      args: { id: { type: new GraphQLNonNull(GraphQLID) } },
-      resolve: ({ search }, { id }, { principal, signal }, { fieldNodes, fragments }) => {
+      args: {
+        id: { type: new GraphQLNonNull(GraphQLID) },
+        organizationId: {
+          type: GraphQLString,
+          description:
+            'Look only in this organization: ids that clients chose are unique only within one. Without it, an id that several organizations of the token have is a CONFLICT that names them.',
+        },
+      },
+      resolve: ({ search }, args, { principal, signal }, { fieldNodes, fragments }) => {
+        const { id } = args;
+        const organizationId = organizationIn(args.organizationId);
         if (!UUID.test(String(id))) {
           throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
         }
         const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
         const options = { path: PATH, patience: () => signal, answer: signal, copies };
-        return search.findById(principal, String(id), options);
+        const named = { id: String(id), organizationId };
+        return search.findById(principal, named, options).catch(atArgument);
       },
     },
   };
@@ -114,6 +125,28 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
       },
     },
   };
+}
+
+/** @throws AppError VALIDATION_FAILED for what the parameter `organization_ids` of REST would be refused for. */
+function organizationIn(given: unknown): string | undefined {
+  if (given === undefined || given === null) return undefined;
+  try {
+    const { organization_ids: ids } = valid(AuditEventQuery, { organization_ids: [given] });
+    return ids?.[0];
+  } catch (failure) {
+    return atArgument(failure);
+  }
+}
+
+/** Throws a failure again, its place spelt as an argument of this door. */
+function atArgument(failure: unknown): never {
+  if (!(failure instanceof AppError) || !failure.errors) throw failure;
+  const errors = failure.errors.map(({ path, message }) => ({
+    path: path.startsWith('organization_ids') ? 'organizationId' : path,
+    message,
+  }));
+  if (failure.code === 'VALIDATION_FAILED') throw validationFailed(errors);
+  throw new AppError(failure.code, failure.detail, { errors });
 }
 
 function inTurn<T>(turns: FairTurns, { lane, signal }: Writer, work: () => Promise<T>): Promise<T> {
