@@ -6,6 +6,7 @@ import { writeProblem } from '../errors/problem.filter';
 import { closeWithConnection, endSoftly, endWithAnswer, isOver, stateOf } from './connection-state';
 import { FrontRequest } from './front-request';
 import type { HotRoutes } from './hot-routes';
+import { headerRepeated, repeatedHeader } from './repeated-headers';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
 import { answerUnreadable } from './unreadable-request';
 import { UnreadAnswers } from './unread-answers';
@@ -211,7 +212,10 @@ export class HttpFront {
     // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
     const { url = '' } = request;
     const isUnusual =
-      url.includes('#') || this.isExcessive(request) || hasTwoHosts(request) || isCoded(request);
+      url.includes('#') ||
+      this.isExcessive(request) ||
+      repeatedHeader(request) !== undefined ||
+      isCoded(request);
     const hot = isUnusual ? undefined : this.hotRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
       try {
@@ -244,10 +248,8 @@ export class HttpFront {
     }
     request.url = target;
     const isHostless = request.headers.host === undefined && request.httpVersion === '1.1';
-    if (isHostless || hasTwoHosts(request)) {
-      const error = new AppError('VALIDATION_FAILED', 'A request needs one Host header.');
-      return writeProblem(error, request, response);
-    }
+    const repeated = isHostless ? 'Host' : repeatedHeader(request);
+    if (repeated !== undefined) return writeProblem(headerRepeated(repeated), request, response);
     if (isCoded(request)) {
       endWithAnswer(response);
       const detail =
@@ -257,16 +259,6 @@ export class HttpFront {
     if (!listener) return answerWhileStarting(request, response);
     listener(request, response);
   }
-}
-
-/** Whether a request names several hosts: RFC 9112, section 3.2, has it refused, as proxies choose differently. */
-function hasTwoHosts({ rawHeaders }: IncomingMessage): boolean {
-  let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] ?? '';
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
-  }
-  return hosts > 1;
 }
 
 /** Whether a body has a transfer coding but chunked; Node's parser would take it for one that has no other. */

@@ -31,6 +31,7 @@ export const CLOSE = {
   tooBig: 1009,
   internalError: 1011,
   tryAgainLater: 1013,
+  badRequest: 4400,
   unauthorized: 4401,
 } as const;
 

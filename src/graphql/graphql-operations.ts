@@ -14,6 +14,7 @@ import { graphqlConfig } from '../config/graphql.config';
 import { ERROR_TABLE } from '../errors/error-table';
 import { AppError, validationFailed } from '../errors/app-error';
 import { unmarkJson } from '../front/exact-json';
+import { requireSingleParameters } from '../front/query-string';
 import { nameRoute, requestIdOf } from '../front/request-context';
 import { shownError } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
@@ -68,6 +69,7 @@ export class GraphqlOperations {
    */
   async answer(call: GraphqlCall): Promise<[string, AnswerInit]> {
     const { request } = call;
+    requireSingleParameters(request.url ?? '');
     const state: AnswerState = { isTooLarge: false, isWithoutData: false, isReplayed: false };
     const handle = this.handlerOf(call, state);
     const [text, init] = await handle({

@@ -12,6 +12,7 @@ import { writeProblem } from '../errors/problem.filter';
 import { destroyLater } from '../front/connection-state';
 import { Lifecycle } from '../front/lifecycle';
 import type { OperationObserver } from '../front/request-observer';
+import { headerRepeated, repeatedHeader } from '../front/repeated-headers';
 import { noteArrival, originForm, stampResponse } from '../front/request-context';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 import { SocketOperations } from './socket-operations';
@@ -71,7 +72,10 @@ export class GraphqlSocket {
     });
   }
 
-  private refusalOf({ url = '', headers }: IncomingMessage): AppError | undefined {
+  private refusalOf(request: IncomingMessage): AppError | undefined {
+    const { url = '', headers } = request;
+    const repeated = repeatedHeader(request);
+    if (repeated !== undefined) return headerRepeated(repeated);
     const [path] = (originForm(url) ?? '').split('?', 1);
     if (path !== PATH) return new AppError('NOT_FOUND', 'There is no WebSocket at this path.');
     if (this.lifecycle.phase === 'draining') {

@@ -82,11 +82,9 @@ export class SocketOperations {
   /** Lets in who brings a good token; all others are told by the code that their socket closes with. */
   private async admit({ connectionParams, extra }: SocketContext): Promise<boolean> {
     const { connection, takePlace } = extra;
-    const { authorization, Authorization } = connectionParams ?? {};
-    const given = authorization ?? Authorization;
     try {
-      const header = typeof given === 'string' ? given : undefined;
-      const principal = await this.verifier.verify(header);
+      const given = authorizationIn(connection, connectionParams ?? {});
+      const principal = await this.verifier.verify(given);
       if (!connection.isOpen) return false;
       takePlace(principal);
       connection.admit(principal);
@@ -94,7 +92,9 @@ export class SocketOperations {
     } catch (thrown) {
       const error = toAppError(thrown);
       if (error.code === 'UNAUTHENTICATED') connection.close(CLOSE.unauthorized, 'Unauthorized');
-      else connection.close(CLOSE.tryAgainLater, error.detail.slice(0, 100));
+      else if (error.code === 'VALIDATION_FAILED') {
+        connection.close(CLOSE.badRequest, error.detail.slice(0, 100));
+      } else connection.close(CLOSE.tryAgainLater, error.detail.slice(0, 100));
       return false;
     }
   }
@@ -157,6 +157,25 @@ export class SocketOperations {
       signal.removeEventListener('abort', leave);
     }
   }
+}
+
+/**
+ * The Authorization that the first message holds, in either spelling. The header of the handshake gives no access, but one
+ * that says otherwise was meant for, or added by, somebody who takes this socket for another principal's.
+ * @throws AppError VALIDATION_FAILED when these differ, or the message has a member twice.
+ */
+function authorizationIn(
+  { text, request }: GraphqlConnection,
+  { authorization, Authorization }: Record<string, unknown>,
+): string | undefined {
+  payloadOf(text);
+  const given = [authorization, Authorization].filter((one) => typeof one === 'string');
+  const [only] = given;
+  const header = only === undefined ? undefined : request.headers.authorization;
+  if ([...given, header ?? only].some((one) => one !== only)) {
+    throw new AppError('VALIDATION_FAILED', 'Authorization is given twice, with different values');
+  }
+  return only;
 }
 
 /** How long an operation took, and that it is over. */

@@ -8,6 +8,7 @@ import { streamingConfig } from '../config/streaming.config';
 import { AppError, validationFailed } from '../errors/app-error';
 import { logFailure, writeProblem } from '../errors/problem.filter';
 import { JsonTexts } from '../front/exact-json';
+import { requireSingleParameters } from '../front/query-string';
 import { clientClosed } from '../front/patience';
 import { nameRoute, requestIdOf } from '../front/request-context';
 import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
@@ -49,6 +50,7 @@ export class TrpcDoor implements OnModuleInit {
   private async handle(request: ExpressRequest, response: ExpressResponse): Promise<void> {
     nameRoute(request, 'trpc');
     const url = urlOf(request);
+    requireSingleParameters(request.url);
     const isBatch = url.searchParams.get('batch') === '1';
     const rawPath = url.pathname.slice(1);
     const path = decoded(rawPath);
