@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { gzipSync } from 'node:zlib';
+import { PassThrough } from 'node:stream';
+import { createGzip, type Gzip, gzipSync } from 'node:zlib';
 import type { Principal } from '../auth/principal';
 import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
@@ -199,5 +200,34 @@ describe('lines of which nobody can tell what became', () => {
     request.write(LINE);
     await expect(once(response, 'end')).rejects.toThrow(/aborted/);
     expect(rest).toBe('');
+  });
+});
+
+describe('lines that come one at a time, and never pause', () => {
+  /** More would be sent in ten seconds: by then they are stored, or only wait for their sender to stop. */
+  const MOST = 500;
+  const EVERY_MS = 20;
+
+  it.each(['identity', 'gzip'])('are stored while others follow (%s)', async (coding) => {
+    const request = open({ 'content-encoding': coding });
+    const body = coding === 'gzip' ? createGzip() : new PassThrough();
+    body.pipe(request);
+    let sent = 0;
+    const sending = setInterval(() => {
+      body.write(LINE);
+      if (coding === 'gzip') (body as Gzip).flush();
+      sent += 1;
+      if (sent === MOST) body.end();
+    }, EVERY_MS);
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const [first] = (await once(response, 'data')) as [Buffer];
+    clearInterval(sending);
+    expect(sent).toBeLessThan(MOST);
+    const stored = String(first).trimEnd().split('\n').length;
+    expect(stored).toBeGreaterThan(1); // they still share transactions
+    body.end();
+    let rest = '';
+    for await (const part of response) rest += String(part);
+    expect(rest).toContain(`{"summary":{"created":${sent},"duplicates":0,"rejected":0}}`);
   });
 });

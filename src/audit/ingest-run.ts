@@ -8,8 +8,13 @@ import { clientClosed } from '../front/patience';
 import { ResponseSink } from '../streaming/response-sink';
 import type { IngestBatch, LineReceipt } from './ingest-batch';
 
-/** A batch is stored when no line has come for this long: a client that sends now and then has its receipts too. */
+/** A batch is stored when no part of the body has come for this long: a client that sends now and then has its receipts too. */
 const PAUSE_MS = 250;
+/**
+ * A line waits no longer than this for others to share its transaction, however steadily they come; with the store before
+ * it and its own it is committed within a second.
+ */
+const MAX_AGE_MS = 500;
 /** Batches read but not answered: one is being stored, the next is ready when it is. */
 const MAX_UNDER_WAY = 2;
 /** Lines of one transaction, together: BULK_MAX_EVENTS lines of 256 KiB would be gigabytes. */
@@ -39,6 +44,9 @@ export class IngestRun {
   private readonly life = new AbortController();
   private readonly silence: NodeJS.Timeout;
   private batch: IngestBatch;
+  /** When the first line of `batch` was read, on the clock of performance.now(). */
+  private batchSinceMs = 0;
+  private dispatching: NodeJS.Timeout | undefined;
   private underWay = 0;
   private answered: Promise<void> = Promise.resolve();
   private stored: Promise<unknown> = Promise.resolve();
@@ -72,13 +80,11 @@ export class IngestRun {
    * @throws AppError what a transaction of unknown outcome failed with: its lines have no receipt.
    */
   async run(): Promise<void> {
-    const pausing = setTimeout(() => this.dispatch(), PAUSE_MS);
     try {
-      await this.readAll(() => pausing.refresh());
+      await this.readAll();
     } catch (error) {
       this.fail(error);
     } finally {
-      clearTimeout(pausing);
       this.body.discard();
     }
     this.dispatch();
@@ -99,10 +105,10 @@ export class IngestRun {
     return this.life.signal.aborted;
   }
 
-  private async readAll(onPart: () => void): Promise<void> {
+  private async readAll(): Promise<void> {
     for (let part = await this.next(); part; part = await this.next()) {
       for (const line of this.lines.cut(part)) {
-        if (this.batch.add(line)) this.lastFilled = line.number;
+        if (this.batch.add(line)) this.noteFilled(line.number);
         if (this.isFull) this.dispatch();
         while (this.underWay >= MAX_UNDER_WAY && !this.isOver) await this.change();
         if (this.isSliceOver()) await this.breathe();
@@ -112,7 +118,7 @@ export class IngestRun {
         const message = `and more than ${MAX_BLANK_LINES} before it are blank: what follows is not read`;
         return this.batch.refuse(this.lines.lastNumber, 'REQUEST_TOO_LARGE', message);
       }
-      onPart();
+      this.dispatchInTime();
     }
     if (this.isOver) return;
     if (this.body.isBroken) {
@@ -121,6 +127,19 @@ export class IngestRun {
     }
     const last = this.lines.end();
     if (last) this.batch.add(last);
+  }
+
+  private noteFilled(lineNumber: number): void {
+    this.lastFilled = lineNumber;
+    if (this.batch.lines === 1) this.batchSinceMs = performance.now();
+  }
+
+  /** Sees to it that what has been read is stored in time, whether more follows or not. */
+  private dispatchInTime(): void {
+    clearTimeout(this.dispatching);
+    if (this.batch.lines === 0) return;
+    const leftMs = this.batchSinceMs + MAX_AGE_MS - performance.now();
+    this.dispatching = setTimeout(() => this.dispatch(), Math.max(0, Math.min(PAUSE_MS, leftMs)));
   }
 
   /** The next bytes of the body; undefined when there will be none. */
@@ -154,6 +173,7 @@ export class IngestRun {
 
   /** Stores what has been read, behind what was read before it: events are recorded in the order of their lines, as receipts are given. */
   private dispatch(): void {
+    clearTimeout(this.dispatching);
     const { batch } = this;
     if (batch.lines === 0 || this.isOver) return;
     this.batch = this.parts.newBatch();

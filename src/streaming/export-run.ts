@@ -35,8 +35,9 @@ export interface ExportRequest {
 
 /** So much is written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
 const MAX_CHUNK_BYTES = 1024 * 1024;
-/** Rows that come slowly are not held back for longer than this. */
-const IDLE_FLUSH_MS = 1000;
+/** Rows that come slowly are held back for no longer than this, and as long as lies between two looks. */
+const IDLE_FLUSH_MS = 500;
+const TICK_MS = 250;
 /** Until the first rows are there an export can still fail with a proper status; proxies do not wait for ever, though. */
 const FIRST_ROW_WAIT_MS = 10_000;
 /** What stands before and behind the COPY takes no time: a server that does not answer it is not there. */
@@ -80,7 +81,7 @@ export class ExportRun {
 
   /** Runs it on a connection of its own; rejects when the answer is not whole. */
   async run(client: PoolClient): Promise<void> {
-    const ticking = setInterval(() => this.tick(), IDLE_FLUSH_MS);
+    const ticking = setInterval(() => this.tick(), TICK_MS);
     try {
       if (this.cutReason) throw new Error(this.cutReason);
       this.client = client;
@@ -145,7 +146,7 @@ export class ExportRun {
       this.begin();
       this.open();
     }
-    if (nowMs - this.flushedMs < IDLE_FLUSH_MS || this.chunk.length === 0) return;
+    if (nowMs - this.flushedMs < IDLE_FLUSH_MS) return;
     this.writeChunk();
     this.sink.flush();
   }

@@ -26,6 +26,8 @@ export class ResponseSink {
   private readonly stalling: StallTimer;
   private isSettled = false;
   private isFull = false;
+  /** The compressor may hold bytes that it was not asked for yet: each flush costs some of what it saves. */
+  private isHeldBack = false;
   /** Bytes handed to the client, compressed. */
   bytes = 0;
 
@@ -59,12 +61,15 @@ export class ResponseSink {
   /** Hands on bytes; false when no more should come before `onDrain`. */
   write(bytes: Buffer): boolean {
     if (this.isSettled || bytes.length === 0) return true;
+    this.isHeldBack = this.compressor !== undefined;
     return this.compressor ? this.compressor.write(bytes) : this.send(bytes);
   }
 
   /** Lets the client have what the compressor holds back. */
   flush(): void {
-    if (this.compressor && !this.compressor.writableNeedDrain) this.compressor.flush();
+    if (!this.isHeldBack || !this.compressor || this.compressor.writableNeedDrain) return;
+    this.isHeldBack = false;
+    this.compressor.flush();
   }
 
   /** Finishes the answer with these trailers; resolves when the client has it all, or has been cut. */

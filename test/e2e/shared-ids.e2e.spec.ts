@@ -50,13 +50,14 @@ describe('an id that events of two organizations have', () => {
     (await write(mine, {})).json as { id: string; timestamp: string };
 
   it.each([
-    ['that clients chose', async () => ({ id: randomUUID(), timestamp: AT }), true],
+    ['that clients chose', () => Promise.resolve({ id: randomUUID(), timestamp: AT }), true],
     [
       'that looks as if the service had made it, at its time',
-      async () => ({
-        id: '019b7ca9-8e10-7abc-8000-1234567890ab',
-        timestamp: '2026-01-02T03:04:05.392Z',
-      }),
+      () =>
+        Promise.resolve({
+          id: '019b7ca9-8e10-7abc-8000-1234567890ab',
+          timestamp: '2026-01-02T03:04:05.392Z',
+        }),
       true,
     ],
     ['that the service made, copied at the same time', serverMade, false],
