@@ -114,6 +114,14 @@ export async function startService(
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
+  app.get(MetricsRegistry).offer(
+    {
+      name: 'log_lines_lost_total',
+      help: 'Lines of the log that were dropped, as standard output took no more.',
+      type: 'counter',
+    },
+    log.lostLines,
+  );
   const { ofRequests, ofOperations } = observers(app, front, log);
   front.attach(application, app.get(HotRoutes), ofRequests);
   app.get(GraphqlSocket, { strict: false }).listenOn(front.server, ofOperations);

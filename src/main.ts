@@ -10,55 +10,74 @@ import { loggingConfig } from './config/logging.config';
 import { serverConfig } from './config/server.config';
 import { HttpFront } from './front/http-front';
 import { MetricsListener } from './metrics/metrics.listener';
-import { createLog } from './service-logger';
+import { surviveClosedOutputs } from './log-output';
+import { endProcess } from './process-end';
+import { createLog, type ServiceLog } from './service-logger';
 
 const logger = new Logger('Main');
 /** For closing the database and the like, once no request runs any more. */
 const SHUTDOWN_GRACE_MS = 4000;
+/** npm hands on a Ctrl-C that the terminal has already delivered: what follows this fast is the same one. */
+const SAME_SIGNAL_MS = 1000;
+/** The status of a program that Ctrl-C has ended. */
+const INTERRUPTED = 130;
 
 async function main(): Promise<void> {
+  surviveClosedOutputs();
+  process.on('uncaughtException', (error: unknown, origin) => {
+    logger.fatal(`${origin}: ${error instanceof Error ? error.stack : String(error)}`);
+    exit(1);
+  });
   assertConfiguration();
   const config = serverConfig();
   const log = createLog(loggingConfig());
   Logger.overrideLogger(log.nest);
   const front = new HttpFront();
   const running: { service?: RunningService } = {};
-  const stop = once(async (signal: string) => {
+  const stop = async (signal: string): Promise<void> => {
     if (!running.service) {
       logger.log(`${signal}: the start is given up.`);
-      process.exit(0); // nothing was acknowledged yet
+      return endProcess(0); // nothing was acknowledged yet
     }
     logger.log(`${signal}: finishing what runs, for at most ${config.shutdownTimeoutMs} ms.`);
     const overdue = setTimeout(() => {
       logger.fatal('The shutdown takes too long: giving up on what still runs.');
-      process.exit(1);
+      exit(1);
     }, config.shutdownTimeoutMs + SHUTDOWN_GRACE_MS);
     await running.service.stop(config.shutdownTimeoutMs);
     await tracing?.stop();
     clearTimeout(overdue);
     logger.log('Stopped.');
-    process.exit(0);
-  });
-  process.on('SIGTERM', () => stop('SIGTERM'));
-  process.on('SIGINT', () => stop('SIGINT'));
+    return endProcess(0);
+  };
+  stopOnSignals(stop);
 
   const address = await front.listen(config.port, config.host);
   running.service = await startService(front, log);
-  await announce(address, running.service.app.get(MetricsListener).url);
+  await announce(log, address, running.service.app.get(MetricsListener).url);
 }
 
-/** Runs `work` at the first call only; a failure ends the process. */
-function once(work: (reason: string) => Promise<void>): (reason: string) => void {
-  let started = false;
-  return (reason) => {
-    if (started) return;
-    started = true;
-    work(reason).catch(fail);
+/** The first signal stops the service in order; a later SIGINT, from a person who waits no longer, ends it at once. */
+function stopOnSignals(stop: (signal: string) => Promise<void>): void {
+  let toldAtMs: number | undefined;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (toldAtMs === undefined) {
+      toldAtMs = performance.now();
+      stop(signal).catch(fail);
+    } else if (signal === 'SIGINT' && performance.now() - toldAtMs > SAME_SIGNAL_MS) {
+      logger.warn('SIGINT again: what still runs is given up.');
+      exit(INTERRUPTED);
+    }
   };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 }
 
 /** Tells a person where everything is, with a command that works when pasted. */
-async function announce({ port }: AddressInfo, metricsElsewhere?: string): Promise<void> {
+async function announce(
+  log: ServiceLog,
+  { port }: AddressInfo,
+  metricsElsewhere?: string,
+): Promise<void> {
   const url = `http://localhost:${port}`;
   const config = authConfig();
   const { profile } = serverConfig();
@@ -68,7 +87,7 @@ async function announce({ port }: AddressInfo, metricsElsewhere?: string): Promi
   );
   if (profile !== 'development' || config.keys.kind !== 'secret') return;
   const token = await signDevelopmentToken(config);
-  process.stdout.write(
+  log.print(
     [
       '',
       `  Audit server     ${url}`,
@@ -98,7 +117,12 @@ function fail(error: unknown): void {
     logger.fatal(error instanceof Error ? error.message : String(error));
     if (error instanceof Error) logger.debug(error.stack);
   }
-  process.exit(1);
+  exit(1);
+}
+
+/** For where nothing can be awaited. */
+function exit(status: number): void {
+  endProcess(status).catch(() => process.exit(status));
 }
 
 main().catch(fail);

@@ -1,10 +1,12 @@
 import type { LoggerService } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { isatty } from 'node:tty';
 import { NativeLogger, type PinoLogger } from 'nestjs-pino';
 import pino, { type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import { wallClockMs } from './clock/clocks';
 import type { loggingConfig } from './config/logging.config';
+import { openStandardOutput } from './log-output';
 
 /** What Nest tells of its own boot: for debugging only. */
 const BOOT_CONTEXTS = new Set([
@@ -17,8 +19,6 @@ const BOOT_CONTEXTS = new Set([
 /** Where Nest tells of a boot that failed, stack and all, before it hands on the error; who started it says why. */
 const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
-/** Lines that wait for a reader that has stopped reading: beyond it they are dropped rather than kept in memory. */
-const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 const MESSAGE_KEY = 'message';
 /** In text for people the message of a request says it, or nobody reads it there. */
 const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
@@ -27,6 +27,10 @@ const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
 export interface ServiceLog {
   pino: Logger;
   nest: LoggerService;
+  /** Writes text for people where the lines go, in order with them. */
+  print: (text: string) => void;
+  /** Lines that were dropped, as nothing took them. */
+  lostLines: () => number;
 }
 
 class NestLogger extends NativeLogger {
@@ -43,14 +47,16 @@ class NestLogger extends NativeLogger {
 }
 
 /**
- * The log that `LOG_LEVEL` and `LOG_FORMAT` ask for. Lines go to stdout without being waited for, and what has not gone
- * out at the end of the process goes then; or to `destination`, at once.
+ * The log that `LOG_LEVEL` and `LOG_FORMAT` ask for. Lines go to stdout without being waited for (LogOutput); or to
+ * `destination`, at once.
  */
 export function createLog(
   { level, format }: ConfigType<typeof loggingConfig>,
   destination?: DestinationStream,
 ): ServiceLog {
-  const stream = format === 'pretty' ? prettyStream(destination) : (destination ?? stdout());
+  const output = destination ? undefined : openStandardOutput(tellOfLoss);
+  const target = destination ?? openStandardOutput(tellOfLoss);
+  const stream = format === 'pretty' ? prettyStream(target) : target;
   const logger = pino(
     {
       level,
@@ -62,17 +68,22 @@ export function createLog(
     stream,
   );
   // PinoLogger finds a logger in an AsyncLocalStorage; what NativeLogger asks of it is a pino logger's own methods.
-  return { pino: logger, nest: new NestLogger(logger as unknown as PinoLogger, {}) };
+  const nest = new NestLogger(logger as unknown as PinoLogger, {});
+  function tellOfLoss(lines: number): void {
+    nest.warn(`${lines} lines before this one were lost: standard output took no more.`, 'Log');
+  }
+  return {
+    pino: logger,
+    nest,
+    print: (text) => target.write(text),
+    lostLines: () => output?.lostLines ?? 0,
+  };
 }
 
-function stdout(): DestinationStream {
-  return pino.destination({ dest: STDOUT, sync: false, maxLength: MAX_WAITING_BYTES });
-}
-
-/** For people at a terminal: line by line, in order with whatever else is written there. */
-function prettyStream(destination: DestinationStream = process.stdout): DestinationStream {
+/** For people at a terminal. */
+function prettyStream(destination: DestinationStream): DestinationStream {
   const format = prettyFactory({
-    colorize: process.stdout.isTTY === true,
+    colorize: isatty(STDOUT),
     messageKey: MESSAGE_KEY,
     timestampKey: 'timestamp',
     translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',

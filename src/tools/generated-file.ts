@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { PACKAGE_ROOT } from '../config/load-environment';
+import { surviveClosedOutputs } from '../log-output';
 
 /** A file under docs/ that is made from the code and kept in the repository. */
 export interface GeneratedFile {
@@ -48,6 +49,7 @@ Writes ${content} to docs/${name}. Needs no database and no settings.
 
 /** Writes or checks it, as the command line says, and ends the process. */
 export function runGenerator(file: GeneratedFile): void {
+  surviveClosedOutputs();
   writeOrCheck(file, process.argv.slice(2)).then(
     (status) => process.exit(status),
     (error: unknown) => {

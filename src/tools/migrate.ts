@@ -4,6 +4,7 @@ import { databaseConfig } from '../config/database.config';
 import { loggingConfig } from '../config/logging.config';
 import { openServer, waitForServer } from '../database/data-source';
 import { runMigrations } from '../database/migrate';
+import { surviveClosedOutputs } from '../log-output';
 import { createLog } from '../service-logger';
 
 /**
@@ -30,6 +31,7 @@ const USAGE = `Usage: npm run migrate
 Brings the database of DATABASE_URL (the embedded one without it) to the newest schema, and ends. Takes no arguments.
 `;
 
+surviveClosedOutputs();
 const [argument, ...others] = process.argv.slice(2);
 if (others.length === 0 && (argument === '--help' || argument === '-h')) {
   process.stdout.write(USAGE);

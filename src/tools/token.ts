@@ -6,6 +6,7 @@ import {
 } from '../auth/development-token';
 import { SCOPES, type Scope } from '../auth/principal';
 import { authConfig, type AuthConfig } from '../config/auth.config';
+import { surviveClosedOutputs } from '../log-output';
 
 const USAGE = `Usage: npm run token -- [options]
 
@@ -121,6 +122,7 @@ function secondsOf(text: string): number {
 }
 
 if (require.main === module) {
+  surviveClosedOutputs();
   runTokenTool(process.argv.slice(2), authConfig, {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),

@@ -1,6 +1,8 @@
+import { surviveClosedOutputs } from '../../log-output';
 import { runImportCommand } from './import-command';
 
 // `npm run import`: see import-command.ts for what it does and arguments.ts for how it is called.
+surviveClosedOutputs();
 runImportCommand(process.argv.slice(2)).then(
   (exitCode) => {
     process.exitCode = exitCode;

@@ -1,0 +1,182 @@
+import { constants, fstatSync, openSync, writeSync } from 'node:fs';
+
+/** Characters that wait for a reader that has stopped reading; beyond it lines are dropped rather than kept in memory. */
+const MAX_WAITING_CHARACTERS = 16 * 1024 * 1024;
+/** Handed to the output at once: what a pipe of Linux holds. */
+const CHUNK_CHARACTERS = 64 * 1024;
+/** Until an output that takes nothing is tried again; 6 MB a second go through a pipe that is emptied each time. */
+const RETRY_MS = 10;
+/** Longest wait for a reader at the end of the process; Kubernetes' grace period counts on it (docs/operations.md). */
+const LAST_FLUSH_MS = 1000;
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * Lines for a file descriptor whose other end may stand still, be gone or be full. A write never waits: the lines of one
+ * turn of the event loop go out together, what the output does not take is tried again, and what exceeds the bound or
+ * cannot be written is dropped, counted and told of. At the end of the process the rest goes out within a second.
+ * (pino's own destination retries for ever inside `process.exit`.)
+ */
+export class LogOutput {
+  private readonly fd: number;
+  private readonly chunks: string[] = [];
+  /** What the output has not taken yet of the chunk that is being written. */
+  private rest: Buffer = NOTHING;
+  private waitingCharacters = 0;
+  private isScheduled = false;
+  /** A line was cut off in the middle: the next one begins on a line of its own. */
+  private isTorn = false;
+  private lost = 0;
+  private untold = 0;
+  private fault: string | undefined;
+
+  /** @param tell is told, once the output takes lines again, how many were lost before. */
+  constructor(
+    fd: 1 | 2,
+    private readonly tell: (lostLines: number) => void,
+  ) {
+    this.fd = withoutBlocking(fd);
+  }
+
+  /** Lines that were not written, since the start. */
+  get lostLines(): number {
+    return this.lost;
+  }
+
+  /** Writes text that ends with a line break: soon, in order, or not at all. */
+  write(text: string): void {
+    if (this.waitingCharacters + text.length > MAX_WAITING_CHARACTERS) {
+      this.lose(1);
+      return;
+    }
+    const last = this.chunks.length - 1;
+    const open = this.chunks[last];
+    if (open !== undefined && open.length + text.length <= CHUNK_CHARACTERS) {
+      this.chunks[last] = open + text;
+    } else {
+      this.chunks.push(text);
+    }
+    this.waitingCharacters += text.length;
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    setImmediate(() => this.pump());
+  }
+
+  /** Writes what waits, for a second at most; for the end of the process, where no timer fires any more. */
+  flush(): void {
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    const deadlineMs = performance.now() + LAST_FLUSH_MS;
+    while (!this.writeWaiting() && performance.now() < deadlineMs) Atomics.wait(pause, 0, 0, 1);
+    const left = linesIn(this.rest.toString()) + linesIn(this.chunks.join(''));
+    this.rest = NOTHING;
+    this.chunks.length = 0;
+    if (left > 0) this.lose(left);
+    if (this.untold > 0) complain(`${this.untold} lines of the log could not be written.`);
+  }
+
+  private pump(): void {
+    this.isScheduled = false;
+    if (!this.writeWaiting()) {
+      this.isScheduled = true;
+      setTimeout(() => this.pump(), RETRY_MS).unref();
+    } else if (this.untold > 0 && this.fault === undefined) {
+      const lines = this.untold;
+      this.untold = 0;
+      this.tell(lines);
+    }
+  }
+
+  /** Writes until nothing waits any more (true), or the output takes no more for now (false). */
+  private writeWaiting(): boolean {
+    for (;;) {
+      if (this.rest.length === 0) {
+        const chunk = this.chunks.shift();
+        if (chunk === undefined) return true;
+        this.waitingCharacters -= chunk.length;
+        this.rest = Buffer.from(this.isTorn ? `\n${chunk}` : chunk);
+      }
+      try {
+        this.rest = this.rest.subarray(writeSync(this.fd, this.rest));
+        this.isTorn = this.rest.length > 0;
+        this.fault = undefined;
+      } catch (error) {
+        const { code = String(error) } = error as NodeJS.ErrnoException;
+        if (code === 'EAGAIN') return false;
+        this.giveUp(code);
+      }
+    }
+  }
+
+  /** Drops what cannot be written, as its reader is gone or its disk is full; what comes later is tried again. */
+  private giveUp(code: string): void {
+    this.lose(linesIn(this.rest.toString()));
+    this.rest = NOTHING;
+    if (this.fault === undefined) {
+      complain(`Lines of the log cannot be written (${code}) and are dropped until they can be.`);
+    }
+    this.fault = code;
+  }
+
+  private lose(lines: number): void {
+    this.lost += lines;
+    this.untold += lines;
+  }
+}
+
+let standardOutput: LogOutput | undefined;
+
+/**
+ * Standard output, for the log and for what goes with it: the same for all callers of the process.
+ * @param tell see LogOutput; that of the first caller.
+ */
+export function openStandardOutput(tell: (lostLines: number) => void): LogOutput {
+  if (standardOutput === undefined) {
+    const output = new LogOutput(1, tell);
+    process.on('exit', () => output.flush());
+    standardOutput = output;
+  }
+  return standardOutput;
+}
+
+/**
+ * From now on nothing that is written to the outputs of this process ends it: where their reader has gone, a stream of
+ * Node's emits an error, which would be uncaught.
+ */
+export function surviveClosedOutputs(): void {
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
+}
+
+/** A descriptor for the same output, where a write that would have to wait fails with EAGAIN instead. */
+function withoutBlocking(fd: 1 | 2): number {
+  try {
+    const kind = fstatSync(fd);
+    if (kind.isCharacterDevice()) {
+      // A terminal may be held (Ctrl-S). Opened anew, as its mode is shared with the shell.
+      const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
+      return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
+    }
+    // Node's stream puts a pipe or socket in this mode when it is made; a file needs none.
+    if (!kind.isFile()) void (fd === 1 ? process.stdout : process.stderr);
+  } catch {
+    // No /proc, or not allowed: as good as it gets.
+  }
+  return fd;
+}
+
+let standardError: number | undefined;
+
+/** Says it on standard error, if that takes it. */
+function complain(line: string): void {
+  try {
+    standardError ??= withoutBlocking(2);
+    writeSync(standardError, `${line}\n`);
+  } catch {
+    // Neither output can be written to.
+  }
+}
+
+/** Lines that end in a text, or begin there. */
+function linesIn(text: string): number {
+  if (text === '') return 0;
+  const breaks = text.split('\n').length - 1;
+  return text.endsWith('\n') ? breaks : breaks + 1;
+}

@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Work of libuv's threads, by the names of process.getActiveResourcesInfo(). */
+const THREAD_WORK = /^(FSReq|GetAddrInfoReq|GetNameInfoReq)/;
+/** How long a call of the file system or the resolver that is under way may take yet. */
+const THREADS_WAIT_MS = 500;
+const LOOK_MS = 10;
+
+/**
+ * Ends the process with this status: never resolves. `process.exit` waits for the threads of libuv, so that a file or a
+ * resolver that does not answer (a dead network disk, a named pipe) would keep the process for ever. Then it runs what
+ * is to run at the end, which writes the last lines of the log, and ends itself by SIGKILL.
+ */
+export async function endProcess(status: number): Promise<never> {
+  const deadlineMs = performance.now() + THREADS_WAIT_MS;
+  while (areThreadsAtWork() && performance.now() < deadlineMs) await sleep(LOOK_MS);
+  if (areThreadsAtWork()) {
+    process.exitCode = status;
+    process.emit('exit', status);
+    process.kill(process.pid, 'SIGKILL');
+    process.abort(); // the first process of a container cannot kill itself
+  }
+  return process.exit(status);
+}
+
+function areThreadsAtWork(): boolean {
+  return process.getActiveResourcesInfo().some((name) => THREAD_WORK.test(name));
+}
