@@ -8,6 +8,7 @@ interface SessionSettings {
   timezone: string;
   datestyle: string;
   plan: string;
+  jit: string;
   /** Milliseconds; 0 is none. */
   timeout: number;
 }
@@ -22,11 +23,11 @@ const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UN
 export async function assertSession(dataSource: DataSource): Promise<void> {
   const [settings] = await dataSource.query<SessionSettings[]>(
     `SELECT current_setting('timezone') AS timezone, current_setting('datestyle') AS datestyle,
-       current_setting('plan_cache_mode') AS plan,
+       current_setting('plan_cache_mode') AS plan, current_setting('jit') AS jit,
        (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS timeout`,
   );
   if (!settings) throw new Error('PostgreSQL does not tell its settings');
-  const { timezone, datestyle, plan, timeout } = settings;
+  const { timezone, datestyle, plan, jit, timeout } = settings;
   if (!UTC.has(timezone.toUpperCase()) || !datestyle.startsWith('ISO')) {
     throw new Error(
       `Sessions have the time zone ${timezone} and the date style ${datestyle}: what stands between the service and ` +
@@ -40,6 +41,7 @@ export async function assertSession(dataSource: DataSource): Promise<void> {
       `plan_cache_mode is ${plan}: ALTER ROLE … SET plan_cache_mode = 'force_generic_plan'`,
     );
   }
+  if (jit !== 'off') logger.warn(`jit is ${jit}: ALTER ROLE … SET jit = 'off'`);
   if (timeout === 0 && isTimeoutAsked(dataSource)) {
     logger.warn(`statement_timeout does not arrive: ALTER ROLE … SET statement_timeout = '30s'`);
   }

@@ -7,6 +7,8 @@ const MB = 1024 * 1024;
 const SHARED_BUFFERS_SHARE = 0.25;
 const SMALL_SHARE = 0.1;
 const RESERVED_CONNECTIONS = 5;
+/** A statement that does not bound time locks a partition and, while it is planned, its three indexes. */
+const LOCKS_PER_PARTITION = 4;
 
 /** What the advice is made from. */
 interface Facts {
@@ -18,6 +20,8 @@ interface Facts {
   forcedCheckpoints: number;
   hitPercent: number | undefined;
   databaseBytes: number;
+  /** Of the table that has most. */
+  partitions: number;
   poolMax: number;
 }
 
@@ -47,6 +51,9 @@ async function gather(client: ClientBase, poolMax: number): Promise<Facts> {
   >(
     `SELECT (SELECT sum(numbackends) FROM pg_stat_database)::float8 AS connections,
             pg_database_size(current_database())::float8 AS "databaseBytes",
+            (SELECT coalesce(max(n), 0) FROM (
+               SELECT count(*) AS n FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+               WHERE c.relkind = 'r' GROUP BY i.inhparent) p)::float8 AS partitions,
             (SELECT 100.0 * blks_hit / nullif(blks_hit + blks_read, 0) FROM pg_stat_database
              WHERE datname = current_database())::float8 AS "hitPercent",
             coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS "isHere",
@@ -62,6 +69,7 @@ async function gather(client: ClientBase, poolMax: number): Promise<Facts> {
     forcedCheckpoints: row?.forcedCheckpoints ?? 0,
     hitPercent: row?.hitPercent ?? undefined,
     databaseBytes: row?.databaseBytes ?? 0,
+    partitions: row?.partitions ?? 0,
   };
 }
 
@@ -162,6 +170,20 @@ const maxConnections: Rule = ({ settings, connections, poolMax }) => {
   };
 };
 
+/** The table of locks has max_locks_per_transaction of them for each connection, and is shared by all. */
+const maxLocks: Rule = ({ settings, partitions, poolMax }) => {
+  const max = Number(settings.get('max_locks_per_transaction'));
+  const connections = Number(settings.get('max_connections'));
+  const wanted = poolMax * partitions * LOCKS_PER_PARTITION;
+  if (wanted <= max * connections) return undefined;
+  return {
+    setting: 'max_locks_per_transaction',
+    currentValue: String(max),
+    recommendedValue: String(2 ** Math.ceil(Math.log2(wanted / connections))),
+    reason: `${poolMax} connections of this process that each read all of ${partitions} partitions need ${wanted} locks, and there are ${max * connections}: beyond, statements fail with "out of shared memory".`,
+  };
+};
+
 const statements: Rule = ({ settings }) => {
   const currentValue = settings.get('shared_preload_libraries');
   if (currentValue === undefined || currentValue.includes('pg_stat_statements')) return undefined;
@@ -180,6 +202,7 @@ const RULES: Rule[] = [
   checkpointTarget,
   randomPageCost,
   maxConnections,
+  maxLocks,
   statements,
   mustBeOn('autovacuum', 'Dead rows and old transaction ids pile up until the server stops.'),
   mustBeOn('track_counts', 'Without it autovacuum does nothing and this report knows nothing.'),

@@ -13,6 +13,7 @@ const SETTINGS = {
   timezone: 'UTC',
   datestyle: 'ISO',
   plan_cache_mode: 'force_generic_plan',
+  jit: 'off',
   statement_timeout: '30s',
   idle_in_transaction_session_timeout: '5s',
 };
