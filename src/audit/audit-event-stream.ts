@@ -1,12 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Principal } from '../auth/principal';
+import { TokenLife } from '../auth/token-life';
 import { laneOf } from '../concurrency/lane';
 import { paginationConfig } from '../config/pagination.config';
 import { serverConfig } from '../config/server.config';
 import { streamingConfig } from '../config/streaming.config';
 import { AppError, validationFailed } from '../errors/app-error';
 import { requestTimeout } from '../front/patience';
+import { reasonOf } from '../front/unless-aborted';
 import { StreamLimiter } from '../streaming/stream-limiter';
 import { positionOf, type FoundPage } from './audit-event-page';
 import { AuditPages, isTooLarge, type PageDescription } from './audit-pages';
@@ -34,6 +36,7 @@ export class AuditEventStream {
   constructor(
     private readonly pages: AuditPages,
     private readonly turns: ReadTurns,
+    private readonly tokens: TokenLife,
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
     @Inject(paginationConfig.KEY) private readonly paging: ConfigType<typeof paginationConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
@@ -44,7 +47,7 @@ export class AuditEventStream {
   /**
    * The events that the principal may see. The signal ends the reading when nobody waits any more.
    * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; and from the iteration
-   * TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), REQUEST_TIMEOUT (of a page) and what reading throws.
+   * UNAUTHENTICATED (the token has ended), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), REQUEST_TIMEOUT (of a page) and what reading throws.
    */
   open(
     principal: Principal,
@@ -71,11 +74,16 @@ export class AuditEventStream {
     signal: AbortSignal,
   ): AsyncGenerator<StreamedEvent> {
     const leave = this.limiter.enter(principal.subject);
+    const token = this.tokens.signalOf(principal);
+    const either = AbortSignal.any([signal, token.signal]);
     try {
       for (let page: PageDescription | undefined = first; page;) {
-        const { events, edges } = await this.readPage(principal, page, signal);
+        const { events, edges } = await this.readPage(principal, page, either);
         const { binding } = page;
-        for (const text of events) yield this.streamed(text, binding);
+        for (const text of events) {
+          if (token.signal.aborted) throw reasonOf(token.signal);
+          yield this.streamed(text, binding);
+        }
         page = edges.next && {
           ...page,
           offset: 0,
@@ -83,6 +91,7 @@ export class AuditEventStream {
         };
       }
     } finally {
+      token.release();
       leave();
     }
   }

@@ -1,6 +1,7 @@
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import type { Principal } from '../auth/principal';
+import { TokenLife } from '../auth/token-life';
 import { wallClockText } from '../clock/clocks';
 import { validationFailed, type FieldError } from '../errors/app-error';
 import { formatInstant, parseInstantOrDay } from '../front/instant';
@@ -44,12 +45,13 @@ export class AuditExports implements BeforeApplicationShutdown {
     private readonly pages: AuditPages,
     private readonly queries: AuditQueries,
     private readonly turns: ReadTurns,
+    private readonly tokens: TokenLife,
   ) {}
 
   /**
    * Answers with the events that a query means when this principal asks it; with the head of that answer alone when
-   * the request is a HEAD.
-   * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN, NOT_FOUND (switched off), TOO_MANY_REQUESTS.
+   * the request is a HEAD. It is cut when the token ends.
+   * @throws AppError UNAUTHENTICATED (the token has ended before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN, NOT_FOUND (switched off), TOO_MANY_REQUESTS.
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
@@ -96,7 +98,7 @@ export class AuditExports implements BeforeApplicationShutdown {
   private async run(
     principal: Principal,
     list: ExportList,
-    request: Omit<ServeRequest, 'source' | 'onSettled'>,
+    request: Omit<ServeRequest, 'source' | 'onSettled' | 'signal'>,
     response: ServerResponse,
   ): Promise<void> {
     const tally = this.recorder.tallyOf(list);
@@ -105,10 +107,12 @@ export class AuditExports implements BeforeApplicationShutdown {
     const onSettled = (settled: ExportOutcome) => {
       outcome = settled;
     };
+    const { signal, release } = this.tokens.signalOf(principal);
     try {
       const source = { ...exportStatement(list, tally !== undefined), onRow };
-      await this.exporter.serve({ ...request, source, onSettled }, response);
+      await this.exporter.serve({ ...request, source, onSettled, signal }, response);
     } finally {
+      release();
       if (outcome) {
         const requestId = requestIdOf(response.req);
         await this.recorder.record({ principal, list, requestId, outcome, tally });

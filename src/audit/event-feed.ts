@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { setTimeout as setTimeoutOf } from 'node:timers/promises';
 import { resolveOrganizations, type Organizations, type Principal } from '../auth/principal';
-import { onceReached } from '../clock/clocks';
+import { TokenLife } from '../auth/token-life';
 import { laneOf } from '../concurrency/lane';
 import { SubscriptionLimiter, type SubscriptionKind } from '../concurrency/subscription-limiter';
 import { AppError } from '../errors/app-error';
@@ -89,6 +89,7 @@ export class EventFeed {
     private readonly turns: ReadTurns,
     private readonly limiter: SubscriptionLimiter,
     private readonly lifecycle: Lifecycle,
+    private readonly tokens: TokenLife,
   ) {}
 
   /** Events that were handed to subscribers since the start, and feeds that ended, by reason. */
@@ -100,8 +101,8 @@ export class EventFeed {
    * The events that this principal may see, for as long as its token holds, nobody ends it and the process is not told
    * to stop. It begins without being asked for its first event: what is recorded once `begun` has resolved is not
    * missed. Ends by itself when the signal aborts or the process stops: another replica goes on from the cursor.
-   * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; and from the iteration UNAUTHENTICATED (the token has
-   * expired), SLOW_CONSUMER (it does not take what comes), DATABASE_UNAVAILABLE.
+   * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; and from the iteration UNAUTHENTICATED (the token holds
+   * no longer), SLOW_CONSUMER (it does not take what comes), DATABASE_UNAVAILABLE.
    */
   follow(principal: Principal, { filter, after, signal, kind }: FeedRequest): Feed {
     const organizations = resolveOrganizations(principal, filter.organizationIds);
@@ -133,7 +134,7 @@ export class EventFeed {
     subscription.close = (reason, error) => {
       if (subscription.end) return;
       subscription.end = error ? { error } : {};
-      expiry();
+      stopWatching();
       signal.removeEventListener('abort', onAbort);
       stopListening();
       subscription.following?.leave();
@@ -143,12 +144,11 @@ export class EventFeed {
       subscription.over.abort();
     };
     const onAbort = (): void => subscription.close('left');
-    const expire = (): void =>
-      subscription.close('expired', new AppError('UNAUTHENTICATED', 'The token has expired.'));
-    let expiry = (): void => undefined;
     const stopListening = this.lifecycle.onDraining(() => subscription.close('shutdown'));
     signal.addEventListener('abort', onAbort, { once: true });
-    expiry = onceReached(principal.expiresAtMs, expire);
+    const stopWatching = this.tokens.watch(principal, (reason) =>
+      subscription.close('expired', reason),
+    );
     if (signal.aborted) onAbort();
   }
 

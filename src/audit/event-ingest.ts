@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import type { Principal } from '../auth/principal';
+import { TokenLife } from '../auth/token-life';
 import { FairTurns } from '../concurrency/fair-turns';
 import { laneOf } from '../concurrency/lane';
 import { auditConfig } from '../config/audit.config';
@@ -36,6 +37,7 @@ export class EventIngest {
   constructor(
     private readonly audit: AuditService,
     private readonly turns: FairTurns,
+    private readonly tokens: TokenLife,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
     @Inject(streamingConfig.KEY) private readonly streaming: ConfigType<typeof streamingConfig>,
@@ -43,7 +45,8 @@ export class EventIngest {
 
   /**
    * Reads a body of NDJSON to its end and writes a receipt for each line, in their order, and a summary. What a
-   * receipt calls created is committed, and what it calls rejected is not. Resolves when the client has the answer, or
+   * receipt calls created is committed, and what it calls rejected is not. Lines that come once the token has ended are
+   * not read: the last receipt rejects them all. Resolves when the client has the answer, or
    * has left.
    * @throws AppError VALIDATION_FAILED (an Idempotency-Key), UNSUPPORTED_MEDIA_TYPE (Content-Encoding),
    * TOO_MANY_REQUESTS (too many bodies); DATABASE_UNAVAILABLE, REQUEST_TIMEOUT when nobody can tell what became of lines,
@@ -60,9 +63,11 @@ export class EventIngest {
       throw validationFailed([{ path: 'Idempotency-Key', message }]);
     }
     const leave = this.limiter.enter(principal.subject);
+    const token = this.tokens.signalOf(principal);
     try {
       const run = new IngestRun(response, {
         stallTimeoutMs: this.streaming.stallTimeoutMs,
+        tokenSignal: token.signal,
         maxLines: this.limits.bulkMaxEvents,
         maxLineBytes: Math.min(MAX_LINE_BYTES, this.server.requestMaxSizeBytes),
         newBatch: () => new IngestBatch(principal),
@@ -70,6 +75,7 @@ export class EventIngest {
       });
       await run.run();
     } finally {
+      token.release();
       leave();
     }
   }

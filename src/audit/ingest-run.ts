@@ -31,6 +31,8 @@ export interface IngestParts {
   maxLines: number;
   maxLineBytes: number;
   newBatch: () => IngestBatch;
+  /** Aborts, with the AppError to tell, when the token of the sender ends: what comes from then on is not read. */
+  tokenSignal?: AbortSignal;
   /** Stores a batch and resolves with its receipts; the signal aborts when nobody waits for them any more. */
   store: (batch: IngestBatch, signal: AbortSignal) => Promise<LineReceipt[]>;
 }
@@ -80,11 +82,15 @@ export class IngestRun {
    * @throws AppError what a transaction of unknown outcome failed with: its lines have no receipt.
    */
   async run(): Promise<void> {
+    const onTokenEnd = (): void => this.wake();
+    this.parts.tokenSignal?.addEventListener('abort', onTokenEnd, { once: true });
     try {
       await this.readAll();
+      this.refuseRest();
     } catch (error) {
       this.fail(error);
     } finally {
+      this.parts.tokenSignal?.removeEventListener('abort', onTokenEnd);
       this.body.discard();
     }
     this.dispatch();
@@ -120,13 +126,27 @@ export class IngestRun {
       }
       this.dispatchInTime();
     }
-    if (this.isOver) return;
+    if (this.isOver || this.isTokenOver) return;
     if (this.body.isBroken) {
       const message = 'and all that follows is not what Content-Encoding says it is';
       return this.batch.refuse(this.lines.lastNumber + 1, 'MALFORMED_JSON', message);
     }
     const last = this.lines.end();
     if (last) this.batch.add(last);
+  }
+
+  /** Whether the sender may send no more: what is read has come before, and is stored. */
+  private get isTokenOver(): boolean {
+    return this.parts.tokenSignal?.aborted === true && !this.body.isEnded;
+  }
+
+  /** Rejects what a sender whose token has ended still sends, in a transaction of its own. */
+  private refuseRest(): void {
+    if (this.isOver || !this.isTokenOver) return;
+    this.dispatch();
+    const { code, detail } = toAppError(this.parts.tokenSignal?.reason);
+    const message = `and all that follows is not read: ${detail}`;
+    this.batch.refuse(this.lines.lastNumber + 1, code, message);
   }
 
   private noteFilled(lineNumber: number): void {
@@ -144,7 +164,7 @@ export class IngestRun {
 
   /** The next bytes of the body; undefined when there will be none. */
   private async next(): Promise<Buffer | undefined> {
-    while (!this.isOver) {
+    while (!this.isOver && !this.isTokenOver) {
       const part = this.body.read();
       if (part) {
         this.silence.refresh();

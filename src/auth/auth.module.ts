@@ -2,12 +2,18 @@ import { Module } from '@nestjs/common';
 import { APP_GUARD, DiscoveryModule } from '@nestjs/core';
 import { AuthGuard } from './auth.guard';
 import { RouteAccessCheck } from './route-access-check';
+import { TokenLife } from './token-life';
 import { TokenVerifier } from './token-verifier';
 
 /** Who is asking, and whether they may: the token verifier and the guard before every route. */
 @Module({
   imports: [DiscoveryModule],
-  providers: [TokenVerifier, RouteAccessCheck, { provide: APP_GUARD, useClass: AuthGuard }],
-  exports: [TokenVerifier],
+  providers: [
+    TokenVerifier,
+    TokenLife,
+    RouteAccessCheck,
+    { provide: APP_GUARD, useClass: AuthGuard },
+  ],
+  exports: [TokenVerifier, TokenLife],
 })
 export class AuthModule {}

@@ -8,6 +8,7 @@ import {
 } from './verification-keys';
 
 interface LoadedKeySet {
+  keys: JSONWebKeySet;
   find: JWTVerifyGetKey;
   version: string;
   /** On the clock of performance.now(). */
@@ -40,13 +41,18 @@ export class JwksFileKeys implements VerificationKeys {
     return performance.now() + MAX_KEY_AGE_MS;
   }
 
+  async refresh(): Promise<JSONWebKeySet> {
+    this.loaded = undefined;
+    return (await this.current()).keys;
+  }
+
   private async current(): Promise<LoadedKeySet> {
     try {
       const { mtimeMs, size, ino } = await stat(this.path);
       const version = `${mtimeMs}-${size}-${ino}`;
       if (this.loaded?.version === version) return this.loaded;
       const keys = JSON.parse(await readFile(this.path, 'utf8')) as JSONWebKeySet;
-      this.loaded = { find: createLocalJWKSet(keys), version, readAtMs: performance.now() };
+      this.loaded = { keys, find: createLocalJWKSet(keys), version, readAtMs: performance.now() };
       return this.loaded;
     } catch (error) {
       throw keysUnavailable(error);

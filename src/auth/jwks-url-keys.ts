@@ -3,11 +3,13 @@ import {
   customFetch,
   errors,
   type FetchImplementation,
+  type JSONWebKeySet,
   type JWTVerifyGetKey,
   type RemoteJWKSet,
 } from 'jose';
 import { AppError } from '../errors/app-error';
 import { keysUnavailable } from './challenge';
+import { ConditionalFetch } from './conditional-fetch';
 import {
   MAX_KEY_AGE_MS,
   UNKNOWN_KEY_INTERVAL_MS,
@@ -27,6 +29,7 @@ const RETRY_INTERVAL_MS = 1_000;
  */
 export class JwksUrlKeys implements VerificationKeys {
   private readonly keySet: RemoteJWKSet;
+  private readonly conditional = new ConditionalFetch();
   /** When the keys that are at hand came, on the clock of performance.now(). */
   private fetchedAtMs = -Infinity;
   /** On the clock of performance.now(). */
@@ -73,12 +76,23 @@ export class JwksUrlKeys implements VerificationKeys {
     this.fetchedAtMs = performance.now();
   }
 
+  async refresh(): Promise<JSONWebKeySet> {
+    try {
+      await this.fetchKeys();
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
+      throw this.lastFailure.error;
+    }
+    return this.keySet.jwks() ?? { keys: [] };
+  }
+
   private readonly fetchUnlessJustFailed: FetchImplementation = (url, options) => {
     const failure = this.lastFailure;
     if (failure && performance.now() - failure.atMs < RETRY_INTERVAL_MS) {
       return Promise.reject(failure.error);
     }
-    return fetch(url, options);
+    return this.conditional.fetch(url, options);
   };
 }
 

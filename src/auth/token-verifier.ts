@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose';
 import { wallClockMs } from '../clock/clocks';
 import { authConfig, type AuthConfig } from '../config/auth.config';
@@ -8,8 +8,8 @@ import { invalidToken } from './challenge';
 import { configuredKeys, usableAlgorithms } from './configured-keys';
 import type { Principal } from './principal';
 import { principalOf } from './token-claims';
-import type { VerificationKeys } from './verification-keys';
 import { VerifiedTokenCache } from './verified-token-cache';
+import { type KeyDependents, WatchedKeys } from './watched-keys';
 
 /**
  * How far ahead an issuer's clock may be, in seconds. It is granted to `nbf` alone: there it keeps fresh tokens from
@@ -17,18 +17,29 @@ import { VerifiedTokenCache } from './verified-token-cache';
  */
 const NOT_BEFORE_TOLERANCE_SECONDS = 5;
 
+/** AUTH_JWKS_REFRESH_SECONDS of a configuration that does not say. */
+const DEFAULT_REFRESH_SECONDS = 5;
+
 /**
  * Tells who sends a request from its Authorization header. A token seen before costs a map lookup and is answered
  * without a promise; its expiry is looked at on each use.
  */
 @Injectable()
-export class TokenVerifier {
-  private readonly keys: VerificationKeys;
+export class TokenVerifier implements OnModuleDestroy {
+  private readonly keys: WatchedKeys;
   private readonly options: JWTVerifyOptions;
   private readonly verified = new VerifiedTokenCache();
+  /** With which token a principal came, and how often the keys had changed when that was verified. */
+  private readonly tokens = new WeakMap<Principal, { token: string; changes: number }>();
+  private changes = 0;
+  private readonly dependents: KeyDependents[] = [];
 
   constructor(@Inject(authConfig.KEY) config: AuthConfig) {
-    this.keys = configuredKeys(config.keys);
+    const intervalMs = 1000 * (config.jwksRefreshSeconds ?? DEFAULT_REFRESH_SECONDS);
+    this.keys = new WatchedKeys(configuredKeys(config.keys), intervalMs, {
+      exist: () => this.verified.size > 0 || this.dependents.some(({ exist }) => exist()),
+      onChange: (isOutage) => this.onKeysChanged(isOutage),
+    });
     this.options = {
       algorithms: usableAlgorithms(config),
       issuer: config.issuer,
@@ -47,13 +58,56 @@ export class TokenVerifier {
     return this.verified.get(token) ?? this.verifyUnknown(token);
   }
 
+  /** Has something told of changed keys that goes on for longer than a request. */
+  dependOnKeys(dependents: KeyDependents): void {
+    this.dependents.push(dependents);
+  }
+
+  /** Whether the token of this principal was verified with the keys of now. */
+  isCurrent(principal: Principal): boolean {
+    const { changes = this.changes } = this.tokens.get(principal) ?? {};
+    return changes === this.changes;
+  }
+
+  /** Why the token of this principal would be refused now, its expiry aside; undefined when it would not. Never rejects. */
+  async failureOf(principal: Principal): Promise<AppError | undefined> {
+    const known = this.tokens.get(principal);
+    if (!known) return undefined;
+    const { changes } = this;
+    try {
+      await this.claimsOf(known.token);
+      known.changes = changes;
+      return undefined;
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) return invalidToken(descriptionOf(error));
+      if (!(error instanceof AppError)) {
+        return invalidToken('The key that signed the token has been withdrawn.', error);
+      }
+      this.keys.forget();
+      return error;
+    }
+  }
+
+  onModuleDestroy(): void {
+    this.keys.stop();
+  }
+
+  private onKeysChanged(isOutage: boolean): void {
+    this.changes += 1;
+    this.verified.clear();
+    for (const { onChange } of this.dependents) onChange(isOutage);
+  }
+
   private async verifyUnknown(token: string): Promise<Principal> {
     checkTokenForm(token);
+    const { changes } = this;
     const claims = await this.claimsOf(token).catch((error: unknown) => {
       throw error instanceof AppError ? error : invalidToken(descriptionOf(error), error);
     });
     const principal = principalOf(claims);
     if (principal.expiresAtMs <= wallClockMs()) throw invalidToken('The token has expired.');
+    this.tokens.set(principal, { token, changes });
+    if (changes !== this.changes) return principal; // the keys have changed meanwhile: it is verified again at its next use
     this.verified.set(token, {
       principal,
       notBeforeMs: ((claims.nbf ?? 0) - NOT_BEFORE_TOLERANCE_SECONDS) * 1000,

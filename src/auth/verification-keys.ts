@@ -1,4 +1,4 @@
-import type { JWTVerifyGetKey } from 'jose';
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 
 /** How long keys are believed without looking again, in milliseconds: a withdrawn key is gone after this. */
 export const MAX_KEY_AGE_MS = 5 * 60_000;
@@ -12,4 +12,9 @@ export interface VerificationKeys {
   readonly find: JWTVerifyGetKey;
   /** Until when, on the clock of performance.now(), a token verified right now needs no second look at the keys. */
   trustedUntilMs(): number;
+  /**
+   * Looks at the source again, whatever is known, and gives the keys that are there; left out where keys do not change.
+   * @throws AppError AUTHENTICATION_UNAVAILABLE.
+   */
+  refresh?(): Promise<JSONWebKeySet>;
 }

@@ -52,6 +52,12 @@ export class VerifiedTokenCache {
     }
   }
 
+  /** Drops all of them: the keys that verified them may be gone. */
+  clear(): void {
+    this.entries.clear();
+    this.characters = 0;
+  }
+
   private insert(token: string, entry: VerifiedToken): void {
     this.entries.set(token, entry);
     this.characters += token.length;

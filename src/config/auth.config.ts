@@ -5,6 +5,7 @@ import { type Environment, loadEnvironment, type Profile } from './load-environm
 import { type Conflict, EnvVariables, readEnv } from './read-env';
 import { ServerEnv } from './server.config';
 import {
+  IntegerVariable,
   ListVariable,
   PathVariable,
   SecretVariable,
@@ -44,6 +45,10 @@ export class AuthEnv extends EnvVariables {
   /** File of the JSON Web Key Set that verifies tokens; absolute once read. */
   @PathVariable({ optional: true })
   readonly AUTH_JWKS_FILE?: string;
+
+  /** Seconds between two looks at the key set: a key that was withdrawn ends what it verified within them. */
+  @IntegerVariable(1, 300)
+  readonly AUTH_JWKS_REFRESH_SECONDS!: number;
 
   /** The `iss` a token must carry; unset means any. */
   @TextVariable(/^\S+$/, 'be empty or text without spaces', { optional: true })
@@ -116,6 +121,8 @@ export interface AuthConfig {
   keys: AuthKeys;
   issuer?: string;
   audience?: string;
+  /** Seconds between two looks at a key set. */
+  jwksRefreshSeconds?: number;
   /** Never empty, and only algorithms that suit the kind of key. */
   algorithms: string[];
 }
@@ -134,6 +141,7 @@ export const authConfig = registerAs('auth', (environment = loadEnvironment()): 
   const suitable = keys.kind === 'secret' ? DEFAULT_SYMMETRIC : DEFAULT_PUBLIC_KEY;
   return {
     keys,
+    jwksRefreshSeconds: env.AUTH_JWKS_REFRESH_SECONDS,
     issuer: env.AUTH_ISSUER,
     audience: env.AUTH_AUDIENCE,
     algorithms: env.AUTH_ALGORITHMS.length > 0 ? env.AUTH_ALGORITHMS : [...suitable],

@@ -2,8 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
 import type { Principal } from '../auth/principal';
-import { onceReached } from '../clock/clocks';
-import { AppError } from '../errors/app-error';
+import type { TokenLife } from '../auth/token-life';
 import { unmarkJson } from '../front/exact-json';
 import { clientClosed } from '../front/patience';
 import { takenBytes } from '../front/unread-answers';
@@ -53,7 +52,7 @@ export class GraphqlConnection {
   private checksLeft = 1;
   /** What waited for it at the last check, and what the kernel had taken of all until then; bytes. */
   private before = { waiting: 0, taken: 0 };
-  private stopExpiry: (() => void) | undefined;
+  private stopWatching = (): void => undefined;
   private readonly over = new AbortController();
   private readonly heartbeat: NodeJS.Timeout;
 
@@ -68,7 +67,7 @@ export class GraphqlConnection {
     socket.on('error', () => undefined); // the close that follows says it
     socket.once('close', () => {
       clearInterval(this.heartbeat);
-      this.stopExpiry?.();
+      this.stopWatching();
       this.over.abort(clientClosed());
     });
   }
@@ -77,7 +76,7 @@ export class GraphqlConnection {
     return this.socket.readyState === WebSocket.OPEN;
   }
 
-  /** Aborts when the socket closes (CLIENT_CLOSED) or the token expires (UNAUTHENTICATED). */
+  /** Aborts when the socket closes (CLIENT_CLOSED) or the token ends (UNAUTHENTICATED). */
   get signal(): AbortSignal {
     return this.over.signal;
   }
@@ -154,11 +153,14 @@ export class GraphqlConnection {
     });
   }
 
-  /** From now on it belongs to this principal, until its token expires. */
-  admit(principal: Principal): void {
+  /** From now on it belongs to this principal, until its token holds no longer. */
+  admit(principal: Principal, tokens: Pick<TokenLife, 'watch'>): void {
     this.principal = principal;
     this.request.principal = principal; // whom the log names
-    this.expireInTime(principal.expiresAtMs);
+    this.stopWatching = tokens.watch(principal, (reason) => {
+      this.over.abort(reason);
+      this.closeExpired(performance.now() + CLOSE_WAIT_MS);
+    });
   }
 
   /** Lets queries and mutations under way be answered, until `deadlineMs` (of performance.now()) at the latest, and says goodbye. */
@@ -179,13 +181,6 @@ export class GraphqlConnection {
 
   private noteLife(): void {
     this.checksLeft = Math.max(1, this.checksLeft);
-  }
-
-  private expireInTime(expiresAtMs: number): void {
-    this.stopExpiry = onceReached(expiresAtMs, () => {
-      this.over.abort(new AppError('UNAUTHENTICATED', 'The token has expired.'));
-      this.closeExpired(performance.now() + CLOSE_WAIT_MS);
-    });
   }
 
   /** What is under way tells its end first. */

@@ -10,6 +10,7 @@ import {
 } from 'graphql';
 import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
 import type { Principal } from '../auth/principal';
+import { TokenLife } from '../auth/token-life';
 import { TokenVerifier } from '../auth/token-verifier';
 import { laneOf } from '../concurrency/lane';
 import { RateLimit } from '../concurrency/rate-limit';
@@ -55,6 +56,7 @@ export class SocketOperations {
   constructor(
     private readonly services: GraphqlServices,
     private readonly verifier: TokenVerifier,
+    private readonly tokens: TokenLife,
     private readonly rateLimit: RateLimit,
     @Inject(graphqlConfig.KEY) private readonly config: ConfigType<typeof graphqlConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
@@ -87,7 +89,7 @@ export class SocketOperations {
       const principal = await this.verifier.verify(given);
       if (!connection.isOpen) return false;
       takePlace(principal);
-      connection.admit(principal);
+      connection.admit(principal, this.tokens);
       return true;
     } catch (thrown) {
       const error = toAppError(thrown);

@@ -31,6 +31,8 @@ export interface ExportRequest {
   /** Rows that are written at once, as long as they are not too large together. */
   chunkRows: number;
   stallTimeoutMs: number;
+  /** Aborts when its reader may have no more of it: it is cut, or refused with the signal's reason before it has begun. */
+  signal?: AbortSignal | undefined;
 }
 
 /** So much is written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
@@ -82,7 +84,11 @@ export class ExportRun {
   /** Runs it on a connection of its own; rejects when the answer is not whole. */
   async run(client: PoolClient): Promise<void> {
     const ticking = setInterval(() => this.tick(), TICK_MS);
+    const { signal } = this.request;
+    const onEnd = (): void => this.endWithToken();
+    signal?.addEventListener('abort', onEnd, { once: true });
     try {
+      if (signal?.aborted) onEnd();
       if (this.cutReason) throw new Error(this.cutReason);
       this.client = client;
       this.snapshot = await openSnapshot(client, this.request.source.settings);
@@ -102,6 +108,7 @@ export class ExportRun {
       throw new BrokenConnection(error);
     } finally {
       clearInterval(ticking);
+      signal?.removeEventListener('abort', onEnd);
     }
   }
 
@@ -149,6 +156,12 @@ export class ExportRun {
     if (nowMs - this.flushedMs < IDLE_FLUSH_MS) return;
     this.writeChunk();
     this.sink.flush();
+  }
+
+  /** An answer that has not begun is left to be a refusal. */
+  private endWithToken(): void {
+    if (this.response.headersSent) this.sink.cut('token ended');
+    else this.abort('token ended');
   }
 
   private abort(reason: CutReason): void {

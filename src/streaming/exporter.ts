@@ -7,6 +7,7 @@ import { Database } from '../database/database';
 import { toDatabaseError } from '../database/database-errors';
 import type { SidePool } from '../database/side-pool';
 import { AppError } from '../errors/app-error';
+import { toAppError } from '../errors/problem';
 import { ExportRun, type ExportRequest } from './export-run';
 import type { ExportStatistics } from './export-statistics';
 import { StreamLimiter } from './stream-limiter';
@@ -72,7 +73,7 @@ export class Exporter implements BeforeApplicationShutdown {
 
   /**
    * Answers with an export, for a caller who holds a place (`enter`); resolves when the client has it, or has left.
-   * @throws AppError whatever the database fails with: when the answer had not begun it is still to be made, otherwise
+   * @throws AppError the reason of the signal when the answer has not begun by then; whatever the database fails with: when the answer had not begun it is still to be made, otherwise
    * it has been cut.
    */
   async serve(request: ServeRequest, response: ServerResponse): Promise<void> {
@@ -92,6 +93,11 @@ export class Exporter implements BeforeApplicationShutdown {
     } finally {
       this.running.delete(run);
       this.settled.seconds += (performance.now() - startedMs) / 1000;
+    }
+    const { signal } = request;
+    if (run.cutReason === 'token ended' && !response.headersSent && signal) {
+      this.settled.refused += 1;
+      throw toAppError(signal.reason);
     }
     this.settle(run, request, response.headersSent, failure);
   }

@@ -4,7 +4,7 @@ import { createCompressor, type ExportCoding } from './compressor';
 import { StallTimer } from './stall-timer';
 
 /** Why an answer that had begun was not finished. */
-export type CutReason = 'client left' | 'client stalled';
+export type CutReason = 'client left' | 'client stalled' | 'token ended';
 
 export interface SinkOptions {
   coding: ExportCoding;

@@ -1,0 +1,73 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { onceReached } from '../clock/clocks';
+import type { AppError } from '../errors/app-error';
+import { invalidToken } from './challenge';
+import type { Principal } from './principal';
+import { TokenVerifier } from './token-verifier';
+
+type End = (reason: AppError) => void;
+
+/** What an end throws must not keep others from theirs. */
+function logged(error: unknown): void {
+  new Logger('Authentication').error(`What a token began could not be ended: ${String(error)}`);
+}
+
+/**
+ * Ends what goes on for longer than a request (exports, feeds, sockets, bodies of lines) with the token that it was begun
+ * with: when that expires, and when the key that signed it is withdrawn.
+ */
+@Injectable()
+export class TokenLife {
+  private readonly watched = new Map<Principal, Set<End>>();
+
+  constructor(private readonly verifier: TokenVerifier) {
+    verifier.dependOnKeys({
+      exist: () => this.watched.size > 0,
+      onChange: (isOutage) => {
+        for (const principal of this.watched.keys())
+          this.verifyAgain(principal, isOutage).catch(logged);
+      },
+    });
+  }
+
+  /**
+   * Calls `end` once, with UNAUTHENTICATED (AUTHENTICATION_UNAVAILABLE when the keys have been away for too long), when
+   * the token of this principal no longer holds. Never within the call.
+   * @returns what stops watching; to be called whenever the work is over.
+   */
+  watch(principal: Principal, end: End): () => void {
+    let callOff = (): void => undefined;
+    const stop = (): void => {
+      clearTimeout(begin);
+      callOff();
+      const ends = this.watched.get(principal);
+      ends?.delete(finish);
+      if (ends?.size === 0) this.watched.delete(principal);
+    };
+    const finish: End = (reason) => {
+      stop();
+      end(reason);
+    };
+    const expire = (): void => finish(invalidToken('The token has expired.'));
+    const begin = setTimeout(() => {
+      callOff = onceReached(principal.expiresAtMs, expire);
+    }, 0).unref();
+    const ends = this.watched.get(principal) ?? new Set();
+    this.watched.set(principal, ends.add(finish));
+    if (!this.verifier.isCurrent(principal)) this.verifyAgain(principal, false).catch(logged);
+    return stop;
+  }
+
+  /** The same as a signal, which aborts with that reason. */
+  signalOf(principal: Principal): { signal: AbortSignal; release: () => void } {
+    const controller = new AbortController();
+    const release = this.watch(principal, (reason) => controller.abort(reason));
+    return { signal: controller.signal, release };
+  }
+
+  private async verifyAgain(principal: Principal, isOutage: boolean): Promise<void> {
+    const failure = await this.verifier.failureOf(principal);
+    if (!failure || (failure.code === 'AUTHENTICATION_UNAVAILABLE' && !isOutage)) return;
+    for (const end of this.watched.get(principal) ?? []) end(failure);
+  }
+}

@@ -1,0 +1,122 @@
+import { Logger } from '@nestjs/common';
+import { errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { AppError } from '../errors/app-error';
+import {
+  MAX_KEY_AGE_MS,
+  UNKNOWN_KEY_INTERVAL_MS,
+  type VerificationKeys,
+} from './verification-keys';
+
+/** What depends on the keys that tokens were verified with. */
+export interface KeyDependents {
+  /** Whether there is any such thing at the moment; without one the source is left alone. */
+  exist: () => boolean;
+  /** Is told when the keys have changed, and (`isOutage`) at each look that fails once the last good one is too old. */
+  onChange: (isOutage: boolean) => void;
+}
+
+/**
+ * Keys whose source is looked at every `intervalMs` while anything depends on what they verified: a key that was taken
+ * out ends that within seconds. While the source cannot be had, the last known keys hold for MAX_KEY_AGE_MS after the
+ * last good look, as an outage of the issuer must not end everything at once, nor prolong a stolen key without end. A
+ * secret has no source and is not looked at.
+ */
+export class WatchedKeys implements VerificationKeys {
+  private readonly logger = new Logger('Authentication');
+  /** All keys as text; undefined makes the next look count as a change. */
+  private known: string | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private isAway = false;
+  /** Times on the clock of performance.now(). */
+  private goodLookMs = -Infinity;
+  private unknownKeyMs = -Infinity;
+
+  constructor(
+    private readonly source: VerificationKeys,
+    private readonly intervalMs: number,
+    private readonly dependents: KeyDependents,
+  ) {}
+
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    this.watch();
+    try {
+      return await this.source.find(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || !this.hidesNewKeys()) throw error;
+      this.unknownKeyMs = performance.now();
+      await this.look();
+      return this.source.find(header, token);
+    }
+  };
+
+  trustedUntilMs(): number {
+    return this.source.trustedUntilMs();
+  }
+
+  /** Has the next look count as a change, when not everything could be verified again. */
+  forget(): void {
+    this.known = undefined;
+  }
+
+  /** Looks no more; for the end of the process. */
+  stop(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  /** A source that has just been looked at does not look again for an unknown key; that look may not have been for one. */
+  private hidesNewKeys(): boolean {
+    const nowMs = performance.now();
+    return (
+      nowMs - this.goodLookMs < UNKNOWN_KEY_INTERVAL_MS &&
+      nowMs - this.unknownKeyMs >= UNKNOWN_KEY_INTERVAL_MS
+    );
+  }
+
+  private watch(): void {
+    if (this.timer || !this.source.refresh) return;
+    this.timer = setTimeout(() => {
+      this.tick().catch((error: unknown) => this.logger.error(String(error)));
+    }, this.intervalMs).unref();
+  }
+
+  private async tick(): Promise<void> {
+    try {
+      await this.look();
+    } catch (error) {
+      this.noteAway(error);
+    }
+    this.timer = undefined;
+    if (this.dependents.exist()) this.watch();
+    else this.known = undefined;
+  }
+
+  private async look(): Promise<void> {
+    if (!this.source.refresh) return;
+    const text = textOf(await this.source.refresh());
+    this.goodLookMs = performance.now();
+    if (this.isAway) this.logger.log('The keys that verify tokens can be looked at again.');
+    this.isAway = false;
+    if (text === this.known) return;
+    this.known = text;
+    this.dependents.onChange(false);
+  }
+
+  private noteAway(error: unknown): void {
+    const { cause } = error instanceof AppError ? error : { cause: error };
+    if (!this.isAway) {
+      const minutes = MAX_KEY_AGE_MS / 60_000;
+      this.logger.warn(
+        `The keys that verify tokens cannot be looked at: ${String(cause)}. Those known hold for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
+      );
+      this.isAway = true;
+      if (this.goodLookMs === -Infinity) this.goodLookMs = performance.now(); // they were had when the first token was verified
+    }
+    if (performance.now() - this.goodLookMs >= MAX_KEY_AGE_MS) this.dependents.onChange(true);
+  }
+}
+
+/** The same text for the same keys in whatever order. */
+function textOf({ keys }: JSONWebKeySet): string {
+  return JSON.stringify(keys.map((key) => JSON.stringify(key)).sort());
+}
