@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { Principal } from '../auth/principal';
-import { CacheReport } from '../caching/cache-report';
 import type { CachedRead, ReadDescription } from '../caching/cached-read';
+import { HitRatios } from '../caching/hit-ratios';
 import { ResponseCache, type Remembered } from '../caching/response-cache';
+import { laneOf } from '../concurrency/lane';
 import { AppError } from '../errors/app-error';
 import {
   JsonText,
@@ -50,7 +51,7 @@ export interface CacheInfo {
   cacheKey: string | null;
   /** Seconds. */
   ttl: number;
-  /** Percent over the last minutes; 0 as long as nobody asked. */
+  /** Percent of the latest pages of this organization, or of a principal of several, in GraphQL and tRPC. */
   hitRatio: number;
 }
 
@@ -73,13 +74,13 @@ export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
 @Injectable()
 export class AuditSearch {
   private readonly answers = new WeakMap<object, AnswerParts>();
+  private readonly ratios = new HitRatios();
 
   constructor(
     private readonly cache: ResponseCache,
     private readonly pages: AuditPages,
     private readonly cachedPages: CachedPages,
     private readonly cachedEvents: CachedEvents,
-    private readonly report: CacheReport,
   ) {}
 
   /**
@@ -113,7 +114,7 @@ export class AuditSearch {
     return {
       data: new JsonText(eventsIn(remembered.entry.sharedText)),
       pagination: this.pages.pageInfo(info, edges, page.binding),
-      cacheInfo: this.cacheInfo(remembered),
+      cacheInfo: this.cacheInfo(principal, remembered),
       cursorAfter: (event) => this.pages.cursorAfter(event, page.binding),
     };
   }
@@ -186,12 +187,12 @@ export class AuditSearch {
     });
   }
 
-  private cacheInfo({ entry, status, key }: Remembered): CacheInfo {
+  private cacheInfo(principal: Principal, { entry, status, key }: Remembered): CacheInfo {
     return {
       cached: status === 'HIT',
       cacheKey: key ?? null,
       ttl: Math.round(entry.ttlMs / 1000),
-      hitRatio: this.report.statistics().window.hitRatio ?? 0,
+      hitRatio: this.ratios.count(laneOf(principal), status === 'HIT'),
     };
   }
 }

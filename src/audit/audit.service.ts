@@ -71,7 +71,7 @@ export class AuditService {
       answer: (receipts, batches) =>
         bulkAnswer(receipts, batches, {
           totalTimeMs: performance.now() - startedMs,
-          utilizationPercent: this.turns.utilizationPercent(),
+          utilizationPercent: this.turns.utilizationOf(principal),
         }),
     });
   }

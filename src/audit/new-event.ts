@@ -2,12 +2,12 @@ import { formatInstant, parseInstant } from '../front/instant';
 import { exactJsonText } from '../front/exact-json';
 import type { NewEvent } from './audit-event';
 import type { CreateAuditEventDto } from './dto/create-audit-event.dto';
-import { nowMicros, uuid7 } from './uuid7';
+import { eventMicros, uuid7 } from './uuid7';
 
 /** A validated event made ready to be stored: with id, timestamp and defaults, JSON as minified text. */
 export function newEventOf(dto: CreateAuditEventDto): NewEvent {
   const given = typeof dto.timestamp === 'string' ? parseInstant(dto.timestamp) : undefined;
-  const micros = given ?? nowMicros();
+  const micros = given ?? eventMicros();
   return {
     id: dto.id?.toLowerCase() ?? uuid7(micros),
     hasClientId: typeof dto.id === 'string',

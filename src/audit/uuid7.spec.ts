@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { formatInstant } from '../front/instant';
-import { millisecondOf, nowMicros, uuid7 } from './uuid7';
+import { eventMicros, millisecondOf, nowMicros, uuid7 } from './uuid7';
 
 const UUID7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const micros = fc.integer({ min: 0, max: 9_007_199_254_740_991 });
@@ -113,5 +113,24 @@ describe('the time in microseconds', () => {
   it('is no earlier than 1970, which no id can tell', () => {
     jest.spyOn(Date, 'now').mockReturnValue(-86_400_000);
     expect(nowMicros()).toBeGreaterThanOrEqual(0);
+  });
+});
+
+describe('the time of an event that brings none', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  it('does not count how many others were made in the same millisecond', () => {
+    jest.spyOn(Date, 'now').mockReturnValue(4_200_000_000_000);
+    const passed = jest.spyOn(performance, 'now');
+    const at = (micros: number) => {
+      const wholeMs = 10 + Math.ceil(performance.timeOrigin) - performance.timeOrigin;
+      passed.mockReturnValue(wholeMs + (micros + 0.5) / 1000);
+    };
+    at(100);
+    for (let others = 0; others < 50; others += 1) eventMicros();
+    at(250);
+    expect(eventMicros()).toBe(4_200_000_000_000_250);
+    at(251);
+    expect([eventMicros(), eventMicros()]).toEqual([4_200_000_000_000_251, 4_200_000_000_000_252]);
   });
 });

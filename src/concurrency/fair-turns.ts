@@ -4,6 +4,7 @@ import { concurrencyConfig } from '../config/concurrency.config';
 import { AppError } from '../errors/app-error';
 import { reasonOf, unlessAborted } from '../front/unless-aborted';
 import { FairQueue, type Waiter } from './fair-queue';
+import { type LaneHolder, lanesOf } from './lane';
 import { type LaneWait, LaneWaits } from './lane-waits';
 
 /** Cancelling takes a few milliseconds; an answer this much later finds the work over and its connection free. */
@@ -58,6 +59,8 @@ export class FairTurns {
   private readonly logger = new Logger('Concurrency');
   private readonly queue: FairQueue;
   private readonly waits = new LaneWaits();
+  /** How many run in each lane; lanes in which none does are left out. */
+  private readonly runningByLane = new Map<string, number>();
   private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
   private serviceMs = 0;
   private reportedAtMs = -Infinity;
@@ -103,7 +106,7 @@ export class FairTurns {
     if (signal?.aborted) throw this.countEnd(reasonOf(signal));
     if (!this.queue.take()) await this.wait(lane, signal);
     this.counts.granted += 1;
-    const running = this.carryOut(work);
+    const running = this.carryOut(lane, work);
     if (!signal || isTold) return running;
     try {
       return await unlessAborted(running, signal, CANCEL_GRACE_MS);
@@ -138,6 +141,15 @@ export class FairTurns {
     return (100 * this.queue.active) / this.queue.max;
   }
 
+  /** Turns that this holder's lanes have taken, in percent of CONCURRENCY_MAX_REQUESTS: nothing of what others do. */
+  utilizationOf(holder: LaneHolder): number {
+    const turns = lanesOf(holder).reduce(
+      (sum, lane) => sum + (this.runningByLane.get(lane) ?? 0),
+      0,
+    );
+    return (100 * turns) / this.config.maxRequests;
+  }
+
   /** Seconds until those who wait now will have had their turns, by the mean duration of a turn: 1 to 60. */
   retryAfterSeconds(): number {
     const { queued, max } = this.queue;
@@ -145,13 +157,17 @@ export class FairTurns {
     return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, seconds));
   }
 
-  private async carryOut<T>(work: () => Promise<T>): Promise<T> {
+  private async carryOut<T>(lane: string, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
+    this.runningByLane.set(lane, (this.runningByLane.get(lane) ?? 0) + 1);
     try {
       return await work();
     } finally {
       const tookMs = performance.now() - startedMs;
       this.serviceMs += (this.serviceMs === 0 ? 1 : SERVICE_WEIGHT) * (tookMs - this.serviceMs);
+      const left = (this.runningByLane.get(lane) ?? 1) - 1;
+      if (left === 0) this.runningByLane.delete(lane);
+      else this.runningByLane.set(lane, left);
       this.queue.release();
     }
   }

@@ -31,6 +31,12 @@ export function hasLargeTurn({ [HAS_LARGE_TURN]: isLarge }: LanedRequest): boole
   return isLarge === true;
 }
 
+/** Both lanes of a holder: that of its requests, and the one beside it (laneOfRequest). */
+export function lanesOf(holder: LaneHolder): [string, string] {
+  const lane = laneOf(holder);
+  return [lane, `large ${lane}`];
+}
+
 /**
  * The lane of a request. One that has a large turn waits in a lane beside that of all others of its organization: others
  * wait for its large turn, and are not to wait for a thousand reads that stand before it.

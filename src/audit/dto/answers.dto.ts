@@ -155,7 +155,8 @@ export class BulkPerformanceDto {
   @ApiProperty({
     type: Number,
     example: 33.333,
-    description: 'Percent of the write transactions that may run at once.',
+    description:
+      'Percent of CONCURRENCY_MAX_REQUESTS that requests of this organization take; for a token of several, its own.',
   })
   concurrencyUtilization!: number;
 }
