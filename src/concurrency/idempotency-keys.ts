@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { AppError } from '../errors/app-error';
 
@@ -43,9 +44,9 @@ export class IdempotencyKeys {
     const keys = claims.map(({ key }) => key);
     const locks = await client.query<{ locked: boolean }>({
       name: 'idempotency-lock',
-      text: `SELECT pg_try_advisory_xact_lock(hashtextextended(subject || E'\\x01' || key, 0)) AS locked
-             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t (subject, key, n) ORDER BY n`,
-      values: [subjects, keys],
+      text: `SELECT pg_try_advisory_xact_lock(id) AS locked
+             FROM unnest($1::bigint[]) WITH ORDINALITY AS t (id, n) ORDER BY n`,
+      values: [claims.map(lockOf)],
     });
     // After the locks: a statement sees what was committed before it began.
     const stored = await client.query<IdempotencyRow>({
@@ -94,6 +95,15 @@ export function stillRunning(): AppError {
 /** Tells claims apart: subject and key hold no U+0001 (keys are printable). */
 export function nameOf({ subject, key }: { subject: string; key: string }): string {
   return `${subject}\u0001${key}`;
+}
+
+/**
+ * The advisory lock of a claim: the first 64 bits of its SHA-256, as PostgreSQL writes a bigint. Texts with a wanted
+ * result of `hashtextextended` can be computed, and a client chooses its keys: with one of those it could hold the lock
+ * by which partitions are made, or that of another client's request.
+ */
+function lockOf(claim: IdempotencyClaim): string {
+  return createHash('sha256').update(nameOf(claim)).digest().readBigInt64BE().toString();
 }
 
 function stateOf(row: IdempotencyRow, claim: IdempotencyClaim): ClaimState {

@@ -24,6 +24,8 @@ const GB = 1024 ** 3;
 /** PostgreSQL reads at least this much before its hit ratio means something. */
 const LEAST_READS = 10_000;
 const LOW_HIT_PERCENT = 95;
+const DAY_MS = 86_400_000;
+const LONGEST_MONTH_MS = 31 * DAY_MS;
 
 /** How the database does, from PostgreSQL's own statistics, our pool and our partitions. What cannot be known is null. */
 @Injectable()
@@ -99,7 +101,7 @@ export class DatabaseReport {
       totalSizeGB: 0,
       recommendations: [],
     };
-    for (const { table, ahead } of this.tables.partitioned()) {
+    for (const { table, ahead, retentionDays } of this.tables.partitioned()) {
       const partitions = await findPartitions(client, table);
       const { rows } = await client.query<{ bytes: number }>(
         `SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::float8 AS bytes
@@ -110,6 +112,7 @@ export class DatabaseReport {
       figures.totalSizeGB += (rows[0]?.bytes ?? 0) / GB;
       figures.recommendations.push(
         ...missingAhead(table, partitions, ahead),
+        ...keptLonger(partitions, retentionDays),
         ...partitions
           .filter(({ isDetaching }) => isDetaching)
           .map(({ name }) => `${name} is being removed; the next upkeep finishes it.`),
@@ -151,6 +154,21 @@ function missingAhead(table: string, partitions: Partition[], ahead: number): st
   const missing = missingMonths(partitions, monthsAhead(ahead));
   if (missing.length === 0) return [];
   return [`${table} has no partition for ${missing.join(', ')}: the next upkeep makes them.`];
+}
+
+/** Partitions of more than a month that keep events past their retention until the rest of them is, too. */
+function keptLonger(partitions: Partition[], retentionDays: number): string[] {
+  if (retentionDays <= 0) return [];
+  const edgeMs = Date.now() - retentionDays * DAY_MS;
+  return partitions.flatMap(({ name, lowerMs, upperMs }) => {
+    const isWithin = (lowerMs ?? -Infinity) < edgeMs && edgeMs < (upperMs ?? Infinity);
+    if (!isWithin || (upperMs ?? Infinity) - (lowerMs ?? -Infinity) <= LONGEST_MONTH_MS) return [];
+    const until =
+      upperMs === null || upperMs === Infinity
+        ? 'it has no end, and is never dropped'
+        : `it is dropped once all are, on ${new Date(upperMs + retentionDays * DAY_MS).toISOString().slice(0, 10)}`;
+    return [`${name} holds more than a month, and events past RETENTION_DAYS: ${until}.`];
+  });
 }
 
 function cacheNotes(ratio: number | null, pages: number): string[] {

@@ -239,7 +239,11 @@ describe('the audit writer', () => {
   it('makes the partition again that was dropped behind its back', async () => {
     const timestamp = '1999-05-01T00:00:00.000000Z';
     await one.writer.record(writeRequest([newEvent({ organizationId, timestamp })]));
-    await admin.query('DROP TABLE audit_event_199905');
+    const { rows } = await admin.query<{ partition: string }>(
+      'SELECT tableoid::regclass::text AS partition FROM audit_event WHERE organization_id = $1',
+      [organizationId],
+    );
+    await admin.query(`DROP TABLE ${rows[0]?.partition}`);
     const event = newEvent({ organizationId, timestamp });
     const [receipt] = receiptsIn(await one.writer.record(writeRequest([event])));
     expect(receipt).toMatchObject({ id: event.id, sequence: '2', status: 'created' });

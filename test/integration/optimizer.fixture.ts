@@ -7,9 +7,9 @@ import { Optimizer } from '../../src/database/optimizer';
 import { QueryCacheSource } from '../../src/database/query-cache-figures';
 import type { Replica } from './replica.fixture';
 
-function tablesOf(ahead = 1): MaintainedTables {
+function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {
   const tables = new MaintainedTables();
-  tables.addPartitioned({ table: EVENT_TABLE, ahead, retentionDays: 0 });
+  tables.addPartitioned({ table: EVENT_TABLE, ahead, retentionDays });
   return tables;
 }
 
@@ -18,10 +18,10 @@ export const optimizerOf = ({ database, partitions }: Replica, ahead = 1) =>
   new Optimizer(database, tablesOf(ahead), partitions, databaseConfig());
 
 /** Its report, without a cache in front. */
-export const reportOf = ({ database }: Replica) =>
+export const reportOf = ({ database }: Replica, retentionDays = 0) =>
   new DatabaseReport(
     database,
-    tablesOf(),
+    tablesOf(1, retentionDays),
     new QueryCacheSource(),
     databaseConfig(),
     serverConfig(),

@@ -95,8 +95,10 @@ describe('the plans of pages, with seven years of partitions', () => {
   /** Runs a statement as the service does, prepared, and says what it did. */
   async function workFor({ text, values }: Statement): Promise<Work> {
     return replica.database.withClient(async (client: PoolClient) => {
-      const mode = await client.query<{ plan_cache_mode: string }>('SHOW plan_cache_mode');
-      expect(mode.rows[0]?.plan_cache_mode).toBe('force_generic_plan');
+      const { rows: modes } = await client.query(
+        `SELECT current_setting('plan_cache_mode') AS plans, current_setting('jit') AS jit`,
+      );
+      expect(modes).toEqual([{ plans: 'force_generic_plan', jit: 'off' }]);
       const literals = values.map((value) => client.escapeLiteral(literalOf(value))).join(', ');
       await client.query(`PREPARE page AS ${text}`);
       try {

@@ -4,6 +4,7 @@ import type { Partition } from '../../src/database/partition-catalog';
 import { addMonths, monthOf, monthsAhead } from '../../src/database/partitions';
 import type { TestDatabase } from '../support/test-database';
 import { makeMonthly, makePartition } from './monthly-partitions.fixture';
+import { reportOf } from './optimizer.fixture';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
@@ -107,13 +108,30 @@ describe('partitions made on demand', () => {
         const edge = monthOf(new Date(Date.now() - 2555 * 86_400_000).toISOString());
         expect(made.map(boundsOf)).toEqual([['0001-01-01', `${edge}-01`]]);
         const kept = await created(() => retained.partitions.ensure(EVENT_TABLE, [edge]));
-        expect(kept.map(boundsOf)).toEqual([
-          [`${edge}-01`, `${Number(edge.slice(0, 4)) + 1}-01-01`],
-        ]);
+        const end = `${Number(edge.slice(0, 4)) + 1}-01-01`;
+        expect(kept.map(boundsOf)).toEqual([[`${edge}-01`, end]]);
       } finally {
         await retained.close();
       }
     });
+  });
+
+  it('are named in the report while they keep events past the retention for others that are not', async () => {
+    const year = Number(FIRST_MONTHLY.slice(0, 4)) - 3;
+    await one.partitions.ensure(EVENT_TABLE, [`${year}-03`, recent(0)]);
+    const notesFor = async (edge: string) => {
+      const days = Math.round((Date.now() - Date.parse(edge)) / 86_400_000);
+      const { partitions } = await reportOf(one, days).report();
+      return partitions.recommendations.filter((note) => note.includes('RETENTION_DAYS'));
+    };
+    const [note, ...others] = await notesFor(`${year}-06-15`);
+    expect(others).toEqual([]);
+    expect(note).toMatch(
+      new RegExp(
+        `^audit_event_${year}01_${year}12 holds .* dropped once all are, on \\d{4}-\\d\\d-\\d\\d`,
+      ),
+    );
+    expect(await notesFor(`${recent(0)}-15`)).toEqual([]);
   });
 
   describe('that are waited for', () => {

@@ -4,6 +4,7 @@ import { storedKey } from '../../src/audit/stored-events';
 import type { IdempotencyClaim } from '../../src/concurrency/idempotency-keys';
 
 import { headOf, lockHead, sequencesOf, waitingForHeads, whileOccupied } from './heads.fixture';
+import { makeMonthly } from './monthly-partitions.fixture';
 import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
@@ -28,6 +29,7 @@ describe('writes that are repeated', () => {
 
   describe('with ids that clients chose', () => {
     it('stores an event again whose partition was dropped meanwhile', async () => {
+      await makeMonthly(admin, ['1999-05']);
       const event = clientEvent({ organizationId, timestamp: '1999-05-01T00:00:00.000000Z' });
       await one.writer.record(writeRequest([event]));
       await admin.query('DROP TABLE audit_event_199905');
@@ -139,6 +141,23 @@ describe('writes that are repeated', () => {
       await lock.release();
       expect((await running).replayed).toBe(false);
       expect(await sequencesOf(admin, organizationId)).toEqual([1, 2]);
+    });
+
+    it('holds no lock that a client can choose by its key', async () => {
+      await one.writer.record(writeRequest([newEvent({ organizationId })]));
+      const lock = await lockHead(admin, organizationId);
+      const key = claim(organizationId);
+      const running = one.writer.record(
+        writeRequest([newEvent({ organizationId })], { claim: key }),
+      );
+      await until(async () => (await waitingForHeads(admin)) > 0);
+      const { rows } = await admin.query<{ isFree: boolean }>(
+        `SELECT pg_try_advisory_xact_lock(hashtextextended($1 || E'\\x01' || $2, 0)) AS "isFree"`,
+        [key.subject, key.key],
+      );
+      await lock.release();
+      await running;
+      expect(rows).toEqual([{ isFree: true }]);
     });
 
     it('lets a key be used again after its request failed', async () => {
