@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 
-/** A table partitioned by month whose partitions are made ahead and leave by age. */
+/** A table partitioned by time (partition-ranges.ts) whose partitions are made ahead and leave by age. */
 export interface PartitionedTable {
   table: string;
   /** Months after the current one that always have a partition. */

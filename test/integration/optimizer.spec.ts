@@ -3,7 +3,6 @@ import { EVENT_TABLE } from '../../src/audit/audit-event';
 import { IndexCare } from '../../src/database/index-care';
 import { MaintenanceRun } from '../../src/database/maintenance-run';
 import type { Optimizer } from '../../src/database/optimizer';
-import { adviseSettings } from '../../src/database/settings-advice';
 import { addMonths, monthOf } from '../../src/database/partitions';
 import { optimizerOf, reportOf } from './optimizer.fixture';
 import { newEvent, type Replica, writeRequest } from './replica.fixture';
@@ -278,23 +277,6 @@ describe('an optimization', () => {
     await admin.query('RESET enable_seqscan');
     await admin.query(`SELECT pg_stat_force_next_flush()`);
     expect((await unusedIn()).map(({ index }) => index)).not.toContain('audit_event_idle');
-  });
-
-  it('counts the locks that readers of all partitions take together', async () => {
-    const [{ locks } = { locks: 0 }] = await rows<{ locks: number }>(
-      `SELECT current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int AS locks`,
-    );
-    const [{ count } = { count: 0 }] = await rows<{ count: number }>(
-      `SELECT count(*)::int FROM pg_inherits WHERE inhparent = 'audit_event'::regclass`,
-    );
-    const adviceFor = async (poolMax: number) =>
-      (await adviseSettings(admin, poolMax)).find(
-        ({ setting }) => setting === 'max_locks_per_transaction',
-      );
-    const enough = Math.floor(locks / (4 * count));
-    expect(await adviceFor(enough)).toBeUndefined();
-    const advice = await adviceFor(enough + 1);
-    expect(Number(advice?.recommendedValue)).toBeGreaterThan(Number(advice?.currentValue));
   });
 
   it('recommends settings against what it finds, with reasons', async () => {
