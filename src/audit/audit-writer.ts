@@ -1,4 +1,5 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
 import { nameOf, stillRunning } from '../concurrency/idempotency-keys';
 import { LoopContention } from '../concurrency/loop-contention';
 import { Database } from '../database/database';
@@ -39,8 +40,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private preparing = 0;
   /** Organizations that a large transaction of ours has locked: a group that needs one would wait, with strangers in it. */
   private readonly locked = new Set<string>();
-  /** Organizations whose head row somebody else was found holding: they go alone, so that strangers do not wait. */
-  private readonly held = new Set<string>();
+  /** Organizations whose head row somebody else was found holding: they go alone, so that strangers do not wait. Of more, those noted first are found again. */
+  private readonly held = new LRUCache<string, true>({ max: 1000 });
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
   /** Are told of each transaction that has committed, before whoever asked for it; they do not throw. */
@@ -188,8 +189,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   private isFree(organizations: Set<string>): boolean {
     if (this.locked.size === 0) return true;
-    for (const organization of organizations) if (this.locked.has(organization)) return false;
-    return true;
+    return ![...organizations].some((id) => this.locked.has(id));
   }
 
   private run(group: Waiting[], done: () => void): void {
@@ -260,7 +260,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         client.query<{ organization_id: string }>(heldHeads(all)),
       );
       this.logger.warn(`${rows.length} organizations are locked by others and go alone now.`);
-      for (const { organization_id: id } of rows) this.held.add(id);
+      for (const { organization_id: id } of rows) this.held.set(id, true);
       this.waitOn(group);
     } catch (error) {
       for (const one of group) one.reject(toDatabaseError(error));

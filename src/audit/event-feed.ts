@@ -140,7 +140,7 @@ export class EventFeed {
       subscription.following?.leave();
       release();
       this.ends[reason] += 1;
-      buffer.stir();
+      buffer.close();
       subscription.over.abort();
     };
     const onAbort = (): void => subscription.close('left');

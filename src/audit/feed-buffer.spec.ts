@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { FeedBuffer } from './feed-buffer';
 import { recordedEventOf } from './feed-event';
+import { FeedMemory } from './feed-memory';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -12,7 +13,7 @@ const eventOf = (sequence: number, more: object = {}) =>
 
 describe('FeedBuffer', () => {
   it('gives what came, in order, and holds little of what was taken by a reader that stays behind', async () => {
-    const buffer = new FeedBuffer();
+    const buffer = new FeedBuffer(new FeedMemory());
     const added: WeakRef<object>[] = [];
     const add = (sequence: number) => {
       const event = eventOf(sequence);
@@ -31,7 +32,7 @@ describe('FeedBuffer', () => {
   });
 
   it('overflows beyond 5000 events, and begins anew when cleared', () => {
-    const buffer = new FeedBuffer();
+    const buffer = new FeedBuffer(new FeedMemory());
     for (let sequence = 1; sequence <= 5000; sequence += 1) buffer.add(eventOf(sequence));
     expect(buffer.hasOverflowed).toBe(false);
     buffer.add(eventOf(5001));

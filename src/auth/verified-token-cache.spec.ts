@@ -23,12 +23,12 @@ describe('VerifiedTokenCache', () => {
     ]);
   });
 
-  it('is bounded in characters as well', () => {
-    const cache = new VerifiedTokenCache(100, 10);
+  it('is bounded in bytes as well', () => {
+    const cache = new VerifiedTokenCache(100, 1500);
     for (const token of ['1234', '5678', '90ab', '5678']) cache.set(token, entry);
     expect(cache.size).toBe(2);
     expect(cache.get('1234')).toBeUndefined();
-    cache.set('longer than all of it', entry);
+    cache.set('longer than all of it'.padEnd(1000), entry);
     expect(cache.size).toBe(0);
     cache.set('1234', entry);
     expect(cache.get('1234')).toBe(principal);

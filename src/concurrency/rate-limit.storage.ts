@@ -3,8 +3,13 @@ import type { ThrottlerStorage } from '@nestjs/throttler';
 import { LRUCache } from 'lru-cache';
 import { RedisConnection } from '../redis/redis-connection';
 
-/** Principals that one process counts by itself; more would need to be active within one window. */
-const MAX_LOCAL_KEYS = 100_000;
+/**
+ * What one process counts by itself takes at most, in bytes: 80 000 principals with names of 40 characters, 25 000 with the
+ * longest there are. Those that did not come for longest are counted anew when they come again.
+ */
+const MAX_LOCAL_BYTES = 16 * 1024 * 1024;
+/** Bytes of a window with its slots, beside its key. */
+const WINDOW_BYTES = 150;
 
 /** Counts one request; the first of a window starts it. Answers the count and the milliseconds the window has left. */
 const COUNT = `local hits = redis.call('INCR', KEYS[1])
@@ -25,9 +30,17 @@ type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
  */
 @Injectable()
 export class RateLimitStorage implements ThrottlerStorage {
-  private readonly windows = new LRUCache<string, Window>({ max: MAX_LOCAL_KEYS });
+  private readonly windows = new LRUCache<string, Window>({
+    maxSize: MAX_LOCAL_BYTES,
+    sizeCalculation: (_, key) => WINDOW_BYTES + 2 * key.length,
+  });
 
   constructor(private readonly redis: RedisConnection) {}
+
+  /** What the windows that are counted here take, in bytes. */
+  get sizeBytes(): number {
+    return this.windows.calculatedSize;
+  }
 
   /** Counts one request of `key`; `ttl` is the length of a window in milliseconds. */
   async increment(key: string, ttl: number, limit: number): Promise<Counted> {

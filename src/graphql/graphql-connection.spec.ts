@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
+import { ReadingRoom } from '../front/reading-room';
 import { GraphqlConnection } from './graphql-connection';
 
 const CHECK_MS = 15_000;
@@ -27,7 +28,7 @@ beforeEach(() => {
   jest.useFakeTimers();
   socket = new FakeSocket();
   const request = { socket: { _handle: socket.handle } } as unknown as IncomingMessage;
-  new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS);
+  new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, new ReadingRoom());
 });
 
 afterEach(() => jest.useRealTimers());

@@ -4,7 +4,9 @@ import WebSocket from 'ws';
 import type { Principal } from '../auth/principal';
 import type { TokenLife } from '../auth/token-life';
 import { unmarkJson } from '../front/exact-json';
+import { costOf } from '../front/body-budget';
 import { clientClosed } from '../front/patience';
+import type { ReadingRoom } from '../front/reading-room';
 import { takenBytes } from '../front/unread-answers';
 
 /** Bytes that a peer has not taken, from which on no more of its messages are read. */
@@ -60,6 +62,8 @@ export class GraphqlConnection {
     private readonly socket: WebSocket,
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
+    /** For the messages of all sockets, while what they ask for is under way. */
+    private readonly room: ReadingRoom,
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
@@ -99,11 +103,20 @@ export class GraphqlConnection {
           return this.close(CLOSE.policyViolation, 'Too many messages before the token');
         }
       }
+      const sender = this.principal?.subject;
+      const bytes = sender === undefined ? 0 : costOf(data);
+      if (sender !== undefined && !this.room.take(sender, bytes)) {
+        return this.close(CLOSE.tryAgainLater, 'Too many large messages are under way');
+      }
       this.underWay += 1;
       this.text = data.toString();
       take(this.text)
         .catch(() => this.close(CLOSE.internalError, 'Something went wrong here'))
-        .finally(() => (this.underWay -= 1));
+        .finally(() => {
+          this.underWay -= 1;
+          if (sender !== undefined) this.room.giveBack(sender, bytes);
+        });
+      this.text = ''; // it has been read, or never will be
     });
   }
 

@@ -3,6 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import { GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols } from 'graphql-ws';
 import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { getHeapStatistics } from 'node:v8';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { SubscriptionLimiter } from '../concurrency/subscription-limiter';
 import { concurrencyConfig } from '../config/concurrency.config';
@@ -11,6 +12,7 @@ import { AppError } from '../errors/app-error';
 import { writeProblem } from '../errors/problem.filter';
 import { destroyLater } from '../front/connection-state';
 import { Lifecycle } from '../front/lifecycle';
+import { ReadingRoom } from '../front/reading-room';
 import type { OperationObserver } from '../front/request-observer';
 import { headerRepeated, repeatedHeader } from '../front/repeated-headers';
 import { noteArrival, originForm, stampResponse } from '../front/request-context';
@@ -22,6 +24,11 @@ const PATH = '/graphql';
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 /** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next, unless it is still reading. */
 const KEEP_ALIVE_MS = 15_000;
+/**
+ * Of the heap, what messages and what is made of them may take while their operations are under way: a subscription holds
+ * its filter, up to 1 MiB, for as long as it goes on, and there may be a hundred of one principal.
+ */
+const HEAP_SHARE = 1 / 6;
 /** Sockets whose client has not said yet who it is; each has seconds to do so. */
 const MAX_ANONYMOUS = 1000;
 
@@ -42,6 +49,7 @@ export class GraphqlSocket {
   /** As many sockets as subscriptions: one would be enough for all of a principal's. */
   private readonly places: SubscriptionLimiter;
   private readonly connections = new Set<GraphqlConnection>();
+  private readonly room = new ReadingRoom(getHeapStatistics().heap_size_limit * HEAP_SHARE);
 
   constructor(
     private readonly operations: SocketOperations,
@@ -96,7 +104,7 @@ export class GraphqlSocket {
     request: IncomingMessage,
     protocol: ReturnType<SocketOperations['protocol']>,
   ): void {
-    const connection = new GraphqlConnection(webSocket, request, this.keepAliveMs);
+    const connection = new GraphqlConnection(webSocket, request, this.keepAliveMs, this.room);
     this.connections.add(connection);
     let leavePlace: (() => void) | undefined;
     const closed = protocol.opened(
