@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { getHeapStatistics } from 'node:v8';
 import { AppError } from '../errors/app-error';
+import { DecompressionPermits } from './content-coding';
 import { ReadingRoom } from './reading-room';
 
 /**
@@ -38,6 +39,8 @@ const EXACT_NUMBER_COST = 64;
 export class BodyBudget {
   /** For bodies on their way here, of which nothing is known yet. */
   readonly room = new ReadingRoom();
+  /** For bodies that have come and are compressed. */
+  readonly decompressions = new DecompressionPermits();
   private readonly holders = new WeakSet<ServerResponse>();
   private heldBytes = 0;
 

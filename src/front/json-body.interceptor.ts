@@ -6,13 +6,14 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import express, { type Request, type RequestHandler, type Response } from 'express';
+import type { Request, Response } from 'express';
 import type { Observable } from 'rxjs';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { BodyBudget, SMALL_BYTES } from './body-budget';
 import { endWithAnswer } from './connection-state';
+import { decompress, decompressorFor } from './content-coding';
 import { parseInPieces, parseJsonBytes } from './json-bytes';
 import { LoopPortions } from './loop-portions';
 import { clientClosed, patienceOf } from './patience';
@@ -23,9 +24,6 @@ const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
 
 const BYTES_PER_MB = 1024 * 1024;
-
-/** Bytes that deflate makes of one at most (https://zlib.net/zlib_tech.html). */
-const DEFLATE_RATIO = 1032;
 
 /** The decoded bytes of a request's body, as the idempotency key is bound to them. */
 export const RAW_BODY = Symbol('raw body');
@@ -46,15 +44,11 @@ export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'princi
  */
 @Injectable()
 export class JsonBodyInterceptor implements NestInterceptor {
-  private readonly read: RequestHandler;
-
   constructor(
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
     private readonly budget: BodyBudget,
     private readonly portions: LoopPortions,
-  ) {
-    this.read = express.raw({ type: () => true, limit: config.requestMaxSizeBytes });
-  }
+  ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const http = context.switchToHttp();
@@ -90,78 +84,81 @@ export class JsonBodyInterceptor implements NestInterceptor {
     requireJson(request.headers['content-type']);
     // Somebody before may have read it already.
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
-    request[RAW_BODY] = bytes;
     this.budget.hold(bytes, response);
+    request[RAW_BODY] = bytes; // a refused body is not kept with its request
     return bytes;
   }
 
+  /**
+   * The bytes of a body, decompressed. Nothing is decompressed before all of it has come, and no more of it than there is
+   * room for: a body of 10 kB may become 10 MB.
+   */
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
-    if (Number(request.headers['content-length']) > this.config.requestMaxSizeBytes) {
-      throw tooLarge(response, this.config.requestMaxSizeBytes);
-    }
-    let giveBack = (): void => undefined;
+    const { requestMaxSizeBytes: limit, requestTimeoutMs } = this.config;
+    const newDecompressor = decompressorFor(request.headers['content-encoding']);
+    if (Number(request.headers['content-length']) > limit) throw tooLarge(response, limit);
+    const { room, decompressions } = this.budget;
+    // On a path for many calls the token is known, and not yet whose it is.
+    const sender = request.principal?.subject ?? request.headers.authorization ?? '';
+    let taken = 0;
+    const take = (bytes: number): void => {
+      if (!room.take(sender, bytes)) throw noRoomToRead();
+      taken += bytes;
+    };
     try {
-      await new Promise<void>((resolve, reject) => {
-        const known = listenersOf(request);
-        let isSettled = false;
-        void this.read(request, response, (error?: unknown) => {
-          isSettled = true;
-          if (!error) return resolve();
-          reject(this.bodyError(error as Error, request.headers['content-encoding']));
-        });
-        if (isSettled) return;
-        giveBack = this.takeRoom(request, response, (reason) => {
-          leaveUnread(request, known);
-          reject(reason);
-        });
-      });
+      const arrived = await this.receive(request, response, take);
+      noteWhole(response);
+      if (!newDecompressor || arrived.length === 0) return arrived;
+      let decompressed = 0;
+      const takeDecompressed = (bytes: number): void => {
+        decompressed += bytes;
+        if (decompressed > limit) throw bodyTooLarge(limit);
+        take(bytes);
+      };
+      const signal = patienceOf(response, requestTimeoutMs);
+      return await decompressions.run(sender, signal, () =>
+        decompress(arrived, newDecompressor(), { take: takeDecompressed, signal }),
+      );
     } finally {
-      giveBack();
+      room.giveBack(sender, taken);
     }
-    noteWhole(response);
-    return Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   }
 
-  /** What body-parser rejects with, made an error that toAppError knows: a broken gzip stream has no type of its own. */
-  private bodyError(error: Error, encoding: string | undefined): Error {
-    const { type } = error as Error & { type?: unknown };
-    if (type === 'entity.too.large') return bodyTooLarge(this.config.requestMaxSizeBytes);
-    if (type === undefined && encoding !== undefined) {
-      return new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.');
-    }
-    return error;
-  }
-
-  /** Takes room for what comes of a body, as it comes, and refuses the rest when there is none. */
-  private takeRoom(
+  /** The bytes of a body as they come. `take` is asked before each of them is kept. */
+  private async receive(
     request: BodyRequest,
     response: Response,
-    leave: (reason: AppError) => void,
-  ): () => void {
-    const { room } = this.budget;
-    // A door that has one path for many calls knows its token, and not yet who that is.
-    const sender = request.principal?.subject ?? request.headers.authorization ?? '';
+    take: (bytes: number) => void,
+  ): Promise<Buffer> {
+    if (!hasBody(request) || request.readableEnded) return Buffer.alloc(0);
+    if (request.destroyed) throw clientClosed();
     const limit = this.config.requestMaxSizeBytes;
-    const ratio = ratioOf(request.headers['content-encoding'], limit);
-    let taken = 0;
-    let arrived = 0;
-    const onData = (chunk: Buffer): void => {
-      arrived += chunk.length;
-      if (arrived > limit) return leave(tooLarge(response, limit));
-      const more = Math.min(arrived * ratio, limit) - taken;
-      if (more <= 0) return; // beyond the limit it is refused anyway
-      if (room.take(sender, more)) taken += more;
-      else leave(noRoomToRead());
-    };
-    // Who reads what is inflated hears of the end of that alone, and never of a client that leaves before it.
-    const onClose = (): void => {
-      if (!request.complete) leave(clientClosed());
-    };
-    request.on('data', onData).on('close', onClose);
-    return () => {
-      request.off('data', onData).off('close', onClose);
-      room.giveBack(sender, taken);
-    };
+    const chunks: Buffer[] = [];
+    return new Promise<Buffer>((resolve, reject) => {
+      let arrived = 0;
+      const settle = (done: () => void): void => {
+        request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+        done();
+        chunks.length = 0;
+      };
+      const refuse = (error: Error): void => {
+        settle(() => reject(error));
+        request.resume(); // the rest goes by unread
+      };
+      const onData = (chunk: Buffer): void => {
+        arrived += chunk.length;
+        if (arrived > limit) return refuse(tooLarge(response, limit));
+        try {
+          take(chunk.length);
+          chunks.push(chunk);
+        } catch (error) {
+          refuse(error as Error);
+        }
+      };
+      const onEnd = (): void => settle(() => resolve(Buffer.concat(chunks)));
+      const onClose = (): void => settle(() => reject(clientClosed()));
+      request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+    });
   }
 }
 
@@ -223,28 +220,4 @@ function tooLarge(response: Response, limitBytes: number): AppError {
 function bodyTooLarge(limitBytes: number): AppError {
   const limit = `${limitBytes / BYTES_PER_MB} MB (REQUEST_MAX_SIZE_MB)`;
   return new AppError('REQUEST_TOO_LARGE', `The body is larger than ${limit}; send it in parts.`);
-}
-
-/** What raw-body, which reads it, listens to. */
-const READING_EVENTS = ['aborted', 'close', 'data', 'end', 'error'];
-
-function listenersOf(request: Request): Set<unknown> {
-  return new Set(READING_EVENTS.flatMap((event) => request.listeners(event)));
-}
-
-/** Lets go of who reads a body, and thereby of what he has of it, and lets the rest go by. */
-function leaveUnread(request: Request, known: Set<unknown>): void {
-  request.unpipe();
-  for (const event of READING_EVENTS) {
-    for (const listener of request.listeners(event)) {
-      if (!known.has(listener)) request.off(event, listener as () => void);
-    }
-  }
-  request.resume();
-}
-
-/** How many bytes one that arrives can become. */
-function ratioOf(coding: string | undefined, limit: number): number {
-  if (coding === undefined || coding === 'identity') return 1;
-  return coding === 'br' ? limit : DEFLATE_RATIO;
 }

@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable, Transform } from 'node:stream';
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
-import { AppError } from '../errors/app-error';
 import { expectLongBody } from './connection-state';
+import { decompressorFor } from './content-coding';
 
 const NDJSON = /^application\/(?:x-)?ndjson\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
 
@@ -26,7 +25,7 @@ export class NdjsonBody {
     private readonly request: IncomingMessage,
     onChange: () => void,
   ) {
-    this.decoder = decoderOf(request.headers['content-encoding'] ?? 'identity');
+    this.decoder = decompressorFor(request.headers['content-encoding'])?.();
     this.decoded = this.decoder ? request.pipe(this.decoder) : request;
     expectLongBody(request);
     request.on('error', () => undefined); // that of a client who leaves
@@ -62,24 +61,5 @@ export class NdjsonBody {
       this.decoder.destroy();
     }
     this.request.resume();
-  }
-}
-
-function decoderOf(coding: string): Transform | undefined {
-  switch (coding.trim().toLowerCase()) {
-    case 'identity':
-      return undefined;
-    case 'gzip':
-    case 'x-gzip':
-      return createGunzip();
-    case 'deflate':
-      return createInflate();
-    case 'br':
-      return createBrotliDecompress();
-    default:
-      throw new AppError(
-        'UNSUPPORTED_MEDIA_TYPE',
-        'This Content-Encoding is not supported: send identity, gzip, deflate or br.',
-      );
   }
 }
