@@ -11,7 +11,7 @@ import { requestTimeout } from '../front/patience';
 import { reasonOf } from '../front/unless-aborted';
 import { StreamLimiter } from '../streaming/stream-limiter';
 import { positionOf, type FoundPage } from './audit-event-page';
-import { AuditPages, isTooLarge, type PageDescription } from './audit-pages';
+import { AuditPages, HELD_PAGE_BYTES, isTooLarge, type PageDescription } from './audit-pages';
 import { pageQueryIn } from './dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
 import { ReadTurns } from './read-turns';
@@ -125,7 +125,7 @@ export class AuditEventStream {
     const either = AbortSignal.any([signal, deadline.signal]);
     try {
       return await this.turns.read({ lane: laneOf(principal), signal: either }, () =>
-        this.pages.read(page, either),
+        this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
       );
     } finally {
       clearTimeout(timer);

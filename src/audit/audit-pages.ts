@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { resolveOrganizations, type Principal } from '../auth/principal';
 import { paginationConfig } from '../config/pagination.config';
+import { AnswerMemory, type AnswerReservation } from '../front/answer-memory';
 import { AppError, type FieldError, validationFailed } from '../errors/app-error';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../pagination/page';
@@ -30,8 +31,15 @@ export interface CursorPosition {
   position: Position;
 }
 
-/** Characters of the events of one page: it is held in memory several times over while it is answered. */
-export const MAX_PAGE_CHARACTERS = 32 * 1024 * 1024;
+/** Bytes of the events of one page that is held for as long as its reader takes for it (streams, backfills). */
+export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
+
+/** What a page may take, and what it is counted in. */
+export interface PageMemory {
+  /** Bytes in UTF-8; as many as this process can serve, unless told otherwise. */
+  maxBytes?: number;
+  reservation?: AnswerReservation;
+}
 
 /** Whether a page was refused because its events are too large: fewer of them may do. */
 export function isTooLarge(error: unknown): boolean {
@@ -57,6 +65,7 @@ export class AuditPages {
   constructor(
     private readonly queries: AuditQueries,
     private readonly cursors: CursorCodec,
+    private readonly memory: AnswerMemory,
     @Inject(paginationConfig.KEY) private readonly config: ConfigType<typeof paginationConfig>,
   ) {}
 
@@ -79,11 +88,12 @@ export class AuditPages {
 
   /**
    * Reads a page; the signal cancels that in PostgreSQL.
-   * @throws AppError REQUEST_TOO_LARGE when its events have more than MAX_PAGE_CHARACTERS together.
+   * @throws AppError REQUEST_TOO_LARGE when its events have more bytes than a page may; what the reservation throws.
    */
   async read(
     { list, limit, offset, from, includeTotal }: PageDescription,
     signal?: AbortSignal,
+    { maxBytes = this.memory.pageBytes, reservation }: PageMemory = {},
   ): Promise<FoundPage> {
     const request = {
       ...list,
@@ -92,7 +102,7 @@ export class AuditPages {
       limit: limit + 1, // one more tells whether there is more
       offset,
     };
-    const found = await this.queries.findPage(request, signal, MAX_PAGE_CHARACTERS);
+    const found = await this.queries.findPage(request, signal, { maxBytes, reservation });
     const total = includeTotal ? await this.queries.count(list, signal) : undefined;
     const isMore = found.length > limit;
     const events = found.slice(0, limit);

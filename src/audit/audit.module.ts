@@ -10,6 +10,7 @@ import { Partitions } from '../database/partitions';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { StreamingModule } from '../streaming/streaming.module';
 import { EVENT_TABLE } from './audit-event';
+import { AnswerComposition } from './answer-composition';
 import { AuditExportController } from './audit-export.controller';
 import { AuditEventStream } from './audit-event-stream';
 import { AuditExports } from './audit-exports';
@@ -21,6 +22,7 @@ import { AuditQueries } from './audit.queries';
 import { AuditService } from './audit.service';
 import { AuditTailController } from './audit-tail.controller';
 import { AuditWriter } from './audit-writer';
+import { BackfillPages } from './backfill-pages';
 import { BulkEvents } from './bulk-events';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { CreateEventHotRoute } from './create-event.hot-route';
@@ -56,8 +58,10 @@ import { ReadTurns } from './read-turns';
     AuditExports,
     ExportRecorder,
     AuditPages,
+    AnswerComposition,
     AuditSearch,
     AuditEventStream,
+    BackfillPages,
     AuditQueries,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],

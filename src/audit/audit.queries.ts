@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { CustomTypesConfig, PoolClient } from 'pg';
 import { Database } from '../database/database';
 import { AppError } from '../errors/app-error';
+import type { AnswerReservation } from '../front/answer-memory';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { findEvent } from './find-event';
 import { HeadEpochs } from './head-epochs';
@@ -26,17 +27,18 @@ export class AuditQueries {
 
   /**
    * The next `limit` events of a list, as JSON text, in its order.
-   * @throws AppError REQUEST_TOO_LARGE when they have more than `maxCharacters` together.
+   * @throws AppError REQUEST_TOO_LARGE when they have more than `limits.maxBytes` together; what `limits.reservation`
+   * throws, which grows with them.
    */
   async findPage(
     request: PageRequest,
     signal?: AbortSignal,
-    maxCharacters = Infinity,
+    limits: TextLimits = {},
   ): Promise<string[]> {
     if (request.organizations.length === 0) return [];
     return this.read(request.organizations, signal, async (client) => {
       const found: string[] = [];
-      const types = countedTypes(maxCharacters);
+      const types = countedTypes(limits);
       for (const stretch of this.stretches.of(request)) {
         const limit = request.limit - found.length;
         const statement = pageStatement({ ...request, ...stretch, limit });
@@ -110,22 +112,34 @@ export class AuditQueries {
 /** A statement, and how its columns are read. */
 type ReadStatement = Statement & { types?: CustomTypesConfig };
 
+/** What the texts of one answer may take. */
+export interface TextLimits {
+  /** Bytes in UTF-8. */
+  maxBytes?: number;
+  /** Grows with the texts. */
+  reservation?: AnswerReservation;
+}
+
+/** Shorter texts are counted by their characters: their bytes are three times as many at most. */
+const SHORT_TEXT = 1024;
+
 /**
  * Reads text as it is and counts it. The row that is one too many fails its statement, and pg keeps none that still
- * comes: however much that is, no more than `maxCharacters` of it are held.
+ * comes: however much that is, no more than `maxBytes` of it are held.
  */
-export function countedTypes(maxCharacters: number): CustomTypesConfig {
-  let characters = 0;
+export function countedTypes({ maxBytes = Infinity, reservation }: TextLimits): CustomTypesConfig {
+  let bytes = 0;
   const count = (text: string): string => {
-    characters += text.length;
-    if (characters > maxCharacters) throw pageTooLarge(maxCharacters);
+    bytes += text.length > SHORT_TEXT ? Buffer.byteLength(text) : text.length;
+    if (bytes > maxBytes) throw pageTooLarge(maxBytes);
+    reservation?.resizeForRows(bytes);
     return text;
   };
   return { getTypeParser: () => count };
 }
 
-function pageTooLarge(maxCharacters: number): AppError {
-  const size = `${Math.floor(maxCharacters / (1024 * 1024))} MiB`;
+function pageTooLarge(maxBytes: number): AppError {
+  const size = `${Math.floor(maxBytes / (1024 * 1024))} MiB`;
   return new AppError(
     'REQUEST_TOO_LARGE',
     `The page would be larger than ${size}: ask for fewer events with \`limit\`, or export them (/audit/events/stream).`,

@@ -13,7 +13,9 @@ import {
 } from '../caching/cached-read';
 import { exactBuffer } from '../caching/exact-buffer';
 import { ReadTurns } from './read-turns';
+import { ReadPermits } from '../concurrency/answer-permits';
 import { laneOf } from '../concurrency/lane';
+import type { AnswerReservation } from '../front/answer-memory';
 import { parseQuery } from '../front/query-string';
 import { uuid } from '../front/validation/constraints';
 import { validQuery } from '../front/validation/validation.pipe';
@@ -96,6 +98,7 @@ export class CachedPages extends CachedRead<DescribedPage> {
     private readonly pages: AuditPages,
     private readonly turns: ReadTurns,
     private readonly epochs: HeadEpochs,
+    private readonly permits: ReadPermits,
   ) {
     super();
   }
@@ -134,10 +137,13 @@ export class CachedPages extends CachedRead<DescribedPage> {
     signal?: AbortSignal,
     ready?: Promise<unknown>,
   ): Promise<SharedAnswer> {
-    return this.turns.read({ lane, signal }, async () => {
-      await during(signal, ready);
-      return shared(await this.pages.read(page, signal));
-    });
+    // The permit is waited for outside of the turn: a large read keeps no small one from working.
+    return this.permits.within({ lane, signal }, (reservation) =>
+      this.turns.read({ lane, signal }, async () => {
+        await during(signal, ready);
+        return shared(await this.pages.read(page, signal, { reservation }), reservation);
+      }),
+    );
   }
 
   accepts(rest: unknown): boolean {
@@ -163,9 +169,31 @@ async function during(signal: AbortSignal | undefined, ready?: Promise<unknown>)
 }
 
 /** The part of a page that all its readers share. */
-function shared({ events, info, edges }: FoundPage): SharedAnswer {
-  return { head: exactBuffer(`{"data":[${events.join(',')}]`), rest: { info, edges } };
+function shared({ events, info, edges }: FoundPage, reservation: AnswerReservation): SharedAnswer {
+  const head = listOf(events);
+  if (reservation.held > 0) reservation.resize(head.length); // the rows are garbage from here on
+  return { head, rest: { info, edges }, reservation };
 }
+
+const [LIST_BEGIN, LIST_END] = ['{"data":[', ']'];
+
+/** The list of these events, without a second copy of their text: a page may be tens of megabytes. */
+function listOf(events: readonly string[]): Buffer {
+  let length = LIST_BEGIN.length + LIST_END.length + Math.max(0, events.length - 1);
+  for (const event of events) length += Buffer.byteLength(event);
+  if (length <= JOINED_BYTES) return exactBuffer(`${LIST_BEGIN}${events.join(',')}${LIST_END}`);
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let at = bytes.write(LIST_BEGIN);
+  events.forEach((event, index) => {
+    if (index > 0) at += bytes.write(',', at);
+    at += bytes.write(event, at);
+  });
+  bytes.write(LIST_END, at);
+  return bytes;
+}
+
+/** Texts up to this are joined first, which is quicker. */
+const JOINED_BYTES = 256 * 1024;
 
 interface DescribedEvent extends ReadDescription {
   characters: number;

@@ -8,13 +8,12 @@ import { AppError } from '../errors/app-error';
 import { Lifecycle } from '../front/lifecycle';
 import type { AuditEventFilter } from './audit-event-filter';
 import { positionOf } from './audit-event-page';
-import { isTooLarge, MAX_PAGE_CHARACTERS } from './audit-pages';
-import { AuditQueries } from './audit.queries';
+import { isTooLarge } from './audit-pages';
+import { BackfillPages } from './backfill-pages';
 import { FeedBuffer } from './feed-buffer';
 import { feedCursor, placesIn, type FeedPlaces } from './feed-cursor';
 import { eventTest } from './feed-event';
 import { LiveEvents, type Following } from './live-events';
-import { ReadTurns } from './read-turns';
 
 /** Events of one page of a backfill. */
 const PAGE = 500;
@@ -85,8 +84,7 @@ export class EventFeed {
 
   constructor(
     private readonly live: LiveEvents,
-    private readonly queries: AuditQueries,
-    private readonly turns: ReadTurns,
+    private readonly pages: BackfillPages,
     private readonly limiter: SubscriptionLimiter,
     private readonly lifecycle: Lifecycle,
     private readonly tokens: TokenLife,
@@ -212,28 +210,29 @@ export class EventFeed {
         limit,
         offset: 0,
       };
-      const read = this.readPatiently(subscription, () => {
-        return this.turns.read({ lane: laneOf(principal), signal }, () =>
-          this.queries.findPage(request, signal, MAX_PAGE_CHARACTERS),
-        );
-      });
-      const texts = await read.catch((error: unknown) => {
+      const read = this.readPatiently(subscription, () =>
+        this.pages.read(request, laneOf(principal), signal),
+      );
+      const page = await read.catch((error: unknown) => {
         if (!isTooLarge(error) || limit === 1) throw error;
         return undefined;
       });
-      if (!texts) {
-        limit = Math.ceil(limit / 2);
-        continue;
+      if (!page) limit = Math.ceil(limit / 2);
+      if (!page) continue;
+      try {
+        for (const text of page.texts) {
+          places.set(organizationId, BigInt(positionOf(text).sequence));
+          if (this.isOver(subscription)) return;
+          yield this.eventOf(subscription, text);
+        }
+      } finally {
+        page.release();
       }
-      for (const text of texts) {
-        places.set(organizationId, BigInt(positionOf(text).sequence));
-        if (this.isOver(subscription)) return;
-        yield this.eventOf(subscription, text);
-      }
-      if (texts.length < limit) {
+      if (page.texts.length < limit) {
         const reached = places.get(organizationId) ?? 0n;
         if (reached < until) places.set(organizationId, until); // the filter passes over the rest
       }
+      if (page.isSmall) limit = Math.min(PAGE, 2 * limit);
     }
   }
 

@@ -77,7 +77,7 @@ export class RecordedReads {
         ...FIND_RECORDED,
         values: [[...places.keys()], [...places.values()].map(String), limit],
         rowMode: 'array',
-        types: countedTypes(isOne ? Infinity : MAX_CHARACTERS),
+        types: countedTypes(isOne ? {} : { maxBytes: MAX_CHARACTERS }),
       });
       return rows.map(([text]) => text);
     });

@@ -1,3 +1,4 @@
+import type { AnswerReservation } from '../front/answer-memory';
 import type { Rendering, SharedAnswer } from './cached-read';
 import { exactBuffer } from './exact-buffer';
 import type { SizedValue } from './memory-store';
@@ -39,6 +40,8 @@ export class CacheEntry implements SizedValue {
   /** What all readers share, in UTF-8; once there is a rendition, a part of its bytes. */
   private head: Buffer;
   readonly rest: unknown;
+  /** The memory of a large answer while it is new, for those who hand it on. */
+  readonly reservation: AnswerReservation | undefined;
 
   constructor(
     shared: SharedAnswer,
@@ -50,6 +53,7 @@ export class CacheEntry implements SizedValue {
   ) {
     this.head = shared.head;
     this.rest = shared.rest;
+    this.reservation = shared.reservation;
   }
 
   /**
@@ -73,6 +77,16 @@ export class CacheEntry implements SizedValue {
   /** The JSON text that all readers share: the `head` of the answer. */
   get sharedText(): string {
     return this.head.toString();
+  }
+
+  /** The same as bytes, not to be changed. */
+  get sharedBytes(): Buffer {
+    return this.head;
+  }
+
+  /** How many these are. */
+  get headBytes(): number {
+    return this.head.length;
   }
 
   /** Bytes of what is shared and of all renditions. */
@@ -124,7 +138,8 @@ export class CacheEntry implements SizedValue {
   /** Most entries have one reader: his answer is one piece, and the entry's own bytes are the beginning of it. */
   private partsWith(tail: string): Buffer[] {
     if (tail === '') return [this.head];
-    if (this.renditions.size > 0) return [this.head, exactBuffer(tail)];
+    const isCopied = this.renditions.size === 0 && this.head.length <= MAX_COPIED_BYTES;
+    if (!isCopied) return [this.head, exactBuffer(tail)];
     const whole = Buffer.allocUnsafeSlow(this.head.length + Buffer.byteLength(tail));
     this.head.copy(whole);
     whole.write(tail, this.head.length);
@@ -137,6 +152,9 @@ export class CacheEntry implements SizedValue {
     return { version: VERSION, ttlMs, head: head.toString(), rest };
   }
 }
+
+/** A larger head is not copied for the sake of an answer in one piece. */
+const MAX_COPIED_BYTES = 256 * 1024;
 
 /** What `rest` takes at most: a few numbers and two positions. Counting it exactly would mean writing it out. */
 const REST_BYTES = 2048;

@@ -2,8 +2,9 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { serverConfig } from '../config/server.config';
+import { AnswerMemory } from '../front/answer-memory';
 import type { SelfWritingAnswer } from '../front/front.adapter';
-import { preferredCoding } from '../front/negotiation';
+import { type Coding, preferredCoding } from '../front/negotiation';
 import { patienceOf } from '../front/patience';
 import { matchesEtag, readPolicyOf } from './cache-control';
 import type { CachedRead, ReadDescription } from './cached-read';
@@ -18,6 +19,7 @@ import { type Remembered, ResponseCache } from './response-cache';
 export class CachedAnswers {
   constructor(
     private readonly cache: ResponseCache,
+    private readonly memory: AnswerMemory,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -34,6 +36,7 @@ export class CachedAnswers {
       patience: () => patienceOf(response, this.config.requestTimeoutMs),
     });
     const { entry, key } = remembered;
+    entry.reservation?.holdFor(response);
     let rendition = entry.rendition(description.variant);
     if (!rendition) {
       rendition = entry.render(description.variant, read.render(entry.rest, description));
@@ -42,10 +45,30 @@ export class CachedAnswers {
     const coding = preferredCoding(request.headers['accept-encoding']);
     let encoded = rendition.ready(coding);
     if (!encoded) {
-      encoded = await rendition.encode(coding);
+      encoded = await this.encode(rendition, coding, response);
       if (key !== undefined) this.cache.resized(key);
     }
     return new CachedAnswer(remembered, rendition, encoded, request.headers['if-none-match']);
+  }
+
+  /** The answer in this coding; as it is when it is large and there is no memory left to compress it. */
+  private async encode(
+    rendition: Rendition,
+    coding: Coding,
+    response: ServerResponse,
+  ): Promise<Encoded> {
+    const bytes = rendition.encodingBytes(coding);
+    if (bytes <= SMALL_ENCODING_BYTES) return rendition.encode(coding);
+    const reservation = this.memory.tryReserve(bytes);
+    if (!reservation) return rendition.encode('identity');
+    try {
+      const encoded = await rendition.encode(coding);
+      reservation.resize(encoded.length);
+      reservation.holdFor(response);
+      return encoded;
+    } finally {
+      reservation.release();
+    }
   }
 }
 
@@ -85,6 +108,9 @@ export class CachedAnswer implements SelfWritingAnswer {
     return response.end(parts.at(-1));
   }
 }
+
+/** Less than this is compressed without being counted. */
+const SMALL_ENCODING_BYTES = 256 * 1024;
 
 const VARY = 'Authorization, Accept-Encoding';
 

@@ -1,3 +1,4 @@
+import type { AnswerReservation } from '../front/answer-memory';
 import type { Tenants } from './cache-key';
 
 /**
@@ -9,6 +10,8 @@ export interface SharedAnswer {
   head: Buffer;
   /** Any JSON value. */
   rest: unknown;
+  /** The memory of a large answer, until its readers have it. */
+  reservation?: AnswerReservation;
 }
 
 /** What one reader gets beyond what all share. */

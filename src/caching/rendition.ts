@@ -11,6 +11,9 @@ const COMPRESSION_THRESHOLD_BYTES = 1400;
 /** What the objects of one rendition take, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
 const OBJECT_BYTES = 1250;
 
+/** Of a body that cannot be made shorter: itself in one piece, the pieces that zlib makes of it, and those in one. */
+const ENCODING_COPIES = 3;
+
 /** Bytes ready to be sent, with the strong validator of exactly these bytes. */
 export interface Encoded {
   coding: Coding;
@@ -74,7 +77,7 @@ export class Rendition {
     if (ready || coding === 'identity') return ready ?? this.identity();
     let running = this.running.get(coding);
     if (!running) {
-      running = compress[coding](Buffer.concat(this.identity().parts)).then((body) => {
+      running = compress[coding](inOnePiece(this.identity().parts)).then((body) => {
         const made = encodedOf(coding, [exactBuffer(body)]);
         this.encoded.set(coding, made);
         return made;
@@ -83,6 +86,12 @@ export class Rendition {
       running.finally(() => this.running.delete(coding)).catch(() => undefined);
     }
     return running;
+  }
+
+  /** Bytes that making it in this coding would take for a while; 0 when it exists, is being made, or is short. */
+  encodingBytes(coding: Coding): number {
+    if (this.ready(coding) || this.running.has(coding)) return 0;
+    return ENCODING_COPIES * this.identity().length;
   }
 
   private isShort(): boolean {
@@ -94,6 +103,11 @@ export class Rendition {
     if (!identity) throw new Error('A rendition is made with its identity coding');
     return identity;
   }
+}
+
+function inOnePiece(parts: readonly Buffer[]): Buffer {
+  const [only] = parts;
+  return parts.length === 1 && only ? only : Buffer.concat(parts);
 }
 
 function encodedOf(coding: Coding, parts: readonly Buffer[]): Encoded {

@@ -6,6 +6,8 @@ import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
 import { rateLimitConfig } from '../config/rate-limit.config';
 import { MaintainedTables } from '../database/maintained-tables';
 import { RedisConnection } from '../redis/redis-connection';
+import { AnswerMemoryMetrics } from './answer-memory.metrics';
+import { CompositionPermits, ReadPermits } from './answer-permits';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
@@ -45,10 +47,13 @@ const KEEP_KEYS_HOURS = 25;
     FairTurns,
     ConnectionTurns,
     LargeTurns,
+    ReadPermits,
+    CompositionPermits,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
     ConcurrencyMetrics,
+    AnswerMemoryMetrics,
     IdempotencyKeys,
     { provide: RateLimitStorage, useExisting: ThrottlerStorage },
     RateLimit,
@@ -62,6 +67,8 @@ const KEEP_KEYS_HOURS = 25;
     FairTurns,
     ConnectionTurns,
     LargeTurns,
+    ReadPermits,
+    CompositionPermits,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,

@@ -1,6 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AuthModule } from '../auth/auth.module';
+import { AnswerMemory } from './answer-memory';
 import { BodyBudget } from './body-budget';
 import { HotRoutes } from './hot-routes';
 import { JsonBodyInterceptor } from './json-body.interceptor';
@@ -10,6 +11,7 @@ import { LoopPortions } from './loop-portions';
 
 /** By the heap of this process. */
 const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
+const ANSWER_MEMORY = { provide: AnswerMemory, useFactory: () => new AnswerMemory() };
 
 /** What stands before the handlers of every route: body reading and the phase of the process. */
 @Global()
@@ -17,6 +19,7 @@ const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
   imports: [AuthModule, TerminusModule],
   providers: [
     BODY_BUDGET,
+    ANSWER_MEMORY,
     HotRoutes,
     JsonBodyInterceptor,
     Lifecycle,
@@ -26,6 +29,7 @@ const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
   exports: [
     HotRoutes,
     BodyBudget,
+    AnswerMemory,
     JsonBodyInterceptor,
     Lifecycle,
     LifecycleHealthIndicator,

@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { getHeapStatistics } from 'node:v8';
 import type { MetricsRegistry } from '../metrics/metrics.registry';
 import { processLimit } from '../metrics/process-memory';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
@@ -8,6 +9,8 @@ import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 const MIB = 1024 * 1024;
 /** Of the memory that the process may have. 64 MiB of 512, which are two of the largest pages. */
 const SHARE = 1 / 8;
+/** Of the limit of V8's heap: where memory is short it is short of this, too. */
+const HEAP_SHARE = 1 / 2;
 const MIN_BYTES = 64 * MIB;
 const MAX_BYTES = 512 * MIB;
 /** While there is more than this many times that, those who read are cut, too: better a few than all of them. */
@@ -62,7 +65,7 @@ export function takenBytes(socket: Counted): number {
  */
 export class UnreadAnswers {
   /** Beyond this who does not read is cut. */
-  limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, processLimit().bytes * SHARE));
+  limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, largestShare()));
   stallMs = STALL_MS;
   private readonly logger = new Logger('UnreadAnswers');
   private readonly sockets = new Set<Socket>();
@@ -177,6 +180,11 @@ export class UnreadAnswers {
     this.untold = { count: 0, bytes: 0 };
     this.toldMs = nowMs;
   }
+}
+
+function largestShare(): number {
+  const { heap_size_limit: heap } = getHeapStatistics();
+  return Math.min(processLimit().bytes * SHARE, heap * HEAP_SHARE);
 }
 
 function unsentBytes(socket: Socket): number {

@@ -51,13 +51,13 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
         useCache: { type: GraphQLBoolean, defaultValue: true },
         cacheTTL: { type: GraphQLInt, defaultValue: 300, description: 'Seconds: 60 to 3600.' },
       },
-      resolve: async ({ search }, args, { principal, signal }, info) => {
+      resolve: async ({ search }, args, { principal, signal, answer }, info) => {
         const wanted = valid(AuditEventSearchDto, args);
         const selected = selectedIn(info.fieldNodes, info.fragments);
         const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
         const edges = selected.filter(([{ name }]) => name.value === 'edges');
         const copies = copiesIn(edges, info.fragments);
-        const options = { path: PATH, patience: () => signal, answer: signal, copies };
+        const options = { path: PATH, patience: () => signal, answer, copies };
         return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
       },
     },
@@ -73,14 +73,14 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
             'Look only in this organization: ids that clients chose are unique only within one. Without it, an id that several organizations of the token have is a CONFLICT that names them.',
         },
       },
-      resolve: ({ search }, args, { principal, signal }, { fieldNodes, fragments }) => {
+      resolve: ({ search }, args, { principal, signal, answer }, { fieldNodes, fragments }) => {
         const { id } = args;
         const organizationId = organizationIn(args.organizationId);
         if (!UUID.test(String(id))) {
           throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
         }
         const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
-        const options = { path: PATH, patience: () => signal, answer: signal, copies };
+        const options = { path: PATH, patience: () => signal, answer, copies };
         const named = { id: String(id), organizationId };
         return search.findById(principal, named, options).catch(atArgument);
       },

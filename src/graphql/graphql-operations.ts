@@ -97,11 +97,11 @@ export class GraphqlOperations {
 
   /** What speaks the protocol with one request, and notes in `state` what the answer does not tell. */
   private handlerOf(call: GraphqlCall, state: AnswerState): Handler<IncomingMessage, undefined> {
-    const { request, principal, signal, claim, lane } = call;
+    const { request, principal, signal, answer, claim, lane } = call;
     return createHandler<IncomingMessage, undefined, CallContext & Record<PropertyKey, unknown>>({
       schema: this.schema,
       context: {
-        ...{ principal, signal, claim, lane, services: this.services.all },
+        ...{ principal, signal, answer, claim, lane, services: this.services.all },
         noteReplay: () => (state.isReplayed = true),
       },
       validationRules: () => validationRules(this.config.introspection),

@@ -10,6 +10,7 @@ import { laneOfRequest } from '../concurrency/lane';
 import { LargeTurns } from '../concurrency/large-turns';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
+import { whenHandedOver } from '../front/answer-memory';
 import { keepExactMembers } from '../front/exact-json';
 import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
@@ -42,7 +43,8 @@ export class GraphqlController {
     const bytes =
       request.method === 'POST' ? await this.bodies.readBytes(request, response) : undefined;
     const signal = patienceOf(response, this.config.requestTimeoutMs);
-    const call = { request, principal, signal, lane: laneOfRequest(request) };
+    const answer = { whenSent: (release: () => void) => whenHandedOver(response, release) };
+    const call = { request, principal, signal, answer, lane: laneOfRequest(request) };
     const answering = bytes
       ? this.answerPost(call, bytes.length, response)
       : this.operations.answer({ ...call, body: null });

@@ -1,4 +1,5 @@
 import type { GraphQLFieldConfigArgumentMap, GraphQLOutputType, GraphQLResolveInfo } from 'graphql';
+import type { AnswerKey } from '../audit/answer-composition';
 import type { Principal, Scope } from '../auth/principal';
 import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
 
@@ -6,6 +7,8 @@ import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
 export interface Caller {
   principal: Principal;
   signal: AbortSignal;
+  /** The answer that all fields are parts of. */
+  answer: AnswerKey;
 }
 
 /** A caller of a field that may write. */

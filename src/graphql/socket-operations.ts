@@ -125,7 +125,7 @@ export class SocketOperations {
       if (errors.length > 0) return errors;
       const lane = laneOf(principal);
       const contextValue: SocketCall = {
-        ...{ principal, signal, lane, services: all },
+        ...{ principal, signal, lane, services: all, answer: { whenSent: () => undefined } },
         ...{ connection, measure },
       };
       return { schema, document, operationName, variableValues: variables, contextValue };
@@ -145,9 +145,11 @@ export class SocketOperations {
     const own = new AbortController();
     const leave = (): void => own.abort(signal.reason);
     const timer = setTimeout(() => own.abort(requestTimeout()), this.server.requestTimeoutMs);
+    const releases: (() => void)[] = [];
+    const answer = { whenSent: (release: () => void) => void releases.push(release) };
     signal.addEventListener('abort', leave, { once: true });
     try {
-      const contextValue = { ...args.contextValue, signal: own.signal };
+      const contextValue = { ...args.contextValue, signal: own.signal, answer };
       const work = async () => execute({ ...args, contextValue });
       const result = await connection
         .inTurn(work, own.signal)
@@ -157,6 +159,8 @@ export class SocketOperations {
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', leave);
+      // By then the message is among what waits to be taken by the client.
+      setImmediate(() => releases.forEach((release) => release()));
     }
   }
 }

@@ -3,6 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { AuditEventStream, type StreamedEvent } from '../audit/audit-event-stream';
 import { EventFeed, type FeedEvent } from '../audit/event-feed';
+import type { AnswerKey } from '../audit/answer-composition';
 import { AuditSearch, type FoundText } from '../audit/audit-search';
 import { AuditEventSearchDto, filterIn } from '../audit/dto/audit-event-search.dto';
 import { AuditEventFeedDto } from '../audit/dto/audit-event-feed.dto';
@@ -12,6 +13,7 @@ import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
+import { whenHandedOver } from '../front/answer-memory';
 import { Lifecycle } from '../front/lifecycle';
 import { patienceOf } from '../front/patience';
 import { Procedure } from '../front/procedure.decorator';
@@ -47,7 +49,7 @@ export class AuditProcedures {
       {
         path: LIST_PATH,
         patience: () => patienceOf(response, this.config.requestTimeoutMs),
-        answer: response,
+        answer: answerOf(response),
       },
     );
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
@@ -82,6 +84,14 @@ export class AuditProcedures {
     await feed.begun; // the client is told that it has started
     return untilStopped(feed, this.lifecycle);
   }
+}
+
+const ANSWER = Symbol('answer');
+
+/** The answer that all calls of a request are parts of. */
+function answerOf(response: ServerResponse & { [ANSWER]?: AnswerKey }): AnswerKey {
+  response[ANSWER] ??= { whenSent: (release) => whenHandedOver(response, release) };
+  return response[ANSWER];
 }
 
 /**

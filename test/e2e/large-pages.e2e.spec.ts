@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { MAX_PAGE_CHARACTERS } from '../../src/audit/audit-pages';
 import { MAX_BUFFERED_CHARACTERS } from '../../src/audit/feed-buffer';
 import { MAX_EXACT_NUMBERS } from '../../src/front/exact-json';
 import { until } from '../integration/until.fixture';
@@ -15,6 +14,8 @@ const { prototype: results } = jest.requireActual<{
 
 /** In a list: a timestamp may hold the same. */
 const NUMBERS = /[[,]1\.0(?=[,\]])/g;
+/** Bytes of a page, where the heap is not small. */
+const MAX_PAGE_CHARACTERS = 32 * 1024 * 1024;
 const organization = `org-${randomUUID()}`;
 const SIZE = 250_000;
 const COUNT = 160;

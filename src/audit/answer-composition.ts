@@ -1,0 +1,213 @@
+import { Injectable } from '@nestjs/common';
+import type { Principal } from '../auth/principal';
+import type { CachedRead, ReadDescription } from '../caching/cached-read';
+import { ResponseCache, type Remembered } from '../caching/response-cache';
+import { CompositionPermits } from '../concurrency/answer-permits';
+import { laneOf } from '../concurrency/lane';
+import { AppError } from '../errors/app-error';
+import { AnswerMemory, type AnswerReservation, OutOfAnswerMemory } from '../front/answer-memory';
+import { costOf } from '../front/body-budget';
+import { MAX_EXACT_NUMBERS, parseMarkedJson, UnacceptableJsonError } from '../front/exact-json';
+import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
+
+/** How a door wants a read answered. */
+export interface SearchOptions {
+  /** What the settings of the cache call this door: the path that was asked. */
+  path: string;
+  /** Makes the signal that aborts when nobody waits for the answer any more. */
+  patience?: () => AbortSignal;
+  /** Stands for the answer that what is read becomes part of: it is read one after the other, and bounded together. */
+  answer?: AnswerKey;
+  /** How often the answer will hold what is read; once, unless told otherwise. */
+  copies?: number;
+}
+
+/** One answer, whose parts may be read by several calls. */
+export interface AnswerKey {
+  /** Has `release` called once the whole answer has been handed over, or never will be. */
+  whenSent: (release: () => void) => void;
+}
+
+/** Characters that all that is read for one answer may have together: it is put together in memory, several times over. */
+const MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024;
+
+const TOO_MANY_NUMBERS = `hold more than ${MAX_EXACT_NUMBERS} numbers that a double cannot`;
+
+/** What has been read for one answer so far. */
+interface AnswerParts {
+  characters: number;
+  /** Numbers that `parseMarkedJson` would have to mark. */
+  numbersLeft: number;
+  /** The memory for what is made of the parts. */
+  reservation: AnswerReservation;
+  /** Settles when the last part that was asked for has been read. */
+  last: Promise<unknown>;
+}
+
+/** Which part of an answer is read, and for whom. */
+export interface PartRequest<D extends ReadDescription> {
+  principal: Principal;
+  read: CachedRead<D>;
+  description: D;
+  search?: Pick<AuditEventSearchDto, 'useCache' | 'cacheTTL'>;
+  options: PartOptions;
+}
+
+/** How a part is read; `isParsed` when the door needs its values. */
+type PartOptions = SearchOptions & { isParsed?: boolean };
+
+/**
+ * Bytes of memory for a byte of a part that is handed on as text: the string of it, that of the answer, both with two
+ * bytes a character at worst, and the bytes of the answer. Of a part that is parsed, beside its values: for each copy.
+ */
+const COPIES_OF_TEXT = 5;
+const COPIES_OF_VALUES = 3;
+/** A smaller part is not counted. */
+const SMALL_PART_BYTES = 64 * 1024;
+
+/**
+ * Answers that are made of several reads: these are made one after the other, bounded together, and counted in the memory
+ * for answers with what is made of them.
+ */
+@Injectable()
+export class AnswerComposition {
+  private readonly answers = new WeakMap<object, AnswerParts>();
+
+  constructor(
+    private readonly cache: ResponseCache,
+    private readonly memory: AnswerMemory,
+    private readonly permits: CompositionPermits,
+  ) {}
+
+  /**
+   * Reads a part of an answer once those before it are read, unless they leave no room for it.
+   * @throws AppError REQUEST_TOO_LARGE; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the signal's reason; what reading throws.
+   */
+  part<D extends ReadDescription>(request: PartRequest<D>): Promise<Remembered> {
+    const { options, principal } = request;
+    const { answer, copies = 1 } = options;
+    const read = (): Promise<Remembered> => this.remember(request);
+    if (!answer) return read();
+    const parts = this.partsOf(answer);
+    const reading = parts.last.then(async () => {
+      requireRoom(parts);
+      const remembered =
+        (await this.readWithin(parts, options, read)) ??
+        (await this.readWithPermit(parts, principal, options, read));
+      parts.characters += remembered.entry.headBytes * copies;
+      requireRoom(parts);
+      return remembered;
+    });
+    parts.last = reading.catch(() => undefined);
+    return reading;
+  }
+
+  /** What has been read, as a value; its numbers are counted as often as the answer will hold them. @throws AppError REQUEST_TOO_LARGE. */
+  parse(text: string, { answer, copies = 1 }: SearchOptions): unknown {
+    const parts = answer && this.answers.get(answer);
+    const budget = { left: (parts?.numbersLeft ?? MAX_EXACT_NUMBERS) / copies };
+    try {
+      return parseMarkedJson(text, budget);
+    } catch (error) {
+      if (error instanceof UnacceptableJsonError) throw answerTooLarge(TOO_MANY_NUMBERS);
+      throw error;
+    } finally {
+      if (parts) parts.numbersLeft = budget.left * copies;
+    }
+  }
+
+  private partsOf(answer: AnswerKey): AnswerParts {
+    const known = this.answers.get(answer);
+    if (known) return known;
+    const parts: AnswerParts = {
+      characters: 0,
+      numbersLeft: MAX_EXACT_NUMBERS,
+      reservation: this.memory.reserve(),
+      last: Promise.resolve(),
+    };
+    answer.whenSent(() => parts.reservation.release());
+    this.answers.set(answer, parts);
+    return parts;
+  }
+
+  /** Reads a part and reserves what will be made of it; undefined when others hold too much of the memory. */
+  private async readWithin(
+    { reservation }: AnswerParts,
+    options: PartOptions,
+    read: () => Promise<Remembered>,
+  ): Promise<Remembered | undefined> {
+    const remembered = await read();
+    try {
+      reserveFor(reservation, remembered, options);
+      return remembered;
+    } catch (error) {
+      if (error instanceof OutOfAnswerMemory) return undefined;
+      throw error;
+    }
+  }
+
+  /** The same with a permit, which the answer keeps. What was read before is let go of while it is waited for. */
+  private async readWithPermit(
+    parts: AnswerParts,
+    principal: Principal,
+    options: PartOptions,
+    read: () => Promise<Remembered>,
+  ): Promise<Remembered> {
+    const signal = options.patience?.();
+    const before = parts.reservation;
+    const reservation = await this.permits.acquire({ lane: laneOf(principal), signal });
+    parts.reservation = reservation;
+    try {
+      reservation.resize(before.held);
+    } finally {
+      before.release();
+    }
+    if (signal?.aborted) reservation.release(); // nobody is there to have it released
+    const remembered = await read();
+    reserveFor(reservation, remembered, options);
+    return remembered;
+  }
+
+  private remember<D extends ReadDescription>({
+    read,
+    description,
+    search: { useCache, cacheTTL } = {},
+    options: { path, patience },
+  }: PartRequest<D>): Promise<Remembered> {
+    return this.cache.remember(read, description, {
+      path,
+      policy: { noCache: useCache === false, noStore: false },
+      ...(typeof cacheTTL === 'number' ? { ttlMs: cacheTTL * 1000 } : {}),
+      ...(patience ? { patience } : {}),
+    });
+  }
+}
+
+/** Reserves memory for what is made of a part. @throws as AnswerReservation.resize. */
+function reserveFor(
+  reservation: AnswerReservation,
+  { entry }: Remembered,
+  { isParsed = false, copies = 1 }: PartOptions,
+): void {
+  const { headBytes } = entry;
+  if (headBytes * copies <= SMALL_PART_BYTES) return;
+  if (!isParsed) return reservation.add(headBytes * COPIES_OF_TEXT);
+  const { held } = reservation;
+  const texts = headBytes * COPIES_OF_VALUES * copies;
+  try {
+    reservation.add(headBytes * COPIES_OF_VALUES + texts); // what is too much by its length is not looked at
+    reservation.resize(held + costOf(entry.sharedBytes) + texts);
+  } catch (error) {
+    reservation.resize(held);
+    throw error;
+  }
+}
+
+function requireRoom({ characters }: AnswerParts): void {
+  if (characters > MAX_ANSWER_CHARACTERS) throw answerTooLarge('be larger than 32 MiB');
+}
+
+function answerTooLarge(how: string): AppError {
+  const detail = `The answer would ${how}: ask for fewer events at once.`;
+  return new AppError('REQUEST_TOO_LARGE', detail);
+}
