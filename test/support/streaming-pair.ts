@@ -1,7 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from 'pg';
 import { findFreePort } from '../../src/database/embedded-port';
 
 /** A primary and its streaming standby, made with PostgreSQL's own programs. */
@@ -11,7 +20,21 @@ export interface StreamingPair {
   /** Stops the standby without a word (immediate); `startStandby` brings it back. */
   stopStandby(): void;
   startStandby(): void;
+  /** Stops every process of the standby in its tracks (SIGSTOP): its connection stays open and answers nothing. */
+  freezeStandby(): void;
+  thawStandby(): void;
+  /** Makes the standby a primary of its own, on a new timeline; returns once it takes writes. The old primary goes on. */
+  promoteStandby(): void;
+  /** Stops the primary without a word (immediate). */
+  stopPrimary(): void;
+  startPrimary(): void;
   stop(): void;
+}
+
+/** How a pair is set up. */
+export interface StreamingPairOptions {
+  /** The primary's commits wait until the standby has flushed them; off unless given. */
+  synchronous?: boolean;
 }
 
 const WARNING = `
@@ -44,7 +67,9 @@ function programs(): string | undefined {
 }
 
 /** Some seconds. The two listen on 127.0.0.1 and let in everybody who asks there. */
-export async function startStreamingPair(): Promise<StreamingPair> {
+export async function startStreamingPair({
+  synchronous = false,
+}: StreamingPairOptions = {}): Promise<StreamingPair> {
   const bin = programs() ?? '';
   const home = mkdtempSync(join(tmpdir(), 'audit-streaming-'));
   const isRoot = process.geteuid?.() === 0;
@@ -75,19 +100,58 @@ export async function startStreamingPair(): Promise<StreamingPair> {
       // It was stopped already.
     }
   };
+  const signalStandby = (signal: NodeJS.Signals) => {
+    for (const pid of processesOf(standby)) quietly(() => process.kill(pid, signal));
+  };
   run('initdb', '-D', primary, '-U', 'audit', '-A', 'trust', '-E', 'UTF8', '--no-sync');
   start(primary);
   run('pg_basebackup', '-d', url(primary), '-D', standby, '-R', '-X', 'stream', '-c', 'fast');
   start(standby);
+  // Set after the copy was made: the standby, once promoted, waits for nobody.
+  if (synchronous) await makeSynchronous(url(primary));
   return {
     primaryUrl: url(primary),
     standbyUrl: url(standby),
     stopStandby: () => stop(standby),
     startStandby: () => start(standby),
+    freezeStandby: () => signalStandby('SIGSTOP'),
+    thawStandby: () => signalStandby('SIGCONT'),
+    promoteStandby: () => run('pg_ctl', 'promote', '-w', '-s', '-D', standby),
+    stopPrimary: () => stop(primary),
+    startPrimary: () => start(primary),
     stop: () => {
+      signalStandby('SIGCONT'); // a frozen process does not hear that it is to end
       quietly(() => stop(standby));
       quietly(() => stop(primary));
       rmSync(home, { recursive: true, force: true });
     },
   };
+}
+
+/** Makes commits on this primary wait for any standby, and waits until there is one that they can wait for. */
+async function makeSynchronous(primaryUrl: string): Promise<void> {
+  const client = new Client({ connectionString: primaryUrl });
+  await client.connect();
+  try {
+    await client.query(`ALTER SYSTEM SET synchronous_standby_names = '*'`);
+    await client.query('SELECT pg_reload_conf()');
+    for (;;) {
+      const { rowCount } = await client.query(
+        `SELECT FROM pg_stat_replication WHERE sync_state = 'sync'`,
+      );
+      if (rowCount) return;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+/** The process ids of the server that runs in this data folder: its postmaster, and what that has started. */
+function processesOf(folder: string): number[] {
+  const file = join(folder, 'postmaster.pid');
+  if (!existsSync(file)) return [];
+  const postmaster = Number.parseInt(readFileSync(file, 'utf8'), 10);
+  const children = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8');
+  return [postmaster, ...children.trim().split(' ').filter(Boolean).map(Number)];
 }
