@@ -77,6 +77,11 @@ export default tseslint.config(
     rules: { 'max-params': ['error', 6] },
   },
   {
+    // Queue, transaction and outcome of a write are one state machine, which is easier to follow in one place.
+    files: ['src/audit/audit-writer.ts'],
+    rules: { 'max-lines': ['error', { max: 400 }] },
+  },
+  {
     files: ['**/*.spec.ts', 'test/**/*.ts'],
     rules: {
       'max-lines-per-function': 'off',

@@ -10,12 +10,13 @@ import {
   toDatabaseError,
 } from '../database/database-errors';
 import { Partitions } from '../database/partitions';
+import { isOutcomeUnknown, unknownOutcome } from '../database/unknown-outcome';
 import { AppError } from '../errors/app-error';
 import { EVENT_TABLE } from './audit-event';
 import { heldHeads } from './audit.statements';
 import { GroupRecorder } from './group-recorder';
 import { reasonOf } from '../front/unless-aborted';
-import { settle, untilAborted, type Waiting, WaitingWrites } from './waiting-writes';
+import { type Attempt, settle, untilAborted, type Waiting, WaitingWrites } from './waiting-writes';
 import { groupSize, hasPlace, SMALL_REQUEST_EVENTS } from './group-size';
 import { commitOf, monthsOf, type WriteCommit } from './write-commit';
 import type { Recorded, WriteRequest, WriteResult } from './write-group';
@@ -24,6 +25,8 @@ const LARGE_TRANSACTIONS = 2;
 const ATTEMPTS = 5;
 /** What may wait at once, as a bound on memory; beyond it requests are shed, those of the lanes that have most of it. */
 const MAX_WAITING_EVENTS = 200_000;
+/** A transaction that is not over by then has an unknown outcome for those of its requests that have no deadline, too. */
+const MOST_ATTEMPT_MS = 60_000;
 
 /**
  * The one way by which events come into the database. Group commit: requests that arrive while a transaction is under
@@ -52,16 +55,20 @@ export class AuditWriter implements BeforeApplicationShutdown {
     private readonly partitions: Partitions,
     private readonly recorder: GroupRecorder,
     private readonly contention: LoopContention,
-  ) {}
+  ) {
+    database.durability.onStall(() => this.refuseWaiting());
+  }
 
   /**
    * Writes the events of one request, all or none, and resolves after the commit with the answer to give. When its signal
-   * aborts, a request that no transaction has taken yet leaves, and one that has a transaction to itself is rolled back:
-   * nothing is stored. One among strangers is written all the same.
-   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE;
-   * the reason of the signal.
+   * aborts, a request that no transaction has taken yet leaves, and one that has a transaction to itself is rolled back
+   * unless the commit was sent: nothing is stored. What became of any other is not known then.
+   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE (of
+   * unknown outcome: unknown-outcome.ts); the reason of the signal: nothing was stored.
    */
   async record(request: WriteRequest): Promise<Recorded> {
+    const { durability } = this.database;
+    if (durability.isStalled) throw durability.refusal();
     if (!this.waiting.hasRoomFor(request, MAX_WAITING_EVENTS)) {
       throw new AppError('TOO_MANY_REQUESTS', 'Too many events are waiting to be written.', {
         retryAfterSeconds: 1,
@@ -100,8 +107,28 @@ export class AuditWriter implements BeforeApplicationShutdown {
       const one: Waiting = { request, returns: 0, organizations, resolve, reject };
       this.waiting.add(one);
       this.pump();
-      return () => this.waiting.remove(one);
+      return () => this.leave(one);
     });
+  }
+
+  /** What to tell one whose signal has aborted; undefined when that ends its transaction, which tells. */
+  private leave(one: Waiting): Error | undefined {
+    const { signal } = one.request;
+    if (this.waiting.remove(one)) return signal && reasonOf(signal);
+    return one.attempt?.isCommitting ? this.late(one.attempt) : undefined;
+  }
+
+  /** The error of one that does not wait any longer for the commit of its transaction. */
+  private late(attempt: Attempt): AppError {
+    if (!attempt.isUnknown) this.database.durability.count('deadline');
+    attempt.isUnknown = true;
+    return unknownOutcome('deadline');
+  }
+
+  /** Commits are not confirmed: what no transaction has taken yet is refused, rather than let to wait with its turns. */
+  private refuseWaiting(): void {
+    const { durability } = this.database;
+    for (const one of this.waiting.take(() => true)) one.reject(durability.refusal());
   }
 
   /** Lets requests wait (again), but for those that nobody waits for any more. */
@@ -210,7 +237,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       return this.prepareAgain(group, new Error('The partitions are being removed'));
     }
     try {
-      const results = await this.commit(group.map(({ request }) => request));
+      const results = await this.attempt(group);
       group.forEach((one, index) => settle(one, results[index]));
       for (const { organizations } of group) organizations.forEach((id) => this.held.delete(id));
     } catch (error) {
@@ -225,6 +252,29 @@ export class AuditWriter implements BeforeApplicationShutdown {
       // One of them broke the transaction: alone, only that one fails.
       this.logger.warn(`A shared transaction failed (${fault.code}); its requests go one by one.`);
       for (const one of group) await this.write([one]);
+    }
+  }
+
+  /** One transaction of a group. Those who wait for it are told what their signals mean for it while it runs. */
+  private async attempt(group: Waiting[]): Promise<WriteResult[]> {
+    const attempt: Attempt = { isCommitting: false, isUnknown: false };
+    for (const one of group) one.attempt = attempt;
+    const giveUp = (): void => group.forEach((one) => one.reject(this.late(attempt)));
+    const limit = setTimeout(giveUp, MOST_ATTEMPT_MS).unref();
+    try {
+      return await this.commit(
+        group.map(({ request }) => request),
+        attempt,
+      );
+    } catch (error) {
+      if (isOutcomeUnknown(error)) {
+        const organizations = new Set(group.flatMap((one) => [...one.organizations]));
+        this.database.durability.noteFailure(error, organizations);
+      }
+      throw error;
+    } finally {
+      clearTimeout(limit);
+      for (const one of group) one.attempt = undefined;
     }
   }
 
@@ -276,15 +326,19 @@ export class AuditWriter implements BeforeApplicationShutdown {
     for (const one of refused) one.reject(fault);
   }
 
-  private async commit(requests: WriteRequest[]): Promise<WriteResult[]> {
+  private async commit(requests: WriteRequest[], attempt: Attempt): Promise<WriteResult[]> {
     const [only, ...others] = requests;
     const signal = others.length === 0 ? only?.signal : undefined;
-    for (let attempt = 1; ; attempt += 1) {
+    const onCommit = (): void => {
+      attempt.isCommitting = true;
+    };
+    for (let tries = 1; ; tries += 1) {
+      attempt.isCommitting = others.length > 0;
       try {
         const months = monthsOf(requests.map((request) => ({ request })));
         await this.partitions.ensure(EVENT_TABLE, months, signal, only?.lane);
         const startedMs = performance.now();
-        const results = await this.recorder.record(requests, signal);
+        const results = await this.recorder.record(requests, { signal, onCommit });
         this.tell(requests, performance.now() - startedMs);
         return results;
       } catch (error) {
@@ -292,7 +346,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE, signal);
         const isAlone = requests.length === 1;
         const mayWait = isAlone && (isMissingPartition(error) || isLockTimeout(error));
-        if (attempt === ATTEMPTS || !(isRetryable(error) || mayWait)) throw error;
+        if (tries === ATTEMPTS || !(isRetryable(error) || mayWait)) throw error;
       }
     }
   }

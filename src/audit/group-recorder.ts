@@ -1,12 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient, QueryConfig } from 'pg';
 import { IdempotencyKeys } from '../concurrency/idempotency-keys';
-import { Database } from '../database/database';
+import { UNTIMED } from '../database/commit-watch';
+import { type CommitOptions, Database } from '../database/database';
 import { toDatabaseError } from '../database/database-errors';
 import { LoopPortions } from '../front/loop-portions';
 import { eventText, type NewEvent } from './audit-event';
 import { RECORD_EVENT, RECORD_EVENTS } from './audit.statements';
 import { countsOf, type HeadRow, numbersOf } from './event-numbers';
+import { SMALL_REQUEST_EVENTS } from './group-size';
 import { type NumberedEvent, recordEventsValues, recordEventValues } from './statement-values';
 import { writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
@@ -19,19 +21,25 @@ export class GroupRecorder {
     private readonly portions: LoopPortions,
   ) {}
 
-  /** Writes a group and commits: by one statement when that is enough, else step by step. */
-  async record(requests: WriteRequest[], signal?: AbortSignal): Promise<WriteResult[]> {
+  /**
+   * Writes a group and commits: by one statement when that is enough, else step by step. A statement commits by itself, so
+   * it cannot be cancelled; a large request, which may take long, therefore commits by a statement of its own.
+   */
+  async record(requests: WriteRequest[], options: CommitOptions = {}): Promise<WriteResult[]> {
     const { database, idempotency, portions } = this;
-    if (canRecordAtOnce(requests)) {
-      // A group of several is small, and all of them wait for it.
-      const pause = requests.length === 1 ? () => portions.next(signal) : undefined;
-      const prepared = await prepare(requests, pause);
-      return database.statement((client) => recordAtOnce(client, requests, prepared), signal);
+    if (!canRecordAtOnce(requests)) {
+      return database.transaction(
+        (client, defer) => writeGroup({ client, defer, idempotency }, requests),
+        options,
+      );
     }
-    return database.transaction(
-      (client, defer) => writeGroup({ client, defer, idempotency }, requests),
-      signal,
-    );
+    // A group of several is small, and all of them wait for it.
+    const pause = requests.length === 1 ? () => portions.next(options.signal) : undefined;
+    const prepared = await prepare(requests, pause);
+    const work = (client: PoolClient) => recordAtOnce(client, requests, prepared);
+    return requests.length === 1 && prepared.events.length > SMALL_REQUEST_EVENTS
+      ? database.transaction(work, options)
+      : database.statement(work, options);
   }
 }
 
@@ -64,14 +72,14 @@ async function prepare(requests: WriteRequest[], pause?: () => Promise<void>): P
   const [event] = events;
   const statement =
     event && events.length === 1
-      ? { ...RECORD_EVENT, values: recordEventValues(event) }
-      : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
+      ? { ...RECORD_EVENT, ...UNTIMED, values: recordEventValues(event) }
+      : { ...RECORD_EVENTS, ...UNTIMED, values: await recordEventsValues(events, counts, pause) };
   return { events, counts, statement };
 }
 
 /**
- * Writes such requests by one statement, which is its own transaction: what `writeGroup` does with them in four
- * statements and two round trips. They are committed when this resolves, whatever becomes of their answers.
+ * Writes such requests by one statement: what `writeGroup` does with them in four. As a transaction of its own it takes
+ * one round trip, and they are committed when this resolves, whatever becomes of their answers.
  */
 async function recordAtOnce(
   client: PoolClient,

@@ -2,12 +2,22 @@ import { AppError } from '../errors/app-error';
 import { reasonOf } from '../front/unless-aborted';
 import type { Recorded, WriteRequest, WriteResult } from './write-group';
 
+/** One transaction of one or more requests. */
+export interface Attempt {
+  /** Its commit cannot be prevented any more by those who wait for it: it was sent, or strangers wait for it, too. */
+  isCommitting: boolean;
+  /** Somebody was told that its outcome is not known. */
+  isUnknown: boolean;
+}
+
 /** A request that waits to be written, and who is to be told. */
 export interface Waiting {
   request: WriteRequest;
   /** How often a month of it turned out to have lost its partition. */
   returns: number;
   organizations: Set<string>;
+  /** The transaction that has it, while one has. */
+  attempt?: Attempt;
   resolve: (recorded: Recorded) => void;
   reject: (error: Error) => void;
 }
@@ -145,12 +155,12 @@ export function settle(one: Waiting, result: WriteResult | undefined): void {
 }
 
 /**
- * What `wait` comes to, or the signal's reason when it aborts while `leave`, which `wait` returns, can still leave. The
- * signal may outlive many such waits, as that of a long body does: none of them leaves anything on it.
+ * What `wait` comes to, or the error that `leave`, which `wait` returns, has when the signal aborts; undefined goes on
+ * waiting. The signal may outlive many such waits, as that of a long body does: none of them leaves anything on it.
  */
 export function untilAborted<T>(
   signal: AbortSignal | undefined,
-  wait: (resolve: (value: T) => void, reject: (error: Error) => void) => () => boolean,
+  wait: (resolve: (value: T) => void, reject: (error: Error) => void) => () => Error | undefined,
 ): Promise<T> {
   if (!signal) return new Promise(wait);
   if (signal.aborted) return Promise.reject(reasonOf(signal));
@@ -167,7 +177,8 @@ export function untilAborted<T>(
       },
     );
     function onAbort(): void {
-      if (leave()) reject(reasonOf(signal as AbortSignal));
+      const error = leave();
+      if (error) reject(error);
     }
     signal.addEventListener('abort', onAbort, { once: true });
   });

@@ -111,7 +111,7 @@ export class FairTurns {
     try {
       return await unlessAborted(running, signal, CANCEL_GRACE_MS);
     } catch (error) {
-      if (signal.aborted && error === signal.reason) this.countEnd(reasonOf(signal));
+      if (signal.aborted) this.countEnd(reasonOf(signal));
       throw error;
     }
   }

@@ -42,13 +42,14 @@ export async function connectUnlessAborted(
 /**
  * Runs `work` on a connection that is its own until this settles, and cancels it in PostgreSQL when the signal aborts.
  * It settles only when both the work and every cancel are over, so that no cancel can hit whoever uses the connection
- * next; when one of them may still be on its way, `onDoubt` is told, and nobody may use it next. Work that succeeds
- * although it was cancelled (its commit was on its way) has succeeded.
+ * next; when one of them may still be on its way, `onDoubt` is told, and nobody may use it next. Work calls `seal` before
+ * it sends what must not be cancelled, a commit above all: from then on no cancel is requested, and when one may have been
+ * requested already, `seal` throws the signal's reason instead.
  * @throws the signal's reason for work that the cancel ended.
  */
 export async function cancellable<T>(
   client: PoolClient,
-  work: (client: PoolClient) => Promise<T>,
+  work: (seal: () => void) => Promise<T>,
   signal: AbortSignal,
   onDoubt: (error: Error) => void,
 ): Promise<T> {
@@ -63,8 +64,12 @@ export async function cancellable<T>(
     };
     signal.addEventListener('abort', onAbort, { once: true });
   });
+  const seal = (): void => {
+    signal.throwIfAborted();
+    signal.removeEventListener('abort', onAbort);
+  };
   try {
-    return await Promise.race([work(client), unheard]);
+    return await Promise.race([work(seal), unheard]);
   } catch (error) {
     throw isCancellation(error) && signal.aborted ? signal.reason : error;
   } finally {

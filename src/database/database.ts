@@ -4,12 +4,25 @@ import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { AppError } from '../errors/app-error';
 import { BrokenConnection } from './broken-connection';
+import { CommitWatch, UNTIMED } from './commit-watch';
 import { isMisconfigured, toDatabaseError } from './database-errors';
-import { lend } from './lent-client';
+import { Durability } from './durability';
+import { wasWaitInterrupted } from './interrupted-waits';
+import { type Lease, lend } from './lent-client';
 import { type AcquisitionStatistics, meterOf } from './pool-meter';
 import { ReadReplicas } from './read-replicas';
-import { commitFailed } from './unknown-outcome';
+import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
 import { SidePool, type SidePoolOptions } from './side-pool';
+
+/** Its answer is waited for as CommitWatch says, and not as pg would. */
+const COMMIT = { text: 'COMMIT', ...UNTIMED };
+const DURABILITY_POOL: SidePoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
+
+/** A signal that ends work until it commits, and what is called when the commit is about to be sent. */
+export interface CommitOptions {
+  signal?: AbortSignal;
+  onCommit?: () => void;
+}
 
 /**
  * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because named prepared statements, array
@@ -21,11 +34,20 @@ export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
   private readonly sidePools: SidePool[] = [];
   private waitingElsewhere: () => number = () => 0;
+  /** Whose rows may be visible and not durable. */
+  readonly durability: Durability;
+  private readonly commits: CommitWatch;
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly replicas: ReadReplicas,
-  ) {}
+  ) {
+    this.durability = new Durability(this.sidePool('durability', DURABILITY_POOL));
+    const { query_timeout: limitMs = Infinity } = (
+      dataSource.options as { extra: { query_timeout?: number } }
+    ).extra;
+    this.commits = new CommitWatch(this.durability, limitMs);
+  }
 
   /**
    * Runs `work` on a connection to the primary, outside a transaction. Like all work here it is cancelled in PostgreSQL
@@ -69,17 +91,19 @@ export class Database implements BeforeApplicationShutdown {
   /**
    * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects;
    * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server. A signal that
-   * aborts cancels it and rolls it back, unless the commit was quicker.
+   * aborts before the commit is sent cancels it and rolls it back; the commit itself is never cancelled, as that would end
+   * PostgreSQL's wait for a synchronous standby and not the transaction.
    *
    * Round trips are what a small transaction spends its time on, so `BEGIN` travels with the first statement, and
    * statements given to `defer` instead of being awaited travel with `COMMIT`. A deferred statement that fails has
    * aborted the transaction before the commit reaches it: PostgreSQL then rolls back, and its error is thrown.
+   * @throws AppError of unknown outcome (unknown-outcome.ts) when the commit is not confirmed.
    */
   async transaction<T>(
     work: (client: PoolClient, defer: (statement: Promise<unknown>) => void) => Promise<T>,
-    signal?: AbortSignal,
+    { signal, onCommit }: CommitOptions = {},
   ): Promise<T> {
-    const inTransaction = async (client: PoolClient): Promise<T> => {
+    const inTransaction = async (client: PoolClient, lease: Lease): Promise<T> => {
       const deferred: Promise<unknown>[] = [];
       const defer = (statement: Promise<unknown>): void => {
         statement.catch(() => undefined); // awaited below, once the commit is on its way
@@ -88,15 +112,15 @@ export class Database implements BeforeApplicationShutdown {
       defer(client.query('BEGIN'));
       try {
         const result = await work(client, defer);
-        const committed = client.query('COMMIT');
-        await Promise.all([...deferred, committed]).catch((error: unknown) => {
-          throw commitFailed(error);
-        });
+        lease.seal();
+        onCommit?.();
+        const committed = client.query(COMMIT);
+        await this.confirmed(client, lease, Promise.all([...deferred, committed]));
         // Nothing failed on this side, so only a rollback that we did not ask for can be left.
         if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
         return result;
       } catch (error) {
-        await this.rollBack(client, error);
+        if (!(error instanceof BrokenConnection)) await this.rollBack(client, error);
         throw error;
       }
     };
@@ -104,15 +128,35 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work`, which is one statement, as a transaction of its own: PostgreSQL commits before it answers. Errors are
-   * rethrown untranslated, as by `transaction`.
+   * Runs `work`, which is one statement, as a transaction of its own: PostgreSQL commits before it answers. It is not
+   * cancelled once it was sent. Errors are rethrown as by `transaction`.
    */
-  async statement<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    const committing = (client: PoolClient): Promise<T> =>
-      work(client).catch((error: unknown) => {
-        throw commitFailed(error);
-      });
+  async statement<T>(
+    work: (client: PoolClient) => Promise<T>,
+    { signal, onCommit }: CommitOptions = {},
+  ): Promise<T> {
+    const committing = (client: PoolClient, lease: Lease): Promise<T> => {
+      lease.seal();
+      onCommit?.();
+      return this.confirmed(client, lease, work(client));
+    };
     return lend(poolOf(this.dataSource), committing, signal);
+  }
+
+  /**
+   * The answer of a commit that was sent. The connection of one whose outcome is unknown is not used again; nothing is
+   * awaited between its end and the error, so that its caller knows before anything is read.
+   */
+  private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
+    wasWaitInterrupted(client); // by something before, which told nobody that it was stored
+    try {
+      const answer = await this.commits.during(client, lease, sent);
+      if (wasWaitInterrupted(client)) throw unknownOutcome('wait_interrupted');
+      return answer;
+    } catch (error) {
+      const failure = commitFailed(error);
+      throw isOutcomeUnknown(failure) ? new BrokenConnection(failure) : failure;
+    }
   }
 
   private async rollBack(client: PoolClient, reason: unknown): Promise<void> {
@@ -134,6 +178,8 @@ export class Database implements BeforeApplicationShutdown {
    * which the data source, and with it an embedded server, is stopped.
    */
   async beforeApplicationShutdown(): Promise<void> {
+    this.commits.close();
+    await this.durability.close();
     await Promise.all(this.sidePools.splice(0).map((pool) => pool.close()));
   }
 

@@ -4,6 +4,19 @@ import { cancellable, connectUnlessAborted } from './cancellable';
 import { toDatabaseError } from './database-errors';
 import { meterOf } from './pool-meter';
 
+/** What work may do with the connection that it was lent. */
+export interface Lease {
+  /**
+   * Makes sure that what is sent from now on is not cancelled.
+   * @throws the signal's reason when it has aborted: a cancel request may be on its way.
+   */
+  seal(): void;
+  /** Gives the place of the connection in its pool to others, although work goes on with it. It is closed afterwards. */
+  detach(): void;
+}
+
+const UNSIGNALLED = (): void => undefined;
+
 /**
  * Lends a connection of `pool` for the time of `work`. One that was lost, or on which the server could not be reached,
  * is destroyed rather than handed to the next caller. Errors are passed on as they are. When `signal` aborts, the work
@@ -11,7 +24,7 @@ import { meterOf } from './pool-meter';
  */
 export async function lend<T>(
   pool: Pool,
-  work: (client: PoolClient) => Promise<T>,
+  work: (client: PoolClient, lease: Lease) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
   const client = await (signal ? connectUnlessAborted(() => acquire(pool), signal) : acquire(pool));
@@ -21,12 +34,18 @@ export async function lend<T>(
     lost = error;
   };
   client.on('error', onError);
+  let isLent = true;
   const giveBack = (isBroken: boolean): void => {
+    if (!isLent) return;
+    isLent = false;
     client.off('error', onError);
     client.release(isBroken || lost !== undefined);
   };
   try {
-    const result = await (signal ? cancellable(client, work, signal, onError) : work(client));
+    const detach = (): void => giveBack(true);
+    const result = await (signal
+      ? cancellable(client, (seal) => work(client, { seal, detach }), signal, onError)
+      : work(client, { seal: UNSIGNALLED, detach }));
     giveBack(false);
     return result;
   } catch (error) {

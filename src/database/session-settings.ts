@@ -11,6 +11,8 @@ interface SessionSettings {
   jit: string;
   /** Milliseconds; 0 is none. */
   timeout: number;
+  /** The least severity of messages that are sent. */
+  messages: string;
 }
 
 const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UNIVERSAL', 'GMT']);
@@ -24,15 +26,22 @@ export async function assertSession(dataSource: DataSource): Promise<void> {
   const [settings] = await dataSource.query<SessionSettings[]>(
     `SELECT current_setting('timezone') AS timezone, current_setting('datestyle') AS datestyle,
        current_setting('plan_cache_mode') AS plan, current_setting('jit') AS jit,
+       current_setting('client_min_messages') AS messages,
        (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS timeout`,
   );
   if (!settings) throw new Error('PostgreSQL does not tell its settings');
-  const { timezone, datestyle, plan, jit, timeout } = settings;
+  const { timezone, datestyle, plan, jit, timeout, messages } = settings;
   if (!UTC.has(timezone.toUpperCase()) || !datestyle.startsWith('ISO')) {
     throw new Error(
       `Sessions have the time zone ${timezone} and the date style ${datestyle}: what stands between the service and ` +
         `PostgreSQL drops the settings of connections. Give them to the role: ALTER ROLE … SET timezone = 'UTC'; ` +
         `ALTER ROLE … SET datestyle = 'ISO'`,
+    );
+  }
+  if (messages === 'error') {
+    throw new Error(
+      `client_min_messages is error: PostgreSQL would not tell when a commit has not reached its synchronous standby, and ` +
+        `events would be acknowledged that a failover loses. ALTER ROLE … SET client_min_messages = 'warning'`,
     );
   }
   const logger = new Logger('Database');

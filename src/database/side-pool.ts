@@ -48,12 +48,12 @@ export class SidePool {
   }
 
   /**
-   * Runs `work` on one of its connections, outside a transaction.
+   * Runs `work` on one of its connections, outside a transaction; when the signal aborts, it is cancelled in PostgreSQL.
    * @throws AppError as Database does: DATABASE_UNAVAILABLE when no connection or no answer is to be had in time.
    */
-  async withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      return await lend(this.pool, work);
+      return await lend(this.pool, work, signal);
     } catch (error) {
       throw toDatabaseError(error);
     }

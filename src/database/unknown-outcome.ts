@@ -1,21 +1,42 @@
 import { AppError } from '../errors/app-error';
 import { isUnavailable, isRefusedConnection } from './database-errors';
 
-/** Errors of commits that PostgreSQL did not answer. */
-const unanswered = new WeakSet<object>();
-
 /**
- * To be called with what a commit under way failed with, which is returned. When PostgreSQL has refused it, nothing was
- * stored; when it was the connection that ended, or nobody answered in time, it may have been stored all the same.
+ * Why it is not known whether a commit is stored for good: its connection was lost, its wait for a synchronous standby was
+ * interrupted, or it was not answered before its caller's deadline.
  */
-export function commitFailed(error: unknown): unknown {
-  const isUnanswered = isUnavailable(error) || isRefusedConnection(error);
-  if (isUnanswered && typeof error === 'object' && error !== null) unanswered.add(error);
+export type UnknownReason = 'connection_lost' | 'wait_interrupted' | 'deadline';
+
+const RETRY_AFTER_SECONDS = 2;
+const reasons = new WeakMap<object, UnknownReason>();
+
+/** The error of a commit whose outcome is not known. */
+export function unknownOutcome(reason: UnknownReason, cause?: unknown): AppError {
+  const error = new AppError(
+    'DATABASE_UNAVAILABLE',
+    'It is not known whether this was stored: the database has not confirmed the commit. Sending it again with the same ' +
+      'Idempotency-Key or the same event ids is safe.',
+    { retryAfterSeconds: RETRY_AFTER_SECONDS, cause },
+  );
+  reasons.set(error, reason);
   return error;
 }
 
-/** Whether nobody can tell if what failed with this was stored; an AppError is asked about its cause. */
+/**
+ * What to throw for an error of a commit under way. When PostgreSQL has refused it, nothing was stored, and the error is
+ * returned as it is; when the connection ended or nothing was answered in time, it may have been stored all the same.
+ */
+export function commitFailed(error: unknown): unknown {
+  const isUnanswered = isUnavailable(error) || isRefusedConnection(error);
+  return isUnanswered ? unknownOutcome('connection_lost', error) : error;
+}
+
+/** Whether it is not known if what failed with this error was stored. */
 export function isOutcomeUnknown(error: unknown): boolean {
-  const reason = error instanceof AppError ? (error.cause ?? error) : error;
-  return typeof reason === 'object' && reason !== null && unanswered.has(reason);
+  return unknownReasonOf(error) !== undefined;
+}
+
+/** Why that is not known; undefined for every other error. */
+export function unknownReasonOf(error: unknown): UnknownReason | undefined {
+  return error instanceof AppError ? reasons.get(error) : undefined;
 }

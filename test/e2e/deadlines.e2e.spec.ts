@@ -43,12 +43,21 @@ function turnsOf() {
  * PostgreSQL, and no turn is taken. How punctual it is, is measured (bench/overload.mjs).
  */
 async function expectDeadline(send: () => Promise<Answer>): Promise<void> {
+  await expectLate(send, 504, 'REQUEST_TIMEOUT');
+  await until(async () => (await blocker.busy()).length === 0);
+}
+
+/** Answers so at its deadline, and no turn is taken from then on. */
+async function expectLate(
+  send: () => Promise<Answer>,
+  status: number,
+  code: string,
+): Promise<void> {
   const startedMs = performance.now();
   const answer = await send();
   const tookMs = performance.now() - startedMs;
-  expectProblem(answer, 504, 'REQUEST_TIMEOUT');
+  expectProblem(answer, status, code);
   expect(tookMs).toBeGreaterThan(DEADLINE_MS - 100);
-  await until(async () => (await blocker.busy()).length === 0);
   await until(() => turnsOf().active === 0);
 }
 
@@ -69,22 +78,33 @@ describe('a request that is not done in time', () => {
     await expectDeadline(() => service.get(path, token, headers));
   });
 
-  it.each([
-    ['one event', EVENTS, eventWith()],
-    ['one event through express', `${EVENTS}?way=ordinary`, eventWith()],
-    ['some events', `${EVENTS}/bulk`, many(20)],
-    ['many events', `${EVENTS}/bulk`, many(1000)],
-  ])('stores nothing: %s', async (_, path, body) => {
+  it('stores nothing when it has a transaction to itself', async () => {
     const before = await blocker.events();
     await blocker.blockWrites();
-    await expectDeadline(() => service.post(path, token, body));
+    await expectDeadline(() => service.post(`${EVENTS}/bulk`, token, many(1000)));
     await blocker.unblock();
     const after = await service.post(EVENTS, token, eventWith());
     expect(after.status).toBe(201);
     expect(await blocker.events()).toBe(before + 1);
   });
 
-  it('among strangers in one transaction is written all the same, once, as its key tells', async () => {
+  it.each([
+    ['one event', EVENTS, eventWith(), 1],
+    ['one event through express', `${EVENTS}?way=ordinary`, eventWith(), 1],
+    ['some events', `${EVENTS}/bulk`, many(20), 20],
+  ])(
+    'has an unknown outcome when it is one statement, which commits: %s',
+    async (_, path, body, count) => {
+      const before = await blocker.events();
+      await blocker.blockWrites();
+      await expectLate(() => service.post(path, token, body), 503, 'DATABASE_UNAVAILABLE');
+      expect(await blocker.busy()).toHaveLength(1); // not cancelled
+      await blocker.unblock();
+      await until(async () => (await blocker.events()) === before + count);
+    },
+  );
+
+  it('while it waits for the next transaction is not stored', async () => {
     const before = await blocker.events();
     await blocker.blockWrites();
     const running = service.post(EVENTS, token, eventWith()); // has a transaction; the others wait for the next one
@@ -92,16 +112,16 @@ describe('a request that is not done in time', () => {
     const headers = (key: number) => ({ 'idempotency-key': `retry-${key}` });
     const bodies = Array.from({ length: 5 }, (_, index) => eventWith({ action: `a${index}` }));
     const sent = bodies.map((body, key) => service.post(EVENTS, token, body, headers(key)));
-    for (const answer of await Promise.all([running, ...sent])) {
-      expectProblem(answer, 504, 'REQUEST_TIMEOUT');
-    }
+    for (const answer of await Promise.all(sent)) expectProblem(answer, 504, 'REQUEST_TIMEOUT');
+    expectProblem(await running, 503, 'DATABASE_UNAVAILABLE');
     await blocker.unblock();
+    await until(async () => (await blocker.events()) === before + 1);
     for (const [key, body] of bodies.entries()) {
-      await until(
-        async () => (await service.post(EVENTS, token, body, headers(key))).status === 201,
-      );
+      const answer = await service.post(EVENTS, token, body, headers(key));
+      expect(answer.status).toBe(201);
+      expect(answer.headers.get('idempotency-replayed')).toBeNull();
     }
-    expect(await blocker.events()).toBe(before + bodies.length);
+    expect(await blocker.events()).toBe(before + 1 + bodies.length);
   });
 
   it('leaves a service that goes on as before', async () => {
@@ -162,10 +182,15 @@ describe('a client that hangs up', () => {
   afterEach(() => blocker.unblock());
 
   it.each([
-    ['a read', `GET ${EVENTS} HTTP/1.1`, ''],
-    ['a write', `POST ${EVENTS} HTTP/1.1`, JSON.stringify(eventWith())],
-    ['a large write', `POST ${EVENTS}/bulk HTTP/1.1`, JSON.stringify(many(500))],
-  ])('is worked for no more: %s', async (_, line, body) => {
+    ['a read', `GET ${EVENTS} HTTP/1.1`, '', true],
+    [
+      'a write, but for the statement that commits',
+      `POST ${EVENTS} HTTP/1.1`,
+      JSON.stringify(eventWith()),
+      false,
+    ],
+    ['a large write', `POST ${EVENTS}/bulk HTTP/1.1`, JSON.stringify(many(500)), true],
+  ])('is worked for no more: %s', async (_, line, body, isCancelled) => {
     await blocker.blockReads();
     const socket = connect(service.port, '127.0.0.1');
     socket.write(
@@ -178,7 +203,9 @@ describe('a client that hangs up', () => {
     expect(active).toBe(1);
     socket.destroy();
     await once(socket, 'close');
-    await until(async () => (await blocker.busy()).length === 0 && turnsOf().active === 0);
+    await until(() => turnsOf().active === 0);
+    if (isCancelled) await until(async () => (await blocker.busy()).length === 0);
+    else expect(await blocker.busy()).toHaveLength(1);
     expect(turnsOf()).toMatchObject({ cancelled: cancelled + 1, timedOut }); // not by its deadline
   });
 });

@@ -1,0 +1,50 @@
+/** Whose rows: a list of tenants, or all. */
+export type DoubtTenants = readonly string[] | '*';
+
+/** Characters of the names of tenants in doubt, together; beyond it all are in doubt. */
+const MAX_CHARACTERS = 1024 * 1024;
+
+/** Tenants in doubt, of bounded size: when they are too many to name, all are. */
+export class Doubts {
+  private readonly names = new Set<string>();
+  private characters = 0;
+  private areAll = false;
+
+  /** How many; Infinity for all. */
+  get size(): number {
+    return this.areAll ? Infinity : this.names.size;
+  }
+
+  add(tenants: Iterable<string>): void {
+    for (const name of tenants) {
+      if (this.areAll || this.names.has(name)) continue;
+      this.names.add(name);
+      this.characters += name.length;
+      if (this.characters > MAX_CHARACTERS) this.addAll();
+    }
+  }
+
+  /** Adds those of another, which has none then. */
+  take(other: Doubts): void {
+    if (other.areAll) this.addAll();
+    this.add(other.names);
+    other.clear();
+  }
+
+  has(tenants: DoubtTenants): boolean {
+    if (this.areAll) return true;
+    if (this.names.size === 0) return false;
+    return tenants === '*' || tenants.some((name) => this.names.has(name));
+  }
+
+  private addAll(): void {
+    this.clear();
+    this.areAll = true;
+  }
+
+  private clear(): void {
+    this.names.clear();
+    this.characters = 0;
+    this.areAll = false;
+  }
+}
