@@ -4,6 +4,7 @@ import type {
   IdempotencyKeys,
   StoredAnswer,
 } from '../concurrency/idempotency-keys';
+import { DURABILITY_BARRIER } from '../database/durability';
 import { AppError } from '../errors/app-error';
 import { eventText, type NewEvent } from './audit-event';
 import {
@@ -94,6 +95,10 @@ export async function writeGroup(
     entry.result = { answer, replayed: false };
   }
   storeAnswers(transaction, entries);
+  // Replays and duplicates acknowledge what another transaction wrote, which may be visible and not replicated: the commit
+  // of this one has to wait for that, and a commit waits only when its transaction has written something.
+  const acknowledges = entries.some(({ result }) => result !== undefined && 'answer' in result);
+  if (acknowledges && fresh.length === 0) defer(client.query(DURABILITY_BARRIER));
   return entries.map(
     ({ result }) => result ?? { refusal: new AppError('INTERNAL', 'Not written.') },
   );
