@@ -109,7 +109,8 @@ export class AuditExports implements BeforeApplicationShutdown {
     };
     const { signal, release } = this.tokens.signalOf(principal);
     try {
-      const source = { ...exportStatement(list, tally !== undefined), onRow };
+      const whenDurable = () => this.queries.whenDurable(list.organizations);
+      const source = { ...exportStatement(list, tally !== undefined), onRow, whenDurable };
       await this.exporter.serve({ ...request, source, onSettled, signal }, response);
     } finally {
       release();

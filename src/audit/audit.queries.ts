@@ -86,26 +86,39 @@ export class AuditQueries {
           ? [organizationId]
           : [];
     const all = visible === '*';
-    const { rows } = await this.database.withClient(
-      (client) =>
-        client.query<{ sequence: string; organizationId: string }>({
-          text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId" FROM audit_event e
+    const find = (client: PoolClient) =>
+      client.query<{ sequence: string; organizationId: string }>({
+        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId" FROM audit_event e
                WHERE e.timestamp = $1 AND e.id = $2 ${all ? '' : 'AND e.organization_id = ANY($3::text[])'} LIMIT 2`,
-          values: all ? [timestamp, id] : [timestamp, id, visible],
-        }),
-      signal,
+        values: all ? [timestamp, id] : [timestamp, id, visible],
+      });
+    const { rows } = await this.database.durability.reading(visible, () =>
+      this.database.withClient(find, signal),
     );
     return rows.map((row) => ({ ...row, id, timestamp }));
   }
 
-  /** On a replica only if it shows all that the primary does: an answer may be kept as that of the current epoch. */
+  /**
+   * Resolves when what was read of these organizations before the call is durable.
+   * @throws AppError DATABASE_UNAVAILABLE when that takes seconds.
+   */
+  whenDurable(organizations: readonly string[] | '*'): Promise<void> {
+    return this.database.durability.settled(organizations);
+  }
+
+  /**
+   * On a replica only if it shows all that the primary does: an answer may be kept as that of the current epoch. Shows no
+   * events that a failover may lose.
+   */
   private read<T>(
     organizations: readonly string[] | '*',
     signal: AbortSignal | undefined,
     work: (client: PoolClient) => Promise<T>,
   ): Promise<T> {
     const isFresh = (replica: PoolClient) => this.epochs.isFresh(replica, organizations);
-    return this.database.withReader(work, { isFresh, signal });
+    return this.database.durability.reading(organizations, () =>
+      this.database.withReader(work, { isFresh, signal }),
+    );
   }
 }
 

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import type { Tenants } from '../caching/cache-key';
 import { Database } from '../database/database';
+import type { Durability } from '../database/durability';
 import type { SidePool } from '../database/side-pool';
 import { SharedRead } from './shared-read';
 
@@ -78,8 +79,10 @@ export class HeadEpochs {
   private asked = 0;
   private reads = 0;
   private sums = 0;
+  private readonly durability: Durability;
 
   constructor(database: Database) {
+    this.durability = database.durability;
     this.pool = database.sidePool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
   }
 
@@ -88,10 +91,14 @@ export class HeadEpochs {
    * recordings (microseconds in base 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The first grows with
    * each commit, so an equal text means equal events. The times tell apart what sequences cannot: numbers given a second
    * time after a failover or a restore that lost commits. One without events counts 0; '0' when the list is empty. Lists
-   * are not to be changed while a call with them runs.
-   * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away or silent, after at most a few seconds; others as Database.
+   * are not to be changed while a call with them runs. While they are in doubt (Durability) there is none: an answer that
+   * is kept may show what is not durable.
+   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL is away or silent, after at most a few seconds; others as Database.
    */
   current(tenants: Tenants): Promise<string> {
+    if (this.durability.isInDoubt(tenants)) {
+      return this.durability.reading(tenants, () => this.current(tenants));
+    }
     this.asked += 1;
     if (tenants === '*') return this.everything.join();
     const [first] = tenants;

@@ -77,7 +77,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
    */
   async follow(organizations: Organizations, listener: EventListener): Promise<Following> {
     this.subscribe();
-    const heads = await this.reads.headsOf(organizations);
+    const heads = await this.reads.durableHeadsOf(organizations);
     const ids = organizations === '*' ? [...heads.keys()] : organizations;
     const places: FeedPlaces = new Map();
     for (const id of ids) {

@@ -30,7 +30,7 @@ export class RecordedReads {
   /** Events that the next read may bring: fewer where they are large. */
   private maxEvents = MAX_EVENTS;
 
-  constructor(database: Database) {
+  constructor(private readonly database: Database) {
     this.pool = database.sidePool('feed', POOL);
   }
 
@@ -40,10 +40,23 @@ export class RecordedReads {
   }
 
   /**
-   * Some of the events behind these places: none, and fewer of them next time, when they are too large together.
+   * Some of the events behind these places: none, and fewer of them next time, when they are too large together. Those of
+   * organizations in doubt (Durability) are left for a later read.
    * @throws AppError DATABASE_UNAVAILABLE, REQUEST_TIMEOUT.
    */
   async readBehind(places: FeedPlaces): Promise<RecordedRead> {
+    const { durability } = this.database;
+    const durable: FeedPlaces = new Map([...places].filter(([id]) => !durability.isInDoubt([id])));
+    if (durable.size === 0) return { events: [], unfinished: [] };
+    const { events, unfinished } = await this.readDurable(durable);
+    const isShown = (id: string) => !durability.isInDoubt([id]); // which it was when the read began
+    return {
+      events: events.filter(({ organizationId }) => isShown(organizationId)),
+      unfinished: unfinished.filter(isShown),
+    };
+  }
+
+  private async readDurable(places: FeedPlaces): Promise<RecordedRead> {
     const limit = Math.min(MAX_EVENTS_OF_ONE, Math.floor(this.maxEvents / places.size));
     try {
       const texts = await this.find(places, limit);
@@ -58,6 +71,11 @@ export class RecordedReads {
       if (!isTooLarge(error)) throw error;
       return { events: [], unfinished: [...places.keys()] };
     }
+  }
+
+  /** Like `headsOf`, but for numbers that a failover may lose. @throws AppError DATABASE_UNAVAILABLE, also while there are some. */
+  durableHeadsOf(organizations: Organizations): Promise<FeedPlaces> {
+    return this.database.durability.reading(organizations, () => this.headsOf(organizations));
   }
 
   /** The last numbers of these organizations; of all, of those that have any. @throws AppError DATABASE_UNAVAILABLE. */
