@@ -1,4 +1,6 @@
 import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database';
+import type { Durability } from '../database/durability';
 import { MetricsRegistry } from '../metrics/metrics.registry';
 import { AuditWriter } from './audit-writer';
 import { EventFeed } from './event-feed';
@@ -10,7 +12,12 @@ const MS_PER_SECOND = 1000;
 /** The writer of events in the service's own figures. */
 @Injectable()
 export class AuditMetrics {
-  constructor(registry: MetricsRegistry, writer: AuditWriter, feed: EventFeed) {
+  constructor(
+    registry: MetricsRegistry,
+    writer: AuditWriter,
+    feed: EventFeed,
+    { durability }: Database,
+  ) {
     const batches = registry.histogram(
       'audit_writer_commit_events',
       'Events of one committed transaction, duplicates included.',
@@ -41,8 +48,40 @@ export class AuditMetrics {
       },
       () => writer.statistics().runningTransactions,
     );
+    offerDurability(registry, durability);
     offerFeed(registry, feed);
   }
+}
+
+function offerDurability(registry: MetricsRegistry, durability: Durability): void {
+  registry.offer(
+    {
+      name: 'audit_commits_unknown_total',
+      help: 'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed.',
+      type: 'counter',
+    },
+    () =>
+      Object.entries(durability.statistics().unknown).map(([reason, value]) => ({
+        labels: { reason },
+        value,
+      })),
+  );
+  registry.offer(
+    {
+      name: 'audit_organizations_in_doubt',
+      help: 'Organizations that are not read, as events of theirs may not be durable; Infinity for all of them.',
+      type: 'gauge',
+    },
+    () => durability.statistics().tenants,
+  );
+  registry.offer(
+    {
+      name: 'audit_commits_stalled',
+      help: '1 while commits are not confirmed, as a synchronous standby does not answer, and writes are refused.',
+      type: 'gauge',
+    },
+    () => Number(durability.isStalled),
+  );
 }
 
 function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
