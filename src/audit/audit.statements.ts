@@ -89,10 +89,14 @@ export const ADVANCE_HEADS = {
 const HEAD_LOCK_TIMEOUT_MS = 2000;
 export const HEAD_LOCK_TIMEOUT = `SET LOCAL lock_timeout = ${HEAD_LOCK_TIMEOUT_MS}`;
 
-/** Which of these organizations have a head row that another transaction holds right now. */
+/**
+ * Which of these organizations have a head row that another transaction holds right now. Locks are written to the log,
+ * and the answer is not to wait for a synchronous standby.
+ */
 export const heldHeads = (organizations: string[]) => ({
   name: 'audit-held-heads',
-  text: `SELECT organization_id FROM audit_organization WHERE organization_id = ANY($1::text[])
+  text: `SELECT organization_id FROM set_config('synchronous_commit', 'local', true), audit_organization
+         WHERE organization_id = ANY($1::text[])
            AND organization_id NOT IN (
              SELECT organization_id FROM audit_organization WHERE organization_id = ANY($1::text[])
              FOR UPDATE SKIP LOCKED)`,

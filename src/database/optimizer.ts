@@ -37,6 +37,8 @@ const GENTLE = [
   'SET max_parallel_maintenance_workers = 0',
   'SET vacuum_cost_delay = 2',
   'SET vacuum_cost_limit = 400',
+  // No lock is held until a synchronous standby answers.
+  'SET synchronous_commit = local',
 ];
 
 /**

@@ -20,6 +20,8 @@ import {
 export type Month = string;
 
 const PARTITION_LOCK = 0x70617274; // "part" in ASCII
+/** Locks are not held until a synchronous standby answers: events that are stored in a partition wait for it themselves. */
+const LOCAL_COMMIT = 'SET LOCAL synchronous_commit = local';
 /** Held, with the oid of the partition, by whoever detaches it. */
 export const DETACH_LOCK = 0x64657463; // "detc"
 /** How long a write into a month that is being removed waits for the end of that. */
@@ -175,7 +177,7 @@ export class Partitions {
       const month = this.queue.firstOf(creation);
       const step = await this.database.transaction(
         (client) => this.makeOne(client, table, month),
-        signal,
+        { signal },
       );
       if ('partitions' in step) {
         this.note(table, step.partitions);
@@ -195,6 +197,7 @@ export class Partitions {
   private async makeOne(client: PoolClient, table: string, month: Month): Promise<Step> {
     const seen = stepFor(await findPartitions(client, table), month);
     if (!('gapMs' in seen)) return seen;
+    await client.query(LOCAL_COMMIT);
     // Replicas that need the same month at once go one after the other.
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
     const step = stepFor(await findPartitions(client, table), month);
@@ -237,7 +240,7 @@ export class Partitions {
    */
   private async finishDetaching(table: string, { oid, name }: Partition): Promise<void> {
     await this.database.transaction(async (client) => {
-      await client.query(`SET LOCAL lock_timeout = ${DETACH_WAIT_MS}`);
+      await client.query(`${LOCAL_COMMIT}; SET LOCAL lock_timeout = ${DETACH_WAIT_MS}`);
       await client.query('SELECT pg_advisory_xact_lock($1, $2::oid::int)', [DETACH_LOCK, oid]);
       const partitions = await findPartitions(client, table);
       if (!partitions.some((one) => one.oid === oid && one.isDetaching)) return;

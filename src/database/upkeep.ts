@@ -97,6 +97,8 @@ export class Upkeep implements OnModuleDestroy {
 
   private async round(client: PoolClient): Promise<UpkeepRound | undefined> {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    // Nobody is told that its work is done, and its locks are not to be held while a synchronous standby is away.
+    await client.query('SET synchronous_commit = local');
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     const done = await withSessionLock(client, UPKEEP_LOCK, () => {
       this.backend = rows[0]?.pid;
