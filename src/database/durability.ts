@@ -76,7 +76,7 @@ export class Durability {
   refusal(): AppError {
     return new AppError(
       'DATABASE_UNAVAILABLE',
-      'The database does not confirm commits at present, as a synchronous standby does not answer. Nothing was stored.',
+      'The database does not confirm commits at present, as a synchronous standby does not answer. Nothing was stored by this request.',
       { retryAfterSeconds: 2 },
     );
   }
