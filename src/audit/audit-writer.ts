@@ -47,6 +47,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private readonly held = new LRUCache<string, true>({ max: 1000 });
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
+  private readonly stallListeners: ((requests: number) => void)[] = [];
+  /** Requests that a transaction has. */
+  private runningRequests = 0;
   /** Are told of each transaction that has committed, before whoever asked for it; they do not throw. */
   private readonly committed: ((commit: WriteCommit) => void)[] = [];
 
@@ -56,7 +59,10 @@ export class AuditWriter implements BeforeApplicationShutdown {
     private readonly recorder: GroupRecorder,
     private readonly contention: LoopContention,
   ) {
-    database.durability.onStall(() => this.refuseWaiting());
+    database.durability.onStall((isStalled) => {
+      if (isStalled) this.refuseWaiting();
+      for (const listener of this.stallListeners) listener(isStalled ? this.runningRequests : 0);
+    });
   }
 
   /**
@@ -90,6 +96,11 @@ export class AuditWriter implements BeforeApplicationShutdown {
   /** Calls `listener` with each transaction that commits from now on. */
   onCommit(listener: (commit: WriteCommit) => void): void {
     this.committed.push(listener);
+  }
+
+  /** Calls `listener` with the number of requests whose commits wait for a standby that does not answer; 0 when it does again. */
+  onStall(listener: (requests: number) => void): void {
+    this.stallListeners.push(listener);
   }
 
   private tell(requests: WriteRequest[], durationMs: number): void {
@@ -259,6 +270,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private async attempt(group: Waiting[]): Promise<WriteResult[]> {
     const attempt: Attempt = { isCommitting: false, isUnknown: false };
     for (const one of group) one.attempt = attempt;
+    this.runningRequests += group.length;
     const giveUp = (): void => group.forEach((one) => one.reject(this.late(attempt)));
     const limit = setTimeout(giveUp, MOST_ATTEMPT_MS).unref();
     try {
@@ -274,6 +286,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       throw error;
     } finally {
       clearTimeout(limit);
+      this.runningRequests -= group.length;
       for (const one of group) one.attempt = undefined;
     }
   }

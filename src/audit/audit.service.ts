@@ -31,7 +31,9 @@ export class AuditService {
     private readonly pages: AuditPages,
     private readonly turns: FairTurns,
     private readonly bulk: BulkEvents,
-  ) {}
+  ) {
+    writer.onStall((requests) => turns.excuse(requests));
+  }
 
   /** Stores one event: 201, or 200 with the stored one when the client's id exists with the same content. */
   async create(

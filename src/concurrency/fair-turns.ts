@@ -116,6 +116,11 @@ export class FairTurns {
     }
   }
 
+  /** Gives out so many turns more than configured, for as many are held by what waits for something else than this process. */
+  excuse(turns: number): void {
+    this.resize(this.config.maxRequests + turns);
+  }
+
   /** Changes how many turns there are at once. */
   protected resize(maxRequests: number): void {
     this.queue.resize(maxRequests);

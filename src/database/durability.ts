@@ -55,7 +55,7 @@ export class Durability {
   private readonly ending = new AbortController();
   private settling: Promise<void> | undefined;
   private readonly waiters = new Set<() => void>();
-  private readonly stallListeners: (() => void)[] = [];
+  private readonly stallListeners: ((isStalled: boolean) => void)[] = [];
   private confirmedAtMs = -Infinity;
   private doubtsSinceMs = 0;
   private stalledSinceMs: number | undefined;
@@ -67,8 +67,8 @@ export class Durability {
     return this.stalledSinceMs !== undefined;
   }
 
-  /** Calls `listener` each time commits begin not to be confirmed. */
-  onStall(listener: () => void): void {
+  /** Calls `listener` each time commits begin not to be confirmed, and when they are again. */
+  onStall(listener: (isStalled: boolean) => void): void {
     this.stallListeners.push(listener);
   }
 
@@ -227,14 +227,14 @@ export class Durability {
       const seconds = ((performance.now() - (this.stalledSinceMs ?? 0)) / 1000).toFixed(1);
       this.stalledSinceMs = undefined;
       this.logger.log(`Writes are taken again, after ${seconds} s without confirmed commits.`);
-      return;
+    } else {
+      this.stalledSinceMs = performance.now();
+      this.logger.error(
+        'PostgreSQL does not confirm commits: a standby of synchronous_standby_names does not answer. Writes are refused ' +
+          'until it does; see pg_stat_replication on the primary.',
+      );
     }
-    this.stalledSinceMs = performance.now();
-    this.logger.error(
-      'PostgreSQL does not confirm commits: a standby of synchronous_standby_names does not answer. Writes are refused ' +
-        'until it does; see pg_stat_replication on the primary.',
-    );
-    for (const listener of this.stallListeners) listener();
+    for (const listener of this.stallListeners) listener(isStalled);
   }
 
   /** Resolves when doubts are settled, or after `mostMs`. */

@@ -11,6 +11,7 @@ import {
   startStreamingPair,
   type StreamingPair,
 } from '../support/streaming-pair';
+import { TailClient } from '../support/tail-client';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const DEADLINE_MS = 1000;
@@ -67,7 +68,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
     return rows.map(({ pid }) => pid);
   }
 
-  async function stored(client: Client, actions: Iterable<string>): Promise<Map<string, number>> {
+  async function stored(client: Client, actions: Iterable<unknown>): Promise<Map<string, number>> {
     const { rows } = await client.query<{ action: string; count: number }>(
       `SELECT action, count(*)::int AS count FROM audit_event WHERE action = ANY($1) GROUP BY action`,
       [[...actions]],
@@ -205,6 +206,33 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
     });
   });
 
+  it(
+    'that does not answer holds no turns: reads are answered while all of them are taken by writes',
+    async () => {
+      const settings = { REQUEST_TIMEOUT_MS: '20000', CONCURRENCY_MAX_REQUESTS: '2' };
+      const busy = await TestService.start(settings, () => Promise.resolve(pair.primaryUrl));
+      try {
+        const id = await warm();
+        pair.freezeStandby();
+        let answered = 0;
+        const writes = [
+          busy.post(EVENTS, token, event(id)),
+          busy.post(`${EVENTS}/bulk`, token, bulk(organization(), 150)),
+        ].map((sent) => sent.finally(() => (answered += 1)));
+        await until(async () => (await waiting()).length === 2);
+        expect((await busy.get(pageOf(id), token, FRESH)).status).toBe(200);
+        expect(answered).toBe(0);
+        pair.thawStandby();
+        // Waited for to the end, and not past its deadline: stored.
+        for (const { status } of await Promise.all(writes)) expect(status).toBe(201);
+      } finally {
+        pair.thawStandby();
+        await busy.stop();
+      }
+    },
+    PATIENCE_MS,
+  );
+
   describe('whose wait an operator ends', () => {
     it.each(['pg_cancel_backend', 'pg_terminate_backend'])(
       'by %s: what is visible is neither acknowledged nor shown until it is durable',
@@ -213,6 +241,9 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
         const other = await warm();
         const key = { 'idempotency-key': randomUUID() };
         const one = event(id, withId());
+        const tail = await TailClient.open(`${service.url}${EVENTS}/tail?organization_ids=${id}`, {
+          authorization: `Bearer ${token}`,
+        });
         pair.freezeStandby();
         const writing = service.post(EVENTS, token, one, key);
         await until(async () => (await waiting()).length === 1);
@@ -236,8 +267,11 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
         // A replay, and a duplicate: each would be an acknowledgement.
         expect((await service.post(EVENTS, token, one, key)).status).toBe(503);
         expect((await service.post(EVENTS, token, one)).status).toBe(503);
+        expect(tail.events).toEqual([]); // which has looked for what is new since
         pair.thawStandby();
         await until(async () => (await service.get(pageOf(id), token)).status === 200);
+        await until(() => tail.events.length === 1);
+        await tail.close();
         expect(countIn(await service.get(pageOf(id), token))).toBe(2);
         await until(async () => (await service.post(EVENTS, token, one, key)).status === 201);
         expect((await service.post(EVENTS, token, one)).status).toBe(200);

@@ -137,9 +137,17 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
       service.get(`${EVENTS}?limit=${limit}`, token, { 'cache-control': 'no-cache' });
     const bulk = Array.from({ length: 1000 }, () => eventWith());
 
+    it('is not cancelled when it is a statement that commits: its outcome is unknown', async () => {
+      const before = await blocker.events();
+      await blocker.blockReads();
+      expectProblem(await service.post(EVENTS, token, eventWith()), 503, 'DATABASE_UNAVAILABLE');
+      expect(await running()).toHaveLength(1);
+      await blocker.unblock();
+      await until(async () => (await blocker.events()) === before + 1);
+    });
+
     it.each([
       ['a page', () => page(5)],
-      ['one event', () => service.post(EVENTS, token, eventWith())],
       ['many events', () => service.post(`${EVENTS}/bulk`, token, { events: bulk })],
     ])('is cancelled in PostgreSQL: %s', async (_, send) => {
       const before = await blocker.events();
