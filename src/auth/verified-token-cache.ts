@@ -65,7 +65,7 @@ export class VerifiedTokenCache {
   /** Drops all of them: the keys that verified them may be gone. */
   clear(): void {
     this.entries.clear();
-    this.characters = 0;
+    this.bytes = 0;
   }
 
   private insert(token: string, entry: VerifiedToken): void {

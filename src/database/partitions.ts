@@ -240,7 +240,8 @@ export class Partitions {
    */
   private async finishDetaching(table: string, { oid, name }: Partition): Promise<void> {
     await this.database.transaction(async (client) => {
-      await client.query(`${LOCAL_COMMIT}; SET LOCAL lock_timeout = ${DETACH_WAIT_MS}`);
+      await client.query(LOCAL_COMMIT);
+      await client.query(`SET LOCAL lock_timeout = ${DETACH_WAIT_MS}`);
       await client.query('SELECT pg_advisory_xact_lock($1, $2::oid::int)', [DETACH_LOCK, oid]);
       const partitions = await findPartitions(client, table);
       if (!partitions.some((one) => one.oid === oid && one.isDetaching)) return;

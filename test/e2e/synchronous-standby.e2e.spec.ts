@@ -287,8 +287,9 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       let isOver = false;
       const write = async (id: string, round: number): Promise<void> => {
         const single = round % 2 === 0;
-        const body = single ? event(id, withId()) : bulk(id, 5, withId);
-        const actions = 'events' in body ? body.events.map(({ action }) => action) : [body.action];
+        const { events } = bulk(id, single ? 1 : 5, withId);
+        const [body] = single ? events : [{ events }];
+        const actions = events.map(({ action }) => action);
         for (let attempt = 0; attempt < 40; attempt += 1) {
           const { status } = await service.post(single ? EVENTS : `${EVENTS}/bulk`, token, body);
           if (status === 201 || status === 200) {
