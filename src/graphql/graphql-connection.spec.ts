@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
 import { ReadingRoom } from '../front/reading-room';
-import { GraphqlConnection } from './graphql-connection';
+import type { Principal } from '../auth/principal';
+import { CLOSE, GraphqlConnection } from './graphql-connection';
 
 const CHECK_MS = 15_000;
 const KIB = 1024;
@@ -14,7 +15,13 @@ class FakeSocket extends EventEmitter {
   isCut = false;
   readonly handle = { bytesWritten: 0, writeQueueSize: 0 };
 
+  readonly closes: number[] = [];
+
   ping(): void {}
+
+  close(code: number): void {
+    this.closes.push(code);
+  }
 
   terminate(): void {
     this.isCut = true;
@@ -22,13 +29,17 @@ class FakeSocket extends EventEmitter {
   }
 }
 
+/** Room for 3000 bytes of one sender: a message counts three times. */
+let room: ReadingRoom;
 let socket: FakeSocket;
+let connection: GraphqlConnection;
 
 beforeEach(() => {
   jest.useFakeTimers();
   socket = new FakeSocket();
   const request = { socket: { _handle: socket.handle } } as unknown as IncomingMessage;
-  new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, new ReadingRoom());
+  room = new ReadingRoom(6000);
+  connection = new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, room);
 });
 
 afterEach(() => jest.useRealTimers());
@@ -68,5 +79,33 @@ describe('a WebSocket that gives no sign of life', () => {
   ])('%s', (_, kib, checks) => {
     socket.handle.bytesWritten = kib * KIB;
     expect(checksSurvived(10)).toBe(checks);
+  });
+});
+
+describe('messages whose operations are under way', () => {
+  const ends: (() => void)[] = [];
+  const message = (): boolean => socket.emit('message', Buffer.alloc(400, 'x'), false);
+
+  beforeEach(() => {
+    ends.length = 0;
+    connection.principal = { subject: 'alice' } as Principal;
+    connection.receive(() => new Promise<void>((resolve) => ends.push(resolve)));
+  });
+
+  it('hold room, also as subscriptions, and beyond it the socket is closed', () => {
+    for (let count = 1; count <= 2; count += 1) message();
+    expect([room.taken, socket.closes]).toEqual([2400, []]);
+    message();
+    expect(socket.closes).toEqual([CLOSE.tryAgainLater]);
+    expect(ends).toHaveLength(2); // the third was not looked at
+  });
+
+  it('give it back when they are over, and keep no text', async () => {
+    for (let count = 1; count <= 2; count += 1) message();
+    expect(connection.text).toBe('');
+    for (const end of ends) end();
+    jest.useRealTimers();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(room.taken).toBe(0);
   });
 });
