@@ -177,7 +177,8 @@ describe('values that are set', () => {
 
 describe('authConfig', () => {
   it('takes a secret with HS256 unless algorithms are set', () => {
-    const expected = { keys: { kind: 'secret', secret: SECRET }, algorithms: ['HS256'] };
+    const keys = { kind: 'secret', secret: SECRET };
+    const expected = { keys, jwksRefreshSeconds: 5, algorithms: ['HS256'] };
     expect(authConfig(environmentOf('production'))).toEqual(expected);
     const environment = environmentOf('production', { AUTH_ALGORITHMS: 'HS512' });
     expect(authConfig(environment).algorithms).toEqual(['HS512']);
@@ -194,6 +195,7 @@ describe('authConfig', () => {
       keys: { kind: 'jwks-url', url: 'https://issuer/keys' },
       issuer: 'https://issuer',
       audience: 'audit',
+      jwksRefreshSeconds: 5,
       algorithms: ['RS256', 'ES256', 'EdDSA'],
     });
   });

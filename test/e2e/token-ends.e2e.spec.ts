@@ -164,7 +164,7 @@ async function ingesting(token: string): Promise<GoingOn> {
       const lines = body.toString().trimEnd().split('\n');
       const [last, { summary }] = lines.slice(-2).map((text) => JSON.parse(text));
       const { status, code, errors } = last;
-      const told = errors[0].message.slice(0, 37);
+      const told = String(errors[0].message).slice(0, 37);
       const others = lines.slice(0, -2).every((text) => text.includes('"created"'));
       return { isWhole, status, code, told, others, counted: summary.created === last.line - 1 };
     },
