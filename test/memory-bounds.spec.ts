@@ -110,7 +110,12 @@ const STRUCTURES: Structure[] = [
       const cache = new VerifiedTokenCache();
       for (const text of texts) {
         const principal = principalOf('alice', pieces(text, 500), pieces(text, 500));
-        cache.set(text, { principal, notBeforeMs: 0, notAfterMs: Infinity });
+        cache.set(text, {
+          principal,
+          notBeforeMs: 0,
+          notAfterMs: Infinity,
+          trustedUntilMs: Infinity,
+        });
       }
       return cache;
     },

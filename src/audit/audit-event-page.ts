@@ -28,17 +28,22 @@ export class AuditEventAnswer implements JsonAnswer {
   }
 }
 
-/** Where an event stands in any order. The projection names these members first, and escapes quotes inside them. */
+/** Where an event stands in any order, and which it is. The projection names these members first, and escapes quotes inside them. */
 export function positionOf(eventText: string): Position {
   const head = eventText.slice(0, eventText.indexOf(',"principalId":'));
-  const { timestamp, sequence, id, organizationId } = JSON.parse(`${head}}`) as Position;
-  return { timestamp, sequence, id, organizationId };
+  const { timestamp, recordedAt, sequence, id, organizationId } = JSON.parse(
+    `${head}}`,
+  ) as Position;
+  return { timestamp, recordedAt, sequence, id, organizationId };
 }
 
 /** Whether a value that came from elsewhere is a place that a cursor can be made of. */
 export function isPosition(value: unknown): value is Position {
-  const { timestamp, sequence, id, organizationId } = (value ?? {}) as Partial<Position>;
+  const { timestamp, recordedAt, sequence, id, organizationId } = (value ??
+    {}) as Partial<Position>;
   return (
+    // Kept by an earlier version, it has no time of recording.
+    (recordedAt === undefined || MICROSECOND_INSTANT.test(recordedAt)) &&
     typeof timestamp === 'string' &&
     MICROSECOND_INSTANT.test(timestamp) &&
     typeof sequence === 'string' &&

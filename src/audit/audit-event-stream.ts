@@ -47,7 +47,7 @@ export class AuditEventStream {
   /**
    * The events that the principal may see. The signal ends the reading when nobody waits any more.
    * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; and from the iteration
-   * UNAUTHENTICATED (the token has ended), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), REQUEST_TIMEOUT (of a page) and what reading throws.
+   * UNAUTHENTICATED (the token has ended), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), TIMELINE_CHANGED, REQUEST_TIMEOUT (of a page) and what reading throws.
    */
   open(
     principal: Principal,
@@ -79,10 +79,9 @@ export class AuditEventStream {
     try {
       for (let page: PageDescription | undefined = first; page;) {
         const { events, edges } = await this.readPage(principal, page, either);
-        const { binding } = page;
         for (const text of events) {
           if (token.signal.aborted) throw reasonOf(token.signal);
-          yield this.streamed(text, binding);
+          yield this.streamed(text, page);
         }
         page = edges.next && {
           ...page,
@@ -132,12 +131,12 @@ export class AuditEventStream {
     }
   }
 
-  private streamed(text: string, binding: string): StreamedEvent {
+  private streamed(text: string, page: PageDescription): StreamedEvent {
     const { pages } = this;
     return {
       text,
       get cursor() {
-        return pages.cursorAfter(positionOf(text), binding);
+        return pages.cursorAfter(positionOf(text), page);
       },
     };
   }

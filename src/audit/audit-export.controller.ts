@@ -46,6 +46,7 @@ function exportQueryOf(query: AuditExportQuery, request: Request): ExportQuery {
     after: {
       timestamp: query.after_timestamp,
       id: query.after_id,
+      recordedAt: query.after_recorded_at,
       organizationId: query.after_organization_id,
     },
   };

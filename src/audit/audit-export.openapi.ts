@@ -59,6 +59,12 @@ export function ApiExport(): MethodDecorator {
         },
       },
     }),
-    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR', 'NOT_FOUND', 'TOO_MANY_REQUESTS'),
+    ApiProblems(
+      ...COMMON_ERRORS,
+      'INVALID_CURSOR',
+      'NOT_FOUND',
+      'TIMELINE_CHANGED',
+      'TOO_MANY_REQUESTS',
+    ),
   );
 }

@@ -1,5 +1,6 @@
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
+import type { PoolClient } from 'pg';
 import type { Principal } from '../auth/principal';
 import { TokenLife } from '../auth/token-life';
 import { wallClockText } from '../clock/clocks';
@@ -31,7 +32,7 @@ export interface ExportQuery {
   hasBom?: boolean;
   /** Go on behind a page of the same list, or behind an event. */
   cursor?: string;
-  after?: { timestamp?: string; id?: string; organizationId?: string };
+  after?: { timestamp?: string; id?: string; recordedAt?: string; organizationId?: string };
 }
 
 /** Exports of events, for those who may see them. */
@@ -51,7 +52,8 @@ export class AuditExports implements BeforeApplicationShutdown {
   /**
    * Answers with the events that a query means when this principal asks it; with the head of that answer alone when
    * the request is a HEAD. It is cut when the token ends.
-   * @throws AppError UNAUTHENTICATED (the token has ended before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN, NOT_FOUND (switched off), TOO_MANY_REQUESTS.
+   * @throws AppError UNAUTHENTICATED (the token has ended before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN,
+   * NOT_FOUND (switched off), TOO_MANY_REQUESTS, TIMELINE_CHANGED (it goes on, by sequence, behind an event that is another one now).
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
@@ -109,8 +111,11 @@ export class AuditExports implements BeforeApplicationShutdown {
     };
     const { signal, release } = this.tokens.signalOf(principal);
     try {
-      const whenDurable = () => this.queries.whenDurable(list.organizations);
-      const source = { ...exportStatement(list, tally !== undefined), onRow, whenDurable };
+      const check = async (client: PoolClient) => {
+        await this.queries.whenDurable(list.organizations);
+        await this.queries.requireSameTimeline(client, list);
+      };
+      const source = { ...exportStatement(list, tally !== undefined), check, onRow };
       await this.exporter.serve({ ...request, source, onSettled, signal }, response);
     } finally {
       release();
@@ -162,10 +167,17 @@ export class AuditExports implements BeforeApplicationShutdown {
       const message = 'is needed: several organizations have an event with this id and timestamp';
       throw validationFailed([{ path: 'after_organization_id', message }]);
     }
-    if (only) return only;
+    // In another history the event may have another number; which it was says when it was recorded.
+    if (only) return { ...only, recordedAt: recordedAtOf(after.recordedAt) ?? only.recordedAt };
     const message = 'is not the id of an event of this list that happened at after_timestamp';
     throw validationFailed([{ path: 'after_id', message }]);
   }
+}
+
+/** An instant as the projection of events writes it. */
+function recordedAtOf(text: string | undefined): string | undefined {
+  const micros = parseInstantOrDay(text ?? '');
+  return micros === undefined ? undefined : formatInstant(micros);
 }
 
 /** The organization of a list of one. */
@@ -182,6 +194,9 @@ function requireSaneCombination({ cursor, after = {}, format, ...query }: Export
   }
   if (after.organizationId !== undefined && after.id === undefined) {
     refuse('after_organization_id', 'goes with after_timestamp and after_id');
+  }
+  if (after.recordedAt !== undefined && after.id === undefined) {
+    refuse('after_recorded_at', 'goes with after_timestamp and after_id');
   }
   if (cursor !== undefined && (after.timestamp ?? after.id) !== undefined) {
     refuse('cursor', 'cannot be combined with after_timestamp and after_id');

@@ -88,7 +88,8 @@ export class AuditPages {
 
   /**
    * Reads a page; the signal cancels that in PostgreSQL.
-   * @throws AppError REQUEST_TOO_LARGE when its events have more bytes than a page may; what the reservation throws.
+   * @throws AppError REQUEST_TOO_LARGE when its events have more bytes than a page may; what the reservation throws;
+   * TIMELINE_CHANGED when it goes on, by sequence, behind an event that is another one now.
    */
   async read(
     { list, limit, offset, from, includeTotal }: PageDescription,
@@ -123,8 +124,8 @@ export class AuditPages {
         hasPrevious,
       },
       edges: {
-        ...(hasNext && last !== undefined ? { next: positionOf(last) } : {}),
-        ...(hasPrevious && first !== undefined ? { previous: positionOf(first) } : {}),
+        ...(hasNext && last !== undefined ? { next: edgeOf(last, list) } : {}),
+        ...(hasPrevious && first !== undefined ? { previous: edgeOf(first, list) } : {}),
       },
     };
   }
@@ -139,8 +140,8 @@ export class AuditPages {
   }
 
   /** The cursor from which this reader's list goes on behind an event. */
-  cursorAfter({ timestamp, sequence, id, organizationId }: Position, binding: string): string {
-    return this.cursors.encode([false, { timestamp, sequence, id, organizationId }], binding);
+  cursorAfter(position: Position, { list, binding }: PageDescription): string {
+    return this.cursors.encode([false, placeIn(position, list)], binding);
   }
 
   private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
@@ -167,6 +168,23 @@ export class AuditPages {
     const [backward, position] = this.cursors.decode(cursor, binding) as [boolean, Position];
     return { backward, position };
   }
+}
+
+/** Where a list goes on from an event of a page. */
+function edgeOf(eventText: string, list: List): Position {
+  return placeIn(positionOf(eventText), list);
+}
+
+/**
+ * What a cursor holds of a position. By sequence, that is also which event it is: numbers can be given again. By time it
+ * would tell nothing: the place of a moment in time is the same in every history (docs/adr/0029).
+ */
+function placeIn(
+  { timestamp, recordedAt, sequence, id, organizationId }: Position,
+  { sort }: List,
+): Position {
+  const place = { timestamp, sequence, id, organizationId };
+  return sort.field === 'sequence' ? { ...place, recordedAt } : place;
 }
 
 /** One text for every way to ask for the same page of the same organizations. */

@@ -99,7 +99,7 @@ export class AuditSearch {
       data: new JsonText(eventsIn(remembered.entry.sharedText)),
       pagination: this.pages.pageInfo(info, edges, page.binding),
       cacheInfo: this.cacheInfo(principal, remembered),
-      cursorAfter: (event) => this.pages.cursorAfter(event, page.binding),
+      cursorAfter: (event) => this.pages.cursorAfter(event, page),
     };
   }
 

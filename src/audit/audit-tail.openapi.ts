@@ -13,8 +13,8 @@ export function ApiTail(): MethodDecorator {
         'JSON, in the order of its organization’s sequence, on whichever replica it was recorded. A client that connects ' +
         'again with the last `id` (browsers do so by themselves) misses nothing and gets nothing twice. Comments keep the ' +
         'connection alive. A message `error` with a problem document ends the stream when the token expires ' +
-        '(`UNAUTHENTICATED`) or events are not taken as fast as they come (`SLOW_CONSUMER`). Of more than 100 ' +
-        'organizations messages have no `id`, and the stream cannot be resumed.',
+        '(`UNAUTHENTICATED`), events are not taken as fast as they come (`SLOW_CONSUMER`), or the database has lost events ' +
+        'that this stream has given (`TIMELINE_CHANGED`); an `id` from before such a loss is refused with 409. Of more than 100 organizations messages have no `id`, and the stream cannot be resumed.',
     ),
     ApiHeader({
       name: 'Last-Event-ID',
@@ -35,6 +35,6 @@ export function ApiTail(): MethodDecorator {
         },
       },
     }),
-    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR', 'TOO_MANY_REQUESTS'),
+    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR', 'TIMELINE_CHANGED', 'TOO_MANY_REQUESTS'),
   );
 }

@@ -1,9 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database';
 import type { Durability } from '../database/durability';
+import { MetricSources } from '../metrics/metric-sources';
 import { MetricsRegistry } from '../metrics/metrics.registry';
 import { AuditWriter } from './audit-writer';
 import { EventFeed } from './event-feed';
+import { LogTimeline } from './log-timeline';
 
 const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
 const COMMIT_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5];
@@ -17,6 +19,8 @@ export class AuditMetrics {
     writer: AuditWriter,
     feed: EventFeed,
     { durability }: Database,
+    timeline: LogTimeline,
+    sources: MetricSources,
   ) {
     const batches = registry.histogram(
       'audit_writer_commit_events',
@@ -50,6 +54,8 @@ export class AuditMetrics {
     );
     offerDurability(registry, durability);
     offerFeed(registry, feed);
+    offerTimeline(registry, timeline);
+    sources.offer('losses', () => timeline.losses());
   }
 }
 
@@ -96,7 +102,7 @@ function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
   registry.offer(
     {
       name: 'audit_feed_ends_total',
-      help: 'Live feeds of events that ended: left by their reader, token expired, process stopped, reader too slow.',
+      help: 'Live feeds of events that ended: left by their reader, token expired, process stopped, reader too slow, log on another timeline.',
       type: 'counter',
     },
     () =>
@@ -104,5 +110,40 @@ function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
         labels: { reason },
         value,
       })),
+  );
+}
+
+function offerTimeline(registry: MetricsRegistry, timeline: LogTimeline): void {
+  registry.offer(
+    {
+      name: 'audit_log_rewinds_total',
+      help: 'Organizations whose log was found to have gone back: PostgreSQL has lost acknowledged events.',
+      type: 'counter',
+    },
+    () => timeline.statistics().rewinds,
+  );
+  registry.offer(
+    {
+      name: 'audit_log_positions_refused_total',
+      help: 'Cursors and feed positions that were refused because another event, or none, is there now.',
+      type: 'counter',
+    },
+    () => timeline.statistics().refused,
+  );
+  registry.offer(
+    {
+      name: 'database_server_changes_total',
+      help: 'How often another PostgreSQL server, or another start of it, was found to answer.',
+      type: 'counter',
+    },
+    () => timeline.statistics().serverChanges,
+  );
+  registry.offer(
+    {
+      name: 'database_server_timeline',
+      help: 'The timeline on which the primary writes; 0 until it is known. It grows with each promotion and each recovery to a point in time.',
+      type: 'gauge',
+    },
+    () => timeline.statistics().timeline,
   );
 }

@@ -34,6 +34,7 @@ import { ExportRecorder } from './export-recorder';
 import { GroupRecorder } from './group-recorder';
 import { HeadEpochs } from './head-epochs';
 import { LiveEvents } from './live-events';
+import { LogTimeline } from './log-timeline';
 import { ReadTurns } from './read-turns';
 
 /** Audit events: the domain, and the one module that knows what they are. */
@@ -52,6 +53,7 @@ import { ReadTurns } from './read-turns';
     CachedEvents,
     EventFeed,
     LiveEvents,
+    LogTimeline,
     EventIngest,
     EventWarmup,
     HeadEpochs,

@@ -158,7 +158,7 @@ export function ApiFindPage(): MethodDecorator {
       examples: PAGES,
     }),
     ApiCached(),
-    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR', 'REQUEST_TOO_LARGE'),
+    ApiProblems(...COMMON_ERRORS, 'INVALID_CURSOR', 'TIMELINE_CHANGED', 'REQUEST_TOO_LARGE'),
   );
 }
 

@@ -7,7 +7,15 @@ import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { findEvent } from './find-event';
 import { HeadEpochs } from './head-epochs';
 import {
+  findForeignPositions,
+  type ForeignPositions,
+  notYetPrimary,
+  timelineChanged,
+} from './log-position';
+import { LogTimeline } from './log-timeline';
+import {
   countStatement,
+  logPositionOf,
   pageStatement,
   type PageRequest,
   type Position,
@@ -23,12 +31,14 @@ export class AuditQueries {
   constructor(
     private readonly database: Database,
     private readonly epochs: HeadEpochs,
+    private readonly timeline: LogTimeline = new LogTimeline(),
   ) {}
 
   /**
    * The next `limit` events of a list, as JSON text, in its order.
    * @throws AppError REQUEST_TOO_LARGE when they have more than `limits.maxBytes` together; what `limits.reservation`
-   * throws, which grows with them.
+   * throws, which grows with them; TIMELINE_CHANGED when the list is by sequence and goes on behind an event that is
+   * another one now, or is not there.
    */
   async findPage(
     request: PageRequest,
@@ -36,18 +46,63 @@ export class AuditQueries {
     limits: TextLimits = {},
   ): Promise<string[]> {
     if (request.organizations.length === 0) return [];
-    return this.read(request.organizations, signal, async (client) => {
-      const found: string[] = [];
-      const types = countedTypes(limits);
-      for (const stretch of this.stretches.of(request)) {
-        const limit = request.limit - found.length;
-        const statement = pageStatement({ ...request, ...stretch, limit });
-        found.push(...(await rowsOf(client, { ...statement, types })));
-        if (found.length === request.limit) break;
-      }
-      this.stretches.learn(request, found);
-      return found;
-    });
+    const work = async (client: PoolClient) => {
+      const page = this.readPage(client, request, limits);
+      // On the same connection behind the page, in the same round trip: a position that holds then held for the page.
+      const foreign = findForeign(client, request);
+      foreign.catch(() => undefined); // awaited below, unless the page has failed
+      return { found: await page, foreign: await foreign };
+    };
+    const { organizations } = request;
+    let read = await this.read(organizations, signal, work);
+    // A replica’s word is not enough to refuse a position.
+    if (isForeign(read)) {
+      read = await this.database.durability.reading(organizations, () =>
+        this.database.withClient(work, signal),
+      );
+    }
+    this.requireNotForeign(read.foreign, request);
+    this.stretches.learn(request, read.found);
+    return read.found;
+  }
+
+  private async readPage(
+    client: PoolClient,
+    request: PageRequest,
+    limits: TextLimits,
+  ): Promise<string[]> {
+    const found: string[] = [];
+    const types = countedTypes(limits);
+    for (const stretch of this.stretches.of(request)) {
+      const limit = request.limit - found.length;
+      const statement = pageStatement({ ...request, ...stretch, limit });
+      found.push(...(await rowsOf(client, { ...statement, types })));
+      if (found.length === request.limit) break;
+    }
+    return found;
+  }
+
+  /**
+   * Sees to it that a list by sequence goes on behind an event that is still the same, in what `client` sees: for reads
+   * that have a snapshot of their own.
+   * @throws AppError TIMELINE_CHANGED; DATABASE_UNAVAILABLE on a server that has not been promoted.
+   */
+  async requireSameTimeline(
+    client: PoolClient,
+    list: Pick<PageRequest, 'sort' | 'after'>,
+  ): Promise<void> {
+    this.requireNotForeign(await findForeign(client, list), list);
+  }
+
+  private requireNotForeign(
+    { organizations, isInRecovery }: ForeignPositions,
+    list: Pick<PageRequest, 'after'>,
+  ): void {
+    if (organizations.length === 0) return;
+    if (isInRecovery) throw notYetPrimary();
+    this.timeline.noteRefusedPosition();
+    const { organizationId, sequence } = list.after ?? NO_POSITION;
+    throw timelineChanged(organizationId, BigInt(sequence));
   }
 
   /** How many events a list has; at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
@@ -87,8 +142,8 @@ export class AuditQueries {
           : [];
     const all = visible === '*';
     const find = (client: PoolClient) =>
-      client.query<{ sequence: string; organizationId: string }>({
-        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId" FROM audit_event e
+      client.query<Pick<Position, 'sequence' | 'organizationId' | 'recordedAt'>>({
+        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId", ${RECORDED_AT} AS "recordedAt" FROM audit_event e
                WHERE e.timestamp = $1 AND e.id = $2 ${all ? '' : 'AND e.organization_id = ANY($3::text[])'} LIMIT 2`,
         values: all ? [timestamp, id] : [timestamp, id, visible],
       });
@@ -120,6 +175,23 @@ export class AuditQueries {
       this.database.withReader(work, { isFresh, signal }),
     );
   }
+}
+
+const RECORDED_AT = `to_char(e.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+const NO_POSITION = { organizationId: '', sequence: '0' };
+const NOTHING_FOREIGN: ForeignPositions = { organizations: [], isInRecovery: false };
+
+/** Whether the position behind which a list goes on is of another timeline. Places in time are the same in each. */
+async function findForeign(
+  client: PoolClient,
+  { sort, after }: Pick<PageRequest, 'sort' | 'after'>,
+): Promise<ForeignPositions> {
+  if (sort.field !== 'sequence' || !after) return NOTHING_FOREIGN;
+  return findForeignPositions(client, new Map([[after.organizationId, logPositionOf(after)]]));
+}
+
+function isForeign({ foreign }: { foreign: ForeignPositions }): boolean {
+  return foreign.organizations.length > 0;
 }
 
 /** A statement, and how its columns are read. */

@@ -5,15 +5,18 @@ import { TokenLife } from '../auth/token-life';
 import { laneOf } from '../concurrency/lane';
 import { SubscriptionLimiter, type SubscriptionKind } from '../concurrency/subscription-limiter';
 import { AppError } from '../errors/app-error';
+import { formatInstant, parseInstant } from '../front/instant';
 import { Lifecycle } from '../front/lifecycle';
 import type { AuditEventFilter } from './audit-event-filter';
 import { positionOf } from './audit-event-page';
 import { isTooLarge } from './audit-pages';
 import { BackfillPages } from './backfill-pages';
 import { FeedBuffer } from './feed-buffer';
-import { feedCursor, placesIn, type FeedPlaces } from './feed-cursor';
-import { eventTest } from './feed-event';
+import { feedCursor, positionsIn } from './feed-cursor';
+import { eventTest, type RecordedEvent } from './feed-event';
 import { LiveEvents, type Following } from './live-events';
+import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from './log-position';
+import { logPositionOf, type Position } from './page-statement';
 
 /** Events of one page of a backfill. */
 const PAGE = 500;
@@ -26,6 +29,8 @@ export interface FeedRequest {
   filter: AuditEventFilter;
   /** The cursor of the last event that the subscriber has; `0` is the beginning of one organization. Left out: from now on. */
   after?: string;
+  /** When that event was recorded (ISO 8601), where `after` is its number alone. */
+  afterRecordedAt?: string;
   /** Ends the feed. */
   signal: AbortSignal;
   /** How it is read. */
@@ -58,7 +63,7 @@ interface Subscription {
   signal: AbortSignal;
   buffer: FeedBuffer;
   /** How far it has come. */
-  places: FeedPlaces;
+  positions: LogPositions;
   following?: Following;
   /** Set once it is over: with an error to tell, or without. */
   end?: { error?: AppError };
@@ -68,8 +73,8 @@ interface Subscription {
   isLive: boolean;
 }
 
-/** Why feeds end: their reader, their token, the process, or a reader that is too slow. */
-type EndReason = 'left' | 'expired' | 'shutdown' | 'slow';
+/** Why feeds end: their reader, their token, the process, a reader that is too slow, or a log on another timeline. */
+type EndReason = 'left' | 'expired' | 'shutdown' | 'slow' | 'rewound';
 
 /**
  * Events as they are recorded, for subscribers of every door. In three phases: backfill (what was recorded since the
@@ -80,7 +85,13 @@ type EndReason = 'left' | 'expired' | 'shutdown' | 'slow';
 @Injectable()
 export class EventFeed {
   private delivered = 0;
-  private readonly ends: Record<EndReason, number> = { left: 0, expired: 0, shutdown: 0, slow: 0 };
+  private readonly ends: Record<EndReason, number> = {
+    left: 0,
+    expired: 0,
+    shutdown: 0,
+    slow: 0,
+    rewound: 0,
+  };
 
   constructor(
     private readonly live: LiveEvents,
@@ -99,25 +110,27 @@ export class EventFeed {
    * The events that this principal may see, for as long as its token holds, nobody ends it and the process is not told
    * to stop. It begins without being asked for its first event: what is recorded once `begun` has resolved is not
    * missed. Ends by itself when the signal aborts or the process stops: another replica goes on from the cursor.
-   * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; and from the iteration UNAUTHENTICATED (the token holds
-   * no longer), SLOW_CONSUMER (it does not take what comes), DATABASE_UNAVAILABLE.
+   * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; from `begun` and the iteration TIMELINE_CHANGED (the
+   * cursor, or what has been given, is not of the log as it is now), DATABASE_UNAVAILABLE; and from the iteration
+   * UNAUTHENTICATED (the token holds no longer), SLOW_CONSUMER (it does not take what comes).
    */
-  follow(principal: Principal, { filter, after, signal, kind }: FeedRequest): Feed {
+  follow(principal: Principal, request: FeedRequest): Feed {
+    const { filter, after, signal, kind } = request;
     const organizations = resolveOrganizations(principal, filter.organizationIds);
-    const from = after === undefined ? undefined : placesIn(after, organizations);
+    const from = after === undefined ? undefined : startOf(request, after, organizations);
     const subscription: Subscription = {
       principal,
       organizations,
       filter,
       signal,
       buffer: new FeedBuffer(),
-      places: from ?? new Map<string, bigint>(),
+      positions: from ?? new Map<string, LogPosition>(),
       close: () => undefined,
       over: new AbortController(),
       isLive: false,
     };
     this.open(subscription, kind);
-    const begun = this.begin(subscription);
+    const begun = this.begin(subscription, from !== undefined);
     begun.catch(() => subscription.close('left')); // told to whoever waits for it, or takes the first event
     return Object.assign(this.deliver(subscription, begun, from !== undefined), {
       begun,
@@ -150,28 +163,33 @@ export class EventFeed {
     if (signal.aborted) onAbort();
   }
 
-  private async begin(subscription: Subscription): Promise<FeedPlaces> {
+  private async begin(subscription: Subscription, isResumed: boolean): Promise<LogPositions> {
     const { organizations, buffer, filter } = subscription;
     const test = eventTest(filter);
-    const following = await this.live.follow(organizations, (event) => {
-      if (!test(event)) return;
-      buffer.add(event);
-      if (buffer.hasOverflowed && subscription.isLive) this.cutSlow(subscription);
+    const following = await this.live.follow(organizations, {
+      onEvent: (event) => {
+        if (!test(event)) return;
+        buffer.add(event);
+        if (buffer.hasOverflowed && subscription.isLive) this.cutSlow(subscription);
+      },
+      onTimelineChange: (error) => subscription.close('rewound', error),
     });
     subscription.following = following;
     if (subscription.end) following.leave();
-    return following.places;
+    // Behind the beginning of the following: what changes later is noticed by it.
+    else if (isResumed) await this.live.requireSameTimeline(subscription.positions);
+    return following.positions;
   }
 
   private async *deliver(
     subscription: Subscription,
-    begun: Promise<FeedPlaces>,
+    begun: Promise<LogPositions>,
     isResumed: boolean,
   ): AsyncGenerator<FeedEvent> {
     try {
-      const places = await begun;
-      if (isResumed) yield* this.backfill(subscription, places);
-      else subscription.places = places;
+      const positions = await begun;
+      if (isResumed) yield* this.backfill(subscription, positions);
+      else subscription.positions = positions;
       yield* this.goOn(subscription);
     } finally {
       subscription.close('left');
@@ -181,12 +199,12 @@ export class EventFeed {
   /** What lies between the subscriber's places and those from which on the buffer holds everything. */
   private async *backfill(
     subscription: Subscription,
-    until: FeedPlaces,
+    until: LogPositions,
   ): AsyncGenerator<FeedEvent> {
     const { organizations, buffer } = subscription;
     const ids = organizations === '*' ? [] : organizations;
-    for (let target = until; ; target = this.live.placesOf(ids)) {
-      for (const id of ids) yield* this.backfillOne(subscription, id, target.get(id) ?? 0n);
+    for (let target = until; ; target = this.live.positionsOf(ids)) {
+      for (const id of ids) yield* this.backfillOne(subscription, id, target.get(id) ?? BEGINNING);
       if (!buffer.hasOverflowed) return;
       // More came meanwhile than is kept for one subscriber: it is read like the rest.
       buffer.clear();
@@ -196,17 +214,18 @@ export class EventFeed {
   private async *backfillOne(
     subscription: Subscription,
     organizationId: string,
-    until: bigint,
+    until: LogPosition,
   ): AsyncGenerator<FeedEvent> {
-    const { places, principal, signal, filter } = subscription;
+    const { positions, principal, signal, filter } = subscription;
     let limit = PAGE;
-    while ((places.get(organizationId) ?? 0n) < until) {
-      const place = String(places.get(organizationId) ?? 0n);
+    for (;;) {
+      const position = positions.get(organizationId) ?? BEGINNING;
+      if (position.sequence >= until.sequence) return;
       const request = {
         organizations: [organizationId],
         filter,
         sort: { field: 'sequence', direction: 'asc' } as const,
-        after: { sequence: place, organizationId, timestamp: '', id: '' },
+        after: pagePositionOf(organizationId, position),
         limit,
         offset: 0,
       };
@@ -221,7 +240,7 @@ export class EventFeed {
       if (!page) continue;
       try {
         for (const text of page.texts) {
-          places.set(organizationId, BigInt(positionOf(text).sequence));
+          positions.set(organizationId, logPositionOf(positionOf(text)));
           if (this.isOver(subscription)) return;
           yield this.eventOf(subscription, text);
         }
@@ -229,8 +248,9 @@ export class EventFeed {
         page.release();
       }
       if (page.texts.length < limit) {
-        const reached = places.get(organizationId) ?? 0n;
-        if (reached < until) places.set(organizationId, until); // the filter passes over the rest
+        const reached = positions.get(organizationId) ?? BEGINNING;
+        // The filter passes over the rest.
+        if (reached.sequence < until.sequence) positions.set(organizationId, until);
       }
       if (page.isSmall) limit = Math.min(PAGE, 2 * limit);
     }
@@ -252,15 +272,19 @@ export class EventFeed {
   }
 
   private async *goOn(subscription: Subscription): AsyncGenerator<FeedEvent> {
-    const { buffer, places } = subscription;
+    const { buffer, positions } = subscription;
     subscription.isLive = true;
     for (;;) {
       if (this.isOver(subscription)) return;
       const event = buffer.take();
       if (event) {
-        const { organizationId, sequence, text } = event;
-        if (sequence <= (places.get(organizationId) ?? 0n)) continue; // the backfill has given it
-        places.set(organizationId, sequence);
+        const { organizationId, sequence, recordedMicros, text } = event;
+        const position = positions.get(organizationId) ?? BEGINNING;
+        if (sequence <= position.sequence) {
+          this.requireSameEvent(subscription, event, position);
+          continue; // the backfill has given it
+        }
+        positions.set(organizationId, { sequence, recordedMicros });
         yield this.eventOf(subscription, text);
       } else if (buffer.hasOverflowed) {
         this.cutSlow(subscription);
@@ -270,17 +294,28 @@ export class EventFeed {
     }
   }
 
+  /** An event that the backfill has given comes live as well: as the same event, or the log has changed between. */
+  private requireSameEvent(
+    subscription: Subscription,
+    { organizationId, sequence, recordedMicros }: RecordedEvent,
+    position: LogPosition,
+  ): void {
+    const isSame = recordedMicros === (position.recordedMicros ?? recordedMicros);
+    if (sequence !== position.sequence || isSame) return;
+    subscription.close('rewound', timelineChanged(organizationId, sequence));
+  }
+
   private cutSlow(subscription: Subscription): void {
     const detail = 'Events came faster than they were read. Go on from the last cursor.';
     subscription.close('slow', new AppError('SLOW_CONSUMER', detail));
   }
 
-  private eventOf({ organizations, places }: Subscription, text: string): FeedEvent {
+  private eventOf({ organizations, positions }: Subscription, text: string): FeedEvent {
     this.delivered += 1;
     return {
       text,
       get cursor() {
-        return feedCursor(organizations, places);
+        return feedCursor(organizations, positions);
       },
     };
   }
@@ -289,4 +324,37 @@ export class EventFeed {
     if (end?.error) throw end.error;
     return end !== undefined;
   }
+}
+
+/** Where a feed begins that goes on. */
+function startOf(
+  { afterRecordedAt }: FeedRequest,
+  after: string,
+  organizations: Organizations,
+): LogPositions {
+  const positions = positionsIn(after, organizations);
+  if (afterRecordedAt === undefined) return positions;
+  const recordedMicros = parseInstant(afterRecordedAt);
+  const [only, ...others] = positions;
+  if (recordedMicros === undefined || !only || others.length > 0) {
+    const detail =
+      'The time of recording goes with the `sequence` of an event of one organization, as an instant in ISO 8601.';
+    throw new AppError('INVALID_CURSOR', detail);
+  }
+  const [organizationId, { sequence }] = only;
+  return new Map([[organizationId, { sequence, recordedMicros }]]);
+}
+
+/** The same position as pages name it. */
+function pagePositionOf(
+  organizationId: string,
+  { sequence, recordedMicros }: LogPosition,
+): Position {
+  return {
+    organizationId,
+    sequence: String(sequence),
+    timestamp: '',
+    id: '',
+    ...(recordedMicros === undefined ? {} : { recordedAt: formatInstant(recordedMicros) }),
+  };
 }

@@ -1,3 +1,4 @@
+import { parseInstant } from '../front/instant';
 import { instantOfDatabase, type NewEvent } from './audit-event';
 import type { NumberedEvent } from './statement-values';
 
@@ -6,6 +7,25 @@ export interface HeadRow {
   organization_id: string;
   last_sequence: string;
   recorded_at: string;
+}
+
+/** A head row that a transaction has moved on by `count` events. */
+export interface HeadMove {
+  organizationId: string;
+  last: string;
+  count: number;
+  /** When, in microseconds since 1970. */
+  micros: number;
+}
+
+/** The moves behind these rows; a row that was only locked has not moved. */
+export function movesOf(heads: HeadRow[], counts: ReadonlyMap<string, number>): HeadMove[] {
+  return heads.flatMap(({ organization_id: organizationId, last_sequence: last, recorded_at }) => {
+    const count = counts.get(organizationId) ?? 0;
+    if (count === 0) return [];
+    const micros = parseInstant(recorded_at.replace(' ', 'T')) ?? 0;
+    return [{ organizationId, last, count, micros }];
+  });
 }
 
 /** How many of the events each organization has, by organization in the order in which every writer locks them. */

@@ -5,6 +5,8 @@ import type { AuditEventFilter } from './audit-event-filter';
 export interface RecordedEvent {
   organizationId: string;
   sequence: bigint;
+  /** When it was recorded: microseconds since 1970. */
+  recordedMicros: number;
   /** The event as JSON text, as pages give it. */
   text: string;
   /** Its members, as far as filters look at them. */
@@ -27,7 +29,7 @@ interface FilteredMembers {
 
 /** Reads an event once for all subscribers. */
 export function recordedEventOf(text: string): RecordedEvent {
-  const event = JSON.parse(text) as FilteredMembers;
+  const event = JSON.parse(text) as FilteredMembers & { recordedAt: string };
   const { organizationId, sequence } = event;
   // Not the whole event: its metadata as objects takes many times the text, which is what buffers count.
   const members: FilteredMembers = {
@@ -42,7 +44,8 @@ export function recordedEventOf(text: string): RecordedEvent {
     targetResourceId: event.targetResourceId,
     correlationId: event.correlationId,
   };
-  return { organizationId, sequence: BigInt(sequence), text, members };
+  const recordedMicros = parseInstant(event.recordedAt) ?? 0;
+  return { organizationId, sequence: BigInt(sequence), recordedMicros, text, members };
 }
 
 /** The member that each list of a filter picks from; the same choice as FILTER_COLUMNS makes in PostgreSQL. */

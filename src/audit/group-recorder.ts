@@ -7,8 +7,9 @@ import { toDatabaseError } from '../database/database-errors';
 import { LoopPortions } from '../front/loop-portions';
 import { eventText, type NewEvent } from './audit-event';
 import { RECORD_EVENT, RECORD_EVENTS } from './audit.statements';
-import { countsOf, type HeadRow, numbersOf } from './event-numbers';
+import { countsOf, type HeadMove, type HeadRow, movesOf, numbersOf } from './event-numbers';
 import { SMALL_REQUEST_EVENTS } from './group-size';
+import { LogTimeline } from './log-timeline';
 import { type NumberedEvent, recordEventsValues, recordEventValues } from './statement-values';
 import { writeGroup, type WriteRequest, type WriteResult } from './write-group';
 
@@ -19,6 +20,7 @@ export class GroupRecorder {
     private readonly database: Database,
     private readonly idempotency: IdempotencyKeys,
     private readonly portions: LoopPortions,
+    private readonly timeline: LogTimeline = new LogTimeline(),
   ) {}
 
   /**
@@ -26,20 +28,43 @@ export class GroupRecorder {
    * it cannot be cancelled; a large request, which may take long, therefore commits by a statement of its own.
    */
   async record(requests: WriteRequest[], options: CommitOptions = {}): Promise<WriteResult[]> {
+    const asked = this.timeline.ask();
+    const moves: HeadMove[] = [];
+    const results = await this.commit(requests, moves, options);
+    this.watchTimeline(moves, asked);
+    return results;
+  }
+
+  private async commit(
+    requests: WriteRequest[],
+    moves: HeadMove[],
+    options: CommitOptions,
+  ): Promise<WriteResult[]> {
     const { database, idempotency, portions } = this;
     if (!canRecordAtOnce(requests)) {
       return database.transaction(
-        (client, defer) => writeGroup({ client, defer, idempotency }, requests),
+        (client, defer) => writeGroup({ client, defer, idempotency, moves }, requests),
         options,
       );
     }
     // A group of several is small, and all of them wait for it.
     const pause = requests.length === 1 ? () => portions.next(options.signal) : undefined;
     const prepared = await prepare(requests, pause);
-    const work = (client: PoolClient) => recordAtOnce(client, requests, prepared);
+    const work = (client: PoolClient) => recordAtOnce(client, requests, prepared, moves);
     return requests.length === 1 && prepared.events.length > SMALL_REQUEST_EVENTS
       ? database.transaction(work, options)
       : database.statement(work, options);
+  }
+
+  /** Notes numbers that had been given before: PostgreSQL has lost the events that had them. */
+  private watchTimeline(moves: HeadMove[], asked: number): void {
+    for (const { organizationId, last, count, micros } of moves) {
+      const first = Number(last) - count + 1;
+      if (this.timeline.isGivenAgain(organizationId, first, asked)) {
+        this.timeline.noteRewindTo(organizationId, BigInt(first - 1));
+      }
+      this.timeline.note(organizationId, { sequence: Number(last), micros });
+    }
   }
 }
 
@@ -85,8 +110,10 @@ async function recordAtOnce(
   client: PoolClient,
   requests: WriteRequest[],
   { events, counts, statement }: Prepared,
+  moves: HeadMove[],
 ): Promise<WriteResult[]> {
   const { rows } = await client.query<HeadRow>(statement);
+  moves.push(...movesOf(rows, counts));
   const numbered = numbersOf(events, counts, rows);
   return requests.map((request) => resultOf(request, numbered));
 }

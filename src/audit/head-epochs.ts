@@ -2,8 +2,11 @@ import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import type { Tenants } from '../caching/cache-key';
 import { Database } from '../database/database';
+import { isMissingColumn, isUnavailable } from '../database/database-errors';
 import type { Durability } from '../database/durability';
 import type { SidePool } from '../database/side-pool';
+import { microsOf } from './log-position';
+import { LogTimeline } from './log-timeline';
 import { SharedRead } from './shared-read';
 
 /** A read of one row takes less than a millisecond; who gets no answer for this long will not get one. */
@@ -21,7 +24,7 @@ const NO_HEAD: Head = { lastSequence: '0', recordedMicros: 0 };
 const OF_NOBODY = Promise.resolve('0');
 
 /** A timestamp of recording in microseconds since 1970, which a double holds exactly until the year 2255. */
-const MICROS = `coalesce(extract(epoch FROM nullif(recorded_at, '-infinity')) * 1000000, 0)::bigint`;
+const MICROS = microsOf('audit_organization');
 
 const FIND_HEADS = {
   name: 'audit-find-heads',
@@ -29,27 +32,44 @@ const FIND_HEADS = {
          FROM audit_organization WHERE organization_id = ANY($1::text[])`,
 };
 
+const SUMS = `SELECT coalesce(sum(last_sequence), 0)::text AS sequences, coalesce(sum(${MICROS}), 0)::text AS micros FROM audit_organization`;
+
+/** When the server was started, in seconds: another server, or another start of one, has another time. */
+const SERVER_START = 'extract(epoch FROM pg_postmaster_start_time())';
+
 /**
  * Snapshot and, unless it is the one that is known ($1), sums of all heads: of the same snapshot, as it is one
  * statement. A standby's list of running transactions is not in the text of its snapshot, so there it is NULL.
  */
 const FIND_ALL_HEADS = {
   name: 'audit-find-all-heads',
-  text: `SELECT s.snapshot, CASE WHEN s.snapshot = $1 THEN NULL ELSE (
-           SELECT ARRAY[coalesce(sum(last_sequence), 0)::text, coalesce(sum(${MICROS}), 0)::text] FROM audit_organization
-         ) END
-         FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END AS snapshot) s`,
+  text: `SELECT s.snapshot, CASE WHEN s.snapshot = $1 THEN NULL ELSE (SELECT ARRAY[sequences, micros] FROM (${SUMS}) t) END
+         FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text || ' ' || ${SERVER_START} END AS snapshot) s`,
 };
 
-/** Asked on replicas: nothing but what the first migration made, as the later ones may still be on their way to them. */
-const FIND_SEQUENCES = {
-  name: 'audit-find-sequences',
-  text: `SELECT organization_id, last_sequence::text FROM audit_organization WHERE organization_id = ANY($1::text[])`,
+/** NULL on a standby; the timeline as the first eight digits of the name of a file of its log. */
+const FIND_SERVER = {
+  name: 'audit-find-server',
+  text: `SELECT CASE WHEN NOT pg_is_in_recovery() THEN (${SERVER_START})::text END,
+                CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END`,
 };
-const SUM_SEQUENCES = {
-  name: 'audit-sum-sequences',
-  text: `SELECT coalesce(sum(last_sequence), 0)::text FROM audit_organization`,
+/** How often it is looked at which server answers, at most. */
+const SERVER_LOOK_MS = 2000;
+
+/**
+ * Asked on replicas, for organizations ($1) and the primary's last numbers ($2): the head there and, where that is
+ * further on, when the event of the primary's number was recorded.
+ */
+const FIND_REPLICA_HEADS = {
+  name: 'audit-find-replica-heads',
+  text: `SELECT o.organization_id, o.last_sequence::text, (${microsOf('o')})::text, CASE WHEN o.last_sequence > t.sequence THEN (
+           SELECT (${microsOf('e')})::text FROM audit_event e
+           WHERE e.organization_id = o.organization_id AND e.sequence = t.sequence LIMIT 1
+         ) END
+         FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, sequence)
+         JOIN audit_organization o ON o.organization_id = t.organization_id COLLATE "C"`,
 };
+const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
 
 /** A read of listed organizations that has not begun: whose heads it will read, and the epochs that will come of it. */
 interface Gathering {
@@ -80,8 +100,12 @@ export class HeadEpochs {
   private reads = 0;
   private sums = 0;
   private readonly durability: Durability;
+  private nextServerLookMs = 0;
 
-  constructor(database: Database) {
+  constructor(
+    database: Database,
+    private readonly timeline: LogTimeline = new LogTimeline(),
+  ) {
     this.durability = database.durability;
     this.pool = database.sidePool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
   }
@@ -114,29 +138,41 @@ export class HeadEpochs {
   }
 
   /**
-   * Whether a replica shows every commit of these organizations that the primary showed when this was asked. Each head
-   * is compared, as commits of different organizations may become visible in another order than they were logged in;
-   * for '*', where that would be all there are, only their sum.
+   * Whether a replica shows every commit of these organizations that the primary showed when this was asked, and no other
+   * history: the old primary come back, a standby that follows it, or one that is ahead of a restored primary may be as
+   * far and hold other events. Each head has to be the primary's; or lie further on, with the primary's last event
+   * where the primary has it. For '*', where that would be all there are, the sums of both have to be equal. Not fresh is also a
+   * replica that the newest migration has not reached.
    * @throws AppError when the primary cannot be asked; what `pg` throws when the replica cannot.
    */
   async isFresh(replica: PoolClient, tenants: Tenants): Promise<boolean> {
+    try {
+      return await this.isSameThere(replica, tenants);
+    } catch (error) {
+      if (isMissingColumn(error)) return false;
+      throw error;
+    }
+  }
+
+  private async isSameThere(replica: PoolClient, tenants: Tenants): Promise<boolean> {
     if (tenants === '*') {
       const epoch = await this.current('*');
-      const { rows } = await replica.query<[string]>({ ...SUM_SEQUENCES, rowMode: 'array' });
-      return BigInt(rows[0]?.[0] ?? 0) >= BigInt(epoch.slice(0, epoch.indexOf('.')));
+      const { rows } = await replica.query<[string, string]>({
+        ...SUM_REPLICA_HEADS,
+        rowMode: 'array',
+      });
+      const [sequences = '0', micros = '0'] = rows[0] ?? [];
+      return epochText(sequences, BigInt(micros)) === epoch;
     }
     this.asked += 1;
     const heads = await this.gather(tenants).heads;
-    const { rows } = await replica.query<[string, string]>({
-      ...FIND_SEQUENCES,
-      values: [tenants],
+    const { rows } = await replica.query<[string, string, string, string | null]>({
+      ...FIND_REPLICA_HEADS,
+      values: [tenants, tenants.map((id) => (heads.get(id) ?? NO_HEAD).lastSequence)],
       rowMode: 'array',
     });
-    const shown = new Map(rows);
-    return tenants.every((id) => {
-      const { lastSequence } = heads.get(id) ?? NO_HEAD;
-      return BigInt(shown.get(id) ?? 0) >= BigInt(lastSequence);
-    });
+    const there = new Map(rows.map(([id, ...head]) => [id, head]));
+    return tenants.every((id) => isSameHead(heads.get(id) ?? NO_HEAD, there.get(id)));
   }
 
   /** How many calls there were, how many statements answered them, and how many of those added up all there are. */
@@ -159,19 +195,62 @@ export class HeadEpochs {
     const organizations = [...(this.gathering?.organizations ?? [])];
     this.gathering = undefined; // who asks from now on is read by the next one
     this.reads += 1;
-    const { rows } = await this.pool.withClient((client) =>
-      client.query<[string, string, string]>({
+    const asked = this.timeline.ask();
+    return this.pool.withClient(async (client) => {
+      const { rows } = await client.query<[string, string, string]>({
         ...FIND_HEADS,
         values: [organizations],
         rowMode: 'array',
-      }),
-    );
-    return new Map(
-      rows.map(([id, lastSequence, micros]) => [
-        id,
-        { lastSequence, recordedMicros: Number(micros) },
-      ]),
-    );
+      });
+      const heads = new Map(
+        rows.map(([id, lastSequence, micros]) => [
+          id,
+          { lastSequence, recordedMicros: Number(micros) },
+        ]),
+      );
+      await this.watchTimeline(client, organizations, heads, asked);
+      return heads;
+    });
+  }
+
+  /** Notes heads that went back, and now and then which server answers. */
+  private async watchTimeline(
+    client: PoolClient,
+    organizations: readonly string[],
+    heads: Heads,
+    asked: number,
+  ): Promise<void> {
+    const behind: [string, Head][] = [];
+    for (const id of organizations) {
+      const head = heads.get(id) ?? NO_HEAD;
+      const seen = { sequence: Number(head.lastSequence), micros: head.recordedMicros };
+      if (this.timeline.isBehind(id, seen, asked)) behind.push([id, head]);
+      else this.timeline.note(id, seen);
+    }
+    const isDue = performance.now() >= this.nextServerLookMs;
+    if (behind.length === 0 && !isDue) return;
+    this.nextServerLookMs = performance.now() + SERVER_LOOK_MS;
+    const isPrimary = await this.lookAtServer(client);
+    if (!isPrimary) return; // a standby may only lag behind
+    for (const [id, { lastSequence }] of behind)
+      this.timeline.noteRewindTo(id, BigInt(lastSequence));
+  }
+
+  /** Notes which server answers; some that look like PostgreSQL do not say. */
+  private async lookAtServer(client: PoolClient): Promise<boolean> {
+    try {
+      const { rows } = await client.query<[string | null, string | null]>({
+        ...FIND_SERVER,
+        rowMode: 'array',
+      });
+      const [startedAt = null, timeline = null] = rows[0] ?? [];
+      if (startedAt === null) return false;
+      this.timeline.noteServer(startedAt, Number.parseInt(timeline ?? '0', 16));
+    } catch (error) {
+      if (isUnavailable(error)) throw error;
+      this.nextServerLookMs = Infinity;
+    }
+    return true;
   }
 
   /**
@@ -179,8 +258,8 @@ export class HeadEpochs {
    * running between them) saves that: a transaction that changes anything has an id from its first change on. When it
    * commits after one snapshot was taken, its id was running or not yet given out there, and is neither in the next one; so if
    * two texts are equal, nothing was committed between them, and the sum that was read with the first still holds.
-   * Ids are never given twice by a server, but are by one that took over from another or was restored; no connection
-   * lives through that, so a snapshot is compared only with others of its own connection.
+   * Ids are never given twice by a server, but are by one that took over from another or was restored. Our connection may
+   * outlive that when there is a pooler between, so the text also says which server it is and since when it runs.
    */
   private async readAll(): Promise<string> {
     this.reads += 1;
@@ -200,6 +279,18 @@ export class HeadEpochs {
       return epoch;
     });
   }
+}
+
+/** Whether what a replica has of an organization (head, its time, the time of the event with the primary's number) is what the primary has, or goes on from it. */
+function isSameHead(
+  { lastSequence, recordedMicros }: Head,
+  there: readonly [string, string, string | null] | undefined,
+): boolean {
+  if (!there) return lastSequence === '0';
+  const [sequence, micros, eventMicros] = there;
+  if (sequence === lastSequence) return Number(micros) === recordedMicros;
+  if (BigInt(sequence) < BigInt(lastSequence)) return false;
+  return eventMicros !== null && Number(eventMicros) === recordedMicros;
 }
 
 function epochOf(heads: Heads, organizations: readonly string[]): string {

@@ -3,11 +3,14 @@ import type { ConfigType } from '@nestjs/config';
 import type { Organizations } from '../auth/principal';
 import { cacheConfig } from '../config/cache.config';
 import { Database } from '../database/database';
+import type { AppError } from '../errors/app-error';
 import { RedisConnection } from '../redis/redis-connection';
 import { AuditWriter } from './audit-writer';
 import type { RecordedEvent } from './feed-event';
-import type { FeedPlaces } from './feed-cursor';
-import { RecordedReads } from './recorded-reads';
+import { MAX_RESUMABLE_ORGANIZATIONS } from './feed-cursor';
+import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from './log-position';
+import { LogTimeline } from './log-timeline';
+import { type FollowedHead, RecordedReads } from './recorded-reads';
 
 /** The organizations of an announcement; none, if it is not one: anybody who can reach Redis can send messages. */
 function organizationsIn(message: string): string[] {
@@ -19,15 +22,26 @@ function organizationsIn(message: string): string[] {
   }
 }
 
+/** The position that lies further on; of the same event, the one that knows which it is. */
+function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
+  if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
+  return one.recordedMicros === undefined ? other : one;
+}
+
 /** Heads are looked at so often in any case: what no other replica announced, for want of Redis, is found by then. */
 const POLL_MS = 1000;
 /** Announcements of commits within so long go together. */
 const ANNOUNCE_MS = 10;
-export type EventListener = (event: RecordedEvent) => void;
+/** A follower of events. */
+export interface EventListener {
+  onEvent: (event: RecordedEvent) => void;
+  /** The log of one of its organizations is on another timeline: nothing more of it will come. Has to leave. */
+  onTimelineChange: (error: AppError) => void;
+}
 
-/** Somebody who is told of each event behind `places`, until he leaves. */
+/** A listener that is told of each event behind `positions`, until it leaves. */
 export interface Following {
-  places: FeedPlaces;
+  positions: LogPositions;
   leave: () => void;
 }
 
@@ -36,6 +50,10 @@ export interface Following {
  * order of its organization's sequence. The numbers are gapless in commit order, so reading on behind the last one
  * misses nothing. Commits of this process wake the reader, those of others announce themselves over Redis, and a look
  * at the heads every second finds what nobody announced.
+ *
+ * After a failover or a restore that lost commits numbers are given again. Every read therefore begins with the event at
+ * the position itself: when it is another one, or a head lies below the position, all who follow that organization are
+ * told so and get nothing more (docs/adr/0029-positions-across-timelines.md).
  */
 @Injectable()
 export class LiveEvents implements BeforeApplicationShutdown {
@@ -43,8 +61,12 @@ export class LiveEvents implements BeforeApplicationShutdown {
   private readonly reads: RecordedReads;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly ofEverything = new Set<EventListener>();
-  /** The last number that was given out, of each organization that somebody follows. */
-  private readonly places: FeedPlaces = new Map();
+  /** The last event that was given out, of each organization that is followed. The objects are never changed. */
+  private readonly places: LogPositions = new Map();
+  /** The head rows of these organizations as they were last looked at. */
+  private readonly seenHeads = new Map<string, FollowedHead>();
+  /** How often a log was found on another timeline: answers to what was asked before are of no use after. */
+  private changes = 0;
   private readonly due = new Set<string>();
   private readonly unannounced = new Set<string>();
   private announcing: NodeJS.Timeout | undefined;
@@ -60,6 +82,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
     private readonly redis: RedisConnection,
     writer: AuditWriter,
     @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
+    private readonly timeline: LogTimeline,
   ) {
     // The prefix of the cache keeps services that share a Redis apart.
     this.channel = `${keyPrefix}-events-recorded`;
@@ -71,37 +94,67 @@ export class LiveEvents implements BeforeApplicationShutdown {
   }
 
   /**
-   * Tells `listener` of every event of these organizations with a number above `places`, which are those of now: no
-   * event that is committed later has a lower one.
+   * Tells `listener` of every event of these organizations behind `positions`, which are those of now: no event that is
+   * committed later has a lower number.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async follow(organizations: Organizations, listener: EventListener): Promise<Following> {
     this.subscribe();
-    const heads = await this.reads.durableHeadsOf(organizations);
-    const ids = organizations === '*' ? [...heads.keys()] : organizations;
-    const places: FeedPlaces = new Map();
+    let last: LogPositions;
+    let changes: number;
+    do {
+      ({ changes } = this);
+      last = await this.reads.durably(organizations, () => this.lastPositionsOf(organizations));
+    } while (changes !== this.changes);
+    const ids = organizations === '*' ? [...last.keys()] : organizations;
+    const positions: LogPositions = new Map();
     for (const id of ids) {
-      const head = heads.get(id) ?? 0n;
+      const head = last.get(id) ?? BEGINNING;
       // Who follows everything is owed all of an organization that nobody has heard of before.
       if (this.ofEverything.size > 0 && !this.places.has(id)) {
-        this.places.set(id, 0n);
+        this.places.set(id, BEGINNING);
         this.due.add(id);
       }
-      const given = this.isFollowed(id) ? (this.places.get(id) ?? 0n) : undefined;
-      if (given === undefined) this.places.set(id, head);
+      const given = this.isFollowed(id) ? (this.places.get(id) ?? BEGINNING) : undefined;
+      if (given === undefined) this.startAt(id, head);
       // Somebody who asked later may have been answered sooner: what was given to him will not be given again.
-      places.set(id, given !== undefined && given > head ? given : head);
+      positions.set(id, given === undefined ? head : furthestOf(given, head));
     }
     if (organizations === '*') this.ofEverything.add(listener);
     else for (const id of organizations) this.listenersOf(id).add(listener);
     if (this.due.size > 0) this.readDue();
     this.polling ??= setInterval(() => this.poll(), POLL_MS).unref();
-    return { places, leave: () => this.leave(organizations, listener) };
+    return { positions, leave: () => this.leave(organizations, listener) };
   }
 
-  /** The numbers up to which events have been given out by now. */
-  placesOf(organizations: readonly string[]): FeedPlaces {
-    return new Map(organizations.map((id) => [id, this.places.get(id) ?? 0n]));
+  /** The positions up to which events have been given out by now. */
+  positionsOf(organizations: readonly string[]): LogPositions {
+    return new Map(organizations.map((id) => [id, this.places.get(id) ?? BEGINNING]));
+  }
+
+  /**
+   * Sees to it that positions that a reader has remembered are still of these logs.
+   * @throws AppError TIMELINE_CHANGED, DATABASE_UNAVAILABLE.
+   */
+  async requireSameTimeline(positions: LogPositions): Promise<void> {
+    const [foreign] = await this.reads.findForeign(positions);
+    if (foreign === undefined) return;
+    this.timeline.noteRefusedPosition();
+    throw timelineChanged(foreign, positions.get(foreign)?.sequence ?? 0n);
+  }
+
+  private async lastPositionsOf(organizations: Organizations): Promise<LogPositions> {
+    if (organizations !== '*' && organizations.length <= MAX_RESUMABLE_ORGANIZATIONS) {
+      return this.reads.lastPositionsOf(organizations);
+    }
+    const { heads } = await this.reads.headsOf(organizations);
+    return new Map([...heads].map(([id, { sequence }]) => [id, { sequence }]));
+  }
+
+  /** Begins to follow an organization. Which event its last one is the first read finds out, where that is not known. */
+  private startAt(id: string, position: LogPosition): void {
+    this.places.set(id, position);
+    if (position.sequence > 0n && position.recordedMicros === undefined) this.due.add(id);
   }
 
   beforeApplicationShutdown(): void {
@@ -130,16 +183,21 @@ export class LiveEvents implements BeforeApplicationShutdown {
       }
     }
     for (const id of organizations === '*' ? [...this.places.keys()] : organizations) {
-      if (this.ofEverything.size === 0 && !this.listeners.has(id)) this.places.delete(id);
+      if (this.ofEverything.size === 0 && !this.listeners.has(id)) this.forget(id);
     }
     if (this.places.size > 0 || this.ofEverything.size > 0) return;
     clearInterval(this.polling);
     this.polling = undefined;
   }
 
+  private forget(id: string): void {
+    this.places.delete(id);
+    this.seenHeads.delete(id);
+  }
+
   private wake(organizations: Iterable<string>): void {
     for (const id of organizations) {
-      if (this.ofEverything.size > 0 && !this.places.has(id)) this.places.set(id, 0n);
+      if (this.ofEverything.size > 0 && !this.places.has(id)) this.places.set(id, BEGINNING);
       if (this.places.has(id)) this.due.add(id);
     }
     if (this.due.size > 0) this.readDue();
@@ -161,15 +219,23 @@ export class LiveEvents implements BeforeApplicationShutdown {
     while (this.due.size > 0) {
       const after = this.takeDue(this.reads.maxOrganizations);
       if (after.size === 0) continue;
-      const { events, unfinished } = await this.reads.readBehind(after);
-      for (const event of events) this.give(event, after.get(event.organizationId) ?? 0n);
+      const { events, unfinished, confirmed, foreign } = await this.reads.readBehind(after);
+      for (const id of foreign) this.changeTimeline(id, after.get(id));
+      for (const [id, recordedMicros] of confirmed) this.confirm(id, after.get(id), recordedMicros);
+      for (const event of events) this.give(event, after.get(event.organizationId)?.sequence ?? 0n);
       for (const id of unfinished) if (this.places.has(id)) this.due.add(id);
     }
   }
 
-  /** Up to `count` of what is due and somebody still follows, with the numbers behind which it is to be read. */
-  private takeDue(count: number): FeedPlaces {
-    const after: FeedPlaces = new Map();
+  /** Notes which event a position is at. */
+  private confirm(id: string, position: LogPosition | undefined, recordedMicros: number): void {
+    if (position === undefined || position.recordedMicros !== undefined) return;
+    if (this.places.get(id) === position) this.places.set(id, { ...position, recordedMicros });
+  }
+
+  /** Up to `count` of what is due and somebody still follows, with the positions behind which it is to be read. */
+  private takeDue(count: number): LogPositions {
+    const after: LogPositions = new Map();
     for (const id of [...this.due].slice(0, count)) {
       this.due.delete(id);
       const place = this.places.get(id);
@@ -180,29 +246,31 @@ export class LiveEvents implements BeforeApplicationShutdown {
 
   /** Gives an event of a read behind `after` to all who follow. */
   private give(event: RecordedEvent, after: bigint): void {
-    const { organizationId, sequence } = event;
-    const place = this.places.get(organizationId);
+    const { organizationId, sequence, recordedMicros } = event;
+    const place = this.places.get(organizationId)?.sequence;
     if (place === undefined || sequence <= place) return; // nobody is there any more, or began again meanwhile
     if (place < after) {
       this.due.add(organizationId); // began again further back: what lies between has not been read
       return;
     }
-    this.places.set(organizationId, sequence);
-    for (const listener of this.listeners.get(organizationId) ?? []) listener(event);
-    for (const listener of this.ofEverything) listener(event);
+    this.places.set(organizationId, { sequence, recordedMicros });
+    for (const listener of this.listeners.get(organizationId) ?? []) listener.onEvent(event);
+    for (const listener of this.ofEverything) listener.onEvent(event);
   }
 
   private poll(): void {
     if (this.isPolling || this.places.size + this.ofEverything.size === 0) return;
     this.isPolling = true;
     const organizations = this.ofEverything.size > 0 ? '*' : [...this.places.keys()];
-    // Places move on while the heads are on their way: only what was given out before cannot lie behind them.
-    const before: FeedPlaces = new Map(this.places);
+    // Positions move on while the heads are on their way: only what was given out before cannot lie behind them.
+    const before: LogPositions = new Map(this.places);
+    const { changes } = this;
     this.reads
       .headsOf(organizations)
-      .then((heads) => {
-        for (const [id, head] of heads) this.noteLoss(id, head, before.get(id));
-        this.wake([...heads].flatMap(([id, head]) => (this.isBehind(id, head) ? [id] : [])));
+      .then(({ heads, isInRecovery }) => {
+        // A standby that is not promoted yet may only lag behind.
+        if (!isInRecovery && changes === this.changes) this.compareHeads(heads, before);
+        this.wake([...heads].flatMap(([id, head]) => (this.isDue(id, head) ? [id] : [])));
       })
       .catch((error: unknown) => this.report(error))
       .finally(() => {
@@ -210,17 +278,37 @@ export class LiveEvents implements BeforeApplicationShutdown {
       });
   }
 
-  /** A head that lies below what had been given out `before` it was asked for: the next numbers come a second time. */
-  private noteLoss(id: string, head: bigint, before: bigint | undefined): void {
-    if (before === undefined || head >= before || !this.places.has(id)) return;
-    this.logger.warn(
-      `The numbers of an organization went back from ${before} to ${head}: the database has lost commits.`,
-    );
-    this.places.set(id, head);
+  /** A head below what had been given out before it was asked for: its next numbers are given a second time. */
+  private compareHeads(heads: ReadonlyMap<string, FollowedHead>, before: LogPositions): void {
+    for (const [id, position] of before) {
+      const sequence = heads.get(id)?.sequence ?? 0n;
+      if (sequence < position.sequence) this.changeTimeline(id, position, sequence);
+    }
   }
 
-  private isBehind(id: string, head: bigint): boolean {
-    return head > (this.places.get(id) ?? 0n);
+  /** Ends the feeds of an organization whose event at this position is not there any more. */
+  private changeTimeline(id: string, position: LogPosition | undefined, head?: bigint): void {
+    const place = this.places.get(id);
+    // Begun again since: the position was another one's.
+    if (!position || !place || place.sequence < position.sequence) return;
+    this.forget(id);
+    this.changes += 1;
+    this.timeline.noteRewind(id, position.sequence, head);
+    const error = timelineChanged(id, position.sequence);
+    const listeners = [...(this.listeners.get(id) ?? []), ...this.ofEverything];
+    this.listeners.delete(id);
+    this.ofEverything.clear();
+    for (const listener of listeners) listener.onTimelineChange(error);
+  }
+
+  /** Whether there is something to read: new events, or a head that moved without them, by retention or a lost commit. */
+  private isDue(id: string, head: FollowedHead): boolean {
+    const place = this.places.get(id);
+    const seen = this.seenHeads.get(id);
+    if (place) this.seenHeads.set(id, head);
+    if (!place || head.sequence > place.sequence) return true;
+    const isSame = head.sequence === place.sequence && seen?.sequence === head.sequence;
+    return isSame && seen.micros !== head.micros;
   }
 
   private report(error: unknown): void {

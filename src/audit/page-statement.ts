@@ -4,6 +4,7 @@ import type { StatementGroup } from '../database/statement-names';
 import { formatInstant, parseInstant } from '../front/instant';
 import { TOTAL_EXACT_UP_TO } from '../pagination/page';
 import { EVENT_JSON } from './audit.statements';
+import type { LogPosition } from './log-position';
 import { FILTER_COLUMNS, type AuditEventFilter, type AuditEventSort } from './audit-event-filter';
 
 /** The place of an event in an order: its timestamp or sequence, then what breaks ties. */
@@ -12,6 +13,14 @@ export interface Position {
   sequence: string;
   id: string;
   organizationId: string;
+  /** When it was recorded, where the position is one of a list by sequence: tells whether it is still the same event. */
+  recordedAt?: string;
+}
+
+/** The same position in the log of its organization. */
+export function logPositionOf({ sequence, recordedAt, id }: Position): LogPosition {
+  const recordedMicros = recordedAt === undefined ? undefined : parseInstant(recordedAt);
+  return { sequence: BigInt(sequence), recordedMicros, ...(id === '' ? {} : { id }) };
 }
 
 /** One stretch of a sorted list to read. */

@@ -13,7 +13,7 @@ import {
   INSERT_CLIENT_IDS,
   INSERT_EVENTS,
 } from './audit.statements';
-import { countsOf, type HeadRow, numbersOf } from './event-numbers';
+import { countsOf, type HeadMove, type HeadRow, movesOf, numbersOf } from './event-numbers';
 import { hasSameContent } from './event-content';
 import { insertEventsValues, type NumberedEvent } from './statement-values';
 import { findStored, type StoredEvents, storedKey } from './stored-events';
@@ -48,6 +48,8 @@ export interface WriteTransaction {
   client: PoolClient;
   defer: (statement: Promise<unknown>) => void;
   idempotency: IdempotencyKeys;
+  /** Filled in with the heads that it moves: not before the commit are these the numbers of events. */
+  moves: HeadMove[];
 }
 
 /** An answer to a write, and whether it was given before. */
@@ -85,7 +87,7 @@ export async function writeGroup(
   const fresh = open(entries).flatMap((entry) =>
     entry.request.events.filter((_, index) => !entry.repeats.has(index)),
   );
-  const numbered = await numberEvents(client, fresh);
+  const numbered = await numberEvents(transaction, fresh);
   const batches = insertAll(transaction, open(entries), numbered);
   insertClientIds(transaction, fresh);
 
@@ -185,12 +187,14 @@ async function advanceHeads(client: PoolClient, counts: Map<string, number>): Pr
 }
 
 async function numberEvents(
-  client: PoolClient,
+  { client, moves }: WriteTransaction,
   events: NewEvent[],
 ): Promise<Map<NewEvent, NumberedEvent>> {
   if (events.length === 0) return new Map();
   const counts = countsOf(events);
-  return numbersOf(events, counts, await advanceHeads(client, counts));
+  const heads = await advanceHeads(client, counts);
+  moves.push(...movesOf(heads, counts));
+  return numbersOf(events, counts, heads);
 }
 
 /** Inserts what is new. Requests of the same batch size share statements; a request's own share is what it reports. */

@@ -48,6 +48,11 @@ export function isMisconfigured(error: unknown): boolean {
   return code.startsWith('28') || code.startsWith('3D') || code === '42P01';
 }
 
+/** Whether a statement names a column that is not there (SQLSTATE 42703), as on a replica that a migration has not reached. */
+export function isMissingColumn(error: unknown): boolean {
+  return codeOf(error) === '42703';
+}
+
 /** Whether the server ended or refused the whole connection, whatever for: no statement did anything. */
 export function isRefusedConnection(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === 'FATAL';

@@ -28,6 +28,12 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
     detail: 'An event with this id exists with other content.',
     errors: [{ path: 'id', message: 'exists in this organization with other content' }],
   },
+  TIMELINE_CHANGED: {
+    detail:
+      'The log of the organization "org-1" is on another timeline: its event 1042 is not the one of this position, or ' +
+      'there is none (the database lost commits in a failover or a restore). Begin again from a position that still ' +
+      'exists, or from 0.',
+  },
   REQUEST_TOO_LARGE: {
     detail: 'The body is larger than 10 MB (REQUEST_MAX_SIZE_MB); send it in parts.',
   },

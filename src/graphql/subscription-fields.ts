@@ -45,16 +45,23 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
           description:
             'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several a cursor of `/audit/events/tail` or tRPC. Left out: from now on.',
         },
+        afterRecordedAt: {
+          type: GraphQLString,
+          description:
+            'The `recordedAt` of that event. With it a subscription that goes on after the database has lost events is refused (`TIMELINE_CHANGED`) where another event has its number now; without it only where the number lies beyond the last one.',
+        },
       },
-      subscribe: async ({ feed }, { filter, afterSequence }, { principal, signal }, info) => {
+      subscribe: async ({ feed }, args, { principal, signal }, info) => {
+        const { filter, afterSequence, afterRecordedAt } = args;
         requireFewMetadata(info);
         requireValid(AuditEventSearchDto, { filter });
         const wanted = filterIn(filter as AuditEventFilterDto | null | undefined);
         const after = typeof afterSequence === 'string' ? afterSequence : undefined;
+        const recordedAt = typeof afterRecordedAt === 'string' ? afterRecordedAt : undefined;
         let begun: Promise<unknown> | undefined;
         const events = liveFeed(signal, (own) => {
           const followed = feed.follow(principal, {
-            ...{ filter: wanted, after, signal: own },
+            ...{ filter: wanted, after, afterRecordedAt: recordedAt, signal: own },
             kind: 'websocket',
           });
           ({ begun } = followed);

@@ -12,6 +12,7 @@ import {
   cacheRule,
   concurrencyRule,
   databaseRule,
+  lossRule,
   memoryRule,
   partitionRule,
   poolRule,
@@ -72,6 +73,7 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     board.take(concurrencyRule(sources.find('concurrency')?.(), config));
     board.take(slowRequestsRule(this.recorder.lastSeconds(config.alertWindowSeconds), config));
     board.take(poolRule(sources.find('pool')?.()));
+    board.take(lossRule(sources.find('losses')?.()));
     const redis = sources.find('redis');
     if (redis) board.take(redisRule(redis()));
   }

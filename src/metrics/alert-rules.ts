@@ -2,7 +2,7 @@ import type { MonitoringConfig } from '../config/monitoring.config';
 import type { Finding } from './alert-board';
 import { MIN_CACHE_REQUESTS } from './bottlenecks';
 import type { LatencyReport } from './latency-window';
-import type { CacheFigures, ConcurrencyFigures, PoolFigures } from './metric-sources';
+import type { CacheFigures, ConcurrencyFigures, LossFigures, PoolFigures } from './metric-sources';
 import type { MemoryUsage } from './process-memory';
 
 /** An alert ends only when its figure is better than its limit by so many points. */
@@ -171,6 +171,22 @@ export function partitionRule(missing: string[]): Finding {
     description: `Missing: ${missing.join(', ') || 'none'}.`,
     source: 'database',
     metadata: { missing },
+    raiseAfter: 1,
+    resolveAfter: 1,
+  };
+}
+
+/** At once, and for as long as the source reports it (a quarter of an hour): what is lost does not come back by itself. */
+export function lossRule(figures: LossFigures | undefined): Finding {
+  const { recent = 0, from = 0, to } = figures ?? {};
+  return {
+    type: 'EVENTS_LOST',
+    level: levelOf(recent > 0, recent === 0),
+    severity: 'CRITICAL',
+    title: 'PostgreSQL has lost acknowledged events',
+    description: `The log of ${recent} organizations went back (of the first, from ${from}${to === undefined ? '' : ` to ${to}`}): numbers are given again.`,
+    source: 'database',
+    metadata: { organizations: recent, from, to: to ?? null },
     raiseAfter: 1,
     resolveAfter: 1,
   };

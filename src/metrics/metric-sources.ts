@@ -35,6 +35,15 @@ export interface SlowQueryFigures {
   slowest: { name: string; count: number; averageMs: number }[];
 }
 
+/** Logs that went back because PostgreSQL lost commits, within the time for which that is an alert. */
+export interface LossFigures {
+  /** Organizations. */
+  recent: number;
+  /** The numbers between which the log of one of them went back; `to` is undefined when only `from` was given again. */
+  from: number;
+  to: number | undefined;
+}
+
 /** What can be asked of the capabilities, by name. */
 export interface Sources {
   cache: () => CacheFigures;
@@ -47,6 +56,7 @@ export interface Sources {
   redis: () => boolean;
   /** What should have been made ahead and is missing, as `table month`. */
   missingPartitions: () => Promise<string[]>;
+  losses: () => LossFigures;
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   cacheRule,
   concurrencyRule,
   databaseRule,
+  lossRule,
   memoryRule,
   partitionRule,
   poolRule,
@@ -30,6 +31,7 @@ describe('docs/operations.md', () => {
     databaseRule(true),
     redisRule(true),
     partitionRule([]),
+    lossRule(undefined),
   ];
 
   it('has a row and an advice for every alert, with how often it is looked at', () => {

@@ -15,8 +15,8 @@ export interface ExportSource {
   statement: string;
   /** Settings of PostgreSQL for this statement alone. */
   settings: Record<string, string>;
-  /** Resolves when what a snapshot taken before the call shows may go out. @throws AppError when it may not. */
-  whenDurable?: () => Promise<void>;
+  /** Looks, in the snapshot of the statement and before it, whether it may run; what it throws is the answer. */
+  check?: (client: PoolClient) => Promise<void>;
   /**
    * Sees each row, as PostgreSQL wrote it, when it is read, and returns what of it goes out. The bytes are good only
    * during the call.
@@ -94,7 +94,7 @@ export class ExportRun {
       if (this.cutReason) throw new Error(this.cutReason);
       this.client = client;
       this.snapshot = await openSnapshot(client, this.request.source.settings);
-      await this.request.source.whenDurable?.();
+      await this.request.source.check?.(client);
       if (this.cutReason) throw new Error(this.cutReason);
       client.query(this.copy);
       await this.copy.done;

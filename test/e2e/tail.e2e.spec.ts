@@ -69,7 +69,7 @@ describe('a tail', () => {
     expect(client.response.headers.get('cache-control')).toContain('no-store');
     await record(organization, 2, { metadata: { big: 1 } });
     await until(() => client.messages.length === 2);
-    expect(client.messages.map(({ id }) => id)).toEqual(['4', '5']);
+    expect(client.messages.map(({ id }) => id?.replace(/\.[0-9a-z]{10}$/, ''))).toEqual(['4', '5']);
     const page = await service.get(`${EVENTS}?sort_field=sequence&sort_direction=asc`, token);
     expect(client.events).toEqual(eventsIn(page).slice(3));
   });
@@ -99,7 +99,7 @@ describe('a tail', () => {
       ),
     );
     await writing;
-    await until(() => clients.every(({ lastId }) => lastId === '1300'));
+    await until(() => clients.every(({ lastId }) => lastId.startsWith('1300.')));
     expect(clients.map(sequencesOf)).toEqual([upTo(1300), upTo(1300, 351), upTo(1300, 700)]);
   });
 

@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import type { PageRequest } from '../../src/audit/page-statement';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { oneTo } from './heads.fixture';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization } from './two-replicas.fixture';
 import { openWay } from './way.fixture';
@@ -10,6 +11,7 @@ describe('reads with a read replica', () => {
   let primary: TestDatabase;
   let copy: TestDatabase;
   let admin: Client;
+  let source: Client;
   let service: Replica;
 
   beforeAll(async () => {
@@ -17,8 +19,8 @@ describe('reads with a read replica', () => {
     copy = await createTestDatabase();
     admin = new Client({ connectionString: copy.url });
     await admin.connect();
-    // As on a replica that has not heard of the newest migration.
-    await admin.query('ALTER TABLE audit_organization DROP COLUMN recorded_at');
+    source = new Client({ connectionString: primary.url });
+    await source.connect();
     const other = await openReplica(copy.url);
     await other.partitions.ensureAhead('audit_event', 0);
     await other.close();
@@ -28,6 +30,7 @@ describe('reads with a read replica', () => {
   afterAll(async () => {
     await service?.close();
     await admin?.end();
+    await source?.end();
     await primary?.drop();
     await copy?.drop();
   });
@@ -37,17 +40,28 @@ describe('reads with a read replica', () => {
     await service.writer.record(writeRequest(events));
   }
 
-  /** The replica has replayed this organization up to this number. */
-  async function replicate(organizationId: string, last: number): Promise<void> {
-    await admin.query(
-      `INSERT INTO audit_organization VALUES ($1, $2)
-       ON CONFLICT (organization_id) DO UPDATE SET last_sequence = excluded.last_sequence`,
-      [organizationId, last],
+  /**
+   * The replica has replayed this organization up to this number, of which it received all, whatever the primary has of
+   * it now; `micros` later, when it is to be another history.
+   */
+  async function replicate(organizationId: string, last: number, micros = 0): Promise<void> {
+    const { rows } = await source.query<{ sequence: string; at: string }>(
+      'SELECT sequence::text, recorded_at::text AS at FROM audit_event WHERE organization_id = $1',
+      [organizationId],
     );
+    const times = new Map(rows.map(({ sequence, at }) => [Number(sequence), at]));
     await admin.query('DELETE FROM audit_event WHERE organization_id = $1', [organizationId]);
     await admin.query(
       `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)
-       SELECT $1, now(), gen_random_uuid(), n, now(), 'on the replica', 'success', 'INTERNAL' FROM generate_series(1, $2::int) n`,
+       SELECT $1, now(), gen_random_uuid(), n, coalesce(at, now()) + $3 * interval '1 microsecond', 'on the replica', 'success', 'INTERNAL'
+       FROM unnest($2::bigint[], $4::timestamptz[]) AS t (n, at)`,
+      [organizationId, oneTo(last), micros, oneTo(last).map((n) => times.get(n) ?? null)],
+    );
+    await admin.query(
+      `INSERT INTO audit_organization (organization_id, last_sequence, recorded_at)
+       SELECT organization_id, sequence, recorded_at FROM audit_event WHERE organization_id = $1 AND sequence = $2
+       ON CONFLICT (organization_id) DO UPDATE
+       SET last_sequence = excluded.last_sequence, recorded_at = excluded.recorded_at`,
       [organizationId, last],
     );
   }
@@ -104,21 +118,74 @@ describe('reads with a read replica', () => {
     expect(await readFrom([one])).toEqual(['replica', 4]);
   });
 
-  it('of all organizations care for every one', async () => {
-    const { rows } = await admin.query<{ sum: string }>(
-      'SELECT coalesce(sum(last_sequence), 0)::text AS sum FROM audit_organization',
-    );
+  it('are not answered there when it holds another history, as far, behind or ahead', async () => {
     const id = newOrganization();
-    await write(id, Number(rows[0]?.sum) + 1);
-    expect((await readFrom('*'))[0]).toBe('primary');
-    const epoch = await service.epochs.current('*');
-    await replicate(newOrganization(), Number(epoch.split('.')[0]));
+    await write(id, 3);
+    await replicate(id, 3, 1);
+    expect(await readFrom([id])).toEqual(['primary', 3]);
+    await replicate(id, 5, 1);
+    expect(await readFrom([id])).toEqual(['primary', 3]);
+    expect(await service.queries.count(page([id]))).toBe(3);
+    await replicate(id, 5);
+    expect(await readFrom([id])).toEqual(['replica', 5]);
+    const lost = newOrganization(); // of which the primary has nothing any more
+    await replicate(lost, 2);
+    expect(await readFrom([lost])).toEqual(['primary', 0]);
+    expect(await readFrom([id, lost].sort())).toEqual(['primary', 3]);
+  });
+
+  it('are not answered there before retention has moved the epoch there as well', async () => {
+    const id = newOrganization();
+    await write(id, 2);
+    await replicate(id, 2);
+    await source.query(
+      'UPDATE audit_organization SET recorded_at = clock_timestamp() WHERE organization_id = $1',
+      [id],
+    );
+    expect(await readFrom([id])).toEqual(['primary', 2]);
+  });
+
+  it('of all organizations are, when the sums of numbers and of times are the same', async () => {
+    await admin.query('DELETE FROM audit_event');
+    await admin.query('DELETE FROM audit_organization');
+    const { rows } = await source.query<{ id: string; last: number }>(
+      'SELECT organization_id AS id, last_sequence::int AS last FROM audit_organization',
+    );
+    for (const { id, last } of rows) await replicate(id, last);
+    await source.query(
+      `UPDATE audit_organization o SET recorded_at = e.recorded_at FROM audit_event e
+       WHERE e.organization_id = o.organization_id AND e.sequence = o.last_sequence`,
+    );
     expect((await readFrom('*'))[0]).toBe('replica');
+    const id = newOrganization();
+    await write(id, 2);
+    expect((await readFrom('*'))[0]).toBe('primary');
+    await replicate(id, 2, 1);
+    expect((await readFrom('*'))[0]).toBe('primary');
+    await replicate(id, 2);
+    expect((await readFrom('*'))[0]).toBe('replica');
+    await replicate(newOrganization(), 1); // ahead, or of another history
+    expect((await readFrom('*'))[0]).toBe('primary');
+  });
+
+  it('are not answered by one that the newest migration has not reached, which is not blamed', async () => {
+    const id = newOrganization();
+    await write(id, 1);
+    await replicate(id, 1);
+    await admin.query('ALTER TABLE audit_organization RENAME COLUMN recorded_at TO hidden');
+    try {
+      expect(await readFrom([id])).toEqual(['primary', 1]);
+      expect((await readFrom('*'))[0]).toBe('primary');
+    } finally {
+      await admin.query('ALTER TABLE audit_organization RENAME COLUMN hidden TO recorded_at');
+    }
+    expect(await readFrom([id])).toEqual(['replica', 1]);
   });
 
   it('are DATABASE_UNAVAILABLE without the primary, and the replica is not blamed', async () => {
     const way = await openWay(primary.url);
     const id = newOrganization();
+    await write(id, 1);
     await replicate(id, 1);
     const reading = await openReplica(way.url, { replicaUrls: [copy.url] });
     try {

@@ -5,6 +5,7 @@ import type { NewEvent } from '../../src/audit/audit-event';
 import { AuditQueries } from '../../src/audit/audit.queries';
 import { GroupRecorder } from '../../src/audit/group-recorder';
 import { HeadEpochs } from '../../src/audit/head-epochs';
+import { LogTimeline } from '../../src/audit/log-timeline';
 import { AuditWriter } from '../../src/audit/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/uuid7';
 import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
@@ -29,6 +30,7 @@ export interface Replica {
   writer: AuditWriter;
   queries: AuditQueries;
   epochs: HeadEpochs;
+  timeline: LogTimeline;
   close(): Promise<void>;
 }
 
@@ -49,9 +51,10 @@ export async function openReplica(
   const database = new Database(dataSource, readReplicas);
   const tables = new MaintainedTables();
   const partitions = new Partitions(database, tables);
-  const epochs = new HeadEpochs(database);
+  const timeline = new LogTimeline();
+  const epochs = new HeadEpochs(database, timeline);
   const portions = new LoopPortions();
-  const recorder = new GroupRecorder(database, new IdempotencyKeys(), portions);
+  const recorder = new GroupRecorder(database, new IdempotencyKeys(), portions, timeline);
   const contention = new LoopContention(portions);
   return {
     dataSource,
@@ -60,8 +63,9 @@ export async function openReplica(
     partitions,
     contention,
     writer: new AuditWriter(database, partitions, recorder, contention),
-    queries: new AuditQueries(database, epochs),
+    queries: new AuditQueries(database, epochs, timeline),
     epochs,
+    timeline,
     close: async () => {
       await database.beforeApplicationShutdown();
       await readReplicas.onApplicationShutdown();

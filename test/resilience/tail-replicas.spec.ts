@@ -109,7 +109,7 @@ class Follower {
 
   /** The last number it has, taken or still with its client. */
   get last(): number {
-    return Number(this.client?.lastId || this.lastId);
+    return Number.parseInt(this.client?.lastId || this.lastId, 10);
   }
 }
 

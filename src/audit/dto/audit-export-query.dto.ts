@@ -82,6 +82,15 @@ export class AuditExportQuery extends AuditEventFilterQuery {
   })
   after_id?: string;
 
+  @Parameter(QueryText(), instant, {
+    type: String,
+    format: 'date-time',
+    description:
+      'The `recordedAt` of that event, for `sort_field=sequence`: an export is refused (`TIMELINE_CHANGED`) when the database ' +
+      'has lost the event since and it was recorded again.',
+  })
+  after_recorded_at?: string;
+
   @Parameter(QueryText(), text(MAX_NAME_LENGTH, 1), {
     type: String,
     maxLength: MAX_NAME_LENGTH,

@@ -245,6 +245,7 @@ export const ALERT_TYPES = [
   'DATABASE_UNAVAILABLE',
   'REDIS_UNAVAILABLE',
   'PARTITION_MISSING',
+  'EVENTS_LOST',
 ] as const;
 /** What it is about. There is at most one active alert of each type. */
 export type AlertType = (typeof ALERT_TYPES)[number];
