@@ -1,20 +1,22 @@
-// Loaded into a process of the service (node --require): at each SIGUSR2 its clock goes back by an hour.
-const HOUR_MS = 3_600_000;
+// Loaded into a process of the service (node --require): at each SIGUSR2 its wall clock is set ahead of the real one by
+// the milliseconds that the file CLOCK_OFFSET_FILE holds; negative: behind. performance.now() goes on as it does.
+const { readFileSync } = require('node:fs');
+
 const RealDate = Date;
 let offsetMs = 0;
 
 globalThis.Date = class Date extends RealDate {
   constructor(...parts) {
-    if (parts.length === 0) super(RealDate.now() - offsetMs);
+    if (parts.length === 0) super(RealDate.now() + offsetMs);
     else super(...parts);
   }
 
   static now() {
-    return RealDate.now() - offsetMs;
+    return RealDate.now() + offsetMs;
   }
 };
 
 process.on('SIGUSR2', () => {
-  offsetMs += HOUR_MS;
-  console.log(`The clock goes back to ${new Date().toISOString()}`);
+  offsetMs = Number(readFileSync(process.env.CLOCK_OFFSET_FILE, 'utf8'));
+  process.stderr.write(`The clock is set to ${new Date().toISOString()}\n`);
 });
