@@ -11,7 +11,13 @@ import { requestTimeout } from '../front/patience';
 import { reasonOf } from '../front/unless-aborted';
 import { StreamLimiter } from '../streaming/stream-limiter';
 import { positionOf, type FoundPage } from './audit-event-page';
-import { AuditPages, HELD_PAGE_BYTES, isTooLarge, type PageDescription } from './audit-pages';
+import {
+  AuditPages,
+  HELD_PAGE_BYTES,
+  isTooLarge,
+  TOO_LARGE_DIVISOR,
+  type PageDescription,
+} from './audit-pages';
 import { pageQueryIn } from './dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
 import { ReadTurns } from './read-turns';
@@ -76,9 +82,12 @@ export class AuditEventStream {
     const leave = this.limiter.enter(principal.subject);
     const token = this.tokens.signalOf(principal);
     const either = AbortSignal.any([signal, token.signal]);
+    const most = first.limit;
     try {
       for (let page: PageDescription | undefined = first; page;) {
         const { events, edges } = await this.readPage(principal, page, either);
+        const characters = events.reduce((sum, { length }) => sum + length, 0);
+        if (4 * characters <= HELD_PAGE_BYTES) page.limit = Math.min(most, 2 * page.limit);
         for (const text of events) {
           if (token.signal.aborted) throw reasonOf(token.signal);
           yield this.streamed(text, page);
@@ -95,7 +104,7 @@ export class AuditEventStream {
     }
   }
 
-  /** The next page; pages that would be too large become smaller, for all that follows. */
+  /** The next page; pages that would be too large become smaller, and larger again with smaller events. */
   private async readPage(
     principal: Principal,
     page: PageDescription,
@@ -106,7 +115,7 @@ export class AuditEventStream {
         return await this.readInTurn(principal, page, signal);
       } catch (error) {
         if (!isTooLarge(error) || page.limit === 1) throw error;
-        page.limit = Math.ceil(page.limit / 2);
+        page.limit = Math.ceil(page.limit / TOO_LARGE_DIVISOR);
       }
     }
   }

@@ -34,6 +34,9 @@ export interface CursorPosition {
 /** Bytes of the events of one page that is held for as long as its reader takes for it (streams, backfills). */
 export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
 
+/** How many times smaller such a page is asked for when it was too large: PostgreSQL has sent all of it by then. */
+export const TOO_LARGE_DIVISOR = 8;
+
 /** What a page may take, and what it is counted in. */
 export interface PageMemory {
   /** Bytes in UTF-8; as many as this process can serve, unless told otherwise. */

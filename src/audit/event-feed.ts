@@ -9,7 +9,7 @@ import { formatInstant, parseInstant } from '../front/instant';
 import { Lifecycle } from '../front/lifecycle';
 import type { AuditEventFilter } from './audit-event-filter';
 import { positionOf } from './audit-event-page';
-import { isTooLarge } from './audit-pages';
+import { isTooLarge, TOO_LARGE_DIVISOR } from './audit-pages';
 import { BackfillPages } from './backfill-pages';
 import { FeedBuffer } from './feed-buffer';
 import { feedCursor, positionsIn } from './feed-cursor';
@@ -236,7 +236,7 @@ export class EventFeed {
         if (!isTooLarge(error) || limit === 1) throw error;
         return undefined;
       });
-      if (!page) limit = Math.ceil(limit / 2);
+      if (!page) limit = Math.ceil(limit / TOO_LARGE_DIVISOR);
       if (!page) continue;
       try {
         for (const text of page.texts) {
