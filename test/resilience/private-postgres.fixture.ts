@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { EmbeddedPostgresServer } from '../../src/database/embedded-postgres';
 import { findFreePort } from '../../src/database/embedded-port';
 import { until } from '../integration/until.fixture';
+import { childrenOf } from '../support/processes';
 
 /** What is acknowledged survives a server that is ended at once, though not a power cut. */
 const SETTINGS = { fsync: 'off', full_page_writes: 'off' };
@@ -129,18 +130,6 @@ async function chownAll(folder: string, uid: number, gid: number): Promise<void>
   for (const entry of await readdir(folder, { recursive: true })) {
     await chown(join(folder, entry), uid, gid);
   }
-}
-
-/** The processes that one has started and that still run. */
-async function childrenOf(parent: number): Promise<number[]> {
-  const children: number[] = [];
-  for (const name of await readdir('/proc')) {
-    const status = /^\d+$/.test(name)
-      ? await readFile(`/proc/${name}/status`, 'utf8').catch(() => '')
-      : '';
-    if (/^PPid:\s*(\d+)$/m.exec(status)?.[1] === String(parent)) children.push(Number(name));
-  }
-  return children;
 }
 
 function isAlive(pid: number): boolean {

@@ -1,5 +1,5 @@
 import { canonicalJson, elementTexts, memberTexts } from './json-text';
-import { type Answer, EVENTS, listText, type TestService } from './test-service';
+import { type Answer, type Askable, EVENTS, listText } from './test-service';
 
 /** A search as tRPC spells it; the other doors get it in their spelling. */
 export interface DoorSearch {
@@ -55,7 +55,7 @@ const WRITE = `mutation ($events: [CreateAuditEventInput!]!, $batchSize: Int) {
 }`;
 
 /** The three doors of a service. */
-export function doorsOf(service: TestService): Record<'REST' | 'GraphQL' | 'tRPC', Door> {
+export function doorsOf(service: Askable): Record<'REST' | 'GraphQL' | 'tRPC', Door> {
   const post = (path: string, body: string, token?: string) =>
     service.request('POST', path, { body, token });
   return {

@@ -2,7 +2,7 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { once } from 'node:events';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { elementTexts, memberTexts } from './json-text';
-import { EVENTS, type TestService } from './test-service';
+import { type Askable, EVENTS, type TestService } from './test-service';
 
 /** An answer as it came over the wire. */
 export interface WireAnswer {
@@ -69,7 +69,7 @@ function textOf({ headers, body }: WireAnswer): string {
 
 /** The text of every event of a list, page by page. */
 export async function readPages(
-  service: TestService,
+  service: Askable,
   token: string,
   query: Record<string, string>,
 ): Promise<string[]> {

@@ -55,8 +55,8 @@ export function describeWithPostgresPrograms(): jest.Describe {
   return describe.skip;
 }
 
-/** The folder of the newest installed version that has all of them. */
-function programs(): string | undefined {
+/** The folder of the newest installed version that has all of the programs. */
+export function programs(): string | undefined {
   if (!existsSync(INSTALLED)) return undefined;
   const folders = readdirSync(INSTALLED)
     .sort((a, b) => Number(b) - Number(a))

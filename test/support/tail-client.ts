@@ -12,6 +12,8 @@ export class TailClient {
   /** Resolves when the stream has ended, in whatever way. */
   private ended: Promise<void> = Promise.resolve();
   isOver = false;
+  /** What is not yet part of a message. */
+  private text = '';
 
   private constructor(readonly response: Response) {}
 
@@ -38,19 +40,24 @@ export class TailClient {
     return this.messages.findLast(({ id }) => id !== undefined)?.id ?? '';
   }
 
+  /** What an answer that is no stream says, whole. */
+  async textOfRefusal(): Promise<string> {
+    await this.ended;
+    return this.text;
+  }
+
   async close(): Promise<void> {
     this.controller.abort();
     await this.ended;
   }
 
   private async read(): Promise<void> {
-    let text = '';
     try {
       const decoder = new TextDecoder();
       for await (const chunk of this.response.body ?? []) {
-        text += decoder.decode(chunk as Uint8Array, { stream: true });
-        const parts = text.split('\n\n');
-        text = parts.pop() ?? '';
+        this.text += decoder.decode(chunk as Uint8Array, { stream: true });
+        const parts = this.text.split('\n\n');
+        this.text = parts.pop() ?? '';
         for (const part of parts) this.take(part);
       }
     } catch {

@@ -35,6 +35,18 @@ export interface Answer {
   json: any; // eslint-disable-line @typescript-eslint/no-explicit-any -- specs read members of many shapes
 }
 
+/** As much of a service as is needed to ask it. */
+export type Askable = Pick<TestService, 'url' | 'get' | 'request'>;
+
+/** The service at `url`, which runs in a process of its own. */
+export function askable(url: string): Askable {
+  return {
+    url,
+    request: (method, path, options) => requestOf(url, method, path, options),
+    get: (path, token, headers) => requestOf(url, 'GET', path, { token, headers }),
+  };
+}
+
 /** The real application on a free port of 127.0.0.1, on a database of its own. */
 export class TestService {
   private constructor(
@@ -98,20 +110,8 @@ export class TestService {
     return this.service.app.get(type, { strict: false });
   }
 
-  async request(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
-    const { token, body } = options;
-    const headers = new Headers(options.headers);
-    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
-    if (body !== undefined && !headers.has('content-type')) {
-      headers.set('content-type', 'application/json');
-    }
-    const response = await fetch(`${this.url}${path}`, {
-      method,
-      headers,
-      body: isSendable(body) ? body : JSON.stringify(body),
-      redirect: 'manual',
-    });
-    return answerOf(response.status, response.headers, await response.text());
+  request(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
+    return requestOf(this.url, method, path, options);
   }
 
   get(path: string, token?: string, headers?: Record<string, string>): Promise<Answer> {
@@ -126,6 +126,28 @@ export class TestService {
   ): Promise<Answer> {
     return this.request('POST', path, { token, body, headers });
   }
+}
+
+/** A request to the service at `url`, answered to its end. */
+export async function requestOf(
+  url: string,
+  method: string,
+  path: string,
+  options: RequestOptions = {},
+): Promise<Answer> {
+  const { token, body } = options;
+  const headers = new Headers(options.headers);
+  if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
+  if (body !== undefined && !headers.has('content-type')) {
+    headers.set('content-type', 'application/json');
+  }
+  const response = await fetch(`${url}${path}`, {
+    method,
+    headers,
+    body: isSendable(body) ? body : JSON.stringify(body),
+    redirect: 'manual',
+  });
+  return answerOf(response.status, response.headers, await response.text());
 }
 
 function isSendable(body: unknown): body is string | Uint8Array | undefined {

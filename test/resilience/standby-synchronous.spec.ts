@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import { describeFailover, FailoverStage } from './failover-stage.fixture';
+import { storedRows } from './stored-rows.fixture';
+import type { WriteLedger } from './write-ledger.fixture';
+
+/** Rounds of each fault; more by hand: STANDBY_ROUNDS=20 npx jest test/resilience/standby-synchronous */
+const ROUNDS = Number(process.env['STANDBY_ROUNDS'] ?? 2);
+const ROUND_MS = 120_000;
+const CLIENTS = 12;
+/** One replica of the service cancels what takes longer, as its clients come to know; the other one waits. */
+const ENVIRONMENTS = [{ REQUEST_TIMEOUT_MS: '1000' }, { REQUEST_TIMEOUT_MS: '30000' }] as const;
+
+/** What befalls the standby that commits wait for, and how its replication is made well again. */
+interface Fault {
+  begin(stage: FailoverStage): Promise<void>;
+  /** Makes it a server that can be promoted, though nothing reaches it any more. */
+  revive(stage: FailoverStage): Promise<void>;
+}
+
+const FAULTS: [name: string, fault: Fault][] = [
+  [
+    'stopped',
+    {
+      begin: ({ cluster }) => cluster.standby.crash(),
+      revive: ({ cluster }) => cluster.standby.start(cluster.replication),
+    },
+  ],
+  [
+    'frozen',
+    {
+      begin: ({ cluster }) => cluster.standby.freeze(),
+      revive: ({ cluster }) => Promise.resolve(cluster.standby.thaw()),
+    },
+  ],
+  [
+    'cut off from a primary that goes on',
+    {
+      begin: ({ cluster }) => Promise.resolve(cluster.replication.stall()),
+      revive: () => Promise.resolve(),
+    },
+  ],
+  [
+    'slow',
+    {
+      begin: ({ cluster }) => Promise.resolve(cluster.replication.slowDown(700)),
+      revive: () => Promise.resolve(),
+    },
+  ],
+];
+
+describeFailover()('behind a synchronous standby', () => {
+  let stage: FailoverStage;
+
+  beforeAll(async () => {
+    stage = await FailoverStage.start({ environments: ENVIRONMENTS });
+  }, 300_000);
+  afterAll(() => stage?.stop(), 120_000);
+
+  /** Resolves after deadlines have passed and clients have hung up, and have come again with their keys and ids. */
+  async function suffer(fault: Fault, ledger: WriteLedger): Promise<void> {
+    const sinceMs = performance.now();
+    await fault.begin(stage);
+    await ledger.answered(12, sinceMs);
+  }
+
+  describe.each(FAULTS)('that is %s', (_name, fault) => {
+    beforeEach(async () => {
+      const { cluster } = stage;
+      await cluster.rebuildStandby();
+      await cluster.primary.setSynchronous(true);
+    }, ROUND_MS);
+    afterEach(() => stage.settle());
+
+    it.each(Array.from({ length: ROUNDS }, (_, index) => index + 1))(
+      'and then promoted, nothing that was acknowledged is lost (round %i)',
+      async () => {
+        const { cluster, database } = stage;
+        const organizations = Array.from({ length: 3 }, () => `org-${randomUUID()}`);
+        const ledger = stage.ledger(organizations);
+        ledger.write(CLIENTS);
+        await ledger.more(20, 'acknowledged');
+        await suffer(fault, ledger);
+        database.cut();
+        cluster.replication.cut();
+        await cluster.primary.freeze();
+        await fault.revive(stage);
+        await cluster.failOver();
+        stage.pointAtPrimary();
+        await ledger.more(20, 'acknowledged');
+        await ledger.pause();
+        await ledger.retryAll(await storedRows(cluster.primary, organizations));
+        ledger.check(await storedRows(cluster.primary, organizations));
+        expect(stage.unhandled()).toEqual([]);
+      },
+      ROUND_MS,
+    );
+
+    it.each(Array.from({ length: ROUNDS }, (_, index) => index + 1))(
+      'and then comes back, everything is as it was told (round %i)',
+      async () => {
+        const { cluster } = stage;
+        const organizations = Array.from({ length: 3 }, () => `org-${randomUUID()}`);
+        const ledger = stage.ledger(organizations);
+        ledger.write(CLIENTS);
+        await ledger.more(20, 'acknowledged');
+        await suffer(fault, ledger);
+        cluster.replication.restore();
+        await fault.revive(stage);
+        await cluster.untilStreaming();
+        await ledger.more(20, 'acknowledged');
+        await ledger.pause();
+        await ledger.retryAll(await storedRows(cluster.primary, organizations));
+        ledger.check(await storedRows(cluster.primary, organizations));
+        expect(stage.unhandled()).toEqual([]);
+      },
+      ROUND_MS,
+    );
+  });
+});
