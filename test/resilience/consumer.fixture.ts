@@ -41,6 +41,9 @@ const PAUSE_MS = 50;
 export class Consumer {
   /** What it was told, each time that it had to begin anew. */
   readonly restarts: string[] = [];
+  /** Resolves once it is connected: what is recorded from then on it must get. */
+  readonly begun: Promise<void>;
+  private noteBegun: () => void = () => undefined;
   private kept: Delivery[] = [];
   private position: string | undefined;
   private connection: Connection | undefined;
@@ -58,6 +61,7 @@ export class Consumer {
       hasBeginning: boolean;
     },
   ) {
+    this.begun = new Promise((resolve) => (this.noteBegun = resolve));
     this.running = this.run();
   }
 
@@ -96,6 +100,7 @@ export class Consumer {
       const url = urls[attempt % urls.length] ?? '';
       const connection = await connect(url, token, this.position);
       this.connection = connection;
+      if (!connection.isOver) this.noteBegun();
       await until(() => connection.isOver || this.isDone);
       await connection.close();
       this.take(connection);

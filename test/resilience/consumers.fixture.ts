@@ -39,10 +39,12 @@ export async function startConsumers(
   });
   const ofAll = { urls, token: await token(organizations), hasBeginning: false };
   const together = { ...ofAll, connect: overTail(undefined) };
-  return [
+  const all = [
     ...(await Promise.all(each)).flat(),
     new Consumer('a tail of several organizations', organizations, together),
   ];
+  await Promise.all(all.map(({ begun }) => begun));
+  return all;
 }
 
 /** One that never came about. */
@@ -91,21 +93,28 @@ function overTail(beginning: string | undefined): Connect {
   };
 }
 
-const RECORDED = `subscription ($after: String) {
-  auditEventRecorded(afterSequence: $after) { id sequence organizationId }
+const RECORDED = `subscription ($after: String, $recordedAt: String) {
+  auditEventRecorded(afterSequence: $after, afterRecordedAt: $recordedAt) {
+    id sequence organizationId recordedAt
+  }
 }`;
 
-const overSocket: Connect = (url, token, after = '0') => {
+/** Its position is the number of the last event and when that was recorded, which no event of another past shares. */
+const overSocket: Connect = (url, token, position = '0') => {
   const params = { authorization: `Bearer ${token}` };
-  const subscriber = GraphqlSubscriber.open(url, params, RECORDED, { after });
+  const [after, recordedAt] = position.split(' ');
+  const subscriber = GraphqlSubscriber.open(url, params, RECORDED, { after, recordedAt });
   const deliveries = () =>
-    subscriber.data.map(({ auditEventRecorded }) => auditEventRecorded as Delivery);
+    subscriber.data.map(
+      ({ auditEventRecorded }) => auditEventRecorded as Delivery & { recordedAt: string },
+    );
   return Promise.resolve({
     get deliveries() {
       return deliveries();
     },
     get position() {
-      return deliveries().at(-1)?.sequence;
+      const last = deliveries().at(-1);
+      return last && `${last.sequence} ${last.recordedAt}`;
     },
     get refusal() {
       return subscriber.codes.map(String).at(0);

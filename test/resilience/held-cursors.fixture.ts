@@ -64,13 +64,15 @@ export class HeldCursors {
       if (at === -1) {
         const isRefused = 'refusal' in outcome && REFUSALS.has(outcome.refusal);
         const isAllowed = isRefused || ('events' in outcome && order[0] === 'timestamp');
-        if (!isAllowed) faults.push({ name, order, behind: 'a lost event', outcome });
+        if (!isAllowed)
+          faults.push({ name, order, behind: 'a lost event', outcome: brief(outcome) });
         continue;
       }
       const owed = sorted.slice(at + 1).map(({ sequence, id }) => `${sequence} ${id}`);
       const had = 'events' in outcome ? outcome.events : [outcome.refusal];
       if (had.join() !== owed.join()) {
-        faults.push({ name, order, behind: sorted[at]?.sequence, had, owed });
+        const [shown, expected] = [had, owed].map((events) => brief({ events }));
+        faults.push({ name, order, behind: sorted[at]?.sequence, shown, expected });
       }
     }
     expect(faults).toEqual([]);
@@ -167,6 +169,13 @@ async function streamAt(
       return { refusal: data?.kind ?? '' };
     },
   };
+}
+
+/** An outcome in one line. */
+function brief(outcome: Continued): string {
+  if ('refusal' in outcome) return outcome.refusal;
+  const { length } = outcome.events;
+  return `${length} events: ${outcome.events.slice(0, 2).join(', ')} …`;
 }
 
 function nameOf(text: string): string {
