@@ -62,45 +62,17 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'error',
       '@typescript-eslint/no-floating-promises': ['error', { ignoreVoid: false }],
       '@typescript-eslint/consistent-type-imports': 'off',
-      'max-lines': ['error', { max: 300 }],
-      'max-lines-per-function': ['error', { max: 50, skipBlankLines: true, skipComments: true }],
-      'max-params': ['error', 5],
       'no-console': 'error',
     },
   },
   {
-    // What goes on for longer than a request ends with its token: these need TokenLife beside what they had.
-    files: [
-      'src/audit/{audit-event-stream,audit-exports,event-feed,event-ingest}.ts',
-      'src/graphql/socket-operations.ts',
-    ],
-    rules: { 'max-params': ['error', 6] },
-  },
-  {
-    // Queue, transaction and outcome of a write are one state machine, which is easier to follow in one place.
-    files: ['src/audit/audit-writer.ts'],
-    rules: { 'max-lines': ['error', { max: 400 }] },
-  },
-  {
     files: ['**/*.spec.ts', 'test/**/*.ts'],
     rules: {
-      'max-lines-per-function': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-unsafe-member-access': 'off',
       '@typescript-eslint/no-unsafe-argument': 'off',
       '@typescript-eslint/no-unsafe-return': 'off',
     },
-  },
-  {
-    // One idea each, which would be read in halves: a subscription from its position to its end, the follower of the log,
-    // the versions of tenants, and what every protocol says about a log on another timeline.
-    files: [
-      'src/audit/event-feed.ts',
-      'src/audit/live-events.ts',
-      'src/audit/head-epochs.ts',
-      'test/e2e/timelines.e2e.spec.ts',
-    ],
-    rules: { 'max-lines': ['error', { max: 450 }] },
   },
   { files: ['src/tools/**/*.ts'], rules: { 'no-console': 'off' } },
   {
@@ -147,8 +119,7 @@ export default tseslint.config(
       'src/auth/development-token.ts',
       'src/auth/token-verifier.ts',
       'src/auth/verified-token-cache.ts',
-      'src/audit/event-feed.ts',
-      'src/graphql/graphql-connection.ts',
+      'src/auth/token-life.ts',
       'src/metrics/alert-webhook.ts',
       'src/tools/import/bulk-client.ts',
       // Keyv's `expires` is turned into a duration at once.

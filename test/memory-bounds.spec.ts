@@ -2,7 +2,6 @@ import { Logger } from '@nestjs/common';
 import * as fc from 'fast-check';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Principal } from '../src/auth/principal';
 import { VerifiedTokenCache } from '../src/auth/verified-token-cache';
 import { FeedBuffer } from '../src/audit/feed-buffer';
@@ -38,7 +37,7 @@ interface Structure {
   /** How many different texts it is given. */
   count: number;
   /** Makes one, and gives it as many texts as `texts` has; returned is what holds them. */
-  fill: (texts: Iterable<string>) => unknown | Promise<unknown>;
+  fill: (texts: Iterable<string>) => unknown;
   /** What it says that it takes, where it counts. */
   size?: (holder: never) => number;
 }
@@ -93,9 +92,7 @@ const STRUCTURES: Structure[] = [
     longest: 10,
     count: 8_000,
     fill: (texts) => {
-      let month = 0;
-      for (const _ of texts) {
-        month += 1;
+      for (const month of [...texts].keys()) {
         const from = new Date(Date.UTC(1970, month, 1)).toISOString();
         pageStatement(page({ from, isNarrow: true }));
       }
@@ -164,7 +161,7 @@ const STRUCTURES: Structure[] = [
     count: 1_500,
     fill: (texts) => {
       for (const text of texts) {
-        preferredCoding(text as IncomingHttpHeaders['accept-encoding']);
+        preferredCoding(text);
       }
       return undefined;
     },

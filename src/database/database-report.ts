@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
-import { wallClockText } from '../clock/clocks';
+import { wallClockMs, wallClockText } from '../clock/clocks';
 import { databaseConfig } from '../config/database.config';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
@@ -159,7 +159,7 @@ function missingAhead(table: string, partitions: Partition[], ahead: number): st
 /** Partitions of more than a month that keep events past their retention until the rest of them is, too. */
 function keptLonger(partitions: Partition[], retentionDays: number): string[] {
   if (retentionDays <= 0) return [];
-  const edgeMs = Date.now() - retentionDays * DAY_MS;
+  const edgeMs = wallClockMs() - retentionDays * DAY_MS;
   return partitions.flatMap(({ name, lowerMs, upperMs }) => {
     const isWithin = (lowerMs ?? -Infinity) < edgeMs && edgeMs < (upperMs ?? Infinity);
     if (!isWithin || (upperMs ?? Infinity) - (lowerMs ?? -Infinity) <= LONGEST_MONTH_MS) return [];

@@ -175,10 +175,9 @@ export class Partitions {
     const { table, signal } = creation;
     try {
       const month = this.queue.firstOf(creation);
-      const step = await this.database.transaction(
-        (client) => this.makeOne(client, table, month),
-        { signal },
-      );
+      const step = await this.database.transaction((client) => this.makeOne(client, table, month), {
+        signal,
+      });
       if ('partitions' in step) {
         this.note(table, step.partitions);
         this.queue.putBack(creation);

@@ -257,7 +257,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
         const reads = await Promise.all([
           service.get(pageOf(id), token),
           service.get(pageOf(id), token, FRESH),
-          service.get(`${EVENTS}/${one.id}?organization_ids=${id}`, token),
+          service.get(`${EVENTS}/${String(one.id)}?organization_ids=${id}`, token),
           service.get(`${pageOf(id)}&include_total=true`, token),
           service.get(`${EVENTS}/stream?organization_ids=${id}&format=ndjson`, token),
         ]);
