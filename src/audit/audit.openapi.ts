@@ -28,7 +28,7 @@ const WRITING: ErrorCode[] = [
 
 const LOCATION = {
   Location: {
-    description: 'Where the event is; names its organization for a token of several.',
+    description: 'Where the event is.',
     schema: {
       type: 'string' as const,
       format: 'uri-reference',

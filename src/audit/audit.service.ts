@@ -49,7 +49,7 @@ export class AuditService {
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: () => '',
       claim,
-      answer: ([receipt]) => singleAnswer(receipt, locationQuery(principal, dto.organizationId)),
+      answer: ([receipt]) => singleAnswer(receipt),
     });
   }
 
@@ -146,21 +146,11 @@ export class AuditService {
   }
 }
 
-/**
- * Who may see several organizations is led to the event of this one: others may have, or choose later, an event with the
- * same id. An element of a list in a query escapes its commas (query-coercion.ts).
- */
-function locationQuery({ organizations }: Principal, organizationId: string): string {
-  if (organizations !== '*' && organizations.length === 1) return '';
-  const element = organizationId.replace(/(\\*),/g, '$1$1\\,');
-  return `?organization_ids=${encodeURIComponent(element)}`;
-}
-
-function singleAnswer(receipt: WriteReceipt | undefined, query: string): StoredAnswer {
+function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {
   if (!receipt) throw new Error('A single write has one receipt');
   return {
     status: receipt.status === 'created' ? 201 : 200,
-    location: `/api/v1/audit/events/${receipt.id}${query}`,
+    location: `/api/v1/audit/events/${receipt.id}`,
     body: receipt.text(),
   };
 }

@@ -40,9 +40,10 @@ export async function adviseSettings(
 }
 
 async function gather(client: ClientBase, poolMax: number): Promise<Facts> {
+  // What sessions begin with: this one may have settings of its own.
   const { rows } = await client.query<{ name: string; value: string }>(
-    `SELECT name, CASE unit WHEN '8kB' THEN (setting::int8 * 8192)::text WHEN 'kB' THEN (setting::int8 * 1024)::text
-       WHEN 'MB' THEN (setting::int8 * 1048576)::text ELSE setting END AS value
+    `SELECT name, CASE unit WHEN '8kB' THEN (reset_val::int8 * 8192)::text WHEN 'kB' THEN (reset_val::int8 * 1024)::text
+       WHEN 'MB' THEN (reset_val::int8 * 1048576)::text ELSE reset_val END AS value
      FROM pg_settings`,
   );
   const settings = new Map(rows.map(({ name, value }) => [name, value]));

@@ -111,26 +111,6 @@ describe('an id that events of two organizations have', () => {
     expect(refused.json.errors[0].extensions.code).toBe('FORBIDDEN');
   });
 
-  it('is reached by the Location that its writer was given', async () => {
-    const on = await stage();
-    const id = randomUUID();
-    const writer = await tokenOf({ organizations: [on.mine, on.theirs] });
-    const written: [string, string | null][] = [];
-    for (const organizationId of [on.mine, on.theirs]) {
-      const { status, headers } = await service.post(
-        EVENTS,
-        writer,
-        eventWith({ organizationId, id }),
-      );
-      expect(status).toBe(201);
-      written.push([organizationId, headers.get('location')]);
-    }
-    for (const [organizationId, location] of written) {
-      const found = await service.get(location ?? '', writer);
-      expect(found.json).toMatchObject({ id, organizationId });
-    }
-  });
-
   it('is none once one of them is left', async () => {
     const on = await stage();
     const id = randomUUID();

@@ -178,11 +178,12 @@ describe('the database', () => {
   describe('with a read replica', () => {
     const portOf = (client: PoolClient) =>
       (client as unknown as { connectionParameters: { port: number } }).connectionParameters.port;
-    let now = Date.now();
+    const passed = performance.now.bind(performance);
+    let aheadMs = 0;
 
     beforeEach(() => {
-      now = Date.now();
-      jest.spyOn(Date, 'now').mockImplementation(() => now);
+      aheadMs = 0;
+      jest.spyOn(performance, 'now').mockImplementation(() => passed() + aheadMs);
     });
     afterEach(() => jest.restoreAllMocks());
 
@@ -206,7 +207,7 @@ describe('the database', () => {
         expect(await readFrom()).toBe(primary);
         mended = await openWay(test.url, port);
         expect(await readFrom()).toBe(primary);
-        now += 5001;
+        aheadMs += 5001;
         expect(await readFrom()).toBe(port);
       } finally {
         await reading.close();
@@ -228,10 +229,10 @@ describe('the database', () => {
       try {
         const primary = Number(new URL(test.url).port || 5432);
         expect(await read()).toBe(primary);
-        now += 5001;
+        aheadMs += 5001;
         expect(await read()).toBe(primary);
         mended = await openWay(test.url, port);
-        now += 5001;
+        aheadMs += 5001;
         expect(await read()).toBe(port);
       } finally {
         await reading.close();
