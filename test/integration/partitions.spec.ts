@@ -40,7 +40,7 @@ describe('partitions', () => {
     await replica.database.withClient((client) => {
       const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
       const stopping = async (...args: unknown[]): Promise<unknown> => {
-        if (args[0] === 'COMMIT') {
+        if ((args[0] as { text?: string }).text === 'COMMIT') {
           reach();
           await allowed;
         }
