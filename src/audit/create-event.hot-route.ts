@@ -7,6 +7,7 @@ import { laneOf } from '../concurrency/lane';
 import { serverConfig } from '../config/server.config';
 import { JSON_TYPE } from '../front/front.adapter';
 import { BodyBudget } from '../front/body-budget';
+import { ByteCollector } from '../front/byte-collector';
 import { writeHotProblem } from '../front/hot-problem';
 import { type HotHandler, type HotRequest, HotRoutes } from '../front/hot-routes';
 import { RAW_BODY, type BodyRequest } from '../front/json-body.interceptor';
@@ -56,11 +57,11 @@ export class CreateEventHotRoute implements OnModuleInit {
       return writeHotProblem(error, request, response);
     }
     if (!this.takeRoom(principal, request, response)) return handOn(); // refused there, too
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const bytes = new ByteCollector();
+    request.on('data', (chunk: Buffer) => bytes.add(chunk));
     request.on('end', () => {
       noteWhole(response);
-      const body = Buffer.concat(chunks);
+      const body = bytes.take();
       (request as BodyRequest)[RAW_BODY] = body;
       const event = validEventIn(body);
       if (!event) return handOn();

@@ -12,6 +12,7 @@ import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
 import { BodyBudget, SMALL_BYTES } from './body-budget';
+import { ByteCollector } from './byte-collector';
 import { endWithAnswer } from './connection-state';
 import { decompress, decompressorFor } from './content-coding';
 import { parseInPieces, parseJsonBytes } from './json-bytes';
@@ -133,29 +134,27 @@ export class JsonBodyInterceptor implements NestInterceptor {
     if (!hasBody(request) || request.readableEnded) return Buffer.alloc(0);
     if (request.destroyed) throw clientClosed();
     const limit = this.config.requestMaxSizeBytes;
-    const chunks: Buffer[] = [];
+    const body = new ByteCollector();
     return new Promise<Buffer>((resolve, reject) => {
-      let arrived = 0;
       const settle = (done: () => void): void => {
         request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
         done();
-        chunks.length = 0;
       };
       const refuse = (error: Error): void => {
         settle(() => reject(error));
+        body.take(); // let go of
         request.resume(); // the rest goes by unread
       };
       const onData = (chunk: Buffer): void => {
-        arrived += chunk.length;
-        if (arrived > limit) return refuse(tooLarge(response, limit));
+        if (body.length + chunk.length > limit) return refuse(tooLarge(response, limit));
         try {
           take(chunk.length);
-          chunks.push(chunk);
+          body.add(chunk);
         } catch (error) {
           refuse(error as Error);
         }
       };
-      const onEnd = (): void => settle(() => resolve(Buffer.concat(chunks)));
+      const onEnd = (): void => settle(() => resolve(body.take()));
       const onClose = (): void => settle(() => reject(clientClosed()));
       request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
     });

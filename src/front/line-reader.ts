@@ -1,3 +1,5 @@
+import { ByteCollector } from './byte-collector';
+
 /** One line of the source, without its line break. */
 export interface Line {
   /** Counted from 1; lines without a byte count too. */
@@ -70,7 +72,8 @@ export async function* readLines(
 
 /** The beginning of a line whose end has not been read yet. */
 class PendingLine {
-  private parts: Buffer[] = [];
+  private readonly kept = new ByteCollector();
+  /** Of the line so far, whether kept or not. */
   private bytes = 0;
 
   constructor(private readonly maxBytes: number) {}
@@ -83,21 +86,23 @@ class PendingLine {
     if (part.length === 0) return;
     const wasWithin = this.bytes <= this.maxBytes;
     this.bytes += part.length;
-    if (this.bytes <= this.maxBytes) this.parts.push(part);
-    else if (wasWithin) this.parts = [this.beginning([...this.parts, part])];
+    if (this.bytes <= this.maxBytes) this.kept.add(part);
+    else if (wasWithin) this.keepBeginning(part);
   }
 
   finish(lastPart: Buffer): Omit<Line, 'number'> {
+    const isWhole = this.isEmpty && lastPart.length <= this.maxBytes;
+    if (isWhole) return { bytes: lastPart, isTooLong: false };
     this.add(lastPart);
     const isTooLong = this.bytes > this.maxBytes;
-    const [only] = this.parts;
-    const bytes = this.parts.length === 1 && only ? only : Buffer.concat(this.parts);
-    this.parts = [];
     this.bytes = 0;
-    return { bytes, isTooLong };
+    return { bytes: this.kept.take(), isTooLong };
   }
 
-  private beginning(parts: Buffer[]): Buffer {
-    return Buffer.from(Buffer.concat(parts).subarray(0, KEPT_OF_LONG_LINE_BYTES));
+  private keepBeginning(part: Buffer): void {
+    const missing = Math.max(0, KEPT_OF_LONG_LINE_BYTES - this.kept.length);
+    this.kept.add(part.subarray(0, missing));
+    const beginning = this.kept.take().subarray(0, KEPT_OF_LONG_LINE_BYTES);
+    this.kept.add(beginning);
   }
 }
