@@ -172,9 +172,13 @@ export class AuditWriter implements BeforeApplicationShutdown {
     };
   }
 
-  /** Resolves when nothing waits or runs any more; the database is closed only after that. */
+  /**
+   * Resolves when nothing waits or runs any more; the database is closed only after that. Commits that wait for a
+   * standby that is away are given up, as their end may be hours away: no request waits for them any more.
+   */
   async beforeApplicationShutdown(): Promise<void> {
     if (this.isIdle()) return;
+    this.database.stopWaitingForCommits();
     await new Promise<void>((resolve) => this.idle.push(resolve));
   }
 

@@ -31,6 +31,7 @@ interface PendingCommit {
 export class CommitWatch {
   private readonly pending = new Set<PendingCommit>();
   private looking: NodeJS.Timeout | undefined;
+  private isStopping = false;
 
   constructor(
     private readonly durability: Durability,
@@ -50,7 +51,16 @@ export class CommitWatch {
     }
   }
 
-  /** Drops the connections of commits that wait for a standby: the process ends. */
+  /**
+   * From now on drops the connections of commits that are not answered within SLOW_MS, as they may wait for a standby
+   * that stays away: for the end of the process, when all requests are over. Their outcome is unknown.
+   */
+  stopWaiting(): void {
+    this.isStopping = true;
+    this.look();
+  }
+
+  /** Drops the connections of commits that are not answered, and looks after none any more. */
   close(): void {
     clearInterval(this.looking);
     this.looking = undefined;
@@ -62,8 +72,9 @@ export class CommitWatch {
       const age = ageOf(one);
       if (age < SLOW_MS) return; // in the order in which they were sent
       this.durability.probe();
-      if (!this.durability.isStalled && age > this.limitMs) drop(one);
-      else if (this.durability.isStalled && age > DETACH_MS) one.lease.detach();
+      const { isStalled } = this.durability;
+      if (this.isStopping || (!isStalled && age > this.limitMs)) drop(one);
+      else if (isStalled && age > DETACH_MS) one.lease.detach();
     }
   }
 }

@@ -173,6 +173,11 @@ export class Database implements BeforeApplicationShutdown {
     return pool;
   }
 
+  /** Gives up commits that are not answered for seconds; for the end of the process, when all requests are over. */
+  stopWaitingForCommits(): void {
+    this.commits.stopWaiting();
+  }
+
   /**
    * Closes the side pools. By now no request runs any more; and the hooks of this phase are all over before those in
    * which the data source, and with it an embedded server, is stopped.
