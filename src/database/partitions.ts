@@ -15,6 +15,7 @@ import {
   freeRange,
   type TimeRange,
 } from './partition-ranges';
+import { isOutcomeUnknown } from './unknown-outcome';
 
 /** A month of UTC as `YYYY-MM`: what writes ask partitions for, and the shortest that a partition is made for. */
 export type Month = string;
@@ -175,8 +176,11 @@ export class Partitions {
     const { table, signal } = creation;
     try {
       const month = this.queue.firstOf(creation);
-      const step = await this.database.transaction((client) => this.makeOne(client, table, month), {
-        signal,
+      const attempt = (): Promise<Step> =>
+        this.database.transaction((client) => this.makeOne(client, table, month), { signal });
+      const step = await attempt().catch((error: unknown) => {
+        if (isOutcomeUnknown(error)) return attempt(); // a second one finds what the first has made
+        throw error;
       });
       if ('partitions' in step) {
         this.note(table, step.partitions);
@@ -184,7 +188,8 @@ export class Partitions {
       } else {
         this.makeAfterRemoval(creation, step.detaching).catch(creation.reject);
       }
-    } catch (error) {
+    } catch (failure) {
+      const error = withoutOutcome(failure);
       const fault = toDatabaseError(error);
       creation.reject(signal?.aborted ? (signal.reason as Error) : fault);
       // Each of the others would wait for the same server, one after the other.
@@ -228,7 +233,7 @@ export class Partitions {
       this.queue.putBack(creation);
       this.start();
     } catch (error) {
-      creation.reject(toDatabaseError(error));
+      creation.reject(toDatabaseError(withoutOutcome(error)));
     }
   }
 
@@ -247,6 +252,11 @@ export class Partitions {
       await client.query(`ALTER TABLE ${table} DETACH PARTITION ${name} FINALIZE`);
     });
   }
+}
+
+/** The fault behind a commit of unknown outcome: no event was in it, so callers are not to be told that theirs may be stored. */
+function withoutOutcome(error: unknown): unknown {
+  return isOutcomeUnknown(error) ? ((error as Error).cause ?? error) : error;
 }
 
 /** What there is to be done for a month: nothing, to wait for a removal, or to make a partition around `gapMs`. */

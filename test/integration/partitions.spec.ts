@@ -1,6 +1,8 @@
-import type { Client } from 'pg';
+import type { Client, PoolClient } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/audit-event';
+import { poolOf } from '../../src/database/database';
 import { addMonths, missingMonths, monthsAhead } from '../../src/database/partitions';
+import { isOutcomeUnknown } from '../../src/database/unknown-outcome';
 import type { TestDatabase } from '../support/test-database';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';
@@ -130,6 +132,42 @@ describe('partitions', () => {
     }
     expect(await one.partitions.list(EVENT_TABLE)).toContain(recent(12));
   });
+
+  it.each([1, 2])(
+    'are not part of the outcome of a write: %p connections are lost when one is committed',
+    async (losses) => {
+      const writer = await openReplica(test.url, { poolMax: 1 });
+      let left = losses;
+      const loseCommits = (client: PoolClient): void => {
+        const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+        const losing = (...args: unknown[]): Promise<unknown> => {
+          const isCommit = (args[0] as { text?: string }).text === 'COMMIT';
+          if (!isCommit || left === 0) return query(...args);
+          left -= 1;
+          return query('SELECT pg_terminate_backend(pg_backend_pid())');
+        };
+        Object.assign(client, { query: losing });
+      };
+      // The connection that there is, and those that replace it.
+      await writer.database.withClient((client) => Promise.resolve(loseCommits(client)));
+      poolOf(writer.dataSource).on('connect', loseCommits);
+      try {
+        const timestamp = `${addMonths(THIS_MONTH, 30 + losses)}-15T12:00:00.000000Z`;
+        const written: unknown = await writer.writer
+          .record(writeRequest([newEvent({ timestamp })]))
+          .catch((error: unknown) => error);
+        expect(left).toBe(0);
+        if (losses === 1) expect(written).toMatchObject({ replayed: false });
+        else expect(written).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+        expect(isOutcomeUnknown(written)).toBe(false);
+        const { unknown, tenants } = writer.database.durability.statistics();
+        expect(tenants).toBe(0);
+        expect(unknown).toEqual({ connection_lost: 0, wait_interrupted: 0, deadline: 0 });
+      } finally {
+        await writer.close();
+      }
+    },
+  );
 
   it('are known after the first time: nothing is asked of the database', async () => {
     await one.partitions.ensure(EVENT_TABLE, [recent(14)]);
