@@ -29,7 +29,7 @@ import { CreateEventHotRoute } from './create-event.hot-route';
 import { EventFeed } from './event-feed';
 import { EventIngest } from './event-ingest';
 import { EventWarmup } from './event-warmup';
-import { forgetExpired } from './expired-events';
+import { forgetExpired, wasRecordedBetween } from './expired-events';
 import { ExportRecorder } from './export-recorder';
 import { GroupRecorder } from './group-recorder';
 import { HeadEpochs } from './head-epochs';
@@ -83,6 +83,7 @@ export class AuditModule implements OnModuleInit {
       ahead,
       retentionDays,
       afterHidden: forgetExpired,
+      wasRecordedBetween,
     });
     await this.partitions.ensureAhead(EVENT_TABLE, this.config.partitionPrecreate);
     new Logger(AuditModule.name).log(

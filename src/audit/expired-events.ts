@@ -17,6 +17,21 @@ export async function forgetExpired(client: ClientBase, hidden: string): Promise
   await forgetClientIds(client, hidden);
 }
 
+/** Whether an event was recorded between these moments, in milliseconds since 1970, that is also dated between them. */
+export async function wasRecordedBetween(
+  client: ClientBase,
+  fromMs: number,
+  toMs: number,
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM audit_event
+     WHERE timestamp >= to_timestamp($1) AND timestamp < to_timestamp($2)
+       AND recorded_at >= to_timestamp($1) AND recorded_at < to_timestamp($2) LIMIT 1`,
+    [fromMs / 1000, toMs / 1000],
+  );
+  return rowCount === 1;
+}
+
 /** From one organization to the next by the key: as many steps as organizations, however many events. */
 async function findOrganizations(client: ClientBase, hidden: string): Promise<string[]> {
   const { rows } = await client.query<{ id: string }>(

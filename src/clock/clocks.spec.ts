@@ -1,6 +1,7 @@
-import { confirmedWallClockMs, onceReached, wallClockMs } from './clocks';
+import { confirmedWallClockMs, hasRunForADay, onceReached, wallClockMs } from './clocks';
 
 const HOUR_MS = 3_600_000;
+const STARTED_MS = performance.now();
 
 describe('onceReached', () => {
   let reached: number;
@@ -85,6 +86,25 @@ describe('the wall clock that decides over data', () => {
     for (let hour = 0; hour < 24; hour += 1) pass(HOUR_MS);
     expect(pass(HOUR_MS)).toBe(0);
     expect(pass(HOUR_MS, -24 * HOUR_MS)).toBe(0);
+  });
+
+  it('is not confirmed before the process has run for a day', () => {
+    const clock = jest.spyOn(performance, 'now').mockReturnValue(STARTED_MS + 23 * HOUR_MS);
+    expect(hasRunForADay()).toBe(false);
+    clock.mockReturnValue(STARTED_MS + 24 * HOUR_MS);
+    expect(hasRunForADay()).toBe(true);
+  });
+
+  it('keeps the least of an hour, however often it is asked in it', () => {
+    pass(48 * HOUR_MS);
+    pass(48 * HOUR_MS);
+    pass(1000, HOUR_MS);
+    for (let count = 0; count < 100; count += 1) expect(pass(1000)).toBe(-3600);
+    const min = jest.spyOn(Math, 'min');
+    pass(1000);
+    expect(Math.max(...min.mock.calls.map((values) => values.length))).toBeLessThanOrEqual(26);
+    pass(48 * HOUR_MS);
+    pass(48 * HOUR_MS);
   });
 
   it('needs no calls in between: after two days without one a step is old enough', () => {

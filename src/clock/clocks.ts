@@ -20,19 +20,45 @@ const HOUR_MS = 3_600_000;
 /** How long the wall clock has to agree with itself before it decides over data. */
 const CONFIRMED_AFTER_MS = 24 * HOUR_MS;
 
-/** How far the wall clock was ahead of performance.now(), and when: at the start and at each call of confirmedWallClockMs. */
-let offsets = [{ atMs: performance.now(), offsetMs: Date.now() - performance.now() }];
+/** The least that the wall clock was ahead of performance.now() within an hour that ended at `untilMs`. */
+interface Offset {
+  sinceMs: number;
+  untilMs: number;
+  offsetMs: number;
+}
+
+const startedMs = performance.now();
+/** One for the start and one for each hour with a call of confirmedWallClockMs, of the last day. */
+let offsets: Offset[] = [
+  { sinceMs: startedMs, untilMs: startedMs, offsetMs: Date.now() - startedMs },
+];
 
 /**
  * The wall clock as it would be without the steps ahead of the last day, in milliseconds since 1970: for what deletes
- * data, which a clock that is wrong for an hour must not bring about.
+ * data, which a clock that is wrong for an hour must not bring about. Whether it was right at the start is not known
+ * before `hasRunForADay`.
  */
 export function confirmedWallClockMs(): number {
   const atMs = performance.now();
   const offsetMs = wallClockMs() - atMs;
-  const recent = offsets.filter((one) => atMs - one.atMs < CONFIRMED_AFTER_MS);
-  offsets = [...(recent.length > 0 ? recent : offsets.slice(-1)), { atMs, offsetMs }];
+  const recent = offsets.filter(({ untilMs }) => atMs - untilMs < CONFIRMED_AFTER_MS);
+  offsets = recent.length > 0 ? recent : offsets.slice(-1);
+  const last = offsets.at(-1);
+  if (recent.length > 0 && last && atMs - last.sinceMs < HOUR_MS) {
+    offsets[offsets.length - 1] = {
+      sinceMs: last.sinceMs,
+      untilMs: atMs,
+      offsetMs: Math.min(last.offsetMs, offsetMs),
+    };
+  } else {
+    offsets.push({ sinceMs: atMs, untilMs: atMs, offsetMs });
+  }
   return atMs + Math.min(...offsets.map((one) => one.offsetMs));
+}
+
+/** Whether this process has run for so long that a clock which was wrong at its start is no passing fault. */
+export function hasRunForADay(): boolean {
+  return performance.now() - startedMs >= CONFIRMED_AFTER_MS;
 }
 
 /** Milliseconds that pass between two looks of `onceReached` at the wall clock: a step is noticed within that. */

@@ -13,6 +13,11 @@ export interface PartitionedTable {
    * dropped. It may be called again for the same rows, after an interruption. When it fails, they are dropped later.
    */
   afterHidden?: (client: ClientBase, hidden: string) => Promise<void>;
+  /**
+   * Whether a row was stored between these moments (milliseconds since 1970): the witness, in the first day of a process,
+   * that its clock is not years ahead. Without it retention begins after a day.
+   */
+  wasRecordedBetween?: (client: ClientBase, fromMs: number, toMs: number) => Promise<boolean>;
 }
 
 /** A table whose rows are worthless after a while. */

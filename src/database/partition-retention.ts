@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
-import { confirmedWallClockMs } from '../clock/clocks';
+import { confirmedWallClockMs, hasRunForADay } from '../clock/clocks';
 import { isUnavailable } from './database-errors';
 import type { PartitionedTable } from './maintained-tables';
 import {
@@ -12,6 +12,10 @@ import {
 } from './partition-catalog';
 import { DETACH_LOCK } from './partitions';
 import { isExpired } from './retention';
+
+const DAY_MS = 86_400_000;
+const UNCONFIRMED =
+  'the clock is not confirmed: this process runs for less than a day, and no event was stored one to two days ago';
 
 /** What a round of retention did. */
 export interface RetentionOutcome {
@@ -41,6 +45,7 @@ export class PartitionRetention {
     const nowMs = await this.nowMs();
     const isOver = ({ upperMs }: { upperMs: number | null }) =>
       isExpired(upperMs, nowMs, table.retentionDays);
+    if (!(await this.isConfirmed(table, nowMs))) return this.postponeAll(table, isOver, outcome);
     for (const partition of await findPartitions(this.client, table.table)) {
       if (this.isStopping()) return outcome;
       if (!partition.isDetaching && !isOver(partition)) continue;
@@ -52,6 +57,30 @@ export class PartitionRetention {
       if (!isOver(leftover) || wasTried) continue;
       await this.attempt(outcome, leftover.name, () => this.drop(table, leftover, outcome));
     }
+    return outcome;
+  }
+
+  /**
+   * Whether the clocks may decide over data. Those of one machine can be years ahead together from the start of the
+   * process on, which shows by nothing but what was stored before: rows of the day before
+   * the last. Those of the last day are no witness, as the same wrong clock may have dated them.
+   */
+  private async isConfirmed(table: PartitionedTable, nowMs: number): Promise<boolean> {
+    if (hasRunForADay()) return true;
+    const found = table.wasRecordedBetween?.(this.client, nowMs - 2 * DAY_MS, nowMs - DAY_MS);
+    return (await found) ?? false;
+  }
+
+  private async postponeAll(
+    { table }: PartitionedTable,
+    isOver: (partition: Partition) => boolean,
+    outcome: RetentionOutcome,
+  ): Promise<RetentionOutcome> {
+    for (const partition of (await findPartitions(this.client, table)).filter(isOver)) {
+      outcome.postponed.push({ partition: partition.name, reason: UNCONFIRMED });
+    }
+    const { length } = outcome.postponed;
+    if (length > 0) this.logger.warn(`${length} partitions stay for now: ${UNCONFIRMED}.`);
     return outcome;
   }
 

@@ -1,6 +1,6 @@
 import { EVENT_TABLE } from '../../src/audit/audit-event';
 import { forgetExpired } from '../../src/audit/expired-events';
-import { MaintainedTables } from '../../src/database/maintained-tables';
+import { MaintainedTables, type PartitionedTable } from '../../src/database/maintained-tables';
 import { addMonths, monthOf } from '../../src/database/partitions';
 import { Upkeep } from '../../src/database/upkeep';
 import { newEvent, receiptsIn, type Receipt, type Replica, writeRequest } from './replica.fixture';
@@ -12,14 +12,21 @@ export const THIS_MONTH = monthOf(new Date().toISOString());
 export const oldMonth = (number: number) => addMonths(THIS_MONTH, -16 - number);
 export const inMonth = (month: string) => `${month}-15T12:00:00.000000Z`;
 
-/** The upkeep of a replica, with what the modules register. */
+/** The upkeep of a replica, with what the modules register; its clock is confirmed unless a witness is given. */
 export function upkeepOf(
   { database, partitions }: Replica,
   retentionDays = RETENTION_DAYS,
   afterHidden = forgetExpired,
+  wasRecordedBetween: PartitionedTable['wasRecordedBetween'] = () => Promise.resolve(true),
 ): Upkeep {
   const tables = new MaintainedTables();
-  tables.addPartitioned({ table: EVENT_TABLE, ahead: 2, retentionDays, afterHidden });
+  tables.addPartitioned({
+    table: EVENT_TABLE,
+    ahead: 2,
+    retentionDays,
+    afterHidden,
+    wasRecordedBetween,
+  });
   tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
   return new Upkeep(database, tables, partitions);
 }

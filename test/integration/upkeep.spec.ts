@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/audit-event';
+import { forgetExpired, wasRecordedBetween } from '../../src/audit/expired-events';
 import { markExpired } from '../../src/database/partition-catalog';
 import { addMonths, monthOf } from '../../src/database/partitions';
 import type { Upkeep } from '../../src/database/upkeep';
@@ -62,6 +63,31 @@ describe('the upkeep', () => {
     }
     expect(round?.droppedPartitions).toHaveLength(25);
     expect(await countOf(organization)).toBe(5);
+  });
+
+  it('drops nothing in the first day of a process unless events of the day before confirm the clock', async () => {
+    const month = oldMonth(1);
+    await record(one, { organizationId: newOrganization(), timestamp: inMonth(month) });
+    const cautious = upkeepOf(two, RETENTION_DAYS, forgetExpired, wasRecordedBetween);
+    const witness = (daysAgo: string) =>
+      admin.query(
+        `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)
+         SELECT 'org-witness', at, gen_random_uuid(), 1, at, 'a', 'success', 'INTERNAL'
+         FROM (SELECT now() - $1::interval AS at) w`,
+        [daysAgo],
+      );
+    await one.partitions.ensure(EVENT_TABLE, [addMonths(THIS_MONTH, -1)]);
+    await witness('1 hour'); // dated by the clock in question
+    const first = await cautious.run();
+    expect(first?.droppedPartitions).toEqual([]);
+    expect(first?.postponed).toContainEqual({
+      partition: expect.any(String),
+      reason: expect.stringContaining('the clock is not confirmed'),
+    });
+    await witness('30 hours');
+    const second = await cautious.run();
+    expect(second?.droppedPartitions.length).toBeGreaterThan(0);
+    expect(second?.postponed).toEqual([]);
   });
 
   it('makes the partitions ahead, also those that somebody dropped', async () => {
