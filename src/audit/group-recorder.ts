@@ -50,10 +50,11 @@ export class GroupRecorder {
     // A group of several is small, and all of them wait for it.
     const pause = requests.length === 1 ? () => portions.next(options.signal) : undefined;
     const prepared = await prepare(requests, pause);
+    const isCommit = requests.length > 1 || prepared.events.length <= SMALL_REQUEST_EVENTS;
+    // CommitWatch looks after commits alone: a statement before one keeps the limit of pg.
+    if (isCommit) Object.assign(prepared.statement, UNTIMED);
     const work = (client: PoolClient) => recordAtOnce(client, requests, prepared, moves);
-    return requests.length === 1 && prepared.events.length > SMALL_REQUEST_EVENTS
-      ? database.transaction(work, options)
-      : database.statement(work, options);
+    return isCommit ? database.statement(work, options) : database.transaction(work, options);
   }
 
   /** Notes numbers that had been given before: PostgreSQL has lost the events that had them. */
@@ -97,8 +98,8 @@ async function prepare(requests: WriteRequest[], pause?: () => Promise<void>): P
   const [event] = events;
   const statement =
     event && events.length === 1
-      ? { ...RECORD_EVENT, ...UNTIMED, values: recordEventValues(event) }
-      : { ...RECORD_EVENTS, ...UNTIMED, values: await recordEventsValues(events, counts, pause) };
+      ? { ...RECORD_EVENT, values: recordEventValues(event) }
+      : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
   return { events, counts, statement };
 }
 
