@@ -68,6 +68,12 @@ export class TokenLife {
   private async verifyAgain(principal: Principal, isOutage: boolean): Promise<void> {
     const failure = await this.verifier.failureOf(principal);
     if (!failure || (failure.code === 'AUTHENTICATION_UNAVAILABLE' && !isOutage)) return;
-    for (const end of this.watched.get(principal) ?? []) end(failure);
+    for (const end of this.watched.get(principal) ?? []) {
+      try {
+        end(failure);
+      } catch (error) {
+        logged(error);
+      }
+    }
   }
 }
