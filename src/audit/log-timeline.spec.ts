@@ -52,6 +52,17 @@ describe('LogTimeline', () => {
     expect(timeline.losses().recent).toBe(0);
   });
 
+  it('counts what is found over minutes until none was found for a quarter of an hour', () => {
+    timeline.noteRewind('a', 10, 5);
+    jest.advanceTimersByTime(60_000);
+    timeline.noteRewind('b', 20, 6);
+    jest.advanceTimersByTime(LOSS_ALERT_MS - 1000);
+    expect(timeline.losses()).toEqual({ recent: 2, from: 10, to: 5 });
+    jest.advanceTimersByTime(2000);
+    timeline.noteRewind('c', 30, 7);
+    expect(timeline.losses()).toEqual({ recent: 1, from: 30, to: 7 });
+  });
+
   it('says when another server answers, and not of the first', () => {
     timeline.noteServer('1700000000.5', 1);
     timeline.noteServer('1700000000.5', 1);

@@ -43,6 +43,7 @@ export class LogTimeline {
   private serverChanges = 0;
   private server: { name: string; timeline: number } | undefined;
   private report: { count: number; from: number; to: number | undefined } | undefined;
+  /** Of those found with no quarter of an hour between them: how many, the first of them, and when the last was found. */
   private last: { count: number; from: number; to: number | undefined; atMs: number } | undefined;
 
   /** To be called before PostgreSQL is asked for what is then given to `noteHead`: answers may arrive out of order. */
@@ -95,7 +96,11 @@ export class LogTimeline {
       this.report = { count: 1, ...found };
       setTimeout(() => this.tell(), REPORT_MS).unref();
     }
-    this.last = { ...this.report, atMs: performance.now() };
+    const last = this.currentLoss();
+    const atMs = performance.now();
+    this.last = last
+      ? { ...last, count: last.count + 1, atMs }
+      : { ...this.report, count: 1, atMs };
   }
 
   /** The same, where what was known before says from where it went back. */
@@ -139,11 +144,15 @@ export class LogTimeline {
 
   /** What an operator is to be told of now. */
   losses(): LossFigures {
+    const last = this.currentLoss();
+    return last
+      ? { recent: last.count, from: last.from, to: last.to }
+      : { recent: 0, from: 0, to: undefined };
+  }
+
+  private currentLoss(): typeof this.last {
     const { last } = this;
-    if (!last || performance.now() - last.atMs > LOSS_ALERT_MS) {
-      return { recent: 0, from: 0, to: undefined };
-    }
-    return { recent: last.count, from: last.from, to: last.to };
+    return last && performance.now() - last.atMs <= LOSS_ALERT_MS ? last : undefined;
   }
 
   private knownBefore(organizationId: string, asked: number): Omit<Known, 'before'> | undefined {
