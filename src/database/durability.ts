@@ -29,6 +29,8 @@ const READ_ATTEMPTS = 3;
 /** While a commit stays unanswered for another reason than a standby (a lock), a barrier is tried this often. */
 const PROBE_EVERY_MS = 5000;
 
+type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
+
 /**
  * Knows which tenants may have rows that are visible and not durable, and finds out when they are.
  *
@@ -177,12 +179,13 @@ export class Durability {
       if (outcome === 'confirmed') {
         this.covered = new Doubts();
         this.confirmedAtMs = performance.now();
-        this.noteStall(false);
+        this.doubtsSinceMs = this.confirmedAtMs; // those that are left are younger
+        this.noteStall('confirmed');
         this.wake();
         if (this.later.size === 0) return;
         continue;
       }
-      this.noteStall(outcome === 'interrupted');
+      this.noteStall(outcome);
       if (outcome === 'interrupted') waitMs = LATER_WAIT_MS;
       // Without doubts there is nothing to find out that the next commit would not tell.
       else if (this.tenantsInDoubt === 0) return;
@@ -199,7 +202,7 @@ export class Durability {
    * One barrier. After `waitMs` its wait is cancelled, which is harmless as it holds no rows: 'interrupted' means that
    * PostgreSQL was reached and no standby confirmed; 'failed', that PostgreSQL was not reached.
    */
-  private async attempt(waitMs: number): Promise<'confirmed' | 'interrupted' | 'failed'> {
+  private async attempt(waitMs: number): Promise<BarrierOutcome> {
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(new Error('The barrier is late')), waitMs);
     const { signal } = this.ending;
@@ -221,12 +224,15 @@ export class Durability {
     }
   }
 
-  private noteStall(isStalled: boolean): void {
+  private noteStall(outcome: BarrierOutcome): void {
+    const isStalled = outcome === 'interrupted';
     if (isStalled === this.isStalled) return;
     if (!isStalled) {
       const seconds = ((performance.now() - (this.stalledSinceMs ?? 0)) / 1000).toFixed(1);
       this.stalledSinceMs = undefined;
-      this.logger.log(`Writes are taken again, after ${seconds} s without confirmed commits.`);
+      const after = `after ${seconds} s without confirmed commits`;
+      if (outcome === 'confirmed') this.logger.log(`Writes are taken again, ${after}.`);
+      else this.logger.warn(`PostgreSQL is not reached, ${after}: writes wait for a connection.`);
     } else {
       this.stalledSinceMs = performance.now();
       this.logger.error(
