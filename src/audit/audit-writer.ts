@@ -48,8 +48,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
   private readonly stallListeners: ((requests: number) => void)[] = [];
-  /** Requests that a transaction has. */
-  private runningRequests = 0;
+  /** Requests that a transaction has and that are not answered yet. */
+  private unanswered = 0;
   /** Are told of each transaction that has committed, before whoever asked for it; they do not throw. */
   private readonly committed: ((commit: WriteCommit) => void)[] = [];
 
@@ -61,7 +61,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   ) {
     database.durability.onStall((isStalled) => {
       if (isStalled) this.refuseWaiting();
-      for (const listener of this.stallListeners) listener(isStalled ? this.runningRequests : 0);
+      this.reportStalled(isStalled ? this.unanswered : 0);
     });
   }
 
@@ -98,9 +98,16 @@ export class AuditWriter implements BeforeApplicationShutdown {
     this.committed.push(listener);
   }
 
-  /** Calls `listener` with the number of requests whose commits wait for a standby that does not answer; 0 when it does again. */
-  onStall(listener: (requests: number) => void): void {
+  /**
+   * Calls `listener` with the number of requests that wait for a standby that does not answer, each time it changes: fewer
+   * as they are answered at their deadlines, 0 when it answers again.
+   */
+  onStalledRequests(listener: (requests: number) => void): void {
     this.stallListeners.push(listener);
+  }
+
+  private reportStalled(requests: number): void {
+    for (const listener of this.stallListeners) listener(requests);
   }
 
   private tell(requests: WriteRequest[], durationMs: number): void {
@@ -274,7 +281,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   private async attempt(group: Waiting[]): Promise<WriteResult[]> {
     const attempt: Attempt = { isCommitting: false, isUnknown: false };
     for (const one of group) one.attempt = attempt;
-    this.runningRequests += group.length;
+    const stopCounting = this.countUnanswered(group);
     const giveUp = (): void => group.forEach((one) => one.reject(this.late(attempt)));
     const limit = setTimeout(giveUp, MOST_ATTEMPT_MS).unref();
     try {
@@ -290,9 +297,36 @@ export class AuditWriter implements BeforeApplicationShutdown {
       throw error;
     } finally {
       clearTimeout(limit);
-      this.runningRequests -= group.length;
+      stopCounting();
       for (const one of group) one.attempt = undefined;
     }
+  }
+
+  /** Counts these requests until each is answered, and at the latest until what this returns is called. */
+  private countUnanswered(group: Waiting[]): () => void {
+    const ends = group.map((one) => {
+      let isCounted = true;
+      const { reject } = one;
+      const end = (): void => {
+        if (!isCounted) return;
+        isCounted = false;
+        this.unanswered -= 1;
+        if (this.database.durability.isStalled) this.reportStalled(this.unanswered);
+      };
+      const { signal } = one.request;
+      signal?.addEventListener('abort', end, { once: true });
+      one.reject = (error) => {
+        end();
+        reject(error);
+      };
+      return () => {
+        signal?.removeEventListener('abort', end);
+        one.reject = reject;
+        end();
+      };
+    });
+    this.unanswered += group.length;
+    return () => ends.forEach((end) => end());
   }
 
   /**

@@ -32,7 +32,7 @@ export class AuditService {
     private readonly turns: FairTurns,
     private readonly bulk: BulkEvents,
   ) {
-    writer.onStall((requests) => turns.excuse(requests));
+    writer.onStalledRequests((requests) => turns.setExtraTurns(requests));
   }
 
   /** Stores one event: 201, or 200 with the stored one when the client's id exists with the same content. */

@@ -116,9 +116,9 @@ export class FairTurns {
     }
   }
 
-  /** Gives out so many turns more than configured, for as many are held by what waits for something else than this process. */
-  excuse(turns: number): void {
-    this.resize(this.config.maxRequests + turns);
+  /** Sets how many turns there are beyond CONCURRENCY_MAX_REQUESTS: as many as requests hold that wait for another server. */
+  setExtraTurns(count: number): void {
+    this.resize(this.config.maxRequests + count);
   }
 
   /** Changes how many turns there are at once. */

@@ -190,9 +190,11 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
 
     it('is refused at once when that lasts, while everything else is answered', async () => {
       const id = await warm();
+      const { max } = service.provider(FairTurns).statistics();
       pair.freezeStandby();
       await service.post(EVENTS, token, event(id));
       await until(() => durability().isStalled);
+      expect(service.provider(FairTurns).statistics().max).toBe(max); // its turn was given back at its deadline
       const refused = event(id);
       const answer = await service.post(EVENTS, token, refused);
       expectProblem(answer, 503, 'DATABASE_UNAVAILABLE');
@@ -222,6 +224,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
         await until(async () => (await waiting()).length === 2);
         expect((await busy.get(pageOf(id), token, FRESH)).status).toBe(200);
         expect(answered).toBe(0);
+        expect(busy.provider(FairTurns).statistics().max).toBe(4);
         pair.thawStandby();
         // Waited for to the end, and not past its deadline: stored.
         for (const { status } of await Promise.all(writes)) expect(status).toBe(201);
