@@ -119,18 +119,32 @@ describe('the time in microseconds', () => {
 describe('the time of an event that brings none', () => {
   afterEach(() => jest.restoreAllMocks());
 
-  it('does not count how many others were made in the same millisecond', () => {
-    jest.spyOn(Date, 'now').mockReturnValue(4_200_000_000_000);
-    const passed = jest.spyOn(performance, 'now');
-    const at = (micros: number) => {
-      const wholeMs = 10 + Math.ceil(performance.timeOrigin) - performance.timeOrigin;
-      passed.mockReturnValue(wholeMs + (micros + 0.5) / 1000);
-    };
-    at(100);
-    for (let others = 0; others < 50; others += 1) eventMicros();
-    at(250);
-    expect(eventMicros()).toBe(4_200_000_000_000_250);
-    at(251);
-    expect([eventMicros(), eventMicros()]).toEqual([4_200_000_000_000_251, 4_200_000_000_000_252]);
+  it.each([0, 0.4, 0.9, 3])(
+    'does not count how many others were made since, with a wall clock %p ms ahead of the other',
+    (phaseMs) => {
+      const wall = jest.spyOn(Date, 'now');
+      const passed = jest.spyOn(performance, 'now');
+      const at = (ms: number) => {
+        passed.mockReturnValue(ms);
+        wall.mockReturnValue(Math.floor(4_200_000_000_000 + ms + phaseMs));
+      };
+      const beginMs = 1_000_000 + phaseMs * 100_000; // later than that of the phase before
+      at(beginMs);
+      eventMicros();
+      for (let ms = beginMs + 1; ms < beginMs + 20; ms += 0.25) {
+        at(ms);
+        const before = eventMicros();
+        for (let others = 0; others < 50; others += 1) eventMicros();
+        at(ms + 0.125);
+        expect(Math.abs(eventMicros() - before - 125)).toBeLessThanOrEqual(1);
+      }
+    },
+  );
+
+  it('follows a clock that is set', () => {
+    const wall = jest.spyOn(Date, 'now').mockReturnValue(4_200_003_600_000);
+    expect(eventMicros()).toBe(4_200_003_600_000_000);
+    wall.mockReturnValue(4_200_000_000_000);
+    expect(eventMicros()).toBe(4_200_000_000_000_000);
   });
 });

@@ -52,20 +52,23 @@ export function nowMicros(): Micros {
   return lastMicros;
 }
 
-/** Beyond this a step back of the wall clock is followed, as nowMicros follows it. */
-const MAX_AHEAD_MICROS = 5_000_000;
+/** How far the two clocks may be apart before they are aligned anew: NTP slews the wall clock, and it is set. */
+const MAX_OFFSET_ERROR_MS = 5;
 
+let offsetMs = performance.timeOrigin;
 let lastEventMicros = 0;
 
 /**
- * The time of an event that brings none, in microseconds. As nowMicros, but the fraction of the millisecond is that of the
- * clock: a count of the calls would tell one tenant, in timestamps and ids, how many events others have sent.
+ * The time of an event that brings none, in microseconds. As nowMicros, but milliseconds and their fraction are those of
+ * one clock, `performance.now()` aligned with the wall clock to some milliseconds: a count of the calls would tell one
+ * tenant, in timestamps and ids, how many events others have sent.
  */
 export function eventMicros(): Micros {
-  const micros = nowMicros();
-  const fraction = Math.floor(((performance.timeOrigin + performance.now()) % 1) * 1000);
-  const exact = micros - (micros % 1000) + fraction;
-  const isLater = exact > lastEventMicros || lastEventMicros - exact > MAX_AHEAD_MICROS;
+  const passedMs = performance.now();
+  const wallMs = Math.max(0, wallClockMs());
+  if (Math.abs(wallMs - passedMs - offsetMs) > MAX_OFFSET_ERROR_MS) offsetMs = wallMs - passedMs;
+  const exact = Math.max(0, Math.floor((passedMs + offsetMs) * 1000));
+  const isLater = exact > lastEventMicros || lastEventMicros - exact > MAX_AHEAD_OF_CLOCK_MICROS;
   lastEventMicros = isLater ? exact : lastEventMicros + 1;
   return lastEventMicros;
 }
