@@ -218,12 +218,21 @@ export class LiveEvents implements BeforeApplicationShutdown {
   private async readAll(): Promise<void> {
     while (this.due.size > 0) {
       const after = this.takeDue(this.reads.maxOrganizations);
-      if (after.size === 0) continue;
+      if (after.size > 0) await this.readSome(after);
+    }
+  }
+
+  /** What a failed read was to find is due again with the next look at the heads. */
+  private async readSome(after: LogPositions): Promise<void> {
+    try {
       const { events, unfinished, confirmed, foreign } = await this.reads.readBehind(after);
       for (const id of foreign) this.changeTimeline(id, after.get(id));
       for (const [id, recordedMicros] of confirmed) this.confirm(id, after.get(id), recordedMicros);
       for (const event of events) this.give(event, after.get(event.organizationId)?.sequence ?? 0n);
       for (const id of unfinished) if (this.places.has(id)) this.due.add(id);
+    } catch (error) {
+      for (const id of after.keys()) if (this.places.has(id)) this.due.add(id);
+      throw error;
     }
   }
 
