@@ -56,6 +56,7 @@ export class AuditMetrics {
     offerFeed(registry, feed);
     offerTimeline(registry, timeline);
     sources.offer('losses', () => timeline.losses());
+    sources.offer('stalledCommits', () => durability.isStalled);
   }
 }
 
@@ -63,7 +64,7 @@ function offerDurability(registry: MetricsRegistry, durability: Durability): voi
   registry.offer(
     {
       name: 'audit_commits_unknown_total',
-      help: 'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed.',
+      help: 'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed. One that is late first and interrupted later counts twice.',
       type: 'counter',
     },
     () =>

@@ -7,8 +7,8 @@ const TIMEOUT_MS = 2000;
 
 /**
  * Whether PostgreSQL answers, with the state of the pool. Asked on a connection of its own: a pool that slow statements
- * have used up is no database that is away, and every replica would turn unready at once. The reason of a failure is not
- * for the probe.
+ * have used up is no database that is away, and every replica would turn unready at once. Nor is one whose commits wait for a standby:
+ * it can be read. The reason of a failure is not for the probe.
  */
 @Injectable()
 export class DatabaseHealthIndicator {
@@ -27,7 +27,8 @@ export class DatabaseHealthIndicator {
       .check('database')
       .attempt(async () => {
         await this.probe.withClient((client) => client.query('SELECT 1'));
-        return { pool: this.database.poolStatistics() };
+        const commits = this.database.durability.isStalled ? 'stalled' : 'confirmed';
+        return { commits, pool: this.database.poolStatistics() };
       })
       .withTimeout(TIMEOUT_MS);
   }

@@ -18,6 +18,7 @@ import {
   poolRule,
   redisRule,
   slowRequestsRule,
+  stallRule,
 } from './alert-rules';
 import { MetricSources } from './metric-sources';
 import { memoryUsage } from './process-memory';
@@ -74,6 +75,7 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     board.take(slowRequestsRule(this.recorder.lastSeconds(config.alertWindowSeconds), config));
     board.take(poolRule(sources.find('pool')?.()));
     board.take(lossRule(sources.find('losses')?.()));
+    board.take(stallRule(sources.find('stalledCommits')?.() ?? false));
     const redis = sources.find('redis');
     if (redis) board.take(redisRule(redis()));
   }

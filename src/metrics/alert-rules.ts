@@ -191,3 +191,19 @@ export function lossRule(figures: LossFigures | undefined): Finding {
     resolveAfter: 1,
   };
 }
+
+/** At once: each write is refused. Two good findings end it, as a standby may go again right after it came. */
+export function stallRule(isStalled: boolean): Finding {
+  return {
+    type: 'COMMITS_STALLED',
+    level: levelOf(isStalled, !isStalled),
+    severity: 'CRITICAL',
+    title: 'PostgreSQL does not confirm commits',
+    description:
+      'A standby of synchronous_standby_names does not answer: writes are refused with 503 until it does.',
+    source: 'database',
+    metadata: {},
+    raiseAfter: 1,
+    resolveAfter: 2,
+  };
+}

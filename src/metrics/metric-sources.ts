@@ -57,6 +57,8 @@ export interface Sources {
   /** What should have been made ahead and is missing, as `table month`. */
   missingPartitions: () => Promise<string[]>;
   losses: () => LossFigures;
+  /** Whether PostgreSQL is reached and does not confirm commits. */
+  stalledCommits: () => boolean;
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   poolRule,
   redisRule,
   slowRequestsRule,
+  stallRule,
 } from './alert-rules';
 import { alertSignature } from './alert-signature';
 import { ALERT_TYPES } from './dto/answers.dto';
@@ -32,6 +33,7 @@ describe('docs/operations.md', () => {
     redisRule(true),
     partitionRule([]),
     lossRule(undefined),
+    stallRule(false),
   ];
 
   it('has a row and an advice for every alert, with how often it is looked at', () => {

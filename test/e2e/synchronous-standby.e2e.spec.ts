@@ -32,7 +32,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
     const settings = {
       REQUEST_TIMEOUT_MS: String(DEADLINE_MS),
       DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
-      MONITORING_ENABLED: 'false',
+      ALERT_INTERVAL_MS: '200',
     };
     service = await TestService.start(settings, () => Promise.resolve(pair.primaryUrl));
     admin = new Client({ connectionString: pair.primaryUrl });
@@ -41,7 +41,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
     await admin.query('SET synchronous_commit = local');
     token = await tokenOf({
       organizations: ['*'],
-      scope: 'audit:read audit:write audit:export',
+      scope: 'audit:read audit:write audit:export performance:read',
     });
   }, PATIENCE_MS);
 
@@ -78,6 +78,11 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
 
   const organization = () => `org-${randomUUID()}`;
   const pageOf = (id: string) => `${EVENTS}?organization_ids=${id}`;
+  const ALERTS = '/api/v1/performance/alerts';
+  const isAlerted = ({ json }: Answer) =>
+    (json as { type: string; resolvedAt?: string }[]).some(
+      ({ type, resolvedAt }) => type === 'COMMITS_STALLED' && !resolvedAt,
+    );
   const countIn = (answer: Answer) => (answer.json as { data: unknown[] }).data.length;
 
   function event(organizationId: string, more: object = {}): ReturnType<typeof eventWith> {
@@ -202,8 +207,11 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       expect(answer.headers.get('retry-after')).not.toBeNull();
       expect((await service.get(pageOf(id), token, FRESH)).status).toBe(200);
       expect((await service.get('/health/ready')).status).toBe(200);
+      expect((await service.get('/health')).json.details.database.commits).toBe('stalled');
+      await until(async () => isAlerted(await service.get(ALERTS, token)));
       pair.thawStandby();
       await until(async () => (await service.post(EVENTS, token, event(id))).status === 201);
+      await until(async () => !isAlerted(await service.get(ALERTS, token)));
       expect(await stored(admin, [refused.action])).toEqual(new Map());
     });
   });

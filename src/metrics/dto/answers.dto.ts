@@ -246,6 +246,7 @@ export const ALERT_TYPES = [
   'REDIS_UNAVAILABLE',
   'PARTITION_MISSING',
   'EVENTS_LOST',
+  'COMMITS_STALLED',
 ] as const;
 /** What it is about. There is at most one active alert of each type. */
 export type AlertType = (typeof ALERT_TYPES)[number];
