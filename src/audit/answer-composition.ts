@@ -8,6 +8,7 @@ import { AppError } from '../errors/app-error';
 import { AnswerMemory, type AnswerReservation, OutOfAnswerMemory } from '../front/answer-memory';
 import { costOf } from '../front/body-budget';
 import { MAX_EXACT_NUMBERS, parseMarkedJson, UnacceptableJsonError } from '../front/exact-json';
+import { clientClosed } from '../front/patience';
 import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
 /** How a door wants a read answered. */
@@ -17,15 +18,32 @@ export interface SearchOptions {
   /** Makes the signal that aborts when nobody waits for the answer any more. */
   patience?: () => AbortSignal;
   /** Stands for the answer that what is read becomes part of: it is read one after the other, and bounded together. */
-  answer?: AnswerKey;
+  answer?: ComposedAnswer;
   /** How often the answer will hold what is read; once, unless told otherwise. */
   copies?: number;
 }
 
-/** One answer, whose parts may be read by several calls. */
-export interface AnswerKey {
-  /** Has `release` called once the whole answer has been handed over, or never will be. */
-  whenSent: (release: () => void) => void;
+/** One answer, whose parts may be read by several calls. Its maker ends it on every way out. */
+export class ComposedAnswer {
+  private readonly work: (() => void)[] = [];
+  private isOver = false;
+
+  /** Whether something is held until its end. */
+  get isHeld(): boolean {
+    return this.work.length > 0;
+  }
+
+  /** Has `release` called once the whole answer has been handed to its connection, or never will be; at once after that. */
+  whenSent(release: () => void): void {
+    if (this.isOver) release();
+    else this.work.push(release);
+  }
+
+  /** Tells that nothing more is made of what was read. */
+  end(): void {
+    this.isOver = true;
+    for (const release of this.work.splice(0)) release();
+  }
 }
 
 /** Characters that all that is read for one answer may have together: it is put together in memory, several times over. */
@@ -42,6 +60,10 @@ interface AnswerParts {
   reservation: AnswerReservation;
   /** Settles when the last part that was asked for has been read. */
   last: Promise<unknown>;
+  /** Whether the answer is over, with or without all of its parts: GraphQL answers at the first failure of a field. */
+  isSent: boolean;
+  /** Ends the wait of a part for a permit. */
+  stopWaiting?: (() => void) | undefined;
 }
 
 /** Which part of an answer is read, and for whom. */
@@ -81,7 +103,7 @@ export class AnswerComposition {
 
   /**
    * Reads a part of an answer once those before it are read, unless they leave no room for it.
-   * @throws AppError REQUEST_TOO_LARGE; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the signal's reason; what reading throws.
+   * @throws AppError REQUEST_TOO_LARGE; CLIENT_CLOSED when the answer is over; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the signal's reason; what reading throws.
    */
   part<D extends ReadDescription>(request: PartRequest<D>): Promise<Remembered> {
     const { options, principal } = request;
@@ -90,10 +112,12 @@ export class AnswerComposition {
     if (!answer) return read();
     const parts = this.partsOf(answer);
     const reading = parts.last.then(async () => {
+      requireUnsent(parts);
       requireRoom(parts);
       const remembered =
         (await this.readWithin(parts, options, read)) ??
         (await this.readWithPermit(parts, principal, options, read));
+      requireUnsent(parts); // its reservation counts nothing any more
       parts.characters += remembered.entry.headBytes * copies;
       requireRoom(parts);
       return remembered;
@@ -116,7 +140,7 @@ export class AnswerComposition {
     }
   }
 
-  private partsOf(answer: AnswerKey): AnswerParts {
+  private partsOf(answer: ComposedAnswer): AnswerParts {
     const known = this.answers.get(answer);
     if (known) return known;
     const parts: AnswerParts = {
@@ -124,8 +148,13 @@ export class AnswerComposition {
       numbersLeft: MAX_EXACT_NUMBERS,
       reservation: this.memory.reserve(),
       last: Promise.resolve(),
+      isSent: false,
     };
-    answer.whenSent(() => parts.reservation.release());
+    answer.whenSent(() => {
+      parts.isSent = true;
+      parts.reservation.release();
+      parts.stopWaiting?.();
+    });
     this.answers.set(answer, parts);
     return parts;
   }
@@ -153,19 +182,40 @@ export class AnswerComposition {
     options: PartOptions,
     read: () => Promise<Remembered>,
   ): Promise<Remembered> {
-    const signal = options.patience?.();
+    requireUnsent(parts);
     const before = parts.reservation;
-    const reservation = await this.permits.acquire({ lane: laneOf(principal), signal });
+    const reservation = await this.permitFor(parts, principal, options.patience?.());
+    if (parts.isSent) {
+      reservation.release(); // the end of the answer has released the one before it
+      throw clientClosed();
+    }
     parts.reservation = reservation;
     try {
       reservation.resize(before.held);
     } finally {
       before.release();
     }
-    if (signal?.aborted) reservation.release(); // nobody is there to have it released
     const remembered = await read();
     reserveFor(reservation, remembered, options);
     return remembered;
+  }
+
+  /** Waits for a permit, no longer than for the answer. */
+  private async permitFor(
+    parts: AnswerParts,
+    principal: Principal,
+    signal: AbortSignal | undefined,
+  ): Promise<AnswerReservation> {
+    const waiting = new AbortController();
+    parts.stopWaiting = () => waiting.abort(clientClosed());
+    try {
+      return await this.permits.acquire({
+        lane: laneOf(principal),
+        signal: AbortSignal.any([waiting.signal, ...(signal ? [signal] : [])]),
+      });
+    } finally {
+      parts.stopWaiting = undefined;
+    }
   }
 
   private remember<D extends ReadDescription>({
@@ -201,6 +251,10 @@ function reserveFor(
     reservation.resize(held);
     throw error;
   }
+}
+
+function requireUnsent({ isSent }: AnswerParts): void {
+  if (isSent) throw clientClosed();
 }
 
 function requireRoom({ characters }: AnswerParts): void {

@@ -39,13 +39,17 @@ abstract class AnswerPermits extends FairTurns {
     return this.alone(turn, work);
   }
 
-  /** Waits for a permit and gives its reservation. @throws as within. */
+  /**
+   * Waits for a permit and gives its reservation. The caller releases it, also when the signal has aborted meanwhile.
+   * @throws as within.
+   */
   acquire(turn: TurnRequest): Promise<AnswerReservation> {
     return new Promise((resolve, reject) => {
       const hold = (): Promise<void> => {
         const reservation = this.memory.reserve(true);
+        const released = new Promise<void>((done) => (reservation.onRelease = done));
         resolve(reservation);
-        return reservation.released;
+        return released;
       };
       this.run({ ...turn, isTold: true }, hold).catch(reject);
     });

@@ -20,8 +20,6 @@ const SMALL_ANSWER_BYTES = 256 * 1024;
  * them is not Latin-1) and the buffer that they are written to.
  */
 const COPIES_OF_PAGE = 3;
-/** The time after which the bytes that a client has not taken are left to the guard against slow clients (UnreadAnswers). */
-const HANDOVER_MS = 5000;
 
 /** Tells the maker of an answer that the shared memory is used up: it gives back what it holds and waits for a permit. */
 export class OutOfAnswerMemory extends AppError {
@@ -31,8 +29,9 @@ export class OutOfAnswerMemory extends AppError {
 }
 
 /**
- * One budget in bytes for answers, from the rows that arrive until the socket has the bytes. A reservation grows with
- * its answer. One that finds no room is given up, and its answer made again with a permit (AnswerPermits), one at a time:
+ * One budget in bytes for answers, from the rows that arrive until the response is ended with their bytes: from then on
+ * these are counted by the guard against slow clients (UnreadAnswers), so that a client which does not read holds
+ * nothing of this budget. A reservation grows with its answer. One that finds no room is given up, and its answer made again with a permit (AnswerPermits), one at a time:
  * a permit may go beyond the shared bytes, so that its holder never waits for what others hold.
  */
 @Injectable()
@@ -104,11 +103,8 @@ export class AnswerMemory {
 export class AnswerReservation {
   private heldBytes = 0;
   private users = 1;
-  private giveBack: () => void = () => undefined;
-  /** Resolves when it has been given back. */
-  readonly released = new Promise<void>((resolve) => {
-    this.giveBack = resolve;
-  });
+  /** Called once, when it has been given back. */
+  onRelease: (() => void) | undefined;
 
   constructor(
     private readonly change: (bytes: number, held: number) => void,
@@ -141,11 +137,11 @@ export class AnswerReservation {
     this.resize(this.heldBytes + bytes);
   }
 
-  /** Holds it until the bytes of a response have been handed over, too. */
+  /** Holds it until a response has been ended with its bytes, too. */
   holdFor(response: ServerResponse): void {
     if (this.users === 0 || this.heldBytes === 0) return;
     this.users += 1;
-    whenHandedOver(response, () => this.release());
+    whenEnded(response, () => this.release());
   }
 
   /** Ends the use of its maker once those who wait for what was made have had the time to hold it. */
@@ -161,23 +157,32 @@ export class AnswerReservation {
     if (this.users > 0) return;
     this.change(0, this.heldBytes);
     this.heldBytes = 0;
-    this.giveBack();
+    this.onRelease?.();
   }
 }
 
-/** Does `work` once: when a client has taken the whole response, has left, or has taken too long over it. */
-export function whenHandedOver(response: ServerResponse, work: () => void): void {
-  let timer: NodeJS.Timeout | undefined;
-  const end = (): void => {
-    clearTimeout(timer);
-    response.off('finish', end).off('close', end).off('prefinish', onEnd);
+/**
+ * Does `work` once: right after `end` of the response, whatever its client does with the bytes, or when its connection is
+ * gone. The events of Node come later: `prefinish` waits for compressors and for the answers before it on its connection.
+ */
+function whenEnded(response: ServerResponse, work: () => void): void {
+  if (response.destroyed || response.writableEnded) return work();
+  let isDone = false;
+  const done = (): void => {
+    if (isDone) return;
+    isDone = true;
+    response.off('close', done);
     work();
   };
-  const onEnd = (): void => {
-    timer = setTimeout(end, HANDOVER_MS).unref();
+  const end = response.end.bind(response) as (...given: unknown[]) => ServerResponse;
+  response.end = (...given: unknown[]) => {
+    try {
+      return end(...given);
+    } finally {
+      done();
+    }
   };
-  if (response.destroyed || response.writableFinished) return work();
-  response.on('finish', end).on('close', end).on('prefinish', onEnd);
+  response.on('close', done);
 }
 
 function usableHeap(): number {

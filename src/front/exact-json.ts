@@ -91,7 +91,13 @@ export class JsonText {
 
 /** What stands in place of `JsonText` while an answer is put together by those who know only values. */
 export class JsonTexts {
-  private readonly texts: string[] = [];
+  private readonly texts = new Map<number, string>();
+  private count = 0;
+
+  /** Whether all that was marked has been written. */
+  get isEmpty(): boolean {
+    return this.texts.size === 0;
+  }
 
   /** The same value; members that are `JsonText` are marked strings, which `unmarkJson` turns into the text. */
   mark(value: unknown): unknown {
@@ -100,17 +106,25 @@ export class JsonTexts {
     const members = Object.entries(value).map(([name, member]) => [
       name,
       member instanceof JsonText
-        ? `${UNESCAPED_MARK}${TEXT}${this.texts.push(member.text) - 1}`
+        ? `${UNESCAPED_MARK}${TEXT}${this.keep(member.text)}`
         : (member as unknown),
     ]);
     return Object.fromEntries(members);
   }
 
-  /** The text behind the rest of a mark. @throws Error for one that was not made here. */
-  at(index: string): string {
-    const text = this.texts[Number(index)];
+  /** The text behind the rest of a mark, for its one writer. @throws Error for one that was not made here. */
+  take(index: string): string {
+    const text = this.texts.get(Number(index));
     if (text === undefined) throw new Error(`No text ${index} was handed on with this answer`);
+    this.texts.delete(Number(index));
     return text;
+  }
+
+  private keep(text: string): number {
+    const index = this.count;
+    this.count += 1;
+    this.texts.set(index, text);
+    return index;
   }
 }
 
@@ -128,7 +142,7 @@ export function unmarkJson(text: string, texts = NO_TEXTS): string {
     const marked = text.slice(at + OPENING.length, end);
     parts.push(
       text.slice(copied, at),
-      marked.startsWith(TEXT) ? texts.at(marked.slice(1)) : marked,
+      marked.startsWith(TEXT) ? texts.take(marked.slice(1)) : marked,
     );
     copied = end + 1;
   }

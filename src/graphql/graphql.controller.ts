@@ -2,6 +2,7 @@ import { All, Controller, Inject, Req, Res, UseFilters } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { Response } from 'express';
+import { ComposedAnswer } from '../audit/answer-composition';
 import { idempotencyClaimOf } from '../audit/idempotency-claim';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import type { Principal } from '../auth/principal';
@@ -10,16 +11,15 @@ import { laneOfRequest } from '../concurrency/lane';
 import { LargeTurns } from '../concurrency/large-turns';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
-import { whenHandedOver } from '../front/answer-memory';
 import { keepExactMembers } from '../front/exact-json';
 import { JsonBodyInterceptor, type BodyRequest } from '../front/json-body.interceptor';
 import { patienceOf } from '../front/patience';
 import { GraphqlFilter, writeGraphql } from './graphql.filter';
 import { type AnswerInit, GraphqlOperations } from './graphql-operations';
-import type { Caller } from './root-fields';
+import type { Reader } from './root-fields';
 
 /** A request, who it is of, and until when somebody waits for its answer. */
-type HttpCall = Caller & { request: BodyRequest; lane: string };
+type HttpCall = Reader & { request: BodyRequest; lane: string };
 
 /** The GraphQL door over HTTP. Who has no good token learns nothing; what a field needs beyond, the field says. */
 @ApiExcludeController()
@@ -43,18 +43,16 @@ export class GraphqlController {
     const bytes =
       request.method === 'POST' ? await this.bodies.readBytes(request, response) : undefined;
     const signal = patienceOf(response, this.config.requestTimeoutMs);
-    const answer = { whenSent: (release: () => void) => whenHandedOver(response, release) };
+    const answer = new ComposedAnswer();
     const call = { request, principal, signal, answer, lane: laneOfRequest(request) };
-    const answering = bytes
-      ? this.answerPost(call, bytes.length, response)
-      : this.operations.answer({ ...call, body: null });
-    const [text, init] = await answering;
-    if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
-    if (init.retryAfterSeconds !== undefined) {
-      response.setHeader('Retry-After', String(init.retryAfterSeconds));
+    try {
+      const answering = bytes
+        ? this.answerPost(call, bytes.length, response)
+        : this.operations.answer({ ...call, body: null });
+      write(response, await answering);
+    } finally {
+      answer.end();
     }
-    if (init.allow !== undefined) response.setHeader('Allow', init.allow);
-    writeGraphql(response, init.status, text, init.contentType);
   }
 
   /** What is in a large body is not looked at before its turn among those. */
@@ -84,4 +82,14 @@ export class GraphqlController {
     keepExactMembers(body, 'variables');
     return body as Record<string, unknown>;
   }
+}
+
+/** Writes an answer whole. */
+function write(response: Response, [text, init]: [string, AnswerInit]): void {
+  if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
+  if (init.retryAfterSeconds !== undefined) {
+    response.setHeader('Retry-After', String(init.retryAfterSeconds));
+  }
+  if (init.allow !== undefined) response.setHeader('Allow', init.allow);
+  writeGraphql(response, init.status, text, init.contentType);
 }

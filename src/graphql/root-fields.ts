@@ -1,5 +1,5 @@
 import type { GraphQLFieldConfigArgumentMap, GraphQLOutputType, GraphQLResolveInfo } from 'graphql';
-import type { AnswerKey } from '../audit/answer-composition';
+import type { ComposedAnswer } from '../audit/answer-composition';
 import type { Principal, Scope } from '../auth/principal';
 import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
 
@@ -7,12 +7,16 @@ import type { IdempotencyClaim } from '../concurrency/idempotency-keys';
 export interface Caller {
   principal: Principal;
   signal: AbortSignal;
+}
+
+/** A caller of a field whose value is made once. A subscription has no such answer: its parts would be held while it goes on. */
+export interface Reader extends Caller {
   /** The answer that all fields are parts of. */
-  answer: AnswerKey;
+  answer: ComposedAnswer;
 }
 
 /** A caller of a field that may write. */
-export interface Writer extends Caller {
+export interface Writer extends Reader {
   /** In which it waits for a turn to work. */
   lane: string;
   /** What the request's `Idempotency-Key` claims, for its one write. */

@@ -105,9 +105,9 @@ function live(fields: LiveFields<Services>): FieldConfigs {
         type,
         description: `${description} Needs \`${scope}\`.`,
         ...(args ? { args } : {}),
-        subscribe: (_, given, { services, principal, signal, answer }, info) => {
+        subscribe: (_, given, { services, principal, signal }, info) => {
           requireScopes(principal, [scope]);
-          return subscribe(services, given, { principal, signal, answer }, info);
+          return subscribe(services, given, { principal, signal }, info);
         },
         resolve: (element) => (resolve ? resolve(element as never) : element),
       },

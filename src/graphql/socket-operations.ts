@@ -9,6 +9,7 @@ import {
   type ExecutionResult,
 } from 'graphql';
 import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
+import { ComposedAnswer } from '../audit/answer-composition';
 import type { Principal } from '../auth/principal';
 import { TokenLife } from '../auth/token-life';
 import { TokenVerifier } from '../auth/token-verifier';
@@ -36,6 +37,10 @@ const INIT_TIMEOUT_MS = 5000;
 /** Queries and mutations under way on one socket; more are refused. */
 const MAX_ANSWERING = 100;
 const OK = 200;
+
+/** Of what is not executed as a query or mutation: nothing can be read as a part of it. */
+const NO_ANSWER = new ComposedAnswer();
+NO_ANSWER.end();
 
 /** What hooks of the protocol are given. */
 export interface SocketExtra {
@@ -125,7 +130,7 @@ export class SocketOperations {
       if (errors.length > 0) return errors;
       const lane = laneOf(principal);
       const contextValue: SocketCall = {
-        ...{ principal, signal, lane, services: all, answer: { whenSent: () => undefined } },
+        ...{ principal, signal, lane, services: all, answer: NO_ANSWER },
         ...{ connection, measure },
       };
       return { schema, document, operationName, variableValues: variables, contextValue };
@@ -145,8 +150,7 @@ export class SocketOperations {
     const own = new AbortController();
     const leave = (): void => own.abort(signal.reason);
     const timer = setTimeout(() => own.abort(requestTimeout()), this.server.requestTimeoutMs);
-    const releases: (() => void)[] = [];
-    const answer = { whenSent: (release: () => void) => void releases.push(release) };
+    const answer = new ComposedAnswer();
     signal.addEventListener('abort', leave, { once: true });
     try {
       const contextValue = { ...args.contextValue, signal: own.signal, answer };
@@ -160,7 +164,7 @@ export class SocketOperations {
       clearTimeout(timer);
       signal.removeEventListener('abort', leave);
       // By then the message is among what waits to be taken by the client.
-      setImmediate(() => releases.forEach((release) => release()));
+      setImmediate(() => answer.end());
     }
   }
 }

@@ -3,7 +3,6 @@ import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { AuditEventStream, type StreamedEvent } from '../audit/audit-event-stream';
 import { EventFeed, type FeedEvent } from '../audit/event-feed';
-import type { AnswerKey } from '../audit/answer-composition';
 import { AuditSearch, type FoundText } from '../audit/audit-search';
 import { AuditEventSearchDto, filterIn } from '../audit/dto/audit-event-search.dto';
 import { AuditEventFeedDto } from '../audit/dto/audit-event-feed.dto';
@@ -13,11 +12,11 @@ import type { Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
 import { serverConfig } from '../config/server.config';
 import { AppError } from '../errors/app-error';
-import { whenHandedOver } from '../front/answer-memory';
 import { Lifecycle } from '../front/lifecycle';
 import { patienceOf } from '../front/patience';
 import { Procedure } from '../front/procedure.decorator';
 import type { CallRequest } from './call-request';
+import { answerOf } from './composed-answer';
 
 /** What the settings of the cache call this door's lists. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
@@ -84,14 +83,6 @@ export class AuditProcedures {
     await feed.begun; // the client is told that it has started
     return untilStopped(feed, this.lifecycle);
   }
-}
-
-const ANSWER = Symbol('answer');
-
-/** The answer that all calls of a request are parts of. */
-function answerOf(response: ServerResponse & { [ANSWER]?: AnswerKey }): AnswerKey {
-  response[ANSWER] ??= { whenSent: (release) => whenHandedOver(response, release) };
-  return response[ANSWER];
 }
 
 /**

@@ -53,6 +53,11 @@ export class CallInputs {
     if (this.running === 0) this.end();
   }
 
+  /** Whether all calls have been answered. */
+  get isAnswered(): boolean {
+    return this.running === 0;
+  }
+
   /** The input of a call; undefined when it has none. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
   async of(batchIndex: number, isBatch: boolean): Promise<unknown> {
     if (!hasBody(this.request)) return undefined;

@@ -15,6 +15,7 @@ import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router'
 import { CallInputs, InputServices } from './call-inputs';
 import { callRequest } from './call-request';
 import { failureOf, MAX_BATCH_SIZE, noteRequest, trpcCodeOf } from './failure';
+import { endAnswerOf } from './composed-answer';
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
 import { failureHeaders, failureStatus } from './response-meta';
 import { toAppError } from '../errors/problem';
@@ -41,9 +42,9 @@ export class TrpcDoor implements OnModuleInit {
     requireSame([...this.handlers.keys()], Object.keys(appRouter._def.procedures));
     const application = this.host.httpAdapter.getInstance<Express>();
     application.use(PATH, (request: ExpressRequest, response: ExpressResponse) => {
-      this.handle(request, response).catch((error: unknown) =>
-        writeProblem(error, request, response),
-      );
+      this.handle(request, response)
+        .catch((error: unknown) => writeProblem(error, request, response))
+        .finally(() => endAnswerOf(response));
     });
   }
 
@@ -94,7 +95,8 @@ export class TrpcDoor implements OnModuleInit {
         logFailure(failureOf(error), what, requestId);
       },
     });
-    await writeAnswer(answer, response, { texts, stallTimeoutMs: this.config.stallTimeoutMs });
+    const { stallTimeoutMs } = this.config;
+    await writeAnswer(answer, response, { texts, inputs, stallTimeoutMs });
   }
 
   /** What a request is counted and logged as; `trpc` alone for a path that a client has made up. */

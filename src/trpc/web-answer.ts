@@ -2,18 +2,27 @@ import type { Response as ExpressResponse } from 'express';
 import { drained } from '../front/drained';
 import { type JsonTexts, unmarkJson } from '../front/exact-json';
 import { measureToFirstByte } from '../front/request-context';
+import type { CallInputs } from './call-inputs';
+import { endAnswerOf, isAnswerHeld } from './composed-answer';
+
+/** What an answer is made of. */
+interface AnswerSource {
+  texts: JsonTexts;
+  inputs: Pick<CallInputs, 'isAnswered'>;
+  stallTimeoutMs: number;
+}
 
 /** As compression leaves it on a response. */
 type Flushable = ExpressResponse & { flush?: () => void };
 
 /**
  * Writes what tRPC answers to the client, numbers with their own digits and `texts` in their places. A stream goes out as it comes and as fast as
- * the client reads; when the client leaves, or takes nothing for `stallTimeoutMs`, whoever makes it is told.
+ * the client reads, but for what memory for answers is held: its client would hold it for all others. When the client leaves, or takes nothing for `stallTimeoutMs`, whoever makes it is told.
  */
 export async function writeAnswer(
   answer: Response,
   response: Flushable,
-  { texts, stallTimeoutMs }: { texts: JsonTexts; stallTimeoutMs: number },
+  { texts, inputs, stallTimeoutMs }: AnswerSource,
 ): Promise<void> {
   if (response.destroyed) {
     await answer.body?.cancel();
@@ -35,7 +44,8 @@ export async function writeAnswer(
   for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
     const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString(), texts));
     flush();
-    if (!isTaken) await drained(response, stallTimeoutMs);
+    if (inputs.isAnswered && texts.isEmpty) endAnswerOf(response);
+    if (!isTaken && !isAnswerHeld(response)) await drained(response, stallTimeoutMs);
     if (response.destroyed) break;
   }
   response.end();

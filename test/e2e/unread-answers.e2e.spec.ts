@@ -20,6 +20,11 @@ const SETTINGS = { LOG_LEVEL: 'info', LOG_FORMAT: 'json', CONCURRENCY_MAX_REQUES
 
 const INPUT = JSON.stringify({ pagination: { limit: 90 }, useCache: false });
 
+const GRAPHQL_PATH = `/graphql?query=${encodeURIComponent(QUERY)}`;
+const TRPC_PATH = `/trpc/performance.getOptimizedAuditEvents?input=${encodeURIComponent(INPUT)}`;
+const LINES = encodeURIComponent(`{"0":${INPUT},"1":${INPUT}}`).replace('90', '30');
+const TRPC_LINES = `/trpc/performance.getOptimizedAuditEvents,performance.getOptimizedAuditEvents?batch=1&input=${LINES}`;
+
 let stage: SocketStage;
 let service: TestService;
 let token: string;
@@ -198,8 +203,8 @@ describe('answers that nobody reads', () => {
   }, 30_000);
 
   it.each([
-    ['GraphQL', `/graphql?query=${encodeURIComponent(QUERY)}`],
-    ['tRPC', `/trpc/performance.getOptimizedAuditEvents?input=${encodeURIComponent(INPUT)}`],
+    ['GraphQL', GRAPHQL_PATH],
+    ['tRPC', TRPC_PATH],
   ])(
     'are counted while they wait in their compressors, too: %s',
     async (_, path) => {
@@ -212,6 +217,28 @@ describe('answers that nobody reads', () => {
       expect(text.length).toBeGreaterThan(18_000_000);
       for (const { socket } of unreaders) socket.destroy();
       await until(() => service.front.unread.bytes === 0);
+    },
+    60_000,
+  );
+
+  it.each([
+    ['a page', page],
+    ['a page in gzip', () => head(PAGE, 'Cache-Control: no-cache', 'Accept-Encoding: gzip')],
+    ['a page behind another one', () => page().repeat(2)],
+    ['GraphQL', question],
+    ['GraphQL in gzip', () => head(GRAPHQL_PATH, 'Accept-Encoding: gzip')],
+    ['tRPC in gzip', () => head(TRPC_PATH, 'Accept-Encoding: gzip')],
+    ['tRPC in lines', () => head(TRPC_LINES, 'trpc-accept: application/jsonl')],
+  ])(
+    'hold nothing of the memory for answers that are being made: %s',
+    async (_, request) => {
+      service.front.unread.limitBytes = Infinity;
+      const { end } = await ask(request());
+      await until(() => service.front.unread.bytes > 10 * MIB);
+      const metrics = async (): Promise<string> => (await service.get('/metrics')).text;
+      await until(async () => /^answer_memory_reserved_bytes 0$/m.test(await metrics()));
+      expect(end.destroyed).toBe(false);
+      expect(service.front.unread.bytes).toBeGreaterThan(10 * MIB);
     },
     60_000,
   );
