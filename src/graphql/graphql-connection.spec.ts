@@ -29,7 +29,7 @@ class FakeSocket extends EventEmitter {
   }
 }
 
-/** Room for 3000 bytes of one sender: a message counts three times. */
+/** Room for 36 KiB of one sender: a message counts three times. */
 let room: ReadingRoom;
 let socket: FakeSocket;
 let connection: GraphqlConnection;
@@ -38,7 +38,7 @@ beforeEach(() => {
   jest.useFakeTimers();
   socket = new FakeSocket();
   const request = { socket: { _handle: socket.handle } } as unknown as IncomingMessage;
-  room = new ReadingRoom(6000);
+  room = new ReadingRoom(72 * KIB);
   connection = new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, room);
 });
 
@@ -84,28 +84,49 @@ describe('a WebSocket that gives no sign of life', () => {
 
 describe('messages whose operations are under way', () => {
   const ends: (() => void)[] = [];
-  const message = (): boolean => socket.emit('message', Buffer.alloc(400, 'x'), false);
+  const refusals: boolean[] = [];
+  const message = (kib: number): boolean =>
+    socket.emit('message', Buffer.alloc(kib * KIB, 'x'), false);
 
   beforeEach(() => {
-    ends.length = 0;
+    ends.length = refusals.length = 0;
     connection.principal = { subject: 'alice' } as Principal;
-    connection.receive(() => new Promise<void>((resolve) => ends.push(resolve)));
+    connection.receive(() => {
+      refusals.push(connection.isWithoutRoom);
+      return new Promise<void>((resolve) => ends.push(resolve));
+    });
   });
 
-  it('hold room, also as subscriptions, and beyond it the socket is closed', () => {
-    for (let count = 1; count <= 2; count += 1) message();
-    expect([room.taken, socket.closes]).toEqual([2400, []]);
-    message();
+  it('hold memory when they are large, and beyond it are refused one by one', () => {
+    for (let count = 1; count <= 3; count += 1) message(5);
+    expect(room.taken).toBe(2 * 15 * KIB);
+    expect(refusals).toEqual([false, false, true]);
+    expect(connection.isWithoutRoom).toBe(false); // the next is looked at by itself
+    expect(socket.closes).toEqual([]);
+  });
+
+  it('hold none when they are small, and are taken when there is none', () => {
+    for (let count = 1; count <= 3; count += 1) message(5);
+    for (let count = 1; count <= 10; count += 1) message(4);
+    expect(refusals.slice(3)).toEqual(Array(10).fill(false));
+    expect(room.taken).toBe(2 * 15 * KIB);
+    expect(socket.closes).toEqual([]);
+  });
+
+  it('close the socket when their refusals are not read either', () => {
+    for (let count = 1; count <= 7; count += 1) message(5);
+    expect(refusals).toHaveLength(6);
     expect(socket.closes).toEqual([CLOSE.tryAgainLater]);
-    expect(ends).toHaveLength(2); // the third was not looked at
   });
 
   it('give it back when they are over, and keep no text', async () => {
-    for (let count = 1; count <= 2; count += 1) message();
+    for (let count = 1; count <= 3; count += 1) message(5);
     expect(connection.text).toBe('');
     for (const end of ends) end();
     jest.useRealTimers();
     await new Promise((resolve) => setImmediate(resolve));
     expect(room.taken).toBe(0);
+    for (let count = 1; count <= 6; count += 1) message(5);
+    expect(socket.closes).toEqual([]); // refusals are given back, too
   });
 });

@@ -24,6 +24,14 @@ const LINGER_POLL_MS = 10;
 const MAX_INIT_CHARACTERS = 64 * 1024;
 const MAX_MESSAGES_BEFORE_INIT = 10;
 
+/**
+ * A message of so many bytes is not counted. How many there may be is bounded by the operations of a socket, the sockets
+ * and the subscriptions of a principal.
+ */
+const SMALL_MESSAGE_BYTES = 4 * 1024;
+/** Refused large messages of one socket whose answers have not left: each is held until then. */
+const MAX_REFUSED = 4;
+
 /** Codes of closed sockets (RFC 6455, section 7.4, and the graphql-transport-ws protocol). */
 export const CLOSE = {
   goingAway: 1001,
@@ -36,18 +44,23 @@ export const CLOSE = {
   unauthorized: 4401,
 } as const;
 
+const NOTHING_TAKEN = (): void => undefined;
+
 /** One WebSocket: who is at its other end, whether anybody still is, and how much is on its way there. */
 export class GraphqlConnection {
   /** Who it belongs to; undefined until a good token came. */
   principal: Principal | undefined;
   /** The message that is being taken in, for what its parsed form has lost. */
   text = '';
+  /** Whether there is no memory for what the message that is being taken in asks for. */
+  isWithoutRoom = false;
   /** It takes no more messages, and closes once what they have asked for is answered. */
   isLeaving = false;
   /** Subscriptions among what is under way. */
   following = 0;
   private underWay = 0;
   private running = 0;
+  private refused = 0;
   private readonly waiting = new Set<() => void>();
   private received = 0;
   /** Checks that it survives without another sign of life. */
@@ -103,21 +116,33 @@ export class GraphqlConnection {
           return this.close(CLOSE.policyViolation, 'Too many messages before the token');
         }
       }
-      const sender = this.principal?.subject;
-      const bytes = sender === undefined ? 0 : costOf(data);
-      if (sender !== undefined && !this.room.take(sender, bytes)) {
+      const giveBack = this.roomFor(data);
+      if (!giveBack && this.refused >= MAX_REFUSED) {
         return this.close(CLOSE.tryAgainLater, 'Too many large messages are under way');
       }
+      if (!giveBack) this.refused += 1;
       this.underWay += 1;
       this.text = data.toString();
+      this.isWithoutRoom = !giveBack;
       take(this.text)
         .catch(() => this.close(CLOSE.internalError, 'Something went wrong here'))
         .finally(() => {
           this.underWay -= 1;
-          if (sender !== undefined) this.room.giveBack(sender, bytes);
+          if (giveBack) giveBack();
+          else this.refused -= 1;
         });
       this.text = ''; // it has been read, or never will be
+      this.isWithoutRoom = false;
     });
+  }
+
+  /** Takes memory for a message and what is made of it, and gives what gives it back; undefined when there is none. */
+  private roomFor(message: Buffer): (() => void) | undefined {
+    const sender = this.principal?.subject;
+    if (sender === undefined || message.length <= SMALL_MESSAGE_BYTES) return NOTHING_TAKEN;
+    const bytes = costOf(message);
+    if (!this.room.take(sender, bytes)) return undefined;
+    return () => this.room.giveBack(sender, bytes);
   }
 
   /**

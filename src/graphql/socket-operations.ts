@@ -114,6 +114,7 @@ export class SocketOperations {
     const { principal, signal, text } = connection;
     if (!principal) throw new Error('The connection was not admitted.');
     try {
+      if (connection.isWithoutRoom) throw tooManyLargeMessages();
       const { query, operationName, variables } = payloadOf(text);
       if (connection.answering > MAX_ANSWERING) {
         throw new AppError('TOO_MANY_REQUESTS', 'Too many operations are under way here.', {
@@ -276,6 +277,13 @@ function payloadOf(text: string): SubscribePayload {
     const detail = error instanceof Error ? error.message : 'is not valid';
     throw new AppError('VALIDATION_FAILED', `The message ${detail}.`);
   }
+}
+
+/** The refusal of one operation, for want of memory for its message: its socket and what goes on there stay. */
+function tooManyLargeMessages(): AppError {
+  return new AppError('TOO_MANY_REQUESTS', 'Too many large messages are under way.', {
+    retryAfterSeconds: 1,
+  });
 }
 
 function failureOf(thrown: unknown): GraphQLError {

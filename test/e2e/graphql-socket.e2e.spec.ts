@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditSearch } from '../../src/audit/audit-search';
+import type { ReadingRoom } from '../../src/front/reading-room';
+import { GraphqlSocket } from '../../src/graphql/graphql-socket';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import {
@@ -45,6 +47,32 @@ describe('the socket', () => {
     expect(await codesOf(`{ ${'a { '.repeat(50)} b ${'}'.repeat(50)} }`)).toEqual([
       'VALIDATION_FAILED',
     ]);
+  });
+
+  it('refuses a large operation when others hold all the memory for messages, and goes on', async () => {
+    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'room') as ReadingRoom;
+    const half = Math.floor((Reflect.get(room, 'limitBytes') as number) / 2);
+    for (const holder of ['a', 'b']) expect(room.take(holder, half)).toBe(true);
+    try {
+      const socket = await stage.connected(await reader([newOrganization()]));
+      const answerTo = async (message: object): Promise<unknown> => {
+        socket.send(JSON.stringify(message));
+        const [answer] = (await once(socket, 'message')) as [Buffer];
+        return JSON.parse(String(answer));
+      };
+      const payload = { query: '{ __typename }' };
+      const large = { ...payload, variables: { text: 'x'.repeat(10_000) } };
+      const refused = await answerTo({ id: '1', type: 'subscribe', payload: large });
+      expect(refused).toMatchObject({
+        ...{ id: '1', type: 'error' },
+        payload: [{ extensions: { code: 'TOO_MANY_REQUESTS' } }],
+      });
+      expect(await answerTo({ type: 'ping' })).toEqual({ type: 'pong' });
+      const small = await answerTo({ id: '1', type: 'subscribe', payload });
+      expect(small).toMatchObject({ id: '1', type: 'next' });
+    } finally {
+      for (const holder of ['a', 'b']) room.giveBack(holder, half);
+    }
   });
 
   it('keeps the digits of variables', async () => {
