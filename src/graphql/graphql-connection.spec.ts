@@ -33,11 +33,14 @@ class FakeSocket extends EventEmitter {
 let room: ReadingRoom;
 let socket: FakeSocket;
 let connection: GraphqlConnection;
+/** The connection below: what has been read from it, whether or not it is a message yet. */
+let network: EventEmitter & { pause: jest.Mock };
 
 beforeEach(() => {
   jest.useFakeTimers();
   socket = new FakeSocket();
-  const request = { socket: { _handle: socket.handle } } as unknown as IncomingMessage;
+  network = Object.assign(new EventEmitter(), { _handle: socket.handle, pause: jest.fn() });
+  const request = { socket: network } as unknown as IncomingMessage;
   room = new ReadingRoom(72 * KIB);
   connection = new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, room);
 });
@@ -60,7 +63,7 @@ describe('a WebSocket that gives no sign of life', () => {
   });
 
   it('is not cut as long as it answers pings', () => {
-    expect(checksSurvived(10, () => socket.emit('pong'))).toBe(10);
+    expect(checksSurvived(10, () => socket.emit('pong', Buffer.alloc(0)))).toBe(10);
   });
 
   it('is not cut while it takes anything of what waits here, however little', () => {
@@ -128,5 +131,51 @@ describe('messages whose operations are under way', () => {
     expect(room.taken).toBe(0);
     for (let count = 1; count <= 6; count += 1) message(5);
     expect(socket.closes).toEqual([]); // refusals are given back, too
+  });
+});
+
+describe('a message that is not whole yet', () => {
+  const read = (bytes: number) => network.emit('data', Buffer.alloc(bytes));
+
+  it('closes the socket when it is larger than a first message may be, before there is a token', () => {
+    read(127 * KIB);
+    expect(socket.closes).toEqual([]);
+    read(2 * KIB);
+    expect(socket.closes).toEqual([CLOSE.tooBig]);
+    expect(network.pause).toHaveBeenCalled();
+  });
+
+  describe('with a token', () => {
+    const SIZE = 65 * KIB;
+    beforeEach(() => {
+      room = new ReadingRoom(160 * KIB);
+      connection = new GraphqlConnection(
+        socket as unknown as WebSocket,
+        { socket: network } as unknown as IncomingMessage,
+        CHECK_MS,
+        room,
+      );
+      connection.principal = { subject: 'alice' } as Principal;
+      connection.receive(() => Promise.resolve());
+    });
+
+    it('takes room as it grows, each read with what it costs, and gives it back when it is whole', () => {
+      read(60 * KIB);
+      expect(room.taken).toBe(0);
+      for (let part = 0; part < 20; part += 1) read(1);
+      expect(room.taken).toBe(60 * KIB + 20 + 21 * 256);
+      read(5 * KIB);
+      socket.emit('message', Buffer.alloc(SIZE + 14), false);
+      expect(room.taken).toBe(0);
+    });
+
+    it('closes the socket when there is no room for it, and leaves none behind', () => {
+      read(70 * KIB);
+      expect(room.taken).toBeGreaterThan(0);
+      read(10 * KIB);
+      expect(socket.closes).toContain(CLOSE.tryAgainLater);
+      socket.terminate();
+      expect(room.taken).toBe(0);
+    });
   });
 });

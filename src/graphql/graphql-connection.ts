@@ -8,6 +8,7 @@ import { costOf } from '../front/body-budget';
 import { clientClosed } from '../front/patience';
 import type { ReadingRoom } from '../front/reading-room';
 import { takenBytes } from '../front/unread-answers';
+import { UnfinishedMessage } from './unfinished-message';
 
 /** Bytes that a peer has not taken, from which on no more of its messages are read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
@@ -23,6 +24,10 @@ const LINGER_POLL_MS = 10;
 /** A token has at most 16 KiB. */
 const MAX_INIT_CHARACTERS = 64 * 1024;
 const MAX_MESSAGES_BEFORE_INIT = 10;
+/** The same in the memory that it takes before it is whole. */
+const MAX_UNFINISHED_INIT_BYTES = 2 * MAX_INIT_CHARACTERS;
+/** What of a message is not counted before it is whole: most are then refused as operations, not as sockets. */
+const MAX_UNCOUNTED_BYTES = 64 * 1024;
 
 /**
  * A message of so many bytes is not counted. How many there may be is bounded by the operations of a socket, the sockets
@@ -63,6 +68,9 @@ export class GraphqlConnection {
   private refused = 0;
   private readonly waiting = new Set<() => void>();
   private received = 0;
+  private readonly unfinished = new UnfinishedMessage();
+  /** Taken of the room for what is not whole yet, and for whom. */
+  private reserved: { sender: string; bytes: number } = { sender: '', bytes: 0 };
   /** Checks that it survives without another sign of life. */
   private checksLeft = 1;
   /** What waited for it at the last check, and what the kernel had taken of all until then; bytes. */
@@ -80,10 +88,16 @@ export class GraphqlConnection {
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
-    socket.on('pong', () => this.noteLife());
+    socket.on('ping', (data: Buffer) => this.unfinished.passControl(data.length));
+    socket.on('pong', (data: Buffer) => {
+      this.noteLife();
+      this.unfinished.passControl(data.length);
+    });
+    request.socket.prependListener('data', (chunk: Buffer) => this.countUnfinished(chunk.length));
     socket.on('error', () => undefined); // the close that follows says it
     socket.once('close', () => {
       clearInterval(this.heartbeat);
+      this.reserve(0);
       this.stopWatching();
       this.over.abort(clientClosed());
     });
@@ -107,6 +121,8 @@ export class GraphqlConnection {
   receive(take: (text: string) => Promise<void>): void {
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
       this.noteLife();
+      this.unfinished.finish(data.length);
+      this.reserve(0);
       if (!this.isOpen || this.isLeaving) return; // told to go, or about to be
       if (isBinary) return this.close(CLOSE.unsupportedData, 'Send text');
       if (!this.principal) {
@@ -134,6 +150,34 @@ export class GraphqlConnection {
       this.text = ''; // it has been read, or never will be
       this.isWithoutRoom = false;
     });
+  }
+
+  /** Bounds what a message takes until it is whole, as its parser keeps it where nothing else counts it. */
+  private countUnfinished(chunkBytes: number): void {
+    this.unfinished.add(chunkBytes);
+    const { cost } = this.unfinished;
+    if (!this.principal) {
+      if (cost > MAX_UNFINISHED_INIT_BYTES) this.stopReading(CLOSE.tooBig, 'Too large');
+    } else if (!this.reserve(cost <= MAX_UNCOUNTED_BYTES ? 0 : cost)) {
+      this.stopReading(CLOSE.tryAgainLater, 'Too many large messages are being sent');
+    }
+  }
+
+  /** Takes or gives back room until so many bytes are taken; false when there is not as much. */
+  private reserve(bytes: number): boolean {
+    const { reserved } = this;
+    if (reserved.bytes === 0) reserved.sender = this.principal?.subject ?? '';
+    const more = bytes - reserved.bytes;
+    if (more > 0 && !this.room.take(reserved.sender, more)) return false;
+    if (more < 0) this.room.giveBack(reserved.sender, -more);
+    reserved.bytes = bytes;
+    return true;
+  }
+
+  /** Closes, and takes nothing more meanwhile. */
+  private stopReading(code: number, reason: string): void {
+    this.close(code, reason);
+    this.request.socket.pause();
   }
 
   /** Takes memory for a message and what is made of it, and gives what gives it back; undefined when there is none. */

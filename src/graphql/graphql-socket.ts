@@ -22,6 +22,8 @@ import { SocketOperations } from './socket-operations';
 const PATH = '/graphql';
 /** Of one message. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
+/** Clients that cut messages do so at some KiB; each frame that is kept takes 100 bytes beside its own. */
+const MAX_FRAGMENTS = 128;
 /** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next, unless it is still reading. */
 const KEEP_ALIVE_MS = 15_000;
 /**
@@ -41,6 +43,7 @@ export class GraphqlSocket {
   private readonly webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_PAYLOAD_BYTES,
+    maxFragments: MAX_FRAGMENTS,
     perMessageDeflate: false,
     handleProtocols,
   });
