@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
 import type { StoredRow } from './stored-rows.fixture';
@@ -28,6 +29,8 @@ const ANSWER_MS = 60_000;
 /** Sends writes, and keeps what became of each: the judge of what has to be stored afterwards. */
 export class WriteLedger {
   readonly attempts: Attempt[] = [];
+  /** Begins every mark and key: ledgers of one token must not share any, as keys are the token's. */
+  private readonly name = randomUUID().slice(0, 8);
   private count = 0;
   private writers: Promise<void>[] = [];
   private isWriting = false;
@@ -107,7 +110,7 @@ export class WriteLedger {
   /** One write of one event, sent until it is acknowledged. */
   async writeOne(organizationId: string): Promise<Receipt> {
     this.count += 1;
-    const request = randomWrite(`one-${this.count}`, [organizationId], false);
+    const request = randomWrite(`${this.name}-one-${this.count}`, [organizationId], false);
     const single: WriteRequest = { ...request, form: 'single', events: request.events.slice(0, 1) };
     const attempt = await this.send(single);
     const [receipt] = attempt.receipts;
@@ -239,7 +242,7 @@ export class WriteLedger {
     const url = this.urls[index % this.urls.length];
     while (this.isWriting) {
       this.count += 1;
-      const request = randomWrite(`client-${index}-${this.count}`, this.organizations);
+      const request = randomWrite(`${this.name}-${index}-${this.count}`, this.organizations);
       let { kind, fault } = await this.send(request, url);
       request.hangUpAfterMs = undefined; // it waits for the answer when it comes again
       while (this.isWriting && request.isRepeatable && kind !== 'acknowledged' && !fault) {
