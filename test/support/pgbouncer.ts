@@ -46,7 +46,9 @@ export async function startPgBouncer(serverUrl: string, poolSize: number): Promi
   chmodSync(home, 0o755);
   const port = await findFreePort();
   const { hostname, port: serverPort, username, password } = new URL(serverUrl);
-  const login = `user=${decodeURIComponent(username)} password='${decodeURIComponent(password)}'`;
+  const user = `user=${decodeURIComponent(username)}`;
+  // An empty password is a syntax error to PgBouncer, and refuses every client.
+  const login = password === '' ? user : `${user} password='${decodeURIComponent(password)}'`;
   const settings = [
     '[databases]',
     `* = host=${hostname} port=${serverPort || 5432} ${login}`,
