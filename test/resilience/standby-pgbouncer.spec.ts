@@ -39,7 +39,7 @@ describeFailover(OPTIONS)('behind PgBouncer, which keeps the connections of the 
       const [url = ''] = urls;
       const organization = 'org-snapshot';
       const ledger = stage.ledger([organization]);
-      const everything = () => askable(url).get(`${EVENTS}?limit=20&sort_field=sequence`, token);
+      const everything = () => askable(url).get(`${EVENTS}?limit=1000`, token);
       const snapshot = async () => {
         const [row] = await cluster.primary.query<{ xmax: string }>(
           'SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xmax',
