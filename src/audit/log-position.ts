@@ -147,8 +147,8 @@ export function timelineChanged(organizationId: string, sequence: bigint): AppEr
   return new AppError(
     'TIMELINE_CHANGED',
     `The log of the organization ${JSON.stringify(organizationId)} is on another timeline: its event ${sequence} is not the ` +
-      'one of this position, or there is none (the database lost commits in a failover or a restore). Begin again from a ' +
-      'position that still exists, or from 0.',
+      'one of this position, or there is none (the database lost commits in a failover or a restore, or the number was ' +
+      'never given). Begin again from a position that still exists, or, one organization at a time, from 0.',
   );
 }
 

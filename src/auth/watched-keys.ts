@@ -107,7 +107,7 @@ export class WatchedKeys implements VerificationKeys {
     if (!this.isAway) {
       const minutes = MAX_KEY_AGE_MS / 60_000;
       this.logger.warn(
-        `The keys that verify tokens cannot be looked at: ${String(cause)}. Those known hold for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
+        `The keys that verify tokens cannot be looked at: ${String(cause)}. What is verified already holds for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
       );
       this.isAway = true;
       if (this.goodLookMs === -Infinity) this.goodLookMs = performance.now(); // they were had when the first token was verified

@@ -8,7 +8,7 @@ export class AuditTailQuery extends AuditEventFilterQuery {
     type: String,
     maxLength: MAX_CURSOR_LENGTH,
     description:
-      'Go on behind this event: its `id` in the stream. `0` is the beginning, and for one organization a `sequence` alone is ' +
+      'Go on behind this event: its `id` in the stream. For one organization `0` is the beginning, and a `sequence` alone is ' +
       'taken too; only with an `id` is a number that was given again, after the database lost events, told apart. The header `Last-Event-ID`, which clients send by themselves, comes first. Left out: from now on.',
   })
   after_sequence?: string;
