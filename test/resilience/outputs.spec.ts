@@ -1,3 +1,4 @@
+import { generateKeyPair, SignJWT } from 'jose';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, openSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -114,7 +115,14 @@ describe('a process whose surroundings stand still', () => {
     await service.ready();
     unlinkSync(path);
     execFileSync('mkfifo', [path]); // whose opening waits for ever, as a dead network disk would
-    const asked = service.status('/api/v1/audit/events', await service.token());
+    // Only a token that names an algorithm of public keys has them looked for.
+    const { privateKey } = await generateKeyPair('RS256');
+    const token = await new SignJWT({ scope: 'audit:read', organizations: ['org-1'] })
+      .setProtectedHeader({ alg: 'RS256', kid: 'of-the-file' })
+      .setSubject('alice')
+      .setExpirationTime('1h')
+      .sign(privateKey);
+    const asked = service.status('/api/v1/audit/events', token);
     await until(async () => (await service.status('/health/live')) === 200);
     const { code, signal } = await service.end();
     expect(code === 1 || code === 0 || signal === 'SIGKILL').toBe(true);
