@@ -4,6 +4,22 @@ import { newEvent, openReplica, writeRequest } from '../integration/replica.fixt
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
 
+/** Gives a replica the heads of the primary, without which it is taken for one of another history. */
+async function copyHeads(primary: Client, replicaUrl: string): Promise<void> {
+  const { rows } = await primary.query<{ id: string; sequence: string; at: string }>(
+    'SELECT organization_id AS id, last_sequence::text AS sequence, recorded_at::text AS at FROM audit_organization',
+  );
+  const replica = new Client({ connectionString: replicaUrl });
+  await replica.connect();
+  for (const { id, sequence, at } of rows) {
+    await replica.query(
+      'UPDATE audit_organization SET last_sequence = $2, recorded_at = $3 WHERE organization_id = $1',
+      [id, sequence, at],
+    );
+  }
+  await replica.end();
+}
+
 /** A service with a read replica, whose limits are reached from the start; it logs as in production. */
 describe('a service that is impaired', () => {
   let replica: TestDatabase;
@@ -45,6 +61,7 @@ describe('a service that is impaired', () => {
 
   it('reads on the replica of DATABASE_REPLICA_URLS and writes on the primary', async () => {
     const { json: written } = await service.post(EVENTS, token, eventWith());
+    await copyHeads(await service.connect(), replica.url);
     const page = await service.get(`${EVENTS}?include_total=true`, token);
     expect(eventsIn(page)).toMatchObject([{ action: 'only on the replica' }]);
     expect(page.json.pagination.total).toBe(1);

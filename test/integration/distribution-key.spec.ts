@@ -48,14 +48,17 @@ describe('statements of one organization', () => {
   let test: TestDatabase;
   let service: Replica;
   let explainer: Client;
+  let spy: jest.SpyInstance;
 
   beforeAll(async () => {
+    spy = jest.spyOn(Client.prototype, 'query'); // before connections are made, which wrap it
     test = await createTestDatabase();
     service = await openReplica(test.url);
     explainer = new Client({ connectionString: test.url });
     await explainer.connect();
   });
   afterAll(async () => {
+    spy.mockRestore();
     await service?.close();
     await explainer?.end();
     await test?.drop();
@@ -63,18 +66,14 @@ describe('statements of one organization', () => {
 
   /** What is sent to PostgreSQL about events meanwhile. */
   async function sentBy(work: () => Promise<unknown>): Promise<Sent[]> {
-    const spy = jest.spyOn(Client.prototype, 'query');
-    try {
-      await work();
-      const calls = spy.mock.calls as unknown as [unknown][];
-      return calls
-        .map(([statement]) =>
-          typeof statement === 'string' ? { text: statement } : (statement as Sent),
-        )
-        .filter(({ text }) => TABLES.test(text) && !/^\s*(CREATE|ALTER|LOCK)/.test(text));
-    } finally {
-      spy.mockRestore();
-    }
+    const before = spy.mock.calls.length;
+    await work();
+    const calls = spy.mock.calls.slice(before) as unknown as [unknown][];
+    return calls
+      .map(([statement]) =>
+        typeof statement === 'string' ? { text: statement } : (statement as Sent),
+      )
+      .filter(({ text }) => TABLES.test(text) && !/^\s*(CREATE|ALTER|LOCK)/.test(text));
   }
 
   async function scansIn({ text, values }: Sent): Promise<string[]> {

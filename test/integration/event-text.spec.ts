@@ -72,6 +72,7 @@ describe('the text of an event', () => {
             sequence: receipts[index]?.sequence,
             id: one.id,
             organizationId: one.organizationId,
+            recordedAt: (JSON.parse(stored ?? '') as { recordedAt: string }).recordedAt,
           });
         }
       }),
