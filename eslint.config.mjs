@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 const WALL_CLOCK =
-  'The wall clock may be set at any time: durations, deadlines and ages go by performance.now(). Where the moment itself is meant, call wallClockMs() or wallClockText() of src/clock/clocks.ts (docs/adr/0033-two-clocks.md).';
+  'The wall clock may be set at any time: durations, deadlines and ages go by performance.now(). Where the moment itself is meant, call wallClockMs() or wallClockText() of src/platform/runtime/clocks.ts (docs/adr/0033-two-clocks.md).';
 
 export default tseslint.config(
   { ignores: ['dist/', 'coverage/', 'node_modules/', '.data/'] },
@@ -34,7 +34,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/graphql/graphiql/*.js'],
+    files: ['src/api/graphql/graphiql/*.js'],
     languageOptions: {
       sourceType: 'script',
       globals: Object.fromEntries(
@@ -74,10 +74,10 @@ export default tseslint.config(
       '@typescript-eslint/no-unsafe-return': 'off',
     },
   },
-  { files: ['src/tools/**/*.ts'], rules: { 'no-console': 'off' } },
+  { files: ['src/cli/**/*.ts', 'src/import/**/*.ts'], rules: { 'no-console': 'off' } },
   {
     files: ['src/**/*.ts'],
-    ignores: ['src/clock/clocks.ts', '**/*.spec.ts'],
+    ignores: ['src/platform/runtime/clocks.ts', '**/*.spec.ts'],
     rules: {
       'no-restricted-syntax': [
         'error',
@@ -94,34 +94,34 @@ export default tseslint.config(
     // Where the wall clock is meant. A file that is added says here why.
     files: ['src/**/*.ts'],
     ignores: [
-      'src/clock/clocks.ts',
+      'src/platform/runtime/clocks.ts',
       '**/*.spec.ts',
       // Timestamps of answers, reports and alerts, and names of files: for people and for other programs.
-      'src/audit/audit-exports.ts',
+      'src/audit/export/audit-exports.ts',
       'src/caching/cache-invalidation.ts',
       'src/caching/cache.controller.ts',
-      'src/database/database-report.ts',
-      'src/database/optimizer.ts',
-      'src/database/upkeep.ts',
-      'src/graphql/operator-fields.ts',
-      'src/metrics/alert-board.ts',
+      'src/maintenance/database-report.ts',
+      'src/maintenance/optimizer.ts',
+      'src/maintenance/maintenance.ts',
+      'src/api/graphql/operator-fields.ts',
+      'src/metrics/alert-state.ts',
       'src/metrics/performance.report.ts',
-      'src/service-logger.ts',
+      'src/platform/logging/service-logger.ts',
       // Ids and timestamps of events, and the bound of those that clients give.
-      'src/audit/uuid7.ts',
-      'src/audit/dto/create-audit-event.dto.ts',
+      'src/audit/event/uuid7.ts',
+      'src/audit/api/dto/create-audit-event.dto.ts',
       // Months and days of events: partitions, where pages begin, what is warmed, what retention removes.
-      'src/audit/event-warmup.ts',
-      'src/audit/page-stretches.ts',
-      'src/database/partition-retention.ts',
-      'src/database/partitions.ts',
+      'src/audit/read/event-warmup.ts',
+      'src/audit/read/page-windows.ts',
+      'src/maintenance/partition-retention.ts',
+      'src/platform/database/partitions.ts',
       // `exp` and `nbf` of tokens, also of feeds and sockets; signatures; dates of HTTP.
       'src/auth/development-token.ts',
       'src/auth/token-verifier.ts',
       'src/auth/verified-token-cache.ts',
       'src/auth/token-life.ts',
-      'src/metrics/alert-webhook.ts',
-      'src/tools/import/bulk-client.ts',
+      'src/delivery/alert-webhook.ts',
+      'src/import/bulk-client.ts',
       // Keyv's `expires` is turned into a duration at once.
       'src/caching/memory-store.ts',
       // Compares the two clocks.
@@ -133,7 +133,7 @@ export default tseslint.config(
         {
           patterns: [
             {
-              group: ['**/clock/clocks'],
+              group: ['**/runtime/clocks'],
               message: `${WALL_CLOCK} Add the file to the list in eslint.config.mjs, with the reason.`,
             },
           ],

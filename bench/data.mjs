@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 
 const require = createRequire(import.meta.url);
-const DIST = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist/tools/import');
+const DIST = join(dirname(fileURLToPath(import.meta.url)), '..', 'dist/import');
 const FOLDER = process.env.BENCH_DATA;
 /** Of each source that is there: one AWS record for each edit of a wiki. */
 const KEPT = 2800;

@@ -92,7 +92,7 @@ async function inTurn(...works) {
 
 /** What the service itself would have PostgreSQL do. */
 function copyOf(format, organization) {
-  const { exportStatement } = require(join(root, 'dist/audit/export-statement.js'));
+  const { exportStatement } = require(join(root, 'dist/audit/export/export-statement.js'));
   const { statement, settings } = exportStatement({
     organizations: [organization],
     filter: {},

@@ -125,7 +125,7 @@ async function measure(fields) {
 
 /** How long PostgreSQL plans the statement of a first page, in the median, once its catalogue is in the cache. */
 async function planningTimeMs(url) {
-  const { pageStatement } = require(join(root, 'dist/audit/page-statement.js'));
+  const { pageStatement } = require(join(root, 'dist/audit/read/page-statement.js'));
   const { text, values } = pageStatement({
     organizations: [MEASURED],
     filter: {},

@@ -32,7 +32,9 @@ export async function openDatabase() {
     };
     return { url: url.href, close };
   }
-  const { EmbeddedPostgresServer } = require(join(root, 'dist/database/embedded-postgres.js'));
+  const { EmbeddedPostgresServer } = require(
+    join(root, 'dist/platform/database/embedded/embedded-postgres.js'),
+  );
   const dataDir = mkdtempSync(join(tmpdir(), 'audit-bench-'));
   const server = await EmbeddedPostgresServer.start({ dataDir, log: () => undefined });
   const close = async () => {

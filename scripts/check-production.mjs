@@ -42,7 +42,9 @@ async function openDatabase() {
   const { Client } = require('pg');
   const given = process.env.TEST_DATABASE_URL;
   if (!given) {
-    const { EmbeddedPostgresServer } = await import(`${root}/dist/database/embedded-postgres.js`);
+    const { EmbeddedPostgresServer } = await import(
+      `${root}/dist/platform/database/embedded/embedded-postgres.js`
+    );
     const server = await EmbeddedPostgresServer.start({
       dataDir: join(home, 'data'),
       log: () => {},
@@ -120,7 +122,7 @@ async function tryIt(runtime, env) {
     execFileSync(node, parameters, options);
     console.log('ok     HEALTHCHECK succeeds while it runs');
     const claims = ['--scope', 'audit:read audit:write', '--organizations', 'org-1'];
-    const token = execFileSync(node, ['dist/tools/token.js', ...claims], options)
+    const token = execFileSync(node, ['dist/cli/token.js', ...claims], options)
       .toString()
       .trim();
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
@@ -180,13 +182,13 @@ try {
   rmSync(build, { recursive: true });
   database = await openDatabase();
   const env = environment(database.url);
-  const { status } = spawnSync(node, ['dist/tools/migrate.js', '--odd'], {
+  const { status } = spawnSync(node, ['dist/cli/migrate.js', '--odd'], {
     cwd: runtime,
     env,
     ...nobody,
   });
   expect(`migrate takes no arguments (it ended with ${status})`, status === 2);
-  execFileSync(node, ['dist/tools/migrate.js'], { cwd: runtime, env, ...nobody, stdio: 'inherit' });
+  execFileSync(node, ['dist/cli/migrate.js'], { cwd: runtime, env, ...nobody, stdio: 'inherit' });
   await tryIt(runtime, env);
   console.log(`The production install works with Node.js ${execFileSync(node, ['--version'])}`);
 } finally {

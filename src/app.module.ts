@@ -4,19 +4,19 @@ import { AuditModule } from './audit/audit.module';
 import { AuthModule } from './auth/auth.module';
 import { CacheReport } from './caching/cache-report';
 import { CachingModule } from './caching/caching.module';
-import { ConfigModule } from './config/config.module';
+import { ConfigModule } from './platform/config/config.module';
 import { DATABASE_SHAPES, DatabaseDoor } from './database-door';
-import { DatabaseModule } from './database/database.module';
-import { QueryCacheSource } from './database/query-cache-figures';
-import { ProblemFilter } from './errors/problem.filter';
-import { FrontModule } from './front/front.module';
-import { CompiledValidationPipe } from './front/validation/validation.pipe';
-import { GraphqlModule } from './graphql/graphql.module';
-import { GroundMetrics, PoolMetrics } from './ground.metrics';
+import { DatabaseModule } from './platform/database/database.module';
+import { QueryCacheSource } from './platform/database/query-cache-figures';
+import { ProblemFilter } from './http/problems/problem.filter';
+import { FrontModule } from './http/http.module';
+import { CompiledValidationPipe } from './validation/validation.pipe';
+import { GraphqlModule } from './api/graphql/graphql.module';
+import { GroundMetrics, PoolMetrics } from './platform.metrics';
 import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
-import { RedisModule } from './redis/redis.module';
-import { TrpcModule } from './trpc/trpc.module';
+import { RedisModule } from './platform/redis/redis.module';
+import { TrpcModule } from './api/trpc/trpc.module';
 
 /** The wiring diagram: ground, capabilities, the domain, the doors. */
 @Module({

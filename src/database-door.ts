@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DatabaseReport } from './database/database-report';
-import { DatabaseStatus } from './database/database-status';
-import { DatabaseHealthStatusDto } from './database/dto/health-status.dto';
-import { DatabaseOptimizationResultDto } from './database/dto/optimization-result.dto';
-import { DatabasePerformanceReportDto } from './database/dto/performance-report.dto';
-import { Optimizer } from './database/optimizer';
-import type { DatabaseOperations, DatabaseShapes } from './graphql/database-operations';
+import { DatabaseReport } from './maintenance/database-report';
+import { DatabaseStatus } from './maintenance/database-status';
+import { DatabaseHealthStatusDto } from './maintenance/dto/health-status.dto';
+import { DatabaseOptimizationResultDto } from './maintenance/dto/optimization-result.dto';
+import { DatabasePerformanceReportDto } from './maintenance/dto/performance-report.dto';
+import { Optimizer } from './maintenance/optimizer';
+import type { DatabaseOperations, DatabaseShapes } from './api/graphql/database-operations';
 
 /** The shapes of what DatabaseDoor gives. */
 export const DATABASE_SHAPES: DatabaseShapes = {

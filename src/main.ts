@@ -1,18 +1,18 @@
 import './v8-flags'; // before anything is optimized
-import { tracing } from './tracing'; // first: what is loaded before it cannot be traced
+import { tracing } from './platform/tracing/tracing'; // first: what is loaded before it cannot be traced
 import { Logger } from '@nestjs/common';
 import type { AddressInfo } from 'node:net';
 import { startService, type RunningService } from './app.setup';
 import { signDevelopmentToken } from './auth/development-token';
-import { authConfig } from './config/auth.config';
-import { assertConfiguration } from './config/environment';
-import { loggingConfig } from './config/logging.config';
-import { serverConfig } from './config/server.config';
-import { HttpFront } from './front/http-front';
+import { authConfig } from './platform/config/auth.config';
+import { assertConfiguration } from './platform/config/environment';
+import { loggingConfig } from './platform/config/logging.config';
+import { serverConfig } from './platform/config/server.config';
+import { HttpFront } from './http/http-server';
 import { MetricsListener } from './metrics/metrics.listener';
-import { surviveClosedOutputs } from './log-output';
-import { endProcess } from './process-end';
-import { createLog, type ServiceLog } from './service-logger';
+import { surviveClosedOutputs } from './platform/logging/log-output';
+import { endProcess } from './platform/runtime/process-end';
+import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
 const logger = new Logger('Main');
 /** For closing the database and the like, once no request runs any more. */

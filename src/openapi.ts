@@ -1,9 +1,9 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { PROBLEM_JSON } from './errors/problem';
-import { problemExamples } from './errors/problem.examples';
-import { SHARED_HEADERS } from './errors/problem.openapi';
-import { REQUEST_BODIES } from './front/route.openapi';
+import { PROBLEM_JSON } from './platform/errors/problem';
+import { problemExamples } from './http/problems/problem.examples';
+import { SHARED_HEADERS } from './http/problems/problem.openapi';
+import { REQUEST_BODIES } from './http/route.openapi';
 
 type PathItem = OpenAPIObject['paths'][string];
 type OperationObject = NonNullable<PathItem['get']>;

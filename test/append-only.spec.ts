@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSchema } from 'graphql';
-import { appRouter } from '../src/trpc/app-router';
+import { appRouter } from '../src/api/trpc/app-router';
 
 const DOCS = join(__dirname, '..', 'docs');
 const read = (name: string) => readFileSync(join(DOCS, name), 'utf8');

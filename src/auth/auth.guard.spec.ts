@@ -12,8 +12,8 @@ import {
 import { Test } from '@nestjs/testing';
 import type { Response } from 'express';
 import request from 'supertest';
-import { authConfig, type AuthConfig } from '../config/auth.config';
-import { AppError } from '../errors/app-error';
+import { authConfig, type AuthConfig } from '../platform/config/auth.config';
+import { AppError } from '../platform/errors/app-error';
 import { AuthModule } from './auth.module';
 import { CurrentPrincipal } from './current-principal.decorator';
 import { signDevelopmentToken } from './development-token';

@@ -1,6 +1,6 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import { requestOf } from './authenticated-request';
 import { requireScopes, type Principal, type Scope } from './principal';
 import { ROUTE_ACCESS, type RouteAccess } from './route-access';

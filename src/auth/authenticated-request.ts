@@ -1,5 +1,5 @@
 import type { ExecutionContext } from '@nestjs/common';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import type { Principal } from './principal';
 
 /** The part of a request that authentication reads, and the principal it leaves there. */

@@ -1,4 +1,4 @@
-import type { AuthConfig } from '../config/auth.config';
+import type { AuthConfig } from '../platform/config/auth.config';
 import { JwksFileKeys } from './jwks-file-keys';
 import { JwksUrlKeys } from './jwks-url-keys';
 import type { VerificationKeys } from './verification-keys';

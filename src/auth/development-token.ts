@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose';
-import { wallClockMs } from '../clock/clocks';
-import type { AuthConfig } from '../config/auth.config';
+import { wallClockMs } from '../platform/runtime/clocks';
+import type { AuthConfig } from '../platform/config/auth.config';
 import { usableAlgorithms } from './configured-keys';
 import { SCOPES, type Scope } from './principal';
 

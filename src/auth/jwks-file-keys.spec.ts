@@ -2,7 +2,7 @@ import { mkdtemp, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import { TokenVerifier } from './token-verifier';
 
 interface Issuer {

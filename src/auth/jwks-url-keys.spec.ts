@@ -1,8 +1,8 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
-import type { AuthConfig } from '../config/auth.config';
-import { AppError } from '../errors/app-error';
+import type { AuthConfig } from '../platform/config/auth.config';
+import { AppError } from '../platform/errors/app-error';
 import { JwksUrlKeys } from './jwks-url-keys';
 import { TokenVerifier } from './token-verifier';
 

@@ -7,7 +7,7 @@ import {
   type JWTVerifyGetKey,
   type RemoteJWKSet,
 } from 'jose';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import { keysUnavailable } from './challenge';
 import { ConditionalFetch } from './conditional-fetch';
 import {

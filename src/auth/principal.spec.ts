@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import {
   mayWrite,
   requireScopes,

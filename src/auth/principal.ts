@@ -1,4 +1,4 @@
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import { insufficientScope } from './challenge';
 
 /** Every scope this service knows, in the order a developer's token lists them. */

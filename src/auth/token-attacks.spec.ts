@@ -12,7 +12,7 @@ import {
   type CryptoKey,
   type JWK,
 } from 'jose';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import { TokenVerifier } from './token-verifier';
 
 const secret = 'a secret of the tests that is long enough';

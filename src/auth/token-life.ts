@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { onceReached } from '../clock/clocks';
-import type { AppError } from '../errors/app-error';
+import { onceReached } from '../platform/runtime/clocks';
+import type { AppError } from '../platform/errors/app-error';
 import { invalidToken } from './challenge';
 import type { Principal } from './principal';
 import { TokenVerifier } from './token-verifier';

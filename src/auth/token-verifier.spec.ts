@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { SignJWT, type JWTPayload } from 'jose';
-import type { AuthConfig } from '../config/auth.config';
-import { AppError } from '../errors/app-error';
+import type { AuthConfig } from '../platform/config/auth.config';
+import { AppError } from '../platform/errors/app-error';
 import { TokenVerifier } from './token-verifier';
 
 const secret = 'a secret of the tests that is long enough';

@@ -1,8 +1,8 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose';
-import { wallClockMs } from '../clock/clocks';
-import { authConfig, type AuthConfig } from '../config/auth.config';
-import { AppError } from '../errors/app-error';
+import { wallClockMs } from '../platform/runtime/clocks';
+import { authConfig, type AuthConfig } from '../platform/config/auth.config';
+import { AppError } from '../platform/errors/app-error';
 import { bearerToken, checkTokenForm } from './bearer-token';
 import { invalidToken } from './challenge';
 import { configuredKeys, usableAlgorithms } from './configured-keys';

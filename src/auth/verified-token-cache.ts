@@ -1,4 +1,4 @@
-import { wallClockMs } from '../clock/clocks';
+import { wallClockMs } from '../platform/runtime/clocks';
 import type { Principal } from './principal';
 
 /** What a verified token stands for, and from when until when that holds. */

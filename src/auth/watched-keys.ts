@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import {
   MAX_KEY_AGE_MS,
   UNKNOWN_KEY_INTERVAL_MS,

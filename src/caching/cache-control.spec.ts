@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { DEFAULT_READ_POLICY, matchesEtag, readPolicyOf } from './cache-control';
-import { growthOf, LINEAR_GROWTH } from './growth.fixture';
+import { growthOf, LINEAR_GROWTH } from '../../test/support/growth';
 
 function policyOf(cacheControl: string) {
   return readPolicyOf({ 'cache-control': cacheControl });

@@ -1,8 +1,8 @@
-import type { AnswerReservation } from '../front/answer-memory';
+import type { AnswerReservation } from '../http/response-memory';
 import type { Rendering, SharedAnswer } from './cached-read';
 import { exactBuffer } from './exact-buffer';
 import type { SizedValue } from './memory-store';
-import { Rendition } from './rendition';
+import { Rendition } from './representation';
 
 /** Renditions that one entry keeps; another reader takes the place of the one that did not come for longest. */
 const MAX_RENDITIONS = 16;

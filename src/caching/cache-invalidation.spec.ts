@@ -6,8 +6,8 @@ import {
   type PrivateRedis,
   startPrivateRedis,
 } from '../../test/support/redis-server';
-import type { CacheConfig } from '../config/cache.config';
-import { RedisConnection } from '../redis/redis-connection';
+import type { CacheConfig } from '../platform/config/cache.config';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheEntry } from './cache-entry';
 import { exactBuffer } from './exact-buffer';
 import { CacheInvalidation } from './cache-invalidation';

@@ -1,9 +1,9 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { createHash, randomUUID } from 'node:crypto';
-import { wallClockText } from '../clock/clocks';
-import { cacheConfig } from '../config/cache.config';
-import { RedisConnection } from '../redis/redis-connection';
+import { wallClockText } from '../platform/runtime/clocks';
+import { cacheConfig } from '../platform/config/cache.config';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import { coversOnly, KeyPattern, type Tenants } from './cache-key';
 import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';

@@ -2,9 +2,9 @@ import { createClient, type RedisClientType } from '@redis/client';
 import fc from 'fast-check';
 import { randomUUID } from 'node:crypto';
 import { startTestRedis, type TestRedis } from '../../test/support/redis-server';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 import { coversOnly, globMatcher, KeyPattern, keyHead, queryHash } from './cache-key';
-import { growthOf, LINEAR_GROWTH } from './growth.fixture';
+import { growthOf, LINEAR_GROWTH } from '../../test/support/growth';
 
 const PREFIX = 'api_cache';
 

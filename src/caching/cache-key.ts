@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { validationFailed } from '../errors/app-error';
+import { validationFailed } from '../platform/errors/app-error';
 
 /** Whose data an answer holds: ids, sorted and each once; `*` stands for all there are. */
 export type Tenants = readonly string[] | '*';

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { cacheConfig } from '../config/cache.config';
-import { API_PREFIX } from '../front/hot-routes';
+import { cacheConfig } from '../platform/config/cache.config';
+import { API_PREFIX } from '../http/fast-routes';
 import { globMatcher } from './cache-key';
 import { MAX_ENTRY_FRACTION } from './memory-store';
 

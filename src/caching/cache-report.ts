@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { RedisConnection } from '../redis/redis-connection';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheStatistics } from './cache-statistics';
-import type { CacheStatisticsDto } from './dto/answers.dto';
+import type { CacheStatisticsDto } from './dto/responses.dto';
 import { MemoryStore } from './memory-store';
 
 const BYTES_PER_MB = 1024 * 1024;

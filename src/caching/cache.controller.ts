@@ -15,16 +15,20 @@ import { ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal } from '../auth/current-principal.decorator';
 import { resolveOrganizations, type Principal } from '../auth/principal';
 import { Scopes } from '../auth/scopes.decorator';
-import { wallClockText } from '../clock/clocks';
-import { cacheConfig } from '../config/cache.config';
-import { OptionalJsonBodyInterceptor } from '../front/json-body.interceptor';
-import { Procedure } from '../front/procedure.decorator';
+import { wallClockText } from '../platform/runtime/clocks';
+import { cacheConfig } from '../platform/config/cache.config';
+import { OptionalJsonBodyInterceptor } from '../http/json-body.interceptor';
+import { Procedure } from '../http/procedure.decorator';
 import { CacheInvalidation } from './cache-invalidation';
 import { KeyPattern } from './cache-key';
 import { ApiCacheInvalidation, ApiCacheStatistics, ApiCacheWarmup } from './cache.openapi';
 import { CacheReport } from './cache-report';
 import { CacheWarmup } from './cache-warmup';
-import type { CacheInvalidationDto, CacheStatisticsDto, WarmupResultDto } from './dto/answers.dto';
+import type {
+  CacheInvalidationDto,
+  CacheStatisticsDto,
+  WarmupResultDto,
+} from './dto/responses.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from './dto/requests.dto';
 
 /** What operators see of the cache and do with it. */

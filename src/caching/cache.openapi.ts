@@ -1,13 +1,13 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiBody, ApiExtraModels, ApiHeader, ApiResponse } from '@nestjs/swagger';
-import { ApiProblems, headersWith } from '../errors/problem.openapi';
-import { ApiRoute, COMMON_ERRORS } from '../front/route.openapi';
+import { ApiProblems, headersWith } from '../http/problems/problem.openapi';
+import { ApiRoute, COMMON_ERRORS } from '../http/route.openapi';
 import {
   CacheCountsDto,
   CacheInvalidationDto,
   CacheStatisticsDto,
   WarmupResultDto,
-} from './dto/answers.dto';
+} from './dto/responses.dto';
 import { WarmupDto } from './dto/requests.dto';
 
 const text = (description: string, example: string) => ({

@@ -1,4 +1,4 @@
-import type { AnswerReservation } from '../front/answer-memory';
+import type { AnswerReservation } from '../http/response-memory';
 import type { Tenants } from './cache-key';
 
 /**

@@ -1,11 +1,11 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { writeHotProblem } from '../front/hot-problem';
-import { HotRoutes } from '../front/hot-routes';
-import { plainlyAcceptsJson } from '../front/negotiation';
-import { writeStamped } from '../front/request-context';
-import { CachedAnswers } from './cached-answers';
+import { writeHotProblem } from '../http/fast-problem';
+import { HotRoutes } from '../http/fast-routes';
+import { plainlyAcceptsJson } from '../http/negotiation';
+import { writeStamped } from '../http/request-context';
+import { CachedAnswers } from './http-cache';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
 

@@ -8,7 +8,7 @@ import {
 import { ModuleRef, Reflector } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { from, type Observable } from 'rxjs';
-import { CachedAnswers } from './cached-answers';
+import { CachedAnswers } from './http-cache';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
 

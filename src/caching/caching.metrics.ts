@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { MetricSources } from '../metrics/metric-sources';
+import { MetricSources } from '../metrics/measurement-sources';
 import { MetricsRegistry } from '../metrics/metrics.registry';
 import { CacheStatistics } from './cache-statistics';
 import { MemoryStore } from './memory-store';

@@ -2,9 +2,9 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs
 import type { ConfigType } from '@nestjs/config';
 import { randomUUID } from 'node:crypto';
 import { Subject } from 'rxjs';
-import { cacheConfig } from '../config/cache.config';
+import { cacheConfig } from '../platform/config/cache.config';
 import { valuesOf } from '../metrics/values-of';
-import { RedisConnection } from '../redis/redis-connection';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import type { Tenants } from './cache-key';
 
 /** An invalidation that somebody asked for, when it was done. */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { wallClockMs } from '../clock/clocks';
+import { wallClockMs } from '../platform/runtime/clocks';
 
 /** A value that knows how much memory it takes, and of which group it is the newest member. */
 export interface SizedValue {

@@ -1,15 +1,15 @@
 import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { AppError } from '../errors/app-error';
-import { promptly } from '../front/promptly';
-import { RedisConnection } from '../redis/redis-connection';
+import { AppError } from '../platform/errors/app-error';
+import { promptly } from '../platform/runtime/abortable';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import { isFreshRead, type ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';
 import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedAnswer } from './cached-read';
-import { type Fill, Flight } from './flight';
+import { type Fill, Flight } from './single-flight';
 import { MemoryStore } from './memory-store';
 import { FillLock } from './shared-tier';
 

@@ -1,4 +1,4 @@
-import type { RedisConnection } from '../redis/redis-connection';
+import type { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheEntry } from './cache-entry';
 import { exactBuffer } from './exact-buffer';
 import { connectTo, openClient } from '../../test/integration/redis.fixture';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { KeyvAdapter } from 'cache-manager';
 import { redisInsStore } from 'cache-manager-redis-yet';
 import Keyv from 'keyv';
-import type { RedisConnection } from '../redis/redis-connection';
+import type { RedisConnection } from '../platform/redis/redis-connection';
 import type { SharedEntry } from './cache-entry';
 import type { SizedValue } from './memory-store';
 

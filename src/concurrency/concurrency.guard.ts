@@ -1,6 +1,6 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import { FairTurns } from './fair-turns';
-import { type LaneHolder, laneOf } from './lane';
+import { FairTurns } from './fair-scheduler';
+import { type LaneHolder, laneOf } from './flow';
 
 /** Admission: refuses a request at once, before its body is read, when there is not even room to wait. */
 @Injectable()

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
-import { FairTurns } from './fair-turns';
-import { LargeTurns } from './large-turns';
+import { FairTurns } from './fair-scheduler';
+import { LargeTurns } from './large-body-limiter';
 import { SubscriptionLimiter } from './subscription-limiter';
 
 /** How many turns are taken and waited for, and what is subscribed to; degraded while a queue is full, so that requests are refused. */

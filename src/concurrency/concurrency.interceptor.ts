@@ -8,11 +8,11 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
-import { serverConfig } from '../config/server.config';
-import { patienceOf } from '../front/patience';
-import { FairTurns } from './fair-turns';
-import { inTurn } from './in-turn';
-import { laneOfRequest, type LanedRequest } from './lane';
+import { serverConfig } from '../platform/config/server.config';
+import { patienceOf } from '../http/request-signal';
+import { FairTurns } from './fair-scheduler';
+import { inTurn } from './with-permit';
+import { laneOfRequest, type LanedRequest } from './flow';
 
 /** Pipes and handler run when it is their turn, and until the deadline (REQUEST_TIMEOUT_MS) or the client hangs up. */
 @Injectable()

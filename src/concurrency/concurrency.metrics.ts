@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { MetricSources } from '../metrics/metric-sources';
+import { MetricSources } from '../metrics/measurement-sources';
 import { MetricsRegistry } from '../metrics/metrics.registry';
-import { ConnectionTurns } from './connection-turns';
-import { FairTurns, type TurnStatistics } from './fair-turns';
-import { LargeTurns } from './large-turns';
+import { ConnectionTurns } from './connection-limiter';
+import { FairTurns, type TurnStatistics } from './fair-scheduler';
+import { LargeTurns } from './large-body-limiter';
 
 const MS_PER_SECOND = 1000;
 

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 
 /** A request that wants to be carried out once: whose key, and the SHA-256 of what is asked. */
 export interface IdempotencyClaim {

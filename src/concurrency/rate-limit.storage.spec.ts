@@ -1,4 +1,4 @@
-import type { RedisConnection } from '../redis/redis-connection';
+import type { RedisConnection } from '../platform/redis/redis-connection';
 import { RateLimitStorage } from './rate-limit.storage';
 
 const HOUR_MS = 3_600_000;

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ThrottlerStorage } from '@nestjs/throttler';
 import { LRUCache } from 'lru-cache';
-import { RedisConnection } from '../redis/redis-connection';
+import { RedisConnection } from '../platform/redis/redis-connection';
 
 /**
  * What one process counts by itself takes at most, in bytes: 80 000 principals with names of 40 characters, 25 000 with the

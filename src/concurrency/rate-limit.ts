@@ -2,11 +2,11 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ThrottlerStorage } from '@nestjs/throttler';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { cacheConfig } from '../config/cache.config';
-import { rateLimitConfig } from '../config/rate-limit.config';
-import { AppError } from '../errors/app-error';
-import { HotRoutes } from '../front/hot-routes';
-import type { LaneHolder } from './lane';
+import { cacheConfig } from '../platform/config/cache.config';
+import { rateLimitConfig } from '../platform/config/rate-limit.config';
+import { AppError } from '../platform/errors/app-error';
+import { HotRoutes } from '../http/fast-routes';
+import type { LaneHolder } from './flow';
 import { RateLimitStorage } from './rate-limit.storage';
 
 type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { concurrencyConfig } from '../config/concurrency.config';
-import { AppError } from '../errors/app-error';
+import { concurrencyConfig } from '../platform/config/concurrency.config';
+import { AppError } from '../platform/errors/app-error';
 
 /** A subscription ends when its reader wants; who is refused may ask again soon. */
 const RETRY_AFTER_SECONDS = 10;

@@ -4,7 +4,7 @@ import { CacheHealthIndicator } from '../caching/cache.health';
 import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyHealthIndicator } from '../concurrency/concurrency.health';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
-import { PartitionsHealthIndicator } from '../database/partitions.health';
+import { PartitionsHealthIndicator } from '../maintenance/partitions.health';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HealthController } from './health.controller';
 import { type Indicator, OTHER_INDICATORS, ProbeIndicators } from './probe-indicators';

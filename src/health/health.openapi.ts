@@ -1,6 +1,11 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiOperation, ApiResponse } from '@nestjs/swagger';
-import { ApiProblems, ApiRequestId, headersWith, problemContent } from '../errors/problem.openapi';
+import {
+  ApiProblems,
+  ApiRequestId,
+  headersWith,
+  problemContent,
+} from '../http/problems/problem.openapi';
 
 const INDICATORS = { type: 'object' as const, additionalProperties: true };
 

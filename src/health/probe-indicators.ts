@@ -1,9 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/terminus';
-import { DatabaseHealthIndicator } from '../database/database.health';
-import { LifecycleHealthIndicator } from '../front/lifecycle.health';
+import { DatabaseHealthIndicator } from '../platform/database/database.health';
+import { LifecycleHealthIndicator } from '../http/lifecycle.health';
 import { ProcessHealthIndicator } from '../metrics/process.health';
-import { RedisHealthIndicator } from '../redis/redis.health';
+import { RedisHealthIndicator } from '../platform/redis/redis.health';
 
 /** The indicators that only `/health` asks: parts whose state makes nothing unready. */
 export const OTHER_INDICATORS = Symbol('indicators of /health alone');

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { AlertBoard } from './alert-board';
-import type { PerformanceAlertDto } from './dto/answers.dto';
+import { AlertBoard } from './alert-state';
+import type { PerformanceAlertDto } from './dto/responses.dto';
 import { valuesOf } from './values-of';
 
 /** Alerts of this replica for subscribers, as they are raised and, with `resolvedAt`, as they end. */

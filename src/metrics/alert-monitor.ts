@@ -6,8 +6,8 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { monitoringConfig } from '../config/monitoring.config';
-import { AlertBoard } from './alert-board';
+import { monitoringConfig } from '../platform/config/monitoring.config';
+import { AlertBoard } from './alert-state';
 import {
   cacheRule,
   concurrencyRule,
@@ -20,7 +20,7 @@ import {
   slowRequestsRule,
   stallRule,
 } from './alert-rules';
-import { MetricSources } from './metric-sources';
+import { MetricSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 

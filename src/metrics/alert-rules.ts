@@ -1,8 +1,13 @@
-import type { MonitoringConfig } from '../config/monitoring.config';
-import type { Finding } from './alert-board';
+import type { MonitoringConfig } from '../platform/config/monitoring.config';
+import type { Finding } from './alert-state';
 import { MIN_CACHE_REQUESTS } from './bottlenecks';
 import type { LatencyReport } from './latency-window';
-import type { CacheFigures, ConcurrencyFigures, LossFigures, PoolFigures } from './metric-sources';
+import type {
+  CacheFigures,
+  ConcurrencyFigures,
+  LossFigures,
+  PoolFigures,
+} from './measurement-sources';
 import type { MemoryUsage } from './process-memory';
 
 /** An alert ends only when its figure is better than its limit by so many points. */

@@ -4,7 +4,7 @@ import type {
   ConcurrencyFigures,
   PoolFigures,
   SlowQueryFigures,
-} from './metric-sources';
+} from './measurement-sources';
 
 /** What a judgement goes by. What is not known is left out, and nothing is concluded from it. */
 export interface Evidence {

@@ -4,7 +4,7 @@ import {
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
 } from '@nestjs/common';
-import { wallClockMs } from '../clock/clocks';
+import { wallClockMs } from '../platform/runtime/clocks';
 import { MetricsRegistry } from './metrics.registry';
 
 const LOOK_MS = 250;

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PerformanceMetricsDto } from './dto/answers.dto';
+import type { PerformanceMetricsDto } from './dto/responses.dto';
 import { PerformanceReport } from './performance.report';
 
 /** No figure changes its meaning within less: they are of the last minute. */

@@ -8,9 +8,9 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { serverConfig } from '../config/server.config';
-import { AppError } from '../errors/app-error';
-import { writeProblem } from '../errors/problem.filter';
+import { serverConfig } from '../platform/config/server.config';
+import { AppError } from '../platform/errors/app-error';
+import { writeProblem } from '../http/problems/problem.filter';
 import { MetricsRegistry } from './metrics.registry';
 
 const REQUEST_TIMEOUT_MS = 10_000;

@@ -1,12 +1,12 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
-import { AlertBoard } from './alert-board';
+import { AlertBoard } from './alert-state';
 import { AlertFeed } from './alert-feed';
 import { AlertMonitor } from './alert-monitor';
-import { AlertWebhook } from './alert-webhook';
+import { AlertWebhook } from '../delivery/alert-webhook';
 import { ClockWatch } from './clock-watch';
 import { EventLoopDelay } from './event-loop-delay';
-import { MetricSources } from './metric-sources';
+import { MetricSources } from './measurement-sources';
 import { MetricsFeed } from './metrics-feed';
 import { MetricsListener } from './metrics.listener';
 import { MetricsRegistry } from './metrics.registry';

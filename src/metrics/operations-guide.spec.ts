@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { monitoringConfig } from '../config/monitoring.config';
-import type { Finding } from './alert-board';
+import { monitoringConfig } from '../platform/config/monitoring.config';
+import type { Finding } from './alert-state';
 import {
   cacheRule,
   concurrencyRule,
@@ -15,8 +15,8 @@ import {
   slowRequestsRule,
   stallRule,
 } from './alert-rules';
-import { alertSignature } from './alert-signature';
-import { ALERT_TYPES } from './dto/answers.dto';
+import { alertSignature } from '../delivery/signature';
+import { ALERT_TYPES } from './dto/responses.dto';
 import { LatencyWindow } from './latency-window';
 
 const GUIDE = readFileSync(join(__dirname, '..', '..', 'docs', 'operations.md'), 'utf8');

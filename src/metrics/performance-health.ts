@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { monitoringConfig } from '../config/monitoring.config';
-import { AlertBoard } from './alert-board';
+import { monitoringConfig } from '../platform/config/monitoring.config';
+import { AlertBoard } from './alert-state';
 import { findBottlenecks, MIN_CACHE_REQUESTS } from './bottlenecks';
-import type { AlertSeverity, HealthStatus, PerformanceHealthDto } from './dto/answers.dto';
+import type { AlertSeverity, HealthStatus, PerformanceHealthDto } from './dto/responses.dto';
 import { EventLoopDelay } from './event-loop-delay';
-import { MetricSources } from './metric-sources';
+import { MetricSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 
 /** What an alert of each severity makes of the whole. */

@@ -2,19 +2,19 @@ import { Controller, Get, Header, Query, type Type, applyDecorators } from '@nes
 import { ApiProperty, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { Scopes } from '../auth/scopes.decorator';
-import { ApiProblems, headersWith } from '../errors/problem.openapi';
-import { Procedure } from '../front/procedure.decorator';
-import { ApiRoute, COMMON_ERRORS } from '../front/route.openapi';
-import { Obeys, oneOf } from '../front/validation/constraints';
-import { QueryText } from '../front/validation/query-coercion';
-import { AlertBoard } from './alert-board';
+import { ApiProblems, headersWith } from '../http/problems/problem.openapi';
+import { Procedure } from '../http/procedure.decorator';
+import { ApiRoute, COMMON_ERRORS } from '../http/route.openapi';
+import { Obeys, oneOf } from '../validation/constraints';
+import { QueryText } from '../validation/query-coercion';
+import { AlertBoard } from './alert-state';
 import {
   type AlertSeverity,
   PerformanceAlertDto,
   PerformanceHealthDto,
   PerformanceMetricsDto,
   SEVERITIES,
-} from './dto/answers.dto';
+} from './dto/responses.dto';
 import { PerformanceHealth } from './performance-health';
 import { PerformanceReport } from './performance.report';
 

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { wallClockText } from '../clock/clocks';
-import type { PerformanceMetricsDto, SpanDto } from './dto/answers.dto';
+import { wallClockText } from '../platform/runtime/clocks';
+import type { PerformanceMetricsDto, SpanDto } from './dto/responses.dto';
 import { EventLoopDelay } from './event-loop-delay';
 import type { LatencyReport } from './latency-window';
-import { MetricSources } from './metric-sources';
+import { MetricSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 

@@ -3,9 +3,9 @@ import type { ConfigType } from '@nestjs/config';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator';
-import { serverConfig } from '../config/server.config';
-import { AppError } from '../errors/app-error';
-import { ApiProblems, ApiRequestId, headersWith } from '../errors/problem.openapi';
+import { serverConfig } from '../platform/config/server.config';
+import { AppError } from '../platform/errors/app-error';
+import { ApiProblems, ApiRequestId, headersWith } from '../http/problems/problem.openapi';
 import { MetricsRegistry } from './metrics.registry';
 
 /** The door for Prometheus; closed when METRICS_PORT gives it another one. */

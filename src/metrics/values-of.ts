@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 
 /** Values that wait for a reader who does not come for them; alerts and invalidations come a few an hour. */
 const MAX_WAITING = 1000;

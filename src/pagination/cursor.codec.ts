@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, timingSafeEqual, type KeyObject } from 'node:crypto';
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 
 const MAC_BYTES = 16;
 const VERSION = '1';

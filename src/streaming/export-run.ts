@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { PoolClient, QueryConfig } from 'pg';
-import { CopyOut } from '../database/copy-out';
-import { BrokenConnection } from '../database/broken-connection';
-import { requestCancel } from '../database/cancel-request';
+import { CopyOut } from '../platform/database/copy-out';
+import { BrokenConnection } from '../platform/database/broken-connection';
+import { requestCancel } from '../platform/database/cancel-request';
 import { ChunkBuffer } from './chunk-buffer';
 import type { ExportCoding } from './compressor';
 import type { ExportFormat } from './export-format';

@@ -1,4 +1,4 @@
-import { AppError } from '../errors/app-error';
+import { AppError } from '../platform/errors/app-error';
 
 const RETRY_AFTER_SECONDS = 5;
 

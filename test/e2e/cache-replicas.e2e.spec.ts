@@ -1,6 +1,6 @@
 import { createClient, type RedisClientType } from '@redis/client';
 import { randomUUID } from 'node:crypto';
-import { AuditPages } from '../../src/audit/audit-pages';
+import { AuditPages } from '../../src/audit/read/audit-pages';
 import { until } from '../integration/until.fixture';
 import {
   describeWithPrivateRedis,

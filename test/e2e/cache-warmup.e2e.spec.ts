@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import { AuditPages } from '../../src/audit/audit-pages';
+import { AuditPages } from '../../src/audit/read/audit-pages';
 import { expectProblem, pathsOf } from '../support/problem';
 import {
   type Answer,

@@ -1,4 +1,4 @@
-import { FairTurns } from '../../src/concurrency/fair-turns';
+import { FairTurns } from '../../src/concurrency/fair-scheduler';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
-import { RecordReader, type Format } from '../../src/tools/import/record-reader';
+import { RecordReader, type Format } from '../../src/import/record-reader';
 import { instant, objectJson, storableText } from '../support/event-arbitraries';
 import { canonicalJson, elementTexts, memberTexts } from '../support/json-text';
 import { EVENTS, listText, TestService, tokenOf } from '../support/test-service';

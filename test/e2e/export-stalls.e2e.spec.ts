@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { EventIngest } from '../../src/audit/event-ingest';
+import { EventIngest } from '../../src/audit/ingest/event-ingest';
 import { Exporter } from '../../src/streaming/exporter';
 import { until } from '../integration/until.fixture';
 import { openWay, type Way } from '../integration/way.fixture';

@@ -1,5 +1,5 @@
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
-import { FairTurns } from '../../src/concurrency/fair-turns';
+import { FairTurns } from '../../src/concurrency/fair-scheduler';
 import { Agent, request as httpRequest } from 'node:http';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';

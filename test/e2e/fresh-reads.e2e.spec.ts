@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { FairTurns } from '../../src/concurrency/fair-turns';
+import { FairTurns } from '../../src/concurrency/fair-scheduler';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { Client } from 'pg';
-import { HttpFront } from '../../src/front/http-front';
+import { HttpFront } from '../../src/http/http-server';
 import { until } from '../integration/until.fixture';
 import { expectProblem, expectTimed } from '../support/problem';
 import { answersIn, sendRaw } from '../support/raw-http';

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AuditSearch } from '../../src/audit/audit-search';
-import type { ReadingRoom } from '../../src/front/reading-room';
-import { GraphqlSocket } from '../../src/graphql/graphql-socket';
+import { AuditSearch } from '../../src/audit/read/audit-search';
+import type { ReadingRoom } from '../../src/http/body-read-quota';
+import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { AlertBoard } from '../../src/metrics/alert-board';
+import { AlertBoard } from '../../src/metrics/alert-state';
 import { until } from '../integration/until.fixture';
 import type { GraphqlSubscriber } from '../support/graphql-subscriber';
 import { closeOf, newOrganization, reader, RECORDED, SocketStage } from '../support/socket-stage';

@@ -1,4 +1,4 @@
-import { FairTurns } from '../../src/concurrency/fair-turns';
+import { FairTurns } from '../../src/concurrency/fair-scheduler';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { JsonBodyInterceptor } from '../../src/front/json-body.interceptor';
+import { JsonBodyInterceptor } from '../../src/http/json-body.interceptor';
 import { EVENTS, eventWith, TestService, tokenOf, type Answer } from '../support/test-service';
 
 /** The same route by the ordinary way: a query is nothing the hot route knows. */

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { addMonths } from '../../src/database/partitions';
+import { addMonths } from '../../src/platform/database/partitions';
 import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';

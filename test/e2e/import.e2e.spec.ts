@@ -1,8 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runImportCommand } from '../../src/tools/import/import-command';
-import { SYSTEM_CLOCK } from '../../src/tools/import/retry';
+import { runImportCommand } from '../../src/import/import-command';
+import { SYSTEM_CLOCK } from '../../src/import/retry';
 import { fetchExport, linesOf } from '../support/export-client';
 import { eventWith, TestService, tokenOf } from '../support/test-service';
 

@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
 import type { Client } from 'pg';
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
-import { FairTurns } from '../../src/concurrency/fair-turns';
-import { LargeTurns } from '../../src/concurrency/large-turns';
-import { BodyBudget } from '../../src/front/body-budget';
+import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { LargeTurns } from '../../src/concurrency/large-body-limiter';
+import { BodyBudget } from '../../src/http/body-memory-limiter';
 import { until } from '../integration/until.fixture';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 

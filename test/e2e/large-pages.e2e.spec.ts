@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { MAX_BUFFERED_CHARACTERS } from '../../src/audit/feed-buffer';
-import { MAX_EXACT_NUMBERS } from '../../src/front/exact-json';
+import { MAX_BUFFERED_CHARACTERS } from '../../src/audit/feed/feed-buffer';
+import { MAX_EXACT_NUMBERS } from '../../src/platform/runtime/lossless-json';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';

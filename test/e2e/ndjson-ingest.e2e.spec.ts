@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { Client } from 'pg';
-import { EventIngest } from '../../src/audit/event-ingest';
+import { EventIngest } from '../../src/audit/ingest/event-ingest';
 import { until } from '../integration/until.fixture';
 import { memberTexts } from '../support/json-text';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';

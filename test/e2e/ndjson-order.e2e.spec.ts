@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { AuditWriter } from '../../src/audit/audit-writer';
+import { AuditWriter } from '../../src/audit/write/audit-writer';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { addMonths, monthOf } from '../../src/database/partitions';
+import { addMonths, monthOf } from '../../src/platform/database/partitions';
 import { until } from '../integration/until.fixture';
 import { openWay, type Way } from '../integration/way.fixture';
 import { startTestRedis, type TestRedis } from '../support/redis-server';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { HttpFront } from '../../src/front/http-front';
+import { HttpFront } from '../../src/http/http-server';
 import { expectProblem } from '../support/problem';
 import { answersIn, sendRaw } from '../support/raw-http';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';

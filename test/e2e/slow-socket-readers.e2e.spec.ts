@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import WebSocket from 'ws';
-import { GraphqlSocket } from '../../src/graphql/graphql-socket';
+import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
 import { until } from '../integration/until.fixture';
 import { initText, newOrganization, SocketStage, SUBPROTOCOL } from '../support/socket-stage';
 import { EVENTS, eventWith, tokenOf } from '../support/test-service';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import WebSocket from 'ws';
-import { GraphqlSocket } from '../../src/graphql/graphql-socket';
-import { HttpFront } from '../../src/front/http-front';
+import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
+import { HttpFront } from '../../src/http/http-server';
 import { until } from '../integration/until.fixture';
 import {
   newOrganization,

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { BodyBudget } from '../../src/front/body-budget';
+import { BodyBudget } from '../../src/http/body-memory-limiter';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';

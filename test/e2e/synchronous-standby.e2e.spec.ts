@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client } from 'pg';
-import { FairTurns } from '../../src/concurrency/fair-turns';
-import { Database } from '../../src/database/database';
+import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { Database } from '../../src/platform/database/database';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import {

@@ -1,11 +1,11 @@
 import { createTRPCClient, httpSubscriptionLink, retryLink } from '@trpc/client';
 import { EventSource } from 'eventsource';
 import { randomUUID } from 'node:crypto';
-import { EventFeed } from '../../src/audit/event-feed';
-import { LiveEvents } from '../../src/audit/live-events';
+import { EventFeed } from '../../src/audit/feed/event-feed';
+import { LiveEvents } from '../../src/audit/feed/event-tailer';
 import { SubscriptionLimiter } from '../../src/concurrency/subscription-limiter';
-import { AppError } from '../../src/errors/app-error';
-import type { AppRouter } from '../../src/trpc/app-router';
+import { AppError } from '../../src/platform/errors/app-error';
+import type { AppRouter } from '../../src/api/trpc/app-router';
 import { until } from '../integration/until.fixture';
 import { TestService, tokenOf } from '../support/test-service';
 import { trpcClient } from '../support/trpc-client';

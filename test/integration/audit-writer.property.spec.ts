@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { createHash, randomBytes } from 'node:crypto';
 import { setImmediate as tick } from 'node:timers/promises';
 import { Client } from 'pg';
-import type { NewEvent } from '../../src/audit/audit-event';
-import type { WriteRequest } from '../../src/audit/write-group';
-import type { AppError } from '../../src/errors/app-error';
+import type { NewEvent } from '../../src/audit/event/audit-event';
+import type { WriteRequest } from '../../src/audit/write/write-batch';
+import type { AppError } from '../../src/platform/errors/app-error';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import {
   newEvent,

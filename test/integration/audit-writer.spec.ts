@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import type { WriteRequest } from '../../src/audit/write-group';
-import { addMonths } from '../../src/database/partitions';
+import type { WriteRequest } from '../../src/audit/write/write-batch';
+import { addMonths } from '../../src/platform/database/partitions';
 import type { TestDatabase } from '../support/test-database';
 import {
   headOf,

@@ -1,9 +1,9 @@
-import { ConnectionTurns } from '../../src/concurrency/connection-turns';
-import { LoopContention } from '../../src/concurrency/loop-contention';
-import { LoopPortions } from '../../src/front/loop-portions';
-import { concurrencyConfig } from '../../src/config/concurrency.config';
-import { databaseConfig } from '../../src/config/database.config';
-import { AppError } from '../../src/errors/app-error';
+import { ConnectionTurns } from '../../src/concurrency/connection-limiter';
+import { LoopContention } from '../../src/concurrency/event-loop-pressure';
+import { LoopPortions } from '../../src/platform/runtime/event-loop-yielder';
+import { concurrencyConfig } from '../../src/platform/config/concurrency.config';
+import { databaseConfig } from '../../src/platform/config/database.config';
+import { AppError } from '../../src/platform/errors/app-error';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';

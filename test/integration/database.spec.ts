@@ -1,6 +1,6 @@
 import { Client, type PoolClient } from 'pg';
-import { poolOf } from '../../src/database/database';
-import { toDatabaseError } from '../../src/database/database-errors';
+import { poolOf } from '../../src/platform/database/database';
+import { toDatabaseError } from '../../src/platform/database/database-errors';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';

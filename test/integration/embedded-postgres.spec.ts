@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Client } from 'pg';
-import { EmbeddedPostgresServer } from '../../src/database/embedded-postgres';
-import { findFreePort } from '../../src/database/embedded-port';
+import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
+import { findFreePort } from '../../src/platform/database/embedded/free-port';
 
-const SOURCES = resolve(__dirname, '../../src/database');
+const SOURCES = resolve(__dirname, '../../src/platform/database/embedded');
 const isRoot = process.geteuid?.() === 0;
 const itAsRoot = isRoot ? it : it.skip;
 const itOnLinux = process.platform === 'linux' ? it : it.skip;
@@ -80,7 +80,7 @@ beforeAll(async () => {
   await chmod(base, 0o755); // as root, PostgreSQL runs as somebody else, who has to get in
   await mkdir(join(base, 'compiled'));
   for (const name of await readdir(SOURCES)) {
-    if (!/^embedded-[a-z]+\.ts$/.test(name)) continue;
+    if (!/^[a-z-]+\.ts$/.test(name)) continue;
     const { code } = transformFileSync(join(SOURCES, name), {
       swcrc: false,
       module: { type: 'commonjs' },

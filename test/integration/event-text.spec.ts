@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { randomBytes } from 'node:crypto';
-import type { NewEvent } from '../../src/audit/audit-event';
-import { positionOf } from '../../src/audit/audit-event-page';
-import { uuid7 } from '../../src/audit/uuid7';
-import { formatInstant } from '../../src/front/instant';
+import type { NewEvent } from '../../src/audit/event/audit-event';
+import { positionOf } from '../../src/audit/read/audit-event-page';
+import { uuid7 } from '../../src/audit/event/uuid7';
+import { formatInstant } from '../../src/platform/runtime/instant';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { newEvent, openReplica, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { exportStatement, type ExportList } from '../../src/audit/export-statement';
+import { exportStatement, type ExportList } from '../../src/audit/export/export-statement';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 
 const MONTHS = 12;

@@ -1,9 +1,9 @@
 import { HealthIndicatorService } from '@nestjs/terminus';
-import { DatabaseHealthIndicator } from '../../src/database/database.health';
-import { MaintainedTables } from '../../src/database/maintained-tables';
-import { PartitionsHealthIndicator } from '../../src/database/partitions.health';
-import { addMonths, type Month, monthsAhead } from '../../src/database/partitions';
-import { Upkeep } from '../../src/database/upkeep';
+import { DatabaseHealthIndicator } from '../../src/platform/database/database.health';
+import { MaintainedTables } from '../../src/platform/database/maintained-tables';
+import { PartitionsHealthIndicator } from '../../src/maintenance/partitions.health';
+import { addMonths, type Month, monthsAhead } from '../../src/platform/database/partitions';
+import { Upkeep } from '../../src/maintenance/maintenance';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { optimizerOf } from './optimizer.fixture';
 import { openReplica, type Replica } from './replica.fixture';

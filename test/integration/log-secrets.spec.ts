@@ -221,7 +221,7 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
       const url = new URL(databaseUrl());
       url.pathname = '/there-is-no-such-database';
       const wrongDatabase = start({ DATABASE_URL: url.href });
-      const wrongMigration = start({ DATABASE_URL: url.href }, 'tools/migrate.js');
+      const wrongMigration = start({ DATABASE_URL: url.href }, 'cli/migrate.js');
       const away = start({ DATABASE_URL: `postgres://${role}:${inUrl('database')}@127.0.0.1:9/x` });
       const wrongRedis = start({
         REDIS_URL: redis.url.replace('//', `//:${inUrl('webhook')}@`),

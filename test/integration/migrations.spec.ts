@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
-import { MIGRATIONS, runMigrations } from '../../src/database/migrate';
+import { MIGRATIONS, runMigrations } from '../../src/platform/database/migrate';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { until } from './until.fixture';
 

@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { addMonths, type Month } from '../../src/database/partitions';
+import { addMonths, type Month } from '../../src/platform/database/partitions';
 
 /** Makes a partition for each of these months, as earlier versions did for months of any age. */
 export async function makeMonthly(client: ClientBase, months: readonly Month[]): Promise<void> {

@@ -1,5 +1,5 @@
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { monthOf } from '../../src/database/partitions';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import { monthOf } from '../../src/platform/database/partitions';
 import { optimizerOf } from './optimizer.fixture';
 import { newEvent, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';

@@ -1,10 +1,10 @@
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { databaseConfig } from '../../src/config/database.config';
-import { serverConfig } from '../../src/config/server.config';
-import { DatabaseReport } from '../../src/database/database-report';
-import { MaintainedTables } from '../../src/database/maintained-tables';
-import { Optimizer } from '../../src/database/optimizer';
-import { QueryCacheSource } from '../../src/database/query-cache-figures';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import { databaseConfig } from '../../src/platform/config/database.config';
+import { serverConfig } from '../../src/platform/config/server.config';
+import { DatabaseReport } from '../../src/maintenance/database-report';
+import { MaintainedTables } from '../../src/platform/database/maintained-tables';
+import { Optimizer } from '../../src/maintenance/optimizer';
+import { QueryCacheSource } from '../../src/platform/database/query-cache-figures';
 import type { Replica } from './replica.fixture';
 
 function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {

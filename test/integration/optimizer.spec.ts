@@ -1,9 +1,9 @@
 import type { Client } from 'pg';
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { IndexCare } from '../../src/database/index-care';
-import { MaintenanceRun } from '../../src/database/maintenance-run';
-import type { Optimizer } from '../../src/database/optimizer';
-import { addMonths, monthOf } from '../../src/database/partitions';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import { IndexCare } from '../../src/maintenance/index-maintenance';
+import { MaintenanceRun } from '../../src/maintenance/maintenance-run';
+import type { Optimizer } from '../../src/maintenance/optimizer';
+import { addMonths, monthOf } from '../../src/platform/database/partitions';
 import { optimizerOf, reportOf } from './optimizer.fixture';
 import { newEvent, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';

@@ -1,12 +1,12 @@
 import { Client, type PoolClient } from 'pg';
-import { FIND_RECORDED } from '../../src/audit/feed.statements';
+import { FIND_RECORDED } from '../../src/audit/feed/feed.statements';
 import {
   countStatement,
   pageStatement,
   type PageRequest,
   type Statement,
-} from '../../src/audit/page-statement';
-import { addMonths } from '../../src/database/partitions';
+} from '../../src/audit/read/page-statement';
+import { addMonths } from '../../src/platform/database/partitions';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { makeMonthly } from './monthly-partitions.fixture';
 import { openReplica, type Replica } from './replica.fixture';

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import type { Partition } from '../../src/database/partition-catalog';
-import { addMonths, monthOf, monthsAhead } from '../../src/database/partitions';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import type { Partition } from '../../src/platform/database/partition-catalog';
+import { addMonths, monthOf, monthsAhead } from '../../src/platform/database/partitions';
 import type { TestDatabase } from '../support/test-database';
 import { makeMonthly, makePartition } from './monthly-partitions.fixture';
 import { reportOf } from './optimizer.fixture';

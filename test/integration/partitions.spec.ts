@@ -1,8 +1,8 @@
 import type { Client, PoolClient } from 'pg';
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { poolOf } from '../../src/database/database';
-import { addMonths, missingMonths, monthsAhead } from '../../src/database/partitions';
-import { isOutcomeUnknown } from '../../src/database/unknown-outcome';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import { poolOf } from '../../src/platform/database/database';
+import { addMonths, missingMonths, monthsAhead } from '../../src/platform/database/partitions';
+import { isOutcomeUnknown } from '../../src/platform/database/unknown-outcome';
 import type { TestDatabase } from '../support/test-database';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';

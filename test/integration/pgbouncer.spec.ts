@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { Client } from 'pg';
-import { runMigrations } from '../../src/database/migrate';
+import { runMigrations } from '../../src/platform/database/migrate';
 import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../support/pgbouncer';
 import { expectProblem } from '../support/problem';
 import { createTestDatabase } from '../support/test-database';

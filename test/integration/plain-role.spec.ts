@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { runMigrations } from '../../src/database/migrate';
+import { runMigrations } from '../../src/platform/database/migrate';
 import { optimizerOf, reportOf } from './optimizer.fixture';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { WriteRequest } from '../../src/audit/write-group';
+import type { WriteRequest } from '../../src/audit/write/write-batch';
 import { lockHead, oneTo, sequencesOf, whileOccupied } from './heads.fixture';
 import { newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';

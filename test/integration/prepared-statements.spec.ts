@@ -1,8 +1,11 @@
 import * as fc from 'fast-check';
 import { Client } from 'pg';
-import type { PageRequest } from '../../src/audit/page-statement';
-import { addMonths } from '../../src/database/partitions';
-import { boundStatementNames, type StatementGroup } from '../../src/database/statement-names';
+import type { PageRequest } from '../../src/audit/read/page-statement';
+import { addMonths } from '../../src/platform/database/partitions';
+import {
+  boundStatementNames,
+  type StatementGroup,
+} from '../../src/platform/database/statement-names';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 

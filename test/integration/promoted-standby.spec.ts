@@ -1,9 +1,9 @@
 import { Client } from 'pg';
-import { RecordedReads } from '../../src/audit/recorded-reads';
-import { positionOf } from '../../src/audit/audit-event-page';
-import { logPositionOf } from '../../src/audit/page-statement';
-import type { LogTimeline } from '../../src/audit/log-timeline';
-import { runMigrations } from '../../src/database/migrate';
+import { RecordedReads } from '../../src/audit/read/recorded-reads';
+import { positionOf } from '../../src/audit/read/audit-event-page';
+import { logPositionOf } from '../../src/audit/read/page-statement';
+import type { LogTimeline } from '../../src/audit/event/log-timeline';
+import { runMigrations } from '../../src/platform/database/migrate';
 import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../support/pgbouncer';
 import {
   describeWithPostgresPrograms,

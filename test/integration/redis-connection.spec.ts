@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RedisConnection } from '../../src/redis/redis-connection';
-import { findFreePort } from '../../src/database/embedded-port';
+import { RedisConnection } from '../../src/platform/redis/redis-connection';
+import { findFreePort } from '../../src/platform/database/embedded/free-port';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RedisConnection } from '../../src/redis/redis-connection';
+import { RedisConnection } from '../../src/platform/redis/redis-connection';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,

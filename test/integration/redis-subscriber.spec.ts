@@ -1,4 +1,4 @@
-import type { RedisConnection } from '../../src/redis/redis-connection';
+import type { RedisConnection } from '../../src/platform/redis/redis-connection';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { RedisConnection } from '../../src/redis/redis-connection';
+import { RedisConnection } from '../../src/platform/redis/redis-connection';
 import { captureLog, connectTo } from './redis.fixture';
 
 const PONG = '+PONG\r\n';

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { createClient, type RedisClientType } from '@redis/client';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import { RedisConnection } from '../../src/redis/redis-connection';
+import { RedisConnection } from '../../src/platform/redis/redis-connection';
 
 /** Longer than any spec may take: who gives up sooner does so for another reason than the time. */
 export const FOR_EVER_MS = 3_600_000;

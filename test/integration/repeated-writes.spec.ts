@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
-import { storedKey } from '../../src/audit/stored-events';
+import { storedKey } from '../../src/audit/write/stored-events';
 import type { IdempotencyClaim } from '../../src/concurrency/idempotency-keys';
 
 import { headOf, lockHead, sequencesOf, waitingForHeads, whileOccupied } from './heads.fixture';

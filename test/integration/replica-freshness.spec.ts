@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import type { PageRequest } from '../../src/audit/page-statement';
+import type { PageRequest } from '../../src/audit/read/page-statement';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { oneTo } from './heads.fixture';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';

@@ -1,24 +1,24 @@
 import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
-import type { NewEvent } from '../../src/audit/audit-event';
-import { AuditQueries } from '../../src/audit/audit.queries';
-import { GroupRecorder } from '../../src/audit/group-recorder';
-import { HeadEpochs } from '../../src/audit/head-epochs';
-import { LogTimeline } from '../../src/audit/log-timeline';
-import { AuditWriter } from '../../src/audit/audit-writer';
-import { nowMicros, uuid7 } from '../../src/audit/uuid7';
-import type { WriteReceipt, WriteRequest } from '../../src/audit/write-group';
+import type { NewEvent } from '../../src/audit/event/audit-event';
+import { AuditQueries } from '../../src/audit/read/audit.queries';
+import { GroupRecorder } from '../../src/audit/write/batch-committer';
+import { HeadEpochs } from '../../src/audit/read/tenant-versions';
+import { LogTimeline } from '../../src/audit/event/log-timeline';
+import { AuditWriter } from '../../src/audit/write/audit-writer';
+import { nowMicros, uuid7 } from '../../src/audit/event/uuid7';
+import type { WriteReceipt, WriteRequest } from '../../src/audit/write/write-batch';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
-import { LoopContention } from '../../src/concurrency/loop-contention';
-import { LoopPortions } from '../../src/front/loop-portions';
-import { databaseConfig, type DatabaseConfig } from '../../src/config/database.config';
-import { dataSourceOptions } from '../../src/database/data-source';
-import { Database } from '../../src/database/database';
-import { MaintainedTables } from '../../src/database/maintained-tables';
-import { Partitions } from '../../src/database/partitions';
-import { ReadReplica, ReadReplicas } from '../../src/database/read-replicas';
-import { formatInstant } from '../../src/front/instant';
+import { LoopContention } from '../../src/concurrency/event-loop-pressure';
+import { LoopPortions } from '../../src/platform/runtime/event-loop-yielder';
+import { databaseConfig, type DatabaseConfig } from '../../src/platform/config/database.config';
+import { dataSourceOptions } from '../../src/platform/database/data-source';
+import { Database } from '../../src/platform/database/database';
+import { MaintainedTables } from '../../src/platform/database/maintained-tables';
+import { Partitions } from '../../src/platform/database/partitions';
+import { ReadReplica, ReadReplicas } from '../../src/platform/database/read-replicas';
+import { formatInstant } from '../../src/platform/runtime/instant';
 
 /** What one process of the service has of the database: several of them on one URL are several replicas. */
 export interface Replica {

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { adviseSettings } from '../../src/database/settings-advice';
+import { adviseSettings } from '../../src/maintenance/settings-advice';
 import { makeMonthly } from './monthly-partitions.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';
 

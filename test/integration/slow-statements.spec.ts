@@ -2,8 +2,8 @@ import { mkdtemp, rm, chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { EmbeddedPostgresServer } from '../../src/database/embedded-postgres';
-import { findSlowStatements } from '../../src/database/slow-statements';
+import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
+import { findSlowStatements } from '../../src/maintenance/slow-statements';
 
 describe('slow statements with pg_stat_statements', () => {
   let dataDir: string;

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { runMigrations } from '../../src/database/migrate';
+import { runMigrations } from '../../src/platform/database/migrate';
 import {
   describeWithPostgresPrograms,
   startStreamingPair,

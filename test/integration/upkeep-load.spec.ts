@@ -1,7 +1,7 @@
 import { makeMonthly } from './monthly-partitions.fixture';
 import type { Replica } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
-import { addMonths } from '../../src/database/partitions';
+import { addMonths } from '../../src/platform/database/partitions';
 import { until } from './until.fixture';
 import { inMonth, oldMonth, record, THIS_MONTH, upkeepOf } from './upkeep.fixture';
 

@@ -1,8 +1,11 @@
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { forgetExpired } from '../../src/audit/expired-events';
-import { MaintainedTables, type PartitionedTable } from '../../src/database/maintained-tables';
-import { addMonths, monthOf } from '../../src/database/partitions';
-import { Upkeep } from '../../src/database/upkeep';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import { forgetExpired } from '../../src/audit/write/expired-events';
+import {
+  MaintainedTables,
+  type PartitionedTable,
+} from '../../src/platform/database/maintained-tables';
+import { addMonths, monthOf } from '../../src/platform/database/partitions';
+import { Upkeep } from '../../src/maintenance/maintenance';
 import { newEvent, receiptsIn, type Receipt, type Replica, writeRequest } from './replica.fixture';
 
 export const RETENTION_DAYS = 400;

@@ -1,9 +1,9 @@
 import type { Client } from 'pg';
-import { EVENT_TABLE } from '../../src/audit/audit-event';
-import { forgetExpired, wasRecordedBetween } from '../../src/audit/expired-events';
-import { markExpired } from '../../src/database/partition-catalog';
-import { addMonths, monthOf } from '../../src/database/partitions';
-import type { Upkeep } from '../../src/database/upkeep';
+import { EVENT_TABLE } from '../../src/audit/event/audit-event';
+import { forgetExpired, wasRecordedBetween } from '../../src/audit/write/expired-events';
+import { markExpired } from '../../src/platform/database/partition-catalog';
+import { addMonths, monthOf } from '../../src/platform/database/partitions';
+import type { Upkeep } from '../../src/maintenance/maintenance';
 import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { makeMonthly } from './monthly-partitions.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';

@@ -2,7 +2,7 @@ import { createTRPCClient, httpSubscriptionLink, TRPCClientError } from '@trpc/c
 import { EventSource } from 'eventsource';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AppRouter } from '../../src/trpc/app-router';
+import type { AppRouter } from '../../src/api/trpc/app-router';
 import { tokenFor } from '../integration/service.fixture';
 import { GraphqlSubscriber } from '../support/graphql-subscriber';
 import { TailClient } from '../support/tail-client';

@@ -1,5 +1,10 @@
 import { Client } from 'pg';
-import { addMonths, type Month, monthsAhead, monthsBetween } from '../../src/database/partitions';
+import {
+  addMonths,
+  type Month,
+  monthsAhead,
+  monthsBetween,
+} from '../../src/platform/database/partitions';
 import {
   type Build,
   buildService,
@@ -13,7 +18,7 @@ import { BULK_DOORS } from './bulk-doors.fixture';
 import { PrivatePostgres } from './private-postgres.fixture';
 
 const PARTITION_LOCK = 0x70617274;
-/** 36 months, 14 years and 5 decades, what is older, and three months ahead (src/database/partition-ranges.ts). */
+/** 36 months, 14 years and 5 decades, what is older, and three months ahead (src/platform/database/partition-ranges.ts). */
 const MOST_PARTITIONS = 59;
 const [THIS_MONTH = ''] = monthsAhead(0);
 const ALL_MONTHS = Array.from({ length: monthsBetween('1970-01', THIS_MONTH) + 1 }, (_, index) =>

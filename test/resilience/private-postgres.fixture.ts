@@ -11,8 +11,8 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmbeddedPostgresServer } from '../../src/database/embedded-postgres';
-import { findFreePort } from '../../src/database/embedded-port';
+import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
+import { findFreePort } from '../../src/platform/database/embedded/free-port';
 import { until } from '../integration/until.fixture';
 import { childrenOf } from '../support/processes';
 

@@ -2,8 +2,8 @@ import { rmSync } from 'node:fs';
 import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmbeddedPostgresServer } from '../../src/database/embedded-postgres';
-import { runMigrations } from '../../src/database/migrate';
+import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
+import { runMigrations } from '../../src/platform/database/migrate';
 import { createTemplate, dropDatabasesOfRun, newRunPrefix } from './test-database';
 
 /** Undoes what the setup did; called by global-teardown.ts, which runs in the same process. */

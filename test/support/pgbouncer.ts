@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findFreePort } from '../../src/database/embedded-port';
+import { findFreePort } from '../../src/platform/database/embedded/free-port';
 
 /** A PgBouncer in transaction mode before one server. */
 export interface TestPgBouncer {

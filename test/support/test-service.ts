@@ -2,9 +2,9 @@ import type { AddressInfo } from 'node:net';
 import { SignJWT, type JWTPayload } from 'jose';
 import { Client } from 'pg';
 import { type RunningService, startService } from '../../src/app.setup';
-import { loggingConfig } from '../../src/config/logging.config';
-import { HttpFront } from '../../src/front/http-front';
-import { createLog } from '../../src/service-logger';
+import { loggingConfig } from '../../src/platform/config/logging.config';
+import { HttpFront } from '../../src/http/http-server';
+import { createLog } from '../../src/platform/logging/service-logger';
 import { createTestDatabase } from './test-database';
 
 /** The settings a service under test runs with, unless a spec asks for others. */

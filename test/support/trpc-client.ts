@@ -8,7 +8,7 @@ import {
   type TRPCClient,
 } from '@trpc/client';
 import { EventSource } from 'eventsource';
-import type { AppRouter } from '../../src/trpc/app-router';
+import type { AppRouter } from '../../src/api/trpc/app-router';
 
 /** A stock client of the service at `url`. Queries and mutations are streamed in batches unless told otherwise. */
 export function trpcClient(

@@ -1,8 +1,8 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
-import { integer, list, Obeys, text } from '../../front/validation/constraints';
+import { integer, list, Obeys, text } from '../../validation/constraints';
 import { MAX_PATTERN_LENGTH } from '../cache-key';
-import { QueryText } from '../../front/validation/query-coercion';
+import { QueryText } from '../../validation/query-coercion';
 
 const MAX_TENANT_LENGTH = 255;
 const MAX_TENANTS = 1000;

@@ -1,0 +1,232 @@
+import {
+  GraphQLBoolean,
+  GraphQLFloat,
+  GraphQLID,
+  GraphQLInt,
+  GraphQLList,
+  GraphQLNonNull,
+  GraphQLObjectType,
+  GraphQLString,
+  type GraphQLResolveInfo,
+} from 'graphql';
+import type { AuditSearch, FoundEvents } from '../../audit/read/audit-search';
+import type { AuditService } from '../../audit/api/audit.service';
+import { AuditEventDto, BulkCreateResultDto } from '../../audit/api/dto/responses.dto';
+import {
+  AuditEventFilterDto,
+  AuditEventSearchDto,
+  PaginationDto,
+} from '../../audit/api/dto/audit-event-search.dto';
+import { AuditEventQuery } from '../../audit/api/dto/audit-events-query.dto';
+import {
+  BulkCreateAuditEventsDto,
+  CreateAuditEventDto,
+} from '../../audit/api/dto/create-audit-event.dto';
+import type { Recorded } from '../../audit/write/write-batch';
+import type { FairTurns } from '../../concurrency/fair-scheduler';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import type { DerivedTypes } from './derived-types';
+import { requireValid } from './require-valid';
+import type { RootFields, Writer } from './root-fields';
+import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
+
+export interface EventServices {
+  search: AuditSearch;
+  audit: AuditService;
+  turns: FairTurns;
+}
+
+/** What the settings of the cache call this door. */
+const PATH = '/graphql';
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Queries about events. */
+export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
+  return {
+    optimizedAuditEvents: {
+      type: new GraphQLNonNull(connectionType(types)),
+      description: 'A page of the events that the token may see.',
+      scope: 'audit:read',
+      args: {
+        filter: { type: types.input(AuditEventFilterDto) },
+        pagination: { type: types.input(PaginationDto) },
+        useCache: { type: GraphQLBoolean, defaultValue: true },
+        cacheTTL: { type: GraphQLInt, defaultValue: 300, description: 'Seconds: 60 to 3600.' },
+      },
+      resolve: async ({ search }, args, { principal, signal, answer }, info) => {
+        const wanted = valid(AuditEventSearchDto, args);
+        const selected = selectedIn(info.fieldNodes, info.fragments);
+        const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
+        const edges = selected.filter(([{ name }]) => name.value === 'edges');
+        const copies = copiesIn(edges, info.fragments);
+        const options = { path: PATH, patience: () => signal, answer, copies };
+        return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
+      },
+    },
+    auditEvent: {
+      type: types.output(AuditEventDto),
+      description: 'One event; NOT_FOUND also when it is one of another organization.',
+      scope: 'audit:read',
+      args: {
+        id: { type: new GraphQLNonNull(GraphQLID) },
+        organizationId: {
+          type: GraphQLString,
+          description:
+            'Look only in this organization: ids that clients chose are unique only within one. Without it, an id that several organizations of the token have is a CONFLICT that names them.',
+        },
+      },
+      resolve: ({ search }, args, { principal, signal, answer }, { fieldNodes, fragments }) => {
+        const { id } = args;
+        const organizationId = organizationIn(args.organizationId);
+        if (!UUID.test(String(id))) {
+          throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
+        }
+        const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
+        const options = { path: PATH, patience: () => signal, answer, copies };
+        const named = { id: String(id), organizationId };
+        return search.findById(principal, named, options).catch(atArgument);
+      },
+    },
+  };
+}
+
+/** Mutations of events. */
+export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
+  const event = new GraphQLNonNull(types.input(CreateAuditEventDto));
+  return {
+    createAuditEvent: {
+      type: new GraphQLNonNull(types.output(AuditEventDto)),
+      description: 'Stores one event. Repeating it with an id of your own stores nothing new.',
+      scope: 'audit:write',
+      args: { event: { type: event } },
+      resolve: async ({ audit, turns }, args, caller, info) => {
+        requireFewMetadata(info);
+        const dto = valid(CreateAuditEventDto, args.event);
+        const { principal, signal, claim } = caller;
+        const recorded = await inTurn(turns, caller, () =>
+          audit.create(principal, dto, { claim, signal }),
+        );
+        return answerIn(recorded, caller);
+      },
+    },
+    bulkCreateAuditEvents: {
+      type: new GraphQLNonNull(types.output(BulkCreateResultDto)),
+      description: 'Stores several events in one transaction, all or none.',
+      scope: 'audit:write',
+      args: {
+        events: { type: new GraphQLNonNull(new GraphQLList(event)) },
+        batchSize: { type: GraphQLInt, description: 'Rows per INSERT: 1 to 10 000.' },
+      },
+      resolve: async ({ audit, turns }, args, caller) => {
+        const dto = valid(BulkCreateAuditEventsDto, args);
+        const { principal, signal, claim } = caller;
+        const recorded = await inTurn(turns, caller, () =>
+          audit.createBulk(principal, dto, { claim, signal }),
+        );
+        return answerIn(recorded, caller);
+      },
+    },
+  };
+}
+
+/** @throws AppError VALIDATION_FAILED for what the parameter `organization_ids` of REST would be refused for. */
+function organizationIn(given: unknown): string | undefined {
+  if (given === undefined || given === null) return undefined;
+  try {
+    const { organization_ids: ids } = valid(AuditEventQuery, { organization_ids: [given] });
+    return ids?.[0];
+  } catch (failure) {
+    return atArgument(failure);
+  }
+}
+
+/** Throws a failure again, its place spelt as an argument of this door. */
+function atArgument(failure: unknown): never {
+  if (!(failure instanceof AppError) || !failure.errors) throw failure;
+  const errors = failure.errors.map(({ path, message }) => ({
+    path: path.startsWith('organization_ids') ? 'organizationId' : path,
+    message,
+  }));
+  if (failure.code === 'VALIDATION_FAILED') throw validationFailed(errors);
+  throw new AppError(failure.code, failure.detail, { errors });
+}
+
+function inTurn<T>(turns: FairTurns, { lane, signal }: Writer, work: () => Promise<T>): Promise<T> {
+  return turns.run({ lane, signal }, work);
+}
+
+function answerIn({ answer, replayed }: Recorded, { noteReplay }: Writer): unknown {
+  if (replayed) noteReplay?.();
+  return parseMarkedJson(answer.body);
+}
+
+/** @throws AppError VALIDATION_FAILED with every fault and its path. */
+function valid<T extends object>(dto: new () => T, value: unknown): T {
+  requireValid(dto, value);
+  return value as T;
+}
+
+function connectionOf({ data, pagination, cacheInfo, cursorAfter }: FoundEvents): object {
+  const { total } = pagination;
+  return {
+    edges: data.map((node) => ({ node, cursor: () => cursorAfter(node) })),
+    pageInfo: {
+      hasNextPage: pagination.hasNext,
+      hasPreviousPage: pagination.hasPrevious,
+      startCursor: pagination.previousCursor,
+      endCursor: pagination.nextCursor,
+      total,
+    },
+    totalCount: total,
+    cacheInfo,
+  };
+}
+
+function connectionType(types: DerivedTypes): GraphQLObjectType {
+  const required = <T extends GraphQLObjectType>(type: T) => ({ type: new GraphQLNonNull(type) });
+  const text = { type: new GraphQLNonNull(GraphQLString) };
+  const flag = { type: new GraphQLNonNull(GraphQLBoolean) };
+  const edge = new GraphQLObjectType({
+    name: 'AuditEventEdge',
+    fields: { node: required(types.output(AuditEventDto)), cursor: text },
+  });
+  const total = { type: GraphQLInt, description: 'Exact up to 10 000, then a lower bound.' };
+  const pageInfo = new GraphQLObjectType({
+    name: 'PageInfo',
+    fields: {
+      hasNextPage: flag,
+      hasPreviousPage: flag,
+      startCursor: { type: GraphQLString, description: 'For `cursor`: the page before this one.' },
+      endCursor: { type: GraphQLString, description: 'For `cursor`: the page after this one.' },
+      total,
+    },
+  });
+  const cacheInfo = new GraphQLObjectType({
+    name: 'CacheInfo',
+    fields: {
+      cached: flag,
+      cacheKey: { type: GraphQLString, description: 'Null when the answer is not kept.' },
+      ttl: { type: new GraphQLNonNull(GraphQLInt), description: 'Seconds.' },
+      hitRatio: { type: new GraphQLNonNull(GraphQLFloat), description: 'Percent.' },
+    },
+  });
+  return new GraphQLObjectType({
+    name: 'OptimizedAuditEventConnection',
+    fields: {
+      edges: { type: new GraphQLNonNull(new GraphQLList(new GraphQLNonNull(edge))) },
+      pageInfo: required(pageInfo),
+      totalCount: total,
+      cacheInfo: required(cacheInfo),
+    },
+  });
+}
+
+/** Counting costs more than the page: it is done for those who look at the count. */
+function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLResolveInfo): boolean {
+  return selected.some((same) => {
+    const [{ name }] = same;
+    if (name.value !== 'pageInfo') return name.value === 'totalCount';
+    return selectedIn(same, fragments).some(([inner]) => inner.name.value === 'total');
+  });
+}

@@ -1,0 +1,48 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { toAppError } from '../../platform/errors/problem';
+import { requestIdOf } from '../../http/request-context';
+import { shownError } from './graphql-errors';
+
+/** What fails before an operation is known (no token, no JSON, too large): the status of its kind, and a GraphQL body. */
+@Catch()
+export class GraphqlFilter implements ExceptionFilter {
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<IncomingMessage>();
+    const response = http.getResponse<ServerResponse>();
+    const error = toAppError(thrown);
+    const shown = shownError(error, requestIdOf(request));
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
+    if (error.retryAfterSeconds !== undefined) {
+      response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
+    }
+    writeGraphql(
+      response,
+      error.status,
+      JSON.stringify({ errors: [shown] }),
+      String(request.headers.accept ?? '').includes('application/graphql-response+json')
+        ? 'application/graphql-response+json; charset=utf-8'
+        : 'application/json; charset=utf-8',
+    );
+  }
+}
+
+/** Writes a whole answer of the door. */
+export function writeGraphql(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  contentType: string,
+): void {
+  const body = Buffer.from(text);
+  response.statusCode = status;
+  response.setHeader('Content-Type', contentType);
+  response.setHeader('Content-Length', body.length);
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(body);
+}

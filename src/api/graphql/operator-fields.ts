@@ -1,0 +1,127 @@
+import { GraphQLInt, GraphQLList, GraphQLNonNull, GraphQLString } from 'graphql';
+import { resolveOrganizations } from '../../auth/principal';
+import type { CacheInvalidation } from '../../caching/cache-invalidation';
+import { KeyPattern } from '../../caching/cache-key';
+import type { CacheReport } from '../../caching/cache-report';
+import type { CacheWarmup } from '../../caching/cache-warmup';
+import {
+  CacheInvalidationDto,
+  CacheStatisticsDto,
+  WarmupResultDto,
+} from '../../caching/dto/responses.dto';
+import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from '../../caching/dto/requests.dto';
+import { wallClockText } from '../../platform/runtime/clocks';
+import type { AlertBoard } from '../../metrics/alert-state';
+import {
+  PerformanceAlertDto,
+  PerformanceHealthDto,
+  PerformanceMetricsDto,
+} from '../../metrics/dto/responses.dto';
+import type { PerformanceHealth } from '../../metrics/performance-health';
+import type { PerformanceReport } from '../../metrics/performance.report';
+import type { DatabaseOperations, DatabaseShapes } from './database-operations';
+import type { DerivedTypes, Dto } from './derived-types';
+import { requireValid } from './require-valid';
+import type { RootField, RootFields } from './root-fields';
+
+export interface OperatorServices {
+  report: PerformanceReport;
+  health: PerformanceHealth;
+  board: AlertBoard;
+  cache: CacheReport;
+  invalidation: CacheInvalidation;
+  warmup: CacheWarmup;
+  database: DatabaseOperations;
+  /** CACHE_KEY_PREFIX. */
+  keyPrefix: string;
+}
+
+type Field = RootField<OperatorServices>;
+
+/** What operators see. */
+export function operatorQueries(
+  types: DerivedTypes,
+  shapes: DatabaseShapes,
+): RootFields<OperatorServices> {
+  const of = (dto: Dto, description: string, resolve: Field['resolve']): Field => ({
+    type: new GraphQLNonNull(types.output(dto)),
+    description,
+    scope: 'performance:read',
+    resolve,
+  });
+  const alert = new GraphQLNonNull(types.output(PerformanceAlertDto));
+  return {
+    performanceMetrics: of(PerformanceMetricsDto, 'How fast this replica is.', ({ report }) =>
+      report.metrics(),
+    ),
+    performanceHealth: of(PerformanceHealthDto, 'How it does, and what to do.', ({ health }) =>
+      health.check(),
+    ),
+    performanceAlerts: {
+      type: new GraphQLNonNull(new GraphQLList(alert)),
+      description: 'Those that are active, then up to a hundred that are over.',
+      scope: 'performance:read',
+      resolve: ({ board }) => board.all(),
+    },
+    cacheStats: of(CacheStatisticsDto, 'How the cache of this replica does.', ({ cache }) =>
+      cache.statistics(),
+    ),
+    databasePerformanceReport: of(shapes.report, 'How the database does.', ({ database }) =>
+      database.report(),
+    ),
+    databaseHealthStatus: of(shapes.health, 'How healthy the database is.', ({ database }) =>
+      database.health(),
+    ),
+  };
+}
+
+/** What operators do. */
+export function operatorMutations(
+  types: DerivedTypes,
+  shapes: DatabaseShapes,
+): RootFields<OperatorServices> {
+  return {
+    invalidateCache: {
+      type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
+      description: 'Forgets kept answers of the organizations of the token.',
+      scope: 'performance:manage',
+      args: {
+        pattern: {
+          type: new GraphQLNonNull(GraphQLString),
+          description: 'The start of their keys, such as `audit_events*`.',
+        },
+      },
+      resolve: async ({ invalidation, keyPrefix }, args, { principal }) => {
+        requireValid(InvalidationQuery, args);
+        const pattern = String(args.pattern);
+        const invalidated = await invalidation.invalidate(
+          new KeyPattern(pattern, keyPrefix),
+          resolveOrganizations(principal, undefined),
+        );
+        return { pattern, invalidated, timestamp: wallClockText() };
+      },
+    },
+    warmupCache: {
+      type: new GraphQLNonNull(types.output(WarmupResultDto)),
+      description: 'Reads what readers ask for first.',
+      scope: 'performance:manage',
+      args: {
+        organizationIds: { type: new GraphQLList(new GraphQLNonNull(GraphQLString)) },
+        preloadDays: { type: GraphQLInt, defaultValue: DEFAULT_PRELOAD_DAYS },
+      },
+      resolve: async ({ warmup }, args, { principal }) => {
+        requireValid(WarmupDto, args);
+        const { organizationIds, preloadDays } = args as WarmupDto;
+        const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
+        const result = await warmup.run(tenants, preloadDays ?? DEFAULT_PRELOAD_DAYS);
+        return { ...result, timestamp: wallClockText() };
+      },
+    },
+    optimizeDatabase: {
+      type: new GraphQLNonNull(types.output(shapes.optimization)),
+      description: 'Maintains the database now; nobody waits for it. CONFLICT while it runs.',
+      scope: 'performance:manage',
+      resolve: ({ database }) => database.optimize(),
+    },
+  };
+}

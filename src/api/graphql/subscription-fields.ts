@@ -1,0 +1,154 @@
+import { GraphQLNonNull, GraphQLString } from 'graphql';
+import type { EventFeed, FeedEvent } from '../../audit/feed/event-feed';
+import { AuditEventDto } from '../../audit/api/dto/responses.dto';
+import {
+  AuditEventFilterDto,
+  AuditEventSearchDto,
+  filterIn,
+} from '../../audit/api/dto/audit-event-search.dto';
+import type { Organizations } from '../../auth/principal';
+import { globMatcher } from '../../caching/cache-key';
+import { CacheInvalidationDto } from '../../caching/dto/responses.dto';
+import { InvalidationQuery } from '../../caching/dto/requests.dto';
+import type { InvalidationFeed } from '../../caching/invalidation-feed';
+import type { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
+import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import type { AlertFeed } from '../../metrics/alert-feed';
+import {
+  PerformanceAlertDto,
+  PerformanceMetricsDto,
+  SEVERITIES,
+} from '../../metrics/dto/responses.dto';
+import type { MetricsFeed } from '../../metrics/metrics-feed';
+import type { DerivedTypes } from './derived-types';
+import { liveFeed } from './live-feed';
+import type { Caller, LiveFields } from './root-fields';
+import { requireValid } from './require-valid';
+import { requireFewMetadata } from './selected-fields';
+
+export interface LiveServices {
+  feed: EventFeed;
+  metricsFeed: MetricsFeed;
+  alertFeed: AlertFeed;
+  invalidationFeed: InvalidationFeed;
+  limiter: SubscriptionLimiter;
+}
+
+/** Subscriptions to events. */
+export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
+  return {
+    auditEventRecorded: {
+      type: new GraphQLNonNull(types.output(AuditEventDto)),
+      description:
+        'Each event as it is recorded, on whichever replica; in every organization in the order of `sequence`, none left out or given twice.',
+      scope: 'audit:read',
+      args: {
+        filter: { type: types.input(AuditEventFilterDto) },
+        afterSequence: {
+          type: GraphQLString,
+          description:
+            'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several a cursor of `/audit/events/tail` or tRPC. Left out: from now on.',
+        },
+        afterRecordedAt: {
+          type: GraphQLString,
+          description:
+            'The `recordedAt` of that event. With it a subscription that goes on after the database has lost events is refused (`TIMELINE_CHANGED`) where another event has its number now; without it only where the number lies beyond the last one.',
+        },
+      },
+      subscribe: async ({ feed }, args, { principal, signal }, info) => {
+        const { filter, afterSequence, afterRecordedAt } = args;
+        requireFewMetadata(info);
+        requireValid(AuditEventSearchDto, { filter });
+        const wanted = filterIn(filter as AuditEventFilterDto | null | undefined);
+        const after = typeof afterSequence === 'string' ? afterSequence : undefined;
+        const recordedAt = typeof afterRecordedAt === 'string' ? afterRecordedAt : undefined;
+        let begun: Promise<unknown> | undefined;
+        const events = liveFeed(signal, (own) => {
+          const followed = feed.follow(principal, {
+            ...{ filter: wanted, after, afterRecordedAt: recordedAt, signal: own },
+            kind: 'websocket',
+          });
+          ({ begun } = followed);
+          return followed;
+        });
+        try {
+          await begun;
+        } catch (error) {
+          await events.return?.();
+          throw error;
+        }
+        return events;
+      },
+      resolve: ({ text }: FeedEvent) => parseMarkedJson(text),
+    },
+  };
+}
+
+/** Subscriptions of operators. */
+export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
+  return {
+    performanceMetricsUpdated: {
+      type: new GraphQLNonNull(types.output(PerformanceMetricsDto)),
+      description: 'How fast this replica is: now, then once a second.',
+      scope: 'performance:read',
+      subscribe: ({ limiter, metricsFeed }, _, caller) =>
+        limited(limiter, caller, (signal) => metricsFeed.follow(signal)),
+    },
+    performanceAlert: {
+      type: new GraphQLNonNull(types.output(PerformanceAlertDto)),
+      description: 'Alerts of this replica as they are raised and, with `resolvedAt`, as they end.',
+      scope: 'performance:read',
+      args: { severity: { type: types.words(SEVERITIES), description: 'Left out: any.' } },
+      subscribe: ({ limiter, alertFeed }, { severity }, caller) =>
+        limited(limiter, caller, (signal) => {
+          const alerts = alertFeed.follow(signal);
+          return chosen(alerts, (alert) => (severity ?? alert.severity) === alert.severity);
+        }),
+    },
+    cacheInvalidated: {
+      type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
+      description:
+        'Invalidations that somebody asked for, on whichever replica, when all organizations that they are for are those of the token.',
+      scope: 'performance:read',
+      args: {
+        pattern: {
+          type: GraphQLString,
+          description: 'Those of this pattern, `*` standing for any text. Left out: all.',
+        },
+      },
+      subscribe: ({ limiter, invalidationFeed }, { pattern }, caller) => {
+        if (typeof pattern === 'string') requireValid(InvalidationQuery, { pattern });
+        const isMeant = typeof pattern === 'string' ? globMatcher(pattern) : () => true;
+        const { organizations } = caller.principal;
+        return limited(limiter, caller, (signal) =>
+          chosen(
+            invalidationFeed.follow(signal),
+            (done) => isMeant(done.pattern) && coversAll(organizations, done.tenants),
+          ),
+        );
+      },
+    },
+  };
+}
+
+/** Feeds that are nobody's domain take their place here. */
+function limited<T>(
+  limiter: SubscriptionLimiter,
+  { principal, signal }: Caller,
+  open: (signal: AbortSignal) => AsyncGenerator<T>,
+): AsyncIterableIterator<T> {
+  return liveFeed(signal, open, limiter.acquire(principal.subject, 'websocket'));
+}
+
+async function* chosen<T>(
+  elements: AsyncGenerator<T>,
+  isWanted: (element: T) => boolean,
+): AsyncGenerator<T> {
+  for await (const element of elements) if (isWanted(element)) yield element;
+}
+
+/** Whether all that `ids` stand for belongs to `organizations`. */
+function coversAll(organizations: Organizations, ids: Organizations): boolean {
+  if (organizations === '*' || ids === '*') return organizations === '*';
+  return ids.every((id) => organizations.includes(id));
+}

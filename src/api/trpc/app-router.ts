@@ -1,0 +1,161 @@
+import { initTRPC, tracked, type TrackedEnvelope } from '@trpc/server';
+import type { StreamedEvent } from '../../audit/feed/audit-event-stream';
+import type { FoundEvents } from '../../audit/read/audit-search';
+import type { AuditEventDto, BulkCreateResultDto } from '../../audit/api/dto/responses.dto';
+import type { AuditEventSearchDto } from '../../audit/api/dto/audit-event-search.dto';
+import type { AuditEventFeedDto } from '../../audit/api/dto/audit-event-feed.dto';
+import type { AuditEventStreamDto } from '../../audit/api/dto/audit-event-stream.dto';
+import type { BulkCreateAuditEventsDto } from '../../audit/api/dto/create-audit-event.dto';
+import type {
+  CacheInvalidationDto,
+  CacheStatisticsDto,
+  WarmupResultDto,
+} from '../../caching/dto/responses.dto';
+import type { InvalidationQuery, WarmupDto } from '../../caching/dto/requests.dto';
+import type { DatabaseHealthStatusDto } from '../../maintenance/dto/health-status.dto';
+import type { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimization-result.dto';
+import type { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';
+import type {
+  PerformanceAlertDto,
+  PerformanceHealthDto,
+  PerformanceMetricsDto,
+} from '../../metrics/dto/responses.dto';
+import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import type { AlertsQuery } from '../../metrics/performance.controller';
+import { failureOf, failureShape, requestOf, type FailureShape } from './failure';
+import { watched } from './watched-iterable';
+
+/** A page of events. */
+export type OptimizedAuditEvents = Omit<FoundEvents, 'cursorAfter'>;
+
+/** One call of a procedure, as tRPC hands it over. */
+export interface ProcedureCall {
+  path: string;
+  input: unknown;
+  /** Which of the calls of its request it is. */
+  batchIndex?: number | undefined;
+}
+
+/** An event on its way to a subscriber, and from where to go on behind it. */
+interface FedEvent {
+  text: string;
+  readonly cursor: string | null;
+}
+
+/** What stands behind the router. */
+export interface CallContext {
+  requestId: string;
+  /** Has the handler of the procedure called, with everything that stands before it. */
+  call: (call: ProcedureCall) => Promise<unknown>;
+}
+
+/** How often a stream on which nothing happens gives a sign of life; proxies cut silent connections after a minute. */
+const PING_MS = 15_000;
+
+const t = initTRPC.context<CallContext>().create({
+  isDev: false,
+  jsonl: { pingMs: PING_MS },
+  sse: {
+    ping: { enabled: true, intervalMs: PING_MS },
+    client: { reconnectAfterInactivityMs: 3 * PING_MS },
+  },
+  errorFormatter: ({ error, path, ctx }): FailureShape =>
+    failureShape(failureOf(error), { path, requestId: ctx?.requestId ?? requestOf(error) }),
+});
+
+/** Only says which type an input has: it is validated behind the guards, where everybody's input is. */
+const typed =
+  <Input>() =>
+  (input: unknown): Input =>
+    input as Input;
+
+/** A procedure without input, or with one that may be left out. */
+const query = <Output, Input = void>() =>
+  t.procedure
+    .input(typed<Input>())
+    .query(({ ctx, path, input, batchIndex }) => call<Output>(ctx, { path, input, batchIndex }));
+
+const mutation = <Output, Input = void>() =>
+  t.procedure
+    .input(typed<Input>())
+    .mutation(({ ctx, path, input, batchIndex }) => call<Output>(ctx, { path, input, batchIndex }));
+
+function call<Output>(ctx: CallContext, request: ProcedureCall): Promise<Output> {
+  return ctx.call(request) as Promise<Output>;
+}
+
+/** The same events by two names of type: tRPC lets a procedure be either a query or a subscription. */
+const streamAuditEvents = {
+  query: t.procedure
+    .input(typed<AuditEventStreamDto | void>())
+    .query(async ({ ctx, path, input, batchIndex }) =>
+      eventsIn(await call<AsyncIterable<StreamedEvent>>(ctx, { path, input, batchIndex })),
+    ),
+  subscription: t.procedure
+    .input(typed<AuditEventStreamDto | void>())
+    .subscription(async ({ ctx, path, input, batchIndex }) =>
+      watched(
+        trackedIn(await call<AsyncIterable<StreamedEvent>>(ctx, { path, input, batchIndex })),
+      ),
+    ),
+};
+
+const auditEventRecorded = t.procedure
+  .input(typed<AuditEventFeedDto | void>())
+  .subscription(async ({ ctx, path, input, batchIndex }) =>
+    watched(trackedIn(await call<AsyncIterable<FedEvent>>(ctx, { path, input, batchIndex }))),
+  );
+
+async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<AuditEventDto> {
+  for await (const { text } of stream) yield eventIn(text);
+}
+
+/** The id of events behind which a feed cannot go on: it tells so when it is asked to, and leaves nothing out in silence. */
+const NO_CURSOR = '-';
+
+async function* trackedIn(
+  stream: AsyncIterable<FedEvent>,
+): AsyncGenerator<TrackedEnvelope<AuditEventDto>> {
+  for await (const { text, cursor } of stream) yield tracked(cursor ?? NO_CURSOR, eventIn(text));
+}
+
+function eventIn(text: string): AuditEventDto {
+  return parseMarkedJson(text) as AuditEventDto;
+}
+
+/** Every procedure, by path. What each does is said by the handler that carries its path in `@Procedure`. */
+export const appRouter = t.router({
+  performance: t.router({
+    getOptimizedAuditEvents: query<OptimizedAuditEvents, AuditEventSearchDto | void>(),
+    getMetrics: query<PerformanceMetricsDto>(),
+    getHealthStatus: query<PerformanceHealthDto>(),
+    getAlerts: query<PerformanceAlertDto[], AlertsQuery | void>(),
+    streamAuditEvents: streamAuditEvents.query,
+    auditEventRecorded,
+    bulkCreateAuditEvents: mutation<BulkCreateResultDto, BulkCreateAuditEventsDto>(),
+    cacheOperations: t.router({
+      getStats: query<CacheStatisticsDto>(),
+      invalidate: mutation<CacheInvalidationDto, InvalidationQuery>(),
+      warmUp: mutation<WarmupResultDto, WarmupDto | void>(),
+    }),
+    databaseOptimization: t.router({
+      getReport: query<DatabasePerformanceReportDto>(),
+      optimize: mutation<DatabaseOptimizationResultDto>(),
+      getHealthStatus: query<DatabaseHealthStatusDto>(),
+    }),
+  }),
+});
+
+/** What a client is made of: `createTRPCClient<AppRouter>(…)`. */
+export type AppRouter = typeof appRouter;
+
+/** What stands at the same paths for clients that ask for server-sent events. */
+export const subscriptionRouter = t.router({
+  performance: t.router({
+    streamAuditEvents: streamAuditEvents.subscription,
+    auditEventRecorded,
+  }),
+});
+
+/** For a client that resumes `streamAuditEvents`: `createTRPCClient<SubscriptionRouter>(…)` with `httpSubscriptionLink`. */
+export type SubscriptionRouter = typeof subscriptionRouter;

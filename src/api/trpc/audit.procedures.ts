@@ -1,0 +1,101 @@
+import { Body, Inject, Injectable, Req, Res } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { ServerResponse } from 'node:http';
+import { AuditEventStream, type StreamedEvent } from '../../audit/feed/audit-event-stream';
+import { EventFeed, type FeedEvent } from '../../audit/feed/event-feed';
+import { AuditSearch, type FoundText } from '../../audit/read/audit-search';
+import { AuditEventSearchDto, filterIn } from '../../audit/api/dto/audit-event-search.dto';
+import { AuditEventFeedDto } from '../../audit/api/dto/audit-event-feed.dto';
+import { AuditEventStreamDto } from '../../audit/api/dto/audit-event-stream.dto';
+import { CurrentPrincipal } from '../../auth/current-principal.decorator';
+import type { Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/scopes.decorator';
+import { serverConfig } from '../../platform/config/server.config';
+import { AppError } from '../../platform/errors/app-error';
+import { Lifecycle } from '../../platform/runtime/lifecycle';
+import { patienceOf } from '../../http/request-signal';
+import { Procedure } from '../../http/procedure.decorator';
+import type { CallRequest } from './call-request';
+import { answerOf } from './composed-response';
+
+/** What the settings of the cache call this door's lists. */
+const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
+
+/** The procedures that are not also routes. */
+@Injectable()
+export class AuditProcedures {
+  constructor(
+    private readonly search: AuditSearch,
+    private readonly streams: AuditEventStream,
+    private readonly feed: EventFeed,
+    private readonly lifecycle: Lifecycle,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  /** A page of events. This door has no way to ask for the total, so it counts unless told not to. */
+  @Procedure('performance.getOptimizedAuditEvents')
+  @Scopes('audit:read')
+  async getOptimizedAuditEvents(
+    @CurrentPrincipal() principal: Principal,
+    @Body() search: AuditEventSearchDto,
+    @Res() response: ServerResponse,
+  ): Promise<Omit<FoundText, 'cursorAfter'>> {
+    const { pagination } = search;
+    const includeTotal = pagination?.includeTotal ?? true;
+    const { data, ...rest } = await this.search.findPageText(
+      principal,
+      { ...search, pagination: { ...pagination, includeTotal } },
+      {
+        path: LIST_PATH,
+        patience: () => patienceOf(response, this.config.requestTimeoutMs),
+        answer: answerOf(response),
+      },
+    );
+    return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
+  }
+
+  /** All events of a list, for as long as the client reads. */
+  @Procedure('performance.streamAuditEvents')
+  @Scopes('audit:export')
+  streamAuditEvents(
+    @CurrentPrincipal() principal: Principal,
+    @Body() search: AuditEventStreamDto,
+    @Req() { callSignal }: CallRequest,
+  ): AsyncIterable<StreamedEvent> {
+    return this.streams.open(principal, search, callSignal);
+  }
+
+  /** Events as they are recorded, until the client leaves, its token expires or the process stops. */
+  @Procedure('performance.auditEventRecorded')
+  @Scopes('audit:read')
+  async auditEventRecorded(
+    @CurrentPrincipal() principal: Principal,
+    @Body() { filter, lastEventId }: AuditEventFeedDto,
+    @Req() { callSignal }: CallRequest,
+  ): Promise<AsyncIterable<FeedEvent>> {
+    const after = lastEventId ?? undefined;
+    const feed = this.feed.follow(principal, {
+      filter: filterIn(filter),
+      after,
+      signal: callSignal,
+      kind: 'trpc',
+    });
+    await feed.begun; // the client is told that it has started
+    return untilStopped(feed, this.lifecycle);
+  }
+}
+
+/**
+ * The same feed, whose end because the process stops is a failure that passes: an end as such tells the stock client
+ * that there is nothing more to come, and it would not go on at another replica.
+ */
+async function* untilStopped(
+  feed: AsyncIterable<FeedEvent>,
+  lifecycle: Lifecycle,
+): AsyncGenerator<FeedEvent> {
+  yield* feed;
+  if (lifecycle.phase !== 'draining') return;
+  throw new AppError('NOT_READY', 'The service is stopping: go on at another replica.', {
+    retryAfterSeconds: 1,
+  });
+}

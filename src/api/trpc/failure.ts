@@ -1,0 +1,108 @@
+import type { TRPCError, TRPC_ERROR_CODE_KEY } from '@trpc/server';
+import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc';
+import { AppError, validationFailed, type FieldError } from '../../platform/errors/app-error';
+import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
+import { toAppError } from '../../platform/errors/problem';
+
+/** What a failed call tells beside its message: `error.data` of a client. */
+export interface FailureData {
+  /** The tRPC code, as in `UNAUTHORIZED`. */
+  code: TRPC_ERROR_CODE_KEY;
+  httpStatus: number;
+  /** The procedure that was called. */
+  path?: string;
+  /** The kind of failure, the same through every door, as in `UNAUTHENTICATED`. */
+  kind: ErrorCode;
+  /** Finds the request in the log. */
+  requestId?: string;
+  /** Every place of the input that is wrong. */
+  errors?: FieldError[];
+  /** Seconds after which a retry makes sense. */
+  retryAfterSeconds?: number;
+}
+
+/** How a failed call is answered. */
+export interface FailureShape {
+  /** Of JSON-RPC. */
+  code: (typeof TRPC_ERROR_CODES_BY_KEY)[TRPC_ERROR_CODE_KEY];
+  message: string;
+  data: FailureData;
+}
+
+/** Calls in one batch. Each takes a turn and counts for the rate limit; more would make one request a flood. */
+export const MAX_BATCH_SIZE = 10;
+
+/** The kinds of what tRPC itself refuses. */
+const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
+  NOT_FOUND: new AppError('NOT_FOUND', 'There is no such procedure.'),
+  METHOD_NOT_SUPPORTED: new AppError(
+    'METHOD_NOT_ALLOWED',
+    'Queries and subscriptions are called by GET (queries by POST too), mutations by POST.',
+  ),
+  UNSUPPORTED_MEDIA_TYPE: new AppError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'Send the input as Content-Type: application/json; read streams through httpBatchStreamLink.',
+  ),
+};
+
+/** The requests of errors that tRPC met before it had made the context of a call. */
+const requestIds = new WeakMap<TRPCError, string>();
+
+/** Remembers which request an error is of. tRPC reports each error before it formats it. */
+export function noteRequest(error: TRPCError, requestId: string): void {
+  requestIds.set(error, requestId);
+}
+
+/** The request that was noted of an error. */
+export function requestOf(error: TRPCError): string | undefined {
+  return requestIds.get(error);
+}
+
+/** The failure of our table that an error of a call is. */
+export function failureOf(error: TRPCError): AppError {
+  const { cause, code } = error;
+  if (cause instanceof AppError) return cause;
+  if (cause instanceof SyntaxError) {
+    return new AppError('MALFORMED_JSON', 'The input is not well-formed JSON.');
+  }
+  const refusal = REFUSALS[code];
+  if (refusal) return refusal;
+  if (code === 'BAD_REQUEST' || code === 'PARSE_ERROR') {
+    const isBatch = error.message.startsWith('Batch call exceeds');
+    const message = isBatch
+      ? `must be at most ${MAX_BATCH_SIZE} calls`
+      : `cannot be read: ${error.message}`;
+    return validationFailed([{ path: '', message }]);
+  }
+  return toAppError(cause ?? error);
+}
+
+/** The tRPC code of a kind of failure. */
+export function trpcCodeOf(code: ErrorCode): TRPC_ERROR_CODE_KEY {
+  const { trpcCode } = ERROR_TABLE[code];
+  return trpcCode in TRPC_ERROR_CODES_BY_KEY
+    ? (trpcCode as TRPC_ERROR_CODE_KEY)
+    : 'INTERNAL_SERVER_ERROR';
+}
+
+/** How a failure is told to the client: what its row says, and nothing of its cause. */
+export function failureShape(
+  failure: AppError,
+  { path, requestId }: Pick<FailureData, 'path' | 'requestId'>,
+): FailureShape {
+  const code = trpcCodeOf(failure.code);
+  const { errors, retryAfterSeconds } = failure;
+  return {
+    code: TRPC_ERROR_CODES_BY_KEY[code],
+    message: failure.detail,
+    data: {
+      code,
+      httpStatus: failure.status,
+      kind: failure.code,
+      ...(path === undefined ? {} : { path }),
+      ...(requestId === undefined ? {} : { requestId }),
+      ...(errors ? { errors } : {}),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    },
+  };
+}

@@ -1,0 +1,182 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { HttpAdapterHost } from '@nestjs/core';
+import { type AnyTRPCRouter, TRPCError } from '@trpc/server';
+import { resolveResponse } from '@trpc/server/http';
+import type { Express, Request as ExpressRequest, Response as ExpressResponse } from 'express';
+import { streamingConfig } from '../../platform/config/streaming.config';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import { logFailure, writeProblem } from '../../http/problems/problem.filter';
+import { JsonTexts } from '../../platform/runtime/lossless-json';
+import { requireSingleParameters } from '../../http/query-string';
+import { clientClosed } from '../../http/request-signal';
+import { nameRoute, requestIdOf } from '../../http/request-context';
+import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
+import { CallInputs, InputServices } from './batch-inputs';
+import { callRequest } from './call-request';
+import { failureOf, MAX_BATCH_SIZE, noteRequest, trpcCodeOf } from './failure';
+import { endAnswerOf } from './composed-response';
+import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
+import { failureHeaders, failureStatus } from './response-meta';
+import { toAppError } from '../../platform/errors/problem';
+import { writeAnswer } from './fetch-response';
+
+const PATH = '/trpc';
+const LINES_TYPE = 'application/jsonl';
+const METHODS = ['GET', 'HEAD', 'POST'];
+
+/** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */
+@Injectable()
+export class TrpcDoor implements OnModuleInit {
+  private handlers = new Map<string, ProcedureHandler>();
+
+  constructor(
+    private readonly host: HttpAdapterHost,
+    private readonly procedures: ProcedureHandlers,
+    private readonly inputServices: InputServices,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
+  ) {}
+
+  onModuleInit(): void {
+    this.handlers = this.procedures.find();
+    requireSame([...this.handlers.keys()], Object.keys(appRouter._def.procedures));
+    const application = this.host.httpAdapter.getInstance<Express>();
+    application.use(PATH, (request: ExpressRequest, response: ExpressResponse) => {
+      this.handle(request, response)
+        .catch((error: unknown) => writeProblem(error, request, response))
+        .finally(() => endAnswerOf(response));
+    });
+  }
+
+  private async handle(request: ExpressRequest, response: ExpressResponse): Promise<void> {
+    nameRoute(request, 'trpc');
+    const url = urlOf(request);
+    requireSingleParameters(request.url);
+    const isBatch = url.searchParams.get('batch') === '1';
+    const rawPath = url.pathname.slice(1);
+    const path = decoded(rawPath);
+    nameRoute(request, this.nameOf(path, isBatch));
+    response.setHeader('Cache-Control', 'no-store');
+    const signal = hangUpSignal(response);
+    const inputs = new CallInputs(request, response, this.inputServices);
+    const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
+      inputs.begin();
+      try {
+        requireOneCall(request, path, isBatch);
+        const isPost = request.method === 'POST';
+        const given = isPost ? await inputs.of(batchIndex, isBatch) : input;
+        const handler = this.handlers.get(name);
+        return texts.mark(await handler?.(callRequest(request, given, signal), response));
+      } catch (error) {
+        throw asTrpcError(error);
+      } finally {
+        inputs.countAnswered();
+      }
+    };
+    if (asksForLines(request)) await inputs.ask(); // answers in lines begin before they are read
+    const texts = new JsonTexts();
+    const requestId = requestIdOf(request);
+    const answer = await resolveResponse({
+      router: routerOf(request),
+      req: webRequest(request, url, signal),
+      path: rawPath,
+      error: null,
+      allowBatching: true,
+      allowMethodOverride: true,
+      maxBatchSize: MAX_BATCH_SIZE,
+      createContext: () => Promise.resolve({ requestId, call }),
+      responseMeta: ({ errors, paths = [] }) => ({
+        status: failureStatus(errors, paths.length),
+        headers: failureHeaders(errors, paths.length),
+      }),
+      onError: ({ error, path: name }) => {
+        noteRequest(error, requestId);
+        const what = name === undefined ? this.nameOf(path, isBatch) : this.nameOf(name, false);
+        logFailure(failureOf(error), what, requestId);
+      },
+    });
+    const { stallTimeoutMs } = this.config;
+    await writeAnswer(answer, response, { texts, inputs, stallTimeoutMs });
+  }
+
+  /** What a request is counted and logged as; `trpc` alone for a path that a client has made up. */
+  private nameOf(path: string, isBatch: boolean): string {
+    if (isBatch && path.includes(',')) return 'trpc batch';
+    return this.handlers.has(path) ? `trpc ${path}` : 'trpc';
+  }
+}
+
+/** A procedure is one thing to whoever asks for server-sent events, and may be another to everybody else. */
+function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
+  return headers.accept?.includes('text/event-stream') === true ? subscriptionRouter : appRouter;
+}
+
+/** Whether the answers of a batch are to come in lines, as tRPC reads it. */
+function asksForLines({ headers }: ExpressRequest): boolean {
+  const { 'trpc-accept': own, accept = '' } = headers;
+  return own !== undefined || accept.split(',').some((type) => type.trim() === LINES_TYPE);
+}
+
+/** An idempotency key stands for one write. */
+function requireOneCall(request: ExpressRequest, path: string, isBatch: boolean): void {
+  if (request.headers['idempotency-key'] === undefined || !isBatch || !path.includes(',')) return;
+  const message = 'is for one call: send a batch without it';
+  throw validationFailed([{ path: 'Idempotency-Key', message }]);
+}
+
+function asTrpcError(error: unknown): TRPCError {
+  const cause = toAppError(error);
+  return new TRPCError({ code: trpcCodeOf(cause.code), message: cause.detail, cause });
+}
+
+/** The request as tRPC takes it. It is kept from the body, which is read elsewhere (CallInputs). */
+function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Request {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(request.headers)) {
+    for (const one of [value ?? []].flat()) headers.append(name, one);
+  }
+  const { method } = request;
+  const bare = new Request(url, { method, headers, signal });
+  return Object.defineProperty(bare, 'text', { value: () => Promise.resolve('') });
+}
+
+/** As tRPC reads it; what cannot be decoded stays as it is, and tRPC refuses it. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+/** Where a request goes, whatever its path looks like: `//host` names no other host. */
+function urlOf({ url, method }: ExpressRequest): URL {
+  if (!METHODS.includes(method)) {
+    throw new AppError('METHOD_NOT_ALLOWED', `Procedures are called by ${METHODS.join(', ')}.`, {
+      headers: { Allow: METHODS.join(', ') },
+    });
+  }
+  try {
+    return new URL(`http://localhost/${url.replace(/^\/+/, '')}`);
+  } catch (cause) {
+    throw new AppError('NOT_FOUND', 'There is no such procedure.', { cause });
+  }
+}
+
+/** Aborts when the client leaves before it has the whole answer. */
+function hangUpSignal(response: ExpressResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort(clientClosed());
+  });
+  return controller.signal;
+}
+
+/** Router and handlers are written apart: a path that only one of them has is a mistake, found at boot. */
+function requireSame(handled: string[], routed: string[]): void {
+  const odd = [
+    ...handled.filter((path) => !routed.includes(path)),
+    ...routed.filter((path) => !handled.includes(path)),
+  ];
+  if (odd.length > 0) throw new Error(`Procedures without a handler or a type: ${odd.join(', ')}.`);
+}

@@ -1,0 +1,71 @@
+import { Controller, Get, Query, Req, Res } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { CurrentPrincipal } from '../../auth/current-principal.decorator';
+import type { Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/scopes.decorator';
+import { preferredCoding } from '../../http/negotiation';
+import { measureToFirstByte } from '../../http/request-context';
+import type { ExportCoding } from '../../streaming/compressor';
+import { AuditExports, type ExportQuery } from '../export/audit-exports';
+import { AUDIT_ROUTES } from './audit.routes';
+import { ApiExport } from './audit-export.openapi';
+import { AuditExportQuery } from './dto/audit-export-query.dto';
+import { filterOf, sortOf } from './dto/audit-events-query.dto';
+
+/** The REST door to exports. It stands before AuditController, whose `:id` would take `stream` for one. */
+@ApiTags('audit events')
+@Controller(AUDIT_ROUTES)
+export class AuditExportController {
+  constructor(private readonly exports: AuditExports) {}
+
+  @Get('stream')
+  @Scopes('audit:export')
+  @ApiExport()
+  async export(
+    @CurrentPrincipal() principal: Principal,
+    @Query() query: AuditExportQuery,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    measureToFirstByte(response); // the rest takes as long as its reader
+    await this.exports.serve(principal, exportQueryOf(query, request), response);
+  }
+}
+
+function exportQueryOf(query: AuditExportQuery, request: Request): ExportQuery {
+  return {
+    filter: filterOf(query),
+    sort: sortOf(query),
+    format: query.format ?? formatOf(request),
+    coding: codingOf(query.compression, request.headers['accept-encoding']),
+    chunkRows: query.chunk_size,
+    isRawCsv: query.csv_raw,
+    hasBom: query.bom,
+    cursor: query.cursor,
+    after: {
+      timestamp: query.after_timestamp,
+      id: query.after_id,
+      recordedAt: query.after_recorded_at,
+      organizationId: query.after_organization_id,
+    },
+  };
+}
+
+const FORMAT_OF = {
+  'application/json': 'json',
+  'application/x-ndjson': 'ndjson',
+  'text/csv': 'csv',
+} as const;
+
+function formatOf(request: Request): NonNullable<AuditExportQuery['format']> {
+  const type = request.accepts(Object.keys(FORMAT_OF));
+  return FORMAT_OF[type as keyof typeof FORMAT_OF] ?? 'json';
+}
+
+function codingOf(compression: boolean | undefined, accepted: string | undefined): ExportCoding {
+  if (compression === false) return 'identity';
+  const preferred = preferredCoding(accepted);
+  if (preferred === 'br' || preferred === 'gzip') return preferred;
+  return compression === true ? 'gzip' : 'identity';
+}

@@ -1,0 +1,65 @@
+import { Controller, Get, Headers, Inject, Query, Req, Res } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { ApiTags } from '@nestjs/swagger';
+import type { Request, Response } from 'express';
+import { CurrentPrincipal } from '../../auth/current-principal.decorator';
+import type { Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/scopes.decorator';
+import { streamingConfig } from '../../platform/config/streaming.config';
+import {
+  EVENT_STREAM_HEADERS,
+  type StreamMessage,
+  whileConnected,
+  writeEventStream,
+} from '../../http/server-sent-events';
+import { measureToFirstByte } from '../../http/request-context';
+import { AUDIT_ROUTES } from './audit.routes';
+import { ApiTail } from './audit-tail.openapi';
+import { filterOf } from './dto/audit-events-query.dto';
+import { AuditTailQuery } from './dto/audit-tail-query.dto';
+import { EventFeed, type FeedEvent } from '../feed/event-feed';
+
+/** What messages with an event are called; clients listen to it by this name. */
+const RECORDED = 'audit.event';
+
+/** The REST door to events as they are recorded. It stands before AuditController, whose `:id` would take `tail` for one. */
+@ApiTags('audit events')
+@Controller(AUDIT_ROUTES)
+export class AuditTailController {
+  constructor(
+    private readonly feed: EventFeed,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
+  ) {}
+
+  @Get('tail')
+  @Scopes('audit:read')
+  @ApiTail()
+  async tail(
+    @CurrentPrincipal() principal: Principal,
+    @Query() query: AuditTailQuery,
+    @Headers('last-event-id') lastEventId: string | undefined,
+    @Req() request: Request,
+    @Res() response: Response,
+  ): Promise<void> {
+    measureToFirstByte(response); // the rest takes as long as its reader
+    if (request.method === 'HEAD') {
+      response.writeHead(200, EVENT_STREAM_HEADERS).end();
+      return;
+    }
+    const after =
+      lastEventId === undefined || lastEventId === '' ? query.after_sequence : lastEventId;
+    const events = this.feed.follow(principal, {
+      filter: filterOf(query),
+      after,
+      signal: whileConnected(response),
+      kind: 'sse',
+    });
+    await events.begun;
+    const { stallTimeoutMs } = this.config;
+    await writeEventStream(response, messagesOf(events), { stallTimeoutMs, ended: events.ended });
+  }
+}
+
+async function* messagesOf(events: AsyncIterable<FeedEvent>): AsyncGenerator<StreamMessage> {
+  for await (const { text, cursor } of events) yield { id: cursor, event: RECORDED, data: text };
+}

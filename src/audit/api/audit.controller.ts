@@ -1,0 +1,124 @@
+import {
+  Body,
+  Controller,
+  Get,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  UseInterceptors,
+} from '@nestjs/common';
+import { ApiParam, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { CurrentPrincipal } from '../../auth/current-principal.decorator';
+import type { Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/scopes.decorator';
+import { Cached } from '../../caching/cached.decorator';
+import { FairTurn } from '../../concurrency/limit-concurrency.decorator';
+import { LargeTurnInterceptor } from '../../concurrency/large-body.interceptor';
+import {
+  BodyBytesInterceptor,
+  type BodyRequest,
+  JsonBodyInterceptor,
+} from '../../http/json-body.interceptor';
+import { Patience } from '../../http/request-signal';
+import { Procedure } from '../../http/procedure.decorator';
+import { AuditEventAnswer, type FoundPage } from '../read/audit-event-page';
+import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
+import { AUDIT_ROUTES } from './audit.routes';
+import { AuditService } from './audit.service';
+import { CachedEvents, CachedPages } from '../read/cached-reads';
+import { BulkSizeInterceptor } from './bulk-size.interceptor';
+import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
+import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { EventIdPipe } from './event-id.pipe';
+import { idempotencyClaimOf } from '../write/idempotency-claim';
+import { NdjsonInterceptor } from './ndjson.interceptor';
+import type { Recorded } from '../write/write-batch';
+
+/** The REST door to audit events. */
+@ApiTags('audit events')
+@Controller(AUDIT_ROUTES)
+export class AuditController {
+  constructor(private readonly audit: AuditService) {}
+
+  @Post()
+  @Scopes('audit:write')
+  @FairTurn()
+  @UseInterceptors(JsonBodyInterceptor)
+  @ApiCreate()
+  async create(
+    @CurrentPrincipal() principal: Principal,
+    @Body() event: CreateAuditEventDto,
+    @Req() request: BodyRequest,
+    @Patience() signal: AbortSignal | undefined,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<AuditEventAnswer> {
+    const claim = idempotencyClaimOf(request, principal, 'event');
+    return respond(response, await this.audit.create(principal, event, { claim, signal }));
+  }
+
+  @Post('bulk')
+  @Procedure('performance.bulkCreateAuditEvents')
+  @Scopes('audit:write')
+  @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
+  @FairTurn()
+  @UseInterceptors(NdjsonInterceptor, BodyBytesInterceptor, LargeTurnInterceptor)
+  @ApiCreateBulk()
+  async createBulk(
+    @CurrentPrincipal() principal: Principal,
+    @Body() bulk: BulkCreateAuditEventsDto,
+    @Req() request: BodyRequest,
+    @Patience() signal: AbortSignal | undefined,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<AuditEventAnswer> {
+    const claim = idempotencyClaimOf(request, principal, 'bulk');
+    return respond(response, await this.audit.createBulk(principal, bulk, { claim, signal }));
+  }
+
+  @Get()
+  @Scopes('audit:read')
+  @Cached(CachedPages)
+  @ApiFindPage()
+  async findPage(
+    @CurrentPrincipal() principal: Principal,
+    @Query() query: AuditEventsQuery,
+  ): Promise<FoundPage> {
+    return this.audit.findPage(principal, pageQueryOf(query));
+  }
+
+  @Get(':id')
+  @Scopes('audit:read')
+  @Cached(CachedEvents)
+  @ApiFindById()
+  @ApiParam({
+    name: 'id',
+    description: 'The id of the event.',
+    schema: { type: 'string', format: 'uuid', example: '019ab1c2-3e4a-7000-8000-1234567890ab' },
+  })
+  async findById(
+    @CurrentPrincipal() principal: Principal,
+    @Param('id', EventIdPipe) id: string,
+    @Query() query: AuditEventQuery,
+  ): Promise<AuditEventAnswer> {
+    return this.audit.findById(principal, id, query.organization_ids);
+  }
+}
+
+/** The headers of the answer to a write: name, value, name, value …. */
+export function recordedHeaders({ answer, replayed }: Recorded): string[] {
+  const headers: string[] = [];
+  if (answer.location !== null) headers.push('Location', answer.location);
+  if (replayed) headers.push('Idempotency-Replayed', 'true');
+  return headers;
+}
+
+function respond(response: Response, recorded: Recorded): AuditEventAnswer {
+  response.status(recorded.answer.status);
+  const headers = recordedHeaders(recorded);
+  for (let at = 0; at < headers.length; at += 2) {
+    response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
+  }
+  return new AuditEventAnswer(recorded.answer.body);
+}

@@ -1,0 +1,177 @@
+import { Injectable } from '@nestjs/common';
+import { mayWrite, resolveOrganizations, type Principal } from '../../auth/principal';
+import { FairTurns } from '../../concurrency/fair-scheduler';
+import type { IdempotencyClaim, StoredAnswer } from '../../concurrency/idempotency-keys';
+import { laneOf } from '../../concurrency/flow';
+import { AppError, type FieldError } from '../../platform/errors/app-error';
+import type { NewEvent } from '../event/audit-event';
+import { AuditEventAnswer, type FoundPage } from '../read/audit-event-page';
+import { AuditPages, type PageQuery } from '../read/audit-pages';
+import { AuditQueries } from '../read/audit.queries';
+import { AuditWriter } from '../write/audit-writer';
+import { BulkEvents } from './bulk-events';
+import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { newEventOf } from '../write/new-event';
+import type { Recorded, WriteReceipt } from '../write/write-batch';
+
+const DEFAULT_BATCH_SIZE = 1000;
+
+/** How a write is made. Without a signal it waits as long as it takes. */
+export interface WriteOptions {
+  claim?: IdempotencyClaim;
+  signal?: AbortSignal;
+}
+
+/** What can be done with audit events; the one service behind every door. Says who may see and write what. */
+@Injectable()
+export class AuditService {
+  constructor(
+    private readonly writer: AuditWriter,
+    private readonly queries: AuditQueries,
+    private readonly pages: AuditPages,
+    private readonly turns: FairTurns,
+    private readonly bulk: BulkEvents,
+  ) {
+    writer.onStalledRequests((requests) => turns.setExtraTurns(requests));
+  }
+
+  /** Stores one event: 201, or 200 with the stored one when the client's id exists with the same content. */
+  async create(
+    principal: Principal,
+    dto: CreateAuditEventDto,
+    { claim, signal }: WriteOptions = {},
+  ): Promise<Recorded> {
+    this.requireMayWrite(principal, [dto], () => '');
+    return this.writer.record({
+      lane: laneOf(principal),
+      signal,
+      events: [newEventOf(dto)],
+      batchSize: DEFAULT_BATCH_SIZE,
+      pathOf: () => '',
+      claim,
+      answer: ([receipt]) => singleAnswer(receipt),
+    });
+  }
+
+  /** Stores all events of a bulk request, or none. */
+  async createBulk(
+    principal: Principal,
+    dto: BulkCreateAuditEventsDto,
+    { claim, signal }: WriteOptions = {},
+  ): Promise<Recorded> {
+    const startedMs = performance.now();
+    const pathOf = (index: number) => `events[${index}]`;
+    this.bulk.requireSize(dto.events);
+    this.requireMayWrite(principal, dto.events, pathOf);
+    return this.writer.record({
+      lane: laneOf(principal),
+      signal,
+      events: await this.bulk.make(dto.events, signal),
+      batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
+      pathOf,
+      claim,
+      answer: (receipts, batches) =>
+        bulkAnswer(receipts, batches, {
+          totalTimeMs: performance.now() - startedMs,
+          utilizationPercent: this.turns.utilizationOf(principal),
+        }),
+    });
+  }
+
+  /**
+   * Stores these events in one transaction, all or none. Paths of faults begin with an event's index, as in `3.id`.
+   * When the signal aborts nobody waits any more, and what is not committed by then is not stored.
+   * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE; the reason of the signal.
+   */
+  async recordAll(
+    principal: Principal,
+    events: NewEvent[],
+    signal?: AbortSignal,
+  ): Promise<WriteReceipt[]> {
+    this.requireMayWrite(principal, events, String);
+    let written: WriteReceipt[] = [];
+    await this.writer.record({
+      lane: laneOf(principal),
+      signal,
+      events,
+      batchSize: DEFAULT_BATCH_SIZE,
+      pathOf: String,
+      answer: (receipts) => {
+        written = receipts;
+        return { status: 200, location: null, body: '' };
+      },
+    });
+    return written;
+  }
+
+  /** A page of the events that the principal may see. */
+  async findPage(principal: Principal, query: PageQuery, signal?: AbortSignal): Promise<FoundPage> {
+    return this.pages.read(this.pages.describe(principal, query), signal);
+  }
+
+  /**
+   * One event.
+   * @throws AppError NOT_FOUND also when it is another organization's, in the same words; CONFLICT when several of the
+   * principal's organizations have an event with this id.
+   */
+  async findById(
+    principal: Principal,
+    id: string,
+    organizationIds?: string[],
+    signal?: AbortSignal,
+  ): Promise<AuditEventAnswer> {
+    const organizations = resolveOrganizations(principal, organizationIds);
+    const text = await this.queries.findById(organizations, id.toLowerCase(), signal);
+    if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
+    return new AuditEventAnswer(text);
+  }
+
+  private requireMayWrite(
+    principal: Principal,
+    events: Pick<CreateAuditEventDto, 'organizationId'>[],
+    pathOf: (index: number) => string,
+  ): void {
+    const errors: FieldError[] = [];
+    events.forEach(({ organizationId }, index) => {
+      if (mayWrite(principal, organizationId)) return;
+      const at = pathOf(index);
+      const path = at === '' ? 'organizationId' : `${at}.organizationId`;
+      errors.push({ path, message: 'is not an organization of this token' });
+    });
+    if (errors.length > 0) {
+      throw new AppError('FORBIDDEN', 'The token does not allow writing to every organization.', {
+        errors,
+      });
+    }
+  }
+}
+
+function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {
+  if (!receipt) throw new Error('A single write has one receipt');
+  return {
+    status: receipt.status === 'created' ? 201 : 200,
+    location: `/api/v1/audit/events/${receipt.id}`,
+    body: receipt.text(),
+  };
+}
+
+function bulkAnswer(
+  receipts: WriteReceipt[],
+  batches: number,
+  measured: { totalTimeMs: number; utilizationPercent: number },
+): StoredAnswer {
+  const created = receipts.filter(({ status }) => status === 'created').length;
+  const round = (value: number) => Math.round(value * 1000) / 1000;
+  const body = {
+    created,
+    duplicates: receipts.length - created,
+    batches,
+    results: receipts.map(({ id, sequence, status }, index) => ({ index, id, sequence, status })),
+    performance: {
+      totalTime: round(measured.totalTimeMs),
+      averageTimePerEvent: round(measured.totalTimeMs / receipts.length),
+      concurrencyUtilization: round(measured.utilizationPercent),
+    },
+  };
+  return { status: 201, location: null, body: JSON.stringify(body) };
+}

@@ -1,0 +1,38 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { auditConfig } from '../../platform/config/audit.config';
+import { LoopPortions } from '../../platform/runtime/event-loop-yielder';
+import type { NewEvent } from '../event/audit-event';
+import { requireBulkSize } from './bulk-size.interceptor';
+import type { CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { newEventOf } from '../write/new-event';
+
+/** Events that are made ready in one turn of the event loop: about a millisecond. */
+const PORTION_EVENTS = 250;
+
+/** The events of bulk requests. */
+@Injectable()
+export class BulkEvents {
+  constructor(
+    private readonly portions: LoopPortions,
+    @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
+  ) {}
+
+  /** @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
+  requireSize(events: unknown): void {
+    requireBulkSize(events, this.limits.bulkMaxEvents);
+  }
+
+  /**
+   * Validated events, made ready to be stored; of many, some in each turn of the event loop, which everybody needs.
+   * @throws the reason of the signal.
+   */
+  async make(dtos: readonly CreateAuditEventDto[], signal?: AbortSignal): Promise<NewEvent[]> {
+    const events: NewEvent[] = [];
+    for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {
+      for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(newEventOf(dto));
+      if (dtos.length > PORTION_EVENTS) await this.portions.next(signal);
+    }
+    return events;
+  }
+}

@@ -1,0 +1,132 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal } from '../../auth/principal';
+import { FairTurns } from '../../concurrency/fair-scheduler';
+import { laneOf } from '../../concurrency/flow';
+import { serverConfig } from '../../platform/config/server.config';
+import { JSON_TYPE } from '../../http/http-server.adapter';
+import { BodyBudget } from '../../http/body-memory-limiter';
+import { ByteCollector } from '../../platform/runtime/byte-collector';
+import { writeHotProblem } from '../../http/fast-problem';
+import { type HotHandler, type HotRequest, HotRoutes } from '../../http/fast-routes';
+import { RAW_BODY, type BodyRequest } from '../../http/json-body.interceptor';
+import { parseJsonBytes } from '../../platform/runtime/json-bytes';
+import { plainlyAcceptsJson } from '../../http/negotiation';
+import { patienceOf } from '../../http/request-signal';
+import { noteWhole, writeStamped } from '../../http/request-context';
+import { faultsOf } from '../../validation/compiled-validator';
+import { AuditController, recordedHeaders } from './audit.controller';
+import { AuditService } from './audit.service';
+import { CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { idempotencyClaimOf } from '../write/idempotency-claim';
+
+/** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
+const MAX_HOT_BYTES = 512 * 1024;
+/** Thousands of bodies up to this size may wait without being counted. */
+const SMALL_BYTES = 4 * 1024;
+const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
+
+/**
+ * `POST /audit/events` in front of express: the same verifier, validator, service, answer and errors as in
+ * AuditController.create, without the framework between them. Only a plain request with a token seen before is
+ * answered here; a spec sends the same requests both ways and compares every byte and header.
+ */
+@Injectable()
+export class CreateEventHotRoute implements OnModuleInit {
+  constructor(
+    private readonly routes: HotRoutes,
+    private readonly audit: AuditService,
+    private readonly turns: FairTurns,
+    private readonly budget: BodyBudget,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  onModuleInit(): void {
+    const handler: HotHandler = (request, response, handOn) =>
+      this.handle(request, response, handOn);
+    this.routes.registerHandler(AuditController, 'create', handler);
+  }
+
+  private handle(request: HotRequest, response: ServerResponse, handOn: () => void): void {
+    const { principal } = request;
+    if (!principal || !this.isPlain(request)) return handOn();
+    try {
+      this.turns.requireRoom(laneOf(principal)); // before the body is read
+    } catch (error) {
+      return writeHotProblem(error, request, response);
+    }
+    if (!this.takeRoom(principal, request, response)) return handOn(); // refused there, too
+    const bytes = new ByteCollector();
+    request.on('data', (chunk: Buffer) => bytes.add(chunk));
+    request.on('end', () => {
+      noteWhole(response);
+      const body = bytes.take();
+      (request as BodyRequest)[RAW_BODY] = body;
+      const event = validEventIn(body);
+      if (!event) return handOn();
+      this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
+        writeHotProblem(error, request, response),
+      );
+    });
+  }
+
+  /** Takes room for a body until it is read, or never will be; false when there is none. */
+  private takeRoom(principal: Principal, request: HotRequest, response: ServerResponse): boolean {
+    const bytes = Number(request.headers['content-length']);
+    if (bytes <= SMALL_BYTES) return true;
+    if (!this.budget.room.take(principal.subject, bytes)) return false;
+    let isTaken = true;
+    const giveBack = (): void => {
+      if (isTaken) this.budget.room.giveBack(principal.subject, bytes);
+      isTaken = false;
+    };
+    request.once('end', giveBack);
+    response.once('close', giveBack);
+    return true;
+  }
+
+  /** Nothing about it needs the ordinary path: JSON as it stands, of a known and allowed size. */
+  private isPlain({ headers, url }: IncomingMessage): boolean {
+    const length = Number(headers['content-length'] ?? NaN);
+    return (
+      !url?.includes('?') &&
+      length > 0 &&
+      length <= Math.min(MAX_HOT_BYTES, this.config.requestMaxSizeBytes) &&
+      headers['content-encoding'] === undefined &&
+      PLAIN_JSON.test(headers['content-type'] ?? '') &&
+      plainlyAcceptsJson(headers.accept)
+    );
+  }
+
+  private async create(
+    principal: Principal,
+    event: CreateAuditEventDto,
+    request: BodyRequest,
+    response: ServerResponse,
+  ): Promise<void> {
+    const body = request[RAW_BODY];
+    if (body && body.length > SMALL_BYTES) this.budget.hold(body, response);
+    const claim = idempotencyClaimOf(request, principal, 'event');
+    const signal = patienceOf(response, this.config.requestTimeoutMs);
+    const recorded = await this.turns.run({ lane: laneOf(principal), signal }, () =>
+      this.audit.create(principal, event, { claim, signal }),
+    );
+    const { status, body: text } = recorded.answer;
+    const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(Buffer.byteLength(text))];
+    headers.push(...recordedHeaders(recorded));
+    writeStamped(request, response, status, headers, [text]); // as text it goes out in one piece with the headers
+  }
+}
+
+/** The event in a body, or undefined when there is anything wrong with it. */
+function validEventIn(body: Buffer): CreateAuditEventDto | undefined {
+  try {
+    const value = parseJsonBytes(body);
+    return faultsOf(CreateAuditEventDto, value).length === 0
+      ? (value as CreateAuditEventDto)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,11 @@
+import { MAX_CURSOR_LENGTH } from './audit-events-query.dto';
+import { AuditEventSearchDto } from './audit-event-search.dto';
+import { TextProperty } from './property-decorators';
+
+/** All events that a search means; `pagination.limit` is how many are read at a time, and there is no cap on them. */
+export class AuditEventStreamDto extends AuditEventSearchDto {
+  @TextProperty(MAX_CURSOR_LENGTH, {
+    description: 'The id of the last event that arrived: the stream goes on behind it.',
+  })
+  lastEventId?: string | null;
+}

@@ -1,0 +1,101 @@
+import { flag, integer, oneOf, text, uuid } from '../../../validation/constraints';
+import { QueryFlag, QueryInteger, QueryText } from '../../../validation/query-coercion';
+import { EXPORT_FORMATS, type ExportFormatName } from '../../../streaming/export-format';
+import { MAX_NAME_LENGTH } from '../../event/audit-event';
+import type { AuditEventSort } from '../../event/audit-event-filter';
+import {
+  AuditEventFilterQuery,
+  instant,
+  Parameter,
+  SortDirection,
+  SortField,
+} from './audit-events-query.dto';
+
+/** The query parameters of an export. */
+export class AuditExportQuery extends AuditEventFilterQuery {
+  @SortField()
+  sort_field?: AuditEventSort['field'];
+
+  @SortDirection()
+  sort_direction?: AuditEventSort['direction'];
+
+  @Parameter(QueryText(), oneOf(EXPORT_FORMATS), {
+    type: String,
+    enum: [...EXPORT_FORMATS],
+    description:
+      '`json`: one array. `ndjson`: an event a line. `csv`: RFC 4180 with a header row. Left out: what `Accept` asks ' +
+      'for, else `json`.',
+  })
+  format?: ExportFormatName;
+
+  @Parameter(QueryInteger(), integer(100, 10_000), {
+    type: 'integer',
+    minimum: 100,
+    maximum: 10_000,
+    default: 1000,
+    description: 'Events that are written at once, up to 1 MiB of them.',
+  })
+  chunk_size?: number;
+
+  @Parameter(QueryFlag(), flag, {
+    type: Boolean,
+    description:
+      '`true`: compressed, with gzip unless `Accept-Encoding` prefers br. `false`: not compressed, whatever ' +
+      '`Accept-Encoding` says. Left out: as `Accept-Encoding` says.',
+  })
+  compression?: boolean;
+
+  @Parameter(QueryFlag(), flag, {
+    type: Boolean,
+    default: false,
+    description:
+      'Only for `csv`: cells that begin with `=`, `+`, `-`, `@`, a tab, a carriage return or a line feed are left as ' +
+      'they are. Otherwise an apostrophe is put before them, so that no spreadsheet computes them.',
+  })
+  csv_raw?: boolean;
+
+  @Parameter(QueryFlag(), flag, {
+    type: Boolean,
+    default: false,
+    description: 'Only for `csv`: a byte-order mark first, by which Excel knows UTF-8.',
+  })
+  bom?: boolean;
+
+  @Parameter(QueryText(), text(4096, 1), {
+    type: String,
+    maxLength: 4096,
+    description: '`nextCursor` of a page of the same list: what comes behind that page.',
+  })
+  cursor?: string;
+
+  @Parameter(QueryText(), instant, {
+    type: String,
+    description:
+      'To go on after an event: its `timestamp`, with all its digits, together with `after_id`. Not with `cursor`.',
+  })
+  after_timestamp?: string;
+
+  @Parameter(QueryText(), uuid, {
+    type: String,
+    format: 'uuid',
+    description: 'The `id` of that event.',
+  })
+  after_id?: string;
+
+  @Parameter(QueryText(), instant, {
+    type: String,
+    format: 'date-time',
+    description:
+      'The `recordedAt` of that event, for `sort_field=sequence`: an export is refused (`TIMELINE_CHANGED`) when the database ' +
+      'has lost the event since and it was recorded again.',
+  })
+  after_recorded_at?: string;
+
+  @Parameter(QueryText(), text(MAX_NAME_LENGTH, 1), {
+    type: String,
+    maxLength: MAX_NAME_LENGTH,
+    description:
+      'The `organizationId` of that event. Needed only when several organizations have an event with this id and timestamp.',
+  })
+  after_organization_id?: string;
+}

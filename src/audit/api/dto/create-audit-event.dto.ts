@@ -1,0 +1,168 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsOptional } from 'class-validator';
+import { wallClockMs } from '../../../platform/runtime/clocks';
+import { formatInstant, parseInstant } from '../../../platform/runtime/instant';
+import {
+  integer,
+  jsonObject,
+  list,
+  Nested,
+  Obeys,
+  text,
+  uuid,
+  type Rule,
+} from '../../../validation/constraints';
+import {
+  DATA_CLASSIFICATIONS,
+  EVENT_STATUSES,
+  MAX_AHEAD_MS,
+  MAX_METADATA_BYTES,
+  MAX_METADATA_DEPTH,
+  MAX_NAME_LENGTH,
+  MAX_TEXT_LENGTH,
+  type DataClassification,
+  type EventStatus,
+} from '../../event/audit-event';
+import { Property, TextProperty, WordProperty } from './property-decorators';
+
+/** A moment from 1970 (an id cannot carry an earlier one) to five minutes ahead of this server's clock. */
+const eventTimestamp: Rule = (value) => {
+  const micros = typeof value === 'string' ? parseInstant(value) : undefined;
+  if (micros === undefined) {
+    return 'must be an ISO 8601 instant with an offset and at most microseconds, such as 2026-11-23T10:30:00.123456Z';
+  }
+  if (micros < 0) return 'must not be before 1970-01-01T00:00:00Z';
+  if (micros > (wallClockMs() + MAX_AHEAD_MS) * 1000) {
+    return `must not be more than 5 minutes ahead; it is ${formatInstant(wallClockMs() * 1000)} here`;
+  }
+  return undefined;
+};
+
+const organizationName = text(MAX_NAME_LENGTH, 1);
+const organization: Rule = (value) =>
+  value === '*' ? 'must not be *, which stands for all organizations' : organizationName(value);
+
+/** From where, with what and in which session something was done. */
+export class SessionContextDto {
+  @TextProperty(MAX_NAME_LENGTH, { description: 'The session or access key.', example: 's-81f3' })
+  sessionId?: string | null;
+
+  @TextProperty(MAX_TEXT_LENGTH, {
+    description: 'Where from. Free text: real sources send host names and `AWS Internal` too.',
+    example: '198.51.100.7',
+  })
+  ipAddress?: string | null;
+
+  @TextProperty(MAX_TEXT_LENGTH, { description: 'The client program.', example: 'curl/8.5.0' })
+  userAgent?: string | null;
+
+  @TextProperty(MAX_TEXT_LENGTH, { description: 'Where on earth.', example: 'Zürich, CH' })
+  geolocation?: string | null;
+}
+
+/** An audit event as a client sends it. */
+export class CreateAuditEventDto {
+  @Property(
+    uuid,
+    { type: String, format: 'uuid' },
+    {
+      description:
+        'An id of your own, any UUID. One that exists in the organization with the same content is a duplicate and ' +
+        'not stored again; with other content it is a conflict. Left out: the service makes a UUIDv7.',
+      example: '0198c1f2-3e4a-7000-8000-1234567890ab',
+    },
+  )
+  id?: string | null;
+
+  @Property(
+    eventTimestamp,
+    { type: String, format: 'date-time' },
+    {
+      description:
+        'When it happened; ISO 8601 with any offset, up to microseconds, from 1970 to 5 minutes ahead. ' +
+        'Left out: when the service received it.',
+      example: '2026-11-23T10:30:00.123456Z',
+    },
+  )
+  timestamp?: string | null;
+
+  @Property(
+    organization,
+    { type: String, minLength: 1, maxLength: MAX_NAME_LENGTH },
+    { description: 'Whose record it is.', example: 'org-1', required: true },
+  )
+  organizationId!: string;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'Who did it.', example: 'user-1' })
+  principalId?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, {
+    description: 'What was done.',
+    example: 'fhirPatientRead',
+    required: true,
+  })
+  action!: string;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'To what kind of thing.', example: 'Patient' })
+  targetResourceType?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'To which one.', example: 'pat-1' })
+  targetResourceId?: string | null;
+
+  @WordProperty(EVENT_STATUSES, {
+    description: 'What came of it.',
+    example: 'success',
+    required: true,
+  })
+  status!: EventStatus;
+
+  @TextProperty(MAX_TEXT_LENGTH, {
+    description: 'What came of it, in words.',
+    example: 'Opened the chart',
+  })
+  outcomeDescription?: string | null;
+
+  @WordProperty(DATA_CLASSIFICATIONS, {
+    description: 'How sensitive the record is. Left out: INTERNAL.',
+    example: 'PHI',
+  })
+  dataClassification?: DataClassification | null;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'What belongs together.', example: 'req-7f3a' })
+  correlationId?: string | null;
+
+  @IsOptional()
+  @Nested(() => SessionContextDto)
+  @ApiProperty({ type: () => SessionContextDto, required: false, nullable: true })
+  sessionContext?: SessionContextDto | null;
+
+  @Property(
+    jsonObject(MAX_METADATA_BYTES, MAX_METADATA_DEPTH),
+    { type: 'object', additionalProperties: true },
+    {
+      description:
+        'Anything else: any JSON object of up to 256 KiB and 32 levels. Every number keeps its exact decimal value.',
+      example: { ward: 'B2', durationMs: 12.5 },
+    },
+  )
+  metadata?: Record<string, unknown> | null;
+}
+
+/** Several events, stored all or none. */
+export class BulkCreateAuditEventsDto {
+  @Obeys(list(1))
+  @Nested(() => CreateAuditEventDto, { each: true })
+  @ApiProperty({
+    type: () => [CreateAuditEventDto],
+    minItems: 1,
+    description: 'The events, at most BULK_MAX_EVENTS (10 000 unless configured).',
+  })
+  events!: CreateAuditEventDto[];
+
+  @Property(
+    integer(1, 10_000),
+    { type: 'integer', minimum: 1, maximum: 10_000 },
+    { description: 'Rows per INSERT inside the one transaction. Left out: 1000.', example: 1000 },
+  )
+  batchSize?: number | null;
+}

@@ -1,0 +1,92 @@
+import {
+  exactJsonText,
+  mapJsonNumbers,
+  parseExactJson,
+} from '../../platform/runtime/lossless-json';
+import type { NewEvent } from './audit-event';
+
+/**
+ * Whether an event that a client sends again has the content of the stored one (its JSON text). Object keys may come
+ * in another order, numbers in another spelling of the same value. A timestamp that the service had to make up is not
+ * part of what the client sent, so a retry without one still matches.
+ */
+export function hasSameContent(event: NewEvent, storedText: string): boolean {
+  const stored = parseExactJson(storedText) as Record<string, unknown>;
+  if (event.hasClientTimestamp && stored.timestamp !== event.timestamp) return false;
+  for (const name of COMPARED) if (stored[name] !== event[name]) return false;
+  return (
+    isSameJson(textOf(stored.sessionContext), event.sessionContext) &&
+    isSameJson(textOf(stored.metadata), event.metadata)
+  );
+}
+
+const COMPARED = [
+  'organizationId',
+  'principalId',
+  'action',
+  'targetResourceType',
+  'targetResourceId',
+  'status',
+  'outcomeDescription',
+  'dataClassification',
+  'correlationId',
+] as const;
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'object' && value !== null ? exactJsonText(value) : null;
+}
+
+/** A retry sends the same text, so the spellings are compared only when the texts differ. */
+function isSameJson(left: string | null, right: string | null): boolean {
+  if (left === right) return true;
+  return left !== null && right !== null && canonical(left) === canonical(right);
+}
+
+/** What is spelled in one way only, and so needs no care: short integers without an exponent. */
+const PLAIN_INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
+
+/** One text for all spellings of a JSON object: sorted keys, numbers as digits and exponent. */
+function canonical(text: string): string {
+  // No stored string begins with NUL, so a number cannot be taken for one.
+  const normal = mapJsonNumbers(text, (number) => {
+    const plain = normalNumber(number);
+    return PLAIN_INTEGER.test(plain) ? plain : `"\\u0000${plain}"`;
+  });
+  return JSON.stringify(sortKeys(JSON.parse(normal)));
+}
+
+/** An exponent of more digits is compared as it is spelled: arithmetic on it would cost more than any event is worth. */
+const MAX_EXPONENT_DIGITS = 100;
+const MAX_PLAIN_DIGITS = 15n;
+
+/**
+ * One spelling for all of the same value: a short integer as it is, all else as digits without zeros at either end and
+ * the power of ten they stand at (`-12.5` -> `-125e-1`). Linear time.
+ */
+export function normalNumber(text: string): string {
+  if (PLAIN_INTEGER.test(text)) return text;
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
+  const digits = `${whole}${fraction}`;
+  let start = 0;
+  let end = digits.length;
+  while (start < end && digits[start] === '0') start += 1;
+  if (start === end) return '0';
+  while (digits[end - 1] === '0') end -= 1;
+  const shift = digits.length - end - fraction.length;
+  const significant = digits.slice(start, end);
+  if (exponent.length > MAX_EXPONENT_DIGITS) return `${sign}${significant}e${exponent}/${shift}`;
+  const power = BigInt(exponent.replace('+', '')) + BigInt(shift);
+  if (power >= 0n && power + BigInt(significant.length) <= MAX_PLAIN_DIGITS) {
+    return `${sign}${significant}${'0'.repeat(Number(power))}`;
+  }
+  return `${sign}${significant}e${power}`;
+}
+
+/** Keys sorted at every level; metadata nests 32 levels at most. */
+function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, member]) => [key, sortKeys(member)]));
+}

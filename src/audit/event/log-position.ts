@@ -1,0 +1,162 @@
+import type { PoolClient } from 'pg';
+import { AppError } from '../../platform/errors/app-error';
+
+/** A place in the log of one organization: the number of an event, and which event it is. */
+export interface LogPosition {
+  /** 0 stands before the first event. */
+  sequence: bigint;
+  /** When that event was recorded, in microseconds since 1970; undefined when it is not known. */
+  recordedMicros?: number;
+  /** The id of that event, where it is known. */
+  id?: string;
+}
+
+/** Positions by organization. */
+export type LogPositions = Map<string, LogPosition>;
+
+/** The position before the first event of any organization. */
+export const BEGINNING: LogPosition = { sequence: 0n };
+
+/** The highest number that PostgreSQL's bigint holds: asks for the end of a log. */
+const END = '9223372036854775807';
+
+/** What is stored of the log of one organization at a position and at its end. */
+export interface StoredLog {
+  /** The last number given; 0 without events. */
+  head: bigint;
+  /** When the head row moved last (microseconds; 0: not known). Retention moves it as well, forwards only. */
+  headMicros: number;
+  /** The last stored event up to the position: retention removes events, and leaves their numbers empty. */
+  nearest?: { sequence: bigint; recordedMicros: number; id: string };
+}
+
+/** `recorded_at` of `alias` in microseconds since 1970; 0 for -infinity. */
+export function microsOf(alias: string): string {
+  return `coalesce(extract(epoch FROM nullif(${alias}.recorded_at, '-infinity')) * 1000000, 0)::bigint`;
+}
+
+/** For organizations ($1) at these numbers ($2): the head, and the last event up to the number. */
+const FIND_STORED_LOGS = {
+  name: 'audit-find-stored-logs',
+  text: `SELECT t.organization_id, coalesce(o.last_sequence, 0)::text, coalesce(${microsOf('o')}, 0)::text,
+                e.sequence::text, (${microsOf('e')})::text, e.id::text, pg_is_in_recovery()
+         FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, sequence)
+         LEFT JOIN audit_organization o ON o.organization_id = t.organization_id COLLATE "C"
+         LEFT JOIN LATERAL (
+           SELECT e.sequence, e.recorded_at, e.id FROM audit_event e
+           WHERE e.organization_id = t.organization_id COLLATE "C" AND e.sequence <= t.sequence
+           ORDER BY e.sequence DESC LIMIT 1
+         ) e ON true`,
+};
+
+type StoredLogRow = [
+  organizationId: string,
+  head: string,
+  headMicros: string,
+  sequence: string | null,
+  micros: string,
+  id: string,
+  isInRecovery: boolean,
+];
+
+async function findStoredLogs(
+  client: PoolClient,
+  organizations: readonly string[],
+  sequences: readonly string[],
+): Promise<{ logs: Map<string, StoredLog>; isInRecovery: boolean }> {
+  const { rows } = await client.query<StoredLogRow>({
+    ...FIND_STORED_LOGS,
+    values: [organizations, sequences],
+    rowMode: 'array',
+  });
+  const logs = new Map<string, StoredLog>();
+  for (const [organizationId, head, headMicros, sequence, micros, id] of rows) {
+    const nearest =
+      sequence === null
+        ? undefined
+        : { sequence: BigInt(sequence), recordedMicros: Number(micros), id };
+    logs.set(organizationId, { head: BigInt(head), headMicros: Number(headMicros), nearest });
+  }
+  return { logs, isInRecovery: rows[0]?.[6] ?? false };
+}
+
+/**
+ * The last positions of these organizations, with their events' identity; one statement that looks into every partition.
+ * The event itself says when it was recorded. Where retention has removed it, the head row does, which is never earlier.
+ */
+export async function findLastPositions(
+  client: PoolClient,
+  organizations: readonly string[],
+): Promise<LogPositions> {
+  const ends = organizations.map(() => END);
+  const { logs } = await findStoredLogs(client, organizations, ends);
+  return new Map([...logs].map(([id, log]) => [id, lastPositionOf(log)]));
+}
+
+function lastPositionOf({ head, headMicros, nearest }: StoredLog): LogPosition {
+  const micros = nearest?.sequence === head ? nearest.recordedMicros : headMicros;
+  return { sequence: head, ...(micros === 0 ? {} : { recordedMicros: micros }) };
+}
+
+/** Which organizations' logs are not those that the positions were taken from, in the snapshot of one statement. */
+export interface ForeignPositions {
+  organizations: string[];
+  /** Whether the server replays another one's log: it may only lag behind. */
+  isInRecovery: boolean;
+}
+
+/**
+ * Finds the positions that are of another timeline than what is stored now. To be asked after (or in the snapshot of)
+ * a read behind these positions: the head row lock makes the history of a server linear, so a position that holds later
+ * held when the read was made.
+ */
+export async function findForeignPositions(
+  client: PoolClient,
+  positions: ReadonlyMap<string, LogPosition>,
+): Promise<ForeignPositions> {
+  const named = [...positions].filter(([, { sequence }]) => sequence > 0n);
+  if (named.length === 0) return { organizations: [], isInRecovery: false };
+  const ids = named.map(([id]) => id);
+  const sequences = named.map(([, { sequence }]) => String(sequence));
+  const { logs, isInRecovery } = await findStoredLogs(client, ids, sequences);
+  const organizations = named.flatMap(([id, position]) => {
+    const log = logs.get(id);
+    return log && isOfLog(position, log) ? [] : [id];
+  });
+  return { organizations, isInRecovery };
+}
+
+/**
+ * Whether a log holds the history that a position was taken from. Where the event itself is gone (retention), the one
+ * before it must not have been recorded later than it: numbers that were given again were given later.
+ */
+export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: StoredLog): boolean {
+  const { head, nearest } = log;
+  if (sequence === 0n) return true;
+  if (sequence > head) return false;
+  if (!nearest) return true;
+  if (nearest.sequence !== sequence) {
+    return recordedMicros === undefined || nearest.recordedMicros <= recordedMicros;
+  }
+  if (recordedMicros === undefined) return id === undefined || nearest.id === id;
+  return nearest.recordedMicros === recordedMicros;
+}
+
+/** What a reader is told whose position, or feed, is of another timeline. `organizationId` must be one it may see. */
+export function timelineChanged(organizationId: string, sequence: bigint): AppError {
+  return new AppError(
+    'TIMELINE_CHANGED',
+    `The log of the organization ${JSON.stringify(organizationId)} is on another timeline: its event ${sequence} is not the ` +
+      'one of this position, or there is none (the database lost commits in a failover or a restore, or the number was ' +
+      'never given). Begin again from a position that still exists, or, one organization at a time, from 0.',
+  );
+}
+
+/** A verdict that a server cannot give which replays the log of another one. */
+export function notYetPrimary(): AppError {
+  return new AppError(
+    'DATABASE_UNAVAILABLE',
+    'The database is a standby that has not been promoted.',
+    { retryAfterSeconds: 1 },
+  );
+}

@@ -1,0 +1,221 @@
+import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import type { PoolClient } from 'pg';
+import type { Principal } from '../../auth/principal';
+import { TokenLife } from '../../auth/token-life';
+import { wallClockText } from '../../platform/runtime/clocks';
+import { validationFailed, type FieldError } from '../../platform/errors/app-error';
+import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
+import { requestIdOf } from '../../http/request-context';
+import type { ExportCoding } from '../../streaming/compressor';
+import { exportFormat, type ExportFormatName } from '../../streaming/export-format';
+import { exportHeaders } from '../../streaming/export-headers';
+import { Exporter, type ExportOutcome, type ServeRequest } from '../../streaming/exporter';
+import { AuditPages } from '../read/audit-pages';
+import { AuditQueries } from '../read/audit.queries';
+import { CSV_COLUMNS } from '../event/audit.statements';
+import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
+import { ExportRecorder } from './export-recorder';
+import { exportStatement, type ExportList } from './export-statement';
+import type { Position } from '../read/page-statement';
+import { ReadTurns } from '../read/read-permits';
+
+/** Which events to export and how. */
+export interface ExportQuery {
+  filter: AuditEventFilter;
+  sort?: Partial<AuditEventSort>;
+  format: ExportFormatName;
+  coding: ExportCoding;
+  /** Events that are written at once. */
+  chunkRows?: number;
+  isRawCsv?: boolean;
+  hasBom?: boolean;
+  /** Go on behind a page of the same list, or behind an event. */
+  cursor?: string;
+  after?: { timestamp?: string; id?: string; recordedAt?: string; organizationId?: string };
+}
+
+/** Exports of events, for those who may see them. */
+@Injectable()
+export class AuditExports implements BeforeApplicationShutdown {
+  private readonly pending = new Set<Promise<void>>();
+
+  constructor(
+    private readonly exporter: Exporter,
+    private readonly recorder: ExportRecorder,
+    private readonly pages: AuditPages,
+    private readonly queries: AuditQueries,
+    private readonly turns: ReadTurns,
+    private readonly tokens: TokenLife,
+  ) {}
+
+  /**
+   * Answers with the events that a query means when this principal asks it; with the head of that answer alone when
+   * the request is a HEAD. It is cut when the token ends.
+   * @throws AppError UNAUTHENTICATED (the token has ended before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN,
+   * NOT_FOUND (switched off), TOO_MANY_REQUESTS, TIMELINE_CHANGED (it goes on, by sequence, behind an event that is another one now).
+   */
+  async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
+    this.exporter.requireEnabled();
+    const leave = this.exporter.enter(principal.subject);
+    try {
+      await this.answer(principal, query, response);
+    } finally {
+      leave();
+    }
+  }
+
+  private async answer(
+    principal: Principal,
+    query: ExportQuery,
+    response: ServerResponse,
+  ): Promise<void> {
+    const list = await this.describe(principal, query, response);
+    const format = exportFormat(query.format, {
+      columns: CSV_COLUMNS,
+      hasBom: query.hasBom ?? false,
+    });
+    const { coding, chunkRows } = query;
+    const isHead = response.req.method === 'HEAD';
+    const headers = exportHeaders({
+      format,
+      coding,
+      fileName: fileNameOf(list),
+      hasTrailers: !isHead && response.req.httpVersion !== '1.0',
+    });
+    if (isHead) {
+      response.writeHead(200, headers).end();
+      return;
+    }
+    const work = this.run(principal, list, { format, coding, headers, chunkRows }, response);
+    this.pending.add(work);
+    await work.finally(() => this.pending.delete(work));
+  }
+
+  /** Exports that were cut when the listener closed are still to be recorded. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.allSettled(this.pending);
+  }
+
+  private async run(
+    principal: Principal,
+    list: ExportList,
+    request: Omit<ServeRequest, 'source' | 'onSettled' | 'signal'>,
+    response: ServerResponse,
+  ): Promise<void> {
+    const tally = this.recorder.tallyOf(list);
+    const onRow = tally && ((row: Buffer) => tally.take(row));
+    let outcome: ExportOutcome | undefined;
+    const onSettled = (settled: ExportOutcome) => {
+      outcome = settled;
+    };
+    const { signal, release } = this.tokens.signalOf(principal);
+    try {
+      const check = async (client: PoolClient) => {
+        await this.queries.whenDurable(list.organizations);
+        await this.queries.requireSameTimeline(client, list);
+      };
+      const source = { ...exportStatement(list, tally !== undefined), check, onRow };
+      await this.exporter.serve({ ...request, source, onSettled, signal }, response);
+    } finally {
+      release();
+      if (outcome) {
+        const requestId = requestIdOf(response.req);
+        await this.recorder.record({ principal, list, requestId, outcome, tally });
+      }
+    }
+  }
+
+  private async describe(
+    principal: Principal,
+    query: ExportQuery,
+    response: ServerResponse,
+  ): Promise<ExportList> {
+    const { filter, sort, cursor } = query;
+    requireSaneCombination(query);
+    const { list, from } = this.pages.describe(principal, { filter, sort, cursor });
+    if (from?.backward) {
+      throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
+    }
+    const inTurn = <T>(work: (signal: AbortSignal) => Promise<T>) =>
+      this.turns.readFor(principal, response, work);
+    const after = from?.position ?? (await this.positionAfter(list, query, inTurn));
+    return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
+  }
+
+  /** Where the event stands that a client names as the last it has. */
+  private async positionAfter(
+    list: Pick<ExportList, 'organizations' | 'sort'>,
+    { after = {} }: ExportQuery,
+    inTurn: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>,
+  ): Promise<Position | undefined> {
+    const micros = parseInstantOrDay(after.timestamp ?? '');
+    if (micros === undefined || after.id === undefined) return undefined;
+    const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
+    const { organizations, sort } = list;
+    // By time an event's own place is all there is to know, whether it is still there or not.
+    const [own] = after.organizationId ? [after.organizationId] : onlyOne(organizations);
+    if (sort.field === 'timestamp' && own !== undefined) {
+      return { ...named, organizationId: own, sequence: '0' };
+    }
+    const sought = { ...named, organizationId: after.organizationId };
+    const found = await inTurn((signal) =>
+      this.queries.findPositions(organizations, sought, signal),
+    );
+    const [only, ...others] = found;
+    if (others.length > 0) {
+      const message = 'is needed: several organizations have an event with this id and timestamp';
+      throw validationFailed([{ path: 'after_organization_id', message }]);
+    }
+    // In another history the event may have another number; which it was says when it was recorded.
+    if (only) return { ...only, recordedAt: recordedAtOf(after.recordedAt) ?? only.recordedAt };
+    const message = 'is not the id of an event of this list that happened at after_timestamp';
+    throw validationFailed([{ path: 'after_id', message }]);
+  }
+}
+
+/** An instant as the projection of events writes it. */
+function recordedAtOf(text: string | undefined): string | undefined {
+  const micros = parseInstantOrDay(text ?? '');
+  return micros === undefined ? undefined : formatInstant(micros);
+}
+
+/** The organization of a list of one. */
+function onlyOne(organizations: readonly string[] | '*'): readonly string[] {
+  return organizations !== '*' && organizations.length === 1 ? organizations : [];
+}
+
+function requireSaneCombination({ cursor, after = {}, format, ...query }: ExportQuery): void {
+  const errors: FieldError[] = [];
+  const refuse = (path: string, message: string) => errors.push({ path, message });
+  if ((after.timestamp === undefined) !== (after.id === undefined)) {
+    const [missing, given] = after.id === undefined ? ['id', 'timestamp'] : ['timestamp', 'id'];
+    refuse(`after_${missing}`, `is required with after_${given}`);
+  }
+  if (after.organizationId !== undefined && after.id === undefined) {
+    refuse('after_organization_id', 'goes with after_timestamp and after_id');
+  }
+  if (after.recordedAt !== undefined && after.id === undefined) {
+    refuse('after_recorded_at', 'goes with after_timestamp and after_id');
+  }
+  if (cursor !== undefined && (after.timestamp ?? after.id) !== undefined) {
+    refuse('cursor', 'cannot be combined with after_timestamp and after_id');
+  }
+  if (format !== 'csv') {
+    if (query.isRawCsv !== undefined) refuse('csv_raw', 'is only for format=csv');
+    if (query.hasBom !== undefined) refuse('bom', 'is only for format=csv');
+  }
+  if (errors.length > 0) throw validationFailed(errors);
+}
+
+/** `audit-events_2026-11-01_2026-12-01_at-20261125T021500Z.csv`: which range, when, what. */
+function fileNameOf({ filter, format }: ExportList): string {
+  const text = (micros: number | undefined, none: string) =>
+    micros === undefined ? none : formatInstant(micros).replace(/T00:00:00\.000000Z$|\.\d+Z$/, '');
+  const range =
+    filter.startDate === undefined && filter.endDate === undefined
+      ? 'all'
+      : `${text(filter.startDate, 'start')}_${text(filter.endDate, 'now')}`;
+  const now = wallClockText().replace(/[-:]|\.\d+/g, '');
+  return `audit-events_${range.replaceAll(':', '')}_at-${now}.${format}`;
+}

@@ -1,0 +1,91 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { Principal } from '../../auth/principal';
+import { streamingConfig } from '../../platform/config/streaming.config';
+import { formatInstant } from '../../platform/runtime/instant';
+import type { ExportOutcome } from '../../streaming/exporter';
+import { MAX_NAME_LENGTH } from '../event/audit-event';
+import type { AuditEventFilter } from '../event/audit-event-filter';
+import { AuditService } from '../api/audit.service';
+import type { ExportList } from './export-statement';
+import { ExportTally } from './export-tally';
+import { newEventOf } from '../write/new-event';
+
+/** Events of one transaction. */
+const BATCH = 1000;
+/** Of a filter that is longer nothing but this is recorded: metadata has a limit. */
+const MAX_FILTER_CHARACTERS = 50_000;
+
+/** An export that is over. */
+export interface FinishedExport {
+  principal: Principal;
+  list: ExportList;
+  requestId: string;
+  outcome: ExportOutcome;
+  tally: ExportTally | undefined;
+}
+
+/** With STREAMING_SELF_AUDIT, records each export as an event of every organization whose events it held. */
+@Injectable()
+export class ExportRecorder {
+  private readonly logger = new Logger(ExportRecorder.name);
+
+  constructor(
+    private readonly audit: AuditService,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
+  ) {}
+
+  /** What counts the rows of an export while it runs; undefined when nothing is recorded. */
+  tallyOf({ format }: ExportList): ExportTally | undefined {
+    return this.config.selfAudit ? new ExportTally(format) : undefined;
+  }
+
+  /** Records an export. Never fails: the export is over, and a fault here is not its reader's. */
+  async record({ principal, list, requestId, outcome, tally }: FinishedExport): Promise<void> {
+    if (!tally) return;
+    const events = [...tally.rows()].map(([organizationId, rows]) =>
+      newEventOf({
+        organizationId,
+        action: 'audit.export',
+        status: outcome.isComplete ? 'success' : 'failure',
+        principalId: nameOf(principal.subject),
+        targetResourceType: 'AuditEvent',
+        correlationId: requestId,
+        metadata: {
+          filter: filterTold(list.filter),
+          sort: list.sort,
+          format: list.format,
+          rows,
+          outcome: outcome.isComplete ? 'complete' : 'aborted',
+          ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
+          requestId,
+        },
+      }),
+    );
+    try {
+      for (let at = 0; at < events.length; at += BATCH) {
+        await this.audit.recordAll(principal, events.slice(at, at + BATCH));
+      }
+    } catch (error) {
+      this.logger.error(`Export ${requestId} could not be recorded as an event: ${String(error)}`);
+    }
+  }
+}
+
+/** A filter as it is told to one organization: which others were asked for is none of its business. */
+function filterTold({ startDate, endDate, ...lists }: AuditEventFilter): object {
+  const told = {
+    startDate: startDate === undefined ? undefined : formatInstant(startDate),
+    endDate: endDate === undefined ? undefined : formatInstant(endDate),
+    ...lists,
+    organizationIds: undefined,
+  };
+  const text = JSON.stringify(told);
+  return text.length > MAX_FILTER_CHARACTERS
+    ? { omitted: `${text.length} characters` }
+    : (JSON.parse(text) as object);
+}
+
+function nameOf(subject: string): string {
+  return [...subject.toWellFormed().replaceAll('\0', '\ufffd')].slice(0, MAX_NAME_LENGTH).join('');
+}

@@ -1,0 +1,152 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { Principal } from '../../auth/principal';
+import { TokenLife } from '../../auth/token-life';
+import { laneOf } from '../../concurrency/flow';
+import { paginationConfig } from '../../platform/config/pagination.config';
+import { serverConfig } from '../../platform/config/server.config';
+import { streamingConfig } from '../../platform/config/streaming.config';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import { requestTimeout } from '../../http/request-signal';
+import { reasonOf } from '../../platform/runtime/abort';
+import { StreamLimiter } from '../../streaming/stream-limiter';
+import { positionOf, type FoundPage } from '../read/audit-event-page';
+import {
+  AuditPages,
+  HELD_PAGE_BYTES,
+  isTooLarge,
+  TOO_LARGE_DIVISOR,
+  type PageDescription,
+} from '../read/audit-pages';
+import { pageQueryIn } from '../api/dto/audit-event-search.dto';
+import type { AuditEventStreamDto } from '../api/dto/audit-event-stream.dto';
+import { ReadTurns } from '../read/read-permits';
+
+/** An event of a stream. */
+export interface StreamedEvent {
+  /** As JSON text, as pages give it. */
+  text: string;
+  /** From where the stream goes on behind this event; made when it is asked for. */
+  readonly cursor: string;
+}
+
+/**
+ * All events of a list, one after the other, for doors that give them to iterators. They are read page by page behind
+ * the last one, each in a fair turn and once the one before has been taken, so a reader that stops costs nothing. What
+ * is recorded meanwhile is in the stream when its place still lies ahead.
+ */
+@Injectable()
+export class AuditEventStream {
+  private readonly limiter: StreamLimiter;
+
+  constructor(
+    private readonly pages: AuditPages,
+    private readonly turns: ReadTurns,
+    private readonly tokens: TokenLife,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
+    @Inject(paginationConfig.KEY) private readonly paging: ConfigType<typeof paginationConfig>,
+    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
+  ) {
+    this.limiter = new StreamLimiter(config.maxConcurrent, 'event streams');
+  }
+
+  /**
+   * The events that the principal may see. The signal ends the reading when nobody waits any more.
+   * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; and from the iteration
+   * UNAUTHENTICATED (the token has ended), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), TIMELINE_CHANGED, REQUEST_TIMEOUT (of a page) and what reading throws.
+   */
+  open(
+    principal: Principal,
+    search: AuditEventStreamDto,
+    signal: AbortSignal,
+  ): AsyncGenerator<StreamedEvent> {
+    if (!this.config.enabled) {
+      throw new AppError('NOT_FOUND', 'Streams are switched off (STREAMING_ENABLED).');
+    }
+    const cursor = search.lastEventId ?? search.pagination?.cursor ?? undefined;
+    const query = pageQueryIn({ ...search, pagination: { ...search.pagination, cursor } });
+    const limit = query.limit ?? Math.min(this.config.chunkSize, this.paging.maxLimit);
+    const offset = cursor === undefined ? query.offset : undefined;
+    const first = this.pages.describe(principal, { ...query, offset, limit, includeTotal: false });
+    if (first.from?.backward) {
+      throw validationFailed([{ path: 'pagination.cursor', message: 'must be a nextCursor' }]);
+    }
+    return this.read(principal, first, signal);
+  }
+
+  private async *read(
+    principal: Principal,
+    first: PageDescription,
+    signal: AbortSignal,
+  ): AsyncGenerator<StreamedEvent> {
+    const leave = this.limiter.enter(principal.subject);
+    const token = this.tokens.signalOf(principal);
+    const either = AbortSignal.any([signal, token.signal]);
+    const most = first.limit;
+    try {
+      for (let page: PageDescription | undefined = first; page;) {
+        const { events, edges } = await this.readPage(principal, page, either);
+        const characters = events.reduce((sum, { length }) => sum + length, 0);
+        if (4 * characters <= HELD_PAGE_BYTES) page.limit = Math.min(most, 2 * page.limit);
+        for (const text of events) {
+          if (token.signal.aborted) throw reasonOf(token.signal);
+          yield this.streamed(text, page);
+        }
+        page = edges.next && {
+          ...page,
+          offset: 0,
+          from: { backward: false, position: edges.next },
+        };
+      }
+    } finally {
+      token.release();
+      leave();
+    }
+  }
+
+  /** The next page; pages that would be too large become smaller, and larger again with smaller events. */
+  private async readPage(
+    principal: Principal,
+    page: PageDescription,
+    signal: AbortSignal,
+  ): Promise<FoundPage> {
+    for (;;) {
+      try {
+        return await this.readInTurn(principal, page, signal);
+      } catch (error) {
+        if (!isTooLarge(error) || page.limit === 1) throw error;
+        page.limit = Math.ceil(page.limit / TOO_LARGE_DIVISOR);
+      }
+    }
+  }
+
+  private async readInTurn(
+    principal: Principal,
+    page: PageDescription,
+    signal: AbortSignal,
+  ): Promise<FoundPage> {
+    const deadline = new AbortController();
+    const timer = setTimeout(
+      () => deadline.abort(requestTimeout()),
+      this.server.requestTimeoutMs,
+    ).unref();
+    const either = AbortSignal.any([signal, deadline.signal]);
+    try {
+      return await this.turns.read({ lane: laneOf(principal), signal: either }, () =>
+        this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
+      );
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private streamed(text: string, page: PageDescription): StreamedEvent {
+    const { pages } = this;
+    return {
+      text,
+      get cursor() {
+        return pages.cursorAfter(positionOf(text), page);
+      },
+    };
+  }
+}

@@ -1,0 +1,55 @@
+import { Injectable } from '@nestjs/common';
+import { AnswerMemory } from '../../http/response-memory';
+import { HELD_PAGE_BYTES } from '../read/audit-pages';
+import { AuditQueries } from '../read/audit.queries';
+import type { PageRequest } from '../read/page-statement';
+import { ReadTurns } from '../read/read-permits';
+
+/** Bytes of a page when the memory for answers is used up. A single event is read whatever its size. */
+const SMALL_PAGE_BYTES = 64 * 1024;
+/** The strings of a page, with two bytes a character at worst. */
+const COPIES = 2;
+
+/** A page on its way to a subscriber. */
+export interface BackfillPage {
+  /** Events as JSON text. */
+  texts: string[];
+  /** Whether twice as many events could be asked for. */
+  isSmall: boolean;
+  /** Gives its memory back: to be called when the subscriber has taken it, or is gone. */
+  release: () => void;
+}
+
+/** Pages for feeds that catch up: each is held in memory for as long as its subscriber takes over it. */
+@Injectable()
+export class BackfillPages {
+  constructor(
+    private readonly queries: AuditQueries,
+    private readonly turns: ReadTurns,
+    private readonly memory: AnswerMemory,
+  ) {}
+
+  /**
+   * Reads a page in its turn.
+   * @throws AppError REQUEST_TOO_LARGE when it has to be read in smaller ones; what reading throws.
+   */
+  async read(request: PageRequest, lane: string, signal: AbortSignal): Promise<BackfillPage> {
+    const reservation = this.memory.tryReserve(COPIES * HELD_PAGE_BYTES);
+    const maxBytes = reservation || request.limit === 1 ? HELD_PAGE_BYTES : SMALL_PAGE_BYTES;
+    try {
+      const texts = await this.turns.read({ lane, signal }, () =>
+        this.queries.findPage(request, signal, { maxBytes }),
+      );
+      const characters = texts.reduce((sum, { length }) => sum + length, 0);
+      reservation?.resize(COPIES * Math.min(HELD_PAGE_BYTES, characters));
+      return {
+        texts,
+        isSmall: 4 * characters <= maxBytes,
+        release: () => reservation?.release(),
+      };
+    } catch (error) {
+      reservation?.release();
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto';
+import type { Organizations } from '../../auth/principal';
+import { AppError } from '../../platform/errors/app-error';
+import { BEGINNING, type LogPosition, type LogPositions } from '../event/log-position';
+
+/** Organizations whose places go into one cursor: it has to fit into a header (Last-Event-ID). */
+export const MAX_RESUMABLE_ORGANIZATIONS = 100;
+
+/**
+ * A number of 18 digits at most, which PostgreSQL’s bigint holds and no organization reaches, and the microseconds of the
+ * recording in base 36. Cursors of earlier versions (docs/adr/0029) and numbers that people type have no time.
+ */
+const POSITION = /^(0|[1-9]\d{0,17})(?:\.([1-9a-z][0-9a-z]{0,10}))?$/;
+const FINGERPRINT_LENGTH = 10;
+
+/**
+ * The positions of a feed as text: of one organization `1042.mf3k2q1z9a`, its last number and when that event was
+ * recorded; of several the positions in the order of their names, behind a fingerprint of those names
+ * (`9fk2…~12.mf3…~7.mf4…`). Null when there are too many to write down. 100 of them take some 3 000 characters at most.
+ */
+export function feedCursor(organizations: Organizations, positions: LogPositions): string | null {
+  if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) return null;
+  const texts = organizations.map((id) => textOf(positions.get(id) ?? BEGINNING));
+  if (texts.length === 1) return texts[0] ?? null;
+  return `${fingerprintOf(organizations)}~${texts.join('~')}`;
+}
+
+/**
+ * The positions that a cursor names; whether their events are still there is not looked at.
+ * @throws AppError INVALID_CURSOR when it is none, or one of other organizations.
+ */
+export function positionsIn(cursor: string, organizations: Organizations): LogPositions {
+  if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) {
+    throw invalid(
+      `A feed goes on from a cursor only for up to ${MAX_RESUMABLE_ORGANIZATIONS} organizations: name them in the filter.`,
+    );
+  }
+  const texts = textsIn(cursor, organizations);
+  const positions = texts.map(positionIn);
+  if (positions.length !== organizations.length) {
+    throw invalid('The cursor is not one that this service made.');
+  }
+  return new Map(organizations.map((id, at) => [id, positions[at] ?? BEGINNING]));
+}
+
+function textsIn(cursor: string, organizations: readonly string[]): string[] {
+  if (organizations.length === 1) return [cursor];
+  const [head, ...tail] = cursor.split('~');
+  if (head !== fingerprintOf(organizations)) {
+    throw invalid('The cursor is not one of a feed of these organizations.');
+  }
+  // Numbers alone, with dots between them, are what earlier versions wrote.
+  const [numbers = ''] = tail;
+  return tail.length === 1 ? numbers.split('.') : tail;
+}
+
+function positionIn(text: string): LogPosition {
+  const [, sequence, time] = POSITION.exec(text) ?? [];
+  const recordedMicros = time === undefined ? undefined : Number.parseInt(time, 36);
+  const isExact = recordedMicros === undefined || recordedMicros.toString(36) === time;
+  if (sequence === undefined || !isExact || (sequence === '0' && time !== undefined)) {
+    throw invalid('The cursor is not one that this service made.');
+  }
+  return { sequence: BigInt(sequence), recordedMicros };
+}
+
+function textOf({ sequence, recordedMicros }: LogPosition): string {
+  if (sequence === 0n || recordedMicros === undefined) return String(sequence);
+  return `${sequence}.${recordedMicros.toString(36)}`;
+}
+
+function invalid(detail: string): AppError {
+  return new AppError('INVALID_CURSOR', detail);
+}
+
+/** Of lists of organizations that feeds hold on to: a hash for each event of each subscriber would cost more than the rest. */
+const fingerprints = new WeakMap<readonly string[], string>();
+
+function fingerprintOf(organizations: readonly string[]): string {
+  const known = fingerprints.get(organizations);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(organizations);
+  const hash = createHash('sha256').update(text).digest('base64url');
+  const fingerprint = hash.slice(0, FINGERPRINT_LENGTH);
+  fingerprints.set(organizations, fingerprint);
+  return fingerprint;
+}

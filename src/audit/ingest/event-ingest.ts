@@ -1,0 +1,107 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
+import type { Principal } from '../../auth/principal';
+import { TokenLife } from '../../auth/token-life';
+import { FairTurns } from '../../concurrency/fair-scheduler';
+import { laneOf } from '../../concurrency/flow';
+import { auditConfig } from '../../platform/config/audit.config';
+import { serverConfig } from '../../platform/config/server.config';
+import { streamingConfig } from '../../platform/config/streaming.config';
+import { isOutcomeUnknown } from '../../platform/database/unknown-outcome';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import type { ErrorCode } from '../../platform/errors/error-table';
+import { StreamLimiter } from '../../streaming/stream-limiter';
+import { AuditService } from '../api/audit.service';
+import { IngestBatch, type LineReceipt } from './ingest-batch';
+import { IngestRun, MAX_BATCH_BYTES } from './ndjson-ingest';
+
+/** Longer than the longest event there can be: metadata of 256 KiB is six times as long when all of it is escaped. */
+const MAX_LINE_BYTES = 2 * 1024 * 1024;
+/** A service at its limit is waited for: the client is told by not being read. */
+const BUSY = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
+const BUSY_RETRY_MS = 1000;
+/** Of the heap, what bodies on their way may take; each has three batches, in text and as events. */
+const HEAP_SHARE = 1 / 3;
+const BODY_BYTES = 2 * 3 * MAX_BATCH_BYTES;
+const [FEWEST_BODIES, MOST_BODIES] = [2, 64];
+
+/** Stores events that come one a line, as many as there are, and answers each line once it is decided. */
+@Injectable()
+export class EventIngest {
+  /** How many bodies may be on their way at once. */
+  readonly limiter = new StreamLimiter(mostBodies(), 'NDJSON bodies');
+
+  constructor(
+    private readonly audit: AuditService,
+    private readonly turns: FairTurns,
+    private readonly tokens: TokenLife,
+    @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
+    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
+    @Inject(streamingConfig.KEY) private readonly streaming: ConfigType<typeof streamingConfig>,
+  ) {}
+
+  /**
+   * Reads a body of NDJSON to its end and writes a receipt for each line, in their order, and a summary. What a
+   * receipt calls created is committed, and what it calls rejected is not. Lines that come once the token has ended are
+   * not read: the last receipt rejects them all. Resolves when the client has the answer, or
+   * has left.
+   * @throws AppError VALIDATION_FAILED (an Idempotency-Key), UNSUPPORTED_MEDIA_TYPE (Content-Encoding),
+   * TOO_MANY_REQUESTS (too many bodies); DATABASE_UNAVAILABLE, REQUEST_TIMEOUT when nobody can tell what became of lines,
+   * which have no receipt then.
+   */
+  async serve(
+    principal: Principal,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    if (request.headers['idempotency-key'] !== undefined) {
+      const message =
+        'cannot be used with NDJSON, whose answer is not kept; give each event an id of its own instead';
+      throw validationFailed([{ path: 'Idempotency-Key', message }]);
+    }
+    const leave = this.limiter.enter(principal.subject);
+    const token = this.tokens.signalOf(principal);
+    try {
+      const run = new IngestRun(response, {
+        stallTimeoutMs: this.streaming.stallTimeoutMs,
+        tokenSignal: token.signal,
+        maxLines: this.limits.bulkMaxEvents,
+        maxLineBytes: Math.min(MAX_LINE_BYTES, this.server.requestMaxSizeBytes),
+        newBatch: () => new IngestBatch(principal),
+        store: (batch, signal) => this.store(principal, batch, signal),
+      });
+      await run.run();
+    } finally {
+      token.release();
+      leave();
+    }
+  }
+
+  /** One transaction, in its fair turn: all lines of a batch or none. The only place where NDJSON becomes rows. */
+  private async store(
+    principal: Principal,
+    batch: IngestBatch,
+    signal: AbortSignal,
+  ): Promise<LineReceipt[]> {
+    if (batch.isFaulty) return batch.rejections();
+    const lane = laneOf(principal);
+    for (;;) {
+      try {
+        const work = () => this.audit.recordAll(principal, batch.events, signal);
+        return batch.receiptsFor(await this.turns.run({ lane, signal }, work));
+      } catch (error) {
+        if (!(error instanceof AppError) || isOutcomeUnknown(error)) throw error;
+        if (signal.aborted || !BUSY.has(error.code)) return batch.rejections(error);
+        await sleep(BUSY_RETRY_MS, undefined, { signal });
+      }
+    }
+  }
+}
+
+function mostBodies(): number {
+  const room = Math.floor((getHeapStatistics().heap_size_limit * HEAP_SHARE) / BODY_BYTES);
+  return Math.min(MOST_BODIES, Math.max(FEWEST_BODIES, room));
+}

@@ -1,0 +1,133 @@
+import { mayWrite, type Principal } from '../../auth/principal';
+import { AppError, type FieldError } from '../../platform/errors/app-error';
+import type { ErrorCode } from '../../platform/errors/error-table';
+import { parseJsonBytes } from '../../platform/runtime/json-bytes';
+import type { Line } from '../../platform/runtime/line-splitter';
+import { faultsOf } from '../../validation/compiled-validator';
+import type { NewEvent } from '../event/audit-event';
+import { CreateAuditEventDto } from '../api/dto/create-audit-event.dto';
+import { newEventOf } from '../write/new-event';
+import type { WriteReceipt } from '../write/write-batch';
+
+/** What became of a line. */
+export type LineReceipt =
+  | { line: number; id: string; sequence: string; status: 'created' | 'duplicate' }
+  | { line: number; status: 'rejected'; code: string; errors: FieldError[] };
+
+/** The code of a line that nothing is wrong with, but that shares its transaction with one that is refused. */
+export const TRANSACTION_REJECTED = 'TRANSACTION_REJECTED';
+/** Space, tab, carriage return. */
+const BLANKS = new Set([0x20, 0x09, 0x0d]);
+/** Faults of one line that are named. */
+const MAX_FAULTS = 20;
+
+interface Fault {
+  code: string;
+  errors: FieldError[];
+}
+
+/** The lines of one transaction. */
+export class IngestBatch {
+  readonly events: NewEvent[] = [];
+  /** Bytes of all lines. */
+  bytes = 0;
+  private readonly numbers: number[] = [];
+  private readonly faults = new Map<number, Fault>();
+
+  constructor(private readonly principal: Principal) {}
+
+  /** How many lines are in it, blank ones aside. */
+  get lines(): number {
+    return this.numbers.length;
+  }
+
+  /** Whether a line is refused, and all of them with it. */
+  get isFaulty(): boolean {
+    return this.faults.size > 0;
+  }
+
+  /** Adds a line; false for a blank one, which is nothing. */
+  add(line: Line): boolean {
+    if (!line.isTooLong && isBlank(line.bytes)) return false;
+    this.numbers.push(line.number);
+    this.bytes += line.bytes.length;
+    const read = this.read(line);
+    if ('code' in read) this.faults.set(line.number, read);
+    else if (!this.isFaulty) this.events.push(read);
+    else this.events.length = 0; // none of them will be stored
+    return true;
+  }
+
+  /** Adds a line that is at fault as it stands. */
+  refuse(number: number, code: ErrorCode, message: string): void {
+    this.numbers.push(number);
+    this.faults.set(number, { code, errors: [{ path: '', message }] });
+  }
+
+  /** The receipts of lines that are stored. */
+  receiptsFor(written: WriteReceipt[]): LineReceipt[] {
+    return written.map(({ id, sequence, status }, index) => {
+      return { line: this.numbers[index] ?? 0, id, sequence, status };
+    });
+  }
+
+  /** The receipts of lines that are not, because some are at fault, or because of what storing them failed with. */
+  rejections(failure?: AppError): LineReceipt[] {
+    if (failure) this.blame(failure);
+    const [first] = this.faults.keys();
+    const message = `is good, but line ${first} of the same transaction is refused: send it again`;
+    return this.numbers.map((line) => {
+      const { code, errors } = this.faults.get(line) ?? {
+        code: TRANSACTION_REJECTED,
+        errors: [{ path: '', message }],
+      };
+      return { line, status: 'rejected', code, errors };
+    });
+  }
+
+  /** Finds the lines that a failure names (`3.id`: that of index 3); one that names none is that of all. */
+  private blame({ code, detail, errors = [] }: AppError): void {
+    for (const { path, message } of errors) {
+      const [index = '', ...rest] = path.split('.');
+      const line = this.numbers[Number(index)];
+      if (line === undefined) continue;
+      const known = this.faults.get(line)?.errors ?? [];
+      this.faults.set(line, { code, errors: [...known, { path: rest.join('.'), message }] });
+    }
+    if (this.isFaulty) return;
+    for (const line of this.numbers) {
+      this.faults.set(line, { code, errors: [{ path: '', message: detail }] });
+    }
+  }
+
+  private read({ bytes, isTooLong }: Line): NewEvent | Fault {
+    if (isTooLong) {
+      const message =
+        'is longer than a line may be (2 MiB, or REQUEST_MAX_SIZE_MB when that is less)';
+      return { code: 'REQUEST_TOO_LARGE', errors: [{ path: '', message }] };
+    }
+    let value: unknown;
+    try {
+      value = parseJsonBytes(bytes);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      const { code, detail, errors = [{ path: '', message: detail }] } = error;
+      return { code, errors };
+    }
+    const errors = faultsOf(CreateAuditEventDto, value);
+    if (errors.length > 0)
+      return { code: 'VALIDATION_FAILED', errors: errors.slice(0, MAX_FAULTS) };
+    const event = value as CreateAuditEventDto;
+    if (!mayWrite(this.principal, event.organizationId)) {
+      const message = 'is not an organization of this token';
+      return { code: 'FORBIDDEN', errors: [{ path: 'organizationId', message }] };
+    }
+    return newEventOf(event);
+  }
+}
+
+function isBlank(bytes: Buffer): boolean {
+  let at = 0;
+  while (at < bytes.length && BLANKS.has(bytes[at] ?? 0)) at += 1;
+  return at === bytes.length;
+}

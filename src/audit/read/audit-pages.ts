@@ -1,0 +1,214 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { resolveOrganizations, type Principal } from '../../auth/principal';
+import { paginationConfig } from '../../platform/config/pagination.config';
+import { AnswerMemory, type AnswerReservation } from '../../http/response-memory';
+import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
+import { CursorCodec } from '../../pagination/cursor.codec';
+import { type PageInfo, TOTAL_EXACT_UP_TO } from '../../pagination/page';
+import { positionOf, type FoundPage, type PageEdges } from './audit-event-page';
+import {
+  filterFingerprint,
+  type AuditEventFilter,
+  type AuditEventSort,
+} from '../event/audit-event-filter';
+import { AuditQueries } from './audit.queries';
+import type { PageRequest, Position } from './page-statement';
+
+/** Which page of a list. */
+export interface PageQuery {
+  filter: AuditEventFilter;
+  sort?: Partial<AuditEventSort>;
+  limit?: number;
+  offset?: number;
+  cursor?: string;
+  includeTotal?: boolean;
+}
+
+/** Where a cursor points: from this event on, towards the end of the list or its start. */
+export interface CursorPosition {
+  backward: boolean;
+  position: Position;
+}
+
+/** Bytes of the events of one page that is held for as long as its reader takes for it (streams, backfills). */
+export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
+
+/** How many times smaller such a page is asked for when it was too large: PostgreSQL has sent all of it by then. */
+export const TOO_LARGE_DIVISOR = 8;
+
+/** What a page may take, and what it is counted in. */
+export interface PageMemory {
+  /** Bytes in UTF-8; as many as this process can serve, unless told otherwise. */
+  maxBytes?: number;
+  reservation?: AnswerReservation;
+}
+
+/** Whether a page was refused because its events are too large: fewer of them may do. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'REQUEST_TOO_LARGE';
+}
+
+type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
+
+/** A page that somebody may see, before it is read. */
+export interface PageDescription {
+  list: List;
+  limit: number;
+  offset: number;
+  from?: CursorPosition;
+  includeTotal: boolean;
+  /** What cursors of the page are bound to: they are good for this principal, list and sort alone. */
+  binding: string;
+}
+
+/** Pages of events by offset and by cursor, for those who may see them. */
+@Injectable()
+export class AuditPages {
+  constructor(
+    private readonly queries: AuditQueries,
+    private readonly cursors: CursorCodec,
+    private readonly memory: AnswerMemory,
+    @Inject(paginationConfig.KEY) private readonly config: ConfigType<typeof paginationConfig>,
+  ) {}
+
+  /**
+   * Which page a query means when this principal asks it.
+   * @throws AppError VALIDATION_FAILED (limit or offset too large), FORBIDDEN (organizations), INVALID_CURSOR.
+   */
+  describe(principal: Principal, query: PageQuery): PageDescription {
+    const { limit = this.config.defaultLimit, offset = 0, includeTotal = false } = query;
+    this.requireSaneBounds(limit, query);
+    const list: List = {
+      organizations: resolveOrganizations(principal, query.filter.organizationIds),
+      filter: query.filter,
+      sort: { field: 'timestamp', direction: 'desc', ...query.sort },
+    };
+    const binding = bindingOf(principal, list);
+    const from = this.positionIn(query.cursor, binding);
+    return { list, limit, offset, includeTotal, binding, ...(from ? { from } : {}) };
+  }
+
+  /**
+   * Reads a page; the signal cancels that in PostgreSQL.
+   * @throws AppError REQUEST_TOO_LARGE when its events have more bytes than a page may; what the reservation throws;
+   * TIMELINE_CHANGED when it goes on, by sequence, behind an event that is another one now.
+   */
+  async read(
+    { list, limit, offset, from, includeTotal }: PageDescription,
+    signal?: AbortSignal,
+    { maxBytes = this.memory.pageBytes, reservation }: PageMemory = {},
+  ): Promise<FoundPage> {
+    const request = {
+      ...list,
+      sort: from?.backward ? reversed(list.sort) : list.sort,
+      after: from?.position,
+      limit: limit + 1, // one more tells whether there is more
+      offset,
+    };
+    const found = await this.queries.findPage(request, signal, { maxBytes, reservation });
+    const total = includeTotal ? await this.queries.count(list, signal) : undefined;
+    const isMore = found.length > limit;
+    const events = found.slice(0, limit);
+    if (from?.backward) events.reverse();
+    const hasNext = from?.backward ? true : isMore;
+    const hasPrevious = from
+      ? !from.backward || isMore
+      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, signal)));
+    const last = events.at(-1);
+    const [first] = events;
+    return {
+      events,
+      info: {
+        limit,
+        ...(from ? {} : { offset }),
+        ...(total === undefined ? {} : totals(total)),
+        hasNext,
+        hasPrevious,
+      },
+      edges: {
+        ...(hasNext && last !== undefined ? { next: edgeOf(last, list) } : {}),
+        ...(hasPrevious && first !== undefined ? { previous: edgeOf(first, list) } : {}),
+      },
+    };
+  }
+
+  /** Where a page lies, with the cursors that this reader may go on with. */
+  pageInfo(info: PageInfo, { next, previous }: PageEdges, binding: string): PageInfo {
+    return {
+      ...info,
+      ...(next ? { nextCursor: this.cursors.encode([false, next], binding) } : {}),
+      ...(previous ? { previousCursor: this.cursors.encode([true, previous], binding) } : {}),
+    };
+  }
+
+  /** The cursor from which this reader's list goes on behind an event. */
+  cursorAfter(position: Position, { list, binding }: PageDescription): string {
+    return this.cursors.encode([false, placeIn(position, list)], binding);
+  }
+
+  private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
+    return (await this.queries.findPage({ ...list, limit: 1, offset: 0 }, signal)).length === 0;
+  }
+
+  private requireSaneBounds(limit: number, { offset, cursor }: PageQuery): void {
+    const errors: FieldError[] = [];
+    if (limit > this.config.maxLimit) {
+      errors.push({ path: 'limit', message: `must be at most ${this.config.maxLimit}` });
+    }
+    if (offset !== undefined && offset > this.config.maxOffset) {
+      const message = `must be at most ${this.config.maxOffset}; use the cursor for deeper pages`;
+      errors.push({ path: 'offset', message });
+    }
+    if (offset !== undefined && cursor !== undefined) {
+      errors.push({ path: 'offset', message: 'cannot be combined with cursor' });
+    }
+    if (errors.length > 0) throw validationFailed(errors);
+  }
+
+  private positionIn(cursor: string | undefined, binding: string): CursorPosition | undefined {
+    if (cursor === undefined) return undefined;
+    const [backward, position] = this.cursors.decode(cursor, binding) as [boolean, Position];
+    return { backward, position };
+  }
+}
+
+/** Where a list goes on from an event of a page. */
+function edgeOf(eventText: string, list: List): Position {
+  return placeIn(positionOf(eventText), list);
+}
+
+/**
+ * What a cursor holds of a position. By sequence, that is also which event it is: numbers can be given again. By time it
+ * would tell nothing: the place of a moment in time is the same in every history (docs/adr/0029).
+ */
+function placeIn(
+  { timestamp, recordedAt, sequence, id, organizationId }: Position,
+  { sort }: List,
+): Position {
+  const place = { timestamp, sequence, id, organizationId };
+  return sort.field === 'sequence' ? { ...place, recordedAt } : place;
+}
+
+/** One text for every way to ask for the same page of the same organizations. */
+export function pageFingerprint(page: PageDescription): string {
+  const { list, limit, offset, from, includeTotal } = page;
+  const place = from ? [from.backward, from.position] : [offset];
+  return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, place, includeTotal]);
+}
+
+/** What a cursor is good for: this principal, these organizations, this filter and sort. */
+function bindingOf(principal: Principal, { organizations, filter, sort }: List): string {
+  return JSON.stringify([principal.subject, organizations, filterFingerprint(filter, sort)]);
+}
+
+function reversed(sort: AuditEventSort): AuditEventSort {
+  return { ...sort, direction: sort.direction === 'asc' ? 'desc' : 'asc' };
+}
+
+function totals(counted: number): Pick<PageInfo, 'total' | 'totalIsExact'> {
+  return {
+    total: Math.min(counted, TOTAL_EXACT_UP_TO),
+    totalIsExact: counted <= TOTAL_EXACT_UP_TO,
+  };
+}

@@ -1,0 +1,292 @@
+import { Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import type { AuthenticatedRequest } from '../../auth/authenticated-request';
+import { resolveOrganizations, type Principal } from '../../auth/principal';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import { queryHash, type Tenants } from '../../caching/cache-key';
+import {
+  CachedRead,
+  type ReadDescription,
+  type ReadRequest,
+  type Rendering,
+  type SharedAnswer,
+} from '../../caching/cached-read';
+import { exactBuffer } from '../../caching/exact-buffer';
+import { ReadTurns } from './read-permits';
+import { ReadPermits } from '../../concurrency/response-permits';
+import { laneOf } from '../../concurrency/flow';
+import type { AnswerReservation } from '../../http/response-memory';
+import { parseQuery } from '../../http/query-string';
+import { uuid } from '../../validation/constraints';
+import { validQuery } from '../../validation/validation.pipe';
+import { unlessAborted } from '../../platform/runtime/abort';
+import type { PageInfo } from '../../pagination/page';
+import { linkHeader } from '../../pagination/page-links';
+import { isPosition, type FoundPage, type PageEdges } from './audit-event-page';
+import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
+import { AuditService } from '../api/audit.service';
+import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from '../api/dto/audit-events-query.dto';
+import { HeadEpochs } from './tenant-versions';
+
+/** What is remembered of requests (who asked what): characters of all texts in it. */
+const MAX_REMEMBERED_CHARACTERS = 6 * 1024 * 1024;
+
+/**
+ * Descriptions of requests seen before. What a request means depends on its principal and its URL alone, so asking
+ * the same again costs one lookup instead of parsing, checking and hashing.
+ */
+class RequestMemory<D extends { characters: number }> {
+  private readonly known = new LRUCache<string, D>({
+    maxSize: MAX_REMEMBERED_CHARACTERS,
+    sizeCalculation: ({ characters }, key) => key.length + characters + DESCRIPTION_CHARACTERS,
+  });
+  private readonly numbers = new WeakMap<Principal, number>();
+  private last = 0;
+
+  /** What `describe` says of this principal and URL; undefined, and not remembered, when it throws. */
+  describe(
+    { principal, url = '' }: ReadRequest & { principal?: Principal },
+    describe: (principal: Principal, url: string) => D,
+  ): D | undefined {
+    if (!principal) return undefined;
+    let number = this.numbers.get(principal);
+    if (number === undefined) {
+      number = this.last += 1;
+      this.numbers.set(principal, number);
+    }
+    const key = `${number} ${url}`;
+    const known = this.known.get(key);
+    if (known) return known;
+    try {
+      const description = describe(principal, url);
+      this.known.set(key, description);
+      return description;
+    } catch (error) {
+      // The handler, asked the same, says what is wrong. Anything else is a fault of ours and must be heard of.
+      if (error instanceof AppError || error instanceof URIError) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** What the objects and fixed texts of a description take. */
+const DESCRIPTION_CHARACTERS = 500;
+/** A name of two letters in a list takes five characters of its text, and 24 bytes with the list's slot. */
+const NAME_FACTOR = 6;
+
+/** A description holds on to its principal, also when its token is forgotten. */
+function charactersOf({ subject, organizations }: Principal): number {
+  const ids = organizations === '*' ? [] : organizations;
+  return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
+}
+
+interface DescribedPage extends ReadDescription {
+  url: string;
+  characters: number;
+  page: PageDescription;
+  /** Where it waits for its turn when it has to be read. */
+  lane: string;
+}
+
+/** Pages of events, as they are cached. Only a read takes a turn, an answer that was kept does not. Cursors are made for each reader: they are good for nobody else. */
+@Injectable()
+export class CachedPages extends CachedRead<DescribedPage> {
+  readonly namespace = 'audit_events';
+  private readonly requests = new RequestMemory<DescribedPage>();
+
+  constructor(
+    private readonly pages: AuditPages,
+    private readonly turns: ReadTurns,
+    private readonly epochs: HeadEpochs,
+    private readonly permits: ReadPermits,
+  ) {
+    super();
+  }
+
+  describe(request: ReadRequest & AuthenticatedRequest): DescribedPage | undefined {
+    return this.requests.describe(request, (principal, url) => {
+      const query = pageQueryOf(validQuery(AuditEventsQuery, queryIn(url)));
+      return this.describePage(principal, this.pages.describe(principal, query), url);
+    });
+  }
+
+  /** The same for a page that was described elsewhere. */
+  describePage(principal: Principal, page: PageDescription, url: string): DescribedPage {
+    return {
+      url,
+      page,
+      lane: laneOf(principal),
+      tenants: page.list.organizations,
+      query: queryHash(pageFingerprint(page)),
+      variant: `${principal.subject}\n${url}`,
+      // The binding spells the organizations and the filter, which the page holds once more: each name as a string of its own.
+      characters: principal.subject.length + url.length + NAME_FACTOR * page.binding.length,
+    };
+  }
+
+  currentEpoch(tenants: Tenants): Promise<string> {
+    return this.epochs.current(tenants);
+  }
+
+  override requireRoom({ lane }: DescribedPage): void {
+    this.turns.requireRoom(lane);
+  }
+
+  read(
+    { page, lane }: DescribedPage,
+    signal?: AbortSignal,
+    ready?: Promise<unknown>,
+  ): Promise<SharedAnswer> {
+    // The permit is waited for outside of the turn: a large read keeps no small one from working.
+    return this.permits.within({ lane, signal }, (reservation) =>
+      this.turns.read({ lane, signal }, async () => {
+        await during(signal, ready);
+        return shared(await this.pages.read(page, signal, { reservation }), reservation);
+      }),
+    );
+  }
+
+  accepts(rest: unknown): boolean {
+    const { info, edges } = (rest ?? {}) as { info?: Partial<PageInfo>; edges?: PageEdges };
+    if (typeof info?.limit !== 'number' || typeof info.hasNext !== 'boolean') return false;
+    if (typeof edges !== 'object' || (edges as unknown) === null) return false;
+    return [edges.next, edges.previous].every((at) => at === undefined || isPosition(at));
+  }
+
+  render(rest: unknown, { page, url }: DescribedPage): Rendering {
+    const { info, edges } = rest as { info: PageInfo; edges: PageEdges };
+    const pagination = this.pages.pageInfo(info, edges, page.binding);
+    return {
+      tail: `,"pagination":${JSON.stringify(pagination)}}`,
+      headers: { Link: linkHeader(url, pagination) },
+    };
+  }
+}
+
+/** What a read waits for, no longer than somebody waits for the read. */
+async function during(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
+  if (ready) await (signal ? unlessAborted(ready, signal) : ready);
+}
+
+/** The part of a page that all its readers share. */
+function shared({ events, info, edges }: FoundPage, reservation: AnswerReservation): SharedAnswer {
+  const head = listOf(events);
+  if (reservation.held > 0) reservation.resize(head.length); // the rows are garbage from here on
+  return { head, rest: { info, edges }, reservation };
+}
+
+const [LIST_BEGIN, LIST_END] = ['{"data":[', ']'];
+
+/** The list of these events, without a second copy of their text: a page may be tens of megabytes. */
+function listOf(events: readonly string[]): Buffer {
+  let length = LIST_BEGIN.length + LIST_END.length + Math.max(0, events.length - 1);
+  for (const event of events) length += Buffer.byteLength(event);
+  if (length <= JOINED_BYTES) return exactBuffer(`${LIST_BEGIN}${events.join(',')}${LIST_END}`);
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let at = bytes.write(LIST_BEGIN);
+  events.forEach((event, index) => {
+    if (index > 0) at += bytes.write(',', at);
+    at += bytes.write(event, at);
+  });
+  bytes.write(LIST_END, at);
+  return bytes;
+}
+
+/** Texts up to this are joined first, which is quicker. */
+const JOINED_BYTES = 256 * 1024;
+
+interface DescribedEvent extends ReadDescription {
+  characters: number;
+  principal: Principal;
+  id: string;
+  organizationIds?: string[];
+}
+
+/** Single events, as they are cached. */
+@Injectable()
+export class CachedEvents extends CachedRead<DescribedEvent> {
+  readonly namespace = 'audit_events_by_id';
+  private readonly requests = new RequestMemory<DescribedEvent>();
+
+  constructor(
+    private readonly audit: AuditService,
+    private readonly turns: ReadTurns,
+    private readonly epochs: HeadEpochs,
+  ) {
+    super();
+  }
+
+  describe(request: ReadRequest & AuthenticatedRequest): DescribedEvent | undefined {
+    return this.requests.describe(request, (principal, url) => {
+      const path = url.split('?', 1)[0] ?? '';
+      const { organization_ids: organizationIds } = validQuery(
+        AuditEventQuery,
+        queryIn(url),
+      ) as AuditEventQuery;
+      return this.describeEvent(
+        principal,
+        path.slice(path.lastIndexOf('/') + 1),
+        organizationIds,
+        NAME_FACTOR * url.length + charactersOf(principal),
+      );
+    });
+  }
+
+  /**
+   * The same for an event that was asked for elsewhere.
+   * @throws AppError VALIDATION_FAILED for what is no UUID, FORBIDDEN.
+   */
+  describeEvent(
+    principal: Principal,
+    asked: string,
+    organizationIds?: string[],
+    characters = 0,
+  ): DescribedEvent {
+    if (uuid(asked) !== undefined) {
+      throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
+    }
+    const id = asked.toLowerCase();
+    return {
+      principal,
+      id,
+      organizationIds,
+      tenants: resolveOrganizations(principal, organizationIds),
+      query: queryHash(id),
+      variant: '',
+      characters,
+    };
+  }
+
+  currentEpoch(tenants: Tenants): Promise<string> {
+    return this.epochs.current(tenants);
+  }
+
+  override requireRoom({ principal }: DescribedEvent): void {
+    this.turns.requireRoom(laneOf(principal));
+  }
+
+  read(
+    { principal, id, organizationIds }: DescribedEvent,
+    signal?: AbortSignal,
+    ready?: Promise<unknown>,
+  ): Promise<SharedAnswer> {
+    return this.turns.read({ lane: laneOf(principal), signal }, async () => {
+      await during(signal, ready);
+      const event = await this.audit.findById(principal, id, organizationIds, signal);
+      return { head: exactBuffer(event.toJsonText()), rest: null };
+    });
+  }
+
+  accepts(rest: unknown): boolean {
+    return rest === null;
+  }
+
+  render(): Rendering {
+    return { tail: '', headers: {} };
+  }
+}
+
+function queryIn(url: string): Record<string, unknown> {
+  const mark = url.indexOf('?');
+  return mark === -1 ? {} : parseQuery(url.slice(mark + 1));
+}

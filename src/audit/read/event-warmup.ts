@@ -1,0 +1,88 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import type { Principal } from '../../auth/principal';
+import type { Tenants } from '../../caching/cache-key';
+import { CacheWarmup, type WarmupPlan, type WarmupStep } from '../../caching/cache-warmup';
+import { wallClockMs } from '../../platform/runtime/clocks';
+import { Database } from '../../platform/database/database';
+import { parseInstant } from '../../platform/runtime/instant';
+import type { PageEdges } from './audit-event-page';
+import type { AuditEventFilter } from '../event/audit-event-filter';
+import { AuditPages, type CursorPosition } from './audit-pages';
+import { CachedPages } from './cached-reads';
+
+const LIST_PATH = '/api/v1/audit/events';
+/** Readers seldom leaf further than this. */
+const MAX_PAGES = 10;
+/** More organizations than this would not be read within the time that a request has. */
+const MAX_ORGANIZATIONS = 1000;
+const DAY_MS = 86_400_000;
+
+/** Who asks does not matter: the pages that are kept are the same for all who may see these organizations. */
+const NOBODY: Principal = {
+  subject: '',
+  scopes: new Set(),
+  organizations: '*',
+  expiresAtMs: 0,
+};
+
+/**
+ * The pages that readers ask for first: the default list of each organization, and of all of them together as a token
+ * for several means it, newest first and on by cursor as far back as `days`; and the list since that day.
+ */
+@Injectable()
+export class EventWarmup implements WarmupPlan, OnModuleInit {
+  constructor(
+    readonly read: CachedPages,
+    private readonly pages: AuditPages,
+    private readonly database: Database,
+    private readonly warmup: CacheWarmup,
+  ) {}
+
+  onModuleInit(): void {
+    this.warmup.register(this);
+  }
+
+  async steps(tenants: Tenants, days: number): Promise<WarmupStep[]> {
+    const since = new Date(wallClockMs() - days * DAY_MS).toISOString().slice(0, 10);
+    const sinceMicros = parseInstant(`${since}T00:00:00Z`) ?? 0;
+    const organizations = tenants === '*' ? await this.mostRecent() : tenants;
+    const lists = organizations.map((id) => [id]);
+    const all =
+      tenants === '*' || tenants.length > 1 ? [tenants === '*' ? ['*'] : [...tenants]] : [];
+    return [...all, ...lists].flatMap((organizationIds) => [
+      this.page({ organizationIds }, sinceMicros, 1),
+      this.page({ organizationIds, startDate: sinceMicros }, sinceMicros, MAX_PAGES),
+    ]);
+  }
+
+  /** Page `number` of a list; the next one follows while it begins after `sinceMicros`. */
+  private page(
+    filter: AuditEventFilter,
+    sinceMicros: number,
+    number: number,
+    from?: CursorPosition,
+  ): WarmupStep {
+    const page = { ...this.pages.describe(NOBODY, { filter }), ...(from ? { from } : {}) };
+    return {
+      description: this.read.describePage(NOBODY, page, LIST_PATH),
+      path: LIST_PATH,
+      next: (rest) => {
+        const { next } = (rest as { edges: PageEdges }).edges;
+        if (!next || number >= MAX_PAGES) return undefined;
+        if ((parseInstant(next.timestamp) ?? 0) < sinceMicros) return undefined;
+        return this.page(filter, sinceMicros, number + 1, { backward: false, position: next });
+      },
+    };
+  }
+
+  /** The organizations that were written to last. */
+  private async mostRecent(): Promise<string[]> {
+    return this.database.withReader(async (client) => {
+      const { rows } = await client.query<{ organization_id: string }>(
+        'SELECT organization_id FROM audit_organization ORDER BY recorded_at DESC LIMIT $1',
+        [MAX_ORGANIZATIONS],
+      );
+      return rows.map((row) => row.organization_id);
+    });
+  }
+}

@@ -1,0 +1,311 @@
+import { Injectable } from '@nestjs/common';
+import type { PoolClient } from 'pg';
+import type { Tenants } from '../../caching/cache-key';
+import { Database } from '../../platform/database/database';
+import { isMissingColumn, isUnavailable } from '../../platform/database/database-errors';
+import type { Durability } from '../../platform/database/durability';
+import type { SidePool } from '../../platform/database/dedicated-pool';
+import { microsOf } from '../event/log-position';
+import { LogTimeline } from '../event/log-timeline';
+import { SharedRead } from './coalesced-read';
+
+/** A read of one row takes less than a millisecond; who gets no answer for this long will not get one. */
+const TIMEOUT_MS = 2000;
+
+/** What is known of an organization: the last number given, and the microsecond of its recording (0: none, or not known). */
+interface Head {
+  lastSequence: string;
+  recordedMicros: number;
+}
+
+type Heads = ReadonlyMap<string, Head>;
+
+const NO_HEAD: Head = { lastSequence: '0', recordedMicros: 0 };
+const OF_NOBODY = Promise.resolve('0');
+
+/** A timestamp of recording in microseconds since 1970, which a double holds exactly until the year 2255. */
+const MICROS = microsOf('audit_organization');
+
+const FIND_HEADS = {
+  name: 'audit-find-heads',
+  text: `SELECT organization_id, last_sequence::text, (${MICROS})::text
+         FROM audit_organization WHERE organization_id = ANY($1::text[])`,
+};
+
+const SUMS = `SELECT coalesce(sum(last_sequence), 0)::text AS sequences, coalesce(sum(${MICROS}), 0)::text AS micros FROM audit_organization`;
+
+/** When the server was started, in seconds: another server, or another start of one, has another time. */
+const SERVER_START = 'extract(epoch FROM pg_postmaster_start_time())';
+
+/**
+ * Snapshot and, unless it is the one that is known ($1), sums of all heads: of the same snapshot, as it is one
+ * statement. A standby's list of running transactions is not in the text of its snapshot, so there it is NULL.
+ */
+const FIND_ALL_HEADS = {
+  name: 'audit-find-all-heads',
+  text: `SELECT s.snapshot, CASE WHEN s.snapshot = $1 THEN NULL ELSE (SELECT ARRAY[sequences, micros] FROM (${SUMS}) t) END
+         FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text || ' ' || ${SERVER_START} END AS snapshot) s`,
+};
+
+/** NULL on a standby; the timeline as the first eight digits of the name of a file of its log. */
+const FIND_SERVER = {
+  name: 'audit-find-server',
+  text: `SELECT CASE WHEN NOT pg_is_in_recovery() THEN (${SERVER_START})::text END,
+                CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END`,
+};
+/** How often it is looked at which server answers, at most. */
+const SERVER_LOOK_MS = 2000;
+
+/**
+ * Asked on replicas, for organizations ($1) and the primary's last numbers ($2): the head there and, where that is
+ * further on, when the event of the primary's number was recorded.
+ */
+const FIND_REPLICA_HEADS = {
+  name: 'audit-find-replica-heads',
+  text: `SELECT o.organization_id, o.last_sequence::text, (${microsOf('o')})::text, CASE WHEN o.last_sequence > t.sequence THEN (
+           SELECT (${microsOf('e')})::text FROM audit_event e
+           WHERE e.organization_id = o.organization_id AND e.sequence = t.sequence LIMIT 1
+         ) END
+         FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, sequence)
+         JOIN audit_organization o ON o.organization_id = t.organization_id COLLATE "C"`,
+};
+const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
+
+/** A read of listed organizations that has not begun: whose heads it will read, and the epochs that will come of it. */
+interface Gathering {
+  organizations: Set<string>;
+  /** By the organization, when it is a single one, or by the list itself: callers with the same one share a promise. */
+  epochs: Map<string | readonly string[], Promise<string>>;
+  heads: Promise<Heads>;
+}
+
+/**
+ * The epochs of organizations, read from the primary: a text that changes with every commit of any of them, because the
+ * head row moves in the same transaction as the events. Whoever keeps an answer under the epoch that was current before
+ * the answer was read, and gives it only to those for whom that epoch is still current, is never stale, whatever
+ * becomes of the place where it is kept (docs/adr/0007-epochs-from-head-rows.md).
+ *
+ * Exact, though reads are shared: a caller never joins a read that began before it asked (SharedRead). The statement
+ * therefore takes its snapshot after the call, and sees every commit that anybody was told of before.
+ */
+@Injectable()
+export class HeadEpochs {
+  private readonly pool: SidePool;
+  private readonly listed = new SharedRead(() => this.readListed());
+  private readonly everything = new SharedRead(() => this.readAll());
+  private gathering: Gathering | undefined;
+  /** The last epoch of all organizations, and in which connection which snapshot saw it. */
+  private known: { client: PoolClient; snapshot: string; epoch: string } | undefined;
+  private asked = 0;
+  private reads = 0;
+  private sums = 0;
+  private readonly durability: Durability;
+  private nextServerLookMs = 0;
+
+  constructor(
+    database: Database,
+    private readonly timeline: LogTimeline = new LogTimeline(),
+  ) {
+    this.durability = database.durability;
+    this.pool = database.sidePool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
+  }
+
+  /**
+   * The epoch of these organizations together: the sum of their last sequences, and that of the times of their last
+   * recordings (microseconds in base 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The first grows with
+   * each commit, so an equal text means equal events. The times tell apart what sequences cannot: numbers given a second
+   * time after a failover or a restore that lost commits. One without events counts 0; '0' when the list is empty. Lists
+   * are not to be changed while a call with them runs. While they are in doubt (Durability) there is none: an answer that
+   * is kept may show what is not durable.
+   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL is away or silent, after at most a few seconds; others as Database.
+   */
+  current(tenants: Tenants): Promise<string> {
+    if (this.durability.isInDoubt(tenants)) {
+      return this.durability.reading(tenants, () => this.current(tenants));
+    }
+    this.asked += 1;
+    if (tenants === '*') return this.everything.join();
+    const [first] = tenants;
+    if (first === undefined) return OF_NOBODY;
+    const gathering = this.gather(tenants);
+    const key = tenants.length === 1 ? first : tenants;
+    let epoch = gathering.epochs.get(key);
+    if (epoch === undefined) {
+      epoch = gathering.heads.then((heads) => epochOf(heads, tenants));
+      gathering.epochs.set(key, epoch);
+    }
+    return epoch;
+  }
+
+  /**
+   * Whether a replica shows every commit of these organizations that the primary showed when this was asked, and no other
+   * history: the old primary come back, a standby that follows it, or one that is ahead of a restored primary may be as
+   * far and hold other events. Each head has to be the primary's; or lie further on, with the primary's last event
+   * where the primary has it. For '*', where that would be all there are, the sums of both have to be equal. Not fresh is also a
+   * replica that the newest migration has not reached.
+   * @throws AppError when the primary cannot be asked; what `pg` throws when the replica cannot.
+   */
+  async isFresh(replica: PoolClient, tenants: Tenants): Promise<boolean> {
+    try {
+      return await this.isSameThere(replica, tenants);
+    } catch (error) {
+      if (isMissingColumn(error)) return false;
+      throw error;
+    }
+  }
+
+  private async isSameThere(replica: PoolClient, tenants: Tenants): Promise<boolean> {
+    if (tenants === '*') {
+      const epoch = await this.current('*');
+      const { rows } = await replica.query<[string, string]>({
+        ...SUM_REPLICA_HEADS,
+        rowMode: 'array',
+      });
+      const [sequences = '0', micros = '0'] = rows[0] ?? [];
+      return epochText(sequences, BigInt(micros)) === epoch;
+    }
+    this.asked += 1;
+    const heads = await this.gather(tenants).heads;
+    const { rows } = await replica.query<[string, string, string, string | null]>({
+      ...FIND_REPLICA_HEADS,
+      values: [tenants, tenants.map((id) => (heads.get(id) ?? NO_HEAD).lastSequence)],
+      rowMode: 'array',
+    });
+    const there = new Map(rows.map(([id, ...head]) => [id, head]));
+    return tenants.every((id) => isSameHead(heads.get(id) ?? NO_HEAD, there.get(id)));
+  }
+
+  /** How many calls there were, how many statements answered them, and how many of those added up all there are. */
+  statistics(): { asked: number; reads: number; sums: number } {
+    return { asked: this.asked, reads: this.reads, sums: this.sums };
+  }
+
+  /** Adds organizations to the read that is still to begin. */
+  private gather(organizations: readonly string[]): Gathering {
+    this.gathering ??= {
+      organizations: new Set(),
+      epochs: new Map(),
+      heads: this.listed.join(),
+    };
+    for (const id of organizations) this.gathering.organizations.add(id);
+    return this.gathering;
+  }
+
+  private async readListed(): Promise<Heads> {
+    const organizations = [...(this.gathering?.organizations ?? [])];
+    this.gathering = undefined; // who asks from now on is read by the next one
+    this.reads += 1;
+    const asked = this.timeline.ask();
+    return this.pool.withClient(async (client) => {
+      const { rows } = await client.query<[string, string, string]>({
+        ...FIND_HEADS,
+        values: [organizations],
+        rowMode: 'array',
+      });
+      const heads = new Map(
+        rows.map(([id, lastSequence, micros]) => [
+          id,
+          { lastSequence, recordedMicros: Number(micros) },
+        ]),
+      );
+      await this.watchTimeline(client, organizations, heads, asked);
+      return heads;
+    });
+  }
+
+  /** Notes heads that went back, and now and then which server answers. */
+  private async watchTimeline(
+    client: PoolClient,
+    organizations: readonly string[],
+    heads: Heads,
+    asked: number,
+  ): Promise<void> {
+    const behind: [string, Head][] = [];
+    for (const id of organizations) {
+      const head = heads.get(id) ?? NO_HEAD;
+      const seen = { sequence: Number(head.lastSequence), micros: head.recordedMicros };
+      if (this.timeline.isBehind(id, seen, asked)) behind.push([id, head]);
+      else this.timeline.note(id, seen);
+    }
+    const isDue = performance.now() >= this.nextServerLookMs;
+    if (behind.length === 0 && !isDue) return;
+    this.nextServerLookMs = performance.now() + SERVER_LOOK_MS;
+    const isPrimary = await this.lookAtServer(client);
+    if (!isPrimary) return; // a standby may only lag behind
+    for (const [id, { lastSequence }] of behind)
+      this.timeline.noteRewindTo(id, BigInt(lastSequence));
+  }
+
+  /** Notes which server answers; some that look like PostgreSQL do not say. */
+  private async lookAtServer(client: PoolClient): Promise<boolean> {
+    try {
+      const { rows } = await client.query<[string | null, string | null]>({
+        ...FIND_SERVER,
+        rowMode: 'array',
+      });
+      const [startedAt = null, timeline = null] = rows[0] ?? [];
+      if (startedAt === null) return false;
+      this.timeline.noteServer(startedAt, Number.parseInt(timeline ?? '0', 16));
+    } catch (error) {
+      if (isUnavailable(error)) throw error;
+      this.nextServerLookMs = Infinity;
+    }
+    return true;
+  }
+
+  /**
+   * Adding up every head costs in proportion to their number. The text of the snapshot (xmin, xmax and the transactions
+   * running between them) saves that: a transaction that changes anything has an id from its first change on. When it
+   * commits after one snapshot was taken, its id was running or not yet given out there, and is neither in the next one; so if
+   * two texts are equal, nothing was committed between them, and the sum that was read with the first still holds.
+   * Ids are never given twice by a server, but are by one that took over from another or was restored. Our connection may
+   * outlive that when there is a pooler between, so the text also says which server it is and since when it runs.
+   */
+  private async readAll(): Promise<string> {
+    this.reads += 1;
+    return this.pool.withClient(async (client) => {
+      const known = this.known?.client === client ? this.known : undefined;
+      const { rows } = await client.query<[string | null, [string, string] | null]>({
+        ...FIND_ALL_HEADS,
+        values: [known?.snapshot ?? null],
+        rowMode: 'array',
+      });
+      const [snapshot = null, totals = null] = rows[0] ?? [];
+      if (totals === null && known !== undefined) return known.epoch;
+      this.sums += 1;
+      const [sum, micros] = totals ?? ['0', '0'];
+      const epoch = epochText(sum, BigInt(micros));
+      this.known = snapshot === null ? undefined : { client, snapshot, epoch };
+      return epoch;
+    });
+  }
+}
+
+/** Whether what a replica has of an organization (head, its time, the time of the event with the primary's number) is what the primary has, or goes on from it. */
+function isSameHead(
+  { lastSequence, recordedMicros }: Head,
+  there: readonly [string, string, string | null] | undefined,
+): boolean {
+  if (!there) return lastSequence === '0';
+  const [sequence, micros, eventMicros] = there;
+  if (sequence === lastSequence) return Number(micros) === recordedMicros;
+  if (BigInt(sequence) < BigInt(lastSequence)) return false;
+  return eventMicros !== null && Number(eventMicros) === recordedMicros;
+}
+
+function epochOf(heads: Heads, organizations: readonly string[]): string {
+  const [first, ...others] = organizations.map((id) => heads.get(id) ?? NO_HEAD);
+  if (first === undefined) return '0';
+  if (others.length === 0) return epochText(first.lastSequence, first.recordedMicros);
+  let sum = BigInt(first.lastSequence);
+  let micros = BigInt(first.recordedMicros);
+  for (const { lastSequence, recordedMicros } of others) {
+    sum += BigInt(lastSequence);
+    micros += BigInt(recordedMicros);
+  }
+  return epochText(String(sum), micros);
+}
+
+function epochText(sum: string, micros: number | bigint): string {
+  return `${sum}.${micros.toString(36)}`;
+}

@@ -1,0 +1,94 @@
+import type { ClientBase } from 'pg';
+import { isLockTimeout, isRetryable } from '../../platform/database/database-errors';
+
+/** Head rows locked at once: a few milliseconds, for which writers of these organizations wait. */
+const BATCH_HEADS = 50;
+/** Events looked at in one statement. */
+const BATCH_EVENTS = 2000;
+const ATTEMPTS = 5;
+
+/**
+ * What else there is to events that retention has hidden, and that the table `hidden` still holds. Twice is as good as
+ * once. First the epochs of their organizations move, so that no kept answer shows the events any longer
+ * (docs/adr/0007); then the ids that clients chose for them are forgotten. Head rows stay: a sequence never starts again.
+ */
+export async function forgetExpired(client: ClientBase, hidden: string): Promise<void> {
+  await moveEpochs(client, await findOrganizations(client, hidden));
+  await forgetClientIds(client, hidden);
+}
+
+/** Whether an event was recorded between these moments, in milliseconds since 1970, that is also dated between them. */
+export async function wasRecordedBetween(
+  client: ClientBase,
+  fromMs: number,
+  toMs: number,
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM audit_event
+     WHERE timestamp >= to_timestamp($1) AND timestamp < to_timestamp($2)
+       AND recorded_at >= to_timestamp($1) AND recorded_at < to_timestamp($2) LIMIT 1`,
+    [fromMs / 1000, toMs / 1000],
+  );
+  return rowCount === 1;
+}
+
+/** From one organization to the next by the key: as many steps as organizations, however many events. */
+async function findOrganizations(client: ClientBase, hidden: string): Promise<string[]> {
+  const { rows } = await client.query<{ id: string }>(
+    `WITH RECURSIVE o AS (
+       (SELECT organization_id AS id FROM ${hidden} ORDER BY organization_id LIMIT 1)
+       UNION ALL
+       SELECT (SELECT organization_id FROM ${hidden} WHERE organization_id > o.id
+               ORDER BY organization_id LIMIT 1) FROM o WHERE o.id IS NOT NULL
+     ) SELECT id FROM o WHERE id IS NOT NULL`,
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** The time of recording on a head row is part of its epoch, and of nothing else. It only goes forward here. */
+async function moveEpochs(client: ClientBase, organizations: string[]): Promise<void> {
+  for (let from = 0; from < organizations.length; from += BATCH_HEADS) {
+    const batch = organizations.slice(from, from + BATCH_HEADS);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await client.query(
+          `WITH locked AS (
+             SELECT organization_id FROM audit_organization WHERE organization_id = ANY($1::text[])
+             ORDER BY organization_id FOR UPDATE
+           )
+           UPDATE audit_organization o
+           SET recorded_at = greatest(clock_timestamp(), o.recorded_at + interval '1 microsecond')
+           FROM locked WHERE o.organization_id = locked.organization_id`,
+          [batch],
+        );
+        break;
+      } catch (error) {
+        if (attempt === ATTEMPTS || !(isRetryable(error) || isLockTimeout(error))) throw error;
+      }
+    }
+  }
+}
+
+/** Only where the id still belongs to the hidden event: it may have been used again for one that is there. */
+async function forgetClientIds(client: ClientBase, hidden: string): Promise<void> {
+  let after: [string, string, string] | undefined;
+  for (;;) {
+    const { rows } = await client.query<[string, string, string]>({
+      text: `WITH batch AS (
+               SELECT organization_id, timestamp, id FROM ${hidden}
+               ${after ? 'WHERE (organization_id, timestamp, id) > ($1, $2::timestamptz, $3::uuid)' : ''}
+               ORDER BY organization_id, timestamp, id LIMIT ${BATCH_EVENTS}
+             ), gone AS (
+               DELETE FROM audit_client_event_id c USING batch b
+               WHERE c.id = b.id AND c.organization_id = b.organization_id AND c.timestamp = b.timestamp
+             )
+             SELECT organization_id, timestamp::text, id::text FROM batch
+             ORDER BY organization_id DESC, timestamp DESC, id DESC LIMIT 1`,
+      values: after ?? [],
+      rowMode: 'array',
+    });
+    const [last] = rows;
+    if (!last) return;
+    after = [last[0], last[1], last[2]];
+  }
+}

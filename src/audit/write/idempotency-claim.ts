@@ -1,0 +1,27 @@
+import { createHash } from 'node:crypto';
+import type { Principal } from '../../auth/principal';
+import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
+import { validationFailed } from '../../platform/errors/app-error';
+import { RAW_BODY, type BodyRequest } from '../../http/json-body.interceptor';
+
+const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
+
+/**
+ * The claim of a request that carries an `Idempotency-Key`, undefined without one. Keys belong to the subject of the
+ * token; `kind` keeps a single event and a bulk request with the same bytes apart, the two paths of a route do not.
+ */
+export function idempotencyClaimOf(
+  request: BodyRequest,
+  principal: Principal,
+  kind: string,
+): IdempotencyClaim | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key !== 'string' || !PRINTABLE.test(key)) {
+    const message = 'must be 1 to 255 printable ASCII characters';
+    throw validationFailed([{ path: 'Idempotency-Key', message }]);
+  }
+  const body = request[RAW_BODY] ?? Buffer.alloc(0);
+  const requestHash = createHash('sha256').update(`${kind}\n`).update(body).digest();
+  return { subject: principal.subject, key, requestHash };
+}

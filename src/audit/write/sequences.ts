@@ -1,0 +1,66 @@
+import { parseInstant } from '../../platform/runtime/instant';
+import { instantOfDatabase, type NewEvent } from '../event/audit-event';
+import type { NumberedEvent } from './statement-values';
+
+/** A head row after its move; `recorded_at` is PostgreSQL's text, '-infinity' before the first event. */
+export interface HeadRow {
+  organization_id: string;
+  last_sequence: string;
+  recorded_at: string;
+}
+
+/** A head row that a transaction has moved on by `count` events. */
+export interface HeadMove {
+  organizationId: string;
+  last: string;
+  count: number;
+  /** When, in microseconds since 1970. */
+  micros: number;
+}
+
+/** The moves behind these rows; a row that was only locked has not moved. */
+export function movesOf(heads: HeadRow[], counts: ReadonlyMap<string, number>): HeadMove[] {
+  return heads.flatMap(({ organization_id: organizationId, last_sequence: last, recorded_at }) => {
+    const count = counts.get(organizationId) ?? 0;
+    if (count === 0) return [];
+    const micros = parseInstant(recorded_at.replace(' ', 'T')) ?? 0;
+    return [{ organizationId, last, count, micros }];
+  });
+}
+
+/** How many of the events each organization has, by organization in the order in which every writer locks them. */
+export function countsOf(events: NewEvent[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { organizationId } of events) {
+    counts.set(organizationId, (counts.get(organizationId) ?? 0) + 1);
+  }
+  if (counts.size < 2) return counts;
+  const organizations = [...counts.keys()].sort();
+  return new Map(organizations.map((id) => [id, counts.get(id) ?? 0]));
+}
+
+/** Gives each event the next number of its organization, in the order in which they came. */
+export function numbersOf(
+  events: NewEvent[],
+  counts: Map<string, number>,
+  heads: HeadRow[],
+): Map<NewEvent, NumberedEvent> {
+  const next = new Map(
+    heads.map(({ organization_id: id, last_sequence, recorded_at }) => [
+      id,
+      {
+        sequence: BigInt(last_sequence) - BigInt(counts.get(id) ?? 0) + 1n,
+        recordedAt: instantOfDatabase(recorded_at),
+      },
+    ]),
+  );
+  const numbered = new Map<NewEvent, NumberedEvent>();
+  for (const event of events) {
+    const head = next.get(event.organizationId);
+    if (!head) throw new Error('An organization has no head row');
+    const { sequence, recordedAt } = head;
+    head.sequence += 1n;
+    numbered.set(event, { event, sequence: String(sequence), recordedAt });
+  }
+  return numbered;
+}

@@ -1,0 +1,185 @@
+import { AppError } from '../../platform/errors/app-error';
+import { reasonOf } from '../../platform/runtime/abort';
+import type { Recorded, WriteRequest, WriteResult } from './write-batch';
+
+/** One transaction of one or more requests. */
+export interface Attempt {
+  /** Its commit cannot be prevented any more by those who wait for it: it was sent, or strangers wait for it, too. */
+  isCommitting: boolean;
+  /** Somebody was told that its outcome is not known. */
+  isUnknown: boolean;
+}
+
+/** A request that waits to be written, and who is to be told. */
+export interface Waiting {
+  request: WriteRequest;
+  /** How often a month of it turned out to have lost its partition. */
+  returns: number;
+  organizations: Set<string>;
+  /** The transaction that has it, while one has. */
+  attempt?: Attempt;
+  resolve: (recorded: Recorded) => void;
+  reject: (error: Error) => void;
+}
+
+/** One lane while requests are taken from it. */
+interface Scan {
+  key: string;
+  line: Waiting[];
+  at: number;
+  passed: Waiting[];
+  /** Events taken from it. */
+  taken: number;
+  isServed: boolean;
+}
+
+/** Requests that wait to be written, in one lane for each `WriteRequest.lane`. They are taken from the lanes in turn. */
+export class WaitingWrites {
+  /** In the order in which they are served: a lane that was goes to the end. */
+  private readonly lanes = new Map<string, Waiting[]>();
+  private requestCount = 0;
+  private eventCount = 0;
+  private readonly eventsByLane = new Map<string, number>();
+
+  /** How many wait. */
+  get requests(): number {
+    return this.requestCount;
+  }
+
+  /** How many events those have. */
+  get events(): number {
+    return this.eventCount;
+  }
+
+  /**
+   * Whether one more request may wait where `most` events are enough. When they are there, it may all the same as long
+   * as its lane has less than its share of them, or nothing at all: nobody is refused for what others have brought.
+   */
+  hasRoomFor({ events, lane }: Pick<WriteRequest, 'events' | 'lane'>, most: number): boolean {
+    if (this.eventCount + events.length <= most) return true;
+    const own = this.eventsByLane.get(lane) ?? 0;
+    const lanes = this.eventsByLane.size + (own === 0 ? 1 : 0);
+    return (own === 0 && lanes > 1) || own + events.length <= most / lanes;
+  }
+
+  add(one: Waiting): void {
+    const { lane } = one.request;
+    const line = this.lanes.get(lane);
+    if (line) line.push(one);
+    else this.lanes.set(lane, [one]);
+    this.count(one, 1);
+  }
+
+  /** Puts back what was taken, before all others of their lanes. */
+  putBack(ones: readonly Waiting[]): void {
+    for (const one of [...ones].reverse()) {
+      const { lane } = one.request;
+      this.lanes.set(lane, [one, ...(this.lanes.get(lane) ?? [])]);
+      this.count(one, 1);
+    }
+  }
+
+  /** Removes one who does not want to wait any more; false when it was taken already. */
+  remove(one: Waiting): boolean {
+    const { lane } = one.request;
+    const line = this.lanes.get(lane) ?? [];
+    const at = line.indexOf(one);
+    if (at === -1) return false;
+    line.splice(at, 1);
+    if (line.length === 0) this.lanes.delete(lane);
+    this.count(one, -1);
+    return true;
+  }
+
+  /**
+   * Takes at most `most` of the requests that fit: in each round one of each lane, its oldest. `taken` is the number of
+   * events taken so far, `takenOfLane` that of its lane.
+   */
+  take(
+    fits: (one: Waiting, taken: number, takenOfLane: number) => boolean,
+    most = Infinity,
+  ): Waiting[] {
+    const chosen: Waiting[] = [];
+    let taken = 0;
+    const takeNext = (scan: Scan): boolean => {
+      while (scan.at < scan.line.length && chosen.length < most) {
+        const one = scan.line[scan.at];
+        scan.at += 1;
+        if (fits(one, taken, scan.taken)) {
+          taken += one.request.events.length;
+          scan.taken += one.request.events.length;
+          chosen.push(one);
+          scan.isServed = true;
+          return true;
+        }
+        scan.passed.push(one);
+      }
+      return false;
+    };
+    const scans = [...this.lanes].map(([key, line]): Scan => ({
+      key,
+      line,
+      at: 0,
+      passed: [],
+      taken: 0,
+      isServed: false,
+    }));
+    for (let open = scans; open.length > 0 && chosen.length < most;) open = open.filter(takeNext);
+    for (const scan of scans) if (scan.isServed) this.close(scan);
+    for (const one of chosen) this.count(one, -1);
+    return chosen;
+  }
+
+  private close({ key, line, at, passed }: Scan): void {
+    const rest = [...passed, ...line.slice(at)];
+    this.lanes.delete(key);
+    if (rest.length > 0) this.lanes.set(key, rest);
+  }
+
+  private count(one: Waiting, change: 1 | -1): void {
+    const { lane } = one.request;
+    const events = change * one.request.events.length;
+    this.requestCount += change;
+    this.eventCount += events;
+    const left = (this.eventsByLane.get(lane) ?? 0) + events;
+    if (left > 0) this.eventsByLane.set(lane, left);
+    else this.eventsByLane.delete(lane);
+  }
+}
+
+/** Tells the caller of a request how it ended. */
+export function settle(one: Waiting, result: WriteResult | undefined): void {
+  if (!result) one.reject(new AppError('INTERNAL', 'The event was not written.'));
+  else if ('refusal' in result) one.reject(result.refusal);
+  else one.resolve(result);
+}
+
+/**
+ * What `wait` comes to, or the error that `leave`, which `wait` returns, has when the signal aborts; undefined goes on
+ * waiting. The signal may outlive many such waits, as that of a long body does: none of them leaves anything on it.
+ */
+export function untilAborted<T>(
+  signal: AbortSignal | undefined,
+  wait: (resolve: (value: T) => void, reject: (error: Error) => void) => () => Error | undefined,
+): Promise<T> {
+  if (!signal) return new Promise(wait);
+  if (signal.aborted) return Promise.reject(reasonOf(signal));
+  return new Promise((resolve, reject) => {
+    const forget = (): void => signal.removeEventListener('abort', onAbort);
+    const leave = wait(
+      (value) => {
+        forget();
+        resolve(value);
+      },
+      (error) => {
+        forget();
+        reject(error);
+      },
+    );
+    function onAbort(): void {
+      const error = leave();
+      if (error) reject(error);
+    }
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

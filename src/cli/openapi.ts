@@ -1,0 +1,16 @@
+import 'reflect-metadata';
+import { createApplication } from '../app.setup';
+import { HttpFront } from '../http/http-server';
+import { openApiDocument } from '../openapi';
+import { runGenerator } from './generated-file';
+
+runGenerator({
+  name: 'openapi.json',
+  script: 'openapi',
+  content: 'the OpenAPI description of all routes',
+  text: async () => {
+    // Nothing is connected to: the application is wired, not started.
+    const app = await createApplication(new HttpFront(), { preview: true });
+    return `${JSON.stringify(openApiDocument(app), null, 2)}\n`;
+  },
+});

@@ -1,9 +1,0 @@
-import { validationFailed } from '../errors/app-error';
-import { faultsOf } from '../front/validation/compiled-validator';
-import type { Dto } from './derived-types';
-
-/** @throws AppError VALIDATION_FAILED with every fault and its path. */
-export function requireValid(dto: Dto, value: unknown): void {
-  const faults = faultsOf(dto, value);
-  if (faults.length > 0) throw validationFailed(faults);
-}

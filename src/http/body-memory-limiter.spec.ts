@@ -1,0 +1,92 @@
+import { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { BodyBudget, costOf } from './body-memory-limiter';
+import { exactJsonText, parseExactJson } from '../platform/runtime/lossless-json';
+
+const MB = 1024 * 1024;
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+function response(): ServerResponse {
+  return Object.assign(new EventEmitter(), { destroyed: false }) as unknown as ServerResponse;
+}
+
+const refusal = (code: string) => expect.objectContaining({ code });
+
+describe('BodyBudget', () => {
+  it('holds what bodies cost until their requests are answered, and refuses what does not fit beside them', () => {
+    const budget = new BodyBudget(10 * MB);
+    const body = Buffer.alloc(2 * MB, 'x');
+    const first = response();
+    budget.hold(body, first);
+    expect(budget.held).toBe(6 * MB);
+    expect(() => budget.hold(body, response())).toThrow(
+      expect.objectContaining({ code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 1 }),
+    );
+    first.emit('close');
+    expect(budget.held).toBe(0);
+    expect(() => budget.hold(body, response())).not.toThrow();
+  });
+
+  it('refuses for good what would not fit alone', () => {
+    const budget = new BodyBudget(100 * MB);
+    const body = Buffer.from(`[${'{},'.repeat(MB)}{}]`);
+    expect(() => budget.hold(body, response())).toThrow(refusal('REQUEST_TOO_LARGE'));
+    expect(budget.held).toBe(0);
+  });
+
+  it('holds the body of a request once', () => {
+    const budget = new BodyBudget(10 * MB);
+    const answer = response();
+    budget.hold(Buffer.alloc(MB, 'x'), answer);
+    budget.hold(Buffer.alloc(MB, 'x'), answer);
+    expect(budget.held).toBe(3 * MB);
+    answer.emit('close');
+    expect(budget.held).toBe(0);
+  });
+
+  it('holds nothing for a client that is gone', () => {
+    const budget = new BodyBudget(10 * MB);
+    budget.hold(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));
+    expect(budget.held).toBe(0);
+  });
+});
+
+describe('costOf', () => {
+  it.each([
+    ['objects', '{},'],
+    ['lists', '[],'],
+    ['numbers', '0,'],
+  ])('is at least what V8 takes for %s', (_, unit) => {
+    const text = `[${unit.repeat(MB).slice(0, -1)}]`;
+    const before = process.memoryUsage().heapUsed;
+    const value: unknown = JSON.parse(text);
+    const taken = process.memoryUsage().heapUsed - before;
+    expect(value).toHaveLength(MB);
+    expect(costOf(Buffer.from(text))).toBeGreaterThan(taken);
+  });
+
+  it.each([
+    '922337203685477580799',
+    '1.0',
+    '-12.50',
+    '1E3',
+    '2e-7',
+    '1234567890123456.0',
+    '1.234567890123456E12',
+  ])('is at least what numbers like %s take that are written as they came', (number) => {
+    const text = `{"metadata":{"list":[${`${number},`.repeat(MB / 4).slice(0, -1)}]}}`;
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    const value = parseExactJson(text) as { metadata: object };
+    const written = exactJsonText(value.metadata);
+    collect();
+    const taken = process.memoryUsage().heapUsed - before;
+    expect(written).toHaveLength(text.length - '{"metadata":}'.length);
+    expect(costOf(Buffer.from(text))).toBeGreaterThan(taken + text.length);
+    expect(value).toBeDefined(); // until here
+  });
+});

@@ -1,0 +1,115 @@
+import { Injectable } from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import { getHeapStatistics } from 'node:v8';
+import { AppError } from '../platform/errors/app-error';
+import { DecompressionPermits } from './content-coding';
+import { ReadingRoom } from './body-read-quota';
+
+/**
+ * Of the heap, what bodies and what is made of them may take. At 1/4, heaps of 128 and 256 MB lived through every body
+ * that ended the process before: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
+ */
+const HEAP_SHARE = 1 / 4;
+/** Smaller bodies are counted by their length alone, and take no time worth speaking of. */
+export const SMALL_BYTES = 64 * 1024;
+/** The bytes themselves, their text, and values that hold the text once more. */
+const COPIES = 3;
+/** Bytes of heap that V8 takes for the value behind each of these bytes of JSON, measured on bodies of nothing else. */
+const COST = new Uint8Array(256);
+COST['{'.charCodeAt(0)] = 80;
+COST['['.charCodeAt(0)] = 48;
+COST[':'.charCodeAt(0)] = 64;
+COST[','.charCodeAt(0)] = 24;
+const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
+const [BIG_E, SMALL_E] = [0x45, 0x65];
+/** A number of so many digits in a row hardly ever fits a double: it is a string as well (exact-json.ts), and written as one. */
+const LONG_DIGITS = 16;
+/**
+ * So is one that ends in 0 behind a point, and one with an exponent; and what looks like it in a text. Those whose digits a
+ * point divides, and small ones such as 0.0000001, are not counted: MAX_EXACT_NUMBERS bounds them.
+ */
+const EXACT_NUMBER_COST = 64;
+
+/**
+ * What JSON bodies cost in memory, from before they are parsed until their requests are answered: 10 MB of `{},` become
+ * 270 MB of objects, and a process whose heap is full dies with everything that it was about to answer. So what does not
+ * fit now is refused while there is still room to say so, and what would never fit is too large.
+ */
+@Injectable()
+export class BodyBudget {
+  /** For bodies on their way here, of which nothing is known yet. */
+  readonly room = new ReadingRoom();
+  /** For bodies that have come and are compressed. */
+  readonly decompressions = new DecompressionPermits();
+  private readonly holders = new WeakSet<ServerResponse>();
+  private heldBytes = 0;
+
+  constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
+
+  /** What is held right now, in bytes. */
+  get held(): number {
+    return this.heldBytes;
+  }
+
+  /**
+   * Holds room for the body of a request until `response`, its answer, is over; once, however often it is asked for.
+   * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (others take the room, for now).
+   */
+  hold(body: Buffer, response: ServerResponse): void {
+    if (this.holders.has(response)) return;
+    const bytes = costOf(body);
+    if (bytes > this.limitBytes) {
+      throw new AppError(
+        'REQUEST_TOO_LARGE',
+        'The body holds more values than this process has memory for; send it in parts.',
+      );
+    }
+    if (this.heldBytes + bytes > this.limitBytes) {
+      throw new AppError('TOO_MANY_REQUESTS', 'Too many large requests are under way.', {
+        retryAfterSeconds: 1,
+      });
+    }
+    if (response.destroyed) return; // nobody waits any more, and nothing would give it back
+    this.heldBytes += bytes;
+    this.holders.add(response);
+    response.once('close', () => {
+      this.heldBytes -= bytes;
+    });
+  }
+}
+
+/** About what the value of a JSON text takes, with the text. Marks inside strings count too, which only errs upwards. */
+export function costOf(body: Buffer): number {
+  let bytes = body.length * COPIES;
+  if (body.length <= SMALL_BYTES) return bytes;
+  let digits = 0;
+  let isFraction = false;
+  for (let at = 0; at < body.length; at += 1) {
+    const byte = body[at] ?? 0;
+    if (isDigit(byte)) {
+      digits += 1;
+      if (digits === LONG_DIGITS) bytes += EXACT_NUMBER_COST;
+      continue;
+    }
+    bytes += COST[byte] ?? 0;
+    if (digits === 0) {
+      isFraction = false;
+      continue;
+    }
+    if (isFraction && body[at - 1] === ZERO) bytes += EXACT_NUMBER_COST;
+    else if ((byte === BIG_E || byte === SMALL_E) && beginsExponent(body[at + 1])) {
+      bytes += EXACT_NUMBER_COST;
+    }
+    isFraction = byte === DOT;
+    digits = 0;
+  }
+  return bytes;
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= ZERO && byte <= NINE;
+}
+
+function beginsExponent(byte = 0): boolean {
+  return isDigit(byte) || byte === PLUS || byte === MINUS;
+}

@@ -1,0 +1,132 @@
+import type { Transform } from 'node:stream';
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { AppError } from '../platform/errors/app-error';
+import { reasonOf } from '../platform/runtime/abort';
+
+/** Decompressors of whole bodies at once: zlib runs in libuv's pool, which has four threads (UV_THREADPOOL_SIZE). */
+const MAX_DECOMPRESSORS = 4;
+
+const DECOMPRESSORS = new Map<string, () => Transform>([
+  ['gzip', () => createGunzip()],
+  ['x-gzip', () => createGunzip()],
+  ['deflate', () => createInflate()],
+  ['br', () => createBrotliDecompress()],
+]);
+
+/**
+ * What makes a decompressor for a `Content-Encoding`; undefined for `identity`.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE for any other coding, and for several of them.
+ */
+export function decompressorFor(coding = 'identity'): (() => Transform) | undefined {
+  const name = coding.trim().toLowerCase();
+  const make = DECOMPRESSORS.get(name);
+  if (make || name === 'identity') return make;
+  throw new AppError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'This Content-Encoding is not supported: send identity, gzip, deflate or br.',
+  );
+}
+
+/**
+ * The bytes that `decompressor`, a new one, makes of a compressed body. `take` is asked before each piece of the output is kept, and throws to
+ * refuse it; decompressing ends with that, and with the signal.
+ * @throws AppError MALFORMED_JSON for bytes that are not in this coding; what `take` throws; the reason of the signal.
+ */
+export function decompress(
+  compressed: Buffer,
+  decompressor: Transform,
+  { take, signal }: { take: (bytes: number) => void; signal: AbortSignal },
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = [];
+    const settle = (done: () => void): void => {
+      signal.removeEventListener('abort', onAbort);
+      decompressor.destroy();
+      done();
+      pieces.length = 0;
+    };
+    const fail = (error: Error): void => settle(() => reject(error));
+    const onAbort = (): void => fail(reasonOf(signal));
+    decompressor.on('data', (piece: Buffer) => {
+      try {
+        take(piece.length);
+        pieces.push(piece);
+      } catch (error) {
+        fail(error as Error);
+      }
+    });
+    decompressor.on('error', () => {
+      fail(new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.'));
+    });
+    decompressor.on('end', () => settle(() => resolve(Buffer.concat(pieces))));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    decompressor.end(compressed);
+  });
+}
+
+/** A sender that waits for a permit. */
+type Waiter = () => void;
+
+/**
+ * Permits to decompress, a bounded number at once. Senders are served in rotation, so that the bodies of one do not
+ * stand before those of all others.
+ */
+export class DecompressionPermits {
+  /** In the order in which senders are served. */
+  private readonly waiting = new Map<string, Set<Waiter>>();
+  private active = 0;
+
+  constructor(private readonly max = MAX_DECOMPRESSORS) {}
+
+  /** Permits that are held now. */
+  get held(): number {
+    return this.active;
+  }
+
+  /** Does `work` with a permit. @throws the reason of the signal while it waits; what `work` throws. */
+  async run<T>(sender: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    if (this.active < this.max) this.active += 1;
+    else await this.wait(sender, signal);
+    try {
+      return await work();
+    } finally {
+      this.release();
+    }
+  }
+
+  private wait(sender: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(reasonOf(signal));
+      const own = this.waiting.get(sender) ?? new Set();
+      const grant = (): void => {
+        signal.removeEventListener('abort', leave);
+        resolve();
+      };
+      const leave = (): void => {
+        own.delete(grant);
+        if (own.size === 0) this.waiting.delete(sender);
+        reject(reasonOf(signal));
+      };
+      own.add(grant);
+      this.waiting.set(sender, own);
+      signal.addEventListener('abort', leave, { once: true });
+    });
+  }
+
+  /** Hands the permit to the first of the sender whose turn it is. */
+  private release(): void {
+    const [next] = this.waiting;
+    if (!next) {
+      this.active -= 1;
+      return;
+    }
+    const [sender, own] = next;
+    const [grant] = own;
+    this.waiting.delete(sender);
+    if (!grant) return this.release();
+    own.delete(grant);
+    if (own.size > 0) this.waiting.set(sender, own); // behind the others
+    grant();
+  }
+}

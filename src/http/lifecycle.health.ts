@@ -1,0 +1,28 @@
+import { Injectable } from '@nestjs/common';
+import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { Lifecycle } from '../platform/runtime/lifecycle';
+
+/** Whether the process has booted and is not on its way out. */
+@Injectable()
+export class LifecycleHealthIndicator {
+  constructor(
+    private readonly health: HealthIndicatorService,
+    private readonly lifecycle: Lifecycle,
+  ) {}
+
+  /** Up from the end of the boot to the first SIGTERM. */
+  isReady(): HealthIndicatorResult {
+    return this.result(this.lifecycle.phase === 'ready');
+  }
+
+  /** Up from the end of the boot on. */
+  isStarted(): HealthIndicatorResult {
+    return this.result(this.lifecycle.phase !== 'starting');
+  }
+
+  private result(isUp: boolean): HealthIndicatorResult {
+    const { phase } = this.lifecycle;
+    const check = this.health.check('lifecycle');
+    return isUp ? check.up({ phase }) : check.down({ phase });
+  }
+}

@@ -1,0 +1,91 @@
+import type { RequestHandler } from 'express';
+import { LRUCache } from 'lru-cache';
+import Negotiator from 'negotiator';
+import { AppError } from '../platform/errors/app-error';
+
+/** What most clients send; the rest is read by the rules of RFC 9110. */
+const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text/plain, */*']);
+
+/** Whether an `Accept` header is absent, or one of those that need no second look. */
+export function plainlyAcceptsJson(accept: string | undefined): boolean {
+  return accept === undefined || ACCEPTS_JSON.has(accept);
+}
+
+/** The content codings that an answer can have, the best first. */
+const CODINGS = ['br', 'gzip', 'deflate', 'identity'] as const;
+export type Coding = (typeof CODINGS)[number];
+
+/** As of negotiator 1.0, which ranks codings that the client ranks alike; its types are older. */
+type Encodings = (
+  available: readonly Coding[],
+  options: { preferred: readonly Coding[] },
+) => Coding[];
+
+/** Clients send one of a few short values; anything longer is negotiated each time. */
+const MAX_REMEMBERED_LENGTH = 128;
+const preferred = new LRUCache<string, Coding>({ max: 100 });
+
+/** The content coding for an `Accept-Encoding` header (RFC 9110, section 12.5.3); identity when it allows no other. */
+export function preferredCoding(acceptEncoding: string | undefined): Coding {
+  if (acceptEncoding === undefined) return 'identity';
+  const known = preferred.get(acceptEncoding);
+  if (known !== undefined) return known;
+  const negotiator = new Negotiator({ headers: { 'accept-encoding': acceptEncoding } });
+  const [best = 'identity'] = (negotiator.encodings as Encodings).call(negotiator, CODINGS, {
+    preferred: CODINGS,
+  });
+  if (acceptEncoding.length <= MAX_REMEMBERED_LENGTH) preferred.set(acceptEncoding, best);
+  return best;
+}
+
+const PROBLEM_TYPES = ['application/json', 'application/problem+json'];
+
+/**
+ * Refuses a request whose `Accept` leaves no room for JSON, nor for what else its path can answer, before any work is
+ * done for it. `others` are the media types of paths that end in this.
+ */
+export function requireAcceptable(others: Record<string, readonly string[]>): RequestHandler {
+  const endings = Object.entries(others);
+  return (request, _response, next) => {
+    if (plainlyAcceptsJson(request.headers.accept)) return next();
+    const [, types = []] = endings.find(([ending]) => request.path.endsWith(ending)) ?? [];
+    if (request.accepts([...PROBLEM_TYPES, ...types])) return next();
+    const all = ['application/json', ...types].join(', ');
+    next(new AppError('NOT_ACCEPTABLE', `This service answers ${all}.`));
+  };
+}
+
+/** Part of an express router's layer that tells which methods a path has. */
+export interface RouteLayer {
+  route?: { methods: Record<string, boolean> };
+  match(path: string): boolean;
+}
+
+/**
+ * Tells a wrong method from a wrong path: what no route has answered is METHOD_NOT_ALLOWED with `Allow` when its path
+ * is known, else NOT_FOUND. Stands behind all routes; `layers` are those of the router it stands in.
+ */
+export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
+  return (request, _response, next) => {
+    const allowed = new Set<string>();
+    for (const layer of layers()) {
+      if (!layer.route || !layer.match(request.path)) continue;
+      for (const method of Object.keys(layer.route.methods)) allowed.add(method.toUpperCase());
+    }
+    if (allowed.has('GET')) allowed.add('HEAD');
+    allowed.delete('_ALL');
+    if (allowed.size === 0) {
+      return next(new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.'));
+    }
+    const allow = [...allowed].sort().join(', ');
+    next(
+      new AppError(
+        'METHOD_NOT_ALLOWED',
+        `${request.method} is not allowed here; allowed: ${allow}.`,
+        {
+          headers: { Allow: allow },
+        },
+      ),
+    );
+  };
+}

@@ -1,0 +1,82 @@
+import { AppError, type FieldError } from '../../platform/errors/app-error';
+import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
+import { problemOf, type Problem } from '../../platform/errors/problem';
+
+/** A detail that a caller may meet, and the places it names. */
+interface Sample {
+  detail: string;
+  errors?: FieldError[];
+}
+
+/** Details of the kinds whose title alone says too little. */
+const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
+  VALIDATION_FAILED: {
+    detail: 'limit must be a whole number from 1 to 1000',
+    errors: [{ path: 'limit', message: 'must be a whole number from 1 to 1000' }],
+  },
+  INVALID_CURSOR: {
+    detail:
+      'The cursor was changed, or belongs to another principal, filter or sort: start from the first page.',
+    errors: [{ path: 'cursor', message: 'must be one that this very query returned' }],
+  },
+  MALFORMED_JSON: { detail: 'The body is not well-formed JSON: it breaks at line 3, column 14.' },
+  UNAUTHENTICATED: { detail: 'A bearer token is required.' },
+  FORBIDDEN: { detail: 'This needs the scope audit:read.' },
+  NOT_FOUND: { detail: 'There is no event with this id.' },
+  NOT_ACCEPTABLE: { detail: 'This service answers application/json.' },
+  CONFLICT: {
+    detail: 'An event with this id exists with other content.',
+    errors: [{ path: 'id', message: 'exists in this organization with other content' }],
+  },
+  TIMELINE_CHANGED: {
+    detail:
+      'The log of the organization "org-1" is on another timeline: its event 1042 is not the one of this position, or ' +
+      'there is none (the database lost commits in a failover or a restore). Begin again from a position that still ' +
+      'exists, or from 0.',
+  },
+  REQUEST_TOO_LARGE: {
+    detail: 'The body is larger than 10 MB (REQUEST_MAX_SIZE_MB); send it in parts.',
+  },
+  UNSUPPORTED_MEDIA_TYPE: { detail: 'Send the body as Content-Type: application/json.' },
+  IDEMPOTENCY_MISMATCH: {
+    detail: 'This Idempotency-Key was used for a request with another body.',
+  },
+  RATE_LIMITED: { detail: 'No more than 6000 requests in 60 seconds: try again in 42 s.' },
+  TOO_MANY_REQUESTS: { detail: 'Too many requests are waiting for their turn.' },
+  QUEUE_TIMEOUT: { detail: 'The request waited too long for its turn.' },
+  URI_TOO_LONG: { detail: 'The request target is longer than 12288 characters.' },
+  DATABASE_UNAVAILABLE: { detail: 'The database cannot be used right now.' },
+  AUTHENTICATION_UNAVAILABLE: {
+    detail: 'The keys that verify tokens cannot be had at the moment.',
+  },
+  NOT_READY: { detail: 'The service is starting.' },
+  REQUEST_TIMEOUT: { detail: 'The database did not answer in time.' },
+  INTERNAL: { detail: 'The request failed for a reason on our side.' },
+};
+
+/** Answered to what never became a request: there is no path, and no header beyond those of every answer. */
+export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
+  'CLIENT_TIMEOUT',
+  'HEADERS_TOO_LARGE',
+]);
+
+/** The kind of those who are not there any more to be told. */
+const NEVER_SENT: ErrorCode = 'CLIENT_CLOSED';
+
+/** An example of each kind of problem, by its code, for the OpenAPI description. */
+export function problemExamples(): Record<string, { summary: string; value: Problem }> {
+  const codes = (Object.keys(ERROR_TABLE) as ErrorCode[]).filter((code) => code !== NEVER_SENT);
+  return Object.fromEntries(
+    codes.map((code) => [code, { summary: ERROR_TABLE[code].title, value: exampleOf(code) }]),
+  );
+}
+
+const EXAMPLE_ID = '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d';
+
+function exampleOf(code: ErrorCode): Problem {
+  const { detail, errors } = SAMPLES[code] ?? { detail: `${ERROR_TABLE[code].title}.` };
+  const error = new AppError(code, detail, { errors });
+  return UNREADABLE_CODES.has(code)
+    ? problemOf(error, '', EXAMPLE_ID)
+    : problemOf(error, '/api/v1/audit/events', EXAMPLE_ID);
+}

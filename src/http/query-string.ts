@@ -1,0 +1,33 @@
+import { parse } from 'node:querystring';
+import { validationFailed } from '../platform/errors/app-error';
+
+const MAX_NAME_SHOWN = 100;
+
+/**
+ * Parses a query string. Repeated names become arrays, `[]` in a name means nothing.
+ * @throws URIError on a malformed percent-encoding, which `node:querystring` would silently turn into other text.
+ */
+export function parseQuery(query: string | null | undefined): Record<string, unknown> {
+  if (!query) return {};
+  decodeURIComponent(query.replaceAll('+', ' '));
+  return parse(query, '&', '=', { maxKeys: 0 });
+}
+
+/**
+ * Refuses a request target that gives a parameter twice: which one counts would be for each reader to choose, and a proxy
+ * that checked the request may have chosen another. Routes with a query DTO refuse the same (coerceQuery).
+ * @throws AppError VALIDATION_FAILED, naming each such parameter.
+ */
+export function requireSingleParameters(target: string): void {
+  const mark = target.indexOf('?');
+  if (mark === -1) return;
+  const names = [...new URLSearchParams(target.slice(mark + 1)).keys()];
+  const seen = new Set<string>();
+  const repeated = new Set(names.filter((name) => seen.size === seen.add(name).size));
+  if (repeated.size === 0) return;
+  const errors = [...repeated].slice(0, 50).map((name) => ({
+    path: name.slice(0, MAX_NAME_SHOWN),
+    message: 'must be given once',
+  }));
+  throw validationFailed(errors);
+}

@@ -1,0 +1,190 @@
+import { Injectable } from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import { getHeapStatistics } from 'node:v8';
+import { AppError } from '../platform/errors/app-error';
+import { processLimit } from '../metrics/process-memory';
+
+const MIB = 1024 * 1024;
+/** Of a container, what counts as heap when V8's own limit is higher: the rest is for buffers and code. */
+const HEAP_OF_PROCESS = 0.7;
+/** Of the heap, what all answers share that are made at the same time. */
+const SHARED_SHARE = 1 / 10;
+/** Of the heap, what the one answer may take that is made with a permit, beside what is shared. */
+const SINGLE_SHARE = 1 / 5;
+/** Bytes of text, in UTF-8, of the largest page. */
+const MAX_PAGE_BYTES = 32 * MIB;
+/** Answers that take less are never refused or made to wait: a usual page has 30 kB. */
+const SMALL_ANSWER_BYTES = 256 * 1024;
+/**
+ * Bytes of memory for a byte of a page, in UTF-8: the strings of its rows (V8 keeps two bytes a character when one of
+ * them is not Latin-1) and the buffer that they are written to.
+ */
+const COPIES_OF_PAGE = 3;
+
+/** Tells the maker of an answer that the shared memory is used up: it gives back what it holds and waits for a permit. */
+export class OutOfAnswerMemory extends AppError {
+  constructor() {
+    super('TOO_MANY_REQUESTS', 'Too many large answers are being made.', { retryAfterSeconds: 1 });
+  }
+}
+
+/**
+ * One budget in bytes for answers, from the rows that arrive until the response is ended with their bytes: from then on
+ * these are counted by the guard against slow clients (UnreadAnswers), so that a client which does not read holds
+ * nothing of this budget. A reservation grows with its answer. One that finds no room is given up, and its answer made again with a permit (AnswerPermits), one at a time:
+ * a permit may go beyond the shared bytes, so that its holder never waits for what others hold.
+ */
+@Injectable()
+export class AnswerMemory {
+  /** Bytes for all reservations without a permit together. */
+  readonly sharedBytes: number;
+  /** Bytes for one answer. */
+  readonly answerBytes: number;
+  /** Bytes of text, in UTF-8, that the events of one page may have together. */
+  readonly pageBytes: number;
+  private sharedReserved = 0;
+  private singleReserved = 0;
+  private failures = 0;
+
+  constructor(heapBytes = usableHeap()) {
+    this.sharedBytes = Math.floor(heapBytes * SHARED_SHARE);
+    this.answerBytes = Math.floor(heapBytes * SINGLE_SHARE);
+    this.pageBytes = Math.min(MAX_PAGE_BYTES, Math.floor(this.answerBytes / COPIES_OF_PAGE));
+  }
+
+  /** Bytes reserved now. */
+  get reserved(): number {
+    return this.sharedReserved + this.singleReserved;
+  }
+
+  /** Reservations that found no room since the start. */
+  get exhausted(): number {
+    return this.failures;
+  }
+
+  /** An empty reservation; `hasPermit` for the holder of a permit. */
+  reserve(hasPermit = false): AnswerReservation {
+    return new AnswerReservation((bytes, held) => this.change(bytes, held, hasPermit), hasPermit);
+  }
+
+  /** A reservation of so many bytes, for work that can be left out; undefined when there is no room. */
+  tryReserve(bytes: number): AnswerReservation | undefined {
+    const reservation = this.reserve();
+    try {
+      reservation.resize(bytes);
+      return reservation;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Changes one reservation from `held` bytes to `bytes`. */
+  private change(bytes: number, held: number, hasPermit: boolean): void {
+    if (bytes > held && bytes > this.answerBytes) throw this.tooLarge();
+    if (hasPermit) {
+      this.singleReserved += bytes - held;
+      return;
+    }
+    const next = this.sharedReserved + bytes - held;
+    if (bytes > held && next > this.sharedBytes && bytes > SMALL_ANSWER_BYTES) {
+      this.failures += 1;
+      throw new OutOfAnswerMemory();
+    }
+    this.sharedReserved = next;
+  }
+
+  private tooLarge(): AppError {
+    const detail = `The answer would take more than the ${Math.floor(this.answerBytes / MIB)} MiB of memory that this process has for one: ask for fewer events at once.`;
+    return new AppError('REQUEST_TOO_LARGE', detail);
+  }
+}
+
+/** What one answer holds of the budget. It begins with one user, and is given back with the last one. */
+export class AnswerReservation {
+  private heldBytes = 0;
+  private users = 1;
+  /** Called once, when it has been given back. */
+  onRelease: (() => void) | undefined;
+
+  constructor(
+    private readonly change: (bytes: number, held: number) => void,
+    /** Whether it may go beyond what is shared. */
+    readonly hasPermit: boolean,
+  ) {}
+
+  /** Bytes held now. */
+  get held(): number {
+    return this.heldBytes;
+  }
+
+  /**
+   * Makes it so many bytes.
+   * @throws OutOfAnswerMemory when others hold too much; AppError REQUEST_TOO_LARGE for more than one answer may ever take.
+   */
+  resize(bytes: number): void {
+    if (this.users === 0) return;
+    this.change(bytes, this.heldBytes);
+    this.heldBytes = bytes;
+  }
+
+  /** Adds the strings and the buffer of so many bytes of rows. @throws as resize. */
+  resizeForRows(bytes: number): void {
+    if (bytes > SMALL_ANSWER_BYTES) this.resize(bytes * COPIES_OF_PAGE);
+  }
+
+  /** Adds bytes. @throws as resize. */
+  add(bytes: number): void {
+    this.resize(this.heldBytes + bytes);
+  }
+
+  /** Holds it until a response has been ended with its bytes, too. */
+  holdFor(response: ServerResponse): void {
+    if (this.users === 0 || this.heldBytes === 0) return;
+    this.users += 1;
+    whenEnded(response, () => this.release());
+  }
+
+  /** Ends the use of its maker once those who wait for what was made have had the time to hold it. */
+  settle(): void {
+    if (this.heldBytes === 0 && !this.hasPermit) this.release();
+    else setImmediate(() => this.release());
+  }
+
+  /** Ends one use. */
+  release(): void {
+    if (this.users === 0) return;
+    this.users -= 1;
+    if (this.users > 0) return;
+    this.change(0, this.heldBytes);
+    this.heldBytes = 0;
+    this.onRelease?.();
+  }
+}
+
+/**
+ * Does `work` once: right after `end` of the response, whatever its client does with the bytes, or when its connection is
+ * gone. The events of Node come later: `prefinish` waits for compressors and for the answers before it on its connection.
+ */
+function whenEnded(response: ServerResponse, work: () => void): void {
+  if (response.destroyed || response.writableEnded) return work();
+  let isDone = false;
+  const done = (): void => {
+    if (isDone) return;
+    isDone = true;
+    response.off('close', done);
+    work();
+  };
+  const end = response.end.bind(response) as (...given: unknown[]) => ServerResponse;
+  response.end = (...given: unknown[]) => {
+    try {
+      return end(...given);
+    } finally {
+      done();
+    }
+  };
+  response.on('close', done);
+}
+
+function usableHeap(): number {
+  return Math.min(getHeapStatistics().heap_size_limit, processLimit().bytes * HEAP_OF_PROCESS);
+}

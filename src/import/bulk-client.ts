@@ -1,0 +1,196 @@
+import { wallClockMs } from '../platform/runtime/clocks';
+
+/** What became of one request. Only `ImportStopped` is thrown, for what no retry and no other chunk can cure. */
+export type BulkOutcome =
+  | { kind: 'stored'; created: number; duplicates: number }
+  /**
+   * Some events are at fault: their position in the request and what is wrong. Those in `settled` are stored
+   * (`created` or `duplicates`); the others shared a transaction with one at fault, or with a passing failure.
+   */
+  | {
+      kind: 'faulty';
+      faults: Map<number, string[]>;
+      settled: Set<number>;
+      created: number;
+      duplicates: number;
+    }
+  /** The request is refused without saying which event is at fault: fewer events may pass. Nothing was stored. */
+  | { kind: 'divisible'; reason: string }
+  /** It may pass later. What the service stored without us hearing of it will be a duplicate then. */
+  | { kind: 'later'; reason: string; retryAfterMs: number | undefined };
+
+/** The import cannot go on; the message says why and what to do about it. */
+export class ImportStopped extends Error {}
+
+/** The part of an RFC 9457 problem document that the import reads. */
+interface Problem {
+  detail?: unknown;
+}
+
+/** Longer than the service lets a request run, so that its own answer is heard first. */
+const REQUEST_TIMEOUT_MS = 120_000;
+
+/** The service, or what stands before it, is away or busy; 500 is among them as the ids of events make a retry harmless. */
+const MAY_PASS_LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** Codes of lines that nothing is wrong with: sent again they may pass. */
+const PASSING = new Set([
+  'TRANSACTION_REJECTED',
+  'DATABASE_UNAVAILABLE',
+  'TOO_MANY_REQUESTS',
+  'QUEUE_TIMEOUT',
+  'REQUEST_TIMEOUT',
+  'INTERNAL',
+]);
+
+/** How to get a token that may write, for the messages that ask for one. */
+export const TOKEN_HINT = `npm run token -- --sub importer --organizations '*' --scope "audit:write"`;
+
+/** Sends events, one a line, to the bulk route of the service: one method, one HTTP request, no retries. */
+export class BulkClient {
+  private readonly route: string;
+
+  constructor(
+    private readonly serviceUrl: string,
+    private readonly token: string,
+  ) {
+    this.route = `${serviceUrl.replace(/\/+$/, '')}/api/v1/audit/events/bulk`;
+  }
+
+  /** Posts one body of `count` lines, an event each, and says what became of it. */
+  async post(body: string, count: number): Promise<BulkOutcome> {
+    let response: Response;
+    let text: string;
+    try {
+      response = await fetch(this.route, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${this.token}`,
+          'content-type': 'application/x-ndjson',
+        },
+        body,
+        redirect: 'manual',
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      });
+      text = await response.text();
+    } catch (error) {
+      const reason = isRefused(error)
+        ? `nothing listens at ${this.serviceUrl} (ECONNREFUSED): is the service running, and there? --url names another place`
+        : `${this.route}: ${networkReason(error)}`;
+      return { kind: 'later', reason, retryAfterMs: undefined };
+    }
+    return response.ok ? this.settledOf(response, text, count) : this.failureOf(response, text);
+  }
+
+  private settledOf(response: Response, text: string, count: number): BulkOutcome {
+    const receipts = receiptsIn(text);
+    if (receipts?.length !== count) {
+      throw new ImportStopped(
+        `${this.route} answered ${response.status} without accounting for all ${count} events: is this the audit service?`,
+      );
+    }
+    const faults = new Map<number, string[]>();
+    const settled = new Set<number>();
+    const counts = { created: 0, duplicates: 0 };
+    let passing: string | undefined;
+    receipts.forEach(({ status, code, errors }, index) => {
+      if (status === 'created') counts.created += 1;
+      else if (status === 'duplicate') counts.duplicates += 1;
+      else if (PASSING.has(code ?? '')) {
+        passing = code;
+        return;
+      } else {
+        faults.set(index, reasonsOf(errors));
+        return;
+      }
+      settled.add(index);
+    });
+    if (settled.size === count) return { kind: 'stored', ...counts };
+    if (faults.size === count && receipts.every(({ code }) => code === 'FORBIDDEN')) {
+      throw new ImportStopped(`the service refuses every event. ${TOKEN_NEEDS}`);
+    }
+    if (faults.size === 0 && settled.size === 0) {
+      const reason = `the service answered ${passing} to every line`;
+      return { kind: 'later', reason, retryAfterMs: undefined };
+    }
+    return { kind: 'faulty', faults, settled, ...counts };
+  }
+
+  private failureOf(response: Response, text: string): BulkOutcome {
+    const problem: Problem = jsonObject(text);
+    const detail =
+      typeof problem.detail === 'string' ? `: ${problem.detail.replace(/\.$/, '')}` : '';
+    const reason = `the service answered ${response.status}${detail}`;
+    const { status } = response;
+    if (status === 401) {
+      throw new ImportStopped(`${reason}. Get a valid token with: ${TOKEN_HINT}`);
+    }
+    if (status === 403) throw new ImportStopped(`${reason}. ${TOKEN_NEEDS}`);
+    if (status === 400 || status === 413) return { kind: 'divisible', reason };
+    if (MAY_PASS_LATER.has(status)) {
+      const retryAfterMs = retryAfterOf(response.headers.get('retry-after'));
+      return { kind: 'later', reason, retryAfterMs };
+    }
+    throw new ImportStopped(`${reason} at ${this.route}: is this the URL of the audit service?`);
+  }
+}
+
+const TOKEN_NEEDS = `The token must hold the scope audit:write and every organization of the file; get one with: ${TOKEN_HINT}`;
+
+interface Receipt {
+  status?: unknown;
+  code?: string;
+  errors?: unknown;
+}
+
+/** The receipts of an answer in the order of their lines; undefined when it is not whole, or none of this service. */
+function receiptsIn(text: string): Receipt[] | undefined {
+  const lines = text.trimEnd().split('\n').map(jsonObject);
+  const last = lines.pop();
+  if (last === undefined || !('summary' in last)) return undefined;
+  return lines.every((line, index) => (line as { line?: unknown }).line === index + 1)
+    ? lines
+    : undefined;
+}
+
+/** What is wrong with a line, from `[{ path: "action", message }]`. */
+function reasonsOf(errors: unknown): string[] {
+  const all = Array.isArray(errors) ? (errors as unknown[]) : [];
+  const reasons = all.map((error) => {
+    const { path, message } = (error ?? {}) as { path?: unknown; message?: unknown };
+    const text = typeof message === 'string' ? message : 'is refused';
+    return `${typeof path === 'string' ? path : ''} ${text}`.trim();
+  });
+  return reasons.length > 0 ? reasons : ['is refused'];
+}
+
+/** `Retry-After` in milliseconds: a number of seconds or an HTTP date. */
+function retryAfterOf(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const seconds = Number(header);
+  const waitMs = Number.isNaN(seconds) ? Date.parse(header) - wallClockMs() : seconds * 1000;
+  return Number.isNaN(waitMs) ? undefined : Math.max(0, waitMs);
+}
+
+function jsonObject(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** Whether there is nobody at the address: of a name with several addresses, at none of them. */
+function isRefused(error: unknown): boolean {
+  const { cause } = (error ?? {}) as { cause?: { code?: unknown } };
+  return cause?.code === 'ECONNREFUSED';
+}
+
+/** What fetch hides behind "fetch failed": the code and message of its cause. */
+function networkReason(error: unknown): string {
+  const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
+  if (!(cause instanceof Error)) return String(cause);
+  const { code } = cause as NodeJS.ErrnoException;
+  return cause.message || code || cause.name;
+}

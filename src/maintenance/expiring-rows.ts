@@ -1,0 +1,27 @@
+import type { ClientBase } from 'pg';
+import type { ExpiringTable } from '../platform/database/maintained-tables';
+
+/** Rows of one statement: some milliseconds of work, and no lock that lasts longer. */
+const BATCH_ROWS = 1000;
+
+/**
+ * Deletes the rows of a table whose time is up, in statements of a thousand, each a transaction of its own. Rows that
+ * somebody has locked are left for the next round. Resolves with their number.
+ */
+export async function deleteExpired(
+  client: ClientBase,
+  { table, timeColumn, keepHours }: ExpiringTable,
+  isStopping: () => boolean,
+): Promise<number> {
+  // Identifiers cannot be bound; they come from our code.
+  const text = `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM ${table} WHERE ${timeColumn} < now() - $1 * interval '1 hour'
+      ORDER BY ${timeColumn} LIMIT ${BATCH_ROWS} FOR UPDATE SKIP LOCKED))`;
+  let deleted = 0;
+  while (!isStopping()) {
+    const { rowCount } = await client.query(text, [keepHours]);
+    deleted += rowCount ?? 0;
+    if ((rowCount ?? 0) < BATCH_ROWS) break;
+  }
+  return deleted;
+}

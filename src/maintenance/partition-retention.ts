@@ -1,0 +1,161 @@
+import { Logger } from '@nestjs/common';
+import type { ClientBase } from 'pg';
+import { confirmedWallClockMs, hasRunForADay } from '../platform/runtime/clocks';
+import { isUnavailable } from '../platform/database/database-errors';
+import type { PartitionedTable } from '../platform/database/maintained-tables';
+import {
+  findLeftovers,
+  findPartitions,
+  type Leftover,
+  markExpired,
+  type Partition,
+} from '../platform/database/partition-catalog';
+import { DETACH_LOCK } from '../platform/database/partitions';
+import { isExpired } from './retention';
+
+const DAY_MS = 86_400_000;
+const UNCONFIRMED =
+  'the clock is not confirmed: this process runs for less than a day, and no event was stored one to two days ago';
+
+/** What a round of retention did. */
+export interface RetentionOutcome {
+  dropped: string[];
+  /** What is left for the next round, and why. */
+  postponed: { partition: string; reason: string }[];
+}
+
+/**
+ * Removes the partitions whose rows are all past their time, without anybody waiting: DETACH … CONCURRENTLY hides a
+ * partition at once, waits (for at most the `lock_timeout` of the session) for transactions that still use the table,
+ * and only then locks the partition, which nobody uses any more. Whatever is interrupted is found in the catalogue and
+ * finished by the next round: a detach under way, a detached table that carries our mark.
+ */
+export class PartitionRetention {
+  private readonly logger = new Logger(PartitionRetention.name);
+
+  /** Runs on a session of its own, outside a transaction. `isStopping` ends the round between two steps. */
+  constructor(
+    private readonly client: ClientBase,
+    private readonly isStopping: () => boolean,
+  ) {}
+
+  async run(table: PartitionedTable): Promise<RetentionOutcome> {
+    const outcome: RetentionOutcome = { dropped: [], postponed: [] };
+    if (table.retentionDays <= 0) return outcome;
+    const nowMs = await this.nowMs();
+    const isOver = ({ upperMs }: { upperMs: number | null }) =>
+      isExpired(upperMs, nowMs, table.retentionDays);
+    if (!(await this.isConfirmed(table, nowMs))) return this.postponeAll(table, isOver, outcome);
+    for (const partition of await findPartitions(this.client, table.table)) {
+      if (this.isStopping()) return outcome;
+      if (!partition.isDetaching && !isOver(partition)) continue;
+      await this.attempt(outcome, partition.name, () => this.remove(table, partition, outcome));
+    }
+    for (const leftover of await findLeftovers(this.client, table.table)) {
+      if (this.isStopping()) return outcome;
+      const wasTried = outcome.postponed.some(({ partition }) => partition === leftover.name);
+      if (!isOver(leftover) || wasTried) continue;
+      await this.attempt(outcome, leftover.name, () => this.drop(table, leftover, outcome));
+    }
+    return outcome;
+  }
+
+  /**
+   * Whether the clocks may decide over data. Those of one machine can be years ahead together from the start of the
+   * process on, which shows by nothing but what was stored before: rows of the day before
+   * the last. Those of the last day are no witness, as the same wrong clock may have dated them.
+   */
+  private async isConfirmed(table: PartitionedTable, nowMs: number): Promise<boolean> {
+    if (hasRunForADay()) return true;
+    const found = table.wasRecordedBetween?.(this.client, nowMs - 2 * DAY_MS, nowMs - DAY_MS);
+    return (await found) ?? false;
+  }
+
+  private async postponeAll(
+    { table }: PartitionedTable,
+    isOver: (partition: Partition) => boolean,
+    outcome: RetentionOutcome,
+  ): Promise<RetentionOutcome> {
+    for (const partition of (await findPartitions(this.client, table)).filter(isOver)) {
+      outcome.postponed.push({ partition: partition.name, reason: UNCONFIRMED });
+    }
+    const { length } = outcome.postponed;
+    if (length > 0) this.logger.warn(`${length} partitions stay for now: ${UNCONFIRMED}.`);
+    return outcome;
+  }
+
+  /** The earlier of the two clocks: neither a server nor a process that is ahead of its time may cost data, nor a step of both. */
+  private async nowMs(): Promise<number> {
+    const { rows } = await this.client.query<{ now: number }>(
+      'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',
+    );
+    return Math.min(confirmedWallClockMs(), rows[0]?.now ?? 0);
+  }
+
+  /** One whose detaching was interrupted may be an operator's: it is finished, and dropped only if it is marked. */
+  private async remove(
+    table: PartitionedTable,
+    partition: Partition,
+    outcome: RetentionOutcome,
+  ): Promise<void> {
+    const { name, upperMs, isDetaching } = partition;
+    if (isDetaching || upperMs === null) return this.detach(table, partition);
+    await markExpired(this.client, table.table, { name, upperMs });
+    await this.detach(table, partition);
+    // At once: what is kept of answers shows these rows until `afterHidden` has been told.
+    await this.drop(table, { name, upperMs }, outcome);
+  }
+
+  /** Whoever writes into this very month meanwhile waits for the lock, and then makes it a new partition. */
+  private async detach(table: PartitionedTable, partition: Partition): Promise<void> {
+    const { oid, name, isDetaching } = partition;
+    const key = [DETACH_LOCK, oid];
+    await this.client.query('SELECT pg_advisory_lock($1, $2::oid::int)', key);
+    try {
+      await this.client.query(
+        `ALTER TABLE ${table.table} DETACH PARTITION ${name} ${isDetaching ? 'FINALIZE' : 'CONCURRENTLY'}`,
+      );
+    } catch (error) {
+      // Hidden all the same, should it have come so far.
+      if (!isUnavailable(error)) await this.hide(table, oid, name);
+      throw error;
+    } finally {
+      await this.client
+        .query('SELECT pg_advisory_unlock($1, $2::oid::int)', key)
+        .catch(() => undefined);
+    }
+  }
+
+  private async hide(table: PartitionedTable, oid: number, name: string): Promise<void> {
+    const { rows } = await this.client.query(
+      'SELECT FROM pg_inherits WHERE inhrelid = $1::oid AND inhdetachpending',
+      [oid],
+    );
+    if (rows.length > 0) await table.afterHidden?.(this.client, name);
+  }
+
+  private async drop(
+    table: PartitionedTable,
+    { name }: Leftover,
+    outcome: RetentionOutcome,
+  ): Promise<void> {
+    await table.afterHidden?.(this.client, name);
+    await this.client.query(`DROP TABLE ${name}`);
+    outcome.dropped.push(name);
+  }
+
+  private async attempt(
+    outcome: RetentionOutcome,
+    partition: string,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (isUnavailable(error)) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      this.logger.warn(`${partition} is past its retention and stays for now: ${reason}.`);
+      outcome.postponed.push({ partition, reason });
+    }
+  }
+}

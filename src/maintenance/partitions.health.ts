@@ -1,0 +1,74 @@
+import { Injectable } from '@nestjs/common';
+import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { abortOf } from '../platform/database/cancellation';
+import { MaintainedTables } from '../platform/database/maintained-tables';
+import {
+  missingMonths,
+  type Month,
+  monthOf,
+  monthsAhead,
+  Partitions,
+} from '../platform/database/partitions';
+import { Upkeep } from './maintenance';
+
+/** A table that somebody has locked, or a server that is silent, must not keep anybody waiting who looks at the health. */
+const TIMEOUT_MS = 5000;
+
+interface PartitionsState {
+  total: number;
+  newest: Month | null;
+  missing: Month[];
+}
+
+/**
+ * Whether this month and the next have their partitions, and whether the last upkeep of this process did all it should;
+ * degraded when not, as partitions are also made on demand and the upkeep tries again.
+ */
+@Injectable()
+export class PartitionsHealthIndicator {
+  constructor(
+    private readonly health: HealthIndicatorService,
+    private readonly tables: MaintainedTables,
+    private readonly partitions: Partitions,
+    private readonly upkeep: Upkeep,
+  ) {}
+
+  /** Degraded, too, when PostgreSQL does not say within five seconds. */
+  async check(): Promise<HealthIndicatorResult> {
+    const check = this.health.check('partitions');
+    const deadline = AbortSignal.timeout(TIMEOUT_MS);
+    try {
+      const tables = await Promise.race([this.states(deadline), abortOf(deadline)]);
+      const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
+      const round = this.upkeep.lastRound();
+      const { startedAt = null, failures = [] } = round ?? {};
+      const data = { tables, lastUpkeep: startedAt, failedUpkeep: failures };
+      return isMissing || failures.length > 0 ? check.degraded(data) : check.up(data);
+    } catch {
+      return check.degraded({ message: 'The database does not answer' });
+    }
+  }
+
+  private async states(deadline: AbortSignal): Promise<Record<string, PartitionsState>> {
+    const tables: Record<string, PartitionsState> = {};
+    for (const { table, ahead } of this.tables.partitioned()) {
+      tables[table] = await this.stateOf(table, ahead, deadline);
+    }
+    return tables;
+  }
+
+  private async stateOf(
+    table: string,
+    ahead: number,
+    deadline: AbortSignal,
+  ): Promise<PartitionsState> {
+    const found = await this.partitions.find(table, deadline);
+    const partitions = found.filter((one) => !one.isDetaching);
+    const upperMs = partitions.at(-1)?.upperMs ?? undefined;
+    return {
+      total: partitions.length,
+      newest: upperMs === undefined ? null : monthOf(new Date(upperMs - 1).toISOString()),
+      missing: missingMonths(partitions, monthsAhead(Math.min(ahead, 1))),
+    };
+  }
+}

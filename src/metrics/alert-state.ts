@@ -1,0 +1,114 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { type Observable, Subject } from 'rxjs';
+import { wallClockText } from '../platform/runtime/clocks';
+import {
+  ALERT_TYPES,
+  type AlertSeverity,
+  type AlertType,
+  type PerformanceAlertDto,
+} from './dto/responses.dto';
+import { MetricsRegistry } from './metrics.registry';
+
+/** What a rule found. `good` is under the limit by a margin; `between` is neither, and changes nothing. */
+export interface Finding {
+  type: AlertType;
+  level: 'good' | 'between' | 'bad';
+  severity: AlertSeverity;
+  title: string;
+  description: string;
+  source: string;
+  metadata: Record<string, unknown>;
+  /** So many bad findings in a row raise the alert, so many good ones end it. */
+  raiseAfter: number;
+  resolveAfter: number;
+}
+
+interface State {
+  bad: number;
+  good: number;
+  alert?: PerformanceAlertDto;
+}
+
+/** Alerts that are over and still listed. */
+const MAX_RESOLVED = 100;
+
+/**
+ * The alerts that are active and those that were. One of each type at a time: raised once however often it is found
+ * again, and over only when things have been well for a while, so that a figure at its limit does not make it flutter.
+ */
+@Injectable()
+export class AlertBoard {
+  private readonly logger = new Logger('Alerts');
+  private readonly states = new Map<AlertType, State>(
+    ALERT_TYPES.map((type) => [type, { bad: 0, good: 0 }]),
+  );
+  private resolved: PerformanceAlertDto[] = [];
+  private readonly raisedTotal = new Map<AlertType, number>(ALERT_TYPES.map((type) => [type, 0]));
+  private readonly subject = new Subject<PerformanceAlertDto>();
+
+  constructor(registry: MetricsRegistry) {
+    registry.offer({ name: 'alerts_active', help: 'Alerts that are active.', type: 'gauge' }, () =>
+      [...this.states].map(([type, { alert }]) => ({ labels: { type }, value: alert ? 1 : 0 })),
+    );
+    registry.offer(
+      { name: 'alerts_raised_total', help: 'Alerts that were raised.', type: 'counter' },
+      () => [...this.raisedTotal].map(([type, value]) => ({ labels: { type }, value })),
+    );
+  }
+
+  /** Each alert when it is raised, and again, with `resolvedAt`, when it is over. Never errors or completes. */
+  changes(): Observable<PerformanceAlertDto> {
+    return this.subject.asObservable();
+  }
+
+  /** The active ones, the newest first. */
+  active(): PerformanceAlertDto[] {
+    return [...this.states.values()]
+      .flatMap(({ alert }) => alert ?? [])
+      .sort((a, b) => b.timestamp.localeCompare(a.timestamp));
+  }
+
+  /** The active ones, then up to a hundred that are over, each the newest first. */
+  all(): PerformanceAlertDto[] {
+    return [...this.active(), ...this.resolved];
+  }
+
+  /** Takes what a rule found. */
+  take(finding: Finding): void {
+    const { type, level, raiseAfter, resolveAfter } = finding;
+    const state = this.states.get(type);
+    if (!state) return;
+    state.bad = level === 'bad' ? state.bad + 1 : 0;
+    state.good = level === 'good' ? state.good + 1 : 0;
+    if (!state.alert && state.bad >= raiseAfter) this.raise(state, finding);
+    else if (state.alert && state.good >= resolveAfter) this.resolve(state, state.alert);
+  }
+
+  private raise(state: State, finding: Finding): void {
+    const { type, severity, title, description, source, metadata } = finding;
+    const timestamp = wallClockText();
+    const alert = {
+      id: randomUUID(),
+      severity,
+      type,
+      title,
+      description,
+      timestamp,
+      source,
+      metadata,
+    };
+    state.alert = alert;
+    this.raisedTotal.set(type, (this.raisedTotal.get(type) ?? 0) + 1);
+    this.logger.warn(`${severity} ${type}: ${description} [${alert.id}]`);
+    this.subject.next(alert);
+  }
+
+  private resolve(state: State, alert: PerformanceAlertDto): void {
+    state.alert = undefined;
+    const over = { ...alert, resolvedAt: wallClockText() };
+    this.resolved = [over, ...this.resolved].slice(0, MAX_RESOLVED);
+    this.logger.log(`${alert.type} is over. [${alert.id}]`);
+    this.subject.next(over);
+  }
+}

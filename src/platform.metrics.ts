@@ -1,0 +1,125 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
+import { databaseConfig } from './platform/config/database.config';
+import { Database } from './platform/database/database';
+import { DatabaseHealthIndicator } from './platform/database/database.health';
+import { PartitionsHealthIndicator } from './maintenance/partitions.health';
+import { QueryTimes } from './platform/database/query-times';
+import { MetricSources } from './metrics/measurement-sources';
+import { MetricsRegistry } from './metrics/metrics.registry';
+import { RedisConnection } from './platform/redis/redis-connection';
+
+/*
+ * The figures of database and Redis are offered from here, because the ground imports nothing of what stands on it
+ * (docs/architecture.md).
+ */
+
+/** The pool, and whether PostgreSQL answers. */
+@Injectable()
+export class PoolMetrics {
+  constructor(
+    registry: MetricsRegistry,
+    sources: MetricSources,
+    database: Database,
+    indicator: DatabaseHealthIndicator,
+    @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
+  ) {
+    sources.offer('database', () => isUp(indicator));
+    sources.offer('pool', () => ({
+      ...database.poolStatistics(),
+      max: poolMax,
+      recent: database.acquisitionStatistics(),
+    }));
+    registry.offer(
+      {
+        name: 'database_pool_connections',
+        help: 'Connections to the primary, by what they do.',
+        type: 'gauge',
+      },
+      () => {
+        const { total, idle } = database.poolStatistics();
+        return [
+          { labels: { state: 'idle' }, value: idle },
+          { labels: { state: 'used' }, value: total - idle },
+        ];
+      },
+    );
+    registry.offer(
+      {
+        name: 'database_pool_max_connections',
+        help: 'Connections that there may be: DATABASE_POOL_MAX.',
+        type: 'gauge',
+      },
+      () => poolMax,
+    );
+    registry.offer(
+      {
+        name: 'database_pool_waiting_requests',
+        help: 'Callers that wait for a connection.',
+        type: 'gauge',
+      },
+      () => database.poolStatistics().waiting,
+    );
+  }
+}
+
+/** Slow statements, partitions and Redis. */
+@Injectable()
+export class GroundMetrics {
+  constructor(
+    registry: MetricsRegistry,
+    sources: MetricSources,
+    queries: QueryTimes,
+    partitions: PartitionsHealthIndicator,
+    redis: RedisConnection,
+  ) {
+    sources.offer('missingPartitions', () => missingOf(partitions));
+    sources.offer('slowQueries', () => queries.report());
+    if (redis.isConfigured) sources.offer('redis', () => redis.isAvailable);
+    registry.offer(
+      {
+        name: 'database_slow_queries_total',
+        help: 'Statements that took SLOW_QUERY_THRESHOLD_MS or longer.',
+        type: 'counter',
+      },
+      () => queries.report().total,
+    );
+    registry.offer(
+      {
+        name: 'redis_up',
+        help: 'Whether Redis answers; absent when none is configured.',
+        type: 'gauge',
+      },
+      () => (redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : []),
+    );
+    registry.offer(
+      {
+        name: 'redis_failures_total',
+        help: 'Attempts that failed or were given up.',
+        type: 'counter',
+      },
+      () => {
+        const { timeouts, failures } = redis.statistics();
+        return [
+          { labels: { kind: 'timeout' }, value: timeouts },
+          { labels: { kind: 'failure' }, value: failures },
+        ];
+      },
+    );
+  }
+}
+
+/** As the probes are told, and on their connection: what they ask is over in two seconds, and nobody else uses it. */
+async function isUp(indicator: DatabaseHealthIndicator): Promise<boolean> {
+  return (await indicator.check())['database']?.status === 'up';
+}
+
+/** As `table month`, as /health shows them. @throws when the database could not be asked. */
+async function missingOf(indicator: PartitionsHealthIndicator): Promise<string[]> {
+  const { partitions } = await indicator.check();
+  const tables = (partitions as { tables?: Record<string, { missing: string[] }> }).tables;
+  if (!tables) throw new Error('The database does not answer');
+  return Object.entries(tables).flatMap(([table, { missing }]) =>
+    missing.map((month) => `${table} ${month}`),
+  );
+}

@@ -1,0 +1,123 @@
+import { Logger } from '@nestjs/common';
+import { Client, type PoolClient } from 'pg';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import type { DatabaseConfig } from '../config/database.config';
+import { isUnavailable } from './database-errors';
+import { EmbeddedPostgresServer } from './embedded/embedded-postgres';
+import { watchInterruptedWaits } from './interrupted-waits';
+import { dropStatementNames } from './session-settings';
+import type { QueryTimes } from './query-times';
+import { boundStatementNames } from './statement-names';
+
+const RETRY_DELAY_MS = 1000;
+const SILENCE_GRACE_MS = 2000;
+const IDLE_IN_TRANSACTION_MS = 5000;
+const KEEP_ALIVE_DELAY_MS = 10_000;
+
+/** A data source that may own the server it talks to: destroying the one stops the other. */
+export class OwningDataSource extends DataSource {
+  constructor(
+    options: DataSourceOptions,
+    private readonly server?: EmbeddedPostgresServer,
+  ) {
+    super(options);
+  }
+
+  override async destroy(): Promise<void> {
+    if (this.isInitialized) await super.destroy();
+    await this.server?.stop();
+  }
+}
+
+/** Where a pool connects and how it behaves; the same for primary and replicas. */
+export function dataSourceOptions(
+  url: string,
+  config: DatabaseConfig,
+  queries?: QueryTimes,
+): DataSourceOptions {
+  const logger = new Logger('Database');
+  return {
+    type: 'postgres',
+    url,
+    applicationName: 'audit-server',
+    entities: [],
+    synchronize: false,
+    poolErrorHandler: (error: Error) =>
+      logger.warn(`An idle connection was lost: ${error.message}`),
+    extra: {
+      min: config.poolMin,
+      max: config.poolMax,
+      connectionTimeoutMillis: config.acquireTimeoutMs,
+      idleTimeoutMillis: config.idleTimeoutMs,
+      statement_timeout: config.statementTimeoutMs,
+      // The server's own timeout does not help when the server or the way to it is silent.
+      ...(config.statementTimeoutMs > 0
+        ? { query_timeout: config.statementTimeoutMs + SILENCE_GRACE_MS }
+        : {}),
+      // A replica of ours that is paused inside a transaction must not hold its locks for ever.
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+      // A server that goes away tells so between two listeners of the pool, too; unheard, it would end the process.
+      onConnect: (client: PoolClient) => {
+        client.on('error', () => undefined);
+        watchInterruptedWaits(client);
+        if (config.preparedStatements) boundStatementNames(client);
+        else dropStatementNames(client);
+        queries?.watch(client);
+      },
+      // Statements that do not wait for each other's answers share a round trip (Database.transaction).
+      pipeline: true,
+      // Without it a power cut of the other side is noticed only after hours, as it is with the delay of the system (two).
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
+      // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and
+      // 2 080 (docs/architecture.md). UTC and ISO make the text of timestamps the same everywhere.
+      // Compiling a plan takes a time in proportion to its partitions and is done at each execution: an operator's page
+      // by sequence over 684 partitions and 400 organizations took 9.7 s with `jit` and 1.4 s without (PostgreSQL 15).
+      // A commit that did not wait for its standby is told of by a warning alone.
+      options:
+        '-c plan_cache_mode=force_generic_plan -c jit=off -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning',
+    },
+  };
+}
+
+/** The URL of the database: the configured one, or that of a server of our own in the data folder. */
+export async function openServer(
+  config: DatabaseConfig,
+): Promise<{ url: string; server?: EmbeddedPostgresServer }> {
+  if (config.url !== undefined) return { url: config.url };
+  const logger = new Logger('EmbeddedPostgres');
+  const server = await EmbeddedPostgresServer.start({
+    dataDir: config.dataDir,
+    log: (line) => logger.log(line),
+  });
+  return { url: server.url, server };
+}
+
+/**
+ * Waits until the server takes connections, however long that takes: an orchestrator's start-up probe decides when
+ * to give up. A refusal that waiting cannot mend (wrong password, no such database) is thrown at once.
+ */
+export async function waitForServer(url: string): Promise<void> {
+  const logger = new Logger('Database');
+  for (let attempt = 1; ; attempt += 1) {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+    client.on('error', () => undefined); // the connect below reports it
+    try {
+      await client.connect();
+      return;
+    } catch (error) {
+      if (!isUnavailable(error)) {
+        const { host, pathname } = new URL(url);
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new Error(`DATABASE_URL (${host}${pathname}) was refused: ${reason}`, {
+          cause: error,
+        });
+      }
+      const reason = error instanceof Error ? error.message || error.constructor.name : 'unknown';
+      logger.warn(`The database does not answer (attempt ${attempt}): ${reason}. Trying again.`);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import { Injectable } from '@nestjs/common';
+import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { Database } from './database';
+import type { SidePool } from './dedicated-pool';
+
+const TIMEOUT_MS = 2000;
+
+/**
+ * Whether PostgreSQL answers, with the state of the pool. Asked on a connection of its own: a pool that slow statements
+ * have used up is no database that is away, and every replica would turn unready at once. Nor is one whose commits wait for a standby:
+ * it can be read. The reason of a failure is not for the probe.
+ */
+@Injectable()
+export class DatabaseHealthIndicator {
+  private readonly probe: SidePool;
+
+  constructor(
+    private readonly health: HealthIndicatorService,
+    private readonly database: Database,
+  ) {
+    this.probe = database.sidePool('health', { max: 1, timeoutMs: TIMEOUT_MS });
+  }
+
+  /** Down when a trivial statement is not answered within two seconds. */
+  async check(): Promise<HealthIndicatorResult> {
+    return this.health
+      .check('database')
+      .attempt(async () => {
+        await this.probe.withClient((client) => client.query('SELECT 1'));
+        const commits = this.database.durability.isStalled ? 'stalled' : 'confirmed';
+        return { commits, pool: this.database.poolStatistics() };
+      })
+      .withTimeout(TIMEOUT_MS);
+  }
+}

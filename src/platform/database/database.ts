@@ -1,0 +1,228 @@
+import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import type { Pool, PoolClient } from 'pg';
+import { DataSource } from 'typeorm';
+import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
+import { AppError } from '../errors/app-error';
+import { BrokenConnection } from './broken-connection';
+import { CommitWatch, UNTIMED } from './commit-watch';
+import { isMisconfigured, toDatabaseError } from './database-errors';
+import { Durability } from './durability';
+import { wasWaitInterrupted } from './interrupted-waits';
+import { type Lease, lend } from './connection-loan';
+import { type AcquisitionStatistics, meterOf } from './pool-stats';
+import { ReadReplicas } from './read-replicas';
+import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
+import { SidePool, type SidePoolOptions } from './dedicated-pool';
+
+/** Its answer is waited for as CommitWatch says, and not as pg would. */
+const COMMIT = { text: 'COMMIT', ...UNTIMED };
+const DURABILITY_POOL: SidePoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
+
+/** A signal that ends work until it commits, and what is called when the commit is about to be sent. */
+export interface CommitOptions {
+  signal?: AbortSignal;
+  onCommit?: () => void;
+}
+
+/**
+ * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because named prepared statements, array
+ * rows and COPY are not to be had through its query runner. A client that failed in an unknown state is destroyed
+ * rather than handed to the next caller. Every fault leaves as an AppError (database-errors.ts).
+ */
+@Injectable()
+export class Database implements BeforeApplicationShutdown {
+  private readonly logger = new Logger(Database.name);
+  private readonly sidePools: SidePool[] = [];
+  private waitingElsewhere: () => number = () => 0;
+  /** Whose rows may be visible and not durable. */
+  readonly durability: Durability;
+  private readonly commits: CommitWatch;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly replicas: ReadReplicas,
+  ) {
+    this.durability = new Durability(this.sidePool('durability', DURABILITY_POOL));
+    const { query_timeout: limitMs = Infinity } = (
+      dataSource.options as { extra: { query_timeout?: number } }
+    ).extra;
+    this.commits = new CommitWatch(this.durability, limitMs);
+  }
+
+  /**
+   * Runs `work` on a connection to the primary, outside a transaction. Like all work here it is cancelled in PostgreSQL
+   * when `signal` aborts, and rejects with the signal's reason once the connection is free again.
+   */
+  async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return lend(poolOf(this.dataSource), work, signal).catch((error: unknown) => {
+      throw toDatabaseError(error);
+    });
+  }
+
+  /**
+   * Runs a read: on a replica when there is one that answers, else on the primary. `work` may run twice, when the
+   * replica fails underneath it. What a replica shows may lag behind by its replication delay; `isFresh` is asked on
+   * the replica's connection before, and when it says no, the primary answers. Without replicas it is not asked.
+   */
+  async withReader<T>(
+    work: (client: PoolClient) => Promise<T>,
+    { isFresh, signal }: ReaderOptions = {},
+  ): Promise<T> {
+    const replica = this.replicas.pick();
+    if (!replica) return this.withClient(work, signal);
+    try {
+      const found = await lend(
+        await replica.pool(),
+        async (client) =>
+          isFresh && !(await isFresh(client)) ? undefined : { answer: await work(client) },
+        signal,
+      );
+      if (found) return found.answer;
+    } catch (error) {
+      // Already translated: it was not the replica that failed, but what `isFresh` or `work` asked besides.
+      if (error instanceof AppError) throw error;
+      const fault = toDatabaseError(error);
+      if (fault.code !== 'DATABASE_UNAVAILABLE' && !isMisconfigured(error)) throw fault;
+      replica.markDown(error);
+    }
+    return this.withClient(work, signal);
+  }
+
+  /**
+   * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects;
+   * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server. A signal that
+   * aborts before the commit is sent cancels it and rolls it back; the commit itself is never cancelled, as that would end
+   * PostgreSQL's wait for a synchronous standby and not the transaction.
+   *
+   * Round trips are what a small transaction spends its time on, so `BEGIN` travels with the first statement, and
+   * statements given to `defer` instead of being awaited travel with `COMMIT`. A deferred statement that fails has
+   * aborted the transaction before the commit reaches it: PostgreSQL then rolls back, and its error is thrown.
+   * @throws AppError of unknown outcome (unknown-outcome.ts) when the commit is not confirmed.
+   */
+  async transaction<T>(
+    work: (client: PoolClient, defer: (statement: Promise<unknown>) => void) => Promise<T>,
+    { signal, onCommit }: CommitOptions = {},
+  ): Promise<T> {
+    const inTransaction = async (client: PoolClient, lease: Lease): Promise<T> => {
+      const deferred: Promise<unknown>[] = [];
+      const defer = (statement: Promise<unknown>): void => {
+        statement.catch(() => undefined); // awaited below, once the commit is on its way
+        deferred.push(statement);
+      };
+      defer(client.query('BEGIN'));
+      try {
+        const result = await work(client, defer);
+        lease.seal();
+        onCommit?.();
+        const committed = client.query(COMMIT);
+        await this.confirmed(client, lease, Promise.all([...deferred, committed]));
+        // Nothing failed on this side, so only a rollback that we did not ask for can be left.
+        if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
+        return result;
+      } catch (error) {
+        if (!(error instanceof BrokenConnection)) await this.rollBack(client, error);
+        throw error;
+      }
+    };
+    return lend(poolOf(this.dataSource), inTransaction, signal);
+  }
+
+  /**
+   * Runs `work`, which is one statement, as a transaction of its own: PostgreSQL commits before it answers. It is not
+   * cancelled once it was sent. Errors are rethrown as by `transaction`.
+   */
+  async statement<T>(
+    work: (client: PoolClient) => Promise<T>,
+    { signal, onCommit }: CommitOptions = {},
+  ): Promise<T> {
+    const committing = (client: PoolClient, lease: Lease): Promise<T> => {
+      lease.seal();
+      onCommit?.();
+      return this.confirmed(client, lease, work(client));
+    };
+    return lend(poolOf(this.dataSource), committing, signal);
+  }
+
+  /**
+   * The answer of a commit that was sent. The connection of one whose outcome is unknown is not used again; nothing is
+   * awaited between its end and the error, so that its caller knows before anything is read.
+   */
+  private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
+    wasWaitInterrupted(client); // by something before, which told nobody that it was stored
+    try {
+      const answer = await this.commits.during(client, lease, sent);
+      if (wasWaitInterrupted(client)) throw unknownOutcome('wait_interrupted');
+      return answer;
+    } catch (error) {
+      const failure = commitFailed(error);
+      throw isOutcomeUnknown(failure) ? new BrokenConnection(failure) : failure;
+    }
+  }
+
+  private async rollBack(client: PoolClient, reason: unknown): Promise<void> {
+    await client.query('ROLLBACK').catch((failure: unknown) => {
+      this.logger.debug(`Rollback failed, the connection is dropped: ${String(failure)}`);
+      throw new BrokenConnection(reason);
+    });
+  }
+
+  /** Opens a small pool of its own on the primary, for what must not wait behind the large one. */
+  sidePool(name: string, options: SidePoolOptions): SidePool {
+    const pool = new SidePool(this.dataSource.options, name, options);
+    this.sidePools.push(pool);
+    return pool;
+  }
+
+  /** Gives up commits that are not answered for seconds; for the end of the process, when all requests are over. */
+  stopWaitingForCommits(): void {
+    this.commits.stopWaiting();
+  }
+
+  /**
+   * Closes the side pools. By now no request runs any more; and the hooks of this phase are all over before those in
+   * which the data source, and with it an embedded server, is stopped.
+   */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.commits.close();
+    await this.durability.close();
+    await Promise.all(this.sidePools.splice(0).map((pool) => pool.close()));
+  }
+
+  /** How long connections of the primary's pool were waited for of late, in whatever queue (pool-meter.ts). */
+  acquisitionStatistics(): AcquisitionStatistics {
+    return meterOf(poolOf(this.dataSource)).statistics();
+  }
+
+  /** Says how many wait for a connection of the primary's pool before they ask it for one. */
+  watchWaiting(waiting: () => number): void {
+    this.waitingElsewhere = waiting;
+  }
+
+  /** Notes how long somebody waited who now asks the pool. */
+  noteWaitBefore(waitedMs: number): void {
+    meterOf(poolOf(this.dataSource)).recordBefore(waitedMs);
+  }
+
+  /** Notes how long somebody waited who gave up before asking the pool. */
+  noteWaitInVain(waitedMs: number): void {
+    meterOf(poolOf(this.dataSource)).record(waitedMs, false);
+  }
+
+  /** Connections of the primary's pool right now, and how many wait for one, in whatever queue. */
+  poolStatistics(): { total: number; idle: number; waiting: number } {
+    const pool = poolOf(this.dataSource);
+    const waiting = pool.waitingCount + this.waitingElsewhere();
+    return { total: pool.totalCount, idle: pool.idleCount, waiting };
+  }
+}
+
+/** How a read is made. */
+interface ReaderOptions {
+  isFresh?: (replica: PoolClient) => Promise<boolean>;
+  signal?: AbortSignal;
+}
+
+/** The pg pool inside a TypeORM data source. */
+export function poolOf(dataSource: DataSource): Pool {
+  return (dataSource.driver as PostgresDriver).master as Pool;
+}

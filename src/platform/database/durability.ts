@@ -1,0 +1,274 @@
+import { Logger } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PoolClient } from 'pg';
+import { AppError } from '../errors/app-error';
+import { Doubts, type DoubtTenants } from './unconfirmed-commits';
+import { wasWaitInterrupted } from './interrupted-waits';
+import type { SidePool } from './dedicated-pool';
+import { type UnknownReason, unknownReasonOf } from './unknown-outcome';
+
+/**
+ * Writes to the log and has a transaction id, so that its commit waits for synchronous standbys like that of a row. Once
+ * it is answered, everything that was committed before it is replicated, as logs are replicated in their order.
+ */
+export const DURABILITY_BARRIER = {
+  name: 'durability-barrier',
+  text: `SELECT pg_logical_emit_message(true, 'audit-server', '')`,
+};
+
+/** A first barrier that is not confirmed within this time tells that a standby is away; ordinary ones take milliseconds. */
+const FIRST_WAIT_MS = 2000;
+/** Later ones wait as long as their pool allows: a standby that returns answers them at once. */
+const LATER_WAIT_MS = 20_000;
+/** Between attempts that did not reach PostgreSQL: doubled up to the second. */
+const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [50, 500];
+/** Readers wait so long after the first doubt, and are refused at once when it has lasted longer. */
+const READER_WAIT_MS = 1000;
+/** How often a read is made again because its tenants came into doubt meanwhile. */
+const READ_ATTEMPTS = 3;
+/** While a commit stays unanswered for another reason than a standby (a lock), a barrier is tried this often. */
+const PROBE_EVERY_MS = 5000;
+
+type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
+
+/**
+ * Knows which tenants may have rows that are visible and not durable, and finds out when they are.
+ *
+ * A commit on a primary with synchronous standbys is durable on the primary first; until a standby has it too, it waits,
+ * and its rows are invisible. When the wait is interrupted (a cancel) or its backend ends (pg_terminate_backend, a
+ * crash), the rows become visible without being replicated, and a promotion of the standby loses them. A read that showed
+ * them, or a duplicate or replay that acknowledged them, would be taken for a promise. So after a commit of unknown
+ * outcome its tenants are in doubt, until a barrier is confirmed that began after it; one barrier settles all doubts that
+ * were there when it began. Reads ask here (`reading`); acknowledgements carry the barrier in their own transaction.
+ *
+ * Without synchronous standbys a barrier is confirmed as soon as PostgreSQL answers, and doubts last milliseconds. Other
+ * processes do not know of the doubts of this one (docs/adr/0028-acknowledged-means-replicated.md).
+ */
+export class Durability {
+  private readonly logger = new Logger('Durability');
+  /** Since before the barrier under way, and since then. */
+  private covered = new Doubts();
+  private later = new Doubts();
+  private readonly counts: Record<UnknownReason, number> = {
+    connection_lost: 0,
+    wait_interrupted: 0,
+    deadline: 0,
+  };
+  private readonly ending = new AbortController();
+  private settling: Promise<void> | undefined;
+  private readonly waiters = new Set<() => void>();
+  private readonly stallListeners: ((isStalled: boolean) => void)[] = [];
+  private confirmedAtMs = -Infinity;
+  private doubtsSinceMs = 0;
+  private stalledSinceMs: number | undefined;
+
+  constructor(private readonly pool: SidePool) {}
+
+  /** Whether PostgreSQL is reached, and does not confirm commits: a synchronous standby does not answer. */
+  get isStalled(): boolean {
+    return this.stalledSinceMs !== undefined;
+  }
+
+  /** Calls `listener` each time commits begin not to be confirmed, and when they are again. */
+  onStall(listener: (isStalled: boolean) => void): void {
+    this.stallListeners.push(listener);
+  }
+
+  /** The refusal of a write that has not begun, while commits are not confirmed. */
+  refusal(): AppError {
+    return new AppError(
+      'DATABASE_UNAVAILABLE',
+      'The database does not confirm commits at present, as a synchronous standby does not answer. Nothing was stored by this request.',
+      { retryAfterSeconds: 2 },
+    );
+  }
+
+  /** Counts a commit of unknown outcome. */
+  count(reason: UnknownReason): void {
+    this.counts[reason] += 1;
+  }
+
+  /**
+   * Takes note of how a commit for these tenants failed: when its outcome is unknown, and its rows may be visible, they are
+   * in doubt from now on.
+   */
+  noteFailure(error: unknown, tenants: Iterable<string>): void {
+    const reason = unknownReasonOf(error);
+    if (reason === undefined) return;
+    this.count(reason);
+    if (this.tenantsInDoubt === 0) this.doubtsSinceMs = performance.now();
+    this.later.add(tenants);
+    this.logger.warn(
+      `A commit has an unknown outcome (${reason}). Of ${told(this.tenantsInDoubt)} nothing is shown until a later commit is ` +
+        'confirmed by PostgreSQL and its synchronous standbys.',
+    );
+    this.settle();
+  }
+
+  /** Finds out whether commits are confirmed, after one has not been answered for long. */
+  probe(): void {
+    if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.settle();
+  }
+
+  /** Whether any of these may have rows that are visible and not durable. */
+  isInDoubt(tenants: DoubtTenants): boolean {
+    return this.covered.has(tenants) || this.later.has(tenants);
+  }
+
+  /**
+   * Runs a read of these tenants so that it shows durable rows alone: while they are in doubt it waits, and a read during
+   * which they came into doubt is made again.
+   * @throws AppError DATABASE_UNAVAILABLE when the doubt lasts; what `work` throws.
+   */
+  async reading<T>(tenants: DoubtTenants, work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
+      if (this.isInDoubt(tenants)) await this.settled(tenants);
+      const answer = await work();
+      if (!this.isInDoubt(tenants)) return answer;
+    }
+    throw inDoubt();
+  }
+
+  /**
+   * Resolves when these are not in doubt.
+   * @throws AppError DATABASE_UNAVAILABLE once doubts have lasted for READER_WAIT_MS.
+   */
+  async settled(tenants: DoubtTenants): Promise<void> {
+    while (this.isInDoubt(tenants)) {
+      const restMs = this.doubtsSinceMs + READER_WAIT_MS - performance.now();
+      if (restMs <= 0 || this.ending.signal.aborted) throw inDoubt();
+      await this.change(restMs);
+    }
+  }
+
+  /** `unknown` is by reason and since the start; `tenants` are in doubt now, Infinity for all. */
+  statistics(): { unknown: Record<UnknownReason, number>; tenants: number; isStalled: boolean } {
+    return {
+      unknown: { ...this.counts },
+      tenants: this.tenantsInDoubt,
+      isStalled: this.isStalled,
+    };
+  }
+
+  /** Stops asking. Resolves when its connection is free. */
+  async close(): Promise<void> {
+    this.ending.abort(new Error('The process stops'));
+    this.wake();
+    await this.settling;
+  }
+
+  private get tenantsInDoubt(): number {
+    return this.covered.size + this.later.size;
+  }
+
+  private settle(): void {
+    if (this.ending.signal.aborted) return;
+    this.settling ??= this.settleAll().finally(() => {
+      this.settling = undefined;
+      if (this.later.size > 0) this.settle();
+    });
+  }
+
+  /** Tries barriers until one is confirmed, and again when doubts came after it had begun. */
+  private async settleAll(): Promise<void> {
+    let pauseMs = FIRST_PAUSE_MS;
+    let waitMs = FIRST_WAIT_MS;
+    while (!this.ending.signal.aborted) {
+      this.covered.take(this.later);
+      const outcome = await this.attempt(waitMs);
+      if (outcome === 'confirmed') {
+        this.covered = new Doubts();
+        this.confirmedAtMs = performance.now();
+        this.doubtsSinceMs = this.confirmedAtMs; // those that are left are younger
+        this.noteStall('confirmed');
+        this.wake();
+        if (this.later.size === 0) return;
+        continue;
+      }
+      this.noteStall(outcome);
+      if (outcome === 'interrupted') waitMs = LATER_WAIT_MS;
+      // Without doubts there is nothing to find out that the next commit would not tell.
+      else if (this.tenantsInDoubt === 0) return;
+      else {
+        await sleep(pauseMs, undefined, { signal: this.ending.signal, ref: false }).catch(
+          () => undefined,
+        );
+        pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs);
+      }
+    }
+  }
+
+  /**
+   * One barrier. After `waitMs` its wait is cancelled, which is harmless as it holds no rows: 'interrupted' means that
+   * PostgreSQL was reached and no standby confirmed; 'failed', that PostgreSQL was not reached.
+   */
+  private async attempt(waitMs: number): Promise<BarrierOutcome> {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(new Error('The barrier is late')), waitMs);
+    const { signal } = this.ending;
+    const end = (): void => limit.abort(signal.reason);
+    signal.addEventListener('abort', end, { once: true });
+    try {
+      const isWhole = async (client: PoolClient): Promise<boolean> => {
+        wasWaitInterrupted(client); // the attempt before
+        await client.query(DURABILITY_BARRIER);
+        return !wasWaitInterrupted(client);
+      };
+      return (await this.pool.withClient(isWhole, limit.signal)) ? 'confirmed' : 'interrupted';
+    } catch (error) {
+      this.logger.debug(`A durability barrier failed: ${String(error)}`);
+      return 'failed';
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+    }
+  }
+
+  private noteStall(outcome: BarrierOutcome): void {
+    const isStalled = outcome === 'interrupted';
+    if (isStalled === this.isStalled) return;
+    if (!isStalled) {
+      const seconds = ((performance.now() - (this.stalledSinceMs ?? 0)) / 1000).toFixed(1);
+      this.stalledSinceMs = undefined;
+      const after = `after ${seconds} s without confirmed commits`;
+      if (outcome === 'confirmed') this.logger.log(`Writes are taken again, ${after}.`);
+      else this.logger.warn(`PostgreSQL is not reached, ${after}: writes wait for a connection.`);
+    } else {
+      this.stalledSinceMs = performance.now();
+      this.logger.error(
+        'PostgreSQL does not confirm commits: a standby of synchronous_standby_names does not answer. Writes are refused ' +
+          'until it does; see pg_stat_replication on the primary.',
+      );
+    }
+    for (const listener of this.stallListeners) listener(isStalled);
+  }
+
+  /** Resolves when doubts are settled, or after `mostMs`. */
+  private change(mostMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.waiters.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, mostMs);
+      this.waiters.add(wake);
+    });
+  }
+
+  private wake(): void {
+    for (const wake of this.waiters) wake();
+  }
+}
+
+function told(tenants: number): string {
+  return tenants === Infinity ? 'all organizations' : `${tenants} organizations`;
+}
+
+function inDoubt(): AppError {
+  return new AppError(
+    'DATABASE_UNAVAILABLE',
+    'These events may include some that are not durable: the database has not confirmed a commit of their organizations yet.',
+    { retryAfterSeconds: 2 },
+  );
+}

@@ -1,0 +1,51 @@
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findBarrier, mayUse, parseUsers } from './account';
+
+const stranger = { name: 'stranger', uid: 54321, gid: 54321 };
+
+describe('parseUsers', () => {
+  it('reads the users of a passwd file, negative numbers included, and skips what is none', () => {
+    const passwd =
+      '# comment\nroot:x:0:0:root:/root:/bin/sh\nnobody:*:-2:-2::/:/bin/false\n+::::::\n';
+    expect(parseUsers(passwd)).toEqual([
+      { name: 'root', uid: 0, gid: 0 },
+      { name: 'nobody', uid: -2, gid: -2 },
+    ]);
+  });
+});
+
+describe('mayUse', () => {
+  it.each([
+    ['owner', { uid: 54321, gid: 1, mode: 0o500 }, true],
+    ['owner whose bits forbid what others may', { uid: 54321, gid: 1, mode: 0o077 }, false],
+    ['member of the group', { uid: 1, gid: 54321, mode: 0o050 }, true],
+    ['member of the group that may not', { uid: 1, gid: 54321, mode: 0o707 }, false],
+    ['other', { uid: 1, gid: 1, mode: 0o005 }, true],
+    ['other that may not', { uid: 1, gid: 1, mode: 0o774 }, false],
+  ])('looks at the bits of the class that counts: %s', (_who, entry, expected) => {
+    expect(mayUse(entry, stranger, 0o5)).toBe(expected);
+  });
+});
+
+describe('findBarrier', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'audit-server-account-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('names the folder on the way that is closed to the account, also to a path that is still to be made', async () => {
+    await mkdir(join(folder, 'open'), { mode: 0o755 });
+    await chmod(folder, 0o700);
+    expect(await findBarrier(join(folder, 'open', 'not', 'yet'), stranger)).toBe(folder);
+  });
+
+  it('finds none on an open way, nor for the user of the process itself', async () => {
+    await chmod(folder, 0o755);
+    expect(await findBarrier(join(folder, 'open'), stranger)).toBeUndefined();
+    await chmod(folder, 0o700);
+    expect(await findBarrier(folder, undefined)).toBeUndefined();
+  });
+});

@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Account } from './account';
+import type { PostgresBinaries } from './binaries';
+import { runCommand } from './command';
+import type { Place } from './data-directory';
+
+/** The database user of the service, and the database it uses. */
+export const USER = 'audit';
+
+const PASSWORD_FILE = 'audit-server.password';
+const DRAFT_PREFIX = 'data.new-';
+
+/** The settings of every embedded server; fsync and synchronous_commit stay on: what is acknowledged is durable. */
+const SETTINGS: Record<string, string> = {
+  listen_addresses: '127.0.0.1',
+  // A socket in the file system has a path limit of 107 bytes; loopback with a password needs none.
+  unix_socket_directories: '',
+  password_encryption: 'scram-sha-256',
+  max_connections: '100',
+  shared_buffers: '128MB',
+  // A statement over seven years of monthly partitions locks each of them with its indexes.
+  max_locks_per_transaction: '1024',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  log_checkpoints: 'off',
+};
+
+/**
+ * The data folder with a cluster in it, which is made first when there is none. It is made under another name and
+ * moved into place when it is complete, so one that was interrupted is never taken for data. Throws when the folder
+ * holds data of another major version.
+ */
+export async function ensureCluster(
+  place: Place,
+  binaries: PostgresBinaries,
+  isDurable: boolean,
+): Promise<string> {
+  const folder = join(place.home, 'data');
+  for (const name of await readdir(place.home)) {
+    if (name.startsWith(DRAFT_PREFIX)) await removeDraft(join(place.home, name));
+  }
+  const major = binaries.version.split('.')[0] ?? '';
+  const found = await readFile(join(folder, 'PG_VERSION'), 'utf8').catch(notFound);
+  if (found === undefined) await createCluster(place, binaries, folder, isDurable);
+  else if (found.trim() !== major) {
+    throw new Error(
+      `${folder} holds data of PostgreSQL ${found.trim()}, but the embedded one is ${major}. Move the folder away ` +
+        `to start empty, or run a PostgreSQL ${found.trim()} on it and set DATABASE_URL.`,
+    );
+  }
+  return folder;
+}
+
+/** The random password of the database user, kept among the data. */
+export async function readPassword(folder: string): Promise<string> {
+  return (await readFile(join(folder, PASSWORD_FILE), 'utf8')).trim();
+}
+
+/** Writes the whole configuration anew, so that a start never depends on what an earlier version left there. */
+export async function configure(
+  place: Place,
+  folder: string,
+  port: number,
+  settings: Record<string, string>,
+): Promise<void> {
+  const lines = Object.entries({ ...SETTINGS, ...settings, port: String(port) }).map(
+    ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
+  );
+  const text = `# Written at each start; ALTER SYSTEM changes survive.\n${lines.join('')}`;
+  await replaceFile(join(folder, 'postgresql.conf'), text, place.account);
+}
+
+/** Puts a file in place whole, with mode 0600 and the right owner, without following a link at its name. */
+export async function replaceFile(
+  path: string,
+  text: string,
+  account: Account | undefined,
+): Promise<void> {
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  await writeFile(draft, text, { mode: 0o600, flag: 'wx' });
+  if (account) await chown(draft, account.uid, account.gid);
+  await rename(draft, path);
+}
+
+async function createCluster(
+  place: Place,
+  binaries: PostgresBinaries,
+  folder: string,
+  isDurable: boolean,
+): Promise<void> {
+  // A folder of its own for each attempt: the initdb of a killed process may still be writing to the last one.
+  const draft = join(place.home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
+  const passwordFile = `${draft}.password`;
+  await replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`, place.account);
+  await mkdir(draft, { mode: 0o700 });
+  if (place.account) await chown(draft, place.account.uid, place.account.gid);
+  const { succeeded, output } = await runCommand(place, binaries.initdb, [
+    ...['--pgdata', draft, '--username', USER, '--pwfile', passwordFile],
+    '--auth=scram-sha-256',
+    '--encoding=UTF8',
+    // Code point order and Unicode case mapping of PostgreSQL's own: the same on every system.
+    ...['--no-locale', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+    '--no-instructions',
+    ...(isDurable ? [] : ['--no-sync']),
+  ]);
+  if (!succeeded) {
+    await removeDraft(draft);
+    await rm(passwordFile, { force: true });
+    throw new Error(
+      `PostgreSQL could not create its data in ${place.home}:\n${output}${advice(output)}`,
+    );
+  }
+  await rename(passwordFile, join(draft, PASSWORD_FILE));
+  await rename(draft, folder);
+  if (isDurable) await syncFolder(place.home);
+}
+
+function advice(output: string): string {
+  if (!output.includes('could not look up effective user ID')) return '';
+  return '\nThe user that runs the service needs an entry in /etc/passwd; or set DATABASE_URL.';
+}
+
+/** An initdb that is still running adds files while they are being removed; it fails as soon as it misses one. */
+async function removeDraft(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+}
+
+/** Without it a power cut could undo the renaming, and the next start would take the data for a draft. */
+async function syncFolder(path: string): Promise<void> {
+  if (process.platform === 'win32') return; // folders cannot be opened there
+  const handle = await open(path, 'r');
+  await handle.sync().finally(() => handle.close());
+}
+
+function notFound(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
+}

@@ -1,0 +1,81 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { open, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Place } from './data-directory';
+
+/** What the programs need of the environment. PG* variables would change their defaults; secrets are none of theirs. */
+const PASSED_ON = [
+  'PATH',
+  'LD_LIBRARY_PATH',
+  'SystemRoot',
+  'ComSpec',
+  'TEMP',
+  'TMP',
+  'USERPROFILE',
+  'APPDATA',
+];
+
+/** How a program ended. */
+export interface CommandResult {
+  succeeded: boolean;
+  /** The last lines it printed. */
+  output: string;
+}
+
+/**
+ * Runs a program of PostgreSQL to its end as the account of `place`. Its output goes through a file: a pipe would be
+ * inherited by the server that pg_ctl leaves behind, and would break it once this process is gone.
+ */
+export async function runCommand(
+  place: Place,
+  program: string,
+  parameters: string[],
+): Promise<CommandResult> {
+  const logPath = join(place.home, 'command.log');
+  await rm(logPath, { force: true }); // that of another user, after a start as root
+  const log = await open(logPath, 'wx', 0o600);
+  try {
+    const child = spawn(program, parameters, {
+      cwd: place.home,
+      env: environment(),
+      stdio: ['ignore', log.fd, log.fd],
+      // A group of its own: Ctrl-C in a terminal goes to the whole group, and this process still has work to finish.
+      detached: true,
+      windowsHide: true,
+      ...(place.account ? { uid: place.account.uid, gid: place.account.gid } : {}),
+    });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return { succeeded: code === 0, output: await lastLines(logPath) };
+  } catch (error) {
+    throw new Error(`Cannot run ${program}${reason(error as NodeJS.ErrnoException, place)}`, {
+      cause: error,
+    });
+  } finally {
+    await log.close();
+  }
+}
+
+/** The last lines of a log file, for a message that has to make sense without the file. */
+export async function lastLines(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return text.trim().split('\n').slice(-15).join('\n');
+}
+
+function environment(): NodeJS.ProcessEnv {
+  // C: messages in English, as this code reads some of them.
+  const passed: NodeJS.ProcessEnv = { LC_ALL: 'C', TZ: 'UTC' };
+  for (const name of PASSED_ON)
+    if (process.env[name] !== undefined) passed[name] = process.env[name];
+  return passed;
+}
+
+function reason({ code, message }: NodeJS.ErrnoException, { account }: Place): string {
+  if (code === 'ENOENT') {
+    return ': the programs are made for glibc, which this system (such as Alpine) lacks. Set DATABASE_URL.';
+  }
+  if (code === 'EPERM' && account) {
+    return ` as user ${account.name}: this root may not change users. Start the service as an ordinary user, or set DATABASE_URL.`;
+  }
+  return `: ${message}`;
+}

@@ -1,0 +1,135 @@
+import { Client } from 'pg';
+import { findBinaries } from './binaries';
+import { configure, ensureCluster, readPassword, USER } from './cluster';
+import { FolderLock } from './folder-lock';
+import { type Place, preparePlace, reachableBinaries } from './data-directory';
+import { findFreePort } from './free-port';
+import { Postmaster } from './postmaster';
+
+const DATABASE = 'audit';
+const PORT_ATTEMPTS = 10;
+/** About a minute and a half: a statement may run on for a while after its server was killed. */
+const LINGER_ATTEMPTS = 300;
+const RETRY_DELAY_MS = 200;
+const PORT_TAKEN = /could not bind|Address already in use/;
+
+export interface EmbeddedPostgresOptions {
+  /** Folder that holds the data; made when it is missing. */
+  dataDir: string;
+  /** Receives a line for each thing a user may want to know. */
+  log: (line: string) => void;
+  /** Port on 127.0.0.1; a free one when left out. */
+  port?: number;
+  /** Further settings of postgresql.conf. */
+  settings?: Record<string, string>;
+}
+
+/**
+ * A PostgreSQL server of our own, so that the service starts on a machine that has nothing but Node.js. It listens on
+ * loopback only, with a random password kept among its data, and has its folder for itself: a second process is
+ * refused. When Node.js was killed, the server lives on; the next start stops it in order and starts anew.
+ */
+export class EmbeddedPostgresServer {
+  private stopping: Promise<void> | undefined;
+  private readonly stopAtExit = (): void => this.postmaster.stopAtExit();
+
+  private constructor(
+    /** postgres://user:password@127.0.0.1:port/audit */
+    readonly url: string,
+    private readonly postmaster: Postmaster,
+    private readonly lock: FolderLock,
+  ) {
+    process.once('exit', this.stopAtExit);
+  }
+
+  /**
+   * Starts the server, and makes its data folder and database when they are missing; about a second the first time.
+   * Throws an Error with advice when the optional package is missing, the folder is in use, cannot be reached or holds
+   * another major version, or with the end of the server's log when it does not start.
+   */
+  static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgresServer> {
+    const found = await findBinaries();
+    const place = await preparePlace(options.dataDir, options.log);
+    const binaries = await reachableBinaries(found, place.account, options.log);
+    const lock = await FolderLock.acquire(place.home);
+    let postmaster: Postmaster | undefined;
+    // A process that is told to stop while it starts leaves no server behind.
+    const giveUp = (): void => postmaster?.stopAtExit();
+    process.once('exit', giveUp);
+    try {
+      const isDurable = options.settings?.['fsync'] !== 'off';
+      const folder = await ensureCluster(place, binaries, isDurable);
+      postmaster = new Postmaster(place, binaries, folder);
+      await endFormerServer(postmaster, options.log);
+      const port = await launch(place, folder, postmaster, options);
+      const server = `postgres://${USER}:${await readPassword(folder)}@127.0.0.1:${port}`;
+      await ensureDatabase(`${server}/postgres`);
+      options.log(
+        `PostgreSQL ${binaries.version.split('-')[0]} listens on 127.0.0.1:${port}, data in ${folder}`,
+      );
+      return new EmbeddedPostgresServer(`${server}/${DATABASE}`, postmaster, lock);
+    } catch (error) {
+      await postmaster?.stop().catch(() => undefined); // the first fault is the one to report
+      await lock.release();
+      throw error;
+    } finally {
+      process.off('exit', giveUp);
+    }
+  }
+
+  /** Stops the server: clients are disconnected, everything is on disk. Safe to call more than once. */
+  stop(): Promise<void> {
+    this.stopping ??= this.stopOnce();
+    return this.stopping;
+  }
+
+  private async stopOnce(): Promise<void> {
+    await this.postmaster.stop();
+    process.off('exit', this.stopAtExit);
+    await this.lock.release();
+  }
+}
+
+/** What the last run left behind when it was killed: a server that still runs, or its lock file. */
+async function endFormerServer(postmaster: Postmaster, log: (line: string) => void): Promise<void> {
+  if (await postmaster.isRunning()) {
+    log('The last run was killed and its PostgreSQL still runs: stopping that one first.');
+    await postmaster.stop();
+  }
+  await postmaster.disarmLockFile();
+}
+
+/** Starts the server on a port that is free, and returns it. */
+async function launch(
+  place: Place,
+  folder: string,
+  postmaster: Postmaster,
+  { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,
+): Promise<number> {
+  for (let attempt = 1; ; attempt += 1) {
+    const port = fixedPort ?? (await findFreePort());
+    await configure(place, folder, port, settings);
+    const { succeeded, output } = await postmaster.start();
+    if (succeeded) return port;
+    // Somebody took the port between looking and listening, or processes of a killed server are still finishing.
+    const isPortTaken = fixedPort === undefined && PORT_TAKEN.test(output);
+    const isLingering = output.includes('pre-existing shared memory block');
+    const attempts = isLingering ? LINGER_ATTEMPTS : isPortTaken ? PORT_ATTEMPTS : 1;
+    if (attempt >= attempts) throw new Error(`PostgreSQL in ${folder} did not start:\n${output}`);
+    if (isLingering && attempt === 1) log('Waiting for processes of the killed PostgreSQL to end.');
+    await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
+  }
+}
+
+async function ensureDatabase(url: string): Promise<void> {
+  const client = new Client({ connectionString: url, ssl: false, connectionTimeoutMillis: 30_000 });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [
+      DATABASE,
+    ]);
+    if (rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE}`);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,308 @@
+import { Injectable } from '@nestjs/common';
+import { randomBytes } from 'node:crypto';
+import type { PoolClient } from 'pg';
+import { wallClockMs } from '../runtime/clocks';
+import { abortOf } from './cancellation';
+import { Database } from './database';
+import { isUnavailable, toDatabaseError } from './database-errors';
+import { MaintainedTables } from './maintained-tables';
+import { covers, findPartitions, type Partition } from './partition-catalog';
+import { type Creation, PartitionQueue } from './partition-queue';
+import {
+  calendarRange,
+  coveredRanges,
+  firstGap,
+  freeRange,
+  type TimeRange,
+} from './partition-ranges';
+import { isOutcomeUnknown } from './unknown-outcome';
+
+/** A month of UTC as `YYYY-MM`: what writes ask partitions for, and the shortest that a partition is made for. */
+export type Month = string;
+
+const PARTITION_LOCK = 0x70617274; // "part" in ASCII
+/** Locks are not held until a synchronous standby answers: events that are stored in a partition wait for it themselves. */
+const LOCAL_COMMIT = 'SET LOCAL synchronous_commit = local';
+/** Held, with the oid of the partition, by whoever detaches it. */
+export const DETACH_LOCK = 0x64657463; // "detc"
+/** How long a write into a month that is being removed waits for the end of that. */
+const DETACH_WAIT_MS = 5000;
+/** Sorts behind every month. */
+const AFTER_ALL = '~';
+const MONTH = /^(\d{4})-(\d{2})$/;
+
+/** The month after (or, with a negative count, before) the given one. */
+export function addMonths(month: Month, count: number): Month {
+  const [, year, number] = MONTH.exec(month) ?? [];
+  const date = new Date(0);
+  date.setUTCFullYear(Number(year), Number(number) - 1 + count, 1);
+  return `${String(date.getUTCFullYear()).padStart(4, '0')}-${String(date.getUTCMonth() + 1).padStart(2, '0')}`;
+}
+
+/** How many months `to` comes after `from`; negative when before. */
+export function monthsBetween(from: Month, to: Month): number {
+  const count = (month: Month) => Number(month.slice(0, 4)) * 12 + Number(month.slice(5));
+  return count(to) - count(from);
+}
+
+/** The month of an ISO 8601 instant in UTC (`2026-11-23T…Z` -> `2026-11`). */
+export function monthOf(isoUtc: string): Month {
+  return isoUtc.slice(0, 7);
+}
+
+/** The current month and `count` after it. */
+export function monthsAhead(count: number, now = new Date(wallClockMs())): Month[] {
+  const current = monthOf(now.toISOString());
+  return Array.from({ length: count + 1 }, (_, index) => addMonths(current, index));
+}
+
+/** Those of `months` that are not wholly in partitions; one that is being removed holds nothing. */
+export function missingMonths(partitions: readonly Partition[], months: readonly Month[]): Month[] {
+  const covered = coveredRanges(partitions.filter(({ isDetaching }) => !isDetaching));
+  return months.filter((month) => firstGap(covered, rangeOf(month)) !== undefined);
+}
+
+/** Months from (inclusive) and to (exclusive). They sort as text does. */
+interface MonthSpan {
+  from: Month;
+  to: Month;
+}
+
+/** How a partition comes to be made: at once, or once another one, which is in its place, is gone. */
+type Step = { partitions: Partition[] } | { detaching: Partition };
+
+/**
+ * Range partitions of a table on its `timestamp`, made ahead and on demand: by month, and coarser for what is old
+ * (partition-ranges.ts), so that no client can cause more than some dozens of them.
+ *
+ * A partition is created as a table of its own and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent,
+ * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. There is no
+ * DEFAULT partition: it would have to be scanned under a lock at every attach.
+ */
+@Injectable()
+export class Partitions {
+  /** The months that each table was seen to have partitions for. Neighbours are one span, so there are few. */
+  private readonly known = new Map<string, MonthSpan[]>();
+  private readonly queue = new PartitionQueue(
+    (table, month) => this.isKnown(table, month),
+    () => monthsAhead(1),
+  );
+  private isMaking = false;
+  /** Of partitions that are being removed, by their oid: the end of that. */
+  private readonly removals = new Map<number, Promise<void>>();
+
+  constructor(
+    private readonly database: Database,
+    private readonly tables: MaintainedTables,
+  ) {}
+
+  /**
+   * Makes the partitions of these months exist. Costs nothing for months seen before. One partition is made at a time,
+   * on one connection, for the flows that wait in turn, this month and the next before all others. When the signal
+   * aborts, no further one is begun, and the one under way is cancelled in PostgreSQL.
+   * @param flow whose months these are: the key of a tenant's queue.
+   * @throws AppError as Database; the reason of the signal; RangeError for what is not a month.
+   */
+  async ensure(
+    table: string,
+    months: Iterable<Month>,
+    signal?: AbortSignal,
+    flow = '',
+  ): Promise<void> {
+    const missing = new Set<Month>();
+    for (const month of months) if (!this.isKnown(table, month)) missing.add(month);
+    if (missing.size === 0) return;
+    for (const month of missing) rangeOf(month);
+    signal?.throwIfAborted();
+    const made = this.queue.add({ table, months: missing, flow, signal });
+    this.start();
+    await made;
+  }
+
+  /** Whether these months were seen to have their partitions. */
+  areKnown(table: string, months: Iterable<Month>): boolean {
+    for (const month of months) if (!this.isKnown(table, month)) return false;
+    return true;
+  }
+
+  /** Makes the partitions of the current month and of `ahead` months after it exist. */
+  async ensureAhead(table: string, ahead: number, now = new Date(wallClockMs())): Promise<void> {
+    await this.ensure(table, monthsAhead(ahead, now));
+  }
+
+  /** Learns anew which months have a partition, after an insert found none: another replica may have dropped it. */
+  async refresh(table: string, signal?: AbortSignal): Promise<void> {
+    this.note(table, await this.find(table, signal));
+  }
+
+  /** The partitions of `table`, oldest first. */
+  find(table: string, signal?: AbortSignal): Promise<Partition[]> {
+    return this.database.withClient((client) => findPartitions(client, table), signal);
+  }
+
+  /** The months in which the partitions of `table` begin, oldest first. */
+  async list(table: string): Promise<Month[]> {
+    return (await this.find(table)).flatMap(({ lowerMs, isDetaching }) =>
+      lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
+    );
+  }
+
+  private isKnown(table: string, month: Month): boolean {
+    const spans = this.known.get(table);
+    return spans !== undefined && spans.some(({ from, to }) => from <= month && month < to);
+  }
+
+  private note(table: string, partitions: readonly Partition[]): void {
+    const seen = partitions.filter(({ isDetaching }) => !isDetaching);
+    this.known.set(table, coveredRanges(seen).map(monthsIn));
+  }
+
+  private start(): void {
+    this.makeAll().catch(() => undefined); // each creation is told of its own end
+  }
+
+  /** Works the queue off, one partition at a time. Never rejects. */
+  private async makeAll(): Promise<void> {
+    if (this.isMaking) return;
+    this.isMaking = true;
+    try {
+      for (let next = this.queue.take(); next; next = this.queue.take()) await this.makeNext(next);
+    } finally {
+      this.isMaking = false;
+    }
+  }
+
+  private async makeNext(creation: Creation): Promise<void> {
+    const { table, signal } = creation;
+    try {
+      const month = this.queue.firstOf(creation);
+      const attempt = (): Promise<Step> =>
+        this.database.transaction((client) => this.makeOne(client, table, month), { signal });
+      const step = await attempt().catch((error: unknown) => {
+        if (isOutcomeUnknown(error)) return attempt(); // a second one finds what the first has made
+        throw error;
+      });
+      if ('partitions' in step) {
+        this.note(table, step.partitions);
+        this.queue.putBack(creation);
+      } else {
+        this.makeAfterRemoval(creation, step.detaching).catch(creation.reject);
+      }
+    } catch (failure) {
+      const error = withoutOutcome(failure);
+      const fault = toDatabaseError(error);
+      creation.reject(signal?.aborted ? (signal.reason as Error) : fault);
+      // Each of the others would wait for the same server, one after the other.
+      if (isUnavailable(error)) this.queue.rejectAll(fault);
+    }
+  }
+
+  /** Inside a transaction: makes the partition around the first gap of a month. Resolves with all that there are then. */
+  private async makeOne(client: PoolClient, table: string, month: Month): Promise<Step> {
+    const seen = stepFor(await findPartitions(client, table), month);
+    if (!('gapMs' in seen)) return seen;
+    await client.query(LOCAL_COMMIT);
+    // Replicas that need the same month at once go one after the other.
+    await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
+    const step = stepFor(await findPartitions(client, table), month);
+    if (!('gapMs' in step)) return step;
+    const { retentionDays = 0 } =
+      this.tables.partitioned().find((one) => one.table === table) ?? {};
+    const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
+    const { lowerMs, upperMs } = freeRange(wanted, step.gapMs, step.partitions);
+    const name = await freeNameOf(client, table, { lowerMs, upperMs });
+    // Neither identifiers nor bounds can be bound; the table comes from our code, all else is made of digits.
+    await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+    await client.query(
+      `ALTER TABLE ${table} ATTACH PARTITION ${name}
+       FOR VALUES FROM ('${boundOf(lowerMs)}') TO ('${boundOf(upperMs)}')`,
+    );
+    return { partitions: await findPartitions(client, table) };
+  }
+
+  /** Others go on meanwhile: only those wait for the end of a removal that need what is being removed. */
+  private async makeAfterRemoval(creation: Creation, detaching: Partition): Promise<void> {
+    const { table, signal } = creation;
+    const { oid } = detaching;
+    const removal =
+      this.removals.get(oid) ??
+      this.finishDetaching(table, detaching).finally(() => this.removals.delete(oid));
+    this.removals.set(oid, removal);
+    try {
+      await (signal ? Promise.race([removal, abortOf(signal)]) : removal);
+      this.queue.putBack(creation);
+      this.start();
+    } catch (error) {
+      creation.reject(toDatabaseError(withoutOutcome(error)));
+    }
+  }
+
+  /**
+   * A partition that is on its way out hides its rows and still takes its place: no other can be made until it is gone.
+   * Waits for the session that is detaching it, and finishes it if that one was interrupted.
+   * @throws what `pg` throws on a lock timeout, when old transactions still use it.
+   */
+  private async finishDetaching(table: string, { oid, name }: Partition): Promise<void> {
+    await this.database.transaction(async (client) => {
+      await client.query(LOCAL_COMMIT);
+      await client.query(`SET LOCAL lock_timeout = ${DETACH_WAIT_MS}`);
+      await client.query('SELECT pg_advisory_xact_lock($1, $2::oid::int)', [DETACH_LOCK, oid]);
+      const partitions = await findPartitions(client, table);
+      if (!partitions.some((one) => one.oid === oid && one.isDetaching)) return;
+      await client.query(`ALTER TABLE ${table} DETACH PARTITION ${name} FINALIZE`);
+    });
+  }
+}
+
+/** The fault behind a commit of unknown outcome: no event was in it, so callers are not to be told that theirs may be stored. */
+function withoutOutcome(error: unknown): unknown {
+  return isOutcomeUnknown(error) ? ((error as Error).cause ?? error) : error;
+}
+
+/** What there is to be done for a month: nothing, to wait for a removal, or to make a partition around `gapMs`. */
+function stepFor(
+  partitions: Partition[],
+  month: Month,
+): Step | { gapMs: number; partitions: Partition[] } {
+  const covered = coveredRanges(partitions.filter(({ isDetaching }) => !isDetaching));
+  const gapMs = firstGap(covered, rangeOf(month));
+  if (gapMs === undefined) return { partitions };
+  const detaching = partitions.find((one) => one.isDetaching && covers(one, gapMs));
+  return detaching ? { detaching } : { gapMs, partitions };
+}
+
+/** `table_YYYYMM`, or `table_YYYYMM_YYYYMM` for more than a month; with a suffix when there is such a table: one that was detached. */
+async function freeNameOf(client: PoolClient, table: string, range: TimeRange): Promise<string> {
+  const [first, last] = [range.lowerMs, range.upperMs - 1].map((ms) =>
+    monthOf(new Date(ms).toISOString()).replace('-', ''),
+  );
+  const name = first === last ? `${table}_${first}` : `${table}_${first}_${last}`;
+  const { rows } = await client.query('SELECT WHERE to_regclass($1) IS NOT NULL', [name]);
+  return rows.length === 0 ? name : `${name}_${randomBytes(4).toString('hex')}`;
+}
+
+/** @throws RangeError when it is not a month. */
+function rangeOf(month: Month): TimeRange {
+  const [, year, number] = MONTH.exec(month) ?? [];
+  if (year === undefined || number === undefined) throw new RangeError(`Not a month: ${month}`);
+  const startOf = (index: number) => new Date(0).setUTCFullYear(Number(year), index, 1);
+  return { lowerMs: startOf(Number(number) - 1), upperMs: startOf(Number(number)) };
+}
+
+/** The months that are wholly in a range. */
+function monthsIn({ lowerMs, upperMs }: TimeRange): MonthSpan {
+  const [first, end] = [rangeOf('0001-01').lowerMs, rangeOf('9999-12').upperMs];
+  const monthAt = (ms: number) => monthOf(new Date(ms).toISOString());
+  const to = upperMs >= end ? AFTER_ALL : monthAt(Math.max(upperMs, first));
+  if (lowerMs <= first) return { from: '0001-01', to };
+  if (lowerMs >= end) return { from: AFTER_ALL, to };
+  const month = monthAt(lowerMs);
+  return { from: rangeOf(month).lowerMs === lowerMs ? month : addMonths(month, 1), to };
+}
+
+/** An instant as a bound, to the microsecond: partitions that operators made may begin and end anywhere. */
+function boundOf(ms: number): string {
+  const wholeMs = Math.floor(ms);
+  const micros = String(Math.round((ms - wholeMs) * 1000)).padStart(3, '0');
+  return `${new Date(wholeMs).toISOString().slice(0, -1)}${micros}Z`;
+}

@@ -1,0 +1,67 @@
+import { manyTurns } from '../../../test/support/loop-turns';
+import { LoopPortions } from './event-loop-yielder';
+
+describe('LoopPortions', () => {
+  it('gives one portion in each turn of the event loop', async () => {
+    const portions = new LoopPortions();
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      if (turns < 100) setImmediate(count);
+    };
+    setImmediate(count);
+    const [first = 0, second = 0, third = 0] = await Promise.all(
+      [1, 2, 3].map(() => portions.next().then(() => turns)),
+    );
+    expect(second).toBeGreaterThan(first);
+    expect(third).toBeGreaterThan(second);
+  });
+
+  describe('after a portion that took 5 ms', () => {
+    let portions: LoopPortions;
+    let done: number;
+
+    beforeEach(async () => {
+      jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+      portions = new LoopPortions();
+      done = 0;
+      const work = async (tookMs: number): Promise<void> => {
+        await portions.next();
+        jest.advanceTimersByTime(tookMs);
+        done += 1;
+      };
+      await work(5);
+      await manyTurns();
+    });
+
+    afterEach(() => jest.useRealTimers());
+
+    const one = async (): Promise<void> => {
+      await portions.next();
+      done += 1;
+    };
+
+    it('leaves the event loop to others who need it for as long', async () => {
+      portions.shareWhile(() => true);
+      const second = one();
+      await manyTurns();
+      jest.advanceTimersByTime(4);
+      await manyTurns();
+      expect(done).toBe(1);
+      jest.advanceTimersByTime(1);
+      await manyTurns();
+      expect(done).toBe(2);
+      const third = one(); // the second took no time
+      await manyTurns();
+      expect(done).toBe(3);
+      await Promise.all([second, third]);
+    });
+
+    it('goes on when there is nobody else', async () => {
+      const second = one();
+      await manyTurns();
+      expect(done).toBe(2);
+      await second;
+    });
+  });
+});

@@ -1,0 +1,82 @@
+import type { Span } from '@opentelemetry/api';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
+import { registerInstrumentations } from '@opentelemetry/instrumentation';
+import { GraphQLInstrumentation } from '@opentelemetry/instrumentation-graphql';
+import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
+import { PgInstrumentation } from '@opentelemetry/instrumentation-pg';
+import { RedisInstrumentation } from '@opentelemetry/instrumentation-redis';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
+import type { IncomingMessage } from 'node:http';
+import type { TracingConfig } from '../config/tracing.config';
+import { SpanScrubber } from './span-scrubber';
+
+const STOP_TIMEOUT_MS = 2000;
+
+/**
+ * Spans of HTTP requests (hot routes too: they come in by the same server), GraphQL, PostgreSQL and Redis, sent to an
+ * OTLP/HTTP receiver in batches. A receiver that is away costs spans, never requests.
+ */
+export class OpenTelemetry {
+  private readonly provider: NodeTracerProvider;
+
+  constructor({ endpoint, headers, serviceName }: TracingConfig) {
+    const exporter = new OTLPTraceExporter({
+      url: `${endpoint?.replace(/\/+$/, '')}/v1/traces`,
+      headers,
+    });
+    this.provider = new NodeTracerProvider({
+      resource: resourceFromAttributes({ 'service.name': serviceName }),
+      spanProcessors: [new SpanScrubber(new BatchSpanProcessor(exporter))],
+    });
+    this.provider.register(); // W3C Trace Context in, AsyncLocalStorage between
+    registerInstrumentations({
+      tracerProvider: this.provider,
+      instrumentations: [
+        new HttpInstrumentation({
+          disableOutgoingRequestInstrumentation: true,
+          requestHook: (span, request) => keepTrace(span, request as IncomingMessage),
+          applyCustomAttributesOnSpan: (span, request) =>
+            nameSpan(span, request as IncomingMessage),
+        }),
+        new GraphQLInstrumentation({ mergeItems: true, ignoreTrivialResolveSpans: true }),
+        new PgInstrumentation({ requireParentSpan: true, ignoreConnectSpans: true }),
+        new RedisInstrumentation({
+          requireParentSpan: true,
+          dbStatementSerializer: (command) => command, // keys name organizations
+        }),
+      ],
+    });
+  }
+
+  /** Sends what is left, for at most two seconds. */
+  async stop(): Promise<void> {
+    const timeout = new Promise<void>((resolve) => {
+      setTimeout(resolve, STOP_TIMEOUT_MS).unref();
+    });
+    await Promise.race([this.provider.shutdown().catch(() => undefined), timeout]);
+  }
+}
+
+/*
+ * The modules that know routes and requests are loaded after the instrumentation, or `node:http` would be loaded before
+ * it; hence `require` inside the functions.
+ */
+
+/** So that the line that is logged for a request names the same span. */
+function keepTrace(span: Span, request: IncomingMessage): void {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
+  const module = require('../../http/trace-context') as typeof import('../../http/trace-context');
+  const { traceId, spanId } = span.spanContext();
+  module.keepTraceContext(request, { traceId, spanId });
+}
+
+/** Names the span after the route, once it is known: its path holds ids. */
+function nameSpan(span: Span, request: IncomingMessage): void {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
+  const module =
+    require('../../http/request-context') as typeof import('../../http/request-context');
+  const route = module.routeOf(request);
+  span.setAttribute('http.route', route);
+  span.updateName(`${request.method} ${route}`);
+}

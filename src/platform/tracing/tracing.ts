@@ -1,0 +1,22 @@
+import { ConfigError } from '../config/config.error';
+import { tracingConfig } from '../config/tracing.config';
+
+/**
+ * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this before anything else: only modules that
+ * are loaded afterwards can be traced. Without the variable nothing of OpenTelemetry is loaded.
+ */
+export const tracing = start();
+
+function start() {
+  try {
+    const config = tracingConfig();
+    if (config.endpoint === undefined) return undefined;
+    // At once and only now: an import would load it always, `import()` too late.
+    // eslint-disable-next-line @typescript-eslint/no-require-imports
+    const { OpenTelemetry } = require('./open-telemetry') as typeof import('./open-telemetry');
+    return new OpenTelemetry(config);
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined; // the check of all settings tells it
+    throw error;
+  }
+}

@@ -1,0 +1,203 @@
+import 'reflect-metadata';
+import {
+  Validate,
+  ValidateNested,
+  ValidatorConstraint,
+  type ValidationArguments,
+  type ValidatorConstraintInterface,
+} from 'class-validator';
+import { exactJsonText, hasExactNumbers } from '../platform/runtime/lossless-json';
+
+/** What is wrong with a value: words that follow its path ("must be …"), at the value itself or at a place inside it. */
+export type Fault = string | { at: string; message: string };
+
+/** A rule about one value: undefined when it holds, else what is wrong. */
+export type Rule = (value: unknown) => Fault | undefined;
+
+/** The one class-validator constraint behind all rules of ours, so that the compiled validator can call them directly. */
+@ValidatorConstraint({ name: 'rule' })
+export class RuleConstraint implements ValidatorConstraintInterface {
+  validate(value: unknown, { constraints }: ValidationArguments): boolean {
+    return (constraints[0] as Rule)(value) === undefined;
+  }
+
+  defaultMessage({ constraints, value, property }: ValidationArguments): string {
+    const fault = (constraints[0] as Rule)(value);
+    return typeof fault === 'object'
+      ? `${property}${fault.at} ${fault.message}`
+      : `${property} ${fault ?? ''}`;
+  }
+}
+
+/** Applies a rule to a property, or with `each` to every element of an array. */
+export function Obeys(rule: Rule, options?: { each?: boolean }): PropertyDecorator {
+  return Validate(RuleConstraint, [rule], options);
+}
+
+const NESTED_TYPE = Symbol('nested type');
+
+/** Validates an object (with `each`: every element of an array) against a DTO class of its own. */
+export function Nested(
+  typeOf: () => new () => object,
+  options: { each?: boolean } = {},
+): PropertyDecorator {
+  return (target, property) => {
+    ValidateNested(options)(target, property);
+    Reflect.defineMetadata(NESTED_TYPE, typeOf, target, property);
+  };
+}
+
+/** The class that `@Nested` gave to a property of a DTO class. */
+export function nestedTypeOf(
+  dto: new () => object,
+  property: string,
+): (() => new () => object) | undefined {
+  return Reflect.getMetadata(NESTED_TYPE, dto.prototype as object, property) as
+    (() => new () => object) | undefined;
+}
+
+/** Why a string cannot be stored as it is: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
+function textFault(value: string): string | undefined {
+  if (value.includes('\0')) return 'must not contain NUL characters (U+0000)';
+  if (!value.isWellFormed()) return 'must not contain lone surrogates (U+D800 to U+DFFF)';
+  return undefined;
+}
+
+/** Text of `min` to `max` characters (Unicode code points), without NUL and lone surrogates. */
+export function text(max: number, min = 0): Rule {
+  const allowed =
+    min > 0 ? `text of ${min} to ${max} characters` : `text of at most ${max} characters`;
+  return (value) => {
+    if (typeof value !== 'string') return `must be ${allowed}`;
+    // A string has at most as many characters as code units, and at least half as many.
+    if (
+      value.length < min ||
+      (value.length > max && (value.length > 2 * max || count(value) > max))
+    ) {
+      return `must be ${allowed}`;
+    }
+    return textFault(value);
+  };
+}
+
+function count(value: string): number {
+  return [...value].length;
+}
+
+/** One of a fixed set of words, in exactly this spelling. */
+export function oneOf(words: readonly string[]): Rule {
+  const set = new Set<unknown>(words);
+  return (value) => (set.has(value) ? undefined : `must be one of ${words.join(', ')}`);
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** A UUID of any version in its usual form. */
+export const uuid: Rule = (value) =>
+  typeof value === 'string' && UUID.test(value)
+    ? undefined
+    : 'must be a UUID such as 0198c1f2-3e4a-7000-8000-1234567890ab';
+
+/** A whole number from `min` to `max`; of MAX_SAFE_INTEGER nobody needs to hear. */
+export function integer(min: number, max: number): Rule {
+  const allowed = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+  return (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+      ? undefined
+      : `must be a whole number ${allowed}`;
+}
+
+/** true or false. */
+export const flag: Rule = (value) =>
+  typeof value === 'boolean' ? undefined : 'must be true or false';
+
+/** An array of `min` to `max` elements (by default any number); the elements have rules of their own. */
+export function list(min: number, max = Infinity): Rule {
+  const least = `at least ${min} ${min === 1 ? 'element' : 'elements'}`;
+  const allowed = max === Infinity ? least : `${min} to ${max} elements`;
+  return (value) =>
+    Array.isArray(value) && value.length >= min && value.length <= max
+      ? undefined
+      : `must be an array of ${allowed}`;
+}
+
+/**
+ * A JSON object of at most `maxDepth` nested levels (itself the first) and `maxBytes` of minified UTF-8 text, whose
+ * keys and strings can be stored as they are.
+ */
+export function jsonObject(maxBytes: number, maxDepth: number): Rule {
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return 'must be a JSON object';
+    }
+    const budget = { bytesLeft: maxBytes };
+    const fault = nestedFault(value, maxDepth, budget);
+    if (fault === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
+    if (fault?.message === TOO_DEEP)
+      return { ...fault, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
+    if (fault) return fault;
+    // Most objects are so small that they need not be written out to know that they are not too large.
+    const bytesAtLeast = maxBytes - budget.bytesLeft;
+    if (bytesAtLeast * MAX_EXPANSION <= maxBytes && !hasExactNumbers(value)) return undefined;
+    const size = Buffer.byteLength(exactJsonText(value));
+    return size > maxBytes ? `must be at most ${maxBytes} bytes of JSON, not ${size}` : undefined;
+  };
+}
+
+/** How much longer JSON text can be than the least that nestedFault counts: a number of 25 characters counts as one. */
+const MAX_EXPANSION = 32;
+
+interface PlacedFault {
+  at: string;
+  message: string;
+}
+
+const TOO_LARGE: PlacedFault = { at: '', message: '' };
+const TOO_DEEP = 'is nested too deeply';
+
+/**
+ * The first fault inside a JSON value. Every node takes from `budget` what it needs at least as text, so that a value
+ * that is far too large is not walked to its end. Paths are put together only for a fault, on the way back.
+ */
+function nestedFault(
+  value: unknown,
+  depthLeft: number,
+  budget: { bytesLeft: number },
+): PlacedFault | undefined {
+  budget.bytesLeft -= typeof value === 'string' ? value.length + 2 : 1;
+  if (budget.bytesLeft < 0) return TOO_LARGE;
+  if (typeof value === 'string') return faultAt('', textFault(value));
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (depthLeft === 0) return { at: '', message: TOO_DEEP };
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index += 1) {
+      const fault = nestedFault(value[index], depthLeft - 1, budget);
+      if (fault) return within(`[${index}]`, fault);
+    }
+    return undefined;
+  }
+  for (const key of Object.keys(value)) {
+    budget.bytesLeft -= key.length + 3;
+    const fault =
+      faultAt('', textFault(key), '(its name) ') ??
+      nestedFault((value as Record<string, unknown>)[key], depthLeft - 1, budget);
+    if (fault) return within(memberPath(key), fault);
+  }
+  return undefined;
+}
+
+function faultAt(at: string, message: string | undefined, prefix = ''): PlacedFault | undefined {
+  return message === undefined ? undefined : { at, message: `${prefix}${message}` };
+}
+
+function within(step: string, fault: PlacedFault): PlacedFault {
+  return fault === TOO_LARGE ? fault : { at: `${step}${fault.at}`, message: fault.message };
+}
+
+const PLAIN_NAME = /^[A-Za-z_$][\w$]{0,63}$/;
+
+/** How a member is written in a path: `.name`, or `["odd name"]` cut to a readable length. */
+export function memberPath(name: string): string {
+  if (PLAIN_NAME.test(name)) return `.${name}`;
+  return `[${JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name)}]`;
+}

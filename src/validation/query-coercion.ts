@@ -1,0 +1,84 @@
+import 'reflect-metadata';
+import type { FieldError } from '../platform/errors/app-error';
+
+/** Turns the text of a query parameter into a value; text that cannot be turned is returned as it is, for the rules to refuse. */
+type Coercion = (text: string) => unknown;
+
+const COERCIONS = Symbol('query coercions');
+
+function coerced(coercion: Coercion): PropertyDecorator {
+  return (target, property) => {
+    const inherited = Reflect.getMetadata(COERCIONS, target) as Map<string, Coercion> | undefined;
+    const own = new Map(inherited).set(String(property), coercion);
+    Reflect.defineMetadata(COERCIONS, own, target);
+  };
+}
+
+/** A query parameter that is text as it stands. */
+export const QueryText = (): PropertyDecorator => coerced((text) => text);
+
+/** A query parameter that is a plain decimal integer: no sign but minus, no exponent, no white space. */
+export const QueryInteger = (): PropertyDecorator =>
+  coerced((text) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text));
+
+/** A query parameter that is `true` or `false`. */
+export const QueryFlag = (): PropertyDecorator =>
+  coerced((text) => (text === 'true' ? true : text === 'false' ? false : text));
+
+/** A query parameter that is a comma-separated list; `\,` is a comma inside an element. */
+export const QueryList = (): PropertyDecorator => coerced(splitList);
+
+/**
+ * Splits at commas. A comma behind an odd number of backslashes belongs to its element; backslashes before a comma
+ * come in pairs (`\\` is one). Everywhere else a backslash is itself, so `CORP\alice` needs no escaping.
+ */
+export function splitList(text: string): string[] {
+  const elements: string[] = [];
+  let element = '';
+  let start = 0;
+  for (let comma = text.indexOf(','); comma !== -1; comma = text.indexOf(',', start)) {
+    let backslashes = 0;
+    while (comma - backslashes > start && text[comma - backslashes - 1] === '\\') backslashes += 1;
+    element += text.slice(start, comma - backslashes) + '\\'.repeat(backslashes >> 1);
+    if (backslashes % 2 === 1) {
+      element += ',';
+    } else {
+      elements.push(element);
+      element = '';
+    }
+    start = comma + 1;
+  }
+  elements.push(element + text.slice(start));
+  return elements;
+}
+
+/**
+ * Reads the parsed query of a request into the members of a query DTO class. Unknown, repeated and empty parameters
+ * are faults, as a filter that is silently ignored shows the wrong records.
+ */
+export function coerceQuery(
+  dto: new () => object,
+  query: Record<string, unknown>,
+): { value: Record<string, unknown>; errors: FieldError[] } {
+  const coercions = (Reflect.getMetadata(COERCIONS, dto.prototype as object) ?? new Map()) as Map<
+    string,
+    Coercion
+  >;
+  const value: Record<string, unknown> = {};
+  const errors: FieldError[] = [];
+  for (const [name, text] of Object.entries(query)) {
+    const coercion = coercions.get(name);
+    const path = name.length > 100 ? `${name.slice(0, 100)}…` : name;
+    if (!coercion) {
+      const allowed = [...coercions.keys()].join(', ') || 'none';
+      errors.push({ path, message: `is not a known parameter; allowed: ${allowed}` });
+    } else if (typeof text !== 'string') {
+      errors.push({ path, message: 'must be given once; separate several values by commas' });
+    } else if (text === '') {
+      errors.push({ path, message: 'must not be empty; leave the parameter out instead' });
+    } else {
+      value[name] = coercion(text);
+    }
+  }
+  return { value, errors: errors.slice(0, 50) };
+}

@@ -1,0 +1,37 @@
+import { Injectable, type ArgumentMetadata, type PipeTransform } from '@nestjs/common';
+import { validationFailed } from '../platform/errors/app-error';
+import { faultsOf } from './compiled-validator';
+import { coerceQuery } from './query-coercion';
+
+const PLAIN_TYPES: unknown[] = [String, Number, Boolean, Array, Object];
+
+/**
+ * Validates bodies and queries against their DTO classes (compiled-validator.ts). What passes is handed on as the
+ * plain object it was: copying it into an instance would lose what JSON can say and a class cannot.
+ * @throws AppError VALIDATION_FAILED with every fault and its path.
+ */
+@Injectable()
+export class CompiledValidationPipe implements PipeTransform {
+  transform(value: unknown, { type, metatype }: ArgumentMetadata): unknown {
+    if (typeof metatype !== 'function' || PLAIN_TYPES.includes(metatype)) return value;
+    const dto = metatype as new () => object;
+    if (type === 'query') {
+      return validQuery(dto, (value ?? {}) as Record<string, unknown>);
+    }
+    if (type !== 'body') return value;
+    const errors = faultsOf(dto, value);
+    if (errors.length > 0) throw validationFailed(errors);
+    return value;
+  }
+}
+
+/**
+ * The members of a query DTO class out of a parsed query string.
+ * @throws AppError VALIDATION_FAILED with every fault and its path.
+ */
+export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
+  const { value, errors } = coerceQuery(dto, query);
+  const all = [...errors, ...faultsOf(dto, value)];
+  if (all.length > 0) throw validationFailed(all);
+  return value;
+}
