@@ -9,10 +9,10 @@ import { DATABASE_SHAPES, DatabaseDoor } from './database-door';
 import { DatabaseModule } from './platform/database/database.module';
 import { QueryCacheSource } from './platform/database/query-cache-figures';
 import { ProblemFilter } from './http/problems/problem.filter';
-import { FrontModule } from './http/http.module';
+import { HttpModule } from './http/http.module';
 import { CompiledValidationPipe } from './validation/validation.pipe';
 import { GraphqlModule } from './api/graphql/graphql.module';
-import { GroundMetrics, PoolMetrics } from './platform.metrics';
+import { PlatformMetrics, PoolMetrics } from './platform.metrics';
 import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
 import { RedisModule } from './platform/redis/redis.module';
@@ -25,7 +25,7 @@ import { TrpcModule } from './api/trpc/trpc.module';
     DatabaseModule,
     RedisModule,
     MetricsModule,
-    FrontModule,
+    HttpModule,
     AuthModule,
     CachingModule,
     AuditModule,
@@ -35,7 +35,7 @@ import { TrpcModule } from './api/trpc/trpc.module';
   ],
   providers: [
     PoolMetrics,
-    GroundMetrics,
+    PlatformMetrics,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useClass: CompiledValidationPipe },
   ],

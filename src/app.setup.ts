@@ -9,17 +9,17 @@ import { loggingConfig } from './platform/config/logging.config';
 import { monitoringConfig } from './platform/config/monitoring.config';
 import { serverConfig } from './platform/config/server.config';
 import { watchCompressor } from './http/connection-state';
-import { FrontAdapter } from './http/http-server.adapter';
-import { API_PREFIX, HotRoutes } from './http/fast-routes';
-import { HttpFront } from './http/http-server';
+import { HttpServerAdapter } from './http/http-server.adapter';
+import { API_PREFIX, FastRoutes } from './http/fast-routes';
+import { HttpServer } from './http/http-server';
 import { Lifecycle } from './platform/runtime/lifecycle';
 import { requireAcceptable } from './http/negotiation';
 import { parseQuery } from './http/query-string';
-import { RequestLog } from './http/access-log';
+import { AccessLog } from './http/access-log';
 import { operationObserver, requestObserver } from './http/request-observer';
 import { serveGraphiql } from './api/graphql/graphiql';
 import { GraphqlSocket } from './api/graphql/graphql-socket';
-import { MetricsRegistry } from './metrics/metrics.registry';
+import { MetricRegistry } from './metrics/metrics.registry';
 import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './openapi';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
@@ -37,7 +37,7 @@ const OTHER_TYPES = {
 /** A service that is up: the Nest application, and the front that owns its socket. */
 export interface RunningService {
   app: NestExpressApplication;
-  front: HttpFront;
+  front: HttpServer;
   /** Stops in order: not ready, running requests finish, connections close. */
   stop: (timeoutMs: number) => Promise<void>;
 }
@@ -70,14 +70,14 @@ function createExpress(): Express {
 
 /** Nest on top of `front`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
 export async function createApplication(
-  front: HttpFront,
+  front: HttpServer,
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
   if (!options.preview && serverConfig().profile === 'development') serveGraphiql(application);
   const app = await NestFactory.create<NestExpressApplication>(
     AppModule,
-    new FrontAdapter(front, application),
+    new HttpServerAdapter(front, application),
     {
       bodyParser: false,
       abortOnError: false,
@@ -91,12 +91,12 @@ export async function createApplication(
 }
 
 /** What notes each request that `front` has answered, and each operation on a socket. */
-function observers(app: NestExpressApplication, front: HttpFront, log: ServiceLog) {
+function observers(app: NestExpressApplication, front: HttpServer, log: ServiceLog) {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => front.runningRequests);
-  front.unread.offerTo(app.get(MetricsRegistry));
-  const requestLog = new RequestLog(log.pino, slowRequestThresholdMs);
+  front.unread.registerWith(app.get(MetricRegistry));
+  const requestLog = new AccessLog(log.pino, slowRequestThresholdMs);
   const counting = enabled ? recorder : undefined;
   return {
     ofRequests: requestObserver(requestLog, counting),
@@ -106,7 +106,7 @@ function observers(app: NestExpressApplication, front: HttpFront, log: ServiceLo
 
 /** Boots everything behind a front that already listens. */
 export async function startService(
-  front: HttpFront,
+  front: HttpServer,
   log = createLog(loggingConfig()),
 ): Promise<RunningService> {
   const app = await createApplication(front, { log });
@@ -114,7 +114,7 @@ export async function startService(
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
-  app.get(MetricsRegistry).offer(
+  app.get(MetricRegistry).register(
     {
       name: 'log_lines_lost_total',
       help: 'Lines of the log that were dropped, as standard output took no more.',
@@ -123,7 +123,7 @@ export async function startService(
     log.lostLines,
   );
   const { ofRequests, ofOperations } = observers(app, front, log);
-  front.attach(application, app.get(HotRoutes), ofRequests);
+  front.attach(application, app.get(FastRoutes), ofRequests);
   app.get(GraphqlSocket, { strict: false }).listenOn(front.server, ofOperations);
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';

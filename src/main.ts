@@ -8,7 +8,7 @@ import { authConfig } from './platform/config/auth.config';
 import { assertConfiguration } from './platform/config/environment';
 import { loggingConfig } from './platform/config/logging.config';
 import { serverConfig } from './platform/config/server.config';
-import { HttpFront } from './http/http-server';
+import { HttpServer } from './http/http-server';
 import { MetricsListener } from './metrics/metrics.listener';
 import { surviveClosedOutputs } from './platform/logging/log-output';
 import { endProcess } from './platform/runtime/process-end';
@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   const config = serverConfig();
   const log = createLog(loggingConfig());
   Logger.overrideLogger(log.nest);
-  const front = new HttpFront();
+  const front = new HttpServer();
   const running: { service?: RunningService } = {};
   const stop = async (signal: string): Promise<void> => {
     if (!running.service) {

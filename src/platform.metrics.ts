@@ -5,8 +5,8 @@ import { Database } from './platform/database/database';
 import { DatabaseHealthIndicator } from './platform/database/database.health';
 import { PartitionsHealthIndicator } from './maintenance/partitions.health';
 import { QueryTimes } from './platform/database/query-times';
-import { MetricSources } from './metrics/measurement-sources';
-import { MetricsRegistry } from './metrics/metrics.registry';
+import { MeasurementSources } from './metrics/measurement-sources';
+import { MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
 /*
@@ -18,19 +18,19 @@ import { RedisConnection } from './platform/redis/redis-connection';
 @Injectable()
 export class PoolMetrics {
   constructor(
-    registry: MetricsRegistry,
-    sources: MetricSources,
+    registry: MetricRegistry,
+    sources: MeasurementSources,
     database: Database,
     indicator: DatabaseHealthIndicator,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
   ) {
-    sources.offer('database', () => isUp(indicator));
-    sources.offer('pool', () => ({
+    sources.register('database', () => isUp(indicator));
+    sources.register('pool', () => ({
       ...database.poolStatistics(),
       max: poolMax,
       recent: database.acquisitionStatistics(),
     }));
-    registry.offer(
+    registry.register(
       {
         name: 'database_pool_connections',
         help: 'Connections to the primary, by what they do.',
@@ -44,7 +44,7 @@ export class PoolMetrics {
         ];
       },
     );
-    registry.offer(
+    registry.register(
       {
         name: 'database_pool_max_connections',
         help: 'Connections that there may be: DATABASE_POOL_MAX.',
@@ -52,7 +52,7 @@ export class PoolMetrics {
       },
       () => poolMax,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'database_pool_waiting_requests',
         help: 'Callers that wait for a connection.',
@@ -65,18 +65,18 @@ export class PoolMetrics {
 
 /** Slow statements, partitions and Redis. */
 @Injectable()
-export class GroundMetrics {
+export class PlatformMetrics {
   constructor(
-    registry: MetricsRegistry,
-    sources: MetricSources,
+    registry: MetricRegistry,
+    sources: MeasurementSources,
     queries: QueryTimes,
     partitions: PartitionsHealthIndicator,
     redis: RedisConnection,
   ) {
-    sources.offer('missingPartitions', () => missingOf(partitions));
-    sources.offer('slowQueries', () => queries.report());
-    if (redis.isConfigured) sources.offer('redis', () => redis.isAvailable);
-    registry.offer(
+    sources.register('missingPartitions', () => missingOf(partitions));
+    sources.register('slowQueries', () => queries.report());
+    if (redis.isConfigured) sources.register('redis', () => redis.isAvailable);
+    registry.register(
       {
         name: 'database_slow_queries_total',
         help: 'Statements that took SLOW_QUERY_THRESHOLD_MS or longer.',
@@ -84,7 +84,7 @@ export class GroundMetrics {
       },
       () => queries.report().total,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'redis_up',
         help: 'Whether Redis answers; absent when none is configured.',
@@ -92,7 +92,7 @@ export class GroundMetrics {
       },
       () => (redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : []),
     );
-    registry.offer(
+    registry.register(
       {
         name: 'redis_failures_total',
         help: 'Attempts that failed or were given up.',

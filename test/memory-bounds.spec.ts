@@ -8,15 +8,15 @@ import { FeedBuffer } from '../src/audit/feed/feed-buffer';
 import { recordedEventOf } from '../src/audit/feed/feed-event';
 import { FeedMemory } from '../src/audit/feed/feed-memory';
 import { pageStatement, type PageRequest } from '../src/audit/read/page-statement';
-import { PageStretches } from '../src/audit/read/page-windows';
+import { PageWindows } from '../src/audit/read/page-windows';
 import { MemoryStore } from '../src/caching/memory-store';
-import { LaneWaits } from '../src/concurrency/flow-waits';
+import { FlowWaits } from '../src/concurrency/flow-waits';
 import { RateLimitStorage } from '../src/concurrency/rate-limit.storage';
 import type { monitoringConfig } from '../src/platform/config/monitoring.config';
 import { QueryTimes } from '../src/platform/database/query-times';
 import { preferredCoding } from '../src/http/negotiation';
 import { readDocument } from '../src/api/graphql/document-cache';
-import { MetricsRegistry } from '../src/metrics/metrics.registry';
+import { MetricRegistry } from '../src/metrics/metrics.registry';
 import { RequestRecorder } from '../src/metrics/request-recorder';
 import type { RedisConnection } from '../src/platform/redis/redis-connection';
 
@@ -65,23 +65,23 @@ const page = (changes: Partial<PageRequest>): PageRequest => ({
 
 const STRUCTURES: Structure[] = [
   {
-    name: 'how far pages of lists reached (PageStretches)',
+    name: 'how far pages of lists reached (PageWindows)',
     bound: 7 * MB,
     longest: 100_000,
     count: 200,
     fill: (texts) => {
-      const stretches = new PageStretches();
+      const stretches = new PageWindows();
       for (const text of texts) stretches.learn(page({ filter: { actions: [text] } }), []);
       return stretches;
     },
   },
   {
-    name: 'how far pages of lists of short names reached (PageStretches)',
+    name: 'how far pages of lists of short names reached (PageWindows)',
     bound: 7 * MB,
     longest: 100,
     count: 40_000,
     fill: (texts) => {
-      const stretches = new PageStretches();
+      const stretches = new PageWindows();
       for (const text of texts) stretches.learn(page({ filter: { actions: [text] } }), []);
       return stretches;
     },
@@ -132,12 +132,12 @@ const STRUCTURES: Structure[] = [
     size: ({ sizeBytes }: RateLimitStorage) => sizeBytes,
   },
   {
-    name: 'waits by lane (LaneWaits)',
+    name: 'waits by flow (FlowWaits)',
     bound: 1 * MB,
     longest: 260,
     count: 30_000,
     fill: (texts) => {
-      const waits = new LaneWaits();
+      const waits = new FlowWaits();
       for (const text of texts) waits.record(text, 1);
       return waits;
     },
@@ -184,7 +184,7 @@ const STRUCTURES: Structure[] = [
     count: 10_000,
     fill: (texts) => {
       const config = { slowRequestThresholdMs: 0 } as ReturnType<typeof monitoringConfig>;
-      const recorder = new RequestRecorder(config, new MetricsRegistry());
+      const recorder = new RequestRecorder(config, new MetricRegistry());
       for (const text of texts) recorder.record(text.slice(-20), `/${text}`, 200, 1);
       return recorder;
     },

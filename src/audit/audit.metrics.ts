@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../platform/database/database';
 import type { Durability } from '../platform/database/durability';
-import { MetricSources } from '../metrics/measurement-sources';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { MeasurementSources } from '../metrics/measurement-sources';
+import { MetricRegistry } from '../metrics/metrics.registry';
 import { AuditWriter } from './write/audit-writer';
 import { EventFeed } from './feed/event-feed';
 import { LogTimeline } from './event/log-timeline';
@@ -15,12 +15,12 @@ const MS_PER_SECOND = 1000;
 @Injectable()
 export class AuditMetrics {
   constructor(
-    registry: MetricsRegistry,
+    registry: MetricRegistry,
     writer: AuditWriter,
     feed: EventFeed,
     { durability }: Database,
     timeline: LogTimeline,
-    sources: MetricSources,
+    sources: MeasurementSources,
   ) {
     const batches = registry.histogram(
       'audit_writer_commit_events',
@@ -36,7 +36,7 @@ export class AuditMetrics {
       batches.observe(events);
       durations.observe(durationMs / MS_PER_SECOND);
     });
-    registry.offer(
+    registry.register(
       {
         name: 'audit_writer_waiting_events',
         help: 'Events that wait to be written.',
@@ -44,7 +44,7 @@ export class AuditMetrics {
       },
       () => writer.statistics().waitingEvents,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'audit_writer_running_transactions',
         help: 'Transactions that write events now.',
@@ -55,13 +55,13 @@ export class AuditMetrics {
     offerDurability(registry, durability);
     offerFeed(registry, feed);
     offerTimeline(registry, timeline);
-    sources.offer('losses', () => timeline.losses());
-    sources.offer('stalledCommits', () => durability.isStalled);
+    sources.register('losses', () => timeline.losses());
+    sources.register('stalledCommits', () => durability.isStalled);
   }
 }
 
-function offerDurability(registry: MetricsRegistry, durability: Durability): void {
-  registry.offer(
+function offerDurability(registry: MetricRegistry, durability: Durability): void {
+  registry.register(
     {
       name: 'audit_commits_unknown_total',
       help: 'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed. One that is late first and interrupted later counts twice.',
@@ -73,7 +73,7 @@ function offerDurability(registry: MetricsRegistry, durability: Durability): voi
         value,
       })),
   );
-  registry.offer(
+  registry.register(
     {
       name: 'audit_organizations_in_doubt',
       help: 'Organizations that are not read, as events of theirs may not be durable; Infinity for all of them.',
@@ -81,7 +81,7 @@ function offerDurability(registry: MetricsRegistry, durability: Durability): voi
     },
     () => durability.statistics().tenants,
   );
-  registry.offer(
+  registry.register(
     {
       name: 'audit_commits_stalled',
       help: '1 while commits are not confirmed, as a synchronous standby does not answer, and writes are refused.',
@@ -91,8 +91,8 @@ function offerDurability(registry: MetricsRegistry, durability: Durability): voi
   );
 }
 
-function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
-  registry.offer(
+function offerFeed(registry: MetricRegistry, feed: EventFeed): void {
+  registry.register(
     {
       name: 'audit_feed_events_total',
       help: 'Events that were handed to live subscribers.',
@@ -100,7 +100,7 @@ function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
     },
     () => feed.statistics().delivered,
   );
-  registry.offer(
+  registry.register(
     {
       name: 'audit_feed_ends_total',
       help: 'Live feeds of events that ended: left by their reader, token expired, process stopped, reader too slow, log on another timeline.',
@@ -114,8 +114,8 @@ function offerFeed(registry: MetricsRegistry, feed: EventFeed): void {
   );
 }
 
-function offerTimeline(registry: MetricsRegistry, timeline: LogTimeline): void {
-  registry.offer(
+function offerTimeline(registry: MetricRegistry, timeline: LogTimeline): void {
+  registry.register(
     {
       name: 'audit_log_rewinds_total',
       help: 'Organizations whose log was found to have gone back: PostgreSQL has lost acknowledged events.',
@@ -123,7 +123,7 @@ function offerTimeline(registry: MetricsRegistry, timeline: LogTimeline): void {
     },
     () => timeline.statistics().rewinds,
   );
-  registry.offer(
+  registry.register(
     {
       name: 'audit_log_positions_refused_total',
       help: 'Cursors and feed positions that were refused because another event, or none, is there now.',
@@ -131,7 +131,7 @@ function offerTimeline(registry: MetricsRegistry, timeline: LogTimeline): void {
     },
     () => timeline.statistics().refused,
   );
-  registry.offer(
+  registry.register(
     {
       name: 'database_server_changes_total',
       help: 'How often another PostgreSQL server, or another start of it, was found to answer.',
@@ -139,7 +139,7 @@ function offerTimeline(registry: MetricsRegistry, timeline: LogTimeline): void {
     },
     () => timeline.statistics().serverChanges,
   );
-  registry.offer(
+  registry.register(
     {
       name: 'database_server_timeline',
       help: 'The timeline on which the primary writes; 0 until it is known. It grows with each promotion and each recovery to a point in time.',

@@ -10,7 +10,7 @@ import { Partitions } from '../platform/database/partitions';
 import { CursorCodec } from '../pagination/cursor.codec';
 import { StreamingModule } from '../streaming/streaming.module';
 import { EVENT_TABLE } from './event/audit-event';
-import { AnswerComposition } from './read/response-composition';
+import { ResponseComposition } from './read/response-composition';
 import { AuditExportController } from './api/audit-export.controller';
 import { AuditEventStream } from './feed/audit-event-stream';
 import { AuditExports } from './export/audit-exports';
@@ -25,17 +25,17 @@ import { AuditWriter } from './write/audit-writer';
 import { BackfillPages } from './feed/backfill-pages';
 import { BulkEvents } from './api/bulk-events';
 import { CachedEvents, CachedPages } from './read/cached-reads';
-import { CreateEventHotRoute } from './api/create-event.fast-route';
+import { CreateEventFastRoute } from './api/create-event.fast-route';
 import { EventFeed } from './feed/event-feed';
 import { EventIngest } from './ingest/event-ingest';
 import { EventWarmup } from './read/event-warmup';
 import { forgetExpired, wasRecordedBetween } from './write/expired-events';
 import { ExportRecorder } from './export/export-recorder';
-import { GroupRecorder } from './write/batch-committer';
-import { HeadEpochs } from './read/tenant-versions';
-import { LiveEvents } from './feed/event-tailer';
+import { BatchCommitter } from './write/batch-committer';
+import { TenantVersions } from './read/tenant-versions';
+import { EventTailer } from './feed/event-tailer';
 import { LogTimeline } from './event/log-timeline';
-import { ReadTurns } from './read/read-permits';
+import { ReadScheduler } from './read/read-permits';
 
 /** Audit events: the domain, and the one module that knows what they are. */
 @Module({
@@ -46,21 +46,21 @@ import { ReadTurns } from './read/read-permits';
     AuditWriter,
     AuditMetrics,
     BulkEvents,
-    GroupRecorder,
-    CreateEventHotRoute,
-    ReadTurns,
+    BatchCommitter,
+    CreateEventFastRoute,
+    ReadScheduler,
     CachedPages,
     CachedEvents,
     EventFeed,
-    LiveEvents,
+    EventTailer,
     LogTimeline,
     EventIngest,
     EventWarmup,
-    HeadEpochs,
+    TenantVersions,
     AuditExports,
     ExportRecorder,
     AuditPages,
-    AnswerComposition,
+    ResponseComposition,
     AuditSearch,
     AuditEventStream,
     BackfillPages,

@@ -10,7 +10,7 @@ const entryOf = (readAtMs = performance.now(), ttlMs = 60_000) =>
 const KEPT = { group: 'group', ttlMs: 60_000 };
 const NOTHING = { tail: '', headers: {} };
 const bodyOf = (entry: CacheEntry, variant: string) =>
-  Buffer.concat([...(entry.rendition(variant)?.ready('identity')?.parts ?? [])]).toString();
+  Buffer.concat([...(entry.representation(variant)?.ready('identity')?.parts ?? [])]).toString();
 
 describe('CacheEntry', () => {
   it('comes back from the shared tier as it was', () => {
@@ -75,18 +75,18 @@ describe('CacheEntry', () => {
   it('keeps a bounded number of renditions: the oldest goes', () => {
     const entry = entryOf();
     for (let reader = 0; reader < 17; reader += 1) entry.render(`${reader}`, NOTHING);
-    expect(entry.rendition('0')).toBeUndefined();
-    for (const reader of ['1', '16']) expect(entry.rendition(reader)).toBeDefined();
+    expect(entry.representation('0')).toBeUndefined();
+    for (const reader of ['1', '16']) expect(entry.representation(reader)).toBeDefined();
   });
 
   it('keeps those that are used when others come', () => {
     const entry = entryOf();
     for (let reader = 0; reader < 16; reader += 1) entry.render(`${reader}`, NOTHING);
     for (let spelling = 0; spelling < 100; spelling += 1) {
-      expect(entry.rendition('7')).toBeDefined();
+      expect(entry.representation('7')).toBeDefined();
       entry.render(`again ${spelling}`, NOTHING);
     }
-    expect(entry.rendition('6')).toBeUndefined();
+    expect(entry.representation('6')).toBeUndefined();
   });
 
   it('gives each reader an end of his own behind the same beginning', () => {

@@ -1,11 +1,11 @@
-import type { AnswerReservation } from '../http/response-memory';
-import type { Rendering, SharedAnswer } from './cached-read';
+import type { ResponseReservation } from '../http/response-memory';
+import type { Rendering, SharedResponse } from './cached-read';
 import { exactBuffer } from './exact-buffer';
 import type { SizedValue } from './memory-store';
-import { Rendition } from './representation';
+import { Representation } from './representation';
 
 /** Renditions that one entry keeps; another reader takes the place of the one that did not come for longest. */
-const MAX_RENDITIONS = 16;
+const MAX_REPRESENTATIONS = 16;
 
 /** Changes with the meaning of what is stored: replicas of two versions may share a Redis for a while. */
 const VERSION = 2;
@@ -33,7 +33,7 @@ interface Kept {
 
 /** An answer that is kept: what its readers share, and what was already rendered for some of them. */
 export class CacheEntry implements SizedValue {
-  private readonly renditions = new Map<string, Rendition>();
+  private readonly representations = new Map<string, Representation>();
   /** When its epoch was last seen to be the present one, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
 
@@ -41,10 +41,10 @@ export class CacheEntry implements SizedValue {
   private head: Buffer;
   readonly rest: unknown;
   /** The memory of a large answer while it is new, for those who hand it on. */
-  readonly reservation: AnswerReservation | undefined;
+  readonly reservation: ResponseReservation | undefined;
 
   constructor(
-    shared: SharedAnswer,
+    shared: SharedResponse,
     /** When it was read, on the clock of performance.now(). */
     readonly readAtMs: number,
     readonly ttlMs: number,
@@ -92,7 +92,7 @@ export class CacheEntry implements SizedValue {
   /** Bytes of what is shared and of all renditions. */
   get sizeBytes(): number {
     let bytes = this.head.length + REST_BYTES;
-    for (const [variant, rendition] of this.renditions) {
+    for (const [variant, rendition] of this.representations) {
       bytes += 2 * variant.length + rendition.sizeBytes;
     }
     return bytes;
@@ -114,31 +114,31 @@ export class CacheEntry implements SizedValue {
   }
 
   /** The rendition for a variant, if it was made before. */
-  rendition(variant: string): Rendition | undefined {
-    const found = this.renditions.get(variant);
-    if (found && this.renditions.size === MAX_RENDITIONS) {
+  representation(variant: string): Representation | undefined {
+    const found = this.representations.get(variant);
+    if (found && this.representations.size === MAX_REPRESENTATIONS) {
       // Now the last to go.
-      this.renditions.delete(variant);
-      this.renditions.set(variant, found);
+      this.representations.delete(variant);
+      this.representations.set(variant, found);
     }
     return found;
   }
 
   /** Makes and keeps the rendition for a variant. The entry has grown by that: its store must be told. */
-  render(variant: string, { tail, headers }: Rendering): Rendition {
-    const rendition = new Rendition(this.partsWith(tail), this.head.length, headers);
-    if (this.renditions.size >= MAX_RENDITIONS) {
-      const [oldest] = this.renditions.keys();
-      if (oldest !== undefined) this.renditions.delete(oldest);
+  render(variant: string, { tail, headers }: Rendering): Representation {
+    const rendition = new Representation(this.partsWith(tail), this.head.length, headers);
+    if (this.representations.size >= MAX_REPRESENTATIONS) {
+      const [oldest] = this.representations.keys();
+      if (oldest !== undefined) this.representations.delete(oldest);
     }
-    this.renditions.set(variant, rendition);
+    this.representations.set(variant, rendition);
     return rendition;
   }
 
   /** Most entries have one reader: his answer is one piece, and the entry's own bytes are the beginning of it. */
   private partsWith(tail: string): Buffer[] {
     if (tail === '') return [this.head];
-    const isCopied = this.renditions.size === 0 && this.head.length <= MAX_COPIED_BYTES;
+    const isCopied = this.representations.size === 0 && this.head.length <= MAX_COPIED_BYTES;
     if (!isCopied) return [this.head, exactBuffer(tail)];
     const whole = Buffer.allocUnsafeSlow(this.head.length + Buffer.byteLength(tail));
     this.head.copy(whole);

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { type CachePolicy } from './cache-policy';
 import { CacheWarmup, type WarmupStep } from './cache-warmup';
 import type { CachedRead, ReadDescription } from './cached-read';
-import type { RememberOptions, ResponseCache } from './response-cache';
+import type { LoadOptions, ResponseCache } from './response-cache';
 
 /** Reads of a made-up kind. The number of a page is its query. */
 const READ = {
@@ -17,7 +17,7 @@ function warmupWith({ refused = [] as string[], large = [] as string[], isExclud
   const remember = async (
     _read: CachedRead,
     { query }: ReadDescription,
-    { isAhead }: RememberOptions,
+    { isAhead }: LoadOptions,
   ) => {
     asked.push({ query, isAhead });
     load.running += 1;

@@ -84,7 +84,7 @@ export class CacheWarmup {
     { description, path, next }: WarmupStep,
   ): Promise<WarmupStep | undefined | 'failed'> {
     try {
-      const { entry, key } = await this.cache.remember(read, description, {
+      const { entry, key } = await this.cache.getOrLoad(read, description, {
         path,
         policy: DEFAULT_READ_POLICY,
         isAhead: true,

@@ -1,17 +1,17 @@
-import type { AnswerReservation } from '../http/response-memory';
+import type { ResponseReservation } from '../http/response-memory';
 import type { Tenants } from './cache-key';
 
 /**
  * An answer as its readers share it: its text up to where it begins to differ between readers (cursors that are
  * good for one of them alone), and what the rest is made of.
  */
-export interface SharedAnswer {
+export interface SharedResponse {
   /** JSON text, its bytes in a buffer of their own (exactBuffer); together with a rendering's tail it is the whole body. */
   head: Buffer;
   /** Any JSON value. */
   rest: unknown;
   /** The memory of a large answer, until its readers have it. */
-  reservation?: AnswerReservation;
+  reservation?: ResponseReservation;
 }
 
 /** What one reader gets beyond what all share. */
@@ -47,13 +47,13 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   abstract readonly namespace: string;
 
   /** What an authenticated request asks for; undefined when it cannot be answered: the handler says why. */
-  abstract describe(request: ReadRequest): D | undefined;
+  abstract parse(request: ReadRequest): D | undefined;
 
   /** The present epoch of these tenants: `[0-9A-Za-z._-]+`. Equal epochs mean equal answers. */
   abstract currentEpoch(tenants: Tenants): Promise<string>;
 
   /** Throws what a read would be refused with right now: asked before anything is done for one that has to be made. */
-  requireRoom?(description: D): void;
+  assertCapacity?(description: D): void;
 
   /**
    * Reads the answer from where it is kept for good, as far as all readers of the same tenants share it; when the signal
@@ -65,7 +65,7 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
     description: D,
     signal?: AbortSignal,
     ready?: Promise<unknown>,
-  ): Promise<SharedAnswer>;
+  ): Promise<SharedResponse>;
 
   /** Whether a value that came from the tier that replicas share is a `rest` that this version can render. */
   abstract accepts(rest: unknown): boolean;

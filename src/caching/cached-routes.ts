@@ -1,11 +1,11 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { writeHotProblem } from '../http/fast-problem';
-import { HotRoutes } from '../http/fast-routes';
+import { writeFastProblem } from '../http/fast-problem';
+import { FastRoutes } from '../http/fast-routes';
 import { plainlyAcceptsJson } from '../http/negotiation';
 import { writeStamped } from '../http/request-context';
-import { CachedAnswers } from './http-cache';
+import { HttpCache } from './http-cache';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
 
@@ -22,8 +22,8 @@ export class CachedRoutes implements OnApplicationBootstrap {
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
     private readonly modules: ModuleRef,
-    private readonly routes: HotRoutes,
-    private readonly answers: CachedAnswers,
+    private readonly routes: FastRoutes,
+    private readonly http: HttpCache,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -49,15 +49,15 @@ export class CachedRoutes implements OnApplicationBootstrap {
     handOn: () => void,
   ): void {
     const description = plainlyAcceptsJson(request.headers.accept)
-      ? read.describe(request)
+      ? read.parse(request)
       : undefined;
     if (!description) return handOn();
-    this.answers
+    this.http
       .answer(read, description, request, response)
       .then(({ statusCode, headers, parts }) =>
         writeStamped(request, response, statusCode, headers, parts),
       )
-      .catch((error: unknown) => writeHotProblem(error, request, response, VARY));
+      .catch((error: unknown) => writeFastProblem(error, request, response, VARY));
   }
 }
 

@@ -8,7 +8,7 @@ import {
 import { ModuleRef, Reflector } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { from, type Observable } from 'rxjs';
-import { CachedAnswers } from './http-cache';
+import { HttpCache } from './http-cache';
 import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
 
@@ -22,7 +22,7 @@ export class CachingInterceptor implements NestInterceptor {
   constructor(
     private readonly reflector: Reflector,
     private readonly modules: ModuleRef,
-    private readonly answers: CachedAnswers,
+    private readonly http: HttpCache,
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -30,10 +30,8 @@ export class CachingInterceptor implements NestInterceptor {
     const read = this.modules.get(type, { strict: false });
     const http = context.switchToHttp();
     const request = http.getRequest<IncomingMessage>();
-    const description = read.describe(request);
+    const description = read.parse(request);
     if (!description) return next.handle();
-    return from(
-      this.answers.answer(read, description, request, http.getResponse<ServerResponse>()),
-    );
+    return from(this.http.answer(read, description, request, http.getResponse<ServerResponse>()));
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { MetricSources } from '../metrics/measurement-sources';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { MeasurementSources } from '../metrics/measurement-sources';
+import { MetricRegistry } from '../metrics/metrics.registry';
 import { CacheStatistics } from './cache-statistics';
 import { MemoryStore } from './memory-store';
 
@@ -8,13 +8,13 @@ import { MemoryStore } from './memory-store';
 @Injectable()
 export class CachingMetrics {
   constructor(
-    registry: MetricsRegistry,
-    sources: MetricSources,
+    registry: MetricRegistry,
+    sources: MeasurementSources,
     counts: CacheStatistics,
     memory: MemoryStore,
   ) {
-    sources.offer('cache', () => ({ ...counts.totals(), window: counts.window() }));
-    registry.offer(
+    sources.register('cache', () => ({ ...counts.totals(), window: counts.window() }));
+    registry.register(
       {
         name: 'cache_requests_total',
         help: 'Cacheable requests, by namespace and what became of them.',
@@ -27,15 +27,15 @@ export class CachingMetrics {
           { labels: { namespace, outcome: 'excluded' }, value: tally.excludedRequests },
         ]),
     );
-    registry.offer(
+    registry.register(
       { name: 'cache_entries', help: 'Answers kept in this process.', type: 'gauge' },
       () => memory.statistics().entries,
     );
-    registry.offer(
+    registry.register(
       { name: 'cache_size_bytes', help: 'Memory that they take.', type: 'gauge' },
       () => memory.statistics().bytes,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'cache_evictions_total',
         help: 'Answers pushed out to make room.',

@@ -13,7 +13,7 @@ import { CachePolicy } from './cache-policy';
 import { CacheReport } from './cache-report';
 import { CacheStatistics } from './cache-statistics';
 import { CacheWarmup } from './cache-warmup';
-import { CachedAnswers } from './http-cache';
+import { HttpCache } from './http-cache';
 import { CachedRoutes } from './cached-routes';
 import { CachingMetrics } from './caching.metrics';
 import { InvalidationFeed } from './invalidation-feed';
@@ -63,7 +63,7 @@ class MemoryTierModule {}
     InvalidationFeed,
     CacheWarmup,
     ResponseCache,
-    CachedAnswers,
+    HttpCache,
     CachedRoutes,
     CachingMetrics,
   ],
@@ -72,7 +72,7 @@ class MemoryTierModule {}
     CacheInvalidation,
     CacheReport,
     CacheWarmup,
-    CachedAnswers,
+    HttpCache,
     InvalidationFeed,
     ResponseCache,
   ],

@@ -2,24 +2,24 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { serverConfig } from '../platform/config/server.config';
-import { AnswerMemory } from '../http/response-memory';
-import type { SelfWritingAnswer } from '../http/http-server.adapter';
+import { ResponseMemory } from '../http/response-memory';
+import type { WritableResponse } from '../http/http-server.adapter';
 import { type Coding, preferredCoding } from '../http/negotiation';
-import { patienceOf } from '../http/request-signal';
+import { requestSignal } from '../http/request-signal';
 import { matchesEtag, readPolicyOf } from './cache-control';
 import type { CachedRead, ReadDescription } from './cached-read';
-import type { Encoded, Rendition } from './representation';
-import { type Remembered, ResponseCache } from './response-cache';
+import type { Encoded, Representation } from './representation';
+import { type Loaded, ResponseCache } from './response-cache';
 
 /**
  * The HTTP side of the cache: which directives of a request count, which headers an answer has, and which bytes. The
  * interceptor and the door in front of express both answer through this, so they cannot differ.
  */
 @Injectable()
-export class CachedAnswers {
+export class HttpCache {
   constructor(
     private readonly cache: ResponseCache,
-    private readonly memory: AnswerMemory,
+    private readonly memory: ResponseMemory,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -29,15 +29,15 @@ export class CachedAnswers {
     description: D,
     request: IncomingMessage,
     response: ServerResponse,
-  ): Promise<CachedAnswer> {
-    const remembered = await this.cache.remember(read, description, {
+  ): Promise<CachedResponse> {
+    const remembered = await this.cache.getOrLoad(read, description, {
       path: pathOf(request.url),
       policy: readPolicyOf(request.headers),
-      patience: () => patienceOf(response, this.config.requestTimeoutMs),
+      signal: () => requestSignal(response, this.config.requestTimeoutMs),
     });
     const { entry, key } = remembered;
     entry.reservation?.holdFor(response);
-    let rendition = entry.rendition(description.variant);
+    let rendition = entry.representation(description.variant);
     if (!rendition) {
       rendition = entry.render(description.variant, read.render(entry.rest, description));
       if (key !== undefined) this.cache.resized(key);
@@ -48,12 +48,12 @@ export class CachedAnswers {
       encoded = await this.encode(rendition, coding, response);
       if (key !== undefined) this.cache.resized(key);
     }
-    return new CachedAnswer(remembered, rendition, encoded, request.headers['if-none-match']);
+    return new CachedResponse(remembered, rendition, encoded, request.headers['if-none-match']);
   }
 
   /** The answer in this coding; as it is when it is large and there is no memory left to compress it. */
   private async encode(
-    rendition: Rendition,
+    rendition: Representation,
     coding: Coding,
     response: ServerResponse,
   ): Promise<Encoded> {
@@ -73,15 +73,15 @@ export class CachedAnswers {
 }
 
 /** An answer of the cache, ready to be written. */
-export class CachedAnswer implements SelfWritingAnswer {
+export class CachedResponse implements WritableResponse {
   readonly statusCode: 200 | 304;
   /** Name, value, name, value …. */
   readonly headers: readonly string[];
   readonly parts: readonly Buffer[];
 
   constructor(
-    { entry, status, key }: Remembered,
-    rendition: Rendition,
+    { entry, status, key }: Loaded,
+    rendition: Representation,
     encoded: Encoded,
     ifNoneMatch: string | undefined,
   ) {

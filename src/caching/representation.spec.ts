@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { type Encoded, Rendition } from './representation';
+import { type Encoded, Representation } from './representation';
 
 const LONG = 'ü'.repeat(2000);
 const bytesOf = ({ parts }: Encoded) => Buffer.concat([...parts]);
 const make = (head: string, tail: string) =>
-  new Rendition([Buffer.from(head), Buffer.from(tail)], Buffer.byteLength(head), { Link: '<x>' });
+  new Representation([Buffer.from(head), Buffer.from(tail)], Buffer.byteLength(head), {
+    Link: '<x>',
+  });
 
 describe('Rendition', () => {
   it.each([

@@ -39,7 +39,7 @@ const compress = {
 };
 
 /** One reader's answer, in each coding that was asked for so far. */
-export class Rendition {
+export class Representation {
   private readonly encoded = new Map<Coding, Encoded>();
   private readonly running = new Map<Coding, Promise<Encoded>>();
   /** Headers for this reader: name, value, name, value …. */

@@ -1,15 +1,15 @@
 import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
-import { promptly } from '../platform/runtime/abortable';
+import { abortableLazily } from '../platform/runtime/abortable';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { isFreshRead, type ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';
 import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
-import type { CachedRead, ReadDescription, SharedAnswer } from './cached-read';
-import { type Fill, Flight } from './single-flight';
+import type { CachedRead, ReadDescription, SharedResponse } from './cached-read';
+import { type Fill, SingleFlight } from './single-flight';
 import { MemoryStore } from './memory-store';
 import { FillLock } from './shared-tier';
 
@@ -17,7 +17,7 @@ import { FillLock } from './shared-tier';
 export type CacheStatus = 'HIT' | 'MISS' | 'BYPASS';
 
 /** An answer and how it came about. */
-export interface Remembered {
+export interface Loaded {
   entry: CacheEntry;
   status: CacheStatus;
   /** Where it is kept; absent when it is not. */
@@ -25,7 +25,7 @@ export interface Remembered {
 }
 
 /** How one caller wants a read answered. */
-export interface RememberOptions {
+export interface LoadOptions {
   /** The path asked for, without its query. */
   path: string;
   policy: ReadPolicy;
@@ -34,11 +34,11 @@ export interface RememberOptions {
   /** Nobody asked yet (a warm-up): not counted as a request. */
   isAhead?: boolean;
   /** Makes the signal that aborts when the caller does not wait any more; asked for only when there is something to wait for. */
-  patience?: () => AbortSignal;
+  signal?: () => AbortSignal;
 }
 
 /** A read, to be made for as long as the signal does not abort, and not before `ready` resolves. */
-type Produce = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedAnswer>;
+type Produce = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedResponse>;
 
 /**
  * Answers that were given before, per tenant and exact. A key carries the epoch of its tenants, which is asked for
@@ -48,7 +48,7 @@ type Produce = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<Share
 @Injectable()
 export class ResponseCache {
   private readonly logger = new Logger(ResponseCache.name);
-  private readonly flights = new Map<string, Flight<Remembered>>();
+  private readonly flights = new Map<string, SingleFlight<Loaded>>();
   private readonly refreshes = new Set<Fill>();
   private readonly heads = new WeakMap<ReadDescription, string>();
 
@@ -64,13 +64,13 @@ export class ResponseCache {
    * The answer to a read: the kept one when it is the present one, else a new one.
    * @throws whatever reading the epoch or the answer throws, failures are not kept; the reason of the caller's signal.
    */
-  async remember<D extends ReadDescription>(
+  async getOrLoad<D extends ReadDescription>(
     read: CachedRead<D>,
     description: D,
-    options: RememberOptions,
-  ): Promise<Remembered> {
+    options: LoadOptions,
+  ): Promise<Loaded> {
     const { namespace } = read;
-    const { path, policy, patience } = options;
+    const { path, policy, signal: patience } = options;
     const produce: Produce = (signal, ready) => read.read(description, signal, ready);
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
@@ -88,26 +88,26 @@ export class ResponseCache {
       return stale;
     }
     const isFresh = isFreshRead(policy);
-    if (isFresh) read.requireRoom?.(description);
+    if (isFresh) read.assertCapacity?.(description);
     const askedMs = performance.now();
     const asked = read.currentEpoch(description.tenants);
     // Whatever the epoch, it will be read: it waits for its turn meanwhile, and is read after it.
     const coming = isFresh ? produce(patience?.(), asked) : undefined;
     coming?.catch(() => undefined); // who waits below is told
-    const key = `${head}${await (patience ? promptly(asked, patience) : asked)}:${query}`;
-    const place: Place = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
+    const key = `${head}${await (patience ? abortableLazily(asked, patience) : asked)}:${query}`;
+    const place: Slot = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
     if (coming) {
       this.count(namespace, options, 'excluded');
-      return this.readAnew(place, policy, () => coming);
+      return this.reload(place, policy, () => coming);
     }
     const kept = this.memory.find(key) as CacheEntry | undefined;
     if (kept) kept.verifiedAtMs = askedMs;
-    const found: Remembered = kept
+    const found: Loaded = kept
       ? { entry: kept, key, status: 'HIT' }
       : await this.fill(place, produce, patience?.());
     if (found.status === 'HIT' && !isYoungEnough(found.entry, policy)) {
       this.count(namespace, options, 'excluded');
-      return this.readAnew(place, policy, () => produce(patience?.()));
+      return this.reload(place, policy, () => produce(patience?.()));
     }
     this.count(namespace, options, found.status === 'HIT' ? 'hit' : 'miss');
     return found;
@@ -135,14 +135,14 @@ export class ResponseCache {
 
   private count(
     namespace: string,
-    { isAhead }: Pick<RememberOptions, 'isAhead'>,
+    { isAhead }: Pick<LoadOptions, 'isAhead'>,
     outcome: CacheOutcome,
   ): void {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
   /** An answer that was the present one no longer ago than this client puts up with (`max-stale`). */
-  private acceptablyStale(group: string, policy: ReadPolicy): Remembered | undefined {
+  private acceptablyStale(group: string, policy: ReadPolicy): Loaded | undefined {
     const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
     if (maxStaleSeconds === undefined || isFreshRead(policy)) return undefined;
     const key = this.memory.newestOf(group);
@@ -155,11 +155,7 @@ export class ResponseCache {
   }
 
   /** Reads for one caller alone. */
-  private async readAnew(
-    place: Place,
-    { noStore }: ReadPolicy,
-    produce: Produce,
-  ): Promise<Remembered> {
+  private async reload(place: Slot, { noStore }: ReadPolicy, produce: Produce): Promise<Loaded> {
     const { key } = place;
     const status = 'BYPASS';
     const fill: Fill = { key, isDiscarded: false };
@@ -183,10 +179,10 @@ export class ResponseCache {
 
   /** Reads an answer once for all who ask for it at the same time. */
   private async fill(
-    place: Place,
+    place: Slot,
     produce: Produce,
     signal: AbortSignal | undefined,
-  ): Promise<Remembered> {
+  ): Promise<Loaded> {
     const running = this.flights.get(place.key);
     if (!running || running.isAbandoned) return this.begin(place, produce).join(signal);
     try {
@@ -198,10 +194,12 @@ export class ResponseCache {
     }
   }
 
-  private begin(place: Place, produce: Produce): Flight<Remembered> {
+  private begin(place: Slot, produce: Produce): SingleFlight<Loaded> {
     const { key } = place;
     const lock = this.redis.isAvailable ? new FillLock(this.redis, key) : undefined;
-    const flight = new Flight(key, (signal) => this.readOrFind(place, () => produce(signal), lock));
+    const flight = new SingleFlight(key, (signal) =>
+      this.readOrFind(place, () => produce(signal), lock),
+    );
     this.flights.set(key, flight);
     this.settle(key, flight, lock).catch((error: unknown) => this.reportUnkept(error));
     return flight;
@@ -212,10 +210,10 @@ export class ResponseCache {
   }
 
   private async readOrFind(
-    place: Place,
+    place: Slot,
     produce: Produce,
     lock: FillLock | undefined,
-  ): Promise<Remembered> {
+  ): Promise<Loaded> {
     const { key } = place;
     if (lock) {
       const found = await lock.findOrAcquire(() => this.lookInTiers(place));
@@ -226,14 +224,14 @@ export class ResponseCache {
   }
 
   /** Age and staleness count from before the read: what it saw may have changed while it ran. */
-  private async entryFrom(produce: Produce, { ttlMs, group, askedMs }: Place): Promise<CacheEntry> {
+  private async entryFrom(produce: Produce, { ttlMs, group, askedMs }: Slot): Promise<CacheEntry> {
     const startedMs = performance.now();
     const entry = new CacheEntry(await produce(), startedMs, ttlMs, group);
     entry.verifiedAtMs = askedMs;
     return entry;
   }
 
-  private async lookInTiers(place: Place): Promise<CacheEntry | undefined> {
+  private async lookInTiers(place: Slot): Promise<CacheEntry | undefined> {
     const entry = CacheEntry.revive(await this.tiers.get(place.key), place);
     if (!entry || !place.accepts(entry.rest)) return undefined;
     entry.verifiedAtMs = place.askedMs;
@@ -248,7 +246,7 @@ export class ResponseCache {
   /** Keeps what a flight brought; until that is done, others join the flight instead of starting one. */
   private async settle(
     key: string,
-    flight: Flight<Remembered>,
+    flight: SingleFlight<Loaded>,
     lock: FillLock | undefined,
   ): Promise<void> {
     try {
@@ -286,7 +284,7 @@ interface Tier {
 }
 
 /** Where an answer is kept: its key, the key without the epoch, and for how long. */
-interface Place {
+interface Slot {
   key: string;
   group: string;
   ttlMs: number;

@@ -1,4 +1,4 @@
-import { reasonOf, unlessAborted } from '../platform/runtime/abort';
+import { abortReason, abortable } from '../platform/runtime/abort';
 
 /** Ending the read takes a few milliseconds; the last one who waited is told when that is done. */
 const CANCEL_GRACE_MS = 25;
@@ -14,7 +14,7 @@ export interface Fill {
  * A read that is shared by all who want the same. It belongs to all who wait for it: one who leaves gets an answer of his
  * own, and the read goes on; when nobody waits any more, its signal aborts.
  */
-export class Flight<T> implements Fill {
+export class SingleFlight<T> implements Fill {
   isDiscarded = false;
   /** Whether it was given up: it brings nothing that a newcomer could wait for. */
   isAbandoned = false;
@@ -34,7 +34,7 @@ export class Flight<T> implements Fill {
    * @throws what the read throws, or the reason of the caller's signal.
    */
   async join(signal?: AbortSignal): Promise<T> {
-    if (signal?.aborted) throw reasonOf(signal);
+    if (signal?.aborted) throw abortReason(signal);
     this.waiting += 1;
     if (!signal) return this.promise;
     const leave = (): void => {
@@ -45,7 +45,7 @@ export class Flight<T> implements Fill {
     };
     signal.addEventListener('abort', leave, { once: true });
     try {
-      return await unlessAborted(this.promise, signal, CANCEL_GRACE_MS);
+      return await abortable(this.promise, signal, CANCEL_GRACE_MS);
     } finally {
       signal.removeEventListener('abort', leave);
     }

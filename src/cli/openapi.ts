@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { createApplication } from '../app.setup';
-import { HttpFront } from '../http/http-server';
+import { HttpServer } from '../http/http-server';
 import { openApiDocument } from '../openapi';
 import { runGenerator } from './generated-file';
 
@@ -10,7 +10,7 @@ runGenerator({
   content: 'the OpenAPI description of all routes',
   text: async () => {
     // Nothing is connected to: the application is wired, not started.
-    const app = await createApplication(new HttpFront(), { preview: true });
+    const app = await createApplication(new HttpServer(), { preview: true });
     return `${JSON.stringify(openApiDocument(app), null, 2)}\n`;
   },
 });

@@ -11,7 +11,7 @@ const LEAST = 2;
  * https://www.rfc-editor.org/rfc/rfc5681#section-3.1). What runs beyond what one thread can work at makes nothing
  * quicker, but everybody waits behind it, whoever's it is.
  */
-export class LoopBoundLimit {
+export class AimdLimit {
   private limit: number;
 
   /** @param most what may run at once when there is time for it. */

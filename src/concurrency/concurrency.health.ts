@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
-import { FairTurns } from './fair-scheduler';
-import { LargeTurns } from './large-body-limiter';
+import { FairScheduler } from './fair-scheduler';
+import { LargeBodyLimiter } from './large-body-limiter';
 import { SubscriptionLimiter } from './subscription-limiter';
 
 /** How many turns are taken and waited for, and what is subscribed to; degraded while a queue is full, so that requests are refused. */
@@ -9,13 +9,13 @@ import { SubscriptionLimiter } from './subscription-limiter';
 export class ConcurrencyHealthIndicator {
   constructor(
     private readonly health: HealthIndicatorService,
-    private readonly turns: FairTurns,
-    private readonly large: LargeTurns,
+    private readonly scheduler: FairScheduler,
+    private readonly large: LargeBodyLimiter,
     private readonly subscriptions: SubscriptionLimiter,
   ) {}
 
   check(): HealthIndicatorResult {
-    const { active, queued, max, utilization } = this.turns.statistics();
+    const { active, queued, max, utilization } = this.scheduler.statistics();
     const data = {
       ...{
         active,
@@ -26,6 +26,6 @@ export class ConcurrencyHealthIndicator {
       subscriptions: { ...this.subscriptions.activeByKind },
     };
     const check = this.health.check('concurrency');
-    return this.turns.isFull || this.large.isFull ? check.degraded(data) : check.up(data);
+    return this.scheduler.isFull || this.large.isFull ? check.degraded(data) : check.up(data);
   }
 }

@@ -1,24 +1,24 @@
 import { Injectable } from '@nestjs/common';
-import { MetricSources } from '../metrics/measurement-sources';
-import { MetricsRegistry } from '../metrics/metrics.registry';
-import { ConnectionTurns } from './connection-limiter';
-import { FairTurns, type TurnStatistics } from './fair-scheduler';
-import { LargeTurns } from './large-body-limiter';
+import { MeasurementSources } from '../metrics/measurement-sources';
+import { MetricRegistry } from '../metrics/metrics.registry';
+import { ConnectionLimiter } from './connection-limiter';
+import { FairScheduler, type PermitStatistics } from './fair-scheduler';
+import { LargeBodyLimiter } from './large-body-limiter';
 
 const MS_PER_SECOND = 1000;
 
-/** Turns in the service's own figures. Lanes are organizations, so no series names one. */
+/** Turns in the service's own figures. Flows are organizations, so no series names one. */
 @Injectable()
 export class ConcurrencyMetrics {
   constructor(
-    private readonly registry: MetricsRegistry,
-    private readonly turns: FairTurns,
-    private readonly connections: ConnectionTurns,
-    private readonly large: LargeTurns,
-    sources: MetricSources,
+    private readonly registry: MetricRegistry,
+    private readonly scheduler: FairScheduler,
+    private readonly connections: ConnectionLimiter,
+    private readonly large: LargeBodyLimiter,
+    sources: MeasurementSources,
   ) {
-    sources.offer('concurrency', () => {
-      const { active, queued, max, queueSize } = turns.statistics();
+    sources.register('concurrency', () => {
+      const { active, queued, max, queueSize } = scheduler.statistics();
       return {
         activeRequests: active,
         queuedRequests: queued + large.queued,
@@ -27,15 +27,15 @@ export class ConcurrencyMetrics {
       };
     });
     this.gauge('concurrency_active_requests', 'Requests that have their turn.', 'active');
-    registry.offer(
+    registry.register(
       {
         name: 'concurrency_queued_requests',
         help: 'Requests that wait for their turn, those with large bodies for a large one.',
         type: 'gauge',
       },
-      () => turns.queued + large.queued,
+      () => scheduler.queued + large.queued,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'concurrency_active_large_requests',
         help: 'Requests with large bodies that are worked at, or wait for their turn to work.',
@@ -46,26 +46,29 @@ export class ConcurrencyMetrics {
     this.gauge(
       'concurrency_waiting_lanes',
       'Organizations and readers of several that wait.',
-      'lanes',
+      'flows',
     );
     this.gauge(
       'concurrency_max_requests',
       'Requests that may have their turn at once: CONCURRENCY_MAX_REQUESTS.',
       'max',
     );
-    this.offerEnds();
+    this.registerEnds();
   }
 
-  private gauge(name: string, help: string, member: 'active' | 'lanes' | 'max'): void {
-    this.registry.offer({ name, help, type: 'gauge' }, () => this.turns.statistics()[member]);
+  private gauge(name: string, help: string, member: 'active' | 'flows' | 'max'): void {
+    this.registry.register(
+      { name, help, type: 'gauge' },
+      () => this.scheduler.statistics()[member],
+    );
   }
 
-  private statistics(): [TurnStatistics, TurnStatistics, TurnStatistics] {
-    return [this.turns.statistics(), this.connections.statistics(), this.large.statistics()];
+  private statistics(): [PermitStatistics, PermitStatistics, PermitStatistics] {
+    return [this.scheduler.statistics(), this.connections.statistics(), this.large.statistics()];
   }
 
-  private offerEnds(): void {
-    this.registry.offer(
+  private registerEnds(): void {
+    this.registry.register(
       {
         name: 'concurrency_turns_total',
         help: 'Turns that were granted, and those that were not, or were cut short, by why.',
@@ -84,7 +87,7 @@ export class ConcurrencyMetrics {
         return Object.entries(counts).map(([outcome, value]) => ({ labels: { outcome }, value }));
       },
     );
-    this.registry.offer(
+    this.registry.register(
       {
         name: 'concurrency_wait_seconds_total',
         help: 'Time that turns were waited for, those to a connection and those for large bodies too.',

@@ -6,17 +6,17 @@ import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
 import { rateLimitConfig } from '../platform/config/rate-limit.config';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { RedisConnection } from '../platform/redis/redis-connection';
-import { AnswerMemoryMetrics } from './response-memory.metrics';
+import { ResponseMemoryMetrics } from './response-memory.metrics';
 import { CompositionPermits, ReadPermits } from './response-permits';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
 import { ConcurrencyMetrics } from './concurrency.metrics';
-import { ConnectionTurns } from './connection-limiter';
-import { FairTurns } from './fair-scheduler';
+import { ConnectionLimiter } from './connection-limiter';
+import { FairScheduler } from './fair-scheduler';
 import { IDEMPOTENCY_TABLE, IdempotencyKeys } from './idempotency-keys';
-import { LargeTurns } from './large-body-limiter';
-import { LoopContention } from './event-loop-pressure';
+import { LargeBodyLimiter } from './large-body-limiter';
+import { EventLoopPressure } from './event-loop-pressure';
 import { RateLimit } from './rate-limit';
 import { RateLimitGuard } from './rate-limit.guard';
 import { RateLimitStorage } from './rate-limit.storage';
@@ -43,17 +43,17 @@ const KEEP_KEYS_HOURS = 25;
     }),
   ],
   providers: [
-    LoopContention,
-    FairTurns,
-    ConnectionTurns,
-    LargeTurns,
+    EventLoopPressure,
+    FairScheduler,
+    ConnectionLimiter,
+    LargeBodyLimiter,
     ReadPermits,
     CompositionPermits,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
     ConcurrencyMetrics,
-    AnswerMemoryMetrics,
+    ResponseMemoryMetrics,
     IdempotencyKeys,
     { provide: RateLimitStorage, useExisting: ThrottlerStorage },
     RateLimit,
@@ -63,10 +63,10 @@ const KEEP_KEYS_HOURS = 25;
   ],
   exports: [
     RateLimit,
-    LoopContention,
-    FairTurns,
-    ConnectionTurns,
-    LargeTurns,
+    EventLoopPressure,
+    FairScheduler,
+    ConnectionLimiter,
+    LargeBodyLimiter,
     ReadPermits,
     CompositionPermits,
     ConcurrencyGuard,

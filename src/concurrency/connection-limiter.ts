@@ -5,44 +5,44 @@ import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { databaseConfig } from '../platform/config/database.config';
 import { Database } from '../platform/database/database';
 import { AppError } from '../platform/errors/app-error';
-import { FairTurns, type TurnRequest } from './fair-scheduler';
-import { LoopBoundLimit } from './aimd-limit';
-import { RunningTurns } from './in-flight';
-import { LoopContention } from './event-loop-pressure';
+import { FairScheduler, type PermitRequest } from './fair-scheduler';
+import { AimdLimit } from './aimd-limit';
+import { InFlight } from './in-flight';
+import { EventLoopPressure } from './event-loop-pressure';
 
 /** How often the limit is looked at. */
-const LOOK_EVERY_MS = 100;
+const SAMPLE_INTERVAL_MS = 100;
 
 /**
  * Turns to a connection, for those who have a turn to work: there may be fewer connections than turns, and the pool's
  * own queue is first come first served, so that a flood's turns would stand before everybody else's there. While the
- * event loop has no time left and several lanes want it, there are fewer turns than connections, for what is short: what
+ * event loop has no time left and several flows want it, there are fewer turns than connections, for what is short: what
  * waits here is served in rotation, what waits in the loop and in the cores is not (docs/adr/0026-fewer-turns-for-a-busy-loop.md). Nobody is
  * refused for want of room; who waits longer than CONCURRENCY_QUEUE_TIMEOUT_MS is.
  */
 @Injectable()
-export class ConnectionTurns extends FairTurns implements BeforeApplicationShutdown {
-  private readonly short: LoopBoundLimit;
-  private readonly running = new RunningTurns();
+export class ConnectionLimiter extends FairScheduler implements BeforeApplicationShutdown {
+  private readonly short: AimdLimit;
+  private readonly running = new InFlight();
   private seen = performance.eventLoopUtilization();
-  private readonly looking = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
+  private readonly sampling = setInterval(() => this.sample(), SAMPLE_INTERVAL_MS).unref();
   private readonly poolMax: number;
 
   constructor(
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
     private readonly database: Database,
-    private readonly contention: LoopContention,
+    private readonly contention: EventLoopPressure,
   ) {
     super({ ...config, maxRequests: poolMax, queueSize: Infinity, enableQueue: true });
     this.poolMax = poolMax;
-    this.short = new LoopBoundLimit(poolMax);
+    this.short = new AimdLimit(poolMax);
     database.watchWaiting(() => this.queued);
   }
 
-  override async run<T>(request: TurnRequest, work: () => Promise<T>): Promise<T> {
+  override async run<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
-    this.contention.noteLane(request.lane);
+    this.contention.noteFlow(request.flow);
     let isGranted = false;
     const granted = (): Promise<T> => {
       isGranted = true;
@@ -61,7 +61,7 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
   }
 
   beforeApplicationShutdown(): void {
-    clearInterval(this.looking);
+    clearInterval(this.sampling);
   }
 
   /** Whether it is connections that are waited for here: not while there are fewer turns than those. */
@@ -69,13 +69,13 @@ export class ConnectionTurns extends FairTurns implements BeforeApplicationShutd
     return this.max === this.poolMax;
   }
 
-  private look(): void {
+  private sample(): void {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.seen);
     this.seen = now;
     this.contention.noteLoop(utilization);
-    // Few at once are a tenth slower, which serves nobody where all are of one lane.
-    const limit = this.short.next(this.contention.hasSeveralLanes() ? utilization : 0);
+    // Few at once are a tenth slower, which serves nobody where all are of one flow.
+    const limit = this.short.next(this.contention.hasSeveralFlows() ? utilization : 0);
     this.resize(Math.min(this.poolMax, limit + this.running.countLong()));
   }
 }

@@ -1,27 +1,27 @@
 import { manyTurns } from '../../test/support/loop-turns';
-import { LoopPortions } from '../platform/runtime/event-loop-yielder';
-import { LoopContention } from './event-loop-pressure';
+import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
+import { EventLoopPressure } from './event-loop-pressure';
 
-describe('LoopContention', () => {
+describe('EventLoopPressure', () => {
   beforeEach(() => {
     jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
   });
   afterEach(() => jest.useRealTimers());
 
   it.each([
-    ['several lanes and no time left', 1, ['a', 'b'], 1],
-    ['several lanes and time left', 0, ['a', 'b'], 2],
-    ['one lane and no time left', 1, ['a', 'a'], 2],
+    ['several flows and no time left', 1, ['a', 'b'], 1],
+    ['several flows and time left', 0, ['a', 'b'], 2],
+    ['one flow and no time left', 1, ['a', 'a'], 2],
   ])(
     'of %s tells the portions whether to leave the loop to others',
-    async (_, busy, lanes, done) => {
-      const portions = new LoopPortions();
-      const contention = new LoopContention(portions);
+    async (_, busy, flows, done) => {
+      const portions = new EventLoopYielder();
+      const contention = new EventLoopPressure(portions);
       contention.noteLoop(busy);
-      for (const lane of lanes) contention.noteLane(lane);
+      for (const flow of flows) contention.noteFlow(flow);
       let count = 0;
       const work = async (): Promise<void> => {
-        await portions.next();
+        await portions.yieldIfDue();
         jest.advanceTimersByTime(5);
         count += 1;
       };

@@ -1,31 +1,31 @@
 import { Injectable } from '@nestjs/common';
-import { LoopPortions } from '../platform/runtime/event-loop-yielder';
+import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 import { BUSY } from './aimd-limit';
 
 /** Who has come within this time may come again, and is to find few before him. */
-const SEVERAL_LANES_MS = 1000;
+const SEVERAL_FLOWS_MS = 1000;
 
 /**
- * Whether requests of more than one lane have come lately, to read or to write, and whether the event loop has time for them.
- * What is shared in small portions is fairer and a little slower: that serves nobody where all are of one lane, or where
- * the loop has time. ConnectionTurns, which looks at the loop, tells it; LoopPortions go by it.
+ * Whether requests of more than one flow have come lately, to read or to write, and whether the event loop has time for them.
+ * What is shared in small portions is fairer and a little slower: that serves nobody where all are of one flow, or where
+ * the loop has time. ConnectionLimiter, which looks at the loop, tells it; EventLoopYielder go by it.
  */
 @Injectable()
-export class LoopContention {
-  private lane: string | undefined;
-  /** When somebody came of another lane than the one before him. */
+export class EventLoopPressure {
+  private flow: string | undefined;
+  /** When somebody came of another flow than the one before him. */
   private sinceMs = -Infinity;
   private isBusy = false;
 
-  constructor(portions: LoopPortions) {
-    portions.shareWhile(() => this.isCrowded());
+  constructor(portions: EventLoopYielder) {
+    portions.shareWhile(() => this.isHigh());
   }
 
-  /** Notes that a request of this lane has come. */
-  noteLane(lane: string): void {
-    if (lane === this.lane) return;
-    if (this.lane !== undefined) this.sinceMs = performance.now();
-    this.lane = lane;
+  /** Notes that a request of this flow has come. */
+  noteFlow(flow: string): void {
+    if (flow === this.flow) return;
+    if (this.flow !== undefined) this.sinceMs = performance.now();
+    this.flow = flow;
   }
 
   /** Notes for which part (0 to 1) of its time the event loop was busy lately. */
@@ -34,12 +34,12 @@ export class LoopContention {
   }
 
   /** Whether there is somebody to be fair to. */
-  hasSeveralLanes(): boolean {
-    return performance.now() - this.sinceMs <= SEVERAL_LANES_MS;
+  hasSeveralFlows(): boolean {
+    return performance.now() - this.sinceMs <= SEVERAL_FLOWS_MS;
   }
 
   /** Whether there is, and the event loop has no time left: each waits for what the others cost it. */
-  isCrowded(): boolean {
-    return this.isBusy && this.hasSeveralLanes();
+  isHigh(): boolean {
+    return this.isBusy && this.hasSeveralFlows();
   }
 }

@@ -3,16 +3,16 @@ import { FairQueue, type Waiter } from './fair-queue';
 
 interface Model {
   waiter: Waiter;
-  lane: string;
+  flow: string;
   state: 'waiting' | 'granted' | 'left' | 'displaced';
   /** Grants to others since it joined. */
   passedBy: Map<string, number>;
   placesBefore: number;
 }
 
-const lane = fc.constantFrom('a', 'b', 'c', 'd');
+const flow = fc.constantFrom('a', 'b', 'c', 'd');
 const step = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ do: fc.constant('arrive' as const), lane }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('arrive' as const), flow }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('finish' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), index: fc.nat(50) }) },
   {
@@ -42,25 +42,25 @@ class World {
   }
 
   arrive(key: string): void {
-    if (this.queue.take()) {
+    if (this.queue.dequeue()) {
       expect(this.waiting()).toEqual([]); // nobody is passed by a newcomer
       this.held += 1;
       return;
     }
     expect(this.held).toBeGreaterThanOrEqual(this.max);
-    const placesBefore = this.waiting().filter((one) => one.lane === key).length;
+    const placesBefore = this.waiting().filter((one) => one.flow === key).length;
     const model = {
-      lane: key,
+      flow: key,
       state: 'waiting',
       passedBy: new Map(),
       placesBefore,
     } as unknown as Model;
     const before = this.waiting();
-    const lanes = new Set([...before.map((one) => one.lane), key]);
-    const isBelowShare = placesBefore + 1 <= this.capacity / lanes.size;
+    const flows = new Set([...before.map((one) => one.flow), key]);
+    const isBelowShare = placesBefore + 1 <= this.capacity / flows.size;
     const isRoom = before.length < this.capacity || isBelowShare;
-    expect(this.queue.hasRoomFor(key)).toBe(isRoom);
-    const waiter = this.queue.join(
+    expect(this.queue.hasCapacityFor(key)).toBe(isRoom);
+    const waiter = this.queue.enqueue(
       key,
       () => this.granted(model),
       () => this.displaced(model, before),
@@ -76,15 +76,15 @@ class World {
     this.all.push(model);
   }
 
-  /** The last of a lane that none is longer than, once. */
+  /** The last of a flow that none is longer than, once. */
   private displaced(model: Model, before: Model[]): void {
     expect(model.state).toBe('waiting');
-    const sizeOf = (key: string) => before.filter((one) => one.lane === key).length;
-    const sizes = before.map((one) => sizeOf(one.lane));
-    expect(sizeOf(model.lane)).toBe(Math.max(...sizes));
+    const sizeOf = (key: string) => before.filter((one) => one.flow === key).length;
+    const sizes = before.map((one) => sizeOf(one.flow));
+    expect(sizeOf(model.flow)).toBe(Math.max(...sizes));
     expect(
       this.waiting()
-        .filter((one) => one.lane === model.lane)
+        .filter((one) => one.flow === model.flow)
         .at(-1),
     ).toBe(model);
     model.state = 'displaced';
@@ -96,10 +96,10 @@ class World {
     this.held += 1;
     expect(this.held).toBeLessThanOrEqual(this.max);
     for (const other of this.waiting()) {
-      other.passedBy.set(model.lane, (other.passedBy.get(model.lane) ?? 0) + 1);
+      other.passedBy.set(model.flow, (other.passedBy.get(model.flow) ?? 0) + 1);
     }
     for (const [key, times] of model.passedBy) {
-      const allowed = key === model.lane ? model.placesBefore : model.placesBefore + 1;
+      const allowed = key === model.flow ? model.placesBefore : model.placesBefore + 1;
       expect(times).toBeLessThanOrEqual(allowed);
     }
   }
@@ -120,14 +120,14 @@ class World {
   leave(index: number): void {
     const one = this.all[index % Math.max(1, this.all.length)];
     if (!one) return;
-    expect(this.queue.leave(one.waiter)).toBe(one.state === 'waiting');
+    expect(this.queue.remove(one.waiter)).toBe(one.state === 'waiting');
     if (one.state === 'waiting') one.state = 'left';
   }
 
   check(): void {
     expect(this.queue.active).toBe(this.held);
     expect(this.queue.queued).toBe(this.waiting().length);
-    expect(this.queue.laneCount).toBe(new Set(this.waiting().map((one) => one.lane)).size);
+    expect(this.queue.flowCount).toBe(new Set(this.waiting().map((one) => one.flow)).size);
     if (this.queue.queued > 0) expect(this.held).toBeGreaterThanOrEqual(this.max); // no permit idles while somebody waits
     expect(this.queue.isFull).toBe(this.held >= this.max && this.waiting().length >= this.capacity);
   }
@@ -143,7 +143,7 @@ describe('FairQueue', () => {
         (max, capacity, steps) => {
           const world = new World(max, capacity);
           for (const one of steps) {
-            if (one.do === 'arrive') world.arrive(one.lane);
+            if (one.do === 'arrive') world.arrive(one.flow);
             else if (one.do === 'finish') world.finish();
             else if (one.do === 'resize') world.resize(one.max);
             else world.leave(one.index);
@@ -152,7 +152,7 @@ describe('FairQueue', () => {
           while (world.held > 0) world.finish();
           world.check();
           expect(world.queue.active).toBe(0);
-          expect(world.queue.laneCount).toBe(0);
+          expect(world.queue.flowCount).toBe(0);
           expect(world.waiting()).toEqual([]);
         },
       ),
@@ -160,12 +160,12 @@ describe('FairQueue', () => {
     );
   });
 
-  it('serves a lane that comes late before the second of a lane that floods', () => {
+  it('serves a flow that comes late before the second of a flow that floods', () => {
     const queue = new FairQueue(1, 100);
     const served: string[] = [];
-    queue.take();
-    for (let index = 0; index < 5; index += 1) queue.join('flood', () => served.push('flood'));
-    queue.join('quiet', () => served.push('quiet'));
+    queue.dequeue();
+    for (let index = 0; index < 5; index += 1) queue.enqueue('flood', () => served.push('flood'));
+    queue.enqueue('quiet', () => served.push('quiet'));
     for (let index = 0; index < 6; index += 1) queue.release();
     expect(served).toEqual(['flood', 'quiet', 'flood', 'flood', 'flood', 'flood']);
   });

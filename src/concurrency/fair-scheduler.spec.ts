@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
-import { FairTurns } from './fair-scheduler';
-import { laneOf } from './flow';
+import { FairScheduler } from './fair-scheduler';
+import { flowKey } from './flow';
 
 const make = (maxRequests: number, queueSize = 100, queueTimeoutMs = 30_000, enableQueue = true) =>
-  new FairTurns({
+  new FairScheduler({
     maxRequests,
     queueSize,
     queueTimeoutMs,
@@ -25,7 +25,7 @@ function work() {
 
 const timeout = () => new AppError('REQUEST_TIMEOUT', 'too long');
 
-describe('FairTurns', () => {
+describe('FairScheduler', () => {
   it('holds the limit, counts and gives every turn back, whatever becomes of the work', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -33,7 +33,7 @@ describe('FairTurns', () => {
         fc.integer({ min: 1, max: 3 }),
         fc.array(
           fc.record({
-            lane: fc.constantFrom('a', 'b', 'c'),
+            flow: fc.constantFrom('a', 'b', 'c'),
             fails: fc.boolean(),
             aborts: fc.boolean(),
           }),
@@ -43,7 +43,7 @@ describe('FairTurns', () => {
           const turns = make(max, 8);
           let running = 0;
           let most = 0;
-          const ends = requests.map(async ({ lane, fails, aborts }, index) => {
+          const ends = requests.map(async ({ flow, fails, aborts }, index) => {
             const controller = new AbortController();
             if (aborts) {
               const due = scheduler.schedule(Promise.resolve(), `abort ${index}`);
@@ -53,7 +53,7 @@ describe('FairTurns', () => {
               );
             }
             await scheduler.schedule(Promise.resolve(), `arrive ${index}`);
-            return turns.run({ lane, signal: controller.signal }, async () => {
+            return turns.run({ flow, signal: controller.signal }, async () => {
               running += 1;
               most = Math.max(most, running);
               try {
@@ -66,13 +66,13 @@ describe('FairTurns', () => {
           });
           const settled = Promise.allSettled(ends);
           await scheduler.waitFor(settled);
-          const { active, queued, lanes, granted, shed } = turns.statistics();
+          const { active, queued, flows: flows, granted, shed } = turns.statistics();
           expect(most).toBeLessThanOrEqual(max);
-          expect({ running, active, queued, lanes }).toEqual({
+          expect({ running, active, queued, flows }).toEqual({
             running: 0,
             active: 0,
             queued: 0,
-            lanes: 0,
+            flows: 0,
           });
           expect(granted + shed).toBeLessThanOrEqual(requests.length);
         },
@@ -84,21 +84,21 @@ describe('FairTurns', () => {
   it('refuses at once when the queue is full, and when there is none', async () => {
     for (const turns of [make(1, 0), make(1, 100, 1000, false)]) {
       const running = work();
-      const first = turns.run({ lane: 'a' }, running.run);
+      const first = turns.run({ flow: 'a' }, running.run);
       const refusal = { code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 1 };
-      expect(() => turns.requireRoom('a')).toThrow(expect.objectContaining(refusal));
-      await expect(turns.run({ lane: 'a' }, running.run)).rejects.toMatchObject(refusal);
+      expect(() => turns.assertCapacity('a')).toThrow(expect.objectContaining(refusal));
+      await expect(turns.run({ flow: 'a' }, running.run)).rejects.toMatchObject(refusal);
       running.finish();
       await first;
-      expect(() => turns.requireRoom('a')).not.toThrow();
+      expect(() => turns.assertCapacity('a')).not.toThrow();
     }
   });
 
   it('lets one who waits too long go when the time is up, although no turn is given back', async () => {
     const turns = make(1, 10, 30);
     const running = work();
-    const first = turns.run({ lane: 'a' }, running.run);
-    await expect(turns.run({ lane: 'b' }, running.run)).rejects.toMatchObject({
+    const first = turns.run({ flow: 'a' }, running.run);
+    await expect(turns.run({ flow: 'b' }, running.run)).rejects.toMatchObject({
       code: 'QUEUE_TIMEOUT',
       retryAfterSeconds: expect.any(Number),
     });
@@ -110,10 +110,10 @@ describe('FairTurns', () => {
   it('lets one whose signal aborts leave the queue at once', async () => {
     const turns = make(1);
     const running = work();
-    const first = turns.run({ lane: 'a' }, running.run);
+    const first = turns.run({ flow: 'a' }, running.run);
     const controller = new AbortController();
     const never = jest.fn(() => Promise.resolve());
-    const second = turns.run({ lane: 'a', signal: controller.signal }, never);
+    const second = turns.run({ flow: 'a', signal: controller.signal }, never);
     controller.abort(timeout());
     expect(turns.statistics()).toMatchObject({ queued: 0, timedOut: 1 });
     await expect(second).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
@@ -126,10 +126,10 @@ describe('FairTurns', () => {
   it('gives no turn and no place to wait to whom nobody waits for any more', async () => {
     const turns = make(1);
     const never = jest.fn(() => Promise.resolve());
-    const late = { lane: 'a', signal: AbortSignal.abort(timeout()) };
+    const late = { flow: 'a', signal: AbortSignal.abort(timeout()) };
     await expect(turns.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
     const running = work();
-    const first = turns.run({ lane: 'a' }, running.run);
+    const first = turns.run({ flow: 'a' }, running.run);
     await expect(turns.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
     expect(turns.statistics()).toMatchObject({ granted: 1, queued: 0, timedOut: 2 });
     running.finish();
@@ -141,7 +141,7 @@ describe('FairTurns', () => {
     const turns = make(1);
     const running = work();
     const controller = new AbortController();
-    const first = turns.run({ lane: 'a', signal: controller.signal }, running.run);
+    const first = turns.run({ flow: 'a', signal: controller.signal }, running.run);
     controller.abort(new AppError('CLIENT_CLOSED', 'gone'));
     await expect(first).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
     expect(turns.statistics()).toMatchObject({ active: 1, cancelled: 1, utilization: 100 });
@@ -152,35 +152,35 @@ describe('FairTurns', () => {
 
   it('says after how long to retry by what waits and how long turns take', async () => {
     const turns = make(2, 10_000);
-    await turns.run({ lane: 'a' }, () => new Promise((resolve) => setTimeout(resolve, 60)));
+    await turns.run({ flow: 'a' }, () => new Promise((resolve) => setTimeout(resolve, 60)));
     const running = [work(), work()];
-    const all = running.map((one) => turns.run({ lane: 'a' }, one.run));
+    const all = running.map((one) => turns.run({ flow: 'a' }, one.run));
     const quick = () => Promise.resolve();
-    for (let index = 0; index < 99; index += 1) all.push(turns.run({ lane: 'a' }, quick));
+    for (let index = 0; index < 99; index += 1) all.push(turns.run({ flow: 'a' }, quick));
     // (99 + 1) waiting turns of 60 ms or a little more, two at a time: 3 s or a little more.
     expect(turns.retryAfterSeconds()).toBeGreaterThanOrEqual(3);
     expect(turns.retryAfterSeconds()).toBeLessThanOrEqual(10);
-    for (let index = 0; index < 3000; index += 1) all.push(turns.run({ lane: 'a' }, quick));
+    for (let index = 0; index < 3000; index += 1) all.push(turns.run({ flow: 'a' }, quick));
     expect(turns.retryAfterSeconds()).toBe(60); // and no more, however long it will take
     running.forEach((one) => one.finish());
     await Promise.all(all);
     expect(turns.retryAfterSeconds()).toBe(1);
   });
 
-  it('says in the log which lanes waited most, at the first refusal of an overload', async () => {
+  it('says in the log which flows waited most, at the first refusal of an overload', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation();
     const turns = make(1, 3);
     const running = work();
-    const all = [turns.run({ lane: 'org:flood' }, running.run)];
-    for (const lane of ['org:flood', 'org:flood', 'org:quiet']) {
-      all.push(turns.run({ lane }, () => Promise.resolve()));
+    const all = [turns.run({ flow: 'org:flood' }, running.run)];
+    for (const flow of ['org:flood', 'org:flood', 'org:quiet']) {
+      all.push(turns.run({ flow }, () => Promise.resolve()));
     }
     running.finish();
     await Promise.all(all);
     const again = work();
-    const busy = [1, 2, 3, 4].map(() => turns.run({ lane: 'org:flood' }, again.run));
-    expect(() => turns.requireRoom('org:flood')).toThrow();
-    expect(() => turns.requireRoom('org:flood')).toThrow();
+    const busy = [1, 2, 3, 4].map(() => turns.run({ flow: 'org:flood' }, again.run));
+    expect(() => turns.assertCapacity('org:flood')).toThrow();
+    expect(() => turns.assertCapacity('org:flood')).toThrow();
     expect(warn.mock.calls.flat()).toEqual([
       expect.stringMatching(
         /1 run and 3 wait\. Waited most since the start: .*org:flood \d\.\d s in 2 waits/,
@@ -191,30 +191,30 @@ describe('FairTurns', () => {
     await Promise.all(busy);
   });
 
-  it('reports what lanes waited, in bounded space', async () => {
+  it('reports what flows waited, in bounded space', async () => {
     const turns = make(1, 5000);
     const running = work();
-    const all = [turns.run({ lane: 'a' }, running.run)];
+    const all = [turns.run({ flow: 'a' }, running.run)];
     for (let index = 0; index < 1000; index += 1) {
-      all.push(turns.run({ lane: `lane-${index}` }, () => Promise.resolve()));
+      all.push(turns.run({ flow: `flow-${index}` }, () => Promise.resolve()));
     }
     running.finish();
     await Promise.all(all);
-    const { waits, lanes } = turns.statistics();
-    expect(lanes).toBe(0);
+    const { waits, flows: flows } = turns.statistics();
+    expect(flows).toBe(0);
     expect(waits.top).toHaveLength(10);
     expect(waits.all.waits).toBe(1000);
     expect(waits.others.waits).toBe(1000 - 256);
   });
 });
 
-describe('the lane', () => {
+describe('the flow', () => {
   it.each([
     [['org-1'], 'org:org-1'],
     [['org-1', 'org-2'], 'sub:alice'],
     [[], 'sub:alice'],
     ['*' as const, 'sub:alice'],
-  ])('of a principal of %j is %s', (organizations, lane) => {
-    expect(laneOf({ subject: 'alice', organizations })).toBe(lane);
+  ])('of a principal of %j is %s', (organizations, flow) => {
+    expect(flowKey({ subject: 'alice', organizations })).toBe(flow);
   });
 });

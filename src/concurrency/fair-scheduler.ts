@@ -2,10 +2,10 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { AppError } from '../platform/errors/app-error';
-import { reasonOf, unlessAborted } from '../platform/runtime/abort';
+import { abortReason, abortable } from '../platform/runtime/abort';
 import { FairQueue, type Waiter } from './fair-queue';
-import { type LaneHolder, lanesOf } from './flow';
-import { type LaneWait, LaneWaits } from './flow-waits';
+import { type FlowOwner, flowsOf } from './flow';
+import { type FlowWait, FlowWaits } from './flow-waits';
 
 /** Cancelling takes a few milliseconds; an answer this much later finds the work over and its connection free. */
 const CANCEL_GRACE_MS = 25;
@@ -18,22 +18,22 @@ const SERVICE_WEIGHT = 0.05;
 const REPORT_EVERY_MS = 10_000;
 
 /** Who wants a turn, and for how long. */
-export interface TurnRequest {
-  lane: string;
+export interface PermitRequest {
+  flow: string;
   /** Aborts when nobody waits for the answer any more, with the AppError to give. */
   signal?: AbortSignal;
   /** The work itself tells the caller of an abort, as it has a turn of another kind in it: nobody needs to be told twice. */
-  isTold?: boolean;
+  isNotified?: boolean;
 }
 
-/** `active`, `queued`, `lanes` and `utilization` are of now, and counts and `waits` since the start. */
-export interface TurnStatistics {
+/** `active`, `queued`, `flows` and `utilization` are of now, and counts and `waits` since the start. */
+export interface PermitStatistics {
   active: number;
   queued: number;
   max: number;
   queueSize: number;
-  /** Lanes in which somebody waits. */
-  lanes: number;
+  /** Flows in which somebody waits. */
+  flows: number;
   /** `active` of `max`, in percent. */
   utilization: number;
   granted: number;
@@ -47,20 +47,20 @@ export interface TurnStatistics {
   cancelled: number;
   /** Mean duration of a turn, the latest counting most, in milliseconds. */
   serviceMs: number;
-  waits: { all: LaneWait; top: LaneWait[]; others: LaneWait };
+  waits: { all: FlowWait; top: FlowWait[]; others: FlowWait };
 }
 
 /**
- * Turns to work: as many at once as CONCURRENCY_MAX_REQUESTS, the others wait in a lane for each organization and are
+ * Turns to work: as many at once as CONCURRENCY_MAX_REQUESTS, the others wait in a flow for each organization and are
  * served in rotation. Every door calls this one; guard, interceptor and decorator (FairTurn) call it for REST handlers.
  */
 @Injectable()
-export class FairTurns {
+export class FairScheduler {
   private readonly logger = new Logger('Concurrency');
   private readonly queue: FairQueue;
-  private readonly waits = new LaneWaits();
-  /** How many run in each lane; lanes in which none does are left out. */
-  private readonly runningByLane = new Map<string, number>();
+  private readonly waits = new FlowWaits();
+  /** How many run in each flow; flows in which none does are left out. */
+  private readonly runningByFlow = new Map<string, number>();
   private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
   private serviceMs = 0;
   private reportedAtMs = -Infinity;
@@ -88,11 +88,11 @@ export class FairTurns {
   }
 
   /**
-   * Refuses at once what could not even wait in its lane.
+   * Refuses at once what could not even wait in its flow.
    * @throws AppError TOO_MANY_REQUESTS with the time after which to retry.
    */
-  requireRoom(lane: string): void {
-    if (!this.queue.hasRoomFor(lane)) throw this.shed();
+  assertCapacity(flow: string): void {
+    if (!this.queue.hasCapacityFor(flow)) throw this.shed();
   }
 
   /**
@@ -102,22 +102,25 @@ export class FairTurns {
    * @throws AppError TOO_MANY_REQUESTS (the queue is full), QUEUE_TIMEOUT (waited too long); the signal's reason;
    * whatever `work` throws.
    */
-  async run<T>({ lane, signal, isTold }: TurnRequest, work: () => Promise<T>): Promise<T> {
-    if (signal?.aborted) throw this.countEnd(reasonOf(signal));
-    if (!this.queue.take()) await this.wait(lane, signal);
+  async run<T>(
+    { flow, signal, isNotified: isTold }: PermitRequest,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    if (signal?.aborted) throw this.countEnd(abortReason(signal));
+    if (!this.queue.dequeue()) await this.wait(flow, signal);
     this.counts.granted += 1;
-    const running = this.carryOut(lane, work);
+    const running = this.execute(flow, work);
     if (!signal || isTold) return running;
     try {
-      return await unlessAborted(running, signal, CANCEL_GRACE_MS);
+      return await abortable(running, signal, CANCEL_GRACE_MS);
     } catch (error) {
-      if (signal.aborted) this.countEnd(reasonOf(signal));
+      if (signal.aborted) this.countEnd(abortReason(signal));
       throw error;
     }
   }
 
   /** Sets how many turns there are beyond CONCURRENCY_MAX_REQUESTS: as many as requests hold that wait for another server. */
-  setExtraTurns(count: number): void {
+  setExtraPermits(count: number): void {
     this.resize(this.config.maxRequests + count);
   }
 
@@ -126,14 +129,14 @@ export class FairTurns {
     this.queue.resize(maxRequests);
   }
 
-  statistics(): TurnStatistics {
-    const { active, queued, max, capacity, laneCount } = this.queue;
+  statistics(): PermitStatistics {
+    const { active, queued, max, capacity, flowCount: flowCount } = this.queue;
     return {
       active,
       queued,
       max,
       queueSize: capacity,
-      lanes: laneCount,
+      flows: flowCount,
       utilization: this.utilizationPercent(),
       ...this.counts,
       serviceMs: this.serviceMs,
@@ -146,10 +149,10 @@ export class FairTurns {
     return (100 * this.queue.active) / this.queue.max;
   }
 
-  /** Turns that this holder's lanes have taken, in percent of CONCURRENCY_MAX_REQUESTS: nothing of what others do. */
-  utilizationOf(holder: LaneHolder): number {
-    const turns = lanesOf(holder).reduce(
-      (sum, lane) => sum + (this.runningByLane.get(lane) ?? 0),
+  /** Turns that this holder's flows have taken, in percent of CONCURRENCY_MAX_REQUESTS: nothing of what others do. */
+  utilizationOf(holder: FlowOwner): number {
+    const turns = flowsOf(holder).reduce(
+      (sum, flow) => sum + (this.runningByFlow.get(flow) ?? 0),
       0,
     );
     return (100 * turns) / this.config.maxRequests;
@@ -162,28 +165,28 @@ export class FairTurns {
     return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, seconds));
   }
 
-  private async carryOut<T>(lane: string, work: () => Promise<T>): Promise<T> {
+  private async execute<T>(flow: string, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
-    this.runningByLane.set(lane, (this.runningByLane.get(lane) ?? 0) + 1);
+    this.runningByFlow.set(flow, (this.runningByFlow.get(flow) ?? 0) + 1);
     try {
       return await work();
     } finally {
       const tookMs = performance.now() - startedMs;
       this.serviceMs += (this.serviceMs === 0 ? 1 : SERVICE_WEIGHT) * (tookMs - this.serviceMs);
-      const left = (this.runningByLane.get(lane) ?? 1) - 1;
-      if (left === 0) this.runningByLane.delete(lane);
-      else this.runningByLane.set(lane, left);
+      const left = (this.runningByFlow.get(flow) ?? 1) - 1;
+      if (left === 0) this.runningByFlow.delete(flow);
+      else this.runningByFlow.set(flow, left);
       this.queue.release();
     }
   }
 
-  private wait(lane: string, signal: AbortSignal | undefined): Promise<void> {
+  private wait(flow: string, signal: AbortSignal | undefined): Promise<void> {
     const startedMs = performance.now();
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', leave);
-        this.waits.record(lane, performance.now() - startedMs);
+        this.waits.record(flow, performance.now() - startedMs);
       };
       const granted = (): void => {
         end();
@@ -193,13 +196,13 @@ export class FairTurns {
         end();
         reject(this.shed());
       };
-      const waiter = this.queue.join(lane, granted, displaced);
+      const waiter = this.queue.enqueue(flow, granted, displaced);
       const giveUp = (error: () => Error): void => {
-        if (!this.queue.leave(waiter as Waiter)) return;
+        if (!this.queue.remove(waiter as Waiter)) return;
         end();
         reject(error());
       };
-      const leave = (): void => giveUp(() => this.countEnd(reasonOf(signal as AbortSignal)));
+      const leave = (): void => giveUp(() => this.countEnd(abortReason(signal as AbortSignal)));
       if (!waiter) return reject(this.shed());
       const timer = setTimeout(() => giveUp(() => this.queueTimeout()), this.config.queueTimeoutMs);
       signal?.addEventListener('abort', leave, { once: true });
@@ -225,15 +228,15 @@ export class FairTurns {
     this.logger.warn(`Overload: ${refused} requests refused since the last such line; ${now}`);
   }
 
-  /** The lanes that have waited most: a flood stands in its own. Here alone, as only operators may know their names. */
+  /** The flows that have waited most: a flood stands in its own. Here alone, as only operators may know their names. */
   private longestWaits(): string {
     const { top } = this.waits.report();
     if (top.length === 0) return '';
-    const lanes = top.map(({ lane, waits, totalMs }) => {
+    const flows = top.map(({ flow, waits, totalMs }) => {
       const seconds = (totalMs / MS_PER_SECOND).toFixed(1);
-      return `${lane} ${seconds} s in ${waits} waits`;
+      return `${flow} ${seconds} s in ${waits} waits`;
     });
-    return ` Waited most since the start: ${lanes.join(', ')}.`;
+    return ` Waited most since the start: ${flows.join(', ')}.`;
   }
 
   private shed(): AppError {

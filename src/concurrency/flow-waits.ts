@@ -1,49 +1,49 @@
 import { LRUCache } from 'lru-cache';
 
-/** Lanes that are told apart; those that did not wait for the longest time are added up. */
-const MAX_LANES = 256;
-/** Lanes that a report names. */
-const TOP_LANES = 10;
+/** Flows that are told apart; those that did not wait for the longest time are added up. */
+const MAX_FLOWS = 256;
+/** Flows that a report names. */
+const TOP_FLOWS = 10;
 
-/** How long turns of one lane were waited for, in milliseconds. */
-export interface LaneWait {
-  lane: string;
+/** How long turns of one flow were waited for, in milliseconds. */
+export interface FlowWait {
+  flow: string;
   waits: number;
   totalMs: number;
   maxMs: number;
 }
 
-/** What waiting for turns has cost, by lane, in bounded space. Turns that came at once are not in it. */
-export class LaneWaits {
-  private readonly others: LaneWait = { lane: 'others', waits: 0, totalMs: 0, maxMs: 0 };
-  private readonly lanes = new LRUCache<string, LaneWait>({
-    max: MAX_LANES,
+/** What waiting for turns has cost, by flow, in bounded space. Turns that came at once are not in it. */
+export class FlowWaits {
+  private readonly others: FlowWait = { flow: 'others', waits: 0, totalMs: 0, maxMs: 0 };
+  private readonly flows = new LRUCache<string, FlowWait>({
+    max: MAX_FLOWS,
     dispose: (wait, _, reason) => {
       if (reason === 'evict') addTo(this.others, wait);
     },
   });
-  private readonly all: LaneWait = { lane: 'all', waits: 0, totalMs: 0, maxMs: 0 };
+  private readonly all: FlowWait = { flow: 'all', waits: 0, totalMs: 0, maxMs: 0 };
 
-  /** Notes that a turn of this lane was waited for. */
-  record(lane: string, waitedMs: number): void {
-    const wait = { lane, waits: 1, totalMs: waitedMs, maxMs: waitedMs };
+  /** Notes that a turn of this flow was waited for. */
+  record(flow: string, waitedMs: number): void {
+    const wait = { flow, waits: 1, totalMs: waitedMs, maxMs: waitedMs };
     addTo(this.all, wait);
-    const known = this.lanes.get(lane);
+    const known = this.flows.get(flow);
     if (known) addTo(known, wait);
-    else this.lanes.set(lane, wait);
+    else this.flows.set(flow, wait);
   }
 
-  /** All lanes together, those that waited most in total, and the sum of those that are no longer told apart. */
-  report(): { all: LaneWait; top: LaneWait[]; others: LaneWait } {
-    const top = [...this.lanes.values()]
+  /** All flows together, those that waited most in total, and the sum of those that are no longer told apart. */
+  report(): { all: FlowWait; top: FlowWait[]; others: FlowWait } {
+    const top = [...this.flows.values()]
       .sort((a, b) => b.totalMs - a.totalMs)
-      .slice(0, TOP_LANES)
+      .slice(0, TOP_FLOWS)
       .map((wait) => ({ ...wait }));
     return { all: { ...this.all }, top, others: { ...this.others } };
   }
 }
 
-function addTo(sum: LaneWait, { waits, totalMs, maxMs }: LaneWait): void {
+function addTo(sum: FlowWait, { waits, totalMs, maxMs }: FlowWait): void {
   sum.waits += waits;
   sum.totalMs += totalMs;
   sum.maxMs = Math.max(sum.maxMs, maxMs);

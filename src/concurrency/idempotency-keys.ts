@@ -11,14 +11,14 @@ export interface IdempotencyClaim {
 }
 
 /** An answer as it was (or will be) given, byte for byte. */
-export interface StoredAnswer {
+export interface StoredResponse {
   status: number;
   location: string | null;
   body: string;
 }
 
 /** What there is to a claim: nothing yet, an answer to give again, or a reason to refuse it. */
-export type ClaimState = { replay?: StoredAnswer; refusal?: AppError };
+export type ClaimState = { replay?: StoredResponse; refusal?: AppError };
 
 export const IDEMPOTENCY_TABLE = 'idempotency_key';
 
@@ -67,7 +67,7 @@ export class IdempotencyKeys {
   /** Keeps the answers of new claims. */
   async store(
     client: PoolClient,
-    answered: { claim: IdempotencyClaim; answer: StoredAnswer }[],
+    answered: { claim: IdempotencyClaim; answer: StoredResponse }[],
   ): Promise<void> {
     await client.query({
       name: 'idempotency-store',

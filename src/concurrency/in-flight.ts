@@ -2,18 +2,18 @@
 const LONG_MS = 500;
 
 /** Those who have a turn, and since when. */
-export class RunningTurns {
+export class InFlight {
   /** The earliest first. */
-  private readonly turns = new Set<{ sinceMs: number }>();
+  private readonly permits = new Set<{ sinceMs: number }>();
 
   /** Does `work`, which has its turn from now on. */
   async during<T>(work: () => Promise<T>): Promise<T> {
     const turn = { sinceMs: performance.now() };
-    this.turns.add(turn);
+    this.permits.add(turn);
     try {
       return await work();
     } finally {
-      this.turns.delete(turn);
+      this.permits.delete(turn);
     }
   }
 
@@ -21,7 +21,7 @@ export class RunningTurns {
   countLong(): number {
     const since = performance.now() - LONG_MS;
     let count = 0;
-    for (const { sinceMs } of this.turns) {
+    for (const { sinceMs } of this.permits) {
       if (sinceMs > since) break;
       count += 1;
     }

@@ -2,19 +2,19 @@ import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/comm
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { SMALL_BYTES } from '../http/body-memory-limiter';
-import { FairTurns, type TurnRequest } from './fair-scheduler';
-import { hasLargeTurn, type LanedRequest, noteLargeTurn } from './flow';
-import { RunningTurns } from './in-flight';
+import { FairScheduler, type PermitRequest } from './fair-scheduler';
+import { hasLargeBodyPermit, type FlowRequest, noteLargeBodyPermit } from './flow';
+import { InFlight } from './in-flight';
 
 /** Two that are written (AuditWriter), and one that is made ready for it. */
 const AT_ONCE = 3;
 /** How often it is looked whether some take long. */
-const LOOK_EVERY_MS = 100;
+const SAMPLE_INTERVAL_MS = 100;
 
 /** Whose body it is, how many bytes, and until when somebody waits. */
-export interface BodyTurn {
+export interface BodyPermit {
   bytes: number;
-  lane: string;
+  flow: string;
   signal: AbortSignal;
 }
 
@@ -25,9 +25,9 @@ export interface BodyTurn {
  * wait for PostgreSQL, maybe for a lock that concerns nobody else. As many may be here as may work and wait in all.
  */
 @Injectable()
-export class LargeTurns extends FairTurns implements BeforeApplicationShutdown {
-  private readonly running = new RunningTurns();
-  private readonly looking = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
+export class LargeBodyLimiter extends FairScheduler implements BeforeApplicationShutdown {
+  private readonly running = new InFlight();
+  private readonly sampling = setInterval(() => this.sample(), SAMPLE_INTERVAL_MS).unref();
   private readonly atOnce: number;
   private readonly most: number;
 
@@ -40,32 +40,32 @@ export class LargeTurns extends FairTurns implements BeforeApplicationShutdown {
     this.most = maxRequests;
   }
 
-  override run<T>(turn: TurnRequest, work: () => Promise<T>): Promise<T> {
+  override run<T>(turn: PermitRequest, work: () => Promise<T>): Promise<T> {
     return super.run(turn, () => this.running.during(work));
   }
 
   /**
    * Does what is to be done with the body of a request, whose length is in bytes: of a large one when it is its turn, which
-   * is noted on the request (laneOfRequest). A request has one such turn, however many of its parts ask for it.
+   * is noted on the request (flowOfRequest). A request has one such turn, however many of its parts ask for it.
    * @throws what `run` and `work` throw.
    */
   async workAt<T>(
-    request: LanedRequest,
-    { bytes, lane, signal }: BodyTurn,
+    request: FlowRequest,
+    { bytes, flow, signal }: BodyPermit,
     work: () => Promise<T>,
   ): Promise<T> {
-    if (bytes <= SMALL_BYTES || hasLargeTurn(request)) return work();
-    return this.run({ lane, signal, isTold: true }, () => {
-      noteLargeTurn(request);
+    if (bytes <= SMALL_BYTES || hasLargeBodyPermit(request)) return work();
+    return this.run({ flow, signal, isNotified: true }, () => {
+      noteLargeBodyPermit(request);
       return work();
     });
   }
 
   beforeApplicationShutdown(): void {
-    clearInterval(this.looking);
+    clearInterval(this.sampling);
   }
 
-  private look(): void {
+  private sample(): void {
     this.resize(Math.min(this.most, this.atOnce + this.running.countLong()));
   }
 }

@@ -5,15 +5,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cacheConfig } from '../platform/config/cache.config';
 import { rateLimitConfig } from '../platform/config/rate-limit.config';
 import { AppError } from '../platform/errors/app-error';
-import { HotRoutes } from '../http/fast-routes';
-import type { LaneHolder } from './flow';
+import { FastRoutes } from '../http/fast-routes';
+import type { FlowOwner } from './flow';
 import { RateLimitStorage } from './rate-limit.storage';
 
 type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
 
 /** On a request that was counted: one that a hot route hands on is not counted again. */
 const COUNTED = Symbol('counted');
-type Countable = IncomingMessage & { principal?: LaneHolder; [COUNTED]?: boolean };
+type Countable = IncomingMessage & { principal?: FlowOwner; [COUNTED]?: boolean };
 
 /**
  * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, through either
@@ -23,14 +23,14 @@ type Countable = IncomingMessage & { principal?: LaneHolder; [COUNTED]?: boolean
 export class RateLimit implements OnModuleInit {
   constructor(
     private readonly storage: RateLimitStorage,
-    private readonly routes: HotRoutes,
+    private readonly routes: FastRoutes,
     @Inject(rateLimitConfig.KEY) private readonly config: ConfigType<typeof rateLimitConfig>,
     @Inject(cacheConfig.KEY) private readonly cache: ConfigType<typeof cacheConfig>,
   ) {}
 
   onModuleInit(): void {
     if (this.config.isEnabled) {
-      this.routes.admitBy((request, response) => this.count(request, response));
+      this.routes.guardWith((request, response) => this.count(request, response));
     }
   }
 
@@ -52,11 +52,11 @@ export class RateLimit implements OnModuleInit {
   }
 
   /** Counts what came without a request of its own (an operation on a socket). @throws AppError RATE_LIMITED */
-  async admit(principal: LaneHolder): Promise<void> {
+  async admit(principal: FlowOwner): Promise<void> {
     if (this.config.isEnabled) this.refuseBlocked(await this.hit(principal));
   }
 
-  private hit({ subject }: LaneHolder): Promise<Counted> {
+  private hit({ subject }: FlowOwner): Promise<Counted> {
     const { requests, windowSeconds } = this.config;
     // The prefix of the cache keeps services that share a Redis apart; its keys go on with a namespace.
     const key = `${this.cache.keyPrefix}-rate-limit:${subject}`;

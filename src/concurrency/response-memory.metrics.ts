@@ -1,18 +1,18 @@
 import { Injectable } from '@nestjs/common';
-import { AnswerMemory } from '../http/response-memory';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { ResponseMemory } from '../http/response-memory';
+import { MetricRegistry } from '../metrics/metrics.registry';
 import { CompositionPermits, ReadPermits } from './response-permits';
 
 /** The memory for answers in the service's own figures. */
 @Injectable()
-export class AnswerMemoryMetrics {
+export class ResponseMemoryMetrics {
   constructor(
-    registry: MetricsRegistry,
-    memory: AnswerMemory,
+    registry: MetricRegistry,
+    memory: ResponseMemory,
     reads: ReadPermits,
     compositions: CompositionPermits,
   ) {
-    registry.offer(
+    registry.register(
       {
         name: 'answer_memory_reserved_bytes',
         help: 'Memory reserved for large answers that are being made or handed over.',
@@ -20,7 +20,7 @@ export class AnswerMemoryMetrics {
       },
       () => memory.reserved,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'answer_memory_waiting_requests',
         help: 'Requests for large answers that wait for a permit.',
@@ -28,7 +28,7 @@ export class AnswerMemoryMetrics {
       },
       () => reads.queued + compositions.queued,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'answer_memory_permits_total',
         help: 'Answers for which the shared memory did not suffice, by what became of them.',

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { setImmediate } from 'node:timers/promises';
 import { AppError } from '../platform/errors/app-error';
-import { AnswerMemory, type AnswerReservation } from '../http/response-memory';
+import { ResponseMemory, type ResponseReservation } from '../http/response-memory';
 import { ReadPermits } from './response-permits';
 
 const HEAP = 100 * 1024 * 1024;
@@ -12,7 +12,7 @@ const config = (queueSize = 1000): Config =>
 
 /** An answer that grows by these parts, and is handed over after some turns of the event loop. */
 interface Answer {
-  lane: string;
+  flow: string;
   parts: number[];
   turns: number;
   /** It is not waited for any more after so many turns. */
@@ -21,7 +21,7 @@ interface Answer {
 
 const answers = fc.array(
   fc.record({
-    lane: fc.constantFrom('a', 'b', 'c'),
+    flow: fc.constantFrom('a', 'b', 'c'),
     parts: fc.array(fc.integer({ min: 0, max: 12_000 * KIB }), { minLength: 1, maxLength: 4 }),
     turns: fc.integer({ min: 0, max: 4 }),
     leavesAfter: fc.option(fc.integer({ min: 0, max: 20 }), { nil: undefined }),
@@ -32,17 +32,17 @@ const answers = fc.array(
 describe('the memory for answers', () => {
   it('is never exceeded by more than one answer, never negative, and ends empty with everybody served or refused', async () => {
     const property = async (all: Answer[]): Promise<void> => {
-      const memory = new AnswerMemory(HEAP);
+      const memory = new ResponseMemory(HEAP);
       const permits = new ReadPermits(config(), memory);
-      const bound = memory.sharedBytes + memory.answerBytes + all.length * 256 * KIB;
+      const bound = memory.sharedBytes + memory.responseBytes + all.length * 256 * KIB;
       const check = (): void => {
         expect(memory.reserved).toBeGreaterThanOrEqual(0);
         expect(memory.reserved).toBeLessThanOrEqual(bound);
       };
-      const make = async ({ lane, parts, turns, leavesAfter }: Answer): Promise<void> => {
+      const make = async ({ flow, parts, turns, leavesAfter }: Answer): Promise<void> => {
         const controller = new AbortController();
         const { signal } = controller;
-        const work = async (reservation: AnswerReservation): Promise<void> => {
+        const work = async (reservation: ResponseReservation): Promise<void> => {
           for (const part of parts) {
             reservation.add(part);
             check();
@@ -50,12 +50,12 @@ describe('the memory for answers', () => {
           }
           for (let turn = 0; turn < turns; turn += 1) await setImmediate();
         };
-        const done = permits.within({ lane, signal }, work);
+        const done = permits.within({ flow, signal }, work);
         if (leavesAfter !== undefined) {
           for (let turn = 0; turn < leavesAfter; turn += 1) await setImmediate();
           controller.abort(new AppError('CLIENT_CLOSED', 'left'));
         }
-        const isTooLarge = parts.reduce((sum, part) => sum + part, 0) > memory.answerBytes;
+        const isTooLarge = parts.reduce((sum, part) => sum + part, 0) > memory.responseBytes;
         const failure: unknown = await done.then(
           () => undefined,
           (error: unknown) => error,
@@ -76,17 +76,17 @@ describe('the memory for answers', () => {
   });
 
   it('makes no small answer wait while large ones do', async () => {
-    const memory = new AnswerMemory(HEAP);
+    const memory = new ResponseMemory(HEAP);
     const permits = new ReadPermits(config(), memory);
     const holder = memory.reserve();
     holder.resize(memory.sharedBytes);
-    const permit = await permits.acquire({ lane: 'a' });
-    permit.resize(memory.answerBytes);
-    const large = permits.within({ lane: 'a' }, (own) => {
+    const permit = await permits.acquire({ flow: 'a' });
+    permit.resize(memory.responseBytes);
+    const large = permits.within({ flow: 'a' }, (own) => {
       own.add(1024 * KIB);
       return Promise.resolve();
     });
-    await permits.within({ lane: 'a' }, (own) => {
+    await permits.within({ flow: 'a' }, (own) => {
       own.add(256 * KIB);
       return Promise.resolve();
     });
@@ -96,14 +96,14 @@ describe('the memory for answers', () => {
     holder.release();
   });
 
-  it('gives permits to lanes in rotation, and refuses beyond the queue', async () => {
-    const memory = new AnswerMemory(HEAP);
+  it('gives permits to flows in rotation, and refuses beyond the queue', async () => {
+    const memory = new ResponseMemory(HEAP);
     const permits = new ReadPermits(config(2), memory); // 12 may wait
-    const first = await permits.acquire({ lane: 'flood' });
+    const first = await permits.acquire({ flow: 'flood' });
     const order: string[] = [];
-    const ask = (lane: string): Promise<void> =>
-      permits.acquire({ lane }).then((permit) => {
-        order.push(lane);
+    const ask = (flow: string): Promise<void> =>
+      permits.acquire({ flow }).then((permit) => {
+        order.push(flow);
         permit.release();
       });
     const flood = Array.from({ length: 12 }, () => ask('flood'));

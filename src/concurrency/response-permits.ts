@@ -1,17 +1,21 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
-import { AnswerMemory, type AnswerReservation, OutOfAnswerMemory } from '../http/response-memory';
-import { FairTurns, type TurnRequest } from './fair-scheduler';
+import {
+  ResponseMemory,
+  type ResponseReservation,
+  OutOfResponseMemory,
+} from '../http/response-memory';
+import { FairScheduler, type PermitRequest } from './fair-scheduler';
 
 /**
  * Permits to go beyond the shared memory for answers, one at a time and in rotation between organizations. As many may
  * wait for it as may work and wait in all; they hold no memory of this kind meanwhile.
  */
-abstract class AnswerPermits extends FairTurns {
+abstract class ResponsePermits extends FairScheduler {
   constructor(
     config: ConfigType<typeof concurrencyConfig>,
-    private readonly memory: AnswerMemory,
+    private readonly memory: ResponseMemory,
   ) {
     const { maxRequests, enableQueue, queueSize } = config;
     const waiting = maxRequests + (enableQueue ? queueSize : 0);
@@ -24,8 +28,8 @@ abstract class AnswerPermits extends FairTurns {
    * @throws AppError TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the reason of the signal; what `work` throws.
    */
   async within<T>(
-    turn: TurnRequest,
-    work: (reservation: AnswerReservation) => Promise<T>,
+    turn: PermitRequest,
+    work: (reservation: ResponseReservation) => Promise<T>,
   ): Promise<T> {
     const shared = this.memory.reserve();
     try {
@@ -34,7 +38,7 @@ abstract class AnswerPermits extends FairTurns {
       return made;
     } catch (error) {
       shared.release();
-      if (!(error instanceof OutOfAnswerMemory)) throw error;
+      if (!(error instanceof OutOfResponseMemory)) throw error;
     }
     return this.alone(turn, work);
   }
@@ -43,7 +47,7 @@ abstract class AnswerPermits extends FairTurns {
    * Waits for a permit and gives its reservation. The caller releases it, also when the signal has aborted meanwhile.
    * @throws as within.
    */
-  acquire(turn: TurnRequest): Promise<AnswerReservation> {
+  acquire(turn: PermitRequest): Promise<ResponseReservation> {
     return new Promise((resolve, reject) => {
       const hold = (): Promise<void> => {
         const reservation = this.memory.reserve(true);
@@ -51,13 +55,13 @@ abstract class AnswerPermits extends FairTurns {
         resolve(reservation);
         return released;
       };
-      this.run({ ...turn, isTold: true }, hold).catch(reject);
+      this.run({ ...turn, isNotified: true }, hold).catch(reject);
     });
   }
 
   private async alone<T>(
-    turn: TurnRequest,
-    work: (reservation: AnswerReservation) => Promise<T>,
+    turn: PermitRequest,
+    work: (reservation: ResponseReservation) => Promise<T>,
   ): Promise<T> {
     const reservation = await this.acquire(turn);
     try {
@@ -70,10 +74,10 @@ abstract class AnswerPermits extends FairTurns {
 
 /** Permits to read a page. Their holders never wait for one of the other kind. */
 @Injectable()
-export class ReadPermits extends AnswerPermits {
+export class ReadPermits extends ResponsePermits {
   constructor(
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
-    memory: AnswerMemory,
+    memory: ResponseMemory,
   ) {
     super(config, memory);
   }
@@ -84,10 +88,10 @@ export class ReadPermits extends AnswerPermits {
  * read, and let go of what they have read before they wait for one of this kind.
  */
 @Injectable()
-export class CompositionPermits extends AnswerPermits {
+export class CompositionPermits extends ResponsePermits {
   constructor(
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
-    memory: AnswerMemory,
+    memory: ResponseMemory,
   ) {
     super(config, memory);
   }

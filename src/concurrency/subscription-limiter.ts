@@ -12,7 +12,7 @@ export type SubscriptionKind = 'sse' | 'websocket' | 'trpc';
 /** How many subscriptions may go on at once, together (SUBSCRIPTIONS_MAX) and for one holder (…_PER_PRINCIPAL). */
 @Injectable()
 export class SubscriptionLimiter {
-  private readonly byHolder = new Map<string, number>();
+  private readonly bySubject = new Map<string, number>();
   private readonly kinds: Record<SubscriptionKind, number> = { sse: 0, websocket: 0, trpc: 0 };
   private running = 0;
 
@@ -35,7 +35,7 @@ export class SubscriptionLimiter {
    * @throws AppError TOO_MANY_REQUESTS when there is none.
    */
   acquire(holder: string, kind: SubscriptionKind): () => void {
-    const own = this.byHolder.get(holder) ?? 0;
+    const own = this.bySubject.get(holder) ?? 0;
     const { maxSubscriptions, maxSubscriptionsPerPrincipal } = this.config;
     if (own >= maxSubscriptionsPerPrincipal || this.running >= maxSubscriptions) {
       const whose = own >= maxSubscriptionsPerPrincipal ? 'This principal' : 'The service';
@@ -45,16 +45,16 @@ export class SubscriptionLimiter {
     }
     this.running += 1;
     this.kinds[kind] += 1;
-    this.byHolder.set(holder, own + 1);
+    this.bySubject.set(holder, own + 1);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
       this.running -= 1;
       this.kinds[kind] -= 1;
-      const left = (this.byHolder.get(holder) ?? 1) - 1;
-      if (left === 0) this.byHolder.delete(holder);
-      else this.byHolder.set(holder, left);
+      const left = (this.bySubject.get(holder) ?? 1) - 1;
+      if (left === 0) this.bySubject.delete(holder);
+      else this.bySubject.set(holder, left);
     };
   }
 }

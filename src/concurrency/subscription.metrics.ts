@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { MetricRegistry } from '../metrics/metrics.registry';
 import { SubscriptionLimiter } from './subscription-limiter';
 
 /** Live subscriptions in the service's own figures. */
 @Injectable()
 export class SubscriptionMetrics {
-  constructor(registry: MetricsRegistry, subscriptions: SubscriptionLimiter) {
-    registry.offer(
+  constructor(registry: MetricRegistry, subscriptions: SubscriptionLimiter) {
+    registry.register(
       {
         name: 'concurrency_active_subscriptions',
         help: 'Live subscriptions: server-sent events, GraphQL over WebSockets, tRPC.',

@@ -2,25 +2,25 @@ import { Logger } from '@nestjs/common';
 import { until } from '../../test/integration/until.fixture';
 import { WebhookReceiver } from '../../test/support/webhook-receiver';
 import type { MonitoringConfig } from '../platform/config/monitoring.config';
-import { AlertBoard } from '../metrics/alert-state';
+import { AlertState } from '../metrics/alert-state';
 import { AlertWebhook } from './alert-webhook';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { MetricRegistry } from '../metrics/metrics.registry';
 
 const LIMITS = { type: 'HIGH_MEMORY', severity: 'HIGH', source: 'memory' } as const;
 
 describe('the webhook of alerts', () => {
   let receiver: WebhookReceiver;
-  let board: AlertBoard;
+  let board: AlertState;
   let webhook: AlertWebhook;
-  let registry: MetricsRegistry;
+  let registry: MetricRegistry;
 
   async function start(secret?: string, credentials = ''): Promise<void> {
     Logger.overrideLogger(false);
     receiver = new WebhookReceiver();
     const url = `${await receiver.start()}/hook`;
     const alertWebhookUrl = url.replace('://', `://${credentials}`);
-    registry = new MetricsRegistry();
-    board = new AlertBoard(registry);
+    registry = new MetricRegistry();
+    board = new AlertState(registry);
     const config = { alertWebhookUrl, alertWebhookSecret: secret } as MonitoringConfig;
     webhook = new AlertWebhook(config, board, registry);
   }
@@ -32,7 +32,7 @@ describe('the webhook of alerts', () => {
   });
 
   const raise = (description: string) =>
-    board.take({
+    board.apply({
       ...LIMITS,
       level: 'bad',
       title: 'title',
@@ -42,7 +42,7 @@ describe('the webhook of alerts', () => {
       resolveAfter: 1,
     });
   const resolve = () =>
-    board.take({
+    board.apply({
       ...LIMITS,
       level: 'good',
       title: '',

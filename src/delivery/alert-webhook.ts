@@ -3,10 +3,10 @@ import type { ConfigType } from '@nestjs/config';
 import type { Subscription } from 'rxjs';
 import { wallClockMs } from '../platform/runtime/clocks';
 import { monitoringConfig } from '../platform/config/monitoring.config';
-import { AlertBoard } from '../metrics/alert-state';
+import { AlertState } from '../metrics/alert-state';
 import { alertSignature } from './signature';
 import type { PerformanceAlertDto } from '../metrics/dto/responses.dto';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { MetricRegistry } from '../metrics/metrics.registry';
 
 const TIMEOUT_MS = 5000;
 const ATTEMPTS = 8;
@@ -45,8 +45,8 @@ export class AlertWebhook implements OnApplicationShutdown {
 
   constructor(
     @Inject(monitoringConfig.KEY) config: ConfigType<typeof monitoringConfig>,
-    board: AlertBoard,
-    registry: MetricsRegistry,
+    board: AlertState,
+    registry: MetricRegistry,
   ) {
     this.target =
       config.alertWebhookUrl === undefined ? undefined : targetOf(config.alertWebhookUrl);
@@ -54,7 +54,7 @@ export class AlertWebhook implements OnApplicationShutdown {
     if (this.target !== undefined) {
       this.subscription = board.changes().subscribe((alert) => this.enqueue(alert));
     }
-    registry.offer(
+    registry.register(
       {
         name: 'alert_webhook_deliveries_total',
         help: 'Alerts posted to ALERT_WEBHOOK_URL: delivered, given up after all attempts, or dropped unsent.',

@@ -54,7 +54,7 @@ export class HealthController {
     down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, 'all', () => this.indicators.all());
+    return this.respond(response, 'all', () => this.indicators.all());
   }
 
   @Get('live')
@@ -63,7 +63,7 @@ export class HealthController {
     up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
   live(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, 'live', () => []);
+    return this.respond(response, 'live', () => []);
   }
 
   @Get('ready')
@@ -89,7 +89,7 @@ export class HealthController {
     },
   })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, 'ready', () => this.indicators.readiness());
+    return this.respond(response, 'ready', () => this.indicators.readiness());
   }
 
   @Get('startup')
@@ -102,10 +102,10 @@ export class HealthController {
     },
   })
   startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.answer(response, 'startup', () => this.indicators.startup());
+    return this.respond(response, 'startup', () => this.indicators.startup());
   }
 
-  private async answer(
+  private async respond(
     response: Response,
     probe: string,
     indicators: () => HealthIndicatorFunction[],

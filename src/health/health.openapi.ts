@@ -40,12 +40,12 @@ export interface ProbeDocumentation {
 /** Documents a probe: no token, two possible answers of the same shape. */
 export function ApiProbe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
   const examples = {
-    ok: { value: answerOf('ok', up.example) },
-    ...(degraded ? { degraded: { value: answerOf('degraded', degraded) } } : {}),
+    ok: { value: composedResponseOf('ok', up.example) },
+    ...(degraded ? { degraded: { value: composedResponseOf('degraded', degraded) } } : {}),
   };
   const answers = [response(200, up.description, examples)];
   if (down) {
-    const error = { value: answerOf('error', down.example) };
+    const error = { value: composedResponseOf('error', down.example) };
     answers.push(response(503, down.description, { error }));
   }
   return applyDecorators(
@@ -56,7 +56,7 @@ export function ApiProbe({ summary, up, degraded, down }: ProbeDocumentation): M
   );
 }
 
-function answerOf(status: 'ok' | 'degraded' | 'error', details: Indicators): object {
+function composedResponseOf(status: 'ok' | 'degraded' | 'error', details: Indicators): object {
   const whichAre = (isDown: boolean) =>
     Object.fromEntries(
       Object.entries(details).filter(([, one]) => (one.status === 'down') === isDown),

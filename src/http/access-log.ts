@@ -18,7 +18,7 @@ export interface FinishedRequest {
  * One line for each request: who asked for what kind of thing, how it ended, how long it took. Never a token, a query,
  * a body or an id of an event. At `info`; a slow one is a warning.
  */
-export class RequestLog {
+export class AccessLog {
   constructor(
     private readonly logger: Logger,
     private readonly slowThresholdMs: number,

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { BodyBudget, costOf } from './body-memory-limiter';
+import { BodyMemoryLimiter, estimateParsedBytes } from './body-memory-limiter';
 import { exactJsonText, parseExactJson } from '../platform/runtime/lossless-json';
 
 const MB = 1024 * 1024;
@@ -16,42 +16,42 @@ function response(): ServerResponse {
 
 const refusal = (code: string) => expect.objectContaining({ code });
 
-describe('BodyBudget', () => {
+describe('BodyMemoryLimiter', () => {
   it('holds what bodies cost until their requests are answered, and refuses what does not fit beside them', () => {
-    const budget = new BodyBudget(10 * MB);
+    const budget = new BodyMemoryLimiter(10 * MB);
     const body = Buffer.alloc(2 * MB, 'x');
     const first = response();
-    budget.hold(body, first);
-    expect(budget.held).toBe(6 * MB);
-    expect(() => budget.hold(body, response())).toThrow(
+    budget.reserve(body, first);
+    expect(budget.reserved).toBe(6 * MB);
+    expect(() => budget.reserve(body, response())).toThrow(
       expect.objectContaining({ code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 1 }),
     );
     first.emit('close');
-    expect(budget.held).toBe(0);
-    expect(() => budget.hold(body, response())).not.toThrow();
+    expect(budget.reserved).toBe(0);
+    expect(() => budget.reserve(body, response())).not.toThrow();
   });
 
   it('refuses for good what would not fit alone', () => {
-    const budget = new BodyBudget(100 * MB);
+    const budget = new BodyMemoryLimiter(100 * MB);
     const body = Buffer.from(`[${'{},'.repeat(MB)}{}]`);
-    expect(() => budget.hold(body, response())).toThrow(refusal('REQUEST_TOO_LARGE'));
-    expect(budget.held).toBe(0);
+    expect(() => budget.reserve(body, response())).toThrow(refusal('REQUEST_TOO_LARGE'));
+    expect(budget.reserved).toBe(0);
   });
 
   it('holds the body of a request once', () => {
-    const budget = new BodyBudget(10 * MB);
+    const budget = new BodyMemoryLimiter(10 * MB);
     const answer = response();
-    budget.hold(Buffer.alloc(MB, 'x'), answer);
-    budget.hold(Buffer.alloc(MB, 'x'), answer);
-    expect(budget.held).toBe(3 * MB);
+    budget.reserve(Buffer.alloc(MB, 'x'), answer);
+    budget.reserve(Buffer.alloc(MB, 'x'), answer);
+    expect(budget.reserved).toBe(3 * MB);
     answer.emit('close');
-    expect(budget.held).toBe(0);
+    expect(budget.reserved).toBe(0);
   });
 
   it('holds nothing for a client that is gone', () => {
-    const budget = new BodyBudget(10 * MB);
-    budget.hold(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));
-    expect(budget.held).toBe(0);
+    const budget = new BodyMemoryLimiter(10 * MB);
+    budget.reserve(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));
+    expect(budget.reserved).toBe(0);
   });
 });
 
@@ -66,7 +66,7 @@ describe('costOf', () => {
     const value: unknown = JSON.parse(text);
     const taken = process.memoryUsage().heapUsed - before;
     expect(value).toHaveLength(MB);
-    expect(costOf(Buffer.from(text))).toBeGreaterThan(taken);
+    expect(estimateParsedBytes(Buffer.from(text))).toBeGreaterThan(taken);
   });
 
   it.each([
@@ -86,7 +86,7 @@ describe('costOf', () => {
     collect();
     const taken = process.memoryUsage().heapUsed - before;
     expect(written).toHaveLength(text.length - '{"metadata":}'.length);
-    expect(costOf(Buffer.from(text))).toBeGreaterThan(taken + text.length);
+    expect(estimateParsedBytes(Buffer.from(text))).toBeGreaterThan(taken + text.length);
     expect(value).toBeDefined(); // until here
   });
 });

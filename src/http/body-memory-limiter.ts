@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { getHeapStatistics } from 'node:v8';
 import { AppError } from '../platform/errors/app-error';
 import { DecompressionPermits } from './content-coding';
-import { ReadingRoom } from './body-read-quota';
+import { BodyReadQuota } from './body-read-quota';
 
 /**
  * Of the heap, what bodies and what is made of them may take. At 1/4, heaps of 128 and 256 MB lived through every body
@@ -36,50 +36,50 @@ const EXACT_NUMBER_COST = 64;
  * fit now is refused while there is still room to say so, and what would never fit is too large.
  */
 @Injectable()
-export class BodyBudget {
+export class BodyMemoryLimiter {
   /** For bodies on their way here, of which nothing is known yet. */
-  readonly room = new ReadingRoom();
+  readonly availableBytes = new BodyReadQuota();
   /** For bodies that have come and are compressed. */
   readonly decompressions = new DecompressionPermits();
   private readonly holders = new WeakSet<ServerResponse>();
-  private heldBytes = 0;
+  private reservedBytes = 0;
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
 
   /** What is held right now, in bytes. */
-  get held(): number {
-    return this.heldBytes;
+  get reserved(): number {
+    return this.reservedBytes;
   }
 
   /**
    * Holds room for the body of a request until `response`, its answer, is over; once, however often it is asked for.
    * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (others take the room, for now).
    */
-  hold(body: Buffer, response: ServerResponse): void {
+  reserve(body: Buffer, response: ServerResponse): void {
     if (this.holders.has(response)) return;
-    const bytes = costOf(body);
+    const bytes = estimateParsedBytes(body);
     if (bytes > this.limitBytes) {
       throw new AppError(
         'REQUEST_TOO_LARGE',
         'The body holds more values than this process has memory for; send it in parts.',
       );
     }
-    if (this.heldBytes + bytes > this.limitBytes) {
+    if (this.reservedBytes + bytes > this.limitBytes) {
       throw new AppError('TOO_MANY_REQUESTS', 'Too many large requests are under way.', {
         retryAfterSeconds: 1,
       });
     }
     if (response.destroyed) return; // nobody waits any more, and nothing would give it back
-    this.heldBytes += bytes;
+    this.reservedBytes += bytes;
     this.holders.add(response);
     response.once('close', () => {
-      this.heldBytes -= bytes;
+      this.reservedBytes -= bytes;
     });
   }
 }
 
 /** About what the value of a JSON text takes, with the text. Marks inside strings count too, which only errs upwards. */
-export function costOf(body: Buffer): number {
+export function estimateParsedBytes(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BYTES) return bytes;
   let digits = 0;

@@ -1,15 +1,15 @@
 import fc from 'fast-check';
-import { ReadingRoom } from './body-read-quota';
+import { BodyReadQuota } from './body-read-quota';
 
-describe('ReadingRoom', () => {
+describe('BodyReadQuota', () => {
   it('leaves half of itself to others', () => {
-    const room = new ReadingRoom(100);
-    expect(room.take('flood', 50)).toBe(true);
-    expect(room.take('flood', 1)).toBe(false);
-    expect(room.take('quiet', 50)).toBe(true);
-    expect(room.take('third', 1)).toBe(false);
-    room.giveBack('flood', 20);
-    expect(room.take('third', 20)).toBe(true);
+    const room = new BodyReadQuota(100);
+    expect(room.acquire('flood', 50)).toBe(true);
+    expect(room.acquire('flood', 1)).toBe(false);
+    expect(room.acquire('quiet', 50)).toBe(true);
+    expect(room.acquire('third', 1)).toBe(false);
+    room.release('flood', 20);
+    expect(room.acquire('third', 20)).toBe(true);
     expect(room.taken).toBe(100);
   });
 
@@ -21,14 +21,14 @@ describe('ReadingRoom', () => {
     });
     fc.assert(
       fc.property(fc.array(step), (steps) => {
-        const room = new ReadingRoom(100);
+        const room = new BodyReadQuota(100);
         const held: { sender: string; bytes: number }[] = [];
         const sum = (of: (sender: string) => boolean) =>
           held.reduce((all, { sender, bytes }) => all + (of(sender) ? bytes : 0), 0);
         for (const { sender, bytes, isEnd } of steps) {
           const oldest = isEnd ? held.shift() : undefined;
-          if (oldest) room.giveBack(oldest.sender, oldest.bytes);
-          else if (room.take(sender, bytes)) held.push({ sender, bytes });
+          if (oldest) room.release(oldest.sender, oldest.bytes);
+          else if (room.acquire(sender, bytes)) held.push({ sender, bytes });
           expect(room.taken).toBe(sum(() => true));
           expect(room.taken).toBeLessThanOrEqual(100);
           for (const one of ['a', 'b', 'c']) {

@@ -8,10 +8,10 @@ const SENDER_SHARE = 1 / 2;
 
 /**
  * What bodies take while they are read. A client that sends most of a body and then stops holds it for up to two
- * minutes (HttpFront), in as many connections as it likes: beyond this room its bodies are refused. What a whole body
- * takes from then on is the concern of BodyBudget.
+ * minutes (HttpServer), in as many connections as it likes: beyond this room its bodies are refused. What a whole body
+ * takes from then on is the concern of BodyMemoryLimiter.
  */
-export class ReadingRoom {
+export class BodyReadQuota {
   private readonly bySender = new Map<string, number>();
   private takenBytes = 0;
 
@@ -23,7 +23,7 @@ export class ReadingRoom {
   }
 
   /** Takes room for bytes of this sender; false when there is none, for him or for anybody. */
-  take(sender: string, bytes: number): boolean {
+  acquire(sender: string, bytes: number): boolean {
     const own = (this.bySender.get(sender) ?? 0) + bytes;
     if (own > this.limitBytes * SENDER_SHARE || this.takenBytes + bytes > this.limitBytes) {
       return false;
@@ -34,7 +34,7 @@ export class ReadingRoom {
   }
 
   /** Gives back what was taken. */
-  giveBack(sender: string, bytes: number): void {
+  release(sender: string, bytes: number): void {
     const left = (this.bySender.get(sender) ?? 0) - bytes;
     if (left > 0) this.bySender.set(sender, left);
     else this.bySender.delete(sender);
@@ -43,7 +43,7 @@ export class ReadingRoom {
 }
 
 /** The refusal of a body for which there is no room. */
-export function noRoomToRead(): AppError {
+export function bodyQuotaExceeded(): AppError {
   return new AppError('TOO_MANY_REQUESTS', 'Too many large bodies are being sent at once.', {
     retryAfterSeconds: 1,
   });

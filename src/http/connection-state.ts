@@ -38,14 +38,14 @@ export function expectLongBody(request: IncomingMessage): void {
  * the body is let go by for as long as it comes: a connection is reset when it is closed over unread bytes, and the client
  * may not have read the answer by then.
  */
-export function endWithAnswer(response: ServerResponse): void {
+export function closeWithResponse(response: ServerResponse): void {
   if (response.headersSent) return;
   response.setHeader('Connection', 'close');
-  endSoftly(response.req.socket);
+  lingeringClose(response.req.socket);
 }
 
 /** Has the connection end behind its last answer, where Node would cut it, if the body still comes then. */
-export function endSoftly(socket: Socket): void {
+export function lingeringClose(socket: Socket): void {
   socket.destroySoon = end;
 }
 
@@ -55,12 +55,12 @@ function end(this: Socket): void {
   this.setTimeout(LINGER_MS); // of silence
   const { last } = stateOf(this);
   // A body that keeps coming is ended by the limit of a whole request; behind it nothing is waited for.
-  if (last?.complete === false) last.once('end', () => destroyLater(this));
-  else destroyLater(this);
+  if (last?.complete === false) last.once('end', () => destroyAfter(this));
+  else destroyAfter(this);
 }
 
 /** Lets a client read its last answer before the connection is gone, whatever it sends meanwhile. */
-export function destroyLater(socket: Socket): void {
+export function destroyAfter(socket: Socket): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 

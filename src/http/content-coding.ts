@@ -1,7 +1,7 @@
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { AppError } from '../platform/errors/app-error';
-import { reasonOf } from '../platform/runtime/abort';
+import { abortReason } from '../platform/runtime/abort';
 
 /** Decompressors of whole bodies at once: zlib runs in libuv's pool, which has four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
@@ -46,7 +46,7 @@ export function decompress(
       pieces.length = 0;
     };
     const fail = (error: Error): void => settle(() => reject(error));
-    const onAbort = (): void => fail(reasonOf(signal));
+    const onAbort = (): void => fail(abortReason(signal));
     decompressor.on('data', (piece: Buffer) => {
       try {
         take(piece.length);
@@ -97,7 +97,7 @@ export class DecompressionPermits {
 
   private wait(sender: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(reasonOf(signal));
+      if (signal.aborted) return reject(abortReason(signal));
       const own = this.waiting.get(sender) ?? new Set();
       const grant = (): void => {
         signal.removeEventListener('abort', leave);
@@ -106,7 +106,7 @@ export class DecompressionPermits {
       const leave = (): void => {
         own.delete(grant);
         if (own.size === 0) this.waiting.delete(sender);
-        reject(reasonOf(signal));
+        reject(abortReason(signal));
       };
       own.add(grant);
       this.waiting.set(sender, own);

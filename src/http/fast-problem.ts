@@ -6,7 +6,7 @@ import { requestIdOf, writeStamped } from './request-context';
  * `writeProblem` for an answer in front of express on which no header has been set: the same answer, written at once. In
  * an overload most answers are refusals, and what each costs is missing for the requests that are served.
  */
-export function writeHotProblem(
+export function writeFastProblem(
   thrown: unknown,
   request: IncomingMessage,
   response: ServerResponse,

@@ -5,27 +5,27 @@ import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { knownPrincipal } from '../auth/known-principal';
 import { ROUTE_ACCESS, type RouteAccess } from '../auth/route-access';
 import { TokenVerifier } from '../auth/token-verifier';
-import { writeHotProblem } from './fast-problem';
+import { writeFastProblem } from './fast-problem';
 import { nameRoute } from './request-context';
 
 /** What the paths of all routes but the probes begin with. */
 export const API_PREFIX = 'api/v1';
 
 /** A request with the principal whose token it brought. */
-export type HotRequest = IncomingMessage & AuthenticatedRequest;
+export type FastRequest = IncomingMessage & AuthenticatedRequest;
 
 /**
  * Answers a request before express sees it, or calls `handOn` for the ordinary path to do it. It may do so at any
  * time before it has written anything; a body that it has read stays on the request (`RAW_BODY`).
  */
-export type HotHandler = (
-  request: HotRequest,
+export type FastHandler = (
+  request: FastRequest,
   response: ServerResponse,
   handOn: () => void,
 ) => void;
 
 /** Lets a request of a hot route in, or rejects with the AppError that refuses it. */
-export type Admission = (request: HotRequest, response: ServerResponse) => Promise<void>;
+export type GuardResult = (request: FastRequest, response: ServerResponse) => Promise<void>;
 
 /** A method of a controller. */
 type Handler = (...parameters: never[]) => unknown;
@@ -36,17 +36,17 @@ type Handler = (...parameters: never[]) => unknown;
  * on, so that there is one implementation of everything else.
  */
 @Injectable()
-export class HotRoutes {
+export class FastRoutes {
   /** By method and path; by method and path up to the last segment, for routes that end in a parameter. */
-  private readonly exact = new Map<string, HotHandler>();
-  private readonly parametric = new Map<string, HotHandler>();
+  private readonly exact = new Map<string, FastHandler>();
+  private readonly parametric = new Map<string, FastHandler>();
 
-  private admission: Admission | undefined;
+  private admission: GuardResult | undefined;
 
   constructor(private readonly verifier: TokenVerifier) {}
 
   /** From now on every request of a hot route needs to be let in, as a guard does on the ordinary path. */
-  admitBy(admission: Admission): void {
+  guardWith(admission: GuardResult): void {
     this.admission = admission;
   }
 
@@ -55,7 +55,7 @@ export class HotRoutes {
    * it is only called for requests whose token has the scopes that the handler declares; the principal is then on
    * the request. A path may end in one parameter.
    */
-  registerHandler(controller: Type, name: string, hot: HotHandler): void {
+  registerHandler(controller: Type, name: string, hot: FastHandler): void {
     const handler = (controller.prototype as Record<string, Handler | undefined>)[name];
     if (!handler) throw new Error(`${controller.name} has no ${name}`);
     const access = (Reflect.getMetadata(ROUTE_ACCESS, handler) ??
@@ -65,7 +65,7 @@ export class HotRoutes {
     }
     const method = RequestMethod[Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod];
     for (const path of pathsOf(controller, handler)) {
-      const guarded: HotHandler = (request, response, handOn) => {
+      const guarded: FastHandler = (request, response, handOn) => {
         const principal = knownPrincipal(this.verifier, request, access);
         if (!principal) return handOn();
         request.principal = principal;
@@ -73,7 +73,7 @@ export class HotRoutes {
         if (!this.admission) return hot(request, response, handOn);
         this.admission(request, response).then(
           () => hot(request, response, handOn),
-          (error: unknown) => writeHotProblem(error, request, response),
+          (error: unknown) => writeFastProblem(error, request, response),
         );
       };
       const parameter = path.indexOf('/:');
@@ -83,7 +83,7 @@ export class HotRoutes {
   }
 
   /** The handler of a request, if it is to a hot route. */
-  find({ method, url = '' }: IncomingMessage): HotHandler | undefined {
+  find({ method, url = '' }: IncomingMessage): FastHandler | undefined {
     const mark = url.indexOf('?');
     const path = mark === -1 ? url : url.slice(0, mark);
     return (

@@ -1,25 +1,25 @@
 import { ExpressAdapter } from '@nestjs/platform-express';
 import type { Express, Response } from 'express';
 import type { ServerResponse } from 'node:http';
-import type { HttpFront } from './http-server';
+import type { HttpServer } from './http-server';
 import { refuseUnrouted, type RouteLayer } from './negotiation';
 
 /** An answer that already is JSON text, as PostgreSQL made it: handed on without being parsed and written again. */
-export interface JsonAnswer {
+export interface JsonResponse {
   toJsonText(): string;
 }
 
 /** An answer that knows its status, headers and bytes. */
-export interface SelfWritingAnswer {
+export interface WritableResponse {
   writeTo(response: ServerResponse): ServerResponse;
 }
 
-function isSelfWriting(body: unknown): body is SelfWritingAnswer {
-  return typeof (body as SelfWritingAnswer | null)?.writeTo === 'function';
+function isSelfWriting(body: unknown): body is WritableResponse {
+  return typeof (body as WritableResponse | null)?.writeTo === 'function';
 }
 
-function isJsonAnswer(body: unknown): body is JsonAnswer {
-  return typeof (body as JsonAnswer | null)?.toJsonText === 'function';
+function isJsonResponse(body: unknown): body is JsonResponse {
+  return typeof (body as JsonResponse | null)?.toJsonText === 'function';
 }
 
 /** The media type of JSON answers. */
@@ -33,24 +33,24 @@ function writeJson(response: ServerResponse, text: string): ServerResponse {
   return response.end(bytes);
 }
 
-/** Express behind HttpFront: the socket belongs to the front, and answers that are JSON text already go out as bytes. */
-export class FrontAdapter extends ExpressAdapter {
+/** Express behind HttpServer: the socket belongs to the front, and answers that are JSON text already go out as bytes. */
+export class HttpServerAdapter extends ExpressAdapter {
   private hasNotFoundHandler = false;
 
   constructor(
-    private readonly front: HttpFront,
+    private readonly server: HttpServer,
     application: Express,
   ) {
     super(application);
   }
 
   override initHttpServer(): void {
-    this.httpServer = this.front.server;
+    this.httpServer = this.server.server;
   }
 
   override reply(response: Response, body: unknown, statusCode?: number): unknown {
     if (isSelfWriting(body)) return body.writeTo(response);
-    if (!isJsonAnswer(body)) return super.reply(response, body, statusCode) as unknown;
+    if (!isJsonResponse(body)) return super.reply(response, body, statusCode) as unknown;
     if (statusCode !== undefined) response.statusCode = statusCode;
     return writeJson(response, body.toJsonText());
   }

@@ -4,10 +4,10 @@ import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expectLongBody } from './connection-state';
-import { HttpFront } from './http-server';
+import { HttpServer } from './http-server';
 
 describe('the listener in front', () => {
-  const front = new HttpFront();
+  const front = new HttpServer();
   let port = 0;
 
   beforeAll(async () => {
@@ -79,7 +79,7 @@ describe('the listener in front', () => {
 });
 
 describe('a connection', () => {
-  const front = new HttpFront({
+  const front = new HttpServer({
     requestTimeoutMs: 300,
     headersTimeoutMs: 300,
     checkIntervalMs: 50,
@@ -169,7 +169,7 @@ describe('a connection', () => {
 
 describe('a drain', () => {
   it('lets clients read what they have been answered', async () => {
-    const front = new HttpFront();
+    const front = new HttpServer();
     const { port } = await front.listen(0, '127.0.0.1');
     const bytes = 32 * 1024 * 1024;
     front.attach((_, response) => response.end(Buffer.alloc(bytes)), { find: () => undefined });
@@ -188,7 +188,7 @@ describe('a drain', () => {
   });
 
   it('tells of the requests that it cuts before it is over', async () => {
-    const front = new HttpFront();
+    const front = new HttpServer();
     const { port } = await front.listen(0, '127.0.0.1');
     const told: string[] = [];
     const answer = (_: unknown, response: ServerResponse) =>

@@ -3,13 +3,19 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../platform/errors/app-error';
 import { writeProblem } from './problems/problem.filter';
-import { closeWithConnection, endSoftly, endWithAnswer, isOver, stateOf } from './connection-state';
-import { FrontRequest } from './server-request';
-import type { HotRoutes } from './fast-routes';
+import {
+  closeWithConnection,
+  lingeringClose,
+  closeWithResponse,
+  isOver,
+  stateOf,
+} from './connection-state';
+import { ServerRequest } from './server-request';
+import type { FastRoutes } from './fast-routes';
 import { headerRepeated, repeatedHeader } from './repeated-headers';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
-import { answerUnreadable } from './unreadable-request';
-import { UnreadAnswers } from './slow-client.guard';
+import { respondToUnreadable } from './unreadable-request';
+import { SlowClientGuard } from './slow-client.guard';
 
 /** Answers one request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -18,7 +24,7 @@ export type RequestListener = (request: IncomingMessage, response: ServerRespons
 export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** How slow and how large a request may be. */
-export interface FrontLimits {
+export interface HttpServerLimits {
   /** A client must finish its headers, and its whole request, within these; slower ones hold a socket for nothing. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
@@ -29,7 +35,7 @@ export interface FrontLimits {
   maxHeaders: number;
 }
 
-const LIMITS: FrontLimits = {
+const LIMITS: HttpServerLimits = {
   headersTimeoutMs: 15_000,
   requestTimeoutMs: 120_000,
   checkIntervalMs: 5000,
@@ -40,7 +46,7 @@ const LIMITS: FrontLimits = {
 const MAX_TARGET_LENGTH = 12 * 1024;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** A connection on which nothing moves for so long is cut. Of those who send but do not read: UnreadAnswers. */
+/** A connection on which nothing moves for so long is cut. Of those who send but do not read: SlowClientGuard. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
 /** Turns of the event loop in which what was cut is told of; few are enough. */
@@ -50,22 +56,22 @@ const DRAIN_TURNS = 100;
  * The listener in front of express. It takes connections before the application has booted, so that probes get an
  * honest answer during a long start, and keeps taking them apart in an orderly way when the process is told to stop.
  */
-export class HttpFront {
+export class HttpServer {
   readonly server: Server;
-  readonly unread: UnreadAnswers;
+  readonly unread: SlowClientGuard;
   private listener: RequestListener | undefined;
-  private hotRoutes: Pick<HotRoutes, 'find'> | undefined;
+  private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
   private observe: RequestObserver | undefined;
   private draining = false;
   private readonly maxHeaders: number;
   private readonly running = new Set<ServerResponse>();
 
-  constructor(limits: Partial<FrontLimits> = {}) {
+  constructor(limits: Partial<HttpServerLimits> = {}) {
     const { headersTimeoutMs, requestTimeoutMs, ...others } = { ...LIMITS, ...limits };
     this.maxHeaders = others.maxHeaders;
     this.server = createServer(
       {
-        IncomingMessage: FrontRequest,
+        IncomingMessage: ServerRequest,
         headersTimeout: headersTimeoutMs,
         requestTimeout: requestTimeoutMs,
         connectionsCheckingInterval: others.checkIntervalMs,
@@ -77,9 +83,9 @@ export class HttpFront {
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
     this.server.timeout = SILENCE_TIMEOUT_MS;
     this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
-    this.server.on('checkContinue', (request: FrontRequest, response: ServerResponse) => {
+    this.server.on('checkContinue', (request: ServerRequest, response: ServerResponse) => {
       request.awaitReader(response);
-      endSoftly(request.socket);
+      lingeringClose(request.socket);
       this.server.emit('request', request, response);
     });
     this.server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
@@ -92,7 +98,7 @@ export class HttpFront {
     // On the server itself, as its close() calls it, too.
     this.server.closeIdleConnections = () => this.closeIdleSparingReaders(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
-    this.unread = new UnreadAnswers(this.server);
+    this.unread = new SlowClientGuard(this.server);
   }
 
   /** Starts to listen; rejects when the port is taken. */
@@ -110,11 +116,11 @@ export class HttpFront {
   /** From now on `hotRoutes` answer what they know, `listener` all the rest, and `observe` is told of both. */
   attach(
     listener: RequestListener,
-    hotRoutes: Pick<HotRoutes, 'find'>,
+    hotRoutes: Pick<FastRoutes, 'find'>,
     observe?: RequestObserver,
   ): void {
     this.listener = listener;
-    this.hotRoutes = hotRoutes;
+    this.fastRoutes = hotRoutes;
     this.observe = observe;
   }
 
@@ -130,7 +136,7 @@ export class HttpFront {
    */
   async drain(timeoutMs: number): Promise<number> {
     this.draining = true;
-    for (const response of this.running) this.sayGoodbye(response);
+    for (const response of this.running) this.announceClose(response);
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     const deadlineMs = performance.now() + timeoutMs;
     this.server.closeIdleConnections();
@@ -157,7 +163,7 @@ export class HttpFront {
   }
 
   /** Tells a client that its connection ends with this answer, unless others are to follow on it. */
-  private sayGoodbye(response: ServerResponse): void {
+  private announceClose(response: ServerResponse): void {
     const { socket, headersSent } = response;
     if (headersSent || !socket || stateOf(socket).active > 1) return;
     response.setHeader('Connection', 'close');
@@ -177,11 +183,11 @@ export class HttpFront {
       state.isUnreadable = true;
       return;
     }
-    answerUnreadable(error, socket);
+    respondToUnreadable(error, socket);
   }
 
   /** One function for all answers: a closure for each is garbage that adds up at tens of thousands a second. */
-  private readonly onClose = (function closed(front: HttpFront) {
+  private readonly onClose = (function closed(front: HttpServer) {
     return function (this: ServerResponse): void {
       if (!front.running.delete(this)) return;
       const state = stateOf(this.req.socket);
@@ -216,23 +222,23 @@ export class HttpFront {
       this.isExcessive(request) ||
       repeatedHeader(request) !== undefined ||
       isCoded(request);
-    const hot = isUnusual ? undefined : this.hotRoutes?.find(request);
+    const hot = isUnusual ? undefined : this.fastRoutes?.find(request);
     if (hot && !this.draining && request.headers.host !== undefined) {
       try {
-        return hot(request, response, () => this.handleOrdinary(request, response));
+        return hot(request, response, () => this.handleDefault(request, response));
       } catch (error) {
         stampResponse(request, response); // a fault of ours must not end the process
         return writeProblem(error, request, response);
       }
     }
-    this.handleOrdinary(request, response);
+    this.handleDefault(request, response);
   }
 
   private isExcessive({ url = '', rawHeaders }: IncomingMessage): boolean {
     return url.length > MAX_TARGET_LENGTH || rawHeaders.length > 2 * this.maxHeaders;
   }
 
-  private handleOrdinary(request: IncomingMessage, response: ServerResponse): void {
+  private handleDefault(request: IncomingMessage, response: ServerResponse): void {
     nameRoute(request, undefined); // a hot route that has handed it on is not the one that answers
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
@@ -251,12 +257,12 @@ export class HttpFront {
     const repeated = isHostless ? 'Host' : repeatedHeader(request);
     if (repeated !== undefined) return writeProblem(headerRepeated(repeated), request, response);
     if (isCoded(request)) {
-      endWithAnswer(response);
+      closeWithResponse(response);
       const detail =
         'The only transfer coding read here is chunked; a compressed body has a Content-Encoding.';
       return writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
     }
-    if (!listener) return answerWhileStarting(request, response);
+    if (!listener) return respondWhileStarting(request, response);
     listener(request, response);
   }
 }
@@ -278,7 +284,7 @@ function excess({ url = '' }: IncomingMessage): AppError {
 }
 
 /** Before the application is there: alive, but not started. */
-function answerWhileStarting(request: IncomingMessage, response: ServerResponse): void {
+function respondWhileStarting(request: IncomingMessage, response: ServerResponse): void {
   if (request.url === '/health/live') {
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
     response.end('{"status":"ok","info":{},"error":{},"details":{}}');

@@ -1,17 +1,17 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AuthModule } from '../auth/auth.module';
-import { AnswerMemory } from './response-memory';
-import { BodyBudget } from './body-memory-limiter';
-import { HotRoutes } from './fast-routes';
+import { ResponseMemory } from './response-memory';
+import { BodyMemoryLimiter } from './body-memory-limiter';
+import { FastRoutes } from './fast-routes';
 import { JsonBodyInterceptor } from './json-body.interceptor';
 import { Lifecycle } from '../platform/runtime/lifecycle';
 import { LifecycleHealthIndicator } from './lifecycle.health';
-import { LoopPortions } from '../platform/runtime/event-loop-yielder';
+import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 /** By the heap of this process. */
-const BODY_BUDGET = { provide: BodyBudget, useFactory: () => new BodyBudget() };
-const ANSWER_MEMORY = { provide: AnswerMemory, useFactory: () => new AnswerMemory() };
+const BODY_BUDGET = { provide: BodyMemoryLimiter, useFactory: () => new BodyMemoryLimiter() };
+const RESPONSE_MEMORY = { provide: ResponseMemory, useFactory: () => new ResponseMemory() };
 
 /** What stands before the handlers of every route: body reading and the phase of the process. */
 @Global()
@@ -19,21 +19,21 @@ const ANSWER_MEMORY = { provide: AnswerMemory, useFactory: () => new AnswerMemor
   imports: [AuthModule, TerminusModule],
   providers: [
     BODY_BUDGET,
-    ANSWER_MEMORY,
-    HotRoutes,
+    RESPONSE_MEMORY,
+    FastRoutes,
     JsonBodyInterceptor,
     Lifecycle,
     LifecycleHealthIndicator,
-    LoopPortions,
+    EventLoopYielder,
   ],
   exports: [
-    HotRoutes,
-    BodyBudget,
-    AnswerMemory,
+    FastRoutes,
+    BodyMemoryLimiter,
+    ResponseMemory,
     JsonBodyInterceptor,
     Lifecycle,
     LifecycleHealthIndicator,
-    LoopPortions,
+    EventLoopYielder,
   ],
 })
-export class FrontModule {}
+export class HttpModule {}

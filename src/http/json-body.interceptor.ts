@@ -11,15 +11,15 @@ import type { Observable } from 'rxjs';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
-import { BodyBudget, SMALL_BYTES } from './body-memory-limiter';
+import { BodyMemoryLimiter, SMALL_BYTES } from './body-memory-limiter';
 import { ByteCollector } from '../platform/runtime/byte-collector';
-import { endWithAnswer } from './connection-state';
+import { closeWithResponse } from './connection-state';
 import { decompress, decompressorFor } from './content-coding';
 import { parseInPieces, parseJsonBytes } from '../platform/runtime/json-bytes';
-import { LoopPortions } from '../platform/runtime/event-loop-yielder';
-import { clientClosed, patienceOf } from './request-signal';
-import { noRoomToRead } from './body-read-quota';
-import { noteWhole } from './request-context';
+import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
+import { clientClosed, requestSignal } from './request-signal';
+import { bodyQuotaExceeded } from './body-read-quota';
+import { noteBodyComplete } from './request-context';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
@@ -47,8 +47,8 @@ export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'princi
 export class JsonBodyInterceptor implements NestInterceptor {
   constructor(
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
-    private readonly budget: BodyBudget,
-    private readonly portions: LoopPortions,
+    private readonly budget: BodyMemoryLimiter,
+    private readonly portions: EventLoopYielder,
   ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
@@ -67,7 +67,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length <= SMALL_BYTES) return parseJsonBytes(bytes);
-    const signal = patienceOf(response, this.config.requestTimeoutMs);
+    const signal = requestSignal(response, this.config.requestTimeoutMs);
     return parseInPieces(bytes, this.portions, signal);
   }
 
@@ -75,7 +75,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   async readWholeBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length > SMALL_BYTES) {
-      await this.portions.next(patienceOf(response, this.config.requestTimeoutMs));
+      await this.portions.yieldIfDue(requestSignal(response, this.config.requestTimeoutMs));
     }
     return parseJsonBytes(bytes);
   }
@@ -85,7 +85,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
     requireJson(request.headers['content-type']);
     // Somebody before may have read it already.
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
-    this.budget.hold(bytes, response);
+    this.budget.reserve(bytes, response);
     request[RAW_BODY] = bytes; // a refused body is not kept with its request
     return bytes;
   }
@@ -98,17 +98,17 @@ export class JsonBodyInterceptor implements NestInterceptor {
     const { requestMaxSizeBytes: limit, requestTimeoutMs } = this.config;
     const newDecompressor = decompressorFor(request.headers['content-encoding']);
     if (Number(request.headers['content-length']) > limit) throw tooLarge(response, limit);
-    const { room, decompressions } = this.budget;
+    const { availableBytes: room, decompressions } = this.budget;
     // On a path for many calls the token is known, and not yet whose it is.
     const sender = request.principal?.subject ?? request.headers.authorization ?? '';
     let taken = 0;
     const take = (bytes: number): void => {
-      if (!room.take(sender, bytes)) throw noRoomToRead();
+      if (!room.acquire(sender, bytes)) throw bodyQuotaExceeded();
       taken += bytes;
     };
     try {
       const arrived = await this.receive(request, response, take);
-      noteWhole(response);
+      noteBodyComplete(response);
       if (!newDecompressor || arrived.length === 0) return arrived;
       let decompressed = 0;
       const takeDecompressed = (bytes: number): void => {
@@ -116,12 +116,12 @@ export class JsonBodyInterceptor implements NestInterceptor {
         if (decompressed > limit) throw bodyTooLarge(limit);
         take(bytes);
       };
-      const signal = patienceOf(response, requestTimeoutMs);
+      const signal = requestSignal(response, requestTimeoutMs);
       return await decompressions.run(sender, signal, () =>
         decompress(arrived, newDecompressor(), { take: takeDecompressed, signal }),
       );
     } finally {
-      room.giveBack(sender, taken);
+      room.release(sender, taken);
     }
   }
 
@@ -212,7 +212,7 @@ function requireJson(contentType: string | undefined): void {
 
 /** Refuses a body before all of it has come: that can be long. */
 function tooLarge(response: Response, limitBytes: number): AppError {
-  endWithAnswer(response);
+  closeWithResponse(response);
   return bodyTooLarge(limitBytes);
 }
 

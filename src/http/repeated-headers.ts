@@ -4,7 +4,7 @@ import { AppError, validationFailed } from '../platform/errors/app-error';
 /**
  * Headers that say who asks, of what host, whether a write was made before, how a body is read and from where a feed goes
  * on. Of a repeated one Node keeps the first or joins all, proxies do otherwise: whoever checked the request in front may
- * have looked at another value than this service. Node's parser itself refuses a second Content-Length, and HttpFront
+ * have looked at another value than this service. Node's parser itself refuses a second Content-Length, and HttpServer
  * every Transfer-Encoding but one `chunked`. Of the others a second one does no harm: lists are joined (Accept,
  * If-None-Match, Cache-Control), a joined X-Request-Id or traceparent is not taken over, and cookies are not read.
  */

@@ -64,10 +64,10 @@ const ARRIVED = Symbol('arrived');
 /** For answers that may take for ever: when their first byte went out, or undefined before that. */
 const STREAMED = Symbol('streamed');
 /** When the body of a request had come. */
-const WHOLE = Symbol('whole');
+const BODY_COMPLETED = Symbol('whole');
 type Arrived = ServerResponse & {
   [ARRIVED]?: number;
-  [WHOLE]?: number;
+  [BODY_COMPLETED]?: number;
   [STREAMED]?: number | undefined;
 };
 
@@ -82,13 +82,13 @@ export function arrivalOf(response: ServerResponse): number {
 }
 
 /** Notes that all of a request has come: what its deadline counts from, as a client may send for as long as it is let. */
-export function noteWhole(response: ServerResponse): void {
-  (response as Arrived)[WHOLE] = performance.now();
+export function noteBodyComplete(response: ServerResponse): void {
+  (response as Arrived)[BODY_COMPLETED] = performance.now();
 }
 
 /** When all of a request had come, on the clock of performance.now(); its arrival, for one whose body nobody has read. */
-export function wholeSince(response: ServerResponse): number {
-  return (response as Arrived)[WHOLE] ?? arrivalOf(response);
+export function bodyCompletedAt(response: ServerResponse): number {
+  return (response as Arrived)[BODY_COMPLETED] ?? arrivalOf(response);
 }
 
 function tookMs(response: ServerResponse): string {

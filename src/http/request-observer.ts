@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RequestRecorder } from '../metrics/request-recorder';
-import type { FinishedRequest, RequestLog } from './access-log';
+import type { FinishedRequest, AccessLog } from './access-log';
 import { durationMs, routeOf } from './request-context';
 
 /** What nginx calls a request whose client did not wait for the answer; also when the answer was cut on our side. */
@@ -10,7 +10,7 @@ const UNFINISHED = 499;
  * The one place that sees every request end, whatever has answered it: hot route, express, GraphQL or tRPC. It counts
  * and logs it. `recorder` is left out when nothing is to be measured.
  */
-export function requestObserver(log: RequestLog, recorder: RequestRecorder | undefined) {
+export function requestObserver(log: AccessLog, recorder: RequestRecorder | undefined) {
   return (request: IncomingMessage, response: ServerResponse): void => {
     // To Node an answer is finished, too, when what is left of it goes down with its connection. Those that are all
     // sent are over before their connection is.
@@ -33,7 +33,7 @@ export type OperationObserver = (operation: FinishedOperation) => void;
 
 /** Sees every operation on a socket end, which is no request of its own, and counts and logs it as one. */
 export function operationObserver(
-  log: RequestLog,
+  log: AccessLog,
   recorder: RequestRecorder | undefined,
 ): OperationObserver {
   return (operation) => {

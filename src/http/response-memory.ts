@@ -14,7 +14,7 @@ const SINGLE_SHARE = 1 / 5;
 /** Bytes of text, in UTF-8, of the largest page. */
 const MAX_PAGE_BYTES = 32 * MIB;
 /** Answers that take less are never refused or made to wait: a usual page has 30 kB. */
-const SMALL_ANSWER_BYTES = 256 * 1024;
+const SMALL_RESPONSE_BYTES = 256 * 1024;
 /**
  * Bytes of memory for a byte of a page, in UTF-8: the strings of its rows (V8 keeps two bytes a character when one of
  * them is not Latin-1) and the buffer that they are written to.
@@ -22,7 +22,7 @@ const SMALL_ANSWER_BYTES = 256 * 1024;
 const COPIES_OF_PAGE = 3;
 
 /** Tells the maker of an answer that the shared memory is used up: it gives back what it holds and waits for a permit. */
-export class OutOfAnswerMemory extends AppError {
+export class OutOfResponseMemory extends AppError {
   constructor() {
     super('TOO_MANY_REQUESTS', 'Too many large answers are being made.', { retryAfterSeconds: 1 });
   }
@@ -30,16 +30,16 @@ export class OutOfAnswerMemory extends AppError {
 
 /**
  * One budget in bytes for answers, from the rows that arrive until the response is ended with their bytes: from then on
- * these are counted by the guard against slow clients (UnreadAnswers), so that a client which does not read holds
- * nothing of this budget. A reservation grows with its answer. One that finds no room is given up, and its answer made again with a permit (AnswerPermits), one at a time:
+ * these are counted by the guard against slow clients (SlowClientGuard), so that a client which does not read holds
+ * nothing of this budget. A reservation grows with its answer. One that finds no room is given up, and its answer made again with a permit (ResponsePermits), one at a time:
  * a permit may go beyond the shared bytes, so that its holder never waits for what others hold.
  */
 @Injectable()
-export class AnswerMemory {
+export class ResponseMemory {
   /** Bytes for all reservations without a permit together. */
   readonly sharedBytes: number;
   /** Bytes for one answer. */
-  readonly answerBytes: number;
+  readonly responseBytes: number;
   /** Bytes of text, in UTF-8, that the events of one page may have together. */
   readonly pageBytes: number;
   private sharedReserved = 0;
@@ -48,8 +48,8 @@ export class AnswerMemory {
 
   constructor(heapBytes = usableHeap()) {
     this.sharedBytes = Math.floor(heapBytes * SHARED_SHARE);
-    this.answerBytes = Math.floor(heapBytes * SINGLE_SHARE);
-    this.pageBytes = Math.min(MAX_PAGE_BYTES, Math.floor(this.answerBytes / COPIES_OF_PAGE));
+    this.responseBytes = Math.floor(heapBytes * SINGLE_SHARE);
+    this.pageBytes = Math.min(MAX_PAGE_BYTES, Math.floor(this.responseBytes / COPIES_OF_PAGE));
   }
 
   /** Bytes reserved now. */
@@ -63,12 +63,12 @@ export class AnswerMemory {
   }
 
   /** An empty reservation; `hasPermit` for the holder of a permit. */
-  reserve(hasPermit = false): AnswerReservation {
-    return new AnswerReservation((bytes, held) => this.change(bytes, held, hasPermit), hasPermit);
+  reserve(hasPermit = false): ResponseReservation {
+    return new ResponseReservation((bytes, held) => this.change(bytes, held, hasPermit), hasPermit);
   }
 
   /** A reservation of so many bytes, for work that can be left out; undefined when there is no room. */
-  tryReserve(bytes: number): AnswerReservation | undefined {
+  tryReserve(bytes: number): ResponseReservation | undefined {
     const reservation = this.reserve();
     try {
       reservation.resize(bytes);
@@ -80,27 +80,27 @@ export class AnswerMemory {
 
   /** Changes one reservation from `held` bytes to `bytes`. */
   private change(bytes: number, held: number, hasPermit: boolean): void {
-    if (bytes > held && bytes > this.answerBytes) throw this.tooLarge();
+    if (bytes > held && bytes > this.responseBytes) throw this.tooLarge();
     if (hasPermit) {
       this.singleReserved += bytes - held;
       return;
     }
     const next = this.sharedReserved + bytes - held;
-    if (bytes > held && next > this.sharedBytes && bytes > SMALL_ANSWER_BYTES) {
+    if (bytes > held && next > this.sharedBytes && bytes > SMALL_RESPONSE_BYTES) {
       this.failures += 1;
-      throw new OutOfAnswerMemory();
+      throw new OutOfResponseMemory();
     }
     this.sharedReserved = next;
   }
 
   private tooLarge(): AppError {
-    const detail = `The answer would take more than the ${Math.floor(this.answerBytes / MIB)} MiB of memory that this process has for one: ask for fewer events at once.`;
+    const detail = `The answer would take more than the ${Math.floor(this.responseBytes / MIB)} MiB of memory that this process has for one: ask for fewer events at once.`;
     return new AppError('REQUEST_TOO_LARGE', detail);
   }
 }
 
 /** What one answer holds of the budget. It begins with one user, and is given back with the last one. */
-export class AnswerReservation {
+export class ResponseReservation {
   private heldBytes = 0;
   private users = 1;
   /** Called once, when it has been given back. */
@@ -119,7 +119,7 @@ export class AnswerReservation {
 
   /**
    * Makes it so many bytes.
-   * @throws OutOfAnswerMemory when others hold too much; AppError REQUEST_TOO_LARGE for more than one answer may ever take.
+   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE for more than one answer may ever take.
    */
   resize(bytes: number): void {
     if (this.users === 0) return;
@@ -129,7 +129,7 @@ export class AnswerReservation {
 
   /** Adds the strings and the buffer of so many bytes of rows. @throws as resize. */
   resizeForRows(bytes: number): void {
-    if (bytes > SMALL_ANSWER_BYTES) this.resize(bytes * COPIES_OF_PAGE);
+    if (bytes > SMALL_RESPONSE_BYTES) this.resize(bytes * COPIES_OF_PAGE);
   }
 
   /** Adds bytes. @throws as resize. */

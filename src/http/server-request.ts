@@ -11,7 +11,7 @@ const ASK = Symbol('ask for the body');
  * those behind a request that has no answer yet (pipelining), whose connection still belongs to that answer, and those
  * behind the last answer of a connection.
  */
-export class FrontRequest extends IncomingMessage {
+export class ServerRequest extends IncomingMessage {
   private [UPGRADE]: unknown;
   [ASK]?: (() => void) | undefined;
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { problemOf, toAppError } from '../platform/errors/problem';
-import { drained } from '../platform/runtime/drain';
+import { waitForDrain } from '../platform/runtime/drain';
 import { requestIdOf } from './request-context';
 
 /** Proxies commonly cut what is silent for a minute. */
@@ -18,7 +18,7 @@ export interface StreamMessage {
 }
 
 /** How long a stream may go on. */
-export interface StreamLife {
+export interface StreamLifetime {
   /** Milliseconds after which a client that takes nothing is cut. */
   stallTimeoutMs: number;
   /** Aborts when no more messages will come: a client that does not read cannot hold up a shutdown. */
@@ -47,7 +47,7 @@ export function whileConnected(response: ServerResponse): AbortSignal {
 export async function writeEventStream(
   response: ServerResponse,
   messages: AsyncIterable<StreamMessage>,
-  { stallTimeoutMs, ended }: StreamLife,
+  { stallTimeoutMs, ended }: StreamLifetime,
 ): Promise<void> {
   const { socket, req: request } = response;
   const closed = whileConnected(response);
@@ -60,7 +60,7 @@ export async function writeEventStream(
   try {
     for await (const message of messages) {
       if (closed.aborted) break;
-      if (!response.write(textOf(message))) await drained(response, stallTimeoutMs, ended);
+      if (!response.write(textOf(message))) await waitForDrain(response, stallTimeoutMs, ended);
     }
   } catch (thrown) {
     const [path = ''] = (request.url ?? '').split('?', 1);
@@ -69,7 +69,7 @@ export async function writeEventStream(
   } finally {
     clearInterval(heartbeat);
     response.end();
-    await drained(response, stallTimeoutMs, ended);
+    await waitForDrain(response, stallTimeoutMs, ended);
   }
 }
 

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
-import type { MetricsRegistry } from '../metrics/metrics.registry';
+import type { MetricRegistry } from '../metrics/metrics.registry';
 import { processLimit } from '../metrics/process-memory';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
@@ -15,7 +15,7 @@ const MIN_BYTES = 64 * MIB;
 const MAX_BYTES = 512 * MIB;
 /** While there is more than this many times that, those who read are cut, too: better a few than all of them. */
 const READERS_FACTOR = 2;
-const LOOK_MS = 250;
+const CHECK_INTERVAL_MS = 250;
 /** How long after it was answered a client may take until it is seen to read: some round trips to anywhere. */
 const GRACE_MS = 5000;
 /** A slow reader is seen in leaps: the kernel takes more once a third of what it has is gone, up to some MB. */
@@ -23,7 +23,7 @@ const LEAP_MS = 15_000;
 /** Whoever takes nothing for so long has gone, or wants to hold something here. */
 const STALL_MS = 60_000;
 /** Between two lines in the log. */
-const TELL_MS = 10_000;
+const REPORT_INTERVAL_MS = 10_000;
 
 /** What Node counts on its handles, and does not declare. */
 type Counted = Socket & {
@@ -63,16 +63,16 @@ export function takenBytes(socket: Counted): number {
  * connections and reads none holds a gigabyte. Those who do not read are cut, the largest first, until the rest fits; and
  * whoever takes nothing for a minute. Looks a few times a second at what is open; no request pays for it.
  */
-export class UnreadAnswers {
+export class SlowClientGuard {
   /** Beyond this who does not read is cut. */
   limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, largestShare()));
   stallMs = STALL_MS;
-  private readonly logger = new Logger('UnreadAnswers');
+  private readonly logger = new Logger('SlowClientGuard');
   private readonly sockets = new Set<Socket>();
   private waiting = new Map<Socket, Unread>();
-  private readonly cuts = { memory: 0, stalled: 0 };
-  private untold = { count: 0, bytes: 0 };
-  private toldMs = -Infinity;
+  private readonly disconnects = { memory: 0, stalled: 0 };
+  private unreported = { count: 0, bytes: 0 };
+  private reportedMs = -Infinity;
 
   constructor(server: Server) {
     server.on('connection', (socket: Socket) => {
@@ -81,7 +81,7 @@ export class UnreadAnswers {
     });
     let looking: NodeJS.Timeout | undefined;
     server.on('listening', () => {
-      looking = setInterval(() => this.look(performance.now()), LOOK_MS).unref();
+      looking = setInterval(() => this.check(performance.now()), CHECK_INTERVAL_MS).unref();
     });
     server.on('close', () => clearInterval(looking));
   }
@@ -94,8 +94,8 @@ export class UnreadAnswers {
   }
 
   /** Shows what waits, and how many connections were cut for it. */
-  offerTo(registry: MetricsRegistry): void {
-    registry.offer(
+  registerWith(registry: MetricRegistry): void {
+    registry.register(
       {
         name: 'http_unread_answer_bytes',
         help: 'Bytes of answers that clients have not read yet.',
@@ -103,25 +103,27 @@ export class UnreadAnswers {
       },
       () => this.bytes,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'http_unread_connections_cut_total',
         help: 'Connections cut because their clients did not read: too much waited in all, or nothing moved for a minute.',
         type: 'counter',
       },
-      () => Object.entries(this.cuts).map(([reason, value]) => ({ labels: { reason }, value })),
+      () =>
+        Object.entries(this.disconnects).map(([reason, value]) => ({ labels: { reason }, value })),
     );
   }
 
-  private look(nowMs: number): void {
+  private check(nowMs: number): void {
     this.waiting = this.findWaiting(nowMs);
     let sum = 0;
     for (const one of this.waiting.values()) {
-      if (this.isStalled(one, nowMs)) this.cut(one, 'stalled');
+      if (this.isStalled(one, nowMs)) this.disconnect(one, 'stalled');
       else sum += one.bytes;
     }
-    if (sum > this.limitBytes) this.cutUntilItFits(sum, nowMs);
-    if (this.untold.count > 0 && nowMs - this.toldMs >= TELL_MS) this.tell(nowMs);
+    if (sum > this.limitBytes) this.disconnectUntilItFits(sum, nowMs);
+    if (this.unreported.count > 0 && nowMs - this.reportedMs >= REPORT_INTERVAL_MS)
+      this.report(nowMs);
   }
 
   private findWaiting(nowMs: number): Map<Socket, Unread> {
@@ -149,7 +151,7 @@ export class UnreadAnswers {
     return socket.timeout !== 0 || stateOf(socket).active === 0;
   }
 
-  private cutUntilItFits(sum: number, nowMs: number): void {
+  private disconnectUntilItFits(sum: number, nowMs: number): void {
     const ranked = [...this.waiting.values()]
       .filter(({ socket }) => !socket.destroyed)
       .map((one) => ({ one, rank: rankOf(one, nowMs) }))
@@ -157,28 +159,28 @@ export class UnreadAnswers {
     let left = sum;
     for (const { one, rank } of ranked) {
       if (left <= this.limitBytes * (rank === Rank.standing ? 1 : READERS_FACTOR)) return;
-      this.cut(one, 'memory');
+      this.disconnect(one, 'memory');
       left -= one.bytes;
     }
   }
 
   /** A reset, so that the kernel does not keep its megabytes for them either. */
-  private cut({ socket, bytes }: Unread, reason: keyof typeof this.cuts): void {
+  private disconnect({ socket, bytes }: Unread, reason: keyof typeof this.disconnects): void {
     if (socket.writableLength > 0) socket.resetAndDestroy();
     else socket.destroy();
-    this.cuts[reason] += 1;
-    this.untold.count += 1;
-    this.untold.bytes += bytes;
+    this.disconnects[reason] += 1;
+    this.unreported.count += 1;
+    this.unreported.bytes += bytes;
   }
 
-  private tell(nowMs: number): void {
-    const { count, bytes } = this.untold;
+  private report(nowMs: number): void {
+    const { count, bytes } = this.unreported;
     this.logger.warn(
       `Cut ${count} connections whose clients did not read ${inMiB(bytes)} MiB of answers; ${inMiB(this.limitBytes)} MiB may wait. ` +
         'Requests with status 499 in this log name who asked: have them read, or ask for less (limit, fields), or export.',
     );
-    this.untold = { count: 0, bytes: 0 };
-    this.toldMs = nowMs;
+    this.unreported = { count: 0, bytes: 0 };
+    this.reportedMs = nowMs;
   }
 }
 

@@ -4,10 +4,10 @@ import type { Socket } from 'node:net';
 import { AppError } from '../platform/errors/app-error';
 import { codeOfStatus, ERROR_TABLE } from '../platform/errors/error-table';
 import { PROBLEM_JSON, problemOf } from '../platform/errors/problem';
-import { destroyLater } from './connection-state';
+import { destroyAfter } from './connection-state';
 
 /** What Node's parser could not read as HTTP gets a problem document too, then the connection is closed. */
-export function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+export function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -31,5 +31,5 @@ export function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): 
     'Connection: close',
   ];
   socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
-  destroyLater(socket);
+  destroyAfter(socket);
 }

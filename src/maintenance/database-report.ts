@@ -13,7 +13,7 @@ import type {
   QueryCacheDto,
   QueryPerformanceDto,
 } from './dto/performance-report.dto';
-import { weighIndexes } from './index-ranking';
+import { rankIndexes } from './index-ranking';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import {
   findLeftovers,
@@ -131,7 +131,7 @@ export class DatabaseReport {
 
   private async performance(client: PoolClient): Promise<QueryPerformanceDto> {
     const slow = await findSlowStatements(client, this.config.slowQueryThresholdMs);
-    const { unused, suggestions } = await weighIndexes(client);
+    const { unused, suggestions } = await rankIndexes(client);
     const { rows } = await client.query<{ hits: number; reads: number }>(
       `SELECT blks_hit::float8 AS hits, blks_read::float8 AS reads
        FROM pg_stat_database WHERE datname = current_database()`,

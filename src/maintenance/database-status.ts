@@ -13,7 +13,7 @@ import type {
   QueryCacheDto,
   QueryPerformanceDto,
 } from './dto/performance-report.dto';
-import { Upkeep } from './maintenance';
+import { Maintenance } from './maintenance';
 
 const SEVERITY: HealthLevel[] = ['healthy', 'warning', 'critical'];
 const MANY_SLOW = 10;
@@ -32,7 +32,7 @@ interface Judged {
 export class DatabaseStatus {
   constructor(
     private readonly reports: DatabaseReport,
-    private readonly upkeep: Upkeep,
+    private readonly maintenance: Maintenance,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
   ) {}
 
@@ -57,7 +57,7 @@ export class DatabaseStatus {
   }
 
   private judgePartitions({ recommendations, ...figures }: PartitionFiguresDto): Judged {
-    const round = this.upkeep.lastRound();
+    const round = this.maintenance.lastRun();
     const failed = round ? [...round.failures, ...round.postponed.map((one) => one.partition)] : [];
     const advice = [
       ...recommendations,

@@ -57,7 +57,7 @@ async function findIndexes(client: ClientBase): Promise<IndexState[]> {
 }
 
 /** Rebuilds bloated indexes beside the old ones. */
-export class IndexCare {
+export class IndexMaintenance {
   /** Sizes right after a rebuild by this process, by name: a rebuilt index has another oid. */
   private readonly rebuilt = new Map<string, number>();
 

@@ -9,7 +9,7 @@ const LEAST_BYTES = 1024 * 1024;
 const LONG_SCAN_ROWS = 50_000;
 const MANY_SCANS = 100;
 
-export interface IndexEvidence {
+export interface IndexUsage {
   /** Indexes that were never used, and hold no constraint. */
   unused: number;
   suggestions: IndexOptimizationDto[];
@@ -36,7 +36,7 @@ interface ScannedTable {
  * in an old month is the one that serves the newest. Indexes of primary keys, unique ones and those of constraints
  * do more than being read, and are never spoken of.
  */
-export async function weighIndexes(client: ClientBase): Promise<IndexEvidence> {
+export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
   const since = await sinceWhen(client);
   const unused = await findUnused(client);
   const scanned = await findScanned(client);

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs
 import type { ConfigType } from '@nestjs/config';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { databaseConfig } from '../platform/config/database.config';
-import { Upkeep } from './maintenance';
+import { Maintenance } from './maintenance';
 
 const NAME = 'database upkeep';
 /** After a boot: late enough not to be in its way, early enough for a process that never lives for an hour. */
@@ -13,11 +13,11 @@ const JITTER = 0.1;
 
 /** When the upkeep runs: soon after the boot, then every DATABASE_UPKEEP_INTERVAL_SECONDS, never twice at once. */
 @Injectable()
-export class UpkeepSchedule implements OnApplicationBootstrap {
-  private readonly logger = new Logger(UpkeepSchedule.name);
+export class MaintenanceSchedule implements OnApplicationBootstrap {
+  private readonly logger = new Logger(MaintenanceSchedule.name);
 
   constructor(
-    private readonly upkeep: Upkeep,
+    private readonly maintenance: Maintenance,
     private readonly registry: SchedulerRegistry,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
   ) {}
@@ -32,7 +32,7 @@ export class UpkeepSchedule implements OnApplicationBootstrap {
   private arm(delayMs: number, intervalMs: number): void {
     const timer = setTimeout(() => {
       this.registry.deleteTimeout(NAME);
-      this.upkeep
+      this.maintenance
         .run()
         .catch((error: unknown) =>
           this.logger.warn(`The upkeep did not run: ${String(error)} It is tried again.`),

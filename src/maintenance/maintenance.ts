@@ -10,9 +10,9 @@ import { MaintenanceRun } from './maintenance-run';
 import { PartitionRetention } from './partition-retention';
 import { Partitions } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
-import type { SidePool } from '../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../platform/database/dedicated-pool';
 
-const UPKEEP_LOCK = 0x75706b70; // "upkp" in ASCII
+const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
 /** A statement of upkeep that takes longer is cancelled, and tried again in the next round. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5000;
@@ -21,7 +21,7 @@ const LOCK_TIMEOUT_MS = 3000;
 const CANCEL_EVERY_MS = 200;
 
 /** What a round of upkeep did. */
-export interface UpkeepRound {
+export interface MaintenanceResult {
   startedAt: string;
   durationMs: number;
   droppedPartitions: string[];
@@ -40,20 +40,20 @@ export interface UpkeepRound {
  * one that dies frees it. Every statement is short or concurrent, and bounded; what does not fit is done next time.
  */
 @Injectable()
-export class Upkeep implements OnModuleDestroy {
-  private readonly logger = new Logger(Upkeep.name);
-  private readonly pool: SidePool;
-  private running: Promise<UpkeepRound | undefined> | undefined;
+export class Maintenance implements OnModuleDestroy {
+  private readonly logger = new Logger(Maintenance.name);
+  private readonly pool: DedicatedPool;
+  private running: Promise<MaintenanceResult | undefined> | undefined;
   private backend: number | undefined;
   private isStopping = false;
-  private last: UpkeepRound | undefined;
+  private last: MaintenanceResult | undefined;
 
   constructor(
     private readonly database: Database,
     private readonly tables: MaintainedTables,
     private readonly partitions: Partitions,
   ) {
-    this.pool = database.sidePool('upkeep', {
+    this.pool = database.dedicatedPool('upkeep', {
       max: 1,
       timeoutMs: STATEMENT_TIMEOUT_MS,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
@@ -64,10 +64,10 @@ export class Upkeep implements OnModuleDestroy {
    * Runs one round, or joins the one under way. Resolves with undefined when another replica is at it.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away.
    */
-  run(): Promise<UpkeepRound | undefined> {
+  run(): Promise<MaintenanceResult | undefined> {
     if (this.isStopping) return Promise.resolve(undefined);
     this.running ??= this.pool
-      .withClient((client) => this.round(client))
+      .withClient((client) => this.runOnce(client))
       .finally(() => {
         this.running = undefined;
         this.backend = undefined;
@@ -76,7 +76,7 @@ export class Upkeep implements OnModuleDestroy {
   }
 
   /** The last round of this process. */
-  lastRound(): UpkeepRound | undefined {
+  lastRun(): MaintenanceResult | undefined {
     return this.last;
   }
 
@@ -95,21 +95,21 @@ export class Upkeep implements OnModuleDestroy {
     }
   }
 
-  private async round(client: PoolClient): Promise<UpkeepRound | undefined> {
+  private async runOnce(client: PoolClient): Promise<MaintenanceResult | undefined> {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
     // Nobody is told that its work is done, and its locks are not to be held while a synchronous standby is away.
     await client.query('SET synchronous_commit = local');
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-    const done = await withSessionLock(client, UPKEEP_LOCK, () => {
+    const done = await withSessionLock(client, MAINTENANCE_LOCK, () => {
       this.backend = rows[0]?.pid;
       return this.work(client);
     });
     return done?.result;
   }
 
-  private async work(client: PoolClient): Promise<UpkeepRound> {
+  private async work(client: PoolClient): Promise<MaintenanceResult> {
     const startMs = performance.now();
-    const round: UpkeepRound = {
+    const round: MaintenanceResult = {
       startedAt: wallClockText(),
       durationMs: 0,
       droppedPartitions: [],
@@ -139,12 +139,12 @@ export class Upkeep implements OnModuleDestroy {
     await this.attempt(round, 'leftover indexes', () => this.removeLeftovers(client, round));
     round.durationMs = Math.round(performance.now() - startMs);
     this.last = round;
-    this.tell(round);
+    this.log(round);
     return round;
   }
 
   /** What cannot be dropped now is no failure: it may be an index that an operator rebuilds at the moment. */
-  private async removeLeftovers(client: PoolClient, round: UpkeepRound): Promise<void> {
+  private async removeLeftovers(client: PoolClient, round: MaintenanceResult): Promise<void> {
     const run = new MaintenanceRun(
       client,
       performance.now() + STATEMENT_TIMEOUT_MS,
@@ -159,7 +159,7 @@ export class Upkeep implements OnModuleDestroy {
 
   /** One task that fails does not keep the others from being done. */
   private async attempt(
-    round: UpkeepRound,
+    round: MaintenanceResult,
     task: string,
     work: () => Promise<void>,
   ): Promise<void> {
@@ -175,7 +175,12 @@ export class Upkeep implements OnModuleDestroy {
     }
   }
 
-  private tell({ droppedPartitions, droppedIndexes, expiredRows, durationMs }: UpkeepRound): void {
+  private log({
+    droppedPartitions,
+    droppedIndexes,
+    expiredRows,
+    durationMs,
+  }: MaintenanceResult): void {
     const rows = Object.entries(expiredRows).filter(([, count]) => count > 0);
     const what = [
       ...[...droppedPartitions, ...droppedIndexes].map((name) => `dropped ${name}`),

@@ -9,8 +9,8 @@ import type {
   DatabaseOptimizationResultDto,
   PartitionOptimizationDto,
 } from './dto/optimization-result.dto';
-import { IndexCare, removeLeftoverIndexes, unseenIndexes } from './index-maintenance';
-import { weighIndexes } from './index-ranking';
+import { IndexMaintenance, removeLeftoverIndexes, unseenIndexes } from './index-maintenance';
+import { rankIndexes } from './index-ranking';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { MaintenanceRun } from './maintenance-run';
 import {
@@ -21,8 +21,8 @@ import {
 } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
 import { adviseSettings } from './settings-advice';
-import type { SidePool } from '../platform/database/dedicated-pool';
-import { careForTables } from './table-maintenance';
+import type { DedicatedPool } from '../platform/database/dedicated-pool';
+import { maintainTables } from './table-maintenance';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
 /** Less than a request may take (REQUEST_TIMEOUT_MS), and than a shutdown waits for it. What does not fit is skipped. */
@@ -37,7 +37,7 @@ const RETRY_AFTER_SECONDS = 5;
  * One worker, and a pause of 2 ms for about every 20 pages that it makes dirty: writers keep the disk and the processors
  * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
  */
-const GENTLE = [
+const LOW_IMPACT_SETTINGS = [
   `SET lock_timeout = ${LOCK_TIMEOUT_MS}`,
   'SET max_parallel_maintenance_workers = 0',
   'SET vacuum_cost_delay = 2',
@@ -53,8 +53,8 @@ const GENTLE = [
  */
 @Injectable()
 export class Optimizer {
-  private readonly pool: SidePool;
-  private readonly indexes = new IndexCare();
+  private readonly pool: DedicatedPool;
+  private readonly indexes = new IndexMaintenance();
   private isRunning = false;
 
   constructor(
@@ -63,7 +63,7 @@ export class Optimizer {
     private readonly partitions: Partitions,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
   ) {
-    this.pool = database.sidePool('optimize', {
+    this.pool = database.dedicatedPool('optimize', {
       max: 1,
       timeoutMs: BUDGET_MS,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
@@ -92,12 +92,12 @@ export class Optimizer {
 
   private async work(client: PoolClient): Promise<DatabaseOptimizationResultDto> {
     const run = new MaintenanceRun(client, performance.now() + BUDGET_MS, LOCK_TIMEOUT_MS);
-    for (const statement of GENTLE) await client.query(statement);
+    for (const statement of LOW_IMPACT_SETTINGS) await client.query(statement);
     const partitionOptimization = await this.makePartitions();
     const leftovers = await removeLeftoverIndexes(run);
-    const { vacuumed, analyzed } = await careForTables(run);
+    const { vacuumed, analyzed } = await maintainTables(run);
     const { rebuilt, removed } = await this.indexes.rebuildBloated(run);
-    const evidence = await run.read(weighIndexes);
+    const evidence = await run.read(rankIndexes);
     const suggestions = evidence.found?.suggestions ?? [];
     if (!evidence.found) suggestions.push(unseenIndexes(evidence.skipped));
     const settings = await run.read(() => adviseSettings(client, this.config.poolMax));

@@ -9,7 +9,7 @@ import {
   monthsAhead,
   Partitions,
 } from '../platform/database/partitions';
-import { Upkeep } from './maintenance';
+import { Maintenance } from './maintenance';
 
 /** A table that somebody has locked, or a server that is silent, must not keep anybody waiting who looks at the health. */
 const TIMEOUT_MS = 5000;
@@ -30,7 +30,7 @@ export class PartitionsHealthIndicator {
     private readonly health: HealthIndicatorService,
     private readonly tables: MaintainedTables,
     private readonly partitions: Partitions,
-    private readonly upkeep: Upkeep,
+    private readonly maintenance: Maintenance,
   ) {}
 
   /** Degraded, too, when PostgreSQL does not say within five seconds. */
@@ -40,7 +40,7 @@ export class PartitionsHealthIndicator {
     try {
       const tables = await Promise.race([this.states(deadline), abortOf(deadline)]);
       const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
-      const round = this.upkeep.lastRound();
+      const round = this.maintenance.lastRun();
       const { startedAt = null, failures = [] } = round ?? {};
       const data = { tables, lastUpkeep: startedAt, failedUpkeep: failures };
       return isMissing || failures.length > 0 ? check.degraded(data) : check.up(data);

@@ -38,7 +38,7 @@ async function findTables(client: ClientBase): Promise<TableState[]> {
 }
 
 /** Vacuums and analyses the tables that are due, those with the most dead rows first. */
-export async function careForTables(
+export async function maintainTables(
   run: MaintenanceRun,
 ): Promise<{ vacuumed: TableMaintenanceDto[]; analyzed: TableMaintenanceDto[] }> {
   const done = { vacuumed: [] as TableMaintenanceDto[], analyzed: [] as TableMaintenanceDto[] };

@@ -7,7 +7,7 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { monitoringConfig } from '../platform/config/monitoring.config';
-import { AlertBoard } from './alert-state';
+import { AlertState } from './alert-state';
 import {
   cacheRule,
   concurrencyRule,
@@ -20,7 +20,7 @@ import {
   slowRequestsRule,
   stallRule,
 } from './alert-rules';
-import { MetricSources } from './measurement-sources';
+import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 
@@ -35,13 +35,13 @@ const PARTITION_ROUNDS = 30;
 export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Alerts');
   private timer: NodeJS.Timeout | undefined;
-  private rounds = 0;
+  private evaluations = 0;
   private readonly asking = new Map<string, Promise<void>>();
 
   constructor(
-    private readonly board: AlertBoard,
+    private readonly board: AlertState,
     private readonly recorder: RequestRecorder,
-    private readonly sources: MetricSources,
+    private readonly sources: MeasurementSources,
     @Inject(monitoringConfig.KEY) private readonly config: ConfigType<typeof monitoringConfig>,
   ) {}
 
@@ -63,26 +63,27 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
       this.logger.error(`A round of alerts failed: ${String(error)}`);
     }
     this.ask('database', () => this.askDatabase());
-    if (this.rounds % PARTITION_ROUNDS === 0) this.ask('partitions', () => this.askPartitions());
-    this.rounds += 1;
+    if (this.evaluations % PARTITION_ROUNDS === 0)
+      this.ask('partitions', () => this.askPartitions());
+    this.evaluations += 1;
   }
 
   private judge(): void {
     const { board, config, sources } = this;
-    board.take(memoryRule(memoryUsage(), config));
-    board.take(cacheRule(sources.find('cache')?.(), config));
-    board.take(concurrencyRule(sources.find('concurrency')?.(), config));
-    board.take(slowRequestsRule(this.recorder.lastSeconds(config.alertWindowSeconds), config));
-    board.take(poolRule(sources.find('pool')?.()));
-    board.take(lossRule(sources.find('losses')?.()));
-    board.take(stallRule(sources.find('stalledCommits')?.() ?? false));
+    board.apply(memoryRule(memoryUsage(), config));
+    board.apply(cacheRule(sources.find('cache')?.(), config));
+    board.apply(concurrencyRule(sources.find('concurrency')?.(), config));
+    board.apply(slowRequestsRule(this.recorder.lastSeconds(config.alertWindowSeconds), config));
+    board.apply(poolRule(sources.find('pool')?.()));
+    board.apply(lossRule(sources.find('losses')?.()));
+    board.apply(stallRule(sources.find('stalledCommits')?.() ?? false));
     const redis = sources.find('redis');
-    if (redis) board.take(redisRule(redis()));
+    if (redis) board.apply(redisRule(redis()));
   }
 
   private async askDatabase(): Promise<void> {
     const answers = this.sources.find('database');
-    if (answers) this.board.take(databaseRule(await answers()));
+    if (answers) this.board.apply(databaseRule(await answers()));
   }
 
   /** A database that does not answer says nothing about its partitions. */
@@ -90,7 +91,7 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     const missing = await this.sources
       .find('missingPartitions')?.()
       .catch(() => undefined);
-    if (missing) this.board.take(partitionRule(missing));
+    if (missing) this.board.apply(partitionRule(missing));
   }
 
   private ask(name: string, question: () => Promise<void>): void {

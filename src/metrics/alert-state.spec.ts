@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
-import { AlertBoard, type Finding } from './alert-state';
-import { MetricsRegistry } from './metrics.registry';
+import { AlertState, type Finding } from './alert-state';
+import { MetricRegistry } from './metrics.registry';
 
 function finding(level: Finding['level'], members: Partial<Finding> = {}): Finding {
   return {
@@ -18,14 +18,14 @@ function finding(level: Finding['level'], members: Partial<Finding> = {}): Findi
 }
 
 describe('the board of alerts', () => {
-  let board: AlertBoard;
-  let registry: MetricsRegistry;
+  let board: AlertState;
+  let registry: MetricRegistry;
   const changes: string[] = [];
 
   beforeEach(() => {
     Logger.overrideLogger(false);
-    registry = new MetricsRegistry();
-    board = new AlertBoard(registry);
+    registry = new MetricRegistry();
+    board = new AlertState(registry);
     changes.length = 0;
     board.changes().subscribe(({ type, resolvedAt }) => {
       changes.push(`${type} ${resolvedAt === undefined ? 'raised' : 'over'}`);
@@ -33,7 +33,7 @@ describe('the board of alerts', () => {
   });
 
   const take = (...levels: Finding['level'][]) =>
-    levels.forEach((level) => board.take(finding(level)));
+    levels.forEach((level) => board.apply(finding(level)));
 
   it('raises once, after as many findings in a row as the rule asks for', () => {
     take('bad', 'good', 'bad', 'between', 'bad');
@@ -55,7 +55,7 @@ describe('the board of alerts', () => {
   it('keeps the id and the figures of an alert from its beginning to its end', () => {
     take('bad', 'bad');
     const [raised] = board.active();
-    board.take(finding('bad', { metadata: { percentage: 99 }, severity: 'CRITICAL' }));
+    board.apply(finding('bad', { metadata: { percentage: 99 }, severity: 'CRITICAL' }));
     expect(board.active()).toEqual([raised]);
     take('good', 'good');
     expect(board.active()).toEqual([]);

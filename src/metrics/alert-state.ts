@@ -8,7 +8,7 @@ import {
   type AlertType,
   type PerformanceAlertDto,
 } from './dto/responses.dto';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 
 /** What a rule found. `good` is under the limit by a margin; `between` is neither, and changes nothing. */
 export interface Finding {
@@ -38,7 +38,7 @@ const MAX_RESOLVED = 100;
  * again, and over only when things have been well for a while, so that a figure at its limit does not make it flutter.
  */
 @Injectable()
-export class AlertBoard {
+export class AlertState {
   private readonly logger = new Logger('Alerts');
   private readonly states = new Map<AlertType, State>(
     ALERT_TYPES.map((type) => [type, { bad: 0, good: 0 }]),
@@ -47,11 +47,13 @@ export class AlertBoard {
   private readonly raisedTotal = new Map<AlertType, number>(ALERT_TYPES.map((type) => [type, 0]));
   private readonly subject = new Subject<PerformanceAlertDto>();
 
-  constructor(registry: MetricsRegistry) {
-    registry.offer({ name: 'alerts_active', help: 'Alerts that are active.', type: 'gauge' }, () =>
-      [...this.states].map(([type, { alert }]) => ({ labels: { type }, value: alert ? 1 : 0 })),
+  constructor(registry: MetricRegistry) {
+    registry.register(
+      { name: 'alerts_active', help: 'Alerts that are active.', type: 'gauge' },
+      () =>
+        [...this.states].map(([type, { alert }]) => ({ labels: { type }, value: alert ? 1 : 0 })),
     );
-    registry.offer(
+    registry.register(
       { name: 'alerts_raised_total', help: 'Alerts that were raised.', type: 'counter' },
       () => [...this.raisedTotal].map(([type, value]) => ({ labels: { type }, value })),
     );
@@ -75,7 +77,7 @@ export class AlertBoard {
   }
 
   /** Takes what a rule found. */
-  take(finding: Finding): void {
+  apply(finding: Finding): void {
     const { type, level, raiseAfter, resolveAfter } = finding;
     const state = this.states.get(type);
     if (!state) return;

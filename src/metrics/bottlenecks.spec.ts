@@ -1,4 +1,4 @@
-import { type Evidence, findBottlenecks } from './bottlenecks';
+import { type Measurements, findBottlenecks } from './bottlenecks';
 
 const CALM = {
   loop: { p50: 0.1, p99: 2 },
@@ -13,7 +13,7 @@ const CALM = {
     window: { requests: 1000, hitRatio: 90 },
   },
   cacheAlertPercent: 50,
-} satisfies Evidence;
+} satisfies Measurements;
 
 const BLOCKED = { loop: { p50: 80, p99: 900 } };
 const SLOW_QUERY = {
@@ -42,8 +42,8 @@ const COLD = {
   },
 };
 
-const kinds = (...changes: Partial<Evidence>[]) =>
-  findBottlenecks(Object.assign({}, CALM, ...changes) as Evidence).map(({ kind }) => kind);
+const kinds = (...changes: Partial<Measurements>[]) =>
+  findBottlenecks(Object.assign({}, CALM, ...changes) as Measurements).map(({ kind }) => kind);
 
 describe('the likeliest bottleneck', () => {
   it('is none while all is calm, or nothing is known', () => {

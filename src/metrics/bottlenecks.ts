@@ -7,7 +7,7 @@ import type {
 } from './measurement-sources';
 
 /** What a judgement goes by. What is not known is left out, and nothing is concluded from it. */
-export interface Evidence {
+export interface Measurements {
   loop: EventLoopDelays;
   pool?: PoolFigures;
   concurrency?: ConcurrencyFigures;
@@ -40,7 +40,7 @@ export const MIN_CACHE_REQUESTS = 100;
  * Which reasons for slowness the figures show, the likeliest first. Causes come before their consequences: while the event
  * loop is stuck, everything queues; while the pool is used up by slow statements, requests queue too.
  */
-export function findBottlenecks(evidence: Evidence): Bottleneck[] {
+export function findBottlenecks(evidence: Measurements): Bottleneck[] {
   return [
     eventLoop(evidence),
     slowQuery(evidence),
@@ -52,7 +52,7 @@ export function findBottlenecks(evidence: Evidence): Bottleneck[] {
     .sort((a, b) => b.weight - a.weight);
 }
 
-function eventLoop({ loop }: Evidence): Bottleneck | undefined {
+function eventLoop({ loop }: Measurements): Bottleneck | undefined {
   if (loop.p99 < LOOP_LATE_MS) return undefined;
   return {
     kind: 'event loop',
@@ -63,7 +63,7 @@ function eventLoop({ loop }: Evidence): Bottleneck | undefined {
   };
 }
 
-function slowQuery({ slowQueries, pool: { max } = { max: 1 } as PoolFigures }: Evidence) {
+function slowQuery({ slowQueries, pool: { max } = { max: 1 } as PoolFigures }: Measurements) {
   const [slowest] = slowQueries?.slowest ?? [];
   if (!slowQueries || !slowest || slowQueries.count < MIN_SLOW_QUERIES) return undefined;
   return {
@@ -76,7 +76,7 @@ function slowQuery({ slowQueries, pool: { max } = { max: 1 } as PoolFigures }: E
   };
 }
 
-function pool({ pool: figures }: Evidence): Bottleneck | undefined {
+function pool({ pool: figures }: Measurements): Bottleneck | undefined {
   if (!figures) return undefined;
   const { total, idle, waiting, max, recent } = figures;
   const isExhausted = waiting > 0 && total - idle >= max;
@@ -97,7 +97,7 @@ function pool({ pool: figures }: Evidence): Bottleneck | undefined {
   };
 }
 
-function queue({ concurrency }: Evidence): Bottleneck | undefined {
+function queue({ concurrency }: Measurements): Bottleneck | undefined {
   if (!concurrency || concurrency.queuedRequests === 0) return undefined;
   const { activeRequests, queuedRequests, maxConcurrentRequests, queueSize } = concurrency;
   const fill = queueSize === 0 ? 1 : queuedRequests / queueSize;
@@ -112,7 +112,7 @@ function queue({ concurrency }: Evidence): Bottleneck | undefined {
   };
 }
 
-function cache({ cache: figures, cacheAlertPercent }: Evidence): Bottleneck | undefined {
+function cache({ cache: figures, cacheAlertPercent }: Measurements): Bottleneck | undefined {
   const { requests = 0, hitRatio } = figures?.window ?? {};
   if (hitRatio === undefined || requests < MIN_CACHE_REQUESTS) return undefined;
   if (hitRatio >= cacheAlertPercent) return undefined;

@@ -1,9 +1,9 @@
 import { Logger } from '@nestjs/common';
 import { ClockWatch } from './clock-watch';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 
 describe('ClockWatch', () => {
-  const registry = new MetricsRegistry();
+  const registry = new MetricRegistry();
   let passedMs = 5000;
   let wallMs = 1_764_000_000_000;
   let logged: string[];
@@ -23,7 +23,7 @@ describe('ClockWatch', () => {
   function pass(ms: number, stepMs = 0): void {
     passedMs += ms;
     wallMs += ms + stepMs;
-    watch.look();
+    watch.sample();
   }
 
   const figures = async () =>

@@ -5,9 +5,9 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { wallClockMs } from '../platform/runtime/clocks';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 
-const LOOK_MS = 250;
+const SAMPLE_INTERVAL_MS = 250;
 /** NTP slews a clock by at most half a millisecond a second: a difference of this much within one look is a step. */
 const STEP_MS = 100;
 /** A pair of readings that took longer, as the process was not running in between, is taken anew. */
@@ -25,10 +25,10 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
   private readonly steps = { ahead: 0, back: 0 };
   private readonly firstOffsetMs = readOffsetMs();
   private offsetMs = this.firstOffsetMs;
-  private looking: NodeJS.Timeout | undefined;
+  private sampling: NodeJS.Timeout | undefined;
 
-  constructor(registry: MetricsRegistry) {
-    registry.offer(
+  constructor(registry: MetricRegistry) {
+    registry.register(
       {
         name: 'clock_steps_total',
         help: 'Times that the wall clock of the machine was set by 0.1 s or more, by direction.',
@@ -37,7 +37,7 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
       () =>
         Object.entries(this.steps).map(([direction, value]) => ({ labels: { direction }, value })),
     );
-    registry.offer(
+    registry.register(
       {
         name: 'clock_offset_seconds',
         help: 'How far the wall clock has moved since the start beyond the time that has passed; negative: back.',
@@ -48,15 +48,15 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
   }
 
   onApplicationBootstrap(): void {
-    this.looking = setInterval(() => this.look(), LOOK_MS).unref();
+    this.sampling = setInterval(() => this.sample(), SAMPLE_INTERVAL_MS).unref();
   }
 
   onApplicationShutdown(): void {
-    clearInterval(this.looking);
+    clearInterval(this.sampling);
   }
 
   /** Compares the clocks with how they stood at the last look. */
-  look(): void {
+  sample(): void {
     const offsetMs = readOffsetMs();
     const stepMs = offsetMs - this.offsetMs;
     this.offsetMs = offsetMs;

@@ -66,10 +66,10 @@ export interface Sources {
  * has offered is absent, and reads as zero or as nothing to complain about.
  */
 @Injectable()
-export class MetricSources {
+export class MeasurementSources {
   private readonly sources: Partial<Sources> = {};
 
-  offer<K extends keyof Sources>(name: K, source: Sources[K]): void {
+  register<K extends keyof Sources>(name: K, source: Sources[K]): void {
     this.sources[name] = source;
   }
 

@@ -11,7 +11,7 @@ import type { AddressInfo } from 'node:net';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
 import { writeProblem } from '../http/problems/problem.filter';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -24,7 +24,7 @@ export class MetricsListener implements OnApplicationBootstrap, BeforeApplicatio
   url: string | undefined;
 
   constructor(
-    private readonly registry: MetricsRegistry,
+    private readonly registry: MetricRegistry,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -32,7 +32,7 @@ export class MetricsListener implements OnApplicationBootstrap, BeforeApplicatio
   async onApplicationBootstrap(): Promise<void> {
     const { metricsPort, host } = this.config;
     if (metricsPort === undefined) return;
-    const server = createServer((request, response) => this.answer(request, response));
+    const server = createServer((request, response) => this.respond(request, response));
     server.requestTimeout = REQUEST_TIMEOUT_MS;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -55,7 +55,7 @@ export class MetricsListener implements OnApplicationBootstrap, BeforeApplicatio
     await closed;
   }
 
-  private answer(request: IncomingMessage, response: ServerResponse): void {
+  private respond(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url?.split('?', 1)[0];
     if (path !== '/metrics') {
       const error = new AppError('NOT_FOUND', 'There is only /metrics here.');

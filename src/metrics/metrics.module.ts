@@ -1,15 +1,15 @@
 import { Global, Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
-import { AlertBoard } from './alert-state';
+import { AlertState } from './alert-state';
 import { AlertFeed } from './alert-feed';
 import { AlertMonitor } from './alert-monitor';
 import { AlertWebhook } from '../delivery/alert-webhook';
 import { ClockWatch } from './clock-watch';
 import { EventLoopDelay } from './event-loop-delay';
-import { MetricSources } from './measurement-sources';
+import { MeasurementSources } from './measurement-sources';
 import { MetricsFeed } from './metrics-feed';
 import { MetricsListener } from './metrics.listener';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 import { PerformanceController } from './performance.controller';
 import { PerformanceHealth } from './performance-health';
 import { PerformanceReport } from './performance.report';
@@ -18,22 +18,22 @@ import { ProcessMetrics } from './process.metrics';
 import { PrometheusController } from './prometheus.controller';
 import { RequestRecorder } from './request-recorder';
 
-/** What the service knows about itself. Capabilities offer their figures to MetricsRegistry and MetricSources. */
+/** What the service knows about itself. Capabilities offer their figures to MetricRegistry and MeasurementSources. */
 @Global()
 @Module({
   imports: [TerminusModule],
   controllers: [PerformanceController, PrometheusController],
   providers: [
-    AlertBoard,
+    AlertState,
     AlertFeed,
     MetricsFeed,
     AlertMonitor,
     AlertWebhook,
     ClockWatch,
     EventLoopDelay,
-    MetricSources,
+    MeasurementSources,
     MetricsListener,
-    MetricsRegistry,
+    MetricRegistry,
     PerformanceHealth,
     PerformanceReport,
     ProcessHealthIndicator,
@@ -41,12 +41,12 @@ import { RequestRecorder } from './request-recorder';
     RequestRecorder,
   ],
   exports: [
-    AlertBoard,
+    AlertState,
     AlertFeed,
     MetricsFeed,
-    MetricSources,
+    MeasurementSources,
     MetricsListener,
-    MetricsRegistry,
+    MetricRegistry,
     PerformanceHealth,
     PerformanceReport,
     ProcessHealthIndicator,

@@ -34,13 +34,13 @@ const MISNAMED = [
  * own. A figure is read when it is asked for, so that counting costs its owner nothing but the count.
  */
 @Injectable()
-export class MetricsRegistry {
+export class MetricRegistry {
   private readonly registry = new Registry();
   private hasDefaults = false;
   private running: Promise<{ contentType: string; text: string }> | undefined;
 
   /** Shows what `read` finds at each scrape. A name can be offered once. */
-  offer(description: MetricDescription, read: () => Iterable<Sample> | number): void {
+  register(description: MetricDescription, read: () => Iterable<Sample> | number): void {
     const { name, help, type } = description;
     const metric = {
       name,

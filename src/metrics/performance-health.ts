@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { monitoringConfig } from '../platform/config/monitoring.config';
-import { AlertBoard } from './alert-state';
+import { AlertState } from './alert-state';
 import { findBottlenecks, MIN_CACHE_REQUESTS } from './bottlenecks';
 import type { AlertSeverity, HealthStatus, PerformanceHealthDto } from './dto/responses.dto';
 import { EventLoopDelay } from './event-loop-delay';
-import { MetricSources } from './measurement-sources';
+import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 
 /** What an alert of each severity makes of the whole. */
@@ -24,8 +24,8 @@ const CRITICAL_SHARE = 2 / 3;
 export class PerformanceHealth {
   constructor(
     private readonly loop: EventLoopDelay,
-    private readonly sources: MetricSources,
-    private readonly board: AlertBoard,
+    private readonly sources: MeasurementSources,
+    private readonly board: AlertState,
     @Inject(monitoringConfig.KEY) private readonly limits: ConfigType<typeof monitoringConfig>,
   ) {}
 

@@ -5,9 +5,9 @@ import { Scopes } from '../auth/scopes.decorator';
 import { ApiProblems, headersWith } from '../http/problems/problem.openapi';
 import { Procedure } from '../http/procedure.decorator';
 import { ApiRoute, COMMON_ERRORS } from '../http/route.openapi';
-import { Obeys, oneOf } from '../validation/constraints';
+import { Check, oneOf } from '../validation/constraints';
 import { QueryText } from '../validation/query-coercion';
-import { AlertBoard } from './alert-state';
+import { AlertState } from './alert-state';
 import {
   type AlertSeverity,
   PerformanceAlertDto,
@@ -24,13 +24,13 @@ const STATES = ['active', 'resolved'] as const;
 export class AlertsQuery {
   @IsOptional()
   @QueryText()
-  @Obeys(oneOf(SEVERITIES))
+  @Check(oneOf(SEVERITIES))
   @ApiProperty({ type: String, enum: [...SEVERITIES], required: false, description: 'Only these.' })
   severity?: AlertSeverity;
 
   @IsOptional()
   @QueryText()
-  @Obeys(oneOf(STATES))
+  @Check(oneOf(STATES))
   @ApiProperty({
     type: String,
     enum: [...STATES],
@@ -60,7 +60,7 @@ export class PerformanceController {
   constructor(
     private readonly report: PerformanceReport,
     private readonly health: PerformanceHealth,
-    private readonly board: AlertBoard,
+    private readonly board: AlertState,
   ) {}
 
   @Get('metrics')

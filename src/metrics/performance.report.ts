@@ -3,7 +3,7 @@ import { wallClockText } from '../platform/runtime/clocks';
 import type { PerformanceMetricsDto, SpanDto } from './dto/responses.dto';
 import { EventLoopDelay } from './event-loop-delay';
 import type { LatencyReport } from './latency-window';
-import { MetricSources } from './measurement-sources';
+import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 
@@ -13,7 +13,7 @@ export class PerformanceReport {
   constructor(
     private readonly recorder: RequestRecorder,
     private readonly loop: EventLoopDelay,
-    private readonly sources: MetricSources,
+    private readonly sources: MeasurementSources,
   ) {}
 
   /** As things are now. Times in milliseconds; what no capability tells of is zero. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EventLoopDelay } from './event-loop-delay';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 import { memoryUsage } from './process-memory';
 
 const MS_PER_SECOND = 1000;
@@ -8,8 +8,8 @@ const MS_PER_SECOND = 1000;
 /** The process, as /performance/metrics shows it: what prom-client's own figures leave out. */
 @Injectable()
 export class ProcessMetrics {
-  constructor(registry: MetricsRegistry, loop: EventLoopDelay) {
-    registry.offer(
+  constructor(registry: MetricRegistry, loop: EventLoopDelay) {
+    registry.register(
       {
         name: 'memory_limit_used_ratio',
         help: 'Memory in use over the limit that is nearer to being reached: V8 heap, or container.',
@@ -20,7 +20,7 @@ export class ProcessMetrics {
         return [{ labels: { limit }, value: used / total }];
       },
     );
-    registry.offer(
+    registry.register(
       {
         name: 'event_loop_delay_seconds',
         help: 'How late timers fire, over the last half to whole minute.',

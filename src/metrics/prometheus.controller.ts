@@ -6,7 +6,7 @@ import { Public } from '../auth/public.decorator';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
 import { ApiProblems, ApiRequestId, headersWith } from '../http/problems/problem.openapi';
-import { MetricsRegistry } from './metrics.registry';
+import { MetricRegistry } from './metrics.registry';
 
 /** The door for Prometheus; closed when METRICS_PORT gives it another one. */
 @ApiTags('performance')
@@ -14,7 +14,7 @@ import { MetricsRegistry } from './metrics.registry';
 @Controller('metrics')
 export class PrometheusController {
   constructor(
-    private readonly registry: MetricsRegistry,
+    private readonly registry: MetricRegistry,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
 

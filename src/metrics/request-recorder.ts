@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { monitoringConfig } from '../platform/config/monitoring.config';
 import { type LatencyReport, LatencyWindow } from './latency-window';
-import { MetricsRegistry, type Sample } from './metrics.registry';
+import { MetricRegistry, type Sample } from './metrics.registry';
 import { SlowRequests, type SlowRequestsReport } from './slow-requests';
 
 /** Routes told apart. There are a few dozen; the bound is for names that a client could have a hand in. */
@@ -39,13 +39,13 @@ export class RequestRecorder {
 
   constructor(
     @Inject(monitoringConfig.KEY) private readonly config: ConfigType<typeof monitoringConfig>,
-    registry: MetricsRegistry,
+    registry: MetricRegistry,
   ) {
-    registry.offer(
+    registry.register(
       { name: 'http_requests_total', help: 'Requests answered.', type: 'counter' },
       () => this.requestSamples(),
     );
-    registry.offer(
+    registry.register(
       {
         name: 'http_request_duration_seconds',
         help: 'Time from the arrival of a request to the end of its answer; of streams to their first byte.',
@@ -53,7 +53,7 @@ export class RequestRecorder {
       },
       () => this.durationSamples(),
     );
-    registry.offer(
+    registry.register(
       {
         name: 'http_slow_requests_total',
         help: 'Requests that took SLOW_REQUEST_THRESHOLD_MS or longer.',
@@ -61,7 +61,7 @@ export class RequestRecorder {
       },
       () => this.slowTotal,
     );
-    registry.offer(
+    registry.register(
       { name: 'http_requests_in_flight', help: 'Requests being answered.', type: 'gauge' },
       () => this.running(),
     );
@@ -72,7 +72,7 @@ export class RequestRecorder {
    * not taken to its end.
    */
   record(method: string, route: string, status: number, durationMs: number): void {
-    const meter = this.meterOf(method, route);
+    const meter = this.statsOf(method, route);
     meter.statuses.set(status, (meter.statuses.get(status) ?? 0) + 1);
     const seconds = durationMs / MS_PER_SECOND;
     let bucket = 0;
@@ -107,17 +107,17 @@ export class RequestRecorder {
     return this.slow.read();
   }
 
-  private meterOf(method: string, route: string): Meter {
+  private statsOf(method: string, route: string): Meter {
     let byMethod = this.meters.get(route);
     if (!byMethod) {
       if (this.meters.size >= MAX_ROUTES && route !== OTHER_ROUTE) {
-        return this.meterOf(method, OTHER_ROUTE);
+        return this.statsOf(method, OTHER_ROUTE);
       }
       this.meters.set(route, (byMethod = new Map<string, Meter>()));
     }
     let meter = byMethod.get(method);
     if (!meter) {
-      if (!METHODS.has(method) && method !== 'OTHER') return this.meterOf('OTHER', route);
+      if (!METHODS.has(method) && method !== 'OTHER') return this.statsOf('OTHER', route);
       byMethod.set(method, (meter = emptyMeter(method, route)));
     }
     return meter;

@@ -5,7 +5,7 @@ import { databaseConfig } from '../platform/config/database.config';
 import { streamingConfig } from '../platform/config/streaming.config';
 import { Database } from '../platform/database/database';
 import { toDatabaseError } from '../platform/database/database-errors';
-import type { SidePool } from '../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { AppError } from '../platform/errors/app-error';
 import { toAppError } from '../platform/errors/problem';
 import { ExportRun, type ExportRequest } from './export-run';
@@ -38,7 +38,7 @@ export type ServeRequest = Omit<ExportRequest, 'chunkRows' | 'stallTimeoutMs'> &
 export class Exporter implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Exporter.name);
   private readonly limiter: StreamLimiter;
-  private readonly pool: SidePool;
+  private readonly pool: DedicatedPool;
   private readonly running = new Map<ExportRun, Promise<unknown>>();
   private readonly settled = {
     completed: 0,
@@ -57,7 +57,7 @@ export class Exporter implements BeforeApplicationShutdown {
   ) {
     const { maxConcurrent } = config;
     this.limiter = new StreamLimiter(maxConcurrent, 'exports');
-    this.pool = database.sidePool('exports', {
+    this.pool = database.dedicatedPool('exports', {
       max: maxConcurrent,
       timeoutMs: acquireTimeoutMs,
       isForCopy: true,

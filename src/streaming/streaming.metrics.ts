@@ -1,16 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import { MetricsRegistry } from '../metrics/metrics.registry';
+import { MetricRegistry } from '../metrics/metrics.registry';
 import { Exporter } from './exporter';
 
 /** Exports in the service's own figures. */
 @Injectable()
 export class StreamingMetrics {
-  constructor(registry: MetricsRegistry, exporter: Exporter) {
-    registry.offer(
+  constructor(registry: MetricRegistry, exporter: Exporter) {
+    registry.register(
       { name: 'exports_active', help: 'Exports that run.', type: 'gauge' },
       () => exporter.statistics().active,
     );
-    registry.offer(
+    registry.register(
       { name: 'exports_total', help: 'Exports that are over, by how they ended.', type: 'counter' },
       () => {
         const { completed, aborted, failed, refused } = exporter.statistics();
@@ -20,11 +20,11 @@ export class StreamingMetrics {
         }));
       },
     );
-    registry.offer(
+    registry.register(
       { name: 'export_rows_total', help: 'Rows that were exported.', type: 'counter' },
       () => exporter.statistics().rows,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'export_bytes_total',
         help: 'Bytes that went out with them, compressed where that was asked for.',
@@ -32,7 +32,7 @@ export class StreamingMetrics {
       },
       () => exporter.statistics().bytes,
     );
-    registry.offer(
+    registry.register(
       {
         name: 'export_duration_seconds_total',
         help: 'Time that exports which are over took, together.',

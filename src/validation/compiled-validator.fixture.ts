@@ -14,7 +14,7 @@ import {
   MaxLength,
   Min,
 } from 'class-validator';
-import { flag, integer, jsonObject, list, Nested, Obeys, oneOf, text } from './constraints';
+import { flag, integer, jsonObject, list, Nested, Check, oneOf, text } from './constraints';
 
 /** DTO classes with stock decorators and our own, nested and inherited, for the validator's spec. */
 export class Leaf {
@@ -23,7 +23,7 @@ export class Leaf {
   name!: string;
 
   @IsOptional()
-  @Obeys(integer(0, 9))
+  @Check(integer(0, 9))
   size?: number | null;
 }
 
@@ -53,16 +53,16 @@ export class Branch extends Leaf {
   @MaxLength(2, { each: true })
   tags?: string[];
 
-  @Obeys(oneOf(['c', 'd']))
+  @Check(oneOf(['c', 'd']))
   ours!: string;
 
   @IsOptional()
-  @Obeys(list(1, 2))
-  @Obeys(text(2, 1), { each: true })
+  @Check(list(1, 2))
+  @Check(text(2, 1), { each: true })
   lines?: string[];
 
   @IsOptional()
-  @Obeys(flag)
+  @Check(flag)
   flag?: boolean;
 
   @IsOptional()
@@ -75,6 +75,6 @@ export class Branch extends Leaf {
   leaves!: Leaf[];
 
   @IsOptional()
-  @Obeys(jsonObject(40, 2))
+  @Check(jsonObject(40, 2))
   json?: object;
 }

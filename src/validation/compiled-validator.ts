@@ -17,7 +17,7 @@ type ValidationMetadata = ReturnType<
 /** A body of a million unknown members must not make an answer of a million lines. */
 const MAX_UNKNOWN_NAMED = 20;
 /** From here on only the first fault of each element is named, so that an answer stays in proportion. */
-const MANY_FAULTS = 30_000;
+const MAX_VIOLATIONS = 30_000;
 
 const compiled = new Map<Dto, Check>();
 
@@ -25,7 +25,7 @@ const compiled = new Map<Dto, Check>();
  * Every fault of `value` against the class-validator decorators of a DTO class; none means valid. Unknown members are
  * faults. The decorators are read once and turned into plain calls. Of several faults of one member the first is named.
  */
-export function faultsOf(dto: Dto, value: unknown): FieldError[] {
+export function validate(dto: Dto, value: unknown): FieldError[] {
   const errors: FieldError[] = [];
   checkOf(dto)(value, '', errors);
   return errors;
@@ -109,7 +109,7 @@ function nested(dto: Dto, name: string, each: boolean): Check {
     }
     const check = checkOf(typeOf());
     value.forEach((element, index) => {
-      if (errors.length < MANY_FAULTS) return check(element, `${path}[${index}]`, errors);
+      if (errors.length < MAX_VIOLATIONS) return check(element, `${path}[${index}]`, errors);
       const own: FieldError[] = [];
       check(element, `${path}[${index}]`, own);
       errors.push(...own.slice(0, 1));

@@ -9,10 +9,10 @@ import {
 import { exactJsonText, hasExactNumbers } from '../platform/runtime/lossless-json';
 
 /** What is wrong with a value: words that follow its path ("must be …"), at the value itself or at a place inside it. */
-export type Fault = string | { at: string; message: string };
+export type Violation = string | { at: string; message: string };
 
 /** A rule about one value: undefined when it holds, else what is wrong. */
-export type Rule = (value: unknown) => Fault | undefined;
+export type Rule = (value: unknown) => Violation | undefined;
 
 /** The one class-validator constraint behind all rules of ours, so that the compiled validator can call them directly. */
 @ValidatorConstraint({ name: 'rule' })
@@ -30,7 +30,7 @@ export class RuleConstraint implements ValidatorConstraintInterface {
 }
 
 /** Applies a rule to a property, or with `each` to every element of an array. */
-export function Obeys(rule: Rule, options?: { each?: boolean }): PropertyDecorator {
+export function Check(rule: Rule, options?: { each?: boolean }): PropertyDecorator {
   return Validate(RuleConstraint, [rule], options);
 }
 
@@ -57,7 +57,7 @@ export function nestedTypeOf(
 }
 
 /** Why a string cannot be stored as it is: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
-function textFault(value: string): string | undefined {
+function textViolation(value: string): string | undefined {
   if (value.includes('\0')) return 'must not contain NUL characters (U+0000)';
   if (!value.isWellFormed()) return 'must not contain lone surrogates (U+D800 to U+DFFF)';
   return undefined;
@@ -76,7 +76,7 @@ export function text(max: number, min = 0): Rule {
     ) {
       return `must be ${allowed}`;
     }
-    return textFault(value);
+    return textViolation(value);
   };
 }
 
@@ -131,7 +131,7 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
       return 'must be a JSON object';
     }
     const budget = { bytesLeft: maxBytes };
-    const fault = nestedFault(value, maxDepth, budget);
+    const fault = nestedViolation(value, maxDepth, budget);
     if (fault === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
     if (fault?.message === TOO_DEEP)
       return { ...fault, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
@@ -144,34 +144,34 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
   };
 }
 
-/** How much longer JSON text can be than the least that nestedFault counts: a number of 25 characters counts as one. */
+/** How much longer JSON text can be than the least that nestedViolation counts: a number of 25 characters counts as one. */
 const MAX_EXPANSION = 32;
 
-interface PlacedFault {
+interface PathViolation {
   at: string;
   message: string;
 }
 
-const TOO_LARGE: PlacedFault = { at: '', message: '' };
+const TOO_LARGE: PathViolation = { at: '', message: '' };
 const TOO_DEEP = 'is nested too deeply';
 
 /**
  * The first fault inside a JSON value. Every node takes from `budget` what it needs at least as text, so that a value
  * that is far too large is not walked to its end. Paths are put together only for a fault, on the way back.
  */
-function nestedFault(
+function nestedViolation(
   value: unknown,
   depthLeft: number,
   budget: { bytesLeft: number },
-): PlacedFault | undefined {
+): PathViolation | undefined {
   budget.bytesLeft -= typeof value === 'string' ? value.length + 2 : 1;
   if (budget.bytesLeft < 0) return TOO_LARGE;
-  if (typeof value === 'string') return faultAt('', textFault(value));
+  if (typeof value === 'string') return violationAt('', textViolation(value));
   if (typeof value !== 'object' || value === null) return undefined;
   if (depthLeft === 0) return { at: '', message: TOO_DEEP };
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
-      const fault = nestedFault(value[index], depthLeft - 1, budget);
+      const fault = nestedViolation(value[index], depthLeft - 1, budget);
       if (fault) return within(`[${index}]`, fault);
     }
     return undefined;
@@ -179,18 +179,22 @@ function nestedFault(
   for (const key of Object.keys(value)) {
     budget.bytesLeft -= key.length + 3;
     const fault =
-      faultAt('', textFault(key), '(its name) ') ??
-      nestedFault((value as Record<string, unknown>)[key], depthLeft - 1, budget);
+      violationAt('', textViolation(key), '(its name) ') ??
+      nestedViolation((value as Record<string, unknown>)[key], depthLeft - 1, budget);
     if (fault) return within(memberPath(key), fault);
   }
   return undefined;
 }
 
-function faultAt(at: string, message: string | undefined, prefix = ''): PlacedFault | undefined {
+function violationAt(
+  at: string,
+  message: string | undefined,
+  prefix = '',
+): PathViolation | undefined {
   return message === undefined ? undefined : { at, message: `${prefix}${message}` };
 }
 
-function within(step: string, fault: PlacedFault): PlacedFault {
+function within(step: string, fault: PathViolation): PathViolation {
   return fault === TOO_LARGE ? fault : { at: `${step}${fault.at}`, message: fault.message };
 }
 

@@ -1,13 +1,13 @@
 import { IsOptional } from 'class-validator';
 import { AppError } from '../platform/errors/app-error';
-import { integer, Obeys } from './constraints';
+import { integer, Check } from './constraints';
 import { QueryInteger } from './query-coercion';
 import { CompiledValidationPipe } from './validation.pipe';
 
 class Dto {
   @QueryInteger()
   @IsOptional()
-  @Obeys(integer(1, 9))
+  @Check(integer(1, 9))
   limit?: number;
 }
 

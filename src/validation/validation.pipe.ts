@@ -1,6 +1,6 @@
 import { Injectable, type ArgumentMetadata, type PipeTransform } from '@nestjs/common';
 import { validationFailed } from '../platform/errors/app-error';
-import { faultsOf } from './compiled-validator';
+import { validate } from './compiled-validator';
 import { coerceQuery } from './query-coercion';
 
 const PLAIN_TYPES: unknown[] = [String, Number, Boolean, Array, Object];
@@ -19,7 +19,7 @@ export class CompiledValidationPipe implements PipeTransform {
       return validQuery(dto, (value ?? {}) as Record<string, unknown>);
     }
     if (type !== 'body') return value;
-    const errors = faultsOf(dto, value);
+    const errors = validate(dto, value);
     if (errors.length > 0) throw validationFailed(errors);
     return value;
   }
@@ -31,7 +31,7 @@ export class CompiledValidationPipe implements PipeTransform {
  */
 export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
   const { value, errors } = coerceQuery(dto, query);
-  const all = [...errors, ...faultsOf(dto, value)];
+  const all = [...errors, ...validate(dto, value)];
   if (all.length > 0) throw validationFailed(all);
   return value;
 }

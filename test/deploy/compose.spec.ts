@@ -24,7 +24,7 @@ interface Compose {
 }
 const compose = parse(text, { merge: true }) as Compose;
 
-function faultsOf(value: unknown): string {
+function violationsOf(value: unknown): string {
   const ajv = new Ajv2019({ strict: false, allErrors: true, validateFormats: false });
   // The schema names its parts by `id`, which was dropped from JSON Schema long ago and means nothing today.
   const schema = JSON.parse(
@@ -40,10 +40,10 @@ describe('deploy/compose.yaml', () => {
   const services = Object.entries(compose.services);
 
   it('is what the Compose specification allows', () => {
-    expect(faultsOf(compose)).toBe('');
+    expect(violationsOf(compose)).toBe('');
     const wrong = structuredClone(compose) as unknown as { services: Record<string, object> };
     wrong.services['nginx'] = { imag: 'nginx', ports: 7 };
-    expect(faultsOf(wrong)).toContain('must NOT have additional properties');
+    expect(violationsOf(wrong)).toContain('must NOT have additional properties');
   });
 
   it('refers to services, networks, volumes and settings that it has', () => {

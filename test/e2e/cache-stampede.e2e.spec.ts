@@ -41,12 +41,12 @@ describe.each([
     const token = await tokenOf({ organizations: [organization] });
     await service.post(EVENTS, token, eventWith({ organizationId: organization }));
     query.mockClear();
-    const remember = jest.spyOn(ResponseCache.prototype, 'remember');
+    const getOrLoad = jest.spyOn(ResponseCache.prototype, 'getOrLoad');
     try {
       // The page cannot be read until everybody has asked for it.
       await admin.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
       const asked = Array.from({ length: READERS }, () => service.get(EVENTS, token, headers));
-      await until(() => remember.mock.calls.length === READERS);
+      await until(() => getOrLoad.mock.calls.length === READERS);
       await until(async () => (await waiting()) > 0);
       await admin.query('COMMIT');
       const answers = await Promise.all(asked);
@@ -61,7 +61,7 @@ describe.each([
       expect(statements.length).toBeLessThanOrEqual(2);
     } finally {
       await admin.query('ROLLBACK');
-      remember.mockRestore();
+      getOrLoad.mockRestore();
     }
   });
 });

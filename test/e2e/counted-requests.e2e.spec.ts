@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MetricsRegistry } from '../../src/metrics/metrics.registry';
+import { MetricRegistry } from '../../src/metrics/metrics.registry';
 import { PerformanceReport } from '../../src/metrics/performance.report';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -82,7 +82,7 @@ describe('of a load through all doors', () => {
         .reduce((sum, value) => sum + value, 0);
     // Those that were left are over a little later.
     await until(async () => {
-      ({ text } = await service.provider(MetricsRegistry).text());
+      ({ text } = await service.provider(MetricRegistry).text());
       return sumOf('http_requests_total') >= sent && /^http_requests_in_flight 0$/m.test(text);
     });
     expect(sumOf('http_requests_total')).toBe(sent);

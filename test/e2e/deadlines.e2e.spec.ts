@@ -1,4 +1,4 @@
-import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
@@ -35,7 +35,7 @@ const many = (count: number) => ({ events: Array.from({ length: count }, () => e
 
 /** /health itself may wait for the locks of the blocker. */
 function turnsOf() {
-  return service.provider(FairTurns).statistics();
+  return service.provider(FairScheduler).statistics();
 }
 
 /**

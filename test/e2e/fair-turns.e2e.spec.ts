@@ -1,5 +1,5 @@
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
-import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { Agent, request as httpRequest } from 'node:http';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
@@ -44,7 +44,7 @@ afterEach(() => blocker.unblock());
 
 /** /health itself may wait for the locks of the blocker. */
 function turnsOf() {
-  return service.provider(FairTurns).statistics();
+  return service.provider(FairScheduler).statistics();
 }
 
 const read = (limit: number, from = token) =>
@@ -144,21 +144,21 @@ describe('when all turns are taken', () => {
     await Promise.all(running);
   });
 
-  it('those of one organization wait in one lane, and others in another', async () => {
+  it('those of one organization wait in one flow, and others in another', async () => {
     const running = await takeAllTurns();
     const flood = [read(3), read(4)];
     await until(() => turnsOf().queued === 2);
-    expect(turnsOf().lanes).toBe(1);
+    expect(turnsOf().flows).toBe(1);
     const other = read(5, quiet);
     await until(() => turnsOf().queued === 3);
-    expect(turnsOf().lanes).toBe(2);
+    expect(turnsOf().flows).toBe(2);
     const { text } = await service.get('/metrics');
     expect(text).toMatch(/^concurrency_waiting_lanes 2$/m);
     expect(text).not.toContain('org-2');
     await blocker.unblock();
     const answers = await Promise.all([...running, ...flood, other]);
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
-    expect(turnsOf()).toMatchObject({ active: 0, queued: 0, lanes: 0 });
+    expect(turnsOf()).toMatchObject({ active: 0, queued: 0, flows: 0 });
   });
 });
 

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -58,7 +58,7 @@ it.each([
   const asked = service.get(path, token, FRESH);
   await until(async () => (await waiting()) > 0);
   await new Promise((resolve) => setTimeout(resolve, 100)); // who does not wait for the epoch has read by now
-  expect(service.provider(FairTurns).statistics().active).toBe(1);
+  expect(service.provider(FairScheduler).statistics().active).toBe(1);
   if (!isPage) await admin.query(`UPDATE audit_event SET action = 'test.seen' WHERE id = $1`, [id]);
   await commitOneMore();
   const answer = await asked;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { Client } from 'pg';
-import { HttpFront } from '../../src/http/http-server';
+import { HttpServer } from '../../src/http/http-server';
 import { until } from '../integration/until.fixture';
 import { expectProblem, expectTimed } from '../support/problem';
 import { answersIn, sendRaw } from '../support/raw-http';
@@ -143,11 +143,11 @@ function unchunked(bytes: Buffer): Buffer {
 }
 
 describe('before the boot has ended', () => {
-  let front: HttpFront;
+  let front: HttpServer;
   let port: number;
 
   beforeAll(async () => {
-    front = new HttpFront();
+    front = new HttpServer();
     ({ port } = await front.listen(0, '127.0.0.1'));
   });
 
@@ -181,11 +181,11 @@ describe('before the boot has ended', () => {
 });
 
 describe('a client that does not finish its request', () => {
-  let front: HttpFront;
+  let front: HttpServer;
   let port: number;
 
   beforeAll(async () => {
-    front = new HttpFront();
+    front = new HttpServer();
     expect(front.server.headersTimeout).toBeGreaterThan(0);
     expect(front.server.requestTimeout).toBeGreaterThan(front.server.headersTimeout);
     front.server.headersTimeout = 100;

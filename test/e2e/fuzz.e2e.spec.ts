@@ -78,7 +78,7 @@ describe('every route of the description', () => {
         async (request) => {
           const answer = await send(service.port, request, agent);
           statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
-          const faults = answers.faultsOf(method, path, operation, answer);
+          const faults = answers.violationsOf(method, path, operation, answer);
           if (faults.length > 0) throw new Error(`${faults.join('; ')}\n${shown(request)}`);
         },
       );

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditSearch } from '../../src/audit/read/audit-search';
-import type { ReadingRoom } from '../../src/http/body-read-quota';
+import type { BodyReadQuota } from '../../src/http/body-read-quota';
 import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
@@ -50,9 +50,9 @@ describe('the socket', () => {
   });
 
   it('refuses a large operation when others hold all the memory for messages, and goes on', async () => {
-    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'room') as ReadingRoom;
+    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'room') as BodyReadQuota;
     const half = Math.floor((Reflect.get(room, 'limitBytes') as number) / 2);
-    for (const holder of ['a', 'b']) expect(room.take(holder, half)).toBe(true);
+    for (const holder of ['a', 'b']) expect(room.acquire(holder, half)).toBe(true);
     try {
       const socket = await stage.connected(await reader([newOrganization()]));
       const answerTo = async (message: object): Promise<unknown> => {
@@ -71,7 +71,7 @@ describe('the socket', () => {
       const small = await answerTo({ id: '1', type: 'subscribe', payload });
       expect(small).toMatchObject({ id: '1', type: 'next' });
     } finally {
-      for (const holder of ['a', 'b']) room.giveBack(holder, half);
+      for (const holder of ['a', 'b']) room.release(holder, half);
     }
   });
 

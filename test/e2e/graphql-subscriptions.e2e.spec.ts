@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { AlertBoard } from '../../src/metrics/alert-state';
+import { AlertState } from '../../src/metrics/alert-state';
 import { until } from '../integration/until.fixture';
 import type { GraphqlSubscriber } from '../support/graphql-subscriber';
 import { closeOf, newOrganization, reader, RECORDED, SocketStage } from '../support/socket-stage';
@@ -118,14 +118,14 @@ describe('a subscription of a token that expires', () => {
 });
 
 /** One alert of high severity and one of low, raised at once and over at once. */
-function raiseAndResolve(board: AlertBoard): void {
+function raiseAndResolve(board: AlertState): void {
   for (const level of ['bad', 'good'] as const) {
     for (const [type, severity] of [
       ['HIGH_MEMORY', 'HIGH'],
       ['LOW_CACHE_HIT_RATIO', 'LOW'],
     ] as const) {
       const words = { title: 't', description: 'd', source: 's', metadata: {} };
-      board.take({ type, severity, level, ...words, raiseAfter: 1, resolveAfter: 1 });
+      board.apply({ type, severity, level, ...words, raiseAfter: 1, resolveAfter: 1 });
     }
   }
 }
@@ -150,7 +150,7 @@ describe('subscriptions of operators', () => {
     const high = stage.subscribe(token, query, { s: 'HIGH' });
     const all = stage.subscribe(token, query);
     await until(() => stage.active === 2);
-    raiseAndResolve(stage.service.provider(AlertBoard));
+    raiseAndResolve(stage.service.provider(AlertState));
     await until(() => all.data.length === 4 && high.data.length === 2);
     expect(high.data.map(({ performanceAlert: { severity } }) => severity as string)).toEqual([
       'HIGH',

@@ -1,4 +1,4 @@
-import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -32,7 +32,7 @@ describe('the GraphQL door while the database is held up', () => {
     await service.stop();
   });
 
-  const turns = () => service.provider(FairTurns).statistics();
+  const turns = () => service.provider(FairScheduler).statistics();
   const ask = (query: string): Promise<Answer> => service.post('/graphql', token, { query });
   const codeOf = ({ json }: Answer): unknown =>
     (json as { errors: { extensions: { code: string } }[] }).errors[0]?.extensions.code;

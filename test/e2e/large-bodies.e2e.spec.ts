@@ -1,15 +1,15 @@
 import { connect } from 'node:net';
 import type { Client } from 'pg';
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
-import { FairTurns } from '../../src/concurrency/fair-scheduler';
-import { LargeTurns } from '../../src/concurrency/large-body-limiter';
-import { BodyBudget } from '../../src/http/body-memory-limiter';
+import { FairScheduler } from '../../src/concurrency/fair-scheduler';
+import { LargeBodyLimiter } from '../../src/concurrency/large-body-limiter';
+import { BodyMemoryLimiter } from '../../src/http/body-memory-limiter';
 import { until } from '../integration/until.fixture';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const MAX_REQUESTS = 12;
 const QUEUE_SIZE = 5;
-/** What LargeTurns says of itself; more when these take long. */
+/** What LargeBodyLimiter says of itself; more when these take long. */
 const AT_ONCE = 3;
 const BULKS = 8;
 const EVENTS_EACH = 200;
@@ -43,8 +43,8 @@ const bulk = () => ({
   ),
 });
 const send = (body: unknown, path = `${EVENTS}/bulk`) => service.post(path, flood, body);
-const large = () => service.provider(LargeTurns).statistics();
-const turns = () => service.provider(FairTurns).statistics();
+const large = () => service.provider(LargeBodyLimiter).statistics();
+const turns = () => service.provider(FairScheduler).statistics();
 const here = () => large().active + large().queued;
 
 /** Does `work` while nothing of that organization can be committed. */
@@ -141,7 +141,7 @@ describe('requests with large bodies', () => {
       await until(() => here() === AT_ONCE && cancelled() === before + 1);
       return sent;
     });
-    await until(() => service.provider(BodyBudget).held === 0);
+    await until(() => service.provider(BodyMemoryLimiter).reserved === 0);
   });
 
   const asItIs = (variables: object) => variables;
@@ -169,7 +169,7 @@ describe('requests with large bodies', () => {
         await until(() => turns().queued === 1);
         sent.push(send(written(bulk()), path));
         await until(() => turns().queued === 2);
-        expect(turns().lanes).toBe(2);
+        expect(turns().flows).toBe(2);
         return sent;
       });
     },

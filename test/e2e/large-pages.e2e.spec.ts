@@ -167,9 +167,9 @@ describe('a page whose events are large', () => {
 
 describe('a page with many numbers that a double cannot hold', () => {
   const ask = (limit: number, fields: string) =>
-    query(`query Q { a: optimizedAuditEvents(${numbersOf(limit)}) { edges { node { ${fields} } } }
-      b: optimizedAuditEvents(${numbersOf(1)}) { edges { node { id } } } }`);
-  const numbersOf = (limit: number) =>
+    query(`query Q { a: optimizedAuditEvents(${assignSequences(limit)}) { edges { node { ${fields} } } }
+      b: optimizedAuditEvents(${assignSequences(1)}) { edges { node { id } } } }`);
+  const assignSequences = (limit: number) =>
     `filter: { actions: ["numbers"] }, pagination: { limit: ${limit} }`;
 
   beforeAll(async () => {

@@ -1,4 +1,4 @@
-import { MetricsRegistry } from '../../src/metrics/metrics.registry';
+import { MetricRegistry } from '../../src/metrics/metrics.registry';
 import { Blocker } from '../integration/blocked.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
@@ -37,7 +37,7 @@ async function askAllAtOnce(path: string, token?: string) {
   await blocker.blockReads();
   const answers = Array.from({ length: MANY }, () => service.get(path, token));
   const areUnderWay = new RegExp(`^http_requests_in_flight ${MANY}$`, 'm');
-  await until(async () => areUnderWay.test((await service.provider(MetricsRegistry).text()).text));
+  await until(async () => areUnderWay.test((await service.provider(MetricRegistry).text()).text));
   await until(async () => (await blocker.busy()).length > 0);
   return answers;
 }
@@ -77,7 +77,7 @@ describe('however many ask at once', () => {
   });
 
   it('the figures for Prometheus are made once', async () => {
-    const registry = service.provider(MetricsRegistry);
+    const registry = service.provider(MetricRegistry);
     const [first, second] = await Promise.all([registry.text(), registry.text()]);
     expect(second).toBe(first);
     expect(await registry.text()).not.toBe(first);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { HttpFront } from '../../src/http/http-server';
+import { HttpServer } from '../../src/http/http-server';
 import { expectProblem } from '../support/problem';
 import { answersIn, sendRaw } from '../support/raw-http';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -62,7 +62,7 @@ describe('a request that is too large', () => {
 });
 
 describe('a client that is too slow', () => {
-  const front = new HttpFront({
+  const front = new HttpServer({
     headersTimeoutMs: 300,
     requestTimeoutMs: 600,
     checkIntervalMs: 50,

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import WebSocket from 'ws';
 import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
-import { HttpFront } from '../../src/http/http-server';
+import { HttpServer } from '../../src/http/http-server';
 import { until } from '../integration/until.fixture';
 import {
   newOrganization,
@@ -123,7 +123,7 @@ describe('a peer', () => {
 
 describe('before the service is ready', () => {
   it('sockets, procedures and tails are answered with 503', async () => {
-    const front = new HttpFront();
+    const front = new HttpServer();
     const { port } = await front.listen(0, '127.0.0.1');
     const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, [SUBPROTOCOL]);
     socket.on('error', () => undefined);

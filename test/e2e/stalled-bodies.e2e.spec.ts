@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { BodyBudget } from '../../src/http/body-memory-limiter';
+import { BodyMemoryLimiter } from '../../src/http/body-memory-limiter';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -16,7 +16,7 @@ const sockets: Socket[] = [];
 beforeAll(async () => {
   service = await TestService.start({ REQUEST_MAX_SIZE_MB: '10' });
   // So little that a few bodies fill it.
-  Object.assign(service.provider(BodyBudget).room, { limitBytes: 8 * MB });
+  Object.assign(service.provider(BodyMemoryLimiter).availableBytes, { limitBytes: 8 * MB });
   flood = await tokenOf({ sub: 'flood' });
   quiet = await tokenOf({ sub: 'quiet' });
   for (const token of [flood, quiet]) await service.post(EVENTS, token, eventWith());
@@ -29,7 +29,7 @@ afterEach(async () => {
 
 afterAll(() => service.stop());
 
-const taken = () => service.provider(BodyBudget).room.taken;
+const taken = () => service.provider(BodyMemoryLimiter).availableBytes.taken;
 
 /** Sends the head of a request and a part of its body, and then nothing more. */
 async function stall(path: string, headers: string[], part: Buffer): Promise<() => Buffer> {

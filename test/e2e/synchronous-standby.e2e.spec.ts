@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client } from 'pg';
-import { FairTurns } from '../../src/concurrency/fair-scheduler';
+import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { Database } from '../../src/platform/database/database';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
@@ -139,7 +139,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
           expect(answer.text).toContain('DATABASE_UNAVAILABLE');
         }
         expect(await waiting()).toHaveLength(1); // not cancelled
-        await until(() => service.provider(FairTurns).statistics().active === 0);
+        await until(() => service.provider(FairScheduler).statistics().active === 0);
         expect(countIn(await service.get(pageOf(id), token, FRESH))).toBe(1);
         pair.thawStandby();
         await until(
@@ -159,7 +159,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       );
       await until(async () => (await waiting()).length === 1);
       socket.destroy();
-      await until(() => service.provider(FairTurns).statistics().active === 0);
+      await until(() => service.provider(FairScheduler).statistics().active === 0);
       expect(await waiting()).toHaveLength(1);
     });
 
@@ -175,7 +175,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       await until(async () => (await waiting()).length === 1);
       socket.destroy();
       await once(socket, 'close');
-      await until(() => service.provider(FairTurns).statistics().active === 0);
+      await until(() => service.provider(FairScheduler).statistics().active === 0);
       expect(await waiting()).toHaveLength(1);
       expect(countIn(await service.get(pageOf(id), token, FRESH))).toBe(1);
     });
@@ -195,11 +195,11 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
 
     it('is refused at once when that lasts, while everything else is answered', async () => {
       const id = await warm();
-      const { max } = service.provider(FairTurns).statistics();
+      const { max } = service.provider(FairScheduler).statistics();
       pair.freezeStandby();
       await service.post(EVENTS, token, event(id));
       await until(() => durability().isStalled);
-      expect(service.provider(FairTurns).statistics().max).toBe(max); // its turn was given back at its deadline
+      expect(service.provider(FairScheduler).statistics().max).toBe(max); // its turn was given back at its deadline
       const refused = event(id);
       const answer = await service.post(EVENTS, token, refused);
       expectProblem(answer, 503, 'DATABASE_UNAVAILABLE');
@@ -232,7 +232,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
         await until(async () => (await waiting()).length === 2);
         expect((await busy.get(pageOf(id), token, FRESH)).status).toBe(200);
         expect(answered).toBe(0);
-        expect(busy.provider(FairTurns).statistics().max).toBe(4);
+        expect(busy.provider(FairScheduler).statistics().max).toBe(4);
         pair.thawStandby();
         // Waited for to the end, and not past its deadline: stored.
         for (const { status } of await Promise.all(writes)) expect(status).toBe(201);

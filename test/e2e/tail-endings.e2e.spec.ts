@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { EventFeed, type FeedEvent } from '../../src/audit/feed/event-feed';
-import { LiveEvents } from '../../src/audit/feed/event-tailer';
+import { EventTailer } from '../../src/audit/feed/event-tailer';
 import type { AppError } from '../../src/platform/errors/app-error';
 import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
 import { until } from '../integration/until.fixture';
@@ -115,7 +115,7 @@ describe('a tail of everything', () => {
 describe('a reader that leaves while a backlog is read', () => {
   it('leaves nothing behind that goes on reading', async () => {
     const organization = newOrganization();
-    const live = service.provider(LiveEvents);
+    const live = service.provider(EventTailer);
     let given = 0;
     const following = await live.follow([organization], {
       onEvent: () => {
@@ -141,7 +141,7 @@ describe('a look at the heads', () => {
   async function follow(organization: string) {
     const sequences: number[] = [];
     const ends: AppError[] = [];
-    const { leave } = await service.provider(LiveEvents).follow([organization], {
+    const { leave } = await service.provider(EventTailer).follow([organization], {
       onEvent: ({ sequence }) => sequences.push(Number(sequence)),
       onTimelineChange: (error) => ends.push(error),
     });
@@ -150,7 +150,7 @@ describe('a look at the heads', () => {
 
   it('that is overtaken by events finds nothing lost, and gives none twice', async () => {
     const organization = newOrganization();
-    const live = service.provider(LiveEvents);
+    const live = service.provider(EventTailer);
     const { sequences, leave } = await follow(organization);
     const reads = live['reads'];
     const headsOf = reads.headsOf.bind(reads);

@@ -51,7 +51,8 @@ async function tail(token: string, query = '', lastId?: string): Promise<TailCli
   return client;
 }
 
-const numbersOf = (events: { sequence?: unknown }[]) => events.map((one) => Number(one.sequence));
+const assignSequences = (events: { sequence?: unknown }[]) =>
+  events.map((one) => Number(one.sequence));
 
 const RECORDED = `subscription ($after: String, $at: String) {
   auditEventRecorded(afterSequence: $after, afterRecordedAt: $at) { sequence recordedAt action }
@@ -119,7 +120,7 @@ describe('a position beyond the end of the log', () => {
     const end = await tail(token, '?after_sequence=3');
     await record(organization, 1);
     await until(() => end.messages.length === 1);
-    expect(numbersOf(end.events)).toEqual([4]);
+    expect(assignSequences(end.events)).toEqual([4]);
   });
 
   it('is refused of one of several organizations, and none of the others is named', async () => {
@@ -164,7 +165,11 @@ describe('feeds over a loss whose numbers were given again', () => {
     expect(trpc.kinds).toEqual(['TIMELINE_CHANGED']);
     expect(everything.messages.at(-1)?.data).toContain('TIMELINE_CHANGED');
     // Nothing of what was given again came before it.
-    for (const numbers of [numbersOf(sse.events), trpc.sequences, numbersOf(events(graphql))]) {
+    for (const numbers of [
+      assignSequences(sse.events),
+      trpc.sequences,
+      assignSequences(events(graphql)),
+    ]) {
       expect(numbers).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 
@@ -185,7 +190,7 @@ describe('feeds over a loss whose numbers were given again', () => {
     const others = socket(token, { after: '5', at: events(graphql)[4]?.recordedAt });
     await until(() => rest.messages.length === 6 && others.data.length === 6);
     for (const found of [rest.events, events(others)]) {
-      expect(numbersOf(found)).toEqual([6, 7, 8, 9, 10, 11]);
+      expect(assignSequences(found)).toEqual([6, 7, 8, 9, 10, 11]);
       expect(new Set(found.map(({ action }) => action))).toEqual(new Set(['given again']));
     }
   });
@@ -228,7 +233,7 @@ describe('feeds over a loss whose numbers were given again', () => {
     await record(others, 4, 'given again');
     await record(mine, 1);
     await until(() => client.messages.length === 4);
-    expect(numbersOf(client.events)).toEqual([1, 2, 3, 4]);
+    expect(assignSequences(client.events)).toEqual([1, 2, 3, 4]);
   });
 
   const events = (subscriber: GraphqlSubscriber) =>
@@ -408,7 +413,7 @@ describe('what retention removed', () => {
     await record(organization, 1);
     await until(() => client.messages.length === 11);
     await until(() => resumed[0]?.messages.length === 4 && resumed[1]?.messages.length === 1);
-    expect(numbersOf(resumed[0]?.events ?? [])).toEqual([8, 9, 10, 11]);
+    expect(assignSequences(resumed[0]?.events ?? [])).toEqual([8, 9, 10, 11]);
     const next = await service.get(`${list}&cursor=${first.json.pagination.nextCursor}`, token);
     expect(eventsIn(next).map(({ sequence }) => sequence)).toEqual(['8', '9', '10', '11']);
   });

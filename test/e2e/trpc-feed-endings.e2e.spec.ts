@@ -2,7 +2,7 @@ import { createTRPCClient, httpSubscriptionLink, retryLink } from '@trpc/client'
 import { EventSource } from 'eventsource';
 import { randomUUID } from 'node:crypto';
 import { EventFeed } from '../../src/audit/feed/event-feed';
-import { LiveEvents } from '../../src/audit/feed/event-tailer';
+import { EventTailer } from '../../src/audit/feed/event-tailer';
 import { SubscriptionLimiter } from '../../src/concurrency/subscription-limiter';
 import { AppError } from '../../src/platform/errors/app-error';
 import type { AppRouter } from '../../src/api/trpc/app-router';
@@ -98,7 +98,7 @@ it('a feed of a process that stops ends at once, and the stock client goes on at
 
 it('a feed that cannot begin gives its place back, though nobody takes an event', async () => {
   const service = await TestService.start(SETTINGS);
-  const live = service.provider(LiveEvents);
+  const live = service.provider(EventTailer);
   jest.spyOn(live, 'follow').mockRejectedValueOnce(new AppError('DATABASE_UNAVAILABLE', 'away'));
   const principal = { subject: 'a', scopes: new Set<string>(), expiresAtMs: Date.now() + 60_000 };
   const { begun } = service

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { get } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { AuditEventStream } from '../../src/audit/feed/audit-event-stream';
-import { LiveEvents } from '../../src/audit/feed/event-tailer';
+import { EventTailer } from '../../src/audit/feed/event-tailer';
 import type { SubscriptionRouter } from '../../src/api/trpc/app-router';
 import { until } from '../integration/until.fixture';
 import { BreakablePath } from '../support/breakable-path';
@@ -235,7 +235,7 @@ describe('auditEventRecorded', () => {
     });
 
   it('has begun when it says so, however long that takes', async () => {
-    const live = service.provider(LiveEvents);
+    const live = service.provider(EventTailer);
     const begin = live.follow.bind(live);
     const slow = jest.spyOn(live, 'follow').mockImplementationOnce(async (...followed) => {
       await setTimeout(200);

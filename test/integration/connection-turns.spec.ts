@@ -1,6 +1,6 @@
-import { ConnectionTurns } from '../../src/concurrency/connection-limiter';
-import { LoopContention } from '../../src/concurrency/event-loop-pressure';
-import { LoopPortions } from '../../src/platform/runtime/event-loop-yielder';
+import { ConnectionLimiter } from '../../src/concurrency/connection-limiter';
+import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
+import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
 import { concurrencyConfig } from '../../src/platform/config/concurrency.config';
 import { databaseConfig } from '../../src/platform/config/database.config';
 import { AppError } from '../../src/platform/errors/app-error';
@@ -13,17 +13,17 @@ const QUEUE_TIMEOUT_MS = 600;
 describe('what is waited for a turn to a connection', () => {
   let test: TestDatabase;
   let replica: Replica;
-  let turns: ConnectionTurns;
+  let turns: ConnectionLimiter;
 
   beforeEach(async () => {
     test = await createTestDatabase();
     replica = await openReplica(test.url, { poolMax: 1 });
     const config = { ...concurrencyConfig(), queueTimeoutMs: QUEUE_TIMEOUT_MS };
-    turns = new ConnectionTurns(
+    turns = new ConnectionLimiter(
       config,
       { ...databaseConfig(), poolMax: 1 },
       replica.database,
-      new LoopContention(new LoopPortions()),
+      new EventLoopPressure(new EventLoopYielder()),
     );
     await read('SELECT 1'); // opens the connection
   });
@@ -34,7 +34,7 @@ describe('what is waited for a turn to a connection', () => {
   });
 
   const read = (text: string, signal?: AbortSignal) =>
-    turns.run({ lane: 'org-1', signal }, () =>
+    turns.run({ flow: 'org-1', signal }, () =>
       replica.database.withClient((client) => client.query(text)),
     );
 
@@ -74,13 +74,13 @@ describe('what is waited for a turn to a connection', () => {
 describe('turns to connections while the event loop has no time', () => {
   let test: TestDatabase;
   let replica: Replica;
-  let turns: ConnectionTurns;
-  const contention = new LoopContention(new LoopPortions());
+  let turns: ConnectionLimiter;
+  const contention = new EventLoopPressure(new EventLoopYielder());
 
   beforeAll(async () => {
     test = await createTestDatabase();
     replica = await openReplica(test.url, { poolMax: 6 });
-    turns = new ConnectionTurns(
+    turns = new ConnectionLimiter(
       concurrencyConfig(),
       { ...databaseConfig(), poolMax: 6 },
       replica.database,
@@ -102,7 +102,7 @@ describe('turns to connections while the event loop has no time', () => {
       started += 1;
       return told;
     };
-    const all = Array.from({ length: count }, () => turns.run({ lane: lane() }, work));
+    const all = Array.from({ length: count }, () => turns.run({ flow: flow() }, work));
     const end = (): Promise<unknown> => {
       finish();
       return Promise.all(all);
@@ -110,13 +110,13 @@ describe('turns to connections while the event loop has no time', () => {
     return { started: () => started, end };
   }
 
-  /** As many lanes as come. */
-  let lane = (): string => '';
+  /** As many flows as come. */
+  let flow = (): string => '';
   beforeEach(async () => {
-    let lanes = 0;
-    lane = () => `org-${(lanes += 1)}`;
+    let flows = 0;
+    flow = () => `org-${(flows += 1)}`;
     await until(() => turns.statistics().max === 6);
-    await works(2).end(); // of two lanes
+    await works(2).end(); // of two flows
   });
 
   /** Keeps the event loop busy, with a moment for timers in between. */
@@ -140,15 +140,15 @@ describe('turns to connections while the event loop has no time', () => {
   it('tell those who share in portions of it, and when it has time again', async () => {
     await keepBusy(700);
     await works(2).end();
-    expect(contention.isCrowded()).toBe(true);
+    expect(contention.isHigh()).toBe(true);
     await until(async () => {
-      await works(2).end(); // still of two lanes
-      return !contention.isCrowded();
+      await works(2).end(); // still of two flows
+      return !contention.isHigh();
     });
   });
 
-  it('are as many as there are connections where all are of one lane', async () => {
-    lane = () => 'org-1';
+  it('are as many as there are connections where all are of one flow', async () => {
+    flow = () => 'org-1';
     await works(1).end();
     await keepBusy(2000);
     const alone = works(6);
@@ -167,7 +167,7 @@ describe('turns to connections while the event loop has no time', () => {
   });
 
   it('say nothing of the pool when they are waited for', async () => {
-    await turns.run({ lane: 'org-1' }, () =>
+    await turns.run({ flow: 'org-1' }, () =>
       replica.database.withClient((client) => client.query('SELECT 1')),
     );
     await until(() => turns.statistics().max === 6);

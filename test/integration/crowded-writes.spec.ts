@@ -3,8 +3,8 @@ import { newEvent, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 
 const FLOOD = 150;
-/** That of `writeRequest`, so that those who occupy the writer are no other lane. */
-const FLOOD_LANE = 'org-1';
+/** That of `writeRequest`, so that those who occupy the writer are no other flow. */
+const FLOOD_FLOW = 'org-1';
 
 describe('a shared transaction while the event loop has no time', () => {
   const replicas = useTwoReplicas();
@@ -12,19 +12,19 @@ describe('a shared transaction while the event loop has no time', () => {
   beforeAll(() => replicas.one.contention.noteLoop(1));
 
   it.each([
-    ['takes all of a lane that is alone', [], [FLOOD]],
-    ['takes a few of each of several lanes', ['quiet'], [33, 32, 32, 32, 22]],
+    ['takes all of a flow that is alone', [], [FLOOD]],
+    ['takes a few of each of several flows', ['quiet'], [33, 32, 32, 32, 22]],
   ])('%s', async (_, others, sizes) => {
     const { admin, one } = replicas;
     const commits: number[] = [];
-    const record = (lane: string) => {
+    const record = (flow: string) => {
       const events = [newEvent({ organizationId: newOrganization() })];
-      return one.writer.record(writeRequest(events, { lane }));
+      return one.writer.record(writeRequest(events, { flow }));
     };
     one.writer.onCommit(({ events }) => commits.push(events));
     await whileOccupied(admin, one, async () => {
-      const lanes = [...Array.from({ length: FLOOD }, () => FLOOD_LANE), ...others];
-      await Promise.all(lanes.map(record));
+      const flows = [...Array.from({ length: FLOOD }, () => FLOOD_FLOW), ...others];
+      await Promise.all(flows.map(record));
     });
     expect(commits.slice(-sizes.length)).toEqual(sizes);
   });

@@ -3,7 +3,7 @@ import { DatabaseHealthIndicator } from '../../src/platform/database/database.he
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
 import { PartitionsHealthIndicator } from '../../src/maintenance/partitions.health';
 import { addMonths, type Month, monthsAhead } from '../../src/platform/database/partitions';
-import { Upkeep } from '../../src/maintenance/maintenance';
+import { Maintenance } from '../../src/maintenance/maintenance';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { optimizerOf } from './optimizer.fixture';
 import { openReplica, type Replica } from './replica.fixture';
@@ -12,7 +12,7 @@ import { openWay, type Way } from './way.fixture';
 function partitionsOf({ database, partitions }: Replica): PartitionsHealthIndicator {
   const tables = new MaintainedTables();
   tables.addPartitioned({ table: 'audit_event', ahead: 3, retentionDays: 0 });
-  const upkeep = new Upkeep(database, tables, partitions);
+  const upkeep = new Maintenance(database, tables, partitions);
   return new PartitionsHealthIndicator(new HealthIndicatorService(), tables, partitions, upkeep);
 }
 

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/event/audit-event';
-import { IndexCare } from '../../src/maintenance/index-maintenance';
+import { IndexMaintenance } from '../../src/maintenance/index-maintenance';
 import { MaintenanceRun } from '../../src/maintenance/maintenance-run';
 import type { Optimizer } from '../../src/maintenance/optimizer';
 import { addMonths, monthOf } from '../../src/platform/database/partitions';
@@ -133,7 +133,7 @@ describe('an optimization', () => {
     await admin.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
     const { rebuilt, removed } = await two.database.withClient(async (client) => {
       const run = new MaintenanceRun(client, performance.now() + 3500, 60_000);
-      const done = await new IndexCare().rebuildBloated(run);
+      const done = await new IndexMaintenance().rebuildBloated(run);
       await client.query('RESET ALL');
       return done;
     });

@@ -3,15 +3,15 @@ import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import type { NewEvent } from '../../src/audit/event/audit-event';
 import { AuditQueries } from '../../src/audit/read/audit.queries';
-import { GroupRecorder } from '../../src/audit/write/batch-committer';
-import { HeadEpochs } from '../../src/audit/read/tenant-versions';
+import { BatchCommitter } from '../../src/audit/write/batch-committer';
+import { TenantVersions } from '../../src/audit/read/tenant-versions';
 import { LogTimeline } from '../../src/audit/event/log-timeline';
 import { AuditWriter } from '../../src/audit/write/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/event/uuid7';
 import type { WriteReceipt, WriteRequest } from '../../src/audit/write/write-batch';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
-import { LoopContention } from '../../src/concurrency/event-loop-pressure';
-import { LoopPortions } from '../../src/platform/runtime/event-loop-yielder';
+import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
+import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
 import { databaseConfig, type DatabaseConfig } from '../../src/platform/config/database.config';
 import { dataSourceOptions } from '../../src/platform/database/data-source';
 import { Database } from '../../src/platform/database/database';
@@ -26,10 +26,10 @@ export interface Replica {
   database: Database;
   tables: MaintainedTables;
   partitions: Partitions;
-  contention: LoopContention;
+  contention: EventLoopPressure;
   writer: AuditWriter;
   queries: AuditQueries;
-  epochs: HeadEpochs;
+  epochs: TenantVersions;
   timeline: LogTimeline;
   close(): Promise<void>;
 }
@@ -52,10 +52,10 @@ export async function openReplica(
   const tables = new MaintainedTables();
   const partitions = new Partitions(database, tables);
   const timeline = new LogTimeline();
-  const epochs = new HeadEpochs(database, timeline);
-  const portions = new LoopPortions();
-  const recorder = new GroupRecorder(database, new IdempotencyKeys(), portions, timeline);
-  const contention = new LoopContention(portions);
+  const epochs = new TenantVersions(database, timeline);
+  const portions = new EventLoopYielder();
+  const recorder = new BatchCommitter(database, new IdempotencyKeys(), portions, timeline);
+  const contention = new EventLoopPressure(portions);
   return {
     dataSource,
     database,
@@ -111,7 +111,7 @@ export function writeRequest(
     events,
     batchSize: 1000,
     pathOf: (index) => `events[${index}]`,
-    lane: 'org-1',
+    flow: 'org-1',
     answer: (receipts) => ({
       status: 201,
       location: null,

@@ -4,14 +4,14 @@ import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { Database } from '../../src/platform/database/database';
 import { DatabaseModule } from '../../src/platform/database/database.module';
-import type { SidePool } from '../../src/platform/database/dedicated-pool';
+import type { DedicatedPool } from '../../src/platform/database/dedicated-pool';
 import { databaseConfig } from '../../src/platform/config/database.config';
 import { serverConfig } from '../../src/platform/config/server.config';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';
 
-const settingsOf = (database: Database | SidePool) =>
+const settingsOf = (database: Database | DedicatedPool) =>
   database.withClient(async (client) => {
     const { rows } = await client.query<{ name: string; setting: string }>(
       `SELECT name, setting FROM pg_settings WHERE source = 'client' ORDER BY name`,
@@ -46,7 +46,7 @@ describe('a side pool', () => {
   }
 
   it('connects as the large pool does, but for its name and its timeout', async () => {
-    const side = replica.database.sidePool('settings', { max: 1, timeoutMs: 1234 });
+    const side = replica.database.dedicatedPool('settings', { max: 1, timeoutMs: 1234 });
     expect(await settingsOf(side)).toEqual({
       ...(await settingsOf(replica.database)),
       application_name: 'audit-server settings',
@@ -55,14 +55,14 @@ describe('a side pool', () => {
   });
 
   it('has no more connections than it may', async () => {
-    const side = replica.database.sidePool('bounded', { max: 2, timeoutMs: 5000 });
+    const side = replica.database.dedicatedPool('bounded', { max: 2, timeoutMs: 5000 });
     const work = () => side.withClient((client) => client.query('SELECT pg_sleep(0.05)'));
     await Promise.all([work(), work(), work(), work()]);
     expect(await connections('bounded')).toBe(2);
   });
 
   it('answers in bounded time when all of them are lent, and when a statement takes too long', async () => {
-    const side = replica.database.sidePool('busy', { max: 1, timeoutMs: 300 });
+    const side = replica.database.dedicatedPool('busy', { max: 1, timeoutMs: 300 });
     await expect(
       side.withClient((client) => client.query('SELECT pg_sleep(20)')),
     ).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
@@ -77,7 +77,7 @@ describe('a side pool', () => {
   });
 
   it('recovers when its connections are lost while nobody uses them', async () => {
-    const side = replica.database.sidePool('lost', { max: 1, timeoutMs: 5000 });
+    const side = replica.database.dedicatedPool('lost', { max: 1, timeoutMs: 5000 });
     await side.withClient((client) => client.query('SELECT 1'));
     await admin.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'audit-server lost'`,
@@ -110,7 +110,7 @@ describe('a side pool', () => {
       ],
     }).compile();
     const app = await module.init();
-    const side = app.get(Database).sidePool('nest', { max: 1, timeoutMs: 5000 });
+    const side = app.get(Database).dedicatedPool('nest', { max: 1, timeoutMs: 5000 });
     await side.withClient((client) => client.query('SELECT 1'));
     expect(await connections('nest')).toBe(1);
     const dataSource = app.get(DataSource);

@@ -5,7 +5,7 @@ import {
   type PartitionedTable,
 } from '../../src/platform/database/maintained-tables';
 import { addMonths, monthOf } from '../../src/platform/database/partitions';
-import { Upkeep } from '../../src/maintenance/maintenance';
+import { Maintenance } from '../../src/maintenance/maintenance';
 import { newEvent, receiptsIn, type Receipt, type Replica, writeRequest } from './replica.fixture';
 
 export const RETENTION_DAYS = 400;
@@ -21,7 +21,7 @@ export function upkeepOf(
   retentionDays = RETENTION_DAYS,
   afterHidden = forgetExpired,
   wasRecordedBetween: PartitionedTable['wasRecordedBetween'] = () => Promise.resolve(true),
-): Upkeep {
+): Maintenance {
   const tables = new MaintainedTables();
   tables.addPartitioned({
     table: EVENT_TABLE,
@@ -31,7 +31,7 @@ export function upkeepOf(
     wasRecordedBetween,
   });
   tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
-  return new Upkeep(database, tables, partitions);
+  return new Maintenance(database, tables, partitions);
 }
 
 /** Writes one event. */

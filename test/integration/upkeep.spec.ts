@@ -3,7 +3,7 @@ import { EVENT_TABLE } from '../../src/audit/event/audit-event';
 import { forgetExpired, wasRecordedBetween } from '../../src/audit/write/expired-events';
 import { markExpired } from '../../src/platform/database/partition-catalog';
 import { addMonths, monthOf } from '../../src/platform/database/partitions';
-import type { Upkeep } from '../../src/maintenance/maintenance';
+import type { Maintenance } from '../../src/maintenance/maintenance';
 import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { makeMonthly } from './monthly-partitions.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
@@ -16,8 +16,8 @@ describe('the upkeep', () => {
   let admin: Client;
   let one: Replica;
   let two: Replica;
-  let upkeep: Upkeep;
-  let other: Upkeep;
+  let upkeep: Maintenance;
+  let other: Maintenance;
 
   beforeAll(() => {
     ({ admin, one, two } = replicas);

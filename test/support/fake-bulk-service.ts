@@ -70,7 +70,7 @@ export class FakeBulkService {
       response.writeHead(fault.status, fault.headers).end(JSON.stringify(fault.body ?? {}));
       return;
     }
-    const answer = this.answerOf(request, body);
+    const answer = this.composedResponseOf(request, body);
     if (fault) {
       response.destroy();
       return;
@@ -78,7 +78,7 @@ export class FakeBulkService {
     response.writeHead(answer.status).end(answer.body);
   }
 
-  private answerOf(request: IncomingMessage, body: string): Answer {
+  private composedResponseOf(request: IncomingMessage, body: string): Answer {
     if (request.method !== 'POST' || request.url !== '/api/v1/audit/events/bulk') {
       return problem(404, 'NOT_FOUND');
     }
@@ -106,7 +106,9 @@ export class FakeBulkService {
   private faultsIn(event: FakeEvent): FieldError[] {
     const before = this.stored.get(keyOf(event));
     const isConflict = before !== undefined && before !== JSON.stringify(event);
-    return isConflict ? [{ path: 'id', message: 'exists with other content' }] : faultsOf(event);
+    return isConflict
+      ? [{ path: 'id', message: 'exists with other content' }]
+      : violationsOf(event);
   }
 
   private store(event: FakeEvent): string {
@@ -120,7 +122,7 @@ function keyOf(event: FakeEvent): string {
   return `${String(event.organizationId)} ${event.id}`;
 }
 
-function faultsOf(event: FakeEvent): FieldError[] {
+function violationsOf(event: FakeEvent): FieldError[] {
   const required = (['organizationId', 'action', 'status'] as const)
     .filter((name) => typeof event[name] !== 'string' || event[name].length > 255)
     .map((name) => ({ path: name, message: 'must be a string of 1 to 255' }));

@@ -96,7 +96,7 @@ export class DescribedAnswers {
   }
 
   /** One line for each fault; none when status, content type and body are as described, and the status is no 5xx. */
-  faultsOf(method: string, path: string, operation: Operation, answer: WireAnswer): string[] {
+  violationsOf(method: string, path: string, operation: Operation, answer: WireAnswer): string[] {
     const { status, headers, body } = answer;
     const faults: string[] = [];
     if (status >= 500) faults.push(`${status} is a failure of the service`);

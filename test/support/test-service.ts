@@ -3,7 +3,7 @@ import { SignJWT, type JWTPayload } from 'jose';
 import { Client } from 'pg';
 import { type RunningService, startService } from '../../src/app.setup';
 import { loggingConfig } from '../../src/platform/config/logging.config';
-import { HttpFront } from '../../src/http/http-server';
+import { HttpServer } from '../../src/http/http-server';
 import { createLog } from '../../src/platform/logging/service-logger';
 import { createTestDatabase } from './test-database';
 
@@ -67,7 +67,7 @@ export class TestService {
       { NODE_ENV: 'test', ...TEST_AUTH, DATABASE_URL: await viaUrl(database.url) },
       environment,
     );
-    const front = new HttpFront();
+    const front = new HttpServer();
     try {
       const { port }: AddressInfo = await front.listen(0, '127.0.0.1');
       // Through process.stdout, where specs can look at it.
@@ -101,7 +101,7 @@ export class TestService {
   }
 
   /** What listens in front of the application. */
-  get front(): HttpFront {
+  get front(): HttpServer {
     return this.service.front;
   }
 
@@ -147,14 +147,14 @@ export async function requestOf(
     body: isSendable(body) ? body : JSON.stringify(body),
     redirect: 'manual',
   });
-  return answerOf(response.status, response.headers, await response.text());
+  return composedResponseOf(response.status, response.headers, await response.text());
 }
 
 function isSendable(body: unknown): body is string | Uint8Array | undefined {
   return body === undefined || typeof body === 'string' || body instanceof Uint8Array;
 }
 
-function answerOf(status: number, headers: Headers, text: string): Answer {
+function composedResponseOf(status: number, headers: Headers, text: string): Answer {
   let json: unknown;
   try {
     json = JSON.parse(text);

@@ -23,9 +23,9 @@ import {
   CreateAuditEventDto,
 } from '../../audit/api/dto/create-audit-event.dto';
 import type { Recorded } from '../../audit/write/write-batch';
-import type { FairTurns } from '../../concurrency/fair-scheduler';
+import type { FairScheduler } from '../../concurrency/fair-scheduler';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { DerivedTypes } from './derived-types';
 import { requireValid } from './require-valid';
 import type { RootFields, Writer } from './root-fields';
@@ -34,7 +34,7 @@ import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './sele
 export interface EventServices {
   search: AuditSearch;
   audit: AuditService;
-  turns: FairTurns;
+  scheduler: FairScheduler;
 }
 
 /** What the settings of the cache call this door. */
@@ -100,7 +100,7 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
       description: 'Stores one event. Repeating it with an id of your own stores nothing new.',
       scope: 'audit:write',
       args: { event: { type: event } },
-      resolve: async ({ audit, turns }, args, caller, info) => {
+      resolve: async ({ audit, scheduler: turns }, args, caller, info) => {
         requireFewMetadata(info);
         const dto = valid(CreateAuditEventDto, args.event);
         const { principal, signal, claim } = caller;
@@ -118,7 +118,7 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
         events: { type: new GraphQLNonNull(new GraphQLList(event)) },
         batchSize: { type: GraphQLInt, description: 'Rows per INSERT: 1 to 10 000.' },
       },
-      resolve: async ({ audit, turns }, args, caller) => {
+      resolve: async ({ audit, scheduler: turns }, args, caller) => {
         const dto = valid(BulkCreateAuditEventsDto, args);
         const { principal, signal, claim } = caller;
         const recorded = await inTurn(turns, caller, () =>
@@ -152,13 +152,17 @@ function atArgument(failure: unknown): never {
   throw new AppError(failure.code, failure.detail, { errors });
 }
 
-function inTurn<T>(turns: FairTurns, { lane, signal }: Writer, work: () => Promise<T>): Promise<T> {
-  return turns.run({ lane, signal }, work);
+function inTurn<T>(
+  turns: FairScheduler,
+  { flow, signal }: Writer,
+  work: () => Promise<T>,
+): Promise<T> {
+  return turns.run({ flow, signal }, work);
 }
 
 function answerIn({ answer, replayed }: Recorded, { noteReplay }: Writer): unknown {
   if (replayed) noteReplay?.();
-  return parseMarkedJson(answer.body);
+  return parseJsonWithPlaceholders(answer.body);
 }
 
 /** @throws AppError VALIDATION_FAILED with every fault and its path. */

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
-import { ReadingRoom } from '../../http/body-read-quota';
+import { BodyReadQuota } from '../../http/body-read-quota';
 import type { Principal } from '../../auth/principal';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 
@@ -30,7 +30,7 @@ class FakeSocket extends EventEmitter {
 }
 
 /** Room for 36 KiB of one sender: a message counts three times. */
-let room: ReadingRoom;
+let room: BodyReadQuota;
 let socket: FakeSocket;
 let connection: GraphqlConnection;
 /** The connection below: what has been read from it, whether or not it is a message yet. */
@@ -41,7 +41,7 @@ beforeEach(() => {
   socket = new FakeSocket();
   network = Object.assign(new EventEmitter(), { _handle: socket.handle, pause: jest.fn() });
   const request = { socket: network } as unknown as IncomingMessage;
-  room = new ReadingRoom(72 * KIB);
+  room = new BodyReadQuota(72 * KIB);
   connection = new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, room);
 });
 
@@ -95,7 +95,7 @@ describe('messages whose operations are under way', () => {
     ends.length = refusals.length = 0;
     connection.principal = { subject: 'alice' } as Principal;
     connection.receive(() => {
-      refusals.push(connection.isWithoutRoom);
+      refusals.push(connection.isAtCapacity);
       return new Promise<void>((resolve) => ends.push(resolve));
     });
   });
@@ -104,7 +104,7 @@ describe('messages whose operations are under way', () => {
     for (let count = 1; count <= 3; count += 1) message(5);
     expect(room.taken).toBe(2 * 15 * KIB);
     expect(refusals).toEqual([false, false, true]);
-    expect(connection.isWithoutRoom).toBe(false); // the next is looked at by itself
+    expect(connection.isAtCapacity).toBe(false); // the next is looked at by itself
     expect(socket.closes).toEqual([]);
   });
 
@@ -148,7 +148,7 @@ describe('a message that is not whole yet', () => {
   describe('with a token', () => {
     const SIZE = 65 * KIB;
     beforeEach(() => {
-      room = new ReadingRoom(160 * KIB);
+      room = new BodyReadQuota(160 * KIB);
       connection = new GraphqlConnection(
         socket as unknown as WebSocket,
         { socket: network } as unknown as IncomingMessage,

@@ -3,10 +3,10 @@ import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
 import type { Principal } from '../../auth/principal';
 import type { TokenLife } from '../../auth/token-life';
-import { unmarkJson } from '../../platform/runtime/lossless-json';
-import { costOf } from '../../http/body-memory-limiter';
+import { restoreNumbers } from '../../platform/runtime/lossless-json';
+import { estimateParsedBytes } from '../../http/body-memory-limiter';
 import { clientClosed } from '../../http/request-signal';
-import type { ReadingRoom } from '../../http/body-read-quota';
+import type { BodyReadQuota } from '../../http/body-read-quota';
 import { takenBytes } from '../../http/slow-client.guard';
 import { UnfinishedMessage } from './unfinished-message';
 
@@ -58,7 +58,7 @@ export class GraphqlConnection {
   /** The message that is being taken in, for what its parsed form has lost. */
   text = '';
   /** Whether there is no memory for what the message that is being taken in asks for. */
-  isWithoutRoom = false;
+  isAtCapacity = false;
   /** It takes no more messages, and closes once what they have asked for is answered. */
   isLeaving = false;
   /** Subscriptions among what is under way. */
@@ -84,7 +84,7 @@ export class GraphqlConnection {
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
     /** For the messages of all sockets, while what they ask for is under way. */
-    private readonly room: ReadingRoom,
+    private readonly capacity: BodyReadQuota,
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
@@ -132,14 +132,14 @@ export class GraphqlConnection {
           return this.close(CLOSE.policyViolation, 'Too many messages before the token');
         }
       }
-      const giveBack = this.roomFor(data);
+      const giveBack = this.capacityFor(data);
       if (!giveBack && this.refused >= MAX_REFUSED) {
         return this.close(CLOSE.tryAgainLater, 'Too many large messages are under way');
       }
       if (!giveBack) this.refused += 1;
       this.underWay += 1;
       this.text = data.toString();
-      this.isWithoutRoom = !giveBack;
+      this.isAtCapacity = !giveBack;
       take(this.text)
         .catch(() => this.close(CLOSE.internalError, 'Something went wrong here'))
         .finally(() => {
@@ -148,7 +148,7 @@ export class GraphqlConnection {
           else this.refused -= 1;
         });
       this.text = ''; // it has been read, or never will be
-      this.isWithoutRoom = false;
+      this.isAtCapacity = false;
     });
   }
 
@@ -168,8 +168,8 @@ export class GraphqlConnection {
     const { reserved } = this;
     if (reserved.bytes === 0) reserved.sender = this.principal?.subject ?? '';
     const more = bytes - reserved.bytes;
-    if (more > 0 && !this.room.take(reserved.sender, more)) return false;
-    if (more < 0) this.room.giveBack(reserved.sender, -more);
+    if (more > 0 && !this.capacity.acquire(reserved.sender, more)) return false;
+    if (more < 0) this.capacity.release(reserved.sender, -more);
     reserved.bytes = bytes;
     return true;
   }
@@ -181,22 +181,22 @@ export class GraphqlConnection {
   }
 
   /** Takes memory for a message and what is made of it, and gives what gives it back; undefined when there is none. */
-  private roomFor(message: Buffer): (() => void) | undefined {
+  private capacityFor(message: Buffer): (() => void) | undefined {
     const sender = this.principal?.subject;
     if (sender === undefined || message.length <= SMALL_MESSAGE_BYTES) return NOTHING_TAKEN;
-    const bytes = costOf(message);
-    if (!this.room.take(sender, bytes)) return undefined;
-    return () => this.room.giveBack(sender, bytes);
+    const bytes = estimateParsedBytes(message);
+    if (!this.capacity.acquire(sender, bytes)) return undefined;
+    return () => this.capacity.release(sender, bytes);
   }
 
   /**
    * Runs a query or mutation once few others run here and the other side has taken what they answered: one that does
    * not read holds no more than that. @throws the reason of the signal.
    */
-  async inTurn<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async inOrder<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const stop = (): void => this.wake();
     signal.addEventListener('abort', stop, { once: true });
-    while (!this.hasRoom && !signal.aborted) {
+    while (!this.hasCapacity && !signal.aborted) {
       await new Promise<void>((resolve) => this.waiting.add(resolve));
     }
     signal.removeEventListener('abort', stop);
@@ -210,7 +210,7 @@ export class GraphqlConnection {
     }
   }
 
-  private get hasRoom(): boolean {
+  private get hasCapacity(): boolean {
     return this.running < MAX_RUNNING && this.socket.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
 
@@ -224,7 +224,7 @@ export class GraphqlConnection {
   send(text: string): Promise<void> {
     if (!this.isOpen) return Promise.resolve();
     return new Promise((resolve) => {
-      this.socket.send(unmarkJson(text), () => {
+      this.socket.send(restoreNumbers(text), () => {
         resolve();
         const { isPaused, bufferedAmount } = this.socket;
         if (bufferedAmount > MAX_BUFFERED_BYTES) return;

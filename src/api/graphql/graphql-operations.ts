@@ -13,7 +13,7 @@ import type { IncomingMessage } from 'node:http';
 import { graphqlConfig } from '../../platform/config/graphql.config';
 import { ERROR_TABLE } from '../../platform/errors/error-table';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { unmarkJson } from '../../platform/runtime/lossless-json';
+import { restoreNumbers } from '../../platform/runtime/lossless-json';
 import { requireSingleParameters } from '../../http/query-string';
 import { nameRoute, requestIdOf } from '../../http/request-context';
 import { shownError } from './graphql-errors';
@@ -34,7 +34,7 @@ export interface GraphqlCall extends Omit<Writer, 'noteReplay'> {
   body: Record<string, unknown> | null;
 }
 
-export interface AnswerInit {
+export interface ResponseHead {
   status: number;
   contentType: string;
   allow?: string;
@@ -44,7 +44,7 @@ export interface AnswerInit {
 }
 
 /** What comes to light while a request is answered. */
-interface AnswerState {
+interface ResponseState {
   isTooLarge: boolean;
   isWithoutData: boolean;
   isReplayed: boolean;
@@ -67,10 +67,10 @@ export class GraphqlOperations {
    * The text of the answer and how to send it.
    * @throws AppError METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE; what fails of a field is in the answer.
    */
-  async answer(call: GraphqlCall): Promise<[string, AnswerInit]> {
+  async respond(call: GraphqlCall): Promise<[string, ResponseHead]> {
     const { request } = call;
     requireSingleParameters(request.url ?? '');
-    const state: AnswerState = { isTooLarge: false, isWithoutData: false, isReplayed: false };
+    const state: ResponseState = { isTooLarge: false, isWithoutData: false, isReplayed: false };
     const handle = this.handlerOf(call, state);
     const [text, init] = await handle({
       method: request.method ?? '',
@@ -85,7 +85,7 @@ export class GraphqlOperations {
     // Variables that do not fit are found by the execution, whose answers the handler takes for good ones.
     const isRefused = isTooLarge || (isWithoutData && contentType.startsWith(GRAPHQL_RESPONSE));
     return [
-      unmarkJson(textOf(text, init)),
+      restoreNumbers(textOf(text, init)),
       {
         status: isRefused ? ERROR_TABLE.VALIDATION_FAILED.status : init.status,
         contentType,
@@ -96,12 +96,12 @@ export class GraphqlOperations {
   }
 
   /** What speaks the protocol with one request, and notes in `state` what the answer does not tell. */
-  private handlerOf(call: GraphqlCall, state: AnswerState): Handler<IncomingMessage, undefined> {
-    const { request, principal, signal, answer, claim, lane } = call;
+  private handlerOf(call: GraphqlCall, state: ResponseState): Handler<IncomingMessage, undefined> {
+    const { request, principal, signal, answer, claim, flow } = call;
     return createHandler<IncomingMessage, undefined, CallContext & Record<PropertyKey, unknown>>({
       schema: this.schema,
       context: {
-        ...{ principal, signal, answer, claim, lane, services: this.services.all },
+        ...{ principal, signal, answer, claim, flow, services: this.services.all },
         noteReplay: () => (state.isReplayed = true),
       },
       validationRules: () => validationRules(this.config.introspection),

@@ -7,7 +7,7 @@ import { EventFeed } from '../../audit/feed/event-feed';
 import { CacheInvalidation } from '../../caching/cache-invalidation';
 import { CacheReport } from '../../caching/cache-report';
 import { CacheWarmup } from '../../caching/cache-warmup';
-import { FairTurns } from '../../concurrency/fair-scheduler';
+import { FairScheduler } from '../../concurrency/fair-scheduler';
 import { auditConfig } from '../../platform/config/audit.config';
 import { cacheConfig } from '../../platform/config/cache.config';
 import { paginationConfig } from '../../platform/config/pagination.config';
@@ -15,7 +15,7 @@ import { InvalidationFeed } from '../../caching/invalidation-feed';
 import { AlertFeed } from '../../metrics/alert-feed';
 import { MetricsFeed } from '../../metrics/metrics-feed';
 import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
-import { AlertBoard } from '../../metrics/alert-state';
+import { AlertState } from '../../metrics/alert-state';
 import { PerformanceHealth } from '../../metrics/performance-health';
 import { PerformanceReport } from '../../metrics/performance.report';
 import {
@@ -32,11 +32,11 @@ import type { LiveServices } from './subscription-fields';
 
 /** What answers events. */
 @Injectable()
-export class EventAnswers implements EventServices {
+export class EventServicesAdapter implements EventServices {
   constructor(
     readonly search: AuditSearch,
     readonly audit: AuditService,
-    readonly turns: FairTurns,
+    readonly scheduler: FairScheduler,
     @Inject(auditConfig.KEY) readonly limits: ConfigType<typeof auditConfig>,
     @Inject(paginationConfig.KEY) readonly paging: ConfigType<typeof paginationConfig>,
   ) {}
@@ -63,7 +63,7 @@ export class PerformanceAnswers {
   constructor(
     readonly report: PerformanceReport,
     readonly health: PerformanceHealth,
-    readonly board: AlertBoard,
+    readonly board: AlertState,
   ) {}
 }
 
@@ -97,7 +97,7 @@ export class GraphqlServices {
   readonly all: Services;
 
   constructor(
-    { search, audit, turns, limits, paging }: EventAnswers,
+    { search, audit, scheduler: turns, limits, paging }: EventServicesAdapter,
     { report, health, board }: PerformanceAnswers,
     { cache, invalidation, warmup, keyPrefix }: CacheAnswers,
     live: LiveAnswers,
@@ -108,7 +108,7 @@ export class GraphqlServices {
       ...{ cache, invalidation, warmup, keyPrefix },
       database,
     };
-    this.all = { search, audit, turns, ...live, ...operators };
+    this.all = { search, audit, scheduler: turns, ...live, ...operators };
     const { defaultLimit } = paging;
     const schema = graphqlSchema(shapes, defaultLimit);
     this.schema = schema;

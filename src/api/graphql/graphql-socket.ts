@@ -10,9 +10,9 @@ import { concurrencyConfig } from '../../platform/config/concurrency.config';
 import { serverConfig } from '../../platform/config/server.config';
 import { AppError } from '../../platform/errors/app-error';
 import { writeProblem } from '../../http/problems/problem.filter';
-import { destroyLater } from '../../http/connection-state';
+import { destroyAfter } from '../../http/connection-state';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
-import { ReadingRoom } from '../../http/body-read-quota';
+import { BodyReadQuota } from '../../http/body-read-quota';
 import type { OperationObserver } from '../../http/request-observer';
 import { headerRepeated, repeatedHeader } from '../../http/repeated-headers';
 import { noteArrival, originForm, stampResponse } from '../../http/request-context';
@@ -50,9 +50,9 @@ export class GraphqlSocket {
   /** How often peers are asked whether they are there. */
   keepAliveMs = KEEP_ALIVE_MS;
   /** As many sockets as subscriptions: one would be enough for all of a principal's. */
-  private readonly places: SubscriptionLimiter;
+  private readonly slots: SubscriptionLimiter;
   private readonly connections = new Set<GraphqlConnection>();
-  private readonly room = new ReadingRoom(getHeapStatistics().heap_size_limit * HEAP_SHARE);
+  private readonly capacity = new BodyReadQuota(getHeapStatistics().heap_size_limit * HEAP_SHARE);
 
   constructor(
     private readonly operations: SocketOperations,
@@ -60,7 +60,7 @@ export class GraphqlSocket {
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {
-    this.places = new SubscriptionLimiter(config);
+    this.slots = new SubscriptionLimiter(config);
   }
 
   /** Takes upgrades from now on, and tells `observe` of each operation that is over. When the process is told to stop, sockets close as soon as they have their answers, and their clients go elsewhere. */
@@ -96,7 +96,7 @@ export class GraphqlSocket {
       const detail = `The subprotocol must be ${GRAPHQL_TRANSPORT_WS_PROTOCOL}.`;
       return new AppError('VALIDATION_FAILED', detail);
     }
-    if (this.connections.size - this.places.active < MAX_ANONYMOUS) return undefined;
+    if (this.connections.size - this.slots.active < MAX_ANONYMOUS) return undefined;
     return new AppError('TOO_MANY_REQUESTS', 'Too many sockets wait for their first message.', {
       retryAfterSeconds: 5,
     });
@@ -107,7 +107,7 @@ export class GraphqlSocket {
     request: IncomingMessage,
     protocol: ReturnType<SocketOperations['protocol']>,
   ): void {
-    const connection = new GraphqlConnection(webSocket, request, this.keepAliveMs, this.room);
+    const connection = new GraphqlConnection(webSocket, request, this.keepAliveMs, this.capacity);
     this.connections.add(connection);
     let leavePlace: (() => void) | undefined;
     const closed = protocol.opened(
@@ -119,7 +119,7 @@ export class GraphqlSocket {
       },
       {
         connection,
-        takePlace: ({ subject }) => (leavePlace = this.places.acquire(subject, 'websocket')),
+        takeSlot: ({ subject }) => (leavePlace = this.slots.acquire(subject, 'websocket')),
       },
     );
     webSocket.once('close', (code, reason) => {
@@ -146,7 +146,7 @@ function refuse(error: AppError, request: IncomingMessage, socket: Socket): void
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
   response.once('finish', () => socket.end());
-  destroyLater(socket);
+  destroyAfter(socket);
   noteArrival(response);
   stampResponse(request, response);
   writeProblem(error, request, response);

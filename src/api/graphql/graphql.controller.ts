@@ -2,24 +2,24 @@ import { All, Controller, Inject, Req, Res, UseFilters } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { ComposedAnswer } from '../../audit/read/response-composition';
+import { ComposedResponse } from '../../audit/read/response-composition';
 import { idempotencyClaimOf } from '../../audit/write/idempotency-claim';
 import { CurrentPrincipal } from '../../auth/current-principal.decorator';
 import type { Principal } from '../../auth/principal';
 import { Authenticated } from '../../auth/scopes.decorator';
-import { laneOfRequest } from '../../concurrency/flow';
-import { LargeTurns } from '../../concurrency/large-body-limiter';
+import { flowOfRequest } from '../../concurrency/flow';
+import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/server.config';
 import { AppError } from '../../platform/errors/app-error';
 import { keepExactMembers } from '../../platform/runtime/lossless-json';
 import { JsonBodyInterceptor, type BodyRequest } from '../../http/json-body.interceptor';
-import { patienceOf } from '../../http/request-signal';
+import { requestSignal } from '../../http/request-signal';
 import { GraphqlFilter, writeGraphql } from './graphql.filter';
-import { type AnswerInit, GraphqlOperations } from './graphql-operations';
+import { type ResponseHead, GraphqlOperations } from './graphql-operations';
 import type { Reader } from './root-fields';
 
 /** A request, who it is of, and until when somebody waits for its answer. */
-type HttpCall = Reader & { request: BodyRequest; lane: string };
+type HttpCall = Reader & { request: BodyRequest; flow: string };
 
 /** The GraphQL door over HTTP. Who has no good token learns nothing; what a field needs beyond, the field says. */
 @ApiExcludeController()
@@ -29,7 +29,7 @@ export class GraphqlController {
   constructor(
     private readonly operations: GraphqlOperations,
     private readonly bodies: JsonBodyInterceptor,
-    private readonly largeTurns: LargeTurns,
+    private readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
@@ -42,13 +42,13 @@ export class GraphqlController {
   ): Promise<void> {
     const bytes =
       request.method === 'POST' ? await this.bodies.readBytes(request, response) : undefined;
-    const signal = patienceOf(response, this.config.requestTimeoutMs);
-    const answer = new ComposedAnswer();
-    const call = { request, principal, signal, answer, lane: laneOfRequest(request) };
+    const signal = requestSignal(response, this.config.requestTimeoutMs);
+    const answer = new ComposedResponse();
+    const call = { request, principal, signal, answer, flow: flowOfRequest(request) };
     try {
       const answering = bytes
         ? this.answerPost(call, bytes.length, response)
-        : this.operations.answer({ ...call, body: null });
+        : this.operations.respond({ ...call, body: null });
       write(response, await answering);
     } finally {
       answer.end();
@@ -60,14 +60,14 @@ export class GraphqlController {
     call: HttpCall,
     bytes: number,
     response: Response,
-  ): Promise<[string, AnswerInit]> {
+  ): Promise<[string, ResponseHead]> {
     const { request, principal } = call;
-    const answer = async (): Promise<[string, AnswerInit]> => {
+    const answer = async (): Promise<[string, ResponseHead]> => {
       const body = await this.bodyOf(request, response);
       const claim = idempotencyClaimOf(request, principal, 'graphql');
-      return this.operations.answer({ ...call, body, claim, lane: laneOfRequest(request) });
+      return this.operations.respond({ ...call, body, claim, flow: flowOfRequest(request) });
     };
-    return this.largeTurns.workAt(request, { ...call, bytes }, answer);
+    return this.largeBodies.workAt(request, { ...call, bytes }, answer);
   }
 
   private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {
@@ -85,7 +85,7 @@ export class GraphqlController {
 }
 
 /** Writes an answer whole. */
-function write(response: Response, [text, init]: [string, AnswerInit]): void {
+function write(response: Response, [text, init]: [string, ResponseHead]): void {
   if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
   if (init.retryAfterSeconds !== undefined) {
     response.setHeader('Retry-After', String(init.retryAfterSeconds));

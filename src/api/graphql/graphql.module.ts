@@ -13,7 +13,7 @@ import { GraphqlOperations } from './graphql-operations';
 import {
   CacheAnswers,
   DatabaseAnswers,
-  EventAnswers,
+  EventServicesAdapter,
   GraphqlServices,
   LiveAnswers,
   PerformanceAnswers,
@@ -28,7 +28,7 @@ import { SocketOperations } from './socket-operations';
   providers: [
     CacheAnswers,
     DatabaseAnswers,
-    EventAnswers,
+    EventServicesAdapter,
     GraphqlOperations,
     GraphqlServices,
     GraphqlSocket,

@@ -54,19 +54,19 @@ export function requireWithinLimits(
   defaultLimit: number,
 ): void {
   const operations = operationsIn(document);
-  demand('operations in one document', operations.length, MAX_OPERATIONS);
-  demand('fragments', document.definitions.length - operations.length, MAX_FRAGMENTS);
+  spend('operations in one document', operations.length, MAX_OPERATIONS);
+  spend('fragments', document.definitions.length - operations.length, MAX_FRAGMENTS);
   const defined = operations.reduce((sum, one) => sum + (one.variableDefinitions?.length ?? 0), 0);
-  demand('variables', defined, MAX_VARIABLES);
-  demand('selections of one field', mostSelected(document), MAX_SELECTIONS);
+  spend('variables', defined, MAX_VARIABLES);
+  spend('selections of one field', mostSelected(document), MAX_SELECTIONS);
   for (const definition of operations) {
     const given = { ...defaultsOf(definition), ...variables };
-    const weigher = new Weigher(document, given, defaultLimit);
-    const { depth, aliases, cost } = weigher.weigh(definition.selectionSet);
-    demand('levels deep', depth, MAX_DEPTH);
-    demand('aliases', aliases, MAX_ALIASES);
-    demand('fields at the root', weigher.countRoots(definition.selectionSet), MAX_ROOT_FIELDS);
-    demand('points of cost', cost, MAX_COST);
+    const weigher = new CostAnalyzer(document, given, defaultLimit);
+    const { depth, aliases, cost } = weigher.cost(definition.selectionSet);
+    spend('levels deep', depth, MAX_DEPTH);
+    spend('aliases', aliases, MAX_ALIASES);
+    spend('fields at the root', weigher.countRoots(definition.selectionSet), MAX_ROOT_FIELDS);
+    spend('points of cost', cost, MAX_COST);
   }
 }
 
@@ -98,7 +98,7 @@ function defaultsOf({ variableDefinitions }: OperationDefinitionNode): Record<st
   );
 }
 
-function demand(what: string, actual: number, limit: number): void {
+function spend(what: string, actual: number, limit: number): void {
   if (actual <= limit) return;
   const found = actual < CEILING ? `, not ${actual}` : '';
   throw new GraphQLError(
@@ -106,7 +106,7 @@ function demand(what: string, actual: number, limit: number): void {
   );
 }
 
-class Weigher {
+class CostAnalyzer {
   private readonly fragments = new Map<string, FragmentDefinitionNode>();
   private readonly weights = new Map<string, Weight>();
   private readonly roots = new Map<string, number>();
@@ -122,12 +122,12 @@ class Weigher {
     }
   }
 
-  weigh({ selections }: SelectionSetNode): Weight {
+  cost({ selections }: SelectionSetNode): Weight {
     const total = { ...NOTHING };
     for (const selection of selections) {
       let one: Weight;
       if (selection.kind === Kind.FIELD) one = this.field(selection);
-      else if (selection.kind === Kind.INLINE_FRAGMENT) one = this.weigh(selection.selectionSet);
+      else if (selection.kind === Kind.INLINE_FRAGMENT) one = this.cost(selection.selectionSet);
       else one = this.fragment(selection.name.value);
       total.depth = Math.max(total.depth, one.depth);
       total.aliases = Math.min(CEILING, total.aliases + one.aliases);
@@ -160,10 +160,10 @@ class Weigher {
   }
 
   private field(field: FieldNode): Weight {
-    demand('characters in an alias', field.alias?.value.length ?? 0, MAX_ALIAS_CHARACTERS);
-    const inner = field.selectionSet ? this.weigh(field.selectionSet) : NOTHING;
+    spend('characters in an alias', field.alias?.value.length ?? 0, MAX_ALIAS_CHARACTERS);
+    const inner = field.selectionSet ? this.cost(field.selectionSet) : NOTHING;
     if (field.name.value === RESULTS_FIELD) {
-      demand('fields of each result', inner.fields, MAX_RESULT_FIELDS);
+      spend('fields of each result', inner.fields, MAX_RESULT_FIELDS);
     }
     const times = field.name.value === LIST_FIELD ? this.limitOf(field) : 1;
     return {
@@ -179,7 +179,7 @@ class Weigher {
     if (known) return known;
     this.weights.set(name, NOTHING); // a ring of fragments is refused by validation
     const fragment = this.fragments.get(name);
-    const weight = fragment ? this.weigh(fragment.selectionSet) : NOTHING;
+    const weight = fragment ? this.cost(fragment.selectionSet) : NOTHING;
     this.weights.set(name, weight);
     return weight;
   }

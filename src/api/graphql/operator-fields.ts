@@ -11,7 +11,7 @@ import {
 } from '../../caching/dto/responses.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from '../../caching/dto/requests.dto';
 import { wallClockText } from '../../platform/runtime/clocks';
-import type { AlertBoard } from '../../metrics/alert-state';
+import type { AlertState } from '../../metrics/alert-state';
 import {
   PerformanceAlertDto,
   PerformanceHealthDto,
@@ -27,7 +27,7 @@ import type { RootField, RootFields } from './root-fields';
 export interface OperatorServices {
   report: PerformanceReport;
   health: PerformanceHealth;
-  board: AlertBoard;
+  board: AlertState;
   cache: CacheReport;
   invalidation: CacheInvalidation;
   warmup: CacheWarmup;

@@ -1,5 +1,5 @@
 import type { GraphQLFieldConfigArgumentMap, GraphQLOutputType, GraphQLResolveInfo } from 'graphql';
-import type { ComposedAnswer } from '../../audit/read/response-composition';
+import type { ComposedResponse } from '../../audit/read/response-composition';
 import type { Principal, Scope } from '../../auth/principal';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 
@@ -12,13 +12,13 @@ export interface Caller {
 /** A caller of a field whose value is made once. A subscription has no such answer: its parts would be held while it goes on. */
 export interface Reader extends Caller {
   /** The answer that all fields are parts of. */
-  answer: ComposedAnswer;
+  answer: ComposedResponse;
 }
 
 /** A caller of a field that may write. */
 export interface Writer extends Reader {
   /** In which it waits for a turn to work. */
-  lane: string;
+  flow: string;
   /** What the request's `Idempotency-Key` claims, for its one write. */
   claim?: IdempotencyClaim;
   /** Told when the answer is one that was given before. */

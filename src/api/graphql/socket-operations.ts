@@ -9,11 +9,11 @@ import {
   type ExecutionResult,
 } from 'graphql';
 import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
-import { ComposedAnswer } from '../../audit/read/response-composition';
+import { ComposedResponse } from '../../audit/read/response-composition';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { TokenVerifier } from '../../auth/token-verifier';
-import { laneOf } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/flow';
 import { RateLimit } from '../../concurrency/rate-limit';
 import { graphqlConfig } from '../../platform/config/graphql.config';
 import { serverConfig } from '../../platform/config/server.config';
@@ -35,18 +35,18 @@ import type { CallContext } from './schema';
 /** A client has to say who it is within this. */
 const INIT_TIMEOUT_MS = 5000;
 /** Queries and mutations under way on one socket; more are refused. */
-const MAX_ANSWERING = 100;
+const MAX_RESPONDING = 100;
 const OK = 200;
 
 /** Of what is not executed as a query or mutation: nothing can be read as a part of it. */
-const NO_ANSWER = new ComposedAnswer();
-NO_ANSWER.end();
+const NO_RESPONSE = new ComposedResponse();
+NO_RESPONSE.end();
 
 /** What hooks of the protocol are given. */
 export interface SocketExtra {
   connection: GraphqlConnection;
   /** Takes a place among the sockets of the principal. @throws AppError TOO_MANY_REQUESTS */
-  takePlace: (principal: Principal) => void;
+  takeSlot: (principal: Principal) => void;
 }
 type SocketContext = Context<Record<string, unknown> | undefined, SocketExtra>;
 interface SocketCall extends CallContext {
@@ -78,7 +78,7 @@ export class SocketOperations {
         if (!('schema' in args)) measure.end(statusOf(args));
         return args;
       },
-      execute: (args) => this.answer(args as SocketArgs),
+      execute: (args) => this.respond(args as SocketArgs),
       subscribe: (args) => follow(args as SocketArgs),
       onNext: ({ extra }, _id, _payload, _args, { errors, ...rest }) =>
         errors ? { ...rest, errors: this.shown(errors, extra) } : undefined,
@@ -88,7 +88,7 @@ export class SocketOperations {
 
   /** Lets in who brings a good token; all others are told by the code that their socket closes with. */
   private async admit({ connectionParams, extra }: SocketContext): Promise<boolean> {
-    const { connection, takePlace } = extra;
+    const { connection, takeSlot: takePlace } = extra;
     try {
       const given = authorizationIn(connection, connectionParams ?? {});
       const principal = await this.verifier.verify(given);
@@ -114,9 +114,9 @@ export class SocketOperations {
     const { principal, signal, text } = connection;
     if (!principal) throw new Error('The connection was not admitted.');
     try {
-      if (connection.isWithoutRoom) throw tooManyLargeMessages();
+      if (connection.isAtCapacity) throw tooManyLargeMessages();
       const { query, operationName, variables } = payloadOf(text);
-      if (connection.answering > MAX_ANSWERING) {
+      if (connection.answering > MAX_RESPONDING) {
         throw new AppError('TOO_MANY_REQUESTS', 'Too many operations are under way here.', {
           retryAfterSeconds: 1,
         });
@@ -129,9 +129,9 @@ export class SocketOperations {
       measure.route = routeNameOf(document, operationName, schema);
       const errors = validateDocument(schema, document, validationRules(this.config.introspection));
       if (errors.length > 0) return errors;
-      const lane = laneOf(principal);
+      const flow = flowKey(principal);
       const contextValue: SocketCall = {
-        ...{ principal, signal, lane, services: all, answer: NO_ANSWER },
+        ...{ principal, signal, flow, services: all, answer: NO_RESPONSE },
         ...{ connection, measure },
       };
       return { schema, document, operationName, variableValues: variables, contextValue };
@@ -146,18 +146,18 @@ export class SocketOperations {
   }
 
   /** Runs a query or mutation for as long as somebody waits for it. */
-  private async answer(args: SocketArgs): Promise<ExecutionResult> {
+  private async respond(args: SocketArgs): Promise<ExecutionResult> {
     const { signal, measure, connection } = args.contextValue;
     const own = new AbortController();
     const leave = (): void => own.abort(signal.reason);
     const timer = setTimeout(() => own.abort(requestTimeout()), this.server.requestTimeoutMs);
-    const answer = new ComposedAnswer();
+    const answer = new ComposedResponse();
     signal.addEventListener('abort', leave, { once: true });
     try {
       const contextValue = { ...args.contextValue, signal: own.signal, answer };
       const work = async () => execute({ ...args, contextValue });
       const result = await connection
-        .inTurn(work, own.signal)
+        .inOrder(work, own.signal)
         .catch((thrown: unknown): ExecutionResult => ({ errors: [failureOf(thrown)] }));
       measure.end(statusOf(result.errors));
       return result;

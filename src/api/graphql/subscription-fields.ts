@@ -12,7 +12,7 @@ import { CacheInvalidationDto } from '../../caching/dto/responses.dto';
 import { InvalidationQuery } from '../../caching/dto/requests.dto';
 import type { InvalidationFeed } from '../../caching/invalidation-feed';
 import type { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
-import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { AlertFeed } from '../../metrics/alert-feed';
 import {
   PerformanceAlertDto,
@@ -79,7 +79,7 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
         }
         return events;
       },
-      resolve: ({ text }: FeedEvent) => parseMarkedJson(text),
+      resolve: ({ text }: FeedEvent) => parseJsonWithPlaceholders(text),
     },
   };
 }

@@ -20,7 +20,7 @@ import type {
   PerformanceHealthDto,
   PerformanceMetricsDto,
 } from '../../metrics/dto/responses.dto';
-import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { AlertsQuery } from '../../metrics/performance.controller';
 import { failureOf, failureShape, requestOf, type FailureShape } from './failure';
 import { watched } from './watched-iterable';
@@ -120,7 +120,7 @@ async function* trackedIn(
 }
 
 function eventIn(text: string): AuditEventDto {
-  return parseMarkedJson(text) as AuditEventDto;
+  return parseJsonWithPlaceholders(text) as AuditEventDto;
 }
 
 /** Every procedure, by path. What each does is said by the handler that carries its path in `@Procedure`. */

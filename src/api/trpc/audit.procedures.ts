@@ -13,10 +13,10 @@ import { Scopes } from '../../auth/scopes.decorator';
 import { serverConfig } from '../../platform/config/server.config';
 import { AppError } from '../../platform/errors/app-error';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
-import { patienceOf } from '../../http/request-signal';
+import { requestSignal } from '../../http/request-signal';
 import { Procedure } from '../../http/procedure.decorator';
 import type { CallRequest } from './call-request';
-import { answerOf } from './composed-response';
+import { composedResponseOf } from './composed-response';
 
 /** What the settings of the cache call this door's lists. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
@@ -47,8 +47,8 @@ export class AuditProcedures {
       { ...search, pagination: { ...pagination, includeTotal } },
       {
         path: LIST_PATH,
-        patience: () => patienceOf(response, this.config.requestTimeoutMs),
-        answer: answerOf(response),
+        signal: () => requestSignal(response, this.config.requestTimeoutMs),
+        answer: composedResponseOf(response),
       },
     );
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };

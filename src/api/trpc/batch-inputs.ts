@@ -2,13 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
 import { TokenVerifier } from '../../auth/token-verifier';
-import { type LanedRequest, laneOf } from '../../concurrency/flow';
-import { LargeTurns } from '../../concurrency/large-body-limiter';
+import { type FlowRequest, flowKey } from '../../concurrency/flow';
+import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/server.config';
 import { validationFailed } from '../../platform/errors/app-error';
 import { askForBody } from '../../http/server-request';
 import { hasBody, JsonBodyInterceptor } from '../../http/json-body.interceptor';
-import { patienceOf } from '../../http/request-signal';
+import { requestSignal } from '../../http/request-signal';
 
 /** What the inputs of calls are read with. */
 @Injectable()
@@ -16,7 +16,7 @@ export class InputServices {
   constructor(
     readonly reader: JsonBodyInterceptor,
     readonly verifier: TokenVerifier,
-    readonly largeTurns: LargeTurns,
+    readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) readonly config: ConfigType<typeof serverConfig>,
   ) {}
 }
@@ -26,7 +26,7 @@ export class InputServices {
  * those of every body; nobody without a token makes the service read one, and what is in a large one is not looked at
  * before its turn among those, which all its calls have together until they are over.
  */
-export class CallInputs {
+export class BatchInputs {
   private body: Promise<unknown> | undefined;
   private running = 0;
   private end = (): void => undefined;
@@ -48,20 +48,20 @@ export class CallInputs {
   }
 
   /** Notes that one that had begun has been answered, be it with something that goes on. */
-  countAnswered(): void {
+  countRead(): void {
     this.running -= 1;
     if (this.running === 0) this.end();
   }
 
   /** Whether all calls have been answered. */
-  get isAnswered(): boolean {
+  get isRead(): boolean {
     return this.running === 0;
   }
 
   /** The input of a call; undefined when it has none. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
   async of(batchIndex: number, isBatch: boolean): Promise<unknown> {
     if (!hasBody(this.request)) return undefined;
-    this.body ??= this.read();
+    this.body ??= this.readBody();
     const body = await this.body;
     if (!isBatch) return body;
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -72,7 +72,7 @@ export class CallInputs {
   }
 
   /** Has a client send its body that waits to be told so, if it may be read. */
-  async ask(): Promise<void> {
+  async read(): Promise<void> {
     if (!hasBody(this.request)) return;
     try {
       await this.services.verifier.verify(this.request.headers.authorization);
@@ -82,18 +82,18 @@ export class CallInputs {
     }
   }
 
-  private async read(): Promise<unknown> {
+  private async readBody(): Promise<unknown> {
     const { request, response } = this;
-    const { reader, verifier, largeTurns, config } = this.services;
-    const lane = laneOf(await verifier.verify(request.headers.authorization));
+    const { reader, verifier, largeBodies, config } = this.services;
+    const flow = flowKey(await verifier.verify(request.headers.authorization));
     const { length: bytes } = await reader.readBytes(request, response);
-    const signal = patienceOf(response, config.requestTimeoutMs);
+    const signal = requestSignal(response, config.requestTimeoutMs);
     return new Promise((resolve, reject) => {
       const work = (): Promise<void> => {
         resolve(reader.readBody(request, response));
         return this.over;
       };
-      largeTurns.workAt(request as LanedRequest, { bytes, lane, signal }, work).catch(reject);
+      largeBodies.workAt(request as FlowRequest, { bytes, flow, signal }, work).catch(reject);
     });
   }
 }

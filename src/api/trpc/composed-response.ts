@@ -1,21 +1,21 @@
 import type { ServerResponse } from 'node:http';
-import { ComposedAnswer } from '../../audit/read/response-composition';
+import { ComposedResponse } from '../../audit/read/response-composition';
 
-const ANSWER = Symbol('answer');
-type Answering = ServerResponse & { [ANSWER]?: ComposedAnswer };
+const RESPONSE = Symbol('answer');
+type RespondingRequest = ServerResponse & { [RESPONSE]?: ComposedResponse };
 
 /** The answer that all calls of a request are parts of. */
-export function answerOf(response: Answering): ComposedAnswer {
-  response[ANSWER] ??= new ComposedAnswer();
-  return response[ANSWER];
+export function composedResponseOf(response: RespondingRequest): ComposedResponse {
+  response[RESPONSE] ??= new ComposedResponse();
+  return response[RESPONSE];
 }
 
 /** Whether memory is held for what its calls have read. */
-export function isAnswerHeld(response: Answering): boolean {
-  return response[ANSWER]?.isHeld === true;
+export function isResponseHeld(response: RespondingRequest): boolean {
+  return response[RESPONSE]?.isHeld === true;
 }
 
 /** Ends it, where a call has asked for it. */
-export function endAnswerOf(response: Answering): void {
-  response[ANSWER]?.end();
+export function endResponseOf(response: RespondingRequest): void {
+  response[RESPONSE]?.end();
 }

@@ -1,14 +1,14 @@
 import type { Response as ExpressResponse } from 'express';
-import { drained } from '../../platform/runtime/drain';
-import { type JsonTexts, unmarkJson } from '../../platform/runtime/lossless-json';
+import { waitForDrain } from '../../platform/runtime/drain';
+import { type JsonTexts, restoreNumbers } from '../../platform/runtime/lossless-json';
 import { measureToFirstByte } from '../../http/request-context';
-import type { CallInputs } from './batch-inputs';
-import { endAnswerOf, isAnswerHeld } from './composed-response';
+import type { BatchInputs } from './batch-inputs';
+import { endResponseOf, isResponseHeld } from './composed-response';
 
 /** What an answer is made of. */
-interface AnswerSource {
+interface ResponseSource {
   texts: JsonTexts;
-  inputs: Pick<CallInputs, 'isAnswered'>;
+  inputs: Pick<BatchInputs, 'isRead'>;
   stallTimeoutMs: number;
 }
 
@@ -19,10 +19,10 @@ type Flushable = ExpressResponse & { flush?: () => void };
  * Writes what tRPC answers to the client, numbers with their own digits and `texts` in their places. A stream goes out as it comes and as fast as
  * the client reads, but for what memory for answers is held: its client would hold it for all others. When the client leaves, or takes nothing for `stallTimeoutMs`, whoever makes it is told.
  */
-export async function writeAnswer(
+export async function writeFetchResponse(
   answer: Response,
   response: Flushable,
-  { texts, inputs, stallTimeoutMs }: AnswerSource,
+  { texts, inputs, stallTimeoutMs }: ResponseSource,
 ): Promise<void> {
   if (response.destroyed) {
     await answer.body?.cancel();
@@ -32,7 +32,7 @@ export async function writeAnswer(
   const isStream = isStreamed(answer);
   answer.headers.forEach((value, name) => response.setHeader(name, value));
   if (!isStream || !answer.body) {
-    const bytes = Buffer.from(unmarkJson(await answer.text(), texts));
+    const bytes = Buffer.from(restoreNumbers(await answer.text(), texts));
     response.setHeader('Content-Length', bytes.length);
     response.end(bytes);
     return;
@@ -42,10 +42,10 @@ export async function writeAnswer(
   const flush = coalesced(() => response.flush?.());
   // Each chunk is whole lines of JSON text.
   for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
-    const isTaken = response.write(unmarkJson(Buffer.from(chunk).toString(), texts));
+    const isTaken = response.write(restoreNumbers(Buffer.from(chunk).toString(), texts));
     flush();
-    if (inputs.isAnswered && texts.isEmpty) endAnswerOf(response);
-    if (!isTaken && !isAnswerHeld(response)) await drained(response, stallTimeoutMs);
+    if (inputs.isRead && texts.isEmpty) endResponseOf(response);
+    if (!isTaken && !isResponseHeld(response)) await waitForDrain(response, stallTimeoutMs);
     if (response.destroyed) break;
   }
   response.end();

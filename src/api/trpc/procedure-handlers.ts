@@ -10,8 +10,8 @@ import {
 } from '@nestjs/core';
 import type { ParamsFactory } from '@nestjs/core/helpers/external-context-creator';
 import { ROUTE_ACCESS } from '../../auth/route-access';
-import type { JsonAnswer } from '../../http/http-server.adapter';
-import { parseMarkedJson } from '../../platform/runtime/lossless-json';
+import type { JsonResponse } from '../../http/http-server.adapter';
+import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import { PROCEDURE } from '../../http/procedure.decorator';
 
 /** Has a handler called with what it expects of its request; gives what it answers. */
@@ -92,8 +92,8 @@ export class ProcedureHandlers {
     ) as ProcedureHandler;
     return async (request, response) => {
       const answer = await call(request, response);
-      const { toJsonText } = (answer ?? {}) as Partial<JsonAnswer>;
-      return toJsonText ? parseMarkedJson((answer as JsonAnswer).toJsonText()) : answer;
+      const { toJsonText } = (answer ?? {}) as Partial<JsonResponse>;
+      return toJsonText ? parseJsonWithPlaceholders((answer as JsonResponse).toJsonText()) : answer;
     };
   }
 }

@@ -12,14 +12,14 @@ import { requireSingleParameters } from '../../http/query-string';
 import { clientClosed } from '../../http/request-signal';
 import { nameRoute, requestIdOf } from '../../http/request-context';
 import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
-import { CallInputs, InputServices } from './batch-inputs';
+import { BatchInputs, InputServices } from './batch-inputs';
 import { callRequest } from './call-request';
 import { failureOf, MAX_BATCH_SIZE, noteRequest, trpcCodeOf } from './failure';
-import { endAnswerOf } from './composed-response';
+import { endResponseOf } from './composed-response';
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
 import { failureHeaders, failureStatus } from './response-meta';
 import { toAppError } from '../../platform/errors/problem';
-import { writeAnswer } from './fetch-response';
+import { writeFetchResponse } from './fetch-response';
 
 const PATH = '/trpc';
 const LINES_TYPE = 'application/jsonl';
@@ -27,7 +27,7 @@ const METHODS = ['GET', 'HEAD', 'POST'];
 
 /** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */
 @Injectable()
-export class TrpcDoor implements OnModuleInit {
+export class TrpcAdapter implements OnModuleInit {
   private handlers = new Map<string, ProcedureHandler>();
 
   constructor(
@@ -44,7 +44,7 @@ export class TrpcDoor implements OnModuleInit {
     application.use(PATH, (request: ExpressRequest, response: ExpressResponse) => {
       this.handle(request, response)
         .catch((error: unknown) => writeProblem(error, request, response))
-        .finally(() => endAnswerOf(response));
+        .finally(() => endResponseOf(response));
     });
   }
 
@@ -58,7 +58,7 @@ export class TrpcDoor implements OnModuleInit {
     nameRoute(request, this.nameOf(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
     const signal = hangUpSignal(response);
-    const inputs = new CallInputs(request, response, this.inputServices);
+    const inputs = new BatchInputs(request, response, this.inputServices);
     const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
       inputs.begin();
       try {
@@ -66,14 +66,14 @@ export class TrpcDoor implements OnModuleInit {
         const isPost = request.method === 'POST';
         const given = isPost ? await inputs.of(batchIndex, isBatch) : input;
         const handler = this.handlers.get(name);
-        return texts.mark(await handler?.(callRequest(request, given, signal), response));
+        return texts.placeholder(await handler?.(callRequest(request, given, signal), response));
       } catch (error) {
         throw asTrpcError(error);
       } finally {
-        inputs.countAnswered();
+        inputs.countRead();
       }
     };
-    if (asksForLines(request)) await inputs.ask(); // answers in lines begin before they are read
+    if (asksForLines(request)) await inputs.read(); // answers in lines begin before they are read
     const texts = new JsonTexts();
     const requestId = requestIdOf(request);
     const answer = await resolveResponse({
@@ -96,7 +96,7 @@ export class TrpcDoor implements OnModuleInit {
       },
     });
     const { stallTimeoutMs } = this.config;
-    await writeAnswer(answer, response, { texts, inputs, stallTimeoutMs });
+    await writeFetchResponse(answer, response, { texts, inputs, stallTimeoutMs });
   }
 
   /** What a request is counted and logged as; `trpc` alone for a path that a client has made up. */
@@ -129,7 +129,7 @@ function asTrpcError(error: unknown): TRPCError {
   return new TRPCError({ code: trpcCodeOf(cause.code), message: cause.detail, cause });
 }
 
-/** The request as tRPC takes it. It is kept from the body, which is read elsewhere (CallInputs). */
+/** The request as tRPC takes it. It is kept from the body, which is read elsewhere (BatchInputs). */
 function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {

@@ -5,11 +5,11 @@ import { AuthModule } from '../../auth/auth.module';
 import { AuditProcedures } from './audit.procedures';
 import { InputServices } from './batch-inputs';
 import { ProcedureHandlers } from './procedure-handlers';
-import { TrpcDoor } from './trpc.adapter';
+import { TrpcAdapter } from './trpc.adapter';
 
 /** tRPC at /trpc. */
 @Module({
   imports: [AuditModule, AuthModule, DiscoveryModule],
-  providers: [AuditProcedures, InputServices, ProcedureHandlers, TrpcDoor],
+  providers: [AuditProcedures, InputServices, ProcedureHandlers, TrpcAdapter],
 })
 export class TrpcModule {}

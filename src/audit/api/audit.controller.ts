@@ -15,16 +15,16 @@ import { CurrentPrincipal } from '../../auth/current-principal.decorator';
 import type { Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/scopes.decorator';
 import { Cached } from '../../caching/cached.decorator';
-import { FairTurn } from '../../concurrency/limit-concurrency.decorator';
-import { LargeTurnInterceptor } from '../../concurrency/large-body.interceptor';
+import { LimitConcurrency } from '../../concurrency/limit-concurrency.decorator';
+import { LargeBodyInterceptor } from '../../concurrency/large-body.interceptor';
 import {
   BodyBytesInterceptor,
   type BodyRequest,
   JsonBodyInterceptor,
 } from '../../http/json-body.interceptor';
-import { Patience } from '../../http/request-signal';
+import { RequestSignal } from '../../http/request-signal';
 import { Procedure } from '../../http/procedure.decorator';
-import { AuditEventAnswer, type FoundPage } from '../read/audit-event-page';
+import { AuditEventResponse, type FoundPage } from '../read/audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AUDIT_ROUTES } from './audit.routes';
 import { AuditService } from './audit.service';
@@ -45,16 +45,16 @@ export class AuditController {
 
   @Post()
   @Scopes('audit:write')
-  @FairTurn()
+  @LimitConcurrency()
   @UseInterceptors(JsonBodyInterceptor)
   @ApiCreate()
   async create(
     @CurrentPrincipal() principal: Principal,
     @Body() event: CreateAuditEventDto,
     @Req() request: BodyRequest,
-    @Patience() signal: AbortSignal | undefined,
+    @RequestSignal() signal: AbortSignal | undefined,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<AuditEventAnswer> {
+  ): Promise<AuditEventResponse> {
     const claim = idempotencyClaimOf(request, principal, 'event');
     return respond(response, await this.audit.create(principal, event, { claim, signal }));
   }
@@ -63,16 +63,16 @@ export class AuditController {
   @Procedure('performance.bulkCreateAuditEvents')
   @Scopes('audit:write')
   @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
-  @FairTurn()
-  @UseInterceptors(NdjsonInterceptor, BodyBytesInterceptor, LargeTurnInterceptor)
+  @LimitConcurrency()
+  @UseInterceptors(NdjsonInterceptor, BodyBytesInterceptor, LargeBodyInterceptor)
   @ApiCreateBulk()
   async createBulk(
     @CurrentPrincipal() principal: Principal,
     @Body() bulk: BulkCreateAuditEventsDto,
     @Req() request: BodyRequest,
-    @Patience() signal: AbortSignal | undefined,
+    @RequestSignal() signal: AbortSignal | undefined,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<AuditEventAnswer> {
+  ): Promise<AuditEventResponse> {
     const claim = idempotencyClaimOf(request, principal, 'bulk');
     return respond(response, await this.audit.createBulk(principal, bulk, { claim, signal }));
   }
@@ -101,7 +101,7 @@ export class AuditController {
     @CurrentPrincipal() principal: Principal,
     @Param('id', EventIdPipe) id: string,
     @Query() query: AuditEventQuery,
-  ): Promise<AuditEventAnswer> {
+  ): Promise<AuditEventResponse> {
     return this.audit.findById(principal, id, query.organization_ids);
   }
 }
@@ -114,11 +114,11 @@ export function recordedHeaders({ answer, replayed }: Recorded): string[] {
   return headers;
 }
 
-function respond(response: Response, recorded: Recorded): AuditEventAnswer {
+function respond(response: Response, recorded: Recorded): AuditEventResponse {
   response.status(recorded.answer.status);
   const headers = recordedHeaders(recorded);
   for (let at = 0; at < headers.length; at += 2) {
     response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
   }
-  return new AuditEventAnswer(recorded.answer.body);
+  return new AuditEventResponse(recorded.answer.body);
 }

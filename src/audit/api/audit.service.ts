@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { mayWrite, resolveOrganizations, type Principal } from '../../auth/principal';
-import { FairTurns } from '../../concurrency/fair-scheduler';
-import type { IdempotencyClaim, StoredAnswer } from '../../concurrency/idempotency-keys';
-import { laneOf } from '../../concurrency/flow';
+import { FairScheduler } from '../../concurrency/fair-scheduler';
+import type { IdempotencyClaim, StoredResponse } from '../../concurrency/idempotency-keys';
+import { flowKey } from '../../concurrency/flow';
 import { AppError, type FieldError } from '../../platform/errors/app-error';
 import type { NewEvent } from '../event/audit-event';
-import { AuditEventAnswer, type FoundPage } from '../read/audit-event-page';
+import { AuditEventResponse, type FoundPage } from '../read/audit-event-page';
 import { AuditPages, type PageQuery } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
 import { AuditWriter } from '../write/audit-writer';
@@ -29,10 +29,10 @@ export class AuditService {
     private readonly writer: AuditWriter,
     private readonly queries: AuditQueries,
     private readonly pages: AuditPages,
-    private readonly turns: FairTurns,
+    private readonly scheduler: FairScheduler,
     private readonly bulk: BulkEvents,
   ) {
-    writer.onStalledRequests((requests) => turns.setExtraTurns(requests));
+    writer.onStalledRequests((requests) => scheduler.setExtraPermits(requests));
   }
 
   /** Stores one event: 201, or 200 with the stored one when the client's id exists with the same content. */
@@ -43,13 +43,13 @@ export class AuditService {
   ): Promise<Recorded> {
     this.requireMayWrite(principal, [dto], () => '');
     return this.writer.record({
-      lane: laneOf(principal),
+      flow: flowKey(principal),
       signal,
       events: [newEventOf(dto)],
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: () => '',
       claim,
-      answer: ([receipt]) => singleAnswer(receipt),
+      answer: ([receipt]) => singleResponse(receipt),
     });
   }
 
@@ -64,16 +64,16 @@ export class AuditService {
     this.bulk.requireSize(dto.events);
     this.requireMayWrite(principal, dto.events, pathOf);
     return this.writer.record({
-      lane: laneOf(principal),
+      flow: flowKey(principal),
       signal,
       events: await this.bulk.make(dto.events, signal),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
       pathOf,
       claim,
       answer: (receipts, batches) =>
-        bulkAnswer(receipts, batches, {
+        bulkResponse(receipts, batches, {
           totalTimeMs: performance.now() - startedMs,
-          utilizationPercent: this.turns.utilizationOf(principal),
+          utilizationPercent: this.scheduler.utilizationOf(principal),
         }),
     });
   }
@@ -91,7 +91,7 @@ export class AuditService {
     this.requireMayWrite(principal, events, String);
     let written: WriteReceipt[] = [];
     await this.writer.record({
-      lane: laneOf(principal),
+      flow: flowKey(principal),
       signal,
       events,
       batchSize: DEFAULT_BATCH_SIZE,
@@ -106,7 +106,7 @@ export class AuditService {
 
   /** A page of the events that the principal may see. */
   async findPage(principal: Principal, query: PageQuery, signal?: AbortSignal): Promise<FoundPage> {
-    return this.pages.read(this.pages.describe(principal, query), signal);
+    return this.pages.read(this.pages.parse(principal, query), signal);
   }
 
   /**
@@ -119,11 +119,11 @@ export class AuditService {
     id: string,
     organizationIds?: string[],
     signal?: AbortSignal,
-  ): Promise<AuditEventAnswer> {
+  ): Promise<AuditEventResponse> {
     const organizations = resolveOrganizations(principal, organizationIds);
     const text = await this.queries.findById(organizations, id.toLowerCase(), signal);
     if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
-    return new AuditEventAnswer(text);
+    return new AuditEventResponse(text);
   }
 
   private requireMayWrite(
@@ -146,7 +146,7 @@ export class AuditService {
   }
 }
 
-function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {
+function singleResponse(receipt: WriteReceipt | undefined): StoredResponse {
   if (!receipt) throw new Error('A single write has one receipt');
   return {
     status: receipt.status === 'created' ? 201 : 200,
@@ -155,11 +155,11 @@ function singleAnswer(receipt: WriteReceipt | undefined): StoredAnswer {
   };
 }
 
-function bulkAnswer(
+function bulkResponse(
   receipts: WriteReceipt[],
   batches: number,
   measured: { totalTimeMs: number; utilizationPercent: number },
-): StoredAnswer {
+): StoredResponse {
   const created = receipts.filter(({ status }) => status === 'created').length;
   const round = (value: number) => Math.round(value * 1000) / 1000;
   const body = {

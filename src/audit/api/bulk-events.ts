@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { auditConfig } from '../../platform/config/audit.config';
-import { LoopPortions } from '../../platform/runtime/event-loop-yielder';
+import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import type { NewEvent } from '../event/audit-event';
 import { requireBulkSize } from './bulk-size.interceptor';
 import type { CreateAuditEventDto } from './dto/create-audit-event.dto';
@@ -14,7 +14,7 @@ const PORTION_EVENTS = 250;
 @Injectable()
 export class BulkEvents {
   constructor(
-    private readonly portions: LoopPortions,
+    private readonly portions: EventLoopYielder,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {}
 
@@ -31,7 +31,7 @@ export class BulkEvents {
     const events: NewEvent[] = [];
     for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {
       for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(newEventOf(dto));
-      if (dtos.length > PORTION_EVENTS) await this.portions.next(signal);
+      if (dtos.length > PORTION_EVENTS) await this.portions.yieldIfDue(signal);
     }
     return events;
   }

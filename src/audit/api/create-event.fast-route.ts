@@ -2,27 +2,27 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../../auth/principal';
-import { FairTurns } from '../../concurrency/fair-scheduler';
-import { laneOf } from '../../concurrency/flow';
+import { FairScheduler } from '../../concurrency/fair-scheduler';
+import { flowKey } from '../../concurrency/flow';
 import { serverConfig } from '../../platform/config/server.config';
 import { JSON_TYPE } from '../../http/http-server.adapter';
-import { BodyBudget } from '../../http/body-memory-limiter';
+import { BodyMemoryLimiter } from '../../http/body-memory-limiter';
 import { ByteCollector } from '../../platform/runtime/byte-collector';
-import { writeHotProblem } from '../../http/fast-problem';
-import { type HotHandler, type HotRequest, HotRoutes } from '../../http/fast-routes';
+import { writeFastProblem } from '../../http/fast-problem';
+import { type FastHandler, type FastRequest, FastRoutes } from '../../http/fast-routes';
 import { RAW_BODY, type BodyRequest } from '../../http/json-body.interceptor';
 import { parseJsonBytes } from '../../platform/runtime/json-bytes';
 import { plainlyAcceptsJson } from '../../http/negotiation';
-import { patienceOf } from '../../http/request-signal';
-import { noteWhole, writeStamped } from '../../http/request-context';
-import { faultsOf } from '../../validation/compiled-validator';
+import { requestSignal } from '../../http/request-signal';
+import { noteBodyComplete, writeStamped } from '../../http/request-context';
+import { validate } from '../../validation/compiled-validator';
 import { AuditController, recordedHeaders } from './audit.controller';
 import { AuditService } from './audit.service';
 import { CreateAuditEventDto } from './dto/create-audit-event.dto';
 import { idempotencyClaimOf } from '../write/idempotency-claim';
 
 /** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
-const MAX_HOT_BYTES = 512 * 1024;
+const MAX_FAST_BYTES = 512 * 1024;
 /** Thousands of bodies up to this size may wait without being counted. */
 const SMALL_BYTES = 4 * 1024;
 const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
@@ -33,52 +33,56 @@ const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
  * answered here; a spec sends the same requests both ways and compares every byte and header.
  */
 @Injectable()
-export class CreateEventHotRoute implements OnModuleInit {
+export class CreateEventFastRoute implements OnModuleInit {
   constructor(
-    private readonly routes: HotRoutes,
+    private readonly routes: FastRoutes,
     private readonly audit: AuditService,
-    private readonly turns: FairTurns,
-    private readonly budget: BodyBudget,
+    private readonly scheduler: FairScheduler,
+    private readonly budget: BodyMemoryLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
   onModuleInit(): void {
-    const handler: HotHandler = (request, response, handOn) =>
+    const handler: FastHandler = (request, response, handOn) =>
       this.handle(request, response, handOn);
     this.routes.registerHandler(AuditController, 'create', handler);
   }
 
-  private handle(request: HotRequest, response: ServerResponse, handOn: () => void): void {
+  private handle(request: FastRequest, response: ServerResponse, handOn: () => void): void {
     const { principal } = request;
     if (!principal || !this.isPlain(request)) return handOn();
     try {
-      this.turns.requireRoom(laneOf(principal)); // before the body is read
+      this.scheduler.assertCapacity(flowKey(principal)); // before the body is read
     } catch (error) {
-      return writeHotProblem(error, request, response);
+      return writeFastProblem(error, request, response);
     }
-    if (!this.takeRoom(principal, request, response)) return handOn(); // refused there, too
+    if (!this.acquireQuota(principal, request, response)) return handOn(); // refused there, too
     const bytes = new ByteCollector();
     request.on('data', (chunk: Buffer) => bytes.add(chunk));
     request.on('end', () => {
-      noteWhole(response);
+      noteBodyComplete(response);
       const body = bytes.take();
       (request as BodyRequest)[RAW_BODY] = body;
       const event = validEventIn(body);
       if (!event) return handOn();
       this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
-        writeHotProblem(error, request, response),
+        writeFastProblem(error, request, response),
       );
     });
   }
 
   /** Takes room for a body until it is read, or never will be; false when there is none. */
-  private takeRoom(principal: Principal, request: HotRequest, response: ServerResponse): boolean {
+  private acquireQuota(
+    principal: Principal,
+    request: FastRequest,
+    response: ServerResponse,
+  ): boolean {
     const bytes = Number(request.headers['content-length']);
     if (bytes <= SMALL_BYTES) return true;
-    if (!this.budget.room.take(principal.subject, bytes)) return false;
+    if (!this.budget.availableBytes.acquire(principal.subject, bytes)) return false;
     let isTaken = true;
     const giveBack = (): void => {
-      if (isTaken) this.budget.room.giveBack(principal.subject, bytes);
+      if (isTaken) this.budget.availableBytes.release(principal.subject, bytes);
       isTaken = false;
     };
     request.once('end', giveBack);
@@ -92,7 +96,7 @@ export class CreateEventHotRoute implements OnModuleInit {
     return (
       !url?.includes('?') &&
       length > 0 &&
-      length <= Math.min(MAX_HOT_BYTES, this.config.requestMaxSizeBytes) &&
+      length <= Math.min(MAX_FAST_BYTES, this.config.requestMaxSizeBytes) &&
       headers['content-encoding'] === undefined &&
       PLAIN_JSON.test(headers['content-type'] ?? '') &&
       plainlyAcceptsJson(headers.accept)
@@ -106,10 +110,10 @@ export class CreateEventHotRoute implements OnModuleInit {
     response: ServerResponse,
   ): Promise<void> {
     const body = request[RAW_BODY];
-    if (body && body.length > SMALL_BYTES) this.budget.hold(body, response);
+    if (body && body.length > SMALL_BYTES) this.budget.reserve(body, response);
     const claim = idempotencyClaimOf(request, principal, 'event');
-    const signal = patienceOf(response, this.config.requestTimeoutMs);
-    const recorded = await this.turns.run({ lane: laneOf(principal), signal }, () =>
+    const signal = requestSignal(response, this.config.requestTimeoutMs);
+    const recorded = await this.scheduler.run({ flow: flowKey(principal), signal }, () =>
       this.audit.create(principal, event, { claim, signal }),
     );
     const { status, body: text } = recorded.answer;
@@ -123,7 +127,7 @@ export class CreateEventHotRoute implements OnModuleInit {
 function validEventIn(body: Buffer): CreateAuditEventDto | undefined {
   try {
     const value = parseJsonBytes(body);
-    return faultsOf(CreateAuditEventDto, value).length === 0
+    return validate(CreateAuditEventDto, value).length === 0
       ? (value as CreateAuditEventDto)
       : undefined;
   } catch {

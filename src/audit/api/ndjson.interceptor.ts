@@ -7,13 +7,13 @@ import {
 import type { Request, Response } from 'express';
 import { type Observable, of } from 'rxjs';
 import { principalOfContext } from '../../auth/authenticated-request';
-import type { SelfWritingAnswer } from '../../http/http-server.adapter';
+import type { WritableResponse } from '../../http/http-server.adapter';
 import { isNdjson } from '../../http/ndjson-body';
 import { measureToFirstByte } from '../../http/request-context';
 import { EventIngest } from '../ingest/event-ingest';
 
 /** The answer has been written. */
-const WRITTEN: SelfWritingAnswer = { writeTo: (response) => response };
+const WRITTEN: WritableResponse = { writeTo: (response) => response };
 
 /** Takes over requests whose body is NDJSON, on a route whose handler takes one JSON document. */
 @Injectable()

@@ -18,7 +18,7 @@ import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filt
 import { ExportRecorder } from './export-recorder';
 import { exportStatement, type ExportList } from './export-statement';
 import type { Position } from '../read/page-statement';
-import { ReadTurns } from '../read/read-permits';
+import { ReadScheduler } from '../read/read-permits';
 
 /** Which events to export and how. */
 export interface ExportQuery {
@@ -45,7 +45,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     private readonly recorder: ExportRecorder,
     private readonly pages: AuditPages,
     private readonly queries: AuditQueries,
-    private readonly turns: ReadTurns,
+    private readonly scheduler: ReadScheduler,
     private readonly tokens: TokenLife,
   ) {}
 
@@ -133,12 +133,12 @@ export class AuditExports implements BeforeApplicationShutdown {
   ): Promise<ExportList> {
     const { filter, sort, cursor } = query;
     requireSaneCombination(query);
-    const { list, from } = this.pages.describe(principal, { filter, sort, cursor });
+    const { list, from } = this.pages.parse(principal, { filter, sort, cursor });
     if (from?.backward) {
       throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
     }
     const inTurn = <T>(work: (signal: AbortSignal) => Promise<T>) =>
-      this.turns.readFor(principal, response, work);
+      this.scheduler.readFor(principal, response, work);
     const after = from?.position ?? (await this.positionAfter(list, query, inTurn));
     return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
   }

@@ -2,13 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { laneOf } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/flow';
 import { paginationConfig } from '../../platform/config/pagination.config';
 import { serverConfig } from '../../platform/config/server.config';
 import { streamingConfig } from '../../platform/config/streaming.config';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { requestTimeout } from '../../http/request-signal';
-import { reasonOf } from '../../platform/runtime/abort';
+import { abortReason } from '../../platform/runtime/abort';
 import { StreamLimiter } from '../../streaming/stream-limiter';
 import { positionOf, type FoundPage } from '../read/audit-event-page';
 import {
@@ -20,7 +20,7 @@ import {
 } from '../read/audit-pages';
 import { pageQueryIn } from '../api/dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from '../api/dto/audit-event-stream.dto';
-import { ReadTurns } from '../read/read-permits';
+import { ReadScheduler } from '../read/read-permits';
 
 /** An event of a stream. */
 export interface StreamedEvent {
@@ -41,7 +41,7 @@ export class AuditEventStream {
 
   constructor(
     private readonly pages: AuditPages,
-    private readonly turns: ReadTurns,
+    private readonly scheduler: ReadScheduler,
     private readonly tokens: TokenLife,
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
     @Inject(paginationConfig.KEY) private readonly paging: ConfigType<typeof paginationConfig>,
@@ -67,7 +67,7 @@ export class AuditEventStream {
     const query = pageQueryIn({ ...search, pagination: { ...search.pagination, cursor } });
     const limit = query.limit ?? Math.min(this.config.chunkSize, this.paging.maxLimit);
     const offset = cursor === undefined ? query.offset : undefined;
-    const first = this.pages.describe(principal, { ...query, offset, limit, includeTotal: false });
+    const first = this.pages.parse(principal, { ...query, offset, limit, includeTotal: false });
     if (first.from?.backward) {
       throw validationFailed([{ path: 'pagination.cursor', message: 'must be a nextCursor' }]);
     }
@@ -89,7 +89,7 @@ export class AuditEventStream {
         const characters = events.reduce((sum, { length }) => sum + length, 0);
         if (4 * characters <= HELD_PAGE_BYTES) page.limit = Math.min(most, 2 * page.limit);
         for (const text of events) {
-          if (token.signal.aborted) throw reasonOf(token.signal);
+          if (token.signal.aborted) throw abortReason(token.signal);
           yield this.streamed(text, page);
         }
         page = edges.next && {
@@ -112,7 +112,7 @@ export class AuditEventStream {
   ): Promise<FoundPage> {
     for (;;) {
       try {
-        return await this.readInTurn(principal, page, signal);
+        return await this.readWithPermit(principal, page, signal);
       } catch (error) {
         if (!isTooLarge(error) || page.limit === 1) throw error;
         page.limit = Math.ceil(page.limit / TOO_LARGE_DIVISOR);
@@ -120,7 +120,7 @@ export class AuditEventStream {
     }
   }
 
-  private async readInTurn(
+  private async readWithPermit(
     principal: Principal,
     page: PageDescription,
     signal: AbortSignal,
@@ -132,7 +132,7 @@ export class AuditEventStream {
     ).unref();
     const either = AbortSignal.any([signal, deadline.signal]);
     try {
-      return await this.turns.read({ lane: laneOf(principal), signal: either }, () =>
+      return await this.scheduler.read({ flow: flowKey(principal), signal: either }, () =>
         this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
       );
     } finally {

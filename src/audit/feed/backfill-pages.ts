@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { AnswerMemory } from '../../http/response-memory';
+import { ResponseMemory } from '../../http/response-memory';
 import { HELD_PAGE_BYTES } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
 import type { PageRequest } from '../read/page-statement';
-import { ReadTurns } from '../read/read-permits';
+import { ReadScheduler } from '../read/read-permits';
 
 /** Bytes of a page when the memory for answers is used up. A single event is read whatever its size. */
 const SMALL_PAGE_BYTES = 64 * 1024;
@@ -25,19 +25,19 @@ export interface BackfillPage {
 export class BackfillPages {
   constructor(
     private readonly queries: AuditQueries,
-    private readonly turns: ReadTurns,
-    private readonly memory: AnswerMemory,
+    private readonly scheduler: ReadScheduler,
+    private readonly memory: ResponseMemory,
   ) {}
 
   /**
    * Reads a page in its turn.
    * @throws AppError REQUEST_TOO_LARGE when it has to be read in smaller ones; what reading throws.
    */
-  async read(request: PageRequest, lane: string, signal: AbortSignal): Promise<BackfillPage> {
+  async read(request: PageRequest, flow: string, signal: AbortSignal): Promise<BackfillPage> {
     const reservation = this.memory.tryReserve(COPIES * HELD_PAGE_BYTES);
     const maxBytes = reservation || request.limit === 1 ? HELD_PAGE_BYTES : SMALL_PAGE_BYTES;
     try {
-      const texts = await this.turns.read({ lane, signal }, () =>
+      const texts = await this.scheduler.read({ flow, signal }, () =>
         this.queries.findPage(request, signal, { maxBytes }),
       );
       const characters = texts.reduce((sum, { length }) => sum + length, 0);

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { setTimeout as setTimeoutOf } from 'node:timers/promises';
 import { resolveOrganizations, type Organizations, type Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { laneOf } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/flow';
 import { SubscriptionLimiter, type SubscriptionKind } from '../../concurrency/subscription-limiter';
 import { AppError } from '../../platform/errors/app-error';
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
@@ -14,7 +14,7 @@ import { BackfillPages } from './backfill-pages';
 import { FeedBuffer } from './feed-buffer';
 import { feedCursor, positionsIn } from './feed-cursor';
 import { eventTest, type RecordedEvent } from './feed-event';
-import { LiveEvents, type Following } from './event-tailer';
+import { EventTailer, type Subscriber } from './event-tailer';
 import {
   BEGINNING,
   type LogPosition,
@@ -69,7 +69,7 @@ interface Subscription {
   buffer: FeedBuffer;
   /** How far it has come. */
   positions: LogPositions;
-  following?: Following;
+  following?: Subscriber;
   /** Set once it is over: with an error to tell, or without. */
   end?: { error?: AppError };
   close: (reason: EndReason, error?: AppError) => void;
@@ -99,7 +99,7 @@ export class EventFeed {
   };
 
   constructor(
-    private readonly live: LiveEvents,
+    private readonly live: EventTailer,
     private readonly pages: BackfillPages,
     private readonly limiter: SubscriptionLimiter,
     private readonly lifecycle: Lifecycle,
@@ -175,7 +175,7 @@ export class EventFeed {
       onEvent: (event) => {
         if (!test(event)) return;
         buffer.add(event);
-        if (buffer.hasOverflowed && subscription.isLive) this.cutSlow(subscription);
+        if (buffer.hasOverflowed && subscription.isLive) this.disconnectSlow(subscription);
       },
       onTimelineChange: (error) => subscription.close('rewound', error),
     });
@@ -195,7 +195,7 @@ export class EventFeed {
       const positions = await begun;
       if (isResumed) yield* this.backfill(subscription, positions);
       else subscription.positions = positions;
-      yield* this.goOn(subscription);
+      yield* this.resume(subscription);
     } finally {
       subscription.close('left');
     }
@@ -234,8 +234,8 @@ export class EventFeed {
         limit,
         offset: 0,
       };
-      const read = this.readPatiently(subscription, () =>
-        this.pages.read(request, laneOf(principal), signal),
+      const read = this.readUntilCaughtUp(subscription, () =>
+        this.pages.read(request, flowKey(principal), signal),
       );
       const page = await read.catch((error: unknown) => {
         if (!isTooLarge(error) || limit === 1) throw error;
@@ -262,7 +262,10 @@ export class EventFeed {
   }
 
   /** Many may resume at once, when a replica has gone: who finds no room, or no database, comes again. */
-  private async readPatiently<T>(subscription: Subscription, read: () => Promise<T>): Promise<T> {
+  private async readUntilCaughtUp<T>(
+    subscription: Subscription,
+    read: () => Promise<T>,
+  ): Promise<T> {
     for (;;) {
       try {
         return await read();
@@ -276,7 +279,7 @@ export class EventFeed {
     }
   }
 
-  private async *goOn(subscription: Subscription): AsyncGenerator<FeedEvent> {
+  private async *resume(subscription: Subscription): AsyncGenerator<FeedEvent> {
     const { buffer, positions } = subscription;
     subscription.isLive = true;
     for (;;) {
@@ -292,7 +295,7 @@ export class EventFeed {
         positions.set(organizationId, { sequence, recordedMicros });
         yield this.eventOf(subscription, text);
       } else if (buffer.hasOverflowed) {
-        this.cutSlow(subscription);
+        this.disconnectSlow(subscription);
       } else {
         await buffer.changed();
       }
@@ -310,7 +313,7 @@ export class EventFeed {
     subscription.close('rewound', timelineChanged(organizationId, sequence));
   }
 
-  private cutSlow(subscription: Subscription): void {
+  private disconnectSlow(subscription: Subscription): void {
     const detail = 'Events came faster than they were read. Go on from the last cursor.';
     subscription.close('slow', new AppError('SLOW_CONSUMER', detail));
   }

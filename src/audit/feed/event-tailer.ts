@@ -45,7 +45,7 @@ export interface EventListener {
 }
 
 /** A listener that is told of each event behind `positions`, until it leaves. */
-export interface Following {
+export interface Subscriber {
   positions: LogPositions;
   leave: () => void;
 }
@@ -61,13 +61,13 @@ export interface Following {
  * told so and get nothing more (docs/adr/0029-positions-across-timelines.md).
  */
 @Injectable()
-export class LiveEvents implements BeforeApplicationShutdown {
-  private readonly logger = new Logger('LiveEvents');
+export class EventTailer implements BeforeApplicationShutdown {
+  private readonly logger = new Logger('EventTailer');
   private readonly reads: RecordedReads;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly ofEverything = new Set<EventListener>();
   /** The last event that was given out, of each organization that is followed. The objects are never changed. */
-  private readonly places: LogPositions = new Map();
+  private readonly offsets: LogPositions = new Map();
   /** The head rows of these organizations as they were last looked at. */
   private readonly seenHeads = new Map<string, FollowedHead>();
   /** How often a log was found on another timeline: answers to what was asked before are of no use after. */
@@ -103,7 +103,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
    * committed later has a lower number.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
-  async follow(organizations: Organizations, listener: EventListener): Promise<Following> {
+  async follow(organizations: Organizations, listener: EventListener): Promise<Subscriber> {
     this.subscribe();
     let last: LogPositions;
     let changes: number;
@@ -116,11 +116,11 @@ export class LiveEvents implements BeforeApplicationShutdown {
     for (const id of ids) {
       const head = last.get(id) ?? BEGINNING;
       // Who follows everything is owed all of an organization that nobody has heard of before.
-      if (this.ofEverything.size > 0 && !this.places.has(id)) {
-        this.places.set(id, BEGINNING);
+      if (this.ofEverything.size > 0 && !this.offsets.has(id)) {
+        this.offsets.set(id, BEGINNING);
         this.due.add(id);
       }
-      const given = this.isFollowed(id) ? (this.places.get(id) ?? BEGINNING) : undefined;
+      const given = this.isFollowed(id) ? (this.offsets.get(id) ?? BEGINNING) : undefined;
       if (given === undefined) this.startAt(id, head);
       // Somebody who asked later may have been answered sooner: what was given to him will not be given again.
       positions.set(id, given === undefined ? head : furthestOf(given, head));
@@ -129,12 +129,12 @@ export class LiveEvents implements BeforeApplicationShutdown {
     else for (const id of organizations) this.listenersOf(id).add(listener);
     if (this.due.size > 0) this.readDue();
     this.polling ??= setInterval(() => this.poll(), POLL_MS).unref();
-    return { positions, leave: () => this.leave(organizations, listener) };
+    return { positions, leave: () => this.unsubscribe(organizations, listener) };
   }
 
   /** The positions up to which events have been given out by now. */
   positionsOf(organizations: readonly string[]): LogPositions {
-    return new Map(organizations.map((id) => [id, this.places.get(id) ?? BEGINNING]));
+    return new Map(organizations.map((id) => [id, this.offsets.get(id) ?? BEGINNING]));
   }
 
   /**
@@ -158,7 +158,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
 
   /** Begins to follow an organization. Which event its last one is the first read finds out, where that is not known. */
   private startAt(id: string, position: LogPosition): void {
-    this.places.set(id, position);
+    this.offsets.set(id, position);
     if (position.sequence > 0n && position.recordedMicros === undefined) this.due.add(id);
   }
 
@@ -169,7 +169,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
   }
 
   private isFollowed(id: string): boolean {
-    return this.places.has(id) && (this.ofEverything.size > 0 || this.listeners.has(id));
+    return this.offsets.has(id) && (this.ofEverything.size > 0 || this.listeners.has(id));
   }
 
   private listenersOf(id: string): Set<EventListener> {
@@ -178,7 +178,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
     return found;
   }
 
-  private leave(organizations: Organizations, listener: EventListener): void {
+  private unsubscribe(organizations: Organizations, listener: EventListener): void {
     if (organizations === '*') this.ofEverything.delete(listener);
     else {
       for (const id of organizations) {
@@ -187,23 +187,23 @@ export class LiveEvents implements BeforeApplicationShutdown {
         if (found?.size === 0) this.listeners.delete(id);
       }
     }
-    for (const id of organizations === '*' ? [...this.places.keys()] : organizations) {
+    for (const id of organizations === '*' ? [...this.offsets.keys()] : organizations) {
       if (this.ofEverything.size === 0 && !this.listeners.has(id)) this.forget(id);
     }
-    if (this.places.size > 0 || this.ofEverything.size > 0) return;
+    if (this.offsets.size > 0 || this.ofEverything.size > 0) return;
     clearInterval(this.polling);
     this.polling = undefined;
   }
 
   private forget(id: string): void {
-    this.places.delete(id);
+    this.offsets.delete(id);
     this.seenHeads.delete(id);
   }
 
   private wake(organizations: Iterable<string>): void {
     for (const id of organizations) {
-      if (this.ofEverything.size > 0 && !this.places.has(id)) this.places.set(id, BEGINNING);
-      if (this.places.has(id)) this.due.add(id);
+      if (this.ofEverything.size > 0 && !this.offsets.has(id)) this.offsets.set(id, BEGINNING);
+      if (this.offsets.has(id)) this.due.add(id);
     }
     if (this.due.size > 0) this.readDue();
   }
@@ -234,9 +234,9 @@ export class LiveEvents implements BeforeApplicationShutdown {
       for (const id of foreign) this.changeTimeline(id, after.get(id));
       for (const [id, recordedMicros] of confirmed) this.confirm(id, after.get(id), recordedMicros);
       for (const event of events) this.give(event, after.get(event.organizationId)?.sequence ?? 0n);
-      for (const id of unfinished) if (this.places.has(id)) this.due.add(id);
+      for (const id of unfinished) if (this.offsets.has(id)) this.due.add(id);
     } catch (error) {
-      for (const id of after.keys()) if (this.places.has(id)) this.due.add(id);
+      for (const id of after.keys()) if (this.offsets.has(id)) this.due.add(id);
       throw error;
     }
   }
@@ -244,7 +244,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
   /** Notes which event a position is at. */
   private confirm(id: string, position: LogPosition | undefined, recordedMicros: number): void {
     if (position === undefined || position.recordedMicros !== undefined) return;
-    if (this.places.get(id) === position) this.places.set(id, { ...position, recordedMicros });
+    if (this.offsets.get(id) === position) this.offsets.set(id, { ...position, recordedMicros });
   }
 
   /** Up to `count` of what is due and somebody still follows, with the positions behind which it is to be read. */
@@ -252,7 +252,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
     const after: LogPositions = new Map();
     for (const id of [...this.due].slice(0, count)) {
       this.due.delete(id);
-      const place = this.places.get(id);
+      const place = this.offsets.get(id);
       if (place !== undefined) after.set(id, place);
     }
     return after;
@@ -261,23 +261,23 @@ export class LiveEvents implements BeforeApplicationShutdown {
   /** Gives an event of a read behind `after` to all who follow. */
   private give(event: RecordedEvent, after: bigint): void {
     const { organizationId, sequence, recordedMicros } = event;
-    const place = this.places.get(organizationId)?.sequence;
+    const place = this.offsets.get(organizationId)?.sequence;
     if (place === undefined || sequence <= place) return; // nobody is there any more, or began again meanwhile
     if (place < after) {
       this.due.add(organizationId); // began again further back: what lies between has not been read
       return;
     }
-    this.places.set(organizationId, { sequence, recordedMicros });
+    this.offsets.set(organizationId, { sequence, recordedMicros });
     for (const listener of this.listeners.get(organizationId) ?? []) listener.onEvent(event);
     for (const listener of this.ofEverything) listener.onEvent(event);
   }
 
   private poll(): void {
-    if (this.isPolling || this.places.size + this.ofEverything.size === 0) return;
+    if (this.isPolling || this.offsets.size + this.ofEverything.size === 0) return;
     this.isPolling = true;
-    const organizations = this.ofEverything.size > 0 ? '*' : [...this.places.keys()];
+    const organizations = this.ofEverything.size > 0 ? '*' : [...this.offsets.keys()];
     // Positions move on while the heads are on their way: only what was given out before cannot lie behind them.
-    const before: LogPositions = new Map(this.places);
+    const before: LogPositions = new Map(this.offsets);
     const { changes } = this;
     this.reads
       .headsOf(organizations)
@@ -302,7 +302,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
 
   /** Ends the feeds of an organization whose event at this position is not there any more. */
   private changeTimeline(id: string, position: LogPosition | undefined, head?: bigint): void {
-    const place = this.places.get(id);
+    const place = this.offsets.get(id);
     // Begun again since: the position was another one's.
     if (!position || !place || place.sequence < position.sequence) return;
     this.forget(id);
@@ -317,7 +317,7 @@ export class LiveEvents implements BeforeApplicationShutdown {
 
   /** Whether there is something to read: new events, or a head that moved without them, by retention or a lost commit. */
   private isDue(id: string, head: FollowedHead): boolean {
-    const place = this.places.get(id);
+    const place = this.offsets.get(id);
     const seen = this.seenHeads.get(id);
     if (place) this.seenHeads.set(id, head);
     if (!place || head.sequence > place.sequence) return true;

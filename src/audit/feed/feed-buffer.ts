@@ -28,7 +28,7 @@ export class FeedBuffer {
     this.characters += event.text.length;
     this.bytes += bytesOf(event);
     this.events.push(event);
-    this.memory.hold(event);
+    this.memory.reserve(event);
     if (
       this.events.length - this.at > MAX_BUFFERED_EVENTS ||
       this.characters > MAX_BUFFERED_CHARACTERS ||
@@ -37,7 +37,7 @@ export class FeedBuffer {
       this.hasOverflowed = true;
       this.drop();
     }
-    this.stir();
+    this.notify();
   }
 
   /** The oldest event, if there is one. */
@@ -67,7 +67,7 @@ export class FeedBuffer {
   close(): void {
     this.isClosed = true;
     this.drop();
-    this.stir();
+    this.notify();
   }
 
   /** Resolves when something has been added, or `stir` is called. */
@@ -79,7 +79,7 @@ export class FeedBuffer {
   }
 
   /** Ends a wait. */
-  stir(): void {
+  notify(): void {
     this.wake?.();
     this.wake = undefined;
   }

@@ -14,28 +14,28 @@ const EVENT_BYTES = 1000;
  */
 export class FeedMemory {
   private readonly holders = new Map<RecordedEvent, number>();
-  private heldBytes = 0;
+  private reservedBytes = 0;
   private buffers = 0;
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
 
   /** What is held right now, in bytes. */
   get sizeBytes(): number {
-    return this.heldBytes;
+    return this.reservedBytes;
   }
 
   /** Counts an event for one more buffer. */
-  hold(event: RecordedEvent): void {
+  reserve(event: RecordedEvent): void {
     const count = this.holders.get(event) ?? 0;
     this.holders.set(event, count + 1);
-    if (count === 0) this.heldBytes += bytesOf(event);
+    if (count === 0) this.reservedBytes += bytesOf(event);
   }
 
   /** Takes back one `hold`. */
   release(event: RecordedEvent): void {
     const count = this.holders.get(event) ?? 0;
     if (count > 1) this.holders.set(event, count - 1);
-    else if (this.holders.delete(event)) this.heldBytes -= bytesOf(event);
+    else if (this.holders.delete(event)) this.reservedBytes -= bytesOf(event);
   }
 
   /** Notes that a buffer has begun to hold something. */
@@ -50,7 +50,7 @@ export class FeedMemory {
 
   /** Whether a buffer with so many bytes holds more than there is room for. */
   isTooMuch(ownBytes: number): boolean {
-    return this.heldBytes > this.limitBytes && ownBytes > this.limitBytes / this.buffers;
+    return this.reservedBytes > this.limitBytes && ownBytes > this.limitBytes / this.buffers;
   }
 }
 

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { FairTurns } from '../../concurrency/fair-scheduler';
-import { laneOf } from '../../concurrency/flow';
+import { FairScheduler } from '../../concurrency/fair-scheduler';
+import { flowKey } from '../../concurrency/flow';
 import { auditConfig } from '../../platform/config/audit.config';
 import { serverConfig } from '../../platform/config/server.config';
 import { streamingConfig } from '../../platform/config/streaming.config';
@@ -16,7 +16,7 @@ import type { ErrorCode } from '../../platform/errors/error-table';
 import { StreamLimiter } from '../../streaming/stream-limiter';
 import { AuditService } from '../api/audit.service';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
-import { IngestRun, MAX_BATCH_BYTES } from './ndjson-ingest';
+import { NdjsonIngest, MAX_BATCH_BYTES } from './ndjson-ingest';
 
 /** Longer than the longest event there can be: metadata of 256 KiB is six times as long when all of it is escaped. */
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
@@ -36,7 +36,7 @@ export class EventIngest {
 
   constructor(
     private readonly audit: AuditService,
-    private readonly turns: FairTurns,
+    private readonly scheduler: FairScheduler,
     private readonly tokens: TokenLife,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
@@ -65,7 +65,7 @@ export class EventIngest {
     const leave = this.limiter.enter(principal.subject);
     const token = this.tokens.signalOf(principal);
     try {
-      const run = new IngestRun(response, {
+      const run = new NdjsonIngest(response, {
         stallTimeoutMs: this.streaming.stallTimeoutMs,
         tokenSignal: token.signal,
         maxLines: this.limits.bulkMaxEvents,
@@ -86,12 +86,12 @@ export class EventIngest {
     batch: IngestBatch,
     signal: AbortSignal,
   ): Promise<LineReceipt[]> {
-    if (batch.isFaulty) return batch.rejections();
-    const lane = laneOf(principal);
+    if (batch.hasViolations) return batch.rejections();
+    const flow = flowKey(principal);
     for (;;) {
       try {
         const work = () => this.audit.recordAll(principal, batch.events, signal);
-        return batch.receiptsFor(await this.turns.run({ lane, signal }, work));
+        return batch.receiptsFor(await this.scheduler.run({ flow, signal }, work));
       } catch (error) {
         if (!(error instanceof AppError) || isOutcomeUnknown(error)) throw error;
         if (signal.aborted || !BUSY.has(error.code)) return batch.rejections(error);

@@ -3,7 +3,7 @@ import { AppError, type FieldError } from '../../platform/errors/app-error';
 import type { ErrorCode } from '../../platform/errors/error-table';
 import { parseJsonBytes } from '../../platform/runtime/json-bytes';
 import type { Line } from '../../platform/runtime/line-splitter';
-import { faultsOf } from '../../validation/compiled-validator';
+import { validate } from '../../validation/compiled-validator';
 import type { NewEvent } from '../event/audit-event';
 import { CreateAuditEventDto } from '../api/dto/create-audit-event.dto';
 import { newEventOf } from '../write/new-event';
@@ -19,9 +19,9 @@ export const TRANSACTION_REJECTED = 'TRANSACTION_REJECTED';
 /** Space, tab, carriage return. */
 const BLANKS = new Set([0x20, 0x09, 0x0d]);
 /** Faults of one line that are named. */
-const MAX_FAULTS = 20;
+const MAX_VIOLATIONS_PER_LINE = 20;
 
-interface Fault {
+interface LineViolation {
   code: string;
   errors: FieldError[];
 }
@@ -32,7 +32,7 @@ export class IngestBatch {
   /** Bytes of all lines. */
   bytes = 0;
   private readonly numbers: number[] = [];
-  private readonly faults = new Map<number, Fault>();
+  private readonly violations = new Map<number, LineViolation>();
 
   constructor(private readonly principal: Principal) {}
 
@@ -42,8 +42,8 @@ export class IngestBatch {
   }
 
   /** Whether a line is refused, and all of them with it. */
-  get isFaulty(): boolean {
-    return this.faults.size > 0;
+  get hasViolations(): boolean {
+    return this.violations.size > 0;
   }
 
   /** Adds a line; false for a blank one, which is nothing. */
@@ -52,8 +52,8 @@ export class IngestBatch {
     this.numbers.push(line.number);
     this.bytes += line.bytes.length;
     const read = this.read(line);
-    if ('code' in read) this.faults.set(line.number, read);
-    else if (!this.isFaulty) this.events.push(read);
+    if ('code' in read) this.violations.set(line.number, read);
+    else if (!this.hasViolations) this.events.push(read);
     else this.events.length = 0; // none of them will be stored
     return true;
   }
@@ -61,7 +61,7 @@ export class IngestBatch {
   /** Adds a line that is at fault as it stands. */
   refuse(number: number, code: ErrorCode, message: string): void {
     this.numbers.push(number);
-    this.faults.set(number, { code, errors: [{ path: '', message }] });
+    this.violations.set(number, { code, errors: [{ path: '', message }] });
   }
 
   /** The receipts of lines that are stored. */
@@ -74,10 +74,10 @@ export class IngestBatch {
   /** The receipts of lines that are not, because some are at fault, or because of what storing them failed with. */
   rejections(failure?: AppError): LineReceipt[] {
     if (failure) this.blame(failure);
-    const [first] = this.faults.keys();
+    const [first] = this.violations.keys();
     const message = `is good, but line ${first} of the same transaction is refused: send it again`;
     return this.numbers.map((line) => {
-      const { code, errors } = this.faults.get(line) ?? {
+      const { code, errors } = this.violations.get(line) ?? {
         code: TRANSACTION_REJECTED,
         errors: [{ path: '', message }],
       };
@@ -91,16 +91,16 @@ export class IngestBatch {
       const [index = '', ...rest] = path.split('.');
       const line = this.numbers[Number(index)];
       if (line === undefined) continue;
-      const known = this.faults.get(line)?.errors ?? [];
-      this.faults.set(line, { code, errors: [...known, { path: rest.join('.'), message }] });
+      const known = this.violations.get(line)?.errors ?? [];
+      this.violations.set(line, { code, errors: [...known, { path: rest.join('.'), message }] });
     }
-    if (this.isFaulty) return;
+    if (this.hasViolations) return;
     for (const line of this.numbers) {
-      this.faults.set(line, { code, errors: [{ path: '', message: detail }] });
+      this.violations.set(line, { code, errors: [{ path: '', message: detail }] });
     }
   }
 
-  private read({ bytes, isTooLong }: Line): NewEvent | Fault {
+  private read({ bytes, isTooLong }: Line): NewEvent | LineViolation {
     if (isTooLong) {
       const message =
         'is longer than a line may be (2 MiB, or REQUEST_MAX_SIZE_MB when that is less)';
@@ -114,9 +114,9 @@ export class IngestBatch {
       const { code, detail, errors = [{ path: '', message: detail }] } = error;
       return { code, errors };
     }
-    const errors = faultsOf(CreateAuditEventDto, value);
+    const errors = validate(CreateAuditEventDto, value);
     if (errors.length > 0)
-      return { code: 'VALIDATION_FAILED', errors: errors.slice(0, MAX_FAULTS) };
+      return { code: 'VALIDATION_FAILED', errors: errors.slice(0, MAX_VIOLATIONS_PER_LINE) };
     const event = value as CreateAuditEventDto;
     if (!mayWrite(this.principal, event.organizationId)) {
       const message = 'is not an organization of this token';

@@ -8,7 +8,7 @@ import type { Principal } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { writeProblem } from '../../http/problems/problem.filter';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
-import { type IngestParts, IngestRun } from './ndjson-ingest';
+import { type IngestParts, NdjsonIngest } from './ndjson-ingest';
 
 const WRITER: Principal = {
   subject: 'alice',
@@ -30,10 +30,10 @@ beforeEach(async () => {
     maxLines: 1000,
     maxLineBytes: 1024 * 1024,
     newBatch: () => new IngestBatch(WRITER),
-    store: (batch) => Promise.resolve(batch.isFaulty ? batch.rejections() : created(batch)),
+    store: (batch) => Promise.resolve(batch.hasViolations ? batch.rejections() : created(batch)),
   };
   server = createServer((request, response) => {
-    const run = new IngestRun(response, parts).run();
+    const run = new NdjsonIngest(response, parts).run();
     ended.push(run.catch((error: unknown) => error));
     run.catch((error: unknown) => writeProblem(error, request, response));
   }).listen(0, '127.0.0.1');

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import type { AppError } from '../../platform/errors/app-error';
 import { toAppError } from '../../platform/errors/problem';
-import { LineCutter } from '../../platform/runtime/line-splitter';
+import { LineSplitter } from '../../platform/runtime/line-splitter';
 import { NdjsonBody } from '../../http/ndjson-body';
 import { clientClosed } from '../../http/request-signal';
 import { ResponseSink } from '../../streaming/response-sink';
@@ -38,12 +38,12 @@ export interface IngestParts {
 }
 
 /** One body on its way: lines into batches, batches into transactions, transactions into receipts. */
-export class IngestRun {
+export class NdjsonIngest {
   private readonly body: NdjsonBody;
-  private readonly lines: LineCutter;
+  private readonly lines: LineSplitter;
   private readonly sink: ResponseSink;
   private readonly counts = { created: 0, duplicates: 0, rejected: 0 };
-  private readonly life = new AbortController();
+  private readonly lifetime = new AbortController();
   private readonly silence: NodeJS.Timeout;
   private batch: IngestBatch;
   /** When the first line of `batch` was read, on the clock of performance.now(). */
@@ -66,13 +66,13 @@ export class IngestRun {
   ) {
     const { stallTimeoutMs, maxLineBytes, newBatch } = parts;
     this.body = new NdjsonBody(response.req, () => this.wake());
-    this.lines = new LineCutter(maxLineBytes);
+    this.lines = new LineSplitter(maxLineBytes);
     this.batch = newBatch();
     this.sink = new ResponseSink(response, {
       coding: 'identity',
       stallTimeoutMs,
       onDrain: () => this.wake(),
-      onCut: () => this.leave(),
+      onCut: () => this.abort(),
     });
     this.silence = setTimeout(() => this.onSilence(), stallTimeoutMs);
   }
@@ -108,16 +108,16 @@ export class IngestRun {
 
   /** Whether nothing more is to be answered: the client has left, or a transaction has failed. */
   private get isOver(): boolean {
-    return this.life.signal.aborted;
+    return this.lifetime.signal.aborted;
   }
 
   private async readAll(): Promise<void> {
     for (let part = await this.next(); part; part = await this.next()) {
-      for (const line of this.lines.cut(part)) {
+      for (const line of this.lines.split(part)) {
         if (this.batch.add(line)) this.noteFilled(line.number);
         if (this.isFull) this.dispatch();
         while (this.underWay >= MAX_UNDER_WAY && !this.isOver) await this.change();
-        if (this.isSliceOver()) await this.breathe();
+        if (this.isSliceOver()) await this.yield();
         if (this.isOver) return;
       }
       if (this.lines.lastNumber - this.lastFilled > MAX_BLANK_LINES) {
@@ -186,7 +186,7 @@ export class IngestRun {
     return this.sliceLines % SLICE_LINES === 0 && performance.now() - this.sliceStartMs > SLICE_MS;
   }
 
-  private async breathe(): Promise<void> {
+  private async yield(): Promise<void> {
     await setImmediate();
     this.sliceStartMs = performance.now();
   }
@@ -198,7 +198,7 @@ export class IngestRun {
     if (batch.lines === 0 || this.isOver) return;
     this.batch = this.parts.newBatch();
     this.underWay += 1;
-    const stored = this.stored.then(() => this.parts.store(batch, this.life.signal));
+    const stored = this.stored.then(() => this.parts.store(batch, this.lifetime.signal));
     stored.catch(() => undefined); // heard of below
     this.stored = stored;
     this.answered = this.answered
@@ -234,8 +234,8 @@ export class IngestRun {
     if (this.underWay === 0 && this.batch.lines === 0) this.sink.cut('client stalled');
   }
 
-  private leave(): void {
-    this.life.abort(clientClosed());
+  private abort(): void {
+    this.lifetime.abort(clientClosed());
     this.response.req.destroy();
     this.wake();
   }
@@ -244,7 +244,7 @@ export class IngestRun {
   private fail(error: unknown): void {
     if (this.isOver) return;
     this.failure = toAppError(error);
-    this.life.abort(this.failure);
+    this.lifetime.abort(this.failure);
     this.wake();
   }
 

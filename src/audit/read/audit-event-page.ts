@@ -1,4 +1,4 @@
-import type { JsonAnswer } from '../../http/http-server.adapter';
+import type { JsonResponse } from '../../http/http-server.adapter';
 import { uuid } from '../../validation/constraints';
 import type { PageInfo } from '../../pagination/page';
 import type { Position } from './page-statement';
@@ -20,7 +20,7 @@ export interface FoundPage {
 }
 
 /** One event as JSON text. */
-export class AuditEventAnswer implements JsonAnswer {
+export class AuditEventResponse implements JsonResponse {
   constructor(private readonly text: string) {}
 
   toJsonText(): string {

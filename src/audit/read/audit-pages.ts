@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { resolveOrganizations, type Principal } from '../../auth/principal';
 import { paginationConfig } from '../../platform/config/pagination.config';
-import { AnswerMemory, type AnswerReservation } from '../../http/response-memory';
+import { ResponseMemory, type ResponseReservation } from '../../http/response-memory';
 import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
 import { CursorCodec } from '../../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../../pagination/page';
@@ -41,7 +41,7 @@ export const TOO_LARGE_DIVISOR = 8;
 export interface PageMemory {
   /** Bytes in UTF-8; as many as this process can serve, unless told otherwise. */
   maxBytes?: number;
-  reservation?: AnswerReservation;
+  reservation?: ResponseReservation;
 }
 
 /** Whether a page was refused because its events are too large: fewer of them may do. */
@@ -68,7 +68,7 @@ export class AuditPages {
   constructor(
     private readonly queries: AuditQueries,
     private readonly cursors: CursorCodec,
-    private readonly memory: AnswerMemory,
+    private readonly memory: ResponseMemory,
     @Inject(paginationConfig.KEY) private readonly config: ConfigType<typeof paginationConfig>,
   ) {}
 
@@ -76,7 +76,7 @@ export class AuditPages {
    * Which page a query means when this principal asks it.
    * @throws AppError VALIDATION_FAILED (limit or offset too large), FORBIDDEN (organizations), INVALID_CURSOR.
    */
-  describe(principal: Principal, query: PageQuery): PageDescription {
+  parse(principal: Principal, query: PageQuery): PageDescription {
     const { limit = this.config.defaultLimit, offset = 0, includeTotal = false } = query;
     this.requireSaneBounds(limit, query);
     const list: List = {

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import type { Principal } from '../../auth/principal';
 import { HitRatios } from '../../caching/hit-ratios';
-import type { Remembered } from '../../caching/response-cache';
-import { laneOf } from '../../concurrency/flow';
+import type { Loaded } from '../../caching/response-cache';
+import { flowKey } from '../../concurrency/flow';
 import { JsonText } from '../../platform/runtime/lossless-json';
 import type { PageInfo } from '../../pagination/page';
-import { AnswerComposition, type SearchOptions } from './response-composition';
+import { ResponseComposition, type SearchOptions } from './response-composition';
 import type { PageEdges } from './audit-event-page';
 import { AuditPages } from './audit-pages';
 import { CachedEvents, CachedPages } from './cached-reads';
@@ -37,14 +37,14 @@ export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
 
 /**
  * Reads for doors that do not hand on the bytes of an answer: same cache, same turns, same rights as the routes. What
- * it gives is to be written as JSON text through `unmarkJson` (front/exact-json), or its numbers lose their digits.
+ * it gives is to be written as JSON text through `restoreNumbers` (front/exact-json), or its numbers lose their digits.
  */
 @Injectable()
 export class AuditSearch {
   private readonly ratios = new HitRatios();
 
   constructor(
-    private readonly composition: AnswerComposition,
+    private readonly composition: ResponseComposition,
     private readonly pages: AuditPages,
     private readonly cachedPages: CachedPages,
     private readonly cachedEvents: CachedEvents,
@@ -84,8 +84,8 @@ export class AuditSearch {
     search: AuditEventSearchDto,
     options: SearchOptions & { isParsed?: boolean },
   ): Promise<FoundText> {
-    const page = this.pages.describe(principal, pageQueryIn(search));
-    const description = this.cachedPages.describePage(principal, page, '');
+    const page = this.pages.parse(principal, pageQueryIn(search));
+    const description = this.cachedPages.parsePage(principal, page, '');
     const read = this.cachedPages;
     const remembered = await this.composition.part({
       principal,
@@ -114,7 +114,7 @@ export class AuditSearch {
     options: SearchOptions,
   ): Promise<AuditEventDto> {
     const named = organizationId === undefined ? undefined : [organizationId];
-    const description = this.cachedEvents.describeEvent(principal, id, named);
+    const description = this.cachedEvents.parseEvent(principal, id, named);
     const { entry } = await this.composition.part({
       principal,
       read: this.cachedEvents,
@@ -124,12 +124,12 @@ export class AuditSearch {
     return this.composition.parse(entry.sharedText, options) as AuditEventDto;
   }
 
-  private cacheInfo(principal: Principal, { entry, status, key }: Remembered): CacheInfo {
+  private cacheInfo(principal: Principal, { entry, status, key }: Loaded): CacheInfo {
     return {
       cached: status === 'HIT',
       cacheKey: key ?? null,
       ttl: Math.round(entry.ttlMs / 1000),
-      hitRatio: this.ratios.count(laneOf(principal), status === 'HIT'),
+      hitRatio: this.ratios.count(flowKey(principal), status === 'HIT'),
     };
   }
 }

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { CustomTypesConfig, PoolClient } from 'pg';
 import { Database } from '../../platform/database/database';
 import { AppError } from '../../platform/errors/app-error';
-import type { AnswerReservation } from '../../http/response-memory';
+import type { ResponseReservation } from '../../http/response-memory';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { findEvent } from './find-event';
-import { HeadEpochs } from './tenant-versions';
+import { TenantVersions } from './tenant-versions';
 import {
   findForeignPositions,
   type ForeignPositions,
@@ -21,16 +21,16 @@ import {
   type Position,
   type Statement,
 } from './page-statement';
-import { PageStretches } from './page-windows';
+import { PageWindows } from './page-windows';
 
 /** Everything that is read about events; a signal that aborts cancels the read in PostgreSQL. Answers are JSON text as PostgreSQL made it (audit.statements.ts). */
 @Injectable()
 export class AuditQueries {
-  private readonly stretches = new PageStretches();
+  private readonly windows = new PageWindows();
 
   constructor(
     private readonly database: Database,
-    private readonly epochs: HeadEpochs,
+    private readonly epochs: TenantVersions,
     private readonly timeline: LogTimeline = new LogTimeline(),
   ) {}
 
@@ -62,7 +62,7 @@ export class AuditQueries {
       );
     }
     this.requireNotForeign(read.foreign, request);
-    this.stretches.learn(request, read.found);
+    this.windows.learn(request, read.found);
     return read.found;
   }
 
@@ -73,7 +73,7 @@ export class AuditQueries {
   ): Promise<string[]> {
     const found: string[] = [];
     const types = countedTypes(limits);
-    for (const stretch of this.stretches.of(request)) {
+    for (const stretch of this.windows.of(request)) {
       const limit = request.limit - found.length;
       const statement = pageStatement({ ...request, ...stretch, limit });
       found.push(...(await rowsOf(client, { ...statement, types })));
@@ -158,7 +158,7 @@ export class AuditQueries {
    * @throws AppError DATABASE_UNAVAILABLE when that takes seconds.
    */
   whenDurable(organizations: readonly string[] | '*'): Promise<void> {
-    return this.database.durability.settled(organizations);
+    return this.database.durability.whenSettled(organizations);
   }
 
   /**
@@ -202,7 +202,7 @@ export interface TextLimits {
   /** Bytes in UTF-8. */
   maxBytes?: number;
   /** Grows with the texts. */
-  reservation?: AnswerReservation;
+  reservation?: ResponseReservation;
 }
 
 /** Shorter texts are counted by their characters: their bytes are three times as many at most. */

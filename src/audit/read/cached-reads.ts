@@ -9,24 +9,24 @@ import {
   type ReadDescription,
   type ReadRequest,
   type Rendering,
-  type SharedAnswer,
+  type SharedResponse,
 } from '../../caching/cached-read';
 import { exactBuffer } from '../../caching/exact-buffer';
-import { ReadTurns } from './read-permits';
+import { ReadScheduler } from './read-permits';
 import { ReadPermits } from '../../concurrency/response-permits';
-import { laneOf } from '../../concurrency/flow';
-import type { AnswerReservation } from '../../http/response-memory';
+import { flowKey } from '../../concurrency/flow';
+import type { ResponseReservation } from '../../http/response-memory';
 import { parseQuery } from '../../http/query-string';
 import { uuid } from '../../validation/constraints';
 import { validQuery } from '../../validation/validation.pipe';
-import { unlessAborted } from '../../platform/runtime/abort';
+import { abortable } from '../../platform/runtime/abort';
 import type { PageInfo } from '../../pagination/page';
 import { linkHeader } from '../../pagination/page-links';
 import { isPosition, type FoundPage, type PageEdges } from './audit-event-page';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
 import { AuditService } from '../api/audit.service';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from '../api/dto/audit-events-query.dto';
-import { HeadEpochs } from './tenant-versions';
+import { TenantVersions } from './tenant-versions';
 
 /** What is remembered of requests (who asked what): characters of all texts in it. */
 const MAX_REMEMBERED_CHARACTERS = 6 * 1024 * 1024;
@@ -35,7 +35,7 @@ const MAX_REMEMBERED_CHARACTERS = 6 * 1024 * 1024;
  * Descriptions of requests seen before. What a request means depends on its principal and its URL alone, so asking
  * the same again costs one lookup instead of parsing, checking and hashing.
  */
-class RequestMemory<D extends { characters: number }> {
+class ParsedRequestCache<D extends { characters: number }> {
   private readonly known = new LRUCache<string, D>({
     maxSize: MAX_REMEMBERED_CHARACTERS,
     sizeCalculation: ({ characters }, key) => key.length + characters + DESCRIPTION_CHARACTERS,
@@ -44,7 +44,7 @@ class RequestMemory<D extends { characters: number }> {
   private last = 0;
 
   /** What `describe` says of this principal and URL; undefined, and not remembered, when it throws. */
-  describe(
+  parse(
     { principal, url = '' }: ReadRequest & { principal?: Principal },
     describe: (principal: Principal, url: string) => D,
   ): D | undefined {
@@ -80,42 +80,42 @@ function charactersOf({ subject, organizations }: Principal): number {
   return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
 }
 
-interface DescribedPage extends ReadDescription {
+interface ParsedPage extends ReadDescription {
   url: string;
   characters: number;
   page: PageDescription;
   /** Where it waits for its turn when it has to be read. */
-  lane: string;
+  flow: string;
 }
 
 /** Pages of events, as they are cached. Only a read takes a turn, an answer that was kept does not. Cursors are made for each reader: they are good for nobody else. */
 @Injectable()
-export class CachedPages extends CachedRead<DescribedPage> {
+export class CachedPages extends CachedRead<ParsedPage> {
   readonly namespace = 'audit_events';
-  private readonly requests = new RequestMemory<DescribedPage>();
+  private readonly requests = new ParsedRequestCache<ParsedPage>();
 
   constructor(
     private readonly pages: AuditPages,
-    private readonly turns: ReadTurns,
-    private readonly epochs: HeadEpochs,
+    private readonly scheduler: ReadScheduler,
+    private readonly epochs: TenantVersions,
     private readonly permits: ReadPermits,
   ) {
     super();
   }
 
-  describe(request: ReadRequest & AuthenticatedRequest): DescribedPage | undefined {
-    return this.requests.describe(request, (principal, url) => {
+  parse(request: ReadRequest & AuthenticatedRequest): ParsedPage | undefined {
+    return this.requests.parse(request, (principal, url) => {
       const query = pageQueryOf(validQuery(AuditEventsQuery, queryIn(url)));
-      return this.describePage(principal, this.pages.describe(principal, query), url);
+      return this.parsePage(principal, this.pages.parse(principal, query), url);
     });
   }
 
   /** The same for a page that was described elsewhere. */
-  describePage(principal: Principal, page: PageDescription, url: string): DescribedPage {
+  parsePage(principal: Principal, page: PageDescription, url: string): ParsedPage {
     return {
       url,
       page,
-      lane: laneOf(principal),
+      flow: flowKey(principal),
       tenants: page.list.organizations,
       query: queryHash(pageFingerprint(page)),
       variant: `${principal.subject}\n${url}`,
@@ -128,18 +128,18 @@ export class CachedPages extends CachedRead<DescribedPage> {
     return this.epochs.current(tenants);
   }
 
-  override requireRoom({ lane }: DescribedPage): void {
-    this.turns.requireRoom(lane);
+  override assertCapacity({ flow }: ParsedPage): void {
+    this.scheduler.assertCapacity(flow);
   }
 
   read(
-    { page, lane }: DescribedPage,
+    { page, flow }: ParsedPage,
     signal?: AbortSignal,
     ready?: Promise<unknown>,
-  ): Promise<SharedAnswer> {
+  ): Promise<SharedResponse> {
     // The permit is waited for outside of the turn: a large read keeps no small one from working.
-    return this.permits.within({ lane, signal }, (reservation) =>
-      this.turns.read({ lane, signal }, async () => {
+    return this.permits.within({ flow, signal }, (reservation) =>
+      this.scheduler.read({ flow, signal }, async () => {
         await during(signal, ready);
         return shared(await this.pages.read(page, signal, { reservation }), reservation);
       }),
@@ -153,7 +153,7 @@ export class CachedPages extends CachedRead<DescribedPage> {
     return [edges.next, edges.previous].every((at) => at === undefined || isPosition(at));
   }
 
-  render(rest: unknown, { page, url }: DescribedPage): Rendering {
+  render(rest: unknown, { page, url }: ParsedPage): Rendering {
     const { info, edges } = rest as { info: PageInfo; edges: PageEdges };
     const pagination = this.pages.pageInfo(info, edges, page.binding);
     return {
@@ -165,11 +165,14 @@ export class CachedPages extends CachedRead<DescribedPage> {
 
 /** What a read waits for, no longer than somebody waits for the read. */
 async function during(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
-  if (ready) await (signal ? unlessAborted(ready, signal) : ready);
+  if (ready) await (signal ? abortable(ready, signal) : ready);
 }
 
 /** The part of a page that all its readers share. */
-function shared({ events, info, edges }: FoundPage, reservation: AnswerReservation): SharedAnswer {
+function shared(
+  { events, info, edges }: FoundPage,
+  reservation: ResponseReservation,
+): SharedResponse {
   const head = listOf(events);
   if (reservation.held > 0) reservation.resize(head.length); // the rows are garbage from here on
   return { head, rest: { info, edges }, reservation };
@@ -195,7 +198,7 @@ function listOf(events: readonly string[]): Buffer {
 /** Texts up to this are joined first, which is quicker. */
 const JOINED_BYTES = 256 * 1024;
 
-interface DescribedEvent extends ReadDescription {
+interface ParsedEvent extends ReadDescription {
   characters: number;
   principal: Principal;
   id: string;
@@ -204,26 +207,26 @@ interface DescribedEvent extends ReadDescription {
 
 /** Single events, as they are cached. */
 @Injectable()
-export class CachedEvents extends CachedRead<DescribedEvent> {
+export class CachedEvents extends CachedRead<ParsedEvent> {
   readonly namespace = 'audit_events_by_id';
-  private readonly requests = new RequestMemory<DescribedEvent>();
+  private readonly requests = new ParsedRequestCache<ParsedEvent>();
 
   constructor(
     private readonly audit: AuditService,
-    private readonly turns: ReadTurns,
-    private readonly epochs: HeadEpochs,
+    private readonly scheduler: ReadScheduler,
+    private readonly epochs: TenantVersions,
   ) {
     super();
   }
 
-  describe(request: ReadRequest & AuthenticatedRequest): DescribedEvent | undefined {
-    return this.requests.describe(request, (principal, url) => {
+  parse(request: ReadRequest & AuthenticatedRequest): ParsedEvent | undefined {
+    return this.requests.parse(request, (principal, url) => {
       const path = url.split('?', 1)[0] ?? '';
       const { organization_ids: organizationIds } = validQuery(
         AuditEventQuery,
         queryIn(url),
       ) as AuditEventQuery;
-      return this.describeEvent(
+      return this.parseEvent(
         principal,
         path.slice(path.lastIndexOf('/') + 1),
         organizationIds,
@@ -236,12 +239,12 @@ export class CachedEvents extends CachedRead<DescribedEvent> {
    * The same for an event that was asked for elsewhere.
    * @throws AppError VALIDATION_FAILED for what is no UUID, FORBIDDEN.
    */
-  describeEvent(
+  parseEvent(
     principal: Principal,
     asked: string,
     organizationIds?: string[],
     characters = 0,
-  ): DescribedEvent {
+  ): ParsedEvent {
     if (uuid(asked) !== undefined) {
       throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
     }
@@ -261,16 +264,16 @@ export class CachedEvents extends CachedRead<DescribedEvent> {
     return this.epochs.current(tenants);
   }
 
-  override requireRoom({ principal }: DescribedEvent): void {
-    this.turns.requireRoom(laneOf(principal));
+  override assertCapacity({ principal }: ParsedEvent): void {
+    this.scheduler.assertCapacity(flowKey(principal));
   }
 
   read(
-    { principal, id, organizationIds }: DescribedEvent,
+    { principal, id, organizationIds }: ParsedEvent,
     signal?: AbortSignal,
     ready?: Promise<unknown>,
-  ): Promise<SharedAnswer> {
-    return this.turns.read({ lane: laneOf(principal), signal }, async () => {
+  ): Promise<SharedResponse> {
+    return this.scheduler.read({ flow: flowKey(principal), signal }, async () => {
       await during(signal, ready);
       const event = await this.audit.findById(principal, id, organizationIds, signal);
       return { head: exactBuffer(event.toJsonText()), rest: null };

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { SharedRead } from './coalesced-read';
+import { CoalescedRead } from './coalesced-read';
 
 const immediate = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -19,7 +19,7 @@ async function settled(): Promise<void> {
 function controlled() {
   const ends: { resolve: () => void; reject: (error: Error) => void }[] = [];
   let running = 0;
-  const reads = new SharedRead<number>(() => {
+  const reads = new CoalescedRead<number>(() => {
     const number = ends.length;
     running += 1;
     expect(running).toBe(1);

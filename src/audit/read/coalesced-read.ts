@@ -10,7 +10,7 @@ interface Pending<T> {
  * those get the next. Never more than one runs, and nobody gets what a read found that began before it was asked for, so
  * every answer is as new as a read of one's own. A read that fails rejects those who shared it, and nobody else.
  */
-export class SharedRead<T> {
+export class CoalescedRead<T> {
   private next: Pending<T> | undefined;
   private isRunning = false;
 

@@ -18,7 +18,7 @@ const MAX_ORGANIZATIONS = 1000;
 const DAY_MS = 86_400_000;
 
 /** Who asks does not matter: the pages that are kept are the same for all who may see these organizations. */
-const NOBODY: Principal = {
+const SYSTEM_PRINCIPAL: Principal = {
   subject: '',
   scopes: new Set(),
   organizations: '*',
@@ -62,9 +62,9 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
     number: number,
     from?: CursorPosition,
   ): WarmupStep {
-    const page = { ...this.pages.describe(NOBODY, { filter }), ...(from ? { from } : {}) };
+    const page = { ...this.pages.parse(SYSTEM_PRINCIPAL, { filter }), ...(from ? { from } : {}) };
     return {
-      description: this.read.describePage(NOBODY, page, LIST_PATH),
+      description: this.read.parsePage(SYSTEM_PRINCIPAL, page, LIST_PATH),
       path: LIST_PATH,
       next: (rest) => {
         const { next } = (rest as { edges: PageEdges }).edges;

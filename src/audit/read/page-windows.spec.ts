@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { addMonths, type Month } from '../../platform/database/partitions';
 import { parseInstant } from '../../platform/runtime/instant';
 import type { PageRequest } from './page-statement';
-import { PageStretches, type Stretch } from './page-windows';
+import { PageWindows, type PageWindow } from './page-windows';
 
 const month = fc
   .record({ year: fc.integer({ min: 1971, max: 2200 }), number: fc.integer({ min: 1, max: 12 }) })
@@ -53,11 +53,11 @@ function eventIn(name: Month): string {
   return JSON.stringify({ ...positionIn(name), principalId: null });
 }
 
-const holds = ({ from, to }: Stretch, at: string) =>
+const holds = ({ from, to }: PageWindow, at: string) =>
   (from === undefined || at >= from) && (to === undefined || at < to);
 
 /** Where the stretches meet; a cursor's month is an edge of the first one besides. */
-function cutsOf(stretches: Stretch[]): Stretch[] {
+function cutsOf(stretches: PageWindow[]): PageWindow[] {
   const [first, second] = stretches;
   if (!first || !second) return stretches;
   return second.to === undefined
@@ -72,7 +72,7 @@ function isWanted({ after, sort }: PageRequest, at: string): boolean {
 }
 
 /** Instants at and around every end of a stretch, and far from all. */
-function instantsAround(stretches: Stretch[]): string[] {
+function instantsAround(stretches: PageWindow[]): string[] {
   const ends = stretches.flatMap(({ from, to }) => [from, to]).flatMap((end) => end ?? []);
   const before = ends.map((end) =>
     instantIn(addMonths(end.slice(0, 7), -1), '28T23:59:59.999999Z'),
@@ -87,7 +87,7 @@ describe('the stretches of time in which a page is looked for', () => {
     });
     fc.assert(
       fc.property(requests, learnt, fc.array(month), (asked, lessons, months) => {
-        const pages = new PageStretches();
+        const pages = new PageWindows();
         for (const [one, found] of lessons) {
           const list = found.length % 2 ? { ...one, after: asked.after } : asked;
           pages.learn(list, found.map(eventIn));
@@ -110,7 +110,7 @@ describe('the stretches of time in which a page is looked for', () => {
   });
 
   it('begin with the month of the page and are cut where the last page of the list ended', () => {
-    const pages = new PageStretches();
+    const pages = new PageWindows();
     const down = request({ after: positionIn('2024-03') });
     expect(cutsOf(pages.of(down))).toEqual(cutDown('2024-03'));
     pages.learn(down, [eventIn('2024-02'), eventIn('2023-11')]);
@@ -127,7 +127,7 @@ describe('the stretches of time in which a page is looked for', () => {
   });
 
   it('are one when the list ended before its page was full, until it fills one again', () => {
-    const pages = new PageStretches();
+    const pages = new PageWindows();
     const list = request({ after: positionIn('2024-03') });
     for (const found of [[], [eventIn('2024-03')]]) {
       pages.learn(list, found);
@@ -138,7 +138,7 @@ describe('the stretches of time in which a page is looked for', () => {
   });
 
   it('begin where the filter does, and are one where nothing tells the month', () => {
-    const pages = new PageStretches();
+    const pages = new PageWindows();
     const endDate = parseInstant(instantIn('2021-06'));
     const startDate = parseInstant(instantIn('2020-02'));
     const asc = { field: 'timestamp', direction: 'asc' } as const;
@@ -158,7 +158,7 @@ describe('the stretches of time in which a page is looked for', () => {
   });
 
   it('know lists apart by organizations, filter and sort', () => {
-    const pages = new PageStretches();
+    const pages = new PageWindows();
     const after = positionIn('2024-03');
     const startDate = parseInstant(instantIn('2020-02'));
     pages.learn(request({ after }), []);
@@ -174,7 +174,7 @@ describe('the stretches of time in which a page is looked for', () => {
   });
 
   it('remember ten thousand lists and forget the oldest', () => {
-    const pages = new PageStretches();
+    const pages = new PageWindows();
     const list = (index: number) =>
       request({ organizations: [`org-${index}`], after: positionIn('2024-03') });
     for (let index = 0; index < 10_001; index += 1) pages.learn(list(index), []);
@@ -183,12 +183,12 @@ describe('the stretches of time in which a page is looked for', () => {
   });
 });
 
-function cutDown(name: Month): Stretch[] {
+function cutDown(name: Month): PageWindow[] {
   const cut = instantIn(name, '01T00:00:00.000000Z');
   return [{ from: cut }, { to: cut }];
 }
 
-function cutUp(name: Month): Stretch[] {
+function cutUp(name: Month): PageWindow[] {
   const cut = instantIn(name, '01T00:00:00.000000Z');
   return [{ to: cut }, { from: cut }];
 }

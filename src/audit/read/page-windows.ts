@@ -9,7 +9,7 @@ import { filterFingerprint } from '../event/audit-event-filter';
 import type { PageRequest } from './page-statement';
 
 /** A part of the time line: from (inclusive) and to (exclusive), ISO in UTC. */
-export interface Stretch {
+export interface PageWindow {
   from?: string;
   to?: string;
   /** Whether it covers so few months that statements for just these are worth keeping. */
@@ -29,11 +29,11 @@ const NARROW_MONTHS = 2;
  * overlap and together are everything, so what is remembered (how many months a list's last page covered) decides
  * only how fast an answer is, never what is in it.
  */
-export class PageStretches {
+export class PageWindows {
   private readonly months = new LRUCache<string, number>({ max: MAX_REMEMBERED });
 
   /** The stretches of a request, in the order in which to read them. */
-  of(request: PageRequest): Stretch[] {
+  of(request: PageRequest): PageWindow[] {
     const begin = beginOf(request);
     const covered = this.months.get(keyOf(request)) ?? 0;
     if (begin === undefined || covered === Infinity) return [{}];

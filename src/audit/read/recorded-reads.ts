@@ -1,6 +1,6 @@
 import type { Organizations } from '../../auth/principal';
 import type { Database } from '../../platform/database/database';
-import type { SidePool } from '../../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../../platform/database/dedicated-pool';
 import { isTooLarge } from './audit-pages';
 import { countedTypes } from './audit.queries';
 import { MAX_BUFFERED_CHARACTERS, MAX_BUFFERED_EVENTS } from '../feed/feed-buffer';
@@ -55,12 +55,12 @@ interface Found {
 
 /** Reads what is recorded for those who follow it, from the primary and beside the large pool. */
 export class RecordedReads {
-  private readonly pool: SidePool;
+  private readonly pool: DedicatedPool;
   /** Events that the next read may bring: fewer where they are large. */
   private maxEvents = MAX_EVENTS;
 
   constructor(private readonly database: Database) {
-    this.pool = database.sidePool('feed', POOL);
+    this.pool = database.dedicatedPool('feed', POOL);
   }
 
   /** Organizations that the next read may look at. */

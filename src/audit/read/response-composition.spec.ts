@@ -2,10 +2,10 @@ import { setImmediate } from 'node:timers/promises';
 import type { Principal } from '../../auth/principal';
 import type { CachedRead, ReadDescription } from '../../caching/cached-read';
 import { CacheEntry } from '../../caching/cache-entry';
-import type { Remembered, ResponseCache } from '../../caching/response-cache';
+import type { Loaded, ResponseCache } from '../../caching/response-cache';
 import { CompositionPermits } from '../../concurrency/response-permits';
-import { AnswerMemory } from '../../http/response-memory';
-import { AnswerComposition, ComposedAnswer } from './response-composition';
+import { ResponseMemory } from '../../http/response-memory';
+import { ResponseComposition, ComposedResponse } from './response-composition';
 
 const MIB = 1024 * 1024;
 /** 10 MiB are shared, and 20 MiB may be taken with a permit. */
@@ -19,33 +19,33 @@ const config = {
   queueTimeoutMs: 60_000,
 } as Config;
 
-let memory: AnswerMemory;
+let memory: ResponseMemory;
 let permits: CompositionPermits;
-let composition: AnswerComposition;
+let composition: ResponseComposition;
 let reads: number;
 
 beforeEach(() => {
-  memory = new AnswerMemory(HEAP);
+  memory = new ResponseMemory(HEAP);
   permits = new CompositionPermits(config, memory);
   reads = 0;
   // Five times as much is reserved for its text: more than is shared.
   const head = Buffer.alloc(3 * MIB, 'x');
   const source = {
-    remember: async (): Promise<Remembered> => {
+    remember: async (): Promise<Loaded> => {
       reads += 1;
       await setImmediate();
       return { entry: new CacheEntry({ head, rest: null }, 0, 0), status: 'BYPASS' };
     },
   };
-  composition = new AnswerComposition(source as unknown as ResponseCache, memory, permits);
+  composition = new ResponseComposition(source as unknown as ResponseCache, memory, permits);
 });
 
-const read = (answer: ComposedAnswer, signal?: AbortSignal): Promise<Remembered> =>
+const read = (answer: ComposedResponse, signal?: AbortSignal): Promise<Loaded> =>
   composition.part({
     principal,
     read: {} as CachedRead,
     description: {} as ReadDescription,
-    options: { path: '/', answer, ...(signal ? { patience: () => signal } : {}) },
+    options: { path: '/', answer, ...(signal ? { signal: () => signal } : {}) },
   });
 const permitsHeld = (): object => {
   const { active, queued } = permits.statistics();
@@ -59,7 +59,7 @@ async function oneWaits(): Promise<void> {
 }
 
 async function nextIsServed(): Promise<void> {
-  const answer = new ComposedAnswer();
+  const answer = new ComposedResponse();
   expect((await read(answer)).entry.headBytes).toBe(3 * MIB);
   expect(permitsHeld()).toMatchObject({ active: 1 });
   answer.end();
@@ -69,9 +69,9 @@ async function nextIsServed(): Promise<void> {
 
 describe('the permit of a composed answer', () => {
   it('is not waited for any more when the answer is over', async () => {
-    const first = new ComposedAnswer();
+    const first = new ComposedResponse();
     await read(first);
-    const second = new ComposedAnswer();
+    const second = new ComposedResponse();
     const part = read(second);
     await oneWaits();
     second.end();
@@ -84,9 +84,9 @@ describe('the permit of a composed answer', () => {
   });
 
   it('is given back when it comes in the moment in which the answer ends', async () => {
-    const first = new ComposedAnswer();
+    const first = new ComposedResponse();
     await read(first);
-    const second = new ComposedAnswer();
+    const second = new ComposedResponse();
     const part = read(second);
     await oneWaits();
     first.end(); // the permit is on its way
@@ -99,9 +99,9 @@ describe('the permit of a composed answer', () => {
 
   it('is given back by every interleaving of its end with the reads before it', async () => {
     for (let turns = 0; turns < 8; turns += 1) {
-      const first = new ComposedAnswer();
+      const first = new ComposedResponse();
       await read(first);
-      const second = new ComposedAnswer();
+      const second = new ComposedResponse();
       const parts = Promise.allSettled([read(second), read(second)]);
       for (let turn = 0; turn < turns; turn += 1) {
         if (turn === 3) first.end();
@@ -118,9 +118,9 @@ describe('the permit of a composed answer', () => {
 
   it('is given back when the signal aborts while it is waited for or comes', async () => {
     for (const isGranted of [false, true]) {
-      const first = new ComposedAnswer();
+      const first = new ComposedResponse();
       await read(first);
-      const second = new ComposedAnswer();
+      const second = new ComposedResponse();
       const controller = new AbortController();
       const part = read(second, controller.signal);
       await oneWaits();
@@ -136,7 +136,7 @@ describe('the permit of a composed answer', () => {
   });
 
   it('is not asked for by a part of an answer that is over', async () => {
-    const answer = new ComposedAnswer();
+    const answer = new ComposedResponse();
     answer.end();
     await expect(read(answer)).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
     expect(reads).toBe(0);

@@ -1,19 +1,19 @@
 import { Injectable } from '@nestjs/common';
 import type { Principal } from '../../auth/principal';
 import type { CachedRead, ReadDescription } from '../../caching/cached-read';
-import { ResponseCache, type Remembered } from '../../caching/response-cache';
+import { ResponseCache, type Loaded } from '../../caching/response-cache';
 import { CompositionPermits } from '../../concurrency/response-permits';
-import { laneOf } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/flow';
 import { AppError } from '../../platform/errors/app-error';
 import {
-  AnswerMemory,
-  type AnswerReservation,
-  OutOfAnswerMemory,
+  ResponseMemory,
+  type ResponseReservation,
+  OutOfResponseMemory,
 } from '../../http/response-memory';
-import { costOf } from '../../http/body-memory-limiter';
+import { estimateParsedBytes } from '../../http/body-memory-limiter';
 import {
   MAX_EXACT_NUMBERS,
-  parseMarkedJson,
+  parseJsonWithPlaceholders,
   UnacceptableJsonError,
 } from '../../platform/runtime/lossless-json';
 import { clientClosed } from '../../http/request-signal';
@@ -24,15 +24,15 @@ export interface SearchOptions {
   /** What the settings of the cache call this door: the path that was asked. */
   path: string;
   /** Makes the signal that aborts when nobody waits for the answer any more. */
-  patience?: () => AbortSignal;
+  signal?: () => AbortSignal;
   /** Stands for the answer that what is read becomes part of: it is read one after the other, and bounded together. */
-  answer?: ComposedAnswer;
+  answer?: ComposedResponse;
   /** How often the answer will hold what is read; once, unless told otherwise. */
   copies?: number;
 }
 
 /** One answer, whose parts may be read by several calls. Its maker ends it on every way out. */
-export class ComposedAnswer {
+export class ComposedResponse {
   private readonly work: (() => void)[] = [];
   private isOver = false;
 
@@ -55,17 +55,17 @@ export class ComposedAnswer {
 }
 
 /** Characters that all that is read for one answer may have together: it is put together in memory, several times over. */
-const MAX_ANSWER_CHARACTERS = 32 * 1024 * 1024;
+const MAX_RESPONSE_CHARACTERS = 32 * 1024 * 1024;
 
 const TOO_MANY_NUMBERS = `hold more than ${MAX_EXACT_NUMBERS} numbers that a double cannot`;
 
 /** What has been read for one answer so far. */
-interface AnswerParts {
+interface ResponseParts {
   characters: number;
-  /** Numbers that `parseMarkedJson` would have to mark. */
+  /** Numbers that `parseJsonWithPlaceholders` would have to mark. */
   numbersLeft: number;
   /** The memory for what is made of the parts. */
-  reservation: AnswerReservation;
+  reservation: ResponseReservation;
   /** Settles when the last part that was asked for has been read. */
   last: Promise<unknown>;
   /** Whether the answer is over, with or without all of its parts: GraphQL answers at the first failure of a field. */
@@ -100,12 +100,12 @@ const SMALL_PART_BYTES = 64 * 1024;
  * for answers with what is made of them.
  */
 @Injectable()
-export class AnswerComposition {
-  private readonly answers = new WeakMap<object, AnswerParts>();
+export class ResponseComposition {
+  private readonly answers = new WeakMap<object, ResponseParts>();
 
   constructor(
     private readonly cache: ResponseCache,
-    private readonly memory: AnswerMemory,
+    private readonly memory: ResponseMemory,
     private readonly permits: CompositionPermits,
   ) {}
 
@@ -113,21 +113,21 @@ export class AnswerComposition {
    * Reads a part of an answer once those before it are read, unless they leave no room for it.
    * @throws AppError REQUEST_TOO_LARGE; CLIENT_CLOSED when the answer is over; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the signal's reason; what reading throws.
    */
-  part<D extends ReadDescription>(request: PartRequest<D>): Promise<Remembered> {
+  part<D extends ReadDescription>(request: PartRequest<D>): Promise<Loaded> {
     const { options, principal } = request;
     const { answer, copies = 1 } = options;
-    const read = (): Promise<Remembered> => this.remember(request);
+    const read = (): Promise<Loaded> => this.remember(request);
     if (!answer) return read();
     const parts = this.partsOf(answer);
     const reading = parts.last.then(async () => {
       requireUnsent(parts);
-      requireRoom(parts);
+      assertCapacity(parts);
       const remembered =
         (await this.readWithin(parts, options, read)) ??
         (await this.readWithPermit(parts, principal, options, read));
       requireUnsent(parts); // its reservation counts nothing any more
       parts.characters += remembered.entry.headBytes * copies;
-      requireRoom(parts);
+      assertCapacity(parts);
       return remembered;
     });
     parts.last = reading.catch(() => undefined);
@@ -139,19 +139,19 @@ export class AnswerComposition {
     const parts = answer && this.answers.get(answer);
     const budget = { left: (parts?.numbersLeft ?? MAX_EXACT_NUMBERS) / copies };
     try {
-      return parseMarkedJson(text, budget);
+      return parseJsonWithPlaceholders(text, budget);
     } catch (error) {
-      if (error instanceof UnacceptableJsonError) throw answerTooLarge(TOO_MANY_NUMBERS);
+      if (error instanceof UnacceptableJsonError) throw responseTooLarge(TOO_MANY_NUMBERS);
       throw error;
     } finally {
       if (parts) parts.numbersLeft = budget.left * copies;
     }
   }
 
-  private partsOf(answer: ComposedAnswer): AnswerParts {
+  private partsOf(answer: ComposedResponse): ResponseParts {
     const known = this.answers.get(answer);
     if (known) return known;
-    const parts: AnswerParts = {
+    const parts: ResponseParts = {
       characters: 0,
       numbersLeft: MAX_EXACT_NUMBERS,
       reservation: this.memory.reserve(),
@@ -169,30 +169,30 @@ export class AnswerComposition {
 
   /** Reads a part and reserves what will be made of it; undefined when others hold too much of the memory. */
   private async readWithin(
-    { reservation }: AnswerParts,
+    { reservation }: ResponseParts,
     options: PartOptions,
-    read: () => Promise<Remembered>,
-  ): Promise<Remembered | undefined> {
+    read: () => Promise<Loaded>,
+  ): Promise<Loaded | undefined> {
     const remembered = await read();
     try {
       reserveFor(reservation, remembered, options);
       return remembered;
     } catch (error) {
-      if (error instanceof OutOfAnswerMemory) return undefined;
+      if (error instanceof OutOfResponseMemory) return undefined;
       throw error;
     }
   }
 
   /** The same with a permit, which the answer keeps. What was read before is let go of while it is waited for. */
   private async readWithPermit(
-    parts: AnswerParts,
+    parts: ResponseParts,
     principal: Principal,
     options: PartOptions,
-    read: () => Promise<Remembered>,
-  ): Promise<Remembered> {
+    read: () => Promise<Loaded>,
+  ): Promise<Loaded> {
     requireUnsent(parts);
     const before = parts.reservation;
-    const reservation = await this.permitFor(parts, principal, options.patience?.());
+    const reservation = await this.permitFor(parts, principal, options.signal?.());
     if (parts.isSent) {
       reservation.release(); // the end of the answer has released the one before it
       throw clientClosed();
@@ -210,15 +210,15 @@ export class AnswerComposition {
 
   /** Waits for a permit, no longer than for the answer. */
   private async permitFor(
-    parts: AnswerParts,
+    parts: ResponseParts,
     principal: Principal,
     signal: AbortSignal | undefined,
-  ): Promise<AnswerReservation> {
+  ): Promise<ResponseReservation> {
     const waiting = new AbortController();
     parts.stopWaiting = () => waiting.abort(clientClosed());
     try {
       return await this.permits.acquire({
-        lane: laneOf(principal),
+        flow: flowKey(principal),
         signal: AbortSignal.any([waiting.signal, ...(signal ? [signal] : [])]),
       });
     } finally {
@@ -230,21 +230,21 @@ export class AnswerComposition {
     read,
     description,
     search: { useCache, cacheTTL } = {},
-    options: { path, patience },
-  }: PartRequest<D>): Promise<Remembered> {
-    return this.cache.remember(read, description, {
+    options: { path, signal: patience },
+  }: PartRequest<D>): Promise<Loaded> {
+    return this.cache.getOrLoad(read, description, {
       path,
       policy: { noCache: useCache === false, noStore: false },
       ...(typeof cacheTTL === 'number' ? { ttlMs: cacheTTL * 1000 } : {}),
-      ...(patience ? { patience } : {}),
+      ...(patience ? { signal: patience } : {}),
     });
   }
 }
 
-/** Reserves memory for what is made of a part. @throws as AnswerReservation.resize. */
+/** Reserves memory for what is made of a part. @throws as ResponseReservation.resize. */
 function reserveFor(
-  reservation: AnswerReservation,
-  { entry }: Remembered,
+  reservation: ResponseReservation,
+  { entry }: Loaded,
   { isParsed = false, copies = 1 }: PartOptions,
 ): void {
   const { headBytes } = entry;
@@ -254,22 +254,22 @@ function reserveFor(
   const texts = headBytes * COPIES_OF_VALUES * copies;
   try {
     reservation.add(headBytes * COPIES_OF_VALUES + texts); // what is too much by its length is not looked at
-    reservation.resize(held + costOf(entry.sharedBytes) + texts);
+    reservation.resize(held + estimateParsedBytes(entry.sharedBytes) + texts);
   } catch (error) {
     reservation.resize(held);
     throw error;
   }
 }
 
-function requireUnsent({ isSent }: AnswerParts): void {
+function requireUnsent({ isSent }: ResponseParts): void {
   if (isSent) throw clientClosed();
 }
 
-function requireRoom({ characters }: AnswerParts): void {
-  if (characters > MAX_ANSWER_CHARACTERS) throw answerTooLarge('be larger than 32 MiB');
+function assertCapacity({ characters }: ResponseParts): void {
+  if (characters > MAX_RESPONSE_CHARACTERS) throw responseTooLarge('be larger than 32 MiB');
 }
 
-function answerTooLarge(how: string): AppError {
+function responseTooLarge(how: string): AppError {
   const detail = `The answer would ${how}: ask for fewer events at once.`;
   return new AppError('REQUEST_TOO_LARGE', detail);
 }

@@ -4,10 +4,10 @@ import type { Tenants } from '../../caching/cache-key';
 import { Database } from '../../platform/database/database';
 import { isMissingColumn, isUnavailable } from '../../platform/database/database-errors';
 import type { Durability } from '../../platform/database/durability';
-import type { SidePool } from '../../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../../platform/database/dedicated-pool';
 import { microsOf } from '../event/log-position';
 import { LogTimeline } from '../event/log-timeline';
-import { SharedRead } from './coalesced-read';
+import { CoalescedRead } from './coalesced-read';
 
 /** A read of one row takes less than a millisecond; who gets no answer for this long will not get one. */
 const TIMEOUT_MS = 2000;
@@ -21,7 +21,7 @@ interface Head {
 type Heads = ReadonlyMap<string, Head>;
 
 const NO_HEAD: Head = { lastSequence: '0', recordedMicros: 0 };
-const OF_NOBODY = Promise.resolve('0');
+const NO_TENANTS = Promise.resolve('0');
 
 /** A timestamp of recording in microseconds since 1970, which a double holds exactly until the year 2255. */
 const MICROS = microsOf('audit_organization');
@@ -85,14 +85,14 @@ interface Gathering {
  * the answer was read, and gives it only to those for whom that epoch is still current, is never stale, whatever
  * becomes of the place where it is kept (docs/adr/0007-epochs-from-head-rows.md).
  *
- * Exact, though reads are shared: a caller never joins a read that began before it asked (SharedRead). The statement
+ * Exact, though reads are shared: a caller never joins a read that began before it asked (CoalescedRead). The statement
  * therefore takes its snapshot after the call, and sees every commit that anybody was told of before.
  */
 @Injectable()
-export class HeadEpochs {
-  private readonly pool: SidePool;
-  private readonly listed = new SharedRead(() => this.readListed());
-  private readonly everything = new SharedRead(() => this.readAll());
+export class TenantVersions {
+  private readonly pool: DedicatedPool;
+  private readonly listed = new CoalescedRead(() => this.readListed());
+  private readonly everything = new CoalescedRead(() => this.readAll());
   private gathering: Gathering | undefined;
   /** The last epoch of all organizations, and in which connection which snapshot saw it. */
   private known: { client: PoolClient; snapshot: string; epoch: string } | undefined;
@@ -107,7 +107,7 @@ export class HeadEpochs {
     private readonly timeline: LogTimeline = new LogTimeline(),
   ) {
     this.durability = database.durability;
-    this.pool = database.sidePool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
+    this.pool = database.dedicatedPool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
   }
 
   /**
@@ -126,7 +126,7 @@ export class HeadEpochs {
     this.asked += 1;
     if (tenants === '*') return this.everything.join();
     const [first] = tenants;
-    if (first === undefined) return OF_NOBODY;
+    if (first === undefined) return NO_TENANTS;
     const gathering = this.gather(tenants);
     const key = tenants.length === 1 ? first : tenants;
     let epoch = gathering.epochs.get(key);

@@ -1,7 +1,7 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { nameOf, stillRunning } from '../../concurrency/idempotency-keys';
-import { LoopContention } from '../../concurrency/event-loop-pressure';
+import { EventLoopPressure } from '../../concurrency/event-loop-pressure';
 import { Database } from '../../platform/database/database';
 import {
   isLockTimeout,
@@ -14,16 +14,16 @@ import { isOutcomeUnknown, unknownOutcome } from '../../platform/database/unknow
 import { AppError } from '../../platform/errors/app-error';
 import { EVENT_TABLE } from '../event/audit-event';
 import { heldHeads } from '../event/audit.statements';
-import { GroupRecorder } from './batch-committer';
-import { reasonOf } from '../../platform/runtime/abort';
-import { type Attempt, settle, untilAborted, type Waiting, WaitingWrites } from './write-queue';
-import { groupSize, hasPlace, SMALL_REQUEST_EVENTS } from './batch-size';
+import { BatchCommitter } from './batch-committer';
+import { abortReason } from '../../platform/runtime/abort';
+import { type Attempt, settle, untilAborted, type Waiting, WriteQueue } from './write-queue';
+import { batchSizeLimit, fitsBatch, SMALL_REQUEST_EVENTS } from './batch-size';
 import { commitOf, monthsOf, type WriteCommit } from './write-commit';
 import type { Recorded, WriteRequest, WriteResult } from './write-batch';
 
 const LARGE_TRANSACTIONS = 2;
 const ATTEMPTS = 5;
-/** What may wait at once, as a bound on memory; beyond it requests are shed, those of the lanes that have most of it. */
+/** What may wait at once, as a bound on memory; beyond it requests are shed, those of the flows that have most of it. */
 const MAX_WAITING_EVENTS = 200_000;
 /** A transaction that is not over by then has an unknown outcome for those of its requests that have no deadline, too. */
 const MOST_ATTEMPT_MS = 60_000;
@@ -36,15 +36,15 @@ const MOST_ATTEMPT_MS = 60_000;
 @Injectable()
 export class AuditWriter implements BeforeApplicationShutdown {
   private readonly logger = new Logger(AuditWriter.name);
-  private readonly waiting = new WaitingWrites();
-  private isGroupRunning = false;
+  private readonly waiting = new WriteQueue();
+  private isBatchRunning = false;
   private largeRunning = 0;
   /** Requests that wait for a partition to be made before they queue. */
   private preparing = 0;
   /** Organizations that a large transaction of ours has locked: a group that needs one would wait, with strangers in it. */
   private readonly locked = new Set<string>();
   /** Organizations whose head row somebody else was found holding: they go alone, so that strangers do not wait. Of more, those noted first are found again. */
-  private readonly held = new LRUCache<string, true>({ max: 1000 });
+  private readonly quarantined = new LRUCache<string, true>({ max: 1000 });
   private readonly runningKeys = new Set<string>();
   private readonly idle: (() => void)[] = [];
   private readonly stallListeners: ((requests: number) => void)[] = [];
@@ -56,8 +56,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
   constructor(
     private readonly database: Database,
     private readonly partitions: Partitions,
-    private readonly recorder: GroupRecorder,
-    private readonly contention: LoopContention,
+    private readonly recorder: BatchCommitter,
+    private readonly contention: EventLoopPressure,
   ) {
     database.durability.onStall((isStalled) => {
       if (isStalled) this.refuseWaiting();
@@ -75,12 +75,12 @@ export class AuditWriter implements BeforeApplicationShutdown {
   async record(request: WriteRequest): Promise<Recorded> {
     const { durability } = this.database;
     if (durability.isStalled) throw durability.refusal();
-    if (!this.waiting.hasRoomFor(request, MAX_WAITING_EVENTS)) {
+    if (!this.waiting.hasCapacityFor(request, MAX_WAITING_EVENTS)) {
       throw new AppError('TOO_MANY_REQUESTS', 'Too many events are waiting to be written.', {
         retryAfterSeconds: 1,
       });
     }
-    this.contention.noteLane(request.lane);
+    this.contention.noteFlow(request.flow);
     // Without a turn of waiting when they are there: a shutdown must not find a request that neither waits nor prepares.
     if (!this.arePartitionsKnown(request)) await this.makePartitions(request);
     const key = request.claim && nameOf(request.claim);
@@ -110,7 +110,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     for (const listener of this.stallListeners) listener(requests);
   }
 
-  private tell(requests: WriteRequest[], durationMs: number): void {
+  private notify(requests: WriteRequest[], durationMs: number): void {
     const commit = commitOf(requests, durationMs);
     for (const listener of this.committed) listener(commit);
   }
@@ -123,16 +123,16 @@ export class AuditWriter implements BeforeApplicationShutdown {
     const organizations = new Set(request.events.map((event) => event.organizationId));
     return untilAborted(request.signal, (resolve, reject) => {
       const one: Waiting = { request, returns: 0, organizations, resolve, reject };
-      this.waiting.add(one);
-      this.pump();
-      return () => this.leave(one);
+      this.waiting.enqueue(one);
+      this.dispatch();
+      return () => this.abandon(one);
     });
   }
 
   /** What to tell one whose signal has aborted; undefined when that ends its transaction, which tells. */
-  private leave(one: Waiting): Error | undefined {
+  private abandon(one: Waiting): Error | undefined {
     const { signal } = one.request;
-    if (this.waiting.remove(one)) return signal && reasonOf(signal);
+    if (this.waiting.remove(one)) return signal && abortReason(signal);
     return one.attempt?.isCommitting ? this.late(one.attempt) : undefined;
   }
 
@@ -146,16 +146,16 @@ export class AuditWriter implements BeforeApplicationShutdown {
   /** Commits are not confirmed: what no transaction has taken yet is refused, rather than let to wait with its turns. */
   private refuseWaiting(): void {
     const { durability } = this.database;
-    for (const one of this.waiting.take(() => true)) one.reject(durability.refusal());
+    for (const one of this.waiting.dequeue(() => true)) one.reject(durability.refusal());
   }
 
   /** Lets requests wait (again), but for those that nobody waits for any more. */
   private waitOn(ones: Waiting[]): void {
     const kept = ones.filter(({ request: { signal }, reject }) => {
-      if (signal?.aborted) reject(reasonOf(signal));
+      if (signal?.aborted) reject(abortReason(signal));
       return signal?.aborted !== true;
     });
-    this.waiting.putBack(kept);
+    this.waiting.requeue(kept);
   }
 
   /** Makes the partitions that a request needs before it joins a group, where strangers would wait for them. */
@@ -163,10 +163,10 @@ export class AuditWriter implements BeforeApplicationShutdown {
     this.preparing += 1;
     try {
       const months = monthsOf([{ request }]);
-      await this.partitions.ensure(EVENT_TABLE, months, request.signal, request.lane);
+      await this.partitions.ensure(EVENT_TABLE, months, request.signal, request.flow);
     } finally {
       this.preparing -= 1;
-      setImmediate(() => this.pump()); // by then the request waits, or has failed
+      setImmediate(() => this.dispatch()); // by then the request waits, or has failed
     }
   }
 
@@ -175,7 +175,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     return {
       waitingRequests: this.waiting.requests,
       waitingEvents: this.waiting.events,
-      runningTransactions: this.largeRunning + Number(this.isGroupRunning),
+      runningTransactions: this.largeRunning + Number(this.isBatchRunning),
     };
   }
 
@@ -191,24 +191,24 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   private isIdle(): boolean {
     const isWaiting = this.preparing > 0 || this.waiting.requests > 0;
-    return !isWaiting && !this.isGroupRunning && this.largeRunning === 0;
+    return !isWaiting && !this.isBatchRunning && this.largeRunning === 0;
   }
 
   /** Starts whatever may start now. */
-  private pump(): void {
+  private dispatch(): void {
     this.startLarge();
-    if (!this.isGroupRunning) {
-      const size = groupSize(this.contention.isCrowded());
-      const group = this.waiting.take(
-        (one, taken, takenOfLane) =>
-          !this.goesAlone(one) &&
-          hasPlace(size, one.request.events.length, taken, takenOfLane) &&
+    if (!this.isBatchRunning) {
+      const size = batchSizeLimit(this.contention.isHigh());
+      const group = this.waiting.dequeue(
+        (one, taken, takenOfFlow) =>
+          !this.runsExclusively(one) &&
+          fitsBatch(size, one.request.events.length, taken, takenOfFlow) &&
           this.isFree(one.organizations),
       );
       if (group.length > 0) {
-        this.isGroupRunning = true;
+        this.isBatchRunning = true;
         this.run(group, () => {
-          this.isGroupRunning = false;
+          this.isBatchRunning = false;
         });
       }
     }
@@ -217,8 +217,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   private startLarge(): void {
     while (this.largeRunning < LARGE_TRANSACTIONS) {
-      const [large] = this.waiting.take(
-        (one) => this.goesAlone(one) && this.isFree(one.organizations),
+      const [large] = this.waiting.dequeue(
+        (one) => this.runsExclusively(one) && this.isFree(one.organizations),
         1,
       );
       if (!large) return;
@@ -231,9 +231,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
     }
   }
 
-  private goesAlone({ request, organizations }: Waiting): boolean {
+  private runsExclusively({ request, organizations }: Waiting): boolean {
     if (request.events.length > SMALL_REQUEST_EVENTS) return true;
-    return this.held.size > 0 && [...organizations].some((id) => this.held.has(id));
+    return this.quarantined.size > 0 && [...organizations].some((id) => this.quarantined.has(id));
   }
 
   private isFree(organizations: Set<string>): boolean {
@@ -247,7 +247,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     const proceed = (): void => {
       setImmediate(() => {
         done();
-        this.pump();
+        this.dispatch();
       });
     };
     this.write(group).then(proceed, proceed);
@@ -261,14 +261,15 @@ export class AuditWriter implements BeforeApplicationShutdown {
     try {
       const results = await this.attempt(group);
       group.forEach((one, index) => settle(one, results[index]));
-      for (const { organizations } of group) organizations.forEach((id) => this.held.delete(id));
+      for (const { organizations } of group)
+        organizations.forEach((id) => this.quarantined.delete(id));
     } catch (error) {
       if (group.length > 1 && isMissingPartition(error)) return this.prepareAgain(group, error);
-      if (group.length > 1 && isLockTimeout(error)) return this.setAside(group);
+      if (group.length > 1 && isLockTimeout(error)) return this.quarantine(group);
       const fault = toDatabaseError(error);
       if (group.length === 1 || fault.code === 'DATABASE_UNAVAILABLE') {
         for (const one of group) one.reject(fault);
-        if (isLockTimeout(error)) this.refuseHeld(group, fault);
+        if (isLockTimeout(error)) this.rejectQuarantined(group, fault);
         return;
       }
       // One of them broke the transaction: alone, only that one fails.
@@ -348,20 +349,20 @@ export class AuditWriter implements BeforeApplicationShutdown {
         )
         .finally(() => {
           this.preparing -= 1;
-          this.pump();
+          this.dispatch();
         });
     }
   }
 
   /** A head row that this group needs stays locked: finds out whose, and lets the others go on without them. */
-  private async setAside(group: Waiting[]): Promise<void> {
+  private async quarantine(group: Waiting[]): Promise<void> {
     const all = [...new Set(group.flatMap(({ organizations }) => [...organizations]))];
     try {
       const { rows } = await this.database.withClient((client) =>
         client.query<{ organization_id: string }>(heldHeads(all)),
       );
       this.logger.warn(`${rows.length} organizations are locked by others and go alone now.`);
-      for (const { organization_id: id } of rows) this.held.set(id, true);
+      for (const { organization_id: id } of rows) this.quarantined.set(id, true);
       this.waitOn(group);
     } catch (error) {
       for (const one of group) one.reject(toDatabaseError(error));
@@ -369,9 +370,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   /** What waits for an organization that stays locked is told so at once, not one timeout after the other. */
-  private refuseHeld(group: Waiting[], fault: AppError): void {
+  private rejectQuarantined(group: Waiting[], fault: AppError): void {
     const locked = new Set(group.flatMap(({ organizations }) => [...organizations]));
-    const refused = this.waiting.take(({ organizations }) =>
+    const refused = this.waiting.dequeue(({ organizations }) =>
       [...organizations].some((id) => locked.has(id)),
     );
     for (const one of refused) one.reject(fault);
@@ -387,10 +388,10 @@ export class AuditWriter implements BeforeApplicationShutdown {
       attempt.isCommitting = others.length > 0;
       try {
         const months = monthsOf(requests.map((request) => ({ request })));
-        await this.partitions.ensure(EVENT_TABLE, months, signal, only?.lane);
+        await this.partitions.ensure(EVENT_TABLE, months, signal, only?.flow);
         const startedMs = performance.now();
         const results = await this.recorder.record(requests, { signal, onCommit });
-        this.tell(requests, performance.now() - startedMs);
+        this.notify(requests, performance.now() - startedMs);
         return results;
       } catch (error) {
         if (error instanceof AppError) throw error; // cancelled, or no partition to be had

@@ -4,22 +4,22 @@ import { IdempotencyKeys } from '../../concurrency/idempotency-keys';
 import { UNTIMED } from '../../platform/database/commit-watch';
 import { type CommitOptions, Database } from '../../platform/database/database';
 import { toDatabaseError } from '../../platform/database/database-errors';
-import { LoopPortions } from '../../platform/runtime/event-loop-yielder';
+import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import { eventText, type NewEvent } from '../event/audit-event';
 import { RECORD_EVENT, RECORD_EVENTS } from '../event/audit.statements';
-import { countsOf, type HeadMove, type HeadRow, movesOf, numbersOf } from './sequences';
+import { countsOf, type HeadMove, type HeadRow, movesOf, assignSequences } from './sequences';
 import { SMALL_REQUEST_EVENTS } from './batch-size';
 import { LogTimeline } from '../event/log-timeline';
 import { type NumberedEvent, recordEventsValues, recordEventValues } from './statement-values';
-import { writeGroup, type WriteRequest, type WriteResult } from './write-batch';
+import { writeBatch, type WriteRequest, type WriteResult } from './write-batch';
 
 /** Writes groups of requests. */
 @Injectable()
-export class GroupRecorder {
+export class BatchCommitter {
   constructor(
     private readonly database: Database,
     private readonly idempotency: IdempotencyKeys,
-    private readonly portions: LoopPortions,
+    private readonly portions: EventLoopYielder,
     private readonly timeline: LogTimeline = new LogTimeline(),
   ) {}
 
@@ -43,12 +43,12 @@ export class GroupRecorder {
     const { database, idempotency, portions } = this;
     if (!canRecordAtOnce(requests)) {
       return database.transaction(
-        (client, defer) => writeGroup({ client, defer, idempotency, moves }, requests),
+        (client, defer) => writeBatch({ client, defer, idempotency, moves }, requests),
         options,
       );
     }
     // A group of several is small, and all of them wait for it.
-    const pause = requests.length === 1 ? () => portions.next(options.signal) : undefined;
+    const pause = requests.length === 1 ? () => portions.yieldIfDue(options.signal) : undefined;
     const prepared = await prepare(requests, pause);
     const isCommit = requests.length > 1 || prepared.events.length <= SMALL_REQUEST_EVENTS;
     // CommitWatch looks after commits alone: a statement before one keeps the limit of pg.
@@ -104,7 +104,7 @@ async function prepare(requests: WriteRequest[], pause?: () => Promise<void>): P
 }
 
 /**
- * Writes such requests by one statement: what `writeGroup` does with them in four. As a transaction of its own it takes
+ * Writes such requests by one statement: what `writeBatch` does with them in four. As a transaction of its own it takes
  * one round trip, and they are committed when this resolves, whatever becomes of their answers.
  */
 async function recordAtOnce(
@@ -115,7 +115,7 @@ async function recordAtOnce(
 ): Promise<WriteResult[]> {
   const { rows } = await client.query<HeadRow>(statement);
   moves.push(...movesOf(rows, counts));
-  const numbered = numbersOf(events, counts, rows);
+  const numbered = assignSequences(events, counts, rows);
   return requests.map((request) => resultOf(request, numbered));
 }
 

@@ -40,7 +40,7 @@ export function countsOf(events: NewEvent[]): Map<string, number> {
 }
 
 /** Gives each event the next number of its organization, in the order in which they came. */
-export function numbersOf(
+export function assignSequences(
   events: NewEvent[],
   counts: Map<string, number>,
   heads: HeadRow[],

@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg';
 import type {
   IdempotencyClaim,
   IdempotencyKeys,
-  StoredAnswer,
+  StoredResponse,
 } from '../../concurrency/idempotency-keys';
 import { DURABILITY_BARRIER } from '../../platform/database/durability';
 import { AppError } from '../../platform/errors/app-error';
@@ -13,7 +13,7 @@ import {
   INSERT_CLIENT_IDS,
   INSERT_EVENTS,
 } from '../event/audit.statements';
-import { countsOf, type HeadMove, type HeadRow, movesOf, numbersOf } from './sequences';
+import { countsOf, type HeadMove, type HeadRow, movesOf, assignSequences } from './sequences';
 import { hasSameContent } from '../event/event-content';
 import { insertEventsValues, type NumberedEvent } from './statement-values';
 import { findStored, type StoredEvents, storedKey } from './stored-events';
@@ -35,12 +35,12 @@ export interface WriteRequest {
   /** Where event `index` stands in what the client sent: '' or `events[3]`. */
   pathOf: (index: number) => string;
   claim?: IdempotencyClaim;
-  /** Requests of different lanes are written in turn. */
-  lane: string;
+  /** Requests of different flows are written in turn. */
+  flow: string;
   /** Aborts when nobody waits for the answer any more. */
   signal?: AbortSignal;
   /** The answer to give. It is made before the commit, as it is stored with the idempotency key. */
-  answer: (receipts: WriteReceipt[], batches: number) => StoredAnswer;
+  answer: (receipts: WriteReceipt[], batches: number) => StoredResponse;
 }
 
 /** A transaction under way. Statements whose answers nobody needs are deferred: they travel with the commit. */
@@ -54,7 +54,7 @@ export interface WriteTransaction {
 
 /** An answer to a write, and whether it was given before. */
 export interface Recorded {
-  answer: StoredAnswer;
+  answer: StoredResponse;
   replayed: boolean;
 }
 
@@ -74,7 +74,7 @@ interface Entry {
  * that orders everything), duplicates, events, answers. A request that is refused leaves no trace, and the others
  * do not notice. The results become true with the commit.
  */
-export async function writeGroup(
+export async function writeBatch(
   transaction: WriteTransaction,
   requests: WriteRequest[],
 ): Promise<WriteResult[]> {
@@ -82,7 +82,7 @@ export async function writeGroup(
   defer(client.query(HEAD_LOCK_TIMEOUT));
   const entries: Entry[] = requests.map((request) => ({ request, repeats: new Map() }));
   await claimKeys(client, entries, idempotency);
-  await settleRepeats(client, open(entries));
+  await resolveDuplicates(client, open(entries));
 
   const fresh = open(entries).flatMap((entry) =>
     entry.request.events.filter((_, index) => !entry.repeats.has(index)),
@@ -96,7 +96,7 @@ export async function writeGroup(
     const answer = entry.request.answer(receipts, batches.get(entry) ?? 0);
     entry.result = { answer, replayed: false };
   }
-  storeAnswers(transaction, entries);
+  storeResponses(transaction, entries);
   // Replays and duplicates acknowledge what another transaction wrote, which may be visible and not replicated: the commit
   // of this one has to wait for that, and a commit waits only when its transaction has written something.
   const acknowledges = entries.some(({ result }) => result !== undefined && 'answer' in result);
@@ -129,7 +129,7 @@ async function claimKeys(
 }
 
 /** Finds out which events exist already, and refuses requests whose ids exist with other content. */
-async function settleRepeats(client: PoolClient, entries: Entry[]): Promise<void> {
+async function resolveDuplicates(client: PoolClient, entries: Entry[]): Promise<void> {
   const withIds = entries.flatMap(({ request }) => request.events.filter((e) => e.hasClientId));
   if (withIds.length === 0) return;
   // Under the lock of their organizations, so that no other writer stores the same id meanwhile. Those of the events
@@ -138,10 +138,10 @@ async function settleRepeats(client: PoolClient, entries: Entry[]): Promise<void
   await advanceHeads(client, new Map([...countsOf(all).keys()].map((id) => [id, 0])));
   const stored = await findStored(client, withIds);
   const pending = new Map<string, NewEvent>();
-  for (const entry of entries) settleEntry(entry, stored, pending);
+  for (const entry of entries) settleRequest(entry, stored, pending);
 }
 
-function settleEntry(entry: Entry, stored: StoredEvents, pending: Map<string, NewEvent>): void {
+function settleRequest(entry: Entry, stored: StoredEvents, pending: Map<string, NewEvent>): void {
   const own = new Map<string, NewEvent>();
   const conflicts: number[] = [];
   entry.request.events.forEach((event, index) => {
@@ -194,7 +194,7 @@ async function numberEvents(
   const counts = countsOf(events);
   const heads = await advanceHeads(client, counts);
   moves.push(...movesOf(heads, counts));
-  return numbersOf(events, counts, heads);
+  return assignSequences(events, counts, heads);
 }
 
 /** Inserts what is new. Requests of the same batch size share statements; a request's own share is what it reports. */
@@ -252,7 +252,7 @@ function receiptsOf(entry: Entry, numbered: Map<NewEvent, NumberedEvent>): Write
   });
 }
 
-function storeAnswers({ client, defer, idempotency }: WriteTransaction, entries: Entry[]): void {
+function storeResponses({ client, defer, idempotency }: WriteTransaction, entries: Entry[]): void {
   const answered = entries.flatMap(({ request: { claim }, result }) =>
     claim && result && 'answer' in result && !result.replayed
       ? [{ claim, answer: result.answer }]

@@ -1,5 +1,5 @@
 import { AppError } from '../../platform/errors/app-error';
-import { reasonOf } from '../../platform/runtime/abort';
+import { abortReason } from '../../platform/runtime/abort';
 import type { Recorded, WriteRequest, WriteResult } from './write-batch';
 
 /** One transaction of one or more requests. */
@@ -22,7 +22,7 @@ export interface Waiting {
   reject: (error: Error) => void;
 }
 
-/** One lane while requests are taken from it. */
+/** One flow while requests are taken from it. */
 interface Scan {
   key: string;
   line: Waiting[];
@@ -33,13 +33,13 @@ interface Scan {
   isServed: boolean;
 }
 
-/** Requests that wait to be written, in one lane for each `WriteRequest.lane`. They are taken from the lanes in turn. */
-export class WaitingWrites {
-  /** In the order in which they are served: a lane that was goes to the end. */
-  private readonly lanes = new Map<string, Waiting[]>();
+/** Requests that wait to be written, in one flow for each `WriteRequest.flow`. They are taken from the flows in turn. */
+export class WriteQueue {
+  /** In the order in which they are served: a flow that was goes to the end. */
+  private readonly flows = new Map<string, Waiting[]>();
   private requestCount = 0;
   private eventCount = 0;
-  private readonly eventsByLane = new Map<string, number>();
+  private readonly eventsByFlow = new Map<string, number>();
 
   /** How many wait. */
   get requests(): number {
@@ -53,50 +53,50 @@ export class WaitingWrites {
 
   /**
    * Whether one more request may wait where `most` events are enough. When they are there, it may all the same as long
-   * as its lane has less than its share of them, or nothing at all: nobody is refused for what others have brought.
+   * as its flow has less than its share of them, or nothing at all: nobody is refused for what others have brought.
    */
-  hasRoomFor({ events, lane }: Pick<WriteRequest, 'events' | 'lane'>, most: number): boolean {
+  hasCapacityFor({ events, flow }: Pick<WriteRequest, 'events' | 'flow'>, most: number): boolean {
     if (this.eventCount + events.length <= most) return true;
-    const own = this.eventsByLane.get(lane) ?? 0;
-    const lanes = this.eventsByLane.size + (own === 0 ? 1 : 0);
-    return (own === 0 && lanes > 1) || own + events.length <= most / lanes;
+    const own = this.eventsByFlow.get(flow) ?? 0;
+    const flows = this.eventsByFlow.size + (own === 0 ? 1 : 0);
+    return (own === 0 && flows > 1) || own + events.length <= most / flows;
   }
 
-  add(one: Waiting): void {
-    const { lane } = one.request;
-    const line = this.lanes.get(lane);
+  enqueue(one: Waiting): void {
+    const { flow } = one.request;
+    const line = this.flows.get(flow);
     if (line) line.push(one);
-    else this.lanes.set(lane, [one]);
+    else this.flows.set(flow, [one]);
     this.count(one, 1);
   }
 
-  /** Puts back what was taken, before all others of their lanes. */
-  putBack(ones: readonly Waiting[]): void {
+  /** Puts back what was taken, before all others of their flows. */
+  requeue(ones: readonly Waiting[]): void {
     for (const one of [...ones].reverse()) {
-      const { lane } = one.request;
-      this.lanes.set(lane, [one, ...(this.lanes.get(lane) ?? [])]);
+      const { flow } = one.request;
+      this.flows.set(flow, [one, ...(this.flows.get(flow) ?? [])]);
       this.count(one, 1);
     }
   }
 
   /** Removes one who does not want to wait any more; false when it was taken already. */
   remove(one: Waiting): boolean {
-    const { lane } = one.request;
-    const line = this.lanes.get(lane) ?? [];
+    const { flow } = one.request;
+    const line = this.flows.get(flow) ?? [];
     const at = line.indexOf(one);
     if (at === -1) return false;
     line.splice(at, 1);
-    if (line.length === 0) this.lanes.delete(lane);
+    if (line.length === 0) this.flows.delete(flow);
     this.count(one, -1);
     return true;
   }
 
   /**
-   * Takes at most `most` of the requests that fit: in each round one of each lane, its oldest. `taken` is the number of
-   * events taken so far, `takenOfLane` that of its lane.
+   * Takes at most `most` of the requests that fit: in each round one of each flow, its oldest. `taken` is the number of
+   * events taken so far, `takenOfFlow` that of its flow.
    */
-  take(
-    fits: (one: Waiting, taken: number, takenOfLane: number) => boolean,
+  dequeue(
+    fits: (one: Waiting, taken: number, takenOfFlow: number) => boolean,
     most = Infinity,
   ): Waiting[] {
     const chosen: Waiting[] = [];
@@ -116,7 +116,7 @@ export class WaitingWrites {
       }
       return false;
     };
-    const scans = [...this.lanes].map(([key, line]): Scan => ({
+    const scans = [...this.flows].map(([key, line]): Scan => ({
       key,
       line,
       at: 0,
@@ -132,18 +132,18 @@ export class WaitingWrites {
 
   private close({ key, line, at, passed }: Scan): void {
     const rest = [...passed, ...line.slice(at)];
-    this.lanes.delete(key);
-    if (rest.length > 0) this.lanes.set(key, rest);
+    this.flows.delete(key);
+    if (rest.length > 0) this.flows.set(key, rest);
   }
 
   private count(one: Waiting, change: 1 | -1): void {
-    const { lane } = one.request;
+    const { flow } = one.request;
     const events = change * one.request.events.length;
     this.requestCount += change;
     this.eventCount += events;
-    const left = (this.eventsByLane.get(lane) ?? 0) + events;
-    if (left > 0) this.eventsByLane.set(lane, left);
-    else this.eventsByLane.delete(lane);
+    const left = (this.eventsByFlow.get(flow) ?? 0) + events;
+    if (left > 0) this.eventsByFlow.set(flow, left);
+    else this.eventsByFlow.delete(flow);
   }
 }
 
@@ -163,7 +163,7 @@ export function untilAborted<T>(
   wait: (resolve: (value: T) => void, reject: (error: Error) => void) => () => Error | undefined,
 ): Promise<T> {
   if (!signal) return new Promise(wait);
-  if (signal.aborted) return Promise.reject(reasonOf(signal));
+  if (signal.aborted) return Promise.reject(abortReason(signal));
   return new Promise((resolve, reject) => {
     const forget = (): void => signal.removeEventListener('abort', onAbort);
     const leave = wait(

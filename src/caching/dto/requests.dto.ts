@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
-import { integer, list, Obeys, text } from '../../validation/constraints';
+import { integer, list, Check, text } from '../../validation/constraints';
 import { MAX_PATTERN_LENGTH } from '../cache-key';
 import { QueryText } from '../../validation/query-coercion';
 
@@ -12,7 +12,7 @@ export const DEFAULT_PRELOAD_DAYS = 7;
 /** The query of an invalidation. */
 export class InvalidationQuery {
   @QueryText()
-  @Obeys(text(MAX_PATTERN_LENGTH, 1))
+  @Check(text(MAX_PATTERN_LENGTH, 1))
   @ApiProperty({
     type: String,
     minLength: 1,
@@ -29,8 +29,8 @@ export class InvalidationQuery {
 /** What to warm up. */
 export class WarmupDto {
   @IsOptional()
-  @Obeys(list(1, MAX_TENANTS))
-  @Obeys(text(MAX_TENANT_LENGTH, 1), { each: true })
+  @Check(list(1, MAX_TENANTS))
+  @Check(text(MAX_TENANT_LENGTH, 1), { each: true })
   @ApiProperty({
     type: 'array',
     items: { type: 'string', minLength: 1, maxLength: MAX_TENANT_LENGTH },
@@ -45,7 +45,7 @@ export class WarmupDto {
   organizationIds?: string[];
 
   @IsOptional()
-  @Obeys(integer(1, 30))
+  @Check(integer(1, 30))
   @ApiProperty({
     type: 'integer',
     minimum: 1,

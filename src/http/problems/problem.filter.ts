@@ -34,7 +34,7 @@ export function writeProblem(
 }
 
 /** An answer that is still to be written. `headers` are name, value, name, value …. */
-interface ProblemAnswer {
+interface ProblemResponse {
   status: number;
   headers: string[];
   body: string;
@@ -49,7 +49,7 @@ export function beginProblem(
   request: IncomingMessage,
   response: ServerResponse,
   requestId: string,
-): ProblemAnswer | undefined {
+): ProblemResponse | undefined {
   const error = toAppError(thrown);
   const path = pathOf(request);
   logFailure(error, `${request.method ?? ''} ${path}`, requestId);

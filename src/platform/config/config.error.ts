@@ -1,5 +1,5 @@
 /** One variable that keeps the service from starting. */
-export interface Fault {
+export interface Violation {
   /** Name of the environment variable. */
   variable: string;
   /** Its value as it may be shown (secrets already masked), or undefined when it is not set. */
@@ -16,7 +16,7 @@ function quote(value: string): string {
   return JSON.stringify(cut);
 }
 
-function describe({ variable, value, allowed }: Fault): string {
+function describe({ variable, value, allowed }: Violation): string {
   return value === undefined
     ? `${variable} is not set: it must ${allowed}`
     : `${variable}=${quote(value)}: it must ${allowed}`;
@@ -28,14 +28,14 @@ function describe({ variable, value, allowed }: Fault): string {
  * may be there under a misspelt name.
  */
 export class ConfigError extends Error {
-  readonly faults: readonly Fault[];
+  readonly violations: readonly Violation[];
 
   constructor(
-    faults: readonly Fault[],
+    faults: readonly Violation[],
     readonly warnings: readonly string[] = [],
   ) {
     super(faults.map(describe).join('\n'));
     this.name = 'ConfigError';
-    this.faults = faults;
+    this.violations = faults;
   }
 }

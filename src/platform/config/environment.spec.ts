@@ -14,7 +14,7 @@ const PRODUCTION = {
 };
 
 /** The lines of the ConfigError that an environment (development unless it says otherwise) leads to. */
-function faultsOf(variables: Variables): string[] {
+function violationsOf(variables: Variables): string[] {
   try {
     checkConfiguration({ NODE_ENV: 'development', ...variables });
     return [];
@@ -28,7 +28,7 @@ describe('integers', () => {
   const refused = ['1e3', '0x10', ' 5', '5 ', '5.5', 'NaN', '-1', '+5', '05', '1_000', 'five', '∞'];
 
   it.each([...refused, '99999999999999999999', '4294967296'])('refuse %j', (value) => {
-    expect(faultsOf({ CONCURRENCY_QUEUE_SIZE: value })).toEqual([
+    expect(violationsOf({ CONCURRENCY_QUEUE_SIZE: value })).toEqual([
       `CONCURRENCY_QUEUE_SIZE=${JSON.stringify(value)}: it must be an integer from 0 to 1000000`,
     ]);
   });
@@ -36,7 +36,7 @@ describe('integers', () => {
   it('accept exactly the decimal digits of their range', () => {
     fc.assert(
       fc.property(fc.integer({ min: -10, max: 1_000_010 }), (value) => {
-        const accepted = faultsOf({ CONCURRENCY_QUEUE_SIZE: String(value) }).length === 0;
+        const accepted = violationsOf({ CONCURRENCY_QUEUE_SIZE: String(value) }).length === 0;
         expect(accepted).toBe(value >= 0 && value <= 1_000_000);
       }),
       { examples: [[0], [-1], [1_000_000], [1_000_001]], numRuns: 30 },
@@ -44,11 +44,11 @@ describe('integers', () => {
   });
 
   it.each(['0', '1', '65535'])('let PORT be %s', (value) => {
-    expect(faultsOf({ PORT: value })).toEqual([]);
+    expect(violationsOf({ PORT: value })).toEqual([]);
   });
 
   it('refuse a PORT beyond 65535', () => {
-    expect(faultsOf({ PORT: '65536' })).toEqual([
+    expect(violationsOf({ PORT: '65536' })).toEqual([
       'PORT="65536": it must be an integer from 0 to 65535',
     ]);
   });
@@ -86,7 +86,7 @@ describe('every kind of variable', () => {
     ['CACHE_TTL_OVERRIDES', 'a=86401', 'be empty or comma-separated pattern=seconds'],
     ['PAGINATION_MAX_LIMIT', '1001', 'be an integer from 1 to 1000'],
   ])('%s=%s is one fault', (name, value, allowed) => {
-    const faults = faultsOf({ [name]: value });
+    const faults = violationsOf({ [name]: value });
     expect(faults).toHaveLength(1);
     expect(faults[0]).toMatch(
       new RegExp(`^${name}=".*": it must ${allowed.replaceAll('/', '\\/')}`),
@@ -104,33 +104,33 @@ describe('every kind of variable', () => {
     { CACHE_TTL_OVERRIDES: 'audit_events*=120, stats=5' },
     { CACHE_EXCLUDE_ENDPOINTS: '/health,/metrics' },
   ])('accepts %j', (variables) => {
-    expect(faultsOf(variables)).toEqual([]);
+    expect(violationsOf(variables)).toEqual([]);
   });
 });
 
 describe('cross-checks', () => {
   it('refuses embedded PostgreSQL in production', () => {
-    expect(faultsOf({ ...PRODUCTION, DATABASE_URL: '' })).toEqual([
+    expect(violationsOf({ ...PRODUCTION, DATABASE_URL: '' })).toEqual([
       'DATABASE_URL is not set: it must be a URL of scheme postgres or postgresql; embedded PostgreSQL is refused in production',
     ]);
-    expect(faultsOf({ NODE_ENV: 'staging', AUTH_JWT_SECRET: 's'.repeat(32) })).toEqual([]);
+    expect(violationsOf({ NODE_ENV: 'staging', AUTH_JWT_SECRET: 's'.repeat(32) })).toEqual([]);
   });
 
   it('accepts a complete production environment', () => {
-    expect(faultsOf(PRODUCTION)).toEqual([]);
+    expect(violationsOf(PRODUCTION)).toEqual([]);
   });
 
   it('refuses a pool minimum above the maximum', () => {
-    expect(faultsOf({ DATABASE_POOL_MIN: '11' })).toEqual([
+    expect(violationsOf({ DATABASE_POOL_MIN: '11' })).toEqual([
       'DATABASE_POOL_MIN="11": it must be at most DATABASE_POOL_MAX, which is 10',
     ]);
-    expect(faultsOf({ DATABASE_POOL_MIN: '10' })).toEqual([]);
+    expect(violationsOf({ DATABASE_POOL_MIN: '10' })).toEqual([]);
   });
 
   it('refuses replicas of the embedded PostgreSQL', () => {
-    const [fault] = faultsOf({ DATABASE_REPLICA_URLS: DATABASE });
+    const [fault] = violationsOf({ DATABASE_REPLICA_URLS: DATABASE });
     expect(fault).toContain('embedded PostgreSQL has no replicas');
-    expect(faultsOf({ DATABASE_REPLICA_URLS: DATABASE, DATABASE_URL: DATABASE })).toEqual([]);
+    expect(violationsOf({ DATABASE_REPLICA_URLS: DATABASE, DATABASE_URL: DATABASE })).toEqual([]);
   });
 });
 
@@ -144,28 +144,28 @@ describe('authentication', () => {
   const url = 'https://issuer/keys';
 
   it.each(['production', 'staging'])('requires keys in %s', (profile) => {
-    expect(faultsOf({ NODE_ENV: profile, DATABASE_URL: DATABASE })).toEqual([
+    expect(violationsOf({ NODE_ENV: profile, DATABASE_URL: DATABASE })).toEqual([
       `AUTH_JWT_SECRET is not set: it must be set in ${profile} to at least 32 bytes, unless AUTH_JWKS_URL or AUTH_JWKS_FILE is`,
     ]);
     const keys = { NODE_ENV: profile, DATABASE_URL: DATABASE, AUTH_JWKS_URL: url };
-    expect(faultsOf(keys)).toEqual([]);
+    expect(violationsOf(keys)).toEqual([]);
   });
 
   it.each(['production', 'staging'])('requires 32 bytes of secret in %s', (profile) => {
     const short = { ...PRODUCTION, NODE_ENV: profile, AUTH_JWT_SECRET: 'hunter2'.repeat(4) };
-    expect(faultsOf(short)).toEqual([
+    expect(violationsOf(short)).toEqual([
       `AUTH_JWT_SECRET="****": it must have at least 32 bytes in ${profile}`,
     ]);
-    expect(faultsOf({ ...short, AUTH_JWT_SECRET: 'é'.repeat(16) })).toEqual([]);
+    expect(violationsOf({ ...short, AUTH_JWT_SECRET: 'é'.repeat(16) })).toEqual([]);
   });
 
   it.each(['development', 'test'])('accepts a short secret, or none, in %s', (profile) => {
-    expect(faultsOf({ NODE_ENV: profile, AUTH_JWT_SECRET: 'x' })).toEqual([]);
-    expect(faultsOf({ NODE_ENV: profile })).toEqual([]);
+    expect(violationsOf({ NODE_ENV: profile, AUTH_JWT_SECRET: 'x' })).toEqual([]);
+    expect(violationsOf({ NODE_ENV: profile })).toEqual([]);
   });
 
   it('refuses more than one source of keys', () => {
-    const faults = faultsOf({
+    const faults = violationsOf({
       AUTH_JWT_SECRET: 'hunter2',
       AUTH_JWKS_URL: url,
       AUTH_JWKS_FILE: keySet,
@@ -175,14 +175,14 @@ describe('authentication', () => {
   });
 
   it('refuses a key set file that holds no key set', () => {
-    expect(faultsOf({ AUTH_JWKS_FILE: keySet })).toEqual([]);
-    expect(faultsOf({ AUTH_JWKS_FILE: notKeySet })).toHaveLength(1);
+    expect(violationsOf({ AUTH_JWKS_FILE: keySet })).toEqual([]);
+    expect(violationsOf({ AUTH_JWKS_FILE: notKeySet })).toHaveLength(1);
   });
 
   it.each(['none', 'None', 'HS1', 'hs256', 'RS256,none', 'RS256,', 'HS256 RS256', 'RSA256'])(
     'refuses the algorithms %j',
     (algorithms) => {
-      const [fault] = faultsOf({ AUTH_JWKS_URL: url, AUTH_ALGORITHMS: algorithms });
+      const [fault] = violationsOf({ AUTH_JWKS_URL: url, AUTH_ALGORITHMS: algorithms });
       expect(fault).toMatch(/^AUTH_ALGORITHMS=.*be empty or a comma-separated list of HS256/);
     },
   );
@@ -193,7 +193,7 @@ describe('authentication', () => {
     { AUTH_JWKS_URL: url, AUTH_ALGORITHMS: 'RS256,HS256' },
     { AUTH_JWKS_FILE: keySet, AUTH_ALGORITHMS: 'HS512' },
   ])('refuses key confusion: %j', (variables) => {
-    const faults = faultsOf(variables);
+    const faults = violationsOf(variables);
     expect(faults).toHaveLength(1);
     expect(faults[0]).toMatch(/^AUTH_ALGORITHMS=.*hold only algorithms that suit/);
   });
@@ -202,13 +202,13 @@ describe('authentication', () => {
     { AUTH_JWT_SECRET: 'x', AUTH_ALGORITHMS: 'HS256,HS384, HS512' },
     { AUTH_JWKS_URL: url, AUTH_ALGORITHMS: 'RS256,PS512,ES384,EdDSA,Ed25519' },
   ])('accepts %j', (variables) => {
-    expect(faultsOf(variables)).toEqual([]);
+    expect(violationsOf(variables)).toEqual([]);
   });
 });
 
 describe('the report', () => {
   it('holds the faults of all concerns, one line each, NODE_ENV included', () => {
-    const faults = faultsOf({
+    const faults = violationsOf({
       NODE_ENV: 'prod',
       PORT: 'x',
       HOST: 'a b',
@@ -225,7 +225,7 @@ describe('the report', () => {
   });
 
   it('does not show passwords, secrets or the path of the webhook', () => {
-    const faults = faultsOf({
+    const faults = violationsOf({
       NODE_ENV: 'staging',
       AUTH_JWT_SECRET: 'hunter2',
       DATABASE_URL: 'mysql://audit:hunter2@db/audit',
@@ -240,11 +240,11 @@ describe('the report', () => {
   });
 
   it('refuses a raw percent sign in a password, which the client could not decode', () => {
-    expect(faultsOf({ DATABASE_URL: 'postgres://u:50%@db/audit' })).toHaveLength(1);
+    expect(violationsOf({ DATABASE_URL: 'postgres://u:50%@db/audit' })).toHaveLength(1);
   });
 
   it('cuts long values', () => {
-    expect(faultsOf({ LOG_LEVEL: 'x'.repeat(10_000) })[0].length).toBeLessThan(300);
+    expect(violationsOf({ LOG_LEVEL: 'x'.repeat(10_000) })[0].length).toBeLessThan(300);
   });
 });
 

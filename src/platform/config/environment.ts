@@ -2,7 +2,7 @@ import { AuditEnv } from './audit.config';
 import { AuthEnv } from './auth.config';
 import { CacheEnv } from './cache.config';
 import { ConcurrencyEnv } from './concurrency.config';
-import { ConfigError, type Fault } from './config.error';
+import { ConfigError, type Violation } from './config.error';
 import { DatabaseEnv } from './database.config';
 import { type Environment, loadEnvironment, type Variables } from './load-environment';
 import { GraphqlEnv } from './graphql.config';
@@ -35,12 +35,12 @@ export const ENV_CLASSES: readonly (new () => EnvVariables)[] = [
 ];
 
 /** The faults a step meets, or none. */
-function faultsOf(step: () => unknown): readonly Fault[] {
+function violationsOf(step: () => unknown): readonly Violation[] {
   try {
     step();
     return [];
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults;
+    if (error instanceof ConfigError) return error.violations;
     throw error;
   }
 }
@@ -55,10 +55,12 @@ function withoutProfile(processEnv: Variables): Environment {
  * throws one ConfigError that holds all faults of all concerns.
  */
 export function checkConfiguration(processEnv: Variables = process.env): { warnings: string[] } {
-  const profileFaults = faultsOf(() => loadEnvironment(processEnv));
+  const profileFaults = violationsOf(() => loadEnvironment(processEnv));
   const environment =
     profileFaults.length > 0 ? withoutProfile(processEnv) : loadEnvironment(processEnv);
-  const faults = ENV_CLASSES.flatMap((EnvClass) => faultsOf(() => readEnv(EnvClass, environment)));
+  const faults = ENV_CLASSES.flatMap((EnvClass) =>
+    violationsOf(() => readEnv(EnvClass, environment)),
+  );
   if (profileFaults.length + faults.length > 0)
     throw new ConfigError([...profileFaults, ...faults], environment.findTypos());
   return { warnings: environment.findTypos() };

@@ -1,6 +1,6 @@
 import { plainToInstance } from 'class-transformer';
 import { validateSync } from 'class-validator';
-import { ConfigError, type Fault } from './config.error';
+import { ConfigError, type Violation } from './config.error';
 import type { Environment, Profile } from './load-environment';
 import { variablesOf } from './variable.decorators';
 
@@ -27,7 +27,7 @@ export function readEnv<T extends EnvVariables>(
   const masks = variablesOf(EnvClass);
   const texts = Object.fromEntries([...masks.keys()].map((name) => [name, env[name]]));
   const settings = plainToInstance(EnvClass, texts);
-  const faultOf = ({ variable, allowed }: Conflict): Fault => {
+  const faultOf = ({ variable, allowed }: Conflict): Violation => {
     const text = env[variable];
     return { variable, value: text ? masks.get(variable)?.(text) : undefined, allowed };
   };

@@ -47,7 +47,7 @@ export async function connectUnlessAborted(
  * requested already, `seal` throws the signal's reason instead.
  * @throws the signal's reason for work that the cancel ended.
  */
-export async function cancellable<T>(
+export async function withCancellation<T>(
   client: PoolClient,
   work: (seal: () => void) => Promise<T>,
   signal: AbortSignal,

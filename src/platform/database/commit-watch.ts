@@ -3,7 +3,7 @@ import type { PoolClient } from 'pg';
 import type { Durability } from './durability';
 import type { Lease } from './connection-loan';
 
-const LOOK_EVERY_MS = 500;
+const SAMPLE_INTERVAL_MS = 500;
 /** Commits take milliseconds; one that is not answered for this long may wait for a synchronous standby. */
 const SLOW_MS = 2000;
 /** A connection whose commit is not answered for this long no longer counts among those of its pool. */
@@ -30,7 +30,7 @@ interface PendingCommit {
  */
 export class CommitWatch {
   private readonly pending = new Set<PendingCommit>();
-  private looking: NodeJS.Timeout | undefined;
+  private sampling: NodeJS.Timeout | undefined;
   private isStopping = false;
 
   constructor(
@@ -43,7 +43,7 @@ export class CommitWatch {
   async during<T>(client: PoolClient, lease: Lease, answer: Promise<T>): Promise<T> {
     const one = { client, lease, sinceMs: performance.now() };
     this.pending.add(one);
-    this.looking ??= setInterval(() => this.look(), LOOK_EVERY_MS).unref();
+    this.sampling ??= setInterval(() => this.sample(), SAMPLE_INTERVAL_MS).unref();
     try {
       return await answer;
     } finally {
@@ -57,17 +57,17 @@ export class CommitWatch {
    */
   stopWaiting(): void {
     this.isStopping = true;
-    this.look();
+    this.sample();
   }
 
   /** Drops the connections of commits that are not answered, and looks after none any more. */
   close(): void {
-    clearInterval(this.looking);
-    this.looking = undefined;
+    clearInterval(this.sampling);
+    this.sampling = undefined;
     for (const one of this.pending) if (ageOf(one) > SLOW_MS) drop(one);
   }
 
-  private look(): void {
+  private sample(): void {
     for (const one of this.pending) {
       const age = ageOf(one);
       if (age < SLOW_MS) return; // in the order in which they were sent

@@ -1,8 +1,8 @@
 import type { Pool, PoolClient } from 'pg';
 import { BrokenConnection } from './broken-connection';
-import { cancellable, connectUnlessAborted } from './cancellation';
+import { withCancellation, connectUnlessAborted } from './cancellation';
 import { toDatabaseError } from './database-errors';
-import { meterOf } from './pool-stats';
+import { statsOf } from './pool-stats';
 
 /** What work may do with the connection that it was lent. */
 export interface Lease {
@@ -22,7 +22,7 @@ const UNSIGNALLED = (): void => undefined;
  * is destroyed rather than handed to the next caller. Errors are passed on as they are. When `signal` aborts, the work
  * is cancelled in PostgreSQL and its reason thrown (cancellable.ts).
  */
-export async function lend<T>(
+export async function withConnection<T>(
   pool: Pool,
   work: (client: PoolClient, lease: Lease) => Promise<T>,
   signal?: AbortSignal,
@@ -44,7 +44,7 @@ export async function lend<T>(
   try {
     const detach = (): void => giveBack(true);
     const result = await (signal
-      ? cancellable(client, (seal) => work(client, { seal, detach }), signal, onError)
+      ? withCancellation(client, (seal) => work(client, { seal, detach }), signal, onError)
       : work(client, { seal: UNSIGNALLED, detach }));
     giveBack(false);
     return result;
@@ -60,7 +60,7 @@ export async function lend<T>(
 
 async function acquire(pool: Pool): Promise<PoolClient> {
   const startMs = performance.now();
-  const meter = meterOf(pool);
+  const meter = statsOf(pool);
   try {
     const client = await pool.connect();
     meter.record(performance.now() - startMs, true);

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { Database } from './database';
-import type { SidePool } from './dedicated-pool';
+import type { DedicatedPool } from './dedicated-pool';
 
 const TIMEOUT_MS = 2000;
 
@@ -12,13 +12,13 @@ const TIMEOUT_MS = 2000;
  */
 @Injectable()
 export class DatabaseHealthIndicator {
-  private readonly probe: SidePool;
+  private readonly probe: DedicatedPool;
 
   constructor(
     private readonly health: HealthIndicatorService,
     private readonly database: Database,
   ) {
-    this.probe = database.sidePool('health', { max: 1, timeoutMs: TIMEOUT_MS });
+    this.probe = database.dedicatedPool('health', { max: 1, timeoutMs: TIMEOUT_MS });
   }
 
   /** Down when a trivial statement is not answered within two seconds. */

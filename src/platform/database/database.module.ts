@@ -21,8 +21,8 @@ import { QueryCacheSource } from './query-cache-figures';
 import { QueryTimes } from './query-times';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { assertSession } from './session-settings';
-import { Upkeep } from '../../maintenance/maintenance';
-import { UpkeepSchedule } from '../../maintenance/maintenance.schedule';
+import { Maintenance } from '../../maintenance/maintenance';
+import { MaintenanceSchedule } from '../../maintenance/maintenance.schedule';
 
 /** The server that this process started for itself, between being opened and being owned by the data source. */
 let opened: EmbeddedPostgresServer | undefined;
@@ -81,8 +81,8 @@ class QueryTimesModule {}
     DatabaseReport,
     DatabaseStatus,
     Optimizer,
-    Upkeep,
-    UpkeepSchedule,
+    Maintenance,
+    MaintenanceSchedule,
     DatabaseHealthIndicator,
     PartitionsHealthIndicator,
     {
@@ -105,7 +105,7 @@ class QueryTimesModule {}
     DatabaseReport,
     DatabaseStatus,
     Optimizer,
-    Upkeep,
+    Maintenance,
     DatabaseHealthIndicator,
     PartitionsHealthIndicator,
     QueryTimesModule,

@@ -7,16 +7,16 @@ import { BrokenConnection } from './broken-connection';
 import { CommitWatch, UNTIMED } from './commit-watch';
 import { isMisconfigured, toDatabaseError } from './database-errors';
 import { Durability } from './durability';
-import { wasWaitInterrupted } from './interrupted-waits';
-import { type Lease, lend } from './connection-loan';
-import { type AcquisitionStatistics, meterOf } from './pool-stats';
+import { takeInterruptedWait } from './interrupted-waits';
+import { type Lease, withConnection } from './connection-loan';
+import { type AcquisitionStatistics, statsOf } from './pool-stats';
 import { ReadReplicas } from './read-replicas';
 import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
-import { SidePool, type SidePoolOptions } from './dedicated-pool';
+import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 
 /** Its answer is waited for as CommitWatch says, and not as pg would. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
-const DURABILITY_POOL: SidePoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
+const DURABILITY_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
 
 /** A signal that ends work until it commits, and what is called when the commit is about to be sent. */
 export interface CommitOptions {
@@ -32,7 +32,7 @@ export interface CommitOptions {
 @Injectable()
 export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
-  private readonly sidePools: SidePool[] = [];
+  private readonly dedicatedPools: DedicatedPool[] = [];
   private waitingElsewhere: () => number = () => 0;
   /** Whose rows may be visible and not durable. */
   readonly durability: Durability;
@@ -42,7 +42,7 @@ export class Database implements BeforeApplicationShutdown {
     private readonly dataSource: DataSource,
     private readonly replicas: ReadReplicas,
   ) {
-    this.durability = new Durability(this.sidePool('durability', DURABILITY_POOL));
+    this.durability = new Durability(this.dedicatedPool('durability', DURABILITY_POOL));
     const { query_timeout: limitMs = Infinity } = (
       dataSource.options as { extra: { query_timeout?: number } }
     ).extra;
@@ -54,7 +54,7 @@ export class Database implements BeforeApplicationShutdown {
    * when `signal` aborts, and rejects with the signal's reason once the connection is free again.
    */
   async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return lend(poolOf(this.dataSource), work, signal).catch((error: unknown) => {
+    return withConnection(poolOf(this.dataSource), work, signal).catch((error: unknown) => {
       throw toDatabaseError(error);
     });
   }
@@ -71,7 +71,7 @@ export class Database implements BeforeApplicationShutdown {
     const replica = this.replicas.pick();
     if (!replica) return this.withClient(work, signal);
     try {
-      const found = await lend(
+      const found = await withConnection(
         await replica.pool(),
         async (client) =>
           isFresh && !(await isFresh(client)) ? undefined : { answer: await work(client) },
@@ -124,7 +124,7 @@ export class Database implements BeforeApplicationShutdown {
         throw error;
       }
     };
-    return lend(poolOf(this.dataSource), inTransaction, signal);
+    return withConnection(poolOf(this.dataSource), inTransaction, signal);
   }
 
   /**
@@ -140,7 +140,7 @@ export class Database implements BeforeApplicationShutdown {
       onCommit?.();
       return this.confirmed(client, lease, work(client));
     };
-    return lend(poolOf(this.dataSource), committing, signal);
+    return withConnection(poolOf(this.dataSource), committing, signal);
   }
 
   /**
@@ -148,10 +148,10 @@ export class Database implements BeforeApplicationShutdown {
    * awaited between its end and the error, so that its caller knows before anything is read.
    */
   private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
-    wasWaitInterrupted(client); // by something before, which told nobody that it was stored
+    takeInterruptedWait(client); // by something before, which told nobody that it was stored
     try {
       const answer = await this.commits.during(client, lease, sent);
-      if (wasWaitInterrupted(client)) throw unknownOutcome('wait_interrupted');
+      if (takeInterruptedWait(client)) throw unknownOutcome('wait_interrupted');
       return answer;
     } catch (error) {
       const failure = commitFailed(error);
@@ -167,9 +167,9 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /** Opens a small pool of its own on the primary, for what must not wait behind the large one. */
-  sidePool(name: string, options: SidePoolOptions): SidePool {
-    const pool = new SidePool(this.dataSource.options, name, options);
-    this.sidePools.push(pool);
+  dedicatedPool(name: string, options: DedicatedPoolOptions): DedicatedPool {
+    const pool = new DedicatedPool(this.dataSource.options, name, options);
+    this.dedicatedPools.push(pool);
     return pool;
   }
 
@@ -185,12 +185,12 @@ export class Database implements BeforeApplicationShutdown {
   async beforeApplicationShutdown(): Promise<void> {
     this.commits.close();
     await this.durability.close();
-    await Promise.all(this.sidePools.splice(0).map((pool) => pool.close()));
+    await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
   /** How long connections of the primary's pool were waited for of late, in whatever queue (pool-meter.ts). */
   acquisitionStatistics(): AcquisitionStatistics {
-    return meterOf(poolOf(this.dataSource)).statistics();
+    return statsOf(poolOf(this.dataSource)).statistics();
   }
 
   /** Says how many wait for a connection of the primary's pool before they ask it for one. */
@@ -200,12 +200,12 @@ export class Database implements BeforeApplicationShutdown {
 
   /** Notes how long somebody waited who now asks the pool. */
   noteWaitBefore(waitedMs: number): void {
-    meterOf(poolOf(this.dataSource)).recordBefore(waitedMs);
+    statsOf(poolOf(this.dataSource)).recordBefore(waitedMs);
   }
 
   /** Notes how long somebody waited who gave up before asking the pool. */
   noteWaitInVain(waitedMs: number): void {
-    meterOf(poolOf(this.dataSource)).record(waitedMs, false);
+    statsOf(poolOf(this.dataSource)).record(waitedMs, false);
   }
 
   /** Connections of the primary's pool right now, and how many wait for one, in whatever queue. */

@@ -2,12 +2,12 @@ import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/PostgresDataSourceOptions';
 import { toDatabaseError } from './database-errors';
-import { lend } from './connection-loan';
+import { withConnection } from './connection-loan';
 
 /** How long after PostgreSQL's own timeout an answer may come before the way to it is taken for silent. */
 const SILENCE_GRACE_MS = 500;
 
-export interface SidePoolOptions {
+export interface DedicatedPoolOptions {
   /** Most connections. */
   max: number;
   /** Milliseconds to wait for a connection, and again for the end of a statement. */
@@ -23,12 +23,12 @@ export interface SidePoolOptions {
 
 /**
  * Connections to the primary beside its large pool, for what must not wait behind it. They are opened on first use, in
- * the same way as those of the large pool, and named in `application_name`. Made by Database.sidePool, which closes it.
+ * the same way as those of the large pool, and named in `application_name`. Made by Database.dedicatedPool, which closes it.
  */
-export class SidePool {
+export class DedicatedPool {
   private readonly pool: Pool;
 
-  constructor(main: DataSourceOptions, name: string, options: SidePoolOptions) {
+  constructor(main: DataSourceOptions, name: string, options: DedicatedPoolOptions) {
     const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
     const { max, timeoutMs, connectTimeoutMs = timeoutMs, isForCopy = false } = options;
     this.pool = new Pool({
@@ -53,7 +53,7 @@ export class SidePool {
    */
   async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      return await lend(this.pool, work, signal);
+      return await withConnection(this.pool, work, signal);
     } catch (error) {
       throw toDatabaseError(error);
     }

@@ -2,9 +2,9 @@ import { Logger } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { AppError } from '../errors/app-error';
-import { Doubts, type DoubtTenants } from './unconfirmed-commits';
-import { wasWaitInterrupted } from './interrupted-waits';
-import type { SidePool } from './dedicated-pool';
+import { UnconfirmedCommits, type UnconfirmedTenants } from './unconfirmed-commits';
+import { takeInterruptedWait } from './interrupted-waits';
+import type { DedicatedPool } from './dedicated-pool';
 import { type UnknownReason, unknownReasonOf } from './unknown-outcome';
 
 /**
@@ -47,8 +47,8 @@ type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
 export class Durability {
   private readonly logger = new Logger('Durability');
   /** Since before the barrier under way, and since then. */
-  private covered = new Doubts();
-  private later = new Doubts();
+  private covered = new UnconfirmedCommits();
+  private later = new UnconfirmedCommits();
   private readonly counts: Record<UnknownReason, number> = {
     connection_lost: 0,
     wait_interrupted: 0,
@@ -59,10 +59,10 @@ export class Durability {
   private readonly waiters = new Set<() => void>();
   private readonly stallListeners: ((isStalled: boolean) => void)[] = [];
   private confirmedAtMs = -Infinity;
-  private doubtsSinceMs = 0;
+  private unconfirmedSinceMs = 0;
   private stalledSinceMs: number | undefined;
 
-  constructor(private readonly pool: SidePool) {}
+  constructor(private readonly pool: DedicatedPool) {}
 
   /** Whether PostgreSQL is reached, and does not confirm commits: a synchronous standby does not answer. */
   get isStalled(): boolean {
@@ -96,22 +96,22 @@ export class Durability {
     const reason = unknownReasonOf(error);
     if (reason === undefined) return;
     this.count(reason);
-    if (this.tenantsInDoubt === 0) this.doubtsSinceMs = performance.now();
+    if (this.tenantsInDoubt === 0) this.unconfirmedSinceMs = performance.now();
     this.later.add(tenants);
     this.logger.warn(
-      `A commit has an unknown outcome (${reason}). Of ${told(this.tenantsInDoubt)} nothing is shown until a later commit is ` +
+      `A commit has an unknown outcome (${reason}). Of ${describeCount(this.tenantsInDoubt)} nothing is shown until a later commit is ` +
         'confirmed by PostgreSQL and its synchronous standbys.',
     );
-    this.settle();
+    this.startSettling();
   }
 
   /** Finds out whether commits are confirmed, after one has not been answered for long. */
   probe(): void {
-    if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.settle();
+    if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.startSettling();
   }
 
   /** Whether any of these may have rows that are visible and not durable. */
-  isInDoubt(tenants: DoubtTenants): boolean {
+  isInDoubt(tenants: UnconfirmedTenants): boolean {
     return this.covered.has(tenants) || this.later.has(tenants);
   }
 
@@ -120,9 +120,9 @@ export class Durability {
    * which they came into doubt is made again.
    * @throws AppError DATABASE_UNAVAILABLE when the doubt lasts; what `work` throws.
    */
-  async reading<T>(tenants: DoubtTenants, work: () => Promise<T>): Promise<T> {
+  async reading<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
-      if (this.isInDoubt(tenants)) await this.settled(tenants);
+      if (this.isInDoubt(tenants)) await this.whenSettled(tenants);
       const answer = await work();
       if (!this.isInDoubt(tenants)) return answer;
     }
@@ -133,9 +133,9 @@ export class Durability {
    * Resolves when these are not in doubt.
    * @throws AppError DATABASE_UNAVAILABLE once doubts have lasted for READER_WAIT_MS.
    */
-  async settled(tenants: DoubtTenants): Promise<void> {
+  async whenSettled(tenants: UnconfirmedTenants): Promise<void> {
     while (this.isInDoubt(tenants)) {
-      const restMs = this.doubtsSinceMs + READER_WAIT_MS - performance.now();
+      const restMs = this.unconfirmedSinceMs + READER_WAIT_MS - performance.now();
       if (restMs <= 0 || this.ending.signal.aborted) throw inDoubt();
       await this.change(restMs);
     }
@@ -161,25 +161,25 @@ export class Durability {
     return this.covered.size + this.later.size;
   }
 
-  private settle(): void {
+  private startSettling(): void {
     if (this.ending.signal.aborted) return;
-    this.settling ??= this.settleAll().finally(() => {
+    this.settling ??= this.confirmBarriers().finally(() => {
       this.settling = undefined;
-      if (this.later.size > 0) this.settle();
+      if (this.later.size > 0) this.startSettling();
     });
   }
 
   /** Tries barriers until one is confirmed, and again when doubts came after it had begun. */
-  private async settleAll(): Promise<void> {
+  private async confirmBarriers(): Promise<void> {
     let pauseMs = FIRST_PAUSE_MS;
     let waitMs = FIRST_WAIT_MS;
     while (!this.ending.signal.aborted) {
       this.covered.take(this.later);
       const outcome = await this.attempt(waitMs);
       if (outcome === 'confirmed') {
-        this.covered = new Doubts();
+        this.covered = new UnconfirmedCommits();
         this.confirmedAtMs = performance.now();
-        this.doubtsSinceMs = this.confirmedAtMs; // those that are left are younger
+        this.unconfirmedSinceMs = this.confirmedAtMs; // those that are left are younger
         this.noteStall('confirmed');
         this.wake();
         if (this.later.size === 0) return;
@@ -210,9 +210,9 @@ export class Durability {
     signal.addEventListener('abort', end, { once: true });
     try {
       const isWhole = async (client: PoolClient): Promise<boolean> => {
-        wasWaitInterrupted(client); // the attempt before
+        takeInterruptedWait(client); // the attempt before
         await client.query(DURABILITY_BARRIER);
-        return !wasWaitInterrupted(client);
+        return !takeInterruptedWait(client);
       };
       return (await this.pool.withClient(isWhole, limit.signal)) ? 'confirmed' : 'interrupted';
     } catch (error) {
@@ -261,7 +261,7 @@ export class Durability {
   }
 }
 
-function told(tenants: number): string {
+function describeCount(tenants: number): string {
   return tenants === Infinity ? 'all organizations' : `${tenants} organizations`;
 }
 

@@ -17,6 +17,6 @@ export function watchInterruptedWaits(client: ClientBase): void {
 }
 
 /** Whether the commit that has just been answered on `client` did not wait to its end; asked a second time: false. */
-export function wasWaitInterrupted(client: ClientBase): boolean {
+export function takeInterruptedWait(client: ClientBase): boolean {
   return interrupted.delete(client);
 }

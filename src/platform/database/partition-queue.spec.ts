@@ -20,11 +20,11 @@ function queueOf(urgent: string[] = []) {
   };
   /** Makes one partition; whose turn it was, and which. */
   const makeOne = (): [string, string] | undefined => {
-    const creation = queue.take();
+    const creation = queue.dequeue();
     if (!creation) return undefined;
     const month = queue.firstOf(creation);
     made.add(month);
-    queue.putBack(creation);
+    queue.requeue(creation);
     return [creation.flow, month];
   };
   return { queue, add, start, makeOne, made };
@@ -72,7 +72,7 @@ describe('callers that wait for partitions', () => {
     const { add, makeOne, made, queue } = queueOf();
     const both = [add('one', ['1990-01']), add('two', ['1990-01'])];
     makeOne();
-    expect(queue.take()).toBeUndefined();
+    expect(queue.dequeue()).toBeUndefined();
     await Promise.all(both);
     expect([...made]).toEqual(['1990-01']);
   });
@@ -85,13 +85,13 @@ describe('callers that wait for partitions', () => {
       add('one', ['1990-01'], first.signal),
       add('two', ['1991-01'], second.signal),
     ];
-    const taken = queue.take() as Creation;
+    const taken = queue.dequeue() as Creation;
     second.abort(reason);
     await expect(waiting).rejects.toBe(reason);
     first.abort(reason);
-    queue.putBack(taken);
+    queue.requeue(taken);
     await expect(running).rejects.toBe(reason);
-    expect(queue.take()).toBeUndefined();
+    expect(queue.dequeue()).toBeUndefined();
   });
 
   it('all end, and no flow has two made in a row while another one waits', async () => {

@@ -57,7 +57,7 @@ export class PartitionQueue {
   }
 
   /** Resolves those whose months are all there, and takes the next of the others out. */
-  take(): Creation | undefined {
+  dequeue(): Creation | undefined {
     const open = this.waiting.filter((creation) => {
       const isOpen = this.firstOf(creation) !== '';
       if (!isOpen) creation.resolve();
@@ -81,7 +81,7 @@ export class PartitionQueue {
   }
 
   /** Lets one wait again that was taken out, unless its signal has aborted. */
-  putBack(creation: Creation): void {
+  requeue(creation: Creation): void {
     if (creation.signal?.aborted) creation.reject(creation.signal.reason as Error);
     else this.waiting.push(creation);
   }

@@ -166,7 +166,8 @@ export class Partitions {
     if (this.isMaking) return;
     this.isMaking = true;
     try {
-      for (let next = this.queue.take(); next; next = this.queue.take()) await this.makeNext(next);
+      for (let next = this.queue.dequeue(); next; next = this.queue.dequeue())
+        await this.makeNext(next);
     } finally {
       this.isMaking = false;
     }
@@ -184,7 +185,7 @@ export class Partitions {
       });
       if ('partitions' in step) {
         this.note(table, step.partitions);
-        this.queue.putBack(creation);
+        this.queue.requeue(creation);
       } else {
         this.makeAfterRemoval(creation, step.detaching).catch(creation.reject);
       }
@@ -230,7 +231,7 @@ export class Partitions {
     this.removals.set(oid, removal);
     try {
       await (signal ? Promise.race([removal, abortOf(signal)]) : removal);
-      this.queue.putBack(creation);
+      this.queue.requeue(creation);
       this.start();
     } catch (error) {
       creation.reject(toDatabaseError(withoutOutcome(error)));

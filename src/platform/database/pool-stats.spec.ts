@@ -1,12 +1,12 @@
-import { PoolMeter } from './pool-stats';
+import { PoolStats } from './pool-stats';
 
 describe('a pool meter', () => {
   it('knows nothing before anybody asked', () => {
-    expect(new PoolMeter().statistics()).toEqual({ lent: 0 });
+    expect(new PoolStats().statistics()).toEqual({ lent: 0 });
   });
 
   it('averages the waits of those who got a connection, and counts the others', () => {
-    const meter = new PoolMeter();
+    const meter = new PoolStats();
     meter.record(1, true, 5000);
     meter.record(3, true, 15_000);
     meter.record(500, false, 15_000);
@@ -15,14 +15,14 @@ describe('a pool meter', () => {
   });
 
   it('counts one who waited before asking once, with both waits', () => {
-    const meter = new PoolMeter();
+    const meter = new PoolStats();
     meter.recordBefore(8, 5000);
     meter.record(2, true, 5000);
     expect(meter.statistics(6000)).toEqual({ lent: 1, averageMs: 10, successPercent: 100 });
   });
 
   it('forgets after five minutes', () => {
-    const meter = new PoolMeter();
+    const meter = new PoolStats();
     meter.record(100, true, 5000);
     expect(meter.statistics(299_000)).toEqual({ lent: 1, averageMs: 100, successPercent: 100 });
     expect(meter.statistics(310_000)).toEqual({ lent: 0 });

@@ -20,7 +20,7 @@ export interface AcquisitionStatistics {
 }
 
 /** How long connections of a pool were waited for, over the last five minutes; a few additions for each. */
-export class PoolMeter {
+export class PoolStats {
   private readonly slots: Slot[] = Array.from({ length: SLOTS }, () => emptySlot(-1));
 
   /** Notes that somebody got a connection, or did not, after `waitedMs`. */
@@ -68,11 +68,11 @@ function emptySlot(number: number): Slot {
   return { number, lent: 0, refused: 0, waitedMs: 0 };
 }
 
-const meters = new WeakMap<Pool, PoolMeter>();
+const poolStats = new WeakMap<Pool, PoolStats>();
 
 /** The meter of a pool; made at the first call. */
-export function meterOf(pool: Pool): PoolMeter {
-  let meter = meters.get(pool);
-  if (!meter) meters.set(pool, (meter = new PoolMeter()));
+export function statsOf(pool: Pool): PoolStats {
+  let meter = poolStats.get(pool);
+  if (!meter) poolStats.set(pool, (meter = new PoolStats()));
   return meter;
 }

@@ -1,11 +1,11 @@
 /** Whose rows: a list of tenants, or all. */
-export type DoubtTenants = readonly string[] | '*';
+export type UnconfirmedTenants = readonly string[] | '*';
 
 /** Characters of the names of tenants in doubt, together; beyond it all are in doubt. */
 const MAX_CHARACTERS = 1024 * 1024;
 
 /** Tenants in doubt, of bounded size: when they are too many to name, all are. */
-export class Doubts {
+export class UnconfirmedCommits {
   private readonly names = new Set<string>();
   private characters = 0;
   private areAll = false;
@@ -25,13 +25,13 @@ export class Doubts {
   }
 
   /** Adds those of another, which has none then. */
-  take(other: Doubts): void {
+  take(other: UnconfirmedCommits): void {
     if (other.areAll) this.addAll();
     this.add(other.names);
     other.clear();
   }
 
-  has(tenants: DoubtTenants): boolean {
+  has(tenants: UnconfirmedTenants): boolean {
     if (this.areAll) return true;
     if (this.names.size === 0) return false;
     return tenants === '*' || tenants.some((name) => this.names.has(name));

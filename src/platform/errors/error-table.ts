@@ -45,7 +45,7 @@ export const ERROR_TABLE = {
   RATE_LIMITED: row(429, 'The rate limit is used up', 'TOO_MANY_REQUESTS'),
   HEADERS_TOO_LARGE: row(431, 'The request headers are too large', 'PAYLOAD_TOO_LARGE'),
   CLIENT_CLOSED: row(499, 'The client did not wait for the answer', 'CLIENT_CLOSED_REQUEST'),
-  // The overload is logged once in a while where it is met (FairTurns), not once for each of thousands a second.
+  // The overload is logged once in a while where it is met (FairScheduler), not once for each of thousands a second.
   TOO_MANY_REQUESTS: row(503, 'The service is at its limit', 'SERVICE_UNAVAILABLE'),
   QUEUE_TIMEOUT: row(503, 'The request waited too long', 'SERVICE_UNAVAILABLE'),
   SLOW_CONSUMER: row(503, 'The subscriber reads too slowly', 'SERVICE_UNAVAILABLE'),

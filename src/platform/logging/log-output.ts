@@ -28,13 +28,13 @@ export class LogOutput {
   /** A line was cut off in the middle: the next one begins on a line of its own. */
   private isTorn = false;
   private lost = 0;
-  private untold = 0;
+  private unreportedLines = 0;
   private fault: string | undefined;
 
-  /** @param tell is told, once the output takes lines again, how many were lost before. */
+  /** @param reportLoss is told, once the output takes lines again, how many were lost before. */
   constructor(
     fd: 1 | 2,
-    private readonly tell: (lostLines: number) => void,
+    private readonly reportLoss: (lostLines: number) => void,
   ) {
     this.fd = withoutBlocking(fd);
   }
@@ -60,7 +60,7 @@ export class LogOutput {
     this.waitingCharacters += text.length;
     if (this.isScheduled) return;
     this.isScheduled = true;
-    setImmediate(() => this.pump());
+    setImmediate(() => this.writeNext());
   }
 
   /** Writes what waits, for a second at most; for the end of the process, where no timer fires any more. */
@@ -72,19 +72,20 @@ export class LogOutput {
     this.rest = NOTHING;
     this.chunks.length = 0;
     if (left > 0) this.lose(left);
-    if (this.untold > 0) complain(`${this.untold} lines of the log could not be written.`);
+    if (this.unreportedLines > 0)
+      complain(`${this.unreportedLines} lines of the log could not be written.`);
   }
 
-  private pump(): void {
+  private writeNext(): void {
     this.isScheduled = false;
     if (!this.writeWaiting()) {
       this.isScheduled = true;
-      setTimeout(() => this.pump(), this.retryMs).unref();
+      setTimeout(() => this.writeNext(), this.retryMs).unref();
       this.retryMs = Math.min(LONGEST_RETRY_MS, 2 * this.retryMs);
-    } else if (this.untold > 0 && this.fault === undefined) {
-      const lines = this.untold;
-      this.untold = 0;
-      this.tell(lines);
+    } else if (this.unreportedLines > 0 && this.fault === undefined) {
+      const lines = this.unreportedLines;
+      this.unreportedLines = 0;
+      this.reportLoss(lines);
     }
   }
 
@@ -105,13 +106,13 @@ export class LogOutput {
       } catch (error) {
         const { code = String(error) } = error as NodeJS.ErrnoException;
         if (code === 'EAGAIN') return false;
-        this.giveUp(code);
+        this.dropPending(code);
       }
     }
   }
 
   /** Drops what cannot be written, as its reader is gone or its disk is full; what comes later is tried again. */
-  private giveUp(code: string): void {
+  private dropPending(code: string): void {
     this.lose(linesIn(this.rest.toString()));
     this.rest = NOTHING;
     if (this.fault === undefined) {
@@ -122,7 +123,7 @@ export class LogOutput {
 
   private lose(lines: number): void {
     this.lost += lines;
-    this.untold += lines;
+    this.unreportedLines += lines;
   }
 }
 

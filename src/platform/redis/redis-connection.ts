@@ -9,9 +9,9 @@ import type { ConfigType } from '@nestjs/config';
 import type { RedisClientType } from '@redis/client';
 import { redisConfig } from '../config/redis.config';
 import { RedisSubscriber } from './redis-subscriber';
-import { reasonOf, RefusalLog } from './refusal-log';
+import { abortReason, RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
-import { TIMED_OUT, within } from '../runtime/with-timeout';
+import { TIMED_OUT, withTimeout } from '../runtime/with-timeout';
 
 /** How long a caller waits at most, unless it says otherwise: PostgreSQL answers most questions sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;
@@ -66,7 +66,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     this.subscriber = new RedisSubscriber(this.supervised.client, this.logger, this.refusals);
     this.supervised.client
       .on('ready', () => this.probe())
-      .on('error', (error: unknown) => this.markAway(reasonOf(error)));
+      .on('error', (error: unknown) => this.markAway(abortReason(error)));
   }
 
   /** Starts to connect; waits until Redis has answered or cannot be reached, at most a second. Never fails. */
@@ -78,7 +78,8 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
       supervised.client.once('error', () => resolve());
     });
     supervised.connect();
-    if ((await within(outcome, BOOT_WAIT_MS)) === TIMED_OUT) this.markAway('it does not answer');
+    if ((await withTimeout(outcome, BOOT_WAIT_MS)) === TIMED_OUT)
+      this.markAway('it does not answer');
   }
 
   onApplicationShutdown(): void {
@@ -110,7 +111,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     const { client } = this;
     if (!client || !this.isAvailable) return undefined;
     try {
-      const answer = await within(work(client), timeoutMs);
+      const answer = await withTimeout(work(client), timeoutMs);
       if (answer !== TIMED_OUT) return answer;
       this.counts.timeouts += 1;
       this.openBreaker();
@@ -208,7 +209,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   }
 
   private probeLater(refusal: Error): void {
-    this.markAway(reasonOf(refusal));
+    this.markAway(abortReason(refusal));
     if (this.isClosed) return;
     this.probeAfter(PROBE_INTERVAL_MS);
   }

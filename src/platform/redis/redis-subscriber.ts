@@ -2,7 +2,7 @@ import type { Logger } from '@nestjs/common';
 import { ErrorReply, type RedisClientType } from '@redis/client';
 import type { RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
-import { TIMED_OUT, within } from '../runtime/with-timeout';
+import { TIMED_OUT, withTimeout } from '../runtime/with-timeout';
 
 /** Nothing else would show that a connection which only listens has gone silent. */
 const HEARTBEAT_MS = 1000;
@@ -53,7 +53,7 @@ export class RedisSubscriber {
     if (this.isLive || !wait) return;
     const live = new Promise<void>((resolve) => this.onLive(resolve));
     this.beat();
-    await within(live, HEARTBEAT_MS);
+    await withTimeout(live, HEARTBEAT_MS);
   }
 
   close(): void {
@@ -111,7 +111,7 @@ export class RedisSubscriber {
     for (const [name, { dispatch }] of this.channels) {
       if (this.confirmed.has(name)) continue;
       const subscribed = supervised.client.subscribe(name, dispatch);
-      if ((await within(subscribed, ANSWER_TIMEOUT_MS)) === TIMED_OUT) {
+      if ((await withTimeout(subscribed, ANSWER_TIMEOUT_MS)) === TIMED_OUT) {
         supervised.breakSocket();
         return false;
       }

@@ -1,5 +1,5 @@
 import { createClient, ErrorReply, type RedisClientType } from '@redis/client';
-import { TIMED_OUT, within } from '../runtime/with-timeout';
+import { TIMED_OUT, withTimeout } from '../runtime/with-timeout';
 
 const CONNECT_TIMEOUT_MS = 500;
 /** From connected to usable: a stopped process is still connected to by the kernel, but answers nothing. */
@@ -48,7 +48,7 @@ export class SupervisedClient {
   /** Asks for a sign of life. A socket that gives none within `timeoutMs` is broken, and the client connects anew. */
   async ping(timeoutMs: number): Promise<PingOutcome> {
     try {
-      if ((await within(this.client.ping(), timeoutMs)) !== TIMED_OUT) return 'answered';
+      if ((await withTimeout(this.client.ping(), timeoutMs)) !== TIMED_OUT) return 'answered';
       this.breakSocket();
       return 'silent';
     } catch (error) {

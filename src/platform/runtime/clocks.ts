@@ -62,7 +62,7 @@ export function hasRunForADay(): boolean {
 }
 
 /** Milliseconds that pass between two looks of `onceReached` at the wall clock: a step is noticed within that. */
-const LOOK_MS = 5_000;
+const SAMPLE_INTERVAL_MS = 5_000;
 
 /**
  * Calls `reached` once, when the wall clock reaches `momentMs` (milliseconds since 1970), or when as much time has passed
@@ -75,7 +75,7 @@ export function onceReached(momentMs: number, reached: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const look = (): void => {
     const leftMs = Math.min(momentMs - wallClockMs(), deadlineMs - performance.now());
-    if (leftMs > 0) timer = setTimeout(look, Math.min(LOOK_MS, leftMs)).unref();
+    if (leftMs > 0) timer = setTimeout(look, Math.min(SAMPLE_INTERVAL_MS, leftMs)).unref();
     else reached();
   };
   look();

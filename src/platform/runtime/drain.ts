@@ -7,7 +7,7 @@ const ENDING_MS = 2000;
  * Resolves when the client has taken what was written, or is gone. One that takes nothing for `timeoutMs` is cut, and
  * sooner when `ended` aborts: nothing more will come, and nobody can tell him so.
  */
-export async function drained(
+export async function waitForDrain(
   response: ServerResponse,
   timeoutMs: number,
   ended?: AbortSignal,

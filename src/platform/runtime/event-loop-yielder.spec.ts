@@ -1,9 +1,9 @@
 import { manyTurns } from '../../../test/support/loop-turns';
-import { LoopPortions } from './event-loop-yielder';
+import { EventLoopYielder } from './event-loop-yielder';
 
-describe('LoopPortions', () => {
+describe('EventLoopYielder', () => {
   it('gives one portion in each turn of the event loop', async () => {
-    const portions = new LoopPortions();
+    const portions = new EventLoopYielder();
     let turns = 0;
     const count = (): void => {
       turns += 1;
@@ -11,22 +11,22 @@ describe('LoopPortions', () => {
     };
     setImmediate(count);
     const [first = 0, second = 0, third = 0] = await Promise.all(
-      [1, 2, 3].map(() => portions.next().then(() => turns)),
+      [1, 2, 3].map(() => portions.yieldIfDue().then(() => turns)),
     );
     expect(second).toBeGreaterThan(first);
     expect(third).toBeGreaterThan(second);
   });
 
   describe('after a portion that took 5 ms', () => {
-    let portions: LoopPortions;
+    let portions: EventLoopYielder;
     let done: number;
 
     beforeEach(async () => {
       jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
-      portions = new LoopPortions();
+      portions = new EventLoopYielder();
       done = 0;
       const work = async (tookMs: number): Promise<void> => {
-        await portions.next();
+        await portions.yieldIfDue();
         jest.advanceTimersByTime(tookMs);
         done += 1;
       };
@@ -37,7 +37,7 @@ describe('LoopPortions', () => {
     afterEach(() => jest.useRealTimers());
 
     const one = async (): Promise<void> => {
-      await portions.next();
+      await portions.yieldIfDue();
       done += 1;
     };
 

@@ -11,7 +11,7 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x
 const PIECE_BYTES = 64 * 1024;
 
 /** A body in which a long list was found: its elements in pieces, without the commas between these, and what is around it. */
-export interface CutBody {
+export interface SplitArray {
   /** Bytes of the member's name, a JSON string. */
   name: Buffer;
   /** The body with an empty list in its place. */
@@ -24,7 +24,7 @@ export interface CutBody {
  * frame is an object with an empty list of this name, and each piece in brackets a list with elements, the whole is
  * well-formed and says the same. Undefined when there is no such list.
  */
-export function cutList(body: Buffer): CutBody | undefined {
+export function splitJsonArray(body: Buffer): SplitArray | undefined {
   let depth = 0;
   let name: Buffer | undefined;
   for (let at = 0; at < body.length; at += 1) {

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { exactJsonText } from './lossless-json';
 import { parseInPieces, parseJsonBytes } from './json-bytes';
-import { cutList } from './json-array-splitter';
-import { LoopPortions } from './event-loop-yielder';
+import { splitJsonArray } from './json-array-splitter';
+import { EventLoopYielder } from './event-loop-yielder';
 
 const RUNS = 60;
-const portions = new LoopPortions();
+const portions = new EventLoopYielder();
 /** So much that a list of some of these is cut. */
 const FILLER = 'x'.repeat(40_000);
 
@@ -98,7 +98,7 @@ describe('parseInPieces', () => {
       `{"events":[${long('"F"', '"F"')},${'['.repeat(depth)}${']'.repeat(depth)}]}`,
     ]),
   ])('is not mistaken about %s', async (_, text) => {
-    expect(cutList(Buffer.from(text))?.pieces.length).not.toBe(1);
+    expect(splitJsonArray(Buffer.from(text))?.pieces.length).not.toBe(1);
     await expectSame(text);
   });
 
@@ -111,7 +111,7 @@ describe('parseInPieces', () => {
   it('counts the numbers that need care over all pieces', async () => {
     const numbers = `[${'1.0,'.repeat(30_000)}1.0]`;
     const text = `{"events":[${Array.from({ length: 18 }, () => numbers).join(',')}]}`;
-    expect(cutList(Buffer.from(text))?.pieces).toHaveLength(18);
+    expect(splitJsonArray(Buffer.from(text))?.pieces).toHaveLength(18);
     await expectSame(text);
   });
 
@@ -121,7 +121,7 @@ describe('parseInPieces', () => {
     );
     const leaving = new AbortController();
     const reading = parseInPieces(text, portions, leaving.signal);
-    await portions.next();
+    await portions.yieldIfDue();
     leaving.abort(new Error('left'));
     await expect(reading).rejects.toThrow('left');
   });

@@ -5,8 +5,8 @@ import {
   parseExactJson,
   UnacceptableJsonError,
 } from './lossless-json';
-import { cutList } from './json-array-splitter';
-import type { LoopPortions } from './event-loop-yielder';
+import { splitJsonArray } from './json-array-splitter';
+import type { EventLoopYielder } from './event-loop-yielder';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 /** Within a body there is no byte order mark to leave out. */
@@ -44,16 +44,16 @@ export function parseJsonBytes(bytes: Buffer): unknown {
  */
 export async function parseInPieces(
   bytes: Buffer,
-  portions: LoopPortions,
+  portions: EventLoopYielder,
   signal?: AbortSignal,
 ): Promise<unknown> {
-  await portions.next(signal);
-  const cut = cutList(bytes);
+  await portions.yieldIfDue(signal);
+  const cut = splitJsonArray(bytes);
   if (!cut) return parseJsonBytes(bytes);
   const elements: unknown[] = [];
   const budget = { left: MAX_EXACT_NUMBERS };
   for (const piece of cut.pieces) {
-    await portions.next(signal);
+    await portions.yieldIfDue(signal);
     const found = elementsOf(piece, budget);
     if (!found) {
       elements.length = 0; // twice as much is not held for what is refused

@@ -19,7 +19,7 @@ const KEPT_OF_LONG_LINE_BYTES = 1024;
  * a byte are passed over at the speed of memory: a compressed body can hold a thousand of them a byte. Blanks, carriage
  * returns and byte-order marks are the caller's concern.
  */
-export class LineCutter {
+export class LineSplitter {
   private readonly pending: PendingLine;
   private number = 0;
 
@@ -33,7 +33,7 @@ export class LineCutter {
   }
 
   /** The lines that end in this part. Their bytes may be those of the part. */
-  *cut(part: Buffer): Generator<Line> {
+  *split(part: Buffer): Generator<Line> {
     let from = 0;
     for (;;) {
       if (this.pending.isEmpty) {
@@ -64,8 +64,8 @@ export async function* readLines(
   source: AsyncIterable<Buffer>,
   maxLineBytes: number,
 ): AsyncGenerator<Line> {
-  const lines = new LineCutter(maxLineBytes);
-  for await (const chunk of source) yield* lines.cut(chunk);
+  const lines = new LineSplitter(maxLineBytes);
+  for await (const chunk of source) yield* lines.split(chunk);
   const last = lines.end();
   if (last) yield last;
 }

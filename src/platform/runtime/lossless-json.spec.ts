@@ -6,8 +6,8 @@ import {
   exactJsonText,
   keepExactMembers,
   parseExactJson,
-  parseMarkedJson,
-  unmarkJson,
+  parseJsonWithPlaceholders,
+  restoreNumbers,
 } from './lossless-json';
 
 /** A number literal in any spelling JSON allows. */
@@ -137,7 +137,9 @@ describe('marked JSON', () => {
   it('keeps every number inside a larger text', () => {
     fc.assert(
       fc.property(jsonText.object, (text) => {
-        const written = unmarkJson(JSON.stringify({ edges: [{ node: parseMarkedJson(text) }] }));
+        const written = restoreNumbers(
+          JSON.stringify({ edges: [{ node: parseJsonWithPlaceholders(text) }] }),
+        );
         expect(written).toBe(`{"edges":[{"node":${text}}]}`);
       }),
     );
@@ -148,25 +150,29 @@ describe('marked JSON', () => {
       fc.property(fc.array(jsonText.object), jsonText.object, (handed, text) => {
         const texts = new JsonTexts();
         const answers = handed.map((one) =>
-          texts.mark({ data: new JsonText(one), ttl: 5, own: parseMarkedJson(text) }),
+          texts.placeholder({
+            data: new JsonText(one),
+            ttl: 5,
+            own: parseJsonWithPlaceholders(text),
+          }),
         );
         const wanted = handed.map((one) => `{"data":${one},"ttl":5,"own":${text}}`);
-        expect(unmarkJson(JSON.stringify(answers), texts)).toBe(`[${wanted.join(',')}]`);
+        expect(restoreNumbers(JSON.stringify(answers), texts)).toBe(`[${wanted.join(',')}]`);
       }),
     );
   });
 
   it('does not make up a text that was handed on with another answer, or with none', () => {
-    const marked = JSON.stringify(new JsonTexts().mark({ data: new JsonText('{}') }));
+    const marked = JSON.stringify(new JsonTexts().placeholder({ data: new JsonText('{}') }));
     for (const texts of [new JsonTexts(), undefined]) {
-      expect(() => unmarkJson(marked, texts)).toThrow('No text 0');
+      expect(() => restoreNumbers(marked, texts)).toThrow('No text 0');
     }
   });
 
   it.each([[null], [undefined], ['text'], [5], [['a']], [{ data: 'text' }]])(
     'has nothing to mark in %j',
     (value) => {
-      expect(new JsonTexts().mark(value)).toBe(value);
+      expect(new JsonTexts().placeholder(value)).toBe(value);
     },
   );
 });

@@ -20,15 +20,15 @@ const EXACT_MEMBERS = new Set(['metadata']);
 
 /** As it stands in JSON text. Not to be guessed from outside, so that no string of a client passes for a number. */
 const KEY = randomBytes(6).toString('base64url');
-const MARK = `\\u0000${KEY}`;
-const OPENING = `"${MARK}`;
+const PLACEHOLDER = `\\u0000${KEY}`;
+const OPENING = `"${PLACEHOLDER}`;
 /** The mark as it is in a string. */
-const UNESCAPED_MARK = `\u0000${KEY}`;
+const UNESCAPED_PLACEHOLDER = `\u0000${KEY}`;
 /** What begins the mark of a text, as no number does. */
 const TEXT = 't';
 
 /** The exact twin of each object of a body that needed one. */
-const twins = new WeakMap<object, object>();
+const shadows = new WeakMap<object, object>();
 
 /** How many numbers that a double would change may still come. */
 export interface NumberBudget {
@@ -48,16 +48,16 @@ export function parseExactJson(
   text: string,
   budget: NumberBudget = { left: MAX_EXACT_NUMBERS },
 ): unknown {
-  const { members, isInexact } = survey(text);
+  const { members, isInexact } = scanNumbers(text);
   const value: unknown = JSON.parse(text);
   if (members !== countMembersRead(value)) {
     throw new UnacceptableJsonError('must not name a member of an object twice');
   }
-  if (isInexact) pair(value, parseMarked(text, budget));
+  if (isInexact) attachShadow(value, parseWithPlaceholders(text, budget));
   return value;
 }
 
-function parseMarked(text: string, budget: NumberBudget): unknown {
+function parseWithPlaceholders(text: string, budget: NumberBudget): unknown {
   return JSON.parse(
     mapJsonNumbers(text, (number) => {
       if (survives(number)) return number;
@@ -67,21 +67,21 @@ function parseMarked(text: string, budget: NumberBudget): unknown {
           `must hold at most ${MAX_EXACT_NUMBERS} numbers that a double cannot; send it in parts`,
         );
       }
-      return `"${MARK}${number}"`;
+      return `"${PLACEHOLDER}${number}"`;
     }),
   );
 }
 
 /**
  * `JSON.parse` of text that we wrote ourselves, for those who write it again within something larger: each number
- * that a double would change is a marked string, which `unmarkJson` turns back into the number.
+ * that a double would change is a marked string, which `restoreNumbers` turns back into the number.
  * @throws UnacceptableJsonError for more of them than `budget` has left, from which they are taken.
  */
-export function parseMarkedJson(
+export function parseJsonWithPlaceholders(
   text: string,
   budget: NumberBudget = { left: MAX_EXACT_NUMBERS },
 ): unknown {
-  return survey(text).isInexact ? parseMarked(text, budget) : JSON.parse(text);
+  return scanNumbers(text).isInexact ? parseWithPlaceholders(text, budget) : JSON.parse(text);
 }
 
 /** JSON text that stands for the value it spells, in an answer that hands it on as it is. */
@@ -99,14 +99,14 @@ export class JsonTexts {
     return this.texts.size === 0;
   }
 
-  /** The same value; members that are `JsonText` are marked strings, which `unmarkJson` turns into the text. */
-  mark(value: unknown): unknown {
+  /** The same value; members that are `JsonText` are marked strings, which `restoreNumbers` turns into the text. */
+  placeholder(value: unknown): unknown {
     if (typeof value !== 'object' || value === null) return value;
     if (!Object.values(value).some((member) => member instanceof JsonText)) return value;
     const members = Object.entries(value).map(([name, member]) => [
       name,
       member instanceof JsonText
-        ? `${UNESCAPED_MARK}${TEXT}${this.keep(member.text)}`
+        ? `${UNESCAPED_PLACEHOLDER}${TEXT}${this.keep(member.text)}`
         : (member as unknown),
     ]);
     return Object.fromEntries(members);
@@ -131,10 +131,10 @@ export class JsonTexts {
 const NO_TEXTS = new JsonTexts();
 
 /**
- * JSON text of values that hold parts from `parseMarkedJson`, with the numbers as they were; and those from `texts`,
+ * JSON text of values that hold parts from `parseJsonWithPlaceholders`, with the numbers as they were; and those from `texts`,
  * with their texts. @throws Error for one from other texts.
  */
-export function unmarkJson(text: string, texts = NO_TEXTS): string {
+export function restoreNumbers(text: string, texts = NO_TEXTS): string {
   const parts: string[] = [];
   let copied = 0;
   for (let at = text.indexOf(OPENING); at !== -1; at = text.indexOf(OPENING, copied)) {
@@ -151,8 +151,8 @@ export function unmarkJson(text: string, texts = NO_TEXTS): string {
 
 /** The minified JSON text of an object, with the numbers as they were sent when `parseExactJson` read it. */
 export function exactJsonText(value: object): string {
-  const twin = twins.get(value);
-  return twin ? unmarkJson(JSON.stringify(twin)) : JSON.stringify(value);
+  const twin = shadows.get(value);
+  return twin ? restoreNumbers(JSON.stringify(twin)) : JSON.stringify(value);
 }
 
 /**
@@ -161,13 +161,13 @@ export function exactJsonText(value: object): string {
  */
 export function keepExactMembers(value: object, ...path: string[]): void {
   const inner = path.reduce(objectIn, value);
-  const twin = path.reduce(objectIn, twins.get(value));
+  const twin = path.reduce(objectIn, shadows.get(value));
   if (!inner || !twin) return;
   for (const key of Object.keys(inner)) {
     // One that is named as if it were metadata may hold some: nobody has looked into it yet.
-    if (EXACT_MEMBERS.has(key)) pair(memberOf(inner, key), memberOf(twin, key));
+    if (EXACT_MEMBERS.has(key)) attachShadow(memberOf(inner, key), memberOf(twin, key));
     const [member, itsTwin] = [objectIn(inner, key), objectIn(twin, key)];
-    if (member && itsTwin) twins.set(member, itsTwin);
+    if (member && itsTwin) shadows.set(member, itsTwin);
   }
 }
 
@@ -182,7 +182,7 @@ function objectIn(value: object | undefined, name: string): object | undefined {
 
 /** Whether an object came with numbers that `JSON.stringify` would write in another way. */
 export function hasExactNumbers(value: object): boolean {
-  return twins.has(value);
+  return shadows.has(value);
 }
 
 /** Parts of a text that are put together at once: half a million of them would take several times the room of the text. */
@@ -243,7 +243,7 @@ export function endOfString(text: string, start: number): number {
  * One look over JSON text: how many members it has (the colons outside strings), and whether a double would change
  * any of its numbers. Refuses deep nesting before anything has to follow it.
  */
-function survey(text: string): { members: number; isInexact: boolean } {
+function scanNumbers(text: string): { members: number; isInexact: boolean } {
   let members = 0;
   let depth = 0;
   let isInexact = false;
@@ -287,10 +287,10 @@ function countMembersRead(value: unknown): number {
 }
 
 /** Walks both readings of one text side by side, no further than to the objects whose numbers are wanted. */
-function pair(value: unknown, exact: unknown): void {
+function attachShadow(value: unknown, exact: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   if (typeof exact !== 'object' || exact === null) return;
-  twins.set(value, exact);
+  shadows.set(value, exact);
   const open: [object, object][] = [[value, exact]];
   for (let next = open.pop(); next; next = open.pop()) {
     const [left, right] = next as [Record<string, unknown>, Record<string, unknown>];
@@ -298,7 +298,7 @@ function pair(value: unknown, exact: unknown): void {
       const [inner, twin] = [left[key], right[key]];
       if (typeof inner !== 'object' || inner === null) continue;
       if (typeof twin !== 'object' || twin === null) continue;
-      if (EXACT_MEMBERS.has(key)) twins.set(inner, twin);
+      if (EXACT_MEMBERS.has(key)) shadows.set(inner, twin);
       else open.push([inner, twin]);
     }
   }

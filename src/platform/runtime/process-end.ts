@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const THREAD_WORK = /^(FSReq|GetAddrInfoReq|GetNameInfoReq)/;
 /** How long a call of the file system or the resolver that is under way may take yet. */
 const THREADS_WAIT_MS = 500;
-const LOOK_MS = 10;
+const SAMPLE_INTERVAL_MS = 10;
 
 /**
  * Ends the process with this status: never resolves. `process.exit` waits for the threads of libuv, so that a file or a
@@ -13,7 +13,7 @@ const LOOK_MS = 10;
  */
 export async function endProcess(status: number): Promise<never> {
   const deadlineMs = performance.now() + THREADS_WAIT_MS;
-  while (areThreadsAtWork() && performance.now() < deadlineMs) await sleep(LOOK_MS);
+  while (areThreadsAtWork() && performance.now() < deadlineMs) await sleep(SAMPLE_INTERVAL_MS);
   if (areThreadsAtWork()) {
     process.exitCode = status;
     process.emit('exit', status);

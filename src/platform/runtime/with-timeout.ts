@@ -10,7 +10,7 @@ const EXTENSION_MS = 25;
  * Rejects when the work rejects in time. A process that was too busy to send the question or to read the answer has
  * nobody else to blame: it takes 25 ms more, once.
  */
-export async function within<T>(
+export async function withTimeout<T>(
   work: Promise<T>,
   timeoutMs: number,
 ): Promise<T | typeof TIMED_OUT> {

@@ -6,7 +6,7 @@ import {
   flag,
   integer,
   list,
-  Obeys,
+  Check,
   oneOf,
   text,
   type Rule,
@@ -45,8 +45,8 @@ function ListParameter(element: Rule, description: string, { schema, example }: 
   return applyDecorators(
     QueryList(),
     IsOptional(),
-    Obeys(list(1, MAX_LIST_ELEMENTS)),
-    Obeys(element, { each: true }),
+    Check(list(1, MAX_LIST_ELEMENTS)),
+    Check(element, { each: true }),
     ApiProperty({
       type: 'array',
       items: { type: 'string', ...schema },
@@ -66,7 +66,7 @@ export function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPr
   return applyDecorators(
     coercion,
     IsOptional(),
-    Obeys(rule),
+    Check(rule),
     ApiProperty({ required: false, ...schema } as ApiPropertyOptions),
   );
 }

@@ -7,7 +7,7 @@ import {
   jsonObject,
   list,
   Nested,
-  Obeys,
+  Check,
   text,
   uuid,
   type Rule,
@@ -150,7 +150,7 @@ export class CreateAuditEventDto {
 
 /** Several events, stored all or none. */
 export class BulkCreateAuditEventsDto {
-  @Obeys(list(1))
+  @Check(list(1))
   @Nested(() => CreateAuditEventDto, { each: true })
   @ApiProperty({
     type: () => [CreateAuditEventDto],

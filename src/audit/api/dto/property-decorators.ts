@@ -1,7 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
-import { list, Obeys, oneOf, text, type Rule } from '../../../validation/constraints';
+import { list, Check, oneOf, text, type Rule } from '../../../validation/constraints';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
 
 /** Alternatives in one list of a filter. */
@@ -25,7 +25,7 @@ export function Property(rule: Rule, schema: ApiPropertyOptions, about: About): 
     ...(example === undefined ? {} : { example }),
     ...(required ? {} : { nullable: true }),
   } as ApiPropertyOptions;
-  return applyDecorators(...(required ? [] : [IsOptional()]), Obeys(rule), ApiProperty(options));
+  return applyDecorators(...(required ? [] : [IsOptional()]), Check(rule), ApiProperty(options));
 }
 
 /** Text of at most `max` characters; a required one must not be empty. */
@@ -42,8 +42,8 @@ export function WordProperty(words: readonly string[], about: About): PropertyDe
 function ListProperty(element: Rule, items: object, description: string): PropertyDecorator {
   return applyDecorators(
     IsOptional(),
-    Obeys(list(1, MAX_LIST_ELEMENTS)),
-    Obeys(element, { each: true }),
+    Check(list(1, MAX_LIST_ELEMENTS)),
+    Check(element, { each: true }),
     ApiProperty({
       type: 'array',
       items: { type: 'string', ...items },

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Account } from './account';
 import type { PostgresBinaries } from './binaries';
 import { runCommand } from './command';
-import type { Place } from './data-directory';
+import type { DataDirectory } from './data-directory';
 
 /** The database user of the service, and the database it uses. */
 export const USER = 'audit';
@@ -33,7 +33,7 @@ const SETTINGS: Record<string, string> = {
  * holds data of another major version.
  */
 export async function ensureCluster(
-  place: Place,
+  place: DataDirectory,
   binaries: PostgresBinaries,
   isDurable: boolean,
 ): Promise<string> {
@@ -60,7 +60,7 @@ export async function readPassword(folder: string): Promise<string> {
 
 /** Writes the whole configuration anew, so that a start never depends on what an earlier version left there. */
 export async function configure(
-  place: Place,
+  place: DataDirectory,
   folder: string,
   port: number,
   settings: Record<string, string>,
@@ -85,7 +85,7 @@ export async function replaceFile(
 }
 
 async function createCluster(
-  place: Place,
+  place: DataDirectory,
   binaries: PostgresBinaries,
   folder: string,
   isDurable: boolean,

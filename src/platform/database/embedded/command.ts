@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Place } from './data-directory';
+import type { DataDirectory } from './data-directory';
 
 /** What the programs need of the environment. PG* variables would change their defaults; secrets are none of theirs. */
 const PASSED_ON = [
@@ -28,7 +28,7 @@ export interface CommandResult {
  * inherited by the server that pg_ctl leaves behind, and would break it once this process is gone.
  */
 export async function runCommand(
-  place: Place,
+  place: DataDirectory,
   program: string,
   parameters: string[],
 ): Promise<CommandResult> {
@@ -70,7 +70,7 @@ function environment(): NodeJS.ProcessEnv {
   return passed;
 }
 
-function reason({ code, message }: NodeJS.ErrnoException, { account }: Place): string {
+function reason({ code, message }: NodeJS.ErrnoException, { account }: DataDirectory): string {
   if (code === 'ENOENT') {
     return ': the programs are made for glibc, which this system (such as Alpine) lacks. Set DATABASE_URL.';
   }

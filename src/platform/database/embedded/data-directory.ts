@@ -9,7 +9,7 @@ import { binariesIn, type PostgresBinaries } from './binaries';
 type Log = (line: string) => void;
 
 /** Where the embedded PostgreSQL keeps its files, and who it runs as. */
-export interface Place {
+export interface DataDirectory {
   /** Folder of the server: `data`, which belongs to `account`, and logs. */
   home: string;
   /** Undefined: it runs as this process does. */
@@ -28,7 +28,7 @@ const RELOCATION_BASES = ['/var/lib', tmpdir(), '/tmp'].map((base) => join(base,
  * is left behind, so that removing `dataDir` always means to start afresh. Throws when data exist that the account
  * cannot reach.
  */
-export async function preparePlace(dataDir: string, log: Log): Promise<Place> {
+export async function prepareDataDirectory(dataDir: string, log: Log): Promise<DataDirectory> {
   await mkdir(dataDir, { recursive: true });
   const folder = await realpath(dataDir);
   const pointer = join(folder, POINTER);

@@ -2,7 +2,7 @@ import { Client } from 'pg';
 import { findBinaries } from './binaries';
 import { configure, ensureCluster, readPassword, USER } from './cluster';
 import { FolderLock } from './folder-lock';
-import { type Place, preparePlace, reachableBinaries } from './data-directory';
+import { type DataDirectory, prepareDataDirectory, reachableBinaries } from './data-directory';
 import { findFreePort } from './free-port';
 import { Postmaster } from './postmaster';
 
@@ -49,7 +49,7 @@ export class EmbeddedPostgresServer {
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgresServer> {
     const found = await findBinaries();
-    const place = await preparePlace(options.dataDir, options.log);
+    const place = await prepareDataDirectory(options.dataDir, options.log);
     const binaries = await reachableBinaries(found, place.account, options.log);
     const lock = await FolderLock.acquire(place.home);
     let postmaster: Postmaster | undefined;
@@ -96,12 +96,12 @@ async function endFormerServer(postmaster: Postmaster, log: (line: string) => vo
     log('The last run was killed and its PostgreSQL still runs: stopping that one first.');
     await postmaster.stop();
   }
-  await postmaster.disarmLockFile();
+  await postmaster.patchPidFile();
 }
 
 /** Starts the server on a port that is free, and returns it. */
 async function launch(
-  place: Place,
+  place: DataDirectory,
   folder: string,
   postmaster: Postmaster,
   { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import type { PostgresBinaries } from './binaries';
 import { replaceFile } from './cluster';
 import { type CommandResult, lastLines, runCommand } from './command';
-import type { Place } from './data-directory';
+import type { DataDirectory } from './data-directory';
 
 /** Long enough for a checkpoint of everything in memory on a slow disk. */
 const STOP_TIMEOUT_SECONDS = '60';
@@ -19,18 +19,18 @@ export class Postmaster {
   private readonly pidPath: string;
 
   constructor(
-    private readonly place: Place,
+    private readonly directory: DataDirectory,
     private readonly binaries: PostgresBinaries,
     private readonly folder: string,
   ) {
-    this.logPath = join(place.home, 'server.log');
+    this.logPath = join(directory.home, 'server.log');
     this.pidPath = join(folder, 'postmaster.pid');
   }
 
   /** Starts the server and waits until it takes connections. A failure's output is the end of the server's log. */
   async start(): Promise<CommandResult> {
     await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // the first start has none
-    await replaceFile(this.logPath, '', this.place.account);
+    await replaceFile(this.logPath, '', this.directory.account);
     const parameters = ['start', '--pgdata', this.folder, '--log', this.logPath];
     const { succeeded, output } = await this.control(...parameters, '-t', START_TIMEOUT_SECONDS);
     if (succeeded) return { succeeded, output };
@@ -92,11 +92,11 @@ export class Postmaster {
    * that number. It ignores the number of its own parent, and that is put in; the rest of the file stays, as it lets
    * PostgreSQL find processes of the dead server that are still at work.
    */
-  async disarmLockFile(): Promise<void> {
+  async patchPidFile(): Promise<void> {
     if ((await this.readPid()) === undefined) return;
     const [, ...rest] = (await readFile(this.pidPath, 'utf8')).split('\n');
     const text = [process.pid, ...rest].join('\n');
-    await replaceFile(this.pidPath, text, this.place.account);
+    await replaceFile(this.pidPath, text, this.directory.account);
   }
 
   private async readPid(): Promise<number | undefined> {
@@ -109,6 +109,6 @@ export class Postmaster {
   }
 
   private control(...parameters: string[]): Promise<CommandResult> {
-    return runCommand(this.place, this.binaries.pgCtl, [...parameters, '-w', '-s']);
+    return runCommand(this.directory, this.binaries.pgCtl, [...parameters, '-w', '-s']);
   }
 }
