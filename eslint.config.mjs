@@ -109,7 +109,7 @@ export default tseslint.config(
       'src/platform/logging/service-logger.ts',
       // Ids and timestamps of events, and the bound of those that clients give.
       'src/audit/event/uuid7.ts',
-      'src/audit/api/dto/create-audit-event.dto.ts',
+      'src/audit/event/dto/create-audit-event.dto.ts',
       // Months and days of events: partitions, where pages begin, what is warmed, what retention removes.
       'src/audit/read/event-warmup.ts',
       'src/audit/read/page-windows.ts',

@@ -5,9 +5,8 @@ import { AuthModule } from './auth/auth.module';
 import { CacheReport } from './caching/cache-report';
 import { CachingModule } from './caching/caching.module';
 import { ConfigModule } from './platform/config/config.module';
-import { DATABASE_SHAPES, DatabaseDoor } from './database-door';
 import { DatabaseModule } from './platform/database/database.module';
-import { QueryCacheSource } from './platform/database/query-cache-figures';
+import { QueryCacheSource } from './platform/database/prepared-statement-stats';
 import { ProblemFilter } from './http/problems/problem.filter';
 import { HttpModule } from './http/http.module';
 import { CompiledValidationPipe } from './validation/validation.pipe';
@@ -17,10 +16,18 @@ import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
 import { RedisModule } from './platform/redis/redis.module';
 import { TrpcModule } from './api/trpc/trpc.module';
+import { ConcurrencyModule } from './concurrency/concurrency.module';
+import { StreamingModule } from './streaming/streaming.module';
+import { MaintenanceModule } from './maintenance/maintenance.module';
+import { DeliveryModule } from './delivery/delivery.module';
 
 /** The wiring diagram: ground, capabilities, the domain, the doors. */
 @Module({
   imports: [
+    ConcurrencyModule,
+    StreamingModule,
+    MaintenanceModule,
+    DeliveryModule,
     ConfigModule,
     DatabaseModule,
     RedisModule,
@@ -30,7 +37,7 @@ import { TrpcModule } from './api/trpc/trpc.module';
     CachingModule,
     AuditModule,
     TrpcModule,
-    GraphqlModule.with(DatabaseDoor, DATABASE_SHAPES),
+    GraphqlModule,
     HealthModule,
   ],
   providers: [

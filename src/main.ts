@@ -1,5 +1,5 @@
 import './v8-flags'; // before anything is optimized
-import { tracing } from './platform/tracing/tracing'; // first: what is loaded before it cannot be traced
+import { tracing } from './tracing/tracing'; // first: what is loaded before it cannot be traced
 import { Logger } from '@nestjs/common';
 import type { AddressInfo } from 'node:net';
 import { startService, type RunningService } from './app.setup';

@@ -46,8 +46,8 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Names this kind of read in keys, settings and statistics: letters, digits, `_` and `-`. */
   abstract readonly namespace: string;
 
-  /** What an authenticated request asks for; undefined when it cannot be answered: the handler says why. */
-  abstract parse(request: ReadRequest): D | undefined;
+  /** What an authenticated request asks for. @throws AppError when it cannot be answered. */
+  abstract parse(request: ReadRequest): D;
 
   /** The present epoch of these tenants: `[0-9A-Za-z._-]+`. Equal epochs mean equal answers. */
   abstract currentEpoch(tenants: Tenants): Promise<string>;

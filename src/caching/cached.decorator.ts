@@ -4,8 +4,8 @@ import { CachingInterceptor } from './caching.interceptor';
 import { CACHED } from './cached-metadata';
 
 /**
- * Answers of this GET handler are cached as `read` (a provider) says. A request that `read` can describe is answered
- * in front of express too; all others come to the handler, which says what is wrong with them.
+ * Answers of this GET handler are cached as `read` (a provider) says, on the fast path and on the ordinary one. The handler
+ * declares route, parameters and description; it is never called.
  */
 export const Cached = (read: Type<CachedRead>): MethodDecorator =>
   applyDecorators(SetMetadata(CACHED, read), UseInterceptors(CachingInterceptor));

@@ -1,5 +1,5 @@
 import { CacheModule, type CacheOptions } from '@nestjs/cache-manager';
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
 import Keyv from 'keyv';
@@ -20,9 +20,11 @@ import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 import { sharedStore } from './shared-tier';
+import { RedisModule } from '../platform/redis/redis.module';
+import { MetricsModule } from '../metrics/metrics.module';
+import { HttpModule } from '../http/http.module';
 
 /** The process tier, for those who look into it without waiting. */
-@Global()
 @Module({
   providers: [
     {
@@ -38,11 +40,14 @@ class MemoryTierModule {}
 /** Answers that were given before: exact, per tenant, in two tiers. Knows nothing of what the answers are about. */
 @Module({
   imports: [
+    RedisModule,
+    MetricsModule,
+    HttpModule,
     DiscoveryModule,
     TerminusModule,
     MemoryTierModule,
     CacheModule.registerAsync({
-      imports: [MemoryTierModule],
+      imports: [MemoryTierModule, RedisModule],
       inject: [MemoryStore, RedisConnection],
       useFactory: (memory: MemoryStore, redis: RedisConnection) => {
         const plain = { useKeyPrefix: false, serialize: undefined, deserialize: undefined };

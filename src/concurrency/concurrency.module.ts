@@ -1,4 +1,4 @@
-import { Global, Module, type OnModuleInit } from '@nestjs/common';
+import { Module, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { APP_GUARD } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
@@ -22,16 +22,24 @@ import { RateLimitGuard } from './rate-limit.guard';
 import { RateLimitStorage } from './rate-limit.storage';
 import { SubscriptionLimiter } from './subscription-limiter';
 import { SubscriptionMetrics } from './subscription.metrics';
+import { DatabaseModule } from '../platform/database/database.module';
+import { RedisModule } from '../platform/redis/redis.module';
+import { MetricsModule } from '../metrics/metrics.module';
+import { HttpModule } from '../http/http.module';
 
 /** 24 are promised. One more, as they are counted from the transaction and not from the answer's arrival. */
 const KEEP_KEYS_HOURS = 25;
 
 /** What keeps concurrent and repeated requests from harming each other: fair turns, deadlines, rate limit, idempotency. */
-@Global()
 @Module({
   imports: [
+    DatabaseModule,
+    RedisModule,
+    MetricsModule,
+    HttpModule,
     TerminusModule,
     ThrottlerModule.forRootAsync({
+      imports: [RedisModule],
       inject: [rateLimitConfig.KEY, RedisConnection],
       useFactory: (
         { requests, windowSeconds }: ConfigType<typeof rateLimitConfig>,

@@ -8,10 +8,18 @@ import { PartitionsHealthIndicator } from '../maintenance/partitions.health';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HealthController } from './health.controller';
 import { type Indicator, OTHER_INDICATORS, ProbeIndicators } from './probe-indicators';
+import { DatabaseModule } from '../platform/database/database.module';
+import { RedisModule } from '../platform/redis/redis.module';
+import { HttpModule } from '../http/http.module';
+import { MaintenanceModule } from '../maintenance/maintenance.module';
 
 /** The probes. Indicators belong to the modules whose health they tell. */
 @Module({
   imports: [
+    DatabaseModule,
+    RedisModule,
+    HttpModule,
+    MaintenanceModule,
     TerminusModule.forRoot({ logger: false }),
     MetricsModule,
     CachingModule,

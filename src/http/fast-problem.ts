@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { beginProblem } from './problems/problem.filter';
+import { beginProblem } from '../platform/errors/problem-response';
 import { requestIdOf, writeStamped } from './request-context';
 
 /**

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../platform/errors/app-error';
-import { writeProblem } from './problems/problem.filter';
+import { writeProblem } from '../platform/errors/problem-response';
 import {
   closeWithConnection,
   lingeringClose,

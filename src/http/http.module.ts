@@ -1,4 +1,4 @@
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AuthModule } from '../auth/auth.module';
 import { ResponseMemory } from './response-memory';
@@ -14,7 +14,6 @@ const BODY_BUDGET = { provide: BodyMemoryLimiter, useFactory: () => new BodyMemo
 const RESPONSE_MEMORY = { provide: ResponseMemory, useFactory: () => new ResponseMemory() };
 
 /** What stands before the handlers of every route: body reading and the phase of the process. */
-@Global()
 @Module({
   imports: [AuthModule, TerminusModule],
   providers: [

@@ -15,7 +15,7 @@ import { BodyMemoryLimiter, SMALL_BYTES } from './body-memory-limiter';
 import { ByteCollector } from '../platform/runtime/byte-collector';
 import { closeWithResponse } from './connection-state';
 import { decompress, decompressorFor } from './content-coding';
-import { parseInPieces, parseJsonBytes } from '../platform/runtime/json-bytes';
+import { parseInPieces, parseJsonBytes } from './json-bytes';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 import { clientClosed, requestSignal } from './request-signal';
 import { bodyQuotaExceeded } from './body-read-quota';

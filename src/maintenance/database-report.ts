@@ -21,7 +21,7 @@ import {
   type Partition,
 } from '../platform/database/partition-catalog';
 import { missingMonths, monthsAhead } from '../platform/database/partitions';
-import { QueryCacheSource } from '../platform/database/query-cache-figures';
+import { QueryCacheSource } from '../platform/database/prepared-statement-stats';
 import { findSlowStatements } from './slow-statements';
 
 const GB = 1024 ** 3;

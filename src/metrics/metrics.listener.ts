@@ -10,7 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
-import { writeProblem } from '../http/problems/problem.filter';
+import { writeProblem } from '../platform/errors/problem-response';
 import { MetricRegistry } from './metrics.registry';
 
 const REQUEST_TIMEOUT_MS = 10_000;

@@ -1,9 +1,8 @@
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AlertState } from './alert-state';
 import { AlertFeed } from './alert-feed';
 import { AlertMonitor } from './alert-monitor';
-import { AlertWebhook } from '../delivery/alert-webhook';
 import { ClockWatch } from './clock-watch';
 import { EventLoopDelay } from './event-loop-delay';
 import { MeasurementSources } from './measurement-sources';
@@ -19,7 +18,6 @@ import { PrometheusController } from './prometheus.controller';
 import { RequestRecorder } from './request-recorder';
 
 /** What the service knows about itself. Capabilities offer their figures to MetricRegistry and MeasurementSources. */
-@Global()
 @Module({
   imports: [TerminusModule],
   controllers: [PerformanceController, PrometheusController],
@@ -28,7 +26,6 @@ import { RequestRecorder } from './request-recorder';
     AlertFeed,
     MetricsFeed,
     AlertMonitor,
-    AlertWebhook,
     ClockWatch,
     EventLoopDelay,
     MeasurementSources,

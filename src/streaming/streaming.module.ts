@@ -1,7 +1,13 @@
 import { Module } from '@nestjs/common';
 import { Exporter } from './exporter';
 import { StreamingMetrics } from './streaming.metrics';
+import { DatabaseModule } from '../platform/database/database.module';
+import { MetricsModule } from '../metrics/metrics.module';
 
 /** Exports of any size. */
-@Module({ providers: [Exporter, StreamingMetrics], exports: [Exporter] })
+@Module({
+  imports: [DatabaseModule, MetricsModule],
+  providers: [Exporter, StreamingMetrics],
+  exports: [Exporter],
+})
 export class StreamingModule {}

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import {
   CreateAuditEventDto,
   BulkCreateAuditEventsDto,
-} from '../audit/api/dto/create-audit-event.dto';
+} from '../audit/event/dto/create-audit-event.dto';
 import type { FieldError } from '../platform/errors/app-error';
 import { validate } from './compiled-validator';
 import { Branch, Leaf } from './compiled-validator.fixture';

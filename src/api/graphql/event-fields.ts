@@ -10,18 +10,18 @@ import {
   type GraphQLResolveInfo,
 } from 'graphql';
 import type { AuditSearch, FoundEvents } from '../../audit/read/audit-search';
-import type { AuditService } from '../../audit/api/audit.service';
-import { AuditEventDto, BulkCreateResultDto } from '../../audit/api/dto/responses.dto';
+import type { AuditService } from '../../audit/write/audit.service';
+import { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
   AuditEventSearchDto,
   PaginationDto,
-} from '../../audit/api/dto/audit-event-search.dto';
-import { AuditEventQuery } from '../../audit/api/dto/audit-events-query.dto';
+} from '../../audit/read/dto/audit-event-search.dto';
+import { AuditEventQuery } from '../../audit/read/dto/audit-events-query.dto';
 import {
   BulkCreateAuditEventsDto,
   CreateAuditEventDto,
-} from '../../audit/api/dto/create-audit-event.dto';
+} from '../../audit/event/dto/create-audit-event.dto';
 import type { Recorded } from '../../audit/write/write-batch';
 import type { FairScheduler } from '../../concurrency/fair-scheduler';
 import { AppError, validationFailed } from '../../platform/errors/app-error';

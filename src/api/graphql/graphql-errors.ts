@@ -1,7 +1,7 @@
 import { GraphQLError } from 'graphql';
 import { AppError } from '../../platform/errors/app-error';
 import type { ErrorCode } from '../../platform/errors/error-table';
-import { logFailure } from '../../http/problems/problem.filter';
+import { logFailure } from '../../platform/errors/problem-response';
 import { toAppError } from '../../platform/errors/problem';
 
 /** What clients read of an error beside its message; `code` is one of the error table. */

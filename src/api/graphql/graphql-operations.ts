@@ -101,7 +101,7 @@ export class GraphqlOperations {
     return createHandler<IncomingMessage, undefined, CallContext & Record<PropertyKey, unknown>>({
       schema: this.schema,
       context: {
-        ...{ principal, signal, answer, claim, flow, services: this.services.all },
+        ...{ principal, signal, answer, claim, flow, services: this.services },
         noteReplay: () => (state.isReplayed = true),
       },
       validationRules: () => validationRules(this.config.introspection),

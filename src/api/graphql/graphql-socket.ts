@@ -9,7 +9,7 @@ import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { concurrencyConfig } from '../../platform/config/concurrency.config';
 import { serverConfig } from '../../platform/config/server.config';
 import { AppError } from '../../platform/errors/app-error';
-import { writeProblem } from '../../http/problems/problem.filter';
+import { writeProblem } from '../../platform/errors/problem-response';
 import { destroyAfter } from '../../http/connection-state';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
 import { BodyReadQuota } from '../../http/body-read-quota';

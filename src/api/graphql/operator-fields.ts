@@ -19,7 +19,12 @@ import {
 } from '../../metrics/dto/responses.dto';
 import type { PerformanceHealth } from '../../metrics/performance-health';
 import type { PerformanceReport } from '../../metrics/performance.report';
-import type { DatabaseOperations, DatabaseShapes } from './database-operations';
+import type { DatabaseReport } from '../../maintenance/database-report';
+import type { DatabaseStatus } from '../../maintenance/database-status';
+import { DatabaseHealthStatusDto } from '../../maintenance/dto/health-status.dto';
+import { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimization-result.dto';
+import { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';
+import type { Optimizer } from '../../maintenance/optimizer';
 import type { DerivedTypes, Dto } from './derived-types';
 import { requireValid } from './require-valid';
 import type { RootField, RootFields } from './root-fields';
@@ -31,7 +36,9 @@ export interface OperatorServices {
   cache: CacheReport;
   invalidation: CacheInvalidation;
   warmup: CacheWarmup;
-  database: DatabaseOperations;
+  databaseReport: DatabaseReport;
+  databaseStatus: DatabaseStatus;
+  optimizer: Optimizer;
   /** CACHE_KEY_PREFIX. */
   keyPrefix: string;
 }
@@ -39,10 +46,7 @@ export interface OperatorServices {
 type Field = RootField<OperatorServices>;
 
 /** What operators see. */
-export function operatorQueries(
-  types: DerivedTypes,
-  shapes: DatabaseShapes,
-): RootFields<OperatorServices> {
+export function operatorQueries(types: DerivedTypes): RootFields<OperatorServices> {
   const of = (dto: Dto, description: string, resolve: Field['resolve']): Field => ({
     type: new GraphQLNonNull(types.output(dto)),
     description,
@@ -66,20 +70,21 @@ export function operatorQueries(
     cacheStats: of(CacheStatisticsDto, 'How the cache of this replica does.', ({ cache }) =>
       cache.statistics(),
     ),
-    databasePerformanceReport: of(shapes.report, 'How the database does.', ({ database }) =>
-      database.report(),
+    databasePerformanceReport: of(
+      DatabasePerformanceReportDto,
+      'How the database does.',
+      ({ databaseReport }) => databaseReport.report(),
     ),
-    databaseHealthStatus: of(shapes.health, 'How healthy the database is.', ({ database }) =>
-      database.health(),
+    databaseHealthStatus: of(
+      DatabaseHealthStatusDto,
+      'How healthy the database is.',
+      ({ databaseStatus }) => databaseStatus.status(),
     ),
   };
 }
 
 /** What operators do. */
-export function operatorMutations(
-  types: DerivedTypes,
-  shapes: DatabaseShapes,
-): RootFields<OperatorServices> {
+export function operatorMutations(types: DerivedTypes): RootFields<OperatorServices> {
   return {
     invalidateCache: {
       type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
@@ -118,10 +123,10 @@ export function operatorMutations(
       },
     },
     optimizeDatabase: {
-      type: new GraphQLNonNull(types.output(shapes.optimization)),
+      type: new GraphQLNonNull(types.output(DatabaseOptimizationResultDto)),
       description: 'Maintains the database now; nobody waits for it. CONFLICT while it runs.',
       scope: 'performance:manage',
-      resolve: ({ database }) => database.optimize(),
+      resolve: ({ optimizer }) => optimizer.optimize(),
     },
   };
 }

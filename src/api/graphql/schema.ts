@@ -1,16 +1,15 @@
 import { GraphQLObjectType, GraphQLSchema, type GraphQLFieldConfig } from 'graphql';
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../../audit/event/audit-event';
-import { BulkCreateResultDto, BulkResultDto } from '../../audit/api/dto/responses.dto';
+import { BulkCreateResultDto, BulkResultDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
   AuditEventSortDto,
   DateRangeDto,
   PaginationDto,
-} from '../../audit/api/dto/audit-event-search.dto';
-import { CreateAuditEventDto } from '../../audit/api/dto/create-audit-event.dto';
+} from '../../audit/read/dto/audit-event-search.dto';
+import { CreateAuditEventDto } from '../../audit/event/dto/create-audit-event.dto';
 import { requireScopes } from '../../auth/principal';
 import { ALERT_TYPES, SEVERITIES } from '../../metrics/dto/responses.dto';
-import type { DatabaseShapes } from './database-operations';
 import { DerivedTypes, type Dto, type Naming } from './derived-types';
 import { eventMutations, eventQueries, type EventServices } from './event-fields';
 import { operatorMutations, operatorQueries, type OperatorServices } from './operator-fields';
@@ -63,10 +62,10 @@ const ENUM_NAMES = {
 };
 
 /** The schema of the door: root fields over the DTO classes, each behind its scope. `limit` is that of a page by default. */
-export function graphqlSchema(shapes: DatabaseShapes, limit = USUAL_LIMIT): GraphQLSchema {
+export function graphqlSchema(limit = USUAL_LIMIT): GraphQLSchema {
   const types = new DerivedTypes(namingsFor(limit), ENUM_NAMES);
-  const queries = { ...eventQueries(types), ...operatorQueries(types, shapes) };
-  const mutations = { ...eventMutations(types), ...operatorMutations(types, shapes) };
+  const queries = { ...eventQueries(types), ...operatorQueries(types) };
+  const mutations = { ...eventMutations(types), ...operatorMutations(types) };
   const subscriptions = { ...eventSubscriptions(types), ...operatorSubscriptions(types) };
   return new GraphQLSchema({
     query: new GraphQLObjectType({ name: 'Query', fields: guarded(queries) }),

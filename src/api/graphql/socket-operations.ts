@@ -122,7 +122,7 @@ export class SocketOperations {
         });
       }
       await this.rateLimit.admit(principal);
-      const { schema, shapes, all } = this.services;
+      const { schema, shapes } = this.services;
       const checked = checkDocument(query, variables ?? {}, shapes);
       if ('refusal' in checked) return [checked.refusal];
       const { document } = checked;
@@ -131,7 +131,7 @@ export class SocketOperations {
       if (errors.length > 0) return errors;
       const flow = flowKey(principal);
       const contextValue: SocketCall = {
-        ...{ principal, signal, flow, services: all, answer: NO_RESPONSE },
+        ...{ principal, signal, flow, services: this.services, answer: NO_RESPONSE },
         ...{ connection, measure },
       };
       return { schema, document, operationName, variableValues: variables, contextValue };

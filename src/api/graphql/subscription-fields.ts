@@ -1,11 +1,11 @@
 import { GraphQLNonNull, GraphQLString } from 'graphql';
 import type { EventFeed, FeedEvent } from '../../audit/feed/event-feed';
-import { AuditEventDto } from '../../audit/api/dto/responses.dto';
+import { AuditEventDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
   AuditEventSearchDto,
   filterIn,
-} from '../../audit/api/dto/audit-event-search.dto';
+} from '../../audit/read/dto/audit-event-search.dto';
 import type { Organizations } from '../../auth/principal';
 import { globMatcher } from '../../caching/cache-key';
 import { CacheInvalidationDto } from '../../caching/dto/responses.dto';

@@ -1,11 +1,11 @@
 import { initTRPC, tracked, type TrackedEnvelope } from '@trpc/server';
 import type { StreamedEvent } from '../../audit/feed/audit-event-stream';
 import type { FoundEvents } from '../../audit/read/audit-search';
-import type { AuditEventDto, BulkCreateResultDto } from '../../audit/api/dto/responses.dto';
-import type { AuditEventSearchDto } from '../../audit/api/dto/audit-event-search.dto';
-import type { AuditEventFeedDto } from '../../audit/api/dto/audit-event-feed.dto';
-import type { AuditEventStreamDto } from '../../audit/api/dto/audit-event-stream.dto';
-import type { BulkCreateAuditEventsDto } from '../../audit/api/dto/create-audit-event.dto';
+import type { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
+import type { AuditEventSearchDto } from '../../audit/read/dto/audit-event-search.dto';
+import type { AuditEventFeedDto } from '../../audit/feed/dto/audit-event-feed.dto';
+import type { AuditEventStreamDto } from '../../audit/feed/dto/audit-event-stream.dto';
+import type { BulkCreateAuditEventsDto } from '../../audit/event/dto/create-audit-event.dto';
 import type {
   CacheInvalidationDto,
   CacheStatisticsDto,

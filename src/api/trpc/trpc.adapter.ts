@@ -6,7 +6,7 @@ import { resolveResponse } from '@trpc/server/http';
 import type { Express, Request as ExpressRequest, Response as ExpressResponse } from 'express';
 import { streamingConfig } from '../../platform/config/streaming.config';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { logFailure, writeProblem } from '../../http/problems/problem.filter';
+import { logFailure, writeProblem } from '../../platform/errors/problem-response';
 import { JsonTexts } from '../../platform/runtime/lossless-json';
 import { requireSingleParameters } from '../../http/query-string';
 import { clientClosed } from '../../http/request-signal';

@@ -6,10 +6,24 @@ import { AuditProcedures } from './audit.procedures';
 import { InputServices } from './batch-inputs';
 import { ProcedureHandlers } from './procedure-handlers';
 import { TrpcAdapter } from './trpc.adapter';
+import { MetricsModule } from '../../metrics/metrics.module';
+import { HttpModule } from '../../http/http.module';
+import { ConcurrencyModule } from '../../concurrency/concurrency.module';
+import { CachingModule } from '../../caching/caching.module';
+import { StreamingModule } from '../../streaming/streaming.module';
 
 /** tRPC at /trpc. */
 @Module({
-  imports: [AuditModule, AuthModule, DiscoveryModule],
+  imports: [
+    MetricsModule,
+    HttpModule,
+    ConcurrencyModule,
+    CachingModule,
+    StreamingModule,
+    AuditModule,
+    AuthModule,
+    DiscoveryModule,
+  ],
   providers: [AuditProcedures, InputServices, ProcedureHandlers, TrpcAdapter],
 })
 export class TrpcModule {}

@@ -10,8 +10,8 @@ import type { ExportCoding } from '../../streaming/compressor';
 import { AuditExports, type ExportQuery } from '../export/audit-exports';
 import { AUDIT_ROUTES } from './audit.routes';
 import { ApiExport } from './audit-export.openapi';
-import { AuditExportQuery } from './dto/audit-export-query.dto';
-import { filterOf, sortOf } from './dto/audit-events-query.dto';
+import { AuditExportQuery } from '../export/dto/audit-export-query.dto';
+import { filterOf, sortOf } from '../read/dto/audit-events-query.dto';
 
 /** The REST door to exports. It stands before AuditController, whose `:id` would take `stream` for one. */
 @ApiTags('audit events')

@@ -3,7 +3,7 @@ import { ApiExtraModels, ApiResponse, getSchemaPath } from '@nestjs/swagger';
 import { ApiProblems, headersWith } from '../../http/problems/problem.openapi';
 import { ApiRoute, COMMON_ERRORS } from '../../http/route.openapi';
 import { FULL_RECORDED, MINIMAL_RECORDED } from './audit.examples';
-import { AuditEventDto } from './dto/responses.dto';
+import { AuditEventDto } from '../event/dto/responses.dto';
 
 const EXPORT_HEADERS = {
   'Content-Disposition': {

@@ -15,8 +15,8 @@ import {
 import { measureToFirstByte } from '../../http/request-context';
 import { AUDIT_ROUTES } from './audit.routes';
 import { ApiTail } from './audit-tail.openapi';
-import { filterOf } from './dto/audit-events-query.dto';
-import { AuditTailQuery } from './dto/audit-tail-query.dto';
+import { filterOf } from '../read/dto/audit-events-query.dto';
+import { AuditTailQuery } from '../feed/dto/audit-tail-query.dto';
 import { EventFeed, type FeedEvent } from '../feed/event-feed';
 
 /** What messages with an event are called; clients listen to it by this name. */

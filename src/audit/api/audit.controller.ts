@@ -24,15 +24,14 @@ import {
 } from '../../http/json-body.interceptor';
 import { RequestSignal } from '../../http/request-signal';
 import { Procedure } from '../../http/procedure.decorator';
-import { AuditEventResponse, type FoundPage } from '../read/audit-event-page';
+import { AuditEventResponse } from '../read/audit-event-page';
 import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
 import { AUDIT_ROUTES } from './audit.routes';
-import { AuditService } from './audit.service';
+import { AuditService } from '../write/audit.service';
 import { CachedEvents, CachedPages } from '../read/cached-reads';
 import { BulkSizeInterceptor } from './bulk-size.interceptor';
-import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
-import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
-import { EventIdPipe } from './event-id.pipe';
+import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-query.dto';
+import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { idempotencyClaimOf } from '../write/idempotency-claim';
 import { NdjsonInterceptor } from './ndjson.interceptor';
 import type { Recorded } from '../write/write-batch';
@@ -81,12 +80,7 @@ export class AuditController {
   @Scopes('audit:read')
   @Cached(CachedPages)
   @ApiFindPage()
-  async findPage(
-    @CurrentPrincipal() principal: Principal,
-    @Query() query: AuditEventsQuery,
-  ): Promise<FoundPage> {
-    return this.audit.findPage(principal, pageQueryOf(query));
-  }
+  findPage(@Query() _query: AuditEventsQuery): void {}
 
   @Get(':id')
   @Scopes('audit:read')
@@ -97,13 +91,7 @@ export class AuditController {
     description: 'The id of the event.',
     schema: { type: 'string', format: 'uuid', example: '019ab1c2-3e4a-7000-8000-1234567890ab' },
   })
-  async findById(
-    @CurrentPrincipal() principal: Principal,
-    @Param('id', EventIdPipe) id: string,
-    @Query() query: AuditEventQuery,
-  ): Promise<AuditEventResponse> {
-    return this.audit.findById(principal, id, query.organization_ids);
-  }
+  findById(@Param('id') _id: string, @Query() _query: AuditEventQuery): void {}
 }
 
 /** The headers of the answer to a write: name, value, name, value …. */

@@ -13,9 +13,9 @@ import {
   MINIMAL_RECORDED,
   PAGES,
 } from './audit.examples';
-import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from './dto/responses.dto';
+import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from '../event/dto/responses.dto';
 import { ApiNdjson } from './ndjson.openapi';
-import { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 
 const WRITING: ErrorCode[] = [
   'MALFORMED_JSON',

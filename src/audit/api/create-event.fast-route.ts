@@ -11,14 +11,14 @@ import { ByteCollector } from '../../platform/runtime/byte-collector';
 import { writeFastProblem } from '../../http/fast-problem';
 import { type FastHandler, type FastRequest, FastRoutes } from '../../http/fast-routes';
 import { RAW_BODY, type BodyRequest } from '../../http/json-body.interceptor';
-import { parseJsonBytes } from '../../platform/runtime/json-bytes';
+import { parseJsonBytes } from '../../http/json-bytes';
 import { plainlyAcceptsJson } from '../../http/negotiation';
 import { requestSignal } from '../../http/request-signal';
 import { noteBodyComplete, writeStamped } from '../../http/request-context';
 import { validate } from '../../validation/compiled-validator';
 import { AuditController, recordedHeaders } from './audit.controller';
-import { AuditService } from './audit.service';
-import { CreateAuditEventDto } from './dto/create-audit-event.dto';
+import { AuditService } from '../write/audit.service';
+import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { idempotencyClaimOf } from '../write/idempotency-claim';
 
 /** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */

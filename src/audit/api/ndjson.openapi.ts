@@ -3,8 +3,8 @@ import { ApiExtension, ApiExtraModels, ApiResponse, getSchemaPath } from '@nestj
 import { headersWith } from '../../http/problems/problem.openapi';
 import { REQUEST_BODIES } from '../../http/route.openapi';
 import { FULL_EVENT, MINIMAL_EVENT } from './audit.examples';
-import { CreateAuditEventDto } from './dto/create-audit-event.dto';
-import { IngestSummaryDto, RejectedLineDto, StoredLineDto } from './dto/receipts.dto';
+import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { IngestSummaryDto, RejectedLineDto, StoredLineDto } from '../ingest/dto/receipts.dto';
 
 const RECEIPTS = [StoredLineDto, RejectedLineDto, IngestSummaryDto];
 

@@ -1,6 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import type { LossFigures } from '../../metrics/measurement-sources';
 
 /** What is known of organizations: some 100 bytes each beside their names. */
 const MAX_KNOWN = 10_000;
@@ -10,6 +9,15 @@ const REPORT_MS = 1000;
 const REPEAT_MS = 60_000;
 /** How long an operator is told that events were lost. */
 export const LOSS_ALERT_MS = 15 * 60_000;
+
+/** Logs that went back within LOSS_ALERT_MS. */
+export interface LogLosses {
+  /** Organizations. */
+  recent: number;
+  /** The numbers between which the log of one of them went back; `to` is undefined when only `from` was given again. */
+  from: number;
+  to: number | undefined;
+}
 
 /** How far a log was, and when this process had learnt it, counted in questions asked. */
 interface Known {
@@ -143,7 +151,7 @@ export class LogTimeline {
   }
 
   /** What an operator is to be told of now. */
-  losses(): LossFigures {
+  losses(): LogLosses {
     const last = this.currentLoss();
     return last
       ? { recent: last.count, from: last.from, to: last.to }

@@ -6,7 +6,7 @@ import { formatInstant } from '../../platform/runtime/instant';
 import type { ExportOutcome } from '../../streaming/exporter';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter } from '../event/audit-event-filter';
-import { AuditService } from '../api/audit.service';
+import { AuditService } from '../write/audit.service';
 import type { ExportList } from './export-statement';
 import { ExportTally } from './export-tally';
 import { newEventOf } from '../write/new-event';

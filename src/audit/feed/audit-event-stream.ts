@@ -18,8 +18,8 @@ import {
   TOO_LARGE_DIVISOR,
   type PageDescription,
 } from '../read/audit-pages';
-import { pageQueryIn } from '../api/dto/audit-event-search.dto';
-import type { AuditEventStreamDto } from '../api/dto/audit-event-stream.dto';
+import { pageQueryIn } from '../read/dto/audit-event-search.dto';
+import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
 import { ReadScheduler } from '../read/read-permits';
 
 /** An event of a stream. */

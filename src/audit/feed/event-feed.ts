@@ -20,7 +20,7 @@ import {
   type LogPosition,
   type LogPositions,
   timelineChanged,
-} from '../event/log-position';
+} from '../read/log-position';
 import { logPositionOf, type Position } from '../read/page-statement';
 
 /** Events of one page of a backfill. */

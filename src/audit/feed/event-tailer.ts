@@ -13,7 +13,7 @@ import {
   type LogPosition,
   type LogPositions,
   timelineChanged,
-} from '../event/log-position';
+} from '../read/log-position';
 import { LogTimeline } from '../event/log-timeline';
 import { type FollowedHead, RecordedReads } from '../read/recorded-reads';
 

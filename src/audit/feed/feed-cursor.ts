@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
-import { BEGINNING, type LogPosition, type LogPositions } from '../event/log-position';
+import { BEGINNING, type LogPosition, type LogPositions } from '../read/log-position';
 
 /** Organizations whose places go into one cursor: it has to fit into a header (Last-Event-ID). */
 export const MAX_RESUMABLE_ORGANIZATIONS = 100;

@@ -1,5 +1,5 @@
 import { EVENT_JSON } from '../event/audit.statements';
-import { microsOf } from '../event/log-position';
+import { microsOf } from '../read/log-position';
 
 /**
  * The next events of organizations ($1) behind these numbers ($2), at most $3 of each, in the order of their numbers.

@@ -14,7 +14,7 @@ import { isOutcomeUnknown } from '../../platform/database/unknown-outcome';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import type { ErrorCode } from '../../platform/errors/error-table';
 import { StreamLimiter } from '../../streaming/stream-limiter';
-import { AuditService } from '../api/audit.service';
+import { AuditService } from '../write/audit.service';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
 import { NdjsonIngest, MAX_BATCH_BYTES } from './ndjson-ingest';
 

@@ -1,11 +1,11 @@
 import { mayWrite, type Principal } from '../../auth/principal';
 import { AppError, type FieldError } from '../../platform/errors/app-error';
 import type { ErrorCode } from '../../platform/errors/error-table';
-import { parseJsonBytes } from '../../platform/runtime/json-bytes';
+import { parseJsonBytes } from '../../http/json-bytes';
 import type { Line } from '../../platform/runtime/line-splitter';
 import { validate } from '../../validation/compiled-validator';
 import type { NewEvent } from '../event/audit-event';
-import { CreateAuditEventDto } from '../api/dto/create-audit-event.dto';
+import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { newEventOf } from '../write/new-event';
 import type { WriteReceipt } from '../write/write-batch';
 

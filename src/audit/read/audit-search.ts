@@ -9,8 +9,8 @@ import { ResponseComposition, type SearchOptions } from './response-composition'
 import type { PageEdges } from './audit-event-page';
 import { AuditPages } from './audit-pages';
 import { CachedEvents, CachedPages } from './cached-reads';
-import { pageQueryIn, type AuditEventSearchDto } from '../api/dto/audit-event-search.dto';
-import type { AuditEventDto } from '../api/dto/responses.dto';
+import { pageQueryIn, type AuditEventSearchDto } from './dto/audit-event-search.dto';
+import type { AuditEventDto } from '../event/dto/responses.dto';
 
 /** Whether a kept answer was given, and how long such answers are kept. */
 export interface CacheInfo {

@@ -11,7 +11,7 @@ import {
   type ForeignPositions,
   notYetPrimary,
   timelineChanged,
-} from '../event/log-position';
+} from './log-position';
 import { LogTimeline } from '../event/log-timeline';
 import {
   countStatement,

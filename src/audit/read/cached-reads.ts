@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import type { AuthenticatedRequest } from '../../auth/authenticated-request';
+import { tokenRequired } from '../../auth/challenge';
 import { resolveOrganizations, type Principal } from '../../auth/principal';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { queryHash, type Tenants } from '../../caching/cache-key';
@@ -24,8 +25,8 @@ import type { PageInfo } from '../../pagination/page';
 import { linkHeader } from '../../pagination/page-links';
 import { isPosition, type FoundPage, type PageEdges } from './audit-event-page';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
-import { AuditService } from '../api/audit.service';
-import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from '../api/dto/audit-events-query.dto';
+import { AuditQueries } from './audit.queries';
+import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
 import { TenantVersions } from './tenant-versions';
 
 /** What is remembered of requests (who asked what): characters of all texts in it. */
@@ -43,12 +44,12 @@ class ParsedRequestCache<D extends { characters: number }> {
   private readonly numbers = new WeakMap<Principal, number>();
   private last = 0;
 
-  /** What `describe` says of this principal and URL; undefined, and not remembered, when it throws. */
-  parse(
-    { principal, url = '' }: ReadRequest & { principal?: Principal },
-    describe: (principal: Principal, url: string) => D,
-  ): D | undefined {
-    if (!principal) return undefined;
+  /** The parsed request of this principal and URL; what `parse` throws is thrown, and not remembered. */
+  getOrParse(
+    { principal, url = '' }: ReadRequest & AuthenticatedRequest,
+    parse: (principal: Principal, url: string) => D,
+  ): D {
+    if (!principal) throw tokenRequired();
     let number = this.numbers.get(principal);
     if (number === undefined) {
       number = this.last += 1;
@@ -57,15 +58,9 @@ class ParsedRequestCache<D extends { characters: number }> {
     const key = `${number} ${url}`;
     const known = this.known.get(key);
     if (known) return known;
-    try {
-      const description = describe(principal, url);
-      this.known.set(key, description);
-      return description;
-    } catch (error) {
-      // The handler, asked the same, says what is wrong. Anything else is a fault of ours and must be heard of.
-      if (error instanceof AppError || error instanceof URIError) return undefined;
-      throw error;
-    }
+    const parsed = parse(principal, url);
+    this.known.set(key, parsed);
+    return parsed;
   }
 }
 
@@ -103,8 +98,8 @@ export class CachedPages extends CachedRead<ParsedPage> {
     super();
   }
 
-  parse(request: ReadRequest & AuthenticatedRequest): ParsedPage | undefined {
-    return this.requests.parse(request, (principal, url) => {
+  parse(request: ReadRequest & AuthenticatedRequest): ParsedPage {
+    return this.requests.getOrParse(request, (principal, url) => {
       const query = pageQueryOf(validQuery(AuditEventsQuery, queryIn(url)));
       return this.parsePage(principal, this.pages.parse(principal, query), url);
     });
@@ -202,7 +197,6 @@ interface ParsedEvent extends ReadDescription {
   characters: number;
   principal: Principal;
   id: string;
-  organizationIds?: string[];
 }
 
 /** Single events, as they are cached. */
@@ -212,15 +206,15 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
   private readonly requests = new ParsedRequestCache<ParsedEvent>();
 
   constructor(
-    private readonly audit: AuditService,
+    private readonly queries: AuditQueries,
     private readonly scheduler: ReadScheduler,
     private readonly epochs: TenantVersions,
   ) {
     super();
   }
 
-  parse(request: ReadRequest & AuthenticatedRequest): ParsedEvent | undefined {
-    return this.requests.parse(request, (principal, url) => {
+  parse(request: ReadRequest & AuthenticatedRequest): ParsedEvent {
+    return this.requests.getOrParse(request, (principal, url) => {
       const path = url.split('?', 1)[0] ?? '';
       const { organization_ids: organizationIds } = validQuery(
         AuditEventQuery,
@@ -252,7 +246,6 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     return {
       principal,
       id,
-      organizationIds,
       tenants: resolveOrganizations(principal, organizationIds),
       query: queryHash(id),
       variant: '',
@@ -269,14 +262,16 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
   }
 
   read(
-    { principal, id, organizationIds }: ParsedEvent,
+    { principal, id, tenants }: ParsedEvent,
     signal?: AbortSignal,
     ready?: Promise<unknown>,
   ): Promise<SharedResponse> {
     return this.scheduler.read({ flow: flowKey(principal), signal }, async () => {
       await during(signal, ready);
-      const event = await this.audit.findById(principal, id, organizationIds, signal);
-      return { head: exactBuffer(event.toJsonText()), rest: null };
+      const text = await this.queries.findById(tenants, id, signal);
+      // In the same words for an event of another organization.
+      if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
+      return { head: exactBuffer(text), rest: null };
     });
   }
 

@@ -4,7 +4,7 @@ import type { StatementGroup } from '../../platform/database/statement-names';
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { EVENT_JSON } from '../event/audit.statements';
-import type { LogPosition } from '../event/log-position';
+import type { LogPosition } from './log-position';
 import {
   FILTER_COLUMNS,
   type AuditEventFilter,

@@ -11,7 +11,7 @@ import {
   findLastPositions,
   type LogPositions,
   notYetPrimary,
-} from '../event/log-position';
+} from './log-position';
 
 /** Of one read: the next one brings the others. */
 const MAX_ORGANIZATIONS = 200;

@@ -17,7 +17,7 @@ import {
   UnacceptableJsonError,
 } from '../../platform/runtime/lossless-json';
 import { clientClosed } from '../../http/request-signal';
-import type { AuditEventSearchDto } from '../api/dto/audit-event-search.dto';
+import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
 /** How a door wants a read answered. */
 export interface SearchOptions {

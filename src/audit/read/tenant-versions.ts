@@ -5,7 +5,7 @@ import { Database } from '../../platform/database/database';
 import { isMissingColumn, isUnavailable } from '../../platform/database/database-errors';
 import type { Durability } from '../../platform/database/durability';
 import type { DedicatedPool } from '../../platform/database/dedicated-pool';
-import { microsOf } from '../event/log-position';
+import { microsOf } from './log-position';
 import { LogTimeline } from '../event/log-timeline';
 import { CoalescedRead } from './coalesced-read';
 

@@ -1,7 +1,7 @@
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 import { exactJsonText } from '../../platform/runtime/lossless-json';
 import type { NewEvent } from '../event/audit-event';
-import type { CreateAuditEventDto } from '../api/dto/create-audit-event.dto';
+import type { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { eventMicros, uuid7 } from '../event/uuid7';
 
 /** A validated event made ready to be stored: with id, timestamp and defaults, JSON as minified text. */

@@ -1,10 +1,6 @@
-import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
+import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AppError } from '../../platform/errors/app-error';
-import { ERROR_TABLE } from '../../platform/errors/error-table';
-import { PROBLEM_JSON, problemOf, toAppError } from '../../platform/errors/problem';
-
-const logger = new Logger('Errors');
+import { writeProblem } from '../../platform/errors/problem-response';
 
 /** Renders everything that a REST handler throws as application/problem+json and logs it as loudly as its kind asks. */
 @Catch()
@@ -13,79 +9,4 @@ export class ProblemFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     writeProblem(thrown, http.getRequest<IncomingMessage>(), http.getResponse<ServerResponse>());
   }
-}
-
-/** Answers a request with the problem that `thrown` is; one whose answer has begun is cut (`beginProblem`). */
-export function writeProblem(
-  thrown: unknown,
-  request: IncomingMessage,
-  response: ServerResponse,
-): void {
-  const requestId = String(response.getHeader('X-Request-Id') ?? '');
-  const answer = beginProblem(thrown, request, response, requestId);
-  if (!answer) return;
-  for (const name of ['Content-Encoding', 'ETag', 'Link', 'Location']) response.removeHeader(name);
-  const { status, headers, body } = answer;
-  response.statusCode = status;
-  for (let at = 0; at < headers.length; at += 2) {
-    response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
-  }
-  response.end(body);
-}
-
-/** An answer that is still to be written. `headers` are name, value, name, value …. */
-interface ProblemResponse {
-  status: number;
-  headers: string[];
-  body: string;
-}
-
-/**
- * What to answer a request with that failed; it is logged here. An answer that has begun cannot be turned into an error
- * any more: its connection is cut, so that nobody takes a part for the whole, and there is nothing to write.
- */
-export function beginProblem(
-  thrown: unknown,
-  request: IncomingMessage,
-  response: ServerResponse,
-  requestId: string,
-): ProblemResponse | undefined {
-  const error = toAppError(thrown);
-  const path = pathOf(request);
-  logFailure(error, `${request.method ?? ''} ${path}`, requestId);
-  if (response.headersSent) {
-    response.destroy();
-    return undefined;
-  }
-  const headers = Object.entries(error.headers).flat();
-  if (error.retryAfterSeconds !== undefined) {
-    headers.push('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
-  }
-  const body = JSON.stringify(problemOf(error, path, requestId));
-  headers.push('Content-Type', PROBLEM_JSON, 'Content-Length', String(Buffer.byteLength(body)));
-  headers.push('Cache-Control', 'no-store');
-  return { status: error.status, headers, body };
-}
-
-/** The path that a problem is told of: as it came, without its query. */
-function pathOf(request: IncomingMessage): string {
-  const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
-  return (url.split('?', 1)[0] ?? '').slice(0, 200);
-}
-
-/**
- * One line a person can act on: what was asked, what was answered, and why, with the stack of faults of our own. The
- * detail of a caller's mistake is for the caller alone, as it may quote what was sent.
- */
-export function logFailure(error: AppError, what: string, requestId: string): void {
-  const level = ERROR_TABLE[error.code].logLevel;
-  const outcome = `${what} -> ${error.status} ${error.code}`;
-  if (level === 'debug') return logger.debug(`${outcome} [${requestId}]`);
-  const line = `${outcome}: ${error.detail} [${requestId}]`;
-  const { cause } = error;
-  const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : '';
-  if (level === 'warn') return logger.warn(`${line} ${reason}`);
-  // Where a connection was refused is the same for all requests of an outage, and would drown everything else.
-  const isOurs = error.code === 'INTERNAL' && cause instanceof Error;
-  logger.error(`${line} ${reason}`, isOurs ? cause.stack : undefined);
 }

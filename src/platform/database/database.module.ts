@@ -1,28 +1,20 @@
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { ScheduleModule } from '@nestjs/schedule';
 import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import { databaseConfig } from '../config/database.config';
 import { dataSourceOptions, openServer, OwningDataSource, waitForServer } from './data-source';
 import { Database } from './database';
-import { DatabaseController } from '../../maintenance/database.controller';
 import { DatabaseHealthIndicator } from './database.health';
-import { DatabaseReport } from '../../maintenance/database-report';
-import { DatabaseStatus } from '../../maintenance/database-status';
 import type { EmbeddedPostgresServer } from './embedded/embedded-postgres';
 import { MaintainedTables } from './maintained-tables';
 import { runMigrations } from './migrate';
-import { Optimizer } from '../../maintenance/optimizer';
 import { Partitions } from './partitions';
-import { PartitionsHealthIndicator } from '../../maintenance/partitions.health';
-import { QueryCacheSource } from './query-cache-figures';
+import { QueryCacheSource } from './prepared-statement-stats';
 import { QueryTimes } from './query-times';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { assertSession } from './session-settings';
-import { Maintenance } from '../../maintenance/maintenance';
-import { MaintenanceSchedule } from '../../maintenance/maintenance.schedule';
 
 /** The server that this process started for itself, between being opened and being owned by the data source. */
 let opened: EmbeddedPostgresServer | undefined;
@@ -42,11 +34,9 @@ let opened: EmbeddedPostgresServer | undefined;
 class QueryTimesModule {}
 
 /** PostgreSQL: opens (or starts) the server, migrates, lends connections. It boots only once the database answers. */
-@Global()
 @Module({
   imports: [
     TerminusModule,
-    ScheduleModule.forRoot(),
     QueryTimesModule,
     TypeOrmModule.forRootAsync({
       imports: [QueryTimesModule],
@@ -72,19 +62,12 @@ class QueryTimesModule {}
       },
     }),
   ],
-  controllers: [DatabaseController],
   providers: [
     Database,
     Partitions,
     MaintainedTables,
     QueryCacheSource,
-    DatabaseReport,
-    DatabaseStatus,
-    Optimizer,
-    Maintenance,
-    MaintenanceSchedule,
     DatabaseHealthIndicator,
-    PartitionsHealthIndicator,
     {
       provide: ReadReplicas,
       inject: [databaseConfig.KEY, QueryTimes],
@@ -102,12 +85,7 @@ class QueryTimesModule {}
     Partitions,
     MaintainedTables,
     QueryCacheSource,
-    DatabaseReport,
-    DatabaseStatus,
-    Optimizer,
-    Maintenance,
     DatabaseHealthIndicator,
-    PartitionsHealthIndicator,
     QueryTimesModule,
   ],
 })

@@ -1,10 +1,9 @@
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { RedisConnection } from './redis-connection';
 import { RedisHealthIndicator } from './redis.health';
 
 /** Redis, when REDIS_URL is set. It boots with and without it, and whether it answers or not. */
-@Global()
 @Module({
   imports: [TerminusModule],
   providers: [RedisConnection, RedisHealthIndicator],

@@ -9,7 +9,7 @@ import {
   type EventStatus,
 } from '../../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
-import type { PageQuery } from '../../read/audit-pages';
+import type { PageQuery } from '../audit-pages';
 import { instant, MAX_CURSOR_LENGTH } from './audit-events-query.dto';
 import {
   NamesProperty,
@@ -17,7 +17,7 @@ import {
   TextProperty,
   WordProperty,
   WordsProperty,
-} from './property-decorators';
+} from '../../event/dto/property-decorators';
 
 /** Half-open: from `startDate` on, up to but not including `endDate`. */
 export class DateRangeDto {

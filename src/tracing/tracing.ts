@@ -1,5 +1,5 @@
-import { ConfigError } from '../config/config.error';
-import { tracingConfig } from '../config/tracing.config';
+import { ConfigError } from '../platform/config/config.error';
+import { tracingConfig } from '../platform/config/tracing.config';
 
 /**
  * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this before anything else: only modules that

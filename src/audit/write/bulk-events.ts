@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { auditConfig } from '../../platform/config/audit.config';
+import { validationFailed } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import type { NewEvent } from '../event/audit-event';
-import { requireBulkSize } from './bulk-size.interceptor';
-import type { CreateAuditEventDto } from './dto/create-audit-event.dto';
-import { newEventOf } from '../write/new-event';
+import type { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { newEventOf } from './new-event';
 
 /** Events that are made ready in one turn of the event loop: about a millisecond. */
 const PORTION_EVENTS = 250;
@@ -18,9 +18,12 @@ export class BulkEvents {
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {}
 
-  /** @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
+  /** What is not a list is left to the validator. @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
   requireSize(events: unknown): void {
-    requireBulkSize(events, this.limits.bulkMaxEvents);
+    const { bulkMaxEvents } = this.limits;
+    if (!Array.isArray(events) || events.length <= bulkMaxEvents) return;
+    const message = `must be at most ${bulkMaxEvents} elements, not ${events.length}`;
+    throw validationFailed([{ path: 'events', message }]);
   }
 
   /**

@@ -2,8 +2,8 @@ import { Logger } from '@nestjs/common';
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { AppError } from '../../platform/errors/app-error';
-import { writeProblem } from './problem.filter';
+import { AppError } from './app-error';
+import { writeProblem } from './problem-response';
 
 describe('the answer to a failed request', () => {
   let server: Server;

@@ -1,6 +1,10 @@
 import { text } from '../../../validation/constraints';
 import { QueryText } from '../../../validation/query-coercion';
-import { AuditEventFilterQuery, MAX_CURSOR_LENGTH, Parameter } from './audit-events-query.dto';
+import {
+  AuditEventFilterQuery,
+  MAX_CURSOR_LENGTH,
+  Parameter,
+} from '../../read/dto/audit-events-query.dto';
 
 /** The query parameters of a tail. */
 export class AuditTailQuery extends AuditEventFilterQuery {

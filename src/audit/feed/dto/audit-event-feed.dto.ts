@@ -1,8 +1,8 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { Nested } from '../../../validation/constraints';
-import { AuditEventFilterDto } from './audit-event-search.dto';
-import { TextProperty } from './property-decorators';
+import { AuditEventFilterDto } from '../../read/dto/audit-event-search.dto';
+import { TextProperty } from '../../event/dto/property-decorators';
 
 /** A fingerprint and the numbers of a hundred organizations. */
 const MAX_FEED_CURSOR_LENGTH = 4096;

@@ -1,12 +1,12 @@
-import { AppError, validationFailed } from '../errors/app-error';
+import { AppError, validationFailed } from '../platform/errors/app-error';
 import {
   endOfString,
   MAX_EXACT_NUMBERS,
   parseExactJson,
   UnacceptableJsonError,
-} from './lossless-json';
-import { splitJsonArray } from './json-array-splitter';
-import type { EventLoopYielder } from './event-loop-yielder';
+} from '../platform/runtime/lossless-json';
+import { splitJsonArray } from '../platform/runtime/json-array-splitter';
+import type { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 /** Within a body there is no byte order mark to leave out. */

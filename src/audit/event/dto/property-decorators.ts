@@ -2,7 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { list, Check, oneOf, text, type Rule } from '../../../validation/constraints';
-import { MAX_NAME_LENGTH } from '../../event/audit-event';
+import { MAX_NAME_LENGTH } from '../audit-event';
 
 /** Alternatives in one list of a filter. */
 export const MAX_LIST_ELEMENTS = 1000;

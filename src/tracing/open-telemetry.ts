@@ -8,7 +8,7 @@ import { RedisInstrumentation } from '@opentelemetry/instrumentation-redis';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
 import type { IncomingMessage } from 'node:http';
-import type { TracingConfig } from '../config/tracing.config';
+import type { TracingConfig } from '../platform/config/tracing.config';
 import { SpanScrubber } from './span-scrubber';
 
 const STOP_TIMEOUT_MS = 2000;
@@ -66,7 +66,7 @@ export class OpenTelemetry {
 /** So that the line that is logged for a request names the same span. */
 function keepTrace(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
-  const module = require('../../http/trace-context') as typeof import('../../http/trace-context');
+  const module = require('../http/trace-context') as typeof import('../http/trace-context');
   const { traceId, spanId } = span.spanContext();
   module.keepTraceContext(request, { traceId, spanId });
 }
@@ -74,8 +74,7 @@ function keepTrace(span: Span, request: IncomingMessage): void {
 /** Names the span after the route, once it is known: its path holds ids. */
 function nameSpan(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
-  const module =
-    require('../../http/request-context') as typeof import('../../http/request-context');
+  const module = require('../http/request-context') as typeof import('../http/request-context');
   const route = module.routeOf(request);
   span.setAttribute('http.route', route);
   span.updateName(`${request.method} ${route}`);

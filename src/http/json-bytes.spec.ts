@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import { exactJsonText } from './lossless-json';
+import { exactJsonText } from '../platform/runtime/lossless-json';
 import { parseInPieces, parseJsonBytes } from './json-bytes';
-import { splitJsonArray } from './json-array-splitter';
-import { EventLoopYielder } from './event-loop-yielder';
+import { splitJsonArray } from '../platform/runtime/json-array-splitter';
+import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 const RUNS = 60;
 const portions = new EventLoopYielder();

@@ -20,8 +20,8 @@ import {
   type EventStatus,
 } from '../../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
-import type { PageQuery } from '../../read/audit-pages';
-import { MAX_LIST_ELEMENTS } from './property-decorators';
+import type { PageQuery } from '../audit-pages';
+import { MAX_LIST_ELEMENTS } from '../../event/dto/property-decorators';
 
 /** Longer than any cursor that we make. */
 export const MAX_CURSOR_LENGTH = 4096;

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../../event/audit-event';
+import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../audit-event';
 import { SessionContextDto } from './create-audit-event.dto';
 
 /** A recorded event, as every door gives it. */

@@ -22,7 +22,7 @@ import {
   MAX_TEXT_LENGTH,
   type DataClassification,
   type EventStatus,
-} from '../../event/audit-event';
+} from '../audit-event';
 import { Property, TextProperty, WordProperty } from './property-decorators';
 
 /** A moment from 1970 (an id cannot carry an earlier one) to five minutes ahead of this server's clock. */

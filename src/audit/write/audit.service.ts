@@ -1,18 +1,18 @@
 import { Injectable } from '@nestjs/common';
-import { mayWrite, resolveOrganizations, type Principal } from '../../auth/principal';
+import { mayWrite, type Principal } from '../../auth/principal';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
 import type { IdempotencyClaim, StoredResponse } from '../../concurrency/idempotency-keys';
 import { flowKey } from '../../concurrency/flow';
 import { AppError, type FieldError } from '../../platform/errors/app-error';
 import type { NewEvent } from '../event/audit-event';
-import { AuditEventResponse, type FoundPage } from '../read/audit-event-page';
-import { AuditPages, type PageQuery } from '../read/audit-pages';
-import { AuditQueries } from '../read/audit.queries';
-import { AuditWriter } from '../write/audit-writer';
+import { AuditWriter } from './audit-writer';
 import { BulkEvents } from './bulk-events';
-import type { BulkCreateAuditEventsDto, CreateAuditEventDto } from './dto/create-audit-event.dto';
-import { newEventOf } from '../write/new-event';
-import type { Recorded, WriteReceipt } from '../write/write-batch';
+import type {
+  BulkCreateAuditEventsDto,
+  CreateAuditEventDto,
+} from '../event/dto/create-audit-event.dto';
+import { newEventOf } from './new-event';
+import type { Recorded, WriteReceipt } from './write-batch';
 
 const DEFAULT_BATCH_SIZE = 1000;
 
@@ -27,8 +27,6 @@ export interface WriteOptions {
 export class AuditService {
   constructor(
     private readonly writer: AuditWriter,
-    private readonly queries: AuditQueries,
-    private readonly pages: AuditPages,
     private readonly scheduler: FairScheduler,
     private readonly bulk: BulkEvents,
   ) {
@@ -102,28 +100,6 @@ export class AuditService {
       },
     });
     return written;
-  }
-
-  /** A page of the events that the principal may see. */
-  async findPage(principal: Principal, query: PageQuery, signal?: AbortSignal): Promise<FoundPage> {
-    return this.pages.read(this.pages.parse(principal, query), signal);
-  }
-
-  /**
-   * One event.
-   * @throws AppError NOT_FOUND also when it is another organization's, in the same words; CONFLICT when several of the
-   * principal's organizations have an event with this id.
-   */
-  async findById(
-    principal: Principal,
-    id: string,
-    organizationIds?: string[],
-    signal?: AbortSignal,
-  ): Promise<AuditEventResponse> {
-    const organizations = resolveOrganizations(principal, organizationIds);
-    const text = await this.queries.findById(organizations, id.toLowerCase(), signal);
-    if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
-    return new AuditEventResponse(text);
   }
 
   private requireMayWrite(

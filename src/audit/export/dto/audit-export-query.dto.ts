@@ -9,7 +9,7 @@ import {
   Parameter,
   SortDirection,
   SortField,
-} from './audit-events-query.dto';
+} from '../../read/dto/audit-events-query.dto';
 
 /** The query parameters of an export. */
 export class AuditExportQuery extends AuditEventFilterQuery {

@@ -1,0 +1,15 @@
+import { Module } from '@nestjs/common';
+import { AuthModule } from '../../auth/auth.module';
+import { StreamingModule } from '../../streaming/streaming.module';
+import { ReadModule } from '../read/read.module';
+import { WriteModule } from '../write/write.module';
+import { AuditExports } from './audit-exports';
+import { ExportRecorder } from './export-recorder';
+
+/** Exports of events by COPY, recorded as events themselves where that is asked for. */
+@Module({
+  imports: [AuthModule, ReadModule, StreamingModule, WriteModule],
+  providers: [AuditExports, ExportRecorder],
+  exports: [AuditExports],
+})
+export class ExportModule {}

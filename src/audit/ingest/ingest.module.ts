@@ -1,0 +1,13 @@
+import { Module } from '@nestjs/common';
+import { AuthModule } from '../../auth/auth.module';
+import { ConcurrencyModule } from '../../concurrency/concurrency.module';
+import { WriteModule } from '../write/write.module';
+import { EventIngest } from './event-ingest';
+
+/** Bodies of NDJSON of any length, with a receipt for each line. */
+@Module({
+  imports: [AuthModule, ConcurrencyModule, WriteModule],
+  providers: [EventIngest],
+  exports: [EventIngest],
+})
+export class IngestModule {}

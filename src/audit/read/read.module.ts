@@ -1,0 +1,47 @@
+import { Module } from '@nestjs/common';
+import { CachingModule } from '../../caching/caching.module';
+import { ConcurrencyModule } from '../../concurrency/concurrency.module';
+import { HttpModule } from '../../http/http.module';
+import { CursorCodec } from '../../pagination/cursor.codec';
+import { Database } from '../../platform/database/database';
+import { DatabaseModule } from '../../platform/database/database.module';
+import { EventModule } from '../event/event.module';
+import { AuditPages } from './audit-pages';
+import { AuditQueries } from './audit.queries';
+import { AuditSearch } from './audit-search';
+import { CachedEvents, CachedPages } from './cached-reads';
+import { EventWarmup } from './event-warmup';
+import { ReadScheduler } from './read-permits';
+import { ResponseComposition } from './response-composition';
+import { TenantVersions } from './tenant-versions';
+
+/** Pages and single events, cached by the versions of their tenants. */
+@Module({
+  imports: [CachingModule, ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
+  providers: [
+    AuditPages,
+    AuditQueries,
+    AuditSearch,
+    CachedEvents,
+    CachedPages,
+    EventWarmup,
+    ReadScheduler,
+    ResponseComposition,
+    TenantVersions,
+    { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
+  ],
+  exports: [AuditPages, AuditQueries, AuditSearch, CachedEvents, CachedPages, ReadScheduler],
+})
+export class ReadModule {}
+
+/** Cursors are signed with a key that the first migration made: the same on every replica and after a restart. */
+async function cursorCodec(database: Database): Promise<CursorCodec> {
+  const key = await database.withClient(async (client) => {
+    const { rows } = await client.query<{ value: Buffer }>(
+      `SELECT value FROM service_secret WHERE name = 'cursor'`,
+    );
+    return rows[0]?.value;
+  });
+  if (!key) throw new Error('The table service_secret has lost the key for cursors.');
+  return new CursorCodec(key);
+}

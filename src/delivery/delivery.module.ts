@@ -1,0 +1,7 @@
+import { Module } from '@nestjs/common';
+import { MetricsModule } from '../metrics/metrics.module';
+import { AlertWebhook } from './alert-webhook';
+
+/** Signed sending of alerts to the receiver that an operator has named. */
+@Module({ imports: [MetricsModule], providers: [AlertWebhook] })
+export class DeliveryModule {}

@@ -1,0 +1,27 @@
+import { Module } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import { TerminusModule } from '@nestjs/terminus';
+import { DatabaseModule } from '../platform/database/database.module';
+import { DatabaseController } from './database.controller';
+import { DatabaseReport } from './database-report';
+import { DatabaseStatus } from './database-status';
+import { Maintenance } from './maintenance';
+import { MaintenanceSchedule } from './maintenance.schedule';
+import { Optimizer } from './optimizer';
+import { PartitionsHealthIndicator } from './partitions.health';
+
+/** Care for the database: partitions ahead, retention, reports, advice and optimization on demand. */
+@Module({
+  imports: [DatabaseModule, ScheduleModule.forRoot(), TerminusModule],
+  controllers: [DatabaseController],
+  providers: [
+    DatabaseReport,
+    DatabaseStatus,
+    Optimizer,
+    Maintenance,
+    MaintenanceSchedule,
+    PartitionsHealthIndicator,
+  ],
+  exports: [DatabaseReport, DatabaseStatus, Optimizer, Maintenance, PartitionsHealthIndicator],
+})
+export class MaintenanceModule {}
