@@ -10,7 +10,7 @@ const read = (name: string) => readFileSync(join(DOCS, name), 'utf8');
  * A promise of docs/security.md. What is not a plain reading is named here, so that a new way to change something is
  * looked at twice. That both descriptions are those of the code is checked by `.ci/run`.
  */
-describe('no door changes or deletes an event', () => {
+describe('no protocol changes or deletes an event', () => {
   it('of REST: events are sent, and read', () => {
     const { paths } = JSON.parse(read('openapi.json')) as {
       paths: Record<string, Record<string, unknown>>;

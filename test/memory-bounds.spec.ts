@@ -70,9 +70,9 @@ const STRUCTURES: Structure[] = [
     longest: 100_000,
     count: 200,
     fill: (texts) => {
-      const stretches = new PageWindows();
-      for (const text of texts) stretches.learn(page({ filter: { actions: [text] } }), []);
-      return stretches;
+      const windows = new PageWindows();
+      for (const text of texts) windows.learn(page({ filter: { actions: [text] } }), []);
+      return windows;
     },
   },
   {
@@ -81,9 +81,9 @@ const STRUCTURES: Structure[] = [
     longest: 100,
     count: 40_000,
     fill: (texts) => {
-      const stretches = new PageWindows();
-      for (const text of texts) stretches.learn(page({ filter: { actions: [text] } }), []);
-      return stretches;
+      const windows = new PageWindows();
+      for (const text of texts) windows.learn(page({ filter: { actions: [text] } }), []);
+      return windows;
     },
   },
   {
@@ -237,7 +237,7 @@ function* textsOf({ longest, count }: Structure, unit: string): Generator<string
   }
 }
 
-describe('what is kept for clients stays within its bound in bytes', () => {
+describe('client state stays within its bound in bytes', () => {
   // Lines of a log that were kept for the report would hold on to what they tell of.
   beforeAll(() => Logger.overrideLogger(false));
 

@@ -1,4 +1,4 @@
-import { manyTurns } from '../../test/support/loop-turns';
+import { manyTicks } from '../../test/support/event-loop-ticks';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 import { EventLoopPressure } from './event-loop-pressure';
 
@@ -26,7 +26,7 @@ describe('EventLoopPressure', () => {
         count += 1;
       };
       const both = [work(), work()];
-      await manyTurns();
+      await manyTicks();
       expect(count).toBe(done);
       jest.advanceTimersByTime(5);
       await Promise.all(both);

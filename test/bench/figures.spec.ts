@@ -98,7 +98,7 @@ describe('the figures of benchmarks', () => {
     );
   });
 
-  it('name what is new and what was not measured this time', () => {
+  it('name new figures and figures not measured this time', () => {
     const { compared, added, absent } = compare(
       [row('a', [1]), row('b', [1])],
       [row('b', [1]), row('c', [1])],
@@ -106,7 +106,7 @@ describe('the figures of benchmarks', () => {
     expect({ compared, added, absent }).toEqual({ compared: 1, added: ['c'], absent: ['a'] });
   });
 
-  it('make a table with columns of one width, and say what was missed', () => {
+  it('make a table with columns of one width, and name missed targets', () => {
     const table = tableOf([row('first', [1, 2, 3], 1), row('second one', [0.5], 1), row('x', [1])]);
     expect(table.split('\n')).toEqual([
       '| measured   | ours | reference | ratio | least..greatest | runs | wanted        |',

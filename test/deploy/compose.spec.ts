@@ -39,7 +39,7 @@ function violationsOf(value: unknown): string {
 describe('deploy/compose.yaml', () => {
   const services = Object.entries(compose.services);
 
-  it('is what the Compose specification allows', () => {
+  it('conforms to the Compose specification', () => {
     expect(violationsOf(compose)).toBe('');
     const wrong = structuredClone(compose) as unknown as { services: Record<string, object> };
     wrong.services['nginx'] = { imag: 'nginx', ports: 7 };

@@ -19,7 +19,7 @@ describe('the Dockerfile', () => {
     expect(validate('FORM node:24\nEXPOSE x').length).toBeGreaterThan(0);
   });
 
-  it('copies what is there, and what .dockerignore lets through', () => {
+  it('copies existing paths that .dockerignore admits', () => {
     const ignore = readFileSync(join(ROOT, '.dockerignore'), 'utf8').split('\n');
     expect(ignore.find((line) => line !== '' && !line.startsWith('#'))).toBe('*');
     const copied = instructions
@@ -36,7 +36,7 @@ describe('the Dockerfile', () => {
     ).toEqual([]);
   });
 
-  it('takes from other stages only what they make', () => {
+  it('takes from other stages only their products', () => {
     const stages = instructions.flatMap((line) => / AS (\w+)$/.exec(line)?.[1] ?? []);
     const from = runtime.flatMap((line) => /--from=(\w+)/.exec(line)?.[1] ?? []);
     expect(from.length).toBeGreaterThan(1);

@@ -30,7 +30,7 @@ function one(resources: Resource[], kind: string, name = 'audit-server'): Resour
 }
 
 describe('the manifests', () => {
-  it('are what Kubernetes knows, member for member', () => {
+  it('conform to the Kubernetes schemas', () => {
     expect(typeFaultsOf(BASE)).toEqual([]);
   });
 
@@ -56,7 +56,7 @@ describe('the manifests', () => {
   });
 
   it.each(['Deployment', 'Job'])(
-    'run a %s as nobody in particular, who may change nothing',
+    'run a %s as an arbitrary unprivileged user on a read-only file system',
     (kind) => {
       const [{ spec }] = BASE.filter((resource) => resource.kind === kind) as [Resource];
       const pod = spec.template.spec;
@@ -94,7 +94,7 @@ describe('the manifests', () => {
     );
   });
 
-  it('choose what exists: the pods by their labels, the Deployment by its name', () => {
+  it('select existing objects: the pods by their labels, the Deployment by its name', () => {
     const { labels } = one(BASE, 'Deployment')['spec'].template.metadata;
     const selectors = [
       one(BASE, 'Service')['spec'].selector,
@@ -129,7 +129,7 @@ const describeBuilt = hasKustomize() ? describe : describe.skip;
 describeBuilt.each(OVERLAYS)('the overlay %s', (profile) => {
   const resources = build(profile);
 
-  it('is what Kubernetes knows, member for member', () => {
+  it('conforms to the Kubernetes schema', () => {
     expect(typeFaultsOf(resources)).toEqual([]);
   });
 
@@ -160,7 +160,7 @@ describeBuilt.each(OVERLAYS)('the overlay %s', (profile) => {
     expect({ NODE_ENV: profile, ...given }).toEqual(loadEnvironment({ NODE_ENV: profile }).env);
   });
 
-  it('scales within bounds, for which operators are told how many connections they need', () => {
+  it('scales within bounds whose connections are documented', () => {
     const { minReplicas, maxReplicas } = one(resources, 'HorizontalPodAutoscaler')['spec'];
     expect(minReplicas).toBeLessThanOrEqual(maxReplicas);
     if (profile === 'production') expect(minReplicas).toBeGreaterThan(1);

@@ -96,7 +96,7 @@ const portOf = (server: Server) => (server.address() as AddressInfo).port;
     rmSync(home, { recursive: true, force: true });
   });
 
-  it('hands requests on with what the service needs to know, and keeps connections', async () => {
+  it('forwards requests with the headers that the service needs, and keeps connections', async () => {
     for (let count = 0; count < 6; count += 1) {
       await (
         await fetch(`${url}/api/v1/audit/events?a=%2C`, { headers: { 'x-request-id': 'r1' } })
@@ -134,7 +134,7 @@ const portOf = (server: Server) => (server.address() as AddressInfo).port;
     expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe('second');
   });
 
-  it('hands a body on as it comes', async () => {
+  it('streams a body as it comes', async () => {
     const got: string[] = [];
     answer = (incoming, outgoing) => {
       incoming.on('data', (chunk: Buffer) => got.push(chunk.toString()));

@@ -31,7 +31,7 @@ async function ownOrganization(): Promise<{ organizationId: string; token: strin
 }
 
 describe('one event', () => {
-  it('is answered with 201, its Location, all its members and the headers of every answer', async () => {
+  it('is answered with 201, its Location, all its members and the headers of every response', async () => {
     const answer = await service.post(EVENTS, token, eventWith());
     expect(answer.status).toBe(201);
     expect(answer.headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -61,7 +61,7 @@ describe('one event', () => {
     expect(millisecondsIn(answer.json.id)).toBe(Date.parse(answer.json.timestamp));
   });
 
-  it('made for an old timestamp has an id that tells its millisecond', async () => {
+  it('made for an old timestamp has an id with its millisecond', async () => {
     const timestamp = '2003-05-06T07:08:09.123456+02:00';
     const { json } = await service.post(EVENTS, token, eventWith({ timestamp }));
     expect(json.timestamp).toBe('2003-05-06T05:08:09.123456Z');
@@ -116,7 +116,7 @@ describe('one event', () => {
     expect(pathsOf(refused)).toEqual(['timestamp']);
   });
 
-  it('that nobody has is 404, and an id that is none 400', async () => {
+  it('that does not exist is 404, and a malformed id 400', async () => {
     expectProblem(await service.get(`${EVENTS}/${randomUUID()}`, token), 404, 'NOT_FOUND');
     expectProblem(await service.get(`${EVENTS}/nonsense`, token), 400, 'VALIDATION_FAILED');
   });

@@ -117,7 +117,7 @@ function attacks(): Record<string, string> {
   };
 }
 
-describe('who is not authenticated', () => {
+describe('an unauthenticated request', () => {
   it('meets 401 with a challenge on every route, whatever the token is', async () => {
     expect(routes.length).toBeGreaterThanOrEqual(8);
     for (const route of routes) {

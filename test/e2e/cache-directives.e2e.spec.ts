@@ -56,7 +56,7 @@ async function tamper(): Promise<void> {
 }
 
 describe('Cache-Control of a request', () => {
-  it('no-cache reads from the database and refreshes what is kept', async () => {
+  it('no-cache reads from the database and refreshes the cache', async () => {
     await list();
     await tamper();
     await until(async () => ageOf(await list()) >= 1);
@@ -67,12 +67,12 @@ describe('Cache-Control of a request', () => {
     expect([cacheOf(next), actionsIn(next), ageOf(next)]).toEqual(['HIT', ['tampered'], 0]);
   });
 
-  it('no-cache keeps what was not kept before', async () => {
+  it('no-cache caches a response that was not cached before', async () => {
     expect((await list('no-cache')).headers.get('x-cache')).toBe('BYPASS');
     expect(cacheOf(await list())).toBe('HIT');
   });
 
-  it('no-store reads from the database and leaves what is kept as it is', async () => {
+  it('no-store reads from the database and leaves the cache as it is', async () => {
     expect(cacheOf(await list('no-store'))).toBe('BYPASS');
     expect(cacheOf(await list())).toBe('MISS');
     await tamper();
@@ -109,7 +109,7 @@ describe('Cache-Control of a request', () => {
   });
 
   it.each(['max-stale=60', 'max-stale', 'max-age=30, max-stale=60', 'MAX-STALE="60"'])(
-    '%s takes the answer from before a write; without it there is none',
+    '%s takes the response from before a write; without it there is none',
     async (directives) => {
       const before = await list();
       await write('second');
@@ -122,7 +122,7 @@ describe('Cache-Control of a request', () => {
     },
   );
 
-  it('max-stale=N takes nothing that stopped being the present answer longer ago', async () => {
+  it('max-stale=N takes nothing that was superseded longer ago', async () => {
     await list();
     await until(async () => ageOf(await list('max-stale')) >= 2);
     await write('second');
@@ -130,7 +130,7 @@ describe('Cache-Control of a request', () => {
     expect([cacheOf(present), actionsIn(present)]).toEqual(['MISS', ['second', 'first']]);
   });
 
-  it('max-stale=N counts from when it was last seen to be the present answer, not from its reading', async () => {
+  it('max-stale=N counts from the last validation, not from the read', async () => {
     await list();
     await until(async () => ageOf(await list()) >= 2); // each of these confirms it
     await write('second');
@@ -200,7 +200,7 @@ describe('a write', () => {
     expect([found.status, found.json.action]).toEqual([200, 'by id']);
   });
 
-  it('leaves answers of other organizations as they are', async () => {
+  it('leaves responses of other organizations as they are', async () => {
     await write('theirs', foreign);
     const other = await tokenOf({ organizations: [foreign] });
     await list();

@@ -36,7 +36,7 @@ async function newOrganizations(): Promise<[string, string]> {
 
 const readerOf = (sub: string, ...organizations: string[]) => tokenOf({ sub, organizations });
 
-describe('an answer that is kept', () => {
+describe('a cached response', () => {
   it('is read once and then given again', async () => {
     const [mine] = await newOrganizations();
     const token = await readerOf('alice', mine);
@@ -109,7 +109,7 @@ describe('an answer that is kept', () => {
     }
   });
 
-  it('is not given to someone who may not ask for it', async () => {
+  it('is not given to an unauthorized principal', async () => {
     const [mine, foreign] = await newOrganizations();
     const path = `${EVENTS}?organization_ids=${mine}`;
     const token = await readerOf('alice', mine);
@@ -130,7 +130,7 @@ describe('an answer that is kept', () => {
   });
 });
 
-describe('what was asked', () => {
+describe('the cached request', () => {
   it.each([
     ['its other name', ALIAS, EVENTS],
     ['the limit that is the default', `${EVENTS}?limit=50`, EVENTS],

@@ -56,7 +56,7 @@ async function fill(): Promise<void> {
 }
 
 describe('the statistics', () => {
-  it('have the documented shape and count what happened', async () => {
+  it('have the documented shape and count operations', async () => {
     const before = await stats();
     const reader = await readerOf(mine);
     await service.get(EVENTS, reader); // miss
@@ -131,7 +131,7 @@ describe('an invalidation', () => {
     expect(cacheOf(await service.get(EVENTS, reader))).toBe('MISS');
   });
 
-  it('by a manager removes what is wholly of his organizations, and nothing else', async () => {
+  it('by a manager removes entries wholly of its organizations, and nothing else', async () => {
     await fill();
     expect((await remove('*', await managerOf(mine))).json.invalidated).toBe(3);
     for (const who of [await readerOf(foreign), await readerOf(mine, foreign), operator]) {

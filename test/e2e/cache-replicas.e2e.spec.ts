@@ -90,7 +90,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
 
   afterEach(() => jest.restoreAllMocks());
 
-  it('share what they keep', async () => {
+  it('share their caches', async () => {
     const first = await one.get(EVENTS, token);
     await until(async () => (await keysInRedis()).length === 1);
     const second = await two.get(EVENTS, token);
@@ -136,7 +136,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
     expect(cacheOf(await two.get(EVENTS, token))).toBe('MISS');
   });
 
-  it('remove what one has lost and the other has', async () => {
+  it('invalidate entries that one has lost and the other has', async () => {
     await two.get(EVENTS, token);
     await until(async () => (await keysInRedis()).filter((key) => !isLock(key)).length === 1);
     await client.flushAll();
@@ -144,7 +144,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
     expect(await entriesOf(two)).toBe(0);
   });
 
-  it('do not fill Redis with answers that are too large for themselves', async () => {
+  it('do not fill Redis with responses that are too large for themselves', async () => {
     const large = eventWith({ organizationId: mine, outcomeDescription: 'x'.repeat(9000) });
     await one.post(`${EVENTS}/bulk`, operator, { events: Array.from({ length: 20 }, () => large) });
     for (const directives of ['max-age=60', 'no-cache']) {
@@ -155,7 +155,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
     }
   });
 
-  it('leave alone what is not of the cache', async () => {
+  it('leave other keys alone', async () => {
     await client.set('api_cachex:audit_events:*:1:x', 'mine');
     await client.set('other', 'mine');
     await one.get(EVENTS, token);
@@ -194,7 +194,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
     expect(read.mock.calls.length).toBeLessThanOrEqual(4);
   });
 
-  it('do not mind what others send on their channel', async () => {
+  it('ignore foreign messages on their channel', async () => {
     for (const message of ['', '{', 'null', '{"from":"x","pattern":"","tenants":"*"}', '[]']) {
       await client.publish('api_cache-invalidate', message);
     }

@@ -61,7 +61,7 @@ const KEPT = ['MISS', 'HIT'];
 const PASSED = ['BYPASS', 'BYPASS'];
 
 describe('CACHE_ENABLED=false', () => {
-  it('answers everything from the database, keeps nothing, and counts that', async () => {
+  it('answers everything from the database, caches nothing, and counts that', async () => {
     const started = await startWith({ CACHE_ENABLED: 'false' });
     const id = eventsIn(await get(EVENTS))[0]?.id;
     for (const path of [EVENTS, ALIAS, `${EVENTS}/${id}`])
@@ -118,7 +118,7 @@ describe('CACHE_DISABLE_PATTERNS', () => {
 });
 
 describe('CACHE_DEFAULT_TTL_SECONDS', () => {
-  it('is how long an answer is kept', async () => {
+  it('is how long a response is cached', async () => {
     await startWith({ CACHE_DEFAULT_TTL_SECONDS: '1' });
     expect(await twice(EVENTS)).toEqual(KEPT);
     expect(maxAgeOf(await get(EVENTS))).toBe(1);
@@ -138,7 +138,7 @@ describe('CACHE_TTL_OVERRIDES', () => {
     expect(maxAgeOf(await get(`${EVENTS}/${eventsIn(page)[0]?.id}`))).toBe(single);
   });
 
-  it('holds for the path by which an answer is asked for, and for no other', async () => {
+  it('holds for the path by which a response is requested, and for no other', async () => {
     await startWith({ CACHE_TTL_OVERRIDES: '/performance=1' });
     expect(await twice(EVENTS)).toEqual(KEPT);
     expect(maxAgeOf(await get(ALIAS))).toBe(1);
@@ -150,7 +150,7 @@ describe('CACHE_TTL_OVERRIDES', () => {
 });
 
 describe('CACHE_MAX_SIZE_MB', () => {
-  it('bounds what is kept; an answer over an eighth of it is given and not kept', async () => {
+  it('bounds the cache; a response over an eighth of it is sent and not cached', async () => {
     const started = await startWith({ CACHE_MAX_SIZE_MB: '1' });
     const large = { outcomeDescription: 'x'.repeat(9000) };
     const events = Array.from({ length: 20 }, () => eventWith(large));
@@ -178,7 +178,7 @@ describe('CACHE_MAX_SIZE_MB', () => {
     expect(await twice(`${EVENTS}?limit=5`)).toEqual(KEPT); // pushed out, and kept again
   });
 
-  it('counts each coding and each reader of an answer', async () => {
+  it('counts each coding and each reader of a response', async () => {
     const started = await startWith({});
     await started.post(
       EVENTS,

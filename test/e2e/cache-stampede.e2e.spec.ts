@@ -33,7 +33,7 @@ async function waiting(): Promise<number> {
 }
 
 describe.each([
-  ['in front of express', {}],
+  ['on the fast path', {}],
   ['on the ordinary path', { accept: 'application/json;q=0.9, text/html;q=0.1' }],
 ])('a thousand readers of one cold page %s', (_, headers) => {
   it('make PostgreSQL read it once', async () => {

@@ -4,7 +4,7 @@ import { until } from '../integration/until.fixture';
 import { rawRequest, type RawAnswer } from '../support/raw-http';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
-/** Not plain enough for the door in front of express, and means the same. */
+/** Left to express by the fast path, with the same meaning. */
 const ORDINARY = { accept: 'application/json;q=0.9, text/html;q=0.1' };
 
 let service: TestService;
@@ -64,7 +64,7 @@ describe('the ETag', () => {
   });
 
   it.each(codings)(
-    'of %s stays when the answer is kept, and when it is made anew',
+    'of %s stays when the response is cached, and when it is made again',
     async (coding) => {
       const wish = { 'accept-encoding': coding };
       const first = await get(`${EVENTS}?limit=40`, wish);
@@ -98,9 +98,9 @@ describe('the ETag', () => {
 });
 
 describe.each([
-  ['in front of express', {}],
+  ['on the fast path', {}],
   ['on the ordinary path', ORDINARY],
-])('If-None-Match %s', (_, door) => {
+])('If-None-Match %s', (_, headers) => {
   const lists: [string, (etag: string) => string][] = [
     ['the tag', (etag) => etag],
     ['the weak tag', (etag) => `W/${etag}`],
@@ -109,10 +109,10 @@ describe.each([
   ];
 
   it.each(lists)('naming %s is answered 304, without a body', async (__, header) => {
-    const full = await get(EVENTS, { ...door, 'accept-encoding': 'gzip' });
+    const full = await get(EVENTS, { ...headers, 'accept-encoding': 'gzip' });
     const etag = headerOf(full, 'etag') ?? '';
     const answer = await get(EVENTS, {
-      ...door,
+      ...headers,
       'accept-encoding': 'gzip',
       'if-none-match': header(etag),
     });
@@ -137,16 +137,21 @@ describe.each([
   ];
 
   it.each(others)('naming %s is answered in full', async (__, header) => {
-    const full = await get(EVENTS, door);
-    const wanted = { ...door, 'if-none-match': header(headerOf(full, 'etag') ?? '') };
+    const full = await get(EVENTS, headers);
+    const wanted = { ...headers, 'if-none-match': header(headerOf(full, 'etag') ?? '') };
     const answer = await get(EVENTS, wanted);
     expect(answer.status).toBe(200);
     expect(answer.body.equals(full.body)).toBe(true);
   });
 
   it('with the tag of another coding is answered in full', async () => {
-    const etag = headerOf(await get(EVENTS, { ...door, 'accept-encoding': 'gzip' }), 'etag') ?? '';
-    const answer = await get(EVENTS, { ...door, 'accept-encoding': 'br', 'if-none-match': etag });
+    const etag =
+      headerOf(await get(EVENTS, { ...headers, 'accept-encoding': 'gzip' }), 'etag') ?? '';
+    const answer = await get(EVENTS, {
+      ...headers,
+      'accept-encoding': 'br',
+      'if-none-match': etag,
+    });
     expect(answer.status).toBe(200);
     expect(headerOf(answer, 'content-encoding')).toBe('br');
   });
@@ -164,11 +169,11 @@ describe('the headers of a cacheable read', () => {
   });
 
   it.each([
-    ['in front of express', {}],
+    ['on the fast path', {}],
     ['on the ordinary path', ORDINARY],
-  ])('are those of GET when HEAD asks (after a GET %s)', async (_, door) => {
+  ])('are those of GET when HEAD asks (after a GET %s)', async (_, headers) => {
     const path = `${EVENTS}?limit=20`;
-    const full = await get(path, { ...door, 'accept-encoding': 'gzip' });
+    const full = await get(path, { ...headers, 'accept-encoding': 'gzip' });
     const head = await rawRequest(service.port, 'HEAD', path, {
       authorization: `Bearer ${token}`,
       'accept-encoding': 'gzip',
@@ -194,7 +199,7 @@ describe('the headers of a cacheable read', () => {
     expect(conditional.status).toBe(304);
   });
 
-  it('tell the age in whole seconds, and it grows', async () => {
+  it('have the age in whole seconds, and it grows', async () => {
     const path = `${EVENTS}?limit=19`;
     expect(headerOf(await get(path), 'age')).toBe('0');
     const ages: number[] = [];
@@ -207,7 +212,7 @@ describe('the headers of a cacheable read', () => {
     expect(ages).toEqual([...ages].sort((one, other) => one - other));
   });
 
-  it('of an error are not those of an answer that can be kept', async () => {
+  it('of an error are not those of a cacheable response', async () => {
     for (const path of [`${EVENTS}/${randomUUID()}`, `${EVENTS}?limit=0`]) {
       for (let count = 0; count < 2; count += 1) {
         const answer = await get(path);

@@ -62,7 +62,7 @@ async function expectWarm(reader: string, days: number, pages: number): Promise<
 }
 
 describe('a warm-up', () => {
-  it('keeps what readers of one organization ask for', async () => {
+  it('caches requests of readers of one organization', async () => {
     const { status, json } = await warmUp(await managerOf(mine), { preloadDays: 3 });
     expect(status).toBe(200);
     // Three pages, and the list since that day.
@@ -71,7 +71,7 @@ describe('a warm-up', () => {
     expect((await stats()).entries).toBe(4);
   });
 
-  it('looks seven days back unless told, also by null', async () => {
+  it('goes seven days back by default, also for null', async () => {
     for (const body of [undefined, {}, { preloadDays: null, organizationIds: null }]) {
       await service.request('DELETE', `${CACHE}?pattern=*`, { token: operator });
       expect((await warmUp(await managerOf(mine), body)).json).toMatchObject({
@@ -82,13 +82,13 @@ describe('a warm-up', () => {
     }
   });
 
-  it('keeps what readers of several ask for, together and one by one', async () => {
+  it('caches requests of readers of several, together and one by one', async () => {
     await warmUp(await managerOf(mine, foreign), {});
     await expectWarm(await readerOf(mine, foreign), 7, 5);
     for (const id of [mine, foreign]) await expectWarm(await readerOf(id), 7, 3);
   });
 
-  it('keeps what operators ask for, and what readers of recent organizations do', async () => {
+  it('caches requests of operators, and of readers of recent organizations', async () => {
     const { json } = await warmUp(operator, {});
     expect(json.failed).toBe(0);
     await expectWarm(await readerOf('*'), 7, 5);
@@ -125,7 +125,7 @@ describe('a warm-up', () => {
     }
   });
 
-  it('counts what fails', async () => {
+  it('counts failures', async () => {
     const admin = new Client({ connectionString: service.databaseUrl });
     await admin.connect();
     try {

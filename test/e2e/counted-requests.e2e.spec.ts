@@ -8,7 +8,7 @@ import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service
 const ROUNDS = 40;
 const WORKERS = 8;
 
-describe('of a load through all doors', () => {
+describe('of a load through all protocols', () => {
   let service: TestService;
   let token: string;
   let sent = 0;

@@ -151,8 +151,8 @@ describe('an optimization', () => {
   });
 });
 
-describe('the upkeep by itself', () => {
-  it('drops what is past retention, and no kept page shows it any longer', async () => {
+describe('scheduled maintenance', () => {
+  it('drops events past retention, and no cached page shows them any longer', async () => {
     const organizationId = `org-${randomUUID()}`;
     const of = (days: number) => new Date(Date.now() - days * DAY_MS).toISOString();
     const posted = await Promise.all(

@@ -2,7 +2,7 @@ import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
-import { Blocker } from '../integration/blocked.fixture';
+import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -34,20 +34,20 @@ afterAll(async () => {
 const many = (count: number) => ({ events: Array.from({ length: count }, () => eventWith()) });
 
 /** /health itself may wait for the locks of the blocker. */
-function turnsOf() {
+function schedulerOf() {
   return service.provider(FairScheduler).statistics();
 }
 
 /**
  * Answers 504 not before the time is up, and while what it waits for is still in its way; after that nothing runs in
- * PostgreSQL, and no turn is taken. How punctual it is, is measured (bench/overload.mjs).
+ * PostgreSQL, and no permit is held. How punctual it is, is measured (bench/overload.mjs).
  */
 async function expectDeadline(send: () => Promise<Answer>): Promise<void> {
   await expectLate(send, 504, 'REQUEST_TIMEOUT');
   await until(async () => (await blocker.busy()).length === 0);
 }
 
-/** Answers so at its deadline, and no turn is taken from then on. */
+/** Answers so at its deadline, and no permit is held from then on. */
 async function expectLate(
   send: () => Promise<Answer>,
   status: number,
@@ -58,7 +58,7 @@ async function expectLate(
   const tookMs = performance.now() - startedMs;
   expectProblem(answer, status, code);
   expect(tookMs).toBeGreaterThan(DEADLINE_MS - 100);
-  await until(() => turnsOf().active === 0);
+  await until(() => schedulerOf().active === 0);
 }
 
 describe('a request that is not done in time', () => {
@@ -199,13 +199,13 @@ describe('a client that hangs up', () => {
         `\r\n${body}`,
     );
     await until(async () => (await blocker.busy()).length > 0);
-    const { active, cancelled, timedOut } = turnsOf();
+    const { active, cancelled, timedOut } = schedulerOf();
     expect(active).toBe(1);
     socket.destroy();
     await once(socket, 'close');
-    await until(() => turnsOf().active === 0);
+    await until(() => schedulerOf().active === 0);
     if (isCancelled) await until(async () => (await blocker.busy()).length === 0);
     else expect(await blocker.busy()).toHaveLength(1);
-    expect(turnsOf()).toMatchObject({ cancelled: cancelled + 1, timedOut }); // not by its deadline
+    expect(schedulerOf()).toMatchObject({ cancelled: cancelled + 1, timedOut }); // not by its deadline
   });
 });

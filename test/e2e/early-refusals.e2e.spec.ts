@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { answersIn } from '../support/raw-http';
-import { listen, type RawTalk, RawTalks } from '../support/raw-talk';
+import { listen, type RawConnection, RawConnections } from '../support/raw-connection';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const TOO_LARGE = 2 * 1024 * 1024;
@@ -12,14 +12,14 @@ const CREATE = '/trpc/performance.bulkCreateAuditEvents';
 
 let service: TestService;
 let token: string;
-let talks: RawTalks;
+let talks: RawConnections;
 const begin = (path: string, ...headers: string[]) => talks.begin(path, ...headers);
 
 beforeAll(async () => {
   service = await TestService.start({ REQUEST_MAX_SIZE_MB: '1' });
   token = await tokenOf();
-  talks = new RawTalks(service, token);
-  await service.post(EVENTS, token, eventWith()); // the hot route knows the token from now on
+  talks = new RawConnections(service, token);
+  await service.post(EVENTS, token, eventWith()); // the fast route knows the token from now on
 });
 
 afterEach(() => talks.clear());
@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 /** The answer, once it is whole and the other side has ended. */
-async function answerIn(talk: RawTalk): Promise<Answer> {
+async function answerIn(talk: RawConnection): Promise<Answer> {
   await once(talk.socket, 'end');
   const [answer] = answersIn(Buffer.from(talk.read, 'latin1'));
   if (!answer) throw new Error('No answer');
@@ -43,7 +43,7 @@ const codeIn = ({ json }: Answer): unknown =>
 describe('a body that is announced to be too large', () => {
   it.each([
     ['POST', `${EVENTS}/bulk`, 'REQUEST_TOO_LARGE'],
-    ['a hot route', EVENTS, 'REQUEST_TOO_LARGE'],
+    ['a fast route', EVENTS, 'REQUEST_TOO_LARGE'],
     ['GraphQL', '/graphql', 'REQUEST_TOO_LARGE'],
     ['tRPC', CREATE, 'PAYLOAD_TOO_LARGE'],
   ])('is refused before any of it has come: %s', async (_, path, code) => {
@@ -75,7 +75,7 @@ describe('a body that is announced to be too large', () => {
     expect(talk.error).toBeUndefined();
   });
 
-  it('is no request once the answer is given, whatever it holds', async () => {
+  it('is no request once the response is given, whatever it contains', async () => {
     const stored = async () =>
       (await service.get(`${EVENTS}?actions=hidden&include_total=true`, token)).json.pagination
         .total;
@@ -101,13 +101,13 @@ describe('a body that is announced to be too large', () => {
     const look = ({ socket }: IncomingMessage): void => {
       if (socket === end) isCut.push(socket.destroyed); // the service has just seen the request, too
     };
-    service.front.server.on('request', look);
+    service.httpServer.server.on('request', look);
     talk.socket.write(Buffer.alloc(TOO_LARGE, ' '));
     talk.socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     await until(() => end?.destroyed === true);
-    service.front.server.off('request', look);
+    service.httpServer.server.off('request', look);
     expect(isCut).toEqual([true]);
-    expect(service.front.runningRequests).toBe(0);
+    expect(service.httpServer.runningRequests).toBe(0);
   });
 
   it('is cut when it stands still', async () => {
@@ -160,7 +160,7 @@ describe('a client that asks before it sends (Expect: 100-continue)', () => {
   });
 
   it.each([
-    ['a hot route', EVENTS, eventWith(), 201],
+    ['a fast route', EVENTS, eventWith(), 201],
     ['POST', `${EVENTS}/bulk`, { events: [eventWith()] }, 201],
     ['GraphQL', '/graphql', { query: '{ __typename }' }, 200],
     ['tRPC', CREATE, { events: [eventWith()] }, 200],
@@ -172,7 +172,7 @@ describe('a client that asks before it sends (Expect: 100-continue)', () => {
     expect(await answerIn(talk)).toMatchObject({ status });
   });
 
-  it('is told to where the answer begins before the body is read: tRPC in lines', async () => {
+  it('gets 100 Continue where the response begins before the body is read: tRPC in lines', async () => {
     const body = JSON.stringify({ 0: { events: [eventWith()] } });
     const talk = await ask(
       `${CREATE}?batch=1`,
@@ -186,7 +186,7 @@ describe('a client that asks before it sends (Expect: 100-continue)', () => {
     expect(talk.read).toContain('"created":1');
   });
 
-  it('is told to for NDJSON of any length', async () => {
+  it('gets 100 Continue for NDJSON of any length', async () => {
     const line = JSON.stringify(eventWith({ outcomeDescription: 'x'.repeat(9000) }));
     const body = `${line}\n`.repeat(300);
     expect(body.length).toBeGreaterThan(TOO_LARGE);

@@ -45,27 +45,13 @@ describe('a member of an event', () => {
     }
   });
 
-  it.each(Object.keys(TEXTS))(
-    '%s refuses NUL, lone surrogates and what is no text',
-    async (path) => {
-      for (const bad of [
-        '\0',
-        'a\0b',
-        '\ud800',
-        'x\udc00',
-        '\udc00\ud800',
-        1,
-        true,
-        {},
-        [],
-        ['x'],
-      ]) {
-        const refused = await send(path, bad);
-        expectProblem(refused, 400, 'VALIDATION_FAILED');
-        expect(pathsOf(refused)).toEqual([path]);
-      }
-    },
-  );
+  it.each(Object.keys(TEXTS))('%s refuses NUL, lone surrogates and non-strings', async (path) => {
+    for (const bad of ['\0', 'a\0b', '\ud800', 'x\udc00', '\udc00\ud800', 1, true, {}, [], ['x']]) {
+      const refused = await send(path, bad);
+      expectProblem(refused, 400, 'VALIDATION_FAILED');
+      expect(pathsOf(refused)).toEqual([path]);
+    }
+  });
 
   it('of free text round-trips, whatever it is', async () => {
     await fc.assert(

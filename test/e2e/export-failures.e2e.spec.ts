@@ -136,7 +136,7 @@ describe('a client that leaves', () => {
 });
 
 describe('stalled exports', () => {
-  it('starve neither pages nor writes, nor exports of others, and one more is told to come back', async () => {
+  it('starve neither pages nor writes, nor exports of others, and one more gets 503 with Retry-After', async () => {
     const own = await Promise.all(Array.from({ length: LIMIT / 2 }, () => stalledExport()));
     const tooMany = await service.get(`${EVENTS}/stream`, token);
     expect(tooMany).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });

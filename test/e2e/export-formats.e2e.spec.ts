@@ -104,7 +104,7 @@ const papa = (text: string) => {
 };
 
 describe('an export', () => {
-  it('holds what the pages hold, in their order, byte for byte, whoever asks for what', async () => {
+  it('holds what the pages hold, in their order, byte for byte, for any principal and filter', async () => {
     await fc.assert(
       fc.asyncProperty(ask, async (asked) => {
         const token = await tokenOf({ organizations: asked.mine, scope: EXPORT });

@@ -89,7 +89,7 @@ describe('an export goes on', () => {
   });
 });
 
-describe('what is asked wrongly', () => {
+describe('a malformed request', () => {
   it.each([
     ['format=xml', 'format'],
     ['chunk_size=99', 'chunk_size'],
@@ -123,7 +123,7 @@ describe('what is asked wrongly', () => {
 });
 
 describe('the head of an export', () => {
-  it('tells what it is, on both paths', async () => {
+  it('describes itself, on both paths', async () => {
     for (const path of [EVENTS, '/api/v1/performance/audit/events']) {
       const query = 'format=csv&start_date=2026-01-01&end_date=2026-09-01T10:00:00%2B02:00';
       const { headers } = await service.get(`${path}/stream?${query}`, operator);

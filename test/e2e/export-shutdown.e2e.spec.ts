@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { openExport, readAnswer } from '../support/export-client';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
-it('an export that runs when the service is told to stop is finished, one that stalls is cut', async () => {
+it('an export that runs at SIGTERM is finished, a stalled one is disconnected', async () => {
   const service = await TestService.start({ STREAMING_SELF_AUDIT: 'true' });
   const token = await tokenOf({ scope: 'audit:export audit:read audit:write' });
   await service.post(EVENTS, token, eventWith());

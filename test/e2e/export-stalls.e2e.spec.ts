@@ -5,7 +5,7 @@ import { Client } from 'pg';
 import { EventIngest } from '../../src/audit/ingest/event-ingest';
 import { Exporter } from '../../src/streaming/exporter';
 import { until } from '../integration/until.fixture';
-import { openWay, type Way } from '../integration/way.fixture';
+import { openNetworkPath, type NetworkPath } from '../integration/network-path.fixture';
 import { openExport, readAnswer } from '../support/export-client';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -14,13 +14,13 @@ const LIMIT = 6;
 /** Half of it: what one principal may have. */
 const OWN = 3;
 
-let way: Way;
+let network: NetworkPath;
 let service: TestService;
 let admin: Client;
 let token: string;
 
 beforeAll(async () => {
-  const viaUrl = async (url: string) => (way = await openWay(url)).url;
+  const viaUrl = async (url: string) => (network = await openNetworkPath(url)).url;
   service = await TestService.start(
     {
       STREAMING_MAX_CONCURRENT: String(LIMIT),
@@ -48,7 +48,7 @@ afterEach(() => jest.restoreAllMocks());
 afterAll(async () => {
   await admin?.end();
   await service?.stop();
-  way?.cut();
+  network?.cut();
 });
 
 const statistics = () => service.provider(Exporter).statistics();
@@ -87,7 +87,7 @@ it('the header of a CSV file stands there once when the first row comes late', a
   expect(body.toString()).toMatch(/^[0-9a-f-]{36},.*\r\n$/);
 });
 
-it('a list that is looked for first counts as an export, and waits for its turn', async () => {
+it('a list that is looked for first counts as an export, and waits for a permit', async () => {
   await admin.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
   const after = 'after_timestamp=2026-01-01&after_id=0198c1f2-3e4a-4000-8000-00000000abcd';
   const sockets = await Promise.all(Array.from({ length: OWN }, open));
@@ -103,7 +103,7 @@ it('a list that is looked for first counts as an export, and waits for its turn'
 });
 
 describe('exports that are pipelined', () => {
-  it('are answered in their turn', async () => {
+  it('are answered in order', async () => {
     const socket = await open();
     let text = '';
     socket.on('data', (part) => (text += String(part)));
@@ -114,7 +114,7 @@ describe('exports that are pipelined', () => {
     await none();
   });
 
-  it('hold no place when their connection ends before it is their turn', async () => {
+  it('hold no permit when their connection ends before they have one', async () => {
     const socket = await open();
     socket.pause();
     const path = `${EVENTS}/stream?format=ndjson&organization_ids=org-2`;
@@ -181,7 +181,7 @@ it('an export that is answered with an error has failed, and was not aborted', a
 it('an export that its client leaves while PostgreSQL is silent holds no place', async () => {
   const path = `${EVENTS}/stream?organization_ids=org-1`;
   expect((await service.get(path, token)).status).toBe(200); // there is a connection now
-  way.stall();
+  network.stall();
   const socket = await open();
   socket.write(head(path));
   await until(() => statistics().active === 1);

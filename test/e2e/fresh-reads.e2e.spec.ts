@@ -48,7 +48,7 @@ async function commitOneMore(): Promise<void> {
 it.each([
   ['a page', () => `${EVENTS}?limit=9`],
   ['an event', (id: string) => `${EVENTS}/${id}`],
-])('%s has its turn before the epoch is known, and is read after it', async (_, pathOf) => {
+])('%s has its permit before the version is known, and is read after it', async (_, pathOf) => {
   const stored = await service.post(EVENTS, token, eventWith());
   const id = String(stored.json.id);
   const path = pathOf(id);

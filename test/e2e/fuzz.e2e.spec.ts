@@ -3,7 +3,7 @@ import { Agent } from 'node:http';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { SCOPES } from '../../src/auth/principal';
-import { DescribedAnswers, send } from '../support/openapi-answers';
+import { DescribedResponses, send } from '../support/openapi-responses';
 import {
   brokenReferencesIn,
   type Document,
@@ -35,7 +35,7 @@ const operations = operationsOf(document).map((one) => ({
 }));
 
 describe('every route of the description', () => {
-  const answers = new DescribedAnswers(document);
+  const answers = new DescribedResponses(document);
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   const seen = new Map<string, Map<number, number>>();
   let service: TestService;

@@ -69,7 +69,7 @@ describe('GraphiQL in development', () => {
     expect(answer.json).toEqual({ data: { __typename: 'Query' } });
   });
 
-  it('leaves POST to the door, whatever it accepts', async () => {
+  it('leaves POST to GraphQL, whatever it accepts', async () => {
     const answer = await service.post(
       '/graphql',
       await tokenOf(),
@@ -79,7 +79,7 @@ describe('GraphiQL in development', () => {
     expect(answer.json).toEqual({ data: { __schema: { queryType: { name: 'Query' } } } });
   });
 
-  it('leaves the door as it is for the audits of graphql-http', async () => {
+  it('leaves the endpoint as it is for the audits of graphql-http', async () => {
     const token = await tokenOf();
     const results = await auditServer({
       url: `${service.url}/graphql`,

@@ -182,7 +182,7 @@ describe('an Idempotency-Key', () => {
   const count = async (action: string) =>
     eventsIn(await service.get(`${EVENTS}?actions=${action}`, token)).length;
 
-  it('gives a repeated mutation its first answer, and refuses another one', async () => {
+  it('gives a repeated mutation its first response, and refuses another one', async () => {
     const headers = { 'idempotency-key': randomUUID() };
     const first = await ask(create, { e: event('keyed') }, headers);
     const again = await ask(create, { e: event('keyed') }, headers);

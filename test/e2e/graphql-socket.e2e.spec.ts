@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditSearch } from '../../src/audit/read/audit-search';
 import type { BodyReadQuota } from '../../src/http/body-read-quota';
 import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
-import { Blocker } from '../integration/blocked.fixture';
+import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import {
   closeOf,
@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterEach(() => stage.clear());
 
 describe('the socket', () => {
-  it('runs queries and mutations with the limits and errors of the door over HTTP', async () => {
+  it('runs queries and mutations with the limits and errors of GraphQL over HTTP', async () => {
     const organization = newOrganization();
     const token = await reader([organization]);
     const create = stage.subscribe(
@@ -110,7 +110,7 @@ describe('the socket', () => {
     expect(subscriber.ending?.code).toBe(4401);
   });
 
-  it('closes with 4401 who asks before it says who it is, and goes on asking in vain', async () => {
+  it('closes with 4401 a client that sends operations before its token', async () => {
     const socket = stage.connect();
     await once(socket, 'open');
     const payload = { query: '{ __typename }' };
@@ -146,7 +146,7 @@ describe('the socket', () => {
     expect(response.headers['content-type']).toBe('application/problem+json');
   });
 
-  it('leaves requests that offer HTTP/2 what they are', async () => {
+  it('leaves requests that offer HTTP/2 unchanged', async () => {
     const sent = request(`${stage.service.url}/health/live`, {
       headers: { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': '' },
     }).end();
@@ -173,7 +173,7 @@ describe('the socket', () => {
     expect(await closeOf(greeting)).toBe(1009);
   });
 
-  it('closes 200 clients that never say who they are, and as many sockets of one principal as are too many', async () => {
+  it('closes 200 clients that never authenticate, and sockets of one principal beyond the limit', async () => {
     const silent = Array.from({ length: 200 }, () => stage.connect());
     const codes = await Promise.all(silent.map(closeOf));
     expect(new Set(codes)).toEqual(new Set([4408]));
@@ -211,7 +211,7 @@ describe('a client that takes nothing', () => {
     await until(() => pongs === count);
   }, 20_000);
 
-  it('has few of its queries run until it reads what they answered, and then all', async () => {
+  it('runs few of its queries until it reads their results, and then all', async () => {
     const organization = newOrganization();
     const token = await tokenOf({ organizations: [organization] });
     const metadata = { text: 'x'.repeat(200_000) };
@@ -236,7 +236,7 @@ describe('a client that takes nothing', () => {
     pages.mockRestore();
   }, 20_000);
 
-  it('is told that its subscription has ended, and may have another', async () => {
+  it('learns that its subscription has ended, and may have another', async () => {
     const organization = newOrganization();
     const socket = await stage.connected(await reader([organization]));
     const payload = { query: RECORDED, variables: { after: '0' } };
@@ -262,8 +262,8 @@ describe('a client that takes nothing', () => {
   }, 30_000);
 });
 
-describe('a service that is told to stop', () => {
-  it('answers what runs on its sockets, takes no more, and tells no subscription that it is over', async () => {
+describe('SIGTERM', () => {
+  it('answers running operations on sockets, takes no more, and completes no subscription', async () => {
     const other = await SocketStage.start();
     const blocker = await Blocker.connect(other.service.databaseUrl);
     const organization = newOrganization();

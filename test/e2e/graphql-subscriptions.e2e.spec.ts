@@ -30,7 +30,7 @@ const upTo = (last: number, first = 1) =>
   Array.from({ length: last - first + 1 }, (_, index) => first + index);
 
 describe('auditEventRecorded', () => {
-  it('gives from a sequence on what was recorded, while it catches up and afterwards, each once', async () => {
+  it('delivers from a sequence on each recorded event, while it catches up and afterwards, each once', async () => {
     const organization = newOrganization();
     await record(organization, 700);
     const writing = (async () => {
@@ -47,7 +47,7 @@ describe('auditEventRecorded', () => {
     expect(subscribers.map(sequencesOf)).toEqual([upTo(1301), upTo(1301, 351), upTo(1301, 700)]);
   });
 
-  it('shows each organization to its own readers only, and what the filter lets through', async () => {
+  it('shows each organization to its own readers only, and only matching events', async () => {
     const [mine, others] = [newOrganization(), newOrganization()];
     const filter = { actions: ['wanted'], statuses: ['FAILURE'] };
     const subscriber = stage.subscribe(await reader([mine]), RECORDED, { filter, after: '0' });
@@ -76,7 +76,7 @@ describe('auditEventRecorded', () => {
     expect(String(message[0])).toContain(`"metadata":${metadata}`);
   });
 
-  it('refuses what it cannot do', async () => {
+  it('refuses unsupported arguments', async () => {
     const token = await reader([newOrganization()]);
     const refused = async (variables: object, own = token) => {
       const subscriber = stage.subscribe(own, RECORDED, variables as Record<string, unknown>);
@@ -99,7 +99,7 @@ describe('auditEventRecorded', () => {
 
 describe('a subscription of a token that expires', () => {
   it.each([RECORDED, 'subscription { performanceMetricsUpdated { timestamp } }'])(
-    'tells so, and its socket closes: %s',
+    'ends with an error, and its socket closes: %s',
     async (query) => {
       const exp = Math.floor(Date.now() / 1000) + 2;
       const scope = 'audit:read performance:read';
@@ -162,7 +162,7 @@ describe('subscriptions of operators', () => {
     ]);
   });
 
-  it('cacheInvalidated gives those of a pattern to whoever sees all of their organizations', async () => {
+  it('cacheInvalidated gives those of a pattern to principals that see all of their organizations', async () => {
     const query = `subscription ($p: String) { cacheInvalidated(pattern: $p) { pattern } }`;
     const see = async (organizations: string[], p?: string) =>
       stage.subscribe(await reader(organizations, { scope: 'performance:read' }), query, { p });

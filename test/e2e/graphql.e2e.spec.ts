@@ -4,7 +4,7 @@ import { eventsIn, eventWith, TestService, tokenOf, type Answer } from '../suppo
 const NODE_MEMBERS =
   'id timestamp sequence organizationId action status dataClassification metadata';
 
-describe('the GraphQL door', () => {
+describe('GraphQL over HTTP', () => {
   let service: TestService;
   let token: string;
 
@@ -143,7 +143,7 @@ describe('the GraphQL door', () => {
       expect((rest as { data: unknown[] }).data).toHaveLength(3);
     });
 
-    it('come in the pages that REST gives, with cursors, totals and what the cache did', async () => {
+    it('come in the pages that REST gives, with cursors, totals and the cache status', async () => {
       for (let index = 0; index < 3; index += 1) {
         await service.post(
           '/api/v1/audit/events',
@@ -230,14 +230,14 @@ describe('the GraphQL door', () => {
       });
     });
 
-    it('are held to their scopes field by field', async () => {
+    it('need their scopes field by field', async () => {
       const { status, json } = await ask('{ __typename cacheStats { entries } }');
       expect(status).toBe(200);
       expect(json.errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
       expect(JSON.stringify(json)).not.toContain('stack');
     });
 
-    it('find requests by the root field in the metrics, never by what a client wrote', async () => {
+    it('find requests by the root field in the metrics, never by client text', async () => {
       await ask('query invented { anAlias: optimizedAuditEvents { totalCount } }');
       const { text } = await service.get('/metrics');
       expect(text).toContain('graphql query optimizedAuditEvents');
@@ -246,8 +246,8 @@ describe('the GraphQL door', () => {
   });
 });
 
-describe('the GraphQL door with GRAPHQL_INTROSPECTION=false', () => {
-  it('does not tell its schema', async () => {
+describe('GraphQL with GRAPHQL_INTROSPECTION=false', () => {
+  it('does not reveal its schema', async () => {
     const service = await TestService.start({ GRAPHQL_INTROSPECTION: 'false' });
     try {
       const query = '{ __schema { types { name } } }';

@@ -36,7 +36,7 @@ function expectReplay(again: Answer, first: Answer): void {
 }
 
 describe('the same Idempotency-Key and body', () => {
-  it('gets the first answer to a single event again, byte for byte', async () => {
+  it('gets the first response to a single event again, byte for byte', async () => {
     const { organizationId, token, key } = await own();
     const body = JSON.stringify(eventWith({ organizationId, metadata: { text: 'ü\u2028' } }));
     const first = await service.post(EVENTS, token, body, withKey(key));
@@ -50,7 +50,7 @@ describe('the same Idempotency-Key and body', () => {
     expect(await countOf(token)).toBe(1);
   });
 
-  it('gets the first answer to a bulk again, its measured times too', async () => {
+  it('gets the first response to a bulk again, its measured times too', async () => {
     const { organizationId, token, key } = await own();
     const body = { events: [eventWith({ organizationId }), eventWith({ organizationId })] };
     const first = await service.post(BULK, token, body, withKey(key));
@@ -59,7 +59,7 @@ describe('the same Idempotency-Key and body', () => {
     expect(await countOf(token)).toBe(2);
   });
 
-  it('gets the answer "exists already" again, with its status', async () => {
+  it('gets the response "exists already" again, with its status', async () => {
     const { organizationId, token, key } = await own();
     const event = eventWith({ organizationId, id: randomUUID() });
     await service.post(EVENTS, token, event);
@@ -68,7 +68,7 @@ describe('the same Idempotency-Key and body', () => {
     expectReplay(await service.post(EVENTS, token, event, withKey(key)), first);
   });
 
-  it('sent by many at once is carried out once; the others replay it or are told to wait', async () => {
+  it('sent by many at once is carried out once; the others replay it or get 409 with Retry-After', async () => {
     const { organizationId, token, key } = await own();
     const event = eventWith({ organizationId });
     const answers = await Promise.all(

@@ -44,7 +44,7 @@ const bulk = () => ({
 });
 const send = (body: unknown, path = `${EVENTS}/bulk`) => service.post(path, flood, body);
 const large = () => service.provider(LargeBodyLimiter).statistics();
-const turns = () => service.provider(FairScheduler).statistics();
+const scheduler = () => service.provider(FairScheduler).statistics();
 const here = () => large().active + large().queued;
 
 /** Does `work` while nothing of that organization can be committed. */
@@ -57,11 +57,11 @@ async function whileHeld(work: () => Promise<Promise<Answer>[]>): Promise<Answer
 }
 
 describe('requests with large bodies', () => {
-  it('leave turns to work to others while they wait, and are all answered', async () => {
+  it('leave permits to others while they wait, and all get a response', async () => {
     const answers = await whileHeld(async () => {
       const sent = Array.from({ length: BULKS }, () => send(bulk()));
       await until(() => here() === BULKS);
-      await until(() => turns().active === large().active);
+      await until(() => scheduler().active === large().active);
       expect((await service.get(EVENTS, quiet)).status).toBe(200);
       const event = eventWith({ organizationId: 'quiet' });
       expect((await service.post(EVENTS, quiet, event)).status).toBe(201);
@@ -82,7 +82,7 @@ describe('requests with large bodies', () => {
       await until(() => large().active === AT_ONCE);
       const events = bulk().events.map((event) => ({ ...event, organizationId: 'quiet' }));
       expect((await service.post(`${EVENTS}/bulk`, quiet, { events })).status).toBe(201);
-      expect(turns().active).toBe(AT_ONCE); // these still wait
+      expect(scheduler().active).toBe(AT_ONCE); // these still wait
       return sent;
     });
   });
@@ -123,7 +123,7 @@ describe('requests with large bodies', () => {
   });
 
   it('leave the queue when their client does, and are not made anything of', async () => {
-    const cancelled = () => large().cancelled + turns().cancelled;
+    const cancelled = () => large().cancelled + scheduler().cancelled;
     await whileHeld(async () => {
       const sent = Array.from({ length: AT_ONCE }, () => send(bulk()));
       await until(() => here() === AT_ONCE);
@@ -153,35 +153,35 @@ describe('requests with large bodies', () => {
       events: events.map((event) => ({ ...event, status: String(event.status).toUpperCase() })),
     },
   });
-  const doors = [
+  const protocols = [
     ['REST', `${EVENTS}/bulk`, asItIs],
     ['tRPC', '/trpc/performance.bulkCreateAuditEvents', asItIs],
     ['GraphQL', '/graphql', asMutation],
   ] as const;
-  it.each(doors)(
-    'stand behind nobody of their organization but each other: %s',
+  it.each(protocols)(
+    'wait only for each other within their organization: %s',
     async (_, path, written) => {
       await whileHeld(async () => {
         const small = () => send({ events: [eventWith({ organizationId: 'flood' })] });
         const sent = Array.from({ length: MAX_REQUESTS }, small);
-        await until(() => turns().active === MAX_REQUESTS);
+        await until(() => scheduler().active === MAX_REQUESTS);
         sent.push(small());
-        await until(() => turns().queued === 1);
+        await until(() => scheduler().queued === 1);
         sent.push(send(written(bulk()), path));
-        await until(() => turns().queued === 2);
-        expect(turns().flows).toBe(2);
+        await until(() => scheduler().queued === 2);
+        expect(scheduler().flows).toBe(2);
         return sent;
       });
     },
   );
 
-  it.each(doors)(
-    'wait likewise by every door, and say what is wrong: %s',
+  it.each(protocols)(
+    'wait likewise through every protocol, and name the violation: %s',
     async (_, path, written) => {
       const answers = await whileHeld(async () => {
         const sent = Array.from({ length: AT_ONCE + 1 }, () => send(written(bulk()), path));
         await until(() => here() === AT_ONCE + 1);
-        await until(() => turns().active === large().active);
+        await until(() => scheduler().active === large().active);
         return sent;
       });
       expect(answers.every(({ status }) => status < 300)).toBe(true);
@@ -195,13 +195,13 @@ describe('requests with large bodies', () => {
     },
   );
 
-  it('have one turn for all calls of a batch, from before these are read', async () => {
+  it('have one permit for all calls of a batch, taken before these are read', async () => {
     const path = '/trpc/performance.bulkCreateAuditEvents';
     const answers = await whileHeld(async () => {
       const sent = [
         send({ 0: bulk(), 1: bulk() }, `${path},performance.bulkCreateAuditEvents?batch=1`),
       ];
-      await until(() => turns().active === 2);
+      await until(() => scheduler().active === 2);
       expect(here()).toBe(1);
       return sent;
     });
@@ -210,14 +210,14 @@ describe('requests with large bodies', () => {
   });
 
   it.each(['trpc-accept', 'accept'])(
-    'have it until answers in lines are made: %s',
+    'have it until responses in lines are made: %s',
     async (name) => {
       const path =
         '/trpc/performance.bulkCreateAuditEvents,performance.bulkCreateAuditEvents?batch=1';
       await whileHeld(async () => {
         const lines = { [name]: 'application/jsonl' };
         const sent = service.post(path, flood, { 0: bulk(), 1: bulk() }, lines);
-        await until(() => turns().active === 2);
+        await until(() => scheduler().active === 2);
         expect(here()).toBe(1);
         return [sent];
       });
@@ -229,18 +229,18 @@ describe('requests with large bodies', () => {
     const path = '/trpc/performance.bulkCreateAuditEvents';
     const both = await tokenOf({ organizations: ['flood', 'quiet'] });
     await whileHeld(async () => {
-      const before = turns().granted;
+      const before = scheduler().granted;
       const other = { events: [eventWith({ organizationId: 'quiet' })] };
       const body = { 0: other, 1: bulk() };
       const sent = service.post(`${path},performance.bulkCreateAuditEvents?batch=1`, both, body);
-      await until(() => turns().granted === before + 2 && turns().active === 1);
+      await until(() => scheduler().granted === before + 2 && scheduler().active === 1);
       expect(here()).toBe(1);
       return [sent];
     });
     await until(() => here() === 0);
   });
 
-  it('give it back when a batch calls what there is not', async () => {
+  it('release it when a batch calls an unknown procedure', async () => {
     const before = large().granted;
     const body = { 0: bulk() };
     await send(body, '/trpc/performance.bulkCreateAuditEvents,performance.nothing?batch=1');
@@ -266,7 +266,7 @@ describe('requests with large bodies', () => {
     socket.destroy();
   });
 
-  it('give it back when what was asked for goes on', async () => {
+  it('release it when the operation is a subscription', async () => {
     const before = large().granted;
     const leaving = new AbortController();
     const answer = await fetch(`${service.url}/trpc/performance.auditEventRecorded`, {
@@ -284,7 +284,7 @@ describe('requests with large bodies', () => {
     leaving.abort();
   });
 
-  it('that are malformed are told where', async () => {
+  it('that are malformed are rejected with the position', async () => {
     const text = `${JSON.stringify(bulk()).slice(0, -2)},]}`;
     const answer = await service.post(`${EVENTS}/bulk`, flood, Buffer.from(text), {
       'content-type': 'application/json',

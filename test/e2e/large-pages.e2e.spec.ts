@@ -68,7 +68,7 @@ describe('a page whose events are large', () => {
     expect(COUNT * SIZE).toBeGreaterThan(MAX_PAGE_CHARACTERS + 4 * SIZE);
   });
 
-  it('is refused alike by the other doors', async () => {
+  it('is refused alike by the other protocols', async () => {
     const query = '{ optimizedAuditEvents(pagination: { limit: 1000 }) { edges { node { id } } } }';
     const { json } = await service.post('/graphql', token, { query });
     expect(json.errors[0].extensions.code).toBe('REQUEST_TOO_LARGE');
@@ -109,7 +109,7 @@ describe('a page whose events are large', () => {
     expect(data.optimizedAuditEvents.edges).toHaveLength(20);
   });
 
-  it('leaves no room in its answer for the many copies of an event', async () => {
+  it('leaves no memory in its response for many copies of an event', async () => {
     const [{ id } = { id: '' }] = eventsIn(await service.get(`${EVENTS}?limit=1`, token));
     const page = `optimizedAuditEvents(pagination: { limit: 20 }) { edges { node { ${aliased(6, 'metadata')} } } }`;
     const ask = (copies: number) =>
@@ -133,7 +133,7 @@ describe('a page whose events are large', () => {
     expect(ids.size).toBe(COUNT);
   });
 
-  it('is read in smaller ones for who follows from the beginning', async () => {
+  it('is read in smaller ones for a follower from the beginning', async () => {
     const held = watchHeld();
     const tail = await TailClient.open(`${service.url}${EVENTS}/tail?after_sequence=0`, {
       authorization: `Bearer ${token}`,
@@ -143,7 +143,7 @@ describe('a page whose events are large', () => {
     await tail.close();
   }, 30_000);
 
-  it('comes to who follows in parts, so that large events of one commit cut nobody who keeps up', async () => {
+  it('comes to followers in parts, so that large events of one commit disconnect no follower that keeps up', async () => {
     const own = `org-${randomUUID()}`;
     const events = Array.from({ length: 39 }, () => ({
       ...eventWith({ organizationId: own }),
@@ -198,7 +198,7 @@ describe('a page with many numbers that a double cannot hold', () => {
     });
   });
 
-  it('is given where the whole answer has fewer, copies counted', async () => {
+  it('is given where the whole response has fewer, copies counted', async () => {
     expect((await ask(7, 'metadata')).errors).toBeUndefined();
     expect((await ask(4, aliased(2, 'metadata'))).errors).toMatchObject([
       { path: ['b'], extensions: { code: 'REQUEST_TOO_LARGE' } },

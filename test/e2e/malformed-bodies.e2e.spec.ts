@@ -178,14 +178,14 @@ describe('a body', () => {
     }
   }, 60_000);
 
-  it('with 200 000 bad events is refused in an answer of bearable size', async () => {
+  it('with 200 000 bad events is refused in a response of bounded size', async () => {
     const events = `{"events":[${'0,'.repeat(200_000)}0]}`;
     const answer = await service.post(BULK, token, events);
     expect(answer.status).toBe(400);
     expect(answer.text.length).toBeLessThan(5 * MB);
   }, 60_000);
 
-  it('with a thousand unknown members, or very long names, is refused in a short answer', async () => {
+  it('with a thousand unknown members, or very long names, is refused in a short response', async () => {
     const unknown = Object.fromEntries(
       Array.from({ length: 5000 }, (_, index) => [`${index}${'n'.repeat(500)}`, 1]),
     );

@@ -144,7 +144,7 @@ describe('events as NDJSON', () => {
   });
 });
 
-it('bodies beyond those that there is room for are told to come back', async () => {
+it('bodies beyond the limit get 503 with Retry-After', async () => {
   const { limiter } = service.provider(EventIngest);
   const leave = Array.from({ length: limiter.max }, (_, place) => limiter.enter(`sub-${place}`));
   const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
@@ -206,7 +206,7 @@ describe('a client that sends slowly', () => {
     expect(parsed(rest)).toMatchObject({ receipts: [{ line: 2 }], summary: { created: 2 } });
   });
 
-  it('and leaves has what was acknowledged, and nothing that was not whole', async () => {
+  it('and hangs up has stored every acknowledged event, and no partial line', async () => {
     const before = await countOf('org-2');
     const request = open();
     request.write(`${event('org-2')}\n${event('org-2')}\n`);

@@ -1,24 +1,24 @@
 import { Client } from 'pg';
 import { addMonths, monthOf } from '../../src/platform/database/partitions';
 import { until } from '../integration/until.fixture';
-import { openWay, type Way } from '../integration/way.fixture';
+import { openNetworkPath, type NetworkPath } from '../integration/network-path.fixture';
 import { startTestRedis, type TestRedis } from '../support/redis-server';
 import { EVENTS, TestService, tokenOf } from '../support/test-service';
 
 const ALERTS = '/api/v1/performance/alerts';
 const HEALTH = '/api/v1/performance/health';
 
-describe('alerts about what the service depends on', () => {
+describe('alerts about dependencies', () => {
   let service: TestService;
   let redis: TestRedis | undefined;
-  let toRedis: Way | undefined;
-  let toDatabase: Way;
+  let toRedis: NetworkPath | undefined;
+  let toDatabase: NetworkPath;
   let operator: string;
   let direct: Client;
 
   beforeAll(async () => {
     redis = await startTestRedis();
-    toRedis = redis && (await openWay(redis.url));
+    toRedis = redis && (await openNetworkPath(redis.url));
     service = await TestService.start(
       {
         ALERT_INTERVAL_MS: '100',
@@ -28,7 +28,7 @@ describe('alerts about what the service depends on', () => {
         ...(toRedis ? { REDIS_URL: toRedis.url } : {}),
       },
       async (url) => {
-        toDatabase = await openWay(url);
+        toDatabase = await openNetworkPath(url);
         return toDatabase.url;
       },
     );
@@ -108,8 +108,8 @@ describe('alerts about what the service depends on', () => {
     const { json } = await service.get(HEALTH, operator);
     expect(json.status).toBe('critical');
     expect((json.recommendations as string[]).join('\n')).toMatch(/PostgreSQL does not answer/);
-    toDatabase = await openWay(service.databaseUrl, port);
-    if (redis && toRedis) toRedis = await openWay(redis.url, toRedis.port);
+    toDatabase = await openNetworkPath(service.databaseUrl, port);
+    if (redis && toRedis) toRedis = await openNetworkPath(redis.url, toRedis.port);
     await over('DATABASE_UNAVAILABLE');
     if (redis) await over('REDIS_UNAVAILABLE');
   });

@@ -18,7 +18,7 @@ describe('a PAGINATION_MAX_LIMIT below the usual page', () => {
     delete process.env['PAGINATION_MAX_LIMIT'];
   });
 
-  it('is the page of who asks for none, through every door', async () => {
+  it('is the default page, through every protocol', async () => {
     expect(eventsIn(await service.get(EVENTS, token))).toHaveLength(20);
     const members = 'edges { node { id } } pageInfo { hasNextPage }';
     for (const pagination of ['', '(pagination: { offset: 0 })', '(pagination: { limit: 20 })']) {

@@ -1,12 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { type Door, doorsOf, type DoorOutcome, type DoorSearch } from '../support/doors';
+import {
+  type Protocol,
+  protocolsOf,
+  type SearchOutcome,
+  type ProtocolSearch,
+} from '../support/protocols';
 import { TestService, tokenOf } from '../support/test-service';
 
 const NAMES = ['REST', 'GraphQL', 'tRPC'] as const;
 const TOTAL = 60;
 
 let service: TestService;
-let doors: Record<(typeof NAMES)[number], Door>;
+let protocols: Record<(typeof NAMES)[number], Protocol>;
 /** Tokens by what they may. */
 let tokens: Record<'both' | 'one' | 'unscoped' | 'reader', string>;
 
@@ -14,7 +19,7 @@ type Holder = keyof typeof tokens | 'none';
 
 beforeAll(async () => {
   service = await TestService.start({ BULK_MAX_EVENTS: String(TOTAL) });
-  doors = doorsOf(service);
+  protocols = protocolsOf(service);
   const scope = 'audit:read audit:write';
   tokens = {
     both: await tokenOf({ sub: 'both', scope, organizations: ['org-1', 'org-2'] }),
@@ -23,7 +28,7 @@ beforeAll(async () => {
     reader: await tokenOf({ scope: 'audit:read', organizations: ['org-1'] }),
   };
   const events = Array.from({ length: TOTAL }, (_, index) => eventText(index));
-  expect((await doors.REST.write(`[${events.join(',')}]`, tokens.both)).created).toBe(TOTAL);
+  expect((await protocols.REST.write(`[${events.join(',')}]`, tokens.both)).created).toBe(TOTAL);
 });
 
 afterAll(() => service.stop());
@@ -48,7 +53,7 @@ function eventText(index: number): string {
 
 const NOBODY = ['nobody'];
 
-const READS: [name: string, search: DoorSearch, holder?: Holder][] = [
+const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
   ['everything', {}],
   [
     'a day and an instant',
@@ -97,7 +102,7 @@ const READS: [name: string, search: DoorSearch, holder?: Holder][] = [
   ['a token for one of them', {}, 'one'],
 ];
 
-const REFUSED: [name: string, search: DoorSearch, kind: string, holder?: Holder][] = [
+const REFUSED: [name: string, search: ProtocolSearch, kind: string, holder?: Holder][] = [
   ['no token', {}, 'UNAUTHENTICATED', 'none'],
   ['a lacking scope', {}, 'FORBIDDEN', 'unscoped'],
   ['a foreign organization', { filter: { organizationIds: ['org-2'] } }, 'FORBIDDEN', 'one'],
@@ -128,16 +133,16 @@ function whole<Rest extends unknown[]>(rows: [name: string, ...rest: Rest][]): [
   return rows.map(([name, ...rest]) => [name, rest]);
 }
 
-/** The same through every door. Of cursors, which are other texts each time, only whether there is one. */
-async function everywhere(search: DoorSearch, holder: Holder = 'both') {
+/** The same through every protocol. Of cursors, which are other texts each time, only whether there is one. */
+async function everywhere(search: ProtocolSearch, holder: Holder = 'both') {
   const token = holder === 'none' ? undefined : tokens[holder];
-  const outcomes: DoorOutcome[] = [];
-  for (const name of NAMES) outcomes.push(await doors[name].find(search, token));
+  const outcomes: SearchOutcome[] = [];
+  for (const name of NAMES) outcomes.push(await protocols[name].find(search, token));
   return outcomes;
 }
 
 /** Element by element: to show how long texts differ, Jest would take minutes. */
-function expectAlike(outcomes: DoorOutcome[]): void {
+function expectAlike(outcomes: SearchOutcome[]): void {
   const [first, ...others] = outcomes.map(({ cursor, events, ...rest }) => ({
     rest: { ...rest, count: events?.length, goesOn: cursor !== undefined },
     events: events ?? [],
@@ -149,7 +154,7 @@ function expectAlike(outcomes: DoorOutcome[]): void {
   }
 }
 
-describe('a search gives the same events, totals and ends through every door', () => {
+describe('a search gives the same events, totals and ends through every protocol', () => {
   it.each(whole(READS))('%s', async (_name, [search, holder]) => {
     const outcomes = await everywhere(search, holder);
     expect(outcomes[0]?.events).toBeDefined();
@@ -157,14 +162,14 @@ describe('a search gives the same events, totals and ends through every door', (
   });
 
   it('whose texts hold every digit', async () => {
-    const { events = [], total } = await doors.tRPC.find({}, tokens.both);
+    const { events = [], total } = await protocols.tRPC.find({}, tokens.both);
     expect(total).toBe(TOTAL);
     for (const event of events) {
       for (const text of ['9223372036854775807', '1.50', '-1E-400']) expect(event).toContain(text);
     }
   });
 
-  it('page after page, by the cursor of another door each time', async () => {
+  it('page after page, by the cursor of another protocol each time', async () => {
     const pagination = { limit: 25, offset: 0 };
     let cursor: string | undefined;
     const seen: string[] = [];
@@ -181,14 +186,14 @@ describe('a search gives the same events, totals and ends through every door', (
   });
 });
 
-describe('a search is refused for the same kind of reason through every door', () => {
+describe('a search is refused for the same kind of reason through every protocol', () => {
   it.each(whole(REFUSED))('%s', async (_name, [search, kind, holder]) => {
     const outcomes = await everywhere(search, holder);
     expect(outcomes.map((outcome) => outcome.kind)).toEqual([kind, kind, kind]);
   });
 });
 
-describe('a write does the same through every door', () => {
+describe('a write does the same through every protocol', () => {
   const plain = (members: object = {}) => ({
     organizationId: 'org-1',
     action: 'parity',
@@ -198,7 +203,7 @@ describe('a write does the same through every door', () => {
   });
   const listOf = (...events: object[]) => JSON.stringify(events);
 
-  it('stores the same, numbers included, and knows what it has stored', async () => {
+  it('stores the same, numbers included, and recognizes its duplicates', async () => {
     const written: unknown[] = [];
     const stored: unknown[] = [];
     for (const name of NAMES) {
@@ -213,10 +218,10 @@ describe('a write does the same through every door', () => {
           `"id":"${ID[index]}","organizationId":"${organizationId}"`,
         ),
       );
-      const first = await doors[name].write(`[${events.join(',')}]`, token, 2);
-      const again = await doors[name].write(`[${events[1]}]`, token);
+      const first = await protocols[name].write(`[${events.join(',')}]`, token, 2);
+      const again = await protocols[name].write(`[${events[1]}]`, token);
       written.push([first, again]);
-      const { events: found = [], total } = await doors.REST.find({}, token);
+      const { events: found = [], total } = await protocols.REST.find({}, token);
       const own = found.map((text) =>
         text.replace(/"recordedAt":"[^"]*"/, '').replace(organizationId, ''),
       );
@@ -262,14 +267,14 @@ describe('a write does the same through every door', () => {
   ];
 
   it.each(whole(WRITES))('refuses %s', async (_name, [events, kind, holder = 'both']) => {
-    await doors.REST.write(listOf(plain({ id: taken })), tokens.both);
+    await protocols.REST.write(listOf(plain({ id: taken })), tokens.both);
     const search = { filter: { organizationIds: ['org-1'] } };
-    const before = (await doors.REST.find(search, tokens.both)).total;
+    const before = (await protocols.REST.find(search, tokens.both)).total;
     const token = holder === 'none' ? undefined : tokens[holder];
     const kinds: unknown[] = [];
-    for (const name of NAMES) kinds.push((await doors[name].write(events, token)).kind);
+    for (const name of NAMES) kinds.push((await protocols[name].write(events, token)).kind);
     expect(kinds).toEqual([kind, kind, kind]);
-    expect((await doors.REST.find(search, tokens.both)).total).toBe(before);
+    expect((await protocols.REST.find(search, tokens.both)).total).toBe(before);
   });
 });
 

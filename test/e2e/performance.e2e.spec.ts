@@ -11,7 +11,7 @@ function valueOf(text: string, series: string): number {
   return Number(line?.slice(series.length + 1) ?? NaN);
 }
 
-describe('what the service knows of its performance', () => {
+describe('the performance report', () => {
   let service: TestService;
   let operator: string;
   let reader: string;
@@ -52,7 +52,7 @@ describe('what the service knows of its performance', () => {
     expect((await service.get(`${ALERTS}?severity=HIGH&state=active`, operator)).json).toEqual([]);
   });
 
-  it('counts the requests of hot routes, of express and of those that nothing answers', async () => {
+  it('counts the requests of fast routes, of express and of unknown paths', async () => {
     const before = (await service.get('/metrics')).text;
     const page = 'http_requests_total{method="GET",route="/api/v1/audit/events",status="200"}';
     const one = 'http_requests_total{method="GET",route="/api/v1/audit/events/:id",status="404"}';
@@ -107,7 +107,7 @@ describe('what the service knows of its performance', () => {
     expect(text).not.toMatch(/PROPFIND|x17/);
   });
 
-  it('tells exports from single events, which share the beginning of their path', async () => {
+  it('distinguishes exports from single events, which share a path prefix', async () => {
     const exporter = await tokenOf({ scope: 'audit:read audit:export' });
     for (let round = 0; round < 2; round += 1) {
       expect((await service.get(`${EVENTS}/stream?format=ndjson`, exporter)).status).toBe(200);

@@ -142,7 +142,7 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
     ]);
   });
 
-  it('has what the autoscaler of Kubernetes goes by, under the name that the adapter is told', () => {
+  it('has the metric of the Kubernetes autoscaler, under the name in the adapter rule', () => {
     const { spec } = parse(readFileSync(AUTOSCALER, 'utf8')) as {
       spec: { metrics: { pods?: { metric: { name: string } } }[] };
     };
@@ -155,7 +155,7 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
     }
   });
 
-  it('shows that the check above sees what is missing', () => {
+  it('shows that the check above finds missing series', () => {
     expect(
       seriesIn('sum by (a, b) (rate(x_total{c="d"}[5m])) / on (e) group_left y > 0.5'),
     ).toEqual(['x_total', 'group_left', 'y']);
@@ -164,7 +164,7 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
     );
   });
 
-  it('holds nothing of what was written', () => {
+  it('contains no written event', () => {
     expect(scrape).not.toMatch(/org-1|test\.run|alice|nowhere/);
   });
 

@@ -34,7 +34,7 @@ describe('a request that is too large', () => {
   });
 
   it.each([
-    ['by the door in front', 'GET', EVENTS],
+    ['by the fast path', 'GET', EVENTS],
     ['by the ordinary path', 'GET', '/api/v1/nowhere'],
   ])('is refused for its target: %s', async (_, method, path) => {
     const fits = await service.request(method, `${path}?correlation_ids=${'x,'.repeat(10)}`, {
@@ -62,7 +62,7 @@ describe('a request that is too large', () => {
 });
 
 describe('a client that is too slow', () => {
-  const front = new HttpServer({
+  const httpServer = new HttpServer({
     headersTimeoutMs: 300,
     requestTimeoutMs: 600,
     checkIntervalMs: 50,
@@ -70,13 +70,16 @@ describe('a client that is too slow', () => {
   let port: number;
 
   beforeAll(async () => {
-    ({ port } = await front.listen(0, '127.0.0.1'));
-    front.attach((request, response) => request.resume().on('end', () => response.end('done')), {
-      find: () => undefined,
-    });
+    ({ port } = await httpServer.listen(0, '127.0.0.1'));
+    httpServer.attach(
+      (request, response) => request.resume().on('end', () => response.end('done')),
+      {
+        find: () => undefined,
+      },
+    );
   });
 
-  afterAll(() => front.drain(0));
+  afterAll(() => httpServer.drain(0));
 
   it.each([
     ['its headers', 'GET / HTTP/1.1\r\nHost: x\r\n', 'X-Slow: 1\r\n'],

@@ -75,7 +75,7 @@ describe('the rate limit', () => {
     expect((await service.get('/health/live')).headers.get('ratelimit')).toBeNull();
   });
 
-  it('counts a request once that the door in front hands on', async () => {
+  it('counts a request once that the fast path falls through', async () => {
     const token = await newToken();
     const bad = await service.post(EVENTS, token, { nothing: 'good' });
     expect(bad.status).toBe(400);

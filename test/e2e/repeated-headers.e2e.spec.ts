@@ -38,7 +38,7 @@ async function ask(
 
 const QUERY = `/graphql?query=${encodeURIComponent('{ optimizedAuditEvents { totalCount } }')}`;
 const DOORS: [string, string][] = [
-  ['a page, in front of express', EVENTS],
+  ['a page, on the fast path', EVENTS],
   ['an event', `${EVENTS}/${randomUUID()}`],
   ['a page, asked for with a query', `${EVENTS}?limit=1`],
   ['the other path', '/api/v1/performance/audit/events'],
@@ -50,7 +50,7 @@ const DOORS: [string, string][] = [
   ['a probe', '/health/live'],
 ];
 
-describe('a header that decides who somebody is, given twice', () => {
+describe('a header that identifies the client, given twice', () => {
   it.each(DOORS)('is refused for %s', async (_, path) => {
     const name = 'Authorization';
     for (const headers of [
@@ -159,7 +159,7 @@ describe('a handshake', () => {
     expect(await open(headers as Record<string, string>, text())).toBe(4400);
   });
 
-  it('that tells the same token everywhere is let in', async () => {
+  it('with the same token everywhere is accepted', async () => {
     const both = init(`"authorization":"Bearer ${mine}","Authorization":"Bearer ${mine}"`);
     expect(await open({ authorization: `Bearer ${mine}` }, both)).toMatch('connection_ack');
     expect(await open({}, initText(mine))).toMatch('connection_ack');

@@ -48,7 +48,7 @@ describe('the log of requests', () => {
   };
 
   it.each([
-    ['a hot route', 'POST', EVENTS, EVENTS, 201],
+    ['a fast route', 'POST', EVENTS, EVENTS, 201],
     ['a cached read', 'GET', EVENTS, `${EVENTS}?limit=3`, 200],
     ['an ordinary route', 'GET', `${EVENTS}/:id`, `${EVENTS}/not-an-id`, 400],
     ['what no route answers', 'GET', 'unmatched', '/nowhere?a=b', 404],
@@ -83,7 +83,7 @@ describe('the log of requests', () => {
     }
   });
 
-  it('warns of slow requests and slow statements, and counts who did not wait as 499', async () => {
+  it('warns of slow requests and slow statements, and counts clients that hang up as 499', async () => {
     const client = new Client({ connectionString: service.databaseUrl });
     await client.connect();
     await client.query('BEGIN');

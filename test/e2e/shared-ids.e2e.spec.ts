@@ -99,7 +99,7 @@ describe('an id that events of two organizations have', () => {
     }
   });
 
-  it('is told of no organization but those of the token', async () => {
+  it('learns of no organization but those of the token', async () => {
     const on = await stage();
     const id = randomUUID();
     for (const organizationId of [on.mine, on.theirs]) await on.write(organizationId, { id });

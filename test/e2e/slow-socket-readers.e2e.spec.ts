@@ -67,7 +67,7 @@ it.each([
   'a WebSocket that %s is not cut; one that does not read is',
   async (_, limit, bytesPerMs) => {
     const ends: Socket[] = [];
-    stage.service.front.server.on('connection', (socket: Socket) => ends.push(socket));
+    stage.service.httpServer.server.on('connection', (socket: Socket) => ends.push(socket));
     const way = await openSlowWay(bytesPerMs);
     const { port } = way.address() as AddressInfo;
     const slow = new WebSocket(`ws://127.0.0.1:${port}/graphql`, [SUBPROTOCOL]);

@@ -49,7 +49,7 @@ const chunked = (bytes: Buffer) =>
   Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]);
 
 describe('bodies of which the end does not come', () => {
-  it('take no more than one sender may, refuse his others, and nobody else', async () => {
+  it('take no more than the quota of one sender, and refuse only its others', async () => {
     const part = chunked(Buffer.alloc(1.5 * MB, ' '));
     const stalled = () => stall(`${EVENTS}/bulk`, ['Transfer-Encoding: chunked'], part);
     await stalled();
@@ -73,7 +73,7 @@ describe('bodies of which the end does not come', () => {
     await until(() => taken() === body.length);
   });
 
-  it('are counted in front of express, too, from the start', async () => {
+  it('are counted on the fast path, too, from the start', async () => {
     const headers = ['Content-Length: 500000'];
     for (let count = 0; count < 8; count += 1) await stall(EVENTS, headers, Buffer.from('{'));
     await until(() => taken() === 8 * 500_000);

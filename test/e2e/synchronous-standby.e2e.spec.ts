@@ -199,7 +199,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       pair.freezeStandby();
       await service.post(EVENTS, token, event(id));
       await until(() => durability().isStalled);
-      expect(service.provider(FairScheduler).statistics().max).toBe(max); // its turn was given back at its deadline
+      expect(service.provider(FairScheduler).statistics().max).toBe(max); // its permit was released at its deadline
       const refused = event(id);
       const answer = await service.post(EVENTS, token, refused);
       expectProblem(answer, 503, 'DATABASE_UNAVAILABLE');
@@ -217,7 +217,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
   });
 
   it(
-    'that does not answer holds no turns: reads are answered while all of them are taken by writes',
+    'that does not answer holds no permits: reads are answered while all of them are taken by writes',
     async () => {
       const settings = { REQUEST_TIMEOUT_MS: '20000', CONCURRENCY_MAX_REQUESTS: '2' };
       const busy = await TestService.start(settings, () => Promise.resolve(pair.primaryUrl));
@@ -246,7 +246,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
 
   describe('whose wait an operator ends', () => {
     it.each(['pg_cancel_backend', 'pg_terminate_backend'])(
-      'by %s: what is visible is neither acknowledged nor shown until it is durable',
+      'by %s: a visible event is neither acknowledged nor shown until it is durable',
       async (end) => {
         const id = await warm();
         const other = await warm();

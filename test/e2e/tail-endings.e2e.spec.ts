@@ -96,7 +96,7 @@ describe('a process that stops', () => {
 });
 
 describe('a tail of everything', () => {
-  it('has the first events of an organization that somebody else follows first', async () => {
+  it('has the first events of an organization that another client follows first', async () => {
     const organization = newOrganization();
     const all = await tail(['*']);
     // Recorded behind the back of this process, as on another replica that nobody hears of.

@@ -87,7 +87,7 @@ describe('a tail', () => {
     expect(sequencesOf(rest)).toEqual(upTo(1202, 1198));
   });
 
-  it('holds what is recorded while it catches up', async () => {
+  it('buffers events that are recorded while it catches up', async () => {
     const organization = newOrganization();
     await record(organization, 700);
     const writing = (async () => {
@@ -103,7 +103,7 @@ describe('a tail', () => {
     expect(clients.map(sequencesOf)).toEqual([upTo(1300), upTo(1300, 351), upTo(1300, 700)]);
   });
 
-  it('shows each organization to its own readers only, and what the filter lets through', async () => {
+  it('shows each organization to its own readers only, and only matching events', async () => {
     const [mine, others] = [newOrganization(), newOrganization()];
     const client = await tail(await reader([mine]), '?actions=wanted&statuses=failure');
     await record(others, 5, { action: 'wanted', status: 'failure' });
@@ -191,7 +191,7 @@ describe('a tail', () => {
     expect(client.messages.every(({ id }) => id === undefined)).toBe(true);
   });
 
-  it('refuses what it cannot do, before it begins', async () => {
+  it('refuses unsupported arguments before it begins', async () => {
     const token = await reader([newOrganization()]);
     const get = (query: string, own = token) => service.get(`${EVENTS}/tail${query}`, own);
     expectProblem(await get('?organization_ids=org-of-others'), 403, 'FORBIDDEN');

@@ -53,7 +53,7 @@ describe('a token of one organization', () => {
     }
   });
 
-  it('is told the same of a foreign event as of one that does not exist', async () => {
+  it('gets the same response for a foreign event as for a missing one', async () => {
     const absent = await service.get(`${EVENTS}/${randomUUID()}`, token);
     const wordsOf = ({ json }: Answer) => ({ ...json, instance: '', requestId: '' });
     for (const id of [foreignId, chosenId, chosenId.toUpperCase()]) {
@@ -63,7 +63,7 @@ describe('a token of one organization', () => {
     }
   });
 
-  it('is told the same when it asks for a foreign organization as for one that does not exist', async () => {
+  it('gets the same response for a foreign organization as for a missing one', async () => {
     const words = new Set<string>();
     for (const asked of [foreign, 'org-nobody-has', `${mine},${foreign}`, '*', `${mine},*`]) {
       for (const path of [
@@ -108,7 +108,7 @@ describe('a token of one organization', () => {
     expect((await service.get(`${EVENTS}/${foreignId}`, foreignToken)).json.action).toBe('secret');
   });
 
-  it('does not learn from the sequence what others write', async () => {
+  it('does not learn of writes of others from the sequence', async () => {
     const before = (await service.post(EVENTS, token, eventWith({ organizationId: mine }))).json
       .sequence;
     await service.post(EVENTS, foreignToken, eventWith({ organizationId: foreign }));
@@ -117,7 +117,7 @@ describe('a token of one organization', () => {
     expect(Number(after)).toBe(Number(before) + 1);
   });
 
-  it('cannot use a cursor or an answer of another', async () => {
+  it('cannot use a cursor or a response of another', async () => {
     await service.post(EVENTS, foreignToken, eventWith({ organizationId: foreign }), {
       'idempotency-key': 'shared',
     });

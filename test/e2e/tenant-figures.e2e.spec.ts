@@ -112,7 +112,7 @@ async function workHard(isOver: () => boolean, began: () => void): Promise<void>
   }
 }
 
-it('tells a tenant the same whether others work or not', async () => {
+it('shows a tenant the same whether others work or not', async () => {
   const alone = await askAll();
   let isOver = false;
   const busy = Array.from(

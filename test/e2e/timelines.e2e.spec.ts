@@ -195,7 +195,7 @@ describe('feeds over a loss whose numbers were given again', () => {
     }
   });
 
-  it('are told in figures, an alert and a line in the log', async () => {
+  it('are in the metrics, an alert and the log', async () => {
     expect(service.provider(LogTimeline).statistics()).toMatchObject({
       rewinds: expect.any(Number),
       timeline: expect.any(Number),
@@ -270,7 +270,7 @@ describe('lists by sequence that go on over a loss', () => {
     expect(answer.json.detail).toContain('event 5');
   });
 
-  it('go on behind what is still there, and by time behind anything', async () => {
+  it('go on after the last remaining event, and by time after any', async () => {
     const organization = newOrganization();
     const token = await reader(organization);
     await record(organization, 10);
@@ -391,7 +391,7 @@ describe('lists by sequence that go on over a loss', () => {
   });
 });
 
-describe('what retention removed', () => {
+describe('events removed by retention', () => {
   it('is no other timeline: feeds and cursors go on behind it', async () => {
     const organization = newOrganization();
     const token = await reader(organization);

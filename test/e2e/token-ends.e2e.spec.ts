@@ -226,7 +226,7 @@ it('all that goes on ends when its token expires', async () => {
   }
 }, 120_000);
 
-it('all that goes on ends when the key of its token is withdrawn, and so does what was verified', async () => {
+it('all that goes on ends when the key of its token is withdrawn, and so do verified tokens', async () => {
   const token = await sign(goes);
   const other = await sign(stays);
   for (const one of [token, other]) expect((await service.get(EVENTS, one)).status).toBe(200);

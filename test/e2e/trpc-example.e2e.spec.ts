@@ -59,7 +59,7 @@ describe('the client in docs/trpc-client.ts', () => {
     expect(streamed).toEqual(ids);
   });
 
-  it('stores nothing twice when an answer is lost', async () => {
+  it('stores nothing twice when a response is lost', async () => {
     let answers = 0;
     const stored = async (): Promise<number> => {
       const { pagination } = await client.performance.getOptimizedAuditEvents.query();
@@ -135,7 +135,7 @@ describe('the client in docs/trpc-client.ts', () => {
     await way.close();
   });
 
-  it('tells the kind of a failure', async () => {
+  it('has the kind of a failure', async () => {
     const [event] = events(1);
     const foreign = record(client, [{ organizationId: 'another', action: 'x', status: 'success' }]);
     expect(kindOf(await foreign.catch((error: unknown) => error))).toBe('FORBIDDEN');

@@ -96,7 +96,7 @@ it('a feed of a process that stops ends at once, and the stock client goes on at
   await two.stop();
 });
 
-it('a feed that cannot begin gives its place back, though nobody takes an event', async () => {
+it('a feed that cannot begin releases its permit without a reader', async () => {
   const service = await TestService.start(SETTINGS);
   const live = service.provider(EventTailer);
   jest.spyOn(live, 'follow').mockRejectedValueOnce(new AppError('DATABASE_UNAVAILABLE', 'away'));

@@ -70,7 +70,7 @@ describe('streamAuditEvents as an async iterable', () => {
     expect(sequences).toEqual(ALL);
   });
 
-  it('gives those that the filter means, the newest first unless told otherwise', async () => {
+  it('gives those that the filter means, the newest first by default', async () => {
     const filter = { actions: ['odd'] };
     const indexes: unknown[] = [];
     for await (const { metadata } of await stream({ filter, pagination: { limit: 100 } })) {
@@ -144,7 +144,7 @@ describe('streamAuditEvents as an async iterable', () => {
     expect((await failureOfCall(call)).data?.kind).toBe(kind);
   });
 
-  it('says to a client that cannot stream what it needs', async () => {
+  it('names the requirement to a client that cannot stream', async () => {
     const answer = await service.get(PATH, token);
     expect(answer.status).toBe(415);
     expect(answer.json.error.message).toContain('httpBatchStreamLink');
@@ -191,7 +191,7 @@ describe('streamAuditEvents as a subscription', () => {
     await way.close();
   });
 
-  it('starts behind the event that it is told', async () => {
+  it('starts after the given event', async () => {
     const { client } = subscriber();
     const first = await new Promise<{ id: string; sequence: string }>((resolve, reject) => {
       const subscription = client.performance.streamAuditEvents.subscribe(
@@ -257,7 +257,7 @@ describe('auditEventRecorded', () => {
     slow.mockRestore();
   });
 
-  it('tells of events as they are recorded, and of those meanwhile when the connection breaks', async () => {
+  it('delivers events as they are recorded, and of those meanwhile when the connection breaks', async () => {
     const way = new BreakablePath(service.port);
     const { client, requests } = subscriber(token, await way.open());
     const seen: unknown[] = [];

@@ -105,7 +105,7 @@ describe.each([
     });
   });
 
-  it('is told each fault of its input by path', async () => {
+  it('gets each violation of its input by path', async () => {
     const call = client().bulkCreateAuditEvents.mutate({
       events: [event(), event({ status: 'done', extra: 1 })],
     });
@@ -140,7 +140,7 @@ describe.each([
   });
 });
 
-describe('the door', () => {
+describe('the tRPC adapter', () => {
   const path = '/trpc/performance.getOptimizedAuditEvents';
   const bulk = '/trpc/performance.bulkCreateAuditEvents';
 
@@ -206,7 +206,7 @@ describe('the door', () => {
     expect(answer.json.error.data.requestId).toBe(answer.headers.get('x-request-id'));
   });
 
-  it('reads no body of somebody without a token', async () => {
+  it('reads no body of a request without a token', async () => {
     const answer = await service.request('POST', bulk, { body: '{' });
     expect(answer.json.error.data.kind).toBe('UNAUTHENTICATED');
   });
@@ -217,7 +217,7 @@ describe('the door', () => {
     expect(answer.json.result.data.data).toEqual([]);
   });
 
-  it('gives a repeated write its first answer', async () => {
+  it('gives a repeated write its first response', async () => {
     const headers = { 'idempotency-key': randomUUID() };
     const write = (action: string) =>
       service.post(bulk, token, { events: [event({ action })] }, headers);
@@ -284,7 +284,7 @@ describe('the door', () => {
     ]);
   });
 
-  it('shares what is kept with REST', async () => {
+  it('shares its cache with REST', async () => {
     await service.post(
       EVENTS,
       token,

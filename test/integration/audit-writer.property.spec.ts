@@ -27,7 +27,7 @@ interface EventPlan {
 
 interface RequestPlan {
   replica: number;
-  /** Turns of the event loop that pass before it. */
+  /** Ticks of the event loop before it. */
   pause: number;
   events: EventPlan[];
   batchSize: number;

@@ -58,7 +58,7 @@ describe('the audit writer', () => {
     expect(await one.queries.findById([organizationId], event.id)).toBe(receipt?.text);
   });
 
-  it('puts requests that wait into one transaction, and each gets its own answer', async () => {
+  it('puts requests that wait into one transaction, and each gets its own result', async () => {
     await whileOccupied(admin, one, async () => {
       const recorded = await Promise.all(
         Array.from({ length: 20 }, () =>
@@ -212,7 +212,7 @@ describe('the audit writer', () => {
     );
   }
 
-  it('lets strangers go on while an organization stays locked, and refuses what waits for that one', async () => {
+  it('lets other organizations go on while one stays locked, and refuses writes that wait for it', async () => {
     const stranger = newOrganization();
     await one.writer.record(writeRequest([newEvent({ organizationId })]));
     const lock = await lockHead(admin, organizationId);

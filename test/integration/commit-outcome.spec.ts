@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase } from '../support/test-database'
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';
 
-describe('what became', () => {
+describe('the outcome of a commit', () => {
   let test: TestDatabase;
   let replica: Replica;
   let admin: Client;
@@ -50,7 +50,7 @@ describe('what became', () => {
             return Promise.resolve();
           }),
       ],
-    ])('nobody knows what became, unless PostgreSQL says so (%s)', async (_, commit) => {
+    ])('is unknown unless PostgreSQL reports it (%s)', async (_, commit) => {
       const ended = failureOf(commit('SELECT pg_terminate_backend(pg_backend_pid())'));
       expect(await ended).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
       expect(isOutcomeUnknown(await ended)).toBe(true);
@@ -62,7 +62,7 @@ describe('what became', () => {
       expect(isOutcomeUnknown(late)).toBe(false);
     });
 
-    it('nothing became when there was no connection, or it ended before the commit', async () => {
+    it('is "not committed" when there was no connection, or it ended before the commit', async () => {
       const away = new Promise<void>((resolve) => setTimeout(resolve, 400));
       const holders = [1, 2].map(() => replica.database.withClient(() => away));
       const unserved = await failureOf(
@@ -81,7 +81,7 @@ describe('what became', () => {
     });
   });
 
-  it('of a cancel request is unknown when it has no answer: its connection is given up', async () => {
+  it('of a cancel request is unknown when it has no reply: its connection is given up', async () => {
     // Takes the cancel requests and says nothing, as a way that is full does.
     const silent = createServer((socket) => socket.on('error', () => undefined));
     silent.listen(0, '127.0.0.1');

@@ -85,7 +85,7 @@ describe('the service as a process', () => {
     await ledger.check(database);
   }, 120_000);
 
-  it('finishes the requests that run when it is told to stop, and exits with 0', async () => {
+  it('finishes the requests that run on SIGTERM, and exits with 0', async () => {
     const ledger = new Ledger();
     const service = await start();
     const organizationId = 'org-held';
@@ -131,7 +131,7 @@ describe('the service as a process', () => {
     await ledger.check(database);
   });
 
-  it('keeps everything it acknowledged when it is told to stop under load', async () => {
+  it('keeps everything it acknowledged on SIGTERM under load', async () => {
     const ledger = new Ledger();
     const service = await start();
     const clients = Array.from({ length: CLIENTS }, async (_, client) => {

@@ -4,7 +4,7 @@ import { toDatabaseError } from '../../src/platform/database/database-errors';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';
-import { openWay, type Way } from './way.fixture';
+import { openNetworkPath, type NetworkPath } from './network-path.fixture';
 
 async function backendOf(client: PoolClient): Promise<number> {
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
@@ -75,7 +75,7 @@ describe('the database', () => {
     expect(replica.database.poolStatistics().idle).toBeGreaterThan(0);
   });
 
-  it('commits what resolves and rolls back what rejects, with the original error', async () => {
+  it('commits work that resolves and rolls back work that rejects, with the original error', async () => {
     await replica.database.transaction((c) => c.query('INSERT INTO note VALUES (1)'));
     const fault = new Error('mine');
     await expect(
@@ -163,10 +163,10 @@ describe('the database', () => {
   });
 
   it('translates a server that is away', async () => {
-    const way = await openWay(test.url);
-    const far = await openReplica(way.url, { acquireTimeoutMs: 500 });
+    const network = await openNetworkPath(test.url);
+    const far = await openReplica(network.url, { acquireTimeoutMs: 500 });
     try {
-      way.cut();
+      network.cut();
       await expect(far.database.withClient((c) => c.query('SELECT 1'))).rejects.toMatchObject({
         code: 'DATABASE_UNAVAILABLE',
       });
@@ -188,10 +188,10 @@ describe('the database', () => {
     afterEach(() => jest.restoreAllMocks());
 
     it('reads there, on the primary while it is away, and there again when it is back', async () => {
-      const way = await openWay(test.url);
-      const { port } = way;
+      const network = await openNetworkPath(test.url);
+      const { port } = network;
       const reading = await openReplica(test.url, {
-        replicaUrls: [way.url],
+        replicaUrls: [network.url],
         acquireTimeoutMs: 1000,
       });
       const readFrom = () =>
@@ -199,13 +199,13 @@ describe('the database', () => {
           await client.query('SELECT 1');
           return portOf(client);
         });
-      let mended: Way | undefined;
+      let mended: NetworkPath | undefined;
       try {
         expect(await readFrom()).toBe(port);
-        way.cut();
+        network.cut();
         const primary = Number(new URL(test.url).port || 5432);
         expect(await readFrom()).toBe(primary);
-        mended = await openWay(test.url, port);
+        mended = await openNetworkPath(test.url, port);
         expect(await readFrom()).toBe(primary);
         aheadMs += 5001;
         expect(await readFrom()).toBe(port);
@@ -216,22 +216,22 @@ describe('the database', () => {
     });
 
     it('does without one that was away from the start, until it comes', async () => {
-      const way = await openWay(test.url);
-      const { port } = way;
-      way.cut();
-      const reading = await openReplica(test.url, { replicaUrls: [way.url] });
+      const network = await openNetworkPath(test.url);
+      const { port } = network;
+      network.cut();
+      const reading = await openReplica(test.url, { replicaUrls: [network.url] });
       const read = () =>
         reading.database.withReader(async (client) => {
           await client.query('SELECT 1');
           return portOf(client);
         });
-      let mended: Way | undefined;
+      let mended: NetworkPath | undefined;
       try {
         const primary = Number(new URL(test.url).port || 5432);
         expect(await read()).toBe(primary);
         aheadMs += 5001;
         expect(await read()).toBe(primary);
-        mended = await openWay(test.url, port);
+        mended = await openNetworkPath(test.url, port);
         aheadMs += 5001;
         expect(await read()).toBe(port);
       } finally {
@@ -250,7 +250,7 @@ describe('the database', () => {
       }
     });
 
-    it('does not ask the primary again what the replica refused', async () => {
+    it('does not repeat on the primary a statement that the replica refused', async () => {
       const reading = await openReplica(test.url, { replicaUrls: [test.url] });
       let runs = 0;
       try {

@@ -131,7 +131,7 @@ describe('statements of one organization', () => {
     for (const statement of sent) expect(await scansIn(statement)).toEqual([]);
   });
 
-  it('differ from those of everybody, which would be found', async () => {
+  it('differ from those of all organizations, which would be found', async () => {
     const [statement] = await sentBy(() => service.queries.findPage(page({ organizations: '*' })));
     expect(await scansIn(statement ?? { text: '' })).not.toEqual([]);
   });

@@ -105,7 +105,7 @@ describe('an embedded server', () => {
     dataDir = join(base, "data with space and 'quote'");
   });
 
-  it('is durable, speaks UTF-8 and UTC, and lets nobody in without the password', async () => {
+  it('is durable, speaks UTF-8 and UTC, and rejects connections without the password', async () => {
     const server = await start();
     expect(server.url).toMatch(/^postgres:\/\/audit:[\w-]{32}@127\.0\.0\.1:\d+\/audit$/);
     const [settings] = await query(

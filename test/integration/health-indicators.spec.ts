@@ -7,29 +7,34 @@ import { Maintenance } from '../../src/maintenance/maintenance';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { optimizerOf } from './optimizer.fixture';
 import { openReplica, type Replica } from './replica.fixture';
-import { openWay, type Way } from './way.fixture';
+import { openNetworkPath, type NetworkPath } from './network-path.fixture';
 
 function partitionsOf({ database, partitions }: Replica): PartitionsHealthIndicator {
   const tables = new MaintainedTables();
   tables.addPartitioned({ table: 'audit_event', ahead: 3, retentionDays: 0 });
-  const upkeep = new Maintenance(database, tables, partitions);
-  return new PartitionsHealthIndicator(new HealthIndicatorService(), tables, partitions, upkeep);
+  const maintenance = new Maintenance(database, tables, partitions);
+  return new PartitionsHealthIndicator(
+    new HealthIndicatorService(),
+    tables,
+    partitions,
+    maintenance,
+  );
 }
 
 describe('the health of a database', () => {
   let test: TestDatabase;
-  let way: Way;
+  let network: NetworkPath;
   let replica: Replica;
 
   beforeEach(async () => {
     test = await createTestDatabase();
-    way = await openWay(test.url);
+    network = await openNetworkPath(test.url);
     // Far longer than a probe may take.
-    replica = await openReplica(way.url, { acquireTimeoutMs: 600_000, statementTimeoutMs: 0 });
+    replica = await openReplica(network.url, { acquireTimeoutMs: 600_000, statementTimeoutMs: 0 });
   });
 
   afterEach(async () => {
-    way?.cut();
+    network?.cut();
     await replica?.close();
     await test?.drop();
   });
@@ -44,8 +49,8 @@ describe('the health of a database', () => {
   });
 
   // Without a bound of its own the check would take until the limit of this test and beyond.
-  it('is down in bounded time when it takes connections and answers nothing, and tells no secrets', async () => {
-    way.stall();
+  it('is down in bounded time when it takes connections and answers nothing, and reveals no secrets', async () => {
+    network.stall();
     const [onOldConnection, onNewConnection] = await Promise.all([check(), check()]);
     for (const result of [onOldConnection, onNewConnection]) {
       expect(result).toMatchObject({ database: { status: 'down' } });
@@ -54,7 +59,7 @@ describe('the health of a database', () => {
   }, 10_000);
 
   it('has its partitions judged in bounded time when it answers nothing', async () => {
-    way.stall();
+    network.stall();
     expect(await partitionsOf(replica).check()).toMatchObject({
       partitions: { status: 'degraded', message: 'The database does not answer' },
     });
@@ -80,7 +85,7 @@ describe('the health of a database', () => {
     const indicator = partitionsOf(replica);
     await replica.partitions.ensureAhead('audit_event', 3);
     expect(await indicator.check()).toMatchObject({ partitions: { status: 'up' } });
-    way.cut();
+    network.cut();
     expect(await indicator.check()).toMatchObject({
       partitions: { status: 'degraded', message: 'The database does not answer' },
     });

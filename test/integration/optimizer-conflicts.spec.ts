@@ -12,7 +12,7 @@ describe('an optimization that is not alone', () => {
 
   beforeAll(() => replicas.one.partitions.ensure(EVENT_TABLE, [monthOf(new Date().toISOString())]));
 
-  it('does the rest when a table is locked against everybody, and says what it could not look at', async () => {
+  it('does the rest when a table is locked, and names the one that it could not examine', async () => {
     const { admin, one } = replicas;
     await admin.query('CREATE TABLE locked (id int PRIMARY KEY)');
     await admin.query('CREATE TABLE free (id int PRIMARY KEY) WITH (autovacuum_enabled = off)');

@@ -86,7 +86,7 @@ describe('an optimization', () => {
     await admin.query('DROP TABLE bloated, dense');
   });
 
-  it('takes an index as it was built for what it is, whatever its columns', async () => {
+  it('recognizes an index as built, whatever its columns', async () => {
     await makeMonthly(admin, ['2019-01']);
     await admin.query(
       `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)
@@ -97,7 +97,7 @@ describe('an optimization', () => {
     expect((await optimizer.optimize()).maintenanceResults.reindexResults).toEqual([]);
   });
 
-  it('removes what an interrupted REINDEX left behind', async () => {
+  it('removes the leftover of an interrupted REINDEX', async () => {
     await admin.query(`CREATE TABLE leftover (id int PRIMARY KEY)`);
     await admin.query('INSERT INTO leftover SELECT generate_series(1, 100)');
     await two.database.withClient(async (reader) => {
@@ -124,7 +124,7 @@ describe('an optimization', () => {
     await admin.query('DROP TABLE leftover');
   });
 
-  it('removes what its own rebuild left when time ran out, in the time it kept back for that', async () => {
+  it('removes the leftover of its own timed-out rebuild within its reserved time', async () => {
     await admin.query('CREATE TABLE late (id int PRIMARY KEY)');
     await admin.query('INSERT INTO late SELECT generate_series(1, 200000)');
     await admin.query('DELETE FROM late WHERE id % 10 > 0');
@@ -177,7 +177,7 @@ describe('an optimization', () => {
     await admin.query('DROP TABLE neglected');
   });
 
-  it('says what it skipped, when somebody holds a lock', async () => {
+  it('names the tables that it skipped because of a lock', async () => {
     await admin.query(`CREATE TABLE held (id int PRIMARY KEY, text text)`);
     await admin.query(`INSERT INTO held SELECT i, 'x' FROM generate_series(1, 1000) i`);
     await admin.query(`UPDATE held SET text = 'y'`);
@@ -279,7 +279,7 @@ describe('an optimization', () => {
     expect((await unusedIn()).map(({ index }) => index)).not.toContain('audit_event_idle');
   });
 
-  it('recommends settings against what it finds, with reasons', async () => {
+  it('recommends settings from its findings, with reasons', async () => {
     const { configOptimization } = await optimizer.optimize();
     for (const { setting, currentValue, reason } of configOptimization) {
       const [found] = await rows('SELECT FROM pg_settings WHERE name = $1', [setting]);

@@ -189,7 +189,7 @@ describe('the plans of pages, with seven years of partitions', () => {
     expect(further.rows).toBeLessThanOrEqual(20 * 12);
   });
 
-  it('twenty organizations: what feeds read is no more than the next events of each', async () => {
+  it('twenty organizations: feeds read no more than the next events of each', async () => {
     const { text } = FIND_RECORDED;
     const places = twenty.map(() => String((MONTHS * PER_MONTH) / ORGANIZATIONS - 30));
     const work = await workFor({ text, values: [twenty, places, 10] });

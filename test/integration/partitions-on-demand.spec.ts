@@ -48,7 +48,7 @@ describe('partitions made on demand', () => {
     beforeEach(removeAll);
     afterAll(removeAll);
 
-    it('take what months of an earlier version leave of a year', async () => {
+    it('fill the year around months of an earlier version', async () => {
       const year = Number(FIRST_MONTHLY.slice(0, 4)) - 1;
       await makeMonthly(admin, [`${year}-03`, `${year}-09`]);
       await insert(`${year}-03-31T23:59:59Z`);
@@ -171,7 +171,7 @@ describe('partitions made on demand', () => {
       expect(await made()).toBe(before + 1);
     });
 
-    it('are left at once by requests whose turn has not come', async () => {
+    it('are left at once by requests that still wait', async () => {
       await hold();
       const first = one.partitions.ensure(EVENT_TABLE, [recent(23)]);
       await until(isWaitedFor);

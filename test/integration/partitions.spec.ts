@@ -195,7 +195,7 @@ describe('partitions', () => {
     expect(await two.partitions.list(EVENT_TABLE)).toContain(month);
   });
 
-  it('refuse what is not a month rather than put it into a statement', async () => {
+  it('refuse a malformed month rather than put it into a statement', async () => {
     await expect(
       one.partitions.ensure(EVENT_TABLE, [`${THIS_MONTH.slice(0, 2)}99-01'; DROP`]),
     ).rejects.toThrow();

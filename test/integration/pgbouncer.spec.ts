@@ -5,7 +5,7 @@ import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../su
 import { expectProblem } from '../support/problem';
 import { createTestDatabase } from '../support/test-database';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
-import { Blocker } from './blocked.fixture';
+import { Blocker } from './blocker.fixture';
 import { until } from './until.fixture';
 
 /** What docs/operations.md tells operators to give to the role; here to the database, as the role is everybody's. */
@@ -118,8 +118,8 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
         MONITORING_ENABLED: 'false',
       });
       // It does nothing for longer than others may within a transaction.
-      const patient = encodeURIComponent('-c idle_in_transaction_session_timeout=0');
-      blocker = await Blocker.connect(`${service.databaseUrl}?options=${patient}`);
+      const withoutTimeout = encodeURIComponent('-c idle_in_transaction_session_timeout=0');
+      blocker = await Blocker.connect(`${service.databaseUrl}?options=${withoutTimeout}`);
       token = await tokenOf();
       await service.post(EVENTS, token, eventWith());
     });
@@ -180,7 +180,7 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
     });
   });
 
-  it('nobody boots whose sessions would show times of another zone', async () => {
+  it('refuses to boot when sessions would show times of another zone', async () => {
     await expect(start({ ...SETTINGS, timezone: 'Asia/Tokyo' })).rejects.toThrow(
       /Asia\/Tokyo.*ALTER ROLE … SET timezone = 'UTC'/,
     );

@@ -28,7 +28,7 @@ describe('a role without privileges', () => {
     await server.end();
   });
 
-  it('gets a report and an optimization of what is its own', async () => {
+  it('gets a report and an optimization of its own tables', async () => {
     const result = await optimizerOf(replica, 1).optimize();
     expect(result.partitionOptimization).toHaveLength(2);
     await replica.writer.record(writeRequest([newEvent(), newEvent()]));

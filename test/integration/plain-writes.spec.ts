@@ -17,7 +17,7 @@ describe('plain writes', () => {
     organizationId = newOrganization();
   });
 
-  it('tells only the one that cannot be answered so, when all are committed by one statement', async () => {
+  it('rejects only the write that cannot be acknowledged so, when all are committed by one statement', async () => {
     const good = (): WriteRequest => writeRequest([newEvent({ organizationId })]);
     const mute = (): WriteRequest => ({
       ...good(),

@@ -13,7 +13,7 @@ import {
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization } from './two-replicas.fixture';
 import { until } from './until.fixture';
-import { openWay, type Way } from './way.fixture';
+import { openNetworkPath, type NetworkPath } from './network-path.fixture';
 
 const PREPARATION_MS = 90_000;
 /** What PgBouncer does not hand on, and the service depends on. */
@@ -28,7 +28,7 @@ const describeBoth =
  */
 describeBoth('a promoted standby that missed commits, behind a pooler', () => {
   let pair: StreamingPair;
-  let way: Way;
+  let network: NetworkPath;
   let pooler: TestPgBouncer;
   let service: Replica;
   let timeline: LogTimeline;
@@ -43,9 +43,9 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     for (const [name, value] of Object.entries(SETTINGS)) {
       await primary.query(`ALTER ROLE audit SET ${name} = '${value}'`);
     }
-    way = await openWay(pair.primaryUrl);
+    network = await openNetworkPath(pair.primaryUrl);
     // The pair lets everybody in; PgBouncer wants to have a password.
-    pooler = await startPgBouncer(way.url.replace('audit@', 'audit:any@'), 5);
+    pooler = await startPgBouncer(network.url.replace('audit@', 'audit:any@'), 5);
     service = await openReplica(pooler.via(pair.primaryUrl), {
       preparedStatements: pooler.knowsPreparedStatements,
     });
@@ -55,7 +55,7 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
   afterAll(async () => {
     await service?.close();
     await pooler?.stop();
-    way?.cut();
+    network?.cut();
     for (const client of [primary, standby]) await client?.end().catch(() => undefined);
     pair?.stop();
   });
@@ -114,8 +114,8 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     const [fifth = '', eighth = ''] = [events[4], events[7]];
 
     await standby.query('SELECT pg_promote()');
-    way.cut();
-    way = await openWay(pair.standbyUrl, way.port);
+    network.cut();
+    network = await openNetworkPath(pair.standbyUrl, network.port);
     await until(() =>
       write(3).then(
         () => true,

@@ -52,7 +52,7 @@ describeWithPrivateRedis()('a Redis that answers', () => {
   });
   afterAll(() => redis.stop());
 
-  it('carries out what is attempted, also nothing', async () => {
+  it('runs the attempted work, also when it returns nothing', async () => {
     connection = await connectTo(redis.url);
     expect(connection.isAvailable).toBe(true);
     expect(await connection.attempt((client) => client.set('key', 'value'))).toBe('OK');
@@ -166,7 +166,7 @@ describeWithPrivateRedis()('a Redis that is not there', () => {
     expect(warnings).toHaveLength(1); // that it is away; not that commands failed
   });
 
-  it('for want of a password tells so without telling the password', async () => {
+  it('for want of a password says so without the password', async () => {
     const redis = await startPrivateRedis('--requirepass', 'right');
     const url = new URL(redis.url);
     url.password = 'wrong-secret';

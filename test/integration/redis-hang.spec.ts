@@ -170,7 +170,7 @@ describeWithPrivateRedis()('a Redis that hangs', () => {
     },
   );
 
-  it('never gives the answer of one command to another, however often it stops and dies', async () => {
+  it('never gives the reply of one command to another, however often it stops and dies', async () => {
     connection = await connectTo(redis.url);
     const fault = fc.constantFrom('pause briefly', 'pause', 'restart', 'none');
     let answered = 0;

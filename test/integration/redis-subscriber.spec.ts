@@ -38,7 +38,7 @@ describeWithPrivateRedis()('subscriptions', () => {
 
   const live = () => until(() => connection.isAvailable && connection.isSubscribed);
 
-  it('hear what is published as soon as they are made', async () => {
+  it('receive messages from the moment of their creation', async () => {
     expect(connection.isSubscribed).toBe(false);
     await listen('a');
     expect(connection.isSubscribed).toBe(true);

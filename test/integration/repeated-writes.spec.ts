@@ -108,7 +108,7 @@ describe('writes that are repeated', () => {
   });
 
   describe('with idempotency keys', () => {
-    it('gives the first answer again, byte for byte, from another replica too', async () => {
+    it('gives the first response again, byte for byte, from another replica too', async () => {
       const request = () =>
         writeRequest([newEvent({ organizationId })], { claim: claim(organizationId) });
       const first = await one.writer.record(request());

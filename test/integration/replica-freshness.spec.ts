@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '../support/test-database'
 import { oneTo } from './heads.fixture';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization } from './two-replicas.fixture';
-import { openWay } from './way.fixture';
+import { openNetworkPath } from './network-path.fixture';
 
 /** A second database plays the read replica: what is in it is what was replicated so far, marked as read there. */
 describe('reads with a read replica', () => {
@@ -84,7 +84,7 @@ describe('reads with a read replica', () => {
     return [isCopy ? 'replica' : 'primary', events.length];
   }
 
-  it('are answered there once it shows what the primary does, and not before', async () => {
+  it('are answered there once it has caught up with the primary, and not before', async () => {
     const id = newOrganization();
     await write(id, 3);
     await replicate(id, 2);
@@ -183,16 +183,16 @@ describe('reads with a read replica', () => {
   });
 
   it('are DATABASE_UNAVAILABLE without the primary, and the replica is not blamed', async () => {
-    const way = await openWay(primary.url);
+    const network = await openNetworkPath(primary.url);
     const id = newOrganization();
     await write(id, 1);
     await replicate(id, 1);
-    const reading = await openReplica(way.url, { replicaUrls: [copy.url] });
+    const reading = await openReplica(network.url, { replicaUrls: [copy.url] });
     try {
       expect(await readFrom([id], reading)).toEqual(['replica', 1]);
-      way.cut();
+      network.cut();
       await expect(readFrom([id], reading)).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
-      const mended = await openWay(primary.url, way.port);
+      const mended = await openNetworkPath(primary.url, network.port);
       expect(await readFrom([id], reading)).toEqual(['replica', 1]);
       mended.cut();
     } finally {
@@ -201,11 +201,11 @@ describe('reads with a read replica', () => {
   });
 
   it('do without a replica that is away', async () => {
-    const way = await openWay(copy.url);
-    way.cut();
+    const network = await openNetworkPath(copy.url);
+    network.cut();
     const id = newOrganization();
     await write(id, 1);
-    const reading = await openReplica(primary.url, { replicaUrls: [way.url] });
+    const reading = await openReplica(primary.url, { replicaUrls: [network.url] });
     try {
       expect(await readFrom([id], reading)).toEqual(['primary', 1]);
     } finally {

@@ -61,7 +61,7 @@ describeWithPostgresPrograms()('reads with a streaming replica', () => {
     );
   }
 
-  it('are answered by it once it has replayed what was acknowledged', async () => {
+  it('are answered by it once it has replayed the acknowledged writes', async () => {
     const id = newOrganization();
     await write(id, 3);
     await until(() => isReadThere([id]));
@@ -69,7 +69,7 @@ describeWithPostgresPrograms()('reads with a streaming replica', () => {
     await until(() => isReadThere('*'));
   });
 
-  it('show what was written while it lags, from the primary', async () => {
+  it('show newer writes from the primary while it lags', async () => {
     const [id, quiet] = [newOrganization(), newOrganization()];
     await write(id, 2);
     await write(quiet, 1);

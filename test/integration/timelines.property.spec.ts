@@ -167,7 +167,7 @@ describe('a reader that goes on from its last cursor', () => {
     await service?.stop();
   });
 
-  it('gets every event that is still there once, or is told that the log is another one', async () => {
+  it('gets every event that is still there once, or learns that the log is another one', async () => {
     let refusals = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 14 }), async (steps) => {

@@ -90,7 +90,7 @@ describe('tracing', () => {
       ),
     );
 
-  it('sends spans of hot routes and others, of PostgreSQL and of Redis, in the trace of the caller', async () => {
+  it('sends spans of fast routes and others, of PostgreSQL and of Redis, in the trace of the caller', async () => {
     const headers = {
       authorization: `Bearer ${token}`,
       'content-type': 'application/json',
@@ -126,7 +126,7 @@ describe('tracing', () => {
     expect(text).toContain('"service.name"');
   });
 
-  it('sends nothing of what was asked or written', () => {
+  it('sends no text of requests or events', () => {
     const all = received.join('\n');
     expect(all.length).toBeGreaterThan(1000);
     for (const secret of [
@@ -140,7 +140,7 @@ describe('tracing', () => {
     }
   });
 
-  it('sends what it still holds before the process ends', async () => {
+  it('sends its last spans before the process ends', async () => {
     await fetch(`${service?.url}/health/live`);
     const before = spansBy('instrumentation-http').length;
     await service?.end('SIGTERM');

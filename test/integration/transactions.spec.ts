@@ -37,7 +37,7 @@ describe('a transaction', () => {
     expect(await stored()).toContain(99);
   }
 
-  it('has committed what it deferred when it resolves', async () => {
+  it('has committed its deferred work when it resolves', async () => {
     const result = await replica.database.transaction((client, defer) => {
       defer(insert(client, 1));
       defer(insert(client, 2));

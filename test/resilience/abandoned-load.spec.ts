@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import { Blocker } from '../integration/blocked.fixture';
+import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -30,8 +30,8 @@ afterAll(async () => {
 /** One request of a client that often does not wait for the answer; the actions whose storage was acknowledged. */
 async function send(token: string, organizationId: string): Promise<string[]> {
   const leaving = new AbortController();
-  const patienceMs = Math.random() < 0.4 ? Math.random() * 40 : 10_000;
-  const timer = setTimeout(() => leaving.abort(), patienceMs);
+  const timeoutMs = Math.random() < 0.4 ? Math.random() * 40 : 10_000;
+  const timer = setTimeout(() => leaving.abort(), timeoutMs);
   const kind = Math.random();
   const actions =
     kind < 0.4
@@ -92,18 +92,18 @@ it('a load beyond all limits, half of it abandoned, leaves nothing behind and lo
     201,
   );
 
-  const onlooker = new Client({ connectionString: service.databaseUrl });
-  await onlooker.connect();
-  const { rows: lost } = await onlooker.query(
+  const observer = new Client({ connectionString: service.databaseUrl });
+  await observer.connect();
+  const { rows: lost } = await observer.query(
     `SELECT action FROM unnest($1::text[]) AS sent (action)
      WHERE (SELECT count(*) FROM audit_event e WHERE e.action = sent.action) <> 1`,
     [acknowledged],
   );
-  const { rows: gaps } = await onlooker.query(
+  const { rows: gaps } = await observer.query(
     `SELECT organization_id FROM audit_event GROUP BY organization_id
      HAVING max(sequence) <> count(*) OR count(DISTINCT sequence) <> count(*)`,
   );
-  await onlooker.end();
+  await observer.end();
   expect(acknowledged.length).toBeGreaterThan(0);
   expect({ lost, gaps }).toEqual({ lost: [], gaps: [] });
 }, 90_000);

@@ -49,7 +49,7 @@ const FAULTS: [name: string, fault: Fault][] = [
     { begin: (redis) => redis.kill(), end: (redis) => redis.restart() },
   ],
   [
-    'stopped, and goes on with what it held',
+    'stopped, and resumed with its cache',
     {
       begin: (redis) => Promise.resolve(redis.pause()),
       end: (redis) => Promise.resolve(redis.resume()),

@@ -5,8 +5,8 @@ import type { Reply, Sender } from './replica-set.fixture';
 
 const MAX_EXACT_TOTAL = 10_000;
 
-/** The door in front of express takes requests that plainly accept JSON; others go through express. */
-const ORDINARY_DOOR = 'application/json;q=0.9, text/html;q=0.1';
+/** The fast path takes requests that plainly accept JSON; others go through express. */
+const ORDINARY_PATH = 'application/json;q=0.9, text/html;q=0.1';
 const CODINGS = ['identity', 'gzip', 'br'] as const;
 
 /** One read of a user. */
@@ -75,10 +75,10 @@ export class Stage {
     return Math.min(sum, MAX_EXACT_TOTAL);
   }
 
-  /** A read through either replica, either door and in any coding. */
+  /** A read through either replica, either path and in any coding. */
   readOf(user: User, path: string, random: Random): Read {
     const headers: Record<string, string> = { 'accept-encoding': random.pick(CODINGS) };
-    if (random.chance(0.3)) headers['accept'] = ORDINARY_DOOR;
+    if (random.chance(0.3)) headers['accept'] = ORDINARY_PATH;
     return { user, url: `${random.pick(this.replicas)}${path}`, headers };
   }
 

@@ -165,7 +165,7 @@ describe('a service under load whose PostgreSQL', () => {
       'CREATE CONSTRAINT TRIGGER disk_full AFTER INSERT ON audit_event DEFERRABLE INITIALLY DEFERRED',
     ],
   ])(
-    'has no room on its disk any more, found at %s, refuses writes, answers reads, and stores again when there is room',
+    'has a full disk, found at %s, refuses writes, answers reads, and stores again when there is space',
     async (place, trigger) => {
       const running = await begin(`full at ${place}`);
       await admin.query(`
@@ -198,9 +198,9 @@ describe('a service under load whose PostgreSQL', () => {
   }, 60_000);
 
   it('has all its connections taken by others does with those it has, and comes back', async () => {
-    const running = await begin('crowded');
+    const running = await begin('saturated');
     const others: Client[] = [];
-    const crowd = async () => {
+    const saturate = async () => {
       for (;;) {
         try {
           others.push(await connect());
@@ -211,9 +211,9 @@ describe('a service under load whose PostgreSQL', () => {
       }
     };
     for (let time = 0; time < 5; time += 1) {
-      await crowd();
+      await saturate();
       await endConnections();
-      await crowd();
+      await saturate();
       await sleep(200);
     }
     expect(others.length).toBeGreaterThan(MAX_CONNECTIONS / 2);

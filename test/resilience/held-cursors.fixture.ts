@@ -1,4 +1,4 @@
-import { type DoorSearch, doorsOf } from '../support/doors';
+import { type ProtocolSearch, protocolsOf } from '../support/protocols';
 import { fetchExport, linesOf } from '../support/export-client';
 import { askable, EVENTS } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
@@ -90,12 +90,14 @@ async function cursorsAt(
   const [field, direction] = order;
   const sort = { field, direction };
   const filter = { organizationIds: [organization] };
-  const search = (page: { cursor: string } | { offset: number; limit: number }): DoorSearch => ({
+  const search = (
+    page: { cursor: string } | { offset: number; limit: number },
+  ): ProtocolSearch => ({
     filter,
     pagination: { limit: 1000, ...page, sort },
   });
   const held: HeldCursor[] = [];
-  for (const [name, { find }] of Object.entries(doorsOf(service))) {
+  for (const [name, { find }] of Object.entries(protocolsOf(service))) {
     const { events, cursor } = await find(search({ offset, limit: 1 }), token);
     const [text] = events ?? [];
     if (cursor === undefined || text === undefined) throw new Error(`${name} gave no cursor`);

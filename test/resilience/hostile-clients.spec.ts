@@ -87,7 +87,7 @@ describe('a service under load whose other clients', () => {
     return rows[0]?.count ?? -1;
   }
 
-  it('send headers and bodies that never end keep nobody waiting', async () => {
+  it('send headers and bodies that never end delay no other client', async () => {
     const slow = await Promise.all(Array.from({ length: SLOW_CLIENTS }, open));
     slow.forEach((socket, index) =>
       socket.write(index % 2 === 0 ? `GET / HTTP/1.1\r\nHost: x\r\nX-A: ` : post('{', 1000)),
@@ -99,7 +99,7 @@ describe('a service under load whose other clients', () => {
     expect(load.ready).toBe(200);
   }, 60_000);
 
-  it('close their half of the connection have hung up: it ends, and what they sent is stored whole or not at all', async () => {
+  it('close their half of the connection have hung up: it ends, and their events are stored all or not at all', async () => {
     const halves = await Promise.all(Array.from({ length: 20 }, open));
     const answers = await Promise.all(
       halves.map((socket) => {
@@ -143,7 +143,7 @@ describe('a service under load whose other clients', () => {
     expect(await countOf('too short')).toBe(0);
   }, 30_000);
 
-  it('send more than they announce have stored what they announced, and are told that the rest is no request', async () => {
+  it('send more than they announce have stored what they announced, and the rest is rejected as no request', async () => {
     const socket = await open();
     const body = eventText('too long');
     socket.write(post(`${body}}}}`, body.length));
@@ -166,7 +166,7 @@ describe('a service under load whose other clients', () => {
     await load.progress(20);
   }, 60_000);
 
-  it(`begin ${EXPORTS} exports and leave them hold no place of those who want a whole one`, async () => {
+  it(`begin ${EXPORTS} exports and abandon them occupy no permit of other exports`, async () => {
     await admin.query(
       `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)
        SELECT 'org-large', now(), gen_random_uuid(), n, now(), repeat('x', 200), 'success', 'INTERNAL'
@@ -200,7 +200,7 @@ describe('a service under load whose other clients', () => {
     });
   }, 60_000);
 
-  it(`open ${WEB_SOCKETS} WebSockets and flood them before they say who they are are cut`, async () => {
+  it(`open ${WEB_SOCKETS} WebSockets and flood them before authentication are disconnected`, async () => {
     const url = `${service.url.replace(/^http/, 'ws')}/graphql`;
     const flooding = Array.from({ length: WEB_SOCKETS }, (_, index) => {
       const webSocket = new WebSocket(url, ['graphql-transport-ws']);
@@ -222,7 +222,7 @@ describe('a service under load whose other clients', () => {
     await load.progress(20);
   }, 60_000);
 
-  it('and all that, lost nothing of what others were told', async () => {
+  it('and all that, lost no acknowledged write of others', async () => {
     await load.progress(20);
     await load.end();
     await admin.query(`DELETE FROM audit_event WHERE organization_id = 'org-large'`);

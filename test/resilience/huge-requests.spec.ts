@@ -2,7 +2,13 @@ import type { Client } from 'pg';
 import { type LoadRequest, LoadSender } from '../integration/load.fixture';
 import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { EVENTS, eventWith } from '../support/test-service';
-import { BULK_DOORS, type BulkDoor, GRAPHQL, inRest, TRPC_BULK } from './bulk-doors.fixture';
+import {
+  BULK_PROTOCOLS,
+  type BulkProtocol,
+  GRAPHQL,
+  inRest,
+  TRPC_BULK,
+} from './bulk-protocols.fixture';
 import { ServiceStage } from './service-stage.fixture';
 import { SteadyLoad } from './steady-load.fixture';
 
@@ -32,14 +38,14 @@ function members(name: (index: number) => string, value: number | object): strin
 const METADATA = JSON.stringify(eventWith({ metadata: { list: [] } }));
 
 /** As many of a number in metadata as are not refused for their number. */
-function exactNumbers(body: BulkDoor['body'], number: string, count: number): string {
+function exactNumbers(body: BulkProtocol['body'], number: string, count: number): string {
   const list = new Array<string>(count).fill(number).join(',');
   return body(`[${METADATA}]`).replace('[]', `[${list}]`);
 }
 
 type Huge = [name: string, path: string, body: () => string];
 
-const hugeTo = ({ name, path, body }: BulkDoor): Huge[] => [
+const hugeTo = ({ name, path, body }: BulkProtocol): Huge[] => [
   [`objects to ${name}`, path, () => filledList(body('[]'), '{}')],
   [`numbers to ${name}`, path, () => filledList(body('[]'), '0')],
   [`objects in metadata to ${name}`, path, () => filledList(body(`[${METADATA}]`), '{}')],
@@ -50,9 +56,9 @@ const hugeTo = ({ name, path, body }: BulkDoor): Huge[] => [
   [`members to ${name}`, path, () => members((index) => `m${index}`, 1)],
 ];
 
-/** Through each door some of these end a process with this heap when the cost of bodies is not counted. */
+/** Through each protocol some of these end a process with this heap when the cost of bodies is not counted. */
 const HUGE: Huge[] = [
-  ...BULK_DOORS.flatMap(hugeTo),
+  ...BULK_PROTOCOLS.flatMap(hugeTo),
   ['objects in metadata of one event', EVENTS, () => filledList(METADATA, '{}')],
   ['fields in a GraphQL document', GRAPHQL, () => filled('{"query":"{', 'id ', ' }"}')],
   ['nesting in a GraphQL document', GRAPHQL, () => filled('{"query":"', '{a ', ' "}')],
@@ -111,7 +117,7 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
     60_000,
   );
 
-  it.each(BULK_DOORS)(
+  it.each(BULK_PROTOCOLS)(
     'stores the huge bulk requests to $name that it has room for, sheds the others, and loses nothing',
     async ({ name, path, body }) => {
       const load = await SteadyLoad.begin(service.url, `beside ${name}`, {

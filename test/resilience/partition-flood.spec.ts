@@ -14,7 +14,7 @@ import {
 } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { EVENTS } from '../support/test-service';
-import { BULK_DOORS } from './bulk-doors.fixture';
+import { BULK_PROTOCOLS } from './bulk-protocols.fixture';
 import { PrivatePostgres } from './private-postgres.fixture';
 
 const PARTITION_LOCK = 0x70617274;
@@ -120,12 +120,12 @@ describe('one client with events of every month there is', () => {
     return { end, answered: () => answered };
   }
 
-  it('is stopped by the deadline of its request, through every door, and leaves nothing behind', async () => {
+  it('is stopped by the deadline of its request, through every protocol, and leaves nothing behind', async () => {
     const token = await tokenFor({ organizations: ['attacker'], subject: 'attacker' });
     const events = ALL_MONTHS.slice(0, 300).map((month) => eventIn('attacker', month));
     const before = await partitions();
     await admin.query('SELECT pg_advisory_lock($1)', [PARTITION_LOCK]);
-    for (const { name, path, body, inRest } of BULK_DOORS) {
+    for (const { name, path, body, inRest } of BULK_PROTOCOLS) {
       const sent = ask(impatient.url, path, token, body(JSON.stringify(events)));
       await until(isLockWaitedFor);
       const { status, text } = await sent;
@@ -133,7 +133,7 @@ describe('one client with events of every month there is', () => {
       expect([name, answer]).toEqual([name, expect.objectContaining({ status: 504 })]);
       await until(async () => !(await isLockWaitedFor()));
     }
-    // Lines have no deadline but their client's patience.
+    // Lines have no deadline but their client's.
     const leaving = new AbortController();
     const lines = fetch(`${impatient.url}${EVENTS}/bulk`, {
       method: 'POST',
@@ -184,7 +184,7 @@ describe('one client with events of every month there is', () => {
       );
     const flood = Promise.all([bulk(ALL_MONTHS), bulk([...ALL_MONTHS].reverse())]);
     await until(async () => (await partitions()) >= before + 3);
-    // The attacker's own last month, so that only its turn decides when it is made.
+    // The attacker's own last month, so that only the queue decides when it is made.
     const first = await ask(
       service.url,
       EVENTS,

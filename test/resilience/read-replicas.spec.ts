@@ -103,7 +103,7 @@ describe('a service under load with a read replica', () => {
     });
   }
 
-  it('that lags shows everybody what was acknowledged to them', async () => {
+  it('that lags shows every client its acknowledged writes', async () => {
     const load = await SteadyLoad.begin(service.url, 'lagging', { mayRefuse: false });
     await load.progress(50);
     await until(isCaughtUp);

@@ -17,7 +17,7 @@ const READERS = 6;
 const EXPORTED_EVENTS = 8000;
 
 /** SIGTERM while everything runs at once: writes, reads, exports that are read, one that nobody reads, a tail, a WebSocket. */
-describe('a service that is told to stop under load', () => {
+describe('SIGTERM under load', () => {
   const reader = new Sender();
   let stage: ServiceStage;
   let admin: Client;
@@ -76,7 +76,7 @@ describe('a service that is told to stop under load', () => {
     return response;
   }
 
-  it('answers rightly what it takes, finishes exports that are read, cuts the one that is not, ends with 0', async () => {
+  it('answers accepted requests, finishes exports that are read, disconnects the stalled one, exits with 0', async () => {
     const ledger = new Ledger();
     const writing = Array.from({ length: WRITERS }, (_, client) => write(ledger, client));
     const reading = Array.from({ length: READERS }, (_, client) => read(client));

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
-import { openWay, type Way } from '../integration/way.fixture';
+import { openNetworkPath, type NetworkPath } from '../integration/network-path.fixture';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,
@@ -35,7 +35,7 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
   const random = new Random(SEED);
   const sender = new Sender();
   let redis: PrivateRedis;
-  let way: Way;
+  let network: NetworkPath;
   let replicas: ReplicaSet;
   let stage: Stage;
   let reader: DifferentialReader;
@@ -43,8 +43,8 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
 
   beforeAll(async () => {
     redis = await startPrivateRedis();
-    way = await openWay(redis.url);
-    replicas = await startReplicaSet(way.url, redis.url);
+    network = await openNetworkPath(redis.url);
+    replicas = await startReplicaSet(network.url, redis.url);
     stage = new Stage(replicas.urls, await createUsers(random), sender);
     reader = new DifferentialReader(stage, random);
     load = new ConcurrentLoad(stage, random);
@@ -53,7 +53,7 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
   afterAll(async () => {
     sender.close();
     await replicas?.stop();
-    way?.cut();
+    network?.cut();
     await redis?.stop();
   });
 
@@ -63,14 +63,14 @@ describeWithPrivateRedis()(`Two replicas, one far from Redis (CACHE_SEED=${SEED}
       const [far = '', near = ''] = replicas.urls;
       await load.during(async () => {
         await sleep(LOAD_MS);
-        way.slowDown(delayMs);
+        network.slowDown(delayMs);
         await sleep(LOAD_MS);
         await untilRedisIs(areWaitedFor, far);
       });
       await reader.run(ROUNDS);
       await untilRedisIs(true, near);
       await load.during(async () => {
-        way.slowDown(0);
+        network.slowDown(0);
         await sleep(LOAD_MS);
         await untilRedisIs(true, far);
       });

@@ -33,7 +33,7 @@ describeFailover(OPTIONS)('behind PgBouncer, which keeps the connections of the 
   });
 
   it(
-    'a restored copy that comes to the same snapshot is not taken for what was there before',
+    'a restored copy that comes to the same snapshot is recognized as another history',
     async () => {
       const { cluster, database, urls, token } = stage;
       const [url = ''] = urls;

@@ -113,7 +113,7 @@ describeFailover()('behind a synchronous standby', () => {
     );
 
     it.each(Array.from({ length: ROUNDS }, (_, index) => index + 1))(
-      'and then comes back, everything is as it was told (round %i)',
+      'and then comes back, everything is as acknowledged (round %i)',
       async () => {
         const { cluster } = stage;
         const organizations = Array.from({ length: 3 }, () => `org-${randomUUID()}`);

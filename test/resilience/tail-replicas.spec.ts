@@ -30,15 +30,15 @@ interface Reading {
 }
 
 /** How a reader connects, behind the last event that it has; undefined when it is refused. */
-type Way = (url: string, token: string, lastId: string) => Promise<Reading | undefined>;
+type Connect = (url: string, token: string, lastId: string) => Promise<Reading | undefined>;
 
-const overEvents: Way = async (url, token, lastId) => {
+const overEvents: Connect = async (url, token, lastId) => {
   const headers = { authorization: `Bearer ${token}`, 'last-event-id': lastId };
   const client = await TailClient.open(`${url}${EVENTS}/tail`, headers).catch(() => undefined);
   return client?.response.status === 200 ? client : undefined;
 };
 
-const overSockets: Way = (url, token, after) => {
+const overSockets: Connect = (url, token, after) => {
   const params = { authorization: `Bearer ${token}` };
   const subscriber = GraphqlSubscriber.open(url, params, RECORDED, { after });
   return Promise.resolve({
@@ -69,7 +69,7 @@ class Follower {
   private readonly running: Promise<void>;
 
   constructor(
-    private readonly connect: Way,
+    private readonly connect: Connect,
     private readonly organization: string,
     private readonly token: string,
     private urls: () => string[],

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { canonicalJson, elementTexts } from '../support/json-text';
-import { type DoorSearch, doorsOf } from '../support/doors';
+import { type ProtocolSearch, protocolsOf } from '../support/protocols';
 import { fetchExport, linesOf, readPages } from '../support/export-client';
 import { type Askable, askable, EVENTS } from '../support/test-service';
 import { trpcClient } from '../support/trpc-client';
@@ -99,11 +99,11 @@ function listsOf(
     expect(isWhole).toBe(true);
     return canonical(format === 'json' ? elementTexts(text) : linesOf(text));
   };
-  const search = (cursor?: string): DoorSearch => ({
+  const search = (cursor?: string): ProtocolSearch => ({
     filter: { organizationIds: [organization] },
     pagination: { limit, cursor, sort: { field, direction } },
   });
-  const walks = Object.entries(doorsOf(service)).map(([name, { find }]) => [
+  const walks = Object.entries(protocolsOf(service)).map(([name, { find }]) => [
     `pages of ${name}`,
     async () => {
       const found: string[] = [];

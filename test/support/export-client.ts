@@ -5,7 +5,7 @@ import { elementTexts, memberTexts } from './json-text';
 import { type Askable, EVENTS, type TestService } from './test-service';
 
 /** An answer as it came over the wire. */
-export interface WireAnswer {
+export interface WireResponse {
   status: number;
   headers: IncomingMessage['headers'];
   trailers: NodeJS.Dict<string>;
@@ -34,7 +34,7 @@ export async function openExport(
 }
 
 /** Reads an answer to its end, whichever it is. */
-export async function readAnswer(response: IncomingMessage): Promise<WireAnswer> {
+export async function readAnswer(response: IncomingMessage): Promise<WireResponse> {
   const parts: Buffer[] = [];
   let isWhole = true;
   try {
@@ -55,12 +55,12 @@ export async function readAnswer(response: IncomingMessage): Promise<WireAnswer>
 /** An export from its first byte to its last. */
 export async function fetchExport(
   ...asked: Parameters<typeof openExport>
-): Promise<WireAnswer & { text: string }> {
+): Promise<WireResponse & { text: string }> {
   const answer = await readAnswer((await openExport(...asked)).response);
   return { ...answer, text: textOf(answer) };
 }
 
-function textOf({ headers, body }: WireAnswer): string {
+function textOf({ headers, body }: WireResponse): string {
   const coding = headers['content-encoding'];
   if (coding === 'gzip') return gunzipSync(body).toString();
   if (coding === 'br') return brotliDecompressSync(body).toString();

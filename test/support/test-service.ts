@@ -67,15 +67,15 @@ export class TestService {
       { NODE_ENV: 'test', ...TEST_AUTH, DATABASE_URL: await viaUrl(database.url) },
       environment,
     );
-    const front = new HttpServer();
+    const httpServer = new HttpServer();
     try {
-      const { port }: AddressInfo = await front.listen(0, '127.0.0.1');
+      const { port }: AddressInfo = await httpServer.listen(0, '127.0.0.1');
       // Through process.stdout, where specs can look at it.
-      const service = await startService(front, createLog(loggingConfig(), process.stdout));
+      const service = await startService(httpServer, createLog(loggingConfig(), process.stdout));
       const drop = () => database.drop();
       return new TestService(`http://127.0.0.1:${port}`, database.url, service, drop);
     } catch (error) {
-      await front.drain(0);
+      await httpServer.drain(0);
       await database.drop();
       throw error;
     }
@@ -100,8 +100,8 @@ export class TestService {
     return Number(new URL(this.url).port);
   }
 
-  /** What listens in front of the application. */
-  get front(): HttpServer {
+  /** The HTTP server of the service. */
+  get httpServer(): HttpServer {
     return this.service.front;
   }
 

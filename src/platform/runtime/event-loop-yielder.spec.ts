@@ -1,4 +1,4 @@
-import { manyTurns } from '../../../test/support/loop-turns';
+import { manyTicks } from '../../../test/support/event-loop-ticks';
 import { EventLoopYielder } from './event-loop-yielder';
 
 describe('EventLoopYielder', () => {
@@ -31,7 +31,7 @@ describe('EventLoopYielder', () => {
         done += 1;
       };
       await work(5);
-      await manyTurns();
+      await manyTicks();
     });
 
     afterEach(() => jest.useRealTimers());
@@ -44,22 +44,22 @@ describe('EventLoopYielder', () => {
     it('leaves the event loop to others who need it for as long', async () => {
       portions.shareWhile(() => true);
       const second = one();
-      await manyTurns();
+      await manyTicks();
       jest.advanceTimersByTime(4);
-      await manyTurns();
+      await manyTicks();
       expect(done).toBe(1);
       jest.advanceTimersByTime(1);
-      await manyTurns();
+      await manyTicks();
       expect(done).toBe(2);
       const third = one(); // the second took no time
-      await manyTurns();
+      await manyTicks();
       expect(done).toBe(3);
       await Promise.all([second, third]);
     });
 
     it('goes on when there is nobody else', async () => {
       const second = one();
-      await manyTurns();
+      await manyTicks();
       expect(done).toBe(2);
       await second;
     });

@@ -1,7 +1,7 @@
 /**
  * Cuts the body of a bulk request apart between the elements of its list. A text of half a megabyte is dear to V8, where
  * anything above 128 KiB is an allocation of the operating system's, and nobody else is served while it is read; in pieces
- * it takes half the time, and others come in between (docs/adr/0027-large-bodies-in-pieces.md).
+ * it takes half the time, and others come in between (docs/adr/0027-few-large-bodies-at-once.md).
  */
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];

@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { clientEvent, newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
-import { openWay } from './way.fixture';
+import { openNetworkPath } from './network-path.fixture';
 
 const APPLICATION = 'audit-server epochs';
 
@@ -13,7 +13,7 @@ function write({ writer }: Replica, organizationId: string, events = 1): Promise
   );
 }
 
-describe('the epochs of organizations', () => {
+describe('the versions of organizations', () => {
   const replicas = useTwoReplicas();
 
   /** Runs statements in a transaction of somebody else and leaves it open. */
@@ -25,7 +25,7 @@ describe('the epochs of organizations', () => {
     return client;
   }
 
-  it('are 0 for nobody, and count organizations without events as 0', async () => {
+  it('are 0 without organizations, and count organizations without events as 0', async () => {
     const { epochs } = replicas.one;
     expect(await epochs.current([])).toBe('0');
     expect(await epochs.current([newOrganization()])).toBe('0.0');
@@ -79,7 +79,7 @@ describe('the epochs of organizations', () => {
     expect(await one.epochs.current('*')).not.toBe(beforeAll);
   });
 
-  it('stay what they are when a write finds that everything is there already', async () => {
+  it('stay the same when a write finds only duplicates', async () => {
     const { one } = replicas;
     const id = newOrganization();
     const event = clientEvent({ organizationId: id });
@@ -89,7 +89,7 @@ describe('the epochs of organizations', () => {
     expect(await one.epochs.current([id])).toBe(before);
   });
 
-  it('show on every replica what was acknowledged by any', async () => {
+  it('show on every replica the writes acknowledged by any', async () => {
     const { one, two } = replicas;
     const [id, other] = [newOrganization(), newOrganization()];
     const asked = [[id], [other, id], '*'] as const;
@@ -162,7 +162,7 @@ describe('the epochs of organizations', () => {
     });
   });
 
-  it('are read together, however many ask', async () => {
+  it('are read by one query, however many requests ask', async () => {
     const { one } = replicas;
     const ids = Array.from({ length: 20 }, () => newOrganization());
     await Promise.all(ids.map((id, index) => write(one, id, index + 1)));
@@ -274,21 +274,21 @@ describe('the epochs of organizations', () => {
 
   it('are DATABASE_UNAVAILABLE in bounded time when PostgreSQL is silent, and come back', async () => {
     const { test } = replicas;
-    const way = await openWay(test.url);
-    const far = await openReplica(way.url);
+    const network = await openNetworkPath(test.url);
+    const far = await openReplica(network.url);
     const failure = (tenants: readonly string[] | '*') =>
       far.epochs.current(tenants).catch((error: unknown) => error);
     try {
       await far.epochs.current(['a']);
-      way.stall();
+      network.stall();
       expect(await failure(['a'])).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
       expect(await failure('*')).toMatchObject({ code: 'DATABASE_UNAVAILABLE' }); // by a new connection
-      way.cut();
-      const mended = await openWay(test.url, way.port);
+      network.cut();
+      const mended = await openNetworkPath(test.url, network.port);
       expect(await far.epochs.current(['a'])).toBe('0.0');
       mended.cut();
     } finally {
-      way.cut();
+      network.cut();
       await far.close();
     }
   }, 20_000);

@@ -19,7 +19,7 @@ const settingsOf = (database: Database | DedicatedPool) =>
     return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
   });
 
-describe('a side pool', () => {
+describe('a dedicated pool', () => {
   let test: TestDatabase;
   let admin: Client;
   let replica: Replica;
@@ -76,7 +76,7 @@ describe('a side pool', () => {
     await expect(side.withClient((client) => client.query('SELECT 1'))).resolves.toBeDefined();
   });
 
-  it('recovers when its connections are lost while nobody uses them', async () => {
+  it('recovers when its idle connections are lost', async () => {
     const side = replica.database.dedicatedPool('lost', { max: 1, timeoutMs: 5000 });
     await side.withClient((client) => client.query('SELECT 1'));
     await admin.query(

@@ -1,7 +1,7 @@
 import { ConcurrencyHealthIndicator } from '../../src/concurrency/concurrency.health';
 import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { Agent, request as httpRequest } from 'node:http';
-import { Blocker } from '../integration/blocked.fixture';
+import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import {
@@ -43,7 +43,7 @@ afterAll(async () => {
 afterEach(() => blocker.unblock());
 
 /** /health itself may wait for the locks of the blocker. */
-function turnsOf() {
+function schedulerOf() {
   return service.provider(FairScheduler).statistics();
 }
 
@@ -52,29 +52,29 @@ const read = (limit: number, from = token) =>
 
 const headerNames = ({ headers }: Answer) => [...headers.keys()].sort();
 
-/** Takes both turns, for as long as the blocker stands in the way. */
-async function takeAllTurns() {
+/** Takes both permits for as long as the blocker holds its lock. */
+async function takeAllPermits() {
   await service.get(`${EVENTS}?limit=9`, token); // is kept
   await blocker.blockReads();
   const running = [read(1), read(2)];
-  await until(() => turnsOf().active === 2);
+  await until(() => schedulerOf().active === 2);
   return running;
 }
 
-describe('when all turns are taken', () => {
-  it('kept answers and probes do not wait, and what waits too long is told so in time', async () => {
-    const running = await takeAllTurns();
+describe('when all permits are taken', () => {
+  it('cached responses and probes do not wait, and a request that waits too long gets 503 on time', async () => {
+    const running = await takeAllPermits();
     const waiting = read(3);
-    await until(() => turnsOf().queued === 1);
+    await until(() => schedulerOf().queued === 1);
     const hit = await service.get(`${EVENTS}?limit=9`, token);
     expect([hit.status, hit.headers.get('x-cache')]).toEqual([200, 'HIT']);
     const probes = ['/health/live', '/health/ready', '/health/startup'];
     for (const path of probes) expect((await service.get(path)).status).toBe(200);
-    expect(turnsOf()).toMatchObject({ active: 2, queued: 1, max: 2, utilization: 100 });
+    expect(schedulerOf()).toMatchObject({ active: 2, queued: 1, max: 2, utilization: 100 });
     const late = await waiting;
     expectProblem(late, 503, 'QUEUE_TIMEOUT');
     expect(late.headers.get('retry-after')).toMatch(/^[1-9]\d?$/);
-    expect(turnsOf()).toMatchObject({ active: 2, queued: 0 }); // no turn was given back for it
+    expect(schedulerOf()).toMatchObject({ active: 2, queued: 0 }); // no permit was released for it
     await blocker.unblock();
     expect((await Promise.all(running)).map(({ status }) => status)).toEqual([200, 200]);
   });
@@ -85,13 +85,13 @@ describe('when all turns are taken', () => {
     ['a write through express', 'POST', `${EVENTS}?way=ordinary`, eventWith()],
     ['a bulk write', 'POST', `${EVENTS}/bulk`, { events: [eventWith()] }],
   ])('and the queue is full, the next is refused at once: %s', async (_, method, path, body) => {
-    const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
-    await until(() => turnsOf().queued === 3);
+    const running = [...(await takeAllPermits()), read(3), read(4), read(5)];
+    await until(() => schedulerOf().queued === 3);
     const refused = await service.request(method, path, { token, body, headers: NO_CACHE });
-    expect(turnsOf()).toMatchObject({ active: 2, queued: 3 }); // before any of these moved
+    expect(schedulerOf()).toMatchObject({ active: 2, queued: 3 }); // before any of these moved
     expectProblem(refused, 503, 'TOO_MANY_REQUESTS');
     expect(refused.headers.get('retry-after')).toMatch(/^[1-9]\d?$/);
-    // In front of express the answer is written in another way: it must be the same.
+    // On the fast path the answer is written in another way: it must be the same.
     const accept = 'text/html, application/json;q=0.5'; // is left to express
     const headers = { ...NO_CACHE, accept };
     const ordinary = await service.request(method, path, { token, body, headers });
@@ -106,21 +106,21 @@ describe('when all turns are taken', () => {
     ['read', () => service.get(`${EVENTS}?limit=3`, quiet, NO_CACHE), 200],
     ['write', () => service.post(EVENTS, quiet, eventWith({ organizationId: 'org-2' })), 201],
   ])('and one organization waits in all places, another still has its %s', async (_, ask, good) => {
-    const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
-    await until(() => turnsOf().queued === 3);
-    const { shed } = turnsOf();
+    const running = [...(await takeAllPermits()), read(3), read(4), read(5)];
+    await until(() => schedulerOf().queued === 3);
+    const { shed } = schedulerOf();
     const asked = ask();
-    await until(() => turnsOf().shed === shed + 1);
-    expect(turnsOf().queued).toBe(3);
+    await until(() => schedulerOf().shed === shed + 1);
+    expect(schedulerOf().queued).toBe(3);
     await blocker.unblock();
     expect((await asked).status).toBe(good);
     const statuses = (await Promise.all(running)).map(({ status }) => status);
     expect(statuses.sort()).toEqual([200, 200, 200, 200, 503]);
   });
 
-  it('a body is not read before there is room', async () => {
-    const running = [...(await takeAllTurns()), read(3), read(4), read(5)];
-    await until(() => turnsOf().queued === 3);
+  it('a body is not read before its request has a permit', async () => {
+    const running = [...(await takeAllPermits()), read(3), read(4), read(5)];
+    await until(() => schedulerOf().queued === 3);
     const request = httpRequest({
       host: '127.0.0.1',
       port: service.port,
@@ -144,21 +144,21 @@ describe('when all turns are taken', () => {
     await Promise.all(running);
   });
 
-  it('those of one organization wait in one flow, and others in another', async () => {
-    const running = await takeAllTurns();
+  it('requests of one organization wait in one flow, those of another in another', async () => {
+    const running = await takeAllPermits();
     const flood = [read(3), read(4)];
-    await until(() => turnsOf().queued === 2);
-    expect(turnsOf().flows).toBe(1);
+    await until(() => schedulerOf().queued === 2);
+    expect(schedulerOf().flows).toBe(1);
     const other = read(5, quiet);
-    await until(() => turnsOf().queued === 3);
-    expect(turnsOf().flows).toBe(2);
+    await until(() => schedulerOf().queued === 3);
+    expect(schedulerOf().flows).toBe(2);
     const { text } = await service.get('/metrics');
     expect(text).toMatch(/^concurrency_waiting_lanes 2$/m);
     expect(text).not.toContain('org-2');
     await blocker.unblock();
     const answers = await Promise.all([...running, ...flood, other]);
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
-    expect(turnsOf()).toMatchObject({ active: 0, queued: 0, flows: 0 });
+    expect(schedulerOf()).toMatchObject({ active: 0, queued: 0, flows: 0 });
   });
 });
 
@@ -170,13 +170,13 @@ describe('a read that several wait for', () => {
     const headers = { authorization: `Bearer ${token}` };
     const first = fetch(`${service.url}${path}`, { headers, signal: leaving.signal });
     first.catch(() => undefined);
-    await until(() => turnsOf().active === 1);
+    await until(() => schedulerOf().active === 1);
     const second = service.get(path, token);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(turnsOf().active).toBe(1); // they share it
+    expect(schedulerOf().active).toBe(1); // they share it
     leaving.abort();
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(turnsOf().active).toBe(1);
+    expect(schedulerOf().active).toBe(1);
     await blocker.unblock();
     const answer = await second;
     expect(answer.status).toBe(200);
@@ -186,7 +186,7 @@ describe('a read that several wait for', () => {
 });
 
 describe('/health', () => {
-  it('shows the turns', async () => {
+  it('shows the scheduler', async () => {
     const { json } = await service.get('/health');
     expect(json.details.concurrency).toEqual({
       status: 'up',
@@ -207,6 +207,6 @@ describe('the performance of a bulk write', () => {
     const { totalTime, averageTimePerEvent, concurrencyUtilization } = json.performance;
     expect(totalTime).toBeGreaterThan(0);
     expect(averageTimePerEvent).toBeCloseTo(totalTime / 2, 2);
-    expect(concurrencyUtilization).toBe(50); // its own turn of two
+    expect(concurrencyUtilization).toBe(50); // its own permit of two
   });
 });

@@ -3,17 +3,17 @@ import type { Replica } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 import { addMonths } from '../../src/platform/database/partitions';
 import { until } from './until.fixture';
-import { inMonth, oldMonth, record, THIS_MONTH, upkeepOf } from './upkeep.fixture';
+import { inMonth, oldMonth, record, THIS_MONTH, maintenanceOf } from './maintenance.fixture';
 
-/** A statement that waits for a lock which the upkeep holds, or stands before it for. */
+/** A statement that waits for a lock that maintenance holds or waits for first. */
 interface Waiting {
   statement: string;
   mode: string;
-  /** The table by its number, as a dropped one has no name left; for a row, the tables of which the upkeep changes rows. */
+  /** The table by its number, as a dropped one has no name left; for a row, the tables whose rows maintenance changes. */
   tables: number[];
 }
 
-// Who blocks whom and who waits for what are read at two moments: a wait counts only if the upkeep holds the same object then,
+// Who blocks whom and who waits for what are read at two moments: a wait counts only if maintenance holds the same object then,
 // or stands before it for that.
 const WAITING_FOR_UPKEEP = `
   WITH lock AS MATERIALIZED (
@@ -32,7 +32,7 @@ const WAITING_FOR_UPKEEP = `
   WHERE NOT w.granted AND u.application_name LIKE '%upkeep' AND u.datname = current_database()
     AND u.pid = ANY (pg_blocking_pids(w.pid))`;
 
-describe('the upkeep under load', () => {
+describe('maintenance under load', () => {
   const replicas = useTwoReplicas();
   let one: Replica;
   let two: Replica;
@@ -99,7 +99,7 @@ describe('the upkeep under load', () => {
     running.push(watch());
     await until(() => done > 200);
     const before = done;
-    const round = await upkeepOf(one).run();
+    const round = await maintenanceOf(one).run();
     // Others were served while it ran, and not only before and after.
     expect(done - before).toBeGreaterThan(24);
     const after = done;

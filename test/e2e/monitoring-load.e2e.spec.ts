@@ -1,5 +1,5 @@
 import { MetricRegistry } from '../../src/metrics/metrics.registry';
-import { Blocker } from '../integration/blocked.fixture';
+import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -42,7 +42,7 @@ async function askAllAtOnce(path: string, token?: string) {
   return answers;
 }
 
-describe('however many ask at once', () => {
+describe('any number of simultaneous requests to monitoring', () => {
   it.each([
     ['how the service is, without a token', '/health', undefined],
     ['for the report of the database', REPORT, () => operator],

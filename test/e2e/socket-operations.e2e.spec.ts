@@ -102,7 +102,7 @@ describe('subscriptions', () => {
 });
 
 describe('a peer', () => {
-  it('that answers no ping is cut, and one that does is not', async () => {
+  it('that answers no ping is disconnected, and one that does is not', async () => {
     const sockets = stage.service.provider(GraphqlSocket);
     const usualMs = sockets.keepAliveMs;
     sockets.keepAliveMs = 200;
@@ -123,8 +123,8 @@ describe('a peer', () => {
 
 describe('before the service is ready', () => {
   it('sockets, procedures and tails are answered with 503', async () => {
-    const front = new HttpServer();
-    const { port } = await front.listen(0, '127.0.0.1');
+    const httpServer = new HttpServer();
+    const { port } = await httpServer.listen(0, '127.0.0.1');
     const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, [SUBPROTOCOL]);
     socket.on('error', () => undefined);
     const [, response] = (await once(socket, 'unexpected-response')) as [
@@ -138,7 +138,7 @@ describe('before the service is ready', () => {
       expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1']);
       expect(await answer.json()).toMatchObject({ code: 'NOT_READY' });
     }
-    await front.drain(0);
+    await httpServer.drain(0);
   });
 });
 

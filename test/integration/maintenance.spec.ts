@@ -7,22 +7,29 @@ import type { Maintenance } from '../../src/maintenance/maintenance';
 import { clientEvent, newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { makeMonthly } from './monthly-partitions.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
-import { inMonth, oldMonth, record, RETENTION_DAYS, THIS_MONTH, upkeepOf } from './upkeep.fixture';
+import {
+  inMonth,
+  oldMonth,
+  record,
+  RETENTION_DAYS,
+  THIS_MONTH,
+  maintenanceOf,
+} from './maintenance.fixture';
 
 const DAY_MS = 86_400_000;
 
-describe('the upkeep', () => {
+describe('maintenance', () => {
   const replicas = useTwoReplicas();
   let admin: Client;
   let one: Replica;
   let two: Replica;
-  let upkeep: Maintenance;
+  let maintenance: Maintenance;
   let other: Maintenance;
 
   beforeAll(() => {
     ({ admin, one, two } = replicas);
-    upkeep = upkeepOf(one);
-    other = upkeepOf(two);
+    maintenance = maintenanceOf(one);
+    other = maintenanceOf(two);
   });
 
   const countOf = async (organization: string) => {
@@ -53,7 +60,7 @@ describe('the upkeep', () => {
         timestamp: `${month}-01T00:00:00.000000Z`,
       });
     }
-    const round = await upkeep.run();
+    const round = await maintenance.run();
     expect(round).toMatchObject({ postponed: [], failures: [] });
     const left = await one.partitions.list(EVENT_TABLE);
     for (const month of months) {
@@ -68,7 +75,7 @@ describe('the upkeep', () => {
   it('drops nothing in the first day of a process unless events of the day before confirm the clock', async () => {
     const month = oldMonth(1);
     await record(one, { organizationId: newOrganization(), timestamp: inMonth(month) });
-    const cautious = upkeepOf(two, RETENTION_DAYS, forgetExpired, wasRecordedBetween);
+    const cautious = maintenanceOf(two, RETENTION_DAYS, forgetExpired, wasRecordedBetween);
     const witness = (daysAgo: string) =>
       admin.query(
         `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification)
@@ -90,20 +97,20 @@ describe('the upkeep', () => {
     expect(second?.postponed).toEqual([]);
   });
 
-  it('makes the partitions ahead, also those that somebody dropped', async () => {
+  it('creates the partitions ahead, also those that an operator dropped', async () => {
     const next = addMonths(THIS_MONTH, 2);
-    await upkeep.run();
+    await maintenance.run();
     await admin.query(`DROP TABLE audit_event_${next.replace('-', '')}`);
-    await upkeep.run();
+    await maintenance.run();
     expect(await one.partitions.list(EVENT_TABLE)).toContain(next);
   });
 
   it('keeps everything with a retention of 0 days', async () => {
     const organization = newOrganization();
     await record(one, { organizationId: organization, timestamp: '1971-05-05T00:00:00.000000Z' });
-    await upkeepOf(one, 0).run();
+    await maintenanceOf(one, 0).run();
     expect(await countOf(organization)).toBe(1);
-    await upkeep.run();
+    await maintenance.run();
     expect(await countOf(organization)).toBe(0);
   });
 
@@ -113,7 +120,7 @@ describe('the upkeep', () => {
     await record(one, { organizationId: stays });
     const before = await Promise.all([two.epochs.current([gone]), two.epochs.current([stays])]);
     const allBefore = await two.epochs.current('*');
-    await upkeep.run();
+    await maintenance.run();
     const after = await Promise.all([two.epochs.current([gone]), two.epochs.current([stays])]);
     expect(after[0]).not.toBe(before[0]);
     expect(after[1]).toBe(before[1]);
@@ -124,7 +131,7 @@ describe('the upkeep', () => {
     const organization = newOrganization();
     await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(1)) });
     await record(one, { organizationId: organization, timestamp: inMonth(oldMonth(2)) });
-    await upkeep.run();
+    await maintenance.run();
     expect(await countOf(organization)).toBe(0);
     expect(await record(one, { organizationId: organization })).toMatchObject({ sequence: '3' });
   });
@@ -136,7 +143,7 @@ describe('the upkeep', () => {
     );
     const kept = clientEvent({ organizationId: organization });
     await one.writer.record(writeRequest([...old, kept]));
-    await upkeep.run();
+    await maintenance.run();
     const { rows } = await admin.query(
       'SELECT id::text FROM audit_client_event_id WHERE organization_id = $1',
       [organization],
@@ -153,7 +160,7 @@ describe('the upkeep', () => {
     const organization = newOrganization();
     await record(one, { organizationId: organization, timestamp: inMonth(month) });
     await record(two, { organizationId: organization, timestamp: inMonth(month) });
-    await upkeep.run();
+    await maintenance.run();
     const strangers = Array.from({ length: 20 }, () => newEvent({ organizationId: organization }));
     const requests = [
       ...strangers,
@@ -187,7 +194,7 @@ describe('the upkeep', () => {
       const organization = newOrganization();
       await record(one, { organizationId: organization, timestamp: inMonth(month) });
       const name = await interruptDetach(month, true);
-      const round = await upkeep.run();
+      const round = await maintenance.run();
       expect(round?.droppedPartitions).toContain(name);
       expect(await tablesLike(month)).toEqual([]);
     });
@@ -202,7 +209,7 @@ describe('the upkeep', () => {
       expect(await countOf(organization)).toBe(2);
       // The table of the first row is there, and no mark of ours says that it may go.
       expect(await tablesLike(month)).toHaveLength(2);
-      await upkeep.run();
+      await maintenance.run();
       expect(await tablesLike(month)).toEqual([name]);
       await admin.query(`DROP TABLE ${name}`);
     });
@@ -213,7 +220,7 @@ describe('the upkeep', () => {
       const name = `audit_event_${month.replace('-', '')}`;
       const event = clientEvent({ organizationId: organization, timestamp: inMonth(month) });
       await one.writer.record(writeRequest([event]));
-      const dying = upkeepOf(one, RETENTION_DAYS, () => Promise.reject(new Error('killed')));
+      const dying = maintenanceOf(one, RETENTION_DAYS, () => Promise.reject(new Error('killed')));
       const failed = await dying.run();
       expect(failed?.postponed).toMatchObject([{ partition: name, reason: 'killed' }]);
       expect(await tablesLike(month)).toEqual([name]);
@@ -236,12 +243,12 @@ describe('the upkeep', () => {
       const before = await two.epochs.current([organization]);
       await admin.query('BEGIN');
       await admin.query('SELECT count(*) FROM audit_event');
-      const round = await upkeep.run();
+      const round = await maintenance.run();
       expect(round?.postponed.length).toBeGreaterThan(0);
       expect(await two.epochs.current([organization])).not.toBe(before);
       await admin.query('COMMIT');
       expect(await countOf(organization)).toBe(0);
-      expect((await upkeep.run())?.postponed).toEqual([]);
+      expect((await maintenance.run())?.postponed).toEqual([]);
       expect(await tablesLike(month)).toEqual([]);
     });
   });
@@ -251,17 +258,17 @@ describe('the upkeep', () => {
     const name = `audit_event_${month.replace('-', '')}`;
     await one.partitions.ensure(EVENT_TABLE, [month]);
     await admin.query(`ALTER TABLE audit_event DETACH PARTITION ${name}`);
-    await upkeep.run();
+    await maintenance.run();
     expect(await tablesLike(month)).toEqual([name]);
     await admin.query(`DROP TABLE ${name}`);
   });
 
   it('is done by one replica at a time, and by the other once that one is gone', async () => {
     await admin.query('SELECT pg_advisory_lock($1)', [0x75706b70]);
-    expect(await upkeep.run()).toBeUndefined();
+    expect(await maintenance.run()).toBeUndefined();
     await admin.query('SELECT pg_advisory_unlock_all()');
     expect(await other.run()).toBeDefined();
-    expect(await upkeep.run()).toBeDefined();
+    expect(await maintenance.run()).toBeDefined();
   });
 
   it('deletes expired idempotency keys in batches, but none that a client may still repeat', async () => {
@@ -270,7 +277,7 @@ describe('the upkeep', () => {
        SELECT 's', 'old-' || i, ''::bytea, 201, '', now() - interval '26 hours' FROM generate_series(1, 2345) i
        UNION ALL SELECT 's', 'new-' || i, ''::bytea, 201, '', now() - interval '24 hours' FROM generate_series(1, 7) i`,
     );
-    const round = await upkeep.run();
+    const round = await maintenance.run();
     expect(round?.expiredRows).toEqual({ idempotency_key: 2345 });
     const { rows } = await admin.query(`SELECT key FROM idempotency_key WHERE subject = 's'`);
     expect(rows).toHaveLength(7);

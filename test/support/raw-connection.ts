@@ -3,14 +3,14 @@ import { connect, type Socket } from 'node:net';
 import type { TestService } from './test-service';
 
 /** A connection on which a request has begun, and what has been read from it since `listen`. */
-export interface RawTalk {
+export interface RawConnection {
   socket: Socket;
   read: string;
   error: Error | undefined;
 }
 
 /** Connections to a service, written to by hand, and the service's ends of them. */
-export class RawTalks {
+export class RawConnections {
   /** The service's ends of all connections, the latest last. */
   readonly ends: Socket[] = [];
   private readonly sockets: Socket[] = [];
@@ -19,11 +19,11 @@ export class RawTalks {
     private readonly service: TestService,
     private readonly token: string,
   ) {
-    service.front.server.on('connection', (socket: Socket) => this.ends.push(socket));
+    service.httpServer.server.on('connection', (socket: Socket) => this.ends.push(socket));
   }
 
   /** Connects, and sends the head of a POST of JSON, unless `headers` name another type. */
-  async begin(path: string, ...headers: string[]): Promise<RawTalk> {
+  async begin(path: string, ...headers: string[]): Promise<RawConnection> {
     const talk = await this.connect();
     const lines = [`POST ${path} HTTP/1.1`, 'Host: x', `Authorization: Bearer ${this.token}`];
     const hasType = headers.some((line) => line.startsWith('Content-Type'));
@@ -33,14 +33,14 @@ export class RawTalks {
   }
 
   /** Connects; the other side may end first. */
-  async connect(): Promise<RawTalk> {
+  async connect(): Promise<RawConnection> {
     const socket = connect({
       port: this.service.port,
       host: '127.0.0.1',
       allowHalfOpen: true,
     });
     this.sockets.push(socket);
-    const talk: RawTalk = { socket, read: '', error: undefined };
+    const talk: RawConnection = { socket, read: '', error: undefined };
     socket.on('error', (error) => (talk.error = error));
     await once(socket, 'connect');
     return talk;
@@ -53,6 +53,6 @@ export class RawTalks {
 }
 
 /** Reads from now on. */
-export function listen(talk: RawTalk): void {
+export function listen(talk: RawConnection): void {
   talk.socket.on('data', (bytes: Buffer) => (talk.read += bytes.toString('latin1')));
 }

@@ -10,16 +10,16 @@ import { until } from './until.fixture';
 
 const QUEUE_TIMEOUT_MS = 600;
 
-describe('what is waited for a turn to a connection', () => {
+describe('the wait for a connection permit', () => {
   let test: TestDatabase;
   let replica: Replica;
-  let turns: ConnectionLimiter;
+  let limiter: ConnectionLimiter;
 
   beforeEach(async () => {
     test = await createTestDatabase();
     replica = await openReplica(test.url, { poolMax: 1 });
     const config = { ...concurrencyConfig(), queueTimeoutMs: QUEUE_TIMEOUT_MS };
-    turns = new ConnectionLimiter(
+    limiter = new ConnectionLimiter(
       config,
       { ...databaseConfig(), poolMax: 1 },
       replica.database,
@@ -34,7 +34,7 @@ describe('what is waited for a turn to a connection', () => {
   });
 
   const read = (text: string, signal?: AbortSignal) =>
-    turns.run({ flow: 'org-1', signal }, () =>
+    limiter.run({ flow: 'org-1', signal }, () =>
       replica.database.withClient((client) => client.query(text)),
     );
 
@@ -57,7 +57,7 @@ describe('what is waited for a turn to a connection', () => {
       read('SELECT 1', late.signal),
     ];
     const ends = Promise.allSettled(waiting);
-    await until(() => turns.queued === 3);
+    await until(() => limiter.queued === 3);
     leaving.abort(new AppError('CLIENT_CLOSED', 'The client has left.'));
     late.abort(new AppError('REQUEST_TIMEOUT', 'It took too long.'));
     expect(await ends).toMatchObject([
@@ -71,16 +71,16 @@ describe('what is waited for a turn to a connection', () => {
   });
 });
 
-describe('turns to connections while the event loop has no time', () => {
+describe('connection permits under event-loop pressure', () => {
   let test: TestDatabase;
   let replica: Replica;
-  let turns: ConnectionLimiter;
+  let limiter: ConnectionLimiter;
   const contention = new EventLoopPressure(new EventLoopYielder());
 
   beforeAll(async () => {
     test = await createTestDatabase();
     replica = await openReplica(test.url, { poolMax: 6 });
-    turns = new ConnectionLimiter(
+    limiter = new ConnectionLimiter(
       concurrencyConfig(),
       { ...databaseConfig(), poolMax: 6 },
       replica.database,
@@ -102,7 +102,7 @@ describe('turns to connections while the event loop has no time', () => {
       started += 1;
       return told;
     };
-    const all = Array.from({ length: count }, () => turns.run({ flow: flow() }, work));
+    const all = Array.from({ length: count }, () => limiter.run({ flow: flow() }, work));
     const end = (): Promise<unknown> => {
       finish();
       return Promise.all(all);
@@ -115,7 +115,7 @@ describe('turns to connections while the event loop has no time', () => {
   beforeEach(async () => {
     let flows = 0;
     flow = () => `org-${(flows += 1)}`;
-    await until(() => turns.statistics().max === 6);
+    await until(() => limiter.statistics().max === 6);
     await works(2).end(); // of two flows
   });
 
@@ -137,7 +137,7 @@ describe('turns to connections while the event loop has no time', () => {
     await narrowed.end();
   });
 
-  it('tell those who share in portions of it, and when it has time again', async () => {
+  it('notify cooperative work of pressure and of its end', async () => {
     await keepBusy(700);
     await works(2).end();
     expect(contention.isHigh()).toBe(true);
@@ -167,10 +167,10 @@ describe('turns to connections while the event loop has no time', () => {
   });
 
   it('say nothing of the pool when they are waited for', async () => {
-    await turns.run({ flow: 'org-1' }, () =>
+    await limiter.run({ flow: 'org-1' }, () =>
       replica.database.withClient((client) => client.query('SELECT 1')),
     );
-    await until(() => turns.statistics().max === 6);
+    await until(() => limiter.statistics().max === 6);
     const before = replica.database.acquisitionStatistics();
     await keepBusy(700);
     const waiting = works(5);

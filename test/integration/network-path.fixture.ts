@@ -3,9 +3,9 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Transform } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A way to a server that can be cut: what goes to its port arrives there. */
-export interface Way {
-  /** The URL of the server by this way. */
+/** A TCP proxy to a server whose connections can be cut. */
+export interface NetworkPath {
+  /** The URL of the server through this path. */
   url: string;
   port: number;
   /** Keeps every connection and takes new ones, but passes nothing on any more. */
@@ -16,8 +16,8 @@ export interface Way {
   cut(): void;
 }
 
-/** Opens a way to the server of `url`, on a free port or on the one that an earlier way had. */
-export async function openWay(url: string, port = 0): Promise<Way> {
+/** Opens a path to the server of `url`, on a free port or on that of an earlier path. */
+export async function openNetworkPath(url: string, port = 0): Promise<NetworkPath> {
   const target = new URL(url);
   const sockets = new Set<Socket>();
   let isStalled = false;
@@ -42,9 +42,9 @@ export async function openWay(url: string, port = 0): Promise<Way> {
   });
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const way = new URL(url);
-  way.hostname = '127.0.0.1';
-  way.port = String((server.address() as AddressInfo).port);
+  const path = new URL(url);
+  path.hostname = '127.0.0.1';
+  path.port = String((server.address() as AddressInfo).port);
   const cut = (): void => {
     server.close();
     for (const socket of sockets) socket.destroy();
@@ -56,12 +56,12 @@ export async function openWay(url: string, port = 0): Promise<Way> {
   const slowDown = (milliseconds: number): void => {
     delayMs = milliseconds;
   };
-  return { url: way.href, port: Number(way.port), stall, slowDown, cut };
+  return { url: path.href, port: Number(path.port), stall, slowDown, cut };
 }
 
 /** Passes bytes on in their order, each part after the delay that holds when it comes. */
 class Delay extends Transform {
-  private turn: Promise<void> = Promise.resolve();
+  private previous: Promise<void> = Promise.resolve();
 
   constructor(private readonly delayMs: () => number) {
     super();
@@ -70,13 +70,13 @@ class Delay extends Transform {
   override _transform(part: Buffer, _: BufferEncoding, done: () => void): void {
     const dueMs = performance.now() + this.delayMs();
     const wait = () => (dueMs > performance.now() ? sleep(dueMs - performance.now()) : undefined);
-    this.turn = this.turn.then(wait).then(() => {
+    this.previous = this.previous.then(wait).then(() => {
       this.push(part);
     });
     done();
   }
 
   override _flush(done: () => void): void {
-    this.turn.then(done, done);
+    this.previous.then(done, done);
   }
 }

@@ -15,8 +15,8 @@ export const THIS_MONTH = monthOf(new Date().toISOString());
 export const oldMonth = (number: number) => addMonths(THIS_MONTH, -16 - number);
 export const inMonth = (month: string) => `${month}-15T12:00:00.000000Z`;
 
-/** The upkeep of a replica, with what the modules register; its clock is confirmed unless a witness is given. */
-export function upkeepOf(
+/** The maintenance of a replica, with the tables that the modules register; its clock is confirmed unless a witness is given. */
+export function maintenanceOf(
   { database, partitions }: Replica,
   retentionDays = RETENTION_DAYS,
   afterHidden = forgetExpired,

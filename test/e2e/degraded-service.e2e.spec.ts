@@ -21,7 +21,7 @@ async function copyHeads(primary: Client, replicaUrl: string): Promise<void> {
 }
 
 /** A service with a read replica, whose limits are reached from the start; it logs as in production. */
-describe('a service that is impaired', () => {
+describe('a degraded service', () => {
   let replica: TestDatabase;
   let service: TestService;
   let token: string;
@@ -70,7 +70,7 @@ describe('a service that is impaired', () => {
     expect((await service.get(`${EVENTS}/${written.id}`, token)).status).toBe(404);
   });
 
-  it('is degraded in what is impaired, and works: 200', async () => {
+  it('reports the impaired indicators as degraded, and works: 200', async () => {
     const before = await service.get('/health');
     expect(before.status).toBe(200);
     expect(before.json).toMatchObject({
@@ -87,7 +87,7 @@ describe('a service that is impaired', () => {
     expect((await service.get('/health/ready')).status).toBe(200);
   });
 
-  it('tells the month whose partition is missing', async () => {
+  it('names the month whose partition is missing', async () => {
     const next = addMonths(new Date().toISOString().slice(0, 7), 1);
     const admin = new Client({ connectionString: service.databaseUrl });
     await admin.connect();

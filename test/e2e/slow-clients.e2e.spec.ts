@@ -39,7 +39,7 @@ beforeAll(async () => {
   Object.assign(process.env, SETTINGS);
   stage = await SocketStage.start();
   ({ service } = stage);
-  const { unread, server } = service.front;
+  const { unread, server } = service.httpServer;
   usual = { limitBytes: unread.limitBytes, stallMs: unread.stallMs };
   server.on('connection', (socket: Socket) => {
     ends.add(socket);
@@ -59,12 +59,12 @@ beforeAll(async () => {
   }
 }, 60_000);
 
-beforeEach(() => Object.assign(service.front.unread, usual, { limitBytes: LIMIT_BYTES }));
+beforeEach(() => Object.assign(service.httpServer.unread, usual, { limitBytes: LIMIT_BYTES }));
 
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
   await stage.clear();
-  await until(() => service.front.runningRequests === 0);
+  await until(() => service.httpServer.runningRequests === 0);
 });
 
 afterAll(async () => {
@@ -149,12 +149,12 @@ async function untilTheyAreCut(unreaders: { end: Socket }[], left: number): Prom
   );
 }
 
-describe('answers that nobody reads', () => {
+describe('unread responses', () => {
   it.each([
     ['pages', page],
     ['GraphQL', question],
   ])(
-    '(%s) are bounded, and those who read get every byte',
+    '(%s) are bounded, and clients that read get every byte',
     async (_, request) => {
       const slow = await ask(request());
       const slowAnswer = readSlowly(slow.socket);
@@ -172,9 +172,9 @@ describe('answers that nobody reads', () => {
     60_000,
   );
 
-  it('are told in the log and in the metrics, and are requests with status 499', async () => {
+  it('are in the log and in the metrics, and are requests with status 499', async () => {
     log = '';
-    const { unread } = service.front;
+    const { unread } = service.httpServer;
     Object.assign(unread, { toldMs: -Infinity, limitBytes: MIB });
     const { end } = await ask(page());
     await until(() => end.destroyed);
@@ -211,12 +211,12 @@ describe('answers that nobody reads', () => {
       const request = head(path, 'Accept-Encoding: gzip');
       const unreaders = await Promise.all(Array.from({ length: UNREADERS }, () => ask(request)));
       await untilTheyAreCut(unreaders, 3);
-      await until(() => service.front.unread.bytes <= LIMIT_BYTES);
-      expect(service.front.unread.bytes).toBeGreaterThan(18 * MIB);
+      await until(() => service.httpServer.unread.bytes <= LIMIT_BYTES);
+      expect(service.httpServer.unread.bytes).toBeGreaterThan(18 * MIB);
       const { text } = await service.get(path, token, { 'accept-encoding': 'gzip' });
       expect(text.length).toBeGreaterThan(18_000_000);
       for (const { socket } of unreaders) socket.destroy();
-      await until(() => service.front.unread.bytes === 0);
+      await until(() => service.httpServer.unread.bytes === 0);
     },
     60_000,
   );
@@ -230,21 +230,21 @@ describe('answers that nobody reads', () => {
     ['tRPC in gzip', () => head(TRPC_PATH, 'Accept-Encoding: gzip')],
     ['tRPC in lines', () => head(TRPC_LINES, 'trpc-accept: application/jsonl')],
   ])(
-    'hold nothing of the memory for answers that are being made: %s',
+    'hold none of the memory for responses that are being made: %s',
     async (_, request) => {
-      service.front.unread.limitBytes = Infinity;
+      service.httpServer.unread.limitBytes = Infinity;
       const { end } = await ask(request());
-      await until(() => service.front.unread.bytes > 10 * MIB);
+      await until(() => service.httpServer.unread.bytes > 10 * MIB);
       const metrics = async (): Promise<string> => (await service.get('/metrics')).text;
       await until(async () => /^answer_memory_reserved_bytes 0$/m.test(await metrics()));
       expect(end.destroyed).toBe(false);
-      expect(service.front.unread.bytes).toBeGreaterThan(10 * MIB);
+      expect(service.httpServer.unread.bytes).toBeGreaterThan(10 * MIB);
     },
     60_000,
   );
 
   it('on WebSockets are bounded', async () => {
-    service.front.unread.limitBytes = 30 * MIB;
+    service.httpServer.unread.limitBytes = 30 * MIB;
     const text = JSON.stringify({ id: '1', type: 'subscribe', payload: { query: QUERY } });
     const silent = await Promise.all(Array.from({ length: 3 }, () => stage.connected(token)));
     const before = ends.size;
@@ -257,13 +257,13 @@ describe('answers that nobody reads', () => {
 });
 
 describe('a client that takes nothing for too long', () => {
-  it('is cut whatever it sends, and one that reads slowly is not', async () => {
+  it('is disconnected whatever it sends, and one that reads slowly is not', async () => {
     const slow = await ask(page());
     const slowAnswer = readSlowly(slow.socket, 1000);
     await untilItIsRead(slow.end);
     const silent = await ask(page());
     await until(() => silent.end.writableLength > 0);
-    Object.assign(service.front.unread, { stallMs: 8000, limitBytes: Infinity });
+    Object.assign(service.httpServer.unread, { stallMs: 8000, limitBytes: Infinity });
     const socket = await stage.connected(token);
     socket.pause();
     for (let id = 0; id < 4; id += 1) {
@@ -282,11 +282,11 @@ describe('a client that takes nothing for too long', () => {
     expect(answer?.text).toHaveLength(Number(answer?.headers.get('content-length')));
   }, 60_000);
 
-  it('is left to its export, which has a time of its own', async () => {
+  it('is left to its export, which has its own stall timeout', async () => {
     const exporting = await ask(head(`${EVENTS}/stream?format=ndjson`));
     await until(() => exporting.end.writableLength > 0);
     const silent = await ask(page());
-    service.front.unread.stallMs = 1000;
+    service.httpServer.unread.stallMs = 1000;
     await until(() => silent.end.destroyed);
     expect(exporting.end.destroyed).toBe(false);
   }, 30_000);

@@ -22,7 +22,7 @@ afterAll(async () => {
   delete process.env.BULK_MAX_EVENTS;
 });
 
-it('the events of one body of NDJSON are recorded in the order of its lines, whoever else writes', async () => {
+it('the events of one body of NDJSON are recorded in the order of its lines, whichever writes run beside it', async () => {
   const others = ['a', 'b'];
   expect(others).toHaveLength(LARGE_TRANSACTIONS);
   const token = await tokenOf({ organizations: [...others, 'org-1'] });

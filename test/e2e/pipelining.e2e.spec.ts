@@ -4,25 +4,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
-import { listen, RawTalks } from '../support/raw-talk';
+import { listen, RawConnections } from '../support/raw-connection';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 let service: TestService;
 let token: string;
-let talks: RawTalks;
+let talks: RawConnections;
 
 beforeAll(async () => {
   service = await TestService.start();
   token = await tokenOf();
-  talks = new RawTalks(service, token);
+  talks = new RawConnections(service, token);
 });
 
 afterEach(() => talks.clear());
 
 afterAll(() => service.stop());
 
-describe('a request that waits for its turn to be answered, and for its body', () => {
-  it('is told to send it behind the answers before it, and not within them', async () => {
+describe('a pipelined request that waits for earlier responses and for its body', () => {
+  it('gets 100 Continue after the responses before it, and not within them', async () => {
     const client = new Client({ connectionString: service.databaseUrl });
     await client.connect();
     await client.query('BEGIN; LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE');
@@ -35,7 +35,7 @@ describe('a request that waits for its turn to be answered, and for its body', (
     const more = ['Content-Type: application/json', `Content-Length: ${query.length}`];
     socket.write(head(`GET ${EVENTS}`, 'Cache-Control: no-cache'));
     socket.write(head('POST /graphql', 'Expect: 100-continue', 'Connection: close', ...more));
-    await until(() => service.front.runningRequests === 2);
+    await until(() => service.httpServer.runningRequests === 2);
     socket.write(query); // it does not wait for long, as it may
     await sleep(100);
     expect(talk.read).toBe('');
@@ -62,8 +62,8 @@ describe('a request that waits for its turn to be answered, and for its body', (
   });
 });
 
-describe('behind the last answer of a connection', () => {
-  /** A connection whose last answer has been read, and the service's end of it. */
+describe('after the last response of a connection', () => {
+  /** A connection whose last response has been read, and the service's end of it. */
   const ended = async (...more: string[]) => {
     const talk = await talks.begin('/api/v1/none', 'Expect: 100-continue', ...more);
     listen(talk);
@@ -83,15 +83,15 @@ describe('behind the last answer of a connection', () => {
     socket.write(bytes);
     await once(end as Socket, 'close');
     expect((await service.get('/health/live')).status).toBe(200);
-    expect(service.front.runningRequests).toBe(0);
+    expect(service.httpServer.runningRequests).toBe(0);
   });
 
-  it('line breaks hold neither the connection nor what was asked for on it', async () => {
+  it('line breaks keep neither the connection nor the requests on it open', async () => {
     const asked = `GET ${EVENTS}/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
     const { socket, end } = await ended('Content-Length: 0', `\r\n${asked}`);
     await until(() => {
       if (!socket.destroyed) socket.write('\r\n');
-      return end?.destroyed === true && service.front.runningRequests === 0;
+      return end?.destroyed === true && service.httpServer.runningRequests === 0;
     });
   });
 });

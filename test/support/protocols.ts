@@ -1,8 +1,8 @@
 import { canonicalJson, elementTexts, memberTexts } from './json-text';
 import { type Answer, type Askable, EVENTS, listText } from './test-service';
 
-/** A search as tRPC spells it; the other doors get it in their spelling. */
-export interface DoorSearch {
+/** A search as tRPC spells it; the other protocols get it in their spelling. */
+export interface ProtocolSearch {
   filter?: Record<string, string[] | Record<string, string>>;
   pagination?: {
     limit?: number;
@@ -12,8 +12,8 @@ export interface DoorSearch {
   };
 }
 
-/** What came of a request, in the words of no door. */
-export interface DoorOutcome {
+/** What came of a request, independent of the protocol. */
+export interface SearchOutcome {
   /** The kind of failure; absent when it went well. */
   kind?: string;
   /** Each event as canonical JSON text, every digit as it came. */
@@ -35,8 +35,8 @@ export interface WriteOutcome {
 }
 
 /** One way into the service. `events` of a write are JSON text, as numbers have to arrive as they are. */
-export interface Door {
-  find: (search: DoorSearch, token?: string) => Promise<DoorOutcome>;
+export interface Protocol {
+  find: (search: ProtocolSearch, token?: string) => Promise<SearchOutcome>;
   write: (events: string, token?: string, batchSize?: number) => Promise<WriteOutcome>;
 }
 
@@ -54,8 +54,8 @@ const WRITE = `mutation ($events: [CreateAuditEventInput!]!, $batchSize: Int) {
   }
 }`;
 
-/** The three doors of a service. */
-export function doorsOf(service: Askable): Record<'REST' | 'GraphQL' | 'tRPC', Door> {
+/** The three protocols of a service. */
+export function protocolsOf(service: Askable): Record<'REST' | 'GraphQL' | 'tRPC', Protocol> {
   const post = (path: string, body: string, token?: string) =>
     service.request('POST', path, { body, token });
   return {
@@ -111,7 +111,7 @@ function eventTexts(list: string): string[] {
   return elementTexts(list).map(canonicalJson);
 }
 
-function restPath({ filter = {}, pagination = {} }: DoorSearch): string {
+function restPath({ filter = {}, pagination = {} }: ProtocolSearch): string {
   const parameters = new URLSearchParams({ include_total: 'true' });
   for (const [name, value] of Object.entries(filter)) {
     const entries = Array.isArray(value) ? [[name, listText(value)]] : Object.entries(value);
@@ -120,7 +120,7 @@ function restPath({ filter = {}, pagination = {} }: DoorSearch): string {
   const { sort = {}, ...page } = pagination;
   const plain = { ...page, sort_field: sort.field, sort_direction: sort.direction };
   for (const [name, value] of Object.entries(plain)) {
-    // A cursor beside an offset of 0 is how the other doors spell their defaults.
+    // A cursor beside an offset of 0 is how the other protocols spell their defaults.
     const isDefault = name === 'offset' && value === 0 && page.cursor !== undefined;
     if (value !== undefined && !isDefault) parameters.set(name, String(value));
   }
@@ -131,21 +131,21 @@ function snakeCased(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function restPage({ status, text, json }: Answer): DoorOutcome {
+function restPage({ status, text, json }: Answer): SearchOutcome {
   if (status >= 400) return { kind: json.code };
   const { total, hasNext, hasPrevious, nextCursor } = json.pagination;
   const events = eventTexts(member(text, 'data'));
   return { events, total, hasNext, hasPrevious, cursor: nextCursor };
 }
 
-function trpcPage({ text, json }: Answer): DoorOutcome {
+function trpcPage({ text, json }: Answer): SearchOutcome {
   if (json.error) return { kind: json.error.data.kind };
   const { total, hasNext, hasPrevious, nextCursor } = json.result.data.pagination;
   const events = eventTexts(member(text, 'result', 'data', 'data'));
   return { events, total, hasNext, hasPrevious, cursor: nextCursor };
 }
 
-function graphqlPage({ text, json }: Answer): DoorOutcome {
+function graphqlPage({ text, json }: Answer): SearchOutcome {
   if (json.errors) return { kind: json.errors[0].extensions.code };
   const { totalCount, pageInfo } = json.data.optimizedAuditEvents;
   const nodes = elementTexts(member(text, 'data', 'optimizedAuditEvents', 'edges')).map((edge) =>
@@ -157,7 +157,7 @@ function graphqlPage({ text, json }: Answer): DoorOutcome {
 }
 
 /** Enums of GraphQL are upper case. */
-function upperCased({ filter, pagination }: DoorSearch): object {
+function upperCased({ filter, pagination }: ProtocolSearch): object {
   const upper = (value: string | undefined) => value?.toUpperCase();
   const statuses = filter?.['statuses'];
   const { sort, ...page } = pagination ?? {};

@@ -2,9 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
-import { upkeepOf } from './upkeep.fixture';
+import { maintenanceOf } from './maintenance.fixture';
 
-describe('the upkeep of indexes', () => {
+describe('index maintenance', () => {
   const replicas = useTwoReplicas();
   let holder: Client;
   let rebuilder: Client;
@@ -35,7 +35,7 @@ describe('the upkeep of indexes', () => {
     return end;
   }
 
-  it('drops what a cancelled REINDEX has left', async () => {
+  it('drops the leftover of a cancelled REINDEX', async () => {
     const end = rebuild();
     await until(async () => (await invalid()) === 1);
     await replicas.admin.query(
@@ -43,7 +43,7 @@ describe('the upkeep of indexes', () => {
     );
     expect(await end).toBe('57014');
     await holder.query('COMMIT');
-    const round = await upkeepOf(replicas.one).run();
+    const round = await maintenanceOf(replicas.one).run();
     expect(round).toMatchObject({ droppedIndexes: ['indexed_pkey_ccnew'], failures: [] });
     expect(await invalid()).toBe(0);
   });
@@ -51,7 +51,7 @@ describe('the upkeep of indexes', () => {
   it('leaves one alone that is being rebuilt, and does not make that fail', async () => {
     const end = rebuild();
     await until(async () => (await invalid()) === 1);
-    const round = upkeepOf(replicas.one).run();
+    const round = maintenanceOf(replicas.one).run();
     const waits = `SELECT FROM pg_locks WHERE NOT granted AND relation = 'indexed'::regclass`;
     await until(async () => (await replicas.admin.query(waits)).rowCount === 1);
     // PostgreSQL has looked for a deadlock by then; the next one to wait for the other is ended.

@@ -11,7 +11,7 @@ import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service
 const SMALL = 'limit=1';
 const LARGE = 'limit=50';
 
-describe('every answer', () => {
+describe('every response', () => {
   let service: TestService;
   let token: string;
 
@@ -70,7 +70,7 @@ describe('every answer', () => {
 
   it.each([
     ['a page', 'GET', EVENTS, 200],
-    ['a write by the hot route', 'POST', EVENTS, 201],
+    ['a write by the fast route', 'POST', EVENTS, 201],
     ['a write by the ordinary path', 'POST', `${EVENTS}?way=ordinary`, 201],
     ['a refusal', 'GET', `${EVENTS}?limit=0`, 400],
     ['what is not there', 'GET', '/nowhere', 404],
@@ -143,15 +143,15 @@ function unchunked(bytes: Buffer): Buffer {
 }
 
 describe('before the boot has ended', () => {
-  let front: HttpServer;
+  let httpServer: HttpServer;
   let port: number;
 
   beforeAll(async () => {
-    front = new HttpServer();
-    ({ port } = await front.listen(0, '127.0.0.1'));
+    httpServer = new HttpServer();
+    ({ port } = await httpServer.listen(0, '127.0.0.1'));
   });
 
-  afterAll(() => front.drain(0));
+  afterAll(() => httpServer.drain(0));
 
   const get = async (path: string) => {
     const [answer] = await sendRaw(
@@ -181,28 +181,28 @@ describe('before the boot has ended', () => {
 });
 
 describe('a client that does not finish its request', () => {
-  let front: HttpServer;
+  let httpServer: HttpServer;
   let port: number;
 
   beforeAll(async () => {
-    front = new HttpServer();
-    expect(front.server.headersTimeout).toBeGreaterThan(0);
-    expect(front.server.requestTimeout).toBeGreaterThan(front.server.headersTimeout);
-    front.server.headersTimeout = 100;
-    front.server.requestTimeout = 200;
+    httpServer = new HttpServer();
+    expect(httpServer.server.headersTimeout).toBeGreaterThan(0);
+    expect(httpServer.server.requestTimeout).toBeGreaterThan(httpServer.server.headersTimeout);
+    httpServer.server.headersTimeout = 100;
+    httpServer.server.requestTimeout = 200;
     // Node looks every thirty seconds; it takes the interval only in the options of createServer.
-    expect(front.server).toHaveProperty('connectionsCheckingInterval');
-    Object.assign(front.server, { connectionsCheckingInterval: 20 });
-    ({ port } = await front.listen(0, '127.0.0.1'));
+    expect(httpServer.server).toHaveProperty('connectionsCheckingInterval');
+    Object.assign(httpServer.server, { connectionsCheckingInterval: 20 });
+    ({ port } = await httpServer.listen(0, '127.0.0.1'));
   });
 
-  afterAll(() => front.drain(0));
+  afterAll(() => httpServer.drain(0));
 
   it.each([
     ['headers', `POST ${EVENTS} HTTP/1.1\r\nHost: x\r\n`],
     ['rest', `POST ${EVENTS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"`],
   ])('gets a 408 when the %s of it stay away', async (_, part) => {
-    front.attach((request) => request.resume(), { find: () => undefined });
+    httpServer.attach((request) => request.resume(), { find: () => undefined });
     const [answer] = await sendRaw(port, part);
     if (!answer) throw new Error('There was no answer');
     expectProblem(answer, 408, 'CLIENT_TIMEOUT');
@@ -223,7 +223,7 @@ describe('while it drains', () => {
 
   afterAll(() => admin.end());
 
-  it('finishes what runs, is not ready, and takes no new connection', async () => {
+  it('finishes running requests, is not ready, and takes no new connection', async () => {
     await admin.query('BEGIN');
     await admin.query('LOCK audit_organization IN ACCESS EXCLUSIVE MODE');
     const slow = open(service.port);

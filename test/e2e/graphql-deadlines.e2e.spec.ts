@@ -1,5 +1,5 @@
 import { FairScheduler } from '../../src/concurrency/fair-scheduler';
-import { Blocker } from '../integration/blocked.fixture';
+import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -7,7 +7,7 @@ const LIST = '{ optimizedAuditEvents(useCache: false) { edges { node { id } } } 
 const WRITE =
   'mutation { createAuditEvent(event: { organizationId: "org-1", action: "late", status: SUCCESS }) { id } }';
 
-describe('the GraphQL door while the database is held up', () => {
+describe('GraphQL while PostgreSQL is blocked', () => {
   let service: TestService;
   let blocker: Blocker;
   let token: string;
@@ -25,14 +25,14 @@ describe('the GraphQL door while the database is held up', () => {
   });
   afterEach(async () => {
     await blocker.unblock();
-    await until(() => turns().active === 0);
+    await until(() => scheduler().active === 0);
   });
   afterAll(async () => {
     await blocker.close();
     await service.stop();
   });
 
-  const turns = () => service.provider(FairScheduler).statistics();
+  const scheduler = () => service.provider(FairScheduler).statistics();
   const ask = (query: string): Promise<Answer> => service.post('/graphql', token, { query });
   const codeOf = ({ json }: Answer): unknown =>
     (json as { errors: { extensions: { code: string } }[] }).errors[0]?.extensions.code;
@@ -51,12 +51,12 @@ describe('the GraphQL door while the database is held up', () => {
     await until(async () => (await blocker.events()) === before + 1);
   });
 
-  it('refuses what has no room to wait, and says when to come back', async () => {
+  it('refuses requests beyond the queue, with Retry-After', async () => {
     await blocker.blockReads();
     const first = ask(LIST);
-    await until(() => turns().active === 1);
+    await until(() => scheduler().active === 1);
     const second = ask(WRITE);
-    await until(() => turns().queued === 1);
+    await until(() => scheduler().queued === 1);
     const third = await ask(WRITE);
     expect(codeOf(third)).toBe('TOO_MANY_REQUESTS');
     expect(Number(third.headers.get('retry-after'))).toBeGreaterThan(0);
@@ -73,10 +73,10 @@ describe('the GraphQL door while the database is held up', () => {
       signal: client.signal,
     });
     await until(async () => (await blocker.busy()).length > 0);
-    const { cancelled } = turns();
+    const { cancelled } = scheduler();
     client.abort();
     await expect(asked).rejects.toThrow();
-    await until(() => turns().cancelled > cancelled);
+    await until(() => scheduler().cancelled > cancelled);
     await until(async () => (await blocker.busy()).length === 0);
   });
 });

@@ -3,7 +3,7 @@ import type { Answer, LoadSender } from '../integration/load.fixture';
 import { EVENTS } from '../support/test-service';
 
 /** A way in for many events at once. */
-export interface BulkDoor {
+export interface BulkProtocol {
   name: string;
   path: string;
   /** The body of a request that has the events of this JSON text stored. */
@@ -24,7 +24,7 @@ const MUTATION = `mutation ($events: [CreateAuditEventInput!]!) {
 export const GRAPHQL = '/graphql';
 export const TRPC_BULK = '/trpc/performance.bulkCreateAuditEvents';
 
-export const BULK_DOORS: BulkDoor[] = [
+export const BULK_PROTOCOLS: BulkProtocol[] = [
   {
     name: 'REST',
     path: `${EVENTS}/bulk`,
@@ -57,13 +57,14 @@ export const BULK_DOORS: BulkDoor[] = [
   },
 ];
 
-/** Sends to any door, and hands on what came back as REST would have said it. */
+/** Sends through any protocol and returns the response that REST would have given. */
 export function inRest(sender: LoadSender): Pick<LoadSender, 'send'> {
-  const doorOf = (path: string) => BULK_DOORS.find((door) => path.startsWith(door.path));
+  const protocolOf = (path: string) =>
+    BULK_PROTOCOLS.find((protocol) => path.startsWith(protocol.path));
   return {
     send: async (url, request) => {
       const answer = await sender.send(url, request);
-      return doorOf(request.path)?.inRest(answer) ?? answer;
+      return protocolOf(request.path)?.inRest(answer) ?? answer;
     },
   };
 }

@@ -6,7 +6,7 @@ import addFormats from 'ajv-formats';
 import type { Document, Operation, ResponseObject, WireRequest } from './openapi-requests';
 
 /** An answer with its body decoded; `isWhole` is false for one that goes on and on, and was left. */
-export interface WireAnswer {
+export interface WireResponse {
   status: number;
   headers: Record<string, string | string[] | undefined>;
   body: string;
@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT_MS = 20_000;
 const STREAM_MS = 200;
 
 /** Sends a request as it stands; a body goes out with its length. */
-export function send(port: number, request: WireRequest, agent: Agent): Promise<WireAnswer> {
+export function send(port: number, request: WireRequest, agent: Agent): Promise<WireResponse> {
   const { method, path, headers, body } = request;
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(
@@ -86,7 +86,7 @@ function mediaType(header: string | string[] | undefined): string {
 }
 
 /** Tells what in an answer is not as the document describes it. */
-export class DescribedAnswers {
+export class DescribedResponses {
   private readonly ajv = new Ajv2020({ strict: false, allErrors: false });
   private readonly validators = new Map<string, ValidateFunction>();
 
@@ -96,7 +96,7 @@ export class DescribedAnswers {
   }
 
   /** One line for each fault; none when status, content type and body are as described, and the status is no 5xx. */
-  violationsOf(method: string, path: string, operation: Operation, answer: WireAnswer): string[] {
+  violationsOf(method: string, path: string, operation: Operation, answer: WireResponse): string[] {
     const { status, headers, body } = answer;
     const faults: string[] = [];
     if (status >= 500) faults.push(`${status} is a failure of the service`);
@@ -126,7 +126,7 @@ export class DescribedAnswers {
     return faults;
   }
 
-  private faultsOfBody(pointer: string, type: string, { body, isWhole }: WireAnswer): string[] {
+  private faultsOfBody(pointer: string, type: string, { body, isWhole }: WireResponse): string[] {
     if (!isWhole) return type === 'text/event-stream' ? [] : ['the answer did not end'];
     const isLines = /ndjson|jsonl|json-seq/.test(type);
     if (!isLines && !/[/+]json$/.test(type)) return [];

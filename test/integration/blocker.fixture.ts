@@ -5,7 +5,7 @@ export class Blocker {
   private constructor(
     private readonly client: Client,
     /** A transaction sees what others do as it was when it first looked. */
-    private readonly onlooker: Client,
+    private readonly observer: Client,
   ) {}
 
   static async connect(url: string): Promise<Blocker> {
@@ -30,7 +30,7 @@ export class Blocker {
 
   /** What the service's connections do right now, other than nothing. */
   async busy(): Promise<{ state: string; query: string }[]> {
-    const { rows } = await this.onlooker.query<{ state: string; query: string }>(
+    const { rows } = await this.observer.query<{ state: string; query: string }>(
       `SELECT state, query FROM pg_stat_activity
        WHERE datname = current_database() AND application_name IN ('audit-server', 'audit-server epochs') AND state <> 'idle'`,
     );
@@ -45,6 +45,6 @@ export class Blocker {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.client.end(), this.onlooker.end()]);
+    await Promise.all([this.client.end(), this.observer.end()]);
   }
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { JsonBodyInterceptor } from '../../src/http/json-body.interceptor';
 import { EVENTS, eventWith, TestService, tokenOf, type Answer } from '../support/test-service';
 
-/** The same route by the ordinary way: a query is nothing the hot route knows. */
+/** The same route by the ordinary way: the fast route takes no query. */
 const ORDINARY = `${EVENTS}?way=ordinary`;
 /** The routes have this name too. */
 const ALIAS = '/api/v1/performance/audit/events';
@@ -13,7 +13,7 @@ let token: string;
 beforeAll(async () => {
   service = await TestService.start({ REQUEST_MAX_SIZE_MB: '1' });
   token = await tokenOf();
-  await service.get(EVENTS, token); // a token is known to the hot route after its first use
+  await service.get(EVENTS, token); // a token is known to the fast route after its first use
 });
 
 afterAll(() => service.stop());
@@ -66,7 +66,7 @@ const CASES: Case[] = [
   { name: 'a token never seen', body: event(), token: () => tokenOf({ sub: randomUUID() }) },
 ]; // prettier-ignore
 
-describe('the hot route and the ordinary path', () => {
+describe('the fast route and the ordinary path', () => {
   it.each(CASES)('answer $name alike, byte for byte and header by header', async (one) => {
     const auth = one.token ? await one.token() : token;
     const headers = {
@@ -97,7 +97,7 @@ describe('the hot route and the ordinary path', () => {
   });
 
   it.each([EVENTS, ALIAS])(
-    'are two at %s: the plain case never reaches what stands around the controller',
+    'are two at %s: the plain case never reaches the middleware around the controller',
     async (path) => {
       const body = jest.spyOn(JsonBodyInterceptor.prototype, 'intercept');
       try {

@@ -6,7 +6,7 @@ const FLOOD = 150;
 /** That of `writeRequest`, so that those who occupy the writer are no other flow. */
 const FLOOD_FLOW = 'org-1';
 
-describe('a shared transaction while the event loop has no time', () => {
+describe('the batch size under event-loop pressure', () => {
   const replicas = useTwoReplicas();
 
   beforeAll(() => replicas.one.contention.noteLoop(1));
