@@ -17,7 +17,7 @@ const SAMPLE_INTERVAL_MS = 100;
  * Turns to a connection, for those who have a turn to work: there may be fewer connections than turns, and the pool's
  * own queue is first come first served, so that a flood's turns would stand before everybody else's there. While the
  * event loop has no time left and several flows want it, there are fewer turns than connections, for what is short: what
- * waits here is served in rotation, what waits in the loop and in the cores is not (docs/adr/0026-fewer-turns-for-a-busy-loop.md). Nobody is
+ * waits here is served in rotation, what waits in the loop and in the cores is not (docs/adr/0026-connection-permits-by-event-loop-pressure.md). Nobody is
  * refused for want of room; who waits longer than CONCURRENCY_QUEUE_TIMEOUT_MS is.
  */
 @Injectable()

@@ -83,7 +83,7 @@ interface Gathering {
  * The epochs of organizations, read from the primary: a text that changes with every commit of any of them, because the
  * head row moves in the same transaction as the events. Whoever keeps an answer under the epoch that was current before
  * the answer was read, and gives it only to those for whom that epoch is still current, is never stale, whatever
- * becomes of the place where it is kept (docs/adr/0007-epochs-from-head-rows.md).
+ * becomes of the place where it is kept (docs/adr/0007-versions-from-head-rows.md).
  *
  * Exact, though reads are shared: a caller never joins a read that began before it asked (CoalescedRead). The statement
  * therefore takes its snapshot after the call, and sees every commit that anybody was told of before.
