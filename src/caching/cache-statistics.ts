@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { RollingWindow } from '../platform/runtime/rolling-window';
 
 /** How a request ended: with a kept answer, without one, or without looking for one. */
 export type CacheOutcome = 'hit' | 'miss' | 'excluded';
@@ -23,14 +24,18 @@ interface Tally {
 /** The window over which the present hit ratio is taken, and the slots it moves by. */
 const WINDOW_SECONDS = 300;
 const SLOT_SECONDS = 10;
-const SLOTS = WINDOW_SECONDS / SLOT_SECONDS;
 
 /** Counts what became of requests, by namespace and over the last minutes. Counting costs nothing to speak of. */
 @Injectable()
 export class CacheStatistics {
   private readonly all: Tally = emptyTally();
   private readonly namespaces = new Map<string, Tally>();
-  private readonly slots = Array.from({ length: SLOTS }, () => ({ number: -1, hit: 0, miss: 0 }));
+  private readonly recent = new RollingWindow(
+    SLOT_SECONDS,
+    WINDOW_SECONDS / SLOT_SECONDS,
+    () => ({ hit: 0, miss: 0 }),
+    (slot) => Object.assign(slot, { hit: 0, miss: 0 }),
+  );
 
   /** Seconds on a clock that only goes forward. */
   protected nowSeconds(): number {
@@ -45,16 +50,7 @@ export class CacheStatistics {
       this.namespaces.set(namespace, tally);
     }
     tally[outcome] += 1;
-    if (outcome === 'excluded') return;
-    const number = Math.floor(this.nowSeconds() / SLOT_SECONDS);
-    const slot = this.slots[number % SLOTS];
-    if (!slot) return;
-    if (slot.number !== number) {
-      slot.number = number;
-      slot.hit = 0;
-      slot.miss = 0;
-    }
-    slot[outcome] += 1;
+    if (outcome !== 'excluded') this.recent.current(this.nowSeconds())[outcome] += 1;
   }
 
   totals(): CacheCounts {
@@ -67,11 +63,9 @@ export class CacheStatistics {
 
   /** The last five minutes, up to one slot less; the ratio (percent, two decimals) is undefined without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
-    const oldest = Math.floor(this.nowSeconds() / SLOT_SECONDS) - SLOTS;
     let hits = 0;
     let requests = 0;
-    for (const { number, hit, miss } of this.slots) {
-      if (number <= oldest) continue;
+    for (const { hit, miss } of this.recent.recent(this.nowSeconds())) {
       hits += hit;
       requests += hit + miss;
     }

@@ -1,7 +1,7 @@
 import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
-import { abortableLazily } from '../platform/runtime/abortable';
+import { abortableLazily } from '../platform/runtime/abort';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { isFreshRead, type ReadPolicy } from './cache-control';
 import { CacheEntry } from './cache-entry';

@@ -1,4 +1,4 @@
-import { abortReason, abortable } from '../platform/runtime/abort';
+import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
 
 /** Ending the read takes a few milliseconds; the last one who waited is told when that is done. */
 const CANCEL_GRACE_MS = 25;
@@ -37,17 +37,16 @@ export class SingleFlight<T> implements Fill {
     if (signal?.aborted) throw abortReason(signal);
     this.waiting += 1;
     if (!signal) return this.promise;
-    const leave = (): void => {
+    const removeListener = onAbort(signal, () => {
       this.waiting -= 1;
       if (this.waiting > 0) return;
       this.isAbandoned = true;
       this.controller.abort(signal.reason);
-    };
-    signal.addEventListener('abort', leave, { once: true });
+    });
     try {
       return await abortable(this.promise, signal, CANCEL_GRACE_MS);
     } finally {
-      signal.removeEventListener('abort', leave);
+      removeListener();
     }
   }
 }

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { AppError } from '../platform/errors/app-error';
-import { abortReason, abortable } from '../platform/runtime/abort';
+import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
 import { FairQueue, type Waiter } from './fair-queue';
 import { type FlowOwner, flowsOf } from './flow';
 import { type FlowWait, FlowWaits } from './flow-waits';
@@ -185,7 +185,7 @@ export class FairScheduler {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', leave);
+        removeListener();
         this.waits.record(flow, performance.now() - startedMs);
       };
       const granted = (): void => {
@@ -202,10 +202,11 @@ export class FairScheduler {
         end();
         reject(error());
       };
-      const leave = (): void => giveUp(() => this.countEnd(abortReason(signal as AbortSignal)));
       if (!waiter) return reject(this.shed());
       const timer = setTimeout(() => giveUp(() => this.queueTimeout()), this.config.queueTimeoutMs);
-      signal?.addEventListener('abort', leave, { once: true });
+      const removeListener = onAbort(signal, () =>
+        giveUp(() => this.countEnd(abortReason(signal as AbortSignal))),
+      );
     });
   }
 

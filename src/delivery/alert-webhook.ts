@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Subscription } from 'rxjs';
+import { onAbort } from '../platform/runtime/abort';
 import { wallClockMs } from '../platform/runtime/clocks';
 import { monitoringConfig } from '../platform/config/monitoring.config';
 import { AlertState } from '../metrics/alert-state';
@@ -139,14 +140,13 @@ export class AlertWebhook implements OnApplicationShutdown {
     const longestMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
     const delayMs = longestMs * (0.5 + Math.random() / 2);
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, delayMs).unref();
-      const { signal } = this.closing;
-      function done(): void {
+      const done = (): void => {
         clearTimeout(timer);
-        signal.removeEventListener('abort', done);
+        removeListener();
         resolve();
-      }
-      signal.addEventListener('abort', done);
+      };
+      const timer = setTimeout(done, delayMs).unref();
+      const removeListener = onAbort(this.closing.signal, done);
     });
   }
 }

@@ -1,7 +1,7 @@
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { AppError } from '../platform/errors/app-error';
-import { abortReason } from '../platform/runtime/abort';
+import { abortablePromise } from '../platform/runtime/abort';
 
 /** Decompressors of whole bodies at once: zlib runs in libuv's pool, which has four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
@@ -32,37 +32,34 @@ export function decompressorFor(coding = 'identity'): (() => Transform) | undefi
  * refuse it; decompressing ends with that, and with the signal.
  * @throws AppError MALFORMED_JSON for bytes that are not in this coding; what `take` throws; the reason of the signal.
  */
-export function decompress(
+export async function decompress(
   compressed: Buffer,
   decompressor: Transform,
   { take, signal }: { take: (bytes: number) => void; signal: AbortSignal },
 ): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const pieces: Buffer[] = [];
-    const settle = (done: () => void): void => {
-      signal.removeEventListener('abort', onAbort);
-      decompressor.destroy();
-      done();
-      pieces.length = 0;
-    };
-    const fail = (error: Error): void => settle(() => reject(error));
-    const onAbort = (): void => fail(abortReason(signal));
-    decompressor.on('data', (piece: Buffer) => {
-      try {
-        take(piece.length);
-        pieces.push(piece);
-      } catch (error) {
-        fail(error as Error);
-      }
+  const pieces: Buffer[] = [];
+  try {
+    return await abortablePromise<Buffer>(signal, (resolve, reject) => {
+      decompressor.on('data', (piece: Buffer) => {
+        try {
+          take(piece.length);
+          pieces.push(piece);
+        } catch (error) {
+          decompressor.destroy(); // at once, as further pieces may be waiting
+          reject(error as Error);
+        }
+      });
+      decompressor.on('error', () => {
+        reject(new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.'));
+      });
+      decompressor.on('end', () => resolve(Buffer.concat(pieces)));
+      decompressor.end(compressed);
+      return (reason) => reason;
     });
-    decompressor.on('error', () => {
-      fail(new AppError('MALFORMED_JSON', 'The body is not what Content-Encoding says it is.'));
-    });
-    decompressor.on('end', () => settle(() => resolve(Buffer.concat(pieces))));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    decompressor.end(compressed);
-  });
+  } finally {
+    decompressor.destroy();
+    pieces.length = 0;
+  }
 }
 
 /** A sender that waits for a permit. */
@@ -96,21 +93,15 @@ export class DecompressionPermits {
   }
 
   private wait(sender: string, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(abortReason(signal));
+    return abortablePromise<void>(signal, (grant) => {
       const own = this.waiting.get(sender) ?? new Set();
-      const grant = (): void => {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      };
-      const leave = (): void => {
-        own.delete(grant);
-        if (own.size === 0) this.waiting.delete(sender);
-        reject(abortReason(signal));
-      };
       own.add(grant);
       this.waiting.set(sender, own);
-      signal.addEventListener('abort', leave, { once: true });
+      return (reason) => {
+        own.delete(grant);
+        if (own.size === 0) this.waiting.delete(sender);
+        return reason;
+      };
     });
   }
 

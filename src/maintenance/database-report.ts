@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
 import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
+import { withDeadline } from '../platform/runtime/deadline';
 import { databaseConfig } from '../platform/config/database.config';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
@@ -57,14 +58,10 @@ export class DatabaseReport {
   }
 
   private async makeInTime(): Promise<DatabasePerformanceReportDto> {
-    const deadline = new AbortController();
-    const late = new AppError('REQUEST_TIMEOUT', 'The report was not done in time.');
-    const timer = setTimeout(() => deadline.abort(late), this.server.requestTimeoutMs);
-    try {
-      return await this.make(deadline.signal);
-    } finally {
-      clearTimeout(timer);
-    }
+    const late = () => new AppError('REQUEST_TIMEOUT', 'The report was not done in time.');
+    return withDeadline({ timeoutMs: this.server.requestTimeoutMs, late }, (signal) =>
+      this.make(signal),
+    );
   }
 
   private make(signal: AbortSignal): Promise<DatabasePerformanceReportDto> {

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
-import { abortOf } from '../platform/database/cancellation';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import {
   missingMonths,
@@ -9,6 +8,7 @@ import {
   monthsAhead,
   Partitions,
 } from '../platform/database/partitions';
+import { abortable } from '../platform/runtime/abort';
 import { Maintenance } from './maintenance';
 
 /** A table that somebody has locked, or a server that is silent, must not keep anybody waiting who looks at the health. */
@@ -38,7 +38,7 @@ export class PartitionsHealthIndicator {
     const check = this.health.check('partitions');
     const deadline = AbortSignal.timeout(TIMEOUT_MS);
     try {
-      const tables = await Promise.race([this.states(deadline), abortOf(deadline)]);
+      const tables = await abortable(this.states(deadline), deadline);
       const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
       const round = this.maintenance.lastRun();
       const { startedAt = null, failures = [] } = round ?? {};

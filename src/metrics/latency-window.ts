@@ -1,4 +1,5 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { RollingWindow } from '../platform/runtime/rolling-window';
 
 /** Slots of a window: a minute of seconds, an hour of minutes. */
 const SLOTS = 60;
@@ -18,15 +19,6 @@ export interface LatencyReport {
   p99Ms: number;
 }
 
-/** What happened in one slot of the clock. */
-interface Slot {
-  number: number;
-  histogram: RecordableHistogram;
-  count: number;
-  slow: number;
-  sumMs: number;
-}
-
 /** Percentiles are exact to one percent: two significant figures in an HDR histogram. */
 function emptyHistogram(): RecordableHistogram {
   return createHistogram({ lowest: 1, highest: LONGEST_MICROSECONDS, figures: 2 });
@@ -38,28 +30,20 @@ function emptyHistogram(): RecordableHistogram {
  * being written over.
  */
 export class LatencyWindow {
-  private readonly slots: Slot[] = Array.from({ length: SLOTS }, () => ({
-    number: -1,
-    histogram: emptyHistogram(),
-    count: 0,
-    slow: 0,
-    sumMs: 0,
-  }));
+  private readonly window: RollingWindow<Slot>;
   private readonly startedAtSeconds: number;
 
   /** `nowSeconds` is a clock that only goes forward. */
   constructor(
     private readonly nowSeconds = () => performance.now() / 1000,
-    private readonly slotSeconds = 1,
+    slotSeconds = 1,
   ) {
+    this.window = new RollingWindow(slotSeconds, SLOTS, emptySlot, reset);
     this.startedAtSeconds = nowSeconds();
   }
 
   record(durationMs: number, isSlow: boolean): void {
-    const number = Math.floor(this.nowSeconds() / this.slotSeconds);
-    const slot = this.slots[number % SLOTS];
-    if (slot === undefined) return;
-    if (slot.number !== number) empty(slot, number);
+    const slot = this.window.current(this.nowSeconds());
     slot.count += 1;
     slot.slow += isSlow ? 1 : 0;
     slot.sumMs += durationMs;
@@ -68,14 +52,12 @@ export class LatencyWindow {
   }
 
   /** The last `seconds`, at most and by default sixty slots: whole ones of the clock, and the one under way. */
-  read(seconds = SLOTS * this.slotSeconds): LatencyReport {
+  read(seconds = Infinity): LatencyReport {
     const now = this.nowSeconds();
-    const slots = Math.min(SLOTS, Math.ceil(seconds / this.slotSeconds));
-    const oldest = Math.floor(now / this.slotSeconds) - slots + 1;
+    const slots = Math.min(SLOTS, Math.ceil(seconds / this.window.slotSeconds));
     const merged = emptyHistogram();
     const sum = { count: 0, slow: 0, sumMs: 0 };
-    for (const slot of this.slots) {
-      if (slot.number < oldest || slot.count === 0) continue;
+    for (const slot of this.window.recent(now, slots)) {
       merged.add(slot.histogram);
       sum.count += slot.count;
       sum.slow += slot.slow;
@@ -85,7 +67,10 @@ export class LatencyWindow {
       sum.count === 0 ? 0 : merged.percentile(percent) / MICROSECONDS_PER_MS;
     return {
       // At least one second: what came in the first milliseconds of a process is no rate.
-      seconds: Math.max(1, now - Math.max(oldest * this.slotSeconds, this.startedAtSeconds)),
+      seconds: Math.max(
+        1,
+        now - Math.max(this.window.beginSeconds(now, slots), this.startedAtSeconds),
+      ),
       count: sum.count,
       slow: sum.slow,
       meanMs: sum.count === 0 ? 0 : sum.sumMs / sum.count,
@@ -96,8 +81,13 @@ export class LatencyWindow {
   }
 }
 
-function empty(slot: Slot, number: number): void {
-  slot.number = number;
+type Slot = ReturnType<typeof emptySlot>;
+
+function emptySlot() {
+  return { histogram: emptyHistogram(), count: 0, slow: 0, sumMs: 0 };
+}
+
+function reset(slot: Slot): void {
   slot.count = 0;
   slot.slow = 0;
   slot.sumMs = 0;

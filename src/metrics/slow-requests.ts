@@ -1,3 +1,5 @@
+import { RollingWindow } from '../platform/runtime/rolling-window';
+
 const MINUTES = 60;
 const SECONDS_PER_MINUTE = 60;
 /** Endpoints that are listed, the slowest first. */
@@ -10,16 +12,15 @@ export interface SlowRequestsReport {
   slowestEndpoints: { endpoint: string; averageTime: number; count: number }[];
 }
 
-/** Counts and sums of one endpoint, a pair for each minute of the hour. */
-interface Hour {
-  minutes: Int32Array;
-  counts: Int32Array;
-  sumsMs: Float64Array;
+/** Slow requests of one endpoint. */
+interface Tally {
+  count: number;
+  sumMs: number;
 }
 
 /** Which endpoints were slow in the last hour. As many endpoints as its caller names: the recorder bounds them. */
 export class SlowRequests {
-  private readonly endpoints = new Map<string, Hour>();
+  private readonly endpoints = new Map<string, RollingWindow<Tally>>();
 
   /** `nowSeconds` is a clock that only goes forward. */
   constructor(private readonly nowSeconds = () => performance.now() / 1000) {}
@@ -27,21 +28,15 @@ export class SlowRequests {
   record(endpoint: string, durationMs: number): void {
     let hour = this.endpoints.get(endpoint);
     if (!hour) this.endpoints.set(endpoint, (hour = emptyHour()));
-    const minute = this.minute();
-    const at = minute % MINUTES;
-    if (hour.minutes[at] !== minute) {
-      hour.minutes[at] = minute;
-      hour.counts[at] = 0;
-      hour.sumsMs[at] = 0;
-    }
-    hour.counts[at] = (hour.counts[at] ?? 0) + 1;
-    hour.sumsMs[at] = (hour.sumsMs[at] ?? 0) + durationMs;
+    const minute = hour.current(this.nowSeconds());
+    minute.count += 1;
+    minute.sumMs += durationMs;
   }
 
   read(): SlowRequestsReport {
-    const oldest = this.minute() - MINUTES + 1;
+    const now = this.nowSeconds();
     const endpoints = [...this.endpoints]
-      .map(([endpoint, hour]) => ({ endpoint, ...sumOf(hour, oldest) }))
+      .map(([endpoint, hour]) => ({ endpoint, ...sumOf(hour.recent(now)) }))
       .filter(({ count }) => count > 0)
       .map(({ endpoint, count, sumMs }) => ({ endpoint, averageTime: sumMs / count, count }))
       .sort((a, b) => b.averageTime - a.averageTime);
@@ -53,27 +48,22 @@ export class SlowRequests {
       slowestEndpoints: endpoints.slice(0, LISTED),
     };
   }
+}
 
-  private minute(): number {
-    return Math.floor(this.nowSeconds() / SECONDS_PER_MINUTE);
+function emptyHour(): RollingWindow<Tally> {
+  return new RollingWindow(
+    SECONDS_PER_MINUTE,
+    MINUTES,
+    () => ({ count: 0, sumMs: 0 }),
+    (minute) => Object.assign(minute, { count: 0, sumMs: 0 }),
+  );
+}
+
+function sumOf(minutes: Tally[]): Tally {
+  const sum = { count: 0, sumMs: 0 };
+  for (const { count, sumMs } of minutes) {
+    sum.count += count;
+    sum.sumMs += sumMs;
   }
-}
-
-function emptyHour(): Hour {
-  return {
-    minutes: new Int32Array(MINUTES).fill(-1),
-    counts: new Int32Array(MINUTES),
-    sumsMs: new Float64Array(MINUTES),
-  };
-}
-
-function sumOf(hour: Hour, oldest: number): { count: number; sumMs: number } {
-  let count = 0;
-  let sumMs = 0;
-  hour.minutes.forEach((minute, at) => {
-    if (minute < oldest) return;
-    count += hour.counts[at] ?? 0;
-    sumMs += hour.sumsMs[at] ?? 0;
-  });
-  return { count, sumMs };
+  return sum;
 }

@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import { AppError } from '../platform/errors/app-error';
+import { onAbort } from '../platform/runtime/abort';
 
 /** Values that wait for a reader who does not come for them; alerts and invalidations come a few an hour. */
 const MAX_WAITING = 1000;
@@ -19,8 +20,7 @@ export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGe
     subscription.unsubscribe();
     wake();
   };
-  signal.addEventListener('abort', leave, { once: true });
-  if (signal.aborted) leave();
+  const removeListener = onAbort(signal, leave);
   return (async function* () {
     try {
       while (!signal.aborted) {
@@ -32,7 +32,7 @@ export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGe
         else await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {
-      signal.removeEventListener('abort', leave);
+      removeListener();
       leave();
     }
   })();

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { PoolClient, QueryConfig } from 'pg';
 import { CopyOut } from '../platform/database/copy-out';
 import { BrokenConnection } from '../platform/database/broken-connection';
+import { onAbort } from '../platform/runtime/abort';
 import { requestCancel } from '../platform/database/cancel-request';
 import { ChunkBuffer } from './chunk-buffer';
 import type { ExportCoding } from './compressor';
@@ -86,11 +87,8 @@ export class ExportRun {
   /** Runs it on a connection of its own; rejects when the answer is not whole. */
   async run(client: PoolClient): Promise<void> {
     const ticking = setInterval(() => this.tick(), TICK_MS);
-    const { signal } = this.request;
-    const onEnd = (): void => this.endWithToken();
-    signal?.addEventListener('abort', onEnd, { once: true });
+    const removeListener = onAbort(this.request.signal, () => this.endWithToken());
     try {
-      if (signal?.aborted) onEnd();
       if (this.cutReason) throw new Error(this.cutReason);
       this.client = client;
       this.snapshot = await openSnapshot(client, this.request.source.settings);
@@ -111,7 +109,7 @@ export class ExportRun {
       throw new BrokenConnection(error);
     } finally {
       clearInterval(ticking);
-      signal?.removeEventListener('abort', onEnd);
+      removeListener();
     }
   }
 

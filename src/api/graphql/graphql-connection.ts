@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
 import type { Principal } from '../../auth/principal';
 import type { TokenLife } from '../../auth/token-life';
+import { onAbort } from '../../platform/runtime/abort';
 import { restoreNumbers } from '../../platform/runtime/lossless-json';
 import { estimateParsedBytes } from '../../http/body-memory-limiter';
 import { clientClosed } from '../../http/request-signal';
@@ -194,12 +195,11 @@ export class GraphqlConnection {
    * not read holds no more than that. @throws the reason of the signal.
    */
   async inOrder<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const stop = (): void => this.wake();
-    signal.addEventListener('abort', stop, { once: true });
+    const removeListener = onAbort(signal, () => this.wake());
     while (!this.hasCapacity && !signal.aborted) {
       await new Promise<void>((resolve) => this.waiting.add(resolve));
     }
-    signal.removeEventListener('abort', stop);
+    removeListener();
     signal.throwIfAborted();
     this.running += 1;
     try {

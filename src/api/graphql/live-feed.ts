@@ -1,4 +1,5 @@
 import { AppError } from '../../platform/errors/app-error';
+import { onAbort } from '../../platform/runtime/abort';
 
 /**
  * What `open` gives for as long as `signal` allows. A generator that waits for its next element hears of `return` only
@@ -11,14 +12,12 @@ export function liveFeed<T>(
   release: () => void = () => undefined,
 ): AsyncIterableIterator<T> {
   const own = new AbortController();
-  const leave = (): void => own.abort(signal.reason);
+  const removeListener = onAbort(signal, () => own.abort(signal.reason));
   const finish = (): void => {
-    signal.removeEventListener('abort', leave);
+    removeListener();
     own.abort();
     release();
   };
-  if (signal.aborted) leave();
-  else signal.addEventListener('abort', leave, { once: true });
   let source: AsyncGenerator<T>;
   try {
     source = open(own.signal);

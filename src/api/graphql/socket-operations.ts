@@ -20,6 +20,7 @@ import { serverConfig } from '../../platform/config/server.config';
 import { AppError } from '../../platform/errors/app-error';
 import { ERROR_TABLE } from '../../platform/errors/error-table';
 import { toAppError } from '../../platform/errors/problem';
+import { withDeadline } from '../../platform/runtime/deadline';
 import { keepExactMembers, parseExactJson } from '../../platform/runtime/lossless-json';
 import { requestTimeout } from '../../http/request-signal';
 import { requestIdOf } from '../../http/request-context';
@@ -148,22 +149,16 @@ export class SocketOperations {
   /** Runs a query or mutation for as long as somebody waits for it. */
   private async respond(args: SocketArgs): Promise<ExecutionResult> {
     const { signal, measure, connection } = args.contextValue;
-    const own = new AbortController();
-    const leave = (): void => own.abort(signal.reason);
-    const timer = setTimeout(() => own.abort(requestTimeout()), this.server.requestTimeoutMs);
     const answer = new ComposedResponse();
-    signal.addEventListener('abort', leave, { once: true });
+    const deadline = { timeoutMs: this.server.requestTimeoutMs, late: requestTimeout, signal };
     try {
-      const contextValue = { ...args.contextValue, signal: own.signal, answer };
-      const work = async () => execute({ ...args, contextValue });
-      const result = await connection
-        .inOrder(work, own.signal)
-        .catch((thrown: unknown): ExecutionResult => ({ errors: [failureOf(thrown)] }));
+      const result = await withDeadline(deadline, (own) => {
+        const contextValue = { ...args.contextValue, signal: own, answer };
+        return connection.inOrder(async () => execute({ ...args, contextValue }), own);
+      }).catch((thrown: unknown): ExecutionResult => ({ errors: [failureOf(thrown)] }));
       measure.end(statusOf(result.errors));
       return result;
     } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', leave);
       // By then the message is among what waits to be taken by the client.
       setImmediate(() => answer.end());
     }

@@ -9,6 +9,7 @@ import { streamingConfig } from '../../platform/config/streaming.config';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { requestTimeout } from '../../http/request-signal';
 import { abortReason } from '../../platform/runtime/abort';
+import { withDeadline } from '../../platform/runtime/deadline';
 import { StreamLimiter } from '../../streaming/stream-limiter';
 import { positionOf, type FoundPage } from '../read/audit-event-page';
 import {
@@ -125,19 +126,12 @@ export class AuditEventStream {
     page: PageDescription,
     signal: AbortSignal,
   ): Promise<FoundPage> {
-    const deadline = new AbortController();
-    const timer = setTimeout(
-      () => deadline.abort(requestTimeout()),
-      this.server.requestTimeoutMs,
-    ).unref();
-    const either = AbortSignal.any([signal, deadline.signal]);
-    try {
-      return await this.scheduler.read({ flow: flowKey(principal), signal: either }, () =>
+    const deadline = { timeoutMs: this.server.requestTimeoutMs, late: requestTimeout, signal };
+    return withDeadline(deadline, (either) =>
+      this.scheduler.read({ flow: flowKey(principal), signal: either }, () =>
         this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
-      );
-    } finally {
-      clearTimeout(timer);
-    }
+      ),
+    );
   }
 
   private streamed(text: string, page: PageDescription): StreamedEvent {

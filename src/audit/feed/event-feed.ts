@@ -5,6 +5,7 @@ import { TokenLife } from '../../auth/token-life';
 import { flowKey } from '../../concurrency/flow';
 import { SubscriptionLimiter, type SubscriptionKind } from '../../concurrency/subscription-limiter';
 import { AppError } from '../../platform/errors/app-error';
+import { onAbort } from '../../platform/runtime/abort';
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
 import type { AuditEventFilter } from '../event/audit-event-filter';
@@ -150,22 +151,18 @@ export class EventFeed {
     subscription.close = (reason, error) => {
       if (subscription.end) return;
       subscription.end = error ? { error } : {};
-      stopWatching();
-      signal.removeEventListener('abort', onAbort);
-      stopListening();
+      for (const stop of stops) stop();
       subscription.following?.leave();
       release();
       this.ends[reason] += 1;
       buffer.close();
       subscription.over.abort();
     };
-    const onAbort = (): void => subscription.close('left');
-    const stopListening = this.lifecycle.onDraining(() => subscription.close('shutdown'));
-    signal.addEventListener('abort', onAbort, { once: true });
-    const stopWatching = this.tokens.watch(principal, (reason) =>
-      subscription.close('expired', reason),
-    );
-    if (signal.aborted) onAbort();
+    const stops = [
+      this.lifecycle.onDraining(() => subscription.close('shutdown')),
+      this.tokens.watch(principal, (reason) => subscription.close('expired', reason)),
+    ];
+    stops.push(onAbort(signal, () => subscription.close('left')));
   }
 
   private async begin(subscription: Subscription, isResumed: boolean): Promise<LogPositions> {

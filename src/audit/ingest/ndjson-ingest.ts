@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import type { AppError } from '../../platform/errors/app-error';
 import { toAppError } from '../../platform/errors/problem';
+import { onAbort } from '../../platform/runtime/abort';
 import { LineSplitter } from '../../platform/runtime/line-splitter';
 import { NdjsonBody } from '../../http/ndjson-body';
 import { clientClosed } from '../../http/request-signal';
@@ -82,15 +83,14 @@ export class NdjsonIngest {
    * @throws AppError what a transaction of unknown outcome failed with: its lines have no receipt.
    */
   async run(): Promise<void> {
-    const onTokenEnd = (): void => this.wake();
-    this.parts.tokenSignal?.addEventListener('abort', onTokenEnd, { once: true });
+    const removeListener = onAbort(this.parts.tokenSignal, () => this.wake());
     try {
       await this.readAll();
       this.refuseRest();
     } catch (error) {
       this.fail(error);
     } finally {
-      this.parts.tokenSignal?.removeEventListener('abort', onTokenEnd);
+      removeListener();
       this.body.discard();
     }
     this.dispatch();

@@ -15,8 +15,8 @@ import { AppError } from '../../platform/errors/app-error';
 import { EVENT_TABLE } from '../event/audit-event';
 import { heldHeads } from '../event/audit.statements';
 import { BatchCommitter } from './batch-committer';
-import { abortReason } from '../../platform/runtime/abort';
-import { type Attempt, settle, untilAborted, type Waiting, WriteQueue } from './write-queue';
+import { abortReason, abortablePromise } from '../../platform/runtime/abort';
+import { type Attempt, settle, type Waiting, WriteQueue } from './write-queue';
 import { batchSizeLimit, fitsBatch, SMALL_REQUEST_EVENTS } from './batch-size';
 import { commitOf, monthsOf, type WriteCommit } from './write-commit';
 import type { Recorded, WriteRequest, WriteResult } from './write-batch';
@@ -121,7 +121,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   private enqueue(request: WriteRequest): Promise<Recorded> {
     const organizations = new Set(request.events.map((event) => event.organizationId));
-    return untilAborted(request.signal, (resolve, reject) => {
+    return abortablePromise(request.signal, (resolve, reject) => {
       const one: Waiting = { request, returns: 0, organizations, resolve, reject };
       this.waiting.enqueue(one);
       this.dispatch();

@@ -1,5 +1,4 @@
 import { AppError } from '../../platform/errors/app-error';
-import { abortReason } from '../../platform/runtime/abort';
 import type { Recorded, WriteRequest, WriteResult } from './write-batch';
 
 /** One transaction of one or more requests. */
@@ -152,34 +151,4 @@ export function settle(one: Waiting, result: WriteResult | undefined): void {
   if (!result) one.reject(new AppError('INTERNAL', 'The event was not written.'));
   else if ('refusal' in result) one.reject(result.refusal);
   else one.resolve(result);
-}
-
-/**
- * What `wait` comes to, or the error that `leave`, which `wait` returns, has when the signal aborts; undefined goes on
- * waiting. The signal may outlive many such waits, as that of a long body does: none of them leaves anything on it.
- */
-export function untilAborted<T>(
-  signal: AbortSignal | undefined,
-  wait: (resolve: (value: T) => void, reject: (error: Error) => void) => () => Error | undefined,
-): Promise<T> {
-  if (!signal) return new Promise(wait);
-  if (signal.aborted) return Promise.reject(abortReason(signal));
-  return new Promise((resolve, reject) => {
-    const forget = (): void => signal.removeEventListener('abort', onAbort);
-    const leave = wait(
-      (value) => {
-        forget();
-        resolve(value);
-      },
-      (error) => {
-        forget();
-        reject(error);
-      },
-    );
-    function onAbort(): void {
-      const error = leave();
-      if (error) reject(error);
-    }
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
 }

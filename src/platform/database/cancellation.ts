@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import { abortablePromise, onAbort } from '../runtime/abort';
 import { toDatabaseError } from './database-errors';
 import { requestCancel } from './cancel-request';
 import { BrokenConnection } from './broken-connection';
@@ -12,30 +13,20 @@ const UNHEARD_MS = 3000;
  * The connection that `acquire` gets of a pool, unless the signal aborts while there is none: one that comes later goes straight back.
  * @throws the signal's reason.
  */
-export async function connectUnlessAborted(
+export function connectUnlessAborted(
   acquire: () => Promise<PoolClient>,
   signal: AbortSignal,
 ): Promise<PoolClient> {
-  signal.throwIfAborted();
-  const connecting = acquire();
-  return new Promise((resolve, reject) => {
-    let hasLeft = false;
-    const leave = (): void => {
-      hasLeft = true;
-      reject(signal.reason as Error);
+  return abortablePromise(signal, (resolve, reject) => {
+    let isCancelled = false;
+    acquire().then((client) => {
+      if (isCancelled) client.release();
+      else resolve(client);
+    }, reject);
+    return (reason) => {
+      isCancelled = true;
+      return reason;
     };
-    signal.addEventListener('abort', leave, { once: true });
-    connecting.then(
-      (client) => {
-        signal.removeEventListener('abort', leave);
-        if (hasLeft) client.release();
-        else resolve(client);
-      },
-      (error: Error) => {
-        signal.removeEventListener('abort', leave);
-        reject(error);
-      },
-    );
   });
 }
 
@@ -56,17 +47,16 @@ export async function withCancellation<T>(
   signal.throwIfAborted();
   const state: { isOver: boolean; cancelling?: Promise<boolean> } = { isOver: false };
   let giveUp: NodeJS.Timeout | undefined;
-  let onAbort = (): void => undefined;
+  let removeListener = (): void => undefined;
   const unheard = new Promise<never>((_, reject) => {
-    onAbort = () => {
+    removeListener = onAbort(signal, () => {
       state.cancelling = cancelUntil(client, () => state.isOver);
       giveUp = setTimeout(() => reject(new BrokenConnection(signal.reason)), UNHEARD_MS);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
+    });
   });
   const seal = (): void => {
     signal.throwIfAborted();
-    signal.removeEventListener('abort', onAbort);
+    removeListener();
   };
   try {
     return await Promise.race([work(seal), unheard]);
@@ -74,7 +64,7 @@ export async function withCancellation<T>(
     throw isCancellation(error) && signal.aborted ? signal.reason : error;
   } finally {
     state.isOver = true;
-    signal.removeEventListener('abort', onAbort);
+    removeListener();
     clearTimeout(giveUp);
     if ((await state.cancelling) === false) {
       onDoubt(new Error('A cancel request that was not answered may still hit this connection'));
@@ -96,13 +86,4 @@ async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<b
 
 function isCancellation(error: unknown): boolean {
   return toDatabaseError(error).code === 'REQUEST_TIMEOUT';
-}
-
-/** Rejects with the reason of the signal when that aborts. */
-export function abortOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
-  });
 }

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { AppError } from '../errors/app-error';
+import { withDeadline } from '../runtime/deadline';
 import { UnconfirmedCommits, type UnconfirmedTenants } from './unconfirmed-commits';
 import { takeInterruptedWait } from './interrupted-waits';
 import type { DedicatedPool } from './dedicated-pool';
@@ -135,9 +136,9 @@ export class Durability {
    */
   async whenSettled(tenants: UnconfirmedTenants): Promise<void> {
     while (this.isInDoubt(tenants)) {
-      const restMs = this.unconfirmedSinceMs + READER_WAIT_MS - performance.now();
-      if (restMs <= 0 || this.ending.signal.aborted) throw inDoubt();
-      await this.change(restMs);
+      const leftMs = this.unconfirmedSinceMs + READER_WAIT_MS - performance.now();
+      if (leftMs <= 0 || this.ending.signal.aborted) throw inDoubt();
+      await this.change(leftMs);
     }
   }
 
@@ -203,24 +204,21 @@ export class Durability {
    * PostgreSQL was reached and no standby confirmed; 'failed', that PostgreSQL was not reached.
    */
   private async attempt(waitMs: number): Promise<BarrierOutcome> {
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(new Error('The barrier is late')), waitMs);
-    const { signal } = this.ending;
-    const end = (): void => limit.abort(signal.reason);
-    signal.addEventListener('abort', end, { once: true });
+    const isWhole = async (client: PoolClient): Promise<boolean> => {
+      takeInterruptedWait(client); // the attempt before
+      await client.query(DURABILITY_BARRIER);
+      return !takeInterruptedWait(client);
+    };
+    const late = (): Error => new Error('The barrier is late');
     try {
-      const isWhole = async (client: PoolClient): Promise<boolean> => {
-        takeInterruptedWait(client); // the attempt before
-        await client.query(DURABILITY_BARRIER);
-        return !takeInterruptedWait(client);
-      };
-      return (await this.pool.withClient(isWhole, limit.signal)) ? 'confirmed' : 'interrupted';
+      const isConfirmed = await withDeadline(
+        { timeoutMs: waitMs, late, signal: this.ending.signal },
+        (signal) => this.pool.withClient(isWhole, signal),
+      );
+      return isConfirmed ? 'confirmed' : 'interrupted';
     } catch (error) {
       this.logger.debug(`A durability barrier failed: ${String(error)}`);
       return 'failed';
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
     }
   }
 

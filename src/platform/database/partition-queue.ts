@@ -1,3 +1,5 @@
+import { abortablePromise } from '../runtime/abort';
+
 /** Months that a caller needs partitions for. */
 export interface Wanted {
   table: string;
@@ -32,27 +34,11 @@ export class PartitionQueue {
 
   /** Resolves when all months have their partitions. @throws the reason of the signal; what `reject` is given. */
   add(wanted: Wanted): Promise<void> {
-    const { signal } = wanted;
-    return new Promise((resolve, reject) => {
-      const forget = (): void => signal?.removeEventListener('abort', leave);
-      const creation: Creation = {
-        ...wanted,
-        resolve: () => {
-          forget();
-          resolve();
-        },
-        reject: (error) => {
-          forget();
-          reject(error);
-        },
-      };
-      // One that has been taken out is ended by the work on it.
-      const leave = (): void => {
-        if (!this.remove(creation)) return;
-        creation.reject(signal?.reason as Error);
-      };
-      signal?.addEventListener('abort', leave, { once: true });
+    return abortablePromise<void>(wanted.signal, (resolve, reject) => {
+      const creation: Creation = { ...wanted, resolve, reject };
       this.waiting.push(creation);
+      // One that has been taken out is ended by the work on it.
+      return (reason) => (this.remove(creation) ? reason : undefined);
     });
   }
 

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import type { PoolClient } from 'pg';
+import { abortable } from '../runtime/abort';
 import { wallClockMs } from '../runtime/clocks';
-import { abortOf } from './cancellation';
 import { Database } from './database';
 import { isUnavailable, toDatabaseError } from './database-errors';
 import { MaintainedTables } from './maintained-tables';
@@ -230,7 +230,7 @@ export class Partitions {
       this.finishDetaching(table, detaching).finally(() => this.removals.delete(oid));
     this.removals.set(oid, removal);
     try {
-      await (signal ? Promise.race([removal, abortOf(signal)]) : removal);
+      await (signal ? abortable(removal, signal) : removal);
       this.queue.requeue(creation);
       this.start();
     } catch (error) {

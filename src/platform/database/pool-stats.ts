@@ -1,31 +1,32 @@
 import type { Pool } from 'pg';
+import { RollingWindow } from '../runtime/rolling-window';
 
 const SLOT_SECONDS = 10;
 const SLOTS = 30;
+const MS_PER_SECOND = 1000;
 
-interface Slot {
-  number: number;
-  lent: number;
-  refused: number;
-  waitedMs: number;
-}
-
-/** How connections of a pool were had over the last five minutes: milliseconds on average, percent of those who asked. */
+/** Acquisitions of connections in the last five minutes. */
 export interface AcquisitionStatistics {
-  /** How many got one. */
+  /** How many were lent. */
   lent: number;
-  /** Undefined, like the percentage, when nobody asked. */
+  /** Milliseconds waited for one; undefined when none was lent. */
   averageMs?: number;
+  /** Undefined when none was asked for. */
   successPercent?: number;
 }
 
 /** How long connections of a pool were waited for, over the last five minutes; a few additions for each. */
 export class PoolStats {
-  private readonly slots: Slot[] = Array.from({ length: SLOTS }, () => emptySlot(-1));
+  private readonly window = new RollingWindow(
+    SLOT_SECONDS,
+    SLOTS,
+    () => ({ lent: 0, refused: 0, waitedMs: 0 }),
+    (slot) => Object.assign(slot, { lent: 0, refused: 0, waitedMs: 0 }),
+  );
 
-  /** Notes that somebody got a connection, or did not, after `waitedMs`. */
+  /** Notes that a connection was lent, or refused, after `waitedMs`. */
   record(waitedMs: number, isLent: boolean, nowMs = performance.now()): void {
-    const slot = this.slotOf(nowMs);
+    const slot = this.window.current(nowMs / MS_PER_SECOND);
     if (isLent) {
       slot.lent += 1;
       slot.waitedMs += waitedMs;
@@ -34,16 +35,14 @@ export class PoolStats {
     }
   }
 
-  /** Notes what somebody has waited before asking the pool, which is recorded when it is over. */
+  /** Notes a wait before the pool is asked, which is recorded when it is over. */
   recordBefore(waitedMs: number, nowMs = performance.now()): void {
-    this.slotOf(nowMs).waitedMs += waitedMs;
+    this.window.current(nowMs / MS_PER_SECOND).waitedMs += waitedMs;
   }
 
   statistics(nowMs = performance.now()): AcquisitionStatistics {
-    const oldest = Math.floor(nowMs / 1000 / SLOT_SECONDS) - SLOTS;
-    const sum = emptySlot(0);
-    for (const slot of this.slots) {
-      if (slot.number <= oldest) continue;
+    const sum = { lent: 0, refused: 0, waitedMs: 0 };
+    for (const slot of this.window.recent(nowMs / MS_PER_SECOND)) {
       sum.lent += slot.lent;
       sum.refused += slot.refused;
       sum.waitedMs += slot.waitedMs;
@@ -55,24 +54,13 @@ export class PoolStats {
       ...(asked > 0 ? { successPercent: (100 * sum.lent) / asked } : {}),
     };
   }
-
-  private slotOf(nowMs: number): Slot {
-    const number = Math.floor(nowMs / 1000 / SLOT_SECONDS);
-    let slot = this.slots[number % SLOTS];
-    if (slot?.number !== number) this.slots[number % SLOTS] = slot = emptySlot(number);
-    return slot;
-  }
-}
-
-function emptySlot(number: number): Slot {
-  return { number, lent: 0, refused: 0, waitedMs: 0 };
 }
 
 const poolStats = new WeakMap<Pool, PoolStats>();
 
-/** The meter of a pool; made at the first call. */
+/** The statistics of a pool; made at the first call. */
 export function statsOf(pool: Pool): PoolStats {
-  let meter = poolStats.get(pool);
-  if (!meter) poolStats.set(pool, (meter = new PoolStats()));
-  return meter;
+  let stats = poolStats.get(pool);
+  if (!stats) poolStats.set(pool, (stats = new PoolStats()));
+  return stats;
 }

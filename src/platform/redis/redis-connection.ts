@@ -11,7 +11,7 @@ import { redisConfig } from '../config/redis.config';
 import { RedisSubscriber } from './redis-subscriber';
 import { abortReason, RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
-import { TIMED_OUT, withTimeout } from '../runtime/with-timeout';
+import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
 /** How long a caller waits at most, unless it says otherwise: PostgreSQL answers most questions sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;

@@ -2,7 +2,7 @@ import type { Logger } from '@nestjs/common';
 import { ErrorReply, type RedisClientType } from '@redis/client';
 import type { RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
-import { TIMED_OUT, withTimeout } from '../runtime/with-timeout';
+import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
 /** Nothing else would show that a connection which only listens has gone silent. */
 const HEARTBEAT_MS = 1000;

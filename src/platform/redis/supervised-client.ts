@@ -1,5 +1,5 @@
 import { createClient, ErrorReply, type RedisClientType } from '@redis/client';
-import { TIMED_OUT, withTimeout } from '../runtime/with-timeout';
+import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
 const CONNECT_TIMEOUT_MS = 500;
 /** From connected to usable: a stopped process is still connected to by the kernel, but answers nothing. */

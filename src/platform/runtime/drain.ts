@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http';
+import { onAbort } from './abort';
 
-/** What is left of the patience with a reader once there is nothing more to tell him. */
+/** For a client that is slow to read the end of an ended response. */
 const ENDING_MS = 2000;
 
 /**
- * Resolves when the client has taken what was written, or is gone. One that takes nothing for `timeoutMs` is cut, and
- * sooner when `ended` aborts: nothing more will come, and nobody can tell him so.
+ * Resolves when the client has taken what was written, or is gone. One that takes nothing for `timeoutMs` is
+ * disconnected, and within ENDING_MS once `ended` aborts, as nothing more will come.
  */
 export async function waitForDrain(
   response: ServerResponse,
@@ -14,23 +15,21 @@ export async function waitForDrain(
 ): Promise<void> {
   if (response.destroyed || !response.writableNeedDrain) return;
   await new Promise<void>((resolve) => {
-    const cut = (): void => {
+    const disconnect = (): void => {
       response.destroy();
       done();
     };
-    let timer = setTimeout(cut, timeoutMs);
-    const onEnd = (): void => {
+    let timer = setTimeout(disconnect, timeoutMs);
+    const removeListener = onAbort(ended, () => {
       clearTimeout(timer);
-      timer = setTimeout(cut, Math.min(ENDING_MS, timeoutMs));
-    };
+      timer = setTimeout(disconnect, Math.min(ENDING_MS, timeoutMs));
+    });
     const done = (): void => {
       clearTimeout(timer);
       response.off('drain', done).off('close', done);
-      ended?.removeEventListener('abort', onEnd);
+      removeListener();
       resolve();
     };
     response.on('drain', done).on('close', done);
-    if (ended?.aborted) onEnd();
-    else ended?.addEventListener('abort', onEnd, { once: true });
   });
 }
