@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# An LTS release that the service was tried on (scripts/check-production.mjs). Pin a digest where builds must be repeatable:
+# An LTS release on which the service is tested (scripts/check-production.mjs). Pin a digest for reproducible builds:
 # docker build --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…
 ARG NODE_IMAGE=node:24-bookworm-slim
 
@@ -11,7 +11,7 @@ COPY nest-cli.json tsconfig.json tsconfig.build.json ./
 COPY src ./src
 RUN npm run build
 
-# What runs in production and nothing else: no development tools, no embedded PostgreSQL. The compiler comes as a peer of
+# Production dependencies only: no development tools, no embedded PostgreSQL. The compiler comes as a peer of
 # @nestjs/swagger and @trpc/server, which want it for builds alone.
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
@@ -38,5 +38,5 @@ EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/health/live`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# Node itself is process 1 and handles SIGTERM; npm would not hand it on.
+# Node itself is process 1 and handles SIGTERM; npm would not forward it.
 CMD ["node", "dist/main.js"]

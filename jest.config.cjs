@@ -1,4 +1,4 @@
-// Nest 12 and jose are ESM only; the suite runs as CommonJS, so those packages are transpiled too.
+// Nest 12 and jose are ESM only. The suite runs as CommonJS, so these packages are transpiled too.
 const esmOnly = [
   '@nestjs',
   'jose',

@@ -1,5 +1,5 @@
-// The badges of the README, drawn from what package.json, the OpenAPI description and the bench results say:
-// `node scripts/badges.mjs` writes them, `--check` fails when one is not what it would be.
+// Draws the badges of the README from package.json, the OpenAPI document and the bench results.
+// `node scripts/badges.mjs` writes them, `--check` fails if one is outdated.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ const BADGES = {
   licence: ['licence', manifest.license],
   openapi: ['OpenAPI', read('docs/openapi.json').openapi],
 };
-/** Of 11 px Verdana, about; the text is stretched to it wherever another font is used. */
+/** Approximate, for 11 px Verdana; with another font the text is stretched to it. */
 const CHARACTER_WIDTH = 7;
 const PADDING = 12;
 

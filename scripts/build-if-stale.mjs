@@ -1,6 +1,6 @@
-// Builds dist/ when a source file is newer than the last build, so that `npm start`, `npm run token` and
-// `npm run import` work on a fresh clone and start at once afterwards. A production install has neither
-// sources nor compiler: then dist/ is used as it is.
+// Builds dist/ if a source file is newer than the last build, so that `npm start`, `npm run token` and `npm run import`
+// work on a fresh clone and start at once afterwards. A production install has neither sources nor compiler: dist/ is
+// used unchanged.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -23,7 +23,7 @@ const stale = !existsSync(marker) || Math.max(...inputs.map(newest)) > statSync(
 
 if (stale && existsSync(join(root, 'src')) && existsSync(compiler)) {
   process.stderr.write('Building…\n');
-  // What the compiler says goes to stderr: the stdout of `npm run -s token` is the token alone.
+  // Compiler output goes to stderr: the stdout of `npm run -s token` is the token alone.
   execFileSync(process.execPath, [compiler, 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
 } else if (!existsSync(marker)) {
   process.stderr.write('There is no dist/ and no compiler to make it: run `npm ci` first.\n');

@@ -1,7 +1,7 @@
-// Goes through the steps of the Dockerfile without Docker, in temporary folders, and tries what comes out: build without
-// optional dependencies, an install of what runs and nothing else, `npm ls` clean, a start as an unprivileged user who can
-// write nothing but the temporary folder, the HEALTHCHECK command, a write and a read, SIGTERM. PostgreSQL is that of
-// TEST_DATABASE_URL (a database is made there and dropped), else the embedded one of this checkout.
+// Performs the steps of the Dockerfile without Docker, in temporary folders, and tests the result: a build without optional
+// dependencies, an install of production dependencies only, a clean `npm ls`, a start as an unprivileged user with write
+// access to the temporary folder only, the HEALTHCHECK command, a write and a read, SIGTERM. PostgreSQL is that of
+// TEST_DATABASE_URL (a database is created there and dropped), else the embedded one of this checkout.
 // Usage: node scripts/check-production.mjs [path of another node to run the service with]
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -16,7 +16,7 @@ const root = resolve(fileURLToPath(import.meta.url), '../..');
 const node = process.argv[2] ?? process.execPath;
 const home = mkdtempSync(join(tmpdir(), 'audit-production-'));
 const secret = randomBytes(32).toString('hex');
-/** Nobody's number: what it may write is what everybody may. Only root can become somebody else. */
+/** The user `nobody`, with write access to world-writable paths only. Only root can change the user. */
 const nobody = process.geteuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 function run(cwd, command, ...parameters) {
@@ -24,7 +24,7 @@ function run(cwd, command, ...parameters) {
   execFileSync(command, parameters, { cwd, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-/** A folder with these of the checkout, as COPY would make it. */
+/** A folder with these paths of the checkout, as COPY would create it. */
 function stage(name, ...paths) {
   const folder = join(home, name);
   mkdirSync(folder);
@@ -81,7 +81,7 @@ function environment(databaseUrl) {
   };
 }
 
-/** What is installed though the lock file says that it is for development or optional. */
+/** Installed packages that the lock file marks as development or optional. */
 function superfluousIn(folder) {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
   const installed = readFileSync(join(folder, 'node_modules', '.package-lock.json'), 'utf8');
