@@ -1,10 +1,11 @@
+import { LRUCache } from 'lru-cache';
 import { wallClockMs } from '../platform/runtime/clocks';
 import type { Principal } from './principal';
 
-/** What a verified token stands for, and from when until when that holds. */
+/** The principal of a verified token, and from when until when the token is valid. */
 export interface VerifiedToken {
   principal: Principal;
-  /** By the wall clock, in milliseconds since 1970: what the token says. */
+  /** By the wall clock, in milliseconds since 1970, as in the token. */
   notBeforeMs: number;
   notAfterMs: number;
   /** Until when the keys that verified it are trusted, on the clock of performance.now(). */
@@ -17,27 +18,29 @@ const ENTRY_BYTES = 600;
 const NAME_BYTES = 60;
 
 /**
- * Tokens that were verified before, the least recently used dropped first. Bounded in entries and in bytes, those of
- * what is made of a token counted: 16 KiB of short scopes take 400 kB as a set. Only successes are kept: what failed may be
- * valid with the keys of the next minute, and failures would let strangers push out the tokens in use.
+ * Tokens that were verified before, the least recently used dropped first. Bounded in entries and in bytes, with what is
+ * made of a token: 16 KiB of short scopes take 400 kB as a set. Only successes are kept: what failed may be valid with the
+ * keys of the next minute, and failures would let strangers push out the tokens in use.
  */
 export class VerifiedTokenCache {
-  private readonly entries = new Map<string, VerifiedToken>();
-  private bytes = 0;
+  private readonly entries: LRUCache<string, VerifiedToken>;
 
-  constructor(
-    private readonly maxEntries = 10_000,
-    private readonly maxBytes = 16 * 1024 * 1024,
-  ) {}
+  constructor(maxEntries = 10_000, maxBytes = 16 * 1024 * 1024) {
+    this.entries = new LRUCache({
+      max: maxEntries,
+      maxSize: maxBytes,
+      sizeCalculation: (entry, token) => bytesOf(token, entry),
+    });
+  }
 
-  /** How many tokens are kept. */
+  /** The number of tokens kept. */
   get size(): number {
     return this.entries.size;
   }
 
-  /** What they take, in bytes. */
+  /** The bytes that they take. */
   get sizeBytes(): number {
-    return this.bytes;
+    return this.entries.calculatedSize;
   }
 
   /** The principal of a token that is known and valid at this moment. */
@@ -45,43 +48,24 @@ export class VerifiedTokenCache {
     const entry = this.entries.get(token);
     if (entry === undefined) return undefined;
     const nowMs = wallClockMs();
-    this.delete(token);
-    if (nowMs >= entry.notAfterMs || nowMs < entry.notBeforeMs) return undefined;
-    if (performance.now() >= entry.trustedUntilMs) return undefined;
-    this.insert(token, entry);
-    return entry.principal;
+    const isValid = nowMs < entry.notAfterMs && nowMs >= entry.notBeforeMs;
+    if (isValid && performance.now() < entry.trustedUntilMs) return entry.principal;
+    this.entries.delete(token);
+    return undefined;
   }
 
-  /** Keeps a verified token. */
+  /** Keeps a verified token; not one that takes more than all may together. */
   set(token: string, entry: VerifiedToken): void {
-    this.delete(token);
-    this.insert(token, entry);
-    for (const oldest of this.entries.keys()) {
-      if (this.entries.size <= this.maxEntries && this.bytes <= this.maxBytes) break;
-      this.delete(oldest);
-    }
+    this.entries.set(token, entry);
   }
 
   /** Drops all of them: the keys that verified them may be gone. */
   clear(): void {
     this.entries.clear();
-    this.bytes = 0;
-  }
-
-  private insert(token: string, entry: VerifiedToken): void {
-    this.entries.set(token, entry);
-    this.bytes += bytesOf(token, entry);
-  }
-
-  private delete(token: string): void {
-    const entry = this.entries.get(token);
-    if (!entry) return;
-    this.entries.delete(token);
-    this.bytes -= bytesOf(token, entry);
   }
 }
 
-/** What a token takes with its principal: its own characters are ASCII, those of claims may have two bytes. */
+/** Bytes of a token with its principal: its own characters are ASCII, those of claims may have two bytes. */
 function bytesOf(token: string, { principal }: VerifiedToken): number {
   const { subject, scopes, organizations } = principal;
   let bytes = ENTRY_BYTES + token.length + 2 * subject.length;
