@@ -2,59 +2,57 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { AppError } from '../platform/errors/app-error';
+import { Quota } from '../platform/runtime/quota';
 
-/** A subscription ends when its reader wants; who is refused may ask again soon. */
+/** A subscription ends when its reader wants; a client that is refused may ask again soon. */
 const RETRY_AFTER_SECONDS = 10;
 
-/** How subscribers are reached: server-sent events, GraphQL over WebSockets, tRPC. */
+/** The ways to subscribe: server-sent events, GraphQL over WebSockets, tRPC. */
 export type SubscriptionKind = 'sse' | 'websocket' | 'trpc';
 
-/** How many subscriptions may go on at once, together (SUBSCRIPTIONS_MAX) and for one holder (…_PER_PRINCIPAL). */
+/** A limit of subscriptions at once, of all owners (SUBSCRIPTIONS_MAX) and of one (…_PER_PRINCIPAL). */
 @Injectable()
 export class SubscriptionLimiter {
-  private readonly bySubject = new Map<string, number>();
+  private readonly subscriptions: Quota;
   private readonly kinds: Record<SubscriptionKind, number> = { sse: 0, websocket: 0, trpc: 0 };
-  private running = 0;
 
   constructor(
-    @Inject(concurrencyConfig.KEY) private readonly config: ConfigType<typeof concurrencyConfig>,
-  ) {}
-
-  /** How many go on now. */
-  get active(): number {
-    return this.running;
+    @Inject(concurrencyConfig.KEY)
+    { maxSubscriptions, maxSubscriptionsPerPrincipal }: ConfigType<typeof concurrencyConfig>,
+  ) {
+    this.subscriptions = new Quota(maxSubscriptions, maxSubscriptionsPerPrincipal);
   }
 
-  /** How many go on now, by kind. */
+  /** The number that goes on now. */
+  get active(): number {
+    return this.subscriptions.taken;
+  }
+
+  /** The number that goes on now, by kind. */
   get activeByKind(): Readonly<Record<SubscriptionKind, number>> {
     return this.kinds;
   }
 
   /**
-   * Takes a place for a subscription of `holder`; the function that it gives back returns it, once.
-   * @throws AppError TOO_MANY_REQUESTS when there is none.
+   * Begins a subscription of an owner, and returns what ends it (once, however often it is called).
+   * @throws AppError TOO_MANY_REQUESTS when there are too many, of this owner or of all.
    */
-  acquire(holder: string, kind: SubscriptionKind): () => void {
-    const own = this.bySubject.get(holder) ?? 0;
-    const { maxSubscriptions, maxSubscriptionsPerPrincipal } = this.config;
-    if (own >= maxSubscriptionsPerPrincipal || this.running >= maxSubscriptions) {
-      const whose = own >= maxSubscriptionsPerPrincipal ? 'This principal' : 'The service';
-      throw new AppError('TOO_MANY_REQUESTS', `${whose} has as many subscriptions as it may.`, {
-        retryAfterSeconds: RETRY_AFTER_SECONDS,
-      });
+  acquire(owner: string, kind: SubscriptionKind): () => void {
+    if (!this.subscriptions.acquire(owner)) {
+      const isOwn = this.subscriptions.takenBy(owner) >= this.subscriptions.ownerLimit;
+      throw new AppError(
+        'TOO_MANY_REQUESTS',
+        `${isOwn ? 'This principal' : 'The service'} has as many subscriptions as it may.`,
+        { retryAfterSeconds: RETRY_AFTER_SECONDS },
+      );
     }
-    this.running += 1;
     this.kinds[kind] += 1;
-    this.bySubject.set(holder, own + 1);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      this.running -= 1;
       this.kinds[kind] -= 1;
-      const left = (this.bySubject.get(holder) ?? 1) - 1;
-      if (left === 0) this.bySubject.delete(holder);
-      else this.bySubject.set(holder, left);
+      this.subscriptions.release(owner);
     };
   }
 }

@@ -2,14 +2,22 @@ import { Injectable } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { getHeapStatistics } from 'node:v8';
 import { AppError } from '../platform/errors/app-error';
+import { Quota } from '../platform/runtime/quota';
 import { DecompressionPermits } from './content-coding';
-import { BodyReadQuota } from './body-read-quota';
 
 /**
  * Of the heap, what bodies and what is made of them may take. At 1/4, heaps of 128 and 256 MB lived through every body
  * that ended the process before: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
  */
 const HEAP_SHARE = 1 / 4;
+/**
+ * As a share of the heap's limit, by which machines are measured: bodies that are being read, whose bytes lie beside the
+ * heap. A client that sends most of a body and then stops holds it for up to two minutes (HttpServer), in as many
+ * connections as it likes.
+ */
+const READ_SHARE = 1 / 2;
+/** Of that, what one sender may have: the rest is for everybody else. */
+const SENDER_SHARE = 1 / 2;
 /** Smaller bodies are counted by their length alone, and take no time worth speaking of. */
 export const SMALL_BYTES = 64 * 1024;
 /** The bytes themselves, their text, and values that hold the text once more. */
@@ -37,8 +45,8 @@ const EXACT_NUMBER_COST = 64;
  */
 @Injectable()
 export class BodyMemoryLimiter {
-  /** For bodies on their way here, of which nothing is known yet. */
-  readonly availableBytes = new BodyReadQuota();
+  /** Bytes of bodies that are being read, by sender. */
+  readonly readQuota = bodyReadQuota(getHeapStatistics().heap_size_limit * READ_SHARE);
   /** For bodies that have come and are compressed. */
   readonly decompressions = new DecompressionPermits();
   private readonly holders = new WeakSet<ServerResponse>();
@@ -76,6 +84,18 @@ export class BodyMemoryLimiter {
       this.reservedBytes -= bytes;
     });
   }
+}
+
+/** A quota for so many bytes of bodies, which senders share. */
+export function bodyReadQuota(limitBytes: number): Quota {
+  return new Quota(limitBytes, limitBytes * SENDER_SHARE);
+}
+
+/** The refusal of a body that exceeds the quota. */
+export function bodyQuotaExceeded(): AppError {
+  return new AppError('TOO_MANY_REQUESTS', 'Too many large bodies are being sent at once.', {
+    retryAfterSeconds: 1,
+  });
 }
 
 /** About what the value of a JSON text takes, with the text. Marks inside strings count too, which only errs upwards. */

@@ -11,14 +11,13 @@ import type { Observable } from 'rxjs';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
-import { BodyMemoryLimiter, SMALL_BYTES } from './body-memory-limiter';
+import { BodyMemoryLimiter, bodyQuotaExceeded, SMALL_BYTES } from './body-memory-limiter';
 import { ByteCollector } from '../platform/runtime/byte-collector';
 import { closeWithResponse } from './connection-state';
 import { decompress, decompressorFor } from './content-coding';
 import { parseInPieces, parseJsonBytes } from './json-bytes';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 import { clientClosed, requestSignal } from './request-signal';
-import { bodyQuotaExceeded } from './body-read-quota';
 import { noteBodyComplete } from './request-context';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
@@ -98,12 +97,12 @@ export class JsonBodyInterceptor implements NestInterceptor {
     const { requestMaxSizeBytes: limit, requestTimeoutMs } = this.config;
     const newDecompressor = decompressorFor(request.headers['content-encoding']);
     if (Number(request.headers['content-length']) > limit) throw tooLarge(response, limit);
-    const { availableBytes: room, decompressions } = this.budget;
+    const { readQuota, decompressions } = this.budget;
     // On a path for many calls the token is known, and not yet whose it is.
     const sender = request.principal?.subject ?? request.headers.authorization ?? '';
     let taken = 0;
     const take = (bytes: number): void => {
-      if (!room.acquire(sender, bytes)) throw bodyQuotaExceeded();
+      if (!readQuota.acquire(sender, bytes)) throw bodyQuotaExceeded();
       taken += bytes;
     };
     try {
@@ -121,7 +120,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
         decompress(arrived, newDecompressor(), { take: takeDecompressed, signal }),
       );
     } finally {
-      room.release(sender, taken);
+      readQuota.release(sender, taken);
     }
   }
 

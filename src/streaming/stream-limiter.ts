@@ -1,61 +1,42 @@
 import { AppError } from '../platform/errors/app-error';
+import { Quota } from '../platform/runtime/quota';
 
 const RETRY_AFTER_SECONDS = 5;
 
-/** What a holder may have however few places there are: two are too few to divide. */
-const FEWEST_OWN = 2;
+/** Streams that one owner may have however small the maximum is: two are too few to divide. */
+const MIN_OWN = 2;
 
 /**
- * How many streams may run at once. There is no queue: one runs for minutes, so a caller had better come again. A holder
- * has at most half of the places: one whose streams move slowly for ever leaves the rest to the others.
+ * A limit of streams that run at once. There is no queue: a stream runs for minutes, so a caller had better come again. An
+ * owner has at most half of them: one whose streams move slowly for ever leaves the rest to the others.
  */
 export class StreamLimiter {
-  private running = 0;
-  private readonly byHolder = new Map<string, number>();
-  private readonly maxOwn: number;
+  private readonly streams: Quota;
 
-  /** `what` names them to those who are refused, as in `exports`. */
+  /** `what` names them to callers that are refused, as in `exports`. */
   constructor(
     readonly max: number,
     private readonly what: string,
   ) {
-    this.maxOwn = Math.max(FEWEST_OWN, Math.ceil(max / 2));
+    this.streams = new Quota(max, Math.max(MIN_OWN, Math.ceil(max / 2)));
   }
 
-  /** How many run. */
+  /** The number of streams that run. */
   get active(): number {
-    return this.running;
+    return this.streams.taken;
   }
 
   /**
-   * Takes a place for a holder, and returns what gives it back (once, however often it is called).
-   * @throws AppError TOO_MANY_REQUESTS when there is none, for anybody or for this holder.
+   * Begins a stream of an owner, and returns what ends it (once, however often it is called).
+   * @throws AppError TOO_MANY_REQUESTS when too many run, of all owners or of this one.
    */
-  enter(holder: string): () => void {
-    const own = this.byHolder.get(holder) ?? 0;
-    if (this.running >= this.max) {
-      throw refusal(`${this.max} ${this.what} run already; try again later.`);
-    }
-    if (own >= this.maxOwn) {
-      throw refusal(`This principal has ${own} of ${this.max} ${this.what}; try again later.`);
-    }
-    this.running += 1;
-    this.byHolder.set(holder, own + 1);
-    let isInside = true;
-    return () => {
-      if (isInside) this.leave(holder);
-      isInside = false;
-    };
+  enter(owner: string): () => void {
+    const end = this.streams.lease(owner);
+    if (end) return end;
+    const message =
+      this.active >= this.max
+        ? `${this.max} ${this.what} run already; try again later.`
+        : `This principal has ${this.streams.takenBy(owner)} of ${this.max} ${this.what}; try again later.`;
+    throw new AppError('TOO_MANY_REQUESTS', message, { retryAfterSeconds: RETRY_AFTER_SECONDS });
   }
-
-  private leave(holder: string): void {
-    this.running -= 1;
-    const left = (this.byHolder.get(holder) ?? 1) - 1;
-    if (left === 0) this.byHolder.delete(holder);
-    else this.byHolder.set(holder, left);
-  }
-}
-
-function refusal(message: string): AppError {
-  return new AppError('TOO_MANY_REQUESTS', message, { retryAfterSeconds: RETRY_AFTER_SECONDS });
 }

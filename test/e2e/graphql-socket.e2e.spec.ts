@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditSearch } from '../../src/audit/read/audit-search';
-import type { BodyReadQuota } from '../../src/http/body-read-quota';
+import type { Quota } from '../../src/platform/runtime/quota';
 import { GraphqlSocket } from '../../src/api/graphql/graphql-socket';
 import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
@@ -50,8 +50,8 @@ describe('the socket', () => {
   });
 
   it('refuses a large operation when others hold all the memory for messages, and goes on', async () => {
-    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'room') as BodyReadQuota;
-    const half = Math.floor((Reflect.get(room, 'limitBytes') as number) / 2);
+    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'capacity') as Quota;
+    const half = Math.floor(room.limit / 2);
     for (const holder of ['a', 'b']) expect(room.acquire(holder, half)).toBe(true);
     try {
       const socket = await stage.connected(await reader([newOrganization()]));

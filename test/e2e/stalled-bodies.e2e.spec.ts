@@ -16,7 +16,10 @@ const sockets: Socket[] = [];
 beforeAll(async () => {
   service = await TestService.start({ REQUEST_MAX_SIZE_MB: '10' });
   // So little that a few bodies fill it.
-  Object.assign(service.provider(BodyMemoryLimiter).availableBytes, { limitBytes: 8 * MB });
+  Object.assign(service.provider(BodyMemoryLimiter).readQuota, {
+    limit: 8 * MB,
+    ownerLimit: 4 * MB,
+  });
   flood = await tokenOf({ sub: 'flood' });
   quiet = await tokenOf({ sub: 'quiet' });
   for (const token of [flood, quiet]) await service.post(EVENTS, token, eventWith());
@@ -29,7 +32,7 @@ afterEach(async () => {
 
 afterAll(() => service.stop());
 
-const taken = () => service.provider(BodyMemoryLimiter).availableBytes.taken;
+const taken = () => service.provider(BodyMemoryLimiter).readQuota.taken;
 
 /** Sends the head of a request and a part of its body, and then nothing more. */
 async function stall(path: string, headers: string[], part: Buffer): Promise<() => Buffer> {

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
-import { BodyReadQuota } from '../../http/body-read-quota';
+import { bodyReadQuota } from '../../http/body-memory-limiter';
+import type { Quota } from '../../platform/runtime/quota';
 import type { Principal } from '../../auth/principal';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 
@@ -30,7 +31,7 @@ class FakeSocket extends EventEmitter {
 }
 
 /** Room for 36 KiB of one sender: a message counts three times. */
-let room: BodyReadQuota;
+let room: Quota;
 let socket: FakeSocket;
 let connection: GraphqlConnection;
 /** The connection below: what has been read from it, whether or not it is a message yet. */
@@ -41,7 +42,7 @@ beforeEach(() => {
   socket = new FakeSocket();
   network = Object.assign(new EventEmitter(), { _handle: socket.handle, pause: jest.fn() });
   const request = { socket: network } as unknown as IncomingMessage;
-  room = new BodyReadQuota(72 * KIB);
+  room = bodyReadQuota(72 * KIB);
   connection = new GraphqlConnection(socket as unknown as WebSocket, request, CHECK_MS, room);
 });
 
@@ -148,7 +149,7 @@ describe('a message that is not whole yet', () => {
   describe('with a token', () => {
     const SIZE = 65 * KIB;
     beforeEach(() => {
-      room = new BodyReadQuota(160 * KIB);
+      room = bodyReadQuota(160 * KIB);
       connection = new GraphqlConnection(
         socket as unknown as WebSocket,
         { socket: network } as unknown as IncomingMessage,

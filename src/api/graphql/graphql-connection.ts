@@ -7,7 +7,7 @@ import { onAbort } from '../../platform/runtime/abort';
 import { restoreNumbers } from '../../platform/runtime/lossless-json';
 import { estimateParsedBytes } from '../../http/body-memory-limiter';
 import { clientClosed } from '../../http/request-signal';
-import type { BodyReadQuota } from '../../http/body-read-quota';
+import type { Quota } from '../../platform/runtime/quota';
 import { takenBytes } from '../../http/slow-client.guard';
 import { UnfinishedMessage } from './unfinished-message';
 
@@ -85,7 +85,7 @@ export class GraphqlConnection {
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
     /** For the messages of all sockets, while what they ask for is under way. */
-    private readonly capacity: BodyReadQuota,
+    private readonly capacity: Quota,
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();

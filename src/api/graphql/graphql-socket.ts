@@ -12,7 +12,7 @@ import { AppError } from '../../platform/errors/app-error';
 import { writeProblem } from '../../platform/errors/problem-response';
 import { destroyAfter } from '../../http/connection-state';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
-import { BodyReadQuota } from '../../http/body-read-quota';
+import { bodyReadQuota } from '../../http/body-memory-limiter';
 import type { OperationObserver } from '../../http/request-observer';
 import { headerRepeated, repeatedHeader } from '../../http/repeated-headers';
 import { noteArrival, originForm, stampResponse } from '../../http/request-context';
@@ -52,7 +52,7 @@ export class GraphqlSocket {
   /** As many sockets as subscriptions: one would be enough for all of a principal's. */
   private readonly slots: SubscriptionLimiter;
   private readonly connections = new Set<GraphqlConnection>();
-  private readonly capacity = new BodyReadQuota(getHeapStatistics().heap_size_limit * HEAP_SHARE);
+  private readonly capacity = bodyReadQuota(getHeapStatistics().heap_size_limit * HEAP_SHARE);
 
   constructor(
     private readonly operations: SocketOperations,

@@ -79,10 +79,10 @@ export class CreateEventFastRoute implements OnModuleInit {
   ): boolean {
     const bytes = Number(request.headers['content-length']);
     if (bytes <= SMALL_BYTES) return true;
-    if (!this.budget.availableBytes.acquire(principal.subject, bytes)) return false;
+    if (!this.budget.readQuota.acquire(principal.subject, bytes)) return false;
     let isTaken = true;
     const giveBack = (): void => {
-      if (isTaken) this.budget.availableBytes.release(principal.subject, bytes);
+      if (isTaken) this.budget.readQuota.release(principal.subject, bytes);
       isTaken = false;
     };
     request.once('end', giveBack);
