@@ -2,8 +2,7 @@ import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { PROBLEM_JSON } from './platform/errors/problem';
 import { problemExamples } from './http/problems/problem.examples';
-import { SHARED_HEADERS } from './http/problems/problem.openapi';
-import { REQUEST_BODIES } from './http/route.openapi';
+import { REQUEST_BODIES, SHARED_HEADERS } from './http/operation.openapi';
 
 type PathItem = OpenAPIObject['paths'][string];
 type OperationObject = NonNullable<PathItem['get']>;
@@ -58,6 +57,8 @@ function describePath(path: string, item: PathItem): void {
     operation.operationId = operationIdOf(path, operation.operationId);
     operation.responses = sorted(operation.responses);
     addRequestBodies(operation);
+    const [scope] = (operation.security ?? []).flatMap(({ bearer = [] }) => bearer);
+    if (scope !== undefined) operation.description += `\n\nScope: \`${scope}\`.`;
     for (const [second, first] of SECOND_PATHS) {
       if (!path.startsWith(second)) continue;
       const same = `${method.toUpperCase()} ${path.replace(second, first)}`;

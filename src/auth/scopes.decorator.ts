@@ -1,9 +1,11 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiSecurity } from '@nestjs/swagger';
 import type { Scope } from './principal';
 import { routeAccess } from './route-access';
 
-/** Who may call this handler, or all of this class: callers whose token holds every one of these scopes. */
-export const Scopes = (first: Scope, ...rest: Scope[]): MethodDecorator & ClassDecorator =>
-  routeAccess([first, ...rest]);
+/** Opens this handler, or all of this class, to callers whose token holds every one of these scopes. */
+export const Scopes = (...scopes: [Scope, ...Scope[]]): MethodDecorator & ClassDecorator =>
+  applyDecorators(routeAccess(scopes), ApiSecurity('bearer', scopes));
 
-/** Whoever has a good token, for doors that ask for scopes once they know what is wanted. */
+/** Opens it to every caller with a good token: for routes that learn from the body which scopes they need. */
 export const Authenticated = (): MethodDecorator & ClassDecorator => routeAccess([]);

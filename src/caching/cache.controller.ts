@@ -18,10 +18,11 @@ import { Scopes } from '../auth/scopes.decorator';
 import { wallClockText } from '../platform/runtime/clocks';
 import { cacheConfig } from '../platform/config/cache.config';
 import { OptionalJsonBodyInterceptor } from '../http/json-body.interceptor';
+import { Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
 import { CacheInvalidation } from './cache-invalidation';
 import { KeyPattern } from './cache-key';
-import { ApiCacheInvalidation, ApiCacheStatistics, ApiCacheWarmup } from './cache.openapi';
+import { REMOVE_ENTRIES, SHOW_STATISTICS, WARM_UP } from './cache.openapi';
 import { CacheReport } from './cache-report';
 import { CacheWarmup } from './cache-warmup';
 import type {
@@ -46,7 +47,7 @@ export class CacheController {
   @Procedure('performance.cacheOperations.getStats')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
-  @ApiCacheStatistics()
+  @Operation(SHOW_STATISTICS)
   statistics(): CacheStatisticsDto {
     return this.report.statistics();
   }
@@ -55,7 +56,7 @@ export class CacheController {
   @Procedure('performance.cacheOperations.invalidate')
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
-  @ApiCacheInvalidation()
+  @Operation(REMOVE_ENTRIES)
   async invalidate(
     @CurrentPrincipal() principal: Principal,
     @Query() { pattern }: InvalidationQuery,
@@ -73,7 +74,7 @@ export class CacheController {
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
   @UseInterceptors(OptionalJsonBodyInterceptor)
-  @ApiCacheWarmup()
+  @Operation(WARM_UP)
   async warmUp(
     @CurrentPrincipal() principal: Principal,
     @Body() { organizationIds, preloadDays }: WarmupDto,

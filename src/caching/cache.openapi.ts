@@ -1,7 +1,4 @@
-import { applyDecorators } from '@nestjs/common';
-import { ApiBody, ApiExtraModels, ApiHeader, ApiResponse } from '@nestjs/swagger';
-import { ApiProblems, headersWith } from '../http/problems/problem.openapi';
-import { ApiRoute, COMMON_ERRORS } from '../http/route.openapi';
+import { NO_STORE, type OperationDescription } from '../http/operation.openapi';
 import {
   CacheCountsDto,
   CacheInvalidationDto,
@@ -12,16 +9,15 @@ import { WarmupDto } from './dto/requests.dto';
 
 const text = (description: string, example: string) => ({
   description,
-  schema: { type: 'string' as const, example },
+  schema: { type: 'string', example },
 });
 
-/** The headers of an answer that may come from the cache. */
-export const CACHED_HEADERS = {
+const CACHED_HEADERS = {
   'X-Cache': {
     description:
       '`HIT`: kept from before, and still what the database would say (or as old as `max-stale` allowed). `MISS`: read now. `BYPASS`: read now, as the ' +
       'request or the settings wanted no kept answer.',
-    schema: { type: 'string' as const, enum: ['HIT', 'MISS', 'BYPASS'] },
+    schema: { type: 'string', enum: ['HIT', 'MISS', 'BYPASS'] },
   },
   ETag: text('Strong validator of exactly these bytes.', '"pZGm1Av0IEBKARczz7exkNYs"'),
   'Cache-Control': text(
@@ -33,85 +29,51 @@ export const CACHED_HEADERS = {
   Vary: text('What else the answer depends on.', 'Authorization, Accept-Encoding'),
 };
 
-/** Documents a read that is answered from the cache. */
-export function ApiCached(): MethodDecorator {
-  return applyDecorators(
-    ApiHeader({
-      name: 'If-None-Match',
-      required: false,
+/** Parts of the description of a read that is answered from the cache. */
+export const CACHED_READ = {
+  requestHeaders: {
+    'If-None-Match': {
       description: 'The `ETag` of an answer that you have: 304 without a body while it holds.',
       schema: { type: 'string' },
-    }),
-    ApiHeader({
-      name: 'Cache-Control',
-      required: false,
+    },
+    'Cache-Control': {
       description:
         '`no-cache`: answer from the database, and keep that. `no-store`: do not keep it either. `max-age=N`: nothing ' +
         'read longer ago. `max-stale=N`: an answer that was the present one within the last N seconds will do.',
       schema: { type: 'string', example: 'no-cache' },
-    }),
-    ApiResponse({
-      status: 304,
-      description: 'What you have (`If-None-Match`) still holds.',
-      headers: { ...headersWith(), ...CACHED_HEADERS },
-    }),
-  );
-}
+    },
+  },
+  responseHeaders: CACHED_HEADERS,
+  notModified: {
+    description: 'What you have (`If-None-Match`) still holds.',
+    headers: CACHED_HEADERS,
+  },
+};
 
-/** Documents the statistics of the cache. */
-export function ApiCacheStatistics(): MethodDecorator {
-  return applyDecorators(
-    ApiRoute(
-      'performance:read',
-      'Show how the cache does',
-      'Counted by the replica that answers, since it started. A process without requests has a ratio of 0.',
-    ),
-    ApiExtraModels(CacheCountsDto),
-    ApiResponse({
-      status: 200,
-      description: 'The statistics.',
-      type: CacheStatisticsDto,
-      headers: headersWith('Cache-Control'),
-    }),
-    ApiProblems(...COMMON_ERRORS),
-  );
-}
+export const SHOW_STATISTICS: OperationDescription = {
+  summary: 'Show how the cache does',
+  description:
+    'Counted by the replica that answers, since it started. A process without requests has a ratio of 0.',
+  models: [CacheCountsDto],
+  responses: {
+    200: { description: 'The statistics.', type: CacheStatisticsDto, headers: NO_STORE },
+  },
+};
 
-/** Documents the removal of entries. */
-export function ApiCacheInvalidation(): MethodDecorator {
-  return applyDecorators(
-    ApiRoute(
-      'performance:manage',
-      'Remove entries',
-      'On every replica and in Redis. Answers are exact without it: this frees memory, or makes a measurement cold. ' +
-        'Only entries wholly about organizations of your token are removed.',
-    ),
-    ApiResponse({
-      status: 200,
-      description: 'Removed.',
-      type: CacheInvalidationDto,
-      headers: headersWith('Cache-Control'),
-    }),
-    ApiProblems(...COMMON_ERRORS),
-  );
-}
+export const REMOVE_ENTRIES: OperationDescription = {
+  summary: 'Remove entries',
+  description:
+    'On every replica and in Redis. Answers are exact without it: this frees memory, or makes a measurement cold. ' +
+    'Only entries wholly about organizations of your token are removed.',
+  responses: { 200: { description: 'Removed.', type: CacheInvalidationDto, headers: NO_STORE } },
+};
 
-/** Documents the warm-up. */
-export function ApiCacheWarmup(): MethodDecorator {
-  return applyDecorators(
-    ApiRoute(
-      'performance:manage',
-      'Read ahead what readers will ask for',
-      'The newest pages of each organization as far back as `preloadDays`, under the keys that readers use. Answered ' +
-        'when it is done; what is not reached within 20 seconds counts as failed.',
-    ),
-    ApiBody({ type: WarmupDto, required: false, description: 'What to read. May be left out.' }),
-    ApiResponse({
-      status: 200,
-      description: 'Done.',
-      type: WarmupResultDto,
-      headers: headersWith('Cache-Control'),
-    }),
-    ApiProblems(...COMMON_ERRORS, 'MALFORMED_JSON', 'REQUEST_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'),
-  );
-}
+export const WARM_UP: OperationDescription = {
+  summary: 'Read ahead what readers will ask for',
+  description:
+    'The newest pages of each organization as far back as `preloadDays`, under the keys that readers use. Answered ' +
+    'when it is done; what is not reached within 20 seconds counts as failed.',
+  body: { type: WarmupDto, required: false, description: 'What to read. May be left out.' },
+  responses: { 200: { description: 'Done.', type: WarmupResultDto, headers: NO_STORE } },
+  errors: ['MALFORMED_JSON', 'REQUEST_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
+};

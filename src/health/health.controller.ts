@@ -7,7 +7,7 @@ import {
 } from '@nestjs/terminus';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator';
-import { ApiProbe } from './health.openapi';
+import { Probe } from './health.openapi';
 import { ProbeIndicators } from './probe-indicators';
 
 const REDIS_AWAY = {
@@ -35,7 +35,7 @@ export class HealthController {
   ) {}
 
   @Get()
-  @ApiProbe({
+  @Probe({
     summary: 'Everything at a glance',
     up: {
       description: 'The service works; `degraded` when something is impaired.',
@@ -58,7 +58,7 @@ export class HealthController {
   }
 
   @Get('live')
-  @ApiProbe({
+  @Probe({
     summary: 'Liveness: the event loop turns',
     up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
@@ -67,7 +67,7 @@ export class HealthController {
   }
 
   @Get('ready')
-  @ApiProbe({
+  @Probe({
     summary: 'Readiness: requests can be served',
     up: {
       description:
@@ -93,7 +93,7 @@ export class HealthController {
   }
 
   @Get('startup')
-  @ApiProbe({
+  @Probe({
     summary: 'Start-up: the boot is over',
     up: { description: 'Booted.', example: { lifecycle: { status: 'up', phase: 'ready' } } },
     down: {

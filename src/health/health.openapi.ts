@@ -1,20 +1,19 @@
-import { applyDecorators } from '@nestjs/common';
-import { ApiOperation, ApiResponse } from '@nestjs/swagger';
 import {
-  ApiProblems,
-  ApiRequestId,
-  headersWith,
+  NO_STORE,
+  Operation,
   problemContent,
-} from '../http/problems/problem.openapi';
+  type ResponseDescription,
+  sharedHeaders,
+} from '../http/operation.openapi';
 
-const INDICATORS = { type: 'object' as const, additionalProperties: true };
+const INDICATORS = { type: 'object', additionalProperties: true };
 
 const SHAPE = {
-  type: 'object' as const,
+  type: 'object',
   required: ['status', 'info', 'error', 'details'],
   properties: {
     status: {
-      type: 'string' as const,
+      type: 'string',
       enum: ['ok', 'degraded', 'error', 'shutting_down'],
       description: '`degraded` when something is impaired that requests do not depend on.',
     },
@@ -37,46 +36,39 @@ export interface ProbeDocumentation {
   down?: { description: string; example: Indicators };
 }
 
-/** Documents a probe: no token, two possible answers of the same shape. */
-export function ApiProbe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
-  const examples = {
-    ok: { value: composedResponseOf('ok', up.example) },
-    ...(degraded ? { degraded: { value: composedResponseOf('degraded', degraded) } } : {}),
+/** Documents a probe: no token, two possible responses of the same shape. */
+export function Probe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
+  const responses: Record<number, ResponseDescription> = {
+    200: {
+      description: up.description,
+      headers: NO_STORE,
+      content: jsonContent({
+        ok: { value: bodyOf('ok', up.example) },
+        ...(degraded ? { degraded: { value: bodyOf('degraded', degraded) } } : {}),
+      }),
+    },
   };
-  const answers = [response(200, up.description, examples)];
   if (down) {
-    const error = { value: composedResponseOf('error', down.example) };
-    answers.push(response(503, down.description, { error }));
+    responses[503] = {
+      description: `${down.description} A problem document until the boot is over.`,
+      headers: sharedHeaders('Cache-Control', 'Retry-After'),
+      content: {
+        ...jsonContent({ error: { value: bodyOf('error', down.example) } }),
+        ...problemContent(['NOT_READY']),
+      },
+    };
   }
-  return applyDecorators(
-    ApiOperation({ summary, description: 'No token needed.', security: [] }),
-    ApiRequestId(),
-    ...answers,
-    ApiProblems('CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL'),
-  );
+  return Operation({ summary, description: 'No token needed.', isPublic: true, responses });
 }
 
-function composedResponseOf(status: 'ok' | 'degraded' | 'error', details: Indicators): object {
+function jsonContent(examples: Record<string, { value: object }>) {
+  return { 'application/json': { schema: SHAPE, examples } };
+}
+
+function bodyOf(status: 'ok' | 'degraded' | 'error', details: Indicators): object {
   const whichAre = (isDown: boolean) =>
     Object.fromEntries(
       Object.entries(details).filter(([, one]) => (one.status === 'down') === isDown),
     );
   return { status, info: whichAre(false), error: whichAre(true), details };
-}
-
-function response(
-  status: number,
-  description: string,
-  examples: Record<string, { value: object }>,
-): MethodDecorator {
-  const isDown = status === 503;
-  return ApiResponse({
-    status,
-    description: isDown ? `${description} A problem document until the boot is over.` : description,
-    headers: headersWith('Cache-Control', ...(isDown ? (['Retry-After'] as const) : [])),
-    content: {
-      'application/json': { schema: SHAPE, examples },
-      ...(isDown ? problemContent(['NOT_READY']) : {}),
-    },
-  });
 }

@@ -1,9 +1,8 @@
 import { Controller, Get, Header, HttpCode, Post } from '@nestjs/common';
-import { ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth/scopes.decorator';
-import { ApiProblems, headersWith } from '../http/problems/problem.openapi';
+import { NO_STORE, Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
-import { ApiRoute, COMMON_ERRORS } from '../http/route.openapi';
 import { DatabaseReport } from './database-report';
 import { DatabaseStatus } from './database-status';
 import { DatabaseHealthStatusDto } from './dto/health-status.dto';
@@ -25,18 +24,14 @@ export class DatabaseController {
   @Procedure('performance.databaseOptimization.getReport')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
-  @ApiRoute(
-    'performance:read',
-    'Show how the database does',
-    "From PostgreSQL's own statistics, the connections of the replica that answers, and the partitions. What cannot be known is null, and a suggestion says why.",
-  )
-  @ApiResponse({
-    status: 200,
-    description: 'The report.',
-    type: DatabasePerformanceReportDto,
-    headers: headersWith('Cache-Control'),
+  @Operation({
+    summary: 'Show how the database does',
+    description:
+      "From PostgreSQL's own statistics, the connections of the replica that answers, and the partitions. What cannot be known is null, and a suggestion says why.",
+    responses: {
+      200: { description: 'The report.', type: DatabasePerformanceReportDto, headers: NO_STORE },
+    },
   })
-  @ApiProblems(...COMMON_ERRORS)
   report(): Promise<DatabasePerformanceReportDto> {
     return this.reports.report();
   }
@@ -45,18 +40,14 @@ export class DatabaseController {
   @Procedure('performance.databaseOptimization.getHealthStatus')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
-  @ApiRoute(
-    'performance:read',
-    'Show how healthy the database is',
-    'The figures of the performance report, judged. `overall` is the status of the worst component.',
-  )
-  @ApiResponse({
-    status: 200,
-    description: 'The health.',
-    type: DatabaseHealthStatusDto,
-    headers: headersWith('Cache-Control'),
+  @Operation({
+    summary: 'Show how healthy the database is',
+    description:
+      'The figures of the performance report, judged. `overall` is the status of the worst component.',
+    responses: {
+      200: { description: 'The health.', type: DatabaseHealthStatusDto, headers: NO_STORE },
+    },
   })
-  @ApiProblems(...COMMON_ERRORS)
   health(): Promise<DatabaseHealthStatusDto> {
     return this.statuses.status();
   }
@@ -66,21 +57,22 @@ export class DatabaseController {
   @Procedure('performance.databaseOptimization.optimize')
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
-  @ApiRoute(
-    'performance:manage',
-    'Maintain the database now',
-    'Makes missing partitions, runs VACUUM (ANALYZE) where dead rows or stale statistics make it due, rebuilds bloated ' +
+  @Operation({
+    summary: 'Maintain the database now',
+    description:
+      'Makes missing partitions, runs VACUUM (ANALYZE) where dead rows or stale statistics make it due, rebuilds bloated ' +
       'indexes CONCURRENTLY and removes what an interrupted rebuild left. No reader or writer waits for any of it. Index ' +
       'and settings are only suggested. One at a time over all replicas: a second call is `CONFLICT`. Ends within 20 ' +
       'seconds; what does not fit is skipped and named. It goes on when the client hangs up.',
-  )
-  @ApiResponse({
-    status: 200,
-    description: 'What was done, what was skipped and why, what is suggested.',
-    type: DatabaseOptimizationResultDto,
-    headers: headersWith('Cache-Control'),
+    responses: {
+      200: {
+        description: 'What was done, what was skipped and why, what is suggested.',
+        type: DatabaseOptimizationResultDto,
+        headers: NO_STORE,
+      },
+    },
+    errors: ['CONFLICT'],
   })
-  @ApiProblems(...COMMON_ERRORS, 'CONFLICT')
   optimize(): Promise<DatabaseOptimizationResultDto> {
     return this.optimizer.optimize();
   }

@@ -1,11 +1,10 @@
-import { Controller, Get, Header, Query, type Type, applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { IsOptional } from 'class-validator';
+import { Controller, Get, Header, Query, type Type } from '@nestjs/common';
+import { ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth/scopes.decorator';
-import { ApiProblems, headersWith } from '../http/problems/problem.openapi';
+import { NO_STORE, Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
-import { ApiRoute, COMMON_ERRORS } from '../http/route.openapi';
-import { Check, oneOf } from '../validation/constraints';
+import { oneOf } from '../validation/constraints';
+import { Parameter } from '../validation/request-properties';
 import { QueryText } from '../validation/query-coercion';
 import { AlertState } from './alert-state';
 import {
@@ -22,36 +21,25 @@ const STATES = ['active', 'resolved'] as const;
 
 /** Which alerts to show. */
 export class AlertsQuery {
-  @IsOptional()
-  @QueryText()
-  @Check(oneOf(SEVERITIES))
-  @ApiProperty({ type: String, enum: [...SEVERITIES], required: false, description: 'Only these.' })
+  @Parameter(QueryText(), oneOf(SEVERITIES), {
+    type: String,
+    enum: [...SEVERITIES],
+    description: 'Only these.',
+  })
   severity?: AlertSeverity;
 
-  @IsOptional()
-  @QueryText()
-  @Check(oneOf(STATES))
-  @ApiProperty({
+  @Parameter(QueryText(), oneOf(STATES), {
     type: String,
     enum: [...STATES],
-    required: false,
     description: 'Only those that are active, or only those that are over.',
   })
   state?: (typeof STATES)[number];
 }
 
-function ApiFigures(summary: string, description: string, type: Type | [Type]): MethodDecorator {
-  return applyDecorators(
-    ApiRoute('performance:read', summary, description),
-    ApiResponse({
-      status: 200,
-      description: 'As it is now.',
-      type,
-      headers: headersWith('Cache-Control'),
-    }),
-    ApiProblems(...COMMON_ERRORS),
-  );
-}
+/** What every report says of its response. */
+const figures = (type: Type | [Type]) => ({
+  200: { description: 'As it is now.', type, headers: NO_STORE },
+});
 
 /** What operators see of the service. */
 @ApiTags('performance')
@@ -67,13 +55,14 @@ export class PerformanceController {
   @Procedure('performance.getMetrics')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
-  @ApiFigures(
-    'Show how fast the service is',
-    'Measured by the replica that answers, over the last minute; `lastHour` and `slowRequests` over the last hour. ' +
+  @Operation({
+    summary: 'Show how fast the service is',
+    description:
+      'Measured by the replica that answers, over the last minute; `lastHour` and `slowRequests` over the last hour. ' +
       'Every door counts, and requests whose client did not wait for the answer too. With MONITORING_ENABLED=false no ' +
       'request is counted.',
-    PerformanceMetricsDto,
-  )
+    responses: figures(PerformanceMetricsDto),
+  })
   metrics(): PerformanceMetricsDto {
     return this.report.metrics();
   }
@@ -82,11 +71,12 @@ export class PerformanceController {
   @Procedure('performance.getHealthStatus')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
-  @ApiFigures(
-    'Show how the service does, and what to do about it',
-    'Names the likeliest bottleneck with the figures that point to it. A process without requests is `healthy`.',
-    PerformanceHealthDto,
-  )
+  @Operation({
+    summary: 'Show how the service does, and what to do about it',
+    description:
+      'Names the likeliest bottleneck with the figures that point to it. A process without requests is `healthy`.',
+    responses: figures(PerformanceHealthDto),
+  })
   check(): PerformanceHealthDto {
     return this.health.check();
   }
@@ -95,11 +85,12 @@ export class PerformanceController {
   @Procedure('performance.getAlerts')
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
-  @ApiFigures(
-    'List alerts',
-    'Those that are active, then up to a hundred that are over, each the newest first. Of the replica that answers.',
-    [PerformanceAlertDto],
-  )
+  @Operation({
+    summary: 'List alerts',
+    description:
+      'Those that are active, then up to a hundred that are over, each the newest first. Of the replica that answers.',
+    responses: figures([PerformanceAlertDto]),
+  })
   alerts(@Query() { severity, state }: AlertsQuery): PerformanceAlertDto[] {
     return this.board
       .all()

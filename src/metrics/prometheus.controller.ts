@@ -1,11 +1,11 @@
 import { Controller, Get, Inject, Res } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { Public } from '../auth/public.decorator';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
-import { ApiProblems, ApiRequestId, headersWith } from '../http/problems/problem.openapi';
+import { NO_STORE, Operation } from '../http/operation.openapi';
 import { MetricRegistry } from './metrics.registry';
 
 /** The door for Prometheus; closed when METRICS_PORT gives it another one. */
@@ -19,22 +19,22 @@ export class PrometheusController {
   ) {}
 
   @Get()
-  @ApiOperation({
+  @Operation({
     summary: 'Figures for Prometheus',
     description:
       'No token needed; holds no ids and no names of tenants. With METRICS_PORT it is on that port alone.',
-    security: [],
-  })
-  @ApiRequestId()
-  @ApiResponse({
-    status: 200,
-    description: "In Prometheus' text format.",
-    headers: headersWith('Cache-Control'),
-    content: {
-      'text/plain': { schema: { type: 'string', example: 'http_requests_in_flight 1\n' } },
+    isPublic: true,
+    responses: {
+      200: {
+        description: "In Prometheus' text format.",
+        headers: NO_STORE,
+        content: {
+          'text/plain': { schema: { type: 'string', example: 'http_requests_in_flight 1\n' } },
+        },
+      },
     },
+    errors: ['NOT_FOUND'],
   })
-  @ApiProblems('NOT_FOUND', 'CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL')
   async scrape(@Res() response: Response): Promise<void> {
     if (this.server.metricsPort !== undefined) {
       throw new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.');

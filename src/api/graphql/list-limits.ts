@@ -10,7 +10,7 @@ import {
   type GraphQLSchema,
   type TypeNode,
 } from 'graphql';
-import { MAX_LIST_ELEMENTS } from '../../audit/event/dto/property-decorators';
+import { MAX_LIST_ELEMENTS } from '../../audit/read/dto/audit-events-query.dto';
 import { validationFailed } from '../../platform/errors/app-error';
 
 /** What the limits of a document depend on. */

@@ -4,12 +4,13 @@ import type { Request, Response } from 'express';
 import { CurrentPrincipal } from '../../auth/current-principal.decorator';
 import type { Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/scopes.decorator';
+import { Operation } from '../../http/operation.openapi';
 import { preferredCoding } from '../../http/negotiation';
 import { measureToFirstByte } from '../../http/request-context';
 import type { ExportCoding } from '../../streaming/compressor';
 import { AuditExports, type ExportQuery } from '../export/audit-exports';
 import { AUDIT_ROUTES } from './audit.routes';
-import { ApiExport } from './audit-export.openapi';
+import { EXPORT_EVENTS } from './audit-export.openapi';
 import { AuditExportQuery } from '../export/dto/audit-export-query.dto';
 import { filterOf, sortOf } from '../read/dto/audit-events-query.dto';
 
@@ -21,7 +22,7 @@ export class AuditExportController {
 
   @Get('stream')
   @Scopes('audit:export')
-  @ApiExport()
+  @Operation(EXPORT_EVENTS)
   async export(
     @CurrentPrincipal() principal: Principal,
     @Query() query: AuditExportQuery,

@@ -1,7 +1,5 @@
-import { applyDecorators } from '@nestjs/common';
-import { ApiExtraModels, ApiResponse, getSchemaPath } from '@nestjs/swagger';
-import { ApiProblems, headersWith } from '../../http/problems/problem.openapi';
-import { ApiRoute, COMMON_ERRORS } from '../../http/route.openapi';
+import { getSchemaPath } from '@nestjs/swagger';
+import type { OperationDescription } from '../../http/operation.openapi';
 import { FULL_RECORDED, MINIMAL_RECORDED } from './audit.examples';
 import { AuditEventDto } from '../event/dto/responses.dto';
 
@@ -9,37 +7,33 @@ const EXPORT_HEADERS = {
   'Content-Disposition': {
     description: 'A file name that tells range, time and format.',
     schema: {
-      type: 'string' as const,
+      type: 'string',
       example: 'attachment; filename="audit-events_all_at-20261125T021500Z.ndjson"',
     },
   },
   'X-Export-Snapshot': {
     description:
       'When the state of the database was taken that the export shows, and PostgreSQL’s name for it (xmin:xmax:xip).',
-    schema: { type: 'string' as const, example: '2026-11-25T02:15:00.123456Z 765:765:' },
+    schema: { type: 'string', example: '2026-11-25T02:15:00.123456Z 765:765:' },
   },
   Trailer: {
     description:
       'Names what follows the last row: `X-Export-Rows`, how many there were, and `X-Export-Complete: true`.',
-    schema: { type: 'string' as const, enum: ['X-Export-Rows, X-Export-Complete'] },
+    schema: { type: 'string', enum: ['X-Export-Rows, X-Export-Complete'] },
   },
 };
 
-/** Documents the export of events. */
-export function ApiExport(): MethodDecorator {
-  return applyDecorators(
-    ApiRoute(
-      'audit:export',
-      'Export events',
-      'All events of a list, however many, as one state of the database has them. If anything fails midway the ' +
-        'connection is cut: an answer that ends as it should is whole. To go on after a break, ask again with ' +
-        '`after_timestamp` and `after_id` of the last event received.',
-    ),
-    ApiExtraModels(AuditEventDto),
-    ApiResponse({
-      status: 200,
+export const EXPORT_EVENTS: OperationDescription = {
+  summary: 'Export events',
+  description:
+    'All events of a list, however many, as one state of the database has them. If anything fails midway the ' +
+    'connection is cut: an answer that ends as it should is whole. To go on after a break, ask again with ' +
+    '`after_timestamp` and `after_id` of the last event received.',
+  models: [AuditEventDto],
+  responses: {
+    200: {
       description: 'The events.',
-      headers: { ...headersWith(), ...EXPORT_HEADERS },
+      headers: EXPORT_HEADERS,
       content: {
         'application/json': {
           schema: { type: 'array', items: { $ref: getSchemaPath(AuditEventDto) } },
@@ -58,13 +52,7 @@ export function ApiExport(): MethodDecorator {
           },
         },
       },
-    }),
-    ApiProblems(
-      ...COMMON_ERRORS,
-      'INVALID_CURSOR',
-      'NOT_FOUND',
-      'TIMELINE_CHANGED',
-      'TOO_MANY_REQUESTS',
-    ),
-  );
-}
+    },
+  },
+  errors: ['INVALID_CURSOR', 'NOT_FOUND', 'TIMELINE_CHANGED', 'TOO_MANY_REQUESTS'],
+};

@@ -6,6 +6,7 @@ import { CurrentPrincipal } from '../../auth/current-principal.decorator';
 import type { Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/scopes.decorator';
 import { streamingConfig } from '../../platform/config/streaming.config';
+import { Operation } from '../../http/operation.openapi';
 import {
   EVENT_STREAM_HEADERS,
   type StreamMessage,
@@ -14,7 +15,7 @@ import {
 } from '../../http/server-sent-events';
 import { measureToFirstByte } from '../../http/request-context';
 import { AUDIT_ROUTES } from './audit.routes';
-import { ApiTail } from './audit-tail.openapi';
+import { TAIL_EVENTS } from './audit-tail.openapi';
 import { filterOf } from '../read/dto/audit-events-query.dto';
 import { AuditTailQuery } from '../feed/dto/audit-tail-query.dto';
 import { EventFeed, type FeedEvent } from '../feed/event-feed';
@@ -33,7 +34,7 @@ export class AuditTailController {
 
   @Get('tail')
   @Scopes('audit:read')
-  @ApiTail()
+  @Operation(TAIL_EVENTS)
   async tail(
     @CurrentPrincipal() principal: Principal,
     @Query() query: AuditTailQuery,

@@ -9,31 +9,26 @@ import {
   Res,
   UseInterceptors,
 } from '@nestjs/common';
-import { ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { CurrentPrincipal } from '../../auth/current-principal.decorator';
 import type { Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/scopes.decorator';
 import { Cached } from '../../caching/cached.decorator';
 import { LimitConcurrency } from '../../concurrency/limit-concurrency.decorator';
-import { LargeBodyInterceptor } from '../../concurrency/large-body.interceptor';
-import {
-  BodyBytesInterceptor,
-  type BodyRequest,
-  JsonBodyInterceptor,
-} from '../../http/json-body.interceptor';
+import { type BodyRequest, JsonBodyInterceptor } from '../../http/json-body.interceptor';
+import { Operation } from '../../http/operation.openapi';
 import { RequestSignal } from '../../http/request-signal';
 import { Procedure } from '../../http/procedure.decorator';
 import { AuditEventResponse } from '../read/audit-event-page';
-import { ApiCreate, ApiCreateBulk, ApiFindById, ApiFindPage } from './audit.openapi';
+import { CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
 import { AUDIT_ROUTES } from './audit.routes';
 import { AuditService } from '../write/audit.service';
 import { CachedEvents, CachedPages } from '../read/cached-reads';
-import { BulkSizeInterceptor } from './bulk-size.interceptor';
+import { BulkBody } from './bulk-body.decorator';
 import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { idempotencyClaimOf } from '../write/idempotency-claim';
-import { NdjsonInterceptor } from './ndjson.interceptor';
 import type { Recorded } from '../write/write-batch';
 
 /** The REST door to audit events. */
@@ -46,7 +41,7 @@ export class AuditController {
   @Scopes('audit:write')
   @LimitConcurrency()
   @UseInterceptors(JsonBodyInterceptor)
-  @ApiCreate()
+  @Operation(CREATE_EVENT)
   async create(
     @CurrentPrincipal() principal: Principal,
     @Body() event: CreateAuditEventDto,
@@ -61,10 +56,8 @@ export class AuditController {
   @Post('bulk')
   @Procedure('performance.bulkCreateAuditEvents')
   @Scopes('audit:write')
-  @UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor)
-  @LimitConcurrency()
-  @UseInterceptors(NdjsonInterceptor, BodyBytesInterceptor, LargeBodyInterceptor)
-  @ApiCreateBulk()
+  @BulkBody()
+  @Operation(CREATE_BULK)
   async createBulk(
     @CurrentPrincipal() principal: Principal,
     @Body() bulk: BulkCreateAuditEventsDto,
@@ -79,18 +72,13 @@ export class AuditController {
   @Get()
   @Scopes('audit:read')
   @Cached(CachedPages)
-  @ApiFindPage()
+  @Operation(FIND_PAGE)
   findPage(@Query() _query: AuditEventsQuery): void {}
 
   @Get(':id')
   @Scopes('audit:read')
   @Cached(CachedEvents)
-  @ApiFindById()
-  @ApiParam({
-    name: 'id',
-    description: 'The id of the event.',
-    schema: { type: 'string', format: 'uuid', example: '019ab1c2-3e4a-7000-8000-1234567890ab' },
-  })
+  @Operation(FIND_BY_ID)
   findById(@Param('id') _id: string, @Query() _query: AuditEventQuery): void {}
 }
 

@@ -1,43 +1,39 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiObject, ApiPart, ApiTexts, ApiWord } from '../../validation/response-properties';
 
 export type HealthLevel = 'healthy' | 'warning' | 'critical';
 const LEVELS: HealthLevel[] = ['healthy', 'warning', 'critical'];
 
 /** One part of the database and what its status is made of. */
 export class ComponentHealthDto {
-  @ApiProperty({ type: String, enum: LEVELS, example: 'healthy' })
+  @ApiWord(LEVELS, 'healthy')
   status!: HealthLevel;
 
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: true,
-    example: { totalConnections: 8, waitingRequests: 0 },
-  })
+  @ApiObject({ totalConnections: 8, waitingRequests: 0 })
   details!: Record<string, unknown>;
 }
 
 export class DatabaseComponentsDto {
-  @ApiProperty({ type: () => ComponentHealthDto })
+  @ApiPart(() => ComponentHealthDto)
   connectionPool!: ComponentHealthDto;
 
-  @ApiProperty({ type: () => ComponentHealthDto })
+  @ApiPart(() => ComponentHealthDto)
   queryCache!: ComponentHealthDto;
 
-  @ApiProperty({ type: () => ComponentHealthDto })
+  @ApiPart(() => ComponentHealthDto)
   partitions!: ComponentHealthDto;
 
-  @ApiProperty({ type: () => ComponentHealthDto })
+  @ApiPart(() => ComponentHealthDto)
   performance!: ComponentHealthDto;
 }
 
 /** The health of the database: that of its worst part. */
 export class DatabaseHealthStatusDto {
-  @ApiProperty({ type: String, enum: LEVELS, example: 'healthy' })
+  @ApiWord(LEVELS, 'healthy')
   overall!: HealthLevel;
 
-  @ApiProperty({ type: () => DatabaseComponentsDto })
+  @ApiPart(() => DatabaseComponentsDto)
   components!: DatabaseComponentsDto;
 
-  @ApiProperty({ type: [String], example: [] })
+  @ApiTexts([])
   recommendations!: string[];
 }

@@ -1,113 +1,101 @@
-import { ApiProperty } from '@nestjs/swagger';
+import {
+  ApiInstant,
+  ApiInteger,
+  ApiNumber,
+  ApiPart,
+  ApiTexts,
+} from '../../validation/response-properties';
 
 export class ConnectionPoolDto {
-  @ApiProperty({
-    type: 'integer',
-    example: 8,
-    description: 'Open now, by the replica that answers.',
-  })
+  @ApiInteger(8, 'Open now, by the replica that answers.')
   totalConnections!: number;
 
-  @ApiProperty({ type: 'integer', example: 3, description: 'Lent out now.' })
+  @ApiInteger(3, 'Lent out now.')
   activeConnections!: number;
 
-  @ApiProperty({ type: 'integer', example: 0, description: 'Waiting for a connection now.' })
+  @ApiInteger(0, 'Waiting for a connection now.')
   waitingRequests!: number;
 
-  @ApiProperty({
-    type: Number,
+  @ApiNumber(0.12, 'Milliseconds until a connection was lent, in the last five minutes.', {
     nullable: true,
-    example: 0.12,
-    description: 'Milliseconds until a connection was lent, in the last five minutes.',
   })
   averageAcquisitionTime!: number | null;
 
-  @ApiProperty({
-    type: Number,
+  @ApiNumber(100, 'Percent of those who asked that got one, in the last five minutes.', {
     nullable: true,
-    example: 100,
-    description: 'Percent of those who asked that got one, in the last five minutes.',
   })
   successRate!: number | null;
 }
 
 /** The answers that the replica keeps in its memory, in front of the database. */
 export class QueryCacheDto {
-  @ApiProperty({
-    type: Number,
-    nullable: true,
-    example: 93.75,
-    description: 'Hits in percent of requests that could be answered so; null without requests.',
-  })
+  @ApiNumber(
+    93.75,
+    'Hits in percent of requests that could be answered so; null without requests.',
+    { nullable: true },
+  )
   hitRatio!: number | null;
 
-  @ApiProperty({ type: Number, nullable: true, example: 12.3, description: 'MiB kept.' })
+  @ApiNumber(12.3, 'MiB kept.', { nullable: true })
   totalSizeMB!: number | null;
 
-  @ApiProperty({ type: 'integer', nullable: true, example: 0, description: 'Pushed out for room.' })
+  @ApiInteger(0, 'Pushed out for room.', { nullable: true })
   evictions!: number | null;
 }
 
 export class PartitionFiguresDto {
-  @ApiProperty({ type: 'integer', example: 84 })
+  @ApiInteger(84)
   totalPartitions!: number;
 
-  @ApiProperty({ type: Number, example: 3.27, description: 'GiB, with indexes.' })
+  @ApiNumber(3.27, 'GiB, with indexes.')
   totalSizeGB!: number;
 
-  @ApiProperty({ type: [String], example: [] })
+  @ApiTexts([])
   recommendations!: string[];
 }
 
 export class QueryPerformanceDto {
-  @ApiProperty({
-    type: 'integer',
-    example: 0,
-    description:
-      'Statements of this service slower than SLOW_QUERY_THRESHOLD_MS: different ones, on average, with ' +
+  @ApiInteger(
+    0,
+    'Statements of this service slower than SLOW_QUERY_THRESHOLD_MS: different ones, on average, with ' +
       'pg_stat_statements; without it those that run right now. The suggestions say which.',
-  })
+  )
   slowQueries!: number;
 
-  @ApiProperty({
-    type: 'integer',
-    example: 0,
-    description:
-      'Indexes that no query has used since statistics are collected, all partitions of a table together. Those that hold a constraint do not count.',
-  })
+  @ApiInteger(
+    0,
+    'Indexes that no query has used since statistics are collected, all partitions of a table together. Those that hold a constraint do not count.',
+  )
   unusedIndexes!: number;
 
-  @ApiProperty({
-    type: Number,
-    nullable: true,
-    example: 99.4,
-    description:
-      'Percent of pages that PostgreSQL found in its own memory; null when it read none.',
-  })
+  @ApiNumber(
+    99.4,
+    'Percent of pages that PostgreSQL found in its own memory; null when it read none.',
+    { nullable: true },
+  )
   cacheHitRatio!: number | null;
 
-  @ApiProperty({
-    type: [String],
-    example: ['Statements are not recorded: the extension pg_stat_statements is not installed.'],
-    description: 'What could be better, with the evidence, and what cannot be known and why.',
-  })
+  @ApiTexts(
+    ['Statements are not recorded: the extension pg_stat_statements is not installed.'],
+    'What could be better, with the evidence, and what cannot be known and why.',
+  )
   suggestions!: string[];
 }
 
 /** How the database does. */
 export class DatabasePerformanceReportDto {
-  @ApiProperty({ type: String, format: 'date-time', example: '2026-11-23T10:30:00.123Z' })
+  @ApiInstant()
   timestamp!: string;
 
-  @ApiProperty({ type: () => ConnectionPoolDto })
+  @ApiPart(() => ConnectionPoolDto)
   connectionPool!: ConnectionPoolDto;
 
-  @ApiProperty({ type: () => QueryCacheDto })
+  @ApiPart(() => QueryCacheDto)
   queryCache!: QueryCacheDto;
 
-  @ApiProperty({ type: () => PartitionFiguresDto })
+  @ApiPart(() => PartitionFiguresDto)
   partitions!: PartitionFiguresDto;
 
-  @ApiProperty({ type: () => QueryPerformanceDto })
+  @ApiPart(() => QueryPerformanceDto)
   performance!: QueryPerformanceDto;
 }

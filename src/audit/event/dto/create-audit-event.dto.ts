@@ -1,5 +1,4 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsOptional } from 'class-validator';
 import { wallClockMs } from '../../../platform/runtime/clocks';
 import { formatInstant, parseInstant } from '../../../platform/runtime/instant';
 import {
@@ -13,6 +12,12 @@ import {
   type Rule,
 } from '../../../validation/constraints';
 import {
+  NestedProperty,
+  Property,
+  TextProperty,
+  WordProperty,
+} from '../../../validation/request-properties';
+import {
   DATA_CLASSIFICATIONS,
   EVENT_STATUSES,
   MAX_AHEAD_MS,
@@ -23,7 +28,6 @@ import {
   type DataClassification,
   type EventStatus,
 } from '../audit-event';
-import { Property, TextProperty, WordProperty } from './property-decorators';
 
 /** A moment from 1970 (an id cannot carry an earlier one) to five minutes ahead of this server's clock. */
 const eventTimestamp: Rule = (value) => {
@@ -131,9 +135,7 @@ export class CreateAuditEventDto {
   @TextProperty(MAX_NAME_LENGTH, { description: 'What belongs together.', example: 'req-7f3a' })
   correlationId?: string | null;
 
-  @IsOptional()
-  @Nested(() => SessionContextDto)
-  @ApiProperty({ type: () => SessionContextDto, required: false, nullable: true })
+  @NestedProperty(() => SessionContextDto)
   sessionContext?: SessionContextDto | null;
 
   @Property(

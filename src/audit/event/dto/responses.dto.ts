@@ -1,108 +1,91 @@
 import { ApiProperty } from '@nestjs/swagger';
+import {
+  ApiBoolean,
+  ApiInstant,
+  ApiInteger,
+  ApiNumber,
+  ApiObject,
+  ApiPart,
+  ApiParts,
+  ApiText,
+  ApiUuid,
+  ApiWord,
+} from '../../../validation/response-properties';
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../audit-event';
 import { SessionContextDto } from './create-audit-event.dto';
 
 /** A recorded event, as every door gives it. */
 export class AuditEventDto {
-  @ApiProperty({ type: String, format: 'uuid', example: '019ab1c2-3e4a-7000-8000-1234567890ab' })
+  @ApiUuid('019ab1c2-3e4a-7000-8000-1234567890ab')
   id!: string;
 
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    example: '2026-11-23T10:30:00.123456Z',
-    description: 'When it happened; UTC, microseconds.',
-  })
+  @ApiInstant('When it happened; UTC, microseconds.', { example: '2026-11-23T10:30:00.123456Z' })
   timestamp!: string;
 
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
+  @ApiInstant('When it was recorded; UTC, microseconds.', {
     example: '2026-11-23T10:30:00.234567Z',
-    description: 'When it was recorded; UTC, microseconds.',
   })
   recordedAt!: string;
 
-  @ApiProperty({
-    type: String,
+  @ApiText('1042', 'The number of the event in its organization, in commit order, without gaps.', {
     pattern: '^[1-9][0-9]*$',
-    example: '1042',
-    description: 'The number of the event in its organization, in commit order, without gaps.',
   })
   sequence!: string;
 
-  @ApiProperty({ type: String, example: 'org-1' })
+  @ApiText('org-1')
   organizationId!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: 'user-1' })
+  @ApiText('user-1', undefined, { nullable: true })
   principalId!: string | null;
 
-  @ApiProperty({ type: String, example: 'fhirPatientRead' })
+  @ApiText('fhirPatientRead')
   action!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: 'Patient' })
+  @ApiText('Patient', undefined, { nullable: true })
   targetResourceType!: string | null;
 
-  @ApiProperty({ type: String, nullable: true, example: 'pat-1' })
+  @ApiText('pat-1', undefined, { nullable: true })
   targetResourceId!: string | null;
 
-  @ApiProperty({ type: String, enum: EVENT_STATUSES, example: 'success' })
+  @ApiWord(EVENT_STATUSES, 'success')
   status!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: 'Opened the chart' })
+  @ApiText('Opened the chart', undefined, { nullable: true })
   outcomeDescription!: string | null;
 
-  @ApiProperty({ type: String, enum: DATA_CLASSIFICATIONS, example: 'PHI' })
+  @ApiWord(DATA_CLASSIFICATIONS, 'PHI')
   dataClassification!: string;
 
-  @ApiProperty({ type: String, nullable: true, example: 'req-7f3a' })
+  @ApiText('req-7f3a', undefined, { nullable: true })
   correlationId!: string | null;
 
-  @ApiProperty({ type: () => SessionContextDto, nullable: true })
+  @ApiPart(() => SessionContextDto, undefined, { nullable: true })
   sessionContext!: SessionContextDto | null;
 
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: true,
-    nullable: true,
-    example: { ward: 'B2', durationMs: 12.5 },
-  })
+  @ApiObject({ ward: 'B2', durationMs: 12.5 }, undefined, { nullable: true })
   metadata!: Record<string, unknown> | null;
 }
 
 /** Where a page lies in its list. */
 export class PageInfoDto {
-  @ApiProperty({ type: 'integer', example: 50 })
+  @ApiInteger(50)
   limit!: number;
 
-  @ApiProperty({
-    type: 'integer',
-    required: false,
-    example: 0,
-    description: 'Absent on pages by cursor.',
-  })
+  @ApiInteger(0, 'Absent on pages by cursor.', { required: false })
   offset?: number;
 
-  @ApiProperty({
-    type: 'integer',
-    required: false,
-    example: 128,
-    description: 'Only with include_total.',
-  })
+  @ApiInteger(128, 'Only with include_total.', { required: false })
   total?: number;
 
-  @ApiProperty({
-    type: Boolean,
+  @ApiBoolean(true, 'Only with include_total: false above 10 000, when `total` is a lower bound.', {
     required: false,
-    example: true,
-    description: 'Only with include_total: false above 10 000, when `total` is a lower bound.',
   })
   totalIsExact?: boolean;
 
-  @ApiProperty({ type: Boolean, example: true })
+  @ApiBoolean(true)
   hasNext!: boolean;
 
-  @ApiProperty({ type: Boolean, example: false })
+  @ApiBoolean(false)
   hasPrevious!: boolean;
 
   @ApiProperty({
@@ -122,59 +105,57 @@ export class PageInfoDto {
 
 /** A page of events. */
 export class AuditEventPageDto {
-  @ApiProperty({ type: () => [AuditEventDto] })
+  @ApiParts(() => AuditEventDto)
   data!: AuditEventDto[];
 
-  @ApiProperty({ type: () => PageInfoDto })
+  @ApiPart(() => PageInfoDto)
   pagination!: PageInfoDto;
 }
 
 /** What became of one event of a bulk request. */
 export class BulkResultDto {
-  @ApiProperty({ type: 'integer', example: 0, description: 'Its place in `events`.' })
+  @ApiInteger(0, 'Its place in `events`.')
   index!: number;
 
-  @ApiProperty({ type: String, format: 'uuid', example: '019ab1c2-3e4a-7000-8000-1234567890ab' })
+  @ApiUuid('019ab1c2-3e4a-7000-8000-1234567890ab')
   id!: string;
 
-  @ApiProperty({ type: String, example: '1042' })
+  @ApiText('1042')
   sequence!: string;
 
-  @ApiProperty({ type: String, enum: ['created', 'duplicate'], example: 'created' })
+  @ApiWord(['created', 'duplicate'], 'created')
   status!: string;
 }
 
 /** What a bulk request cost, up to its commit. */
 export class BulkPerformanceDto {
-  @ApiProperty({ type: Number, example: 41.7, description: 'Milliseconds.' })
+  @ApiNumber(41.7, 'Milliseconds.')
   totalTime!: number;
 
-  @ApiProperty({ type: Number, example: 0.042, description: 'Milliseconds.' })
+  @ApiNumber(0.042, 'Milliseconds.')
   averageTimePerEvent!: number;
 
-  @ApiProperty({
-    type: Number,
-    example: 33.333,
-    description:
-      'Percent of CONCURRENCY_MAX_REQUESTS that requests of this organization take; for a token of several, its own.',
-  })
+  @ApiNumber(
+    33.333,
+    'Percent of CONCURRENCY_MAX_REQUESTS that requests of this organization take; for a token of several, its own.',
+  )
   concurrencyUtilization!: number;
 }
 
 /** The answer to a bulk request. */
 export class BulkCreateResultDto {
-  @ApiProperty({ type: 'integer', example: 1 })
+  @ApiInteger(1)
   created!: number;
 
-  @ApiProperty({ type: 'integer', example: 0 })
+  @ApiInteger(0)
   duplicates!: number;
 
-  @ApiProperty({ type: 'integer', example: 1, description: 'INSERT statements.' })
+  @ApiInteger(1, 'INSERT statements.')
   batches!: number;
 
-  @ApiProperty({ type: () => [BulkResultDto] })
+  @ApiParts(() => BulkResultDto)
   results!: BulkResultDto[];
 
-  @ApiProperty({ type: () => BulkPerformanceDto })
+  @ApiPart(() => BulkPerformanceDto)
   performance!: BulkPerformanceDto;
 }

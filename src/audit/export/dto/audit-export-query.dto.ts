@@ -1,4 +1,5 @@
 import { flag, integer, oneOf, text, uuid } from '../../../validation/constraints';
+import { Parameter } from '../../../validation/request-properties';
 import { QueryFlag, QueryInteger, QueryText } from '../../../validation/query-coercion';
 import { EXPORT_FORMATS, type ExportFormatName } from '../../../streaming/export-format';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
@@ -6,7 +7,6 @@ import type { AuditEventSort } from '../../event/audit-event-filter';
 import {
   AuditEventFilterQuery,
   instant,
-  Parameter,
   SortDirection,
   SortField,
 } from '../../read/dto/audit-events-query.dto';

@@ -1,6 +1,6 @@
 import { MAX_CURSOR_LENGTH } from '../../read/dto/audit-events-query.dto';
 import { AuditEventSearchDto } from '../../read/dto/audit-event-search.dto';
-import { TextProperty } from '../../event/dto/property-decorators';
+import { TextProperty } from '../../../validation/request-properties';
 
 /** All events that a search means; `pagination.limit` is how many are read at a time, and there is no cap on them. */
 export class AuditEventStreamDto extends AuditEventSearchDto {

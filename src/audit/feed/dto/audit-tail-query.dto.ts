@@ -1,10 +1,7 @@
 import { text } from '../../../validation/constraints';
+import { Parameter } from '../../../validation/request-properties';
 import { QueryText } from '../../../validation/query-coercion';
-import {
-  AuditEventFilterQuery,
-  MAX_CURSOR_LENGTH,
-  Parameter,
-} from '../../read/dto/audit-events-query.dto';
+import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../../read/dto/audit-events-query.dto';
 
 /** The query parameters of a tail. */
 export class AuditTailQuery extends AuditEventFilterQuery {

@@ -1,7 +1,12 @@
-import { ApiProperty } from '@nestjs/swagger';
-import { IsOptional } from 'class-validator';
 import { parseInstantOrDay } from '../../../platform/runtime/instant';
-import { flag, integer, Nested } from '../../../validation/constraints';
+import { flag, integer, type Rule } from '../../../validation/constraints';
+import {
+  ListProperty,
+  NestedProperty,
+  Property,
+  TextProperty,
+  WordProperty,
+} from '../../../validation/request-properties';
 import {
   DATA_CLASSIFICATIONS,
   EVENT_STATUSES,
@@ -10,14 +15,17 @@ import {
 } from '../../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';
-import { instant, MAX_CURSOR_LENGTH } from './audit-events-query.dto';
 import {
-  NamesProperty,
-  Property,
-  TextProperty,
-  WordProperty,
-  WordsProperty,
-} from '../../event/dto/property-decorators';
+  instant,
+  MAX_CURSOR_LENGTH,
+  MAX_LIST_ELEMENTS,
+  NAME,
+  word,
+} from './audit-events-query.dto';
+
+/** A list of alternatives; it may be left out or null. */
+const AnyOf = (element: readonly [Rule, object], description: string): PropertyDecorator =>
+  ListProperty(element, MAX_LIST_ELEMENTS, { nullable: true, description });
 
 /** Half-open: from `startDate` on, up to but not including `endDate`. */
 export class DateRangeDto {
@@ -34,33 +42,31 @@ export class DateRangeDto {
 
 /** Which events, as the doors beside REST spell it: lists are alternatives, members all hold. */
 export class AuditEventFilterDto {
-  @IsOptional()
-  @Nested(() => DateRangeDto)
-  @ApiProperty({ type: () => DateRangeDto, required: false, nullable: true })
+  @NestedProperty(() => DateRangeDto)
   dateRange?: DateRangeDto | null;
 
-  @NamesProperty('Of these organizations only. Left out: of all that the token names.')
+  @AnyOf(NAME, 'Of these organizations only. Left out: of all that the token names.')
   organizationIds?: string[] | null;
 
-  @NamesProperty('By these principals.')
+  @AnyOf(NAME, 'By these principals.')
   principalIds?: string[] | null;
 
-  @NamesProperty('These actions.')
+  @AnyOf(NAME, 'These actions.')
   actions?: string[] | null;
 
-  @WordsProperty(EVENT_STATUSES, 'With these outcomes.')
+  @AnyOf(word(EVENT_STATUSES), 'With these outcomes.')
   statuses?: EventStatus[] | null;
 
-  @WordsProperty(DATA_CLASSIFICATIONS, 'Of these classifications.')
+  @AnyOf(word(DATA_CLASSIFICATIONS), 'Of these classifications.')
   dataClassifications?: DataClassification[] | null;
 
-  @NamesProperty('On resources of these types.')
+  @AnyOf(NAME, 'On resources of these types.')
   resourceTypes?: string[] | null;
 
-  @NamesProperty('On these resources.')
+  @AnyOf(NAME, 'On these resources.')
   resourceIds?: string[] | null;
 
-  @NamesProperty('With these correlation ids.')
+  @AnyOf(NAME, 'With these correlation ids.')
   correlationIds?: string[] | null;
 }
 
@@ -101,9 +107,7 @@ export class PaginationDto {
   @TextProperty(MAX_CURSOR_LENGTH, { description: 'Where another page of the same list ended.' })
   cursor?: string | null;
 
-  @IsOptional()
-  @Nested(() => AuditEventSortDto)
-  @ApiProperty({ type: () => AuditEventSortDto, required: false, nullable: true })
+  @NestedProperty(() => AuditEventSortDto)
   sort?: AuditEventSortDto | null;
 
   @Property(
@@ -116,14 +120,10 @@ export class PaginationDto {
 
 /** A search for events, as the doors beside REST take it. */
 export class AuditEventSearchDto {
-  @IsOptional()
-  @Nested(() => AuditEventFilterDto)
-  @ApiProperty({ type: () => AuditEventFilterDto, required: false, nullable: true })
+  @NestedProperty(() => AuditEventFilterDto)
   filter?: AuditEventFilterDto | null;
 
-  @IsOptional()
-  @Nested(() => PaginationDto)
-  @ApiProperty({ type: () => PaginationDto, required: false, nullable: true })
+  @NestedProperty(() => PaginationDto)
   pagination?: PaginationDto | null;
 
   @Property(

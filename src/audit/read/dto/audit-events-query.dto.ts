@@ -1,16 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
-import { IsOptional } from 'class-validator';
 import { parseInstantOrDay } from '../../../platform/runtime/instant';
-import {
-  flag,
-  integer,
-  list,
-  Check,
-  oneOf,
-  text,
-  type Rule,
-} from '../../../validation/constraints';
+import { flag, integer, oneOf, text, type Rule } from '../../../validation/constraints';
+import { ListProperty, Parameter } from '../../../validation/request-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
 import {
   DATA_CLASSIFICATIONS,
@@ -21,7 +12,6 @@ import {
 } from '../../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';
-import { MAX_LIST_ELEMENTS } from '../../event/dto/property-decorators';
 
 /** Longer than any cursor that we make. */
 export const MAX_CURSOR_LENGTH = 4096;
@@ -32,42 +22,28 @@ export const instant: Rule = (value) =>
     ? undefined
     : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
 
-interface ListElement {
-  /** How an element is documented. */
-  schema: { maxLength?: number; minLength?: number; enum?: string[] };
-  /** In words: the docs page would send an `example` along with every request that is tried out. */
-  example: string;
-}
+/** Alternatives in one list of a filter. */
+export const MAX_LIST_ELEMENTS = 1000;
 
-const NAME_SCHEMA = { minLength: 1, maxLength: MAX_NAME_LENGTH };
+/** An element of a list: its rule, and how it is documented. */
+export const NAME = [
+  text(MAX_NAME_LENGTH, 1),
+  { minLength: 1, maxLength: MAX_NAME_LENGTH },
+] as const;
 
-function ListParameter(element: Rule, description: string, { schema, example }: ListElement) {
+/** One of a few words in a list. */
+export const word = (words: readonly string[]) => [oneOf(words), { enum: [...words] }] as const;
+
+/** The example is in words: the docs page would send an `example` along with every request that is tried out. */
+function ListParameter(element: readonly [Rule, object], description: string, example: string) {
   return applyDecorators(
     QueryList(),
-    IsOptional(),
-    Check(list(1, MAX_LIST_ELEMENTS)),
-    Check(element, { each: true }),
-    ApiProperty({
-      type: 'array',
-      items: { type: 'string', ...schema },
-      minItems: 1,
-      maxItems: MAX_LIST_ELEMENTS,
-      required: false,
+    ListProperty(element, MAX_LIST_ELEMENTS, {
       description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one.`,
       // Comma-separated, as opposed to one parameter for each element.
       style: 'form',
       explode: false,
-    } as ApiPropertyOptions),
-  );
-}
-
-/** A query parameter that may be left out. */
-export function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyOptions) {
-  return applyDecorators(
-    coercion,
-    IsOptional(),
-    Check(rule),
-    ApiProperty({ required: false, ...schema } as ApiPropertyOptions),
+    }),
   );
 }
 
@@ -89,8 +65,6 @@ export const SortDirection = (): PropertyDecorator =>
     description: 'Oldest or newest first.',
   });
 
-const name = text(MAX_NAME_LENGTH, 1);
-
 /** The query parameters of lists and exports that say which events. */
 export class AuditEventFilterQuery {
   @Parameter(QueryText(), instant, {
@@ -107,43 +81,32 @@ export class AuditEventFilterQuery {
   })
   end_date?: string;
 
-  @ListParameter(name, 'Of these organizations only. Left out: of all that the token names.', {
-    schema: NAME_SCHEMA,
-    example: 'org-1,org-2',
-  })
+  @ListParameter(
+    NAME,
+    'Of these organizations only. Left out: of all that the token names.',
+    'org-1,org-2',
+  )
   organization_ids?: string[];
 
-  @ListParameter(name, 'By these principals.', { schema: NAME_SCHEMA, example: 'user-1,user-2' })
+  @ListParameter(NAME, 'By these principals.', 'user-1,user-2')
   principal_ids?: string[];
 
-  @ListParameter(name, 'These actions.', { schema: NAME_SCHEMA, example: 'user.login,user.logout' })
+  @ListParameter(NAME, 'These actions.', 'user.login,user.logout')
   actions?: string[];
 
-  @ListParameter(oneOf(EVENT_STATUSES), 'With these outcomes.', {
-    schema: { enum: [...EVENT_STATUSES] },
-    example: 'failure,attempt',
-  })
+  @ListParameter(word(EVENT_STATUSES), 'With these outcomes.', 'failure,attempt')
   statuses?: EventStatus[];
 
-  @ListParameter(oneOf(DATA_CLASSIFICATIONS), 'Of these classifications.', {
-    schema: { enum: [...DATA_CLASSIFICATIONS] },
-    example: 'CONFIDENTIAL,PHI',
-  })
+  @ListParameter(word(DATA_CLASSIFICATIONS), 'Of these classifications.', 'CONFIDENTIAL,PHI')
   data_classifications?: DataClassification[];
 
-  @ListParameter(name, 'On resources of these types.', {
-    schema: NAME_SCHEMA,
-    example: 'Patient,Observation',
-  })
+  @ListParameter(NAME, 'On resources of these types.', 'Patient,Observation')
   resource_types?: string[];
 
-  @ListParameter(name, 'On these resources.', { schema: NAME_SCHEMA, example: 'pat-1,pat-2' })
+  @ListParameter(NAME, 'On these resources.', 'pat-1,pat-2')
   resource_ids?: string[];
 
-  @ListParameter(name, 'With these correlation ids.', {
-    schema: NAME_SCHEMA,
-    example: 'req-7f3a,req-7f3b',
-  })
+  @ListParameter(NAME, 'With these correlation ids.', 'req-7f3a,req-7f3b')
   correlation_ids?: string[];
 }
 
@@ -195,9 +158,9 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
 /** The query parameters of one event. */
 export class AuditEventQuery {
   @ListParameter(
-    name,
+    NAME,
     'Look only in these organizations: ids that clients chose are unique only within one.',
-    { schema: NAME_SCHEMA, example: 'org-1' },
+    'org-1',
   )
   organization_ids?: string[];
 }

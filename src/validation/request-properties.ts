@@ -1,11 +1,9 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
-import { list, Check, oneOf, text, type Rule } from '../../../validation/constraints';
-import { MAX_NAME_LENGTH } from '../audit-event';
+import { Check, list, Nested, oneOf, text, type Rule } from './constraints';
 
-/** Alternatives in one list of a filter. */
-export const MAX_LIST_ELEMENTS = 1000;
+/** Properties of request DTOs, validated and documented by one decorator. */
 
 /** What a property is for, and an example; the shape comes with the decorator. */
 export interface About {
@@ -39,30 +37,42 @@ export function WordProperty(words: readonly string[], about: About): PropertyDe
   return Property(oneOf(words), { type: String, enum: [...words] }, about);
 }
 
-function ListProperty(element: Rule, items: object, description: string): PropertyDecorator {
+/** An object of another DTO class; it may be left out or null. */
+export function NestedProperty(typeOf: () => new () => object): PropertyDecorator {
   return applyDecorators(
     IsOptional(),
-    Check(list(1, MAX_LIST_ELEMENTS)),
+    Nested(typeOf),
+    ApiProperty({ type: () => typeOf(), required: false, nullable: true }),
+  );
+}
+
+/** A list of texts with a rule for each, documented as `items` and `schema` say; it may be left out. */
+export function ListProperty(
+  [element, items]: readonly [Rule, object],
+  maxItems: number,
+  schema: object,
+): PropertyDecorator {
+  return applyDecorators(
+    IsOptional(),
+    Check(list(1, maxItems)),
     Check(element, { each: true }),
     ApiProperty({
       type: 'array',
       items: { type: 'string', ...items },
       minItems: 1,
-      maxItems: MAX_LIST_ELEMENTS,
+      maxItems,
       required: false,
-      nullable: true,
-      description,
+      ...schema,
     }),
   );
 }
 
-/** Names and ids of which any will do. */
-export function NamesProperty(description: string): PropertyDecorator {
-  const schema = { minLength: 1, maxLength: MAX_NAME_LENGTH };
-  return ListProperty(text(MAX_NAME_LENGTH, 1), schema, description);
-}
-
-/** Some of a few words. */
-export function WordsProperty(words: readonly string[], description: string): PropertyDecorator {
-  return ListProperty(oneOf(words), { enum: [...words] }, description);
+/** A query parameter that may be left out. */
+export function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyOptions) {
+  return applyDecorators(
+    coercion,
+    IsOptional(),
+    Check(rule),
+    ApiProperty({ required: false, ...schema } as ApiPropertyOptions),
+  );
 }

@@ -1,0 +1,196 @@
+import { applyDecorators, type Type } from '@nestjs/common';
+import {
+  ApiBody,
+  type ApiBodyOptions,
+  ApiExtension,
+  ApiExtraModels,
+  ApiHeader,
+  ApiOperation,
+  ApiParam,
+  type ApiParamOptions,
+  ApiResponse,
+  type ApiResponseOptions,
+  getSchemaPath,
+} from '@nestjs/swagger';
+import { ERROR_TABLE, type ErrorCode } from '../platform/errors/error-table';
+import { PROBLEM_JSON } from '../platform/errors/problem';
+import { ProblemDto } from './problems/problem.dto';
+import { UNREADABLE_CODES } from './problems/problem.examples';
+
+type Json = Record<string, unknown>;
+
+/** One OpenAPI operation. Its scopes are those of `@Scopes()`, its query and the type of its body those of the handler. */
+export interface OperationDescription {
+  summary: string;
+  description: string;
+  /** For anybody, without a token. */
+  isPublic?: boolean;
+  pathParameters?: ApiParamOptions[];
+  /** Optional request headers by name, beside X-Request-Id. */
+  requestHeaders?: Record<string, { description: string; schema: Json }>;
+  body?: ApiBodyOptions;
+  /** Bodies of further media types. */
+  moreBodies?: Json;
+  responses: Record<number, ResponseDescription>;
+  /** Kinds of failure beside those that every operation has. */
+  errors?: readonly ErrorCode[];
+  /** Classes that schemas refer to by name alone. */
+  models?: Type[];
+}
+
+export interface ResponseDescription {
+  description: string;
+  type?: Type | [Type];
+  /** Headers beside those of every response. */
+  headers?: Json;
+  examples?: Json;
+  content?: Json;
+}
+
+/** Bodies of further media types, by which openapi.ts completes an operation. */
+export const REQUEST_BODIES = 'x-request-bodies';
+
+/** Failures of every operation without a token. */
+const PUBLIC_ERRORS: readonly ErrorCode[] = ['CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL'];
+
+/** Failures of every operation with a token. */
+const COMMON_ERRORS: readonly ErrorCode[] = [
+  'VALIDATION_FAILED',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'NOT_ACCEPTABLE',
+  'CLIENT_TIMEOUT',
+  'URI_TOO_LONG',
+  'HEADERS_TOO_LARGE',
+  'RATE_LIMITED',
+  'INTERNAL',
+  'DATABASE_UNAVAILABLE',
+  'AUTHENTICATION_UNAVAILABLE',
+  'NOT_READY',
+  'TOO_MANY_REQUESTS',
+  'QUEUE_TIMEOUT',
+  'REQUEST_TIMEOUT',
+];
+
+const header = (type: 'string' | 'integer', description: string, schema: Json) => ({
+  description,
+  schema: { type, ...schema },
+});
+
+/** Response headers that many operations share; they refer to them by name. */
+export const SHARED_HEADERS = {
+  'X-Request-Id': header('string', 'The request id that was sent when sane, else a new one.', {
+    example: '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d',
+  }),
+  'X-Response-Time': header('string', 'How long the answer took.', { example: '1.2ms' }),
+  'Server-Timing': header('string', 'How long the answer took, in the form that browsers show.', {
+    example: 'total;dur=1.2',
+  }),
+  'Cache-Control': header('string', 'Errors and probes are not to be kept.', {
+    enum: ['no-store'],
+  }),
+  'Retry-After': header('integer', 'Seconds until a retry makes sense; absent when none does.', {
+    minimum: 1,
+    example: 2,
+  }),
+  RateLimit: header(
+    'string',
+    'What is left of the limit of this principal (r) and until when, in seconds (t). Only where a rate limit is set.',
+    { example: '"default";r=0;t=42' },
+  ),
+  'RateLimit-Policy': header(
+    'string',
+    'The rate limit: requests (q) in a window of so many seconds (w).',
+    { example: '"default";q=6000;w=60' },
+  ),
+  'WWW-Authenticate': header(
+    'string',
+    'Which token is wanted, and what is wrong with the one that came (RFC 6750).',
+    { example: 'Bearer realm="audit-server"' },
+  ),
+};
+type SharedHeader = keyof typeof SHARED_HEADERS;
+
+/** References to shared response headers. */
+export function sharedHeaders(...names: SharedHeader[]) {
+  return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
+}
+
+/** The header of a response that no cache may keep. */
+export const NO_STORE = sharedHeaders('Cache-Control');
+
+const EVERY_RESPONSE = sharedHeaders('X-Request-Id', 'X-Response-Time', 'Server-Timing');
+
+const PROBLEM_HEADERS: Partial<Record<number, SharedHeader[]>> = {
+  401: ['WWW-Authenticate'],
+  403: ['WWW-Authenticate'],
+  409: ['Retry-After'],
+  429: ['Retry-After', 'RateLimit', 'RateLimit-Policy'],
+  503: ['Retry-After'],
+};
+
+/** Documents a route in the OpenAPI description: the one declaration of all that it says of it. */
+export function Operation(operation: OperationDescription): MethodDecorator {
+  const { summary, description, isPublic = false, moreBodies } = operation;
+  const responses = Object.entries(operation.responses).map(
+    ([status, { description: when, headers, ...others }]) =>
+      ApiResponse({
+        status: Number(status),
+        description: when,
+        headers: { ...EVERY_RESPONSE, ...headers },
+        ...others,
+      } as ApiResponseOptions),
+  );
+  return applyDecorators(
+    ApiOperation({ summary, description, ...(isPublic ? { security: [] } : {}) }),
+    ...(operation.pathParameters ?? []).map((parameter) => ApiParam(parameter)),
+    ApiHeader({
+      name: 'X-Request-Id',
+      required: false,
+      description:
+        'An id of your own for this request; one of another form is replaced by a new one.',
+      schema: { type: 'string', pattern: '^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$' },
+    }),
+    ...Object.entries(operation.requestHeaders ?? {}).map(([name, one]) =>
+      ApiHeader({ name, required: false, ...one }),
+    ),
+    ...(operation.body ? [ApiBody(operation.body)] : []),
+    ...(moreBodies ? [ApiExtension(REQUEST_BODIES, moreBodies)] : []),
+    ApiExtraModels(ProblemDto, ...(operation.models ?? [])),
+    ...responses,
+    ...problems([...(isPublic ? PUBLIC_ERRORS : COMMON_ERRORS), ...(operation.errors ?? [])]),
+  );
+}
+
+/** The kinds of failure of an operation, one response for each status. */
+function problems(codes: ErrorCode[]): MethodDecorator[] {
+  const byStatus = new Map<number, ErrorCode[]>();
+  for (const code of new Set(codes)) {
+    const { status } = ERROR_TABLE[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return [...byStatus].map(([status, kinds]) =>
+    ApiResponse({
+      status,
+      description: kinds.map((code) => `\`${code}\`: ${ERROR_TABLE[code].title}.`).join(' '),
+      headers: {
+        ...EVERY_RESPONSE,
+        ...(kinds.every((kind) => UNREADABLE_CODES.has(kind))
+          ? {}
+          : sharedHeaders('Cache-Control', ...(PROBLEM_HEADERS[status] ?? []))),
+      },
+      content: problemContent(kinds),
+    }),
+  );
+}
+
+/** The body of a response that is one of these kinds of problem, with an example of each. */
+export function problemContent(codes: readonly ErrorCode[]) {
+  const examples = codes.map((code) => [code, { $ref: `#/components/examples/${code}` }] as const);
+  return {
+    [PROBLEM_JSON]: {
+      schema: { $ref: getSchemaPath(ProblemDto) },
+      examples: Object.fromEntries(examples),
+    },
+  };
+}

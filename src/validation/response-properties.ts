@@ -1,0 +1,67 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+/** Properties of response DTOs: an example, and a description where the name does not say all. They are not validated. */
+
+type Dto = new () => object;
+
+/** What a property may say beside its type, example and description. */
+interface More {
+  required?: boolean;
+  nullable?: boolean;
+  minimum?: number;
+  pattern?: string;
+}
+
+function property(
+  shape: object,
+  example: unknown,
+  description?: string,
+  more?: More,
+): PropertyDecorator {
+  return ApiProperty({
+    ...shape,
+    ...more,
+    ...(example === undefined ? {} : { example }),
+    ...(description === undefined ? {} : { description }),
+  });
+}
+
+export const ApiInteger = (example: number, description?: string, more?: More) =>
+  property({ type: 'integer' }, example, description, more);
+
+export const ApiNumber = (example: number, description?: string, more?: More) =>
+  property({ type: Number }, example, description, more);
+
+export const ApiBoolean = (example: boolean, description?: string, more?: More) =>
+  property({ type: Boolean }, example, description, more);
+
+export const ApiText = (example: string, description?: string, more?: More) =>
+  property({ type: String }, example, description, more);
+
+export const ApiTexts = (example: string[], description?: string) =>
+  property({ type: [String] }, example, description);
+
+/** One of a few words. */
+export const ApiWord = (words: readonly string[], example: string, description?: string) =>
+  property({ type: String, enum: [...words] }, example, description);
+
+export const ApiUuid = (example: string, description?: string) =>
+  property({ type: String, format: 'uuid' }, example, description);
+
+/** An instant as ISO 8601 in UTC; the example has the milliseconds of `wallClockText` unless another one is given. */
+export const ApiInstant = (
+  description?: string,
+  { example = '2026-11-23T10:30:00.123Z', ...more }: More & { example?: string } = {},
+) => property({ type: String, format: 'date-time' }, example, description, more);
+
+/** An object of whatever members. */
+export const ApiObject = (example: object, description?: string, more?: More) =>
+  property({ type: 'object', additionalProperties: true }, example, description, more);
+
+/** An object of another DTO class. */
+export const ApiPart = (typeOf: () => Dto, description?: string, more?: More) =>
+  property({ type: () => typeOf() }, undefined, description, more);
+
+/** A list of objects of another DTO class. */
+export const ApiParts = (typeOf: () => Dto, description?: string, more?: More) =>
+  property({ type: () => [typeOf()] }, undefined, description, more);
