@@ -1,7 +1,7 @@
 /*
- * A client of the audit service by tRPC, to be copied and cut to size: records, pages, everything, and what is recorded
- * from now on. It needs the packages @trpc/client, @trpc/server and eventsource (Node.js has no EventSource that
- * takes headers), and audit-server for the type of its router. The suite of the service runs it as it stands here.
+ * A tRPC client of the audit service, to copy and adapt: writes, pages, entire queries, and a live feed. It needs the
+ * packages @trpc/client, @trpc/server and eventsource (the EventSource of Node.js takes no headers), and audit-server for
+ * the type of its router. The test suite of the service runs this file.
  */
 import {
   createTRPCClient,
@@ -24,7 +24,7 @@ export type AuditEvent = Outputs['getOptimizedAuditEvents']['data'][number];
 type Search = Exclude<Inputs['getOptimizedAuditEvents'], void>;
 export type AuditEventFilter = NonNullable<Search['filter']>;
 
-/** `url` is that of the service, as in http://localhost:3000; `token` gives one that has not expired. */
+/** `url` is the base URL of the service, such as http://localhost:3000; `token` returns a valid token. */
 export function auditClient(url: string, token: () => string): AuditClient {
   const endpoint = `${url}/trpc`;
   const headers = () => ({ authorization: `Bearer ${token()}` });
@@ -36,12 +36,12 @@ export function auditClient(url: string, token: () => string): AuditClient {
           url: endpoint,
           EventSource,
           eventSourceOptions: {
-            // Called for each connection anew, so that one made later has the token of then.
+            // Called for each connection, so that a later one has a current token.
             fetch: (input, init) =>
               fetch(input, { ...init, headers: { ...init.headers, ...headers() } }),
           },
         }),
-        // Calls made at the same moment share a request. The service takes ten.
+        // Simultaneous calls share a request. The service accepts ten.
         false: httpBatchStreamLink({ url: endpoint, headers, maxItems: 10 }),
       }),
     ],
@@ -49,8 +49,8 @@ export function auditClient(url: string, token: () => string): AuditClient {
 }
 
 /**
- * Records events, all or none. Each is given an id before it is sent: when the answer is lost, sending the same ones
- * again stores nothing twice, and `duplicates` tells.
+ * Records events, all or none. Each gets an id before it is sent: after a lost response, a retry with the same events
+ * stores nothing twice, and `duplicates` counts them.
  */
 export async function record(
   client: AuditClient,
@@ -61,13 +61,13 @@ export async function record(
   try {
     return await send();
   } catch (error) {
-    // Without a kind it is no answer of the service: it may or may not have got the events.
+    // Without a kind there was no response of the service: it may or may not have received the events.
     if (kindOf(error) !== undefined) throw error;
     return send();
   }
 }
 
-/** Events page after page, the newest first. A page costs the same however far back it is. */
+/** Pages of events, the newest first. A deep page costs as much as the first one. */
 export async function* pages(
   client: AuditClient,
   filter: AuditEventFilter,
@@ -84,7 +84,7 @@ export async function* pages(
   } while (cursor !== undefined);
 }
 
-/** Every event that the filter means, as it comes from the service; the scope is `audit:export`. */
+/** Every event that matches the filter, as it arrives; needs the scope `audit:export`. */
 export async function* all(
   client: AuditClient,
   filter: AuditEventFilter,
@@ -96,17 +96,17 @@ export async function* all(
 }
 
 export interface Follower {
-  /** Keep `id` once the event is dealt with: behind it a later `follow` goes on. */
+  /** Store `id` once the event has been processed: a later `follow` resumes after it. */
   onEvent: (event: AuditEvent, id: string) => void;
-  /** Why nothing more comes, as when the token has expired. */
+  /** The reason why the feed ended, such as an expired token. */
   onError: (error: unknown) => void;
-  /** The id that an earlier run has kept. Left out: from now on. */
+  /** The id stored by an earlier run. Without it the feed begins now. */
   after?: string;
 }
 
 /**
- * Tells of events as they are recorded, by whomever and on whichever replica, until it is told to stop. A connection that
- * breaks is made again, and goes on behind the last event that came: nothing is missing and nothing comes twice.
+ * Delivers events as they are recorded, on whichever replica, until it is stopped. A broken connection is re-established
+ * and resumes after the last event, without gaps or duplicates.
  */
 export function follow(
   client: AuditClient,
@@ -120,7 +120,7 @@ export function follow(
   return () => subscription.unsubscribe();
 }
 
-/** The kind of a failure, as in `FORBIDDEN`; undefined for what the service has not answered. */
+/** The kind of a failure, such as `FORBIDDEN`; undefined without a response of the service. */
 export function kindOf(error: unknown) {
   if (!(error instanceof TRPCClientError)) return undefined;
   return (error as TRPCClientError<AppRouter>).data?.kind;
