@@ -60,7 +60,7 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
         const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
         const edges = selected.filter(([{ name }]) => name.value === 'edges');
         const copies = copiesIn(edges, info.fragments);
-        const options = { path: PATH, patience: () => signal, answer, copies };
+        const options = { path: PATH, signal: () => signal, answer, copies };
         return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
       },
     },
@@ -83,7 +83,7 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
           throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
         }
         const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
-        const options = { path: PATH, patience: () => signal, answer, copies };
+        const options = { path: PATH, signal: () => signal, answer, copies };
         const named = { id: String(id), organizationId };
         return search.findById(principal, named, options).catch(atArgument);
       },
