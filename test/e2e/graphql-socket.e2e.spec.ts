@@ -50,7 +50,7 @@ describe('the socket', () => {
   });
 
   it('refuses a large operation when others hold all the memory for messages, and goes on', async () => {
-    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'capacity') as Quota;
+    const room = Reflect.get(stage.service.provider(GraphqlSocket), 'messageMemory') as Quota;
     const half = Math.floor(room.limit / 2);
     for (const holder of ['a', 'b']) expect(room.acquire(holder, half)).toBe(true);
     try {

@@ -7,13 +7,14 @@ import {
   validate,
   type ValidationRule,
 } from 'graphql';
-import { MAX_TOKENS } from './operation-limits';
 
-/** Texts that are kept, in characters; the tree of a text takes some forty times as many bytes. */
+/** Tokens of a document; the parser stops there. Bulk events belong into variables. */
+export const MAX_TOKENS = 5000;
+/** Characters of text that are kept; the tree of a text takes some forty times as many bytes. */
 const MAX_CHARACTERS = 256 * 1024;
-/** A longer one is read anew each time: programs send few and short texts again and again, with other variables. */
+/** A longer text is parsed each time: programs send few and short texts again and again, with other variables. */
 const MAX_TEXT_CHARACTERS = 16 * 1024;
-/** What an entry weighs beside its text. */
+/** Size of an entry beside its text. */
 const ENTRY_CHARACTERS = 200;
 
 const trees = new LRUCache<string, DocumentNode>({
@@ -21,12 +22,12 @@ const trees = new LRUCache<string, DocumentNode>({
   maxEntrySize: MAX_TEXT_CHARACTERS,
   sizeCalculation: (_, text) => text.length + ENTRY_CHARACTERS,
 });
-/** Which trees were found valid under a schema; its rules do not change. */
+/** Trees that were found valid under a schema, whose rules do not change. */
 const validTrees = new WeakMap<GraphQLSchema, WeakSet<DocumentNode>>();
 
 /**
- * The tree of a document, read once for those that come again: the text decides it, and nothing changes it afterwards.
- * @throws GraphQLError when it cannot be read, or has more than MAX_TOKENS.
+ * The tree of a document, from the cache where it holds the same text. Nothing changes a tree.
+ * @throws GraphQLError when it cannot be parsed, or has more than MAX_TOKENS.
  */
 export function readDocument(text: string): DocumentNode {
   const known = trees.get(text);

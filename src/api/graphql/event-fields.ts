@@ -27,8 +27,7 @@ import type { FairScheduler } from '../../concurrency/fair-scheduler';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { DerivedTypes } from './derived-types';
-import { requireValid } from './require-valid';
-import type { RootFields, Writer } from './root-fields';
+import { requireValid, type RootFields, type Writer } from './root-fields';
 import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
 
 export interface EventServices {
@@ -37,7 +36,7 @@ export interface EventServices {
   scheduler: FairScheduler;
 }
 
-/** What the settings of the cache call this door. */
+/** The path of this API in the settings of the cache. */
 const PATH = '/graphql';
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -141,7 +140,7 @@ function organizationIn(given: unknown): string | undefined {
   }
 }
 
-/** Throws a failure again, its place spelt as an argument of this door. */
+/** Throws a failure again, its path spelt as an argument of `auditEvent`. */
 function atArgument(failure: unknown): never {
   if (!(failure instanceof AppError) || !failure.errors) throw failure;
   const errors = failure.errors.map(({ path, message }) => ({
@@ -165,7 +164,7 @@ function answerIn({ answer, replayed }: Recorded, { noteReplay }: Writer): unkno
   return parseJsonWithPlaceholders(answer.body);
 }
 
-/** @throws AppError VALIDATION_FAILED with every fault and its path. */
+/** @throws AppError VALIDATION_FAILED with every violation and its path. */
 function valid<T extends object>(dto: new () => T, value: unknown): T {
   requireValid(dto, value);
   return value as T;
@@ -226,7 +225,7 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
   });
 }
 
-/** Counting costs more than the page: it is done for those who look at the count. */
+/** Counting costs more than the page: it is done where the count is selected. */
 function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLResolveInfo): boolean {
   return selected.some((same) => {
     const [{ name }] = same;

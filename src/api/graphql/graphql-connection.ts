@@ -9,34 +9,36 @@ import { estimateParsedBytes } from '../../http/body-memory-limiter';
 import { clientClosed } from '../../http/request-signal';
 import type { Quota } from '../../platform/runtime/quota';
 import { takenBytes } from '../../http/slow-client.guard';
-import { UnfinishedMessage } from './unfinished-message';
 
 /** Bytes that a peer has not taken, from which on no more of its messages are read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
-/** Queries and mutations that run at once on one socket: the answer of each may have 32 MiB. */
+/** Queries and mutations that run at once on one socket: the result of each may have 32 MiB. */
 const MAX_RUNNING = 4;
 /** From so many bytes on, a peer may need longer than a check to read what it was sent: 15 s at 140 kbit/s. */
 const MUCH_BYTES = 256 * 1024;
-/** How many checks it then survives without a sign of life: the kernel holds up to 4 MB for it, unseen from here. */
+/** Checks that it then survives without a sign of life: the kernel holds up to 4 MB for it, invisible from here. */
 const CHECKS_TO_READ = 4;
-/** How long a peer may take to close its side, and operations to tell why they end. */
+/** Time for a peer to close its side, and for operations to report why they end. */
 const CLOSE_WAIT_MS = 1000;
-const LINGER_POLL_MS = 10;
+const CLOSE_POLL_MS = 10;
 /** A token has at most 16 KiB. */
 const MAX_INIT_CHARACTERS = 64 * 1024;
 const MAX_MESSAGES_BEFORE_INIT = 10;
 /** The same in the memory that it takes before it is whole. */
 const MAX_UNFINISHED_INIT_BYTES = 2 * MAX_INIT_CHARACTERS;
-/** What of a message is not counted before it is whole: most are then refused as operations, not as sockets. */
+/** Bytes of an unfinished message that are not counted: most messages are then refused as operations, not as sockets. */
 const MAX_UNCOUNTED_BYTES = 64 * 1024;
-
 /**
- * A message of so many bytes is not counted. How many there may be is bounded by the operations of a socket, the sockets
- * and the subscriptions of a principal.
+ * A message of so many bytes is not counted. The number of such messages is bounded by the operations of a socket, the
+ * sockets and the subscriptions of a principal.
  */
 const SMALL_MESSAGE_BYTES = 4 * 1024;
-/** Refused large messages of one socket whose answers have not left: each is held until then. */
+/** Refused large messages of one socket whose error has not left: each is held until then. */
 const MAX_REFUSED = 4;
+/** Cost of each read of a socket beside its bytes, and of each frame: an object that holds them. */
+const CHUNK_COST_BYTES = 256;
+/** Of a frame that a client sends, before what it carries (RFC 6455, section 5.2): two bytes and the mask at least. */
+const FRAME_BYTES = 6;
 
 /** Codes of closed sockets (RFC 6455, section 7.4, and the graphql-transport-ws protocol). */
 export const CLOSE = {
@@ -50,33 +52,68 @@ export const CLOSE = {
   unauthorized: 4401,
 } as const;
 
-const NOTHING_TAKEN = (): void => undefined;
+const NOTHING_TO_RELEASE = (): void => undefined;
 
-/** One WebSocket: who is at its other end, whether anybody still is, and how much is on its way there. */
+/**
+ * Memory for the parts of a message that is not whole yet, by what has come over its connection: the parser of frames
+ * keeps parts until they are a message and reports nothing of them, and a client may send frames and segments of one byte.
+ */
+export class UnfinishedMessage {
+  private bytes = 0;
+  private chunks = 0;
+  private lastChunkBytes = 0;
+
+  /** Bytes of memory. */
+  get cost(): number {
+    return this.bytes + CHUNK_COST_BYTES * this.chunks;
+  }
+
+  /** Notes what has been read from the connection, before it is parsed. */
+  add(chunkBytes: number): void {
+    this.bytes += chunkBytes;
+    this.chunks += 1;
+    this.lastChunkBytes = chunkBytes;
+  }
+
+  /** Notes that a message of so many bytes is whole: what is left can only have come with the last chunk. */
+  finish(messageBytes: number): void {
+    const left = Math.max(0, this.bytes - messageBytes - FRAME_BYTES);
+    this.bytes = Math.min(left, this.lastChunkBytes);
+    this.chunks = this.bytes > 0 ? 1 : 0;
+  }
+
+  /** Notes a ping or pong, which may come between the frames of a message. */
+  passControl(payloadBytes: number): void {
+    this.bytes = Math.max(0, this.bytes - payloadBytes - FRAME_BYTES);
+    this.chunks = Math.max(0, this.chunks - 1);
+  }
+}
+
+/** One WebSocket: its principal, whether its peer is alive, and the memory for messages in both directions. */
 export class GraphqlConnection {
-  /** Who it belongs to; undefined until a good token came. */
+  /** Undefined until a good token came. */
   principal: Principal | undefined;
-  /** The message that is being taken in, for what its parsed form has lost. */
+  /** The message that is being received, with the numbers that its parsed form has lost. */
   text = '';
-  /** Whether there is no memory for what the message that is being taken in asks for. */
-  isAtCapacity = false;
-  /** It takes no more messages, and closes once what they have asked for is answered. */
-  isLeaving = false;
-  /** Subscriptions among what is under way. */
-  following = 0;
+  /** Whether there is no memory for what the message that is being received asks for. */
+  isOutOfMemory = false;
+  /** Whether it takes no more messages, and closes once its queries and mutations are done. */
+  isClosing = false;
+  /** Subscriptions under way. */
+  subscriptions = 0;
   private underWay = 0;
   private running = 0;
   private refused = 0;
   private readonly waiting = new Set<() => void>();
-  private received = 0;
+  private receivedBeforeInit = 0;
   private readonly unfinished = new UnfinishedMessage();
-  /** Taken of the room for what is not whole yet, and for whom. */
-  private reserved: { sender: string; bytes: number } = { sender: '', bytes: 0 };
+  /** Taken of `memory` for what is not whole yet, and for which sender. */
+  private readonly reserved = { sender: '', bytes: 0 };
   /** Checks that it survives without another sign of life. */
   private checksLeft = 1;
-  /** What waited for it at the last check, and what the kernel had taken of all until then; bytes. */
-  private before = { waiting: 0, taken: 0 };
-  private stopWatching = (): void => undefined;
+  /** Bytes that were buffered for the peer at the last check, and all that the kernel had taken until then. */
+  private before = { buffered: 0, taken: 0 };
+  private releases: (() => void)[] = [];
   private readonly over = new AbortController();
   private readonly heartbeat: NodeJS.Timeout;
 
@@ -85,7 +122,7 @@ export class GraphqlConnection {
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
     /** For the messages of all sockets, while what they ask for is under way. */
-    private readonly capacity: Quota,
+    private readonly memory: Quota,
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
     this.heartbeat = setInterval(() => this.checkAlive(), keepAliveMs).unref();
@@ -95,11 +132,11 @@ export class GraphqlConnection {
       this.unfinished.passControl(data.length);
     });
     request.socket.prependListener('data', (chunk: Buffer) => this.countUnfinished(chunk.length));
-    socket.on('error', () => undefined); // the close that follows says it
+    socket.on('error', () => undefined); // a close follows
     socket.once('close', () => {
       clearInterval(this.heartbeat);
       this.reserve(0);
-      this.stopWatching();
+      for (const release of this.releases) release();
       this.over.abort(clientClosed());
     });
   }
@@ -114,46 +151,46 @@ export class GraphqlConnection {
   }
 
   /** Queries and mutations under way. */
-  get answering(): number {
-    return this.underWay - this.following;
+  get responding(): number {
+    return this.underWay - this.subscriptions;
   }
 
-  /** Hands each message of the other side to `take`, which resolves when nothing more comes of it. */
+  /** Calls `take` with each message of the peer; it resolves when its operation is over. */
   receive(take: (text: string) => Promise<void>): void {
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
       this.noteLife();
       this.unfinished.finish(data.length);
       this.reserve(0);
-      if (!this.isOpen || this.isLeaving) return; // told to go, or about to be
+      if (!this.isOpen || this.isClosing) return;
       if (isBinary) return this.close(CLOSE.unsupportedData, 'Send text');
       if (!this.principal) {
-        this.received += 1;
+        this.receivedBeforeInit += 1;
         if (data.length > MAX_INIT_CHARACTERS) return this.close(CLOSE.tooBig, 'Too large');
-        if (this.received > MAX_MESSAGES_BEFORE_INIT) {
+        if (this.receivedBeforeInit > MAX_MESSAGES_BEFORE_INIT) {
           return this.close(CLOSE.policyViolation, 'Too many messages before the token');
         }
       }
-      const giveBack = this.capacityFor(data);
-      if (!giveBack && this.refused >= MAX_REFUSED) {
+      const release = this.memoryFor(data);
+      if (!release && this.refused >= MAX_REFUSED) {
         return this.close(CLOSE.tryAgainLater, 'Too many large messages are under way');
       }
-      if (!giveBack) this.refused += 1;
+      if (!release) this.refused += 1;
       this.underWay += 1;
       this.text = data.toString();
-      this.isAtCapacity = !giveBack;
+      this.isOutOfMemory = !release;
       take(this.text)
         .catch(() => this.close(CLOSE.internalError, 'Something went wrong here'))
         .finally(() => {
           this.underWay -= 1;
-          if (giveBack) giveBack();
+          if (release) release();
           else this.refused -= 1;
         });
       this.text = ''; // it has been read, or never will be
-      this.isAtCapacity = false;
+      this.isOutOfMemory = false;
     });
   }
 
-  /** Bounds what a message takes until it is whole, as its parser keeps it where nothing else counts it. */
+  /** Bounds the memory of a message until it is whole: its parser keeps the parts where nothing else counts them. */
   private countUnfinished(chunkBytes: number): void {
     this.unfinished.add(chunkBytes);
     const { cost } = this.unfinished;
@@ -164,39 +201,38 @@ export class GraphqlConnection {
     }
   }
 
-  /** Takes or gives back room until so many bytes are taken; false when there is not as much. */
+  /** Acquires or releases memory until so many bytes are reserved; false when there is not as much. */
   private reserve(bytes: number): boolean {
     const { reserved } = this;
     if (reserved.bytes === 0) reserved.sender = this.principal?.subject ?? '';
     const more = bytes - reserved.bytes;
-    if (more > 0 && !this.capacity.acquire(reserved.sender, more)) return false;
-    if (more < 0) this.capacity.release(reserved.sender, -more);
+    if (more > 0 && !this.memory.acquire(reserved.sender, more)) return false;
+    if (more < 0) this.memory.release(reserved.sender, -more);
     reserved.bytes = bytes;
     return true;
   }
 
-  /** Closes, and takes nothing more meanwhile. */
   private stopReading(code: number, reason: string): void {
     this.close(code, reason);
     this.request.socket.pause();
   }
 
-  /** Takes memory for a message and what is made of it, and gives what gives it back; undefined when there is none. */
-  private capacityFor(message: Buffer): (() => void) | undefined {
+  /** Acquires memory for a message and what is made of it, and returns what releases it; undefined when there is none. */
+  private memoryFor(message: Buffer): (() => void) | undefined {
     const sender = this.principal?.subject;
-    if (sender === undefined || message.length <= SMALL_MESSAGE_BYTES) return NOTHING_TAKEN;
+    if (sender === undefined || message.length <= SMALL_MESSAGE_BYTES) return NOTHING_TO_RELEASE;
     const bytes = estimateParsedBytes(message);
-    if (!this.capacity.acquire(sender, bytes)) return undefined;
-    return () => this.capacity.release(sender, bytes);
+    if (!this.memory.acquire(sender, bytes)) return undefined;
+    return () => this.memory.release(sender, bytes);
   }
 
   /**
-   * Runs a query or mutation once few others run here and the other side has taken what they answered: one that does
-   * not read holds no more than that. @throws the reason of the signal.
+   * Runs a query or mutation once few others run here and the peer has taken their results: one that does not read holds
+   * no more than that. @throws the reason of the signal.
    */
-  async inOrder<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const removeListener = onAbort(signal, () => this.wake());
-    while (!this.hasCapacity && !signal.aborted) {
+  async withPermit<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const removeListener = onAbort(signal, () => this.wakeWaiting());
+    while (!this.hasPermit && !signal.aborted) {
       await new Promise<void>((resolve) => this.waiting.add(resolve));
     }
     removeListener();
@@ -206,21 +242,21 @@ export class GraphqlConnection {
       return await work();
     } finally {
       this.running -= 1;
-      setImmediate(() => this.wake()); // by then the answer is among what waits to be taken
+      setImmediate(() => this.wakeWaiting()); // by then the result is in the buffer
     }
   }
 
-  private get hasCapacity(): boolean {
+  private get hasPermit(): boolean {
     return this.running < MAX_RUNNING && this.socket.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
 
-  /** Has all who wait look again. */
-  private wake(): void {
+  /** Lets all that wait for a permit check again. */
+  private wakeWaiting(): void {
     for (const resolve of this.waiting) resolve();
     this.waiting.clear();
   }
 
-  /** Resolves when the text has left for the other side: who waits for that sends no faster than it is taken. */
+  /** Resolves when the text has left for the peer: a sender that awaits it is no faster than the peer. */
   send(text: string): Promise<void> {
     if (!this.isOpen) return Promise.resolve();
     return new Promise((resolve) => {
@@ -229,59 +265,62 @@ export class GraphqlConnection {
         const { isPaused, bufferedAmount } = this.socket;
         if (bufferedAmount > MAX_BUFFERED_BYTES) return;
         if (isPaused) this.socket.resume();
-        this.wake();
+        this.wakeWaiting();
       });
       if (this.socket.bufferedAmount > MAX_BUFFERED_BYTES) this.socket.pause();
     });
   }
 
-  /** From now on it belongs to this principal, until its token holds no longer. */
-  admit(principal: Principal, tokens: Pick<TokenLife, 'watch'>): void {
+  /** Binds it to this principal until its token ends; `release` is called when it closes. */
+  admit(principal: Principal, tokens: Pick<TokenLife, 'watch'>, release: () => void): void {
+    this.releases.push(release);
     this.principal = principal;
-    this.request.principal = principal; // whom the log names
-    this.stopWatching = tokens.watch(principal, (reason) => {
+    this.request.principal = principal; // for the access log
+    const stopWatching = tokens.watch(principal, (reason) => {
       this.over.abort(reason);
-      this.closeExpired(performance.now() + CLOSE_WAIT_MS);
+      // Operations under way send their errors first.
+      this.closeOnce(
+        () => this.underWay === 0,
+        performance.now() + CLOSE_WAIT_MS,
+        CLOSE.unauthorized,
+        'Unauthorized',
+      );
     });
+    this.releases.push(stopWatching);
   }
 
-  /** Lets queries and mutations under way be answered, until `deadlineMs` (of performance.now()) at the latest, and says goodbye. */
-  leave(deadlineMs: number): void {
-    this.isLeaving = true;
-    if (this.answering === 0 || performance.now() >= deadlineMs) {
-      return this.close(CLOSE.goingAway, 'Going away');
-    }
-    setTimeout(() => this.leave(deadlineMs), LINGER_POLL_MS).unref();
+  /** Takes no more messages, and closes once queries and mutations are done, at `deadlineMs` (of performance.now()) at the latest. */
+  closeWhenIdle(deadlineMs: number): void {
+    this.isClosing = true;
+    this.closeOnce(() => this.responding === 0, deadlineMs, CLOSE.goingAway, 'Going away');
   }
 
-  /** Says goodbye, and cuts it when the other side does not. */
+  /** Sends a close frame, and disconnects when the peer does not close its side. */
   close(code: number, reason: string): void {
     this.socket.close(code, reason);
-    if (this.socket.isPaused) this.socket.resume(); // to read the goodbye
+    if (this.socket.isPaused) this.socket.resume(); // to read the peer's close frame
     setTimeout(() => this.socket.terminate(), CLOSE_WAIT_MS).unref();
+  }
+
+  private closeOnce(isDone: () => boolean, deadlineMs: number, code: number, reason: string): void {
+    if (isDone() || performance.now() >= deadlineMs) return this.close(code, reason);
+    const check = (): void => this.closeOnce(isDone, deadlineMs, code, reason);
+    setTimeout(check, CLOSE_POLL_MS).unref();
   }
 
   private noteLife(): void {
     this.checksLeft = Math.max(1, this.checksLeft);
   }
 
-  /** What is under way tells its end first. */
-  private closeExpired(deadlineMs: number): void {
-    if (this.underWay === 0 || performance.now() >= deadlineMs) {
-      return this.close(CLOSE.unauthorized, 'Unauthorized');
-    }
-    setTimeout(() => this.closeExpired(deadlineMs), LINGER_POLL_MS).unref();
-  }
-
-  /** Slow is not silent: a ping waits behind what was sent before it, and is answered once that has been read. */
+  /** Pings, and disconnects a silent peer. Slow is not silent: a ping is answered only after what was sent before it is read. */
   private checkAlive(): void {
-    const waiting = this.socket.bufferedAmount;
+    const buffered = this.socket.bufferedAmount;
     const taken = takenBytes(this.request.socket);
     const more = taken - this.before.taken;
-    if (more > (this.before.waiting > 0 ? 0 : MUCH_BYTES)) this.checksLeft = CHECKS_TO_READ;
+    if (more > (this.before.buffered > 0 ? 0 : MUCH_BYTES)) this.checksLeft = CHECKS_TO_READ;
     if (this.checksLeft === 0) return this.socket.terminate();
     this.checksLeft -= 1;
-    this.before = { waiting, taken };
+    this.before = { buffered, taken };
     if (this.isOpen) this.socket.ping();
   }
 }

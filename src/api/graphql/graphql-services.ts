@@ -1,6 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { GraphQLSchema } from 'graphql';
 import { EventFeed } from '../../audit/feed/event-feed';
 import { AuditSearch } from '../../audit/read/audit-search';
 import { AuditService } from '../../audit/write/audit.service';
@@ -18,18 +17,12 @@ import { AlertState } from '../../metrics/alert-state';
 import { MetricsFeed } from '../../metrics/metrics-feed';
 import { PerformanceHealth } from '../../metrics/performance-health';
 import { PerformanceReport } from '../../metrics/performance.report';
-import { auditConfig } from '../../platform/config/audit.config';
 import { cacheConfig } from '../../platform/config/cache.config';
-import { paginationConfig } from '../../platform/config/pagination.config';
-import type { DocumentShapes } from './list-limits';
-import { graphqlSchema, type Services } from './schema';
+import type { Services } from './schema';
 
-/** The services that root fields resolve with, and the schema that they belong to. */
+/** The services that root fields use: in the context of operations, so that the schema can be printed without them. */
 @Injectable()
 export class GraphqlServices implements Services {
-  readonly schema: GraphQLSchema;
-  /** The schema and the settings that the limits of documents depend on. */
-  readonly shapes: DocumentShapes;
   readonly keyPrefix: string;
 
   constructor(
@@ -38,7 +31,7 @@ export class GraphqlServices implements Services {
     readonly scheduler: FairScheduler,
     readonly report: PerformanceReport,
     readonly health: PerformanceHealth,
-    readonly board: AlertState,
+    readonly alerts: AlertState,
     readonly cache: CacheReport,
     readonly invalidation: CacheInvalidation,
     readonly warmup: CacheWarmup,
@@ -50,12 +43,8 @@ export class GraphqlServices implements Services {
     readonly alertFeed: AlertFeed,
     readonly invalidationFeed: InvalidationFeed,
     readonly limiter: SubscriptionLimiter,
-    @Inject(auditConfig.KEY) { bulkMaxEvents }: ConfigType<typeof auditConfig>,
     @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
-    @Inject(paginationConfig.KEY) { defaultLimit }: ConfigType<typeof paginationConfig>,
   ) {
     this.keyPrefix = keyPrefix;
-    this.schema = graphqlSchema(defaultLimit);
-    this.shapes = { schema: this.schema, defaultLimit, maxBulkEvents: bulkMaxEvents };
   }
 }

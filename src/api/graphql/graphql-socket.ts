@@ -1,42 +1,85 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { GRAPHQL_TRANSPORT_WS_PROTOCOL, handleProtocols } from 'graphql-ws';
+import {
+  execute,
+  subscribe,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLError,
+} from 'graphql';
+import {
+  GRAPHQL_TRANSPORT_WS_PROTOCOL,
+  handleProtocols,
+  makeServer,
+  type Context,
+  type Server as ProtocolServer,
+  type SubscribePayload,
+} from 'graphql-ws';
+import { once } from 'node:events';
 import { ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { ComposedResponse } from '../../audit/read/response-composition';
+import { TokenLife } from '../../auth/token-life';
+import { TokenVerifier } from '../../auth/token-verifier';
+import { flowKey } from '../../concurrency/flow';
+import { RateLimit } from '../../concurrency/rate-limit';
 import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { concurrencyConfig } from '../../platform/config/concurrency.config';
 import { serverConfig } from '../../platform/config/server.config';
 import { AppError } from '../../platform/errors/app-error';
+import { toAppError } from '../../platform/errors/problem';
 import { writeProblem } from '../../platform/errors/problem-response';
-import { destroyAfter } from '../../http/connection-state';
+import { withDeadline } from '../../platform/runtime/deadline';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
+import { keepExactMembers, parseExactJson } from '../../platform/runtime/lossless-json';
 import { bodyReadQuota } from '../../http/body-memory-limiter';
-import type { OperationObserver } from '../../http/request-observer';
+import { destroyAfter } from '../../http/connection-state';
 import { headerRepeated, repeatedHeader } from '../../http/repeated-headers';
-import { noteArrival, originForm, stampResponse } from '../../http/request-context';
+import { noteArrival, originForm, requestIdOf, stampResponse } from '../../http/request-context';
+import type { OperationObserver } from '../../http/request-observer';
+import { requestTimeout } from '../../http/request-signal';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
-import { SocketOperations } from './socket-operations';
+import { GraphqlDocuments } from './graphql-documents';
+import { graphqlError, statusOf } from './graphql-errors';
+import { GraphqlServices } from './graphql-services';
+import type { ResolverContext } from './root-fields';
+import type { Services } from './schema';
 
 const PATH = '/graphql';
 /** Of one message. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
-/** Clients that cut messages do so at some KiB; each frame that is kept takes 100 bytes beside its own. */
+/** Clients that send a message in parts send some KiB in each; a frame that is kept takes 100 bytes beside its own. */
 const MAX_FRAGMENTS = 128;
-/** Proxies commonly cut what is silent for a minute. A peer that answers no ping is cut with the next, unless it is still reading. */
+/** Proxies commonly disconnect what is silent for a minute. A peer that answers no ping is disconnected at the next, unless it is still reading. */
 const KEEP_ALIVE_MS = 15_000;
 /**
- * Of the heap, what messages and what is made of them may take while their operations are under way: a subscription holds
- * its filter, up to 1 MiB, for as long as it goes on, and there may be a hundred of one principal.
+ * Share of the heap for messages and what is made of them while their operations are under way: a subscription holds its
+ * filter, up to 1 MiB, for as long as it goes on, and one principal may have a hundred.
  */
 const HEAP_SHARE = 1 / 6;
-/** Sockets whose client has not said yet who it is; each has seconds to do so. */
+/** Sockets without a token yet; each has INIT_TIMEOUT_MS to bring one. */
 const MAX_ANONYMOUS = 1000;
+const INIT_TIMEOUT_MS = 5000;
+/** Queries and mutations under way on one socket; more are refused. */
+const MAX_RESPONDING = 100;
+
+/** Stands for the response of what is not executed as a query or mutation: nothing can be read as a part of it. */
+const NO_RESPONSE = new ComposedResponse();
+NO_RESPONSE.end();
+
+type ConnectionParams = Record<string, unknown> | undefined;
+interface SocketContext extends ResolverContext<Services> {
+  connection: GraphqlConnection;
+  timer: OperationTimer;
+}
+type SocketArgs = ExecutionArgs & { contextValue: SocketContext };
 
 /**
- * The GraphQL door over WebSockets (graphql-transport-ws), on the path of the door over HTTP. Tokens come in the first
- * message: browsers send neither headers nor cookies of ours, so that no foreign page speaks for its visitor.
+ * GraphQL over WebSockets (graphql-transport-ws), on the path of GraphQL over HTTP, with the same schema, limits and
+ * errors. Tokens come in the first message: browsers send neither headers nor cookies of ours, so that no foreign page
+ * acts for its visitor.
  */
 @Injectable()
 export class GraphqlSocket {
@@ -47,25 +90,32 @@ export class GraphqlSocket {
     perMessageDeflate: false,
     handleProtocols,
   });
-  /** How often peers are asked whether they are there. */
+  /** How often peers are pinged. */
   keepAliveMs = KEEP_ALIVE_MS;
   /** As many sockets as subscriptions: one would be enough for all of a principal's. */
   private readonly slots: SubscriptionLimiter;
   private readonly connections = new Set<GraphqlConnection>();
-  private readonly capacity = bodyReadQuota(getHeapStatistics().heap_size_limit * HEAP_SHARE);
+  private readonly messageMemory = bodyReadQuota(getHeapStatistics().heap_size_limit * HEAP_SHARE);
 
   constructor(
-    private readonly operations: SocketOperations,
+    private readonly documents: GraphqlDocuments,
+    private readonly services: GraphqlServices,
+    private readonly verifier: TokenVerifier,
+    private readonly tokens: TokenLife,
+    private readonly rateLimit: RateLimit,
     private readonly lifecycle: Lifecycle,
-    @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
-    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
+    @Inject(concurrencyConfig.KEY) concurrency: ConfigType<typeof concurrencyConfig>,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {
-    this.slots = new SubscriptionLimiter(config);
+    this.slots = new SubscriptionLimiter(concurrency);
   }
 
-  /** Takes upgrades from now on, and tells `observe` of each operation that is over. When the process is told to stop, sockets close as soon as they have their answers, and their clients go elsewhere. */
+  /**
+   * Accepts upgrades from now on, and reports each finished operation to `observe`. While the process drains, sockets
+   * close as soon as they have their responses, and their clients reconnect to another replica.
+   */
   listenOn(server: Server, observe: OperationObserver): void {
-    const protocol = this.operations.protocol(observe);
+    const protocol = this.protocol(observe);
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on('error', () => socket.destroy());
       const refusal = this.refusalOf(request);
@@ -78,8 +128,8 @@ export class GraphqlSocket {
       refuse(handshakeError(error, request), request, socket as Socket);
     });
     this.lifecycle.onDraining(() => {
-      const deadlineMs = performance.now() + this.server.shutdownTimeoutMs;
-      for (const connection of this.connections) connection.leave(deadlineMs);
+      const deadlineMs = performance.now() + this.config.shutdownTimeoutMs;
+      for (const connection of this.connections) connection.closeWhenIdle(deadlineMs);
     });
   }
 
@@ -105,11 +155,15 @@ export class GraphqlSocket {
   private open(
     webSocket: WebSocket,
     request: IncomingMessage,
-    protocol: ReturnType<SocketOperations['protocol']>,
+    protocol: ProtocolServer<GraphqlConnection>,
   ): void {
-    const connection = new GraphqlConnection(webSocket, request, this.keepAliveMs, this.capacity);
+    const connection = new GraphqlConnection(
+      webSocket,
+      request,
+      this.keepAliveMs,
+      this.messageMemory,
+    );
     this.connections.add(connection);
-    let leavePlace: (() => void) | undefined;
     const closed = protocol.opened(
       {
         protocol: webSocket.protocol,
@@ -117,16 +171,104 @@ export class GraphqlSocket {
         close: (code = CLOSE.goingAway, reason = '') => connection.close(code, reason),
         onMessage: (take) => connection.receive(take),
       },
-      {
-        connection,
-        takeSlot: ({ subject }) => (leavePlace = this.slots.acquire(subject, 'websocket')),
-      },
+      connection,
     );
     webSocket.once('close', (code, reason) => {
       this.connections.delete(connection);
-      leavePlace?.();
-      closed(code, String(reason))?.catch(() => undefined); // how its operations ended is nobody's concern now
+      closed(code, String(reason))?.catch(() => undefined); // its operations have reported how they ended
     });
+  }
+
+  private protocol(observe: OperationObserver): ProtocolServer<GraphqlConnection> {
+    const shown = (errors: readonly GraphQLError[], { request }: GraphqlConnection) =>
+      errors.map((error) => this.documents.shown(error, requestIdOf(request)));
+    return makeServer<ConnectionParams, GraphqlConnection>({
+      connectionInitWaitTimeout: INIT_TIMEOUT_MS,
+      onConnect: (context) => this.authenticate(context),
+      onSubscribe: async ({ extra: connection }) => {
+        const timer = new OperationTimer(connection.request, observe);
+        const args = await this.argumentsOf(connection, timer);
+        if (!('schema' in args)) timer.end(args);
+        return args;
+      },
+      execute: (args) => this.execute(args as SocketArgs),
+      subscribe: (args) => subscribeCounted(args as SocketArgs),
+      onNext: ({ extra }, _id, _payload, _args, { errors, ...rest }) =>
+        errors ? { ...rest, errors: shown(errors, extra) } : undefined,
+      onError: ({ extra }, _id, _payload, errors) => shown(errors, extra),
+    });
+  }
+
+  /** Admits a socket with a good token; any other closes with a code that says why. */
+  private async authenticate({
+    connectionParams,
+    extra: connection,
+  }: Context<ConnectionParams, GraphqlConnection>): Promise<boolean> {
+    try {
+      const authorization = authorizationIn(connection, connectionParams ?? {});
+      const principal = await this.verifier.verify(authorization);
+      if (!connection.isOpen) return false;
+      const release = this.slots.acquire(principal.subject, 'websocket');
+      connection.admit(principal, this.tokens, release);
+      return true;
+    } catch (thrown) {
+      const { code, detail } = toAppError(thrown);
+      if (code === 'UNAUTHENTICATED') connection.close(CLOSE.unauthorized, 'Unauthorized');
+      else {
+        const isInvalid = code === 'VALIDATION_FAILED';
+        connection.close(isInvalid ? CLOSE.badRequest : CLOSE.tryAgainLater, detail.slice(0, 100));
+      }
+      return false;
+    }
+  }
+
+  /** The arguments of an execution, or the errors that refuse it. `connection.text` is that of the message until the first `await`. */
+  private async argumentsOf(
+    connection: GraphqlConnection,
+    timer: OperationTimer,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const { principal, signal, text } = connection;
+    if (!principal) throw new Error('The connection was not admitted.');
+    try {
+      if (connection.isOutOfMemory) throw overloaded('Too many large messages are under way.');
+      const { query, operationName, variables } = payloadOf(text);
+      if (connection.responding > MAX_RESPONDING) {
+        throw overloaded('Too many operations are under way here.');
+      }
+      await this.rateLimit.admit(principal);
+      const checked = this.documents.check(query, variables);
+      if ('refusal' in checked) return [checked.refusal];
+      const { document } = checked;
+      timer.route = this.documents.routeOf(document, operationName);
+      const errors = this.documents.validate(document);
+      if (errors.length > 0) return errors;
+      const contextValue: SocketContext = {
+        ...{ principal, signal, flow: flowKey(principal), answer: NO_RESPONSE },
+        ...{ services: this.services, connection, timer },
+      };
+      const { schema } = this.documents;
+      return { schema, document, operationName, variableValues: variables, contextValue };
+    } catch (thrown) {
+      return [graphqlError(thrown)];
+    }
+  }
+
+  /** Runs a query or mutation, until it takes too long, the socket closes or the token expires. */
+  private async execute(args: SocketArgs): Promise<ExecutionResult> {
+    const { signal, timer, connection } = args.contextValue;
+    const deadline = { timeoutMs: this.config.requestTimeoutMs, late: requestTimeout, signal };
+    const answer = new ComposedResponse();
+    try {
+      const result = await withDeadline(deadline, (own) => {
+        const contextValue = { ...args.contextValue, signal: own, answer };
+        return connection.withPermit(async () => execute({ ...args, contextValue }), own);
+      }).catch((thrown: unknown): ExecutionResult => ({ errors: [graphqlError(thrown)] }));
+      timer.end(result.errors);
+      return result;
+    } finally {
+      // By then the message is buffered for the client, which bounds the next ones.
+      setImmediate(() => answer.end());
+    }
   }
 }
 
@@ -140,7 +282,7 @@ function handshakeError({ message }: Error, { method }: IncomingMessage): AppErr
   return new AppError('VALIDATION_FAILED', `${message}.`, { headers });
 }
 
-/** Answers an upgrade with a problem document, and closes. */
+/** Responds to an upgrade with a problem document, and closes. */
 function refuse(error: AppError, request: IncomingMessage, socket: Socket): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
@@ -150,4 +292,111 @@ function refuse(error: AppError, request: IncomingMessage, socket: Socket): void
   noteArrival(response);
   stampResponse(request, response);
   writeProblem(error, request, response);
+}
+
+/**
+ * The Authorization in the first message, in either spelling. The header of the handshake gives no access, but one that
+ * differs was meant for, or added by, a party that takes this socket for another principal's.
+ * @throws AppError VALIDATION_FAILED when these differ, or the message has a member twice.
+ */
+function authorizationIn(
+  { text, request }: GraphqlConnection,
+  { authorization, Authorization }: Record<string, unknown>,
+): string | undefined {
+  payloadOf(text);
+  const given = [authorization, Authorization].filter((one) => typeof one === 'string');
+  const [only] = given;
+  const header = only === undefined ? undefined : request.headers.authorization;
+  if ([...given, header ?? only].some((one) => one !== only)) {
+    throw new AppError('VALIDATION_FAILED', 'Authorization is given twice, with different values');
+  }
+  return only;
+}
+
+/** The payload with the exact numbers of the message, in which no member is there twice. @throws AppError VALIDATION_FAILED */
+function payloadOf(text: string): SubscribePayload {
+  try {
+    const message = parseExactJson(text) as { payload: SubscribePayload };
+    keepExactMembers(message, 'payload', 'variables');
+    return message.payload;
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    const detail = error instanceof Error ? error.message : 'is not valid';
+    throw new AppError('VALIDATION_FAILED', `The message ${detail}.`);
+  }
+}
+
+/** The refusal of one operation: its socket and what goes on there stay. */
+function overloaded(detail: string): AppError {
+  return new AppError('TOO_MANY_REQUESTS', detail, { retryAfterSeconds: 1 });
+}
+
+/** Reports an operation once, with the time that it took. */
+class OperationTimer {
+  route = 'graphql';
+  private readonly startedMs = performance.now();
+  private isOver = false;
+  private begunMs: number | undefined;
+
+  constructor(
+    private readonly request: IncomingMessage,
+    private readonly observe: OperationObserver,
+  ) {}
+
+  /** Notes that a subscription has begun: it goes on for as long as its client likes, so only the time until then counts. */
+  begin(): void {
+    this.begunMs = performance.now();
+  }
+
+  end(errors: readonly Error[] | undefined): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const [first] = errors ?? [];
+    const status = first ? statusOf(first) : 200;
+    const ms = (this.begunMs ?? performance.now()) - this.startedMs;
+    this.observe({ request: this.request, route: this.route, status, ms });
+  }
+}
+
+/** Subscribes, and counts the subscription on its connection for as long as it goes on. */
+async function subscribeCounted(
+  args: SocketArgs,
+): Promise<ExecutionResult | AsyncIterableIterator<ExecutionResult>> {
+  const { connection, timer } = args.contextValue;
+  const result = await subscribe(args);
+  if (!(Symbol.asyncIterator in result)) {
+    timer.end(result.errors);
+    return result;
+  }
+  timer.begin();
+  let isCounted = true;
+  const finish = (errors?: readonly Error[]): void => {
+    if (isCounted) connection.subscriptions -= 1;
+    isCounted = false;
+    timer.end(errors);
+  };
+  connection.subscriptions += 1;
+  const counted: AsyncIterableIterator<ExecutionResult> = {
+    next: () =>
+      result.next().then(
+        async (next) => {
+          // A client that is sent `complete` would not go on at another replica: here the close of the socket ends it.
+          if (next.done && connection.isClosing && !connection.signal.aborted) {
+            await once(connection.signal, 'abort');
+          }
+          if (next.done) finish();
+          return next;
+        },
+        (error: Error) => {
+          finish([toAppError(error)]);
+          throw error;
+        },
+      ),
+    return: () => {
+      finish();
+      return result.return(undefined);
+    },
+    [Symbol.asyncIterator]: () => counted,
+  };
+  return counted;
 }

@@ -2,6 +2,15 @@ import { All, Controller, Inject, Req, Res, UseFilters } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { Response } from 'express';
+import { GraphQLError } from 'graphql';
+import {
+  createHandler,
+  parseRequestParams,
+  type ParseRequestParams,
+  type RequestParams,
+  type ResponseInit,
+} from 'graphql-http';
+import type { IncomingMessage } from 'node:http';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { idempotencyClaimOf } from '../../audit/write/idempotency-claim';
 import { CurrentPrincipal } from '../../auth/current-principal.decorator';
@@ -10,24 +19,40 @@ import { Authenticated } from '../../auth/scopes.decorator';
 import { flowOfRequest } from '../../concurrency/flow';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/server.config';
-import { AppError } from '../../platform/errors/app-error';
-import { keepExactMembers } from '../../platform/runtime/lossless-json';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import { ERROR_TABLE } from '../../platform/errors/error-table';
+import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossless-json';
 import { JsonBodyInterceptor, type BodyRequest } from '../../http/json-body.interceptor';
+import { requireSingleParameters } from '../../http/query-string';
+import { nameRoute, requestIdOf } from '../../http/request-context';
 import { requestSignal } from '../../http/request-signal';
-import { GraphqlFilter, writeGraphql } from './graphql.filter';
-import { type ResponseHead, GraphqlOperations } from './graphql-operations';
-import type { Reader } from './root-fields';
+import { readDocument } from './document-cache';
+import { GraphqlDocuments } from './graphql-documents';
+import { graphqlError } from './graphql-errors';
+import { GRAPHQL_RESPONSE, GraphqlFilter, writeGraphql } from './graphql.filter';
+import { GraphqlServices } from './graphql-services';
+import type { Writer } from './root-fields';
+import type { Services } from './schema';
+import { isOneWrite } from './selected-fields';
 
-/** A request, who it is of, and until when somebody waits for its answer. */
-type HttpCall = Reader & { request: BodyRequest; flow: string };
+type HandlerContext = Writer & { services: Services } & Record<PropertyKey, unknown>;
 
-/** The GraphQL door over HTTP. Who has no good token learns nothing; what a field needs beyond, the field says. */
+interface Result {
+  text: string;
+  status: number;
+  contentType: string;
+  isReplayed: boolean;
+  retryAfterSeconds: number | undefined;
+}
+
+/** GraphQL over HTTP. A caller without a good token learns nothing; further scopes are checked by the fields. */
 @ApiExcludeController()
 @Controller('graphql')
 @UseFilters(GraphqlFilter)
 export class GraphqlController {
   constructor(
-    private readonly operations: GraphqlOperations,
+    private readonly documents: GraphqlDocuments,
+    private readonly services: GraphqlServices,
     private readonly bodies: JsonBodyInterceptor,
     private readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
@@ -35,42 +60,41 @@ export class GraphqlController {
 
   @All()
   @Authenticated()
-  async answer(
+  async respond(
     @CurrentPrincipal() principal: Principal,
     @Req() request: BodyRequest,
     @Res() response: Response,
   ): Promise<void> {
-    const bytes =
-      request.method === 'POST' ? await this.bodies.readBytes(request, response) : undefined;
+    const isPost = request.method === 'POST';
+    const bytes = isPost ? await this.bodies.readBytes(request, response) : undefined;
     const signal = requestSignal(response, this.config.requestTimeoutMs);
     const answer = new ComposedResponse();
-    const call = { request, principal, signal, answer, flow: flowOfRequest(request) };
+    const caller = { principal, signal, answer, flow: flowOfRequest(request) };
+    /** The flow is another one while the request has a permit for its large body. */
+    const executePost = async (): Promise<Result> => {
+      const body = await this.readBody(request, response);
+      const claim = idempotencyClaimOf(request, principal, 'graphql');
+      return this.execute(request, body, { ...caller, claim, flow: flowOfRequest(request) });
+    };
     try {
-      const answering = bytes
-        ? this.answerPost(call, bytes.length, response)
-        : this.operations.respond({ ...call, body: null });
-      write(response, await answering);
+      const result = bytes
+        ? await this.largeBodies.workAt(request, { ...caller, bytes: bytes.length }, executePost)
+        : await this.execute(request, null, caller);
+      const { text, status, contentType, isReplayed, retryAfterSeconds } = result;
+      if (isReplayed) response.setHeader('Idempotency-Replayed', 'true');
+      if (retryAfterSeconds !== undefined) {
+        response.setHeader('Retry-After', String(retryAfterSeconds));
+      }
+      writeGraphql(response, status, text, contentType);
     } finally {
       answer.end();
     }
   }
 
-  /** What is in a large body is not looked at before its turn among those. */
-  private answerPost(
-    call: HttpCall,
-    bytes: number,
+  private async readBody(
+    request: BodyRequest,
     response: Response,
-  ): Promise<[string, ResponseHead]> {
-    const { request, principal } = call;
-    const answer = async (): Promise<[string, ResponseHead]> => {
-      const body = await this.bodyOf(request, response);
-      const claim = idempotencyClaimOf(request, principal, 'graphql');
-      return this.operations.respond({ ...call, body, claim, flow: flowOfRequest(request) });
-    };
-    return this.largeBodies.workAt(request, { ...call, bytes }, answer);
-  }
-
-  private async bodyOf(request: BodyRequest, response: Response): Promise<Record<string, unknown>> {
+  ): Promise<Record<string, unknown>> {
     const body = await this.bodies.readWholeBody(request, response);
     if (Array.isArray(body)) {
       throw new AppError('VALIDATION_FAILED', 'Send one operation a request; batches are refused.');
@@ -82,14 +106,113 @@ export class GraphqlController {
     keepExactMembers(body, 'variables');
     return body as Record<string, unknown>;
   }
+
+  /**
+   * Runs an operation, with the responses of the GraphQL-over-HTTP specification. `body` is null for GET.
+   * @throws AppError METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE; failures of fields are in the result.
+   */
+  private async execute(
+    request: IncomingMessage,
+    body: Record<string, unknown> | null,
+    caller: Writer,
+  ): Promise<Result> {
+    const { method = '', url = '', headers } = request;
+    requireSingleParameters(url);
+    const found = { isTooLarge: false, isWithoutData: false, isReplayed: false };
+    let retryAfterSeconds: number | undefined;
+    const handle = createHandler<IncomingMessage, undefined, HandlerContext>({
+      schema: this.documents.schema,
+      context: {
+        ...caller,
+        services: this.services,
+        noteReplay: () => (found.isReplayed = true),
+      },
+      parse: (source) => readDocument(typeof source === 'string' ? source : source.body),
+      validate: (_schema, document) => this.documents.validate(document),
+      parseRequestParams: readParameters,
+      onSubscribe: (_, parameters) => {
+        const refusal = this.refusalOf(request, parameters, caller);
+        found.isTooLarge = refusal !== undefined;
+        return refusal && [refusal];
+      },
+      onOperation: (_request, _args, result) => {
+        found.isWithoutData = !('data' in result);
+      },
+      formatError: (error) => {
+        const shown = this.documents.shown(error, requestIdOf(request));
+        found.isTooLarge ||= isAbort(error);
+        const { retryAfter } = shown.extensions;
+        if (typeof retryAfter === 'number') retryAfterSeconds = retryAfter;
+        return shown;
+      },
+    });
+    const [text, init] = await handle({
+      ...{ method, url, headers, body, raw: request },
+      context: undefined,
+    });
+    const contentType = init.headers?.['content-type'] ?? 'application/json; charset=utf-8';
+    // Variables that do not fit are found by the execution, whose results have status 200 for the handler.
+    const isRefused =
+      found.isTooLarge || (found.isWithoutData && contentType.startsWith(GRAPHQL_RESPONSE));
+    return {
+      text: restoreNumbers(textOf(text, init)),
+      status: isRefused ? ERROR_TABLE.VALIDATION_FAILED.status : init.status,
+      contentType,
+      isReplayed: found.isReplayed,
+      retryAfterSeconds,
+    };
+  }
+
+  /** Names the request for metrics, and refuses an operation that is not to be validated. */
+  private refusalOf(
+    request: IncomingMessage,
+    { query, operationName, variables }: RequestParams,
+    { claim }: Writer,
+  ): GraphQLError | undefined {
+    nameRoute(request, 'graphql');
+    const checked = this.documents.check(query, variables);
+    if ('refusal' in checked) return checked.isUnreadable ? undefined : checked.refusal;
+    const { document } = checked;
+    nameRoute(request, this.documents.routeOf(document, operationName));
+    if (!claim || isOneWrite(document, operationName)) return undefined;
+    const message =
+      'is for one write: send each mutation that stores events in a request of its own';
+    return graphqlError(validationFailed([{ path: 'Idempotency-Key', message }]));
+  }
 }
 
-/** Writes an answer whole. */
-function write(response: Response, [text, init]: [string, ResponseHead]): void {
-  if (init.isReplayed) response.setHeader('Idempotency-Replayed', 'true');
-  if (init.retryAfterSeconds !== undefined) {
-    response.setHeader('Retry-After', String(init.retryAfterSeconds));
+/** Reads the parameters of a request. What is wrong with them is the client's mistake. */
+const readParameters: ParseRequestParams = async (request) => {
+  try {
+    return await parseRequestParams(request);
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : 'Invalid';
+    throw new AppError('VALIDATION_FAILED', `${detail}.`);
   }
-  if (init.allow !== undefined) response.setHeader('Allow', init.allow);
-  writeGraphql(response, init.status, text, init.contentType);
+};
+
+/** Whether validation or coercion gave up: a document that is wrong in so many places is refused as one too large. */
+function isAbort(error: Readonly<GraphQLError | Error>): boolean {
+  return /^Too many .* error limit reached/.test(error.message);
+}
+
+/** The text of a response. Those of the handler without a body, and its refusal to write by GET, become errors of the service. */
+function textOf(text: string | null, { status, headers }: ResponseInit): string {
+  if (status === ERROR_TABLE.METHOD_NOT_ALLOWED.status) {
+    const detail = text === null ? 'Send GET or POST.' : 'Mutations are sent by POST.';
+    throw new AppError('METHOD_NOT_ALLOWED', detail, { headers: { Allow: headers?.allow ?? '' } });
+  }
+  if (status === ERROR_TABLE.NOT_ACCEPTABLE.status) {
+    throw new AppError(
+      'NOT_ACCEPTABLE',
+      'Answers are application/graphql-response+json or application/json.',
+    );
+  }
+  if (text === null) {
+    throw new AppError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      'Send the body as Content-Type: application/json.',
+    );
+  }
+  return text;
 }

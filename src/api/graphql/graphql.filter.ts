@@ -4,7 +4,10 @@ import { toAppError } from '../../platform/errors/problem';
 import { requestIdOf } from '../../http/request-context';
 import { shownError } from './graphql-errors';
 
-/** What fails before an operation is known (no token, no JSON, too large): the status of its kind, and a GraphQL body. */
+/** The media type with which a response has the status of an error of its request. */
+export const GRAPHQL_RESPONSE = 'application/graphql-response+json';
+
+/** Failures before an operation is known (no token, no JSON, too large): the status of their kind, and a GraphQL body. */
 @Catch()
 export class GraphqlFilter implements ExceptionFilter {
   catch(thrown: unknown, host: ArgumentsHost): void {
@@ -21,18 +24,14 @@ export class GraphqlFilter implements ExceptionFilter {
     if (error.retryAfterSeconds !== undefined) {
       response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
     }
-    writeGraphql(
-      response,
-      error.status,
-      JSON.stringify({ errors: [shown] }),
-      String(request.headers.accept ?? '').includes('application/graphql-response+json')
-        ? 'application/graphql-response+json; charset=utf-8'
-        : 'application/json; charset=utf-8',
-    );
+    const isAccepted = String(request.headers.accept ?? '').includes(GRAPHQL_RESPONSE);
+    const type = isAccepted ? GRAPHQL_RESPONSE : 'application/json';
+    const text = JSON.stringify({ errors: [shown] });
+    writeGraphql(response, error.status, text, `${type}; charset=utf-8`);
   }
 }
 
-/** Writes a whole answer of the door. */
+/** Writes a whole response. */
 export function writeGraphql(
   response: ServerResponse,
   status: number,

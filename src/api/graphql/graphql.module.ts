@@ -7,10 +7,9 @@ import { HttpModule } from '../../http/http.module';
 import { MaintenanceModule } from '../../maintenance/maintenance.module';
 import { MetricsModule } from '../../metrics/metrics.module';
 import { GraphqlController } from './graphql.controller';
-import { GraphqlOperations } from './graphql-operations';
+import { GraphqlDocuments } from './graphql-documents';
 import { GraphqlServices } from './graphql-services';
 import { GraphqlSocket } from './graphql-socket';
-import { SocketOperations } from './socket-operations';
 
 /** GraphQL at /graphql, over HTTP and WebSocket. */
 @Module({
@@ -24,6 +23,6 @@ import { SocketOperations } from './socket-operations';
     MetricsModule,
   ],
   controllers: [GraphqlController],
-  providers: [GraphqlOperations, GraphqlServices, GraphqlSocket, SocketOperations],
+  providers: [GraphqlDocuments, GraphqlServices, GraphqlSocket],
 })
 export class GraphqlModule {}

@@ -26,13 +26,12 @@ import { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimizatio
 import { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';
 import type { Optimizer } from '../../maintenance/optimizer';
 import type { DerivedTypes, Dto } from './derived-types';
-import { requireValid } from './require-valid';
-import type { RootField, RootFields } from './root-fields';
+import { requireValid, type RootFields } from './root-fields';
 
 export interface OperatorServices {
   report: PerformanceReport;
   health: PerformanceHealth;
-  board: AlertState;
+  alerts: AlertState;
   cache: CacheReport;
   invalidation: CacheInvalidation;
   warmup: CacheWarmup;
@@ -43,9 +42,9 @@ export interface OperatorServices {
   keyPrefix: string;
 }
 
-type Field = RootField<OperatorServices>;
+type Field = RootFields<OperatorServices>[string];
 
-/** What operators see. */
+/** Queries of operators. */
 export function operatorQueries(types: DerivedTypes): RootFields<OperatorServices> {
   const of = (dto: Dto, description: string, resolve: Field['resolve']): Field => ({
     type: new GraphQLNonNull(types.output(dto)),
@@ -65,7 +64,7 @@ export function operatorQueries(types: DerivedTypes): RootFields<OperatorService
       type: new GraphQLNonNull(new GraphQLList(alert)),
       description: 'Those that are active, then up to a hundred that are over.',
       scope: 'performance:read',
-      resolve: ({ board }) => board.all(),
+      resolve: ({ alerts }) => alerts.all(),
     },
     cacheStats: of(CacheStatisticsDto, 'How the cache of this replica does.', ({ cache }) =>
       cache.statistics(),
@@ -83,7 +82,7 @@ export function operatorQueries(types: DerivedTypes): RootFields<OperatorService
   };
 }
 
-/** What operators do. */
+/** Mutations of operators. */
 export function operatorMutations(types: DerivedTypes): RootFields<OperatorServices> {
   return {
     invalidateCache: {

@@ -1,59 +1,114 @@
-import type { GraphQLFieldConfigArgumentMap, GraphQLOutputType, GraphQLResolveInfo } from 'graphql';
+import {
+  GraphQLObjectType,
+  type GraphQLFieldConfig,
+  type GraphQLFieldConfigArgumentMap,
+  type GraphQLOutputType,
+  type GraphQLResolveInfo,
+} from 'graphql';
 import type { ComposedResponse } from '../../audit/read/response-composition';
-import type { Principal, Scope } from '../../auth/principal';
+import { requireScopes, type Principal, type Scope } from '../../auth/principal';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
+import { validationFailed } from '../../platform/errors/app-error';
+import { validate } from '../../validation/compiled-validator';
+import type { Dto } from './derived-types';
 
-/** Who calls, and until when somebody waits for the answer. */
+/** The principal of an operation, and the signal that ends it. */
 export interface Caller {
   principal: Principal;
   signal: AbortSignal;
 }
 
-/** A caller of a field whose value is made once. A subscription has no such answer: its parts would be held while it goes on. */
-export interface Reader extends Caller {
-  /** The answer that all fields are parts of. */
+/** The caller of a query or mutation. */
+export interface Writer extends Caller {
+  /** The response that all fields are parts of. A subscription has none: its parts would be held while it goes on. */
   answer: ComposedResponse;
-}
-
-/** A caller of a field that may write. */
-export interface Writer extends Reader {
-  /** In which it waits for a turn to work. */
+  /** The flow in which a mutation waits for a permit. */
   flow: string;
-  /** What the request's `Idempotency-Key` claims, for its one write. */
-  claim?: IdempotencyClaim;
-  /** Told when the answer is one that was given before. */
+  /** The claim of the request's `Idempotency-Key`, for its one write. */
+  claim?: IdempotencyClaim | undefined;
+  /** Called when the result is one that was given before. */
   noteReplay?: () => void;
 }
 
-/** One thing that can be asked for. `S` is what answers it. */
-export interface RootField<S> {
+/** The context of an operation. `S` are the services that its fields use. */
+export interface ResolverContext<S> extends Writer {
+  services: S;
+}
+
+interface Field {
   type: GraphQLOutputType;
   description: string;
   scope: Scope;
   args?: GraphQLFieldConfigArgumentMap;
-  /** @throws AppError */
-  resolve: (
-    services: S,
-    args: Record<string, unknown>,
-    caller: Writer,
-    info: GraphQLResolveInfo,
-  ) => unknown;
 }
 
-/** Root fields by name. */
-export type RootFields<S> = Record<string, RootField<S>>;
+/** Fields of queries and mutations, by name. */
+export type RootFields<S> = Record<
+  string,
+  Field & {
+    /** @throws AppError */
+    resolve: (
+      services: S,
+      args: Record<string, unknown>,
+      caller: Writer,
+      info: GraphQLResolveInfo,
+    ) => unknown;
+  }
+>;
 
-/** One thing that can be followed: what `subscribe` gives, each made an answer by `resolve`. */
-export interface LiveField<S> extends Omit<RootField<S>, 'resolve'> {
-  /** @throws AppError, also from the iteration. */
-  subscribe: (
-    services: S,
-    args: Record<string, unknown>,
-    caller: Caller,
-    info: GraphQLResolveInfo,
-  ) => AsyncIterableIterator<unknown> | Promise<AsyncIterableIterator<unknown>>;
-  resolve?: (element: never) => unknown;
+/** Fields of subscriptions, by name: each element of `subscribe` becomes a result by `resolve`. */
+export type LiveFields<S> = Record<
+  string,
+  Field & {
+    /** @throws AppError, also from the iteration. */
+    subscribe: (
+      services: S,
+      args: Record<string, unknown>,
+      caller: Caller,
+      info: GraphQLResolveInfo,
+    ) => AsyncIterableIterator<unknown> | Promise<AsyncIterableIterator<unknown>>;
+    resolve?: (element: never) => unknown;
+  }
+>;
+
+type FieldConfig<S> = GraphQLFieldConfig<unknown, ResolverContext<S>, Record<string, unknown>>;
+
+/** The type `Query` or `Mutation`, each field for callers with its scope. */
+export function rootType<S>(name: string, fields: RootFields<S>): GraphQLObjectType {
+  return typeOf<S, RootFields<S>[string]>(name, fields, ({ scope, resolve }) => ({
+    resolve: (_, args, { services, ...caller }, info) => {
+      requireScopes(caller.principal, [scope]);
+      return resolve(services, args, caller, info);
+    },
+  }));
 }
 
-/** Root fields of subscriptions by name. */
-export type LiveFields<S> = Record<string, LiveField<S>>;
+/** The type `Subscription`, each field for callers with its scope. */
+export function liveType<S>(name: string, fields: LiveFields<S>): GraphQLObjectType {
+  return typeOf<S, LiveFields<S>[string]>(name, fields, ({ scope, subscribe, resolve }) => ({
+    subscribe: (_, args, { services, principal, signal }, info) => {
+      requireScopes(principal, [scope]);
+      return subscribe(services, args, { principal, signal }, info);
+    },
+    resolve: (element) => (resolve ? resolve(element as never) : element),
+  }));
+}
+
+function typeOf<S, F extends Field>(
+  name: string,
+  fields: Record<string, F>,
+  resolversOf: (field: F) => Pick<FieldConfig<S>, 'resolve' | 'subscribe'>,
+): GraphQLObjectType {
+  const configs = Object.entries(fields).map(([field, config]): [string, FieldConfig<S>] => {
+    const { type, description, args = {}, scope } = config;
+    const needs = `${description} Needs \`${scope}\`.`;
+    return [field, { type, description: needs, args, ...resolversOf(config) }];
+  });
+  return new GraphQLObjectType({ name, fields: Object.fromEntries(configs) });
+}
+
+/** @throws AppError VALIDATION_FAILED with every violation and its path. */
+export function requireValid(dto: Dto, value: unknown): void {
+  const violations = validate(dto, value);
+  if (violations.length > 0) throw validationFailed(violations);
+}

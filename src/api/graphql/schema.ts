@@ -1,4 +1,4 @@
-import { GraphQLObjectType, GraphQLSchema, type GraphQLFieldConfig } from 'graphql';
+import { GraphQLSchema } from 'graphql';
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../../audit/event/audit-event';
 import { BulkCreateResultDto, BulkResultDto } from '../../audit/event/dto/responses.dto';
 import {
@@ -8,12 +8,11 @@ import {
   PaginationDto,
 } from '../../audit/read/dto/audit-event-search.dto';
 import { CreateAuditEventDto } from '../../audit/event/dto/create-audit-event.dto';
-import { requireScopes } from '../../auth/principal';
 import { ALERT_TYPES, SEVERITIES } from '../../metrics/dto/responses.dto';
 import { DerivedTypes, type Dto, type Naming } from './derived-types';
 import { eventMutations, eventQueries, type EventServices } from './event-fields';
 import { operatorMutations, operatorQueries, type OperatorServices } from './operator-fields';
-import type { LiveFields, RootFields, Writer } from './root-fields';
+import { liveType, rootType } from './root-fields';
 import { DATE_TIME } from './scalars';
 import {
   eventSubscriptions,
@@ -23,12 +22,7 @@ import {
 
 export type Services = EventServices & OperatorServices & LiveServices;
 
-/** What resolvers are called with. */
-export interface CallContext extends Writer {
-  services: Services;
-}
-
-/** Of the configuration as it comes. */
+/** PAGINATION_DEFAULT_LIMIT where it is not set. */
 const USUAL_LIMIT = 50;
 
 const namingsFor = (limit: number): ReadonlyMap<Dto, Naming> =>
@@ -36,7 +30,7 @@ const namingsFor = (limit: number): ReadonlyMap<Dto, Naming> =>
     [CreateAuditEventDto, { name: 'CreateAuditEventInput' }],
     [AuditEventFilterDto, { name: 'AuditEventFilter' }],
     [DateRangeDto, { types: { startDate: DATE_TIME, endDate: DATE_TIME } }],
-    // Whether to count is told by what is selected.
+    // Whether to count follows from what is selected.
     [
       PaginationDto,
       { name: 'PaginationInput', omit: ['includeTotal'], defaults: { limit, offset: 0 } },
@@ -61,55 +55,18 @@ const ENUM_NAMES = {
   'done|skipped': 'MaintenanceAction',
 };
 
-/** The schema of the door: root fields over the DTO classes, each behind its scope. `limit` is that of a page by default. */
+/** The schema: root fields over the DTO classes. `limit` is that of a page by default. */
 export function graphqlSchema(limit = USUAL_LIMIT): GraphQLSchema {
   const types = new DerivedTypes(namingsFor(limit), ENUM_NAMES);
-  const queries = { ...eventQueries(types), ...operatorQueries(types) };
-  const mutations = { ...eventMutations(types), ...operatorMutations(types) };
-  const subscriptions = { ...eventSubscriptions(types), ...operatorSubscriptions(types) };
   return new GraphQLSchema({
-    query: new GraphQLObjectType({ name: 'Query', fields: guarded(queries) }),
-    mutation: new GraphQLObjectType({ name: 'Mutation', fields: guarded(mutations) }),
-    subscription: new GraphQLObjectType({ name: 'Subscription', fields: live(subscriptions) }),
+    query: rootType<Services>('Query', { ...eventQueries(types), ...operatorQueries(types) }),
+    mutation: rootType<Services>('Mutation', {
+      ...eventMutations(types),
+      ...operatorMutations(types),
+    }),
+    subscription: liveType<Services>('Subscription', {
+      ...eventSubscriptions(types),
+      ...operatorSubscriptions(types),
+    }),
   });
-}
-
-type FieldConfigs = Record<
-  string,
-  GraphQLFieldConfig<unknown, CallContext, Record<string, unknown>>
->;
-
-function guarded(fields: RootFields<Services>): FieldConfigs {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, { type, description, args, scope, resolve }]) => [
-      name,
-      {
-        type,
-        description: `${description} Needs \`${scope}\`.`,
-        ...(args ? { args } : {}),
-        resolve: (_, given, { services, ...caller }, info) => {
-          requireScopes(caller.principal, [scope]);
-          return resolve(services, given, caller, info);
-        },
-      },
-    ]),
-  );
-}
-
-function live(fields: LiveFields<Services>): FieldConfigs {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, { type, description, args, scope, subscribe, resolve }]) => [
-      name,
-      {
-        type,
-        description: `${description} Needs \`${scope}\`.`,
-        ...(args ? { args } : {}),
-        subscribe: (_, given, { services, principal, signal }, info) => {
-          requireScopes(principal, [scope]);
-          return subscribe(services, given, { principal, signal }, info);
-        },
-        resolve: (element) => (resolve ? resolve(element as never) : element),
-      },
-    ]),
-  );
 }

@@ -1,16 +1,31 @@
-import { Kind, type FieldNode, type GraphQLResolveInfo, type SelectionSetNode } from 'graphql';
+import {
+  Kind,
+  OperationTypeNode,
+  type DocumentNode,
+  type FieldNode,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+} from 'graphql';
 import { validationFailed } from '../../platform/errors/app-error';
+
+/** The mutations that store events. */
+const WRITES = new Set(['createAuditEvent', 'bulkCreateAuditEvents']);
 
 /** 49 of them, of an event with 80 000 numbers that a double cannot hold, took more than a second to write. */
 const MAX_METADATA = 2;
 
-/** The fields of one name in the answer: what they select is put together there. */
+/** Selections of one field by one name in the response: their own selections are merged there. */
 export type SameField = [FieldNode, ...FieldNode[]];
 
-type Fragments = GraphQLResolveInfo['fragments'];
+type Fragments = Record<string, { readonly selectionSet: SelectionSetNode }>;
 
-/** What is selected in these selections of one field, through fragments too; `@skip` and `@include` are not looked at. */
-export function selectedIn(nodes: readonly FieldNode[], fragments: Fragments): SameField[] {
+/** What is selected within these nodes, through fragments too; `@skip` and `@include` count for nothing. */
+export function selectedIn(
+  nodes: readonly { readonly selectionSet?: SelectionSetNode | undefined }[],
+  fragments: Fragments,
+): SameField[] {
   const fields = new Map<string, SameField>();
   const seen = new Set<string>();
   const take = (set: SelectionSetNode | undefined): void => {
@@ -33,17 +48,17 @@ export function selectedIn(nodes: readonly FieldNode[], fragments: Fragments): S
 }
 
 /**
- * How often the answer holds what is selected most often in these fields, under whatever aliases of it and of the
- * fields around it: as many times as large as what was read an answer may be. At least 1.
+ * How often the response holds what is selected most often in these fields, under whatever aliases of it and of the
+ * fields around it: as many times as large as what was read a response may be. At least 1.
  */
 export function copiesIn(selected: readonly SameField[], fragments: Fragments): number {
   const counts = new Map<string, number>();
-  const count = (fields: readonly SameField[], path: string): void => {
+  const count = (fields: readonly SameField[], parent: string): void => {
     for (const same of fields) {
       const [{ name, selectionSet }] = same;
-      const place = `${path}.${name.value}`;
-      if (selectionSet) count(selectedIn(same, fragments), place);
-      else counts.set(place, (counts.get(place) ?? 0) + 1);
+      const path = `${parent}.${name.value}`;
+      if (selectionSet) count(selectedIn(same, fragments), path);
+      else counts.set(path, (counts.get(path) ?? 0) + 1);
     }
   };
   count(selected, '');
@@ -60,4 +75,48 @@ export function requireFewMetadata({ fieldNodes, fragments }: GraphQLResolveInfo
   if (metadata.length <= MAX_METADATA) return;
   const message = `must be selected at most ${MAX_METADATA} times, not ${metadata.length}`;
   throw validationFailed([{ path: 'metadata', message }]);
+}
+
+/** The operation of a document that is to be run; undefined when there is none of that name. */
+function operationIn(
+  { definitions }: DocumentNode,
+  operationName: string | null | undefined,
+): OperationDefinitionNode | undefined {
+  return definitions.find(
+    (definition): definition is OperationDefinitionNode =>
+      definition.kind === Kind.OPERATION_DEFINITION &&
+      (!operationName || definition.name?.value === operationName),
+  );
+}
+
+/** `graphql query auditEvent`: names of the schema alone, so that no client invents labels of metrics. */
+export function routeNameOf(
+  document: DocumentNode,
+  operationName: string | null | undefined,
+  schema: GraphQLSchema,
+): string {
+  const operation = operationIn(document, operationName);
+  if (!operation) return 'graphql';
+  const fields = schema.getRootType(operation.operation)?.getFields() ?? {};
+  const first = operation.selectionSet.selections.find(({ kind }) => kind === Kind.FIELD);
+  const name = first?.kind === Kind.FIELD ? first.name.value : '';
+  return Object.hasOwn(fields, name)
+    ? `graphql ${operation.operation} ${name}`
+    : `graphql ${operation.operation}`;
+}
+
+/** Whether an operation writes events at most once: an idempotency key can stand for all of it. */
+export function isOneWrite(
+  document: DocumentNode,
+  operationName: string | null | undefined,
+): boolean {
+  const operation = operationIn(document, operationName);
+  if (operation?.operation !== OperationTypeNode.MUTATION) return true;
+  const fragments = Object.fromEntries(
+    document.definitions.flatMap((one) =>
+      one.kind === Kind.FRAGMENT_DEFINITION ? [[one.name.value, one]] : [],
+    ),
+  );
+  const fields = selectedIn([operation], fragments).flat();
+  return fields.length === 1 || !fields.some(({ name }) => WRITES.has(name.value));
 }

@@ -12,6 +12,8 @@ import { CacheInvalidationDto } from '../../caching/dto/responses.dto';
 import { InvalidationQuery } from '../../caching/dto/requests.dto';
 import type { InvalidationFeed } from '../../caching/invalidation-feed';
 import type { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
+import { AppError } from '../../platform/errors/app-error';
+import { onAbort } from '../../platform/runtime/abort';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { AlertFeed } from '../../metrics/alert-feed';
 import {
@@ -21,9 +23,7 @@ import {
 } from '../../metrics/dto/responses.dto';
 import type { MetricsFeed } from '../../metrics/metrics-feed';
 import type { DerivedTypes } from './derived-types';
-import { liveFeed } from './live-feed';
-import type { Caller, LiveFields } from './root-fields';
-import { requireValid } from './require-valid';
+import { requireValid, type Caller, type LiveFields } from './root-fields';
 import { requireFewMetadata } from './selected-fields';
 
 export interface LiveServices {
@@ -64,12 +64,12 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
         const recordedAt = typeof afterRecordedAt === 'string' ? afterRecordedAt : undefined;
         let begun: Promise<unknown> | undefined;
         const events = liveFeed(signal, (own) => {
-          const followed = feed.follow(principal, {
+          const subscription = feed.follow(principal, {
             ...{ filter: wanted, after, afterRecordedAt: recordedAt, signal: own },
             kind: 'websocket',
           });
-          ({ begun } = followed);
-          return followed;
+          ({ begun } = subscription);
+          return subscription;
         });
         try {
           await begun;
@@ -131,13 +131,62 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServi
   };
 }
 
-/** Feeds that are nobody's domain take their place here. */
+/** A feed that takes a slot of the limiter while it goes on. */
 function limited<T>(
   limiter: SubscriptionLimiter,
   { principal, signal }: Caller,
   open: (signal: AbortSignal) => AsyncGenerator<T>,
 ): AsyncIterableIterator<T> {
   return liveFeed(signal, open, limiter.acquire(principal.subject, 'websocket'));
+}
+
+/**
+ * The elements of `open` until `signal` aborts. A generator that waits for its next element sees `return` only after
+ * that element; so its end aborts the signal that it was opened with. An expired token ends it with that error.
+ * `release` is called once, however it ends.
+ */
+function liveFeed<T>(
+  signal: AbortSignal,
+  open: (signal: AbortSignal) => AsyncGenerator<T>,
+  release: () => void = () => undefined,
+): AsyncIterableIterator<T> {
+  const own = new AbortController();
+  const removeListener = onAbort(signal, () => own.abort(signal.reason));
+  const finish = (): void => {
+    removeListener();
+    own.abort();
+    release();
+  };
+  let source: AsyncGenerator<T>;
+  try {
+    source = open(own.signal);
+  } catch (error) {
+    finish();
+    throw error;
+  }
+  return {
+    async next() {
+      try {
+        const result = await source.next();
+        if (!result.done) return result;
+      } catch (error) {
+        finish();
+        throw error;
+      }
+      finish();
+      const { reason } = signal as { reason: unknown };
+      if (reason instanceof AppError && reason.code === 'UNAUTHENTICATED') throw reason;
+      return { done: true, value: undefined };
+    },
+    async return() {
+      finish();
+      await source.return(undefined);
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }
 
 async function* chosen<T>(

@@ -22,37 +22,37 @@ import type {
 } from '../../metrics/dto/responses.dto';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { AlertsQuery } from '../../metrics/performance.controller';
-import { failureOf, failureShape, requestOf, type FailureShape } from './failure';
+import { failureOf, failureShape, requestIdOfError, type FailureShape } from './failure';
 import { watched } from './watched-iterable';
 
 /** A page of events. */
 export type OptimizedAuditEvents = Omit<FoundEvents, 'cursorAfter'>;
 
-/** One call of a procedure, as tRPC hands it over. */
+/** One call of a procedure, as tRPC parses it. */
 export interface ProcedureCall {
   path: string;
   input: unknown;
-  /** Which of the calls of its request it is. */
+  /** The position of the call in its request. */
   batchIndex?: number | undefined;
 }
 
-/** An event on its way to a subscriber, and from where to go on behind it. */
+/** An event for a subscriber, and the cursor after it. */
 interface FedEvent {
   text: string;
   readonly cursor: string | null;
 }
 
-/** What stands behind the router. */
-export interface CallContext {
+/** The context of the procedures of one request. */
+export interface ProcedureContext {
   requestId: string;
-  /** Has the handler of the procedure called, with everything that stands before it. */
+  /** Calls the handler of the procedure, behind its guards, interceptors and pipes. */
   call: (call: ProcedureCall) => Promise<unknown>;
 }
 
-/** How often a stream on which nothing happens gives a sign of life; proxies cut silent connections after a minute. */
+/** Interval of pings on a silent stream; proxies disconnect after a minute of silence. */
 const PING_MS = 15_000;
 
-const t = initTRPC.context<CallContext>().create({
+const t = initTRPC.context<ProcedureContext>().create({
   isDev: false,
   jsonl: { pingMs: PING_MS },
   sse: {
@@ -60,10 +60,10 @@ const t = initTRPC.context<CallContext>().create({
     client: { reconnectAfterInactivityMs: 3 * PING_MS },
   },
   errorFormatter: ({ error, path, ctx }): FailureShape =>
-    failureShape(failureOf(error), { path, requestId: ctx?.requestId ?? requestOf(error) }),
+    failureShape(failureOf(error), { path, requestId: ctx?.requestId ?? requestIdOfError(error) }),
 });
 
-/** Only says which type an input has: it is validated behind the guards, where everybody's input is. */
+/** The type of an input, for clients: it is validated behind the guards, where every input is. */
 const typed =
   <Input>() =>
   (input: unknown): Input =>
@@ -80,11 +80,11 @@ const mutation = <Output, Input = void>() =>
     .input(typed<Input>())
     .mutation(({ ctx, path, input, batchIndex }) => call<Output>(ctx, { path, input, batchIndex }));
 
-function call<Output>(ctx: CallContext, request: ProcedureCall): Promise<Output> {
+function call<Output>(ctx: ProcedureContext, request: ProcedureCall): Promise<Output> {
   return ctx.call(request) as Promise<Output>;
 }
 
-/** The same events by two names of type: tRPC lets a procedure be either a query or a subscription. */
+/** The same events twice: tRPC lets a procedure be either a query or a subscription. */
 const streamAuditEvents = {
   query: t.procedure
     .input(typed<AuditEventStreamDto | void>())
@@ -110,7 +110,7 @@ async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<A
   for await (const { text } of stream) yield eventIn(text);
 }
 
-/** The id of events behind which a feed cannot go on: it tells so when it is asked to, and leaves nothing out in silence. */
+/** The id of events after which a feed cannot resume: it fails when it is asked to, rather than skip events. */
 const NO_CURSOR = '-';
 
 async function* trackedIn(
@@ -123,7 +123,7 @@ function eventIn(text: string): AuditEventDto {
   return parseJsonWithPlaceholders(text) as AuditEventDto;
 }
 
-/** Every procedure, by path. What each does is said by the handler that carries its path in `@Procedure`. */
+/** Every procedure, by path; its handler carries the path in `@Procedure`. */
 export const appRouter = t.router({
   performance: t.router({
     getOptimizedAuditEvents: query<OptimizedAuditEvents, AuditEventSearchDto | void>(),
@@ -146,10 +146,10 @@ export const appRouter = t.router({
   }),
 });
 
-/** What a client is made of: `createTRPCClient<AppRouter>(…)`. */
+/** The type of a client: `createTRPCClient<AppRouter>(…)`. */
 export type AppRouter = typeof appRouter;
 
-/** What stands at the same paths for clients that ask for server-sent events. */
+/** The procedures at the same paths for clients that ask for server-sent events. */
 export const subscriptionRouter = t.router({
   performance: t.router({
     streamAuditEvents: streamAuditEvents.subscription,

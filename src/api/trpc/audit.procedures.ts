@@ -15,10 +15,10 @@ import { AppError } from '../../platform/errors/app-error';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
 import { requestSignal } from '../../http/request-signal';
 import { Procedure } from '../../http/procedure.decorator';
-import type { CallRequest } from './call-request';
-import { composedResponseOf } from './composed-response';
+import type { CallRequest } from './batch-inputs';
+import { composedResponseOf } from './fetch-response';
 
-/** What the settings of the cache call this door's lists. */
+/** The path of lists in the settings of the cache. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
 
 /** The procedures that are not also routes. */
@@ -32,7 +32,7 @@ export class AuditProcedures {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** A page of events. This door has no way to ask for the total, so it counts unless told not to. */
+  /** A page of events, counted unless the input says otherwise: tRPC has no selection that would ask for the total. */
   @Procedure('performance.getOptimizedAuditEvents')
   @Scopes('audit:read')
   async getOptimizedAuditEvents(
@@ -54,7 +54,7 @@ export class AuditProcedures {
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
   }
 
-  /** All events of a list, for as long as the client reads. */
+  /** All events of a search, for as long as the client reads. */
   @Procedure('performance.streamAuditEvents')
   @Scopes('audit:export')
   streamAuditEvents(
@@ -80,14 +80,14 @@ export class AuditProcedures {
       signal: callSignal,
       kind: 'trpc',
     });
-    await feed.begun; // the client is told that it has started
+    await feed.begun; // before the response begins
     return untilStopped(feed, this.lifecycle);
   }
 }
 
 /**
- * The same feed, whose end because the process stops is a failure that passes: an end as such tells the stock client
- * that there is nothing more to come, and it would not go on at another replica.
+ * The same feed, which fails where it ends because the process stops: after an end as such the stock client expects
+ * nothing more, and would not go on at another replica.
  */
 async function* untilStopped(
   feed: AsyncIterable<FeedEvent>,

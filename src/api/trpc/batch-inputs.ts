@@ -6,26 +6,50 @@ import { type FlowRequest, flowKey } from '../../concurrency/flow';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/server.config';
 import { validationFailed } from '../../platform/errors/app-error';
-import { askForBody } from '../../http/server-request';
-import { hasBody, JsonBodyInterceptor } from '../../http/json-body.interceptor';
+import { BODY_IS_READ, hasBody, JsonBodyInterceptor } from '../../http/json-body.interceptor';
 import { requestSignal } from '../../http/request-signal';
-
-/** What the inputs of calls are read with. */
-@Injectable()
-export class InputServices {
-  constructor(
-    readonly reader: JsonBodyInterceptor,
-    readonly verifier: TokenVerifier,
-    readonly largeBodies: LargeBodyLimiter,
-    @Inject(serverConfig.KEY) readonly config: ConfigType<typeof serverConfig>,
-  ) {}
-}
+import { askForBody } from '../../http/server-request';
 
 /**
- * The inputs of the calls of a POST. They are read here and not by tRPC, so that limits, errors and exact numbers are
- * those of every body; nobody without a token makes the service read one, and what is in a large one is not looked at
- * before its turn among those, which all its calls have together until they are over.
+ * Reads the body of a POST for all its calls, here and not in tRPC: limits, errors and exact numbers are those of every
+ * body, a request without a token is not read, and a large body is parsed with a permit that all its calls share.
  */
+@Injectable()
+export class BatchBodyReader {
+  constructor(
+    private readonly bodies: JsonBodyInterceptor,
+    private readonly verifier: TokenVerifier,
+    private readonly largeBodies: LargeBodyLimiter,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  /** Asks a client that waits for it (`Expect: 100-continue`) to send its body, if it may be read. */
+  async askForBody(request: Request): Promise<void> {
+    if (!hasBody(request)) return;
+    try {
+      await this.verifier.verify(request.headers.authorization);
+      askForBody(request);
+    } catch {
+      // Each call fails with the reason.
+    }
+  }
+
+  /** The parsed body. A permit for a large one is kept until `over`. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
+  async read(request: Request, response: Response, over: Promise<void>): Promise<unknown> {
+    const flow = flowKey(await this.verifier.verify(request.headers.authorization));
+    const { length: bytes } = await this.bodies.readBytes(request, response);
+    const signal = requestSignal(response, this.config.requestTimeoutMs);
+    return new Promise((resolve, reject) => {
+      const work = (): Promise<void> => {
+        resolve(this.bodies.readBody(request, response));
+        return over;
+      };
+      this.largeBodies.workAt(request as FlowRequest, { bytes, flow, signal }, work).catch(reject);
+    });
+  }
+}
+
+/** The inputs of the calls of a POST, and how many of the calls are under way. */
 export class BatchInputs {
   private body: Promise<unknown> | undefined;
   private running = 0;
@@ -37,31 +61,31 @@ export class BatchInputs {
   constructor(
     private readonly request: Request,
     private readonly response: Response,
-    private readonly services: InputServices,
+    private readonly reader: BatchBodyReader,
   ) {
     response.once('close', () => this.end());
   }
 
-  /** Notes that one of the calls has begun. All of a batch have, before the first can be answered: they want the body. */
+  /** Notes that a call has begun. All calls of a batch have, before the first can end: all need the body. */
   begin(): void {
     this.running += 1;
   }
 
-  /** Notes that one that had begun has been answered, be it with something that goes on. */
-  countRead(): void {
+  /** Notes that a call has its result, which may be a stream that goes on. */
+  finish(): void {
     this.running -= 1;
     if (this.running === 0) this.end();
   }
 
-  /** Whether all calls have been answered. */
-  get isRead(): boolean {
+  /** Whether all calls have their results. */
+  get isFinished(): boolean {
     return this.running === 0;
   }
 
-  /** The input of a call; undefined when it has none. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
-  async of(batchIndex: number, isBatch: boolean): Promise<unknown> {
+  /** The input of a call; undefined when it has none. @throws what BatchBodyReader.read throws. */
+  async read(batchIndex: number, isBatch: boolean): Promise<unknown> {
     if (!hasBody(this.request)) return undefined;
-    this.body ??= this.readBody();
+    this.body ??= this.reader.read(this.request, this.response, this.over);
     const body = await this.body;
     if (!isBatch) return body;
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -70,30 +94,34 @@ export class BatchInputs {
     }
     return (body as Record<string, unknown>)[String(batchIndex)];
   }
+}
 
-  /** Has a client send its body that waits to be told so, if it may be read. */
-  async read(): Promise<void> {
-    if (!hasBody(this.request)) return;
-    try {
-      await this.services.verifier.verify(this.request.headers.authorization);
-      askForBody(this.request);
-    } catch {
-      // Each call is told why.
-    }
-  }
+/** The request as the handler of one call sees it. */
+export interface CallRequest extends Request {
+  /** Aborts when the client leaves: a stream has no deadline. */
+  callSignal: AbortSignal;
+}
 
-  private async readBody(): Promise<unknown> {
-    const { request, response } = this;
-    const { reader, verifier, largeBodies, config } = this.services;
-    const flow = flowKey(await verifier.verify(request.headers.authorization));
-    const { length: bytes } = await reader.readBytes(request, response);
-    const signal = requestSignal(response, config.requestTimeoutMs);
-    return new Promise((resolve, reject) => {
-      const work = (): Promise<void> => {
-        resolve(reader.readBody(request, response));
-        return this.over;
-      };
-      largeBodies.workAt(request as FlowRequest, { bytes, flow, signal }, work).catch(reject);
-    });
-  }
+/**
+ * The request itself, with the input of one call for its body and its query. Each call has its own object, so that calls
+ * of a batch share nothing that guards leave on it.
+ */
+export function callRequest(
+  request: Request,
+  input: unknown,
+  callSignal: AbortSignal,
+): CallRequest {
+  const value = input ?? {};
+  return Object.create(request, {
+    body: { value, writable: true },
+    query: { get: () => requireObject(value) },
+    principal: { value: undefined, writable: true },
+    callSignal: { value: callSignal },
+    [BODY_IS_READ]: { value: true },
+  }) as CallRequest;
+}
+
+function requireObject(value: unknown): object {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw validationFailed([{ path: '', message: 'must be a JSON object' }]);
 }

@@ -4,24 +4,24 @@ import { AppError, validationFailed, type FieldError } from '../../platform/erro
 import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
 import { toAppError } from '../../platform/errors/problem';
 
-/** What a failed call tells beside its message: `error.data` of a client. */
+/** The data of a failed call beside its message: `error.data` of a client. */
 export interface FailureData {
   /** The tRPC code, as in `UNAUTHORIZED`. */
   code: TRPC_ERROR_CODE_KEY;
   httpStatus: number;
   /** The procedure that was called. */
   path?: string;
-  /** The kind of failure, the same through every door, as in `UNAUTHENTICATED`. */
+  /** The kind of failure, the same in every API, as in `UNAUTHENTICATED`. */
   kind: ErrorCode;
   /** Finds the request in the log. */
   requestId?: string;
-  /** Every place of the input that is wrong. */
+  /** Every member of the input that is wrong. */
   errors?: FieldError[];
   /** Seconds after which a retry makes sense. */
   retryAfterSeconds?: number;
 }
 
-/** How a failed call is answered. */
+/** The error of a failed call on the wire. */
 export interface FailureShape {
   /** Of JSON-RPC. */
   code: (typeof TRPC_ERROR_CODES_BY_KEY)[TRPC_ERROR_CODE_KEY];
@@ -29,10 +29,10 @@ export interface FailureShape {
   data: FailureData;
 }
 
-/** Calls in one batch. Each takes a turn and counts for the rate limit; more would make one request a flood. */
+/** Calls in one batch. Each takes a permit and counts for the rate limit; more would make one request a flood. */
 export const MAX_BATCH_SIZE = 10;
 
-/** The kinds of what tRPC itself refuses. */
+/** What tRPC itself refuses, as failures of this service. */
 const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   NOT_FOUND: new AppError('NOT_FOUND', 'There is no such procedure.'),
   METHOD_NOT_SUPPORTED: new AppError(
@@ -45,20 +45,19 @@ const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   ),
 };
 
-/** The requests of errors that tRPC met before it had made the context of a call. */
+/** The request ids of errors: tRPC meets some before it has made the context of a call. */
 const requestIds = new WeakMap<TRPCError, string>();
 
-/** Remembers which request an error is of. tRPC reports each error before it formats it. */
+/** Notes the request of an error. tRPC reports each error before it formats it. */
 export function noteRequest(error: TRPCError, requestId: string): void {
   requestIds.set(error, requestId);
 }
 
-/** The request that was noted of an error. */
-export function requestOf(error: TRPCError): string | undefined {
+export function requestIdOfError(error: TRPCError): string | undefined {
   return requestIds.get(error);
 }
 
-/** The failure of our table that an error of a call is. */
+/** The failure of this service that an error of a call stands for. */
 export function failureOf(error: TRPCError): AppError {
   const { cause, code } = error;
   if (cause instanceof AppError) return cause;
@@ -85,7 +84,7 @@ export function trpcCodeOf(code: ErrorCode): TRPC_ERROR_CODE_KEY {
     : 'INTERNAL_SERVER_ERROR';
 }
 
-/** How a failure is told to the client: what its row says, and nothing of its cause. */
+/** A failure on the wire: what its row of the error table says, and nothing of its cause. */
 export function failureShape(
   failure: AppError,
   { path, requestId }: Pick<FailureData, 'path' | 'requestId'>,
@@ -105,4 +104,27 @@ export function failureShape(
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     },
   };
+}
+
+/** The HTTP status of a response all of whose calls failed alike; undefined where tRPC's own is right. */
+export function failureStatus(errors: TRPCError[], calls: number): number | undefined {
+  if (errors.length === 0 || errors.length < calls) return undefined;
+  const statuses = new Set(errors.map((error) => failureOf(error).status));
+  return statuses.size === 1 ? [...statuses][0] : undefined;
+}
+
+/** The headers that every failure of a response asks for; of `Retry-After` the longest. */
+export function failureHeaders(errors: TRPCError[], calls: number): Record<string, string> {
+  if (errors.length === 0 || errors.length < calls) return {};
+  const failures = errors.map(failureOf);
+  const [first, ...others] = failures.map(({ headers }) => headers);
+  const shared = Object.entries(first ?? {}).filter(([name, value]) =>
+    others.every((headers) => headers[name] === value),
+  );
+  const seconds = failures.map(({ retryAfterSeconds }) => retryAfterSeconds);
+  const isRetried = seconds.every((one) => one !== undefined);
+  const retry: Record<string, string> = isRetried
+    ? { 'Retry-After': String(Math.ceil(Math.max(...seconds))) }
+    : {};
+  return { ...Object.fromEntries(shared), ...retry };
 }

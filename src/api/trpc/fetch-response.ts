@@ -1,38 +1,49 @@
 import type { Response as ExpressResponse } from 'express';
+import type { ServerResponse } from 'node:http';
+import { ComposedResponse } from '../../audit/read/response-composition';
+import { measureToFirstByte } from '../../http/request-context';
 import { waitForDrain } from '../../platform/runtime/drain';
 import { type JsonTexts, restoreNumbers } from '../../platform/runtime/lossless-json';
-import { measureToFirstByte } from '../../http/request-context';
-import type { BatchInputs } from './batch-inputs';
-import { endResponseOf, isResponseHeld } from './composed-response';
 
-/** What an answer is made of. */
-interface ResponseSource {
-  texts: JsonTexts;
-  inputs: Pick<BatchInputs, 'isRead'>;
-  stallTimeoutMs: number;
+const COMPOSED = Symbol('composed response');
+type WithComposed = ServerResponse & { [COMPOSED]?: ComposedResponse };
+
+/** The response that the results of all calls of a request are parts of. */
+export function composedResponseOf(response: WithComposed): ComposedResponse {
+  response[COMPOSED] ??= new ComposedResponse();
+  return response[COMPOSED];
 }
 
-/** As compression leaves it on a response. */
-type Flushable = ExpressResponse & { flush?: () => void };
+/** Releases the memory of its parts, where a call has taken any. */
+export function endResponseOf(response: WithComposed): void {
+  response[COMPOSED]?.end();
+}
+
+/** `flush` as compression leaves it on a response. */
+type Flushable = ExpressResponse & WithComposed & { flush?: () => void };
 
 /**
- * Writes what tRPC answers to the client, numbers with their own digits and `texts` in their places. A stream goes out as it comes and as fast as
- * the client reads, but for what memory for answers is held: its client would hold it for all others. When the client leaves, or takes nothing for `stallTimeoutMs`, whoever makes it is told.
+ * Writes the response that tRPC has made, numbers with their own digits and `texts` for their placeholders. A stream is
+ * written as it comes and as fast as the client reads, except while memory for responses is held, which a slow client
+ * would keep from others. `isFinished` tells when all calls have their results. A client that leaves, or takes nothing
+ * for `stallTimeoutMs`, ends the stream at its source.
  */
 export async function writeFetchResponse(
-  answer: Response,
+  source: Response,
   response: Flushable,
-  { texts, inputs, stallTimeoutMs }: ResponseSource,
+  texts: JsonTexts,
+  isFinished: () => boolean,
+  stallTimeoutMs: number,
 ): Promise<void> {
+  const { status, headers, body } = source;
   if (response.destroyed) {
-    await answer.body?.cancel();
+    await body?.cancel();
     return;
   }
-  response.statusCode = answer.status;
-  const isStream = isStreamed(answer);
-  answer.headers.forEach((value, name) => response.setHeader(name, value));
-  if (!isStream || !answer.body) {
-    const bytes = Buffer.from(restoreNumbers(await answer.text(), texts));
+  response.statusCode = status;
+  headers.forEach((value, name) => response.setHeader(name, value));
+  if (!body || !isStreamed(headers)) {
+    const bytes = Buffer.from(restoreNumbers(await source.text(), texts));
     response.setHeader('Content-Length', bytes.length);
     response.end(bytes);
     return;
@@ -41,24 +52,22 @@ export async function writeFetchResponse(
   response.flushHeaders();
   const flush = coalesced(() => response.flush?.());
   // Each chunk is whole lines of JSON text.
-  for await (const chunk of answer.body as ReadableStream<Uint8Array>) {
+  for await (const chunk of body as ReadableStream<Uint8Array>) {
     const isTaken = response.write(restoreNumbers(Buffer.from(chunk).toString(), texts));
     flush();
-    if (inputs.isRead && texts.isEmpty) endResponseOf(response);
-    if (!isTaken && !isResponseHeld(response)) await waitForDrain(response, stallTimeoutMs);
+    if (isFinished() && texts.isEmpty) endResponseOf(response);
+    if (!isTaken && !response[COMPOSED]?.isHeld) await waitForDrain(response, stallTimeoutMs);
     if (response.destroyed) break;
   }
   response.end();
 }
 
-function isStreamed({ headers }: Response): boolean {
-  return (
-    headers.has('transfer-encoding') ||
-    headers.get('content-type')?.startsWith('text/event-stream') === true
-  );
+function isStreamed(headers: Headers): boolean {
+  const type = headers.get('content-type');
+  return headers.has('transfer-encoding') || type?.startsWith('text/event-stream') === true;
 }
 
-/** Does `work` once the events of this turn of the loop are written: a flush after each would undo the compression. */
+/** Calls `work` once after the events of this tick are written: a flush after each would undo the compression. */
 function coalesced(work: () => void): () => void {
   let isDue = false;
   return () => {

@@ -14,12 +14,12 @@ import type { JsonResponse } from '../../http/http-server.adapter';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import { PROCEDURE } from '../../http/procedure.decorator';
 
-/** Has a handler called with what it expects of its request; gives what it answers. */
+/** Calls a handler with a request and a response as express would have them. */
 export type ProcedureHandler = (request: object, response: object) => Promise<unknown>;
 
 type Method = (...parameters: never[]) => unknown;
 
-/** Hands the parameters of a handler what they name, out of a request and a response as express would have them. */
+/** The arguments of a handler, by the decorators of its parameters. */
 const PARAMETERS: ParamsFactory = {
   exchangeKeyForValue: (kind: RouteParamtypes, _name, [request, response]: object[]) => {
     const { body, query } = request as { body?: unknown; query?: unknown };
@@ -33,7 +33,7 @@ const PARAMETERS: ParamsFactory = {
 
 /**
  * The handlers that carry `@Procedure`, each behind its guards, interceptors and pipes as Nest would call it for a
- * request: one handler, any number of doors.
+ * request: one handler serves REST and tRPC.
  */
 @Injectable()
 export class ProcedureHandlers {
@@ -46,12 +46,12 @@ export class ProcedureHandlers {
     modules: ModulesContainer,
     contexts: ExternalContextCreator,
   ) {
-    this.contexts = aware(contexts, modules);
+    this.contexts = findingControllers(contexts, modules);
   }
 
   /**
    * All of them, by path.
-   * @throws Error when two have the same path, or one says nothing about who may call it.
+   * @throws Error when two have the same path, or one declares no access.
    */
   find(): Map<string, ProcedureHandler> {
     const found = new Map<string, ProcedureHandler>();
@@ -91,18 +91,18 @@ export class ProcedureHandlers {
       { guards: true, interceptors: true, filters: false },
     ) as ProcedureHandler;
     return async (request, response) => {
-      const answer = await call(request, response);
-      const { toJsonText } = (answer ?? {}) as Partial<JsonResponse>;
-      return toJsonText ? parseJsonWithPlaceholders((answer as JsonResponse).toJsonText()) : answer;
+      const result = await call(request, response);
+      const { toJsonText } = (result ?? {}) as Partial<JsonResponse>;
+      return toJsonText ? parseJsonWithPlaceholders((result as JsonResponse).toJsonText()) : result;
     };
   }
 }
 
 /**
- * A context creator that finds the module of a controller too. Nest's own looks among providers alone, and without the
- * module it would leave out every guard and interceptor that a handler names by its class.
+ * A context creator that finds the module of a controller too. Nest's own searches providers alone, and without the
+ * module it leaves out every guard and interceptor that a handler names by its class.
  */
-function aware(
+function findingControllers(
   contexts: ExternalContextCreator,
   modules: ModulesContainer,
 ): ExternalContextCreator {

@@ -11,21 +11,25 @@ import { JsonTexts } from '../../platform/runtime/lossless-json';
 import { requireSingleParameters } from '../../http/query-string';
 import { clientClosed } from '../../http/request-signal';
 import { nameRoute, requestIdOf } from '../../http/request-context';
-import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
-import { BatchInputs, InputServices } from './batch-inputs';
-import { callRequest } from './call-request';
-import { failureOf, MAX_BATCH_SIZE, noteRequest, trpcCodeOf } from './failure';
-import { endResponseOf } from './composed-response';
-import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
-import { failureHeaders, failureStatus } from './response-meta';
 import { toAppError } from '../../platform/errors/problem';
-import { writeFetchResponse } from './fetch-response';
+import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
+import { BatchBodyReader, BatchInputs, callRequest } from './batch-inputs';
+import {
+  failureHeaders,
+  failureOf,
+  failureStatus,
+  MAX_BATCH_SIZE,
+  noteRequest,
+  trpcCodeOf,
+} from './failure';
+import { endResponseOf, writeFetchResponse } from './fetch-response';
+import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
 
 const PATH = '/trpc';
 const LINES_TYPE = 'application/jsonl';
 const METHODS = ['GET', 'HEAD', 'POST'];
 
-/** The tRPC door: speaks the protocol, and has the same handlers called as the routes. */
+/** tRPC over HTTP: the protocol, with the handlers of the routes. */
 @Injectable()
 export class TrpcAdapter implements OnModuleInit {
   private handlers = new Map<string, ProcedureHandler>();
@@ -33,7 +37,7 @@ export class TrpcAdapter implements OnModuleInit {
   constructor(
     private readonly host: HttpAdapterHost,
     private readonly procedures: ProcedureHandlers,
-    private readonly inputServices: InputServices,
+    private readonly bodies: BatchBodyReader,
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
   ) {}
 
@@ -57,26 +61,26 @@ export class TrpcAdapter implements OnModuleInit {
     const path = decoded(rawPath);
     nameRoute(request, this.nameOf(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
-    const signal = hangUpSignal(response);
-    const inputs = new BatchInputs(request, response, this.inputServices);
+    const signal = closeSignal(response);
+    const inputs = new BatchInputs(request, response, this.bodies);
+    const texts = new JsonTexts();
     const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
       inputs.begin();
       try {
         requireOneCall(request, path, isBatch);
         const isPost = request.method === 'POST';
-        const given = isPost ? await inputs.of(batchIndex, isBatch) : input;
+        const given = isPost ? await inputs.read(batchIndex, isBatch) : input;
         const handler = this.handlers.get(name);
         return texts.placeholder(await handler?.(callRequest(request, given, signal), response));
       } catch (error) {
         throw asTrpcError(error);
       } finally {
-        inputs.countRead();
+        inputs.finish();
       }
     };
-    if (asksForLines(request)) await inputs.read(); // answers in lines begin before they are read
-    const texts = new JsonTexts();
+    if (asksForLines(request)) await this.bodies.askForBody(request); // responses in lines begin before it is read
     const requestId = requestIdOf(request);
-    const answer = await resolveResponse({
+    const source = await resolveResponse({
       router: routerOf(request),
       req: webRequest(request, url, signal),
       path: rawPath,
@@ -95,23 +99,23 @@ export class TrpcAdapter implements OnModuleInit {
         logFailure(failureOf(error), what, requestId);
       },
     });
-    const { stallTimeoutMs } = this.config;
-    await writeFetchResponse(answer, response, { texts, inputs, stallTimeoutMs });
+    const isFinished = (): boolean => inputs.isFinished;
+    await writeFetchResponse(source, response, texts, isFinished, this.config.stallTimeoutMs);
   }
 
-  /** What a request is counted and logged as; `trpc` alone for a path that a client has made up. */
+  /** The name of a request in metrics and logs; `trpc` alone for a path that a client has made up. */
   private nameOf(path: string, isBatch: boolean): string {
     if (isBatch && path.includes(',')) return 'trpc batch';
     return this.handlers.has(path) ? `trpc ${path}` : 'trpc';
   }
 }
 
-/** A procedure is one thing to whoever asks for server-sent events, and may be another to everybody else. */
+/** The router of a request: a procedure may be a subscription for a client that asks for server-sent events. */
 function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
   return headers.accept?.includes('text/event-stream') === true ? subscriptionRouter : appRouter;
 }
 
-/** Whether the answers of a batch are to come in lines, as tRPC reads it. */
+/** Whether the results of a batch are to come in lines, as tRPC decides it. */
 function asksForLines({ headers }: ExpressRequest): boolean {
   const { 'trpc-accept': own, accept = '' } = headers;
   return own !== undefined || accept.split(',').some((type) => type.trim() === LINES_TYPE);
@@ -129,7 +133,7 @@ function asTrpcError(error: unknown): TRPCError {
   return new TRPCError({ code: trpcCodeOf(cause.code), message: cause.detail, cause });
 }
 
-/** The request as tRPC takes it. It is kept from the body, which is read elsewhere (BatchInputs). */
+/** The request for tRPC, without its body, which BatchInputs reads. */
 function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
@@ -140,7 +144,7 @@ function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Req
   return Object.defineProperty(bare, 'text', { value: () => Promise.resolve('') });
 }
 
-/** As tRPC reads it; what cannot be decoded stays as it is, and tRPC refuses it. */
+/** A path that cannot be decoded stays as it is, and tRPC refuses it. */
 function decoded(path: string): string {
   try {
     return decodeURIComponent(path);
@@ -149,7 +153,7 @@ function decoded(path: string): string {
   }
 }
 
-/** Where a request goes, whatever its path looks like: `//host` names no other host. */
+/** The URL of a request, whatever its path looks like: `//host` names no other host. */
 function urlOf({ url, method }: ExpressRequest): URL {
   if (!METHODS.includes(method)) {
     throw new AppError('METHOD_NOT_ALLOWED', `Procedures are called by ${METHODS.join(', ')}.`, {
@@ -163,8 +167,8 @@ function urlOf({ url, method }: ExpressRequest): URL {
   }
 }
 
-/** Aborts when the client leaves before it has the whole answer. */
-function hangUpSignal(response: ExpressResponse): AbortSignal {
+/** Aborts when the client leaves before it has the whole response. */
+function closeSignal(response: ExpressResponse): AbortSignal {
   const controller = new AbortController();
   response.once('close', () => {
     if (!response.writableFinished) controller.abort(clientClosed());
@@ -172,7 +176,7 @@ function hangUpSignal(response: ExpressResponse): AbortSignal {
   return controller.signal;
 }
 
-/** Router and handlers are written apart: a path that only one of them has is a mistake, found at boot. */
+/** Router and handlers are declared apart: a path that only one of them has is a mistake, found at boot. */
 function requireSame(handled: string[], routed: string[]): void {
   const odd = [
     ...handled.filter((path) => !routed.includes(path)),

@@ -3,7 +3,7 @@ import { DiscoveryModule } from '@nestjs/core';
 import { AuditModule } from '../../audit/audit.module';
 import { AuthModule } from '../../auth/auth.module';
 import { AuditProcedures } from './audit.procedures';
-import { InputServices } from './batch-inputs';
+import { BatchBodyReader } from './batch-inputs';
 import { ProcedureHandlers } from './procedure-handlers';
 import { TrpcAdapter } from './trpc.adapter';
 import { MetricsModule } from '../../metrics/metrics.module';
@@ -24,6 +24,6 @@ import { StreamingModule } from '../../streaming/streaming.module';
     AuthModule,
     DiscoveryModule,
   ],
-  providers: [AuditProcedures, InputServices, ProcedureHandlers, TrpcAdapter],
+  providers: [AuditProcedures, BatchBodyReader, ProcedureHandlers, TrpcAdapter],
 })
 export class TrpcModule {}
