@@ -1,43 +1,14 @@
-import { registerAs } from '@nestjs/config';
-import { loadEnvironment } from './load-environment';
-import { EnvVariables, readEnv } from './read-env';
-import { ChoiceVariable, IntegerVariable } from './variable.decorators';
+import { defineConfig } from './define-config';
+import { choice, integer } from './variables';
 
 /** How audit events are written in bulk, partitioned and kept. */
-export class AuditEnv extends EnvVariables {
+export const auditConfig = defineConfig('audit', {
   /** Most events in one transaction. */
-  @IntegerVariable(1, 100_000)
-  readonly BULK_MAX_EVENTS!: number;
-
+  bulkMaxEvents: integer('BULK_MAX_EVENTS', 1, 100_000),
   /** Span of time of one partition. */
-  @ChoiceVariable(['monthly'])
-  readonly PARTITION_INTERVAL!: 'monthly';
-
+  partitionInterval: choice('PARTITION_INTERVAL', ['monthly']),
   /** Partitions made ahead of the current one. */
-  @IntegerVariable(0, 120)
-  readonly PARTITION_PRECREATE!: number;
-
+  partitionPrecreate: integer('PARTITION_PRECREATE', 0, 120),
   /** Days that events are kept; 0 for ever. */
-  @IntegerVariable(0, 36_500)
-  readonly RETENTION_DAYS!: number;
-}
-
-export interface AuditConfig {
-  bulkMaxEvents: number;
-  partitionInterval: 'monthly';
-  /** Partitions made ahead of the current one. */
-  partitionPrecreate: number;
-  /** 0 means for ever. */
-  retentionDays: number;
-}
-
-/** Settings of the audit store. Throws a ConfigError. */
-export const auditConfig = registerAs('audit', (environment = loadEnvironment()): AuditConfig => {
-  const env = readEnv(AuditEnv, environment);
-  return {
-    bulkMaxEvents: env.BULK_MAX_EVENTS,
-    partitionInterval: env.PARTITION_INTERVAL,
-    partitionPrecreate: env.PARTITION_PRECREATE,
-    retentionDays: env.RETENTION_DAYS,
-  };
+  retentionDays: integer('RETENTION_DAYS', 0, 36_500),
 });

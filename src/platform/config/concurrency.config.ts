@@ -1,56 +1,18 @@
-import { registerAs } from '@nestjs/config';
-import { loadEnvironment } from './load-environment';
-import { EnvVariables, readEnv } from './read-env';
-import { BooleanVariable, IntegerVariable } from './variable.decorators';
+import { defineConfig } from './define-config';
+import { boolean, integer } from './variables';
 
 /** How many requests run at once and how many wait. */
-export class ConcurrencyEnv extends EnvVariables {
+export const concurrencyConfig = defineConfig('concurrency', {
   /** Requests that run at once in one process. */
-  @IntegerVariable(1, 100_000)
-  readonly CONCURRENCY_MAX_REQUESTS!: number;
-
-  /** Milliseconds a request waits for its turn. */
-  @IntegerVariable(1, 3_600_000)
-  readonly CONCURRENCY_QUEUE_TIMEOUT_MS!: number;
-
+  maxRequests: integer('CONCURRENCY_MAX_REQUESTS', 1, 100_000),
+  /** Milliseconds a request waits for its permit. */
+  queueTimeoutMs: integer('CONCURRENCY_QUEUE_TIMEOUT_MS', 1, 3_600_000),
   /** Requests that may wait. */
-  @IntegerVariable(0, 1_000_000)
-  readonly CONCURRENCY_QUEUE_SIZE!: number;
-
+  queueSize: integer('CONCURRENCY_QUEUE_SIZE', 0, 1_000_000),
   /** Whether requests wait at all; otherwise those beyond the limit are refused at once. */
-  @BooleanVariable()
-  readonly CONCURRENCY_ENABLE_QUEUE!: boolean;
-
-  /** Subscriptions of one principal at once, over all doors of a replica. */
-  @IntegerVariable(1, 1_000_000)
-  readonly SUBSCRIPTIONS_MAX_PER_PRINCIPAL!: number;
-
+  enableQueue: boolean('CONCURRENCY_ENABLE_QUEUE'),
+  /** Subscriptions of one principal at once, over all APIs of a replica. */
+  maxSubscriptionsPerPrincipal: integer('SUBSCRIPTIONS_MAX_PER_PRINCIPAL', 1, 1_000_000),
   /** Subscriptions at once. */
-  @IntegerVariable(1, 1_000_000)
-  readonly SUBSCRIPTIONS_MAX!: number;
-}
-
-export interface ConcurrencyConfig {
-  maxRequests: number;
-  queueTimeoutMs: number;
-  queueSize: number;
-  enableQueue: boolean;
-  maxSubscriptionsPerPrincipal: number;
-  maxSubscriptions: number;
-}
-
-/** Limits of concurrent requests. Throws a ConfigError. */
-export const concurrencyConfig = registerAs(
-  'concurrency',
-  (environment = loadEnvironment()): ConcurrencyConfig => {
-    const env = readEnv(ConcurrencyEnv, environment);
-    return {
-      maxRequests: env.CONCURRENCY_MAX_REQUESTS,
-      queueTimeoutMs: env.CONCURRENCY_QUEUE_TIMEOUT_MS,
-      queueSize: env.CONCURRENCY_QUEUE_SIZE,
-      enableQueue: env.CONCURRENCY_ENABLE_QUEUE,
-      maxSubscriptionsPerPrincipal: env.SUBSCRIPTIONS_MAX_PER_PRINCIPAL,
-      maxSubscriptions: env.SUBSCRIPTIONS_MAX,
-    };
-  },
-);
+  maxSubscriptions: integer('SUBSCRIPTIONS_MAX', 1, 1_000_000),
+});

@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ENV_CLASSES } from './environment';
+import { CONFIGS } from './environment';
 import { loadEnvironment, PACKAGE_ROOT, PROFILES, readEnvFile } from './load-environment';
-import { variablesOf } from './variable.decorators';
 
 const lines = readFileSync(join(PACKAGE_ROOT, 'config', 'default.env'), 'utf8').split('\n');
 const assigned = lines.filter((line) => /^[A-Z]/.test(line)).map((line) => line.split('=')[0]);
-const declared = ENV_CLASSES.flatMap((EnvClass) => [...variablesOf(EnvClass).keys()]);
+const declared = CONFIGS.flatMap(({ variables }) => variables.map(({ name }) => name));
 
 describe('config/default.env', () => {
   it('assigns every declared variable once and nothing else', () => {

@@ -1,40 +1,39 @@
-import { AuditEnv } from './audit.config';
-import { AuthEnv } from './auth.config';
-import { CacheEnv } from './cache.config';
-import { ConcurrencyEnv } from './concurrency.config';
+import { auditConfig } from './audit.config';
+import { authConfig } from './auth.config';
+import { cacheConfig } from './cache.config';
+import { concurrencyConfig } from './concurrency.config';
 import { ConfigError, type Violation } from './config.error';
-import { DatabaseEnv } from './database.config';
-import { type Environment, loadEnvironment, type Variables } from './load-environment';
-import { GraphqlEnv } from './graphql.config';
-import { LoggingEnv } from './logging.config';
-import { MonitoringEnv } from './monitoring.config';
-import { PaginationEnv } from './pagination.config';
-import { type EnvVariables, readEnv } from './read-env';
-import { RateLimitEnv } from './rate-limit.config';
-import { RedisEnv } from './redis.config';
-import { ServerEnv } from './server.config';
-import { StreamingEnv } from './streaming.config';
-import { TracingEnv } from './tracing.config';
+import { databaseConfig } from './database.config';
+import { graphqlConfig } from './graphql.config';
+import { loadEnvironment, type Variables } from './load-environment';
+import { loggingConfig } from './logging.config';
+import { monitoringConfig } from './monitoring.config';
+import { paginationConfig } from './pagination.config';
+import { rateLimitConfig } from './rate-limit.config';
+import { redisConfig } from './redis.config';
+import { serverConfig } from './server.config';
+import { streamingConfig } from './streaming.config';
+import { tracingConfig } from './tracing.config';
 
-/** The variables of every concern, in the order of `config/default.env`. */
-export const ENV_CLASSES: readonly (new () => EnvVariables)[] = [
-  ServerEnv,
-  DatabaseEnv,
-  RedisEnv,
-  AuthEnv,
-  CacheEnv,
-  PaginationEnv,
-  GraphqlEnv,
-  StreamingEnv,
-  ConcurrencyEnv,
-  RateLimitEnv,
-  AuditEnv,
-  MonitoringEnv,
-  LoggingEnv,
-  TracingEnv,
+/** The settings of every concern, in the order of `config/default.env`. */
+export const CONFIGS = [
+  serverConfig,
+  databaseConfig,
+  redisConfig,
+  authConfig,
+  cacheConfig,
+  paginationConfig,
+  graphqlConfig,
+  streamingConfig,
+  concurrencyConfig,
+  rateLimitConfig,
+  auditConfig,
+  monitoringConfig,
+  loggingConfig,
+  tracingConfig,
 ];
 
-/** The faults a step meets, or none. */
+/** The violations a step meets, or none. */
 function violationsOf(step: () => unknown): readonly Violation[] {
   try {
     step();
@@ -45,25 +44,19 @@ function violationsOf(step: () => unknown): readonly Violation[] {
   }
 }
 
-/** The environment of the development profile, so that one bad NODE_ENV does not hide the other faults. */
-function withoutProfile(processEnv: Variables): Environment {
-  return loadEnvironment({ ...processEnv, NODE_ENV: undefined });
-}
-
 /**
  * Validates every variable of every concern without touching anything. Returns the probable typos, one line each;
  * throws one ConfigError that holds all faults of all concerns.
  */
 export function checkConfiguration(processEnv: Variables = process.env): { warnings: string[] } {
-  const profileFaults = violationsOf(() => loadEnvironment(processEnv));
-  const environment =
-    profileFaults.length > 0 ? withoutProfile(processEnv) : loadEnvironment(processEnv);
-  const faults = ENV_CLASSES.flatMap((EnvClass) =>
-    violationsOf(() => readEnv(EnvClass, environment)),
-  );
-  if (profileFaults.length + faults.length > 0)
-    throw new ConfigError([...profileFaults, ...faults], environment.findTypos());
-  return { warnings: environment.findTypos() };
+  const ofProfile = violationsOf(() => loadEnvironment(processEnv));
+  // The development profile, so that one bad NODE_ENV does not hide the other faults.
+  const isUsable = ofProfile.length === 0;
+  const environment = loadEnvironment(isUsable ? processEnv : { ...processEnv, NODE_ENV: '' });
+  const violations = CONFIGS.flatMap((config) => violationsOf(() => config.read(environment)));
+  const warnings = environment.findTypos();
+  if (isUsable && violations.length === 0) return { warnings };
+  throw new ConfigError([...ofProfile, ...violations], warnings);
 }
 
 /**

@@ -1,23 +1,8 @@
-import { registerAs } from '@nestjs/config';
-import { loadEnvironment } from './load-environment';
-import { EnvVariables, readEnv } from './read-env';
-import { BooleanVariable } from './variable.decorators';
+import { defineConfig } from './define-config';
+import { boolean } from './variables';
 
-/** The GraphQL door. */
-export class GraphqlEnv extends EnvVariables {
-  /** Whether it tells its schema to those who ask. */
-  @BooleanVariable()
-  readonly GRAPHQL_INTROSPECTION!: boolean;
-}
-
-export interface GraphqlConfig {
-  introspection: boolean;
-}
-
-/** Settings of the GraphQL door. Throws a ConfigError. */
-export const graphqlConfig = registerAs(
-  'graphql',
-  (environment = loadEnvironment()): GraphqlConfig => ({
-    introspection: readEnv(GraphqlEnv, environment).GRAPHQL_INTROSPECTION,
-  }),
-);
+/** The GraphQL API. */
+export const graphqlConfig = defineConfig('graphql', {
+  /** Whether introspection queries are answered. */
+  introspection: boolean('GRAPHQL_INTROSPECTION'),
+});

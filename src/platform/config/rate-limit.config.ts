@@ -1,38 +1,12 @@
-import { registerAs } from '@nestjs/config';
-import { loadEnvironment } from './load-environment';
-import { EnvVariables, readEnv } from './read-env';
-import { BooleanVariable, IntegerVariable } from './variable.decorators';
+import { defineConfig } from './define-config';
+import { boolean, integer } from './variables';
 
 /** How many requests one principal may make. */
-export class RateLimitEnv extends EnvVariables {
+export const rateLimitConfig = defineConfig('rateLimit', {
   /** Whether requests are counted at all. */
-  @BooleanVariable()
-  readonly RATE_LIMIT_ENABLED!: boolean;
-
+  isEnabled: boolean('RATE_LIMIT_ENABLED'),
   /** Requests of one principal in each window. */
-  @IntegerVariable(1, 1_000_000_000)
-  readonly RATE_LIMIT_REQUESTS!: number;
-
+  requests: integer('RATE_LIMIT_REQUESTS', 1, 1_000_000_000),
   /** Length of a window in seconds. */
-  @IntegerVariable(1, 86_400)
-  readonly RATE_LIMIT_WINDOW_SECONDS!: number;
-}
-
-export interface RateLimitConfig {
-  isEnabled: boolean;
-  requests: number;
-  windowSeconds: number;
-}
-
-/** The rate limit of each principal. Throws a ConfigError. */
-export const rateLimitConfig = registerAs(
-  'rateLimit',
-  (environment = loadEnvironment()): RateLimitConfig => {
-    const env = readEnv(RateLimitEnv, environment);
-    return {
-      isEnabled: env.RATE_LIMIT_ENABLED,
-      requests: env.RATE_LIMIT_REQUESTS,
-      windowSeconds: env.RATE_LIMIT_WINDOW_SECONDS,
-    };
-  },
-);
+  windowSeconds: integer('RATE_LIMIT_WINDOW_SECONDS', 1, 86_400),
+});

@@ -1,0 +1,172 @@
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { PACKAGE_ROOT } from './load-environment';
+import { maskPath, maskSecret, maskUrl, maskUrlList } from './masking';
+
+/** One environment variable: its name, what it accepts, and the type that it has in the settings. */
+export interface Variable<T> {
+  name: string;
+  /** The typed value of a text; a text that cannot be converted becomes something that `accepts` refuses. */
+  convert: (text: string) => unknown;
+  accepts: (value: unknown) => value is T;
+  /** The value while it is empty or not set. Without this it must be set. */
+  whenEmpty?: () => T;
+  /** Follows "it must". */
+  allowed: string;
+  /** The text as a message may show it. */
+  mask: (text: string) => string;
+}
+
+function variable<T>(
+  name: string,
+  allowed: string,
+  accepts: (value: unknown) => boolean,
+  convert: (given: string) => unknown = (given) => given,
+): Variable<T> {
+  return {
+    name,
+    allowed,
+    convert,
+    mask: (given) => given,
+    accepts: accepts as Variable<T>['accepts'],
+  };
+}
+
+/** The same, and empty is read as undefined. */
+export function optional<T>(required: Variable<T>): Variable<T | undefined> {
+  const allowed = required.allowed.replace(/^be /, 'be empty or ');
+  return { ...required, allowed, whenEmpty: () => undefined };
+}
+
+/** A whole number in plain decimal digits: no sign, no exponent, no spaces, no leading zeros. */
+export function integer(name: string, min: number, max: number): Variable<number> {
+  return variable(
+    name,
+    `be an integer from ${min} to ${max}`,
+    (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+    (given) => (/^(?:0|[1-9]\d*)$/.test(given) ? Number(given) : given),
+  );
+}
+
+const BYTES_PER_MEBIBYTE = 1024 * 1024;
+
+/** An integer of MiB, which is bytes in the settings. */
+export function mebibytes(name: string, min: number, max: number): Variable<number> {
+  const { allowed, accepts, convert } = integer(name, min, max);
+  return variable(
+    name,
+    allowed,
+    (value) => typeof value === 'number' && accepts(value / BYTES_PER_MEBIBYTE),
+    (given) => {
+      const count = convert(given);
+      return typeof count === 'number' ? count * BYTES_PER_MEBIBYTE : given;
+    },
+  );
+}
+
+/** `true` or `false`, nothing else. */
+export function boolean(name: string): Variable<boolean> {
+  return variable(
+    name,
+    'be true or false',
+    (value) => typeof value === 'boolean',
+    (given) => (given === 'true' ? true : given === 'false' ? false : given),
+  );
+}
+
+/** One of a few words, exactly as written. */
+export function choice<T extends string>(name: string, choices: readonly T[]): Variable<T> {
+  const allowed = `be ${choices.length > 1 ? 'one of ' : ''}${choices.join(', ')}`;
+  return variable(name, allowed, (value) => choices.includes(value as T));
+}
+
+/** Text that matches a pattern; `allowed` words the pattern. */
+export function text(name: string, pattern: RegExp, allowed: string): Variable<string> {
+  return variable(name, allowed, (value) => typeof value === 'string' && pattern.test(value));
+}
+
+/** A secret of any text, or empty; never shown. */
+export function secret(name: string): Variable<string | undefined> {
+  return { ...optional(text(name, /^/, 'be text')), mask: maskSecret };
+}
+
+/** A path; a relative one starts at the package root, and the value becomes absolute. */
+export function path(name: string): Variable<string> {
+  return variable(
+    name,
+    'be a path without spaces at its ends',
+    (value) => typeof value === 'string',
+    (given) => (given.trim() === given ? resolve(PACKAGE_ROOT, given) : false),
+  );
+}
+
+/** A name or address to listen on. */
+export function host(name: string): Variable<string> {
+  const pattern = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*$/i;
+  return variable(
+    name,
+    'be an IP address or a host name, such as 0.0.0.0, :: or localhost',
+    (value) => typeof value === 'string' && (isIP(value) > 0 || pattern.test(value)),
+  );
+}
+
+/** A URL of one of the schemes, or empty. */
+export function url(name: string, schemes: readonly string[]): Variable<string | undefined> {
+  const allowed = `be a URL ${describeUrl(schemes)}`;
+  const required = variable<string>(name, allowed, (value) => isUrl(value, schemes));
+  return { ...optional(required), mask: maskUrl };
+}
+
+/** The same, whose path is never shown either. */
+export function secretUrl(name: string, schemes: readonly string[]): Variable<string | undefined> {
+  return { ...url(name, schemes), mask: maskPath };
+}
+
+/** Comma-separated URLs of one of the schemes; empty is the empty list. */
+export function urlList(name: string, schemes: readonly string[]): Variable<string[]> {
+  const allowed = `be empty or comma-separated URLs, each ${describeUrl(schemes)}`;
+  const accepts = (value: unknown): boolean =>
+    Array.isArray(value) && value.every((item) => isUrl(item, schemes));
+  return {
+    ...variable<string[]>(name, allowed, accepts, splitList),
+    whenEmpty: () => [],
+    mask: maskUrlList,
+  };
+}
+
+/** Comma-separated items, repeated ones once; empty is the empty list. `itemOf` is undefined for an item that is refused. */
+export function list<T>(
+  name: string,
+  itemOf: (item: string) => T | undefined,
+  allowed: string,
+): Variable<T[]> {
+  const accepts = (value: unknown): boolean => Array.isArray(value) && !value.includes(undefined);
+  const convert = (given: string): unknown => [...new Set(splitList(given))].map(itemOf);
+  return { ...variable<T[]>(name, allowed, accepts, convert), whenEmpty: () => [] };
+}
+
+/** For `list`: items that match a pattern. */
+export function matching(pattern: RegExp): (item: string) => string | undefined {
+  return (item) => (pattern.test(item) ? item : undefined);
+}
+
+function splitList(given: string): string[] {
+  return given.split(',').map((item) => item.trim());
+}
+
+function isUrl(value: unknown, schemes: readonly string[]): boolean {
+  if (typeof value !== 'string' || /\s/.test(value)) return false;
+  if (!schemes.some((scheme) => value.toLowerCase().startsWith(`${scheme}://`))) return false;
+  try {
+    const parsed = new URL(value);
+    // A raw "%" in the credentials parses here and fails in the client that decodes it.
+    decodeURIComponent(parsed.username + parsed.password);
+    return parsed.host !== '' || parsed.searchParams.has('host');
+  } catch {
+    return false;
+  }
+}
+
+function describeUrl(schemes: readonly string[]): string {
+  return `of scheme ${schemes.join(' or ')} with a host, special characters percent-encoded`;
+}
