@@ -1,26 +1,25 @@
 import type { LoggerService } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { isatty } from 'node:tty';
-import { NativeLogger, type PinoLogger } from 'nestjs-pino';
-import pino, { type DestinationStream, type Logger } from 'pino';
+import pino, { type DestinationStream, type Level, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import { wallClockMs } from '../runtime/clocks';
 import type { loggingConfig } from '../config/logging.config';
 import { openStandardOutput } from './log-output';
 
-/** What Nest tells of its own boot: for debugging only. */
-const BOOT_CONTEXTS = new Set([
+/** Messages of Nest about its own boot: for debugging only. */
+const BOOT_CONTEXTS = new Set<unknown>([
   'NestFactory',
   'InstanceLoader',
   'RoutesResolver',
   'RouterExplorer',
   'NestApplication',
 ]);
-/** Where Nest tells of a boot that failed, stack and all, before it hands on the error; who started it says why. */
+/** Where Nest reports a failed boot with its stack before it throws the error, whose reason main.ts logs. */
 const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
 const MESSAGE_KEY = 'message';
-/** In text for people the message of a request says it, or nobody reads it there. */
+/** Left out of text for people: in the message of a request already, or of no use there. */
 const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
 
 /** The one log of the process, for Nest and for what writes lines of its own. */
@@ -33,17 +32,52 @@ export interface ServiceLog {
   lostLines: () => number;
 }
 
-class NestLogger extends NativeLogger {
-  override log(message: unknown, ...rest: unknown[]): void {
-    const context = rest.at(-1);
-    if (typeof context === 'string' && BOOT_CONTEXTS.has(context)) this.debug(message, ...rest);
-    else super.log(message, ...rest);
+/** Nest's log over pino: a line for each message; the context is the last text behind the messages. */
+class NestLogger implements LoggerService {
+  constructor(private readonly logger: Logger) {}
+
+  verbose(...args: unknown[]): void {
+    this.write('trace', args);
   }
 
-  override error(message: unknown, ...rest: unknown[]): void {
-    if (rest.at(-1) === FAILED_BOOT_CONTEXT) this.debug(message, ...rest);
-    else super.error(message, ...rest);
+  debug(...args: unknown[]): void {
+    this.write('debug', args);
   }
+
+  log(...args: unknown[]): void {
+    this.write(BOOT_CONTEXTS.has(args.at(-1)) ? 'debug' : 'info', args);
+  }
+
+  warn(...args: unknown[]): void {
+    this.write('warn', args);
+  }
+
+  /** The stack of an error, or undefined, may stand before the context. */
+  error(...args: unknown[]): void {
+    this.write(args.at(-1) === FAILED_BOOT_CONTEXT ? 'debug' : 'error', args);
+  }
+
+  fatal(...args: unknown[]): void {
+    this.write('fatal', args);
+  }
+
+  private write(level: Level, messages: unknown[]): void {
+    const context = takeText(messages);
+    const stack = level === 'error' ? takeText(messages) : undefined;
+    const bindings = { ...(context ? { context } : {}), ...(stack ? { stack } : {}) };
+    for (const message of messages) {
+      const text = message instanceof Error ? (message.stack ?? message.message) : String(message);
+      this.logger[level](bindings, text);
+    }
+  }
+}
+
+/** Takes the last of several values when it is a text, or nothing at all. */
+function takeText(values: unknown[]): string | undefined {
+  const last = values.at(-1);
+  if (values.length < 2 || (last !== undefined && typeof last !== 'string')) return undefined;
+  values.pop();
+  return last;
 }
 
 /**
@@ -54,8 +88,8 @@ export function createLog(
   { level, format }: ConfigType<typeof loggingConfig>,
   destination?: DestinationStream,
 ): ServiceLog {
-  const output = destination ? undefined : openStandardOutput(tellOfLoss);
-  const target = destination ?? openStandardOutput(tellOfLoss);
+  const output = destination ? undefined : openStandardOutput(reportLoss);
+  const target = destination ?? openStandardOutput(reportLoss);
   const stream = format === 'pretty' ? prettyStream(target) : target;
   const logger = pino(
     {
@@ -67,9 +101,8 @@ export function createLog(
     },
     stream,
   );
-  // PinoLogger finds a logger in an AsyncLocalStorage; what NativeLogger asks of it is a pino logger's own methods.
-  const nest = new NestLogger(logger as unknown as PinoLogger, {});
-  function tellOfLoss(lines: number): void {
+  const nest = new NestLogger(logger);
+  function reportLoss(lines: number): void {
     nest.warn(`${lines} lines before this one were lost: standard output took no more.`, 'Log');
   }
   return {
