@@ -4,7 +4,7 @@ import { AimdLimit } from './aimd-limit';
 const times = <T>(count: number, work: () => T): T[] => Array.from({ length: count }, work);
 
 describe('AimdLimit', () => {
-  it('is all there is while the event loop has time', () => {
+  it('is the maximum while the event loop has time', () => {
     const limit = new AimdLimit(10);
     expect(times(5, () => limit.next(0.3))).toEqual([10, 10, 10, 10, 10]);
   });
@@ -22,15 +22,15 @@ describe('AimdLimit', () => {
     ]);
   });
 
-  it('is never more than there is, nor less than the least of both', () => {
+  it('is never above the maximum, nor below the minimum', () => {
     const utilization = fc.double({ min: 0, max: 1, noNaN: true });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 50 }), fc.array(utilization), (most, looks) => {
-        const limit = new AimdLimit(most);
-        for (const busy of looks) {
+      fc.property(fc.integer({ min: 1, max: 50 }), fc.array(utilization), (max, samples) => {
+        const limit = new AimdLimit(max);
+        for (const busy of samples) {
           const next = limit.next(busy);
-          expect(next).toBeLessThanOrEqual(most);
-          expect(next).toBeGreaterThanOrEqual(Math.min(2, most));
+          expect(next).toBeLessThanOrEqual(max);
+          expect(next).toBeGreaterThanOrEqual(Math.min(2, max));
         }
       }),
     );

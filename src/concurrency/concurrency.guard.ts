@@ -2,7 +2,7 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { FairScheduler } from './fair-scheduler';
 import { type FlowOwner, flowKey } from './flow';
 
-/** Admission: refuses a request at once, before its body is read, when there is not even room to wait. */
+/** Refuses a request before its body is read when the queue is full. */
 @Injectable()
 export class ConcurrencyGuard implements CanActivate {
   constructor(private readonly scheduler: FairScheduler) {}

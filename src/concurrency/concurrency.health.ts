@@ -4,7 +4,7 @@ import { FairScheduler } from './fair-scheduler';
 import { LargeBodyLimiter } from './large-body-limiter';
 import { SubscriptionLimiter } from './subscription-limiter';
 
-/** How many turns are taken and waited for, and what is subscribed to; degraded while a queue is full, so that requests are refused. */
+/** Requests that run and wait, and subscriptions; degraded while a queue is full, so that requests are refused. */
 @Injectable()
 export class ConcurrencyHealthIndicator {
   constructor(
@@ -17,15 +17,15 @@ export class ConcurrencyHealthIndicator {
   check(): HealthIndicatorResult {
     const { active, queued, max, utilization } = this.scheduler.statistics();
     const data = {
-      ...{
-        active,
-        queued: queued + this.large.queued,
-        max,
-        utilization: Math.round(utilization * 10) / 10,
-      },
+      active,
+      queued: queued + this.large.permits.queued,
+      max,
+      utilization: Math.round(utilization * 10) / 10,
       subscriptions: { ...this.subscriptions.activeByKind },
     };
     const check = this.health.check('concurrency');
-    return this.scheduler.isFull || this.large.isFull ? check.degraded(data) : check.up(data);
+    return this.scheduler.permits.isFull || this.large.permits.isFull
+      ? check.degraded(data)
+      : check.up(data);
   }
 }

@@ -7,14 +7,13 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
-import type { Observable } from 'rxjs';
+import { defer, lastValueFrom, type Observable } from 'rxjs';
 import { serverConfig } from '../platform/config/server.config';
 import { requestSignal } from '../http/request-signal';
 import { FairScheduler } from './fair-scheduler';
-import { withPermit } from './with-permit';
 import { flowOfRequest, type FlowRequest } from './flow';
 
-/** Pipes and handler run when it is their turn, and until the deadline (REQUEST_TIMEOUT_MS) or the client hangs up. */
+/** Runs pipes and handler with a permit, until the deadline (REQUEST_TIMEOUT_MS) or the client's disconnect. */
 @Injectable()
 export class ConcurrencyInterceptor implements NestInterceptor {
   constructor(
@@ -28,4 +27,12 @@ export class ConcurrencyInterceptor implements NestInterceptor {
     const flow = flowOfRequest(http.getRequest<FlowRequest>());
     return withPermit((work) => this.scheduler.run({ flow, signal }, work), next);
   }
+}
+
+/** The rest of an interceptor chain as work that `run` does once it has a permit. */
+export function withPermit(
+  run: (work: () => Promise<unknown>) => Promise<unknown>,
+  next: CallHandler,
+): Observable<unknown> {
+  return defer(() => run(() => lastValueFrom(next.handle(), { defaultValue: undefined })));
 }

@@ -1,13 +1,16 @@
 import { Injectable } from '@nestjs/common';
+import { ResponseMemory } from '../http/response-memory';
 import { MeasurementSources } from '../metrics/measurement-sources';
-import { MetricRegistry } from '../metrics/metrics.registry';
+import { MetricRegistry, type Sample } from '../metrics/metrics.registry';
 import { ConnectionLimiter } from './connection-limiter';
-import { FairScheduler, type PermitStatistics } from './fair-scheduler';
+import { FairScheduler } from './fair-scheduler';
 import { LargeBodyLimiter } from './large-body-limiter';
+import { ResponsePermits } from './response-permits';
+import { SubscriptionLimiter } from './subscription-limiter';
 
 const MS_PER_SECOND = 1000;
 
-/** Turns in the service's own figures. Flows are organizations, so no series names one. */
+/** Permits, memory for responses and subscriptions in the service's own figures. No series names a flow, as those are organizations. */
 @Injectable()
 export class ConcurrencyMetrics {
   constructor(
@@ -15,88 +18,116 @@ export class ConcurrencyMetrics {
     private readonly scheduler: FairScheduler,
     private readonly connections: ConnectionLimiter,
     private readonly large: LargeBodyLimiter,
+    private readonly responses: ResponsePermits,
+    memory: ResponseMemory,
+    subscriptions: SubscriptionLimiter,
     sources: MeasurementSources,
   ) {
     sources.register('concurrency', () => {
       const { active, queued, max, queueSize } = scheduler.statistics();
       return {
         activeRequests: active,
-        queuedRequests: queued + large.queued,
+        queuedRequests: queued + large.permits.queued,
         maxConcurrentRequests: max,
         queueSize,
       };
     });
-    this.gauge('concurrency_active_requests', 'Requests that have their turn.', 'active');
-    registry.register(
-      {
-        name: 'concurrency_queued_requests',
-        help: 'Requests that wait for their turn, those with large bodies for a large one.',
-        type: 'gauge',
-      },
-      () => scheduler.queued + large.queued,
+    this.gauge(
+      'concurrency_active_requests',
+      'Requests that have a permit.',
+      () => scheduler.statistics().active,
     );
-    registry.register(
-      {
-        name: 'concurrency_active_large_requests',
-        help: 'Requests with large bodies that are worked at, or wait for their turn to work.',
-        type: 'gauge',
-      },
-      () => large.statistics().active,
+    this.gauge(
+      'concurrency_queued_requests',
+      'Requests that wait for a permit, those with large bodies included.',
+      () => scheduler.permits.queued + large.permits.queued,
+    );
+    this.gauge(
+      'concurrency_active_large_requests',
+      'Requests with large bodies that are handled, or wait for their permit to work.',
+      () => large.permits.statistics().active,
     );
     this.gauge(
       'concurrency_waiting_lanes',
       'Organizations and readers of several that wait.',
-      'flows',
+      () => scheduler.statistics().flows,
     );
     this.gauge(
       'concurrency_max_requests',
-      'Requests that may have their turn at once: CONCURRENCY_MAX_REQUESTS.',
-      'max',
+      'Requests that may have a permit at once: CONCURRENCY_MAX_REQUESTS.',
+      () => scheduler.permits.max,
     );
-    this.registerEnds();
-  }
-
-  private gauge(name: string, help: string, member: 'active' | 'flows' | 'max'): void {
-    this.registry.register(
-      { name, help, type: 'gauge' },
-      () => this.scheduler.statistics()[member],
+    this.gauge(
+      'concurrency_active_subscriptions',
+      'Live subscriptions: server-sent events, GraphQL over WebSockets, tRPC.',
+      () => labelled('kind', subscriptions.activeByKind),
     );
+    this.gauge(
+      'answer_memory_reserved_bytes',
+      'Memory reserved for large responses that are being made or handed over.',
+      () => memory.reserved,
+    );
+    this.gauge(
+      'answer_memory_waiting_requests',
+      'Requests for large responses that wait for a permit.',
+      () => responses.reads.permits.queued + responses.compositions.permits.queued,
+    );
+    this.registerCounters();
   }
 
-  private statistics(): [PermitStatistics, PermitStatistics, PermitStatistics] {
-    return [this.scheduler.statistics(), this.connections.statistics(), this.large.statistics()];
+  private gauge(name: string, help: string, read: () => Iterable<Sample> | number): void {
+    this.registry.register({ name, help, type: 'gauge' }, read);
   }
 
-  private registerEnds(): void {
-    this.registry.register(
-      {
-        name: 'concurrency_turns_total',
-        help: 'Turns that were granted, and those that were not, or were cut short, by why.',
-        type: 'counter',
-      },
+  private counter(name: string, help: string, read: () => Iterable<Sample> | number): void {
+    this.registry.register({ name, help, type: 'counter' }, read);
+  }
+
+  private registerCounters(): void {
+    const { scheduler, connections, large } = this;
+    this.counter(
+      'concurrency_turns_total',
+      'Permits that were granted, and requests that got none or were ended with one, by why.',
       () => {
-        const [turns, connections, large] = this.statistics();
-        const counts = {
-          granted: turns.granted,
-          shed: turns.shed + large.shed,
-          // Who has one turn and waits for the next in vain is refused by that one's queue.
-          queue_timeout: turns.queueTimeouts + large.queueTimeouts + connections.queueTimeouts,
-          timed_out: turns.timedOut + large.timedOut,
-          cancelled: turns.cancelled + large.cancelled,
-        };
-        return Object.entries(counts).map(([outcome, value]) => ({ labels: { outcome }, value }));
+        const [all, bodies] = [scheduler.statistics(), large.permits.statistics()];
+        // A request that has one permit and waits for the next in vain is refused by the queue of that one.
+        const { queueTimeouts } = connections.permits.statistics();
+        return labelled('outcome', {
+          granted: all.granted,
+          shed: all.shed + bodies.shed,
+          queue_timeout: all.queueTimeouts + bodies.queueTimeouts + queueTimeouts,
+          timed_out: all.timedOut + bodies.timedOut,
+          cancelled: all.cancelled + bodies.cancelled,
+        });
       },
     );
-    this.registry.register(
-      {
-        name: 'concurrency_wait_seconds_total',
-        help: 'Time that turns were waited for, those to a connection and those for large bodies too.',
-        type: 'counter',
-      },
+    this.counter(
+      'concurrency_wait_seconds_total',
+      'Time that permits were waited for, those for connections and large bodies included.',
       () => {
-        const waits = this.statistics().map((turns) => turns.waits.all);
-        return waits.reduce((sum, { totalMs }) => sum + totalMs, 0) / MS_PER_SECOND;
+        const pools = [scheduler, connections, large].map(({ permits }) => permits);
+        return (
+          pools.reduce((sum, pool) => sum + pool.statistics().waits.all.totalMs, 0) / MS_PER_SECOND
+        );
+      },
+    );
+    this.counter(
+      'answer_memory_permits_total',
+      'Responses for which the shared memory did not suffice, by what became of them.',
+      () => {
+        const { reads, compositions } = this.responses;
+        const [one, other] = [reads.permits.statistics(), compositions.permits.statistics()];
+        return labelled('outcome', {
+          granted: one.granted + other.granted,
+          refused: one.shed + one.queueTimeouts + other.shed + other.queueTimeouts,
+          timed_out: one.timedOut + other.timedOut,
+          cancelled: one.cancelled + other.cancelled,
+        });
       },
     );
   }
+}
+
+function labelled(label: string, counts: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(counts).map(([key, value]) => ({ labels: { [label]: key }, value }));
 }

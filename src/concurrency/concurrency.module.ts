@@ -6,8 +6,7 @@ import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
 import { rateLimitConfig } from '../platform/config/rate-limit.config';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { RedisConnection } from '../platform/redis/redis-connection';
-import { ResponseMemoryMetrics } from './response-memory.metrics';
-import { CompositionPermits, ReadPermits } from './response-permits';
+import { ResponsePermits } from './response-permits';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
@@ -21,16 +20,15 @@ import { RateLimit } from './rate-limit';
 import { RateLimitGuard } from './rate-limit.guard';
 import { RateLimitStorage } from './rate-limit.storage';
 import { SubscriptionLimiter } from './subscription-limiter';
-import { SubscriptionMetrics } from './subscription.metrics';
 import { DatabaseModule } from '../platform/database/database.module';
 import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
-/** 24 are promised. One more, as they are counted from the transaction and not from the answer's arrival. */
+/** 24 are promised. One more, as they count from the transaction and not from the response's arrival. */
 const KEEP_KEYS_HOURS = 25;
 
-/** What keeps concurrent and repeated requests from harming each other: fair turns, deadlines, rate limit, idempotency. */
+/** Fair permits, deadlines, rate limit, idempotency: concurrent and repeated requests do not harm each other. */
 @Module({
   imports: [
     DatabaseModule,
@@ -55,18 +53,15 @@ const KEEP_KEYS_HOURS = 25;
     FairScheduler,
     ConnectionLimiter,
     LargeBodyLimiter,
-    ReadPermits,
-    CompositionPermits,
+    ResponsePermits,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,
     ConcurrencyMetrics,
-    ResponseMemoryMetrics,
     IdempotencyKeys,
     { provide: RateLimitStorage, useExisting: ThrottlerStorage },
     RateLimit,
     SubscriptionLimiter,
-    SubscriptionMetrics,
     { provide: APP_GUARD, useClass: RateLimitGuard },
   ],
   exports: [
@@ -75,8 +70,7 @@ const KEEP_KEYS_HOURS = 25;
     FairScheduler,
     ConnectionLimiter,
     LargeBodyLimiter,
-    ReadPermits,
-    CompositionPermits,
+    ResponsePermits,
     ConcurrencyGuard,
     ConcurrencyInterceptor,
     ConcurrencyHealthIndicator,

@@ -4,17 +4,17 @@ import { FairQueue, type Waiter } from './fair-queue';
 interface Model {
   waiter: Waiter;
   flow: string;
-  state: 'waiting' | 'granted' | 'left' | 'displaced';
-  /** Grants to others since it joined. */
+  state: 'waiting' | 'granted' | 'removed' | 'evicted';
+  /** Grants to others since it was enqueued. */
   passedBy: Map<string, number>;
-  placesBefore: number;
+  waitersBefore: number;
 }
 
 const flow = fc.constantFrom('a', 'b', 'c', 'd');
 const step = fc.oneof(
   { weight: 5, arbitrary: fc.record({ do: fc.constant('arrive' as const), flow }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('finish' as const) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), index: fc.nat(50) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('remove' as const), index: fc.nat(50) }) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -24,7 +24,7 @@ const step = fc.oneof(
   },
 );
 
-/** The queue beside a plain list of who waits; checks after every step what must always hold. */
+/** The queue and a plain list of its waiters; checks the invariants after every step. */
 class World {
   readonly queue: FairQueue;
   readonly all: Model[] = [];
@@ -42,42 +42,42 @@ class World {
   }
 
   arrive(key: string): void {
-    if (this.queue.dequeue()) {
-      expect(this.waiting()).toEqual([]); // nobody is passed by a newcomer
+    if (this.queue.tryAcquire()) {
+      expect(this.waiting()).toEqual([]); // no waiter is overtaken by a newcomer
       this.held += 1;
       return;
     }
     expect(this.held).toBeGreaterThanOrEqual(this.max);
-    const placesBefore = this.waiting().filter((one) => one.flow === key).length;
+    const waitersBefore = this.waiting().filter((one) => one.flow === key).length;
     const model = {
       flow: key,
       state: 'waiting',
       passedBy: new Map(),
-      placesBefore,
+      waitersBefore,
     } as unknown as Model;
     const before = this.waiting();
     const flows = new Set([...before.map((one) => one.flow), key]);
-    const isBelowShare = placesBefore + 1 <= this.capacity / flows.size;
-    const isRoom = before.length < this.capacity || isBelowShare;
-    expect(this.queue.hasCapacityFor(key)).toBe(isRoom);
+    const isBelowShare = waitersBefore + 1 <= this.capacity / flows.size;
+    const hasCapacity = before.length < this.capacity || isBelowShare;
+    expect(this.queue.hasCapacityFor(key)).toBe(hasCapacity);
     const waiter = this.queue.enqueue(
       key,
       () => this.granted(model),
-      () => this.displaced(model, before),
+      () => this.evicted(model, before),
     );
     if (!waiter) {
-      expect(isRoom).toBe(false);
+      expect(hasCapacity).toBe(false);
       expect(this.waiting()).toHaveLength(this.capacity);
       return;
     }
-    expect(isRoom).toBe(true);
+    expect(hasCapacity).toBe(true);
     expect(this.waiting().length).toBe(Math.min(before.length, this.capacity - 1));
     model.waiter = waiter;
     this.all.push(model);
   }
 
-  /** The last of a flow that none is longer than, once. */
-  private displaced(model: Model, before: Model[]): void {
+  /** Once, and only the last of a longest flow. */
+  private evicted(model: Model, before: Model[]): void {
     expect(model.state).toBe('waiting');
     const sizeOf = (key: string) => before.filter((one) => one.flow === key).length;
     const sizes = before.map((one) => sizeOf(one.flow));
@@ -87,11 +87,11 @@ class World {
         .filter((one) => one.flow === model.flow)
         .at(-1),
     ).toBe(model);
-    model.state = 'displaced';
+    model.state = 'evicted';
   }
 
   private granted(model: Model): void {
-    expect(model.state).toBe('waiting'); // never twice, never after leaving
+    expect(model.state).toBe('waiting'); // never twice, never after its removal
     model.state = 'granted';
     this.held += 1;
     expect(this.held).toBeLessThanOrEqual(this.max);
@@ -99,7 +99,7 @@ class World {
       other.passedBy.set(model.flow, (other.passedBy.get(model.flow) ?? 0) + 1);
     }
     for (const [key, times] of model.passedBy) {
-      const allowed = key === model.flow ? model.placesBefore : model.placesBefore + 1;
+      const allowed = key === model.flow ? model.waitersBefore : model.waitersBefore + 1;
       expect(times).toBeLessThanOrEqual(allowed);
     }
   }
@@ -110,31 +110,31 @@ class World {
     this.queue.release();
   }
 
-  /** With fewer permits than are held nobody gets one until enough came back. */
+  /** With fewer permits than are held none is granted until enough were released. */
   resize(max: number): void {
     this.max = max;
     this.queue.resize(max);
     expect(this.queue.max).toBe(max);
   }
 
-  leave(index: number): void {
+  remove(index: number): void {
     const one = this.all[index % Math.max(1, this.all.length)];
     if (!one) return;
     expect(this.queue.remove(one.waiter)).toBe(one.state === 'waiting');
-    if (one.state === 'waiting') one.state = 'left';
+    if (one.state === 'waiting') one.state = 'removed';
   }
 
   check(): void {
     expect(this.queue.active).toBe(this.held);
     expect(this.queue.queued).toBe(this.waiting().length);
     expect(this.queue.flowCount).toBe(new Set(this.waiting().map((one) => one.flow)).size);
-    if (this.queue.queued > 0) expect(this.held).toBeGreaterThanOrEqual(this.max); // no permit idles while somebody waits
+    if (this.queue.queued > 0) expect(this.held).toBeGreaterThanOrEqual(this.max); // no permit is free while there are waiters
     expect(this.queue.isFull).toBe(this.held >= this.max && this.waiting().length >= this.capacity);
   }
 }
 
 describe('FairQueue', () => {
-  it('never grants too many, loses or doubles a permit, nor lets anybody starve', () => {
+  it('never grants too many, loses or doubles a permit, nor lets a waiter starve', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 4 }),
@@ -146,7 +146,7 @@ describe('FairQueue', () => {
             if (one.do === 'arrive') world.arrive(one.flow);
             else if (one.do === 'finish') world.finish();
             else if (one.do === 'resize') world.resize(one.max);
-            else world.leave(one.index);
+            else world.remove(one.index);
             world.check();
           }
           while (world.held > 0) world.finish();
@@ -160,10 +160,10 @@ describe('FairQueue', () => {
     );
   });
 
-  it('serves a flow that comes late before the second of a flow that floods', () => {
+  it('serves a late flow before the second waiter of a flood', () => {
     const queue = new FairQueue(1, 100);
     const served: string[] = [];
-    queue.dequeue();
+    queue.tryAcquire();
     for (let index = 0; index < 5; index += 1) queue.enqueue('flood', () => served.push('flood'));
     queue.enqueue('quiet', () => served.push('quiet'));
     for (let index = 0; index < 6; index += 1) queue.release();

@@ -1,18 +1,17 @@
-/** One who waits. Held by its flow until it is granted or has left. */
+/** A request that waits. Held by its flow until it is granted a permit, removed or evicted. */
 export interface Waiter {
   /** Called once, with a permit that the waiter now holds. */
   readonly grant: () => void;
-  /** Called when the place is given to somebody of a flow that has fewer: the waiter has left. */
+  /** Called after its removal in favour of a flow that has fewer waiters. */
   readonly evict: () => void;
   flow: Flow | undefined;
   previous: Waiter | undefined;
   next: Waiter | undefined;
 }
 
-/** Those who wait under one key, first come first; flows with anybody in them form a ring. */
+/** The waiters of one key, first come first served. Flows that have waiters form a ring. */
 interface Flow {
   readonly key: string;
-  /** How many wait in it. */
   size: number;
   first: Waiter | undefined;
   last: Waiter | undefined;
@@ -21,21 +20,20 @@ interface Flow {
 }
 
 /**
- * A bounded number of permits and a bounded queue for them: one flow for each key, served in turn, so that who waits in
- * one flow is never passed by more than one of each other flow for each place before his own. A full queue still has
- * room for whoever's flow holds less than its share of the places: the last of the longest flow makes room. Every
- * operation is O(1), but that one, which looks at all flows; a flow without anybody is forgotten. It knows no time: who
- * wants to wait only so long leaves.
+ * A bounded number of permits and a bounded queue for them, with one flow for each key, served round robin: for each waiter
+ * before it in its own flow, a waiter is overtaken by at most one of each other flow. A full queue still accepts a flow that
+ * holds less than an equal share of it, and evicts the last waiter of the longest flow. Every operation is O(1), except that
+ * eviction, which visits all flows; empty flows are dropped. Timeouts are the caller's: it removes its waiter.
  */
 export class FairQueue {
   private readonly flows = new Map<string, Flow>();
   /** The flow that is served next. */
-  private front: Flow | undefined;
-  private taken = 0;
+  private nextFlow: Flow | undefined;
+  private acquired = 0;
   private waiting = 0;
   private limit: number;
 
-  /** At most `max` permits are given, and at most `capacity` wait. */
+  /** Gives at most `max` permits and lets at most `capacity` wait. */
   constructor(
     max: number,
     readonly capacity: number,
@@ -43,65 +41,60 @@ export class FairQueue {
     this.limit = max;
   }
 
-  /** Permits that there are. */
+  /** Permits in all. */
   get max(): number {
     return this.limit;
   }
 
-  /** Changes how many permits there are. Whoever holds one keeps it; those who wait get what is new at once. */
+  /** Changes the number of permits. Holders keep theirs; waiters get new ones at once. */
   resize(max: number): void {
     this.limit = max;
-    for (let next = this.next(); next && this.dequeue(); next = this.next()) this.grant(next);
+    for (let next = this.peek(); next && this.tryAcquire(); next = this.peek()) this.grant(next);
   }
 
   /** Permits that are held. */
   get active(): number {
-    return this.taken;
+    return this.acquired;
   }
 
-  /** How many wait. */
   get queued(): number {
     return this.waiting;
   }
 
-  /** How many flows have somebody waiting. */
+  /** Flows that have waiters. */
   get flowCount(): number {
     return this.flows.size;
   }
 
-  /** Whether all permits are held and all places taken. */
+  /** Whether all permits are held and the queue has reached its capacity. */
   get isFull(): boolean {
-    return this.taken >= this.max && this.waiting >= this.capacity;
+    return this.acquired >= this.limit && this.waiting >= this.capacity;
   }
 
-  /** Whether one more of this flow could have a permit or wait. */
+  /** Whether one more request of this flow could get a permit or wait. */
   hasCapacityFor(key: string): boolean {
     return !this.isFull || this.isBelowShare(key);
   }
 
-  /** Whether a flow would hold no more than an equal part of all places with one more in it. */
+  /** Whether a flow would hold at most an equal part of the capacity with one more waiter. */
   private isBelowShare(key: string): boolean {
     const flow = this.flows.get(key);
     const flows = this.flows.size + (flow ? 0 : 1);
     return (flow?.size ?? 0) + 1 <= this.capacity / flows;
   }
 
-  /** Takes a permit when one is free; nobody waits while one is. */
-  dequeue(): boolean {
-    if (this.taken >= this.max) return false;
-    this.taken += 1;
+  /** Takes a permit if one is free; there are no waiters while one is. */
+  tryAcquire(): boolean {
+    if (this.acquired >= this.limit) return false;
+    this.acquired += 1;
     return true;
   }
 
   /**
-   * Waits at the end of a flow; undefined when too many wait already and the flow has its share of them. For those whom
-   * `take` refused.
+   * Adds a waiter at the end of a flow, after `tryAcquire` has returned false; undefined when the queue is full and the flow
+   * has its share of it.
    */
-  enqueue(
-    key: string,
-    grant: () => void,
-    displace: () => void = () => undefined,
-  ): Waiter | undefined {
+  enqueue(key: string, grant: () => void, evict: () => void = () => undefined): Waiter | undefined {
     if (this.waiting >= this.capacity) {
       const last = this.isBelowShare(key) ? this.longest()?.last : undefined;
       if (!last) return undefined;
@@ -110,16 +103,16 @@ export class FairQueue {
     }
     const flow = this.flows.get(key) ?? this.open(key);
     const previous = flow.last;
-    const waiter: Waiter = { grant, evict: displace, flow, previous, next: undefined };
+    const waiter: Waiter = { grant, evict, flow, previous, next: undefined };
     flow.size += 1;
-    if (flow.last) flow.last.next = waiter;
+    if (previous) previous.next = waiter;
     else flow.first = waiter;
     flow.last = waiter;
     this.waiting += 1;
     return waiter;
   }
 
-  /** Stops waiting; false for one who was granted a permit or has left before. */
+  /** Removes a waiter; false when it has been granted a permit, removed or evicted before. */
   remove(waiter: Waiter): boolean {
     const { flow, previous, next } = waiter;
     if (!flow) return false;
@@ -134,21 +127,20 @@ export class FairQueue {
     return true;
   }
 
-  /** Gives a permit back: to the first of the flow whose turn it is, if anybody waits. */
+  /** Gives a permit back: to the first waiter of the next flow, if there is one. */
   release(): void {
-    const next = this.taken > this.max ? undefined : this.next();
+    const next = this.acquired > this.limit ? undefined : this.peek();
     if (next) this.grant(next);
-    else this.taken -= 1;
+    else this.acquired -= 1;
   }
 
-  /** Who gets the next permit. */
-  private next(): Waiter | undefined {
-    return this.front?.first;
+  private peek(): Waiter | undefined {
+    return this.nextFlow?.first;
   }
 
-  /** Hands the permit that was taken for it to the first of the flow whose turn it is. */
+  /** Dequeues a waiter and gives it the permit that was taken for it. */
   private grant(waiter: Waiter): void {
-    this.front = waiter.flow?.next;
+    this.nextFlow = waiter.flow?.next;
     this.remove(waiter);
     waiter.grant();
   }
@@ -159,18 +151,18 @@ export class FairQueue {
     return longest;
   }
 
-  /** A new flow comes behind all others: before the one that is served next. */
+  /** Adds a flow at the end of the ring: before the one that is served next. */
   private open(key: string): Flow {
     const flow = { key, size: 0, first: undefined, last: undefined } as unknown as Flow;
-    const { front } = this;
-    if (front) {
-      flow.next = front;
-      flow.previous = front.previous;
-      front.previous.next = flow;
-      front.previous = flow;
+    const { nextFlow } = this;
+    if (nextFlow) {
+      flow.next = nextFlow;
+      flow.previous = nextFlow.previous;
+      nextFlow.previous.next = flow;
+      nextFlow.previous = flow;
     } else {
       flow.next = flow.previous = flow;
-      this.front = flow;
+      this.nextFlow = flow;
     }
     this.flows.set(key, flow);
     return flow;
@@ -179,11 +171,11 @@ export class FairQueue {
   private close(flow: Flow): void {
     this.flows.delete(flow.key);
     if (flow.next === flow) {
-      this.front = undefined;
+      this.nextFlow = undefined;
       return;
     }
     flow.previous.next = flow.next;
     flow.next.previous = flow.previous;
-    if (this.front === flow) this.front = flow.next;
+    if (this.nextFlow === flow) this.nextFlow = flow.next;
   }
 }

@@ -26,7 +26,7 @@ function work() {
 const timeout = () => new AppError('REQUEST_TIMEOUT', 'too long');
 
 describe('FairScheduler', () => {
-  it('holds the limit, counts and gives every turn back, whatever becomes of the work', async () => {
+  it('holds the limit, counts, and gets every permit back, however the work ends', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.scheduler(),
@@ -40,7 +40,7 @@ describe('FairScheduler', () => {
           { maxLength: 25 },
         ),
         async (scheduler, max, requests) => {
-          const turns = make(max, 8);
+          const fair = make(max, 8);
           let running = 0;
           let most = 0;
           const ends = requests.map(async ({ flow, fails, aborts }, index) => {
@@ -53,7 +53,7 @@ describe('FairScheduler', () => {
               );
             }
             await scheduler.schedule(Promise.resolve(), `arrive ${index}`);
-            return turns.run({ flow, signal: controller.signal }, async () => {
+            return fair.run({ flow, signal: controller.signal }, async () => {
               running += 1;
               most = Math.max(most, running);
               try {
@@ -66,7 +66,7 @@ describe('FairScheduler', () => {
           });
           const settled = Promise.allSettled(ends);
           await scheduler.waitFor(settled);
-          const { active, queued, flows: flows, granted, shed } = turns.statistics();
+          const { active, queued, flows, granted, shed } = fair.statistics();
           expect(most).toBeLessThanOrEqual(max);
           expect({ running, active, queued, flows }).toEqual({
             running: 0,
@@ -82,105 +82,105 @@ describe('FairScheduler', () => {
   });
 
   it('refuses at once when the queue is full, and when there is none', async () => {
-    for (const turns of [make(1, 0), make(1, 100, 1000, false)]) {
+    for (const fair of [make(1, 0), make(1, 100, 1000, false)]) {
       const running = work();
-      const first = turns.run({ flow: 'a' }, running.run);
+      const first = fair.run({ flow: 'a' }, running.run);
       const refusal = { code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 1 };
-      expect(() => turns.assertCapacity('a')).toThrow(expect.objectContaining(refusal));
-      await expect(turns.run({ flow: 'a' }, running.run)).rejects.toMatchObject(refusal);
+      expect(() => fair.assertCapacity('a')).toThrow(expect.objectContaining(refusal));
+      await expect(fair.run({ flow: 'a' }, running.run)).rejects.toMatchObject(refusal);
       running.finish();
       await first;
-      expect(() => turns.assertCapacity('a')).not.toThrow();
+      expect(() => fair.assertCapacity('a')).not.toThrow();
     }
   });
 
-  it('lets one who waits too long go when the time is up, although no turn is given back', async () => {
-    const turns = make(1, 10, 30);
+  it('ends a wait that takes too long at its timeout, although no permit is released', async () => {
+    const fair = make(1, 10, 30);
     const running = work();
-    const first = turns.run({ flow: 'a' }, running.run);
-    await expect(turns.run({ flow: 'b' }, running.run)).rejects.toMatchObject({
+    const first = fair.run({ flow: 'a' }, running.run);
+    await expect(fair.run({ flow: 'b' }, running.run)).rejects.toMatchObject({
       code: 'QUEUE_TIMEOUT',
       retryAfterSeconds: expect.any(Number),
     });
-    expect(turns.statistics()).toMatchObject({ active: 1, queued: 0, queueTimeouts: 1 });
+    expect(fair.statistics()).toMatchObject({ active: 1, queued: 0, queueTimeouts: 1 });
     running.finish();
     await first;
   });
 
-  it('lets one whose signal aborts leave the queue at once', async () => {
-    const turns = make(1);
+  it('removes a request from the queue as soon as its signal aborts', async () => {
+    const fair = make(1);
     const running = work();
-    const first = turns.run({ flow: 'a' }, running.run);
+    const first = fair.run({ flow: 'a' }, running.run);
     const controller = new AbortController();
     const never = jest.fn(() => Promise.resolve());
-    const second = turns.run({ flow: 'a', signal: controller.signal }, never);
+    const second = fair.run({ flow: 'a', signal: controller.signal }, never);
     controller.abort(timeout());
-    expect(turns.statistics()).toMatchObject({ queued: 0, timedOut: 1 });
+    expect(fair.statistics()).toMatchObject({ queued: 0, timedOut: 1 });
     await expect(second).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
     running.finish();
     await first;
     expect(never).not.toHaveBeenCalled();
-    expect(turns.statistics().active).toBe(0);
+    expect(fair.statistics().active).toBe(0);
   });
 
-  it('gives no turn and no place to wait to whom nobody waits for any more', async () => {
-    const turns = make(1);
+  it('neither runs nor queues a request whose signal has aborted', async () => {
+    const fair = make(1);
     const never = jest.fn(() => Promise.resolve());
     const late = { flow: 'a', signal: AbortSignal.abort(timeout()) };
-    await expect(turns.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    await expect(fair.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
     const running = work();
-    const first = turns.run({ flow: 'a' }, running.run);
-    await expect(turns.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
-    expect(turns.statistics()).toMatchObject({ granted: 1, queued: 0, timedOut: 2 });
+    const first = fair.run({ flow: 'a' }, running.run);
+    await expect(fair.run(late, never)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
+    expect(fair.statistics()).toMatchObject({ granted: 1, queued: 0, timedOut: 2 });
     running.finish();
     await first;
     expect(never).not.toHaveBeenCalled();
   });
 
-  it('tells the caller when the time is up, and keeps the turn until the work is over', async () => {
-    const turns = make(1);
+  it('rejects for the caller when its signal aborts, and keeps the permit until the work is over', async () => {
+    const fair = make(1);
     const running = work();
     const controller = new AbortController();
-    const first = turns.run({ flow: 'a', signal: controller.signal }, running.run);
+    const first = fair.run({ flow: 'a', signal: controller.signal }, running.run);
     controller.abort(new AppError('CLIENT_CLOSED', 'gone'));
     await expect(first).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
-    expect(turns.statistics()).toMatchObject({ active: 1, cancelled: 1, utilization: 100 });
+    expect(fair.statistics()).toMatchObject({ active: 1, cancelled: 1, utilization: 100 });
     running.finish();
     await new Promise(setImmediate);
-    expect(turns.statistics().active).toBe(0);
+    expect(fair.statistics().active).toBe(0);
   });
 
-  it('says after how long to retry by what waits and how long turns take', async () => {
-    const turns = make(2, 10_000);
-    await turns.run({ flow: 'a' }, () => new Promise((resolve) => setTimeout(resolve, 60)));
+  it('computes Retry-After from the queue and from how long permits are held', async () => {
+    const fair = make(2, 10_000);
+    await fair.run({ flow: 'a' }, () => new Promise((resolve) => setTimeout(resolve, 60)));
     const running = [work(), work()];
-    const all = running.map((one) => turns.run({ flow: 'a' }, one.run));
+    const all = running.map((one) => fair.run({ flow: 'a' }, one.run));
     const quick = () => Promise.resolve();
-    for (let index = 0; index < 99; index += 1) all.push(turns.run({ flow: 'a' }, quick));
-    // (99 + 1) waiting turns of 60 ms or a little more, two at a time: 3 s or a little more.
-    expect(turns.retryAfterSeconds()).toBeGreaterThanOrEqual(3);
-    expect(turns.retryAfterSeconds()).toBeLessThanOrEqual(10);
-    for (let index = 0; index < 3000; index += 1) all.push(turns.run({ flow: 'a' }, quick));
-    expect(turns.retryAfterSeconds()).toBe(60); // and no more, however long it will take
+    for (let index = 0; index < 99; index += 1) all.push(fair.run({ flow: 'a' }, quick));
+    // (99 + 1) waiters of 60 ms or a little more, two at a time: 3 s or a little more.
+    expect(fair.permits.retryAfterSeconds()).toBeGreaterThanOrEqual(3);
+    expect(fair.permits.retryAfterSeconds()).toBeLessThanOrEqual(10);
+    for (let index = 0; index < 3000; index += 1) all.push(fair.run({ flow: 'a' }, quick));
+    expect(fair.permits.retryAfterSeconds()).toBe(60); // and no more, however long it will take
     running.forEach((one) => one.finish());
     await Promise.all(all);
-    expect(turns.retryAfterSeconds()).toBe(1);
+    expect(fair.permits.retryAfterSeconds()).toBe(1);
   });
 
-  it('says in the log which flows waited most, at the first refusal of an overload', async () => {
+  it('logs the flows that waited most at the first refusal of an overload', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation();
-    const turns = make(1, 3);
+    const fair = make(1, 3);
     const running = work();
-    const all = [turns.run({ flow: 'org:flood' }, running.run)];
+    const all = [fair.run({ flow: 'org:flood' }, running.run)];
     for (const flow of ['org:flood', 'org:flood', 'org:quiet']) {
-      all.push(turns.run({ flow }, () => Promise.resolve()));
+      all.push(fair.run({ flow }, () => Promise.resolve()));
     }
     running.finish();
     await Promise.all(all);
     const again = work();
-    const busy = [1, 2, 3, 4].map(() => turns.run({ flow: 'org:flood' }, again.run));
-    expect(() => turns.assertCapacity('org:flood')).toThrow();
-    expect(() => turns.assertCapacity('org:flood')).toThrow();
+    const busy = [1, 2, 3, 4].map(() => fair.run({ flow: 'org:flood' }, again.run));
+    expect(() => fair.assertCapacity('org:flood')).toThrow();
+    expect(() => fair.assertCapacity('org:flood')).toThrow();
     expect(warn.mock.calls.flat()).toEqual([
       expect.stringMatching(
         /1 run and 3 wait\. Waited most since the start: .*org:flood \d\.\d s in 2 waits/,
@@ -191,16 +191,16 @@ describe('FairScheduler', () => {
     await Promise.all(busy);
   });
 
-  it('reports what flows waited, in bounded space', async () => {
-    const turns = make(1, 5000);
+  it('reports the waits of flows in bounded space', async () => {
+    const fair = make(1, 5000);
     const running = work();
-    const all = [turns.run({ flow: 'a' }, running.run)];
+    const all = [fair.run({ flow: 'a' }, running.run)];
     for (let index = 0; index < 1000; index += 1) {
-      all.push(turns.run({ flow: `flow-${index}` }, () => Promise.resolve()));
+      all.push(fair.run({ flow: `flow-${index}` }, () => Promise.resolve()));
     }
     running.finish();
     await Promise.all(all);
-    const { waits, flows: flows } = turns.statistics();
+    const { waits, flows } = fair.statistics();
     expect(flows).toBe(0);
     expect(waits.top).toHaveLength(10);
     expect(waits.all.waits).toBe(1000);

@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
 
-/** Flows that are told apart; those that did not wait for the longest time are added up. */
+/** Flows that are kept apart; those that did not wait for longest are added up. */
 const MAX_FLOWS = 256;
 /** Flows that a report names. */
 const TOP_FLOWS = 10;
 
-/** How long turns of one flow were waited for, in milliseconds. */
+/** How long permits of one flow were waited for, in milliseconds. */
 export interface FlowWait {
   flow: string;
   waits: number;
@@ -13,7 +13,7 @@ export interface FlowWait {
   maxMs: number;
 }
 
-/** What waiting for turns has cost, by flow, in bounded space. Turns that came at once are not in it. */
+/** Waits for permits by flow, in bounded space. Permits that were free are not counted. */
 export class FlowWaits {
   private readonly others: FlowWait = { flow: 'others', waits: 0, totalMs: 0, maxMs: 0 };
   private readonly flows = new LRUCache<string, FlowWait>({
@@ -24,7 +24,6 @@ export class FlowWaits {
   });
   private readonly all: FlowWait = { flow: 'all', waits: 0, totalMs: 0, maxMs: 0 };
 
-  /** Notes that a turn of this flow was waited for. */
   record(flow: string, waitedMs: number): void {
     const wait = { flow, waits: 1, totalMs: waitedMs, maxMs: waitedMs };
     addTo(this.all, wait);
@@ -33,7 +32,7 @@ export class FlowWaits {
     else this.flows.set(flow, wait);
   }
 
-  /** All flows together, those that waited most in total, and the sum of those that are no longer told apart. */
+  /** All flows together, those that waited most in total, and the sum of those that are no longer kept apart. */
   report(): { all: FlowWait; top: FlowWait[]; others: FlowWait } {
     const top = [...this.flows.values()]
       .sort((a, b) => b.totalMs - a.totalMs)

@@ -1,28 +1,27 @@
-/** What runs for longer than this waits for PostgreSQL, and not for the event loop, which gives many turns in that time. */
+/** Work that runs for longer waits for PostgreSQL, and not for the event loop, which serves many requests in that time. */
 const LONG_MS = 500;
 
-/** Those who have a turn, and since when. */
+/** The work that runs, and since when. */
 export class InFlight {
   /** The earliest first. */
-  private readonly permits = new Set<{ sinceMs: number }>();
+  private readonly works = new Set<{ sinceMs: number }>();
 
-  /** Does `work`, which has its turn from now on. */
   async during<T>(work: () => Promise<T>): Promise<T> {
-    const turn = { sinceMs: performance.now() };
-    this.permits.add(turn);
+    const entry = { sinceMs: performance.now() };
+    this.works.add(entry);
     try {
       return await work();
     } finally {
-      this.permits.delete(turn);
+      this.works.delete(entry);
     }
   }
 
-  /** How many have been at it for so long that others should not wait for them. */
+  /** How many run for so long that others should not wait for them. */
   countLong(): number {
-    const since = performance.now() - LONG_MS;
+    const startedBeforeMs = performance.now() - LONG_MS;
     let count = 0;
-    for (const { sinceMs } of this.permits) {
-      if (sinceMs > since) break;
+    for (const { sinceMs } of this.works) {
+      if (sinceMs > startedBeforeMs) break;
       count += 1;
     }
     return count;

@@ -11,13 +11,13 @@ import type { Observable } from 'rxjs';
 import { serverConfig } from '../platform/config/server.config';
 import { type BodyRequest, RAW_BODY } from '../http/json-body.interceptor';
 import { requestSignal } from '../http/request-signal';
-import { withPermit } from './with-permit';
+import { withPermit } from './concurrency.interceptor';
 import { type FlowRequest, flowOfRequest } from './flow';
 import { LargeBodyLimiter } from './large-body-limiter';
 
 /**
- * Has a request with a large body wait for its turn among those before anything is made of its bytes. Stands between what
- * reads these (BodyBytesInterceptor) and @LimitConcurrency().
+ * A request with a large body waits for a permit of its own before its bytes are parsed. Stands between
+ * BodyBytesInterceptor, which reads these, and @LimitConcurrency().
  */
 @Injectable()
 export class LargeBodyInterceptor implements NestInterceptor {
@@ -29,11 +29,11 @@ export class LargeBodyInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const http = context.switchToHttp();
     const request = http.getRequest<BodyRequest & FlowRequest>();
-    const turn = {
+    const body = {
       bytes: request[RAW_BODY]?.length ?? 0,
       flow: flowOfRequest(request),
       signal: requestSignal(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs),
     };
-    return withPermit((work) => this.limiter.workAt(request, turn, work), next);
+    return withPermit((work) => this.limiter.run(request, body, work), next);
   }
 }

@@ -11,7 +11,7 @@ import {
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RateLimit } from './rate-limit';
 
-/** The rate limit on the ordinary path, behind the guard that finds the principal. `@SkipThrottle()` exempts a handler. */
+/** The rate limit of the ordinary path, after the guard that sets the principal. `@SkipThrottle()` exempts a handler. */
 @Injectable()
 export class RateLimitGuard extends ThrottlerGuard {
   constructor(
@@ -27,7 +27,7 @@ export class RateLimitGuard extends ThrottlerGuard {
     return Promise.resolve(!this.limit.isEnabled || context.getType() !== 'http');
   }
 
-  /** Counted as in front of express, which knows neither guards nor contexts. */
+  /** Counts as the fast path does, which knows neither guards nor contexts. */
   protected override async handleRequest({ context }: ThrottlerRequest): Promise<boolean> {
     const { req, res } = this.getRequestResponse(context);
     await this.limit.count(req as unknown as IncomingMessage, res as unknown as ServerResponse);

@@ -6,7 +6,7 @@ const HOUR_MS = 3_600_000;
 describe('counting in this process', () => {
   const storage = () => new RateLimitStorage({ isAvailable: false } as RedisConnection);
 
-  it('keeps to its window when the clock of the machine is set back or ahead', async () => {
+  it('keeps its window when the wall clock is set back or ahead', async () => {
     const counts = storage();
     const nowMs = Date.now();
     const clock = jest.spyOn(Date, 'now').mockReturnValue(nowMs);

@@ -4,14 +4,14 @@ import { LRUCache } from 'lru-cache';
 import { RedisConnection } from '../platform/redis/redis-connection';
 
 /**
- * What one process counts by itself takes at most, in bytes: 80 000 principals with names of 40 characters, 25 000 with the
- * longest there are. Those that did not come for longest are counted anew when they come again.
+ * Bound of the windows of this process: 80 000 principals with names of 40 characters, 25 000 with the longest. The least
+ * recently used go first, and are then counted from zero.
  */
 const MAX_LOCAL_BYTES = 16 * 1024 * 1024;
-/** Bytes of a window with its slots, beside its key. */
+/** Bytes of a window without its key. */
 const WINDOW_BYTES = 150;
 
-/** Counts one request; the first of a window starts it. Answers the count and the milliseconds the window has left. */
+/** Counts one request, of which the first starts a window; returns the count and the milliseconds left of the window. */
 const COUNT = `local hits = redis.call('INCR', KEYS[1])
 if hits == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return { hits, redis.call('PTTL', KEYS[1]) }`;
@@ -21,12 +21,12 @@ interface Window {
   endsMs: number;
 }
 
-/** What throttler's storages answer; times in whole seconds. */
+/** Times in whole seconds. */
 type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
 
 /**
- * Counts requests in fixed windows: in Redis for all replicas together; in this process alone when there is no Redis,
- * and while it is away or silent, so that nobody is refused or kept waiting because of it.
+ * Counts requests in fixed windows: in Redis for all replicas together; in this process alone without Redis, and while that
+ * is away or silent, so that no request is refused or delayed because of it.
  */
 @Injectable()
 export class RateLimitStorage implements ThrottlerStorage {
@@ -37,14 +37,14 @@ export class RateLimitStorage implements ThrottlerStorage {
 
   constructor(private readonly redis: RedisConnection) {}
 
-  /** What the windows that are counted here take, in bytes. */
+  /** Bytes of the windows of this process. */
   get sizeBytes(): number {
     return this.windows.calculatedSize;
   }
 
   /** Counts one request of `key`; `ttl` is the length of a window in milliseconds. */
   async increment(key: string, ttl: number, limit: number): Promise<Counted> {
-    const { hits, leftMs } = (await this.countInRedis(key, ttl)) ?? this.countHere(key, ttl);
+    const { hits, leftMs } = (await this.countInRedis(key, ttl)) ?? this.countLocally(key, ttl);
     const seconds = Math.max(1, Math.ceil(leftMs / 1000));
     const isBlocked = hits > limit;
     return {
@@ -60,16 +60,16 @@ export class RateLimitStorage implements ThrottlerStorage {
     ttl: number,
   ): Promise<{ hits: number; leftMs: number } | undefined> {
     if (!this.redis.isAvailable) return undefined;
-    const answer = await this.redis.attempt((client) =>
+    const reply = await this.redis.attempt((client) =>
       client.eval(COUNT, { keys: [key], arguments: [String(ttl)] }),
     );
-    if (!Array.isArray(answer)) return undefined;
-    const [hits, leftMs] = answer as number[];
+    if (!Array.isArray(reply)) return undefined;
+    const [hits, leftMs] = reply as number[];
     return { hits: Number(hits), leftMs: Number(leftMs) };
   }
 
-  private countHere(key: string, ttl: number): { hits: number; leftMs: number } {
-    const nowMs = performance.now(); // a clock that is set back must not make a window longer
+  private countLocally(key: string, ttl: number): { hits: number; leftMs: number } {
+    const nowMs = performance.now(); // a wall clock that is set back would prolong the window
     let window = this.windows.get(key);
     if (!window || window.endsMs <= nowMs) {
       window = { hits: 0, endsMs: nowMs + ttl };

@@ -11,13 +11,13 @@ import { RateLimitStorage } from './rate-limit.storage';
 
 type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
 
-/** On a request that was counted: one that a hot route hands on is not counted again. */
+/** Marks a counted request, so that one which falls through from a fast route is not counted again. */
 const COUNTED = Symbol('counted');
 type Countable = IncomingMessage & { principal?: FlowOwner; [COUNTED]?: boolean };
 
 /**
- * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, through either
- * door. Says where the principal stands in the headers of draft-ietf-httpapi-ratelimit-headers-10.
+ * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, on both paths, with the
+ * headers of draft-ietf-httpapi-ratelimit-headers-10.
  */
 @Injectable()
 export class RateLimit implements OnModuleInit {
@@ -38,7 +38,7 @@ export class RateLimit implements OnModuleInit {
     return this.config.isEnabled;
   }
 
-  /** Counts a request and puts the headers on its answer. @throws AppError RATE_LIMITED once the window is used up. */
+  /** Counts a request and sets the headers of its response. @throws AppError RATE_LIMITED once the window is used up. */
   async count(request: Countable, response: ServerResponse): Promise<void> {
     const { principal } = request;
     if (!this.config.isEnabled || !principal || request[COUNTED]) return;
@@ -51,14 +51,14 @@ export class RateLimit implements OnModuleInit {
     this.refuseBlocked(counted);
   }
 
-  /** Counts what came without a request of its own (an operation on a socket). @throws AppError RATE_LIMITED */
+  /** Counts an operation on a socket, which has no request of its own. @throws AppError RATE_LIMITED */
   async admit(principal: FlowOwner): Promise<void> {
     if (this.config.isEnabled) this.refuseBlocked(await this.hit(principal));
   }
 
   private hit({ subject }: FlowOwner): Promise<Counted> {
     const { requests, windowSeconds } = this.config;
-    // The prefix of the cache keeps services that share a Redis apart; its keys go on with a namespace.
+    // The cache's prefix keeps services apart that share a Redis; `-` keeps these keys apart from its own.
     const key = `${this.cache.keyPrefix}-rate-limit:${subject}`;
     return this.storage.increment(key, windowSeconds * 1000, requests);
   }

@@ -2,33 +2,35 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
 import {
+  OutOfResponseMemory,
   ResponseMemory,
   type ResponseReservation,
-  OutOfResponseMemory,
 } from '../http/response-memory';
-import { FairScheduler, type PermitRequest } from './fair-scheduler';
+import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**
- * Permits to go beyond the shared memory for answers, one at a time and in rotation between organizations. As many may
- * wait for it as may work and wait in all; they hold no memory of this kind meanwhile.
+ * Permits to exceed the shared memory for responses, one at a time and round robin between organizations. As many requests
+ * may wait for it as may run and wait in all; they hold no memory of this kind meanwhile.
  */
-abstract class ResponsePermits extends FairScheduler {
+export class ResponsePermitPool {
+  readonly permits: PermitPool;
+
   constructor(
     config: ConfigType<typeof concurrencyConfig>,
     private readonly memory: ResponseMemory,
   ) {
-    const { maxRequests, enableQueue, queueSize } = config;
+    const { maxRequests, enableQueue, queueSize, queueTimeoutMs } = config;
     const waiting = maxRequests + (enableQueue ? queueSize : 0);
-    super({ ...config, maxRequests: 1, queueSize: waiting, enableQueue: true });
+    this.permits = new PermitPool({ max: 1, queueSize: waiting, queueTimeoutMs });
   }
 
   /**
-   * Does `work` with a reservation in the shared memory; when that is used up, once more with a permit, which is held
-   * for as long as its reservation.
+   * Does `work` with a reservation in the shared memory; when that is used up, once more with a permit, which is held as
+   * long as its reservation.
    * @throws AppError TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the reason of the signal; what `work` throws.
    */
-  async within<T>(
-    turn: PermitRequest,
+  async withReservation<T>(
+    request: PermitRequest,
     work: (reservation: ResponseReservation) => Promise<T>,
   ): Promise<T> {
     const shared = this.memory.reserve();
@@ -40,14 +42,19 @@ abstract class ResponsePermits extends FairScheduler {
       shared.release();
       if (!(error instanceof OutOfResponseMemory)) throw error;
     }
-    return this.alone(turn, work);
+    const reservation = await this.acquire(request);
+    try {
+      return await work(reservation);
+    } finally {
+      reservation.settle();
+    }
   }
 
   /**
    * Waits for a permit and gives its reservation. The caller releases it, also when the signal has aborted meanwhile.
-   * @throws as within.
+   * @throws as withReservation.
    */
-  acquire(turn: PermitRequest): Promise<ResponseReservation> {
+  acquire(request: PermitRequest): Promise<ResponseReservation> {
     return new Promise((resolve, reject) => {
       const hold = (): Promise<void> => {
         const reservation = this.memory.reserve(true);
@@ -55,44 +62,27 @@ abstract class ResponsePermits extends FairScheduler {
         resolve(reservation);
         return released;
       };
-      this.run({ ...turn, isNotified: true }, hold).catch(reject);
+      this.permits.run({ ...request, isNotified: true }, hold).catch(reject);
     });
   }
-
-  private async alone<T>(
-    turn: PermitRequest,
-    work: (reservation: ResponseReservation) => Promise<T>,
-  ): Promise<T> {
-    const reservation = await this.acquire(turn);
-    try {
-      return await work(reservation);
-    } finally {
-      reservation.settle();
-    }
-  }
 }
 
-/** Permits to read a page. Their holders never wait for one of the other kind. */
+/** Permits for large responses, of two kinds so that holders never wait for each other in a ring. */
 @Injectable()
-export class ReadPermits extends ResponsePermits {
+export class ResponsePermits {
+  /** To read a page. Holders never wait for one of the other kind. */
+  readonly reads: ResponsePermitPool;
+  /**
+   * To make a response of pages that are parsed and written again (GraphQL, tRPC). Holders may wait for a permit to read;
+   * what was read is released before one of this kind is waited for.
+   */
+  readonly compositions: ResponsePermitPool;
+
   constructor(
     @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
     memory: ResponseMemory,
   ) {
-    super(config, memory);
-  }
-}
-
-/**
- * Permits to make an answer of pages that are parsed and written again (GraphQL, tRPC). Their holders may wait for one to
- * read, and let go of what they have read before they wait for one of this kind.
- */
-@Injectable()
-export class CompositionPermits extends ResponsePermits {
-  constructor(
-    @Inject(concurrencyConfig.KEY) config: ConfigType<typeof concurrencyConfig>,
-    memory: ResponseMemory,
-  ) {
-    super(config, memory);
+    this.reads = new ResponsePermitPool(config, memory);
+    this.compositions = new ResponsePermitPool(config, memory);
   }
 }

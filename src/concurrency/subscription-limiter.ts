@@ -4,7 +4,7 @@ import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { AppError } from '../platform/errors/app-error';
 import { Quota } from '../platform/runtime/quota';
 
-/** A subscription ends when its reader wants; a client that is refused may ask again soon. */
+/** Subscriptions end at any time, so a refused client may retry soon. */
 const RETRY_AFTER_SECONDS = 10;
 
 /** The ways to subscribe: server-sent events, GraphQL over WebSockets, tRPC. */
@@ -23,12 +23,10 @@ export class SubscriptionLimiter {
     this.subscriptions = new Quota(maxSubscriptions, maxSubscriptionsPerPrincipal);
   }
 
-  /** The number that goes on now. */
   get active(): number {
     return this.subscriptions.taken;
   }
 
-  /** The number that goes on now, by kind. */
   get activeByKind(): Readonly<Record<SubscriptionKind, number>> {
     return this.kinds;
   }

@@ -43,7 +43,7 @@ const bulk = () => ({
   ),
 });
 const send = (body: unknown, path = `${EVENTS}/bulk`) => service.post(path, flood, body);
-const large = () => service.provider(LargeBodyLimiter).statistics();
+const large = () => service.provider(LargeBodyLimiter).permits.statistics();
 const scheduler = () => service.provider(FairScheduler).statistics();
 const here = () => large().active + large().queued;
 

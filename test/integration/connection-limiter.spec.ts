@@ -57,7 +57,7 @@ describe('the wait for a connection permit', () => {
       read('SELECT 1', late.signal),
     ];
     const ends = Promise.allSettled(waiting);
-    await until(() => limiter.queued === 3);
+    await until(() => limiter.permits.queued === 3);
     leaving.abort(new AppError('CLIENT_CLOSED', 'The client has left.'));
     late.abort(new AppError('REQUEST_TIMEOUT', 'It took too long.'));
     expect(await ends).toMatchObject([
@@ -115,7 +115,7 @@ describe('connection permits under event-loop pressure', () => {
   beforeEach(async () => {
     let flows = 0;
     flow = () => `org-${(flows += 1)}`;
-    await until(() => limiter.statistics().max === 6);
+    await until(() => limiter.permits.statistics().max === 6);
     await works(2).end(); // of two flows
   });
 
@@ -170,7 +170,7 @@ describe('connection permits under event-loop pressure', () => {
     await limiter.run({ flow: 'org-1' }, () =>
       replica.database.withClient((client) => client.query('SELECT 1')),
     );
-    await until(() => limiter.statistics().max === 6);
+    await until(() => limiter.permits.statistics().max === 6);
     const before = replica.database.acquisitionStatistics();
     await keepBusy(700);
     const waiting = works(5);

@@ -78,7 +78,7 @@ export class GraphqlController {
     };
     try {
       const result = bytes
-        ? await this.largeBodies.workAt(request, { ...caller, bytes: bytes.length }, executePost)
+        ? await this.largeBodies.run(request, { ...caller, bytes: bytes.length }, executePost)
         : await this.execute(request, null, caller);
       const { text, status, contentType, isReplayed, retryAfterSeconds } = result;
       if (isReplayed) response.setHeader('Idempotency-Replayed', 'true');

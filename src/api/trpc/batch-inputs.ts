@@ -44,7 +44,7 @@ export class BatchBodyReader {
         resolve(this.bodies.readBody(request, response));
         return over;
       };
-      this.largeBodies.workAt(request as FlowRequest, { bytes, flow, signal }, work).catch(reject);
+      this.largeBodies.run(request as FlowRequest, { bytes, flow, signal }, work).catch(reject);
     });
   }
 }

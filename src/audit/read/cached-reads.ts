@@ -14,7 +14,7 @@ import {
 } from '../../caching/cached-read';
 import { exactBuffer } from '../../caching/exact-buffer';
 import { ReadScheduler } from './read-permits';
-import { ReadPermits } from '../../concurrency/response-permits';
+import { ResponsePermits } from '../../concurrency/response-permits';
 import { flowKey } from '../../concurrency/flow';
 import type { ResponseReservation } from '../../http/response-memory';
 import { parseQuery } from '../../http/query-string';
@@ -93,7 +93,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     private readonly pages: AuditPages,
     private readonly scheduler: ReadScheduler,
     private readonly epochs: TenantVersions,
-    private readonly permits: ReadPermits,
+    private readonly permits: ResponsePermits,
   ) {
     super();
   }
@@ -133,7 +133,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     ready?: Promise<unknown>,
   ): Promise<SharedResponse> {
     // The permit is waited for outside of the turn: a large read keeps no small one from working.
-    return this.permits.within({ flow, signal }, (reservation) =>
+    return this.permits.reads.withReservation({ flow, signal }, (reservation) =>
       this.scheduler.read({ flow, signal }, async () => {
         await during(signal, ready);
         return shared(await this.pages.read(page, signal, { reservation }), reservation);

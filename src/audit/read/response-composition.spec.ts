@@ -3,7 +3,7 @@ import type { Principal } from '../../auth/principal';
 import type { CachedRead, ReadDescription } from '../../caching/cached-read';
 import { CacheEntry } from '../../caching/cache-entry';
 import type { Loaded, ResponseCache } from '../../caching/response-cache';
-import { CompositionPermits } from '../../concurrency/response-permits';
+import { ResponsePermits } from '../../concurrency/response-permits';
 import { ResponseMemory } from '../../http/response-memory';
 import { ResponseComposition, ComposedResponse } from './response-composition';
 
@@ -11,7 +11,7 @@ const MIB = 1024 * 1024;
 /** 10 MiB are shared, and 20 MiB may be taken with a permit. */
 const HEAP = 100 * MIB;
 const principal = { subject: 'alice', organizations: ['a'] } as unknown as Principal;
-type Config = ConstructorParameters<typeof CompositionPermits>[0];
+type Config = ConstructorParameters<typeof ResponsePermits>[0];
 const config = {
   maxRequests: 10,
   enableQueue: true,
@@ -20,18 +20,18 @@ const config = {
 } as Config;
 
 let memory: ResponseMemory;
-let permits: CompositionPermits;
+let permits: ResponsePermits;
 let composition: ResponseComposition;
 let reads: number;
 
 beforeEach(() => {
   memory = new ResponseMemory(HEAP);
-  permits = new CompositionPermits(config, memory);
+  permits = new ResponsePermits(config, memory);
   reads = 0;
   // Five times as much is reserved for its text: more than is shared.
   const head = Buffer.alloc(3 * MIB, 'x');
   const source = {
-    remember: async (): Promise<Loaded> => {
+    getOrLoad: async (): Promise<Loaded> => {
       reads += 1;
       await setImmediate();
       return { entry: new CacheEntry({ head, rest: null }, 0, 0), status: 'BYPASS' };
@@ -48,14 +48,14 @@ const read = (answer: ComposedResponse, signal?: AbortSignal): Promise<Loaded> =
     options: { path: '/', answer, ...(signal ? { signal: () => signal } : {}) },
   });
 const permitsHeld = (): object => {
-  const { active, queued } = permits.statistics();
+  const { active, queued } = permits.compositions.permits.statistics();
   return { active, queued, reserved: memory.reserved };
 };
 const NONE = { active: 0, queued: 0, reserved: 0 };
 
 /** Resolves when a part waits for a permit. */
 async function oneWaits(): Promise<void> {
-  while (permits.statistics().queued === 0) await setImmediate();
+  while (permits.compositions.permits.statistics().queued === 0) await setImmediate();
 }
 
 async function nextIsServed(): Promise<void> {
@@ -76,7 +76,7 @@ describe('the permit of a composed answer', () => {
     await oneWaits();
     second.end();
     await expect(part).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
-    expect(permits.statistics()).toMatchObject({ active: 1, queued: 0 });
+    expect(permits.compositions.permits.statistics()).toMatchObject({ active: 1, queued: 0 });
     first.end();
     await setImmediate();
     expect(permitsHeld()).toEqual(NONE);

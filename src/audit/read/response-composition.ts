@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { Principal } from '../../auth/principal';
 import type { CachedRead, ReadDescription } from '../../caching/cached-read';
 import { ResponseCache, type Loaded } from '../../caching/response-cache';
-import { CompositionPermits } from '../../concurrency/response-permits';
+import { ResponsePermits } from '../../concurrency/response-permits';
 import { flowKey } from '../../concurrency/flow';
 import { AppError } from '../../platform/errors/app-error';
 import {
@@ -106,7 +106,7 @@ export class ResponseComposition {
   constructor(
     private readonly cache: ResponseCache,
     private readonly memory: ResponseMemory,
-    private readonly permits: CompositionPermits,
+    private readonly permits: ResponsePermits,
   ) {}
 
   /**
@@ -217,7 +217,7 @@ export class ResponseComposition {
     const waiting = new AbortController();
     parts.stopWaiting = () => waiting.abort(clientClosed());
     try {
-      return await this.permits.acquire({
+      return await this.permits.compositions.acquire({
         flow: flowKey(principal),
         signal: AbortSignal.any([waiting.signal, ...(signal ? [signal] : [])]),
       });

@@ -1,0 +1,235 @@
+import { Logger } from '@nestjs/common';
+import { AppError } from '../platform/errors/app-error';
+import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
+import { FairQueue, type Waiter } from './fair-queue';
+import { type FlowWait, FlowWaits } from './flow-waits';
+
+/** Cancelling takes a few milliseconds: a caller that is answered this much later finds its connection free. */
+const CANCEL_GRACE_MS = 25;
+const MS_PER_SECOND = 1000;
+const MAX_RETRY_AFTER_SECONDS = 60;
+/** Weight of one more measured duration in the mean from which Retry-After is computed. */
+const SERVICE_WEIGHT = 0.05;
+/** Refusals are logged together, at most one line in this time. */
+const REPORT_INTERVAL_MS = 10_000;
+
+export interface PermitPoolOptions {
+  /** Permits that may be held at once. */
+  max: number;
+  /** Requests that may wait for one. */
+  queueSize: number;
+  queueTimeoutMs: number;
+}
+
+/** A request for a permit. */
+export interface PermitRequest {
+  flow: string;
+  /** Aborts with an AppError when the result is no longer wanted. */
+  signal?: AbortSignal;
+  /** The work rejects on abort by itself, as it waits for a permit of another pool. */
+  isNotified?: boolean;
+}
+
+/** `active`, `queued`, `flows` and `utilization` are of this moment, counts and `waits` since the start. */
+export interface PermitStatistics {
+  active: number;
+  queued: number;
+  max: number;
+  queueSize: number;
+  /** Flows that have waiters. */
+  flows: number;
+  /** `active` of `max`, in percent. */
+  utilization: number;
+  granted: number;
+  /** Refused as the queue was full. */
+  shed: number;
+  /** Refused after waiting for `queueTimeoutMs`. */
+  queueTimeouts: number;
+  /** Ended by REQUEST_TIMEOUT_MS, waiting or running. */
+  timedOut: number;
+  /** Ended by the client's disconnect. */
+  cancelled: number;
+  /** Mean time that a permit is held, the latest counting most, in milliseconds. */
+  serviceMs: number;
+  waits: { all: FlowWait; top: FlowWait[]; others: FlowWait };
+}
+
+/** Permits to work, with a fair queue of those that wait, deadlines, and the counts of both. */
+export class PermitPool {
+  private readonly logger = new Logger('Concurrency');
+  private readonly queue: FairQueue;
+  private readonly waits = new FlowWaits();
+  /** Permits held by flow, for flows that hold any. */
+  private readonly heldByFlow = new Map<string, number>();
+  private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
+  private readonly queueTimeoutMs: number;
+  private serviceMs = 0;
+  private reportedAtMs = -Infinity;
+  private reportedCount = 0;
+
+  constructor({ max, queueSize, queueTimeoutMs }: PermitPoolOptions) {
+    this.queue = new FairQueue(max, queueSize);
+    this.queueTimeoutMs = queueTimeoutMs;
+  }
+
+  get queued(): number {
+    return this.queue.queued;
+  }
+
+  /** Whether all permits are held and the queue is full. */
+  get isFull(): boolean {
+    return this.queue.isFull;
+  }
+
+  get max(): number {
+    return this.queue.max;
+  }
+
+  /** Permits that a flow holds. */
+  heldBy(flow: string): number {
+    return this.heldByFlow.get(flow) ?? 0;
+  }
+
+  /** Changes the number of permits. Holders keep theirs; waiters get new ones at once. */
+  resize(max: number): void {
+    this.queue.resize(max);
+  }
+
+  /** @throws AppError TOO_MANY_REQUESTS when a request of this flow could not even wait. */
+  assertCapacity(flow: string): void {
+    if (!this.queue.hasCapacityFor(flow)) throw this.shed();
+  }
+
+  /**
+   * Does `work` with a permit, and gives that back when the work has really ended. An abort removes a waiting request from
+   * the queue; of running work it rejects for the caller, and the work is expected to end by the same signal.
+   * @throws AppError TOO_MANY_REQUESTS (the queue is full), QUEUE_TIMEOUT (waited too long); the signal's reason;
+   * whatever `work` throws.
+   */
+  async run<T>({ flow, signal, isNotified }: PermitRequest, work: () => Promise<T>): Promise<T> {
+    if (signal?.aborted) throw this.countEnd(abortReason(signal));
+    if (!this.queue.tryAcquire()) await this.wait(flow, signal);
+    this.counts.granted += 1;
+    const running = this.execute(flow, work);
+    if (!signal || isNotified) return running;
+    try {
+      return await abortable(running, signal, CANCEL_GRACE_MS);
+    } catch (error) {
+      if (signal.aborted) this.countEnd(abortReason(signal));
+      throw error;
+    }
+  }
+
+  statistics(): PermitStatistics {
+    const { active, queued, max, capacity, flowCount } = this.queue;
+    return {
+      active,
+      queued,
+      max,
+      queueSize: capacity,
+      flows: flowCount,
+      utilization: (100 * active) / max,
+      ...this.counts,
+      serviceMs: this.serviceMs,
+      waits: this.waits.report(),
+    };
+  }
+
+  /** Seconds until the present queue will have been served, by the mean time that a permit is held: 1 to 60. */
+  retryAfterSeconds(): number {
+    const { queued, max } = this.queue;
+    const seconds = Math.ceil(((queued + 1) * this.serviceMs) / max / MS_PER_SECOND);
+    return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, seconds));
+  }
+
+  private async execute<T>(flow: string, work: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now();
+    this.heldByFlow.set(flow, this.heldBy(flow) + 1);
+    try {
+      return await work();
+    } finally {
+      const tookMs = performance.now() - startedMs;
+      this.serviceMs += (this.serviceMs === 0 ? 1 : SERVICE_WEIGHT) * (tookMs - this.serviceMs);
+      const held = this.heldBy(flow) - 1;
+      if (held === 0) this.heldByFlow.delete(flow);
+      else this.heldByFlow.set(flow, held);
+      this.queue.release();
+    }
+  }
+
+  private wait(flow: string, signal: AbortSignal | undefined): Promise<void> {
+    const startedMs = performance.now();
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        removeListener();
+        this.waits.record(flow, performance.now() - startedMs);
+      };
+      const onGrant = (): void => {
+        end();
+        resolve();
+      };
+      const onEvict = (): void => {
+        end();
+        reject(this.shed());
+      };
+      const waiter = this.queue.enqueue(flow, onGrant, onEvict);
+      const giveUp = (error: () => Error): void => {
+        if (!this.queue.remove(waiter as Waiter)) return;
+        end();
+        reject(error());
+      };
+      if (!waiter) return reject(this.shed());
+      const timer = setTimeout(() => giveUp(() => this.queueTimeout()), this.queueTimeoutMs);
+      const removeListener = onAbort(signal, () =>
+        giveUp(() => this.countEnd(abortReason(signal as AbortSignal))),
+      );
+    });
+  }
+
+  private countEnd(reason: Error): Error {
+    const isTimeout = reason instanceof AppError && reason.code === 'REQUEST_TIMEOUT';
+    if (isTimeout) this.counts.timedOut += 1;
+    else this.counts.cancelled += 1;
+    return reason;
+  }
+
+  private reportOverload(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.reportedAtMs < REPORT_INTERVAL_MS) return;
+    this.reportedAtMs = nowMs;
+    const { shed, queueTimeouts } = this.counts;
+    const { active, queued } = this.queue;
+    const refused = shed + queueTimeouts - this.reportedCount;
+    this.reportedCount += refused;
+    const now = `${active} run and ${queued} wait.${this.longestWaits()}`;
+    this.logger.warn(`Overload: ${refused} requests refused since the last such line; ${now}`);
+  }
+
+  /** The flows that have waited most. Only in the log, as only operators may know their names. */
+  private longestWaits(): string {
+    const { top } = this.waits.report();
+    if (top.length === 0) return '';
+    const flows = top.map(({ flow, waits, totalMs }) => {
+      const seconds = (totalMs / MS_PER_SECOND).toFixed(1);
+      return `${flow} ${seconds} s in ${waits} waits`;
+    });
+    return ` Waited most since the start: ${flows.join(', ')}.`;
+  }
+
+  private shed(): AppError {
+    this.counts.shed += 1;
+    this.reportOverload();
+    return new AppError('TOO_MANY_REQUESTS', 'Too many requests are waiting for their turn.', {
+      retryAfterSeconds: this.retryAfterSeconds(),
+    });
+  }
+
+  private queueTimeout(): AppError {
+    this.counts.queueTimeouts += 1;
+    this.reportOverload();
+    return new AppError('QUEUE_TIMEOUT', 'The request waited too long for its turn.', {
+      retryAfterSeconds: this.retryAfterSeconds(),
+    });
+  }
+}
