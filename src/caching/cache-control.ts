@@ -1,48 +1,47 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** What a request wants of a cache (RFC 9111, section 5.2.1). */
+/** The directives of a request (RFC 9111, section 5.2.1). */
 export interface ReadPolicy {
-  /** Answer from the source, and keep that. */
+  /** Read anew, and keep that. */
   noCache: boolean;
-  /** Keep nothing. */
+  /** Read anew, and keep nothing. */
   noStore: boolean;
-  /** Nothing that was read longer ago. */
+  /** Maximum age of a kept response. */
   maxAgeSeconds?: number;
-  /** An answer that stopped being the present one no longer ago than this will do; Infinity: whenever that was. */
+  /** How long ago a kept response may have become stale; Infinity: any time. */
   maxStaleSeconds?: number;
 }
 
-/** Whether a kept answer will not do, however young. */
+/** Whether no kept response may be used, however young. */
 export function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
   return noCache || noStore;
 }
 
-/** What a request without wishes gets. */
 export const DEFAULT_READ_POLICY: ReadPolicy = Object.freeze({ noCache: false, noStore: false });
 const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });
 
 /**
- * One member of a list of directives up to the next comma: a token, and an argument that may be quoted. It matches
- * anywhere, junk as a member without a name, so that no text is walked through more than a few times.
+ * One member of a list of directives up to the next comma: a token, and an argument that may be quoted. It matches anywhere,
+ * junk as a member without a name, so that matching stays linear.
  */
 const DIRECTIVE = /[\s,]*(?:([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*/g;
 
-/** What seconds beyond it are taken for (RFC 9111, section 1.2.2). */
+/** Larger numbers are taken for this (RFC 9111, section 1.2.2). */
 const MAX_SECONDS = 2 ** 31;
 
 /**
- * The wishes in the headers of a request. Unknown directives mean nothing; of contradictory ones the strictest counts,
- * and a broken number is taken for 0, the strictest.
+ * The directives in the headers of a request. Unknown ones are ignored; of contradictory ones the strictest counts, and an
+ * invalid number is taken for 0, the strictest.
  */
 export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
   const text = headers['cache-control'];
   if (text === undefined) {
     if (headers.pragma === undefined) return DEFAULT_READ_POLICY;
-    // Only old clients send it, and only it.
+    // Pragma counts only without Cache-Control (RFC 7234, section 5.4).
     return policyIn(headers.pragma).noCache ? NO_CACHE : DEFAULT_READ_POLICY;
   }
   const policy = policyIn(text);
-  // Nothing kept is as young as that, unless the client puts up with what is older (RFC 9111, section 5.2.1.1).
+  // No kept response is that young, unless the client accepts a stale one (RFC 9111, section 5.2.1.1).
   if (policy.maxAgeSeconds === 0 && !policy.maxStaleSeconds) policy.noCache = true;
   return policy;
 }
@@ -71,12 +70,12 @@ function secondsOf(value = ''): number {
   return digits === undefined ? 0 : Math.min(Number(digits), MAX_SECONDS);
 }
 
-/** One member of a list of entity tags, weak or not, with the comma or the end behind it. A member may be empty. */
+/** One member of a list of entity tags, weak or not, with the comma or the end after it. A member may be empty. */
 const LISTED_TAG = /[ \t]*(?:(?:W\/)?("[^"]*")[ \t]*)?(?:,|$)/y;
 
 /**
- * Whether `If-None-Match` names this tag (RFC 9110, section 13.1.2: compared without regard to weakness). What stands
- * behind something that is no list of tags is not looked at: an answer in full is never wrong.
+ * Whether `If-None-Match` lists this tag, by weak comparison (RFC 9110, section 13.1.2). Text after a syntax error is
+ * ignored: a full response is never wrong.
  */
 export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;

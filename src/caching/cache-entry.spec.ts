@@ -1,5 +1,5 @@
 import { CacheEntry } from './cache-entry';
-import { exactBuffer } from './exact-buffer';
+import { exactBuffer } from './cached-read';
 
 const TEXT = '{"data":["ü"]';
 const SHARED = { head: exactBuffer(TEXT), rest: { next: [1, 'x'] } };

@@ -1,46 +1,48 @@
 import type { ResponseReservation } from '../http/response-memory';
-import type { Rendering, SharedResponse } from './cached-read';
-import { exactBuffer } from './exact-buffer';
+import { exactBuffer, type Rendering, type SharedResponse } from './cached-read';
 import type { SizedValue } from './memory-store';
 import { Representation } from './representation';
 
-/** Renditions that one entry keeps; another reader takes the place of the one that did not come for longest. */
+/** Representations that one entry keeps; the least recently used goes first. */
 const MAX_REPRESENTATIONS = 16;
 
-/** Changes with the meaning of what is stored: replicas of two versions may share a Redis for a while. */
+/** A larger head is not copied for a body in one piece. */
+const MAX_COPIED_BYTES = 256 * 1024;
+/** Upper bound of `rest`: a few numbers and two positions. An exact count would need its text. */
+const REST_BYTES = 2048;
+/** Changes with the format: replicas of two versions may share a Redis for a while. */
 const VERSION = 2;
 
-/** How an entry travels to the shared tier and back. */
+/** An entry in the shared tier. */
 interface StoredEntry {
   version: typeof VERSION;
-  /** Its time to live when it was made, in milliseconds: with what Redis says is left of it, its age. */
+  /** Its whole time to live: with the rest of it that Redis reports, its age. */
   ttlMs: number;
   head: string;
   rest: unknown;
 }
 
-/** What the shared tier gives back: the entry, and the milliseconds that Redis will keep it yet. */
+/** An entry from the shared tier, and the rest of its time to live there. */
 export interface SharedEntry {
   stored: unknown;
   leftMs: number;
 }
 
-/** How an entry is kept. */
 interface Kept {
   group: string;
   ttlMs: number;
 }
 
-/** An answer that is kept: what its readers share, and what was already rendered for some of them. */
+/** A kept response: what its readers share, and what was rendered for some of them. */
 export class CacheEntry implements SizedValue {
   private readonly representations = new Map<string, Representation>();
-  /** When its epoch was last seen to be the present one, on the clock of performance.now(). */
+  /** When its epoch was last known to be the current one, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
 
-  /** What all readers share, in UTF-8; once there is a rendition, a part of its bytes. */
+  /** The shared text in UTF-8; once there is a representation, a part of its bytes. */
   private head: Buffer;
   readonly rest: unknown;
-  /** The memory of a large answer while it is new, for those who hand it on. */
+  /** The memory of a large response while it is new, to be held for its readers. */
   readonly reservation: ResponseReservation | undefined;
 
   constructor(
@@ -48,7 +50,7 @@ export class CacheEntry implements SizedValue {
     /** When it was read, on the clock of performance.now(). */
     readonly readAtMs: number,
     readonly ttlMs: number,
-    /** Its key without the epoch: an entry takes the place of an older one of its group. */
+    /** Its key without the epoch: an entry replaces an older one of its group. */
     readonly group = '',
   ) {
     this.head = shared.head;
@@ -57,8 +59,8 @@ export class CacheEntry implements SizedValue {
   }
 
   /**
-   * The entry that a tier gave back; undefined when it is nothing that we wrote. Its age is what Redis has counted down
-   * of its time to live, so that the clocks of replicas need not agree.
+   * The entry from the value of a tier; undefined when that has another format. Its age is the part of its time to live that
+   * Redis has counted down, so that the clocks of replicas need not agree.
    */
   static revive(found: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
     if (found instanceof CacheEntry) return found;
@@ -74,26 +76,24 @@ export class CacheEntry implements SizedValue {
     return entry.remainingMs() > 0 ? entry : undefined;
   }
 
-  /** The JSON text that all readers share: the `head` of the answer. */
   get sharedText(): string {
     return this.head.toString();
   }
 
-  /** The same as bytes, not to be changed. */
+  /** Not to be changed. */
   get sharedBytes(): Buffer {
     return this.head;
   }
 
-  /** How many these are. */
   get headBytes(): number {
     return this.head.length;
   }
 
-  /** Bytes of what is shared and of all renditions. */
+  /** Bytes of the shared part and of all representations. */
   get sizeBytes(): number {
     let bytes = this.head.length + REST_BYTES;
-    for (const [variant, rendition] of this.representations) {
-      bytes += 2 * variant.length + rendition.sizeBytes;
+    for (const [variant, { sizeBytes }] of this.representations) {
+      bytes += 2 * variant.length + sizeBytes;
     }
     return bytes;
   }
@@ -103,39 +103,37 @@ export class CacheEntry implements SizedValue {
     return performance.now() - this.readAtMs;
   }
 
-  /** The same as the Age header wants it. */
   ageSeconds(): number {
     return Math.floor(this.ageMs() / 1000);
   }
 
-  /** Whole milliseconds that it may still be kept; zero or less when its time is over. */
+  /** The rest of its time to live in whole milliseconds; zero or less when it has expired. */
   remainingMs(): number {
     return Math.ceil(this.ttlMs - this.ageMs());
   }
 
-  /** The rendition for a variant, if it was made before. */
+  /** The representation for a variant, if it was made before. */
   representation(variant: string): Representation | undefined {
     const found = this.representations.get(variant);
     if (found && this.representations.size === MAX_REPRESENTATIONS) {
-      // Now the last to go.
       this.representations.delete(variant);
       this.representations.set(variant, found);
     }
     return found;
   }
 
-  /** Makes and keeps the rendition for a variant. The entry has grown by that: its store must be told. */
+  /** Makes and keeps the representation for a variant. The entry grows by it: its store has to be resized. */
   render(variant: string, { tail, headers }: Rendering): Representation {
-    const rendition = new Representation(this.partsWith(tail), this.head.length, headers);
+    const representation = new Representation(this.partsWith(tail), this.head.length, headers);
     if (this.representations.size >= MAX_REPRESENTATIONS) {
       const [oldest] = this.representations.keys();
       if (oldest !== undefined) this.representations.delete(oldest);
     }
-    this.representations.set(variant, rendition);
-    return rendition;
+    this.representations.set(variant, representation);
+    return representation;
   }
 
-  /** Most entries have one reader: his answer is one piece, and the entry's own bytes are the beginning of it. */
+  /** Most entries have one reader: its body is one piece, and the entry's own bytes are the beginning of that. */
   private partsWith(tail: string): Buffer[] {
     if (tail === '') return [this.head];
     const isCopied = this.representations.size === 0 && this.head.length <= MAX_COPIED_BYTES;
@@ -152,9 +150,3 @@ export class CacheEntry implements SizedValue {
     return { version: VERSION, ttlMs, head: head.toString(), rest };
   }
 }
-
-/** A larger head is not copied for the sake of an answer in one piece. */
-const MAX_COPIED_BYTES = 256 * 1024;
-
-/** What `rest` takes at most: a few numbers and two positions. Counting it exactly would mean writing it out. */
-const REST_BYTES = 2048;

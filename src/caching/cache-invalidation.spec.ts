@@ -9,7 +9,7 @@ import {
 import type { CacheConfig } from '../platform/config/cache.config';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheEntry } from './cache-entry';
-import { exactBuffer } from './exact-buffer';
+import { exactBuffer } from './cached-read';
 import { CacheInvalidation } from './cache-invalidation';
 import { InvalidationFeed } from './invalidation-feed';
 import { KeyPattern, type Tenants } from './cache-key';

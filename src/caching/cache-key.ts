@@ -1,32 +1,30 @@
 import { createHash } from 'node:crypto';
 import { validationFailed } from '../platform/errors/app-error';
 
-/** Whose data an answer holds: ids, sorted and each once; `*` stands for all there are. */
+/** The owners of the data in a response: ids, sorted, without duplicates; `*` stands for all. */
 export type Tenants = readonly string[] | '*';
 
-/** Longer lists of tenants stand in keys as their number and hash. */
+/** Longer lists of tenants are in keys as their number and hash. */
 const MAX_SPELLED_LENGTH = 512;
-/** Characters of a pattern. */
 export const MAX_PATTERN_LENGTH = 512;
 
 /**
- * What the keys of a namespace and these tenants begin with: `prefix:namespace:tenants:`. Epoch and query follow, so a
- * whole key is `prefix:namespace:tenants:epoch:hash`. Ids are percent-encoded, `*` too: no id can look like another
- * part of a key, or like all tenants.
+ * The beginning of keys, `prefix:namespace:tenants:`; with epoch and query a key is `prefix:namespace:tenants:epoch:hash`.
+ * Ids are percent-encoded, `*` too, so that no id looks like another part of a key or like all tenants.
  */
 export function keyHead(prefix: string, namespace: string, tenants: Tenants): string {
   return `${prefix}:${namespace}:${spelled(tenants)}:`;
 }
 
-/** A query in 32 characters of base64url: 192 bits of SHA-256, so that no two queries can be made to share an entry. */
+/** A query in 32 characters of base64url: 192 bits of SHA-256, so that no client can make two queries share an entry. */
 export function queryHash(query: string): string {
   return createHash('sha256').update(query).digest('base64url').slice(0, 32);
 }
 
-/** How lists of tenants are spelled, taken down once: every key of a store is held against the same list. */
+/** Encoded lists of tenants, cached: every key of a store is compared with the same list. */
 const spellings = new WeakMap<readonly string[], { ids: Set<string>; all: string }>();
 
-/** Whether all tenants of a key are among `allowed`. A list that a key only hashes must be `allowed` itself. */
+/** Whether all tenants of a key are in `allowed`. A hashed list must be `allowed` itself. */
 export function coversOnly(key: string, allowed: Tenants): boolean {
   if (allowed === '*') return true;
   const [, , tenants = ''] = key.split(':', 3);
@@ -47,41 +45,42 @@ function spelled(tenants: Tenants): string {
   return `~${tenants.length}~${createHash('sha256').update(text).digest('base64url')}`;
 }
 
-/** What encodeURIComponent leaves and has a meaning here: `*` is all tenants, `~` begins a hashed list. */
+/** Encodes also what encodeURIComponent leaves and keys use: `*` is all tenants, `~` begins a hashed list. */
 function encoded(id: string): string {
   return encodeURIComponent(id).replaceAll('*', '%2A').replaceAll('~', '%7E');
 }
 
-/** Which keys an operator means: the start of the part behind the prefix, `*` standing for any text. */
+/** An operator's pattern for keys: their beginning after the prefix, `*` standing for any text. */
 export class KeyPattern {
-  /** For `SCAN … MATCH`: the whole key, what Redis would take for more than itself escaped. */
+  /** For `SCAN … MATCH`: the whole key, with Redis's other wildcards escaped. */
   readonly redisGlob: string;
   private readonly matches: (text: string) => boolean;
 
   /**
-   * @param text as it was given; another process that is handed it makes the same pattern of it. Without `*` it is the
-   * beginning of the parts of a key: a namespace, or a namespace and its tenants. The prefix may stand before it.
-   * @throws AppError VALIDATION_FAILED for a text that is empty, too long or holds control characters.
+   * @param text as given, so that replicas make the same pattern of it. Without `*` it is a whole namespace, or a namespace
+   * and tenants. It may begin with the prefix.
+   * @throws AppError VALIDATION_FAILED for a text that is empty, too long or has control characters.
    */
   constructor(
     readonly text: string,
     prefix: string,
   ) {
     const bare = text.startsWith(`${prefix}:`) ? text.slice(prefix.length + 1) : text;
-    const fault = faultOf(text, bare);
-    if (fault !== undefined) throw validationFailed([{ path: 'pattern', message: fault }]);
+    const violation = violationOf(text, bare);
+    if (violation !== undefined) {
+      throw validationFailed([{ path: 'pattern', message: violation }]);
+    }
     const whole = `${prefix}:${bare.includes('*') ? bare : `${bare}:*`}`;
     this.redisGlob = whole.replace(/[?[\]\\]/g, '\\$&');
     this.matches = globMatcher(whole);
   }
 
-  /** Whether a whole key is meant. */
   test(key: string): boolean {
     return this.matches(key);
   }
 }
 
-function faultOf(text: string, bare: string): string | undefined {
+function violationOf(text: string, bare: string): string | undefined {
   if (bare === '') return 'must not be empty; * means every entry';
   if (text.length > MAX_PATTERN_LENGTH) return `must be at most ${MAX_PATTERN_LENGTH} characters`;
   if (/\p{Cc}/u.test(text)) return 'must not hold control characters';
@@ -89,8 +88,8 @@ function faultOf(text: string, bare: string): string | undefined {
 }
 
 /**
- * Matches texts against a pattern in which `*` is any text and all else is itself. Each literal part is looked for
- * once, behind the one before: a text is never walked through again, whatever the pattern.
+ * Matches texts against a pattern in which `*` is any text and all else is literal. Each literal part is searched once,
+ * after the one before, so that matching is linear for any pattern.
  */
 export function globMatcher(pattern: string): (text: string) => boolean {
   const [first = '', ...others] = pattern.split('*');

@@ -7,7 +7,7 @@ import { MAX_ENTRY_FRACTION } from './memory-store';
 
 type Matcher = (text: string) => boolean;
 
-/** What the settings say about a read: whether its answer is kept, and for how long. */
+/** The settings for a read: whether its response is kept, and for how long. */
 @Injectable()
 export class CachePolicy {
   private readonly disabled: Matcher[];
@@ -24,17 +24,16 @@ export class CachePolicy {
     });
   }
 
-  /** What every key begins with. */
   get keyPrefix(): string {
     return this.config.keyPrefix;
   }
 
-  /** Bytes that an answer may take to be kept. */
+  /** Larger responses are not kept. */
   get maxEntryBytes(): number {
     return this.config.maxSizeBytes / MAX_ENTRY_FRACTION;
   }
 
-  /** Whether nothing of this namespace, or nothing asked for at this path, is to be kept. */
+  /** Whether responses of this namespace or at this path are not kept. */
   isExcluded(namespace: string, path: string): boolean {
     if (!this.config.enabled) return true;
     if (this.disabled.length === 0 && this.excluded.length === 0) return false;
@@ -44,7 +43,7 @@ export class CachePolicy {
     );
   }
 
-  /** Milliseconds that an answer is kept, anywhere or at one path: the first override that matches, else the default. */
+  /** Time to live, anywhere or at one path: of the first override that matches, else the default. */
   ttlMs(namespace: string, path?: string): number {
     for (const { matches, isPath, ttlMs } of this.overrides) {
       const text = isPath ? path : namespace;
@@ -54,7 +53,7 @@ export class CachePolicy {
   }
 }
 
-/** Matches a path and everything below it, with or without the prefix that all paths have, in any case; `*` is any text. */
+/** Matches a path and all below it, with or without the prefix of the API, in any case; `*` is any text. */
 function pathMatcher(pattern: string): Matcher {
   const trimmed = pattern.replace(/\/+$/, '').toLowerCase();
   const matchers = [trimmed, `/${API_PREFIX}${trimmed}`].flatMap((path) => [

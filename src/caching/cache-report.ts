@@ -6,7 +6,7 @@ import { MemoryStore } from './memory-store';
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** How the cache of this process does. */
+/** The statistics of the cache of this process, as the API shows them. */
 @Injectable()
 export class CacheReport {
   constructor(

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { RollingWindow } from '../platform/runtime/rolling-window';
 
-/** How a request ended: with a kept answer, without one, or without looking for one. */
+/** How a request ended: with a kept response, without one, or without searching for one. */
 export type CacheOutcome = 'hit' | 'miss' | 'excluded';
 
 /** Counts since the start. */
@@ -21,11 +21,11 @@ interface Tally {
   excluded: number;
 }
 
-/** The window over which the present hit ratio is taken, and the slots it moves by. */
+/** The window of the current hit ratio, and the slots it moves by. */
 const WINDOW_SECONDS = 300;
 const SLOT_SECONDS = 10;
 
-/** Counts what became of requests, by namespace and over the last minutes. Counting costs nothing to speak of. */
+/** Counts requests by outcome: in all, by namespace, and in a rolling window. */
 @Injectable()
 export class CacheStatistics {
   private readonly all: Tally = emptyTally();
@@ -61,7 +61,7 @@ export class CacheStatistics {
     return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
   }
 
-  /** The last five minutes, up to one slot less; the ratio (percent, two decimals) is undefined without requests. */
+  /** The last five minutes, or up to one slot less; the ratio (percent, two decimals) is undefined without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
     let hits = 0;
     let requests = 0;

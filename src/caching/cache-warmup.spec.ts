@@ -14,7 +14,7 @@ const READ = {
 function warmupWith({ refused = [] as string[], large = [] as string[], isExcluded = false }) {
   const asked: { query: string; isAhead?: boolean }[] = [];
   const load = { running: 0, most: 0 };
-  const remember = async (
+  const getOrLoad = async (
     _read: CachedRead,
     { query }: ReadDescription,
     { isAhead }: LoadOptions,
@@ -28,7 +28,7 @@ function warmupWith({ refused = [] as string[], large = [] as string[], isExclud
     return { entry: { rest: query }, ...(large.includes(query) ? {} : { key: query }) };
   };
   const warmup = new CacheWarmup(
-    { remember } as unknown as ResponseCache,
+    { getOrLoad } as unknown as ResponseCache,
     { isExcluded: () => isExcluded } as unknown as CachePolicy,
   );
   return { warmup, asked, load };

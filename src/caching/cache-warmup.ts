@@ -5,39 +5,38 @@ import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { ResponseCache } from './response-cache';
 
-/** One after the other for each of these: few enough that readers notice nothing. */
+/** Reads at once: few enough that readers notice nothing. */
 const CONCURRENCY = 4;
-/** Nothing more is begun after this; a warm-up is a request, and those are answered. */
+/** No read begins after this: a warm-up is a request, and has to end. */
 const BUDGET_MS = 20_000;
 
-/** One answer to be read ahead. `path` is where readers ask for it. */
+/** One response to be read ahead. `path` is where readers request it. */
 export interface WarmupStep {
   description: ReadDescription;
   path: string;
-  /** What to read after it, when that can only be known from it (the next page). */
-  next?: (answer: unknown) => WarmupStep | undefined;
+  /** The step after it, when that follows from its content (the next page). */
+  next?: (rest: unknown) => WarmupStep | undefined;
 }
 
-/** Says which answers readers are about to ask for. The domain registers one. */
+/** The responses that readers are about to request. The domain registers one. */
 export interface WarmupPlan {
   readonly read: CachedRead;
 
-  /** The first steps for these tenants; `days` is how far back readers are expected to look. */
+  /** The first steps for these tenants; `days` is how far back readers are expected to read. */
   steps(tenants: Tenants, days: number): Promise<WarmupStep[]>;
 }
 
-/** How a warm-up ended: `total` answers were wanted, and each of them is there now or failed. */
+/** Of `total` responses each is kept now or failed. */
 export interface WarmupResult {
   warmedUp: number;
   failed: number;
   total: number;
 }
 
-/** Fills the cache with the answers that readers are about to ask for, under the very keys that they will use. */
+/** Fills the cache with the responses that readers are about to request, under the keys that they will use. */
 @Injectable()
 export class CacheWarmup {
   private readonly logger = new Logger(CacheWarmup.name);
-
   private readonly plans: WarmupPlan[] = [];
 
   constructor(
@@ -45,14 +44,13 @@ export class CacheWarmup {
     private readonly policy: CachePolicy,
   ) {}
 
-  /** Makes a plan part of every warm-up. */
   register(plan: WarmupPlan): void {
     this.plans.push(plan);
   }
 
   /**
-   * Reads what the plans name, a few at a time. What is kept already is not read again, and counts as warmed up; what
-   * the settings exclude from the cache is not read at all, and does not count.
+   * Reads the steps of all plans, a few at a time. Responses that are kept already count as warmed up; those that the
+   * settings exclude are left out.
    */
   async run(tenants: Tenants, days: number): Promise<WarmupResult> {
     const deadlineMs = performance.now() + BUDGET_MS;

@@ -32,7 +32,7 @@ import type {
 } from './dto/responses.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from './dto/requests.dto';
 
-/** What operators see of the cache and do with it. */
+/** Statistics, invalidation and warm-up of the cache, for operators. */
 @ApiTags('performance')
 @Controller('performance/cache')
 export class CacheController {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { CacheReport } from './cache-report';
 
-/** How full and how useful the cache is; degraded while the tier that replicas share is away. */
+/** Size and hit ratio of the cache; degraded while the shared tier is away. */
 @Injectable()
 export class CacheHealthIndicator {
   constructor(

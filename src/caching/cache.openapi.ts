@@ -29,7 +29,7 @@ const CACHED_HEADERS = {
   Vary: text('What else the answer depends on.', 'Authorization, Accept-Encoding'),
 };
 
-/** Parts of the description of a read that is answered from the cache. */
+/** Parts of the description of a cached read. */
 export const CACHED_READ = {
   requestHeaders: {
     'If-None-Match': {

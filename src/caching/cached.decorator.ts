@@ -1,11 +1,10 @@
 import { applyDecorators, SetMetadata, type Type, UseInterceptors } from '@nestjs/common';
 import type { CachedRead } from './cached-read';
-import { CachingInterceptor } from './caching.interceptor';
-import { CACHED } from './cached-metadata';
+import { CACHED, CachingInterceptor } from './caching.interceptor';
 
 /**
- * Answers of this GET handler are cached as `read` (a provider) says, on the fast path and on the ordinary one. The handler
- * declares route, parameters and description; it is never called.
+ * Caches the responses of this GET handler as `read` (a provider) says, on the fast path and on the ordinary one. The handler
+ * declares route, parameters and documentation; it is never called.
  */
 export const Cached = (read: Type<CachedRead>): MethodDecorator =>
   applyDecorators(SetMetadata(CACHED, read), UseInterceptors(CachingInterceptor));

@@ -2,13 +2,15 @@ import { type ExecutionContext, Injectable, type NestInterceptor, type Type } fr
 import { ModuleRef, Reflector } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { from, type Observable } from 'rxjs';
-import { HttpCache } from './http-cache';
-import { CACHED } from './cached-metadata';
 import type { CachedRead } from './cached-read';
+import { HttpCache } from './http-cache';
+
+/** Metadata key of a handler's CachedRead (@Cached). */
+export const CACHED = 'caching:read';
 
 /**
- * Answers requests for handlers with @Cached, from the cache or from where the data is kept; the handler is never called.
- * One parser makes both the cache key and the query, so that they cannot be those of two different requests.
+ * Responds to requests for @Cached handlers, from the cache or from the source; the handler is never called. One parser makes
+ * both the cache key and the query, so that they cannot be those of two different requests.
  */
 @Injectable()
 export class CachingInterceptor implements NestInterceptor {
@@ -23,7 +25,8 @@ export class CachingInterceptor implements NestInterceptor {
     const read = this.modules.get(type, { strict: false });
     const http = context.switchToHttp();
     const request = http.getRequest<IncomingMessage>();
-    const response = http.getResponse<ServerResponse>();
-    return from(this.http.answer(read, read.parse(request), request, response));
+    return from(
+      this.http.respond(read, read.parse(request), request, http.getResponse<ServerResponse>()),
+    );
   }
 }

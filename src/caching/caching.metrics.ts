@@ -17,7 +17,7 @@ export class CachingMetrics {
     registry.register(
       {
         name: 'cache_requests_total',
-        help: 'Cacheable requests, by namespace and what became of them.',
+        help: 'Cacheable requests, by namespace and outcome.',
         type: 'counter',
       },
       () =>
@@ -28,17 +28,17 @@ export class CachingMetrics {
         ]),
     );
     registry.register(
-      { name: 'cache_entries', help: 'Answers kept in this process.', type: 'gauge' },
+      { name: 'cache_entries', help: 'Responses kept in this process.', type: 'gauge' },
       () => memory.statistics().entries,
     );
     registry.register(
-      { name: 'cache_size_bytes', help: 'Memory that they take.', type: 'gauge' },
+      { name: 'cache_size_bytes', help: 'Memory of these responses.', type: 'gauge' },
       () => memory.statistics().bytes,
     );
     registry.register(
       {
         name: 'cache_evictions_total',
-        help: 'Answers pushed out to make room.',
+        help: 'Responses evicted before their time.',
         type: 'counter',
       },
       () => memory.statistics().evictions,

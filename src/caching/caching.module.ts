@@ -24,7 +24,7 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
-/** The process tier, for those who look into it without waiting. */
+/** The process tier, which ResponseCache also reads directly: without a promise for a hit. */
 @Module({
   providers: [
     {
@@ -37,7 +37,7 @@ import { HttpModule } from '../http/http.module';
 })
 class MemoryTierModule {}
 
-/** Answers that were given before: exact, per tenant, in two tiers. Knows nothing of what the answers are about. */
+/** Kept responses: exact, per tenant, in two tiers. Knows nothing of their content. */
 @Module({
   imports: [
     RedisModule,
@@ -53,7 +53,7 @@ class MemoryTierModule {}
         const plain = { useKeyPrefix: false, serialize: undefined, deserialize: undefined };
         const shared = sharedStore(redis);
         const stores = [new Keyv({ store: memory, ...plain }), ...(shared ? [shared] : [])];
-        // The same class twice over, as keyv declares itself for CommonJS and for ES modules.
+        // keyv declares the same class twice, for CommonJS and for ES modules.
         return { stores: stores as unknown as CacheOptions['stores'] };
       },
     }),

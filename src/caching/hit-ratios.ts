@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 
-/** Holders whose ratio is kept; that of one that has not read for longest is dropped. */
+/** Holders whose ratio is kept; the least recently used go first. */
 const MAX_HOLDERS = 1000;
-/** From so many reads on, older ones count half: the ratio is that of the last hundreds. */
+/** From this many reads on, older ones count half: the ratio is that of the last hundreds. */
 const MAX_READS = 500;
 
 interface Reads {
@@ -11,13 +11,13 @@ interface Reads {
 }
 
 /**
- * How many of their latest reads were answered from the cache, for each holder by itself: the ratio of all together would
- * tell each what the others do.
+ * The hit ratio of the latest reads of each holder: one ratio for all would disclose to each holder the activity of
+ * others.
  */
 export class HitRatios {
   private readonly reads = new LRUCache<string, Reads>({ max: MAX_HOLDERS });
 
-  /** Counts a read. @returns the ratio of this holder with it, in percent, two decimals. */
+  /** Counts a read. @returns the ratio of this holder including it, in percent, two decimals. */
   count(holder: string, isHit: boolean): number {
     const { hits, all } = this.reads.get(holder) ?? { hits: 0, all: 0 };
     const share = all >= MAX_READS ? 0.5 : 1;

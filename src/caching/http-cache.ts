@@ -12,8 +12,8 @@ import type { Encoded, Representation } from './representation';
 import { type Loaded, ResponseCache } from './response-cache';
 
 /**
- * The HTTP side of the cache: which directives of a request count, which headers an answer has, and which bytes. The
- * interceptor and the door in front of express both answer through this, so they cannot differ.
+ * The HTTP side of the cache: directives of requests, headers and bytes of responses. Interceptor and fast route both use
+ * it, so that they cannot differ.
  */
 @Injectable()
 export class HttpCache {
@@ -23,46 +23,46 @@ export class HttpCache {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** Answers a read, within the deadline of the request and while its client is there. */
-  async answer<D extends ReadDescription>(
+  /** Makes the response to a read, until the deadline of the request or its client's disconnect. */
+  async respond<D extends ReadDescription>(
     read: CachedRead<D>,
     description: D,
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<CachedResponse> {
-    const remembered = await this.cache.getOrLoad(read, description, {
+    const loaded = await this.cache.getOrLoad(read, description, {
       path: pathOf(request.url),
       policy: readPolicyOf(request.headers),
       signal: () => requestSignal(response, this.config.requestTimeoutMs),
     });
-    const { entry, key } = remembered;
+    const { entry, key } = loaded;
     entry.reservation?.holdFor(response);
-    let rendition = entry.representation(description.variant);
-    if (!rendition) {
-      rendition = entry.render(description.variant, read.render(entry.rest, description));
+    let representation = entry.representation(description.variant);
+    if (!representation) {
+      representation = entry.render(description.variant, read.render(entry.rest, description));
       if (key !== undefined) this.cache.resized(key);
     }
     const coding = preferredCoding(request.headers['accept-encoding']);
-    let encoded = rendition.ready(coding);
+    let encoded = representation.ready(coding);
     if (!encoded) {
-      encoded = await this.encode(rendition, coding, response);
+      encoded = await this.encode(representation, coding, response);
       if (key !== undefined) this.cache.resized(key);
     }
-    return new CachedResponse(remembered, rendition, encoded, request.headers['if-none-match']);
+    return new CachedResponse(loaded, representation, encoded, request.headers['if-none-match']);
   }
 
-  /** The answer in this coding; as it is when it is large and there is no memory left to compress it. */
+  /** The response in this coding; in identity when it is large and there is no memory left to compress it. */
   private async encode(
-    rendition: Representation,
+    representation: Representation,
     coding: Coding,
     response: ServerResponse,
   ): Promise<Encoded> {
-    const bytes = rendition.encodingBytes(coding);
-    if (bytes <= SMALL_ENCODING_BYTES) return rendition.encode(coding);
+    const bytes = representation.encodingBytes(coding);
+    if (bytes <= SMALL_ENCODING_BYTES) return representation.encode(coding);
     const reservation = this.memory.tryReserve(bytes);
-    if (!reservation) return rendition.encode('identity');
+    if (!reservation) return representation.encode('identity');
     try {
-      const encoded = await rendition.encode(coding);
+      const encoded = await representation.encode(coding);
       reservation.resize(encoded.length);
       reservation.holdFor(response);
       return encoded;
@@ -72,7 +72,7 @@ export class HttpCache {
   }
 }
 
-/** An answer of the cache, ready to be written. */
+/** A response of the cache, ready to be written. */
 export class CachedResponse implements WritableResponse {
   readonly statusCode: 200 | 304;
   /** Name, value, name, value …. */
@@ -81,23 +81,22 @@ export class CachedResponse implements WritableResponse {
 
   constructor(
     { entry, status, key }: Loaded,
-    rendition: Representation,
+    representation: Representation,
     encoded: Encoded,
     ifNoneMatch: string | undefined,
   ) {
-    const isKnown = ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, encoded.etag);
-    this.statusCode = isKnown ? 304 : 200;
-    this.parts = isKnown ? [] : encoded.parts;
+    const isNotModified = ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, encoded.etag);
+    this.statusCode = isNotModified ? 304 : 200;
+    this.parts = isNotModified ? [] : encoded.parts;
     const headers = ['X-Cache', status, 'ETag', encoded.etag];
     const isKept = key !== undefined;
     headers.push('Cache-Control', cacheControlOf(isKept ? entry.ttlMs : 0), 'Vary', VARY);
     if (isKept) headers.push('Age', String(entry.ageSeconds()));
-    headers.push(...rendition.headers);
-    if (!isKnown) headers.push(...encoded.headers);
+    headers.push(...representation.headers);
+    if (!isNotModified) headers.push(...encoded.headers);
     this.headers = headers;
   }
 
-  /** Writes status, headers and body; 304 without a body when the client has these very bytes. */
   writeTo(response: ServerResponse): ServerResponse {
     const { headers, parts } = this;
     response.statusCode = this.statusCode;
@@ -109,17 +108,17 @@ export class CachedResponse implements WritableResponse {
   }
 }
 
-/** Less than this is compressed without being counted. */
+/** Up to this, memory for compression is not counted. */
 const SMALL_ENCODING_BYTES = 256 * 1024;
 
 const VARY = 'Authorization, Accept-Encoding';
 
-/** For caches of clients: theirs cannot know of a new event, so they must ask (and are told 304) each time. */
+/** For clients' caches, which cannot know of a new event: they must revalidate each time, and get 304. */
 function cacheControlOf(ttlMs: number): string {
   return `private, max-age=${Math.round(ttlMs / 1000)}, no-cache`;
 }
 
 function pathOf(url = ''): string {
-  const mark = url.indexOf('?');
-  return mark === -1 ? url : url.slice(0, mark);
+  const end = url.indexOf('?');
+  return end === -1 ? url : url.slice(0, end);
 }

@@ -7,21 +7,21 @@ import { valuesOf } from '../metrics/values-of';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import type { Tenants } from './cache-key';
 
-/** An invalidation that somebody asked for, when it was done. */
+/** An invalidation that is done. */
 export interface Invalidated {
   pattern: string;
-  /** Entries that were removed, wherever they were kept. */
+  /** Different entries that were removed, in all tiers. */
   invalidated: number;
   /** ISO 8601. */
   timestamp: string;
-  /** Whose entries could be among them. */
+  /** The tenants that it was limited to. */
   tenants: Tenants;
 }
 
-/** Invalidations for subscribers on every replica. Without Redis, and while it is away, those of this one. */
+/** Invalidations for subscribers on every replica; without Redis, and while it is away, those of this one. */
 @Injectable()
 export class InvalidationFeed implements OnApplicationBootstrap {
-  private readonly logger = new Logger('InvalidationFeed');
+  private readonly logger = new Logger(InvalidationFeed.name);
   private readonly replica = randomUUID();
   private readonly subject = new Subject<Invalidated>();
   private readonly channel: string;
@@ -38,12 +38,12 @@ export class InvalidationFeed implements OnApplicationBootstrap {
     await this.redis.subscribe(this.channel, (message) => this.onMessage(message));
   }
 
-  /** From this call on, until the signal aborts. @throws AppError SLOW_CONSUMER. */
+  /** Invalidations from this call on, until the signal aborts. @throws AppError SLOW_CONSUMER. */
   follow(signal: AbortSignal): AsyncGenerator<Invalidated> {
     return valuesOf(this.subject, signal);
   }
 
-  /** Tells subscribers here and on other replicas; nobody waits for those. */
+  /** Notifies subscribers of this and, without waiting, of other replicas. */
   announce(done: Invalidated): void {
     this.subject.next(done);
     const message = JSON.stringify({ from: this.replica, done });
@@ -57,7 +57,7 @@ export class InvalidationFeed implements OnApplicationBootstrap {
       const { from, done } = JSON.parse(message) as { from: string; done: Invalidated };
       if (from !== this.replica) this.subject.next(done);
     } catch {
-      // Anybody who can reach Redis can send messages.
+      // Any client of Redis can send messages.
       this.logger.warn('A message about an invalidation could not be understood.');
     }
   }

@@ -1,36 +1,36 @@
 import { LRUCache } from 'lru-cache';
 import { wallClockMs } from '../platform/runtime/clocks';
 
-/** A value that knows how much memory it takes, and of which group it is the newest member. */
+/** A value that knows its size in memory and its group. */
 export interface SizedValue {
   readonly sizeBytes: number;
-  /** Setting a value removes the one that was the newest of its group; empty: of no group. */
+  /** Setting a value removes the former newest of its group; empty: no group. */
   readonly group: string;
 }
 
-/** What Keyv hands to a store, and gets back: then without `expires`, by which it would judge the value itself. */
+/** Keyv's envelope; returned without `expires`, by which Keyv would judge the value itself. */
 interface KeyvValue {
   value?: SizedValue;
   /** Milliseconds since 1970, by the wall clock of this moment. */
   expires?: number;
 }
 
-/** What is kept of it. The wall clock may be set in the meantime, so the end is on the clock of performance.now(). */
+/** The end is on the clock of performance.now(), as the wall clock may be set meanwhile. */
 interface Kept {
   value?: SizedValue;
   endsAtMs: number;
 }
 
 /**
- * Bytes of an entry beyond its key and what its value counts itself: objects, and slots of the maps. Heap and external
- * memory after 100 000 cached answers of 1 kB, less their texts, divided by their number, was 750 for an answer alone,
- * and 1250 more for each form it was rendered in, which the value counts (Node 20).
+ * Bytes of an entry beyond its key and its value's own count: objects and slots of the maps. Heap and external memory after
+ * 100 000 cached responses of 1 kB, less their texts, were 750 bytes for each, and 1250 more for each representation, which
+ * the value counts (Node 20).
  */
 const ENTRY_OVERHEAD_BYTES = 800;
-/** A larger part of the bound than this goes to no single entry. */
+/** A single entry takes at most one part in so many of the bound. */
 export const MAX_ENTRY_FRACTION = 8;
 
-/** The tier of this process: the least recently used go first, when the bytes of all would exceed the bound. A store for Keyv. */
+/** The tier of this process, a store for Keyv: the least recently used entries go first when all would exceed the bound. */
 export class MemoryStore {
   private readonly entries: LRUCache<string, Kept>;
   private readonly newest = new Map<string, string>();
@@ -51,7 +51,7 @@ export class MemoryStore {
     });
   }
 
-  /** The value of a key, without waiting. Counts as a use. */
+  /** The value of a key. Counts as a use. */
   find(key: string): SizedValue | undefined {
     return this.get(key)?.value;
   }
@@ -74,7 +74,7 @@ export class MemoryStore {
     const old = group === '' ? undefined : this.newest.get(group);
     if (old !== undefined && old !== key) this.entries.delete(old);
     this.entries.set(key, entry);
-    // Unless it was too large to be kept.
+    // Too large entries are not kept.
     if (group !== '' && this.entries.has(key)) this.newest.set(group, key);
   }
 
@@ -95,20 +95,20 @@ export class MemoryStore {
     return this.newest.get(group);
   }
 
-  /** Counts a value anew that has grown since it was set; others make room, or it goes itself. */
+  /** Counts a value again that has grown since it was set; that evicts others, or the value itself. */
   resize(key: string): void {
     const entry = this.entries.peek(key);
     if (entry) this.keep(key, { ...entry }); // the same object would keep its old size
   }
 
-  /** Removes the entries whose keys pass. Returns those keys. */
+  /** Removes the entries whose keys pass, and returns those keys. */
   removeWhere(test: (key: string) => boolean): string[] {
     const removed = [...this.entries.keys()].filter(test);
     for (const key of removed) this.entries.delete(key);
     return removed;
   }
 
-  /** What is kept right now, in bytes, and how many entries had to make room before their time since the start. */
+  /** Present entries and their bytes, and evictions before the end of an entry's time since the start. */
   statistics(): { entries: number; bytes: number; evictions: number } {
     const { size, calculatedSize } = this.entries;
     return { entries: size, bytes: calculatedSize, evictions: this.evictions };

@@ -2,33 +2,31 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, deflate, gzip } from 'node:zlib';
 import type { Coding } from '../http/negotiation';
-import type { Rendering } from './cached-read';
-import { exactBuffer } from './exact-buffer';
+import { exactBuffer, type Rendering } from './cached-read';
 
-/** Under this many bytes compressing costs more than it saves; the same as for every other answer. */
+/** Below this compression costs more than it saves; the same as for other responses. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
-/** What the objects of one rendition take, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
+/** Bytes of the objects of one representation, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
 const OBJECT_BYTES = 1250;
 
-/** Of a body that cannot be made shorter: itself in one piece, the pieces that zlib makes of it, and those in one. */
+/** Copies of an incompressible body: itself in one piece, the chunks of zlib, and those in one piece. */
 const ENCODING_COPIES = 3;
 
-/** Bytes ready to be sent, with the strong validator of exactly these bytes. */
+/** Bytes ready to be sent, with their strong validator. */
 export interface Encoded {
   coding: Coding;
-  /** To be sent one after the other. */
   parts: readonly Buffer[];
   length: number;
   etag: string;
-  /** What headers say of these bytes: name, value, name, value …. */
+  /** Headers of these bytes: name, value, name, value …. */
   headers: readonly string[];
 }
 
 const compress = {
   gzip: promisify<Buffer, Buffer>(gzip),
   deflate: promisify<Buffer, Buffer>(deflate),
-  // As the compression of other answers does it: quality 11, the default, takes a hundred times as long.
+  // As for other responses: quality 11, the default, takes a hundred times as long.
   br: (body: Buffer) =>
     promisify(brotliCompress)(body, {
       params: {
@@ -38,7 +36,7 @@ const compress = {
     }),
 };
 
-/** One reader's answer, in each coding that was asked for so far. */
+/** One reader's response, in each coding that was requested so far. */
 export class Representation {
   private readonly encoded = new Map<Coding, Encoded>();
   private readonly running = new Map<Coding, Promise<Encoded>>();
@@ -47,7 +45,7 @@ export class Representation {
 
   /**
    * @param parts the whole body.
-   * @param sharedBytes how many of them belong to the entry, and are counted there.
+   * @param sharedBytes how many of its bytes are counted with the entry.
    */
   constructor(
     parts: readonly Buffer[],
@@ -58,7 +56,7 @@ export class Representation {
     this.encoded.set('identity', encodedOf('identity', parts));
   }
 
-  /** Bytes beyond those of the shared answer. */
+  /** Bytes beyond the shared ones. */
   get sizeBytes(): number {
     let bytes = OBJECT_BYTES - this.sharedBytes;
     for (const { length } of this.encoded.values()) bytes += length;
@@ -66,12 +64,12 @@ export class Representation {
     return bytes;
   }
 
-  /** The answer in this coding if it was made before, or identity when it is too short to be compressed. */
+  /** The body in this coding if it was made before, or in identity when it is too short to be compressed. */
   ready(coding: Coding): Encoded | undefined {
     return this.encoded.get(this.isShort() ? 'identity' : coding);
   }
 
-  /** Makes the answer in this coding, once for all who wait for it. */
+  /** Makes the body in this coding, once for all callers that wait for it. */
   async encode(coding: Coding): Promise<Encoded> {
     const ready = this.ready(coding);
     if (ready || coding === 'identity') return ready ?? this.identity();
@@ -88,7 +86,7 @@ export class Representation {
     return running;
   }
 
-  /** Bytes that making it in this coding would take for a while; 0 when it exists, is being made, or is short. */
+  /** Temporary bytes for making it in this coding; 0 when it exists, is being made, or is short. */
   encodingBytes(coding: Coding): number {
     if (this.ready(coding) || this.running.has(coding)) return 0;
     return ENCODING_COPIES * this.identity().length;
@@ -100,7 +98,7 @@ export class Representation {
 
   private identity(): Encoded {
     const identity = this.encoded.get('identity');
-    if (!identity) throw new Error('A rendition is made with its identity coding');
+    if (!identity) throw new Error('A representation is made with its identity coding');
     return identity;
   }
 }

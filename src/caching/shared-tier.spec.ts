@@ -1,6 +1,6 @@
 import type { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheEntry } from './cache-entry';
-import { exactBuffer } from './exact-buffer';
+import { exactBuffer } from './cached-read';
 import { connectTo, openClient } from '../../test/integration/redis.fixture';
 import {
   describeWithPrivateRedis,

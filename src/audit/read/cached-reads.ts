@@ -11,8 +11,8 @@ import {
   type ReadRequest,
   type Rendering,
   type SharedResponse,
+  exactBuffer,
 } from '../../caching/cached-read';
-import { exactBuffer } from '../../caching/exact-buffer';
 import { ReadScheduler } from './read-permits';
 import { ResponsePermits } from '../../concurrency/response-permits';
 import { flowKey } from '../../concurrency/flow';
