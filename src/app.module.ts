@@ -2,16 +2,14 @@ import { Module } from '@nestjs/common';
 import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { AuditModule } from './audit/audit.module';
 import { AuthModule } from './auth/auth.module';
-import { CacheReport } from './caching/cache-report';
 import { CachingModule } from './caching/caching.module';
 import { ConfigModule } from './platform/config/config.module';
 import { DatabaseModule } from './platform/database/database.module';
-import { QueryCacheSource } from './platform/database/prepared-statement-stats';
 import { ProblemFilter } from './http/problems/problem.filter';
 import { HttpModule } from './http/http.module';
 import { CompiledValidationPipe } from './validation/validation.pipe';
 import { GraphqlModule } from './api/graphql/graphql.module';
-import { PlatformMetrics, PoolMetrics } from './platform.metrics';
+import { PlatformMetrics, PoolMetrics, QueryCacheMetrics } from './platform.metrics';
 import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
 import { RedisModule } from './platform/redis/redis.module';
@@ -21,7 +19,7 @@ import { StreamingModule } from './streaming/streaming.module';
 import { MaintenanceModule } from './maintenance/maintenance.module';
 import { DeliveryModule } from './delivery/delivery.module';
 
-/** The wiring diagram: ground, capabilities, the domain, the doors. */
+/** The wiring: platform, capabilities, the domain, its APIs. */
 @Module({
   imports: [
     ConcurrencyModule,
@@ -43,15 +41,9 @@ import { DeliveryModule } from './delivery/delivery.module';
   providers: [
     PoolMetrics,
     PlatformMetrics,
+    QueryCacheMetrics,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useClass: CompiledValidationPipe },
   ],
 })
-export class AppModule {
-  constructor(queryCache: QueryCacheSource, cache: CacheReport) {
-    queryCache.provide(() => {
-      const { hitRatio, totalRequests, sizeMB: totalSizeMB, evictions } = cache.statistics();
-      return { hitRatio: totalRequests === 0 ? null : hitRatio, totalSizeMB, evictions };
-    });
-  }
-}
+export class AppModule {}

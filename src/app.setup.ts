@@ -34,10 +34,10 @@ const OTHER_TYPES = {
   '/audit/events/tail': ['text/event-stream'],
 };
 
-/** A service that is up: the Nest application, and the front that owns its socket. */
+/** A service that is up: the Nest application, and the server that owns its socket. */
 export interface RunningService {
   app: NestExpressApplication;
-  front: HttpServer;
+  server: HttpServer;
   /** Stops in order: not ready, running requests finish, connections close. */
   stop: (timeoutMs: number) => Promise<void>;
 }
@@ -70,14 +70,14 @@ function createExpress(): Express {
 
 /** Nest on top of `front`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
 export async function createApplication(
-  front: HttpServer,
+  server: HttpServer,
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
   if (!options.preview && serverConfig().profile === 'development') serveGraphiql(application);
   const app = await NestFactory.create<NestExpressApplication>(
     AppModule,
-    new HttpServerAdapter(front, application),
+    new HttpServerAdapter(server, application),
     {
       bodyParser: false,
       abortOnError: false,
@@ -91,11 +91,11 @@ export async function createApplication(
 }
 
 /** What notes each request that `front` has answered, and each operation on a socket. */
-function observers(app: NestExpressApplication, front: HttpServer, log: ServiceLog) {
+function observers(app: NestExpressApplication, server: HttpServer, log: ServiceLog) {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
-  recorder.watchRunning(() => front.runningRequests);
-  front.unread.registerWith(app.get(MetricRegistry));
+  recorder.watchRunning(() => server.runningRequests);
+  server.unread.registerWith(app.get(MetricRegistry));
   const requestLog = new AccessLog(log.pino, slowRequestThresholdMs);
   const counting = enabled ? recorder : undefined;
   return {
@@ -104,12 +104,12 @@ function observers(app: NestExpressApplication, front: HttpServer, log: ServiceL
   };
 }
 
-/** Boots everything behind a front that already listens. */
+/** Boots everything behind a server that already listens. */
 export async function startService(
-  front: HttpServer,
+  server: HttpServer,
   log = createLog(loggingConfig()),
 ): Promise<RunningService> {
-  const app = await createApplication(front, { log });
+  const app = await createApplication(server, { log });
   await app.init();
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
@@ -122,15 +122,15 @@ export async function startService(
     },
     log.lostLines,
   );
-  const { ofRequests, ofOperations } = observers(app, front, log);
-  front.attach(application, app.get(FastRoutes), ofRequests);
-  app.get(GraphqlSocket, { strict: false }).listenOn(front.server, ofOperations);
+  const { ofRequests, ofOperations } = observers(app, server, log);
+  server.attach(application, app.get(FastRoutes), ofRequests);
+  app.get(GraphqlSocket, { strict: false }).listenOn(server.server, ofOperations);
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
-    const cut = await front.drain(timeoutMs);
+    const cut = await server.drain(timeoutMs);
     if (cut > 0)
       new Logger('Shutdown').warn(`${cut} requests were still running and have been cut.`);
     await app.close();
   };
-  return { app, front, stop };
+  return { app, server, stop };
 }

@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   const config = serverConfig();
   const log = createLog(loggingConfig());
   Logger.overrideLogger(log.nest);
-  const front = new HttpServer();
+  const server = new HttpServer();
   const running: { service?: RunningService } = {};
   const stop = async (signal: string): Promise<void> => {
     if (!running.service) {
@@ -52,8 +52,8 @@ async function main(): Promise<void> {
   };
   stopOnSignals(stop);
 
-  const address = await front.listen(config.port, config.host);
-  running.service = await startService(front, log);
+  const address = await server.listen(config.port, config.host);
+  running.service = await startService(server, log);
   await announce(log, address, running.service.app.get(MetricsListener).url);
 }
 

@@ -1,16 +1,18 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { CacheReport } from './caching/cache-report';
 import type { ConfigType } from '@nestjs/config';
 import { databaseConfig } from './platform/config/database.config';
 import { Database } from './platform/database/database';
 import { DatabaseHealthIndicator } from './platform/database/database.health';
 import { PartitionsHealthIndicator } from './maintenance/partitions.health';
+import { QueryCacheSource } from './platform/database/query-cache-source';
 import { QueryTimes } from './platform/database/query-times';
 import { MeasurementSources } from './metrics/measurement-sources';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
 /*
- * The figures of database and Redis are offered from here, because the ground imports nothing of what stands on it
+ * Registers the figures of database and Redis, as the platform imports neither metrics nor caching
  * (docs/architecture.md).
  */
 
@@ -106,6 +108,17 @@ export class PlatformMetrics {
         ];
       },
     );
+  }
+}
+
+/** The response cache, as the report of the database shows it. */
+@Injectable()
+export class QueryCacheMetrics {
+  constructor(queryCache: QueryCacheSource, cache: CacheReport) {
+    queryCache.provide(() => {
+      const { hitRatio, totalRequests, sizeMB: totalSizeMB, evictions } = cache.statistics();
+      return { hitRatio: totalRequests === 0 ? null : hitRatio, totalSizeMB, evictions };
+    });
   }
 }
 

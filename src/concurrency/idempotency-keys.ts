@@ -56,9 +56,9 @@ export class IdempotencyKeys {
                ON k.subject = t.subject COLLATE "C" AND k.key = t.key COLLATE "C"`,
       values: [subjects, keys],
     });
-    const rows = new Map(stored.rows.map((row) => [nameOf(row), row]));
+    const rows = new Map(stored.rows.map((row) => [claimKey(row), row]));
     return claims.map((claim, index) => {
-      const row = rows.get(nameOf(claim));
+      const row = rows.get(claimKey(claim));
       if (row) return stateOf(row, claim);
       return locks.rows[index]?.locked ? {} : { refusal: stillRunning() };
     });
@@ -93,7 +93,7 @@ export function stillRunning(): AppError {
 }
 
 /** Tells claims apart: subject and key hold no U+0001 (keys are printable). */
-export function nameOf({ subject, key }: { subject: string; key: string }): string {
+export function claimKey({ subject, key }: { subject: string; key: string }): string {
   return `${subject}\u0001${key}`;
 }
 
@@ -103,7 +103,7 @@ export function nameOf({ subject, key }: { subject: string; key: string }): stri
  * by which partitions are made, or that of another client's request.
  */
 function lockOf(claim: IdempotencyClaim): string {
-  return createHash('sha256').update(nameOf(claim)).digest().readBigInt64BE().toString();
+  return createHash('sha256').update(claimKey(claim)).digest().readBigInt64BE().toString();
 }
 
 function stateOf(row: IdempotencyRow, claim: IdempotencyClaim): ClaimState {

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig } from '../platform/config/concurrency.config';
-import { SMALL_BYTES } from '../http/body-memory-limiter';
+import { SMALL_BODY_BYTES } from '../http/body-memory-limiter';
 import { EventLoopPressure } from './event-loop-pressure';
 import { hasLargeBodyPermit, type FlowRequest, noteLargeBodyPermit } from './flow';
 import { InFlight } from './in-flight';
@@ -51,7 +51,7 @@ export class LargeBodyLimiter {
     { bytes, flow, signal }: BodyPermit,
     work: () => Promise<T>,
   ): Promise<T> {
-    if (bytes <= SMALL_BYTES || hasLargeBodyPermit(request)) return work();
+    if (bytes <= SMALL_BODY_BYTES || hasLargeBodyPermit(request)) return work();
     return this.permits.run({ flow, signal, isNotified: true }, () => {
       noteLargeBodyPermit(request);
       return this.running.during(work);

@@ -79,7 +79,7 @@ export class AlertWebhook implements OnApplicationShutdown {
     if (this.isSending) return;
     this.isSending = true;
     this.sendAll()
-      .catch((error: unknown) => this.logger.error(`Posting alerts failed: ${nameOf(error)}`))
+      .catch((error: unknown) => this.logger.error(`Posting alerts failed: ${faultName(error)}`))
       .finally(() => {
         this.isSending = false;
       });
@@ -131,7 +131,7 @@ export class AlertWebhook implements OnApplicationShutdown {
       await response.body?.cancel();
       return response.ok ? ('delivered' as const) : refusal(response.status);
     } catch (error) {
-      return { reason: nameOf(error), isFinal: false };
+      return { reason: faultName(error), isFinal: false };
     }
   }
 
@@ -167,7 +167,7 @@ function refusal(status: number): { reason: string; isFinal: boolean } {
 }
 
 /** What kind of fault; messages of fetch can hold the URL, whose path may be a secret. */
-function nameOf(error: unknown): string {
+function faultName(error: unknown): string {
   const cause = (error as { cause?: { code?: unknown } }).cause?.code;
   if (typeof cause === 'string') return cause;
   return error instanceof Error ? error.name : 'unknown';

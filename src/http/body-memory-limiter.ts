@@ -19,7 +19,7 @@ const READ_SHARE = 1 / 2;
 /** Of that, what one sender may have: the rest is for everybody else. */
 const SENDER_SHARE = 1 / 2;
 /** Smaller bodies are counted by their length alone, and take no time worth speaking of. */
-export const SMALL_BYTES = 64 * 1024;
+export const SMALL_BODY_BYTES = 64 * 1024;
 /** The bytes themselves, their text, and values that hold the text once more. */
 const COPIES = 3;
 /** Bytes of heap that V8 takes for the value behind each of these bytes of JSON, measured on bodies of nothing else. */
@@ -101,7 +101,7 @@ export function bodyQuotaExceeded(): AppError {
 /** About what the value of a JSON text takes, with the text. Marks inside strings count too, which only errs upwards. */
 export function estimateParsedBytes(body: Buffer): number {
   let bytes = body.length * COPIES;
-  if (body.length <= SMALL_BYTES) return bytes;
+  if (body.length <= SMALL_BODY_BYTES) return bytes;
   let digits = 0;
   let isFraction = false;
   for (let at = 0; at < body.length; at += 1) {

@@ -11,7 +11,7 @@ import type { Observable } from 'rxjs';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
-import { BodyMemoryLimiter, bodyQuotaExceeded, SMALL_BYTES } from './body-memory-limiter';
+import { BodyMemoryLimiter, bodyQuotaExceeded, SMALL_BODY_BYTES } from './body-memory-limiter';
 import { ByteCollector } from '../platform/runtime/byte-collector';
 import { closeWithResponse } from './connection-state';
 import { decompress, decompressorFor } from './content-coding';
@@ -65,7 +65,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
    */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
-    if (bytes.length <= SMALL_BYTES) return parseJsonBytes(bytes);
+    if (bytes.length <= SMALL_BODY_BYTES) return parseJsonBytes(bytes);
     const signal = requestSignal(response, this.config.requestTimeoutMs);
     return parseInPieces(bytes, this.portions, signal);
   }
@@ -73,7 +73,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   /** The same, with the text of all numbers (`keepExactMembers`). @throws AppError as said above. */
   async readWholeBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
-    if (bytes.length > SMALL_BYTES) {
+    if (bytes.length > SMALL_BODY_BYTES) {
       await this.portions.yieldIfDue(requestSignal(response, this.config.requestTimeoutMs));
     }
     return parseJsonBytes(bytes);

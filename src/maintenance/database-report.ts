@@ -17,12 +17,12 @@ import type {
 import { rankIndexes } from './index-ranking';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import {
-  findLeftovers,
+  findLeftoverPartitions,
   findPartitions,
   type Partition,
 } from '../platform/database/partition-catalog';
 import { missingMonths, monthsAhead } from '../platform/database/partitions';
-import { QueryCacheSource } from '../platform/database/prepared-statement-stats';
+import { QueryCacheSource } from '../platform/database/query-cache-source';
 import { findSlowStatements } from './slow-statements';
 
 const GB = 1024 ** 3;
@@ -117,7 +117,7 @@ export class DatabaseReport {
         ...partitions
           .filter(({ isDetaching }) => isDetaching)
           .map(({ name }) => `${name} is being removed; the next upkeep finishes it.`),
-        ...(await findLeftovers(client, table)).map(
+        ...(await findLeftoverPartitions(client, table)).map(
           ({ name }) => `${name} is past its retention and not yet dropped; the next upkeep does.`,
         ),
       );

@@ -100,7 +100,7 @@ export class IndexMaintenance {
  * use to anybody, and written at each insert. One that is being built right now is locked, and is left alone.
  */
 export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
-  const { found: leftovers = [] } = await run.read(findLeftovers);
+  const { found: leftovers = [] } = await run.read(findLeftoverIndexes);
   const results: IndexOptimizationDto[] = [];
   for (const leftover of leftovers) {
     const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`, {
@@ -121,7 +121,7 @@ export function unseenIndexes(reason: string): IndexOptimizationDto {
   return { index: '(all)', table: '(all)', action: 'skipped', reason, sizeBytes: 0 };
 }
 
-async function findLeftovers(
+async function findLeftoverIndexes(
   client: ClientBase,
 ): Promise<{ index: string; table: string; sizeBytes: number }[]> {
   const { rows } = await client.query<{ index: string; table: string; sizeBytes: number }>(

@@ -55,7 +55,7 @@ export class MaintenanceRun {
       return skipped === undefined ? { durationMs: took() } : { durationMs: took(), skipped };
     } catch (error) {
       if (isUnavailable(error)) throw error;
-      return { durationMs: took(), skipped: abortReason(error) };
+      return { durationMs: took(), skipped: failureReason(error) };
     } finally {
       this.client.off('notice', onNotice);
     }
@@ -73,7 +73,7 @@ export class MaintenanceRun {
       return { found: await query(this.client) };
     } catch (error) {
       if (!isLockTimeout(error) && !isCancelled(error)) throw error;
-      return { found: undefined, skipped: abortReason(error) };
+      return { found: undefined, skipped: failureReason(error) };
     }
   }
 
@@ -82,7 +82,7 @@ export class MaintenanceRun {
   }
 }
 
-function abortReason(error: unknown): string {
+function failureReason(error: unknown): string {
   if (isLockTimeout(error)) {
     return 'Somebody else holds a lock on it, or a transaction that began before goes on; ask again later.';
   }

@@ -4,7 +4,7 @@ import { confirmedWallClockMs, hasRunForADay } from '../platform/runtime/clocks'
 import { isUnavailable } from '../platform/database/database-errors';
 import type { PartitionedTable } from '../platform/database/maintained-tables';
 import {
-  findLeftovers,
+  findLeftoverPartitions,
   findPartitions,
   type Leftover,
   markExpired,
@@ -51,7 +51,7 @@ export class PartitionRetention {
       if (!partition.isDetaching && !isOver(partition)) continue;
       await this.attempt(outcome, partition.name, () => this.remove(table, partition, outcome));
     }
-    for (const leftover of await findLeftovers(this.client, table.table)) {
+    for (const leftover of await findLeftoverPartitions(this.client, table.table)) {
       if (this.isStopping()) return outcome;
       const wasTried = outcome.postponed.some(({ partition }) => partition === leftover.name);
       if (!isOver(leftover) || wasTried) continue;

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { PoolClient, QueryConfig } from 'pg';
 import { CopyOut } from '../platform/database/copy-out';
-import { BrokenConnection } from '../platform/database/broken-connection';
+import { BrokenConnection } from '../platform/database/connection-loan';
 import { onAbort } from '../platform/runtime/abort';
 import { requestCancel } from '../platform/database/cancel-request';
 import { ChunkBuffer } from './chunk-buffer';

@@ -172,7 +172,7 @@ function nestedViolation(
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
       const fault = nestedViolation(value[index], depthLeft - 1, budget);
-      if (fault) return within(`[${index}]`, fault);
+      if (fault) return atStep(`[${index}]`, fault);
     }
     return undefined;
   }
@@ -181,7 +181,7 @@ function nestedViolation(
     const fault =
       violationAt('', textViolation(key), '(its name) ') ??
       nestedViolation((value as Record<string, unknown>)[key], depthLeft - 1, budget);
-    if (fault) return within(memberPath(key), fault);
+    if (fault) return atStep(memberPath(key), fault);
   }
   return undefined;
 }
@@ -194,7 +194,7 @@ function violationAt(
   return message === undefined ? undefined : { at, message: `${prefix}${message}` };
 }
 
-function within(step: string, fault: PathViolation): PathViolation {
+function atStep(step: string, fault: PathViolation): PathViolation {
   return fault === TOO_LARGE ? fault : { at: `${step}${fault.at}`, message: fault.message };
 }
 

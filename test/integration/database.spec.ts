@@ -1,5 +1,5 @@
 import { Client, type PoolClient } from 'pg';
-import { poolOf } from '../../src/platform/database/database';
+import { poolOf } from '../../src/platform/database/data-source';
 import { toDatabaseError } from '../../src/platform/database/database-errors';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';

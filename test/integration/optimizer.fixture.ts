@@ -4,7 +4,7 @@ import { serverConfig } from '../../src/platform/config/server.config';
 import { DatabaseReport } from '../../src/maintenance/database-report';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
 import { Optimizer } from '../../src/maintenance/optimizer';
-import { QueryCacheSource } from '../../src/platform/database/prepared-statement-stats';
+import { QueryCacheSource } from '../../src/platform/database/query-cache-source';
 import type { Replica } from './replica.fixture';
 
 function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {

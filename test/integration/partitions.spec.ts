@@ -1,6 +1,6 @@
 import type { Client, PoolClient } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/event/audit-event';
-import { poolOf } from '../../src/platform/database/database';
+import { poolOf } from '../../src/platform/database/data-source';
 import { addMonths, missingMonths, monthsAhead } from '../../src/platform/database/partitions';
 import { isOutcomeUnknown } from '../../src/platform/database/unknown-outcome';
 import type { TestDatabase } from '../support/test-database';

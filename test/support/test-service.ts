@@ -102,7 +102,7 @@ export class TestService {
 
   /** The HTTP server of the service. */
   get httpServer(): HttpServer {
-    return this.service.front;
+    return this.service.server;
   }
 
   /** A provider of the running application, for what no answer shows. */

@@ -61,7 +61,7 @@ export class DerivedTypes {
     const known = this.objects.get(dto);
     if (known) return known;
     const type = new GraphQLObjectType({
-      name: this.nameOf(dto, 'output'),
+      name: this.typeNameOf(dto, 'output'),
       fields: () =>
         Object.fromEntries(
           this.membersOf(dto).map(([member, described]) => [
@@ -82,7 +82,7 @@ export class DerivedTypes {
     if (known) return known;
     const defaults = this.namings.get(dto)?.defaults ?? {};
     const type = new GraphQLInputObjectType({
-      name: this.nameOf(dto, 'input'),
+      name: this.typeNameOf(dto, 'input'),
       fields: () =>
         Object.fromEntries(
           this.membersOf(dto).map(([member, described]) => [
@@ -111,7 +111,7 @@ export class DerivedTypes {
     return type;
   }
 
-  private nameOf(dto: Dto, shape: Shape): string {
+  private typeNameOf(dto: Dto, shape: Shape): string {
     const named = this.namings.get(dto)?.name;
     if (named !== undefined && !(shape === 'output' && named.endsWith('Input'))) return named;
     const plain = dto.name.replace(/Dto$/, '');

@@ -59,7 +59,7 @@ export class TrpcAdapter implements OnModuleInit {
     const isBatch = url.searchParams.get('batch') === '1';
     const rawPath = url.pathname.slice(1);
     const path = decoded(rawPath);
-    nameRoute(request, this.nameOf(path, isBatch));
+    nameRoute(request, this.procedureName(path, isBatch));
     response.setHeader('Cache-Control', 'no-store');
     const signal = closeSignal(response);
     const inputs = new BatchInputs(request, response, this.bodies);
@@ -95,7 +95,8 @@ export class TrpcAdapter implements OnModuleInit {
       }),
       onError: ({ error, path: name }) => {
         noteRequest(error, requestId);
-        const what = name === undefined ? this.nameOf(path, isBatch) : this.nameOf(name, false);
+        const what =
+          name === undefined ? this.procedureName(path, isBatch) : this.procedureName(name, false);
         logFailure(failureOf(error), what, requestId);
       },
     });
@@ -104,7 +105,7 @@ export class TrpcAdapter implements OnModuleInit {
   }
 
   /** The name of a request in metrics and logs; `trpc` alone for a path that a client has made up. */
-  private nameOf(path: string, isBatch: boolean): string {
+  private procedureName(path: string, isBatch: boolean): string {
     if (isBatch && path.includes(',')) return 'trpc batch';
     return this.handlers.has(path) ? `trpc ${path}` : 'trpc';
   }

@@ -24,7 +24,7 @@ import { idempotencyClaimOf } from '../write/idempotency-claim';
 /** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
 const MAX_FAST_BYTES = 512 * 1024;
 /** Thousands of bodies up to this size may wait without being counted. */
-const SMALL_BYTES = 4 * 1024;
+const SMALL_EVENT_BYTES = 4 * 1024;
 const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
 
 /**
@@ -78,7 +78,7 @@ export class CreateEventFastRoute implements OnModuleInit {
     response: ServerResponse,
   ): boolean {
     const bytes = Number(request.headers['content-length']);
-    if (bytes <= SMALL_BYTES) return true;
+    if (bytes <= SMALL_EVENT_BYTES) return true;
     if (!this.budget.readQuota.acquire(principal.subject, bytes)) return false;
     let isTaken = true;
     const giveBack = (): void => {
@@ -110,7 +110,7 @@ export class CreateEventFastRoute implements OnModuleInit {
     response: ServerResponse,
   ): Promise<void> {
     const body = request[RAW_BODY];
-    if (body && body.length > SMALL_BYTES) this.budget.reserve(body, response);
+    if (body && body.length > SMALL_EVENT_BYTES) this.budget.reserve(body, response);
     const claim = idempotencyClaimOf(request, principal, 'event');
     const signal = requestSignal(response, this.config.requestTimeoutMs);
     const recorded = await this.scheduler.run({ flow: flowKey(principal), signal }, () =>

@@ -48,7 +48,7 @@ export class ExportRecorder {
         organizationId,
         action: 'audit.export',
         status: outcome.isComplete ? 'success' : 'failure',
-        principalId: nameOf(principal.subject),
+        principalId: principalIdOf(principal.subject),
         targetResourceType: 'AuditEvent',
         correlationId: requestId,
         metadata: {
@@ -86,6 +86,6 @@ function filterTold({ startDate, endDate, ...lists }: AuditEventFilter): object 
     : (JSON.parse(text) as object);
 }
 
-function nameOf(subject: string): string {
+function principalIdOf(subject: string): string {
   return [...subject.toWellFormed().replaceAll('\0', '\ufffd')].slice(0, MAX_NAME_LENGTH).join('');
 }

@@ -101,7 +101,7 @@ export function pageStatement(request: PageRequest): Statement {
             ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   }
   const text = `SELECT ${EVENT_JSON} FROM (${page}) e ORDER BY ${order}`;
-  return { ...nameOf(request, text), text, values: values.list };
+  return { ...preparedName(request, text), text, values: values.list };
 }
 
 /** Counts what a filter finds, but no further than one above TOTAL_EXACT_UP_TO. */
@@ -188,7 +188,7 @@ const WIDE_PAGES: StatementGroup = { name: 'wide pages', max: 24 };
 /** Names of texts, as hashing one would take as long as the rest of a statement. Texts have 1 to 4 kB. */
 const names = new LRUCache<string, string>({ max: 500 });
 
-function nameOf(
+function preparedName(
   { filter, isNarrow }: PageRequest,
   text: string,
 ): Pick<Statement, 'name' | 'group'> {

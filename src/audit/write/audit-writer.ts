@@ -1,6 +1,6 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import { nameOf, stillRunning } from '../../concurrency/idempotency-keys';
+import { claimKey, stillRunning } from '../../concurrency/idempotency-keys';
 import { EventLoopPressure } from '../../concurrency/event-loop-pressure';
 import { Database } from '../../platform/database/database';
 import {
@@ -83,7 +83,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     this.contention.noteFlow(request.flow);
     // Without a turn of waiting when they are there: a shutdown must not find a request that neither waits nor prepares.
     if (!this.arePartitionsKnown(request)) await this.makePartitions(request);
-    const key = request.claim && nameOf(request.claim);
+    const key = request.claim && claimKey(request.claim);
     if (key !== undefined && this.runningKeys.has(key)) throw stillRunning();
     if (key !== undefined) this.runningKeys.add(key);
     try {

@@ -1,13 +1,13 @@
 import { Logger } from '@nestjs/common';
-import { Client, type PoolClient } from 'pg';
+import { Client, type Pool, type PoolClient } from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import type { DatabaseConfig } from '../config/database.config';
 import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded/embedded-postgres';
 import { watchInterruptedWaits } from './interrupted-waits';
-import { dropStatementNames } from './session-settings';
 import type { QueryTimes } from './query-times';
-import { boundStatementNames } from './statement-names';
+import { boundStatementNames, dropStatementNames } from './statement-names';
 
 const RETRY_DELAY_MS = 1000;
 const SILENCE_GRACE_MS = 2000;
@@ -120,4 +120,9 @@ export async function waitForServer(url: string): Promise<void> {
       await client.end().catch(() => undefined);
     }
   }
+}
+
+/** The pg pool inside a TypeORM data source. */
+export function poolOf(dataSource: DataSource): Pool {
+  return (dataSource.driver as PostgresDriver).master as Pool;
 }

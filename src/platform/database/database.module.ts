@@ -11,7 +11,7 @@ import type { EmbeddedPostgresServer } from './embedded/embedded-postgres';
 import { MaintainedTables } from './maintained-tables';
 import { runMigrations } from './migrate';
 import { Partitions } from './partitions';
-import { QueryCacheSource } from './prepared-statement-stats';
+import { QueryCacheSource } from './query-cache-source';
 import { QueryTimes } from './query-times';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { assertSession } from './session-settings';

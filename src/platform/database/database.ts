@@ -1,14 +1,13 @@
 import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
-import type { Pool, PoolClient } from 'pg';
+import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
-import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { AppError } from '../errors/app-error';
-import { BrokenConnection } from './broken-connection';
 import { CommitWatch, UNTIMED } from './commit-watch';
+import { poolOf } from './data-source';
 import { isMisconfigured, toDatabaseError } from './database-errors';
 import { Durability } from './durability';
 import { takeInterruptedWait } from './interrupted-waits';
-import { type Lease, withConnection } from './connection-loan';
+import { BrokenConnection, type Lease, withConnection } from './connection-loan';
 import { type AcquisitionStatistics, statsOf } from './pool-stats';
 import { ReadReplicas } from './read-replicas';
 import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
@@ -220,9 +219,4 @@ export class Database implements BeforeApplicationShutdown {
 interface ReaderOptions {
   isFresh?: (replica: PoolClient) => Promise<boolean>;
   signal?: AbortSignal;
-}
-
-/** The pg pool inside a TypeORM data source. */
-export function poolOf(dataSource: DataSource): Pool {
-  return (dataSource.driver as PostgresDriver).master as Pool;
 }

@@ -57,7 +57,10 @@ export async function markExpired(
 }
 
 /** The marked tables that are partitions no more. */
-export async function findLeftovers(client: ClientBase, table: string): Promise<Leftover[]> {
+export async function findLeftoverPartitions(
+  client: ClientBase,
+  table: string,
+): Promise<Leftover[]> {
   const { rows } = await client.query<{ name: string; until: string }>(
     `SELECT c.oid::regclass::text AS name, substr(d.description, length($2) + 1) AS until
      FROM pg_class c JOIN pg_description d

@@ -70,7 +70,7 @@ export class QueryTimes {
 
   private note(statement: unknown, ms: number): void {
     if (ms < this.thresholdMs) return;
-    const name = nameOf(statement);
+    const name = statementName(statement);
     this.total += 1;
     this.kept.push({ name, ms, atMs: performance.now() });
     if (this.kept.length > MAX_KEPT) this.kept.shift();
@@ -79,7 +79,7 @@ export class QueryTimes {
 }
 
 /** Statements are text of this service with parameters in place of values, so that their beginning tells nothing. */
-function nameOf(statement: unknown): string {
+function statementName(statement: unknown): string {
   const { name, text = '' } =
     typeof statement === 'string'
       ? { name: undefined, text: statement }

@@ -1,7 +1,7 @@
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
+import { poolOf } from './data-source';
 
 const DOWN_FOR_MS = 5000;
 
@@ -32,7 +32,7 @@ export class ReadReplica {
       });
       await this.connecting;
     }
-    return (this.dataSource.driver as PostgresDriver).master as Pool;
+    return poolOf(this.dataSource);
   }
 
   /** Takes it out of the rotation for five seconds. */

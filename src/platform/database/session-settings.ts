@@ -1,7 +1,5 @@
 import { Logger } from '@nestjs/common';
-import type { ClientBase } from 'pg';
 import type { DataSource } from 'typeorm';
-import { isNamed } from './statement-names';
 
 /** What every session asks for when it connects (data-source.ts), as PostgreSQL shows it. */
 interface SessionSettings {
@@ -59,12 +57,4 @@ export async function assertSession(dataSource: DataSource): Promise<void> {
 function isTimeoutAsked({ options }: DataSource): boolean {
   const { statement_timeout: asked } = (options as { extra: { statement_timeout?: number } }).extra;
   return asked !== undefined && asked > 0;
-}
-
-/** Sends every statement of a connection without its name, for poolers that do not know prepared statements. */
-export function dropStatementNames(client: ClientBase): void {
-  const plain = client as { query: (statement: unknown, ...rest: unknown[]) => unknown };
-  const query = plain.query.bind(client);
-  plain.query = (statement, ...rest) =>
-    query(isNamed(statement) ? { ...statement, name: undefined } : statement, ...rest);
 }

@@ -94,3 +94,11 @@ export function isNamed(statement: unknown): statement is NamedStatement {
     !('submit' in statement)
   );
 }
+
+/** Sends every statement of a connection without its name, for poolers that do not know prepared statements. */
+export function dropStatementNames(client: ClientBase): void {
+  const plain = client as { query: (statement: unknown, ...rest: unknown[]) => unknown };
+  const query = plain.query.bind(client);
+  plain.query = (statement, ...rest) =>
+    query(isNamed(statement) ? { ...statement, name: undefined } : statement, ...rest);
+}

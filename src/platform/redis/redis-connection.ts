@@ -9,7 +9,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { RedisClientType } from '@redis/client';
 import { redisConfig } from '../config/redis.config';
 import { RedisSubscriber } from './redis-subscriber';
-import { abortReason, RefusalLog } from './refusal-log';
+import { refusalReason, RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
 import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
@@ -21,8 +21,8 @@ const PROBE_INTERVAL_MS = 250;
 const BOOT_WAIT_MS = 1000;
 /** A breaker that opens again this soon is left open for longer: a PING that is answered says little about the rest. */
 const RELAPSE_MS = 10_000;
-const FIRST_REST_MS = 250;
-const MAX_REST_MS = 5000;
+const FIRST_PAUSE_MS = 250;
+const MAX_PAUSE_MS = 5000;
 
 /** Counted since the start. */
 export interface RedisStatistics {
@@ -57,7 +57,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private nextProbe: NodeJS.Timeout | undefined;
   /** When the breaker was closed last, on the clock of performance.now(). */
   private closedAtMs = -Infinity;
-  private restMs = 0;
+  private pauseMs = 0;
 
   constructor(@Inject(redisConfig.KEY) { url }: ConfigType<typeof redisConfig>) {
     this.isConfigured = url !== undefined;
@@ -66,7 +66,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     this.subscriber = new RedisSubscriber(this.supervised.client, this.logger, this.refusals);
     this.supervised.client
       .on('ready', () => this.probe())
-      .on('error', (error: unknown) => this.markAway(abortReason(error)));
+      .on('error', (error: unknown) => this.markAway(refusalReason(error)));
   }
 
   /** Starts to connect; waits until Redis has answered or cannot be reached, at most a second. Never fails. */
@@ -158,9 +158,9 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     this.counts.breakerOpened += 1;
     this.markAway('it does not answer in time');
     const isRelapse = performance.now() - this.closedAtMs < RELAPSE_MS;
-    this.restMs = isRelapse ? Math.min(MAX_REST_MS, this.restMs * 2 || FIRST_REST_MS) : 0;
-    if (this.restMs === 0) this.probe();
-    else this.probeAfter(this.restMs);
+    this.pauseMs = isRelapse ? Math.min(MAX_PAUSE_MS, this.pauseMs * 2 || FIRST_PAUSE_MS) : 0;
+    if (this.pauseMs === 0) this.probe();
+    else this.probeAfter(this.pauseMs);
   }
 
   private probeAfter(delayMs: number): void {
@@ -209,7 +209,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   }
 
   private probeLater(refusal: Error): void {
-    this.markAway(abortReason(refusal));
+    this.markAway(refusalReason(refusal));
     if (this.isClosed) return;
     this.probeAfter(PROBE_INTERVAL_MS);
   }

@@ -16,14 +16,14 @@ export class RefusalLog {
       return;
     }
     const more = this.unreported > 0 ? ` (and ${this.unreported} times since the last report)` : '';
-    this.logger.warn(`A Redis command failed: ${abortReason(error)}${more}`);
+    this.logger.warn(`A Redis command failed: ${refusalReason(error)}${more}`);
     this.unreported = 0;
     this.silentUntilMs = nowMs + INTERVAL_MS;
   }
 }
 
 /** Why, for the log: without the arguments that Redis quotes, as they may be anybody's data. */
-export function abortReason(error: unknown): string {
+export function refusalReason(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
   // An attempt at several addresses that all fail has no message, only a code.
   const text = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);

@@ -42,8 +42,8 @@ export class EventLoopYielder {
 
   private async pause(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
-    const restMs = this.pausedUntilMs - performance.now();
-    if (restMs < MIN_PAUSE_MS || !this.isShared()) return;
-    await new Promise((resolve) => setTimeout(resolve, Math.round(restMs)));
+    const leftMs = this.pausedUntilMs - performance.now();
+    if (leftMs < MIN_PAUSE_MS || !this.isShared()) return;
+    await new Promise((resolve) => setTimeout(resolve, Math.round(leftMs)));
   }
 }
