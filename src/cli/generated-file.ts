@@ -3,13 +3,13 @@ import { join, relative } from 'node:path';
 import { PACKAGE_ROOT } from '../platform/config/load-environment';
 import { surviveClosedOutputs } from '../platform/logging/log-output';
 
-/** A file under docs/ that is made from the code and kept in the repository. */
+/** A file under docs/ that is generated from the code and kept in the repository. */
 export interface GeneratedFile {
-  /** Its name under docs/. */
+  /** Under docs/. */
   name: string;
-  /** The script that makes it, as in `npm run schema`. */
+  /** Of package.json, as in `npm run schema`. */
   script: string;
-  /** What it holds, as in "the GraphQL schema". */
+  /** Its content in words, as in "the GraphQL schema". */
   content: string;
   text: () => string | Promise<string>;
 }
@@ -47,7 +47,7 @@ Writes ${content} to docs/${name}. Needs no database and no settings.
   return 1;
 }
 
-/** Writes or checks it, as the command line says, and ends the process. */
+/** Writes or checks the file, as the command line says, and ends the process. */
 export function runGenerator(file: GeneratedFile): void {
   surviveClosedOutputs();
   writeOrCheck(file, process.argv.slice(2)).then(
@@ -59,7 +59,7 @@ export function runGenerator(file: GeneratedFile): void {
   );
 }
 
-/** Where two texts part: the first line that differs, as both have it. Undefined when they are equal. */
+/** The first line that differs, as both texts have it; undefined when they are equal. */
 function firstDifference(committed: string, current: string): string | undefined {
   if (committed === current) return undefined;
   const [was, is] = [committed.split('\n'), current.split('\n')];

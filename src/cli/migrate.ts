@@ -8,10 +8,9 @@ import { surviveClosedOutputs } from '../platform/logging/log-output';
 import { createLog } from '../platform/logging/service-logger';
 
 /**
- * Brings the database to the newest schema and ends: `npm run migrate`, or a job before a release is rolled out. It does
- * what every start of the service does, under the same lock, so that both may run at once. It waits for a database that
- * does not answer yet. It logs as the service does. Exit code 1, with the reason on stderr, when the settings are wrong
- * or a migration fails; 2 when it is called with arguments.
+ * Brings the database to the newest schema and ends: `npm run migrate`, or a job before a release is rolled out. Every
+ * start of the service does the same under the same lock, so that both may run at once. Waits for a database that does
+ * not respond yet. Exit code 1 when the settings are wrong or a migration fails, 2 when it is called with arguments.
  */
 async function main(): Promise<void> {
   Logger.overrideLogger(createLog(loggingConfig()).nest);

@@ -22,19 +22,19 @@ Prints a signed JWT for the configured AUTH_JWT_SECRET, and nothing else, on std
 
 const UNIT_SECONDS: Partial<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** Ten years: what a mistyped number exceeds and no trial needs. */
+/** Ten years: a mistyped number exceeds it, and no trial needs it. */
 const MAX_EXPIRY_SECONDS = 3650 * 86_400;
 
-/** Where the tool writes: the token on `out`, everything else on `err`. */
+/** Outputs: the token on `out`, everything else on `err`. */
 interface Streams {
   out: (text: string) => void;
   err: (text: string) => void;
 }
 
-/** A mistake in the arguments; the message is one line for the user. */
+/** A mistake in the arguments; the message is one line. */
 class UsageError extends Error {}
 
-/** Runs the tool; resolves to its exit code: 0, 1 when no token can be signed here, 2 for a mistake in the arguments. */
+/** Resolves to the exit code: 0, 1 when no token can be signed here, 2 for a mistake in the arguments. */
 export async function runTokenTool(
   argv: string[],
   loadConfig: () => AuthConfig,
@@ -86,7 +86,7 @@ function parse(argv: string[]) {
       },
     }).values;
   } catch (error) {
-    // Some of Node's messages go on for a paragraph about positional arguments; the first sentence says it.
+    // Some of Node's messages go on for a paragraph about positional arguments; the first sentence is enough.
     const [message = ''] = (error as Error).message.split(/\n|\. (?=To )/);
     throw new UsageError(message);
   }

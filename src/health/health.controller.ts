@@ -16,13 +16,12 @@ const REDIS_AWAY = {
   message: 'Redis does not answer: answers come from PostgreSQL and this process alone',
 } as const;
 
-/** What a probe is answered. */
 interface Outcome {
   status: HttpStatus;
   result: HealthCheckResult;
 }
 
-/** The probes of an orchestrator. Indicators return how things are; an answer of 503 is a fact, not an error. */
+/** The probes of an orchestrator. Indicators return states; 503 is a result, not an error. */
 @ApiTags('health')
 @Public()
 @Controller('health')
@@ -105,27 +104,24 @@ export class HealthController {
     return this.respond(response, 'startup', () => this.indicators.startup());
   }
 
+  /** Probes of one kind share a check that runs: they need no token, and may come as often as a client likes. */
   private async respond(
     response: Response,
     probe: string,
     indicators: () => HealthIndicatorFunction[],
   ): Promise<HealthCheckResult> {
-    const { status, result } = await this.shared(probe, indicators);
+    let check = this.running.get(probe);
+    if (!check) {
+      check = this.check(indicators()).finally(() => this.running.delete(probe));
+      this.running.set(probe, check);
+    }
+    const { status, result } = await check;
     response.setHeader('Cache-Control', 'no-store');
     response.status(status);
     return result;
   }
 
-  /** Whoever asks while the same is being checked gets that answer: anybody may ask, and as often as they like. */
-  private shared(probe: string, indicators: () => HealthIndicatorFunction[]): Promise<Outcome> {
-    const running = this.running.get(probe);
-    if (running) return running;
-    const outcome = this.check(indicators()).finally(() => this.running.delete(probe));
-    this.running.set(probe, outcome);
-    return outcome;
-  }
-
-  /** Terminus throws when an indicator is down; a probe wants the same body with 503. */
+  /** Terminus throws when an indicator is down; a probe has the same body with 503. */
   private async check(indicators: HealthIndicatorFunction[]): Promise<Outcome> {
     try {
       return { status: HttpStatus.OK, result: await this.health.check(indicators) };

@@ -5,15 +5,15 @@ import { LifecycleHealthIndicator } from '../http/lifecycle.health';
 import { ProcessHealthIndicator } from '../metrics/process.health';
 import { RedisHealthIndicator } from '../platform/redis/redis.health';
 
-/** The indicators that only `/health` asks: parts whose state makes nothing unready. */
+/** The indicators of `/health` alone: parts whose state makes nothing unready. */
 export const OTHER_INDICATORS = Symbol('indicators of /health alone');
 
-/** Tells the health of one part. */
+/** The health of one part. */
 export interface Indicator {
   check(): HealthIndicatorResult | Promise<HealthIndicatorResult>;
 }
 
-/** Which indicators each probe asks. */
+/** The indicators of each probe. */
 @Injectable()
 export class ProbeIndicators {
   constructor(
@@ -35,7 +35,7 @@ export class ProbeIndicators {
     ];
   }
 
-  /** What requests depend on; Redis only tells that it is away, which makes nothing unready. */
+  /** What requests depend on, and Redis, which is `degraded` when it is away and makes nothing unready. */
   readiness(): HealthIndicatorFunction[] {
     return [() => this.lifecycle.isReady(), () => this.database.check(), () => this.redis.check()];
   }

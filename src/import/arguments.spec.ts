@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readArguments, UsageError } from './arguments';
 import { runImportCommand } from './import-command';
-import { SYSTEM_CLOCK } from './retry';
+import { SYSTEM_CLOCK } from './chunk-sender';
 
 const environment = { AUDIT_TOKEN: 'from-environment' };
 let folder: string;

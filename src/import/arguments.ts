@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { TOKEN_HINT } from './bulk-client';
 import { FORMATS, type Format } from './record-reader';
 
-/** What the command line asks for, checked. */
+/** The checked command line. */
 export interface ImportArguments {
   format: Format;
   /** Absolute path of the file, or `-` for standard input. */
@@ -18,7 +18,7 @@ export interface ImportArguments {
   isQuiet: boolean;
 }
 
-/** The command line cannot be used; the message is one line that says why. */
+/** A mistake in the command line; the message is one line. */
 export class UsageError extends Error {}
 
 export const USAGE = `Usage: npm run import -- --format ${FORMATS.join('|')} [options] FILE
@@ -52,7 +52,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
-/** Reads the command line; undefined when only the usage is asked for. Throws UsageError. */
+/** Reads the command line; undefined for `--help`. @throws UsageError */
 export function readArguments(
   argv: string[],
   environment: NodeJS.ProcessEnv,
@@ -90,7 +90,7 @@ function formatOf(name: string | undefined): Format {
   throw new UsageError(`${given}: give ${FORMATS.join(', ')}`);
 }
 
-/** Where the command was typed: npm runs it in the package's folder, but says where it was called. */
+/** The folder in which the command was typed: npm runs it in the package's folder, and passes the original one. */
 function callerFolder(): string {
   return process.env.INIT_CWD ?? process.cwd();
 }

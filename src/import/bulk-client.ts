@@ -1,10 +1,10 @@
 import { wallClockMs } from '../platform/runtime/clocks';
 
-/** What became of one request. Only `ImportStopped` is thrown, for what no retry and no other chunk can cure. */
+/** What became of the events of one request. */
 export type BulkOutcome =
   | { kind: 'stored'; created: number; duplicates: number }
   /**
-   * Some events are at fault: their position in the request and what is wrong. Those in `settled` are stored
+   * Some events are at fault: their index in the request and what is wrong. Those in `settled` are stored
    * (`created` or `duplicates`); the others shared a transaction with one at fault, or with a passing failure.
    */
   | {
@@ -14,27 +14,22 @@ export type BulkOutcome =
       created: number;
       duplicates: number;
     }
-  /** The request is refused without saying which event is at fault: fewer events may pass. Nothing was stored. */
+  /** The request is refused and names no event: fewer events may pass. Nothing was stored. */
   | { kind: 'divisible'; reason: string }
-  /** It may pass later. What the service stored without us hearing of it will be a duplicate then. */
+  /** The request may pass later. Events of a lost response are duplicates then. */
   | { kind: 'later'; reason: string; retryAfterMs: number | undefined };
 
-/** The import cannot go on; the message says why and what to do about it. */
+/** The import cannot go on: neither a retry nor another chunk would help. The message says why and what to do. */
 export class ImportStopped extends Error {}
 
-/** The part of an RFC 9457 problem document that the import reads. */
-interface Problem {
-  detail?: unknown;
-}
-
-/** Longer than the service lets a request run, so that its own answer is heard first. */
+/** Longer than the service lets a request run, so that its own response comes first. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
-/** The service, or what stands before it, is away or busy; 500 is among them as the ids of events make a retry harmless. */
-const MAY_PASS_LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** The service or a proxy is away or busy; 500 is among them as the ids of events make a retry harmless. */
+const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-/** Codes of lines that nothing is wrong with: sent again they may pass. */
-const PASSING = new Set([
+/** Codes of lines that are not at fault: sent again they may pass. */
+const PASSING_CODES = new Set([
   'TRANSACTION_REJECTED',
   'DATABASE_UNAVAILABLE',
   'TOO_MANY_REQUESTS',
@@ -43,7 +38,7 @@ const PASSING = new Set([
   'INTERNAL',
 ]);
 
-/** How to get a token that may write, for the messages that ask for one. */
+/** The command for a token that may write. */
 export const TOKEN_HINT = `npm run token -- --sub importer --organizations '*' --scope "audit:write"`;
 
 /** Sends events, one a line, to the bulk route of the service: one method, one HTTP request, no retries. */
@@ -57,7 +52,7 @@ export class BulkClient {
     this.route = `${serviceUrl.replace(/\/+$/, '')}/api/v1/audit/events/bulk`;
   }
 
-  /** Posts one body of `count` lines, an event each, and says what became of it. */
+  /** Posts one body of `count` lines, an event each. @throws ImportStopped */
   async post(body: string, count: number): Promise<BulkOutcome> {
     let response: Response;
     let text: string;
@@ -93,18 +88,13 @@ export class BulkClient {
     const settled = new Set<number>();
     const counts = { created: 0, duplicates: 0 };
     let passing: string | undefined;
-    receipts.forEach(({ status, code, errors }, index) => {
-      if (status === 'created') counts.created += 1;
-      else if (status === 'duplicate') counts.duplicates += 1;
-      else if (PASSING.has(code ?? '')) {
-        passing = code;
-        return;
-      } else {
-        faults.set(index, reasonsOf(errors));
-        return;
-      }
-      settled.add(index);
-    });
+    for (const [index, { status, code = '', errors }] of receipts.entries()) {
+      if (status === 'created' || status === 'duplicate') {
+        counts[status === 'created' ? 'created' : 'duplicates'] += 1;
+        settled.add(index);
+      } else if (PASSING_CODES.has(code)) passing = code;
+      else faults.set(index, reasonsOf(errors));
+    }
     if (settled.size === count) return { kind: 'stored', ...counts };
     if (faults.size === count && receipts.every(({ code }) => code === 'FORBIDDEN')) {
       throw new ImportStopped(`the service refuses every event. ${TOKEN_NEEDS}`);
@@ -117,17 +107,16 @@ export class BulkClient {
   }
 
   private failureOf(response: Response, text: string): BulkOutcome {
-    const problem: Problem = jsonObject(text);
-    const detail =
-      typeof problem.detail === 'string' ? `: ${problem.detail.replace(/\.$/, '')}` : '';
-    const reason = `the service answered ${response.status}${detail}`;
+    const { detail } = jsonObject(text) as { detail?: unknown };
     const { status } = response;
+    const said = typeof detail === 'string' ? `: ${detail.replace(/\.$/, '')}` : '';
+    const reason = `the service answered ${status}${said}`;
     if (status === 401) {
       throw new ImportStopped(`${reason}. Get a valid token with: ${TOKEN_HINT}`);
     }
     if (status === 403) throw new ImportStopped(`${reason}. ${TOKEN_NEEDS}`);
     if (status === 400 || status === 413) return { kind: 'divisible', reason };
-    if (MAY_PASS_LATER.has(status)) {
+    if (PASSING_STATUSES.has(status)) {
       const retryAfterMs = retryAfterOf(response.headers.get('retry-after'));
       return { kind: 'later', reason, retryAfterMs };
     }
@@ -143,7 +132,7 @@ interface Receipt {
   errors?: unknown;
 }
 
-/** The receipts of an answer in the order of their lines; undefined when it is not whole, or none of this service. */
+/** The receipts of a response in the order of their lines; undefined when it is not whole, or not of this service. */
 function receiptsIn(text: string): Receipt[] | undefined {
   const lines = text.trimEnd().split('\n').map(jsonObject);
   const last = lines.pop();
@@ -181,13 +170,13 @@ function jsonObject(text: string): object {
   }
 }
 
-/** Whether there is nobody at the address: of a name with several addresses, at none of them. */
+/** Whether nothing listens at any address of the host. */
 function isRefused(error: unknown): boolean {
   const { cause } = (error ?? {}) as { cause?: { code?: unknown } };
   return cause?.code === 'ECONNREFUSED';
 }
 
-/** What fetch hides behind "fetch failed": the code and message of its cause. */
+/** The cause of the "fetch failed" of fetch. */
 function networkReason(error: unknown): string {
   const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
   if (!(cause instanceof Error)) return String(cause);

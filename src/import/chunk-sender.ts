@@ -1,7 +1,29 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { ImportStopped, type BulkClient, type BulkOutcome } from './bulk-client';
-import { bodyOf, type Chunk } from './chunker';
+import type { Chunk } from './chunker';
 import type { EventLine, RefusedLine } from './record-reader';
-import { GIVE_UP_AFTER_MS, waitBeforeRetryMs, type Clock } from './retry';
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 30_000;
+/** Retries of one request end after this. */
+const GIVE_UP_AFTER_MS = 5 * 60_000;
+
+/** When all lines of a chunk, and so many, are refused without an index being named, it is not the lines. */
+const SUSPICIOUS_LINES = 10;
+
+/** Time, as retries see it. */
+export interface Clock {
+  now: () => number;
+  /** Waits; rejects as soon as the signal is aborted. */
+  sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+}
+
+export const SYSTEM_CLOCK: Clock = {
+  now: () => performance.now(),
+  sleep: async (ms, signal) => {
+    await delay(ms, undefined, { signal });
+  },
+};
 
 /** What became of the lines of a chunk. */
 export interface ChunkResult {
@@ -10,50 +32,36 @@ export interface ChunkResult {
   refused: RefusedLine[];
 }
 
-export interface ChunkSenderOptions {
-  client: BulkClient;
-  clock: Clock;
-  /** Ends the waiting for a retry; a request under way is heard out. */
-  signal: AbortSignal;
-  /** Told why and how long the import waits. */
-  onWait: (reason: string, waitMs: number) => void;
-}
-
-/** When so many lines in a row, and no other, are refused without a place being named, it is not the lines. */
-const SUSPICIOUS_LINES = 10;
-
-type Stored = Extract<BulkOutcome, { kind: 'stored' }>;
-type Refused = Exclude<BulkOutcome, { kind: 'stored' | 'later' }>;
+type Outcome<K extends BulkOutcome['kind']> = Extract<BulkOutcome, { kind: K }>;
 
 /**
- * Brings the events of a chunk into the service whatever it takes: bad lines are taken out and those that shared a
- * transaction with them are sent again, requests that are too large are halved, a service that is away is waited for.
- * Throws ImportStopped when the import cannot go on.
+ * Brings the events of a chunk into the service: bad lines are taken out and those that shared a transaction with them
+ * are sent again, requests that are too large are halved, a service that is away is retried.
  */
 export class ChunkSender {
-  constructor(private readonly options: ChunkSenderOptions) {}
+  /** `signal` ends the wait for a retry, not a request under way; `onWait` is called with the reason of each wait. */
+  constructor(
+    private readonly client: BulkClient,
+    private readonly clock: Clock,
+    private readonly signal: AbortSignal,
+    private readonly onWait: (reason: string, waitMs: number) => void,
+  ) {}
 
-  /** Sends a chunk; the refused lines of the result are in the order of the file. */
+  /** Sends a chunk; the refused lines of the result are in the order of the file. @throws ImportStopped */
   async send(chunk: Chunk): Promise<ChunkResult> {
     const result: ChunkResult = { created: 0, duplicates: 0, refused: [...chunk.refused] };
     const waiting = chunk.events.length > 0 ? [chunk.events] : [];
     let refusedBlindly = 0;
     for (let events = waiting.pop(); events !== undefined; events = waiting.pop()) {
-      const outcome = await this.attempt(events);
-      if (outcome.kind === 'stored') {
+      const outcome = await this.post(events);
+      if (outcome.kind !== 'divisible') {
         result.created += outcome.created;
         result.duplicates += outcome.duplicates;
-        continue;
-      }
-      if (outcome.kind === 'faulty') {
-        result.created += outcome.created;
-        result.duplicates += outcome.duplicates;
-      }
-      if (outcome.kind === 'divisible' && events.length === 1) refusedBlindly += 1;
-      waiting.push(...remainderOf(events, outcome, result.refused));
+      } else if (events.length === 1) refusedBlindly += 1;
+      if (outcome.kind !== 'stored') waiting.push(...remainderOf(events, outcome, result.refused));
     }
     if (refusedBlindly >= SUSPICIOUS_LINES && refusedBlindly === chunk.events.length) {
-      const [last] = result.refused.slice(-1);
+      const last = result.refused.at(-1);
       throw new ImportStopped(
         `none of the ${refusedBlindly} lines up to line ${last?.line} is taken: ${last?.reason.join('; ')}`,
       );
@@ -62,41 +70,45 @@ export class ChunkSender {
     return result;
   }
 
-  /** Posts until there is an answer that is not "later". What was stored without our hearing of it is a duplicate then. */
-  private async attempt(events: readonly EventLine[]): Promise<Stored | Refused> {
-    const { client, clock } = this.options;
-    const body = bodyOf(events);
-    const startedAtMs = clock.now();
+  /** Posts until the outcome is not "later". Events of a lost response are duplicates then. */
+  private async post(
+    events: readonly EventLine[],
+  ): Promise<Outcome<'stored' | 'faulty' | 'divisible'>> {
+    // The events joined as text: serialising them again would re-spell their numbers.
+    const body = events.map(({ event }) => `${event}\n`).join('');
+    const startedAtMs = this.clock.now();
     for (let attempt = 0; ; attempt += 1) {
-      const outcome = await client.post(body, events.length);
+      const outcome = await this.client.post(body, events.length);
       if (outcome.kind !== 'later') return outcome;
-      await this.wait(attempt, outcome, startedAtMs);
+      const { reason, retryAfterMs = 0 } = outcome;
+      const waitMs = Math.max(retryAfterMs, backoffMs(attempt));
+      if (this.clock.now() + waitMs - startedAtMs > GIVE_UP_AFTER_MS) {
+        throw new ImportStopped(`${reason}. Gave up after ${attempt + 1} attempts.`);
+      }
+      if (!this.signal.aborted) this.onWait(reason, waitMs);
+      await this.clock.sleep(waitMs, this.signal);
     }
-  }
-
-  private async wait(
-    attempt: number,
-    { reason, retryAfterMs }: Extract<BulkOutcome, { kind: 'later' }>,
-    startedAtMs: number,
-  ): Promise<void> {
-    const { clock, signal, onWait } = this.options;
-    const waitMs = waitBeforeRetryMs(attempt, retryAfterMs, Math.random());
-    if (clock.now() + waitMs - startedAtMs > GIVE_UP_AFTER_MS) {
-      throw new ImportStopped(`${reason}. Gave up after ${attempt + 1} attempts.`);
-    }
-    if (!signal.aborted) onWait(reason, waitMs);
-    await clock.sleep(waitMs, signal);
   }
 }
 
-/** What is left to send after a refusal; the lines that were refused for good are added to `refused`. */
-function remainderOf(events: EventLine[], outcome: Refused, refused: RefusedLine[]): EventLine[][] {
+/** Doubles from half a second to half a minute, the upper half of it random, so that importers do not retry in step. */
+function backoffMs(attempt: number): number {
+  const full = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
+  return full / 2 + (full / 2) * Math.random();
+}
+
+/** What is left to send after a refusal; lines that are refused for good are added to `refused`. */
+function remainderOf(
+  events: EventLine[],
+  outcome: Outcome<'faulty' | 'divisible'>,
+  refused: RefusedLine[],
+): EventLine[][] {
   if (outcome.kind === 'faulty') {
-    for (const [index, reason] of outcome.faults) {
+    const { faults, settled } = outcome;
+    for (const [index, reason] of faults) {
       const bad = events[index];
       if (bad) refused.push({ line: bad.line, record: bad.record, reason });
     }
-    const { faults, settled } = outcome;
     const good = events.filter((_, index) => !faults.has(index) && !settled.has(index));
     return good.length > 0 ? [good] : [];
   }

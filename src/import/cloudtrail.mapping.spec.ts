@@ -1,5 +1,4 @@
-import { findIdentifier } from './cloudtrail-identifier';
-import { mapCloudTrail } from './cloudtrail.mapping';
+import { findIdentifier, mapCloudTrail } from './cloudtrail.mapping';
 import { UnmappableRecord, type JsonObject } from './record-mapping';
 
 const RECORD = {

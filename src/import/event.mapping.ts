@@ -1,7 +1,7 @@
 import { joinMembers, memberOf, splitMembers, type RawMember } from './raw-members';
 import { UnmappableRecord, type SourceRecord } from './record-mapping';
 
-/** What the service adds to an event; its pages and exports hold them, its write routes refuse them. */
+/** Members that the service adds to an event; its pages and exports hold them, its write routes refuse them. */
 const SERVER_MADE = new Set(['sequence', 'recordedAt']);
 
 /**

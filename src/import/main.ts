@@ -1,7 +1,7 @@
 import { surviveClosedOutputs } from '../platform/logging/log-output';
 import { runImportCommand } from './import-command';
 
-// `npm run import`: see import-command.ts for what it does and arguments.ts for how it is called.
+// `npm run import`: arguments.ts has its usage.
 surviveClosedOutputs();
 runImportCommand(process.argv.slice(2)).then(
   (exitCode) => {

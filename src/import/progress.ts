@@ -1,6 +1,6 @@
 import type { ImportTally } from './import-run';
 
-/** Where progress is shown: standard error, so that standard output holds the summary alone. */
+/** Standard error shows the progress, so that standard output holds the summary alone. */
 export interface Terminal {
   isTTY?: boolean;
   write: (text: string) => unknown;
@@ -10,7 +10,7 @@ const TERMINAL_INTERVAL_MS = 100;
 const LOG_INTERVAL_MS = 5_000;
 const BAR_WIDTH = 24;
 
-/** Shows how far the import is: a line that rewrites itself on a terminal, a plain line now and then elsewhere. */
+/** Progress of an import: a line that rewrites itself on a terminal, a plain line every 5 s elsewhere. */
 export class Progress {
   private lastShownMs: number;
   private hasOpenLine = false;
@@ -23,7 +23,7 @@ export class Progress {
     this.lastShownMs = now();
   }
 
-  /** Call as often as you like; `fraction` is the part of the file read, undefined when its size is unknown. */
+  /** Shows at most one state an interval. `fraction` is the part of the file read, undefined when its size is unknown. */
   update(tally: ImportTally, fraction: number | undefined): void {
     if (this.isQuiet) return;
     const intervalMs = this.terminal.isTTY ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS;
@@ -56,7 +56,7 @@ export class Progress {
 }
 
 /** Lines the service holds now: those this run created and those that were there. */
-export function settledOf({ created, duplicates }: ImportTally): number {
+function settledOf({ created, duplicates }: ImportTally): number {
   return created + duplicates;
 }
 

@@ -1,4 +1,4 @@
-/** One member of a JSON object, as its text says it: nothing is re-spelled. */
+/** One member of a JSON object, in its own spelling. */
 export interface RawMember {
   /** The name with its escapes resolved, so that `"\u0069d"` is `id`. */
   name: string;
@@ -13,7 +13,7 @@ const BACKSLASH = 0x5c;
 
 /**
  * The top-level members of a JSON object in the order they are written. The text must be a valid JSON object
- * (`JSON.parse` has accepted it); whatever is nested stays one untouched slice, however deep it goes.
+ * (`JSON.parse` has accepted it); nested values stay one untouched slice.
  */
 export function splitMembers(objectText: string): RawMember[] {
   const members: RawMember[] = [];
@@ -33,12 +33,11 @@ export function splitMembers(objectText: string): RawMember[] {
   return members;
 }
 
-/** The JSON object that has these members, each with its own text. */
+/** The JSON object of these members, each with its own text. */
 export function joinMembers(members: RawMember[]): string {
   return `{${members.map((member) => `${member.nameText}:${member.valueText}`).join(',')}}`;
 }
 
-/** A member made here, as opposed to one taken from a text. */
 export function memberOf(name: string, value: string): RawMember {
   return { name, nameText: JSON.stringify(name), valueText: JSON.stringify(value) };
 }

@@ -1,15 +1,15 @@
 /** A parsed JSON object. Its numbers may have lost digits: read strings from it, take everything else as text. */
 export type JsonObject = Record<string, unknown>;
 
-/** One record of the file, on its way to becoming an audit event. */
+/** One record of the file. */
 export interface SourceRecord {
   /** The record's own JSON text on one line. */
   text: string;
   /** The same, parsed. */
   value: JsonObject;
-  /** `--organization`: takes the place of the organization that the record names. */
+  /** `--organization`: replaces the organization that the record names. */
   organizationId: string | undefined;
-  /** The id of an event whose record brings none: the same on every run (see record-identity.ts). */
+  /** The id of an event whose record brings none: the same on every run (see deterministic-uuid.ts). */
   derivedId: () => string;
 }
 
@@ -56,19 +56,19 @@ export function keepingRecord(map: (record: SourceRecord) => MappedEvent): Recor
   };
 }
 
-/** The value when it is a string with something in it; else undefined, so that an empty one counts as absent. */
+/** The value when it is a string; undefined for an empty one too, which counts as absent. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
-/** The first candidate that is a non-empty string and short enough for an id. A longer one is passed over, never cut. */
+/** The first candidate that is a non-empty string and short enough for an id. A longer one is skipped, never truncated. */
 export function firstName(...candidates: unknown[]): string | undefined {
   return candidates
     .map(textOf)
     .find((candidate) => candidate !== undefined && candidate.length <= MAX_NAME_LENGTH);
 }
 
-/** The string at `name`, or UnmappableRecord with a reason that says what is missing. */
+/** The string at `name`. @throws UnmappableRecord */
 export function requiredText(value: JsonObject, name: string, hint = ''): string {
   const text = textOf(value[name]);
   if (text === undefined) throw new UnmappableRecord(`${name} is missing or not a string${hint}`);

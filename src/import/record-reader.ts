@@ -1,7 +1,7 @@
 import { mapCloudTrail } from './cloudtrail.mapping';
 import { mapEvent } from './event.mapping';
 import type { Line } from '../platform/runtime/line-splitter';
-import { deterministicUuid } from './record-identity';
+import { deterministicUuid } from './deterministic-uuid';
 import { keepingRecord, objectOf, UnmappableRecord, type RecordMapping } from './record-mapping';
 import { mapWikipedia } from './wikipedia.mapping';
 
@@ -17,14 +17,14 @@ export type Format = keyof typeof MAPPINGS;
 /** The formats by name, as `--format` takes them. */
 export const FORMATS = Object.keys(MAPPINGS) as Format[];
 
-/** A line that is an event now: what is sent, and the record as it was, should the service refuse it. */
+/** A line as the event that is sent; `record` is for the refused file. */
 export interface EventLine {
   line: number;
   record: string;
   event: string;
 }
 
-/** A line that was not accepted, and everything that is wrong with it. */
+/** A line that was not accepted, with all reasons. */
 export interface RefusedLine {
   line: number;
   record: string;
@@ -32,10 +32,10 @@ export interface RefusedLine {
 }
 
 const BYTE_ORDER_MARK = '\ufeff';
-/** Fails rather than put U+FFFD where the original bytes were. */
+/** Fails rather than replace bytes by U+FFFD. */
 const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Turns lines into events of one format; what cannot be one is refused here, with the reason. */
+/** Turns lines of one format into events. */
 export class RecordReader {
   private readonly map: RecordMapping;
 
@@ -46,7 +46,7 @@ export class RecordReader {
     this.map = MAPPINGS[format];
   }
 
-  /** The event of a line, or why it is none; undefined for a blank line. */
+  /** The event of a line, or its refusal; undefined for a blank line. */
   read(line: Line): EventLine | RefusedLine | undefined {
     if (line.isTooLong) {
       return refused(line, 'the line is longer than a request may be; its beginning is shown');

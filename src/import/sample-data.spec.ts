@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { FAKE_TOKEN, FakeBulkService } from '../../test/support/fake-bulk-service';
 import { runImportCommand } from './import-command';
-import { SYSTEM_CLOCK } from './retry';
+import { SYSTEM_CLOCK } from './chunk-sender';
 
 // Published records, too large and too differently licensed to be part of this repository.
 const folder = process.env.AUDIT_SAMPLE_DATA ?? resolve(__dirname, '../../../shared/data');

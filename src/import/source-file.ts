@@ -5,9 +5,8 @@ import { createGunzip } from 'node:zlib';
 
 const READ_BYTES = 256 * 1024;
 
-/** What is imported: its bytes, unpacked when they are gzip, and how much of it has been read. */
 export interface Source {
-  /** The content, unpacked. Throws when the file cannot be read or its gzip is damaged or cut off. */
+  /** The content, gzip unpacked. Throws when the file cannot be read or its gzip is damaged or incomplete. */
   content: AsyncIterable<Buffer>;
   /** Size of the file in bytes, as stored (so compressed for gzip); undefined for a pipe. */
   sizeBytes: number | undefined;
@@ -39,7 +38,7 @@ function sourceOf(stored: Readable, sizeBytes: number | undefined): Source {
   return { content: unpacked(counted()), sizeBytes, bytesRead: () => bytesRead };
 }
 
-/** Gzip is told by its first two bytes, never by the file's name. Several gzip members in a row are one content. */
+/** Gzip is recognized by its first two bytes, not by the file's name. Several gzip members in a row are one content. */
 async function* unpacked(stored: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   let head = Buffer.alloc(0);
   while (head.length < 2) {
@@ -55,7 +54,7 @@ async function* unpacked(stored: AsyncGenerator<Buffer>): AsyncGenerator<Buffer>
   }
   const packed = Readable.from(whole, { objectMode: false });
   const gunzip = createGunzip({ chunkSize: READ_BYTES });
-  // `pipe` does not hand on errors; without this one, a read error would leave the loop below waiting for ever.
+  // `pipe` does not forward errors; without this, the loop below would wait for ever after a read error.
   packed.on('error', (error) => gunzip.destroy(error));
   try {
     yield* packed.pipe(gunzip) as AsyncIterable<Buffer>;

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runImportCommand } from '../../src/import/import-command';
-import { SYSTEM_CLOCK } from '../../src/import/retry';
+import { SYSTEM_CLOCK } from '../../src/import/chunk-sender';
 import { fetchExport, linesOf } from '../support/export-client';
 import { eventWith, TestService, tokenOf } from '../support/test-service';
 

@@ -1,4 +1,4 @@
-import { deterministicUuid } from './record-identity';
+import { deterministicUuid } from './deterministic-uuid';
 
 describe('deterministicUuid', () => {
   it('is the same for the same parts, and another when they are parted elsewhere', () => {
