@@ -3,7 +3,6 @@ import { join, relative } from 'node:path';
 import { PACKAGE_ROOT } from '../platform/config/load-environment';
 import { surviveClosedOutputs } from '../platform/logging/log-output';
 
-/** A file under docs/ that is generated from the code and kept in the repository. */
 export interface GeneratedFile {
   /** Under docs/. */
   name: string;
@@ -14,7 +13,7 @@ export interface GeneratedFile {
   text: () => string | Promise<string>;
 }
 
-/** Writes the file, or with `--check` compares it. The exit code: 1 when it is stale, 2 for other options. */
+/** Writes the file, or with `--check` compares it. Exit codes: 1 when it is stale, 2 for other options. */
 async function writeOrCheck(
   { name, script, content, text }: GeneratedFile,
   options: string[],
@@ -47,7 +46,6 @@ Writes ${content} to docs/${name}. Needs no database and no settings.
   return 1;
 }
 
-/** Writes or checks the file, as the command line says, and ends the process. */
 export function runGenerator(file: GeneratedFile): void {
   surviveClosedOutputs();
   writeOrCheck(file, process.argv.slice(2)).then(
@@ -59,7 +57,6 @@ export function runGenerator(file: GeneratedFile): void {
   );
 }
 
-/** The first line that differs, as both texts have it; undefined when they are equal. */
 function firstDifference(committed: string, current: string): string | undefined {
   if (committed === current) return undefined;
   const [was, is] = [committed.split('\n'), current.split('\n')];

@@ -8,9 +8,8 @@ import { surviveClosedOutputs } from '../platform/logging/log-output';
 import { createLog } from '../platform/logging/service-logger';
 
 /**
- * Brings the database to the newest schema and ends: `npm run migrate`, or a job before a release is rolled out. Every
- * start of the service does the same under the same lock, so that both may run at once. Waits for a database that does
- * not respond yet. Exit code 1 when the settings are wrong or a migration fails, 2 when it is called with arguments.
+ * Brings the database to the newest schema: every start of the service does the same under the same lock. Waits for a
+ * database that does not respond yet. Exit code 1 for wrong settings or a failed migration, 2 for arguments.
  */
 async function main(): Promise<void> {
   Logger.overrideLogger(createLog(loggingConfig()).nest);

@@ -9,7 +9,7 @@ runGenerator({
   script: 'openapi',
   content: 'the OpenAPI description of all routes',
   text: async () => {
-    // Nothing is connected to: the application is wired, not started.
+    // The application is wired, not started: it connects to nothing.
     const app = await createApplication(new HttpServer(), { preview: true });
     return `${JSON.stringify(openApiDocument(app), null, 2)}\n`;
   },

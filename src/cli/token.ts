@@ -22,16 +22,16 @@ Prints a signed JWT for the configured AUTH_JWT_SECRET, and nothing else, on std
 
 const UNIT_SECONDS: Partial<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** Ten years: a mistyped number exceeds it, and no trial needs it. */
+/** Ten years: a mistyped number exceeds it. */
 const MAX_EXPIRY_SECONDS = 3650 * 86_400;
 
-/** Outputs: the token on `out`, everything else on `err`. */
+/** The token goes to `out`, everything else to `err`. */
 interface Streams {
   out: (text: string) => void;
   err: (text: string) => void;
 }
 
-/** A mistake in the arguments; the message is one line. */
+/** The message is one line. */
 class UsageError extends Error {}
 
 /** Resolves to the exit code: 0, 1 when no token can be signed here, 2 for a mistake in the arguments. */
@@ -56,7 +56,7 @@ export async function runTokenTool(
   }
 }
 
-/** The claims that the arguments ask for; undefined when they ask for help. */
+/** Undefined for `--help`. */
 function claimsOf(argv: string[]): DevelopmentClaims | undefined {
   const options = parse(argv);
   if (options.help) return undefined;
@@ -86,7 +86,7 @@ function parse(argv: string[]) {
       },
     }).values;
   } catch (error) {
-    // Some of Node's messages go on for a paragraph about positional arguments; the first sentence is enough.
+    // Some messages of Node go on about positional arguments.
     const [message = ''] = (error as Error).message.split(/\n|\. (?=To )/);
     throw new UsageError(message);
   }

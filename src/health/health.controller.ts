@@ -21,7 +21,7 @@ interface Outcome {
   result: HealthCheckResult;
 }
 
-/** The probes of an orchestrator. Indicators return states; 503 is a result, not an error. */
+/** The probes of an orchestrator: 503 is a result, not an error. */
 @ApiTags('health')
 @Public()
 @Controller('health')

@@ -13,7 +13,7 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { HttpModule } from '../http/http.module';
 import { MaintenanceModule } from '../maintenance/maintenance.module';
 
-/** The probes. Indicators belong to the modules whose health they report. */
+/** Probes. Indicators belong to the modules whose health they report. */
 @Module({
   imports: [
     DatabaseModule,

@@ -8,12 +8,10 @@ import { RedisHealthIndicator } from '../platform/redis/redis.health';
 /** The indicators of `/health` alone: parts whose state makes nothing unready. */
 export const OTHER_INDICATORS = Symbol('indicators of /health alone');
 
-/** The health of one part. */
 export interface Indicator {
   check(): HealthIndicatorResult | Promise<HealthIndicatorResult>;
 }
 
-/** The indicators of each probe. */
 @Injectable()
 export class ProbeIndicators {
   constructor(
@@ -35,7 +33,7 @@ export class ProbeIndicators {
     ];
   }
 
-  /** What requests depend on, and Redis, which is `degraded` when it is away and makes nothing unready. */
+  /** Redis is `degraded` when it is away, which makes nothing unready. */
   readiness(): HealthIndicatorFunction[] {
     return [() => this.lifecycle.isReady(), () => this.database.check(), () => this.redis.check()];
   }

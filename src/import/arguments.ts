@@ -4,7 +4,6 @@ import { parseArgs } from 'node:util';
 import { TOKEN_HINT } from './bulk-client';
 import { FORMATS, type Format } from './record-reader';
 
-/** The checked command line. */
 export interface ImportArguments {
   format: Format;
   /** Absolute path of the file, or `-` for standard input. */
@@ -18,7 +17,7 @@ export interface ImportArguments {
   isQuiet: boolean;
 }
 
-/** A mistake in the command line; the message is one line. */
+/** The message is one line. */
 export class UsageError extends Error {}
 
 export const USAGE = `Usage: npm run import -- --format ${FORMATS.join('|')} [options] FILE
@@ -52,7 +51,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
 
-/** Reads the command line; undefined for `--help`. @throws UsageError */
+/** Undefined for `--help`. @throws UsageError */
 export function readArguments(
   argv: string[],
   environment: NodeJS.ProcessEnv,
@@ -90,7 +89,7 @@ function formatOf(name: string | undefined): Format {
   throw new UsageError(`${given}: give ${FORMATS.join(', ')}`);
 }
 
-/** The folder in which the command was typed: npm runs it in the package's folder, and passes the original one. */
+/** npm runs the command in the folder of package.json, and passes the original one. */
 function callerFolder(): string {
   return process.env.INIT_CWD ?? process.cwd();
 }

@@ -1,11 +1,10 @@
 import { wallClockMs } from '../platform/runtime/clocks';
 
-/** What became of the events of one request. */
 export type BulkOutcome =
   | { kind: 'stored'; created: number; duplicates: number }
   /**
-   * Some events are at fault: their index in the request and what is wrong. Those in `settled` are stored
-   * (`created` or `duplicates`); the others shared a transaction with one at fault, or with a passing failure.
+   * `faults` by index in the request. Events in `settled` are stored (`created` or `duplicates`); the others shared a
+   * transaction with one at fault, or with a passing failure.
    */
   | {
       kind: 'faulty';
@@ -14,21 +13,21 @@ export type BulkOutcome =
       created: number;
       duplicates: number;
     }
-  /** The request is refused and names no event: fewer events may pass. Nothing was stored. */
+  /** No event is named, nothing is stored: fewer events may pass. */
   | { kind: 'divisible'; reason: string }
-  /** The request may pass later. Events of a lost response are duplicates then. */
+  /** Events of a lost response are duplicates then. */
   | { kind: 'later'; reason: string; retryAfterMs: number | undefined };
 
-/** The import cannot go on: neither a retry nor another chunk would help. The message says why and what to do. */
+/** Neither a retry nor another chunk would help. The message says why and what to do. */
 export class ImportStopped extends Error {}
 
 /** Longer than the service lets a request run, so that its own response comes first. */
 const REQUEST_TIMEOUT_MS = 120_000;
 
-/** The service or a proxy is away or busy; 500 is among them as the ids of events make a retry harmless. */
+/** The service or a proxy is away or busy; ids of events make a retry after 500 harmless. */
 const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-/** Codes of lines that are not at fault: sent again they may pass. */
+/** Lines with these codes are not at fault: sent again they may pass. */
 const PASSING_CODES = new Set([
   'TRANSACTION_REJECTED',
   'DATABASE_UNAVAILABLE',
@@ -38,10 +37,9 @@ const PASSING_CODES = new Set([
   'INTERNAL',
 ]);
 
-/** The command for a token that may write. */
 export const TOKEN_HINT = `npm run token -- --sub importer --organizations '*' --scope "audit:write"`;
 
-/** Sends events, one a line, to the bulk route of the service: one method, one HTTP request, no retries. */
+/** Posts events to the bulk route of the service, without retries. */
 export class BulkClient {
   private readonly route: string;
 
@@ -52,7 +50,7 @@ export class BulkClient {
     this.route = `${serviceUrl.replace(/\/+$/, '')}/api/v1/audit/events/bulk`;
   }
 
-  /** Posts one body of `count` lines, an event each. @throws ImportStopped */
+  /** Posts `count` lines, an event each. @throws ImportStopped */
   async post(body: string, count: number): Promise<BulkOutcome> {
     let response: Response;
     let text: string;
@@ -132,7 +130,7 @@ interface Receipt {
   errors?: unknown;
 }
 
-/** The receipts of a response in the order of their lines; undefined when it is not whole, or not of this service. */
+/** Receipts in the order of their lines; undefined when the response is incomplete, or not of this service. */
 function receiptsIn(text: string): Receipt[] | undefined {
   const lines = text.trimEnd().split('\n').map(jsonObject);
   const last = lines.pop();
@@ -142,7 +140,7 @@ function receiptsIn(text: string): Receipt[] | undefined {
     : undefined;
 }
 
-/** What is wrong with a line, from `[{ path: "action", message }]`. */
+/** The texts of `[{ path: "action", message }]`. */
 function reasonsOf(errors: unknown): string[] {
   const all = Array.isArray(errors) ? (errors as unknown[]) : [];
   const reasons = all.map((error) => {
@@ -170,13 +168,11 @@ function jsonObject(text: string): object {
   }
 }
 
-/** Whether nothing listens at any address of the host. */
 function isRefused(error: unknown): boolean {
   const { cause } = (error ?? {}) as { cause?: { code?: unknown } };
   return cause?.code === 'ECONNREFUSED';
 }
 
-/** The cause of the "fetch failed" of fetch. */
 function networkReason(error: unknown): string {
   const cause: unknown = error instanceof Error ? (error.cause ?? error) : error;
   if (!(cause instanceof Error)) return String(cause);

@@ -5,16 +5,14 @@ import type { EventLine, RefusedLine } from './record-reader';
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
-/** Retries of one request end after this. */
 const GIVE_UP_AFTER_MS = 5 * 60_000;
 
-/** When all lines of a chunk, and so many, are refused without an index being named, it is not the lines. */
+/** When all lines of a chunk, and so many, are refused without an index, it is not the lines. */
 const SUSPICIOUS_LINES = 10;
 
-/** Time, as retries see it. */
 export interface Clock {
   now: () => number;
-  /** Waits; rejects as soon as the signal is aborted. */
+  /** Rejects as soon as the signal is aborted. */
   sleep: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -25,7 +23,6 @@ export const SYSTEM_CLOCK: Clock = {
   },
 };
 
-/** What became of the lines of a chunk. */
 export interface ChunkResult {
   created: number;
   duplicates: number;
@@ -35,11 +32,11 @@ export interface ChunkResult {
 type Outcome<K extends BulkOutcome['kind']> = Extract<BulkOutcome, { kind: K }>;
 
 /**
- * Brings the events of a chunk into the service: bad lines are taken out and those that shared a transaction with them
- * are sent again, requests that are too large are halved, a service that is away is retried.
+ * Brings the events of a chunk into the service: bad lines are taken out, those that shared a transaction with them are
+ * sent again, requests that are too large are halved, a service that is away is retried for GIVE_UP_AFTER_MS.
  */
 export class ChunkSender {
-  /** `signal` ends the wait for a retry, not a request under way; `onWait` is called with the reason of each wait. */
+  /** `signal` ends the wait for a retry, not a request under way. */
   constructor(
     private readonly client: BulkClient,
     private readonly clock: Clock,
@@ -47,7 +44,7 @@ export class ChunkSender {
     private readonly onWait: (reason: string, waitMs: number) => void,
   ) {}
 
-  /** Sends a chunk; the refused lines of the result are in the order of the file. @throws ImportStopped */
+  /** The refused lines of the result are in the order of the file. @throws ImportStopped */
   async send(chunk: Chunk): Promise<ChunkResult> {
     const result: ChunkResult = { created: 0, duplicates: 0, refused: [...chunk.refused] };
     const waiting = chunk.events.length > 0 ? [chunk.events] : [];
@@ -70,7 +67,6 @@ export class ChunkSender {
     return result;
   }
 
-  /** Posts until the outcome is not "later". Events of a lost response are duplicates then. */
   private async post(
     events: readonly EventLine[],
   ): Promise<Outcome<'stored' | 'faulty' | 'divisible'>> {
@@ -91,13 +87,13 @@ export class ChunkSender {
   }
 }
 
-/** Doubles from half a second to half a minute, the upper half of it random, so that importers do not retry in step. */
+/** From half a second to half a minute, the upper half random, so that importers do not retry in step. */
 function backoffMs(attempt: number): number {
   const full = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempt);
   return full / 2 + (full / 2) * Math.random();
 }
 
-/** What is left to send after a refusal; lines that are refused for good are added to `refused`. */
+/** What is left to send; lines that are refused for good are added to `refused`. */
 function remainderOf(
   events: EventLine[],
   outcome: Outcome<'faulty' | 'divisible'>,

@@ -1,16 +1,12 @@
 import type { Line } from '../platform/runtime/line-splitter';
 import type { EventLine, RecordReader, RefusedLine } from './record-reader';
 
-/** Lines that go to the service together, and those between them that cannot. */
 export interface Chunk {
   events: EventLine[];
   refused: RefusedLine[];
 }
 
-/**
- * Groups lines into chunks of at most `maxEvents` lines and `maxBytes` of their request's body; a single event that is
- * larger is a chunk of its own.
- */
+/** Chunks of at most `maxEvents` lines and `maxBytes` of body; a larger event is a chunk of its own. */
 export async function* chunksOf(
   source: AsyncIterable<Line>,
   reader: RecordReader,
@@ -21,7 +17,7 @@ export async function* chunksOf(
   for await (const line of source) {
     const outcome = reader.read(line);
     if (outcome === undefined) continue;
-    // A refused line counts with its record, which is held until it is written down.
+    // A refused line counts too: its record is held until it is written.
     const isEvent = 'event' in outcome;
     const outcomeBytes = Buffer.byteLength(isEvent ? outcome.event : outcome.record) + 1;
     const lines = chunk.events.length + chunk.refused.length;

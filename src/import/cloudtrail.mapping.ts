@@ -16,16 +16,16 @@ const DOMAIN = '.amazonaws.com';
 /** Services whose every call touches secrets or keys. */
 const SECRET_SERVICES = new Set(['secretsmanager', 'kms']);
 
-/** The last word of a parameter that names a thing: `bucketName`, `secretId`, `policyArn`, `dBInstanceIdentifier`, `s3Bucket`, `id`. */
+/** The last word of a parameter that names a thing: `bucketName`, `secretId`, `policyArn`, `s3Bucket`, `id`. */
 const IDENTIFYING_NAME =
   /(?:^|[a-z0-9])(?:I[dD]|A(?:rn|RN)|Name|Identifier|Bucket)$|^(?:id|arn|name|identifier|bucket)$/;
 
-/** Conditions and labels: their ids and names are those of a search or a label, not of the target. */
+/** Ids and names in conditions and labels are not those of the target. */
 const NOT_A_TARGET = /filter|tag/i;
 
 /**
- * Maps one AWS CloudTrail record. A principal's ARN that is too long for an id gives way to the next name CloudTrail
- * has for the same principal; a target id or session id that is too long is left out. `metadata` holds them all.
+ * Maps one AWS CloudTrail record. A principal's ARN that is too long for an id gives way to the next name of the same
+ * principal; a target id or session id that is too long is left out. `metadata` holds them all.
  */
 export function mapCloudTrail({ value, organizationId }: SourceRecord): MappedEvent {
   if (Array.isArray(value.Records)) {
@@ -52,7 +52,7 @@ export function mapCloudTrail({ value, organizationId }: SourceRecord): MappedEv
   };
 }
 
-/** The first resource the record names; without one, the service and what the parameters identify. */
+/** The first resource of the record; without one, the service and what the parameters identify. */
 function targetOf(
   value: JsonObject,
   source: string,
@@ -66,7 +66,6 @@ function targetOf(
   };
 }
 
-/** An error code, an error message or a refused console login is a failure; everything else happened. */
 function outcomeOf(value: JsonObject): Pick<MappedEvent, 'status' | 'outcomeDescription'> {
   const code = textOf(value.errorCode);
   const message = textOf(value.errorMessage);
@@ -96,9 +95,8 @@ function sessionOf(value: JsonObject, identity: JsonObject): MappedEvent['sessio
 }
 
 /**
- * The first string in a call's `requestParameters` that identifies something: an ARN, or the value of a parameter
- * whose name ends in the word Id, Arn, Name, Identifier or Bucket. Outer parameters come before nested ones, then the
- * order of the record counts; filters and tags are skipped. Undefined when there is none that fits in an id.
+ * The first ARN in `requestParameters`, or value of a parameter with an IDENTIFYING_NAME, that fits in an id: outer
+ * parameters before nested ones, then in the order of the record.
  */
 export function findIdentifier(requestParameters: unknown): string | undefined {
   let level: [name: string, value: unknown][] = [['', requestParameters]];

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
 /**
- * A UUID (version 8, RFC 9562: 122 bits of a SHA-256) that depends on nothing but these parts, so that the same line
- * of the same file becomes the same event however often it is imported.
+ * A UUID (version 8, RFC 9562: 122 bits of a SHA-256) of these parts, so that a line of a file becomes the same event
+ * however often it is imported.
  */
 export function deterministicUuid(parts: readonly string[]): string {
   const hash = createHash('sha256');

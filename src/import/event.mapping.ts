@@ -1,13 +1,12 @@
 import { joinMembers, memberOf, splitMembers, type RawMember } from './raw-members';
 import { UnmappableRecord, type SourceRecord } from './record-mapping';
 
-/** Members that the service adds to an event; its pages and exports hold them, its write routes refuse them. */
+/** Pages and exports of the service hold these members, its write routes refuse them. */
 const SERVER_MADE = new Set(['sequence', 'recordedAt']);
 
 /**
- * The line is already an audit event, such as a page or an NDJSON export of this service holds. Its text is sent as
- * it is; only what must change is changed, textually: server-made members go, `--organization` and a derived id (when
- * it has none, or null) come in front. A member written twice is refused: which of the two was meant cannot be known.
+ * A line that is an audit event already, as in an NDJSON export. Its text stays; server-made members go, and
+ * `--organization` and a derived id (when it has none, or null) come in front. A member that is there twice is refused.
  */
 export function mapEvent(record: SourceRecord): string {
   const members = splitMembers(record.text);

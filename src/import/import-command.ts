@@ -8,17 +8,16 @@ import { Progress, ratePerSecond, type Terminal } from './progress';
 import { RecordReader } from './record-reader';
 import { openSource } from './source-file';
 
-/** Far below REQUEST_MAX_SIZE_MB, so that a request is parsed and stored in a moment. */
+/** Far below REQUEST_MAX_SIZE_MB, so that a request is stored in a moment. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
-/** As long as a request may be by default (REQUEST_MAX_SIZE_MB); a longer line could not be sent. */
+/** The default of REQUEST_MAX_SIZE_MB: a longer line could not be sent. */
 const MAX_LINE_BYTES = 10 * 1024 * 1024;
 
-/** npm forwards a Ctrl-C that the terminal has already delivered: what follows this fast is the same one. */
+/** npm forwards a Ctrl-C that the terminal has delivered already: what follows this fast is the same one. */
 const SAME_SIGNAL_MS = 1_000;
 
 const EXIT = { done: 0, failed: 1, usage: 2, someRefused: 3, interrupted: 130 } as const;
 
-/** The process that the command runs in. */
 export interface CommandProcess {
   environment: NodeJS.ProcessEnv;
   output: { write: (text: string) => unknown };
@@ -33,10 +32,7 @@ const PROCESS: CommandProcess = {
   clock: SYSTEM_CLOCK,
 };
 
-/**
- * The import command: reads its arguments, imports the file, prints a summary on standard output and everything else on
- * standard error. Resolves to the exit status; throws only for a fault of its own.
- */
+/** Imports the file; only the summary goes to standard output. Resolves to the exit status. */
 export async function runImportCommand(
   argv: string[],
   { environment, output, terminal, clock }: CommandProcess = PROCESS,
@@ -91,7 +87,7 @@ export async function runImportCommand(
 
 const INTERRUPTED = new Error('interrupted');
 
-/** The first signal ends the import in good order, a second one at once. Returns what removes the listeners. */
+/** The first signal ends the import in good order, a second one at once. */
 function stopOnSignals(stop: AbortController, progress: Progress): () => void {
   let firstAtMs: number | undefined;
   const onSignal = (): void => {
@@ -109,7 +105,7 @@ function stopOnSignals(stop: AbortController, progress: Progress): () => void {
   };
 }
 
-/** The result, one figure a line. Lines without an answer appear only when the import stopped early. */
+/** One figure a line. Lines without an answer appear only when the import stopped early. */
 export function summaryOf(tally: ImportTally, refusedPath: string): string {
   const unanswered = tally.read - tally.created - tally.duplicates - tally.refused;
   const rows: [string, string][] = [

@@ -3,7 +3,6 @@ import type { Chunk } from './chunker';
 import type { ChunkResult, ChunkSender } from './chunk-sender';
 import type { RefusedLine } from './record-reader';
 
-/** The counts of an import, at any moment and at its end. */
 export interface ImportTally {
   /** Lines read, blank ones aside. */
   read: number;
@@ -14,8 +13,8 @@ export interface ImportTally {
 }
 
 /**
- * Refused lines as NDJSON, `{"line":3,"reason":["..."],"record":"<the line as it was>"}`. The file is made, and an older
- * one replaced, with the first refused line; an import without one leaves no file.
+ * Refused lines as NDJSON, `{"line":3,"reason":["..."],"record":"<the line as it was>"}`. The first one creates the
+ * file, or replaces an older one.
  */
 export class RefusedFile {
   private file: FileHandle | undefined;
@@ -58,8 +57,8 @@ export class ImportRun {
   }
 
   /**
-   * Sends and settles all chunks. Throws what stopped it (ImportStopped, a read error, an AbortError after `stop`) after
-   * every request that was under way is settled and counted: the tally is true either way.
+   * Throws what stopped it (ImportStopped, a read error, an AbortError after `stop`) after every request under way is
+   * settled and counted: the tally is true either way.
    */
   async run(chunks: AsyncIterable<Chunk>): Promise<void> {
     try {
@@ -72,13 +71,13 @@ export class ImportRun {
       while (this.underWay.length > 0) await this.settleOldest();
     } catch (error) {
       this.stop.abort();
-      // The first failure is the one to report; the chunks of others are not confirmed.
+      // The first failure is the one to report.
       while (this.underWay.length > 0) await this.settleOldest().catch(() => undefined);
       throw error;
     }
   }
 
-  /** The outcome as a value: a failure that is not awaited yet must not count as unhandled. */
+  /** A failure that is not awaited yet must not count as unhandled. */
   private send(chunk: Chunk): Promise<Settled> {
     return this.sender.send(chunk).then(
       (result) => ({ result }),
@@ -86,7 +85,7 @@ export class ImportRun {
     );
   }
 
-  /** Settles in the order of the file, so that the refused file is in that order too. */
+  /** In the order of the file, and so of the refused file. */
   private async settleOldest(): Promise<void> {
     const settled = await this.underWay.shift();
     if (settled === undefined) return;

@@ -1,6 +1,5 @@
 import type { ImportTally } from './import-run';
 
-/** Standard error shows the progress, so that standard output holds the summary alone. */
 export interface Terminal {
   isTTY?: boolean;
   write: (text: string) => unknown;
@@ -10,7 +9,7 @@ const TERMINAL_INTERVAL_MS = 100;
 const LOG_INTERVAL_MS = 5_000;
 const BAR_WIDTH = 24;
 
-/** Progress of an import: a line that rewrites itself on a terminal, a plain line every 5 s elsewhere. */
+/** A line that rewrites itself on a terminal, a plain line every 5 s elsewhere. */
 export class Progress {
   private lastShownMs: number;
   private hasOpenLine = false;
@@ -23,7 +22,7 @@ export class Progress {
     this.lastShownMs = now();
   }
 
-  /** Shows at most one state an interval. `fraction` is the part of the file read, undefined when its size is unknown. */
+  /** `fraction` is the part of the file that has been read, undefined when its size is unknown. */
   update(tally: ImportTally, fraction: number | undefined): void {
     if (this.isQuiet) return;
     const intervalMs = this.terminal.isTTY ? TERMINAL_INTERVAL_MS : LOG_INTERVAL_MS;
@@ -34,7 +33,7 @@ export class Progress {
     this.hasOpenLine = this.terminal.isTTY === true;
   }
 
-  /** A message that stays, quiet or not. */
+  /** Writes a message, also when quiet. */
   say(message: string): void {
     this.finish();
     this.terminal.write(`${message}\n`);
@@ -55,12 +54,10 @@ export class Progress {
   }
 }
 
-/** Lines the service holds now: those this run created and those that were there. */
 function settledOf({ created, duplicates }: ImportTally): number {
   return created + duplicates;
 }
 
-/** Events settled each second, rounded. */
 export function ratePerSecond(tally: ImportTally): number {
   return Math.round(settledOf(tally) / Math.max(tally.seconds, 0.001));
 }

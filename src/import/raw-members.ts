@@ -1,20 +1,16 @@
-/** One member of a JSON object, in its own spelling. */
 export interface RawMember {
-  /** The name with its escapes resolved, so that `"\u0069d"` is `id`. */
+  /** With its escapes resolved: `"\u0069d"` is `id`. */
   name: string;
-  /** The name as written, with its quotes. */
+  /** As written, with its quotes. */
   nameText: string;
-  /** The value as written, without white space around it. */
+  /** As written. */
   valueText: string;
 }
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/**
- * The top-level members of a JSON object in the order they are written. The text must be a valid JSON object
- * (`JSON.parse` has accepted it); nested values stay one untouched slice.
- */
+/** The top-level members of a valid JSON object, in order; nested values stay one untouched slice. */
 export function splitMembers(objectText: string): RawMember[] {
   const members: RawMember[] = [];
   let at = skipBlanks(objectText, objectText.indexOf('{') + 1);
@@ -33,7 +29,6 @@ export function splitMembers(objectText: string): RawMember[] {
   return members;
 }
 
-/** The JSON object of these members, each with its own text. */
 export function joinMembers(members: RawMember[]): string {
   return `{${members.map((member) => `${member.nameText}:${member.valueText}`).join(',')}}`;
 }
@@ -48,14 +43,13 @@ function skipBlanks(text: string, from: number): number {
   return at;
 }
 
-/** The position after the closing quote of the string that opens at `from`. */
+/** The position after the string that opens at `from`. */
 function endOfString(text: string, from: number): number {
   let at = text.indexOf('"', from + 1);
   while (isEscaped(text, at)) at = text.indexOf('"', at + 1);
   return at + 1;
 }
 
-/** A quote is escaped when an odd number of backslashes stands before it. */
 function isEscaped(text: string, quoteAt: number): boolean {
   let backslashes = 0;
   while (text.charCodeAt(quoteAt - 1 - backslashes) === BACKSLASH) backslashes += 1;

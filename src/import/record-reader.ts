@@ -5,7 +5,6 @@ import { deterministicUuid } from './deterministic-uuid';
 import { keepingRecord, objectOf, UnmappableRecord, type RecordMapping } from './record-mapping';
 import { mapWikipedia } from './wikipedia.mapping';
 
-/** How the records of each format become audit events. */
 const MAPPINGS = {
   cloudtrail: keepingRecord(mapCloudTrail),
   wikipedia: keepingRecord(mapWikipedia),
@@ -14,17 +13,15 @@ const MAPPINGS = {
 
 export type Format = keyof typeof MAPPINGS;
 
-/** The formats by name, as `--format` takes them. */
 export const FORMATS = Object.keys(MAPPINGS) as Format[];
 
-/** A line as the event that is sent; `record` is for the refused file. */
+/** `event` is sent; `record` is for the refused file. */
 export interface EventLine {
   line: number;
   record: string;
   event: string;
 }
 
-/** A line that was not accepted, with all reasons. */
 export interface RefusedLine {
   line: number;
   record: string;
@@ -46,7 +43,7 @@ export class RecordReader {
     this.map = MAPPINGS[format];
   }
 
-  /** The event of a line, or its refusal; undefined for a blank line. */
+  /** Undefined for a blank line. */
   read(line: Line): EventLine | RefusedLine | undefined {
     if (line.isTooLong) {
       return refused(line, 'the line is longer than a request may be; its beginning is shown');
@@ -72,7 +69,7 @@ export class RecordReader {
   private eventOf(record: string, lineNumber: number): string {
     const value = objectOf(parsed(record));
     if (value === undefined) throw new UnmappableRecord('the line is not a JSON object');
-    // In valid JSON a raw carriage return stands between tokens only; within a string it would be escaped.
+    // In valid JSON a raw carriage return is between tokens only.
     const text = record.replaceAll('\r', '');
     const organizationId = this.organizationId;
     return this.map({
@@ -91,7 +88,7 @@ function recordTextOf(line: Line): string {
   return trimBlanks(isMarked ? text.slice(1) : text);
 }
 
-/** Trims what JSON counts as white space, and nothing else: `trim` would take a stray byte-order mark too. */
+/** Trims white space of JSON alone: `trim` would take a stray byte-order mark too. */
 function trimBlanks(text: string): string {
   return text.replace(/^[ \t\r]+/, '').replace(/[ \t\r]+$/, '');
 }

@@ -6,18 +6,15 @@ import { createGunzip } from 'node:zlib';
 const READ_BYTES = 256 * 1024;
 
 export interface Source {
-  /** The content, gzip unpacked. Throws when the file cannot be read or its gzip is damaged or incomplete. */
+  /** Unpacked. Throws when the file cannot be read or its gzip is damaged or incomplete. */
   content: AsyncIterable<Buffer>;
-  /** Size of the file in bytes, as stored (so compressed for gzip); undefined for a pipe. */
+  /** Of the file as stored; undefined for a pipe. */
   sizeBytes: number | undefined;
-  /** Bytes of the file read so far, as stored. */
+  /** Of the file as stored. */
   bytesRead: () => number;
 }
 
-/**
- * Opens a file, or standard input for `-`. Throws when the file is missing or a directory. The signal ends the reading
- * with an AbortError, also while it waits for a pipe.
- */
+/** Opens a file, or standard input for `-`. The signal ends the reading with an AbortError, also of a silent pipe. */
 export async function openSource(path: string, signal: AbortSignal): Promise<Source> {
   if (path === '-') return sourceOf(addAbortSignal(signal, process.stdin), undefined);
   const stats = await stat(path);
@@ -38,7 +35,7 @@ function sourceOf(stored: Readable, sizeBytes: number | undefined): Source {
   return { content: unpacked(counted()), sizeBytes, bytesRead: () => bytesRead };
 }
 
-/** Gzip is recognized by its first two bytes, not by the file's name. Several gzip members in a row are one content. */
+/** Gzip is recognized by its first two bytes. Several gzip members in a row are one content. */
 async function* unpacked(stored: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   let head = Buffer.alloc(0);
   while (head.length < 2) {
@@ -54,7 +51,7 @@ async function* unpacked(stored: AsyncGenerator<Buffer>): AsyncGenerator<Buffer>
   }
   const packed = Readable.from(whole, { objectMode: false });
   const gunzip = createGunzip({ chunkSize: READ_BYTES });
-  // `pipe` does not forward errors; without this, the loop below would wait for ever after a read error.
+  // `pipe` does not forward errors: the loop below would wait for ever after a read error.
   packed.on('error', (error) => gunzip.destroy(error));
   try {
     yield* packed.pipe(gunzip) as AsyncIterable<Buffer>;

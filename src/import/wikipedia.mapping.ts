@@ -8,9 +8,8 @@ import {
 } from './record-mapping';
 
 /**
- * Maps one record of the Wikipedia edit stream (the sample that Apache Druid's tutorial uses). Only applied edits are
- * in that stream and all of them are public, so status and classification are constants. An empty comment is no
- * description; a user or page name too long for an id is left to `metadata`.
+ * Maps one record of the Wikipedia edit stream (the sample of Apache Druid's tutorial). All its edits are applied and
+ * public, so status and classification are constants. A name that is too long for an id is left to `metadata`.
  */
 export function mapWikipedia({ value, organizationId }: SourceRecord): MappedEvent {
   const comment = textOf(value.comment);

@@ -17,7 +17,7 @@ import { DATE_TIME, JSON_VALUE } from './scalars';
 /** A class whose members carry OpenAPI metadata. */
 export type Dto = new () => object;
 
-/** What `@ApiProperty` leaves at a member. */
+/** The metadata of `@ApiProperty`. */
 interface Described {
   type?: unknown;
   isArray?: boolean;
@@ -29,7 +29,7 @@ interface Described {
   description?: string;
 }
 
-/** What differs from the OpenAPI description: another name, members left out, types and defaults that it has not. */
+/** Differences from the OpenAPI description. */
 export interface Naming {
   name?: string;
   omit?: readonly string[];
@@ -42,10 +42,7 @@ export interface Naming {
 type Shape = 'input' | 'output';
 type Leaf = GraphQLInputType & GraphQLOutputType;
 
-/**
- * GraphQL types of the DTO classes, read from the metadata that OpenAPI is made of: one description of each shape
- * serves both doors. A member that cannot be told from its metadata stops the boot.
- */
+/** GraphQL types of the DTO classes, read from their OpenAPI metadata. A member of unknown type stops the boot. */
 export class DerivedTypes {
   private readonly objects = new Map<Dto, GraphQLObjectType>();
   private readonly inputs = new Map<Dto, GraphQLInputObjectType>();

@@ -10,11 +10,10 @@ import {
 
 /** Tokens of a document; the parser stops there. Bulk events belong into variables. */
 export const MAX_TOKENS = 5000;
-/** Characters of text that are kept; the tree of a text takes some forty times as many bytes. */
+/** Characters of text; the tree of a text takes some forty times as many bytes. */
 const MAX_CHARACTERS = 256 * 1024;
-/** A longer text is parsed each time: programs send few and short texts again and again, with other variables. */
+/** Longer texts are parsed each time: programs repeat few and short ones, with other variables. */
 const MAX_TEXT_CHARACTERS = 16 * 1024;
-/** Size of an entry beside its text. */
 const ENTRY_CHARACTERS = 200;
 
 const trees = new LRUCache<string, DocumentNode>({
@@ -22,13 +21,10 @@ const trees = new LRUCache<string, DocumentNode>({
   maxEntrySize: MAX_TEXT_CHARACTERS,
   sizeCalculation: (_, text) => text.length + ENTRY_CHARACTERS,
 });
-/** Trees that were found valid under a schema, whose rules do not change. */
+/** Trees that are valid under a schema, whose rules do not change. */
 const validTrees = new WeakMap<GraphQLSchema, WeakSet<DocumentNode>>();
 
-/**
- * The tree of a document, from the cache where it holds the same text. Nothing changes a tree.
- * @throws GraphQLError when it cannot be parsed, or has more than MAX_TOKENS.
- */
+/** Parses, or returns the cached tree of the same text. @throws GraphQLError for bad syntax, or more than MAX_TOKENS. */
 export function readDocument(text: string): DocumentNode {
   const known = trees.get(text);
   if (known) return known;
@@ -37,7 +33,7 @@ export function readDocument(text: string): DocumentNode {
   return tree;
 }
 
-/** `validate` of graphql-js, once for each tree that is valid; always with the same rules under the same schema. */
+/** `validate` of graphql-js, once for each valid tree; always with the same rules under the same schema. */
 export function validateDocument(
   schema: GraphQLSchema,
   document: DocumentNode,

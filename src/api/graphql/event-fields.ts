@@ -40,7 +40,6 @@ export interface EventServices {
 const PATH = '/graphql';
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Queries about events. */
 export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
   return {
     optimizedAuditEvents: {
@@ -90,7 +89,6 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
   };
 }
 
-/** Mutations of events. */
 export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
   const event = new GraphQLNonNull(types.input(CreateAuditEventDto));
   return {
@@ -129,7 +127,7 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
   };
 }
 
-/** @throws AppError VALIDATION_FAILED for what the parameter `organization_ids` of REST would be refused for. */
+/** @throws AppError VALIDATION_FAILED, as for the parameter `organization_ids` of REST. */
 function organizationIn(given: unknown): string | undefined {
   if (given === undefined || given === null) return undefined;
   try {

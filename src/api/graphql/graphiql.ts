@@ -7,7 +7,7 @@ import { dirname, extname, join } from 'node:path';
 const HERE = join(__dirname, 'graphiql');
 const PAGE = 'page.html';
 
-/** What the page loads: the bundles for browsers of these packages, as they are, and a script of ours. */
+/** Bundles for browsers that the page loads. */
 const OF_PACKAGES: [name: string, path: string][] = [
   ['react', 'umd/react.production.min.js'],
   ['react-dom', 'umd/react-dom.production.min.js'],
@@ -16,7 +16,7 @@ const OF_PACKAGES: [name: string, path: string][] = [
   ['graphiql', 'graphiql.min.css'],
 ];
 
-/** What the door answers programs; who ranks HTML above these is somebody at a browser. */
+/** Response types of operations; a client that ranks HTML above these is a browser. */
 const JSON_TYPES = ['application/json', 'application/graphql-response+json'];
 
 const MEDIA_TYPES: Record<string, string> = {
@@ -25,10 +25,7 @@ const MEDIA_TYPES: Record<string, string> = {
   '.js': 'text/javascript; charset=utf-8',
 };
 
-/**
- * Of the page alone. Nothing but what this service serves is run or loaded; the editor writes style elements, and has
- * its fonts and icons as data URLs in its style sheet.
- */
+/** The page runs and loads only what this service serves; its editor writes style elements, and has fonts and icons as data URLs. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -57,16 +54,15 @@ function readAsset(file: string): Asset {
   return { bytes, type: MEDIA_TYPES[extname(file)] ?? '', etag: `"${digest}"` };
 }
 
-/** Browsers ask each time whether it is still the same, so that none shows last week's after an update. */
+/** Sends an asset that browsers revalidate each time, so that none shows an old one after an update. */
 function send(response: Response, { bytes, type, etag }: Asset): void {
   response.set({ 'Content-Type': type, 'Cache-Control': 'no-cache', ETag: etag });
   response.send(bytes);
 }
 
 /**
- * Serves GraphiQL: the page to browsers that `GET /graphql`, which every other client is answered at as without it, and
- * what it loads under `/graphiql/`. Needs no network beyond this service. Its packages are dependencies of development:
- * where they are not installed the log says so, and browsers are answered as programs are.
+ * Serves GraphiQL: the page to browsers that `GET /graphql`, and what it loads under `/graphiql/`, without any other
+ * host. Its packages are development dependencies: where they are not installed the log says so, and there is no page.
  */
 export function serveGraphiql(application: Express, packageFolder = folderOf): void {
   let page: Asset;

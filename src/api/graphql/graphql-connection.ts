@@ -10,11 +10,11 @@ import { clientClosed } from '../../http/request-signal';
 import type { Quota } from '../../platform/runtime/quota';
 import { takenBytes } from '../../http/slow-client.guard';
 
-/** Bytes that a peer has not taken, from which on no more of its messages are read. */
+/** Bytes that a peer has not taken, from which on its messages are not read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;
-/** Queries and mutations that run at once on one socket: the result of each may have 32 MiB. */
+/** Queries and mutations that run at once on one socket: each result may have 32 MiB. */
 const MAX_RUNNING = 4;
-/** From so many bytes on, a peer may need longer than a check to read what it was sent: 15 s at 140 kbit/s. */
+/** From so many bytes on, a peer may need longer than a check to read: 15 s at 140 kbit/s. */
 const MUCH_BYTES = 256 * 1024;
 /** Checks that it then survives without a sign of life: the kernel holds up to 4 MB for it, invisible from here. */
 const CHECKS_TO_READ = 4;
@@ -24,23 +24,20 @@ const CLOSE_POLL_MS = 10;
 /** A token has at most 16 KiB. */
 const MAX_INIT_CHARACTERS = 64 * 1024;
 const MAX_MESSAGES_BEFORE_INIT = 10;
-/** The same in the memory that it takes before it is whole. */
+/** In the memory that it takes before it is whole. */
 const MAX_UNFINISHED_INIT_BYTES = 2 * MAX_INIT_CHARACTERS;
-/** Bytes of an unfinished message that are not counted: most messages are then refused as operations, not as sockets. */
+/** Bytes of an unfinished message that are not counted: most are then refused as operations, not as sockets. */
 const MAX_UNCOUNTED_BYTES = 64 * 1024;
-/**
- * A message of so many bytes is not counted. The number of such messages is bounded by the operations of a socket, the
- * sockets and the subscriptions of a principal.
- */
+/** A message of so many bytes is not counted: the limits of operations, sockets and subscriptions bound their number. */
 const SMALL_MESSAGE_BYTES = 4 * 1024;
 /** Refused large messages of one socket whose error has not left: each is held until then. */
 const MAX_REFUSED = 4;
-/** Cost of each read of a socket beside its bytes, and of each frame: an object that holds them. */
+/** Memory of each read of a socket and of each frame, beside its bytes. */
 const CHUNK_COST_BYTES = 256;
-/** Of a frame that a client sends, before what it carries (RFC 6455, section 5.2): two bytes and the mask at least. */
+/** Head of a frame from a client (RFC 6455, section 5.2): two bytes and the mask at least. */
 const FRAME_BYTES = 6;
 
-/** Codes of closed sockets (RFC 6455, section 7.4, and the graphql-transport-ws protocol). */
+/** Close codes (RFC 6455, section 7.4, and the graphql-transport-ws protocol). */
 export const CLOSE = {
   goingAway: 1001,
   unsupportedData: 1003,
@@ -55,51 +52,48 @@ export const CLOSE = {
 const NOTHING_TO_RELEASE = (): void => undefined;
 
 /**
- * Memory for the parts of a message that is not whole yet, by what has come over its connection: the parser of frames
- * keeps parts until they are a message and reports nothing of them, and a client may send frames and segments of one byte.
+ * Estimates the memory of a message that is not whole yet from what its connection has read: the parser of frames reports
+ * nothing of the parts that it keeps, and a client may send frames and segments of one byte.
  */
 export class UnfinishedMessage {
   private bytes = 0;
   private chunks = 0;
   private lastChunkBytes = 0;
 
-  /** Bytes of memory. */
+  /** Bytes. */
   get cost(): number {
     return this.bytes + CHUNK_COST_BYTES * this.chunks;
   }
 
-  /** Notes what has been read from the connection, before it is parsed. */
+  /** To be called before the chunk is parsed. */
   add(chunkBytes: number): void {
     this.bytes += chunkBytes;
     this.chunks += 1;
     this.lastChunkBytes = chunkBytes;
   }
 
-  /** Notes that a message of so many bytes is whole: what is left can only have come with the last chunk. */
+  /** A message is whole: what is left can only have come with the last chunk. */
   finish(messageBytes: number): void {
     const left = Math.max(0, this.bytes - messageBytes - FRAME_BYTES);
     this.bytes = Math.min(left, this.lastChunkBytes);
     this.chunks = this.bytes > 0 ? 1 : 0;
   }
 
-  /** Notes a ping or pong, which may come between the frames of a message. */
+  /** A ping or pong may come between the frames of a message. */
   passControl(payloadBytes: number): void {
     this.bytes = Math.max(0, this.bytes - payloadBytes - FRAME_BYTES);
     this.chunks = Math.max(0, this.chunks - 1);
   }
 }
 
-/** One WebSocket: its principal, whether its peer is alive, and the memory for messages in both directions. */
+/** One WebSocket: its principal, its sign of life, and the memory for messages in both directions. */
 export class GraphqlConnection {
-  /** Undefined until a good token came. */
   principal: Principal | undefined;
   /** The message that is being received, with the numbers that its parsed form has lost. */
   text = '';
-  /** Whether there is no memory for what the message that is being received asks for. */
+  /** Whether there is no memory for the message that is being received. */
   isOutOfMemory = false;
-  /** Whether it takes no more messages, and closes once its queries and mutations are done. */
   isClosing = false;
-  /** Subscriptions under way. */
   subscriptions = 0;
   private underWay = 0;
   private running = 0;
@@ -107,11 +101,10 @@ export class GraphqlConnection {
   private readonly waiting = new Set<() => void>();
   private receivedBeforeInit = 0;
   private readonly unfinished = new UnfinishedMessage();
-  /** Taken of `memory` for what is not whole yet, and for which sender. */
+  /** For an unfinished message. */
   private readonly reserved = { sender: '', bytes: 0 };
-  /** Checks that it survives without another sign of life. */
   private checksLeft = 1;
-  /** Bytes that were buffered for the peer at the last check, and all that the kernel had taken until then. */
+  /** Bytes at the last check: buffered for the peer, and all that the kernel had taken. */
   private before = { buffered: 0, taken: 0 };
   private releases: (() => void)[] = [];
   private readonly over = new AbortController();
@@ -121,7 +114,7 @@ export class GraphqlConnection {
     private readonly socket: WebSocket,
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
-    /** For the messages of all sockets, while what they ask for is under way. */
+    /** For the messages of all sockets, while their operations are under way. */
     private readonly memory: Quota,
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way
@@ -155,7 +148,7 @@ export class GraphqlConnection {
     return this.underWay - this.subscriptions;
   }
 
-  /** Calls `take` with each message of the peer; it resolves when its operation is over. */
+  /** Calls `take` with each message; it resolves when its operation is over. */
   receive(take: (text: string) => Promise<void>): void {
     this.socket.on('message', (data: Buffer, isBinary: boolean) => {
       this.noteLife();
@@ -190,7 +183,6 @@ export class GraphqlConnection {
     });
   }
 
-  /** Bounds the memory of a message until it is whole: its parser keeps the parts where nothing else counts them. */
   private countUnfinished(chunkBytes: number): void {
     this.unfinished.add(chunkBytes);
     const { cost } = this.unfinished;
@@ -217,7 +209,7 @@ export class GraphqlConnection {
     this.request.socket.pause();
   }
 
-  /** Acquires memory for a message and what is made of it, and returns what releases it; undefined when there is none. */
+  /** Acquires memory for a message and its parsed form; returns its release, undefined when there is none. */
   private memoryFor(message: Buffer): (() => void) | undefined {
     const sender = this.principal?.subject;
     if (sender === undefined || message.length <= SMALL_MESSAGE_BYTES) return NOTHING_TO_RELEASE;
@@ -227,8 +219,8 @@ export class GraphqlConnection {
   }
 
   /**
-   * Runs a query or mutation once few others run here and the peer has taken their results: one that does not read holds
-   * no more than that. @throws the reason of the signal.
+   * Runs a query or mutation once few others run here and the peer has taken their results, so that a peer that does not
+   * read holds no more than those. @throws the reason of the signal.
    */
   async withPermit<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const removeListener = onAbort(signal, () => this.wakeWaiting());
@@ -250,13 +242,12 @@ export class GraphqlConnection {
     return this.running < MAX_RUNNING && this.socket.bufferedAmount <= MAX_BUFFERED_BYTES;
   }
 
-  /** Lets all that wait for a permit check again. */
   private wakeWaiting(): void {
     for (const resolve of this.waiting) resolve();
     this.waiting.clear();
   }
 
-  /** Resolves when the text has left for the peer: a sender that awaits it is no faster than the peer. */
+  /** Resolves when the text has left for the peer, so that a sender is no faster than its peer. */
   send(text: string): Promise<void> {
     if (!this.isOpen) return Promise.resolve();
     return new Promise((resolve) => {
@@ -271,7 +262,7 @@ export class GraphqlConnection {
     });
   }
 
-  /** Binds it to this principal until its token ends; `release` is called when it closes. */
+  /** `release` is called when the socket closes. */
   admit(principal: Principal, tokens: Pick<TokenLife, 'watch'>, release: () => void): void {
     this.releases.push(release);
     this.principal = principal;
@@ -289,13 +280,12 @@ export class GraphqlConnection {
     this.releases.push(stopWatching);
   }
 
-  /** Takes no more messages, and closes once queries and mutations are done, at `deadlineMs` (of performance.now()) at the latest. */
+  /** Closes once queries and mutations are done, at `deadlineMs` (of performance.now()) at the latest. */
   closeWhenIdle(deadlineMs: number): void {
     this.isClosing = true;
     this.closeOnce(() => this.responding === 0, deadlineMs, CLOSE.goingAway, 'Going away');
   }
 
-  /** Sends a close frame, and disconnects when the peer does not close its side. */
   close(code: number, reason: string): void {
     this.socket.close(code, reason);
     if (this.socket.isPaused) this.socket.resume(); // to read the peer's close frame
@@ -312,7 +302,7 @@ export class GraphqlConnection {
     this.checksLeft = Math.max(1, this.checksLeft);
   }
 
-  /** Pings, and disconnects a silent peer. Slow is not silent: a ping is answered only after what was sent before it is read. */
+  /** Disconnects a silent peer. Slow is not silent: a ping is answered only after what was sent before it is read. */
   private checkAlive(): void {
     const buffered = this.socket.bufferedAmount;
     const taken = takenBytes(this.request.socket);

@@ -18,11 +18,10 @@ import { MAX_DEPTH, requireShortLists, requireWithinLimits } from './operation-l
 import { graphqlSchema } from './schema';
 import { routeNameOf } from './selected-fields';
 
-/** A document within the limits, or its refusal: it cannot be parsed, or it is too large. */
 type CheckedDocument =
   { document: DocumentNode } | { refusal: GraphQLError; isUnreadable: boolean };
 
-/** The schema of the service, and what both transports do with a document before and after its execution. */
+/** The schema, and the steps before and after an execution that both transports share. */
 @Injectable()
 export class GraphqlDocuments {
   readonly schema: GraphQLSchema;
@@ -45,7 +44,7 @@ export class GraphqlDocuments {
     this.maxBulkEvents = bulkMaxEvents;
   }
 
-  /** Parses a document and counts what it would cost, before anything validates or runs it. */
+  /** Parses a document and counts its cost, before anything validates or runs it. */
   check(query: string, variables: Record<string, unknown> | null | undefined): CheckedDocument {
     let document: DocumentNode;
     try {
@@ -76,7 +75,6 @@ export class GraphqlDocuments {
     return routeNameOf(document, operationName, this.schema);
   }
 
-  /** An error as clients may see it. */
   shown(error: Error, requestId: string): GraphQLError {
     return shownError(error, requestId, this.introspection);
   }

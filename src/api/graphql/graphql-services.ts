@@ -20,7 +20,7 @@ import { PerformanceReport } from '../../metrics/performance.report';
 import { cacheConfig } from '../../platform/config/cache.config';
 import type { Services } from './schema';
 
-/** The services that root fields use: in the context of operations, so that the schema can be printed without them. */
+/** The services of root fields: in the context of operations, so that the schema can be printed without them. */
 @Injectable()
 export class GraphqlServices implements Services {
   readonly keyPrefix: string;

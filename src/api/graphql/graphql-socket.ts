@@ -48,24 +48,23 @@ import type { ResolverContext } from './root-fields';
 import type { Services } from './schema';
 
 const PATH = '/graphql';
-/** Of one message. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
-/** Clients that send a message in parts send some KiB in each; a frame that is kept takes 100 bytes beside its own. */
+/** Clients send fragments of some KiB; a frame that is kept takes 100 bytes beside its own. */
 const MAX_FRAGMENTS = 128;
-/** Proxies commonly disconnect what is silent for a minute. A peer that answers no ping is disconnected at the next, unless it is still reading. */
+/** Proxies commonly disconnect after a minute of silence. A peer that misses a pong is disconnected at the next ping, unless it still reads. */
 const KEEP_ALIVE_MS = 15_000;
 /**
- * Share of the heap for messages and what is made of them while their operations are under way: a subscription holds its
- * filter, up to 1 MiB, for as long as it goes on, and one principal may have a hundred.
+ * Share of the heap for messages whose operations are under way: a subscription holds its filter, up to 1 MiB, and one
+ * principal may have a hundred.
  */
 const HEAP_SHARE = 1 / 6;
-/** Sockets without a token yet; each has INIT_TIMEOUT_MS to bring one. */
+/** Sockets without a token yet. */
 const MAX_ANONYMOUS = 1000;
 const INIT_TIMEOUT_MS = 5000;
-/** Queries and mutations under way on one socket; more are refused. */
+/** Queries and mutations under way on one socket. */
 const MAX_RESPONDING = 100;
 
-/** Stands for the response of what is not executed as a query or mutation: nothing can be read as a part of it. */
+/** The response of what is not executed as a query or mutation: nothing can be read as a part of it. */
 const NO_RESPONSE = new ComposedResponse();
 NO_RESPONSE.end();
 
@@ -77,9 +76,8 @@ interface SocketContext extends ResolverContext<Services> {
 type SocketArgs = ExecutionArgs & { contextValue: SocketContext };
 
 /**
- * GraphQL over WebSockets (graphql-transport-ws), on the path of GraphQL over HTTP, with the same schema, limits and
- * errors. Tokens come in the first message: browsers send neither headers nor cookies of ours, so that no foreign page
- * acts for its visitor.
+ * GraphQL over WebSockets (graphql-transport-ws), on the path of GraphQL over HTTP. Tokens come in the first message:
+ * browsers send neither headers nor cookies of ours, so that no foreign page acts for its visitor.
  */
 @Injectable()
 export class GraphqlSocket {
@@ -90,9 +88,8 @@ export class GraphqlSocket {
     perMessageDeflate: false,
     handleProtocols,
   });
-  /** How often peers are pinged. */
   keepAliveMs = KEEP_ALIVE_MS;
-  /** As many sockets as subscriptions: one would be enough for all of a principal's. */
+  /** As many sockets as subscriptions: one would be enough for all of a principal. */
   private readonly slots: SubscriptionLimiter;
   private readonly connections = new Set<GraphqlConnection>();
   private readonly messageMemory = bodyReadQuota(getHeapStatistics().heap_size_limit * HEAP_SHARE);
@@ -111,8 +108,8 @@ export class GraphqlSocket {
   }
 
   /**
-   * Accepts upgrades from now on, and reports each finished operation to `observe`. While the process drains, sockets
-   * close as soon as they have their responses, and their clients reconnect to another replica.
+   * Accepts upgrades, and reports each finished operation to `observe`. While the process drains, sockets close as soon
+   * as they have their responses, and their clients reconnect to another replica.
    */
   listenOn(server: Server, observe: OperationObserver): void {
     const protocol = this.protocol(observe);
@@ -199,7 +196,7 @@ export class GraphqlSocket {
     });
   }
 
-  /** Admits a socket with a good token; any other closes with a code that says why. */
+  /** Admits a socket with a good token; any other is closed with a code. */
   private async authenticate({
     connectionParams,
     extra: connection,
@@ -222,7 +219,7 @@ export class GraphqlSocket {
     }
   }
 
-  /** The arguments of an execution, or the errors that refuse it. `connection.text` is that of the message until the first `await`. */
+  /** `connection.text` is that of the message until the first `await`. */
   private async argumentsOf(
     connection: GraphqlConnection,
     timer: OperationTimer,
@@ -253,7 +250,6 @@ export class GraphqlSocket {
     }
   }
 
-  /** Runs a query or mutation, until it takes too long, the socket closes or the token expires. */
   private async execute(args: SocketArgs): Promise<ExecutionResult> {
     const { signal, timer, connection } = args.contextValue;
     const deadline = { timeoutMs: this.config.requestTimeoutMs, late: requestTimeout, signal };
@@ -272,7 +268,7 @@ export class GraphqlSocket {
   }
 }
 
-/** What is wrong with a handshake (RFC 6455, section 4.2), as a failure of this service. */
+/** What is wrong with a handshake (RFC 6455, section 4.2). */
 function handshakeError({ message }: Error, { method }: IncomingMessage): AppError {
   if (method !== 'GET') {
     const headers = { Allow: 'GET' };
@@ -282,7 +278,6 @@ function handshakeError({ message }: Error, { method }: IncomingMessage): AppErr
   return new AppError('VALIDATION_FAILED', `${message}.`, { headers });
 }
 
-/** Responds to an upgrade with a problem document, and closes. */
 function refuse(error: AppError, request: IncomingMessage, socket: Socket): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
@@ -296,7 +291,7 @@ function refuse(error: AppError, request: IncomingMessage, socket: Socket): void
 
 /**
  * The Authorization in the first message, in either spelling. The header of the handshake gives no access, but one that
- * differs was meant for, or added by, a party that takes this socket for another principal's.
+ * differs comes from a party that takes this socket for another principal's.
  * @throws AppError VALIDATION_FAILED when these differ, or the message has a member twice.
  */
 function authorizationIn(
@@ -313,7 +308,7 @@ function authorizationIn(
   return only;
 }
 
-/** The payload with the exact numbers of the message, in which no member is there twice. @throws AppError VALIDATION_FAILED */
+/** The payload with exact numbers. @throws AppError VALIDATION_FAILED, also when a member is there twice. */
 function payloadOf(text: string): SubscribePayload {
   try {
     const message = parseExactJson(text) as { payload: SubscribePayload };
@@ -326,12 +321,11 @@ function payloadOf(text: string): SubscribePayload {
   }
 }
 
-/** The refusal of one operation: its socket and what goes on there stay. */
+/** Refuses one operation: its socket and what goes on there stay. */
 function overloaded(detail: string): AppError {
   return new AppError('TOO_MANY_REQUESTS', detail, { retryAfterSeconds: 1 });
 }
 
-/** Reports an operation once, with the time that it took. */
 class OperationTimer {
   route = 'graphql';
   private readonly startedMs = performance.now();
@@ -343,7 +337,7 @@ class OperationTimer {
     private readonly observe: OperationObserver,
   ) {}
 
-  /** Notes that a subscription has begun: it goes on for as long as its client likes, so only the time until then counts. */
+  /** Of a subscription, which goes on for as long as its client likes, only the time until here counts. */
   begin(): void {
     this.begunMs = performance.now();
   }
@@ -358,7 +352,6 @@ class OperationTimer {
   }
 }
 
-/** Subscribes, and counts the subscription on its connection for as long as it goes on. */
 async function subscribeCounted(
   args: SocketArgs,
 ): Promise<ExecutionResult | AsyncIterableIterator<ExecutionResult>> {
@@ -380,7 +373,7 @@ async function subscribeCounted(
     next: () =>
       result.next().then(
         async (next) => {
-          // A client that is sent `complete` would not go on at another replica: here the close of the socket ends it.
+          // After `complete` a client would not go on at another replica: the close of the socket ends it.
           if (next.done && connection.isClosing && !connection.signal.aborted) {
             await once(connection.signal, 'abort');
           }

@@ -45,7 +45,7 @@ interface Result {
   retryAfterSeconds: number | undefined;
 }
 
-/** GraphQL over HTTP. A caller without a good token learns nothing; further scopes are checked by the fields. */
+/** GraphQL over HTTP. A caller without a good token learns nothing; fields check further scopes. */
 @ApiExcludeController()
 @Controller('graphql')
 @UseFilters(GraphqlFilter)
@@ -70,7 +70,7 @@ export class GraphqlController {
     const signal = requestSignal(response, this.config.requestTimeoutMs);
     const answer = new ComposedResponse();
     const caller = { principal, signal, answer, flow: flowOfRequest(request) };
-    /** The flow is another one while the request has a permit for its large body. */
+    // The flow is another one while the request has a permit for its large body.
     const executePost = async (): Promise<Result> => {
       const body = await this.readBody(request, response);
       const claim = idempotencyClaimOf(request, principal, 'graphql');
@@ -108,8 +108,8 @@ export class GraphqlController {
   }
 
   /**
-   * Runs an operation, with the responses of the GraphQL-over-HTTP specification. `body` is null for GET.
-   * @throws AppError METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE; failures of fields are in the result.
+   * `body` is null for GET. Failures of fields are in the result.
+   * @throws AppError METHOD_NOT_ALLOWED, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE
    */
   private async execute(
     request: IncomingMessage,
@@ -151,7 +151,7 @@ export class GraphqlController {
       context: undefined,
     });
     const contentType = init.headers?.['content-type'] ?? 'application/json; charset=utf-8';
-    // Variables that do not fit are found by the execution, whose results have status 200 for the handler.
+    // Variables of wrong types are found by the execution, whose results have status 200 for the handler.
     const isRefused =
       found.isTooLarge || (found.isWithoutData && contentType.startsWith(GRAPHQL_RESPONSE));
     return {
@@ -181,7 +181,6 @@ export class GraphqlController {
   }
 }
 
-/** Reads the parameters of a request. What is wrong with them is the client's mistake. */
 const readParameters: ParseRequestParams = async (request) => {
   try {
     return await parseRequestParams(request);
@@ -191,12 +190,12 @@ const readParameters: ParseRequestParams = async (request) => {
   }
 };
 
-/** Whether validation or coercion gave up: a document that is wrong in so many places is refused as one too large. */
+/** Whether validation or coercion gave up: so many mistakes make a document too large. */
 function isAbort(error: Readonly<GraphQLError | Error>): boolean {
   return /^Too many .* error limit reached/.test(error.message);
 }
 
-/** The text of a response. Those of the handler without a body, and its refusal to write by GET, become errors of the service. */
+/** Responses of the handler without a body, and its refusal to write by GET, become errors of the service. */
 function textOf(text: string | null, { status, headers }: ResponseInit): string {
   if (status === ERROR_TABLE.METHOD_NOT_ALLOWED.status) {
     const detail = text === null ? 'Send GET or POST.' : 'Mutations are sent by POST.';

@@ -4,10 +4,10 @@ import { toAppError } from '../../platform/errors/problem';
 import { requestIdOf } from '../../http/request-context';
 import { shownError } from './graphql-errors';
 
-/** The media type with which a response has the status of an error of its request. */
+/** The media type whose status reports errors of the request. */
 export const GRAPHQL_RESPONSE = 'application/graphql-response+json';
 
-/** Failures before an operation is known (no token, no JSON, too large): the status of their kind, and a GraphQL body. */
+/** Failures before an operation is known: the status of their kind, and a GraphQL body. */
 @Catch()
 export class GraphqlFilter implements ExceptionFilter {
   catch(thrown: unknown, host: ArgumentsHost): void {
@@ -31,7 +31,6 @@ export class GraphqlFilter implements ExceptionFilter {
   }
 }
 
-/** Writes a whole response. */
 export function writeGraphql(
   response: ServerResponse,
   status: number,

@@ -32,9 +32,9 @@ const MAX_ALIASES = 50;
 const MAX_ALIAS_CHARACTERS = 100;
 const MAX_ROOT_FIELDS = 20;
 const MAX_OPERATIONS = 20;
-/** Fields, those of a list once for each entry that is asked for: a page of 1000 with all its members takes 24 000. */
+/** A page of 1000 with all members costs 24 000. */
 const MAX_COST = 50_000;
-/** Fields of each result of a bulk write: there are four. 10 000 results with 48 each took a second. */
+/** A result of a bulk write has four fields. 10 000 results with 48 each took a second. */
 const MAX_RESULT_FIELDS = 10;
 /** Above every limit: keeps sums of sums finite. */
 const CEILING = 1_000_000;
@@ -44,8 +44,7 @@ const RESULTS_FIELD = 'results';
 
 /**
  * Refuses a document that would cost too much, before anything validates or runs it. Each fragment is counted once, so
- * that fragments of fragments take no longer to count than to send.
- * @throws GraphQLError that names the limit.
+ * that counting takes no longer than the document is. @throws GraphQLError that names the limit.
  */
 export function requireWithinLimits(
   document: DocumentNode,
@@ -70,9 +69,8 @@ export function requireWithinLimits(
 }
 
 /**
- * Refuses lists in variables that no field would take, before GraphQL coerces each of their elements: of 400 000
- * names that takes a tenth of a second, in which the process does nothing else.
- * @throws AppError VALIDATION_FAILED that names the list and how long it may be.
+ * Refuses lists in variables that no field would take, before GraphQL coerces each element: of 400 000 names that
+ * blocks the event loop for 0.1 s. @throws AppError VALIDATION_FAILED
  */
 export function requireShortLists(
   document: DocumentNode,
@@ -95,7 +93,7 @@ function operationsIn({ definitions }: DocumentNode): OperationDefinitionNode[] 
   return definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
 }
 
-/** How often the field is selected that is selected most often, of those with a selection set of their own. */
+/** The most selections of one field, of those with a selection set of their own. */
 function mostSelected({ definitions }: DocumentNode): number {
   const counts = new Map<string, number>();
   const sets = definitions.flatMap((one) => ('selectionSet' in one ? [one.selectionSet] : []));
@@ -127,7 +125,6 @@ function requireAtMost(what: string, actual: number, limit: number): void {
   );
 }
 
-/** What a selection costs; all but `depth` are sums over its fields. */
 interface Cost {
   depth: number;
   aliases: number;

@@ -44,7 +44,6 @@ export interface OperatorServices {
 
 type Field = RootFields<OperatorServices>[string];
 
-/** Queries of operators. */
 export function operatorQueries(types: DerivedTypes): RootFields<OperatorServices> {
   const of = (dto: Dto, description: string, resolve: Field['resolve']): Field => ({
     type: new GraphQLNonNull(types.output(dto)),
@@ -82,7 +81,6 @@ export function operatorQueries(types: DerivedTypes): RootFields<OperatorService
   };
 }
 
-/** Mutations of operators. */
 export function operatorMutations(types: DerivedTypes): RootFields<OperatorServices> {
   return {
     invalidateCache: {

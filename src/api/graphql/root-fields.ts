@@ -12,25 +12,20 @@ import { validationFailed } from '../../platform/errors/app-error';
 import { validate } from '../../validation/compiled-validator';
 import type { Dto } from './derived-types';
 
-/** The principal of an operation, and the signal that ends it. */
 export interface Caller {
   principal: Principal;
   signal: AbortSignal;
 }
 
-/** The caller of a query or mutation. */
 export interface Writer extends Caller {
   /** The response that all fields are parts of. A subscription has none: its parts would be held while it goes on. */
   answer: ComposedResponse;
-  /** The flow in which a mutation waits for a permit. */
   flow: string;
-  /** The claim of the request's `Idempotency-Key`, for its one write. */
   claim?: IdempotencyClaim | undefined;
-  /** Called when the result is one that was given before. */
+  /** To be called when the result is that of an earlier request. */
   noteReplay?: () => void;
 }
 
-/** The context of an operation. `S` are the services that its fields use. */
 export interface ResolverContext<S> extends Writer {
   services: S;
 }
@@ -42,7 +37,6 @@ interface Field {
   args?: GraphQLFieldConfigArgumentMap;
 }
 
-/** Fields of queries and mutations, by name. */
 export type RootFields<S> = Record<
   string,
   Field & {
@@ -56,7 +50,7 @@ export type RootFields<S> = Record<
   }
 >;
 
-/** Fields of subscriptions, by name: each element of `subscribe` becomes a result by `resolve`. */
+/** Subscriptions: each element of `subscribe` becomes a result by `resolve`. */
 export type LiveFields<S> = Record<
   string,
   Field & {
@@ -73,7 +67,7 @@ export type LiveFields<S> = Record<
 
 type FieldConfig<S> = GraphQLFieldConfig<unknown, ResolverContext<S>, Record<string, unknown>>;
 
-/** The type `Query` or `Mutation`, each field for callers with its scope. */
+/** `Query` or `Mutation`, each field for callers with its scope. */
 export function rootType<S>(name: string, fields: RootFields<S>): GraphQLObjectType {
   return typeOf<S, RootFields<S>[string]>(name, fields, ({ scope, resolve }) => ({
     resolve: (_, args, { services, ...caller }, info) => {
@@ -83,7 +77,6 @@ export function rootType<S>(name: string, fields: RootFields<S>): GraphQLObjectT
   }));
 }
 
-/** The type `Subscription`, each field for callers with its scope. */
 export function liveType<S>(name: string, fields: LiveFields<S>): GraphQLObjectType {
   return typeOf<S, LiveFields<S>[string]>(name, fields, ({ scope, subscribe, resolve }) => ({
     subscribe: (_, args, { services, principal, signal }, info) => {
@@ -107,7 +100,7 @@ function typeOf<S, F extends Field>(
   return new GraphQLObjectType({ name, fields: Object.fromEntries(configs) });
 }
 
-/** @throws AppError VALIDATION_FAILED with every violation and its path. */
+/** @throws AppError VALIDATION_FAILED */
 export function requireValid(dto: Dto, value: unknown): void {
   const violations = validate(dto, value);
   if (violations.length > 0) throw validationFailed(violations);

@@ -1,9 +1,7 @@
 import { GraphQLError, GraphQLScalarType, Kind, type ValueNode } from 'graphql';
 import { parseExactJson, UnacceptableJsonError } from '../../platform/runtime/lossless-json';
 
-/**
- * An instant as text: microseconds stay, and what was sent is judged where REST judges it, by the DTO classes.
- */
+/** An instant as text: microseconds stay, and the DTO classes validate it as for REST. */
 export const DATE_TIME = new GraphQLScalarType({
   name: 'DateTime',
   description: 'An ISO 8601 instant with up to microseconds, such as 2026-11-23T10:30:00.123456Z.',
@@ -19,7 +17,7 @@ export const DATE_TIME = new GraphQLScalarType({
   },
 });
 
-/** Any JSON value. Numbers keep their text: values from variables are the very objects that parseExactJson made. */
+/** Numbers keep their text: values from variables are the objects that parseExactJson made. */
 export const JSON_VALUE = new GraphQLScalarType({
   name: 'JSON',
   description: 'Any JSON value. Every number keeps its exact decimal value.',
@@ -36,7 +34,7 @@ export const JSON_VALUE = new GraphQLScalarType({
   },
 });
 
-/** A literal of a query as JSON text, its numbers as they stand in the query. */
+/** A literal as JSON text, its numbers in their own spelling. */
 function jsonTextOf(node: ValueNode, variables: Record<string, unknown>): string {
   switch (node.kind) {
     case Kind.INT:

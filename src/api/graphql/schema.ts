@@ -55,7 +55,7 @@ const ENUM_NAMES = {
   'done|skipped': 'MaintenanceAction',
 };
 
-/** The schema: root fields over the DTO classes. `limit` is that of a page by default. */
+/** `limit` is that of a page by default. */
 export function graphqlSchema(limit = USUAL_LIMIT): GraphQLSchema {
   const types = new DerivedTypes(namingsFor(limit), ENUM_NAMES);
   return new GraphQLSchema({

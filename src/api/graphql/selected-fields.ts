@@ -10,18 +10,17 @@ import {
 } from 'graphql';
 import { validationFailed } from '../../platform/errors/app-error';
 
-/** The mutations that store events. */
 const WRITES = new Set(['createAuditEvent', 'bulkCreateAuditEvents']);
 
 /** 49 of them, of an event with 80 000 numbers that a double cannot hold, took more than a second to write. */
 const MAX_METADATA = 2;
 
-/** Selections of one field by one name in the response: their own selections are merged there. */
+/** Selections by one name in the response, where their own selections are merged. */
 export type SameField = [FieldNode, ...FieldNode[]];
 
 type Fragments = Record<string, { readonly selectionSet: SelectionSetNode }>;
 
-/** What is selected within these nodes, through fragments too; `@skip` and `@include` count for nothing. */
+/** The selections within these nodes, through fragments too; `@skip` and `@include` count for nothing. */
 export function selectedIn(
   nodes: readonly { readonly selectionSet?: SelectionSetNode | undefined }[],
   fragments: Fragments,
@@ -47,10 +46,7 @@ export function selectedIn(
   return [...fields.values()];
 }
 
-/**
- * How often the response holds what is selected most often in these fields, under whatever aliases of it and of the
- * fields around it: as many times as large as what was read a response may be. At least 1.
- */
+/** How often the response repeats the field that is selected most often, under any aliases: it may be as many times as large as what was read. */
 export function copiesIn(selected: readonly SameField[], fragments: Fragments): number {
   const counts = new Map<string, number>();
   const count = (fields: readonly SameField[], parent: string): void => {
@@ -65,10 +61,7 @@ export function copiesIn(selected: readonly SameField[], fragments: Fragments): 
   return Math.max(1, ...counts.values());
 }
 
-/**
- * Refuses to give the one large member of an event again and again, where that is asked before there is an event.
- * @throws AppError VALIDATION_FAILED.
- */
+/** Refuses repetitions of the one large member of an event, before there is an event. @throws AppError VALIDATION_FAILED */
 export function requireFewMetadata({ fieldNodes, fragments }: GraphQLResolveInfo): void {
   const fields = selectedIn(fieldNodes, fragments);
   const metadata = fields.filter(([{ name }]) => name.value === 'metadata');
@@ -77,7 +70,6 @@ export function requireFewMetadata({ fieldNodes, fragments }: GraphQLResolveInfo
   throw validationFailed([{ path: 'metadata', message }]);
 }
 
-/** The operation of a document that is to be run; undefined when there is none of that name. */
 function operationIn(
   { definitions }: DocumentNode,
   operationName: string | null | undefined,
@@ -105,7 +97,7 @@ export function routeNameOf(
     : `graphql ${operation.operation}`;
 }
 
-/** Whether an operation writes events at most once: an idempotency key can stand for all of it. */
+/** Whether an operation writes events at most once, so that an idempotency key can stand for all of it. */
 export function isOneWrite(
   document: DocumentNode,
   operationName: string | null | undefined,

@@ -34,7 +34,6 @@ export interface LiveServices {
   limiter: SubscriptionLimiter;
 }
 
-/** Subscriptions to events. */
 export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
   return {
     auditEventRecorded: {
@@ -84,7 +83,6 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
   };
 }
 
-/** Subscriptions of operators. */
 export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
   return {
     performanceMetricsUpdated: {
@@ -131,7 +129,6 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServi
   };
 }
 
-/** A feed that takes a slot of the limiter while it goes on. */
 function limited<T>(
   limiter: SubscriptionLimiter,
   { principal, signal }: Caller,
@@ -141,9 +138,8 @@ function limited<T>(
 }
 
 /**
- * The elements of `open` until `signal` aborts. A generator that waits for its next element sees `return` only after
- * that element; so its end aborts the signal that it was opened with. An expired token ends it with that error.
- * `release` is called once, however it ends.
+ * The elements of `open` until `signal` aborts. A generator that waits for an element sees `return` only after that
+ * element; so its end aborts the signal that it was opened with. An expired token is an error. `release` is called once.
  */
 function liveFeed<T>(
   signal: AbortSignal,
@@ -196,7 +192,6 @@ async function* chosen<T>(
   for await (const element of elements) if (isWanted(element)) yield element;
 }
 
-/** Whether all that `ids` stand for belongs to `organizations`. */
 function coversAll(organizations: Organizations, ids: Organizations): boolean {
   if (organizations === '*' || ids === '*') return organizations === '*';
   return ids.every((id) => organizations.includes(id));

@@ -25,10 +25,8 @@ import type { AlertsQuery } from '../../metrics/performance.controller';
 import { failureOf, failureShape, requestIdOfError, type FailureShape } from './failure';
 import { watched } from './watched-iterable';
 
-/** A page of events. */
 export type OptimizedAuditEvents = Omit<FoundEvents, 'cursorAfter'>;
 
-/** One call of a procedure, as tRPC parses it. */
 export interface ProcedureCall {
   path: string;
   input: unknown;
@@ -36,20 +34,18 @@ export interface ProcedureCall {
   batchIndex?: number | undefined;
 }
 
-/** An event for a subscriber, and the cursor after it. */
 interface FedEvent {
   text: string;
   readonly cursor: string | null;
 }
 
-/** The context of the procedures of one request. */
 export interface ProcedureContext {
   requestId: string;
   /** Calls the handler of the procedure, behind its guards, interceptors and pipes. */
   call: (call: ProcedureCall) => Promise<unknown>;
 }
 
-/** Interval of pings on a silent stream; proxies disconnect after a minute of silence. */
+/** Proxies disconnect after a minute of silence. */
 const PING_MS = 15_000;
 
 const t = initTRPC.context<ProcedureContext>().create({
@@ -63,13 +59,12 @@ const t = initTRPC.context<ProcedureContext>().create({
     failureShape(failureOf(error), { path, requestId: ctx?.requestId ?? requestIdOfError(error) }),
 });
 
-/** The type of an input, for clients: it is validated behind the guards, where every input is. */
+/** The type of an input, for clients: it is validated behind the guards. */
 const typed =
   <Input>() =>
   (input: unknown): Input =>
     input as Input;
 
-/** A procedure without input, or with one that may be left out. */
 const query = <Output, Input = void>() =>
   t.procedure
     .input(typed<Input>())
@@ -84,7 +79,7 @@ function call<Output>(ctx: ProcedureContext, request: ProcedureCall): Promise<Ou
   return ctx.call(request) as Promise<Output>;
 }
 
-/** The same events twice: tRPC lets a procedure be either a query or a subscription. */
+/** tRPC lets a procedure be either a query or a subscription. */
 const streamAuditEvents = {
   query: t.procedure
     .input(typed<AuditEventStreamDto | void>())
@@ -110,7 +105,7 @@ async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<A
   for await (const { text } of stream) yield eventIn(text);
 }
 
-/** The id of events after which a feed cannot resume: it fails when it is asked to, rather than skip events. */
+/** The id of events after which a feed cannot resume: it fails, rather than skip events. */
 const NO_CURSOR = '-';
 
 async function* trackedIn(
@@ -123,7 +118,7 @@ function eventIn(text: string): AuditEventDto {
   return parseJsonWithPlaceholders(text) as AuditEventDto;
 }
 
-/** Every procedure, by path; its handler carries the path in `@Procedure`. */
+/** Every procedure, by path; `@Procedure` of its handler has the path. */
 export const appRouter = t.router({
   performance: t.router({
     getOptimizedAuditEvents: query<OptimizedAuditEvents, AuditEventSearchDto | void>(),

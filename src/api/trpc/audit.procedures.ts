@@ -21,7 +21,7 @@ import { composedResponseOf } from './fetch-response';
 /** The path of lists in the settings of the cache. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
 
-/** The procedures that are not also routes. */
+/** The procedures that are not routes. */
 @Injectable()
 export class AuditProcedures {
   constructor(
@@ -32,7 +32,7 @@ export class AuditProcedures {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** A page of events, counted unless the input says otherwise: tRPC has no selection that would ask for the total. */
+  /** Counts unless the input says otherwise: tRPC has no selection that would ask for the total. */
   @Procedure('performance.getOptimizedAuditEvents')
   @Scopes('audit:read')
   async getOptimizedAuditEvents(
@@ -54,7 +54,6 @@ export class AuditProcedures {
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
   }
 
-  /** All events of a search, for as long as the client reads. */
   @Procedure('performance.streamAuditEvents')
   @Scopes('audit:export')
   streamAuditEvents(
@@ -65,7 +64,6 @@ export class AuditProcedures {
     return this.streams.open(principal, search, callSignal);
   }
 
-  /** Events as they are recorded, until the client leaves, its token expires or the process stops. */
   @Procedure('performance.auditEventRecorded')
   @Scopes('audit:read')
   async auditEventRecorded(
@@ -85,10 +83,7 @@ export class AuditProcedures {
   }
 }
 
-/**
- * The same feed, which fails where it ends because the process stops: after an end as such the stock client expects
- * nothing more, and would not go on at another replica.
- */
+/** Fails where the feed ends because the process stops: after an end the stock client would not go on at another replica. */
 async function* untilStopped(
   feed: AsyncIterable<FeedEvent>,
   lifecycle: Lifecycle,

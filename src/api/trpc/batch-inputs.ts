@@ -11,8 +11,8 @@ import { requestSignal } from '../../http/request-signal';
 import { askForBody } from '../../http/server-request';
 
 /**
- * Reads the body of a POST for all its calls, here and not in tRPC: limits, errors and exact numbers are those of every
- * body, a request without a token is not read, and a large body is parsed with a permit that all its calls share.
+ * Reads the body of a POST for all its calls, instead of tRPC: limits, errors and exact numbers are those of every body,
+ * a request without a token is not read, and a large body is parsed with a permit that all its calls share.
  */
 @Injectable()
 export class BatchBodyReader {
@@ -34,7 +34,7 @@ export class BatchBodyReader {
     }
   }
 
-  /** The parsed body. A permit for a large one is kept until `over`. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
+  /** A permit for a large body is kept until `over`. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
   async read(request: Request, response: Response, over: Promise<void>): Promise<unknown> {
     const flow = flowKey(await this.verifier.verify(request.headers.authorization));
     const { length: bytes } = await this.bodies.readBytes(request, response);
@@ -49,7 +49,6 @@ export class BatchBodyReader {
   }
 }
 
-/** The inputs of the calls of a POST, and how many of the calls are under way. */
 export class BatchInputs {
   private body: Promise<unknown> | undefined;
   private running = 0;
@@ -66,18 +65,17 @@ export class BatchInputs {
     response.once('close', () => this.end());
   }
 
-  /** Notes that a call has begun. All calls of a batch have, before the first can end: all need the body. */
+  /** All calls of a batch begin before the first can finish: all need the body. */
   begin(): void {
     this.running += 1;
   }
 
-  /** Notes that a call has its result, which may be a stream that goes on. */
+  /** A call has its result, which may be a stream that goes on. */
   finish(): void {
     this.running -= 1;
     if (this.running === 0) this.end();
   }
 
-  /** Whether all calls have their results. */
   get isFinished(): boolean {
     return this.running === 0;
   }
@@ -96,16 +94,12 @@ export class BatchInputs {
   }
 }
 
-/** The request as the handler of one call sees it. */
 export interface CallRequest extends Request {
   /** Aborts when the client leaves: a stream has no deadline. */
   callSignal: AbortSignal;
 }
 
-/**
- * The request itself, with the input of one call for its body and its query. Each call has its own object, so that calls
- * of a batch share nothing that guards leave on it.
- */
+/** The request with the input of one call for its body and its query. Calls of a batch share nothing that guards leave on it. */
 export function callRequest(
   request: Request,
   input: unknown,

@@ -4,24 +4,18 @@ import { AppError, validationFailed, type FieldError } from '../../platform/erro
 import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
 import { toAppError } from '../../platform/errors/problem';
 
-/** The data of a failed call beside its message: `error.data` of a client. */
+/** `error.data` of a client. */
 export interface FailureData {
-  /** The tRPC code, as in `UNAUTHORIZED`. */
   code: TRPC_ERROR_CODE_KEY;
   httpStatus: number;
-  /** The procedure that was called. */
   path?: string;
-  /** The kind of failure, the same in every API, as in `UNAUTHENTICATED`. */
+  /** The same in every API, as in `UNAUTHENTICATED`. */
   kind: ErrorCode;
-  /** Finds the request in the log. */
   requestId?: string;
-  /** Every member of the input that is wrong. */
   errors?: FieldError[];
-  /** Seconds after which a retry makes sense. */
   retryAfterSeconds?: number;
 }
 
-/** The error of a failed call on the wire. */
 export interface FailureShape {
   /** Of JSON-RPC. */
   code: (typeof TRPC_ERROR_CODES_BY_KEY)[TRPC_ERROR_CODE_KEY];
@@ -29,10 +23,9 @@ export interface FailureShape {
   data: FailureData;
 }
 
-/** Calls in one batch. Each takes a permit and counts for the rate limit; more would make one request a flood. */
+/** Calls in one batch: each takes a permit and counts for the rate limit. */
 export const MAX_BATCH_SIZE = 10;
 
-/** What tRPC itself refuses, as failures of this service. */
 const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   NOT_FOUND: new AppError('NOT_FOUND', 'There is no such procedure.'),
   METHOD_NOT_SUPPORTED: new AppError(
@@ -45,10 +38,10 @@ const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   ),
 };
 
-/** The request ids of errors: tRPC meets some before it has made the context of a call. */
+/** Request ids of errors that tRPC meets before it has made the context of a call. */
 const requestIds = new WeakMap<TRPCError, string>();
 
-/** Notes the request of an error. tRPC reports each error before it formats it. */
+/** tRPC reports each error before it formats it. */
 export function noteRequest(error: TRPCError, requestId: string): void {
   requestIds.set(error, requestId);
 }
@@ -76,7 +69,6 @@ export function failureOf(error: TRPCError): AppError {
   return toAppError(cause ?? error);
 }
 
-/** The tRPC code of a kind of failure. */
 export function trpcCodeOf(code: ErrorCode): TRPC_ERROR_CODE_KEY {
   const { trpcCode } = ERROR_TABLE[code];
   return trpcCode in TRPC_ERROR_CODES_BY_KEY
@@ -84,7 +76,7 @@ export function trpcCodeOf(code: ErrorCode): TRPC_ERROR_CODE_KEY {
     : 'INTERNAL_SERVER_ERROR';
 }
 
-/** A failure on the wire: what its row of the error table says, and nothing of its cause. */
+/** A failure on the wire, without its cause. */
 export function failureShape(
   failure: AppError,
   { path, requestId }: Pick<FailureData, 'path' | 'requestId'>,
@@ -106,14 +98,14 @@ export function failureShape(
   };
 }
 
-/** The HTTP status of a response all of whose calls failed alike; undefined where tRPC's own is right. */
+/** The HTTP status of a response whose calls all failed alike; undefined where that of tRPC is right. */
 export function failureStatus(errors: TRPCError[], calls: number): number | undefined {
   if (errors.length === 0 || errors.length < calls) return undefined;
   const statuses = new Set(errors.map((error) => failureOf(error).status));
   return statuses.size === 1 ? [...statuses][0] : undefined;
 }
 
-/** The headers that every failure of a response asks for; of `Retry-After` the longest. */
+/** The headers that all failures of a response share; of `Retry-After` the longest. */
 export function failureHeaders(errors: TRPCError[], calls: number): Record<string, string> {
   if (errors.length === 0 || errors.length < calls) return {};
   const failures = errors.map(failureOf);

@@ -8,25 +8,22 @@ import { type JsonTexts, restoreNumbers } from '../../platform/runtime/lossless-
 const COMPOSED = Symbol('composed response');
 type WithComposed = ServerResponse & { [COMPOSED]?: ComposedResponse };
 
-/** The response that the results of all calls of a request are parts of. */
+/** The response that the results of all calls are parts of. */
 export function composedResponseOf(response: WithComposed): ComposedResponse {
   response[COMPOSED] ??= new ComposedResponse();
   return response[COMPOSED];
 }
 
-/** Releases the memory of its parts, where a call has taken any. */
 export function endResponseOf(response: WithComposed): void {
   response[COMPOSED]?.end();
 }
 
-/** `flush` as compression leaves it on a response. */
 type Flushable = ExpressResponse & WithComposed & { flush?: () => void };
 
 /**
- * Writes the response that tRPC has made, numbers with their own digits and `texts` for their placeholders. A stream is
- * written as it comes and as fast as the client reads, except while memory for responses is held, which a slow client
- * would keep from others. `isFinished` tells when all calls have their results. A client that leaves, or takes nothing
- * for `stallTimeoutMs`, ends the stream at its source.
+ * Writes the response of tRPC, with exact numbers and with `texts` for their placeholders. A stream is written as fast as
+ * the client reads, except while memory for responses is held, which a slow client would keep from others. A client that
+ * leaves, or takes nothing for `stallTimeoutMs`, ends the stream at its source.
  */
 export async function writeFetchResponse(
   source: Response,
@@ -67,7 +64,7 @@ function isStreamed(headers: Headers): boolean {
   return headers.has('transfer-encoding') || type?.startsWith('text/event-stream') === true;
 }
 
-/** Calls `work` once after the events of this tick are written: a flush after each would undo the compression. */
+/** Calls `work` after the events of this tick are written: a flush after each would undo the compression. */
 function coalesced(work: () => void): () => void {
   let isDue = false;
   return () => {

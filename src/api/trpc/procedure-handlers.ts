@@ -14,12 +14,11 @@ import type { JsonResponse } from '../../http/http-server.adapter';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import { PROCEDURE } from '../../http/procedure.decorator';
 
-/** Calls a handler with a request and a response as express would have them. */
+/** Called with a request and a response as express would have them. */
 export type ProcedureHandler = (request: object, response: object) => Promise<unknown>;
 
 type Method = (...parameters: never[]) => unknown;
 
-/** The arguments of a handler, by the decorators of its parameters. */
 const PARAMETERS: ParamsFactory = {
   exchangeKeyForValue: (kind: RouteParamtypes, _name, [request, response]: object[]) => {
     const { body, query } = request as { body?: unknown; query?: unknown };
@@ -31,10 +30,7 @@ const PARAMETERS: ParamsFactory = {
   },
 };
 
-/**
- * The handlers that carry `@Procedure`, each behind its guards, interceptors and pipes as Nest would call it for a
- * request: one handler serves REST and tRPC.
- */
+/** The handlers with `@Procedure`, each behind its guards, interceptors and pipes as Nest would call it for a route. */
 @Injectable()
 export class ProcedureHandlers {
   private readonly contexts: ExternalContextCreator;
@@ -49,10 +45,7 @@ export class ProcedureHandlers {
     this.contexts = findingControllers(contexts, modules);
   }
 
-  /**
-   * All of them, by path.
-   * @throws Error when two have the same path, or one declares no access.
-   */
+  /** Handlers by path. @throws Error when two have the same path, or one declares no access. */
   find(): Map<string, ProcedureHandler> {
     const found = new Map<string, ProcedureHandler>();
     for (const { instance } of this.instances()) {
@@ -100,7 +93,7 @@ export class ProcedureHandlers {
 
 /**
  * A context creator that finds the module of a controller too. Nest's own searches providers alone, and without the
- * module it leaves out every guard and interceptor that a handler names by its class.
+ * module it leaves out guards and interceptors that are named by their class.
  */
 function findingControllers(
   contexts: ExternalContextCreator,

@@ -104,19 +104,19 @@ export class TrpcAdapter implements OnModuleInit {
     await writeFetchResponse(source, response, texts, isFinished, this.config.stallTimeoutMs);
   }
 
-  /** The name of a request in metrics and logs; `trpc` alone for a path that a client has made up. */
+  /** The name in metrics and logs; `trpc` alone for a path that a client has made up. */
   private procedureName(path: string, isBatch: boolean): string {
     if (isBatch && path.includes(',')) return 'trpc batch';
     return this.handlers.has(path) ? `trpc ${path}` : 'trpc';
   }
 }
 
-/** The router of a request: a procedure may be a subscription for a client that asks for server-sent events. */
+/** A procedure may be a subscription for a client that asks for server-sent events. */
 function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
   return headers.accept?.includes('text/event-stream') === true ? subscriptionRouter : appRouter;
 }
 
-/** Whether the results of a batch are to come in lines, as tRPC decides it. */
+/** Whether results of a batch come in lines, as tRPC decides it. */
 function asksForLines({ headers }: ExpressRequest): boolean {
   const { 'trpc-accept': own, accept = '' } = headers;
   return own !== undefined || accept.split(',').some((type) => type.trim() === LINES_TYPE);
@@ -134,7 +134,7 @@ function asTrpcError(error: unknown): TRPCError {
   return new TRPCError({ code: trpcCodeOf(cause.code), message: cause.detail, cause });
 }
 
-/** The request for tRPC, without its body, which BatchInputs reads. */
+/** The request without its body, which BatchInputs reads. */
 function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Request {
   const headers = new Headers();
   for (const [name, value] of Object.entries(request.headers)) {
@@ -154,7 +154,7 @@ function decoded(path: string): string {
   }
 }
 
-/** The URL of a request, whatever its path looks like: `//host` names no other host. */
+/** `//host` names no other host. */
 function urlOf({ url, method }: ExpressRequest): URL {
   if (!METHODS.includes(method)) {
     throw new AppError('METHOD_NOT_ALLOWED', `Procedures are called by ${METHODS.join(', ')}.`, {
@@ -177,7 +177,7 @@ function closeSignal(response: ExpressResponse): AbortSignal {
   return controller.signal;
 }
 
-/** Router and handlers are declared apart: a path that only one of them has is a mistake, found at boot. */
+/** Router and handlers are declared apart: a path that only one of them has fails the boot. */
 function requireSame(handled: string[], routed: string[]): void {
   const odd = [
     ...handled.filter((path) => !routed.includes(path)),

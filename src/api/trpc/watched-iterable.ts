@@ -1,7 +1,6 @@
 /**
- * The same iteration, none of whose rejections counts as unhandled. tRPC asks for the next element before it awaits it,
- * to know when to ping; a failure meanwhile (the database goes, the client has left) would end the process. A later
- * `await` of the element still gets the failure.
+ * The same iteration, without unhandled rejections. tRPC asks for the next element before it awaits it, to know when to
+ * ping; a failure meanwhile would end the process. A later `await` of the element still gets it.
  */
 export function watched<T>(source: AsyncIterable<T>): AsyncIterable<T> {
   return {
