@@ -2,7 +2,8 @@ import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { EventFeed, type FeedEvent } from '../../src/audit/feed/event-feed';
+import { EventFeed } from '../../src/audit/feed/event-feed';
+import { type FeedEvent } from '../../src/audit/feed/subscription';
 import { EventTailer } from '../../src/audit/feed/event-tailer';
 import type { AppError } from '../../src/platform/errors/app-error';
 import { newEvent, openReplica, writeRequest } from '../integration/replica.fixture';
@@ -152,7 +153,7 @@ describe('a look at the heads', () => {
     const organization = newOrganization();
     const live = service.provider(EventTailer);
     const { sequences, leave } = await follow(organization);
-    const reads = live['reads'];
+    const reads = live['log'];
     const headsOf = reads.headsOf.bind(reads);
     let looks = 0;
     const overtaken = jest.spyOn(reads, 'headsOf').mockImplementation(async (organizations) => {

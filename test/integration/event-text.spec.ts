@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { randomBytes } from 'node:crypto';
 import type { NewEvent } from '../../src/audit/event/audit-event';
-import { positionOf } from '../../src/audit/read/audit-event-page';
+import { positionOf } from '../../src/audit/read/position';
 import { uuid7 } from '../../src/audit/event/uuid7';
 import { formatInstant } from '../../src/platform/runtime/instant';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';

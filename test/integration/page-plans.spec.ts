@@ -1,5 +1,5 @@
 import { Client, type PoolClient } from 'pg';
-import { FIND_RECORDED } from '../../src/audit/feed/feed.statements';
+import { FIND_RECORDED } from '../../src/audit/feed/event-log-reader';
 import {
   countStatement,
   pageStatement,

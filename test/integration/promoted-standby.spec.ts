@@ -1,7 +1,7 @@
 import { Client } from 'pg';
-import { RecordedReads } from '../../src/audit/read/recorded-reads';
-import { positionOf } from '../../src/audit/read/audit-event-page';
-import { logPositionOf } from '../../src/audit/read/page-statement';
+import { EventLogReader } from '../../src/audit/feed/event-log-reader';
+import { positionOf } from '../../src/audit/read/position';
+import { logPositionOf } from '../../src/audit/read/position';
 import type { LogTimeline } from '../../src/audit/event/log-timeline';
 import { runMigrations } from '../../src/platform/database/migrate';
 import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../support/pgbouncer';
@@ -138,7 +138,7 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     expect(rest.map((text) => positionOf(text).sequence)).toEqual(['6', '7', '8']);
     expect(rest).not.toContain(eighth);
 
-    const reads = new RecordedReads(service.database);
+    const reads = new EventLogReader(service.database);
     const behind = (text: string) =>
       reads.readBehind(new Map([[organization, logPositionOf(positionOf(text))]]));
     expect(await behind(eighth)).toMatchObject({ events: [], foreign: [organization] });

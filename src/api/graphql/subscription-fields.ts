@@ -1,5 +1,6 @@
 import { GraphQLNonNull, GraphQLString } from 'graphql';
-import type { EventFeed, FeedEvent } from '../../audit/feed/event-feed';
+import type { EventFeed } from '../../audit/feed/event-feed';
+import type { FeedEvent } from '../../audit/feed/subscription';
 import { AuditEventDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,

@@ -14,7 +14,7 @@ import { EXPORT_EVENTS } from './audit-export.openapi';
 import { AuditExportQuery } from '../export/dto/audit-export-query.dto';
 import { filterOf, sortOf } from '../read/dto/audit-events-query.dto';
 
-/** The REST door to exports. It stands before AuditController, whose `:id` would take `stream` for one. */
+/** Exports over REST. Registered before AuditController, whose `:id` would match `stream`. */
 @ApiTags('audit events')
 @Controller(AUDIT_ROUTES)
 export class AuditExportController {

@@ -40,7 +40,7 @@ export const EXPORT_EVENTS: OperationDescription = {
           examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
         },
         'application/x-ndjson': {
-          // That of a line.
+          // The schema of a line.
           schema: { $ref: getSchemaPath(AuditEventDto) },
         },
         'text/csv': {

@@ -18,12 +18,13 @@ import { AUDIT_ROUTES } from './audit.routes';
 import { TAIL_EVENTS } from './audit-tail.openapi';
 import { filterOf } from '../read/dto/audit-events-query.dto';
 import { AuditTailQuery } from '../feed/dto/audit-tail-query.dto';
-import { EventFeed, type FeedEvent } from '../feed/event-feed';
+import { EventFeed } from '../feed/event-feed';
+import { type FeedEvent } from '../feed/subscription';
 
-/** What messages with an event are called; clients listen to it by this name. */
+/** The name of messages with an event, by which clients listen to them. */
 const RECORDED = 'audit.event';
 
-/** The REST door to events as they are recorded. It stands before AuditController, whose `:id` would take `tail` for one. */
+/** Live feeds over REST. Registered before AuditController, whose `:id` would match `tail`. */
 @ApiTags('audit events')
 @Controller(AUDIT_ROUTES)
 export class AuditTailController {

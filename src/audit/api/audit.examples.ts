@@ -1,4 +1,4 @@
-/** Requests and answers as they go over the wire, for the OpenAPI description. */
+/** Requests and responses for the OpenAPI description. */
 
 const RECORDED = {
   id: '019ab1c2-3e4a-7000-8000-1234567890ab',
@@ -7,14 +7,12 @@ const RECORDED = {
   sequence: '1042',
 };
 
-/** The least that a client may send. */
 export const MINIMAL_EVENT = {
   organizationId: 'org-1',
   action: 'user.login',
   status: 'success',
 };
 
-/** Every member that a client may send. */
 export const FULL_EVENT = {
   id: '0198c1f2-3e4a-7000-8000-1234567890ab',
   timestamp: '2026-11-23T11:30:00.123456+01:00',
@@ -36,7 +34,7 @@ export const FULL_EVENT = {
   metadata: { ward: 'B2', durationMs: 12.5 },
 };
 
-/** What the service answers to MINIMAL_EVENT. */
+/** The response to MINIMAL_EVENT. */
 export const MINIMAL_RECORDED = {
   ...RECORDED,
   organizationId: 'org-1',
@@ -52,17 +50,16 @@ export const MINIMAL_RECORDED = {
   metadata: null,
 };
 
-/** What the service answers to FULL_EVENT. */
+/** The response to FULL_EVENT. */
 export const FULL_RECORDED = {
   ...RECORDED,
   ...FULL_EVENT,
   timestamp: '2026-11-23T10:30:00.123456Z',
 };
 
-/** A bulk request with an event of each kind. */
 export const BULK_REQUEST = { events: [MINIMAL_EVENT, FULL_EVENT], batchSize: 1000 };
 
-/** What the service answers to BULK_REQUEST when the second event is there already. */
+/** The response to BULK_REQUEST when its second event exists. */
 export const BULK_ANSWER = {
   created: 1,
   duplicates: 1,
@@ -76,7 +73,7 @@ export const BULK_ANSWER = {
 
 const CURSOR = 'yS3vZ0m8Jq1uQ2dN5pX7aVtyYWxzZSx7InRpbWVzdGFtcCI6IjIwMjYtMTEtMjNUMTA';
 
-/** Pages: the first one, and one in the middle that a cursor asked for. */
+/** The first page, and one by cursor. */
 export const PAGES = {
   first: {
     summary: 'The first page, with a total',

@@ -1,2 +1,2 @@
-/** Where the audit events live: two names for one thing. */
+/** The two paths of audit events. */
 export const AUDIT_ROUTES = ['audit/events', 'performance/audit/events'];

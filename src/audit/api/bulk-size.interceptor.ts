@@ -8,7 +8,9 @@ import type { Request } from 'express';
 import type { Observable } from 'rxjs';
 import { BulkEvents } from '../write/bulk-events';
 
-/** Looks at the size of a bulk body before its elements are validated: naming the faults of a million takes seconds. */
+/**
+ * Checks the size of a bulk body before its elements are validated: listing the violations of a million takes seconds.
+ */
 @Injectable()
 export class BulkSizeInterceptor implements NestInterceptor {
   constructor(private readonly bulk: BulkEvents) {}

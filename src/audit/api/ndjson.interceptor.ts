@@ -12,10 +12,9 @@ import { isNdjson } from '../../http/ndjson-body';
 import { measureToFirstByte } from '../../http/request-context';
 import { EventIngest } from '../ingest/event-ingest';
 
-/** The answer has been written. */
 const WRITTEN: WritableResponse = { writeTo: (response) => response };
 
-/** Takes over requests whose body is NDJSON, on a route whose handler takes one JSON document. */
+/** Handles NDJSON bodies on a route whose handler takes one JSON document. */
 @Injectable()
 export class NdjsonInterceptor implements NestInterceptor {
   constructor(private readonly ingest: EventIngest) {}

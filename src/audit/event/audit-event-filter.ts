@@ -1,43 +1,25 @@
 import { formatInstant, type Micros } from '../../platform/runtime/instant';
-import type { DataClassification, EventStatus } from './audit-event';
+import { EVENT_FILTERS, type FilterLists } from './event-fields';
 
-/** Which events a reader wants; every door fills in this one shape. Lists are alternatives, members all hold. */
-export interface AuditEventFilter {
+/** Which events to read. Lists are alternatives, members all hold. */
+export interface AuditEventFilter extends FilterLists<'list'> {
   /** From this instant on. */
   startDate?: Micros;
   /** Up to but not including this instant. */
   endDate?: Micros;
   organizationIds?: string[];
-  principalIds?: string[];
-  actions?: string[];
-  statuses?: EventStatus[];
-  dataClassifications?: DataClassification[];
-  resourceTypes?: string[];
-  resourceIds?: string[];
-  correlationIds?: string[];
 }
 
-/** In which order. Ties are broken by id and organization, so the order is total. */
+/** The order, which is total: ties are broken by id and organization. */
 export interface AuditEventSort {
   field: 'timestamp' | 'sequence';
   direction: 'asc' | 'desc';
 }
 
-/** The columns that a list of the filter picks from. */
-export const FILTER_COLUMNS = {
-  principalIds: 'principal_id',
-  actions: 'action',
-  statuses: 'status',
-  dataClassifications: 'data_classification',
-  resourceTypes: 'target_resource_type',
-  resourceIds: 'target_resource_id',
-  correlationIds: 'correlation_id',
-} as const satisfies Partial<Record<keyof AuditEventFilter, string>>;
-
-/** One text for every way to write the same filter and sort: what a cursor is bound to. */
+/** One text for all spellings of a filter and sort. Cursors are bound to it. */
 export function filterFingerprint(filter: AuditEventFilter, sort: AuditEventSort): string {
-  const lists = Object.keys(FILTER_COLUMNS).map((name) => {
-    const values = filter[name as keyof typeof FILTER_COLUMNS];
+  const lists = EVENT_FILTERS.map(({ list }) => {
+    const values = filter[list];
     return values && [...new Set<string>(values)].sort();
   });
   const range = [filter.startDate, filter.endDate].map((at) =>

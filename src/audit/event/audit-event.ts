@@ -1,8 +1,8 @@
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 
-/** What came of an action. */
+/** The outcome of an action. */
 export const EVENT_STATUSES = ['attempt', 'success', 'failure'] as const;
-/** How sensitive the record is. */
+/** The sensitivity of a record. */
 export const DATA_CLASSIFICATIONS = ['PUBLIC', 'INTERNAL', 'CONFIDENTIAL', 'PHI'] as const;
 
 export type EventStatus = (typeof EVENT_STATUSES)[number];
@@ -15,16 +15,15 @@ export const MAX_TEXT_LENGTH = 10_000;
 /** UTF-8 bytes of minified metadata, and how deep it may nest (itself being level 1). */
 export const MAX_METADATA_BYTES = 256 * 1024;
 export const MAX_METADATA_DEPTH = 32;
-/** How far a client's clock may run ahead of ours. */
+/** Tolerance for a client's clock that is ahead of ours. */
 export const MAX_AHEAD_MS = 5 * 60 * 1000;
 
-/** The partitioned table that holds the events. */
 export const EVENT_TABLE = 'audit_event';
 
-/** An event ready to be stored: validated, with defaults, nothing left to interpret. */
+/** A validated event with defaults, ready to be stored. */
 export interface NewEvent {
   id: string;
-  /** Whether the client chose the id; only then can it already exist. */
+  /** Only an id that the client chose can exist already. */
   hasClientId: boolean;
   /** ISO 8601, UTC, microseconds. */
   timestamp: string;
@@ -44,7 +43,7 @@ export interface NewEvent {
   metadata: string | null;
 }
 
-/** What the database adds to an event when it records it. */
+/** Assigned by PostgreSQL when it records an event. */
 export interface Recording {
   sequence: string;
   /** ISO 8601, UTC, microseconds. */
@@ -52,8 +51,8 @@ export interface Recording {
 }
 
 /**
- * The JSON text of a recorded event: the same bytes that the SQL projection of audit.statements.ts makes of the stored
- * row, so that an event can be acknowledged without being read back. A test holds the two equal.
+ * The JSON text of a recorded event: the same bytes as EVENT_JSON of the stored row, so that an event is acknowledged
+ * without being read back. event-text.spec.ts compares them.
  */
 export function eventText(event: NewEvent, { sequence, recordedAt }: Recording): string {
   const rest = JSON.stringify({
@@ -74,7 +73,7 @@ export function eventText(event: NewEvent, { sequence, recordedAt }: Recording):
   );
 }
 
-/** PostgreSQL's text of a timestamptz (session in UTC, ISO) as the contract writes it. */
+/** PostgreSQL's text of a timestamptz (session in UTC, ISO) in the form of the API. */
 export function instantOfDatabase(text: string): string {
   const micros = parseInstant(text.replace(' ', 'T'));
   if (micros === undefined) throw new RangeError(`Not a timestamp of PostgreSQL: ${text}`);

@@ -1,4 +1,4 @@
-import { RECORD_EVENTS } from './audit.statements';
+import { EVENT_JSON, RECORD_EVENTS } from './audit.statements';
 
 const onOneLine = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
@@ -29,5 +29,26 @@ describe('the statement that records events', () => {
         )
         SELECT organization_id, last_sequence::text, recorded_at::text FROM head`),
     );
+  });
+});
+
+describe('an event as JSON text', () => {
+  it('is this expression, made of the fields of an event', () => {
+    expect(EVENT_JSON).toBe(`
+  '{"id":"' || e.id
+  || '","timestamp":"' || to_char(e.timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  || '","recordedAt":"' || to_char(e.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  || '","sequence":"' || e.sequence
+  || '","organizationId":' || to_json(e.organization_id)
+  || ',"principalId":' || coalesce(to_json(e.principal_id)::text, 'null')
+  || ',"action":' || to_json(e.action)
+  || ',"targetResourceType":' || coalesce(to_json(e.target_resource_type)::text, 'null')
+  || ',"targetResourceId":' || coalesce(to_json(e.target_resource_id)::text, 'null')
+  || ',"status":"' || e.status
+  || '","outcomeDescription":' || coalesce(to_json(e.outcome_description)::text, 'null')
+  || ',"dataClassification":"' || e.data_classification
+  || '","correlationId":' || coalesce(to_json(e.correlation_id)::text, 'null')
+  || ',"sessionContext":' || coalesce(e.session_context::text, 'null')
+  || ',"metadata":' || coalesce(e.metadata::text, 'null') || '}'`);
   });
 });

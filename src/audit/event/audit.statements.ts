@@ -1,78 +1,49 @@
 import type { NewEvent } from './audit-event';
+import { EVENT_FIELDS, type EventField } from './event-fields';
 
-/** A column as JSON: text quoted and escaped, NULL as null. */
-const json = (column: string) => `coalesce(to_json(e.${column})::text, 'null')`;
+/** A timestamp in the form of the API: ISO 8601, UTC, microseconds. */
+export function instantText(column: string): string {
+  return `to_char(${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+}
+
+/** A field of an event `e` as JSON. Where a text has nothing to escape, its quotes are part of the text around it. */
+function jsonValue({ column, type, words, isNullable }: EventField): {
+  sql: string;
+  quote: string;
+} {
+  const cell = `e.${column}`;
+  if (type === 'json') return { sql: `coalesce(${cell}::text, 'null')`, quote: '' };
+  if (type === 'timestamptz') return { sql: instantText(cell), quote: '"' };
+  if (type !== 'text' || words) return { sql: cell, quote: '"' };
+  return {
+    sql: isNullable ? `coalesce(to_json(${cell})::text, 'null')` : `to_json(${cell})`,
+    quote: '',
+  };
+}
+
+function jsonObject(fields: readonly EventField[]): string {
+  let before = '{';
+  const members = fields.map((field) => {
+    const { sql, quote } = jsonValue(field);
+    const member = `'${before}"${field.name}":${quote}' || ${sql}`;
+    before = `${quote},`;
+    return member;
+  });
+  return `\n  ${members.join('\n  || ')} || '${before.slice(0, -1)}}'`;
+}
 
 /**
- * An event `e` as JSON text: camelCase names, fixed order, microseconds. Page, detail and exports are made of this one
- * projection by PostgreSQL itself; turning rows into objects and text in Node costs five times the processor time
- * (640 µs against 125 µs for a page of 50, docs/architecture.md). Put together by hand it takes three quarters of what
- * row_to_json takes (200 000 events in 1.19 and 1.60 s). `eventText` in audit-event.ts makes the same bytes.
+ * An event `e` as JSON text, written out in audit.statements.spec.ts. PostgreSQL makes it for pages, single events and
+ * exports: rows turned into text in Node cost five times the processor time (640 against 125 µs for a page of 50,
+ * docs/architecture.md), and row_to_json a third more (200 000 events in 1.60 against 1.19 s). `eventText` in
+ * audit-event.ts makes the same bytes.
  */
-export const EVENT_JSON = `
-  '{"id":"' || e.id
-  || '","timestamp":"' || to_char(e.timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  || '","recordedAt":"' || to_char(e.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  || '","sequence":"' || e.sequence
-  || '","organizationId":' || to_json(e.organization_id)
-  || ',"principalId":' || ${json('principal_id')}
-  || ',"action":' || to_json(e.action)
-  || ',"targetResourceType":' || ${json('target_resource_type')}
-  || ',"targetResourceId":' || ${json('target_resource_id')}
-  || ',"status":"' || e.status
-  || '","outcomeDescription":' || ${json('outcome_description')}
-  || ',"dataClassification":"' || e.data_classification
-  || '","correlationId":' || ${json('correlation_id')}
-  || ',"sessionContext":' || coalesce(e.session_context::text, 'null')
-  || ',"metadata":' || coalesce(e.metadata::text, 'null') || '}'`;
-
-const instant = (column: string) => `to_char(e.${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
-const asIs = (column: string) => `e.${column}`;
-
-/** = + - @, tab, carriage return, line feed, and the full-width = + - @ that some spreadsheets take for the same. */
-const FORMULA_STARTS = [61, 43, 45, 64, 9, 13, 10, 0xff1d, 0xff0b, 0xff0d, 0xff20].join(', ');
+export const EVENT_JSON = jsonObject(EVENT_FIELDS);
 
 /**
- * A cell that a spreadsheet would take for a formula begins with an apostrophe instead (OWASP, CSV injection). In UTF-8,
- * ascii() is the code point of the first character.
- */
-const neutral = (column: string) =>
-  `CASE WHEN ascii(e.${column}) IN (${FORMULA_STARTS}) THEN '''' || e.${column} ELSE e.${column} END`;
-
-/** The columns of an event as CSV, in the order of EVENT_JSON; `cell` makes those that hold text of a client's. */
-const csvColumns = (cell: (column: string) => string): [string, string][] => [
-  ['id', 'e.id'],
-  ['timestamp', instant('timestamp')],
-  ['recordedAt', instant('recorded_at')],
-  ['sequence', 'e.sequence'],
-  ['organizationId', cell('organization_id')],
-  ['principalId', cell('principal_id')],
-  ['action', cell('action')],
-  ['targetResourceType', cell('target_resource_type')],
-  ['targetResourceId', cell('target_resource_id')],
-  ['status', 'e.status'],
-  ['outcomeDescription', cell('outcome_description')],
-  ['dataClassification', 'e.data_classification'],
-  ['correlationId', cell('correlation_id')],
-  ['sessionContext', 'e.session_context'],
-  ['metadata', 'e.metadata'],
-];
-
-/** The names of the columns of CSV_VALUES. */
-export const CSV_COLUMNS = csvColumns(asIs).map(([name]) => name);
-/** An event `e` as the cells of a CSV row, with exactly what EVENT_JSON holds; JSON objects begin with { and are safe. */
-export const CSV_VALUES = csvColumns(asIs)
-  .map(([, cell]) => cell)
-  .join(', ');
-/** The same for spreadsheets. */
-export const NEUTRAL_CSV_VALUES = csvColumns(neutral)
-  .map(([, cell]) => cell)
-  .join(', ');
-
-/**
- * Moves the head row of each organization on by its number of new events and locks it until the commit, which makes
+ * Adds to the head row of each organization its number of new events and locks it until the commit, which makes
  * `sequence` gapless and its order the commit order. $1 must be sorted: every writer locks in the same order. The time
- * of recording is taken once the row is locked; moved on by 0, a row is locked and keeps what it has.
+ * of recording is taken once the row is locked; 0 locks a row and changes nothing.
  */
 export const ADVANCE_HEADS = {
   name: 'audit-advance-heads',
@@ -85,13 +56,13 @@ export const ADVANCE_HEADS = {
          RETURNING organization_id, last_sequence::text, recorded_at::text`,
 };
 
-/** No longer than this for a head row: who holds one for seconds is stuck, and others must not wait for it. */
+/** A head row that is locked for longer belongs to a stuck transaction. */
 const HEAD_LOCK_TIMEOUT_MS = 2000;
 export const HEAD_LOCK_TIMEOUT = `SET LOCAL lock_timeout = ${HEAD_LOCK_TIMEOUT_MS}`;
 
 /**
- * Which of these organizations have a head row that another transaction holds right now. Locks are written to the log,
- * and the answer is not to wait for a synchronous standby.
+ * Which of these organizations have a head row that another transaction locks now. Row locks are written to WAL, so
+ * this must not wait for a synchronous standby.
  */
 export const heldHeads = (organizations: string[]) => ({
   name: 'audit-held-heads',
@@ -103,7 +74,7 @@ export const heldHeads = (organizations: string[]) => ({
   values: [organizations],
 });
 
-/** Where client ids ($1) of organizations ($2) were stored before. */
+/** Timestamps of the client ids ($1) of organizations ($2) that were stored before. */
 export const FIND_CLIENT_IDS = {
   name: 'audit-find-client-ids',
   text: `SELECT c.organization_id, c.id::text AS id, c.timestamp::text AS timestamp
@@ -111,7 +82,7 @@ export const FIND_CLIENT_IDS = {
          JOIN audit_client_event_id c ON c.id = t.id AND c.organization_id = t.organization_id COLLATE "C"`,
 };
 
-/** Which ids ($1) of organizations ($2) the service itself once made: those carry their millisecond ($3 to $4). */
+/** The ids ($1) of organizations ($2) that the service itself made: they carry their millisecond ($3 to $4). */
 export const FIND_SERVER_IDS = {
   name: 'audit-find-server-ids',
   text: `SELECT e.organization_id, e.id::text AS id, e.timestamp::text AS timestamp
@@ -123,7 +94,7 @@ export const FIND_SERVER_IDS = {
          ) e`,
 };
 
-/** The events with exactly these keys: organizations ($1), timestamps ($2), ids ($3). */
+/** The events with these keys: organizations ($1), timestamps ($2), ids ($3). */
 export const FIND_BY_KEYS = {
   name: 'audit-find-by-keys',
   text: `SELECT e.organization_id, e.id::text AS id, ${EVENT_JSON} AS json
@@ -135,8 +106,8 @@ export const FIND_BY_KEYS = {
 };
 
 /**
- * Remembers the ids that clients chose. One that is there already has outlived its event (its partition was dropped):
- * under the lock of the head row, FIND_CLIENT_IDS and FIND_BY_KEYS have found no event that has it.
+ * Stores ids that clients chose. One that exists has outlived its event (its partition was dropped): under the lock of
+ * the head row, FIND_CLIENT_IDS and FIND_BY_KEYS have found no event with it.
  */
 export const INSERT_CLIENT_IDS = {
   name: 'audit-insert-client-ids',
@@ -145,35 +116,33 @@ export const INSERT_CLIENT_IDS = {
          ON CONFLICT (id, organization_id) DO UPDATE SET timestamp = excluded.timestamp`,
 };
 
-type GivenColumn = [name: string, type: string, value: (event: NewEvent) => string | null];
+type GivenField = Exclude<(typeof EVENT_FIELDS)[number], { isRecorded: true }>;
 
-/** What an event has before it is numbered, in the order of the first parameters of the statements that store events. */
-export const GIVEN_COLUMNS: GivenColumn[] = [
-  ['organization_id', 'text', (event) => event.organizationId],
-  ['timestamp', 'timestamptz', (event) => event.timestamp],
-  ['id', 'uuid', (event) => event.id],
-  ['principal_id', 'text', (event) => event.principalId],
-  ['action', 'text', (event) => event.action],
-  ['target_resource_type', 'text', (event) => event.targetResourceType],
-  ['target_resource_id', 'text', (event) => event.targetResourceId],
-  ['status', 'text', (event) => event.status],
-  ['outcome_description', 'text', (event) => event.outcomeDescription],
-  ['data_classification', 'text', (event) => event.dataClassification],
-  ['correlation_id', 'text', (event) => event.correlationId],
-  ['session_context', 'json', (event) => event.sessionContext],
-  ['metadata', 'json', (event) => event.metadata],
-];
+const KEY: readonly string[] = ['organizationId', 'timestamp', 'id'];
+const rankOf = ({ name }: EventField) => (KEY.includes(name) ? KEY.indexOf(name) : KEY.length);
+
+/**
+ * Columns that an event has before it has a sequence, in the order of the first parameters of INSERT; the primary key
+ * is first.
+ */
+export const GIVEN_COLUMNS = EVENT_FIELDS.filter(
+  (field): field is GivenField => !('isRecorded' in field),
+)
+  .sort((a, b) => rankOf(a) - rankOf(b))
+  .map(({ name, column, type }): GivenColumn => [column, type, (event) => event[name]]);
+
+type GivenColumn = [column: string, type: string, value: (event: NewEvent) => string | null];
 
 const given = (text: (name: string, type: string, parameter: string) => string): string =>
   GIVEN_COLUMNS.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
 
-/** The first, second, … parameter behind those. */
+/** The nth parameter after those. */
 const behindGiven = (place: number): string => `$${GIVEN_COLUMNS.length + place}`;
 
 const GIVEN = given((name) => name);
-/** The parameters, when they are of one event. */
+/** The parameters of one event. */
 const GIVEN_VALUES = given((_, type, parameter) => `${parameter}::${type}`);
-/** The parameters, when they are of many: see INSERT_EVENTS. */
+/** The parameters of many: see INSERT_EVENTS. */
 const GIVEN_ARRAYS = given((_, type, parameter) =>
   type === 'json' ? `string_to_array(${parameter}, E'\\x01', '')` : `${parameter}::${type}[]`,
 );
@@ -181,9 +150,8 @@ const GIVEN_ARRAYS = given((_, type, parameter) =>
 const GIVEN_OF_ROWS = given((name, type) => (type === 'json' ? `t.${name}::json` : `t.${name}`));
 
 /**
- * Stores events: one array a column, so that the statement is the same for any number of rows. The two JSON columns
- * come as one text each, cut at U+0001: JSON text never holds a raw control character, and neither side has to escape
- * and unescape every quote in it, as an array literal would make them.
+ * Stores events: an array for each column, so that the statement is the same for any number of rows. Each JSON column
+ * is one text split at U+0001, which JSON text never holds: quotes would have to be escaped in an array literal.
  */
 export const INSERT_EVENTS = {
   name: 'audit-insert-events',
@@ -193,10 +161,10 @@ export const INSERT_EVENTS = {
 };
 
 /**
- * ADVANCE_HEADS and INSERT_EVENTS in one, for events of which nothing has to be known before they are inserted: one
- * round trip, and as its own transaction the only statement of it (docs/adr/0022-one-statement-for-plain-writes.md).
- * Behind what is given: how many events of the same organization come after each; organizations, sorted, and their numbers
- * of events. Written out in audit.statements.spec.ts. The limit on waiting for a head row (HEAD_LOCK_TIMEOUT) is set before the first row comes to be locked.
+ * ADVANCE_HEADS and INSERT_EVENTS in one, for events that need no check before they are inserted: one round trip, and
+ * as a transaction its only statement (docs/adr/0022-one-statement-for-plain-writes.md). After the columns come the
+ * number of later events of the same organization; organizations, sorted, and their numbers of events.
+ * HEAD_LOCK_TIMEOUT is set before the first row is locked.
  */
 export const RECORD_EVENTS = {
   name: 'audit-record-events',
@@ -216,10 +184,7 @@ export const RECORD_EVENTS = {
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
 
-/**
- * The same for one event, whose values are no arrays: two thirds of the time (186 and 130 µs), which is what one client
- * after the other waits for.
- */
+/** The same for one event without arrays: 130 instead of 186 µs, the latency of a sequential client. */
 export const RECORD_EVENT = {
   name: 'audit-record-event',
   text: `WITH head AS (

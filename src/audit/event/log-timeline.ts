@@ -1,44 +1,42 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 
-/** What is known of organizations: some 100 bytes each beside their names. */
+/** Organizations remembered: some 100 bytes each beside their names. */
 const MAX_KNOWN = 10_000;
-/** Organizations that went back are reported together, as a failover takes all of them back. */
+/** Organizations that went back within so long are reported together: a failover takes all of them back. */
 const REPORT_MS = 1000;
-/** An organization that was found back by one part of the service is found by others soon. */
+/** An organization is reported once in so long, though several parts of the service find it. */
 const REPEAT_MS = 60_000;
-/** How long an operator is told that events were lost. */
+/** Duration of the alert that events were lost. */
 export const LOSS_ALERT_MS = 15 * 60_000;
 
-/** Logs that went back within LOSS_ALERT_MS. */
 export interface LogLosses {
-  /** Organizations. */
   recent: number;
-  /** The numbers between which the log of one of them went back; `to` is undefined when only `from` was given again. */
+  /** The numbers between which the first of them went back; `to` is undefined when only `from` was assigned again. */
   from: number;
   to: number | undefined;
 }
 
-/** How far a log was, and when this process had learnt it, counted in questions asked. */
+/** The head of a log, and the ordinal of the latest question when it was learnt. */
 interface Known {
   sequence: number;
   micros: number;
   at: number;
-  /** What was known before that: for answers to questions that were asked before the newest. */
+  /** The head before that, for results of earlier questions. */
   before?: Omit<Known, 'before'>;
 }
 
-/** The head of a log as an answer gives it. */
+/** The head of a log in a result. */
 export interface SeenHead {
   sequence: number;
-  /** When it moved last: microseconds since 1970, 0 when that is not known. */
+  /** When it moved last: microseconds since 1970, 0 when not known. */
   micros: number;
 }
 
 /**
- * Notices that PostgreSQL has lost commits: that the log of an organization went back, or numbers are given again, which
- * happens after a failover to a standby that lagged behind and after a restore. Says so in the log, in figures and to the
- * alerts. It decides nothing: readers are refused by what is stored (log-position.ts), whether this class knows or not.
+ * Notices that PostgreSQL has lost commits: the log of an organization went back, or numbers were assigned again, after
+ * a failover to a lagging standby or a restore. Reports it in the log, in metrics and to the alerts. Refusing readers
+ * does not depend on it: that goes by what is stored (log-position.ts).
  */
 @Injectable()
 export class LogTimeline {
@@ -51,18 +49,18 @@ export class LogTimeline {
   private serverChanges = 0;
   private server: { name: string; timeline: number } | undefined;
   private report: { count: number; from: number; to: number | undefined } | undefined;
-  /** Of those found with no quarter of an hour between them: how many, the first of them, and when the last was found. */
+  /** Losses with less than LOSS_ALERT_MS between them: their number, the first of them, and the time of the last. */
   private last: { count: number; from: number; to: number | undefined; atMs: number } | undefined;
 
-  /** To be called before PostgreSQL is asked for what is then given to `noteHead`: answers may arrive out of order. */
+  /** The ordinal of a question, taken before PostgreSQL is asked for a head: results may arrive out of order. */
   ask(): number {
     this.questions += 1;
     return this.questions;
   }
 
   /**
-   * Whether a head, as the answer to question `asked` shows it, lies behind what was known before it was asked. Of two
-   * heads with the same number, retention may have moved the later one on, and never back.
+   * Whether a head in the result of question `asked` is older than the one known before. Of two heads with the same
+   * number the later may have been moved on by retention, never back.
    */
   isBehind(organizationId: string, head: SeenHead, asked: number): boolean {
     const known = this.knownBefore(organizationId, asked);
@@ -71,13 +69,12 @@ export class LogTimeline {
     return head.micros < known.micros;
   }
 
-  /** Whether numbers from `first` on, given by a write that began at question `asked`, had been given before. */
+  /** Whether numbers from `first` on, assigned by a write that began at question `asked`, had been assigned before. */
   isGivenAgain(organizationId: string, first: number, asked: number): boolean {
     const known = this.knownBefore(organizationId, asked);
     return known !== undefined && first <= known.sequence;
   }
 
-  /** Remembers a committed head. */
   note(organizationId: string, { sequence, micros }: SeenHead): void {
     const known = this.known.get(organizationId);
     if (known && known.sequence === sequence && known.micros === micros) return;
@@ -85,13 +82,13 @@ export class LogTimeline {
       known &&
       (sequence < known.sequence || (sequence === known.sequence && micros < known.micros))
     ) {
-      return; // an older answer
+      return; // an older result
     }
     const before = known && { sequence: known.sequence, micros: known.micros, at: known.at };
     this.known.set(organizationId, { sequence, micros, at: this.questions, before });
   }
 
-  /** Counts and reports that a log went back, `to` a head where that is known. Once for all that find it. */
+  /** Counts and reports that a log went back to the head `to`, where that is known; once for all that find it. */
   noteRewind(organizationId: string, from: number | bigint, to?: number | bigint): void {
     this.known.delete(organizationId);
     if (this.reported.has(organizationId)) return;
@@ -111,19 +108,20 @@ export class LogTimeline {
       : { ...this.report, count: 1, atMs };
   }
 
-  /** The same, where what was known before says from where it went back. */
+  /** The same from the head that was known before. */
   noteRewindTo(organizationId: string, to: bigint): void {
     this.noteRewind(organizationId, this.known.get(organizationId)?.sequence ?? Number(to), to);
   }
 
-  /** Counts a position that a reader brought and that is of another timeline. */
+  /** Counts a position of a reader that is of another timeline. */
   noteRefusedPosition(): void {
     this.refusedPositions += 1;
   }
 
   /**
-   * Notes which server answers: `name` is another one for each start of each server.
-   * @param timeline PostgreSQL's number of it, which grows with each promotion and each recovery to a point in time.
+   * Notes which server replies.
+   * @param name changes with each start of each server.
+   * @param timeline PostgreSQL's number, which grows with each promotion and each recovery to a point in time.
    */
   noteServer(name: string, timeline: number): void {
     const before = this.server;
@@ -140,7 +138,7 @@ export class LogTimeline {
     );
   }
 
-  /** Rewinds, refused positions and changes of the server since the start, and the server's timeline (0: not known). */
+  /** Counts since the start, and the server's timeline (0: not known). */
   statistics(): { rewinds: number; refused: number; serverChanges: number; timeline: number } {
     return {
       rewinds: this.rewinds,
@@ -150,7 +148,6 @@ export class LogTimeline {
     };
   }
 
-  /** What an operator is to be told of now. */
   losses(): LogLosses {
     const last = this.currentLoss();
     return last

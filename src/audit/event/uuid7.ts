@@ -8,8 +8,8 @@ const pool = Buffer.alloc(POOL_BYTES);
 let used = POOL_BYTES;
 
 /**
- * A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, then 12 bits of the fraction of the
- * millisecond (its method 3, so that ids sort as their timestamps do), then 62 random bits.
+ * A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, 12 bits of the fraction of the millisecond
+ * (method 3, so that ids sort as timestamps do), 62 random bits.
  */
 export function uuid7(micros: Micros): string {
   if (used === POOL_BYTES) {
@@ -26,24 +26,24 @@ export function uuid7(micros: Micros): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-7${low}-${random.slice(0, 4)}-${random.slice(4)}`;
 }
 
-/** The millisecond that a UUIDv7 carries, as a half-open range of timestamps; undefined for other versions. */
+/** The millisecond of a UUIDv7 as a half-open range of timestamps; undefined for other versions. */
 export function millisecondOf(id: string): { from: string; to: string } | undefined {
   if (id[14] !== '7') return undefined;
   const milliseconds = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
-  // Up to the year 9999: later ones are no timestamps of events.
+  // The year 9999 is the last of an event's timestamp.
   if (milliseconds > 253_402_300_799_000) return undefined;
   return { from: formatInstant(milliseconds * 1000), to: formatInstant((milliseconds + 1) * 1000) };
 }
 
-/** A wall clock that is set back by more than this is followed; what is less, as when NTP corrects it, is waited out. */
+/** A wall clock that is set back by more than this is followed; less, as when NTP corrects it, is waited out. */
 const MAX_AHEAD_OF_CLOCK_MICROS = 5_000_000;
 
 let lastMicros = 0;
 
 /**
- * The wall clock in microseconds since 1970, for the timestamps and ids of events. Grows with each call within a process
- * and is never the same twice, for as long as the wall clock is not set back by more than five seconds: then it goes back
- * with it. Ids stay unique by their random bits, and the order of events is that of their sequence.
+ * The wall clock in microseconds since 1970, for timestamps and ids. Strictly monotonic within a process, unless the
+ * clock is set back by more than five seconds. Ids stay unique by their random bits, and events are ordered by
+ * sequence.
  */
 export function nowMicros(): Micros {
   const clockMicros = Math.max(0, wallClockMs() * 1000);
@@ -52,16 +52,16 @@ export function nowMicros(): Micros {
   return lastMicros;
 }
 
-/** How far the two clocks may be apart before they are aligned anew: NTP slews the wall clock, and it is set. */
+/** Distance of the two clocks beyond which they are aligned again: NTP slews the wall clock, and it may be set. */
 const MAX_OFFSET_ERROR_MS = 5;
 
 let offsetMs = performance.timeOrigin;
 let lastEventMicros = 0;
 
 /**
- * The time of an event that brings none, in microseconds. As nowMicros, but milliseconds and their fraction are those of
- * one clock, `performance.now()` aligned with the wall clock to some milliseconds: a count of the calls would tell one
- * tenant, in timestamps and ids, how many events others have sent.
+ * The time of an event that brings none, in microseconds. As nowMicros, but the fraction of the millisecond comes from
+ * `performance.now()` aligned with the wall clock: a count of calls would show a tenant, in timestamps and ids, how
+ * many events others have sent.
  */
 export function eventMicros(): Micros {
   const passedMs = performance.now();

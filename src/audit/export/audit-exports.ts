@@ -13,14 +13,12 @@ import { exportHeaders } from '../../streaming/export-headers';
 import { Exporter, type ExportOutcome, type ServeRequest } from '../../streaming/exporter';
 import { AuditPages } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
-import { CSV_COLUMNS } from '../event/audit.statements';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
 import { ExportRecorder } from './export-recorder';
-import { exportStatement, type ExportList } from './export-statement';
-import type { Position } from '../read/page-statement';
-import { ReadScheduler } from '../read/read-permits';
+import { CSV_COLUMNS, exportStatement, type ExportList } from './export-statement';
+import type { Position } from '../read/position';
+import { ReadScheduler } from '../read/read-scheduler';
 
-/** Which events to export and how. */
 export interface ExportQuery {
   filter: AuditEventFilter;
   sort?: Partial<AuditEventSort>;
@@ -30,12 +28,11 @@ export interface ExportQuery {
   chunkRows?: number;
   isRawCsv?: boolean;
   hasBom?: boolean;
-  /** Go on behind a page of the same list, or behind an event. */
+  /** Start after a page of the same list, or after an event. */
   cursor?: string;
   after?: { timestamp?: string; id?: string; recordedAt?: string; organizationId?: string };
 }
 
-/** Exports of events, for those who may see them. */
 @Injectable()
 export class AuditExports implements BeforeApplicationShutdown {
   private readonly pending = new Set<Promise<void>>();
@@ -50,10 +47,10 @@ export class AuditExports implements BeforeApplicationShutdown {
   ) {}
 
   /**
-   * Answers with the events that a query means when this principal asks it; with the head of that answer alone when
-   * the request is a HEAD. It is cut when the token ends.
-   * @throws AppError UNAUTHENTICATED (the token has ended before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN,
-   * NOT_FOUND (switched off), TOO_MANY_REQUESTS, TIMELINE_CHANGED (it goes on, by sequence, behind an event that is another one now).
+   * Sends the events of a query; only the headers to a HEAD. The connection is closed when the token expires.
+   * @throws AppError UNAUTHENTICATED (token expired before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR,
+   * FORBIDDEN, NOT_FOUND (switched off), TOO_MANY_REQUESTS, TIMELINE_CHANGED (it starts, by sequence, after an event
+   * that is another one now).
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
@@ -92,7 +89,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     await work.finally(() => this.pending.delete(work));
   }
 
-  /** Exports that were cut when the listener closed are still to be recorded. */
+  /** Exports that ended with the listener still have to be recorded. */
   async beforeApplicationShutdown(): Promise<void> {
     await Promise.allSettled(this.pending);
   }
@@ -143,7 +140,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
   }
 
-  /** Where the event stands that a client names as the last it has. */
+  /** The position of the event that a client names as its last. */
   private async positionAfter(
     list: Pick<ExportList, 'organizations' | 'sort'>,
     { after = {} }: ExportQuery,
@@ -153,7 +150,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     if (micros === undefined || after.id === undefined) return undefined;
     const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
     const { organizations, sort } = list;
-    // By time an event's own place is all there is to know, whether it is still there or not.
+    // By time its own position suffices, whether the event still exists or not.
     const [own] = after.organizationId ? [after.organizationId] : onlyOne(organizations);
     if (sort.field === 'timestamp' && own !== undefined) {
       return { ...named, organizationId: own, sequence: '0' };
@@ -167,20 +164,19 @@ export class AuditExports implements BeforeApplicationShutdown {
       const message = 'is needed: several organizations have an event with this id and timestamp';
       throw validationFailed([{ path: 'after_organization_id', message }]);
     }
-    // In another history the event may have another number; which it was says when it was recorded.
+    // In another history the event may have another sequence; its time of recording identifies it.
     if (only) return { ...only, recordedAt: recordedAtOf(after.recordedAt) ?? only.recordedAt };
     const message = 'is not the id of an event of this list that happened at after_timestamp';
     throw validationFailed([{ path: 'after_id', message }]);
   }
 }
 
-/** An instant as the projection of events writes it. */
+/** An instant in the form of EVENT_JSON. */
 function recordedAtOf(text: string | undefined): string | undefined {
   const micros = parseInstantOrDay(text ?? '');
   return micros === undefined ? undefined : formatInstant(micros);
 }
 
-/** The organization of a list of one. */
 function onlyOne(organizations: readonly string[] | '*'): readonly string[] {
   return organizations !== '*' && organizations.length === 1 ? organizations : [];
 }
@@ -208,7 +204,7 @@ function requireSaneCombination({ cursor, after = {}, format, ...query }: Export
   if (errors.length > 0) throw validationFailed(errors);
 }
 
-/** `audit-events_2026-11-01_2026-12-01_at-20261125T021500Z.csv`: which range, when, what. */
+/** `audit-events_2026-11-01_2026-12-01_at-20261125T021500Z.csv`: range, time, format. */
 function fileNameOf({ filter, format }: ExportList): string {
   const text = (micros: number | undefined, none: string) =>
     micros === undefined ? none : formatInstant(micros).replace(/T00:00:00\.000000Z$|\.\d+Z$/, '');

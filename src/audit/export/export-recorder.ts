@@ -7,16 +7,14 @@ import type { ExportOutcome } from '../../streaming/exporter';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter } from '../event/audit-event-filter';
 import { AuditService } from '../write/audit.service';
-import type { ExportList } from './export-statement';
-import { ExportTally } from './export-tally';
+import { type ExportList, ExportTally } from './export-statement';
 import { newEventOf } from '../write/new-event';
 
 /** Events of one transaction. */
 const BATCH = 1000;
-/** Of a filter that is longer nothing but this is recorded: metadata has a limit. */
+/** Of a longer filter only its length is recorded: metadata has a limit. */
 const MAX_FILTER_CHARACTERS = 50_000;
 
-/** An export that is over. */
 export interface FinishedExport {
   principal: Principal;
   list: ExportList;
@@ -25,7 +23,7 @@ export interface FinishedExport {
   tally: ExportTally | undefined;
 }
 
-/** With STREAMING_SELF_AUDIT, records each export as an event of every organization whose events it held. */
+/** With STREAMING_SELF_AUDIT, records each export as an event of every organization with events in it. */
 @Injectable()
 export class ExportRecorder {
   private readonly logger = new Logger(ExportRecorder.name);
@@ -35,12 +33,12 @@ export class ExportRecorder {
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
   ) {}
 
-  /** What counts the rows of an export while it runs; undefined when nothing is recorded. */
+  /** Counts the rows of an export while it runs; undefined when nothing is recorded. */
   tallyOf({ format }: ExportList): ExportTally | undefined {
     return this.config.selfAudit ? new ExportTally(format) : undefined;
   }
 
-  /** Records an export. Never fails: the export is over, and a fault here is not its reader's. */
+  /** Records an export. Never fails: the export is over, and its reader has no part in a failure. */
   async record({ principal, list, requestId, outcome, tally }: FinishedExport): Promise<void> {
     if (!tally) return;
     const events = [...tally.rows()].map(([organizationId, rows]) =>
@@ -72,7 +70,7 @@ export class ExportRecorder {
   }
 }
 
-/** A filter as it is told to one organization: which others were asked for is none of its business. */
+/** The filter without the organizations, which are of no concern to each other. */
 function filterTold({ startDate, endDate, ...lists }: AuditEventFilter): object {
   const told = {
     startDate: startDate === undefined ? undefined : formatInstant(startDate),

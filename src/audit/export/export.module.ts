@@ -6,7 +6,7 @@ import { WriteModule } from '../write/write.module';
 import { AuditExports } from './audit-exports';
 import { ExportRecorder } from './export-recorder';
 
-/** Exports of events by COPY, recorded as events themselves where that is asked for. */
+/** Exports of events by COPY. */
 @Module({
   imports: [AuthModule, ReadModule, StreamingModule, WriteModule],
   providers: [AuditExports, ExportRecorder],

@@ -11,7 +11,8 @@ import { requestTimeout } from '../../http/request-signal';
 import { abortReason } from '../../platform/runtime/abort';
 import { withDeadline } from '../../platform/runtime/deadline';
 import { StreamLimiter } from '../../streaming/stream-limiter';
-import { positionOf, type FoundPage } from '../read/audit-event-page';
+import { positionOf } from '../read/position';
+import { type FoundPage } from '../read/audit-pages';
 import {
   AuditPages,
   HELD_PAGE_BYTES,
@@ -21,20 +22,20 @@ import {
 } from '../read/audit-pages';
 import { pageQueryIn } from '../read/dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
-import { ReadScheduler } from '../read/read-permits';
+import { ReadScheduler } from '../read/read-scheduler';
 
 /** An event of a stream. */
 export interface StreamedEvent {
-  /** As JSON text, as pages give it. */
+  /** As JSON text, as in pages. */
   text: string;
-  /** From where the stream goes on behind this event; made when it is asked for. */
+  /** The cursor after this event; made when it is read. */
   readonly cursor: string;
 }
 
 /**
- * All events of a list, one after the other, for doors that give them to iterators. They are read page by page behind
- * the last one, each in a fair turn and once the one before has been taken, so a reader that stops costs nothing. What
- * is recorded meanwhile is in the stream when its place still lies ahead.
+ * All events of a list for clients that iterate. A page is read, with a permit, once the one before has been taken: a
+ * reader that stops costs nothing. Events recorded meanwhile are part of the stream where their position is still
+ * ahead.
  */
 @Injectable()
 export class AuditEventStream {
@@ -52,9 +53,10 @@ export class AuditEventStream {
   }
 
   /**
-   * The events that the principal may see. The signal ends the reading when nobody waits any more.
-   * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; and from the iteration
-   * UNAUTHENTICATED (the token has ended), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), TIMELINE_CHANGED, REQUEST_TIMEOUT (of a page) and what reading throws.
+   * The events that the principal may see; the signal ends the reading.
+   * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; from the iteration
+   * UNAUTHENTICATED (token expired), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), TIMELINE_CHANGED,
+   * REQUEST_TIMEOUT (of a page) and what reading throws.
    */
   open(
     principal: Principal,
@@ -105,7 +107,7 @@ export class AuditEventStream {
     }
   }
 
-  /** The next page; pages that would be too large become smaller, and larger again with smaller events. */
+  /** The next page: of fewer events while it is too large. */
   private async readPage(
     principal: Principal,
     page: PageDescription,

@@ -3,24 +3,23 @@ import { ResponseMemory } from '../../http/response-memory';
 import { HELD_PAGE_BYTES } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
 import type { PageRequest } from '../read/page-statement';
-import { ReadScheduler } from '../read/read-permits';
+import { ReadScheduler } from '../read/read-scheduler';
 
-/** Bytes of a page when the memory for answers is used up. A single event is read whatever its size. */
+/** Bytes of a page when the memory for responses is used up. A single event is read whatever its size. */
 const SMALL_PAGE_BYTES = 64 * 1024;
 /** The strings of a page, with two bytes a character at worst. */
 const COPIES = 2;
 
-/** A page on its way to a subscriber. */
 export interface BackfillPage {
   /** Events as JSON text. */
   texts: string[];
-  /** Whether twice as many events could be asked for. */
+  /** Whether twice as many events may be asked for. */
   isSmall: boolean;
-  /** Gives its memory back: to be called when the subscriber has taken it, or is gone. */
+  /** To be called when the subscriber has taken the page, or has left. */
   release: () => void;
 }
 
-/** Pages for feeds that catch up: each is held in memory for as long as its subscriber takes over it. */
+/** Pages for feeds that catch up, each in memory for as long as its subscriber takes for it. */
 @Injectable()
 export class BackfillPages {
   constructor(
@@ -29,10 +28,7 @@ export class BackfillPages {
     private readonly memory: ResponseMemory,
   ) {}
 
-  /**
-   * Reads a page in its turn.
-   * @throws AppError REQUEST_TOO_LARGE when it has to be read in smaller ones; what reading throws.
-   */
+  /** @throws AppError REQUEST_TOO_LARGE when it has to be read in smaller ones; what reading throws. */
   async read(request: PageRequest, flow: string, signal: AbortSignal): Promise<BackfillPage> {
     const reservation = this.memory.tryReserve(COPIES * HELD_PAGE_BYTES);
     const maxBytes = reservation || request.limit === 1 ? HELD_PAGE_BYTES : SMALL_PAGE_BYTES;

@@ -5,8 +5,9 @@ import { cacheConfig } from '../../platform/config/cache.config';
 import { Database } from '../../platform/database/database';
 import type { AppError } from '../../platform/errors/app-error';
 import { RedisConnection } from '../../platform/redis/redis-connection';
+import { CommitAnnouncements } from './commit-announcements';
 import { AuditWriter } from '../write/audit-writer';
-import type { RecordedEvent } from './feed-event';
+import type { RecordedEvent } from './recorded-event';
 import { MAX_RESUMABLE_ORGANIZATIONS } from './feed-cursor';
 import {
   BEGINNING,
@@ -15,114 +16,99 @@ import {
   timelineChanged,
 } from '../read/log-position';
 import { LogTimeline } from '../event/log-timeline';
-import { type FollowedHead, RecordedReads } from '../read/recorded-reads';
+import { EventLogReader, type FollowedHead } from './event-log-reader';
 
-/** The organizations of an announcement; none, if it is not one: anybody who can reach Redis can send messages. */
-function organizationsIn(message: string): string[] {
-  try {
-    const named: unknown = JSON.parse(message);
-    return Array.isArray(named) ? named.filter((id) => typeof id === 'string') : [];
-  } catch {
-    return [];
-  }
-}
-
-/** The position that lies further on; of the same event, the one that knows which it is. */
+/** The later position; of the same event, the one that identifies it. */
 function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
   if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
   return one.recordedMicros === undefined ? other : one;
 }
 
-/** Heads are looked at so often in any case: what no other replica announced, for want of Redis, is found by then. */
+/** Polling finds what other replicas could not announce without Redis. */
 const POLL_MS = 1000;
-/** Announcements of commits within so long go together. */
-const ANNOUNCE_MS = 10;
-/** A follower of events. */
 export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
-  /** The log of one of its organizations is on another timeline: nothing more of it will come. Has to leave. */
+  /** The log of one of its organizations is on another timeline. No more of it will come; the listener has to leave. */
   onTimelineChange: (error: AppError) => void;
 }
 
-/** A listener that is told of each event behind `positions`, until it leaves. */
+/** A listener that gets each event after `positions`, until it leaves. */
 export interface Subscriber {
   positions: LogPositions;
   leave: () => void;
 }
 
 /**
- * What is recorded, as it is recorded: each event is read once, however many wait for it, and given to all of them in the
- * order of its organization's sequence. The numbers are gapless in commit order, so reading on behind the last one
- * misses nothing. Commits of this process wake the reader, those of others announce themselves over Redis, and a look
- * at the heads every second finds what nobody announced.
+ * Tails the log: each event is read once and delivered to all listeners in the order of its organization's sequence.
+ * Sequences are gapless in commit order, so reading on after the last one misses nothing. Commits of this process start
+ * a read, those of other replicas are announced over Redis, and a poll of the heads every second finds the rest.
  *
- * After a failover or a restore that lost commits numbers are given again. Every read therefore begins with the event at
- * the position itself: when it is another one, or a head lies below the position, all who follow that organization are
- * told so and get nothing more (docs/adr/0029-positions-across-timelines.md).
+ * After a failover or restore that lost commits, sequences are assigned again. Every read therefore begins with the
+ * event at the position itself: when it is another one, or a head is below the position, listeners of that organization
+ * are notified and get no more (docs/adr/0029-positions-across-timelines.md).
  */
 @Injectable()
 export class EventTailer implements BeforeApplicationShutdown {
   private readonly logger = new Logger('EventTailer');
-  private readonly reads: RecordedReads;
+  private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly ofEverything = new Set<EventListener>();
-  /** The last event that was given out, of each organization that is followed. The objects are never changed. */
+  /** The last event delivered of each followed organization. The objects are immutable. */
   private readonly offsets: LogPositions = new Map();
-  /** The head rows of these organizations as they were last looked at. */
+  /** Their head rows at the last poll. */
   private readonly seenHeads = new Map<string, FollowedHead>();
-  /** How often a log was found on another timeline: answers to what was asked before are of no use after. */
+  /** Counts changes of timeline: results of reads that began before one are useless. */
   private changes = 0;
   private readonly due = new Set<string>();
-  private readonly unannounced = new Set<string>();
-  private announcing: NodeJS.Timeout | undefined;
   private polling: NodeJS.Timeout | undefined;
   private isReading = false;
   private isPolling = false;
-  private isSubscribed = false;
   private isAway = false;
-  private readonly channel: string;
+  private readonly announcements: CommitAnnouncements;
 
   constructor(
     database: Database,
-    private readonly redis: RedisConnection,
+    redis: RedisConnection,
     writer: AuditWriter,
     @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
     private readonly timeline: LogTimeline,
   ) {
-    // The prefix of the cache keeps services that share a Redis apart.
-    this.channel = `${keyPrefix}-events-recorded`;
-    this.reads = new RecordedReads(database);
+    // The prefix of the cache separates services that share a Redis.
+    this.announcements = new CommitAnnouncements(redis, `${keyPrefix}-events-recorded`, (error) =>
+      this.report(error),
+    );
+    this.log = new EventLogReader(database);
     writer.onCommit(({ organizations }) => {
       this.wake(organizations);
-      this.announce(organizations);
+      this.announcements.announce(organizations);
     });
   }
 
   /**
-   * Tells `listener` of every event of these organizations behind `positions`, which are those of now: no event that is
-   * committed later has a lower number.
+   * Delivers every event of these organizations after `positions` to the listener; those are the current ones: no event
+   * that is committed later has a lower sequence.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async follow(organizations: Organizations, listener: EventListener): Promise<Subscriber> {
-    this.subscribe();
+    this.announcements.subscribe((ids) => this.wake(ids));
     let last: LogPositions;
     let changes: number;
     do {
       ({ changes } = this);
-      last = await this.reads.durably(organizations, () => this.lastPositionsOf(organizations));
+      last = await this.log.durably(organizations, () => this.lastPositionsOf(organizations));
     } while (changes !== this.changes);
     const ids = organizations === '*' ? [...last.keys()] : organizations;
     const positions: LogPositions = new Map();
     for (const id of ids) {
       const head = last.get(id) ?? BEGINNING;
-      // Who follows everything is owed all of an organization that nobody has heard of before.
+      // Listeners to everything get all of an organization that is new to this process.
       if (this.ofEverything.size > 0 && !this.offsets.has(id)) {
         this.offsets.set(id, BEGINNING);
         this.due.add(id);
       }
       const given = this.isFollowed(id) ? (this.offsets.get(id) ?? BEGINNING) : undefined;
       if (given === undefined) this.startAt(id, head);
-      // Somebody who asked later may have been answered sooner: what was given to him will not be given again.
+      // A later call may have been served sooner: what it was delivered is not delivered again.
       positions.set(id, given === undefined ? head : furthestOf(given, head));
     }
     if (organizations === '*') this.ofEverything.add(listener);
@@ -132,17 +118,17 @@ export class EventTailer implements BeforeApplicationShutdown {
     return { positions, leave: () => this.unsubscribe(organizations, listener) };
   }
 
-  /** The positions up to which events have been given out by now. */
+  /** The positions up to which events have been delivered. */
   positionsOf(organizations: readonly string[]): LogPositions {
     return new Map(organizations.map((id) => [id, this.offsets.get(id) ?? BEGINNING]));
   }
 
   /**
-   * Sees to it that positions that a reader has remembered are still of these logs.
+   * Checks that the positions of a resuming reader are of these logs.
    * @throws AppError TIMELINE_CHANGED, DATABASE_UNAVAILABLE.
    */
   async requireSameTimeline(positions: LogPositions): Promise<void> {
-    const [foreign] = await this.reads.findForeign(positions);
+    const [foreign] = await this.log.findForeign(positions);
     if (foreign === undefined) return;
     this.timeline.noteRefusedPosition();
     throw timelineChanged(foreign, positions.get(foreign)?.sequence ?? 0n);
@@ -150,13 +136,13 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   private async lastPositionsOf(organizations: Organizations): Promise<LogPositions> {
     if (organizations !== '*' && organizations.length <= MAX_RESUMABLE_ORGANIZATIONS) {
-      return this.reads.lastPositionsOf(organizations);
+      return this.log.lastPositionsOf(organizations);
     }
-    const { heads } = await this.reads.headsOf(organizations);
+    const { heads } = await this.log.headsOf(organizations);
     return new Map([...heads].map(([id, { sequence }]) => [id, { sequence }]));
   }
 
-  /** Begins to follow an organization. Which event its last one is the first read finds out, where that is not known. */
+  /** Begins to follow an organization; the first read identifies the event of the position, if it is not known. */
   private startAt(id: string, position: LogPosition): void {
     this.offsets.set(id, position);
     if (position.sequence > 0n && position.recordedMicros === undefined) this.due.add(id);
@@ -164,7 +150,7 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   beforeApplicationShutdown(): void {
     clearInterval(this.polling);
-    clearTimeout(this.announcing);
+    this.announcements.stop();
     this.due.clear();
   }
 
@@ -208,7 +194,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     if (this.due.size > 0) this.readDue();
   }
 
-  /** Reads until nothing is due. What cannot be read now is tried again at the next look. */
+  /** Reads until nothing is due. After a failure the next poll tries again. */
   private readDue(): void {
     if (this.isReading) return;
     this.isReading = true;
@@ -222,15 +208,15 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   private async readAll(): Promise<void> {
     while (this.due.size > 0) {
-      const after = this.takeDue(this.reads.maxOrganizations);
+      const after = this.takeDue(this.log.maxOrganizations);
       if (after.size > 0) await this.readSome(after);
     }
   }
 
-  /** What a failed read was to find is due again with the next look at the heads. */
+  /** After a failure these organizations are due again. */
   private async readSome(after: LogPositions): Promise<void> {
     try {
-      const { events, unfinished, confirmed, foreign } = await this.reads.readBehind(after);
+      const { events, unfinished, confirmed, foreign } = await this.log.readBehind(after);
       for (const id of foreign) this.changeTimeline(id, after.get(id));
       for (const [id, recordedMicros] of confirmed) this.confirm(id, after.get(id), recordedMicros);
       for (const event of events) this.give(event, after.get(event.organizationId)?.sequence ?? 0n);
@@ -241,13 +227,13 @@ export class EventTailer implements BeforeApplicationShutdown {
     }
   }
 
-  /** Notes which event a position is at. */
+  /** Notes the identity of the event at a position. */
   private confirm(id: string, position: LogPosition | undefined, recordedMicros: number): void {
     if (position === undefined || position.recordedMicros !== undefined) return;
     if (this.offsets.get(id) === position) this.offsets.set(id, { ...position, recordedMicros });
   }
 
-  /** Up to `count` of what is due and somebody still follows, with the positions behind which it is to be read. */
+  /** Up to `count` due organizations that still have listeners, with the positions to read after. */
   private takeDue(count: number): LogPositions {
     const after: LogPositions = new Map();
     for (const id of [...this.due].slice(0, count)) {
@@ -258,13 +244,13 @@ export class EventTailer implements BeforeApplicationShutdown {
     return after;
   }
 
-  /** Gives an event of a read behind `after` to all who follow. */
+  /** Delivers an event that was read after `after`. */
   private give(event: RecordedEvent, after: bigint): void {
     const { organizationId, sequence, recordedMicros } = event;
     const place = this.offsets.get(organizationId)?.sequence;
-    if (place === undefined || sequence <= place) return; // nobody is there any more, or began again meanwhile
+    if (place === undefined || sequence <= place) return; // without listeners, or begun again meanwhile
     if (place < after) {
-      this.due.add(organizationId); // began again further back: what lies between has not been read
+      this.due.add(organizationId); // begun again at an earlier position: the events between have not been read
       return;
     }
     this.offsets.set(organizationId, { sequence, recordedMicros });
@@ -276,13 +262,13 @@ export class EventTailer implements BeforeApplicationShutdown {
     if (this.isPolling || this.offsets.size + this.ofEverything.size === 0) return;
     this.isPolling = true;
     const organizations = this.ofEverything.size > 0 ? '*' : [...this.offsets.keys()];
-    // Positions move on while the heads are on their way: only what was given out before cannot lie behind them.
+    // Positions advance during the poll: only earlier ones must not be above a head.
     const before: LogPositions = new Map(this.offsets);
     const { changes } = this;
-    this.reads
+    this.log
       .headsOf(organizations)
       .then(({ heads, isInRecovery }) => {
-        // A standby that is not promoted yet may only lag behind.
+        // A standby that is not promoted may only lag.
         if (!isInRecovery && changes === this.changes) this.compareHeads(heads, before);
         this.wake([...heads].flatMap(([id, head]) => (this.isDue(id, head) ? [id] : [])));
       })
@@ -292,7 +278,7 @@ export class EventTailer implements BeforeApplicationShutdown {
       });
   }
 
-  /** A head below what had been given out before it was asked for: its next numbers are given a second time. */
+  /** A head below what was delivered before the poll: the next sequences are assigned a second time. */
   private compareHeads(heads: ReadonlyMap<string, FollowedHead>, before: LogPositions): void {
     for (const [id, position] of before) {
       const sequence = heads.get(id)?.sequence ?? 0n;
@@ -300,10 +286,10 @@ export class EventTailer implements BeforeApplicationShutdown {
     }
   }
 
-  /** Ends the feeds of an organization whose event at this position is not there any more. */
+  /** Ends the feeds of an organization whose event at this position is gone. */
   private changeTimeline(id: string, position: LogPosition | undefined, head?: bigint): void {
     const place = this.offsets.get(id);
-    // Begun again since: the position was another one's.
+    // Begun again since: the position was that of another feed.
     if (!position || !place || place.sequence < position.sequence) return;
     this.forget(id);
     this.changes += 1;
@@ -315,7 +301,9 @@ export class EventTailer implements BeforeApplicationShutdown {
     for (const listener of listeners) listener.onTimelineChange(error);
   }
 
-  /** Whether there is something to read: new events, or a head that moved without them, by retention or a lost commit. */
+  /**
+   * Whether there is something to read: new events, or a head that moved without them, by retention or a lost commit.
+   */
   private isDue(id: string, head: FollowedHead): boolean {
     const place = this.offsets.get(id);
     const seen = this.seenHeads.get(id);
@@ -334,30 +322,5 @@ export class EventTailer implements BeforeApplicationShutdown {
       const reason = error instanceof Error ? error.message : 'unknown';
       this.logger.warn(`Events cannot be read for subscribers, who wait: ${reason}`);
     }
-  }
-
-  /** Tells other replicas; nobody waits for it, and what does not arrive is found by their next look. */
-  private announce(organizations: Iterable<string>): void {
-    if (!this.redis.isConfigured) return;
-    for (const id of organizations) this.unannounced.add(id);
-    this.announcing ??= setTimeout(() => {
-      this.announcing = undefined;
-      const message = JSON.stringify([...this.unannounced]);
-      this.unannounced.clear();
-      this.redis
-        .attempt((client) => client.publish(this.channel, message))
-        .catch((error: unknown) => this.report(error));
-    }, ANNOUNCE_MS).unref();
-  }
-
-  private subscribe(): void {
-    if (this.isSubscribed || !this.redis.isConfigured) return;
-    this.isSubscribed = true;
-    // It is made again by itself when Redis comes back.
-    this.redis
-      .subscribe(this.channel, (message) => {
-        this.wake(organizationsIn(message));
-      })
-      .catch((error: unknown) => this.report(error));
   }
 }

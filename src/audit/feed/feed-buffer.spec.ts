@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { FeedBuffer } from './feed-buffer';
-import { recordedEventOf } from './feed-event';
-import { FeedMemory } from './feed-memory';
+import { recordedEventOf } from './recorded-event';
+import { FeedMemory } from './feed-buffer';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;

@@ -1,16 +1,16 @@
-import type { RecordedEvent } from './feed-event';
-import { bytesOf, FeedMemory } from './feed-memory';
+import { getHeapStatistics } from 'node:v8';
+import type { RecordedEvent } from './recorded-event';
 
-/** Events that wait for one subscriber; beyond either, it reads too slowly. Their texts are shared by all. */
+/** Events waiting for one subscriber; beyond either it reads too slowly. Subscribers share the texts. */
 export const MAX_BUFFERED_EVENTS = 5000;
 export const MAX_BUFFERED_CHARACTERS = 8 * 1024 * 1024;
-/** Fewer that have been taken are not worth a copy of the others. */
+/** Fewer taken events are not worth a copy of the rest. */
 const MIN_TAKEN = 16;
 
-/** What all buffers of this process hold. */
-const MEMORY = new FeedMemory();
-
-/** What has come for a subscriber and is not taken yet. Bounded, by itself and with all others: what is more makes it overflow, and nothing is kept. */
+/**
+ * Events that a subscriber has not taken. Bounded by itself and together with all other buffers; beyond that it
+ * overflows and keeps nothing.
+ */
 export class FeedBuffer {
   private events: RecordedEvent[] = [];
   private at = 0;
@@ -20,7 +20,7 @@ export class FeedBuffer {
   private wake: (() => void) | undefined;
   hasOverflowed = false;
 
-  constructor(private readonly memory = MEMORY) {}
+  constructor(private readonly memory = ALL_BUFFERS) {}
 
   add(event: RecordedEvent): void {
     if (this.hasOverflowed || this.isClosed) return;
@@ -40,7 +40,6 @@ export class FeedBuffer {
     this.notify();
   }
 
-  /** The oldest event, if there is one. */
   take(): RecordedEvent | undefined {
     const event = this.events[this.at];
     if (!event) return undefined;
@@ -50,27 +49,26 @@ export class FeedBuffer {
     this.at += 1;
     if (this.at === this.events.length) this.drop();
     else if (this.at > MIN_TAKEN && this.at * 2 > this.events.length) {
-      // Of a reader that never quite catches up: what it has taken is not held on to, or only as much as still waits.
+      // A reader that never quite catches up must not hold what it has taken.
       this.events = this.events.slice(this.at);
       this.at = 0;
     }
     return event;
   }
 
-  /** Begins anew, with nothing in it. */
   clear(): void {
     this.hasOverflowed = false;
     this.drop();
   }
 
-  /** Lets go of everything for good. */
+  /** Releases everything for good. */
   close(): void {
     this.isClosed = true;
     this.drop();
     this.notify();
   }
 
-  /** Resolves when something has been added, or `stir` is called. */
+  /** Resolves when something has been added, or `notify` is called. */
   async changed(): Promise<void> {
     if (this.at < this.events.length || this.hasOverflowed || this.isClosed) return;
     await new Promise<void>((resolve) => {
@@ -78,7 +76,6 @@ export class FeedBuffer {
     });
   }
 
-  /** Ends a wait. */
   notify(): void {
     this.wake?.();
     this.wake = undefined;
@@ -93,3 +90,61 @@ export class FeedBuffer {
     this.bytes = 0;
   }
 }
+
+/** Share of the heap for all buffers. */
+const HEAP_SHARE = 1 / 8;
+/** Bytes of an event beside its text: objects and members. */
+const EVENT_BYTES = 1000;
+
+/**
+ * Memory of all buffers. An event in several counts once, as they share it. Beyond the limit a buffer that holds more
+ * than an equal share overflows with its next event. Buffers that get none keep what they have, so at most twice the
+ * limit is held: theirs, which was within it, and the shares of the others.
+ */
+export class FeedMemory {
+  private readonly holders = new Map<RecordedEvent, number>();
+  private reservedBytes = 0;
+  private buffers = 0;
+
+  constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
+
+  get sizeBytes(): number {
+    return this.reservedBytes;
+  }
+
+  /** Counts an event for one more buffer. */
+  reserve(event: RecordedEvent): void {
+    const count = this.holders.get(event) ?? 0;
+    this.holders.set(event, count + 1);
+    if (count === 0) this.reservedBytes += bytesOf(event);
+  }
+
+  /** Takes back one `reserve`. */
+  release(event: RecordedEvent): void {
+    const count = this.holders.get(event) ?? 0;
+    if (count > 1) this.holders.set(event, count - 1);
+    else if (this.holders.delete(event)) this.reservedBytes -= bytesOf(event);
+  }
+
+  /** A buffer has begun to hold something. */
+  open(): void {
+    this.buffers += 1;
+  }
+
+  /** A buffer is empty again. */
+  close(): void {
+    this.buffers -= 1;
+  }
+
+  /** Whether a buffer with so many bytes holds more than its share of too much. */
+  isTooMuch(ownBytes: number): boolean {
+    return this.reservedBytes > this.limitBytes && ownBytes > this.limitBytes / this.buffers;
+  }
+}
+
+/** Memory of an event; characters may have two bytes. */
+function bytesOf({ text }: RecordedEvent): number {
+  return EVENT_BYTES + 2 * text.length;
+}
+
+const ALL_BUFFERS = new FeedMemory();

@@ -3,20 +3,20 @@ import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { BEGINNING, type LogPosition, type LogPositions } from '../read/log-position';
 
-/** Organizations whose places go into one cursor: it has to fit into a header (Last-Event-ID). */
+/** Organizations of one cursor, which has to fit into a header (Last-Event-ID). */
 export const MAX_RESUMABLE_ORGANIZATIONS = 100;
 
 /**
- * A number of 18 digits at most, which PostgreSQL’s bigint holds and no organization reaches, and the microseconds of the
- * recording in base 36. Cursors of earlier versions (docs/adr/0029) and numbers that people type have no time.
+ * A number of at most 18 digits, which bigint holds and no organization reaches, and the microseconds of the recording
+ * in base 36. Cursors of earlier versions (docs/adr/0029) and typed numbers have no time.
  */
 const POSITION = /^(0|[1-9]\d{0,17})(?:\.([1-9a-z][0-9a-z]{0,10}))?$/;
 const FINGERPRINT_LENGTH = 10;
 
 /**
- * The positions of a feed as text: of one organization `1042.mf3k2q1z9a`, its last number and when that event was
- * recorded; of several the positions in the order of their names, behind a fingerprint of those names
- * (`9fk2…~12.mf3…~7.mf4…`). Null when there are too many to write down. 100 of them take some 3 000 characters at most.
+ * The positions of a feed as text: of one organization `1042.mf3k2q1z9a`, its last sequence and when that was recorded;
+ * of several the positions in the order of their names, after a fingerprint of the names (`9fk2…~12.mf3…~7.mf4…`), some
+ * 3 000 characters for 100 of them. Null for more.
  */
 export function feedCursor(organizations: Organizations, positions: LogPositions): string | null {
   if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) return null;
@@ -26,8 +26,8 @@ export function feedCursor(organizations: Organizations, positions: LogPositions
 }
 
 /**
- * The positions that a cursor names; whether their events are still there is not looked at.
- * @throws AppError INVALID_CURSOR when it is none, or one of other organizations.
+ * The positions in a cursor, whether or not their events still exist.
+ * @throws AppError INVALID_CURSOR, also for one of other organizations.
  */
 export function positionsIn(cursor: string, organizations: Organizations): LogPositions {
   if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) {
@@ -49,7 +49,7 @@ function textsIn(cursor: string, organizations: readonly string[]): string[] {
   if (head !== fingerprintOf(organizations)) {
     throw invalid('The cursor is not one of a feed of these organizations.');
   }
-  // Numbers alone, with dots between them, are what earlier versions wrote.
+  // Numbers alone, with dots between them, are of earlier versions.
   const [numbers = ''] = tail;
   return tail.length === 1 ? numbers.split('.') : tail;
 }
@@ -73,7 +73,7 @@ function invalid(detail: string): AppError {
   return new AppError('INVALID_CURSOR', detail);
 }
 
-/** Of lists of organizations that feeds hold on to: a hash for each event of each subscriber would cost more than the rest. */
+/** By the lists that feeds hold: a hash for each event of each subscriber would cost more than the rest. */
 const fingerprints = new WeakMap<readonly string[], string>();
 
 function fingerprintOf(organizations: readonly string[]): string {

@@ -12,7 +12,7 @@ import { BackfillPages } from './backfill-pages';
 import { EventFeed } from './event-feed';
 import { EventTailer } from './event-tailer';
 
-/** Events as they are recorded: live feeds, and streams of all that a filter finds. */
+/** Live feeds, and streams of lists. */
 @Module({
   imports: [
     AuthModule,

@@ -18,20 +18,20 @@ import { AuditService } from '../write/audit.service';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
 import { NdjsonIngest, MAX_BATCH_BYTES } from './ndjson-ingest';
 
-/** Longer than the longest event there can be: metadata of 256 KiB is six times as long when all of it is escaped. */
+/** Longer than any event: metadata of 256 KiB is six times as long when all of it is escaped. */
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
-/** A service at its limit is waited for: the client is told by not being read. */
+/** Refusals after which a batch waits: back-pressure reaches the client, whose body is not read meanwhile. */
 const BUSY = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
 const BUSY_RETRY_MS = 1000;
-/** Of the heap, what bodies on their way may take; each has three batches, in text and as events. */
+/** Share of the heap for all bodies; each has three batches, as text and as events. */
 const HEAP_SHARE = 1 / 3;
 const BODY_BYTES = 2 * 3 * MAX_BATCH_BYTES;
 const [FEWEST_BODIES, MOST_BODIES] = [2, 64];
 
-/** Stores events that come one a line, as many as there are, and answers each line once it is decided. */
+/** Stores events from NDJSON bodies of any length, with a receipt for each line. */
 @Injectable()
 export class EventIngest {
-  /** How many bodies may be on their way at once. */
+  /** Bodies at once. */
   readonly limiter = new StreamLimiter(mostBodies(), 'NDJSON bodies');
 
   constructor(
@@ -44,12 +44,11 @@ export class EventIngest {
   ) {}
 
   /**
-   * Reads a body of NDJSON to its end and writes a receipt for each line, in their order, and a summary. What a
-   * receipt calls created is committed, and what it calls rejected is not. Lines that come once the token has ended are
-   * not read: the last receipt rejects them all. Resolves when the client has the answer, or
-   * has left.
+   * Reads a body to its end and writes a receipt for each line, in their order, and a summary. What a receipt calls
+   * created is committed, what it calls rejected is not. Lines after the token's end are not read: the last receipt
+   * rejects them all. Resolves when the client has the response or has left.
    * @throws AppError VALIDATION_FAILED (an Idempotency-Key), UNSUPPORTED_MEDIA_TYPE (Content-Encoding),
-   * TOO_MANY_REQUESTS (too many bodies); DATABASE_UNAVAILABLE, REQUEST_TIMEOUT when nobody can tell what became of lines,
+   * TOO_MANY_REQUESTS (too many bodies); DATABASE_UNAVAILABLE, REQUEST_TIMEOUT when the outcome of lines is unknown,
    * which have no receipt then.
    */
   async serve(
@@ -80,7 +79,7 @@ export class EventIngest {
     }
   }
 
-  /** One transaction, in its fair turn: all lines of a batch or none. The only place where NDJSON becomes rows. */
+  /** Stores all lines of a batch or none, in one transaction, with a permit. */
   private async store(
     principal: Principal,
     batch: IngestBatch,

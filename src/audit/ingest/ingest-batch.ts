@@ -9,16 +9,15 @@ import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { newEventOf } from '../write/new-event';
 import type { WriteReceipt } from '../write/write-batch';
 
-/** What became of a line. */
+/** The result of a line. */
 export type LineReceipt =
   | { line: number; id: string; sequence: string; status: 'created' | 'duplicate' }
   | { line: number; status: 'rejected'; code: string; errors: FieldError[] };
 
-/** The code of a line that nothing is wrong with, but that shares its transaction with one that is refused. */
+/** The code of a valid line in a transaction with a refused one. */
 export const TRANSACTION_REJECTED = 'TRANSACTION_REJECTED';
 /** Space, tab, carriage return. */
 const BLANKS = new Set([0x20, 0x09, 0x0d]);
-/** Faults of one line that are named. */
 const MAX_VIOLATIONS_PER_LINE = 20;
 
 interface LineViolation {
@@ -29,14 +28,13 @@ interface LineViolation {
 /** The lines of one transaction. */
 export class IngestBatch {
   readonly events: NewEvent[] = [];
-  /** Bytes of all lines. */
   bytes = 0;
   private readonly numbers: number[] = [];
   private readonly violations = new Map<number, LineViolation>();
 
   constructor(private readonly principal: Principal) {}
 
-  /** How many lines are in it, blank ones aside. */
+  /** Lines in it, without blank ones. */
   get lines(): number {
     return this.numbers.length;
   }
@@ -46,7 +44,7 @@ export class IngestBatch {
     return this.violations.size > 0;
   }
 
-  /** Adds a line; false for a blank one, which is nothing. */
+  /** Adds a line; false for a blank one. */
   add(line: Line): boolean {
     if (!line.isTooLong && isBlank(line.bytes)) return false;
     this.numbers.push(line.number);
@@ -58,20 +56,20 @@ export class IngestBatch {
     return true;
   }
 
-  /** Adds a line that is at fault as it stands. */
+  /** Adds a line that cannot be read. */
   refuse(number: number, code: ErrorCode, message: string): void {
     this.numbers.push(number);
     this.violations.set(number, { code, errors: [{ path: '', message }] });
   }
 
-  /** The receipts of lines that are stored. */
+  /** The receipts of stored lines. */
   receiptsFor(written: WriteReceipt[]): LineReceipt[] {
     return written.map(({ id, sequence, status }, index) => {
       return { line: this.numbers[index] ?? 0, id, sequence, status };
     });
   }
 
-  /** The receipts of lines that are not, because some are at fault, or because of what storing them failed with. */
+  /** The receipts of lines that are not stored, because some are invalid or because storing failed. */
   rejections(failure?: AppError): LineReceipt[] {
     if (failure) this.blame(failure);
     const [first] = this.violations.keys();
@@ -85,7 +83,7 @@ export class IngestBatch {
     });
   }
 
-  /** Finds the lines that a failure names (`3.id`: that of index 3); one that names none is that of all. */
+  /** Assigns a failure to the lines that it names (`3.id`: that of index 3), else to all. */
   private blame({ code, detail, errors = [] }: AppError): void {
     for (const { path, message } of errors) {
       const [index = '', ...rest] = path.split('.');

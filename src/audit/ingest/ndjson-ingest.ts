@@ -9,22 +9,22 @@ import { clientClosed } from '../../http/request-signal';
 import { ResponseSink } from '../../streaming/response-sink';
 import type { IngestBatch, LineReceipt } from './ingest-batch';
 
-/** A batch is stored when no part of the body has come for this long: a client that sends now and then has its receipts too. */
+/** A batch is stored after such a pause of the body, so that a client that sends now and then gets its receipts. */
 const PAUSE_MS = 250;
 /**
- * A line waits no longer than this for others to share its transaction, however steadily they come; with the store before
- * it and its own it is committed within a second.
+ * The longest wait of a line for others of its transaction: with the transaction before it and its own it is committed
+ * within a second.
  */
 const MAX_AGE_MS = 500;
-/** Batches read but not answered: one is being stored, the next is ready when it is. */
+/** Batches read but not answered: one is being stored, the next is ready. */
 const MAX_UNDER_WAY = 2;
-/** Lines of one transaction, together: BULK_MAX_EVENTS lines of 256 KiB would be gigabytes. */
+/** Bytes of one transaction: BULK_MAX_EVENTS lines of 256 KiB would be gigabytes. */
 export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
-/** Lines in a row that hold nothing: a compressed megabyte may be a gigabyte of line breaks. */
+/** Consecutive blank lines: a compressed megabyte may be a gigabyte of line breaks. */
 const MAX_BLANK_LINES = 100_000;
-/** Lines are looked at for this long at a time; others have a turn of the event loop between. */
+/** The event loop is yielded after parsing for so long. */
 const SLICE_MS = 10;
-/** The clock is read once for so many lines. */
+/** Lines between two readings of the clock. */
 const SLICE_LINES = 64;
 
 export interface IngestParts {
@@ -32,13 +32,13 @@ export interface IngestParts {
   maxLines: number;
   maxLineBytes: number;
   newBatch: () => IngestBatch;
-  /** Aborts, with the AppError to tell, when the token of the sender ends: what comes from then on is not read. */
+  /** Aborts with an AppError when the token expires: later lines are not read. */
   tokenSignal?: AbortSignal;
-  /** Stores a batch and resolves with its receipts; the signal aborts when nobody waits for them any more. */
+  /** Stores a batch and resolves with its receipts; the signal aborts when the client has left. */
   store: (batch: IngestBatch, signal: AbortSignal) => Promise<LineReceipt[]>;
 }
 
-/** One body on its way: lines into batches, batches into transactions, transactions into receipts. */
+/** Reads one body: lines into batches, batches into transactions, transactions into receipts. */
 export class NdjsonIngest {
   private readonly body: NdjsonBody;
   private readonly lines: LineSplitter;
@@ -47,7 +47,7 @@ export class NdjsonIngest {
   private readonly lifetime = new AbortController();
   private readonly silence: NodeJS.Timeout;
   private batch: IngestBatch;
-  /** When the first line of `batch` was read, on the clock of performance.now(). */
+  /** When the first line of `batch` was read, by performance.now(). */
   private batchSinceMs = 0;
   private dispatching: NodeJS.Timeout | undefined;
   private underWay = 0;
@@ -55,7 +55,7 @@ export class NdjsonIngest {
   private stored: Promise<unknown> = Promise.resolve();
   private waiters: (() => void)[] = [];
   private failure: AppError | undefined;
-  /** The last line that held anything. */
+  /** The last line that is not blank. */
   private lastFilled = 0;
   private sliceStartMs = performance.now();
   private sliceLines = 0;
@@ -79,8 +79,8 @@ export class NdjsonIngest {
   }
 
   /**
-   * Reads to the end and answers each line. Resolves when the client has the answer, or has left.
-   * @throws AppError what a transaction of unknown outcome failed with: its lines have no receipt.
+   * Resolves when the client has the response or has left.
+   * @throws AppError of a transaction with unknown outcome: its lines have no receipt.
    */
   async run(): Promise<void> {
     const removeListener = onAbort(this.parts.tokenSignal, () => this.wake());
@@ -106,7 +106,7 @@ export class NdjsonIngest {
     await this.sink.end({});
   }
 
-  /** Whether nothing more is to be answered: the client has left, or a transaction has failed. */
+  /** Whether the response is over: the client has left, or a transaction has failed. */
   private get isOver(): boolean {
     return this.lifetime.signal.aborted;
   }
@@ -135,12 +135,12 @@ export class NdjsonIngest {
     if (last) this.batch.add(last);
   }
 
-  /** Whether the sender may send no more: what is read has come before, and is stored. */
+  /** Whether the token has expired before the end of the body. What was read until then is stored. */
   private get isTokenOver(): boolean {
     return this.parts.tokenSignal?.aborted === true && !this.body.isEnded;
   }
 
-  /** Rejects what a sender whose token has ended still sends, in a transaction of its own. */
+  /** Rejects the lines after the token's end. */
   private refuseRest(): void {
     if (this.isOver || !this.isTokenOver) return;
     this.dispatch();
@@ -154,7 +154,7 @@ export class NdjsonIngest {
     if (this.batch.lines === 1) this.batchSinceMs = performance.now();
   }
 
-  /** Sees to it that what has been read is stored in time, whether more follows or not. */
+  /** Stores what has been read in time, whether more follows or not. */
   private dispatchInTime(): void {
     clearTimeout(this.dispatching);
     if (this.batch.lines === 0) return;
@@ -162,7 +162,7 @@ export class NdjsonIngest {
     this.dispatching = setTimeout(() => this.dispatch(), Math.max(0, Math.min(PAUSE_MS, leftMs)));
   }
 
-  /** The next bytes of the body; undefined when there will be none. */
+  /** The next bytes of the body; undefined at its end. */
   private async next(): Promise<Buffer | undefined> {
     while (!this.isOver && !this.isTokenOver) {
       const part = this.body.read();
@@ -191,7 +191,7 @@ export class NdjsonIngest {
     this.sliceStartMs = performance.now();
   }
 
-  /** Stores what has been read, behind what was read before it: events are recorded in the order of their lines, as receipts are given. */
+  /** Stores the batch after the one before, so that sequences and receipts have the order of the lines. */
   private dispatch(): void {
     clearTimeout(this.dispatching);
     const { batch } = this;
@@ -199,14 +199,14 @@ export class NdjsonIngest {
     this.batch = this.parts.newBatch();
     this.underWay += 1;
     const stored = this.stored.then(() => this.parts.store(batch, this.lifetime.signal));
-    stored.catch(() => undefined); // heard of below
+    stored.catch(() => undefined); // handled below
     this.stored = stored;
     this.answered = this.answered
       .then(async () => this.answer(await stored))
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
         this.underWay -= 1;
-        this.silence.refresh(); // until now the client was not the one to be waited for
+        this.silence.refresh(); // until now the client had nothing to do
         this.wake();
       });
   }
@@ -229,7 +229,7 @@ export class NdjsonIngest {
     });
   }
 
-  /** The client has sent nothing for too long: it is cut, unless it is us who made it wait. */
+  /** Disconnects a client that has sent nothing for too long, unless the service kept it waiting. */
   private onSilence(): void {
     if (this.underWay === 0 && this.batch.lines === 0) this.sink.cut('client stalled');
   }
@@ -240,7 +240,7 @@ export class NdjsonIngest {
     this.wake();
   }
 
-  /** Better no answer than a wrong one: those lines, and all behind them, get none. */
+  /** Lines of unknown outcome, and all after them, get no receipt. */
   private fail(error: unknown): void {
     if (this.isOver) return;
     this.failure = toAppError(error);
@@ -252,7 +252,7 @@ export class NdjsonIngest {
     for (const resolve of this.waiters.splice(0)) resolve();
   }
 
-  /** Resolves at the next change of what is under way, of what the client sends and takes, or of whether it is there. */
+  /** Resolves at the next change: of batches, of the body, of the connection. */
   private change(): Promise<void> {
     return new Promise((resolve) => this.waiters.push(resolve));
   }

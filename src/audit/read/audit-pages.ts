@@ -6,16 +6,15 @@ import { ResponseMemory, type ResponseReservation } from '../../http/response-me
 import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
 import { CursorCodec } from '../../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../../pagination/page';
-import { positionOf, type FoundPage, type PageEdges } from './audit-event-page';
 import {
   filterFingerprint,
   type AuditEventFilter,
   type AuditEventSort,
 } from '../event/audit-event-filter';
 import { AuditQueries } from './audit.queries';
-import type { PageRequest, Position } from './page-statement';
+import type { PageRequest } from './page-statement';
+import { type Position, positionOf } from './position';
 
-/** Which page of a list. */
 export interface PageQuery {
   filter: AuditEventFilter;
   sort?: Partial<AuditEventSort>;
@@ -25,44 +24,60 @@ export interface PageQuery {
   includeTotal?: boolean;
 }
 
-/** Where a cursor points: from this event on, towards the end of the list or its start. */
+/** The events at the two ends of a page, from which the neighbouring pages start; absent where there is none. */
+export interface PageEdges {
+  next?: Position;
+  previous?: Position;
+}
+
+/**
+ * A page as it was read, the same for all who may see these organizations: without cursors, which are bound to a
+ * reader. Its events are JSON text, sent as it is by REST and parsed by GraphQL and tRPC.
+ */
+export interface FoundPage {
+  events: readonly string[];
+  info: PageInfo;
+  edges: PageEdges;
+}
+
+/** The event at which a cursor points, and the direction in which its page lies. */
 export interface CursorPosition {
   backward: boolean;
   position: Position;
 }
 
-/** Bytes of the events of one page that is held for as long as its reader takes for it (streams, backfills). */
+/** Bytes of a page that is held in memory for as long as its reader takes for it (streams, backfills). */
 export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
 
-/** How many times smaller such a page is asked for when it was too large: PostgreSQL has sent all of it by then. */
+/** Divisor of a page's limit after it was too large: PostgreSQL has sent all of it by then. */
 export const TOO_LARGE_DIVISOR = 8;
 
-/** What a page may take, and what it is counted in. */
+/** The memory of a page. */
 export interface PageMemory {
-  /** Bytes in UTF-8; as many as this process can serve, unless told otherwise. */
+  /** Bytes in UTF-8; by default as many as this process can serve. */
   maxBytes?: number;
   reservation?: ResponseReservation;
 }
 
-/** Whether a page was refused because its events are too large: fewer of them may do. */
+/** Whether a page was refused for its size: one of fewer events may fit. */
 export function isTooLarge(error: unknown): boolean {
   return error instanceof AppError && error.code === 'REQUEST_TOO_LARGE';
 }
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
 
-/** A page that somebody may see, before it is read. */
+/** A page before it is read. */
 export interface PageDescription {
   list: List;
   limit: number;
   offset: number;
   from?: CursorPosition;
   includeTotal: boolean;
-  /** What cursors of the page are bound to: they are good for this principal, list and sort alone. */
+  /** Cursors of the page are bound to it: they hold for this principal, list and sort only. */
   binding: string;
 }
 
-/** Pages of events by offset and by cursor, for those who may see them. */
+/** Pages of events by offset and by cursor. */
 @Injectable()
 export class AuditPages {
   constructor(
@@ -73,7 +88,7 @@ export class AuditPages {
   ) {}
 
   /**
-   * Which page a query means when this principal asks it.
+   * The page that a principal asks for.
    * @throws AppError VALIDATION_FAILED (limit or offset too large), FORBIDDEN (organizations), INVALID_CURSOR.
    */
   parse(principal: Principal, query: PageQuery): PageDescription {
@@ -90,9 +105,9 @@ export class AuditPages {
   }
 
   /**
-   * Reads a page; the signal cancels that in PostgreSQL.
-   * @throws AppError REQUEST_TOO_LARGE when its events have more bytes than a page may; what the reservation throws;
-   * TIMELINE_CHANGED when it goes on, by sequence, behind an event that is another one now.
+   * Reads a page; the signal cancels the statement.
+   * @throws AppError REQUEST_TOO_LARGE when its events exceed `maxBytes`; what the reservation throws; TIMELINE_CHANGED
+   * when a page by sequence starts after an event that is another one now.
    */
   async read(
     { list, limit, offset, from, includeTotal }: PageDescription,
@@ -103,7 +118,7 @@ export class AuditPages {
       ...list,
       sort: from?.backward ? reversed(list.sort) : list.sort,
       after: from?.position,
-      limit: limit + 1, // one more tells whether there is more
+      limit: limit + 1, // one more shows whether there is a next page
       offset,
     };
     const found = await this.queries.findPage(request, signal, { maxBytes, reservation });
@@ -133,7 +148,7 @@ export class AuditPages {
     };
   }
 
-  /** Where a page lies, with the cursors that this reader may go on with. */
+  /** The part of the list that a page covers, with cursors for this reader. */
   pageInfo(info: PageInfo, { next, previous }: PageEdges, binding: string): PageInfo {
     return {
       ...info,
@@ -142,7 +157,7 @@ export class AuditPages {
     };
   }
 
-  /** The cursor from which this reader's list goes on behind an event. */
+  /** The cursor after an event of this reader's list. */
   cursorAfter(position: Position, { list, binding }: PageDescription): string {
     return this.cursors.encode([false, placeIn(position, list)], binding);
   }
@@ -173,14 +188,13 @@ export class AuditPages {
   }
 }
 
-/** Where a list goes on from an event of a page. */
 function edgeOf(eventText: string, list: List): Position {
   return placeIn(positionOf(eventText), list);
 }
 
 /**
- * What a cursor holds of a position. By sequence, that is also which event it is: numbers can be given again. By time it
- * would tell nothing: the place of a moment in time is the same in every history (docs/adr/0029).
+ * The position in a cursor. By sequence it also identifies the event, as numbers can be assigned again; a moment in
+ * time is the same in every history (docs/adr/0029).
  */
 function placeIn(
   { timestamp, recordedAt, sequence, id, organizationId }: Position,
@@ -190,14 +204,13 @@ function placeIn(
   return sort.field === 'sequence' ? { ...place, recordedAt } : place;
 }
 
-/** One text for every way to ask for the same page of the same organizations. */
+/** One text for all spellings of a page. */
 export function pageFingerprint(page: PageDescription): string {
   const { list, limit, offset, from, includeTotal } = page;
   const place = from ? [from.backward, from.position] : [offset];
   return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, place, includeTotal]);
 }
 
-/** What a cursor is good for: this principal, these organizations, this filter and sort. */
 function bindingOf(principal: Principal, { organizations, filter, sort }: List): string {
   return JSON.stringify([principal.subject, organizations, filterFingerprint(filter, sort)]);
 }

@@ -5,17 +5,17 @@ import type { Loaded } from '../../caching/response-cache';
 import { flowKey } from '../../concurrency/flow';
 import { JsonText } from '../../platform/runtime/lossless-json';
 import type { PageInfo } from '../../pagination/page';
-import { ResponseComposition, type SearchOptions } from './response-composition';
-import type { PageEdges } from './audit-event-page';
+import { type PartOptions, ResponseComposition, type SearchOptions } from './response-composition';
+import type { PageEdges } from './audit-pages';
 import { AuditPages } from './audit-pages';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { pageQueryIn, type AuditEventSearchDto } from './dto/audit-event-search.dto';
 import type { AuditEventDto } from '../event/dto/responses.dto';
 
-/** Whether a kept answer was given, and how long such answers are kept. */
+/** Whether a page came from the cache, and how long it stays there. */
 export interface CacheInfo {
   cached: boolean;
-  /** Null when the answer is not kept. */
+  /** Null when it is not cached. */
   cacheKey: string | null;
   /** Seconds. */
   ttl: number;
@@ -23,21 +23,21 @@ export interface CacheInfo {
   hitRatio: number;
 }
 
-/** A page as other doors than REST hand it on. Numbers in `metadata` that a double would change are marked. */
+/** A page of parsed events. Numbers in `metadata` that a double would change are placeholders. */
 export interface FoundEvents {
   data: AuditEventDto[];
   pagination: PageInfo;
   cacheInfo: CacheInfo;
-  /** The cursor from which a list goes on behind this event of the page. */
+  /** The cursor after this event of the page. */
   cursorAfter: (event: AuditEventDto) => string;
 }
 
-/** The same, its events as the JSON text of their list. */
+/** The same with the JSON text of the events. */
 export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
 
 /**
- * Reads for doors that do not hand on the bytes of an answer: same cache, same turns, same rights as the routes. What
- * it gives is to be written as JSON text through `restoreNumbers` (front/exact-json), or its numbers lose their digits.
+ * Reads for GraphQL and tRPC: same cache, permits and rights as the REST routes. Results are to be written through
+ * `restoreNumbers` (lossless-json), or placeholders stay in them.
  */
 @Injectable()
 export class AuditSearch {
@@ -52,61 +52,45 @@ export class AuditSearch {
 
   /**
    * A page of the events that the principal may see.
-   * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; REQUEST_TOO_LARGE when the answer would be; the
-   * signal's reason; what reading throws.
+   * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; REQUEST_TOO_LARGE for the response; the signal's
+   * reason; what reading throws.
    */
   async findPage(
     principal: Principal,
     search: AuditEventSearchDto,
     options: SearchOptions,
   ): Promise<FoundEvents> {
-    const { data, ...rest } = await this.readPage(principal, search, {
-      ...options,
-      isParsed: true,
-    });
+    const asked = { ...options, isParsed: true };
+    const { data, ...rest } = await this.findPageText(principal, search, asked);
     return { data: this.composition.parse(data.text, options) as AuditEventDto[], ...rest };
   }
 
   /**
-   * A page for doors that need no look at its events.
+   * The same without parsing the events.
    * @throws AppError as findPage.
    */
   async findPageText(
     principal: Principal,
     search: AuditEventSearchDto,
-    options: SearchOptions,
-  ): Promise<FoundText> {
-    return this.readPage(principal, search, options);
-  }
-
-  private async readPage(
-    principal: Principal,
-    search: AuditEventSearchDto,
-    options: SearchOptions & { isParsed?: boolean },
+    options: PartOptions,
   ): Promise<FoundText> {
     const page = this.pages.parse(principal, pageQueryIn(search));
     const description = this.cachedPages.parsePage(principal, page, '');
     const read = this.cachedPages;
-    const remembered = await this.composition.part({
-      principal,
-      read,
-      description,
-      search,
-      options,
-    });
-    const { info, edges } = remembered.entry.rest as { info: PageInfo; edges: PageEdges };
+    const loaded = await this.composition.part({ principal, read, description, search, options });
+    const { info, edges } = loaded.entry.rest as { info: PageInfo; edges: PageEdges };
     return {
-      data: new JsonText(eventsIn(remembered.entry.sharedText)),
+      data: new JsonText(eventsIn(loaded.entry.sharedText)),
       pagination: this.pages.pageInfo(info, edges, page.binding),
-      cacheInfo: this.cacheInfo(principal, remembered),
+      cacheInfo: this.cacheInfo(principal, loaded),
       cursorAfter: (event) => this.pages.cursorAfter(event, page),
     };
   }
 
   /**
-   * One event. Its numbers are marked as those of a page.
-   * @throws AppError NOT_FOUND also when it is another organization's; VALIDATION_FAILED for what is no UUID; FORBIDDEN;
-   * CONFLICT when several organizations have an event with this id; REQUEST_TOO_LARGE when the answer would be.
+   * One event.
+   * @throws AppError NOT_FOUND, also when it is another organization's; VALIDATION_FAILED (no UUID); FORBIDDEN;
+   * CONFLICT when several organizations have an event with this id; REQUEST_TOO_LARGE for the response.
    */
   async findById(
     principal: Principal,
@@ -134,7 +118,7 @@ export class AuditSearch {
   }
 }
 
-/** The list in what the readers of a page share (`shared` in cached-reads.ts). */
+/** The list in the shared part of a page (`shared` in cached-reads.ts). */
 function eventsIn(sharedText: string): string {
   return sharedText.slice(sharedText.indexOf('['));
 }

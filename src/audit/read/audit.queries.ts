@@ -2,9 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { CustomTypesConfig, PoolClient } from 'pg';
 import { Database } from '../../platform/database/database';
 import { AppError } from '../../platform/errors/app-error';
-import type { ResponseReservation } from '../../http/response-memory';
+import type { Organizations } from '../../auth/principal';
+import { EVENT_JSON, instantText } from '../event/audit.statements';
+import { millisecondOf } from '../event/uuid7';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
-import { findEvent } from './find-event';
 import { TenantVersions } from './tenant-versions';
 import {
   findForeignPositions,
@@ -13,17 +14,12 @@ import {
   timelineChanged,
 } from './log-position';
 import { LogTimeline } from '../event/log-timeline';
-import {
-  countStatement,
-  logPositionOf,
-  pageStatement,
-  type PageRequest,
-  type Position,
-  type Statement,
-} from './page-statement';
+import { countStatement, pageStatement, type PageRequest, type Statement } from './page-statement';
+import { logPositionOf, type Position } from './position';
 import { PageWindows } from './page-windows';
+import { countedTypes, type TextLimits } from './text-limits';
 
-/** Everything that is read about events; a signal that aborts cancels the read in PostgreSQL. Answers are JSON text as PostgreSQL made it (audit.statements.ts). */
+/** Reads events as JSON text that PostgreSQL makes (EVENT_JSON). An aborting signal cancels the statement. */
 @Injectable()
 export class AuditQueries {
   private readonly windows = new PageWindows();
@@ -35,10 +31,9 @@ export class AuditQueries {
   ) {}
 
   /**
-   * The next `limit` events of a list, as JSON text, in its order.
-   * @throws AppError REQUEST_TOO_LARGE when they have more than `limits.maxBytes` together; what `limits.reservation`
-   * throws, which grows with them; TIMELINE_CHANGED when the list is by sequence and goes on behind an event that is
-   * another one now, or is not there.
+   * The next `limit` events of a list in its order.
+   * @throws AppError REQUEST_TOO_LARGE beyond `limits.maxBytes`; what `limits.reservation` throws, which grows with
+   * them; TIMELINE_CHANGED when a list by sequence starts after an event that is another one now, or is missing.
    */
   async findPage(
     request: PageRequest,
@@ -48,14 +43,14 @@ export class AuditQueries {
     if (request.organizations.length === 0) return [];
     const work = async (client: PoolClient) => {
       const page = this.readPage(client, request, limits);
-      // On the same connection behind the page, in the same round trip: a position that holds then held for the page.
+      // After the page on the same connection, in the same round trip: a position that holds then held for the page.
       const foreign = findForeign(client, request);
       foreign.catch(() => undefined); // awaited below, unless the page has failed
       return { found: await page, foreign: await foreign };
     };
     const { organizations } = request;
     let read = await this.read(organizations, signal, work);
-    // A replica’s word is not enough to refuse a position.
+    // A replica may lag: the primary decides before a position is refused.
     if (isForeign(read)) {
       read = await this.database.durability.reading(organizations, () =>
         this.database.withClient(work, signal),
@@ -83,8 +78,8 @@ export class AuditQueries {
   }
 
   /**
-   * Sees to it that a list by sequence goes on behind an event that is still the same, in what `client` sees: for reads
-   * that have a snapshot of their own.
+   * Checks for reads with a snapshot of their own that a list by sequence starts after the event that `client` sees
+   * there.
    * @throws AppError TIMELINE_CHANGED; DATABASE_UNAVAILABLE on a server that has not been promoted.
    */
   async requireSameTimeline(
@@ -105,7 +100,7 @@ export class AuditQueries {
     throw timelineChanged(organizationId, BigInt(sequence));
   }
 
-  /** How many events a list has; at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
+  /** The number of events of a list, at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
   async count(
     request: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
     signal?: AbortSignal,
@@ -117,9 +112,9 @@ export class AuditQueries {
     });
   }
 
-  /** One event by id, as JSON text. @throws AppError CONFLICT when several of the organizations have one. */
+  /** One event by id. @throws AppError CONFLICT when several of the organizations have one. */
   async findById(
-    organizations: readonly string[] | '*',
+    organizations: Organizations,
     id: string,
     signal?: AbortSignal,
   ): Promise<string | undefined> {
@@ -127,9 +122,12 @@ export class AuditQueries {
     return this.read(organizations, signal, (client) => findEvent(client, organizations, id));
   }
 
-  /** Where the events with this id and timestamp stand: one in each organization at most. On the primary, as exports are. */
+  /**
+   * The positions of the events with this id and timestamp, at most one in each organization. Read from the primary, as
+   * exports are.
+   */
   async findPositions(
-    organizations: readonly string[] | '*',
+    organizations: Organizations,
     named: Pick<Position, 'id' | 'timestamp'> & { organizationId: string | undefined },
     signal?: AbortSignal,
   ): Promise<Position[]> {
@@ -143,7 +141,7 @@ export class AuditQueries {
     const all = visible === '*';
     const find = (client: PoolClient) =>
       client.query<Pick<Position, 'sequence' | 'organizationId' | 'recordedAt'>>({
-        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId", ${RECORDED_AT} AS "recordedAt" FROM audit_event e
+        text: `SELECT e.sequence::text AS sequence, e.organization_id AS "organizationId", ${instantText('e.recorded_at')} AS "recordedAt" FROM audit_event e
                WHERE e.timestamp = $1 AND e.id = $2 ${all ? '' : 'AND e.organization_id = ANY($3::text[])'} LIMIT 2`,
         values: all ? [timestamp, id] : [timestamp, id, visible],
       });
@@ -157,16 +155,16 @@ export class AuditQueries {
    * Resolves when what was read of these organizations before the call is durable.
    * @throws AppError DATABASE_UNAVAILABLE when that takes seconds.
    */
-  whenDurable(organizations: readonly string[] | '*'): Promise<void> {
+  whenDurable(organizations: Organizations): Promise<void> {
     return this.database.durability.whenSettled(organizations);
   }
 
   /**
-   * On a replica only if it shows all that the primary does: an answer may be kept as that of the current epoch. Shows no
-   * events that a failover may lose.
+   * Reads from a replica only if it shows all that the primary does, as the result may be cached under the current
+   * version, and never events that a failover may lose.
    */
   private read<T>(
-    organizations: readonly string[] | '*',
+    organizations: Organizations,
     signal: AbortSignal | undefined,
     work: (client: PoolClient) => Promise<T>,
   ): Promise<T> {
@@ -177,11 +175,10 @@ export class AuditQueries {
   }
 }
 
-const RECORDED_AT = `to_char(e.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 const NO_POSITION = { organizationId: '', sequence: '0' };
 const NOTHING_FOREIGN: ForeignPositions = { organizations: [], isInRecovery: false };
 
-/** Whether the position behind which a list goes on is of another timeline. Places in time are the same in each. */
+/** Whether the position after which a list starts is of another timeline. Positions in time are the same in each. */
 async function findForeign(
   client: PoolClient,
   { sort, after }: Pick<PageRequest, 'sort' | 'after'>,
@@ -194,45 +191,102 @@ function isForeign({ foreign }: { foreign: ForeignPositions }): boolean {
   return foreign.organizations.length > 0;
 }
 
-/** A statement, and how its columns are read. */
 type ReadStatement = Statement & { types?: CustomTypesConfig };
-
-/** What the texts of one answer may take. */
-export interface TextLimits {
-  /** Bytes in UTF-8. */
-  maxBytes?: number;
-  /** Grows with the texts. */
-  reservation?: ResponseReservation;
-}
-
-/** Shorter texts are counted by their characters: their bytes are three times as many at most. */
-const SHORT_TEXT = 1024;
-
-/**
- * Reads text as it is and counts it. The row that is one too many fails its statement, and pg keeps none that still
- * comes: however much that is, no more than `maxBytes` of it are held.
- */
-export function countedTypes({ maxBytes = Infinity, reservation }: TextLimits): CustomTypesConfig {
-  let bytes = 0;
-  const count = (text: string): string => {
-    bytes += text.length > SHORT_TEXT ? Buffer.byteLength(text) : text.length;
-    if (bytes > maxBytes) throw pageTooLarge(maxBytes);
-    reservation?.resizeForRows(bytes);
-    return text;
-  };
-  return { getTypeParser: () => count };
-}
-
-function pageTooLarge(maxBytes: number): AppError {
-  const size = `${Math.floor(maxBytes / (1024 * 1024))} MiB`;
-  return new AppError(
-    'REQUEST_TOO_LARGE',
-    `The page would be larger than ${size}: ask for fewer events with \`limit\`, or export them (/audit/events/stream).`,
-    { errors: [{ path: 'limit', message: `must be lower: these events have more than ${size}` }] },
-  );
-}
 
 async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<string[]> {
   const { rows } = await client.query<[string]>({ ...statement, rowMode: 'array' });
   return rows.map(([json]) => json);
+}
+
+/** Organizations that a refusal names. */
+const MAX_NAMED = 10;
+
+/** The event as JSON text, unless the rows are of several organizations: copies may have 256 KiB each. */
+const JSON_OF_ONE = `CASE WHEN min(e.organization_id) OVER () = max(e.organization_id) OVER () THEN ${EVENT_JSON} END`;
+
+/** `json` is null in rows of several organizations and in rows of audit_client_event_id. */
+interface FoundRow {
+  organizationId: string;
+  json: string | null;
+  isEvent: boolean;
+}
+
+/**
+ * The event with this id in these organizations. An id is unique only within its organization, and clients may choose
+ * ids that look like the service's: both the events of the millisecond in the id and the ids that clients chose are
+ * read.
+ * @throws AppError CONFLICT, naming the organizations, when several have an event with this id.
+ */
+async function findEvent(
+  client: PoolClient,
+  organizations: Organizations,
+  id: string,
+): Promise<string | undefined> {
+  const range = millisecondOf(id);
+  const near = range ? await foundRows(client, byRange(organizations, id, range)) : [];
+  const events = near.filter(({ isEvent }) => isEvent);
+  const [first] = events;
+  if (first && near.every(({ organizationId }) => organizationId === first.organizationId)) {
+    return first.json ?? undefined;
+  }
+  const chosen = await foundRows(client, byClientId(organizations, id));
+  const holders = new Map([...events, ...chosen].map((row) => [row.organizationId, row.json]));
+  if (holders.size > 1) throw heldBySeveral([...holders.keys()]);
+  const [json] = holders.values();
+  return json ?? undefined;
+}
+
+function heldBySeveral(ids: string[]): AppError {
+  const named = ids.slice(0, MAX_NAMED).sort();
+  const more = ids.length > MAX_NAMED ? ' and others' : '';
+  const message = `must name one of ${named.map((id) => JSON.stringify(id)).join(', ')}${more}`;
+  return new AppError(
+    'CONFLICT',
+    'Several organizations of this token have an event with this id: say which one is meant.',
+    { errors: [{ path: 'organization_ids', message }] },
+  );
+}
+
+async function foundRows(client: PoolClient, statement: Statement): Promise<FoundRow[]> {
+  const { rows } = await client.query<[string, string | null, boolean]>({
+    ...statement,
+    rowMode: 'array',
+  });
+  return rows.map(([organizationId, json, isEvent]) => ({ organizationId, json, isEvent }));
+}
+
+/** Events of the millisecond, and the ids that clients chose, from an index without partitions. */
+function byRange(
+  organizations: Organizations,
+  id: string,
+  { from, to }: { from: string; to: string },
+): Statement {
+  const all = organizations === '*';
+  return {
+    name: all ? 'audit-by-range-all' : 'audit-by-range',
+    text: `(SELECT e.organization_id, ${JSON_OF_ONE}, true FROM audit_event e
+            WHERE e.id = $1 AND e.timestamp >= $2 AND e.timestamp < $3
+            ${all ? '' : 'AND e.organization_id = ANY($4::text[])'}
+            LIMIT ${MAX_NAMED + 1})
+           UNION ALL
+           (SELECT c.organization_id, NULL, false FROM audit_client_event_id c
+            WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($4::text[])'}
+            LIMIT ${MAX_NAMED + 1})`,
+    values: all ? [id, from, to] : [id, from, to, organizations],
+  };
+}
+
+function byClientId(organizations: Organizations, id: string): Statement {
+  const all = organizations === '*';
+  return {
+    name: all ? 'audit-by-client-id-all' : 'audit-by-client-id',
+    text: `SELECT e.organization_id, ${JSON_OF_ONE}, true FROM audit_client_event_id c
+           CROSS JOIN LATERAL (
+             SELECT * FROM audit_event e
+             WHERE e.organization_id = c.organization_id AND e.timestamp = c.timestamp AND e.id = c.id
+           ) e
+           WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($2::text[])'}
+           LIMIT ${MAX_NAMED + 1}`,
+    values: all ? [id] : [id, organizations],
+  };
 }

@@ -13,7 +13,7 @@ import {
   type SharedResponse,
   exactBuffer,
 } from '../../caching/cached-read';
-import { ReadScheduler } from './read-permits';
+import { ReadScheduler } from './read-scheduler';
 import { ResponsePermits } from '../../concurrency/response-permits';
 import { flowKey } from '../../concurrency/flow';
 import type { ResponseReservation } from '../../http/response-memory';
@@ -23,18 +23,19 @@ import { validQuery } from '../../validation/validation.pipe';
 import { abortable } from '../../platform/runtime/abort';
 import type { PageInfo } from '../../pagination/page';
 import { linkHeader } from '../../pagination/page-links';
-import { isPosition, type FoundPage, type PageEdges } from './audit-event-page';
+import { isPosition } from './position';
+import { type FoundPage, type PageEdges } from './audit-pages';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
 import { TenantVersions } from './tenant-versions';
 
-/** What is remembered of requests (who asked what): characters of all texts in it. */
+/** Characters of all texts in a ParsedRequestCache. */
 const MAX_REMEMBERED_CHARACTERS = 6 * 1024 * 1024;
 
 /**
- * Descriptions of requests seen before. What a request means depends on its principal and its URL alone, so asking
- * the same again costs one lookup instead of parsing, checking and hashing.
+ * Caches parsed requests: their meaning depends on principal and URL alone, so a repeated one costs a lookup instead of
+ * parsing, validation and hashing.
  */
 class ParsedRequestCache<D extends { characters: number }> {
   private readonly known = new LRUCache<string, D>({
@@ -44,7 +45,7 @@ class ParsedRequestCache<D extends { characters: number }> {
   private readonly numbers = new WeakMap<Principal, number>();
   private last = 0;
 
-  /** The parsed request of this principal and URL; what `parse` throws is thrown, and not remembered. */
+  /** The parsed request of this principal and URL; what `parse` throws is not cached. */
   getOrParse(
     { principal, url = '' }: ReadRequest & AuthenticatedRequest,
     parse: (principal: Principal, url: string) => D,
@@ -64,12 +65,12 @@ class ParsedRequestCache<D extends { characters: number }> {
   }
 }
 
-/** What the objects and fixed texts of a description take. */
+/** Characters for the objects and fixed texts of a parsed request. */
 const DESCRIPTION_CHARACTERS = 500;
 /** A name of two letters in a list takes five characters of its text, and 24 bytes with the list's slot. */
 const NAME_FACTOR = 6;
 
-/** A description holds on to its principal, also when its token is forgotten. */
+/** A parsed request keeps its principal alive, also when its token is evicted. */
 function charactersOf({ subject, organizations }: Principal): number {
   const ids = organizations === '*' ? [] : organizations;
   return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
@@ -79,11 +80,13 @@ interface ParsedPage extends ReadDescription {
   url: string;
   characters: number;
   page: PageDescription;
-  /** Where it waits for its turn when it has to be read. */
+  /** The flow in whose queue it waits for a permit. */
   flow: string;
 }
 
-/** Pages of events, as they are cached. Only a read takes a turn, an answer that was kept does not. Cursors are made for each reader: they are good for nobody else. */
+/**
+ * Pages of events in the cache. Only a miss takes a permit. Cursors are made for each reader, to whom they are bound.
+ */
 @Injectable()
 export class CachedPages extends CachedRead<ParsedPage> {
   readonly namespace = 'audit_events';
@@ -105,7 +108,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     });
   }
 
-  /** The same for a page that was described elsewhere. */
+  /** The same for a page that was parsed elsewhere. */
   parsePage(principal: Principal, page: PageDescription, url: string): ParsedPage {
     return {
       url,
@@ -114,7 +117,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
       tenants: page.list.organizations,
       query: queryHash(pageFingerprint(page)),
       variant: `${principal.subject}\n${url}`,
-      // The binding spells the organizations and the filter, which the page holds once more: each name as a string of its own.
+      // The binding spells organizations and filter, which the page holds once more, each name as a string of its own.
       characters: principal.subject.length + url.length + NAME_FACTOR * page.binding.length,
     };
   }
@@ -132,7 +135,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     signal?: AbortSignal,
     ready?: Promise<unknown>,
   ): Promise<SharedResponse> {
-    // The permit is waited for outside of the turn: a large read keeps no small one from working.
+    // The permit for memory comes before the one to read: a large page keeps no small one from being read.
     return this.permits.reads.withReservation({ flow, signal }, (reservation) =>
       this.scheduler.read({ flow, signal }, async () => {
         await during(signal, ready);
@@ -158,12 +161,12 @@ export class CachedPages extends CachedRead<ParsedPage> {
   }
 }
 
-/** What a read waits for, no longer than somebody waits for the read. */
+/** Waits for `ready` until the signal aborts. */
 async function during(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
   if (ready) await (signal ? abortable(ready, signal) : ready);
 }
 
-/** The part of a page that all its readers share. */
+/** The part of a page that its readers share. */
 function shared(
   { events, info, edges }: FoundPage,
   reservation: ResponseReservation,
@@ -175,7 +178,7 @@ function shared(
 
 const [LIST_BEGIN, LIST_END] = ['{"data":[', ']'];
 
-/** The list of these events, without a second copy of their text: a page may be tens of megabytes. */
+/** The list of these events without a second copy of their text: a page may be tens of megabytes. */
 function listOf(events: readonly string[]): Buffer {
   let length = LIST_BEGIN.length + LIST_END.length + Math.max(0, events.length - 1);
   for (const event of events) length += Buffer.byteLength(event);
@@ -190,7 +193,7 @@ function listOf(events: readonly string[]): Buffer {
   return bytes;
 }
 
-/** Texts up to this are joined first, which is quicker. */
+/** Texts up to this size are joined first, which is faster. */
 const JOINED_BYTES = 256 * 1024;
 
 interface ParsedEvent extends ReadDescription {
@@ -199,7 +202,7 @@ interface ParsedEvent extends ReadDescription {
   id: string;
 }
 
-/** Single events, as they are cached. */
+/** Single events in the cache. */
 @Injectable()
 export class CachedEvents extends CachedRead<ParsedEvent> {
   readonly namespace = 'audit_events_by_id';
@@ -231,7 +234,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
 
   /**
    * The same for an event that was asked for elsewhere.
-   * @throws AppError VALIDATION_FAILED for what is no UUID, FORBIDDEN.
+   * @throws AppError VALIDATION_FAILED (no UUID), FORBIDDEN.
    */
   parseEvent(
     principal: Principal,
@@ -269,7 +272,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     return this.scheduler.read({ flow: flowKey(principal), signal }, async () => {
       await during(signal, ready);
       const text = await this.queries.findById(tenants, id, signal);
-      // In the same words for an event of another organization.
+      // The same text for an event of another organization.
       if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
       return { head: exactBuffer(text), rest: null };
     });

@@ -5,19 +5,19 @@ import { CacheWarmup, type WarmupPlan, type WarmupStep } from '../../caching/cac
 import { wallClockMs } from '../../platform/runtime/clocks';
 import { Database } from '../../platform/database/database';
 import { parseInstant } from '../../platform/runtime/instant';
-import type { PageEdges } from './audit-event-page';
+import type { PageEdges } from './audit-pages';
 import type { AuditEventFilter } from '../event/audit-event-filter';
 import { AuditPages, type CursorPosition } from './audit-pages';
 import { CachedPages } from './cached-reads';
 
 const LIST_PATH = '/api/v1/audit/events';
-/** Readers seldom leaf further than this. */
+/** Readers seldom page further than this. */
 const MAX_PAGES = 10;
-/** More organizations than this would not be read within the time that a request has. */
+/** More would not be read within the time limit of a request. */
 const MAX_ORGANIZATIONS = 1000;
 const DAY_MS = 86_400_000;
 
-/** Who asks does not matter: the pages that are kept are the same for all who may see these organizations. */
+/** Cached pages are the same for all principals who may see these organizations. */
 const SYSTEM_PRINCIPAL: Principal = {
   subject: '',
   scopes: new Set(),
@@ -26,8 +26,8 @@ const SYSTEM_PRINCIPAL: Principal = {
 };
 
 /**
- * The pages that readers ask for first: the default list of each organization, and of all of them together as a token
- * for several means it, newest first and on by cursor as far back as `days`; and the list since that day.
+ * The pages that readers ask for first: the default list of each organization, and of all together as a token for
+ * several asks for it, newest first and by cursor as far back as `days`; and the list since that day.
  */
 @Injectable()
 export class EventWarmup implements WarmupPlan, OnModuleInit {
@@ -55,7 +55,7 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
     ]);
   }
 
-  /** Page `number` of a list; the next one follows while it begins after `sinceMicros`. */
+  /** Page `number` of a list, with the next one while that begins after `sinceMicros`. */
   private page(
     filter: AuditEventFilter,
     sinceMicros: number,
@@ -75,7 +75,7 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
     };
   }
 
-  /** The organizations that were written to last. */
+  /** The organizations with the latest writes. */
   private async mostRecent(): Promise<string[]> {
     return this.database.withReader(async (client) => {
       const { rows } = await client.query<{ organization_id: string }>(

@@ -1,32 +1,31 @@
 import type { PoolClient } from 'pg';
 import { AppError } from '../../platform/errors/app-error';
 
-/** A place in the log of one organization: the number of an event, and which event it is. */
+/** A position in the log of an organization: the sequence of an event, and its identity. */
 export interface LogPosition {
-  /** 0 stands before the first event. */
+  /** 0 is before the first event. */
   sequence: bigint;
-  /** When that event was recorded, in microseconds since 1970; undefined when it is not known. */
+  /** When that event was recorded, in microseconds since 1970; undefined when not known. */
   recordedMicros?: number;
-  /** The id of that event, where it is known. */
+  /** The id of that event, where known. */
   id?: string;
 }
 
-/** Positions by organization. */
+/** By organization. */
 export type LogPositions = Map<string, LogPosition>;
 
-/** The position before the first event of any organization. */
 export const BEGINNING: LogPosition = { sequence: 0n };
 
-/** The highest number that PostgreSQL's bigint holds: asks for the end of a log. */
+/** The highest bigint: the end of a log. */
 const END = '9223372036854775807';
 
-/** What is stored of the log of one organization at a position and at its end. */
+/** What is stored of a log at a position and at its end. */
 export interface StoredLog {
-  /** The last number given; 0 without events. */
+  /** The last sequence; 0 without events. */
   head: bigint;
   /** When the head row moved last (microseconds; 0: not known). Retention moves it as well, forwards only. */
   headMicros: number;
-  /** The last stored event up to the position: retention removes events, and leaves their numbers empty. */
+  /** The last stored event up to the position: retention removes events, whose sequences stay unused. */
   nearest?: { sequence: bigint; recordedMicros: number; id: string };
 }
 
@@ -35,7 +34,7 @@ export function microsOf(alias: string): string {
   return `coalesce(extract(epoch FROM nullif(${alias}.recorded_at, '-infinity')) * 1000000, 0)::bigint`;
 }
 
-/** For organizations ($1) at these numbers ($2): the head, and the last event up to the number. */
+/** For organizations ($1) at these sequences ($2): the head, and the last event up to the sequence. */
 const FIND_STORED_LOGS = {
   name: 'audit-find-stored-logs',
   text: `SELECT t.organization_id, coalesce(o.last_sequence, 0)::text, coalesce(${microsOf('o')}, 0)::text,
@@ -81,8 +80,8 @@ async function findStoredLogs(
 }
 
 /**
- * The last positions of these organizations, with their events' identity; one statement that looks into every partition.
- * The event itself says when it was recorded. Where retention has removed it, the head row does, which is never earlier.
+ * The last positions of these organizations with their events' identity, by one statement that reads every partition.
+ * Where retention has removed the event, the head row has a time of recording, which is never earlier.
  */
 export async function findLastPositions(
   client: PoolClient,
@@ -98,17 +97,16 @@ function lastPositionOf({ head, headMicros, nearest }: StoredLog): LogPosition {
   return { sequence: head, ...(micros === 0 ? {} : { recordedMicros: micros }) };
 }
 
-/** Which organizations' logs are not those that the positions were taken from, in the snapshot of one statement. */
+/** Organizations whose log is not that of their position, in the snapshot of one statement. */
 export interface ForeignPositions {
   organizations: string[];
-  /** Whether the server replays another one's log: it may only lag behind. */
+  /** Whether the server replays another one's log, which it may lag. */
   isInRecovery: boolean;
 }
 
 /**
- * Finds the positions that are of another timeline than what is stored now. To be asked after (or in the snapshot of)
- * a read behind these positions: the head row lock makes the history of a server linear, so a position that holds later
- * held when the read was made.
+ * Finds positions that are of another timeline. To be called after a read from these positions, or in its snapshot: the
+ * head row lock makes the history of a server linear, so a position that holds later held during the read.
  */
 export async function findForeignPositions(
   client: PoolClient,
@@ -127,8 +125,8 @@ export async function findForeignPositions(
 }
 
 /**
- * Whether a log holds the history that a position was taken from. Where the event itself is gone (retention), the one
- * before it must not have been recorded later than it: numbers that were given again were given later.
+ * Whether a log has the history of a position. Where retention has removed its event, the one before it must not have
+ * been recorded later: sequences that are assigned again are recorded later.
  */
 export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: StoredLog): boolean {
   const { head, nearest } = log;
@@ -142,7 +140,7 @@ export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: Stor
   return nearest.recordedMicros === recordedMicros;
 }
 
-/** What a reader is told whose position, or feed, is of another timeline. `organizationId` must be one it may see. */
+/** For a reader whose position or feed is of another timeline. `organizationId` must be one it may see. */
 export function timelineChanged(organizationId: string, sequence: bigint): AppError {
   return new AppError(
     'TIMELINE_CHANGED',
@@ -152,7 +150,6 @@ export function timelineChanged(organizationId: string, sequence: bigint): AppEr
   );
 }
 
-/** A verdict that a server cannot give which replays the log of another one. */
 export function notYetPrimary(): AppError {
   return new AppError(
     'DATABASE_UNAVAILABLE',

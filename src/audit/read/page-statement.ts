@@ -4,44 +4,25 @@ import type { StatementGroup } from '../../platform/database/statement-names';
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { EVENT_JSON } from '../event/audit.statements';
-import type { LogPosition } from './log-position';
-import {
-  FILTER_COLUMNS,
-  type AuditEventFilter,
-  type AuditEventSort,
-} from '../event/audit-event-filter';
+import type { Position } from './position';
+import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
+import { EVENT_FILTERS } from '../event/event-fields';
 
-/** The place of an event in an order: its timestamp or sequence, then what breaks ties. */
-export interface Position {
-  timestamp: string;
-  sequence: string;
-  id: string;
-  organizationId: string;
-  /** When it was recorded, where the position is one of a list by sequence: tells whether it is still the same event. */
-  recordedAt?: string;
-}
-
-/** The same position in the log of its organization. */
-export function logPositionOf({ sequence, recordedAt, id }: Position): LogPosition {
-  const recordedMicros = recordedAt === undefined ? undefined : parseInstant(recordedAt);
-  return { sequence: BigInt(sequence), recordedMicros, ...(id === '' ? {} : { id }) };
-}
-
-/** One stretch of a sorted list to read. */
+/** A window of a sorted list. */
 export interface PageRequest {
-  /** Sorted; '*' is every organization there is. */
+  /** Sorted; '*' stands for all. */
   organizations: readonly string[] | '*';
   filter: AuditEventFilter;
   sort: AuditEventSort;
-  /** Read only what lies beyond this event in the order. */
+  /** Only what comes after this event in the order. */
   after?: Position;
-  /** Timestamps to look at: from (inclusive) and to (exclusive), ISO in UTC. */
+  /** Timestamps from (inclusive) and to (exclusive), ISO in UTC. */
   from?: string;
   to?: string;
   /**
-   * Whether from and to become part of the statement. The plan then opens (and locks) the partitions of these months
-   * alone, where a generic plan locks every partition there is before it leaves most of them out. They begin months,
-   * and each pair of months is a statement of its own.
+   * Whether from and to are literals of the statement, whose plan then opens (and locks) only the partitions of these
+   * months; a generic plan locks all partitions before it prunes. They begin months, and each pair is a statement of
+   * its own.
    */
   isNarrow?: boolean;
   limit: number;
@@ -49,8 +30,8 @@ export interface PageRequest {
 }
 
 /**
- * A statement ready for pg. One with a name is prepared once for each connection, where it stays; with a group, until
- * others of the group have been used more recently (statement-names.ts).
+ * A statement for pg. With a name it stays prepared on each connection; with a group only while few others of the group
+ * have been used since (statement-names.ts).
  */
 export interface Statement {
   name?: string;
@@ -59,7 +40,7 @@ export interface Statement {
   values: unknown[];
 }
 
-/** Values of a statement in the making. */
+/** The values of a statement that is being composed. */
 export class Values {
   readonly list: unknown[] = [];
 
@@ -71,9 +52,9 @@ export class Values {
 }
 
 /**
- * Reads one stretch of a list. One organization: its key order is the order of the page, so PostgreSQL stops after
- * `limit` rows. Several: the same for each, then the best of all (545 pages a second for 20 organizations, where
- * `= ANY` made 46). All: the index on (timestamp, id).
+ * Reads one window of a list. One organization: its key order is the order of the page, so PostgreSQL stops after
+ * `limit` rows. Several: the same for each, then the first of all (545 pages a second for 20 organizations, 46 with `=
+ * ANY`). All: the index on (timestamp, id).
  */
 export function pageStatement(request: PageRequest): Statement {
   const values = new Values();
@@ -104,7 +85,7 @@ export function pageStatement(request: PageRequest): Statement {
   return { ...preparedName(request, text), text, values: values.list };
 }
 
-/** Counts what a filter finds, but no further than one above TOTAL_EXACT_UP_TO. */
+/** Counts the events of a filter up to TOTAL_EXACT_UP_TO + 1. */
 export function countStatement(
   request: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
 ): Statement {
@@ -119,12 +100,11 @@ export function countStatement(
   return { text, values: values.list };
 }
 
-/** A WHERE clause, or nothing. */
 export function where(conditions: string[]): string {
   return conditions.length > 0 ? `WHERE ${conditions.join(' AND ')}` : '';
 }
 
-/** The order of a list; it is total. */
+/** A total order. */
 export function orderBy({ field, direction }: AuditEventSort, alias: string): string {
   const columns =
     field === 'timestamp'
@@ -133,7 +113,7 @@ export function orderBy({ field, direction }: AuditEventSort, alias: string): st
   return columns.map((column) => `${alias}.${column} ${direction.toUpperCase()}`).join(', ');
 }
 
-/** What a filter and a position ask of an event `e`. */
+/** The conditions of a filter, a window and a position on an event `e`. */
 export function conditions(
   request: Omit<PageRequest, 'organizations' | 'limit' | 'offset'>,
   values: Values,
@@ -151,14 +131,16 @@ export function conditions(
   if (from !== undefined) edge('>=', from);
   if (to !== undefined) edge('<', to);
   if (after) found.push(...beyond(request.sort, after, values));
-  for (const [name, column] of Object.entries(FILTER_COLUMNS)) {
-    const list = filter[name as keyof typeof FILTER_COLUMNS];
-    if (list) found.push(`e.${column} = ANY(${values.bind(list, 'text[]')})`);
+  for (const { list, column } of EVENT_FILTERS) {
+    if (filter[list]) found.push(`e.${column} = ANY(${values.bind(filter[list], 'text[]')})`);
   }
   return found;
 }
 
-/** Beyond a position in the order (keyset). The plain bound on timestamp lets PostgreSQL leave partitions out; the row comparison alone visits all. */
+/**
+ * After a position in the order (keyset). The plain bound on timestamp lets PostgreSQL prune partitions; the row
+ * comparison alone visits all.
+ */
 function beyond(sort: AuditEventSort, after: Position, values: Values): string[] {
   const operator = sort.direction === 'asc' ? '>' : '<';
   const organization = `${values.bind(after.organizationId, 'text')} COLLATE "C"`;
@@ -180,22 +162,19 @@ function beyond(sort: AuditEventSort, after: Position, values: Values): string[]
 /** Pages of a month or two: 100 kB of a connection's memory each. Clients choose the months. */
 const NARROW_PAGES: StatementGroup = { name: 'narrow pages', max: 64 };
 /**
- * Pages of all that there is: 13 kB for each partition. There are some hundred shapes (sort, dates, cursor, one
- * organization or several), and clients use a handful at a time.
+ * Pages without a window: 13 kB for each partition. Of some hundred shapes (sort, dates, cursor, one organization or
+ * several) clients use a handful at a time.
  */
 const WIDE_PAGES: StatementGroup = { name: 'wide pages', max: 24 };
 
-/** Names of texts, as hashing one would take as long as the rest of a statement. Texts have 1 to 4 kB. */
+/** Statement names by text (1 to 4 kB): hashing would take as long as the rest of a statement. */
 const names = new LRUCache<string, string>({ max: 500 });
 
 function preparedName(
   { filter, isNarrow }: PageRequest,
   text: string,
 ): Pick<Statement, 'name' | 'group'> {
-  const hasLists = Object.keys(FILTER_COLUMNS).some(
-    (name) => filter[name as keyof typeof FILTER_COLUMNS] !== undefined,
-  );
-  if (hasLists) return {};
+  if (EVENT_FILTERS.some(({ list }) => filter[list] !== undefined)) return {};
   let name = names.get(text);
   if (name === undefined) {
     name = `audit-page-${createHash('sha1').update(text).digest('base64url')}`;

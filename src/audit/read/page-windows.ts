@@ -3,42 +3,41 @@ import { hash } from 'node:crypto';
 import { wallClockMs } from '../../platform/runtime/clocks';
 import { addMonths, monthOf, monthsBetween, type Month } from '../../platform/database/partitions';
 import { formatInstant } from '../../platform/runtime/instant';
-import { positionOf } from './audit-event-page';
+import { positionOf } from './position';
 import { MAX_AHEAD_MS } from '../event/audit-event';
 import { filterFingerprint } from '../event/audit-event-filter';
 import type { PageRequest } from './page-statement';
 
-/** A part of the time line: from (inclusive) and to (exclusive), ISO in UTC. */
+/** A window of time: from (inclusive) and to (exclusive), ISO in UTC. */
 export interface PageWindow {
   from?: string;
   to?: string;
-  /** Whether it covers so few months that statements for just these are worth keeping. */
+  /** Whether it covers so few months that statements for just these are worth preparing. */
   isNarrow?: boolean;
 }
 
-/** Lists that are remembered: with a key of MAX_KEY_CHARACTERS, of two bytes each, and 150 bytes of slots, 6.6 MB at most. */
+/** Lists remembered: with keys of MAX_KEY_CHARACTERS, of two bytes each, and 150 bytes of slots, 6.6 MB at most. */
 const MAX_REMEMBERED = 10_000;
-/** Most lists are shorter than that, and need no hash; a filter may have 2 MB of text. */
+/** Most lists are shorter and need no hash; a filter may have 2 MB of text. */
 const MAX_KEY_CHARACTERS = 256;
 const NARROW_MONTHS = 2;
 
 /**
- * Which stretches of time to read one after the other until a page is full: first the months that it will probably
- * fill, then the rest. Most pages are full after the first stretch, for which PostgreSQL opens a partition or two
- * instead of all of them: 4 600 to 7 900 pages a second instead of 1 180, at 84 partitions. The stretches do not
- * overlap and together are everything, so what is remembered (how many months a list's last page covered) decides
- * only how fast an answer is, never what is in it.
+ * Windows of time to read one after the other until a page is full: the months that will probably fill it, then the
+ * rest. Most pages are full after the first, for which PostgreSQL opens a partition or two instead of all: 4 600 to 7
+ * 900 pages a second instead of 1 180, at 84 partitions. Windows do not overlap and together cover everything, so what
+ * is remembered (months that a list's last page covered) affects only speed.
  */
 export class PageWindows {
   private readonly months = new LRUCache<string, number>({ max: MAX_REMEMBERED });
 
-  /** The stretches of a request, in the order in which to read them. */
+  /** The windows of a request, in the order in which to read them. */
   of(request: PageRequest): PageWindow[] {
     const begin = beginOf(request);
     const covered = this.months.get(keyOf(request)) ?? 0;
     if (begin === undefined || covered === Infinity) return [{}];
     const isNarrow = covered <= NARROW_MONTHS;
-    // Behind a cursor nothing on its other side is wanted, so the month of the cursor is an edge too.
+    // Nothing before a cursor belongs to its page, so the month of the cursor bounds the first window.
     const isBounded = request.after !== undefined;
     if (request.sort.direction === 'asc') {
       const end = startOf(addMonths(begin, covered + 1));
@@ -50,13 +49,13 @@ export class PageWindows {
     return [{ from: start, ...to, isNarrow }, { to: start }];
   }
 
-  /** Remembers how far a page reached, for the next one of the same list. `found` are its events as JSON text. */
+  /** Remembers how many months a page covered. `found` are its events as JSON text. */
   learn(request: PageRequest, found: string[]): void {
     const begin = beginOf(request);
     if (begin === undefined) return;
     const key = keyOf(request);
     const last = found.at(-1);
-    // A list that ends before the page is full has to be looked for everywhere, so best in one go.
+    // A list that ends before the page is full is searched everywhere, best in one statement.
     const covered =
       last === undefined || found.length < request.limit
         ? Infinity
@@ -65,7 +64,7 @@ export class PageWindows {
   }
 }
 
-/** The month in which a page begins; undefined when the order is not that of time, or nothing says where it begins. */
+/** The month in which a page begins; undefined when it is not ordered by time, or has no known begin. */
 function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefined {
   if (sort.field !== 'timestamp' || offset > 0) return undefined;
   if (after) return monthOf(after.timestamp);
@@ -80,7 +79,7 @@ function startOf(month: Month): string {
   return `${month}-01T00:00:00.000000Z`;
 }
 
-/** What tells lists apart: their text, or the hash of a long one. */
+/** A text for each list; the hash of a long one. */
 function keyOf({ organizations, filter, sort }: PageRequest): string {
   const text = `${filterFingerprint(filter, sort)}${JSON.stringify(organizations)}`;
   return text.length <= MAX_KEY_CHARACTERS ? text : hash('sha256', text, 'base64url');

@@ -11,7 +11,7 @@ import { AuditQueries } from './audit.queries';
 import { AuditSearch } from './audit-search';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { EventWarmup } from './event-warmup';
-import { ReadScheduler } from './read-permits';
+import { ReadScheduler } from './read-scheduler';
 import { ResponseComposition } from './response-composition';
 import { TenantVersions } from './tenant-versions';
 

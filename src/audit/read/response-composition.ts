@@ -19,62 +19,63 @@ import {
 import { clientClosed } from '../../http/request-signal';
 import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
-/** How a door wants a read answered. */
+/** How an API reads a part of a response. */
 export interface SearchOptions {
-  /** What the settings of the cache call this door: the path that was asked. */
+  /** The path that was asked, by which the cache is configured. */
   path: string;
-  /** Makes the signal that aborts when nobody waits for the answer any more. */
+  /** Makes the signal that aborts when the response closes. */
   signal?: () => AbortSignal;
-  /** Stands for the answer that what is read becomes part of: it is read one after the other, and bounded together. */
+  /** The response that it becomes part of: its parts are read one after the other, and bounded together. */
   answer?: ComposedResponse;
-  /** How often the answer will hold what is read; once, unless told otherwise. */
+  /** How often the response will hold it; once by default. */
   copies?: number;
 }
 
-/** One answer, whose parts may be read by several calls. Its maker ends it on every way out. */
+/** One response whose parts are read by several calls. Its owner ends it on every path. */
 export class ComposedResponse {
   private readonly work: (() => void)[] = [];
   private isOver = false;
 
-  /** Whether something is held until its end. */
+  /** Whether memory is held until its end. */
   get isHeld(): boolean {
     return this.work.length > 0;
   }
 
-  /** Has `release` called once the whole answer has been handed to its connection, or never will be; at once after that. */
+  /** Calls `release` once the response has been written to its connection or never will be; at once after that. */
   whenSent(release: () => void): void {
     if (this.isOver) release();
     else this.work.push(release);
   }
 
-  /** Tells that nothing more is made of what was read. */
+  /** Nothing more is made of what was read. */
   end(): void {
     this.isOver = true;
     for (const release of this.work.splice(0)) release();
   }
 }
 
-/** Characters that all that is read for one answer may have together: it is put together in memory, several times over. */
+/** Characters of all parts of one response: it is composed in memory, in several copies. */
 const MAX_RESPONSE_CHARACTERS = 32 * 1024 * 1024;
 
 const TOO_MANY_NUMBERS = `hold more than ${MAX_EXACT_NUMBERS} numbers that a double cannot`;
 
-/** What has been read for one answer so far. */
+/** What has been read for a response. */
 interface ResponseParts {
   characters: number;
-  /** Numbers that `parseJsonWithPlaceholders` would have to mark. */
+  /** Numbers that `parseJsonWithPlaceholders` may replace. */
   numbersLeft: number;
   /** The memory for what is made of the parts. */
   reservation: ResponseReservation;
   /** Settles when the last part that was asked for has been read. */
   last: Promise<unknown>;
-  /** Whether the answer is over, with or without all of its parts: GraphQL answers at the first failure of a field. */
+  /**
+   * Whether the response is over, with or without all of its parts: GraphQL responds at the first failure of a field.
+   */
   isSent: boolean;
   /** Ends the wait of a part for a permit. */
   stopWaiting?: (() => void) | undefined;
 }
 
-/** Which part of an answer is read, and for whom. */
 export interface PartRequest<D extends ReadDescription> {
   principal: Principal;
   read: CachedRead<D>;
@@ -83,12 +84,12 @@ export interface PartRequest<D extends ReadDescription> {
   options: PartOptions;
 }
 
-/** How a part is read; `isParsed` when the door needs its values. */
-type PartOptions = SearchOptions & { isParsed?: boolean };
+/** How a part is read; `isParsed` when its values are needed. */
+export type PartOptions = SearchOptions & { isParsed?: boolean };
 
 /**
- * Bytes of memory for a byte of a part that is handed on as text: the string of it, that of the answer, both with two
- * bytes a character at worst, and the bytes of the answer. Of a part that is parsed, beside its values: for each copy.
+ * Bytes of memory for a byte of a part that is sent as text: the string of it and that of the response, both with two
+ * bytes a character at worst, and the bytes of the response. For each copy of a part that is parsed, beside its values.
  */
 const COPIES_OF_TEXT = 5;
 const COPIES_OF_VALUES = 3;
@@ -96,8 +97,8 @@ const COPIES_OF_VALUES = 3;
 const SMALL_PART_BYTES = 64 * 1024;
 
 /**
- * Answers that are made of several reads: these are made one after the other, bounded together, and counted in the memory
- * for answers with what is made of them.
+ * Composes responses of several reads: these are made one after the other, bounded together, and counted in the memory
+ * for responses with what is made of them.
  */
 @Injectable()
 export class ResponseComposition {
@@ -110,8 +111,9 @@ export class ResponseComposition {
   ) {}
 
   /**
-   * Reads a part of an answer once those before it are read, unless they leave no room for it.
-   * @throws AppError REQUEST_TOO_LARGE; CLIENT_CLOSED when the answer is over; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the signal's reason; what reading throws.
+   * Reads a part of a response after those before it, unless they leave no memory for it.
+   * @throws AppError REQUEST_TOO_LARGE; CLIENT_CLOSED when the response is over; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the
+   * signal's reason; what reading throws.
    */
   part<D extends ReadDescription>(request: PartRequest<D>): Promise<Loaded> {
     const { options, principal } = request;
@@ -122,19 +124,21 @@ export class ResponseComposition {
     const reading = parts.last.then(async () => {
       requireUnsent(parts);
       assertCapacity(parts);
-      const remembered =
+      const loaded =
         (await this.readWithin(parts, options, read)) ??
         (await this.readWithPermit(parts, principal, options, read));
       requireUnsent(parts); // its reservation counts nothing any more
-      parts.characters += remembered.entry.headBytes * copies;
+      parts.characters += loaded.entry.headBytes * copies;
       assertCapacity(parts);
-      return remembered;
+      return loaded;
     });
     parts.last = reading.catch(() => undefined);
     return reading;
   }
 
-  /** What has been read, as a value; its numbers are counted as often as the answer will hold them. @throws AppError REQUEST_TOO_LARGE. */
+  /**
+   * A part as a value; its numbers count as often as the response will hold them. @throws AppError REQUEST_TOO_LARGE.
+   */
   parse(text: string, { answer, copies = 1 }: SearchOptions): unknown {
     const parts = answer && this.answers.get(answer);
     const budget = { left: (parts?.numbersLeft ?? MAX_EXACT_NUMBERS) / copies };
@@ -167,23 +171,23 @@ export class ResponseComposition {
     return parts;
   }
 
-  /** Reads a part and reserves what will be made of it; undefined when others hold too much of the memory. */
+  /** Reads a part and reserves memory for what is made of it; undefined when other responses hold too much. */
   private async readWithin(
     { reservation }: ResponseParts,
     options: PartOptions,
     read: () => Promise<Loaded>,
   ): Promise<Loaded | undefined> {
-    const remembered = await read();
+    const loaded = await read();
     try {
-      reserveFor(reservation, remembered, options);
-      return remembered;
+      reserveFor(reservation, loaded, options);
+      return loaded;
     } catch (error) {
       if (error instanceof OutOfResponseMemory) return undefined;
       throw error;
     }
   }
 
-  /** The same with a permit, which the answer keeps. What was read before is let go of while it is waited for. */
+  /** The same with a permit, which the response keeps. What was read before is released while it waits. */
   private async readWithPermit(
     parts: ResponseParts,
     principal: Principal,
@@ -194,7 +198,7 @@ export class ResponseComposition {
     const before = parts.reservation;
     const reservation = await this.permitFor(parts, principal, options.signal?.());
     if (parts.isSent) {
-      reservation.release(); // the end of the answer has released the one before it
+      reservation.release(); // the end of the response has released the one before it
       throw clientClosed();
     }
     parts.reservation = reservation;
@@ -203,12 +207,12 @@ export class ResponseComposition {
     } finally {
       before.release();
     }
-    const remembered = await read();
-    reserveFor(reservation, remembered, options);
-    return remembered;
+    const loaded = await read();
+    reserveFor(reservation, loaded, options);
+    return loaded;
   }
 
-  /** Waits for a permit, no longer than for the answer. */
+  /** Waits for a permit until the response is over. */
   private async permitFor(
     parts: ResponseParts,
     principal: Principal,
@@ -230,13 +234,13 @@ export class ResponseComposition {
     read,
     description,
     search: { useCache, cacheTTL } = {},
-    options: { path, signal: patience },
+    options: { path, signal },
   }: PartRequest<D>): Promise<Loaded> {
     return this.cache.getOrLoad(read, description, {
       path,
       policy: { noCache: useCache === false, noStore: false },
       ...(typeof cacheTTL === 'number' ? { ttlMs: cacheTTL * 1000 } : {}),
-      ...(patience ? { signal: patience } : {}),
+      ...(patience ? { signal } : {}),
     });
   }
 }
@@ -253,7 +257,7 @@ function reserveFor(
   const { held } = reservation;
   const texts = headBytes * COPIES_OF_VALUES * copies;
   try {
-    reservation.add(headBytes * COPIES_OF_VALUES + texts); // what is too much by its length is not looked at
+    reservation.add(headBytes * COPIES_OF_VALUES + texts); // refused by its length, it is not estimated
     reservation.resize(held + estimateParsedBytes(entry.sharedBytes) + texts);
   } catch (error) {
     reservation.resize(held);

@@ -9,10 +9,12 @@ import { microsOf } from './log-position';
 import { LogTimeline } from '../event/log-timeline';
 import { CoalescedRead } from './coalesced-read';
 
-/** A read of one row takes less than a millisecond; who gets no answer for this long will not get one. */
+/** Reading one row takes less than a millisecond. */
 const TIMEOUT_MS = 2000;
 
-/** What is known of an organization: the last number given, and the microsecond of its recording (0: none, or not known). */
+/**
+ * The head of an organization's log: its last sequence, and the microsecond of its recording (0: none, or not known).
+ */
 interface Head {
   lastSequence: string;
   recordedMicros: number;
@@ -23,7 +25,7 @@ type Heads = ReadonlyMap<string, Head>;
 const NO_HEAD: Head = { lastSequence: '0', recordedMicros: 0 };
 const NO_TENANTS = Promise.resolve('0');
 
-/** A timestamp of recording in microseconds since 1970, which a double holds exactly until the year 2255. */
+/** Microseconds since 1970, which a double holds exactly until the year 2255. */
 const MICROS = microsOf('audit_organization');
 
 const FIND_HEADS = {
@@ -34,12 +36,12 @@ const FIND_HEADS = {
 
 const SUMS = `SELECT coalesce(sum(last_sequence), 0)::text AS sequences, coalesce(sum(${MICROS}), 0)::text AS micros FROM audit_organization`;
 
-/** When the server was started, in seconds: another server, or another start of one, has another time. */
+/** The start of the server in seconds: another server, or another start of one, has another. */
 const SERVER_START = 'extract(epoch FROM pg_postmaster_start_time())';
 
 /**
- * Snapshot and, unless it is the one that is known ($1), sums of all heads: of the same snapshot, as it is one
- * statement. A standby's list of running transactions is not in the text of its snapshot, so there it is NULL.
+ * Snapshot and, unless it is the known one ($1), sums of all heads in that snapshot. NULL on a standby, whose list of
+ * running transactions is not in the text of its snapshot.
  */
 const FIND_ALL_HEADS = {
   name: 'audit-find-all-heads',
@@ -47,18 +49,18 @@ const FIND_ALL_HEADS = {
          FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text || ' ' || ${SERVER_START} END AS snapshot) s`,
 };
 
-/** NULL on a standby; the timeline as the first eight digits of the name of a file of its log. */
+/** NULL on a standby; the timeline is the first eight digits of the name of a WAL file. */
 const FIND_SERVER = {
   name: 'audit-find-server',
   text: `SELECT CASE WHEN NOT pg_is_in_recovery() THEN (${SERVER_START})::text END,
                 CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END`,
 };
-/** How often it is looked at which server answers, at most. */
+/** The server is identified once in so long. */
 const SERVER_LOOK_MS = 2000;
 
 /**
- * Asked on replicas, for organizations ($1) and the primary's last numbers ($2): the head there and, where that is
- * further on, when the event of the primary's number was recorded.
+ * For replicas, with organizations ($1) and the primary's last sequences ($2): the head there and, where that is ahead,
+ * when the event with the primary's sequence was recorded.
  */
 const FIND_REPLICA_HEADS = {
   name: 'audit-find-replica-heads',
@@ -71,22 +73,22 @@ const FIND_REPLICA_HEADS = {
 };
 const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
 
-/** A read of listed organizations that has not begun: whose heads it will read, and the epochs that will come of it. */
+/** A read of listed organizations that has not begun. */
 interface Gathering {
   organizations: Set<string>;
-  /** By the organization, when it is a single one, or by the list itself: callers with the same one share a promise. */
+  /** By the organization of a single one, else by the list itself: callers with the same one share a promise. */
   epochs: Map<string | readonly string[], Promise<string>>;
   heads: Promise<Heads>;
 }
 
 /**
- * The epochs of organizations, read from the primary: a text that changes with every commit of any of them, because the
- * head row moves in the same transaction as the events. Whoever keeps an answer under the epoch that was current before
- * the answer was read, and gives it only to those for whom that epoch is still current, is never stale, whatever
- * becomes of the place where it is kept (docs/adr/0007-versions-from-head-rows.md).
+ * The version of tenants, read from their head rows on the primary: a text that changes with every commit, as the head
+ * row moves in the same transaction as the events. What is cached under the version that was current before it was
+ * read, and used only while that version is current, is never stale, wherever it is cached
+ * (docs/adr/0007-versions-from-head-rows.md).
  *
- * Exact, though reads are shared: a caller never joins a read that began before it asked (CoalescedRead). The statement
- * therefore takes its snapshot after the call, and sees every commit that anybody was told of before.
+ * Exact, though reads are shared: a call never joins a read that began before it (CoalescedRead). The statement takes
+ * its snapshot after the call, and sees every commit that was acknowledged before.
  */
 @Injectable()
 export class TenantVersions {
@@ -94,7 +96,7 @@ export class TenantVersions {
   private readonly listed = new CoalescedRead(() => this.readListed());
   private readonly everything = new CoalescedRead(() => this.readAll());
   private gathering: Gathering | undefined;
-  /** The last epoch of all organizations, and in which connection which snapshot saw it. */
+  /** The last version of all organizations, with the connection and the snapshot that it was read in. */
   private known: { client: PoolClient; snapshot: string; epoch: string } | undefined;
   private asked = 0;
   private reads = 0;
@@ -111,13 +113,13 @@ export class TenantVersions {
   }
 
   /**
-   * The epoch of these organizations together: the sum of their last sequences, and that of the times of their last
+   * The version of these organizations together: the sum of their last sequences and that of the times of their last
    * recordings (microseconds in base 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The first grows with
-   * each commit, so an equal text means equal events. The times tell apart what sequences cannot: numbers given a second
-   * time after a failover or a restore that lost commits. One without events counts 0; '0' when the list is empty. Lists
-   * are not to be changed while a call with them runs. While they are in doubt (Durability) there is none: an answer that
-   * is kept may show what is not durable.
-   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL is away or silent, after at most a few seconds; others as Database.
+   * each commit; the second differs when sequences are assigned again after a failover or restore that lost commits. An
+   * organization without events counts 0, an empty list is '0'. Lists must not change during the call. Organizations in
+   * doubt (Durability) have no version: what is cached may not be durable.
+   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL does not reply within a few
+   * seconds; others as Database.
    */
   current(tenants: Tenants): Promise<string> {
     if (this.durability.isInDoubt(tenants)) {
@@ -138,12 +140,11 @@ export class TenantVersions {
   }
 
   /**
-   * Whether a replica shows every commit of these organizations that the primary showed when this was asked, and no other
-   * history: the old primary come back, a standby that follows it, or one that is ahead of a restored primary may be as
-   * far and hold other events. Each head has to be the primary's; or lie further on, with the primary's last event
-   * where the primary has it. For '*', where that would be all there are, the sums of both have to be equal. Not fresh is also a
-   * replica that the newest migration has not reached.
-   * @throws AppError when the primary cannot be asked; what `pg` throws when the replica cannot.
+   * Whether a replica shows every commit of these organizations that the primary showed at the call, and no other
+   * history: a former primary, a standby that follows it, or one that is ahead of a restored primary may be as far and
+   * hold other events. Each head has to equal the primary's, or be ahead with the primary's last event at its sequence.
+   * For '*' the sums have to be equal. A replica without the newest migration is not fresh.
+   * @throws AppError when the primary cannot be read; what `pg` throws when the replica cannot.
    */
   async isFresh(replica: PoolClient, tenants: Tenants): Promise<boolean> {
     try {
@@ -175,12 +176,12 @@ export class TenantVersions {
     return tenants.every((id) => isSameHead(heads.get(id) ?? NO_HEAD, there.get(id)));
   }
 
-  /** How many calls there were, how many statements answered them, and how many of those added up all there are. */
+  /** Calls, statements that served them, and statements that added up all heads. */
   statistics(): { asked: number; reads: number; sums: number } {
     return { asked: this.asked, reads: this.reads, sums: this.sums };
   }
 
-  /** Adds organizations to the read that is still to begin. */
+  /** Adds organizations to the read that has not begun. */
   private gather(organizations: readonly string[]): Gathering {
     this.gathering ??= {
       organizations: new Set(),
@@ -193,7 +194,7 @@ export class TenantVersions {
 
   private async readListed(): Promise<Heads> {
     const organizations = [...(this.gathering?.organizations ?? [])];
-    this.gathering = undefined; // who asks from now on is read by the next one
+    this.gathering = undefined; // later calls share the next one
     this.reads += 1;
     const asked = this.timeline.ask();
     return this.pool.withClient(async (client) => {
@@ -213,7 +214,7 @@ export class TenantVersions {
     });
   }
 
-  /** Notes heads that went back, and now and then which server answers. */
+  /** Reports heads that went back, and identifies the server now and then. */
   private async watchTimeline(
     client: PoolClient,
     organizations: readonly string[],
@@ -231,12 +232,12 @@ export class TenantVersions {
     if (behind.length === 0 && !isDue) return;
     this.nextServerLookMs = performance.now() + SERVER_LOOK_MS;
     const isPrimary = await this.lookAtServer(client);
-    if (!isPrimary) return; // a standby may only lag behind
+    if (!isPrimary) return; // a standby may only lag
     for (const [id, { lastSequence }] of behind)
       this.timeline.noteRewindTo(id, BigInt(lastSequence));
   }
 
-  /** Notes which server answers; some that look like PostgreSQL do not say. */
+  /** Whether the server is a primary, which is noted; some that look like PostgreSQL do not say. */
   private async lookAtServer(client: PoolClient): Promise<boolean> {
     try {
       const { rows } = await client.query<[string | null, string | null]>({
@@ -254,12 +255,12 @@ export class TenantVersions {
   }
 
   /**
-   * Adding up every head costs in proportion to their number. The text of the snapshot (xmin, xmax and the transactions
-   * running between them) saves that: a transaction that changes anything has an id from its first change on. When it
-   * commits after one snapshot was taken, its id was running or not yet given out there, and is neither in the next one; so if
-   * two texts are equal, nothing was committed between them, and the sum that was read with the first still holds.
-   * Ids are never given twice by a server, but are by one that took over from another or was restored. Our connection may
-   * outlive that when there is a pooler between, so the text also says which server it is and since when it runs.
+   * Adding up every head costs in proportion to their number. An equal text of the snapshot (xmin, xmax and the
+   * transactions running between them) saves it: a transaction that changes anything has an id from its first change
+   * on, which is running or not yet assigned in a snapshot before its commit, and neither in one after it. So nothing
+   * was committed between two snapshots with equal texts. Ids are unique within one server, but not after a promotion
+   * or restore, which a connection through a pooler may outlive: the text also says which server it is and since when
+   * it runs.
    */
   private async readAll(): Promise<string> {
     this.reads += 1;
@@ -281,7 +282,10 @@ export class TenantVersions {
   }
 }
 
-/** Whether what a replica has of an organization (head, its time, the time of the event with the primary's number) is what the primary has, or goes on from it. */
+/**
+ * Whether a replica's head (sequence, time, time of the event with the primary's sequence) equals the primary's or
+ * continues it.
+ */
 function isSameHead(
   { lastSequence, recordedMicros }: Head,
   there: readonly [string, string, string | null] | undefined,

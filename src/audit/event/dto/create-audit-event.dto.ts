@@ -29,7 +29,7 @@ import {
   type EventStatus,
 } from '../audit-event';
 
-/** A moment from 1970 (an id cannot carry an earlier one) to five minutes ahead of this server's clock. */
+/** From 1970 (an id cannot carry an earlier time) to five minutes ahead of this server's clock. */
 const eventTimestamp: Rule = (value) => {
   const micros = typeof value === 'string' ? parseInstant(value) : undefined;
   if (micros === undefined) {
@@ -46,7 +46,7 @@ const organizationName = text(MAX_NAME_LENGTH, 1);
 const organization: Rule = (value) =>
   value === '*' ? 'must not be *, which stands for all organizations' : organizationName(value);
 
-/** From where, with what and in which session something was done. */
+/** The session and the client of an action. */
 export class SessionContextDto {
   @TextProperty(MAX_NAME_LENGTH, { description: 'The session or access key.', example: 's-81f3' })
   sessionId?: string | null;

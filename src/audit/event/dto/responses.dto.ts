@@ -14,7 +14,7 @@ import {
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../audit-event';
 import { SessionContextDto } from './create-audit-event.dto';
 
-/** A recorded event, as every door gives it. */
+/** A recorded event, the same in every API. */
 export class AuditEventDto {
   @ApiUuid('019ab1c2-3e4a-7000-8000-1234567890ab')
   id!: string;
@@ -66,7 +66,7 @@ export class AuditEventDto {
   metadata!: Record<string, unknown> | null;
 }
 
-/** Where a page lies in its list. */
+/** The part of a list that a page covers. */
 export class PageInfoDto {
   @ApiInteger(50)
   limit!: number;
@@ -103,7 +103,6 @@ export class PageInfoDto {
   previousCursor?: string;
 }
 
-/** A page of events. */
 export class AuditEventPageDto {
   @ApiParts(() => AuditEventDto)
   data!: AuditEventDto[];
@@ -112,7 +111,7 @@ export class AuditEventPageDto {
   pagination!: PageInfoDto;
 }
 
-/** What became of one event of a bulk request. */
+/** The result of one event of a bulk request. */
 export class BulkResultDto {
   @ApiInteger(0, 'Its place in `events`.')
   index!: number;
@@ -127,7 +126,7 @@ export class BulkResultDto {
   status!: string;
 }
 
-/** What a bulk request cost, up to its commit. */
+/** The cost of a bulk request up to its commit. */
 export class BulkPerformanceDto {
   @ApiNumber(41.7, 'Milliseconds.')
   totalTime!: number;
@@ -142,7 +141,7 @@ export class BulkPerformanceDto {
   concurrencyUtilization!: number;
 }
 
-/** The answer to a bulk request. */
+/** The response to a bulk request. */
 export class BulkCreateResultDto {
   @ApiInteger(1)
   created!: number;

@@ -11,7 +11,6 @@ import {
   SortField,
 } from '../../read/dto/audit-events-query.dto';
 
-/** The query parameters of an export. */
 export class AuditExportQuery extends AuditEventFilterQuery {
   @SortField()
   sort_field?: AuditEventSort['field'];

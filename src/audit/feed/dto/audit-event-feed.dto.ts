@@ -1,10 +1,10 @@
 import { NestedProperty, TextProperty } from '../../../validation/request-properties';
 import { AuditEventFilterDto } from '../../read/dto/audit-event-search.dto';
 
-/** A fingerprint and the numbers of a hundred organizations. */
+/** A fingerprint and the positions of a hundred organizations. */
 const MAX_FEED_CURSOR_LENGTH = 4096;
 
-/** Which recorded events to be told of, as the doors beside REST take it. */
+/** A subscription in GraphQL and tRPC. */
 export class AuditEventFeedDto {
   @NestedProperty(() => AuditEventFilterDto)
   filter?: AuditEventFilterDto | null;

@@ -3,7 +3,6 @@ import { Parameter } from '../../../validation/request-properties';
 import { QueryText } from '../../../validation/query-coercion';
 import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../../read/dto/audit-events-query.dto';
 
-/** The query parameters of a tail. */
 export class AuditTailQuery extends AuditEventFilterQuery {
   @Parameter(QueryText(), text(MAX_CURSOR_LENGTH, 1), {
     type: String,

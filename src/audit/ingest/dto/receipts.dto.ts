@@ -7,7 +7,6 @@ import {
   ApiWord,
 } from '../../../validation/response-properties';
 
-/** What became of a line of NDJSON that is stored. */
 export class StoredLineDto {
   @ApiInteger(1, 'Counted from 1; blank lines count too.', { minimum: 1 })
   line!: number;
@@ -22,7 +21,7 @@ export class StoredLineDto {
   status!: string;
 }
 
-/** A fault of a line, at its place in the event. */
+/** A violation, at its path in the event. */
 export class LineFaultDto {
   @ApiText('status')
   path!: string;
@@ -31,7 +30,6 @@ export class LineFaultDto {
   message!: string;
 }
 
-/** What became of a line of NDJSON that is not stored. */
 export class RejectedLineDto {
   @ApiInteger(2, undefined, { minimum: 1 })
   line!: number;
@@ -49,7 +47,6 @@ export class RejectedLineDto {
   errors!: LineFaultDto[];
 }
 
-/** How many lines became what. */
 export class IngestCountsDto {
   @ApiInteger(1, undefined, { minimum: 0 })
   created!: number;
@@ -61,7 +58,7 @@ export class IngestCountsDto {
   rejected!: number;
 }
 
-/** The last line of an answer to NDJSON. */
+/** The last line of a response to NDJSON. */
 export class IngestSummaryDto {
   @ApiPart(() => IngestCountsDto)
   summary!: IngestCountsDto;

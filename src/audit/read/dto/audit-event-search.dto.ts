@@ -1,31 +1,18 @@
-import { parseInstantOrDay } from '../../../platform/runtime/instant';
-import { flag, integer, type Rule } from '../../../validation/constraints';
+import { flag, integer } from '../../../validation/constraints';
 import {
-  ListProperty,
   NestedProperty,
   Property,
   TextProperty,
   WordProperty,
 } from '../../../validation/request-properties';
-import {
-  DATA_CLASSIFICATIONS,
-  EVENT_STATUSES,
-  type DataClassification,
-  type EventStatus,
-} from '../../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
+import type { EventFilter } from '../../event/event-fields';
 import type { PageQuery } from '../audit-pages';
-import {
-  instant,
-  MAX_CURSOR_LENGTH,
-  MAX_LIST_ELEMENTS,
-  NAME,
-  word,
-} from './audit-events-query.dto';
+import { instant, MAX_CURSOR_LENGTH, micros } from './audit-events-query.dto';
+import { AlternativesProperty, withFilterLists } from './filter-lists';
 
-/** A list of alternatives; it may be left out or null. */
-const AnyOf = (element: readonly [Rule, object], description: string): PropertyDecorator =>
-  ListProperty(element, MAX_LIST_ELEMENTS, { nullable: true, description });
+const Alternatives = ({ description, words }: Pick<EventFilter, 'description' | 'words'>) =>
+  AlternativesProperty(words, { nullable: true, description });
 
 /** Half-open: from `startDate` on, up to but not including `endDate`. */
 export class DateRangeDto {
@@ -40,37 +27,19 @@ export class DateRangeDto {
   endDate?: string | null;
 }
 
-/** Which events, as the doors beside REST spell it: lists are alternatives, members all hold. */
-export class AuditEventFilterDto {
+class TenantsAndTime {
   @NestedProperty(() => DateRangeDto)
   dateRange?: DateRangeDto | null;
 
-  @AnyOf(NAME, 'Of these organizations only. Left out: of all that the token names.')
+  @Alternatives({
+    description: 'Of these organizations only. Left out: of all that the token names.',
+  })
   organizationIds?: string[] | null;
-
-  @AnyOf(NAME, 'By these principals.')
-  principalIds?: string[] | null;
-
-  @AnyOf(NAME, 'These actions.')
-  actions?: string[] | null;
-
-  @AnyOf(word(EVENT_STATUSES), 'With these outcomes.')
-  statuses?: EventStatus[] | null;
-
-  @AnyOf(word(DATA_CLASSIFICATIONS), 'Of these classifications.')
-  dataClassifications?: DataClassification[] | null;
-
-  @AnyOf(NAME, 'On resources of these types.')
-  resourceTypes?: string[] | null;
-
-  @AnyOf(NAME, 'On these resources.')
-  resourceIds?: string[] | null;
-
-  @AnyOf(NAME, 'With these correlation ids.')
-  correlationIds?: string[] | null;
 }
 
-/** In which order. */
+/** The filter of GraphQL and tRPC: lists are alternatives, members all hold. */
+export class AuditEventFilterDto extends withFilterLists(TenantsAndTime, 'list', Alternatives) {}
+
 export class AuditEventSortDto {
   @WordProperty(['timestamp', 'sequence'], {
     description: 'By when it happened, or by the order in which its organization recorded it.',
@@ -81,9 +50,8 @@ export class AuditEventSortDto {
   direction?: AuditEventSort['direction'] | null;
 }
 
-/** Which part of the list. */
 export class PaginationDto {
-  // How far limit and offset may go is configured; the service checks it.
+  // The limits are configured; the service checks them.
   @Property(
     integer(1, 1000),
     { type: 'integer', minimum: 1, maximum: 1000 },
@@ -118,7 +86,7 @@ export class PaginationDto {
   includeTotal?: boolean | null;
 }
 
-/** A search for events, as the doors beside REST take it. */
+/** A search in GraphQL and tRPC. */
 export class AuditEventSearchDto {
   @NestedProperty(() => AuditEventFilterDto)
   filter?: AuditEventFilterDto | null;
@@ -141,20 +109,17 @@ export class AuditEventSearchDto {
   cacheTTL?: number | null;
 }
 
-/** The filter that such a search spells. */
 export function filterIn(filter: AuditEventFilterDto | null | undefined): AuditEventFilter {
   const { dateRange, ...lists } = filter ?? {};
-  const instantOf = (value?: string | null) =>
-    value === undefined || value === null ? undefined : parseInstantOrDay(value);
   const given = Object.entries(lists).filter(([, value]) => value !== null);
   return {
-    startDate: instantOf(dateRange?.startDate),
-    endDate: instantOf(dateRange?.endDate),
+    startDate: micros(dateRange?.startDate),
+    endDate: micros(dateRange?.endDate),
     ...(Object.fromEntries(given) as Omit<AuditEventFilter, 'startDate' | 'endDate'>),
   };
 }
 
-/** The page that such a search asks for. An offset of 0 beside a cursor is the default of a door, not a wish. */
+/** The page that a search asks for. An offset of 0 beside a cursor is a default of GraphQL. */
 export function pageQueryIn({ filter, pagination }: AuditEventSearchDto): PageQuery {
   const { limit, offset, cursor, sort, includeTotal } = pagination ?? {};
   const isDefault = offset === 0 && typeof cursor === 'string';

@@ -1,44 +1,36 @@
 import { applyDecorators } from '@nestjs/common';
-import { parseInstantOrDay } from '../../../platform/runtime/instant';
+import { type Micros, parseInstantOrDay } from '../../../platform/runtime/instant';
 import { flag, integer, oneOf, text, type Rule } from '../../../validation/constraints';
-import { ListProperty, Parameter } from '../../../validation/request-properties';
+import { Parameter } from '../../../validation/request-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
-import {
-  DATA_CLASSIFICATIONS,
-  EVENT_STATUSES,
-  MAX_NAME_LENGTH,
-  type DataClassification,
-  type EventStatus,
-} from '../../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
+import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/event-fields';
 import type { PageQuery } from '../audit-pages';
+import { AlternativesProperty, withFilterLists } from './filter-lists';
 
-/** Longer than any cursor that we make. */
+/** Longer than any cursor of this service. */
 export const MAX_CURSOR_LENGTH = 4096;
 
-/** A moment, or the first one of a day. */
+/** An instant, or a day as its first one. */
 export const instant: Rule = (value) =>
   typeof value === 'string' && parseInstantOrDay(value) !== undefined
     ? undefined
     : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
 
-/** Alternatives in one list of a filter. */
-export const MAX_LIST_ELEMENTS = 1000;
+/** The instant of a member that may be absent. */
+export function micros(text: string | null | undefined): Micros | undefined {
+  return typeof text === 'string' ? parseInstantOrDay(text) : undefined;
+}
 
-/** An element of a list: its rule, and how it is documented. */
-export const NAME = [
-  text(MAX_NAME_LENGTH, 1),
-  { minLength: 1, maxLength: MAX_NAME_LENGTH },
-] as const;
-
-/** One of a few words in a list. */
-export const word = (words: readonly string[]) => [oneOf(words), { enum: [...words] }] as const;
-
-/** The example is in words: the docs page would send an `example` along with every request that is tried out. */
-function ListParameter(element: readonly [Rule, object], description: string, example: string) {
+/** The example is part of the description: the docs page would send an `example` with every request that is tried out. */
+function ListParameter({
+  description,
+  words,
+  example,
+}: Pick<EventFilter, 'description' | 'words' | 'example'>): PropertyDecorator {
   return applyDecorators(
     QueryList(),
-    ListProperty(element, MAX_LIST_ELEMENTS, {
+    AlternativesProperty(words, {
       description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one.`,
       // Comma-separated, as opposed to one parameter for each element.
       style: 'form',
@@ -47,7 +39,6 @@ function ListParameter(element: readonly [Rule, object], description: string, ex
   );
 }
 
-/** By what to sort. */
 export const SortField = (): PropertyDecorator =>
   Parameter(QueryText(), oneOf(['timestamp', 'sequence']), {
     type: String,
@@ -56,7 +47,6 @@ export const SortField = (): PropertyDecorator =>
     description: 'Sort by when it happened, or by the order in which its organization recorded it.',
   });
 
-/** Which way. */
 export const SortDirection = (): PropertyDecorator =>
   Parameter(QueryText(), oneOf(['asc', 'desc']), {
     type: String,
@@ -65,8 +55,7 @@ export const SortDirection = (): PropertyDecorator =>
     description: 'Oldest or newest first.',
   });
 
-/** The query parameters of lists and exports that say which events. */
-export class AuditEventFilterQuery {
+class TenantsAndTimeQuery {
   @Parameter(QueryText(), instant, {
     type: String,
     description:
@@ -81,36 +70,20 @@ export class AuditEventFilterQuery {
   })
   end_date?: string;
 
-  @ListParameter(
-    NAME,
-    'Of these organizations only. Left out: of all that the token names.',
-    'org-1,org-2',
-  )
+  @ListParameter({
+    description: 'Of these organizations only. Left out: of all that the token names.',
+    example: 'org-1,org-2',
+  })
   organization_ids?: string[];
-
-  @ListParameter(NAME, 'By these principals.', 'user-1,user-2')
-  principal_ids?: string[];
-
-  @ListParameter(NAME, 'These actions.', 'user.login,user.logout')
-  actions?: string[];
-
-  @ListParameter(word(EVENT_STATUSES), 'With these outcomes.', 'failure,attempt')
-  statuses?: EventStatus[];
-
-  @ListParameter(word(DATA_CLASSIFICATIONS), 'Of these classifications.', 'CONFIDENTIAL,PHI')
-  data_classifications?: DataClassification[];
-
-  @ListParameter(NAME, 'On resources of these types.', 'Patient,Observation')
-  resource_types?: string[];
-
-  @ListParameter(NAME, 'On these resources.', 'pat-1,pat-2')
-  resource_ids?: string[];
-
-  @ListParameter(NAME, 'With these correlation ids.', 'req-7f3a,req-7f3b')
-  correlation_ids?: string[];
 }
 
-/** The query parameters of a list of events. */
+/** The filter of lists and exports. */
+export class AuditEventFilterQuery extends withFilterLists(
+  TenantsAndTimeQuery,
+  'parameter',
+  ListParameter,
+) {}
+
 export class AuditEventsQuery extends AuditEventFilterQuery {
   @SortField()
   sort_field?: AuditEventSort['field'];
@@ -118,7 +91,7 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
   @SortDirection()
   sort_direction?: AuditEventSort['direction'];
 
-  // How far limit and offset may go is configured; the service checks it.
+  // The limits are configured; the service checks them.
   @Parameter(QueryInteger(), integer(1, 1000), {
     type: 'integer',
     minimum: 1,
@@ -155,35 +128,26 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
   include_total?: boolean;
 }
 
-/** The query parameters of one event. */
 export class AuditEventQuery {
-  @ListParameter(
-    NAME,
-    'Look only in these organizations: ids that clients chose are unique only within one.',
-    'org-1',
-  )
+  @ListParameter({
+    description:
+      'Look only in these organizations: ids that clients chose are unique only within one.',
+    example: 'org-1',
+  })
   organization_ids?: string[];
 }
 
-/** The filter that query parameters spell. */
 export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
-  const instantOf = (value?: string) =>
-    value === undefined ? undefined : parseInstantOrDay(value);
+  const lists = EVENT_FILTERS.map(({ list, parameter }) => [list, query[parameter]]);
   return {
-    startDate: instantOf(query.start_date),
-    endDate: instantOf(query.end_date),
+    startDate: micros(query.start_date),
+    endDate: micros(query.end_date),
     organizationIds: query.organization_ids,
-    principalIds: query.principal_ids,
-    actions: query.actions,
-    statuses: query.statuses,
-    dataClassifications: query.data_classifications,
-    resourceTypes: query.resource_types,
-    resourceIds: query.resource_ids,
-    correlationIds: query.correlation_ids,
+    ...(Object.fromEntries(lists) as FilterLists<'list'>),
   };
 }
 
-/** The sort that query parameters spell, as far as they do. */
+/** The given parts of a sort. */
 export function sortOf(
   query: Pick<AuditEventsQuery, 'sort_field' | 'sort_direction'>,
 ): Partial<AuditEventSort> {
@@ -193,7 +157,6 @@ export function sortOf(
   };
 }
 
-/** The page that query parameters ask for. */
 export function pageQueryOf(query: AuditEventsQuery): PageQuery {
   return {
     filter: filterOf(query),

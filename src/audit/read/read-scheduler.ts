@@ -9,7 +9,7 @@ import { flowKey } from '../../concurrency/flow';
 import { serverConfig } from '../../platform/config/server.config';
 import { requestSignal } from '../../http/request-signal';
 
-/** The turns of a read: one to work, and within it one to a connection. Writers share few connections by themselves. */
+/** Permits of reads: one to work, and within it one for a connection. Writers limit their connections themselves. */
 @Injectable()
 export class ReadScheduler {
   constructor(
@@ -18,7 +18,7 @@ export class ReadScheduler {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** Reads for an answer, no longer than somebody waits for it. @throws what FairScheduler.run throws. */
+  /** Reads for a response, until that closes or its time is over. @throws what FairScheduler.run throws. */
   readFor<T>(
     principal: Principal,
     response: ServerResponse,
@@ -28,12 +28,12 @@ export class ReadScheduler {
     return this.read({ flow: flowKey(principal), signal }, () => work(signal));
   }
 
-  /** Refuses at once what could not even wait. @throws what FairScheduler.assertCapacity throws. */
+  /** @throws what FairScheduler.assertCapacity throws. */
   assertCapacity(flow: string): void {
     this.scheduler.assertCapacity(flow);
   }
 
-  /** Reads when it is its turn. @throws what FairScheduler.run throws. */
+  /** Reads with both permits. @throws what FairScheduler.run throws. */
   read<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
     return this.scheduler.run(request, () => this.connections.run(request, work));
   }

@@ -1,4 +1,4 @@
-import { isPosition } from './audit-event-page';
+import { isPosition } from './position';
 
 describe('a position that came from elsewhere', () => {
   const good = {

@@ -1,35 +1,62 @@
 import type { Organizations } from '../../auth/principal';
 import type { Database } from '../../platform/database/database';
 import type { DedicatedPool } from '../../platform/database/dedicated-pool';
-import { isTooLarge } from './audit-pages';
-import { countedTypes } from './audit.queries';
-import { MAX_BUFFERED_CHARACTERS, MAX_BUFFERED_EVENTS } from '../feed/feed-buffer';
-import { recordedEventOf, type RecordedEvent } from '../feed/feed-event';
-import { FIND_EVERY_HEAD, FIND_FOLLOWED_HEADS, FIND_RECORDED } from '../feed/feed.statements';
+import { isTooLarge } from '../read/audit-pages';
+import { countedTypes } from '../read/text-limits';
+import { MAX_BUFFERED_CHARACTERS, MAX_BUFFERED_EVENTS } from './feed-buffer';
+import { recordedEventOf, type RecordedEvent } from './recorded-event';
+import { EVENT_JSON } from '../event/audit.statements';
 import {
   findForeignPositions,
   findLastPositions,
   type LogPositions,
+  microsOf,
   notYetPrimary,
-} from './log-position';
+} from '../read/log-position';
 
-/** Of one read: the next one brings the others. */
+/**
+ * The next events of organizations ($1) after these numbers ($2), at most $3 of each, in their order. The event of that
+ * number comes first if it is still there, without its text but with its time of recording, which identifies it.
+ */
+export const FIND_RECORDED = {
+  name: 'audit-find-recorded-behind',
+  text: `SELECT e.json, CASE WHEN e.json IS NULL THEN t.organization_id END, CASE WHEN e.json IS NULL THEN (${microsOf('e')})::text END
+         FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, after)
+         CROSS JOIN LATERAL (
+           SELECT CASE WHEN e.sequence > t.after THEN ${EVENT_JSON} END AS json, e.sequence, e.recorded_at
+           FROM audit_event e
+           WHERE e.organization_id = t.organization_id COLLATE "C" AND e.sequence >= t.after
+           ORDER BY e.sequence LIMIT $3 + 1
+         ) e
+         ORDER BY t.organization_id, e.sequence`,
+};
+
+const HEADS = `SELECT organization_id, last_sequence::text, (${microsOf('audit_organization')})::text, pg_is_in_recovery()
+         FROM audit_organization`;
+
+const FIND_FOLLOWED_HEADS = {
+  name: 'audit-find-followed-heads',
+  text: `${HEADS} WHERE organization_id = ANY($1::text[])`,
+};
+
+const FIND_EVERY_HEAD = { name: 'audit-find-every-head', text: HEADS };
+
+/** Of one read; the next one reads the others. */
 const MAX_ORGANIZATIONS = 200;
 const MAX_EVENTS_OF_ONE = 200;
-/** What one read may bring: every subscriber is given all of it at once, and more would cut those that keep up. */
+/** Every subscriber gets all of a read at once; more would disconnect those that keep up. */
 const MAX_EVENTS = MAX_BUFFERED_EVENTS / 2;
 const MAX_CHARACTERS = MAX_BUFFERED_CHARACTERS / 2;
 const POOL = { max: 2, timeoutMs: 5000 };
 
-/** What a read brought. */
 export interface RecordedRead {
   /** In the order of each organization's sequence. */
   events: RecordedEvent[];
   /** Organizations that may have more. */
   unfinished: string[];
-  /** When the events at the positions behind which was read were recorded, of those that are still there. */
+  /** When the events at the given positions were recorded, of those that are still there. */
   confirmed: ReadonlyMap<string, number>;
-  /** Organizations whose log is not the one that their position was taken from; none of their events are among `events`. */
+  /** Organizations whose log is not that of their position; `events` has none of theirs. */
   foreign: string[];
 }
 
@@ -40,37 +67,35 @@ const NOTHING_READ: RecordedRead = {
   foreign: [],
 };
 
-/** The head row of an organization. */
 export interface FollowedHead {
   sequence: bigint;
-  /** When it moved last: microseconds since 1970, 0 when that is not known. */
+  /** When it moved last: microseconds since 1970, 0 when not known. */
   micros: number;
 }
 
-/** What a read found at one organization's position. */
 interface Found {
   texts: string[];
   confirmed: Map<string, number>;
 }
 
-/** Reads what is recorded for those who follow it, from the primary and beside the large pool. */
-export class RecordedReads {
+/** Reads new events and heads from the primary, through a pool of its own. */
+export class EventLogReader {
   private readonly pool: DedicatedPool;
-  /** Events that the next read may bring: fewer where they are large. */
+  /** Events of the next read: fewer while they are large. */
   private maxEvents = MAX_EVENTS;
 
   constructor(private readonly database: Database) {
     this.pool = database.dedicatedPool('feed', POOL);
   }
 
-  /** Organizations that the next read may look at. */
+  /** Organizations of the next read. */
   get maxOrganizations(): number {
     return Math.min(MAX_ORGANIZATIONS, this.maxEvents);
   }
 
   /**
-   * Some of the events behind these positions: none, and fewer of them next time, when they are too large together. Those
-   * of organizations in doubt (Durability) are left for a later read.
+   * Some of the events after these positions; none, and fewer next time, when they are too large together.
+   * Organizations in doubt (Durability) are left for a later read.
    * @throws AppError DATABASE_UNAVAILABLE, REQUEST_TIMEOUT.
    */
   async readBehind(positions: LogPositions): Promise<RecordedRead> {
@@ -80,7 +105,7 @@ export class RecordedReads {
     );
     if (durable.size === 0) return NOTHING_READ;
     const { events, unfinished, ...rest } = await this.readDurable(durable);
-    const isShown = (id: string) => !durability.isInDoubt([id]); // which it was when the read began
+    const isShown = (id: string) => !durability.isInDoubt([id]); // as it was when the read began
     return {
       ...rest,
       events: events.filter(({ organizationId }) => isShown(organizationId)),
@@ -101,7 +126,7 @@ export class RecordedReads {
       const doubtful = doubtfulOf(positions, confirmed);
       if (doubtful.size === 0) return { events, unfinished, confirmed, foreign: [] };
       const foreign = await this.findForeign(doubtful);
-      // Another event there first and the right one now: another server answered. What it gave is read again.
+      // Another event before and the right one now: another server replied. Its events are read again.
       const again = [...doubtful.keys()].filter((id) => confirmed.has(id) && !foreign.includes(id));
       const left = new Set([...foreign, ...again]);
       return {
@@ -111,14 +136,14 @@ export class RecordedReads {
         foreign,
       };
     } catch (error) {
-      this.maxEvents = Math.ceil(this.maxEvents / 2); // perhaps they are too many to arrive in time
+      this.maxEvents = Math.ceil(this.maxEvents / 2); // perhaps too many to arrive in time
       if (!isTooLarge(error)) throw error;
       return { events: [], unfinished: [...positions.keys()], confirmed: new Map(), foreign: [] };
     }
   }
 
   /**
-   * Runs a read of these organizations so that it shows nothing that a failover may lose.
+   * Runs a read that shows nothing of these organizations that a failover may lose.
    * @throws AppError DATABASE_UNAVAILABLE while they are in doubt (Durability); what `work` throws.
    */
   durably<T>(organizations: Organizations, work: () => Promise<T>): Promise<T> {
@@ -126,8 +151,8 @@ export class RecordedReads {
   }
 
   /**
-   * The organizations whose log is not the one that these positions were taken from.
-   * @throws AppError DATABASE_UNAVAILABLE, also when a server says so that has not been promoted yet.
+   * The organizations whose log is not that of these positions.
+   * @throws AppError DATABASE_UNAVAILABLE, also when a server that has not been promoted finds some.
    */
   async findForeign(positions: LogPositions): Promise<string[]> {
     return this.pool.withClient(async (client) => {
@@ -137,14 +162,14 @@ export class RecordedReads {
     });
   }
 
-  /** The last positions of these organizations with the identity of their events. @throws AppError DATABASE_UNAVAILABLE. */
+  /** The last positions with the identity of their events. @throws AppError DATABASE_UNAVAILABLE. */
   lastPositionsOf(organizations: readonly string[]): Promise<LogPositions> {
     return this.pool.withClient((client) => findLastPositions(client, organizations));
   }
 
   /**
-   * The heads of these organizations, and whether the server replays the log of another one, behind which it may lag;
-   * of all organizations, of those that have any events.
+   * The heads of these organizations, or of all that have events; and whether the server replays another one's log,
+   * which it may lag.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async headsOf(
@@ -168,7 +193,7 @@ export class RecordedReads {
   }
 
   private find(positions: LogPositions, limit: number): Promise<Found> {
-    const isOne = this.maxEvents === 1; // which comes whatever its size
+    const isOne = this.maxEvents === 1; // which is read whatever its size
     const numbers = [...positions.values()].map(({ sequence }) => String(sequence));
     return this.pool.withClient(async (client) => {
       const { rows } = await client.query<[string | null, string, string]>({
@@ -187,7 +212,7 @@ export class RecordedReads {
   }
 }
 
-/** The positions whose own event was not found where it was, or is another one: retention may have removed it. */
+/** The positions whose event is missing or another one: retention may have removed it. */
 function doubtfulOf(positions: LogPositions, confirmed: ReadonlyMap<string, number>): LogPositions {
   const doubtful: LogPositions = new Map();
   for (const [id, position] of positions) {
@@ -198,7 +223,7 @@ function doubtfulOf(positions: LogPositions, confirmed: ReadonlyMap<string, numb
   return doubtful;
 }
 
-/** The organizations of which there are as many events as were asked for. */
+/** The organizations with as many events as the limit. */
 function fullIn(events: RecordedEvent[], limit: number): string[] {
   const counts = new Map<string, number>();
   for (const { organizationId } of events) {
