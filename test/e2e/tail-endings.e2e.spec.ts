@@ -121,7 +121,7 @@ describe('a reader that leaves while a backlog is read', () => {
     const following = await live.follow([organization], {
       onEvent: () => {
         given += 1;
-        following.leave();
+        following.unsubscribe();
       },
       onTimelineChange: () => undefined,
     });
@@ -142,7 +142,7 @@ describe('a look at the heads', () => {
   async function follow(organization: string) {
     const sequences: number[] = [];
     const ends: AppError[] = [];
-    const { leave } = await service.provider(EventTailer).follow([organization], {
+    const { unsubscribe: leave } = await service.provider(EventTailer).follow([organization], {
       onEvent: ({ sequence }) => sequences.push(Number(sequence)),
       onTimelineChange: (error) => ends.push(error),
     });

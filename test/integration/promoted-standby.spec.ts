@@ -140,7 +140,7 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
 
     const reads = new EventLogReader(service.database);
     const behind = (text: string) =>
-      reads.readBehind(new Map([[organization, logPositionOf(positionOf(text))]]));
+      reads.readAfter(new Map([[organization, logPositionOf(positionOf(text))]]));
     expect(await behind(eighth)).toMatchObject({ events: [], foreign: [organization] });
     const found = await behind(fifth);
     expect(found.foreign).toEqual([]);

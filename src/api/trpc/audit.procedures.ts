@@ -49,7 +49,7 @@ export class AuditProcedures {
       {
         path: LIST_PATH,
         signal: () => requestSignal(response, this.config.requestTimeoutMs),
-        answer: composedResponseOf(response),
+        response: composedResponseOf(response),
       },
     );
     return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };

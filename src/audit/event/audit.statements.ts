@@ -137,7 +137,7 @@ const given = (text: (name: string, type: string, parameter: string) => string):
   GIVEN_COLUMNS.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
 
 /** The nth parameter after those. */
-const behindGiven = (place: number): string => `$${GIVEN_COLUMNS.length + place}`;
+const parameterAfter = (ordinal: number): string => `$${GIVEN_COLUMNS.length + ordinal}`;
 
 const GIVEN = given((name) => name);
 /** The parameters of one event. */
@@ -157,7 +157,7 @@ export const INSERT_EVENTS = {
   name: 'audit-insert-events',
   text: `INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
          SELECT ${GIVEN_OF_ROWS}, t.sequence, t.recorded_at
-         FROM unnest(${GIVEN_ARRAYS}, ${behindGiven(1)}::bigint[], ${behindGiven(2)}::timestamptz[]) AS t (${GIVEN}, sequence, recorded_at)`,
+         FROM unnest(${GIVEN_ARRAYS}, ${parameterAfter(1)}::bigint[], ${parameterAfter(2)}::timestamptz[]) AS t (${GIVEN}, sequence, recorded_at)`,
 };
 
 /**
@@ -171,14 +171,14 @@ export const RECORD_EVENTS = {
   text: `WITH head AS (
            INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
            SELECT id, n, clock_timestamp()
-           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest(${behindGiven(2)}::text[], ${behindGiven(3)}::bigint[]) AS t (id, n)
+           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest(${parameterAfter(2)}::text[], ${parameterAfter(3)}::bigint[]) AS t (id, n)
            ON CONFLICT (organization_id) DO UPDATE SET
              last_sequence = o.last_sequence + excluded.last_sequence, recorded_at = clock_timestamp()
            RETURNING organization_id, last_sequence, recorded_at
          ), event AS (
            INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
            SELECT ${GIVEN_OF_ROWS}, head.last_sequence - t.later, head.recorded_at
-           FROM unnest(${GIVEN_ARRAYS}, ${behindGiven(1)}::bigint[]) AS t (${GIVEN}, later)
+           FROM unnest(${GIVEN_ARRAYS}, ${parameterAfter(1)}::bigint[]) AS t (${GIVEN}, later)
            JOIN head ON head.organization_id = t.organization_id COLLATE "C"
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,

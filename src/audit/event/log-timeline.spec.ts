@@ -20,11 +20,11 @@ describe('LogTimeline', () => {
   it('finds a head behind what was known before it was asked for', () => {
     timeline.note('a', head(10));
     const asked = timeline.ask();
-    expect(timeline.isBehind('a', head(9), asked)).toBe(true);
-    expect(timeline.isBehind('a', head(10), asked)).toBe(false);
-    expect(timeline.isBehind('a', head(10, 9), asked)).toBe(true);
-    expect(timeline.isBehind('a', head(10, 11), asked)).toBe(false); // moved by retention
-    expect(timeline.isBehind('b', head(0), asked)).toBe(false);
+    expect(timeline.isOlder('a', head(9), asked)).toBe(true);
+    expect(timeline.isOlder('a', head(10), asked)).toBe(false);
+    expect(timeline.isOlder('a', head(10, 9), asked)).toBe(true);
+    expect(timeline.isOlder('a', head(10, 11), asked)).toBe(false); // moved by retention
+    expect(timeline.isOlder('b', head(0), asked)).toBe(false);
     expect(timeline.isGivenAgain('a', 10, asked)).toBe(true);
     expect(timeline.isGivenAgain('a', 11, asked)).toBe(false);
   });
@@ -34,11 +34,11 @@ describe('LogTimeline', () => {
     const early = timeline.ask();
     const late = timeline.ask();
     timeline.note('a', head(10)); // the answer to the later question, which came first
-    expect(timeline.isBehind('a', head(9), early)).toBe(false);
-    expect(timeline.isBehind('a', head(7), early)).toBe(true);
+    expect(timeline.isOlder('a', head(9), early)).toBe(false);
+    expect(timeline.isOlder('a', head(7), early)).toBe(true);
     timeline.note('a', head(9));
-    expect(timeline.isBehind('a', head(9), timeline.ask())).toBe(true);
-    expect(timeline.isBehind('a', head(9), late)).toBe(false);
+    expect(timeline.isOlder('a', head(9), timeline.ask())).toBe(true);
+    expect(timeline.isOlder('a', head(9), late)).toBe(false);
   });
 
   it('reports organizations that go back together in one line, and each once', () => {
@@ -76,7 +76,7 @@ describe('LogTimeline', () => {
   it('forgets organizations beyond a number of them', () => {
     for (let at = 0; at < 20_000; at += 1) timeline.note(`org-${at}`, head(5));
     const asked = timeline.ask();
-    expect(timeline.isBehind('org-0', head(1), asked)).toBe(false);
-    expect(timeline.isBehind('org-19999', head(1), asked)).toBe(true);
+    expect(timeline.isOlder('org-0', head(1), asked)).toBe(false);
+    expect(timeline.isOlder('org-19999', head(1), asked)).toBe(true);
   });
 });

@@ -62,7 +62,7 @@ export class LogTimeline {
    * Whether a head in the result of question `asked` is older than the one known before. Of two heads with the same
    * number the later may have been moved on by retention, never back.
    */
-  isBehind(organizationId: string, head: SeenHead, asked: number): boolean {
+  isOlder(organizationId: string, head: SeenHead, asked: number): boolean {
     const known = this.knownBefore(organizationId, asked);
     if (!known) return false;
     if (head.sequence !== known.sequence) return head.sequence < known.sequence;
@@ -99,7 +99,7 @@ export class LogTimeline {
       this.report.count += 1;
     } else {
       this.report = { count: 1, ...found };
-      setTimeout(() => this.tell(), REPORT_MS).unref();
+      setTimeout(() => this.logReport(), REPORT_MS).unref();
     }
     const last = this.currentLoss();
     const atMs = performance.now();
@@ -166,7 +166,7 @@ export class LogTimeline {
     return known.before && known.before.at < asked ? known.before : undefined;
   }
 
-  private tell(): void {
+  private logReport(): void {
     const { report } = this;
     this.report = undefined;
     if (!report) return;

@@ -54,20 +54,20 @@ export class AuditExports implements BeforeApplicationShutdown {
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
-    const leave = this.exporter.enter(principal.subject);
+    const release = this.exporter.enter(principal.subject);
     try {
-      await this.answer(principal, query, response);
+      await this.respond(principal, query, response);
     } finally {
-      leave();
+      release();
     }
   }
 
-  private async answer(
+  private async respond(
     principal: Principal,
     query: ExportQuery,
     response: ServerResponse,
   ): Promise<void> {
-    const list = await this.describe(principal, query, response);
+    const list = await this.parse(principal, query, response);
     const format = exportFormat(query.format, {
       columns: CSV_COLUMNS,
       hasBom: query.hasBom ?? false,
@@ -123,7 +123,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     }
   }
 
-  private async describe(
+  private async parse(
     principal: Principal,
     query: ExportQuery,
     response: ServerResponse,
@@ -134,9 +134,9 @@ export class AuditExports implements BeforeApplicationShutdown {
     if (from?.backward) {
       throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
     }
-    const inTurn = <T>(work: (signal: AbortSignal) => Promise<T>) =>
+    const withPermits = <T>(work: (signal: AbortSignal) => Promise<T>) =>
       this.scheduler.readFor(principal, response, work);
-    const after = from?.position ?? (await this.positionAfter(list, query, inTurn));
+    const after = from?.position ?? (await this.positionAfter(list, query, withPermits));
     return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
   }
 
@@ -144,7 +144,7 @@ export class AuditExports implements BeforeApplicationShutdown {
   private async positionAfter(
     list: Pick<ExportList, 'organizations' | 'sort'>,
     { after = {} }: ExportQuery,
-    inTurn: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>,
+    withPermits: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>,
   ): Promise<Position | undefined> {
     const micros = parseInstantOrDay(after.timestamp ?? '');
     if (micros === undefined || after.id === undefined) return undefined;
@@ -156,7 +156,7 @@ export class AuditExports implements BeforeApplicationShutdown {
       return { ...named, organizationId: own, sequence: '0' };
     }
     const sought = { ...named, organizationId: after.organizationId };
-    const found = await inTurn((signal) =>
+    const found = await withPermits((signal) =>
       this.queries.findPositions(organizations, sought, signal),
     );
     const [only, ...others] = found;

@@ -50,7 +50,7 @@ export class ExportRecorder {
         targetResourceType: 'AuditEvent',
         correlationId: requestId,
         metadata: {
-          filter: filterTold(list.filter),
+          filter: filterWithoutTenants(list.filter),
           sort: list.sort,
           format: list.format,
           rows,
@@ -71,14 +71,14 @@ export class ExportRecorder {
 }
 
 /** The filter without the organizations, which are of no concern to each other. */
-function filterTold({ startDate, endDate, ...lists }: AuditEventFilter): object {
-  const told = {
+function filterWithoutTenants({ startDate, endDate, ...lists }: AuditEventFilter): object {
+  const recorded = {
     startDate: startDate === undefined ? undefined : formatInstant(startDate),
     endDate: endDate === undefined ? undefined : formatInstant(endDate),
     ...lists,
     organizationIds: undefined,
   };
-  const text = JSON.stringify(told);
+  const text = JSON.stringify(recorded);
   return text.length > MAX_FILTER_CHARACTERS
     ? { omitted: `${text.length} characters` }
     : (JSON.parse(text) as object);

@@ -82,7 +82,7 @@ export class AuditEventStream {
     first: PageDescription,
     signal: AbortSignal,
   ): AsyncGenerator<StreamedEvent> {
-    const leave = this.limiter.enter(principal.subject);
+    const release = this.limiter.enter(principal.subject);
     const token = this.tokens.signalOf(principal);
     const either = AbortSignal.any([signal, token.signal]);
     const most = first.limit;
@@ -103,7 +103,7 @@ export class AuditEventStream {
       }
     } finally {
       token.release();
-      leave();
+      release();
     }
   }
 

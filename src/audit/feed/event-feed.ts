@@ -68,14 +68,14 @@ export class EventFeed {
     const log = { principal, organizations, filter, signal, from };
     const subscription = new Subscription(this.tailer, this.pages, log, this.counts);
     subscription.whenClosed(this.limiter.acquire(principal.subject, kind));
-    this.closeInTime(subscription, principal, signal);
+    this.closeWith(subscription, principal, signal);
     const begun = subscription.begin();
     begun.catch(() => subscription.close('left')); // reported by `begun`, and when the first event is taken
     return Object.assign(subscription.deliver(begun), { begun, ended: subscription.ended });
   }
 
   /** Ends a subscription with the process, its signal or its token. */
-  private closeInTime(subscription: Subscription, principal: Principal, signal: AbortSignal): void {
+  private closeWith(subscription: Subscription, principal: Principal, signal: AbortSignal): void {
     subscription.whenClosed(this.lifecycle.onDraining(() => subscription.close('shutdown')));
     subscription.whenClosed(
       this.tokens.watch(principal, (reason) => subscription.close('expired', reason)),

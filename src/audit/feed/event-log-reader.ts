@@ -98,7 +98,7 @@ export class EventLogReader {
    * Organizations in doubt (Durability) are left for a later read.
    * @throws AppError DATABASE_UNAVAILABLE, REQUEST_TIMEOUT.
    */
-  async readBehind(positions: LogPositions): Promise<RecordedRead> {
+  async readAfter(positions: LogPositions): Promise<RecordedRead> {
     const { durability } = this.database;
     const durable: LogPositions = new Map(
       [...positions].filter(([id]) => !durability.isInDoubt([id])),
@@ -123,7 +123,7 @@ export class EventLogReader {
       }
       const events = texts.map(recordedEventOf);
       const unfinished = fullIn(events, limit);
-      const doubtful = doubtfulOf(positions, confirmed);
+      const doubtful = unconfirmedOf(positions, confirmed);
       if (doubtful.size === 0) return { events, unfinished, confirmed, foreign: [] };
       const foreign = await this.findForeign(doubtful);
       // Another event before and the right one now: another server replied. Its events are read again.
@@ -213,7 +213,10 @@ export class EventLogReader {
 }
 
 /** The positions whose event is missing or another one: retention may have removed it. */
-function doubtfulOf(positions: LogPositions, confirmed: ReadonlyMap<string, number>): LogPositions {
+function unconfirmedOf(
+  positions: LogPositions,
+  confirmed: ReadonlyMap<string, number>,
+): LogPositions {
   const doubtful: LogPositions = new Map();
   for (const [id, position] of positions) {
     const micros = confirmed.get(id);

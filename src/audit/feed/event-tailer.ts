@@ -28,14 +28,14 @@ function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
 const POLL_MS = 1000;
 export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
-  /** The log of one of its organizations is on another timeline. No more of it will come; the listener has to leave. */
+  /** The log of one of its organizations is on another timeline. No more of it will come; the listener has to unsubscribe. */
   onTimelineChange: (error: AppError) => void;
 }
 
-/** A listener that gets each event after `positions`, until it leaves. */
+/** A listener that gets each event after `positions`, until it unsubscribes. */
 export interface Subscriber {
   positions: LogPositions;
-  leave: () => void;
+  unsubscribe: () => void;
 }
 
 /**
@@ -52,7 +52,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly logger = new Logger('EventTailer');
   private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
-  private readonly ofEverything = new Set<EventListener>();
+  private readonly listenersToAll = new Set<EventListener>();
   /** The last event delivered of each followed organization. The objects are immutable. */
   private readonly offsets: LogPositions = new Map();
   /** Their head rows at the last poll. */
@@ -63,7 +63,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   private polling: NodeJS.Timeout | undefined;
   private isReading = false;
   private isPolling = false;
-  private isAway = false;
+  private isFailing = false;
   private readonly announcements: CommitAnnouncements;
 
   constructor(
@@ -102,20 +102,20 @@ export class EventTailer implements BeforeApplicationShutdown {
     for (const id of ids) {
       const head = last.get(id) ?? BEGINNING;
       // Listeners to everything get all of an organization that is new to this process.
-      if (this.ofEverything.size > 0 && !this.offsets.has(id)) {
+      if (this.listenersToAll.size > 0 && !this.offsets.has(id)) {
         this.offsets.set(id, BEGINNING);
         this.due.add(id);
       }
-      const given = this.isFollowed(id) ? (this.offsets.get(id) ?? BEGINNING) : undefined;
-      if (given === undefined) this.startAt(id, head);
+      const delivered = this.isFollowed(id) ? (this.offsets.get(id) ?? BEGINNING) : undefined;
+      if (delivered === undefined) this.startAt(id, head);
       // A later call may have been served sooner: what it was delivered is not delivered again.
-      positions.set(id, given === undefined ? head : furthestOf(given, head));
+      positions.set(id, delivered === undefined ? head : furthestOf(delivered, head));
     }
-    if (organizations === '*') this.ofEverything.add(listener);
+    if (organizations === '*') this.listenersToAll.add(listener);
     else for (const id of organizations) this.listenersOf(id).add(listener);
     if (this.due.size > 0) this.readDue();
     this.polling ??= setInterval(() => this.poll(), POLL_MS).unref();
-    return { positions, leave: () => this.unsubscribe(organizations, listener) };
+    return { positions, unsubscribe: () => this.unsubscribe(organizations, listener) };
   }
 
   /** The positions up to which events have been delivered. */
@@ -155,7 +155,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   private isFollowed(id: string): boolean {
-    return this.offsets.has(id) && (this.ofEverything.size > 0 || this.listeners.has(id));
+    return this.offsets.has(id) && (this.listenersToAll.size > 0 || this.listeners.has(id));
   }
 
   private listenersOf(id: string): Set<EventListener> {
@@ -165,7 +165,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   private unsubscribe(organizations: Organizations, listener: EventListener): void {
-    if (organizations === '*') this.ofEverything.delete(listener);
+    if (organizations === '*') this.listenersToAll.delete(listener);
     else {
       for (const id of organizations) {
         const found = this.listeners.get(id);
@@ -174,9 +174,9 @@ export class EventTailer implements BeforeApplicationShutdown {
       }
     }
     for (const id of organizations === '*' ? [...this.offsets.keys()] : organizations) {
-      if (this.ofEverything.size === 0 && !this.listeners.has(id)) this.forget(id);
+      if (this.listenersToAll.size === 0 && !this.listeners.has(id)) this.forget(id);
     }
-    if (this.offsets.size > 0 || this.ofEverything.size > 0) return;
+    if (this.offsets.size > 0 || this.listenersToAll.size > 0) return;
     clearInterval(this.polling);
     this.polling = undefined;
   }
@@ -188,7 +188,7 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   private wake(organizations: Iterable<string>): void {
     for (const id of organizations) {
-      if (this.ofEverything.size > 0 && !this.offsets.has(id)) this.offsets.set(id, BEGINNING);
+      if (this.listenersToAll.size > 0 && !this.offsets.has(id)) this.offsets.set(id, BEGINNING);
       if (this.offsets.has(id)) this.due.add(id);
     }
     if (this.due.size > 0) this.readDue();
@@ -216,10 +216,11 @@ export class EventTailer implements BeforeApplicationShutdown {
   /** After a failure these organizations are due again. */
   private async readSome(after: LogPositions): Promise<void> {
     try {
-      const { events, unfinished, confirmed, foreign } = await this.log.readBehind(after);
+      const { events, unfinished, confirmed, foreign } = await this.log.readAfter(after);
       for (const id of foreign) this.changeTimeline(id, after.get(id));
       for (const [id, recordedMicros] of confirmed) this.confirm(id, after.get(id), recordedMicros);
-      for (const event of events) this.give(event, after.get(event.organizationId)?.sequence ?? 0n);
+      for (const event of events)
+        this.deliver(event, after.get(event.organizationId)?.sequence ?? 0n);
       for (const id of unfinished) if (this.offsets.has(id)) this.due.add(id);
     } catch (error) {
       for (const id of after.keys()) if (this.offsets.has(id)) this.due.add(id);
@@ -238,30 +239,30 @@ export class EventTailer implements BeforeApplicationShutdown {
     const after: LogPositions = new Map();
     for (const id of [...this.due].slice(0, count)) {
       this.due.delete(id);
-      const place = this.offsets.get(id);
-      if (place !== undefined) after.set(id, place);
+      const offset = this.offsets.get(id);
+      if (offset !== undefined) after.set(id, offset);
     }
     return after;
   }
 
   /** Delivers an event that was read after `after`. */
-  private give(event: RecordedEvent, after: bigint): void {
+  private deliver(event: RecordedEvent, after: bigint): void {
     const { organizationId, sequence, recordedMicros } = event;
-    const place = this.offsets.get(organizationId)?.sequence;
-    if (place === undefined || sequence <= place) return; // without listeners, or begun again meanwhile
-    if (place < after) {
+    const offset = this.offsets.get(organizationId)?.sequence;
+    if (offset === undefined || sequence <= offset) return; // without listeners, or begun again meanwhile
+    if (offset < after) {
       this.due.add(organizationId); // begun again at an earlier position: the events between have not been read
       return;
     }
     this.offsets.set(organizationId, { sequence, recordedMicros });
     for (const listener of this.listeners.get(organizationId) ?? []) listener.onEvent(event);
-    for (const listener of this.ofEverything) listener.onEvent(event);
+    for (const listener of this.listenersToAll) listener.onEvent(event);
   }
 
   private poll(): void {
-    if (this.isPolling || this.offsets.size + this.ofEverything.size === 0) return;
+    if (this.isPolling || this.offsets.size + this.listenersToAll.size === 0) return;
     this.isPolling = true;
-    const organizations = this.ofEverything.size > 0 ? '*' : [...this.offsets.keys()];
+    const organizations = this.listenersToAll.size > 0 ? '*' : [...this.offsets.keys()];
     // Positions advance during the poll: only earlier ones must not be above a head.
     const before: LogPositions = new Map(this.offsets);
     const { changes } = this;
@@ -288,16 +289,16 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   /** Ends the feeds of an organization whose event at this position is gone. */
   private changeTimeline(id: string, position: LogPosition | undefined, head?: bigint): void {
-    const place = this.offsets.get(id);
+    const offset = this.offsets.get(id);
     // Begun again since: the position was that of another feed.
-    if (!position || !place || place.sequence < position.sequence) return;
+    if (!position || !offset || offset.sequence < position.sequence) return;
     this.forget(id);
     this.changes += 1;
     this.timeline.noteRewind(id, position.sequence, head);
     const error = timelineChanged(id, position.sequence);
-    const listeners = [...(this.listeners.get(id) ?? []), ...this.ofEverything];
+    const listeners = [...(this.listeners.get(id) ?? []), ...this.listenersToAll];
     this.listeners.delete(id);
-    this.ofEverything.clear();
+    this.listenersToAll.clear();
     for (const listener of listeners) listener.onTimelineChange(error);
   }
 
@@ -305,20 +306,20 @@ export class EventTailer implements BeforeApplicationShutdown {
    * Whether there is something to read: new events, or a head that moved without them, by retention or a lost commit.
    */
   private isDue(id: string, head: FollowedHead): boolean {
-    const place = this.offsets.get(id);
+    const offset = this.offsets.get(id);
     const seen = this.seenHeads.get(id);
-    if (place) this.seenHeads.set(id, head);
-    if (!place || head.sequence > place.sequence) return true;
-    const isSame = head.sequence === place.sequence && seen?.sequence === head.sequence;
+    if (offset) this.seenHeads.set(id, head);
+    if (!offset || head.sequence > offset.sequence) return true;
+    const isSame = head.sequence === offset.sequence && seen?.sequence === head.sequence;
     return isSame && seen.micros !== head.micros;
   }
 
   private report(error: unknown): void {
     if (error === undefined) {
-      if (this.isAway) this.logger.log('Events are read again for subscribers.');
-      this.isAway = false;
-    } else if (!this.isAway) {
-      this.isAway = true;
+      if (this.isFailing) this.logger.log('Events are read again for subscribers.');
+      this.isFailing = false;
+    } else if (!this.isFailing) {
+      this.isFailing = true;
       const reason = error instanceof Error ? error.message : 'unknown';
       this.logger.warn(`Events cannot be read for subscribers, who wait: ${reason}`);
     }

@@ -70,11 +70,11 @@ export class Subscription {
   constructor(
     private readonly tailer: EventTailer,
     private readonly pages: BackfillPages,
-    private readonly log: SubscribedLog,
+    private readonly source: SubscribedLog,
     private readonly statistics: FeedStatistics,
   ) {
-    this.isResumed = log.from !== undefined;
-    this.positions = log.from ?? new Map<string, LogPosition>();
+    this.isResumed = source.from !== undefined;
+    this.positions = source.from ?? new Map<string, LogPosition>();
   }
 
   /** Aborts when it has ended, though its last events may not be taken yet. */
@@ -99,8 +99,8 @@ export class Subscription {
 
   /** Follows the log; resolves with the positions after which the buffer misses nothing. */
   async begin(): Promise<LogPositions> {
-    const test = eventTest(this.log.filter);
-    const { positions, leave } = await this.tailer.follow(this.log.organizations, {
+    const test = eventTest(this.source.filter);
+    const { positions, unsubscribe } = await this.tailer.follow(this.source.organizations, {
       onEvent: (event) => {
         if (!test(event)) return;
         this.buffer.add(event);
@@ -108,7 +108,7 @@ export class Subscription {
       },
       onTimelineChange: (error) => this.close('rewound', error),
     });
-    this.whenClosed(leave);
+    this.whenClosed(unsubscribe);
     // After `follow`, which notices later changes.
     if (!this.end && this.isResumed) await this.tailer.requireSameTimeline(this.positions);
     return positions;
@@ -127,7 +127,7 @@ export class Subscription {
 
   /** Reads from the cursor to `until`, after which the buffer holds everything. */
   private async *backfill(until: LogPositions): AsyncGenerator<FeedEvent> {
-    const { organizations } = this.log;
+    const { organizations } = this.source;
     const ids = organizations === '*' ? [] : organizations;
     for (let target = until; ; target = this.tailer.positionsOf(ids)) {
       for (const id of ids) yield* this.backfillOne(id, target.get(id) ?? BEGINNING);
@@ -142,7 +142,7 @@ export class Subscription {
     until: LogPosition,
   ): AsyncGenerator<FeedEvent> {
     const { positions } = this;
-    const { filter, principal, signal } = this.log;
+    const { filter, principal, signal } = this.source;
     let limit = PAGE;
     for (;;) {
       const position = positions.get(organizationId) ?? BEGINNING;
@@ -239,7 +239,7 @@ export class Subscription {
 
   private delivered(text: string): FeedEvent {
     this.statistics.delivered += 1;
-    const { positions, log } = this;
+    const { positions, source: log } = this;
     return {
       text,
       get cursor() {

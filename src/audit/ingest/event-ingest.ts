@@ -21,18 +21,18 @@ import { NdjsonIngest, MAX_BATCH_BYTES } from './ndjson-ingest';
 /** Longer than any event: metadata of 256 KiB is six times as long when all of it is escaped. */
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
 /** Refusals after which a batch waits: back-pressure reaches the client, whose body is not read meanwhile. */
-const BUSY = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
-const BUSY_RETRY_MS = 1000;
+const RETRIED = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
+const RETRY_MS = 1000;
 /** Share of the heap for all bodies; each has three batches, as text and as events. */
 const HEAP_SHARE = 1 / 3;
 const BODY_BYTES = 2 * 3 * MAX_BATCH_BYTES;
-const [FEWEST_BODIES, MOST_BODIES] = [2, 64];
+const [MIN_BODIES, MAX_BODIES] = [2, 64];
 
 /** Stores events from NDJSON bodies of any length, with a receipt for each line. */
 @Injectable()
 export class EventIngest {
   /** Bodies at once. */
-  readonly limiter = new StreamLimiter(mostBodies(), 'NDJSON bodies');
+  readonly limiter = new StreamLimiter(maxBodies(), 'NDJSON bodies');
 
   constructor(
     private readonly audit: AuditService,
@@ -61,7 +61,7 @@ export class EventIngest {
         'cannot be used with NDJSON, whose answer is not kept; give each event an id of its own instead';
       throw validationFailed([{ path: 'Idempotency-Key', message }]);
     }
-    const leave = this.limiter.enter(principal.subject);
+    const release = this.limiter.enter(principal.subject);
     const token = this.tokens.signalOf(principal);
     try {
       const run = new NdjsonIngest(response, {
@@ -75,7 +75,7 @@ export class EventIngest {
       await run.run();
     } finally {
       token.release();
-      leave();
+      release();
     }
   }
 
@@ -93,14 +93,14 @@ export class EventIngest {
         return batch.receiptsFor(await this.scheduler.run({ flow, signal }, work));
       } catch (error) {
         if (!(error instanceof AppError) || isOutcomeUnknown(error)) throw error;
-        if (signal.aborted || !BUSY.has(error.code)) return batch.rejections(error);
-        await sleep(BUSY_RETRY_MS, undefined, { signal });
+        if (signal.aborted || !RETRIED.has(error.code)) return batch.rejections(error);
+        await sleep(RETRY_MS, undefined, { signal });
       }
     }
   }
 }
 
-function mostBodies(): number {
-  const room = Math.floor((getHeapStatistics().heap_size_limit * HEAP_SHARE) / BODY_BYTES);
-  return Math.min(MOST_BODIES, Math.max(FEWEST_BODIES, room));
+function maxBodies(): number {
+  const bodies = Math.floor((getHeapStatistics().heap_size_limit * HEAP_SHARE) / BODY_BYTES);
+  return Math.min(MAX_BODIES, Math.max(MIN_BODIES, bodies));
 }

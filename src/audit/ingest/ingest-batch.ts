@@ -71,7 +71,7 @@ export class IngestBatch {
 
   /** The receipts of lines that are not stored, because some are invalid or because storing failed. */
   rejections(failure?: AppError): LineReceipt[] {
-    if (failure) this.blame(failure);
+    if (failure) this.assignFailure(failure);
     const [first] = this.violations.keys();
     const message = `is good, but line ${first} of the same transaction is refused: send it again`;
     return this.numbers.map((line) => {
@@ -84,7 +84,7 @@ export class IngestBatch {
   }
 
   /** Assigns a failure to the lines that it names (`3.id`: that of index 3), else to all. */
-  private blame({ code, detail, errors = [] }: AppError): void {
+  private assignFailure({ code, detail, errors = [] }: AppError): void {
     for (const { path, message } of errors) {
       const [index = '', ...rest] = path.split('.');
       const line = this.numbers[Number(index)];

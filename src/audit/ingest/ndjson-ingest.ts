@@ -45,13 +45,13 @@ export class NdjsonIngest {
   private readonly sink: ResponseSink;
   private readonly counts = { created: 0, duplicates: 0, rejected: 0 };
   private readonly lifetime = new AbortController();
-  private readonly silence: NodeJS.Timeout;
+  private readonly stallTimer: NodeJS.Timeout;
   private batch: IngestBatch;
   /** When the first line of `batch` was read, by performance.now(). */
   private batchSinceMs = 0;
   private dispatching: NodeJS.Timeout | undefined;
   private underWay = 0;
-  private answered: Promise<void> = Promise.resolve();
+  private responded: Promise<void> = Promise.resolve();
   private stored: Promise<unknown> = Promise.resolve();
   private waiters: (() => void)[] = [];
   private failure: AppError | undefined;
@@ -75,7 +75,7 @@ export class NdjsonIngest {
       onDrain: () => this.wake(),
       onCut: () => this.abort(),
     });
-    this.silence = setTimeout(() => this.onSilence(), stallTimeoutMs);
+    this.stallTimer = setTimeout(() => this.onStall(), stallTimeoutMs);
   }
 
   /**
@@ -94,8 +94,8 @@ export class NdjsonIngest {
       this.body.discard();
     }
     this.dispatch();
-    await this.answered;
-    clearTimeout(this.silence);
+    await this.responded;
+    clearTimeout(this.stallTimer);
     if (this.failure) {
       this.sink.release();
       throw this.failure;
@@ -167,7 +167,7 @@ export class NdjsonIngest {
     while (!this.isOver && !this.isTokenOver) {
       const part = this.body.read();
       if (part) {
-        this.silence.refresh();
+        this.stallTimer.refresh();
         return part;
       }
       if (this.body.isEnded || this.body.isBroken) return undefined;
@@ -201,17 +201,17 @@ export class NdjsonIngest {
     const stored = this.stored.then(() => this.parts.store(batch, this.lifetime.signal));
     stored.catch(() => undefined); // handled below
     this.stored = stored;
-    this.answered = this.answered
-      .then(async () => this.answer(await stored))
+    this.responded = this.responded
+      .then(async () => this.respond(await stored))
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
         this.underWay -= 1;
-        this.silence.refresh(); // until now the client had nothing to do
+        this.stallTimer.refresh(); // until now the client had nothing to do
         this.wake();
       });
   }
 
-  private async answer(receipts: LineReceipt[]): Promise<void> {
+  private async respond(receipts: LineReceipt[]): Promise<void> {
     if (this.isOver) return;
     for (const { status } of receipts) {
       this.counts[status === 'duplicate' ? 'duplicates' : status] += 1;
@@ -230,7 +230,7 @@ export class NdjsonIngest {
   }
 
   /** Disconnects a client that has sent nothing for too long, unless the service kept it waiting. */
-  private onSilence(): void {
+  private onStall(): void {
     if (this.underWay === 0 && this.batch.lines === 0) this.sink.cut('client stalled');
   }
 

@@ -159,7 +159,7 @@ export class AuditPages {
 
   /** The cursor after an event of this reader's list. */
   cursorAfter(position: Position, { list, binding }: PageDescription): string {
-    return this.cursors.encode([false, placeIn(position, list)], binding);
+    return this.cursors.encode([false, cursorPositionOf(position, list)], binding);
   }
 
   private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
@@ -189,26 +189,26 @@ export class AuditPages {
 }
 
 function edgeOf(eventText: string, list: List): Position {
-  return placeIn(positionOf(eventText), list);
+  return cursorPositionOf(positionOf(eventText), list);
 }
 
 /**
  * The position in a cursor. By sequence it also identifies the event, as numbers can be assigned again; a moment in
  * time is the same in every history (docs/adr/0029).
  */
-function placeIn(
+function cursorPositionOf(
   { timestamp, recordedAt, sequence, id, organizationId }: Position,
   { sort }: List,
 ): Position {
-  const place = { timestamp, sequence, id, organizationId };
-  return sort.field === 'sequence' ? { ...place, recordedAt } : place;
+  const position = { timestamp, sequence, id, organizationId };
+  return sort.field === 'sequence' ? { ...position, recordedAt } : position;
 }
 
 /** One text for all spellings of a page. */
 export function pageFingerprint(page: PageDescription): string {
   const { list, limit, offset, from, includeTotal } = page;
-  const place = from ? [from.backward, from.position] : [offset];
-  return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, place, includeTotal]);
+  const position = from ? [from.backward, from.position] : [offset];
+  return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, position, includeTotal]);
 }
 
 function bindingOf(principal: Principal, { organizations, filter, sort }: List): string {

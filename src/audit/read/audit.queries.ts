@@ -26,7 +26,7 @@ export class AuditQueries {
 
   constructor(
     private readonly database: Database,
-    private readonly epochs: TenantVersions,
+    private readonly versions: TenantVersions,
     private readonly timeline: LogTimeline = new LogTimeline(),
   ) {}
 
@@ -68,9 +68,9 @@ export class AuditQueries {
   ): Promise<string[]> {
     const found: string[] = [];
     const types = countedTypes(limits);
-    for (const stretch of this.windows.of(request)) {
+    for (const window of this.windows.of(request)) {
       const limit = request.limit - found.length;
-      const statement = pageStatement({ ...request, ...stretch, limit });
+      const statement = pageStatement({ ...request, ...window, limit });
       found.push(...(await rowsOf(client, { ...statement, types })));
       if (found.length === request.limit) break;
     }
@@ -168,7 +168,7 @@ export class AuditQueries {
     signal: AbortSignal | undefined,
     work: (client: PoolClient) => Promise<T>,
   ): Promise<T> {
-    const isFresh = (replica: PoolClient) => this.epochs.isFresh(replica, organizations);
+    const isFresh = (replica: PoolClient) => this.versions.isFresh(replica, organizations);
     return this.database.durability.reading(organizations, () =>
       this.database.withReader(work, { isFresh, signal }),
     );

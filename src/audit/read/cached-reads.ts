@@ -31,7 +31,7 @@ import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-even
 import { TenantVersions } from './tenant-versions';
 
 /** Characters of all texts in a ParsedRequestCache. */
-const MAX_REMEMBERED_CHARACTERS = 6 * 1024 * 1024;
+const MAX_CACHED_CHARACTERS = 6 * 1024 * 1024;
 
 /**
  * Caches parsed requests: their meaning depends on principal and URL alone, so a repeated one costs a lookup instead of
@@ -39,8 +39,8 @@ const MAX_REMEMBERED_CHARACTERS = 6 * 1024 * 1024;
  */
 class ParsedRequestCache<D extends { characters: number }> {
   private readonly known = new LRUCache<string, D>({
-    maxSize: MAX_REMEMBERED_CHARACTERS,
-    sizeCalculation: ({ characters }, key) => key.length + characters + DESCRIPTION_CHARACTERS,
+    maxSize: MAX_CACHED_CHARACTERS,
+    sizeCalculation: ({ characters }, key) => key.length + characters + PARSED_CHARACTERS,
   });
   private readonly numbers = new WeakMap<Principal, number>();
   private last = 0;
@@ -66,7 +66,7 @@ class ParsedRequestCache<D extends { characters: number }> {
 }
 
 /** Characters for the objects and fixed texts of a parsed request. */
-const DESCRIPTION_CHARACTERS = 500;
+const PARSED_CHARACTERS = 500;
 /** A name of two letters in a list takes five characters of its text, and 24 bytes with the list's slot. */
 const NAME_FACTOR = 6;
 
@@ -95,7 +95,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
   constructor(
     private readonly pages: AuditPages,
     private readonly scheduler: ReadScheduler,
-    private readonly epochs: TenantVersions,
+    private readonly versions: TenantVersions,
     private readonly permits: ResponsePermits,
   ) {
     super();
@@ -123,7 +123,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
   }
 
   currentEpoch(tenants: Tenants): Promise<string> {
-    return this.epochs.current(tenants);
+    return this.versions.current(tenants);
   }
 
   override assertCapacity({ flow }: ParsedPage): void {
@@ -138,7 +138,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     // The permit for memory comes before the one to read: a large page keeps no small one from being read.
     return this.permits.reads.withReservation({ flow, signal }, (reservation) =>
       this.scheduler.read({ flow, signal }, async () => {
-        await during(signal, ready);
+        await waitFor(signal, ready);
         return shared(await this.pages.read(page, signal, { reservation }), reservation);
       }),
     );
@@ -162,7 +162,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
 }
 
 /** Waits for `ready` until the signal aborts. */
-async function during(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
+async function waitFor(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
   if (ready) await (signal ? abortable(ready, signal) : ready);
 }
 
@@ -211,7 +211,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
   constructor(
     private readonly queries: AuditQueries,
     private readonly scheduler: ReadScheduler,
-    private readonly epochs: TenantVersions,
+    private readonly versions: TenantVersions,
   ) {
     super();
   }
@@ -257,7 +257,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
   }
 
   currentEpoch(tenants: Tenants): Promise<string> {
-    return this.epochs.current(tenants);
+    return this.versions.current(tenants);
   }
 
   override assertCapacity({ principal }: ParsedEvent): void {
@@ -270,7 +270,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     ready?: Promise<unknown>,
   ): Promise<SharedResponse> {
     return this.scheduler.read({ flow: flowKey(principal), signal }, async () => {
-      await during(signal, ready);
+      await waitFor(signal, ready);
       const text = await this.queries.findById(tenants, id, signal);
       // The same text for an event of another organization.
       if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');

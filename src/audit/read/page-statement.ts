@@ -130,7 +130,7 @@ export function conditions(
       : bound(operator, instant);
   if (from !== undefined) edge('>=', from);
   if (to !== undefined) edge('<', to);
-  if (after) found.push(...beyond(request.sort, after, values));
+  if (after) found.push(...afterPosition(request.sort, after, values));
   for (const { list, column } of EVENT_FILTERS) {
     if (filter[list]) found.push(`e.${column} = ANY(${values.bind(filter[list], 'text[]')})`);
   }
@@ -141,7 +141,7 @@ export function conditions(
  * After a position in the order (keyset). The plain bound on timestamp lets PostgreSQL prune partitions; the row
  * comparison alone visits all.
  */
-function beyond(sort: AuditEventSort, after: Position, values: Values): string[] {
+function afterPosition(sort: AuditEventSort, after: Position, values: Values): string[] {
   const operator = sort.direction === 'asc' ? '>' : '<';
   const organization = `${values.bind(after.organizationId, 'text')} COLLATE "C"`;
   if (sort.field === 'sequence') {

@@ -17,7 +17,7 @@ export interface PageWindow {
 }
 
 /** Lists remembered: with keys of MAX_KEY_CHARACTERS, of two bytes each, and 150 bytes of slots, 6.6 MB at most. */
-const MAX_REMEMBERED = 10_000;
+const MAX_LISTS = 10_000;
 /** Most lists are shorter and need no hash; a filter may have 2 MB of text. */
 const MAX_KEY_CHARACTERS = 256;
 const NARROW_MONTHS = 2;
@@ -29,7 +29,7 @@ const NARROW_MONTHS = 2;
  * is remembered (months that a list's last page covered) affects only speed.
  */
 export class PageWindows {
-  private readonly months = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  private readonly months = new LRUCache<string, number>({ max: MAX_LISTS });
 
   /** The windows of a request, in the order in which to read them. */
   of(request: PageRequest): PageWindow[] {

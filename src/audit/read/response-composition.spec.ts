@@ -45,7 +45,7 @@ const read = (answer: ComposedResponse, signal?: AbortSignal): Promise<Loaded> =
     principal,
     read: {} as CachedRead,
     description: {} as ReadDescription,
-    options: { path: '/', answer, ...(signal ? { signal: () => signal } : {}) },
+    options: { path: '/', response: answer, ...(signal ? { signal: () => signal } : {}) },
   });
 const permitsHeld = (): object => {
   const { active, queued } = permits.compositions.permits.statistics();

@@ -26,7 +26,7 @@ export interface SearchOptions {
   /** Makes the signal that aborts when the response closes. */
   signal?: () => AbortSignal;
   /** The response that it becomes part of: its parts are read one after the other, and bounded together. */
-  answer?: ComposedResponse;
+  response?: ComposedResponse;
   /** How often the response will hold it; once by default. */
   copies?: number;
 }
@@ -102,7 +102,7 @@ const SMALL_PART_BYTES = 64 * 1024;
  */
 @Injectable()
 export class ResponseComposition {
-  private readonly answers = new WeakMap<object, ResponseParts>();
+  private readonly parts = new WeakMap<object, ResponseParts>();
 
   constructor(
     private readonly cache: ResponseCache,
@@ -117,10 +117,10 @@ export class ResponseComposition {
    */
   part<D extends ReadDescription>(request: PartRequest<D>): Promise<Loaded> {
     const { options, principal } = request;
-    const { answer, copies = 1 } = options;
-    const read = (): Promise<Loaded> => this.remember(request);
-    if (!answer) return read();
-    const parts = this.partsOf(answer);
+    const { response, copies = 1 } = options;
+    const read = (): Promise<Loaded> => this.load(request);
+    if (!response) return read();
+    const parts = this.partsOf(response);
     const reading = parts.last.then(async () => {
       requireUnsent(parts);
       assertCapacity(parts);
@@ -139,8 +139,8 @@ export class ResponseComposition {
   /**
    * A part as a value; its numbers count as often as the response will hold them. @throws AppError REQUEST_TOO_LARGE.
    */
-  parse(text: string, { answer, copies = 1 }: SearchOptions): unknown {
-    const parts = answer && this.answers.get(answer);
+  parse(text: string, { response, copies = 1 }: SearchOptions): unknown {
+    const parts = response && this.parts.get(response);
     const budget = { left: (parts?.numbersLeft ?? MAX_EXACT_NUMBERS) / copies };
     try {
       return parseJsonWithPlaceholders(text, budget);
@@ -152,8 +152,8 @@ export class ResponseComposition {
     }
   }
 
-  private partsOf(answer: ComposedResponse): ResponseParts {
-    const known = this.answers.get(answer);
+  private partsOf(response: ComposedResponse): ResponseParts {
+    const known = this.parts.get(response);
     if (known) return known;
     const parts: ResponseParts = {
       characters: 0,
@@ -162,12 +162,12 @@ export class ResponseComposition {
       last: Promise.resolve(),
       isSent: false,
     };
-    answer.whenSent(() => {
+    response.whenSent(() => {
       parts.isSent = true;
       parts.reservation.release();
       parts.stopWaiting?.();
     });
-    this.answers.set(answer, parts);
+    this.parts.set(response, parts);
     return parts;
   }
 
@@ -230,7 +230,7 @@ export class ResponseComposition {
     }
   }
 
-  private remember<D extends ReadDescription>({
+  private load<D extends ReadDescription>({
     read,
     description,
     search: { useCache, cacheTTL } = {},
@@ -240,7 +240,7 @@ export class ResponseComposition {
       path,
       policy: { noCache: useCache === false, noStore: false },
       ...(typeof cacheTTL === 'number' ? { ttlMs: cacheTTL * 1000 } : {}),
-      ...(patience ? { signal } : {}),
+      ...(signal ? { signal } : {}),
     });
   }
 }

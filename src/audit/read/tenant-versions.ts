@@ -56,7 +56,7 @@ const FIND_SERVER = {
                 CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END`,
 };
 /** The server is identified once in so long. */
-const SERVER_LOOK_MS = 2000;
+const SERVER_CHECK_MS = 2000;
 
 /**
  * For replicas, with organizations ($1) and the primary's last sequences ($2): the head there and, where that is ahead,
@@ -77,7 +77,7 @@ const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
 interface Gathering {
   organizations: Set<string>;
   /** By the organization of a single one, else by the list itself: callers with the same one share a promise. */
-  epochs: Map<string | readonly string[], Promise<string>>;
+  versions: Map<string | readonly string[], Promise<string>>;
   heads: Promise<Heads>;
 }
 
@@ -97,12 +97,12 @@ export class TenantVersions {
   private readonly everything = new CoalescedRead(() => this.readAll());
   private gathering: Gathering | undefined;
   /** The last version of all organizations, with the connection and the snapshot that it was read in. */
-  private known: { client: PoolClient; snapshot: string; epoch: string } | undefined;
+  private known: { client: PoolClient; snapshot: string; version: string } | undefined;
   private asked = 0;
   private reads = 0;
   private sums = 0;
   private readonly durability: Durability;
-  private nextServerLookMs = 0;
+  private nextServerCheckMs = 0;
 
   constructor(
     database: Database,
@@ -131,12 +131,12 @@ export class TenantVersions {
     if (first === undefined) return NO_TENANTS;
     const gathering = this.gather(tenants);
     const key = tenants.length === 1 ? first : tenants;
-    let epoch = gathering.epochs.get(key);
-    if (epoch === undefined) {
-      epoch = gathering.heads.then((heads) => epochOf(heads, tenants));
-      gathering.epochs.set(key, epoch);
+    let version = gathering.versions.get(key);
+    if (version === undefined) {
+      version = gathering.heads.then((heads) => versionOf(heads, tenants));
+      gathering.versions.set(key, version);
     }
-    return epoch;
+    return version;
   }
 
   /**
@@ -157,13 +157,13 @@ export class TenantVersions {
 
   private async isSameThere(replica: PoolClient, tenants: Tenants): Promise<boolean> {
     if (tenants === '*') {
-      const epoch = await this.current('*');
+      const version = await this.current('*');
       const { rows } = await replica.query<[string, string]>({
         ...SUM_REPLICA_HEADS,
         rowMode: 'array',
       });
       const [sequences = '0', micros = '0'] = rows[0] ?? [];
-      return epochText(sequences, BigInt(micros)) === epoch;
+      return versionText(sequences, BigInt(micros)) === version;
     }
     this.asked += 1;
     const heads = await this.gather(tenants).heads;
@@ -185,7 +185,7 @@ export class TenantVersions {
   private gather(organizations: readonly string[]): Gathering {
     this.gathering ??= {
       organizations: new Set(),
-      epochs: new Map(),
+      versions: new Map(),
       heads: this.listed.join(),
     };
     for (const id of organizations) this.gathering.organizations.add(id);
@@ -221,24 +221,24 @@ export class TenantVersions {
     heads: Heads,
     asked: number,
   ): Promise<void> {
-    const behind: [string, Head][] = [];
+    const older: [string, Head][] = [];
     for (const id of organizations) {
       const head = heads.get(id) ?? NO_HEAD;
       const seen = { sequence: Number(head.lastSequence), micros: head.recordedMicros };
-      if (this.timeline.isBehind(id, seen, asked)) behind.push([id, head]);
+      if (this.timeline.isOlder(id, seen, asked)) older.push([id, head]);
       else this.timeline.note(id, seen);
     }
-    const isDue = performance.now() >= this.nextServerLookMs;
-    if (behind.length === 0 && !isDue) return;
-    this.nextServerLookMs = performance.now() + SERVER_LOOK_MS;
-    const isPrimary = await this.lookAtServer(client);
+    const isDue = performance.now() >= this.nextServerCheckMs;
+    if (older.length === 0 && !isDue) return;
+    this.nextServerCheckMs = performance.now() + SERVER_CHECK_MS;
+    const isPrimary = await this.checkServer(client);
     if (!isPrimary) return; // a standby may only lag
-    for (const [id, { lastSequence }] of behind)
+    for (const [id, { lastSequence }] of older)
       this.timeline.noteRewindTo(id, BigInt(lastSequence));
   }
 
   /** Whether the server is a primary, which is noted; some that look like PostgreSQL do not say. */
-  private async lookAtServer(client: PoolClient): Promise<boolean> {
+  private async checkServer(client: PoolClient): Promise<boolean> {
     try {
       const { rows } = await client.query<[string | null, string | null]>({
         ...FIND_SERVER,
@@ -249,7 +249,7 @@ export class TenantVersions {
       this.timeline.noteServer(startedAt, Number.parseInt(timeline ?? '0', 16));
     } catch (error) {
       if (isUnavailable(error)) throw error;
-      this.nextServerLookMs = Infinity;
+      this.nextServerCheckMs = Infinity;
     }
     return true;
   }
@@ -272,12 +272,12 @@ export class TenantVersions {
         rowMode: 'array',
       });
       const [snapshot = null, totals = null] = rows[0] ?? [];
-      if (totals === null && known !== undefined) return known.epoch;
+      if (totals === null && known !== undefined) return known.version;
       this.sums += 1;
       const [sum, micros] = totals ?? ['0', '0'];
-      const epoch = epochText(sum, BigInt(micros));
-      this.known = snapshot === null ? undefined : { client, snapshot, epoch };
-      return epoch;
+      const version = versionText(sum, BigInt(micros));
+      this.known = snapshot === null ? undefined : { client, snapshot, version };
+      return version;
     });
   }
 }
@@ -297,19 +297,19 @@ function isSameHead(
   return eventMicros !== null && Number(eventMicros) === recordedMicros;
 }
 
-function epochOf(heads: Heads, organizations: readonly string[]): string {
+function versionOf(heads: Heads, organizations: readonly string[]): string {
   const [first, ...others] = organizations.map((id) => heads.get(id) ?? NO_HEAD);
   if (first === undefined) return '0';
-  if (others.length === 0) return epochText(first.lastSequence, first.recordedMicros);
+  if (others.length === 0) return versionText(first.lastSequence, first.recordedMicros);
   let sum = BigInt(first.lastSequence);
   let micros = BigInt(first.recordedMicros);
   for (const { lastSequence, recordedMicros } of others) {
     sum += BigInt(lastSequence);
     micros += BigInt(recordedMicros);
   }
-  return epochText(String(sum), micros);
+  return versionText(String(sum), micros);
 }
 
-function epochText(sum: string, micros: number | bigint): string {
+function versionText(sum: string, micros: number | bigint): string {
   return `${sum}.${micros.toString(36)}`;
 }
