@@ -95,7 +95,7 @@ function observers(app: NestExpressApplication, server: HttpServer, log: Service
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => server.runningRequests);
-  server.unread.registerWith(app.get(MetricRegistry));
+  server.slowClients.registerWith(app.get(MetricRegistry));
   const requestLog = new AccessLog(log.pino, slowRequestThresholdMs);
   const counting = enabled ? recorder : undefined;
   return {

@@ -1,8 +1,7 @@
 import { Injectable, type OnApplicationBootstrap, type Type } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, ModuleRef, Reflector } from '@nestjs/core';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { writeFastProblem } from '../http/fast-problem';
-import { FastRoutes } from '../http/fast-routes';
+import { FastRoutes, writeFastProblem } from '../http/fast-routes';
 import { plainlyAcceptsJson } from '../http/negotiation';
 import { writeStamped } from '../http/request-context';
 import { AppError } from '../platform/errors/app-error';

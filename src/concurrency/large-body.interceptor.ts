@@ -9,7 +9,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
 import { serverConfig } from '../platform/config/server.config';
-import { type BodyRequest, RAW_BODY } from '../http/json-body.interceptor';
+import { type BodyRequest, RAW_BODY } from '../http/body-reader';
 import { requestSignal } from '../http/request-signal';
 import { withPermit } from './concurrency.interceptor';
 import { type FlowRequest, flowOfRequest } from './flow';

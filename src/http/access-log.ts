@@ -4,19 +4,19 @@ import type { Principal } from '../auth/principal';
 import { requestIdOf } from './request-context';
 import { traceContextOf } from './trace-context';
 
-/** A request that is over. */
+/** A request that has ended. */
 export interface FinishedRequest {
   request: IncomingMessage & { principal?: Principal };
   method: string;
-  /** The template, never the path: paths and queries hold what is asked for. */
+  /** The template, never the path: paths and queries hold data. */
   route: string;
   status: number;
   ms: number;
 }
 
 /**
- * One line for each request: who asked for what kind of thing, how it ended, how long it took. Never a token, a query,
- * a body or an id of an event. At `info`; a slow one is a warning.
+ * Writes a line for each request: principal, route, status and duration. Never a token, a query, a body or an id of an
+ * event. At `info`; a slow one is a warning.
  */
 export class AccessLog {
   constructor(
@@ -47,7 +47,7 @@ export class AccessLog {
   }
 }
 
-/** The one organization of a token, `*` for all, or how many. */
+/** The one organization of a token, `*` for all, or their number. */
 function organizationOf({ organizations }: Principal): string | number {
   if (organizations === '*') return '*';
   return organizations.length === 1 ? (organizations[0] ?? '') : organizations.length;

@@ -6,23 +6,23 @@ import { Quota } from '../platform/runtime/quota';
 import { DecompressionPermits } from './content-coding';
 
 /**
- * Of the heap, what bodies and what is made of them may take. At 1/4, heaps of 128 and 256 MB lived through every body
- * that ended the process before: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
+ * Share of the heap for bodies and their values. At 1/4, heaps of 128 and 256 MB survived every body that ended the process
+ * before: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
  */
 const HEAP_SHARE = 1 / 4;
 /**
- * As a share of the heap's limit, by which machines are measured: bodies that are being read, whose bytes lie beside the
- * heap. A client that sends most of a body and then stops holds it for up to two minutes (HttpServer), in as many
- * connections as it likes.
+ * Limit of the bodies that are being read, as a share of the heap's limit, although their bytes lie beside the heap. A
+ * client that sends most of a body and then stops holds it for up to two minutes (HttpServer), in as many connections as
+ * it likes.
  */
 const READ_SHARE = 1 / 2;
-/** Of that, what one sender may have: the rest is for everybody else. */
+/** The part of that for one sender. */
 const SENDER_SHARE = 1 / 2;
-/** Smaller bodies are counted by their length alone, and take no time worth speaking of. */
+/** Smaller bodies are counted by their length alone, and parsed at once. */
 export const SMALL_BODY_BYTES = 64 * 1024;
-/** The bytes themselves, their text, and values that hold the text once more. */
+/** The bytes, their text, and values that hold the text once more. */
 const COPIES = 3;
-/** Bytes of heap that V8 takes for the value behind each of these bytes of JSON, measured on bodies of nothing else. */
+/** Bytes of heap that V8 takes for the value of each of these bytes of JSON, measured on bodies of nothing else. */
 const COST = new Uint8Array(256);
 COST['{'.charCodeAt(0)] = 80;
 COST['['.charCodeAt(0)] = 48;
@@ -30,38 +30,38 @@ COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
 const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
 const [BIG_E, SMALL_E] = [0x45, 0x65];
-/** A number of so many digits in a row hardly ever fits a double: it is a string as well (exact-json.ts), and written as one. */
+/** A number of so many digits in a row hardly ever fits a double: it is a string as well (lossless-json.ts). */
 const LONG_DIGITS = 16;
 /**
- * So is one that ends in 0 behind a point, and one with an exponent; and what looks like it in a text. Those whose digits a
- * point divides, and small ones such as 0.0000001, are not counted: MAX_EXACT_NUMBERS bounds them.
+ * So is one that ends in 0 after a point, and one with an exponent, also inside a string. Those whose digits a point
+ * divides, and small ones such as 0.0000001, are not counted: MAX_EXACT_NUMBERS bounds them.
  */
 const EXACT_NUMBER_COST = 64;
 
 /**
- * What JSON bodies cost in memory, from before they are parsed until their requests are answered: 10 MB of `{},` become
- * 270 MB of objects, and a process whose heap is full dies with everything that it was about to answer. So what does not
- * fit now is refused while there is still room to say so, and what would never fit is too large.
+ * Limits the memory of JSON bodies, from before they are parsed until their responses have ended: 10 MB of `{},` become
+ * 270 MB of objects, and a process whose heap is full dies with all its requests. A body that does not fit now is refused;
+ * one that would never fit is too large.
  */
 @Injectable()
 export class BodyMemoryLimiter {
   /** Bytes of bodies that are being read, by sender. */
   readonly readQuota = bodyReadQuota(getHeapStatistics().heap_size_limit * READ_SHARE);
-  /** For bodies that have come and are compressed. */
+  /** Permits for bodies that have arrived compressed. */
   readonly decompressions = new DecompressionPermits();
   private readonly holders = new WeakSet<ServerResponse>();
   private reservedBytes = 0;
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
 
-  /** What is held right now, in bytes. */
+  /** Bytes reserved now. */
   get reserved(): number {
     return this.reservedBytes;
   }
 
   /**
-   * Holds room for the body of a request until `response`, its answer, is over; once, however often it is asked for.
-   * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (others take the room, for now).
+   * Reserves memory for the body of a request until `response` has ended; once, however often it is called.
+   * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (does not fit now).
    */
   reserve(body: Buffer, response: ServerResponse): void {
     if (this.holders.has(response)) return;
@@ -77,7 +77,7 @@ export class BodyMemoryLimiter {
         retryAfterSeconds: 1,
       });
     }
-    if (response.destroyed) return; // nobody waits any more, and nothing would give it back
+    if (response.destroyed) return; // `close` has been emitted, and nothing would release it
     this.reservedBytes += bytes;
     this.holders.add(response);
     response.once('close', () => {
@@ -98,7 +98,7 @@ export function bodyQuotaExceeded(): AppError {
   });
 }
 
-/** About what the value of a JSON text takes, with the text. Marks inside strings count too, which only errs upwards. */
+/** About the memory of the value of a JSON text, with the text. Brackets inside strings count too, which errs upwards. */
 export function estimateParsedBytes(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BODY_BYTES) return bytes;

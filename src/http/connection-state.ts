@@ -2,41 +2,40 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 
-/** How long a refused client may take to read why; cutting at once could take the answer with it. */
+/** Milliseconds that a refused client has to read its response, which a reset could take with it. */
 export const LINGER_MS = 1000;
 
-/** What is known of a connection; kept on its socket, as a WeakMap would cost more to collect. */
+/** State of a connection, kept on its socket, as a WeakMap would cost more to collect. */
 export interface ConnectionState {
-  /** Answers under way; more than one when requests are pipelined. */
+  /** Responses under way; more than one when requests are pipelined. */
   active: number;
   last?: IncomingMessage;
-  /** Bytes came that are not HTTP. */
+  /** Whether bytes arrived that are not HTTP. */
   isUnreadable: boolean;
-  /** The request under way whose body may take as long as it likes. */
+  /** The request under way whose body may take any time. */
   longBody?: IncomingMessage | undefined;
-  /** Answers that wait behind another one. */
+  /** Responses that wait for an earlier one of the connection. */
   queued?: Set<ServerResponse>;
-  /** Answers that go through a compressor. */
+  /** Responses that go through a compressor. */
   compressed?: Set<ServerResponse>;
 }
 
 const STATE = Symbol('connection state');
+type Stated = Socket & { [STATE]?: ConnectionState };
 
-/** What is known of this connection. */
-export function stateOf(socket: Socket & { [STATE]?: ConnectionState }): ConnectionState {
+export function stateOf(socket: Stated): ConnectionState {
   socket[STATE] ??= { active: 0, isUnreadable: false };
   return socket[STATE];
 }
 
-/** Lets the body of this request take as long as it likes, until it is answered: whoever reads it cuts what stands still. */
+/** Exempts the body of this request from the limit of time: its reader disconnects a client that stalls. */
 export function expectLongBody(request: IncomingMessage): void {
   stateOf(request.socket).longBody = request;
 }
 
 /**
- * Ends the connection with this answer, which is given before the body has come, unless it has begun already. The rest of
- * the body is let go by for as long as it comes: a connection is reset when it is closed over unread bytes, and the client
- * may not have read the answer by then.
+ * Ends the connection with this response, given before the body has arrived, unless it has begun already. The rest of the
+ * body is discarded as it arrives: closing over unread bytes resets the connection before the client has read the response.
  */
 export function closeWithResponse(response: ServerResponse): void {
   if (response.headersSent) return;
@@ -44,7 +43,7 @@ export function closeWithResponse(response: ServerResponse): void {
   lingeringClose(response.req.socket);
 }
 
-/** Has the connection end behind its last answer, where Node would cut it, if the body still comes then. */
+/** Lets the connection end after its last response, where Node would reset it if the body still arrives then. */
 export function lingeringClose(socket: Socket): void {
   socket.destroySoon = end;
 }
@@ -54,22 +53,22 @@ function end(this: Socket): void {
   closeQueued(stateOf(this));
   this.setTimeout(LINGER_MS); // of silence
   const { last } = stateOf(this);
-  // A body that keeps coming is ended by the limit of a whole request; behind it nothing is waited for.
+  // The limit of a whole request ends a body that goes on arriving.
   if (last?.complete === false) last.once('end', () => destroyAfter(this));
   else destroyAfter(this);
 }
 
-/** Lets a client read its last answer before the connection is gone, whatever it sends meanwhile. */
+/** Destroys a connection once its client has had time to read the last response, whatever it sends meanwhile. */
 export function destroyAfter(socket: Socket): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-/** Whether nothing that is sent on a connection can be answered any more: its last answer has been given (RFC 9112, section 9.6). */
+/** Whether the last response of a connection has been given: further requests get none (RFC 9112, section 9.6). */
 export function isOver(socket: Socket): boolean {
   return socket.writableEnded || socket.destroyed;
 }
 
-/** Node tells the answer under way that its connection is gone, but not those that wait behind it (pipelining). */
+/** Closes a pipelined response with its connection: Node emits `close` only on the response that is being sent. */
 export function closeWithConnection(response: ServerResponse): void {
   const { socket } = response.req;
   const state = stateOf(socket);
@@ -83,7 +82,6 @@ export function closeWithConnection(response: ServerResponse): void {
   response.once('socket', () => queued.delete(response));
 }
 
-/** Has whoever works at answers for which there is no connection any more let go of them. */
 function closeQueued({ queued }: ConnectionState): void {
   for (const response of queued ?? []) {
     queued?.delete(response);
@@ -92,8 +90,8 @@ function closeQueued({ queued }: ConnectionState): void {
   }
 }
 
-/** Bytes of answers that wait behind another one. */
-export function queuedBytes(socket: Socket & { [STATE]?: ConnectionState }): number {
+/** Bytes of responses that wait for an earlier one. */
+export function queuedBytes(socket: Stated): number {
   const queued = socket[STATE]?.queued;
   let bytes = 0;
   if (queued) for (const response of queued) bytes += response.writableLength;
@@ -101,8 +99,8 @@ export function queuedBytes(socket: Socket & { [STATE]?: ConnectionState }): num
 }
 
 /**
- * Counts what the compressor in front of this answer (`compression`) holds: all that it was given, up to 32 MiB, until the
- * last byte of it has been taken.
+ * Counts the bytes in the compressor of this response (`compression`): it holds all that it was given, up to 32 MiB, until
+ * the last byte of it has been taken.
  */
 export function watchCompressor(response: ServerResponse): void {
   const state = stateOf(response.req.socket);
@@ -111,8 +109,8 @@ export function watchCompressor(response: ServerResponse): void {
   response.once('close', () => compressed.delete(response));
 }
 
-/** Bytes that are in the compressors of answers. */
-export function compressingBytes(socket: Socket & { [STATE]?: ConnectionState }): number {
+/** Bytes in the compressors of responses. */
+export function compressingBytes(socket: Stated): number {
   const compressed = socket[STATE]?.compressed;
   let bytes = 0;
   if (compressed)
@@ -122,7 +120,7 @@ export function compressingBytes(socket: Socket & { [STATE]?: ConnectionState })
 
 const COMPRESSOR = Symbol('compressor');
 
-/** It exists once the headers are written. Listeners of `drain` are put on it then, and it is what `on` returns. */
+/** The compressor, which exists once the headers are written: from then on `on('drain')` returns it. */
 function compressorOf(
   response: ServerResponse & { [COMPRESSOR]?: Writable },
 ): Writable | undefined {

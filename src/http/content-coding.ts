@@ -3,7 +3,7 @@ import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { AppError } from '../platform/errors/app-error';
 import { abortablePromise } from '../platform/runtime/abort';
 
-/** Decompressors of whole bodies at once: zlib runs in libuv's pool, which has four threads (UV_THREADPOOL_SIZE). */
+/** Bodies decompressed at once: zlib runs in libuv's pool, which has four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
 
 const DECOMPRESSORS = new Map<string, () => Transform>([
@@ -14,7 +14,7 @@ const DECOMPRESSORS = new Map<string, () => Transform>([
 ]);
 
 /**
- * What makes a decompressor for a `Content-Encoding`; undefined for `identity`.
+ * The factory of decompressors for a `Content-Encoding`; undefined for `identity`.
  * @throws AppError UNSUPPORTED_MEDIA_TYPE for any other coding, and for several of them.
  */
 export function decompressorFor(coding = 'identity'): (() => Transform) | undefined {
@@ -28,9 +28,9 @@ export function decompressorFor(coding = 'identity'): (() => Transform) | undefi
 }
 
 /**
- * The bytes that `decompressor`, a new one, makes of a compressed body. `take` is asked before each piece of the output is kept, and throws to
- * refuse it; decompressing ends with that, and with the signal.
- * @throws AppError MALFORMED_JSON for bytes that are not in this coding; what `take` throws; the reason of the signal.
+ * Decompresses a body with `decompressor`, a new one. `take` is called before each piece of the output is kept, and throws
+ * to end it.
+ * @throws AppError MALFORMED_JSON for bytes that are not in this coding; the error of `take`; the reason of the signal.
  */
 export async function decompress(
   compressed: Buffer,
@@ -62,16 +62,13 @@ export async function decompress(
   }
 }
 
-/** A sender that waits for a permit. */
-type Waiter = () => void;
-
 /**
- * Permits to decompress, a bounded number at once. Senders are served in rotation, so that the bodies of one do not
- * stand before those of all others.
+ * Permits to decompress, a bounded number at once. Senders are served in rotation, so that the bodies of one do not delay
+ * those of all others.
  */
 export class DecompressionPermits {
   /** In the order in which senders are served. */
-  private readonly waiting = new Map<string, Set<Waiter>>();
+  private readonly waiting = new Map<string, Set<() => void>>();
   private active = 0;
 
   constructor(private readonly max = MAX_DECOMPRESSORS) {}
@@ -81,7 +78,7 @@ export class DecompressionPermits {
     return this.active;
   }
 
-  /** Does `work` with a permit. @throws the reason of the signal while it waits; what `work` throws. */
+  /** Does `work` with a permit. @throws the reason of the signal while it waits; the error of `work`. */
   async run<T>(sender: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.active < this.max) this.active += 1;
     else await this.wait(sender, signal);
@@ -105,7 +102,7 @@ export class DecompressionPermits {
     });
   }
 
-  /** Hands the permit to the first of the sender whose turn it is. */
+  /** Passes the permit on to the next sender. */
   private release(): void {
     const [next] = this.waiting;
     if (!next) {
@@ -117,7 +114,7 @@ export class DecompressionPermits {
     this.waiting.delete(sender);
     if (!grant) return this.release();
     own.delete(grant);
-    if (own.size > 0) this.waiting.set(sender, own); // behind the others
+    if (own.size > 0) this.waiting.set(sender, own); // last in the rotation
     grant();
   }
 }

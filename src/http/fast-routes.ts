@@ -2,38 +2,38 @@ import { Injectable, RequestMethod, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AuthenticatedRequest } from '../auth/authenticated-request';
-import { knownPrincipal } from '../auth/known-principal';
+import { requireScopes, type Principal, type Scope } from '../auth/principal';
 import { ROUTE_ACCESS, type RouteAccess } from '../auth/route-access';
 import { TokenVerifier } from '../auth/token-verifier';
-import { writeFastProblem } from './fast-problem';
-import { nameRoute } from './request-context';
+import { beginProblem } from '../platform/errors/problem-response';
+import { nameRoute, requestIdOf, writeStamped } from './request-context';
 
-/** What the paths of all routes but the probes begin with. */
+/** The prefix of the paths of all routes but the probes. */
 export const API_PREFIX = 'api/v1';
 
 /** A request with the principal whose token it brought. */
 export type FastRequest = IncomingMessage & AuthenticatedRequest;
 
 /**
- * Answers a request before express sees it, or calls `handOn` for the ordinary path to do it. It may do so at any
+ * Responds to a request before express sees it, or calls `fallThrough` for the ordinary path to do it. It may do so at any
  * time before it has written anything; a body that it has read stays on the request (`RAW_BODY`).
  */
 export type FastHandler = (
   request: FastRequest,
   response: ServerResponse,
-  handOn: () => void,
+  fallThrough: () => void,
 ) => void;
 
-/** Lets a request of a hot route in, or rejects with the AppError that refuses it. */
+/** Admits a request of a fast route, or rejects with the AppError that refuses it. */
 export type GuardResult = (request: FastRequest, response: ServerResponse) => Promise<void>;
 
 /** A method of a controller. */
 type Handler = (...parameters: never[]) => unknown;
 
 /**
- * The few routes that carry the load and may be answered in front of express, which costs several times what the
- * work itself does. A hot route only knows the plain case; whatever is unusual or wrong it hands
- * on, so that there is one implementation of everything else.
+ * The few routes that carry the load and are served without express, which costs several times as much as the work itself.
+ * A fast route knows the plain case alone; anything unusual or wrong falls through, so that there is one implementation
+ * of everything else.
  */
 @Injectable()
 export class FastRoutes {
@@ -41,38 +41,38 @@ export class FastRoutes {
   private readonly exact = new Map<string, FastHandler>();
   private readonly parametric = new Map<string, FastHandler>();
 
-  private admission: GuardResult | undefined;
+  private guard: GuardResult | undefined;
 
   constructor(private readonly verifier: TokenVerifier) {}
 
-  /** From now on every request of a hot route needs to be let in, as a guard does on the ordinary path. */
-  guardWith(admission: GuardResult): void {
-    this.admission = admission;
+  /** Puts a guard before all fast routes, as Nest puts its guards before the ordinary ones. */
+  guardWith(guard: GuardResult): void {
+    this.guard = guard;
   }
 
   /**
-   * Makes the handler `name` of a controller a hot route under each of its paths, `hot` answering in its stead. Like the handler
-   * it is only called for requests whose token has the scopes that the handler declares; the principal is then on
-   * the request. A path may end in one parameter.
+   * Serves each path of the handler `name` of a controller by `fast`. Like the handler it is only called for requests
+   * whose token has the scopes that the handler declares; the principal is then on the request. A path may end in one
+   * parameter.
    */
-  registerHandler(controller: Type, name: string, hot: FastHandler): void {
+  registerHandler(controller: Type, name: string, fast: FastHandler): void {
     const handler = (controller.prototype as Record<string, Handler | undefined>)[name];
     if (!handler) throw new Error(`${controller.name} has no ${name}`);
     const access = (Reflect.getMetadata(ROUTE_ACCESS, handler) ??
       Reflect.getMetadata(ROUTE_ACCESS, controller)) as RouteAccess | undefined;
     if (access === undefined || access === 'public') {
-      throw new Error(`${controller.name}.${name}: a hot route needs @Scopes().`);
+      throw new Error(`${controller.name}.${name}: a fast route needs @Scopes().`);
     }
     const method = RequestMethod[Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod];
     for (const path of pathsOf(controller, handler)) {
-      const guarded: FastHandler = (request, response, handOn) => {
-        const principal = knownPrincipal(this.verifier, request, access);
-        if (!principal) return handOn();
+      const guarded: FastHandler = (request, response, fallThrough) => {
+        const principal = this.knownPrincipal(request, access);
+        if (!principal) return fallThrough();
         request.principal = principal;
         nameRoute(request, path);
-        if (!this.admission) return hot(request, response, handOn);
-        this.admission(request, response).then(
-          () => hot(request, response, handOn),
+        if (!this.guard) return fast(request, response, fallThrough);
+        this.guard(request, response).then(
+          () => fast(request, response, fallThrough),
           (error: unknown) => writeFastProblem(error, request, response),
         );
       };
@@ -82,18 +82,36 @@ export class FastRoutes {
     }
   }
 
-  /** The handler of a request, if it is to a hot route. */
+  /** The handler of a request, if its route is a fast one. */
   find({ method, url = '' }: IncomingMessage): FastHandler | undefined {
-    const mark = url.indexOf('?');
-    const path = mark === -1 ? url : url.slice(0, mark);
+    const queryAt = url.indexOf('?');
+    const path = queryAt === -1 ? url : url.slice(0, queryAt);
     return (
       this.exact.get(`${method} ${path}`) ??
       this.parametric.get(`${method} ${path.slice(0, path.lastIndexOf('/'))}`)
     );
   }
+
+  /**
+   * The principal of a request whose token was verified before and has the scopes. Undefined otherwise, also for a token
+   * that is to be refused: the ordinary path does that.
+   */
+  private knownPrincipal(request: FastRequest, scopes: readonly Scope[]): Principal | undefined {
+    try {
+      const principal = this.verifier.verify(request.headers.authorization);
+      if (principal instanceof Promise) {
+        principal.catch(() => undefined); // the ordinary path verifies it once more
+        return undefined;
+      }
+      requireScopes(principal, scopes);
+      return principal;
+    } catch {
+      return undefined;
+    }
+  }
 }
 
-/** Every path of a handler, as it stands in a request. */
+/** Every path of a handler, as in a request. */
 function pathsOf(controller: Type, handler: Handler): string[] {
   const own = Reflect.getMetadata(PATH_METADATA, handler) as string | string[];
   const bases = Reflect.getMetadata(PATH_METADATA, controller) as string | string[];
@@ -103,4 +121,20 @@ function pathsOf(controller: Type, handler: Handler): string[] {
       return `/${segments.filter((segment) => segment !== '').join('/')}`;
     }),
   );
+}
+
+/**
+ * `writeProblem` for a fast route, on whose response no header has been set: the same response, written at once. In an
+ * overload most responses are refusals, and their cost is lost to the requests that are served.
+ */
+export function writeFastProblem(
+  thrown: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
+  moreHeaders: readonly string[] = [],
+): void {
+  const problem = beginProblem(thrown, request, response, requestIdOf(request));
+  if (!problem) return;
+  const { status, headers, body } = problem;
+  writeStamped(request, response, status, [...headers, ...moreHeaders], [body]);
 }

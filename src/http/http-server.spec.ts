@@ -178,7 +178,7 @@ describe('a drain', () => {
     let read = 0;
     socket.on('error', () => undefined).on('data', (part: Buffer) => (read += part.length));
     socket.pause().write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-    while (front.unread.bytes === 0) await sleep(5);
+    while (front.slowClients.bytes === 0) await sleep(5);
     const drained = front.drain(10_000);
     await sleep(200); // several looks at what is idle
     socket.resume();

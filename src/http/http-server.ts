@@ -1,34 +1,43 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../platform/errors/app-error';
+import { codeOfStatus, ERROR_TABLE } from '../platform/errors/error-table';
+import { PROBLEM_JSON, problemOf } from '../platform/errors/problem';
 import { writeProblem } from '../platform/errors/problem-response';
 import {
   closeWithConnection,
-  lingeringClose,
   closeWithResponse,
+  destroyAfter,
   isOver,
+  lingeringClose,
   stateOf,
 } from './connection-state';
-import { ServerRequest } from './server-request';
 import type { FastRoutes } from './fast-routes';
 import { headerRepeated, repeatedHeader } from './repeated-headers';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
-import { respondToUnreadable } from './unreadable-request';
+import { ServerRequest } from './server-request';
 import { SlowClientGuard } from './slow-client.guard';
 
-/** Answers one request, as an express application does. */
+/** Responds to a request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Is told of each request when its answer is over, however that came about. */
+/** Sees each request when its response has ended, in whatever way. */
 export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** How slow and how large a request may be. */
+/** Limits of time and size of a request. */
 export interface HttpServerLimits {
-  /** A client must finish its headers, and its whole request, within these; slower ones hold a socket for nothing. */
+  /** Time for the headers, and for the whole request; slower clients hold a socket for nothing. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
-  /** How often clients are looked at for that: they are cut so much later at most. */
+  /** Interval of checks for slower ones: they are disconnected so much later at most. */
   checkIntervalMs: number;
   /** Of request line and headers together. */
   maxHeaderBytes: number;
@@ -46,19 +55,19 @@ const LIMITS: HttpServerLimits = {
 const MAX_TARGET_LENGTH = 12 * 1024;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** A connection on which nothing moves for so long is cut. Of those who send but do not read: SlowClientGuard. */
+/** A connection on which nothing moves for so long is destroyed. For clients that send but do not read: SlowClientGuard. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
-/** Turns of the event loop in which what was cut is told of; few are enough. */
-const DRAIN_TURNS = 100;
+/** Iterations of the event loop in which `close` is emitted for destroyed connections; few are enough. */
+const DRAIN_ITERATIONS = 100;
 
 /**
- * The listener in front of express. It takes connections before the application has booted, so that probes get an
- * honest answer during a long start, and keeps taking them apart in an orderly way when the process is told to stop.
+ * The server that express runs behind. It accepts connections before the application has booted, so that probes get an
+ * honest response during a long start, and closes them in an orderly way when the process is told to stop.
  */
 export class HttpServer {
   readonly server: Server;
-  readonly unread: SlowClientGuard;
+  readonly slowClients: SlowClientGuard;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
   private observe: RequestObserver | undefined;
@@ -82,7 +91,7 @@ export class HttpServer {
     );
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
     this.server.timeout = SILENCE_TIMEOUT_MS;
-    this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops those beyond it: one more shows that there are
+    this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops further ones: one more shows that there were some
     this.server.on('checkContinue', (request: ServerRequest, response: ServerResponse) => {
       request.awaitReader(response);
       lingeringClose(request.socket);
@@ -98,7 +107,7 @@ export class HttpServer {
     // On the server itself, as its close() calls it, too.
     this.server.closeIdleConnections = () => this.closeIdleSparingReaders(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
-    this.unread = new SlowClientGuard(this.server);
+    this.slowClients = new SlowClientGuard(this.server);
   }
 
   /** Starts to listen; rejects when the port is taken. */
@@ -113,26 +122,26 @@ export class HttpServer {
     return this.server.address() as AddressInfo;
   }
 
-  /** From now on `hotRoutes` answer what they know, `listener` all the rest, and `observe` is told of both. */
+  /** Serves fast routes by `fastRoutes` and all others by `listener` from now on; `observe` sees both. */
   attach(
     listener: RequestListener,
-    hotRoutes: Pick<FastRoutes, 'find'>,
+    fastRoutes: Pick<FastRoutes, 'find'>,
     observe?: RequestObserver,
   ): void {
     this.listener = listener;
-    this.fastRoutes = hotRoutes;
+    this.fastRoutes = fastRoutes;
     this.observe = observe;
   }
 
-  /** How many requests are being answered. */
+  /** The number of requests without a complete response. */
   get runningRequests(): number {
     return this.running.size;
   }
 
   /**
-   * Lets running requests finish for at most `timeoutMs`, takes no new connection, and tells kept-alive clients to
-   * go elsewhere. What still runs at the end is cut.
-   * @returns how many requests were cut.
+   * Lets running requests finish for at most `timeoutMs`, accepts no new connection, and asks clients that keep theirs
+   * alive to close it. Connections of requests that still run at the end are destroyed.
+   * @returns the number of these requests.
    */
   async drain(timeoutMs: number): Promise<number> {
     this.draining = true;
@@ -144,15 +153,15 @@ export class HttpServer {
       await sleep(DRAIN_POLL_MS);
       this.server.closeIdleConnections();
     }
-    const cut = this.running.size;
+    const aborted = this.running.size;
     this.server.closeAllConnections();
     await closed;
-    // The observer hears of those, too, before the process is gone.
-    for (let turn = 0; turn < DRAIN_TURNS && this.running.size > 0; turn += 1) await setImmediate();
-    return cut;
+    // The observer sees those, too, before the process exits.
+    for (let i = 0; i < DRAIN_ITERATIONS && this.running.size > 0; i += 1) await setImmediate();
+    return aborted;
   }
 
-  /** To Node an answer is over once it is written, and it would cut those who still read theirs. */
+  /** Spares clients that still read a response: to Node a connection is idle once its response is written. */
   private closeIdleSparingReaders(closeIdleConnections: () => void): void {
     const unread = [...this.running].filter(
       ({ writableEnded, writableFinished }) => writableEnded && !writableFinished,
@@ -162,7 +171,7 @@ export class HttpServer {
     for (const response of unread) response.finished = true;
   }
 
-  /** Tells a client that its connection ends with this answer, unless others are to follow on it. */
+  /** Announces that the connection ends with this response, unless others follow on it. */
   private announceClose(response: ServerResponse): void {
     const { socket, headersSent } = response;
     if (headersSent || !socket || stateOf(socket).active > 1) return;
@@ -175,7 +184,7 @@ export class HttpServer {
     if (state.active === 0 && state.isUnreadable) socket.end();
   }
 
-  /** Bytes that are not HTTP behind a whole request must not spoil its answer: that one is finished first. */
+  /** Refuses bytes that are not HTTP; those after a whole request only once that one has its response. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const state = stateOf(socket);
     if (state.longBody?.complete === false && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
@@ -186,21 +195,21 @@ export class HttpServer {
     respondToUnreadable(error, socket);
   }
 
-  /** One function for all answers: a closure for each is garbage that adds up at tens of thousands a second. */
-  private readonly onClose = (function closed(front: HttpServer) {
+  /** One function for all responses: a closure for each is garbage that adds up at tens of thousands a second. */
+  private readonly onClose = (function closed(server: HttpServer) {
     return function (this: ServerResponse): void {
-      if (!front.running.delete(this)) return;
+      if (!server.running.delete(this)) return;
       const state = stateOf(this.req.socket);
       if (state.longBody === this.req) state.longBody = undefined;
-      front.count(this.req.socket, -1);
-      front.observe?.(this.req, this);
+      server.count(this.req.socket, -1);
+      server.observe?.(this.req, this);
     };
   })(this);
 
-  /** Notes that a request is to be answered, until it is; false for one that cannot be, whose connection is cut. */
+  /** Counts a request until its response has ended; false for one that can get none, whose connection is destroyed. */
   private track(request: IncomingMessage, response: ServerResponse): boolean {
     if (isOver(request.socket)) {
-      request.socket.destroy(); // Node would keep all that still come
+      request.socket.destroy(); // Node would keep all further requests
       return false;
     }
     const state = stateOf(request.socket);
@@ -215,17 +224,17 @@ export class HttpServer {
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
     if (!this.track(request, response)) return;
-    // A fragment never belongs into a request (RFC 9112, section 3.2); parsers differ in what they make of one.
+    // A fragment never belongs in a request (RFC 9112, section 3.2); parsers differ in how they read one.
     const { url = '' } = request;
     const isUnusual =
       url.includes('#') ||
       this.isExcessive(request) ||
       repeatedHeader(request) !== undefined ||
       isCoded(request);
-    const hot = isUnusual ? undefined : this.fastRoutes?.find(request);
-    if (hot && !this.draining && request.headers.host !== undefined) {
+    const fast = isUnusual ? undefined : this.fastRoutes?.find(request);
+    if (fast && !this.draining && request.headers.host !== undefined) {
       try {
-        return hot(request, response, () => this.handleDefault(request, response));
+        return fast(request, response, () => this.handleDefault(request, response));
       } catch (error) {
         stampResponse(request, response); // a fault of ours must not end the process
         return writeProblem(error, request, response);
@@ -239,7 +248,7 @@ export class HttpServer {
   }
 
   private handleDefault(request: IncomingMessage, response: ServerResponse): void {
-    nameRoute(request, undefined); // a hot route that has handed it on is not the one that answers
+    nameRoute(request, undefined); // a fast route that has fallen through does not respond
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     if (this.isExcessive(request)) return writeProblem(excess(request), request, response);
@@ -267,13 +276,13 @@ export class HttpServer {
   }
 }
 
-/** Whether a body has a transfer coding but chunked; Node's parser would take it for one that has no other. */
+/** Whether a body has a transfer coding other than chunked, which Node's parser ignores. */
 function isCoded({ headers }: IncomingMessage): boolean {
   const coding = headers['transfer-encoding'];
   return coding !== undefined && coding.toLowerCase() !== 'chunked';
 }
 
-/** Why a request is refused that has more than it may. */
+/** The refusal of a request that has more than it may. */
 function excess({ url = '' }: IncomingMessage): AppError {
   return url.length > MAX_TARGET_LENGTH
     ? new AppError(
@@ -283,7 +292,7 @@ function excess({ url = '' }: IncomingMessage): AppError {
     : new AppError('HEADERS_TOO_LARGE', 'The request has too many headers.');
 }
 
-/** Before the application is there: alive, but not started. */
+/** Responds before the application is there: alive, but not started. */
 function respondWhileStarting(request: IncomingMessage, response: ServerResponse): void {
   if (request.url === '/health/live') {
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
@@ -295,4 +304,32 @@ function respondWhileStarting(request: IncomingMessage, response: ServerResponse
     request,
     response,
   );
+}
+
+/** Gives bytes that Node's parser could not read as HTTP a problem document too, then closes the connection. */
+function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? codeOfStatus(431)
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? codeOfStatus(408)
+        : codeOfStatus(400);
+  const { status, title } = ERROR_TABLE[code];
+  const requestId = randomUUID();
+  const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', requestId));
+  const headers = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `Content-Type: ${PROBLEM_JSON}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    'X-Response-Time: 0.0ms',
+    'Server-Timing: total;dur=0.0',
+    'Connection: close',
+  ];
+  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
+  destroyAfter(socket);
 }

@@ -1,38 +1,25 @@
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AuthModule } from '../auth/auth.module';
-import { ResponseMemory } from './response-memory';
-import { BodyMemoryLimiter } from './body-memory-limiter';
-import { FastRoutes } from './fast-routes';
-import { JsonBodyInterceptor } from './json-body.interceptor';
-import { Lifecycle } from '../platform/runtime/lifecycle';
-import { LifecycleHealthIndicator } from './lifecycle.health';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
+import { Lifecycle } from '../platform/runtime/lifecycle';
+import { BodyMemoryLimiter } from './body-memory-limiter';
+import { BodyReader } from './body-reader';
+import { FastRoutes } from './fast-routes';
+import { LifecycleHealthIndicator } from './lifecycle.health';
+import { ResponseMemory } from './response-memory';
 
-/** By the heap of this process. */
-const BODY_BUDGET = { provide: BodyMemoryLimiter, useFactory: () => new BodyMemoryLimiter() };
-const RESPONSE_MEMORY = { provide: ResponseMemory, useFactory: () => new ResponseMemory() };
+const PROVIDERS = [
+  FastRoutes,
+  BodyReader,
+  Lifecycle,
+  LifecycleHealthIndicator,
+  EventLoopYielder,
+  // Their limits are shares of the heap of this process.
+  { provide: BodyMemoryLimiter, useFactory: () => new BodyMemoryLimiter() },
+  { provide: ResponseMemory, useFactory: () => new ResponseMemory() },
+];
 
-/** What stands before the handlers of every route: body reading and the phase of the process. */
-@Module({
-  imports: [AuthModule, TerminusModule],
-  providers: [
-    BODY_BUDGET,
-    RESPONSE_MEMORY,
-    FastRoutes,
-    JsonBodyInterceptor,
-    Lifecycle,
-    LifecycleHealthIndicator,
-    EventLoopYielder,
-  ],
-  exports: [
-    FastRoutes,
-    BodyMemoryLimiter,
-    ResponseMemory,
-    JsonBodyInterceptor,
-    Lifecycle,
-    LifecycleHealthIndicator,
-    EventLoopYielder,
-  ],
-})
+/** The parts of the HTTP server that handlers share: body reading, fast routes, memory of bodies and responses. */
+@Module({ imports: [AuthModule, TerminusModule], providers: PROVIDERS, exports: PROVIDERS })
 export class HttpModule {}

@@ -9,10 +9,10 @@ import { splitJsonArray } from '../platform/runtime/json-array-splitter';
 import type { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
-/** Within a body there is no byte order mark to leave out. */
+/** For pieces of a body, which begin with no byte order mark to remove. */
 const UTF8_WITHIN = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Decodes and parses the bytes of a body; numbers keep their text (exact-json.ts). */
+/** Decodes and parses the bytes of a body; numbers keep their text (lossless-json.ts). */
 export function parseJsonBytes(bytes: Buffer): unknown {
   if (bytes.length === 0) throw new AppError('MALFORMED_JSON', 'The body is empty.');
   let text: string;
@@ -38,32 +38,32 @@ export function parseJsonBytes(bytes: Buffer): unknown {
 }
 
 /**
- * The same for a large body, in several turns of the event loop when it holds a long list: `{"events":[…]}`. What is
- * wrong with it is told as `parseJsonBytes` tells it, by having that read the whole.
- * @throws AppError MALFORMED_JSON, VALIDATION_FAILED; the reason of the signal, as soon as the next piece would be read.
+ * The same for a large body, in several iterations of the event loop when it holds a long list: `{"events":[…]}`. A body
+ * that is not valid is parsed as a whole once more, for the error of `parseJsonBytes`.
+ * @throws AppError MALFORMED_JSON, VALIDATION_FAILED; the reason of the signal, before the next piece.
  */
 export async function parseInPieces(
   bytes: Buffer,
-  portions: EventLoopYielder,
+  yielder: EventLoopYielder,
   signal?: AbortSignal,
 ): Promise<unknown> {
-  await portions.yieldIfDue(signal);
-  const cut = splitJsonArray(bytes);
-  if (!cut) return parseJsonBytes(bytes);
+  await yielder.yieldIfDue(signal);
+  const split = splitJsonArray(bytes);
+  if (!split) return parseJsonBytes(bytes);
   const elements: unknown[] = [];
   const budget = { left: MAX_EXACT_NUMBERS };
-  for (const piece of cut.pieces) {
-    await portions.yieldIfDue(signal);
+  for (const piece of split.pieces) {
+    await yielder.yieldIfDue(signal);
     const found = elementsOf(piece, budget);
     if (!found) {
-      elements.length = 0; // twice as much is not held for what is refused
+      elements.length = 0; // not held beside a second copy
       return parseJsonBytes(bytes);
     }
     for (const element of found) elements.push(element);
   }
   try {
-    const value = parseExactJson(UTF8.decode(cut.frame), budget) as Record<string, unknown>;
-    const name = JSON.parse(UTF8.decode(cut.name)) as string;
+    const value = parseExactJson(UTF8.decode(split.frame), budget) as Record<string, unknown>;
+    const name = JSON.parse(UTF8.decode(split.name)) as string;
     if (Array.isArray(value) || !isEmptyList(value[name])) return parseJsonBytes(bytes);
     value[name] = elements;
     return value;
@@ -75,7 +75,7 @@ export async function parseInPieces(
 /** The elements in a piece of a list; undefined when it holds none, or anything else. */
 function elementsOf(piece: Buffer, budget: { left: number }): unknown[] | undefined {
   try {
-    // As deep as they are in the body.
+    // At the depth that they have in the body.
     const [elements] = parseExactJson(`[[${UTF8_WITHIN.decode(piece)}]]`, budget) as unknown[][];
     return elements && elements.length > 0 ? elements : undefined;
   } catch {
@@ -87,17 +87,17 @@ function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-/** Where V8 found text to be no JSON. It names the place of all faults but of a token where a value is due. */
+/** The position at which V8 rejected a text. V8 names it for all errors but an unexpected token in place of a value. */
 function positionIn(message: string, text: string): number {
   const named = /position (\d+)/.exec(message)?.[1];
   if (named !== undefined) return Number(named);
-  return message.includes('Unexpected token') ? badValueIn(text) : text.length;
+  return message.includes('Unexpected token') ? badValuePosition(text) : text.length;
 }
 
 const VALUES = ['true', 'false', 'null'];
 
-/** Where the first thing is that is no value, but stands where one is due. One look, as long as the text. */
-function badValueIn(text: string): number {
+/** The position of the first token that is no value in place of one; the end of the text if there is none. */
+function badValuePosition(text: string): number {
   let isDue = true;
   let before = '';
   for (let at = 0; at < text.length; at += 1) {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { Lifecycle } from '../platform/runtime/lifecycle';
 
-/** Whether the process has booted and is not on its way out. */
+/** Whether the process has booted and is not draining. */
 @Injectable()
 export class LifecycleHealthIndicator {
   constructor(

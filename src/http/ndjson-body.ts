@@ -5,12 +5,12 @@ import { decompressorFor } from './content-coding';
 
 const NDJSON = /^application\/(?:x-)?ndjson\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
 
-/** Whether a body is announced as one JSON value a line. */
+/** Whether a media type is that of one JSON value a line. */
 export function isNdjson(contentType: string | undefined): boolean {
   return contentType !== undefined && NDJSON.test(contentType.trim());
 }
 
-/** The decoded bytes of a body of any length, no faster than they are taken. */
+/** The decompressed bytes of a body of any length, read no faster than they are taken. */
 export class NdjsonBody {
   private readonly decoder: Transform | undefined;
   private readonly decoded: Readable;
@@ -18,8 +18,8 @@ export class NdjsonBody {
   private broken = false;
 
   /**
-   * `onChange` is told when there may be more to read, or never will be. A client that leaves is not told of here.
-   * @throws AppError UNSUPPORTED_MEDIA_TYPE for a coding that nobody here knows.
+   * `onChange` is called when there may be more to read, or never will be; not when the client disconnects.
+   * @throws AppError UNSUPPORTED_MEDIA_TYPE for an unknown coding.
    */
   constructor(
     private readonly request: IncomingMessage,
@@ -28,7 +28,7 @@ export class NdjsonBody {
     this.decoder = decompressorFor(request.headers['content-encoding'])?.();
     this.decoded = this.decoder ? request.pipe(this.decoder) : request;
     expectLongBody(request);
-    request.on('error', () => undefined); // that of a client who leaves
+    request.on('error', () => undefined); // of a client that disconnects
     this.decoder?.on('error', () => {
       this.broken = true;
       onChange();
@@ -44,17 +44,17 @@ export class NdjsonBody {
     return this.isAtEnd;
   }
 
-  /** Whether it is not what Content-Encoding says, from behind what has been read on. */
+  /** Whether the rest, after the bytes that were read, is not in the coding of Content-Encoding. */
   get isBroken(): boolean {
     return this.broken;
   }
 
-  /** What has come since the last time; undefined when that is nothing. */
+  /** The bytes that have arrived since the last call; undefined when there are none. */
   read(): Buffer | undefined {
     return (this.decoded.read() as Buffer | null) ?? undefined;
   }
 
-  /** Lets the rest go by unread, so that a client who sends first and reads then comes to its answer. */
+  /** Discards the rest, so that a client that sends first and reads then gets to its response. */
   discard(): void {
     if (this.decoder) {
       this.request.unpipe(this.decoder);

@@ -3,26 +3,26 @@ import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { AppError } from '../platform/errors/app-error';
 
-/** What most clients send; the rest is read by the rules of RFC 9110. */
+/** The values that most clients send; others are read by the rules of RFC 9110. */
 const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text/plain, */*']);
 
-/** Whether an `Accept` header is absent, or one of those that need no second look. */
+/** Whether an `Accept` header is absent or one of the usual values. */
 export function plainlyAcceptsJson(accept: string | undefined): boolean {
   return accept === undefined || ACCEPTS_JSON.has(accept);
 }
 
-/** The content codings that an answer can have, the best first. */
+/** Content codings of responses, the best first. */
 const CODINGS = ['br', 'gzip', 'deflate', 'identity'] as const;
 export type Coding = (typeof CODINGS)[number];
 
-/** As of negotiator 1.0, which ranks codings that the client ranks alike; its types are older. */
+/** Signature of negotiator 1.0, which ranks codings of equal weight; its types are older. */
 type Encodings = (
   available: readonly Coding[],
   options: { preferred: readonly Coding[] },
 ) => Coding[];
 
-/** Clients send one of a few short values; anything longer is negotiated each time. */
-const MAX_REMEMBERED_LENGTH = 128;
+/** Clients send one of a few short values; longer ones are negotiated each time. */
+const MAX_CACHED_LENGTH = 128;
 const preferred = new LRUCache<string, Coding>({ max: 100 });
 
 /** The content coding for an `Accept-Encoding` header (RFC 9110, section 12.5.3); identity when it allows no other. */
@@ -34,15 +34,15 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
   const [best = 'identity'] = (negotiator.encodings as Encodings).call(negotiator, CODINGS, {
     preferred: CODINGS,
   });
-  if (acceptEncoding.length <= MAX_REMEMBERED_LENGTH) preferred.set(acceptEncoding, best);
+  if (acceptEncoding.length <= MAX_CACHED_LENGTH) preferred.set(acceptEncoding, best);
   return best;
 }
 
 const PROBLEM_TYPES = ['application/json', 'application/problem+json'];
 
 /**
- * Refuses a request whose `Accept` leaves no room for JSON, nor for what else its path can answer, before any work is
- * done for it. `others` are the media types of paths that end in this.
+ * Refuses a request whose `Accept` allows neither JSON nor another media type of its path, before any work is done for
+ * it. `others` are media types by the end of a path.
  */
 export function requireAcceptable(others: Record<string, readonly string[]>): RequestHandler {
   const endings = Object.entries(others);
@@ -55,15 +55,15 @@ export function requireAcceptable(others: Record<string, readonly string[]>): Re
   };
 }
 
-/** Part of an express router's layer that tells which methods a path has. */
+/** The part of an express router's layer that holds the methods of a path. */
 export interface RouteLayer {
   route?: { methods: Record<string, boolean> };
   match(path: string): boolean;
 }
 
 /**
- * Tells a wrong method from a wrong path: what no route has answered is METHOD_NOT_ALLOWED with `Allow` when its path
- * is known, else NOT_FOUND. Stands behind all routes; `layers` are those of the router it stands in.
+ * Refuses a request that matches no route: METHOD_NOT_ALLOWED with `Allow` when its path has other methods, else
+ * NOT_FOUND. Registered after all routes; `layers` are those of its router.
  */
 export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
   return (request, _response, next) => {
@@ -78,14 +78,7 @@ export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
       return next(new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.'));
     }
     const allow = [...allowed].sort().join(', ');
-    next(
-      new AppError(
-        'METHOD_NOT_ALLOWED',
-        `${request.method} is not allowed here; allowed: ${allow}.`,
-        {
-          headers: { Allow: allow },
-        },
-      ),
-    );
+    const detail = `${request.method} is not allowed here; allowed: ${allow}.`;
+    next(new AppError('METHOD_NOT_ALLOWED', detail, { headers: { Allow: allow } }));
   };
 }

@@ -1,10 +1,10 @@
 import { SetMetadata } from '@nestjs/common';
 
-/** Under this key a handler says as which procedure it can be called. */
-export const PROCEDURE = 'front:procedure';
+/** Metadata key of a handler's procedure. */
+export const PROCEDURE = 'http:procedure';
 
 /**
- * The handler also answers calls of this procedure, as in `performance.getMetrics`: behind the same guards, interceptors and
- * pipes as a request, with the input of the call for its body and its query.
+ * Makes the handler a procedure as well, as in `performance.getMetrics`: with the same guards, interceptors and pipes, and
+ * the input of the call for its body and its query.
  */
 export const Procedure = (path: string): MethodDecorator => SetMetadata(PROCEDURE, path);

@@ -14,14 +14,14 @@ export function parseQuery(query: string | null | undefined): Record<string, unk
 }
 
 /**
- * Refuses a request target that gives a parameter twice: which one counts would be for each reader to choose, and a proxy
- * that checked the request may have chosen another. Routes with a query DTO refuse the same (coerceQuery).
+ * Refuses a request target that gives a parameter twice: parsers differ in which one counts, and a proxy that checked the
+ * request may have checked another. Routes with a query DTO refuse the same (coerceQuery).
  * @throws AppError VALIDATION_FAILED, naming each such parameter.
  */
 export function requireSingleParameters(target: string): void {
-  const mark = target.indexOf('?');
-  if (mark === -1) return;
-  const names = [...new URLSearchParams(target.slice(mark + 1)).keys()];
+  const queryAt = target.indexOf('?');
+  if (queryAt === -1) return;
+  const names = [...new URLSearchParams(target.slice(queryAt + 1)).keys()];
   const seen = new Set<string>();
   const repeated = new Set(names.filter((name) => seen.size === seen.add(name).size));
   if (repeated.size === 0) return;

@@ -2,18 +2,18 @@ import type { IncomingMessage } from 'node:http';
 import { AppError, validationFailed } from '../platform/errors/app-error';
 
 /**
- * Headers that say who asks, of what host, whether a write was made before, how a body is read and from where a feed goes
- * on. Of a repeated one Node keeps the first or joins all, proxies do otherwise: whoever checked the request in front may
- * have looked at another value than this service. Node's parser itself refuses a second Content-Length, and HttpServer
- * every Transfer-Encoding but one `chunked`. Of the others a second one does no harm: lists are joined (Accept,
- * If-None-Match, Cache-Control), a joined X-Request-Id or traceparent is not taken over, and cookies are not read.
+ * Headers that decide about identity, host, repeated writes, the reading of a body and the resumption of a feed. Of a
+ * repeated one Node keeps the first or joins all, proxies do otherwise: a proxy that checked the request may have checked
+ * another value. Node's parser itself refuses a second Content-Length, and HttpServer every Transfer-Encoding but one
+ * `chunked`. A second one of the others does no harm: lists are joined (Accept, If-None-Match, Cache-Control), a joined
+ * X-Request-Id or traceparent is ignored, and cookies are not read.
  */
 const SPELLINGS = ['Host', 'Authorization', 'Idempotency-Key', 'Content-Type', 'Last-Event-ID'];
 const SINGLE = SPELLINGS.map((name) => name.toLowerCase());
-/** Names of other lengths need no comparison, which is most of them. */
+/** Most names have another length and need no comparison. */
 const LENGTHS = new Set(SINGLE.map(({ length }) => length));
 
-/** The name of the first header that stands twice in a request and may not; undefined for most requests. */
+/** The name of the first header that a request has twice and may not; undefined for most requests. */
 export function repeatedHeader({
   rawHeaders,
 }: Pick<IncomingMessage, 'rawHeaders'>): string | undefined {
@@ -30,7 +30,7 @@ export function repeatedHeader({
   return undefined;
 }
 
-/** Why a request is refused in which this header stands twice. */
+/** The refusal of a request that has this header twice. */
 export function headerRepeated(name: string): AppError {
   if (name === 'Host') return new AppError('VALIDATION_FAILED', 'A request needs one Host header.');
   return validationFailed([{ path: name, message: 'is a header that must be given once' }]);

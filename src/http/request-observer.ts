@@ -3,17 +3,17 @@ import type { RequestRecorder } from '../metrics/request-recorder';
 import type { FinishedRequest, AccessLog } from './access-log';
 import { durationMs, routeOf } from './request-context';
 
-/** What nginx calls a request whose client did not wait for the answer; also when the answer was cut on our side. */
+/** The status that nginx logs for a client that did not wait for the response; also for a response that was aborted here. */
 const UNFINISHED = 499;
 
 /**
- * The one place that sees every request end, whatever has answered it: hot route, express, GraphQL or tRPC. It counts
- * and logs it. `recorder` is left out when nothing is to be measured.
+ * Counts and logs every request at its end: of fast routes, express, GraphQL and tRPC. `recorder` is left out when nothing
+ * is to be measured.
  */
 export function requestObserver(log: AccessLog, recorder: RequestRecorder | undefined) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    // To Node an answer is finished, too, when what is left of it goes down with its connection. Those that are all
-    // sent are over before their connection is.
+    // To Node a response is finished, too, when the rest of it is lost with its connection. One that is all sent ends
+    // before its connection does.
     const isFinished = response.writableFinished && !request.socket.destroyed;
     const status = isFinished ? response.statusCode : UNFINISHED;
     const method = request.method ?? '';
@@ -24,14 +24,14 @@ export function requestObserver(log: AccessLog, recorder: RequestRecorder | unde
   };
 }
 
-/** What operations on WebSockets have for a method, in log and metrics. */
+/** The method of operations on WebSockets, in log and metrics. */
 const SOCKET_METHOD = 'WS';
 
-/** An operation on a WebSocket that is over. */
+/** An operation on a WebSocket that has ended. */
 export type FinishedOperation = Omit<FinishedRequest, 'method'>;
 export type OperationObserver = (operation: FinishedOperation) => void;
 
-/** Sees every operation on a socket end, which is no request of its own, and counts and logs it as one. */
+/** Counts and logs every operation on a WebSocket at its end, as if it were a request. */
 export function operationObserver(
   log: AccessLog,
   recorder: RequestRecorder | undefined,

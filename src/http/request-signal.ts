@@ -3,22 +3,21 @@ import type { ServerResponse } from 'node:http';
 import { AppError } from '../platform/errors/app-error';
 import { bodyCompletedAt } from './request-context';
 
-/** Kept on the answer, so that all who work on one request share it. */
-const REQUEST_SIGNAL = Symbol('patience');
-type Patient = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
+/** Kept on the response, so that all work for one request shares it. */
+const REQUEST_SIGNAL = Symbol('request signal');
+type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
 
 /**
- * How long somebody waits for this answer: aborts with REQUEST_TIMEOUT `timeoutMs` after all of the request had come, or with
- * CLIENT_CLOSED when its client hangs up. Made at the first call, as most answers are given sooner than it would pay.
+ * The signal of a request: it aborts with REQUEST_TIMEOUT `timeoutMs` after all of the request had arrived, or with
+ * CLIENT_CLOSED when the client closes the connection. Made at the first call, as most requests end before they need it.
  */
-export function requestSignal(response: ServerResponse, timeoutMs: number): AbortSignal {
-  const patient = response as Patient;
-  if (patient[REQUEST_SIGNAL]) return patient[REQUEST_SIGNAL];
+export function requestSignal(response: Signalled, timeoutMs: number): AbortSignal {
+  if (response[REQUEST_SIGNAL]) return response[REQUEST_SIGNAL];
   const controller = new AbortController();
-  patient[REQUEST_SIGNAL] = controller.signal;
-  const hangUp = (): void => controller.abort(clientClosed());
+  response[REQUEST_SIGNAL] = controller.signal;
+  const abort = (): void => controller.abort(clientClosed());
   if (response.destroyed) {
-    hangUp();
+    abort();
     return controller.signal;
   }
   const elapsedMs = performance.now() - bodyCompletedAt(response);
@@ -28,18 +27,18 @@ export function requestSignal(response: ServerResponse, timeoutMs: number): Abor
   ).unref();
   response.once('close', () => {
     clearTimeout(timer);
-    if (!response.writableFinished) hangUp();
+    if (!response.writableFinished) abort();
   });
   return controller.signal;
 }
 
-/** The signal of requestSignal, for handlers with a deadline (FairTurn); undefined for those without. */
+/** The signal of requestSignal, for handlers with a deadline (LimitConcurrency); undefined for others. */
 export const RequestSignal = createParamDecorator(
   (_: unknown, context: ExecutionContext): AbortSignal | undefined =>
-    context.switchToHttp().getResponse<Patient>()[REQUEST_SIGNAL],
+    context.switchToHttp().getResponse<Signalled>()[REQUEST_SIGNAL],
 );
 
-/** The end of a request that took too long. Of a write that was under way already, nobody can tell by then. */
+/** The end of a request that took too long. The outcome of a write that was under way is not known then. */
 export function requestTimeout(): AppError {
   return new AppError(
     'REQUEST_TIMEOUT',
@@ -47,7 +46,7 @@ export function requestTimeout(): AppError {
   );
 }
 
-/** The end of a request that nobody waits for any more. */
+/** The end of a request whose client has closed the connection. */
 export function clientClosed(): AppError {
   return new AppError('CLIENT_CLOSED', 'The client hung up before it was answered.');
 }

@@ -5,15 +5,15 @@ import { AppError } from '../platform/errors/app-error';
 import { processLimit } from '../metrics/process-memory';
 
 const MIB = 1024 * 1024;
-/** Of a container, what counts as heap when V8's own limit is higher: the rest is for buffers and code. */
+/** Share of a container that counts as heap when V8's own limit is higher: the rest is for buffers and code. */
 const HEAP_OF_PROCESS = 0.7;
-/** Of the heap, what all answers share that are made at the same time. */
+/** Share of the heap for all responses that are made at the same time. */
 const SHARED_SHARE = 1 / 10;
-/** Of the heap, what the one answer may take that is made with a permit, beside what is shared. */
+/** Share of the heap for the one response that is made with a permit, beside the shared bytes. */
 const SINGLE_SHARE = 1 / 5;
 /** Bytes of text, in UTF-8, of the largest page. */
 const MAX_PAGE_BYTES = 32 * MIB;
-/** Answers that take less are never refused or made to wait: a usual page has 30 kB. */
+/** Smaller responses are never refused or made to wait: a usual page has 30 kB. */
 const SMALL_RESPONSE_BYTES = 256 * 1024;
 /**
  * Bytes of memory for a byte of a page, in UTF-8: the strings of its rows (V8 keeps two bytes a character when one of
@@ -21,7 +21,7 @@ const SMALL_RESPONSE_BYTES = 256 * 1024;
  */
 const COPIES_OF_PAGE = 3;
 
-/** Tells the maker of an answer that the shared memory is used up: it gives back what it holds and waits for a permit. */
+/** The shared memory is used up: the reservation is released, and the response made again with a permit. */
 export class OutOfResponseMemory extends AppError {
   constructor() {
     super('TOO_MANY_REQUESTS', 'Too many large answers are being made.', { retryAfterSeconds: 1 });
@@ -29,16 +29,16 @@ export class OutOfResponseMemory extends AppError {
 }
 
 /**
- * One budget in bytes for answers, from the rows that arrive until the response is ended with their bytes: from then on
- * these are counted by the guard against slow clients (SlowClientGuard), so that a client which does not read holds
- * nothing of this budget. A reservation grows with its answer. One that finds no room is given up, and its answer made again with a permit (ResponsePermits), one at a time:
- * a permit may go beyond the shared bytes, so that its holder never waits for what others hold.
+ * One budget in bytes for responses, from their rows until they are ended with their bytes: from then on SlowClientGuard
+ * counts these, so that a client which does not read holds nothing of this budget. A reservation grows with its response.
+ * One that exceeds the budget is given up, and its response made again with a permit (ResponsePermits), one at a time: a
+ * permit may go beyond the shared bytes, so that its holder never waits for the memory of others.
  */
 @Injectable()
 export class ResponseMemory {
   /** Bytes for all reservations without a permit together. */
   readonly sharedBytes: number;
-  /** Bytes for one answer. */
+  /** Bytes for one response. */
   readonly responseBytes: number;
   /** Bytes of text, in UTF-8, that the events of one page may have together. */
   readonly pageBytes: number;
@@ -57,7 +57,7 @@ export class ResponseMemory {
     return this.sharedReserved + this.singleReserved;
   }
 
-  /** Reservations that found no room since the start. */
+  /** Reservations that exceeded the budget since the start. */
   get exhausted(): number {
     return this.failures;
   }
@@ -67,7 +67,7 @@ export class ResponseMemory {
     return new ResponseReservation((bytes, held) => this.change(bytes, held, hasPermit), hasPermit);
   }
 
-  /** A reservation of so many bytes, for work that can be left out; undefined when there is no room. */
+  /** A reservation of so many bytes, for work that can be left out; undefined when the budget is used up. */
   tryReserve(bytes: number): ResponseReservation | undefined {
     const reservation = this.reserve();
     try {
@@ -99,16 +99,16 @@ export class ResponseMemory {
   }
 }
 
-/** What one answer holds of the budget. It begins with one user, and is given back with the last one. */
+/** The bytes that one response holds of the budget. It begins with one user, and is given back with the last one. */
 export class ResponseReservation {
   private heldBytes = 0;
   private users = 1;
-  /** Called once, when it has been given back. */
+  /** Called once, after it was given back. */
   onRelease: (() => void) | undefined;
 
   constructor(
     private readonly change: (bytes: number, held: number) => void,
-    /** Whether it may go beyond what is shared. */
+    /** Whether it may go beyond the shared bytes. */
     readonly hasPermit: boolean,
   ) {}
 
@@ -119,7 +119,7 @@ export class ResponseReservation {
 
   /**
    * Makes it so many bytes.
-   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE for more than one answer may ever take.
+   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE for more than one response may take.
    */
   resize(bytes: number): void {
     if (this.users === 0) return;
@@ -144,7 +144,7 @@ export class ResponseReservation {
     whenEnded(response, () => this.release());
   }
 
-  /** Ends the use of its maker once those who wait for what was made have had the time to hold it. */
+  /** Ends the use of its maker once the requests that share the response have had the time to hold it. */
   settle(): void {
     if (this.heldBytes === 0 && !this.hasPermit) this.release();
     else setImmediate(() => this.release());
@@ -162,8 +162,8 @@ export class ResponseReservation {
 }
 
 /**
- * Does `work` once: right after `end` of the response, whatever its client does with the bytes, or when its connection is
- * gone. The events of Node come later: `prefinish` waits for compressors and for the answers before it on its connection.
+ * Does `work` once: right after `end` of the response, whether or not its client reads, or when its connection closes. The
+ * events of Node come later: `prefinish` waits for compressors and for earlier responses of the connection.
  */
 function whenEnded(response: ServerResponse, work: () => void): void {
   if (response.destroyed || response.writableEnded) return work();

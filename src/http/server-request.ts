@@ -2,14 +2,14 @@ import { IncomingMessage, type ServerResponse } from 'node:http';
 import { isOver, stateOf } from './connection-state';
 
 const UPGRADE = Symbol('upgrade');
-/** Tells the client of a request to send its body; kept on those that wait for that. */
+/** Asks the client for the body; on requests with Expect: 100-continue. */
 const ASK = Symbol('ask for the body');
 
 /**
- * A request that leaves HTTP for a WebSocket only. Once anything listens for upgrades, Node hands over every request with
- * an `Upgrade` header, also those that merely offer HTTP/2 (`h2c`, as Java's client does): these stay requests. So do
- * those behind a request that has no answer yet (pipelining), whose connection still belongs to that answer, and those
- * behind the last answer of a connection.
+ * A request that leaves HTTP for a WebSocket only. Once there is a listener for upgrades, Node emits one for every request
+ * with an `Upgrade` header, also for those that merely offer HTTP/2 (`h2c`, as Java's client does): these stay requests.
+ * So do those pipelined after a request without a response, to which the connection still belongs, and those after the
+ * last response of a connection.
  */
 export class ServerRequest extends IncomingMessage {
   private [UPGRADE]: unknown;
@@ -26,20 +26,20 @@ export class ServerRequest extends IncomingMessage {
   }
 
   /**
-   * For a client that sends its body only when told to (Expect: 100-continue): it is told once somebody wants to read it
-   * (or says so, askForBody), and it is the turn of its answer. One that is refused unread is answered at once instead.
+   * Sends 100 Continue when the body is read (or askForBody is called) and earlier responses of the connection have ended,
+   * so that a request that is refused unread costs its client no body.
    */
   awaitReader(response: ServerResponse): void {
-    const tell = (): void => {
+    const sendContinue = (): void => {
       if (response.headersSent) return;
-      if (response.socket === null) return void response.once('socket', tell);
+      if (response.socket === null) return void response.once('socket', sendContinue);
       response.writeContinue();
     };
     this[ASK] = () => {
       this[ASK] = undefined;
-      tell();
+      sendContinue();
     };
-    // On the request itself: express puts another prototype under it.
+    // An own property, as express replaces the prototype.
     this.read = (size) => {
       this[ASK]?.();
       return super.read(size) as unknown;
@@ -47,7 +47,7 @@ export class ServerRequest extends IncomingMessage {
   }
 }
 
-/** Tells a client that waits for it to send its body: for whoever begins the answer before he reads that. */
+/** Asks a client that waits for 100 Continue for its body: for routes that begin the response before they read. */
 export function askForBody(request: IncomingMessage & { [ASK]?: (() => void) | undefined }): void {
   request[ASK]?.();
 }

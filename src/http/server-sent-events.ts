@@ -3,36 +3,36 @@ import { problemOf, toAppError } from '../platform/errors/problem';
 import { waitForDrain } from '../platform/runtime/drain';
 import { requestIdOf } from './request-context';
 
-/** Proxies commonly cut what is silent for a minute. */
+/** Proxies commonly close connections that are silent for a minute. */
 const HEARTBEAT_MS = 15_000;
-/** How long a client waits before it connects again (the `retry` field). */
+/** The `retry` field: a client's pause before it connects again. */
 const RECONNECT_MS = 2000;
 
 /** One message of a stream. */
 export interface StreamMessage {
-  /** What the client sends as Last-Event-ID when it connects again; null leaves the last one as it was. */
+  /** The Last-Event-ID of the client when it connects again; null leaves the last one as it was. */
   id: string | null;
   event: string;
   /** One line. */
   data: string;
 }
 
-/** How long a stream may go on. */
+/** Limits of a stream. */
 export interface StreamLifetime {
-  /** Milliseconds after which a client that takes nothing is cut. */
+  /** Milliseconds after which a client that takes nothing is disconnected. */
   stallTimeoutMs: number;
-  /** Aborts when no more messages will come: a client that does not read cannot hold up a shutdown. */
+  /** Aborts when no more messages follow: a client that does not read cannot delay a shutdown. */
   ended: AbortSignal;
 }
 
-/** The head of a stream of server-sent events. It must not be compressed or kept: each message counts when it comes. */
+/** Headers of server-sent events, which must be neither compressed nor stored: each message counts when it is sent. */
 export const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-store, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** A signal that aborts when the answer is over, however that came about. */
+/** A signal that aborts when the response has ended, in whatever way. */
 export function whileConnected(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
   if (response.destroyed) controller.abort();
@@ -41,8 +41,8 @@ export function whileConnected(response: ServerResponse): AbortSignal {
 }
 
 /**
- * Answers with server-sent events (HTML, section 9.2), no faster than the client takes them, which it must, and with a comment when
- * there is nothing to say. What `messages` throws becomes a last message `error` with the problem document.
+ * Writes server-sent events (HTML, section 9.2), no faster than the client takes them, and a comment when there are none.
+ * An error of `messages` becomes a last message `error` with the problem document.
  */
 export async function writeEventStream(
   response: ServerResponse,

@@ -7,22 +7,21 @@ import { processLimit } from '../metrics/process-memory';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
 const MIB = 1024 * 1024;
-/** Of the memory that the process may have. 64 MiB of 512, which are two of the largest pages. */
+/** Share of the memory that the process may have. 64 MiB of 512, which are two of the largest pages. */
 const SHARE = 1 / 8;
-/** Of the limit of V8's heap: where memory is short it is short of this, too. */
+/** Share of the limit of V8's heap: where memory is short, the heap is short, too. */
 const HEAP_SHARE = 1 / 2;
 const MIN_BYTES = 64 * MIB;
 const MAX_BYTES = 512 * MIB;
-/** While there is more than this many times that, those who read are cut, too: better a few than all of them. */
+/** Beyond this many times the limit clients that read are disconnected, too: better a few than all of them. */
 const READERS_FACTOR = 2;
 const CHECK_INTERVAL_MS = 250;
-/** How long after it was answered a client may take until it is seen to read: some round trips to anywhere. */
-const GRACE_MS = 5000;
-/** A slow reader is seen in leaps: the kernel takes more once a third of what it has is gone, up to some MB. */
-const LEAP_MS = 15_000;
-/** Whoever takes nothing for so long has gone, or wants to hold something here. */
+/** Grace of a client that has read nothing since its response was written: some round trips to anywhere. */
+const NEW_MS = 5000;
+/** Pause of a slow reader between two steps: the kernel takes more once a third of its buffer is free, up to some MB. */
+const IDLE_MS = 15_000;
+/** A client that takes nothing for so long has gone, or wants to hold memory here. */
 const STALL_MS = 60_000;
-/** Between two lines in the log. */
 const REPORT_INTERVAL_MS = 10_000;
 
 /** What Node counts on its handles, and does not declare. */
@@ -30,26 +29,26 @@ type Counted = Socket & {
   _handle?: { bytesWritten?: number; writeQueueSize?: number } | null;
 };
 
-/** A connection on which bytes wait for their reader. */
-interface Unread {
+/** A connection on which bytes wait for the client. */
+interface Pending {
   socket: Socket;
-  /** Memory behind it: a chunk stays whole until its last byte has gone. */
+  /** Memory of these bytes: a chunk stays whole until its last byte has gone. */
   bytes: number;
   taken: number;
-  /** When bytes were first seen to wait, and when the last of them were seen to go. */
+  /** Times of the checks that first found bytes waiting, and that last found some gone. */
   sinceMs: number;
   movedMs: number;
 }
 
-/** Who goes first when there is too much. */
-enum Rank {
+/** The order in which clients are disconnected. */
+enum ReadingState {
   /** Takes nothing. */
-  standing,
-  /** Has taken nothing yet, and was answered only now. */
-  fresh,
-  /** Has taken something, and may be between two leaps. */
-  resting,
-  reading,
+  stalled,
+  /** Has taken nothing yet, of a response that is new. */
+  new,
+  /** Has taken something, and may be between two steps. */
+  idle,
+  draining,
 }
 
 /** Bytes that the kernel has taken on their way to the client, since it connected. */
@@ -59,17 +58,18 @@ export function takenBytes(socket: Counted): number {
 }
 
 /**
- * Bounds what waits in the process for clients to read it: an answer is up to 32 MiB, and who asks for one on each of 60
- * connections and reads none holds a gigabyte. Those who do not read are cut, the largest first, until the rest fits; and
- * whoever takes nothing for a minute. Looks a few times a second at what is open; no request pays for it.
+ * Bounds the bytes that wait in the process for clients to read them: a response is up to 32 MiB, and a client that asks
+ * for one on each of 60 connections and reads none holds a gigabyte. Clients that do not read are disconnected, the
+ * largest first, until the rest fits; and any that takes nothing for a minute. A timer checks the open connections; no
+ * request pays for it.
  */
 export class SlowClientGuard {
-  /** Beyond this who does not read is cut. */
+  /** Bytes beyond which clients that do not read are disconnected. */
   limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, largestShare()));
   stallMs = STALL_MS;
   private readonly logger = new Logger('SlowClientGuard');
   private readonly sockets = new Set<Socket>();
-  private waiting = new Map<Socket, Unread>();
+  private pending = new Map<Socket, Pending>();
   private readonly disconnects = { memory: 0, stalled: 0 };
   private unreported = { count: 0, bytes: 0 };
   private reportedMs = -Infinity;
@@ -79,21 +79,20 @@ export class SlowClientGuard {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
     });
-    let looking: NodeJS.Timeout | undefined;
+    let checking: NodeJS.Timeout | undefined;
     server.on('listening', () => {
-      looking = setInterval(() => this.check(performance.now()), CHECK_INTERVAL_MS).unref();
+      checking = setInterval(() => this.check(performance.now()), CHECK_INTERVAL_MS).unref();
     });
-    server.on('close', () => clearInterval(looking));
+    server.on('close', () => clearInterval(checking));
   }
 
-  /** What waits right now, in bytes. */
+  /** Bytes that wait now. */
   get bytes(): number {
     let sum = 0;
     for (const socket of this.sockets) sum += unsentBytes(socket);
     return sum;
   }
 
-  /** Shows what waits, and how many connections were cut for it. */
   registerWith(registry: MetricRegistry): void {
     registry.register(
       {
@@ -115,9 +114,9 @@ export class SlowClientGuard {
   }
 
   private check(nowMs: number): void {
-    this.waiting = this.findWaiting(nowMs);
+    this.pending = this.findPending(nowMs);
     let sum = 0;
-    for (const one of this.waiting.values()) {
+    for (const one of this.pending.values()) {
       if (this.isStalled(one, nowMs)) this.disconnect(one, 'stalled');
       else sum += one.bytes;
     }
@@ -126,13 +125,13 @@ export class SlowClientGuard {
       this.report(nowMs);
   }
 
-  private findWaiting(nowMs: number): Map<Socket, Unread> {
-    const found = new Map<Socket, Unread>();
+  private findPending(nowMs: number): Map<Socket, Pending> {
+    const found = new Map<Socket, Pending>();
     for (const socket of this.sockets) {
       const bytes = unsentBytes(socket);
       if (bytes === 0) continue;
       const taken = takenBytes(socket);
-      const before = this.waiting.get(socket);
+      const before = this.pending.get(socket);
       const hasMoved = taken !== before?.taken;
       found.set(socket, {
         socket,
@@ -146,26 +145,27 @@ export class SlowClientGuard {
   }
 
   /** Exports have switched off the timeout of their connection, and time their readers themselves. */
-  private isStalled({ socket, movedMs }: Unread, nowMs: number): boolean {
+  private isStalled({ socket, movedMs }: Pending, nowMs: number): boolean {
     if (nowMs - movedMs < this.stallMs || socket.writableLength === 0) return false;
     return socket.timeout !== 0 || stateOf(socket).active === 0;
   }
 
   private disconnectUntilItFits(sum: number, nowMs: number): void {
-    const ranked = [...this.waiting.values()]
+    const ranked = [...this.pending.values()]
       .filter(({ socket }) => !socket.destroyed)
-      .map((one) => ({ one, rank: rankOf(one, nowMs) }))
-      .sort((a, b) => a.rank - b.rank || b.one.bytes - a.one.bytes);
+      .map((one) => ({ one, state: readingStateOf(one, nowMs) }))
+      .sort((a, b) => a.state - b.state || b.one.bytes - a.one.bytes);
     let left = sum;
-    for (const { one, rank } of ranked) {
-      if (left <= this.limitBytes * (rank === Rank.standing ? 1 : READERS_FACTOR)) return;
+    for (const { one, state } of ranked) {
+      const factor = state === ReadingState.stalled ? 1 : READERS_FACTOR;
+      if (left <= this.limitBytes * factor) return;
       this.disconnect(one, 'memory');
       left -= one.bytes;
     }
   }
 
-  /** A reset, so that the kernel does not keep its megabytes for them either. */
-  private disconnect({ socket, bytes }: Unread, reason: keyof typeof this.disconnects): void {
+  /** Resets the connection, so that the kernel does not keep its megabytes either. */
+  private disconnect({ socket, bytes }: Pending, reason: keyof typeof this.disconnects): void {
     if (socket.writableLength > 0) socket.resetAndDestroy();
     else socket.destroy();
     this.disconnects[reason] += 1;
@@ -194,11 +194,11 @@ function unsentBytes(socket: Socket): number {
   return socket.writableLength + queuedBytes(socket) + compressingBytes(socket);
 }
 
-function rankOf({ sinceMs, movedMs }: Unread, nowMs: number): Rank {
+function readingStateOf({ sinceMs, movedMs }: Pending, nowMs: number): ReadingState {
   const hasMoved = movedMs > sinceMs;
-  if (nowMs - movedMs >= (hasMoved ? LEAP_MS : GRACE_MS)) return Rank.standing;
-  if (!hasMoved) return Rank.fresh;
-  return movedMs === nowMs ? Rank.reading : Rank.resting;
+  if (nowMs - movedMs >= (hasMoved ? IDLE_MS : NEW_MS)) return ReadingState.stalled;
+  if (!hasMoved) return ReadingState.new;
+  return movedMs === nowMs ? ReadingState.draining : ReadingState.idle;
 }
 
 function inMiB(bytes: number): number {

@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
-/** Which trace a request belongs to, and its own place in it, as W3C Trace Context writes them: lower-case hex. */
+/** The trace of a request and its span in it, as in W3C Trace Context: lower-case hex. */
 export interface TraceContext {
   traceId: string;
   spanId: string;
@@ -13,7 +13,7 @@ const NO_SPAN = '0'.repeat(16);
 
 const TRACE_ID_BYTES = 16;
 const SPAN_ID_BYTES = 8;
-/** Random bytes are dear one by one: drawn in stock, they cost a tenth. */
+/** Random bytes in advance: they cost a tenth of those drawn one by one. */
 const stock = Buffer.alloc(4096);
 let used = stock.length;
 
@@ -21,14 +21,14 @@ let used = stock.length;
 const TRACE = Symbol('trace');
 type Traced = Pick<IncomingMessage, 'headers'> & { [TRACE]?: TraceContext };
 
-/** Says which span a tracer has opened for a request. */
+/** Keeps the span that a tracer has opened for a request. */
 export function keepTraceContext(request: Traced, context: TraceContext): void {
   request[TRACE] = context;
 }
 
 /**
- * The trace of a request: as a tracer keeps it, else that of its `traceparent` when it is valid, else a new one. The
- * span is this service's part: without a tracer a new one at each call.
+ * The trace of a request: the one that a tracer keeps, else that of a valid `traceparent`, else a new one. Without a
+ * tracer the span is a new one at each call.
  */
 export function traceContextOf(request: Traced): TraceContext {
   const kept = request[TRACE];

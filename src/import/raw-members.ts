@@ -1,3 +1,5 @@
+import { endOfString } from '../platform/runtime/lossless-json';
+
 export interface RawMember {
   /** With its escapes resolved: `"\u0069d"` is `id`. */
   name: string;
@@ -8,7 +10,6 @@ export interface RawMember {
 }
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 
 /** The top-level members of a valid JSON object, in order; nested values stay one untouched slice. */
 export function splitMembers(objectText: string): RawMember[] {
@@ -41,19 +42,6 @@ function skipBlanks(text: string, from: number): number {
   let at = from;
   while (at < text.length && text.charCodeAt(at) <= 0x20) at += 1;
   return at;
-}
-
-/** The position after the string that opens at `from`. */
-function endOfString(text: string, from: number): number {
-  let at = text.indexOf('"', from + 1);
-  while (isEscaped(text, at)) at = text.indexOf('"', at + 1);
-  return at + 1;
-}
-
-function isEscaped(text: string, quoteAt: number): boolean {
-  let backslashes = 0;
-  while (text.charCodeAt(quoteAt - 1 - backslashes) === BACKSLASH) backslashes += 1;
-  return backslashes % 2 === 1;
 }
 
 /** The position of the comma or brace after the value that begins at `from`. */

@@ -39,8 +39,8 @@ beforeAll(async () => {
   Object.assign(process.env, SETTINGS);
   stage = await SocketStage.start();
   ({ service } = stage);
-  const { unread, server } = service.httpServer;
-  usual = { limitBytes: unread.limitBytes, stallMs: unread.stallMs };
+  const { slowClients, server } = service.httpServer;
+  usual = { limitBytes: slowClients.limitBytes, stallMs: slowClients.stallMs };
   server.on('connection', (socket: Socket) => {
     ends.add(socket);
     socket.once('close', () => ends.delete(socket));
@@ -59,7 +59,7 @@ beforeAll(async () => {
   }
 }, 60_000);
 
-beforeEach(() => Object.assign(service.httpServer.unread, usual, { limitBytes: LIMIT_BYTES }));
+beforeEach(() => Object.assign(service.httpServer.slowClients, usual, { limitBytes: LIMIT_BYTES }));
 
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy();
@@ -174,8 +174,8 @@ describe('unread responses', () => {
 
   it('are in the log and in the metrics, and are requests with status 499', async () => {
     log = '';
-    const { unread } = service.httpServer;
-    Object.assign(unread, { toldMs: -Infinity, limitBytes: MIB });
+    const { slowClients } = service.httpServer;
+    Object.assign(slowClients, { reportedMs: -Infinity, limitBytes: MIB });
     const { end } = await ask(page());
     await until(() => end.destroyed);
     await until(() => log.includes('"status":499'));
@@ -211,12 +211,12 @@ describe('unread responses', () => {
       const request = head(path, 'Accept-Encoding: gzip');
       const unreaders = await Promise.all(Array.from({ length: UNREADERS }, () => ask(request)));
       await untilTheyAreCut(unreaders, 3);
-      await until(() => service.httpServer.unread.bytes <= LIMIT_BYTES);
-      expect(service.httpServer.unread.bytes).toBeGreaterThan(18 * MIB);
+      await until(() => service.httpServer.slowClients.bytes <= LIMIT_BYTES);
+      expect(service.httpServer.slowClients.bytes).toBeGreaterThan(18 * MIB);
       const { text } = await service.get(path, token, { 'accept-encoding': 'gzip' });
       expect(text.length).toBeGreaterThan(18_000_000);
       for (const { socket } of unreaders) socket.destroy();
-      await until(() => service.httpServer.unread.bytes === 0);
+      await until(() => service.httpServer.slowClients.bytes === 0);
     },
     60_000,
   );
@@ -232,19 +232,19 @@ describe('unread responses', () => {
   ])(
     'hold none of the memory for responses that are being made: %s',
     async (_, request) => {
-      service.httpServer.unread.limitBytes = Infinity;
+      service.httpServer.slowClients.limitBytes = Infinity;
       const { end } = await ask(request());
-      await until(() => service.httpServer.unread.bytes > 10 * MIB);
+      await until(() => service.httpServer.slowClients.bytes > 10 * MIB);
       const metrics = async (): Promise<string> => (await service.get('/metrics')).text;
       await until(async () => /^answer_memory_reserved_bytes 0$/m.test(await metrics()));
       expect(end.destroyed).toBe(false);
-      expect(service.httpServer.unread.bytes).toBeGreaterThan(10 * MIB);
+      expect(service.httpServer.slowClients.bytes).toBeGreaterThan(10 * MIB);
     },
     60_000,
   );
 
   it('on WebSockets are bounded', async () => {
-    service.httpServer.unread.limitBytes = 30 * MIB;
+    service.httpServer.slowClients.limitBytes = 30 * MIB;
     const text = JSON.stringify({ id: '1', type: 'subscribe', payload: { query: QUERY } });
     const silent = await Promise.all(Array.from({ length: 3 }, () => stage.connected(token)));
     const before = ends.size;
@@ -263,7 +263,7 @@ describe('a client that takes nothing for too long', () => {
     await untilItIsRead(slow.end);
     const silent = await ask(page());
     await until(() => silent.end.writableLength > 0);
-    Object.assign(service.httpServer.unread, { stallMs: 8000, limitBytes: Infinity });
+    Object.assign(service.httpServer.slowClients, { stallMs: 8000, limitBytes: Infinity });
     const socket = await stage.connected(token);
     socket.pause();
     for (let id = 0; id < 4; id += 1) {
@@ -286,7 +286,7 @@ describe('a client that takes nothing for too long', () => {
     const exporting = await ask(head(`${EVENTS}/stream?format=ndjson`));
     await until(() => exporting.end.writableLength > 0);
     const silent = await ask(page());
-    service.httpServer.unread.stallMs = 1000;
+    service.httpServer.slowClients.stallMs = 1000;
     await until(() => silent.end.destroyed);
     expect(exporting.end.destroyed).toBe(false);
   }, 30_000);

@@ -22,7 +22,7 @@ import { serverConfig } from '../../platform/config/server.config';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { ERROR_TABLE } from '../../platform/errors/error-table';
 import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossless-json';
-import { JsonBodyInterceptor, type BodyRequest } from '../../http/json-body.interceptor';
+import { BodyReader, type BodyRequest } from '../../http/body-reader';
 import { requireSingleParameters } from '../../http/query-string';
 import { nameRoute, requestIdOf } from '../../http/request-context';
 import { requestSignal } from '../../http/request-signal';
@@ -53,7 +53,7 @@ export class GraphqlController {
   constructor(
     private readonly documents: GraphqlDocuments,
     private readonly services: GraphqlServices,
-    private readonly bodies: JsonBodyInterceptor,
+    private readonly bodies: BodyReader,
     private readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}

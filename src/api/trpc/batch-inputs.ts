@@ -6,7 +6,7 @@ import { type FlowRequest, flowKey } from '../../concurrency/flow';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/server.config';
 import { validationFailed } from '../../platform/errors/app-error';
-import { BODY_IS_READ, hasBody, JsonBodyInterceptor } from '../../http/json-body.interceptor';
+import { BODY_IS_READ, BodyReader, hasBody } from '../../http/body-reader';
 import { requestSignal } from '../../http/request-signal';
 import { askForBody } from '../../http/server-request';
 
@@ -17,7 +17,7 @@ import { askForBody } from '../../http/server-request';
 @Injectable()
 export class BatchBodyReader {
   constructor(
-    private readonly bodies: JsonBodyInterceptor,
+    private readonly bodies: BodyReader,
     private readonly verifier: TokenVerifier,
     private readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,

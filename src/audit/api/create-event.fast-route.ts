@@ -8,9 +8,13 @@ import { serverConfig } from '../../platform/config/server.config';
 import { JSON_TYPE } from '../../http/http-server.adapter';
 import { BodyMemoryLimiter } from '../../http/body-memory-limiter';
 import { ByteCollector } from '../../platform/runtime/byte-collector';
-import { writeFastProblem } from '../../http/fast-problem';
-import { type FastHandler, type FastRequest, FastRoutes } from '../../http/fast-routes';
-import { RAW_BODY, type BodyRequest } from '../../http/json-body.interceptor';
+import {
+  type FastHandler,
+  type FastRequest,
+  FastRoutes,
+  writeFastProblem,
+} from '../../http/fast-routes';
+import { RAW_BODY, type BodyRequest } from '../../http/body-reader';
 import { parseJsonBytes } from '../../http/json-bytes';
 import { plainlyAcceptsJson } from '../../http/negotiation';
 import { requestSignal } from '../../http/request-signal';

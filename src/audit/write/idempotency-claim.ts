@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Principal } from '../../auth/principal';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { validationFailed } from '../../platform/errors/app-error';
-import { RAW_BODY, type BodyRequest } from '../../http/json-body.interceptor';
+import { RAW_BODY, type BodyRequest } from '../../http/body-reader';
 
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
 

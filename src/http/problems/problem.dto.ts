@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { ERROR_TABLE } from '../../platform/errors/error-table';
 
-/** One fault at one place of the input. */
+/** One violation at one place of the input. */
 export class FieldErrorDto {
   @ApiProperty({
     type: String,
@@ -18,7 +18,7 @@ export class FieldErrorDto {
   message!: string;
 }
 
-/** An RFC 9457 problem document: every error answer. */
+/** An RFC 9457 problem document, the body of every error. */
 export class ProblemDto {
   @ApiProperty({
     type: String,

@@ -2,13 +2,13 @@ import { AppError, type FieldError } from '../../platform/errors/app-error';
 import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
 import { problemOf, type Problem } from '../../platform/errors/problem';
 
-/** A detail that a caller may meet, and the places it names. */
+/** An example of a detail, and of the members it names. */
 interface Sample {
   detail: string;
   errors?: FieldError[];
 }
 
-/** Details of the kinds whose title alone says too little. */
+/** Details of kinds whose title says too little. */
 const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   VALIDATION_FAILED: {
     detail: 'limit must be a whole number from 1 to 1000',
@@ -54,13 +54,13 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   INTERNAL: { detail: 'The request failed for a reason on our side.' },
 };
 
-/** Answered to what never became a request: there is no path, and no header beyond those of every answer. */
+/** Kinds of bytes that never became a request: there is no path, and no header beyond those of every response. */
 export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
   'CLIENT_TIMEOUT',
   'HEADERS_TOO_LARGE',
 ]);
 
-/** The kind of those who are not there any more to be told. */
+/** The kind of clients that have disconnected. */
 const NEVER_SENT: ErrorCode = 'CLIENT_CLOSED';
 
 /** An example of each kind of problem, by its code, for the OpenAPI description. */

@@ -11,6 +11,13 @@ const [QUOTE, BACKSLASH, MINUS, PLUS, DOT] = [0x22, 0x5c, 0x2d, 0x2b, 0x2e];
 const [ZERO, NINE, BIG_E, SMALL_E] = [0x30, 0x39, 0x45, 0x65];
 const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0x5d, 0x7b, 0x7d];
 
+/*
+ * Each pass over JSON text is a loop of its own, here, in json-bytes.ts and in raw-members.ts; they share `endOfString`
+ * alone. One scanner that calls back for strings, numbers and brackets took 1.6 µs for an event of 354 bytes instead of
+ * 0.8, and 1.5 ms for 355 kB instead of 1.0; one that yields tokens 2.2 µs and 2.6 ms. json-array-splitter.ts and
+ * body-memory-limiter.ts scan bytes, before they are decoded.
+ */
+
 /** What nests deeper than this is nothing that any route takes, and costs every step after it dearly. */
 const MAX_JSON_DEPTH = 64;
 /** Numbers of one body, or of one answer, that a double would change: each costs about a microsecond. */
