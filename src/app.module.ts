@@ -22,6 +22,8 @@ import { DeliveryModule } from './delivery/delivery.module';
 /** The wiring: platform, capabilities, the domain, its APIs. */
 @Module({
   imports: [
+    // Before the rate limit of ConcurrencyModule: global guards run in the order of their modules, and it counts principals.
+    AuthModule,
     ConcurrencyModule,
     StreamingModule,
     MaintenanceModule,
@@ -31,7 +33,6 @@ import { DeliveryModule } from './delivery/delivery.module';
     RedisModule,
     MetricsModule,
     HttpModule,
-    AuthModule,
     CachingModule,
     AuditModule,
     TrpcModule,
