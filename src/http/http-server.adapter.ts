@@ -7,6 +7,8 @@ import { refuseUnrouted, type RouteLayer } from './negotiation';
 /** A response body that already is JSON text, as PostgreSQL made it: it is not parsed and written again. */
 export interface JsonResponse {
   toJsonText(): string;
+  /** The same as a value, where there is one. */
+  readonly value?: object;
 }
 
 /** A response that knows its status, headers and bytes. */

@@ -30,7 +30,7 @@ describe('a degraded service', () => {
   beforeAll(async () => {
     replica = await createTestDatabase();
     const writing = await openReplica(replica.url);
-    await writing.writer.record(writeRequest([newEvent({ action: 'only on the replica' })]));
+    await writing.writer.write(writeRequest([newEvent({ action: 'only on the replica' })]));
     await writing.close();
     const take = (text: unknown): boolean => (log += String(text)) !== '';
     jest.spyOn(process.stdout, 'write').mockImplementation(take);

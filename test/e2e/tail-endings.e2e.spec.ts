@@ -102,7 +102,7 @@ describe('a tail of everything', () => {
     const all = await tail(['*']);
     // Recorded behind the back of this process, as on another replica that nobody hears of.
     const replica = await openReplica(service.databaseUrl);
-    await replica.writer.record(writeRequest([newEvent({ organizationId: organization })]));
+    await replica.writer.write(writeRequest([newEvent({ organizationId: organization })]));
     const mine = await tail([organization]);
     await record(organization, 1);
     const own = () => all.events.filter((event) => event.organizationId === organization);

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setImmediate as tick } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { NewEvent } from '../../src/audit/event/audit-event';
-import type { WriteRequest } from '../../src/audit/write/write-batch';
+import type { WriteRequest } from '../../src/audit/write/write-request';
 import type { AppError } from '../../src/platform/errors/app-error';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import {
@@ -142,7 +142,7 @@ describe('the audit writer under random load from several replicas', () => {
       events.push(newEvent({ organizationId: randomBytes(5000).toString('hex') }));
     }
     if (plan.poison === 'no answer') {
-      request.answer = () => {
+      request.textOf = () => {
         throw new Error('There is no answer');
       };
     }
@@ -153,10 +153,10 @@ describe('the audit writer under random load from several replicas', () => {
     for (let turn = 0; turn < plan.pause; turn += 1) await tick();
     const request = requestOf(run, plan);
     try {
-      const recorded = await replicas[plan.replica]?.writer.record(request);
+      const recorded = await replicas[plan.replica]?.writer.write(request);
       if (!recorded) throw new Error('There is no such replica');
-      const { replayed, answer } = recorded;
-      return { receipts: receiptsIn(recorded), body: answer.body, replayed };
+      const { replayed, text } = recorded;
+      return { receipts: receiptsIn(recorded), body: text, replayed };
     } catch (error) {
       return { error: error as AppError, events: request.events };
     }
@@ -245,8 +245,8 @@ describe('the audit writer under random load from several replicas', () => {
           const plan = plans[index];
           if ('error' in outcome || plan.key === undefined) continue;
           const replica = (plan.replica + 1) % REPLICAS;
-          const again = await replicas[replica]?.writer.record(requestOf(run, plan));
-          expect(again).toMatchObject({ replayed: true, answer: { body: outcome.body } });
+          const again = await replicas[replica]?.writer.write(requestOf(run, plan));
+          expect(again).toMatchObject({ replayed: true, text: outcome.body });
         }
         await watcher.stop();
         await checkTable(run, acknowledged, unanswered);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import type { WriteRequest } from '../../src/audit/write/write-batch';
+import type { WriteRequest } from '../../src/audit/write/write-request';
 import { addMonths } from '../../src/platform/database/partitions';
 import type { TestDatabase } from '../support/test-database';
 import {
@@ -40,7 +40,7 @@ describe('the audit writer', () => {
   it('numbers the events of a request in the order in which they came', async () => {
     const events = Array.from({ length: 250 }, () => newEvent({ organizationId }));
     const receipts = receiptsIn(
-      await one.writer.record(writeRequest(events, { batchSize: 100, pathOf: String })),
+      await one.writer.write(writeRequest(events, { batchSize: 100, pathOf: String })),
     );
     expect(receipts.map(({ id }) => id)).toEqual(events.map(({ id }) => id));
     expect(receipts.map(({ sequence }) => Number(sequence))).toEqual(oneTo(250));
@@ -54,7 +54,7 @@ describe('the audit writer', () => {
       metadata: '{"a":9223372036854775807,"b":1.00,"c":[1e400,{"d":"\\u2028"}]}',
       sessionContext: '{"ipAddress":"AWS Internal"}',
     });
-    const [receipt] = receiptsIn(await one.writer.record(writeRequest([event])));
+    const [receipt] = receiptsIn(await one.writer.write(writeRequest([event])));
     expect(await one.queries.findById([organizationId], event.id)).toBe(receipt?.text);
   });
 
@@ -62,7 +62,7 @@ describe('the audit writer', () => {
     await whileOccupied(admin, one, async () => {
       const recorded = await Promise.all(
         Array.from({ length: 20 }, () =>
-          one.writer.record(writeRequest([newEvent({ organizationId })])),
+          one.writer.write(writeRequest([newEvent({ organizationId })])),
         ),
       );
       expect(recorded.map((answer) => receiptsIn(answer)[0]?.sequence)).toEqual(
@@ -90,7 +90,7 @@ describe('the audit writer', () => {
       'cannot be answered',
       () => ({
         claim: { subject: 'alice', key: organizationId, requestHash: Buffer.alloc(32) },
-        answer: () => {
+        textOf: () => {
           throw new Error('no answer');
         },
       }),
@@ -101,10 +101,10 @@ describe('the audit writer', () => {
     const good = (): WriteRequest => writeRequest([newEvent({ organizationId })]);
     await whileOccupied(admin, one, async () => {
       const results = await Promise.allSettled([
-        one.writer.record(good()),
-        one.writer.record({ ...good(), batchSize: 1 }),
-        one.writer.record({ ...good(), ...poison() }),
-        one.writer.record(good()),
+        one.writer.write(good()),
+        one.writer.write({ ...good(), batchSize: 1 }),
+        one.writer.write({ ...good(), ...poison() }),
+        one.writer.write(good()),
       ]);
       expect(results.map(({ status }) => status)).toEqual([
         'fulfilled',
@@ -120,7 +120,7 @@ describe('the audit writer', () => {
 
   it('never deadlocks between replicas over the same organizations, with ids of clients or without', async () => {
     const names = ['a', 'b'].map((letter) => `${letter}-${organizationId}`);
-    await one.writer.record(writeRequest(names.map((name) => newEvent({ organizationId: name }))));
+    await one.writer.write(writeRequest(names.map((name) => newEvent({ organizationId: name }))));
     const deadlocks = async () => {
       await admin.query('SELECT pg_stat_clear_snapshot()');
       const { rows } = await admin.query<{ deadlocks: string }>(
@@ -131,12 +131,12 @@ describe('the audit writer', () => {
     const before = await deadlocks();
     const [first = '', second = ''] = names;
     const lock = await lockHead(admin, first);
-    const plain = one.writer.record(
+    const plain = one.writer.write(
       writeRequest([first, second].map((name) => newEvent({ organizationId: name }))),
     );
     await until(async () => (await waitingForHeads(admin)) === 1);
     // Ids of clients are looked up under the lock of their organizations: here of the second one.
-    const mixed = two.writer.record(
+    const mixed = two.writer.write(
       writeRequest([
         clientEvent({ organizationId: second }),
         newEvent({ organizationId: first }),
@@ -161,15 +161,15 @@ describe('the audit writer', () => {
     const large = Array.from({ length: 101 }, () => newEvent({ organizationId }));
     const neighbour = newEvent({ organizationId });
     const stranger = newEvent({ organizationId: `stranger-${organizationId}` });
-    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId })]));
     const lock = await lockHead(admin, organizationId);
-    const writing = [one.writer.record(writeRequest(large))];
+    const writing = [one.writer.write(writeRequest(large))];
     try {
       await until(async () => (await waitingForHeads(admin)) === 1);
-      writing.push(one.writer.record(writeRequest([neighbour])));
+      writing.push(one.writer.write(writeRequest([neighbour])));
       let isCommitted = false;
       writing.push(
-        one.writer.record(writeRequest([stranger])).finally(() => {
+        one.writer.write(writeRequest([stranger])).finally(() => {
           isCommitted = true;
         }),
       );
@@ -184,9 +184,9 @@ describe('the audit writer', () => {
   });
 
   it('fails a whole group at once when the database goes away under it', async () => {
-    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId })]));
     const lock = await lockHead(admin, organizationId);
-    const record = () => one.writer.record(writeRequest([newEvent({ organizationId })]));
+    const record = () => one.writer.write(writeRequest([newEvent({ organizationId })]));
     const first = record();
     const others = Promise.allSettled([record(), record(), record()]);
     try {
@@ -214,16 +214,16 @@ describe('the audit writer', () => {
 
   it('lets other organizations go on while one stays locked, and refuses writes that wait for it', async () => {
     const stranger = newOrganization();
-    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId })]));
     const lock = await lockHead(admin, organizationId);
     try {
       const stuck = Array.from({ length: 5 }, () =>
-        one.writer.record(writeRequest([newEvent({ organizationId })])),
+        one.writer.write(writeRequest([newEvent({ organizationId })])),
       );
       const settled = Promise.allSettled(stuck);
       const recorded = await Promise.all(
         Array.from({ length: 5 }, () =>
-          one.writer.record(writeRequest([newEvent({ organizationId: stranger })])),
+          one.writer.write(writeRequest([newEvent({ organizationId: stranger })])),
         ),
       );
       expect(recorded).toHaveLength(5); // while the lock is still held
@@ -232,20 +232,20 @@ describe('the audit writer', () => {
     } finally {
       await lock.release();
     }
-    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId })]));
     expect(await sequencesOf(admin, organizationId)).toEqual([1, 2]);
   });
 
   it('makes the partition again that was dropped behind its back', async () => {
     const timestamp = '1999-05-01T00:00:00.000000Z';
-    await one.writer.record(writeRequest([newEvent({ organizationId, timestamp })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId, timestamp })]));
     const { rows } = await admin.query<{ partition: string }>(
       'SELECT tableoid::regclass::text AS partition FROM audit_event WHERE organization_id = $1',
       [organizationId],
     );
     await admin.query(`DROP TABLE ${rows[0]?.partition}`);
     const event = newEvent({ organizationId, timestamp });
-    const [receipt] = receiptsIn(await one.writer.record(writeRequest([event])));
+    const [receipt] = receiptsIn(await one.writer.write(writeRequest([event])));
     expect(receipt).toMatchObject({ id: event.id, sequence: '2', status: 'created' });
   });
 
@@ -254,20 +254,20 @@ describe('the audit writer', () => {
     const events = months.map((month) =>
       newEvent({ organizationId, timestamp: `${month}-01T00:00:00.000000Z` }),
     );
-    await one.writer.record(writeRequest(events));
+    await one.writer.write(writeRequest(events));
     expect(await sequencesOf(admin, organizationId)).toEqual(oneTo(40));
   });
 
   it('sheds requests when too many events wait', async () => {
     const events = Array.from({ length: 200_001 }, () => newEvent({ organizationId }));
-    await expect(one.writer.record(writeRequest(events))).rejects.toMatchObject({
+    await expect(one.writer.write(writeRequest(events))).rejects.toMatchObject({
       code: 'TOO_MANY_REQUESTS',
     });
   });
 
   it('waits at shutdown until everything is written', async () => {
     const writing = Array.from({ length: 30 }, () =>
-      one.writer.record(writeRequest([newEvent({ organizationId })])),
+      one.writer.write(writeRequest([newEvent({ organizationId })])),
     );
     await one.writer.beforeApplicationShutdown();
     expect(one.writer.statistics()).toEqual({

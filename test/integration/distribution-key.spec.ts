@@ -96,13 +96,13 @@ describe('statements of one organization', () => {
   });
 
   it.each<[string, () => Promise<unknown>, number]>([
-    ['writes', () => service.writer.record(writeRequest([newEvent(), newEvent()])), 1],
+    ['writes', () => service.writer.write(writeRequest([newEvent(), newEvent()])), 1],
     [
       'writes with ids of clients, and the same again',
       async () => {
         const request = writeRequest([clientEvent(), newEvent({ hasClientId: true })]);
-        await service.writer.record(request);
-        await service.writer.record(request);
+        await service.writer.write(request);
+        await service.writer.write(request);
       },
       6,
     ],

@@ -63,7 +63,7 @@ describe('the text of an event', () => {
   it('is the same bytes from Node at the acknowledgement and from PostgreSQL ever after', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(event, { minLength: 1, maxLength: 8 }), async (events) => {
-        const receipts = receiptsIn(await replica.writer.record(writeRequest(events)));
+        const receipts = receiptsIn(await replica.writer.write(writeRequest(events)));
         for (const [index, one] of events.entries()) {
           const stored = await replica.queries.findById([one.organizationId], one.id);
           expect(stored).toBe(receipts[index]?.text);

@@ -31,9 +31,9 @@ export async function whileOccupied(
   work: () => Promise<unknown>,
 ): Promise<void> {
   const organizationId = `gate-${randomBytes(4).toString('hex')}`;
-  await writer.record(writeRequest([newEvent({ organizationId })]));
+  await writer.write(writeRequest([newEvent({ organizationId })]));
   const lock = await lockHead(admin, organizationId);
-  const blocked = writer.record(writeRequest([newEvent({ organizationId })]));
+  const blocked = writer.write(writeRequest([newEvent({ organizationId })]));
   const working = work();
   await lock.release();
   await Promise.all([blocked, working]);

@@ -39,5 +39,5 @@ export async function record(
   replica: Replica,
   changes: Parameters<typeof newEvent>[0],
 ): Promise<Receipt | undefined> {
-  return receiptsIn(await replica.writer.record(writeRequest([newEvent(changes)])))[0];
+  return receiptsIn(await replica.writer.write(writeRequest([newEvent(changes)])))[0];
 }

@@ -142,7 +142,7 @@ describe('maintenance', () => {
       clientEvent({ organizationId: organization, timestamp: inMonth(oldMonth(1)) }),
     );
     const kept = clientEvent({ organizationId: organization });
-    await one.writer.record(writeRequest([...old, kept]));
+    await one.writer.write(writeRequest([...old, kept]));
     await maintenance.run();
     const { rows } = await admin.query(
       'SELECT id::text FROM audit_client_event_id WHERE organization_id = $1',
@@ -150,7 +150,7 @@ describe('maintenance', () => {
     );
     expect(rows).toEqual([{ id: kept.id }]);
     const [again] = old;
-    expect(again && receiptsIn(await one.writer.record(writeRequest([again])))[0]?.status).toBe(
+    expect(again && receiptsIn(await one.writer.write(writeRequest([again])))[0]?.status).toBe(
       'created',
     );
   });
@@ -166,7 +166,7 @@ describe('maintenance', () => {
       ...strangers,
       newEvent({ organizationId: organization, timestamp: inMonth(month) }),
     ];
-    await Promise.all(requests.map((event) => two.writer.record(writeRequest([event]))));
+    await Promise.all(requests.map((event) => two.writer.write(writeRequest([event]))));
     expect(await countOf(organization)).toBe(21);
     expect(await two.partitions.list(EVENT_TABLE)).toContain(month);
   });
@@ -219,7 +219,7 @@ describe('maintenance', () => {
       const organization = newOrganization();
       const name = `audit_event_${month.replace('-', '')}`;
       const event = clientEvent({ organizationId: organization, timestamp: inMonth(month) });
-      await one.writer.record(writeRequest([event]));
+      await one.writer.write(writeRequest([event]));
       const dying = maintenanceOf(one, RETENTION_DAYS, () => Promise.reject(new Error('killed')));
       const failed = await dying.run();
       expect(failed?.postponed).toMatchObject([{ partition: name, reason: 'killed' }]);

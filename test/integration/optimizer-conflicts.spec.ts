@@ -45,7 +45,7 @@ describe('an optimization that is not alone', () => {
     let written = 0;
     const write = async (replica: Replica) => {
       while (!isOver) {
-        await replica.writer.record(writeRequest([newEvent({ organizationId: organization })]));
+        await replica.writer.write(writeRequest([newEvent({ organizationId: organization })]));
         written += 1;
       }
     };

@@ -221,7 +221,7 @@ describe('an optimization', () => {
     const work = async (replica: Replica) => {
       while (!isOver) {
         await replica.writer
-          .record(writeRequest([newEvent({ organizationId: organization })]))
+          .write(writeRequest([newEvent({ organizationId: organization })]))
           .catch((error: unknown) => failures.push(error));
         written += 1;
       }

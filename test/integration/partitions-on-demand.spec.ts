@@ -53,7 +53,7 @@ describe('partitions made on demand', () => {
       await makeMonthly(admin, [`${year}-03`, `${year}-09`]);
       await insert(`${year}-03-31T23:59:59Z`);
       const made = await created(() =>
-        one.writer.record(
+        one.writer.write(
           writeRequest(
             ['01', '02', '03', '05', '09', '12'].map((month) =>
               newEvent({ timestamp: `${year}-${month}-15T12:00:00.000000Z` }),
@@ -160,7 +160,7 @@ describe('partitions made on demand', () => {
       const events = deep(1850).map((month) =>
         newEvent({ timestamp: `${month}-15T12:00:00.000000Z` }),
       );
-      const writing = one.writer.record(writeRequest(events, { signal: leaving.signal }));
+      const writing = one.writer.write(writeRequest(events, { signal: leaving.signal }));
       const refused = expect(writing).rejects.toBe(reason);
       await until(isWaitedFor);
       leaving.abort(reason);

@@ -154,7 +154,7 @@ describe('partitions', () => {
       try {
         const timestamp = `${addMonths(THIS_MONTH, 30 + losses)}-15T12:00:00.000000Z`;
         const written: unknown = await writer.writer
-          .record(writeRequest([newEvent({ timestamp })]))
+          .write(writeRequest([newEvent({ timestamp })]))
           .catch((error: unknown) => error);
         expect(left).toBe(0);
         if (losses === 1) expect(written).toMatchObject({ replayed: false });
@@ -191,7 +191,7 @@ describe('partitions', () => {
   it('appear when events of their month come, at several replicas at once', async () => {
     const month = recent(16);
     const request = () => writeRequest([newEvent({ timestamp: `${month}-15T12:00:00.000000Z` })]);
-    await Promise.all([one, two, one, two].map(({ writer }) => writer.record(request())));
+    await Promise.all([one, two, one, two].map(({ writer }) => writer.write(request())));
     expect(await two.partitions.list(EVENT_TABLE)).toContain(month);
   });
 

@@ -31,7 +31,7 @@ describe('a role without privileges', () => {
   it('gets a report and an optimization of its own tables', async () => {
     const result = await optimizerOf(replica, 1).optimize();
     expect(result.partitionOptimization).toHaveLength(2);
-    await replica.writer.record(writeRequest([newEvent(), newEvent()]));
+    await replica.writer.write(writeRequest([newEvent(), newEvent()]));
     const report = await reportOf(replica).report();
     expect(report.partitions.totalPartitions).toBe(2);
     expect(report.connectionPool.successRate).toBe(100);

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { WriteRequest } from '../../src/audit/write/write-batch';
+import type { WriteRequest } from '../../src/audit/write/write-request';
 import { lockHead, oneTo, sequencesOf, whileOccupied } from './heads.fixture';
 import { newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
@@ -21,13 +21,13 @@ describe('plain writes', () => {
     const good = (): WriteRequest => writeRequest([newEvent({ organizationId })]);
     const mute = (): WriteRequest => ({
       ...good(),
-      answer: () => {
+      textOf: () => {
         throw new Error('no answer');
       },
     });
     await whileOccupied(admin, one, async () => {
       const results = await Promise.allSettled(
-        [good(), mute(), good()].map((request) => one.writer.record(request)),
+        [good(), mute(), good()].map((request) => one.writer.write(request)),
       );
       expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     });
@@ -42,7 +42,7 @@ describe('plain writes', () => {
     const events = Array.from({ length: 30 }, (_, n) =>
       newEvent({ organizationId: others[(n * n) % 3] ?? '' }),
     );
-    const receipts = receiptsIn(await one.writer.record(writeRequest(events, how)));
+    const receipts = receiptsIn(await one.writer.write(writeRequest(events, how)));
     for (const id of others) {
       const own = receipts.filter((_, index) => events[index]?.organizationId === id);
       expect(own.map(({ sequence }) => Number(sequence))).toEqual(oneTo(own.length));
@@ -53,7 +53,7 @@ describe('plain writes', () => {
   });
 
   it('wait for a head row no longer than others do, and leave no limit behind on the connection', async () => {
-    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId })]));
     const limit = () =>
       one.database.withClient((client) =>
         client.query<{ lock_timeout: string }>('SHOW lock_timeout'),
@@ -61,10 +61,10 @@ describe('plain writes', () => {
     expect((await limit()).rows).toEqual([{ lock_timeout: '0' }]);
     const { release } = await lockHead(admin, organizationId);
     await expect(
-      one.writer.record(writeRequest([newEvent({ organizationId })])),
+      one.writer.write(writeRequest([newEvent({ organizationId })])),
     ).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     await release();
-    await one.writer.record(writeRequest([newEvent({ organizationId })]));
+    await one.writer.write(writeRequest([newEvent({ organizationId })]));
     expect(await sequencesOf(admin, organizationId)).toEqual(oneTo(2));
     expect((await limit()).rows).toEqual([{ lock_timeout: '0' }]);
   });
@@ -83,7 +83,7 @@ describe('plain writes', () => {
           metadata: jsonOf(index + 1),
         }),
       );
-      await replicas.one.writer.record(writeRequest(events));
+      await replicas.one.writer.write(writeRequest(events));
       const { rows } = await replicas.admin.query(
         `SELECT id, action, principal_id AS "principalId", session_context::text AS "sessionContext",
            metadata::text AS metadata, sequence::int AS sequence

@@ -68,7 +68,7 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
   }
 
   const write = (count: number) =>
-    service.writer.record(
+    service.writer.write(
       writeRequest(Array.from({ length: count }, () => newEvent({ organizationId: organization }))),
     );
 

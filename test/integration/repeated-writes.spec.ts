@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Client } from 'pg';
-import { storedKey } from '../../src/audit/write/stored-events';
+import { storedKey } from '../../src/audit/write/duplicates.participant';
 import type { IdempotencyClaim } from '../../src/concurrency/idempotency-keys';
 
 import { headOf, lockHead, sequencesOf, waitingForHeads, whileOccupied } from './heads.fixture';
@@ -31,24 +31,24 @@ describe('writes that are repeated', () => {
     it('stores an event again whose partition was dropped meanwhile', async () => {
       await makeMonthly(admin, ['1999-05']);
       const event = clientEvent({ organizationId, timestamp: '1999-05-01T00:00:00.000000Z' });
-      await one.writer.record(writeRequest([event]));
+      await one.writer.write(writeRequest([event]));
       await admin.query('DROP TABLE audit_event_199905');
       // Elsewhere in time, so that what is remembered of the lost event does not lead to this one.
       const moved = { ...event, timestamp: '1999-06-01T00:00:00.000000Z' };
-      const [receipt] = receiptsIn(await two.writer.record(writeRequest([moved])));
+      const [receipt] = receiptsIn(await two.writer.write(writeRequest([moved])));
       expect(receipt).toMatchObject({ id: event.id, sequence: '2', status: 'created' });
-      const [again] = receiptsIn(await one.writer.record(writeRequest([moved])));
+      const [again] = receiptsIn(await one.writer.write(writeRequest([moved])));
       expect(again).toMatchObject({ sequence: '2', status: 'duplicate' });
     });
 
     it('takes the same content for a duplicate and other content for a conflict', async () => {
       const event = clientEvent({ organizationId, metadata: '{"a":1,"b":[2.50]}' });
-      await one.writer.record(writeRequest([event]));
+      await one.writer.write(writeRequest([event]));
       const again = { ...event, metadata: '{"b":[25e-1],"a":1.0}' };
-      const [receipt] = receiptsIn(await two.writer.record(writeRequest([again])));
+      const [receipt] = receiptsIn(await two.writer.write(writeRequest([again])));
       expect(receipt).toMatchObject({ id: event.id, sequence: '1', status: 'duplicate' });
       const other = writeRequest([newEvent({ organizationId }), { ...event, action: 'other' }]);
-      await expect(two.writer.record(other)).rejects.toMatchObject({
+      await expect(two.writer.write(other)).rejects.toMatchObject({
         code: 'CONFLICT',
         errors: [{ path: 'events[1].id' }],
       });
@@ -58,9 +58,9 @@ describe('writes that are repeated', () => {
 
     it('knows an event that it once made the id of', async () => {
       const event = newEvent({ organizationId });
-      await one.writer.record(writeRequest([event]));
+      await one.writer.write(writeRequest([event]));
       const returned = { ...event, hasClientId: true, hasClientTimestamp: true };
-      const [receipt] = receiptsIn(await one.writer.record(writeRequest([returned])));
+      const [receipt] = receiptsIn(await one.writer.write(writeRequest([returned])));
       expect(receipt).toMatchObject({ status: 'duplicate', sequence: '1' });
     });
 
@@ -68,9 +68,9 @@ describe('writes that are repeated', () => {
       const event = clientEvent({ organizationId });
       await whileOccupied(admin, one, async () => {
         const [first, second, third] = await Promise.allSettled([
-          one.writer.record(writeRequest([event, { ...event }])),
-          one.writer.record(writeRequest([{ ...event }])),
-          one.writer.record(writeRequest([{ ...event, action: 'other' }])),
+          one.writer.write(writeRequest([event, { ...event }])),
+          one.writer.write(writeRequest([{ ...event }])),
+          one.writer.write(writeRequest([{ ...event, action: 'other' }])),
         ]);
         expect(
           [first, second].flatMap((result) =>
@@ -90,7 +90,7 @@ describe('writes that are repeated', () => {
       const event = clientEvent({ organizationId });
       const twin = { ...event, organizationId: `${organizationId}-twin`, action: 'other' };
       expect(storedKey(event)).not.toBe(storedKey(twin));
-      const receipts = receiptsIn(await one.writer.record(writeRequest([event, twin])));
+      const receipts = receiptsIn(await one.writer.write(writeRequest([event, twin])));
       expect(receipts.map(({ status }) => status)).toEqual(['created', 'created']);
     });
 
@@ -98,7 +98,7 @@ describe('writes that are repeated', () => {
       const event = clientEvent({ organizationId });
       const recorded = await Promise.all(
         Array.from({ length: 12 }, (_, index) =>
-          (index % 2 ? one : two).writer.record(writeRequest([{ ...event }])),
+          (index % 2 ? one : two).writer.write(writeRequest([{ ...event }])),
         ),
       );
       const statuses = recorded.flatMap(receiptsIn).map(({ status }) => status);
@@ -111,43 +111,43 @@ describe('writes that are repeated', () => {
     it('gives the first response again, byte for byte, from another replica too', async () => {
       const request = () =>
         writeRequest([newEvent({ organizationId })], { claim: claim(organizationId) });
-      const first = await one.writer.record(request());
-      const second = await two.writer.record(request());
+      const first = await one.writer.write(request());
+      const second = await two.writer.write(request());
       expect(first.replayed).toBe(false);
-      expect(second).toEqual({ answer: first.answer, replayed: true });
+      expect(second).toMatchObject({ text: first.text, replayed: true });
       expect(await sequencesOf(admin, organizationId)).toEqual([1]);
     });
 
     it('refuses another body under the same key, and a key in use', async () => {
       const request = (body: string) =>
         writeRequest([newEvent({ organizationId })], { claim: claim(organizationId, body) });
-      const running = one.writer.record(request('a'));
-      await expect(one.writer.record(request('a'))).rejects.toMatchObject({ code: 'CONFLICT' });
+      const running = one.writer.write(request('a'));
+      await expect(one.writer.write(request('a'))).rejects.toMatchObject({ code: 'CONFLICT' });
       await running;
-      await expect(two.writer.record(request('b'))).rejects.toMatchObject({
+      await expect(two.writer.write(request('b'))).rejects.toMatchObject({
         code: 'IDEMPOTENCY_MISMATCH',
       });
       expect(await sequencesOf(admin, organizationId)).toEqual([1]);
     });
 
     it('refuses a key that another replica is working on, without waiting for it', async () => {
-      await one.writer.record(writeRequest([newEvent({ organizationId })]));
+      await one.writer.write(writeRequest([newEvent({ organizationId })]));
       const lock = await lockHead(admin, organizationId);
       const request = () =>
         writeRequest([newEvent({ organizationId })], { claim: claim(organizationId) });
-      const running = one.writer.record(request());
+      const running = one.writer.write(request());
       await until(async () => (await waitingForHeads(admin)) > 0);
-      await expect(two.writer.record(request())).rejects.toMatchObject({ code: 'CONFLICT' });
+      await expect(two.writer.write(request())).rejects.toMatchObject({ code: 'CONFLICT' });
       await lock.release();
       expect((await running).replayed).toBe(false);
       expect(await sequencesOf(admin, organizationId)).toEqual([1, 2]);
     });
 
     it('holds no lock that a client can choose by its key', async () => {
-      await one.writer.record(writeRequest([newEvent({ organizationId })]));
+      await one.writer.write(writeRequest([newEvent({ organizationId })]));
       const lock = await lockHead(admin, organizationId);
       const key = claim(organizationId);
-      const running = one.writer.record(
+      const running = one.writer.write(
         writeRequest([newEvent({ organizationId })], { claim: key }),
       );
       await until(async () => (await waitingForHeads(admin)) > 0);
@@ -163,11 +163,11 @@ describe('writes that are repeated', () => {
     it('lets a key be used again after its request failed', async () => {
       const key = claim(organizationId);
       const event = clientEvent({ organizationId });
-      await one.writer.record(writeRequest([event]));
+      await one.writer.write(writeRequest([event]));
       const refused = writeRequest([{ ...event, action: 'other' }], { claim: key });
-      await expect(one.writer.record(refused)).rejects.toMatchObject({ code: 'CONFLICT' });
+      await expect(one.writer.write(refused)).rejects.toMatchObject({ code: 'CONFLICT' });
       const good = writeRequest([newEvent({ organizationId })], { claim: key });
-      expect((await one.writer.record(good)).replayed).toBe(false);
+      expect((await one.writer.write(good)).replayed).toBe(false);
     });
   });
 });

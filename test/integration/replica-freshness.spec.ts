@@ -37,7 +37,7 @@ describe('reads with a read replica', () => {
 
   async function write(organizationId: string, count: number): Promise<void> {
     const events = Array.from({ length: count }, () => newEvent({ organizationId }));
-    await service.writer.record(writeRequest(events));
+    await service.writer.write(writeRequest(events));
   }
 
   /**
@@ -101,7 +101,7 @@ describe('reads with a read replica', () => {
 
   it('of one event, too', async () => {
     const event = newEvent({ organizationId: newOrganization() });
-    await service.writer.record(writeRequest([event]));
+    await service.writer.write(writeRequest([event]));
     expect(await service.queries.findById([event.organizationId], event.id)).toContain(event.id);
     await replicate(event.organizationId, 1); // with another id
     expect(await service.queries.findById([event.organizationId], event.id)).toBeUndefined();

@@ -8,7 +8,9 @@ import { TenantVersions } from '../../src/audit/read/tenant-versions';
 import { LogTimeline } from '../../src/audit/event/log-timeline';
 import { AuditWriter } from '../../src/audit/write/audit-writer';
 import { nowMicros, uuid7 } from '../../src/audit/event/uuid7';
-import type { WriteReceipt, WriteRequest } from '../../src/audit/write/write-batch';
+import { DuplicatesParticipant } from '../../src/audit/write/duplicates.participant';
+import { IdempotencyParticipant } from '../../src/audit/write/idempotency.participant';
+import type { WriteReceipt, WriteRequest } from '../../src/audit/write/write-request';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
 import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
 import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
@@ -54,7 +56,11 @@ export async function openReplica(
   const timeline = new LogTimeline();
   const epochs = new TenantVersions(database, timeline);
   const portions = new EventLoopYielder();
-  const recorder = new BatchCommitter(database, new IdempotencyKeys(), portions, timeline);
+  const participants = [
+    new IdempotencyParticipant(new IdempotencyKeys()),
+    new DuplicatesParticipant(),
+  ];
+  const committer = new BatchCommitter(database, portions, participants, timeline);
   const contention = new EventLoopPressure(portions);
   return {
     dataSource,
@@ -62,7 +68,7 @@ export async function openReplica(
     tables,
     partitions,
     contention,
-    writer: new AuditWriter(database, partitions, recorder, contention),
+    writer: new AuditWriter(database, partitions, committer, contention),
     queries: new AuditQueries(database, epochs, timeline),
     epochs,
     timeline,
@@ -102,7 +108,7 @@ export function clientEvent(changes: Partial<NewEvent> = {}): NewEvent {
   return newEvent({ id: randomUUID(), hasClientId: true, ...changes });
 }
 
-/** A request whose answer is the receipts themselves as JSON. */
+/** A request that is acknowledged with its receipts themselves as JSON. */
 export function writeRequest(
   events: NewEvent[],
   changes: Partial<WriteRequest> = {},
@@ -112,19 +118,17 @@ export function writeRequest(
     batchSize: 1000,
     pathOf: (index) => `events[${index}]`,
     flow: 'org-1',
-    answer: (receipts) => ({
-      status: 201,
-      location: null,
-      body: JSON.stringify(receipts.map((receipt) => ({ ...receipt, text: receipt.text() }))),
-    }),
+    form: 'list',
+    textOf: (receipts) =>
+      JSON.stringify(receipts.map((receipt) => ({ ...receipt, text: receipt.text() }))),
     ...changes,
   };
 }
 
-/** A receipt as the answer to a `writeRequest` holds it. */
+/** A receipt as the text of a `writeRequest` holds it. */
 export type Receipt = Omit<WriteReceipt, 'text'> & { text: string };
 
-/** The receipts inside an answer to a `writeRequest`. */
-export function receiptsIn(recorded: { answer: { body: string } }): Receipt[] {
-  return JSON.parse(recorded.answer.body) as Receipt[];
+/** The receipts inside the text of a `writeRequest`. */
+export function receiptsIn(written: { text: string }): Receipt[] {
+  return JSON.parse(written.text) as Receipt[];
 }

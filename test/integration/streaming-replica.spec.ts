@@ -38,7 +38,7 @@ describeWithPostgresPrograms()('reads with a streaming replica', () => {
 
   async function write(organizationId: string, count = 1): Promise<string> {
     const events = Array.from({ length: count }, () => newEvent({ organizationId }));
-    await service.writer.record(writeRequest(events));
+    await service.writer.write(writeRequest(events));
     return events.at(-1)?.id ?? '';
   }
 

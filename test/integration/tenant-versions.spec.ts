@@ -8,7 +8,7 @@ import { openNetworkPath } from './network-path.fixture';
 const APPLICATION = 'audit-server epochs';
 
 function write({ writer }: Replica, organizationId: string, events = 1): Promise<unknown> {
-  return writer.record(
+  return writer.write(
     writeRequest(Array.from({ length: events }, () => newEvent({ organizationId }))),
   );
 }
@@ -83,9 +83,9 @@ describe('the versions of organizations', () => {
     const { one } = replicas;
     const id = newOrganization();
     const event = clientEvent({ organizationId: id });
-    await one.writer.record(writeRequest([event]));
+    await one.writer.write(writeRequest([event]));
     const before = await one.epochs.current([id]);
-    await one.writer.record(writeRequest([event]));
+    await one.writer.write(writeRequest([event]));
     expect(await one.epochs.current([id])).toBe(before);
   });
 

@@ -19,7 +19,7 @@ describe('the batch size under event-loop pressure', () => {
     const commits: number[] = [];
     const record = (flow: string) => {
       const events = [newEvent({ organizationId: newOrganization() })];
-      return one.writer.record(writeRequest(events, { flow }));
+      return one.writer.write(writeRequest(events, { flow }));
     };
     one.writer.onCommit(({ events }) => commits.push(events));
     await whileOccupied(admin, one, async () => {

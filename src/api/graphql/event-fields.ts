@@ -22,7 +22,6 @@ import {
   BulkCreateAuditEventsDto,
   CreateAuditEventDto,
 } from '../../audit/event/dto/create-audit-event.dto';
-import type { Recorded } from '../../audit/write/write-batch';
 import type { FairScheduler } from '../../concurrency/fair-scheduler';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
@@ -104,7 +103,8 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
         const recorded = await inTurn(turns, caller, () =>
           audit.create(principal, dto, { claim, signal }),
         );
-        return answerIn(recorded, caller);
+        if (recorded.replayed) caller.noteReplay?.();
+        return parseJsonWithPlaceholders(recorded.text); // as for events that are read
       },
     },
     bulkCreateAuditEvents: {
@@ -121,7 +121,8 @@ export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
         const recorded = await inTurn(turns, caller, () =>
           audit.createBulk(principal, dto, { claim, signal }),
         );
-        return answerIn(recorded, caller);
+        if (recorded.replayed) caller.noteReplay?.();
+        return recorded.result;
       },
     },
   };
@@ -155,11 +156,6 @@ function inTurn<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   return turns.run({ flow, signal }, work);
-}
-
-function answerIn({ answer, replayed }: Recorded, { noteReplay }: Writer): unknown {
-  if (replayed) noteReplay?.();
-  return parseJsonWithPlaceholders(answer.body);
 }
 
 /** @throws AppError VALIDATION_FAILED with every violation and its path. */

@@ -12,7 +12,7 @@ import {
 } from 'graphql-http';
 import type { IncomingMessage } from 'node:http';
 import { ComposedResponse } from '../../audit/read/response-composition';
-import { idempotencyClaimOf } from '../../audit/write/idempotency-claim';
+import { idempotencyClaimOf } from '../../audit/api/idempotency-claim';
 import { CurrentPrincipal } from '../../auth/current-principal.decorator';
 import type { Principal } from '../../auth/principal';
 import { Authenticated } from '../../auth/scopes.decorator';

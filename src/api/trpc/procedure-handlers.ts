@@ -85,8 +85,9 @@ export class ProcedureHandlers {
     ) as ProcedureHandler;
     return async (request, response) => {
       const result = await call(request, response);
-      const { toJsonText } = (result ?? {}) as Partial<JsonResponse>;
-      return toJsonText ? parseJsonWithPlaceholders((result as JsonResponse).toJsonText()) : result;
+      const { toJsonText, value } = (result ?? {}) as Partial<JsonResponse>;
+      if (!toJsonText) return result;
+      return value ?? parseJsonWithPlaceholders((result as JsonResponse).toJsonText());
     };
   }
 }

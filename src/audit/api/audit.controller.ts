@@ -21,7 +21,6 @@ import { JsonBodyInterceptor } from '../../http/json-body.interceptor';
 import { Operation } from '../../http/operation.openapi';
 import { RequestSignal } from '../../http/request-signal';
 import { Procedure } from '../../http/procedure.decorator';
-import { AuditEventResponse } from '../read/audit-event-page';
 import { CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
 import { AUDIT_ROUTES } from './audit.routes';
 import { AuditService } from '../write/audit.service';
@@ -29,8 +28,13 @@ import { CachedEvents, CachedPages } from '../read/cached-reads';
 import { BulkBody } from './bulk-body.decorator';
 import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-query.dto';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { idempotencyClaimOf } from '../write/idempotency-claim';
-import type { Recorded } from '../write/write-batch';
+import { idempotencyClaimOf } from './idempotency-claim';
+import {
+  bulkWriteResponse,
+  eventWriteResponse,
+  JsonTextResponse,
+  type WriteResponse,
+} from './write-responses';
 
 /** The REST door to audit events. */
 @ApiTags('audit events')
@@ -49,9 +53,10 @@ export class AuditController {
     @Req() request: BodyRequest,
     @RequestSignal() signal: AbortSignal | undefined,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<AuditEventResponse> {
+  ): Promise<JsonTextResponse> {
     const claim = idempotencyClaimOf(request, principal, 'event');
-    return respond(response, await this.audit.create(principal, event, { claim, signal }));
+    const recorded = await this.audit.create(principal, event, { claim, signal });
+    return respond(response, eventWriteResponse(recorded), recorded);
   }
 
   @Post('bulk')
@@ -65,9 +70,10 @@ export class AuditController {
     @Req() request: BodyRequest,
     @RequestSignal() signal: AbortSignal | undefined,
     @Res({ passthrough: true }) response: Response,
-  ): Promise<AuditEventResponse> {
+  ): Promise<JsonTextResponse> {
     const claim = idempotencyClaimOf(request, principal, 'bulk');
-    return respond(response, await this.audit.createBulk(principal, bulk, { claim, signal }));
+    const recorded = await this.audit.createBulk(principal, bulk, { claim, signal });
+    return respond(response, bulkWriteResponse(recorded), recorded);
   }
 
   @Get()
@@ -83,19 +89,14 @@ export class AuditController {
   findById(@Param('id') _id: string, @Query() _query: AuditEventQuery): void {}
 }
 
-/** The headers of the answer to a write: name, value, name, value …. */
-export function recordedHeaders({ answer, replayed }: Recorded): string[] {
-  const headers: string[] = [];
-  if (answer.location !== null) headers.push('Location', answer.location);
-  if (replayed) headers.push('Idempotency-Replayed', 'true');
-  return headers;
-}
-
-function respond(response: Response, recorded: Recorded): AuditEventResponse {
-  response.status(recorded.answer.status);
-  const headers = recordedHeaders(recorded);
+function respond(
+  response: Response,
+  { status, headers }: WriteResponse,
+  { text, result }: { text: string; result?: object },
+): JsonTextResponse {
+  response.status(status);
   for (let at = 0; at < headers.length; at += 2) {
     response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
   }
-  return new AuditEventResponse(recorded.answer.body);
+  return new JsonTextResponse(text, result);
 }

@@ -6,7 +6,7 @@ import {
 } from '@nestjs/common';
 import type { Request } from 'express';
 import type { Observable } from 'rxjs';
-import { BulkEvents } from '../write/bulk-events';
+import { BulkEvents } from '../write/new-events';
 
 /**
  * Checks the size of a bulk body before its elements are validated: listing the violations of a million takes seconds.

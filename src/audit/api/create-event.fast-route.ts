@@ -20,10 +20,11 @@ import { plainlyAcceptsJson } from '../../http/negotiation';
 import { requestSignal } from '../../http/request-signal';
 import { noteBodyComplete, writeStamped } from '../../http/request-context';
 import { validate } from '../../validation/compiled-validator';
-import { AuditController, recordedHeaders } from './audit.controller';
+import { AuditController } from './audit.controller';
 import { AuditService } from '../write/audit.service';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { idempotencyClaimOf } from '../write/idempotency-claim';
+import { idempotencyClaimOf } from './idempotency-claim';
+import { eventWriteResponse } from './write-responses';
 
 /** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
 const MAX_FAST_BYTES = 512 * 1024;
@@ -32,9 +33,9 @@ const SMALL_EVENT_BYTES = 4 * 1024;
 const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
 
 /**
- * `POST /audit/events` in front of express: the same verifier, validator, service, answer and errors as in
- * AuditController.create, without the framework between them. Only a plain request with a token seen before is
- * answered here; a spec sends the same requests both ways and compares every byte and header.
+ * `POST /audit/events` before express: the same verifier, validator, command, response and errors as in
+ * AuditController.create, without the framework between them. Only a plain request with a token seen before is answered
+ * here; a spec sends the same requests both ways and compares every byte and header.
  */
 @Injectable()
 export class CreateEventFastRoute implements OnModuleInit {
@@ -47,20 +48,20 @@ export class CreateEventFastRoute implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    const handler: FastHandler = (request, response, handOn) =>
-      this.handle(request, response, handOn);
+    const handler: FastHandler = (request, response, fallThrough) =>
+      this.handle(request, response, fallThrough);
     this.routes.registerHandler(AuditController, 'create', handler);
   }
 
-  private handle(request: FastRequest, response: ServerResponse, handOn: () => void): void {
+  private handle(request: FastRequest, response: ServerResponse, fallThrough: () => void): void {
     const { principal } = request;
-    if (!principal || !this.isPlain(request)) return handOn();
+    if (!principal || !this.isPlain(request)) return fallThrough();
     try {
       this.scheduler.assertCapacity(flowKey(principal)); // before the body is read
     } catch (error) {
       return writeFastProblem(error, request, response);
     }
-    if (!this.acquireQuota(principal, request, response)) return handOn(); // refused there, too
+    if (!this.acquireQuota(principal, request, response)) return fallThrough(); // refused there, too
     const bytes = new ByteCollector();
     request.on('data', (chunk: Buffer) => bytes.add(chunk));
     request.on('end', () => {
@@ -68,14 +69,14 @@ export class CreateEventFastRoute implements OnModuleInit {
       const body = bytes.take();
       (request as BodyRequest)[RAW_BODY] = body;
       const event = validEventIn(body);
-      if (!event) return handOn();
+      if (!event) return fallThrough();
       this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
         writeFastProblem(error, request, response),
       );
     });
   }
 
-  /** Takes room for a body until it is read, or never will be; false when there is none. */
+  /** Reserves memory for a body until it is read, or never will be; false when there is none. */
   private acquireQuota(
     principal: Principal,
     request: FastRequest,
@@ -84,13 +85,13 @@ export class CreateEventFastRoute implements OnModuleInit {
     const bytes = Number(request.headers['content-length']);
     if (bytes <= SMALL_EVENT_BYTES) return true;
     if (!this.budget.readQuota.acquire(principal.subject, bytes)) return false;
-    let isTaken = true;
-    const giveBack = (): void => {
-      if (isTaken) this.budget.readQuota.release(principal.subject, bytes);
-      isTaken = false;
+    let isHeld = true;
+    const release = (): void => {
+      if (isHeld) this.budget.readQuota.release(principal.subject, bytes);
+      isHeld = false;
     };
-    request.once('end', giveBack);
-    response.once('close', giveBack);
+    request.once('end', release);
+    response.once('close', release);
     return true;
   }
 
@@ -120,9 +121,10 @@ export class CreateEventFastRoute implements OnModuleInit {
     const recorded = await this.scheduler.run({ flow: flowKey(principal), signal }, () =>
       this.audit.create(principal, event, { claim, signal }),
     );
-    const { status, body: text } = recorded.answer;
+    const { text } = recorded;
+    const { status, headers: own } = eventWriteResponse(recorded);
     const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(Buffer.byteLength(text))];
-    headers.push(...recordedHeaders(recorded));
+    headers.push(...own);
     writeStamped(request, response, status, headers, [text]); // as text it goes out in one piece with the headers
   }
 }

@@ -8,7 +8,7 @@ import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter } from '../event/audit-event-filter';
 import { AuditService } from '../write/audit.service';
 import { type ExportList, ExportTally } from './export-statement';
-import { newEventOf } from '../write/new-event';
+import { newEventOf } from '../write/new-events';
 
 /** Events of one transaction. */
 const BATCH = 1000;

@@ -6,8 +6,8 @@ import type { Line } from '../../platform/runtime/line-splitter';
 import { validate } from '../../validation/compiled-validator';
 import type { NewEvent } from '../event/audit-event';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { newEventOf } from '../write/new-event';
-import type { WriteReceipt } from '../write/write-batch';
+import { newEventOf } from '../write/new-events';
+import type { WriteReceipt } from '../write/write-request';
 
 /** The result of a line. */
 export type LineReceipt =
@@ -63,7 +63,7 @@ export class IngestBatch {
   }
 
   /** The receipts of stored lines. */
-  receiptsFor(written: WriteReceipt[]): LineReceipt[] {
+  receiptsFor(written: readonly WriteReceipt[]): LineReceipt[] {
     return written.map(({ id, sequence, status }, index) => {
       return { line: this.numbers[index] ?? 0, id, sequence, status };
     });

@@ -1,18 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { mayWrite, type Principal } from '../../auth/principal';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
-import type { IdempotencyClaim, StoredResponse } from '../../concurrency/idempotency-keys';
 import { flowKey } from '../../concurrency/flow';
+import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { AppError, type FieldError } from '../../platform/errors/app-error';
 import type { NewEvent } from '../event/audit-event';
-import { AuditWriter } from './audit-writer';
-import { BulkEvents } from './bulk-events';
 import type {
   BulkCreateAuditEventsDto,
   CreateAuditEventDto,
 } from '../event/dto/create-audit-event.dto';
-import { newEventOf } from './new-event';
-import type { Recorded, WriteReceipt } from './write-batch';
+import type { BulkCreateResultDto } from '../event/dto/responses.dto';
+import { AuditWriter } from './audit-writer';
+import { BulkEvents, newEventOf } from './new-events';
+import type { WriteReceipt } from './write-request';
 
 const DEFAULT_BATCH_SIZE = 1000;
 
@@ -22,7 +22,24 @@ export interface WriteOptions {
   signal?: AbortSignal;
 }
 
-/** What can be done with audit events; the one service behind every door. Says who may see and write what. */
+/** One event that was recorded. */
+export interface RecordedEvent {
+  receipt: WriteReceipt;
+  /** The event as it is stored, as JSON text. */
+  text: string;
+  /** Whether an earlier request with the same Idempotency-Key was acknowledged with this. */
+  replayed: boolean;
+}
+
+/** A list of events that was recorded. */
+export interface RecordedBulk {
+  result: BulkCreateResultDto;
+  /** The result as JSON text. */
+  text: string;
+  replayed: boolean;
+}
+
+/** Commands that record events, the same for every protocol. Checks which organizations a principal may write to. */
 @Injectable()
 export class AuditService {
   constructor(
@@ -33,73 +50,72 @@ export class AuditService {
     writer.onStalledRequests((requests) => scheduler.setExtraPermits(requests));
   }
 
-  /** Stores one event: 201, or 200 with the stored one when the client's id exists with the same content. */
+  /**
+   * Records one event. Its receipt says `duplicate` when the id that the client chose exists with the same content.
+   * @throws AppError FORBIDDEN, CONFLICT, and what AuditWriter.write throws.
+   */
   async create(
     principal: Principal,
     dto: CreateAuditEventDto,
     { claim, signal }: WriteOptions = {},
-  ): Promise<Recorded> {
+  ): Promise<RecordedEvent> {
     this.requireMayWrite(principal, [dto], () => '');
-    return this.writer.record({
-      flow: flowKey(principal),
-      signal,
+    const { receipts, text, replayed } = await this.writer.write({
+      ...{ flow: flowKey(principal), signal, claim, form: 'event' },
       events: [newEventOf(dto)],
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: () => '',
-      claim,
-      answer: ([receipt]) => singleResponse(receipt),
+      textOf: ([receipt]) => receipt?.text() ?? '',
     });
+    const [receipt] = receipts;
+    if (!receipt) throw new Error('A single write has one receipt');
+    return { receipt, text, replayed };
   }
 
-  /** Stores all events of a bulk request, or none. */
+  /** Records all events of a bulk request, or none. @throws as `create`, and VALIDATION_FAILED for too many events. */
   async createBulk(
     principal: Principal,
     dto: BulkCreateAuditEventsDto,
     { claim, signal }: WriteOptions = {},
-  ): Promise<Recorded> {
+  ): Promise<RecordedBulk> {
     const startedMs = performance.now();
     const pathOf = (index: number) => `events[${index}]`;
     this.bulk.requireSize(dto.events);
     this.requireMayWrite(principal, dto.events, pathOf);
-    return this.writer.record({
-      flow: flowKey(principal),
-      signal,
+    let result: BulkCreateResultDto | undefined;
+    const { text, replayed } = await this.writer.write({
+      ...{ flow: flowKey(principal), signal, claim, form: 'list', pathOf },
       events: await this.bulk.make(dto.events, signal),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
-      pathOf,
-      claim,
-      answer: (receipts, batches) =>
-        bulkResponse(receipts, batches, {
-          totalTimeMs: performance.now() - startedMs,
-          utilizationPercent: this.scheduler.utilizationOf(principal),
-        }),
+      textOf: (receipts, batches) => {
+        const totalTimeMs = performance.now() - startedMs;
+        const utilizationPercent = this.scheduler.utilizationOf(principal);
+        result = bulkResult(receipts, batches, { totalTimeMs, utilizationPercent });
+        return JSON.stringify(result);
+      },
     });
+    // A replay is what was acknowledged before, also the result.
+    if (replayed || !result)
+      return { result: JSON.parse(text) as BulkCreateResultDto, text, replayed };
+    return { result, text, replayed };
   }
 
   /**
-   * Stores these events in one transaction, all or none. Paths of faults begin with an event's index, as in `3.id`.
-   * When the signal aborts nobody waits any more, and what is not committed by then is not stored.
+   * Records these events in one transaction, all or none. Paths of faults begin with an event's index, as in `3.id`.
+   * When the signal aborts, what is not committed by then is not stored.
    * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE; the reason of the signal.
    */
   async recordAll(
     principal: Principal,
     events: NewEvent[],
     signal?: AbortSignal,
-  ): Promise<WriteReceipt[]> {
+  ): Promise<readonly WriteReceipt[]> {
     this.requireMayWrite(principal, events, String);
-    let written: WriteReceipt[] = [];
-    await this.writer.record({
-      flow: flowKey(principal),
-      signal,
-      events,
+    const { receipts } = await this.writer.write({
+      ...{ flow: flowKey(principal), signal, events, form: 'list', pathOf: String },
       batchSize: DEFAULT_BATCH_SIZE,
-      pathOf: String,
-      answer: (receipts) => {
-        written = receipts;
-        return { status: 200, location: null, body: '' };
-      },
     });
-    return written;
+    return receipts;
   }
 
   private requireMayWrite(
@@ -122,23 +138,14 @@ export class AuditService {
   }
 }
 
-function singleResponse(receipt: WriteReceipt | undefined): StoredResponse {
-  if (!receipt) throw new Error('A single write has one receipt');
-  return {
-    status: receipt.status === 'created' ? 201 : 200,
-    location: `/api/v1/audit/events/${receipt.id}`,
-    body: receipt.text(),
-  };
-}
-
-function bulkResponse(
-  receipts: WriteReceipt[],
+function bulkResult(
+  receipts: readonly WriteReceipt[],
   batches: number,
   measured: { totalTimeMs: number; utilizationPercent: number },
-): StoredResponse {
+): BulkCreateResultDto {
   const created = receipts.filter(({ status }) => status === 'created').length;
   const round = (value: number) => Math.round(value * 1000) / 1000;
-  const body = {
+  return {
     created,
     duplicates: receipts.length - created,
     batches,
@@ -149,5 +156,4 @@ function bulkResponse(
       concurrencyUtilization: round(measured.utilizationPercent),
     },
   };
-  return { status: 201, location: null, body: JSON.stringify(body) };
 }

@@ -1,64 +1,130 @@
-import { Injectable } from '@nestjs/common';
-import type { PoolClient, QueryConfig } from 'pg';
-import { IdempotencyKeys } from '../../concurrency/idempotency-keys';
+import { Inject, Injectable } from '@nestjs/common';
+import type { PoolClient } from 'pg';
 import { UNTIMED } from '../../platform/database/commit-watch';
 import { type CommitOptions, Database } from '../../platform/database/database';
 import { toDatabaseError } from '../../platform/database/database-errors';
+import { DURABILITY_BARRIER } from '../../platform/database/durability';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import { eventText, type NewEvent } from '../event/audit-event';
-import { RECORD_EVENT, RECORD_EVENTS } from '../event/audit.statements';
-import { countsOf, type HeadMove, type HeadRow, movesOf, assignSequences } from './sequences';
-import { SMALL_REQUEST_EVENTS } from './batch-size';
+import {
+  HEAD_LOCK_TIMEOUT,
+  INSERT_EVENTS,
+  RECORD_EVENT,
+  RECORD_EVENTS,
+} from '../event/audit.statements';
 import { LogTimeline } from '../event/log-timeline';
-import { type NumberedEvent, recordEventsValues, recordEventValues } from './statement-values';
-import { writeBatch, type WriteRequest, type WriteResult } from './write-batch';
+import type { Outcome } from './commit-queue';
+import {
+  advanceHeads,
+  assignSequences,
+  countByOrganization,
+  type HeadMove,
+  type HeadRow,
+  movesOf,
+} from './sequences';
+import {
+  insertEventsValues,
+  type NumberedEvent,
+  recordEventsValues,
+  recordEventValues,
+} from './statement-values';
+import {
+  type TransactionEntry,
+  type TransactionParticipant,
+  TRANSACTION_PARTICIPANTS,
+  type WriteTransaction,
+} from './transaction-participant';
+import type { WriteReceipt, WriteRequest, Written } from './write-request';
 
-/** Writes groups of requests. */
+/** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
+export const SMALL_REQUEST_EVENTS = 100;
+
+/** Commits batches of write requests: the statements and transactions by which events come into the database. */
 @Injectable()
 export class BatchCommitter {
   constructor(
     private readonly database: Database,
-    private readonly idempotency: IdempotencyKeys,
-    private readonly portions: EventLoopYielder,
+    private readonly yielder: EventLoopYielder,
+    @Inject(TRANSACTION_PARTICIPANTS)
+    private readonly participants: readonly TransactionParticipant[],
     private readonly timeline: LogTimeline = new LogTimeline(),
   ) {}
 
   /**
-   * Writes a group and commits: by one statement when that is enough, else step by step. A statement commits by itself, so
-   * it cannot be cancelled; a large request, which may take long, therefore commits by a statement of its own.
+   * Writes a batch and commits it: by one statement when no participant has work, else step by step. The outcomes are in
+   * the order of the requests.
+   * @throws what PostgreSQL fails with, untranslated; AppError of unknown outcome; the reason of the signal.
    */
-  async record(requests: WriteRequest[], options: CommitOptions = {}): Promise<WriteResult[]> {
+  async commit(
+    requests: readonly WriteRequest[],
+    options: CommitOptions = {},
+  ): Promise<Outcome<Written>[]> {
     const asked = this.timeline.ask();
     const moves: HeadMove[] = [];
-    const results = await this.commit(requests, moves, options);
-    this.watchTimeline(moves, asked);
-    return results;
+    const outcomes = this.fitsSingleStatement(requests)
+      ? await this.commitSingleStatement(requests, moves, options)
+      : await this.commitBatch(requests, moves, options);
+    this.noteMoves(moves, asked);
+    return outcomes;
   }
 
-  private async commit(
-    requests: WriteRequest[],
+  /** Whether nothing has to be known before these requests are written, and all rows go into one INSERT. */
+  private fitsSingleStatement(requests: readonly WriteRequest[]): boolean {
+    let rows = 0;
+    let limit = Infinity;
+    for (const request of requests) {
+      if (this.participants.some((participant) => participant.isNeededBy(request))) return false;
+      rows += request.events.length;
+      limit = Math.min(limit, request.batchSize);
+    }
+    return rows > 0 && rows <= limit;
+  }
+
+  /**
+   * Locks head rows, numbers and inserts the events by one statement. As a transaction of its own it takes one round trip,
+   * and cannot be cancelled; a large request, which may take long, therefore commits by a statement of its own.
+   */
+  private async commitSingleStatement(
+    requests: readonly WriteRequest[],
     moves: HeadMove[],
     options: CommitOptions,
-  ): Promise<WriteResult[]> {
-    const { database, idempotency, portions } = this;
-    if (!canRecordAtOnce(requests)) {
-      return database.transaction(
-        (client, defer) => writeBatch({ client, defer, idempotency, moves }, requests),
-        options,
-      );
-    }
-    // A group of several is small, and all of them wait for it.
-    const pause = requests.length === 1 ? () => portions.yieldIfDue(options.signal) : undefined;
-    const prepared = await prepare(requests, pause);
-    const isCommit = requests.length > 1 || prepared.events.length <= SMALL_REQUEST_EVENTS;
+  ): Promise<Outcome<Written>[]> {
+    const events = requests.flatMap((request) => request.events);
+    const counts = countByOrganization(events);
+    // A batch of several is small, and all of them wait for it.
+    const pause = requests.length === 1 ? () => this.yielder.yieldIfDue(options.signal) : undefined;
+    const [event] = events;
+    const statement =
+      event && events.length === 1
+        ? { ...RECORD_EVENT, values: recordEventValues(event) }
+        : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
+    const isCommit = requests.length > 1 || events.length <= SMALL_REQUEST_EVENTS;
     // CommitWatch looks after commits alone: a statement before one keeps the limit of pg.
-    if (isCommit) Object.assign(prepared.statement, UNTIMED);
-    const work = (client: PoolClient) => recordAtOnce(client, requests, prepared, moves);
-    return isCommit ? database.statement(work, options) : database.transaction(work, options);
+    if (isCommit) Object.assign(statement, UNTIMED);
+    const work = async (client: PoolClient): Promise<Outcome<Written>[]> => {
+      const { rows } = await client.query<HeadRow>(statement);
+      moves.push(...movesOf(rows, counts));
+      const numbered = assignSequences(events, counts, rows);
+      return requests.map((request) => createdOutcome(request, numbered));
+    };
+    return isCommit
+      ? this.database.statement(work, options)
+      : this.database.transaction(work, options);
   }
 
-  /** Notes numbers that had been given before: PostgreSQL has lost the events that had them. */
-  private watchTimeline(moves: HeadMove[], asked: number): void {
+  private commitBatch(
+    requests: readonly WriteRequest[],
+    moves: HeadMove[],
+    options: CommitOptions,
+  ): Promise<Outcome<Written>[]> {
+    return this.database.transaction(
+      (client, defer) => writeBatch({ client, defer, moves }, requests, this.participants),
+      options,
+    );
+  }
+
+  /** Notes sequences that had been given before: PostgreSQL has lost the events that had them. */
+  private noteMoves(moves: readonly HeadMove[], asked: number): void {
     for (const { organizationId, last, count, micros } of moves) {
       const first = Number(last) - count + 1;
       if (this.timeline.isGivenAgain(organizationId, first, asked)) {
@@ -69,66 +135,112 @@ export class BatchCommitter {
   }
 }
 
-/**
- * Whether nothing has to be known before these requests are written: no idempotency key, whose answer is stored with
- * the events, no id of a client's, which may exist already, and no more rows than go into one INSERT.
- */
-function canRecordAtOnce(requests: WriteRequest[]): boolean {
-  let rows = 0;
-  let most = Infinity;
-  for (const { claim, events, batchSize } of requests) {
-    if (claim !== undefined || events.some(({ hasClientId }) => hasClientId)) return false;
-    rows += events.length;
-    most = Math.min(most, batchSize);
-  }
-  return rows > 0 && rows <= most;
-}
-
-/** The statement that writes requests at once, before there is a connection for it. */
-interface Prepared {
-  events: NewEvent[];
-  /** Of events by organization. */
-  counts: Map<string, number>;
-  statement: QueryConfig;
-}
-
-async function prepare(requests: WriteRequest[], pause?: () => Promise<void>): Promise<Prepared> {
-  const events = requests.flatMap((request) => request.events);
-  const counts = countsOf(events);
-  const [event] = events;
-  const statement =
-    event && events.length === 1
-      ? { ...RECORD_EVENT, values: recordEventValues(event) }
-      : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
-  return { events, counts, statement };
-}
-
-/**
- * Writes such requests by one statement: what `writeBatch` does with them in four. As a transaction of its own it takes
- * one round trip, and they are committed when this resolves, whatever becomes of their answers.
- */
-async function recordAtOnce(
-  client: PoolClient,
-  requests: WriteRequest[],
-  { events, counts, statement }: Prepared,
-  moves: HeadMove[],
-): Promise<WriteResult[]> {
-  const { rows } = await client.query<HeadRow>(statement);
-  moves.push(...movesOf(rows, counts));
-  const numbered = assignSequences(events, counts, rows);
-  return requests.map((request) => resultOf(request, numbered));
-}
-
-function resultOf(request: WriteRequest, numbered: Map<NewEvent, NumberedEvent>): WriteResult {
+function createdOutcome(
+  request: WriteRequest,
+  numbered: ReadonlyMap<NewEvent, NumberedEvent>,
+): Outcome<Written> {
   try {
-    const receipts = request.events.map((event) => {
-      const row = numbered.get(event);
-      if (!row) throw new Error('An event was not numbered');
-      const text = () => eventText(event, row);
-      return { id: event.id, sequence: row.sequence, status: 'created' as const, text };
-    });
-    return { answer: request.answer(receipts, 1), replayed: false };
+    const receipts = request.events.map((event) => receiptOf(event, numbered));
+    return { result: written(request, receipts, 1) };
   } catch (error) {
     return { refusal: toDatabaseError(error) }; // only this one: the others have theirs
   }
+}
+
+/**
+ * Writes a batch inside a transaction: participants prepare, head rows are locked and moved on (the lock that orders all
+ * writers), events inserted, participants complete. A request that is refused leaves no trace, and the others go on. The
+ * outcomes become true with the commit.
+ */
+async function writeBatch(
+  transaction: WriteTransaction,
+  requests: readonly WriteRequest[],
+  participants: readonly TransactionParticipant[],
+): Promise<Outcome<Written>[]> {
+  const { client, defer, moves } = transaction;
+  defer(client.query(HEAD_LOCK_TIMEOUT));
+  const entries: TransactionEntry[] = requests.map((request) => ({ request, repeats: new Map() }));
+  const open = (): TransactionEntry[] => entries.filter(({ outcome }) => outcome === undefined);
+  for (const participant of participants) await participant.prepare(transaction, open());
+
+  const remaining = open();
+  const created = remaining.flatMap(({ request, repeats }) =>
+    request.events.filter((_, index) => !repeats.has(index)),
+  );
+  let numbered: ReadonlyMap<NewEvent, NumberedEvent> = new Map();
+  if (created.length > 0) {
+    const counts = countByOrganization(created);
+    const heads = await advanceHeads(client, counts);
+    moves.push(...movesOf(heads, counts));
+    numbered = assignSequences(created, counts, heads);
+  }
+  const batches = insertEvents(transaction, remaining, numbered);
+  for (const entry of remaining) {
+    const { request, repeats } = entry;
+    const receipts = request.events.map((event, index) =>
+      receiptOf(event, numbered, repeats.get(index)),
+    );
+    entry.outcome = { result: written(request, receipts, batches.get(entry) ?? 0) };
+  }
+  for (const participant of participants) participant.complete(transaction, entries, created);
+  // Replays and duplicates acknowledge what another transaction wrote, which may be visible and not replicated: the commit
+  // of this one has to wait for that, and a commit waits only when its transaction has written something.
+  const acknowledges = entries.some(({ outcome }) => outcome !== undefined && 'result' in outcome);
+  if (acknowledges && created.length === 0) defer(client.query(DURABILITY_BARRIER));
+  return entries.map(({ outcome }) => {
+    if (!outcome) throw new Error('A request has no outcome');
+    return outcome;
+  });
+}
+
+/**
+ * Inserts the new events. Requests of the same batch size share statements.
+ * @returns how many statements each request's own events would take, which is what it reports.
+ */
+function insertEvents(
+  { client, defer }: WriteTransaction,
+  entries: readonly TransactionEntry[],
+  numbered: ReadonlyMap<NewEvent, NumberedEvent>,
+): Map<TransactionEntry, number> {
+  const batches = new Map<TransactionEntry, number>();
+  const bySize = new Map<number, NumberedEvent[]>();
+  for (const entry of entries) {
+    const { batchSize, events } = entry.request;
+    const rows = events.flatMap((event) => numbered.get(event) ?? []);
+    const sameSize = bySize.get(batchSize) ?? [];
+    for (const row of rows) sameSize.push(row);
+    bySize.set(batchSize, sameSize);
+    batches.set(entry, Math.ceil(rows.length / batchSize));
+  }
+  for (const [batchSize, rows] of bySize) {
+    for (let at = 0; at < rows.length; at += batchSize) {
+      const values = insertEventsValues(rows.slice(at, at + batchSize));
+      defer(client.query({ ...INSERT_EVENTS, values }));
+    }
+  }
+  return batches;
+}
+
+function receiptOf(
+  event: NewEvent,
+  numbered: ReadonlyMap<NewEvent, NumberedEvent>,
+  repeat?: { text?: string; first?: NewEvent },
+): WriteReceipt {
+  if (repeat?.text !== undefined) {
+    const { text } = repeat;
+    const { sequence } = JSON.parse(text) as { sequence: string };
+    return { id: event.id, sequence, status: 'duplicate', text: () => text };
+  }
+  const row = numbered.get(repeat?.first ?? event);
+  if (!row) throw new Error('An event was neither numbered nor a repetition');
+  return {
+    id: event.id,
+    sequence: row.sequence,
+    status: repeat ? 'duplicate' : 'created',
+    text: () => eventText(row.event, row),
+  };
+}
+
+function written(request: WriteRequest, receipts: WriteReceipt[], batches: number): Written {
+  return { receipts, text: request.textOf?.(receipts, batches) ?? '', replayed: false };
 }

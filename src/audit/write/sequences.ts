@@ -1,5 +1,7 @@
+import type { PoolClient } from 'pg';
 import { parseInstant } from '../../platform/runtime/instant';
 import { instantOfDatabase, type NewEvent } from '../event/audit-event';
+import { ADVANCE_HEADS } from '../event/audit.statements';
 import type { NumberedEvent } from './statement-values';
 
 /** A head row after its move; `recorded_at` is PostgreSQL's text, '-infinity' before the first event. */
@@ -29,7 +31,7 @@ export function movesOf(heads: HeadRow[], counts: ReadonlyMap<string, number>): 
 }
 
 /** How many of the events each organization has, by organization in the order in which every writer locks them. */
-export function countsOf(events: NewEvent[]): Map<string, number> {
+export function countByOrganization(events: NewEvent[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const { organizationId } of events) {
     counts.set(organizationId, (counts.get(organizationId) ?? 0) + 1);
@@ -37,6 +39,15 @@ export function countsOf(events: NewEvent[]): Map<string, number> {
   if (counts.size < 2) return counts;
   const organizations = [...counts.keys()].sort();
   return new Map(organizations.map((id) => [id, counts.get(id) ?? 0]));
+}
+
+/** Moves head rows on, and locks them until the transaction ends. */
+export async function advanceHeads(
+  client: PoolClient,
+  counts: ReadonlyMap<string, number>,
+): Promise<HeadRow[]> {
+  const values = [[...counts.keys()], [...counts.values()]];
+  return (await client.query<HeadRow>({ ...ADVANCE_HEADS, values })).rows;
 }
 
 /** Gives each event the next number of its organization, in the order in which they came. */

@@ -6,12 +6,28 @@ import { EventModule } from '../event/event.module';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
 import { BatchCommitter } from './batch-committer';
-import { BulkEvents } from './bulk-events';
+import { DuplicatesParticipant } from './duplicates.participant';
+import { IdempotencyParticipant } from './idempotency.participant';
+import { BulkEvents } from './new-events';
+import { type TransactionParticipant, TRANSACTION_PARTICIPANTS } from './transaction-participant';
 
-/** Recording events: the queue, the batch commit and its transaction. */
+/** Recording events: commands, the queue of commits, and the transaction with its participants. */
 @Module({
   imports: [ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
-  providers: [AuditService, AuditWriter, BatchCommitter, BulkEvents],
+  providers: [
+    AuditService,
+    AuditWriter,
+    BatchCommitter,
+    BulkEvents,
+    IdempotencyParticipant,
+    DuplicatesParticipant,
+    {
+      // In this order: a replay ends a request before its events are compared with stored ones.
+      provide: TRANSACTION_PARTICIPANTS,
+      inject: [IdempotencyParticipant, DuplicatesParticipant],
+      useFactory: (...participants: TransactionParticipant[]) => participants,
+    },
+  ],
   exports: [AuditService, AuditWriter, BulkEvents],
 })
 export class WriteModule {}

@@ -3,18 +3,43 @@ import type { ConfigType } from '@nestjs/config';
 import { auditConfig } from '../../platform/config/audit.config';
 import { validationFailed } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
+import { formatInstant, parseInstant } from '../../platform/runtime/instant';
+import { exactJsonText } from '../../platform/runtime/lossless-json';
 import type { NewEvent } from '../event/audit-event';
 import type { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { newEventOf } from './new-event';
+import { eventMicros, uuid7 } from '../event/uuid7';
 
 /** Events that are made ready in one turn of the event loop: about a millisecond. */
 const PORTION_EVENTS = 250;
+
+/** A validated event made ready to be stored: with id, timestamp and defaults, JSON as minified text. */
+export function newEventOf(dto: CreateAuditEventDto): NewEvent {
+  const given = typeof dto.timestamp === 'string' ? parseInstant(dto.timestamp) : undefined;
+  const micros = given ?? eventMicros();
+  return {
+    id: dto.id?.toLowerCase() ?? uuid7(micros),
+    hasClientId: typeof dto.id === 'string',
+    timestamp: formatInstant(micros),
+    hasClientTimestamp: given !== undefined,
+    organizationId: dto.organizationId,
+    principalId: dto.principalId ?? null,
+    action: dto.action,
+    targetResourceType: dto.targetResourceType ?? null,
+    targetResourceId: dto.targetResourceId ?? null,
+    status: dto.status,
+    outcomeDescription: dto.outcomeDescription ?? null,
+    dataClassification: dto.dataClassification ?? 'INTERNAL',
+    correlationId: dto.correlationId ?? null,
+    sessionContext: dto.sessionContext ? exactJsonText(dto.sessionContext) : null,
+    metadata: dto.metadata ? exactJsonText(dto.metadata) : null,
+  };
+}
 
 /** The events of bulk requests. */
 @Injectable()
 export class BulkEvents {
   constructor(
-    private readonly portions: EventLoopYielder,
+    private readonly yielder: EventLoopYielder,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {}
 
@@ -27,14 +52,14 @@ export class BulkEvents {
   }
 
   /**
-   * Validated events, made ready to be stored; of many, some in each turn of the event loop, which everybody needs.
+   * Validated events, made ready to be stored; many of them in portions, so that the event loop serves others between.
    * @throws the reason of the signal.
    */
   async make(dtos: readonly CreateAuditEventDto[], signal?: AbortSignal): Promise<NewEvent[]> {
     const events: NewEvent[] = [];
     for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {
       for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(newEventOf(dto));
-      if (dtos.length > PORTION_EVENTS) await this.portions.yieldIfDue(signal);
+      if (dtos.length > PORTION_EVENTS) await this.yielder.yieldIfDue(signal);
     }
     return events;
   }

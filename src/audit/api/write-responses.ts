@@ -1,0 +1,36 @@
+import type { JsonResponse } from '../../http/http-server.adapter';
+import { eventLocation } from '../event/event-location';
+import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
+
+/** The HTTP response to a write. */
+export interface WriteResponse {
+  status: number;
+  /** Name, value, name, value …. */
+  headers: string[];
+}
+
+/** 201 with the URL of the event, also for a replay; 200 for one that was there already. */
+export function eventWriteResponse({ receipt, replayed }: RecordedEvent): WriteResponse {
+  const status = receipt.status === 'created' ? 201 : 200;
+  return { status, headers: ['Location', eventLocation(receipt.id), ...replayHeaders(replayed)] };
+}
+
+export function bulkWriteResponse({ replayed }: RecordedBulk): WriteResponse {
+  return { status: 201, headers: replayHeaders(replayed) };
+}
+
+function replayHeaders(replayed: boolean): string[] {
+  return replayed ? ['Idempotency-Replayed', 'true'] : [];
+}
+
+/** A body whose JSON text exists already. `value` is the same for protocols that have a representation of their own. */
+export class JsonTextResponse implements JsonResponse {
+  constructor(
+    private readonly text: string,
+    readonly value?: object,
+  ) {}
+
+  toJsonText(): string {
+    return this.text;
+  }
+}
