@@ -9,14 +9,14 @@ import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 
-/** Keys looked at in one step of a scan: a few milliseconds of Redis, between which it serves others. */
+/** Keys of one step of a scan: a few milliseconds of Redis, which serves others in between. */
 const SCAN_COUNT = 1000;
-/** How long the other replicas have to say what they removed. */
+/** Other replicas reply within this time, or are left out of the count. */
 const REPLY_TIMEOUT_MS = 1000;
-/** Invalidations that wait for Redis to come back; of more, the oldest are forgotten: entries run out by themselves. */
+/** Invalidations that wait for Redis; beyond this the oldest are dropped, as entries expire by themselves. */
 const MAX_UNFINISHED = 100;
 
-/** What one replica asks the others to remove, and where they tell what they did. */
+/** A removal that one replica requests of the others. */
 interface Request {
   id: string;
   from: string;
@@ -24,22 +24,22 @@ interface Request {
   tenants: Tenants;
 }
 
-/** What a replica removed: short hashes of the keys, as all that is to be known is which of them are the same. */
+/** The removed keys as short hashes, which suffice to count each once. */
 interface Reply {
+  id: string;
   removed: string[];
 }
 
 /**
- * Removes entries by pattern: in this process, in Redis, and in every other replica that shares the Redis. Nobody
- * has to do it for the sake of correctness (an old entry is never found); it is for operators who want the
- * memory back, or cold measurements.
+ * Removes entries by pattern in this process, in Redis and in every replica that shares the Redis. Correctness does not need
+ * it, as no old entry is ever found; operators use it to free memory or to measure without a warm cache.
  */
 @Injectable()
 export class CacheInvalidation implements OnApplicationBootstrap {
   private readonly logger = new Logger(CacheInvalidation.name);
   private readonly replica = randomUUID();
   private readonly unfinished: { pattern: KeyPattern; tenants: Tenants }[] = [];
-  private readonly waiting = new Map<string, (reply: Reply) => void>();
+  private readonly onReplyTo = new Map<string, (removed: string[]) => void>();
   private readonly requests: string;
   private readonly replies: string;
 
@@ -63,7 +63,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     });
     await this.redis.subscribe(this.requests, (message) => {
       this.onRequest(message).catch((error: unknown) =>
-        // Anybody who can reach Redis can send messages.
+        // Any client of Redis can send messages.
         this.logger.warn(`A message to invalidate could not be understood: ${String(error)}`),
       );
     });
@@ -73,55 +73,53 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   /**
-   * Removes all entries whose key matches and whose tenants are all among `tenants`.
-   * @returns how many different entries were removed, wherever they were kept.
+   * Removes all entries whose key matches and whose tenants are all in `tenants`.
+   * @returns the number of different entries that were removed, in all tiers and replicas.
    */
   async invalidate(pattern: KeyPattern, tenants: Tenants): Promise<number> {
-    // Redis first: a reader who found an entry there a moment ago has kept it in his process, or is about to.
+    // Redis first: a reader that found an entry there a moment ago keeps it in its process, too.
     const removed = new Set(await this.removeFromRedis(pattern, tenants));
-    const others = this.askOthers(pattern, tenants);
-    for (const key of this.removeHere(pattern, tenants)) removed.add(key);
+    const others = this.removeFromOthers(pattern, tenants);
+    for (const key of this.removeLocally(pattern, tenants)) removed.add(key);
     for (const key of await others) removed.add(key);
     const timestamp = wallClockText();
     this.feed.announce({ pattern: pattern.text, invalidated: removed.size, timestamp, tenants });
     return removed.size;
   }
 
-  private removeHere(pattern: KeyPattern, tenants: Tenants): string[] {
+  private removeLocally(pattern: KeyPattern, tenants: Tenants): string[] {
     const test = (key: string) => pattern.test(key) && coversOnly(key, tenants);
     this.cache.discardRunning(test);
     return this.memory.removeWhere(test).map(shortHash);
   }
 
   private async removeFromRedis(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
-    // What is being read right now would come into Redis behind the scan.
-    this.cache.discardRunning((key) => pattern.test(key) && coversOnly(key, tenants));
+    // The pattern means the same to Redis and here; a second test costs nothing and keeps tenants apart.
+    const test = (key: string) => pattern.test(key) && coversOnly(key, tenants);
+    // Running loads would store into a part of Redis that the scan has passed.
+    this.cache.discardRunning(test);
     const removed: string[] = [];
     let cursor = 0;
     do {
       const found = await this.redis.attempt((client) =>
         client.scan(cursor, { MATCH: pattern.redisGlob, COUNT: SCAN_COUNT }),
       );
-      if (!found) {
+      const keys = found?.keys.filter(test) ?? [];
+      const isDone =
+        found &&
+        (keys.length === 0 ||
+          (await this.redis.attempt((client) => client.unlink(keys))) !== undefined);
+      if (!isDone) {
         this.finishLater(pattern, tenants);
         break;
       }
-      // Redis and this process understand the pattern alike; checking again costs nothing and keeps tenants apart.
-      const keys = found.keys.filter((key) => pattern.test(key) && coversOnly(key, tenants));
-      if (keys.length > 0) {
-        const count = await this.redis.attempt((client) => client.unlink(keys));
-        if (count === undefined) {
-          this.finishLater(pattern, tenants);
-          break;
-        }
-        removed.push(...keys.map(shortHash));
-      }
+      removed.push(...keys.map(shortHash));
       cursor = found.cursor;
     } while (cursor !== 0);
     return removed;
   }
 
-  /** Redis did not answer: what it still holds is removed as soon as it does. */
+  /** Redis did not reply: the rest is removed as soon as it does. */
   private finishLater(pattern: KeyPattern, tenants: Tenants): void {
     if (!this.redis.isConfigured) return;
     if (this.unfinished.length >= MAX_UNFINISHED) this.unfinished.shift();
@@ -135,19 +133,18 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     }
   }
 
-  /** What the other replicas removed; those that do not answer in time are left out, with a warning. */
-  private async askOthers(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
+  /** Has the other replicas remove, and returns what they removed; replicas that do not reply in time are left out, with a warning. */
+  private async removeFromOthers(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
     if (!this.redis.isAvailable) return [];
     const id = randomUUID();
     const removed: string[] = [];
-    let answered = 0;
-    let expected = Infinity;
+    let [replied, expected] = [0, Infinity];
     let finish: () => void = () => undefined;
     const all = new Promise<void>((resolve) => (finish = resolve));
-    this.waiting.set(id, (reply) => {
-      for (const key of reply.removed) removed.push(key);
-      answered += 1;
-      if (answered >= expected) finish();
+    this.onReplyTo.set(id, (keys) => {
+      for (const key of keys) removed.push(key);
+      replied += 1;
+      if (replied >= expected) finish();
     });
     const timer = setTimeout(finish, REPLY_TIMEOUT_MS);
     try {
@@ -155,16 +152,16 @@ export class CacheInvalidation implements OnApplicationBootstrap {
       const receivers = await this.redis.attempt((client) =>
         client.publish(this.requests, JSON.stringify(request)),
       );
-      // This replica hears itself, unless its subscription is broken just now.
+      // This replica receives its own request, unless its subscription is broken at the moment.
       expected = Math.max(0, (receivers ?? 0) - (this.redis.isSubscribed ? 1 : 0));
-      if (answered < expected) await all;
+      if (replied < expected) await all;
     } finally {
       clearTimeout(timer);
-      this.waiting.delete(id);
+      this.onReplyTo.delete(id);
     }
-    if (answered < expected) {
+    if (replied < expected) {
       this.logger.warn(
-        `${expected - answered} replicas did not confirm an invalidation within a second.`,
+        `${expected - replied} replicas did not confirm an invalidation within a second.`,
       );
     }
     return removed;
@@ -173,18 +170,19 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   private async onRequest(message: string): Promise<void> {
     const { id, from, pattern, tenants } = JSON.parse(message) as Request;
     if (from === this.replica) return;
-    const removed = this.removeHere(new KeyPattern(pattern, this.config.keyPrefix), tenants);
+    const removed = this.removeLocally(new KeyPattern(pattern, this.config.keyPrefix), tenants);
+    const reply: Reply = { id, removed };
     await this.redis.attempt((client) =>
-      client.publish(`${this.replies}${from}`, JSON.stringify({ id, removed })),
+      client.publish(`${this.replies}${from}`, JSON.stringify(reply)),
     );
   }
 
   private onReply(message: string): void {
     try {
-      const reply = JSON.parse(message) as Reply & { id: string };
-      this.waiting.get(reply.id)?.(reply);
+      const { id, removed } = JSON.parse(message) as Reply;
+      this.onReplyTo.get(id)?.(removed);
     } catch (error) {
-      this.logger.warn(`An answer to an invalidation could not be understood: ${String(error)}`);
+      this.logger.warn(`A reply to an invalidation could not be understood: ${String(error)}`);
     }
   }
 }

@@ -9,47 +9,60 @@ import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedResponse } from './cached-read';
-import { type Fill, SingleFlight } from './single-flight';
 import { MemoryStore } from './memory-store';
-import { FillLock } from './shared-tier';
+import { type Fill, SingleFlight } from './single-flight';
 
-/** Whether an answer was kept (HIT), had to be read (MISS), or nobody looked for a kept one (BYPASS). */
+/** Kept from before (HIT), read now as there was none (MISS), or read without searching for a kept one (BYPASS). */
 export type CacheStatus = 'HIT' | 'MISS' | 'BYPASS';
 
-/** An answer and how it came about. */
 export interface Loaded {
   entry: CacheEntry;
   status: CacheStatus;
-  /** Where it is kept; absent when it is not. */
+  /** Its key in the cache; absent when it is not kept. */
   key?: string;
 }
 
 /** How one caller wants a read answered. */
 export interface LoadOptions {
-  /** The path asked for, without its query. */
+  /** The path of the request, without its query. */
   path: string;
   policy: ReadPolicy;
-  /** Milliseconds to keep it, instead of what the settings say; an older answer is not taken either. */
+  /** Time to live, and maximum age of a kept response, in place of the settings'. */
   ttlMs?: number;
-  /** Nobody asked yet (a warm-up): not counted as a request. */
+  /** Not counted as a request (a warm-up). */
   isAhead?: boolean;
-  /** Makes the signal that aborts when the caller does not wait any more; asked for only when there is something to wait for. */
+  /** Makes the signal that aborts with the caller's request; called only for a load that has to wait. */
   signal?: () => AbortSignal;
 }
 
-/** A read, to be made for as long as the signal does not abort, and not before `ready` resolves. */
-type Produce = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedResponse>;
+/** Reads until the signal aborts, and not before `ready` resolves. */
+type Load = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedResponse>;
+
+/** Where and how a response is kept. */
+interface Slot {
+  key: string;
+  /** The key without the epoch. */
+  group: string;
+  ttlMs: number;
+  /** When its epoch was requested, on the clock of performance.now(). */
+  verifiedAtMs: number;
+  accepts: (rest: unknown) => boolean;
+}
+
+/** All tiers, or one of them. */
+interface Tier {
+  set(key: string, entry: CacheEntry, ttlMs: number): Promise<unknown>;
+}
 
 /**
- * Answers that were given before, per tenant and exact. A key carries the epoch of its tenants, which is asked for
- * before every answer: an answer from before the last change is not found. So nothing that Redis does or fails to do
- * can change what is answered, only what it costs.
+ * Kept responses, per tenant and exact. A key contains the epoch of its tenants, which is requested before every use, so that
+ * no response from before the last change is found. What Redis does or fails to do changes only the cost.
  */
 @Injectable()
 export class ResponseCache {
   private readonly logger = new Logger(ResponseCache.name);
-  private readonly flights = new Map<string, SingleFlight<Loaded>>();
-  private readonly refreshes = new Set<Fill>();
+  private readonly inFlight = new Map<string, SingleFlight<Loaded>>();
+  private readonly reloads = new Set<Fill>();
   private readonly heads = new WeakMap<ReadDescription, string>();
 
   constructor(
@@ -61,8 +74,8 @@ export class ResponseCache {
   ) {}
 
   /**
-   * The answer to a read: the kept one when it is the present one, else a new one.
-   * @throws whatever reading the epoch or the answer throws, failures are not kept; the reason of the caller's signal.
+   * The kept response to a read if it is current, else a new one.
+   * @throws what reading the epoch or the response throws, of which nothing is kept; the reason of the caller's signal.
    */
   async getOrLoad<D extends ReadDescription>(
     read: CachedRead<D>,
@@ -70,12 +83,12 @@ export class ResponseCache {
     options: LoadOptions,
   ): Promise<Loaded> {
     const { namespace } = read;
-    const { path, policy, signal: patience } = options;
-    const produce: Produce = (signal, ready) => read.read(description, signal, ready);
+    const { path, policy, signal } = options;
+    const load: Load = (own, ready) => read.read(description, own, ready);
     if (this.policy.isExcluded(namespace, path)) {
       this.count(namespace, options, 'excluded');
       const startedMs = performance.now();
-      const entry = new CacheEntry(await produce(patience?.()), startedMs, 0);
+      const entry = new CacheEntry(await load(signal?.()), startedMs, 0);
       return { entry, status: 'BYPASS' };
     }
     const head = this.headOf(namespace, description);
@@ -89,38 +102,38 @@ export class ResponseCache {
     }
     const isFresh = isFreshRead(policy);
     if (isFresh) read.assertCapacity?.(description);
-    const askedMs = performance.now();
-    const asked = read.currentEpoch(description.tenants);
-    // Whatever the epoch, it will be read: it waits for its turn meanwhile, and is read after it.
-    const coming = isFresh ? produce(patience?.(), asked) : undefined;
-    coming?.catch(() => undefined); // who waits below is told
-    const key = `${head}${await (patience ? abortableLazily(asked, patience) : asked)}:${query}`;
-    const place: Slot = { key, group, ttlMs, askedMs, accepts: (rest) => read.accepts(rest) };
-    if (coming) {
+    const verifiedAtMs = performance.now();
+    const epoch = read.currentEpoch(description.tenants);
+    // Read with any epoch: the permit is waited for meanwhile, and the read follows both.
+    const fresh = isFresh ? load(signal?.(), epoch) : undefined;
+    fresh?.catch(() => undefined); // handled in `reload`
+    const key = `${head}${await (signal ? abortableLazily(epoch, signal) : epoch)}:${query}`;
+    const slot: Slot = { key, group, ttlMs, verifiedAtMs, accepts: (rest) => read.accepts(rest) };
+    if (fresh) {
       this.count(namespace, options, 'excluded');
-      return this.reload(place, policy, () => coming);
+      return this.reload(slot, policy, () => fresh);
     }
     const kept = this.memory.find(key) as CacheEntry | undefined;
-    if (kept) kept.verifiedAtMs = askedMs;
+    if (kept) kept.verifiedAtMs = verifiedAtMs;
     const found: Loaded = kept
       ? { entry: kept, key, status: 'HIT' }
-      : await this.fill(place, produce, patience?.());
+      : await this.fill(slot, load, signal?.());
     if (found.status === 'HIT' && !isYoungEnough(found.entry, policy)) {
       this.count(namespace, options, 'excluded');
-      return this.reload(place, policy, () => produce(patience?.()));
+      return this.reload(slot, policy, () => load(signal?.()));
     }
     this.count(namespace, options, found.status === 'HIT' ? 'hit' : 'miss');
     return found;
   }
 
-  /** Lets the process tier know that an entry has grown. */
+  /** Notifies the process tier that an entry has grown. */
   resized(key: string): void {
     this.memory.resize(key);
   }
 
-  /** What is being read right now under a key that `test` accepts will be answered, but not kept. */
+  /** Running loads whose keys pass are finished for their callers, but not kept. */
   discardRunning(test: (key: string) => boolean): void {
-    for (const fill of [...this.flights.values(), ...this.refreshes]) {
+    for (const fill of [...this.inFlight.values(), ...this.reloads]) {
       if (test(fill.key)) fill.isDiscarded = true;
     }
   }
@@ -133,6 +146,11 @@ export class ResponseCache {
     return head;
   }
 
+  /** Responses with a time to live of their own (at one path, for one caller) are kept apart from the others. */
+  private queryPart(namespace: string, { query }: ReadDescription, ttlMs: number): string {
+    return ttlMs === this.policy.ttlMs(namespace) ? query : `${query}-${ttlMs}`;
+  }
+
   private count(
     namespace: string,
     { isAhead }: Pick<LoadOptions, 'isAhead'>,
@@ -141,7 +159,7 @@ export class ResponseCache {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
-  /** An answer that was the present one no longer ago than this client puts up with (`max-stale`). */
+  /** A response that was current no longer ago than this client accepts (`max-stale`). */
   private acceptablyStale(group: string, policy: ReadPolicy): Loaded | undefined {
     const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
     if (maxStaleSeconds === undefined || isFreshRead(policy)) return undefined;
@@ -154,120 +172,97 @@ export class ResponseCache {
     return isAcceptable ? { entry, key, status: 'HIT' } : undefined;
   }
 
-  /** Reads for one caller alone. */
-  private async reload(place: Slot, { noStore }: ReadPolicy, produce: Produce): Promise<Loaded> {
-    const { key } = place;
+  /** Reads for one caller only. */
+  private async reload(slot: Slot, { noStore }: ReadPolicy, load: Load): Promise<Loaded> {
+    const { key } = slot;
     const status = 'BYPASS';
     const fill: Fill = { key, isDiscarded: false };
-    this.refreshes.add(fill);
+    this.reloads.add(fill);
     try {
-      const entry = await this.entryFrom(produce, place);
+      const entry = await this.entryFrom(load, slot);
       if (noStore || this.isTooLarge(entry)) {
-        this.refreshes.delete(fill);
+        this.reloads.delete(fill);
         return { entry, status };
       }
-      // The process tier has it at once; nobody waits for the other one.
-      this.keep(fill, entry)
+      // Kept in the process tier synchronously; the shared one is not waited for.
+      this.keep(fill, entry, this.tiers)
         .catch((error: unknown) => this.reportUnkept(error))
-        .finally(() => this.refreshes.delete(fill));
+        .finally(() => this.reloads.delete(fill));
       return { entry, key, status };
     } catch (error) {
-      this.refreshes.delete(fill);
+      this.reloads.delete(fill);
       throw error;
     }
   }
 
-  /** Reads an answer once for all who ask for it at the same time. */
-  private async fill(
-    place: Slot,
-    produce: Produce,
-    signal: AbortSignal | undefined,
-  ): Promise<Loaded> {
-    const running = this.flights.get(place.key);
-    if (!running || running.isAbandoned) return this.begin(place, produce).join(signal);
+  /** Reads once for all callers that need the same response at the same time. */
+  private async fill(slot: Slot, load: Load, signal: AbortSignal | undefined): Promise<Loaded> {
+    const running = this.inFlight.get(slot.key);
+    if (!running || running.isAbandoned) return this.begin(slot, load).join(signal);
     try {
       return await running.join(signal);
     } catch (error) {
-      // The one who began it has waited that long for a turn; who joined later has not.
+      // The first caller has waited that long for a permit; those that joined later have not.
       if (!(error instanceof AppError) || error.code !== 'QUEUE_TIMEOUT') throw error;
-      return this.fill(place, produce, signal);
+      return this.fill(slot, load, signal);
     }
   }
 
-  private begin(place: Slot, produce: Produce): SingleFlight<Loaded> {
-    const { key } = place;
-    const lock = this.redis.isAvailable ? new FillLock(this.redis, key) : undefined;
-    const flight = new SingleFlight(key, (signal) =>
-      this.readOrFind(place, () => produce(signal), lock),
+  private begin(slot: Slot, load: Load): SingleFlight<Loaded> {
+    const flight = new SingleFlight(slot.key, (signal) =>
+      this.findOrRead(slot, () => load(signal)),
     );
-    this.flights.set(key, flight);
-    this.settle(key, flight, lock).catch((error: unknown) => this.reportUnkept(error));
+    this.inFlight.set(slot.key, flight);
+    this.keepResult(flight).catch((error: unknown) => this.reportUnkept(error));
     return flight;
   }
 
   private reportUnkept(error: unknown): void {
-    this.logger.warn(`An answer could not be kept: ${String(error)}`);
+    this.logger.warn(`A response could not be kept: ${String(error)}`);
   }
 
-  private async readOrFind(
-    place: Slot,
-    produce: Produce,
-    lock: FillLock | undefined,
-  ): Promise<Loaded> {
-    const { key } = place;
-    if (lock) {
-      const found = await lock.findOrAcquire(() => this.lookInTiers(place));
-      if (found) return { entry: found, key, status: 'HIT' };
-    }
-    const entry = await this.entryFrom(produce, place);
+  /**
+   * Searches the shared tier, then reads. Replicas that miss a key at the same time read it once each: a lock between them
+   * cost more than it saved (docs/adr/0034-redis-fill-lock-and-invalidation-counts.md).
+   */
+  private async findOrRead(slot: Slot, load: Load): Promise<Loaded> {
+    const { key } = slot;
+    const found = this.redis.isAvailable ? await this.findInTiers(slot) : undefined;
+    if (found) return { entry: found, key, status: 'HIT' };
+    const entry = await this.entryFrom(load, slot);
     return { entry, status: 'MISS', ...(this.isTooLarge(entry) ? {} : { key }) };
   }
 
-  /** Age and staleness count from before the read: what it saw may have changed while it ran. */
-  private async entryFrom(produce: Produce, { ttlMs, group, askedMs }: Slot): Promise<CacheEntry> {
+  private async findInTiers(slot: Slot): Promise<CacheEntry | undefined> {
+    const entry = CacheEntry.revive(await this.tiers.get(slot.key), slot);
+    if (!entry || !slot.accepts(entry.rest)) return undefined;
+    entry.verifiedAtMs = slot.verifiedAtMs;
+    return entry;
+  }
+
+  /** Age and staleness count from before the read: its data may have changed while it ran. */
+  private async entryFrom(load: Load, { ttlMs, group, verifiedAtMs }: Slot): Promise<CacheEntry> {
     const startedMs = performance.now();
-    const entry = new CacheEntry(await produce(), startedMs, ttlMs, group);
-    entry.verifiedAtMs = askedMs;
+    const entry = new CacheEntry(await load(), startedMs, ttlMs, group);
+    entry.verifiedAtMs = verifiedAtMs;
     return entry;
   }
 
-  private async lookInTiers(place: Slot): Promise<CacheEntry | undefined> {
-    const entry = CacheEntry.revive(await this.tiers.get(place.key), place);
-    if (!entry || !place.accepts(entry.rest)) return undefined;
-    entry.verifiedAtMs = place.askedMs;
-    return entry;
-  }
-
-  /** Answers that live for a time of their own (at one path, for one caller) are kept apart from the others. */
-  private queryPart(namespace: string, { query }: ReadDescription, ttlMs: number): string {
-    return ttlMs === this.policy.ttlMs(namespace) ? query : `${query}-${ttlMs}`;
-  }
-
-  /** Keeps what a flight brought; until that is done, others join the flight instead of starting one. */
-  private async settle(
-    key: string,
-    flight: SingleFlight<Loaded>,
-    lock: FillLock | undefined,
-  ): Promise<void> {
+  /** Keeps the result of a load; until that is done, callers join the load instead of beginning another. */
+  private async keepResult(flight: SingleFlight<Loaded>): Promise<void> {
     try {
-      // Whoever waits for the flight is told of its failure.
-      const found = await flight.promise.catch(() => undefined);
-      const { entry, status, key: place } = found ?? {};
-      if (entry && place !== undefined) {
+      const loaded = await flight.promise.catch(() => undefined); // its callers handle a failure
+      if (loaded?.key !== undefined) {
+        const { entry, status } = loaded;
         await this.keep(flight, entry, status === 'HIT' ? this.tiers.stores[0] : this.tiers);
       }
     } finally {
-      if (this.flights.get(key) === flight) this.flights.delete(key);
-      await lock?.release();
+      if (this.inFlight.get(flight.key) === flight) this.inFlight.delete(flight.key);
     }
   }
 
-  /** Keeps an answer in `tier` unless its key is removed before that is done. */
-  private async keep(
-    fill: Fill,
-    entry: CacheEntry,
-    tier: Tier | undefined = this.tiers,
-  ): Promise<void> {
+  /** Keeps a response in `tier`, unless its key is removed before that is done. */
+  private async keep(fill: Fill, entry: CacheEntry, tier: Tier | undefined): Promise<void> {
     if (fill.isDiscarded) return;
     await tier?.set(fill.key, entry, Math.max(1, entry.remainingMs())); // 0 would mean for ever
     if (fill.isDiscarded) await this.tiers.del(fill.key);
@@ -276,21 +271,6 @@ export class ResponseCache {
   private isTooLarge({ sizeBytes }: CacheEntry): boolean {
     return sizeBytes > this.policy.maxEntryBytes;
   }
-}
-
-/** All tiers, or one of them. */
-interface Tier {
-  set(key: string, entry: CacheEntry, ttlMs: number): Promise<unknown>;
-}
-
-/** Where an answer is kept: its key, the key without the epoch, and for how long. */
-interface Slot {
-  key: string;
-  group: string;
-  ttlMs: number;
-  /** When its epoch was asked for, on the clock of performance.now(). */
-  askedMs: number;
-  accepts: (rest: unknown) => boolean;
 }
 
 function isYoungEnough(entry: CacheEntry, { maxAgeSeconds = Infinity }: ReadPolicy): boolean {

@@ -1,22 +1,21 @@
 import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
 
-/** Ending the read takes a few milliseconds; the last one who waited is told when that is done. */
+/** Cancelling takes a few milliseconds; the last caller is answered when the work has ended. */
 const CANCEL_GRACE_MS = 25;
 
-/** A read under way whose answer is to be kept. */
+/** A running load whose result is to be kept. */
 export interface Fill {
   readonly key: string;
-  /** Whether its key was removed meanwhile: its answer is given, but not kept. */
+  /** Whether its key was removed meanwhile: its callers get the result, but it is not kept. */
   isDiscarded: boolean;
 }
 
 /**
- * A read that is shared by all who want the same. It belongs to all who wait for it: one who leaves gets an answer of his
- * own, and the read goes on; when nobody waits any more, its signal aborts.
+ * Work that all callers of one key share. A caller's abort rejects for that caller only; the last one's aborts the work.
  */
 export class SingleFlight<T> implements Fill {
   isDiscarded = false;
-  /** Whether it was given up: it brings nothing that a newcomer could wait for. */
+  /** Whether its work was aborted: a new caller has to begin another. */
   isAbandoned = false;
   readonly promise: Promise<T>;
   private waiting = 0;
@@ -24,14 +23,14 @@ export class SingleFlight<T> implements Fill {
 
   constructor(
     readonly key: string,
-    begin: (signal: AbortSignal) => Promise<T>,
+    work: (signal: AbortSignal) => Promise<T>,
   ) {
-    this.promise = begin(this.controller.signal);
+    this.promise = work(this.controller.signal);
   }
 
   /**
-   * What it brings. Without a signal the caller never leaves.
-   * @throws what the read throws, or the reason of the caller's signal.
+   * The result, for one more caller.
+   * @throws what the work throws, or the reason of the caller's signal.
    */
   async join(signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
