@@ -15,12 +15,11 @@ import request from 'supertest';
 import { authConfig, type AuthConfig } from '../platform/config/auth.config';
 import { AppError } from '../platform/errors/app-error';
 import { AuthModule } from './auth.module';
-import { CurrentPrincipal } from './current-principal.decorator';
+import { CurrentPrincipal } from './authenticated-request';
 import { signDevelopmentToken } from './development-token';
 import type { Principal, Scope } from './principal';
-import { Public } from './public.decorator';
+import { Public, Scopes } from './route-access';
 import { RouteAccessCheck } from './route-access-check';
-import { Scopes } from './scopes.decorator';
 
 const config: AuthConfig = {
   keys: { kind: 'secret', secret: 'a secret of the tests that is long enough' },

@@ -1,15 +1,14 @@
 import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import { AppError } from '../platform/errors/app-error';
-import { requestOf } from './authenticated-request';
+import type { AuthenticatedRequest } from './authenticated-request';
 import { requireScopes, type Principal, type Scope } from './principal';
 import { ROUTE_ACCESS, type RouteAccess } from './route-access';
 import { TokenVerifier } from './token-verifier';
 
 /**
- * Stands before every handler: finds out who asks, leaves that as `request.principal`, and holds the caller to the
- * scopes the handler declares. A handler that declares nothing is closed to everybody (INTERNAL), since nobody has
- * decided who may call it.
+ * Verifies the token of every request, leaves its principal as `request.principal`, and requires the scopes that the
+ * handler declares. A handler that declares nothing is closed (INTERNAL).
  */
 @Injectable()
 export class AuthGuard implements CanActivate {
@@ -25,16 +24,17 @@ export class AuthGuard implements CanActivate {
     ]);
     if (access === undefined) throw undeclared(context);
     if (access === 'public') return true;
-    const principal = this.verifier.verify(requestOf(context).headers.authorization);
+    const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
+    const principal = this.verifier.verify(request.headers.authorization);
     return principal instanceof Promise
-      ? principal.then((found) => admit(context, found, access))
-      : admit(context, principal, access);
+      ? principal.then((found) => admit(request, found, access))
+      : admit(request, principal, access);
   }
 }
 
-function admit(context: ExecutionContext, principal: Principal, needed: readonly Scope[]): boolean {
+function admit(request: AuthenticatedRequest, principal: Principal, needed: readonly Scope[]) {
   requireScopes(principal, needed);
-  requestOf(context).principal = principal;
+  request.principal = principal;
   return true;
 }
 

@@ -5,7 +5,7 @@ import { RouteAccessCheck } from './route-access-check';
 import { TokenLife } from './token-life';
 import { TokenVerifier } from './token-verifier';
 
-/** Who is asking, and whether they may: the token verifier and the guard before every route. */
+/** Authentication and authorization: the token verifier and the guard before every route. */
 @Module({
   imports: [DiscoveryModule],
   providers: [

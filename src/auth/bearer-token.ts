@@ -1,19 +1,19 @@
 import { invalidToken, tokenRequired } from './challenge';
 
-/** Longest token looked at, in characters; Node's own limit for all headers of a request is the same 16 KiB. */
+/** Longest token; Node's own limit for all headers of a request is the same 16 KiB. */
 const MAX_TOKEN_CHARACTERS = 16_384;
 
 /**
- * Header parameters that make a token refused outright: critical extensions (none is supported) and everything by
- * which a token could choose the key it is verified with, or (`b64`) what its signature covers.
+ * Header parameters of tokens that are always refused: critical extensions (none is supported) and those by which a token
+ * could choose the key it is verified with, or (`b64`) what its signature covers.
  */
 const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c'];
 
 const SEGMENT = /^[A-Za-z0-9_-]+$/;
 
 /**
- * What follows the scheme of an Authorization header, which may be spelt in any case; its form is not looked at.
- * UNAUTHENTICATED when there is none, when the scheme is another one, and for anything longer than 16 KiB.
+ * The token of an Authorization header, whose form is not checked; the scheme may be in any case. UNAUTHENTICATED when there
+ * is none, when the scheme is another one, and for a token longer than 16 KiB.
  */
 export function bearerToken(authorization: string | undefined): string {
   const scheme = authorization?.slice(0, 7).toLowerCase();
@@ -26,9 +26,9 @@ export function bearerToken(authorization: string | undefined): string {
 }
 
 /**
- * Refuses what no key has to be asked about: anything but one token of three canonical base64url segments, and
- * headers that are not an object or hold a refused parameter. Canonical matters: the last character of a segment can
- * carry bits that decode to nothing, which lenient decoders ignore, and then several texts would be the same token.
+ * Refuses tokens that need no key for that: all but one of three canonical base64url segments, and headers that are not an
+ * object or hold a refused parameter. Lenient decoders ignore surplus bits in the last character of a segment, and then
+ * several texts would be the same token.
  */
 export function checkTokenForm(token: string): void {
   if (token === '' || /\s/.test(token)) {

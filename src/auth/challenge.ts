@@ -2,7 +2,7 @@ import { AppError } from '../platform/errors/app-error';
 
 const REALM = 'Bearer realm="audit-server"';
 
-/** UNAUTHENTICATED for a request that brought no bearer token: by RFC 6750 such a challenge names no error. */
+/** UNAUTHENTICATED for a request without a bearer token: by RFC 6750 such a challenge names no error. */
 export function tokenRequired(): AppError {
   return new AppError('UNAUTHENTICATED', 'A bearer token is required.', {
     headers: { 'WWW-Authenticate': REALM },
@@ -10,9 +10,8 @@ export function tokenRequired(): AppError {
 }
 
 /**
- * UNAUTHENTICATED for a token that was sent and refused. `description` is one of our own sentences, never text of
- * the token or of a library: it is shown to the caller and stands between quotes in a header, so it holds neither
- * quotes nor backslashes.
+ * UNAUTHENTICATED for a token that is refused. `description` is a sentence of this service, never text of the token or of a
+ * library: it is quoted in a header, so it holds neither quotes nor backslashes.
  */
 export function invalidToken(description: string, cause?: unknown): AppError {
   return new AppError('UNAUTHENTICATED', description, {
@@ -32,7 +31,7 @@ export function insufficientScope(needed: readonly string[]): AppError {
   });
 }
 
-/** The keys cannot be had, so nothing can be said about the token: 503, not 401. The cause is for the log alone. */
+/** Without keys the token may be good or bad: 503, not 401. The cause is for the log alone. */
 export function keysUnavailable(cause: unknown): AppError {
   return new AppError(
     'AUTHENTICATION_UNAVAILABLE',

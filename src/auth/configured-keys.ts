@@ -3,7 +3,7 @@ import { JwksFileKeys } from './jwks-file-keys';
 import { JwksUrlKeys } from './jwks-url-keys';
 import type { VerificationKeys } from './verification-keys';
 
-/** The configured source of keys. Nothing is fetched or read before the first token arrives. */
+/** The configured source of keys, which is not read before the first token arrives. */
 export function configuredKeys(keys: AuthConfig['keys']): VerificationKeys {
   switch (keys.kind) {
     case 'secret': {

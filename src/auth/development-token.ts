@@ -4,7 +4,7 @@ import type { AuthConfig } from '../platform/config/auth.config';
 import { usableAlgorithms } from './configured-keys';
 import { SCOPES, type Scope } from './principal';
 
-/** What a developer's token says. `expiresInSeconds` counts from now. */
+/** Claims of a developer's token. `expiresInSeconds` counts from now. */
 export interface DevelopmentClaims {
   subject: string;
   organizations: readonly string[];
@@ -12,7 +12,7 @@ export interface DevelopmentClaims {
   expiresInSeconds: number;
 }
 
-/** A token good for trying things out: every scope, one organization, for half a day. */
+/** Every scope, one organization, for half a day. */
 export const DEVELOPMENT_CLAIMS: DevelopmentClaims = {
   subject: 'developer',
   organizations: ['org-1'],
@@ -21,8 +21,8 @@ export const DEVELOPMENT_CLAIMS: DevelopmentClaims = {
 };
 
 /**
- * A JWT signed with the configured secret that this service accepts: issuer and audience are set when configured.
- * Rejects when tokens are verified with a key set, as the service then holds no key that could sign one.
+ * A JWT that this service accepts, signed with the configured secret. Rejects when tokens are verified with a key set, which
+ * holds no key that could sign one.
  */
 export async function signDevelopmentToken(
   config: AuthConfig,

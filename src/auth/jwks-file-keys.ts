@@ -16,9 +16,9 @@ interface LoadedKeySet {
 }
 
 /**
- * The keys of a JWKS file, read when first needed and again when the file has changed; a key id that is not in it
- * has it read once more, in case the change left no mark. A file that is missing or no key set is
- * AUTHENTICATION_UNAVAILABLE until it is repaired, which needs no restart.
+ * The keys of a JWKS file, read when first needed, when the file has changed, and for an unknown key id, in case the change
+ * left its metadata as they were. A file that is missing or no key set is AUTHENTICATION_UNAVAILABLE until it is repaired,
+ * which needs no restart.
  */
 export class JwksFileKeys implements VerificationKeys {
   private loaded: LoadedKeySet | undefined;
@@ -30,8 +30,8 @@ export class JwksFileKeys implements VerificationKeys {
     try {
       return await keySet.find(header, token);
     } catch (error) {
-      const settled = performance.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
-      if (!(error instanceof errors.JWKSNoMatchingKey) || settled) throw error;
+      const isSettled = performance.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
+      if (!(error instanceof errors.JWKSNoMatchingKey) || isSettled) throw error;
       this.loaded = undefined;
       return (await this.current()).find(header, token);
     }

@@ -9,36 +9,34 @@ import {
 } from 'jose';
 import { AppError } from '../platform/errors/app-error';
 import { keysUnavailable } from './challenge';
-import { ConditionalFetch } from './conditional-fetch';
 import {
   MAX_KEY_AGE_MS,
   UNKNOWN_KEY_INTERVAL_MS,
   type VerificationKeys,
 } from './verification-keys';
 
-/** Longest wait for the key server, in milliseconds; requests whose key is at hand never wait for it. */
+/** Timeout of the key server; requests whose key is at hand never wait for it. */
 const FETCH_TIMEOUT_MS = 3_000;
 
-/** After a failed fetch the next one waits this long, so that an outage is not answered with a flood. */
+/** Pause after a failed fetch, so that an outage does not cause a flood. */
 const RETRY_INTERVAL_MS = 1_000;
 
 /**
- * The keys behind an issuer's JWKS URL: fetched when first needed, again after five minutes, and when a token names a
- * key that is not among them. While the URL cannot be had, tokens whose key is at hand and fresh still work; the
- * others are AUTHENTICATION_UNAVAILABLE, since they may well be valid.
+ * The keys at an issuer's JWKS URL: fetched when first needed, again after five minutes, and when a token names an unknown
+ * key. While the URL is not available, tokens whose key is at hand and fresh still work; the others are
+ * AUTHENTICATION_UNAVAILABLE, since they may well be valid.
  */
 export class JwksUrlKeys implements VerificationKeys {
   private readonly keySet: RemoteJWKSet;
   private readonly conditional = new ConditionalFetch();
-  /** When the keys that are at hand came, on the clock of performance.now(). */
+  /** Times on the clock of performance.now(). */
   private fetchedAtMs = -Infinity;
-  /** On the clock of performance.now(). */
   private lastFailure: { error: AppError; atMs: number } | undefined;
 
   constructor(url: string, timeoutMs = FETCH_TIMEOUT_MS) {
     this.keySet = createRemoteJWKSet(new URL(url), {
       timeoutDuration: timeoutMs,
-      // jose times these by the wall clock, which may be set: it never fetches by itself, but when told.
+      // jose times these by the wall clock, which may be set: it never fetches by itself.
       cooldownDuration: Infinity,
       cacheMaxAge: Infinity,
       [customFetch]: this.fetchUnlessJustFailed,
@@ -55,7 +53,7 @@ export class JwksUrlKeys implements VerificationKeys {
         return this.keySet(header, token);
       });
     } catch (error) {
-      // An AppError is the last failure once more: it must not put off the next fetch any further.
+      // An AppError is the last failure once more: it must not delay the next fetch any further.
       if (isAboutTheToken(error) || error instanceof AppError) throw error;
       this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
       throw this.lastFailure.error;
@@ -70,7 +68,7 @@ export class JwksUrlKeys implements VerificationKeys {
     return performance.now() - this.fetchedAtMs;
   }
 
-  /** Fetches the keys, once for all who ask at the same time. */
+  /** Fetches the keys, once for all concurrent callers. */
   private async fetchKeys(): Promise<void> {
     await this.keySet.reload();
     this.fetchedAtMs = performance.now();
@@ -96,11 +94,42 @@ export class JwksUrlKeys implements VerificationKeys {
   };
 }
 
-/** Whether the keys were there and only this token has none among them. */
+/** Whether the keys were there and only this token has none of them. */
 function isAboutTheToken(error: unknown): boolean {
   return (
     error instanceof errors.JWKSNoMatchingKey ||
     error instanceof errors.JWKSMultipleMatchingKeys ||
     error instanceof errors.JOSENotSupported
   );
+}
+
+/**
+ * Fetches one URL, with the ETag or the date of the last response: a key set is checked every few seconds and changes every
+ * few months. A 304 becomes the last response again.
+ */
+export class ConditionalFetch {
+  private last: { text: string; validators: Record<string, string> } | undefined;
+
+  readonly fetch: FetchImplementation = async (url, options) => {
+    const headers = new Headers(options.headers);
+    for (const [name, value] of Object.entries(this.last?.validators ?? {})) {
+      headers.set(name, value);
+    }
+    const response = await fetch(url, { ...options, headers });
+    if (response.status === 304 && this.last) {
+      await response.body?.cancel();
+      return new Response(this.last.text, { headers: { 'content-type': 'application/json' } });
+    }
+    if (response.status !== 200) return response;
+    const text = await response.text();
+    this.last = { text, validators: validatorsOf(response.headers) };
+    return new Response(text, { status: response.status, headers: response.headers });
+  };
+}
+
+function validatorsOf(headers: Headers): Record<string, string> {
+  const etag = headers.get('etag');
+  if (etag !== null) return { 'if-none-match': etag };
+  const modified = headers.get('last-modified');
+  return modified === null ? {} : { 'if-modified-since': modified };
 }

@@ -1,7 +1,7 @@
 import { AppError } from '../platform/errors/app-error';
 import { insufficientScope } from './challenge';
 
-/** Every scope this service knows, in the order a developer's token lists them. */
+/** All scopes, in the order of a developer's token. */
 export const SCOPES = [
   'audit:read',
   'audit:write',
@@ -10,15 +10,15 @@ export const SCOPES = [
   'performance:manage',
 ] as const;
 
-/** A permission a route can ask for. A token may hold others; nothing here asks for them. */
+/** A permission that a route can require. A token may hold others. */
 export type Scope = (typeof SCOPES)[number];
 
-/** The organizations a caller may see: their ids, or `*` for all of them (operators). */
+/** The organizations of a caller: their ids, or `*` for all (operators). */
 export type Organizations = readonly string[] | '*';
 
 /**
- * Who is asking, as a verified token says. One object serves every request that brings the same token, so it is
- * never changed. `expiresAtMs` is in milliseconds since 1970, for work that outlives its request (subscriptions).
+ * The caller, by its verified token. One object serves all requests with the same token, so it is never changed.
+ * `expiresAtMs` is in milliseconds since 1970, for work that outlives its request (subscriptions).
  */
 export interface Principal {
   subject: string;
@@ -27,7 +27,7 @@ export interface Principal {
   expiresAtMs: number;
 }
 
-/** The ids in one canonical form: each once, in code unit order. An already canonical list is returned as it is. */
+/** The ids in canonical form: each once, in code unit order. */
 export function canonicalOrganizations(ids: readonly string[]): readonly string[] {
   const canonical = ids.every((id, index) => {
     const previous = ids[index - 1];
@@ -37,9 +37,8 @@ export function canonicalOrganizations(ids: readonly string[]): readonly string[
 }
 
 /**
- * The organizations a read covers: those asked for, or all of the caller's when none are. Sorted and without
- * duplicates, so that the answer can be part of a cache key or a cursor. Asking for one that is not the caller's is
- * FORBIDDEN, in the same words whether it exists or not.
+ * The organizations of a read: those asked for, else all of the caller's. In canonical form, so that they can be part of a
+ * cache key or a cursor. Another one is FORBIDDEN, in the same words whether it exists or not.
  */
 export function resolveOrganizations(
   principal: Principal,
@@ -56,7 +55,7 @@ export function resolveOrganizations(
   return canonicalOrganizations(asked);
 }
 
-/** Whether the caller may write events of this organization. The scope is a separate question. */
+/** Whether the caller may write events of this organization, if it has the scope. */
 export function mayWrite(principal: Principal, organizationId: string): boolean {
   return principal.organizations === '*' || principal.organizations.includes(organizationId);
 }

@@ -4,8 +4,8 @@ import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { ROUTE_ACCESS } from './route-access';
 
 /**
- * Stops the boot when a controller's route says nothing about who may call it. The guard would refuse each request
- * to it anyway; this way the omission is met by the developer and not by a user.
+ * Stops the boot when a controller's route declares no access. The guard would refuse its requests anyway; this way the
+ * developer meets the omission and not a user.
  */
 @Injectable()
 export class RouteAccessCheck implements OnModuleInit {

@@ -7,14 +7,14 @@ import { TokenVerifier } from './token-verifier';
 
 type End = (reason: AppError) => void;
 
-/** What an end throws must not keep others from theirs. */
+/** Logs the error of an end, which must not keep others from theirs. */
 function logged(error: unknown): void {
   new Logger('Authentication').error(`What a token began could not be ended: ${String(error)}`);
 }
 
 /**
- * Ends what goes on for longer than a request (exports, feeds, sockets, bodies of lines) with the token that it was begun
- * with: when that expires, and when the key that signed it is withdrawn.
+ * Ends work that outlives a request (exports, feeds, sockets, NDJSON bodies) with its token: when that expires, and when
+ * the key that signed it is withdrawn.
  */
 @Injectable()
 export class TokenLife {
@@ -33,13 +33,13 @@ export class TokenLife {
   /**
    * Calls `end` once, with UNAUTHENTICATED (AUTHENTICATION_UNAVAILABLE when the keys have been away for too long), when
    * the token of this principal no longer holds. Never within the call.
-   * @returns what stops watching; to be called whenever the work is over.
+   * @returns a function that stops watching, to be called when the work is done.
    */
   watch(principal: Principal, end: End): () => void {
-    let callOff = (): void => undefined;
+    let cancel = (): void => undefined;
     const stop = (): void => {
       clearTimeout(begin);
-      callOff();
+      cancel();
       const ends = this.watched.get(principal);
       ends?.delete(finish);
       if (ends?.size === 0) this.watched.delete(principal);
@@ -50,7 +50,7 @@ export class TokenLife {
     };
     const expire = (): void => finish(invalidToken('The token has expired.'));
     const begin = setTimeout(() => {
-      callOff = onceReached(principal.expiresAtMs, expire);
+      cancel = onceReached(principal.expiresAtMs, expire);
     }, 0).unref();
     const ends = this.watched.get(principal) ?? new Set();
     this.watched.set(principal, ends.add(finish));

@@ -12,24 +12,24 @@ import { VerifiedTokenCache } from './verified-token-cache';
 import { type KeyDependents, WatchedKeys } from './watched-keys';
 
 /**
- * How far ahead an issuer's clock may be, in seconds. It is granted to `nbf` alone: there it keeps fresh tokens from
- * being refused. An expired token gets no grace, as its holder can renew it and nobody gains by using it on.
+ * Seconds that an issuer's clock may be ahead, for `nbf` alone, so that fresh tokens are not refused. An expired token gets
+ * no grace, as its holder can renew it.
  */
 const NOT_BEFORE_TOLERANCE_SECONDS = 5;
 
-/** AUTH_JWKS_REFRESH_SECONDS of a configuration that does not say. */
+/** Default of AUTH_JWKS_REFRESH_SECONDS. */
 const DEFAULT_REFRESH_SECONDS = 5;
 
 /**
- * Tells who sends a request from its Authorization header. A token seen before costs a map lookup and is answered
- * without a promise; its expiry is looked at on each use.
+ * Verifies the Authorization header of requests. A token verified before costs a lookup and no promise; its expiry is
+ * checked at each use.
  */
 @Injectable()
 export class TokenVerifier implements OnModuleDestroy {
   private readonly keys: WatchedKeys;
   private readonly options: JWTVerifyOptions;
   private readonly verified = new VerifiedTokenCache();
-  /** With which token a principal came, and how often the keys had changed when that was verified. */
+  /** The token of a principal, and the count of key changes at which it was verified. */
   private readonly tokens = new WeakMap<Principal, { token: string; changes: number }>();
   private changes = 0;
   private readonly dependents: KeyDependents[] = [];
@@ -51,25 +51,25 @@ export class TokenVerifier implements OnModuleDestroy {
 
   /**
    * The principal of an `Authorization: Bearer …` header. Fails, at once or by rejecting, with UNAUTHENTICATED and a
-   * `WWW-Authenticate` challenge, or with AUTHENTICATION_UNAVAILABLE while the keys cannot be had.
+   * `WWW-Authenticate` challenge, or with AUTHENTICATION_UNAVAILABLE while there are no keys.
    */
   verify(authorization: string | undefined): Principal | Promise<Principal> {
     const token = bearerToken(authorization);
     return this.verified.get(token) ?? this.verifyUnknown(token);
   }
 
-  /** Has something told of changed keys that goes on for longer than a request. */
+  /** Registers work that outlives a request and depends on the keys. */
   dependOnKeys(dependents: KeyDependents): void {
     this.dependents.push(dependents);
   }
 
-  /** Whether the token of this principal was verified with the keys of now. */
+  /** Whether the token of this principal was verified with the present keys. */
   isCurrent(principal: Principal): boolean {
     const { changes = this.changes } = this.tokens.get(principal) ?? {};
     return changes === this.changes;
   }
 
-  /** Why the token of this principal would be refused now, its expiry aside; undefined when it would not. Never rejects. */
+  /** The error with which the token of this principal would be refused now, if any. Never rejects. */
   async failureOf(principal: Principal): Promise<AppError | undefined> {
     const known = this.tokens.get(principal);
     if (!known) return undefined;
@@ -107,7 +107,7 @@ export class TokenVerifier implements OnModuleDestroy {
     const principal = principalOf(claims);
     if (principal.expiresAtMs <= wallClockMs()) throw invalidToken('The token has expired.');
     this.tokens.set(principal, { token, changes });
-    if (changes !== this.changes) return principal; // the keys have changed meanwhile: it is verified again at its next use
+    if (changes !== this.changes) return principal; // it is verified with the new keys at its next use
     this.verified.set(token, {
       principal,
       notBeforeMs: ((claims.nbf ?? 0) - NOT_BEFORE_TOLERANCE_SECONDS) * 1000,
@@ -135,7 +135,7 @@ export class TokenVerifier implements OnModuleDestroy {
   }
 }
 
-/** What the caller is told about a refused token. Claims are only spoken of once the signature was good. */
+/** The description of a refused token. It names claims only when the signature is good. */
 function descriptionOf(error: unknown): string {
   if (error instanceof errors.JWTExpired) return 'The token has expired.';
   if (!(error instanceof errors.JWTClaimValidationFailed)) return 'The token is not valid.';

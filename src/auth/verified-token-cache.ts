@@ -33,17 +33,14 @@ export class VerifiedTokenCache {
     });
   }
 
-  /** The number of tokens kept. */
   get size(): number {
     return this.entries.size;
   }
 
-  /** The bytes that they take. */
   get sizeBytes(): number {
     return this.entries.calculatedSize;
   }
 
-  /** The principal of a token that is known and valid at this moment. */
   get(token: string): Principal | undefined {
     const entry = this.entries.get(token);
     if (entry === undefined) return undefined;

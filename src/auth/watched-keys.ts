@@ -7,28 +7,27 @@ import {
   type VerificationKeys,
 } from './verification-keys';
 
-/** What depends on the keys that tokens were verified with. */
+/** Results that depend on the keys that tokens were verified with. */
 export interface KeyDependents {
-  /** Whether there is any such thing at the moment; without one the source is left alone. */
+  /** Whether there are any now; without one the source is not checked. */
   exist: () => boolean;
-  /** Is told when the keys have changed, and (`isOutage`) at each look that fails once the last good one is too old. */
+  /** Called when the keys have changed, and (`isOutage`) at each failed check once the last successful one is too old. */
   onChange: (isOutage: boolean) => void;
 }
 
 /**
- * Keys whose source is looked at every `intervalMs` while anything depends on what they verified: a key that was taken
- * out ends that within seconds. While the source cannot be had, the last known keys hold for MAX_KEY_AGE_MS after the
- * last good look, as an outage of the issuer must not end everything at once, nor prolong a stolen key without end. A
- * secret has no source and is not looked at.
+ * Keys whose source is checked every `intervalMs` while anything depends on them: a withdrawn key ends that within seconds.
+ * While the source is not available, the last known keys hold for MAX_KEY_AGE_MS after the last successful check, as an
+ * outage of the issuer must not end everything at once, nor prolong a stolen key without end. A secret has no source.
  */
 export class WatchedKeys implements VerificationKeys {
   private readonly logger = new Logger('Authentication');
-  /** All keys as text; undefined makes the next look count as a change. */
+  /** All keys as text; undefined makes the next check count as a change. */
   private known: string | undefined;
   private timer: NodeJS.Timeout | undefined;
   private isAway = false;
   /** Times on the clock of performance.now(). */
-  private goodLookMs = -Infinity;
+  private checkedMs = -Infinity;
   private unknownKeyMs = -Infinity;
 
   constructor(
@@ -44,7 +43,7 @@ export class WatchedKeys implements VerificationKeys {
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey) || !this.hidesNewKeys()) throw error;
       this.unknownKeyMs = performance.now();
-      await this.look();
+      await this.check();
       return this.source.find(header, token);
     }
   };
@@ -53,22 +52,21 @@ export class WatchedKeys implements VerificationKeys {
     return this.source.trustedUntilMs();
   }
 
-  /** Has the next look count as a change, when not everything could be verified again. */
+  /** Makes the next check count as a change, when not everything could be verified again. */
   forget(): void {
     this.known = undefined;
   }
 
-  /** Looks no more; for the end of the process. */
   stop(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
   }
 
-  /** A source that has just been looked at does not look again for an unknown key; that look may not have been for one. */
+  /** Whether the source was checked just now, though not for an unknown key, and would not fetch again for one. */
   private hidesNewKeys(): boolean {
     const nowMs = performance.now();
     return (
-      nowMs - this.goodLookMs < UNKNOWN_KEY_INTERVAL_MS &&
+      nowMs - this.checkedMs < UNKNOWN_KEY_INTERVAL_MS &&
       nowMs - this.unknownKeyMs >= UNKNOWN_KEY_INTERVAL_MS
     );
   }
@@ -82,7 +80,7 @@ export class WatchedKeys implements VerificationKeys {
 
   private async tick(): Promise<void> {
     try {
-      await this.look();
+      await this.check();
     } catch (error) {
       this.noteAway(error);
     }
@@ -91,11 +89,11 @@ export class WatchedKeys implements VerificationKeys {
     else this.known = undefined;
   }
 
-  private async look(): Promise<void> {
+  private async check(): Promise<void> {
     if (!this.source.refresh) return;
     const text = textOf(await this.source.refresh());
-    this.goodLookMs = performance.now();
-    if (this.isAway) this.logger.log('The keys that verify tokens can be looked at again.');
+    this.checkedMs = performance.now();
+    if (this.isAway) this.logger.log('The keys that verify tokens can be checked again.');
     this.isAway = false;
     if (text === this.known) return;
     this.known = text;
@@ -107,12 +105,12 @@ export class WatchedKeys implements VerificationKeys {
     if (!this.isAway) {
       const minutes = MAX_KEY_AGE_MS / 60_000;
       this.logger.warn(
-        `The keys that verify tokens cannot be looked at: ${String(cause)}. What is verified already holds for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
+        `The keys that verify tokens cannot be checked: ${String(cause)}. What is verified already holds for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
       );
       this.isAway = true;
-      if (this.goodLookMs === -Infinity) this.goodLookMs = performance.now(); // they were had when the first token was verified
+      if (this.checkedMs === -Infinity) this.checkedMs = performance.now(); // they were available when the first token was verified
     }
-    if (performance.now() - this.goodLookMs >= MAX_KEY_AGE_MS) this.dependents.onChange(true);
+    if (performance.now() - this.checkedMs >= MAX_KEY_AGE_MS) this.dependents.onChange(true);
   }
 }
 

@@ -12,9 +12,9 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiTags } from '@nestjs/swagger';
-import { CurrentPrincipal } from '../auth/current-principal.decorator';
+import { CurrentPrincipal } from '../auth/authenticated-request';
 import { resolveOrganizations, type Principal } from '../auth/principal';
-import { Scopes } from '../auth/scopes.decorator';
+import { Scopes } from '../auth/route-access';
 import { wallClockText } from '../platform/runtime/clocks';
 import { cacheConfig } from '../platform/config/cache.config';
 import { OptionalJsonBodyInterceptor } from '../http/json-body.interceptor';

@@ -4,7 +4,6 @@ import type { Principal } from '../auth/principal';
 import { requestIdOf } from './request-context';
 import { traceContextOf } from './trace-context';
 
-/** A request that has ended. */
 export interface FinishedRequest {
   request: IncomingMessage & { principal?: Principal };
   method: string;

@@ -16,7 +16,6 @@ const HEAP_SHARE = 1 / 4;
  * it likes.
  */
 const READ_SHARE = 1 / 2;
-/** The part of that for one sender. */
 const SENDER_SHARE = 1 / 2;
 /** Smaller bodies are counted by their length alone, and parsed at once. */
 export const SMALL_BODY_BYTES = 64 * 1024;
@@ -54,7 +53,6 @@ export class BodyMemoryLimiter {
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
 
-  /** Bytes reserved now. */
   get reserved(): number {
     return this.reservedBytes;
   }
@@ -91,7 +89,6 @@ export function bodyReadQuota(limitBytes: number): Quota {
   return new Quota(limitBytes, limitBytes * SENDER_SHARE);
 }
 
-/** The refusal of a body that exceeds the quota. */
 export function bodyQuotaExceeded(): AppError {
   return new AppError('TOO_MANY_REQUESTS', 'Too many large bodies are being sent at once.', {
     retryAfterSeconds: 1,

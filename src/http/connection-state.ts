@@ -16,7 +16,6 @@ export interface ConnectionState {
   longBody?: IncomingMessage | undefined;
   /** Responses that wait for an earlier one of the connection. */
   queued?: Set<ServerResponse>;
-  /** Responses that go through a compressor. */
   compressed?: Set<ServerResponse>;
 }
 
@@ -90,7 +89,6 @@ function closeQueued({ queued }: ConnectionState): void {
   }
 }
 
-/** Bytes of responses that wait for an earlier one. */
 export function queuedBytes(socket: Stated): number {
   const queued = socket[STATE]?.queued;
   let bytes = 0;
@@ -109,7 +107,6 @@ export function watchCompressor(response: ServerResponse): void {
   response.once('close', () => compressed.delete(response));
 }
 
-/** Bytes in the compressors of responses. */
 export function compressingBytes(socket: Stated): number {
   const compressed = socket[STATE]?.compressed;
   let bytes = 0;

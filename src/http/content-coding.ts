@@ -73,7 +73,6 @@ export class DecompressionPermits {
 
   constructor(private readonly max = MAX_DECOMPRESSORS) {}
 
-  /** Permits that are held now. */
   get held(): number {
     return this.active;
   }
@@ -102,7 +101,6 @@ export class DecompressionPermits {
     });
   }
 
-  /** Passes the permit on to the next sender. */
   private release(): void {
     const [next] = this.waiting;
     if (!next) {

@@ -11,7 +11,6 @@ import { nameRoute, requestIdOf, writeStamped } from './request-context';
 /** The prefix of the paths of all routes but the probes. */
 export const API_PREFIX = 'api/v1';
 
-/** A request with the principal whose token it brought. */
 export type FastRequest = IncomingMessage & AuthenticatedRequest;
 
 /**
@@ -27,7 +26,6 @@ export type FastHandler = (
 /** Admits a request of a fast route, or rejects with the AppError that refuses it. */
 export type GuardResult = (request: FastRequest, response: ServerResponse) => Promise<void>;
 
-/** A method of a controller. */
 type Handler = (...parameters: never[]) => unknown;
 
 /**
@@ -82,7 +80,6 @@ export class FastRoutes {
     }
   }
 
-  /** The handler of a request, if its route is a fast one. */
   find({ method, url = '' }: IncomingMessage): FastHandler | undefined {
     const queryAt = url.indexOf('?');
     const path = queryAt === -1 ? url : url.slice(0, queryAt);
@@ -111,7 +108,6 @@ export class FastRoutes {
   }
 }
 
-/** Every path of a handler, as in a request. */
 function pathsOf(controller: Type, handler: Handler): string[] {
   const own = Reflect.getMetadata(PATH_METADATA, handler) as string | string[];
   const bases = Reflect.getMetadata(PATH_METADATA, controller) as string | string[];

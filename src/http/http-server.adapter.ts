@@ -24,7 +24,6 @@ function isJsonResponse(body: unknown): body is JsonResponse {
   return typeof (body as JsonResponse | null)?.toJsonText === 'function';
 }
 
-/** The media type of JSON responses. */
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Express behind HttpServer, which owns the socket; responses that are JSON text already go out as bytes. */

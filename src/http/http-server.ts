@@ -32,14 +32,12 @@ export type RequestListener = (request: IncomingMessage, response: ServerRespons
 /** Sees each request when its response has ended, in whatever way. */
 export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Limits of time and size of a request. */
 export interface HttpServerLimits {
   /** Time for the headers, and for the whole request; slower clients hold a socket for nothing. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
   /** Interval of checks for slower ones: they are disconnected so much later at most. */
   checkIntervalMs: number;
-  /** Of request line and headers together. */
   maxHeaderBytes: number;
   maxHeaders: number;
 }
@@ -282,7 +280,6 @@ function isCoded({ headers }: IncomingMessage): boolean {
   return coding !== undefined && coding.toLowerCase() !== 'chunked';
 }
 
-/** The refusal of a request that has more than it may. */
 function excess({ url = '' }: IncomingMessage): AppError {
   return url.length > MAX_TARGET_LENGTH
     ? new AppError(

@@ -39,7 +39,6 @@ export class NdjsonBody {
     });
   }
 
-  /** Whether all of it has been read. */
   get isEnded(): boolean {
     return this.isAtEnd;
   }

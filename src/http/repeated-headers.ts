@@ -30,7 +30,6 @@ export function repeatedHeader({
   return undefined;
 }
 
-/** The refusal of a request that has this header twice. */
 export function headerRepeated(name: string): AppError {
   if (name === 'Host') return new AppError('VALIDATION_FAILED', 'A request needs one Host header.');
   return validationFailed([{ path: name, message: 'is a header that must be given once' }]);

@@ -24,10 +24,8 @@ export function requestObserver(log: AccessLog, recorder: RequestRecorder | unde
   };
 }
 
-/** The method of operations on WebSockets, in log and metrics. */
 const SOCKET_METHOD = 'WS';
 
-/** An operation on a WebSocket that has ended. */
 export type FinishedOperation = Omit<FinishedRequest, 'method'>;
 export type OperationObserver = (operation: FinishedOperation) => void;
 

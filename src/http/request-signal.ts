@@ -46,7 +46,6 @@ export function requestTimeout(): AppError {
   );
 }
 
-/** The end of a request whose client has closed the connection. */
 export function clientClosed(): AppError {
   return new AppError('CLIENT_CLOSED', 'The client hung up before it was answered.');
 }

@@ -38,7 +38,6 @@ export class OutOfResponseMemory extends AppError {
 export class ResponseMemory {
   /** Bytes for all reservations without a permit together. */
   readonly sharedBytes: number;
-  /** Bytes for one response. */
   readonly responseBytes: number;
   /** Bytes of text, in UTF-8, that the events of one page may have together. */
   readonly pageBytes: number;
@@ -52,7 +51,6 @@ export class ResponseMemory {
     this.pageBytes = Math.min(MAX_PAGE_BYTES, Math.floor(this.responseBytes / COPIES_OF_PAGE));
   }
 
-  /** Bytes reserved now. */
   get reserved(): number {
     return this.sharedReserved + this.singleReserved;
   }
@@ -78,7 +76,6 @@ export class ResponseMemory {
     }
   }
 
-  /** Changes one reservation from `held` bytes to `bytes`. */
   private change(bytes: number, held: number, hasPermit: boolean): void {
     if (bytes > held && bytes > this.responseBytes) throw this.tooLarge();
     if (hasPermit) {
@@ -103,7 +100,6 @@ export class ResponseMemory {
 export class ResponseReservation {
   private heldBytes = 0;
   private users = 1;
-  /** Called once, after it was given back. */
   onRelease: (() => void) | undefined;
 
   constructor(
@@ -112,7 +108,6 @@ export class ResponseReservation {
     readonly hasPermit: boolean,
   ) {}
 
-  /** Bytes held now. */
   get held(): number {
     return this.heldBytes;
   }
@@ -132,7 +127,6 @@ export class ResponseReservation {
     if (bytes > SMALL_RESPONSE_BYTES) this.resize(bytes * COPIES_OF_PAGE);
   }
 
-  /** Adds bytes. @throws as resize. */
   add(bytes: number): void {
     this.resize(this.heldBytes + bytes);
   }
@@ -150,7 +144,6 @@ export class ResponseReservation {
     else setImmediate(() => this.release());
   }
 
-  /** Ends one use. */
   release(): void {
     if (this.users === 0) return;
     this.users -= 1;

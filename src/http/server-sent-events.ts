@@ -8,7 +8,6 @@ const HEARTBEAT_MS = 15_000;
 /** The `retry` field: a client's pause before it connects again. */
 const RECONNECT_MS = 2000;
 
-/** One message of a stream. */
 export interface StreamMessage {
   /** The Last-Event-ID of the client when it connects again; null leaves the last one as it was. */
   id: string | null;
@@ -17,7 +16,6 @@ export interface StreamMessage {
   data: string;
 }
 
-/** Limits of a stream. */
 export interface StreamLifetime {
   /** Milliseconds after which a client that takes nothing is disconnected. */
   stallTimeoutMs: number;

@@ -86,7 +86,6 @@ export class SlowClientGuard {
     server.on('close', () => clearInterval(checking));
   }
 
-  /** Bytes that wait now. */
   get bytes(): number {
     let sum = 0;
     for (const socket of this.sockets) sum += unsentBytes(socket);

@@ -2,7 +2,7 @@ import { Controller, Get, Inject, Res } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { Public } from '../auth/public.decorator';
+import { Public } from '../auth/route-access';
 import { serverConfig } from '../platform/config/server.config';
 import { AppError } from '../platform/errors/app-error';
 import { NO_STORE, Operation } from '../http/operation.openapi';

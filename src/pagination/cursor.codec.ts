@@ -5,8 +5,8 @@ const MAC_BYTES = 16;
 const VERSION = '1';
 
 /**
- * Opaque, authenticated cursors. A cursor is a position (any JSON value) and a MAC over that position and over what it
- * is bound to: who asks, with which filter and sort. Bound data is not inside, so it costs no length and tells nothing.
+ * Opaque, authenticated cursors: a position (any JSON value) and a MAC over it and over its binding (principal, filter and
+ * sort). The binding is not inside, so it costs no length and discloses nothing.
  */
 export class CursorCodec {
   private readonly key: KeyObject;
@@ -28,7 +28,7 @@ export class CursorCodec {
    */
   decode(cursor: string, binding: string): unknown {
     const bytes = Buffer.from(cursor, 'base64url');
-    // Decoding ignores what is not base64url; only the one true spelling of a cursor is taken.
+    // Decoding ignores other characters than base64url; only the canonical spelling is accepted.
     if (bytes.length > MAC_BYTES && bytes.toString('base64url') === cursor) {
       const payload = bytes.subarray(MAC_BYTES);
       if (timingSafeEqual(bytes.subarray(0, MAC_BYTES), this.macOf(payload, binding))) {

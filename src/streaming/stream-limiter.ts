@@ -21,7 +21,6 @@ export class StreamLimiter {
     this.streams = new Quota(max, Math.max(MIN_OWN, Math.ceil(max / 2)));
   }
 
-  /** The number of streams that run. */
   get active(): number {
     return this.streams.taken;
   }

@@ -14,16 +14,16 @@ type ValidationMetadata = ReturnType<
   ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']
 >[number];
 
-/** A body of a million unknown members must not make an answer of a million lines. */
+/** Unknown members that are named: a body may have a million of them. */
 const MAX_UNKNOWN_NAMED = 20;
-/** From here on only the first fault of each element is named, so that an answer stays in proportion. */
+/** Violations after which only the first of each element is named, so that a response stays in proportion. */
 const MAX_VIOLATIONS = 30_000;
 
 const compiled = new Map<Dto, Check>();
 
 /**
- * Every fault of `value` against the class-validator decorators of a DTO class; none means valid. Unknown members are
- * faults. The decorators are read once and turned into plain calls. Of several faults of one member the first is named.
+ * The violations of the class-validator decorators of a DTO class by `value`; none means valid. Unknown members are
+ * violations. The decorators are compiled once into plain calls. Of several violations of one member the first is named.
  */
 export function validate(dto: Dto, value: unknown): FieldError[] {
   const errors: FieldError[] = [];
@@ -78,7 +78,7 @@ function compileMember(dto: Dto, name: string, metadata: ValidationMetadata[]): 
   const checks = metadata
     .filter(({ type }) => type !== ValidationTypes.CONDITIONAL_VALIDATION)
     .filter(({ type }) => type !== ValidationTypes.WHITELIST)
-    // Nested checks last: they suppose that the value has the right shape.
+    // Nested checks last: they assume that the value has the right shape.
     .sort((a, b) => Number(isNested(a)) - Number(isNested(b)))
     .map((one) => (isNested(one) ? nested(dto, name, one.each) : constraint(dto, one)));
   return (value, path, errors) => {
@@ -123,10 +123,10 @@ function constraint(dto: Dto, metadata: ValidationMetadata): Check {
       ? (metadata.constraints[0] as Rule)
       : foreignRule(dto, metadata);
   const one: Check = (value, path, errors) => {
-    const fault = rule(value);
-    if (fault === undefined) return;
-    if (typeof fault === 'string') errors.push({ path, message: fault });
-    else errors.push({ path: `${path}${fault.at}`, message: fault.message });
+    const violation = rule(value);
+    if (violation === undefined) return;
+    if (typeof violation === 'string') errors.push({ path, message: violation });
+    else errors.push({ path: `${path}${violation.at}`, message: violation.message });
   };
   if (!metadata.each) return one;
   return (value, path, errors) => {
@@ -138,7 +138,7 @@ function constraint(dto: Dto, metadata: ValidationMetadata): Check {
   };
 }
 
-/** A rule out of a constraint that class-validator itself (or anybody else) brought. */
+/** A rule made of a constraint of class-validator's own. */
 function foreignRule(dto: Dto, metadata: ValidationMetadata): Rule {
   const [found] = getMetadataStorage().getTargetValidatorConstraints(metadata.constraintCls);
   if (!found) throw new TypeError(`${dto.name}.${metadata.propertyName} has an unknown constraint`);

@@ -8,13 +8,13 @@ import {
 } from 'class-validator';
 import { exactJsonText, hasExactNumbers } from '../platform/runtime/lossless-json';
 
-/** What is wrong with a value: words that follow its path ("must be …"), at the value itself or at a place inside it. */
+/** The violation of a rule: words that follow the path of a value ("must be …"), or of a member inside it. */
 export type Violation = string | { at: string; message: string };
 
-/** A rule about one value: undefined when it holds, else what is wrong. */
+/** A rule about one value: undefined when it holds, else its violation. */
 export type Rule = (value: unknown) => Violation | undefined;
 
-/** The one class-validator constraint behind all rules of ours, so that the compiled validator can call them directly. */
+/** The one class-validator constraint of all rules, so that the compiled validator can call them directly. */
 @ValidatorConstraint({ name: 'rule' })
 export class RuleConstraint implements ValidatorConstraintInterface {
   validate(value: unknown, { constraints }: ValidationArguments): boolean {
@@ -22,10 +22,10 @@ export class RuleConstraint implements ValidatorConstraintInterface {
   }
 
   defaultMessage({ constraints, value, property }: ValidationArguments): string {
-    const fault = (constraints[0] as Rule)(value);
-    return typeof fault === 'object'
-      ? `${property}${fault.at} ${fault.message}`
-      : `${property} ${fault ?? ''}`;
+    const violation = (constraints[0] as Rule)(value);
+    return typeof violation === 'object'
+      ? `${property}${violation.at} ${violation.message}`
+      : `${property} ${violation ?? ''}`;
   }
 }
 
@@ -56,7 +56,7 @@ export function nestedTypeOf(
     (() => new () => object) | undefined;
 }
 
-/** Why a string cannot be stored as it is: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
+/** The violation of a string that cannot be stored: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
 function textViolation(value: string): string | undefined {
   if (value.includes('\0')) return 'must not contain NUL characters (U+0000)';
   if (!value.isWellFormed()) return 'must not contain lone surrogates (U+D800 to U+DFFF)';
@@ -98,7 +98,7 @@ export const uuid: Rule = (value) =>
     ? undefined
     : 'must be a UUID such as 0198c1f2-3e4a-7000-8000-1234567890ab';
 
-/** A whole number from `min` to `max`; of MAX_SAFE_INTEGER nobody needs to hear. */
+/** A whole number from `min` to `max`; the message does not name MAX_SAFE_INTEGER. */
 export function integer(min: number, max: number): Rule {
   const allowed = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   return (value) =>
@@ -107,7 +107,6 @@ export function integer(min: number, max: number): Rule {
       : `must be a whole number ${allowed}`;
 }
 
-/** true or false. */
 export const flag: Rule = (value) =>
   typeof value === 'boolean' ? undefined : 'must be true or false';
 
@@ -131,12 +130,12 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
       return 'must be a JSON object';
     }
     const budget = { bytesLeft: maxBytes };
-    const fault = nestedViolation(value, maxDepth, budget);
-    if (fault === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
-    if (fault?.message === TOO_DEEP)
-      return { ...fault, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
-    if (fault) return fault;
-    // Most objects are so small that they need not be written out to know that they are not too large.
+    const violation = nestedViolation(value, maxDepth, budget);
+    if (violation === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
+    if (violation?.message === TOO_DEEP)
+      return { ...violation, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
+    if (violation) return violation;
+    // Most objects are so small that they need not be written out.
     const bytesAtLeast = maxBytes - budget.bytesLeft;
     if (bytesAtLeast * MAX_EXPANSION <= maxBytes && !hasExactNumbers(value)) return undefined;
     const size = Buffer.byteLength(exactJsonText(value));
@@ -156,8 +155,8 @@ const TOO_LARGE: PathViolation = { at: '', message: '' };
 const TOO_DEEP = 'is nested too deeply';
 
 /**
- * The first fault inside a JSON value. Every node takes from `budget` what it needs at least as text, so that a value
- * that is far too large is not walked to its end. Paths are put together only for a fault, on the way back.
+ * The first violation inside a JSON value. Every node takes its least length as text from `budget`, so that a value that is
+ * far too large is not walked to its end. Paths are built only for a violation, on the way back.
  */
 function nestedViolation(
   value: unknown,
@@ -171,17 +170,17 @@ function nestedViolation(
   if (depthLeft === 0) return { at: '', message: TOO_DEEP };
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
-      const fault = nestedViolation(value[index], depthLeft - 1, budget);
-      if (fault) return atStep(`[${index}]`, fault);
+      const violation = nestedViolation(value[index], depthLeft - 1, budget);
+      if (violation) return atStep(`[${index}]`, violation);
     }
     return undefined;
   }
   for (const key of Object.keys(value)) {
     budget.bytesLeft -= key.length + 3;
-    const fault =
+    const violation =
       violationAt('', textViolation(key), '(its name) ') ??
       nestedViolation((value as Record<string, unknown>)[key], depthLeft - 1, budget);
-    if (fault) return atStep(memberPath(key), fault);
+    if (violation) return atStep(memberPath(key), violation);
   }
   return undefined;
 }
@@ -194,13 +193,14 @@ function violationAt(
   return message === undefined ? undefined : { at, message: `${prefix}${message}` };
 }
 
-function atStep(step: string, fault: PathViolation): PathViolation {
-  return fault === TOO_LARGE ? fault : { at: `${step}${fault.at}`, message: fault.message };
+function atStep(step: string, violation: PathViolation): PathViolation {
+  if (violation === TOO_LARGE) return violation;
+  return { at: `${step}${violation.at}`, message: violation.message };
 }
 
 const PLAIN_NAME = /^[A-Za-z_$][\w$]{0,63}$/;
 
-/** How a member is written in a path: `.name`, or `["odd name"]` cut to a readable length. */
+/** A member in a path: `.name`, or `["odd name"]` shortened to a readable length. */
 export function memberPath(name: string): string {
   if (PLAIN_NAME.test(name)) return `.${name}`;
   return `[${JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name)}]`;

@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import type { FieldError } from '../platform/errors/app-error';
 
-/** Turns the text of a query parameter into a value; text that cannot be turned is returned as it is, for the rules to refuse. */
+/** Converts the text of a query parameter; text that cannot be converted is returned as it is, for the rules to refuse. */
 type Coercion = (text: string) => unknown;
 
 const COERCIONS = Symbol('query coercions');
@@ -14,7 +14,6 @@ function coerced(coercion: Coercion): PropertyDecorator {
   };
 }
 
-/** A query parameter that is text as it stands. */
 export const QueryText = (): PropertyDecorator => coerced((text) => text);
 
 /** A query parameter that is a plain decimal integer: no sign but minus, no exponent, no white space. */
@@ -29,8 +28,8 @@ export const QueryFlag = (): PropertyDecorator =>
 export const QueryList = (): PropertyDecorator => coerced(splitList);
 
 /**
- * Splits at commas. A comma behind an odd number of backslashes belongs to its element; backslashes before a comma
- * come in pairs (`\\` is one). Everywhere else a backslash is itself, so `CORP\alice` needs no escaping.
+ * Splits at commas. A comma after an odd number of backslashes belongs to its element; backslashes before a comma come in
+ * pairs (`\\` is one). Elsewhere a backslash is itself, so `CORP\alice` needs no escaping.
  */
 export function splitList(text: string): string[] {
   const elements: string[] = [];
@@ -53,8 +52,8 @@ export function splitList(text: string): string[] {
 }
 
 /**
- * Reads the parsed query of a request into the members of a query DTO class. Unknown, repeated and empty parameters
- * are faults, as a filter that is silently ignored shows the wrong records.
+ * Converts the parsed query of a request into the members of a query DTO class. Unknown, repeated and empty parameters are
+ * violations, as a filter that is silently ignored shows the wrong records.
  */
 export function coerceQuery(
   dto: new () => object,

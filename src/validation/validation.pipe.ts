@@ -6,9 +6,9 @@ import { coerceQuery } from './query-coercion';
 const PLAIN_TYPES: unknown[] = [String, Number, Boolean, Array, Object];
 
 /**
- * Validates bodies and queries against their DTO classes (compiled-validator.ts). What passes is handed on as the
- * plain object it was: copying it into an instance would lose what JSON can say and a class cannot.
- * @throws AppError VALIDATION_FAILED with every fault and its path.
+ * Validates bodies and queries against their DTO classes (compiled-validator.ts). A valid value stays the plain object that
+ * it was: an instance of the class would lose the text of its numbers.
+ * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
 @Injectable()
 export class CompiledValidationPipe implements PipeTransform {
@@ -26,8 +26,8 @@ export class CompiledValidationPipe implements PipeTransform {
 }
 
 /**
- * The members of a query DTO class out of a parsed query string.
- * @throws AppError VALIDATION_FAILED with every fault and its path.
+ * The members of a query DTO class from a parsed query string.
+ * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
 export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
   const { value, errors } = coerceQuery(dto, query);

@@ -13,9 +13,9 @@ import {
 import type { IncomingMessage } from 'node:http';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { idempotencyClaimOf } from '../../audit/api/idempotency-claim';
-import { CurrentPrincipal } from '../../auth/current-principal.decorator';
+import { CurrentPrincipal } from '../../auth/authenticated-request';
 import type { Principal } from '../../auth/principal';
-import { Authenticated } from '../../auth/scopes.decorator';
+import { Authenticated } from '../../auth/route-access';
 import { flowOfRequest } from '../../concurrency/flow';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/server.config';

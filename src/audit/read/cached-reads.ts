@@ -22,7 +22,7 @@ import { uuid } from '../../validation/constraints';
 import { validQuery } from '../../validation/validation.pipe';
 import { abortable } from '../../platform/runtime/abort';
 import type { PageInfo } from '../../pagination/page';
-import { linkHeader } from '../../pagination/page-links';
+import { linksOf } from '../../pagination/page-links';
 import { isPosition } from './position';
 import { type FoundPage, type PageEdges } from './audit-pages';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
@@ -156,7 +156,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     const pagination = this.pages.pageInfo(info, edges, page.binding);
     return {
       tail: `,"pagination":${JSON.stringify(pagination)}}`,
-      headers: { Link: linkHeader(url, pagination) },
+      headers: { Link: linksOf(url, pagination).join(', ') },
     };
   }
 }

@@ -11,12 +11,10 @@ export class Quota {
     readonly ownerLimit: number,
   ) {}
 
-  /** The amount taken now, by all owners. */
   get taken(): number {
     return this.total;
   }
 
-  /** The amount that this owner has taken. */
   takenBy(owner: string): number {
     return this.byOwner.get(owner) ?? 0;
   }
