@@ -27,7 +27,7 @@ import { createLog, type ServiceLog } from './platform/logging/service-logger';
 /** Under this many bytes compressing costs more than it saves. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
-/** What is answered beside JSON, by the end of the path. */
+/** Media types beside JSON, by the end of the path. */
 const OTHER_TYPES = {
   '/audit/events/stream': ['application/x-ndjson', 'text/csv'],
   '/audit/events/bulk': ['application/x-ndjson'],
@@ -42,7 +42,7 @@ export interface RunningService {
   stop: (timeoutMs: number) => Promise<void>;
 }
 
-/** Express as it stands behind the front: middleware that every route shares. */
+/** Express as HttpServer uses it: middleware that every route shares. */
 function createExpress(): Express {
   const application = express();
   application.disable('x-powered-by');
@@ -52,8 +52,8 @@ function createExpress(): Express {
     '/docs',
     helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
   );
-  // Answers to writes are receipts: small, or asked for by programs that do not want them slower.
-  // What comes from the cache is in the coding that it is to have.
+  // Responses to writes are receipts: small, or for programs that do not want them slower. Cached ones have their
+  // coding already.
   const compress = compression({
     threshold: COMPRESSION_THRESHOLD_BYTES,
     filter: (request, response) =>
@@ -68,7 +68,7 @@ function createExpress(): Express {
   return application;
 }
 
-/** Nest on top of `front`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
+/** Nest on top of `server`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
 export async function createApplication(
   server: HttpServer,
   options: { preview?: boolean; log?: ServiceLog } = {},
@@ -90,7 +90,7 @@ export async function createApplication(
   return app;
 }
 
-/** What notes each request that `front` has answered, and each operation on a socket. */
+/** Observers of the requests that `server` has answered, and of operations on a socket. */
 function observers(app: NestExpressApplication, server: HttpServer, log: ServiceLog) {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
@@ -127,9 +127,9 @@ export async function startService(
   app.get(GraphqlSocket, { strict: false }).listenOn(server.server, ofOperations);
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
-    const cut = await server.drain(timeoutMs);
-    if (cut > 0)
-      new Logger('Shutdown').warn(`${cut} requests were still running and have been cut.`);
+    const disconnected = await server.drain(timeoutMs);
+    if (disconnected > 0)
+      new Logger('Shutdown').warn(`${disconnected} requests were still running and have been cut.`);
     await app.close();
   };
   return { app, server, stop };

@@ -17,7 +17,7 @@ import { createLog, type ServiceLog } from './platform/logging/service-logger';
 const logger = new Logger('Main');
 /** For closing the database and the like, once no request runs any more. */
 const SHUTDOWN_GRACE_MS = 4000;
-/** npm hands on a Ctrl-C that the terminal has already delivered: what follows this fast is the same one. */
+/** npm forwards a Ctrl-C that the terminal has already delivered: a signal this soon is the same one. */
 const SAME_SIGNAL_MS = 1000;
 /** The status of a program that Ctrl-C has ended. */
 const INTERRUPTED = 130;
@@ -59,12 +59,12 @@ async function main(): Promise<void> {
 
 /** The first signal stops the service in order; a later SIGINT, from a person who waits no longer, ends it at once. */
 function stopOnSignals(stop: (signal: string) => Promise<void>): void {
-  let toldAtMs: number | undefined;
+  let signalledAtMs: number | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (toldAtMs === undefined) {
-      toldAtMs = performance.now();
+    if (signalledAtMs === undefined) {
+      signalledAtMs = performance.now();
       stop(signal).catch(fail);
-    } else if (signal === 'SIGINT' && performance.now() - toldAtMs > SAME_SIGNAL_MS) {
+    } else if (signal === 'SIGINT' && performance.now() - signalledAtMs > SAME_SIGNAL_MS) {
       logger.warn('SIGINT again: what still runs is given up.');
       exit(INTERRUPTED);
     }
@@ -72,7 +72,7 @@ function stopOnSignals(stop: (signal: string) => Promise<void>): void {
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 }
 
-/** Tells a person where everything is, with a command that works when pasted. */
+/** Prints where everything is, with a command that works when pasted. */
 async function announce(
   log: ServiceLog,
   { port }: AddressInfo,

@@ -75,7 +75,7 @@ function addRequestBodies(operation: OperationObject & { [REQUEST_BODIES]?: Json
   delete operation[REQUEST_BODIES];
 }
 
-/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and different on the second path of a route. */
+/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and unique on the second path of a route. */
 function operationIdOf(path: string, given = ''): string {
   const [controller = '', method = ''] = given.replace(/\[\d+\]$/, '').split('_');
   const name = controller.replace('Controller', '');
@@ -83,7 +83,7 @@ function operationIdOf(path: string, given = ''): string {
   return `${prefix.charAt(0).toLowerCase()}${prefix.slice(1)}_${method}`;
 }
 
-/** The validator refuses unknown members of bodies: what a body can hold says so. */
+/** The validator refuses unknown members of bodies, and the schemas say so. */
 function closeRequestSchemas(document: OpenAPIObject): void {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Json>;
   const open = Object.values(document.paths).flatMap((item) => namesIn(item.post?.requestBody));
@@ -97,7 +97,9 @@ function closeRequestSchemas(document: OpenAPIObject): void {
   }
 }
 
-/** Writes each error answer once, named after its kinds, however many routes give it; examples of no route are left out. */
+/**
+ * Describes each error response once, named after its kinds, however many routes give it; unused examples are left out.
+ */
 function shareProblems(document: OpenAPIObject): void {
   const shared: Record<string, ResponseObject> = {};
   for (const item of Object.values(document.paths)) {

@@ -122,7 +122,7 @@ export class QueryCacheMetrics {
   }
 }
 
-/** As the probes are told, and on their connection: what they ask is over in two seconds, and nobody else uses it. */
+/** On the connection of the probes, which nothing else uses; over in two seconds. */
 async function isUp(indicator: DatabaseHealthIndicator): Promise<boolean> {
   return (await indicator.check())['database']?.status === 'up';
 }

@@ -14,8 +14,8 @@ import { SpanScrubber } from './span-scrubber';
 const STOP_TIMEOUT_MS = 2000;
 
 /**
- * Spans of HTTP requests (hot routes too: they come in by the same server), GraphQL, PostgreSQL and Redis, sent to an
- * OTLP/HTTP receiver in batches. A receiver that is away costs spans, never requests.
+ * Spans of HTTP requests (fast routes too), GraphQL, PostgreSQL and Redis, sent to an OTLP/HTTP receiver in batches. A
+ * receiver that is away costs spans, never requests.
  */
 export class OpenTelemetry {
   private readonly provider: NodeTracerProvider;
@@ -59,11 +59,11 @@ export class OpenTelemetry {
 }
 
 /*
- * The modules that know routes and requests are loaded after the instrumentation, or `node:http` would be loaded before
- * it; hence `require` inside the functions.
+ * Modules that know routes and requests are loaded after the instrumentation, as they load `node:http`; hence `require`
+ * inside the functions.
  */
 
-/** So that the line that is logged for a request names the same span. */
+/** The line that is logged for a request names the same span. */
 function keepTrace(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
   const module = require('../http/trace-context') as typeof import('../http/trace-context');
@@ -71,7 +71,7 @@ function keepTrace(span: Span, request: IncomingMessage): void {
   module.keepTraceContext(request, { traceId, spanId });
 }
 
-/** Names the span after the route, once it is known: its path holds ids. */
+/** Names the span after the route, as the path holds ids. */
 function nameSpan(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
   const module = require('../http/request-context') as typeof import('../http/request-context');

@@ -1,6 +1,6 @@
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace-node';
 
-/** What may leave the process with a span. Anything else could hold what a client sent: queries, paths, arguments. */
+/** Attributes that may leave the process. Others could hold what a client sent: queries, paths, arguments. */
 const ALLOWED = new Set([
   'http.method',
   'http.request.method',
@@ -30,7 +30,7 @@ const ALLOWED = new Set([
   'graphql.field.type',
 ]);
 
-/** Takes from each span what is not known to be harmless, before `next` may keep it. */
+/** Removes from each span what is not known to be harmless, before `next` may keep it. */
 export class SpanScrubber implements SpanProcessor {
   constructor(private readonly next: SpanProcessor) {}
 

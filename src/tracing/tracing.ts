@@ -2,8 +2,8 @@ import { ConfigError } from '../platform/config/config.error';
 import { tracingConfig } from '../platform/config/tracing.config';
 
 /**
- * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this before anything else: only modules that
- * are loaded afterwards can be traced. Without the variable nothing of OpenTelemetry is loaded.
+ * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this first: only modules that are loaded
+ * afterwards can be traced. Without the variable nothing of OpenTelemetry is loaded.
  */
 export const tracing = start();
 
@@ -11,12 +11,12 @@ function start() {
   try {
     const config = tracingConfig();
     if (config.endpoint === undefined) return undefined;
-    // At once and only now: an import would load it always, `import()` too late.
+    // An import would load it always, `import()` too late.
     // eslint-disable-next-line @typescript-eslint/no-require-imports
     const { OpenTelemetry } = require('./open-telemetry') as typeof import('./open-telemetry');
     return new OpenTelemetry(config);
   } catch (error) {
-    if (error instanceof ConfigError) return undefined; // the check of all settings tells it
+    if (error instanceof ConfigError) return undefined; // assertConfiguration reports it
     throw error;
   }
 }

@@ -101,11 +101,11 @@ export class EventLogReader {
   async readAfter(positions: LogPositions): Promise<RecordedRead> {
     const { durability } = this.database;
     const durable: LogPositions = new Map(
-      [...positions].filter(([id]) => !durability.isInDoubt([id])),
+      [...positions].filter(([id]) => !durability.isUnconfirmed([id])),
     );
     if (durable.size === 0) return NOTHING_READ;
     const { events, unfinished, ...rest } = await this.readDurable(durable);
-    const isShown = (id: string) => !durability.isInDoubt([id]); // as it was when the read began
+    const isShown = (id: string) => !durability.isUnconfirmed([id]); // as it was when the read began
     return {
       ...rest,
       events: events.filter(({ organizationId }) => isShown(organizationId)),

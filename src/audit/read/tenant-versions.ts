@@ -122,7 +122,7 @@ export class TenantVersions {
    * seconds; others as Database.
    */
   current(tenants: Tenants): Promise<string> {
-    if (this.durability.isInDoubt(tenants)) {
+    if (this.durability.isUnconfirmed(tenants)) {
       return this.durability.reading(tenants, () => this.current(tenants));
     }
     this.asked += 1;

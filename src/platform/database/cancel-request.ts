@@ -1,11 +1,11 @@
 import type { PoolClient } from 'pg';
 import { connect } from 'node:net';
 
-/** A server that is not reached within this time will not end the statement either: see lend(). */
+/** A server that is not reached within this time will not end the statement either (connection-loan.ts). */
 const TIMEOUT_MS = 1000;
 const CANCEL_REQUEST_CODE = 80877102;
 
-/** What pg knows of its connection; not in its type declarations. */
+/** Fields of pg's connection that its type declarations leave out. */
 interface Backend {
   host: string;
   port: number;
@@ -14,10 +14,10 @@ interface Backend {
 }
 
 /**
- * Asks PostgreSQL to cancel what this connection runs, by the protocol's own cancel: a connection that carries nothing else, so it needs
- * no login, no free connection and no privilege, and reaches a replica as well. Resolves when the server has closed it,
- * which it does after it has sent the signal; never rejects. Cancelling a connection that runs nothing does nothing.
- * @returns false when the server did not answer: the request may arrive, and hit what the connection runs by then.
+ * Asks PostgreSQL to cancel what this connection runs, by the protocol's cancel request: it goes over a connection of
+ * its own without login or privilege, and reaches a replica as well. Resolves when the server has closed that
+ * connection, after it has sent the signal; never rejects. A connection that runs nothing is not affected.
+ * @returns false when the server did not answer: the request may arrive later, and hit another statement.
  */
 export function requestCancel(client: PoolClient): Promise<boolean> {
   const { host, port, processID, secretKey } = client as unknown as Backend;
@@ -34,7 +34,7 @@ export function requestCancel(client: PoolClient): Promise<boolean> {
     let isAnswered = false;
     socket.on('end', () => (isAnswered = true));
     socket.on('close', () => resolve(isAnswered));
-    socket.resume(); // the end is only seen by those who read
+    socket.resume(); // without a reader the end is not seen
     socket.write(message);
   });
 }

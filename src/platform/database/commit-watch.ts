@@ -4,16 +4,16 @@ import type { Durability } from './durability';
 import type { Lease } from './connection-loan';
 
 const SAMPLE_INTERVAL_MS = 500;
-/** Commits take milliseconds; one that is not answered for this long may wait for a synchronous standby. */
+/** Commits take milliseconds; one that takes this long may wait for a synchronous standby. */
 const SLOW_MS = 2000;
-/** A connection whose commit is not answered for this long no longer counts among those of its pool. */
+/** A connection whose commit takes this long no longer counts among those of its pool. */
 const DETACH_MS = 5000;
-/** The most that a timer of Node can wait. */
+/** The longest timer of Node. */
 const FOREVER_MS = 2 ** 31 - 1;
 
 /**
- * For statements that commit: pg is not to give up on them, which would destroy their connection while they wait for a
- * synchronous standby. CommitWatch does it when the way to the server is silent.
+ * For statements that commit: a timeout of pg would destroy their connection while they wait for a synchronous standby.
+ * CommitWatch ends them when the way to the server is silent.
  */
 export const UNTIMED = { query_timeout: FOREVER_MS };
 
@@ -24,9 +24,9 @@ interface PendingCommit {
 }
 
 /**
- * Looks after commits that were sent and are not answered. One that waits for a synchronous standby keeps its connection
- * however long that takes, as its rows stay invisible and its locks held until then; but it leaves its pool to others.
- * A connection on which nothing comes although the server is not known to be waiting is dropped after `limitMs`.
+ * Watches commits that were sent and are not answered. One that waits for a synchronous standby keeps its connection,
+ * as its rows stay invisible and its locks held until then, but frees its slot in the pool. A connection on which
+ * nothing comes although the server is not known to be waiting is dropped after `limitMs`.
  */
 export class CommitWatch {
   private readonly pending = new Set<PendingCommit>();
@@ -40,27 +40,27 @@ export class CommitWatch {
   ) {}
 
   /** Watches a commit that was sent on `client` until it is answered. */
-  async during<T>(client: PoolClient, lease: Lease, answer: Promise<T>): Promise<T> {
+  async during<T>(client: PoolClient, lease: Lease, commit: Promise<T>): Promise<T> {
     const one = { client, lease, sinceMs: performance.now() };
     this.pending.add(one);
     this.sampling ??= setInterval(() => this.sample(), SAMPLE_INTERVAL_MS).unref();
     try {
-      return await answer;
+      return await commit;
     } finally {
       this.pending.delete(one);
     }
   }
 
   /**
-   * From now on drops the connections of commits that are not answered within SLOW_MS, as they may wait for a standby
-   * that stays away: for the end of the process, when all requests are over. Their outcome is unknown.
+   * From now on drops the connections of commits that take longer than SLOW_MS, as their standby may stay away: for the
+   * end of the process, when all requests are over. Their outcome is unknown.
    */
   stopWaiting(): void {
     this.isStopping = true;
     this.sample();
   }
 
-  /** Drops the connections of commits that are not answered, and looks after none any more. */
+  /** Drops the connections of slow commits, and stops watching. */
   close(): void {
     clearInterval(this.sampling);
     this.sampling = undefined;
@@ -83,7 +83,7 @@ function ageOf({ sinceMs }: PendingCommit): number {
   return performance.now() - sinceMs;
 }
 
-/** Ends the connection on this side: pg then fails what was asked on it. Its socket is not in pg's type declarations. */
+/** Closes the connection on this side: pg then fails its statements. Its socket is not in pg's type declarations. */
 function drop({ client }: PendingCommit): void {
   (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }

@@ -6,33 +6,33 @@ import { statsOf } from './pool-stats';
 
 /** A cancel between two statements of one work hits nothing: it is repeated until the work is over. */
 const REPEAT_MS = 50;
-/** A server that has not ended a cancelled statement by then is not heard of any more: its connection is dropped. */
+/** A server that has not ended a cancelled statement by then is taken for silent: its connection is dropped. */
 const UNHEARD_MS = 3000;
 
-/** Marks a connection that must not be used again; `cause` is what went wrong first. */
+/** Marks a connection that must not be used again; `cause` is the first fault. */
 export class BrokenConnection extends Error {
   constructor(override readonly cause: unknown) {
     super('The connection is in an unknown state');
   }
 }
 
-/** What work may do with the connection that it was lent. */
+/** What work may do with its connection. */
 export interface Lease {
   /**
-   * Makes sure that what is sent from now on is not cancelled.
-   * @throws the signal's reason when it has aborted: a cancel request may be on its way.
+   * Excludes what is sent from now on from cancellation.
+   * @throws the signal's reason when it has aborted: a cancel request may be under way.
    */
   seal(): void;
-  /** Gives the place of the connection in its pool to others, although work goes on with it. It is closed afterwards. */
+  /** Frees the slot of the connection in its pool, although work goes on with it. It is closed afterwards. */
   detach(): void;
 }
 
-const UNSIGNALLED = (): void => undefined;
+const NO_SEAL = (): void => undefined;
 
 /**
- * Lends a connection of `pool` for the time of `work`. One that was lost, or on which the server could not be reached,
- * is destroyed rather than handed to the next caller. Errors are passed on as they are. When `signal` aborts, the work
- * is cancelled in PostgreSQL and its reason thrown (cancellable.ts).
+ * Runs `work` on a connection of `pool`. One that was lost, or on which the server could not be reached, is destroyed
+ * rather than reused. Errors are rethrown as they are. When `signal` aborts, the work is cancelled in PostgreSQL and
+ * the signal's reason thrown.
  */
 export async function withConnection<T>(
   pool: Pool,
@@ -40,7 +40,7 @@ export async function withConnection<T>(
   signal?: AbortSignal,
 ): Promise<T> {
   const client = await (signal ? connectUnlessAborted(() => acquire(pool), signal) : acquire(pool));
-  // A connection that dies between two statements says so by an event; unheard, it would end the process.
+  // A connection that dies between two statements emits an error, which would end the process.
   let lost: Error | undefined;
   const onError = (error: Error): void => {
     lost = error;
@@ -57,7 +57,7 @@ export async function withConnection<T>(
     const detach = (): void => giveBack(true);
     const result = await (signal
       ? withCancellation(client, (seal) => work(client, { seal, detach }), signal, onError)
-      : work(client, { seal: UNSIGNALLED, detach }));
+      : work(client, { seal: NO_SEAL, detach }));
     giveBack(false);
     return result;
   } catch (error) {
@@ -72,19 +72,19 @@ export async function withConnection<T>(
 
 async function acquire(pool: Pool): Promise<PoolClient> {
   const startMs = performance.now();
-  const meter = statsOf(pool);
+  const stats = statsOf(pool);
   try {
     const client = await pool.connect();
-    meter.record(performance.now() - startMs, true);
+    stats.record(performance.now() - startMs, true);
     return client;
   } catch (error) {
-    meter.record(performance.now() - startMs, false);
+    stats.record(performance.now() - startMs, false);
     throw error;
   }
 }
 
 /**
- * The connection that `acquire` gets of a pool, unless the signal aborts while there is none: one that comes later goes straight back.
+ * A connection of the pool, unless the signal aborts first: one that comes later goes straight back.
  * @throws the signal's reason.
  */
 function connectUnlessAborted(
@@ -105,18 +105,18 @@ function connectUnlessAborted(
 }
 
 /**
- * Runs `work` on a connection that is its own until this settles, and cancels it in PostgreSQL when the signal aborts.
- * It settles only when both the work and every cancel are over, so that no cancel can hit whoever uses the connection
- * next; when one of them may still be on its way, `onDoubt` is told, and nobody may use it next. Work calls `seal` before
- * it sends what must not be cancelled, a commit above all: from then on no cancel is requested, and when one may have been
- * requested already, `seal` throws the signal's reason instead.
+ * Runs `work` on its connection, and cancels it in PostgreSQL when the signal aborts. It settles only when the work and
+ * every cancel request are over, so that none can hit the next user of the connection; when one may still be under way,
+ * `onUnanswered` is called, and the connection must not be reused. Work calls `seal` before it sends what must not be
+ * cancelled, a commit above all: from then on no cancel is requested, and when one may have been requested already,
+ * `seal` throws the signal's reason.
  * @throws the signal's reason for work that the cancel ended.
  */
 async function withCancellation<T>(
   client: PoolClient,
   work: (seal: () => void) => Promise<T>,
   signal: AbortSignal,
-  onDoubt: (error: Error) => void,
+  onUnanswered: (error: Error) => void,
 ): Promise<T> {
   signal.throwIfAborted();
   const state: { isOver: boolean; cancelling?: Promise<boolean> } = { isOver: false };
@@ -141,12 +141,14 @@ async function withCancellation<T>(
     removeListener();
     clearTimeout(giveUp);
     if ((await state.cancelling) === false) {
-      onDoubt(new Error('A cancel request that was not answered may still hit this connection'));
+      onUnanswered(
+        new Error('A cancel request that was not answered may still hit this connection'),
+      );
     }
   }
 }
 
-/** False when a cancel may come later. */
+/** False when a cancel request may still arrive. */
 async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<boolean> {
   let areAnswered = true;
   while (!isOver()) {

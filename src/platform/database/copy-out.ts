@@ -1,6 +1,6 @@
 import type { Connection, Submittable } from 'pg';
 
-/** A row of `COPY … TO STDOUT`, as pg hands it to a query of its own making. */
+/** A row of `COPY … TO STDOUT`, as pg gives it to a submittable. */
 interface CopyData {
   chunk: Buffer;
 }
@@ -11,9 +11,9 @@ interface Settle {
 }
 
 /**
- * `COPY … TO STDOUT` as a query of pg: hands each row on as PostgreSQL wrote it, with the line feed at its end. The bytes
- * of a row are only good until `onRow` returns, as pg reads the next ones into the same memory. `done` resolves with
- * the number of rows, and rejects with the error of PostgreSQL or of the connection.
+ * `COPY … TO STDOUT` as a query of pg: calls `onRow` with each row as PostgreSQL wrote it, with its line feed. The
+ * bytes are valid only until `onRow` returns, as pg reads the next ones into the same memory. `done` resolves with the
+ * number of rows, and rejects with the error of PostgreSQL or of the connection.
  */
 export class CopyOut implements Submittable {
   readonly done: Promise<number>;
@@ -29,10 +29,10 @@ export class CopyOut implements Submittable {
     const settle: Partial<Settle> = {};
     this.done = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
     this.settle = settle as Settle;
-    this.done.catch(() => undefined); // whoever awaits it hears of it
+    this.done.catch(() => undefined); // its caller awaits it later
   }
 
-  /** Stops reading from PostgreSQL, which then stops writing; what has been read already still comes. */
+  /** Stops reading from PostgreSQL, which then stops writing; rows that were read already still come. */
   pause(): void {
     if (!this.isOver) this.connection?.stream.pause();
   }
@@ -41,7 +41,7 @@ export class CopyOut implements Submittable {
     this.connection?.stream.resume();
   }
 
-  /** Closes the connection under it: the server notices as soon as it writes. */
+  /** Closes the connection: the server notices as soon as it writes. */
   destroy(error: Error): void {
     this.connection?.stream.destroy();
     this.settle.reject(error);
@@ -57,7 +57,7 @@ export class CopyOut implements Submittable {
     this.onRow(chunk);
   }
 
-  /** Part of what pg calls: nothing is left to do, as rows are counted as they come. */
+  /** Called by pg; rows are counted as they come. */
   handleCommandComplete(): void {
     return undefined;
   }
@@ -72,7 +72,7 @@ export class CopyOut implements Submittable {
     this.settle.reject(error);
   }
 
-  /** The connection is somebody else's from here on, who expects it to be read. */
+  /** The next user of the connection expects it to be read. */
   private end(): void {
     this.isOver = true;
     this.connection?.stream.resume();

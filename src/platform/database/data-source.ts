@@ -14,7 +14,7 @@ const SILENCE_GRACE_MS = 2000;
 const IDLE_IN_TRANSACTION_MS = 5000;
 const KEEP_ALIVE_DELAY_MS = 10_000;
 
-/** A data source that may own the server it talks to: destroying the one stops the other. */
+/** A data source that may own its server: destroying the one stops the other. */
 export class OwningDataSource extends DataSource {
   constructor(
     options: DataSourceOptions,
@@ -29,7 +29,7 @@ export class OwningDataSource extends DataSource {
   }
 }
 
-/** Where a pool connects and how it behaves; the same for primary and replicas. */
+/** Address and behaviour of a pool; the same for primary and replicas. */
 export function dataSourceOptions(
   url: string,
   config: DatabaseConfig,
@@ -54,9 +54,9 @@ export function dataSourceOptions(
       ...(config.statementTimeoutMs > 0
         ? { query_timeout: config.statementTimeoutMs + SILENCE_GRACE_MS }
         : {}),
-      // A replica of ours that is paused inside a transaction must not hold its locks for ever.
+      // A paused replica of this service must not hold the locks of its transaction for ever.
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-      // A server that goes away tells so between two listeners of the pool, too; unheard, it would end the process.
+      // A server that goes away emits an error between two listeners of the pool, too; it would end the process.
       onConnect: (client: PoolClient) => {
         client.on('error', () => undefined);
         watchInterruptedWaits(client);
@@ -64,23 +64,23 @@ export function dataSourceOptions(
         else dropStatementNames(client);
         queries?.watch(client);
       },
-      // Statements that do not wait for each other's answers share a round trip (Database.transaction).
+      // Statements that do not wait for each other share a round trip (Database.transaction).
       pipeline: true,
-      // Without it a power cut of the other side is noticed only after hours, as it is with the delay of the system (two).
+      // Without it, or with the system's delay of two hours, a power cut of the other side is noticed only after hours.
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
-      // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and
-      // 2 080 (docs/architecture.md). UTC and ISO make the text of timestamps the same everywhere.
-      // Compiling a plan takes a time in proportion to its partitions and is done at each execution: an operator's page
-      // by sequence over 684 partitions and 400 organizations took 9.7 s with `jit` and 1.4 s without (PostgreSQL 15).
-      // A commit that did not wait for its standby is told of by a warning alone.
+      // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and 2 080
+      // (docs/architecture.md). UTC and ISO make the text of timestamps the same everywhere. JIT compiles a plan at
+      // each execution, in proportion to its partitions: an operator's page by sequence over 684 partitions and 400
+      // organizations took 9.7 s with `jit` and 1.4 s without (PostgreSQL 15). A commit that did not wait for its
+      // standby shows only in a warning.
       options:
         '-c plan_cache_mode=force_generic_plan -c jit=off -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning',
     },
   };
 }
 
-/** The URL of the database: the configured one, or that of a server of our own in the data folder. */
+/** The URL of the database: the configured one, or that of an embedded server in the data folder. */
 export async function openServer(
   config: DatabaseConfig,
 ): Promise<{ url: string; server?: EmbeddedPostgresServer }> {
@@ -94,8 +94,8 @@ export async function openServer(
 }
 
 /**
- * Waits until the server takes connections, however long that takes: an orchestrator's start-up probe decides when
- * to give up. A refusal that waiting cannot mend (wrong password, no such database) is thrown at once.
+ * Waits until the server takes connections, without a limit: an orchestrator's start-up probe decides when to give up.
+ * A refusal that waiting cannot mend (wrong password, no such database) is thrown at once.
  */
 export async function waitForServer(url: string): Promise<void> {
   const logger = new Logger('Database');

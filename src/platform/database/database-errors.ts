@@ -42,42 +42,42 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Error && CONNECTION_MESSAGES.test(error.message);
 }
 
-/** Whether a server answers, but is not one that holds our tables: a refused login, no such database, no such table. */
+/** Whether a server answers without our tables: a refused login, no such database, no such table. */
 export function isMisconfigured(error: unknown): boolean {
   const code = codeOf(error);
   return code.startsWith('28') || code.startsWith('3D') || code === '42P01';
 }
 
-/** Whether a statement names a column that is not there (SQLSTATE 42703), as on a replica that a migration has not reached. */
+/** Whether a statement names a missing column (SQLSTATE 42703), as on a replica that a migration has not reached. */
 export function isMissingColumn(error: unknown): boolean {
   return codeOf(error) === '42703';
 }
 
-/** Whether the server ended or refused the whole connection, whatever for: no statement did anything. */
+/** Whether the server ended or refused the whole connection: no statement did anything. */
 export function isRefusedConnection(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === 'FATAL';
 }
 
-/** Whether a row that was to be locked stayed locked by somebody else for longer than `lock_timeout`. */
+/** Whether another transaction held a row lock for longer than `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
   return codeOf(error) === '55P03';
 }
 
-/** Whether the whole transaction may simply be run again: it lost against another one. */
+/** Whether the whole transaction may be run again: it lost against another one. */
 export function isRetryable(error: unknown): boolean {
   return RETRYABLE_CODES.has(codeOf(error));
 }
 
-/** Whether a row had no partition to go to (SQLSTATE 23514 raised by tuple routing, which names no constraint). */
+/** Whether a row has no partition (SQLSTATE 23514 raised by tuple routing, which names no constraint). */
 export function isMissingPartition(error: unknown): boolean {
   const { constraint } = (error ?? {}) as { constraint?: unknown };
   return codeOf(error) === '23514' && constraint === undefined;
 }
 
 /**
- * What a caller is told about a database fault; the original stays in `cause` for the log.
- * Away, out of resources or refusing connections: DATABASE_UNAVAILABLE with `Retry-After`; cancelled by a timeout: REQUEST_TIMEOUT; a
- * unique row that exists: CONFLICT; everything else is a fault of ours: INTERNAL.
+ * The error that a caller sees for a database fault; the original stays in `cause` for the log. Away, out of resources
+ * or refusing connections: DATABASE_UNAVAILABLE with `Retry-After`; cancelled by a timeout: REQUEST_TIMEOUT; a unique
+ * row that exists: CONFLICT; everything else: INTERNAL.
  */
 export function toDatabaseError(error: unknown): AppError {
   if (error instanceof AppError) return error;

@@ -6,9 +6,9 @@ import type { DedicatedPool } from './dedicated-pool';
 const TIMEOUT_MS = 2000;
 
 /**
- * Whether PostgreSQL answers, with the state of the pool. Asked on a connection of its own: a pool that slow statements
- * have used up is no database that is away, and every replica would turn unready at once. Nor is one whose commits wait for a standby:
- * it can be read. The reason of a failure is not for the probe.
+ * Whether PostgreSQL answers, with the state of the pool. Checked on a connection of its own: a pool that slow
+ * statements have used up is no database that is away, and would turn every replica unready at once; nor is one whose
+ * commits wait for a standby, as it can be read. The reason of a failure is not for the probe.
  */
 @Injectable()
 export class DatabaseHealthIndicator {
@@ -21,7 +21,7 @@ export class DatabaseHealthIndicator {
     this.probe = database.dedicatedPool('health', { max: 1, timeoutMs: TIMEOUT_MS });
   }
 
-  /** Down when a trivial statement is not answered within two seconds. */
+  /** Down when a trivial statement takes longer than two seconds. */
   async check(): Promise<HealthIndicatorResult> {
     return this.health
       .check('database')

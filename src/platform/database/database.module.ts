@@ -16,10 +16,10 @@ import { QueryTimes } from './query-times';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { assertSession } from './session-settings';
 
-/** The server that this process started for itself, between being opened and being owned by the data source. */
+/** The embedded server between its start and the data source that will own it. */
 let opened: EmbeddedPostgresServer | undefined;
 
-/** Apart, as the connections need it before there is a data source. */
+/** A module of its own, as connections need it before there is a data source. */
 @Module({
   providers: [
     {

@@ -13,27 +13,27 @@ import { ReadReplicas } from './read-replicas';
 import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
 import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 
-/** Its answer is waited for as CommitWatch says, and not as pg would. */
+/** CommitWatch limits it instead of pg. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
 const DURABILITY_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
 
-/** A signal that ends work until it commits, and what is called when the commit is about to be sent. */
+/** A signal that ends work until it commits, and a listener that is called before the commit is sent. */
 export interface CommitOptions {
   signal?: AbortSignal;
   onCommit?: () => void;
 }
 
 /**
- * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because named prepared statements, array
- * rows and COPY are not to be had through its query runner. A client that failed in an unknown state is destroyed
- * rather than handed to the next caller. Every fault leaves as an AppError (database-errors.ts).
+ * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because its query runner has no named
+ * prepared statements, array rows or COPY. A client that failed in an unknown state is destroyed. Every fault leaves as
+ * an AppError (database-errors.ts).
  */
 @Injectable()
 export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
   private readonly dedicatedPools: DedicatedPool[] = [];
   private waitingElsewhere: () => number = () => 0;
-  /** Whose rows may be visible and not durable. */
+  /** Tenants whose rows may be visible and not durable. */
   readonly durability: Durability;
   private readonly commits: CommitWatch;
 
@@ -59,9 +59,9 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs a read: on a replica when there is one that answers, else on the primary. `work` may run twice, when the
-   * replica fails underneath it. What a replica shows may lag behind by its replication delay; `isFresh` is asked on
-   * the replica's connection before, and when it says no, the primary answers. Without replicas it is not asked.
+   * Runs a read: on a replica that answers, else on the primary. `work` may run twice, when the replica fails. A
+   * replica may lag behind: `isFresh` is called on its connection before, and when it gives false, the primary answers.
+   * Without replicas it is not called.
    */
   async withReader<T>(
     work: (client: PoolClient) => Promise<T>,
@@ -73,12 +73,12 @@ export class Database implements BeforeApplicationShutdown {
       const found = await withConnection(
         await replica.pool(),
         async (client) =>
-          isFresh && !(await isFresh(client)) ? undefined : { answer: await work(client) },
+          isFresh && !(await isFresh(client)) ? undefined : { result: await work(client) },
         signal,
       );
-      if (found) return found.answer;
+      if (found) return found.result;
     } catch (error) {
-      // Already translated: it was not the replica that failed, but what `isFresh` or `work` asked besides.
+      // Already translated: not the replica failed, but another query of `isFresh` or `work`.
       if (error instanceof AppError) throw error;
       const fault = toDatabaseError(error);
       if (fault.code !== 'DATABASE_UNAVAILABLE' && !isMisconfigured(error)) throw fault;
@@ -88,14 +88,14 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects;
-   * the original error is rethrown untranslated, so that callers can tell a lost race from a lost server. A signal that
-   * aborts before the commit is sent cancels it and rolls it back; the commit itself is never cancelled, as that would end
+   * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects; the
+   * original error is rethrown untranslated, so that callers can distinguish a lost race from a lost server. A signal
+   * that aborts before the commit is sent rolls back; the commit itself is never cancelled, as that would end
    * PostgreSQL's wait for a synchronous standby and not the transaction.
    *
-   * Round trips are what a small transaction spends its time on, so `BEGIN` travels with the first statement, and
-   * statements given to `defer` instead of being awaited travel with `COMMIT`. A deferred statement that fails has
-   * aborted the transaction before the commit reaches it: PostgreSQL then rolls back, and its error is thrown.
+   * A small transaction spends its time on round trips, so `BEGIN` travels with the first statement, and statements
+   * given to `defer` travel with `COMMIT`. A deferred statement that fails aborts the transaction before the commit:
+   * PostgreSQL then rolls back, and its error is thrown.
    * @throws AppError of unknown outcome (unknown-outcome.ts) when the commit is not confirmed.
    */
   async transaction<T>(
@@ -115,7 +115,7 @@ export class Database implements BeforeApplicationShutdown {
         onCommit?.();
         const committed = client.query(COMMIT);
         await this.confirmed(client, lease, Promise.all([...deferred, committed]));
-        // Nothing failed on this side, so only a rollback that we did not ask for can be left.
+        // Nothing failed on this side, so only a rollback of PostgreSQL's own is left.
         if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
         return result;
       } catch (error) {
@@ -143,15 +143,15 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * The answer of a commit that was sent. The connection of one whose outcome is unknown is not used again; nothing is
-   * awaited between its end and the error, so that its caller knows before anything is read.
+   * The result of a commit that was sent. A connection of unknown outcome is not used again; nothing is awaited between
+   * its end and the error, so that its caller knows before anything is read.
    */
   private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
-    takeInterruptedWait(client); // by something before, which told nobody that it was stored
+    takeInterruptedWait(client); // left by an earlier statement
     try {
-      const answer = await this.commits.during(client, lease, sent);
+      const result = await this.commits.during(client, lease, sent);
       if (takeInterruptedWait(client)) throw unknownOutcome('wait_interrupted');
-      return answer;
+      return result;
     } catch (error) {
       const failure = commitFailed(error);
       throw isOutcomeUnknown(failure) ? new BrokenConnection(failure) : failure;
@@ -165,21 +165,21 @@ export class Database implements BeforeApplicationShutdown {
     });
   }
 
-  /** Opens a small pool of its own on the primary, for what must not wait behind the large one. */
+  /** Opens a small pool of its own on the primary, for work that must not wait for the large one. */
   dedicatedPool(name: string, options: DedicatedPoolOptions): DedicatedPool {
     const pool = new DedicatedPool(this.dataSource.options, name, options);
     this.dedicatedPools.push(pool);
     return pool;
   }
 
-  /** Gives up commits that are not answered for seconds; for the end of the process, when all requests are over. */
+  /** Ends commits that take seconds; for the end of the process, when all requests are over. */
   stopWaitingForCommits(): void {
     this.commits.stopWaiting();
   }
 
   /**
-   * Closes the side pools. By now no request runs any more; and the hooks of this phase are all over before those in
-   * which the data source, and with it an embedded server, is stopped.
+   * Closes the dedicated pools. By now no request runs any more; the hooks of this phase end before those in which the
+   * data source, and with it an embedded server, is stopped.
    */
   async beforeApplicationShutdown(): Promise<void> {
     this.commits.close();
@@ -187,27 +187,27 @@ export class Database implements BeforeApplicationShutdown {
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
-  /** How long connections of the primary's pool were waited for of late, in whatever queue (pool-meter.ts). */
+  /** Recent waits for connections of the primary's pool, in whatever queue (pool-stats.ts). */
   acquisitionStatistics(): AcquisitionStatistics {
     return statsOf(poolOf(this.dataSource)).statistics();
   }
 
-  /** Says how many wait for a connection of the primary's pool before they ask it for one. */
+  /** Sets the count of callers that wait for a connection before they ask the primary's pool for one. */
   watchWaiting(waiting: () => number): void {
     this.waitingElsewhere = waiting;
   }
 
-  /** Notes how long somebody waited who now asks the pool. */
+  /** Records a wait of a caller that asks the pool next. */
   noteWaitBefore(waitedMs: number): void {
     statsOf(poolOf(this.dataSource)).recordBefore(waitedMs);
   }
 
-  /** Notes how long somebody waited who gave up before asking the pool. */
+  /** Records a wait of a caller that gave up before asking the pool. */
   noteWaitInVain(waitedMs: number): void {
     statsOf(poolOf(this.dataSource)).record(waitedMs, false);
   }
 
-  /** Connections of the primary's pool right now, and how many wait for one, in whatever queue. */
+  /** Connections of the primary's pool now, and callers that wait for one, in whatever queue. */
   poolStatistics(): { total: number; idle: number; waiting: number } {
     const pool = poolOf(this.dataSource);
     const waiting = pool.waitingCount + this.waitingElsewhere();
@@ -215,7 +215,7 @@ export class Database implements BeforeApplicationShutdown {
   }
 }
 
-/** How a read is made. */
+/** Options of a read. */
 interface ReaderOptions {
   isFresh?: (replica: PoolClient) => Promise<boolean>;
   signal?: AbortSignal;

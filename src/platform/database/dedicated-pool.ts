@@ -4,7 +4,7 @@ import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/Postgres
 import { toDatabaseError } from './database-errors';
 import { withConnection } from './connection-loan';
 
-/** How long after PostgreSQL's own timeout an answer may come before the way to it is taken for silent. */
+/** Time after PostgreSQL's own timeout in which an answer may still come. */
 const SILENCE_GRACE_MS = 500;
 
 export interface DedicatedPoolOptions {
@@ -15,15 +15,15 @@ export interface DedicatedPoolOptions {
   /** Milliseconds to wait for a connection, when that should be less. */
   connectTimeoutMs?: number;
   /**
-   * For COPY (CopyOut): statements run as long as they take, as an export takes as long as its reader is slow, and none
-   * is sent before the one before it is answered, as pg knows no queries of others' making in a pipeline.
+   * For COPY (CopyOut): statements are not limited, as an export takes as long as its reader is slow, and not
+   * pipelined, as pg knows no submittables in a pipeline.
    */
   isForCopy?: boolean;
 }
 
 /**
- * Connections to the primary beside its large pool, for what must not wait behind it. They are opened on first use, in
- * the same way as those of the large pool, and named in `application_name`. Made by Database.dedicatedPool, which closes it.
+ * Connections to the primary beside its large pool, for work that must not wait for it. They are opened on first use,
+ * like those of the large pool, and named in `application_name`. Made and closed by Database.
  */
 export class DedicatedPool {
   private readonly pool: Pool;
@@ -48,8 +48,8 @@ export class DedicatedPool {
   }
 
   /**
-   * Runs `work` on one of its connections, outside a transaction; when the signal aborts, it is cancelled in PostgreSQL.
-   * @throws AppError as Database does: DATABASE_UNAVAILABLE when no connection or no answer is to be had in time.
+   * Runs `work` on one of its connections, outside a transaction; cancelled in PostgreSQL when the signal aborts.
+   * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection or an answer in time.
    */
   async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
@@ -59,7 +59,7 @@ export class DedicatedPool {
     }
   }
 
-  /** Resolves when its connections are closed; those that are lent out are waited for. */
+  /** Resolves when its connections are closed; those in use are waited for. */
   close(): Promise<void> {
     return this.pool.end();
   }

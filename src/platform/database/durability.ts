@@ -9,45 +9,45 @@ import type { DedicatedPool } from './dedicated-pool';
 import { type UnknownReason, unknownReasonOf } from './unknown-outcome';
 
 /**
- * Writes to the log and has a transaction id, so that its commit waits for synchronous standbys like that of a row. Once
- * it is answered, everything that was committed before it is replicated, as logs are replicated in their order.
+ * Writes to the log and has a transaction id, so that its commit waits for synchronous standbys like that of a row. Its
+ * confirmation covers everything committed before, as logs are replicated in order.
  */
 export const DURABILITY_BARRIER = {
   name: 'durability-barrier',
   text: `SELECT pg_logical_emit_message(true, 'audit-server', '')`,
 };
 
-/** A first barrier that is not confirmed within this time tells that a standby is away; ordinary ones take milliseconds. */
+/** A first barrier that takes longer shows that a standby is away; ordinary ones take milliseconds. */
 const FIRST_WAIT_MS = 2000;
-/** Later ones wait as long as their pool allows: a standby that returns answers them at once. */
+/** Later ones wait as long as their pool allows: a returning standby answers them at once. */
 const LATER_WAIT_MS = 20_000;
-/** Between attempts that did not reach PostgreSQL: doubled up to the second. */
+/** Pauses between attempts that did not reach PostgreSQL, doubled up to the second. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [50, 500];
-/** Readers wait so long after the first doubt, and are refused at once when it has lasted longer. */
+/** Readers wait so long after the first unconfirmed commit, and are refused at once afterwards. */
 const READER_WAIT_MS = 1000;
-/** How often a read is made again because its tenants came into doubt meanwhile. */
+/** Attempts of a read whose tenants become unconfirmed meanwhile. */
 const READ_ATTEMPTS = 3;
-/** While a commit stays unanswered for another reason than a standby (a lock), a barrier is tried this often. */
+/** While a commit waits for another reason than a standby (a lock), a barrier is tried this often. */
 const PROBE_EVERY_MS = 5000;
 
 type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
 
 /**
- * Knows which tenants may have rows that are visible and not durable, and finds out when they are.
+ * Knows which tenants may have rows that are visible and not durable, and until when.
  *
- * A commit on a primary with synchronous standbys is durable on the primary first; until a standby has it too, it waits,
- * and its rows are invisible. When the wait is interrupted (a cancel) or its backend ends (pg_terminate_backend, a
- * crash), the rows become visible without being replicated, and a promotion of the standby loses them. A read that showed
- * them, or a duplicate or replay that acknowledged them, would be taken for a promise. So after a commit of unknown
- * outcome its tenants are in doubt, until a barrier is confirmed that began after it; one barrier settles all doubts that
- * were there when it began. Reads ask here (`reading`); acknowledgements carry the barrier in their own transaction.
+ * A commit on a primary with synchronous standbys waits, invisible, until a standby has it too. When the wait is
+ * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible without being
+ * replicated, and a promotion of the standby loses them. A read that showed them, or a duplicate or replay that
+ * acknowledged them, would be a false promise. So after a commit of unknown outcome its tenants are unconfirmed, until
+ * a barrier that began after it is confirmed. Reads go through `reading`; acknowledgements carry the barrier in their
+ * own transaction.
  *
- * Without synchronous standbys a barrier is confirmed as soon as PostgreSQL answers, and doubts last milliseconds. Other
- * processes do not know of the doubts of this one (docs/adr/0028-acknowledged-means-replicated.md).
+ * Without synchronous standbys PostgreSQL confirms a barrier in milliseconds. Processes do not know of each other's
+ * unconfirmed commits (docs/adr/0028-acknowledged-means-replicated.md).
  */
 export class Durability {
   private readonly logger = new Logger('Durability');
-  /** Since before the barrier under way, and since then. */
+  /** From before the barrier under way, and since. */
   private covered = new UnconfirmedCommits();
   private later = new UnconfirmedCommits();
   private readonly counts: Record<UnknownReason, number> = {
@@ -70,7 +70,7 @@ export class Durability {
     return this.stalledSinceMs !== undefined;
   }
 
-  /** Calls `listener` each time commits begin not to be confirmed, and when they are again. */
+  /** Calls `listener` when commits begin not to be confirmed, and when they are again. */
   onStall(listener: (isStalled: boolean) => void): void {
     this.stallListeners.push(listener);
   }
@@ -89,76 +89,73 @@ export class Durability {
     this.counts[reason] += 1;
   }
 
-  /**
-   * Takes note of how a commit for these tenants failed: when its outcome is unknown, and its rows may be visible, they are
-   * in doubt from now on.
-   */
+  /** Records how a commit for these tenants failed: with an unknown outcome they are unconfirmed from now on. */
   noteFailure(error: unknown, tenants: Iterable<string>): void {
     const reason = unknownReasonOf(error);
     if (reason === undefined) return;
     this.count(reason);
-    if (this.tenantsInDoubt === 0) this.unconfirmedSinceMs = performance.now();
+    if (this.unconfirmedTenants === 0) this.unconfirmedSinceMs = performance.now();
     this.later.add(tenants);
     this.logger.warn(
-      `A commit has an unknown outcome (${reason}). Of ${describeCount(this.tenantsInDoubt)} nothing is shown until a later commit is ` +
+      `A commit has an unknown outcome (${reason}). Of ${describeCount(this.unconfirmedTenants)} nothing is shown until a later commit is ` +
         'confirmed by PostgreSQL and its synchronous standbys.',
     );
     this.startSettling();
   }
 
-  /** Finds out whether commits are confirmed, after one has not been answered for long. */
+  /** Tries a barrier, after a commit has not been answered for long. */
   probe(): void {
     if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.startSettling();
   }
 
   /** Whether any of these may have rows that are visible and not durable. */
-  isInDoubt(tenants: UnconfirmedTenants): boolean {
+  isUnconfirmed(tenants: UnconfirmedTenants): boolean {
     return this.covered.has(tenants) || this.later.has(tenants);
   }
 
   /**
-   * Runs a read of these tenants so that it shows durable rows alone: while they are in doubt it waits, and a read during
-   * which they came into doubt is made again.
-   * @throws AppError DATABASE_UNAVAILABLE when the doubt lasts; what `work` throws.
+   * Runs a read of these tenants so that it shows durable rows alone: while they are unconfirmed it waits, and a read
+   * during which they became so is made again.
+   * @throws AppError DATABASE_UNAVAILABLE when that lasts; what `work` throws.
    */
   async reading<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
-      if (this.isInDoubt(tenants)) await this.whenSettled(tenants);
-      const answer = await work();
-      if (!this.isInDoubt(tenants)) return answer;
+      if (this.isUnconfirmed(tenants)) await this.whenSettled(tenants);
+      const result = await work();
+      if (!this.isUnconfirmed(tenants)) return result;
     }
-    throw inDoubt();
+    throw unconfirmed();
   }
 
   /**
-   * Resolves when these are not in doubt.
-   * @throws AppError DATABASE_UNAVAILABLE once doubts have lasted for READER_WAIT_MS.
+   * Resolves when these are confirmed.
+   * @throws AppError DATABASE_UNAVAILABLE after READER_WAIT_MS.
    */
   async whenSettled(tenants: UnconfirmedTenants): Promise<void> {
-    while (this.isInDoubt(tenants)) {
+    while (this.isUnconfirmed(tenants)) {
       const leftMs = this.unconfirmedSinceMs + READER_WAIT_MS - performance.now();
-      if (leftMs <= 0 || this.ending.signal.aborted) throw inDoubt();
+      if (leftMs <= 0 || this.ending.signal.aborted) throw unconfirmed();
       await this.change(leftMs);
     }
   }
 
-  /** `unknown` is by reason and since the start; `tenants` are in doubt now, Infinity for all. */
+  /** `unknown` is by reason and since the start; `tenants` are unconfirmed now, Infinity for all. */
   statistics(): { unknown: Record<UnknownReason, number>; tenants: number; isStalled: boolean } {
     return {
       unknown: { ...this.counts },
-      tenants: this.tenantsInDoubt,
+      tenants: this.unconfirmedTenants,
       isStalled: this.isStalled,
     };
   }
 
-  /** Stops asking. Resolves when its connection is free. */
+  /** Stops trying. Resolves when its connection is free. */
   async close(): Promise<void> {
     this.ending.abort(new Error('The process stops'));
     this.wake();
     await this.settling;
   }
 
-  private get tenantsInDoubt(): number {
+  private get unconfirmedTenants(): number {
     return this.covered.size + this.later.size;
   }
 
@@ -170,7 +167,7 @@ export class Durability {
     });
   }
 
-  /** Tries barriers until one is confirmed, and again when doubts came after it had begun. */
+  /** Tries barriers until one is confirmed, and again for commits that came after its begin. */
   private async confirmBarriers(): Promise<void> {
     let pauseMs = FIRST_PAUSE_MS;
     let waitMs = FIRST_WAIT_MS;
@@ -188,8 +185,8 @@ export class Durability {
       }
       this.noteStall(outcome);
       if (outcome === 'interrupted') waitMs = LATER_WAIT_MS;
-      // Without doubts there is nothing to find out that the next commit would not tell.
-      else if (this.tenantsInDoubt === 0) return;
+      // Without unconfirmed commits the next commit will show the same.
+      else if (this.unconfirmedTenants === 0) return;
       else {
         await sleep(pauseMs, undefined, { signal: this.ending.signal, ref: false }).catch(
           () => undefined,
@@ -200,8 +197,8 @@ export class Durability {
   }
 
   /**
-   * One barrier. After `waitMs` its wait is cancelled, which is harmless as it holds no rows: 'interrupted' means that
-   * PostgreSQL was reached and no standby confirmed; 'failed', that PostgreSQL was not reached.
+   * One barrier. After `waitMs` its wait is cancelled, which is harmless as it has no rows: 'interrupted' means that no
+   * standby confirmed, 'failed' that PostgreSQL was not reached.
    */
   private async attempt(waitMs: number): Promise<BarrierOutcome> {
     const isWhole = async (client: PoolClient): Promise<boolean> => {
@@ -241,7 +238,7 @@ export class Durability {
     for (const listener of this.stallListeners) listener(isStalled);
   }
 
-  /** Resolves when doubts are settled, or after `mostMs`. */
+  /** Resolves when commits are confirmed, or after `mostMs`. */
   private change(mostMs: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -263,7 +260,7 @@ function describeCount(tenants: number): string {
   return tenants === Infinity ? 'all organizations' : `${tenants} organizations`;
 }
 
-function inDoubt(): AppError {
+function unconfirmed(): AppError {
   return new AppError(
     'DATABASE_UNAVAILABLE',
     'These events may include some that are not durable: the database has not confirmed a commit of their organizations yet.',

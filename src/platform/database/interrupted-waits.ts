@@ -1,14 +1,14 @@
 import type { ClientBase } from 'pg';
 
-/** The function of PostgreSQL that waits for synchronous standbys; unlike the message, its name is in no language. */
+/** The function of PostgreSQL that waits for synchronous standbys; unlike the message, its name is not translated. */
 const WAITING_ROUTINE = 'SyncRepWaitForLSN';
-/** Connections on which the wait of a commit was ended before a standby had answered. */
+/** Connections on which the wait of a commit ended before a standby had answered. */
 const interrupted = new WeakSet<ClientBase>();
 
 /**
- * Notes from now on when the commit of a transaction on `client` does not wait for its synchronous standby any longer
- * (pg_cancel_backend, a cancel request): PostgreSQL then commits all the same, and says so by a warning alone. One
- * listener for the life of the connection, so that a statement costs nothing.
+ * Records when a commit on `client` no longer waits for its synchronous standby (pg_cancel_backend, a cancel request):
+ * PostgreSQL then commits all the same, with a warning alone. One listener for the life of the connection, so that
+ * statements cost nothing.
  */
 export function watchInterruptedWaits(client: ClientBase): void {
   client.on('notice', ({ routine }) => {
@@ -16,7 +16,7 @@ export function watchInterruptedWaits(client: ClientBase): void {
   });
 }
 
-/** Whether the commit that has just been answered on `client` did not wait to its end; asked a second time: false. */
+/** Whether the last commit on `client` did not wait to its end; resets that. */
 export function takeInterruptedWait(client: ClientBase): boolean {
   return interrupted.delete(client);
 }

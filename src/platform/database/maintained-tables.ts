@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 
-/** A table partitioned by time (partition-ranges.ts) whose partitions are made ahead and leave by age. */
+/** A table partitioned by time (partition-ranges.ts) whose partitions are made ahead and removed by age. */
 export interface PartitionedTable {
   table: string;
   /** Months after the current one that always have a partition. */
@@ -10,17 +10,17 @@ export interface PartitionedTable {
   retentionDays: number;
   /**
    * Called once rows can no longer be seen through the table, before `hidden`, the table that still holds them, is
-   * dropped. It may be called again for the same rows, after an interruption. When it fails, they are dropped later.
+   * dropped; again for the same rows after an interruption. When it fails, they are dropped later.
    */
   afterHidden?: (client: ClientBase, hidden: string) => Promise<void>;
   /**
-   * Whether a row was stored between these moments (milliseconds since 1970): the witness, in the first day of a process,
+   * Whether a row was stored between these moments (milliseconds since 1970): evidence, in the first day of a process,
    * that its clock is not years ahead. Without it retention begins after a day.
    */
   wasRecordedBetween?: (client: ClientBase, fromMs: number, toMs: number) => Promise<boolean>;
 }
 
-/** A table whose rows are worthless after a while. */
+/** A table whose rows expire. */
 export interface ExpiringTable {
   table: string;
   /** A `timestamptz` column with an index. */
@@ -28,7 +28,7 @@ export interface ExpiringTable {
   keepHours: number;
 }
 
-/** What the upkeep looks after. Whoever owns a table registers it; `database` knows no table by name. */
+/** The tables of maintenance, registered by their owners; `database` knows no table by name. */
 @Injectable()
 export class MaintainedTables {
   private readonly partitionedTables = new Map<string, PartitionedTable>();

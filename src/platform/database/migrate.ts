@@ -3,20 +3,19 @@ import { DataSource } from 'typeorm';
 import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
 import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
 
-/** Any fixed number will do; this one is ours ("audt" in ASCII). */
+/** A fixed number: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
 const LOCK_POLL_MS = 100;
 
-/** Every migration, oldest first. A released one is never changed: mend it with a new one. */
+/** Every migration, oldest first. A released one is never changed, but mended by a new one. */
 export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000];
 
 /**
- * Brings the database at `url` to the newest schema, and gives the names of the migrations that this took.
- * Safe with several replicas starting at once: one migrates, the
- * others wait. The advisory lock is that of a transaction, so that it works through a pooler in transaction mode, too,
- * where a lock of the session would stay behind on a connection that somebody else gets. It is polled, because waiting
- * inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` in turn waits for; between its statements
- * a transaction of READ COMMITTED holds none.
+ * Brings the database at `url` to the newest schema, and gives the names of the applied migrations. Of several replicas
+ * that start at once one migrates, the others wait. The advisory lock is a transaction's, so that it works through a
+ * pooler in transaction mode, where a session's would stay on a shared connection. It is polled, because waiting inside
+ * PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for; between its statements a transaction of
+ * READ COMMITTED holds none.
  */
 export async function runMigrations(url: string): Promise<string[]> {
   const guard = new Client({ connectionString: url });
@@ -35,12 +34,12 @@ export async function runMigrations(url: string): Promise<string[]> {
       await dataSource.destroy();
     }
   } finally {
-    await guard.query('ROLLBACK').catch(() => undefined); // releases the lock; without a connection, so did its end
+    await guard.query('ROLLBACK').catch(() => undefined); // releases the lock
     await guard.end();
   }
 }
 
-/** Holds the lock from then on, in a transaction that is open; or nothing at all. */
+/** Takes the lock in a transaction that stays open; or nothing at all. */
 async function tryLock(client: Client): Promise<boolean> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');

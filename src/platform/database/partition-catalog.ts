@@ -1,17 +1,19 @@
 import type { ClientBase } from 'pg';
 
-/** A partition as the catalogue knows it. Bounds are milliseconds since 1970; null when there is none on that side. */
+/** A partition in the catalogue. Bounds are milliseconds since 1970; null when there is none on that side. */
 export interface Partition {
   oid: number;
   /** Quoted where needed, so it may stand in a statement. */
   name: string;
   lowerMs: number | null;
   upperMs: number | null;
-  /** Its DETACH CONCURRENTLY was begun and not finished: new statements see neither it nor a place for its rows. */
+  /**
+   * Its DETACH CONCURRENTLY was begun and not finished: new statements do not see it, and it still occupies its range.
+   */
   isDetaching: boolean;
 }
 
-/** A bound of `pg_get_expr(relpartbound)`: always with its offset, so the time zone of the session does not matter. */
+/** A bound of `pg_get_expr(relpartbound)`, always with its offset: the time zone of the session does not matter. */
 const boundMs = (side: 'FROM' | 'TO') =>
   `(extract(epoch FROM (regexp_match(b.bound, '${side} \\(''([^'']+)''\\)'))[1]::timestamptz) * 1000)::float8`;
 
@@ -33,30 +35,30 @@ export function covers({ lowerMs, upperMs }: Partition, instantMs: number): bool
   return (lowerMs === null || lowerMs <= instantMs) && (upperMs === null || instantMs < upperMs);
 }
 
-/** What the comment of a partition begins with from the moment on that its time is up. */
-const MARK = 'upkeep: expired partition of';
+/** The beginning of the comment of an expired partition. */
+const EXPIRED_COMMENT = 'upkeep: expired partition of';
 
-/** A table that was a partition and is to be dropped; `upperMs` was its upper bound. */
+/** A detached table that is to be dropped; `upperMs` was its upper bound. */
 export interface Leftover {
   name: string;
   upperMs: number;
 }
 
 /**
- * Notes on a partition, before it is detached, that it is ours to drop afterwards: a table that an operator detached,
- * in order to keep it somewhere, carries no such mark and is left alone.
+ * Comments on a partition, before it is detached, that it is to be dropped: a table that an operator detached, in order
+ * to keep it, has no such comment and is left alone.
  */
 export async function markExpired(
   client: ClientBase,
   table: string,
   { name, upperMs }: { name: string; upperMs: number },
 ): Promise<void> {
-  // A comment cannot be bound. The table comes from our code, the bound is made of digits.
+  // Comments take no parameters. The table comes from our code, the bound is made of digits.
   const until = new Date(upperMs).toISOString();
-  await client.query(`COMMENT ON TABLE ${name} IS '${MARK} ${table} until ${until}'`);
+  await client.query(`COMMENT ON TABLE ${name} IS '${EXPIRED_COMMENT} ${table} until ${until}'`);
 }
 
-/** The marked tables that are partitions no more. */
+/** Tables with that comment that are partitions no more. */
 export async function findLeftoverPartitions(
   client: ClientBase,
   table: string,
@@ -68,7 +70,7 @@ export async function findLeftoverPartitions(
      WHERE c.relkind = 'r' AND NOT c.relispartition AND starts_with(d.description, $2)
        AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = $1::regclass)
      ORDER BY 1`,
-    [table, `${MARK} ${table} until `],
+    [table, `${EXPIRED_COMMENT} ${table} until `],
   );
   return rows
     .map(({ name, until }) => ({ name, upperMs: Date.parse(until) }))

@@ -1,48 +1,48 @@
 import { abortablePromise } from '../runtime/abort';
 
-/** Months that a caller needs partitions for. */
-export interface Wanted {
+/** Months whose partitions a caller needs. */
+export interface WantedMonths {
   table: string;
   months: ReadonlySet<string>;
-  /** Whose they are: flows are served in turn. */
+  /** Flows are served in rotation. */
   flow: string;
   signal?: AbortSignal;
 }
 
-/** The same, waiting. */
-export interface Creation extends Wanted {
+/** A caller that waits. */
+export interface Creation extends WantedMonths {
   resolve: () => void;
   reject: (error: Error) => void;
 }
 
 /**
- * Callers that wait for partitions, which are made one at a time. Those that need this month or the next are served
- * first, as everybody writes there; then flows in turn, each partition being a turn, so that a caller who needs one of
- * its own does not wait for all of another flow's.
+ * Callers that wait for partitions, which are made one at a time. This month and the next come first, as everybody
+ * writes there; then flows in rotation, a partition each, so that a caller who needs one does not wait for all of
+ * another flow's.
  */
 export class PartitionQueue {
   private waiting: Creation[] = [];
-  /** When each flow that waits was served last, as a count of all that was served. */
+  /** The number, in order, of the last partition of each waiting flow. */
   private readonly served = new Map<string, number>();
   private count = 0;
 
-  /** `isKnown` says whether a month has its partition by now, `urgent` which months are served before others. */
+  /** `isKnown` says whether a month has its partition, `urgent` which months come first. */
   constructor(
     private readonly isKnown: (table: string, month: string) => boolean,
     private readonly urgent: () => readonly string[],
   ) {}
 
   /** Resolves when all months have their partitions. @throws the reason of the signal; what `reject` is given. */
-  add(wanted: Wanted): Promise<void> {
+  add(wanted: WantedMonths): Promise<void> {
     return abortablePromise<void>(wanted.signal, (resolve, reject) => {
       const creation: Creation = { ...wanted, resolve, reject };
       this.waiting.push(creation);
-      // One that has been taken out is ended by the work on it.
+      // The work on one that was dequeued ends it.
       return (reason) => (this.remove(creation) ? reason : undefined);
     });
   }
 
-  /** Resolves those whose months are all there, and takes the next of the others out. */
+  /** Resolves those whose months are all there, and takes the next of the others. */
   dequeue(): Creation | undefined {
     const open = this.waiting.filter((creation) => {
       const isOpen = this.firstOf(creation) !== '';
@@ -66,18 +66,18 @@ export class PartitionQueue {
     return next;
   }
 
-  /** Lets one wait again that was taken out, unless its signal has aborted. */
+  /** Lets a dequeued one wait again, unless its signal has aborted. */
   requeue(creation: Creation): void {
     if (creation.signal?.aborted) creation.reject(creation.signal.reason as Error);
     else this.waiting.push(creation);
   }
 
-  /** Ends all that wait. */
+  /** Rejects all that wait. */
   rejectAll(error: Error): void {
     for (const creation of this.waiting.splice(0)) creation.reject(error);
   }
 
-  /** The month of a creation to be made next: this one or the next, or the oldest that is missing; '' for none. */
+  /** The next month of a creation: this one or the next, or the oldest that is missing; '' for none. */
   firstOf({ table, months }: Creation): string {
     const urgent = this.urgent();
     let first = '';

@@ -7,23 +7,23 @@ export interface TimeRange {
 }
 
 const DAY_MS = 86_400_000;
-/** The first instant that an event can have (front/instant.ts). */
+/** The first instant that an event can have (runtime/instant.ts). */
 const FIRST_MS = startOfYear(1);
 /**
- * Calendar years before the current one that have a partition a month. Nearly all events are of these; with the months
- * of this year they are 36 partitions at most.
+ * Calendar years before the current one with a partition a month, which nearly all events are of: with the months of
+ * this year 36 partitions at most.
  */
 const MONTHLY_YEARS = 2;
-/** Calendar years before those that have one a year at least; the decade in which they begin has years, too: 5 to 14. */
+/** Calendar years before those with one a year at least; the decade in which they begin has years, too: 5 to 14. */
 const YEARLY_YEARS = 5;
-/** Decades before those that have one each; what is older is in one. */
+/** Decades before those with one each; what is older is in one. */
 const DECADES = 5;
 
 /**
- * The range of time that gets a partition together with an instant: a month of this year or of the two before it, a
- * year before that, then a decade, and one for all that is older. With a retention, all months that are wholly past it
- * are one range, which the next upkeep drops, and nothing younger is put together with more than its year, so no event
- * is kept for more than a year longer than it has to be.
+ * The range of the partition for an instant: a month of this year or of the two before it, a year before that, then a
+ * decade, and one for all that is older. With a retention, all months that are wholly past it are one range, which the
+ * next maintenance drops, and nothing younger shares more than its year, so that no event is kept for more than a year
+ * too long.
  *
  * Whatever timestamps clients send, there are at most 36 months, 14 years, 5 decades and 1 range before them: 56; with
  * a retention 36 months, a year for each year of it and 1 range. Every statement that does not bound `timestamp` locks
@@ -49,8 +49,8 @@ export function calendarRange(instantMs: number, nowMs: number, retentionDays: n
 }
 
 /**
- * The largest part of a range around an instant of it that overlaps none of these partitions. The instant itself must
- * be in none of them.
+ * The largest part of a range around an instant that overlaps none of these partitions. The instant itself must be in
+ * none of them.
  */
 export function freeRange(
   range: TimeRange,
@@ -67,7 +67,7 @@ export function freeRange(
   return { lowerMs, upperMs };
 }
 
-/** The ranges that partitions cover together, in order, each as long as it can be: neighbours are one. */
+/** The ranges that partitions cover together, in order; neighbours are one. */
 export function coveredRanges(
   partitions: readonly Pick<Partition, 'lowerMs' | 'upperMs'>[],
 ): TimeRange[] {

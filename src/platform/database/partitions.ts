@@ -17,17 +17,17 @@ import {
 } from './partition-ranges';
 import { isOutcomeUnknown } from './unknown-outcome';
 
-/** A month of UTC as `YYYY-MM`: what writes ask partitions for, and the shortest that a partition is made for. */
+/** A month of UTC as `YYYY-MM`: the unit of what writes ask for, and the shortest partition. */
 export type Month = string;
 
 const PARTITION_LOCK = 0x70617274; // "part" in ASCII
-/** Locks are not held until a synchronous standby answers: events that are stored in a partition wait for it themselves. */
+/** Locks are not held until a synchronous standby answers: events in a partition wait for it themselves. */
 const LOCAL_COMMIT = 'SET LOCAL synchronous_commit = local';
-/** Held, with the oid of the partition, by whoever detaches it. */
+/** Held, with the oid of the partition, while it is detached. */
 export const DETACH_LOCK = 0x64657463; // "detc"
-/** How long a write into a month that is being removed waits for the end of that. */
+/** How long a write into a month that is being removed waits for that. */
 const DETACH_WAIT_MS = 5000;
-/** Sorts behind every month. */
+/** Sorts after every month. */
 const AFTER_ALL = '~';
 const MONTH = /^(\d{4})-(\d{2})$/;
 
@@ -56,19 +56,19 @@ export function monthsAhead(count: number, now = new Date(wallClockMs())): Month
   return Array.from({ length: count + 1 }, (_, index) => addMonths(current, index));
 }
 
-/** Those of `months` that are not wholly in partitions; one that is being removed holds nothing. */
+/** Those of `months` that are not wholly in partitions; a detaching one counts for nothing. */
 export function missingMonths(partitions: readonly Partition[], months: readonly Month[]): Month[] {
   const covered = coveredRanges(partitions.filter(({ isDetaching }) => !isDetaching));
   return months.filter((month) => firstGap(covered, rangeOf(month)) !== undefined);
 }
 
-/** Months from (inclusive) and to (exclusive). They sort as text does. */
+/** Months from (inclusive) and to (exclusive), which sort as text. */
 interface MonthSpan {
   from: Month;
   to: Month;
 }
 
-/** How a partition comes to be made: at once, or once another one, which is in its place, is gone. */
+/** The next step to a partition: done, or another one in its range has to be removed first. */
 type Step = { partitions: Partition[] } | { detaching: Partition };
 
 /**
@@ -76,19 +76,19 @@ type Step = { partitions: Partition[] } | { detaching: Partition };
  * (partition-ranges.ts), so that no client can cause more than some dozens of them.
  *
  * A partition is created as a table of its own and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent,
- * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. There is no
- * DEFAULT partition: it would have to be scanned under a lock at every attach.
+ * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. There is no DEFAULT
+ * partition: it would have to be scanned under a lock at every attach.
  */
 @Injectable()
 export class Partitions {
-  /** The months that each table was seen to have partitions for. Neighbours are one span, so there are few. */
+  /** Months that each table is known to have partitions for. Neighbours are one span, so there are few. */
   private readonly known = new Map<string, MonthSpan[]>();
   private readonly queue = new PartitionQueue(
     (table, month) => this.isKnown(table, month),
     () => monthsAhead(1),
   );
   private isMaking = false;
-  /** Of partitions that are being removed, by their oid: the end of that. */
+  /** Removals under way, by the oid of the partition. */
   private readonly removals = new Map<number, Promise<void>>();
 
   constructor(
@@ -97,10 +97,10 @@ export class Partitions {
   ) {}
 
   /**
-   * Makes the partitions of these months exist. Costs nothing for months seen before. One partition is made at a time,
-   * on one connection, for the flows that wait in turn, this month and the next before all others. When the signal
-   * aborts, no further one is begun, and the one under way is cancelled in PostgreSQL.
-   * @param flow whose months these are: the key of a tenant's queue.
+   * Makes the partitions of these months exist; free for known months. One partition is made at a time, on one
+   * connection, for the waiting flows in rotation, this month and the next first. When the signal aborts, no further
+   * one is begun, and the one under way is cancelled in PostgreSQL.
+   * @param flow the key of a tenant's queue.
    * @throws AppError as Database; the reason of the signal; RangeError for what is not a month.
    */
   async ensure(
@@ -119,7 +119,7 @@ export class Partitions {
     await made;
   }
 
-  /** Whether these months were seen to have their partitions. */
+  /** Whether these months are known to have their partitions. */
   areKnown(table: string, months: Iterable<Month>): boolean {
     for (const month of months) if (!this.isKnown(table, month)) return false;
     return true;
@@ -130,7 +130,7 @@ export class Partitions {
     await this.ensure(table, monthsAhead(ahead, now));
   }
 
-  /** Learns anew which months have a partition, after an insert found none: another replica may have dropped it. */
+  /** Reads which months have a partition, after an insert found none: another replica may have dropped it. */
   async refresh(table: string, signal?: AbortSignal): Promise<void> {
     this.note(table, await this.find(table, signal));
   }
@@ -158,10 +158,10 @@ export class Partitions {
   }
 
   private start(): void {
-    this.makeAll().catch(() => undefined); // each creation is told of its own end
+    this.makeAll().catch(() => undefined); // each creation is rejected by itself
   }
 
-  /** Works the queue off, one partition at a time. Never rejects. */
+  /** Makes the queued partitions, one at a time. Never rejects. */
   private async makeAll(): Promise<void> {
     if (this.isMaking) return;
     this.isMaking = true;
@@ -198,12 +198,12 @@ export class Partitions {
     }
   }
 
-  /** Inside a transaction: makes the partition around the first gap of a month. Resolves with all that there are then. */
+  /** In a transaction: makes the partition around the first gap of a month. Resolves with all partitions then. */
   private async makeOne(client: PoolClient, table: string, month: Month): Promise<Step> {
     const seen = stepFor(await findPartitions(client, table), month);
     if (!('gapMs' in seen)) return seen;
     await client.query(LOCAL_COMMIT);
-    // Replicas that need the same month at once go one after the other.
+    // Replicas that need the same month at once make it one after the other.
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
     const step = stepFor(await findPartitions(client, table), month);
     if (!('gapMs' in step)) return step;
@@ -212,7 +212,7 @@ export class Partitions {
     const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
     const { lowerMs, upperMs } = freeRange(wanted, step.gapMs, step.partitions);
     const name = await freeNameOf(client, table, { lowerMs, upperMs });
-    // Neither identifiers nor bounds can be bound; the table comes from our code, all else is made of digits.
+    // Identifiers and bounds cannot be parameters; the table comes from our code, all else is made of digits.
     await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
     await client.query(
       `ALTER TABLE ${table} ATTACH PARTITION ${name}
@@ -221,7 +221,7 @@ export class Partitions {
     return { partitions: await findPartitions(client, table) };
   }
 
-  /** Others go on meanwhile: only those wait for the end of a removal that need what is being removed. */
+  /** Only callers that need what is being removed wait for the end of its removal. */
   private async makeAfterRemoval(creation: Creation, detaching: Partition): Promise<void> {
     const { table, signal } = creation;
     const { oid } = detaching;
@@ -239,8 +239,8 @@ export class Partitions {
   }
 
   /**
-   * A partition that is on its way out hides its rows and still takes its place: no other can be made until it is gone.
-   * Waits for the session that is detaching it, and finishes it if that one was interrupted.
+   * A detaching partition hides its rows and still occupies its range. Waits for the session that detaches it, and
+   * finishes that if it was interrupted.
    * @throws what `pg` throws on a lock timeout, when old transactions still use it.
    */
   private async finishDetaching(table: string, { oid, name }: Partition): Promise<void> {
@@ -255,12 +255,12 @@ export class Partitions {
   }
 }
 
-/** The fault behind a commit of unknown outcome: no event was in it, so callers are not to be told that theirs may be stored. */
+/** The fault of a commit of unknown outcome: it held no event, so no caller is to hear that theirs may be stored. */
 function withoutOutcome(error: unknown): unknown {
   return isOutcomeUnknown(error) ? ((error as Error).cause ?? error) : error;
 }
 
-/** What there is to be done for a month: nothing, to wait for a removal, or to make a partition around `gapMs`. */
+/** The next step for a month: none, to wait for a removal, or to make a partition around `gapMs`. */
 function stepFor(
   partitions: Partition[],
   month: Month,
@@ -272,7 +272,9 @@ function stepFor(
   return detaching ? { detaching } : { gapMs, partitions };
 }
 
-/** `table_YYYYMM`, or `table_YYYYMM_YYYYMM` for more than a month; with a suffix when there is such a table: one that was detached. */
+/**
+ * `table_YYYYMM`, or `table_YYYYMM_YYYYMM` for more than a month; with a suffix when a detached table has that name.
+ */
 async function freeNameOf(client: PoolClient, table: string, range: TimeRange): Promise<string> {
   const [first, last] = [range.lowerMs, range.upperMs - 1].map((ms) =>
     monthOf(new Date(ms).toISOString()).replace('-', ''),

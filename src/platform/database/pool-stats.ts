@@ -15,7 +15,7 @@ export interface AcquisitionStatistics {
   successPercent?: number;
 }
 
-/** How long connections of a pool were waited for, over the last five minutes; a few additions for each. */
+/** Waits for connections of a pool in the last five minutes; a few additions for each. */
 export class PoolStats {
   private readonly window = new RollingWindow(
     SLOT_SECONDS,

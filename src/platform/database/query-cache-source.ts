@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-/** What stands between requests and the database, in figures: percent, MiB, count. */
+/** Figures of the cache before the database: percent, MiB, count. */
 export interface QueryCacheFigures {
   /** Null without requests. */
   hitRatio: number | null;
@@ -8,7 +8,7 @@ export interface QueryCacheFigures {
   evictions: number;
 }
 
-/** Where the figures of the query cache come from. The cache is another capability: the wiring brings them together. */
+/** Source of the figures of the query cache, which is another capability: the wiring connects them. */
 @Injectable()
 export class QueryCacheSource {
   private read: (() => QueryCacheFigures) | undefined;
@@ -17,7 +17,7 @@ export class QueryCacheSource {
     this.read = read;
   }
 
-  /** Undefined when nothing is cached in front of the database. */
+  /** Undefined when nothing is cached. */
   figures(): QueryCacheFigures | undefined {
     return this.read?.();
   }

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 
 const WINDOW_MS = 300_000;
-/** Slow statements kept for the report; with more of them the oldest do not matter. */
+/** Slow statements kept for the report; beyond it the oldest are dropped. */
 const MAX_KEPT = 1000;
 const NAME_LENGTH = 60;
 const LISTED = 5;
@@ -14,7 +14,7 @@ interface SlowQuery {
   atMs: number;
 }
 
-/** What is known of slow statements. */
+/** Slow statements. */
 export interface SlowQueriesReport {
   /** Since the start. */
   total: number;
@@ -25,7 +25,7 @@ export interface SlowQueriesReport {
 }
 
 /**
- * Times the statements of a process. A slow one is a warning with its name, or with how its text begins: never with
+ * Times the statements of a process. A slow one is a warning with its name or the beginning of its text, never with
  * values, which are events.
  */
 export class QueryTimes {
@@ -35,17 +35,17 @@ export class QueryTimes {
 
   constructor(private readonly thresholdMs: number) {}
 
-  /** Times what `client` is asked from now on. Streams and COPY are left out: they take as long as their reader. */
+  /** Times the statements of `client` from now on; not streams and COPY, which take as long as their reader. */
   watch(client: ClientBase): void {
     const query = client.query.bind(client) as (...parameters: unknown[]) => unknown;
     const timed = (...parameters: unknown[]): unknown => {
       const startedMs = performance.now();
-      const answer = query(...parameters);
-      if (answer instanceof Promise) {
+      const result = query(...parameters);
+      if (result instanceof Promise) {
         const note = (): void => this.note(parameters[0], performance.now() - startedMs);
-        answer.then(note, note);
+        result.then(note, note);
       }
-      return answer;
+      return result;
     };
     Object.assign(client, { query: timed });
   }
@@ -78,7 +78,7 @@ export class QueryTimes {
   }
 }
 
-/** Statements are text of this service with parameters in place of values, so that their beginning tells nothing. */
+/** Statements have parameters in place of values, so that their beginning reveals nothing. */
 function statementName(statement: unknown): string {
   const { name, text = '' } =
     typeof statement === 'string'

@@ -19,7 +19,7 @@ export class ReadReplica {
     this.dataSource = new DataSource(options);
   }
 
-  /** Whether it may be asked: not within five seconds of its last failure. */
+  /** False for five seconds after its last failure. */
   get isUp(): boolean {
     return performance.now() >= this.downUntilMs;
   }
@@ -48,7 +48,7 @@ export class ReadReplica {
   }
 }
 
-/** The configured read replicas, asked in turn. Not TypeORM's own replication: one dead replica would fail the boot. */
+/** The configured read replicas, in rotation. Not TypeORM's own replication: one dead replica would fail the boot. */
 @Injectable()
 export class ReadReplicas implements OnApplicationShutdown {
   private next = 0;

@@ -2,8 +2,8 @@ import type { ClientBase } from 'pg';
 
 /**
  * Runs `work` while this connection holds an advisory lock, or not at all when another connection, here or in another
- * replica, holds it. The lock belongs to the session: it is gone when the process or the connection is, and it holds no
- * snapshot and no transaction, so nothing that works concurrently waits for it.
+ * replica, holds it. The lock is the session's: it is gone with the process or the connection, and holds no snapshot
+ * and no transaction that concurrent work would wait for.
  * @returns undefined when the lock is taken.
  */
 export async function withSessionLock<T>(
@@ -19,7 +19,7 @@ export async function withSessionLock<T>(
   try {
     return { result: await work() };
   } finally {
-    // On a connection that is lost the server has done so already.
+    // The server has done so for a lost connection.
     await client.query('SELECT pg_advisory_unlock($1)', [key]).catch(() => undefined);
   }
 }

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 
-/** What every session asks for when it connects (data-source.ts), as PostgreSQL shows it. */
+/** The settings that every session asks for (data-source.ts), as PostgreSQL shows them. */
 interface SessionSettings {
   timezone: string;
   datestyle: string;
@@ -16,9 +16,9 @@ interface SessionSettings {
 const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UNIVERSAL', 'GMT']);
 
 /**
- * Makes sure that sessions have what was asked for. A pooler in between may drop it without a word
- * (`ignore_startup_parameters` of PgBouncer), and in another time zone every timestamp would be shown wrongly.
- * Throws an Error with the statement that helps when answers would be wrong; warns when they would only be slow.
+ * Checks that sessions have their settings. A pooler may drop them silently (`ignore_startup_parameters` of PgBouncer),
+ * and in another time zone every timestamp would be wrong. Throws an Error with the statement that helps when results
+ * would be wrong; warns when they would only be slow.
  */
 export async function assertSession(dataSource: DataSource): Promise<void> {
   const [settings] = await dataSource.query<SessionSettings[]>(

@@ -1,18 +1,18 @@
 import type { ClientBase, Connection } from 'pg';
 
-/** Named statements that take each other's place: a connection keeps `max` of one group. */
+/** Named statements that replace each other: a connection keeps `max` of one group. */
 export interface StatementGroup {
   readonly name: string;
   readonly max: number;
 }
 
-/** A statement that PostgreSQL prepares, with the group of those that take its place. */
+/** A statement that PostgreSQL prepares, with its group. */
 export interface NamedStatement {
   name: string;
   group?: StatementGroup;
 }
 
-/** A connection of pg, with what its types leave out. */
+/** A connection of pg, with fields that its types leave out. */
 interface PreparingConnection extends Pick<Connection, 'close'> {
   /** By name, the text of each statement that PostgreSQL has parsed. */
   parsedStatements: Record<string, string | undefined>;
@@ -24,9 +24,9 @@ interface PreparingConnection extends Pick<Connection, 'close'> {
  * statement with a `group` closes the least recently used one of its group when the group is full; one without a group
  * stays, as its name stands in the code.
  *
- * The protocol's Close goes out in front of the statement that needs its room and shares the Sync of that statement: it
- * costs no round trip, and its failure is the failure of that statement. DEALLOCATE would not do: behind PgBouncer, which
- * gives statements other names on the server, it finds none.
+ * The protocol's Close is sent before the new statement and shares its Sync: it costs no round trip, and its failure is
+ * the failure of that statement. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the
+ * server.
  */
 export function boundStatementNames(client: ClientBase): void {
   const plain = client as unknown as {
@@ -41,17 +41,17 @@ export function boundStatementNames(client: ClientBase): void {
     let names = groups.get(group.name);
     if (!names) groups.set(group.name, (names = new NameGroup(plain.connection, group.max)));
     names.begin(name);
-    const answer = query(statement, ...rest);
+    const result = query(statement, ...rest);
     const end = (): void => names.end(name);
-    if (answer instanceof Promise) answer.then(end, end);
+    if (result instanceof Promise) result.then(end, end);
     else end();
-    return answer;
+    return result;
   };
 }
 
 /** Names of one group in one connection. */
 class NameGroup {
-  /** How many statements with a name are under way, in the order in which the names were used last. */
+  /** Statements under way by name, least recently used first. */
   private readonly underWay = new Map<string, number>();
 
   constructor(
@@ -72,7 +72,9 @@ class NameGroup {
     this.underWay.set(name, count - 1);
   }
 
-  /** Makes room for one more. A statement that is not answered yet is closed later: it may not even be sent. */
+  /**
+   * Closes names until one more fits. A statement that is not answered yet is closed later: it may not even be sent.
+   */
   private closeOldest(): void {
     for (const [name, count] of this.underWay) {
       if (this.underWay.size < this.max) return;
@@ -84,7 +86,7 @@ class NameGroup {
   }
 }
 
-/** COPY and cursors are objects that submit themselves; they have no name, and are not to be copied. */
+/** COPY and cursors are objects that submit themselves; they have no name, and must not be copied. */
 export function isNamed(statement: unknown): statement is NamedStatement {
   return (
     typeof statement === 'object' &&

@@ -1,10 +1,10 @@
-/** Whose rows: a list of tenants, or all. */
+/** A list of tenants, or all. */
 export type UnconfirmedTenants = readonly string[] | '*';
 
-/** Characters of the names of tenants in doubt, together; beyond it all are in doubt. */
+/** Characters of the names of unconfirmed tenants, together; beyond it all are unconfirmed. */
 const MAX_CHARACTERS = 1024 * 1024;
 
-/** Tenants in doubt, of bounded size: when they are too many to name, all are. */
+/** Tenants with unconfirmed commits, of bounded size: when they are too many to name, all are. */
 export class UnconfirmedCommits {
   private readonly names = new Set<string>();
   private characters = 0;
@@ -24,7 +24,7 @@ export class UnconfirmedCommits {
     }
   }
 
-  /** Adds those of another, which has none then. */
+  /** Adds those of another, and empties that. */
   take(other: UnconfirmedCommits): void {
     if (other.areAll) this.addAll();
     this.add(other.names);

@@ -2,8 +2,8 @@ import { AppError } from '../errors/app-error';
 import { isUnavailable, isRefusedConnection } from './database-errors';
 
 /**
- * Why it is not known whether a commit is stored for good: its connection was lost, its wait for a synchronous standby was
- * interrupted, or it was not answered before its caller's deadline.
+ * Why a commit may not be stored: its connection was lost, its wait for a synchronous standby was interrupted, or it
+ * was not answered before its caller's deadline.
  */
 export type UnknownReason = 'connection_lost' | 'wait_interrupted' | 'deadline';
 
@@ -23,20 +23,21 @@ export function unknownOutcome(reason: UnknownReason, cause?: unknown): AppError
 }
 
 /**
- * What to throw for an error of a commit under way. When PostgreSQL has refused it, nothing was stored, and the error is
- * returned as it is; when the connection ended or nothing was answered in time, it may have been stored all the same.
+ * The error to throw for an error of a commit under way. When PostgreSQL has refused it, nothing was stored, and the
+ * error is returned as it is; when the connection ended or nothing was answered in time, it may have been stored all
+ * the same.
  */
 export function commitFailed(error: unknown): unknown {
   const isUnanswered = isUnavailable(error) || isRefusedConnection(error);
   return isUnanswered ? unknownOutcome('connection_lost', error) : error;
 }
 
-/** Whether it is not known if what failed with this error was stored. */
+/** Whether this error leaves open what was stored. */
 export function isOutcomeUnknown(error: unknown): boolean {
   return unknownReasonOf(error) !== undefined;
 }
 
-/** Why that is not known; undefined for every other error. */
+/** The reason of that; undefined for every other error. */
 export function unknownReasonOf(error: unknown): UnknownReason | undefined {
   return error instanceof AppError ? reasons.get(error) : undefined;
 }

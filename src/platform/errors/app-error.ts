@@ -1,26 +1,26 @@
 import { ERROR_TABLE, type ErrorCode } from './error-table';
 
-/** One fault at one place of the input: `path` as in `events[3].metadata.tags[0]`, `message` says what is allowed. */
+/** One fault of the input: `path` as in `events[3].metadata.tags[0]`; `message` says what is allowed. */
 export interface FieldError {
   path: string;
   message: string;
 }
 
 interface AppErrorOptions {
-  /** Every place that is wrong; shown to the caller. */
+  /** Every wrong place; shown to the caller. */
   errors?: FieldError[];
   /** Seconds after which a retry makes sense; becomes `Retry-After`. */
   retryAfterSeconds?: number;
   /** Further response headers, such as `WWW-Authenticate` or `Allow`. */
   headers?: Record<string, string>;
-  /** What really happened; logged, never shown. */
+  /** The original fault; logged, never shown. */
   cause?: unknown;
 }
 
 /**
- * A failure the caller is told about. It is analogous to an HTTP error but not tied to HTTP: every door renders it
- * from the row of ERROR_TABLE that `code` names. `detail` is shown to the caller as it is, so it must never hold a
- * stack, SQL, a file path or a secret; those belong in `cause`.
+ * A failure that is reported to the caller, analogous to an HTTP error but not tied to HTTP: every API renders it from
+ * the row of ERROR_TABLE that `code` names. `detail` is shown as it is, so it must never hold a stack, SQL, a file path
+ * or a secret; those belong in `cause`.
  */
 export class AppError extends Error {
   readonly code: ErrorCode;
@@ -29,8 +29,8 @@ export class AppError extends Error {
   readonly headers: Record<string, string>;
 
   constructor(code: ErrorCode, detail: string, options: AppErrorOptions = {}) {
-    // No stack: where a caller's mistake or a refusal was noticed helps nobody, and taking it down is a tenth of what a
-    // refusal costs. What went wrong on our side is the cause, which has its own.
+    // No stack: capturing it is a tenth of the cost of a refusal, and the place of a refusal helps with nothing. Faults
+    // of our own are the cause, which has a stack.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(detail, { cause: options.cause });
@@ -47,13 +47,13 @@ export class AppError extends Error {
     return ERROR_TABLE[this.code].status;
   }
 
-  /** `detail` of the answer: the message as it was given. */
+  /** `detail` of the problem: the message as it was given. */
   get detail(): string {
     return this.message;
   }
 }
 
-/** A 400 that names each bad place; the detail names the first one, so that a log line alone helps. */
+/** A 400 that names each wrong place; the detail names the first one, so that a log line alone helps. */
 export function validationFailed(errors: FieldError[]): AppError {
   const [first] = errors;
   const where = first ? `${first.path === '' ? 'the value' : first.path} ${first.message}` : '';

@@ -1,7 +1,7 @@
-/** Every kind of failure a caller can meet. The names are public: they are the `code` of an answer. */
+/** Every kind of failure a caller can meet. The names are public: they are the `code` of a problem. */
 export type ErrorCode = keyof typeof ERROR_TABLE;
 
-/** How one kind of failure looks through each door and how loud it is in the log. */
+/** Representation of one kind of failure in each API, and its level in the log. */
 interface ErrorRow {
   status: number;
   title: string;
@@ -19,8 +19,8 @@ function row(
 }
 
 /**
- * The one table of failures: kind -> HTTP status, title, tRPC code, log level; its GraphQL code is the kind's own
- * name. Every door renders an error from its row, so the same fault is the same kind everywhere.
+ * The one table of failures: kind -> HTTP status, title, tRPC code, log level; the GraphQL code is the name of the
+ * kind. Every API renders an error from its row.
  */
 export const ERROR_TABLE = {
   VALIDATION_FAILED: row(400, 'The request is not valid', 'BAD_REQUEST'),
@@ -45,7 +45,7 @@ export const ERROR_TABLE = {
   RATE_LIMITED: row(429, 'The rate limit is used up', 'TOO_MANY_REQUESTS'),
   HEADERS_TOO_LARGE: row(431, 'The request headers are too large', 'PAYLOAD_TOO_LARGE'),
   CLIENT_CLOSED: row(499, 'The client did not wait for the answer', 'CLIENT_CLOSED_REQUEST'),
-  // The overload is logged once in a while where it is met (FairScheduler), not once for each of thousands a second.
+  // FairScheduler logs the overload once in a while, instead of thousands of lines a second.
   TOO_MANY_REQUESTS: row(503, 'The service is at its limit', 'SERVICE_UNAVAILABLE'),
   QUEUE_TIMEOUT: row(503, 'The request waited too long', 'SERVICE_UNAVAILABLE'),
   SLOW_CONSUMER: row(503, 'The subscriber reads too slowly', 'SERVICE_UNAVAILABLE'),
@@ -61,7 +61,7 @@ export const ERROR_TABLE = {
   INTERNAL: row(500, 'Something went wrong here', 'INTERNAL_SERVER_ERROR', 'error'),
 } satisfies Record<string, ErrorRow>;
 
-/** The code of the row that an HTTP status without a code of its own belongs to (a framework's exception). */
+/** The kind for an HTTP status without a code of its own (a framework's exception). */
 export function codeOfStatus(status: number): ErrorCode {
   const exact: Partial<Record<number, ErrorCode>> = {
     401: 'UNAUTHENTICATED',

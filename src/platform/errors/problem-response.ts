@@ -6,17 +6,17 @@ import { PROBLEM_JSON, problemOf, toAppError } from './problem';
 
 const logger = new Logger('Errors');
 
-/** Answers a request with the problem that `thrown` is; one whose answer has begun is cut (`beginProblem`). */
+/** Responds with the problem that `thrown` is; a response that has begun is disconnected (`beginProblem`). */
 export function writeProblem(
   thrown: unknown,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
   const requestId = String(response.getHeader('X-Request-Id') ?? '');
-  const answer = beginProblem(thrown, request, response, requestId);
-  if (!answer) return;
+  const problem = beginProblem(thrown, request, response, requestId);
+  if (!problem) return;
   for (const name of ['Content-Encoding', 'ETag', 'Link', 'Location']) response.removeHeader(name);
-  const { status, headers, body } = answer;
+  const { status, headers, body } = problem;
   response.statusCode = status;
   for (let at = 0; at < headers.length; at += 2) {
     response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
@@ -24,7 +24,7 @@ export function writeProblem(
   response.end(body);
 }
 
-/** An answer that is still to be written. `headers` are name, value, name, value …. */
+/** A response that is still to be written. `headers` are name, value, name, value …. */
 interface ProblemResponse {
   status: number;
   headers: string[];
@@ -32,8 +32,8 @@ interface ProblemResponse {
 }
 
 /**
- * What to answer a request with that failed; it is logged here. An answer that has begun cannot be turned into an error
- * any more: its connection is cut, so that nobody takes a part for the whole, and there is nothing to write.
+ * The problem to respond with, which is logged here. A response that has begun cannot become an error any more: its
+ * connection is closed, so that no part passes for the whole, and there is nothing to write.
  */
 export function beginProblem(
   thrown: unknown,
@@ -58,15 +58,15 @@ export function beginProblem(
   return { status: error.status, headers, body };
 }
 
-/** The path that a problem is told of: as it came, without its query. */
+/** The path of a problem: as it came, without its query. */
 function pathOf(request: IncomingMessage): string {
   const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
   return (url.split('?', 1)[0] ?? '').slice(0, 200);
 }
 
 /**
- * One line a person can act on: what was asked, what was answered, and why, with the stack of faults of our own. The
- * detail of a caller's mistake is for the caller alone, as it may quote what was sent.
+ * One line a person can act on: request, outcome and reason, with the stack of faults of our own. The detail of a
+ * caller's mistake is for the caller alone, as it may quote what was sent.
  */
 export function logFailure(error: AppError, what: string, requestId: string): void {
   const level = ERROR_TABLE[error.code].logLevel;
@@ -76,7 +76,7 @@ export function logFailure(error: AppError, what: string, requestId: string): vo
   const { cause } = error;
   const reason = cause instanceof Error ? `${cause.name}: ${cause.message}` : '';
   if (level === 'warn') return logger.warn(`${line} ${reason}`);
-  // Where a connection was refused is the same for all requests of an outage, and would drown everything else.
+  // The stack of a refused connection is the same for all requests of an outage.
   const isOurs = error.code === 'INTERNAL' && cause instanceof Error;
   logger.error(`${line} ${reason}`, isOurs ? cause.stack : undefined);
 }

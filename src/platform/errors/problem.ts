@@ -1,10 +1,10 @@
 import { AppError, type FieldError } from './app-error';
 import { codeOfStatus, ERROR_TABLE, type ErrorCode } from './error-table';
 
-/** The media type of every error answer over REST (RFC 9457). */
+/** The media type of every error over REST (RFC 9457). */
 export const PROBLEM_JSON = 'application/problem+json';
 
-/** An RFC 9457 problem document, as every failing REST request answers it. */
+/** An RFC 9457 problem document. */
 export interface Problem {
   type: string;
   title: string;
@@ -25,7 +25,7 @@ interface HttpLikeError {
   message?: unknown;
 }
 
-/** What body-parser's error types mean; anything else of its kind is a plain 400. */
+/** Error types of body-parser; anything else of its kind is a plain 400. */
 const BODY_ERRORS: Partial<Record<string, [ErrorCode, string]>> = {
   'entity.too.large': ['REQUEST_TOO_LARGE', 'The body is larger than this service accepts.'],
   'encoding.unsupported': [
@@ -37,8 +37,8 @@ const BODY_ERRORS: Partial<Record<string, [ErrorCode, string]>> = {
 };
 
 /**
- * Turns whatever was thrown into an AppError. Known kinds pass through; errors of the HTTP framework keep their
- * status with a message of ours; all else is INTERNAL, with the original kept as `cause` for the log alone.
+ * Turns anything thrown into an AppError. Known kinds pass through; errors of the HTTP framework keep their status with
+ * a message of ours; all else is INTERNAL, with the original as `cause` for the log alone.
  */
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;

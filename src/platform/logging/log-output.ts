@@ -1,10 +1,10 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 
-/** Characters that wait for a reader that has stopped reading; beyond it lines are dropped rather than kept in memory. */
+/** Characters that wait for a stalled reader; beyond it lines are dropped rather than kept in memory. */
 const MAX_WAITING_CHARACTERS = 16 * 1024 * 1024;
-/** Handed to the output at once: what a pipe of Linux holds. */
+/** Written at once: the capacity of a pipe of Linux. */
 const CHUNK_CHARACTERS = 64 * 1024;
-/** Until an output that took no more is tried again, which lets 60 MB a second through a pipe; doubled while it takes nothing. */
+/** Until a full output is tried again, which lets 60 MB a second through a pipe; doubled while it takes nothing. */
 const FIRST_RETRY_MS = 1;
 const LONGEST_RETRY_MS = 64;
 /** Longest wait for a reader at the end of the process; Kubernetes' grace period counts on it (docs/operations.md). */
@@ -12,26 +12,26 @@ const LAST_FLUSH_MS = 1000;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Lines for a file descriptor whose other end may stand still, be gone or be full. A write never waits: the lines of one
- * turn of the event loop go out together, what the output does not take is tried again, and what exceeds the bound or
- * cannot be written is dropped, counted and told of. At the end of the process the rest goes out within a second.
+ * Lines for a file descriptor whose other end may be stalled, gone or full. A write never waits: the lines of one
+ * iteration of the event loop go out together, what the output does not take is tried again, and what exceeds the bound
+ * or cannot be written is dropped, counted and reported. At the end of the process the rest goes out within a second.
  * (pino's own destination retries for ever inside `process.exit`.)
  */
 export class LogOutput {
   private readonly fd: number;
   private readonly chunks: string[] = [];
-  /** What the output has not taken yet of the chunk that is being written. */
+  /** The rest of the chunk that is being written. */
   private rest: Buffer = NOTHING;
   private waitingCharacters = 0;
   private isScheduled = false;
   private retryMs = FIRST_RETRY_MS;
-  /** A line was cut off in the middle: the next one begins on a line of its own. */
+  /** A line was broken off: the next one begins on a line of its own. */
   private isTorn = false;
   private lost = 0;
   private unreportedLines = 0;
   private fault: string | undefined;
 
-  /** @param reportLoss is told, once the output takes lines again, how many were lost before. */
+  /** @param reportLoss is called with the number of lost lines, once the output takes lines again. */
   constructor(
     fd: 1 | 2,
     private readonly reportLoss: (lostLines: number) => void,
@@ -63,7 +63,7 @@ export class LogOutput {
     setImmediate(() => this.writeNext());
   }
 
-  /** Writes what waits, for a second at most; for the end of the process, where no timer fires any more. */
+  /** Writes everything that waits, for a second at most; for the end of the process, where no timer fires any more. */
   flush(): void {
     const pause = new Int32Array(new SharedArrayBuffer(4));
     const deadlineMs = performance.now() + LAST_FLUSH_MS;
@@ -89,7 +89,7 @@ export class LogOutput {
     }
   }
 
-  /** Writes until nothing waits any more (true), or the output takes no more for now (false). */
+  /** Writes until nothing waits (true), or the output takes no more for now (false). */
   private writeWaiting(): boolean {
     for (;;) {
       if (this.rest.length === 0) {
@@ -111,7 +111,7 @@ export class LogOutput {
     }
   }
 
-  /** Drops what cannot be written, as its reader is gone or its disk is full; what comes later is tried again. */
+  /** Drops what cannot be written, as its reader is gone or its disk is full; later lines are tried again. */
   private dropPending(code: string): void {
     this.lose(linesIn(this.rest.toString()));
     this.rest = NOTHING;
@@ -130,12 +130,12 @@ export class LogOutput {
 let standardOutput: LogOutput | undefined;
 
 /**
- * Standard output, for the log and for what goes with it: the same for all callers of the process.
- * @param tell see LogOutput; that of the first caller.
+ * Standard output, for the log and for text that goes with it: one for the process.
+ * @param reportLoss see LogOutput; that of the first caller.
  */
-export function openStandardOutput(tell: (lostLines: number) => void): LogOutput {
+export function openStandardOutput(reportLoss: (lostLines: number) => void): LogOutput {
   if (standardOutput === undefined) {
-    const output = new LogOutput(1, tell);
+    const output = new LogOutput(1, reportLoss);
     process.on('exit', () => output.flush());
     standardOutput = output;
   }
@@ -143,33 +143,33 @@ export function openStandardOutput(tell: (lostLines: number) => void): LogOutput
 }
 
 /**
- * From now on nothing that is written to the outputs of this process ends it: where their reader has gone, a stream of
- * Node's emits an error, which would be uncaught.
+ * Keeps writes to the outputs of this process from ending it: where their reader has gone, a stream of Node's emits an
+ * error, which would be uncaught.
  */
 export function surviveClosedOutputs(): void {
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
 }
 
-/** A descriptor for the same output, where a write that would have to wait fails with EAGAIN instead. */
+/** A descriptor for the same output, where a write that would wait fails with EAGAIN. */
 function withoutBlocking(fd: 1 | 2): number {
   try {
     const kind = fstatSync(fd);
     if (kind.isCharacterDevice()) {
-      // A terminal may be held (Ctrl-S). Opened anew, as its mode is shared with the shell.
+      // A terminal may be paused (Ctrl-S). Opened anew, as its mode is shared with the shell.
       const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
       return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
     }
     // Node's stream puts a pipe or socket in this mode when it is made; a file needs none.
     if (!kind.isFile()) void (fd === 1 ? process.stdout : process.stderr);
   } catch {
-    // No /proc, or not allowed: as good as it gets.
+    // No /proc, or not allowed.
   }
   return fd;
 }
 
 let standardError: number | undefined;
 
-/** Says it on standard error, if that takes it. */
+/** Writes a line to standard error, if that takes it. */
 function complain(line: string): void {
   try {
     standardError ??= withoutBlocking(2);

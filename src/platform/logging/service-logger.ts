@@ -7,7 +7,7 @@ import { wallClockMs } from '../runtime/clocks';
 import type { loggingConfig } from '../config/logging.config';
 import { openStandardOutput } from './log-output';
 
-/** Messages of Nest about its own boot: for debugging only. */
+/** Contexts of Nest's messages about its own boot: for debugging only. */
 const BOOT_CONTEXTS = new Set<unknown>([
   'NestFactory',
   'InstanceLoader',
@@ -15,7 +15,7 @@ const BOOT_CONTEXTS = new Set<unknown>([
   'RouterExplorer',
   'NestApplication',
 ]);
-/** Where Nest reports a failed boot with its stack before it throws the error, whose reason main.ts logs. */
+/** Context in which Nest logs a failed boot with its stack before it throws the error, whose reason main.ts logs. */
 const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
 const MESSAGE_KEY = 'message';
@@ -26,7 +26,7 @@ const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
 export interface ServiceLog {
   pino: Logger;
   nest: LoggerService;
-  /** Writes text for people where the lines go, in order with them. */
+  /** Writes text for people to the output of the lines, in order with them. */
   print: (text: string) => void;
   /** Lines that were dropped, as nothing took them. */
   lostLines: () => number;
@@ -81,8 +81,8 @@ function takeText(values: unknown[]): string | undefined {
 }
 
 /**
- * The log that `LOG_LEVEL` and `LOG_FORMAT` ask for. Lines go to stdout without being waited for (LogOutput); or to
- * `destination`, at once.
+ * The log for `LOG_LEVEL` and `LOG_FORMAT`. Lines go to stdout without waiting (LogOutput), or to `destination` at
+ * once.
  */
 export function createLog(
   { level, format }: ConfigType<typeof loggingConfig>,
@@ -130,7 +130,7 @@ function prettyStream(destination: DestinationStream): DestinationStream {
 let stampedMs = 0;
 let stamp = '';
 
-/** ISO 8601 in UTC; lines of the same millisecond share the text, as making it costs as much as the rest of a line. */
+/** ISO 8601 in UTC; lines of one millisecond share the text, as making it costs as much as the rest of a line. */
 function isoTime(): string {
   const nowMs = wallClockMs();
   if (nowMs !== stampedMs) {

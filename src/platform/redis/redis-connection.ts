@@ -13,13 +13,13 @@ import { refusalReason, RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
 import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
-/** How long a caller waits at most, unless it says otherwise: PostgreSQL answers most questions sooner. */
+/** Default limit of an attempt: PostgreSQL answers most questions sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;
 const PROBE_TIMEOUT_MS = 500;
 /** Until Redis is asked again when it answers, but not with PONG. */
 const PROBE_INTERVAL_MS = 250;
 const BOOT_WAIT_MS = 1000;
-/** A breaker that opens again this soon is left open for longer: a PING that is answered says little about the rest. */
+/** A breaker that opens again this soon stays open for longer: an answered PING says little about other commands. */
 const RELAPSE_MS = 10_000;
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 5000;
@@ -28,7 +28,7 @@ const MAX_PAUSE_MS = 5000;
 export interface RedisStatistics {
   configured: boolean;
   available: boolean;
-  /** Attempts that were given up. */
+  /** Attempts that timed out. */
   timeouts: number;
   /** Attempts that failed: Redis refused, or the connection was lost. */
   failures: number;
@@ -37,11 +37,11 @@ export interface RedisStatistics {
 
 /**
  * The one way to Redis, which may be away: nothing here throws because of it or waits long for it. The first attempt
- * that times out opens a breaker; from then on attempts answer `undefined` at once, until Redis has answered a PING.
+ * that times out opens a breaker; from then on attempts give `undefined` at once, until Redis has answered a PING.
  */
 @Injectable()
 export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
-  /** False without REDIS_URL: then there is no client, and every attempt answers `undefined`. */
+  /** False without REDIS_URL: then there is no client, and every attempt gives `undefined`. */
   readonly isConfigured: boolean;
   private readonly logger = new Logger('Redis');
   private readonly refusals = new RefusalLog(this.logger);
@@ -49,7 +49,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private readonly subscriber: RedisSubscriber | undefined;
   private readonly listeners: (() => void)[] = [];
   private readonly counts = { timeouts: 0, failures: 0, breakerOpened: 0 };
-  /** Whether it answered the last PING and has let no attempt down since. */
+  /** Whether it answered the last PING and no attempt has timed out since. */
   private isAnswering = false;
   private isReportedAway = false;
   private isProbing = false;
@@ -69,7 +69,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
       .on('error', (error: unknown) => this.markAway(refusalReason(error)));
   }
 
-  /** Starts to connect; waits until Redis has answered or cannot be reached, at most a second. Never fails. */
+  /** Starts to connect; waits at most a second until Redis has answered or cannot be reached. Never fails. */
   async onModuleInit(): Promise<void> {
     const { supervised } = this;
     if (!supervised) return;
@@ -95,14 +95,14 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     return this.isAnswering && this.supervised?.client.isReady === true;
   }
 
-  /** For adapters. Its commands are not bounded in time: run them inside `attempt`. Undefined when not configured. */
+  /** For adapters; undefined when not configured. Its commands are not bounded in time: run them inside `attempt`. */
   get client(): RedisClientType | undefined {
     return this.supervised?.client;
   }
 
   /**
-   * What `work` answers, or `undefined` when Redis is not configured, away, silent for `timeoutMs` or refuses the
-   * command. Never rejects. Work that was given up may still be carried out by Redis.
+   * The result of `work`, or `undefined` when Redis is not configured, away, silent for `timeoutMs` or refuses the
+   * command. Never rejects. Redis may still execute work that timed out.
    */
   async attempt<T>(
     work: (client: RedisClientType) => Promise<T>,
@@ -111,8 +111,8 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     const { client } = this;
     if (!client || !this.isAvailable) return undefined;
     try {
-      const answer = await withTimeout(work(client), timeoutMs);
-      if (answer !== TIMED_OUT) return answer;
+      const result = await withTimeout(work(client), timeoutMs);
+      if (result !== TIMED_OUT) return result;
       this.counts.timeouts += 1;
       this.openBreaker();
     } catch (error) {
@@ -124,8 +124,8 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Calls `listener` with each message to `channel`, on a connection of its own. Resolves once Redis has confirmed it,
-   * or without waiting while Redis is away: the subscription is then made, and after a loss made again, by itself.
-   * Messages sent meanwhile are lost: see `isSubscribed` and `onSubscribed`.
+   * or at once while Redis is away; after a loss the subscription is made again. Messages meanwhile are lost: see
+   * `isSubscribed` and `onSubscribed`.
    */
   async subscribe(channel: string, listener: (message: string) => void): Promise<void> {
     await this.subscriber?.subscribe(channel, listener, this.isAvailable);
@@ -136,15 +136,12 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     return this.subscriber?.isLive === true;
   }
 
-  /** Calls `listener` each time all subscriptions have come (back) to life: messages before that may be missing. */
+  /** Calls `listener` each time all subscriptions are live (again): messages before that may be missing. */
   onSubscribed(listener: () => void): void {
     this.subscriber?.onLive(listener);
   }
 
-  /**
-   * Calls `listener` each time Redis comes (back), not for it being there now. What it does without waiting comes
-   * before the attempts of anybody else.
-   */
+  /** Calls `listener` each time Redis comes (back). Its synchronous part runs before the attempts of all others. */
   onAvailable(listener: () => void): void {
     this.listeners.push(listener);
   }
@@ -192,7 +189,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
-  /** Closes the breaker when a PING is answered. A connection that stays silent is replaced, and `ready` comes here again. */
+  /** Closes the breaker when a PING is answered. A silent connection is replaced, and `ready` comes here again. */
   private probe(): void {
     const { supervised } = this;
     if (!supervised || this.isProbing || this.isAnswering) return;

@@ -4,7 +4,7 @@ import type { RefusalLog } from './refusal-log';
 import { SupervisedClient } from './supervised-client';
 import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
-/** Nothing else would show that a connection which only listens has gone silent. */
+/** A connection that only listens shows in no other way that it has gone silent. */
 const HEARTBEAT_MS = 1000;
 const ANSWER_TIMEOUT_MS = 500;
 
@@ -12,13 +12,13 @@ type Listener = (message: string) => void;
 
 interface Channel {
   listeners: Listener[];
-  /** Always the same function: the client tells by it what is subscribed already. */
+  /** Always the same function, by which the client knows what is subscribed already. */
   dispatch: Listener;
 }
 
 /**
- * Subscriptions on a connection of their own, which a subscribed one has to be. They are kept here, because the client
- * forgets those that were not confirmed before the connection broke; the others it makes again by itself.
+ * Subscriptions, which need a connection of their own. They are kept here, because the client forgets those that were
+ * not confirmed before the connection broke; the others it makes again by itself.
  */
 export class RedisSubscriber {
   private readonly channels = new Map<string, Channel>();
@@ -105,7 +105,7 @@ export class RedisSubscriber {
       .catch((error: unknown) => this.logger.error('The heartbeat of Redis failed', error));
   }
 
-  /** False when there is no answer, or not to everything; then the connection is being replaced. */
+  /** False when Redis does not answer everything; then the connection is being replaced. */
   private async confirmAll(supervised: SupervisedClient): Promise<boolean> {
     if ((await supervised.ping(ANSWER_TIMEOUT_MS)) !== 'answered') return false;
     for (const [name, { dispatch }] of this.channels) {
@@ -120,7 +120,7 @@ export class RedisSubscriber {
     return true;
   }
 
-  /** The client would end the process with what a listener throws. */
+  /** Errors of listeners would end the process. */
   private guard(call: () => void): void {
     try {
       call();

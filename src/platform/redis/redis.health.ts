@@ -10,12 +10,12 @@ export class RedisHealthIndicator {
     private readonly redis: RedisConnection,
   ) {}
 
-  /** Takes as long as an attempt at most: a quarter of a second. */
+  /** Takes at most a quarter of a second, as an attempt. */
   async check(): Promise<HealthIndicatorResult> {
     const check = this.health.check('redis');
     if (!this.redis.isConfigured) return check.up({ configured: false });
-    const answer = await this.redis.attempt((client) => client.ping());
-    if (answer !== undefined) return check.up({ configured: true });
+    const reply = await this.redis.attempt((client) => client.ping());
+    if (reply !== undefined) return check.up({ configured: true });
     return check.degraded({
       configured: true,
       message: 'Redis does not answer: answers come from PostgreSQL and this process alone',

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 
 const INTERVAL_MS = 10_000;
 
-/** Tells of commands that Redis refused: one line in ten seconds, as a full Redis refuses thousands. */
+/** Logs commands that Redis refused: one line in ten seconds, as a full Redis refuses thousands. */
 export class RefusalLog {
   private silentUntilMs = -Infinity;
   private unreported = 0;
@@ -22,10 +22,10 @@ export class RefusalLog {
   }
 }
 
-/** Why, for the log: without the arguments that Redis quotes, as they may be anybody's data. */
+/** The reason for the log, without the arguments that Redis quotes: they may be data of clients. */
 export function refusalReason(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
-  // An attempt at several addresses that all fail has no message, only a code.
+  // A failed attempt at several addresses has no message, only a code.
   const text = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
   return text.split(', with args')[0] ?? text;
 }

@@ -2,19 +2,19 @@ import { createClient, ErrorReply, type RedisClientType } from '@redis/client';
 import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
 const CONNECT_TIMEOUT_MS = 500;
-/** From connected to usable: a stopped process is still connected to by the kernel, but answers nothing. */
+/** From connected to usable: the kernel still connects to a stopped process, which answers nothing. */
 const READY_TIMEOUT_MS = 1000;
 const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 1000;
 
-/** How a PING ended; with an error, as while Redis loads its data, or `silent` when there was no answer at all. */
+/** The outcome of a PING: an error, as while Redis loads its data, or `silent` without an answer. */
 export type PingOutcome = 'answered' | 'silent' | ErrorReply;
 
 /**
- * A client that cannot be held up. @redis/client reconnects by itself when a socket breaks, but waits for ever for one
- * that is silent, and `disconnect()` leaves alone what is still connecting. So the sockets of each client hang on an
- * abort signal, a new one for each: aborting it breaks the socket, in whichever state it is. What was waiting for an
- * answer is rejected then, so that no late answer can be taken for that of another command.
+ * A client that a silent server cannot hold up. @redis/client reconnects when a socket breaks, but waits for ever for a
+ * silent one, and `disconnect()` leaves a connecting one alone. So each socket has an abort signal, which breaks it in
+ * whatever state it is. Pending commands are rejected then, so that no late answer is taken for that of another
+ * command.
  */
 export class SupervisedClient {
   readonly client: RedisClientType;
@@ -27,7 +27,10 @@ export class SupervisedClient {
   private readyDeadline: NodeJS.Timeout | undefined;
   private isClosed = false;
 
-  /** Of its own to `url`, or with the settings of `original`. Call `connect`, and listen to `ready` and `error`. */
+  /**
+   * A client of its own to `url`, or with the settings of `original`. Call `connect`, and listen to `ready` and
+   * `error`.
+   */
   constructor(origin: { url: string } | { original: RedisClientType }) {
     this.socket.signal = this.socketControl.signal;
     this.client =
@@ -37,15 +40,15 @@ export class SupervisedClient {
     this.client
       .on('connect', () => this.expectReady())
       .on('ready', () => clearTimeout(this.readyDeadline))
-      .on('error', () => clearTimeout(this.readyDeadline)); // unheard, it would end the process
+      .on('error', () => clearTimeout(this.readyDeadline)); // without a listener it would end the process
   }
 
-  /** Connects, and again whenever the connection is lost, until `close`. How that goes is told by events. */
+  /** Connects, and again whenever the connection is lost, until `close`. Events report the outcome. */
   connect(): void {
     this.client.connect().catch(() => undefined);
   }
 
-  /** Asks for a sign of life. A socket that gives none within `timeoutMs` is broken, and the client connects anew. */
+  /** Sends a PING. A socket that does not answer within `timeoutMs` is broken, and the client connects anew. */
   async ping(timeoutMs: number): Promise<PingOutcome> {
     try {
       if ((await withTimeout(this.client.ping(), timeoutMs)) !== TIMED_OUT) return 'answered';
@@ -56,12 +59,12 @@ export class SupervisedClient {
     }
   }
 
-  /** Ends the socket at once, without waiting for anybody; the client connects anew. */
+  /** Ends the socket at once; the client connects anew. */
   breakSocket(): void {
     this.socketControl.abort();
   }
 
-  /** Ends it for good, at once. Commands under way are rejected. */
+  /** Ends it for good, at once. Pending commands are rejected. */
   close(): void {
     this.isClosed = true;
     clearTimeout(this.readyDeadline);
@@ -74,7 +77,10 @@ export class SupervisedClient {
     this.readyDeadline = setTimeout(() => this.breakSocket(), READY_TIMEOUT_MS).unref();
   }
 
-  /** Asked before each new socket. Milliseconds, doubled at each try and scattered, so that replicas do not march in step. */
+  /**
+   * Called before each new socket. Milliseconds, doubled at each try, with jitter so that replicas do not reconnect in
+   * step.
+   */
   private delayBefore(retries: number): number | false {
     if (this.isClosed) return false;
     this.socketControl = new AbortController();

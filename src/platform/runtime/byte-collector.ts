@@ -2,9 +2,9 @@
 const [FIRST_BLOCK_BYTES, BLOCK_BYTES] = [1024, 16 * 1024];
 
 /**
- * Collects the bytes of a body or line that comes in parts. A sender chooses how small these are, down to one byte each, and
- * an object for each takes some 200 bytes: so small parts are copied into blocks. What it holds is at most the bytes that it
- * was given, a block, and the objects of one block for each 16 KiB.
+ * Collects the bytes of a body or line that comes in parts. Small parts are copied into blocks: a sender may send
+ * single bytes, and an object for each takes some 200 bytes. Memory is at most the bytes given, a block, and the
+ * objects of one block for each 16 KiB.
  */
 export class ByteCollector {
   private blocks: Buffer[] = [];
@@ -36,7 +36,7 @@ export class ByteCollector {
     }
   }
 
-  /** All that was added, in one piece. Begins anew with nothing. */
+  /** All that was added, in one piece; empties the collector. */
   take(): Buffer {
     this.closeBlock();
     const [only] = this.blocks;
@@ -48,7 +48,7 @@ export class ByteCollector {
 
   private closeBlock(): void {
     if (!this.open) return;
-    // A copy of what is in use, as the rest of a block would be held on to with it.
+    // A copy, as the unused rest of the block would be kept with it.
     const isFull = this.used === this.open.length;
     this.blocks.push(isFull ? this.open : Buffer.from(this.open.subarray(0, this.used)));
     this.open = undefined;

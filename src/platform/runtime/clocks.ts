@@ -1,9 +1,7 @@
 /**
- * The two clocks of the process (docs/adr/0033-two-clocks.md).
- *
- * `performance.now()` only goes forward and measures durations: deadlines, ages, intervals. The wall clock says which
- * moment it is, and may be set ahead or back at any time: it belongs into what others read (timestamps, ids, `exp` of
- * tokens, HTTP dates), and into nothing that is timed here. Lint allows `Date.now()` and `new Date()` in this file alone.
+ * The two clocks of the process (docs/adr/0033-two-clocks.md): `performance.now()` only goes forward and measures
+ * durations; the wall clock may be set ahead or back at any time, and belongs only into timestamps, ids, `exp` of
+ * tokens and HTTP dates. Lint allows `Date.now()` and `new Date()` in this file alone.
  */
 
 /** The wall clock, in milliseconds since 1970. May be less than at the call before. */
@@ -17,7 +15,7 @@ export function wallClockText(): string {
 }
 
 const HOUR_MS = 3_600_000;
-/** How long the wall clock has to agree with itself before it decides over data. */
+/** Time for which the wall clock must not have stepped before data are deleted by it. */
 const CONFIRMED_AFTER_MS = 24 * HOUR_MS;
 
 /** The least that the wall clock was ahead of performance.now() within an hour that ended at `untilMs`. */
@@ -34,9 +32,8 @@ let offsets: Offset[] = [
 ];
 
 /**
- * The wall clock as it would be without the steps ahead of the last day, in milliseconds since 1970: for what deletes
- * data, which a clock that is wrong for an hour must not bring about. Whether it was right at the start is not known
- * before `hasRunForADay`.
+ * The wall clock without its steps ahead of the last day, in milliseconds since 1970: for deleting data, which a clock
+ * that is wrong for an hour must not cause. Whether it was right at the start is not known before `hasRunForADay`.
  */
 export function confirmedWallClockMs(): number {
   const atMs = performance.now();
@@ -56,28 +53,28 @@ export function confirmedWallClockMs(): number {
   return atMs + Math.min(...offsets.map((one) => one.offsetMs));
 }
 
-/** Whether this process has run for so long that a clock which was wrong at its start is no passing fault. */
+/** Whether the process has run so long that a clock which was wrong at its start is no passing fault. */
 export function hasRunForADay(): boolean {
   return performance.now() - startedMs >= CONFIRMED_AFTER_MS;
 }
 
-/** Milliseconds that pass between two looks of `onceReached` at the wall clock: a step is noticed within that. */
+/** Milliseconds between two samples of the wall clock in `onceReached`. */
 const SAMPLE_INTERVAL_MS = 5_000;
 
 /**
- * Calls `reached` once, when the wall clock reaches `momentMs` (milliseconds since 1970), or when as much time has passed
- * as was left until then at the call: a clock that is set back does not put it off, one that is set ahead brings it on
- * within five seconds. At once when the moment is past. The timer keeps no process alive.
- * @returns what calls it off.
+ * Calls `reached` once, when the wall clock reaches `momentMs` (milliseconds since 1970) or when as much time has
+ * passed as was left at the call: a clock that is set back does not delay it, one that is set ahead fires it within
+ * five seconds. The timer keeps no process alive.
+ * @returns what cancels it.
  */
 export function onceReached(momentMs: number, reached: () => void): () => void {
   const deadlineMs = performance.now() + momentMs - wallClockMs();
   let timer: NodeJS.Timeout | undefined;
-  const look = (): void => {
+  const sample = (): void => {
     const leftMs = Math.min(momentMs - wallClockMs(), deadlineMs - performance.now());
-    if (leftMs > 0) timer = setTimeout(look, Math.min(SAMPLE_INTERVAL_MS, leftMs)).unref();
+    if (leftMs > 0) timer = setTimeout(sample, Math.min(SAMPLE_INTERVAL_MS, leftMs)).unref();
     else reached();
   };
-  look();
+  sample();
   return () => clearTimeout(timer);
 }

@@ -1,38 +1,38 @@
 import { Injectable } from '@nestjs/common';
 import { abortReason } from './abort';
 
-/** Timers have no finer steps; what takes less does not keep anybody waiting. */
+/** The resolution of timers. */
 const MIN_PAUSE_MS = 1;
-/** Nobody else is so slow to come that more would serve him. */
+/** The longest pause after one portion. */
 const MAX_PAUSE_MS = 20;
 
 /**
- * Turns of the event loop for work that takes it milliseconds: one portion in each of them, so that everybody else, whose
- * requests and answers take microseconds, comes in between. While others are there who need the loop, it is left to them
- * after each portion for as long as that took: a read has to come to the loop several times, and would find a portion
- * before it each time. First come, first served: who may have portions at all is for others to say (LargeBodyLimiter).
+ * Divides work that takes milliseconds into portions, one in each iteration of the event loop, so that requests that
+ * take microseconds run in between. While `isShared` says that others need the loop, it pauses after each portion for
+ * as long as that took: a read comes to the loop several times, and would find a portion before it each time. Order is
+ * first come, first served; LargeBodyLimiter decides which work may run.
  */
 @Injectable()
 export class EventLoopYielder {
   private last = Promise.resolve();
-  /** Until when the loop is left to others, if they need it. */
+  /** The end of the pause after the last portion. */
   private pausedUntilMs = 0;
   private isShared = (): boolean => false;
 
-  /** Has `isShared` say, before each portion, whether others need the event loop. */
+  /** Sets what says, before each portion, whether others need the event loop. */
   shareWhile(isShared: () => boolean): void {
     this.isShared = isShared;
   }
 
   /**
-   * Resolves when the next portion may be done, in a turn of the event loop without another one.
-   * @throws the reason of the signal when nobody waits for the work any more: what is done of it is to be let go.
+   * Resolves when the next portion may run, in an iteration of the event loop without another one.
+   * @throws the reason of the signal, when it has aborted.
    */
   async yieldIfDue(signal?: AbortSignal): Promise<void> {
     this.last = this.last.then(() => this.pause());
     await this.last;
     const startedMs = performance.now();
-    // Once all that goes on from here without waiting has been done.
+    // After everything that goes on from here without waiting.
     process.nextTick(() => {
       const endedMs = performance.now();
       this.pausedUntilMs = endedMs + Math.min(endedMs - startedMs, MAX_PAUSE_MS);

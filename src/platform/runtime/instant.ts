@@ -6,14 +6,14 @@ const INSTANT =
 /** The years 1 to 9999 in UTC: what four digits can write and PostgreSQL reads back. */
 const FIRST_SECOND = Date.parse('0001-01-01T00:00:00Z') / 1000;
 const LAST_SECOND = Date.parse('9999-12-31T23:59:59Z') / 1000;
-/** The last double before the year 10000: the very last microseconds would be rounded up into it. */
+/** The last double before the year 10000. */
 const LAST_MICROS = 253_402_300_799_999_968;
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
 /**
- * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined when it is not one: no
- * offset, a day that does not exist, a year outside 1 to 9999, a leap second, or more than microseconds (PostgreSQL
- * keeps no more, and to cut digits off would change the record).
+ * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined without an offset, for a
+ * day that does not exist, a year outside 1 to 9999, a leap second, or more than microseconds, as PostgreSQL keeps no
+ * more.
  */
 export function parseInstant(text: string): Micros | undefined {
   const match = INSTANT.exec(text);
@@ -37,7 +37,7 @@ export function parseInstantOrDay(text: string): Micros | undefined {
   return parseInstant(`${text}T00:00:00Z`);
 }
 
-/** The instant as every door writes it: UTC, microseconds, `Z`. */
+/** The instant as every API writes it: UTC, microseconds, `Z`. */
 export function formatInstant(micros: Micros): string {
   const ms = Math.floor(micros / 1000);
   const rest = String(micros - ms * 1000).padStart(3, '0');

@@ -1,16 +1,16 @@
 /**
- * Cuts the body of a bulk request apart between the elements of its list. A text of half a megabyte is dear to V8, where
- * anything above 128 KiB is an allocation of the operating system's, and nobody else is served while it is read; in pieces
- * it takes half the time, and others come in between (docs/adr/0027-few-large-bodies-at-once.md).
+ * Splits the body of a bulk request between the elements of its list. V8 allocates anything above 128 KiB from the
+ * operating system and parses it in one go; pieces take half the time, and other requests run in between
+ * (docs/adr/0027-few-large-bodies-at-once.md).
  */
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** A piece ends behind the first element that ends beyond so many bytes. */
+/** A piece ends after the first element that ends beyond so many bytes. */
 const PIECE_BYTES = 64 * 1024;
 
-/** A body in which a long list was found: its elements in pieces, without the commas between these, and what is around it. */
+/** A body with a long list: the elements in pieces, without the commas between these, and the rest. */
 export interface SplitArray {
   /** Bytes of the member's name, a JSON string. */
   name: Buffer;
@@ -20,9 +20,9 @@ export interface SplitArray {
 }
 
 /**
- * Cuts the first long list that is a member of the outermost object. Looks at brackets, strings and commas alone: when the
- * frame is an object with an empty list of this name, and each piece in brackets a list with elements, the whole is
- * well-formed and says the same. Undefined when there is no such list.
+ * Splits the first long list that is a member of the outermost object; undefined when there is none. Scans brackets,
+ * strings and commas alone: the whole is well-formed when the frame is an object with an empty list of this name, and
+ * each piece in brackets is a list with elements.
  */
 export function splitJsonArray(body: Buffer): SplitArray | undefined {
   let depth = 0;
@@ -49,7 +49,7 @@ export function splitJsonArray(body: Buffer): SplitArray | undefined {
   return undefined;
 }
 
-/** The elements of the list that begins at `start`, and where its closing bracket is. */
+/** The elements of the list that begins at `start`, and the offset of its closing bracket. */
 function piecesOf(body: Buffer, start: number): { pieces: Buffer[]; end: number } {
   const pieces: Buffer[] = [];
   let depth = 0;
@@ -71,7 +71,7 @@ function piecesOf(body: Buffer, start: number): { pieces: Buffer[]; end: number 
   return { pieces, end: at };
 }
 
-/** Where the quote is that closes the string which opens at `start`; behind the last byte when there is none. */
+/** The offset of the quote that closes the string which opens at `start`; the length of the body when there is none. */
 function endOfString(body: Buffer, start: number): number {
   for (let at = start + 1; at < body.length; at += 1) {
     const byte = body[at];

@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 /** `starting` until everything is initialised, `draining` from the first SIGTERM on. */
 export type Phase = 'starting' | 'ready' | 'draining';
 
-/** Where the process is in its life; readiness goes by it. */
+/** The phase of the process; readiness goes by it. */
 @Injectable()
 export class Lifecycle {
   private current: Phase = 'starting';
@@ -20,8 +20,9 @@ export class Lifecycle {
   }
 
   /**
-   * Calls `listener` when the process is told to stop: for answers that would go on for ever, which their clients can
-   * ask another replica for. Gives back what ends that. Listeners do not throw.
+   * Calls `listener`, which must not throw, when the process begins to stop: for endless responses, whose clients can
+   * go on at another replica.
+   * @returns what removes the listener.
    */
   onDraining(listener: () => void): () => void {
     this.listeners.add(listener);

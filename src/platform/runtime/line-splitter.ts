@@ -5,19 +5,19 @@ export interface Line {
   /** Counted from 1; lines without a byte count too. */
   number: number;
   bytes: Buffer;
-  /** The line was longer than the limit: `bytes` is its beginning, the rest was read and let go. */
+  /** The line was longer than the limit: `bytes` is its beginning. */
   isTooLong: boolean;
 }
 
 const LINE_FEED = 0x0a;
 
-/** How much of a line that is too long is kept, to show which one it was. */
+/** Bytes kept of a line that is too long, to show which one it was. */
 const KEPT_OF_LONG_LINE_BYTES = 1024;
 
 /**
- * Cuts bytes into lines, part by part, holding no more than one unfinished line of at most `maxLineBytes`. Lines without
- * a byte are passed over at the speed of memory: a compressed body can hold a thousand of them a byte. Blanks, carriage
- * returns and byte-order marks are the caller's concern.
+ * Splits bytes into lines, part by part, keeping no more than one unfinished line of at most `maxLineBytes`. Empty
+ * lines are skipped at the speed of memory: a compressed body can hold a thousand of them a byte. Blanks, carriage
+ * returns and byte-order marks are left to the caller.
  */
 export class LineSplitter {
   private readonly pending: PendingLine;
@@ -59,7 +59,7 @@ export class LineSplitter {
   }
 }
 
-/** Cuts a stream of bytes into lines; those without a byte are left out. */
+/** Splits a stream of bytes into lines; empty ones are left out. */
 export async function* readLines(
   source: AsyncIterable<Buffer>,
   maxLineBytes: number,
@@ -73,7 +73,7 @@ export async function* readLines(
 /** The beginning of a line whose end has not been read yet. */
 class PendingLine {
   private readonly kept = new ByteCollector();
-  /** Of the line so far, whether kept or not. */
+  /** Of the line so far, kept or not. */
   private bytes = 0;
 
   constructor(private readonly maxBytes: number) {}

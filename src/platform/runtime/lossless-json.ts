@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto';
 
 /**
  * JSON whose numbers keep their text. `JSON.parse` reads 9223372036854775807 as …5808 and forgets how 1.0 or 1E3 was
- * written. A body that holds such a number (one look over it tells) is read a second time with each of those numbers
- * turned into a marked string; `exactJsonText` then writes an object of it back with the numbers as they came.
- * All linear time, and the parsing itself stays V8's.
+ * written. A body with such a number, which one scan finds, is parsed a second time with each of them replaced by a
+ * placeholder string; `exactJsonText` writes the numbers back. All linear time, and the parsing stays V8's.
  */
 
 const [QUOTE, BACKSLASH, MINUS, PLUS, DOT] = [0x22, 0x5c, 0x2d, 0x2b, 0x2e];
@@ -18,23 +17,23 @@ const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0
  * body-memory-limiter.ts scan bytes, before they are decoded.
  */
 
-/** What nests deeper than this is nothing that any route takes, and costs every step after it dearly. */
+/** Deeper nesting is nothing that any route takes, and costs every later step. */
 const MAX_JSON_DEPTH = 64;
-/** Numbers of one body, or of one answer, that a double would change: each costs about a microsecond. */
+/** Numbers of one body or response that a double would change: each costs about a microsecond. */
 export const MAX_EXACT_NUMBERS = 500_000;
-/** The members whose objects keep the text of their numbers; remembering every object of a body would cost seconds. */
+/** Members whose objects keep the text of their numbers; keeping it for every object of a body would cost seconds. */
 const EXACT_MEMBERS = new Set(['metadata']);
 
-/** As it stands in JSON text. Not to be guessed from outside, so that no string of a client passes for a number. */
+/** As it stands in JSON text. Random, so that no string of a client passes for a placeholder. */
 const KEY = randomBytes(6).toString('base64url');
 const PLACEHOLDER = `\\u0000${KEY}`;
 const OPENING = `"${PLACEHOLDER}`;
-/** The mark as it is in a string. */
+/** The placeholder as it is in a string. */
 const UNESCAPED_PLACEHOLDER = `\u0000${KEY}`;
-/** What begins the mark of a text, as no number does. */
+/** First character of the placeholder of a text, which no number has. */
 const TEXT = 't';
 
-/** The exact twin of each object of a body that needed one. */
+/** For each object whose numbers a double would change, the same object with placeholders. */
 const shadows = new WeakMap<object, object>();
 
 /** How many numbers that a double would change may still come. */
@@ -42,14 +41,14 @@ export interface NumberBudget {
   left: number;
 }
 
-/** JSON text that is well formed, but that this service does not take: the message says why. */
+/** Well-formed JSON that this service does not take; the message says why. */
 export class UnacceptableJsonError extends Error {}
 
 /**
- * `JSON.parse`, and remembers the exact numbers of the value itself and of every member named `metadata` in it for
+ * `JSON.parse`, and keeps the exact numbers of the value itself and of every member named `metadata` for
  * `exactJsonText`.
- * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (whatever a parser keeps
- * of it, something that was sent is lost), too deep nesting and too many numbers that need care.
+ * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (parsers keep one of them),
+ * too deep nesting and too many numbers that a double cannot hold.
  */
 export function parseExactJson(
   text: string,
@@ -80,9 +79,9 @@ function parseWithPlaceholders(text: string, budget: NumberBudget): unknown {
 }
 
 /**
- * `JSON.parse` of text that we wrote ourselves, for those who write it again within something larger: each number
- * that a double would change is a marked string, which `restoreNumbers` turns back into the number.
- * @throws UnacceptableJsonError for more of them than `budget` has left, from which they are taken.
+ * `JSON.parse` of text that this service wrote, for use within something larger: each number that a double would change
+ * is a placeholder, which `restoreNumbers` replaces.
+ * @throws UnacceptableJsonError for more of them than `budget` has left.
  */
 export function parseJsonWithPlaceholders(
   text: string,
@@ -91,22 +90,22 @@ export function parseJsonWithPlaceholders(
   return scanNumbers(text).isInexact ? parseWithPlaceholders(text, budget) : JSON.parse(text);
 }
 
-/** JSON text that stands for the value it spells, in an answer that hands it on as it is. */
+/** JSON text that is written into a response as it is. */
 export class JsonText {
   constructor(readonly text: string) {}
 }
 
-/** What stands in place of `JsonText` while an answer is put together by those who know only values. */
+/** Placeholders of `JsonText` for code that builds responses from values. */
 export class JsonTexts {
   private readonly texts = new Map<number, string>();
   private count = 0;
 
-  /** Whether all that was marked has been written. */
+  /** Whether every placeholder has been replaced. */
   get isEmpty(): boolean {
     return this.texts.size === 0;
   }
 
-  /** The same value; members that are `JsonText` are marked strings, which `restoreNumbers` turns into the text. */
+  /** The same value, with `JsonText` members as placeholders for `restoreNumbers`. */
   placeholder(value: unknown): unknown {
     if (typeof value !== 'object' || value === null) return value;
     if (!Object.values(value).some((member) => member instanceof JsonText)) return value;
@@ -119,10 +118,10 @@ export class JsonTexts {
     return Object.fromEntries(members);
   }
 
-  /** The text behind the rest of a mark, for its one writer. @throws Error for one that was not made here. */
+  /** The text of a placeholder, once. @throws Error for a placeholder that was not made here. */
   take(index: string): string {
     const text = this.texts.get(Number(index));
-    if (text === undefined) throw new Error(`No text ${index} was handed on with this answer`);
+    if (text === undefined) throw new Error(`No text ${index} belongs to this response`);
     this.texts.delete(Number(index));
     return text;
   }
@@ -138,19 +137,16 @@ export class JsonTexts {
 const NO_TEXTS = new JsonTexts();
 
 /**
- * JSON text of values that hold parts from `parseJsonWithPlaceholders`, with the numbers as they were; and those from `texts`,
- * with their texts. @throws Error for one from other texts.
+ * JSON text of values with parts from `parseJsonWithPlaceholders`, with the numbers as they were and the texts of
+ * `texts`. @throws Error for a placeholder of other texts.
  */
 export function restoreNumbers(text: string, texts = NO_TEXTS): string {
   const parts: string[] = [];
   let copied = 0;
   for (let at = text.indexOf(OPENING); at !== -1; at = text.indexOf(OPENING, copied)) {
     const end = text.indexOf('"', at + OPENING.length);
-    const marked = text.slice(at + OPENING.length, end);
-    parts.push(
-      text.slice(copied, at),
-      marked.startsWith(TEXT) ? texts.take(marked.slice(1)) : marked,
-    );
+    const inner = text.slice(at + OPENING.length, end);
+    parts.push(text.slice(copied, at), inner.startsWith(TEXT) ? texts.take(inner.slice(1)) : inner);
     copied = end + 1;
   }
   return copied === 0 ? text : parts.join('') + text.slice(copied);
@@ -158,23 +154,23 @@ export function restoreNumbers(text: string, texts = NO_TEXTS): string {
 
 /** The minified JSON text of an object, with the numbers as they were sent when `parseExactJson` read it. */
 export function exactJsonText(value: object): string {
-  const twin = shadows.get(value);
-  return twin ? restoreNumbers(JSON.stringify(twin)) : JSON.stringify(value);
+  const shadow = shadows.get(value);
+  return shadow ? restoreNumbers(JSON.stringify(shadow)) : JSON.stringify(value);
 }
 
 /**
- * Has the objects that are members of the object at `path` keep the text of their numbers too, whatever they are named.
- * `value` is what `parseExactJson` has read.
+ * Keeps the exact numbers of all objects that are members of the object at `path`, too. `value` comes from
+ * `parseExactJson`.
  */
 export function keepExactMembers(value: object, ...path: string[]): void {
   const inner = path.reduce(objectIn, value);
-  const twin = path.reduce(objectIn, shadows.get(value));
-  if (!inner || !twin) return;
+  const shadow = path.reduce(objectIn, shadows.get(value));
+  if (!inner || !shadow) return;
   for (const key of Object.keys(inner)) {
-    // One that is named as if it were metadata may hold some: nobody has looked into it yet.
-    if (EXACT_MEMBERS.has(key)) attachShadow(memberOf(inner, key), memberOf(twin, key));
-    const [member, itsTwin] = [objectIn(inner, key), objectIn(twin, key)];
-    if (member && itsTwin) shadows.set(member, itsTwin);
+    // A member named as if it were metadata may hold some, and has not been searched yet.
+    if (EXACT_MEMBERS.has(key)) attachShadow(memberOf(inner, key), memberOf(shadow, key));
+    const [member, itsShadow] = [objectIn(inner, key), objectIn(shadow, key)];
+    if (member && itsShadow) shadows.set(member, itsShadow);
   }
 }
 
@@ -187,17 +183,15 @@ function objectIn(value: object | undefined, name: string): object | undefined {
   return typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? inner : undefined;
 }
 
-/** Whether an object came with numbers that `JSON.stringify` would write in another way. */
+/** Whether `JSON.stringify` would write numbers of this object in another way. */
 export function hasExactNumbers(value: object): boolean {
   return shadows.has(value);
 }
 
-/** Parts of a text that are put together at once: half a million of them would take several times the room of the text. */
+/** Parts joined at once: half a million of them take several times the memory of the text. */
 const PARTS_AT_ONCE = 10_000;
 
-/**
- * Well-formed JSON text with the text of every number put through `change`. Strings stay as they are.
- */
+/** Well-formed JSON text with every number put through `change`; strings stay as they are. */
 export function mapJsonNumbers(text: string, change: (number: string) => string): string {
   const whole: string[] = [];
   const parts: string[] = [];
@@ -224,7 +218,7 @@ export function mapJsonNumbers(text: string, change: (number: string) => string)
   return whole.join('');
 }
 
-/** Where the number that begins at `start` is over. By hand: a regular expression runs out of stack on 10 MB of digits. */
+/** The end of the number that begins at `start`. A regular expression runs out of stack on 10 MB of digits. */
 function endOfNumber(text: string, start: number): number {
   let at = start + 1;
   for (; at < text.length; at += 1) {
@@ -236,7 +230,7 @@ function endOfNumber(text: string, start: number): number {
   return at;
 }
 
-/** Where the string that opens at `start` is over. By hand: a regular expression runs out of stack on 5 MB of escapes. */
+/** The end of the string that opens at `start`. A regular expression runs out of stack on 5 MB of escapes. */
 export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
     if (quote === -1) return text.length; // not well formed; the parser will say so
@@ -247,8 +241,8 @@ export function endOfString(text: string, start: number): number {
 }
 
 /**
- * One look over JSON text: how many members it has (the colons outside strings), and whether a double would change
- * any of its numbers. Refuses deep nesting before anything has to follow it.
+ * Counts the members of JSON text (the colons outside strings), and finds out whether a double would change any of its
+ * numbers. Refuses deep nesting before anything has to follow it.
  */
 function scanNumbers(text: string): { members: number; isInexact: boolean } {
   let members = 0;
@@ -274,7 +268,7 @@ function scanNumbers(text: string): { members: number; isInexact: boolean } {
   return { members, isInexact };
 }
 
-/** Whether a number is written as a double writes itself: not 1.0, 1E3, -0 or 9223372036854775807. */
+/** Whether a number is written as a double is: not 1.0, 1E3, -0 or 9223372036854775807. */
 function survives(number: string): boolean {
   return String(Number(number)) === number;
 }
@@ -293,7 +287,7 @@ function countMembersRead(value: unknown): number {
   return members;
 }
 
-/** Walks both readings of one text side by side, no further than to the objects whose numbers are wanted. */
+/** Walks both readings of one text side by side, down to the objects whose numbers are kept. */
 function attachShadow(value: unknown, exact: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   if (typeof exact !== 'object' || exact === null) return;
@@ -302,11 +296,11 @@ function attachShadow(value: unknown, exact: unknown): void {
   for (let next = open.pop(); next; next = open.pop()) {
     const [left, right] = next as [Record<string, unknown>, Record<string, unknown>];
     for (const key of Object.keys(left)) {
-      const [inner, twin] = [left[key], right[key]];
+      const [inner, shadow] = [left[key], right[key]];
       if (typeof inner !== 'object' || inner === null) continue;
-      if (typeof twin !== 'object' || twin === null) continue;
-      if (EXACT_MEMBERS.has(key)) shadows.set(inner, twin);
-      else open.push([inner, twin]);
+      if (typeof shadow !== 'object' || shadow === null) continue;
+      if (EXACT_MEMBERS.has(key)) shadows.set(inner, shadow);
+      else open.push([inner, shadow]);
     }
   }
 }

@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Work of libuv's threads, by the names of process.getActiveResourcesInfo(). */
 const THREAD_WORK = /^(FSReq|GetAddrInfoReq|GetNameInfoReq)/;
-/** How long a call of the file system or the resolver that is under way may take yet. */
+/** Time for calls of the file system or the resolver that are under way. */
 const THREADS_WAIT_MS = 500;
 const SAMPLE_INTERVAL_MS = 10;
 
 /**
- * Ends the process with this status: never resolves. `process.exit` waits for the threads of libuv, so that a file or a
- * resolver that does not answer (a dead network disk, a named pipe) would keep the process for ever. Then it runs what
- * is to run at the end, which writes the last lines of the log, and ends itself by SIGKILL.
+ * Ends the process with this status; never resolves. `process.exit` waits for the threads of libuv, so that a file or a
+ * resolver that does not answer (a dead network disk, a named pipe) would keep the process for ever. Then the exit
+ * listeners run, which write the last lines of the log, and SIGKILL ends it.
  */
 export async function endProcess(status: number): Promise<never> {
   const deadlineMs = performance.now() + THREADS_WAIT_MS;

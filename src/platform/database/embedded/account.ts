@@ -8,13 +8,13 @@ export interface Account {
   gid: number;
 }
 
-/** Users that exist for such work; `_postgres` is the one of macOS. */
+/** Users for such work; `_postgres` is that of macOS. */
 const CANDIDATES = ['postgres', '_postgres', 'nobody', 'daemon'];
 
 /**
- * PostgreSQL refuses to run as root, so a root process has to hand it to somebody else: the owner of the data that
- * is there already, else the first unprivileged user of the system. Undefined: it runs as this process does.
- * No user is created, as a checkout has no business in the user table of its host. Throws when there is none to use.
+ * PostgreSQL refuses to run as root, so a root process runs it as the owner of existing data, else as the first
+ * unprivileged user of the system; undefined: as this process. No user is created, as a checkout has no business in the
+ * user table of its host. Throws when there is none to use.
  */
 export async function accountForServer(dataFolder: string): Promise<Account | undefined> {
   if (process.geteuid?.() !== 0) return undefined;
@@ -24,7 +24,7 @@ export async function accountForServer(dataFolder: string): Promise<Account | un
     const name = users.find((user) => user.uid === owner.uid)?.name ?? String(owner.uid);
     return { name, uid: owner.uid, gid: owner.gid };
   }
-  // initdb looks its user up by number and gives up without an entry, so an arbitrary free number would not do.
+  // initdb gives up for a number without an entry, so an arbitrary free one would not do.
   for (const name of CANDIDATES) {
     const user = users.find((each) => each.name === name && each.uid !== 0);
     if (user) return user;
@@ -35,7 +35,7 @@ export async function accountForServer(dataFolder: string): Promise<Account | un
   );
 }
 
-/** The users of a passwd file; lines that are none are left out. */
+/** The users of a passwd file; other lines are left out. */
 export function parseUsers(passwd: string): Account[] {
   return passwd.split('\n').flatMap((line) => {
     const [name, , uid, gid] = line.split(':');
@@ -48,8 +48,8 @@ export function parseUsers(passwd: string): Account[] {
 }
 
 /**
- * The first folder from `path` upwards that the account may not enter, or undefined when it can get to `path`.
- * `path` need not exist yet. Access lists beyond the mode bits are not looked at. No account: no barrier.
+ * The first folder from `path` upwards that the account may not enter, or undefined. `path` need not exist yet. Access
+ * lists beyond the mode bits are not read. No account: no barrier.
  */
 export async function findBarrier(
   path: string,
@@ -63,13 +63,13 @@ export async function findBarrier(
   }
 }
 
-/** Whether the mode bits (0o4 read, 0o2 write, 0o1 execute or enter) allow the account what `bits` asks for. */
+/** Whether the mode bits (0o4 read, 0o2 write, 0o1 execute or enter) allow the account `bits`. */
 export function mayUse(
   { uid, gid, mode }: { uid: number; gid: number; mode: number },
   account: Account,
   bits: number,
 ): boolean {
-  // Only the class the account falls into counts, and its supplementary groups are dropped when it starts.
+  // Only the class of the account counts, and its supplementary groups are dropped when it starts.
   const shift = account.uid === uid ? 6 : account.gid === gid ? 3 : 0;
   return ((mode >> shift) & bits) === bits;
 }

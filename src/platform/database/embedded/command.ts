@@ -4,7 +4,7 @@ import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DataDirectory } from './data-directory';
 
-/** What the programs need of the environment. PG* variables would change their defaults; secrets are none of theirs. */
+/** Variables for the programs. PG* variables would change their defaults; secrets are none of theirs. */
 const PASSED_ON = [
   'PATH',
   'LD_LIBRARY_PATH',
@@ -16,39 +16,39 @@ const PASSED_ON = [
   'APPDATA',
 ];
 
-/** How a program ended. */
+/** The result of a program. */
 export interface CommandResult {
   succeeded: boolean;
-  /** The last lines it printed. */
+  /** Its last lines. */
   output: string;
 }
 
 /**
- * Runs a program of PostgreSQL to its end as the account of `place`. Its output goes through a file: a pipe would be
- * inherited by the server that pg_ctl leaves behind, and would break it once this process is gone.
+ * Runs a program of PostgreSQL to its end as the account of the directory. Its output goes to a file: the server that
+ * pg_ctl leaves running would inherit a pipe, and break with this process.
  */
 export async function runCommand(
-  place: DataDirectory,
+  directory: DataDirectory,
   program: string,
   parameters: string[],
 ): Promise<CommandResult> {
-  const logPath = join(place.home, 'command.log');
-  await rm(logPath, { force: true }); // that of another user, after a start as root
+  const logPath = join(directory.home, 'command.log');
+  await rm(logPath, { force: true }); // of another user, after a start as root
   const log = await open(logPath, 'wx', 0o600);
   try {
     const child = spawn(program, parameters, {
-      cwd: place.home,
+      cwd: directory.home,
       env: environment(),
       stdio: ['ignore', log.fd, log.fd],
       // A group of its own: Ctrl-C in a terminal goes to the whole group, and this process still has work to finish.
       detached: true,
       windowsHide: true,
-      ...(place.account ? { uid: place.account.uid, gid: place.account.gid } : {}),
+      ...(directory.account ? { uid: directory.account.uid, gid: directory.account.gid } : {}),
     });
     const [code] = (await once(child, 'exit')) as [number | null];
     return { succeeded: code === 0, output: await lastLines(logPath) };
   } catch (error) {
-    throw new Error(`Cannot run ${program}${reason(error as NodeJS.ErrnoException, place)}`, {
+    throw new Error(`Cannot run ${program}${reason(error as NodeJS.ErrnoException, directory)}`, {
       cause: error,
     });
   } finally {
@@ -56,7 +56,7 @@ export async function runCommand(
   }
 }
 
-/** The last lines of a log file, for a message that has to make sense without the file. */
+/** The last lines of a log file, for a message. */
 export async function lastLines(path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch(() => '');
   return text.trim().split('\n').slice(-15).join('\n');

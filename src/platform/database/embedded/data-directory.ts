@@ -8,25 +8,24 @@ import { binariesIn, type PostgresBinaries } from './binaries';
 
 type Log = (line: string) => void;
 
-/** Where the embedded PostgreSQL keeps its files, and who it runs as. */
+/** Files and user of the embedded PostgreSQL. */
 export interface DataDirectory {
   /** Folder of the server: `data`, which belongs to `account`, and logs. */
   home: string;
-  /** Undefined: it runs as this process does. */
+  /** Undefined: that of this process. */
   account: Account | undefined;
 }
 
-/** Written to DATA_DIR when the files are elsewhere: the path of that folder. */
+/** File in DATA_DIR with the path of the folder, when that is elsewhere. */
 const POINTER = 'postgres.location';
 
-/** The one that survives a reboot comes first. */
+/** The first one survives a reboot. */
 const RELOCATION_BASES = ['/var/lib', tmpdir(), '/tmp'].map((base) => join(base, 'audit-server'));
 
 /**
- * Makes the folder for the server below `dataDir`. A root process runs PostgreSQL as somebody else, who cannot get to
- * a folder such as /root/checkout; the files then go to /var/lib/audit-server (or the temporary folder) and a pointer
- * is left behind, so that removing `dataDir` always means to start afresh. Throws when data exist that the account
- * cannot reach.
+ * Makes the folder of the server in `dataDir`. A root process runs PostgreSQL as another user, who cannot enter a
+ * folder such as /root/checkout; the files then go to /var/lib/audit-server (or the temporary folder) and a pointer is
+ * left, so that removing `dataDir` always starts afresh. Throws when the account cannot reach existing data.
  */
 export async function prepareDataDirectory(dataDir: string, log: Log): Promise<DataDirectory> {
   await mkdir(dataDir, { recursive: true });
@@ -57,7 +56,7 @@ export async function prepareDataDirectory(dataDir: string, log: Log): Promise<D
   return { home, account };
 }
 
-/** The programs in a place where the account can run them: as they are, else a copy, made once. */
+/** The programs where the account can run them: as they are, else a copy, made once. */
 export async function reachableBinaries(
   binaries: PostgresBinaries,
   account: Account | undefined,
@@ -92,7 +91,7 @@ async function mayRun({ root, initdb }: PostgresBinaries, account: Account): Pro
   return true;
 }
 
-/** A folder outside `dataDir` for its server. Two processes that get here together end up with the same one. */
+/** A folder for the server outside `dataDir`. Two processes at once end up with the same one. */
 async function relocate(
   dataDir: string,
   pointer: string,
@@ -106,7 +105,7 @@ async function relocate(
   const draft = `${pointer}.${randomBytes(4).toString('hex')}`;
   await writeFile(draft, `${home}\n`, { flag: 'wx' });
   try {
-    await link(draft, pointer); // whole or not at all, and never over that of a faster process
+    await link(draft, pointer); // complete or not at all, and never over that of a faster process
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
@@ -118,7 +117,7 @@ async function relocate(
   return home;
 }
 
-/** The first base that the account can reach and nobody but this user can tamper with. */
+/** The first base that the account can reach and no other user can write to. */
 async function relocationBase(account: Account): Promise<string> {
   for (const base of RELOCATION_BASES) {
     const made = await mkdir(base, { recursive: true, mode: 0o755 }).then(
@@ -136,13 +135,13 @@ async function relocationBase(account: Account): Promise<string> {
   );
 }
 
-/** The folder stays ours, so that the account cannot plant links for a root process to follow; it may pass through. */
+/** The folder stays that of this process, so that the account cannot plant links for a root process to follow. */
 async function makeHome(home: string, account: Account | undefined): Promise<void> {
   await mkdir(home, { recursive: true });
   await chmod(home, account ? 0o711 : 0o700);
 }
 
-/** An ordinary user cannot use data that PostgreSQL made for another one; say so instead of "permission denied". */
+/** An ordinary user cannot use data of another one; this says so instead of "permission denied". */
 async function refuseForeignData(home: string): Promise<void> {
   const uid = process.geteuid?.();
   if (uid === undefined || uid === 0) return;
@@ -156,7 +155,7 @@ async function refuseForeignData(home: string): Promise<void> {
   );
 }
 
-/** Lets everybody read a copy, whatever the umask of the installation was. */
+/** Makes a copy readable for all, whatever the umask of the installation was. */
 async function openToAll(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {

@@ -14,9 +14,9 @@ const RETRY_DELAY_MS = 200;
 const PORT_TAKEN = /could not bind|Address already in use/;
 
 export interface EmbeddedPostgresOptions {
-  /** Folder that holds the data; made when it is missing. */
+  /** Folder of the data; made when it is missing. */
   dataDir: string;
-  /** Receives a line for each thing a user may want to know. */
+  /** Receives a line for each step. */
   log: (line: string) => void;
   /** Port on 127.0.0.1; a free one when left out. */
   port?: number;
@@ -25,9 +25,9 @@ export interface EmbeddedPostgresOptions {
 }
 
 /**
- * A PostgreSQL server of our own, so that the service starts on a machine that has nothing but Node.js. It listens on
- * loopback only, with a random password kept among its data, and has its folder for itself: a second process is
- * refused. When Node.js was killed, the server lives on; the next start stops it in order and starts anew.
+ * A PostgreSQL server of our own, so that the service starts on a machine with nothing but Node.js. It listens on
+ * loopback only, with a random password kept among its data, and locks its folder: a second process is refused. When
+ * Node.js is killed, the server lives on; the next start stops it in order and starts anew.
  */
 export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
@@ -49,19 +49,19 @@ export class EmbeddedPostgresServer {
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgresServer> {
     const found = await findBinaries();
-    const place = await prepareDataDirectory(options.dataDir, options.log);
-    const binaries = await reachableBinaries(found, place.account, options.log);
-    const lock = await FolderLock.acquire(place.home);
+    const directory = await prepareDataDirectory(options.dataDir, options.log);
+    const binaries = await reachableBinaries(found, directory.account, options.log);
+    const lock = await FolderLock.acquire(directory.home);
     let postmaster: Postmaster | undefined;
-    // A process that is told to stop while it starts leaves no server behind.
+    // A process that is stopped while it starts leaves no server running.
     const giveUp = (): void => postmaster?.stopAtExit();
     process.once('exit', giveUp);
     try {
       const isDurable = options.settings?.['fsync'] !== 'off';
-      const folder = await ensureCluster(place, binaries, isDurable);
-      postmaster = new Postmaster(place, binaries, folder);
+      const folder = await ensureCluster(directory, binaries, isDurable);
+      postmaster = new Postmaster(directory, binaries, folder);
       await endFormerServer(postmaster, options.log);
-      const port = await launch(place, folder, postmaster, options);
+      const port = await launch(directory, folder, postmaster, options);
       const server = `postgres://${USER}:${await readPassword(folder)}@127.0.0.1:${port}`;
       await ensureDatabase(`${server}/postgres`);
       options.log(
@@ -77,7 +77,7 @@ export class EmbeddedPostgresServer {
     }
   }
 
-  /** Stops the server: clients are disconnected, everything is on disk. Safe to call more than once. */
+  /** Stops the server: clients are disconnected, everything is on disk. May be called again. */
   stop(): Promise<void> {
     this.stopping ??= this.stopOnce();
     return this.stopping;
@@ -90,7 +90,7 @@ export class EmbeddedPostgresServer {
   }
 }
 
-/** What the last run left behind when it was killed: a server that still runs, or its lock file. */
+/** Ends what a killed run left: a server that still runs, or its lock file. */
 async function endFormerServer(postmaster: Postmaster, log: (line: string) => void): Promise<void> {
   if (await postmaster.isRunning()) {
     log('The last run was killed and its PostgreSQL still runs: stopping that one first.');
@@ -99,19 +99,19 @@ async function endFormerServer(postmaster: Postmaster, log: (line: string) => vo
   await postmaster.patchPidFile();
 }
 
-/** Starts the server on a port that is free, and returns it. */
+/** Starts the server on a free port, and returns that. */
 async function launch(
-  place: DataDirectory,
+  directory: DataDirectory,
   folder: string,
   postmaster: Postmaster,
   { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,
 ): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     const port = fixedPort ?? (await findFreePort());
-    await configure(place, folder, port, settings);
+    await configure(directory, folder, port, settings);
     const { succeeded, output } = await postmaster.start();
     if (succeeded) return port;
-    // Somebody took the port between looking and listening, or processes of a killed server are still finishing.
+    // Another process took the port meanwhile, or processes of a killed server are still finishing.
     const isPortTaken = fixedPort === undefined && PORT_TAKEN.test(output);
     const isLingering = output.includes('pre-existing shared memory block');
     const attempts = isLingering ? LINGER_ATTEMPTS : isPortTaken ? PORT_ATTEMPTS : 1;

@@ -4,15 +4,15 @@ import { stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 
 /**
- * Keeps a folder to one process at a time. It is a listening local socket named after the folder's device and inode:
- * the kernel lets go of it however the process ends, so there is no stale lock to judge, and two paths to one folder
- * are one lock. Other processes learn the holder's process id from it. Processes in separate network namespaces
- * (two containers on one volume) do not see each other.
+ * Limits a folder to one process: a listening local socket named after the folder's device and inode. The kernel frees
+ * it however the process ends, so no lock is stale, and two paths to one folder are one lock. Other processes read the
+ * holder's process id from it. Processes in separate network namespaces (two containers on one volume) do not see each
+ * other.
  */
 export class FolderLock {
   private constructor(
     private readonly server: Server,
-    /** Name of the socket, as the system knows it. */
+    /** Name of the socket in the system. */
     readonly address: string,
   ) {}
 
@@ -22,7 +22,7 @@ export class FolderLock {
     const server = await listen(address);
     if (server) return new FolderLock(server, address);
     const holder = await askHolder(address);
-    // Only a socket in the file system (macOS) outlives its process; nobody listens on it then.
+    // Only a socket in the file system (macOS) outlives its process; it has no listener then.
     if (holder === undefined && platform !== 'linux' && platform !== 'win32') {
       await unlink(address).catch(() => undefined);
       const second = await listen(address);
@@ -51,14 +51,14 @@ async function lockAddress(folder: string, platform: string): Promise<string> {
   return platform === 'linux' ? `\0${name}` : `/tmp/${name}.sock`;
 }
 
-/** The server that now holds the address, or undefined when somebody else does. */
+/** The server that holds the address, or undefined when it is taken. */
 async function listen(address: string): Promise<Server | undefined> {
   const server = createServer((socket) => {
-    socket.on('error', () => undefined); // who only asked and went is no concern of ours
+    socket.on('error', () => undefined); // the other process may have gone
     socket.end(String(process.pid));
   });
   try {
-    // Exclusive: in a worker of node:cluster the address would otherwise be shared with the other workers.
+    // Exclusive: workers of node:cluster would share the address otherwise.
     server.listen({ path: address, exclusive: true });
     await once(server, 'listening');
     return server.unref();
@@ -68,15 +68,15 @@ async function listen(address: string): Promise<Server | undefined> {
   }
 }
 
-/** The process id of the holder; undefined when it does not answer. */
+/** The process id of the holder; undefined without an answer. */
 async function askHolder(address: string): Promise<string | undefined> {
   const socket = connect(address).setTimeout(1000, () => socket.destroy());
-  let answer = '';
-  socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+  let reply = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (reply += text));
   try {
     await once(socket, 'close');
   } catch {
     return undefined;
   }
-  return /^\d+$/.test(answer) ? answer : undefined;
+  return /^\d+$/.test(reply) ? reply : undefined;
 }

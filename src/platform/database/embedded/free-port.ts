@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 
-/** A port on 127.0.0.1 that was free a moment ago; somebody may take it before the caller does. */
+/** A port on 127.0.0.1 that is free; another process may take it before the caller does. */
 export async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');

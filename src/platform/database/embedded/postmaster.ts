@@ -10,7 +10,7 @@ import type { DataDirectory } from './data-directory';
 
 /** Long enough for a checkpoint of everything in memory on a slow disk. */
 const STOP_TIMEOUT_SECONDS = '60';
-/** After a crash the log is replayed first, however long that takes. */
+/** After a crash the log is replayed first, which is not limited. */
 const START_TIMEOUT_SECONDS = '86400';
 
 /** The server process of one data folder, started and stopped through pg_ctl. The caller holds the folder's lock. */
@@ -27,7 +27,7 @@ export class Postmaster {
     this.pidPath = join(folder, 'postmaster.pid');
   }
 
-  /** Starts the server and waits until it takes connections. A failure's output is the end of the server's log. */
+  /** Starts the server and waits until it takes connections. The output of a failure is the end of the server's log. */
   async start(): Promise<CommandResult> {
     await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // the first start has none
     await replaceFile(this.logPath, '', this.directory.account);
@@ -39,8 +39,8 @@ export class Postmaster {
   }
 
   /**
-   * Stops the server if it runs: clients are disconnected, everything is written. One that does not end in time is
-   * made to end at once, which loses nothing that was committed. Throws when even that fails.
+   * Stops the server if it runs: clients are disconnected, everything is written. One that takes too long is ended at
+   * once, which loses nothing that was committed. Throws when even that fails.
    */
   async stop(): Promise<void> {
     for (const mode of ['fast', 'immediate']) {
@@ -54,18 +54,18 @@ export class Postmaster {
     }
   }
 
-  /** Tells the server to stop without waiting; for the moment when this process ends. */
+  /** Signals the server to stop without waiting, as this process ends. */
   stopAtExit(): void {
     try {
       const pid = Number.parseInt(readFileSync(this.pidPath, 'utf8'), 10);
-      // Windows knows no signals: the process would be killed rather than asked.
+      // Windows has no signals: the process would be killed.
       if (pid > 0 && process.platform !== 'win32') process.kill(pid, 'SIGINT');
     } catch {
       // It is gone already.
     }
   }
 
-  /** Whether the process that the lock file names is a server of this folder, not one that got its number later. */
+  /** Whether the process of the lock file is a server of this folder, and not a later one with its number. */
   async isRunning(): Promise<boolean> {
     const pid = await this.readPid();
     if (pid === undefined) return false;
@@ -88,9 +88,9 @@ export class Postmaster {
   }
 
   /**
-   * Makes the lock file of a server that was killed harmless. PostgreSQL would refuse to start while any process has
-   * that number. It ignores the number of its own parent, and that is put in; the rest of the file stays, as it lets
-   * PostgreSQL find processes of the dead server that are still at work.
+   * Makes the lock file of a killed server harmless. PostgreSQL refuses to start while any process has its number, but
+   * ignores that of its own parent, which is put in; the rest of the file stays, as PostgreSQL finds processes of the
+   * dead server by it.
    */
   async patchPidFile(): Promise<void> {
     if ((await this.readPid()) === undefined) return;
