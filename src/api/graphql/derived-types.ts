@@ -55,52 +55,31 @@ export class DerivedTypes {
   ) {}
 
   output(dto: Dto): GraphQLObjectType {
-    const known = this.objects.get(dto);
-    if (known) return known;
-    const type = new GraphQLObjectType({
-      name: this.typeNameOf(dto, 'output'),
-      fields: () =>
-        Object.fromEntries(
-          this.membersOf(dto).map(([member, described]) => [
-            member,
-            {
-              type: this.memberType(dto, member, described, 'output') as GraphQLOutputType,
-              description: described.description,
-            },
-          ]),
-        ),
-    });
-    this.objects.set(dto, type);
+    let type = this.objects.get(dto);
+    if (!type) {
+      const name = this.typeNameOf(dto, 'output');
+      type = new GraphQLObjectType({ name, fields: () => this.fieldsOf(dto, 'output') });
+      this.objects.set(dto, type);
+    }
     return type;
   }
 
   input(dto: Dto): GraphQLInputObjectType {
-    const known = this.inputs.get(dto);
-    if (known) return known;
-    const defaults = this.namings.get(dto)?.defaults ?? {};
-    const type = new GraphQLInputObjectType({
-      name: this.typeNameOf(dto, 'input'),
-      fields: () =>
-        Object.fromEntries(
-          this.membersOf(dto).map(([member, described]) => [
-            member,
-            {
-              type: this.memberType(dto, member, described, 'input') as GraphQLInputType,
-              description: described.description,
-              defaultValue: defaults[member],
-            },
-          ]),
-        ),
-    });
-    this.inputs.set(dto, type);
+    let type = this.inputs.get(dto);
+    if (!type) {
+      const name = this.typeNameOf(dto, 'input');
+      type = new GraphQLInputObjectType({ name, fields: () => this.fieldsOf(dto, 'input') });
+      this.inputs.set(dto, type);
+    }
     return type;
   }
 
   /** The enum of these words: in capitals outside, as they are inside. */
-  words(words: readonly string[], name = this.enumNames[words.join('|')]): GraphQLEnumType {
+  words(words: readonly string[]): GraphQLEnumType {
     const key = words.join('|');
     const known = this.enums.get(key);
     if (known) return known;
+    const name = this.enumNames[key];
     if (name === undefined) throw new Error(`The words ${key} have no GraphQL name.`);
     const values = Object.fromEntries(words.map((word) => [word.toUpperCase(), { value: word }]));
     const type = new GraphQLEnumType({ name, values });
@@ -115,24 +94,26 @@ export class DerivedTypes {
     return shape === 'input' ? `${plain}Input` : plain;
   }
 
-  private membersOf(dto: Dto): [string, Described][] {
+  private fieldsOf(dto: Dto, shape: Shape): Record<string, { type: Leaf; defaultValue: unknown }> {
+    const { omit = [], defaults = {} } = this.namings.get(dto) ?? {};
     const prototype = dto.prototype as object;
-    const names = (Reflect.getMetadata('swagger/apiModelPropertiesArray', prototype) ??
-      []) as string[];
-    const omitted = this.namings.get(dto)?.omit ?? [];
-    return names
+    const names = Reflect.getMetadata('swagger/apiModelPropertiesArray', prototype) as
+      string[] | undefined;
+    const fields = (names ?? [])
       .map((name) => name.slice(1))
-      .filter((name) => !omitted.includes(name))
-      .map((name) => [
-        name,
-        Reflect.getMetadata('swagger/apiModelProperties', prototype, name) as Described,
-      ]);
-  }
-
-  private memberType(dto: Dto, member: string, described: Described, shape: Shape): unknown {
-    const { required = true, nullable = false } = described;
-    const type = this.bareType(dto, member, described, shape);
-    return required && !nullable ? new GraphQLNonNull(type) : type;
+      .filter((member) => !omit.includes(member))
+      .map((member) => {
+        const described = Reflect.getMetadata(
+          'swagger/apiModelProperties',
+          prototype,
+          member,
+        ) as Described;
+        const { required = true, nullable = false, description } = described;
+        const bare = this.bareType(dto, member, described, shape);
+        const type = required && !nullable ? new GraphQLNonNull(bare) : bare;
+        return [member, { type, description, defaultValue: defaults[member] }] as const;
+      });
+    return Object.fromEntries(fields) as Record<string, { type: Leaf; defaultValue: unknown }>;
   }
 
   private bareType(dto: Dto, member: string, described: Described, shape: Shape): Leaf {

@@ -9,8 +9,7 @@ import {
   GraphQLString,
   type GraphQLResolveInfo,
 } from 'graphql';
-import type { AuditSearch, FoundEvents } from '../../audit/read/audit-search';
-import type { AuditService } from '../../audit/write/audit.service';
+import type { FoundEvents } from '../../audit/read/audit-search';
 import { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
@@ -29,17 +28,11 @@ import type { DerivedTypes } from './derived-types';
 import { requireValid, type RootFields, type Writer } from './root-fields';
 import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
 
-export interface EventServices {
-  search: AuditSearch;
-  audit: AuditService;
-  scheduler: FairScheduler;
-}
-
 /** The path of this API in the settings of the cache. */
 const PATH = '/graphql';
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
+export function eventQueries(types: DerivedTypes): RootFields {
   return {
     optimizedAuditEvents: {
       type: new GraphQLNonNull(connectionType(types)),
@@ -88,7 +81,7 @@ export function eventQueries(types: DerivedTypes): RootFields<EventServices> {
   };
 }
 
-export function eventMutations(types: DerivedTypes): RootFields<EventServices> {
+export function eventMutations(types: DerivedTypes): RootFields {
   const event = new GraphQLNonNull(types.input(CreateAuditEventDto));
   return {
     createAuditEvent: {

@@ -18,11 +18,11 @@ import { MetricsFeed } from '../../metrics/metrics-feed';
 import { PerformanceHealth } from '../../metrics/performance-health';
 import { PerformanceReport } from '../../metrics/performance.report';
 import { cacheConfig } from '../../platform/config/cache.config';
-import type { Services } from './schema';
 
 /** The services of root fields: in the context of operations, so that the schema can be printed without them. */
 @Injectable()
-export class GraphqlServices implements Services {
+export class GraphqlServices {
+  /** CACHE_KEY_PREFIX. */
   readonly keyPrefix: string;
 
   constructor(

@@ -45,7 +45,6 @@ import { GraphqlDocuments } from './graphql-documents';
 import { graphqlError, statusOf } from './graphql-errors';
 import { GraphqlServices } from './graphql-services';
 import type { ResolverContext } from './root-fields';
-import type { Services } from './schema';
 
 const PATH = '/graphql';
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
@@ -69,7 +68,7 @@ const NO_RESPONSE = new ComposedResponse();
 NO_RESPONSE.end();
 
 type ConnectionParams = Record<string, unknown> | undefined;
-interface SocketContext extends ResolverContext<Services> {
+interface SocketContext extends ResolverContext {
   connection: GraphqlConnection;
   timer: OperationTimer;
 }

@@ -31,11 +31,10 @@ import { GraphqlDocuments } from './graphql-documents';
 import { graphqlError } from './graphql-errors';
 import { GRAPHQL_RESPONSE, GraphqlFilter, writeGraphql } from './graphql.filter';
 import { GraphqlServices } from './graphql-services';
-import type { Writer } from './root-fields';
-import type { Services } from './schema';
+import type { ResolverContext, Writer } from './root-fields';
 import { isOneWrite } from './selected-fields';
 
-type HandlerContext = Writer & { services: Services } & Record<PropertyKey, unknown>;
+type HandlerContext = ResolverContext & Record<PropertyKey, unknown>;
 
 interface Result {
   text: string;

@@ -1,9 +1,6 @@
 import { GraphQLInt, GraphQLList, GraphQLNonNull, GraphQLString } from 'graphql';
 import { resolveOrganizations } from '../../auth/principal';
-import type { CacheInvalidation } from '../../caching/cache-invalidation';
 import { KeyPattern } from '../../caching/cache-key';
-import type { CacheReport } from '../../caching/cache-report';
-import type { CacheWarmup } from '../../caching/cache-warmup';
 import {
   CacheInvalidationDto,
   CacheStatisticsDto,
@@ -11,40 +8,20 @@ import {
 } from '../../caching/dto/responses.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from '../../caching/dto/requests.dto';
 import { wallClockText } from '../../platform/runtime/clocks';
-import type { AlertState } from '../../metrics/alert-state';
 import {
   PerformanceAlertDto,
   PerformanceHealthDto,
   PerformanceMetricsDto,
 } from '../../metrics/dto/responses.dto';
-import type { PerformanceHealth } from '../../metrics/performance-health';
-import type { PerformanceReport } from '../../metrics/performance.report';
-import type { DatabaseReport } from '../../maintenance/database-report';
-import type { DatabaseStatus } from '../../maintenance/database-status';
 import { DatabaseHealthStatusDto } from '../../maintenance/dto/health-status.dto';
 import { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimization-result.dto';
 import { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';
-import type { Optimizer } from '../../maintenance/optimizer';
 import type { DerivedTypes, Dto } from './derived-types';
 import { requireValid, type RootFields } from './root-fields';
 
-export interface OperatorServices {
-  report: PerformanceReport;
-  health: PerformanceHealth;
-  alerts: AlertState;
-  cache: CacheReport;
-  invalidation: CacheInvalidation;
-  warmup: CacheWarmup;
-  databaseReport: DatabaseReport;
-  databaseStatus: DatabaseStatus;
-  optimizer: Optimizer;
-  /** CACHE_KEY_PREFIX. */
-  keyPrefix: string;
-}
+type Field = RootFields[string];
 
-type Field = RootFields<OperatorServices>[string];
-
-export function operatorQueries(types: DerivedTypes): RootFields<OperatorServices> {
+export function operatorQueries(types: DerivedTypes): RootFields {
   const of = (dto: Dto, description: string, resolve: Field['resolve']): Field => ({
     type: new GraphQLNonNull(types.output(dto)),
     description,
@@ -81,7 +58,7 @@ export function operatorQueries(types: DerivedTypes): RootFields<OperatorService
   };
 }
 
-export function operatorMutations(types: DerivedTypes): RootFields<OperatorServices> {
+export function operatorMutations(types: DerivedTypes): RootFields {
   return {
     invalidateCache: {
       type: new GraphQLNonNull(types.output(CacheInvalidationDto)),

@@ -11,6 +11,7 @@ import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { validationFailed } from '../../platform/errors/app-error';
 import { validate } from '../../validation/compiled-validator';
 import type { Dto } from './derived-types';
+import type { GraphqlServices } from './graphql-services';
 
 export interface Caller {
   principal: Principal;
@@ -26,8 +27,8 @@ export interface Writer extends Caller {
   noteReplay?: () => void;
 }
 
-export interface ResolverContext<S> extends Writer {
-  services: S;
+export interface ResolverContext extends Writer {
+  services: GraphqlServices;
 }
 
 interface Field {
@@ -37,12 +38,12 @@ interface Field {
   args?: GraphQLFieldConfigArgumentMap;
 }
 
-export type RootFields<S> = Record<
+export type RootFields = Record<
   string,
   Field & {
     /** @throws AppError */
     resolve: (
-      services: S,
+      services: GraphqlServices,
       args: Record<string, unknown>,
       caller: Writer,
       info: GraphQLResolveInfo,
@@ -51,12 +52,12 @@ export type RootFields<S> = Record<
 >;
 
 /** Subscriptions: each element of `subscribe` becomes a result by `resolve`. */
-export type LiveFields<S> = Record<
+export type LiveFields = Record<
   string,
   Field & {
     /** @throws AppError, also from the iteration. */
     subscribe: (
-      services: S,
+      services: GraphqlServices,
       args: Record<string, unknown>,
       caller: Caller,
       info: GraphQLResolveInfo,
@@ -65,11 +66,11 @@ export type LiveFields<S> = Record<
   }
 >;
 
-type FieldConfig<S> = GraphQLFieldConfig<unknown, ResolverContext<S>, Record<string, unknown>>;
+type FieldConfig = GraphQLFieldConfig<unknown, ResolverContext, Record<string, unknown>>;
 
 /** `Query` or `Mutation`, each field for callers with its scope. */
-export function rootType<S>(name: string, fields: RootFields<S>): GraphQLObjectType {
-  return typeOf<S, RootFields<S>[string]>(name, fields, ({ scope, resolve }) => ({
+export function rootType(name: string, fields: RootFields): GraphQLObjectType {
+  return typeOf(name, fields, ({ scope, resolve }) => ({
     resolve: (_, args, { services, ...caller }, info) => {
       requireScopes(caller.principal, [scope]);
       return resolve(services, args, caller, info);
@@ -77,8 +78,8 @@ export function rootType<S>(name: string, fields: RootFields<S>): GraphQLObjectT
   }));
 }
 
-export function liveType<S>(name: string, fields: LiveFields<S>): GraphQLObjectType {
-  return typeOf<S, LiveFields<S>[string]>(name, fields, ({ scope, subscribe, resolve }) => ({
+export function liveType(name: string, fields: LiveFields): GraphQLObjectType {
+  return typeOf(name, fields, ({ scope, subscribe, resolve }) => ({
     subscribe: (_, args, { services, principal, signal }, info) => {
       requireScopes(principal, [scope]);
       return subscribe(services, args, { principal, signal }, info);
@@ -87,12 +88,12 @@ export function liveType<S>(name: string, fields: LiveFields<S>): GraphQLObjectT
   }));
 }
 
-function typeOf<S, F extends Field>(
+function typeOf<F extends Field>(
   name: string,
   fields: Record<string, F>,
-  resolversOf: (field: F) => Pick<FieldConfig<S>, 'resolve' | 'subscribe'>,
+  resolversOf: (field: F) => Pick<FieldConfig, 'resolve' | 'subscribe'>,
 ): GraphQLObjectType {
-  const configs = Object.entries(fields).map(([field, config]): [string, FieldConfig<S>] => {
+  const configs = Object.entries(fields).map(([field, config]): [string, FieldConfig] => {
     const { type, description, args = {}, scope } = config;
     const needs = `${description} Needs \`${scope}\`.`;
     return [field, { type, description: needs, args, ...resolversOf(config) }];

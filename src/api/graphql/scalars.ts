@@ -7,15 +7,14 @@ export const DATE_TIME = new GraphQLScalarType({
   description: 'An ISO 8601 instant with up to microseconds, such as 2026-11-23T10:30:00.123456Z.',
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
   serialize: (value) => value,
-  parseValue: (value) => {
-    if (typeof value === 'string') return value;
-    throw new GraphQLError('DateTime must be text such as 2026-11-23T10:30:00.123456Z.');
-  },
-  parseLiteral: (node) => {
-    if (node.kind === Kind.STRING) return node.value;
-    throw new GraphQLError('DateTime must be text such as 2026-11-23T10:30:00.123456Z.');
-  },
+  parseValue: requireText,
+  parseLiteral: (node) => requireText(node.kind === Kind.STRING ? node.value : undefined),
 });
+
+function requireText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new GraphQLError('DateTime must be text such as 2026-11-23T10:30:00.123456Z.');
+}
 
 /** Numbers keep their text: values from variables are the objects that parseExactJson made. */
 export const JSON_VALUE = new GraphQLScalarType({

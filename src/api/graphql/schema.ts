@@ -10,17 +10,11 @@ import {
 import { CreateAuditEventDto } from '../../audit/event/dto/create-audit-event.dto';
 import { ALERT_TYPES, SEVERITIES } from '../../metrics/dto/responses.dto';
 import { DerivedTypes, type Dto, type Naming } from './derived-types';
-import { eventMutations, eventQueries, type EventServices } from './event-fields';
-import { operatorMutations, operatorQueries, type OperatorServices } from './operator-fields';
+import { eventMutations, eventQueries } from './event-fields';
+import { operatorMutations, operatorQueries } from './operator-fields';
 import { liveType, rootType } from './root-fields';
 import { DATE_TIME } from './scalars';
-import {
-  eventSubscriptions,
-  operatorSubscriptions,
-  type LiveServices,
-} from './subscription-fields';
-
-export type Services = EventServices & OperatorServices & LiveServices;
+import { eventSubscriptions, operatorSubscriptions } from './subscription-fields';
 
 /** PAGINATION_DEFAULT_LIMIT where it is not set. */
 const USUAL_LIMIT = 50;
@@ -59,12 +53,12 @@ const ENUM_NAMES = {
 export function graphqlSchema(limit = USUAL_LIMIT): GraphQLSchema {
   const types = new DerivedTypes(namingsFor(limit), ENUM_NAMES);
   return new GraphQLSchema({
-    query: rootType<Services>('Query', { ...eventQueries(types), ...operatorQueries(types) }),
-    mutation: rootType<Services>('Mutation', {
+    query: rootType('Query', { ...eventQueries(types), ...operatorQueries(types) }),
+    mutation: rootType('Mutation', {
       ...eventMutations(types),
       ...operatorMutations(types),
     }),
-    subscription: liveType<Services>('Subscription', {
+    subscription: liveType('Subscription', {
       ...eventSubscriptions(types),
       ...operatorSubscriptions(types),
     }),

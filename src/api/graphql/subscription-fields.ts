@@ -1,5 +1,4 @@
 import { GraphQLNonNull, GraphQLString } from 'graphql';
-import type { EventFeed } from '../../audit/feed/event-feed';
 import type { FeedEvent } from '../../audit/feed/subscription';
 import { AuditEventDto } from '../../audit/event/dto/responses.dto';
 import {
@@ -11,31 +10,20 @@ import type { Organizations } from '../../auth/principal';
 import { globMatcher } from '../../caching/cache-key';
 import { CacheInvalidationDto } from '../../caching/dto/responses.dto';
 import { InvalidationQuery } from '../../caching/dto/requests.dto';
-import type { InvalidationFeed } from '../../caching/invalidation-feed';
 import type { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { AppError } from '../../platform/errors/app-error';
 import { onAbort } from '../../platform/runtime/abort';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
-import type { AlertFeed } from '../../metrics/alert-feed';
 import {
   PerformanceAlertDto,
   PerformanceMetricsDto,
   SEVERITIES,
 } from '../../metrics/dto/responses.dto';
-import type { MetricsFeed } from '../../metrics/metrics-feed';
 import type { DerivedTypes } from './derived-types';
 import { requireValid, type Caller, type LiveFields } from './root-fields';
 import { requireFewMetadata } from './selected-fields';
 
-export interface LiveServices {
-  feed: EventFeed;
-  metricsFeed: MetricsFeed;
-  alertFeed: AlertFeed;
-  invalidationFeed: InvalidationFeed;
-  limiter: SubscriptionLimiter;
-}
-
-export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
+export function eventSubscriptions(types: DerivedTypes): LiveFields {
   return {
     auditEventRecorded: {
       type: new GraphQLNonNull(types.output(AuditEventDto)),
@@ -84,7 +72,7 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields<LiveServices
   };
 }
 
-export function operatorSubscriptions(types: DerivedTypes): LiveFields<LiveServices> {
+export function operatorSubscriptions(types: DerivedTypes): LiveFields {
   return {
     performanceMetricsUpdated: {
       type: new GraphQLNonNull(types.output(PerformanceMetricsDto)),
