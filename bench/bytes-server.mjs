@@ -1,12 +1,12 @@
-// References for cached answers: the same bytes with the same body headers, out of memory, by node:http and by express.
-// It gets them once from BYTES_URL with BYTES_TOKEN. No token, no request id, no ETag, nothing to look up.
+// References for cached responses: the same bytes with the same body headers, out of memory, by node:http and by express.
+// They are fetched once from BYTES_URL with BYTES_TOKEN. No token, no request id, no ETag, no lookup.
 import { createServer } from 'node:http';
 import express from 'express';
 
-const answer = await fetch(process.env.BYTES_URL, {
+const response = await fetch(process.env.BYTES_URL, {
   headers: { authorization: `Bearer ${process.env.BYTES_TOKEN}` },
 });
-const body = Buffer.from(await answer.arrayBuffer());
+const body = Buffer.from(await response.arrayBuffer());
 const headers = {
   'Content-Type': 'application/json; charset=utf-8',
   'Content-Length': body.length,

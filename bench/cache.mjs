@@ -2,7 +2,15 @@
 import { spawnSync } from 'node:child_process';
 import { seed } from './read.mjs';
 import { startNginxCache } from './neighbours.mjs';
-import { inTurn, load, report, startBytes, startRedis, startService, token } from './support.mjs';
+import {
+  interleaved,
+  load,
+  report,
+  startBytes,
+  startRedis,
+  startService,
+  token,
+} from './support.mjs';
 
 const CONNECTIONS = [8, 64];
 
@@ -42,7 +50,7 @@ async function hits(databaseUrl, tier, env) {
         miss: page({ url, headers: fresh }),
       };
       if (nginx) works.nginx = page({ url: nginx.url });
-      const figures = await inTurn(works);
+      const figures = await interleaved(works);
       const name = (reference) =>
         `cached page of 50, ${tier}, ${connections} clients, vs ${reference}`;
       report(name('node:http'), figures.hit, figures.bare, tier === 'Redis' ? 0.3 : 0.5);

@@ -77,7 +77,7 @@ function randomOf(seed) {
 }
 
 /**
- * One of two kinds, in turn. Calls of an API: metadata of 1170 bytes in the median and 1800 in the 95th percentile,
+ * One of two kinds, alternating. Calls of an API: metadata of 1170 bytes in the median and 1800 in the 95th percentile,
  * nested and with nulls, a tenth of them failed, 17 principals of which one makes nine tenths, 260 actions. Edits of
  * texts: 420 and 550 bytes, half of them with characters beyond ASCII, 7600 principals.
  */

@@ -81,8 +81,8 @@ const curl = ({ service, authorization }, query, ...more) =>
     `${service.url}/api/v1/audit/events/stream?${query}`,
   ]); // prettier-ignore
 
-/** Three times each, in turn; the median of each. */
-async function inTurn(...works) {
+/** Runs each three times, interleaved; the medians. */
+async function interleaved(...works) {
   const taken = works.map(() => []);
   for (let round = 0; round < 3; round += 1) {
     for (const [index, work] of works.entries()) taken[index].push(await work());
@@ -108,7 +108,7 @@ function copyOf(format, organization) {
 
 async function besidePsql(run, format, wanted) {
   const psql = ['-q', run.databaseUrl, ...copyOf(format, 'export')];
-  const [ours, theirs] = await inTurn(
+  const [ours, theirs] = await interleaved(
     () => curl(run, `format=${format}&organization_ids=export`),
     () => seconds('psql', psql),
   );
@@ -117,7 +117,7 @@ async function besidePsql(run, format, wanted) {
 
 async function besideQueryStream(run) {
   const env = { ...process.env, DATABASE_URL: run.databaseUrl, ORGANIZATION: 'export' };
-  const [ours, theirs] = await inTurn(
+  const [ours, theirs] = await interleaved(
     () => curl(run, 'format=ndjson&organization_ids=export'),
     () => seconds(process.execPath, [join(root, 'bench/query-stream.mjs')], { env }),
   );
@@ -126,7 +126,7 @@ async function besideQueryStream(run) {
 
 async function compressed(run) {
   const query = 'format=ndjson&organization_ids=export';
-  const [plain, gzip, brotli] = await inTurn(
+  const [plain, gzip, brotli] = await interleaved(
     () => curl(run, query),
     () => curl(run, query, '-H', 'Accept-Encoding: gzip'),
     () => curl(run, query, '-H', 'Accept-Encoding: br'),

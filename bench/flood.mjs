@@ -1,6 +1,6 @@
-// A load that puts up with refusals and says how long answers of each kind took, from a thread of its own: what is
+// A load that accepts refusals and measures the time of responses of each kind, from a thread of its own: what is
 // measured beside it must not wait for it. With a rate it is open: requests are due at their times, whatever has become
-// of those before; without one, each connection asks again as soon as it is answered.
+// of those before; without one, each connection sends the next request after a response.
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';

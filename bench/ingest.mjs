@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { COPY_COLUMNS, copyLine, eventsOf } from './data.mjs';
 import { onPath, pgbenchPath } from './programs.mjs';
 import {
-  inTurn,
+  interleaved,
   load,
   report,
   startReference,
@@ -74,7 +74,7 @@ async function singles({ databaseUrl, service, reference, folder, headers }) {
       plain: () => load({ ...post, url: reference.url, connections, headers: JSON_HEADERS }),
     };
     if (pgbenchPath()) works.pgbench = () => pgbench(databaseUrl, script, connections);
-    const { ours, plain, pgbench: bare } = await inTurn(works);
+    const { ours, plain, pgbench: bare } = await interleaved(works);
     report(
       `single writes, ${connections} clients, vs one INSERT each (events/s)`,
       ours,
@@ -124,7 +124,7 @@ async function bulk({ databaseUrl, service, folder, headers }) {
     const events = eventsOf('org-1', size);
     const body = JSON.stringify({ events });
     const copy = copyCommands(folder, events);
-    const { ours, copied } = await inTurn({
+    const { ours, copied } = await interleaved({
       ours: async () => size * (await load({ url, connections: 2, method: 'POST', headers, body })),
       copied: async () => {
         const startedMs = performance.now();

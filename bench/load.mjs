@@ -1,5 +1,5 @@
 // The load of the benchmarks: keep-alive connections, each with one request under way, over plain sockets. It shares the
-// cores with what it measures, so that it must cost little: a fifth of what autocannon takes for an answer.
+// cores with what it measures, so that it must cost little: a fifth of what autocannon takes for a response.
 import { connect } from 'node:net';
 
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 3);
@@ -7,13 +7,13 @@ export const HEAD_END = '\r\n\r\n';
 const CHUNKS_END = '\r\n0\r\n\r\n';
 
 /**
- * A load of SECONDS; answers a second. Anything but a 2xx answer is a failure of the benchmark. Of several bodies, each
+ * A load of SECONDS; responses a second. Any status but 2xx is a failure of the benchmark. Of several bodies, each
  * request has the next one.
  */
 export async function load({ url, connections, method = 'GET', headers = {}, body, seconds }) {
   const requests = [body].flat().map((one) => requestBytes(url, method, headers, one));
   const durationMs = (seconds ?? SECONDS) * 1000;
-  const run = { answers: 0, sent: 0, isOver: false };
+  const run = { responses: 0, sent: 0, isOver: false };
   const nextRequest = () => requests[run.sent++ % requests.length];
   const clients = Array.from({ length: connections }, () => client(url, nextRequest, run));
   const startedMs = performance.now();
@@ -24,7 +24,7 @@ export async function load({ url, connections, method = 'GET', headers = {}, bod
     run.isOver = true;
     clearTimeout(timer);
   }
-  return (run.answers * 1000) / (performance.now() - startedMs);
+  return (run.responses * 1000) / (performance.now() - startedMs);
 }
 
 /** A request as it goes over the wire. */
@@ -40,7 +40,7 @@ export function requestBytes(url, method, headers, body) {
   return Buffer.from(`${lines.join('\r\n')}${HEAD_END}${body ?? ''}`);
 }
 
-/** One connection; resolves once the load is over and its last answer has come. */
+/** One connection; resolves once the load is over and its last response has come. */
 function client(url, nextRequest, run) {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
@@ -52,7 +52,7 @@ function client(url, nextRequest, run) {
       reject(error);
     };
     const next = () => {
-      run.answers += 1;
+      run.responses += 1;
       left = undefined;
       start = '';
       if (!run.isOver) return socket.write(nextRequest());

@@ -1,6 +1,6 @@
-// What recording and logging cost, on the route where they weigh most: a cached page, answered in front of express.
-// Both services are up at once and loaded in turns, so that whatever else the machine does meets both alike.
-import { inTurn, load, report, sampleEvent, startService, token } from './support.mjs';
+// Cost of recording and logging on the route where it is the largest share: a cached page of the fast path. Both services
+// are up at once and loaded alternately, so that other load of the machine meets both alike.
+import { interleaved, load, report, sampleEvent, startService, token } from './support.mjs';
 
 const ROUNDS = 7;
 const CONNECTIONS = 64;
@@ -44,7 +44,7 @@ async function compare(databaseUrl, what, wanted, with_, without) {
         load({ url: `${url}/api/v1/audit/events`, headers, connections: CONNECTIONS }),
   );
   try {
-    const rates = await inTurn({ on, off }, ROUNDS);
+    const rates = await interleaved({ on, off }, ROUNDS);
     report(`cached page of 50, ${what}`, rates.on, rates.off, wanted);
   } finally {
     await Promise.all(services.map((service) => service.stop()));

@@ -77,7 +77,7 @@ export async function startPostgrest(databaseUrl) {
   return { ...server, pageOf };
 }
 
-/** nginx that keeps what `upstream` answers, when it is installed, else undefined. */
+/** nginx that caches the responses of `upstream`, when it is installed, else undefined. */
 export async function startNginxCache(upstream) {
   const program = onPath('nginx');
   if (!program) {

@@ -1,5 +1,5 @@
 // Overload: what a flood of one organization costs another, what is left of the throughput beyond the capacity, and how
-// punctual the answer to a request is whose statement outlasts its deadline.
+// punctual the response to a request is whose statement outlasts its deadline.
 import { percentile } from './figures.mjs';
 import { flood } from './flood.mjs';
 import { report, residentMb, sampleEvent, startService, token, withClient } from './support.mjs';
@@ -14,7 +14,7 @@ const DEADLINE_MS = 1000;
 const LATE_READS = 5;
 const READ = { 'Cache-Control': 'no-cache' };
 
-/** Bulk requests as each door takes them. */
+/** Bulk requests of each API. */
 const BULK_DOORS = [
   { what: '', path: '/api/v1/audit/events/bulk', members: (events) => ({ events }) },
   {
@@ -68,7 +68,7 @@ export async function overload(databaseUrl) {
   await deadlines(databaseUrl, await headersOf('quiet', READ));
 }
 
-/** Reads of a table that somebody else has locked: how far from its deadline each is answered, and how. */
+/** Reads of a locked table: the distance of each response from its deadline, and its status. */
 async function deadlines(databaseUrl, headers) {
   const service = await startService(databaseUrl, { REQUEST_TIMEOUT_MS: String(DEADLINE_MS) });
   const times = [];
@@ -80,7 +80,7 @@ async function deadlines(databaseUrl, headers) {
         const response = await fetch(`${service.url}/api/v1/audit/events`, { headers });
         const { code } = await response.json();
         times.push(performance.now() - startedMs);
-        if (code !== 'REQUEST_TIMEOUT') throw new Error(`Answered ${response.status} ${code}`);
+        if (code !== 'REQUEST_TIMEOUT') throw new Error(`Status ${response.status} ${code}`);
       }
     });
   } finally {
@@ -95,7 +95,7 @@ async function deadlines(databaseUrl, headers) {
   );
 }
 
-/** As noisyNeighbour, with floods of writes of a thousand events each by every door, and the settings as they are. */
+/** As noisyNeighbour, with floods of writes of a thousand events each by every API, and the settings as they are. */
 async function besideBulks(databaseUrl, headers, floodHeaders) {
   const events = Array.from({ length: BULK_EVENTS }, (_, index) => sampleEvent('flood', index));
   for (const { what, path, members } of BULK_DOORS) {
@@ -136,14 +136,14 @@ async function steps({ url, headers }, seconds) {
     const startedMs = performance.now();
     const response = await fetch(url, { headers });
     await response.arrayBuffer();
-    if (response.status !== 200) throw new Error(`The quiet one was answered ${response.status}`);
+    if (response.status !== 200) throw new Error(`The quiet one has status ${response.status}`);
     times.push(performance.now() - startedMs);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return times;
 }
 
-/** An open load of 1, 2, 4 and 8 times what a closed one reaches: answers in time, refusals, memory, probes. */
+/** An open load of 1, 2, 4 and 8 times what a closed one reaches: responses in time, refusals, memory, probes. */
 async function beyondCapacity(target, service, what) {
   console.log(`  ${what}:`);
   await flood({ ...target, connections: CLOSED_CONNECTIONS, seconds: 2 }); // warms up

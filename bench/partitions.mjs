@@ -142,11 +142,11 @@ async function probe(kinds, over) {
   const client = async (kind, ask, from) => {
     for (let n = from; !isOver; n += 1) {
       const startedMs = performance.now();
-      const answer = await ask(n);
-      if (!answer) continue;
+      const response = await ask(n);
+      if (!response) continue;
       found[kind].times.push(performance.now() - startedMs);
       const failures = found[kind].failures;
-      if (answer.status >= 400) failures[answer.status] = (failures[answer.status] ?? 0) + 1;
+      if (response.status >= 400) failures[response.status] = (failures[response.status] ?? 0) + 1;
     }
   };
   const clients = Object.entries(kinds).flatMap(([kind, ask]) => {

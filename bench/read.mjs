@@ -1,7 +1,7 @@
-// Reading: pages of 50 through each door beside plain node:http, PostGraphile and PostgREST; deep pages; many organizations.
+// Reading: pages of 50 through each API beside plain node:http, PostGraphile and PostgREST; deep pages; many organizations.
 import { startPostgraphile, startPostgrest } from './neighbours.mjs';
 import {
-  inTurn,
+  interleaved,
   load,
   report,
   startReference,
@@ -94,21 +94,21 @@ async function freshPages({ service, events, plain, postgraphile, postgrest }, o
   const graphql = graphqlPage(service, headers);
   const trpc = trpcPage(service, headers);
   if (await isThere(graphql)) works.graphql = page(graphql);
-  else console.log('GraphQL: NOT MEASURED, the service has no such door');
+  else console.log('GraphQL: NOT MEASURED, the service has no such API');
   if (await isThere(trpc)) works.trpc = page(trpc);
-  else console.log('tRPC: NOT MEASURED, the service has no such door');
+  else console.log('tRPC: NOT MEASURED, the service has no such API');
   if (postgraphile) works.postgraphile = page(postgraphile.pageOf(organization));
   if (postgrest) works.postgrest = page({ url: postgrest.pageOf(organization) });
-  const figures = await inTurn(works);
-  const name = (door) => `page of 50, ${what}, ${door}`;
+  const figures = await interleaved(works);
+  const name = (api) => `page of 50, ${what}, ${api}`;
   report(`${name('REST vs plain')} (pages/s)`, figures.rest, figures.plain, 1.3);
   for (const reference of ['postgraphile', 'postgrest']) {
     if (!figures[reference]) continue;
-    for (const door of ['rest', 'graphql', 'trpc'].filter((one) => figures[one])) {
+    for (const api of ['rest', 'graphql', 'trpc'].filter((one) => figures[one])) {
       const wanted = reference === 'postgraphile' ? 1 : undefined;
       report(
-        `${name(`${door} vs ${reference}`)} (pages/s)`,
-        figures[door],
+        `${name(`${api} vs ${reference}`)} (pages/s)`,
+        figures[api],
         figures[reference],
         wanted,
       );
@@ -133,12 +133,12 @@ function trpcPage({ url }, headers) {
   return { url: `${url}/trpc/performance.getOptimizedAuditEvents?input=${input}`, headers };
 }
 
-/** Whether a door answers; one that is there and refuses is a fault of the benchmark. */
+/** Whether an API is there; one that refuses is a fault of the benchmark. */
 async function isThere({ url, method, headers, body }) {
-  const answer = await fetch(url, { method, headers, body });
-  const text = await answer.text();
-  if (answer.status === 404) return false;
-  if (answer.status !== 200 || text.includes('"errors"')) throw new Error(`${url}: ${text}`);
+  const response = await fetch(url, { method, headers, body });
+  const text = await response.text();
+  if (response.status === 404) return false;
+  if (response.status !== 200 || text.includes('"errors"')) throw new Error(`${url}: ${text}`);
   return true;
 }
 
@@ -148,7 +148,7 @@ async function deepPages({ events }) {
   const page = (query) => () =>
     load({ url: `${events}?${query}`, connections: CONNECTIONS, headers });
   const keyset = async (number) => page(`cursor=${await cursorAtPage(events, headers, number)}`);
-  const { first, ...others } = await inTurn({
+  const { first, ...others } = await interleaved({
     first: page('limit=50'),
     'keyset page 100': await keyset(100),
     'keyset page 10 000': await keyset(10_000),
@@ -168,7 +168,7 @@ async function deepPages({ events }) {
 async function severalOrganizations({ events }) {
   const page = (headers) => () => load({ url: events, connections: CONNECTIONS, headers });
   const twenty = Array.from({ length: 20 }, (_, index) => `org-${index * 50}`);
-  const { one, some, all } = await inTurn({
+  const { one, some, all } = await interleaved({
     one: page(await as(['org-7'])),
     some: page(await as(twenty)),
     all: page(await as(['*'])),

@@ -38,20 +38,20 @@ async function page(organizationId) {
 }
 
 const server = createServer((request, response) => {
-  const answer = (status, body) => {
+  const respond = (status, body) => {
     response.writeHead(status, { 'Content-Type': 'application/json' });
     response.end(JSON.stringify(body));
   };
-  const fail = (error) => answer(500, { error: String(error) });
+  const fail = (error) => respond(500, { error: String(error) });
   if (request.method === 'GET') {
     const { searchParams } = new URL(request.url, 'http://localhost');
-    page(searchParams.get('organization_ids')).then((body) => answer(200, body), fail);
+    page(searchParams.get('organization_ids')).then((body) => respond(200, body), fail);
     return;
   }
   const chunks = [];
   request.on('data', (chunk) => chunks.push(chunk));
   request.on('end', () => {
-    insert(JSON.parse(Buffer.concat(chunks).toString())).then((row) => answer(201, row), fail);
+    insert(JSON.parse(Buffer.concat(chunks).toString())).then((row) => respond(201, row), fail);
   });
 });
 server.listen(Number(process.env.PORT), '127.0.0.1', () => console.log('ready'));

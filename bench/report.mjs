@@ -14,10 +14,10 @@ export const HEADER = [
 ].join(' ');
 
 /**
- * Runs each of the works once a round, in turn, so that whatever else the machine does meets all alike, and each is
+ * Runs each of the works once a round, interleaved, so that other load of the machine meets all alike, and each is
  * first in some round. The first round warms up and does not count. By the name of each: its figures.
  */
-export async function inTurn(works, rounds = ROUNDS) {
+export async function interleaved(works, rounds = ROUNDS) {
   const names = Object.keys(works);
   const figures = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = 0; round <= rounds; round += 1) {
@@ -32,7 +32,7 @@ export async function inTurn(works, rounds = ROUNDS) {
 
 /**
  * Notes a ratio, and whether it is at least what was wanted (undefined: it is only reported). `ours` and `reference`
- * are figures, or one of each round; told of the same benchmark again (--repeat), the runs are put together.
+ * are figures, or one of each round; of the same benchmark again (--repeat), the runs are put together.
  */
 export function report(bench, ours, reference, wanted) {
   const pairs = [ours].flat().map((value, round) => [value, [reference].flat()[round]]);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { eventsOf } from './data.mjs';
 import { median } from './figures.mjs';
-import { inTurn, load, report, root, startService, token, withClient } from './support.mjs';
+import { interleaved, load, report, root, startService, token, withClient } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 /** The smallest first. 5 million events take five minutes to make and 5 GB: only with BENCH_LARGE=1. */
@@ -95,7 +95,7 @@ async function measure(fields) {
   const authorization = `Bearer ${await token([MEASURED])}`;
   const body = eventsOf(MEASURED, 500).map((event) => JSON.stringify(event));
   const each = (work) =>
-    inTurn(Object.fromEntries(fields.map((one) => [one.name, () => work(one)])));
+    interleaved(Object.fromEntries(fields.map((one) => [one.name, () => work(one)])));
   const path = '/api/v1/audit/events';
   const pages = await each(({ service }) =>
     load({

@@ -1,4 +1,4 @@
-// The mix of requests of the soak, at a given rate or as fast as they are answered.
+// The mix of requests of the soak, at a given rate or as fast as responses come.
 import { randomInt, randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,7 +14,7 @@ const EVENTS = '/api/v1/audit/events';
 
 /** Sends the mix to a service and counts what comes back. */
 export class SoakLoad {
-  counts = { answered: 0, refused: 0, failed: 0, late: 0 };
+  counts = { done: 0, refused: 0, failed: 0, late: 0 };
   underWay = 0;
   #agent = new Agent({ keepAlive: true, maxSockets: 64 });
   #recent = [];
@@ -24,19 +24,19 @@ export class SoakLoad {
     this.token = token;
   }
 
-  /** As many answers a second as `CLIENTS` clients get who ask again at once, over `seconds`. */
+  /** Responses a second to `CLIENTS` clients that ask again at once, over `seconds`. */
   async measureCapacity(seconds) {
-    const before = this.counts.answered;
+    const before = this.counts.done;
     const endMs = performance.now() + seconds * 1000;
     await Promise.all(
       Array.from({ length: CLIENTS }, async () => {
         while (performance.now() < endMs) await this.#sendOne();
       }),
     );
-    return (this.counts.answered - before) / seconds;
+    return (this.counts.done - before) / seconds;
   }
 
-  /** Sends `perSecond` requests a second, whether they are answered or not, until `endMs`. */
+  /** Sends `perSecond` requests a second, with or without responses, until `endMs`. */
   async hold(perSecond, endMs) {
     const startMs = performance.now();
     for (let sent = 0; performance.now() < endMs; await sleep(TICK_MS)) {
@@ -83,7 +83,7 @@ export class SoakLoad {
     this.underWay += 1;
     try {
       const { status, text } = await this.#exchange(method, path, body, headers);
-      if (status < 400) this.counts.answered += 1;
+      if (status < 400) this.counts.done += 1;
       else if (status === 503) this.counts.refused += 1;
       else throw new Error(`${status} ${text.slice(0, 200)}`);
       return status < 400 ? text : undefined;

@@ -1,4 +1,4 @@
-// Loaded into the service (node --expose-gc --require): answers each message of its parent with what the process holds.
+// Loaded into the service (node --expose-gc --require): replies to each message of its parent with what the process holds.
 const { createRequire } = require('node:module');
 const { join } = require('node:path');
 

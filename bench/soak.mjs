@@ -62,9 +62,9 @@ async function soak() {
     samples.push(await sample());
   }
   await holding;
-  const { answered, refused, failed, late } = load.counts;
+  const { done, refused, failed, late } = load.counts;
   console.log(
-    `${answered - before.answered} answered, ${refused - before.refused} refused, ${failed} failed, ${late} late` +
+    `${done - before.done} done, ${refused - before.refused} refused, ${failed} failed, ${late} late` +
       (failed > 0 ? `; the last failure: ${load.lastFailure}` : ''),
   );
   return report(samples) && failed === 0;
@@ -85,7 +85,7 @@ async function sample() {
 function report(samples) {
   const third = Math.floor(samples.length / 3);
   const mean = (part, name) => part.reduce((sum, one) => sum + one[name], 0) / part.length;
-  console.log(`${'held'.padEnd(20)} ${'first third'.padStart(12)} ${'last third'.padStart(12)}`);
+  console.log(`${'samples'.padEnd(20)} ${'first third'.padStart(12)} ${'last third'.padStart(12)}`);
   let flat = true;
   for (const name of [...Object.keys(MAY_GROW), 'rssMB']) {
     const [first, last] = [samples.slice(0, third), samples.slice(-third)].map((part) =>

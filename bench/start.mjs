@@ -1,5 +1,5 @@
-// Start: from the start of the process to the first answer of /health/ready, and what it then holds of memory.
-import { inTurn, report, residentMb, startReference, startService } from './support.mjs';
+// Start: from the start of the process to the first 200 of /health/ready, and its memory then.
+import { interleaved, report, residentMb, startReference, startService } from './support.mjs';
 
 const IDLE_MS = 2000;
 
@@ -16,7 +16,7 @@ export async function start(databaseUrl) {
     await server.stop();
     return tookMs;
   };
-  const { ours, plain } = await inTurn({
+  const { ours, plain } = await interleaved({
     ours: timed('ours', () => startService(databaseUrl)),
     plain: timed('plain', () => startReference(databaseUrl)),
   });
@@ -26,9 +26,9 @@ export async function start(databaseUrl) {
 
 async function untilReady(url, path) {
   for (;;) {
-    const answer = await fetch(url + path).catch(() => undefined);
-    await answer?.arrayBuffer();
-    if (answer?.ok) return;
+    const response = await fetch(url + path).catch(() => undefined);
+    await response?.arrayBuffer();
+    if (response?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -1,5 +1,5 @@
 // Subscriptions: 1000 readers of live tails on two replicas while 500 events a second are recorded; each must get all of its own,
-// in order. How long an event takes from being sent to being received, beside a bare node:http that hands on the same.
+// in order. How long an event takes from being sent to being received, beside a bare node:http that forwards the same.
 import { spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -79,7 +79,7 @@ async function fanOut(way, names) {
   );
   await sleep(500);
   const sent = names.map(() => 0);
-  const answers = [];
+  const posts = [];
   const requests = SECONDS * (EVENTS_A_SECOND / EVENTS_A_REQUEST);
   const startMs = performance.now();
   for (let at = 0; at < requests; at += 1) {
@@ -91,19 +91,19 @@ async function fanOut(way, names) {
     }));
     sent[name] += events.length;
     const { url, authorization } = way.publish(at, name);
-    answers.push(
+    posts.push(
       fetch(url, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json', ...(authorization && { authorization }) },
         body: JSON.stringify({ events }),
-      }).then(async (answer) => {
-        await answer.arrayBuffer();
-        if (answer.status !== 201) throw new Error(`${url}: ${answer.status}`);
+      }).then(async (response) => {
+        await response.arrayBuffer();
+        if (response.status !== 201) throw new Error(`${url}: ${response.status}`);
       }),
     );
     await sleep(Math.max(0, startMs + ((at + 1) * 1000 * SECONDS) / requests - performance.now()));
   }
-  await Promise.all(answers);
+  await Promise.all(posts);
   const deadlineMs = performance.now() + 10_000;
   const missing = () => readers.filter(({ name, received }) => received !== sent[name]).length;
   while (missing() > 0 && performance.now() < deadlineMs) await sleep(50);

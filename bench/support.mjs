@@ -11,7 +11,7 @@ import { SignJWT } from 'jose';
 import pg from 'pg';
 
 export { load } from './load.mjs';
-export { allResults, inTurn, report } from './report.mjs';
+export { allResults, interleaved, report } from './report.mjs';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
@@ -52,7 +52,7 @@ export async function freePort() {
   return port;
 }
 
-/** Starts a server process and waits until it is up: until it says `sign`, or with a path until that is answered. */
+/** Starts a server process and waits until it is up: until it prints `sign`, or responds 200 at that path. */
 export async function startProcess(script, sign, env) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
@@ -68,24 +68,24 @@ export async function startProcess(script, sign, env) {
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`${script} ended (${code})`);
   });
-  ended.catch(() => undefined); // once it is up, it ends when it is told to
-  await Promise.race([ended, sign.startsWith('/') ? answered(url + sign) : said(child, sign)]);
-  child.stdout.resume(); // a line for each request: read, as somebody would, and not kept
+  ended.catch(() => undefined); // once it is up, it ends by `stop`
+  await Promise.race([ended, sign.startsWith('/') ? isReady(url + sign) : printed(child, sign)]);
+  child.stdout.resume(); // a line for each request: read and dropped
   const stop = async () => {
     if (child.exitCode !== null) return;
     child.kill('SIGTERM');
     await once(child, 'exit');
   };
-  /** Asks what was loaded into the process with --require (BENCH_NODE_FLAGS): one answer to one message. */
+  /** Asks the script that --require has loaded into the process (BENCH_NODE_FLAGS): one message, one reply. */
   const ask = async () => {
     child.send({});
-    const [answer] = await once(child, 'message');
-    return answer;
+    const [reply] = await once(child, 'message');
+    return reply;
   };
   return { url, pid: child.pid, ask, stop };
 }
 
-async function said(child, sign) {
+async function printed(child, sign) {
   let text = '';
   for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
     text += chunk;
@@ -93,7 +93,7 @@ async function said(child, sign) {
   }
 }
 
-async function answered(url) {
+async function isReady(url) {
   for (;;) {
     const response = await fetch(url).catch(() => undefined);
     if (response?.ok) return;
@@ -118,7 +118,7 @@ export function startReference(databaseUrl) {
   });
 }
 
-/** The bytes that `url` answers, from memory, by `node` (node:http) or `express`. */
+/** The bytes of `url`, from memory, by `node` (node:http) or `express`. */
 export function startBytes({ url, token: jwt, by }) {
   return startProcess(join(root, 'bench/bytes-server.mjs'), 'ready', {
     BYTES_URL: url,

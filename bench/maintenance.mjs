@@ -10,7 +10,7 @@ const ROWS_OF_MONTH = 60_000;
 const EXPIRED_MONTHS = 24;
 const RETENTION_DAYS = 1000;
 
-export async function upkeep(databaseUrl) {
+export async function maintenance(databaseUrl) {
   const service = await startService(databaseUrl, {
     DATABASE_UPKEEP_INTERVAL_SECONDS: '2',
     RETENTION_DAYS: String(RETENTION_DAYS),
@@ -30,11 +30,11 @@ export async function upkeep(databaseUrl) {
     const manager = { authorization: `Bearer ${await token(['*'], 'performance:manage')}` };
     let result;
     const during = await write(async () => {
-      const answer = await fetch(`${service.url}/api/v1/performance/database/optimize`, {
+      const response = await fetch(`${service.url}/api/v1/performance/database/optimize`, {
         method: 'POST',
         headers: manager,
       });
-      result = await answer.json();
+      result = await response.json();
     });
     const after = await quiet();
     const { vacuumResults, reindexResults } = result.maintenanceResults;
