@@ -86,7 +86,7 @@ describe('npm run token', () => {
     [['--expires-in=-1h'], /^--expires-in wants/],
     [['--expires-in', '99999d'], /^--expires-in wants/],
     [['--help=no'], /--help.* does not take an argument/],
-  ])('answers %j with one clear line, the usage and exit code 2', async (argv, line) => {
+  ])('refuses %j with one clear line, the usage and exit code 2', async (argv, line) => {
     const { exitCode, out, err } = await run(argv);
     expect([exitCode, out]).toEqual([2, '']);
     expect(err).toMatch(line);

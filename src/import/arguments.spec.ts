@@ -80,7 +80,7 @@ describe('the command line', () => {
     return { exitCode, out: out.join(''), err: err.join('') };
   }
 
-  it('answers a mistake with one line, the usage and status 2', async () => {
+  it('refuses a mistake with one line, the usage and status 2', async () => {
     const { exitCode, out, err } = await run(['--format', 'xml', file]);
     expect(exitCode).toBe(2);
     expect(err).toMatch(/^--format xml is not known[^\n]*\n\nUsage: npm run import/);
@@ -91,7 +91,7 @@ describe('the command line', () => {
     expect(await run(['--help'])).toMatchObject({ exitCode: 0, err: '' });
   });
 
-  it('looks for the service on the PORT that it has here, unless told where it is', () => {
+  it('expects the service on the PORT of the environment, unless there is a --url', () => {
     const given = (more: string[], PORT?: string) =>
       readArguments(['--format', 'event', '-', ...more], { AUDIT_TOKEN: 'a', PORT })?.url;
     expect(given([])).toBe('http://localhost:3000/');

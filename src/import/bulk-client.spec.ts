@@ -52,7 +52,7 @@ describe('a service that forbids', () => {
     await expect(client.post('{}', 3)).rejects.toThrow(ImportStopped);
   });
 
-  it('names an address where nobody listens, and what to do about it', async () => {
+  it('names an address where nothing listens, and what to do about it', async () => {
     const port = await findFreePort();
     const outcome = await new BulkClient(`http://localhost:${port}`, 'a').post('{}\n', 1);
     expect(outcome).toMatchObject({ kind: 'later' });
@@ -61,7 +61,7 @@ describe('a service that forbids', () => {
     expect(reason).toContain('--url');
   });
 
-  it('sends again what breaks off before the summary, or is answered with a passing failure', async () => {
+  it('sends again what breaks off before the summary, or fails for a passing reason', async () => {
     const whole = '{"line":1,"id":"a","sequence":"1","status":"created"}\n';
     const server = createServer((request, response) => {
       request.resume();

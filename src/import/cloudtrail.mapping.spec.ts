@@ -74,7 +74,7 @@ describe('mapCloudTrail', () => {
     [{ errorCode: 'Long', errorMessage: 'x'.repeat(10_000) }, 'failure', 'Long'],
     [{ responseElements: { ConsoleLogin: 'Failure' } }, 'failure', undefined],
     [{ responseElements: { ConsoleLogin: 'Success' }, errorCode: null }, 'success', undefined],
-  ])('tells the outcome of %j', (changes, status, outcomeDescription) => {
+  ])('maps the outcome of %j', (changes, status, outcomeDescription) => {
     expect(map(changes)).toMatchObject({ status, outcomeDescription });
   });
 

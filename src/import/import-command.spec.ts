@@ -179,7 +179,7 @@ describe('npm run import', () => {
     await writeFile(file, eventLines(3).join('\n'));
     const { exitCode, figures, waits, err } = await run();
     expect(exitCode).toBe(0);
-    // The answer that told of their creation was lost.
+    // The response with their receipts was lost.
     expect(figures).toMatchObject({ created: '0', duplicates: '3' });
     expect(service.stored.size).toBe(3);
     expect(waits).toHaveLength(4);
@@ -215,7 +215,7 @@ describe('npm run import', () => {
     expect(waits).toEqual([]);
   });
 
-  it('writes refused lines in the order of the file, whoever refused them', async () => {
+  it('writes refused lines in the order of the file, whether reader or service refused them', async () => {
     await writeFile(file, [...eventLines(1, [1]), 'not json', ...eventLines(1, [1])].join('\n'));
     await run();
     expect((await refusedLines()).map(({ line }) => line)).toEqual([1, 2, 3]);
@@ -266,7 +266,7 @@ describe('npm run import', () => {
     expect(process.listenerCount('SIGINT')).toBe(0);
   });
 
-  it('fails on a gzip file that is cut off', async () => {
+  it('fails on an incomplete gzip file', async () => {
     const whole = gzipSync(eventLines(5000).join('\n'));
     await writeFile(file, whole.subarray(0, whole.length - 20));
     const { exitCode, err } = await run('--batch-size', '100');

@@ -105,7 +105,7 @@ function stopOnSignals(stop: AbortController, progress: Progress): () => void {
   };
 }
 
-/** One figure a line. Lines without an answer appear only when the import stopped early. */
+/** One figure a line. Lines without a response appear only when the import stopped early. */
 export function summaryOf(tally: ImportTally, refusedPath: string): string {
   const unanswered = tally.read - tally.created - tally.duplicates - tally.refused;
   const rows: [string, string][] = [

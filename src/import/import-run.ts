@@ -4,7 +4,7 @@ import type { ChunkResult, ChunkSender } from './chunk-sender';
 import type { RefusedLine } from './record-reader';
 
 export interface ImportTally {
-  /** Lines read, blank ones aside. */
+  /** Lines read, without blank ones. */
   read: number;
   created: number;
   duplicates: number;

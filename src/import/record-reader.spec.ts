@@ -147,7 +147,7 @@ describe('event', () => {
     );
   });
 
-  it('puts --organization in the place of the organization', () => {
+  it('replaces the organization by --organization', () => {
     expect(eventText('event', EVENT, 'mine')).toBe(
       '{"organizationId":"mine","id":"0198c1f2-0000-7000-8000-000000000001","action":"a","status":"success"}',
     );

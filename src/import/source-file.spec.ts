@@ -35,7 +35,7 @@ async function opened(content: Buffer) {
 }
 
 describe('readLines', () => {
-  it('gives the lines of the content however it is cut into pieces', async () => {
+  it('gives the lines of the content whatever its pieces are', async () => {
     const piece = fc.string({ unit: fc.constantFrom('a', 'é', '\n', '\r', ' ') });
     await fc.assert(
       fc.asyncProperty(fc.array(piece), async (pieces) => {
@@ -103,7 +103,7 @@ describe('openSource', () => {
     );
   });
 
-  it('ends with an error, packed or not, when it is told to stop', async () => {
+  it('ends with an error, packed or not, when its signal aborts', async () => {
     for (const content of [Buffer.alloc(2_000_000, '\n'), gzipSync(randomBytes(2_000_000))]) {
       const stop = new AbortController();
       const path = join(folder, 'stopped');

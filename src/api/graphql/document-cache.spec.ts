@@ -23,22 +23,22 @@ describe('documents that come again', () => {
   });
 
   it('are validated once when valid, each time when not, and under each schema', () => {
-    let looks = 0;
+    let validations = 0;
     const rules = [
       ...specifiedRules,
       () => ({
         Document: () => {
-          looks += 1;
+          validations += 1;
         },
       }),
     ];
     const validate = (document: DocumentNode, under = schema) =>
       validateDocument(under, document, rules).map(({ message }) => message);
     const good = readDocument('{ a b }');
-    expect([validate(good), validate(good), looks]).toEqual([[], [], 1]);
+    expect([validate(good), validate(good), validations]).toEqual([[], [], 1]);
     const bad = readDocument('{ c }');
     expect(validate(bad)).toEqual(validate(bad));
-    expect([validate(bad).length, looks]).toEqual([1, 4]);
+    expect([validate(bad).length, validations]).toEqual([1, 4]);
     expect(validate(good, buildSchema('type Query { a: Int }'))).toHaveLength(1);
   });
 });

@@ -8,9 +8,9 @@ describe('GraphiQL whose packages are not installed', () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation();
     const application = express();
     serveGraphiql(application, (name) => require.resolve(`no-such-scope/${name}`));
-    application.get('/graphql', (_request, response) => response.json({ data: null }));
-    const answer = await request(application).get('/graphql').set('Accept', 'text/html');
-    expect([answer.status, answer.body]).toEqual([200, { data: null }]);
+    application.get('/graphql', (_request, reply) => reply.json({ data: null }));
+    const response = await request(application).get('/graphql').set('Accept', 'text/html');
+    expect([response.status, response.body]).toEqual([200, { data: null }]);
     await request(application).get('/graphiql/page.js').expect(404);
     expect(warn).toHaveBeenCalledWith(expect.stringContaining('npm ci'));
   });

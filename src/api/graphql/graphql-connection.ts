@@ -30,7 +30,7 @@ const MAX_UNFINISHED_INIT_BYTES = 2 * MAX_INIT_CHARACTERS;
 const MAX_UNCOUNTED_BYTES = 64 * 1024;
 /** A message of so many bytes is not counted: the limits of operations, sockets and subscriptions bound their number. */
 const SMALL_MESSAGE_BYTES = 4 * 1024;
-/** Refused large messages of one socket whose error has not left: each is held until then. */
+/** Refused large messages of one socket whose error has not left: each is kept until then. */
 const MAX_REFUSED = 4;
 /** Memory of each read of a socket and of each frame, beside its bytes. */
 const CHUNK_COST_BYTES = 256;

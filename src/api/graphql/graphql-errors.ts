@@ -31,12 +31,12 @@ export function statusOf(error: Error): number {
 export function shownError(thrown: Error, requestId: string, introspection = true): GraphQLError {
   const { nodes, source, positions, path }: Partial<GraphQLError> =
     thrown instanceof GraphQLError ? thrown : {};
-  const place = { nodes, source, positions, path };
+  const location = { nodes, source, positions, path };
   const failure = failureIn(thrown);
   if (!failure) {
     const message = introspection ? thrown.message : thrown.message.replace(SUGGESTION, '');
     return new GraphQLError(message, {
-      ...place,
+      ...location,
       extensions: { code: 'VALIDATION_FAILED', requestId },
     });
   }
@@ -48,5 +48,5 @@ export function shownError(thrown: Error, requestId: string, introspection = tru
     ...(errors ? { errors } : {}),
     ...(retryAfterSeconds === undefined ? {} : { retryAfter: Math.ceil(retryAfterSeconds) }),
   };
-  return new GraphQLError(detail, { ...place, extensions });
+  return new GraphQLError(detail, { ...location, extensions });
 }

@@ -19,7 +19,7 @@ export interface Caller {
 }
 
 export interface Writer extends Caller {
-  /** The response that all fields are parts of. A subscription has none: its parts would be held while it goes on. */
+  /** The response that all fields are parts of. A subscription has none: its parts would be kept while it goes on. */
   answer: ComposedResponse;
   flow: string;
   claim?: IdempotencyClaim | undefined;

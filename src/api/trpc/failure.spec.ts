@@ -20,7 +20,7 @@ it.each(KINDS)('%s has the tRPC code of its status', (kind) => {
   expect(status).toBe(WITHOUT_CODE[kind] ?? ERROR_TABLE[kind].status);
 });
 
-it('tells a failure of the table as it is', () => {
+it('shows a failure of the table as it is', () => {
   const cause = new AppError('DATABASE_UNAVAILABLE', 'Come again.', { retryAfterSeconds: 3 });
   const error = new TRPCError({ code: 'BAD_REQUEST', cause });
   expect(failureShape(failureOf(error), { path: 'a.b', requestId: 'r' })).toEqual({
@@ -37,7 +37,7 @@ it('tells a failure of the table as it is', () => {
   });
 });
 
-it('tells nothing of what it does not know', () => {
+it('shows nothing of an unknown failure', () => {
   const cause = new Error('SELECT secret FROM /etc');
   const failure = failureOf(new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause }));
   expect(failure.code).toBe('INTERNAL');

@@ -22,7 +22,7 @@ type Flushable = ExpressResponse & WithComposed & { flush?: () => void };
 
 /**
  * Writes the response of tRPC, with exact numbers and with `texts` for their placeholders. A stream is written as fast as
- * the client reads, except while memory for responses is held, which a slow client would keep from others. A client that
+ * the client reads, except while memory for responses is reserved, which a slow client would keep from others. A client that
  * leaves, or takes nothing for `stallTimeoutMs`, ends the stream at its source.
  */
 export async function writeFetchResponse(

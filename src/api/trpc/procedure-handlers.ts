@@ -54,8 +54,8 @@ export class ProcedureHandlers {
         const method = prototype[name];
         const path = method && this.reflector.get<string | undefined>(PROCEDURE, method);
         if (!method || path === undefined) continue;
-        const places = [method, instance.constructor as () => void];
-        if (this.reflector.getAllAndOverride(ROUTE_ACCESS, places) === undefined) {
+        const targets = [method, instance.constructor as () => void];
+        if (this.reflector.getAllAndOverride(ROUTE_ACCESS, targets) === undefined) {
           throw new Error(`The procedure ${path} has neither @Public() nor @Scopes().`);
         }
         if (found.has(path)) throw new Error(`Two handlers are the procedure ${path}.`);

@@ -6,7 +6,7 @@ async function* failing(): AsyncGenerator<number> {
   throw new Error('gone');
 }
 
-it('gives elements and the failure, which nobody has to wait for at once', async () => {
+it('gives elements and the failure, which need not be awaited at once', async () => {
   const unhandled = jest.fn();
   process.on('unhandledRejection', unhandled);
   const iterator = watched(failing())[Symbol.asyncIterator]();
