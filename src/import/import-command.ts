@@ -75,8 +75,7 @@ export async function runImportCommand(
   }
   const wasInterrupted = failure !== undefined && stop.signal.reason === INTERRUPTED;
   if (failure !== undefined) {
-    const message = failure instanceof Error ? failure.message : String(failure);
-    const why = wasInterrupted ? 'Interrupted.' : `Stopped: ${message}`;
+    const why = wasInterrupted ? 'Interrupted.' : `Stopped: ${messageOf(failure)}`;
     progress.say(`${why}\nTo resume, run the same command again: nothing is stored twice.`);
   }
   if (run) output.write(summaryOf(run.tally, given.refusedPath));
@@ -118,4 +117,8 @@ export function summaryOf(tally: ImportTally, refusedPath: string): string {
     ['events/s', `${ratePerSecond(tally)}`],
   ];
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

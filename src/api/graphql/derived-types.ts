@@ -113,7 +113,7 @@ export class DerivedTypes {
         const type = required && !nullable ? new GraphQLNonNull(bare) : bare;
         return [member, { type, description, defaultValue: defaults[member] }] as const;
       });
-    return Object.fromEntries(fields) as Record<string, { type: Leaf; defaultValue: unknown }>;
+    return Object.fromEntries(fields);
   }
 
   private bareType(dto: Dto, member: string, described: Described, shape: Shape): Leaf {

@@ -10,6 +10,7 @@ import {
   type GraphQLResolveInfo,
 } from 'graphql';
 import type { FoundEvents } from '../../audit/read/audit-search';
+import type { SearchOptions } from '../../audit/read/response-composition';
 import { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
@@ -21,11 +22,10 @@ import {
   BulkCreateAuditEventsDto,
   CreateAuditEventDto,
 } from '../../audit/event/dto/create-audit-event.dto';
-import type { FairScheduler } from '../../concurrency/fair-scheduler';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { DerivedTypes } from './derived-types';
-import { requireValid, type RootFields, type Writer } from './root-fields';
+import { requireValid, type RootFields } from './root-fields';
 import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
 
 /** The path of this API in the settings of the cache. */
@@ -44,13 +44,13 @@ export function eventQueries(types: DerivedTypes): RootFields {
         useCache: { type: GraphQLBoolean, defaultValue: true },
         cacheTTL: { type: GraphQLInt, defaultValue: 300, description: 'Seconds: 60 to 3600.' },
       },
-      resolve: async ({ search }, args, { principal, signal, answer }, info) => {
-        const wanted = valid(AuditEventSearchDto, args);
+      resolve: async ({ search }, args, { principal, signal, response }, info) => {
+        const wanted = requireValid(AuditEventSearchDto, args);
         const selected = selectedIn(info.fieldNodes, info.fragments);
         const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
         const edges = selected.filter(([{ name }]) => name.value === 'edges');
         const copies = copiesIn(edges, info.fragments);
-        const options = { path: PATH, signal: () => signal, answer, copies };
+        const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
         return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
       },
     },
@@ -66,14 +66,14 @@ export function eventQueries(types: DerivedTypes): RootFields {
             'Look only in this organization: ids that clients chose are unique only within one. Without it, an id that several organizations of the token have is a CONFLICT that names them.',
         },
       },
-      resolve: ({ search }, args, { principal, signal, answer }, { fieldNodes, fragments }) => {
+      resolve: ({ search }, args, { principal, signal, response }, { fieldNodes, fragments }) => {
         const { id } = args;
         const organizationId = organizationIn(args.organizationId);
         if (!UUID.test(String(id))) {
           throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
         }
         const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
-        const options = { path: PATH, signal: () => signal, answer, copies };
+        const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
         const named = { id: String(id), organizationId };
         return search.findById(principal, named, options).catch(atArgument);
       },
@@ -89,15 +89,15 @@ export function eventMutations(types: DerivedTypes): RootFields {
       description: 'Stores one event. Repeating it with an id of your own stores nothing new.',
       scope: 'audit:write',
       args: { event: { type: event } },
-      resolve: async ({ audit, scheduler: turns }, args, caller, info) => {
+      resolve: async ({ audit, scheduler }, args, caller, info) => {
         requireFewMetadata(info);
-        const dto = valid(CreateAuditEventDto, args.event);
-        const { principal, signal, claim } = caller;
-        const recorded = await inTurn(turns, caller, () =>
+        const dto = requireValid(CreateAuditEventDto, args.event);
+        const { principal, flow, signal, claim, noteReplay } = caller;
+        const { text, replayed } = await scheduler.run({ flow, signal }, () =>
           audit.create(principal, dto, { claim, signal }),
         );
-        if (recorded.replayed) caller.noteReplay?.();
-        return parseJsonWithPlaceholders(recorded.text); // as for events that are read
+        if (replayed) noteReplay?.();
+        return parseJsonWithPlaceholders(text); // as for events that are read
       },
     },
     bulkCreateAuditEvents: {
@@ -108,14 +108,14 @@ export function eventMutations(types: DerivedTypes): RootFields {
         events: { type: new GraphQLNonNull(new GraphQLList(event)) },
         batchSize: { type: GraphQLInt, description: 'Rows per INSERT: 1 to 10 000.' },
       },
-      resolve: async ({ audit, scheduler: turns }, args, caller) => {
-        const dto = valid(BulkCreateAuditEventsDto, args);
-        const { principal, signal, claim } = caller;
-        const recorded = await inTurn(turns, caller, () =>
+      resolve: async ({ audit, scheduler }, args, caller) => {
+        const dto = requireValid(BulkCreateAuditEventsDto, args);
+        const { principal, flow, signal, claim, noteReplay } = caller;
+        const { result, replayed } = await scheduler.run({ flow, signal }, () =>
           audit.createBulk(principal, dto, { claim, signal }),
         );
-        if (recorded.replayed) caller.noteReplay?.();
-        return recorded.result;
+        if (replayed) noteReplay?.();
+        return result;
       },
     },
   };
@@ -125,7 +125,7 @@ export function eventMutations(types: DerivedTypes): RootFields {
 function organizationIn(given: unknown): string | undefined {
   if (given === undefined || given === null) return undefined;
   try {
-    const { organization_ids: ids } = valid(AuditEventQuery, { organization_ids: [given] });
+    const { organization_ids: ids } = requireValid(AuditEventQuery, { organization_ids: [given] });
     return ids?.[0];
   } catch (failure) {
     return atArgument(failure);
@@ -141,20 +141,6 @@ function atArgument(failure: unknown): never {
   }));
   if (failure.code === 'VALIDATION_FAILED') throw validationFailed(errors);
   throw new AppError(failure.code, failure.detail, { errors });
-}
-
-function inTurn<T>(
-  turns: FairScheduler,
-  { flow, signal }: Writer,
-  work: () => Promise<T>,
-): Promise<T> {
-  return turns.run({ flow, signal }, work);
-}
-
-/** @throws AppError VALIDATION_FAILED with every violation and its path. */
-function valid<T extends object>(dto: new () => T, value: unknown): T {
-  requireValid(dto, value);
-  return value as T;
 }
 
 function connectionOf({ data, pagination, cacheInfo, cursorAfter }: FoundEvents): object {

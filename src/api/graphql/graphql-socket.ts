@@ -239,7 +239,7 @@ export class GraphqlSocket {
       const errors = this.documents.validate(document);
       if (errors.length > 0) return errors;
       const contextValue: SocketContext = {
-        ...{ principal, signal, flow: flowKey(principal), answer: NO_RESPONSE },
+        ...{ principal, signal, flow: flowKey(principal), response: NO_RESPONSE },
         ...{ services: this.services, connection, timer },
       };
       const { schema } = this.documents;
@@ -252,17 +252,17 @@ export class GraphqlSocket {
   private async execute(args: SocketArgs): Promise<ExecutionResult> {
     const { signal, timer, connection } = args.contextValue;
     const deadline = { timeoutMs: this.config.requestTimeoutMs, late: requestTimeout, signal };
-    const answer = new ComposedResponse();
+    const response = new ComposedResponse();
     try {
       const result = await withDeadline(deadline, (own) => {
-        const contextValue = { ...args.contextValue, signal: own, answer };
+        const contextValue = { ...args.contextValue, signal: own, response };
         return connection.withPermit(async () => execute({ ...args, contextValue }), own);
       }).catch((thrown: unknown): ExecutionResult => ({ errors: [graphqlError(thrown)] }));
       timer.end(result.errors);
       return result;
     } finally {
       // By then the message is buffered for the client, which bounds the next ones.
-      setImmediate(() => answer.end());
+      setImmediate(() => response.end());
     }
   }
 }

@@ -67,8 +67,8 @@ export class GraphqlController {
     const isPost = request.method === 'POST';
     const bytes = isPost ? await this.bodies.readBytes(request, response) : undefined;
     const signal = requestSignal(response, this.config.requestTimeoutMs);
-    const answer = new ComposedResponse();
-    const caller = { principal, signal, answer, flow: flowOfRequest(request) };
+    const composed = new ComposedResponse();
+    const caller = { principal, signal, response: composed, flow: flowOfRequest(request) };
     // The flow is another one while the request has a permit for its large body.
     const executePost = async (): Promise<Result> => {
       const body = await this.readBody(request, response);
@@ -86,7 +86,7 @@ export class GraphqlController {
       }
       writeGraphql(response, status, text, contentType);
     } finally {
-      answer.end();
+      composed.end();
     }
   }
 

@@ -71,8 +71,7 @@ export function operatorMutations(types: DerivedTypes): RootFields {
         },
       },
       resolve: async ({ invalidation, keyPrefix }, args, { principal }) => {
-        requireValid(InvalidationQuery, args);
-        const pattern = String(args.pattern);
+        const { pattern } = requireValid(InvalidationQuery, args);
         const invalidated = await invalidation.invalidate(
           new KeyPattern(pattern, keyPrefix),
           resolveOrganizations(principal, undefined),
@@ -89,8 +88,7 @@ export function operatorMutations(types: DerivedTypes): RootFields {
         preloadDays: { type: GraphQLInt, defaultValue: DEFAULT_PRELOAD_DAYS },
       },
       resolve: async ({ warmup }, args, { principal }) => {
-        requireValid(WarmupDto, args);
-        const { organizationIds, preloadDays } = args as WarmupDto;
+        const { organizationIds, preloadDays } = requireValid(WarmupDto, args);
         const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
         const result = await warmup.run(tenants, preloadDays ?? DEFAULT_PRELOAD_DAYS);
         return { ...result, timestamp: wallClockText() };

@@ -10,7 +10,6 @@ import { requireScopes, type Principal, type Scope } from '../../auth/principal'
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { validationFailed } from '../../platform/errors/app-error';
 import { validate } from '../../validation/compiled-validator';
-import type { Dto } from './derived-types';
 import type { GraphqlServices } from './graphql-services';
 
 export interface Caller {
@@ -20,7 +19,7 @@ export interface Caller {
 
 export interface Writer extends Caller {
   /** The response that all fields are parts of. A subscription has none: its parts would be kept while it goes on. */
-  answer: ComposedResponse;
+  response: ComposedResponse;
   flow: string;
   claim?: IdempotencyClaim | undefined;
   /** To be called when the result is that of an earlier request. */
@@ -102,7 +101,8 @@ function typeOf<F extends Field>(
 }
 
 /** @throws AppError VALIDATION_FAILED */
-export function requireValid(dto: Dto, value: unknown): void {
+export function requireValid<T extends object>(dto: new () => T, value: unknown): T {
   const violations = validate(dto, value);
   if (violations.length > 0) throw validationFailed(violations);
+  return value as T;
 }

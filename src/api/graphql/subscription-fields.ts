@@ -46,8 +46,7 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields {
       subscribe: async ({ feed }, args, { principal, signal }, info) => {
         const { filter, afterSequence, afterRecordedAt } = args;
         requireFewMetadata(info);
-        requireValid(AuditEventSearchDto, { filter });
-        const wanted = filterIn(filter as AuditEventFilterDto | null | undefined);
+        const wanted = filterIn(requireValid(AuditEventSearchDto, { filter }).filter);
         const after = typeof afterSequence === 'string' ? afterSequence : undefined;
         const recordedAt = typeof afterRecordedAt === 'string' ? afterRecordedAt : undefined;
         let begun: Promise<unknown> | undefined;
