@@ -17,41 +17,41 @@ function response(): ServerResponse {
 const refusal = (code: string) => expect.objectContaining({ code });
 
 describe('BodyMemoryLimiter', () => {
-  it('holds what bodies cost until their requests are answered, and refuses what does not fit beside them', () => {
-    const budget = new BodyMemoryLimiter(10 * MB);
+  it('holds what bodies cost until their responses have ended, and refuses what does not fit beside them', () => {
+    const limiter = new BodyMemoryLimiter(10 * MB);
     const body = Buffer.alloc(2 * MB, 'x');
     const first = response();
-    budget.reserve(body, first);
-    expect(budget.reserved).toBe(6 * MB);
-    expect(() => budget.reserve(body, response())).toThrow(
+    limiter.reserve(body, first);
+    expect(limiter.reserved).toBe(6 * MB);
+    expect(() => limiter.reserve(body, response())).toThrow(
       expect.objectContaining({ code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 1 }),
     );
     first.emit('close');
-    expect(budget.reserved).toBe(0);
-    expect(() => budget.reserve(body, response())).not.toThrow();
+    expect(limiter.reserved).toBe(0);
+    expect(() => limiter.reserve(body, response())).not.toThrow();
   });
 
   it('refuses for good what would not fit alone', () => {
-    const budget = new BodyMemoryLimiter(100 * MB);
+    const limiter = new BodyMemoryLimiter(100 * MB);
     const body = Buffer.from(`[${'{},'.repeat(MB)}{}]`);
-    expect(() => budget.reserve(body, response())).toThrow(refusal('REQUEST_TOO_LARGE'));
-    expect(budget.reserved).toBe(0);
+    expect(() => limiter.reserve(body, response())).toThrow(refusal('REQUEST_TOO_LARGE'));
+    expect(limiter.reserved).toBe(0);
   });
 
   it('holds the body of a request once', () => {
-    const budget = new BodyMemoryLimiter(10 * MB);
-    const answer = response();
-    budget.reserve(Buffer.alloc(MB, 'x'), answer);
-    budget.reserve(Buffer.alloc(MB, 'x'), answer);
-    expect(budget.reserved).toBe(3 * MB);
-    answer.emit('close');
-    expect(budget.reserved).toBe(0);
+    const limiter = new BodyMemoryLimiter(10 * MB);
+    const reply = response();
+    limiter.reserve(Buffer.alloc(MB, 'x'), reply);
+    limiter.reserve(Buffer.alloc(MB, 'x'), reply);
+    expect(limiter.reserved).toBe(3 * MB);
+    reply.emit('close');
+    expect(limiter.reserved).toBe(0);
   });
 
   it('holds nothing for a client that is gone', () => {
-    const budget = new BodyMemoryLimiter(10 * MB);
-    budget.reserve(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));
-    expect(budget.reserved).toBe(0);
+    const limiter = new BodyMemoryLimiter(10 * MB);
+    limiter.reserve(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));
+    expect(limiter.reserved).toBe(0);
   });
 });
 

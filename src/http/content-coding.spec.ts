@@ -15,11 +15,11 @@ describe('a compressed body', () => {
     if (!decompressor) throw new Error('There is no decompressor');
     let taken = 0;
     const take = (bytes: number): void => {
-      if (taken + bytes > MB) throw new Error('no room');
+      if (taken + bytes > MB) throw new Error('too much');
       taken += bytes;
     };
     await expect(decompress(body, decompressor, { take, signal: never })).rejects.toThrow(
-      'no room',
+      'too much',
     );
     expect(decompressor.destroyed).toBe(true);
     expect(taken).toBeLessThanOrEqual(MB);

@@ -6,19 +6,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expectLongBody } from './connection-state';
 import { HttpServer } from './http-server';
 
-describe('the listener in front', () => {
-  const front = new HttpServer();
+describe('HttpServer', () => {
+  const httpServer = new HttpServer();
   let port = 0;
 
   beforeAll(async () => {
-    ({ port } = await front.listen(0, '127.0.0.1'));
-    front.attach(
+    ({ port } = await httpServer.listen(0, '127.0.0.1'));
+    httpServer.attach(
       (request, response) => {
         response.end(`url=${request.url ?? ''}`);
       },
       {
         find: ({ url }) => {
-          if (url === '/hot') return (_, response) => void response.end('hot');
+          if (url === '/fast') return (_, response) => void response.end('fast');
           if (url !== '/broken') return undefined;
           return () => {
             throw new Error('a fault of ours');
@@ -28,10 +28,10 @@ describe('the listener in front', () => {
     );
   });
 
-  afterAll(() => front.drain(0));
+  afterAll(() => httpServer.drain(0));
 
-  /** The first answer to a request with this target, as text. */
-  function answerTo(target: string, hosts = 'Host: x\r\n'): Promise<string> {
+  /** The first response to a request with this target, as text. */
+  function responseTo(target: string, hosts = 'Host: x\r\n'): Promise<string> {
     return new Promise((resolve, reject) => {
       const socket = connect(port, '127.0.0.1', () => {
         socket.write(`GET ${target} HTTP/1.1\r\n${hosts}Connection: close\r\n\r\n`);
@@ -49,37 +49,37 @@ describe('the listener in front', () => {
     ['http://a:99999999/a', '/a'],
     ['http://example.com', '/'],
   ])('hands %s on as %s', async (target, path) => {
-    expect(await answerTo(target)).toMatch(new RegExp(`url=${path.replaceAll('?', '\\?')}$`));
+    expect(await responseTo(target)).toMatch(new RegExp(`url=${path.replaceAll('?', '\\?')}$`));
   });
 
-  it('survives a hot route that throws', async () => {
+  it('survives a fast route that throws', async () => {
     jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
-    const answer = await answerTo('/broken');
-    expect(answer).toMatch(/^HTTP\/1\.1 500 /);
-    expect(answer).toContain('"code":"INTERNAL"');
-    expect(answer).not.toContain('a fault of ours');
-    expect(await answerTo('/next')).toContain('url=/next');
+    const response = await responseTo('/broken');
+    expect(response).toMatch(/^HTTP\/1\.1 500 /);
+    expect(response).toContain('"code":"INTERNAL"');
+    expect(response).not.toContain('a fault of ours');
+    expect(await responseTo('/next')).toContain('url=/next');
     jest.restoreAllMocks();
   });
 
   it.each(['http:///a', 'ftp://a/b', 'a/b'])('refuses the target %s', async (target) => {
-    const answer = await answerTo(target);
-    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
-    expect(answer).toContain('application/problem+json');
+    const response = await responseTo(target);
+    expect(response).toMatch(/^HTTP\/1\.1 400 /);
+    expect(response).toContain('application/problem+json');
   });
 
   it.each([
     ['no host', ''],
     ['two hosts', 'Host: x\r\nHost: y\r\n'],
-  ])('refuses a request with %s, to a hot route and any other', async (_, hosts) => {
-    for (const target of ['/hot', '/any']) {
-      expect(await answerTo(target, hosts)).toMatch(/^HTTP\/1\.1 400 [^]*"VALIDATION_FAILED"/);
+  ])('refuses a request with %s, to a fast route and any other', async (_, hosts) => {
+    for (const target of ['/fast', '/any']) {
+      expect(await responseTo(target, hosts)).toMatch(/^HTTP\/1\.1 400 [^]*"VALIDATION_FAILED"/);
     }
   });
 });
 
 describe('a connection', () => {
-  const front = new HttpServer({
+  const httpServer = new HttpServer({
     requestTimeoutMs: 300,
     headersTimeoutMs: 300,
     checkIntervalMs: 50,
@@ -88,8 +88,8 @@ describe('a connection', () => {
   const closed: string[] = [];
 
   beforeAll(async () => {
-    ({ port } = await front.listen(0, '127.0.0.1'));
-    front.attach(
+    ({ port } = await httpServer.listen(0, '127.0.0.1'));
+    httpServer.attach(
       (request, response) => {
         const { url = '' } = request;
         response.on('close', () => closed.push(url));
@@ -103,7 +103,7 @@ describe('a connection', () => {
     );
   });
 
-  afterAll(() => front.drain(0));
+  afterAll(() => httpServer.drain(0));
 
   async function talk(...parts: string[]): Promise<{ socket: Socket; text: () => string }> {
     const socket = connect(port, '127.0.0.1');
@@ -118,7 +118,7 @@ describe('a connection', () => {
   const head = (method: string, url: string, ...more: string[]) =>
     [`${method} ${url} HTTP/1.1`, 'Host: x', ...more].join('\r\n') + '\r\n\r\n';
 
-  it('may take its time with a body that is expected to be long, not with what follows the answer', async () => {
+  it('may take its time with a body that is expected to be long, not with the bytes after its response', async () => {
     const { socket, text } = await talk(head('POST', '/long-read', 'Transfer-Encoding: chunked'));
     for (let part = 0; part < 10; part += 1) {
       socket.write('1\r\na\r\n');
@@ -132,7 +132,7 @@ describe('a connection', () => {
     expect(text()).toContain('HTTP/1.1 408');
   });
 
-  it('is cut when the rest of such a body comes after its answer, and does not end', async () => {
+  it('is closed when the rest of such a body comes after its response, and does not end', async () => {
     const { socket, text } = await talk(head('POST', '/long', 'Transfer-Encoding: chunked'));
     const sending = setInterval(() => socket.write('1\r\na\r\n'), 50);
     await once(socket, 'close');
@@ -141,11 +141,11 @@ describe('a connection', () => {
   });
 
   it.each([
-    ['has no answer yet', head('POST', '/later', 'Transfer-Encoding: chunked'), '0\r\n\r\n'],
+    ['has no response yet', head('POST', '/later', 'Transfer-Encoding: chunked'), '0\r\n\r\n'],
     ['is refused for its expectation', head('GET', '/first', 'Expect: more'), ''],
   ])('becomes no WebSocket behind a request that %s', async (_, first, rest) => {
     const upgraded = jest.fn((_: unknown, socket: Socket) => socket.destroy());
-    front.server.on('upgrade', upgraded);
+    httpServer.server.on('upgrade', upgraded);
     const upgrade = head('GET', '/second', 'Connection: Upgrade', 'Upgrade: websocket');
     const { socket, text } = await talk(first + rest + upgrade);
     while (text().split('HTTP/1.1 ').length < 3) await sleep(5);
@@ -155,31 +155,33 @@ describe('a connection', () => {
     const alone = await talk(upgrade);
     await once(alone.socket, 'close');
     expect(upgraded).toHaveBeenCalledTimes(1);
-    front.server.off('upgrade', upgraded);
+    httpServer.server.off('upgrade', upgraded);
   });
 
-  it('that ends closes the answers that were still waiting for their turn on it', async () => {
+  it('that ends closes the responses that were queued on it', async () => {
     const { socket } = await talk(head('GET', '/never-1') + head('GET', '/never-2'));
-    while (front.runningRequests < 2) await sleep(5);
+    while (httpServer.runningRequests < 2) await sleep(5);
     socket.destroy();
-    while (front.runningRequests > 0) await sleep(5);
+    while (httpServer.runningRequests > 0) await sleep(5);
     expect(closed.slice(-2).sort()).toEqual(['/never-1', '/never-2']);
   });
 });
 
 describe('a drain', () => {
-  it('lets clients read what they have been answered', async () => {
-    const front = new HttpServer();
-    const { port } = await front.listen(0, '127.0.0.1');
+  it('lets clients read their responses', async () => {
+    const httpServer = new HttpServer();
+    const { port } = await httpServer.listen(0, '127.0.0.1');
     const bytes = 32 * 1024 * 1024;
-    front.attach((_, response) => response.end(Buffer.alloc(bytes)), { find: () => undefined });
+    httpServer.attach((_, response) => response.end(Buffer.alloc(bytes)), {
+      find: () => undefined,
+    });
     const socket = connect(port, '127.0.0.1');
     const closed = once(socket, 'close');
     let read = 0;
     socket.on('error', () => undefined).on('data', (part: Buffer) => (read += part.length));
     socket.pause().write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-    while (front.slowClients.bytes === 0) await sleep(5);
-    const drained = front.drain(10_000);
+    while (httpServer.slowClients.bytes === 0) await sleep(5);
+    const drained = httpServer.drain(10_000);
     await sleep(200); // several looks at what is idle
     socket.resume();
     await closed;
@@ -188,20 +190,20 @@ describe('a drain', () => {
   });
 
   it('tells of the requests that it cuts before it is over', async () => {
-    const front = new HttpServer();
-    const { port } = await front.listen(0, '127.0.0.1');
-    const told: string[] = [];
-    const answer = (_: unknown, response: ServerResponse) =>
+    const httpServer = new HttpServer();
+    const { port } = await httpServer.listen(0, '127.0.0.1');
+    const observed: string[] = [];
+    const listener = (_: unknown, response: ServerResponse) =>
       response.write(Buffer.alloc(32_000_000));
-    front.attach(answer, { find: () => undefined }, ({ url = '' }) => told.push(url));
+    httpServer.attach(listener, { find: () => undefined }, ({ url = '' }) => observed.push(url));
     const sockets = ['/1', '/2', '/3'].map((path) => {
       const socket = connect(port, '127.0.0.1').on('error', () => undefined);
       socket.pause().write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
       return socket;
     });
-    while (front.runningRequests < sockets.length) await sleep(5);
-    expect(await front.drain(0)).toBe(sockets.length);
-    expect(told.sort()).toEqual(['/1', '/2', '/3']);
+    while (httpServer.runningRequests < sockets.length) await sleep(5);
+    expect(await httpServer.drain(0)).toBe(sockets.length);
+    expect(observed.sort()).toEqual(['/1', '/2', '/3']);
     for (const socket of sockets) socket.destroy();
   });
 });

@@ -234,7 +234,7 @@ export class HttpServer {
       try {
         return fast(request, response, () => this.handleDefault(request, response));
       } catch (error) {
-        stampResponse(request, response); // a fault of ours must not end the process
+        stampResponse(request, response); // an error of a handler must not end the process
         return writeProblem(error, request, response);
       }
     }
