@@ -1,11 +1,7 @@
 import { Module, type OnModuleInit } from '@nestjs/common';
-import type { ConfigType } from '@nestjs/config';
 import { APP_GUARD } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
-import { ThrottlerModule, ThrottlerStorage } from '@nestjs/throttler';
-import { rateLimitConfig } from '../platform/config/rate-limit.config';
 import { MaintainedTables } from '../platform/database/maintained-tables';
-import { RedisConnection } from '../platform/redis/redis-connection';
 import { ResponsePermits } from './response-permits';
 import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyHealthIndicator } from './concurrency.health';
@@ -30,24 +26,7 @@ const KEEP_KEYS_HOURS = 25;
 
 /** Fair permits, deadlines, rate limit, idempotency: concurrent and repeated requests do not harm each other. */
 @Module({
-  imports: [
-    DatabaseModule,
-    RedisModule,
-    MetricsModule,
-    HttpModule,
-    TerminusModule,
-    ThrottlerModule.forRootAsync({
-      imports: [RedisModule],
-      inject: [rateLimitConfig.KEY, RedisConnection],
-      useFactory: (
-        { requests, windowSeconds }: ConfigType<typeof rateLimitConfig>,
-        redis: RedisConnection,
-      ) => ({
-        throttlers: [{ limit: requests, ttl: windowSeconds * 1000 }],
-        storage: new RateLimitStorage(redis),
-      }),
-    }),
-  ],
+  imports: [DatabaseModule, RedisModule, MetricsModule, HttpModule, TerminusModule],
   providers: [
     EventLoopPressure,
     FairScheduler,
@@ -59,7 +38,7 @@ const KEEP_KEYS_HOURS = 25;
     ConcurrencyHealthIndicator,
     ConcurrencyMetrics,
     IdempotencyKeys,
-    { provide: RateLimitStorage, useExisting: ThrottlerStorage },
+    RateLimitStorage,
     RateLimit,
     SubscriptionLimiter,
     { provide: APP_GUARD, useClass: RateLimitGuard },

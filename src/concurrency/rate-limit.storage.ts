@@ -1,17 +1,16 @@
 import { Injectable } from '@nestjs/common';
-import type { ThrottlerStorage } from '@nestjs/throttler';
 import { LRUCache } from 'lru-cache';
 import { RedisConnection } from '../platform/redis/redis-connection';
 
 /**
- * Bound of the windows of this process: 80 000 principals with names of 40 characters, 25 000 with the longest. The least
- * recently used go first, and are then counted from zero.
+ * Bytes of all windows of this process: 80 000 principals with names of 40 characters, 25 000 with the longest there
+ * are. The least recently seen start a new window when they come again.
  */
 const MAX_LOCAL_BYTES = 16 * 1024 * 1024;
 /** Bytes of a window without its key. */
 const WINDOW_BYTES = 150;
 
-/** Counts one request, of which the first starts a window; returns the count and the milliseconds left of the window. */
+/** Counts one request; the first of a window starts it. Returns the count and the milliseconds that the window has left. */
 const COUNT = `local hits = redis.call('INCR', KEYS[1])
 if hits == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return { hits, redis.call('PTTL', KEYS[1]) }`;
@@ -21,15 +20,19 @@ interface Window {
   endsMs: number;
 }
 
-/** Times in whole seconds. */
-type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
+export interface Counted {
+  totalHits: number;
+  /** Whole seconds until the window ends. */
+  timeToExpire: number;
+  isBlocked: boolean;
+}
 
 /**
- * Counts requests in fixed windows: in Redis for all replicas together; in this process alone without Redis, and while that
- * is away or silent, so that no request is refused or delayed because of it.
+ * Counts requests in fixed windows: in Redis for all replicas together; in this process alone when there is no Redis,
+ * and while it is away or silent, so that no request is refused or waits because of it.
  */
 @Injectable()
-export class RateLimitStorage implements ThrottlerStorage {
+export class RateLimitStorage {
   private readonly windows = new LRUCache<string, Window>({
     maxSize: MAX_LOCAL_BYTES,
     sizeCalculation: (_, key) => WINDOW_BYTES + 2 * key.length,
@@ -37,22 +40,16 @@ export class RateLimitStorage implements ThrottlerStorage {
 
   constructor(private readonly redis: RedisConnection) {}
 
-  /** Bytes of the windows of this process. */
+  /** Bytes of the windows that are counted here. */
   get sizeBytes(): number {
     return this.windows.calculatedSize;
   }
 
-  /** Counts one request of `key`; `ttl` is the length of a window in milliseconds. */
+  /** Counts one request of `key` in windows of `ttl` milliseconds. */
   async increment(key: string, ttl: number, limit: number): Promise<Counted> {
     const { hits, leftMs } = (await this.countInRedis(key, ttl)) ?? this.countLocally(key, ttl);
-    const seconds = Math.max(1, Math.ceil(leftMs / 1000));
-    const isBlocked = hits > limit;
-    return {
-      totalHits: hits,
-      timeToExpire: seconds,
-      isBlocked,
-      timeToBlockExpire: isBlocked ? seconds : 0,
-    };
+    const timeToExpire = Math.max(1, Math.ceil(leftMs / 1000));
+    return { totalHits: hits, timeToExpire, isBlocked: hits > limit };
   }
 
   private async countInRedis(

@@ -1,23 +1,20 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { ThrottlerStorage } from '@nestjs/throttler';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cacheConfig } from '../platform/config/cache.config';
 import { rateLimitConfig } from '../platform/config/rate-limit.config';
 import { AppError } from '../platform/errors/app-error';
 import { FastRoutes } from '../http/fast-routes';
 import type { FlowOwner } from './flow';
-import { RateLimitStorage } from './rate-limit.storage';
+import { type Counted, RateLimitStorage } from './rate-limit.storage';
 
-type Counted = Awaited<ReturnType<ThrottlerStorage['increment']>>;
-
-/** Marks a counted request, so that one which falls through from a fast route is not counted again. */
+/** On a request that was counted: one that falls through a fast route is not counted again. */
 const COUNTED = Symbol('counted');
 type Countable = IncomingMessage & { principal?: FlowOwner; [COUNTED]?: boolean };
 
 /**
- * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, on both paths, with the
- * headers of draft-ietf-httpapi-ratelimit-headers-10.
+ * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, on the fast and
+ * the ordinary path. Its state is in the headers of draft-ietf-httpapi-ratelimit-headers-10.
  */
 @Injectable()
 export class RateLimit implements OnModuleInit {
@@ -32,10 +29,6 @@ export class RateLimit implements OnModuleInit {
     if (this.config.isEnabled) {
       this.routes.guardWith((request, response) => this.count(request, response));
     }
-  }
-
-  get isEnabled(): boolean {
-    return this.config.isEnabled;
   }
 
   /** Counts a request and sets the headers of its response. @throws AppError RATE_LIMITED once the window is used up. */
@@ -69,7 +62,7 @@ export class RateLimit implements OnModuleInit {
     throw new AppError(
       'RATE_LIMITED',
       `No more than ${requests} requests in ${windowSeconds} seconds: try again in ${counted.timeToExpire} s.`,
-      { retryAfterSeconds: counted.timeToBlockExpire },
+      { retryAfterSeconds: counted.timeToExpire },
     );
   }
 }

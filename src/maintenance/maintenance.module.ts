@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { ScheduleModule } from '@nestjs/schedule';
 import { TerminusModule } from '@nestjs/terminus';
 import { DatabaseModule } from '../platform/database/database.module';
 import { DatabaseController } from './database.controller';
@@ -10,9 +9,9 @@ import { MaintenanceSchedule } from './maintenance.schedule';
 import { Optimizer } from './optimizer';
 import { PartitionsHealthIndicator } from './partitions.health';
 
-/** Care for the database: partitions ahead, retention, reports, advice and optimization on demand. */
+/** Maintenance of the database: partitions ahead, retention, reports, advice and optimization on demand. */
 @Module({
-  imports: [DatabaseModule, ScheduleModule.forRoot(), TerminusModule],
+  imports: [DatabaseModule, TerminusModule],
   controllers: [DatabaseController],
   providers: [
     DatabaseReport,
