@@ -10,7 +10,7 @@ const LIMITS = { type: 'HIGH_MEMORY', severity: 'HIGH', source: 'memory' } as co
 
 describe('the webhook of alerts', () => {
   let receiver: WebhookReceiver;
-  let board: AlertState;
+  let alerts: AlertState;
   let webhook: AlertWebhook;
   let registry: MetricRegistry;
 
@@ -20,9 +20,9 @@ describe('the webhook of alerts', () => {
     const url = `${await receiver.start()}/hook`;
     const alertWebhookUrl = url.replace('://', `://${credentials}`);
     registry = new MetricRegistry();
-    board = new AlertState(registry);
+    alerts = new AlertState(registry);
     const config = { alertWebhookUrl, alertWebhookSecret: secret } as MonitoringConfig;
-    webhook = new AlertWebhook(config, board, registry);
+    webhook = new AlertWebhook(config, alerts, registry);
   }
 
   afterEach(async () => {
@@ -32,9 +32,9 @@ describe('the webhook of alerts', () => {
   });
 
   const raise = (description: string) =>
-    board.apply({
+    alerts.apply({
       ...LIMITS,
-      level: 'bad',
+      level: 'breach',
       title: 'title',
       description,
       metadata: {},
@@ -42,9 +42,9 @@ describe('the webhook of alerts', () => {
       resolveAfter: 1,
     });
   const resolve = () =>
-    board.apply({
+    alerts.apply({
       ...LIMITS,
-      level: 'good',
+      level: 'ok',
       title: '',
       description: '',
       metadata: {},
@@ -87,7 +87,7 @@ describe('the webhook of alerts', () => {
 
   it('takes no part of an answer but its status, however much there is', async () => {
     await start();
-    // Not cut by its deadline, but because nobody wants to read it.
+    // Ended not by its deadline, but because its body is not read.
     jest.spyOn(AbortSignal, 'timeout').mockReturnValue(new AbortController().signal);
     receiver.reactions.push('flood');
     raise('flooded');
@@ -103,7 +103,7 @@ describe('the webhook of alerts', () => {
     const pauses: number[] = [];
     const sleepFor = globalThis.setTimeout;
     jest.spyOn(globalThis, 'setTimeout').mockImplementation((work: () => void, ms = 0) => {
-      const isPause = new Error().stack?.includes('AlertWebhook.pause') === true;
+      const isPause = new Error().stack?.includes('SignedSender.pause') === true;
       if (isPause) pauses.push(ms);
       return sleepFor(work, isPause ? 0 : ms);
     });

@@ -24,22 +24,22 @@ import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 
-/** Rounds between two looks at partitions, a minute by default: they go missing once a month at most. */
-const PARTITION_ROUNDS = 30;
+/** Evaluations between two checks of partitions, a minute by default: they go missing once a month at most. */
+const PARTITION_EVALUATIONS = 30;
 
 /**
- * Holds the figures against their limits, every ALERT_INTERVAL_MS. What has to be asked of the database is asked beside
- * that, one question of each kind at a time: it may take as long as the fault that is looked for.
+ * Compares the figures with their limits every ALERT_INTERVAL_MS. Queries of the database run beside that, one of each
+ * kind at a time: they may take as long as the fault that they are about.
  */
 @Injectable()
 export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Alerts');
   private timer: NodeJS.Timeout | undefined;
   private evaluations = 0;
-  private readonly asking = new Map<string, Promise<void>>();
+  private readonly queries = new Map<string, Promise<void>>();
 
   constructor(
-    private readonly board: AlertState,
+    private readonly alerts: AlertState,
     private readonly recorder: RequestRecorder,
     private readonly sources: MeasurementSources,
     @Inject(monitoringConfig.KEY) private readonly config: ConfigType<typeof monitoringConfig>,
@@ -50,55 +50,56 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     this.timer = setInterval(() => this.tick(), this.config.alertIntervalMs).unref();
   }
 
-  /** Questions under way are waited for: after this phase their connections are closed. */
+  /** Waits for running queries: after this phase their connections are closed. */
   async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
-    await Promise.all(this.asking.values());
+    await Promise.all(this.queries.values());
   }
 
   private tick(): void {
     try {
-      this.judge();
+      this.evaluate();
     } catch (error) {
       this.logger.error(`A round of alerts failed: ${String(error)}`);
     }
-    this.ask('database', () => this.askDatabase());
-    if (this.evaluations % PARTITION_ROUNDS === 0)
-      this.ask('partitions', () => this.askPartitions());
+    this.start('database', () => this.checkDatabase());
+    if (this.evaluations % PARTITION_EVALUATIONS === 0) {
+      this.start('partitions', () => this.checkPartitions());
+    }
     this.evaluations += 1;
   }
 
-  private judge(): void {
-    const { board, config, sources } = this;
-    board.apply(memoryRule(memoryUsage(), config));
-    board.apply(cacheRule(sources.find('cache')?.(), config));
-    board.apply(concurrencyRule(sources.find('concurrency')?.(), config));
-    board.apply(slowRequestsRule(this.recorder.lastSeconds(config.alertWindowSeconds), config));
-    board.apply(poolRule(sources.find('pool')?.()));
-    board.apply(lossRule(sources.find('losses')?.()));
-    board.apply(stallRule(sources.find('stalledCommits')?.() ?? false));
+  private evaluate(): void {
+    const { alerts, config, sources } = this;
+    alerts.apply(memoryRule(memoryUsage(), config));
+    alerts.apply(cacheRule(sources.find('cache')?.(), config));
+    alerts.apply(concurrencyRule(sources.find('concurrency')?.(), config));
+    alerts.apply(slowRequestsRule(this.recorder.lastSeconds(config.alertWindowSeconds), config));
+    alerts.apply(poolRule(sources.find('pool')?.()));
+    alerts.apply(lossRule(sources.find('losses')?.()));
+    alerts.apply(stallRule(sources.find('stalledCommits')?.() ?? false));
     const redis = sources.find('redis');
-    if (redis) board.apply(redisRule(redis()));
+    if (redis) alerts.apply(redisRule(redis()));
   }
 
-  private async askDatabase(): Promise<void> {
-    const answers = this.sources.find('database');
-    if (answers) this.board.apply(databaseRule(await answers()));
+  private async checkDatabase(): Promise<void> {
+    const isUp = this.sources.find('database');
+    if (isUp) this.alerts.apply(databaseRule(await isUp()));
   }
 
   /** A database that does not answer says nothing about its partitions. */
-  private async askPartitions(): Promise<void> {
+  private async checkPartitions(): Promise<void> {
     const missing = await this.sources
       .find('missingPartitions')?.()
       .catch(() => undefined);
-    if (missing) this.board.apply(partitionRule(missing));
+    if (missing) this.alerts.apply(partitionRule(missing));
   }
 
-  private ask(name: string, question: () => Promise<void>): void {
-    if (this.asking.has(name)) return;
-    const answer = question()
+  private start(name: string, query: () => Promise<void>): void {
+    if (this.queries.has(name)) return;
+    const running = query()
       .catch((error: unknown) => this.logger.error(`Asking for ${name} failed: ${String(error)}`))
-      .finally(() => this.asking.delete(name));
-    this.asking.set(name, answer);
+      .finally(() => this.queries.delete(name));
+    this.queries.set(name, running);
   }
 }

@@ -37,55 +37,55 @@ const pool = (idle: number, waiting: number) =>
 describe('the rules of alerts', () => {
   it('find memory high over its limit, and well only five points under it', () => {
     expect([84, 85, 85.1, 80.1, 80].map((percent) => memory(percent).level)).toEqual([
-      'between',
-      'between',
-      'bad',
-      'between',
-      'good',
+      'hysteresis',
+      'hysteresis',
+      'breach',
+      'hysteresis',
+      'ok',
     ]);
     expect([86, 96].map((percent) => memory(percent).severity)).toEqual(['HIGH', 'CRITICAL']);
   });
 
   it('find a hit ratio low only with a hundred requests', () => {
-    expect(cache(99, 0)).toBe('good');
-    expect(cache(0, undefined)).toBe('good');
+    expect(cache(99, 0)).toBe('ok');
+    expect(cache(0, undefined)).toBe('ok');
     expect([49.9, 50, 54.9, 55].map((ratio) => cache(100, ratio))).toEqual([
-      'bad',
-      'between',
-      'between',
-      'good',
+      'breach',
+      'hysteresis',
+      'hysteresis',
+      'ok',
     ]);
-    expect(cacheRule(undefined, LIMITS).level).toBe('good');
+    expect(cacheRule(undefined, LIMITS).level).toBe('ok');
   });
 
   it('find concurrency high over its limit', () => {
-    expect([95, 96, 91, 90].map(concurrency)).toEqual(['between', 'bad', 'between', 'good']);
-    expect(concurrencyRule(undefined, LIMITS).level).toBe('good');
+    expect([95, 96, 91, 90].map(concurrency)).toEqual(['hysteresis', 'breach', 'hysteresis', 'ok']);
+    expect(concurrencyRule(undefined, LIMITS).level).toBe('ok');
     // An idle service is well, however low the limit: the alert must be able to end.
     const low = { ...LIMITS, concurrencyAlertPercent: 3 };
-    expect(concurrencyRule(undefined, low).level).toBe('good');
+    expect(concurrencyRule(undefined, low).level).toBe('ok');
   });
 
   it('find requests slow when ten were and one in a hundred was', () => {
-    expect(slow(0, 0)).toBe('good');
-    expect(slow(9, 9)).toBe('between');
-    expect(slow(10, 10)).toBe('bad');
-    expect(slow(10, 1000)).toBe('bad');
-    expect(slow(10, 1001)).toBe('between');
-    expect(slow(10, 2001)).toBe('good');
-    expect(slow(4, 4)).toBe('good');
+    expect(slow(0, 0)).toBe('ok');
+    expect(slow(9, 9)).toBe('hysteresis');
+    expect(slow(10, 10)).toBe('breach');
+    expect(slow(10, 1000)).toBe('breach');
+    expect(slow(10, 1001)).toBe('hysteresis');
+    expect(slow(10, 2001)).toBe('ok');
+    expect(slow(4, 4)).toBe('ok');
   });
 
   it('find a pool exhausted when all is in use and somebody waits', () => {
-    expect(pool(0, 1)).toBe('bad');
-    expect(pool(0, 0)).toBe('good');
-    expect(pool(1, 1)).toBe('between');
+    expect(pool(0, 1)).toBe('breach');
+    expect(pool(0, 0)).toBe('ok');
+    expect(pool(1, 1)).toBe('hysteresis');
   });
 
   it('name the partitions that are missing', () => {
-    expect(partitionRule([]).level).toBe('good');
+    expect(partitionRule([]).level).toBe('ok');
     expect(partitionRule(['events 2026-12'])).toMatchObject({
-      level: 'bad',
+      level: 'breach',
       description: 'Missing: events 2026-12.',
     });
   });

@@ -17,63 +17,63 @@ function finding(level: Finding['level'], members: Partial<Finding> = {}): Findi
   };
 }
 
-describe('the board of alerts', () => {
-  let board: AlertState;
+describe('the state of alerts', () => {
+  let alerts: AlertState;
   let registry: MetricRegistry;
   const changes: string[] = [];
 
   beforeEach(() => {
     Logger.overrideLogger(false);
     registry = new MetricRegistry();
-    board = new AlertState(registry);
+    alerts = new AlertState(registry);
     changes.length = 0;
-    board.changes().subscribe(({ type, resolvedAt }) => {
+    alerts.changes().subscribe(({ type, resolvedAt }) => {
       changes.push(`${type} ${resolvedAt === undefined ? 'raised' : 'over'}`);
     });
   });
 
-  const take = (...levels: Finding['level'][]) =>
-    levels.forEach((level) => board.apply(finding(level)));
+  const apply = (...levels: Finding['level'][]) =>
+    levels.forEach((level) => alerts.apply(finding(level)));
 
   it('raises once, after as many findings in a row as the rule asks for', () => {
-    take('bad', 'good', 'bad', 'between', 'bad');
+    apply('breach', 'ok', 'breach', 'hysteresis', 'breach');
     expect(changes).toEqual([]);
-    take('bad', 'bad', 'bad');
+    apply('breach', 'breach', 'breach');
     expect(changes).toEqual(['HIGH_MEMORY raised']);
-    expect(board.active()).toHaveLength(1);
+    expect(alerts.active()).toHaveLength(1);
   });
 
-  it('does not flutter at the limit: what is between changes nothing', () => {
-    take('bad', 'bad', 'between', 'good', 'between', 'good', 'bad', 'good', 'between');
+  it('does not flap at the limit: what is between changes nothing', () => {
+    apply('breach', 'breach', 'hysteresis', 'ok', 'hysteresis', 'ok', 'breach', 'ok', 'hysteresis');
     expect(changes).toEqual(['HIGH_MEMORY raised']);
-    take('good', 'good');
+    apply('ok', 'ok');
     expect(changes).toEqual(['HIGH_MEMORY raised', 'HIGH_MEMORY over']);
-    take('good', 'good', 'good');
+    apply('ok', 'ok', 'ok');
     expect(changes).toHaveLength(2);
   });
 
   it('keeps the id and the figures of an alert from its beginning to its end', () => {
-    take('bad', 'bad');
-    const [raised] = board.active();
-    board.apply(finding('bad', { metadata: { percentage: 99 }, severity: 'CRITICAL' }));
-    expect(board.active()).toEqual([raised]);
-    take('good', 'good');
-    expect(board.active()).toEqual([]);
-    expect(board.all()).toEqual([{ ...raised, resolvedAt: expect.any(String) as string }]);
+    apply('breach', 'breach');
+    const [raised] = alerts.active();
+    alerts.apply(finding('breach', { metadata: { percentage: 99 }, severity: 'CRITICAL' }));
+    expect(alerts.active()).toEqual([raised]);
+    apply('ok', 'ok');
+    expect(alerts.active()).toEqual([]);
+    expect(alerts.all()).toEqual([{ ...raised, resolvedAt: expect.any(String) as string }]);
   });
 
   it('gives the next one of the same type another id', () => {
-    take('bad', 'bad', 'good', 'good', 'bad', 'bad');
-    expect(new Set(board.all().map(({ id }) => id)).size).toBe(2);
+    apply('breach', 'breach', 'ok', 'ok', 'breach', 'breach');
+    expect(new Set(alerts.all().map(({ id }) => id)).size).toBe(2);
   });
 
   it('keeps a hundred that are over', () => {
-    for (let round = 0; round < 150; round += 1) take('bad', 'bad', 'good', 'good');
-    expect(board.all()).toHaveLength(100);
+    for (let round = 0; round < 150; round += 1) apply('breach', 'breach', 'ok', 'ok');
+    expect(alerts.all()).toHaveLength(100);
   });
 
   it('counts for Prometheus', async () => {
-    take('bad', 'bad', 'good', 'good', 'bad', 'bad');
+    apply('breach', 'breach', 'ok', 'ok', 'breach', 'breach');
     const { text } = await registry.text();
     expect(text).toContain('alerts_raised_total{type="HIGH_MEMORY"} 2');
     expect(text).toContain('alerts_active{type="HIGH_MEMORY"} 1');

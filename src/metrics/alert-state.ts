@@ -9,39 +9,39 @@ import {
   type PerformanceAlertDto,
 } from './dto/responses.dto';
 import { MetricRegistry } from './metrics.registry';
+import { valuesOf } from './values-of';
 
-/** What a rule found. `good` is under the limit by a margin; `between` is neither, and changes nothing. */
+/** The result of a rule. `ok` is under the limit by a margin; `hysteresis` is neither, and changes nothing. */
 export interface Finding {
   type: AlertType;
-  level: 'good' | 'between' | 'bad';
+  level: 'ok' | 'hysteresis' | 'breach';
   severity: AlertSeverity;
   title: string;
   description: string;
   source: string;
   metadata: Record<string, unknown>;
-  /** So many bad findings in a row raise the alert, so many good ones end it. */
+  /** Breaches in a row that raise the alert, and findings in a row that end it. */
   raiseAfter: number;
   resolveAfter: number;
 }
 
 interface State {
-  bad: number;
-  good: number;
+  breaches: number;
+  oks: number;
   alert?: PerformanceAlertDto;
 }
 
-/** Alerts that are over and still listed. */
 const MAX_RESOLVED = 100;
 
 /**
  * The alerts that are active and those that were. One of each type at a time: raised once however often it is found
- * again, and over only when things have been well for a while, so that a figure at its limit does not make it flutter.
+ * again, and over only after several findings, so that a figure at its limit does not make it flap.
  */
 @Injectable()
 export class AlertState {
   private readonly logger = new Logger('Alerts');
   private readonly states = new Map<AlertType, State>(
-    ALERT_TYPES.map((type) => [type, { bad: 0, good: 0 }]),
+    ALERT_TYPES.map((type) => [type, { breaches: 0, oks: 0 }]),
   );
   private resolved: PerformanceAlertDto[] = [];
   private readonly raisedTotal = new Map<AlertType, number>(ALERT_TYPES.map((type) => [type, 0]));
@@ -64,11 +64,15 @@ export class AlertState {
     return this.subject.asObservable();
   }
 
-  /** The active ones, the newest first. */
   active(): PerformanceAlertDto[] {
     return [...this.states.values()]
       .flatMap(({ alert }) => alert ?? [])
       .sort((a, b) => b.timestamp.localeCompare(a.timestamp));
+  }
+
+  /** As `changes`, from this call on, until the signal aborts. @throws AppError SLOW_CONSUMER. */
+  follow(signal: AbortSignal): AsyncGenerator<PerformanceAlertDto> {
+    return valuesOf(this.subject, signal);
   }
 
   /** The active ones, then up to a hundred that are over, each the newest first. */
@@ -76,30 +80,21 @@ export class AlertState {
     return [...this.active(), ...this.resolved];
   }
 
-  /** Takes what a rule found. */
   apply(finding: Finding): void {
     const { type, level, raiseAfter, resolveAfter } = finding;
     const state = this.states.get(type);
     if (!state) return;
-    state.bad = level === 'bad' ? state.bad + 1 : 0;
-    state.good = level === 'good' ? state.good + 1 : 0;
-    if (!state.alert && state.bad >= raiseAfter) this.raise(state, finding);
-    else if (state.alert && state.good >= resolveAfter) this.resolve(state, state.alert);
+    state.breaches = level === 'breach' ? state.breaches + 1 : 0;
+    state.oks = level === 'ok' ? state.oks + 1 : 0;
+    if (!state.alert && state.breaches >= raiseAfter) this.raise(state, finding);
+    else if (state.alert && state.oks >= resolveAfter) this.resolve(state, state.alert);
   }
 
   private raise(state: State, finding: Finding): void {
     const { type, severity, title, description, source, metadata } = finding;
+    const id = randomUUID();
     const timestamp = wallClockText();
-    const alert = {
-      id: randomUUID(),
-      severity,
-      type,
-      title,
-      description,
-      timestamp,
-      source,
-      metadata,
-    };
+    const alert = { id, severity, type, title, description, timestamp, source, metadata };
     state.alert = alert;
     this.raisedTotal.set(type, (this.raisedTotal.get(type) ?? 0) + 1);
     this.logger.warn(`${severity} ${type}: ${description} [${alert.id}]`);

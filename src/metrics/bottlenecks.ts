@@ -6,7 +6,7 @@ import type {
   SlowQueryFigures,
 } from './measurement-sources';
 
-/** What a judgement goes by. What is not known is left out, and nothing is concluded from it. */
+/** The figures to judge by. Nothing is concluded from those that are left out. */
 export interface Measurements {
   loop: EventLoopDelays;
   pool?: PoolFigures;
@@ -16,37 +16,36 @@ export interface Measurements {
   cacheAlertPercent: number;
 }
 
-/** A reason for slowness, and how much speaks for it: 0 to 1. */
+/** A reason for slowness, and its likelihood: 0 to 1. */
 export interface Bottleneck {
   kind: 'event loop' | 'pool' | 'queue' | 'slow query' | 'cache';
   weight: number;
-  /** What it is, the figures that show it, and what can be done. */
   text: string;
 }
 
-/** From here on timers are late enough for people to notice, and that late is as sure as it gets. */
+/** Late enough for people to notice, and as late as raises the likelihood to 1. */
 const LOOP_LATE_MS = 100;
 const LOOP_STUCK_MS = 500;
-/** From here on waiting for a connection is a good part of an answer's time. */
+/** From here on the wait for a connection is a good part of the response time. */
 const SLOW_ACQUISITION_MS = 100;
-/** Fewer slow statements than this are bad luck: a checkpoint, the first of their kind. */
+/** Fewer slow statements are bad luck: a checkpoint, the first of their kind. */
 const MIN_SLOW_QUERIES = 5;
-/** Fewer connections lent than this may all have been opened first. */
+/** Fewer loans may each have opened a connection first. */
 const MIN_LENT = 20;
-/** Fewer requests than this say nothing about a ratio. */
+/** Fewer requests say nothing about a ratio. */
 export const MIN_CACHE_REQUESTS = 100;
 
 /**
- * Which reasons for slowness the figures show, the likeliest first. Causes come before their consequences: while the event
- * loop is stuck, everything queues; while the pool is used up by slow statements, requests queue too.
+ * The reasons for slowness that the figures show, the likeliest first. Causes rank before their consequences: while the
+ * event loop is stuck everything queues; while slow statements use up the pool, requests queue too.
  */
-export function findBottlenecks(evidence: Measurements): Bottleneck[] {
+export function findBottlenecks(measurements: Measurements): Bottleneck[] {
   return [
-    eventLoop(evidence),
-    slowQuery(evidence),
-    pool(evidence),
-    queue(evidence),
-    cache(evidence),
+    eventLoop(measurements),
+    slowQuery(measurements),
+    pool(measurements),
+    queue(measurements),
+    cache(measurements),
   ]
     .filter((found) => found !== undefined)
     .sort((a, b) => b.weight - a.weight);
@@ -89,7 +88,7 @@ function pool({ pool: figures }: Measurements): Bottleneck | undefined {
     : '';
   return {
     kind: 'pool',
-    // Exhausted now is surer than exhausted minutes ago.
+    // Exhausted now is surer than slow minutes ago.
     weight: isExhausted ? 0.7 + 0.25 * Math.min(1, waiting / max) : 0.6,
     text:
       `the connection pool is ${isExhausted ? 'exhausted' : 'too small'}. ${now}${before} ` +
@@ -101,14 +100,14 @@ function queue({ concurrency }: Measurements): Bottleneck | undefined {
   if (!concurrency || concurrency.queuedRequests === 0) return undefined;
   const { activeRequests, queuedRequests, maxConcurrentRequests, queueSize } = concurrency;
   const fill = queueSize === 0 ? 1 : queuedRequests / queueSize;
-  const room = `${activeRequests} of ${maxConcurrentRequests} run and ${queuedRequests} of at most ${queueSize} wait`;
+  const load = `${activeRequests} of ${maxConcurrentRequests} run and ${queuedRequests} of at most ${queueSize} wait`;
   return {
     kind: 'queue',
     weight: 0.4 + 0.5 * Math.min(1, fill),
     text:
       activeRequests < maxConcurrentRequests
-        ? `requests with large bodies wait for each other. ${room}. Add replicas, or send fewer events at a time.`
-        : `requests wait for their turn. ${room}. Add replicas, or raise CONCURRENCY_MAX_REQUESTS while the pool has room.`,
+        ? `requests with large bodies wait for each other. ${load}. Add replicas, or send fewer events at a time.`
+        : `requests wait for their turn. ${load}. Add replicas, or raise CONCURRENCY_MAX_REQUESTS while the pool has room.`,
   };
 }
 

@@ -8,16 +8,16 @@ import { wallClockMs } from '../platform/runtime/clocks';
 import { MetricRegistry } from './metrics.registry';
 
 const SAMPLE_INTERVAL_MS = 250;
-/** NTP slews a clock by at most half a millisecond a second: a difference of this much within one look is a step. */
+/** NTP slews a clock by at most half a millisecond a second: this much between two samples is a step. */
 const STEP_MS = 100;
-/** A pair of readings that took longer, as the process was not running in between, is taken anew. */
+/** A pair of readings that took longer, as the process was not running in between, is repeated. */
 const MAX_READING_MS = 1;
 const READINGS = 5;
 const MS_PER_SECOND = 1000;
 
 /**
- * Notices when the wall clock of this machine is set: four times a second it is compared with the clock that only goes
- * forward. A step is logged once and counted; it changes neither deadlines nor ages here (docs/adr/0033-two-clocks.md).
+ * Detects when the wall clock of this machine is set: four times a second it is compared with the monotonic clock. A step
+ * is logged once and counted; it changes neither deadlines nor ages here (docs/adr/0033-two-clocks.md).
  */
 @Injectable()
 export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown {
@@ -55,7 +55,6 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
     clearInterval(this.sampling);
   }
 
-  /** Compares the clocks with how they stood at the last look. */
   sample(): void {
     const offsetMs = readOffsetMs();
     const stepMs = offsetMs - this.offsetMs;
@@ -72,7 +71,7 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
   }
 }
 
-/** How far the wall clock is ahead of performance.now(), in milliseconds; both read as nearly at once as can be. */
+/** How far the wall clock is ahead of performance.now(), in milliseconds: the closest of a few pairs of readings. */
 function readOffsetMs(): number {
   let best = { tookMs: Infinity, offsetMs: 0 };
   for (let reading = 0; reading < READINGS && best.tookMs > MAX_READING_MS; reading += 1) {

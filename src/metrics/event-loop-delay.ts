@@ -7,18 +7,17 @@ import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 
 const RESOLUTION_MS = 10;
 const NANOSECONDS_PER_MS = 1e6;
-/** Two histograms of half a minute each, so that what is told is never older than a minute. */
+/** Two histograms of half a minute each, so that figures are never older than a minute. */
 const HALF_WINDOW_MS = 30_000;
 
-/** How much later than asked for timers fire. */
 export interface EventLoopDelays {
   p50: number;
   p99: number;
 }
 
 /**
- * Sooner than this after its start a histogram holds too few turns: of the two hundred of two seconds, three late ones
- * (the first requests of a process) would be the 99th percentile.
+ * Before that a histogram holds too few samples: of the two hundred of two seconds, three late ones (the first requests
+ * of a process) would be the 99th percentile.
  */
 const MIN_MEASURED_MS = 10_000;
 
@@ -27,15 +26,15 @@ const MIN_MEASURED_MS = 10_000;
 export class EventLoopDelay implements OnApplicationBootstrap, OnApplicationShutdown {
   private older: Measured | undefined;
   private newer: Measured | undefined;
-  private turn: NodeJS.Timeout | undefined;
+  private rotation: NodeJS.Timeout | undefined;
 
   onApplicationBootstrap(): void {
     this.newer = started();
-    this.turn = setInterval(() => this.rotate(), HALF_WINDOW_MS).unref();
+    this.rotation = setInterval(() => this.rotate(), HALF_WINDOW_MS).unref();
   }
 
   onApplicationShutdown(): void {
-    clearInterval(this.turn);
+    clearInterval(this.rotation);
     this.older?.histogram.disable();
     this.newer?.histogram.disable();
   }
@@ -48,7 +47,7 @@ export class EventLoopDelay implements OnApplicationBootstrap, OnApplicationShut
     return { p50: delayMs(measured.histogram, 50), p99: delayMs(measured.histogram, 99) };
   }
 
-  /** Both run all the time; the one that is read has run for half a minute at least. */
+  /** Both run all the time; the older one, which is read, for at least half a minute. */
   private rotate(): void {
     this.older?.histogram.disable();
     this.older = this.newer;
@@ -67,7 +66,7 @@ function started(): Measured {
   return { histogram, sinceMs: performance.now() };
 }
 
-/** What Node records is the time between two turns of its timer: the resolution is no delay. */
+/** Node records the time between two runs of its timer: the resolution is no delay. */
 function delayMs(histogram: IntervalHistogram, percent: number): number {
   if (histogram.count === 0) return 0;
   const ms = histogram.percentile(percent) / NANOSECONDS_PER_MS - RESOLUTION_MS;

@@ -3,13 +3,11 @@ import { RollingWindow } from '../platform/runtime/rolling-window';
 
 /** Slots of a window: a minute of seconds, an hour of minutes. */
 const SLOTS = 60;
-/** An hour in microseconds: what takes longer counts as this long. */
 const LONGEST_MICROSECONDS = 3_600_000_000;
 const MICROSECONDS_PER_MS = 1000;
 
 /** Durations of the last seconds. All in milliseconds; zeros when there were none. */
 export interface LatencyReport {
-  /** The span that was looked at: as long as asked for, less while the process is younger. */
   seconds: number;
   count: number;
   slow: number;
@@ -25,15 +23,14 @@ function emptyHistogram(): RecordableHistogram {
 }
 
 /**
- * How long requests took in the last sixty slots of the clock, by default seconds: one HDR histogram of 32 kB for each
- * slot, so that recording costs the same however much is recorded (17 to 32 ns here), and old slots are forgotten by
- * being written over.
+ * Durations of the last sixty slots of the clock, by default seconds: one HDR histogram of 32 kB a slot, so that recording
+ * costs the same however much is recorded (17 to 32 ns here), and old slots are overwritten.
  */
 export class LatencyWindow {
   private readonly window: RollingWindow<Slot>;
   private readonly startedAtSeconds: number;
 
-  /** `nowSeconds` is a clock that only goes forward. */
+  /** `nowSeconds` is a monotonic clock. */
   constructor(
     private readonly nowSeconds = () => performance.now() / 1000,
     slotSeconds = 1,
@@ -66,7 +63,7 @@ export class LatencyWindow {
     const percentileMs = (percent: number): number =>
       sum.count === 0 ? 0 : merged.percentile(percent) / MICROSECONDS_PER_MS;
     return {
-      // At least one second: what came in the first milliseconds of a process is no rate.
+      // At least one second: the first milliseconds of a process give no rate.
       seconds: Math.max(
         1,
         now - Math.max(this.window.beginSeconds(now, slots), this.startedAtSeconds),

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-/** How the cache did. Ratios in percent. */
+/** Of the cache since the start. Ratios in percent. */
 export interface CacheFigures {
   hitRatio: number;
   totalRequests: number;
@@ -10,22 +10,19 @@ export interface CacheFigures {
   window: { requests: number; hitRatio: number | undefined };
 }
 
-/** Requests that run and wait now, and how many may. */
 export interface ConcurrencyFigures {
   activeRequests: number;
   queuedRequests: number;
   maxConcurrentRequests: number;
-  /** Requests that may wait. */
   queueSize: number;
 }
 
-/** Connections of the pool now, and how many there may be. */
 export interface PoolFigures {
   total: number;
   idle: number;
   waiting: number;
   max: number;
-  /** The last minutes: how long a connection was waited for, and how many of those who asked got one. */
+  /** Of the last minutes: the wait for a connection, and the share of attempts that got one. */
   recent?: { lent: number; averageMs?: number; successPercent?: number };
 }
 
@@ -39,22 +36,21 @@ export interface SlowQueryFigures {
 export interface LossFigures {
   /** Organizations. */
   recent: number;
-  /** The numbers between which the log of one of them went back; `to` is undefined when only `from` was given again. */
+  /** The sequence numbers between which the log of one of them went back; `to` is undefined when only `from` was reused. */
   from: number;
   to: number | undefined;
 }
 
-/** What can be asked of the capabilities, by name. */
 export interface Sources {
   cache: () => CacheFigures;
   concurrency: () => ConcurrencyFigures;
   pool: () => PoolFigures;
   slowQueries: () => SlowQueryFigures;
-  /** Whether PostgreSQL answers, on a connection that does not wait behind requests. */
+  /** Whether PostgreSQL answers, on a connection that does not queue with requests. */
   database: () => Promise<boolean>;
-  /** Whether Redis answers. Not offered when none is configured. */
+  /** Whether Redis answers. Not registered when none is configured. */
   redis: () => boolean;
-  /** What should have been made ahead and is missing, as `table month`. */
+  /** Partitions that should have been made ahead, as `table month`. */
   missingPartitions: () => Promise<string[]>;
   losses: () => LossFigures;
   /** Whether PostgreSQL is reached and does not confirm commits. */
@@ -62,8 +58,8 @@ export interface Sources {
 }
 
 /**
- * Where capabilities leave the figures that reports and alerts are made of: this folder knows none of them. What nobody
- * has offered is absent, and reads as zero or as nothing to complain about.
+ * Where capabilities register the figures of reports and alerts, so that this folder knows none of them. A source that is
+ * not registered reads as zero or as no fault.
  */
 @Injectable()
 export class MeasurementSources {

@@ -3,17 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { PerformanceMetricsDto } from './dto/responses.dto';
 import { PerformanceReport } from './performance.report';
 
-/** No figure changes its meaning within less: they are of the last minute. */
+/** The figures are of the last minute: more often would show nothing new. */
 const INTERVAL_MS = 1000;
 
-/** The figures of this replica for subscribers. */
 @Injectable()
 export class MetricsFeed {
   private latest: { atMs: number; metrics: PerformanceMetricsDto } | undefined;
 
   constructor(private readonly report: PerformanceReport) {}
 
-  /** The figures of now, and again at most once a second, until the signal aborts. A slow reader gets them less often. */
+  /** The current figures, then at most once a second, until the signal aborts. A slow reader gets them less often. */
   async *follow(signal: AbortSignal): AsyncGenerator<PerformanceMetricsDto> {
     while (!signal.aborted) {
       yield this.current();
@@ -21,7 +20,7 @@ export class MetricsFeed {
     }
   }
 
-  /** Made once for all who ask at about the same time. */
+  /** Made once for all readers of about the same time. */
   private current(): PerformanceMetricsDto {
     const nowMs = performance.now();
     if (!this.latest || nowMs - this.latest.atMs >= INTERVAL_MS / 2) {

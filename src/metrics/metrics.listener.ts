@@ -15,12 +15,11 @@ import { MetricRegistry } from './metrics.registry';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
-/** /metrics on METRICS_PORT, where the outside world need not come. Nothing else is answered there. */
+/** /metrics on METRICS_PORT, which need not be public. Every other path is refused. */
 @Injectable()
 export class MetricsListener implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Metrics');
   private server: Server | undefined;
-  /** Where it answers; undefined when it does not. */
   url: string | undefined;
 
   constructor(

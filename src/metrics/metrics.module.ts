@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
 import { AlertState } from './alert-state';
-import { AlertFeed } from './alert-feed';
 import { AlertMonitor } from './alert-monitor';
 import { ClockWatch } from './clock-watch';
 import { EventLoopDelay } from './event-loop-delay';
@@ -17,13 +16,12 @@ import { ProcessMetrics } from './process.metrics';
 import { PrometheusController } from './prometheus.controller';
 import { RequestRecorder } from './request-recorder';
 
-/** What the service knows about itself. Capabilities offer their figures to MetricRegistry and MeasurementSources. */
+/** Metrics, reports and alerts. Capabilities register their figures with MetricRegistry and MeasurementSources. */
 @Module({
   imports: [TerminusModule],
   controllers: [PerformanceController, PrometheusController],
   providers: [
     AlertState,
-    AlertFeed,
     MetricsFeed,
     AlertMonitor,
     ClockWatch,
@@ -39,7 +37,6 @@ import { RequestRecorder } from './request-recorder';
   ],
   exports: [
     AlertState,
-    AlertFeed,
     MetricsFeed,
     MeasurementSources,
     MetricsListener,

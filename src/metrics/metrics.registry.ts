@@ -7,7 +7,6 @@ import {
   Registry,
 } from 'prom-client';
 
-/** A series at the moment it is asked for. */
 export interface Sample {
   labels?: Record<string, string>;
   value: number;
@@ -15,14 +14,14 @@ export interface Sample {
   suffix?: string;
 }
 
-/** What a metric is: base units in the name, `_total` at the end of counters, labels of few values. */
+/** Base units in the name, `_total` at the end of counters, labels of few values. */
 export interface MetricDescription {
   name: string;
   help: string;
   type: 'counter' | 'gauge' | 'histogram';
 }
 
-/** Gauges that prom-client calls `_total`, against the conventions; nothing of ours replaces them. */
+/** Gauges that prom-client calls `_total`, against the conventions. */
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
@@ -30,8 +29,8 @@ const MISNAMED = [
 ];
 
 /**
- * What /metrics shows: figures of the process, and those that each capability offers in a `thing.metrics.ts` of its
- * own. A figure is read when it is asked for, so that counting costs its owner nothing but the count.
+ * The metrics of /metrics: those of the process, and those that each capability registers in a `thing.metrics.ts` of its
+ * own. A figure is read at the scrape, so that it costs its owner nothing but the count.
  */
 @Injectable()
 export class MetricRegistry {
@@ -39,7 +38,7 @@ export class MetricRegistry {
   private hasDefaults = false;
   private running: Promise<{ contentType: string; text: string }> | undefined;
 
-  /** Shows what `read` finds at each scrape. A name can be offered once. */
+  /** `read` is called at each scrape. A name can be registered once. */
   register(description: MetricDescription, read: () => Iterable<Sample> | number): void {
     const { name, help, type } = description;
     const metric = {
@@ -60,7 +59,7 @@ export class MetricRegistry {
       },
       reset: () => undefined,
     };
-    // What prom-client asks of a metric is `get`; its classes hold the figures themselves.
+    // prom-client calls only `get`; its own classes hold the figures themselves.
     this.registry.registerMetric(metric as unknown as Metric);
   }
 
@@ -69,7 +68,7 @@ export class MetricRegistry {
     return new Histogram({ name, help, buckets, registers: [this.registry] });
   }
 
-  /** Everything in Prometheus' text format; one text for all who ask at once, as it is milliseconds of work. */
+  /** All metrics in Prometheus' text format; one text for simultaneous scrapes, as it is milliseconds of work. */
   text(): Promise<{ contentType: string; text: string }> {
     this.running ??= this.makeText().finally(() => {
       this.running = undefined;
@@ -79,12 +78,12 @@ export class MetricRegistry {
 
   private async makeText(): Promise<{ contentType: string; text: string }> {
     this.collectDefaults();
-    // Those who have come in this turn of the event loop ask at once.
+    // Scrapes of this iteration of the event loop are simultaneous.
     await new Promise<void>((resolve) => setImmediate(resolve));
     return { contentType: this.registry.contentType, text: await this.registry.metrics() };
   }
 
-  /** At the first scrape: the collectors watch garbage collection and timers, which who never asks need not pay. */
+  /** At the first scrape: the collectors watch garbage collection and timers, which has its cost. */
   private collectDefaults(): void {
     if (this.hasDefaults) return;
     this.hasDefaults = true;

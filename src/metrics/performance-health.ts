@@ -8,7 +8,7 @@ import { EventLoopDelay } from './event-loop-delay';
 import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 
-/** What an alert of each severity makes of the whole. */
+/** The status of the service while an alert of each severity is active. */
 const STATUS_OF: Record<AlertSeverity, HealthStatus> = {
   LOW: 'healthy',
   MEDIUM: 'warning',
@@ -16,25 +16,25 @@ const STATUS_OF: Record<AlertSeverity, HealthStatus> = {
   CRITICAL: 'critical',
 };
 const RANK: HealthStatus[] = ['healthy', 'warning', 'critical'];
-/** Past a limit by so much of the room that is left, it is critical: 85 % and 95 % of memory, for one. */
+/** Past a limit by this share of what is left to 100 %, it is critical: 95 % of memory for a limit of 85 %. */
 const CRITICAL_SHARE = 2 / 3;
 
-/** How the service does and what can be done about it: /performance/health, for every door. */
+/** Status and recommendations of /performance/health, for every protocol. */
 @Injectable()
 export class PerformanceHealth {
   constructor(
     private readonly loop: EventLoopDelay,
     private readonly sources: MeasurementSources,
-    private readonly board: AlertState,
+    private readonly alerts: AlertState,
     @Inject(monitoringConfig.KEY) private readonly limits: ConfigType<typeof monitoringConfig>,
   ) {}
 
-  /** As things are now. A ratio without enough data is no fault. */
+  /** A ratio without enough data is no fault. */
   check(): PerformanceHealthDto {
     const details = { cache: this.cache(), concurrency: this.concurrency(), memory: this.memory() };
     const statuses = [
       ...Object.values(details).map(({ status }) => status),
-      ...this.board.active().map(({ severity }) => STATUS_OF[severity]),
+      ...this.alerts.active().map(({ severity }) => STATUS_OF[severity]),
     ];
     const status = RANK[Math.max(...statuses.map((one) => RANK.indexOf(one)))] ?? 'healthy';
     return { status, details, recommendations: this.recommendations(details.memory) };
@@ -44,7 +44,7 @@ export class PerformanceHealth {
     const { requests = 0, hitRatio = 0 } = this.sources.find('cache')?.().window ?? {};
     const isLow =
       requests >= MIN_CACHE_REQUESTS && hitRatio < this.limits.cacheHitRatioAlertPercent;
-    // The database answers what the cache does not: never more than a warning.
+    // The database serves what the cache misses: never more than a warning.
     return { status: isLow ? ('warning' as const) : ('healthy' as const), hitRatio };
   }
 
@@ -54,7 +54,7 @@ export class PerformanceHealth {
     const utilization = maxConcurrentRequests
       ? Math.round((1000 * activeRequests) / maxConcurrentRequests) / 10
       : 0;
-    // Full is what a limit is there for: whether requests are refused is told by alerts and counts.
+    // A limit may be reached: refused requests show in alerts and counts.
     const isHigh = utilization > this.limits.concurrencyAlertPercent;
     return { status: isHigh ? ('warning' as const) : ('healthy' as const), utilization };
   }
@@ -81,14 +81,14 @@ export class PerformanceHealth {
     if (first) found.push(`Most likely bottleneck: ${first.text}`);
     for (const { text } of others) found.push(`Also: ${text}`);
     if (memory.status !== 'healthy') found.push(memoryAdvice(memory.usage));
-    for (const { type, title, description } of this.board.active()) {
+    for (const { type, title, description } of this.alerts.active()) {
       if (ADVICE[type] !== undefined) found.push(`${title}: ${description} ${ADVICE[type]}`);
     }
     return found;
   }
 }
 
-/** For alerts that no bottleneck and no detail speaks of. */
+/** For alerts that no bottleneck and no detail covers. */
 const ADVICE: Partial<Record<string, string>> = {
   SLOW_REQUESTS: 'slowRequests in /performance/metrics names the endpoints.',
   DATABASE_UNAVAILABLE: 'Look at PostgreSQL and at the network to DATABASE_URL.',

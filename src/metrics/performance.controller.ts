@@ -19,7 +19,6 @@ import { PerformanceReport } from './performance.report';
 
 const STATES = ['active', 'resolved'] as const;
 
-/** Which alerts to show. */
 export class AlertsQuery {
   @Parameter(QueryText(), oneOf(SEVERITIES), {
     type: String,
@@ -36,19 +35,17 @@ export class AlertsQuery {
   state?: (typeof STATES)[number];
 }
 
-/** What every report says of its response. */
 const figures = (type: Type | [Type]) => ({
   200: { description: 'As it is now.', type, headers: NO_STORE },
 });
 
-/** What operators see of the service. */
 @ApiTags('performance')
 @Controller('performance')
 export class PerformanceController {
   constructor(
     private readonly report: PerformanceReport,
     private readonly health: PerformanceHealth,
-    private readonly board: AlertState,
+    private readonly alertState: AlertState,
   ) {}
 
   @Get('metrics')
@@ -92,7 +89,7 @@ export class PerformanceController {
     responses: figures([PerformanceAlertDto]),
   })
   alerts(@Query() { severity, state }: AlertsQuery): PerformanceAlertDto[] {
-    return this.board
+    return this.alertState
       .all()
       .filter((alert) => severity === undefined || alert.severity === severity)
       .filter(

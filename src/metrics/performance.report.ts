@@ -7,7 +7,7 @@ import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 
-/** The figures of /performance/metrics, for every door. */
+/** The figures of /performance/metrics, for every protocol. */
 @Injectable()
 export class PerformanceReport {
   constructor(
@@ -16,7 +16,7 @@ export class PerformanceReport {
     private readonly sources: MeasurementSources,
   ) {}
 
-  /** As things are now. Times in milliseconds; what no capability tells of is zero. */
+  /** Times in milliseconds; figures without a source are zero. */
   metrics(): PerformanceMetricsDto {
     const { seconds, requests, ...lastMinute } = spanOf(this.recorder.lastSeconds());
     const { used, total, percentage } = memoryUsage();

@@ -1,18 +1,17 @@
 import { totalmem } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 
-/** Memory against the limit that ends the process. Bytes, and percent with one decimal. */
+/** Memory against the limit that ends the process: bytes, and percent with one decimal. */
 export interface MemoryUsage {
   used: number;
   total: number;
   percentage: number;
-  /** Which limit is the nearer: that of V8's heap, or that of the container (or machine) for the whole process. */
   limit: 'heap' | 'container' | 'machine';
 }
 
 /**
- * Two limits can end the process: V8's for its heap, and the container's (cgroup), without one the machine's, for all
- * of it. The one that is nearer to being reached is told, with what counts towards it: heap with heap, all with all.
+ * Two limits can end the process: V8's for its heap, and the container's (cgroup), without one the machine's, for all of
+ * it. Returns the one that is nearer to being reached, with what counts towards it.
  */
 export function memoryUsage(): MemoryUsage {
   const { used_heap_size: heapUsed, heap_size_limit: heapLimit } = getHeapStatistics();
@@ -22,7 +21,6 @@ export function memoryUsage(): MemoryUsage {
   return heap.percentage >= whole.percentage ? heap : whole;
 }
 
-/** How much memory the whole process may have: bytes, and who says so. */
 export function processLimit(): { bytes: number; limit: 'container' | 'machine' } {
   const machine = totalmem();
   // Zero or more than there is: no cgroup, or one without a limit.

@@ -10,7 +10,7 @@ import { memoryUsage } from './process-memory';
 const MIN_FREE_DISK_PERCENT = 5;
 const SLOW_LOOP_MS = 200;
 
-/** How the process itself is: heap, disk and event loop. Impaired is `degraded`; none of it makes the service unready. */
+/** Memory, disk and event loop of the process. Impaired is `degraded`; none of it makes the service unready. */
 @Injectable()
 export class ProcessHealthIndicator {
   constructor(
@@ -28,7 +28,7 @@ export class ProcessHealthIndicator {
     return usedPercent > this.limits.memoryAlertPercent ? check.degraded(data) : check.up(data);
   }
 
-  /** Room on the disk of DATA_DIR; degraded when under five percent is free. */
+  /** Free space on the disk of DATA_DIR; degraded under five percent. */
   async disk(): Promise<HealthIndicatorResult> {
     const check = this.health.check('disk');
     try {

@@ -5,7 +5,7 @@ import { memoryUsage } from './process-memory';
 
 const MS_PER_SECOND = 1000;
 
-/** The process, as /performance/metrics shows it: what prom-client's own figures leave out. */
+/** Figures of the process that prom-client's own leave out. */
 @Injectable()
 export class ProcessMetrics {
   constructor(registry: MetricRegistry, loop: EventLoopDelay) {

@@ -8,7 +8,7 @@ import { AppError } from '../platform/errors/app-error';
 import { NO_STORE, Operation } from '../http/operation.openapi';
 import { MetricRegistry } from './metrics.registry';
 
-/** The door for Prometheus; closed when METRICS_PORT gives it another one. */
+/** /metrics for Prometheus; not found when METRICS_PORT gives it a port of its own. */
 @ApiTags('performance')
 @Public()
 @Controller('metrics')

@@ -5,7 +5,7 @@ import { type LatencyReport, LatencyWindow } from './latency-window';
 import { MetricRegistry, type Sample } from './metrics.registry';
 import { SlowRequests, type SlowRequestsReport } from './slow-requests';
 
-/** Routes told apart. There are a few dozen; the bound is for names that a client could have a hand in. */
+/** There are a few dozen routes; the bound is for names that a client could influence. */
 const MAX_ROUTES = 200;
 const OTHER_ROUTE = 'other';
 /** `WS` are operations on WebSockets. */
@@ -14,23 +14,23 @@ const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 const MS_PER_SECOND = 1000;
 const SECONDS_PER_MINUTE = 60;
 
-/** What is counted of one method of one route since the start. */
-interface Meter {
+/** Counts of one method of one route since the start. */
+interface RouteStats {
   endpoint: string;
   labels: { method: string; route: string };
   statuses: Map<number, number>;
-  /** One count for each bucket, and one for what is beyond them. */
   buckets: number[];
   sumMs: number;
 }
 
 /**
- * Counts every request through every door: how many, how long, how they ended. O(1) for each, whatever came before;
- * the series of Prometheus and the percentiles of the last minute and hour are made when somebody asks.
+ * Counts the requests of every protocol: number, duration, status. O(1) for each; the series of Prometheus and the
+ * percentiles of the last minute and hour are made when they are read.
  */
 @Injectable()
 export class RequestRecorder {
-  private readonly meters = new Map<string, Map<string, Meter>>();
+  /** By route, then by method. */
+  private readonly stats = new Map<string, Map<string, RouteStats>>();
   private readonly minute = new LatencyWindow();
   private readonly hour = new LatencyWindow(undefined, SECONDS_PER_MINUTE);
   private readonly slow = new SlowRequests();
@@ -68,63 +68,59 @@ export class RequestRecorder {
   }
 
   /**
-   * Notes the end of a request. `route` is a template, never a path with ids in it; `status` is 499 when the answer was
-   * not taken to its end.
+   * Records the end of a request. `route` is a template, never a path with ids in it; `status` is 499 when the response
+   * was not read to its end.
    */
   record(method: string, route: string, status: number, durationMs: number): void {
-    const meter = this.statsOf(method, route);
-    meter.statuses.set(status, (meter.statuses.get(status) ?? 0) + 1);
+    const stats = this.statsOf(method, route);
+    stats.statuses.set(status, (stats.statuses.get(status) ?? 0) + 1);
     const seconds = durationMs / MS_PER_SECOND;
     let bucket = 0;
     while (bucket < BUCKETS_SECONDS.length && seconds > (BUCKETS_SECONDS[bucket] ?? 0)) bucket += 1;
-    meter.buckets[bucket] = (meter.buckets[bucket] ?? 0) + 1;
-    meter.sumMs += durationMs;
+    stats.buckets[bucket] = (stats.buckets[bucket] ?? 0) + 1;
+    stats.sumMs += durationMs;
     const isSlow = durationMs >= this.config.slowRequestThresholdMs;
     this.minute.record(durationMs, isSlow);
     this.hour.record(durationMs, isSlow);
     if (!isSlow) return;
     this.slowTotal += 1;
-    this.slow.record(meter.endpoint, durationMs);
+    this.slow.record(stats.endpoint, durationMs);
   }
 
-  /** Says where the number of requests under way is to be had. */
   watchRunning(running: () => number): void {
     this.running = running;
   }
 
-  /** The last `seconds`, at most and by default a minute. */
   lastSeconds(seconds?: number): LatencyReport {
     return this.minute.read(seconds);
   }
 
-  /** The last hour. */
   lastHour(): LatencyReport {
     return this.hour.read();
   }
 
-  /** The slow requests of the last hour, by endpoint. */
   slowRequests(): SlowRequestsReport {
     return this.slow.read();
   }
 
-  private statsOf(method: string, route: string): Meter {
-    let byMethod = this.meters.get(route);
+  private statsOf(method: string, route: string): RouteStats {
+    let byMethod = this.stats.get(route);
     if (!byMethod) {
-      if (this.meters.size >= MAX_ROUTES && route !== OTHER_ROUTE) {
+      if (this.stats.size >= MAX_ROUTES && route !== OTHER_ROUTE) {
         return this.statsOf(method, OTHER_ROUTE);
       }
-      this.meters.set(route, (byMethod = new Map<string, Meter>()));
+      this.stats.set(route, (byMethod = new Map<string, RouteStats>()));
     }
-    let meter = byMethod.get(method);
-    if (!meter) {
+    let stats = byMethod.get(method);
+    if (!stats) {
       if (!METHODS.has(method) && method !== 'OTHER') return this.statsOf('OTHER', route);
-      byMethod.set(method, (meter = emptyMeter(method, route)));
+      byMethod.set(method, (stats = emptyStats(method, route)));
     }
-    return meter;
+    return stats;
   }
 
-  private *all(): Iterable<Meter> {
-    for (const byMethod of this.meters.values()) yield* byMethod.values();
+  private *all(): Iterable<RouteStats> {
+    for (const byMethod of this.stats.values()) yield* byMethod.values();
   }
 
   private *requestSamples(): Iterable<Sample> {
@@ -149,7 +145,7 @@ export class RequestRecorder {
   }
 }
 
-function emptyMeter(method: string, route: string): Meter {
+function emptyStats(method: string, route: string): RouteStats {
   return {
     endpoint: `${method} ${route}`,
     labels: { method, route },

@@ -2,7 +2,6 @@ import { RollingWindow } from '../platform/runtime/rolling-window';
 
 const MINUTES = 60;
 const SECONDS_PER_MINUTE = 60;
-/** Endpoints that are listed, the slowest first. */
 const LISTED = 10;
 
 /** The slow requests of the last hour. Averages in milliseconds, of the slow ones alone. */
@@ -12,17 +11,16 @@ export interface SlowRequestsReport {
   slowestEndpoints: { endpoint: string; averageTime: number; count: number }[];
 }
 
-/** Slow requests of one endpoint. */
 interface Tally {
   count: number;
   sumMs: number;
 }
 
-/** Which endpoints were slow in the last hour. As many endpoints as its caller names: the recorder bounds them. */
+/** The endpoints that were slow in the last hour; the recorder bounds their number. */
 export class SlowRequests {
   private readonly endpoints = new Map<string, RollingWindow<Tally>>();
 
-  /** `nowSeconds` is a clock that only goes forward. */
+  /** `nowSeconds` is a monotonic clock. */
   constructor(private readonly nowSeconds = () => performance.now() / 1000) {}
 
   record(endpoint: string, durationMs: number): void {

@@ -2,12 +2,12 @@ import type { Observable } from 'rxjs';
 import { AppError } from '../platform/errors/app-error';
 import { onAbort } from '../platform/runtime/abort';
 
-/** Values that wait for a reader who does not come for them; alerts and invalidations come a few an hour. */
+/** Values that wait for a slow reader; alerts and invalidations come a few an hour. */
 const MAX_WAITING = 1000;
 
 /**
- * What `source` gives from this call on, for as long as `signal` does not abort.
- * @throws AppError SLOW_CONSUMER, from the iteration, when too much waits.
+ * The values of `source` from this call on, until `signal` aborts.
+ * @throws AppError SLOW_CONSUMER, from the iteration, when too many wait.
  */
 export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const waiting: T[] = [];
@@ -16,11 +16,11 @@ export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGe
     if (waiting.length <= MAX_WAITING) waiting.push(value);
     wake();
   });
-  const leave = (): void => {
+  const stop = (): void => {
     subscription.unsubscribe();
     wake();
   };
-  const removeListener = onAbort(signal, leave);
+  const removeListener = onAbort(signal, stop);
   return (async function* () {
     try {
       while (!signal.aborted) {
@@ -33,7 +33,7 @@ export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGe
       }
     } finally {
       removeListener();
-      leave();
+      stop();
     }
   })();
 }

@@ -119,7 +119,7 @@ describe('a subscription of a token that expires', () => {
 
 /** One alert of high severity and one of low, raised at once and over at once. */
 function raiseAndResolve(board: AlertState): void {
-  for (const level of ['bad', 'good'] as const) {
+  for (const level of ['breach', 'ok'] as const) {
     for (const [type, severity] of [
       ['HIGH_MEMORY', 'HIGH'],
       ['LOW_CACHE_HIT_RATIO', 'LOW'],

@@ -12,7 +12,6 @@ import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { DatabaseReport } from '../../maintenance/database-report';
 import { DatabaseStatus } from '../../maintenance/database-status';
 import { Optimizer } from '../../maintenance/optimizer';
-import { AlertFeed } from '../../metrics/alert-feed';
 import { AlertState } from '../../metrics/alert-state';
 import { MetricsFeed } from '../../metrics/metrics-feed';
 import { PerformanceHealth } from '../../metrics/performance-health';
@@ -40,7 +39,6 @@ export class GraphqlServices {
     readonly optimizer: Optimizer,
     readonly feed: EventFeed,
     readonly metricsFeed: MetricsFeed,
-    readonly alertFeed: AlertFeed,
     readonly invalidationFeed: InvalidationFeed,
     readonly limiter: SubscriptionLimiter,
     @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,

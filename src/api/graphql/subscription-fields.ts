@@ -85,11 +85,10 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields {
       description: 'Alerts of this replica as they are raised and, with `resolvedAt`, as they end.',
       scope: 'performance:read',
       args: { severity: { type: types.words(SEVERITIES), description: 'Left out: any.' } },
-      subscribe: ({ limiter, alertFeed }, { severity }, caller) =>
-        limited(limiter, caller, (signal) => {
-          const alerts = alertFeed.follow(signal);
-          return chosen(alerts, (alert) => (severity ?? alert.severity) === alert.severity);
-        }),
+      subscribe: ({ limiter, alerts }, { severity }, caller) =>
+        limited(limiter, caller, (signal) =>
+          chosen(alerts.follow(signal), (alert) => (severity ?? alert.severity) === alert.severity),
+        ),
     },
     cacheInvalidated: {
       type: new GraphQLNonNull(types.output(CacheInvalidationDto)),

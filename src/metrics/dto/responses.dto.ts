@@ -11,7 +11,6 @@ import {
   ApiWord,
 } from '../../validation/response-properties';
 
-/** Response times in milliseconds. */
 export class PercentilesDto {
   @ApiNumber(2.1)
   p50!: number;
@@ -23,7 +22,6 @@ export class PercentilesDto {
   p99!: number;
 }
 
-/** Memory against the limit that is nearer to being reached. */
 export class MemoryUsageDto {
   @ApiInteger(93_847_552, 'Bytes.')
   used!: number;
@@ -38,7 +36,6 @@ export class MemoryUsageDto {
   percentage!: number;
 }
 
-/** The response cache since the start. */
 export class CacheTotalsDto {
   @ApiNumber(93.75, 'Hits in percent of requests.')
   hitRatio!: number;
@@ -53,7 +50,6 @@ export class CacheTotalsDto {
   totalMisses!: number;
 }
 
-/** Requests that run and wait now. */
 export class ConcurrencyDto {
   @ApiInteger(12)
   activeRequests!: number;
@@ -65,7 +61,6 @@ export class ConcurrencyDto {
   maxConcurrentRequests!: number;
 }
 
-/** How late the event loop is, in milliseconds. */
 export class EventLoopDelayDto {
   @ApiNumber(0.12)
   p50!: number;
@@ -74,7 +69,6 @@ export class EventLoopDelayDto {
   p99!: number;
 }
 
-/** The slow requests of one endpoint. */
 export class SlowEndpointDto {
   @ApiText('GET /api/v1/audit/events/:id')
   endpoint!: string;
@@ -86,7 +80,6 @@ export class SlowEndpointDto {
   count!: number;
 }
 
-/** Requests of the last hour that took longer than SLOW_REQUEST_THRESHOLD_MS. */
 export class SlowRequestsDto {
   @ApiInteger(3)
   count!: number;
@@ -98,7 +91,6 @@ export class SlowRequestsDto {
   slowestEndpoints!: SlowEndpointDto[];
 }
 
-/** What the rates and times are about. */
 export class WindowDto {
   @ApiNumber(
     59.4,
@@ -110,7 +102,6 @@ export class WindowDto {
   requests!: number;
 }
 
-/** Requests of a span of time, all doors. */
 export class SpanDto {
   @ApiNumber(3571.2, 'Seconds that are looked back over: less while the process is younger.')
   seconds!: number;
@@ -128,7 +119,6 @@ export class SpanDto {
   percentiles!: PercentilesDto;
 }
 
-/** How the replica that answers does. */
 export class PerformanceMetricsDto {
   @ApiInstant()
   timestamp!: string;
@@ -165,10 +155,8 @@ export class PerformanceMetricsDto {
 }
 
 const STATUSES = ['healthy', 'warning', 'critical'] as const;
-/** How something is, as far as an operator has to care. */
 export type HealthStatus = (typeof STATUSES)[number];
 
-/** The cache over the last minutes. */
 export class CacheHealthDto {
   @ApiWord(STATUSES, 'healthy')
   status!: HealthStatus;
@@ -177,7 +165,6 @@ export class CacheHealthDto {
   hitRatio!: number;
 }
 
-/** Running requests against their limit. */
 export class ConcurrencyHealthDto {
   @ApiWord(STATUSES, 'healthy')
   status!: HealthStatus;
@@ -186,7 +173,6 @@ export class ConcurrencyHealthDto {
   utilization!: number;
 }
 
-/** Memory against its limit. */
 export class MemoryHealthDto {
   @ApiWord(STATUSES, 'healthy')
   status!: HealthStatus;
@@ -195,7 +181,6 @@ export class MemoryHealthDto {
   usage!: number;
 }
 
-/** What performance depends on. */
 export class HealthDetailsDto {
   @ApiPart(() => CacheHealthDto)
   cache!: CacheHealthDto;
@@ -207,7 +192,6 @@ export class HealthDetailsDto {
   memory!: MemoryHealthDto;
 }
 
-/** How the service does and what can be done about it. */
 export class PerformanceHealthDto {
   @ApiWord(STATUSES, 'healthy', 'The worst of the details and of the active alerts.')
   status!: HealthStatus;
@@ -227,7 +211,6 @@ export class PerformanceHealthDto {
 }
 
 export const SEVERITIES = ['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'] as const;
-/** How bad it is. */
 export type AlertSeverity = (typeof SEVERITIES)[number];
 
 export const ALERT_TYPES = [
@@ -242,10 +225,8 @@ export const ALERT_TYPES = [
   'EVENTS_LOST',
   'COMMITS_STALLED',
 ] as const;
-/** What it is about. There is at most one active alert of each type. */
 export type AlertType = (typeof ALERT_TYPES)[number];
 
-/** Something that an operator should know of. */
 export class PerformanceAlertDto {
   @ApiUuid(
     '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d',
