@@ -121,7 +121,7 @@ export default tseslint.config(
       'src/auth/token-verifier.ts',
       'src/auth/verified-token-cache.ts',
       'src/auth/token-life.ts',
-      'src/delivery/alert-webhook.ts',
+      'src/delivery/signed-sender.ts',
       'src/import/bulk-client.ts',
       // Keyv's `expires` is turned into a duration at once.
       'src/caching/memory-store.ts',

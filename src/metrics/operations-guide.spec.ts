@@ -15,7 +15,7 @@ import {
   slowRequestsRule,
   stallRule,
 } from './alert-rules';
-import { alertSignature } from '../delivery/signature';
+import { messageSignature } from '../delivery/signed-sender';
 import { ALERT_TYPES } from './dto/responses.dto';
 import { LatencyWindow } from './latency-window';
 
@@ -63,14 +63,14 @@ describe('docs/operations.md', () => {
     const isAuthentic = make(createRequire(__filename));
     const now = Math.floor(Date.now() / 1000);
     const body = '{"title":"Ünë"}';
-    const signature = alertSignature('secret', now, body);
+    const signature = messageSignature('secret', now, body);
     expect(isAuthentic('secret', signature, Buffer.from(body))).toBe(true);
     expect(isAuthentic('other', signature, Buffer.from(body))).toBe(false);
     expect(isAuthentic('secret', signature, Buffer.from(`${body} `))).toBe(false);
     expect(
       isAuthentic('secret', signature.replace(`t=${now}`, `t=${now + 1}`), Buffer.from(body)),
     ).toBe(false);
-    const old = alertSignature('secret', now - 301, body);
+    const old = messageSignature('secret', now - 301, body);
     expect(isAuthentic('secret', old, Buffer.from(body))).toBe(false);
     expect(isAuthentic('secret', '', Buffer.from(body))).toBe(false);
   });

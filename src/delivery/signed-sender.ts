@@ -1,0 +1,132 @@
+import { createHmac } from 'node:crypto';
+import { onAbort } from '../platform/runtime/abort';
+import { wallClockMs } from '../platform/runtime/clocks';
+
+const MS_PER_SECOND = 1000;
+
+/** How often a message is sent, how long each attempt may take, and the pauses between: doubled up to the longest. */
+export interface RetryPolicy {
+  attempts: number;
+  timeoutMs: number;
+  firstDelayMs: number;
+  longestDelayMs: number;
+}
+
+/** Eight attempts spread over about a minute: a receiver that restarts gets its messages. */
+const DEFAULT_RETRY: RetryPolicy = {
+  attempts: 8,
+  timeoutMs: 5000,
+  firstDelayMs: 500,
+  longestDelayMs: 30_000,
+};
+
+/** JSON, and headers of this message alone. */
+export interface SignedMessage {
+  body: string;
+  headers: Record<string, string>;
+}
+
+/** Posts messages to one URL, signed when there is a secret, and again when that fails. */
+export class SignedSender {
+  private readonly url: string;
+  private readonly headers: Record<string, string> = {
+    'Content-Type': 'application/json',
+    'User-Agent': 'audit-server',
+  };
+
+  /**
+   * @param url user and password in it, which `fetch` refuses, go as HTTP's basic authentication.
+   * @param signal ends attempts and pauses at once.
+   */
+  constructor(
+    url: string,
+    private readonly secret: string | undefined,
+    private readonly signal: AbortSignal,
+    private readonly retry = DEFAULT_RETRY,
+  ) {
+    const target = new URL(url);
+    const credentials = [target.username, target.password].map(decodeURIComponent).join(':');
+    target.username = target.password = '';
+    this.url = target.href;
+    if (credentials === ':') return;
+    this.headers['Authorization'] = `Basic ${Buffer.from(credentials).toString('base64')}`;
+  }
+
+  /**
+   * Resolves with whether the receiver has taken the message; false once the signal has aborted. Tries again after a
+   * network fault, 408, 425, 429 and 5xx; other refusals will not change. Calls `onFailure` after each attempt that failed.
+   */
+  async send(
+    message: SignedMessage,
+    onFailure: (attempt: number, reason: string) => void,
+  ): Promise<boolean> {
+    for (let attempt = 1; attempt <= this.retry.attempts; attempt += 1) {
+      const failure = await this.post(message);
+      if (this.signal.aborted) return false;
+      if (failure === undefined) return true;
+      onFailure(attempt, failure.reason);
+      if (failure.isFinal) return false;
+      if (attempt < this.retry.attempts) await this.pause(attempt);
+    }
+    return false;
+  }
+
+  private async post({
+    body,
+    headers,
+  }: SignedMessage): Promise<{ reason: string; isFinal: boolean } | undefined> {
+    const signature: Record<string, string> = {};
+    if (this.secret !== undefined) {
+      const timestampSeconds = Math.floor(wallClockMs() / MS_PER_SECOND);
+      signature['X-Audit-Signature'] = messageSignature(this.secret, timestampSeconds, body);
+    }
+    try {
+      const response = await fetch(this.url, {
+        method: 'POST',
+        headers: { ...this.headers, ...headers, ...signature },
+        body,
+        redirect: 'manual', // a signed message goes where it was meant to go
+        signal: AbortSignal.any([this.signal, AbortSignal.timeout(this.retry.timeoutMs)]),
+      });
+      await response.body?.cancel();
+      const { ok, status } = response;
+      if (ok) return undefined;
+      const isFinal = status < 500 && ![408, 425, 429].includes(status);
+      return { reason: `answered ${status}`, isFinal };
+    } catch (error) {
+      return { reason: faultName(error), isFinal: false };
+    }
+  }
+
+  /** Scattered, so that replicas do not all come back at once. */
+  private async pause(attempt: number): Promise<void> {
+    const { firstDelayMs, longestDelayMs } = this.retry;
+    const longestMs = Math.min(longestDelayMs, firstDelayMs * 2 ** (attempt - 1));
+    const delayMs = longestMs * (0.5 + Math.random() / 2);
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        removeListener();
+        resolve();
+      };
+      const timer = setTimeout(done, delayMs).unref();
+      const removeListener = onAbort(this.signal, done);
+    });
+  }
+}
+
+/**
+ * `t=<seconds since 1970>,v1=<hex of HMAC-SHA-256 over "t.body">`. A receiver computes the same, compares in constant
+ * time, and refuses a `t` that is minutes old, so that a message cannot be replayed.
+ */
+export function messageSignature(secret: string, timestampSeconds: number, body: string): string {
+  const mac = createHmac('sha256', secret).update(`${timestampSeconds}.${body}`).digest('hex');
+  return `t=${timestampSeconds},v1=${mac}`;
+}
+
+/** The kind of fault; messages of fetch can hold the URL, whose path may be a secret. */
+function faultName(error: unknown): string {
+  const cause = (error as { cause?: { code?: unknown } }).cause?.code;
+  if (typeof cause === 'string') return cause;
+  return error instanceof Error ? error.name : 'unknown';
+}
