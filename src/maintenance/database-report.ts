@@ -26,13 +26,14 @@ import { QueryCacheSource } from '../platform/database/query-cache-source';
 import { findSlowStatements } from './slow-statements';
 
 const GB = 1024 ** 3;
-/** PostgreSQL reads at least this much before its hit ratio means something. */
+/** With fewer reads the hit ratio of PostgreSQL means nothing. */
 const LEAST_READS = 10_000;
 const LOW_HIT_PERCENT = 95;
 const DAY_MS = 86_400_000;
 const LONGEST_MONTH_MS = 31 * DAY_MS;
+const NO_CACHE: QueryCacheDto = { hitRatio: null, totalSizeMB: null, evictions: null };
 
-/** How the database does, from PostgreSQL's own statistics, our pool and our partitions. What cannot be known is null. */
+/** The state of the database, from PostgreSQL's statistics, our pool and our partitions. Unknown figures are null. */
 @Injectable()
 export class DatabaseReport {
   private running: Promise<DatabasePerformanceReportDto> | undefined;
@@ -46,8 +47,7 @@ export class DatabaseReport {
   ) {}
 
   /**
-   * One report for all who ask while it is made, so that they take one connection together; cancelled in PostgreSQL at
-   * the deadline of requests.
+   * One report, on one connection, for all callers while it is made; cancelled in PostgreSQL at the deadline of requests.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away, REQUEST_TIMEOUT.
    */
   report(): Promise<DatabasePerformanceReportDto> {
@@ -71,15 +71,15 @@ export class DatabaseReport {
       return {
         timestamp: wallClockText(),
         connectionPool: this.connectionPool(),
-        queryCache: this.cache(),
+        queryCache: this.queryCache.figures() ?? NO_CACHE,
         partitions,
         performance,
       };
     }, signal);
   }
 
-  /** The connection that answers this counts, too. */
-  connectionPool(): ConnectionPoolDto {
+  /** Includes the connection of this report. */
+  private connectionPool(): ConnectionPoolDto {
     const { total, idle, waiting } = this.database.poolStatistics();
     const { averageMs, successPercent } = this.database.acquisitionStatistics();
     return {
@@ -89,11 +89,6 @@ export class DatabaseReport {
       averageAcquisitionTime: averageMs === undefined ? null : round(averageMs, 3),
       successRate: successPercent === undefined ? null : round(successPercent, 2),
     };
-  }
-
-  cache(): QueryCacheDto {
-    const none = { hitRatio: null, totalSizeMB: null, evictions: null };
-    return this.queryCache.figures() ?? none;
   }
 
   private async partitions(client: PoolClient): Promise<PartitionFiguresDto> {
@@ -157,7 +152,7 @@ function missingAhead(table: string, partitions: Partition[], ahead: number): st
   return [`${table} has no partition for ${missing.join(', ')}: the next upkeep makes them.`];
 }
 
-/** Partitions of more than a month that keep events past their retention until the rest of them is, too. */
+/** Partitions of more than a month keep events past their retention until all of theirs are. */
 function keptLonger(partitions: Partition[], retentionDays: number): string[] {
   if (retentionDays <= 0) return [];
   const edgeMs = wallClockMs() - retentionDays * DAY_MS;

@@ -10,7 +10,6 @@ import type {
 import type {
   ConnectionPoolDto,
   PartitionFiguresDto,
-  QueryCacheDto,
   QueryPerformanceDto,
 } from './dto/performance-report.dto';
 import { Maintenance } from './maintenance';
@@ -21,13 +20,43 @@ const SLOW_ACQUISITION_MS = 100;
 const GOOD_SUCCESS_PERCENT = 99.9;
 const BAD_SUCCESS_PERCENT = 95;
 
-/** A part judged, with what is to be done about it. */
 interface Judged {
   health: ComponentHealthDto;
   advice: string[];
 }
 
-/** How healthy the database is. A ratio without data is no alarm. */
+type PoolFigures = ConnectionPoolDto & { maxConnections: number };
+
+interface PoolRule {
+  level: (figures: PoolFigures) => HealthLevel;
+  advice: (figures: PoolFigures) => string;
+}
+
+/** A ratio or an average without data is null, and no alarm. */
+const POOL_RULES: PoolRule[] = [
+  {
+    level: ({ waitingRequests, activeConnections, maxConnections }) =>
+      waitingRequests > 0 && activeConnections >= maxConnections ? 'warning' : 'healthy',
+    advice: ({ maxConnections, waitingRequests }) =>
+      `All ${maxConnections} connections are lent and ${waitingRequests} wait: raise DATABASE_POOL_MAX, or look for slow statements.`,
+  },
+  {
+    level: ({ averageAcquisitionTime }) =>
+      (averageAcquisitionTime ?? 0) > SLOW_ACQUISITION_MS ? 'warning' : 'healthy',
+    advice: ({ averageAcquisitionTime }) =>
+      `A connection takes ${averageAcquisitionTime} ms to get on average of the last five minutes: the pool is too small or PostgreSQL too slow.`,
+  },
+  {
+    level: ({ successRate }) => {
+      if (successRate === null || successRate >= GOOD_SUCCESS_PERCENT) return 'healthy';
+      return successRate < BAD_SUCCESS_PERCENT ? 'critical' : 'warning';
+    },
+    advice: ({ successRate }) =>
+      `Only ${successRate} % of those who asked for a connection got one.`,
+  },
+];
+
+/** How healthy the database is: the figures of its report, judged. */
 @Injectable()
 export class DatabaseStatus {
   constructor(
@@ -39,81 +68,62 @@ export class DatabaseStatus {
   /** @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away. */
   async status(): Promise<DatabaseHealthStatusDto> {
     const report = await this.reports.report();
-    const connectionPool = judgePool(report.connectionPool, this.config.poolMax);
-    const queryCache = judgeCache(report.queryCache);
+    const connectionPool = judgePool({
+      ...report.connectionPool,
+      maxConnections: this.config.poolMax,
+    });
+    // The alert threshold of the cache belongs to the metrics: here it is shown, and no alarm.
+    const queryCache: ComponentHealthDto = { status: 'healthy', details: { ...report.queryCache } };
     const partitions = this.judgePartitions(report.partitions);
     const performance = judgePerformance(report.performance);
-    const all = [connectionPool, queryCache, partitions, performance];
+    const judged = [connectionPool, partitions, performance];
     return {
-      overall: worst(all.map(({ health }) => health.status)),
+      overall: worst(judged.map(({ health }) => health.status)),
       components: {
         connectionPool: connectionPool.health,
-        queryCache: queryCache.health,
+        queryCache,
         partitions: partitions.health,
         performance: performance.health,
       },
-      recommendations: all.flatMap(({ advice }) => advice),
+      recommendations: judged.flatMap(({ advice }) => advice),
     };
   }
 
   private judgePartitions({ recommendations, ...figures }: PartitionFiguresDto): Judged {
-    const round = this.maintenance.lastRun();
-    const failed = round ? [...round.failures, ...round.postponed.map((one) => one.partition)] : [];
+    const last = this.maintenance.lastRun();
+    const unfinished = last
+      ? [...last.failures, ...last.postponed.map(({ partition }) => partition)]
+      : [];
     const advice = [
       ...recommendations,
-      ...failed.map((what) => `The last upkeep could not finish: ${what}. The log says why.`),
+      ...unfinished.map((what) => `The last upkeep could not finish: ${what}. The log says why.`),
     ];
-    const lastUpkeep = round
-      ? { at: round.startedAt, durationMs: round.durationMs, dropped: round.droppedPartitions }
+    const lastUpkeep = last
+      ? { at: last.startedAt, durationMs: last.durationMs, dropped: last.droppedPartitions }
       : null;
-    return {
-      health: {
-        status: advice.length > 0 ? 'warning' : 'healthy',
-        details: { ...figures, lastUpkeep },
-      },
-      advice,
-    };
+    const status = advice.length > 0 ? 'warning' : 'healthy';
+    return { health: { status, details: { ...figures, lastUpkeep } }, advice };
   }
 }
 
-function judgePool(figures: ConnectionPoolDto, maxConnections: number): Judged {
-  const { waitingRequests, averageAcquisitionTime, successRate, activeConnections } = figures;
-  const advice: string[] = [];
-  let status: HealthLevel = 'healthy';
-  if (waitingRequests > 0 && activeConnections >= maxConnections) {
-    status = 'warning';
-    advice.push(
-      `All ${maxConnections} connections are lent and ${waitingRequests} wait: raise DATABASE_POOL_MAX, or look for slow statements.`,
-    );
-  }
-  if (averageAcquisitionTime !== null && averageAcquisitionTime > SLOW_ACQUISITION_MS) {
-    status = 'warning';
-    advice.push(
-      `A connection takes ${averageAcquisitionTime} ms to get on average of the last five minutes: the pool is too small or PostgreSQL too slow.`,
-    );
-  }
-  if (successRate !== null && successRate < GOOD_SUCCESS_PERCENT) {
-    status = successRate < BAD_SUCCESS_PERCENT ? 'critical' : 'warning';
-    advice.push(`Only ${successRate} % of those who asked for a connection got one.`);
-  }
-  return { health: { status, details: { ...figures, maxConnections } }, advice };
-}
-
-/** The alert threshold of the cache belongs to the metrics; here it is shown and never an alarm of the database. */
-function judgeCache(figures: QueryCacheDto): Judged {
-  return { health: { status: 'healthy', details: { ...figures } }, advice: [] };
+function judgePool(figures: PoolFigures): Judged {
+  const due = POOL_RULES.filter(({ level }) => level(figures) !== 'healthy');
+  const status = worst(due.map(({ level }) => level(figures)));
+  return {
+    health: { status, details: { ...figures } },
+    advice: due.map((rule) => rule.advice(figures)),
+  };
 }
 
 function judgePerformance({ suggestions, ...figures }: QueryPerformanceDto): Judged {
   const { slowQueries } = figures;
-  const status: HealthLevel = slowQueries > MANY_SLOW ? 'warning' : 'healthy';
-  const advice = slowQueries > 0 ? suggestions : [];
-  return { health: { status, details: { ...figures } }, advice };
+  const status = slowQueries > MANY_SLOW ? 'warning' : 'healthy';
+  return {
+    health: { status, details: { ...figures } },
+    advice: slowQueries > 0 ? suggestions : [],
+  };
 }
 
 function worst(levels: HealthLevel[]): HealthLevel {
-  return levels.reduce(
-    (found, level) => (SEVERITY.indexOf(level) > SEVERITY.indexOf(found) ? level : found),
-    'healthy',
-  );
+  return SEVERITY[Math.max(0, ...levels.map((level) => SEVERITY.indexOf(level)))] ?? 'healthy';
 }

@@ -10,7 +10,6 @@ import { DatabaseOptimizationResultDto } from './dto/optimization-result.dto';
 import { DatabasePerformanceReportDto } from './dto/performance-report.dto';
 import { Optimizer } from './optimizer';
 
-/** What operators see of the database and do with it. */
 @ApiTags('performance')
 @Controller('performance/database')
 export class DatabaseController {

@@ -5,8 +5,8 @@ import type { ExpiringTable } from '../platform/database/maintained-tables';
 const BATCH_ROWS = 1000;
 
 /**
- * Deletes the rows of a table whose time is up, in statements of a thousand, each a transaction of its own. Rows that
- * somebody has locked are left for the next round. Resolves with their number.
+ * Deletes the expired rows of a table, in statements of a thousand, each a transaction of its own. Locked rows are left
+ * for the next run. Resolves with their number.
  */
 export async function deleteExpired(
   client: ClientBase,

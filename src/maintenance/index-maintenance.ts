@@ -1,19 +1,20 @@
 import type { ClientBase } from 'pg';
 import type { IndexOptimizationDto, ReindexResultDto } from './dto/optimization-result.dto';
-import type { MaintenanceRun } from './maintenance-run';
+import { megabytes } from './index-ranking';
+import { type MaintenanceRun, report } from './maintenance-run';
 import { OWN_RELATIONS } from './own-relations';
 
 /** Smaller ones fit into a few reads whatever they hold. */
 const LEAST_BYTES = 1024 * 1024;
 /** Pages that were split anywhere but at their end stay two thirds full, which is 25 % here and no bloat. */
 const BLOATED_PERCENT = 50;
-/** An index that was rebuilt and is still within this of its new size is as good as it gets, whatever the estimate says. */
+/** A rebuilt index still within this of its new size is as good as it gets, whatever the estimate says. */
 const GROWN = 1.2;
-/** Time that is kept back from a rebuild, for removing what it leaves behind when it is cancelled. */
+/** Kept back from a rebuild, for removing what it leaves when it is cancelled. */
 const REMOVAL_MS = 2000;
 /**
- * How long removing waits for each lock: less than `deadlock_timeout` (1 s). A REINDEX that is under way waits for whoever
- * waits here, as for any transaction that began before; after a second PostgreSQL ends one of the two.
+ * Less than `deadlock_timeout` (1 s): a REINDEX under way waits for each transaction that began before it, so also for
+ * one that waits here, and after a second PostgreSQL ends one of the two.
  */
 const REMOVAL_LOCK_MS = 500;
 
@@ -24,10 +25,67 @@ interface IndexState {
   expectedBytes: number;
 }
 
+export class IndexMaintenance {
+  /** Sizes right after a rebuild by this process, by name: a rebuilt index has another oid. */
+  private readonly rebuilt = new Map<string, number>();
+
+  /** What an interrupted rebuild leaves is removed at once (`removed`), unless its table is still in use. */
+  async rebuildBloated(
+    run: MaintenanceRun,
+  ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
+    const rebuilt: ReindexResultDto[] = [];
+    const removed: IndexOptimizationDto[] = [];
+    const indexes = await run.read(findIndexes);
+    if (!indexes.found) removed.push(unseenIndexes(indexes.skipped));
+    for (const { name, table, sizeBytes, expectedBytes } of indexes.found ?? []) {
+      const percent = Math.round(100 * (1 - expectedBytes / sizeBytes));
+      if (percent < BLOATED_PERCENT) continue;
+      if (sizeBytes <= GROWN * (this.rebuilt.get(name) ?? 0)) continue;
+      const statement = `REINDEX INDEX CONCURRENTLY ${name}`;
+      const { durationMs, skipped } = await run.run(statement, { spareMs: REMOVAL_MS });
+      if (skipped !== undefined) removed.push(...(await removeLeftoverIndexes(run)));
+      const { found: after = sizeBytes } = await run.read((client) => sizeOf(client, name));
+      if (skipped === undefined) this.rebuilt.set(name, after);
+      const due = `About ${percent} % of its ${megabytes(sizeBytes)} MB are empty (estimated).`;
+      rebuilt.push({
+        index: name,
+        table,
+        ...report('done', due, skipped),
+        sizeBytesBefore: sizeBytes,
+        sizeBytesAfter: after,
+        estimatedBloatPercent: percent,
+        durationMs,
+      });
+    }
+    return { rebuilt, removed };
+  }
+}
+
+/**
+ * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`): invalid, useless, and
+ * written at each insert. One that is being built right now is locked, and is left alone.
+ */
+export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
+  const { found: leftovers = [] } = await run.read(findLeftoverIndexes);
+  const results: IndexOptimizationDto[] = [];
+  for (const leftover of leftovers) {
+    const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`, {
+      lockTimeoutMs: REMOVAL_LOCK_MS,
+    });
+    const due = 'Left behind by a REINDEX that was interrupted.';
+    results.push({ ...leftover, ...report('dropped', due, skipped) });
+  }
+  return results;
+}
+
+export function unseenIndexes(reason: string): IndexOptimizationDto {
+  return { index: '(all)', table: '(all)', action: 'skipped', reason, sizeBytes: 0 };
+}
+
 /**
  * The valid b-tree indexes over a megabyte, and what each would take if it were new: rows times the average width of
  * its columns (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, in pages filled as it says
- * (90 %). Equal keys share their header, which this leaves out: an index is rather taken for better than it is.
+ * (90 %). Equal keys share their header, which this leaves out: bloat is rather underestimated.
  */
 async function findIndexes(client: ClientBase): Promise<IndexState[]> {
   const { rows } = await client.query<IndexState>(
@@ -56,74 +114,9 @@ async function findIndexes(client: ClientBase): Promise<IndexState[]> {
   return rows;
 }
 
-/** Rebuilds bloated indexes beside the old ones. */
-export class IndexMaintenance {
-  /** Sizes right after a rebuild by this process, by name: a rebuilt index has another oid. */
-  private readonly rebuilt = new Map<string, number>();
-
-  /** What an interrupted rebuild has begun is removed at once (`removed`), unless somebody still uses its table. */
-  async rebuildBloated(
-    run: MaintenanceRun,
-  ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
-    const rebuilt: ReindexResultDto[] = [];
-    const removed: IndexOptimizationDto[] = [];
-    const indexes = await run.read(findIndexes);
-    if (!indexes.found) removed.push(unseenIndexes(indexes.skipped));
-    for (const index of indexes.found ?? []) {
-      const { name, table, sizeBytes, expectedBytes } = index;
-      const percent = Math.round(100 * (1 - expectedBytes / sizeBytes));
-      if (percent < BLOATED_PERCENT) continue;
-      if (sizeBytes <= GROWN * (this.rebuilt.get(name) ?? 0)) continue;
-      const statement = `REINDEX INDEX CONCURRENTLY ${name}`;
-      const { durationMs, skipped } = await run.run(statement, { spareMs: REMOVAL_MS });
-      if (skipped !== undefined) removed.push(...(await removeLeftoverIndexes(run)));
-      const { found: after = sizeBytes } = await run.read((client) => sizeOf(client, name));
-      if (skipped === undefined) this.rebuilt.set(name, after);
-      const due = `About ${percent} % of its ${megabytes(sizeBytes)} MB are empty (estimated).`;
-      rebuilt.push({
-        index: name,
-        table,
-        action: skipped === undefined ? 'done' : 'skipped',
-        reason: skipped === undefined ? due : `${skipped} Due: ${due}`,
-        sizeBytesBefore: sizeBytes,
-        sizeBytesAfter: after,
-        estimatedBloatPercent: percent,
-        durationMs,
-      });
-    }
-    return { rebuilt, removed };
-  }
-}
-
-/**
- * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`) behind: invalid, of no
- * use to anybody, and written at each insert. One that is being built right now is locked, and is left alone.
- */
-export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
-  const { found: leftovers = [] } = await run.read(findLeftoverIndexes);
-  const results: IndexOptimizationDto[] = [];
-  for (const leftover of leftovers) {
-    const { skipped } = await run.run(`DROP INDEX CONCURRENTLY ${leftover.index}`, {
-      lockTimeoutMs: REMOVAL_LOCK_MS,
-    });
-    const reason = 'Left behind by a REINDEX that was interrupted.';
-    results.push({
-      ...leftover,
-      action: skipped === undefined ? 'dropped' : 'skipped',
-      reason: skipped === undefined ? reason : `${skipped} Due: ${reason}`,
-    });
-  }
-  return results;
-}
-
-/** What to say of indexes that could not be looked at. */
-export function unseenIndexes(reason: string): IndexOptimizationDto {
-  return { index: '(all)', table: '(all)', action: 'skipped', reason, sizeBytes: 0 };
-}
-
 async function findLeftoverIndexes(
   client: ClientBase,
-): Promise<{ index: string; table: string; sizeBytes: number }[]> {
+): Promise<Pick<IndexOptimizationDto, 'index' | 'table' | 'sizeBytes'>[]> {
   const { rows } = await client.query<{ index: string; table: string; sizeBytes: number }>(
     `SELECT c.oid::regclass::text AS index, x.indrelid::regclass::text AS table,
             pg_relation_size(c.oid)::float8 AS "sizeBytes"
@@ -139,8 +132,4 @@ async function sizeOf(client: ClientBase, name: string): Promise<number> {
     [name],
   );
   return rows[0]?.size ?? 0;
-}
-
-function megabytes(bytes: number): string {
-  return (bytes / 1024 / 1024).toFixed(1);
 }

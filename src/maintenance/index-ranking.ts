@@ -2,10 +2,10 @@ import type { ClientBase } from 'pg';
 import type { IndexOptimizationDto } from './dto/optimization-result.dto';
 import { OWN_RELATIONS } from './own-relations';
 
-/** Under this much use of its table the silence of an index proves nothing. */
+/** With fewer scans of its table an unused index proves nothing. */
 const LEAST_TABLE_SCANS = 1000;
 const LEAST_BYTES = 1024 * 1024;
-/** A sequential scan that reads this many rows, again and again, looks for an index. */
+/** A sequential scan that reads this many rows, again and again, lacks an index. */
 const LONG_SCAN_ROWS = 50_000;
 const MANY_SCANS = 100;
 
@@ -32,12 +32,11 @@ interface ScannedTable {
 }
 
 /**
- * What the counters of PostgreSQL say about indexes. All partitions of a table count together: an index that nobody used
- * in an old month is the one that serves the newest. Indexes of primary keys, unique ones and those of constraints
- * do more than being read, and are never spoken of.
+ * What the counters of PostgreSQL say about indexes. All partitions of a table count together: an index unused in an old
+ * month serves the newest. Indexes of constraints do more than being read, and are left out.
  */
 export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
-  const since = await sinceWhen(client);
+  const since = await statisticsSince(client);
   const unused = await findUnused(client);
   const scanned = await findScanned(client);
   return {
@@ -49,7 +48,7 @@ export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
   };
 }
 
-async function sinceWhen(client: ClientBase): Promise<string> {
+async function statisticsSince(client: ClientBase): Promise<string> {
   const { rows } = await client.query<{ since: Date | null }>(
     'SELECT stats_reset AS since FROM pg_stat_database WHERE datname = current_database()',
   );
@@ -111,6 +110,6 @@ function suggestMissing(found: ScannedTable, since: string): IndexOptimizationDt
   return { index: '(none)', table, action: 'suggested', reason, sizeBytes };
 }
 
-function megabytes(bytes: number): string {
+export function megabytes(bytes: number): string {
   return (bytes / 1024 / 1024).toFixed(1);
 }

@@ -1,23 +1,21 @@
 import type { PoolClient } from 'pg';
 import { isLockTimeout, isUnavailable } from '../platform/database/database-errors';
 
-/** Less time than this is not worth beginning anything. */
 const LEAST_MS = 500;
 const LEAST_READ_MS = 1000;
 
-/** What became of a statement: how long it took, or why it did not do what it should. */
+/** How long a statement took, and why it did not do what it should, if so. */
 export type MaintenanceOutcome = { durationMs: number; skipped?: string };
 
-/** Other limits of one statement. */
 export interface MaintenanceLimits {
-  /** Time to keep back: what the statement leaves behind when it is cancelled has to be removed. */
+  /** Time to keep back for removing what the statement leaves when it is cancelled. */
   spareMs?: number;
   lockTimeoutMs?: number;
 }
 
 /**
- * Runs statements of maintenance on one connection until a deadline, each with what is left of the time. The timeouts
- * of the session are those of the last statement.
+ * Runs statements on one connection until a deadline, each with the time that is left. The timeouts of the session stay
+ * those of the last statement.
  */
 export class MaintenanceRun {
   /** `lockTimeoutMs` is what a statement waits for others. */
@@ -27,8 +25,7 @@ export class MaintenanceRun {
     private readonly lockTimeoutMs: number,
   ) {}
 
-  /** Milliseconds that are left. */
-  get leftMs(): number {
+  private get leftMs(): number {
     return this.deadlineMs - performance.now();
   }
 
@@ -41,7 +38,7 @@ export class MaintenanceRun {
     const startMs = performance.now();
     const leftMs = Math.floor(this.leftMs - spareMs);
     if (leftMs < LEAST_MS) return { durationMs: 0, skipped: 'No time was left; ask again.' };
-    // PostgreSQL says by a warning, not by an error, that a role may not do this to a table.
+    // A role that may not do this to a table gets a warning, not an error.
     const warnings: string[] = [];
     const onNotice = ({ severity, message }: { severity?: string; message?: string }): void => {
       if (severity === 'WARNING') warnings.push(message ?? '');
@@ -55,15 +52,15 @@ export class MaintenanceRun {
       return skipped === undefined ? { durationMs: took() } : { durationMs: took(), skipped };
     } catch (error) {
       if (isUnavailable(error)) throw error;
-      return { durationMs: took(), skipped: failureReason(error) };
+      return { durationMs: took(), skipped: skipReason(error) };
     } finally {
       this.client.off('notice', onNotice);
     }
   }
 
   /**
-   * Reads statistics and sizes. Measuring a relation waits for whoever has locked it, so this is bounded as well; but it
-   * is also done when no time is left, to tell how things are.
+   * Reads statistics and sizes. Measuring a relation waits for its exclusive locks, so this is bounded as well; it has a
+   * second even when no time is left.
    */
   async read<T>(
     query: (client: PoolClient) => Promise<T>,
@@ -73,7 +70,7 @@ export class MaintenanceRun {
       return { found: await query(this.client) };
     } catch (error) {
       if (!isLockTimeout(error) && !isCancelled(error)) throw error;
-      return { found: undefined, skipped: failureReason(error) };
+      return { found: undefined, skipped: skipReason(error) };
     }
   }
 
@@ -82,7 +79,18 @@ export class MaintenanceRun {
   }
 }
 
-function failureReason(error: unknown): string {
+/** The result of work that was due: done, or skipped and why. */
+export function report<Done extends string>(
+  done: Done,
+  due: string,
+  skipped: string | undefined,
+): { action: Done | 'skipped'; reason: string } {
+  return skipped === undefined
+    ? { action: done, reason: due }
+    : { action: 'skipped', reason: `${skipped} Due: ${due}` };
+}
+
+function skipReason(error: unknown): string {
   if (isLockTimeout(error)) {
     return 'Somebody else holds a lock on it, or a transaction that began before goes on; ask again later.';
   }

@@ -2,6 +2,7 @@ import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { wallClockText } from '../platform/runtime/clocks';
 import { Database } from '../platform/database/database';
+import { TIMED_OUT, withTimeout } from '../platform/runtime/deadline';
 import { isUnavailable } from '../platform/database/database-errors';
 import { deleteExpired } from './expiring-rows';
 import { removeLeftoverIndexes } from './index-maintenance';
@@ -13,31 +14,27 @@ import { withSessionLock } from '../platform/database/session-lock';
 import type { DedicatedPool } from '../platform/database/dedicated-pool';
 
 const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
-/** A statement of upkeep that takes longer is cancelled, and tried again in the next round. */
+/** A statement that takes longer is cancelled, and tried again in the next run. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** How long a statement waits for a lock, or for transactions that began before it. Writers do not wait behind it. */
+/** How long a statement waits for a lock, or for earlier transactions. Writers do not queue after it. */
 const LOCK_TIMEOUT_MS = 3000;
 const CANCEL_EVERY_MS = 200;
 
-/** What a round of upkeep did. */
 export interface MaintenanceResult {
   startedAt: string;
   durationMs: number;
   droppedPartitions: string[];
   postponed: { partition: string; reason: string }[];
-  /** Indexes that an interrupted REINDEX had left behind. */
   droppedIndexes: string[];
-  /** Rows by table. */
   expiredRows: Record<string, number>;
-  /** Tasks that failed, and why. */
   failures: string[];
 }
 
 /**
- * Keeps the database as it should be without anybody asking: partitions ahead of time, months past their retention
- * dropped, rows and indexes that are worth nothing any more deleted. One replica at a time does it, under an advisory lock of its session, so
- * one that dies frees it. Every statement is short or concurrent, and bounded; what does not fit is done next time.
+ * Regular maintenance: makes partitions ahead of time, drops months past their retention, deletes expired rows and
+ * leftover indexes. One replica at a time, under an advisory lock of its session, which a dying one frees. Every
+ * statement is short or concurrent, and bounded; what does not fit is done next time.
  */
 @Injectable()
 export class Maintenance implements OnModuleDestroy {
@@ -61,7 +58,7 @@ export class Maintenance implements OnModuleDestroy {
   }
 
   /**
-   * Runs one round, or joins the one under way. Resolves with undefined when another replica is at it.
+   * Runs once, or joins the run under way. Resolves with undefined when another replica has the lock.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away.
    */
   run(): Promise<MaintenanceResult | undefined> {
@@ -75,19 +72,15 @@ export class Maintenance implements OnModuleDestroy {
     return this.running;
   }
 
-  /** The last round of this process. */
   lastRun(): MaintenanceResult | undefined {
     return this.last;
   }
 
-  /** Cancels what runs: at the worst a month is hidden and not yet dropped, and the next round finishes it. */
+  /** Cancels what runs: at worst a month is hidden and not yet dropped, and the next run finishes it. */
   async onModuleDestroy(): Promise<void> {
     this.isStopping = true;
-    const ended = this.running?.then(
-      () => true,
-      () => true,
-    );
-    while (ended && !(await Promise.race([ended, after(CANCEL_EVERY_MS)]))) {
+    const ended = this.running?.catch(() => undefined);
+    while (ended && (await withTimeout(ended, CANCEL_EVERY_MS)) === TIMED_OUT) {
       if (this.backend === undefined) continue;
       await this.database
         .withClient((client) => client.query('SELECT pg_cancel_backend($1)', [this.backend]))
@@ -97,7 +90,7 @@ export class Maintenance implements OnModuleDestroy {
 
   private async runOnce(client: PoolClient): Promise<MaintenanceResult | undefined> {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    // Nobody is told that its work is done, and its locks are not to be held while a synchronous standby is away.
+    // Nothing is acknowledged, and locks are not to be held while a synchronous standby is away.
     await client.query('SET synchronous_commit = local');
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     const done = await withSessionLock(client, MAINTENANCE_LOCK, () => {
@@ -109,7 +102,7 @@ export class Maintenance implements OnModuleDestroy {
 
   private async work(client: PoolClient): Promise<MaintenanceResult> {
     const startMs = performance.now();
-    const round: MaintenanceResult = {
+    const result: MaintenanceResult = {
       startedAt: wallClockText(),
       durationMs: 0,
       droppedPartitions: [],
@@ -119,47 +112,47 @@ export class Maintenance implements OnModuleDestroy {
       failures: [],
     };
     for (const table of this.tables.partitioned()) {
-      await this.attempt(round, `partitions of ${table.table}`, async () => {
+      await this.attempt(result, `partitions of ${table.table}`, async () => {
         await this.partitions.refresh(table.table);
         await this.partitions.ensureAhead(table.table, table.ahead);
       });
-      await this.attempt(round, `retention of ${table.table}`, async () => {
+      await this.attempt(result, `retention of ${table.table}`, async () => {
         const retention = new PartitionRetention(client, () => this.isStopping);
         const { dropped, postponed } = await retention.run(table);
-        round.droppedPartitions.push(...dropped);
-        round.postponed.push(...postponed);
+        result.droppedPartitions.push(...dropped);
+        result.postponed.push(...postponed);
         if (dropped.length + postponed.length > 0) await this.partitions.refresh(table.table);
       });
     }
     for (const table of this.tables.expiring()) {
-      await this.attempt(round, `expired rows of ${table.table}`, async () => {
-        round.expiredRows[table.table] = await deleteExpired(client, table, () => this.isStopping);
+      await this.attempt(result, `expired rows of ${table.table}`, async () => {
+        result.expiredRows[table.table] = await deleteExpired(client, table, () => this.isStopping);
       });
     }
-    await this.attempt(round, 'leftover indexes', () => this.removeLeftovers(client, round));
-    round.durationMs = Math.round(performance.now() - startMs);
-    this.last = round;
-    this.log(round);
-    return round;
+    await this.attempt(result, 'leftover indexes', () => this.removeLeftovers(client, result));
+    result.durationMs = Math.round(performance.now() - startMs);
+    this.last = result;
+    this.log(result);
+    return result;
   }
 
-  /** What cannot be dropped now is no failure: it may be an index that an operator rebuilds at the moment. */
-  private async removeLeftovers(client: PoolClient, round: MaintenanceResult): Promise<void> {
+  /** An index that cannot be dropped now is no failure: an operator may be rebuilding it. */
+  private async removeLeftovers(client: PoolClient, result: MaintenanceResult): Promise<void> {
     const run = new MaintenanceRun(
       client,
       performance.now() + STATEMENT_TIMEOUT_MS,
       LOCK_TIMEOUT_MS,
     );
     for (const { index, action, reason } of await removeLeftoverIndexes(run)) {
-      if (action === 'dropped') round.droppedIndexes.push(index);
+      if (action === 'dropped') result.droppedIndexes.push(index);
       else this.logger.warn(`${index} is of no use and stays for now: ${reason}`);
     }
     await client.query('RESET statement_timeout');
   }
 
-  /** One task that fails does not keep the others from being done. */
+  /** A failed task does not keep the others from being done. */
   private async attempt(
-    round: MaintenanceResult,
+    result: MaintenanceResult,
     task: string,
     work: () => Promise<void>,
   ): Promise<void> {
@@ -171,26 +164,17 @@ export class Maintenance implements OnModuleDestroy {
       const { cause = error } = error as { cause?: unknown };
       const reason = cause instanceof Error ? cause.message : String(cause);
       this.logger.warn(`Upkeep: ${task} failed and is tried again next time: ${reason}.`);
-      round.failures.push(task);
+      result.failures.push(task);
     }
   }
 
-  private log({
-    droppedPartitions,
-    droppedIndexes,
-    expiredRows,
-    durationMs,
-  }: MaintenanceResult): void {
-    const rows = Object.entries(expiredRows).filter(([, count]) => count > 0);
-    const what = [
-      ...[...droppedPartitions, ...droppedIndexes].map((name) => `dropped ${name}`),
+  private log(result: MaintenanceResult): void {
+    const rows = Object.entries(result.expiredRows).filter(([, count]) => count > 0);
+    const done = [
+      ...[...result.droppedPartitions, ...result.droppedIndexes].map((name) => `dropped ${name}`),
       ...rows.map(([table, count]) => `deleted ${count} rows of ${table}`),
     ];
-    if (what.length === 0) return;
-    this.logger.log(`Upkeep took ${durationMs} ms: ${what.join(', ')}.`);
+    if (done.length === 0) return;
+    this.logger.log(`Upkeep took ${result.durationMs} ms: ${done.join(', ')}.`);
   }
-}
-
-function after(delayMs: number): Promise<false> {
-  return new Promise((resolve) => setTimeout(() => resolve(false), delayMs));
 }

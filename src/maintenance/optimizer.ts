@@ -12,7 +12,7 @@ import type {
 import { IndexMaintenance, removeLeftoverIndexes, unseenIndexes } from './index-maintenance';
 import { rankIndexes } from './index-ranking';
 import { MaintainedTables } from '../platform/database/maintained-tables';
-import { MaintenanceRun } from './maintenance-run';
+import { MaintenanceRun, report } from './maintenance-run';
 import {
   missingMonths,
   type Month,
@@ -25,16 +25,16 @@ import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { maintainTables } from './table-maintenance';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
-/** Less than a request may take (REQUEST_TIMEOUT_MS), and than a shutdown waits for it. What does not fit is skipped. */
+/** Less than a request may take (REQUEST_TIMEOUT_MS) and a shutdown waits. What does not fit is skipped. */
 const BUDGET_MS = 20_000;
-/** Of these, what partitions may take: whatever keeps them from being made keeps nothing else from being done. */
+/** The part of it for partitions: what keeps them from being made must not keep the rest from being done. */
 const PARTITIONS_MS = 5000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** What this waits for others; nobody who reads or writes waits behind it. */
+/** How long a statement waits for locks; readers and writers do not queue after it. */
 const LOCK_TIMEOUT_MS = 2000;
 const RETRY_AFTER_SECONDS = 5;
 /**
- * One worker, and a pause of 2 ms for about every 20 pages that it makes dirty: writers keep the disk and the processors
+ * One worker, and a pause of 2 ms for about every 20 dirtied pages: writers keep the disk and the processors
  * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
  */
 const LOW_IMPACT_SETTINGS = [
@@ -42,14 +42,14 @@ const LOW_IMPACT_SETTINGS = [
   'SET max_parallel_maintenance_workers = 0',
   'SET vacuum_cost_delay = 2',
   'SET vacuum_cost_limit = 400',
-  // No lock is held until a synchronous standby answers.
+  // No lock is to be held until a synchronous standby confirms.
   'SET synchronous_commit = local',
 ];
 
 /**
- * Maintenance on demand: what autovacuum would do later or cannot do at all. Nothing here takes a lock that readers or
- * writers wait for: VACUUM without truncation, REINDEX and DROP INDEX only CONCURRENTLY, partitions made apart and
- * attached. It goes on when the client hangs up, and ends within twenty seconds.
+ * Maintenance on demand: what autovacuum would do later or cannot do at all. It takes no lock that readers or writers
+ * wait for: VACUUM without truncation, REINDEX and DROP INDEX only CONCURRENTLY, partitions made apart and attached. It
+ * goes on when the client hangs up, and ends within twenty seconds.
  */
 @Injectable()
 export class Optimizer {
@@ -97,9 +97,8 @@ export class Optimizer {
     const leftovers = await removeLeftoverIndexes(run);
     const { vacuumed, analyzed } = await maintainTables(run);
     const { rebuilt, removed } = await this.indexes.rebuildBloated(run);
-    const evidence = await run.read(rankIndexes);
-    const suggestions = evidence.found?.suggestions ?? [];
-    if (!evidence.found) suggestions.push(unseenIndexes(evidence.skipped));
+    const usage = await run.read(rankIndexes);
+    const suggestions = usage.found ? usage.found.suggestions : [unseenIndexes(usage.skipped)];
     const settings = await run.read(() => adviseSettings(client, this.config.poolMax));
     return {
       partitionOptimization,
@@ -114,7 +113,6 @@ export class Optimizer {
     };
   }
 
-  /** What fails or is late is skipped; the partitions are cancelled in PostgreSQL, too. */
   private async makePartitions(): Promise<PartitionOptimizationDto[]> {
     const deadline = AbortSignal.timeout(PARTITIONS_MS);
     const results: PartitionOptimizationDto[] = [];
@@ -127,18 +125,13 @@ export class Optimizer {
           () => undefined,
           (error: unknown) => whyNotMade(error, deadline),
         );
-        results.push({
-          table,
-          month,
-          action: failure === undefined ? 'created' : 'skipped',
-          reason: failure === undefined ? due : `${failure} Due: ${due}`,
-        });
+        results.push({ table, month, ...report('created', due, failure) });
       }
     }
     return results;
   }
 
-  /** Looks at the catalogue first: another replica may have made or dropped some. */
+  /** From the catalogue: another replica may have made or dropped some. */
   private async findMissing(
     table: string,
     ahead: number,

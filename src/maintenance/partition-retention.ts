@@ -11,29 +11,27 @@ import {
   type Partition,
 } from '../platform/database/partition-catalog';
 import { DETACH_LOCK } from '../platform/database/partitions';
-import { isExpired } from './retention';
 
 const DAY_MS = 86_400_000;
 const UNCONFIRMED =
   'the clock is not confirmed: this process runs for less than a day, and no event was stored one to two days ago';
 
-/** What a round of retention did. */
 export interface RetentionOutcome {
   dropped: string[];
-  /** What is left for the next round, and why. */
+  /** What is left for the next run, and why. */
   postponed: { partition: string; reason: string }[];
 }
 
 /**
- * Removes the partitions whose rows are all past their time, without anybody waiting: DETACH … CONCURRENTLY hides a
- * partition at once, waits (for at most the `lock_timeout` of the session) for transactions that still use the table,
- * and only then locks the partition, which nobody uses any more. Whatever is interrupted is found in the catalogue and
- * finished by the next round: a detach under way, a detached table that carries our mark.
+ * Removes the partitions whose rows have all expired, without blocking: DETACH … CONCURRENTLY hides a partition at once,
+ * waits (for at most the `lock_timeout` of the session) for transactions that still use the table, and only then locks
+ * the partition, by then unused. An interrupted removal is found in the catalogue and finished by the next run: a detach
+ * under way, a detached table that carries our mark.
  */
 export class PartitionRetention {
   private readonly logger = new Logger(PartitionRetention.name);
 
-  /** Runs on a session of its own, outside a transaction. `isStopping` ends the round between two steps. */
+  /** Runs on a session of its own, outside a transaction. `isStopping` ends it between two steps. */
   constructor(
     private readonly client: ClientBase,
     private readonly isStopping: () => boolean,
@@ -61,9 +59,8 @@ export class PartitionRetention {
   }
 
   /**
-   * Whether the clocks may decide over data. Those of one machine can be years ahead together from the start of the
-   * process on, which shows by nothing but what was stored before: rows of the day before
-   * the last. Those of the last day are no witness, as the same wrong clock may have dated them.
+   * Whether the clocks may decide over data. Both can be years ahead from the start of the process on, which shows only
+   * by rows stored before: those of the day before yesterday, as the wrong clock may have dated those of the last day.
    */
   private async isConfirmed(table: PartitionedTable, nowMs: number): Promise<boolean> {
     if (hasRunForADay()) return true;
@@ -84,7 +81,7 @@ export class PartitionRetention {
     return outcome;
   }
 
-  /** The earlier of the two clocks: neither a server nor a process that is ahead of its time may cost data, nor a step of both. */
+  /** The earlier of the two clocks: one that is ahead, or a step of both, must not cost data. */
   private async nowMs(): Promise<number> {
     const { rows } = await this.client.query<{ now: number }>(
       'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',
@@ -92,7 +89,7 @@ export class PartitionRetention {
     return Math.min(confirmedWallClockMs(), rows[0]?.now ?? 0);
   }
 
-  /** One whose detaching was interrupted may be an operator's: it is finished, and dropped only if it is marked. */
+  /** An interrupted detach may be an operator's: it is finished, and dropped only if it is marked. */
   private async remove(
     table: PartitionedTable,
     partition: Partition,
@@ -102,11 +99,11 @@ export class PartitionRetention {
     if (isDetaching || upperMs === null) return this.detach(table, partition);
     await markExpired(this.client, table.table, { name, upperMs });
     await this.detach(table, partition);
-    // At once: what is kept of answers shows these rows until `afterHidden` has been told.
+    // At once: caches show these rows until `afterHidden` has run.
     await this.drop(table, { name, upperMs }, outcome);
   }
 
-  /** Whoever writes into this very month meanwhile waits for the lock, and then makes it a new partition. */
+  /** A writer of this month waits for the lock, and then makes a new partition. */
   private async detach(table: PartitionedTable, partition: Partition): Promise<void> {
     const { oid, name, isDetaching } = partition;
     const key = [DETACH_LOCK, oid];
@@ -116,7 +113,6 @@ export class PartitionRetention {
         `ALTER TABLE ${table.table} DETACH PARTITION ${name} ${isDetaching ? 'FINALIZE' : 'CONCURRENTLY'}`,
       );
     } catch (error) {
-      // Hidden all the same, should it have come so far.
       if (!isUnavailable(error)) await this.hide(table, oid, name);
       throw error;
     } finally {
@@ -158,4 +154,19 @@ export class PartitionRetention {
       outcome.postponed.push({ partition, reason });
     }
   }
+}
+
+/**
+ * Whether all of a partition has expired: its upper bound, which is exclusive, is at least `retentionDays` before now.
+ * In days of 24 hours, so that no time zone and no clock change matters.
+ * @param upperMs milliseconds since 1970; null when the partition has no upper bound, and is then never expired.
+ * @param retentionDays 0 keeps everything for ever.
+ */
+export function isExpired(
+  upperMs: number | null,
+  nowMs: number,
+  retentionDays: number,
+): upperMs is number {
+  if (retentionDays <= 0 || upperMs === null) return false;
+  return upperMs <= nowMs - retentionDays * DAY_MS;
 }

@@ -11,7 +11,7 @@ import {
 import { abortable } from '../platform/runtime/abort';
 import { Maintenance } from './maintenance';
 
-/** A table that somebody has locked, or a server that is silent, must not keep anybody waiting who looks at the health. */
+/** A locked table or a silent server must not hold up the health check. */
 const TIMEOUT_MS = 5000;
 
 interface PartitionsState {
@@ -21,8 +21,8 @@ interface PartitionsState {
 }
 
 /**
- * Whether this month and the next have their partitions, and whether the last upkeep of this process did all it should;
- * degraded when not, as partitions are also made on demand and the upkeep tries again.
+ * Whether this month and the next have their partitions, and whether the last maintenance of this process did all it
+ * should; degraded when not, as partitions are also made on demand and maintenance tries again.
  */
 @Injectable()
 export class PartitionsHealthIndicator {
@@ -33,15 +33,14 @@ export class PartitionsHealthIndicator {
     private readonly maintenance: Maintenance,
   ) {}
 
-  /** Degraded, too, when PostgreSQL does not say within five seconds. */
+  /** Degraded, too, when PostgreSQL does not answer within five seconds. */
   async check(): Promise<HealthIndicatorResult> {
     const check = this.health.check('partitions');
     const deadline = AbortSignal.timeout(TIMEOUT_MS);
     try {
       const tables = await abortable(this.states(deadline), deadline);
       const isMissing = Object.values(tables).some(({ missing }) => missing.length > 0);
-      const round = this.maintenance.lastRun();
-      const { startedAt = null, failures = [] } = round ?? {};
+      const { startedAt = null, failures = [] } = this.maintenance.lastRun() ?? {};
       const data = { tables, lastUpkeep: startedAt, failedUpkeep: failures };
       return isMissing || failures.length > 0 ? check.degraded(data) : check.up(data);
     } catch {
@@ -52,23 +51,15 @@ export class PartitionsHealthIndicator {
   private async states(deadline: AbortSignal): Promise<Record<string, PartitionsState>> {
     const tables: Record<string, PartitionsState> = {};
     for (const { table, ahead } of this.tables.partitioned()) {
-      tables[table] = await this.stateOf(table, ahead, deadline);
+      const found = await this.partitions.find(table, deadline);
+      const partitions = found.filter(({ isDetaching }) => !isDetaching);
+      const upperMs = partitions.at(-1)?.upperMs ?? undefined;
+      tables[table] = {
+        total: partitions.length,
+        newest: upperMs === undefined ? null : monthOf(new Date(upperMs - 1).toISOString()),
+        missing: missingMonths(partitions, monthsAhead(Math.min(ahead, 1))),
+      };
     }
     return tables;
-  }
-
-  private async stateOf(
-    table: string,
-    ahead: number,
-    deadline: AbortSignal,
-  ): Promise<PartitionsState> {
-    const found = await this.partitions.find(table, deadline);
-    const partitions = found.filter((one) => !one.isDetaching);
-    const upperMs = partitions.at(-1)?.upperMs ?? undefined;
-    return {
-      total: partitions.length,
-      newest: upperMs === undefined ? null : monthOf(new Date(upperMs - 1).toISOString()),
-      missing: missingMonths(partitions, monthsAhead(Math.min(ahead, 1))),
-    };
   }
 }

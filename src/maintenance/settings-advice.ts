@@ -10,22 +10,119 @@ const RESERVED_CONNECTIONS = 5;
 /** A statement that does not bound time locks a partition and, while it is planned, its three indexes. */
 const LOCKS_PER_PARTITION = 4;
 
-/** What the advice is made from. */
-interface Facts {
-  settings: ReadonlyMap<string, string>;
-  /** Bytes of memory of the server; undefined when it is another machine. */
-  memoryBytes: number | undefined;
+interface Figures {
   connections: number;
-  timedCheckpoints: number;
-  forcedCheckpoints: number;
-  hitPercent: number | undefined;
   databaseBytes: number;
   /** Of the table that has most. */
   partitions: number;
+  /** Null before the first read. */
+  hitPercent: number | null;
+  isHere: boolean;
+  timedCheckpoints: number;
+  forcedCheckpoints: number;
+}
+
+interface Facts extends Figures {
+  /** The value of a setting as sessions begin with it, in bytes when it has a unit of memory; undefined when hidden from our role. */
+  text: (setting: string) => string | undefined;
+  number: (setting: string) => number;
+  /** Bytes of memory of the server; undefined when it is another machine. */
+  memoryBytes: number | undefined;
   poolMax: number;
 }
 
-type Rule = (facts: Facts) => ConfigRecommendationDto | undefined;
+/** A setting, what speaks against its value, and which would be better. */
+interface Rule {
+  setting: string;
+  isPoor: (facts: Facts) => boolean;
+  recommended: string | ((facts: Facts) => string);
+  reason: string | ((facts: Facts) => string);
+  /** How to show the current value, if not as it is. */
+  show?: (value: string) => string;
+}
+
+const RULES: Rule[] = [
+  {
+    setting: 'shared_buffers',
+    show: inMegabytes,
+    isPoor: ({ number, memoryBytes = 0, databaseBytes }) =>
+      databaseBytes > number('shared_buffers') &&
+      number('shared_buffers') < SMALL_SHARE * memoryBytes,
+    recommended: ({ memoryBytes = 0 }) => inMegabytes(SHARED_BUFFERS_SHARE * memoryBytes),
+    reason: ({ number, memoryBytes = 0 }) =>
+      `It is ${Math.round((100 * number('shared_buffers')) / memoryBytes)} % of the memory of the machine; a quarter is a reasonable start for a server of its own.`,
+  },
+  {
+    setting: 'shared_buffers',
+    show: inMegabytes,
+    isPoor: ({ number, memoryBytes, databaseBytes, hitPercent }) =>
+      memoryBytes === undefined &&
+      databaseBytes > number('shared_buffers') &&
+      (hitPercent ?? 100) < 95,
+    recommended: 'a quarter of the memory of the server',
+    reason: ({ hitPercent, databaseBytes }) =>
+      `Only ${hitPercent?.toFixed(1)} % of pages were found in it, and the database has ${inMegabytes(databaseBytes)}.`,
+  },
+  {
+    setting: 'effective_cache_size',
+    show: inMegabytes,
+    isPoor: ({ number }) => number('effective_cache_size') < number('shared_buffers'),
+    recommended: ({ number }) => inMegabytes(2 * number('shared_buffers')),
+    reason: 'It is less than shared_buffers alone, so index scans look dearer than they are.',
+  },
+  {
+    setting: 'max_wal_size',
+    show: inMegabytes,
+    isPoor: ({ forcedCheckpoints, timedCheckpoints }) =>
+      forcedCheckpoints >= 10 && forcedCheckpoints > timedCheckpoints,
+    recommended: ({ number }) => inMegabytes(2 * number('max_wal_size')),
+    reason: ({ forcedCheckpoints, timedCheckpoints }) =>
+      `${forcedCheckpoints} of ${forcedCheckpoints + timedCheckpoints} checkpoints were forced, by the amount of WAL or by hand, rather than by time.`,
+  },
+  {
+    setting: 'checkpoint_completion_target',
+    isPoor: ({ number }) => number('checkpoint_completion_target') < 0.9,
+    recommended: '0.9',
+    reason: 'Checkpoints write faster than they have to, and writers wait for the disk.',
+  },
+  {
+    setting: 'random_page_cost',
+    isPoor: ({ number, hitPercent }) => number('random_page_cost') >= 4 && (hitPercent ?? 0) >= 99,
+    recommended: '1.1',
+    reason: ({ hitPercent }) =>
+      `4 is for spinning disks, and ${hitPercent?.toFixed(1)} % of pages are found in memory anyway: index scans look dearer than they are.`,
+  },
+  {
+    setting: 'max_connections',
+    isPoor: (facts) => wantedConnections(facts) > 0.9 * facts.number('max_connections'),
+    recommended: (facts) => String(Math.ceil(1.5 * wantedConnections(facts))),
+    reason: ({ connections, poolMax }) =>
+      `${connections} connections are open and this process alone may open ${poolMax}; lower DATABASE_POOL_MAX or raise this.`,
+  },
+  {
+    // The table of locks has so many for each connection, and is shared by all.
+    setting: 'max_locks_per_transaction',
+    isPoor: (facts) => wantedLocks(facts) > availableLocks(facts),
+    recommended: (facts) =>
+      String(2 ** Math.ceil(Math.log2(wantedLocks(facts) / facts.number('max_connections')))),
+    reason: (facts) =>
+      `${facts.poolMax} connections of this process that each read all of ${facts.partitions} partitions need ${wantedLocks(facts)} locks, and there are ${availableLocks(facts)}: beyond, statements fail with "out of shared memory".`,
+  },
+  {
+    setting: 'shared_preload_libraries',
+    show: (value) => value || '(empty)',
+    isPoor: ({ text }) =>
+      text('shared_preload_libraries')?.includes('pg_stat_statements') === false,
+    recommended: ({ text }) =>
+      [text('shared_preload_libraries'), 'pg_stat_statements'].filter(Boolean).join(','),
+    reason: 'Without pg_stat_statements nobody can tell which statements are slow.',
+  },
+  mustBeOn('autovacuum', 'Dead rows and old transaction ids pile up until the server stops.'),
+  mustBeOn('track_counts', 'Without it autovacuum does nothing and this report knows nothing.'),
+  mustBeOn('fsync', 'A power cut may destroy the database.'),
+  mustBeOn('full_page_writes', 'A power cut may destroy pages that were being written.'),
+  mustBeOn('synchronous_commit', 'Events that were acknowledged are lost in a power cut.'),
+];
 
 /**
  * Settings of PostgreSQL that the figures speak against. Only those of which something is known: the memory of a server
@@ -35,21 +132,28 @@ export async function adviseSettings(
   client: ClientBase,
   poolMax: number,
 ): Promise<ConfigRecommendationDto[]> {
-  const facts = await gather(client, poolMax);
-  return RULES.flatMap((rule) => rule(facts) ?? []);
+  const facts = await readFacts(client, poolMax);
+  const textOf = (text: string | ((facts: Facts) => string)) =>
+    typeof text === 'string' ? text : text(facts);
+  return RULES.filter(({ isPoor }) => isPoor(facts)).map(
+    ({ setting, show = String, recommended, reason }) => ({
+      setting,
+      currentValue: show(facts.text(setting) ?? ''),
+      recommendedValue: textOf(recommended),
+      reason: textOf(reason),
+    }),
+  );
 }
 
-async function gather(client: ClientBase, poolMax: number): Promise<Facts> {
-  // What sessions begin with: this one may have settings of its own.
-  const { rows } = await client.query<{ name: string; value: string }>(
+async function readFacts(client: ClientBase, poolMax: number): Promise<Facts> {
+  // Not what this session has set for itself.
+  const settings = await client.query<{ name: string; value: string }>(
     `SELECT name, CASE unit WHEN '8kB' THEN (reset_val::int8 * 8192)::text WHEN 'kB' THEN (reset_val::int8 * 1024)::text
        WHEN 'MB' THEN (reset_val::int8 * 1048576)::text ELSE reset_val END AS value
      FROM pg_settings`,
   );
-  const settings = new Map(rows.map(({ name, value }) => [name, value]));
-  const figures = await client.query<
-    Omit<Facts, 'settings' | 'memoryBytes' | 'poolMax'> & { isHere: boolean }
-  >(
+  const values = new Map(settings.rows.map(({ name, value }) => [name, value]));
+  const { rows } = await client.query<Figures>(
     `SELECT (SELECT sum(numbackends) FROM pg_stat_database)::float8 AS connections,
             pg_database_size(current_database())::float8 AS "databaseBytes",
             (SELECT coalesce(max(n), 0) FROM (
@@ -60,17 +164,13 @@ async function gather(client: ClientBase, poolMax: number): Promise<Facts> {
             coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS "isHere",
             ${await checkpointCounters(client)}`,
   );
-  const [row] = figures.rows;
+  const [figures] = rows as [Figures];
   return {
-    settings,
+    ...figures,
     poolMax,
-    memoryBytes: row?.isHere === true ? totalmem() : undefined,
-    connections: row?.connections ?? 0,
-    timedCheckpoints: row?.timedCheckpoints ?? 0,
-    forcedCheckpoints: row?.forcedCheckpoints ?? 0,
-    hitPercent: row?.hitPercent ?? undefined,
-    databaseBytes: row?.databaseBytes ?? 0,
-    partitions: row?.partitions ?? 0,
+    memoryBytes: figures.isHere ? totalmem() : undefined,
+    text: (setting) => values.get(setting),
+    number: (setting) => Number(values.get(setting)),
   };
 }
 
@@ -79,139 +179,25 @@ async function checkpointCounters(client: ClientBase): Promise<string> {
   const { rows } = await client.query<{ isNew: boolean }>(
     `SELECT to_regclass('pg_catalog.pg_stat_checkpointer') IS NOT NULL AS "isNew"`,
   );
-  return rows[0]?.isNew === true
-    ? `(SELECT num_timed FROM pg_stat_checkpointer)::float8 AS "timedCheckpoints",
-       (SELECT num_requested FROM pg_stat_checkpointer)::float8 AS "forcedCheckpoints"`
-    : `(SELECT checkpoints_timed FROM pg_stat_bgwriter)::float8 AS "timedCheckpoints",
-       (SELECT checkpoints_req FROM pg_stat_bgwriter)::float8 AS "forcedCheckpoints"`;
+  const [timed, forced, view] = rows[0]?.isNew
+    ? ['num_timed', 'num_requested', 'pg_stat_checkpointer']
+    : ['checkpoints_timed', 'checkpoints_req', 'pg_stat_bgwriter'];
+  return `(SELECT ${timed} FROM ${view})::float8 AS "timedCheckpoints",
+          (SELECT ${forced} FROM ${view})::float8 AS "forcedCheckpoints"`;
 }
 
-const mustBeOn =
-  (setting: string, reason: string): Rule =>
-  ({ settings }) => {
-    const currentValue = settings.get(setting);
-    if (currentValue !== 'off') return undefined;
-    return { setting, currentValue, recommendedValue: 'on', reason };
-  };
+function mustBeOn(setting: string, reason: string): Rule {
+  return { setting, isPoor: ({ text }) => text(setting) === 'off', recommended: 'on', reason };
+}
 
-const sharedBuffers: Rule = ({ settings, memoryBytes, hitPercent, databaseBytes }) => {
-  const bytes = Number(settings.get('shared_buffers'));
-  const setting = 'shared_buffers';
-  const currentValue = inMegabytes(bytes);
-  if (databaseBytes <= bytes) return undefined; // it holds everything there is
-  if (memoryBytes !== undefined && bytes < SMALL_SHARE * memoryBytes) {
-    return {
-      setting,
-      currentValue,
-      recommendedValue: inMegabytes(SHARED_BUFFERS_SHARE * memoryBytes),
-      reason: `It is ${Math.round((100 * bytes) / memoryBytes)} % of the memory of the machine; a quarter is a reasonable start for a server of its own.`,
-    };
-  }
-  if (memoryBytes === undefined && hitPercent !== undefined && hitPercent < 95) {
-    return {
-      setting,
-      currentValue,
-      recommendedValue: 'a quarter of the memory of the server',
-      reason: `Only ${hitPercent.toFixed(1)} % of pages were found in it, and the database has ${inMegabytes(databaseBytes)}.`,
-    };
-  }
-  return undefined;
-};
+const wantedConnections = ({ connections, poolMax }: Facts) =>
+  Math.max(connections, poolMax) + RESERVED_CONNECTIONS;
 
-const effectiveCacheSize: Rule = ({ settings }) => {
-  const bytes = Number(settings.get('effective_cache_size'));
-  const buffers = Number(settings.get('shared_buffers'));
-  if (bytes >= buffers) return undefined;
-  return {
-    setting: 'effective_cache_size',
-    currentValue: inMegabytes(bytes),
-    recommendedValue: inMegabytes(2 * buffers),
-    reason: 'It is less than shared_buffers alone, so index scans look dearer than they are.',
-  };
-};
+const wantedLocks = ({ poolMax, partitions }: Facts) => poolMax * partitions * LOCKS_PER_PARTITION;
 
-const walSize: Rule = ({ settings, timedCheckpoints, forcedCheckpoints }) => {
-  if (forcedCheckpoints < 10 || forcedCheckpoints <= timedCheckpoints) return undefined;
-  const bytes = Number(settings.get('max_wal_size'));
-  return {
-    setting: 'max_wal_size',
-    currentValue: inMegabytes(bytes),
-    recommendedValue: inMegabytes(2 * bytes),
-    reason: `${forcedCheckpoints} of ${forcedCheckpoints + timedCheckpoints} checkpoints were forced, by the amount of WAL or by hand, rather than by time.`,
-  };
-};
+const availableLocks = ({ number }: Facts) =>
+  number('max_locks_per_transaction') * number('max_connections');
 
-const checkpointTarget: Rule = ({ settings }) => {
-  const currentValue = settings.get('checkpoint_completion_target') ?? '0.9';
-  if (Number(currentValue) >= 0.9) return undefined;
-  const reason = 'Checkpoints write faster than they have to, and writers wait for the disk.';
-  return { setting: 'checkpoint_completion_target', currentValue, recommendedValue: '0.9', reason };
-};
-
-const randomPageCost: Rule = ({ settings, hitPercent }) => {
-  const currentValue = settings.get('random_page_cost') ?? '4';
-  if (Number(currentValue) < 4 || hitPercent === undefined || hitPercent < 99) return undefined;
-  return {
-    setting: 'random_page_cost',
-    currentValue,
-    recommendedValue: '1.1',
-    reason: `4 is for spinning disks, and ${hitPercent.toFixed(1)} % of pages are found in memory anyway: index scans look dearer than they are.`,
-  };
-};
-
-const maxConnections: Rule = ({ settings, connections, poolMax }) => {
-  const max = Number(settings.get('max_connections'));
-  const wanted = Math.max(connections, poolMax) + RESERVED_CONNECTIONS;
-  if (wanted <= 0.9 * max) return undefined;
-  return {
-    setting: 'max_connections',
-    currentValue: String(max),
-    recommendedValue: String(Math.ceil(1.5 * wanted)),
-    reason: `${connections} connections are open and this process alone may open ${poolMax}; lower DATABASE_POOL_MAX or raise this.`,
-  };
-};
-
-/** The table of locks has max_locks_per_transaction of them for each connection, and is shared by all. */
-const maxLocks: Rule = ({ settings, partitions, poolMax }) => {
-  const max = Number(settings.get('max_locks_per_transaction'));
-  const connections = Number(settings.get('max_connections'));
-  const wanted = poolMax * partitions * LOCKS_PER_PARTITION;
-  if (wanted <= max * connections) return undefined;
-  return {
-    setting: 'max_locks_per_transaction',
-    currentValue: String(max),
-    recommendedValue: String(2 ** Math.ceil(Math.log2(wanted / connections))),
-    reason: `${poolMax} connections of this process that each read all of ${partitions} partitions need ${wanted} locks, and there are ${max * connections}: beyond, statements fail with "out of shared memory".`,
-  };
-};
-
-const statements: Rule = ({ settings }) => {
-  const currentValue = settings.get('shared_preload_libraries');
-  if (currentValue === undefined || currentValue.includes('pg_stat_statements')) return undefined;
-  return {
-    setting: 'shared_preload_libraries',
-    currentValue: currentValue === '' ? '(empty)' : currentValue,
-    recommendedValue: [currentValue, 'pg_stat_statements'].filter(Boolean).join(','),
-    reason: 'Without pg_stat_statements nobody can tell which statements are slow.',
-  };
-};
-
-const RULES: Rule[] = [
-  sharedBuffers,
-  effectiveCacheSize,
-  walSize,
-  checkpointTarget,
-  randomPageCost,
-  maxConnections,
-  maxLocks,
-  statements,
-  mustBeOn('autovacuum', 'Dead rows and old transaction ids pile up until the server stops.'),
-  mustBeOn('track_counts', 'Without it autovacuum does nothing and this report knows nothing.'),
-  mustBeOn('fsync', 'A power cut may destroy the database.'),
-  mustBeOn('full_page_writes', 'A power cut may destroy pages that were being written.'),
-  mustBeOn('synchronous_commit', 'Events that were acknowledged are lost in a power cut.'),
-];
-
-function inMegabytes(bytes: number): string {
-  return `${Math.round(bytes / MB)}MB`;
+function inMegabytes(bytes: number | string): string {
+  return `${Math.round(Number(bytes) / MB)}MB`;
 }

@@ -1,12 +1,12 @@
 import type { ClientBase } from 'pg';
 import type { TableMaintenanceDto } from './dto/optimization-result.dto';
-import type { MaintenanceRun } from './maintenance-run';
+import { type MaintenanceRun, report } from './maintenance-run';
 import { OWN_RELATIONS } from './own-relations';
 
 /**
  * Autovacuum waits for `threshold + scale_factor * rows` (50 + 20 % dead rows, 50 + 10 % changed ones by default,
- * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM). Who asks for it does not want to wait so
- * long: a quarter of that. Inserts count as autovacuum counts them: they only leave the visibility map behind.
+ * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM); on demand a quarter of that is due.
+ * Inserts count as autovacuum counts them: they only cost the visibility map.
  */
 const SHARE_OF_AUTOVACUUM = 0.25;
 
@@ -21,10 +21,66 @@ interface TableState {
   changeLimit: number;
 }
 
-const limit = (kind: string) => `(current_setting('autovacuum_${kind}_threshold')::float8
-  + current_setting('autovacuum_${kind}_scale_factor')::float8 * greatest(c.reltuples, 0))`;
+interface Rule {
+  kind: 'vacuumed' | 'analyzed';
+  isDue: (table: TableState) => boolean;
+  reason: (table: TableState) => string;
+}
+
+/** The first that is due is done. */
+const RULES: Rule[] = [
+  {
+    kind: 'vacuumed',
+    isDue: ({ deadRows, deadLimit }) => deadRows > deadLimit,
+    reason: ({ deadRows, liveRows, deadLimit }) =>
+      `${deadRows} dead rows beside ${liveRows} live ones (due from ${from(deadLimit)}).`,
+  },
+  {
+    kind: 'vacuumed',
+    isDue: ({ inserted, insertLimit }) => inserted > insertLimit,
+    reason: ({ inserted, insertLimit }) =>
+      `${inserted} rows inserted since the last VACUUM (due from ${from(insertLimit)}).`,
+  },
+  {
+    kind: 'analyzed',
+    isDue: ({ changed, changeLimit }) => changed > changeLimit,
+    reason: ({ changed, changeLimit }) =>
+      `${changed} rows changed since the last ANALYZE (due from ${from(changeLimit)}).`,
+  },
+];
+
+/** Without truncation: removing the empty pages at the end would lock the table exclusively. */
+const STATEMENTS = { vacuumed: 'VACUUM (ANALYZE, TRUNCATE false)', analyzed: 'ANALYZE' };
+
+/** Vacuums and analyses the tables that are due, those with the most dead rows first. */
+export async function maintainTables(
+  run: MaintenanceRun,
+): Promise<Record<Rule['kind'], TableMaintenanceDto[]>> {
+  const done: Record<Rule['kind'], TableMaintenanceDto[]> = { vacuumed: [], analyzed: [] };
+  for (const table of await findTables(run.client)) {
+    const rule = RULES.find(({ isDue }) => isDue(table));
+    if (!rule) continue;
+    const { name, liveRows, deadRows } = table;
+    const { durationMs, skipped } = await run.run(`${STATEMENTS[rule.kind]} ${name}`);
+    const { rows } = await run.client.query<{ dead: number }>(
+      'SELECT pg_stat_get_dead_tuples(to_regclass($1))::float8 AS dead',
+      [name],
+    );
+    done[rule.kind].push({
+      table: name,
+      ...report('done', rule.reason(table), skipped),
+      liveRows,
+      deadRowsBefore: deadRows,
+      deadRowsAfter: rows[0]?.dead ?? 0,
+      durationMs,
+    });
+  }
+  return done;
+}
 
 async function findTables(client: ClientBase): Promise<TableState[]> {
+  const limit = (kind: string) => `(current_setting('autovacuum_${kind}_threshold')::float8
+    + current_setting('autovacuum_${kind}_scale_factor')::float8 * greatest(c.reltuples, 0))`;
   const { rows } = await client.query<TableState>(
     `SELECT c.oid::regclass::text AS name, s.n_live_tup::float8 AS "liveRows", s.n_dead_tup::float8 AS "deadRows",
             ${limit('vacuum')} * $1 AS "deadLimit",
@@ -37,56 +93,4 @@ async function findTables(client: ClientBase): Promise<TableState[]> {
   return rows;
 }
 
-/** Vacuums and analyses the tables that are due, those with the most dead rows first. */
-export async function maintainTables(
-  run: MaintenanceRun,
-): Promise<{ vacuumed: TableMaintenanceDto[]; analyzed: TableMaintenanceDto[] }> {
-  const done = { vacuumed: [] as TableMaintenanceDto[], analyzed: [] as TableMaintenanceDto[] };
-  for (const table of await findTables(run.client)) {
-    const vacuumReason = whyVacuum(table);
-    if (vacuumReason !== undefined) {
-      // Cutting off empty pages at the end would lock the table against everybody.
-      const statement = `VACUUM (ANALYZE, TRUNCATE false) ${table.name}`;
-      done.vacuumed.push(await maintain(run, table, vacuumReason, statement));
-    } else if (table.changed > table.changeLimit) {
-      const reason = `${table.changed} rows changed since the last ANALYZE (due from ${from(table.changeLimit)}).`;
-      done.analyzed.push(await maintain(run, table, reason, `ANALYZE ${table.name}`));
-    }
-  }
-  return done;
-}
-
-function whyVacuum(table: TableState): string | undefined {
-  const { liveRows, deadRows, deadLimit, inserted, insertLimit } = table;
-  if (deadRows > deadLimit) {
-    return `${deadRows} dead rows beside ${liveRows} live ones (due from ${from(deadLimit)}).`;
-  }
-  if (inserted > insertLimit) {
-    return `${inserted} rows inserted since the last VACUUM (due from ${from(insertLimit)}).`;
-  }
-  return undefined;
-}
-
 const from = (limitRows: number) => Math.floor(limitRows) + 1;
-
-async function maintain(
-  run: MaintenanceRun,
-  { name, liveRows, deadRows }: TableState,
-  due: string,
-  statement: string,
-): Promise<TableMaintenanceDto> {
-  const { durationMs, skipped } = await run.run(statement);
-  const { rows } = await run.client.query<{ dead: number }>(
-    'SELECT pg_stat_get_dead_tuples(to_regclass($1))::float8 AS dead',
-    [name],
-  );
-  return {
-    table: name,
-    action: skipped === undefined ? 'done' : 'skipped',
-    reason: skipped === undefined ? due : `${skipped} Due: ${due}`,
-    liveRows,
-    deadRowsBefore: deadRows,
-    deadRowsAfter: rows[0]?.dead ?? 0,
-    durationMs,
-  };
-}

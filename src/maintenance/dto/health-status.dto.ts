@@ -3,7 +3,6 @@ import { ApiObject, ApiPart, ApiTexts, ApiWord } from '../../validation/response
 export type HealthLevel = 'healthy' | 'warning' | 'critical';
 const LEVELS: HealthLevel[] = ['healthy', 'warning', 'critical'];
 
-/** One part of the database and what its status is made of. */
 export class ComponentHealthDto {
   @ApiWord(LEVELS, 'healthy')
   status!: HealthLevel;
@@ -26,7 +25,6 @@ export class DatabaseComponentsDto {
   performance!: ComponentHealthDto;
 }
 
-/** The health of the database: that of its worst part. */
 export class DatabaseHealthStatusDto {
   @ApiWord(LEVELS, 'healthy')
   overall!: HealthLevel;

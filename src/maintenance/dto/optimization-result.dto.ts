@@ -7,7 +7,6 @@ import {
   ApiWord,
 } from '../../validation/response-properties';
 
-/** What was done about one month of a partitioned table. */
 export class PartitionOptimizationDto {
   @ApiText('events')
   table!: string;
@@ -22,7 +21,6 @@ export class PartitionOptimizationDto {
   reason!: string;
 }
 
-/** What was done about an index, or should be looked into. */
 export class IndexOptimizationDto {
   @ApiText('events_pkey_ccnew')
   index!: string;
@@ -44,7 +42,6 @@ export class IndexOptimizationDto {
   sizeBytes!: number;
 }
 
-/** What became of one table that was due for VACUUM or ANALYZE. */
 export class TableMaintenanceDto {
   @ApiText('events_202611')
   table!: string;
@@ -68,7 +65,6 @@ export class TableMaintenanceDto {
   durationMs!: number;
 }
 
-/** What became of one bloated index. */
 export class ReindexResultDto {
   @ApiText('events_202611_pkey')
   index!: string;
@@ -106,7 +102,6 @@ export class MaintenanceResultsDto {
   reindexResults!: ReindexResultDto[];
 }
 
-/** A setting of PostgreSQL that should be another. Nothing is changed. */
 export class ConfigRecommendationDto {
   @ApiText('max_wal_size')
   setting!: string;
@@ -121,7 +116,6 @@ export class ConfigRecommendationDto {
   reason!: string;
 }
 
-/** What an optimisation did, what it skipped, and what it recommends. Only what was due is listed. */
 export class DatabaseOptimizationResultDto {
   @ApiParts(() => PartitionOptimizationDto)
   partitionOptimization!: PartitionOptimizationDto[];

@@ -27,7 +27,6 @@ export class ConnectionPoolDto {
   successRate!: number | null;
 }
 
-/** The answers that the replica keeps in its memory, in front of the database. */
 export class QueryCacheDto {
   @ApiNumber(
     93.75,
@@ -82,7 +81,6 @@ export class QueryPerformanceDto {
   suggestions!: string[];
 }
 
-/** How the database does. */
 export class DatabasePerformanceReportDto {
   @ApiInstant()
   timestamp!: string;
