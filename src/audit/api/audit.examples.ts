@@ -73,7 +73,6 @@ export const BULK_ANSWER = {
 
 const CURSOR = 'yS3vZ0m8Jq1uQ2dN5pX7aVtyYWxzZSx7InRpbWVzdGFtcCI6IjIwMjYtMTEtMjNUMTA';
 
-/** The first page, and one by cursor. */
 export const PAGES = {
   first: {
     summary: 'The first page, with a total',

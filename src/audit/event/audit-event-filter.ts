@@ -3,7 +3,6 @@ import { EVENT_FILTERS, type FilterLists } from './event-fields';
 
 /** Which events to read. Lists are alternatives, members all hold. */
 export interface AuditEventFilter extends FilterLists<'list'> {
-  /** From this instant on. */
   startDate?: Micros;
   /** Up to but not including this instant. */
   endDate?: Micros;

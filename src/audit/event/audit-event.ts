@@ -1,8 +1,6 @@
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 
-/** The outcome of an action. */
 export const EVENT_STATUSES = ['attempt', 'success', 'failure'] as const;
-/** The sensitivity of a record. */
 export const DATA_CLASSIFICATIONS = ['PUBLIC', 'INTERNAL', 'CONFIDENTIAL', 'PHI'] as const;
 
 export type EventStatus = (typeof EVENT_STATUSES)[number];
@@ -10,7 +8,6 @@ export type DataClassification = (typeof DATA_CLASSIFICATIONS)[number];
 
 /** Characters of an id, a type or an action. */
 export const MAX_NAME_LENGTH = 255;
-/** Characters of free text. */
 export const MAX_TEXT_LENGTH = 10_000;
 /** UTF-8 bytes of minified metadata, and how deep it may nest (itself being level 1). */
 export const MAX_METADATA_BYTES = 256 * 1024;
@@ -46,7 +43,6 @@ export interface NewEvent {
 /** Assigned by PostgreSQL when it records an event. */
 export interface Recording {
   sequence: string;
-  /** ISO 8601, UTC, microseconds. */
   recordedAt: string;
 }
 

@@ -33,17 +33,16 @@ function jsonObject(fields: readonly EventField[]): string {
 }
 
 /**
- * An event `e` as JSON text, written out in audit.statements.spec.ts. PostgreSQL makes it for pages, single events and
- * exports: rows turned into text in Node cost five times the processor time (640 against 125 µs for a page of 50,
- * docs/architecture.md), and row_to_json a third more (200 000 events in 1.60 against 1.19 s). `eventText` in
- * audit-event.ts makes the same bytes.
+ * An event `e` as JSON text, written out in audit.statements.spec.ts. Rows turned into text in Node cost five times the
+ * processor time (640 against 125 µs for a page of 50, docs/architecture.md), row_to_json a third more (200 000 events
+ * in 1.60 against 1.19 s). `eventText` in audit-event.ts makes the same bytes.
  */
 export const EVENT_JSON = jsonObject(EVENT_FIELDS);
 
 /**
- * Adds to the head row of each organization its number of new events and locks it until the commit, which makes
+ * Adds its number of new events to the head row of each organization and locks it until the commit, which makes
  * `sequence` gapless and its order the commit order. $1 must be sorted: every writer locks in the same order. The time
- * of recording is taken once the row is locked; 0 locks a row and changes nothing.
+ * is taken once the row is locked; 0 locks a row unchanged.
  */
 export const ADVANCE_HEADS = {
   name: 'audit-advance-heads',
@@ -140,9 +139,7 @@ const given = (text: (name: string, type: string, parameter: string) => string):
 const parameterAfter = (ordinal: number): string => `$${GIVEN_COLUMNS.length + ordinal}`;
 
 const GIVEN = given((name) => name);
-/** The parameters of one event. */
 const GIVEN_VALUES = given((_, type, parameter) => `${parameter}::${type}`);
-/** The parameters of many: see INSERT_EVENTS. */
 const GIVEN_ARRAYS = given((_, type, parameter) =>
   type === 'json' ? `string_to_array(${parameter}, E'\\x01', '')` : `${parameter}::${type}[]`,
 );
@@ -161,10 +158,10 @@ export const INSERT_EVENTS = {
 };
 
 /**
- * ADVANCE_HEADS and INSERT_EVENTS in one, for events that need no check before they are inserted: one round trip, and
- * as a transaction its only statement (docs/adr/0022-one-statement-for-plain-writes.md). After the columns come the
- * number of later events of the same organization; organizations, sorted, and their numbers of events.
- * HEAD_LOCK_TIMEOUT is set before the first row is locked.
+ * ADVANCE_HEADS and INSERT_EVENTS in one, for events that need no check: one round trip, and as a transaction its only
+ * statement (docs/adr/0022-one-statement-for-plain-writes.md). After the columns come the number of later events of the
+ * same organization; organizations, sorted, and their numbers of events. The lock timeout is set before the first row
+ * is locked.
  */
 export const RECORD_EVENTS = {
   name: 'audit-record-events',

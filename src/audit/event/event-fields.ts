@@ -44,7 +44,6 @@ export const EVENT_FIELDS = [
 
 type Field = (typeof EVENT_FIELDS)[number];
 
-/** A list of values, of which a field has to have one. */
 interface ListFilter {
   field: Field['name'];
   /** Its name in GraphQL and tRPC. */
@@ -52,7 +51,6 @@ interface ListFilter {
   /** Its name in a query string. */
   parameter: string;
   description: string;
-  /** Two values in a query string. */
   example: string;
 }
 

@@ -7,7 +7,6 @@ const MAX_KNOWN = 10_000;
 const REPORT_MS = 1000;
 /** An organization is reported once in so long, though several parts of the service find it. */
 const REPEAT_MS = 60_000;
-/** Duration of the alert that events were lost. */
 export const LOSS_ALERT_MS = 15 * 60_000;
 
 export interface LogLosses {
@@ -26,7 +25,6 @@ interface Known {
   before?: Omit<Known, 'before'>;
 }
 
-/** The head of a log in a result. */
 export interface SeenHead {
   sequence: number;
   /** When it moved last: microseconds since 1970, 0 when not known. */
@@ -34,9 +32,9 @@ export interface SeenHead {
 }
 
 /**
- * Notices that PostgreSQL has lost commits: the log of an organization went back, or numbers were assigned again, after
- * a failover to a lagging standby or a restore. Reports it in the log, in metrics and to the alerts. Refusing readers
- * does not depend on it: that goes by what is stored (log-position.ts).
+ * Notices that PostgreSQL has lost commits, in a failover to a lagging standby or a restore: a log went back, or
+ * numbers were assigned again. Reports it in the log, in metrics and to the alerts. Readers are refused by what is
+ * stored (log-position.ts), not by this.
  */
 @Injectable()
 export class LogTimeline {
@@ -113,7 +111,6 @@ export class LogTimeline {
     this.noteRewind(organizationId, this.known.get(organizationId)?.sequence ?? Number(to), to);
   }
 
-  /** Counts a position of a reader that is of another timeline. */
   noteRefusedPosition(): void {
     this.refusedPositions += 1;
   }

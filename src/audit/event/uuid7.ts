@@ -42,8 +42,7 @@ let lastMicros = 0;
 
 /**
  * The wall clock in microseconds since 1970, for timestamps and ids. Strictly monotonic within a process, unless the
- * clock is set back by more than five seconds. Ids stay unique by their random bits, and events are ordered by
- * sequence.
+ * clock is set back by more than five seconds.
  */
 export function nowMicros(): Micros {
   const clockMicros = Math.max(0, wallClockMs() * 1000);
@@ -59,9 +58,8 @@ let offsetMs = performance.timeOrigin;
 let lastEventMicros = 0;
 
 /**
- * The time of an event that brings none, in microseconds. As nowMicros, but the fraction of the millisecond comes from
- * `performance.now()` aligned with the wall clock: a count of calls would show a tenant, in timestamps and ids, how
- * many events others have sent.
+ * The time of an event that brings none, in microseconds. As nowMicros, but with the fraction of the millisecond from
+ * `performance.now()`: a count of calls would show a tenant, in timestamps and ids, how many events others have sent.
  */
 export function eventMicros(): Micros {
   const passedMs = performance.now();

@@ -171,7 +171,6 @@ export class AuditExports implements BeforeApplicationShutdown {
   }
 }
 
-/** An instant in the form of EVENT_JSON. */
 function recordedAtOf(text: string | undefined): string | undefined {
   const micros = parseInstantOrDay(text ?? '');
   return micros === undefined ? undefined : formatInstant(micros);

@@ -6,7 +6,6 @@ import { WriteModule } from '../write/write.module';
 import { AuditExports } from './audit-exports';
 import { ExportRecorder } from './export-recorder';
 
-/** Exports of events by COPY. */
 @Module({
   imports: [AuthModule, ReadModule, StreamingModule, WriteModule],
   providers: [AuditExports, ExportRecorder],

@@ -24,7 +24,6 @@ import { pageQueryIn } from '../read/dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
 import { ReadScheduler } from '../read/read-scheduler';
 
-/** An event of a stream. */
 export interface StreamedEvent {
   /** As JSON text, as in pages. */
   text: string;
@@ -107,7 +106,6 @@ export class AuditEventStream {
     }
   }
 
-  /** The next page: of fewer events while it is too large. */
   private async readPage(
     principal: Principal,
     page: PageDescription,

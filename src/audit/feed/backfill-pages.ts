@@ -11,9 +11,7 @@ const SMALL_PAGE_BYTES = 64 * 1024;
 const COPIES = 2;
 
 export interface BackfillPage {
-  /** Events as JSON text. */
   texts: string[];
-  /** Whether twice as many events may be asked for. */
   isSmall: boolean;
   /** To be called when the subscriber has taken the page, or has left. */
   release: () => void;

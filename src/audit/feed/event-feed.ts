@@ -33,7 +33,6 @@ export type Feed = AsyncGenerator<FeedEvent> & {
   ended: AbortSignal;
 };
 
-/** Events as they are recorded, for subscribers of every API. */
 @Injectable()
 export class EventFeed {
   private readonly counts: FeedStatistics = {

@@ -52,7 +52,6 @@ const POOL = { max: 2, timeoutMs: 5000 };
 export interface RecordedRead {
   /** In the order of each organization's sequence. */
   events: RecordedEvent[];
-  /** Organizations that may have more. */
   unfinished: string[];
   /** When the events at the given positions were recorded, of those that are still there. */
   confirmed: ReadonlyMap<string, number>;
@@ -69,7 +68,6 @@ const NOTHING_READ: RecordedRead = {
 
 export interface FollowedHead {
   sequence: bigint;
-  /** When it moved last: microseconds since 1970, 0 when not known. */
   micros: number;
 }
 
@@ -81,14 +79,12 @@ interface Found {
 /** Reads new events and heads from the primary, through a pool of its own. */
 export class EventLogReader {
   private readonly pool: DedicatedPool;
-  /** Events of the next read: fewer while they are large. */
   private maxEvents = MAX_EVENTS;
 
   constructor(private readonly database: Database) {
     this.pool = database.dedicatedPool('feed', POOL);
   }
 
-  /** Organizations of the next read. */
   get maxOrganizations(): number {
     return Math.min(MAX_ORGANIZATIONS, this.maxEvents);
   }
@@ -226,7 +222,6 @@ function unconfirmedOf(
   return doubtful;
 }
 
-/** The organizations with as many events as the limit. */
 function fullIn(events: RecordedEvent[], limit: number): string[] {
   const counts = new Map<string, number>();
   for (const { organizationId } of events) {

@@ -39,13 +39,13 @@ export interface Subscriber {
 }
 
 /**
- * Tails the log: each event is read once and delivered to all listeners in the order of its organization's sequence.
- * Sequences are gapless in commit order, so reading on after the last one misses nothing. Commits of this process start
- * a read, those of other replicas are announced over Redis, and a poll of the heads every second finds the rest.
+ * Reads each event once and delivers it to all listeners in the order of its organization's sequence, which is gapless
+ * in commit order: reading on after the last one misses nothing. Commits of this process start a read, those of other
+ * replicas are announced over Redis, and a poll of the heads finds the rest.
  *
- * After a failover or restore that lost commits, sequences are assigned again. Every read therefore begins with the
- * event at the position itself: when it is another one, or a head is below the position, listeners of that organization
- * are notified and get no more (docs/adr/0029-positions-across-timelines.md).
+ * After a failover or restore sequences may be assigned again. Every read therefore begins with the event at the
+ * position itself: when it is another one, or a head is below the position, the organization's listeners are notified
+ * and get no more (docs/adr/0029-positions-across-timelines.md).
  */
 @Injectable()
 export class EventTailer implements BeforeApplicationShutdown {
@@ -55,7 +55,6 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly listenersToAll = new Set<EventListener>();
   /** The last event delivered of each followed organization. The objects are immutable. */
   private readonly offsets: LogPositions = new Map();
-  /** Their head rows at the last poll. */
   private readonly seenHeads = new Map<string, FollowedHead>();
   /** Counts changes of timeline: results of reads that began before one are useless. */
   private changes = 0;
@@ -118,7 +117,6 @@ export class EventTailer implements BeforeApplicationShutdown {
     return { positions, unsubscribe: () => this.unsubscribe(organizations, listener) };
   }
 
-  /** The positions up to which events have been delivered. */
   positionsOf(organizations: readonly string[]): LogPositions {
     return new Map(organizations.map((id) => [id, this.offsets.get(id) ?? BEGINNING]));
   }
@@ -228,7 +226,6 @@ export class EventTailer implements BeforeApplicationShutdown {
     }
   }
 
-  /** Notes the identity of the event at a position. */
   private confirm(id: string, position: LogPosition | undefined, recordedMicros: number): void {
     if (position === undefined || position.recordedMicros !== undefined) return;
     if (this.offsets.get(id) === position) this.offsets.set(id, { ...position, recordedMicros });
@@ -245,7 +242,6 @@ export class EventTailer implements BeforeApplicationShutdown {
     return after;
   }
 
-  /** Delivers an event that was read after `after`. */
   private deliver(event: RecordedEvent, after: bigint): void {
     const { organizationId, sequence, recordedMicros } = event;
     const offset = this.offsets.get(organizationId)?.sequence;

@@ -61,7 +61,6 @@ export class FeedBuffer {
     this.drop();
   }
 
-  /** Releases everything for good. */
   close(): void {
     this.isClosed = true;
     this.drop();
@@ -91,15 +90,13 @@ export class FeedBuffer {
   }
 }
 
-/** Share of the heap for all buffers. */
 const HEAP_SHARE = 1 / 8;
 /** Bytes of an event beside its text: objects and members. */
 const EVENT_BYTES = 1000;
 
 /**
- * Memory of all buffers. An event in several counts once, as they share it. Beyond the limit a buffer that holds more
- * than an equal share overflows with its next event. Buffers that get none keep what they have, so at most twice the
- * limit is held: theirs, which was within it, and the shares of the others.
+ * Memory of all buffers. An event in several counts once, as they share it. Beyond the limit a buffer with more than an
+ * equal share overflows at its next event; others keep what they have, so at most twice the limit is held.
  */
 export class FeedMemory {
   private readonly holders = new Map<RecordedEvent, number>();
@@ -112,26 +109,22 @@ export class FeedMemory {
     return this.reservedBytes;
   }
 
-  /** Counts an event for one more buffer. */
   reserve(event: RecordedEvent): void {
     const count = this.holders.get(event) ?? 0;
     this.holders.set(event, count + 1);
     if (count === 0) this.reservedBytes += bytesOf(event);
   }
 
-  /** Takes back one `reserve`. */
   release(event: RecordedEvent): void {
     const count = this.holders.get(event) ?? 0;
     if (count > 1) this.holders.set(event, count - 1);
     else if (this.holders.delete(event)) this.reservedBytes -= bytesOf(event);
   }
 
-  /** A buffer has begun to hold something. */
   open(): void {
     this.buffers += 1;
   }
 
-  /** A buffer is empty again. */
   close(): void {
     this.buffers -= 1;
   }

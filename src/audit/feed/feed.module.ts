@@ -12,7 +12,6 @@ import { BackfillPages } from './backfill-pages';
 import { EventFeed } from './event-feed';
 import { EventTailer } from './event-tailer';
 
-/** Live feeds, and streams of lists. */
 @Module({
   imports: [
     AuthModule,

@@ -19,7 +19,6 @@ type FilteredMembers = { timestamp: string } & Partial<Record<EventFilter['field
 type EventMembers = FilteredMembers &
   Pick<RecordedEvent, 'organizationId'> & { sequence: string; recordedAt: string };
 
-/** Parses an event once for all subscribers. */
 export function recordedEventOf(text: string): RecordedEvent {
   const event = JSON.parse(text) as EventMembers;
   const members: FilteredMembers = { timestamp: event.timestamp };
@@ -36,7 +35,6 @@ export function recordedEventOf(text: string): RecordedEvent {
 /** Whether an event passes a filter; organizations are not compared. */
 export type EventTest = (event: RecordedEvent) => boolean;
 
-/** Prepares a filter for many events. */
 export function eventTest(filter: AuditEventFilter): EventTest {
   const tests: EventTest[] = [];
   for (const { list, field } of EVENT_FILTERS) {

@@ -18,7 +18,6 @@ import { FeedBuffer } from './feed-buffer';
 import { feedCursor } from './feed-cursor';
 import { eventTest, type RecordedEvent } from './recorded-event';
 
-/** Events of one page of a backfill. */
 const PAGE = 500;
 /** Failures after which a page is read again: many feeds resume at once when a replica has stopped. */
 const TRANSIENT = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
@@ -52,9 +51,9 @@ interface SubscribedLog {
 }
 
 /**
- * The events of one subscriber in three phases: backfill (pages of what was recorded since the cursor), cutover (events
- * in both the pages and the buffer are delivered once), live. Each organization's events come in the order of their
- * sequence, without gaps and repetitions.
+ * The events of one subscriber in three phases: backfill (pages since the cursor), cutover (events in both the pages
+ * and the buffer are delivered once), live. Each organization's events come in the order of their sequence, without
+ * gaps and repetitions.
  */
 export class Subscription {
   private readonly buffer = new FeedBuffer();

@@ -9,7 +9,6 @@ import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { newEventOf } from '../write/new-events';
 import type { WriteReceipt } from '../write/write-request';
 
-/** The result of a line. */
 export type LineReceipt =
   | { line: number; id: string; sequence: string; status: 'created' | 'duplicate' }
   | { line: number; status: 'rejected'; code: string; errors: FieldError[] };
@@ -25,7 +24,6 @@ interface LineViolation {
   errors: FieldError[];
 }
 
-/** The lines of one transaction. */
 export class IngestBatch {
   readonly events: NewEvent[] = [];
   bytes = 0;
@@ -44,7 +42,6 @@ export class IngestBatch {
     return this.violations.size > 0;
   }
 
-  /** Adds a line; false for a blank one. */
   add(line: Line): boolean {
     if (!line.isTooLong && isBlank(line.bytes)) return false;
     this.numbers.push(line.number);
@@ -62,7 +59,6 @@ export class IngestBatch {
     this.violations.set(number, { code, errors: [{ path: '', message }] });
   }
 
-  /** The receipts of stored lines. */
   receiptsFor(written: readonly WriteReceipt[]): LineReceipt[] {
     return written.map(({ id, sequence, status }, index) => {
       return { line: this.numbers[index] ?? 0, id, sequence, status };

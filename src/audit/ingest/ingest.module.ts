@@ -4,7 +4,6 @@ import { ConcurrencyModule } from '../../concurrency/concurrency.module';
 import { WriteModule } from '../write/write.module';
 import { EventIngest } from './event-ingest';
 
-/** Bodies of NDJSON of any length, with a receipt for each line. */
 @Module({
   imports: [AuthModule, ConcurrencyModule, WriteModule],
   providers: [EventIngest],

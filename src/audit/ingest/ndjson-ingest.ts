@@ -55,7 +55,6 @@ export class NdjsonIngest {
   private stored: Promise<unknown> = Promise.resolve();
   private waiters: (() => void)[] = [];
   private failure: AppError | undefined;
-  /** The last line that is not blank. */
   private lastFilled = 0;
   private sliceStartMs = performance.now();
   private sliceLines = 0;
@@ -140,7 +139,6 @@ export class NdjsonIngest {
     return this.parts.tokenSignal?.aborted === true && !this.body.isEnded;
   }
 
-  /** Rejects the lines after the token's end. */
   private refuseRest(): void {
     if (this.isOver || !this.isTokenOver) return;
     this.dispatch();
@@ -162,7 +160,6 @@ export class NdjsonIngest {
     this.dispatching = setTimeout(() => this.dispatch(), Math.max(0, Math.min(PAUSE_MS, leftMs)));
   }
 
-  /** The next bytes of the body; undefined at its end. */
   private async next(): Promise<Buffer | undefined> {
     while (!this.isOver && !this.isTokenOver) {
       const part = this.body.read();

@@ -52,7 +52,6 @@ export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
 /** Divisor of a page's limit after it was too large: PostgreSQL has sent all of it by then. */
 export const TOO_LARGE_DIVISOR = 8;
 
-/** The memory of a page. */
 export interface PageMemory {
   /** Bytes in UTF-8; by default as many as this process can serve. */
   maxBytes?: number;
@@ -66,7 +65,6 @@ export function isTooLarge(error: unknown): boolean {
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
 
-/** A page before it is read. */
 export interface PageDescription {
   list: List;
   limit: number;
@@ -77,7 +75,6 @@ export interface PageDescription {
   binding: string;
 }
 
-/** Pages of events by offset and by cursor. */
 @Injectable()
 export class AuditPages {
   constructor(
@@ -148,7 +145,6 @@ export class AuditPages {
     };
   }
 
-  /** The part of the list that a page covers, with cursors for this reader. */
   pageInfo(info: PageInfo, { next, previous }: PageEdges, binding: string): PageInfo {
     return {
       ...info,
@@ -157,7 +153,6 @@ export class AuditPages {
     };
   }
 
-  /** The cursor after an event of this reader's list. */
   cursorAfter(position: Position, { list, binding }: PageDescription): string {
     return this.cursors.encode([false, cursorPositionOf(position, list)], binding);
   }

@@ -12,10 +12,8 @@ import { CachedEvents, CachedPages } from './cached-reads';
 import { pageQueryIn, type AuditEventSearchDto } from './dto/audit-event-search.dto';
 import type { AuditEventDto } from '../event/dto/responses.dto';
 
-/** Whether a page came from the cache, and how long it stays there. */
 export interface CacheInfo {
   cached: boolean;
-  /** Null when it is not cached. */
   cacheKey: string | null;
   /** Seconds. */
   ttl: number;
@@ -28,11 +26,9 @@ export interface FoundEvents {
   data: AuditEventDto[];
   pagination: PageInfo;
   cacheInfo: CacheInfo;
-  /** The cursor after this event of the page. */
   cursorAfter: (event: AuditEventDto) => string;
 }
 
-/** The same with the JSON text of the events. */
 export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
 
 /**

@@ -51,7 +51,7 @@ export class AuditQueries {
     const { organizations } = request;
     let read = await this.read(organizations, signal, work);
     // A replica may lag: the primary decides before a position is refused.
-    if (isForeign(read)) {
+    if (read.foreign.organizations.length > 0) {
       read = await this.database.durability.reading(organizations, () =>
         this.database.withClient(work, signal),
       );
@@ -187,10 +187,6 @@ async function findForeign(
   return findForeignPositions(client, new Map([[after.organizationId, logPositionOf(after)]]));
 }
 
-function isForeign({ foreign }: { foreign: ForeignPositions }): boolean {
-  return foreign.organizations.length > 0;
-}
-
 type ReadStatement = Statement & { types?: CustomTypesConfig };
 
 async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<string[]> {
@@ -213,7 +209,7 @@ interface FoundRow {
 
 /**
  * The event with this id in these organizations. An id is unique only within its organization, and clients may choose
- * ids that look like the service's: both the events of the millisecond in the id and the ids that clients chose are
+ * ids that look like the service's: the events of the millisecond in the id and the ids that clients chose are both
  * read.
  * @throws AppError CONFLICT, naming the organizations, when several have an event with this id.
  */

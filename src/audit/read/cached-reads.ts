@@ -80,7 +80,6 @@ interface ParsedPage extends ReadDescription {
   url: string;
   characters: number;
   page: PageDescription;
-  /** The flow in whose queue it waits for a permit. */
   flow: string;
 }
 
@@ -166,7 +165,6 @@ async function waitFor(signal: AbortSignal | undefined, ready?: Promise<unknown>
   if (ready) await (signal ? abortable(ready, signal) : ready);
 }
 
-/** The part of a page that its readers share. */
 function shared(
   { events, info, edges }: FoundPage,
   reservation: ResponseReservation,
@@ -202,7 +200,6 @@ interface ParsedEvent extends ReadDescription {
   id: string;
 }
 
-/** Single events in the cache. */
 @Injectable()
 export class CachedEvents extends CachedRead<ParsedEvent> {
   readonly namespace = 'audit_events_by_id';

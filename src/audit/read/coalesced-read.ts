@@ -1,4 +1,3 @@
-/** A read that has not begun. */
 interface Pending<T> {
   promise: Promise<T>;
   resolve: (found: T) => void;
@@ -6,9 +5,9 @@ interface Pending<T> {
 }
 
 /**
- * Shares one read among callers of one cycle of the event loop, and among callers while one runs, who get the next. At
- * most one runs at a time, and no caller gets the result of a read that began before its call, so every result is as
- * fresh as that of a read of one's own. A failure rejects the callers of that read only.
+ * Shares one read among callers of one cycle of the event loop; callers while it runs share the next. No caller gets
+ * the result of a read that began before its call, so it is as fresh as that of a read of one's own. A failure rejects
+ * the callers of that read only.
  */
 export class CoalescedRead<T> {
   private next: Pending<T> | undefined;
@@ -16,7 +15,6 @@ export class CoalescedRead<T> {
 
   constructor(private readonly read: () => Promise<T>) {}
 
-  /** The result of the next read. */
   join(): Promise<T> {
     if (this.next === undefined) {
       this.next = pending<T>();

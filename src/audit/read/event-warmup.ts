@@ -75,7 +75,6 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
     };
   }
 
-  /** The organizations with the latest writes. */
   private async mostRecent(): Promise<string[]> {
     return this.database.withReader(async (client) => {
       const { rows } = await client.query<{ organization_id: string }>(

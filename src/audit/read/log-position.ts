@@ -7,11 +7,9 @@ export interface LogPosition {
   sequence: bigint;
   /** When that event was recorded, in microseconds since 1970; undefined when not known. */
   recordedMicros?: number;
-  /** The id of that event, where known. */
   id?: string;
 }
 
-/** By organization. */
 export type LogPositions = Map<string, LogPosition>;
 
 export const BEGINNING: LogPosition = { sequence: 0n };
@@ -19,7 +17,6 @@ export const BEGINNING: LogPosition = { sequence: 0n };
 /** The highest bigint: the end of a log. */
 const END = '9223372036854775807';
 
-/** What is stored of a log at a position and at its end. */
 export interface StoredLog {
   /** The last sequence; 0 without events. */
   head: bigint;

@@ -40,7 +40,6 @@ export interface Statement {
   values: unknown[];
 }
 
-/** The values of a statement that is being composed. */
 export class Values {
   readonly list: unknown[] = [];
 
@@ -113,7 +112,6 @@ export function orderBy({ field, direction }: AuditEventSort, alias: string): st
   return columns.map((column) => `${alias}.${column} ${direction.toUpperCase()}`).join(', ');
 }
 
-/** The conditions of a filter, a window and a position on an event `e`. */
 export function conditions(
   request: Omit<PageRequest, 'organizations' | 'limit' | 'offset'>,
   values: Values,

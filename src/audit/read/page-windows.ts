@@ -25,13 +25,12 @@ const NARROW_MONTHS = 2;
 /**
  * Windows of time to read one after the other until a page is full: the months that will probably fill it, then the
  * rest. Most pages are full after the first, for which PostgreSQL opens a partition or two instead of all: 4 600 to 7
- * 900 pages a second instead of 1 180, at 84 partitions. Windows do not overlap and together cover everything, so what
- * is remembered (months that a list's last page covered) affects only speed.
+ * 900 pages a second instead of 1 180, at 84 partitions. Windows are disjoint and cover everything, so what is
+ * remembered affects only speed.
  */
 export class PageWindows {
   private readonly months = new LRUCache<string, number>({ max: MAX_LISTS });
 
-  /** The windows of a request, in the order in which to read them. */
   of(request: PageRequest): PageWindow[] {
     const begin = beginOf(request);
     const covered = this.months.get(keyOf(request)) ?? 0;

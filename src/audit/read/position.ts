@@ -12,7 +12,6 @@ export interface Position {
   recordedAt?: string;
 }
 
-/** The position in the log of its organization. */
 export function logPositionOf({ sequence, recordedAt, id }: Position): LogPosition {
   const recordedMicros = recordedAt === undefined ? undefined : parseInstant(recordedAt);
   return { sequence: BigInt(sequence), recordedMicros, ...(id === '' ? {} : { id }) };

@@ -15,7 +15,6 @@ import { ReadScheduler } from './read-scheduler';
 import { ResponseComposition } from './response-composition';
 import { TenantVersions } from './tenant-versions';
 
-/** Pages and single events, cached by the versions of their tenants. */
 @Module({
   imports: [CachingModule, ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
   providers: [

@@ -19,7 +19,6 @@ import {
 import { clientClosed } from '../../http/request-signal';
 import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
-/** How an API reads a part of a response. */
 export interface SearchOptions {
   /** The path that was asked, by which the cache is configured. */
   path: string;
@@ -36,7 +35,6 @@ export class ComposedResponse {
   private readonly work: (() => void)[] = [];
   private isOver = false;
 
-  /** Whether memory is held until its end. */
   get isHeld(): boolean {
     return this.work.length > 0;
   }
@@ -47,7 +45,6 @@ export class ComposedResponse {
     else this.work.push(release);
   }
 
-  /** Nothing more is made of what was read. */
   end(): void {
     this.isOver = true;
     for (const release of this.work.splice(0)) release();
@@ -59,14 +56,11 @@ const MAX_RESPONSE_CHARACTERS = 32 * 1024 * 1024;
 
 const TOO_MANY_NUMBERS = `hold more than ${MAX_EXACT_NUMBERS} numbers that a double cannot`;
 
-/** What has been read for a response. */
 interface ResponseParts {
   characters: number;
   /** Numbers that `parseJsonWithPlaceholders` may replace. */
   numbersLeft: number;
-  /** The memory for what is made of the parts. */
   reservation: ResponseReservation;
-  /** Settles when the last part that was asked for has been read. */
   last: Promise<unknown>;
   /**
    * Whether the response is over, with or without all of its parts: GraphQL responds at the first failure of a field.
@@ -84,12 +78,11 @@ export interface PartRequest<D extends ReadDescription> {
   options: PartOptions;
 }
 
-/** How a part is read; `isParsed` when its values are needed. */
 export type PartOptions = SearchOptions & { isParsed?: boolean };
 
 /**
- * Bytes of memory for a byte of a part that is sent as text: the string of it and that of the response, both with two
- * bytes a character at worst, and the bytes of the response. For each copy of a part that is parsed, beside its values.
+ * Bytes of memory for a byte of a part that is sent as text: its string and that of the response, both with two bytes a
+ * character at worst, and the bytes of the response. For each copy of a parsed part, beside its values.
  */
 const COPIES_OF_TEXT = 5;
 const COPIES_OF_VALUES = 3;
@@ -212,7 +205,6 @@ export class ResponseComposition {
     return loaded;
   }
 
-  /** Waits for a permit until the response is over. */
   private async permitFor(
     parts: ResponseParts,
     principal: Principal,

@@ -73,7 +73,6 @@ const FIND_REPLICA_HEADS = {
 };
 const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
 
-/** A read of listed organizations that has not begun. */
 interface Gathering {
   organizations: Set<string>;
   /** By the organization of a single one, else by the list itself: callers with the same one share a promise. */
@@ -84,11 +83,10 @@ interface Gathering {
 /**
  * The version of tenants, read from their head rows on the primary: a text that changes with every commit, as the head
  * row moves in the same transaction as the events. What is cached under the version that was current before it was
- * read, and used only while that version is current, is never stale, wherever it is cached
- * (docs/adr/0007-versions-from-head-rows.md).
+ * read, and used only while that is current, is never stale (docs/adr/0007-versions-from-head-rows.md).
  *
- * Exact, though reads are shared: a call never joins a read that began before it (CoalescedRead). The statement takes
- * its snapshot after the call, and sees every commit that was acknowledged before.
+ * Exact, though reads are shared: a call never joins a read that began before it (CoalescedRead), so it sees every
+ * commit that was acknowledged before.
  */
 @Injectable()
 export class TenantVersions {
@@ -113,13 +111,13 @@ export class TenantVersions {
   }
 
   /**
-   * The version of these organizations together: the sum of their last sequences and that of the times of their last
+   * The version of these organizations together: the sums of their last sequences and of the times of their last
    * recordings (microseconds in base 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The first grows with
-   * each commit; the second differs when sequences are assigned again after a failover or restore that lost commits. An
-   * organization without events counts 0, an empty list is '0'. Lists must not change during the call. Organizations in
-   * doubt (Durability) have no version: what is cached may not be durable.
-   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL does not reply within a few
-   * seconds; others as Database.
+   * each commit; the second differs when sequences are assigned again after a failover or restore. An organization
+   * without events counts 0, an empty list is '0'. Lists must not change during the call. Organizations in doubt
+   * (Durability) have no version: what is cached may not be durable.
+   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL does not reply within seconds;
+   * others as Database.
    */
   current(tenants: Tenants): Promise<string> {
     if (this.durability.isUnconfirmed(tenants)) {
@@ -141,9 +139,9 @@ export class TenantVersions {
 
   /**
    * Whether a replica shows every commit of these organizations that the primary showed at the call, and no other
-   * history: a former primary, a standby that follows it, or one that is ahead of a restored primary may be as far and
-   * hold other events. Each head has to equal the primary's, or be ahead with the primary's last event at its sequence.
-   * For '*' the sums have to be equal. A replica without the newest migration is not fresh.
+   * history: a former primary, or a standby of it or of a restored one, may be as far with other events. Each head has
+   * to equal the primary's, or be ahead with the primary's last event at its sequence; for '*' the sums have to be
+   * equal. A replica without the newest migration is not fresh.
    * @throws AppError when the primary cannot be read; what `pg` throws when the replica cannot.
    */
   async isFresh(replica: PoolClient, tenants: Tenants): Promise<boolean> {
@@ -181,7 +179,6 @@ export class TenantVersions {
     return { asked: this.asked, reads: this.reads, sums: this.sums };
   }
 
-  /** Adds organizations to the read that has not begun. */
   private gather(organizations: readonly string[]): Gathering {
     this.gathering ??= {
       organizations: new Set(),
@@ -255,12 +252,11 @@ export class TenantVersions {
   }
 
   /**
-   * Adding up every head costs in proportion to their number. An equal text of the snapshot (xmin, xmax and the
-   * transactions running between them) saves it: a transaction that changes anything has an id from its first change
-   * on, which is running or not yet assigned in a snapshot before its commit, and neither in one after it. So nothing
-   * was committed between two snapshots with equal texts. Ids are unique within one server, but not after a promotion
-   * or restore, which a connection through a pooler may outlive: the text also says which server it is and since when
-   * it runs.
+   * Adding up every head costs in proportion to their number; an equal text of the snapshot (xmin, xmax and the
+   * transactions running between them) saves it. A transaction that changes anything has an id from its first change
+   * on, which is running or not yet assigned in a snapshot before its commit, and neither in one after it: nothing was
+   * committed between two equal texts. Ids are unique within one server, but a connection through a pooler may outlive
+   * a promotion or restore: the text also says which server it is and since when it runs.
    */
   private async readAll(): Promise<string> {
     this.reads += 1;

@@ -2,11 +2,9 @@ import type { CustomTypesConfig } from 'pg';
 import type { ResponseReservation } from '../../http/response-memory';
 import { AppError } from '../../platform/errors/app-error';
 
-/** Limits on the texts of one result. */
 export interface TextLimits {
   /** Bytes in UTF-8. */
   maxBytes?: number;
-  /** Grows with the texts. */
   reservation?: ResponseReservation;
 }
 

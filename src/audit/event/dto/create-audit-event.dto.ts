@@ -64,7 +64,6 @@ export class SessionContextDto {
   geolocation?: string | null;
 }
 
-/** An audit event as a client sends it. */
 export class CreateAuditEventDto {
   @Property(
     uuid,

@@ -111,7 +111,6 @@ export class AuditEventPageDto {
   pagination!: PageInfoDto;
 }
 
-/** The result of one event of a bulk request. */
 export class BulkResultDto {
   @ApiInteger(0, 'Its place in `events`.')
   index!: number;
@@ -126,7 +125,6 @@ export class BulkResultDto {
   status!: string;
 }
 
-/** The cost of a bulk request up to its commit. */
 export class BulkPerformanceDto {
   @ApiNumber(41.7, 'Milliseconds.')
   totalTime!: number;
@@ -141,7 +139,6 @@ export class BulkPerformanceDto {
   concurrencyUtilization!: number;
 }
 
-/** The response to a bulk request. */
 export class BulkCreateResultDto {
   @ApiInteger(1)
   created!: number;

@@ -86,7 +86,6 @@ export class PaginationDto {
   includeTotal?: boolean | null;
 }
 
-/** A search in GraphQL and tRPC. */
 export class AuditEventSearchDto {
   @NestedProperty(() => AuditEventFilterDto)
   filter?: AuditEventFilterDto | null;

@@ -77,7 +77,6 @@ class TenantsAndTimeQuery {
   organization_ids?: string[];
 }
 
-/** The filter of lists and exports. */
 export class AuditEventFilterQuery extends withFilterLists(
   TenantsAndTimeQuery,
   'parameter',
@@ -147,7 +146,6 @@ export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
   };
 }
 
-/** The given parts of a sort. */
 export function sortOf(
   query: Pick<AuditEventsQuery, 'sort_field' | 'sort_direction'>,
 ): Partial<AuditEventSort> {
