@@ -32,7 +32,7 @@ export class ConnectionLimiter {
     this.permits = permits;
     database.watchWaiting(() => permits.queued);
     pressure.onSample((utilization) => {
-      // Few permits make reads a tenth slower, which helps nobody while all are of one flow.
+      // Few permits make reads a tenth slower: useless while all are of one flow.
       const next = limit.next(pressure.hasSeveralFlows() ? utilization : 0);
       permits.resize(Math.min(poolMax, next + this.running.countLong()));
     });

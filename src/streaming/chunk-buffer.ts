@@ -1,6 +1,6 @@
 const FIRST_BYTES = 64 * 1024;
 
-/** Bytes that are put together before they are written at once. Grows as needed; what was taken is never touched again. */
+/** Collects bytes for one write. Grows as needed; a chunk that was taken is never changed. */
 export class ChunkBuffer {
   private bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
   private used = 0;
@@ -9,7 +9,7 @@ export class ChunkBuffer {
     return this.used;
   }
 
-  /** Adds the first `end` bytes of `part`, all of them if not told otherwise. */
+  /** Adds the first `end` bytes of `part`. */
   append(part: Buffer, end = part.length): void {
     const wanted = this.used + end;
     if (wanted > this.bytes.length) this.grow(wanted);
@@ -17,7 +17,7 @@ export class ChunkBuffer {
     this.used = wanted;
   }
 
-  /** What was added since the last time. */
+  /** The bytes since the last call. */
   take(): Buffer {
     const taken = this.bytes.subarray(0, this.used);
     // The next chunk is probably about as long as this one.

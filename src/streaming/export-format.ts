@@ -1,6 +1,6 @@
 import type { ChunkBuffer } from './chunk-buffer';
+import type { ExportCoding } from './compressor';
 
-/** The formats that exports come in. */
 export const EXPORT_FORMATS = ['json', 'ndjson', 'csv'] as const;
 export type ExportFormatName = (typeof EXPORT_FORMATS)[number];
 
@@ -8,18 +8,18 @@ export type ExportFormatName = (typeof EXPORT_FORMATS)[number];
 export interface ExportFormat {
   /** Content-Type. */
   mediaType: string;
-  /** What stands before the first row, whether there is one or not. */
+  /** The bytes before the first row, also without rows. */
   begin: Buffer;
-  /** Adds a row as PostgreSQL wrote it (closed by a line feed); `index` counts from 0. */
+  /** Adds a row as PostgreSQL wrote it (with a line feed); `index` counts from 0. */
   append: (out: ChunkBuffer, row: Buffer, index: number) => void;
-  /** What stands behind the last of `rows`. */
+  /** The bytes after the last of `rows`. */
   end: (rows: number) => Buffer;
 }
 
 export interface CsvOptions {
   /** The names in the header row. */
   columns: readonly string[];
-  /** Whether a byte-order mark stands first, by which Excel knows that the file is UTF-8. */
+  /** Whether it begins with a byte-order mark, by which Excel recognizes UTF-8. */
   hasBom: boolean;
 }
 
@@ -48,7 +48,7 @@ const JSON_ARRAY: ExportFormat = {
   end: (rows) => (rows === 0 ? EMPTY : CLOSE),
 };
 
-/** RFC 4180: PostgreSQL quotes as it says, but ends lines with a line feed alone. */
+/** RFC 4180: PostgreSQL quotes like that, but ends lines with a line feed alone. */
 function csv({ columns, hasBom }: CsvOptions): ExportFormat {
   const header = Buffer.from(`${columns.join(',')}\r\n`);
   return {
@@ -66,4 +66,31 @@ function csv({ columns, hasBom }: CsvOptions): ExportFormat {
 export function exportFormat(name: ExportFormatName, options: CsvOptions): ExportFormat {
   if (name === 'csv') return csv(options);
   return name === 'json' ? JSON_ARRAY : NDJSON;
+}
+
+export interface ExportDescription {
+  format: ExportFormat;
+  coding: ExportCoding;
+  /** Characters that some file systems refuse are replaced. */
+  fileName: string;
+  /** Not in HTTP/1.0, nor without a body. */
+  hasTrailers: boolean;
+}
+
+/** The headers of a response that is an export. */
+export function exportHeaders(description: ExportDescription): Record<string, string> {
+  const { format, coding, fileName, hasTrailers } = description;
+  return {
+    'Content-Type': format.mediaType,
+    'Content-Disposition': `attachment; filename="${safeFileName(fileName)}"`,
+    // no-transform: neither a proxy nor a middleware may compress it again.
+    'Cache-Control': 'private, no-store, no-transform',
+    Vary: 'Authorization, Accept, Accept-Encoding',
+    ...(coding === 'identity' ? {} : { 'Content-Encoding': coding }),
+    ...(hasTrailers ? { Trailer: 'X-Export-Rows, X-Export-Complete' } : {}),
+  };
+}
+
+function safeFileName(name: string): string {
+  return name.replace(/[^A-Za-z0-9._-]+/g, '-').slice(0, 200);
 }

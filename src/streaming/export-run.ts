@@ -8,19 +8,18 @@ import { requestCancel } from '../platform/database/cancel-request';
 import { ChunkBuffer } from './chunk-buffer';
 import type { ExportCoding } from './compressor';
 import type { ExportFormat } from './export-format';
-import { ResponseSink, type CutReason } from './response-sink';
+import { type DisconnectReason, ResponseSink } from './response-sink';
 
-/** Where the rows of an export come from. */
+/** The source of an export's rows. */
 export interface ExportSource {
-  /** A whole `COPY … TO STDOUT` in the form that the export's format wants. */
+  /** A whole `COPY … TO STDOUT` in the form that the export's format needs. */
   statement: string;
-  /** Settings of PostgreSQL for this statement alone. */
+  /** Settings of PostgreSQL for this statement only. */
   settings: Record<string, string>;
-  /** Looks, in the snapshot of the statement and before it, whether it may run; what it throws is the answer. */
+  /** Checks, in the snapshot of the statement and before it, whether it may run; throws the refusal. */
   check?: (client: PoolClient) => Promise<void>;
   /**
-   * Sees each row, as PostgreSQL wrote it, when it is read, and returns what of it goes out. The bytes are good only
-   * during the call.
+   * Called with each row as PostgreSQL wrote it; returns the part to send. The bytes are valid only during the call.
    */
   onRow?: (row: Buffer) => Buffer;
 }
@@ -29,26 +28,26 @@ export interface ExportRequest {
   source: ExportSource;
   format: ExportFormat;
   coding: ExportCoding;
-  /** The head of the answer, set only once it begins: what fails before is answered with other headers. */
+  /** Headers of the response, set only once it begins: an earlier failure has others. */
   headers: Record<string, string>;
-  /** Rows that are written at once, as long as they are not too large together. */
+  /** Rows of one write, unless MAX_CHUNK_BYTES comes first. */
   chunkRows: number;
   stallTimeoutMs: number;
-  /** Aborts when its reader may have no more of it: it is cut, or refused with the signal's reason before it has begun. */
+  /** Aborts when its reader's token ends: it is disconnected, or refused with the signal's reason if it has not begun. */
   signal?: AbortSignal | undefined;
 }
 
-/** So much is written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
+/** Written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
 const MAX_CHUNK_BYTES = 1024 * 1024;
-/** Rows that come slowly are held back for no longer than this, and as long as lies between two looks. */
+/** Rows that come slowly are buffered for no longer than this and one interval. */
 const IDLE_FLUSH_MS = 500;
 const TICK_MS = 250;
-/** Until the first rows are there an export can still fail with a proper status; proxies do not wait for ever, though. */
+/** Until the first row an export can fail with a proper status; but proxies do not wait for ever. */
 const FIRST_ROW_WAIT_MS = 10_000;
-/** What stands before and behind the COPY takes no time: a server that does not answer it is not there. */
-const ANSWER_TIMEOUT_MS = 10_000;
+/** The statements before and after the COPY take no time: a server that does not answer them has gone. */
+const STATEMENT_TIMEOUT_MS = 10_000;
 
-/** One export on its way from PostgreSQL to the client: rows into chunks, no faster than the client takes them. */
+/** Runs one export from PostgreSQL to the client: rows into chunks, no faster than the client reads them. */
 export class ExportRun {
   private readonly chunk = new ChunkBuffer();
   private readonly sink: ResponseSink;
@@ -58,12 +57,12 @@ export class ExportRun {
   private flushedMs = this.startedMs;
   private client: PoolClient | undefined;
   private isOpened = false;
-  /** When the state of the database was taken that the export shows, and PostgreSQL's name for it. */
+  /** The time of the exported state of the database, and PostgreSQL's name for it. */
   private snapshot: string | undefined;
   /** Rows read so far. */
   rows = 0;
-  /** Why the client has not all of it, if it is the client's doing. */
-  cutReason: CutReason | undefined;
+  /** Why the response ended early, unless the database failed. */
+  disconnectReason: DisconnectReason | undefined;
 
   constructor(
     private readonly request: ExportRequest,
@@ -75,25 +74,25 @@ export class ExportRun {
       coding,
       stallTimeoutMs,
       onDrain: () => this.copy.resume(),
-      onCut: (reason) => this.abort(reason),
+      onDisconnect: (reason) => this.abort(reason),
     });
   }
 
-  /** Bytes that went out so far. */
+  /** Bytes sent so far. */
   get bytes(): number {
     return this.sink.bytes;
   }
 
-  /** Runs it on a connection of its own; rejects when the answer is not whole. */
+  /** Runs it on a connection of its own; rejects when the response is incomplete. */
   async run(client: PoolClient): Promise<void> {
     const ticking = setInterval(() => this.tick(), TICK_MS);
     const removeListener = onAbort(this.request.signal, () => this.endWithToken());
     try {
-      if (this.cutReason) throw new Error(this.cutReason);
+      if (this.disconnectReason) throw new Error(this.disconnectReason);
       this.client = client;
       this.snapshot = await openSnapshot(client, this.request.source.settings);
       await this.request.source.check?.(client);
-      if (this.cutReason) throw new Error(this.cutReason);
+      if (this.disconnectReason) throw new Error(this.disconnectReason);
       client.query(this.copy);
       await this.copy.done;
       await client.query(bounded('COMMIT'));
@@ -102,7 +101,7 @@ export class ExportRun {
       this.chunk.append(this.request.format.end(this.rows));
       this.writeChunk();
       await this.sink.end({ 'X-Export-Rows': String(this.rows), 'X-Export-Complete': 'true' });
-      if (this.cutReason) throw new Error(this.cutReason);
+      if (this.disconnectReason) throw new Error(this.disconnectReason);
     } catch (error) {
       if (this.response.headersSent) this.sink.destroy();
       else this.sink.release();
@@ -122,7 +121,7 @@ export class ExportRun {
     if (this.chunkRows >= chunkRows || this.chunk.length >= MAX_CHUNK_BYTES) this.writeChunk();
   }
 
-  /** Puts what stands before the first row in its place, once, however late that row comes. */
+  /** Adds the bytes before the first row, once, however late that row comes. */
   private open(): void {
     if (this.isOpened) return;
     this.isOpened = true;
@@ -137,9 +136,9 @@ export class ExportRun {
     if (!this.sink.write(this.chunk.take())) this.copy.pause();
   }
 
-  /** Sends the head of the answer, unless that is done. From here on a failure can only cut. */
+  /** Sends the headers, once. From here on a failure can only disconnect. */
   private begin(): void {
-    if (this.response.headersSent || this.cutReason) return;
+    if (this.response.headersSent || this.disconnectReason) return;
     for (const [name, value] of Object.entries(this.request.headers)) {
       this.response.setHeader(name, value);
     }
@@ -159,34 +158,34 @@ export class ExportRun {
     this.sink.flush();
   }
 
-  /** An answer that has not begun is left to be a refusal. */
+  /** A response that has not begun stays open for a refusal. */
   private endWithToken(): void {
-    if (this.response.headersSent) this.sink.cut('token ended');
+    if (this.response.headersSent) this.sink.disconnect('token ended');
     else this.abort('token ended');
   }
 
-  private abort(reason: CutReason): void {
-    this.cutReason = reason;
+  private abort(reason: DisconnectReason): void {
+    this.disconnectReason = reason;
     this.copy.destroy(new Error(reason));
     if (!this.client) return;
-    // Whatever is asked on it, before the COPY and behind it, is over with it: a server may be silent for ever.
+    // Ends the statements before and after the COPY, too: a server may be silent for ever.
     closeConnection(this.client);
-    // A backend that writes notices that nobody listens; one that sorts does not.
+    // A backend that sends rows notices the closed connection; one that sorts does not.
     requestCancel(this.client).catch(() => undefined); // never rejects
   }
 }
 
-/** A statement that is given up, with its connection, when it is not answered soon. */
+/** A statement with a timeout, which ends its connection, too. */
 function bounded(text: string, values: unknown[] = []): QueryConfig & { query_timeout: number } {
-  return { text, values, query_timeout: ANSWER_TIMEOUT_MS };
+  return { text, values, query_timeout: STATEMENT_TIMEOUT_MS };
 }
 
-/** Ends a connection without a word, and with it everything that waits for an answer on it. */
+/** Ends a connection at once, and all statements that wait on it. */
 function closeConnection(client: PoolClient): void {
   (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }
 
-/** Begins a read-only transaction that sees one state of the database throughout. */
+/** Begins a read-only transaction on one state of the database. */
 async function openSnapshot(client: PoolClient, settings: Record<string, string>): Promise<string> {
   await client.query(bounded('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'));
   const { rows } = await client.query<{ name: string }>(

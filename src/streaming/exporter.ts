@@ -9,30 +9,46 @@ import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { AppError } from '../platform/errors/app-error';
 import { toAppError } from '../platform/errors/problem';
 import { ExportRun, type ExportRequest } from './export-run';
-import type { ExportStatistics } from './export-statistics';
 import { StreamLimiter } from './stream-limiter';
+
+/** Counts of the exports of this process since its start; `active` is of this moment. */
+export interface ExportStatistics {
+  active: number;
+  /** Received in full by the client. */
+  completed: number;
+  /** Broken off: the client disconnected or stalled, or the database failed after something had been sent. */
+  aborted: number;
+  /** Refused with an error: the database failed before anything had been sent. */
+  failed: number;
+  /** Refused as too many ran. */
+  refused: number;
+  /** Rows and bytes (as sent, compressed) of all, running ones included. */
+  rows: number;
+  bytes: number;
+  /** Total duration of those that have ended. */
+  seconds: number;
+}
 
 /** How an export ended. */
 export interface ExportOutcome {
   isComplete: boolean;
-  /** Why it is not. */
+  /** Why it is not complete. */
   reason?: string;
-  /** Rows that were read, and bytes that went out, by then. */
+  /** Rows that were read, and bytes that were sent, by then. */
   rows: number;
   bytes: number;
 }
 
-/** What a caller wants served. */
 export type ServeRequest = Omit<ExportRequest, 'chunkRows' | 'stallTimeoutMs'> & {
-  /** Rows that are written at once; STREAMING_CHUNK_SIZE when left out. */
+  /** Rows of one write; STREAMING_CHUNK_SIZE when left out. */
   chunkRows?: number;
-  /** Told how it ended, unless nothing had been sent by then. */
+  /** Notified of its end, unless nothing had been sent by then. */
   onSettled?: (outcome: ExportOutcome) => void;
 };
 
 /**
- * Serves exports: any rows that PostgreSQL can COPY, in any format, without holding more than a chunk of them. They
- * have their own limit and their own connections, so that stalled ones starve nobody else.
+ * Serves exports: any rows that PostgreSQL can COPY, in any format, holding one chunk at a time. They have their own limit
+ * and their own connections, so that stalled ones do not starve other requests.
  */
 @Injectable()
 export class Exporter implements BeforeApplicationShutdown {
@@ -72,9 +88,9 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Answers with an export, for a caller who holds a place (`enter`); resolves when the client has it, or has left.
-   * @throws AppError the reason of the signal when the answer has not begun by then; whatever the database fails with: when the answer had not begun it is still to be made, otherwise
-   * it has been cut.
+   * Responds with an export, for a caller that has acquired a slot; resolves when the client has received it or disconnected.
+   * @throws AppError the reason of the signal when the response has not begun by then; the database's failure: the response
+   * is still to be made if it had not begun, and else disconnected.
    */
   async serve(request: ServeRequest, response: ServerResponse): Promise<void> {
     const { chunkSize, stallTimeoutMs } = this.config;
@@ -95,7 +111,7 @@ export class Exporter implements BeforeApplicationShutdown {
       this.settled.seconds += (performance.now() - startedMs) / 1000;
     }
     const { signal } = request;
-    if (run.cutReason === 'token ended' && !response.headersSent && signal) {
+    if (run.disconnectReason === 'token ended' && !response.headersSent && signal) {
       this.settled.refused += 1;
       throw toAppError(signal.reason);
     }
@@ -113,27 +129,27 @@ export class Exporter implements BeforeApplicationShutdown {
     };
   }
 
-  /** Those that still ran when the listener closed have been cut; here they are waited for. */
+  /** Waits for exports that ran when the listener closed, which has disconnected them. */
   async beforeApplicationShutdown(): Promise<void> {
     await Promise.allSettled(this.running.values());
   }
 
   /**
-   * Takes a place for an export of this holder, before anything is asked of the database for it, and returns what gives it back.
+   * Acquires a slot for an export of this owner, before any work of the database; the returned function releases it.
    * @throws AppError TOO_MANY_REQUESTS.
    */
-  enter(holder: string): () => void {
+  acquire(owner: string): () => void {
     try {
-      return this.limiter.enter(holder);
+      return this.limiter.acquire(owner);
     } catch (error) {
       this.settled.refused += 1;
       throw error;
     }
   }
 
-  /** Counts and tells how an export ended, and throws what its caller has to answer or to hear of. */
+  /** Counts and reports the end of an export, and throws the failure that its caller has to handle. */
   private settle(
-    { rows, bytes, cutReason }: ExportRun,
+    { rows, bytes, disconnectReason }: ExportRun,
     { onSettled }: ServeRequest,
     hasBegun: boolean,
     failure: AppError | undefined,
@@ -141,13 +157,13 @@ export class Exporter implements BeforeApplicationShutdown {
     this.settled.rows += rows;
     this.settled.bytes += bytes;
     if (failure === undefined) this.settled.completed += 1;
-    else if (hasBegun || cutReason) this.settled.aborted += 1;
+    else if (hasBegun || disconnectReason) this.settled.aborted += 1;
     else this.settled.failed += 1;
-    const reason = cutReason ?? failure?.code;
+    const reason = disconnectReason ?? failure?.code;
     if (hasBegun) onSettled?.({ isComplete: failure === undefined, reason, rows, bytes });
     if (failure === undefined) return;
-    if (cutReason) {
-      this.logger.warn(`An export was cut after ${rows} rows: ${cutReason}.`);
+    if (disconnectReason) {
+      this.logger.warn(`An export was cut after ${rows} rows: ${disconnectReason}.`);
       return;
     }
     if (!hasBegun) throw failure;

@@ -3,32 +3,32 @@ import type { Socket } from 'node:net';
 import { createCompressor, type ExportCoding } from './compressor';
 import { StallTimer } from './stall-timer';
 
-/** Why an answer that had begun was not finished. */
-export type CutReason = 'client left' | 'client stalled' | 'token ended';
+/** Why a response was not finished. */
+export type DisconnectReason = 'client left' | 'client stalled' | 'token ended';
 
 export interface SinkOptions {
   coding: ExportCoding;
-  /** Milliseconds without a byte taken by the client after which it is cut. */
+  /** Time without a byte read by the client after which it is disconnected. */
   stallTimeoutMs: number;
-  /** The client takes more again. */
+  /** The client reads again. */
   onDrain: () => void;
-  /** The client is gone, or has been cut; told once, and not after `end` has resolved. */
-  onCut: (reason: CutReason) => void;
+  /** The client has disconnected or was; called once, and not after `end` has resolved. */
+  onDisconnect: (reason: DisconnectReason) => void;
 }
 
 /**
- * The way of bytes to the client: compressed if wanted, no faster than the client takes them, and cut when it takes
- * none for too long. The clock of the listener, which cuts any connection on which nothing moves, is stopped here: an
- * export may have nothing to say for minutes. A reader that is slow but moves lives.
+ * Writes bytes to the client: compressed on request, no faster than the client reads, and disconnects it when it reads none
+ * for too long; a slow reader that moves is kept. The socket timeout of the server is off here, as an export may have no rows
+ * for minutes.
  */
 export class ResponseSink {
   private readonly compressor;
   private readonly stalling: StallTimer;
   private isSettled = false;
   private isFull = false;
-  /** The compressor may hold bytes that it was not asked for yet: each flush costs some of what it saves. */
-  private isHeldBack = false;
-  /** Bytes handed to the client, compressed. */
+  /** The compressor may buffer bytes: flushes are rare, as each costs compression. */
+  private isBuffering = false;
+  /** Bytes sent, compressed. */
   bytes = 0;
 
   constructor(
@@ -36,43 +36,43 @@ export class ResponseSink {
     private readonly options: SinkOptions,
   ) {
     this.stalling = new StallTimer(response, options.stallTimeoutMs, () => {
-      this.cut('client stalled');
+      this.disconnect('client stalled');
     });
     this.compressor = createCompressor(options.coding);
     this.compressor?.on('data', (part: Buffer) => {
       if (!this.send(part)) this.compressor?.pause();
     });
     this.compressor?.on('drain', () => options.onDrain());
-    response.on('close', () => this.cut('client left'));
+    response.on('close', () => this.disconnect('client left'));
     response.on('drain', () => this.onClientDrain());
-    // An answer that waits behind another one of its connection has no socket yet, and leaves the clock to that one.
+    // A pipelined response has no socket, and leaves the timeout to the one before it, until that has ended.
     if (response.socket) response.socket.setTimeout(0);
     else response.once('socket', (socket: Socket) => socket.setTimeout(0));
     if (response.destroyed || response.req.socket.destroyed) {
-      process.nextTick(() => this.cut('client left'));
+      process.nextTick(() => this.disconnect('client left'));
     }
   }
 
-  /** Whether the client has yet to take what was written. */
+  /** Whether the client has not read what was written. */
   get isBlocked(): boolean {
     return this.isFull && !this.isSettled;
   }
 
-  /** Hands on bytes; false when no more should come before `onDrain`. */
+  /** Writes bytes; false when no more should come before `onDrain`. */
   write(bytes: Buffer): boolean {
     if (this.isSettled || bytes.length === 0) return true;
-    this.isHeldBack = this.compressor !== undefined;
+    this.isBuffering = this.compressor !== undefined;
     return this.compressor ? this.compressor.write(bytes) : this.send(bytes);
   }
 
-  /** Lets the client have what the compressor holds back. */
+  /** Sends what the compressor buffers. */
   flush(): void {
-    if (!this.isHeldBack || !this.compressor || this.compressor.writableNeedDrain) return;
-    this.isHeldBack = false;
+    if (!this.isBuffering || !this.compressor || this.compressor.writableNeedDrain) return;
+    this.isBuffering = false;
     this.compressor.flush();
   }
 
-  /** Finishes the answer with these trailers; resolves when the client has it all, or has been cut. */
+  /** Finishes the response with these trailers; resolves when it has been handed over or disconnected. */
   async end(trailers: Record<string, string>): Promise<void> {
     const { compressor, response } = this;
     if (compressor) {
@@ -88,7 +88,7 @@ export class ResponseSink {
     if (response.req.httpVersion !== '1.0') response.addTrailers(trailers);
     await new Promise<void>((resolve) => {
       response.on('close', resolve).on('finish', () => {
-        this.settle(); // before 'close' says the same
+        this.settle(); // before 'close' comes
         resolve();
       });
       response.end();
@@ -96,7 +96,7 @@ export class ResponseSink {
     });
   }
 
-  /** Lets go of an answer of which nothing has been written: somebody else will answer. */
+  /** Releases a response of which nothing has been written: its caller responds otherwise. */
   release(): void {
     this.settle();
     this.compressor?.destroy();
@@ -106,16 +106,16 @@ export class ResponseSink {
   destroy(): void {
     this.settle();
     this.compressor?.destroy();
-    // To HTTP/1.0 an end of the connection is the end of the answer; a reset is not.
+    // In HTTP/1.0 the end of the connection is the end of the response; a reset is not.
     if (this.response.req.httpVersion === '1.0') this.response.socket?.resetAndDestroy();
     else this.response.destroy();
   }
 
-  /** Breaks the connection and tells so. */
-  cut(reason: CutReason): void {
+  /** Breaks the connection and notifies. */
+  disconnect(reason: DisconnectReason): void {
     if (this.isSettled) return;
     this.destroy();
-    this.options.onCut(reason);
+    this.options.onDisconnect(reason);
   }
 
   private settle(): void {

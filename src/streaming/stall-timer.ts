@@ -1,15 +1,15 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** How often a client is looked at within the time that it has. */
-const LOOKS = 8;
+/** Samples within the timeout. */
+const SAMPLES = 8;
 
-/** Bytes that libuv holds for the kernel to take; what Node's own socket timeout looks at, and not in its declarations. */
+/** Bytes in libuv's queue, by which Node's own socket timeout goes; not in its declarations. */
 type Queued = Socket & { _handle?: { writeQueueSize?: number } | null };
 
 /**
- * Finds out that a client, for whom bytes wait, takes none for too long. Node's socket timeout finds out up to twice as
- * late, as it only looks when it is over, and is put off by bytes that the client sends.
+ * Detects a client that reads none of the bytes that wait for it for too long. Node's socket timeout is up to twice as late,
+ * as it samples only at its end, and is prolonged by bytes that the client sends.
  */
 export class StallTimer {
   private timer: NodeJS.Timeout | undefined;
@@ -22,12 +22,12 @@ export class StallTimer {
     private readonly onStall: () => void,
   ) {}
 
-  /** Begins to watch: from now on bytes wait. */
+  /** Begins to sample: from now on bytes wait. */
   start(): void {
     if (this.timer) return;
     this.seen = this.waitingBytes();
     this.movedMs = performance.now();
-    this.timer = setInterval(() => this.look(), Math.max(1, this.timeoutMs / LOOKS));
+    this.timer = setInterval(() => this.sample(), Math.max(1, this.timeoutMs / SAMPLES));
   }
 
   stop(): void {
@@ -35,7 +35,7 @@ export class StallTimer {
     this.timer = undefined;
   }
 
-  private look(): void {
+  private sample(): void {
     const nowMs = performance.now();
     const waiting = this.waitingBytes();
     if (waiting === undefined || waiting !== this.seen) {
@@ -48,7 +48,7 @@ export class StallTimer {
     this.onStall();
   }
 
-  /** Undefined as long as it is the turn of another answer on this connection. */
+  /** Undefined while another response uses the connection. */
   private waitingBytes(): number | undefined {
     const socket: Queued | null = this.response.socket;
     return socket ? socket.writableLength + (socket._handle?.writeQueueSize ?? 0) : undefined;

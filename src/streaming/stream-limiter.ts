@@ -3,17 +3,17 @@ import { Quota } from '../platform/runtime/quota';
 
 const RETRY_AFTER_SECONDS = 5;
 
-/** Streams that one owner may have however small the maximum is: two are too few to divide. */
+/** An owner's streams however small the maximum is: two are too few to divide. */
 const MIN_OWN = 2;
 
 /**
- * A limit of streams that run at once. There is no queue: a stream runs for minutes, so a caller had better come again. An
- * owner has at most half of them: one whose streams move slowly for ever leaves the rest to the others.
+ * A limit of streams at once, without a queue, as a stream runs for minutes. An owner has at most half of them, so that one
+ * whose streams stay slow leaves the rest to others.
  */
 export class StreamLimiter {
   private readonly streams: Quota;
 
-  /** `what` names them to callers that are refused, as in `exports`. */
+  /** @param what names the streams in refusals, as in `exports`. */
   constructor(
     readonly max: number,
     private readonly what: string,
@@ -26,12 +26,12 @@ export class StreamLimiter {
   }
 
   /**
-   * Begins a stream of an owner, and returns what ends it (once, however often it is called).
+   * Acquires a slot for a stream of an owner; the returned function releases it, once.
    * @throws AppError TOO_MANY_REQUESTS when too many run, of all owners or of this one.
    */
-  enter(owner: string): () => void {
-    const end = this.streams.lease(owner);
-    if (end) return end;
+  acquire(owner: string): () => void {
+    const release = this.streams.lease(owner);
+    if (release) return release;
     const message =
       this.active >= this.max
         ? `${this.max} ${this.what} run already; try again later.`

@@ -11,7 +11,7 @@ export class StreamingMetrics {
       () => exporter.statistics().active,
     );
     registry.register(
-      { name: 'exports_total', help: 'Exports that are over, by how they ended.', type: 'counter' },
+      { name: 'exports_total', help: 'Exports that have ended, by outcome.', type: 'counter' },
       () => {
         const { completed, aborted, failed, refused } = exporter.statistics();
         return Object.entries({ completed, aborted, failed, refused }).map(([outcome, value]) => ({
@@ -27,7 +27,7 @@ export class StreamingMetrics {
     registry.register(
       {
         name: 'export_bytes_total',
-        help: 'Bytes that went out with them, compressed where that was asked for.',
+        help: 'Bytes sent with them, compressed where requested.',
         type: 'counter',
       },
       () => exporter.statistics().bytes,
@@ -35,7 +35,7 @@ export class StreamingMetrics {
     registry.register(
       {
         name: 'export_duration_seconds_total',
-        help: 'Time that exports which are over took, together.',
+        help: 'Total duration of exports that have ended.',
         type: 'counter',
       },
       () => exporter.statistics().seconds,

@@ -146,7 +146,7 @@ describe('events as NDJSON', () => {
 
 it('bodies beyond the limit get 503 with Retry-After', async () => {
   const { limiter } = service.provider(EventIngest);
-  const leave = Array.from({ length: limiter.max }, (_, place) => limiter.enter(`sub-${place}`));
+  const leave = Array.from({ length: limiter.max }, (_, place) => limiter.acquire(`sub-${place}`));
   const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
   expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
@@ -158,7 +158,7 @@ it('bodies beyond the limit get 503 with Retry-After', async () => {
 it('bodies of one principal leave room for those of others', async () => {
   const { limiter } = service.provider(EventIngest);
   const own = limiter.max / 2;
-  const leave = Array.from({ length: own }, () => limiter.enter('alice'));
+  const leave = Array.from({ length: own }, () => limiter.acquire('alice'));
   const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
   expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
   const bob = await tokenOf({ sub: 'bob', scope: 'audit:write' });

@@ -8,8 +8,7 @@ import { validationFailed, type FieldError } from '../../platform/errors/app-err
 import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
 import { requestIdOf } from '../../http/request-context';
 import type { ExportCoding } from '../../streaming/compressor';
-import { exportFormat, type ExportFormatName } from '../../streaming/export-format';
-import { exportHeaders } from '../../streaming/export-headers';
+import { exportFormat, exportHeaders, type ExportFormatName } from '../../streaming/export-format';
 import { Exporter, type ExportOutcome, type ServeRequest } from '../../streaming/exporter';
 import { AuditPages } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
@@ -54,7 +53,7 @@ export class AuditExports implements BeforeApplicationShutdown {
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
-    const release = this.exporter.enter(principal.subject);
+    const release = this.exporter.acquire(principal.subject);
     try {
       await this.respond(principal, query, response);
     } finally {

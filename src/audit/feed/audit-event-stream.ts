@@ -81,7 +81,7 @@ export class AuditEventStream {
     first: PageDescription,
     signal: AbortSignal,
   ): AsyncGenerator<StreamedEvent> {
-    const release = this.limiter.enter(principal.subject);
+    const release = this.limiter.acquire(principal.subject);
     const token = this.tokens.signalOf(principal);
     const either = AbortSignal.any([signal, token.signal]);
     const most = first.limit;

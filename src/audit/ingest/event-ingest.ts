@@ -61,7 +61,7 @@ export class EventIngest {
         'cannot be used with NDJSON, whose answer is not kept; give each event an id of its own instead';
       throw validationFailed([{ path: 'Idempotency-Key', message }]);
     }
-    const release = this.limiter.enter(principal.subject);
+    const release = this.limiter.acquire(principal.subject);
     const token = this.tokens.signalOf(principal);
     try {
       const run = new NdjsonIngest(response, {

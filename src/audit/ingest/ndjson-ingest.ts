@@ -72,7 +72,7 @@ export class NdjsonIngest {
       coding: 'identity',
       stallTimeoutMs,
       onDrain: () => this.wake(),
-      onCut: () => this.abort(),
+      onDisconnect: () => this.abort(),
     });
     this.stallTimer = setTimeout(() => this.onStall(), stallTimeoutMs);
   }
@@ -228,7 +228,7 @@ export class NdjsonIngest {
 
   /** Disconnects a client that has sent nothing for too long, unless the service kept it waiting. */
   private onStall(): void {
-    if (this.underWay === 0 && this.batch.lines === 0) this.sink.cut('client stalled');
+    if (this.underWay === 0 && this.batch.lines === 0) this.sink.disconnect('client stalled');
   }
 
   private abort(): void {
