@@ -1,16 +1,14 @@
 /** One variable that keeps the service from starting. */
 export interface Violation {
-  /** Name of the environment variable. */
   variable: string;
-  /** Its value as it may be shown (secrets already masked), or undefined when it is not set. */
+  /** Its value as it may be shown, or undefined when it is not set. */
   value: string | undefined;
-  /** What would be accepted, worded to follow "must" or "is required": `be an integer from 0 to 65535`. */
+  /** What would be accepted, worded to follow "must": `be an integer from 0 to 65535`. */
   allowed: string;
 }
 
 const SHOWN_CHARACTERS = 120;
 
-/** A value on one line, quoted, control characters escaped, long ones cut. */
 function quote(value: string): string {
   const cut = value.length > SHOWN_CHARACTERS ? `${value.slice(0, SHOWN_CHARACTERS)}…` : value;
   return JSON.stringify(cut);
@@ -23,9 +21,8 @@ function describe({ variable, value, allowed }: Violation): string {
 }
 
 /**
- * The configuration cannot be used. The message has exactly one line per fault, naming the variable, its value
- * (secrets masked) and what is allowed, so it can be printed as it is. `warnings` name probable typos: what is not set
- * may be there under a misspelt name.
+ * The message has exactly one line per fault, naming the variable, its value (secrets masked) and what is allowed.
+ * `warnings` name probable typos: what is not set may be there under a misspelt name.
  */
 export class ConfigError extends Error {
   readonly violations: readonly Violation[];

@@ -29,8 +29,8 @@ interface Options<D, C> {
 }
 
 /**
- * The settings of one concern, each variable declared once: `@Inject(config.KEY)`, or `config()` for what starts before
- * there is an application. Throws a ConfigError that holds all of their faults.
+ * The settings of one concern, each variable declared once: `@Inject(config.KEY)`, or `config()` without an
+ * application. Throws a ConfigError with all faults.
  */
 export function defineConfig<D extends Declarations, C extends ConfigObject = Settings<D>>(
   name: string,

@@ -29,8 +29,8 @@ function create(path: string): void {
   const secret = randomBytes(MIN_SECRET_BYTES).toString('base64url');
   try {
     writeFileSync(draft, `${secret}\n`, { flag: 'wx', mode: 0o600 });
-    // Creating the file itself with "wx" would let a second process read it between creation and write;
-    // a link appears complete or not at all, and fails when the name is taken.
+    // A file created with "wx" could be read before it is written; a link appears complete or not at all, and fails
+    // when the name is taken.
     linkSync(draft, path);
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
@@ -50,8 +50,8 @@ function readOrCreate(dataDir: string): string | undefined {
 
 /**
  * The token secret of a development or test installation: 32 random bytes as base64url, made at the first start and
- * kept in `auth-jwt-secret` of the data folder (mode 0600), so that restarts and processes that start at the same
- * moment share it. Throws a ConfigError when the folder cannot be used or the file holds less than 32 bytes.
+ * kept in `auth-jwt-secret` of the data folder (mode 0600), also for processes that start at once. Throws a ConfigError
+ * when the folder cannot be used or the file holds less than 32 bytes.
  */
 export function developmentSecret(dataDir: string): string {
   let secret: string | undefined;

@@ -45,8 +45,8 @@ function violationsOf(step: () => unknown): readonly Violation[] {
 }
 
 /**
- * Validates every variable of every concern without touching anything. Returns the probable typos, one line each;
- * throws one ConfigError that holds all faults of all concerns.
+ * Validates every variable without touching anything. Returns the probable typos, one line each; throws one ConfigError
+ * with the faults of all concerns.
  */
 export function checkConfiguration(processEnv: Variables = process.env): { warnings: string[] } {
   const ofProfile = violationsOf(() => loadEnvironment(processEnv));
@@ -60,8 +60,8 @@ export function checkConfiguration(processEnv: Variables = process.env): { warni
 }
 
 /**
- * The first step of a start: prints probable typos to stderr and goes on, or prints every fault and the typos to
- * stderr, one line each, and ends the process with status 1.
+ * The first step of a start: prints probable typos, or every fault, to stderr, one line each; a fault ends the process
+ * with status 1.
  */
 export function assertConfiguration(): void {
   try {

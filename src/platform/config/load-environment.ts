@@ -19,7 +19,7 @@ export interface Environment {
   profile: Profile;
   /** Every variable of `config/default.env`, overridden by the profile's file, then by the real environment. */
   env: Variables;
-  /** One line for each variable that is probably misspelt. Looked for when asked: it takes longer than all else here. */
+  /** One line for each variable that is probably misspelt. Made when called, as it takes longer than all else here. */
   findTypos: () => string[];
 }
 
@@ -38,8 +38,8 @@ function profileOf(variables: Variables): Profile {
 }
 
 /**
- * Merges `config/default.env`, the profile's file and the real environment, later ones winning. An empty variable of
- * the real environment counts as not set: the files' value holds. Throws a ConfigError when NODE_ENV names no profile.
+ * Merges `config/default.env`, the profile's file and the real environment, later ones winning; an empty variable of
+ * the real environment counts as not set. Throws a ConfigError when NODE_ENV names no profile.
  */
 export function loadEnvironment(processEnv: Variables = process.env): Environment {
   const profile = profileOf(processEnv);

@@ -6,9 +6,9 @@ export function maskSecret(): string {
 }
 
 /**
- * A URL without its password and without query values that look like secrets. It works on the text, not on a parsed
- * URL, because what is shown most often is a URL that did not parse: everything up to the last `@` counts as
- * credentials, and without an `@` so does whatever follows `name:` unless it is a port.
+ * A URL without its password and without query values that look like secrets. It masks text, as most URLs that are
+ * shown did not parse: everything up to the last `@` counts as credentials, and without an `@` so does text after
+ * `name:` unless it is a port.
  */
 export function maskUrl(text: string): string {
   const [, scheme = '', rest = text] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/is.exec(text) ?? [];

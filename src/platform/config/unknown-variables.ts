@@ -55,9 +55,8 @@ function looksMisspelt(name: string, distance: number): boolean {
 }
 
 /**
- * One line for each name that is probably a misspelt variable of ours: it has one of our prefixes, or is a character
- * or two away from a known name; or it stands in a file of ours (`own`). Values are never part of a line. `known` must
- * not be empty.
+ * One line for each name that is probably a misspelt variable: with one of our prefixes, a character or two away from a
+ * known name, or in a file of ours (`own`). Values are never part of a line. `known` must not be empty.
  */
 export function findProbableTypos(
   names: readonly string[],

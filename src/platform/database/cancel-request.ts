@@ -14,9 +14,9 @@ interface Backend {
 }
 
 /**
- * Asks PostgreSQL to cancel what this connection runs, by the protocol's cancel request: it goes over a connection of
- * its own without login or privilege, and reaches a replica as well. Resolves when the server has closed that
- * connection, after it has sent the signal; never rejects. A connection that runs nothing is not affected.
+ * Asks PostgreSQL to cancel what this connection runs, by the protocol's cancel request: it needs no login, no
+ * privilege and no free connection, and reaches a replica as well. Resolves when the server has sent the signal; never
+ * rejects. A connection that runs nothing is not affected.
  * @returns false when the server did not answer: the request may arrive later, and hit another statement.
  */
 export function requestCancel(client: PoolClient): Promise<boolean> {

@@ -24,9 +24,8 @@ interface PendingCommit {
 }
 
 /**
- * Watches commits that were sent and are not answered. One that waits for a synchronous standby keeps its connection,
- * as its rows stay invisible and its locks held until then, but frees its slot in the pool. A connection on which
- * nothing comes although the server is not known to be waiting is dropped after `limitMs`.
+ * Watches commits that are not answered. One that waits for a synchronous standby keeps its connection, as its rows
+ * stay invisible and its locks held until then, but frees its slot in the pool. Any other is dropped after `limitMs`.
  */
 export class CommitWatch {
   private readonly pending = new Set<PendingCommit>();
@@ -39,7 +38,6 @@ export class CommitWatch {
     private readonly limitMs: number,
   ) {}
 
-  /** Watches a commit that was sent on `client` until it is answered. */
   async during<T>(client: PoolClient, lease: Lease, commit: Promise<T>): Promise<T> {
     const one = { client, lease, sinceMs: performance.now() };
     this.pending.add(one);
@@ -52,8 +50,8 @@ export class CommitWatch {
   }
 
   /**
-   * From now on drops the connections of commits that take longer than SLOW_MS, as their standby may stay away: for the
-   * end of the process, when all requests are over. Their outcome is unknown.
+   * For the end of the process, when all requests are over: from now on drops the connections of commits that take
+   * longer than SLOW_MS, with an unknown outcome.
    */
   stopWaiting(): void {
     this.isStopping = true;

@@ -30,9 +30,8 @@ export interface Lease {
 const NO_SEAL = (): void => undefined;
 
 /**
- * Runs `work` on a connection of `pool`. One that was lost, or on which the server could not be reached, is destroyed
- * rather than reused. Errors are rethrown as they are. When `signal` aborts, the work is cancelled in PostgreSQL and
- * the signal's reason thrown.
+ * Runs `work` on a connection of `pool`. A broken one is destroyed rather than reused. Errors are rethrown as they are.
+ * When `signal` aborts, the work is cancelled in PostgreSQL and the signal's reason thrown.
  */
 export async function withConnection<T>(
   pool: Pool,
@@ -106,10 +105,9 @@ function connectUnlessAborted(
 
 /**
  * Runs `work` on its connection, and cancels it in PostgreSQL when the signal aborts. It settles only when the work and
- * every cancel request are over, so that none can hit the next user of the connection; when one may still be under way,
- * `onUnanswered` is called, and the connection must not be reused. Work calls `seal` before it sends what must not be
- * cancelled, a commit above all: from then on no cancel is requested, and when one may have been requested already,
- * `seal` throws the signal's reason.
+ * every cancel request are over, so that none can hit the next user of the connection; after `onUnanswered` one may
+ * still arrive, and the connection must not be reused. `seal` comes before what must not be cancelled, a commit above
+ * all: from then on no cancel is requested, and it throws the signal's reason when one may have been.
  * @throws the signal's reason for work that the cancel ended.
  */
 async function withCancellation<T>(

@@ -12,8 +12,8 @@ interface Settle {
 
 /**
  * `COPY … TO STDOUT` as a query of pg: calls `onRow` with each row as PostgreSQL wrote it, with its line feed. The
- * bytes are valid only until `onRow` returns, as pg reads the next ones into the same memory. `done` resolves with the
- * number of rows, and rejects with the error of PostgreSQL or of the connection.
+ * bytes are valid only until `onRow` returns, as pg reuses their memory. `done` resolves with the number of rows, and
+ * rejects with the error of PostgreSQL or of the connection.
  */
 export class CopyOut implements Submittable {
   readonly done: Promise<number>;

@@ -29,7 +29,6 @@ export class OwningDataSource extends DataSource {
   }
 }
 
-/** Address and behaviour of a pool; the same for primary and replicas. */
 export function dataSourceOptions(
   url: string,
   config: DatabaseConfig,
@@ -70,9 +69,8 @@ export function dataSourceOptions(
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
       // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and 2 080
-      // (docs/architecture.md). UTC and ISO make the text of timestamps the same everywhere. JIT compiles a plan at
-      // each execution, in proportion to its partitions: an operator's page by sequence over 684 partitions and 400
-      // organizations took 9.7 s with `jit` and 1.4 s without (PostgreSQL 15). A commit that did not wait for its
+      // (docs/architecture.md). JIT compiles at each execution: an operator's page by sequence over 684 partitions and
+      // 400 organizations took 9.7 s with it and 1.4 s without (PostgreSQL 15). A commit that did not wait for its
       // standby shows only in a warning.
       options:
         '-c plan_cache_mode=force_generic_plan -c jit=off -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning',
@@ -95,7 +93,7 @@ export async function openServer(
 
 /**
  * Waits until the server takes connections, without a limit: an orchestrator's start-up probe decides when to give up.
- * A refusal that waiting cannot mend (wrong password, no such database) is thrown at once.
+ * Throws a refusal that waiting cannot mend (wrong password, no such database).
  */
 export async function waitForServer(url: string): Promise<void> {
   const logger = new Logger('Database');
@@ -122,7 +120,6 @@ export async function waitForServer(url: string): Promise<void> {
   }
 }
 
-/** The pg pool inside a TypeORM data source. */
 export function poolOf(dataSource: DataSource): Pool {
   return (dataSource.driver as PostgresDriver).master as Pool;
 }

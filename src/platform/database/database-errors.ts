@@ -33,7 +33,7 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** Whether the database (or the way to it) is away, as opposed to having refused a statement. */
+/** Whether the database is away, as opposed to having refused a statement. */
 export function isUnavailable(error: unknown): boolean {
   const code = codeOf(error);
   if (UNAVAILABLE_CODES.has(code) || NETWORK_CODES.has(code)) return true;
@@ -75,9 +75,8 @@ export function isMissingPartition(error: unknown): boolean {
 }
 
 /**
- * The error that a caller sees for a database fault; the original stays in `cause` for the log. Away, out of resources
- * or refusing connections: DATABASE_UNAVAILABLE with `Retry-After`; cancelled by a timeout: REQUEST_TIMEOUT; a unique
- * row that exists: CONFLICT; everything else: INTERNAL.
+ * The error that a caller sees for a database fault: DATABASE_UNAVAILABLE with `Retry-After`, REQUEST_TIMEOUT when
+ * cancelled, CONFLICT for a unique row that exists, else INTERNAL. The original stays in `cause` for the log.
  */
 export function toDatabaseError(error: unknown): AppError {
   if (error instanceof AppError) return error;

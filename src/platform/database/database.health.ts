@@ -6,9 +6,9 @@ import type { DedicatedPool } from './dedicated-pool';
 const TIMEOUT_MS = 2000;
 
 /**
- * Whether PostgreSQL answers, with the state of the pool. Checked on a connection of its own: a pool that slow
- * statements have used up is no database that is away, and would turn every replica unready at once; nor is one whose
- * commits wait for a standby, as it can be read. The reason of a failure is not for the probe.
+ * Whether PostgreSQL answers, with the state of the pool, on a connection of its own: a pool that slow statements have
+ * used up would turn every replica unready at once. A database whose commits wait for a standby can be read. The reason
+ * of a failure is not for the probe.
  */
 @Injectable()
 export class DatabaseHealthIndicator {
@@ -21,7 +21,6 @@ export class DatabaseHealthIndicator {
     this.probe = database.dedicatedPool('health', { max: 1, timeoutMs: TIMEOUT_MS });
   }
 
-  /** Down when a trivial statement takes longer than two seconds. */
   async check(): Promise<HealthIndicatorResult> {
     return this.health
       .check('database')

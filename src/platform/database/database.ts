@@ -25,8 +25,7 @@ export interface CommitOptions {
 
 /**
  * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because its query runner has no named
- * prepared statements, array rows or COPY. A client that failed in an unknown state is destroyed. Every fault leaves as
- * an AppError (database-errors.ts).
+ * prepared statements, array rows or COPY. Every fault leaves as an AppError (database-errors.ts).
  */
 @Injectable()
 export class Database implements BeforeApplicationShutdown {
@@ -60,8 +59,7 @@ export class Database implements BeforeApplicationShutdown {
 
   /**
    * Runs a read: on a replica that answers, else on the primary. `work` may run twice, when the replica fails. A
-   * replica may lag behind: `isFresh` is called on its connection before, and when it gives false, the primary answers.
-   * Without replicas it is not called.
+   * replica may lag behind: `isFresh` is called on its connection before, and the primary answers when it gives false.
    */
   async withReader<T>(
     work: (client: PoolClient) => Promise<T>,
@@ -88,14 +86,13 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work` in one READ COMMITTED transaction. It commits when `work` resolves and rolls back when it rejects; the
-   * original error is rethrown untranslated, so that callers can distinguish a lost race from a lost server. A signal
-   * that aborts before the commit is sent rolls back; the commit itself is never cancelled, as that would end
+   * Runs `work` in one READ COMMITTED transaction, which commits when `work` resolves and rolls back when it rejects;
+   * the original error is rethrown untranslated, so that callers can distinguish a lost race from a lost server. A
+   * signal that aborts before the commit is sent rolls back; the commit itself is never cancelled, as that would end
    * PostgreSQL's wait for a synchronous standby and not the transaction.
    *
-   * A small transaction spends its time on round trips, so `BEGIN` travels with the first statement, and statements
-   * given to `defer` travel with `COMMIT`. A deferred statement that fails aborts the transaction before the commit:
-   * PostgreSQL then rolls back, and its error is thrown.
+   * To save round trips `BEGIN` travels with the first statement, and statements given to `defer` with `COMMIT`; one
+   * that fails aborts the transaction before the commit, and its error is thrown.
    * @throws AppError of unknown outcome (unknown-outcome.ts) when the commit is not confirmed.
    */
   async transaction<T>(
@@ -127,8 +124,8 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work`, which is one statement, as a transaction of its own: PostgreSQL commits before it answers. It is not
-   * cancelled once it was sent. Errors are rethrown as by `transaction`.
+   * Runs `work`, which is one statement, as a transaction of its own, which is not cancelled once it was sent. Errors
+   * are rethrown as by `transaction`.
    */
   async statement<T>(
     work: (client: PoolClient) => Promise<T>,
@@ -178,8 +175,7 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Closes the dedicated pools. By now no request runs any more; the hooks of this phase end before those in which the
-   * data source, and with it an embedded server, is stopped.
+   * Closes the dedicated pools, before the phase in which the data source, and with it an embedded server, is stopped.
    */
   async beforeApplicationShutdown(): Promise<void> {
     this.commits.close();
@@ -215,7 +211,6 @@ export class Database implements BeforeApplicationShutdown {
   }
 }
 
-/** Options of a read. */
 interface ReaderOptions {
   isFresh?: (replica: PoolClient) => Promise<boolean>;
   signal?: AbortSignal;

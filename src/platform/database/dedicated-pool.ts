@@ -8,22 +8,21 @@ import { withConnection } from './connection-loan';
 const SILENCE_GRACE_MS = 500;
 
 export interface DedicatedPoolOptions {
-  /** Most connections. */
   max: number;
   /** Milliseconds to wait for a connection, and again for the end of a statement. */
   timeoutMs: number;
   /** Milliseconds to wait for a connection, when that should be less. */
   connectTimeoutMs?: number;
   /**
-   * For COPY (CopyOut): statements are not limited, as an export takes as long as its reader is slow, and not
-   * pipelined, as pg knows no submittables in a pipeline.
+   * For COPY (CopyOut): no limit, as an export is as slow as its reader, and no pipeline, in which pg knows no
+   * submittables.
    */
   isForCopy?: boolean;
 }
 
 /**
- * Connections to the primary beside its large pool, for work that must not wait for it. They are opened on first use,
- * like those of the large pool, and named in `application_name`. Made and closed by Database.
+ * Connections to the primary for work that must not wait for its large pool; opened on first use and named in
+ * `application_name`. Made and closed by Database.
  */
 export class DedicatedPool {
   private readonly pool: Pool;
@@ -59,7 +58,6 @@ export class DedicatedPool {
     }
   }
 
-  /** Resolves when its connections are closed; those in use are waited for. */
   close(): Promise<void> {
     return this.pool.end();
   }

@@ -9,8 +9,8 @@ import type { DedicatedPool } from './dedicated-pool';
 import { type UnknownReason, unknownReasonOf } from './unknown-outcome';
 
 /**
- * Writes to the log and has a transaction id, so that its commit waits for synchronous standbys like that of a row. Its
- * confirmation covers everything committed before, as logs are replicated in order.
+ * Has a transaction id, so that its commit waits for synchronous standbys like that of a row. Its confirmation covers
+ * everything committed before, as logs are replicated in order.
  */
 export const DURABILITY_BARRIER = {
   name: 'durability-barrier',
@@ -37,13 +37,11 @@ type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
  *
  * A commit on a primary with synchronous standbys waits, invisible, until a standby has it too. When the wait is
  * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible without being
- * replicated, and a promotion of the standby loses them. A read that showed them, or a duplicate or replay that
- * acknowledged them, would be a false promise. So after a commit of unknown outcome its tenants are unconfirmed, until
- * a barrier that began after it is confirmed. Reads go through `reading`; acknowledgements carry the barrier in their
- * own transaction.
- *
- * Without synchronous standbys PostgreSQL confirms a barrier in milliseconds. Processes do not know of each other's
- * unconfirmed commits (docs/adr/0028-acknowledged-means-replicated.md).
+ * replicated, and a promotion of the standby loses them: to show or acknowledge them would be a false promise. So after
+ * a commit of unknown outcome its tenants are unconfirmed, until a barrier that began after it is confirmed; without
+ * synchronous standbys that takes milliseconds. Reads go through `reading`; acknowledgements carry the barrier in their
+ * own transaction. Processes do not know of each other's unconfirmed commits
+ * (docs/adr/0028-acknowledged-means-replicated.md).
  */
 export class Durability {
   private readonly logger = new Logger('Durability');
@@ -75,7 +73,6 @@ export class Durability {
     this.stallListeners.push(listener);
   }
 
-  /** The refusal of a write that has not begun, while commits are not confirmed. */
   refusal(): AppError {
     return new AppError(
       'DATABASE_UNAVAILABLE',
@@ -84,7 +81,6 @@ export class Durability {
     );
   }
 
-  /** Counts a commit of unknown outcome. */
   count(reason: UnknownReason): void {
     this.counts[reason] += 1;
   }
@@ -114,8 +110,8 @@ export class Durability {
   }
 
   /**
-   * Runs a read of these tenants so that it shows durable rows alone: while they are unconfirmed it waits, and a read
-   * during which they became so is made again.
+   * Runs a read of these tenants so that it shows durable rows alone: it waits while they are unconfirmed, and is made
+   * again when they become so meanwhile.
    * @throws AppError DATABASE_UNAVAILABLE when that lasts; what `work` throws.
    */
   async reading<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {

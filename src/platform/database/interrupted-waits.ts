@@ -7,8 +7,8 @@ const interrupted = new WeakSet<ClientBase>();
 
 /**
  * Records when a commit on `client` no longer waits for its synchronous standby (pg_cancel_backend, a cancel request):
- * PostgreSQL then commits all the same, with a warning alone. One listener for the life of the connection, so that
- * statements cost nothing.
+ * PostgreSQL then commits with a warning alone. One listener for the life of the connection, so that statements cost
+ * nothing.
  */
 export function watchInterruptedWaits(client: ClientBase): void {
   client.on('notice', ({ routine }) => {

@@ -12,10 +12,9 @@ export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000
 
 /**
  * Brings the database at `url` to the newest schema, and gives the names of the applied migrations. Of several replicas
- * that start at once one migrates, the others wait. The advisory lock is a transaction's, so that it works through a
- * pooler in transaction mode, where a session's would stay on a shared connection. It is polled, because waiting inside
- * PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for; between its statements a transaction of
- * READ COMMITTED holds none.
+ * one migrates, the others wait. The advisory lock is a transaction's, as a session's would stay on a shared connection
+ * behind a pooler in transaction mode. It is polled: waiting inside PostgreSQL would hold a snapshot that `CREATE INDEX
+ * CONCURRENTLY` waits for.
  */
 export async function runMigrations(url: string): Promise<string[]> {
   const guard = new Client({ connectionString: url });

@@ -17,7 +17,6 @@ export interface Partition {
 const boundMs = (side: 'FROM' | 'TO') =>
   `(extract(epoch FROM (regexp_match(b.bound, '${side} \\(''([^'']+)''\\)'))[1]::timestamptz) * 1000)::float8`;
 
-/** The partitions of a table, oldest first. */
 export async function findPartitions(client: ClientBase, table: string): Promise<Partition[]> {
   const { rows } = await client.query<Partition>(
     `SELECT c.oid::int8::float8 AS oid, c.oid::regclass::text AS name, ${boundMs('FROM')} AS "lowerMs",

@@ -1,7 +1,7 @@
 import { abortablePromise } from '../runtime/abort';
 
 /** Months whose partitions a caller needs. */
-export interface WantedMonths {
+interface WantedMonths {
   table: string;
   months: ReadonlySet<string>;
   /** Flows are served in rotation. */
@@ -16,9 +16,8 @@ export interface Creation extends WantedMonths {
 }
 
 /**
- * Callers that wait for partitions, which are made one at a time. This month and the next come first, as everybody
- * writes there; then flows in rotation, a partition each, so that a caller who needs one does not wait for all of
- * another flow's.
+ * Callers that wait for partitions, which are made one at a time: this month and the next first, as everybody writes
+ * there; then flows in rotation, a partition each, so that no caller waits for all of another flow's.
  */
 export class PartitionQueue {
   private waiting: Creation[] = [];
@@ -72,7 +71,6 @@ export class PartitionQueue {
     else this.waiting.push(creation);
   }
 
-  /** Rejects all that wait. */
   rejectAll(error: Error): void {
     for (const creation of this.waiting.splice(0)) creation.reject(error);
   }

@@ -22,12 +22,12 @@ const DECADES = 5;
 /**
  * The range of the partition for an instant: a month of this year or of the two before it, a year before that, then a
  * decade, and one for all that is older. With a retention, all months that are wholly past it are one range, which the
- * next maintenance drops, and nothing younger shares more than its year, so that no event is kept for more than a year
- * too long.
+ * next maintenance drops, and nothing younger shares more than its year: no event is kept for more than a year too
+ * long.
  *
- * Whatever timestamps clients send, there are at most 36 months, 14 years, 5 decades and 1 range before them: 56; with
- * a retention 36 months, a year for each year of it and 1 range. Every statement that does not bound `timestamp` locks
- * each partition and its three indexes, and a stock server has 6 400 locks for all of its sessions.
+ * Whatever timestamps clients send, there are at most 56 partitions (36 months, 14 years, 5 decades and 1); with a
+ * retention 36 months, a year for each year of it and 1. Every statement that does not bound `timestamp` locks each
+ * partition and its three indexes, and a stock server has 6 400 locks for all of its sessions.
  */
 export function calendarRange(instantMs: number, nowMs: number, retentionDays: number): TimeRange {
   const keptFromMs = retentionDays > 0 ? startOfMonth(nowMs - retentionDays * DAY_MS) : FIRST_MS;

@@ -73,11 +73,11 @@ type Step = { partitions: Partition[] } | { detaching: Partition };
 
 /**
  * Range partitions of a table on its `timestamp`, made ahead and on demand: by month, and coarser for what is old
- * (partition-ranges.ts), so that no client can cause more than some dozens of them.
+ * (partition-ranges.ts).
  *
  * A partition is created as a table of its own and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent,
- * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. There is no DEFAULT
- * partition: it would have to be scanned under a lock at every attach.
+ * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. A DEFAULT partition
+ * would have to be scanned under a lock at every attach.
  */
 @Injectable()
 export class Partitions {
@@ -97,9 +97,8 @@ export class Partitions {
   ) {}
 
   /**
-   * Makes the partitions of these months exist; free for known months. One partition is made at a time, on one
-   * connection, for the waiting flows in rotation, this month and the next first. When the signal aborts, no further
-   * one is begun, and the one under way is cancelled in PostgreSQL.
+   * Makes the partitions of these months exist; free for known months. One is made at a time, for the waiting flows in
+   * rotation. When the signal aborts, the one under way is cancelled in PostgreSQL.
    * @param flow the key of a tenant's queue.
    * @throws AppError as Database; the reason of the signal; RangeError for what is not a month.
    */
@@ -125,7 +124,6 @@ export class Partitions {
     return true;
   }
 
-  /** Makes the partitions of the current month and of `ahead` months after it exist. */
   async ensureAhead(table: string, ahead: number, now = new Date(wallClockMs())): Promise<void> {
     await this.ensure(table, monthsAhead(ahead, now));
   }
@@ -135,7 +133,6 @@ export class Partitions {
     this.note(table, await this.find(table, signal));
   }
 
-  /** The partitions of `table`, oldest first. */
   find(table: string, signal?: AbortSignal): Promise<Partition[]> {
     return this.database.withClient((client) => findPartitions(client, table), signal);
   }
@@ -292,7 +289,6 @@ function rangeOf(month: Month): TimeRange {
   return { lowerMs: startOf(Number(number) - 1), upperMs: startOf(Number(number)) };
 }
 
-/** The months that are wholly in a range. */
 function monthsIn({ lowerMs, upperMs }: TimeRange): MonthSpan {
   const [first, end] = [rangeOf('0001-01').lowerMs, rangeOf('9999-12').upperMs];
   const monthAt = (ms: number) => monthOf(new Date(ms).toISOString());

@@ -7,7 +7,6 @@ const MS_PER_SECOND = 1000;
 
 /** Acquisitions of connections in the last five minutes. */
 export interface AcquisitionStatistics {
-  /** How many were lent. */
   lent: number;
   /** Milliseconds waited for one; undefined when none was lent. */
   averageMs?: number;
@@ -58,7 +57,6 @@ export class PoolStats {
 
 const poolStats = new WeakMap<Pool, PoolStats>();
 
-/** The statistics of a pool; made at the first call. */
 export function statsOf(pool: Pool): PoolStats {
   let stats = poolStats.get(pool);
   if (!stats) poolStats.set(pool, (stats = new PoolStats()));

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 
 /** Figures of the cache before the database: percent, MiB, count. */
-export interface QueryCacheFigures {
+interface QueryCacheFigures {
   /** Null without requests. */
   hitRatio: number | null;
   totalSizeMB: number;

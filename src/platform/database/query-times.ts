@@ -7,15 +7,13 @@ const MAX_KEPT = 1000;
 const NAME_LENGTH = 60;
 const LISTED = 5;
 
-/** A statement that was slow. `atMs` is on the clock of performance.now(). */
 interface SlowQuery {
   name: string;
   ms: number;
   atMs: number;
 }
 
-/** Slow statements. */
-export interface SlowQueriesReport {
+interface SlowQueriesReport {
   /** Since the start. */
   total: number;
   /** In the last five minutes. */

@@ -1,10 +1,9 @@
 import type { ClientBase } from 'pg';
 
 /**
- * Runs `work` while this connection holds an advisory lock, or not at all when another connection, here or in another
- * replica, holds it. The lock is the session's: it is gone with the process or the connection, and holds no snapshot
- * and no transaction that concurrent work would wait for.
- * @returns undefined when the lock is taken.
+ * Runs `work` while this connection holds an advisory lock of its session, which is gone with the process or the
+ * connection and holds no snapshot that concurrent work would wait for.
+ * @returns undefined when another connection, here or in another replica, holds the lock.
  */
 export async function withSessionLock<T>(
   client: ClientBase,

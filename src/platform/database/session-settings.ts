@@ -18,7 +18,7 @@ const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UN
 /**
  * Checks that sessions have their settings. A pooler may drop them silently (`ignore_startup_parameters` of PgBouncer),
  * and in another time zone every timestamp would be wrong. Throws an Error with the statement that helps when results
- * would be wrong; warns when they would only be slow.
+ * would be wrong; warns when they would be slow.
  */
 export async function assertSession(dataSource: DataSource): Promise<void> {
   const [settings] = await dataSource.query<SessionSettings[]>(

@@ -7,7 +7,7 @@ export interface StatementGroup {
 }
 
 /** A statement that PostgreSQL prepares, with its group. */
-export interface NamedStatement {
+interface NamedStatement {
   name: string;
   group?: StatementGroup;
 }
@@ -21,12 +21,10 @@ interface PreparingConnection extends Pick<Connection, 'close'> {
 /**
  * Bounds the prepared statements of a connection. PostgreSQL keeps a named statement with its plan until the connection
  * ends: 100 kB for a plan of one partition, and 13 kB for each partition in a plan of all of them (PostgreSQL 18). A
- * statement with a `group` closes the least recently used one of its group when the group is full; one without a group
- * stays, as its name stands in the code.
+ * full `group` closes its least recently used statement; one without a group stays, as its name stands in the code.
  *
- * The protocol's Close is sent before the new statement and shares its Sync: it costs no round trip, and its failure is
- * the failure of that statement. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the
- * server.
+ * The protocol's Close shares the Sync of the new statement: it costs no round trip, and its failure is the failure of
+ * that statement. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the server.
  */
 export function boundStatementNames(client: ClientBase): void {
   const plain = client as unknown as {
@@ -87,7 +85,7 @@ class NameGroup {
 }
 
 /** COPY and cursors are objects that submit themselves; they have no name, and must not be copied. */
-export function isNamed(statement: unknown): statement is NamedStatement {
+function isNamed(statement: unknown): statement is NamedStatement {
   return (
     typeof statement === 'object' &&
     statement !== null &&

@@ -23,9 +23,8 @@ export function unknownOutcome(reason: UnknownReason, cause?: unknown): AppError
 }
 
 /**
- * The error to throw for an error of a commit under way. When PostgreSQL has refused it, nothing was stored, and the
- * error is returned as it is; when the connection ended or nothing was answered in time, it may have been stored all
- * the same.
+ * The error to throw for an error of a commit under way: as it is when PostgreSQL has refused it; of unknown outcome
+ * when the connection ended or nothing was answered in time.
  */
 export function commitFailed(error: unknown): unknown {
   const isUnanswered = isUnavailable(error) || isRefusedConnection(error);

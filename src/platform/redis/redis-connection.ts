@@ -25,7 +25,7 @@ const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 5000;
 
 /** Counted since the start. */
-export interface RedisStatistics {
+interface RedisStatistics {
   configured: boolean;
   available: boolean;
   /** Attempts that timed out. */

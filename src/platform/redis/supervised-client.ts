@@ -8,7 +8,7 @@ const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 1000;
 
 /** The outcome of a PING: an error, as while Redis loads its data, or `silent` without an answer. */
-export type PingOutcome = 'answered' | 'silent' | ErrorReply;
+type PingOutcome = 'answered' | 'silent' | ErrorReply;
 
 /**
  * A client that a silent server cannot hold up. @redis/client reconnects when a socket breaks, but waits for ever for a

@@ -11,7 +11,7 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x
 const PIECE_BYTES = 64 * 1024;
 
 /** A body with a long list: the elements in pieces, without the commas between these, and the rest. */
-export interface SplitArray {
+interface SplitArray {
   /** Bytes of the member's name, a JSON string. */
   name: Buffer;
   /** The body with an empty list in its place. */

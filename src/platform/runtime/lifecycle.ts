@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 
 /** `starting` until everything is initialised, `draining` from the first SIGTERM on. */
-export type Phase = 'starting' | 'ready' | 'draining';
+type Phase = 'starting' | 'ready' | 'draining';
 
 /** The phase of the process; readiness goes by it. */
 @Injectable()

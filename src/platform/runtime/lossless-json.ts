@@ -37,7 +37,7 @@ const TEXT = 't';
 const shadows = new WeakMap<object, object>();
 
 /** How many numbers that a double would change may still come. */
-export interface NumberBudget {
+interface NumberBudget {
   left: number;
 }
 

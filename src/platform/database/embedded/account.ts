@@ -1,7 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** The system user that the embedded PostgreSQL runs as. */
 export interface Account {
   name: string;
   uid: number;

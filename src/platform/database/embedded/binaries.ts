@@ -1,11 +1,9 @@
 import { chmod, readFile, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
-/** The programs of one PostgreSQL installation. */
 export interface PostgresBinaries {
   /** Folder of bin, lib and share; may be moved as a whole. */
   root: string;
-  /** Such as "18.4.0-beta.17". */
   version: string;
   initdb: string;
   pgCtl: string;

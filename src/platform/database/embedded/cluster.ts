@@ -28,9 +28,8 @@ const SETTINGS: Record<string, string> = {
 };
 
 /**
- * The data folder with its cluster, which is made when there is none: under another name and moved into place when it
- * is complete, so that an interrupted one is never taken for data. Throws when the folder holds data of another major
- * version.
+ * The data folder with its cluster, which is made when there is none, under another name: an interrupted one is never
+ * taken for data. Throws when the folder holds data of another major version.
  */
 export async function ensureCluster(
   directory: DataDirectory,
@@ -53,7 +52,6 @@ export async function ensureCluster(
   return folder;
 }
 
-/** The random password of the database user, kept among the data. */
 export async function readPassword(folder: string): Promise<string> {
   return (await readFile(join(folder, PASSWORD_FILE), 'utf8')).trim();
 }

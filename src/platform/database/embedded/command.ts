@@ -16,10 +16,8 @@ const PASSED_ON = [
   'APPDATA',
 ];
 
-/** The result of a program. */
 export interface CommandResult {
   succeeded: boolean;
-  /** Its last lines. */
   output: string;
 }
 
@@ -56,7 +54,6 @@ export async function runCommand(
   }
 }
 
-/** The last lines of a log file, for a message. */
 export async function lastLines(path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch(() => '');
   return text.trim().split('\n').slice(-15).join('\n');

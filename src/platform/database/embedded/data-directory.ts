@@ -23,9 +23,9 @@ const POINTER = 'postgres.location';
 const RELOCATION_BASES = ['/var/lib', tmpdir(), '/tmp'].map((base) => join(base, 'audit-server'));
 
 /**
- * Makes the folder of the server in `dataDir`. A root process runs PostgreSQL as another user, who cannot enter a
- * folder such as /root/checkout; the files then go to /var/lib/audit-server (or the temporary folder) and a pointer is
- * left, so that removing `dataDir` always starts afresh. Throws when the account cannot reach existing data.
+ * Makes the folder of the server in `dataDir`. When the user of a root process's PostgreSQL cannot enter it
+ * (/root/checkout), the files go to /var/lib/audit-server or the temporary folder and a pointer is left, so that
+ * removing `dataDir` always starts afresh. Throws when the account cannot reach existing data.
  */
 export async function prepareDataDirectory(dataDir: string, log: Log): Promise<DataDirectory> {
   await mkdir(dataDir, { recursive: true });

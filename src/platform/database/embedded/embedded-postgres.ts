@@ -13,21 +13,18 @@ const LINGER_ATTEMPTS = 300;
 const RETRY_DELAY_MS = 200;
 const PORT_TAKEN = /could not bind|Address already in use/;
 
-export interface EmbeddedPostgresOptions {
-  /** Folder of the data; made when it is missing. */
+interface EmbeddedPostgresOptions {
   dataDir: string;
-  /** Receives a line for each step. */
   log: (line: string) => void;
   /** Port on 127.0.0.1; a free one when left out. */
   port?: number;
-  /** Further settings of postgresql.conf. */
   settings?: Record<string, string>;
 }
 
 /**
  * A PostgreSQL server of our own, so that the service starts on a machine with nothing but Node.js. It listens on
- * loopback only, with a random password kept among its data, and locks its folder: a second process is refused. When
- * Node.js is killed, the server lives on; the next start stops it in order and starts anew.
+ * loopback only, with a random password, and locks its folder. When Node.js is killed, the server lives on; the next
+ * start stops it in order and starts anew.
  */
 export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
@@ -44,8 +41,7 @@ export class EmbeddedPostgresServer {
 
   /**
    * Starts the server, and makes its data folder and database when they are missing; about a second the first time.
-   * Throws an Error with advice when the optional package is missing, the folder is in use, cannot be reached or holds
-   * another major version, or with the end of the server's log when it does not start.
+   * Throws an Error with advice when that is not possible, or with the end of the server's log.
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgresServer> {
     const found = await findBinaries();

@@ -5,14 +5,12 @@ import { connect, createServer, type Server } from 'node:net';
 
 /**
  * Limits a folder to one process: a listening local socket named after the folder's device and inode. The kernel frees
- * it however the process ends, so no lock is stale, and two paths to one folder are one lock. Other processes read the
- * holder's process id from it. Processes in separate network namespaces (two containers on one volume) do not see each
- * other.
+ * it however the process ends, so no lock is stale. Other processes read the holder's process id from it. Processes in
+ * separate network namespaces (two containers on one volume) do not see each other.
  */
 export class FolderLock {
   private constructor(
     private readonly server: Server,
-    /** Name of the socket in the system. */
     readonly address: string,
   ) {}
 

@@ -88,9 +88,9 @@ export class Postmaster {
   }
 
   /**
-   * Makes the lock file of a killed server harmless. PostgreSQL refuses to start while any process has its number, but
-   * ignores that of its own parent, which is put in; the rest of the file stays, as PostgreSQL finds processes of the
-   * dead server by it.
+   * Makes the lock file of a killed server harmless. PostgreSQL refuses to start while any process has its number,
+   * except its own parent, whose number is put in; by the rest of the file PostgreSQL finds processes of the dead
+   * server.
    */
   async patchPidFile(): Promise<void> {
     if ((await this.readPid()) === undefined) return;

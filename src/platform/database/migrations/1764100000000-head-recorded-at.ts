@@ -5,9 +5,9 @@ const ATTEMPTS = 60;
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /**
- * When the last events of an organization were recorded, beside their last number: after a restore or a failover that
- * lost commits, a number may be given a second time, the pair of both not. The constant default is kept in the
- * catalogue, so no row is written, and statements of older replicas, which do not name the column, keep working.
+ * When the last events of an organization were recorded: after a restore or a failover that lost commits, a number may
+ * be given a second time, the pair of both not. The constant default is kept in the catalogue, so no row is written,
+ * and statements of older replicas keep working.
  */
 export class HeadRecordedAt1764100000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -23,8 +23,8 @@ export class HeadRecordedAt1764100000000 implements MigrationInterface {
 }
 
 /**
- * Runs a statement that needs the table for itself for an instant. While it waits, every writer waits behind it; so it
- * waits for a second at most, lets them pass and tries again.
+ * Runs a statement that needs an exclusive lock for an instant. Every writer waits for it meanwhile, so it waits for a
+ * second at most, lets them pass and tries again.
  */
 async function withShortLock(runner: QueryRunner, statement: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
