@@ -99,7 +99,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     // Running loads would store into a part of Redis that the scan has passed.
     this.cache.discardRunning(test);
     const removed: string[] = [];
-    let cursor = 0;
+    let cursor = '0';
     do {
       const found = await this.redis.attempt((client) =>
         client.scan(cursor, { MATCH: pattern.redisGlob, COUNT: SCAN_COUNT }),
@@ -115,7 +115,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
       }
       removed.push(...keys.map(shortHash));
       cursor = found.cursor;
-    } while (cursor !== 0);
+    } while (cursor !== '0');
     return removed;
   }
 

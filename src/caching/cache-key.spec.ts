@@ -260,8 +260,8 @@ describe('the pattern for Redis', () => {
         await redis.mSet(all.map((name): [string, string] => [name, '']));
         const meant = new KeyPattern(text, prefix);
         const found: string[] = [];
-        for await (const name of redis.scanIterator({ MATCH: meant.redisGlob, COUNT: 1000 })) {
-          found.push(name);
+        for await (const names of redis.scanIterator({ MATCH: meant.redisGlob, COUNT: 1000 })) {
+          found.push(...names);
         }
         await redis.unlink(all);
         expect([...new Set(found)].sort()).toEqual(all.filter((name) => meant.test(name)).sort());

@@ -33,7 +33,7 @@ interface Shared {
 export function sharedStore(redis: RedisConnection): Keyv | undefined {
   const { client } = redis;
   if (!client) return undefined;
-  const store = redisInsStore(client as Parameters<typeof redisInsStore>[0]);
+  const store = redisInsStore(client as unknown as Parameters<typeof redisInsStore>[0]);
   const bounded = {
     ...store,
     name: 'redis',

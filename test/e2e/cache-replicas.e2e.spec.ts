@@ -67,7 +67,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
 
   async function keysInRedis(): Promise<string[]> {
     const keys: string[] = [];
-    for await (const key of client.scanIterator()) keys.push(key);
+    for await (const some of client.scanIterator()) keys.push(...some);
     return keys;
   }
 

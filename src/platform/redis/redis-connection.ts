@@ -6,29 +6,26 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { RedisClientType } from '@redis/client';
 import { redisConfig } from '../config/redis.config';
+import { TIMED_OUT, withTimeout } from '../runtime/deadline';
+import { closeRedisClient, createRedisClient, type RedisClient } from './redis-client';
 import { RedisSubscriber } from './redis-subscriber';
 import { refusalReason, RefusalLog } from './refusal-log';
-import { SupervisedClient } from './supervised-client';
-import { TIMED_OUT, withTimeout } from '../runtime/deadline';
 
-/** Default limit of an attempt: PostgreSQL answers most questions sooner. */
+/** How long a caller waits at most, unless it says otherwise: PostgreSQL answers most questions sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;
+/** A PING that takes longer does not close the breaker: attempts would open it again. */
 const PROBE_TIMEOUT_MS = 500;
-/** Until Redis is asked again when it answers, but not with PONG. */
 const PROBE_INTERVAL_MS = 250;
 const BOOT_WAIT_MS = 1000;
-/** A breaker that opens again this soon stays open for longer: an answered PING says little about other commands. */
+/** A breaker that opens again this soon is left open for longer: a PING that is answered says little about the rest. */
 const RELAPSE_MS = 10_000;
-const FIRST_PAUSE_MS = 250;
-const MAX_PAUSE_MS = 5000;
+const FIRST_REST_MS = 250;
+const MAX_REST_MS = 5000;
 
-/** Counted since the start. */
 interface RedisStatistics {
   configured: boolean;
   available: boolean;
-  /** Attempts that timed out. */
   timeouts: number;
   /** Attempts that failed: Redis refused, or the connection was lost. */
   failures: number;
@@ -37,19 +34,19 @@ interface RedisStatistics {
 
 /**
  * The one way to Redis, which may be away: nothing here throws because of it or waits long for it. The first attempt
- * that times out opens a breaker; from then on attempts give `undefined` at once, until Redis has answered a PING.
+ * that times out opens a breaker; from then on attempts resolve with `undefined` at once, until Redis has answered a
+ * PING. Silent connections are replaced by the client.
  */
 @Injectable()
 export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
-  /** False without REDIS_URL: then there is no client, and every attempt gives `undefined`. */
-  readonly isConfigured: boolean;
+  /** For adapters. Its commands are not bounded in time: run them inside `attempt`. Undefined without REDIS_URL. */
+  readonly client: RedisClient | undefined;
   private readonly logger = new Logger('Redis');
   private readonly refusals = new RefusalLog(this.logger);
-  private readonly supervised: SupervisedClient | undefined;
   private readonly subscriber: RedisSubscriber | undefined;
   private readonly listeners: (() => void)[] = [];
   private readonly counts = { timeouts: 0, failures: 0, breakerOpened: 0 };
-  /** Whether it answered the last PING and no attempt has timed out since. */
+  /** Whether it answered the last PING and has let no attempt down since. */
   private isAnswering = false;
   private isReportedAway = false;
   private isProbing = false;
@@ -57,27 +54,31 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private nextProbe: NodeJS.Timeout | undefined;
   /** When the breaker was closed last, on the clock of performance.now(). */
   private closedAtMs = -Infinity;
-  private pauseMs = 0;
+  private restMs = 0;
 
   constructor(@Inject(redisConfig.KEY) { url }: ConfigType<typeof redisConfig>) {
-    this.isConfigured = url !== undefined;
     if (url === undefined) return;
-    this.supervised = new SupervisedClient({ url });
-    this.subscriber = new RedisSubscriber(this.supervised.client, this.logger, this.refusals);
-    this.supervised.client
+    const client = createRedisClient(url);
+    client
       .on('ready', () => this.probe())
-      .on('error', (error: unknown) => this.markAway(refusalReason(error)));
+      .on('error', (error: unknown) => {
+        if (!client.isReady) this.markAway(refusalReason(error)); // else a PING of its own was refused
+      });
+    this.client = client;
+    this.subscriber = new RedisSubscriber(client.duplicate(), this.logger, this.refusals);
   }
 
-  /** Starts to connect; waits at most a second until Redis has answered or cannot be reached. Never fails. */
+  /** Starts to connect; waits until Redis has answered or cannot be reached, at most a second. Never fails. */
   async onModuleInit(): Promise<void> {
-    const { supervised } = this;
-    if (!supervised) return;
+    const { client } = this;
+    if (!client) return;
     const outcome = new Promise<void>((resolve) => {
       this.onAvailable(resolve);
-      supervised.client.once('error', () => resolve());
+      client.on('error', () => {
+        if (!client.isReady) resolve();
+      });
     });
-    supervised.connect();
+    client.connect().catch(() => undefined); // `error` is emitted as well
     if ((await withTimeout(outcome, BOOT_WAIT_MS)) === TIMED_OUT)
       this.markAway('it does not answer');
   }
@@ -87,32 +88,31 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     this.isAnswering = false;
     clearTimeout(this.nextProbe);
     this.subscriber?.close();
-    this.supervised?.close();
+    if (this.client) closeRedisClient(this.client);
   }
 
-  /** Connected, and the breaker is closed. */
+  /** False without REDIS_URL: then there is no client, and every attempt resolves with `undefined`. */
+  get isConfigured(): boolean {
+    return this.client !== undefined;
+  }
+
   get isAvailable(): boolean {
-    return this.isAnswering && this.supervised?.client.isReady === true;
-  }
-
-  /** For adapters; undefined when not configured. Its commands are not bounded in time: run them inside `attempt`. */
-  get client(): RedisClientType | undefined {
-    return this.supervised?.client;
+    return this.isAnswering && this.client?.isReady === true;
   }
 
   /**
-   * The result of `work`, or `undefined` when Redis is not configured, away, silent for `timeoutMs` or refuses the
-   * command. Never rejects. Redis may still execute work that timed out.
+   * What `work` resolves with, or `undefined` when Redis is not configured, away, silent for `timeoutMs` or refuses the
+   * command. Never rejects. Work that was given up may still be carried out by Redis.
    */
   async attempt<T>(
-    work: (client: RedisClientType) => Promise<T>,
+    work: (client: RedisClient) => Promise<T>,
     timeoutMs = ATTEMPT_TIMEOUT_MS,
   ): Promise<T | undefined> {
     const { client } = this;
     if (!client || !this.isAvailable) return undefined;
     try {
-      const result = await withTimeout(work(client), timeoutMs);
-      if (result !== TIMED_OUT) return result;
+      const reply = await withTimeout(work(client), timeoutMs);
+      if (reply !== TIMED_OUT) return reply;
       this.counts.timeouts += 1;
       this.openBreaker();
     } catch (error) {
@@ -124,8 +124,8 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
 
   /**
    * Calls `listener` with each message to `channel`, on a connection of its own. Resolves once Redis has confirmed it,
-   * or at once while Redis is away; after a loss the subscription is made again. Messages meanwhile are lost: see
-   * `isSubscribed` and `onSubscribed`.
+   * or without waiting while Redis is away: the subscription is then made, and after a loss made again, by itself.
+   * Messages sent meanwhile are lost: see `isSubscribed` and `onSubscribed`.
    */
   async subscribe(channel: string, listener: (message: string) => void): Promise<void> {
     await this.subscriber?.subscribe(channel, listener, this.isAvailable);
@@ -136,12 +136,15 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     return this.subscriber?.isLive === true;
   }
 
-  /** Calls `listener` each time all subscriptions are live (again): messages before that may be missing. */
+  /** Calls `listener` each time all subscriptions have come (back) to life: messages before that may be missing. */
   onSubscribed(listener: () => void): void {
     this.subscriber?.onLive(listener);
   }
 
-  /** Calls `listener` each time Redis comes (back). Its synchronous part runs before the attempts of all others. */
+  /**
+   * Calls `listener` each time Redis comes (back), not for it being there now. What it does without waiting comes
+   * before all other attempts.
+   */
   onAvailable(listener: () => void): void {
     this.listeners.push(listener);
   }
@@ -155,9 +158,9 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     this.counts.breakerOpened += 1;
     this.markAway('it does not answer in time');
     const isRelapse = performance.now() - this.closedAtMs < RELAPSE_MS;
-    this.pauseMs = isRelapse ? Math.min(MAX_PAUSE_MS, this.pauseMs * 2 || FIRST_PAUSE_MS) : 0;
-    if (this.pauseMs === 0) this.probe();
-    else this.probeAfter(this.pauseMs);
+    this.restMs = isRelapse ? Math.min(MAX_REST_MS, this.restMs * 2 || FIRST_REST_MS) : 0;
+    if (this.restMs === 0) this.probe();
+    else this.probeAfter(this.restMs);
   }
 
   private probeAfter(delayMs: number): void {
@@ -175,7 +178,6 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   }
 
   private markBack(): void {
-    if (this.isClosed) return;
     this.isAnswering = true;
     this.closedAtMs = performance.now();
     if (this.isReportedAway) this.logger.log('Redis is back.');
@@ -189,25 +191,29 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
-  /** Closes the breaker when a PING is answered. A silent connection is replaced, and `ready` comes here again. */
+  /**
+   * Closes the breaker when a PING is answered in time. A late reply is waited for, as each further PING would keep a
+   * silent connection from being replaced; a lost connection is probed again at its `ready`.
+   */
   private probe(): void {
-    const { supervised } = this;
-    if (!supervised || this.isProbing || this.isAnswering) return;
+    const { client } = this;
+    if (!client || this.isProbing || this.isAnswering) return;
     clearTimeout(this.nextProbe);
     this.isProbing = true;
-    supervised
-      .ping(PROBE_TIMEOUT_MS)
-      .then((outcome) => {
+    const startMs = performance.now();
+    client.ping().then(
+      () => {
         this.isProbing = false;
-        if (outcome === 'answered') this.markBack();
-        else if (outcome !== 'silent') this.probeLater(outcome);
-      })
-      .catch((error: unknown) => this.logger.error('The probe of Redis failed', error));
-  }
-
-  private probeLater(refusal: Error): void {
-    this.markAway(refusalReason(refusal));
-    if (this.isClosed) return;
-    this.probeAfter(PROBE_INTERVAL_MS);
+        if (!client.isReady) return;
+        if (performance.now() - startMs > PROBE_TIMEOUT_MS) this.probe();
+        else this.markBack();
+      },
+      (error: unknown) => {
+        this.isProbing = false;
+        if (!client.isReady) return;
+        this.markAway(refusalReason(error));
+        this.probeAfter(PROBE_INTERVAL_MS);
+      },
+    );
   }
 }

@@ -1,42 +1,46 @@
 import type { Logger } from '@nestjs/common';
-import { ErrorReply, type RedisClientType } from '@redis/client';
+import { ErrorReply } from '@redis/client';
+import { withTimeout } from '../runtime/deadline';
 import type { RefusalLog } from './refusal-log';
-import { SupervisedClient } from './supervised-client';
-import { TIMED_OUT, withTimeout } from '../runtime/deadline';
+import { closeRedisClient, type RedisClient } from './redis-client';
 
-/** A connection that only listens shows in no other way that it has gone silent. */
-const HEARTBEAT_MS = 1000;
-const ANSWER_TIMEOUT_MS = 500;
+const SUBSCRIBE_WAIT_MS = 1000;
 
 type Listener = (message: string) => void;
 
 interface Channel {
   listeners: Listener[];
-  /** Always the same function, by which the client knows what is subscribed already. */
+  /** Always the same function: by it the client knows what is subscribed already. */
   dispatch: Listener;
 }
 
 /**
- * Subscriptions, which need a connection of their own. They are kept here, because the client forgets those that were
- * not confirmed before the connection broke; the others it makes again by itself.
+ * Subscriptions on a connection of their own, which RESP 2 asks for. They are kept here, because the client forgets
+ * those that were not confirmed before the connection broke; the others it makes again by itself.
  */
 export class RedisSubscriber {
   private readonly channels = new Map<string, Channel>();
   private readonly confirmed = new Set<string>();
   private readonly liveListeners: (() => void)[] = [];
-  private supervised: SupervisedClient | undefined;
-  private heartbeat: NodeJS.Timeout | undefined;
-  private isBeating = false;
+  private isConfirming = false;
   private isAlive = false;
   private isClosed = false;
 
+  /** `client` is not connected yet, and this subscriber's alone. */
   constructor(
-    private readonly original: RedisClientType,
+    private readonly client: RedisClient,
     private readonly logger: Logger,
     private readonly refusals: RefusalLog,
-  ) {}
+  ) {
+    client
+      .on('ready', () => this.beat())
+      .on('ping-interval', () => this.beat())
+      .on('error', () => {
+        this.isAlive = false;
+      });
+  }
 
-  /** All subscriptions are confirmed and the last heartbeat was answered. */
+  /** All subscriptions are confirmed and the last PING was answered. */
   get isLive(): boolean {
     return this.isAlive && this.confirmed.size === this.channels.size;
   }
@@ -49,18 +53,17 @@ export class RedisSubscriber {
   async subscribe(channel: string, listener: Listener, wait: boolean): Promise<void> {
     if (this.isClosed) return;
     this.register(channel).push(listener);
-    this.open();
+    if (!this.client.isOpen) this.client.connect().catch(() => undefined); // `error` is emitted as well
     if (this.isLive || !wait) return;
     const live = new Promise<void>((resolve) => this.onLive(resolve));
-    this.beat();
-    await withTimeout(live, HEARTBEAT_MS);
+    if (this.client.isReady) this.beat();
+    await withTimeout(live, SUBSCRIBE_WAIT_MS);
   }
 
   close(): void {
     this.isClosed = true;
     this.isAlive = false;
-    clearInterval(this.heartbeat);
-    this.supervised?.close();
+    closeRedisClient(this.client);
   }
 
   private register(name: string): Listener[] {
@@ -74,53 +77,34 @@ export class RedisSubscriber {
     return listeners;
   }
 
-  private open(): void {
-    if (this.supervised) return;
-    this.supervised = new SupervisedClient({ original: this.original });
-    this.supervised.client
-      .on('ready', () => this.beat())
-      .on('error', () => {
-        this.isAlive = false;
-      });
-    this.heartbeat = setInterval(() => this.beat(), HEARTBEAT_MS).unref();
-    this.supervised.connect();
-  }
-
   private beat(): void {
-    const { supervised } = this;
-    if (!supervised?.client.isReady || this.isBeating) return;
+    this.confirm().catch((error: unknown) =>
+      this.logger.error('The heartbeat of Redis failed', error),
+    );
+  }
+
+  /** Subscribes to the channels that are not confirmed. A refusal is tried again at the next beat. */
+  private async confirm(): Promise<void> {
+    if (this.isConfirming) return;
     const wasLive = this.isLive;
-    this.isBeating = true;
-    this.confirmAll(supervised)
-      .catch((error: unknown) => {
-        if (error instanceof ErrorReply) this.refusals.report(error);
-        return false;
-      })
-      .then((isAlive) => {
-        this.isBeating = false;
-        this.isAlive = isAlive && !this.isClosed;
-        if (!this.isLive) return;
-        if (!wasLive) for (const listener of this.liveListeners) this.guard(listener);
-      })
-      .catch((error: unknown) => this.logger.error('The heartbeat of Redis failed', error));
-  }
-
-  /** False when Redis does not answer everything; then the connection is being replaced. */
-  private async confirmAll(supervised: SupervisedClient): Promise<boolean> {
-    if ((await supervised.ping(ANSWER_TIMEOUT_MS)) !== 'answered') return false;
-    for (const [name, { dispatch }] of this.channels) {
-      if (this.confirmed.has(name)) continue;
-      const subscribed = supervised.client.subscribe(name, dispatch);
-      if ((await withTimeout(subscribed, ANSWER_TIMEOUT_MS)) === TIMED_OUT) {
-        supervised.breakSocket();
-        return false;
+    this.isConfirming = true;
+    try {
+      for (const [name, { dispatch }] of this.channels) {
+        if (this.confirmed.has(name)) continue;
+        await this.client.subscribe(name, dispatch);
+        this.confirmed.add(name);
       }
-      this.confirmed.add(name);
+      this.isAlive = !this.isClosed;
+    } catch (error) {
+      this.isAlive = false;
+      if (error instanceof ErrorReply) this.refusals.report(error);
+    } finally {
+      this.isConfirming = false;
     }
-    return true;
+    if (this.isLive && !wasLive) for (const listener of this.liveListeners) this.guard(listener);
   }
 
-  /** Errors of listeners would end the process. */
+  /** The client would take what a listener throws for a fault of the protocol. */
   private guard(call: () => void): void {
     try {
       call();

@@ -22,10 +22,10 @@ export class RefusalLog {
   }
 }
 
-/** The reason for the log, without the arguments that Redis quotes: they may be data of clients. */
+/** Why, for the log: without the arguments that Redis quotes, as these may be personal data. */
 export function refusalReason(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
-  // A failed attempt at several addresses has no message, only a code.
+  // An attempt at several addresses that all fail has no message, only a code.
   const text = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
   return text.split(', with args')[0] ?? text;
 }
