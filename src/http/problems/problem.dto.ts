@@ -2,7 +2,7 @@ import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { ERROR_TABLE } from '../../platform/errors/error-table';
 
 const Text = (description: string, example: string, schema: ApiPropertyOptions = {}) =>
-  ApiProperty({ type: String, ...schema, description, example } as ApiPropertyOptions);
+  ApiProperty({ type: String, ...schema, description, example });
 
 /** One violation at one place of the input. */
 export class FieldErrorDto {
