@@ -193,7 +193,8 @@ export function goodClaims(): JWTPayload {
     sub: 'alice',
     iss: TEST_AUTH.AUTH_ISSUER,
     aud: TEST_AUTH.AUTH_AUDIENCE,
-    exp: Math.floor(Date.now() / 1000) + 3600,
+    // Longer than any drill takes.
+    exp: Math.floor(Date.now() / 1000) + 12 * 3600,
     scope: 'audit:read audit:write',
     organizations: ['org-1'],
   };
