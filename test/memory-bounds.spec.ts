@@ -167,7 +167,7 @@ const STRUCTURES: Structure[] = [
     },
   },
   {
-    name: 'GraphQL documents (known-documents)',
+    name: 'GraphQL documents (document-cache)',
     bound: 12 * MB,
     longest: 10_000,
     count: 1_200,

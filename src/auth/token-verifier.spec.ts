@@ -254,13 +254,13 @@ describe('TokenVerifier', () => {
       const signature = token.slice(token.lastIndexOf('.') + 1);
       const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
       const bytes = Buffer.from(signature, 'base64url');
-      const twins = [...alphabet]
+      const lookalikes = [...alphabet]
         .map((last) => signature.slice(0, -1) + last)
-        .filter((twin) => twin !== signature && Buffer.from(twin, 'base64url').equals(bytes));
+        .filter((lookalike) => lookalike !== signature && Buffer.from(lookalike, 'base64url').equals(bytes));
       // 32 bytes are 42 characters and 4 bits: the last character has two bits to spare.
-      expect(twins).toHaveLength(3);
-      for (const twin of twins) {
-        await expectInvalid(token.replace(signature, twin), 'The token is malformed.');
+      expect(lookalikes).toHaveLength(3);
+      for (const lookalike of lookalikes) {
+        await expectInvalid(token.replace(signature, lookalike), 'The token is malformed.');
       }
     });
   });

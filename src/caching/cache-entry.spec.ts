@@ -98,14 +98,14 @@ describe('CacheEntry', () => {
     expect(JSON.parse(JSON.stringify(entry))).toMatchObject({ head: TEXT });
   });
 
-  it('grows by each rendition and each coding of it', async () => {
+  it('grows by each representation and each coding of it', async () => {
     const entry = entryOf();
     const bare = entry.sizeBytes;
-    const rendition = entry.render('alice', { tail: 'x'.repeat(5000), headers: { Link: '<y>' } });
+    const representation = entry.render('alice', { tail: 'x'.repeat(5000), headers: { Link: '<y>' } });
     const rendered = entry.sizeBytes;
-    const { length } = await rendition.encode('gzip');
+    const { length } = await representation.encode('gzip');
     expect(rendered - bare).toBeGreaterThanOrEqual(5000 + 2 * 'alice'.length);
-    const objects = 1300; // what is not text: measured, see rendition.ts
+    const objects = 1300; // what is not text: measured, see representation.ts
     expect(rendered - bare).toBeLessThan(5000 + objects);
     expect(entry.sizeBytes - rendered).toBe(length);
     entry.render('bob', { tail: 'x'.repeat(5000), headers: {} });

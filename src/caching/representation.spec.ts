@@ -9,7 +9,7 @@ const make = (head: string, tail: string) =>
     Link: '<x>',
   });
 
-describe('Rendition', () => {
+describe('Representation', () => {
   it.each([
     ['gzip', gunzipSync],
     ['br', brotliDecompressSync],
@@ -24,11 +24,11 @@ describe('Rendition', () => {
   });
 
   it('compresses once for all who wait, and keeps that', async () => {
-    const rendition = make(LONG, '}');
-    expect(rendition.ready('gzip')).toBeUndefined();
-    const [first, second] = await Promise.all([rendition.encode('gzip'), rendition.encode('gzip')]);
+    const representation = make(LONG, '}');
+    expect(representation.ready('gzip')).toBeUndefined();
+    const [first, second] = await Promise.all([representation.encode('gzip'), representation.encode('gzip')]);
     expect(second).toBe(first);
-    expect(rendition.ready('gzip')).toBe(first);
+    expect(representation.ready('gzip')).toBe(first);
   });
 
   it('has the same tag when it is made again', async () => {
@@ -44,9 +44,9 @@ describe('Rendition', () => {
   });
 
   it('does not compress what is short', async () => {
-    const rendition = make('{"a":1', '}');
-    expect(rendition.ready('br')?.coding).toBe('identity');
-    expect((await rendition.encode('gzip')).coding).toBe('identity');
+    const representation = make('{"a":1', '}');
+    expect(representation.ready('br')?.coding).toBe('identity');
+    expect((await representation.encode('gzip')).coding).toBe('identity');
   });
 
   it('keeps no larger buffer alive than its bytes', async () => {

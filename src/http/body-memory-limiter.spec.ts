@@ -55,7 +55,7 @@ describe('BodyMemoryLimiter', () => {
   });
 });
 
-describe('costOf', () => {
+describe('estimateParsedBytes', () => {
   it.each([
     ['objects', '{},'],
     ['lists', '[],'],

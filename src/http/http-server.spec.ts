@@ -181,12 +181,12 @@ describe('a drain', () => {
     socket.on('error', () => undefined).on('data', (part: Buffer) => (read += part.length));
     socket.pause().write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
     while (httpServer.slowClients.bytes === 0) await sleep(5);
-    const drained = httpServer.drain(10_000);
+    const remaining = httpServer.drain(10_000);
     await sleep(200); // several looks at what is idle
     socket.resume();
     await closed;
     expect(read).toBeGreaterThan(bytes);
-    expect(await drained).toBe(0);
+    expect(await remaining).toBe(0);
   });
 
   it('tells of the requests that it cuts before it is over', async () => {

@@ -163,7 +163,7 @@ export class Maintenance implements OnModuleDestroy {
       if (isUnavailable(error)) throw error;
       const { cause = error } = error as { cause?: unknown };
       const reason = cause instanceof Error ? cause.message : String(cause);
-      this.logger.warn(`Upkeep: ${task} failed and is tried again next time: ${reason}.`);
+      this.logger.warn(`Maintenance: ${task} failed and is tried again next time: ${reason}.`);
       result.failures.push(task);
     }
   }
@@ -175,6 +175,6 @@ export class Maintenance implements OnModuleDestroy {
       ...rows.map(([table, count]) => `deleted ${count} rows of ${table}`),
     ];
     if (done.length === 0) return;
-    this.logger.log(`Upkeep took ${result.durationMs} ms: ${done.join(', ')}.`);
+    this.logger.log(`Maintenance took ${result.durationMs} ms: ${done.join(', ')}.`);
   }
 }

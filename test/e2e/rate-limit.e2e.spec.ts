@@ -113,11 +113,11 @@ describeWithPrivateRedis()('the rate limit of several replicas', () => {
   it('is one for all of them, and each counts alone while Redis is away', async () => {
     const token = await tokenOf({ sub: 'of-all' });
     let turn = 0;
-    const inTurn = () => replicas[(turn += 1) % 2].get(EVENTS, token);
-    expectLimited(await exhaust(inTurn));
+    const alternately = () => replicas[(turn += 1) % 2].get(EVENTS, token);
+    expectLimited(await exhaust(alternately));
     redis.pause();
-    expect((await inTurn()).status).toBe(200); // counted here from now on
+    expect((await alternately()).status).toBe(200); // counted here from now on
     redis.resume();
-    await until(async () => (await inTurn()).status === 429);
+    await until(async () => (await alternately()).status === 429);
   });
 });

@@ -34,9 +34,9 @@ describe('partitions', () => {
   /** Makes the only connection of a replica wait before it commits. */
   async function stopAtCommit(
     replica: Replica,
-  ): Promise<{ reached: Promise<void>; goOn: () => void }> {
-    let goOn = (): void => undefined;
-    const allowed = new Promise<void>((resolve) => (goOn = resolve));
+  ): Promise<{ reached: Promise<void>; proceed: () => void }> {
+    let proceed = (): void => undefined;
+    const allowed = new Promise<void>((resolve) => (proceed = resolve));
     let reach = (): void => undefined;
     const reached = new Promise<void>((resolve) => (reach = resolve));
     await replica.database.withClient((client) => {
@@ -51,7 +51,7 @@ describe('partitions', () => {
       Object.assign(client, { query: stopping });
       return Promise.resolve();
     });
-    return { reached, goOn };
+    return { reached, proceed };
   }
 
   it('are made for any month there is, by several replicas at once, and are some dozens', async () => {
@@ -126,7 +126,7 @@ describe('partitions', () => {
       expect(await one.partitions.list(EVENT_TABLE)).not.toContain(recent(12));
     } finally {
       await admin.query('RESET lock_timeout');
-      atCommit.goOn();
+      atCommit.proceed();
       await making;
       await maker.close();
     }

@@ -111,7 +111,7 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
     let token: string;
 
     beforeAll(async () => {
-      // Upkeep and figures would wait for the locks of the blocker, and others behind them.
+      // Maintenance and figures would wait for the locks of the blocker, and others behind them.
       service = await start(SETTINGS, {
         REQUEST_TIMEOUT_MS: '3000',
         DATABASE_UPKEEP_INTERVAL_SECONDS: '0',

@@ -16,7 +16,7 @@ interface HeldCursor {
   order: Order;
   /** The event that it stands behind. */
   position: { id: string };
-  goOn(): Promise<Continued>;
+  resume(): Promise<Continued>;
 }
 
 /** Refusals that name the reason: the position is of another past. */
@@ -60,7 +60,7 @@ export class HeldCursors {
       const { name, order, position } = cursor;
       const sorted = inOrder(own, order);
       const at = sorted.findIndex(({ id }) => id === position.id);
-      const outcome = await cursor.goOn();
+      const outcome = await cursor.resume();
       if (at === -1) {
         const isRefused = 'refusal' in outcome && REFUSALS.has(outcome.refusal);
         const isAllowed = isRefused || ('events' in outcome && order[0] === 'timestamp');
@@ -105,7 +105,7 @@ async function cursorsAt(
     const base = { order, position };
     held.push({
       ...{ ...base, name: `pages of ${name}` },
-      goOn: async () => {
+      resume: async () => {
         const page = await find(search({ cursor }), token);
         return page.events ? { events: page.events.map(nameOf) } : { refusal: page.kind ?? '' };
       },
@@ -113,7 +113,7 @@ async function cursorsAt(
     if (name !== 'REST') continue;
     held.push({
       ...{ ...base, name: 'an export that is resumed' },
-      goOn: async () => {
+      resume: async () => {
         const query = {
           ...{ organization_ids: organization, sort_field: field, sort_direction: direction },
           ...{ format: 'ndjson', cursor },
@@ -136,7 +136,7 @@ async function streamAt(
   filter: { organizationIds: string[] },
   sort: { field: Order[0]; direction: Order[1] },
   position: { id: string },
-): Promise<Pick<HeldCursor, 'name' | 'goOn'>> {
+): Promise<Pick<HeldCursor, 'name' | 'resume'>> {
   const client = trpcClient(url, token);
   const pagination = { limit: 1000, sort };
   const [service, query] = [askable(url), new URLSearchParams()];
@@ -152,7 +152,7 @@ async function streamAt(
   const lastEventId = upTo.json.pagination.nextCursor as string;
   return {
     name: 'a stream of tRPC that is resumed',
-    goOn: async () => {
+    resume: async () => {
       const events: string[] = [];
       const reading = (async () => {
         const stream = await client.performance.streamAuditEvents.query({

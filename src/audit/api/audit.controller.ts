@@ -36,7 +36,7 @@ import {
   type WriteResponse,
 } from './write-responses';
 
-/** The REST door to audit events. */
+/** The REST API of audit events. */
 @ApiTags('audit events')
 @Controller(AUDIT_ROUTES)
 export class AuditController {

@@ -171,7 +171,7 @@ it('tells the store when the client has left', async () => {
   expect(await Promise.all(ended)).toEqual([undefined]);
 });
 
-describe('lines of which nobody can tell what became', () => {
+describe('lines of which it cannot be told what became', () => {
   const unknown = new AppError('DATABASE_UNAVAILABLE', 'Away.', { retryAfterSeconds: 2 });
 
   it('have no receipt: the answer is a problem while it has not begun', async () => {

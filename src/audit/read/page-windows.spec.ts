@@ -56,10 +56,10 @@ function eventIn(name: Month): string {
 const holds = ({ from, to }: PageWindow, at: string) =>
   (from === undefined || at >= from) && (to === undefined || at < to);
 
-/** Where the stretches meet; a cursor's month is an edge of the first one besides. */
-function cutsOf(stretches: PageWindow[]): PageWindow[] {
-  const [first, second] = stretches;
-  if (!first || !second) return stretches;
+/** Where the windows meet; a cursor's month is an edge of the first one besides. */
+function splitOf(windows: PageWindow[]): PageWindow[] {
+  const [first, second] = windows;
+  if (!first || !second) return windows;
   return second.to === undefined
     ? [{ to: first.to }, { from: second.from }]
     : [{ from: first.from }, { to: second.to }];
@@ -71,16 +71,16 @@ function isWanted({ after, sort }: PageRequest, at: string): boolean {
   return sort.direction === 'desc' ? at <= after.timestamp : at >= after.timestamp;
 }
 
-/** Instants at and around every end of a stretch, and far from all. */
-function instantsAround(stretches: PageWindow[]): string[] {
-  const ends = stretches.flatMap(({ from, to }) => [from, to]).flatMap((end) => end ?? []);
+/** Instants at and around every end of a window, and far from all. */
+function instantsAround(windows: PageWindow[]): string[] {
+  const ends = windows.flatMap(({ from, to }) => [from, to]).flatMap((end) => end ?? []);
   const before = ends.map((end) =>
     instantIn(addMonths(end.slice(0, 7), -1), '28T23:59:59.999999Z'),
   );
   return [...ends, ...before, '1970-01-01T00:00:00.000000Z', '9999-12-31T23:59:59.999999Z'];
 }
 
-describe('the stretches of time in which a page is looked for', () => {
+describe('the windows of time in which a page is looked for', () => {
   it('cover everything, do not overlap and come in the order of the page, whatever was learnt', () => {
     const learnt = fc.array(fc.tuple(requests, fc.array(month, { maxLength: 3 })), {
       maxLength: 6,
@@ -92,17 +92,17 @@ describe('the stretches of time in which a page is looked for', () => {
           const list = found.length % 2 ? { ...one, after: asked.after } : asked;
           pages.learn(list, found.map(eventIn));
         }
-        const stretches = pages.of(asked);
+        const windows = pages.of(asked);
         const instants = [
-          ...instantsAround(stretches),
+          ...instantsAround(windows),
           ...months.map((name) => instantIn(name)),
         ].filter((at) => isWanted(asked, at));
         for (const at of instants) {
-          expect(stretches.filter((stretch) => holds(stretch, at))).toHaveLength(1);
+          expect(windows.filter((window) => holds(window, at))).toHaveLength(1);
         }
         const order = instants
           .sort()
-          .map((at) => stretches.findIndex((stretch) => holds(stretch, at)));
+          .map((at) => windows.findIndex((window) => holds(window, at)));
         if (asked.sort.direction === 'desc') order.reverse();
         expect(order).toEqual([...order].sort((a, b) => a - b));
       }),
@@ -112,18 +112,18 @@ describe('the stretches of time in which a page is looked for', () => {
   it('begin with the month of the page and are cut where the last page of the list ended', () => {
     const pages = new PageWindows();
     const down = request({ after: positionIn('2024-03') });
-    expect(cutsOf(pages.of(down))).toEqual(cutDown('2024-03'));
+    expect(splitOf(pages.of(down))).toEqual(cutDown('2024-03'));
     pages.learn(down, [eventIn('2024-02'), eventIn('2023-11')]);
-    expect(cutsOf(pages.of(down))).toEqual(cutDown('2023-11'));
+    expect(splitOf(pages.of(down))).toEqual(cutDown('2023-11'));
     // The next page of the list is expected to cover as much.
-    expect(cutsOf(pages.of(request({ after: positionIn('2023-11') })))).toEqual(cutDown('2023-07'));
+    expect(splitOf(pages.of(request({ after: positionIn('2023-11') })))).toEqual(cutDown('2023-07'));
     pages.learn(down, [eventIn('2024-03'), eventIn('2024-03')]);
-    expect(cutsOf(pages.of(down))).toEqual(cutDown('2024-03'));
+    expect(splitOf(pages.of(down))).toEqual(cutDown('2024-03'));
 
     const up: PageRequest = { ...down, sort: { field: 'timestamp', direction: 'asc' } };
-    expect(cutsOf(pages.of(up))).toEqual(cutUp('2024-04'));
+    expect(splitOf(pages.of(up))).toEqual(cutUp('2024-04'));
     pages.learn(up, [eventIn('2024-04'), eventIn('2024-12')]);
-    expect(cutsOf(pages.of(up))).toEqual(cutUp('2025-01'));
+    expect(splitOf(pages.of(up))).toEqual(cutUp('2025-01'));
   });
 
   it('are one when the list ended before its page was full, until it fills one again', () => {
@@ -131,10 +131,10 @@ describe('the stretches of time in which a page is looked for', () => {
     const list = request({ after: positionIn('2024-03') });
     for (const found of [[], [eventIn('2024-03')]]) {
       pages.learn(list, found);
-      expect(cutsOf(pages.of(list))).toEqual([{}]);
+      expect(splitOf(pages.of(list))).toEqual([{}]);
     }
     pages.learn(list, [eventIn('2024-03'), eventIn('2024-02')]);
-    expect(cutsOf(pages.of(list))).toEqual(cutDown('2024-02'));
+    expect(splitOf(pages.of(list))).toEqual(cutDown('2024-02'));
   });
 
   it('begin where the filter does, and are one where nothing tells the month', () => {
@@ -142,18 +142,18 @@ describe('the stretches of time in which a page is looked for', () => {
     const endDate = parseInstant(instantIn('2021-06'));
     const startDate = parseInstant(instantIn('2020-02'));
     const asc = { field: 'timestamp', direction: 'asc' } as const;
-    expect(cutsOf(pages.of(request({ filter: { endDate } })))).toEqual(cutDown('2021-06'));
-    expect(cutsOf(pages.of(request({ filter: { startDate }, sort: asc })))).toEqual(
+    expect(splitOf(pages.of(request({ filter: { endDate } })))).toEqual(cutDown('2021-06'));
+    expect(splitOf(pages.of(request({ filter: { startDate }, sort: asc })))).toEqual(
       cutUp('2020-03'),
     );
     const now = new Date().toISOString().slice(0, 7);
-    expect([now, addMonths(now, 1)].map(cutDown)).toContainEqual(cutsOf(pages.of(request())));
+    expect([now, addMonths(now, 1)].map(cutDown)).toContainEqual(splitOf(pages.of(request())));
     for (const untold of [
       request({ sort: asc }),
       request({ offset: 1 }),
       request({ sort: { field: 'sequence', direction: 'desc' } }),
     ]) {
-      expect(cutsOf(pages.of(untold))).toEqual([{}]);
+      expect(splitOf(pages.of(untold))).toEqual([{}]);
     }
   });
 
@@ -162,14 +162,14 @@ describe('the stretches of time in which a page is looked for', () => {
     const after = positionIn('2024-03');
     const startDate = parseInstant(instantIn('2020-02'));
     pages.learn(request({ after }), []);
-    expect(cutsOf(pages.of(request({ after })))).toEqual([{}]);
+    expect(splitOf(pages.of(request({ after })))).toEqual([{}]);
     for (const other of [
       request({ after, organizations: ['org-2'] }),
       request({ after, organizations: '*' }),
       request({ after, filter: { actions: ['read'] } }),
       request({ after, filter: { startDate } }),
     ]) {
-      expect(cutsOf(pages.of(other))).toEqual(cutDown('2024-03'));
+      expect(splitOf(pages.of(other))).toEqual(cutDown('2024-03'));
     }
   });
 
@@ -178,8 +178,8 @@ describe('the stretches of time in which a page is looked for', () => {
     const list = (index: number) =>
       request({ organizations: [`org-${index}`], after: positionIn('2024-03') });
     for (let index = 0; index < 10_001; index += 1) pages.learn(list(index), []);
-    expect(cutsOf(pages.of(list(0)))).toEqual(cutDown('2024-03'));
-    for (const index of [1, 10_000]) expect(cutsOf(pages.of(list(index)))).toEqual([{}]);
+    expect(splitOf(pages.of(list(0)))).toEqual(cutDown('2024-03'));
+    for (const index of [1, 10_000]) expect(splitOf(pages.of(list(index)))).toEqual([{}]);
   });
 });
 

@@ -7,7 +7,7 @@ const queueOf = (): FlowQueue<FlowShare> => new FlowQueue((entry) => entry);
 const entry = (flow: string, size: number): FlowShare => ({ flow, size });
 
 describe('room to wait', () => {
-  it('is there for whoever comes while there is less than enough', () => {
+  it('is there for every flow below the limit', () => {
     const waiting = queueOf();
     expect(waiting.hasCapacityFor(entry('a', MOST), MOST)).toBe(true);
     expect(waiting.hasCapacityFor(entry('a', MOST + 1), MOST)).toBe(false);
@@ -25,7 +25,7 @@ describe('room to wait', () => {
 
   it('is found again whatever has been taken, put back or has left', () => {
     const step = fc.record({
-      kind: fc.constantFrom('add', 'take', 'putBack', 'leave'),
+      kind: fc.constantFrom('add', 'take', 'requeue', 'leave'),
       flow: fc.constantFrom('a', 'b', 'c'),
       events: fc.integer({ min: 1, max: 60 }),
     });
@@ -43,7 +43,7 @@ describe('room to wait', () => {
             const taken = waiting.dequeue((one) => one.flow === flow, 2);
             for (const one of taken) inside.delete(one);
             outside.push(...taken);
-          } else if (kind === 'putBack') {
+          } else if (kind === 'requeue') {
             waiting.requeue(outside);
             for (const one of outside) inside.add(one);
             outside = [];

@@ -16,7 +16,7 @@ export interface Creation extends WantedMonths {
 }
 
 /**
- * Callers that wait for partitions, which are made one at a time: this month and the next first, as everybody writes
+ * Callers that wait for partitions, which are made one at a time: this month and the next first, as all flows write
  * there; then flows in rotation, a partition each, so that no caller waits for all of another flow's.
  */
 export class PartitionQueue {
