@@ -256,7 +256,10 @@ describe('TokenVerifier', () => {
       const bytes = Buffer.from(signature, 'base64url');
       const lookalikes = [...alphabet]
         .map((last) => signature.slice(0, -1) + last)
-        .filter((lookalike) => lookalike !== signature && Buffer.from(lookalike, 'base64url').equals(bytes));
+        .filter(
+          (lookalike) =>
+            lookalike !== signature && Buffer.from(lookalike, 'base64url').equals(bytes),
+        );
       // 32 bytes are 42 characters and 4 bits: the last character has two bits to spare.
       expect(lookalikes).toHaveLength(3);
       for (const lookalike of lookalikes) {

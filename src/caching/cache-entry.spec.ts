@@ -101,7 +101,10 @@ describe('CacheEntry', () => {
   it('grows by each representation and each coding of it', async () => {
     const entry = entryOf();
     const bare = entry.sizeBytes;
-    const representation = entry.render('alice', { tail: 'x'.repeat(5000), headers: { Link: '<y>' } });
+    const representation = entry.render('alice', {
+      tail: 'x'.repeat(5000),
+      headers: { Link: '<y>' },
+    });
     const rendered = entry.sizeBytes;
     const { length } = await representation.encode('gzip');
     expect(rendered - bare).toBeGreaterThanOrEqual(5000 + 2 * 'alice'.length);

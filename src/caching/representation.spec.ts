@@ -26,7 +26,10 @@ describe('Representation', () => {
   it('compresses once for all who wait, and keeps that', async () => {
     const representation = make(LONG, '}');
     expect(representation.ready('gzip')).toBeUndefined();
-    const [first, second] = await Promise.all([representation.encode('gzip'), representation.encode('gzip')]);
+    const [first, second] = await Promise.all([
+      representation.encode('gzip'),
+      representation.encode('gzip'),
+    ]);
     expect(second).toBe(first);
     expect(representation.ready('gzip')).toBe(first);
   });

@@ -100,9 +100,7 @@ describe('the windows of time in which a page is looked for', () => {
         for (const at of instants) {
           expect(windows.filter((window) => holds(window, at))).toHaveLength(1);
         }
-        const order = instants
-          .sort()
-          .map((at) => windows.findIndex((window) => holds(window, at)));
+        const order = instants.sort().map((at) => windows.findIndex((window) => holds(window, at)));
         if (asked.sort.direction === 'desc') order.reverse();
         expect(order).toEqual([...order].sort((a, b) => a - b));
       }),
@@ -116,7 +114,9 @@ describe('the windows of time in which a page is looked for', () => {
     pages.learn(down, [eventIn('2024-02'), eventIn('2023-11')]);
     expect(splitOf(pages.of(down))).toEqual(cutDown('2023-11'));
     // The next page of the list is expected to cover as much.
-    expect(splitOf(pages.of(request({ after: positionIn('2023-11') })))).toEqual(cutDown('2023-07'));
+    expect(splitOf(pages.of(request({ after: positionIn('2023-11') })))).toEqual(
+      cutDown('2023-07'),
+    );
     pages.learn(down, [eventIn('2024-03'), eventIn('2024-03')]);
     expect(splitOf(pages.of(down))).toEqual(cutDown('2024-03'));
 
