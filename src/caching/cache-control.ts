@@ -1,18 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** The directives of a request (RFC 9111, section 5.2.1). */
+/** Directives of a request (RFC 9111, section 5.2.1). */
 export interface ReadPolicy {
-  /** Read anew, and keep that. */
+  /** Loads anew, and stores the result. */
   noCache: boolean;
-  /** Read anew, and keep nothing. */
+  /** Loads anew, and stores nothing. */
   noStore: boolean;
-  /** Maximum age of a kept response. */
   maxAgeSeconds?: number;
-  /** How long ago a kept response may have become stale; Infinity: any time. */
+  /** Accepted time since expiry; Infinity: any. */
   maxStaleSeconds?: number;
 }
 
-/** Whether no kept response may be used, however young. */
+/** True when no cached response may be used, however young. */
 export function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
   return noCache || noStore;
 }
@@ -20,18 +19,14 @@ export function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
 export const DEFAULT_READ_POLICY: ReadPolicy = Object.freeze({ noCache: false, noStore: false });
 const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });
 
-/**
- * One member of a list of directives up to the next comma: a token, and an argument that may be quoted. It matches anywhere,
- * junk as a member without a name, so that matching stays linear.
- */
+/** List member up to the next comma: a token, its argument may be quoted. Junk matches without a name: linear time. */
 const DIRECTIVE = /[\s,]*(?:([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*/g;
 
-/** Larger numbers are taken for this (RFC 9111, section 1.2.2). */
+/** Larger numbers count as this (RFC 9111, section 1.2.2). */
 const MAX_SECONDS = 2 ** 31;
 
 /**
- * The directives in the headers of a request. Unknown ones are ignored; of contradictory ones the strictest counts, and an
- * invalid number is taken for 0, the strictest.
+ * Ignores unknown directives; of contradictory ones the strictest counts, and an invalid number is 0, the strictest.
  */
 export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
   const text = headers['cache-control'];
@@ -41,7 +36,7 @@ export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
     return policyIn(headers.pragma).noCache ? NO_CACHE : DEFAULT_READ_POLICY;
   }
   const policy = policyIn(text);
-  // No kept response is that young, unless the client accepts a stale one (RFC 9111, section 5.2.1.1).
+  // No cached response is that young; a client may accept a stale one (RFC 9111, section 5.2.1.1).
   if (policy.maxAgeSeconds === 0 && !policy.maxStaleSeconds) policy.noCache = true;
   return policy;
 }
@@ -70,13 +65,10 @@ function secondsOf(value = ''): number {
   return digits === undefined ? 0 : Math.min(Number(digits), MAX_SECONDS);
 }
 
-/** One member of a list of entity tags, weak or not, with the comma or the end after it. A member may be empty. */
+/** One entity tag of a list, weak or not, with the comma or the end after it; may be empty. */
 const LISTED_TAG = /[ \t]*(?:(?:W\/)?("[^"]*")[ \t]*)?(?:,|$)/y;
 
-/**
- * Whether `If-None-Match` lists this tag, by weak comparison (RFC 9110, section 13.1.2). Text after a syntax error is
- * ignored: a full response is never wrong.
- */
+/** Weak comparison (RFC 9110, section 13.1.2). Ignores text after a syntax error: a full response is never wrong. */
 export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   if (ifNoneMatch === etag || ifNoneMatch.trim() === '*') return true;

@@ -3,26 +3,25 @@ import { exactBuffer, type Rendering, type SharedResponse } from './cached-read'
 import type { SizedValue } from './memory-store';
 import { Representation } from './representation';
 
-/** Representations that one entry keeps; the least recently used goes first. */
+/** Representations per entry, least recently used evicted first. */
 const MAX_REPRESENTATIONS = 16;
 
-/** A larger head is not copied for a body in one piece. */
+/** Larger heads are not copied into one piece with the rest. */
 const MAX_COPIED_BYTES = 256 * 1024;
 /** Upper bound of `rest`: a few numbers and two positions. An exact count would need its text. */
 const REST_BYTES = 2048;
-/** Changes with the format: replicas of two versions may share a Redis for a while. */
+/** Changes with the format, as replicas of two versions may share a Redis. */
 const VERSION = 2;
 
-/** An entry in the shared tier. */
 interface StoredEntry {
   version: typeof VERSION;
-  /** Its whole time to live: with the rest of it that Redis reports, its age. */
+  /** Whole time to live; minus the rest that Redis reports, the age. */
   ttlMs: number;
   head: string;
   rest: unknown;
 }
 
-/** An entry from the shared tier, and the rest of its time to live there. */
+/** Entry from the shared tier, and the rest of its time to live there. */
 export interface SharedEntry {
   stored: unknown;
   leftMs: number;
@@ -33,24 +32,24 @@ interface Kept {
   ttlMs: number;
 }
 
-/** A kept response: what its readers share, and what was rendered for some of them. */
+/** Cached response: the part that all readers share, and representations for some of them. */
 export class CacheEntry implements SizedValue {
   private readonly representations = new Map<string, Representation>();
-  /** When its epoch was last known to be the current one, on the clock of performance.now(). */
+  /** Last time its epoch was known to be current, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
 
-  /** The shared text in UTF-8; once there is a representation, a part of its bytes. */
+  /** Shared text in UTF-8; once there is a representation, a part of its bytes. */
   private head: Buffer;
   readonly rest: unknown;
-  /** The memory of a large response while it is new, to be held for its readers. */
+  /** Memory of a large response while it is new, held until its readers have it. */
   readonly reservation: ResponseReservation | undefined;
 
   constructor(
     shared: SharedResponse,
-    /** When it was read, on the clock of performance.now(). */
+    /** On the clock of performance.now(). */
     readonly readAtMs: number,
     readonly ttlMs: number,
-    /** Its key without the epoch: an entry replaces an older one of its group. */
+    /** Key without the epoch: an entry replaces the older one of its group. */
     readonly group = '',
   ) {
     this.head = shared.head;
@@ -59,8 +58,8 @@ export class CacheEntry implements SizedValue {
   }
 
   /**
-   * The entry from the value of a tier; undefined when that has another format. Its age is the part of its time to live that
-   * Redis has counted down, so that the clocks of replicas need not agree.
+   * Undefined for a value of another format. Age is the time to live that Redis has counted down: replicas' clocks may
+   * differ.
    */
   static revive(found: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
     if (found instanceof CacheEntry) return found;
@@ -80,7 +79,7 @@ export class CacheEntry implements SizedValue {
     return this.head.toString();
   }
 
-  /** Not to be changed. */
+  /** Not to be modified. */
   get sharedBytes(): Buffer {
     return this.head;
   }
@@ -98,7 +97,6 @@ export class CacheEntry implements SizedValue {
     return bytes;
   }
 
-  /** Milliseconds since it was read. */
   ageMs(): number {
     return performance.now() - this.readAtMs;
   }
@@ -107,12 +105,11 @@ export class CacheEntry implements SizedValue {
     return Math.floor(this.ageMs() / 1000);
   }
 
-  /** The rest of its time to live in whole milliseconds; zero or less when it has expired. */
+  /** Whole milliseconds; zero or less when expired. */
   remainingMs(): number {
     return Math.ceil(this.ttlMs - this.ageMs());
   }
 
-  /** The representation for a variant, if it was made before. */
   representation(variant: string): Representation | undefined {
     const found = this.representations.get(variant);
     if (found && this.representations.size === MAX_REPRESENTATIONS) {
@@ -122,7 +119,7 @@ export class CacheEntry implements SizedValue {
     return found;
   }
 
-  /** Makes and keeps the representation for a variant. The entry grows by it: its store has to be resized. */
+  /** Makes and stores a representation. The entry grows: its store has to be resized. */
   render(variant: string, { tail, headers }: Rendering): Representation {
     const representation = new Representation(this.partsWith(tail), this.head.length, headers);
     if (this.representations.size >= MAX_REPRESENTATIONS) {
@@ -133,7 +130,7 @@ export class CacheEntry implements SizedValue {
     return representation;
   }
 
-  /** Most entries have one reader: its body is one piece, and the entry's own bytes are the beginning of that. */
+  /** Most entries have one reader: its body is one piece, and the entry's bytes are the beginning of that. */
   private partsWith(tail: string): Buffer[] {
     if (tail === '') return [this.head];
     const isCopied = this.representations.size === 0 && this.head.length <= MAX_COPIED_BYTES;

@@ -9,14 +9,13 @@ import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 
-/** Keys of one step of a scan: a few milliseconds of Redis, which serves others in between. */
+/** Keys per SCAN step: a few milliseconds of Redis, which serves other clients in between. */
 const SCAN_COUNT = 1000;
-/** Other replicas reply within this time, or are left out of the count. */
+/** Later replies of replicas are left out of the count. */
 const REPLY_TIMEOUT_MS = 1000;
-/** Invalidations that wait for Redis; beyond this the oldest are dropped, as entries expire by themselves. */
+/** Limit of invalidations that wait for Redis; the oldest are dropped, as entries expire by themselves. */
 const MAX_UNFINISHED = 100;
 
-/** A removal that one replica requests of the others. */
 interface Request {
   id: string;
   from: string;
@@ -24,15 +23,15 @@ interface Request {
   tenants: Tenants;
 }
 
-/** The removed keys as short hashes, which suffice to count each once. */
+/** Removed keys as short hashes, which suffice to count each once. */
 interface Reply {
   id: string;
   removed: string[];
 }
 
 /**
- * Removes entries by pattern in this process, in Redis and in every replica that shares the Redis. Correctness does not need
- * it, as no old entry is ever found; operators use it to free memory or to measure without a warm cache.
+ * Removes entries by pattern here, in Redis and in all replicas. Only frees memory or makes the cache cold for a
+ * measurement: stale entries are never found anyway.
  */
 @Injectable()
 export class CacheInvalidation implements OnApplicationBootstrap {
@@ -73,11 +72,11 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   /**
-   * Removes all entries whose key matches and whose tenants are all in `tenants`.
-   * @returns the number of different entries that were removed, in all tiers and replicas.
+   * Removes entries whose key matches and whose tenants are all in `tenants`.
+   * @returns the number of different entries removed, in all tiers and replicas.
    */
   async invalidate(pattern: KeyPattern, tenants: Tenants): Promise<number> {
-    // Redis first: a reader that found an entry there a moment ago keeps it in its process, too.
+    // Redis first: a reader that found an entry there a moment ago stores it in its process, too.
     const removed = new Set(await this.removeFromRedis(pattern, tenants));
     const others = this.removeFromOthers(pattern, tenants);
     for (const key of this.removeLocally(pattern, tenants)) removed.add(key);
@@ -94,7 +93,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   private async removeFromRedis(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
-    // The pattern means the same to Redis and here; a second test costs nothing and keeps tenants apart.
+    // Redis matches the same pattern; the second test keeps tenants apart.
     const test = (key: string) => pattern.test(key) && coversOnly(key, tenants);
     // Running loads would store into a part of Redis that the scan has passed.
     this.cache.discardRunning(test);
@@ -119,7 +118,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     return removed;
   }
 
-  /** Redis did not reply: the rest is removed as soon as it does. */
+  /** Removes the rest as soon as Redis replies. */
   private finishLater(pattern: KeyPattern, tenants: Tenants): void {
     if (!this.redis.isConfigured) return;
     if (this.unfinished.length >= MAX_UNFINISHED) this.unfinished.shift();
@@ -133,7 +132,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     }
   }
 
-  /** Has the other replicas remove, and returns what they removed; replicas that do not reply in time are left out, with a warning. */
+  /** Returns what other replicas removed; those that do not reply in time are left out, with a warning. */
   private async removeFromOthers(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
     if (!this.redis.isAvailable) return [];
     const id = randomUUID();
@@ -152,7 +151,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
       const receivers = await this.redis.attempt((client) =>
         client.publish(this.requests, JSON.stringify(request)),
       );
-      // This replica receives its own request, unless its subscription is broken at the moment.
+      // This replica receives its own request, unless its subscription is broken.
       expected = Math.max(0, (receivers ?? 0) - (this.redis.isSubscribed ? 1 : 0));
       if (replied < expected) await all;
     } finally {

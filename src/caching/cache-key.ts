@@ -1,30 +1,30 @@
 import { createHash } from 'node:crypto';
 import { validationFailed } from '../platform/errors/app-error';
 
-/** The owners of the data in a response: ids, sorted, without duplicates; `*` stands for all. */
+/** Owners of the data in a response: ids, sorted, without duplicates; `*` stands for all. */
 export type Tenants = readonly string[] | '*';
 
-/** Longer lists of tenants are in keys as their number and hash. */
+/** Longer lists of tenants are in keys as number and hash. */
 const MAX_SPELLED_LENGTH = 512;
 export const MAX_PATTERN_LENGTH = 512;
 
 /**
- * The beginning of keys, `prefix:namespace:tenants:`; with epoch and query a key is `prefix:namespace:tenants:epoch:hash`.
- * Ids are percent-encoded, `*` too, so that no id looks like another part of a key or like all tenants.
+ * Beginning of keys, which are `prefix:namespace:tenants:epoch:hash`. Ids are percent-encoded, `*` too, so that no id
+ * looks like another part of a key or like all tenants.
  */
 export function keyHead(prefix: string, namespace: string, tenants: Tenants): string {
   return `${prefix}:${namespace}:${spelled(tenants)}:`;
 }
 
-/** A query in 32 characters of base64url: 192 bits of SHA-256, so that no client can make two queries share an entry. */
+/** 192 bits of SHA-256 in 32 characters of base64url: no client can make two queries share an entry. */
 export function queryHash(query: string): string {
   return createHash('sha256').update(query).digest('base64url').slice(0, 32);
 }
 
-/** Encoded lists of tenants, cached: every key of a store is compared with the same list. */
+/** Encoded lists, cached: every key of a store is compared with the same list. */
 const spellings = new WeakMap<readonly string[], { ids: Set<string>; all: string }>();
 
-/** Whether all tenants of a key are in `allowed`. A hashed list must be `allowed` itself. */
+/** True when all tenants of a key are in `allowed`. A hashed list must be `allowed` itself. */
 export function coversOnly(key: string, allowed: Tenants): boolean {
   if (allowed === '*') return true;
   const [, , tenants = ''] = key.split(':', 3);
@@ -45,20 +45,20 @@ function spelled(tenants: Tenants): string {
   return `~${tenants.length}~${createHash('sha256').update(text).digest('base64url')}`;
 }
 
-/** Encodes also what encodeURIComponent leaves and keys use: `*` is all tenants, `~` begins a hashed list. */
+/** Encodes also `*` (all tenants) and `~` (beginning of a hashed list), which encodeURIComponent leaves. */
 function encoded(id: string): string {
   return encodeURIComponent(id).replaceAll('*', '%2A').replaceAll('~', '%7E');
 }
 
-/** An operator's pattern for keys: their beginning after the prefix, `*` standing for any text. */
+/** Operator's pattern for keys: their beginning after the prefix, with `*` for any text. */
 export class KeyPattern {
   /** For `SCAN … MATCH`: the whole key, with Redis's other wildcards escaped. */
   readonly redisGlob: string;
   private readonly matches: (text: string) => boolean;
 
   /**
-   * @param text as given, so that replicas make the same pattern of it. Without `*` it is a whole namespace, or a namespace
-   * and tenants. It may begin with the prefix.
+   * @param text as given, so that replicas make the same pattern of it. Without `*` a whole namespace, or a namespace
+   * and tenants; may begin with the prefix.
    * @throws AppError VALIDATION_FAILED for a text that is empty, too long or has control characters.
    */
   constructor(
@@ -88,8 +88,7 @@ function violationOf(text: string, bare: string): string | undefined {
 }
 
 /**
- * Matches texts against a pattern in which `*` is any text and all else is literal. Each literal part is searched once,
- * after the one before, so that matching is linear for any pattern.
+ * Matches `*` as any text, all else literally. Each literal part is searched once, after the one before: linear time.
  */
 export function globMatcher(pattern: string): (text: string) => boolean {
   const [first = '', ...others] = pattern.split('*');

@@ -7,7 +7,7 @@ import { MAX_ENTRY_FRACTION } from './memory-store';
 
 type Matcher = (text: string) => boolean;
 
-/** The settings for a read: whether its response is kept, and for how long. */
+/** Settings for a read: caching and time to live. */
 @Injectable()
 export class CachePolicy {
   private readonly disabled: Matcher[];
@@ -28,12 +28,11 @@ export class CachePolicy {
     return this.config.keyPrefix;
   }
 
-  /** Larger responses are not kept. */
+  /** Larger responses are not cached. */
   get maxEntryBytes(): number {
     return this.config.maxSizeBytes / MAX_ENTRY_FRACTION;
   }
 
-  /** Whether responses of this namespace or at this path are not kept. */
   isExcluded(namespace: string, path: string): boolean {
     if (!this.config.enabled) return true;
     if (this.disabled.length === 0 && this.excluded.length === 0) return false;
@@ -43,7 +42,7 @@ export class CachePolicy {
     );
   }
 
-  /** Time to live, anywhere or at one path: of the first override that matches, else the default. */
+  /** Time to live: that of the first override that matches, else the default. */
   ttlMs(namespace: string, path?: string): number {
     for (const { matches, isPath, ttlMs } of this.overrides) {
       const text = isPath ? path : namespace;
@@ -53,7 +52,7 @@ export class CachePolicy {
   }
 }
 
-/** Matches a path and all below it, with or without the prefix of the API, in any case; `*` is any text. */
+/** Matches a path and all below it, with or without the API's prefix, in any case; `*` is any text. */
 function pathMatcher(pattern: string): Matcher {
   const trimmed = pattern.replace(/\/+$/, '').toLowerCase();
   const matchers = [trimmed, `/${API_PREFIX}${trimmed}`].flatMap((path) => [

@@ -6,7 +6,7 @@ import { MemoryStore } from './memory-store';
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** The statistics of the cache of this process, as the API shows them. */
+/** Cache statistics of this process for the API. */
 @Injectable()
 export class CacheReport {
   constructor(

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { RollingWindow } from '../platform/runtime/rolling-window';
 
-/** How a request ended: with a kept response, without one, or without searching for one. */
+/** A request that did not search the cache is `excluded`. */
 export type CacheOutcome = 'hit' | 'miss' | 'excluded';
 
 /** Counts since the start. */
@@ -21,7 +21,7 @@ interface Tally {
   excluded: number;
 }
 
-/** The window of the current hit ratio, and the slots it moves by. */
+/** Window of the current hit ratio, and its slots. */
 const WINDOW_SECONDS = 300;
 const SLOT_SECONDS = 10;
 
@@ -37,7 +37,7 @@ export class CacheStatistics {
     (slot) => Object.assign(slot, { hit: 0, miss: 0 }),
   );
 
-  /** Seconds on a clock that only goes forward. */
+  /** Monotonic clock. */
   protected nowSeconds(): number {
     return performance.now() / 1000;
   }
@@ -61,7 +61,7 @@ export class CacheStatistics {
     return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
   }
 
-  /** The last five minutes, or up to one slot less; the ratio (percent, two decimals) is undefined without requests. */
+  /** Last five minutes, or up to one slot less; ratio in percent, two decimals, undefined without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
     let hits = 0;
     let requests = 0;

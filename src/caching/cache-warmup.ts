@@ -5,35 +5,35 @@ import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { ResponseCache } from './response-cache';
 
-/** Reads at once: few enough that readers notice nothing. */
+/** Concurrent reads: few enough not to delay readers. */
 const CONCURRENCY = 4;
 /** No read begins after this: a warm-up is a request, and has to end. */
 const BUDGET_MS = 20_000;
 
-/** One response to be read ahead. `path` is where readers request it. */
+/** One response to load ahead. `path` is where readers request it. */
 export interface WarmupStep {
   description: ReadDescription;
   path: string;
-  /** The step after it, when that follows from its content (the next page). */
+  /** Next step, when that follows from the content (next page). */
   next?: (rest: unknown) => WarmupStep | undefined;
 }
 
-/** The responses that readers are about to request. The domain registers one. */
+/** Responses that readers are about to request. The domain registers one. */
 export interface WarmupPlan {
   readonly read: CachedRead;
 
-  /** The first steps for these tenants; `days` is how far back readers are expected to read. */
+  /** First steps for these tenants; `days` is how far back reads are expected. */
   steps(tenants: Tenants, days: number): Promise<WarmupStep[]>;
 }
 
-/** Of `total` responses each is kept now or failed. */
+/** Each of `total` responses is cached now or failed. */
 export interface WarmupResult {
   warmedUp: number;
   failed: number;
   total: number;
 }
 
-/** Fills the cache with the responses that readers are about to request, under the keys that they will use. */
+/** Loads the responses that readers are about to request, under the keys that they will use. */
 @Injectable()
 export class CacheWarmup {
   private readonly logger = new Logger(CacheWarmup.name);
@@ -48,10 +48,7 @@ export class CacheWarmup {
     this.plans.push(plan);
   }
 
-  /**
-   * Reads the steps of all plans, a few at a time. Responses that are kept already count as warmed up; those that the
-   * settings exclude are left out.
-   */
+  /** Runs all plans, a few reads at a time. Cached responses count as warmed up; excluded ones are left out. */
   async run(tenants: Tenants, days: number): Promise<WarmupResult> {
     const deadlineMs = performance.now() + BUDGET_MS;
     const result = { warmedUp: 0, failed: 0, total: 0 };

@@ -32,7 +32,7 @@ import type {
 } from './dto/responses.dto';
 import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from './dto/requests.dto';
 
-/** Statistics, invalidation and warm-up of the cache, for operators. */
+/** Statistics, invalidation and warm-up, for operators. */
 @ApiTags('performance')
 @Controller('performance/cache')
 export class CacheController {

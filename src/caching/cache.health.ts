@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { CacheReport } from './cache-report';
 
-/** Size and hit ratio of the cache; degraded while the shared tier is away. */
+/** Size and hit ratio; degraded while the shared tier is away. */
 @Injectable()
 export class CacheHealthIndicator {
   constructor(

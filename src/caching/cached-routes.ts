@@ -9,12 +9,12 @@ import type { CachedRead, ReadDescription } from './cached-read';
 import { CACHED } from './caching.interceptor';
 import { HttpCache } from './http-cache';
 
-/** As the compression of the ordinary path says. */
+/** As the compression of the ordinary path does. */
 const VARY = ['Vary', 'Accept-Encoding'];
 
 /**
- * Registers a fast route for every @Cached handler, which responds before express with the interceptor's code. Invalid or
- * unusual requests fall through to the ordinary path.
+ * Registers a fast route before express for every @Cached handler. Invalid or unusual requests fall through to the
+ * ordinary path.
  */
 @Injectable()
 export class CachedRoutes implements OnApplicationBootstrap {
@@ -54,7 +54,7 @@ export class CachedRoutes implements OnApplicationBootstrap {
     try {
       description = read.parse(request);
     } catch (error) {
-      // The ordinary path refuses it once more, and renders the error. Anything else is a defect.
+      // The ordinary path refuses it again, and renders the error. Anything else is a defect.
       if (error instanceof AppError || error instanceof URIError) return fallThrough();
       throw error;
     }

@@ -5,12 +5,12 @@ import { from, type Observable } from 'rxjs';
 import type { CachedRead } from './cached-read';
 import { HttpCache } from './http-cache';
 
-/** Metadata key of a handler's CachedRead (@Cached). */
+/** Metadata key of a handler's CachedRead. */
 export const CACHED = 'caching:read';
 
 /**
- * Responds to requests for @Cached handlers, from the cache or from the source; the handler is never called. One parser makes
- * both the cache key and the query, so that they cannot be those of two different requests.
+ * Responds for @Cached handlers, which are never called. One parser makes both cache key and query, so that they cannot
+ * belong to different requests.
  */
 @Injectable()
 export class CachingInterceptor implements NestInterceptor {

@@ -4,7 +4,7 @@ import { MetricRegistry } from '../metrics/metrics.registry';
 import { CacheStatistics } from './cache-statistics';
 import { MemoryStore } from './memory-store';
 
-/** The cache in the service's own figures. */
+/** Metrics of the cache. */
 @Injectable()
 export class CachingMetrics {
   constructor(

@@ -24,7 +24,7 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
-/** The process tier, which ResponseCache also reads directly: without a promise for a hit. */
+/** Process tier, which ResponseCache also reads directly: a hit needs no promise. */
 @Module({
   providers: [
     {
@@ -37,7 +37,7 @@ import { HttpModule } from '../http/http.module';
 })
 class MemoryTierModule {}
 
-/** Kept responses: exact, per tenant, in two tiers. Knows nothing of their content. */
+/** Response cache: exact, per tenant, in two tiers, independent of content. */
 @Module({
   imports: [
     RedisModule,

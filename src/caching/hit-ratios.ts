@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 
-/** Holders whose ratio is kept; the least recently used go first. */
+/** Holders with a ratio, least recently used evicted first. */
 const MAX_HOLDERS = 1000;
-/** From this many reads on, older ones count half: the ratio is that of the last hundreds. */
+/** Beyond this many reads, older ones count half: the ratio is that of the last hundreds. */
 const MAX_READS = 500;
 
 interface Reads {
@@ -10,14 +10,11 @@ interface Reads {
   all: number;
 }
 
-/**
- * The hit ratio of the latest reads of each holder: one ratio for all would disclose to each holder the activity of
- * others.
- */
+/** Hit ratio of each holder's latest reads: one ratio for all would disclose the activity of others. */
 export class HitRatios {
   private readonly reads = new LRUCache<string, Reads>({ max: MAX_HOLDERS });
 
-  /** Counts a read. @returns the ratio of this holder including it, in percent, two decimals. */
+  /** Counts a read. @returns this holder's ratio including it, in percent, two decimals. */
   count(holder: string, isHit: boolean): number {
     const { hits, all } = this.reads.get(holder) ?? { hits: 0, all: 0 };
     const share = all >= MAX_READS ? 0.5 : 1;

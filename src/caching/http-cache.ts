@@ -11,10 +11,7 @@ import type { CachedRead, ReadDescription } from './cached-read';
 import type { Encoded, Representation } from './representation';
 import { type Loaded, ResponseCache } from './response-cache';
 
-/**
- * The HTTP side of the cache: directives of requests, headers and bytes of responses. Interceptor and fast route both use
- * it, so that they cannot differ.
- */
+/** HTTP side of the cache, shared by interceptor and fast route so that they cannot differ. */
 @Injectable()
 export class HttpCache {
   constructor(
@@ -23,7 +20,7 @@ export class HttpCache {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** Makes the response to a read, until the deadline of the request or its client's disconnect. */
+  /** Responds to a read, until the deadline of the request or its client's disconnect. */
   async respond<D extends ReadDescription>(
     read: CachedRead<D>,
     description: D,
@@ -51,7 +48,7 @@ export class HttpCache {
     return new CachedResponse(loaded, representation, encoded, request.headers['if-none-match']);
   }
 
-  /** The response in this coding; in identity when it is large and there is no memory left to compress it. */
+  /** Falls back to identity when the response is large and no memory is left to compress it. */
   private async encode(
     representation: Representation,
     coding: Coding,
@@ -72,7 +69,7 @@ export class HttpCache {
   }
 }
 
-/** A response of the cache, ready to be written. */
+/** Cached response, ready to be written. */
 export class CachedResponse implements WritableResponse {
   readonly statusCode: 200 | 304;
   /** Name, value, name, value …. */
@@ -108,12 +105,12 @@ export class CachedResponse implements WritableResponse {
   }
 }
 
-/** Up to this, memory for compression is not counted. */
+/** Memory for compression up to this is not counted. */
 const SMALL_ENCODING_BYTES = 256 * 1024;
 
 const VARY = 'Authorization, Accept-Encoding';
 
-/** For clients' caches, which cannot know of a new event: they must revalidate each time, and get 304. */
+/** Clients' caches cannot know of a new event: they must revalidate each time, and get 304. */
 function cacheControlOf(ttlMs: number): string {
   return `private, max-age=${Math.round(ttlMs / 1000)}, no-cache`;
 }

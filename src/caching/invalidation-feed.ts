@@ -7,18 +7,16 @@ import { valuesOf } from '../metrics/values-of';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import type { Tenants } from './cache-key';
 
-/** An invalidation that is done. */
 export interface Invalidated {
   pattern: string;
-  /** Different entries that were removed, in all tiers. */
+  /** Different entries removed, in all tiers. */
   invalidated: number;
   /** ISO 8601. */
   timestamp: string;
-  /** The tenants that it was limited to. */
   tenants: Tenants;
 }
 
-/** Invalidations for subscribers on every replica; without Redis, and while it is away, those of this one. */
+/** Invalidations on every replica; without Redis, and while it is away, those of this one. */
 @Injectable()
 export class InvalidationFeed implements OnApplicationBootstrap {
   private readonly logger = new Logger(InvalidationFeed.name);
@@ -43,7 +41,7 @@ export class InvalidationFeed implements OnApplicationBootstrap {
     return valuesOf(this.subject, signal);
   }
 
-  /** Notifies subscribers of this and, without waiting, of other replicas. */
+  /** Notifies subscribers here and, without waiting, other replicas. */
   announce(done: Invalidated): void {
     this.subject.next(done);
     const message = JSON.stringify({ from: this.replica, done });

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { wallClockMs } from '../platform/runtime/clocks';
 
-/** A value that knows its size in memory and its group. */
+/** Value that knows its size in memory and its group. */
 export interface SizedValue {
   readonly sizeBytes: number;
   /** Setting a value removes the former newest of its group; empty: no group. */
@@ -11,26 +11,26 @@ export interface SizedValue {
 /** Keyv's envelope; returned without `expires`, by which Keyv would judge the value itself. */
 interface KeyvValue {
   value?: SizedValue;
-  /** Milliseconds since 1970, by the wall clock of this moment. */
+  /** Milliseconds since 1970, wall clock. */
   expires?: number;
 }
 
-/** The end is on the clock of performance.now(), as the wall clock may be set meanwhile. */
+/** Expiry is on the clock of performance.now(), as the wall clock may be set meanwhile. */
 interface Kept {
   value?: SizedValue;
   endsAtMs: number;
 }
 
 /**
- * Bytes of an entry beyond its key and its value's own count: objects and slots of the maps. Heap and external memory after
- * 100 000 cached responses of 1 kB, less their texts, were 750 bytes for each, and 1250 more for each representation, which
- * the value counts (Node 20).
+ * Bytes of an entry beyond its key and its value's own count: objects and map slots. Measured as heap and external
+ * memory after 100 000 cached responses of 1 kB, less their texts: 750 bytes each, and 1250 more per representation,
+ * which the value counts (Node 20).
  */
 const ENTRY_OVERHEAD_BYTES = 800;
-/** A single entry takes at most one part in so many of the bound. */
+/** A single entry takes at most 1/8 of the bound. */
 export const MAX_ENTRY_FRACTION = 8;
 
-/** The tier of this process, a store for Keyv: the least recently used entries go first when all would exceed the bound. */
+/** Process tier as a store for Keyv; bounded in bytes, least recently used evicted first. */
 export class MemoryStore {
   private readonly entries: LRUCache<string, Kept>;
   private readonly newest = new Map<string, string>();
@@ -51,7 +51,7 @@ export class MemoryStore {
     });
   }
 
-  /** The value of a key. Counts as a use. */
+  /** Value of a key. Counts as a use. */
   find(key: string): SizedValue | undefined {
     return this.get(key)?.value;
   }
@@ -74,7 +74,7 @@ export class MemoryStore {
     const old = group === '' ? undefined : this.newest.get(group);
     if (old !== undefined && old !== key) this.entries.delete(old);
     this.entries.set(key, entry);
-    // Too large entries are not kept.
+    // Too large entries are not stored.
     if (group !== '' && this.entries.has(key)) this.newest.set(group, key);
   }
 
@@ -90,12 +90,11 @@ export class MemoryStore {
     this.entries.clear();
   }
 
-  /** The key of the newest member of a group. */
   newestOf(group: string): string | undefined {
     return this.newest.get(group);
   }
 
-  /** Counts a value again that has grown since it was set; that evicts others, or the value itself. */
+  /** Counts a value that has grown since it was set; evicts others, or the value itself. */
   resize(key: string): void {
     const entry = this.entries.peek(key);
     if (entry) this.keep(key, { ...entry }); // the same object would keep its old size
@@ -108,7 +107,7 @@ export class MemoryStore {
     return removed;
   }
 
-  /** Present entries and their bytes, and evictions before the end of an entry's time since the start. */
+  /** Present entries and bytes; evictions before expiry since the start. */
   statistics(): { entries: number; bytes: number; evictions: number } {
     const { size, calculatedSize } = this.entries;
     return { entries: size, bytes: calculatedSize, evictions: this.evictions };

@@ -4,13 +4,13 @@ import { brotliCompress, constants, deflate, gzip } from 'node:zlib';
 import type { Coding } from '../http/negotiation';
 import { exactBuffer, type Rendering } from './cached-read';
 
-/** Below this compression costs more than it saves; the same as for other responses. */
+/** Below this compression costs more than it saves. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
-/** Bytes of the objects of one representation, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
+/** Bytes of one representation's objects, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
 const OBJECT_BYTES = 1250;
 
-/** Copies of an incompressible body: itself in one piece, the chunks of zlib, and those in one piece. */
+/** Copies of an incompressible body: itself in one piece, zlib's chunks, and those in one piece. */
 const ENCODING_COPIES = 3;
 
 /** Bytes ready to be sent, with their strong validator. */
@@ -19,14 +19,14 @@ export interface Encoded {
   parts: readonly Buffer[];
   length: number;
   etag: string;
-  /** Headers of these bytes: name, value, name, value …. */
+  /** Name, value, name, value …. */
   headers: readonly string[];
 }
 
 const compress = {
   gzip: promisify<Buffer, Buffer>(gzip),
   deflate: promisify<Buffer, Buffer>(deflate),
-  // As for other responses: quality 11, the default, takes a hundred times as long.
+  // Quality 11, the default, takes a hundred times as long.
   br: (body: Buffer) =>
     promisify(brotliCompress)(body, {
       params: {
@@ -36,11 +36,11 @@ const compress = {
     }),
 };
 
-/** One reader's response, in each coding that was requested so far. */
+/** One reader's response, in each coding requested so far. */
 export class Representation {
   private readonly encoded = new Map<Coding, Encoded>();
   private readonly running = new Map<Coding, Promise<Encoded>>();
-  /** Headers for this reader: name, value, name, value …. */
+  /** Name, value, name, value …. */
   readonly headers: readonly string[];
 
   /**
@@ -64,12 +64,12 @@ export class Representation {
     return bytes;
   }
 
-  /** The body in this coding if it was made before, or in identity when it is too short to be compressed. */
+  /** Body in this coding if it was made before, or in identity when too short to be compressed. */
   ready(coding: Coding): Encoded | undefined {
     return this.encoded.get(this.isShort() ? 'identity' : coding);
   }
 
-  /** Makes the body in this coding, once for all callers that wait for it. */
+  /** Single flight for each coding. */
   async encode(coding: Coding): Promise<Encoded> {
     const ready = this.ready(coding);
     if (ready || coding === 'identity') return ready ?? this.identity();
@@ -86,7 +86,7 @@ export class Representation {
     return running;
   }
 
-  /** Temporary bytes for making it in this coding; 0 when it exists, is being made, or is short. */
+  /** Temporary bytes of encoding; 0 when it exists, is under way, or the body is short. */
   encodingBytes(coding: Coding): number {
     if (this.ready(coding) || this.running.has(coding)) return 0;
     return ENCODING_COPIES * this.identity().length;

@@ -12,39 +12,37 @@ import type { CachedRead, ReadDescription, SharedResponse } from './cached-read'
 import { MemoryStore } from './memory-store';
 import { type Fill, SingleFlight } from './single-flight';
 
-/** Kept from before (HIT), read now as there was none (MISS), or read without searching for a kept one (BYPASS). */
+/** Cached (HIT), loaded as there was none (MISS), or loaded without searching (BYPASS). */
 export type CacheStatus = 'HIT' | 'MISS' | 'BYPASS';
 
 export interface Loaded {
   entry: CacheEntry;
   status: CacheStatus;
-  /** Its key in the cache; absent when it is not kept. */
+  /** Absent when it is not cached. */
   key?: string;
 }
 
-/** How one caller wants a read answered. */
 export interface LoadOptions {
-  /** The path of the request, without its query. */
+  /** Path of the request, without its query. */
   path: string;
   policy: ReadPolicy;
-  /** Time to live, and maximum age of a kept response, in place of the settings'. */
+  /** Time to live, and maximum age of a cached response, in place of the settings'. */
   ttlMs?: number;
-  /** Not counted as a request (a warm-up). */
+  /** Not counted as a request (warm-up). */
   isAhead?: boolean;
-  /** Makes the signal that aborts with the caller's request; called only for a load that has to wait. */
+  /** Makes the signal of the caller's request; called only for a load that has to wait. */
   signal?: () => AbortSignal;
 }
 
-/** Reads until the signal aborts, and not before `ready` resolves. */
+/** Loads until the signal aborts, and not before `ready` resolves. */
 type Load = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedResponse>;
 
-/** Where and how a response is kept. */
 interface Slot {
   key: string;
-  /** The key without the epoch. */
+  /** Key without the epoch. */
   group: string;
   ttlMs: number;
-  /** When its epoch was requested, on the clock of performance.now(). */
+  /** Request time of its epoch, on the clock of performance.now(). */
   verifiedAtMs: number;
   accepts: (rest: unknown) => boolean;
 }
@@ -55,8 +53,8 @@ interface Tier {
 }
 
 /**
- * Kept responses, per tenant and exact. A key contains the epoch of its tenants, which is requested before every use, so that
- * no response from before the last change is found. What Redis does or fails to do changes only the cost.
+ * Response cache, per tenant and exact: a key contains the epoch of its tenants, requested before every use, so that no
+ * response from before the last change is found. Redis and its failures change only the cost.
  */
 @Injectable()
 export class ResponseCache {
@@ -74,8 +72,9 @@ export class ResponseCache {
   ) {}
 
   /**
-   * The kept response to a read if it is current, else a new one.
-   * @throws what reading the epoch or the response throws, of which nothing is kept; the reason of the caller's signal.
+   * Returns the cached response to a read if it is current, else loads one.
+   * @throws what reading the epoch or the response throws, of which nothing is cached; the reason of the caller's
+   * signal.
    */
   async getOrLoad<D extends ReadDescription>(
     read: CachedRead<D>,
@@ -104,7 +103,7 @@ export class ResponseCache {
     if (isFresh) read.assertCapacity?.(description);
     const verifiedAtMs = performance.now();
     const epoch = read.currentEpoch(description.tenants);
-    // Read with any epoch: the permit is waited for meanwhile, and the read follows both.
+    // Valid with any epoch: the permit is waited for meanwhile, and the read follows both.
     const fresh = isFresh ? load(signal?.(), epoch) : undefined;
     fresh?.catch(() => undefined); // handled in `reload`
     const key = `${head}${await (signal ? abortableLazily(epoch, signal) : epoch)}:${query}`;
@@ -131,7 +130,7 @@ export class ResponseCache {
     this.memory.resize(key);
   }
 
-  /** Running loads whose keys pass are finished for their callers, but not kept. */
+  /** Running loads whose keys pass finish for their callers, but are not cached. */
   discardRunning(test: (key: string) => boolean): void {
     for (const fill of [...this.inFlight.values(), ...this.reloads]) {
       if (test(fill.key)) fill.isDiscarded = true;
@@ -146,7 +145,7 @@ export class ResponseCache {
     return head;
   }
 
-  /** Responses with a time to live of their own (at one path, for one caller) are kept apart from the others. */
+  /** Responses with a time to live of their own (one path, one caller) have separate keys. */
   private queryPart(namespace: string, { query }: ReadDescription, ttlMs: number): string {
     return ttlMs === this.policy.ttlMs(namespace) ? query : `${query}-${ttlMs}`;
   }
@@ -159,7 +158,7 @@ export class ResponseCache {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
-  /** A response that was current no longer ago than this client accepts (`max-stale`). */
+  /** Finds a response that was current no longer ago than this client accepts (`max-stale`). */
   private acceptablyStale(group: string, policy: ReadPolicy): Loaded | undefined {
     const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
     if (maxStaleSeconds === undefined || isFreshRead(policy)) return undefined;
@@ -172,7 +171,6 @@ export class ResponseCache {
     return isAcceptable ? { entry, key, status: 'HIT' } : undefined;
   }
 
-  /** Reads for one caller only. */
   private async reload(slot: Slot, { noStore }: ReadPolicy, load: Load): Promise<Loaded> {
     const { key } = slot;
     const status = 'BYPASS';
@@ -184,7 +182,7 @@ export class ResponseCache {
         this.reloads.delete(fill);
         return { entry, status };
       }
-      // Kept in the process tier synchronously; the shared one is not waited for.
+      // Synchronous in the process tier; the shared one is not waited for.
       this.keep(fill, entry, this.tiers)
         .catch((error: unknown) => this.reportUnkept(error))
         .finally(() => this.reloads.delete(fill));
@@ -195,7 +193,7 @@ export class ResponseCache {
     }
   }
 
-  /** Reads once for all callers that need the same response at the same time. */
+  /** Single flight for all callers of the same response. */
   private async fill(slot: Slot, load: Load, signal: AbortSignal | undefined): Promise<Loaded> {
     const running = this.inFlight.get(slot.key);
     if (!running || running.isAbandoned) return this.begin(slot, load).join(signal);
@@ -222,8 +220,8 @@ export class ResponseCache {
   }
 
   /**
-   * Searches the shared tier, then reads. Replicas that miss a key at the same time read it once each: a lock between them
-   * cost more than it saved (docs/adr/0034-redis-fill-lock-and-invalidation-counts.md).
+   * Searches the shared tier, then loads. Replicas that miss a key at once load it once each: a lock between them cost
+   * more than it saved (docs/adr/0034-redis-fill-lock-and-invalidation-counts.md).
    */
   private async findOrRead(slot: Slot, load: Load): Promise<Loaded> {
     const { key } = slot;
@@ -248,7 +246,7 @@ export class ResponseCache {
     return entry;
   }
 
-  /** Keeps the result of a load; until that is done, callers join the load instead of beginning another. */
+  /** Callers join the load until its result is stored, instead of beginning another. */
   private async keepResult(flight: SingleFlight<Loaded>): Promise<void> {
     try {
       const loaded = await flight.promise.catch(() => undefined); // its callers handle a failure
@@ -261,7 +259,7 @@ export class ResponseCache {
     }
   }
 
-  /** Keeps a response in `tier`, unless its key is removed before that is done. */
+  /** Stores a response in `tier`, unless its key is removed before that is done. */
   private async keep(fill: Fill, entry: CacheEntry, tier: Tier | undefined): Promise<void> {
     if (fill.isDiscarded) return;
     await tier?.set(fill.key, entry, Math.max(1, entry.remainingMs())); // 0 would mean for ever

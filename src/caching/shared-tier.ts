@@ -6,14 +6,14 @@ import type { SharedEntry } from './cache-entry';
 import type { SizedValue } from './memory-store';
 
 /**
- * Larger responses stay in their process: one connection carries all commands, and nothing here bounds how much one reader
+ * Larger responses stay in their process: one connection carries all commands, and nothing else bounds what one reader
  * stores in Redis. A page of 1000 common events has half of it.
  */
 export const MAX_SHARED_BYTES = 1024 * 1024;
 
 /*
- * Keyv keeps a moment of the wall clock (`expires`) beside each value. It is not stored: only Redis counts down the time to
- * live, the same for all replicas.
+ * Keyv's `expires`, a wall-clock time, is not stored: Redis alone counts down the time to live, equally for all
+ * replicas.
  */
 
 /** Keyv's envelope of a value to store. */
@@ -21,14 +21,14 @@ interface Kept {
   value?: Partial<SizedValue>;
 }
 
-/** The envelope for Keyv: without `expires` it does not judge the value. */
+/** Envelope for Keyv: without `expires` it does not judge the value. */
 interface Shared {
   value: SharedEntry;
 }
 
 /**
- * The tier that replicas share, as a Keyv for cache-manager: cache-manager-redis-yet on this service's connection, with every
- * command bounded in time. While Redis is away nothing is found and nothing is kept, without an error.
+ * Shared tier as a Keyv for cache-manager: cache-manager-redis-yet on this service's connection, each command bounded
+ * in time. While Redis is away nothing is found or stored, without an error.
  */
 export function sharedStore(redis: RedisConnection): Keyv | undefined {
   const { client } = redis;

@@ -1,21 +1,19 @@
 import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
 
-/** Cancelling takes a few milliseconds; the last caller is answered when the work has ended. */
+/** Cancelling takes a few milliseconds; the last caller is rejected once the work has ended. */
 const CANCEL_GRACE_MS = 25;
 
-/** A running load whose result is to be kept. */
+/** Running load whose result is to be cached. */
 export interface Fill {
   readonly key: string;
-  /** Whether its key was removed meanwhile: its callers get the result, but it is not kept. */
+  /** True once its key was removed: callers get the result, but it is not cached. */
   isDiscarded: boolean;
 }
 
-/**
- * Work that all callers of one key share. A caller's abort rejects for that caller only; the last one's aborts the work.
- */
+/** Work shared by all callers of one key. An abort rejects for its caller only; the last one's aborts the work. */
 export class SingleFlight<T> implements Fill {
   isDiscarded = false;
-  /** Whether its work was aborted: a new caller has to begin another. */
+  /** True once the work was aborted: a new caller has to begin another. */
   isAbandoned = false;
   readonly promise: Promise<T>;
   private waiting = 0;
@@ -28,10 +26,7 @@ export class SingleFlight<T> implements Fill {
     this.promise = work(this.controller.signal);
   }
 
-  /**
-   * The result, for one more caller.
-   * @throws what the work throws, or the reason of the caller's signal.
-   */
+  /** Adds a caller to the work. @throws what the work throws, or the reason of the caller's signal. */
   async join(signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
     this.waiting += 1;

@@ -6,10 +6,8 @@ import { QueryText } from '../../validation/query-coercion';
 
 const MAX_TENANT_LENGTH = 255;
 const MAX_TENANTS = 1000;
-/** How far back a warm-up looks unless told. */
 export const DEFAULT_PRELOAD_DAYS = 7;
 
-/** The query of an invalidation. */
 export class InvalidationQuery {
   @QueryText()
   @Check(text(MAX_PATTERN_LENGTH, 1))
@@ -26,7 +24,6 @@ export class InvalidationQuery {
   pattern!: string;
 }
 
-/** What to warm up. */
 export class WarmupDto {
   @IsOptional()
   @Check(list(1, MAX_TENANTS))

@@ -8,7 +8,6 @@ import {
   ApiWord,
 } from '../../validation/response-properties';
 
-/** Requests that could be answered from the cache, and how they were. */
 export class CacheCountsDto {
   @ApiNumber(93.75, 'Hits in percent of requests.')
   hitRatio!: number;
@@ -26,7 +25,7 @@ export class CacheCountsDto {
   excludedRequests!: number;
 }
 
-/** The same for the last minutes alone. */
+/** Counts of the last minutes alone. */
 export class CacheWindowDto {
   @ApiInteger(300)
   seconds!: number;
@@ -38,7 +37,7 @@ export class CacheWindowDto {
   hitRatio!: number | null;
 }
 
-/** How the cache of the replica that answers does. */
+/** Statistics of the replica that responds. */
 export class CacheStatisticsDto extends CacheCountsDto {
   @ApiInteger(10, 'Kept in this process.')
   entries!: number;
@@ -76,7 +75,6 @@ export class CacheStatisticsDto extends CacheCountsDto {
   sharedTier!: string;
 }
 
-/** What an invalidation did. */
 export class CacheInvalidationDto {
   @ApiText('audit_events*')
   pattern!: string;
@@ -88,7 +86,6 @@ export class CacheInvalidationDto {
   timestamp!: string;
 }
 
-/** What a warm-up did. */
 export class WarmupResultDto {
   @ApiInteger(12, 'Answers that are kept now.')
   warmedUp!: number;
