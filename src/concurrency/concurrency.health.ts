@@ -4,7 +4,7 @@ import { FairScheduler } from './fair-scheduler';
 import { LargeBodyLimiter } from './large-body-limiter';
 import { SubscriptionLimiter } from './subscription-limiter';
 
-/** Requests that run and wait, and subscriptions; degraded while a queue is full, so that requests are refused. */
+/** Requests and subscriptions; degraded while a full queue refuses requests. */
 @Injectable()
 export class ConcurrencyHealthIndicator {
   constructor(

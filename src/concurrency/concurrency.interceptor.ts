@@ -29,7 +29,7 @@ export class ConcurrencyInterceptor implements NestInterceptor {
   }
 }
 
-/** The rest of an interceptor chain as work that `run` does once it has a permit. */
+/** Runs the rest of an interceptor chain once `run` has a permit. */
 export function withPermit(
   run: (work: () => Promise<unknown>) => Promise<unknown>,
   next: CallHandler,

@@ -10,7 +10,7 @@ import { SubscriptionLimiter } from './subscription-limiter';
 
 const MS_PER_SECOND = 1000;
 
-/** Permits, memory for responses and subscriptions in the service's own figures. No series names a flow, as those are organizations. */
+/** Metrics of permits, response memory and subscriptions. No series names a flow, as those are organizations. */
 @Injectable()
 export class ConcurrencyMetrics {
   constructor(
@@ -90,7 +90,7 @@ export class ConcurrencyMetrics {
       'Permits that were granted, and requests that got none or were ended with one, by why.',
       () => {
         const [all, bodies] = [scheduler.statistics(), large.permits.statistics()];
-        // A request that has one permit and waits for the next in vain is refused by the queue of that one.
+        // A request with one permit that waits for the next in vain is refused by the latter's queue.
         const { queueTimeouts } = connections.permits.statistics();
         return labelled('outcome', {
           granted: all.granted,

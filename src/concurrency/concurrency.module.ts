@@ -21,10 +21,10 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
-/** 24 are promised. One more, as they count from the transaction and not from the response's arrival. */
+/** 24 are promised; one more, as they count from the transaction and not from the response's arrival. */
 const KEEP_KEYS_HOURS = 25;
 
-/** Fair permits, deadlines, rate limit, idempotency: concurrent and repeated requests do not harm each other. */
+/** Fair permits, deadlines, rate limit and idempotency keys. */
 @Module({
   imports: [DatabaseModule, RedisModule, MetricsModule, HttpModule, TerminusModule],
   providers: [

@@ -10,10 +10,11 @@ import { InFlight } from './in-flight';
 import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**
- * Permits to use a connection, for requests that have a permit to work: the pool's own queue is first come first served, so
- * that a flood would wait there before all others. While the event loop is busy and several flows use it, there are fewer
- * permits than connections: waiters here are served round robin, and those in the loop and in PostgreSQL are not
- * (docs/adr/0026-connection-permits-by-event-loop-pressure.md). The queue is unbounded; CONCURRENCY_QUEUE_TIMEOUT_MS ends a wait.
+ * Permits to use a connection: the pool's own queue is first come first served, so that a flood would wait there before
+ * all others. While the event loop is busy and several flows use it, there are fewer permits than connections: this
+ * queue is round robin, those of loop and PostgreSQL are not
+ * (docs/adr/0026-connection-permits-by-event-loop-pressure.md). It is unbounded; CONCURRENCY_QUEUE_TIMEOUT_MS ends a
+ * wait.
  */
 @Injectable()
 export class ConnectionLimiter {
@@ -38,7 +39,7 @@ export class ConnectionLimiter {
     });
   }
 
-  /** Does `work`, which uses one connection. @throws as PermitPool.run. */
+  /** Runs `work`, which uses one connection. @throws as PermitPool.run. */
   async run<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     this.pressure.noteFlow(request.flow);
@@ -58,7 +59,7 @@ export class ConnectionLimiter {
     }
   }
 
-  /** Whether waiters wait for connections: not while there are fewer permits than those. */
+  /** False while permits are fewer than connections. */
   private get areConnectionsShort(): boolean {
     return this.permits.max === this.config.poolMax;
   }

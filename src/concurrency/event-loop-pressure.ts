@@ -3,19 +3,18 @@ import { performance } from 'node:perf_hooks';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 import { BUSY } from './aimd-limit';
 
-/** A flow that came within this time may come again. */
+/** A flow seen within this time may come again. */
 const SEVERAL_FLOWS_MS = 1000;
 const SAMPLE_INTERVAL_MS = 100;
 
 /**
- * Whether requests of more than one flow came lately, to read or to write, and whether the event loop has time for them.
- * Small portions are fairer and a little slower, so they pay only when both are so. The one timer that samples the loop:
- * limiters adapt to its samples.
+ * Detects that several flows, of reads or writes, share a busy event loop: only then small portions pay, as they are
+ * fairer and a little slower. Owns the one timer that samples the loop; limiters adapt to its samples.
  */
 @Injectable()
 export class EventLoopPressure implements BeforeApplicationShutdown {
   private flow: string | undefined;
-  /** When a request was last of another flow than the one before it. */
+  /** Last time that consecutive requests were of different flows. */
   private changedAtMs = -Infinity;
   private isBusy = false;
   private sampling: NodeJS.Timeout | undefined;
@@ -25,7 +24,7 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
     yielder.shareWhile(() => this.isHigh());
   }
 
-  /** Calls `listener` ten times a second with the part (0 to 1) of its time that the event loop was busy. */
+  /** Calls `listener` ten times a second with the utilization (0 to 1) of the event loop. */
   onSample(listener: (utilization: number) => void): void {
     this.listeners.push(listener);
     if (this.sampling) return;
@@ -43,14 +42,13 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
     clearInterval(this.sampling);
   }
 
-  /** Notes that a request of this flow has come. */
   noteFlow(flow: string): void {
     if (flow === this.flow) return;
     if (this.flow !== undefined) this.changedAtMs = performance.now();
     this.flow = flow;
   }
 
-  /** Notes for which part (0 to 1) of its time the event loop was busy lately. */
+  /** Records the latest utilization (0 to 1) of the event loop. */
   noteLoop(utilization: number): void {
     this.isBusy = utilization > BUSY;
   }
@@ -59,7 +57,7 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
     return performance.now() - this.changedAtMs <= SEVERAL_FLOWS_MS;
   }
 
-  /** Whether several flows came and the event loop is busy: each waits for what the others cost it. */
+  /** True when several flows came and the event loop is busy. */
   isHigh(): boolean {
     return this.isBusy && this.hasSeveralFlows();
   }

@@ -1,15 +1,15 @@
-/** A request that waits. Held by its flow until it is granted a permit, removed or evicted. */
+/** Waiting request, held by its flow until it is granted a permit, removed or evicted. */
 export interface Waiter {
   /** Called once, with a permit that the waiter now holds. */
   readonly grant: () => void;
-  /** Called after its removal in favour of a flow that has fewer waiters. */
+  /** Called after its removal in favour of a flow with fewer waiters. */
   readonly evict: () => void;
   flow: Flow | undefined;
   previous: Waiter | undefined;
   next: Waiter | undefined;
 }
 
-/** The waiters of one key, first come first served. Flows that have waiters form a ring. */
+/** Waiters of one key, first come first served. Flows with waiters form a ring. */
 interface Flow {
   readonly key: string;
   size: number;
@@ -20,20 +20,19 @@ interface Flow {
 }
 
 /**
- * A bounded number of permits and a bounded queue for them, with one flow for each key, served round robin: for each waiter
- * before it in its own flow, a waiter is overtaken by at most one of each other flow. A full queue still accepts a flow that
- * holds less than an equal share of it, and evicts the last waiter of the longest flow. Every operation is O(1), except that
- * eviction, which visits all flows; empty flows are dropped. Timeouts are the caller's: it removes its waiter.
+ * Bounded permits with a bounded queue, one flow for each key, round robin: for each waiter before it in its own flow,
+ * a waiter is overtaken by at most one of each other flow. A full queue still accepts a flow that holds less than an
+ * equal share, and evicts the last waiter of the longest flow. Operations are O(1); eviction visits all flows. Empty
+ * flows are dropped. Timeouts are the caller's: it removes its waiter.
  */
 export class FairQueue {
   private readonly flows = new Map<string, Flow>();
-  /** The flow that is served next. */
   private nextFlow: Flow | undefined;
   private acquired = 0;
   private waiting = 0;
   private limit: number;
 
-  /** Gives at most `max` permits and lets at most `capacity` wait. */
+  /** Grants at most `max` permits and lets at most `capacity` wait. */
   constructor(
     max: number,
     readonly capacity: number,
@@ -41,7 +40,6 @@ export class FairQueue {
     this.limit = max;
   }
 
-  /** Permits in all. */
   get max(): number {
     return this.limit;
   }
@@ -52,7 +50,6 @@ export class FairQueue {
     for (let next = this.peek(); next && this.tryAcquire(); next = this.peek()) this.grant(next);
   }
 
-  /** Permits that are held. */
   get active(): number {
     return this.acquired;
   }
@@ -61,22 +58,21 @@ export class FairQueue {
     return this.waiting;
   }
 
-  /** Flows that have waiters. */
+  /** Flows with waiters. */
   get flowCount(): number {
     return this.flows.size;
   }
 
-  /** Whether all permits are held and the queue has reached its capacity. */
+  /** True when all permits are held and the queue is at its capacity. */
   get isFull(): boolean {
     return this.acquired >= this.limit && this.waiting >= this.capacity;
   }
 
-  /** Whether one more request of this flow could get a permit or wait. */
+  /** True when one more request of this flow could get a permit or wait. */
   hasCapacityFor(key: string): boolean {
     return !this.isFull || this.isBelowShare(key);
   }
 
-  /** Whether a flow would hold at most an equal part of the capacity with one more waiter. */
   private isBelowShare(key: string): boolean {
     const flow = this.flows.get(key);
     const flows = this.flows.size + (flow ? 0 : 1);
@@ -91,8 +87,8 @@ export class FairQueue {
   }
 
   /**
-   * Adds a waiter at the end of a flow, after `tryAcquire` has returned false; undefined when the queue is full and the flow
-   * has its share of it.
+   * Appends a waiter, after `tryAcquire` returned false; undefined when the queue is full and the flow has its share of
+   * it.
    */
   enqueue(key: string, grant: () => void, evict: () => void = () => undefined): Waiter | undefined {
     if (this.waiting >= this.capacity) {
@@ -112,7 +108,7 @@ export class FairQueue {
     return waiter;
   }
 
-  /** Removes a waiter; false when it has been granted a permit, removed or evicted before. */
+  /** False when the waiter was granted a permit, removed or evicted before. */
   remove(waiter: Waiter): boolean {
     const { flow, previous, next } = waiter;
     if (!flow) return false;
@@ -127,7 +123,7 @@ export class FairQueue {
     return true;
   }
 
-  /** Gives a permit back: to the first waiter of the next flow, if there is one. */
+  /** Gives a permit back: to the first waiter of the next flow, if any. */
   release(): void {
     const next = this.acquired > this.limit ? undefined : this.peek();
     if (next) this.grant(next);
@@ -138,7 +134,6 @@ export class FairQueue {
     return this.nextFlow?.first;
   }
 
-  /** Dequeues a waiter and gives it the permit that was taken for it. */
   private grant(waiter: Waiter): void {
     this.nextFlow = waiter.flow?.next;
     this.remove(waiter);

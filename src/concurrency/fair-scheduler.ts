@@ -5,8 +5,8 @@ import { type FlowOwner, flowsOf } from './flow';
 import { PermitPool, type PermitRequest, type PermitStatistics } from './permit-pool';
 
 /**
- * Permits to handle requests: CONCURRENCY_MAX_REQUESTS at once, the others wait in the flow of their organization. All
- * adapters share this one; guard, interceptor and @LimitConcurrency() use it for REST handlers.
+ * Permits to handle requests of all adapters: CONCURRENCY_MAX_REQUESTS at once, the others wait in their organization's
+ * flow. REST handlers use it by @LimitConcurrency().
  */
 @Injectable()
 export class FairScheduler {
@@ -28,7 +28,7 @@ export class FairScheduler {
     this.permits.assertCapacity(flow);
   }
 
-  /** Does `work` with a permit. @throws as PermitPool.run. */
+  /** Runs `work` with a permit. @throws as PermitPool.run. */
   run<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
     return this.permits.run(request, work);
   }
@@ -42,7 +42,7 @@ export class FairScheduler {
     return this.permits.statistics();
   }
 
-  /** Permits of this holder's flows, in percent of CONCURRENCY_MAX_REQUESTS; other holders' load stays unknown to it. */
+  /** Permits of this holder's flows in percent of CONCURRENCY_MAX_REQUESTS; discloses no other holder's load. */
   utilizationOf(holder: FlowOwner): number {
     const [flow, largeBodyFlow] = flowsOf(holder);
     const held = this.permits.heldBy(flow) + this.permits.heldBy(largeBodyFlow);

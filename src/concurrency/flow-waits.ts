@@ -1,11 +1,10 @@
 import { LRUCache } from 'lru-cache';
 
-/** Flows that are kept apart; those that did not wait for longest are added up. */
+/** Flows with separate counts; those that did not wait for longest are summed. */
 const MAX_FLOWS = 256;
-/** Flows that a report names. */
 const TOP_FLOWS = 10;
 
-/** How long permits of one flow were waited for, in milliseconds. */
+/** Waits of one flow, in milliseconds. */
 export interface FlowWait {
   flow: string;
   waits: number;
@@ -13,7 +12,7 @@ export interface FlowWait {
   maxMs: number;
 }
 
-/** Waits for permits by flow, in bounded space. Permits that were free are not counted. */
+/** Waits for permits by flow, in bounded memory. Permits that were free are not counted. */
 export class FlowWaits {
   private readonly others: FlowWait = { flow: 'others', waits: 0, totalMs: 0, maxMs: 0 };
   private readonly flows = new LRUCache<string, FlowWait>({
@@ -32,7 +31,7 @@ export class FlowWaits {
     else this.flows.set(flow, wait);
   }
 
-  /** All flows together, those that waited most in total, and the sum of those that are no longer kept apart. */
+  /** All flows together, those with the longest total, and the sum of those no longer separate. */
   report(): { all: FlowWait; top: FlowWait[]; others: FlowWait } {
     const top = [...this.flows.values()]
       .sort((a, b) => b.totalMs - a.totalMs)

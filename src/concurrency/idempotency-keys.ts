@@ -3,21 +3,21 @@ import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { AppError } from '../platform/errors/app-error';
 
-/** A request that wants to be carried out once: whose key, and the SHA-256 of what is asked. */
+/** Subject and key of a request to be carried out once, and the SHA-256 of its content. */
 export interface IdempotencyClaim {
   subject: string;
   key: string;
   requestHash: Buffer;
 }
 
-/** An answer as it was (or will be) given, byte for byte. */
+/** Response, byte for byte. */
 export interface StoredResponse {
   status: number;
   location: string | null;
   body: string;
 }
 
-/** What there is to a claim: nothing yet, an answer to give again, or a reason to refuse it. */
+/** State of a claim: new, a response to replay, or a reason to refuse it. */
 export type ClaimState = { replay?: StoredResponse; refusal?: AppError };
 
 export const IDEMPOTENCY_TABLE = 'idempotency_key';
@@ -32,13 +32,12 @@ interface IdempotencyRow {
 }
 
 /**
- * Idempotency keys in PostgreSQL. Claim and answer are part of the transaction that does the work, so that both are
- * there or neither, after a crash too and from every replica. While the first request runs, an advisory lock of its
- * transaction tells the others.
+ * Idempotency keys in PostgreSQL. Claim and response are part of the transaction that does the work: both are there or
+ * neither, after a crash too and from every replica. Its advisory lock shows others that the first request still runs.
  */
 @Injectable()
 export class IdempotencyKeys {
-  /** What is known of each claim, in their order. Locks the new ones until the transaction of `client` ends. */
+  /** States of the claims, in their order. Locks new ones until the transaction of `client` ends. */
   async claim(client: PoolClient, claims: IdempotencyClaim[]): Promise<ClaimState[]> {
     const subjects = claims.map(({ subject }) => subject);
     const keys = claims.map(({ key }) => key);
@@ -64,7 +63,7 @@ export class IdempotencyKeys {
     });
   }
 
-  /** Keeps the answers of new claims. */
+  /** Stores the responses of new claims. */
   async store(
     client: PoolClient,
     answered: { claim: IdempotencyClaim; answer: StoredResponse }[],
@@ -85,22 +84,22 @@ export class IdempotencyKeys {
   }
 }
 
-/** The refusal of a request whose key is in use by one that has not been answered yet. */
+/** Refusal while the first request with the same key runs. */
 export function stillRunning(): AppError {
   return new AppError('CONFLICT', 'A request with this Idempotency-Key is still running.', {
     retryAfterSeconds: 1,
   });
 }
 
-/** Tells claims apart: subject and key hold no U+0001 (keys are printable). */
+/** Unique text of a claim: subject and key hold no U+0001 (keys are printable). */
 export function claimKey({ subject, key }: { subject: string; key: string }): string {
   return `${subject}\u0001${key}`;
 }
 
 /**
- * The advisory lock of a claim: the first 64 bits of its SHA-256, as PostgreSQL writes a bigint. Texts with a wanted
- * result of `hashtextextended` can be computed, and a client chooses its keys: with one of those it could hold the lock
- * by which partitions are made, or that of another client's request.
+ * Advisory lock of a claim: the first 64 bits of its SHA-256 as a bigint. Not `hashtextextended`: texts with a wanted
+ * result of it can be computed, so that a client's key could take the lock by which partitions are made, or another
+ * client's.
  */
 function lockOf(claim: IdempotencyClaim): string {
   return createHash('sha256').update(claimKey(claim)).digest().readBigInt64BE().toString();

@@ -1,9 +1,8 @@
-/** Work that runs for longer waits for PostgreSQL, and not for the event loop, which serves many requests in that time. */
+/** Longer work waits for PostgreSQL, and not for the event loop, which serves many requests in that time. */
 const LONG_MS = 500;
 
-/** The work that runs, and since when. */
 export class InFlight {
-  /** The earliest first. */
+  /** Earliest first. */
   private readonly works = new Set<{ sinceMs: number }>();
 
   async during<T>(work: () => Promise<T>): Promise<T> {
@@ -16,7 +15,7 @@ export class InFlight {
     }
   }
 
-  /** How many run for so long that others should not wait for them. */
+  /** Number of works that run for so long that others should not wait for them. */
   countLong(): number {
     const startedBeforeMs = performance.now() - LONG_MS;
     let count = 0;

@@ -10,7 +10,7 @@ import { PermitPool } from './permit-pool';
 /** Two that are written (AuditWriter), and one that is prepared for it. */
 const MAX_AT_ONCE = 3;
 
-/** A body of so many bytes, whose request waits in `flow` until `signal` aborts. */
+/** Body of so many bytes, whose request waits in `flow` until `signal` aborts. */
 export interface BodyPermit {
   bytes: number;
   flow: string;
@@ -18,10 +18,10 @@ export interface BodyPermit {
 }
 
 /**
- * Permits for requests with large bodies, before their permits to work. Parsing such a body takes several times the memory
- * of its bytes and milliseconds of the event loop: few are parsed at once, the others wait as bytes and hold no permit to
- * work (docs/adr/0027-few-large-bodies-at-once.md). Those that take long do not count, as they wait for PostgreSQL, maybe
- * for a lock of one organization. As many may run and wait here as may in all.
+ * Permits for requests with large bodies, before their permits to work. Parsing takes several times a body's memory and
+ * milliseconds of the event loop: few are parsed at once, the others wait as bytes without a permit to work
+ * (docs/adr/0027-few-large-bodies-at-once.md). Long ones do not count, as they wait for PostgreSQL, maybe for a lock of
+ * one organization. The queue holds as many as may run and wait in all.
  */
 @Injectable()
 export class LargeBodyLimiter {
@@ -42,8 +42,7 @@ export class LargeBodyLimiter {
   }
 
   /**
-   * Does `work` on the body of a request: on a large one with a permit, which is noted on the request (flowOfRequest). A
-   * request has one such permit, however many of its parts ask for it.
+   * Runs `work` on a body: a large one with a permit, noted on the request (flowOfRequest), one for all of its parts.
    * @throws as PermitPool.run.
    */
   async run<T>(

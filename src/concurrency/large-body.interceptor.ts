@@ -16,8 +16,8 @@ import { type FlowRequest, flowOfRequest } from './flow';
 import { LargeBodyLimiter } from './large-body-limiter';
 
 /**
- * A request with a large body waits for a permit of its own before its bytes are parsed. Stands between
- * BodyBytesInterceptor, which reads these, and @LimitConcurrency().
+ * Waits for a large-body permit before the bytes are parsed. Stands between BodyBytesInterceptor, which reads them, and
+ * @LimitConcurrency().
  */
 @Injectable()
 export class LargeBodyInterceptor implements NestInterceptor {

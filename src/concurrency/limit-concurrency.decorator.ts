@@ -3,8 +3,8 @@ import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
 
 /**
- * The handler waits for a permit, has a deadline, and is refused at once when the queue is full. Stands above the
- * interceptors that read the body, so that a client that sends slowly holds no permit.
+ * Permit, deadline, and refusal at once when the queue is full. Stands above the interceptors that read the body, so
+ * that a client that sends slowly holds no permit.
  */
 export function LimitConcurrency(): MethodDecorator {
   return applyDecorators(UseGuards(ConcurrencyGuard), UseInterceptors(ConcurrencyInterceptor));

@@ -4,24 +4,21 @@ import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
 import { FairQueue, type Waiter } from './fair-queue';
 import { type FlowWait, FlowWaits } from './flow-waits';
 
-/** Cancelling takes a few milliseconds: a caller that is answered this much later finds its connection free. */
+/** Cancelling takes a few milliseconds: a caller that is rejected this much later finds its connection free. */
 const CANCEL_GRACE_MS = 25;
 const MS_PER_SECOND = 1000;
 const MAX_RETRY_AFTER_SECONDS = 60;
-/** Weight of one more measured duration in the mean from which Retry-After is computed. */
+/** Weight of the latest duration in the mean for Retry-After. */
 const SERVICE_WEIGHT = 0.05;
-/** Refusals are logged together, at most one line in this time. */
+/** Refusals are logged together, at most once in this time. */
 const REPORT_INTERVAL_MS = 10_000;
 
 export interface PermitPoolOptions {
-  /** Permits that may be held at once. */
   max: number;
-  /** Requests that may wait for one. */
   queueSize: number;
   queueTimeoutMs: number;
 }
 
-/** A request for a permit. */
 export interface PermitRequest {
   flow: string;
   /** Aborts with an AppError when the result is no longer wanted. */
@@ -30,18 +27,18 @@ export interface PermitRequest {
   isNotified?: boolean;
 }
 
-/** `active`, `queued`, `flows` and `utilization` are of this moment, counts and `waits` since the start. */
+/** `active`, `queued`, `flows` and `utilization` are current; counts and `waits` since the start. */
 export interface PermitStatistics {
   active: number;
   queued: number;
   max: number;
   queueSize: number;
-  /** Flows that have waiters. */
+  /** Flows with waiters. */
   flows: number;
   /** `active` of `max`, in percent. */
   utilization: number;
   granted: number;
-  /** Refused as the queue was full. */
+  /** Refused by a full queue. */
   shed: number;
   /** Refused after waiting for `queueTimeoutMs`. */
   queueTimeouts: number;
@@ -54,12 +51,11 @@ export interface PermitStatistics {
   waits: { all: FlowWait; top: FlowWait[]; others: FlowWait };
 }
 
-/** Permits to work, with a fair queue of those that wait, deadlines, and the counts of both. */
+/** Permits to work with a fair queue, deadlines and counts. */
 export class PermitPool {
   private readonly logger = new Logger('Concurrency');
   private readonly queue: FairQueue;
   private readonly waits = new FlowWaits();
-  /** Permits held by flow, for flows that hold any. */
   private readonly heldByFlow = new Map<string, number>();
   private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
   private readonly queueTimeoutMs: number;
@@ -76,7 +72,6 @@ export class PermitPool {
     return this.queue.queued;
   }
 
-  /** Whether all permits are held and the queue is full. */
   get isFull(): boolean {
     return this.queue.isFull;
   }
@@ -85,7 +80,6 @@ export class PermitPool {
     return this.queue.max;
   }
 
-  /** Permits that a flow holds. */
   heldBy(flow: string): number {
     return this.heldByFlow.get(flow) ?? 0;
   }
@@ -101,10 +95,10 @@ export class PermitPool {
   }
 
   /**
-   * Does `work` with a permit, and gives that back when the work has really ended. An abort removes a waiting request from
-   * the queue; of running work it rejects for the caller, and the work is expected to end by the same signal.
-   * @throws AppError TOO_MANY_REQUESTS (the queue is full), QUEUE_TIMEOUT (waited too long); the signal's reason;
-   * whatever `work` throws.
+   * Runs `work` with a permit, which is released when the work has really ended. An abort dequeues a waiting request;
+   * running work is rejected for the caller, and expected to end by the same signal.
+   * @throws AppError TOO_MANY_REQUESTS (full queue), QUEUE_TIMEOUT (waited too long); the signal's reason; errors of
+   * `work`.
    */
   async run<T>({ flow, signal, isNotified }: PermitRequest, work: () => Promise<T>): Promise<T> {
     if (signal?.aborted) throw this.countEnd(abortReason(signal));
@@ -206,7 +200,7 @@ export class PermitPool {
     this.logger.warn(`Overload: ${refused} requests refused since the last such line; ${now}`);
   }
 
-  /** The flows that have waited most. Only in the log, as only operators may know their names. */
+  /** Only for the log, as only operators may know the names of flows. */
   private longestWaits(): string {
     const { top } = this.waits.report();
     if (top.length === 0) return '';

@@ -8,13 +8,13 @@ import { FastRoutes } from '../http/fast-routes';
 import type { FlowOwner } from './flow';
 import { type Counted, RateLimitStorage } from './rate-limit.storage';
 
-/** On a request that was counted: one that falls through a fast route is not counted again. */
+/** Marks a counted request: one that falls through a fast route is not counted again. */
 const COUNTED = Symbol('counted');
 type Countable = IncomingMessage & { principal?: FlowOwner; [COUNTED]?: boolean };
 
 /**
- * The rate limit of each principal: RATE_LIMIT_REQUESTS in each window, on every route with a token, on the fast and
- * the ordinary path. Its state is in the headers of draft-ietf-httpapi-ratelimit-headers-10.
+ * RATE_LIMIT_REQUESTS of each principal in each window, on every route with a token, on both paths. Headers of
+ * draft-ietf-httpapi-ratelimit-headers-10 show its state.
  */
 @Injectable()
 export class RateLimit implements OnModuleInit {
@@ -31,7 +31,7 @@ export class RateLimit implements OnModuleInit {
     }
   }
 
-  /** Counts a request and sets the headers of its response. @throws AppError RATE_LIMITED once the window is used up. */
+  /** Counts a request and sets its response's headers. @throws AppError RATE_LIMITED once the window is used up. */
   async count(request: Countable, response: ServerResponse): Promise<void> {
     const { principal } = request;
     if (!this.config.isEnabled || !principal || request[COUNTED]) return;
@@ -51,7 +51,7 @@ export class RateLimit implements OnModuleInit {
 
   private hit({ subject }: FlowOwner): Promise<Counted> {
     const { requests, windowSeconds } = this.config;
-    // The cache's prefix keeps services apart that share a Redis; `-` keeps these keys apart from its own.
+    // The cache's prefix separates services that share a Redis; `-` separates these keys from its own.
     const key = `${this.cache.keyPrefix}-rate-limit:${subject}`;
     return this.storage.increment(key, windowSeconds * 1000, requests);
   }

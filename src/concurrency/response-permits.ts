@@ -9,8 +9,8 @@ import {
 import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**
- * Permits to exceed the shared memory for responses, one at a time and round robin between organizations. As many requests
- * may wait for it as may run and wait in all; they hold no memory of this kind meanwhile.
+ * Permits to exceed the shared response memory, one at a time, round robin between organizations. The queue holds as
+ * many requests as may run and wait in all; they hold no such memory meanwhile.
  */
 export class ResponsePermitPool {
   readonly permits: PermitPool;
@@ -25,8 +25,8 @@ export class ResponsePermitPool {
   }
 
   /**
-   * Does `work` with a reservation in the shared memory; when that is used up, once more with a permit, which is held as
-   * long as its reservation.
+   * Runs `work` with a reservation in the shared memory; when that is used up, once more with a permit, held as long as
+   * its reservation.
    * @throws AppError TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the reason of the signal; what `work` throws.
    */
   async withReservation<T>(
@@ -70,11 +70,11 @@ export class ResponsePermitPool {
 /** Permits for large responses, of two kinds so that holders never wait for each other in a ring. */
 @Injectable()
 export class ResponsePermits {
-  /** To read a page. Holders never wait for one of the other kind. */
+  /** To read a page. Holders never wait for the other kind. */
   readonly reads: ResponsePermitPool;
   /**
-   * To make a response of pages that are parsed and written again (GraphQL, tRPC). Holders may wait for a permit to read;
-   * what was read is released before one of this kind is waited for.
+   * To compose a response of pages that are parsed and written again (GraphQL, tRPC). Holders may wait for a permit to
+   * read; read memory is released before one of this kind is waited for.
    */
   readonly compositions: ResponsePermitPool;
 

@@ -7,10 +7,10 @@ import { Quota } from '../platform/runtime/quota';
 /** Subscriptions end at any time, so a refused client may retry soon. */
 const RETRY_AFTER_SECONDS = 10;
 
-/** The ways to subscribe: server-sent events, GraphQL over WebSockets, tRPC. */
+/** Server-sent events, GraphQL over WebSockets, tRPC. */
 export type SubscriptionKind = 'sse' | 'websocket' | 'trpc';
 
-/** A limit of subscriptions at once, of all owners (SUBSCRIPTIONS_MAX) and of one (…_PER_PRINCIPAL). */
+/** Limits concurrent subscriptions, of all owners (SUBSCRIPTIONS_MAX) and of one (…_PER_PRINCIPAL). */
 @Injectable()
 export class SubscriptionLimiter {
   private readonly subscriptions: Quota;
@@ -32,7 +32,7 @@ export class SubscriptionLimiter {
   }
 
   /**
-   * Begins a subscription of an owner, and returns what ends it (once, however often it is called).
+   * Begins a subscription; the returned function ends it, once.
    * @throws AppError TOO_MANY_REQUESTS when there are too many, of this owner or of all.
    */
   acquire(owner: string, kind: SubscriptionKind): () => void {
