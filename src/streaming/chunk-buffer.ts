@@ -1,6 +1,6 @@
 const FIRST_BYTES = 64 * 1024;
 
-/** Collects bytes for one write. Grows as needed; a chunk that was taken is never changed. */
+/** Collects bytes for one write. Grows as needed; a taken chunk never changes. */
 export class ChunkBuffer {
   private bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
   private used = 0;
@@ -17,7 +17,7 @@ export class ChunkBuffer {
     this.used = wanted;
   }
 
-  /** The bytes since the last call. */
+  /** Bytes since the last call. */
   take(): Buffer {
     const taken = this.bytes.subarray(0, this.used);
     // The next chunk is probably about as long as this one.

@@ -4,22 +4,22 @@ import type { ExportCoding } from './compressor';
 export const EXPORT_FORMATS = ['json', 'ndjson', 'csv'] as const;
 export type ExportFormatName = (typeof EXPORT_FORMATS)[number];
 
-/** How rows of COPY become a file. */
+/** Framing of COPY's rows in a file. */
 export interface ExportFormat {
   /** Content-Type. */
   mediaType: string;
-  /** The bytes before the first row, also without rows. */
+  /** Bytes before the first row, also without rows. */
   begin: Buffer;
   /** Adds a row as PostgreSQL wrote it (with a line feed); `index` counts from 0. */
   append: (out: ChunkBuffer, row: Buffer, index: number) => void;
-  /** The bytes after the last of `rows`. */
+  /** Bytes after the last of `rows`. */
   end: (rows: number) => Buffer;
 }
 
 export interface CsvOptions {
-  /** The names in the header row. */
+  /** Header row. */
   columns: readonly string[];
-  /** Whether it begins with a byte-order mark, by which Excel recognizes UTF-8. */
+  /** Begins with a byte-order mark, by which Excel recognizes UTF-8. */
   hasBom: boolean;
 }
 
@@ -62,7 +62,7 @@ function csv({ columns, hasBom }: CsvOptions): ExportFormat {
   };
 }
 
-/** The format of this name. Rows are JSON text for `json` and `ndjson`, and CSV of `columns` for `csv`. */
+/** Format by name. Rows are JSON text for `json` and `ndjson`, CSV of `columns` for `csv`. */
 export function exportFormat(name: ExportFormatName, options: CsvOptions): ExportFormat {
   if (name === 'csv') return csv(options);
   return name === 'json' ? JSON_ARRAY : NDJSON;
@@ -77,7 +77,7 @@ export interface ExportDescription {
   hasTrailers: boolean;
 }
 
-/** The headers of a response that is an export. */
+/** Headers of an export's response. */
 export function exportHeaders(description: ExportDescription): Record<string, string> {
   const { format, coding, fileName, hasTrailers } = description;
   return {

@@ -10,17 +10,14 @@ import type { ExportCoding } from './compressor';
 import type { ExportFormat } from './export-format';
 import { type DisconnectReason, ResponseSink } from './response-sink';
 
-/** The source of an export's rows. */
 export interface ExportSource {
-  /** A whole `COPY … TO STDOUT` in the form that the export's format needs. */
+  /** Whole `COPY … TO STDOUT` in the form of the export's format. */
   statement: string;
   /** Settings of PostgreSQL for this statement only. */
   settings: Record<string, string>;
-  /** Checks, in the snapshot of the statement and before it, whether it may run; throws the refusal. */
+  /** Throws a refusal; runs before the statement, in its snapshot. */
   check?: (client: PoolClient) => Promise<void>;
-  /**
-   * Called with each row as PostgreSQL wrote it; returns the part to send. The bytes are valid only during the call.
-   */
+  /** Called with each row as PostgreSQL wrote it, valid only during the call; returns the part to send. */
   onRow?: (row: Buffer) => Buffer;
 }
 
@@ -28,26 +25,26 @@ export interface ExportRequest {
   source: ExportSource;
   format: ExportFormat;
   coding: ExportCoding;
-  /** Headers of the response, set only once it begins: an earlier failure has others. */
+  /** Response headers, set only once it begins: an earlier failure has others. */
   headers: Record<string, string>;
   /** Rows of one write, unless MAX_CHUNK_BYTES comes first. */
   chunkRows: number;
   stallTimeoutMs: number;
-  /** Aborts when its reader's token ends: it is disconnected, or refused with the signal's reason if it has not begun. */
+  /** Aborts when the reader's token ends: disconnects, or refuses with the signal's reason before the first byte. */
   signal?: AbortSignal | undefined;
 }
 
 /** Written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
 const MAX_CHUNK_BYTES = 1024 * 1024;
-/** Rows that come slowly are buffered for no longer than this and one interval. */
+/** Longest wait of buffered rows, plus one interval. */
 const IDLE_FLUSH_MS = 500;
 const TICK_MS = 250;
 /** Until the first row an export can fail with a proper status; but proxies do not wait for ever. */
 const FIRST_ROW_WAIT_MS = 10_000;
-/** The statements before and after the COPY take no time: a server that does not answer them has gone. */
+/** Statements around the COPY take no time: a server that does not reply has gone. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 
-/** Runs one export from PostgreSQL to the client: rows into chunks, no faster than the client reads them. */
+/** One export from PostgreSQL to the client: rows into chunks, no faster than the client reads them. */
 export class ExportRun {
   private readonly chunk = new ChunkBuffer();
   private readonly sink: ResponseSink;
@@ -57,9 +54,8 @@ export class ExportRun {
   private flushedMs = this.startedMs;
   private client: PoolClient | undefined;
   private isOpened = false;
-  /** The time of the exported state of the database, and PostgreSQL's name for it. */
+  /** Time of the exported state of the database, and PostgreSQL's name for it. */
   private snapshot: string | undefined;
-  /** Rows read so far. */
   rows = 0;
   /** Why the response ended early, unless the database failed. */
   disconnectReason: DisconnectReason | undefined;
@@ -78,12 +74,11 @@ export class ExportRun {
     });
   }
 
-  /** Bytes sent so far. */
   get bytes(): number {
     return this.sink.bytes;
   }
 
-  /** Runs it on a connection of its own; rejects when the response is incomplete. */
+  /** Runs on a connection of its own; rejects when the response is incomplete. */
   async run(client: PoolClient): Promise<void> {
     const ticking = setInterval(() => this.tick(), TICK_MS);
     const removeListener = onAbort(this.request.signal, () => this.endWithToken());
@@ -168,14 +163,14 @@ export class ExportRun {
     this.disconnectReason = reason;
     this.copy.destroy(new Error(reason));
     if (!this.client) return;
-    // Ends the statements before and after the COPY, too: a server may be silent for ever.
+    // Ends the statements around the COPY, too: a server may be silent for ever.
     closeConnection(this.client);
     // A backend that sends rows notices the closed connection; one that sorts does not.
     requestCancel(this.client).catch(() => undefined); // never rejects
   }
 }
 
-/** A statement with a timeout, which ends its connection, too. */
+/** Statement with a timeout, which ends its connection, too. */
 function bounded(text: string, values: unknown[] = []): QueryConfig & { query_timeout: number } {
   return { text, values, query_timeout: STATEMENT_TIMEOUT_MS };
 }

@@ -11,44 +11,42 @@ import { toAppError } from '../platform/errors/problem';
 import { ExportRun, type ExportRequest } from './export-run';
 import { StreamLimiter } from './stream-limiter';
 
-/** Counts of the exports of this process since its start; `active` is of this moment. */
+/** Exports of this process since its start; `active` is current. */
 export interface ExportStatistics {
   active: number;
   /** Received in full by the client. */
   completed: number;
-  /** Broken off: the client disconnected or stalled, or the database failed after something had been sent. */
+  /** Broken off: client disconnected or stalled, or the database failed after the first byte. */
   aborted: number;
-  /** Refused with an error: the database failed before anything had been sent. */
+  /** Refused with an error: the database failed before the first byte. */
   failed: number;
   /** Refused as too many ran. */
   refused: number;
   /** Rows and bytes (as sent, compressed) of all, running ones included. */
   rows: number;
   bytes: number;
-  /** Total duration of those that have ended. */
+  /** Total duration of ended exports. */
   seconds: number;
 }
 
-/** How an export ended. */
 export interface ExportOutcome {
   isComplete: boolean;
   /** Why it is not complete. */
   reason?: string;
-  /** Rows that were read, and bytes that were sent, by then. */
   rows: number;
   bytes: number;
 }
 
 export type ServeRequest = Omit<ExportRequest, 'chunkRows' | 'stallTimeoutMs'> & {
-  /** Rows of one write; STREAMING_CHUNK_SIZE when left out. */
+  /** Rows of one write; STREAMING_CHUNK_SIZE by default. */
   chunkRows?: number;
-  /** Notified of its end, unless nothing had been sent by then. */
+  /** Notified of its end, unless nothing was sent. */
   onSettled?: (outcome: ExportOutcome) => void;
 };
 
 /**
- * Serves exports: any rows that PostgreSQL can COPY, in any format, holding one chunk at a time. They have their own limit
- * and their own connections, so that stalled ones do not starve other requests.
+ * Serves exports of any rows that PostgreSQL can COPY, holding one chunk at a time. Own limit and connections, so that
+ * stalled ones do not starve other requests.
  */
 @Injectable()
 export class Exporter implements BeforeApplicationShutdown {
@@ -88,9 +86,9 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Responds with an export, for a caller that has acquired a slot; resolves when the client has received it or disconnected.
-   * @throws AppError the reason of the signal when the response has not begun by then; the database's failure: the response
-   * is still to be made if it had not begun, and else disconnected.
+   * Responds with an export for a caller with a slot; resolves when the client has received it or disconnected.
+   * @throws AppError the reason of the signal when the response has not begun; the database's failure: the response is
+   * still to be made if it had not begun, and else disconnected.
    */
   async serve(request: ServeRequest, response: ServerResponse): Promise<void> {
     const { chunkSize, stallTimeoutMs } = this.config;
@@ -129,13 +127,13 @@ export class Exporter implements BeforeApplicationShutdown {
     };
   }
 
-  /** Waits for exports that ran when the listener closed, which has disconnected them. */
+  /** Waits for exports that the closing listener has disconnected. */
   async beforeApplicationShutdown(): Promise<void> {
     await Promise.allSettled(this.running.values());
   }
 
   /**
-   * Acquires a slot for an export of this owner, before any work of the database; the returned function releases it.
+   * Acquires a slot for this owner, before any work of the database; the returned function releases it.
    * @throws AppError TOO_MANY_REQUESTS.
    */
   acquire(owner: string): () => void {

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import { createCompressor, type ExportCoding } from './compressor';
 import { StallTimer } from './stall-timer';
 
-/** Why a response was not finished. */
 export type DisconnectReason = 'client left' | 'client stalled' | 'token ended';
 
 export interface SinkOptions {
@@ -12,14 +11,13 @@ export interface SinkOptions {
   stallTimeoutMs: number;
   /** The client reads again. */
   onDrain: () => void;
-  /** The client has disconnected or was; called once, and not after `end` has resolved. */
+  /** Called once, after either side's disconnect, and not after `end` has resolved. */
   onDisconnect: (reason: DisconnectReason) => void;
 }
 
 /**
- * Writes bytes to the client: compressed on request, no faster than the client reads, and disconnects it when it reads none
- * for too long; a slow reader that moves is kept. The socket timeout of the server is off here, as an export may have no rows
- * for minutes.
+ * Writes to the client, compressed on request, no faster than it reads; disconnects one that reads nothing for too
+ * long, and keeps a slow reader. Turns the server's socket timeout off, as an export may have no rows for minutes.
  */
 export class ResponseSink {
   private readonly compressor;
@@ -53,26 +51,25 @@ export class ResponseSink {
     }
   }
 
-  /** Whether the client has not read what was written. */
+  /** True while written bytes are unread. */
   get isBlocked(): boolean {
     return this.isFull && !this.isSettled;
   }
 
-  /** Writes bytes; false when no more should come before `onDrain`. */
+  /** False when no more should come before `onDrain`. */
   write(bytes: Buffer): boolean {
     if (this.isSettled || bytes.length === 0) return true;
     this.isBuffering = this.compressor !== undefined;
     return this.compressor ? this.compressor.write(bytes) : this.send(bytes);
   }
 
-  /** Sends what the compressor buffers. */
   flush(): void {
     if (!this.isBuffering || !this.compressor || this.compressor.writableNeedDrain) return;
     this.isBuffering = false;
     this.compressor.flush();
   }
 
-  /** Finishes the response with these trailers; resolves when it has been handed over or disconnected. */
+  /** Ends the response with these trailers; resolves when it has been handed over or disconnected. */
   async end(trailers: Record<string, string>): Promise<void> {
     const { compressor, response } = this;
     if (compressor) {
@@ -96,7 +93,7 @@ export class ResponseSink {
     });
   }
 
-  /** Releases a response of which nothing has been written: its caller responds otherwise. */
+  /** Releases a response without a byte written: its caller responds otherwise. */
   release(): void {
     this.settle();
     this.compressor?.destroy();
@@ -111,7 +108,6 @@ export class ResponseSink {
     else this.response.destroy();
   }
 
-  /** Breaks the connection and notifies. */
   disconnect(reason: DisconnectReason): void {
     if (this.isSettled) return;
     this.destroy();

@@ -1,15 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Samples within the timeout. */
 const SAMPLES = 8;
 
 /** Bytes in libuv's queue, by which Node's own socket timeout goes; not in its declarations. */
 type Queued = Socket & { _handle?: { writeQueueSize?: number } | null };
 
 /**
- * Detects a client that reads none of the bytes that wait for it for too long. Node's socket timeout is up to twice as late,
- * as it samples only at its end, and is prolonged by bytes that the client sends.
+ * Detects a client that reads none of its waiting bytes for too long. Node's socket timeout is up to twice as late, as
+ * it samples only at its end, and is prolonged by bytes that the client sends.
  */
 export class StallTimer {
   private timer: NodeJS.Timeout | undefined;
@@ -22,7 +21,6 @@ export class StallTimer {
     private readonly onStall: () => void,
   ) {}
 
-  /** Begins to sample: from now on bytes wait. */
   start(): void {
     if (this.timer) return;
     this.seen = this.waitingBytes();

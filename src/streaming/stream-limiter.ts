@@ -3,12 +3,12 @@ import { Quota } from '../platform/runtime/quota';
 
 const RETRY_AFTER_SECONDS = 5;
 
-/** An owner's streams however small the maximum is: two are too few to divide. */
+/** Minimum of an owner: two are too few to divide. */
 const MIN_OWN = 2;
 
 /**
- * A limit of streams at once, without a queue, as a stream runs for minutes. An owner has at most half of them, so that one
- * whose streams stay slow leaves the rest to others.
+ * Limit of concurrent streams, without a queue, as a stream runs for minutes. An owner has at most half, so that slow
+ * streams leave the rest to others.
  */
 export class StreamLimiter {
   private readonly streams: Quota;
@@ -26,7 +26,7 @@ export class StreamLimiter {
   }
 
   /**
-   * Acquires a slot for a stream of an owner; the returned function releases it, once.
+   * Acquires a slot; the returned function releases it, once.
    * @throws AppError TOO_MANY_REQUESTS when too many run, of all owners or of this one.
    */
   acquire(owner: string): () => void {

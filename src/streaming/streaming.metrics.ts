@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { MetricRegistry } from '../metrics/metrics.registry';
 import { Exporter } from './exporter';
 
-/** Exports in the service's own figures. */
+/** Metrics of exports. */
 @Injectable()
 export class StreamingMetrics {
   constructor(registry: MetricRegistry, exporter: Exporter) {
