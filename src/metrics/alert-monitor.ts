@@ -28,8 +28,8 @@ import { RequestRecorder } from './request-recorder';
 const PARTITION_EVALUATIONS = 30;
 
 /**
- * Compares the figures with their limits every ALERT_INTERVAL_MS. Queries of the database run beside that, one of each
- * kind at a time: they may take as long as the fault that they are about.
+ * Compares figures with limits every ALERT_INTERVAL_MS. Queries run beside that, one of each kind at a time: they may
+ * take as long as the fault that they detect.
  */
 @Injectable()
 export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -87,7 +87,7 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     if (isUp) this.alerts.apply(databaseRule(await isUp()));
   }
 
-  /** A database that does not answer says nothing about its partitions. */
+  /** A database that does not reply says nothing about its partitions. */
   private async checkPartitions(): Promise<void> {
     const missing = await this.sources
       .find('missingPartitions')?.()

@@ -10,9 +10,9 @@ import type {
 } from './measurement-sources';
 import type { MemoryUsage } from './process-memory';
 
-/** An alert ends only when its figure is better than its limit by so many points. */
+/** Points by which a figure must be better than its limit to end the alert. */
 const MARGIN_PERCENT = 5;
-/** Fewer slow requests than this are bad luck; from this share on, one user in a hundred notices. */
+/** Fewer slow requests are chance; from this share on, one user in a hundred notices. */
 const MIN_SLOW_REQUESTS = 10;
 const SLOW_SHARE = 0.01;
 /** Above this the process may die at the next large request. */
@@ -26,7 +26,7 @@ type Limits = Pick<
   | 'slowRequestThresholdMs'
 >;
 
-/** What the figures say now. Between breach and ok nothing changes; without `isOk` there is nothing between. */
+/** Between breach and ok nothing changes; without `isOk` there is nothing between. */
 interface Judgement {
   isBreach: boolean;
   isOk?: boolean;

@@ -11,7 +11,7 @@ import {
 import { MetricRegistry } from './metrics.registry';
 import { valuesOf } from './values-of';
 
-/** The result of a rule. `ok` is under the limit by a margin; `hysteresis` is neither, and changes nothing. */
+/** `ok` is under the limit by a margin; `hysteresis` is neither, and changes nothing. */
 export interface Finding {
   type: AlertType;
   level: 'ok' | 'hysteresis' | 'breach';
@@ -20,7 +20,7 @@ export interface Finding {
   description: string;
   source: string;
   metadata: Record<string, unknown>;
-  /** Breaches in a row that raise the alert, and findings in a row that end it. */
+  /** Consecutive breaches that raise the alert, and consecutive findings that end it. */
   raiseAfter: number;
   resolveAfter: number;
 }
@@ -34,8 +34,8 @@ interface State {
 const MAX_RESOLVED = 100;
 
 /**
- * The alerts that are active and those that were. One of each type at a time: raised once however often it is found
- * again, and over only after several findings, so that a figure at its limit does not make it flap.
+ * Active and past alerts, one active of each type: raised once, over only after several findings, so that a figure at
+ * its limit does not make it flap.
  */
 @Injectable()
 export class AlertState {
@@ -59,7 +59,7 @@ export class AlertState {
     );
   }
 
-  /** Each alert when it is raised, and again, with `resolvedAt`, when it is over. Never errors or completes. */
+  /** Each alert when raised, and again, with `resolvedAt`, when over. Never errors or completes. */
   changes(): Observable<PerformanceAlertDto> {
     return this.subject.asObservable();
   }
@@ -75,7 +75,7 @@ export class AlertState {
     return valuesOf(this.subject, signal);
   }
 
-  /** The active ones, then up to a hundred that are over, each the newest first. */
+  /** Active ones, then up to a hundred past ones, each the newest first. */
   all(): PerformanceAlertDto[] {
     return [...this.active(), ...this.resolved];
   }

@@ -6,7 +6,7 @@ import type {
   SlowQueryFigures,
 } from './measurement-sources';
 
-/** The figures to judge by. Nothing is concluded from those that are left out. */
+/** Figures to judge by; missing ones lead to no conclusion. */
 export interface Measurements {
   loop: EventLoopDelays;
   pool?: PoolFigures;
@@ -16,19 +16,19 @@ export interface Measurements {
   cacheAlertPercent: number;
 }
 
-/** A reason for slowness, and its likelihood: 0 to 1. */
+/** Reason for slowness, and its likelihood: 0 to 1. */
 export interface Bottleneck {
   kind: 'event loop' | 'pool' | 'queue' | 'slow query' | 'cache';
   weight: number;
   text: string;
 }
 
-/** Late enough for people to notice, and as late as raises the likelihood to 1. */
+/** Delay that people notice, and delay that raises the likelihood to 1. */
 const LOOP_LATE_MS = 100;
 const LOOP_STUCK_MS = 500;
 /** From here on the wait for a connection is a good part of the response time. */
 const SLOW_ACQUISITION_MS = 100;
-/** Fewer slow statements are bad luck: a checkpoint, the first of their kind. */
+/** Fewer slow statements are chance: a checkpoint, the first of their kind. */
 const MIN_SLOW_QUERIES = 5;
 /** Fewer loans may each have opened a connection first. */
 const MIN_LENT = 20;
@@ -36,8 +36,8 @@ const MIN_LENT = 20;
 export const MIN_CACHE_REQUESTS = 100;
 
 /**
- * The reasons for slowness that the figures show, the likeliest first. Causes rank before their consequences: while the
- * event loop is stuck everything queues; while slow statements use up the pool, requests queue too.
+ * Reasons for slowness, the likeliest first. Causes rank before consequences: a stuck event loop or a pool used up by
+ * slow statements makes requests queue too.
  */
 export function findBottlenecks(measurements: Measurements): Bottleneck[] {
   return [

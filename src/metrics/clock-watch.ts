@@ -10,14 +10,14 @@ import { MetricRegistry } from './metrics.registry';
 const SAMPLE_INTERVAL_MS = 250;
 /** NTP slews a clock by at most half a millisecond a second: this much between two samples is a step. */
 const STEP_MS = 100;
-/** A pair of readings that took longer, as the process was not running in between, is repeated. */
+/** A slower pair of readings, as the process was not running in between, is repeated. */
 const MAX_READING_MS = 1;
 const READINGS = 5;
 const MS_PER_SECOND = 1000;
 
 /**
- * Detects when the wall clock of this machine is set: four times a second it is compared with the monotonic clock. A step
- * is logged once and counted; it changes neither deadlines nor ages here (docs/adr/0033-two-clocks.md).
+ * Detects steps of the wall clock by comparing it with the monotonic clock four times a second. A step is logged once
+ * and counted; it changes neither deadlines nor ages here (docs/adr/0033-two-clocks.md).
  */
 @Injectable()
 export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown {
@@ -71,7 +71,7 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
   }
 }
 
-/** How far the wall clock is ahead of performance.now(), in milliseconds: the closest of a few pairs of readings. */
+/** Milliseconds of the wall clock ahead of performance.now(): the closest of a few pairs of readings. */
 function readOffsetMs(): number {
   let best = { tookMs: Infinity, offsetMs: 0 };
   for (let reading = 0; reading < READINGS && best.tookMs > MAX_READING_MS; reading += 1) {

@@ -16,12 +16,12 @@ export interface EventLoopDelays {
 }
 
 /**
- * Before that a histogram holds too few samples: of the two hundred of two seconds, three late ones (the first requests
- * of a process) would be the 99th percentile.
+ * Earlier there are too few samples: of the two hundred of two seconds, three late ones (the first requests of a
+ * process) would be the 99th percentile.
  */
 const MIN_MEASURED_MS = 10_000;
 
-/** The delay of the event loop over the last half to whole minute, in milliseconds. Booting does not count. */
+/** Event loop delay over the last half to whole minute, in milliseconds, without the boot. */
 @Injectable()
 export class EventLoopDelay implements OnApplicationBootstrap, OnApplicationShutdown {
   private older: Measured | undefined;
@@ -47,7 +47,7 @@ export class EventLoopDelay implements OnApplicationBootstrap, OnApplicationShut
     return { p50: delayMs(measured.histogram, 50), p99: delayMs(measured.histogram, 99) };
   }
 
-  /** Both run all the time; the older one, which is read, for at least half a minute. */
+  /** Both record all the time; the older one, which is read, for at least half a minute. */
   private rotate(): void {
     this.older?.histogram.disable();
     this.older = this.newer;

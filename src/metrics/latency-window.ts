@@ -1,12 +1,12 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { RollingWindow } from '../platform/runtime/rolling-window';
 
-/** Slots of a window: a minute of seconds, an hour of minutes. */
+/** A minute of seconds, an hour of minutes. */
 const SLOTS = 60;
 const LONGEST_MICROSECONDS = 3_600_000_000;
 const MICROSECONDS_PER_MS = 1000;
 
-/** Durations of the last seconds. All in milliseconds; zeros when there were none. */
+/** Durations in milliseconds; zeros when there were none. */
 export interface LatencyReport {
   seconds: number;
   count: number;
@@ -23,8 +23,8 @@ function emptyHistogram(): RecordableHistogram {
 }
 
 /**
- * Durations of the last sixty slots of the clock, by default seconds: one HDR histogram of 32 kB a slot, so that recording
- * costs the same however much is recorded (17 to 32 ns here), and old slots are overwritten.
+ * Durations of the last sixty slots, by default seconds: one HDR histogram of 32 kB a slot, so that recording costs the
+ * same at any rate (17 to 32 ns here), and old slots are overwritten.
  */
 export class LatencyWindow {
   private readonly window: RollingWindow<Slot>;
@@ -48,7 +48,7 @@ export class LatencyWindow {
     slot.histogram.record(Math.min(LONGEST_MICROSECONDS, Math.max(1, microseconds)));
   }
 
-  /** The last `seconds`, at most and by default sixty slots: whole ones of the clock, and the one under way. */
+  /** The last `seconds`, at most and by default sixty slots: whole ones, and the current one. */
   read(seconds = Infinity): LatencyReport {
     const now = this.nowSeconds();
     const slots = Math.min(SLOTS, Math.ceil(seconds / this.window.slotSeconds));

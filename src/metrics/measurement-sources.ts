@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 
-/** Of the cache since the start. Ratios in percent. */
+/** Since the start. Ratios in percent. */
 export interface CacheFigures {
   hitRatio: number;
   totalRequests: number;
   totalHits: number;
   totalMisses: number;
-  /** The last minutes alone; the ratio is undefined without requests. */
+  /** Last minutes alone; the ratio is undefined without requests. */
   window: { requests: number; hitRatio: number | undefined };
 }
 
@@ -22,21 +22,20 @@ export interface PoolFigures {
   idle: number;
   waiting: number;
   max: number;
-  /** Of the last minutes: the wait for a connection, and the share of attempts that got one. */
+  /** Last minutes: the wait for a connection, and the share of attempts that got one. */
   recent?: { lent: number; averageMs?: number; successPercent?: number };
 }
 
-/** Statements that took longer than SLOW_QUERY_THRESHOLD_MS in the last minutes, the slowest first. */
+/** Statements of the last minutes over SLOW_QUERY_THRESHOLD_MS, the slowest first. */
 export interface SlowQueryFigures {
   count: number;
   slowest: { name: string; count: number; averageMs: number }[];
 }
 
-/** Logs that went back because PostgreSQL lost commits, within the time for which that is an alert. */
+/** Logs set back as PostgreSQL lost commits, within the time for which that is an alert. */
 export interface LossFigures {
-  /** Organizations. */
   recent: number;
-  /** The sequence numbers between which the log of one of them went back; `to` is undefined when only `from` was reused. */
+  /** Sequence numbers between which one log was set back; `to` is undefined when only `from` was reused. */
   from: number;
   to: number | undefined;
 }
@@ -46,20 +45,20 @@ export interface Sources {
   concurrency: () => ConcurrencyFigures;
   pool: () => PoolFigures;
   slowQueries: () => SlowQueryFigures;
-  /** Whether PostgreSQL answers, on a connection that does not queue with requests. */
+  /** True when PostgreSQL replies, on a connection that does not queue with requests. */
   database: () => Promise<boolean>;
-  /** Whether Redis answers. Not registered when none is configured. */
+  /** True when Redis replies. Not registered when none is configured. */
   redis: () => boolean;
   /** Partitions that should have been made ahead, as `table month`. */
   missingPartitions: () => Promise<string[]>;
   losses: () => LossFigures;
-  /** Whether PostgreSQL is reached and does not confirm commits. */
+  /** True when PostgreSQL is reached and does not confirm commits. */
   stalledCommits: () => boolean;
 }
 
 /**
- * Where capabilities register the figures of reports and alerts, so that this folder knows none of them. A source that is
- * not registered reads as zero or as no fault.
+ * Capabilities register the figures of reports and alerts here, so that this folder knows none of them. A missing
+ * source reads as zero or as no fault.
  */
 @Injectable()
 export class MeasurementSources {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { PerformanceMetricsDto } from './dto/responses.dto';
 import { PerformanceReport } from './performance.report';
 
-/** The figures are of the last minute: more often would show nothing new. */
+/** Figures are of the last minute: more often would show nothing new. */
 const INTERVAL_MS = 1000;
 
 @Injectable()
@@ -12,7 +12,7 @@ export class MetricsFeed {
 
   constructor(private readonly report: PerformanceReport) {}
 
-  /** The current figures, then at most once a second, until the signal aborts. A slow reader gets them less often. */
+  /** Current figures, then at most once a second, until the signal aborts. A slow reader gets them less often. */
   async *follow(signal: AbortSignal): AsyncGenerator<PerformanceMetricsDto> {
     while (!signal.aborted) {
       yield this.current();

@@ -15,7 +15,7 @@ import { MetricRegistry } from './metrics.registry';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
-/** /metrics on METRICS_PORT, which need not be public. Every other path is refused. */
+/** /metrics on METRICS_PORT, which need not be public. Other paths are refused. */
 @Injectable()
 export class MetricsListener implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Metrics');

@@ -29,8 +29,8 @@ const MISNAMED = [
 ];
 
 /**
- * The metrics of /metrics: those of the process, and those that each capability registers in a `thing.metrics.ts` of its
- * own. A figure is read at the scrape, so that it costs its owner nothing but the count.
+ * Metrics of the process and those that each capability registers in its `thing.metrics.ts`, read only at the scrape:
+ * the owner pays for nothing but the count.
  */
 @Injectable()
 export class MetricRegistry {
@@ -63,12 +63,12 @@ export class MetricRegistry {
     this.registry.registerMetric(metric as unknown as Metric);
   }
 
-  /** A histogram that its owner observes: for what happens at most some thousand times a second. */
+  /** Histogram that its owner observes, at most some thousand times a second. */
   histogram(name: string, help: string, buckets: number[]): Pick<Histogram, 'observe'> {
     return new Histogram({ name, help, buckets, registers: [this.registry] });
   }
 
-  /** All metrics in Prometheus' text format; one text for simultaneous scrapes, as it is milliseconds of work. */
+  /** Prometheus' text format; one text for simultaneous scrapes, as it is milliseconds of work. */
   text(): Promise<{ contentType: string; text: string }> {
     this.running ??= this.makeText().finally(() => {
       this.running = undefined;
@@ -83,7 +83,7 @@ export class MetricRegistry {
     return { contentType: this.registry.contentType, text: await this.registry.metrics() };
   }
 
-  /** At the first scrape: the collectors watch garbage collection and timers, which has its cost. */
+  /** Only at the first scrape: the collectors watch garbage collection and timers, which has its cost. */
   private collectDefaults(): void {
     if (this.hasDefaults) return;
     this.hasDefaults = true;

@@ -8,7 +8,7 @@ import { EventLoopDelay } from './event-loop-delay';
 import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 
-/** The status of the service while an alert of each severity is active. */
+/** Service status while an alert of each severity is active. */
 const STATUS_OF: Record<AlertSeverity, HealthStatus> = {
   LOW: 'healthy',
   MEDIUM: 'warning',
@@ -44,7 +44,7 @@ export class PerformanceHealth {
     const { requests = 0, hitRatio = 0 } = this.sources.find('cache')?.().window ?? {};
     const isLow =
       requests >= MIN_CACHE_REQUESTS && hitRatio < this.limits.cacheHitRatioAlertPercent;
-    // The database serves what the cache misses: never more than a warning.
+    // The database serves misses: never more than a warning.
     return { status: isLow ? ('warning' as const) : ('healthy' as const), hitRatio };
   }
 

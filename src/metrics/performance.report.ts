@@ -7,7 +7,7 @@ import { MeasurementSources } from './measurement-sources';
 import { memoryUsage } from './process-memory';
 import { RequestRecorder } from './request-recorder';
 
-/** The figures of /performance/metrics, for every protocol. */
+/** Figures of /performance/metrics, for every protocol. */
 @Injectable()
 export class PerformanceReport {
   constructor(

@@ -10,8 +10,8 @@ export interface MemoryUsage {
 }
 
 /**
- * Two limits can end the process: V8's for its heap, and the container's (cgroup), without one the machine's, for all of
- * it. Returns the one that is nearer to being reached, with what counts towards it.
+ * The nearer of two limits that can end the process, with its usage: V8's for the heap; for all of it the container's
+ * (cgroup) or else the machine's.
  */
 export function memoryUsage(): MemoryUsage {
   const { used_heap_size: heapUsed, heap_size_limit: heapLimit } = getHeapStatistics();

@@ -10,7 +10,7 @@ import { memoryUsage } from './process-memory';
 const MIN_FREE_DISK_PERCENT = 5;
 const SLOW_LOOP_MS = 200;
 
-/** Memory, disk and event loop of the process. Impaired is `degraded`; none of it makes the service unready. */
+/** Memory, disk and event loop. Impaired is `degraded`; none of it makes the service unready. */
 @Injectable()
 export class ProcessHealthIndicator {
   constructor(
@@ -20,7 +20,7 @@ export class ProcessHealthIndicator {
     private readonly loop: EventLoopDelay,
   ) {}
 
-  /** Memory against the limit that is nearer to being reached; degraded above MEMORY_ALERT_PERCENT. */
+  /** Degraded above MEMORY_ALERT_PERCENT of the nearer limit. */
   memory(): HealthIndicatorResult {
     const { used: usedBytes, total: limitBytes, percentage: usedPercent, limit } = memoryUsage();
     const check = this.health.check('memory');
@@ -42,7 +42,7 @@ export class ProcessHealthIndicator {
     }
   }
 
-  /** How late timers fire, over the last half to whole minute; degraded when one in a hundred is over 200 ms late. */
+  /** Delay of timers over the last half to whole minute; degraded when one in a hundred is over 200 ms late. */
   eventLoop(): HealthIndicatorResult {
     const p99Ms = Math.round(this.loop.read().p99);
     const check = this.health.check('eventLoop');

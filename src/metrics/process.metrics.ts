@@ -5,7 +5,7 @@ import { memoryUsage } from './process-memory';
 
 const MS_PER_SECOND = 1000;
 
-/** Figures of the process that prom-client's own leave out. */
+/** Process metrics that prom-client leaves out. */
 @Injectable()
 export class ProcessMetrics {
   constructor(registry: MetricRegistry, loop: EventLoopDelay) {

@@ -24,8 +24,8 @@ interface RouteStats {
 }
 
 /**
- * Counts the requests of every protocol: number, duration, status. O(1) for each; the series of Prometheus and the
- * percentiles of the last minute and hour are made when they are read.
+ * Counts requests of every protocol: number, duration, status. O(1) each; series and percentiles of the last minute and
+ * hour are made when read.
  */
 @Injectable()
 export class RequestRecorder {
@@ -68,8 +68,8 @@ export class RequestRecorder {
   }
 
   /**
-   * Records the end of a request. `route` is a template, never a path with ids in it; `status` is 499 when the response
-   * was not read to its end.
+   * Records the end of a request. `route` is a template, never a path with ids; `status` is 499 when the response was
+   * not read to its end.
    */
   record(method: string, route: string, status: number, durationMs: number): void {
     const stats = this.statsOf(method, route);

@@ -4,7 +4,7 @@ const MINUTES = 60;
 const SECONDS_PER_MINUTE = 60;
 const LISTED = 10;
 
-/** The slow requests of the last hour. Averages in milliseconds, of the slow ones alone. */
+/** Last hour. Averages in milliseconds, of slow requests alone. */
 export interface SlowRequestsReport {
   count: number;
   averageTime: number;
@@ -16,7 +16,7 @@ interface Tally {
   sumMs: number;
 }
 
-/** The endpoints that were slow in the last hour; the recorder bounds their number. */
+/** Endpoints that were slow in the last hour; the recorder bounds their number. */
 export class SlowRequests {
   private readonly endpoints = new Map<string, RollingWindow<Tally>>();
 

@@ -2,11 +2,11 @@ import type { Observable } from 'rxjs';
 import { AppError } from '../platform/errors/app-error';
 import { onAbort } from '../platform/runtime/abort';
 
-/** Values that wait for a slow reader; alerts and invalidations come a few an hour. */
+/** Waiting values of a slow reader; alerts and invalidations come a few an hour. */
 const MAX_WAITING = 1000;
 
 /**
- * The values of `source` from this call on, until `signal` aborts.
+ * Values of `source` from this call on, until `signal` aborts.
  * @throws AppError SLOW_CONSUMER, from the iteration, when too many wait.
  */
 export function valuesOf<T>(source: Observable<T>, signal: AbortSignal): AsyncGenerator<T> {
