@@ -7,12 +7,12 @@ import { MetricRegistry } from '../metrics/metrics.registry';
 import { monitoringConfig } from '../platform/config/monitoring.config';
 import { SignedSender } from './signed-sender';
 
-/** Alerts that wait for a receiver that is away; then the oldest are given up. */
+/** Alerts that wait for an unreachable receiver; beyond this the oldest are dropped. */
 const MAX_WAITING = 100;
 
 /**
- * Posts each alert as /performance/alerts shows it, when it is raised and when it is over, to ALERT_WEBHOOK_URL: in
- * order, one at a time, and in the background.
+ * Posts each alert as /performance/alerts shows it, when raised and when over, to ALERT_WEBHOOK_URL: in order, one at a
+ * time, in the background.
  */
 @Injectable()
 export class AlertWebhook implements OnApplicationShutdown {

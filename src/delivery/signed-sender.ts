@@ -4,7 +4,7 @@ import { wallClockMs } from '../platform/runtime/clocks';
 
 const MS_PER_SECOND = 1000;
 
-/** How often a message is sent, how long each attempt may take, and the pauses between: doubled up to the longest. */
+/** Pauses between attempts double up to the longest. */
 export interface RetryPolicy {
   attempts: number;
   timeoutMs: number;
@@ -12,7 +12,7 @@ export interface RetryPolicy {
   longestDelayMs: number;
 }
 
-/** Eight attempts spread over about a minute: a receiver that restarts gets its messages. */
+/** Eight attempts over about a minute: a receiver that restarts gets its messages. */
 const DEFAULT_RETRY: RetryPolicy = {
   attempts: 8,
   timeoutMs: 5000,
@@ -26,7 +26,7 @@ export interface SignedMessage {
   headers: Record<string, string>;
 }
 
-/** Posts messages to one URL, signed when there is a secret, and again when that fails. */
+/** Posts messages to one URL, signed when there is a secret, with retries. */
 export class SignedSender {
   private readonly url: string;
   private readonly headers: Record<string, string> = {
@@ -35,7 +35,7 @@ export class SignedSender {
   };
 
   /**
-   * @param url user and password in it, which `fetch` refuses, go as HTTP's basic authentication.
+   * @param url user and password in it, which `fetch` refuses, become HTTP's basic authentication.
    * @param signal ends attempts and pauses at once.
    */
   constructor(
@@ -53,8 +53,8 @@ export class SignedSender {
   }
 
   /**
-   * Resolves with whether the receiver has taken the message; false once the signal has aborted. Tries again after a
-   * network fault, 408, 425, 429 and 5xx; other refusals will not change. Calls `onFailure` after each attempt that failed.
+   * Resolves with true once the receiver has taken the message; false once the signal has aborted. Retries after a
+   * network fault, 408, 425, 429 and 5xx; other refusals will not change. Calls `onFailure` after each failed attempt.
    */
   async send(
     message: SignedMessage,
@@ -98,7 +98,7 @@ export class SignedSender {
     }
   }
 
-  /** Scattered, so that replicas do not all come back at once. */
+  /** Jitter, so that replicas do not retry all at once. */
   private async pause(attempt: number): Promise<void> {
     const { firstDelayMs, longestDelayMs } = this.retry;
     const longestMs = Math.min(longestDelayMs, firstDelayMs * 2 ** (attempt - 1));
@@ -116,15 +116,15 @@ export class SignedSender {
 }
 
 /**
- * `t=<seconds since 1970>,v1=<hex of HMAC-SHA-256 over "t.body">`. A receiver computes the same, compares in constant
- * time, and refuses a `t` that is minutes old, so that a message cannot be replayed.
+ * `t=<seconds since 1970>,v1=<hex of HMAC-SHA-256 over "t.body">`. A receiver compares in constant time, and refuses a
+ * `t` that is minutes old, against replay.
  */
 export function messageSignature(secret: string, timestampSeconds: number, body: string): string {
   const mac = createHmac('sha256', secret).update(`${timestampSeconds}.${body}`).digest('hex');
   return `t=${timestampSeconds},v1=${mac}`;
 }
 
-/** The kind of fault; messages of fetch can hold the URL, whose path may be a secret. */
+/** Kind of fault only: messages of fetch can hold the URL, whose path may be a secret. */
 function faultName(error: unknown): string {
   const cause = (error as { cause?: { code?: unknown } }).cause?.code;
   if (typeof cause === 'string') return cause;
