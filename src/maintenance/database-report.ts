@@ -26,14 +26,14 @@ import { QueryCacheSource } from '../platform/database/query-cache-source';
 import { findSlowStatements } from './slow-statements';
 
 const GB = 1024 ** 3;
-/** With fewer reads the hit ratio of PostgreSQL means nothing. */
+/** With fewer reads PostgreSQL's hit ratio means nothing. */
 const LEAST_READS = 10_000;
 const LOW_HIT_PERCENT = 95;
 const DAY_MS = 86_400_000;
 const LONGEST_MONTH_MS = 31 * DAY_MS;
 const NO_CACHE: QueryCacheDto = { hitRatio: null, totalSizeMB: null, evictions: null };
 
-/** The state of the database, from PostgreSQL's statistics, our pool and our partitions. Unknown figures are null. */
+/** State of the database from PostgreSQL's statistics, our pool and partitions. Unknown figures are null. */
 @Injectable()
 export class DatabaseReport {
   private running: Promise<DatabasePerformanceReportDto> | undefined;
@@ -47,7 +47,8 @@ export class DatabaseReport {
   ) {}
 
   /**
-   * One report, on one connection, for all callers while it is made; cancelled in PostgreSQL at the deadline of requests.
+   * One report, on one connection, for all callers while it is made; cancelled in PostgreSQL at the deadline of
+   * requests.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away, REQUEST_TIMEOUT.
    */
   report(): Promise<DatabasePerformanceReportDto> {

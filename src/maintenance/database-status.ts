@@ -56,7 +56,7 @@ const POOL_RULES: PoolRule[] = [
   },
 ];
 
-/** How healthy the database is: the figures of its report, judged. */
+/** Health of the database by the figures of its report. */
 @Injectable()
 export class DatabaseStatus {
   constructor(
@@ -72,7 +72,7 @@ export class DatabaseStatus {
       ...report.connectionPool,
       maxConnections: this.config.poolMax,
     });
-    // The alert threshold of the cache belongs to the metrics: here it is shown, and no alarm.
+    // The cache's alert threshold belongs to the metrics: shown here, and no alarm.
     const queryCache: ComponentHealthDto = { status: 'healthy', details: { ...report.queryCache } };
     const partitions = this.judgePartitions(report.partitions);
     const performance = judgePerformance(report.performance);

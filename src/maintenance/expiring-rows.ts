@@ -1,12 +1,12 @@
 import type { ClientBase } from 'pg';
 import type { ExpiringTable } from '../platform/database/maintained-tables';
 
-/** Rows of one statement: some milliseconds of work, and no lock that lasts longer. */
+/** Rows of one statement: some milliseconds of work and of locks. */
 const BATCH_ROWS = 1000;
 
 /**
- * Deletes the expired rows of a table, in statements of a thousand, each a transaction of its own. Locked rows are left
- * for the next run. Resolves with their number.
+ * Deletes expired rows in statements of a thousand, each its own transaction; locked rows are left for the next run.
+ * Resolves with their number.
  */
 export async function deleteExpired(
   client: ClientBase,

@@ -4,17 +4,17 @@ import { megabytes } from './index-ranking';
 import { type MaintenanceRun, report } from './maintenance-run';
 import { OWN_RELATIONS } from './own-relations';
 
-/** Smaller ones fit into a few reads whatever they hold. */
+/** Smaller ones fit into a few reads. */
 const LEAST_BYTES = 1024 * 1024;
-/** Pages that were split anywhere but at their end stay two thirds full, which is 25 % here and no bloat. */
+/** Pages split anywhere but at their end stay two thirds full, which is 25 % here and no bloat. */
 const BLOATED_PERCENT = 50;
-/** A rebuilt index still within this of its new size is as good as it gets, whatever the estimate says. */
+/** Rebuilding an index still within this of its rebuilt size gains nothing, whatever the estimate says. */
 const GROWN = 1.2;
-/** Kept back from a rebuild, for removing what it leaves when it is cancelled. */
+/** Kept back from a rebuild, for removing what it leaves when cancelled. */
 const REMOVAL_MS = 2000;
 /**
- * Less than `deadlock_timeout` (1 s): a REINDEX under way waits for each transaction that began before it, so also for
- * one that waits here, and after a second PostgreSQL ends one of the two.
+ * Less than `deadlock_timeout` (1 s): a REINDEX under way waits for each earlier transaction, so also for one that
+ * waits here, and after a second PostgreSQL ends one of the two.
  */
 const REMOVAL_LOCK_MS = 500;
 
@@ -26,10 +26,10 @@ interface IndexState {
 }
 
 export class IndexMaintenance {
-  /** Sizes right after a rebuild by this process, by name: a rebuilt index has another oid. */
+  /** Sizes right after a rebuild here, by name: a rebuilt index has another oid. */
   private readonly rebuilt = new Map<string, number>();
 
-  /** What an interrupted rebuild leaves is removed at once (`removed`), unless its table is still in use. */
+  /** Removes what an interrupted rebuild leaves at once (`removed`), unless its table is still in use. */
   async rebuildBloated(
     run: MaintenanceRun,
   ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
@@ -62,8 +62,8 @@ export class IndexMaintenance {
 }
 
 /**
- * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`): invalid, useless, and
- * written at each insert. One that is being built right now is locked, and is left alone.
+ * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`): invalid, and written
+ * at each insert. One under construction is locked, and left alone.
  */
 export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
   const { found: leftovers = [] } = await run.read(findLeftoverIndexes);
@@ -83,9 +83,9 @@ export function unseenIndexes(reason: string): IndexOptimizationDto {
 }
 
 /**
- * The valid b-tree indexes over a megabyte, and what each would take if it were new: rows times the average width of
- * its columns (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, in pages filled as it says
- * (90 %). Equal keys share their header, which this leaves out: bloat is rather underestimated.
+ * Valid b-tree indexes over a megabyte, and their size if new: rows times the average width of their columns
+ * (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, at their fill factor (90 %). Equal keys
+ * share their header, which this leaves out: bloat is rather underestimated.
  */
 async function findIndexes(client: ClientBase): Promise<IndexState[]> {
   const { rows } = await client.query<IndexState>(

@@ -5,7 +5,7 @@ import { OWN_RELATIONS } from './own-relations';
 /** With fewer scans of its table an unused index proves nothing. */
 const LEAST_TABLE_SCANS = 1000;
 const LEAST_BYTES = 1024 * 1024;
-/** A sequential scan that reads this many rows, again and again, lacks an index. */
+/** Sequential scans that each read this many rows lack an index. */
 const LONG_SCAN_ROWS = 50_000;
 const MANY_SCANS = 100;
 
@@ -32,8 +32,8 @@ interface ScannedTable {
 }
 
 /**
- * What the counters of PostgreSQL say about indexes. All partitions of a table count together: an index unused in an old
- * month serves the newest. Indexes of constraints do more than being read, and are left out.
+ * Ranks indexes by PostgreSQL's counters. Partitions count together: an index unused in an old month serves the newest.
+ * Indexes of constraints are left out, as they do more than being read.
  */
 export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
   const since = await statisticsSince(client);

@@ -4,21 +4,18 @@ import { isLockTimeout, isUnavailable } from '../platform/database/database-erro
 const LEAST_MS = 500;
 const LEAST_READ_MS = 1000;
 
-/** How long a statement took, and why it did not do what it should, if so. */
+/** Duration, and the reason when the statement was not done. */
 export type MaintenanceOutcome = { durationMs: number; skipped?: string };
 
 export interface MaintenanceLimits {
-  /** Time to keep back for removing what the statement leaves when it is cancelled. */
+  /** Time kept back for removing what the statement leaves when cancelled. */
   spareMs?: number;
   lockTimeoutMs?: number;
 }
 
-/**
- * Runs statements on one connection until a deadline, each with the time that is left. The timeouts of the session stay
- * those of the last statement.
- */
+/** Runs statements on one connection until a deadline. The session keeps the timeouts of the last statement. */
 export class MaintenanceRun {
-  /** `lockTimeoutMs` is what a statement waits for others. */
+  /** `lockTimeoutMs` is the wait of a statement for others. */
   constructor(
     readonly client: PoolClient,
     private readonly deadlineMs: number,
@@ -30,7 +27,7 @@ export class MaintenanceRun {
   }
 
   /**
-   * Runs one statement outside a transaction. It is cancelled at the deadline, and when it waits too long for a lock.
+   * Runs one statement outside a transaction, cancelled at the deadline or by its lock timeout.
    * @throws what `pg` throws when the connection is lost; everything else is an outcome.
    */
   async run(statement: string, limits: MaintenanceLimits = {}): Promise<MaintenanceOutcome> {
@@ -59,8 +56,8 @@ export class MaintenanceRun {
   }
 
   /**
-   * Reads statistics and sizes. Measuring a relation waits for its exclusive locks, so this is bounded as well; it has a
-   * second even when no time is left.
+   * Reads statistics and sizes, bounded too: measuring a relation waits for its exclusive locks. Has a second even when
+   * no time is left.
    */
   async read<T>(
     query: (client: PoolClient) => Promise<T>,
@@ -79,7 +76,7 @@ export class MaintenanceRun {
   }
 }
 
-/** The result of work that was due: done, or skipped and why. */
+/** Result of due work: done, or skipped and why. */
 export function report<Done extends string>(
   done: Done,
   due: string,

@@ -9,7 +9,7 @@ import { MaintenanceSchedule } from './maintenance.schedule';
 import { Optimizer } from './optimizer';
 import { PartitionsHealthIndicator } from './partitions.health';
 
-/** Maintenance of the database: partitions ahead, retention, reports, advice and optimization on demand. */
+/** Partitions ahead, retention, reports, advice and optimization on demand. */
 @Module({
   imports: [DatabaseModule, TerminusModule],
   controllers: [DatabaseController],

@@ -14,10 +14,10 @@ import { withSessionLock } from '../platform/database/session-lock';
 import type { DedicatedPool } from '../platform/database/dedicated-pool';
 
 const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
-/** A statement that takes longer is cancelled, and tried again in the next run. */
+/** Longer statements are cancelled, and retried in the next run. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** How long a statement waits for a lock, or for earlier transactions. Writers do not queue after it. */
+/** Wait of a statement for a lock, or for earlier transactions. Writers do not queue after it. */
 const LOCK_TIMEOUT_MS = 3000;
 const CANCEL_EVERY_MS = 200;
 
@@ -32,9 +32,9 @@ export interface MaintenanceResult {
 }
 
 /**
- * Regular maintenance: makes partitions ahead of time, drops months past their retention, deletes expired rows and
- * leftover indexes. One replica at a time, under an advisory lock of its session, which a dying one frees. Every
- * statement is short or concurrent, and bounded; what does not fit is done next time.
+ * Regular maintenance: makes partitions ahead, drops expired months, deletes expired rows and leftover indexes. One
+ * replica at a time, under a session's advisory lock, which a dying one frees. Statements are short or concurrent, and
+ * bounded; the rest is left for the next run.
  */
 @Injectable()
 export class Maintenance implements OnModuleDestroy {
@@ -76,7 +76,7 @@ export class Maintenance implements OnModuleDestroy {
     return this.last;
   }
 
-  /** Cancels what runs: at worst a month is hidden and not yet dropped, and the next run finishes it. */
+  /** Cancels the run: at worst a month is hidden and not yet dropped, and the next run finishes it. */
   async onModuleDestroy(): Promise<void> {
     this.isStopping = true;
     const ended = this.running?.catch(() => undefined);
@@ -150,7 +150,7 @@ export class Maintenance implements OnModuleDestroy {
     await client.query('RESET statement_timeout');
   }
 
-  /** A failed task does not keep the others from being done. */
+  /** A failed task does not prevent the others. */
   private async attempt(
     result: MaintenanceResult,
     task: string,

@@ -18,15 +18,15 @@ const UNCONFIRMED =
 
 export interface RetentionOutcome {
   dropped: string[];
-  /** What is left for the next run, and why. */
+  /** Left for the next run, with the reason. */
   postponed: { partition: string; reason: string }[];
 }
 
 /**
- * Removes the partitions whose rows have all expired, without blocking: DETACH … CONCURRENTLY hides a partition at once,
- * waits (for at most the `lock_timeout` of the session) for transactions that still use the table, and only then locks
- * the partition, by then unused. An interrupted removal is found in the catalogue and finished by the next run: a detach
- * under way, a detached table that carries our mark.
+ * Removes expired partitions without blocking: DETACH … CONCURRENTLY hides one at once, waits (at most the session's
+ * `lock_timeout`) for transactions that still use the table, and only then locks the partition, by then unused. The
+ * next run finishes an interrupted removal by the catalogue: a detach under way, a detached table that carries our
+ * mark.
  */
 export class PartitionRetention {
   private readonly logger = new Logger(PartitionRetention.name);
@@ -59,8 +59,8 @@ export class PartitionRetention {
   }
 
   /**
-   * Whether the clocks may decide over data. Both can be years ahead from the start of the process on, which shows only
-   * by rows stored before: those of the day before yesterday, as the wrong clock may have dated those of the last day.
+   * True when rows confirm the clocks. Both can be years ahead since the process started; only rows stored before show
+   * it: those of the day before yesterday, as the wrong clock may have dated those of the last day.
    */
   private async isConfirmed(table: PartitionedTable, nowMs: number): Promise<boolean> {
     if (hasRunForADay()) return true;
@@ -157,9 +157,9 @@ export class PartitionRetention {
 }
 
 /**
- * Whether all of a partition has expired: its upper bound, which is exclusive, is at least `retentionDays` before now.
- * In days of 24 hours, so that no time zone and no clock change matters.
- * @param upperMs milliseconds since 1970; null when the partition has no upper bound, and is then never expired.
+ * True when the upper bound, which is exclusive, is at least `retentionDays` before now, in days of 24 hours:
+ * independent of time zones and clock changes.
+ * @param upperMs milliseconds since 1970; null: no upper bound, never expired.
  * @param retentionDays 0 keeps everything for ever.
  */
 export function isExpired(

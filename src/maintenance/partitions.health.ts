@@ -11,7 +11,7 @@ import {
 import { abortable } from '../platform/runtime/abort';
 import { Maintenance } from './maintenance';
 
-/** A locked table or a silent server must not hold up the health check. */
+/** A locked table or a silent server must not delay the health check. */
 const TIMEOUT_MS = 5000;
 
 interface PartitionsState {
@@ -21,8 +21,8 @@ interface PartitionsState {
 }
 
 /**
- * Whether this month and the next have their partitions, and whether the last maintenance of this process did all it
- * should; degraded when not, as partitions are also made on demand and maintenance tries again.
+ * Partitions of this month and the next, and the last maintenance here; only degraded, as partitions are also made on
+ * demand and maintenance retries.
  */
 @Injectable()
 export class PartitionsHealthIndicator {
@@ -33,7 +33,7 @@ export class PartitionsHealthIndicator {
     private readonly maintenance: Maintenance,
   ) {}
 
-  /** Degraded, too, when PostgreSQL does not answer within five seconds. */
+  /** Degraded, too, when PostgreSQL does not reply within five seconds. */
   async check(): Promise<HealthIndicatorResult> {
     const check = this.health.check('partitions');
     const deadline = AbortSignal.timeout(TIMEOUT_MS);

@@ -3,7 +3,9 @@ import type { ClientBase } from 'pg';
 import type { ConfigRecommendationDto } from './dto/optimization-result.dto';
 
 const MB = 1024 * 1024;
-/** https://www.postgresql.org/docs/current/runtime-config-resource.html: a quarter of the memory is a reasonable start. */
+/**
+ * https://www.postgresql.org/docs/current/runtime-config-resource.html: a quarter of the memory is a reasonable start.
+ */
 const SHARED_BUFFERS_SHARE = 0.25;
 const SMALL_SHARE = 0.1;
 const RESERVED_CONNECTIONS = 5;
@@ -23,7 +25,7 @@ interface Figures {
 }
 
 interface Facts extends Figures {
-  /** The value of a setting as sessions begin with it, in bytes when it has a unit of memory; undefined when hidden from our role. */
+  /** Value at the start of sessions, in bytes for units of memory; undefined when hidden from our role. */
   text: (setting: string) => string | undefined;
   number: (setting: string) => number;
   /** Bytes of memory of the server; undefined when it is another machine. */
@@ -31,13 +33,13 @@ interface Facts extends Figures {
   poolMax: number;
 }
 
-/** A setting, what speaks against its value, and which would be better. */
+/** Setting, objection to its value, better value. */
 interface Rule {
   setting: string;
   isPoor: (facts: Facts) => boolean;
   recommended: string | ((facts: Facts) => string);
   reason: string | ((facts: Facts) => string);
-  /** How to show the current value, if not as it is. */
+  /** Text of the current value, if not as it is. */
   show?: (value: string) => string;
 }
 
@@ -125,8 +127,8 @@ const RULES: Rule[] = [
 ];
 
 /**
- * Settings of PostgreSQL that the figures speak against. Only those of which something is known: the memory of a server
- * on another machine, or the kind of its disks, cannot be asked for.
+ * Settings of PostgreSQL that the figures speak against. The memory of a server on another machine, and the kind of its
+ * disks, cannot be queried: no advice on them.
  */
 export async function adviseSettings(
   client: ClientBase,
@@ -146,7 +148,7 @@ export async function adviseSettings(
 }
 
 async function readFacts(client: ClientBase, poolMax: number): Promise<Facts> {
-  // Not what this session has set for itself.
+  // Not this session's own settings.
   const settings = await client.query<{ name: string; value: string }>(
     `SELECT name, CASE unit WHEN '8kB' THEN (reset_val::int8 * 8192)::text WHEN 'kB' THEN (reset_val::int8 * 1024)::text
        WHEN 'MB' THEN (reset_val::int8 * 1048576)::text ELSE reset_val END AS value
@@ -174,7 +176,7 @@ async function readFacts(client: ClientBase, poolMax: number): Promise<Facts> {
   };
 }
 
-/** They moved to a view of their own in PostgreSQL 17. */
+/** PostgreSQL 17 moved them to a view of their own. */
 async function checkpointCounters(client: ClientBase): Promise<string> {
   const { rows } = await client.query<{ isNew: boolean }>(
     `SELECT to_regclass('pg_catalog.pg_stat_checkpointer') IS NOT NULL AS "isNew"`,

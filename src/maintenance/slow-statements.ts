@@ -4,15 +4,15 @@ import { isUnavailable } from '../platform/database/database-errors';
 const NAMED = 3;
 const SHOWN_CHARACTERS = 120;
 
-/** Statements of this role that take longer than a threshold, and a note on each of the slowest. */
+/** Statements of this role that take longer than a threshold, with notes on the slowest. */
 export interface SlowStatements {
   count: number;
   notes: string[];
 }
 
 /**
- * From pg_stat_statements where it is installed and readable: statements, without their values, by their average. Else
- * from pg_stat_activity: those that have run for so long at this moment.
+ * From pg_stat_statements where installed and readable: statements without values, by average. Else from
+ * pg_stat_activity: those that have run for so long at this moment.
  */
 export async function findSlowStatements(
   client: ClientBase,

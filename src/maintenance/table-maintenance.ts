@@ -6,7 +6,7 @@ import { OWN_RELATIONS } from './own-relations';
 /**
  * Autovacuum waits for `threshold + scale_factor * rows` (50 + 20 % dead rows, 50 + 10 % changed ones by default,
  * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM); on demand a quarter of that is due.
- * Inserts count as autovacuum counts them: they only cost the visibility map.
+ * Inserts count as for autovacuum: they only cost the visibility map.
  */
 const SHARE_OF_AUTOVACUUM = 0.25;
 
@@ -27,7 +27,7 @@ interface Rule {
   reason: (table: TableState) => string;
 }
 
-/** The first that is due is done. */
+/** The first due one is done. */
 const RULES: Rule[] = [
   {
     kind: 'vacuumed',
@@ -52,7 +52,7 @@ const RULES: Rule[] = [
 /** Without truncation: removing the empty pages at the end would lock the table exclusively. */
 const STATEMENTS = { vacuumed: 'VACUUM (ANALYZE, TRUNCATE false)', analyzed: 'ANALYZE' };
 
-/** Vacuums and analyses the tables that are due, those with the most dead rows first. */
+/** Vacuums and analyses due tables, those with the most dead rows first. */
 export async function maintainTables(
   run: MaintenanceRun,
 ): Promise<Record<Rule['kind'], TableMaintenanceDto[]>> {
