@@ -19,10 +19,11 @@ import { StreamingModule } from './streaming/streaming.module';
 import { MaintenanceModule } from './maintenance/maintenance.module';
 import { DeliveryModule } from './delivery/delivery.module';
 
-/** The wiring: platform, capabilities, the domain, its APIs. */
+/** Wiring of platform, capabilities, domain and APIs. */
 @Module({
   imports: [
-    // Before the rate limit of ConcurrencyModule: global guards run in the order of their modules, and it counts principals.
+    // Before the rate limit of ConcurrencyModule, which counts principals: global guards run in the order of their
+    // modules.
     AuthModule,
     ConcurrencyModule,
     StreamingModule,

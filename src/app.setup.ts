@@ -24,7 +24,7 @@ import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './openapi';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
-/** Under this many bytes compressing costs more than it saves. */
+/** Below this compression costs more than it saves. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
 /** Media types beside JSON, by the end of the path. */
@@ -34,7 +34,7 @@ const OTHER_TYPES = {
   '/audit/events/tail': ['text/event-stream'],
 };
 
-/** A service that is up: the Nest application, and the server that owns its socket. */
+/** Running service: the Nest application, and the server that owns its socket. */
 export interface RunningService {
   app: NestExpressApplication;
   server: HttpServer;
@@ -42,7 +42,7 @@ export interface RunningService {
   stop: (timeoutMs: number) => Promise<void>;
 }
 
-/** Express as HttpServer uses it: middleware that every route shares. */
+/** Express for HttpServer: middleware that every route shares. */
 function createExpress(): Express {
   const application = express();
   application.disable('x-powered-by');
@@ -52,8 +52,7 @@ function createExpress(): Express {
     '/docs',
     helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
   );
-  // Responses to writes are receipts: small, or for programs that do not want them slower. Cached ones have their
-  // coding already.
+  // Responses to writes are small, or for programs that do not want them slower. Cached ones have their coding already.
   const compress = compression({
     threshold: COMPRESSION_THRESHOLD_BYTES,
     filter: (request, response) =>
@@ -68,7 +67,7 @@ function createExpress(): Express {
   return application;
 }
 
-/** Nest on top of `server`, wired but not initialised: shared by the service, its tests and the OpenAPI generator. */
+/** Nest on top of `server`, wired but not initialised: shared by service, tests and OpenAPI generator. */
 export async function createApplication(
   server: HttpServer,
   options: { preview?: boolean; log?: ServiceLog } = {},
@@ -90,7 +89,6 @@ export async function createApplication(
   return app;
 }
 
-/** Observers of the requests that `server` has answered, and of operations on a socket. */
 function observers(app: NestExpressApplication, server: HttpServer, log: ServiceLog) {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);

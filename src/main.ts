@@ -15,11 +15,11 @@ import { endProcess } from './platform/runtime/process-end';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
 const logger = new Logger('Main');
-/** For closing the database and the like, once no request runs any more. */
+/** For closing the database and the like, once no request runs. */
 const SHUTDOWN_GRACE_MS = 4000;
 /** npm forwards a Ctrl-C that the terminal has already delivered: a signal this soon is the same one. */
 const SAME_SIGNAL_MS = 1000;
-/** The status of a program that Ctrl-C has ended. */
+/** Status of a program that Ctrl-C has ended. */
 const INTERRUPTED = 130;
 
 async function main(): Promise<void> {
@@ -57,7 +57,7 @@ async function main(): Promise<void> {
   await announce(log, address, running.service.app.get(MetricsListener).url);
 }
 
-/** The first signal stops the service in order; a later SIGINT, from a person who waits no longer, ends it at once. */
+/** The first signal stops the service in order; a later SIGINT ends it at once. */
 function stopOnSignals(stop: (signal: string) => Promise<void>): void {
   let signalledAtMs: number | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -72,7 +72,7 @@ function stopOnSignals(stop: (signal: string) => Promise<void>): void {
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 }
 
-/** Prints where everything is, with a command that works when pasted. */
+/** Prints all addresses, with a command that works when pasted. */
 async function announce(
   log: ServiceLog,
   { port }: AddressInfo,
@@ -120,7 +120,7 @@ function fail(error: unknown): void {
   exit(1);
 }
 
-/** For where nothing can be awaited. */
+/** For callbacks that cannot await. */
 function exit(status: number): void {
   endProcess(status).catch(() => process.exit(status));
 }

@@ -16,10 +16,10 @@ organizations that the token names. Errors are RFC 9457 problem documents whose 
 does not exist is answered with \`NOT_FOUND\`, a method that a path does not have with \`METHOD_NOT_ALLOWED\` and
 \`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers to reads are compressed when \`Accept-Encoding\` allows it.`;
 
-/** Routes of the same handlers under another path; described as such. */
+/** Second paths of the same handlers, described as such. */
 const SECOND_PATHS: [string, string][] = [['/api/v1/performance/audit', '/api/v1/audit']];
 
-/** The OpenAPI 3.1 description of all REST routes: the same object, in the same order, for the same code. */
+/** OpenAPI 3.1 description of all REST routes: the same object, in the same order, for the same code. */
 export function openApiDocument(app: INestApplication): OpenAPIObject {
   const config = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
@@ -75,7 +75,7 @@ function addRequestBodies(operation: OperationObject & { [REQUEST_BODIES]?: Json
   delete operation[REQUEST_BODIES];
 }
 
-/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and unique on the second path of a route. */
+/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and unique on a route's second path. */
 function operationIdOf(path: string, given = ''): string {
   const [controller = '', method = ''] = given.replace(/\[\d+\]$/, '').split('_');
   const name = controller.replace('Controller', '');
@@ -97,9 +97,7 @@ function closeRequestSchemas(document: OpenAPIObject): void {
   }
 }
 
-/**
- * Describes each error response once, named after its kinds, however many routes give it; unused examples are left out.
- */
+/** Describes each error response once, named after its kinds; leaves unused examples out. */
 function shareProblems(document: OpenAPIObject): void {
   const shared: Record<string, ResponseObject> = {};
   for (const item of Object.values(document.paths)) {
@@ -125,7 +123,7 @@ function shareProblems(document: OpenAPIObject): void {
   };
 }
 
-/** The names of the schemas that a part of the document refers to. */
+/** Names of the schemas that a part of the document refers to. */
 function namesIn(part: unknown): string[] {
   const text = JSON.stringify(part ?? null);
   return [...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name = '']) => name);
@@ -135,13 +133,13 @@ function sorted<T extends object>(record: T): T {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))) as T;
 }
 
-/** Serves the description: for people at /docs, for programs at /docs-json and /docs-yaml. */
+/** Serves the description at /docs (HTML), /docs-json and /docs-yaml. */
 export function serveDocumentation(app: INestApplication): void {
   SwaggerModule.setup('docs', app, () => openApiDocument(app), {
     jsonDocumentUrl: 'docs-json',
     yamlDocumentUrl: 'docs-yaml',
     customSiteTitle: 'Audit server',
-    // No badge: it would send the address of this service to a validator on the internet.
+    // No badge: it would send this service's address to a validator on the internet.
     swaggerOptions: { validatorUrl: null },
   });
 }

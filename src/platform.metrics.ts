@@ -16,7 +16,7 @@ import { RedisConnection } from './platform/redis/redis-connection';
  * (docs/architecture.md).
  */
 
-/** The pool, and whether PostgreSQL answers. */
+/** Pool and reachability of PostgreSQL. */
 @Injectable()
 export class PoolMetrics {
   constructor(
@@ -111,7 +111,7 @@ export class PlatformMetrics {
   }
 }
 
-/** The response cache, as the report of the database shows it. */
+/** Response cache in the report of the database. */
 @Injectable()
 export class QueryCacheMetrics {
   constructor(queryCache: QueryCacheSource, cache: CacheReport) {

@@ -1,9 +1,9 @@
 import { setFlagsFromString } from 'node:v8';
 
 /*
- * V8 allocates what often survived a collection in the old generation from then on. Objects of a pending request look
- * like that, and are garbage soon after: dead objects (pg's Result, its rows) then keep the whole text of their pages
- * alive until a full collection. Without this a page costs a sixth less processor time, a write or a cached response 3
- * to 12 %. It is read while the program runs, so it may be set here, however the service is started.
+ * V8 allocates what often survived a collection in the old generation. Objects of a pending request look like that, but
+ * are garbage soon after: dead objects (pg's Result, its rows) then keep the whole text of their pages alive until a
+ * full collection. Without pretenuring a page costs a sixth less processor time, a write or a cached response 3 to 12
+ * %. The flag is read while the program runs: it works from here, however the service is started.
  */
 setFlagsFromString('--no-allocation-site-pretenuring');
