@@ -1,11 +1,10 @@
 import type { PoolClient } from 'pg';
 import { connect } from 'node:net';
 
-/** A server that is not reached within this time will not end the statement either (connection-loan.ts). */
+/** Limit, beyond which the server will not end the statement either (connection-loan.ts). */
 const TIMEOUT_MS = 1000;
 const CANCEL_REQUEST_CODE = 80877102;
 
-/** Fields of pg's connection that its type declarations leave out. */
 interface Backend {
   host: string;
   port: number;
@@ -14,10 +13,10 @@ interface Backend {
 }
 
 /**
- * Asks PostgreSQL to cancel what this connection runs, by the protocol's cancel request: it needs no login, no
- * privilege and no free connection, and reaches a replica as well. Resolves when the server has sent the signal; never
- * rejects. A connection that runs nothing is not affected.
- * @returns false when the server did not answer: the request may arrive later, and hit another statement.
+ * Cancels the running statement of a connection by the protocol's cancel request, which needs no login, privilege or
+ * free connection, and works on replicas. Resolves once the server has sent the signal; never rejects. An idle
+ * connection is not affected.
+ * @returns false without an answer of the server: the request may arrive later, during another statement.
  */
 export function requestCancel(client: PoolClient): Promise<boolean> {
   const { host, port, processID, secretKey } = client as unknown as Backend;
@@ -34,7 +33,7 @@ export function requestCancel(client: PoolClient): Promise<boolean> {
     let isAnswered = false;
     socket.on('end', () => (isAnswered = true));
     socket.on('close', () => resolve(isAnswered));
-    socket.resume(); // without a reader the end is not seen
+    socket.resume(); // without a reader no end is seen
     socket.write(message);
   });
 }

@@ -4,16 +4,16 @@ import type { Durability } from './durability';
 import type { Lease } from './connection-loan';
 
 const SAMPLE_INTERVAL_MS = 500;
-/** Commits take milliseconds; one that takes this long may wait for a synchronous standby. */
+/** Age of a possible wait for a synchronous standby; ordinary commits take milliseconds. */
 const SLOW_MS = 2000;
-/** A connection whose commit takes this long no longer counts among those of its pool. */
+/** Age at which a waiting commit frees its slot in the pool. */
 const DETACH_MS = 5000;
-/** The longest timer of Node. */
+/** Longest timer of Node. */
 const FOREVER_MS = 2 ** 31 - 1;
 
 /**
- * For statements that commit: a timeout of pg would destroy their connection while they wait for a synchronous standby.
- * CommitWatch ends them when the way to the server is silent.
+ * Disables pg's timeout, which would destroy connections that wait for a synchronous standby; CommitWatch ends silent
+ * ones.
  */
 export const UNTIMED = { query_timeout: FOREVER_MS };
 
@@ -24,8 +24,8 @@ interface PendingCommit {
 }
 
 /**
- * Watches commits that are not answered. One that waits for a synchronous standby keeps its connection, as its rows
- * stay invisible and its locks held until then, but frees its slot in the pool. Any other is dropped after `limitMs`.
+ * Watches unanswered commits. One that waits for a synchronous standby keeps its connection, as its rows stay invisible
+ * and its locks held until then, but frees its slot in the pool. Others are dropped after `limitMs`.
  */
 export class CommitWatch {
   private readonly pending = new Set<PendingCommit>();
@@ -49,16 +49,12 @@ export class CommitWatch {
     }
   }
 
-  /**
-   * For the end of the process, when all requests are over: from now on drops the connections of commits that take
-   * longer than SLOW_MS, with an unknown outcome.
-   */
+  /** Drops commits slower than SLOW_MS from now on, with an unknown outcome. Follows the last request. */
   stopWaiting(): void {
     this.isStopping = true;
     this.sample();
   }
 
-  /** Drops the connections of slow commits, and stops watching. */
   close(): void {
     clearInterval(this.sampling);
     this.sampling = undefined;
@@ -68,7 +64,7 @@ export class CommitWatch {
   private sample(): void {
     for (const one of this.pending) {
       const age = ageOf(one);
-      if (age < SLOW_MS) return; // in the order in which they were sent
+      if (age < SLOW_MS) return; // ordered by time of sending
       this.durability.probe();
       const { isStalled } = this.durability;
       if (this.isStopping || (!isStalled && age > this.limitMs)) drop(one);
@@ -81,7 +77,7 @@ function ageOf({ sinceMs }: PendingCommit): number {
   return performance.now() - sinceMs;
 }
 
-/** Closes the connection on this side: pg then fails its statements. Its socket is not in pg's type declarations. */
+/** Destroys the socket, missing in pg's types, so that pg fails its statements. */
 function drop({ client }: PendingCommit): void {
   (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }

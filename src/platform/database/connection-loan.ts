@@ -4,34 +4,33 @@ import { requestCancel } from './cancel-request';
 import { toDatabaseError } from './database-errors';
 import { statsOf } from './pool-stats';
 
-/** A cancel between two statements of one work hits nothing: it is repeated until the work is over. */
+/** Interval of cancel requests: one between two statements has no effect. */
 const REPEAT_MS = 50;
-/** A server that has not ended a cancelled statement by then is taken for silent: its connection is dropped. */
+/** Limit after which a server that ignores cancellation is taken for silent. */
 const UNHEARD_MS = 3000;
 
-/** Marks a connection that must not be used again; `cause` is the first fault. */
+/** Error that forbids reuse of its connection; `cause` is the first fault. */
 export class BrokenConnection extends Error {
   constructor(override readonly cause: unknown) {
     super('The connection is in an unknown state');
   }
 }
 
-/** What work may do with its connection. */
 export interface Lease {
   /**
-   * Excludes what is sent from now on from cancellation.
+   * Excludes later statements from cancellation.
    * @throws the signal's reason when it has aborted: a cancel request may be under way.
    */
   seal(): void;
-  /** Frees the slot of the connection in its pool, although work goes on with it. It is closed afterwards. */
+  /** Frees the pool slot; work keeps the connection, which is closed afterwards. */
   detach(): void;
 }
 
 const NO_SEAL = (): void => undefined;
 
 /**
- * Runs `work` on a connection of `pool`. A broken one is destroyed rather than reused. Errors are rethrown as they are.
- * When `signal` aborts, the work is cancelled in PostgreSQL and the signal's reason thrown.
+ * Runs `work` on a connection of `pool`; destroys a broken one.
+ * @throws errors unchanged; the signal's reason when it aborts, after the work was cancelled in PostgreSQL.
  */
 export async function withConnection<T>(
   pool: Pool,
@@ -39,7 +38,7 @@ export async function withConnection<T>(
   signal?: AbortSignal,
 ): Promise<T> {
   const client = await (signal ? connectUnlessAborted(() => acquire(pool), signal) : acquire(pool));
-  // A connection that dies between two statements emits an error, which would end the process.
+  // A connection lost between two statements emits an error, which would end the process.
   let lost: Error | undefined;
   const onError = (error: Error): void => {
     lost = error;
@@ -83,7 +82,7 @@ async function acquire(pool: Pool): Promise<PoolClient> {
 }
 
 /**
- * A connection of the pool, unless the signal aborts first: one that comes later goes straight back.
+ * Resolves with a connection; one that arrives after an abort returns to the pool.
  * @throws the signal's reason.
  */
 function connectUnlessAborted(
@@ -104,10 +103,9 @@ function connectUnlessAborted(
 }
 
 /**
- * Runs `work` on its connection, and cancels it in PostgreSQL when the signal aborts. It settles only when the work and
- * every cancel request are over, so that none can hit the next user of the connection; after `onUnanswered` one may
- * still arrive, and the connection must not be reused. `seal` comes before what must not be cancelled, a commit above
- * all: from then on no cancel is requested, and it throws the signal's reason when one may have been.
+ * Cancels `work` in PostgreSQL when the signal aborts. Settles only after the work and every cancel request, so that
+ * none can hit the next user of the connection; after `onUnanswered` one may still arrive, and the connection must not
+ * be reused. `seal` precedes a commit, which must not be cancelled.
  * @throws the signal's reason for work that the cancel ended.
  */
 async function withCancellation<T>(
@@ -146,7 +144,6 @@ async function withCancellation<T>(
   }
 }
 
-/** False when a cancel request may still arrive. */
 async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<boolean> {
   let areAnswered = true;
   while (!isOver()) {

@@ -1,6 +1,5 @@
 import type { Connection, Submittable } from 'pg';
 
-/** A row of `COPY … TO STDOUT`, as pg gives it to a submittable. */
 interface CopyData {
   chunk: Buffer;
 }
@@ -11,9 +10,9 @@ interface Settle {
 }
 
 /**
- * `COPY … TO STDOUT` as a query of pg: calls `onRow` with each row as PostgreSQL wrote it, with its line feed. The
- * bytes are valid only until `onRow` returns, as pg reuses their memory. `done` resolves with the number of rows, and
- * rejects with the error of PostgreSQL or of the connection.
+ * Runs `COPY … TO STDOUT` as a pg query. `onRow` gets each row as PostgreSQL wrote it, with its line feed, valid only
+ * until it returns, as pg reuses the memory. `done` resolves with the number of rows, or rejects with the error of
+ * PostgreSQL or of the connection.
  */
 export class CopyOut implements Submittable {
   readonly done: Promise<number>;
@@ -29,10 +28,10 @@ export class CopyOut implements Submittable {
     const settle: Partial<Settle> = {};
     this.done = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
     this.settle = settle as Settle;
-    this.done.catch(() => undefined); // its caller awaits it later
+    this.done.catch(() => undefined); // awaited later
   }
 
-  /** Stops reading from PostgreSQL, which then stops writing; rows that were read already still come. */
+  /** Stops reading, and thereby PostgreSQL's writing; rows already read still arrive. */
   pause(): void {
     if (!this.isOver) this.connection?.stream.pause();
   }
@@ -41,7 +40,7 @@ export class CopyOut implements Submittable {
     this.connection?.stream.resume();
   }
 
-  /** Closes the connection: the server notices as soon as it writes. */
+  /** Closes the connection, which the server notices at its next write. */
   destroy(error: Error): void {
     this.connection?.stream.destroy();
     this.settle.reject(error);
@@ -57,7 +56,7 @@ export class CopyOut implements Submittable {
     this.onRow(chunk);
   }
 
-  /** Called by pg; rows are counted as they come. */
+  /** Ignored: rows are counted singly. */
   handleCommandComplete(): void {
     return undefined;
   }
@@ -72,7 +71,7 @@ export class CopyOut implements Submittable {
     this.settle.reject(error);
   }
 
-  /** The next user of the connection expects it to be read. */
+  /** Resumes reading for the next user of the connection. */
   private end(): void {
     this.isOver = true;
     this.connection?.stream.resume();

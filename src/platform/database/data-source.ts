@@ -14,7 +14,7 @@ const SILENCE_GRACE_MS = 2000;
 const IDLE_IN_TRANSACTION_MS = 5000;
 const KEEP_ALIVE_DELAY_MS = 10_000;
 
-/** A data source that may own its server: destroying the one stops the other. */
+/** Data source that stops its embedded server when destroyed. */
 export class OwningDataSource extends DataSource {
   constructor(
     options: DataSourceOptions,
@@ -49,13 +49,13 @@ export function dataSourceOptions(
       connectionTimeoutMillis: config.acquireTimeoutMs,
       idleTimeoutMillis: config.idleTimeoutMs,
       statement_timeout: config.statementTimeoutMs,
-      // The server's own timeout does not help when the server or the way to it is silent.
+      // The server's timeout does not help when the server or the network is silent.
       ...(config.statementTimeoutMs > 0
         ? { query_timeout: config.statementTimeoutMs + SILENCE_GRACE_MS }
         : {}),
-      // A paused replica of this service must not hold the locks of its transaction for ever.
+      // Limits how long a paused process holds the locks of its transaction.
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-      // A server that goes away emits an error between two listeners of the pool, too; it would end the process.
+      // A lost connection emits an error between two listeners of the pool, too, which would end the process.
       onConnect: (client: PoolClient) => {
         client.on('error', () => undefined);
         watchInterruptedWaits(client);
@@ -63,9 +63,9 @@ export function dataSourceOptions(
         else dropStatementNames(client);
         queries?.watch(client);
       },
-      // Statements that do not wait for each other share a round trip (Database.transaction).
+      // Independent statements share a round trip (Database.transaction).
       pipeline: true,
-      // Without it, or with the system's delay of two hours, a power cut of the other side is noticed only after hours.
+      // The system's delay of two hours would hide a power cut of the other side for hours.
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
       // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and 2 080
@@ -78,7 +78,7 @@ export function dataSourceOptions(
   };
 }
 
-/** The URL of the database: the configured one, or that of an embedded server in the data folder. */
+/** Resolves with the configured URL, or that of a new embedded server. */
 export async function openServer(
   config: DatabaseConfig,
 ): Promise<{ url: string; server?: EmbeddedPostgresServer }> {
@@ -92,14 +92,14 @@ export async function openServer(
 }
 
 /**
- * Waits until the server takes connections, without a limit: an orchestrator's start-up probe decides when to give up.
- * Throws a refusal that waiting cannot mend (wrong password, no such database).
+ * Waits without a limit until the server takes connections: an orchestrator's start-up probe decides when to stop.
+ * @throws Error for a refusal that does not pass (wrong password, no such database).
  */
 export async function waitForServer(url: string): Promise<void> {
   const logger = new Logger('Database');
   for (let attempt = 1; ; attempt += 1) {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
-    client.on('error', () => undefined); // the connect below reports it
+    client.on('error', () => undefined); // reported by `connect`
     try {
       await client.connect();
       return;

@@ -24,7 +24,7 @@ const NETWORK_CODES = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
 ]);
-/** pg and pg-pool raise these without a code. */
+/** Errors of pg and pg-pool without a code. */
 const CONNECTION_MESSAGES =
   /timeout exceeded when trying to connect|Connection terminated|not queryable|connection error|Cannot use a pool after|Query read timeout/;
 
@@ -33,7 +33,7 @@ function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : '';
 }
 
-/** Whether the database is away, as opposed to having refused a statement. */
+/** Recognizes an unavailable database, as opposed to a refused statement. */
 export function isUnavailable(error: unknown): boolean {
   const code = codeOf(error);
   if (UNAVAILABLE_CODES.has(code) || NETWORK_CODES.has(code)) return true;
@@ -42,41 +42,41 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Error && CONNECTION_MESSAGES.test(error.message);
 }
 
-/** Whether a server answers without our tables: a refused login, no such database, no such table. */
+/** Recognizes a server without our tables: a refused login, no such database, no such table. */
 export function isMisconfigured(error: unknown): boolean {
   const code = codeOf(error);
   return code.startsWith('28') || code.startsWith('3D') || code === '42P01';
 }
 
-/** Whether a statement names a missing column (SQLSTATE 42703), as on a replica that a migration has not reached. */
+/** Recognizes a missing column (SQLSTATE 42703), as on a replica without the latest migration. */
 export function isMissingColumn(error: unknown): boolean {
   return codeOf(error) === '42703';
 }
 
-/** Whether the server ended or refused the whole connection: no statement did anything. */
+/** Recognizes a connection ended or refused by the server: no statement had an effect. */
 export function isRefusedConnection(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === 'FATAL';
 }
 
-/** Whether another transaction held a row lock for longer than `lock_timeout`. */
+/** Recognizes a row lock held by another transaction beyond `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
   return codeOf(error) === '55P03';
 }
 
-/** Whether the whole transaction may be run again: it lost against another one. */
+/** Recognizes a transaction that lost a race and may be run again. */
 export function isRetryable(error: unknown): boolean {
   return RETRYABLE_CODES.has(codeOf(error));
 }
 
-/** Whether a row has no partition (SQLSTATE 23514 raised by tuple routing, which names no constraint). */
+/** Recognizes a row without a partition (SQLSTATE 23514 of tuple routing, which names no constraint). */
 export function isMissingPartition(error: unknown): boolean {
   const { constraint } = (error ?? {}) as { constraint?: unknown };
   return codeOf(error) === '23514' && constraint === undefined;
 }
 
 /**
- * The error that a caller sees for a database fault: DATABASE_UNAVAILABLE with `Retry-After`, REQUEST_TIMEOUT when
- * cancelled, CONFLICT for a unique row that exists, else INTERNAL. The original stays in `cause` for the log.
+ * Translates a database fault: DATABASE_UNAVAILABLE with `Retry-After`, REQUEST_TIMEOUT when cancelled, CONFLICT for an
+ * existing unique row, else INTERNAL. `cause` keeps the original for the log.
  */
 export function toDatabaseError(error: unknown): AppError {
   if (error instanceof AppError) return error;

@@ -6,9 +6,8 @@ import type { DedicatedPool } from './dedicated-pool';
 const TIMEOUT_MS = 2000;
 
 /**
- * Whether PostgreSQL answers, with the state of the pool, on a connection of its own: a pool that slow statements have
- * used up would turn every replica unready at once. A database whose commits wait for a standby can be read. The reason
- * of a failure is not for the probe.
+ * Health of PostgreSQL on a separate connection: slow statements that exhaust the pool would make every replica unready
+ * at once. Stalled commits are healthy, as reads work. Reasons of failures stay hidden.
  */
 @Injectable()
 export class DatabaseHealthIndicator {

@@ -16,10 +16,10 @@ import { QueryTimes } from './query-times';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 import { assertSession } from './session-settings';
 
-/** The embedded server between its start and the data source that will own it. */
+/** Embedded server until its data source owns it. */
 let opened: EmbeddedPostgresServer | undefined;
 
-/** A module of its own, as connections need it before there is a data source. */
+/** Separate module: connections need it before the data source exists. */
 @Module({
   providers: [
     {
@@ -33,7 +33,7 @@ let opened: EmbeddedPostgresServer | undefined;
 })
 class QueryTimesModule {}
 
-/** PostgreSQL: opens (or starts) the server, migrates, lends connections. It boots only once the database answers. */
+/** Opens or starts PostgreSQL and migrates it; the service starts once it answers. */
 @Module({
   imports: [
     TerminusModule,

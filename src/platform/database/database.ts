@@ -13,26 +13,25 @@ import { ReadReplicas } from './read-replicas';
 import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
 import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 
-/** CommitWatch limits it instead of pg. */
+/** Limited by CommitWatch instead of pg. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
 const DURABILITY_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
 
-/** A signal that ends work until it commits, and a listener that is called before the commit is sent. */
+/** Signal that ends work before its commit, and listener called before the commit is sent. */
 export interface CommitOptions {
   signal?: AbortSignal;
   onCommit?: () => void;
 }
 
 /**
- * The one way to PostgreSQL. It lends raw `pg` clients of TypeORM's pools, because its query runner has no named
- * prepared statements, array rows or COPY. Every fault leaves as an AppError (database-errors.ts).
+ * Access to PostgreSQL by raw `pg` clients of TypeORM's pools: its query runner has no named prepared statements, array
+ * rows or COPY. Faults are AppErrors (database-errors.ts).
  */
 @Injectable()
 export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
   private readonly dedicatedPools: DedicatedPool[] = [];
   private waitingElsewhere: () => number = () => 0;
-  /** Tenants whose rows may be visible and not durable. */
   readonly durability: Durability;
   private readonly commits: CommitWatch;
 
@@ -48,8 +47,8 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work` on a connection to the primary, outside a transaction. Like all work here it is cancelled in PostgreSQL
-   * when `signal` aborts, and rejects with the signal's reason once the connection is free again.
+   * Runs `work` on the primary, outside a transaction. In all methods an abort cancels the work in PostgreSQL; the
+   * signal's reason is thrown once the connection is free.
    */
   async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return withConnection(poolOf(this.dataSource), work, signal).catch((error: unknown) => {
@@ -58,8 +57,8 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs a read: on a replica that answers, else on the primary. `work` may run twice, when the replica fails. A
-   * replica may lag behind: `isFresh` is called on its connection before, and the primary answers when it gives false.
+   * Runs a read on a replica, else on the primary; `work` may run twice. A replica may lag: the primary answers when
+   * `isFresh`, called on the replica's connection, resolves with false.
    */
   async withReader<T>(
     work: (client: PoolClient) => Promise<T>,
@@ -76,7 +75,7 @@ export class Database implements BeforeApplicationShutdown {
       );
       if (found) return found.result;
     } catch (error) {
-      // Already translated: not the replica failed, but another query of `isFresh` or `work`.
+      // A translated error comes from another query of `isFresh` or `work`.
       if (error instanceof AppError) throw error;
       const fault = toDatabaseError(error);
       if (fault.code !== 'DATABASE_UNAVAILABLE' && !isMisconfigured(error)) throw fault;
@@ -86,13 +85,12 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work` in one READ COMMITTED transaction, which commits when `work` resolves and rolls back when it rejects;
-   * the original error is rethrown untranslated, so that callers can distinguish a lost race from a lost server. A
-   * signal that aborts before the commit is sent rolls back; the commit itself is never cancelled, as that would end
-   * PostgreSQL's wait for a synchronous standby and not the transaction.
+   * Runs `work` in a READ COMMITTED transaction, rolled back when it rejects; its error is rethrown untranslated, so
+   * that callers can distinguish a lost race from a lost server. An abort before the commit rolls back; the commit
+   * itself is never cancelled, as that would end PostgreSQL's wait for a synchronous standby and not the transaction.
    *
-   * To save round trips `BEGIN` travels with the first statement, and statements given to `defer` with `COMMIT`; one
-   * that fails aborts the transaction before the commit, and its error is thrown.
+   * To save round trips `BEGIN` travels with the first statement, and statements given to `defer` with `COMMIT`; a
+   * failed one aborts the transaction, and its error is thrown.
    * @throws AppError of unknown outcome (unknown-outcome.ts) when the commit is not confirmed.
    */
   async transaction<T>(
@@ -102,7 +100,7 @@ export class Database implements BeforeApplicationShutdown {
     const inTransaction = async (client: PoolClient, lease: Lease): Promise<T> => {
       const deferred: Promise<unknown>[] = [];
       const defer = (statement: Promise<unknown>): void => {
-        statement.catch(() => undefined); // awaited below, once the commit is on its way
+        statement.catch(() => undefined); // awaited with the commit
         deferred.push(statement);
       };
       defer(client.query('BEGIN'));
@@ -112,7 +110,7 @@ export class Database implements BeforeApplicationShutdown {
         onCommit?.();
         const committed = client.query(COMMIT);
         await this.confirmed(client, lease, Promise.all([...deferred, committed]));
-        // Nothing failed on this side, so only a rollback of PostgreSQL's own is left.
+        // PostgreSQL may roll back without a failed statement.
         if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
         return result;
       } catch (error) {
@@ -124,8 +122,8 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work`, which is one statement, as a transaction of its own, which is not cancelled once it was sent. Errors
-   * are rethrown as by `transaction`.
+   * Runs `work`, one statement, as a transaction that is not cancelled once sent.
+   * @throws the errors of `transaction`.
    */
   async statement<T>(
     work: (client: PoolClient) => Promise<T>,
@@ -140,11 +138,11 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * The result of a commit that was sent. A connection of unknown outcome is not used again; nothing is awaited between
-   * its end and the error, so that its caller knows before anything is read.
+   * Destroys connections of unknown outcome; nothing is awaited between their end and the error, so that the caller
+   * knows before anything is read.
    */
   private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
-    takeInterruptedWait(client); // left by an earlier statement
+    takeInterruptedWait(client); // of an earlier statement
     try {
       const result = await this.commits.during(client, lease, sent);
       if (takeInterruptedWait(client)) throw unknownOutcome('wait_interrupted');
@@ -162,48 +160,46 @@ export class Database implements BeforeApplicationShutdown {
     });
   }
 
-  /** Opens a small pool of its own on the primary, for work that must not wait for the large one. */
+  /** Opens a separate pool on the primary, for work that must not wait for the main one. */
   dedicatedPool(name: string, options: DedicatedPoolOptions): DedicatedPool {
     const pool = new DedicatedPool(this.dataSource.options, name, options);
     this.dedicatedPools.push(pool);
     return pool;
   }
 
-  /** Ends commits that take seconds; for the end of the process, when all requests are over. */
+  /** Ends commits that take seconds; follows the last request. */
   stopWaitingForCommits(): void {
     this.commits.stopWaiting();
   }
 
-  /**
-   * Closes the dedicated pools, before the phase in which the data source, and with it an embedded server, is stopped.
-   */
+  /** Precedes the phase that stops the data source and an embedded server. */
   async beforeApplicationShutdown(): Promise<void> {
     this.commits.close();
     await this.durability.close();
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
-  /** Recent waits for connections of the primary's pool, in whatever queue (pool-stats.ts). */
+  /** Recent waits for the primary, in any queue (pool-stats.ts). */
   acquisitionStatistics(): AcquisitionStatistics {
     return statsOf(poolOf(this.dataSource)).statistics();
   }
 
-  /** Sets the count of callers that wait for a connection before they ask the primary's pool for one. */
+  /** Registers the count of callers that queue before the primary's pool. */
   watchWaiting(waiting: () => number): void {
     this.waitingElsewhere = waiting;
   }
 
-  /** Records a wait of a caller that asks the pool next. */
+  /** Records a wait before a request to the pool. */
   noteWaitBefore(waitedMs: number): void {
     statsOf(poolOf(this.dataSource)).recordBefore(waitedMs);
   }
 
-  /** Records a wait of a caller that gave up before asking the pool. */
+  /** Records a wait abandoned before a request to the pool. */
   noteWaitInVain(waitedMs: number): void {
     statsOf(poolOf(this.dataSource)).record(waitedMs, false);
   }
 
-  /** Connections of the primary's pool now, and callers that wait for one, in whatever queue. */
+  /** Connections of the primary's pool, and waiting callers of all queues. */
   poolStatistics(): { total: number; idle: number; waiting: number } {
     const pool = poolOf(this.dataSource);
     const waiting = pool.waitingCount + this.waitingElsewhere();

@@ -4,25 +4,22 @@ import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/Postgres
 import { toDatabaseError } from './database-errors';
 import { withConnection } from './connection-loan';
 
-/** Time after PostgreSQL's own timeout in which an answer may still come. */
+/** Allowance for an answer after PostgreSQL's own timeout. */
 const SILENCE_GRACE_MS = 500;
 
 export interface DedicatedPoolOptions {
   max: number;
-  /** Milliseconds to wait for a connection, and again for the end of a statement. */
+  /** Milliseconds for a connection, and again for a statement. */
   timeoutMs: number;
-  /** Milliseconds to wait for a connection, when that should be less. */
+  /** Milliseconds for a connection; default `timeoutMs`. */
   connectTimeoutMs?: number;
-  /**
-   * For COPY (CopyOut): no limit, as an export is as slow as its reader, and no pipeline, in which pg knows no
-   * submittables.
-   */
+  /** Disables the limit, as an export is as slow as its reader, and the pipeline, where pg has no submittables. */
   isForCopy?: boolean;
 }
 
 /**
- * Connections to the primary for work that must not wait for its large pool; opened on first use and named in
- * `application_name`. Made and closed by Database.
+ * Connections to the primary for work that must not wait for the main pool; opened on first use, with their own
+ * `application_name`.
  */
 export class DedicatedPool {
   private readonly pool: Pool;
@@ -47,7 +44,7 @@ export class DedicatedPool {
   }
 
   /**
-   * Runs `work` on one of its connections, outside a transaction; cancelled in PostgreSQL when the signal aborts.
+   * Runs `work` outside a transaction; an abort of the signal cancels it in PostgreSQL.
    * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection or an answer in time.
    */
   async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -9,43 +9,41 @@ import type { DedicatedPool } from './dedicated-pool';
 import { type UnknownReason, unknownReasonOf } from './unknown-outcome';
 
 /**
- * Has a transaction id, so that its commit waits for synchronous standbys like that of a row. Its confirmation covers
- * everything committed before, as logs are replicated in order.
+ * Has a transaction id, so that its commit waits for synchronous standbys; its confirmation covers all earlier commits,
+ * as logs are replicated in order.
  */
 export const DURABILITY_BARRIER = {
   name: 'durability-barrier',
   text: `SELECT pg_logical_emit_message(true, 'audit-server', '')`,
 };
 
-/** A first barrier that takes longer shows that a standby is away; ordinary ones take milliseconds. */
+/** Limit that shows a missing standby; ordinary barriers take milliseconds. */
 const FIRST_WAIT_MS = 2000;
-/** Later ones wait as long as their pool allows: a returning standby answers them at once. */
+/** Limit of later barriers, which a returning standby answers at once. */
 const LATER_WAIT_MS = 20_000;
-/** Pauses between attempts that did not reach PostgreSQL, doubled up to the second. */
+/** Pauses after attempts that did not reach PostgreSQL, doubled up to the second. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [50, 500];
-/** Readers wait so long after the first unconfirmed commit, and are refused at once afterwards. */
+/** Wait of readers from the first unconfirmed commit; later ones are refused at once. */
 const READER_WAIT_MS = 1000;
-/** Attempts of a read whose tenants become unconfirmed meanwhile. */
 const READ_ATTEMPTS = 3;
-/** While a commit waits for another reason than a standby (a lock), a barrier is tried this often. */
+/** Interval while a commit waits for another reason (a lock). */
 const PROBE_EVERY_MS = 5000;
 
 type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
 
 /**
- * Knows which tenants may have rows that are visible and not durable, and until when.
+ * Tracks tenants whose rows may be visible and not durable.
  *
  * A commit on a primary with synchronous standbys waits, invisible, until a standby has it too. When the wait is
- * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible without being
- * replicated, and a promotion of the standby loses them: to show or acknowledge them would be a false promise. So after
- * a commit of unknown outcome its tenants are unconfirmed, until a barrier that began after it is confirmed; without
- * synchronous standbys that takes milliseconds. Reads go through `reading`; acknowledgements carry the barrier in their
- * own transaction. Processes do not know of each other's unconfirmed commits
- * (docs/adr/0028-acknowledged-means-replicated.md).
+ * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible unreplicated, and
+ * a promotion of the standby loses them: they must be neither shown nor acknowledged. After a commit of unknown outcome
+ * its tenants are unconfirmed until a later barrier is confirmed, which takes milliseconds without synchronous
+ * standbys. Reads go through `reading`; acknowledgements carry the barrier in their own transaction. Processes do not
+ * share unconfirmed commits (docs/adr/0028-acknowledged-means-replicated.md).
  */
 export class Durability {
   private readonly logger = new Logger('Durability');
-  /** From before the barrier under way, and since. */
+  /** Commits before the current barrier, and after its begin. */
   private covered = new UnconfirmedCommits();
   private later = new UnconfirmedCommits();
   private readonly counts: Record<UnknownReason, number> = {
@@ -63,12 +61,12 @@ export class Durability {
 
   constructor(private readonly pool: DedicatedPool) {}
 
-  /** Whether PostgreSQL is reached, and does not confirm commits: a synchronous standby does not answer. */
+  /** True when PostgreSQL is reached but confirms no commits, as a synchronous standby does not answer. */
   get isStalled(): boolean {
     return this.stalledSinceMs !== undefined;
   }
 
-  /** Calls `listener` when commits begin not to be confirmed, and when they are again. */
+  /** Calls `listener` at each change of `isStalled`. */
   onStall(listener: (isStalled: boolean) => void): void {
     this.stallListeners.push(listener);
   }
@@ -85,7 +83,7 @@ export class Durability {
     this.counts[reason] += 1;
   }
 
-  /** Records how a commit for these tenants failed: with an unknown outcome they are unconfirmed from now on. */
+  /** Records a failed commit: an unknown outcome makes its tenants unconfirmed. */
   noteFailure(error: unknown, tenants: Iterable<string>): void {
     const reason = unknownReasonOf(error);
     if (reason === undefined) return;
@@ -99,20 +97,18 @@ export class Durability {
     this.startSettling();
   }
 
-  /** Tries a barrier, after a commit has not been answered for long. */
+  /** Tries a barrier because of a slow commit. */
   probe(): void {
     if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.startSettling();
   }
 
-  /** Whether any of these may have rows that are visible and not durable. */
   isUnconfirmed(tenants: UnconfirmedTenants): boolean {
     return this.covered.has(tenants) || this.later.has(tenants);
   }
 
   /**
-   * Runs a read of these tenants so that it shows durable rows alone: it waits while they are unconfirmed, and is made
-   * again when they become so meanwhile.
-   * @throws AppError DATABASE_UNAVAILABLE when that lasts; what `work` throws.
+   * Runs a read of durable rows only: it waits while its tenants are unconfirmed, and is repeated when they become so.
+   * @throws AppError DATABASE_UNAVAILABLE when that lasts; errors of `work`.
    */
   async reading<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
@@ -135,7 +131,7 @@ export class Durability {
     }
   }
 
-  /** `unknown` is by reason and since the start; `tenants` are unconfirmed now, Infinity for all. */
+  /** Counts: `unknown` by reason since the start, `tenants` unconfirmed now (Infinity for all). */
   statistics(): { unknown: Record<UnknownReason, number>; tenants: number; isStalled: boolean } {
     return {
       unknown: { ...this.counts },
@@ -144,7 +140,7 @@ export class Durability {
     };
   }
 
-  /** Stops trying. Resolves when its connection is free. */
+  /** Stops the barriers; resolves when their connection is free. */
   async close(): Promise<void> {
     this.ending.abort(new Error('The process stops'));
     this.wake();
@@ -163,7 +159,6 @@ export class Durability {
     });
   }
 
-  /** Tries barriers until one is confirmed, and again for commits that came after its begin. */
   private async confirmBarriers(): Promise<void> {
     let pauseMs = FIRST_PAUSE_MS;
     let waitMs = FIRST_WAIT_MS;
@@ -173,7 +168,7 @@ export class Durability {
       if (outcome === 'confirmed') {
         this.covered = new UnconfirmedCommits();
         this.confirmedAtMs = performance.now();
-        this.unconfirmedSinceMs = this.confirmedAtMs; // those that are left are younger
+        this.unconfirmedSinceMs = this.confirmedAtMs; // the remaining ones are younger
         this.noteStall('confirmed');
         this.wake();
         if (this.later.size === 0) return;
@@ -181,7 +176,7 @@ export class Durability {
       }
       this.noteStall(outcome);
       if (outcome === 'interrupted') waitMs = LATER_WAIT_MS;
-      // Without unconfirmed commits the next commit will show the same.
+      // The next commit will show the same.
       else if (this.unconfirmedTenants === 0) return;
       else {
         await sleep(pauseMs, undefined, { signal: this.ending.signal, ref: false }).catch(
@@ -193,12 +188,12 @@ export class Durability {
   }
 
   /**
-   * One barrier. After `waitMs` its wait is cancelled, which is harmless as it has no rows: 'interrupted' means that no
-   * standby confirmed, 'failed' that PostgreSQL was not reached.
+   * Cancels the barrier after `waitMs`, harmless without rows: 'interrupted' means no confirmation by a standby,
+   * 'failed' no connection to PostgreSQL.
    */
   private async attempt(waitMs: number): Promise<BarrierOutcome> {
     const isWhole = async (client: PoolClient): Promise<boolean> => {
-      takeInterruptedWait(client); // the attempt before
+      takeInterruptedWait(client); // of the attempt before
       await client.query(DURABILITY_BARRIER);
       return !takeInterruptedWait(client);
     };
@@ -234,7 +229,6 @@ export class Durability {
     for (const listener of this.stallListeners) listener(isStalled);
   }
 
-  /** Resolves when commits are confirmed, or after `mostMs`. */
   private change(mostMs: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {

@@ -1,14 +1,12 @@
 import type { ClientBase } from 'pg';
 
-/** The function of PostgreSQL that waits for synchronous standbys; unlike the message, its name is not translated. */
+/** Function of PostgreSQL that waits for synchronous standbys, untranslated unlike the message. */
 const WAITING_ROUTINE = 'SyncRepWaitForLSN';
-/** Connections on which the wait of a commit ended before a standby had answered. */
 const interrupted = new WeakSet<ClientBase>();
 
 /**
- * Records when a commit on `client` no longer waits for its synchronous standby (pg_cancel_backend, a cancel request):
- * PostgreSQL then commits with a warning alone. One listener for the life of the connection, so that statements cost
- * nothing.
+ * Records when a commit stops waiting for its synchronous standby (pg_cancel_backend, a cancel request), of which
+ * PostgreSQL only warns. One listener per connection costs statements nothing.
  */
 export function watchInterruptedWaits(client: ClientBase): void {
   client.on('notice', ({ routine }) => {
@@ -16,7 +14,7 @@ export function watchInterruptedWaits(client: ClientBase): void {
   });
 }
 
-/** Whether the last commit on `client` did not wait to its end; resets that. */
+/** Tells whether a commit on `client` stopped waiting; resets that. */
 export function takeInterruptedWait(client: ClientBase): boolean {
   return interrupted.delete(client);
 }

@@ -1,34 +1,34 @@
 import { Injectable } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 
-/** A table partitioned by time (partition-ranges.ts) whose partitions are made ahead and removed by age. */
+/** Table partitioned by time (partition-ranges.ts). */
 export interface PartitionedTable {
   table: string;
-  /** Months after the current one that always have a partition. */
+  /** Months after the current one with a partition. */
   ahead: number;
-  /** Days that rows are kept; 0 for ever. */
+  /** Days of retention; 0 for unlimited. */
   retentionDays: number;
   /**
-   * Called once rows can no longer be seen through the table, before `hidden`, the table that still holds them, is
-   * dropped; again for the same rows after an interruption. When it fails, they are dropped later.
+   * Runs once rows are hidden and before `hidden`, which still holds them, is dropped; again for the same rows after an
+   * interruption. A failure defers the drop.
    */
   afterHidden?: (client: ClientBase, hidden: string) => Promise<void>;
   /**
-   * Whether a row was stored between these moments (milliseconds since 1970): evidence, in the first day of a process,
-   * that its clock is not years ahead. Without it retention begins after a day.
+   * Finds a row stored between these moments (milliseconds since 1970): evidence, in the first day of a process, that
+   * its clock is not years ahead. Without it retention begins after a day.
    */
   wasRecordedBetween?: (client: ClientBase, fromMs: number, toMs: number) => Promise<boolean>;
 }
 
-/** A table whose rows expire. */
+/** Table whose rows expire. */
 export interface ExpiringTable {
   table: string;
-  /** A `timestamptz` column with an index. */
+  /** Indexed `timestamptz` column. */
   timeColumn: string;
   keepHours: number;
 }
 
-/** The tables of maintenance, registered by their owners; `database` knows no table by name. */
+/** Tables of maintenance, registered by their owners. */
 @Injectable()
 export class MaintainedTables {
   private readonly partitionedTables = new Map<string, PartitionedTable>();

@@ -3,22 +3,21 @@ import { DataSource } from 'typeorm';
 import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
 import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
 
-/** A fixed number: "audt" in ASCII. */
+/** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
 const LOCK_POLL_MS = 100;
 
-/** Every migration, oldest first. A released one is never changed, but mended by a new one. */
+/** Migrations, oldest first. A released one is never changed, but corrected by a new one. */
 export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000];
 
 /**
- * Brings the database at `url` to the newest schema, and gives the names of the applied migrations. Of several replicas
- * one migrates, the others wait. The advisory lock is a transaction's, as a session's would stay on a shared connection
- * behind a pooler in transaction mode. It is polled: waiting inside PostgreSQL would hold a snapshot that `CREATE INDEX
- * CONCURRENTLY` waits for.
+ * Migrates the database at `url`; resolves with the names of applied migrations. One replica migrates, the others wait.
+ * The advisory lock is a transaction's, as a session's would stay on a shared connection behind a pooler in transaction
+ * mode. It is polled: waiting inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for.
  */
 export async function runMigrations(url: string): Promise<string[]> {
   const guard = new Client({ connectionString: url });
-  guard.on('error', () => undefined); // the query below reports it
+  guard.on('error', () => undefined); // reported by the query
   await guard.connect();
   try {
     while (!(await tryLock(guard))) {
@@ -38,7 +37,7 @@ export async function runMigrations(url: string): Promise<string[]> {
   }
 }
 
-/** Takes the lock in a transaction that stays open; or nothing at all. */
+/** Keeps its transaction open with the lock. */
 async function tryLock(client: Client): Promise<boolean> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');

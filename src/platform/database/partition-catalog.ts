@@ -1,19 +1,17 @@
 import type { ClientBase } from 'pg';
 
-/** A partition in the catalogue. Bounds are milliseconds since 1970; null when there is none on that side. */
+/** Partition with bounds in milliseconds since 1970, null for none. */
 export interface Partition {
   oid: number;
-  /** Quoted where needed, so it may stand in a statement. */
+  /** Name, quoted where needed for a statement. */
   name: string;
   lowerMs: number | null;
   upperMs: number | null;
-  /**
-   * Its DETACH CONCURRENTLY was begun and not finished: new statements do not see it, and it still occupies its range.
-   */
+  /** Unfinished DETACH CONCURRENTLY: hidden from new statements, it still occupies its range. */
   isDetaching: boolean;
 }
 
-/** A bound of `pg_get_expr(relpartbound)`, always with its offset: the time zone of the session does not matter. */
+/** Bound with its offset, independent of the session's time zone. */
 const boundMs = (side: 'FROM' | 'TO') =>
   `(extract(epoch FROM (regexp_match(b.bound, '${side} \\(''([^'']+)''\\)'))[1]::timestamptz) * 1000)::float8`;
 
@@ -29,23 +27,21 @@ export async function findPartitions(client: ClientBase, table: string): Promise
   return rows;
 }
 
-/** Whether a partition takes rows of this instant (milliseconds since 1970). */
+/** Tells whether a partition includes an instant (milliseconds since 1970). */
 export function covers({ lowerMs, upperMs }: Partition, instantMs: number): boolean {
   return (lowerMs === null || lowerMs <= instantMs) && (upperMs === null || instantMs < upperMs);
 }
 
-/** The beginning of the comment of an expired partition. */
 const EXPIRED_COMMENT = 'upkeep: expired partition of';
 
-/** A detached table that is to be dropped; `upperMs` was its upper bound. */
+/** Detached table to be dropped, with its former upper bound. */
 export interface Leftover {
   name: string;
   upperMs: number;
 }
 
 /**
- * Comments on a partition, before it is detached, that it is to be dropped: a table that an operator detached, in order
- * to keep it, has no such comment and is left alone.
+ * Marks a partition, before it is detached, for removal: a table that an operator detached to keep has no such comment.
  */
 export async function markExpired(
   client: ClientBase,
@@ -57,7 +53,7 @@ export async function markExpired(
   await client.query(`COMMENT ON TABLE ${name} IS '${EXPIRED_COMMENT} ${table} until ${until}'`);
 }
 
-/** Tables with that comment that are partitions no more. */
+/** Finds tables with that comment that are no longer partitions. */
 export async function findLeftoverPartitions(
   client: ClientBase,
   table: string,

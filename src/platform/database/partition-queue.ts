@@ -1,47 +1,48 @@
 import { abortablePromise } from '../runtime/abort';
 
-/** Months whose partitions a caller needs. */
 interface WantedMonths {
   table: string;
   months: ReadonlySet<string>;
-  /** Flows are served in rotation. */
+  /** Key of the rotation. */
   flow: string;
   signal?: AbortSignal;
 }
 
-/** A caller that waits. */
 export interface Creation extends WantedMonths {
   resolve: () => void;
   reject: (error: Error) => void;
 }
 
 /**
- * Callers that wait for partitions, which are made one at a time: this month and the next first, as all flows write
- * there; then flows in rotation, a partition each, so that no caller waits for all of another flow's.
+ * Queue for partitions, created one at a time: this month and the next first, as all flows write there; then flows in
+ * rotation, a partition each, so that no flow waits for all partitions of another.
  */
 export class PartitionQueue {
   private waiting: Creation[] = [];
-  /** The number, in order, of the last partition of each waiting flow. */
+  /** Serial number of each waiting flow's last partition. */
   private readonly served = new Map<string, number>();
   private count = 0;
 
-  /** `isKnown` says whether a month has its partition, `urgent` which months come first. */
+  /** `urgent` gives the months that come first. */
   constructor(
     private readonly isKnown: (table: string, month: string) => boolean,
     private readonly urgent: () => readonly string[],
   ) {}
 
-  /** Resolves when all months have their partitions. @throws the reason of the signal; what `reject` is given. */
+  /**
+   * Resolves when all months have their partitions.
+   * @throws the reason of the signal; the error given to `reject`.
+   */
   add(wanted: WantedMonths): Promise<void> {
     return abortablePromise<void>(wanted.signal, (resolve, reject) => {
       const creation: Creation = { ...wanted, resolve, reject };
       this.waiting.push(creation);
-      // The work on one that was dequeued ends it.
+      // The work on a dequeued one ends it.
       return (reason) => (this.remove(creation) ? reason : undefined);
     });
   }
 
-  /** Resolves those whose months are all there, and takes the next of the others. */
+  /** Resolves complete callers, and removes the next of the others. */
   dequeue(): Creation | undefined {
     const open = this.waiting.filter((creation) => {
       const isOpen = this.firstOf(creation) !== '';
@@ -65,7 +66,7 @@ export class PartitionQueue {
     return next;
   }
 
-  /** Lets a dequeued one wait again, unless its signal has aborted. */
+  /** Returns a dequeued one to the queue, unless its signal has aborted. */
   requeue(creation: Creation): void {
     if (creation.signal?.aborted) creation.reject(creation.signal.reason as Error);
     else this.waiting.push(creation);
@@ -75,7 +76,7 @@ export class PartitionQueue {
     for (const creation of this.waiting.splice(0)) creation.reject(error);
   }
 
-  /** The next month of a creation: this one or the next, or the oldest that is missing; '' for none. */
+  /** Returns the next month to create: this one or the next, else the oldest missing; '' for none. */
   firstOf({ table, months }: Creation): string {
     const urgent = this.urgent();
     let first = '';

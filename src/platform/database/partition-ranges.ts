@@ -1,33 +1,29 @@
 import type { Partition } from './partition-catalog';
 
-/** A half-open range of time: from (inclusive) and to (exclusive), in milliseconds since 1970. */
+/** Range of time from (inclusive) and to (exclusive), in milliseconds since 1970. */
 export interface TimeRange {
   lowerMs: number;
   upperMs: number;
 }
 
 const DAY_MS = 86_400_000;
-/** The first instant that an event can have (runtime/instant.ts). */
+/** First possible instant of an event (runtime/instant.ts). */
 const FIRST_MS = startOfYear(1);
-/**
- * Calendar years before the current one with a partition a month, which nearly all events are of: with the months of
- * this year 36 partitions at most.
- */
+/** Calendar years in monthly partitions, with the current one at most 36, which hold nearly all events. */
 const MONTHLY_YEARS = 2;
-/** Calendar years before those with one a year at least; the decade in which they begin has years, too: 5 to 14. */
+/** Minimum of earlier years in yearly partitions, extended to a decade: 5 to 14. */
 const YEARLY_YEARS = 5;
-/** Decades before those with one each; what is older is in one. */
+/** Earlier decades with a partition each; one holds the rest. */
 const DECADES = 5;
 
 /**
- * The range of the partition for an instant: a month of this year or of the two before it, a year before that, then a
- * decade, and one for all that is older. With a retention, all months that are wholly past it are one range, which the
- * next maintenance drops, and nothing younger shares more than its year: no event is kept for more than a year too
- * long.
+ * Returns the partition's range for an instant: a month of this year or of the two before it, a year before that, then
+ * a decade, and one for all that is older. With a retention, all months wholly past it share one range, which the next
+ * maintenance drops, and younger ones share at most their year: no event is kept for more than a year too long.
  *
- * Whatever timestamps clients send, there are at most 56 partitions (36 months, 14 years, 5 decades and 1); with a
- * retention 36 months, a year for each year of it and 1. Every statement that does not bound `timestamp` locks each
- * partition and its three indexes, and a stock server has 6 400 locks for all of its sessions.
+ * Any timestamps give at most 56 partitions (36 months, 14 years, 5 decades and 1); with a retention 36 months, a year
+ * for each year of it and 1. A statement that does not bound `timestamp` locks each partition and its three indexes; a
+ * stock server has 6 400 locks for all sessions.
  */
 export function calendarRange(instantMs: number, nowMs: number, retentionDays: number): TimeRange {
   const keptFromMs = retentionDays > 0 ? startOfMonth(nowMs - retentionDays * DAY_MS) : FIRST_MS;
@@ -48,10 +44,7 @@ export function calendarRange(instantMs: number, nowMs: number, retentionDays: n
   return { lowerMs: startOfYear(decade), upperMs: startOfYear(decade + 10) };
 }
 
-/**
- * The largest part of a range around an instant that overlaps none of these partitions. The instant itself must be in
- * none of them.
- */
+/** Returns the largest part around an instant that overlaps no partition; none may contain the instant. */
 export function freeRange(
   range: TimeRange,
   instantMs: number,
@@ -67,7 +60,7 @@ export function freeRange(
   return { lowerMs, upperMs };
 }
 
-/** The ranges that partitions cover together, in order; neighbours are one. */
+/** Returns the covered ranges in order, with neighbours merged. */
 export function coveredRanges(
   partitions: readonly Pick<Partition, 'lowerMs' | 'upperMs'>[],
 ): TimeRange[] {
@@ -86,7 +79,7 @@ export function coveredRanges(
   return merged;
 }
 
-/** The first instant of a range that is in none of these (coveredRanges); undefined when all of it is covered. */
+/** Returns the first instant of a range outside `covered`, or undefined. */
 export function firstGap(
   covered: readonly TimeRange[],
   { lowerMs, upperMs }: TimeRange,
@@ -105,7 +98,7 @@ function decadeOf(year: number): number {
 }
 
 function startOfYear(year: number): number {
-  return new Date(0).setUTCFullYear(year, 0, 1); // Date.UTC takes the years 0 to 99 for 1900 to 1999
+  return new Date(0).setUTCFullYear(year, 0, 1); // Date.UTC maps the years 0 to 99 to 1900 to 1999
 }
 
 function startOfMonth(ms: number): number {

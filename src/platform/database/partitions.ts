@@ -17,21 +17,21 @@ import {
 } from './partition-ranges';
 import { isOutcomeUnknown } from './unknown-outcome';
 
-/** A month of UTC as `YYYY-MM`: the unit of what writes ask for, and the shortest partition. */
+/** UTC month as `YYYY-MM`, the unit of writes and the shortest partition. */
 export type Month = string;
 
 const PARTITION_LOCK = 0x70617274; // "part" in ASCII
-/** Locks are not held until a synchronous standby answers: events in a partition wait for it themselves. */
+/** Releases locks without a synchronous standby: events in a partition wait for it themselves. */
 const LOCAL_COMMIT = 'SET LOCAL synchronous_commit = local';
-/** Held, with the oid of the partition, while it is detached. */
+/** Lock held, with the oid of the partition, during its detachment. */
 export const DETACH_LOCK = 0x64657463; // "detc"
-/** How long a write into a month that is being removed waits for that. */
+/** Time that a write waits for the removal of its month. */
 const DETACH_WAIT_MS = 5000;
-/** Sorts after every month. */
+/** Bound that sorts after every month. */
 const AFTER_ALL = '~';
 const MONTH = /^(\d{4})-(\d{2})$/;
 
-/** The month after (or, with a negative count, before) the given one. */
+/** Adds months, a negative `count` included. */
 export function addMonths(month: Month, count: number): Month {
   const [, year, number] = MONTH.exec(month) ?? [];
   const date = new Date(0);
@@ -39,56 +39,55 @@ export function addMonths(month: Month, count: number): Month {
   return `${String(date.getUTCFullYear()).padStart(4, '0')}-${String(date.getUTCMonth() + 1).padStart(2, '0')}`;
 }
 
-/** How many months `to` comes after `from`; negative when before. */
+/** Counts the months from `from` to `to`; negative when `to` is earlier. */
 export function monthsBetween(from: Month, to: Month): number {
   const count = (month: Month) => Number(month.slice(0, 4)) * 12 + Number(month.slice(5));
   return count(to) - count(from);
 }
 
-/** The month of an ISO 8601 instant in UTC (`2026-11-23T…Z` -> `2026-11`). */
+/** Returns the month of an ISO 8601 instant in UTC (`2026-11-23T…Z` -> `2026-11`). */
 export function monthOf(isoUtc: string): Month {
   return isoUtc.slice(0, 7);
 }
 
-/** The current month and `count` after it. */
+/** Returns the current month and `count` after it. */
 export function monthsAhead(count: number, now = new Date(wallClockMs())): Month[] {
   const current = monthOf(now.toISOString());
   return Array.from({ length: count + 1 }, (_, index) => addMonths(current, index));
 }
 
-/** Those of `months` that are not wholly in partitions; a detaching one counts for nothing. */
+/** Returns the months not wholly in partitions; detaching ones do not count. */
 export function missingMonths(partitions: readonly Partition[], months: readonly Month[]): Month[] {
   const covered = coveredRanges(partitions.filter(({ isDetaching }) => !isDetaching));
   return months.filter((month) => firstGap(covered, rangeOf(month)) !== undefined);
 }
 
-/** Months from (inclusive) and to (exclusive), which sort as text. */
+/** Months from (inclusive) and to (exclusive), ordered as text. */
 interface MonthSpan {
   from: Month;
   to: Month;
 }
 
-/** The next step to a partition: done, or another one in its range has to be removed first. */
 type Step = { partitions: Partition[] } | { detaching: Partition };
 
 /**
- * Range partitions of a table on its `timestamp`, made ahead and on demand: by month, and coarser for what is old
+ * Range partitions of a table on its `timestamp`, created ahead and on demand: monthly, coarser for old ones
  * (partition-ranges.ts).
  *
- * A partition is created as a table of its own and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent,
- * which neither reads nor writes wait for, where `CREATE TABLE … PARTITION OF` would lock both out. A DEFAULT partition
- * would have to be scanned under a lock at every attach.
+ * A partition is created as a table and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent, which blocks
+ * neither reads nor writes, where `CREATE TABLE … PARTITION OF` blocks both. A DEFAULT partition would be scanned under
+ * a lock at every attach.
  */
 @Injectable()
 export class Partitions {
-  /** Months that each table is known to have partitions for. Neighbours are one span, so there are few. */
+  /** Known months by table; neighbours are one span, so there are few. */
   private readonly known = new Map<string, MonthSpan[]>();
   private readonly queue = new PartitionQueue(
     (table, month) => this.isKnown(table, month),
     () => monthsAhead(1),
   );
   private isMaking = false;
-  /** Removals under way, by the oid of the partition. */
+  /** Removals by oid of the partition. */
   private readonly removals = new Map<number, Promise<void>>();
 
   constructor(
@@ -97,10 +96,10 @@ export class Partitions {
   ) {}
 
   /**
-   * Makes the partitions of these months exist; free for known months. One is made at a time, for the waiting flows in
-   * rotation. When the signal aborts, the one under way is cancelled in PostgreSQL.
+   * Creates missing partitions, one at a time and flows in rotation; free for known months. An abort cancels the
+   * current one in PostgreSQL.
    * @param flow the key of a tenant's queue.
-   * @throws AppError as Database; the reason of the signal; RangeError for what is not a month.
+   * @throws AppError as Database; the reason of the signal; RangeError for an invalid month.
    */
   async ensure(
     table: string,
@@ -118,7 +117,7 @@ export class Partitions {
     await made;
   }
 
-  /** Whether these months are known to have their partitions. */
+  /** Tells whether all months have known partitions. */
   areKnown(table: string, months: Iterable<Month>): boolean {
     for (const month of months) if (!this.isKnown(table, month)) return false;
     return true;
@@ -128,7 +127,7 @@ export class Partitions {
     await this.ensure(table, monthsAhead(ahead, now));
   }
 
-  /** Reads which months have a partition, after an insert found none: another replica may have dropped it. */
+  /** Rereads known months after an insert found no partition: another replica may have dropped it. */
   async refresh(table: string, signal?: AbortSignal): Promise<void> {
     this.note(table, await this.find(table, signal));
   }
@@ -137,7 +136,7 @@ export class Partitions {
     return this.database.withClient((client) => findPartitions(client, table), signal);
   }
 
-  /** The months in which the partitions of `table` begin, oldest first. */
+  /** Lists the first months of the partitions of `table`, oldest first. */
   async list(table: string): Promise<Month[]> {
     return (await this.find(table)).flatMap(({ lowerMs, isDetaching }) =>
       lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
@@ -155,10 +154,10 @@ export class Partitions {
   }
 
   private start(): void {
-    this.makeAll().catch(() => undefined); // each creation is rejected by itself
+    this.makeAll().catch(() => undefined); // each creation is rejected separately
   }
 
-  /** Makes the queued partitions, one at a time. Never rejects. */
+  /** Settles each creation; never rejects. */
   private async makeAll(): Promise<void> {
     if (this.isMaking) return;
     this.isMaking = true;
@@ -177,7 +176,7 @@ export class Partitions {
       const attempt = (): Promise<Step> =>
         this.database.transaction((client) => this.makeOne(client, table, month), { signal });
       const step = await attempt().catch((error: unknown) => {
-        if (isOutcomeUnknown(error)) return attempt(); // a second one finds what the first has made
+        if (isOutcomeUnknown(error)) return attempt(); // finds the partition of the first attempt
         throw error;
       });
       if ('partitions' in step) {
@@ -190,17 +189,17 @@ export class Partitions {
       const error = withoutOutcome(failure);
       const fault = toDatabaseError(error);
       creation.reject(signal?.aborted ? (signal.reason as Error) : fault);
-      // Each of the others would wait for the same server, one after the other.
+      // The others would wait for the same server one by one.
       if (isUnavailable(error)) this.queue.rejectAll(fault);
     }
   }
 
-  /** In a transaction: makes the partition around the first gap of a month. Resolves with all partitions then. */
+  /** Creates the partition around the first gap of a month; resolves with all partitions. */
   private async makeOne(client: PoolClient, table: string, month: Month): Promise<Step> {
     const seen = stepFor(await findPartitions(client, table), month);
     if (!('gapMs' in seen)) return seen;
     await client.query(LOCAL_COMMIT);
-    // Replicas that need the same month at once make it one after the other.
+    // Serializes replicas that need the same month.
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
     const step = stepFor(await findPartitions(client, table), month);
     if (!('gapMs' in step)) return step;
@@ -209,7 +208,7 @@ export class Partitions {
     const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
     const { lowerMs, upperMs } = freeRange(wanted, step.gapMs, step.partitions);
     const name = await freeNameOf(client, table, { lowerMs, upperMs });
-    // Identifiers and bounds cannot be parameters; the table comes from our code, all else is made of digits.
+    // Identifiers and bounds take no parameters; the table comes from our code, the rest is digits.
     await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
     await client.query(
       `ALTER TABLE ${table} ATTACH PARTITION ${name}
@@ -218,7 +217,7 @@ export class Partitions {
     return { partitions: await findPartitions(client, table) };
   }
 
-  /** Only callers that need what is being removed wait for the end of its removal. */
+  /** Delays only callers that need the range under removal. */
   private async makeAfterRemoval(creation: Creation, detaching: Partition): Promise<void> {
     const { table, signal } = creation;
     const { oid } = detaching;
@@ -236,9 +235,9 @@ export class Partitions {
   }
 
   /**
-   * A detaching partition hides its rows and still occupies its range. Waits for the session that detaches it, and
-   * finishes that if it was interrupted.
-   * @throws what `pg` throws on a lock timeout, when old transactions still use it.
+   * Finishes an interrupted detachment, after waiting for a session that detaches: the partition hides its rows and
+   * still occupies its range.
+   * @throws the error of `pg` on a lock timeout, when old transactions still use it.
    */
   private async finishDetaching(table: string, { oid, name }: Partition): Promise<void> {
     await this.database.transaction(async (client) => {
@@ -252,12 +251,11 @@ export class Partitions {
   }
 }
 
-/** The fault of a commit of unknown outcome: it held no event, so no caller is to hear that theirs may be stored. */
+/** Unwraps a commit of unknown outcome, which held no event: callers must not be told that theirs may be stored. */
 function withoutOutcome(error: unknown): unknown {
   return isOutcomeUnknown(error) ? ((error as Error).cause ?? error) : error;
 }
 
-/** The next step for a month: none, to wait for a removal, or to make a partition around `gapMs`. */
 function stepFor(
   partitions: Partition[],
   month: Month,
@@ -269,9 +267,7 @@ function stepFor(
   return detaching ? { detaching } : { gapMs, partitions };
 }
 
-/**
- * `table_YYYYMM`, or `table_YYYYMM_YYYYMM` for more than a month; with a suffix when a detached table has that name.
- */
+/** Returns `table_YYYYMM`, or `table_YYYYMM_YYYYMM` beyond a month, suffixed when a detached table has it. */
 async function freeNameOf(client: PoolClient, table: string, range: TimeRange): Promise<string> {
   const [first, last] = [range.lowerMs, range.upperMs - 1].map((ms) =>
     monthOf(new Date(ms).toISOString()).replace('-', ''),
@@ -281,7 +277,7 @@ async function freeNameOf(client: PoolClient, table: string, range: TimeRange): 
   return rows.length === 0 ? name : `${name}_${randomBytes(4).toString('hex')}`;
 }
 
-/** @throws RangeError when it is not a month. */
+/** @throws RangeError for an invalid month. */
 function rangeOf(month: Month): TimeRange {
   const [, year, number] = MONTH.exec(month) ?? [];
   if (year === undefined || number === undefined) throw new RangeError(`Not a month: ${month}`);
@@ -299,7 +295,7 @@ function monthsIn({ lowerMs, upperMs }: TimeRange): MonthSpan {
   return { from: rangeOf(month).lowerMs === lowerMs ? month : addMonths(month, 1), to };
 }
 
-/** An instant as a bound, to the microsecond: partitions that operators made may begin and end anywhere. */
+/** Formats a bound to the microsecond: partitions made by operators may begin and end anywhere. */
 function boundOf(ms: number): string {
   const wholeMs = Math.floor(ms);
   const micros = String(Math.round((ms - wholeMs) * 1000)).padStart(3, '0');

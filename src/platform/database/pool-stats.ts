@@ -8,13 +8,13 @@ const MS_PER_SECOND = 1000;
 /** Acquisitions of connections in the last five minutes. */
 export interface AcquisitionStatistics {
   lent: number;
-  /** Milliseconds waited for one; undefined when none was lent. */
+  /** Milliseconds per acquisition; undefined without one. */
   averageMs?: number;
-  /** Undefined when none was asked for. */
+  /** Percent, undefined without requests. */
   successPercent?: number;
 }
 
-/** Waits for connections of a pool in the last five minutes; a few additions for each. */
+/** Rolling statistics of a pool. */
 export class PoolStats {
   private readonly window = new RollingWindow(
     SLOT_SECONDS,
@@ -23,7 +23,7 @@ export class PoolStats {
     (slot) => Object.assign(slot, { lent: 0, refused: 0, waitedMs: 0 }),
   );
 
-  /** Notes that a connection was lent, or refused, after `waitedMs`. */
+  /** Records a connection lent or refused after `waitedMs`. */
   record(waitedMs: number, isLent: boolean, nowMs = performance.now()): void {
     const slot = this.window.current(nowMs / MS_PER_SECOND);
     if (isLent) {
@@ -34,7 +34,7 @@ export class PoolStats {
     }
   }
 
-  /** Notes a wait before the pool is asked, which is recorded when it is over. */
+  /** Adds a wait before the pool; `record` counts its acquisition. */
   recordBefore(waitedMs: number, nowMs = performance.now()): void {
     this.window.current(nowMs / MS_PER_SECOND).waitedMs += waitedMs;
   }

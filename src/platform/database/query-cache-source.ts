@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-/** Figures of the cache before the database: percent, MiB, count. */
+/** Figures of the query cache: percent, MiB, count. */
 interface QueryCacheFigures {
   /** Null without requests. */
   hitRatio: number | null;
@@ -8,7 +8,7 @@ interface QueryCacheFigures {
   evictions: number;
 }
 
-/** Source of the figures of the query cache, which is another capability: the wiring connects them. */
+/** Figures of the query cache, provided by another capability. */
 @Injectable()
 export class QueryCacheSource {
   private read: (() => QueryCacheFigures) | undefined;
@@ -17,7 +17,7 @@ export class QueryCacheSource {
     this.read = read;
   }
 
-  /** Undefined when nothing is cached. */
+  /** Returns undefined without a cache. */
   figures(): QueryCacheFigures | undefined {
     return this.read?.();
   }

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 
 const WINDOW_MS = 300_000;
-/** Slow statements kept for the report; beyond it the oldest are dropped. */
+/** Limit of kept statements; the oldest are dropped. */
 const MAX_KEPT = 1000;
 const NAME_LENGTH = 60;
 const LISTED = 5;
@@ -14,18 +14,15 @@ interface SlowQuery {
 }
 
 interface SlowQueriesReport {
-  /** Since the start. */
+  /** Count since the start. */
   total: number;
-  /** In the last five minutes. */
+  /** Count of the last five minutes. */
   count: number;
-  /** Of these, by name, the slowest on average first. */
+  /** Slowest on average first. */
   slowest: { name: string; count: number; averageMs: number }[];
 }
 
-/**
- * Times the statements of a process. A slow one is a warning with its name or the beginning of its text, never with
- * values, which are events.
- */
+/** Logs slow statements by name or the beginning of their text, never with values, which are events. */
 export class QueryTimes {
   private readonly logger = new Logger('SlowQuery');
   private readonly kept: SlowQuery[] = [];
@@ -33,7 +30,7 @@ export class QueryTimes {
 
   constructor(private readonly thresholdMs: number) {}
 
-  /** Times the statements of `client` from now on; not streams and COPY, which take as long as their reader. */
+  /** Times the statements of `client`, except streams and COPY, which depend on their reader. */
   watch(client: ClientBase): void {
     const query = client.query.bind(client) as (...parameters: unknown[]) => unknown;
     const timed = (...parameters: unknown[]): unknown => {
@@ -76,7 +73,7 @@ export class QueryTimes {
   }
 }
 
-/** Statements have parameters in place of values, so that their beginning reveals nothing. */
+/** Reveals no values: statements have parameters in their place. */
 function statementName(statement: unknown): string {
   const { name, text = '' } =
     typeof statement === 'string'

@@ -5,7 +5,7 @@ import { poolOf } from './data-source';
 
 const DOWN_FOR_MS = 5000;
 
-/** One read replica: connected on first use, left alone for a while after a failure. */
+/** Read replica, connected on first use and skipped for five seconds after a failure. */
 export class ReadReplica {
   private readonly logger = new Logger(ReadReplica.name);
   private readonly dataSource: DataSource;
@@ -19,12 +19,11 @@ export class ReadReplica {
     this.dataSource = new DataSource(options);
   }
 
-  /** False for five seconds after its last failure. */
   get isUp(): boolean {
     return performance.now() >= this.downUntilMs;
   }
 
-  /** Its pool; rejects when it cannot be connected to. */
+  /** Resolves with its pool; rejects without a connection. */
   async pool(): Promise<Pool> {
     if (!this.dataSource.isInitialized) {
       this.connecting ??= this.dataSource.initialize().finally(() => {
@@ -35,7 +34,7 @@ export class ReadReplica {
     return poolOf(this.dataSource);
   }
 
-  /** Takes it out of the rotation for five seconds. */
+  /** Skips it for five seconds. */
   markDown(error: unknown): void {
     this.downUntilMs = performance.now() + DOWN_FOR_MS;
     const reason = error instanceof Error ? error.message : String(error);
@@ -48,14 +47,14 @@ export class ReadReplica {
   }
 }
 
-/** The configured read replicas, in rotation. Not TypeORM's own replication: one dead replica would fail the boot. */
+/** Read replicas in rotation; with TypeORM's replication one dead replica would fail the start. */
 @Injectable()
 export class ReadReplicas implements OnApplicationShutdown {
   private next = 0;
 
   constructor(private readonly replicas: ReadReplica[]) {}
 
-  /** The next replica that is up, or undefined when there is none. */
+  /** Returns the next replica that is up, or undefined. */
   pick(): ReadReplica | undefined {
     for (let tried = 0; tried < this.replicas.length; tried += 1) {
       this.next = (this.next + 1) % this.replicas.length;

@@ -1,8 +1,8 @@
 import type { ClientBase } from 'pg';
 
 /**
- * Runs `work` while this connection holds an advisory lock of its session, which is gone with the process or the
- * connection and holds no snapshot that concurrent work would wait for.
+ * Runs `work` under a session's advisory lock, which ends with the process or connection and holds no snapshot that
+ * concurrent work would wait for.
  * @returns undefined when another connection, here or in another replica, holds the lock.
  */
 export async function withSessionLock<T>(
@@ -18,7 +18,7 @@ export async function withSessionLock<T>(
   try {
     return { result: await work() };
   } finally {
-    // The server has done so for a lost connection.
+    // The server unlocks for a lost connection.
     await client.query('SELECT pg_advisory_unlock($1)', [key]).catch(() => undefined);
   }
 }

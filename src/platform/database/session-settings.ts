@@ -1,24 +1,24 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 
-/** The settings that every session asks for (data-source.ts), as PostgreSQL shows them. */
+/** Settings (data-source.ts) as PostgreSQL shows them. */
 interface SessionSettings {
   timezone: string;
   datestyle: string;
   plan: string;
   jit: string;
-  /** Milliseconds; 0 is none. */
+  /** Milliseconds; 0 for none. */
   timeout: number;
-  /** The least severity of messages that are sent. */
+  /** Minimum severity. */
   messages: string;
 }
 
 const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UNIVERSAL', 'GMT']);
 
 /**
- * Checks that sessions have their settings. A pooler may drop them silently (`ignore_startup_parameters` of PgBouncer),
- * and in another time zone every timestamp would be wrong. Throws an Error with the statement that helps when results
- * would be wrong; warns when they would be slow.
+ * Checks the settings of sessions. A pooler may drop them silently (`ignore_startup_parameters` of PgBouncer), and in
+ * another time zone every timestamp would be wrong. Warns when results would be slow.
+ * @throws Error with the statement that helps, when results would be wrong.
  */
 export async function assertSession(dataSource: DataSource): Promise<void> {
   const [settings] = await dataSource.query<SessionSettings[]>(

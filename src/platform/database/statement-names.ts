@@ -1,30 +1,28 @@
 import type { ClientBase, Connection } from 'pg';
 
-/** Named statements that replace each other: a connection keeps `max` of one group. */
+/** Statements that replace each other: a connection keeps `max` of them. */
 export interface StatementGroup {
   readonly name: string;
   readonly max: number;
 }
 
-/** A statement that PostgreSQL prepares, with its group. */
 interface NamedStatement {
   name: string;
   group?: StatementGroup;
 }
 
-/** A connection of pg, with fields that its types leave out. */
 interface PreparingConnection extends Pick<Connection, 'close'> {
-  /** By name, the text of each statement that PostgreSQL has parsed. */
+  /** Texts of statements parsed by PostgreSQL, by name. */
   parsedStatements: Record<string, string | undefined>;
 }
 
 /**
  * Bounds the prepared statements of a connection. PostgreSQL keeps a named statement with its plan until the connection
- * ends: 100 kB for a plan of one partition, and 13 kB for each partition in a plan of all of them (PostgreSQL 18). A
- * full `group` closes its least recently used statement; one without a group stays, as its name stands in the code.
+ * ends: 100 kB for a plan of one partition, and 13 kB for each partition in a plan of all (PostgreSQL 18). A full
+ * `group` closes its least recently used statement; one without a group stays, as its name stands in the code.
  *
- * The protocol's Close shares the Sync of the new statement: it costs no round trip, and its failure is the failure of
- * that statement. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the server.
+ * The protocol's Close shares the Sync of the new statement: it costs no round trip, and its failure is that
+ * statement's. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the server.
  */
 export function boundStatementNames(client: ClientBase): void {
   const plain = client as unknown as {
@@ -47,9 +45,8 @@ export function boundStatementNames(client: ClientBase): void {
   };
 }
 
-/** Names of one group in one connection. */
 class NameGroup {
-  /** Statements under way by name, least recently used first. */
+  /** Unanswered statements by name, least recently used first. */
   private readonly underWay = new Map<string, number>();
 
   constructor(
@@ -57,7 +54,6 @@ class NameGroup {
     private readonly max: number,
   ) {}
 
-  /** Notes the use of a name, and closes others when they are too many with it. */
   begin(name: string): void {
     const count = this.underWay.get(name);
     if (count === undefined) this.closeOldest();
@@ -70,9 +66,7 @@ class NameGroup {
     this.underWay.set(name, count - 1);
   }
 
-  /**
-   * Closes names until one more fits. A statement that is not answered yet is closed later: it may not even be sent.
-   */
+  /** Keeps unanswered statements, which may not even be sent. */
   private closeOldest(): void {
     for (const [name, count] of this.underWay) {
       if (this.underWay.size < this.max) return;
@@ -84,7 +78,7 @@ class NameGroup {
   }
 }
 
-/** COPY and cursors are objects that submit themselves; they have no name, and must not be copied. */
+/** Excludes COPY and cursors: they submit themselves and must not be copied. */
 function isNamed(statement: unknown): statement is NamedStatement {
   return (
     typeof statement === 'object' &&
@@ -95,7 +89,7 @@ function isNamed(statement: unknown): statement is NamedStatement {
   );
 }
 
-/** Sends every statement of a connection without its name, for poolers that do not know prepared statements. */
+/** Removes names, for poolers without prepared statements. */
 export function dropStatementNames(client: ClientBase): void {
   const plain = client as { query: (statement: unknown, ...rest: unknown[]) => unknown };
   const query = plain.query.bind(client);

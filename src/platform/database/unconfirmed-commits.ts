@@ -1,16 +1,15 @@
-/** A list of tenants, or all. */
 export type UnconfirmedTenants = readonly string[] | '*';
 
-/** Characters of the names of unconfirmed tenants, together; beyond it all are unconfirmed. */
+/** Limit in characters of all names; beyond it all tenants are unconfirmed. */
 const MAX_CHARACTERS = 1024 * 1024;
 
-/** Tenants with unconfirmed commits, of bounded size: when they are too many to name, all are. */
+/** Tenants with unconfirmed commits, in bounded memory. */
 export class UnconfirmedCommits {
   private readonly names = new Set<string>();
   private characters = 0;
   private areAll = false;
 
-  /** How many; Infinity for all. */
+  /** Count; Infinity for all. */
   get size(): number {
     return this.areAll ? Infinity : this.names.size;
   }
@@ -24,7 +23,7 @@ export class UnconfirmedCommits {
     }
   }
 
-  /** Adds those of another, and empties that. */
+  /** Moves the tenants of another set here. */
   take(other: UnconfirmedCommits): void {
     if (other.areAll) this.addAll();
     this.add(other.names);

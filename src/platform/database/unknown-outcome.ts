@@ -2,15 +2,15 @@ import { AppError } from '../errors/app-error';
 import { isUnavailable, isRefusedConnection } from './database-errors';
 
 /**
- * Why a commit may not be stored: its connection was lost, its wait for a synchronous standby was interrupted, or it
- * was not answered before its caller's deadline.
+ * Reason of an unknown outcome: connection lost, wait for a synchronous standby interrupted, or caller's deadline
+ * passed.
  */
 export type UnknownReason = 'connection_lost' | 'wait_interrupted' | 'deadline';
 
 const RETRY_AFTER_SECONDS = 2;
 const reasons = new WeakMap<object, UnknownReason>();
 
-/** The error of a commit whose outcome is not known. */
+/** Creates the error of a commit of unknown outcome. */
 export function unknownOutcome(reason: UnknownReason, cause?: unknown): AppError {
   const error = new AppError(
     'DATABASE_UNAVAILABLE',
@@ -23,20 +23,20 @@ export function unknownOutcome(reason: UnknownReason, cause?: unknown): AppError
 }
 
 /**
- * The error to throw for an error of a commit under way: as it is when PostgreSQL has refused it; of unknown outcome
- * when the connection ended or nothing was answered in time.
+ * Returns the error unchanged for a refusal of PostgreSQL, of unknown outcome for a lost connection or no answer in
+ * time.
  */
 export function commitFailed(error: unknown): unknown {
   const isUnanswered = isUnavailable(error) || isRefusedConnection(error);
   return isUnanswered ? unknownOutcome('connection_lost', error) : error;
 }
 
-/** Whether this error leaves open what was stored. */
+/** Tells whether this error leaves open if rows were stored. */
 export function isOutcomeUnknown(error: unknown): boolean {
   return unknownReasonOf(error) !== undefined;
 }
 
-/** The reason of that; undefined for every other error. */
+/** Returns that reason, undefined for other errors. */
 export function unknownReasonOf(error: unknown): UnknownReason | undefined {
   return error instanceof AppError ? reasons.get(error) : undefined;
 }

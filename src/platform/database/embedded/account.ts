@@ -7,13 +7,14 @@ export interface Account {
   gid: number;
 }
 
-/** Users for such work; `_postgres` is that of macOS. */
+/** Unprivileged system users; `_postgres` is that of macOS. */
 const CANDIDATES = ['postgres', '_postgres', 'nobody', 'daemon'];
 
 /**
- * PostgreSQL refuses to run as root, so a root process runs it as the owner of existing data, else as the first
- * unprivileged user of the system; undefined: as this process. No user is created, as a checkout has no business in the
- * user table of its host. Throws when there is none to use.
+ * Resolves with the account of the server, undefined for that of this process. PostgreSQL refuses to run as root: the
+ * owner of existing data runs it, else the first unprivileged system user. None is created, as a checkout must not
+ * change its host's users.
+ * @throws Error without a usable user.
  */
 export async function accountForServer(dataFolder: string): Promise<Account | undefined> {
   if (process.geteuid?.() !== 0) return undefined;
@@ -23,7 +24,7 @@ export async function accountForServer(dataFolder: string): Promise<Account | un
     const name = users.find((user) => user.uid === owner.uid)?.name ?? String(owner.uid);
     return { name, uid: owner.uid, gid: owner.gid };
   }
-  // initdb gives up for a number without an entry, so an arbitrary free one would not do.
+  // initdb fails for a number without an entry, so a free one is no choice.
   for (const name of CANDIDATES) {
     const user = users.find((each) => each.name === name && each.uid !== 0);
     if (user) return user;
@@ -34,7 +35,7 @@ export async function accountForServer(dataFolder: string): Promise<Account | un
   );
 }
 
-/** The users of a passwd file; other lines are left out. */
+/** Parses a passwd file; skips other lines. */
 export function parseUsers(passwd: string): Account[] {
   return passwd.split('\n').flatMap((line) => {
     const [name, , uid, gid] = line.split(':');
@@ -47,8 +48,8 @@ export function parseUsers(passwd: string): Account[] {
 }
 
 /**
- * The first folder from `path` upwards that the account may not enter, or undefined. `path` need not exist yet. Access
- * lists beyond the mode bits are not read. No account: no barrier.
+ * Finds the first folder from `path`, which need not exist, upwards that the account may not enter; undefined for none.
+ * Access lists beyond the mode bits are not read.
  */
 export async function findBarrier(
   path: string,
@@ -62,13 +63,13 @@ export async function findBarrier(
   }
 }
 
-/** Whether the mode bits (0o4 read, 0o2 write, 0o1 execute or enter) allow the account `bits`. */
+/** Applies the mode bits (0o4 read, 0o2 write, 0o1 execute or enter) to the account. */
 export function mayUse(
   { uid, gid, mode }: { uid: number; gid: number; mode: number },
   account: Account,
   bits: number,
 ): boolean {
-  // Only the class of the account counts, and its supplementary groups are dropped when it starts.
+  // Only the account's class counts: supplementary groups are dropped at the start.
   const shift = account.uid === uid ? 6 : account.gid === gid ? 3 : 0;
   return ((mode >> shift) & bits) === bits;
 }

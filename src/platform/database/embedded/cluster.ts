@@ -6,16 +6,15 @@ import type { PostgresBinaries } from './binaries';
 import { runCommand } from './command';
 import type { DataDirectory } from './data-directory';
 
-/** The database user of the service. */
 export const USER = 'audit';
 
 const PASSWORD_FILE = 'audit-server.password';
 const DRAFT_PREFIX = 'data.new-';
 
-/** The settings of every embedded server; fsync and synchronous_commit stay on: acknowledged is durable. */
+/** Keeps fsync and synchronous_commit on: acknowledged is durable. */
 const SETTINGS: Record<string, string> = {
   listen_addresses: '127.0.0.1',
-  // The path of a socket is limited to 107 bytes; loopback with a password needs none.
+  // A socket's path is limited to 107 bytes; loopback with a password needs none.
   unix_socket_directories: '',
   password_encryption: 'scram-sha-256',
   max_connections: '100',
@@ -28,8 +27,8 @@ const SETTINGS: Record<string, string> = {
 };
 
 /**
- * The data folder with its cluster, which is made when there is none, under another name: an interrupted one is never
- * taken for data. Throws when the folder holds data of another major version.
+ * Creates a missing cluster under another name, so that an interrupted one is never taken for data.
+ * @throws Error for data of another major version.
  */
 export async function ensureCluster(
   directory: DataDirectory,
@@ -56,7 +55,7 @@ export async function readPassword(folder: string): Promise<string> {
   return (await readFile(join(folder, PASSWORD_FILE), 'utf8')).trim();
 }
 
-/** Writes the whole configuration, so that a start never depends on an earlier version's. */
+/** Writes the whole configuration: a start is independent of earlier versions. */
 export async function configure(
   directory: DataDirectory,
   folder: string,
@@ -70,7 +69,7 @@ export async function configure(
   await replaceFile(join(folder, 'postgresql.conf'), text, directory.account);
 }
 
-/** Replaces a file as a whole, with mode 0600 and the right owner, without following a link at its name. */
+/** Replaces a file atomically, with mode 0600 and the account's ownership, following no link. */
 export async function replaceFile(
   path: string,
   text: string,
@@ -88,7 +87,7 @@ async function createCluster(
   folder: string,
   isDurable: boolean,
 ): Promise<void> {
-  // A new folder for each attempt: the initdb of a killed process may still write to the last one.
+  // A new folder per attempt: the initdb of a killed process may still write to the last one.
   const draft = join(directory.home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
   const passwordFile = `${draft}.password`;
   await replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`, directory.account);
@@ -98,7 +97,7 @@ async function createCluster(
     ...['--pgdata', draft, '--username', USER, '--pwfile', passwordFile],
     '--auth=scram-sha-256',
     '--encoding=UTF8',
-    // Code point order and Unicode case mapping of PostgreSQL's own: the same on every system.
+    // Code point order and PostgreSQL's own Unicode case mapping are the same on every system.
     ...['--no-locale', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
     '--no-instructions',
     ...(isDurable ? [] : ['--no-sync']),
@@ -120,14 +119,14 @@ function advice(output: string): string {
   return '\nThe user that runs the service needs an entry in /etc/passwd; or set DATABASE_URL.';
 }
 
-/** An initdb that still runs adds files meanwhile; it fails as soon as it misses one. */
+/** Retries, as an initdb that still runs adds files until it misses one. */
 async function removeDraft(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 }
 
-/** Without it a power cut could undo the renaming, and the next start would take the data for a draft. */
+/** Prevents a power cut from undoing the renaming: the next start would delete the draft. */
 async function syncFolder(path: string): Promise<void> {
-  if (process.platform === 'win32') return; // folders cannot be opened there
+  if (process.platform === 'win32') return; // cannot open folders
   const handle = await open(path, 'r');
   await handle.sync().finally(() => handle.close());
 }

@@ -4,7 +4,7 @@ import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DataDirectory } from './data-directory';
 
-/** Variables for the programs. PG* variables would change their defaults; secrets are none of theirs. */
+/** Variables for the programs, without PG* variables, which change defaults, and secrets. */
 const PASSED_ON = [
   'PATH',
   'LD_LIBRARY_PATH',
@@ -22,8 +22,8 @@ export interface CommandResult {
 }
 
 /**
- * Runs a program of PostgreSQL to its end as the account of the directory. Its output goes to a file: the server that
- * pg_ctl leaves running would inherit a pipe, and break with this process.
+ * Runs a program of PostgreSQL to its end as the account of the directory. Its output goes to a file: the server left
+ * running by pg_ctl would inherit a pipe, and break with this process.
  */
 export async function runCommand(
   directory: DataDirectory,
@@ -31,14 +31,14 @@ export async function runCommand(
   parameters: string[],
 ): Promise<CommandResult> {
   const logPath = join(directory.home, 'command.log');
-  await rm(logPath, { force: true }); // of another user, after a start as root
+  await rm(logPath, { force: true }); // of another user after a start as root
   const log = await open(logPath, 'wx', 0o600);
   try {
     const child = spawn(program, parameters, {
       cwd: directory.home,
       env: environment(),
       stdio: ['ignore', log.fd, log.fd],
-      // A group of its own: Ctrl-C in a terminal goes to the whole group, and this process still has work to finish.
+      // Ctrl-C in a terminal reaches the whole process group, and this process still has work to finish.
       detached: true,
       windowsHide: true,
       ...(directory.account ? { uid: directory.account.uid, gid: directory.account.gid } : {}),
@@ -60,7 +60,7 @@ export async function lastLines(path: string): Promise<string> {
 }
 
 function environment(): NodeJS.ProcessEnv {
-  // C: messages in English, as this code reads some of them.
+  // C gives English messages, some of which are parsed.
   const passed: NodeJS.ProcessEnv = { LC_ALL: 'C', TZ: 'UTC' };
   for (const name of PASSED_ON)
     if (process.env[name] !== undefined) passed[name] = process.env[name];

@@ -8,24 +8,23 @@ import { binariesIn, type PostgresBinaries } from './binaries';
 
 type Log = (line: string) => void;
 
-/** Files and user of the embedded PostgreSQL. */
 export interface DataDirectory {
-  /** Folder of the server: `data`, which belongs to `account`, and logs. */
+  /** Folder of logs and of `data`, which belongs to `account`. */
   home: string;
-  /** Undefined: that of this process. */
+  /** Account of the server, undefined for that of this process. */
   account: Account | undefined;
 }
 
-/** File in DATA_DIR with the path of the folder, when that is elsewhere. */
+/** File with the path of a folder outside DATA_DIR. */
 const POINTER = 'postgres.location';
 
-/** The first one survives a reboot. */
+/** Preferred first: it survives a reboot. */
 const RELOCATION_BASES = ['/var/lib', tmpdir(), '/tmp'].map((base) => join(base, 'audit-server'));
 
 /**
- * Makes the folder of the server in `dataDir`. When the user of a root process's PostgreSQL cannot enter it
- * (/root/checkout), the files go to /var/lib/audit-server or the temporary folder and a pointer is left, so that
- * removing `dataDir` always starts afresh. Throws when the account cannot reach existing data.
+ * Creates the server's folder in `dataDir`. When a root process's account cannot enter it (/root/checkout), files go to
+ * /var/lib/audit-server or the temporary folder, and `dataDir` gets a pointer: its removal resets the data.
+ * @throws Error when the account cannot reach existing data.
  */
 export async function prepareDataDirectory(dataDir: string, log: Log): Promise<DataDirectory> {
   await mkdir(dataDir, { recursive: true });
@@ -56,7 +55,7 @@ export async function prepareDataDirectory(dataDir: string, log: Log): Promise<D
   return { home, account };
 }
 
-/** The programs where the account can run them: as they are, else a copy, made once. */
+/** Copies, once, programs that the account cannot run. */
 export async function reachableBinaries(
   binaries: PostgresBinaries,
   account: Account | undefined,
@@ -73,7 +72,7 @@ export async function reachableBinaries(
   await openToAll(draft);
   await rename(draft, target).catch(async (error: unknown) => {
     await rm(draft, { recursive: true, force: true });
-    if (!(await stat(copy.initdb).catch(() => undefined))) throw error; // else another process was faster
+    if (!(await stat(copy.initdb).catch(() => undefined))) throw error; // else copied by another process
   });
   return copy;
 }
@@ -91,7 +90,7 @@ async function mayRun({ root, initdb }: PostgresBinaries, account: Account): Pro
   return true;
 }
 
-/** A folder for the server outside `dataDir`. Two processes at once end up with the same one. */
+/** Creates a folder outside `dataDir`, the same for two concurrent processes. */
 async function relocate(
   dataDir: string,
   pointer: string,
@@ -105,7 +104,7 @@ async function relocate(
   const draft = `${pointer}.${randomBytes(4).toString('hex')}`;
   await writeFile(draft, `${home}\n`, { flag: 'wx' });
   try {
-    await link(draft, pointer); // complete or not at all, and never over that of a faster process
+    await link(draft, pointer); // atomic, and never replaces another process's pointer
   } catch (error) {
     await rm(home, { recursive: true, force: true });
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
@@ -117,11 +116,11 @@ async function relocate(
   return home;
 }
 
-/** The first base that the account can reach and no other user can write to. */
+/** Finds a base that the account can reach and no other user can write to. */
 async function relocationBase(account: Account): Promise<string> {
   for (const base of RELOCATION_BASES) {
     const made = await mkdir(base, { recursive: true, mode: 0o755 }).then(
-      async (first) => (first === base ? chmod(base, 0o755) : undefined), // whatever the umask
+      async (first) => (first === base ? chmod(base, 0o755) : undefined), // despite the umask
       () => false,
     );
     if (made === false) continue;
@@ -135,13 +134,13 @@ async function relocationBase(account: Account): Promise<string> {
   );
 }
 
-/** The folder stays that of this process, so that the account cannot plant links for a root process to follow. */
+/** Keeps ownership, so that the account cannot plant links for a root process to follow. */
 async function makeHome(home: string, account: Account | undefined): Promise<void> {
   await mkdir(home, { recursive: true });
   await chmod(home, account ? 0o711 : 0o700);
 }
 
-/** An ordinary user cannot use data of another one; this says so instead of "permission denied". */
+/** Gives advice instead of "permission denied": a user cannot use another user's data. */
 async function refuseForeignData(home: string): Promise<void> {
   const uid = process.geteuid?.();
   if (uid === undefined || uid === 0) return;
@@ -155,7 +154,7 @@ async function refuseForeignData(home: string): Promise<void> {
   );
 }
 
-/** Makes a copy readable for all, whatever the umask of the installation was. */
+/** Opens a copy to all, whatever the installation's umask. */
 async function openToAll(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {

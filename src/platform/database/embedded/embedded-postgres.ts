@@ -8,7 +8,7 @@ import { Postmaster } from './postmaster';
 
 const DATABASE = 'audit';
 const PORT_ATTEMPTS = 10;
-/** About a minute and a half: a statement may run on for a while after its server was killed. */
+/** Attempts for about 90 s: a statement may outlive its killed server for a while. */
 const LINGER_ATTEMPTS = 300;
 const RETRY_DELAY_MS = 200;
 const PORT_TAKEN = /could not bind|Address already in use/;
@@ -16,15 +16,14 @@ const PORT_TAKEN = /could not bind|Address already in use/;
 interface EmbeddedPostgresOptions {
   dataDir: string;
   log: (line: string) => void;
-  /** Port on 127.0.0.1; a free one when left out. */
+  /** Port on 127.0.0.1; default a free one. */
   port?: number;
   settings?: Record<string, string>;
 }
 
 /**
- * A PostgreSQL server of our own, so that the service starts on a machine with nothing but Node.js. It listens on
- * loopback only, with a random password, and locks its folder. When Node.js is killed, the server lives on; the next
- * start stops it in order and starts anew.
+ * PostgreSQL server for machines with only Node.js. It listens on loopback only, with a random password, and locks its
+ * folder. It outlives a killed Node.js; the next start stops it cleanly first.
  */
 export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
@@ -40,8 +39,8 @@ export class EmbeddedPostgresServer {
   }
 
   /**
-   * Starts the server, and makes its data folder and database when they are missing; about a second the first time.
-   * Throws an Error with advice when that is not possible, or with the end of the server's log.
+   * Starts the server and creates a missing data folder and database; about a second the first time.
+   * @throws Error with advice, or with the end of the server's log.
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgresServer> {
     const found = await findBinaries();
@@ -49,7 +48,7 @@ export class EmbeddedPostgresServer {
     const binaries = await reachableBinaries(found, directory.account, options.log);
     const lock = await FolderLock.acquire(directory.home);
     let postmaster: Postmaster | undefined;
-    // A process that is stopped while it starts leaves no server running.
+    // A process stopped during the start leaves no server running.
     const giveUp = (): void => postmaster?.stopAtExit();
     process.once('exit', giveUp);
     try {
@@ -65,7 +64,7 @@ export class EmbeddedPostgresServer {
       );
       return new EmbeddedPostgresServer(`${server}/${DATABASE}`, postmaster, lock);
     } catch (error) {
-      await postmaster?.stop().catch(() => undefined); // the first fault is the one to report
+      await postmaster?.stop().catch(() => undefined); // the first fault is reported
       await lock.release();
       throw error;
     } finally {
@@ -73,7 +72,7 @@ export class EmbeddedPostgresServer {
     }
   }
 
-  /** Stops the server: clients are disconnected, everything is on disk. May be called again. */
+  /** Stops the server with everything on disk; repeatable. */
   stop(): Promise<void> {
     this.stopping ??= this.stopOnce();
     return this.stopping;
@@ -86,7 +85,7 @@ export class EmbeddedPostgresServer {
   }
 }
 
-/** Ends what a killed run left: a server that still runs, or its lock file. */
+/** Stops the server of a killed run, or neutralizes its lock file. */
 async function endFormerServer(postmaster: Postmaster, log: (line: string) => void): Promise<void> {
   if (await postmaster.isRunning()) {
     log('The last run was killed and its PostgreSQL still runs: stopping that one first.');
@@ -95,7 +94,6 @@ async function endFormerServer(postmaster: Postmaster, log: (line: string) => vo
   await postmaster.patchPidFile();
 }
 
-/** Starts the server on a free port, and returns that. */
 async function launch(
   directory: DataDirectory,
   folder: string,
@@ -107,7 +105,7 @@ async function launch(
     await configure(directory, folder, port, settings);
     const { succeeded, output } = await postmaster.start();
     if (succeeded) return port;
-    // Another process took the port meanwhile, or processes of a killed server are still finishing.
+    // Another process took the port, or processes of a killed server are still ending.
     const isPortTaken = fixedPort === undefined && PORT_TAKEN.test(output);
     const isLingering = output.includes('pre-existing shared memory block');
     const attempts = isLingering ? LINGER_ATTEMPTS : isPortTaken ? PORT_ATTEMPTS : 1;

@@ -4,9 +4,9 @@ import { stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 
 /**
- * Limits a folder to one process: a listening local socket named after the folder's device and inode. The kernel frees
- * it however the process ends, so no lock is stale. Other processes read the holder's process id from it. Processes in
- * separate network namespaces (two containers on one volume) do not see each other.
+ * Limits a folder to one process by a local socket named after its device and inode, which tells the holder's process
+ * id. The kernel frees it at any end of the process, so no lock is stale. Separate network namespaces (two containers
+ * on one volume) do not see each other.
  */
 export class FolderLock {
   private constructor(
@@ -14,13 +14,16 @@ export class FolderLock {
     readonly address: string,
   ) {}
 
-  /** Takes the lock of an existing folder. Throws an Error that names the holder when it is taken. */
+  /**
+   * Locks an existing folder.
+   * @throws Error that names the holder when it is locked.
+   */
   static async acquire(folder: string, platform: string = process.platform): Promise<FolderLock> {
     const address = await lockAddress(folder, platform);
     const server = await listen(address);
     if (server) return new FolderLock(server, address);
     const holder = await askHolder(address);
-    // Only a socket in the file system (macOS) outlives its process; it has no listener then.
+    // Only a file system socket (macOS) outlives its process, without a listener.
     if (holder === undefined && platform !== 'linux' && platform !== 'win32') {
       await unlink(address).catch(() => undefined);
       const second = await listen(address);
@@ -33,7 +36,6 @@ export class FolderLock {
     );
   }
 
-  /** Lets the next process in. */
   async release(): Promise<void> {
     if (!this.server.listening) return;
     this.server.close();
@@ -45,18 +47,18 @@ async function lockAddress(folder: string, platform: string): Promise<string> {
   const { dev, ino } = await stat(folder, { bigint: true });
   const name = `audit-server-${createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 24)}`;
   if (platform === 'win32') return `\\\\.\\pipe\\${name}`;
-  // Linux: a name without a file. Elsewhere a file; the temporary folder of the user may exceed the limit of 104 bytes.
+  // Linux has names without a file; elsewhere a user's temporary folder may exceed the limit of 104 bytes.
   return platform === 'linux' ? `\0${name}` : `/tmp/${name}.sock`;
 }
 
-/** The server that holds the address, or undefined when it is taken. */
+/** Resolves with undefined when the address is taken. */
 async function listen(address: string): Promise<Server | undefined> {
   const server = createServer((socket) => {
-    socket.on('error', () => undefined); // the other process may have gone
+    socket.on('error', () => undefined); // the other process may have ended
     socket.end(String(process.pid));
   });
   try {
-    // Exclusive: workers of node:cluster would share the address otherwise.
+    // Workers of node:cluster would share the address otherwise.
     server.listen({ path: address, exclusive: true });
     await once(server, 'listening');
     return server.unref();
@@ -66,7 +68,7 @@ async function listen(address: string): Promise<Server | undefined> {
   }
 }
 
-/** The process id of the holder; undefined without an answer. */
+/** Resolves with the holder's process id; undefined without an answer. */
 async function askHolder(address: string): Promise<string | undefined> {
   const socket = connect(address).setTimeout(1000, () => socket.destroy());
   let reply = '';

@@ -8,12 +8,12 @@ import { replaceFile } from './cluster';
 import { type CommandResult, lastLines, runCommand } from './command';
 import type { DataDirectory } from './data-directory';
 
-/** Long enough for a checkpoint of everything in memory on a slow disk. */
+/** Allows a checkpoint of all memory on a slow disk. */
 const STOP_TIMEOUT_SECONDS = '60';
-/** After a crash the log is replayed first, which is not limited. */
+/** Allows unlimited replay of the log after a crash. */
 const START_TIMEOUT_SECONDS = '86400';
 
-/** The server process of one data folder, started and stopped through pg_ctl. The caller holds the folder's lock. */
+/** Server of a data folder, run by pg_ctl. The caller holds the folder's lock. */
 export class Postmaster {
   private readonly logPath: string;
   private readonly pidPath: string;
@@ -27,9 +27,9 @@ export class Postmaster {
     this.pidPath = join(folder, 'postmaster.pid');
   }
 
-  /** Starts the server and waits until it takes connections. The output of a failure is the end of the server's log. */
+  /** Starts the server and waits for connections. A failure's output is the end of the server's log. */
   async start(): Promise<CommandResult> {
-    await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // the first start has none
+    await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // absent at the first start
     await replaceFile(this.logPath, '', this.directory.account);
     const parameters = ['start', '--pgdata', this.folder, '--log', this.logPath];
     const { succeeded, output } = await this.control(...parameters, '-t', START_TIMEOUT_SECONDS);
@@ -39,8 +39,8 @@ export class Postmaster {
   }
 
   /**
-   * Stops the server if it runs: clients are disconnected, everything is written. One that takes too long is ended at
-   * once, which loses nothing that was committed. Throws when even that fails.
+   * Stops a running server with everything written. A slow one is ended at once, which loses no commit.
+   * @throws Error when even that fails.
    */
   async stop(): Promise<void> {
     for (const mode of ['fast', 'immediate']) {
@@ -54,23 +54,23 @@ export class Postmaster {
     }
   }
 
-  /** Signals the server to stop without waiting, as this process ends. */
+  /** Signals the server without waiting, as this process ends. */
   stopAtExit(): void {
     try {
       const pid = Number.parseInt(readFileSync(this.pidPath, 'utf8'), 10);
-      // Windows has no signals: the process would be killed.
+      // Windows has no signals and would kill the process.
       if (pid > 0 && process.platform !== 'win32') process.kill(pid, 'SIGINT');
     } catch {
-      // It is gone already.
+      // Already ended.
     }
   }
 
-  /** Whether the process of the lock file is a server of this folder, and not a later one with its number. */
+  /** Tells whether the lock file's process is this folder's server, not a later one with its number. */
   async isRunning(): Promise<boolean> {
     const pid = await this.readPid();
     if (pid === undefined) return false;
     if (process.platform === 'win32') {
-      return (await this.control('status', '--pgdata', this.folder)).succeeded; // asks a pipe only PostgreSQL has
+      return (await this.control('status', '--pgdata', this.folder)).succeeded; // asks a pipe of PostgreSQL
     }
     if (process.platform === 'linux') {
       const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
@@ -88,9 +88,8 @@ export class Postmaster {
   }
 
   /**
-   * Makes the lock file of a killed server harmless. PostgreSQL refuses to start while any process has its number,
-   * except its own parent, whose number is put in; by the rest of the file PostgreSQL finds processes of the dead
-   * server.
+   * Neutralizes the lock file of a killed server: PostgreSQL refuses to start while any process has its number, except
+   * its parent, whose number is put in; by the rest it finds processes of the dead server.
    */
   async patchPidFile(): Promise<void> {
     if ((await this.readPid()) === undefined) return;

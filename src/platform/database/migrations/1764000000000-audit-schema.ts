@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** The first schema: events in monthly partitions, the head row of each organization, and what keeps writes single. */
+/** First schema: events in monthly partitions, the head row of each organization, and uniqueness of writes. */
 export class AuditSchema1764000000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await createEvents(runner);
@@ -34,7 +34,7 @@ export class AuditSchema1764000000000 implements MigrationInterface {
       )`);
     await runner.query(`CREATE INDEX ON idempotency_key (created_at)`);
     await runner.query(`CREATE TABLE service_secret (name text PRIMARY KEY, value bytea NOT NULL)`);
-    // Signs cursors. Kept here rather than configured: every replica must have the same one, and no operator needs it.
+    // Key of cursor signatures, stored here because all replicas need the same one and no operator needs it.
     await runner.query(`INSERT INTO service_secret VALUES ('cursor', $1)`, [randomBytes(32)]);
   }
 
@@ -67,10 +67,10 @@ async function createEvents(runner: QueryRunner): Promise<void> {
       metadata             json,
       PRIMARY KEY (organization_id, timestamp, id)
     ) PARTITION BY RANGE (timestamp)`);
-  // Pages by sequence and reading on after the last one seen.
+  // For pages by sequence and resumed reads.
   await runner.query(
     `CREATE INDEX audit_event_sequence ON audit_event (organization_id, sequence)`,
   );
-  // Pages over all organizations: 9 pages a second without it, 2 340 with it, no measurable cost to writes.
+  // For pages over all organizations: 9 a second without it, 2 340 with it, no measurable cost to writes.
   await runner.query(`CREATE INDEX audit_event_time ON audit_event (timestamp, id)`);
 }

@@ -1,13 +1,13 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** A transaction of ours is idle for at most five seconds, and a bulk write takes a few more. */
+/** Outlasts our transactions, idle for at most five seconds, and bulk writes, a few more. */
 const ATTEMPTS = 60;
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /**
- * When the last events of an organization were recorded: after a restore or a failover that lost commits, a number may
- * be given a second time, the pair of both not. The constant default is kept in the catalogue, so no row is written,
- * and statements of older replicas keep working.
+ * Adds the time of the last events: after a restore or a failover that lost commits a number may be given twice, the
+ * pair of both not. The constant default is kept in the catalogue: no row is written, and statements of older replicas
+ * keep working.
  */
 export class HeadRecordedAt1764100000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -23,8 +23,8 @@ export class HeadRecordedAt1764100000000 implements MigrationInterface {
 }
 
 /**
- * Runs a statement that needs an exclusive lock for an instant. Every writer waits for it meanwhile, so it waits for a
- * second at most, lets them pass and tries again.
+ * Runs a statement with a brief exclusive lock. Writers queue behind it, so it waits for at most a second, lets them
+ * pass and tries again.
  */
 async function withShortLock(runner: QueryRunner, statement: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
