@@ -12,13 +12,13 @@ import { closeRedisClient, createRedisClient, type RedisClient } from './redis-c
 import { RedisSubscriber } from './redis-subscriber';
 import { refusalReason, RefusalLog } from './refusal-log';
 
-/** How long a caller waits at most, unless it says otherwise: PostgreSQL answers most questions sooner. */
+/** Default limit for a caller: PostgreSQL answers most queries sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;
-/** A PING that takes longer does not close the breaker: attempts would open it again. */
+/** Limit for a PING to close the breaker: after a slower one attempts would open it again. */
 const PROBE_TIMEOUT_MS = 500;
 const PROBE_INTERVAL_MS = 250;
 const BOOT_WAIT_MS = 1000;
-/** A breaker that opens again this soon is left open for longer: a PING that is answered says little about the rest. */
+/** Interval in which reopening lengthens the pause: an answered PING says little about other commands. */
 const RELAPSE_MS = 10_000;
 const FIRST_REST_MS = 250;
 const MAX_REST_MS = 5000;
@@ -27,32 +27,30 @@ interface RedisStatistics {
   configured: boolean;
   available: boolean;
   timeouts: number;
-  /** Attempts that failed: Redis refused, or the connection was lost. */
+  /** Attempts refused by Redis, or ended by a lost connection. */
   failures: number;
   breakerOpened: number;
 }
 
 /**
- * The one way to Redis, which may be away: nothing here throws because of it or waits long for it. The first attempt
- * that times out opens a breaker; from then on attempts resolve with `undefined` at once, until Redis has answered a
- * PING. Silent connections are replaced by the client.
+ * Optional Redis: nothing here throws for it or waits long. The first attempt that times out opens a breaker; attempts
+ * then resolve with `undefined` until Redis answers a PING.
  */
 @Injectable()
 export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
-  /** For adapters. Its commands are not bounded in time: run them inside `attempt`. Undefined without REDIS_URL. */
+  /** Client for adapters, undefined without REDIS_URL. Its commands have no time limit outside `attempt`. */
   readonly client: RedisClient | undefined;
   private readonly logger = new Logger('Redis');
   private readonly refusals = new RefusalLog(this.logger);
   private readonly subscriber: RedisSubscriber | undefined;
   private readonly listeners: (() => void)[] = [];
   private readonly counts = { timeouts: 0, failures: 0, breakerOpened: 0 };
-  /** Whether it answered the last PING and has let no attempt down since. */
   private isAnswering = false;
   private isReportedAway = false;
   private isProbing = false;
   private isClosed = false;
   private nextProbe: NodeJS.Timeout | undefined;
-  /** When the breaker was closed last, on the clock of performance.now(). */
+  /** Time of the last closing, on the clock of performance.now(). */
   private closedAtMs = -Infinity;
   private restMs = 0;
 
@@ -62,13 +60,13 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     client
       .on('ready', () => this.probe())
       .on('error', (error: unknown) => {
-        if (!client.isReady) this.markAway(refusalReason(error)); // else a PING of its own was refused
+        if (!client.isReady) this.markAway(refusalReason(error)); // else its own PING was refused
       });
     this.client = client;
     this.subscriber = new RedisSubscriber(client.duplicate(), this.logger, this.refusals);
   }
 
-  /** Starts to connect; waits until Redis has answered or cannot be reached, at most a second. Never fails. */
+  /** Connects; resolves once Redis has answered or failed, after at most a second. Never rejects. */
   async onModuleInit(): Promise<void> {
     const { client } = this;
     if (!client) return;
@@ -91,7 +89,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     if (this.client) closeRedisClient(this.client);
   }
 
-  /** False without REDIS_URL: then there is no client, and every attempt resolves with `undefined`. */
+  /** False without REDIS_URL: every attempt resolves with `undefined`. */
   get isConfigured(): boolean {
     return this.client !== undefined;
   }
@@ -101,8 +99,8 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * What `work` resolves with, or `undefined` when Redis is not configured, away, silent for `timeoutMs` or refuses the
-   * command. Never rejects. Work that was given up may still be carried out by Redis.
+   * Resolves with the result of `work`, or `undefined` when Redis is unavailable, silent for `timeoutMs` or refuses the
+   * command. Never rejects. Redis may still execute abandoned work.
    */
   async attempt<T>(
     work: (client: RedisClient) => Promise<T>,
@@ -117,34 +115,31 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
       this.openBreaker();
     } catch (error) {
       this.counts.failures += 1;
-      if (client.isReady) this.refusals.report(error); // a lost connection has been reported already
+      if (client.isReady) this.refusals.report(error); // a lost connection is reported already
     }
     return undefined;
   }
 
   /**
-   * Calls `listener` with each message to `channel`, on a connection of its own. Resolves once Redis has confirmed it,
-   * or without waiting while Redis is away: the subscription is then made, and after a loss made again, by itself.
-   * Messages sent meanwhile are lost: see `isSubscribed` and `onSubscribed`.
+   * Subscribes on a separate connection. Resolves once Redis has confirmed, or at once while Redis is unavailable; the
+   * subscription is then made, and after a loss restored, automatically. Messages sent meanwhile are lost: see
+   * `isSubscribed` and `onSubscribed`.
    */
   async subscribe(channel: string, listener: (message: string) => void): Promise<void> {
     await this.subscriber?.subscribe(channel, listener, this.isAvailable);
   }
 
-  /** Whether messages to all subscribed channels arrive: confirmed at most two seconds ago. */
+  /** True when all subscriptions were live in the last two seconds. */
   get isSubscribed(): boolean {
     return this.subscriber?.isLive === true;
   }
 
-  /** Calls `listener` each time all subscriptions have come (back) to life: messages before that may be missing. */
+  /** Reports each time that all subscriptions become live: earlier messages may be missing. */
   onSubscribed(listener: () => void): void {
     this.subscriber?.onLive(listener);
   }
 
-  /**
-   * Calls `listener` each time Redis comes (back), not for it being there now. What it does without waiting comes
-   * before all other attempts.
-   */
+  /** Reports each time that Redis becomes available. Synchronous work of `listener` precedes all other attempts. */
   onAvailable(listener: () => void): void {
     this.listeners.push(listener);
   }
@@ -192,8 +187,8 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * Closes the breaker when a PING is answered in time. A late reply is waited for, as each further PING would keep a
-   * silent connection from being replaced; a lost connection is probed again at its `ready`.
+   * Awaits a late reply, as another PING would defer the replacement of a silent connection. A lost connection is
+   * probed at its next `ready`.
    */
   private probe(): void {
     const { client } = this;

@@ -10,13 +10,13 @@ type Listener = (message: string) => void;
 
 interface Channel {
   listeners: Listener[];
-  /** Always the same function: by it the client knows what is subscribed already. */
+  /** Stable identity: the client compares functions to know its subscriptions. */
   dispatch: Listener;
 }
 
 /**
- * Subscriptions on a connection of their own, which RESP 2 asks for. They are kept here, because the client forgets
- * those that were not confirmed before the connection broke; the others it makes again by itself.
+ * Subscriptions on a separate connection, as RESP 2 requires; recorded here because the client restores only confirmed
+ * ones.
  */
 export class RedisSubscriber {
   private readonly channels = new Map<string, Channel>();
@@ -26,7 +26,7 @@ export class RedisSubscriber {
   private isAlive = false;
   private isClosed = false;
 
-  /** `client` is not connected yet, and this subscriber's alone. */
+  /** `client` is not connected yet and not shared. */
   constructor(
     private readonly client: RedisClient,
     private readonly logger: Logger,
@@ -40,7 +40,7 @@ export class RedisSubscriber {
       });
   }
 
-  /** All subscriptions are confirmed and the last PING was answered. */
+  /** True when all subscriptions are confirmed and the last PING was answered. */
   get isLive(): boolean {
     return this.isAlive && this.confirmed.size === this.channels.size;
   }
@@ -49,7 +49,7 @@ export class RedisSubscriber {
     this.liveListeners.push(listener);
   }
 
-  /** With `wait`, resolves once it is live or a second later. Never rejects. */
+  /** Resolves at once, or with `wait` when live or a second later. Never rejects. */
   async subscribe(channel: string, listener: Listener, wait: boolean): Promise<void> {
     if (this.isClosed) return;
     this.register(channel).push(listener);
@@ -83,7 +83,7 @@ export class RedisSubscriber {
     );
   }
 
-  /** Subscribes to the channels that are not confirmed. A refusal is tried again at the next beat. */
+  /** Retries a refused subscription at the next beat. */
   private async confirm(): Promise<void> {
     if (this.isConfirming) return;
     const wasLive = this.isLive;
@@ -104,7 +104,7 @@ export class RedisSubscriber {
     if (this.isLive && !wasLive) for (const listener of this.liveListeners) this.guard(listener);
   }
 
-  /** The client would take what a listener throws for a fault of the protocol. */
+  /** Contains errors that the client would take for protocol errors. */
   private guard(call: () => void): void {
     try {
       call();

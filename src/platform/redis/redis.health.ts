@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { RedisConnection } from './redis-connection';
 
-/** Whether Redis answers; degraded when not, as the service works without it. */
+/** Health of Redis; degraded without an answer, as the service works without it. */
 @Injectable()
 export class RedisHealthIndicator {
   constructor(
@@ -10,7 +10,7 @@ export class RedisHealthIndicator {
     private readonly redis: RedisConnection,
   ) {}
 
-  /** Takes at most a quarter of a second, as an attempt. */
+  /** Takes at most 250 ms. */
   async check(): Promise<HealthIndicatorResult> {
     const check = this.health.check('redis');
     if (!this.redis.isConfigured) return check.up({ configured: false });

@@ -3,7 +3,7 @@ import { TerminusModule } from '@nestjs/terminus';
 import { RedisConnection } from './redis-connection';
 import { RedisHealthIndicator } from './redis.health';
 
-/** Redis, when REDIS_URL is set. The service boots whether it answers or not. */
+/** Optional Redis (REDIS_URL). The service starts without its answer. */
 @Module({
   imports: [TerminusModule],
   providers: [RedisConnection, RedisHealthIndicator],

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 
 const INTERVAL_MS = 10_000;
 
-/** Logs commands that Redis refused: one line in ten seconds, as a full Redis refuses thousands. */
+/** Logs refused commands, one line in ten seconds: a full Redis refuses thousands. */
 export class RefusalLog {
   private silentUntilMs = -Infinity;
   private unreported = 0;
@@ -22,10 +22,10 @@ export class RefusalLog {
   }
 }
 
-/** Why, for the log: without the arguments that Redis quotes, as these may be personal data. */
+/** Reason for the log, without the arguments quoted by Redis, which may be personal data. */
 export function refusalReason(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
-  // An attempt at several addresses that all fail has no message, only a code.
+  // A failure on several addresses has a code but no message.
   const text = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
   return text.split(', with args')[0] ?? text;
 }
