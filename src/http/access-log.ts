@@ -14,8 +14,8 @@ export interface FinishedRequest {
 }
 
 /**
- * Writes a line for each request: principal, route, status and duration. Never a token, a query, a body or an id of an
- * event. At `info`; a slow one is a warning.
+ * Logs principal, route, status and duration of each request at `info`, slow ones as warnings. Never a token, a query,
+ * a body or an id of an event.
  */
 export class AccessLog {
   constructor(
@@ -46,7 +46,7 @@ export class AccessLog {
   }
 }
 
-/** The one organization of a token, `*` for all, or their number. */
+/** The single organization, `*` for all, or their number. */
 function organizationOf({ organizations }: Principal): string | number {
   if (organizations === '*') return '*';
   return organizations.length === 1 ? (organizations[0] ?? '') : organizations.length;

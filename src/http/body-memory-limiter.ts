@@ -6,22 +6,21 @@ import { Quota } from '../platform/runtime/quota';
 import { DecompressionPermits } from './content-coding';
 
 /**
- * Share of the heap for bodies and their values. At 1/4, heaps of 128 and 256 MB survived every body that ended the process
- * before: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
+ * Share of the heap for bodies and their values. At 1/4, heaps of 128 and 256 MB survived every body that had ended the
+ * process: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
  */
 const HEAP_SHARE = 1 / 4;
 /**
- * Limit of the bodies that are being read, as a share of the heap's limit, although their bytes lie beside the heap. A
- * client that sends most of a body and then stops holds it for up to two minutes (HttpServer), in as many connections as
- * it likes.
+ * Share of the heap limit for bodies that are being read, although their bytes lie outside the heap: clients that stop
+ * within a body hold it for up to two minutes (HttpServer), on any number of connections.
  */
 const READ_SHARE = 1 / 2;
 const SENDER_SHARE = 1 / 2;
-/** Smaller bodies are counted by their length alone, and parsed at once. */
+/** Smaller bodies are counted by length alone, and parsed at once. */
 export const SMALL_BODY_BYTES = 64 * 1024;
 /** The bytes, their text, and values that hold the text once more. */
 const COPIES = 3;
-/** Bytes of heap that V8 takes for the value of each of these bytes of JSON, measured on bodies of nothing else. */
+/** Heap bytes for the value of each of these bytes of JSON, measured on bodies of nothing else. */
 const COST = new Uint8Array(256);
 COST['{'.charCodeAt(0)] = 80;
 COST['['.charCodeAt(0)] = 48;
@@ -29,24 +28,22 @@ COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
 const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
 const [BIG_E, SMALL_E] = [0x45, 0x65];
-/** A number of so many digits in a row hardly ever fits a double: it is a string as well (lossless-json.ts). */
+/** A number of so many consecutive digits rarely fits a double and is kept as a string too (lossless-json.ts). */
 const LONG_DIGITS = 16;
 /**
- * So is one that ends in 0 after a point, and one with an exponent, also inside a string. Those whose digits a point
- * divides, and small ones such as 0.0000001, are not counted: MAX_EXACT_NUMBERS bounds them.
+ * Numbers that end in 0 after a point and those with an exponent, also inside strings, are kept as strings too. Digits
+ * divided by a point and small numbers such as 0.0000001 are not counted: MAX_EXACT_NUMBERS bounds them.
  */
 const EXACT_NUMBER_COST = 64;
 
 /**
- * Limits the memory of JSON bodies, from before they are parsed until their responses have ended: 10 MB of `{},` become
- * 270 MB of objects, and a process whose heap is full dies with all its requests. A body that does not fit now is refused;
- * one that would never fit is too large.
+ * Limits the memory of JSON bodies from before they are parsed until their responses have ended: 10 MB of `{},` become
+ * 270 MB of objects, and a full heap ends the process.
  */
 @Injectable()
 export class BodyMemoryLimiter {
   /** Bytes of bodies that are being read, by sender. */
   readonly readQuota = bodyReadQuota(getHeapStatistics().heap_size_limit * READ_SHARE);
-  /** Permits for bodies that have arrived compressed. */
   readonly decompressions = new DecompressionPermits();
   private readonly holders = new WeakSet<ServerResponse>();
   private reservedBytes = 0;
@@ -58,7 +55,7 @@ export class BodyMemoryLimiter {
   }
 
   /**
-   * Reserves memory for the body of a request until `response` has ended; once, however often it is called.
+   * Reserves memory for a body until `response` has ended; once per response.
    * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (does not fit now).
    */
   reserve(body: Buffer, response: ServerResponse): void {
@@ -75,7 +72,7 @@ export class BodyMemoryLimiter {
         retryAfterSeconds: 1,
       });
     }
-    if (response.destroyed) return; // `close` has been emitted, and nothing would release it
+    if (response.destroyed) return; // `close` was emitted before: nothing would release it
     this.reservedBytes += bytes;
     this.holders.add(response);
     response.once('close', () => {
@@ -84,7 +81,7 @@ export class BodyMemoryLimiter {
   }
 }
 
-/** A quota for so many bytes of bodies, which senders share. */
+/** A quota of body bytes, of which one sender has at most half. */
 export function bodyReadQuota(limitBytes: number): Quota {
   return new Quota(limitBytes, limitBytes * SENDER_SHARE);
 }
@@ -95,7 +92,7 @@ export function bodyQuotaExceeded(): AppError {
   });
 }
 
-/** About the memory of the value of a JSON text, with the text. Brackets inside strings count too, which errs upwards. */
+/** Estimated memory of a JSON text and its value. Brackets inside strings count too, which errs upwards. */
 export function estimateParsedBytes(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BODY_BYTES) return bytes;

@@ -18,7 +18,7 @@ const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** The decoded bytes of a request's body, as the idempotency key is bound to them. */
+/** Decoded bytes of a request's body, to which the idempotency key is bound. */
 export const RAW_BODY = Symbol('raw body');
 
 /** Set on a request whose `body` its adapter has read. */
@@ -30,8 +30,7 @@ export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'princi
 }
 
 /**
- * Reads JSON bodies within the limits of size and memory. Compressed ones are decompressed; the limit is that of the
- * decompressed bytes.
+ * Reads JSON bodies within the limits of size and memory; the size limit is that of the decompressed bytes.
  * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, TOO_MANY_REQUESTS, MALFORMED_JSON, VALIDATION_FAILED.
  */
 @Injectable()
@@ -42,7 +41,7 @@ export class BodyReader {
     private readonly yielder: EventLoopYielder,
   ) {}
 
-  /** The value of the body; its bytes stay on the request. Only members named `metadata` are sure to keep the text of their numbers. */
+  /** The parsed body. Only members named `metadata` are sure to keep the text of their numbers. */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length <= SMALL_BODY_BYTES) return parseJsonBytes(bytes);
@@ -50,7 +49,7 @@ export class BodyReader {
     return parseInPieces(bytes, this.yielder, signal);
   }
 
-  /** The same, with the text of all numbers (`keepExactMembers`). */
+  /** As `readBody`, with the text of all numbers (`keepExactMembers`). */
   async readWholeBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length > SMALL_BODY_BYTES) {
@@ -59,7 +58,7 @@ export class BodyReader {
     return parseJsonBytes(bytes);
   }
 
-  /** The bytes of the body, which stay on the request, with memory reserved for their value. */
+  /** The bytes of the body, kept on the request, with memory reserved for their value. */
   async readBytes(request: BodyRequest, response: Response): Promise<Buffer> {
     requireJson(request.headers['content-type']);
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
@@ -68,16 +67,13 @@ export class BodyReader {
     return bytes;
   }
 
-  /**
-   * The decompressed bytes of a body. It is decompressed once all of it has arrived, and no further than the quota
-   * allows: a body of 10 kB may become 10 MB.
-   */
+  /** Decompresses once the body is complete, and only as far as the quota allows: 10 kB may become 10 MB. */
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
     const { requestMaxSizeBytes: limit, requestTimeoutMs } = this.config;
     const newDecompressor = decompressorFor(request.headers['content-encoding']);
     if (Number(request.headers['content-length']) > limit) throw tooLarge(response, limit);
     const { readQuota, decompressions } = this.memory;
-    // A batch of calls is read before its token is verified.
+    // tRPC batches are read before their token is verified.
     const sender = request.principal?.subject ?? request.headers.authorization ?? '';
     let taken = 0;
     const take = (bytes: number): void => {
@@ -103,7 +99,7 @@ export class BodyReader {
     }
   }
 
-  /** The bytes of a body as they arrive. `take` is called before each of them is kept, and throws to refuse the body. */
+  /** Collects the body as it arrives. `take` is called before each chunk is kept, and throws to refuse the body. */
   private async receive(
     request: BodyRequest,
     response: Response,
@@ -120,8 +116,8 @@ export class BodyReader {
       };
       const refuse = (error: Error): void => {
         settle(() => reject(error));
-        body.take(); // released
-        request.resume(); // the rest is discarded
+        body.take();
+        request.resume();
       };
       const onData = (chunk: Buffer): void => {
         if (body.length + chunk.length > limit) return refuse(tooLarge(response, limit));
@@ -139,7 +135,7 @@ export class BodyReader {
   }
 }
 
-/** Whether a request has a body, if only of unknown length. */
+/** True for a body of unknown length too. */
 export function hasBody({ headers }: Request): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   return encoding !== undefined || Number(length ?? 0) > 0;
@@ -158,7 +154,7 @@ function requireJson(contentType: string | undefined): void {
   }
 }
 
-/** Refuses a body before all of it has arrived, which may take long. */
+/** Refuses before the body is complete, which may take long. */
 function tooLarge(response: Response, limitBytes: number): AppError {
   closeWithResponse(response);
   return bodyTooLarge(limitBytes);

@@ -2,17 +2,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 
-/** Milliseconds that a refused client has to read its response, which a reset could take with it. */
+/** Milliseconds for a refused client to read its response before a reset could discard it. */
 export const LINGER_MS = 1000;
 
-/** State of a connection, kept on its socket, as a WeakMap would cost more to collect. */
+/** State of a connection, on its socket: a WeakMap would cost more to collect. */
 export interface ConnectionState {
-  /** Responses under way; more than one when requests are pipelined. */
+  /** Responses in progress; several when requests are pipelined. */
   active: number;
   last?: IncomingMessage;
-  /** Whether bytes arrived that are not HTTP. */
+  /** Set after bytes that are not HTTP. */
   isUnreadable: boolean;
-  /** The request under way whose body may take any time. */
+  /** The request in progress whose body has no time limit. */
   longBody?: IncomingMessage | undefined;
   /** Responses that wait for an earlier one of the connection. */
   queued?: Set<ServerResponse>;
@@ -27,14 +27,14 @@ export function stateOf(socket: Stated): ConnectionState {
   return socket[STATE];
 }
 
-/** Exempts the body of this request from the limit of time: its reader disconnects a client that stalls. */
+/** Exempts a body from the time limit; its reader disconnects clients that stall. */
 export function expectLongBody(request: IncomingMessage): void {
   stateOf(request.socket).longBody = request;
 }
 
 /**
- * Ends the connection with this response, given before the body has arrived, unless it has begun already. The rest of the
- * body is discarded as it arrives: closing over unread bytes resets the connection before the client has read the response.
+ * Ends the connection with this response, given before the body has arrived, unless it has begun. Discards the rest of
+ * the body: closing over unread bytes resets the connection before the client has read the response.
  */
 export function closeWithResponse(response: ServerResponse): void {
   if (response.headersSent) return;
@@ -42,7 +42,7 @@ export function closeWithResponse(response: ServerResponse): void {
   lingeringClose(response.req.socket);
 }
 
-/** Lets the connection end after its last response, where Node would reset it if the body still arrives then. */
+/** Prevents Node's reset after the last response while the body still arrives. */
 export function lingeringClose(socket: Socket): void {
   socket.destroySoon = end;
 }
@@ -50,19 +50,19 @@ export function lingeringClose(socket: Socket): void {
 function end(this: Socket): void {
   this.end();
   closeQueued(stateOf(this));
-  this.setTimeout(LINGER_MS); // of silence
+  this.setTimeout(LINGER_MS);
   const { last } = stateOf(this);
   // The limit of a whole request ends a body that goes on arriving.
   if (last?.complete === false) last.once('end', () => destroyAfter(this));
   else destroyAfter(this);
 }
 
-/** Destroys a connection once its client has had time to read the last response, whatever it sends meanwhile. */
+/** Destroys a connection LINGER_MS after its last response, whatever the client sends. */
 export function destroyAfter(socket: Socket): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-/** Whether the last response of a connection has been given: further requests get none (RFC 9112, section 9.6). */
+/** True after the last response of a connection: further requests get none (RFC 9112, section 9.6). */
 export function isOver(socket: Socket): boolean {
   return socket.writableEnded || socket.destroyed;
 }
@@ -97,8 +97,8 @@ export function queuedBytes(socket: Stated): number {
 }
 
 /**
- * Counts the bytes in the compressor of this response (`compression`): it holds all that it was given, up to 32 MiB, until
- * the last byte of it has been taken.
+ * Counts the bytes in this response's compressor, which holds all of its input, up to 32 MiB, until its last byte is
+ * taken.
  */
 export function watchCompressor(response: ServerResponse): void {
   const state = stateOf(response.req.socket);
@@ -117,7 +117,7 @@ export function compressingBytes(socket: Stated): number {
 
 const COMPRESSOR = Symbol('compressor');
 
-/** The compressor, which exists once the headers are written: from then on `on('drain')` returns it. */
+/** The compressor exists once the headers are written; `on('drain')` returns it from then on. */
 function compressorOf(
   response: ServerResponse & { [COMPRESSOR]?: Writable },
 ): Writable | undefined {

@@ -3,7 +3,7 @@ import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { AppError } from '../platform/errors/app-error';
 import { abortablePromise } from '../platform/runtime/abort';
 
-/** Bodies decompressed at once: zlib runs in libuv's pool, which has four threads (UV_THREADPOOL_SIZE). */
+/** Bodies decompressed at once: zlib runs in libuv's pool of four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
 
 const DECOMPRESSORS = new Map<string, () => Transform>([
@@ -14,7 +14,7 @@ const DECOMPRESSORS = new Map<string, () => Transform>([
 ]);
 
 /**
- * The factory of decompressors for a `Content-Encoding`; undefined for `identity`.
+ * Decompressors for a `Content-Encoding`; undefined for `identity`.
  * @throws AppError UNSUPPORTED_MEDIA_TYPE for any other coding, and for several of them.
  */
 export function decompressorFor(coding = 'identity'): (() => Transform) | undefined {
@@ -28,8 +28,7 @@ export function decompressorFor(coding = 'identity'): (() => Transform) | undefi
 }
 
 /**
- * Decompresses a body with `decompressor`, a new one. `take` is called before each piece of the output is kept, and throws
- * to end it.
+ * Decompresses with a new `decompressor`. `take` is called before each chunk is kept, and throws to stop.
  * @throws AppError MALFORMED_JSON for bytes that are not in this coding; the error of `take`; the reason of the signal.
  */
 export async function decompress(
@@ -45,7 +44,7 @@ export async function decompress(
           take(piece.length);
           pieces.push(piece);
         } catch (error) {
-          decompressor.destroy(); // at once, as further pieces may be waiting
+          decompressor.destroy(); // at once, as further chunks may be waiting
           reject(error as Error);
         }
       });
@@ -62,10 +61,7 @@ export async function decompress(
   }
 }
 
-/**
- * Permits to decompress, a bounded number at once. Senders are served in rotation, so that the bodies of one do not delay
- * those of all others.
- */
+/** Permits to decompress, served to senders in rotation, so that the bodies of one do not delay all others. */
 export class DecompressionPermits {
   /** In the order in which senders are served. */
   private readonly waiting = new Map<string, Set<() => void>>();
@@ -77,7 +73,10 @@ export class DecompressionPermits {
     return this.active;
   }
 
-  /** Does `work` with a permit. @throws the reason of the signal while it waits; the error of `work`. */
+  /**
+   * Does `work` with a permit.
+   * @throws the reason of the signal while it waits; the error of `work`.
+   */
   async run<T>(sender: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.active < this.max) this.active += 1;
     else await this.wait(sender, signal);

@@ -8,14 +8,14 @@ import { TokenVerifier } from '../auth/token-verifier';
 import { beginProblem } from '../platform/errors/problem-response';
 import { nameRoute, requestIdOf, writeStamped } from './request-context';
 
-/** The prefix of the paths of all routes but the probes. */
+/** Path prefix of all routes but the probes. */
 export const API_PREFIX = 'api/v1';
 
 export type FastRequest = IncomingMessage & AuthenticatedRequest;
 
 /**
- * Responds to a request before express sees it, or calls `fallThrough` for the ordinary path to do it. It may do so at any
- * time before it has written anything; a body that it has read stays on the request (`RAW_BODY`).
+ * Responds before express, or calls `fallThrough` at any time before it has written; a body that it has read stays on
+ * the request (`RAW_BODY`).
  */
 export type FastHandler = (
   request: FastRequest,
@@ -29,13 +29,12 @@ export type GuardResult = (request: FastRequest, response: ServerResponse) => Pr
 type Handler = (...parameters: never[]) => unknown;
 
 /**
- * The few routes that carry the load and are served without express, which costs several times as much as the work itself.
- * A fast route knows the plain case alone; anything unusual or wrong falls through, so that there is one implementation
- * of everything else.
+ * Routes of the main load, served without express, which costs several times as much as the work itself. A fast route
+ * handles the plain case alone; anything unusual or wrong falls through, so that it is implemented once.
  */
 @Injectable()
 export class FastRoutes {
-  /** By method and path; by method and path up to the last segment, for routes that end in a parameter. */
+  /** By method and path; `parametric` without the last segment. */
   private readonly exact = new Map<string, FastHandler>();
   private readonly parametric = new Map<string, FastHandler>();
 
@@ -43,15 +42,14 @@ export class FastRoutes {
 
   constructor(private readonly verifier: TokenVerifier) {}
 
-  /** Puts a guard before all fast routes, as Nest puts its guards before the ordinary ones. */
+  /** Sets the guard before all fast routes. */
   guardWith(guard: GuardResult): void {
     this.guard = guard;
   }
 
   /**
-   * Serves each path of the handler `name` of a controller by `fast`. Like the handler it is only called for requests
-   * whose token has the scopes that the handler declares; the principal is then on the request. A path may end in one
-   * parameter.
+   * Serves each path of a controller's handler by `fast`, only for tokens with the handler's scopes; the principal is
+   * then on the request. A path may end in one parameter.
    */
   registerHandler(controller: Type, name: string, fast: FastHandler): void {
     const handler = (controller.prototype as Record<string, Handler | undefined>)[name];
@@ -89,10 +87,7 @@ export class FastRoutes {
     );
   }
 
-  /**
-   * The principal of a request whose token was verified before and has the scopes. Undefined otherwise, also for a token
-   * that is to be refused: the ordinary path does that.
-   */
+  /** Undefined for tokens that were not verified before or are to be refused: these fall through. */
   private knownPrincipal(request: FastRequest, scopes: readonly Scope[]): Principal | undefined {
     try {
       const principal = this.verifier.verify(request.headers.authorization);
@@ -120,8 +115,8 @@ function pathsOf(controller: Type, handler: Handler): string[] {
 }
 
 /**
- * `writeProblem` for a fast route, on whose response no header has been set: the same response, written at once. In an
- * overload most responses are refusals, and their cost is lost to the requests that are served.
+ * `writeProblem` in one write, for a response without headers: in an overload most responses are refusals, and their
+ * cost is lost to the requests that are served.
  */
 export function writeFastProblem(
   thrown: unknown,

@@ -4,14 +4,14 @@ import type { ServerResponse } from 'node:http';
 import type { HttpServer } from './http-server';
 import { refuseUnrouted, type RouteLayer } from './negotiation';
 
-/** A response body that already is JSON text, as PostgreSQL made it: it is not parsed and written again. */
+/** A response body in PostgreSQL's JSON text, which is not parsed and serialized again. */
 export interface JsonResponse {
   toJsonText(): string;
-  /** The same as a value, where there is one. */
+  /** The parsed body, where there is one. */
   readonly value?: object;
 }
 
-/** A response that knows its status, headers and bytes. */
+/** A response with its own status, headers and bytes. */
 export interface WritableResponse {
   writeTo(response: ServerResponse): ServerResponse;
 }
@@ -26,7 +26,7 @@ function isJsonResponse(body: unknown): body is JsonResponse {
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** Express behind HttpServer, which owns the socket; responses that are JSON text already go out as bytes. */
+/** Express behind HttpServer, which owns the socket; writes JSON text as it is. */
 export class HttpServerAdapter extends ExpressAdapter {
   private hasNotFoundHandler = false;
 
@@ -51,7 +51,7 @@ export class HttpServerAdapter extends ExpressAdapter {
     return response.end(bytes);
   }
 
-  /** Tells a wrong method from a wrong path, which are both 404 to Nest. Called once per prefix. */
+  /** Tells 405 from 404, which Nest does not. Called once per prefix. */
   override setNotFoundHandler(): void {
     if (this.hasNotFoundHandler) return;
     this.hasNotFoundHandler = true;

@@ -29,14 +29,14 @@ import { SlowClientGuard } from './slow-client.guard';
 /** Responds to a request, as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Sees each request when its response has ended, in whatever way. */
+/** Called with each request once its response has ended, complete or not. */
 export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface HttpServerLimits {
-  /** Time for the headers, and for the whole request; slower clients hold a socket for nothing. */
+  /** Limits of the headers and of the whole request. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
-  /** Interval of checks for slower ones: they are disconnected so much later at most. */
+  /** Interval of these checks, and thus their tolerance. */
   checkIntervalMs: number;
   maxHeaderBytes: number;
   maxHeaders: number;
@@ -49,19 +49,19 @@ const LIMITS: HttpServerLimits = {
   maxHeaderBytes: 16 * 1024,
   maxHeaders: 200,
 };
-/** Characters of a request target. Filters of a hundred ids fit, and a token of 4 KiB beside them. */
+/** Characters of a request target: a filter of a hundred ids beside a token of 4 KiB. */
 const MAX_TARGET_LENGTH = 12 * 1024;
 /** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** A connection on which nothing moves for so long is destroyed. For clients that send but do not read: SlowClientGuard. */
+/** Silence after which a connection is destroyed; SlowClientGuard handles clients that send but do not read. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
-/** Iterations of the event loop in which `close` is emitted for destroyed connections; few are enough. */
+/** Iterations of the event loop for the `close` events of destroyed connections. */
 const DRAIN_ITERATIONS = 100;
 
 /**
- * The server that express runs behind. It accepts connections before the application has booted, so that probes get an
- * honest response during a long start, and closes them in an orderly way when the process is told to stop.
+ * Owns the socket in front of express: accepts connections before the application has booted, so that probes get a true
+ * response, and drains them at shutdown.
  */
 export class HttpServer {
   readonly server: Server;
@@ -102,7 +102,7 @@ export class HttpServer {
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
     });
     const closeIdleConnections = this.server.closeIdleConnections.bind(this.server);
-    // On the server itself, as its close() calls it, too.
+    // Replaced on the server itself, because its close() calls it too.
     this.server.closeIdleConnections = () => this.closeIdleSparingReaders(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
     this.slowClients = new SlowClientGuard(this.server);
@@ -120,7 +120,7 @@ export class HttpServer {
     return this.server.address() as AddressInfo;
   }
 
-  /** Serves fast routes by `fastRoutes` and all others by `listener` from now on; `observe` sees both. */
+  /** Serves fast routes by `fastRoutes` and all others by `listener` from now on; `observe` is called for both. */
   attach(
     listener: RequestListener,
     fastRoutes: Pick<FastRoutes, 'find'>,
@@ -131,15 +131,15 @@ export class HttpServer {
     this.observe = observe;
   }
 
-  /** The number of requests without a complete response. */
+  /** Requests without a complete response. */
   get runningRequests(): number {
     return this.running.size;
   }
 
   /**
-   * Lets running requests finish for at most `timeoutMs`, accepts no new connection, and asks clients that keep theirs
-   * alive to close it. Connections of requests that still run at the end are destroyed.
-   * @returns the number of these requests.
+   * Accepts no new connection, asks clients to close theirs, and waits `timeoutMs` for running requests; then destroys
+   * their connections.
+   * @returns the number of requests that were still running.
    */
   async drain(timeoutMs: number): Promise<number> {
     this.draining = true;
@@ -154,12 +154,12 @@ export class HttpServer {
     const aborted = this.running.size;
     this.server.closeAllConnections();
     await closed;
-    // The observer sees those, too, before the process exits.
+    // The observer counts those too before the process exits.
     for (let i = 0; i < DRAIN_ITERATIONS && this.running.size > 0; i += 1) await setImmediate();
     return aborted;
   }
 
-  /** Spares clients that still read a response: to Node a connection is idle once its response is written. */
+  /** Node counts a connection as idle once its response is written, although the client may still read it. */
   private closeIdleSparingReaders(closeIdleConnections: () => void): void {
     const unread = [...this.running].filter(
       ({ writableEnded, writableFinished }) => writableEnded && !writableFinished,
@@ -169,7 +169,7 @@ export class HttpServer {
     for (const response of unread) response.finished = true;
   }
 
-  /** Announces that the connection ends with this response, unless others follow on it. */
+  /** Announces the close unless other responses follow on the connection. */
   private announceClose(response: ServerResponse): void {
     const { socket, headersSent } = response;
     if (headersSent || !socket || stateOf(socket).active > 1) return;
@@ -182,7 +182,7 @@ export class HttpServer {
     if (state.active === 0 && state.isUnreadable) socket.end();
   }
 
-  /** Refuses bytes that are not HTTP; those after a whole request only once that one has its response. */
+  /** Refuses bytes that are not HTTP; bytes after a whole request only once that one has its response. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const state = stateOf(socket);
     if (state.longBody?.complete === false && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
@@ -193,7 +193,7 @@ export class HttpServer {
     respondToUnreadable(error, socket);
   }
 
-  /** One function for all responses: a closure for each is garbage that adds up at tens of thousands a second. */
+  /** One function for all responses: a closure for each is garbage at tens of thousands a second. */
   private readonly onClose = (function closed(server: HttpServer) {
     return function (this: ServerResponse): void {
       if (!server.running.delete(this)) return;
@@ -204,7 +204,7 @@ export class HttpServer {
     };
   })(this);
 
-  /** Counts a request until its response has ended; false for one that can get none, whose connection is destroyed. */
+  /** Counts a request until its response has ended. False when the connection takes no response any more. */
   private track(request: IncomingMessage, response: ServerResponse): boolean {
     if (isOver(request.socket)) {
       request.socket.destroy(); // Node would keep all further requests
@@ -222,7 +222,7 @@ export class HttpServer {
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
     if (!this.track(request, response)) return;
-    // A fragment never belongs in a request (RFC 9112, section 3.2); parsers differ in how they read one.
+    // A request target has no fragment (RFC 9112, section 3.2), and parsers differ in reading one.
     const { url = '' } = request;
     const isUnusual =
       url.includes('#') ||
@@ -274,7 +274,7 @@ export class HttpServer {
   }
 }
 
-/** Whether a body has a transfer coding other than chunked, which Node's parser ignores. */
+/** Node's parser ignores transfer codings other than chunked. */
 function isCoded({ headers }: IncomingMessage): boolean {
   const coding = headers['transfer-encoding'];
   return coding !== undefined && coding.toLowerCase() !== 'chunked';
@@ -289,7 +289,6 @@ function excess({ url = '' }: IncomingMessage): AppError {
     : new AppError('HEADERS_TOO_LARGE', 'The request has too many headers.');
 }
 
-/** Responds before the application is there: alive, but not started. */
 function respondWhileStarting(request: IncomingMessage, response: ServerResponse): void {
   if (request.url === '/health/live') {
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
@@ -303,7 +302,6 @@ function respondWhileStarting(request: IncomingMessage, response: ServerResponse
   );
 }
 
-/** Gives bytes that Node's parser could not read as HTTP a problem document too, then closes the connection. */
 function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

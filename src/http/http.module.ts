@@ -15,11 +15,11 @@ const PROVIDERS = [
   Lifecycle,
   LifecycleHealthIndicator,
   EventLoopYielder,
-  // Their limits are shares of the heap of this process.
+  // Limits are shares of this process's heap.
   { provide: BodyMemoryLimiter, useFactory: () => new BodyMemoryLimiter() },
   { provide: ResponseMemory, useFactory: () => new ResponseMemory() },
 ];
 
-/** The parts of the HTTP server that handlers share: body reading, fast routes, memory of bodies and responses. */
+/** Shared parts of the HTTP server: body reading, fast routes, memory of bodies and responses. */
 @Module({ imports: [AuthModule, TerminusModule], providers: PROVIDERS, exports: PROVIDERS })
 export class HttpModule {}

@@ -9,11 +9,10 @@ import type { Observable } from 'rxjs';
 import { BODY_IS_READ, BodyReader, type BodyRequest, hasBody } from './body-reader';
 
 /*
- * Interceptors that read the body of a route: after the guards, so that no client without a token makes the service read
- * megabytes, and before the pipes. They fail as BodyReader does.
+ * Bodies are read after the guards, so that requests without a token cause no reading of megabytes, and before the
+ * pipes. Errors are those of BodyReader.
  */
 
-/** Reads a JSON body. */
 @Injectable()
 export class JsonBodyInterceptor implements NestInterceptor {
   constructor(private readonly reader: BodyReader) {}
@@ -28,7 +27,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   }
 }
 
-/** Reads a JSON body that may be left out, which means an empty object. */
+/** Reads an optional JSON body; none means an empty object. */
 @Injectable()
 export class OptionalJsonBodyInterceptor implements NestInterceptor {
   constructor(private readonly reader: BodyReader) {}
@@ -45,8 +44,8 @@ export class OptionalJsonBodyInterceptor implements NestInterceptor {
 }
 
 /**
- * Reads the bytes of a JSON body and no more, for routes that parse them (JsonBodyInterceptor) once the request has its
- * permit: values take several times the memory of their text, and requests that wait are to be small.
+ * Reads the bytes alone, for routes that parse (JsonBodyInterceptor) once they have a permit: values take several times
+ * the memory of their text, and waiting requests must be small.
  */
 @Injectable()
 export class BodyBytesInterceptor implements NestInterceptor {

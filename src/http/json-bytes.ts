@@ -9,10 +9,10 @@ import { splitJsonArray } from '../platform/runtime/json-array-splitter';
 import type { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
-/** For pieces of a body, which begin with no byte order mark to remove. */
+/** Pieces of a body have no byte order mark to remove. */
 const UTF8_WITHIN = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Decodes and parses the bytes of a body; numbers keep their text (lossless-json.ts). */
+/** Decodes and parses a body; numbers keep their text (lossless-json.ts). */
 export function parseJsonBytes(bytes: Buffer): unknown {
   if (bytes.length === 0) throw new AppError('MALFORMED_JSON', 'The body is empty.');
   let text: string;
@@ -38,8 +38,8 @@ export function parseJsonBytes(bytes: Buffer): unknown {
 }
 
 /**
- * The same for a large body, in several iterations of the event loop when it holds a long list: `{"events":[…]}`. A body
- * that is not valid is parsed as a whole once more, for the error of `parseJsonBytes`.
+ * As parseJsonBytes, in several iterations of the event loop for a body with a long list (`{"events":[…]}`). An invalid
+ * body is parsed once more as a whole for its error.
  * @throws AppError MALFORMED_JSON, VALIDATION_FAILED; the reason of the signal, before the next piece.
  */
 export async function parseInPieces(
@@ -72,10 +72,10 @@ export async function parseInPieces(
   }
 }
 
-/** The elements in a piece of a list; undefined when it holds none, or anything else. */
+/** Undefined for a piece without elements or with anything else. */
 function elementsOf(piece: Buffer, budget: { left: number }): unknown[] | undefined {
   try {
-    // At the depth that they have in the body.
+    // Parsed at the depth that they have in the body.
     const [elements] = parseExactJson(`[[${UTF8_WITHIN.decode(piece)}]]`, budget) as unknown[][];
     return elements && elements.length > 0 ? elements : undefined;
   } catch {
@@ -87,7 +87,7 @@ function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-/** The position at which V8 rejected a text. V8 names it for all errors but an unexpected token in place of a value. */
+/** Position of V8's error, which names it for all errors but an unexpected token in place of a value. */
 function positionIn(message: string, text: string): number {
   const named = /position (\d+)/.exec(message)?.[1];
   if (named !== undefined) return Number(named);
@@ -96,7 +96,7 @@ function positionIn(message: string, text: string): number {
 
 const VALUES = ['true', 'false', 'null'];
 
-/** The position of the first token that is no value in place of one; the end of the text if there is none. */
+/** Position of the first token that is no value in place of one; else the end of the text. */
 function badValuePosition(text: string): number {
   let isDue = true;
   let before = '';

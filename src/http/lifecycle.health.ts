@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { Lifecycle } from '../platform/runtime/lifecycle';
 
-/** Whether the process has booted and is not draining. */
+/** Health of the process by its lifecycle. */
 @Injectable()
 export class LifecycleHealthIndicator {
   constructor(
@@ -15,7 +15,7 @@ export class LifecycleHealthIndicator {
     return this.result(this.lifecycle.phase === 'ready');
   }
 
-  /** Up from the end of the boot on. */
+  /** Up after the boot. */
   isStarted(): HealthIndicatorResult {
     return this.result(this.lifecycle.phase !== 'starting');
   }

@@ -5,12 +5,11 @@ import { decompressorFor } from './content-coding';
 
 const NDJSON = /^application\/(?:x-)?ndjson\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
 
-/** Whether a media type is that of one JSON value a line. */
 export function isNdjson(contentType: string | undefined): boolean {
   return contentType !== undefined && NDJSON.test(contentType.trim());
 }
 
-/** The decompressed bytes of a body of any length, read no faster than they are taken. */
+/** Decompressed bytes of a body of any length, read no faster than they are taken. */
 export class NdjsonBody {
   private readonly decoder: Transform | undefined;
   private readonly decoded: Readable;
@@ -18,7 +17,7 @@ export class NdjsonBody {
   private broken = false;
 
   /**
-   * `onChange` is called when there may be more to read, or never will be; not when the client disconnects.
+   * `onChange` is called on new data and at the end, not when the client disconnects.
    * @throws AppError UNSUPPORTED_MEDIA_TYPE for an unknown coding.
    */
   constructor(
@@ -43,17 +42,17 @@ export class NdjsonBody {
     return this.isAtEnd;
   }
 
-  /** Whether the rest, after the bytes that were read, is not in the coding of Content-Encoding. */
+  /** True when the remaining bytes are not in the coding of Content-Encoding. */
   get isBroken(): boolean {
     return this.broken;
   }
 
-  /** The bytes that have arrived since the last call; undefined when there are none. */
+  /** Bytes that have arrived since the last call, or undefined. */
   read(): Buffer | undefined {
     return (this.decoded.read() as Buffer | null) ?? undefined;
   }
 
-  /** Discards the rest, so that a client that sends first and reads then gets to its response. */
+  /** Discards the rest: a client that reads only after it has sent all needs that to reach its response. */
   discard(): void {
     if (this.decoder) {
       this.request.unpipe(this.decoder);

@@ -3,15 +3,15 @@ import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { AppError } from '../platform/errors/app-error';
 
-/** The values that most clients send; others are read by the rules of RFC 9110. */
+/** Usual values; others follow RFC 9110. */
 const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text/plain, */*']);
 
-/** Whether an `Accept` header is absent or one of the usual values. */
+/** True for an absent `Accept` or a usual value. */
 export function plainlyAcceptsJson(accept: string | undefined): boolean {
   return accept === undefined || ACCEPTS_JSON.has(accept);
 }
 
-/** Content codings of responses, the best first. */
+/** Content codings of responses by preference. */
 const CODINGS = ['br', 'gzip', 'deflate', 'identity'] as const;
 export type Coding = (typeof CODINGS)[number];
 
@@ -21,11 +21,11 @@ type Encodings = (
   options: { preferred: readonly Coding[] },
 ) => Coding[];
 
-/** Clients send one of a few short values; longer ones are negotiated each time. */
+/** Longer headers are negotiated each time. */
 const MAX_CACHED_LENGTH = 128;
 const preferred = new LRUCache<string, Coding>({ max: 100 });
 
-/** The content coding for an `Accept-Encoding` header (RFC 9110, section 12.5.3); identity when it allows no other. */
+/** Content coding for an `Accept-Encoding` (RFC 9110, section 12.5.3); identity when it allows no other. */
 export function preferredCoding(acceptEncoding: string | undefined): Coding {
   if (acceptEncoding === undefined) return 'identity';
   const known = preferred.get(acceptEncoding);
@@ -41,8 +41,8 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
 const PROBLEM_TYPES = ['application/json', 'application/problem+json'];
 
 /**
- * Refuses a request whose `Accept` allows neither JSON nor another media type of its path, before any work is done for
- * it. `others` are media types by the end of a path.
+ * Refuses, before any work, an `Accept` with neither JSON nor another media type of the path. `others` are media types
+ * by the end of a path.
  */
 export function requireAcceptable(others: Record<string, readonly string[]>): RequestHandler {
   const endings = Object.entries(others);
@@ -55,15 +55,15 @@ export function requireAcceptable(others: Record<string, readonly string[]>): Re
   };
 }
 
-/** The part of an express router's layer that holds the methods of a path. */
+/** An express router's layer, as far as its methods are read. */
 export interface RouteLayer {
   route?: { methods: Record<string, boolean> };
   match(path: string): boolean;
 }
 
 /**
- * Refuses a request that matches no route: METHOD_NOT_ALLOWED with `Allow` when its path has other methods, else
- * NOT_FOUND. Registered after all routes; `layers` are those of its router.
+ * Refuses requests without a route: METHOD_NOT_ALLOWED with `Allow` when the path has other methods, else NOT_FOUND.
+ * Registered after all routes; `layers` are those of its router.
  */
 export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
   return (request, _response, next) => {

@@ -19,20 +19,19 @@ import { UNREADABLE_CODES } from './problems/problem.examples';
 
 type Json = Record<string, unknown>;
 
-/** One OpenAPI operation. Its scopes are those of `@Scopes()`, its query and the type of its body those of the handler. */
+/** One OpenAPI operation. Scopes come from `@Scopes()`, query and body type from the handler. */
 export interface OperationDescription {
   summary: string;
   description: string;
-  /** For anybody, without a token. */
+  /** Served without a token. */
   isPublic?: boolean;
   pathParameters?: ApiParamOptions[];
   /** Optional request headers by name, beside X-Request-Id. */
   requestHeaders?: Record<string, { description: string; schema: Json }>;
   body?: ApiBodyOptions;
-  /** Bodies of further media types. */
   moreBodies?: Json;
   responses: Record<number, ResponseDescription>;
-  /** Kinds of failure beside those that every operation has. */
+  /** Errors beside those of every operation. */
   errors?: readonly ErrorCode[];
   /** Classes that schemas refer to by name alone. */
   models?: Type[];
@@ -47,13 +46,11 @@ export interface ResponseDescription {
   content?: Json;
 }
 
-/** Bodies of further media types, by which openapi.ts completes an operation. */
+/** Extension with bodies of further media types, which openapi.ts moves to their place. */
 export const REQUEST_BODIES = 'x-request-bodies';
 
-/** Failures of every operation without a token. */
 const PUBLIC_ERRORS: readonly ErrorCode[] = ['CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL'];
 
-/** Failures of every operation with a token. */
 const COMMON_ERRORS: readonly ErrorCode[] = [
   'VALIDATION_FAILED',
   'UNAUTHENTICATED',
@@ -77,7 +74,7 @@ const header = (type: 'string' | 'integer', description: string, schema: Json) =
   schema: { type, ...schema },
 });
 
-/** Response headers that many operations share; they refer to them by name. */
+/** Response headers that operations refer to by name. */
 export const SHARED_HEADERS = {
   'X-Request-Id': header('string', 'The request id that was sent when sane, else a new one.', {
     example: '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d',
@@ -111,12 +108,10 @@ export const SHARED_HEADERS = {
 };
 type SharedHeader = keyof typeof SHARED_HEADERS;
 
-/** References to shared response headers. */
 export function sharedHeaders(...names: SharedHeader[]) {
   return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
 }
 
-/** The header of a response that no cache may keep. */
 export const NO_STORE = sharedHeaders('Cache-Control');
 
 const EVERY_RESPONSE = sharedHeaders('X-Request-Id', 'X-Response-Time', 'Server-Timing');
@@ -129,7 +124,7 @@ const PROBLEM_HEADERS: Partial<Record<number, SharedHeader[]>> = {
   503: ['Retry-After'],
 };
 
-/** Documents a route in the OpenAPI description: the one declaration of all that it says of it. */
+/** Documents a route in OpenAPI. */
 export function Operation(operation: OperationDescription): MethodDecorator {
   const { summary, description, isPublic = false, moreBodies } = operation;
   const responses = Object.entries(operation.responses).map(
@@ -162,7 +157,7 @@ export function Operation(operation: OperationDescription): MethodDecorator {
   );
 }
 
-/** The kinds of failure of an operation, one response for each status. */
+/** One response for each status. */
 function problems(codes: ErrorCode[]): MethodDecorator[] {
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of new Set(codes)) {
@@ -184,7 +179,7 @@ function problems(codes: ErrorCode[]): MethodDecorator[] {
   );
 }
 
-/** The body of a response that is one of these kinds of problem, with an example of each. */
+/** Response body for these error codes, with an example of each. */
 export function problemContent(codes: readonly ErrorCode[]) {
   const examples = codes.map((code) => [code, { $ref: `#/components/examples/${code}` }] as const);
   return {

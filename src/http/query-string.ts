@@ -4,8 +4,8 @@ import { validationFailed } from '../platform/errors/app-error';
 const MAX_NAME_SHOWN = 100;
 
 /**
- * Parses a query string. Repeated names become arrays, `[]` in a name means nothing.
- * @throws URIError on a malformed percent-encoding, which `node:querystring` would silently turn into other text.
+ * Parses a query string. Repeated names become arrays; `[]` in a name has no meaning.
+ * @throws URIError on a malformed percent-encoding, which `node:querystring` would change silently.
  */
 export function parseQuery(query: string | null | undefined): Record<string, unknown> {
   if (!query) return {};
@@ -14,8 +14,8 @@ export function parseQuery(query: string | null | undefined): Record<string, unk
 }
 
 /**
- * Refuses a request target that gives a parameter twice: parsers differ in which one counts, and a proxy that checked the
- * request may have checked another. Routes with a query DTO refuse the same (coerceQuery).
+ * Refuses repeated parameters: parsers differ in which one counts, and a proxy may have checked another. Routes with a
+ * query DTO refuse the same (coerceQuery).
  * @throws AppError VALIDATION_FAILED, naming each such parameter.
  */
 export function requireSingleParameters(target: string): void {

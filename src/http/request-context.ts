@@ -3,17 +3,16 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /*
- * Context of a request, kept on the request and the response themselves: a WeakMap with tens of thousands of short-lived
- * keys a second is expensive to collect.
+ * Context is kept on the request and the response: a WeakMap with tens of thousands of short-lived keys a second is
+ * expensive to collect.
  */
 
-/** A request id that a client may choose. */
 const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$/;
 
 const ID = Symbol('request id');
 type Identified = IncomingMessage & { [ID]?: string };
 
-/** The id of a request: the client's `X-Request-Id` when valid, else a new UUID. The same at every call. */
+/** The client's `X-Request-Id` when valid, else a new UUID. The same at every call. */
 export function requestIdOf(request: Identified): string {
   let id = request[ID];
   if (id === undefined) {
@@ -27,18 +26,18 @@ export function requestIdOf(request: Identified): string {
 const ROUTE = Symbol('route');
 type Routed = IncomingMessage & { [ROUTE]?: string | undefined; route?: { path?: unknown } };
 
-/** The template of requests that match no route: their path is the client's invention. */
+/** Template for requests without a route, whose paths are unbounded. */
 const UNMATCHED = 'unmatched';
 
 /**
- * Sets the template that a request is counted under, for adapters with one path for everything (`trpc
- * performance.getMetrics`). Never a text that a client can choose freely: each one is a label of its own.
+ * Sets the template for metrics, for adapters with one path for everything (`trpc performance.getMetrics`). Never free
+ * text of a client: each value becomes a label.
  */
 export function nameRoute(request: Routed, template: string | undefined): void {
   request[ROUTE] = template;
 }
 
-/** The template of the route of a request: as named, else the one that express has matched. */
+/** The template set by nameRoute, else the route that express has matched. */
 export function routeOf(request: Routed): string {
   const named = request[ROUTE];
   if (named !== undefined) return named;
@@ -47,8 +46,8 @@ export function routeOf(request: Routed): string {
 }
 
 /**
- * The headers of helmet for responses that are never pages: one object written at once, as helmet's fifteen middlewares
- * cost as much as the rest of a cached response. The pages under /docs have helmet itself.
+ * helmet's headers for responses that are not pages, in one object: helmet's fifteen middlewares cost as much as the
+ * rest of a cached response. Pages under /docs use helmet itself.
  */
 const SECURITY_HEADERS = Object.entries({
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
@@ -59,7 +58,7 @@ const SECURITY_HEADERS = Object.entries({
   'X-Frame-Options': 'DENY',
 });
 
-/** The same as name, value, name, value …, which writeHead takes without checking each again. */
+/** As name, value, name, value …, which writeHead takes without checks. */
 const RAW_SECURITY_HEADERS = SECURITY_HEADERS.flat();
 
 const ARRIVED = Symbol('arrived');
@@ -72,22 +71,22 @@ type Timed = ServerResponse & {
   [FIRST_BYTE]?: number | undefined;
 };
 
-/** Notes that a request has arrived, from which X-Response-Time counts. */
+/** Starts X-Response-Time. */
 export function noteArrival(response: Timed): void {
   response[ARRIVED] = performance.now();
 }
 
-/** The arrival of a request, on the clock of performance.now(); now, when it was not noted. */
+/** Arrival on the clock of performance.now(); now when none was noted. */
 export function arrivalOf(response: Timed): number {
   return response[ARRIVED] ?? performance.now();
 }
 
-/** Notes that the body has arrived, from which the deadline counts: a client may send for as long as the server allows. */
+/** Starts the deadline, which excludes the time that the client takes to send. */
 export function noteBodyComplete(response: Timed): void {
   response[BODY_COMPLETED] = performance.now();
 }
 
-/** The moment at which the body was complete, on the clock of performance.now(); the arrival, when no body was read. */
+/** Completion of the body on the clock of performance.now(); the arrival when there was no body. */
 export function bodyCompletedAt(response: Timed): number {
   return response[BODY_COMPLETED] ?? arrivalOf(response);
 }
@@ -97,10 +96,7 @@ function tookMs(response: Timed): string {
   return (performance.now() - arrivedMs).toFixed(1);
 }
 
-/**
- * Makes the time to the first byte the duration of a response that goes on for as long as its reader wants (exports,
- * subscriptions). Called before the headers are written.
- */
+/** Measures endless responses (exports, subscriptions) to their first byte. Called before the headers are written. */
 export function measureToFirstByte(response: Timed): void {
   response[FIRST_BYTE] = undefined;
   onHeaders(response, () => {
@@ -108,13 +104,13 @@ export function measureToFirstByte(response: Timed): void {
   });
 }
 
-/** The duration of a request until now, or until its first byte when that is what counts; milliseconds. */
+/** Milliseconds from arrival until now, or until the first byte after measureToFirstByte. */
 export function durationMs(response: Timed): number {
   const nowMs = response[FIRST_BYTE] ?? performance.now();
   return nowMs - (response[ARRIVED] ?? nowMs);
 }
 
-/** Puts the security headers, `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing` on a response. */
+/** Sets the security headers, `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing`. */
 export function stampResponse(request: IncomingMessage, response: ServerResponse): void {
   response.setHeader('X-Request-Id', requestIdOf(request));
   for (const [name, value] of SECURITY_HEADERS) response.setHeader(name, value);
@@ -126,8 +122,8 @@ export function stampResponse(request: IncomingMessage, response: ServerResponse
 }
 
 /**
- * Writes a whole response at once, with the headers of stampResponse: for the fast path, where setting seventeen headers
- * one by one costs more than everything else. `headers` are name, value, name, value ….
+ * Writes a whole response with the headers of stampResponse in one call: setting seventeen headers one by one costs
+ * more than the rest of the fast path. `headers` are name, value, name, value ….
  */
 export function writeStamped(
   request: IncomingMessage,
@@ -151,7 +147,7 @@ export function writeStamped(
   response.end(parts.at(-1));
 }
 
-/** The path and query of a request target; a proxy may send it in absolute form (RFC 9112, section 3.2.2). */
+/** Path and query of a request target; proxies may send the absolute form (RFC 9112, section 3.2.2). */
 export function originForm(target: string): string | undefined {
   if (target.startsWith('/') || target === '*') return target;
   const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);

@@ -8,8 +8,8 @@ const REQUEST_SIGNAL = Symbol('request signal');
 type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
 
 /**
- * The signal of a request: it aborts with REQUEST_TIMEOUT `timeoutMs` after all of the request had arrived, or with
- * CLIENT_CLOSED when the client closes the connection. Made at the first call, as most requests end before they need it.
+ * Aborts with REQUEST_TIMEOUT `timeoutMs` after the request was complete, or with CLIENT_CLOSED at a disconnect. Made
+ * at the first call, as most requests never need it.
  */
 export function requestSignal(response: Signalled, timeoutMs: number): AbortSignal {
   if (response[REQUEST_SIGNAL]) return response[REQUEST_SIGNAL];
@@ -32,13 +32,13 @@ export function requestSignal(response: Signalled, timeoutMs: number): AbortSign
   return controller.signal;
 }
 
-/** The signal of requestSignal, for handlers with a deadline (LimitConcurrency); undefined for others. */
+/** The requestSignal of handlers with a deadline (LimitConcurrency); undefined for others. */
 export const RequestSignal = createParamDecorator(
   (_: unknown, context: ExecutionContext): AbortSignal | undefined =>
     context.switchToHttp().getResponse<Signalled>()[REQUEST_SIGNAL],
 );
 
-/** The end of a request that took too long. The outcome of a write that was under way is not known then. */
+/** REQUEST_TIMEOUT: the outcome of a write in progress is unknown. */
 export function requestTimeout(): AppError {
   return new AppError(
     'REQUEST_TIMEOUT',

@@ -5,19 +5,19 @@ import { AppError } from '../platform/errors/app-error';
 import { processLimit } from '../metrics/process-memory';
 
 const MIB = 1024 * 1024;
-/** Share of a container that counts as heap when V8's own limit is higher: the rest is for buffers and code. */
+/** Share of a container that counts as heap when V8's limit is higher; buffers and code take the rest. */
 const HEAP_OF_PROCESS = 0.7;
-/** Share of the heap for all responses that are made at the same time. */
+/** Share of the heap for all responses without a permit. */
 const SHARED_SHARE = 1 / 10;
-/** Share of the heap for the one response that is made with a permit, beside the shared bytes. */
+/** Share of the heap for the one response with a permit, beside the shared bytes. */
 const SINGLE_SHARE = 1 / 5;
-/** Bytes of text, in UTF-8, of the largest page. */
+/** UTF-8 bytes of the largest page. */
 const MAX_PAGE_BYTES = 32 * MIB;
-/** Smaller responses are never refused or made to wait: a usual page has 30 kB. */
+/** Smaller responses are never refused or delayed: a usual page has 30 kB. */
 const SMALL_RESPONSE_BYTES = 256 * 1024;
 /**
- * Bytes of memory for a byte of a page, in UTF-8: the strings of its rows (V8 keeps two bytes a character when one of
- * them is not Latin-1) and the buffer that they are written to.
+ * Bytes of memory for a UTF-8 byte of a page: the strings of its rows (two bytes a character in V8 when one of them is
+ * not Latin-1) and the output buffer.
  */
 const COPIES_OF_PAGE = 3;
 
@@ -29,17 +29,16 @@ export class OutOfResponseMemory extends AppError {
 }
 
 /**
- * One budget in bytes for responses, from their rows until they are ended with their bytes: from then on SlowClientGuard
- * counts these, so that a client which does not read holds nothing of this budget. A reservation grows with its response.
- * One that exceeds the budget is given up, and its response made again with a permit (ResponsePermits), one at a time: a
- * permit may go beyond the shared bytes, so that its holder never waits for the memory of others.
+ * One budget in bytes for responses, from their rows until their last byte is handed to Node; SlowClientGuard counts
+ * the bytes from there, so a client that does not read holds nothing of this budget. A reservation grows with its
+ * response. When it exceeds the budget, the response is made again with a permit (ResponsePermits), one at a time; a
+ * permit may exceed the shared bytes, so its holder never waits for the memory of others.
  */
 @Injectable()
 export class ResponseMemory {
-  /** Bytes for all reservations without a permit together. */
   readonly sharedBytes: number;
   readonly responseBytes: number;
-  /** Bytes of text, in UTF-8, that the events of one page may have together. */
+  /** Limit of the UTF-8 bytes of the events of one page. */
   readonly pageBytes: number;
   private sharedReserved = 0;
   private singleReserved = 0;
@@ -65,7 +64,7 @@ export class ResponseMemory {
     return new ResponseReservation((bytes, held) => this.change(bytes, held, hasPermit), hasPermit);
   }
 
-  /** A reservation of so many bytes, for work that can be left out; undefined when the budget is used up. */
+  /** A reservation for optional work; undefined when the budget is used up. */
   tryReserve(bytes: number): ResponseReservation | undefined {
     const reservation = this.reserve();
     try {
@@ -96,7 +95,7 @@ export class ResponseMemory {
   }
 }
 
-/** The bytes that one response holds of the budget. It begins with one user, and is given back with the last one. */
+/** The bytes that one response holds of the budget, from its first user to its last. */
 export class ResponseReservation {
   private heldBytes = 0;
   private users = 1;
@@ -104,7 +103,7 @@ export class ResponseReservation {
 
   constructor(
     private readonly change: (bytes: number, held: number) => void,
-    /** Whether it may go beyond the shared bytes. */
+    /** True when it may exceed the shared bytes. */
     readonly hasPermit: boolean,
   ) {}
 
@@ -113,8 +112,7 @@ export class ResponseReservation {
   }
 
   /**
-   * Makes it so many bytes.
-   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE for more than one response may take.
+   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE above the limit of one response.
    */
   resize(bytes: number): void {
     if (this.users === 0) return;
@@ -122,7 +120,10 @@ export class ResponseReservation {
     this.heldBytes = bytes;
   }
 
-  /** Adds the strings and the buffer of so many bytes of rows. @throws as resize. */
+  /**
+   * Reserves the strings and the buffer for `bytes` of rows.
+   * @throws as resize.
+   */
   resizeForRows(bytes: number): void {
     if (bytes > SMALL_RESPONSE_BYTES) this.resize(bytes * COPIES_OF_PAGE);
   }
@@ -131,14 +132,14 @@ export class ResponseReservation {
     this.resize(this.heldBytes + bytes);
   }
 
-  /** Holds it until a response has been ended with its bytes, too. */
+  /** Keeps the reservation until this response has ended too. */
   holdFor(response: ServerResponse): void {
     if (this.users === 0 || this.heldBytes === 0) return;
     this.users += 1;
     whenEnded(response, () => this.release());
   }
 
-  /** Ends the use of its maker once the requests that share the response have had the time to hold it. */
+  /** Ends the first use, after the requests that share the response could call holdFor. */
   settle(): void {
     if (this.heldBytes === 0 && !this.hasPermit) this.release();
     else setImmediate(() => this.release());
@@ -155,8 +156,8 @@ export class ResponseReservation {
 }
 
 /**
- * Does `work` once: right after `end` of the response, whether or not its client reads, or when its connection closes. The
- * events of Node come later: `prefinish` waits for compressors and for earlier responses of the connection.
+ * Does `work` once, at the response's `end` call or at the close of its connection. Node's events come later:
+ * `prefinish` waits for compressors and for earlier responses of the connection.
  */
 function whenEnded(response: ServerResponse, work: () => void): void {
   if (response.destroyed || response.writableEnded) return work();

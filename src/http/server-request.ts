@@ -2,14 +2,12 @@ import { IncomingMessage, type ServerResponse } from 'node:http';
 import { isOver, stateOf } from './connection-state';
 
 const UPGRADE = Symbol('upgrade');
-/** Asks the client for the body; on requests with Expect: 100-continue. */
 const ASK = Symbol('ask for the body');
 
 /**
- * A request that leaves HTTP for a WebSocket only. Once there is a listener for upgrades, Node emits one for every request
- * with an `Upgrade` header, also for those that merely offer HTTP/2 (`h2c`, as Java's client does): these stay requests.
- * So do those pipelined after a request without a response, to which the connection still belongs, and those after the
- * last response of a connection.
+ * A request that becomes an upgrade for a WebSocket only. With an upgrade listener, Node emits one for every request
+ * with an `Upgrade` header, even a mere offer of HTTP/2 (`h2c`, Java's client): these stay requests, as do requests
+ * pipelined behind an open response or sent after the last response of a connection.
  */
 export class ServerRequest extends IncomingMessage {
   private [UPGRADE]: unknown;
@@ -26,8 +24,8 @@ export class ServerRequest extends IncomingMessage {
   }
 
   /**
-   * Sends 100 Continue when the body is read (or askForBody is called) and earlier responses of the connection have ended,
-   * so that a request that is refused unread costs its client no body.
+   * Delays 100 Continue until the body is read (or askForBody is called) and earlier responses have ended, so that a
+   * request refused unread costs its client no body.
    */
   awaitReader(response: ServerResponse): void {
     const sendContinue = (): void => {
@@ -47,7 +45,7 @@ export class ServerRequest extends IncomingMessage {
   }
 }
 
-/** Asks a client that waits for 100 Continue for its body: for routes that begin the response before they read. */
+/** Sends a delayed 100 Continue, for routes that begin the response before they read. */
 export function askForBody(request: IncomingMessage & { [ASK]?: (() => void) | undefined }): void {
   request[ASK]?.();
 }

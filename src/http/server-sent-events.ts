@@ -5,11 +5,11 @@ import { requestIdOf } from './request-context';
 
 /** Proxies commonly close connections that are silent for a minute. */
 const HEARTBEAT_MS = 15_000;
-/** The `retry` field: a client's pause before it connects again. */
+/** The `retry` field: the client's pause before it reconnects. */
 const RECONNECT_MS = 2000;
 
 export interface StreamMessage {
-  /** The Last-Event-ID of the client when it connects again; null leaves the last one as it was. */
+  /** Last-Event-ID for a reconnect; null keeps the previous one. */
   id: string | null;
   event: string;
   /** One line. */
@@ -17,20 +17,20 @@ export interface StreamMessage {
 }
 
 export interface StreamLifetime {
-  /** Milliseconds after which a client that takes nothing is disconnected. */
+  /** Milliseconds without progress after which the client is disconnected. */
   stallTimeoutMs: number;
-  /** Aborts when no more messages follow: a client that does not read cannot delay a shutdown. */
+  /** Aborts after the last message, so that a client that does not read cannot delay a shutdown. */
   ended: AbortSignal;
 }
 
-/** Headers of server-sent events, which must be neither compressed nor stored: each message counts when it is sent. */
+/** Headers of server-sent events: neither compressed nor stored, as each message counts when it is sent. */
 export const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-store, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** A signal that aborts when the response has ended, in whatever way. */
+/** Aborts when the response has ended, complete or not. */
 export function whileConnected(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
   if (response.destroyed) controller.abort();
@@ -39,8 +39,8 @@ export function whileConnected(response: ServerResponse): AbortSignal {
 }
 
 /**
- * Writes server-sent events (HTML, section 9.2), no faster than the client takes them, and a comment when there are none.
- * An error of `messages` becomes a last message `error` with the problem document.
+ * Writes server-sent events (HTML, section 9.2) at the client's speed, with comments as heartbeats. An error of
+ * `messages` becomes a last message `error` with the problem document.
  */
 export async function writeEventStream(
   response: ServerResponse,

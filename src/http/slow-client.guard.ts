@@ -7,64 +7,60 @@ import { processLimit } from '../metrics/process-memory';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
 const MIB = 1024 * 1024;
-/** Share of the memory that the process may have. 64 MiB of 512, which are two of the largest pages. */
+/** Share of the memory of the process: 64 MiB of 512, two of the largest pages. */
 const SHARE = 1 / 8;
-/** Share of the limit of V8's heap: where memory is short, the heap is short, too. */
+/** Share of V8's heap limit, for processes with little heap. */
 const HEAP_SHARE = 1 / 2;
 const MIN_BYTES = 64 * MIB;
 const MAX_BYTES = 512 * MIB;
-/** Beyond this many times the limit clients that read are disconnected, too: better a few than all of them. */
+/** Multiple of the limit beyond which reading clients are disconnected too. */
 const READERS_FACTOR = 2;
 const CHECK_INTERVAL_MS = 250;
-/** Grace of a client that has read nothing since its response was written: some round trips to anywhere. */
+/** Grace after a response is written: several round trips. */
 const NEW_MS = 5000;
-/** Pause of a slow reader between two steps: the kernel takes more once a third of its buffer is free, up to some MB. */
+/** Pause of a slow reader between two steps: the kernel takes more once a third of its buffer (some MB) is free. */
 const IDLE_MS = 15_000;
-/** A client that takes nothing for so long has gone, or wants to hold memory here. */
+/** Time without progress after which a client is disconnected at any load. */
 const STALL_MS = 60_000;
 const REPORT_INTERVAL_MS = 10_000;
 
-/** What Node counts on its handles, and does not declare. */
+/** Counters on Node's handles, which its types do not declare. */
 type Counted = Socket & {
   _handle?: { bytesWritten?: number; writeQueueSize?: number } | null;
 };
 
-/** A connection on which bytes wait for the client. */
 interface Pending {
   socket: Socket;
-  /** Memory of these bytes: a chunk stays whole until its last byte has gone. */
+  /** Memory of the waiting bytes: a chunk stays whole until its last byte is gone. */
   bytes: number;
   taken: number;
-  /** Times of the checks that first found bytes waiting, and that last found some gone. */
+  /** Times of the checks that first found bytes waiting, and that last found progress. */
   sinceMs: number;
   movedMs: number;
 }
 
-/** The order in which clients are disconnected. */
+/** Order in which clients are disconnected. */
 enum ReadingState {
-  /** Takes nothing. */
   stalled,
-  /** Has taken nothing yet, of a response that is new. */
+  /** No progress yet, on a new response. */
   new,
-  /** Has taken something, and may be between two steps. */
+  /** Progress before; possibly between two steps. */
   idle,
   draining,
 }
 
-/** Bytes that the kernel has taken on their way to the client, since it connected. */
+/** Bytes that the kernel has accepted for the client since it connected. */
 export function takenBytes(socket: Counted): number {
   const { bytesWritten = 0, writeQueueSize = 0 } = socket._handle ?? {};
   return bytesWritten - writeQueueSize;
 }
 
 /**
- * Bounds the bytes that wait in the process for clients to read them: a response is up to 32 MiB, and a client that asks
- * for one on each of 60 connections and reads none holds a gigabyte. Clients that do not read are disconnected, the
- * largest first, until the rest fits; and any that takes nothing for a minute. A timer checks the open connections; no
- * request pays for it.
+ * Bounds the response bytes that wait for clients: 60 connections that each request 32 MiB and read nothing hold more
+ * than a gigabyte. Disconnects clients that do not read, the largest first, until the rest fits, and any without
+ * progress for a minute. A timer checks the connections, so that requests have no extra cost.
  */
 export class SlowClientGuard {
-  /** Bytes beyond which clients that do not read are disconnected. */
   limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, largestShare()));
   stallMs = STALL_MS;
   private readonly logger = new Logger('SlowClientGuard');
@@ -143,7 +139,7 @@ export class SlowClientGuard {
     return found;
   }
 
-  /** Exports have switched off the timeout of their connection, and time their readers themselves. */
+  /** Exports disable the timeout of their connection and measure stalls themselves. */
   private isStalled({ socket, movedMs }: Pending, nowMs: number): boolean {
     if (nowMs - movedMs < this.stallMs || socket.writableLength === 0) return false;
     return socket.timeout !== 0 || stateOf(socket).active === 0;
@@ -163,7 +159,7 @@ export class SlowClientGuard {
     }
   }
 
-  /** Resets the connection, so that the kernel does not keep its megabytes either. */
+  /** Resets the connection, which frees the kernel's buffers too. */
   private disconnect({ socket, bytes }: Pending, reason: keyof typeof this.disconnects): void {
     if (socket.writableLength > 0) socket.resetAndDestroy();
     else socket.destroy();

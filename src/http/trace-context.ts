@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
-/** The trace of a request and its span in it, as in W3C Trace Context: lower-case hex. */
+/** Trace and span of a request as in W3C Trace Context, in lower-case hex. */
 export interface TraceContext {
   traceId: string;
   spanId: string;
@@ -13,11 +13,10 @@ const NO_SPAN = '0'.repeat(16);
 
 const TRACE_ID_BYTES = 16;
 const SPAN_ID_BYTES = 8;
-/** Random bytes in advance: they cost a tenth of those drawn one by one. */
+/** Random bytes in advance: a tenth of the cost of single draws. */
 const stock = Buffer.alloc(4096);
 let used = stock.length;
 
-/** Kept on the request by a tracer, when there is one. */
 const TRACE = Symbol('trace');
 type Traced = Pick<IncomingMessage, 'headers'> & { [TRACE]?: TraceContext };
 
@@ -27,8 +26,8 @@ export function keepTraceContext(request: Traced, context: TraceContext): void {
 }
 
 /**
- * The trace of a request: the one that a tracer keeps, else that of a valid `traceparent`, else a new one. Without a
- * tracer the span is a new one at each call.
+ * The trace kept by a tracer, else that of a valid `traceparent`, else a new one. Without a tracer each call gives a
+ * new span.
  */
 export function traceContextOf(request: Traced): TraceContext {
   const kept = request[TRACE];
@@ -37,7 +36,7 @@ export function traceContextOf(request: Traced): TraceContext {
   return { traceId: traceIdIn(request.headers.traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
 }
 
-/** The trace id of a valid header. Later versions may add fields; version 00 has none, and ff is none. */
+/** Version 00 has no further fields, later versions may, and ff is invalid. */
 function traceIdIn(traceparent: string | string[] | undefined): string | undefined {
   if (typeof traceparent !== 'string') return undefined;
   const [, version, traceId, spanId, more] = TRACEPARENT.exec(traceparent) ?? [];

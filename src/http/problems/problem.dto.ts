@@ -4,7 +4,7 @@ import { ERROR_TABLE } from '../../platform/errors/error-table';
 const Text = (description: string, example: string, schema: ApiPropertyOptions = {}) =>
   ApiProperty({ type: String, ...schema, description, example });
 
-/** One violation at one place of the input. */
+/** One violation in the input. */
 export class FieldErrorDto {
   @Text(
     'The place: a member of the body, a parameter or a header; empty for the whole.',
@@ -16,7 +16,7 @@ export class FieldErrorDto {
   message!: string;
 }
 
-/** An RFC 9457 problem document, the body of every error. */
+/** RFC 9457 problem document, the body of every error. */
 export class ProblemDto {
   @Text('The kind of failure as a URN.', 'urn:audit-server:error:validation-failed', {
     format: 'uri',

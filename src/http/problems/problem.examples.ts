@@ -2,13 +2,11 @@ import { AppError, type FieldError } from '../../platform/errors/app-error';
 import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
 import { problemOf, type Problem } from '../../platform/errors/problem';
 
-/** An example of a detail, and of the members it names. */
 interface Sample {
   detail: string;
   errors?: FieldError[];
 }
 
-/** Details of kinds whose title says too little. */
 const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   VALIDATION_FAILED: {
     detail: 'limit must be a whole number from 1 to 1000',
@@ -54,16 +52,16 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   INTERNAL: { detail: 'The request failed for a reason on our side.' },
 };
 
-/** Kinds of bytes that never became a request: there is no path, and no header beyond those of every response. */
+/** Problems before there is a request: without a path, and without headers beyond those of every response. */
 export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
   'CLIENT_TIMEOUT',
   'HEADERS_TOO_LARGE',
 ]);
 
-/** The kind of clients that have disconnected. */
+/** The client has disconnected. */
 const NEVER_SENT: ErrorCode = 'CLIENT_CLOSED';
 
-/** An example of each kind of problem, by its code, for the OpenAPI description. */
+/** Examples of all problems by code, for OpenAPI. */
 export function problemExamples(): Record<string, { summary: string; value: Problem }> {
   const codes = (Object.keys(ERROR_TABLE) as ErrorCode[]).filter((code) => code !== NEVER_SENT);
   return Object.fromEntries(

@@ -2,7 +2,7 @@ import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common'
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { writeProblem } from '../../platform/errors/problem-response';
 
-/** Writes every error of a REST handler as application/problem+json, and logs it at the level of its kind. */
+/** Writes errors of REST handlers as application/problem+json, and logs them. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
   catch(thrown: unknown, host: ArgumentsHost): void {
