@@ -1,14 +1,13 @@
 import { defineConfig } from './define-config';
 import { choice, integer } from './variables';
 
-/** How audit events are written in bulk, partitioned and kept. */
+/** Settings of bulk writes, partitions and retention. */
 export const auditConfig = defineConfig('audit', {
-  /** Most events in one transaction. */
+  /** Events in one transaction. */
   bulkMaxEvents: integer('BULK_MAX_EVENTS', 1, 100_000),
-  /** Span of time of one partition. */
   partitionInterval: choice('PARTITION_INTERVAL', ['monthly']),
   /** Partitions made ahead of the current one. */
   partitionPrecreate: integer('PARTITION_PRECREATE', 0, 120),
-  /** Days that events are kept; 0 for ever. */
+  /** 0 keeps events for ever. */
   retentionDays: integer('RETENTION_DAYS', 0, 36_500),
 });

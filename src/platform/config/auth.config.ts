@@ -17,17 +17,17 @@ const DEFAULT_PUBLIC_KEY = ['RS256', 'ES256', 'EdDSA'];
 const VARIABLES = {
   /** Shared secret of HMAC-signed tokens. */
   secret: secret('AUTH_JWT_SECRET'),
-  /** URL of the JSON Web Key Set that verifies tokens. */
+  /** JSON Web Key Set that verifies tokens. */
   jwksUrl: url('AUTH_JWKS_URL', ['http', 'https']),
-  /** File of the JSON Web Key Set that verifies tokens, as an absolute path. */
+  /** The same as a file, as an absolute path. */
   jwksFile: optional(path('AUTH_JWKS_FILE')),
-  /** Seconds between two reads of the key set: a withdrawn key ends what it verified within them. */
+  /** Seconds between two reads of the key set, thus the delay of a key's withdrawal. */
   jwksRefreshSeconds: integer('AUTH_JWKS_REFRESH_SECONDS', 1, 300),
-  /** The `iss` a token must carry; unset means any. */
+  /** Required `iss`; unset means any. */
   issuer: optional(text('AUTH_ISSUER', /^\S+$/, 'be text without spaces')),
-  /** The `aud` a token must carry; unset means any. */
+  /** Required `aud`; unset means any. */
   audience: optional(text('AUTH_AUDIENCE', /^\S+$/, 'be text without spaces')),
-  /** Accepted signature algorithms; none means those that suit the kind of key. */
+  /** Accepted algorithms; empty: those that suit the kind of key. */
   algorithms: list(
     'AUTH_ALGORITHMS',
     matching(new RegExp(`^(?:${ALGORITHMS.join('|')})$`)),
@@ -36,7 +36,6 @@ const VARIABLES = {
 };
 type AuthSettings = Settings<typeof VARIABLES>;
 
-/** Where the keys that verify tokens come from. */
 type AuthKeys =
   | { kind: 'secret'; secret: string }
   | { kind: 'jwks-url'; url: string }
@@ -46,11 +45,11 @@ export interface AuthConfig extends Partial<
   Pick<AuthSettings, 'issuer' | 'audience' | 'jwksRefreshSeconds'>
 > {
   keys: AuthKeys;
-  /** Never empty, and only algorithms that suit the kind of key. */
+  /** Never empty; only algorithms that suit the kind of key. */
   algorithms: string[];
 }
 
-/** How bearer tokens are verified; makes the development secret when there are no keys. */
+/** Settings of token verification; makes the development secret when there are no keys. */
 export const authConfig = defineConfig('auth', VARIABLES, {
   findConflicts: (settings, profile) => [
     ...sourceConflicts(settings, profile),
@@ -117,7 +116,7 @@ function secretConflicts({ secret: given }: AuthSettings, profile: Profile): Con
 }
 
 function algorithmConflicts({ jwksUrl, jwksFile, algorithms }: AuthSettings): Conflict[] {
-  // A public key taken for an HMAC secret would let anybody sign: the two kinds are never mixed.
+  // Kinds of key are never mixed: a public key taken for an HMAC secret would let any client sign.
   const usesKeySet = jwksUrl !== undefined || jwksFile !== undefined;
   const suitable = usesKeySet ? PUBLIC_KEY : SYMMETRIC;
   if (algorithms.every((algorithm) => suitable.includes(algorithm))) return [];

@@ -5,7 +5,7 @@ import { boolean, integer, list, matching, mebibytes, text } from './variables';
 const MAX_TTL_SECONDS = 86_400;
 const OVERRIDE = /^([A-Za-z0-9_*-]+|\/[^\s=]*)=([1-9]\d{0,4})$/;
 
-/** A lifetime for the namespaces, or (beginning with `/`) the paths, that match a pattern; `*` stands for any text. */
+/** Lifetime for namespaces, or (beginning with `/`) paths, by pattern; `*` stands for any text. */
 interface CacheTtlOverride {
   pattern: string;
   ttlSeconds: number;
@@ -17,11 +17,9 @@ function overrideOf(item: string): CacheTtlOverride | undefined {
   return ttlSeconds <= MAX_TTL_SECONDS ? { pattern, ttlSeconds } : undefined;
 }
 
-/** What the response cache keeps, for how long and in how much memory. */
+/** Settings of the response cache. */
 export const cacheConfig = defineConfig('cache', {
-  /** Whether responses are cached at all. */
   enabled: boolean('CACHE_ENABLED'),
-  /** Seconds an entry lives. */
   defaultTtlSeconds: integer('CACHE_DEFAULT_TTL_SECONDS', 1, MAX_TTL_SECONDS),
   /** Size of the in-process cache. */
   maxSizeBytes: mebibytes('CACHE_MAX_SIZE_MB', 1, 65_536),
@@ -31,7 +29,7 @@ export const cacheConfig = defineConfig('cache', {
     /^[A-Za-z0-9_-]{1,64}$/,
     'be 1 to 64 letters, digits, underscores or hyphens',
   ),
-  /** Paths whose responses, and those of all paths below them, are never cached; `*` stands for any text. */
+  /** Paths that are never cached, with all paths below them; `*` stands for any text. */
   excludeEndpoints: list(
     'CACHE_EXCLUDE_ENDPOINTS',
     matching(/^\/[^\s]*$/),

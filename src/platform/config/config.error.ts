@@ -1,9 +1,9 @@
-/** One variable that keeps the service from starting. */
+/** One variable that prevents a start. */
 export interface Violation {
   variable: string;
-  /** Its value as it may be shown, or undefined when it is not set. */
+  /** Masked value, or undefined when not set. */
   value: string | undefined;
-  /** What would be accepted, worded to follow "must": `be an integer from 0 to 65535`. */
+  /** Follows "must": `be an integer from 0 to 65535`. */
   allowed: string;
 }
 
@@ -21,8 +21,8 @@ function describe({ variable, value, allowed }: Violation): string {
 }
 
 /**
- * The message has exactly one line per fault, naming the variable, its value (secrets masked) and what is allowed.
- * `warnings` name probable typos: what is not set may be there under a misspelt name.
+ * One line per fault with the variable, its value (secrets masked) and what is allowed. `warnings` name probable typos:
+ * a missing variable may be set under a misspelt name.
  */
 export class ConfigError extends Error {
   readonly violations: readonly Violation[];

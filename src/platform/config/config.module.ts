@@ -3,8 +3,9 @@ import { ConfigModule as NestConfigModule } from '@nestjs/config';
 import { CONFIGS } from './environment';
 
 /**
- * The settings of every concern: `@Inject(serverConfig.KEY)`. The environment is read when an application is created,
- * so that each application of a test can have its own; a setting that is not valid fails with a ConfigError.
+ * Provides all settings: `@Inject(serverConfig.KEY)`. Reads the environment for each application, so that each test can
+ * have its own.
+ * @throws ConfigError for invalid settings.
  */
 @Module({
   imports: [

@@ -6,27 +6,26 @@ import { boolean, integer, url, urlList } from './variables';
 
 const SCHEMES = ['postgres', 'postgresql'];
 
-/** Where PostgreSQL is and how its connections are pooled. */
+/** Settings of PostgreSQL and its connection pools. */
 export const databaseConfig = defineConfig(
   'database',
   {
-    /** Connection URL of the primary; unset means the embedded PostgreSQL in `dataDir`, which production refuses. */
+    /** Unset: embedded PostgreSQL in `dataDir`, which production refuses. */
     url: url('DATABASE_URL', SCHEMES),
-    /** Connection URLs of read replicas. */
     replicaUrls: urlList('DATABASE_REPLICA_URLS', SCHEMES),
     /** Connections kept open when idle. */
     poolMin: integer('DATABASE_POOL_MIN', 0, 1000),
-    /** Most connections one process opens. */
+    /** Connection limit of one process. */
     poolMax: integer('DATABASE_POOL_MAX', 1, 1000),
     /** Milliseconds to wait for a free connection before the request fails. */
     acquireTimeoutMs: integer('DATABASE_ACQUIRE_TIMEOUT_MS', 1, 600_000),
-    /** Milliseconds after which an idle connection is closed; 0 never. */
+    /** Milliseconds; 0 never closes idle connections. */
     idleTimeoutMs: integer('DATABASE_IDLE_TIMEOUT_MS', 0, 3_600_000),
-    /** Milliseconds after which PostgreSQL cancels a statement; 0 never. */
+    /** Milliseconds; 0 never cancels statements. */
     statementTimeoutMs: integer('DATABASE_STATEMENT_TIMEOUT_MS', 0, 3_600_000),
     /** Seconds between two runs of maintenance; 0 never. */
     upkeepIntervalSeconds: integer('DATABASE_UPKEEP_INTERVAL_SECONDS', 0, 604_800),
-    /** Whether statements are prepared once per connection and then named; poolers in transaction mode must support it. */
+    /** Named statements, prepared once per connection; poolers in transaction mode must support them. */
     preparedStatements: boolean('DATABASE_PREPARED_STATEMENTS'),
   },
   {

@@ -3,12 +3,12 @@ import { ConfigError, type Violation } from './config.error';
 import { type Environment, loadEnvironment, type Profile } from './load-environment';
 import type { Variable } from './variables';
 
-/** A fault that shows only when variables, or a variable and the profile, are seen together. */
+/** A fault that shows only in a combination of variables, or of a variable and the profile. */
 export interface Conflict {
   variable: string;
   /** Follows "it must". */
   allowed: string;
-  /** The variable it was compared with, if any; a fault in that one makes the comparison meaningless. */
+  /** A fault in this variable makes the comparison meaningless. */
   comparedWith?: string;
 }
 
@@ -16,21 +16,22 @@ type Declarations = Record<string, Variable<unknown>>;
 type TypeOf<V> = V extends Variable<infer T> ? T : never;
 type OptionalKeys<D> = { [K in keyof D]: undefined extends TypeOf<D[K]> ? K : never }[keyof D];
 
-/** The typed settings that variables make up. */
+/** Typed settings of the variables. */
 export type Settings<D> = { [K in Exclude<keyof D, OptionalKeys<D>>]: TypeOf<D[K]> } & {
   [K in OptionalKeys<D>]?: TypeOf<D[K]>;
 };
 
 interface Options<D, C> {
-  /** Faults although every variable alone is fine; those of variables with a fault of their own are left out. */
+  /** Faults of combinations; not called for variables with a fault of their own. */
   findConflicts?: (settings: Settings<D>, profile: Profile) => Conflict[];
-  /** The settings as the service uses them, when they are more than the variables. */
+  /** Computes settings beyond the variables. */
   derive?: (settings: Settings<D>, environment: Environment) => C;
 }
 
 /**
  * The settings of one concern, each variable declared once: `@Inject(config.KEY)`, or `config()` without an
- * application. Throws a ConfigError with all faults.
+ * application.
+ * @throws ConfigError with all faults.
  */
 export function defineConfig<D extends Declarations, C extends ConfigObject = Settings<D>>(
   name: string,
@@ -38,7 +39,7 @@ export function defineConfig<D extends Declarations, C extends ConfigObject = Se
   { findConflicts, derive }: Options<D, C> = {},
 ) {
   const variables = Object.values(declarations);
-  /** The variables alone, validated; without making anything. */
+  /** Validates the variables without side effects. */
   const read = ({ env, profile }: Environment): Settings<D> => {
     const violationOf = ({ variable, allowed }: Conflict): Violation => {
       const text = env[variable];

@@ -8,12 +8,11 @@ export const MIN_SECRET_BYTES = 32;
 
 const FILE_NAME = 'auth-jwt-secret';
 
-/** Such as ENOENT; empty for what is no system error. */
+/** Such as ENOENT; empty for other errors. */
 function codeOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
 }
 
-/** The secret in the file, or undefined when there is none yet. */
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8').trim();
@@ -23,14 +22,14 @@ function read(path: string): string | undefined {
   }
 }
 
-/** Puts a new secret in place unless another process was faster. */
+/** Creates the secret unless another process was faster. */
 function create(path: string): void {
   const draft = `${path}.${randomUUID()}`;
   const secret = randomBytes(MIN_SECRET_BYTES).toString('base64url');
   try {
     writeFileSync(draft, `${secret}\n`, { flag: 'wx', mode: 0o600 });
-    // A file created with "wx" could be read before it is written; a link appears complete or not at all, and fails
-    // when the name is taken.
+    // A file created with "wx" can be read before it is written; a link appears complete, and fails when the name is
+    // taken.
     linkSync(draft, path);
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
@@ -49,9 +48,9 @@ function readOrCreate(dataDir: string): string | undefined {
 }
 
 /**
- * The token secret of a development or test installation: 32 random bytes as base64url, made at the first start and
- * kept in `auth-jwt-secret` of the data folder (mode 0600), also for processes that start at once. Throws a ConfigError
- * when the folder cannot be used or the file holds less than 32 bytes.
+ * The token secret for development and tests: 32 random bytes as base64url, made at the first start and kept in
+ * `auth-jwt-secret` of the data folder (mode 0600), shared by concurrent starts.
+ * @throws ConfigError when the folder cannot be used or the file holds less than 32 bytes.
  */
 export function developmentSecret(dataDir: string): string {
   let secret: string | undefined;

@@ -15,7 +15,7 @@ import { serverConfig } from './server.config';
 import { streamingConfig } from './streaming.config';
 import { tracingConfig } from './tracing.config';
 
-/** The settings of every concern, in the order of `config/default.env`. */
+/** In the order of `config/default.env`. */
 export const CONFIGS = [
   serverConfig,
   databaseConfig,
@@ -33,7 +33,6 @@ export const CONFIGS = [
   tracingConfig,
 ];
 
-/** The violations a step meets, or none. */
 function violationsOf(step: () => unknown): readonly Violation[] {
   try {
     step();
@@ -45,8 +44,8 @@ function violationsOf(step: () => unknown): readonly Violation[] {
 }
 
 /**
- * Validates every variable without touching anything. Returns the probable typos, one line each; throws one ConfigError
- * with the faults of all concerns.
+ * Validates every variable without side effects. Returns probable typos, one line each.
+ * @throws one ConfigError with all faults.
  */
 export function checkConfiguration(processEnv: Variables = process.env): { warnings: string[] } {
   const ofProfile = violationsOf(() => loadEnvironment(processEnv));
@@ -59,10 +58,7 @@ export function checkConfiguration(processEnv: Variables = process.env): { warni
   throw new ConfigError([...ofProfile, ...violations], warnings);
 }
 
-/**
- * The first step of a start: prints probable typos, or every fault, to stderr, one line each; a fault ends the process
- * with status 1.
- */
+/** First step of a start: prints typos and faults to stderr, one line each; a fault ends the process with status 1. */
 export function assertConfiguration(): void {
   try {
     warn(checkConfiguration().warnings);

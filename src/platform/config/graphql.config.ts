@@ -1,8 +1,7 @@
 import { defineConfig } from './define-config';
 import { boolean } from './variables';
 
-/** The GraphQL API. */
+/** Settings of the GraphQL API. */
 export const graphqlConfig = defineConfig('graphql', {
-  /** Whether introspection queries are answered. */
   introspection: boolean('GRAPHQL_INTROSPECTION'),
 });

@@ -4,26 +4,25 @@ import { parseEnv } from 'node:util';
 import { ConfigError } from './config.error';
 import { findProbableTypos } from './unknown-variables';
 
-/** The profiles; `NODE_ENV` picks one and with it the file `config/<profile>.env`. */
+/** `NODE_ENV` selects a profile and its file `config/<profile>.env`. */
 export const PROFILES = ['development', 'staging', 'production', 'test'] as const;
 export type Profile = (typeof PROFILES)[number];
 
-/** The folder of package.json: the parent of `src` and of `dist` alike. Relative paths in the settings start here. */
+/** The folder of package.json, parent of `src` and `dist`. Base of relative paths in settings. */
 export const PACKAGE_ROOT = resolve(__dirname, '..', '..', '..');
 
-/** Variables by name, as text. */
 export type Variables = Readonly<Partial<Record<string, string>>>;
 
-/** The settings as text, before any of them is validated. */
+/** The settings as text, before validation. */
 export interface Environment {
   profile: Profile;
-  /** Every variable of `config/default.env`, overridden by the profile's file, then by the real environment. */
+  /** Variables of `config/default.env`, overridden by the profile's file, then by the real environment. */
   env: Variables;
-  /** One line for each variable that is probably misspelt. Made when called, as it takes longer than all else here. */
+  /** One line for each probable typo. Lazy, as it takes longer than the rest here. */
   findTypos: () => string[];
 }
 
-/** The variables of one file of `config/`, such as `default`. */
+/** Variables of one file of `config/`, such as `default`. */
 export function readEnvFile(name: string): Variables {
   return parseEnv(readFileSync(join(PACKAGE_ROOT, 'config', `${name}.env`), 'utf8'));
 }
@@ -38,8 +37,9 @@ function profileOf(variables: Variables): Profile {
 }
 
 /**
- * Merges `config/default.env`, the profile's file and the real environment, later ones winning; an empty variable of
- * the real environment counts as not set. Throws a ConfigError when NODE_ENV names no profile.
+ * Merges `config/default.env`, the profile's file and the real environment, later ones winning; an empty real variable
+ * counts as unset.
+ * @throws ConfigError when NODE_ENV names no profile.
  */
 export function loadEnvironment(processEnv: Variables = process.env): Environment {
   const profile = profileOf(processEnv);

@@ -2,11 +2,10 @@ import type { ConfigType } from '@nestjs/config';
 import { defineConfig } from './define-config';
 import { choice } from './variables';
 
-/** How much is logged and how it looks. */
+/** Level and format of the log. */
 export const loggingConfig = defineConfig('logging', {
-  /** The least important level that is logged. */
   level: choice('LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
-  /** One JSON object a line, or coloured text for people. */
+  /** JSON lines, or coloured text for terminals. */
   format: choice('LOG_FORMAT', ['json', 'pretty']),
 });
 

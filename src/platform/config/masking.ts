@@ -1,14 +1,13 @@
 const MASK = '****';
 
-/** Hides a whole secret; not even its length is shown. */
+/** Hides a secret with its length. */
 export function maskSecret(): string {
   return MASK;
 }
 
 /**
- * A URL without its password and without query values that look like secrets. It masks text, as most URLs that are
- * shown did not parse: everything up to the last `@` counts as credentials, and without an `@` so does text after
- * `name:` unless it is a port.
+ * Masks the password and secret query values of text, as most URLs that are shown did not parse: everything up to the
+ * last `@` counts as credentials, without an `@` also text after `name:` unless it is a port.
  */
 export function maskUrl(text: string): string {
   const [, scheme = '', rest = text] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/is.exec(text) ?? [];
@@ -27,7 +26,7 @@ function maskQuery(rest: string): string {
   return rest.replace(/([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&#]*/gi, `$1${MASK}`);
 }
 
-/** A comma-separated list of URLs, each masked; a comma inside a password does not end its URL. */
+/** Masks each URL of a comma-separated list; a comma inside a password does not end its URL. */
 export function maskUrlList(text: string): string {
   return text
     .split(/,(?=\s*[a-z][a-z0-9+.-]*:\/\/)/i)
@@ -35,7 +34,7 @@ export function maskUrlList(text: string): string {
     .join(',');
 }
 
-/** Only the scheme and host of a URL whose path is itself a secret, as the URLs of chat webhooks are. */
+/** Keeps scheme and host alone: the path of a chat webhook is a secret. */
 export function maskPath(text: string): string {
   const origin = /^https?:\/\/[^/?#@\s]+(?=[/?#]|$)/i.exec(text)?.[0];
   return origin === undefined ? MASK : `${origin}/${MASK}`;

@@ -1,8 +1,8 @@
 import { defineConfig } from './define-config';
 import { url } from './variables';
 
-/** Where Redis is. */
+/** Connection to Redis. */
 export const redisConfig = defineConfig('redis', {
-  /** Connection URL; unset means that only the in-process cache is used. */
+  /** Unset: the in-process cache alone. */
   url: url('REDIS_URL', ['redis', 'rediss']),
 });

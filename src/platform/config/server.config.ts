@@ -1,7 +1,7 @@
 import { defineConfig } from './define-config';
 import { host, integer, mebibytes, optional, path } from './variables';
 
-/** How the service listens, how long it takes over a request and where it keeps its files. */
+/** Settings of the listener, of time limits and of the data folder. */
 export const serverConfig = defineConfig(
   'server',
   {
@@ -9,13 +9,12 @@ export const serverConfig = defineConfig(
     port: integer('PORT', 0, 65_535),
     /** Address or name to listen on. */
     host: host('HOST'),
-    /** Folder of everything kept on disk, as an absolute path. */
+    /** Absolute path. */
     dataDir: path('DATA_DIR'),
     /** Milliseconds after which a request is cancelled. */
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1, 3_600_000),
-    /** Largest request body. */
     requestMaxSizeBytes: mebibytes('REQUEST_MAX_SIZE_MB', 1, 1024),
-    /** Milliseconds that running requests get to finish after SIGTERM. */
+    /** Milliseconds for running requests after SIGTERM. */
     shutdownTimeoutMs: integer('SHUTDOWN_TIMEOUT_MS', 0, 600_000),
     /** TCP port of /metrics alone; unset leaves it on PORT. */
     metricsPort: optional(integer('METRICS_PORT', 0, 65_535)),

@@ -2,15 +2,14 @@ import type { ConfigType } from '@nestjs/config';
 import { defineConfig } from './define-config';
 import { secret, text, url } from './variables';
 
-/** Where traces go. The names are OpenTelemetry's own; its SDK reads further ones (sampling, batching) by itself. */
+/** Receiver of traces. The names are OpenTelemetry's; its SDK reads further ones (sampling, batching) itself. */
 export const tracingConfig = defineConfig(
   'tracing',
   {
-    /** Base URL of an OTLP/HTTP receiver; unset means no tracing. */
+    /** Base URL of an OTLP/HTTP receiver; unset disables tracing. */
     endpoint: url('OTEL_EXPORTER_OTLP_ENDPOINT', ['http', 'https']),
-    /** Headers for the receiver, as `name=value,name=value`. */
+    /** Format: `name=value,name=value`. */
     headers: secret('OTEL_EXPORTER_OTLP_HEADERS'),
-    /** Name of the service in traces. */
     serviceName: text(
       'OTEL_SERVICE_NAME',
       /^[^\s]{1,100}$/,
@@ -22,7 +21,7 @@ export const tracingConfig = defineConfig(
 
 export type TracingConfig = ConfigType<typeof tracingConfig>;
 
-/** Percent-encoded values, as OpenTelemetry's specification has them. */
+/** Values are percent-encoded by OpenTelemetry's specification. */
 function headersOf(given: string): Record<string, string> {
   const pairs = given
     .split(',')

@@ -1,7 +1,6 @@
 /**
- * Names with one of our prefixes that platforms set by themselves: Kubernetes and Docker service links
- * (`REDIS_PORT_6379_TCP_ADDR`, `DATABASE_SERVICE_HOST`), systemd (`MEMORY_PRESSURE_*`, `CACHE_DIRECTORY`) and
- * Heroku (`MEMORY_AVAILABLE`).
+ * Names with one of our prefixes that platforms set: Kubernetes and Docker service links (`REDIS_PORT_6379_TCP_ADDR`,
+ * `DATABASE_SERVICE_HOST`), systemd (`MEMORY_PRESSURE_*`, `CACHE_DIRECTORY`) and Heroku (`MEMORY_AVAILABLE`).
  */
 const SET_BY_PLATFORMS = [
   /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$/,
@@ -16,11 +15,11 @@ const SET_BY_PLATFORMS = [
   /^OTEL_EXPORTER_OTLP_(?:TRACES_|METRICS_|LOGS_)?(?:TIMEOUT|COMPRESSION|PROTOCOL|CERTIFICATE|CLIENT_KEY|CLIENT_CERTIFICATE|INSECURE)$/,
 ];
 
-/** Names shorter than this are close to too many others for a misspelt prefix to be guessed. */
+/** Shorter names are close to too many others for a guess at a misspelt prefix. */
 const SHORTEST_GUESSED_NAME = 8;
 const LONG_NAME = 12;
 
-/** How many single-character insertions, deletions and replacements lead from one text to the other. */
+/** Levenshtein distance: single-character insertions, deletions and replacements. */
 export function editDistance(from: string, to: string): number {
   let previous = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (let row = 1; row <= from.length; row++) {
@@ -34,10 +33,10 @@ export function editDistance(from: string, to: string): number {
   return previous[to.length];
 }
 
-/** Most edits that lead from a name without a prefix of ours to one that was meant. */
+/** Limit for names without a prefix of ours. */
 const MOST_EDITS = 2;
 
-/** A known name that only continues the given one is preferred to a shorter way to something else. */
+/** A known name that continues the given one is preferred to a nearer one. */
 function nearest(name: string, known: readonly string[]): { name: string; distance: number } {
   const continued = known.filter((candidate) => candidate.startsWith(`${name}_`));
   return (continued.length > 0 ? continued : known)
@@ -55,8 +54,8 @@ function looksMisspelt(name: string, distance: number): boolean {
 }
 
 /**
- * One line for each name that is probably a misspelt variable: with one of our prefixes, a character or two away from a
- * known name, or in a file of ours (`own`). Values are never part of a line. `known` must not be empty.
+ * One line for each probable misspelling: a name with one of our prefixes, a character or two away from a known name,
+ * or in a file of ours (`own`). Values are never part of a line. `known` must not be empty.
  */
 export function findProbableTypos(
   names: readonly string[],

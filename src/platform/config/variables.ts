@@ -3,13 +3,13 @@ import { resolve } from 'node:path';
 import { PACKAGE_ROOT } from './load-environment';
 import { maskPath, maskSecret, maskUrl, maskUrlList } from './masking';
 
-/** One environment variable: its name, what it accepts, and the type that it has in the settings. */
+/** One environment variable: name, accepted texts, and type in the settings. */
 export interface Variable<T> {
   name: string;
-  /** The typed value of a text; a text that cannot be converted becomes something that `accepts` refuses. */
+  /** Converts a text, when impossible to a value that `accepts` refuses. */
   convert: (text: string) => unknown;
   accepts: (value: unknown) => value is T;
-  /** The value while it is empty or not set. Without this it must be set. */
+  /** The value while empty or not set; without this the variable is required. */
   whenEmpty?: () => T;
   /** Follows "it must". */
   allowed: string;
@@ -32,13 +32,13 @@ function variable<T>(
   };
 }
 
-/** The same, and empty is read as undefined. */
+/** Makes a variable optional; empty is undefined. */
 export function optional<T>(required: Variable<T>): Variable<T | undefined> {
   const allowed = required.allowed.replace(/^be /, 'be empty or ');
   return { ...required, allowed, whenEmpty: () => undefined };
 }
 
-/** A whole number in plain decimal digits: no sign, no exponent, no spaces, no leading zeros. */
+/** Plain decimal digits: no sign, exponent, spaces or leading zeros. */
 export function integer(name: string, min: number, max: number): Variable<number> {
   return variable(
     name,
@@ -50,7 +50,7 @@ export function integer(name: string, min: number, max: number): Variable<number
 
 const BYTES_PER_MEBIBYTE = 1024 * 1024;
 
-/** An integer of MiB, which is bytes in the settings. */
+/** An integer of MiB; bytes in the settings. */
 export function mebibytes(name: string, min: number, max: number): Variable<number> {
   const { allowed, accepts, convert } = integer(name, min, max);
   return variable(
@@ -85,12 +85,12 @@ export function text(name: string, pattern: RegExp, allowed: string): Variable<s
   return variable(name, allowed, (value) => typeof value === 'string' && pattern.test(value));
 }
 
-/** A secret of any text, or empty; never shown. */
+/** Optional text, never shown. */
 export function secret(name: string): Variable<string | undefined> {
   return { ...optional(text(name, /^/, 'be text')), mask: maskSecret };
 }
 
-/** A path; a relative one starts at the package root, and the value becomes absolute. */
+/** An absolute path, or one relative to the package root; absolute in the settings. */
 export function path(name: string): Variable<string> {
   return variable(
     name,
@@ -117,12 +117,12 @@ export function url(name: string, schemes: readonly string[]): Variable<string |
   return { ...optional(required), mask: maskUrl };
 }
 
-/** The same, whose path is never shown either. */
+/** A URL whose path is never shown either. */
 export function secretUrl(name: string, schemes: readonly string[]): Variable<string | undefined> {
   return { ...url(name, schemes), mask: maskPath };
 }
 
-/** Comma-separated URLs of one of the schemes; empty is the empty list. */
+/** Comma-separated URLs of one of the schemes, or empty. */
 export function urlList(name: string, schemes: readonly string[]): Variable<string[]> {
   const allowed = `be empty or comma-separated URLs, each ${describeUrl(schemes)}`;
   const accepts = (value: unknown): boolean =>
@@ -134,7 +134,7 @@ export function urlList(name: string, schemes: readonly string[]): Variable<stri
   };
 }
 
-/** Comma-separated items, repeated ones once; empty is the empty list. `itemOf` is undefined for an item that is refused. */
+/** Comma-separated items without repetitions, or empty. `itemOf` is undefined for an item that is refused. */
 export function list<T>(
   name: string,
   itemOf: (item: string) => T | undefined,
@@ -145,7 +145,7 @@ export function list<T>(
   return { ...variable<T[]>(name, allowed, accepts, convert), whenEmpty: () => [] };
 }
 
-/** For `list`: items that match a pattern. */
+/** An `itemOf` of `list`, by pattern. */
 export function matching(pattern: RegExp): (item: string) => string | undefined {
   return (item) => (pattern.test(item) ? item : undefined);
 }

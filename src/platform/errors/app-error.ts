@@ -7,9 +7,9 @@ export interface FieldError {
 }
 
 interface AppErrorOptions {
-  /** Every wrong place; shown to the caller. */
+  /** Every fault of the input; shown to the caller. */
   errors?: FieldError[];
-  /** Seconds after which a retry makes sense; becomes `Retry-After`. */
+  /** Seconds; becomes `Retry-After`. */
   retryAfterSeconds?: number;
   /** Further response headers, such as `WWW-Authenticate` or `Allow`. */
   headers?: Record<string, string>;
@@ -18,9 +18,8 @@ interface AppErrorOptions {
 }
 
 /**
- * A failure that is reported to the caller, analogous to an HTTP error but not tied to HTTP: every API renders it from
- * the row of ERROR_TABLE that `code` names. `detail` is shown as it is, so it must never hold a stack, SQL, a file path
- * or a secret; those belong in `cause`.
+ * A failure for the caller, independent of HTTP: each API renders it by its row of ERROR_TABLE. `detail` is shown, so
+ * it must never hold a stack, SQL, a file path or a secret; those belong in `cause`.
  */
 export class AppError extends Error {
   readonly code: ErrorCode;
@@ -29,8 +28,8 @@ export class AppError extends Error {
   readonly headers: Record<string, string>;
 
   constructor(code: ErrorCode, detail: string, options: AppErrorOptions = {}) {
-    // No stack: capturing it is a tenth of the cost of a refusal, and the place of a refusal helps with nothing. Faults
-    // of our own are the cause, which has a stack.
+    // Without a stack, a tenth of the cost of a refusal: the place of a refusal is no help. Faults of our own are the
+    // cause, which has a stack.
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(detail, { cause: options.cause });
@@ -42,18 +41,17 @@ export class AppError extends Error {
     this.headers = options.headers ?? {};
   }
 
-  /** The HTTP status of this kind of failure. */
   get status(): number {
     return ERROR_TABLE[this.code].status;
   }
 
-  /** `detail` of the problem: the message as it was given. */
+  /** `detail` of the problem. */
   get detail(): string {
     return this.message;
   }
 }
 
-/** A 400 that names each wrong place; the detail names the first one, so that a log line alone helps. */
+/** A 400 with each fault; the detail names the first one, so that a log line alone helps. */
 export function validationFailed(errors: FieldError[]): AppError {
   const [first] = errors;
   const where = first ? `${first.path === '' ? 'the value' : first.path} ${first.message}` : '';

@@ -1,7 +1,6 @@
-/** Every kind of failure a caller can meet. The names are public: they are the `code` of a problem. */
+/** Public names of failures: the `code` of a problem. */
 export type ErrorCode = keyof typeof ERROR_TABLE;
 
-/** Representation of one kind of failure in each API, and its level in the log. */
 interface ErrorRow {
   status: number;
   title: string;
@@ -18,10 +17,7 @@ function row(
   return { status, title, trpcCode, logLevel };
 }
 
-/**
- * The one table of failures: kind -> HTTP status, title, tRPC code, log level; the GraphQL code is the name of the
- * kind. Every API renders an error from its row.
- */
+/** Failures with HTTP status, title, tRPC code and log level for all APIs; the GraphQL code is the name. */
 export const ERROR_TABLE = {
   VALIDATION_FAILED: row(400, 'The request is not valid', 'BAD_REQUEST'),
   INVALID_CURSOR: row(400, 'The cursor cannot be used here', 'BAD_REQUEST'),
@@ -45,7 +41,7 @@ export const ERROR_TABLE = {
   RATE_LIMITED: row(429, 'The rate limit is used up', 'TOO_MANY_REQUESTS'),
   HEADERS_TOO_LARGE: row(431, 'The request headers are too large', 'PAYLOAD_TOO_LARGE'),
   CLIENT_CLOSED: row(499, 'The client did not wait for the answer', 'CLIENT_CLOSED_REQUEST'),
-  // FairScheduler logs the overload once in a while, instead of thousands of lines a second.
+  // FairScheduler logs an overload once in a while, instead of thousands of lines a second.
   TOO_MANY_REQUESTS: row(503, 'The service is at its limit', 'SERVICE_UNAVAILABLE'),
   QUEUE_TIMEOUT: row(503, 'The request waited too long', 'SERVICE_UNAVAILABLE'),
   SLOW_CONSUMER: row(503, 'The subscriber reads too slowly', 'SERVICE_UNAVAILABLE'),
@@ -61,7 +57,7 @@ export const ERROR_TABLE = {
   INTERNAL: row(500, 'Something went wrong here', 'INTERNAL_SERVER_ERROR', 'error'),
 } satisfies Record<string, ErrorRow>;
 
-/** The kind for an HTTP status without a code of its own (a framework's exception). */
+/** The code for an HTTP status of a framework's exception. */
 export function codeOfStatus(status: number): ErrorCode {
   const exact: Partial<Record<number, ErrorCode>> = {
     401: 'UNAUTHENTICATED',

@@ -6,7 +6,7 @@ import { PROBLEM_JSON, problemOf, toAppError } from './problem';
 
 const logger = new Logger('Errors');
 
-/** Responds with the problem that `thrown` is; a response that has begun is disconnected (`beginProblem`). */
+/** Responds with the problem for `thrown`; disconnects a response that has begun (`beginProblem`). */
 export function writeProblem(
   thrown: unknown,
   request: IncomingMessage,
@@ -24,7 +24,7 @@ export function writeProblem(
   response.end(body);
 }
 
-/** A response that is still to be written. `headers` are name, value, name, value …. */
+/** A response to be written; `headers` are name, value, name, value …. */
 interface ProblemResponse {
   status: number;
   headers: string[];
@@ -32,8 +32,8 @@ interface ProblemResponse {
 }
 
 /**
- * The problem to respond with, which is logged here. A response that has begun cannot become an error any more: its
- * connection is closed, so that no part passes for the whole, and there is nothing to write.
+ * The problem to respond with, logged here. Undefined once the response has begun: its connection is closed, so that no
+ * part passes for the whole.
  */
 export function beginProblem(
   thrown: unknown,
@@ -58,15 +58,15 @@ export function beginProblem(
   return { status: error.status, headers, body };
 }
 
-/** The path of a problem: as it came, without its query. */
+/** The path as sent, without its query. */
 function pathOf(request: IncomingMessage): string {
   const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? '';
   return (url.split('?', 1)[0] ?? '').slice(0, 200);
 }
 
 /**
- * One line a person can act on: request, outcome and reason, with the stack of faults of our own. The detail of a
- * caller's mistake is for the caller alone, as it may quote what was sent.
+ * Logs request, outcome and reason, with the stack of faults of our own. The detail of a caller's mistake is not
+ * logged, as it may quote the input.
  */
 export function logFailure(error: AppError, what: string, requestId: string): void {
   const level = ERROR_TABLE[error.code].logLevel;

@@ -1,10 +1,10 @@
 import { AppError, type FieldError } from './app-error';
 import { codeOfStatus, ERROR_TABLE, type ErrorCode } from './error-table';
 
-/** The media type of every error over REST (RFC 9457). */
+/** Media type of every error over REST (RFC 9457). */
 export const PROBLEM_JSON = 'application/problem+json';
 
-/** An RFC 9457 problem document. */
+/** RFC 9457 problem document. */
 export interface Problem {
   type: string;
   title: string;
@@ -16,7 +16,7 @@ export interface Problem {
   errors?: FieldError[];
 }
 
-/** The errors of express, body-parser and Nest: an HTTP status and, for some, whether the message may be shown. */
+/** Errors of express, body-parser and Nest: an HTTP status and, for some, permission to show the message. */
 interface HttpLikeError {
   status?: unknown;
   statusCode?: unknown;
@@ -25,7 +25,7 @@ interface HttpLikeError {
   message?: unknown;
 }
 
-/** Error types of body-parser; anything else of its kind is a plain 400. */
+/** Error types of body-parser; others of its kind are a plain 400. */
 const BODY_ERRORS: Partial<Record<string, [ErrorCode, string]>> = {
   'entity.too.large': ['REQUEST_TOO_LARGE', 'The body is larger than this service accepts.'],
   'encoding.unsupported': [
@@ -37,8 +37,8 @@ const BODY_ERRORS: Partial<Record<string, [ErrorCode, string]>> = {
 };
 
 /**
- * Turns anything thrown into an AppError. Known kinds pass through; errors of the HTTP framework keep their status with
- * a message of ours; all else is INTERNAL, with the original as `cause` for the log alone.
+ * Converts any thrown value. Errors of the HTTP framework keep their status with a message of ours; unknown ones become
+ * INTERNAL, with the original as `cause` for the log alone.
  */
 export function toAppError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
@@ -60,7 +60,7 @@ export function toAppError(thrown: unknown): AppError {
   });
 }
 
-/** The problem document of one failure. `instance` is the path of the request, without its query. */
+/** `instance` is the path of the request, without its query. */
 export function problemOf(error: AppError, instance: string, requestId: string): Problem {
   const { status, title } = ERROR_TABLE[error.code];
   return {

@@ -1,10 +1,10 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 
-/** Characters that wait for a stalled reader; beyond it lines are dropped rather than kept in memory. */
+/** Characters that wait for a stalled reader; further lines are dropped. */
 const MAX_WAITING_CHARACTERS = 16 * 1024 * 1024;
-/** Written at once: the capacity of a pipe of Linux. */
+/** Written at once: the capacity of a Linux pipe. */
 const CHUNK_CHARACTERS = 64 * 1024;
-/** Until a full output is tried again, which lets 60 MB a second through a pipe; doubled while it takes nothing. */
+/** Delay before a full output is tried again, enough for 60 MB a second through a pipe; doubled without progress. */
 const FIRST_RETRY_MS = 1;
 const LONGEST_RETRY_MS = 64;
 /** Longest wait for a reader at the end of the process; Kubernetes' grace period counts on it (docs/operations.md). */
@@ -12,20 +12,20 @@ const LAST_FLUSH_MS = 1000;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Lines for a file descriptor whose other end may be stalled, gone or full. A write never waits: the lines of one
- * iteration of the event loop go out together, what the output does not take is tried again, and what exceeds the bound
- * or cannot be written is dropped, counted and reported. At the end of the process the rest goes out within a second.
- * (pino's own destination retries for ever inside `process.exit`.)
+ * Lines for a file descriptor whose other end may be stalled, gone or full. Writes never wait: the lines of one
+ * iteration of the event loop go out together, the remainder is tried again, and lines beyond the bound or after a
+ * write error are dropped, counted and reported. At the end of the process the rest goes out within a second. (pino's
+ * own destination retries for ever inside `process.exit`.)
  */
 export class LogOutput {
   private readonly fd: number;
   private readonly chunks: string[] = [];
-  /** The rest of the chunk that is being written. */
+  /** The rest of the current chunk. */
   private rest: Buffer = NOTHING;
   private waitingCharacters = 0;
   private isScheduled = false;
   private retryMs = FIRST_RETRY_MS;
-  /** A line was broken off: the next one begins on a line of its own. */
+  /** A line was cut: the next one needs a line break first. */
   private isTorn = false;
   private lost = 0;
   private unreportedLines = 0;
@@ -39,12 +39,12 @@ export class LogOutput {
     this.fd = withoutBlocking(fd);
   }
 
-  /** Lines that were not written, since the start. */
+  /** Lines lost since the start. */
   get lostLines(): number {
     return this.lost;
   }
 
-  /** Writes text that ends with a line break: soon, in order, or not at all. */
+  /** Queues text that ends with a line break: written in order or dropped. */
   write(text: string): void {
     if (this.waitingCharacters + text.length > MAX_WAITING_CHARACTERS) {
       this.lose(1);
@@ -63,7 +63,7 @@ export class LogOutput {
     setImmediate(() => this.writeNext());
   }
 
-  /** Writes everything that waits, for a second at most; for the end of the process, where no timer fires any more. */
+  /** Writes pending lines for at most a second, synchronously: at the end of the process no timer fires. */
   flush(): void {
     const pause = new Int32Array(new SharedArrayBuffer(4));
     const deadlineMs = performance.now() + LAST_FLUSH_MS;
@@ -89,7 +89,7 @@ export class LogOutput {
     }
   }
 
-  /** Writes until nothing waits (true), or the output takes no more for now (false). */
+  /** True when nothing waits, false when the output takes no more for now. */
   private writeWaiting(): boolean {
     for (;;) {
       if (this.rest.length === 0) {
@@ -111,7 +111,7 @@ export class LogOutput {
     }
   }
 
-  /** Drops what cannot be written, as its reader is gone or its disk is full; later lines are tried again. */
+  /** Drops lines when the reader is gone or the disk is full; later lines are tried again. */
   private dropPending(code: string): void {
     this.lose(linesIn(this.rest.toString()));
     this.rest = NOTHING;
@@ -130,7 +130,7 @@ export class LogOutput {
 let standardOutput: LogOutput | undefined;
 
 /**
- * Standard output, for the log and for text that goes with it: one for the process.
+ * Standard output, one for the process.
  * @param reportLoss see LogOutput; that of the first caller.
  */
 export function openStandardOutput(reportLoss: (lostLines: number) => void): LogOutput {
@@ -142,15 +142,12 @@ export function openStandardOutput(reportLoss: (lostLines: number) => void): Log
   return standardOutput;
 }
 
-/**
- * Keeps writes to the outputs of this process from ending it: where their reader has gone, a stream of Node's emits an
- * error, which would be uncaught.
- */
+/** Prevents an uncaught error, which would end the process, when the reader of an output has gone. */
 export function surviveClosedOutputs(): void {
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
 }
 
-/** A descriptor for the same output, where a write that would wait fails with EAGAIN. */
+/** Opens the same output non-blocking: a write that would wait fails with EAGAIN. */
 function withoutBlocking(fd: 1 | 2): number {
   try {
     const kind = fstatSync(fd);
@@ -159,17 +156,16 @@ function withoutBlocking(fd: 1 | 2): number {
       const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
       return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
     }
-    // Node's stream puts a pipe or socket in this mode when it is made; a file needs none.
+    // Node's stream sets this mode on a pipe or socket when it is made; a file needs none.
     if (!kind.isFile()) void (fd === 1 ? process.stdout : process.stderr);
   } catch {
-    // No /proc, or not allowed.
+    // No /proc, or no permission.
   }
   return fd;
 }
 
 let standardError: number | undefined;
 
-/** Writes a line to standard error, if that takes it. */
 function complain(line: string): void {
   try {
     standardError ??= withoutBlocking(2);
@@ -179,7 +175,7 @@ function complain(line: string): void {
   }
 }
 
-/** Lines that end in a text, or begin there. */
+/** Line ends in a text, the unfinished last line included. */
 function linesIn(text: string): number {
   if (text === '') return 0;
   const breaks = text.split('\n').length - 1;

@@ -7,7 +7,7 @@ import { wallClockMs } from '../runtime/clocks';
 import type { loggingConfig } from '../config/logging.config';
 import { openStandardOutput } from './log-output';
 
-/** Contexts of Nest's messages about its own boot: for debugging only. */
+/** Contexts of Nest's messages about its own boot, logged at debug level. */
 const BOOT_CONTEXTS = new Set<unknown>([
   'NestFactory',
   'InstanceLoader',
@@ -15,24 +15,24 @@ const BOOT_CONTEXTS = new Set<unknown>([
   'RouterExplorer',
   'NestApplication',
 ]);
-/** Context in which Nest logs a failed boot with its stack before it throws the error, whose reason main.ts logs. */
+/** Nest logs a failed boot with its stack in this context, then throws the error, whose reason main.ts logs. */
 const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
 const MESSAGE_KEY = 'message';
-/** Left out of text for people: in the message of a request already, or of no use there. */
+/** Left out of pretty text: repeats the message of a request, or has no use there. */
 const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
 
-/** The one log of the process, for Nest and for what writes lines of its own. */
+/** The one log of the process. */
 export interface ServiceLog {
   pino: Logger;
   nest: LoggerService;
-  /** Writes text for people to the output of the lines, in order with them. */
+  /** Writes text to the output of the lines, in order with them. */
   print: (text: string) => void;
-  /** Lines that were dropped, as nothing took them. */
+  /** Lines dropped since the start. */
   lostLines: () => number;
 }
 
-/** Nest's log over pino: a line for each message; the context is the last text behind the messages. */
+/** Nest's log over pino; the last text behind the messages is the context. */
 class NestLogger implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
@@ -52,7 +52,7 @@ class NestLogger implements LoggerService {
     this.write('warn', args);
   }
 
-  /** The stack of an error, or undefined, may stand before the context. */
+  /** An error's stack, or undefined, may precede the context. */
   error(...args: unknown[]): void {
     this.write(args.at(-1) === FAILED_BOOT_CONTEXT ? 'debug' : 'error', args);
   }
@@ -72,7 +72,7 @@ class NestLogger implements LoggerService {
   }
 }
 
-/** Takes the last of several values when it is a text, or nothing at all. */
+/** Removes the last value when it is a text. */
 function takeText(values: unknown[]): string | undefined {
   const last = values.at(-1);
   if (values.length < 2 || (last !== undefined && typeof last !== 'string')) return undefined;
@@ -81,8 +81,7 @@ function takeText(values: unknown[]): string | undefined {
 }
 
 /**
- * The log for `LOG_LEVEL` and `LOG_FORMAT`. Lines go to stdout without waiting (LogOutput), or to `destination` at
- * once.
+ * The log for `LOG_LEVEL` and `LOG_FORMAT`, to stdout without waiting (LogOutput) or synchronously to `destination`.
  */
 export function createLog(
   { level, format }: ConfigType<typeof loggingConfig>,
@@ -113,7 +112,6 @@ export function createLog(
   };
 }
 
-/** For people at a terminal. */
 function prettyStream(destination: DestinationStream): DestinationStream {
   const format = prettyFactory({
     colorize: isatty(STDOUT),
@@ -130,7 +128,7 @@ function prettyStream(destination: DestinationStream): DestinationStream {
 let stampedMs = 0;
 let stamp = '';
 
-/** ISO 8601 in UTC; lines of one millisecond share the text, as making it costs as much as the rest of a line. */
+/** ISO 8601 in UTC. Lines of one millisecond share the text: making it costs as much as the rest of a line. */
 function isoTime(): string {
   const nowMs = wallClockMs();
   if (nowMs !== stampedMs) {

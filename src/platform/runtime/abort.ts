@@ -1,12 +1,12 @@
-/** The reason of an aborted signal, as an Error; the signals of this service carry an AppError. */
+/** The reason of an aborted signal, as an Error; this service's signals carry an AppError. */
 export function abortReason(signal: AbortSignal): Error {
   const { reason } = signal as { reason: unknown };
   return reason instanceof Error ? reason : new Error(String(reason));
 }
 
 /**
- * Calls `listener` once, when the signal aborts; at once when it already has.
- * @returns what removes the listener: a signal may outlive thousands of waits.
+ * Calls `listener` once on abort, at once when already aborted.
+ * @returns a function that removes the listener: a signal may outlive thousands of waits.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal?.aborted) listener();
@@ -15,8 +15,8 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 }
 
 /**
- * The result of `work`; rejects with the signal's reason when that aborts first. `graceMs` after the abort is for work
- * that the same signal ends: its caller then hears of the end when it is over. The work itself goes on.
+ * The result of `work`; rejects with the signal's reason on abort, `graceMs` later for work that the same signal ends.
+ * The work itself goes on.
  */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal, graceMs = 0): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -43,10 +43,10 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal, graceMs = 0)
   });
 }
 
-/** Most shared work takes a millisecond: a signal for each of its callers would cost more than the work. */
+/** Shared work usually takes a millisecond, and a signal for each caller costs more. */
 const LAZY_MS = 100;
 
-/** As `abortable`, for work that many share: `signal` is made, and listened to, only when the work takes long. */
+/** As `abortable`, for shared work: `signal` is called only after LAZY_MS. */
 export function abortableLazily<T>(work: Promise<T>, signal: () => AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -66,8 +66,8 @@ export function abortableLazily<T>(work: Promise<T>, signal: () => AbortSignal):
 }
 
 /**
- * A promise whose executor returns what is called when the signal aborts first: it gives the error to reject with, or
- * undefined to go on waiting. An aborted signal rejects before the executor is called.
+ * A promise whose executor returns the abort handler, which gives the error to reject with, or undefined to go on
+ * waiting. An aborted signal rejects before the executor is called.
  */
 export function abortablePromise<T>(
   signal: AbortSignal | undefined,

@@ -1,10 +1,9 @@
-/** Of the blocks that small parts are copied into: the first, and the largest. */
+/** Sizes of the first and of the largest block for small parts. */
 const [FIRST_BLOCK_BYTES, BLOCK_BYTES] = [1024, 16 * 1024];
 
 /**
- * Collects the bytes of a body or line that comes in parts. Small parts are copied into blocks: a sender may send
- * single bytes, and an object for each takes some 200 bytes. Memory is at most the bytes given, a block, and the
- * objects of one block for each 16 KiB.
+ * Collects bytes that come in parts. Small parts are copied into blocks: an object for each takes some 200 bytes, and a
+ * sender may send single bytes. Memory is at most the bytes, a block, and the objects of one block for each 16 KiB.
  */
 export class ByteCollector {
   private blocks: Buffer[] = [];
@@ -12,7 +11,7 @@ export class ByteCollector {
   private used = 0;
   private bytes = 0;
 
-  /** Bytes that were added since the start, or since `take`. */
+  /** Bytes since the start, or since `take`. */
   get length(): number {
     return this.bytes;
   }
@@ -36,7 +35,7 @@ export class ByteCollector {
     }
   }
 
-  /** All that was added, in one piece; empties the collector. */
+  /** Returns all bytes in one piece and empties the collector. */
   take(): Buffer {
     this.closeBlock();
     const [only] = this.blocks;

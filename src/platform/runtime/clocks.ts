@@ -1,24 +1,24 @@
 /**
- * The two clocks of the process (docs/adr/0033-two-clocks.md): `performance.now()` only goes forward and measures
- * durations; the wall clock may be set ahead or back at any time, and belongs only into timestamps, ids, `exp` of
- * tokens and HTTP dates. Lint allows `Date.now()` and `new Date()` in this file alone.
+ * The two clocks of the process (docs/adr/0033-two-clocks.md): `performance.now()` is monotonic and measures durations;
+ * the wall clock may be set at any time, and serves only timestamps, ids, `exp` of tokens and HTTP dates. Lint allows
+ * `Date.now()` and `new Date()` in this file alone.
  */
 
-/** The wall clock, in milliseconds since 1970. May be less than at the call before. */
+/** Wall clock in milliseconds since 1970; may go back between calls. */
 export function wallClockMs(): number {
   return Date.now();
 }
 
-/** The wall clock as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:30:00.123Z`. */
+/** Wall clock as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:30:00.123Z`. */
 export function wallClockText(): string {
   return new Date(wallClockMs()).toISOString();
 }
 
 const HOUR_MS = 3_600_000;
-/** Time for which the wall clock must not have stepped before data are deleted by it. */
+/** Time without a step of the wall clock before data are deleted by it. */
 const CONFIRMED_AFTER_MS = 24 * HOUR_MS;
 
-/** The least that the wall clock was ahead of performance.now() within an hour that ended at `untilMs`. */
+/** Least lead of the wall clock over performance.now() within an hour that ended at `untilMs`. */
 interface Offset {
   sinceMs: number;
   untilMs: number;
@@ -32,8 +32,8 @@ let offsets: Offset[] = [
 ];
 
 /**
- * The wall clock without its steps ahead of the last day, in milliseconds since 1970: for deleting data, which a clock
- * that is wrong for an hour must not cause. Whether it was right at the start is not known before `hasRunForADay`.
+ * Wall clock without its forward steps of the last day, in milliseconds since 1970: a clock that is wrong for an hour
+ * must not delete data. An error at the start is not ruled out before `hasRunForADay`.
  */
 export function confirmedWallClockMs(): number {
   const atMs = performance.now();
@@ -53,19 +53,19 @@ export function confirmedWallClockMs(): number {
   return atMs + Math.min(...offsets.map((one) => one.offsetMs));
 }
 
-/** Whether the process has run so long that a clock which was wrong at its start is no passing fault. */
+/** True after a day: a clock that was wrong at the start is then no passing fault. */
 export function hasRunForADay(): boolean {
   return performance.now() - startedMs >= CONFIRMED_AFTER_MS;
 }
 
-/** Milliseconds between two samples of the wall clock in `onceReached`. */
+/** Milliseconds between two samples in `onceReached`. */
 const SAMPLE_INTERVAL_MS = 5_000;
 
 /**
- * Calls `reached` once, when the wall clock reaches `momentMs` (milliseconds since 1970) or when as much time has
- * passed as was left at the call: a clock that is set back does not delay it, one that is set ahead fires it within
- * five seconds. The timer keeps no process alive.
- * @returns what cancels it.
+ * Calls `reached` once, when the wall clock reaches `momentMs` (milliseconds since 1970) or the time left at the call
+ * has passed: setting the clock back does not delay it, setting it ahead fires it within five seconds. The timer keeps
+ * no process alive.
+ * @returns a function that cancels it.
  */
 export function onceReached(momentMs: number, reached: () => void): () => void {
   const deadlineMs = performance.now() + momentMs - wallClockMs();

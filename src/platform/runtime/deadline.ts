@@ -1,15 +1,15 @@
 import { onAbort } from './abort';
 
-/** The result of `withTimeout` when the time is over. */
+/** Result of `withTimeout` after the timeout. */
 export const TIMED_OUT = Symbol('timed out');
 
-/** A timer that fires this much too late shows that this process was busy itself. */
+/** Delay of a timer that shows that this process was busy itself. */
 const LATE_MS = 10;
 const EXTENSION_MS = 25;
 
 /**
- * The result of `work`, or TIMED_OUT after `timeoutMs`; the work itself goes on. Rejects when the work rejects in time.
- * A process that was too busy to send the question or to read the answer takes 25 ms more, once.
+ * The result of `work`, or TIMED_OUT after `timeoutMs`; the work goes on. Rejects when the work does. A process too
+ * busy to send the question or to read the answer gets 25 ms more, once.
  */
 export async function withTimeout<T>(
   work: Promise<T>,
@@ -31,14 +31,14 @@ export async function withTimeout<T>(
   }
 }
 
-/** When work ends that is not over by itself: with the error of `late` after `timeoutMs`, or with the signal's reason. */
+/** Ends work with the error of `late` after `timeoutMs`, or with the signal's reason. */
 interface Deadline {
   timeoutMs: number;
   late: () => Error;
   signal?: AbortSignal;
 }
 
-/** Runs `work` with a signal that aborts at the deadline. What then becomes of the work is its own decision. */
+/** Runs `work` with a signal that aborts at the deadline; ending is up to the work. */
 export async function withDeadline<T>(
   { timeoutMs, late, signal }: Deadline,
   work: (signal: AbortSignal) => Promise<T>,

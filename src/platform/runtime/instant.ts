@@ -3,7 +3,7 @@ export type Micros = number;
 
 const INSTANT =
   /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,30}))?)?([Zz]|[+-]\d{2}(?::?\d{2})?)$/;
-/** The years 1 to 9999 in UTC: what four digits can write and PostgreSQL reads back. */
+/** Years 1 to 9999 in UTC: the range of four digits that PostgreSQL reads back. */
 const FIRST_SECOND = Date.parse('0001-01-01T00:00:00Z') / 1000;
 const LAST_SECOND = Date.parse('9999-12-31T23:59:59Z') / 1000;
 /** The last double before the year 10000. */
@@ -12,8 +12,8 @@ const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
 /**
  * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined without an offset, for a
- * day that does not exist, a year outside 1 to 9999, a leap second, or more than microseconds, as PostgreSQL keeps no
- * more.
+ * day that does not exist, a year outside 1 to 9999, a leap second, or digits beyond microseconds, which PostgreSQL
+ * drops.
  */
 export function parseInstant(text: string): Micros | undefined {
   const match = INSTANT.exec(text);
@@ -31,13 +31,13 @@ export function parseInstant(text: string): Micros | undefined {
   return Math.min(seconds * 1_000_000 + Number(fraction.slice(0, 6).padEnd(6, '0')), LAST_MICROS);
 }
 
-/** Reads an instant, or a calendar day (`2026-11-23`) as its first moment in UTC. */
+/** Reads an instant, or a day (`2026-11-23`) as its first moment in UTC. */
 export function parseInstantOrDay(text: string): Micros | undefined {
   if (!DATE.test(text)) return parseInstant(text);
   return parseInstant(`${text}T00:00:00Z`);
 }
 
-/** The instant as every API writes it: UTC, microseconds, `Z`. */
+/** Formats for every API: UTC, microseconds, `Z`. */
 export function formatInstant(micros: Micros): string {
   const ms = Math.floor(micros / 1000);
   const rest = String(micros - ms * 1000).padStart(3, '0');

@@ -10,9 +10,8 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x
 /** A piece ends after the first element that ends beyond so many bytes. */
 const PIECE_BYTES = 64 * 1024;
 
-/** A body with a long list: the elements in pieces, without the commas between these, and the rest. */
 interface SplitArray {
-  /** Bytes of the member's name, a JSON string. */
+  /** The member's name as a JSON string. */
   name: Buffer;
   /** The body with an empty list in its place. */
   frame: Buffer;
@@ -20,9 +19,9 @@ interface SplitArray {
 }
 
 /**
- * Splits the first long list that is a member of the outermost object; undefined when there is none. Scans brackets,
- * strings and commas alone: the whole is well-formed when the frame is an object with an empty list of this name, and
- * each piece in brackets is a list with elements.
+ * Splits the first long list in the outermost object; undefined when there is none. Scans brackets, strings and commas
+ * alone: the whole is well-formed when the frame is an object with an empty list of this name, and each piece in
+ * brackets is a list with elements.
  */
 export function splitJsonArray(body: Buffer): SplitArray | undefined {
   let depth = 0;
@@ -49,7 +48,7 @@ export function splitJsonArray(body: Buffer): SplitArray | undefined {
   return undefined;
 }
 
-/** The elements of the list that begins at `start`, and the offset of its closing bracket. */
+/** Elements of the list at `start`, without the commas between pieces, and the offset of its closing bracket. */
 function piecesOf(body: Buffer, start: number): { pieces: Buffer[]; end: number } {
   const pieces: Buffer[] = [];
   let depth = 0;
@@ -71,7 +70,7 @@ function piecesOf(body: Buffer, start: number): { pieces: Buffer[]; end: number 
   return { pieces, end: at };
 }
 
-/** The offset of the quote that closes the string which opens at `start`; the length of the body when there is none. */
+/** The length of the body when the string has no end. */
 function endOfString(body: Buffer, start: number): number {
   for (let at = start + 1; at < body.length; at += 1) {
     const byte = body[at];

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 
-/** `starting` until everything is initialised, `draining` from the first SIGTERM on. */
+/** `draining` from the first SIGTERM on. */
 type Phase = 'starting' | 'ready' | 'draining';
 
-/** The phase of the process; readiness goes by it. */
+/** Phase of the process, which decides readiness. */
 @Injectable()
 export class Lifecycle {
   private current: Phase = 'starting';
@@ -20,9 +20,9 @@ export class Lifecycle {
   }
 
   /**
-   * Calls `listener`, which must not throw, when the process begins to stop: for endless responses, whose clients can
-   * go on at another replica.
-   * @returns what removes the listener.
+   * Calls `listener`, which must not throw, at the begin of the shutdown: for endless responses, whose clients can go
+   * on at another replica.
+   * @returns a function that removes the listener.
    */
   onDraining(listener: () => void): () => void {
     this.listeners.add(listener);

@@ -1,23 +1,23 @@
 import { ByteCollector } from './byte-collector';
 
-/** One line of the source, without its line break. */
+/** One line, without its line break. */
 export interface Line {
-  /** Counted from 1; lines without a byte count too. */
+  /** Counted from 1, empty lines included. */
   number: number;
   bytes: Buffer;
-  /** The line was longer than the limit: `bytes` is its beginning. */
+  /** True beyond the limit: `bytes` is the beginning. */
   isTooLong: boolean;
 }
 
 const LINE_FEED = 0x0a;
 
-/** Bytes kept of a line that is too long, to show which one it was. */
+/** Bytes kept of a line that is too long, to identify it. */
 const KEPT_OF_LONG_LINE_BYTES = 1024;
 
 /**
- * Splits bytes into lines, part by part, keeping no more than one unfinished line of at most `maxLineBytes`. Empty
- * lines are skipped at the speed of memory: a compressed body can hold a thousand of them a byte. Blanks, carriage
- * returns and byte-order marks are left to the caller.
+ * Splits bytes into lines in parts; holds one unfinished line of at most `maxLineBytes`. Empty lines are skipped at
+ * memory speed: a compressed body can hold a thousand of them a byte. Blanks, carriage returns and byte-order marks are
+ * left to the caller.
  */
 export class LineSplitter {
   private readonly pending: PendingLine;
@@ -27,12 +27,11 @@ export class LineSplitter {
     this.pending = new PendingLine(maxLineBytes);
   }
 
-  /** The number of the last line whose end has been seen. */
   get lastNumber(): number {
     return this.number;
   }
 
-  /** The lines that end in this part. Their bytes may be those of the part. */
+  /** Lines that end in this part; their bytes may be those of the part. */
   *split(part: Buffer): Generator<Line> {
     let from = 0;
     for (;;) {
@@ -59,7 +58,7 @@ export class LineSplitter {
   }
 }
 
-/** Splits a stream of bytes into lines; empty ones are left out. */
+/** Splits a stream into lines without empty ones. */
 export async function* readLines(
   source: AsyncIterable<Buffer>,
   maxLineBytes: number,
@@ -70,10 +69,9 @@ export async function* readLines(
   if (last) yield last;
 }
 
-/** The beginning of a line whose end has not been read yet. */
 class PendingLine {
   private readonly kept = new ByteCollector();
-  /** Of the line so far, kept or not. */
+  /** Length of the line so far, kept or not. */
   private bytes = 0;
 
   constructor(private readonly maxBytes: number) {}

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 
 /**
- * JSON whose numbers keep their text. `JSON.parse` reads 9223372036854775807 as …5808 and forgets how 1.0 or 1E3 was
- * written. A body with such a number, which one scan finds, is parsed a second time with each of them replaced by a
- * placeholder string; `exactJsonText` writes the numbers back. All linear time, and the parsing stays V8's.
+ * JSON whose numbers keep their text: `JSON.parse` reads 9223372036854775807 as …5808, and loses 1.0 and 1E3. A scan
+ * finds such numbers; the body is then parsed again with placeholder strings for them, which `exactJsonText` replaces.
+ * Linear time, and V8 does the parsing.
  */
 
 const [QUOTE, BACKSLASH, MINUS, PLUS, DOT] = [0x22, 0x5c, 0x2d, 0x2b, 0x2e];
@@ -11,24 +11,23 @@ const [ZERO, NINE, BIG_E, SMALL_E] = [0x30, 0x39, 0x45, 0x65];
 const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0x5d, 0x7b, 0x7d];
 
 /*
- * Each pass over JSON text is a loop of its own, here, in json-bytes.ts and in raw-members.ts; they share `endOfString`
- * alone. One scanner that calls back for strings, numbers and brackets took 1.6 µs for an event of 354 bytes instead of
+ * Each pass over JSON text, here, in json-bytes.ts and in raw-members.ts, is a loop of its own; only `endOfString` is
+ * shared. A scanner with callbacks for strings, numbers and brackets took 1.6 µs for an event of 354 bytes instead of
  * 0.8, and 1.5 ms for 355 kB instead of 1.0; one that yields tokens 2.2 µs and 2.6 ms. json-array-splitter.ts and
- * body-memory-limiter.ts scan bytes, before they are decoded.
+ * body-memory-limiter.ts scan bytes, before decoding.
  */
 
-/** Deeper nesting is nothing that any route takes, and costs every later step. */
+/** No route takes deeper nesting, which costs every later step. */
 const MAX_JSON_DEPTH = 64;
 /** Numbers of one body or response that a double would change: each costs about a microsecond. */
 export const MAX_EXACT_NUMBERS = 500_000;
-/** Members whose objects keep the text of their numbers; keeping it for every object of a body would cost seconds. */
+/** Members that keep the text of their numbers; keeping it for all objects of a body would cost seconds. */
 const EXACT_MEMBERS = new Set(['metadata']);
 
-/** As it stands in JSON text. Random, so that no string of a client passes for a placeholder. */
+/** As in JSON text. Random, so that no string of a client passes for a placeholder. */
 const KEY = randomBytes(6).toString('base64url');
 const PLACEHOLDER = `\\u0000${KEY}`;
 const OPENING = `"${PLACEHOLDER}`;
-/** The placeholder as it is in a string. */
 const UNESCAPED_PLACEHOLDER = `\u0000${KEY}`;
 /** First character of the placeholder of a text, which no number has. */
 const TEXT = 't';
@@ -36,17 +35,16 @@ const TEXT = 't';
 /** For each object whose numbers a double would change, the same object with placeholders. */
 const shadows = new WeakMap<object, object>();
 
-/** How many numbers that a double would change may still come. */
+/** Numbers that a double would change and that may still come. */
 interface NumberBudget {
   left: number;
 }
 
-/** Well-formed JSON that this service does not take; the message says why. */
+/** Well-formed JSON that this service refuses; the message says why. */
 export class UnacceptableJsonError extends Error {}
 
 /**
- * `JSON.parse`, and keeps the exact numbers of the value itself and of every member named `metadata` for
- * `exactJsonText`.
+ * `JSON.parse` that keeps exact numbers of the value itself and of every member named `metadata` for `exactJsonText`.
  * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (parsers keep one of them),
  * too deep nesting and too many numbers that a double cannot hold.
  */
@@ -79,8 +77,8 @@ function parseWithPlaceholders(text: string, budget: NumberBudget): unknown {
 }
 
 /**
- * `JSON.parse` of text that this service wrote, for use within something larger: each number that a double would change
- * is a placeholder, which `restoreNumbers` replaces.
+ * `JSON.parse` for text of this service: each number that a double would change becomes a placeholder for
+ * `restoreNumbers`.
  * @throws UnacceptableJsonError for more of them than `budget` has left.
  */
 export function parseJsonWithPlaceholders(
@@ -95,12 +93,12 @@ export class JsonText {
   constructor(readonly text: string) {}
 }
 
-/** Placeholders of `JsonText` for code that builds responses from values. */
+/** Placeholders of `JsonText`, for responses built from values. */
 export class JsonTexts {
   private readonly texts = new Map<number, string>();
   private count = 0;
 
-  /** Whether every placeholder has been replaced. */
+  /** True once every placeholder has been replaced. */
   get isEmpty(): boolean {
     return this.texts.size === 0;
   }
@@ -118,7 +116,10 @@ export class JsonTexts {
     return Object.fromEntries(members);
   }
 
-  /** The text of a placeholder, once. @throws Error for a placeholder that was not made here. */
+  /**
+   * The text of a placeholder, once.
+   * @throws Error for a placeholder that was not made here.
+   */
   take(index: string): string {
     const text = this.texts.get(Number(index));
     if (text === undefined) throw new Error(`No text ${index} belongs to this response`);
@@ -137,8 +138,8 @@ export class JsonTexts {
 const NO_TEXTS = new JsonTexts();
 
 /**
- * JSON text of values with parts from `parseJsonWithPlaceholders`, with the numbers as they were and the texts of
- * `texts`. @throws Error for a placeholder of other texts.
+ * Replaces placeholders of `parseJsonWithPlaceholders` and of `texts` in JSON text.
+ * @throws Error for a placeholder of other texts.
  */
 export function restoreNumbers(text: string, texts = NO_TEXTS): string {
   const parts: string[] = [];
@@ -152,22 +153,19 @@ export function restoreNumbers(text: string, texts = NO_TEXTS): string {
   return copied === 0 ? text : parts.join('') + text.slice(copied);
 }
 
-/** The minified JSON text of an object, with the numbers as they were sent when `parseExactJson` read it. */
+/** Minified JSON text of an object, with the numbers as sent when `parseExactJson` read it. */
 export function exactJsonText(value: object): string {
   const shadow = shadows.get(value);
   return shadow ? restoreNumbers(JSON.stringify(shadow)) : JSON.stringify(value);
 }
 
-/**
- * Keeps the exact numbers of all objects that are members of the object at `path`, too. `value` comes from
- * `parseExactJson`.
- */
+/** Keeps exact numbers for all object members of the object at `path`. `value` comes from `parseExactJson`. */
 export function keepExactMembers(value: object, ...path: string[]): void {
   const inner = path.reduce(objectIn, value);
   const shadow = path.reduce(objectIn, shadows.get(value));
   if (!inner || !shadow) return;
   for (const key of Object.keys(inner)) {
-    // A member named as if it were metadata may hold some, and has not been searched yet.
+    // A member named like metadata may hold some, and has not been searched yet.
     if (EXACT_MEMBERS.has(key)) attachShadow(memberOf(inner, key), memberOf(shadow, key));
     const [member, itsShadow] = [objectIn(inner, key), objectIn(shadow, key)];
     if (member && itsShadow) shadows.set(member, itsShadow);
@@ -183,15 +181,15 @@ function objectIn(value: object | undefined, name: string): object | undefined {
   return typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? inner : undefined;
 }
 
-/** Whether `JSON.stringify` would write numbers of this object in another way. */
+/** True when `JSON.stringify` would write numbers of this object differently. */
 export function hasExactNumbers(value: object): boolean {
   return shadows.has(value);
 }
 
-/** Parts joined at once: half a million of them take several times the memory of the text. */
+/** Parts joined at once: half a million take several times the memory of the text. */
 const PARTS_AT_ONCE = 10_000;
 
-/** Well-formed JSON text with every number put through `change`; strings stay as they are. */
+/** Well-formed JSON text with `change` applied to every number outside strings. */
 export function mapJsonNumbers(text: string, change: (number: string) => string): string {
   const whole: string[] = [];
   const parts: string[] = [];
@@ -218,7 +216,7 @@ export function mapJsonNumbers(text: string, change: (number: string) => string)
   return whole.join('');
 }
 
-/** The end of the number that begins at `start`. A regular expression runs out of stack on 10 MB of digits. */
+/** A regular expression runs out of stack on 10 MB of digits. */
 function endOfNumber(text: string, start: number): number {
   let at = start + 1;
   for (; at < text.length; at += 1) {
@@ -230,10 +228,10 @@ function endOfNumber(text: string, start: number): number {
   return at;
 }
 
-/** The end of the string that opens at `start`. A regular expression runs out of stack on 5 MB of escapes. */
+/** End of the string that opens at `start`. A regular expression runs out of stack on 5 MB of escapes. */
 export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
-    if (quote === -1) return text.length; // not well formed; the parser will say so
+    if (quote === -1) return text.length; // not well formed; the parser reports it
     let backslashes = 0;
     while (text.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes += 1;
     if (backslashes % 2 === 0) return quote + 1;
@@ -241,8 +239,8 @@ export function endOfString(text: string, start: number): number {
 }
 
 /**
- * Counts the members of JSON text (the colons outside strings), and finds out whether a double would change any of its
- * numbers. Refuses deep nesting before anything has to follow it.
+ * Counts members (colons outside strings) and detects numbers that a double would change. Refuses deep nesting before
+ * any later step.
  */
 function scanNumbers(text: string): { members: number; isInexact: boolean } {
   let members = 0;
@@ -268,12 +266,11 @@ function scanNumbers(text: string): { members: number; isInexact: boolean } {
   return { members, isInexact };
 }
 
-/** Whether a number is written as a double is: not 1.0, 1E3, -0 or 9223372036854775807. */
+/** False for 1.0, 1E3, -0 or 9223372036854775807. */
 function survives(number: string): boolean {
   return String(Number(number)) === number;
 }
 
-/** Members of all objects in a value. */
 function countMembersRead(value: unknown): number {
   let members = 0;
   const open: unknown[] = [value];
@@ -287,7 +284,7 @@ function countMembersRead(value: unknown): number {
   return members;
 }
 
-/** Walks both readings of one text side by side, down to the objects whose numbers are kept. */
+/** Walks both readings of one text, down to the objects whose numbers are kept. */
 function attachShadow(value: unknown, exact: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   if (typeof exact !== 'object' || exact === null) return;

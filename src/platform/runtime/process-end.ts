@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Work of libuv's threads, by the names of process.getActiveResourcesInfo(). */
 const THREAD_WORK = /^(FSReq|GetAddrInfoReq|GetNameInfoReq)/;
-/** Time for calls of the file system or the resolver that are under way. */
+/** Time for pending calls of the file system or the resolver. */
 const THREADS_WAIT_MS = 500;
 const SAMPLE_INTERVAL_MS = 10;
 
 /**
- * Ends the process with this status; never resolves. `process.exit` waits for the threads of libuv, so that a file or a
- * resolver that does not answer (a dead network disk, a named pipe) would keep the process for ever. Then the exit
- * listeners run, which write the last lines of the log, and SIGKILL ends it.
+ * Ends the process with this status; never resolves. `process.exit` waits for libuv's threads, and a file or resolver
+ * that does not answer (a dead network disk, a named pipe) would keep the process for ever. Therefore the exit
+ * listeners run, which write the last log lines, and SIGKILL ends it.
  */
 export async function endProcess(status: number): Promise<never> {
   const deadlineMs = performance.now() + THREADS_WAIT_MS;

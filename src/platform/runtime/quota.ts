@@ -1,6 +1,6 @@
 /**
- * A bounded amount of something that owners share (bytes, streams, subscriptions), of which one owner has at most a part:
- * an owner that never gives anything back leaves the rest to the others. Nothing waits; the caller refuses.
+ * A bounded amount (bytes, streams, subscriptions) of which one owner has at most a part, so that an owner without
+ * releases leaves the rest to others. Nothing waits; the caller refuses.
  */
 export class Quota {
   private readonly byOwner = new Map<string, number>();
@@ -19,7 +19,7 @@ export class Quota {
     return this.byOwner.get(owner) ?? 0;
   }
 
-  /** Takes so much for an owner; false when that exceeds what there is, for this owner or for all. */
+  /** Takes `amount`; false when that exceeds the owner's part or the total. */
   acquire(owner: string, amount = 1): boolean {
     const own = this.takenBy(owner) + amount;
     if (own > this.ownerLimit || this.total + amount > this.limit) return false;
@@ -28,7 +28,6 @@ export class Quota {
     return true;
   }
 
-  /** Gives back what was taken. */
   release(owner: string, amount = 1): void {
     const left = this.takenBy(owner) - amount;
     if (left > 0) this.byOwner.set(owner, left);
@@ -36,7 +35,7 @@ export class Quota {
     this.total -= amount;
   }
 
-  /** Takes one and returns what gives it back, once however often it is called; undefined when there is none. */
+  /** Takes one; returns its idempotent release, or undefined when none is left. */
   lease(owner: string): (() => void) | undefined {
     if (!this.acquire(owner)) return undefined;
     let isHeld = true;

@@ -1,10 +1,7 @@
-/**
- * Figures of the last slots of a clock that only goes forward. Recording costs the same however much is recorded, and
- * old slots are forgotten by being written over.
- */
+/** Figures of the last slots of a monotonic clock. Recording has a constant cost; old slots are overwritten. */
 export class RollingWindow<Slot> {
   private readonly slots: Slot[];
-  /** The number of each slot on the clock, counted from the clock's zero. */
+  /** Slot numbers, counted from the clock's zero. */
   private readonly numbers: Float64Array;
 
   constructor(
@@ -17,7 +14,7 @@ export class RollingWindow<Slot> {
     this.numbers = new Float64Array(slotCount).fill(-Infinity);
   }
 
-  /** The slot to record in at this moment. */
+  /** The slot for this moment. */
   current(nowSeconds: number): Slot {
     const number = Math.floor(nowSeconds / this.slotSeconds);
     const at = number % this.slotCount;
@@ -29,13 +26,13 @@ export class RollingWindow<Slot> {
     return slot;
   }
 
-  /** The slots of the last `count` on the clock that hold anything, the one under way included; in no order. */
+  /** Non-empty slots of the last `count`, the current one included, in no order. */
   recent(nowSeconds: number, count = this.slotCount): Slot[] {
     const oldest = this.oldest(nowSeconds, count);
     return this.slots.filter((_, at) => this.numbers[at] >= oldest);
   }
 
-  /** When the oldest of the last `count` slots began, in seconds of the clock. */
+  /** Begin of the oldest of the last `count` slots, in seconds of the clock. */
   beginSeconds(nowSeconds: number, count = this.slotCount): number {
     return this.oldest(nowSeconds, count) * this.slotSeconds;
   }
