@@ -14,8 +14,8 @@ import { SpanScrubber } from './span-scrubber';
 const STOP_TIMEOUT_MS = 2000;
 
 /**
- * Spans of HTTP requests (fast routes too), GraphQL, PostgreSQL and Redis, sent to an OTLP/HTTP receiver in batches. A
- * receiver that is away costs spans, never requests.
+ * Sends spans of HTTP requests (fast routes too), GraphQL, PostgreSQL and Redis to an OTLP/HTTP receiver in batches. An
+ * outage of the receiver loses spans, never requests.
  */
 export class OpenTelemetry {
   private readonly provider: NodeTracerProvider;
@@ -49,7 +49,7 @@ export class OpenTelemetry {
     });
   }
 
-  /** Sends what is left, for at most two seconds. */
+  /** Sends the rest, for at most two seconds. */
   async stop(): Promise<void> {
     const timeout = new Promise<void>((resolve) => {
       setTimeout(resolve, STOP_TIMEOUT_MS).unref();
@@ -58,12 +58,9 @@ export class OpenTelemetry {
   }
 }
 
-/*
- * Modules that know routes and requests are loaded after the instrumentation, as they load `node:http`; hence `require`
- * inside the functions.
- */
+/* Modules about routes and requests load `node:http`, so they are required after the instrumentation. */
 
-/** The line that is logged for a request names the same span. */
+/** Gives the request's log line the same span. */
 function keepTrace(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
   const module = require('../http/trace-context') as typeof import('../http/trace-context');

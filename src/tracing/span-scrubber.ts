@@ -1,6 +1,6 @@
 import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace-node';
 
-/** Attributes that may leave the process. Others could hold what a client sent: queries, paths, arguments. */
+/** Attributes that may leave the process. Others could hold client data: queries, paths, arguments. */
 const ALLOWED = new Set([
   'http.method',
   'http.request.method',
@@ -20,7 +20,7 @@ const ALLOWED = new Set([
   'db.operation',
   'db.operation.name',
   'db.query.summary',
-  // Statements of this service with $1, $2 … where the values are.
+  // Statements of this service with $1, $2 … in place of values.
   'db.statement',
   'db.query.text',
   'db.postgresql.plan',
@@ -30,7 +30,7 @@ const ALLOWED = new Set([
   'graphql.field.type',
 ]);
 
-/** Removes from each span what is not known to be harmless, before `next` may keep it. */
+/** Removes all other attributes from each span before `next` gets it. */
 export class SpanScrubber implements SpanProcessor {
   constructor(private readonly next: SpanProcessor) {}
 
@@ -40,7 +40,7 @@ export class SpanScrubber implements SpanProcessor {
     for (const key of Object.keys(span.attributes)) {
       if (!ALLOWED.has(key)) delete span.attributes[key];
     }
-    // Messages of errors quote what was sent.
+    // Error messages may quote the input.
     for (const { attributes } of span.events) {
       delete attributes?.['exception.message'];
       delete attributes?.['exception.stacktrace'];

@@ -2,8 +2,8 @@ import { ConfigError } from '../platform/config/config.error';
 import { tracingConfig } from '../platform/config/tracing.config';
 
 /**
- * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this first: only modules that are loaded
- * afterwards can be traced. Without the variable nothing of OpenTelemetry is loaded.
+ * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set; otherwise OpenTelemetry is not loaded. main.ts imports this
+ * first, as only modules loaded afterwards can be traced.
  */
 export const tracing = start();
 
