@@ -7,8 +7,8 @@ import { ROUTE_ACCESS, type RouteAccess } from './route-access';
 import { TokenVerifier } from './token-verifier';
 
 /**
- * Verifies the token of every request, leaves its principal as `request.principal`, and requires the scopes that the
- * handler declares. A handler that declares nothing is closed (INTERNAL).
+ * Verifies every token, sets `request.principal`, and requires the handler's scopes. A handler without a declaration is
+ * closed (INTERNAL).
  */
 @Injectable()
 export class AuthGuard implements CanActivate {

@@ -5,7 +5,7 @@ import { RouteAccessCheck } from './route-access-check';
 import { TokenLife } from './token-life';
 import { TokenVerifier } from './token-verifier';
 
-/** Authentication and authorization: the token verifier and the guard before every route. */
+/** Token verifier and the guard of every route. */
 @Module({
   imports: [DiscoveryModule],
   providers: [

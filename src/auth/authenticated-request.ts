@@ -2,13 +2,13 @@ import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
 import type { Principal } from './principal';
 
-/** The part of a request that authentication reads, and the principal that it leaves there. */
+/** A request as authentication reads it and sets its principal. */
 export interface AuthenticatedRequest {
   headers: { authorization?: string };
   principal?: Principal;
 }
 
-/** The principal that the guard found. INTERNAL on a public route, which has none. */
+/** The principal of a request. INTERNAL on a public route, which has none. */
 export function principalOfContext(context: ExecutionContext): Principal {
   const { principal } = context.switchToHttp().getRequest<AuthenticatedRequest>();
   if (!principal) {
@@ -19,7 +19,7 @@ export function principalOfContext(context: ExecutionContext): Principal {
   return principal;
 }
 
-/** A handler's parameter: the Principal that sent the request. Not for public routes, which have none. */
+/** Parameter decorator for the Principal; not for public routes, which have none. */
 export const CurrentPrincipal = createParamDecorator((_data: unknown, context: ExecutionContext) =>
   principalOfContext(context),
 );

@@ -1,19 +1,19 @@
 import { invalidToken, tokenRequired } from './challenge';
 
-/** Longest token; Node's own limit for all headers of a request is the same 16 KiB. */
+/** Node's limit for all headers of a request is the same 16 KiB. */
 const MAX_TOKEN_CHARACTERS = 16_384;
 
 /**
- * Header parameters of tokens that are always refused: critical extensions (none is supported) and those by which a token
- * could choose the key it is verified with, or (`b64`) what its signature covers.
+ * Refused header parameters: critical extensions (none is supported) and those by which a token could choose its key or
+ * (`b64`) the signed bytes.
  */
 const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c'];
 
 const SEGMENT = /^[A-Za-z0-9_-]+$/;
 
 /**
- * The token of an Authorization header, whose form is not checked; the scheme may be in any case. UNAUTHENTICATED when there
- * is none, when the scheme is another one, and for a token longer than 16 KiB.
+ * The unchecked token of an Authorization header; the scheme may be in any case. UNAUTHENTICATED without one, for
+ * another scheme, and above 16 KiB.
  */
 export function bearerToken(authorization: string | undefined): string {
   const scheme = authorization?.slice(0, 7).toLowerCase();
@@ -26,9 +26,9 @@ export function bearerToken(authorization: string | undefined): string {
 }
 
 /**
- * Refuses tokens that need no key for that: all but one of three canonical base64url segments, and headers that are not an
- * object or hold a refused parameter. Lenient decoders ignore surplus bits in the last character of a segment, and then
- * several texts would be the same token.
+ * Refuses tokens without a key: all but three canonical base64url segments, and headers that are no object or hold a
+ * refused parameter. Lenient decoders ignore surplus bits in a segment's last character, so that several texts would be
+ * the same token.
  */
 export function checkTokenForm(token: string): void {
   if (token === '' || /\s/.test(token)) {

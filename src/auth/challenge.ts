@@ -2,7 +2,7 @@ import { AppError } from '../platform/errors/app-error';
 
 const REALM = 'Bearer realm="audit-server"';
 
-/** UNAUTHENTICATED for a request without a bearer token: by RFC 6750 such a challenge names no error. */
+/** UNAUTHENTICATED without a token: by RFC 6750 this challenge names no error. */
 export function tokenRequired(): AppError {
   return new AppError('UNAUTHENTICATED', 'A bearer token is required.', {
     headers: { 'WWW-Authenticate': REALM },
@@ -10,8 +10,8 @@ export function tokenRequired(): AppError {
 }
 
 /**
- * UNAUTHENTICATED for a token that is refused. `description` is a sentence of this service, never text of the token or of a
- * library: it is quoted in a header, so it holds neither quotes nor backslashes.
+ * UNAUTHENTICATED for a refused token. `description` is quoted in a header: text of this service without quotes and
+ * backslashes, never text of the token or of a library.
  */
 export function invalidToken(description: string, cause?: unknown): AppError {
   return new AppError('UNAUTHENTICATED', description, {
@@ -22,7 +22,7 @@ export function invalidToken(description: string, cause?: unknown): AppError {
   });
 }
 
-/** FORBIDDEN for a valid token that lacks a scope; the challenge lists all that the route needs. */
+/** FORBIDDEN for a lack of scopes; the challenge lists all that the route needs. */
 export function insufficientScope(needed: readonly string[]): AppError {
   const scope = needed.join(' ');
   const label = needed.length === 1 ? 'scope' : 'scopes';

@@ -3,7 +3,7 @@ import { JwksFileKeys } from './jwks-file-keys';
 import { JwksUrlKeys } from './jwks-url-keys';
 import type { VerificationKeys } from './verification-keys';
 
-/** The configured source of keys, which is not read before the first token arrives. */
+/** The configured keys, not read before the first token. */
 export function configuredKeys(keys: AuthConfig['keys']): VerificationKeys {
   switch (keys.kind) {
     case 'secret': {
@@ -18,8 +18,8 @@ export function configuredKeys(keys: AuthConfig['keys']): VerificationKeys {
 }
 
 /**
- * The configured algorithms that suit the kind of key: HMAC with a secret, signatures with a key set. So a public
- * key can never serve as an HMAC secret, whatever the configuration lists. Throws, at boot, when none is left.
+ * Configured algorithms that suit the kind of key, so that a public key never serves as an HMAC secret. Throws, at
+ * boot, when none is left.
  */
 export function usableAlgorithms(config: AuthConfig): string[] {
   const symmetric = config.keys.kind === 'secret';

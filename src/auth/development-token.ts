@@ -12,7 +12,7 @@ export interface DevelopmentClaims {
   expiresInSeconds: number;
 }
 
-/** Every scope, one organization, for half a day. */
+/** Every scope and one organization for half a day. */
 export const DEVELOPMENT_CLAIMS: DevelopmentClaims = {
   subject: 'developer',
   organizations: ['org-1'],
@@ -20,10 +20,7 @@ export const DEVELOPMENT_CLAIMS: DevelopmentClaims = {
   expiresInSeconds: 12 * 60 * 60,
 };
 
-/**
- * A JWT that this service accepts, signed with the configured secret. Rejects when tokens are verified with a key set, which
- * holds no key that could sign one.
- */
+/** Signs a JWT with the configured secret. Rejects with a key set, which holds no private key. */
 export async function signDevelopmentToken(
   config: AuthConfig,
   claims: DevelopmentClaims = DEVELOPMENT_CLAIMS,

@@ -16,9 +16,8 @@ interface LoadedKeySet {
 }
 
 /**
- * The keys of a JWKS file, read when first needed, when the file has changed, and for an unknown key id, in case the change
- * left its metadata as they were. A file that is missing or no key set is AUTHENTICATION_UNAVAILABLE until it is repaired,
- * which needs no restart.
+ * Keys of a JWKS file, read when first needed, after a change, and for an unknown key id, as a change may keep the
+ * file's metadata. A missing or invalid file is AUTHENTICATION_UNAVAILABLE until repaired, without a restart.
  */
 export class JwksFileKeys implements VerificationKeys {
   private loaded: LoadedKeySet | undefined;

@@ -15,16 +15,15 @@ import {
   type VerificationKeys,
 } from './verification-keys';
 
-/** Timeout of the key server; requests whose key is at hand never wait for it. */
+/** Timeout of the key server; requests with a known key never wait for it. */
 const FETCH_TIMEOUT_MS = 3_000;
 
 /** Pause after a failed fetch, so that an outage does not cause a flood. */
 const RETRY_INTERVAL_MS = 1_000;
 
 /**
- * The keys at an issuer's JWKS URL: fetched when first needed, again after five minutes, and when a token names an unknown
- * key. While the URL is not available, tokens whose key is at hand and fresh still work; the others are
- * AUTHENTICATION_UNAVAILABLE, since they may well be valid.
+ * Keys of an issuer's JWKS URL: fetched when first needed, after five minutes, and for an unknown key. In an outage
+ * tokens with a fresh known key still work; others may be valid, so they are AUTHENTICATION_UNAVAILABLE.
  */
 export class JwksUrlKeys implements VerificationKeys {
   private readonly keySet: RemoteJWKSet;
@@ -68,7 +67,7 @@ export class JwksUrlKeys implements VerificationKeys {
     return performance.now() - this.fetchedAtMs;
   }
 
-  /** Fetches the keys, once for all concurrent callers. */
+  /** Single flight. */
   private async fetchKeys(): Promise<void> {
     await this.keySet.reload();
     this.fetchedAtMs = performance.now();
@@ -94,7 +93,7 @@ export class JwksUrlKeys implements VerificationKeys {
   };
 }
 
-/** Whether the keys were there and only this token has none of them. */
+/** True when keys were available and only this token has none of them. */
 function isAboutTheToken(error: unknown): boolean {
   return (
     error instanceof errors.JWKSNoMatchingKey ||
@@ -104,8 +103,8 @@ function isAboutTheToken(error: unknown): boolean {
 }
 
 /**
- * Fetches one URL, with the ETag or the date of the last response: a key set is checked every few seconds and changes every
- * few months. A 304 becomes the last response again.
+ * Fetches one URL with the ETag or date of the last response, which a 304 repeats: a key set is checked every few
+ * seconds and changes every few months.
  */
 export class ConditionalFetch {
   private last: { text: string; validators: Record<string, string> } | undefined;

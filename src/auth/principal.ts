@@ -1,7 +1,7 @@
 import { AppError } from '../platform/errors/app-error';
 import { insufficientScope } from './challenge';
 
-/** All scopes, in the order of a developer's token. */
+/** In the order of a developer's token. */
 export const SCOPES = [
   'audit:read',
   'audit:write',
@@ -13,12 +13,12 @@ export const SCOPES = [
 /** A permission that a route can require. A token may hold others. */
 export type Scope = (typeof SCOPES)[number];
 
-/** The organizations of a caller: their ids, or `*` for all (operators). */
+/** Ids of organizations, or `*` for all (operators). */
 export type Organizations = readonly string[] | '*';
 
 /**
- * The caller, by its verified token. One object serves all requests with the same token, so it is never changed.
- * `expiresAtMs` is in milliseconds since 1970, for work that outlives its request (subscriptions).
+ * The caller of a verified token. Immutable: one object serves all requests with the same token. `expiresAtMs` is in
+ * milliseconds since 1970, for work that outlives its request (subscriptions).
  */
 export interface Principal {
   subject: string;
@@ -27,7 +27,7 @@ export interface Principal {
   expiresAtMs: number;
 }
 
-/** The ids in canonical form: each once, in code unit order. */
+/** Canonical form: each id once, in code unit order. */
 export function canonicalOrganizations(ids: readonly string[]): readonly string[] {
   const canonical = ids.every((id, index) => {
     const previous = ids[index - 1];
@@ -37,8 +37,8 @@ export function canonicalOrganizations(ids: readonly string[]): readonly string[
 }
 
 /**
- * The organizations of a read: those asked for, else all of the caller's. In canonical form, so that they can be part of a
- * cache key or a cursor. Another one is FORBIDDEN, in the same words whether it exists or not.
+ * Organizations of a read: the requested ones, else all of the caller's, in canonical form for cache keys and cursors.
+ * FORBIDDEN for others, in the same words whether they exist or not.
  */
 export function resolveOrganizations(
   principal: Principal,
@@ -55,12 +55,12 @@ export function resolveOrganizations(
   return canonicalOrganizations(asked);
 }
 
-/** Whether the caller may write events of this organization, if it has the scope. */
+/** True for the caller's organizations; scopes are checked elsewhere. */
 export function mayWrite(principal: Principal, organizationId: string): boolean {
   return principal.organizations === '*' || principal.organizations.includes(organizationId);
 }
 
-/** Passes when the caller holds every scope; otherwise FORBIDDEN with the challenge of RFC 6750. */
+/** Requires every scope; else FORBIDDEN with the challenge of RFC 6750. */
 export function requireScopes(principal: Principal, needed: readonly Scope[]): void {
   if (!needed.every((scope) => principal.scopes.has(scope))) throw insufficientScope(needed);
 }

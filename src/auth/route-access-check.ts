@@ -3,10 +3,7 @@ import { PATH_METADATA } from '@nestjs/common/constants';
 import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { ROUTE_ACCESS } from './route-access';
 
-/**
- * Stops the boot when a controller's route declares no access. The guard would refuse its requests anyway; this way the
- * developer meets the omission and not a user.
- */
+/** Stops the boot when a route declares no access: the guard would refuse its requests only in use. */
 @Injectable()
 export class RouteAccessCheck implements OnModuleInit {
   constructor(

@@ -2,23 +2,23 @@ import { applyDecorators, SetMetadata } from '@nestjs/common';
 import { ApiSecurity } from '@nestjs/swagger';
 import type { Scope } from './principal';
 
-/** Metadata key of the access of a handler or a class; a handler's comes before its class's. */
+/** Metadata key; a handler's access precedes its class's. */
 export const ROUTE_ACCESS = 'auth:route-access';
 
-/** Anyone, or callers whose token holds all of these scopes. */
+/** Open, or restricted to tokens with all of these scopes. */
 export type RouteAccess = 'public' | readonly Scope[];
 
-/** Opens this handler, or all of this class, to callers without a token. */
+/** Opens a handler or class to requests without a token. */
 export const Public = (): MethodDecorator & ClassDecorator => routeAccess('public');
 
-/** Opens it to callers whose token holds every one of these scopes. */
+/** Requires all of these scopes. */
 export const Scopes = (...scopes: [Scope, ...Scope[]]): MethodDecorator & ClassDecorator =>
   applyDecorators(routeAccess(scopes), ApiSecurity('bearer', scopes));
 
-/** Opens it to every caller with a good token: for routes that learn from the body which scopes they need. */
+/** Requires a valid token alone, for routes whose scopes depend on the body. */
 export const Authenticated = (): MethodDecorator & ClassDecorator => routeAccess([]);
 
-/** Declaring the access of one place twice is a mistake, found at load time. */
+/** A second declaration in one place is a mistake, found at load time. */
 function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
   const declare = SetMetadata(ROUTE_ACCESS, access);
   return (target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {

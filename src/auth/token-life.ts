@@ -7,14 +7,14 @@ import { TokenVerifier } from './token-verifier';
 
 type End = (reason: AppError) => void;
 
-/** Logs the error of an end, which must not keep others from theirs. */
+/** An error of one end must not prevent others. */
 function logged(error: unknown): void {
   new Logger('Authentication').error(`What a token began could not be ended: ${String(error)}`);
 }
 
 /**
- * Ends work that outlives a request (exports, feeds, sockets, NDJSON bodies) with its token: when that expires, and when
- * the key that signed it is withdrawn.
+ * Ends work that outlives a request (exports, feeds, sockets, NDJSON bodies) with its token: at its expiry, and when
+ * its key is withdrawn.
  */
 @Injectable()
 export class TokenLife {
@@ -31,8 +31,8 @@ export class TokenLife {
   }
 
   /**
-   * Calls `end` once, with UNAUTHENTICATED (AUTHENTICATION_UNAVAILABLE when the keys have been away for too long), when
-   * the token of this principal no longer holds. Never within the call.
+   * Calls `end` once, never within this call, when the token no longer holds: UNAUTHENTICATED, or
+   * AUTHENTICATION_UNAVAILABLE after a long outage of the keys.
    * @returns a function that stops watching, to be called when the work is done.
    */
   watch(principal: Principal, end: End): () => void {
@@ -58,7 +58,7 @@ export class TokenLife {
     return stop;
   }
 
-  /** The same as a signal, which aborts with that reason. */
+  /** `watch` as a signal, which aborts with the same error. */
   signalOf(principal: Principal): { signal: AbortSignal; release: () => void } {
     const controller = new AbortController();
     const release = this.watch(principal, (reason) => controller.abort(reason));

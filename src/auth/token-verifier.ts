@@ -12,8 +12,8 @@ import { VerifiedTokenCache } from './verified-token-cache';
 import { type KeyDependents, WatchedKeys } from './watched-keys';
 
 /**
- * Seconds that an issuer's clock may be ahead, for `nbf` alone, so that fresh tokens are not refused. An expired token gets
- * no grace, as its holder can renew it.
+ * Seconds that an issuer's clock may be ahead, for `nbf` alone. An expired token gets no grace, as its holder can renew
+ * it.
  */
 const NOT_BEFORE_TOLERANCE_SECONDS = 5;
 
@@ -21,15 +21,15 @@ const NOT_BEFORE_TOLERANCE_SECONDS = 5;
 const DEFAULT_REFRESH_SECONDS = 5;
 
 /**
- * Verifies the Authorization header of requests. A token verified before costs a lookup and no promise; its expiry is
- * checked at each use.
+ * Verifies Authorization headers. A token verified before costs a lookup and no promise; its expiry is checked at each
+ * use.
  */
 @Injectable()
 export class TokenVerifier implements OnModuleDestroy {
   private readonly keys: WatchedKeys;
   private readonly options: JWTVerifyOptions;
   private readonly verified = new VerifiedTokenCache();
-  /** The token of a principal, and the count of key changes at which it was verified. */
+  /** Token of each principal, and the count of key changes at its verification. */
   private readonly tokens = new WeakMap<Principal, { token: string; changes: number }>();
   private changes = 0;
   private readonly dependents: KeyDependents[] = [];
@@ -50,7 +50,7 @@ export class TokenVerifier implements OnModuleDestroy {
   }
 
   /**
-   * The principal of an `Authorization: Bearer …` header. Fails, at once or by rejecting, with UNAUTHENTICATED and a
+   * The principal of an `Authorization: Bearer …` header. Throws or rejects with UNAUTHENTICATED and a
    * `WWW-Authenticate` challenge, or with AUTHENTICATION_UNAVAILABLE while there are no keys.
    */
   verify(authorization: string | undefined): Principal | Promise<Principal> {
@@ -63,13 +63,13 @@ export class TokenVerifier implements OnModuleDestroy {
     this.dependents.push(dependents);
   }
 
-  /** Whether the token of this principal was verified with the present keys. */
+  /** True when the token was verified with the present keys. */
   isCurrent(principal: Principal): boolean {
     const { changes = this.changes } = this.tokens.get(principal) ?? {};
     return changes === this.changes;
   }
 
-  /** The error with which the token of this principal would be refused now, if any. Never rejects. */
+  /** The error that the token would get now, if any. Never rejects. */
   async failureOf(principal: Principal): Promise<AppError | undefined> {
     const known = this.tokens.get(principal);
     if (!known) return undefined;
@@ -135,7 +135,7 @@ export class TokenVerifier implements OnModuleDestroy {
   }
 }
 
-/** The description of a refused token. It names claims only when the signature is good. */
+/** Names claims only when the signature is good. */
 function descriptionOf(error: unknown): string {
   if (error instanceof errors.JWTExpired) return 'The token has expired.';
   if (!(error instanceof errors.JWTClaimValidationFailed)) return 'The token is not valid.';

@@ -2,13 +2,13 @@ import { LRUCache } from 'lru-cache';
 import { wallClockMs } from '../platform/runtime/clocks';
 import type { Principal } from './principal';
 
-/** The principal of a verified token, and from when until when the token is valid. */
+/** Principal and validity of a verified token. */
 export interface VerifiedToken {
   principal: Principal;
-  /** By the wall clock, in milliseconds since 1970, as in the token. */
+  /** Wall clock, in milliseconds since 1970, as in the token. */
   notBeforeMs: number;
   notAfterMs: number;
-  /** Until when the keys that verified it are trusted, on the clock of performance.now(). */
+  /** End of trust in the keys, on the clock of performance.now(). */
   trustedUntilMs: number;
 }
 
@@ -18,9 +18,8 @@ const ENTRY_BYTES = 600;
 const NAME_BYTES = 60;
 
 /**
- * Tokens that were verified before, the least recently used dropped first. Bounded in entries and in bytes, with what is
- * made of a token: 16 KiB of short scopes take 400 kB as a set. Only successes are kept: what failed may be valid with the
- * keys of the next minute, and failures would let strangers push out the tokens in use.
+ * LRU cache of verified tokens, bounded in entries and bytes: 16 KiB of short scopes take 400 kB as a set. Failures are
+ * not kept: a token may be valid with the next keys, and strangers could evict tokens in use.
  */
 export class VerifiedTokenCache {
   private readonly entries: LRUCache<string, VerifiedToken>;
@@ -51,18 +50,18 @@ export class VerifiedTokenCache {
     return undefined;
   }
 
-  /** Keeps a verified token; not one that takes more than all may together. */
+  /** Keeps an entry, unless it exceeds the limit of all. */
   set(token: string, entry: VerifiedToken): void {
     this.entries.set(token, entry);
   }
 
-  /** Drops all of them: the keys that verified them may be gone. */
+  /** Drops all entries after a change of keys. */
   clear(): void {
     this.entries.clear();
   }
 }
 
-/** Bytes of a token with its principal: its own characters are ASCII, those of claims may have two bytes. */
+/** Token characters are ASCII; claims may take two bytes a character. */
 function bytesOf(token: string, { principal }: VerifiedToken): number {
   const { subject, scopes, organizations } = principal;
   let bytes = ENTRY_BYTES + token.length + 2 * subject.length;

@@ -7,22 +7,22 @@ import {
   type VerificationKeys,
 } from './verification-keys';
 
-/** Results that depend on the keys that tokens were verified with. */
+/** Results that depend on the keys of their tokens. */
 export interface KeyDependents {
-  /** Whether there are any now; without one the source is not checked. */
+  /** The source is checked only while this is true. */
   exist: () => boolean;
-  /** Called when the keys have changed, and (`isOutage`) at each failed check once the last successful one is too old. */
+  /** Called when keys have changed, and (`isOutage`) at each failed check once the last successful one is too old. */
   onChange: (isOutage: boolean) => void;
 }
 
 /**
- * Keys whose source is checked every `intervalMs` while anything depends on them: a withdrawn key ends that within seconds.
- * While the source is not available, the last known keys hold for MAX_KEY_AGE_MS after the last successful check, as an
- * outage of the issuer must not end everything at once, nor prolong a stolen key without end. A secret has no source.
+ * Checks the source of keys every `intervalMs` while results depend on them: a withdrawn key ends those within seconds.
+ * In an outage of the source, known keys hold for MAX_KEY_AGE_MS after the last successful check, as an outage must
+ * neither end everything at once nor prolong a stolen key without end. A secret has no source.
  */
 export class WatchedKeys implements VerificationKeys {
   private readonly logger = new Logger('Authentication');
-  /** All keys as text; undefined makes the next check count as a change. */
+  /** All keys as text; undefined makes the next check a change. */
   private known: string | undefined;
   private timer: NodeJS.Timeout | undefined;
   private isAway = false;
@@ -52,7 +52,7 @@ export class WatchedKeys implements VerificationKeys {
     return this.source.trustedUntilMs();
   }
 
-  /** Makes the next check count as a change, when not everything could be verified again. */
+  /** Makes the next check a change, when a token could not be verified again. */
   forget(): void {
     this.known = undefined;
   }
@@ -62,7 +62,7 @@ export class WatchedKeys implements VerificationKeys {
     this.timer = undefined;
   }
 
-  /** Whether the source was checked just now, though not for an unknown key, and would not fetch again for one. */
+  /** True after a recent check that was not for an unknown key: the source would not fetch again for one. */
   private hidesNewKeys(): boolean {
     const nowMs = performance.now();
     return (
@@ -108,13 +108,13 @@ export class WatchedKeys implements VerificationKeys {
         `The keys that verify tokens cannot be checked: ${String(cause)}. What is verified already holds for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
       );
       this.isAway = true;
-      if (this.checkedMs === -Infinity) this.checkedMs = performance.now(); // they were available when the first token was verified
+      if (this.checkedMs === -Infinity) this.checkedMs = performance.now(); // available for the first token
     }
     if (performance.now() - this.checkedMs >= MAX_KEY_AGE_MS) this.dependents.onChange(true);
   }
 }
 
-/** The same text for the same keys in whatever order. */
+/** Independent of the order of keys. */
 function textOf({ keys }: JSONWebKeySet): string {
   return JSON.stringify(keys.map((key) => JSON.stringify(key)).sort());
 }
