@@ -22,8 +22,8 @@ const MAX_VIOLATIONS = 30_000;
 const compiled = new Map<Dto, Check>();
 
 /**
- * The violations of the class-validator decorators of a DTO class by `value`; none means valid. Unknown members are
- * violations. The decorators are compiled once into plain calls. Of several violations of one member the first is named.
+ * Violations of the class-validator decorators of a DTO class, at most one for each member; empty means valid. Unknown
+ * members are violations. Decorators are compiled once into plain calls.
  */
 export function validate(dto: Dto, value: unknown): FieldError[] {
   const errors: FieldError[] = [];
@@ -138,7 +138,7 @@ function constraint(dto: Dto, metadata: ValidationMetadata): Check {
   };
 }
 
-/** A rule made of a constraint of class-validator's own. */
+/** Rule of a stock class-validator constraint. */
 function foreignRule(dto: Dto, metadata: ValidationMetadata): Rule {
   const [found] = getMetadataStorage().getTargetValidatorConstraints(metadata.constraintCls);
   if (!found) throw new TypeError(`${dto.name}.${metadata.propertyName} has an unknown constraint`);

@@ -8,13 +8,13 @@ import {
 } from 'class-validator';
 import { exactJsonText, hasExactNumbers } from '../platform/runtime/lossless-json';
 
-/** The violation of a rule: words that follow the path of a value ("must be …"), or of a member inside it. */
+/** Words that follow the path of a value ("must be …"), or of a member inside it. */
 export type Violation = string | { at: string; message: string };
 
-/** A rule about one value: undefined when it holds, else its violation. */
+/** Undefined when the value is valid. */
 export type Rule = (value: unknown) => Violation | undefined;
 
-/** The one class-validator constraint of all rules, so that the compiled validator can call them directly. */
+/** The one class-validator constraint, through which the compiled validator calls rules directly. */
 @ValidatorConstraint({ name: 'rule' })
 export class RuleConstraint implements ValidatorConstraintInterface {
   validate(value: unknown, { constraints }: ValidationArguments): boolean {
@@ -36,7 +36,7 @@ export function Check(rule: Rule, options?: { each?: boolean }): PropertyDecorat
 
 const NESTED_TYPE = Symbol('nested type');
 
-/** Validates an object (with `each`: every element of an array) against a DTO class of its own. */
+/** Validates an object (with `each`: every element) against a DTO class of its own. */
 export function Nested(
   typeOf: () => new () => object,
   options: { each?: boolean } = {},
@@ -47,7 +47,6 @@ export function Nested(
   };
 }
 
-/** The class that `@Nested` gave to a property of a DTO class. */
 export function nestedTypeOf(
   dto: new () => object,
   property: string,
@@ -56,14 +55,14 @@ export function nestedTypeOf(
     (() => new () => object) | undefined;
 }
 
-/** The violation of a string that cannot be stored: PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
+/** PostgreSQL has no NUL, UTF-8 has no lone surrogates. */
 function textViolation(value: string): string | undefined {
   if (value.includes('\0')) return 'must not contain NUL characters (U+0000)';
   if (!value.isWellFormed()) return 'must not contain lone surrogates (U+D800 to U+DFFF)';
   return undefined;
 }
 
-/** Text of `min` to `max` characters (Unicode code points), without NUL and lone surrogates. */
+/** Text of `min` to `max` Unicode code points, without NUL and lone surrogates. */
 export function text(max: number, min = 0): Rule {
   const allowed =
     min > 0 ? `text of ${min} to ${max} characters` : `text of at most ${max} characters`;
@@ -84,7 +83,7 @@ function count(value: string): number {
   return [...value].length;
 }
 
-/** One of a fixed set of words, in exactly this spelling. */
+/** One of these words, exactly. */
 export function oneOf(words: readonly string[]): Rule {
   const set = new Set<unknown>(words);
   return (value) => (set.has(value) ? undefined : `must be one of ${words.join(', ')}`);
@@ -98,7 +97,7 @@ export const uuid: Rule = (value) =>
     ? undefined
     : 'must be a UUID such as 0198c1f2-3e4a-7000-8000-1234567890ab';
 
-/** A whole number from `min` to `max`; the message does not name MAX_SAFE_INTEGER. */
+/** An integer from `min` to `max`; the message does not name MAX_SAFE_INTEGER. */
 export function integer(min: number, max: number): Rule {
   const allowed = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   return (value) =>
@@ -110,7 +109,7 @@ export function integer(min: number, max: number): Rule {
 export const flag: Rule = (value) =>
   typeof value === 'boolean' ? undefined : 'must be true or false';
 
-/** An array of `min` to `max` elements (by default any number); the elements have rules of their own. */
+/** An array of `min` to `max` elements, which have rules of their own. */
 export function list(min: number, max = Infinity): Rule {
   const least = `at least ${min} ${min === 1 ? 'element' : 'elements'}`;
   const allowed = max === Infinity ? least : `${min} to ${max} elements`;
@@ -121,8 +120,8 @@ export function list(min: number, max = Infinity): Rule {
 }
 
 /**
- * A JSON object of at most `maxDepth` nested levels (itself the first) and `maxBytes` of minified UTF-8 text, whose
- * keys and strings can be stored as they are.
+ * A JSON object of at most `maxDepth` levels (itself the first) and `maxBytes` of minified UTF-8, with storable keys
+ * and strings.
  */
 export function jsonObject(maxBytes: number, maxDepth: number): Rule {
   return (value) => {
@@ -135,7 +134,7 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
     if (violation?.message === TOO_DEEP)
       return { ...violation, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
     if (violation) return violation;
-    // Most objects are so small that they need not be written out.
+    // Most objects are so small that they need not be serialized.
     const bytesAtLeast = maxBytes - budget.bytesLeft;
     if (bytesAtLeast * MAX_EXPANSION <= maxBytes && !hasExactNumbers(value)) return undefined;
     const size = Buffer.byteLength(exactJsonText(value));
@@ -143,7 +142,7 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
   };
 }
 
-/** How much longer JSON text can be than the least that nestedViolation counts: a number of 25 characters counts as one. */
+/** Ratio of JSON text to the least that nestedViolation counts: a number of 25 characters counts as one. */
 const MAX_EXPANSION = 32;
 
 interface PathViolation {
@@ -155,8 +154,8 @@ const TOO_LARGE: PathViolation = { at: '', message: '' };
 const TOO_DEEP = 'is nested too deeply';
 
 /**
- * The first violation inside a JSON value. Every node takes its least length as text from `budget`, so that a value that is
- * far too large is not walked to its end. Paths are built only for a violation, on the way back.
+ * The first violation inside a JSON value. Each node takes its least length from `budget`, so that the walk of a far
+ * too large value stops early. Paths are built only for a violation, on the way back.
  */
 function nestedViolation(
   value: unknown,
@@ -200,7 +199,7 @@ function atStep(step: string, violation: PathViolation): PathViolation {
 
 const PLAIN_NAME = /^[A-Za-z_$][\w$]{0,63}$/;
 
-/** A member in a path: `.name`, or `["odd name"]` shortened to a readable length. */
+/** `.name`, or `["odd name"]` shortened to a readable length. */
 export function memberPath(name: string): string {
   if (PLAIN_NAME.test(name)) return `.${name}`;
   return `[${JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name)}]`;

@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import type { FieldError } from '../platform/errors/app-error';
 
-/** Converts the text of a query parameter; text that cannot be converted is returned as it is, for the rules to refuse. */
+/** Converts a parameter's text, or returns it unchanged for the rules to refuse. */
 type Coercion = (text: string) => unknown;
 
 const COERCIONS = Symbol('query coercions');
@@ -16,20 +16,20 @@ function coerced(coercion: Coercion): PropertyDecorator {
 
 export const QueryText = (): PropertyDecorator => coerced((text) => text);
 
-/** A query parameter that is a plain decimal integer: no sign but minus, no exponent, no white space. */
+/** A plain decimal integer: no sign but minus, no exponent, no white space. */
 export const QueryInteger = (): PropertyDecorator =>
   coerced((text) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text));
 
-/** A query parameter that is `true` or `false`. */
+/** `true` or `false`. */
 export const QueryFlag = (): PropertyDecorator =>
   coerced((text) => (text === 'true' ? true : text === 'false' ? false : text));
 
-/** A query parameter that is a comma-separated list; `\,` is a comma inside an element. */
+/** A comma-separated list; `\,` is a comma inside an element. */
 export const QueryList = (): PropertyDecorator => coerced(splitList);
 
 /**
- * Splits at commas. A comma after an odd number of backslashes belongs to its element; backslashes before a comma come in
- * pairs (`\\` is one). Elsewhere a backslash is itself, so `CORP\alice` needs no escaping.
+ * Splits at commas. A comma after an odd number of backslashes belongs to its element; backslashes before a comma come
+ * in pairs (`\\` is one). Elsewhere a backslash is itself, so `CORP\alice` needs no escaping.
  */
 export function splitList(text: string): string[] {
   const elements: string[] = [];
@@ -52,8 +52,8 @@ export function splitList(text: string): string[] {
 }
 
 /**
- * Converts the parsed query of a request into the members of a query DTO class. Unknown, repeated and empty parameters are
- * violations, as a filter that is silently ignored shows the wrong records.
+ * Converts a parsed query for a DTO class. Unknown, repeated and empty parameters are violations, as a filter that is
+ * silently ignored shows the wrong records.
  */
 export function coerceQuery(
   dto: new () => object,

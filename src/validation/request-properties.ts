@@ -5,15 +5,14 @@ import { Check, list, Nested, oneOf, text, type Rule } from './constraints';
 
 /** Properties of request DTOs, validated and documented by one decorator. */
 
-/** What a property is for, and an example; the shape comes with the decorator. */
 export interface About {
   description: string;
   example?: unknown;
-  /** Must be there and not null. Otherwise it may be left out or null. */
+  /** Required means present and not null; others may be left out or null. */
   required?: boolean;
 }
 
-/** A property with a rule: validated, and documented as `schema` says. */
+/** A property validated by `rule` and documented as `schema`. */
 export function Property(rule: Rule, schema: ApiPropertyOptions, about: About): PropertyDecorator {
   const { description, example, required = false } = about;
   const options = {
@@ -37,7 +36,7 @@ export function WordProperty(words: readonly string[], about: About): PropertyDe
   return Property(oneOf(words), { type: String, enum: [...words] }, about);
 }
 
-/** An object of another DTO class; it may be left out or null. */
+/** An optional or null object of another DTO class. */
 export function NestedProperty(typeOf: () => new () => object): PropertyDecorator {
   return applyDecorators(
     IsOptional(),
@@ -46,7 +45,7 @@ export function NestedProperty(typeOf: () => new () => object): PropertyDecorato
   );
 }
 
-/** A list of texts with a rule for each, documented as `items` and `schema` say; it may be left out. */
+/** An optional list of texts with a rule for each, documented as `items` and `schema`. */
 export function ListProperty(
   [element, items]: readonly [Rule, object],
   maxItems: number,
@@ -67,7 +66,7 @@ export function ListProperty(
   );
 }
 
-/** A query parameter that may be left out. */
+/** An optional query parameter. */
 export function Parameter(coercion: PropertyDecorator, rule: Rule, schema: ApiPropertyOptions) {
   return applyDecorators(
     coercion,

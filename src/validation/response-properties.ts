@@ -1,10 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-/** Properties of response DTOs: an example, and a description where the name does not say all. They are not validated. */
+/** Properties of response DTOs, not validated: an example, and a description where the name does not say all. */
 
 type Dto = new () => object;
 
-/** What a property may say beside its type, example and description. */
 interface More {
   required?: boolean;
   nullable?: boolean;
@@ -48,13 +47,13 @@ export const ApiWord = (words: readonly string[], example: string, description?:
 export const ApiUuid = (example: string, description?: string) =>
   property({ type: String, format: 'uuid' }, example, description);
 
-/** An instant as ISO 8601 in UTC; the example has the milliseconds of `wallClockText` unless another one is given. */
+/** An ISO 8601 instant in UTC; the default example has the milliseconds of `wallClockText`. */
 export const ApiInstant = (
   description?: string,
   { example = '2026-11-23T10:30:00.123Z', ...more }: More & { example?: string } = {},
 ) => property({ type: String, format: 'date-time' }, example, description, more);
 
-/** An object of whatever members. */
+/** An object with any members. */
 export const ApiObject = (example: object, description?: string, more?: More) =>
   property({ type: 'object', additionalProperties: true }, example, description, more);
 

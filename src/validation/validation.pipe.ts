@@ -6,8 +6,8 @@ import { coerceQuery } from './query-coercion';
 const PLAIN_TYPES: unknown[] = [String, Number, Boolean, Array, Object];
 
 /**
- * Validates bodies and queries against their DTO classes (compiled-validator.ts). A valid value stays the plain object that
- * it was: an instance of the class would lose the text of its numbers.
+ * Validates bodies and queries against DTO classes. Values stay plain objects: an instance of the class would lose the
+ * text of its numbers.
  * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
 @Injectable()
@@ -26,7 +26,7 @@ export class CompiledValidationPipe implements PipeTransform {
 }
 
 /**
- * The members of a query DTO class from a parsed query string.
+ * Members of a query DTO class from a parsed query string.
  * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
 export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
