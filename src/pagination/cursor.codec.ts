@@ -5,8 +5,8 @@ const MAC_BYTES = 16;
 const VERSION = '1';
 
 /**
- * Opaque, authenticated cursors: a position (any JSON value) and a MAC over it and over its binding (principal, filter and
- * sort). The binding is not inside, so it costs no length and discloses nothing.
+ * Opaque, authenticated cursors: a position (any JSON value) and a MAC over it and its binding (principal, filter,
+ * sort). The binding is not inside: it costs no length and discloses nothing.
  */
 export class CursorCodec {
   private readonly key: KeyObject;
@@ -16,14 +16,14 @@ export class CursorCodec {
     this.key = createSecretKey(key);
   }
 
-  /** A cursor for `position`, good only with the same `binding`. URL-safe. */
+  /** A URL-safe cursor, valid only with the same `binding`. */
   encode(position: unknown, binding: string): string {
     const payload = Buffer.from(JSON.stringify(position));
     return Buffer.concat([this.macOf(payload, binding), payload]).toString('base64url');
   }
 
   /**
-   * The position inside a cursor.
+   * The position in a cursor.
    * @throws AppError INVALID_CURSOR when it was changed, or made for another principal, filter or sort.
    */
   decode(cursor: string, binding: string): unknown {

@@ -1,8 +1,8 @@
 import type { PageInfo } from './page';
 
 /**
- * The values of the RFC 8288 `Link` header (first, prev, next) of the page of `url`. The targets are relative references to
- * the same query with another cursor or offset, which hold with any proxy.
+ * RFC 8288 `Link` values (first, prev, next) of the page of `url`: relative references, valid behind any proxy, with
+ * another cursor or offset.
  */
 export function linksOf(url: string, page: PageInfo): string[] {
   const target = new URL(url, 'http://localhost');
