@@ -29,7 +29,7 @@ export class AuditExportController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    measureToFirstByte(response); // the rest takes as long as its reader
+    measureToFirstByte(response); // the rest depends on its reader
     await this.exports.serve(principal, exportQueryOf(query, request), response);
   }
 }

@@ -40,7 +40,6 @@ export const EXPORT_EVENTS: OperationDescription = {
           examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
         },
         'application/x-ndjson': {
-          // The schema of a line.
           schema: { $ref: getSchemaPath(AuditEventDto) },
         },
         'text/csv': {

@@ -21,7 +21,7 @@ import { AuditTailQuery } from '../feed/dto/audit-tail-query.dto';
 import { EventFeed } from '../feed/event-feed';
 import { type FeedEvent } from '../feed/subscription';
 
-/** The name of messages with an event, by which clients listen to them. */
+/** Name of messages with an event. */
 const RECORDED = 'audit.event';
 
 /** Live feeds over REST. Registered before AuditController, whose `:id` would match `tail`. */
@@ -43,7 +43,7 @@ export class AuditTailController {
     @Req() request: Request,
     @Res() response: Response,
   ): Promise<void> {
-    measureToFirstByte(response); // the rest takes as long as its reader
+    measureToFirstByte(response); // the rest depends on its reader
     if (request.method === 'HEAD') {
       response.writeHead(200, EVENT_STREAM_HEADERS).end();
       return;

@@ -34,7 +34,6 @@ export const FULL_EVENT = {
   metadata: { ward: 'B2', durationMs: 12.5 },
 };
 
-/** The response to MINIMAL_EVENT. */
 export const MINIMAL_RECORDED = {
   ...RECORDED,
   organizationId: 'org-1',
@@ -50,7 +49,6 @@ export const MINIMAL_RECORDED = {
   metadata: null,
 };
 
-/** The response to FULL_EVENT. */
 export const FULL_RECORDED = {
   ...RECORDED,
   ...FULL_EVENT,
@@ -59,7 +57,7 @@ export const FULL_RECORDED = {
 
 export const BULK_REQUEST = { events: [MINIMAL_EVENT, FULL_EVENT], batchSize: 1000 };
 
-/** The response to BULK_REQUEST when its second event exists. */
+/** Response to BULK_REQUEST when its second event exists. */
 export const BULK_ANSWER = {
   created: 1,
   duplicates: 1,

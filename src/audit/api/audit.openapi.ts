@@ -111,7 +111,7 @@ export const CREATE_BULK: OperationDescription = {
   },
   moreBodies: {
     'application/x-ndjson': {
-      // The schema of a line; OpenAPI 3.1 has no word for a sequence of values (3.2: itemSchema).
+      // The schema of a line: OpenAPI 3.1 has none for a sequence of values (3.2: itemSchema).
       schema: { $ref: getSchemaPath(CreateAuditEventDto) },
       examples: {
         minimal: { summary: 'A line', value: MINIMAL_EVENT },

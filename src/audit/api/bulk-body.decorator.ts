@@ -6,14 +6,13 @@ import { BulkSizeInterceptor } from './bulk-size.interceptor';
 import { NdjsonInterceptor } from './ndjson.interceptor';
 
 /**
- * Reads the body of a bulk request. The order of the steps matters:
+ * Reads the body of a bulk request, in this order:
  *
- * 1. NDJSON takes the request over: it reads its body line by line, with limits of its own.
- * 2. The bytes are read. A client that sends slowly holds no permit meanwhile, and what waits for one is no larger than
- *    its text: parsed values take several times as much.
- * 3. A large body waits for its permit among the large ones, while it holds none of the ordinary permits.
+ * 1. NDJSON bodies leave: they are read line by line, with their own limits.
+ * 2. Bytes are read without a permit, as clients may be slow; text is a fraction of its parsed values.
+ * 3. A large body waits for its permit among the large ones, without an ordinary permit.
  * 4. The request waits for its ordinary permit.
- * 5. The bytes are parsed, and the number of events is checked before each of them is validated.
+ * 5. Bytes are parsed, and the number of events is checked before validation.
  */
 export function BulkBody(): MethodDecorator {
   return applyDecorators(

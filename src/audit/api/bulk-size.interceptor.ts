@@ -8,9 +8,7 @@ import type { Request } from 'express';
 import type { Observable } from 'rxjs';
 import { BulkEvents } from '../write/new-events';
 
-/**
- * Checks the size of a bulk body before its elements are validated: listing the violations of a million takes seconds.
- */
+/** Checks the size of a bulk body before validation: the violations of a million elements take seconds. */
 @Injectable()
 export class BulkSizeInterceptor implements NestInterceptor {
   constructor(private readonly bulk: BulkEvents) {}

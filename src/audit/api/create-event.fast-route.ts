@@ -26,16 +26,15 @@ import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { idempotencyClaimOf } from './idempotency-claim';
 import { eventWriteResponse } from './write-responses';
 
-/** A larger body is left to the ordinary path unread: what is wrong with it would be found twice. */
+/** Limit of a body; the ordinary path reads larger ones. */
 const MAX_FAST_BYTES = 512 * 1024;
-/** Thousands of bodies up to this size may wait without being counted. */
+/** Limit of uncounted bodies: thousands of this size may wait. */
 const SMALL_EVENT_BYTES = 4 * 1024;
 const PLAIN_JSON = /^application\/json(?:; ?charset=utf-8)?$/i;
 
 /**
- * `POST /audit/events` before express: the same verifier, validator, command, response and errors as in
- * AuditController.create, without the framework between them. Only a plain request with a token seen before is answered
- * here; a spec sends the same requests both ways and compares every byte and header.
+ * `POST /audit/events` before express: AuditController.create without the framework, for plain requests with a known
+ * token. A spec compares every byte and header with the ordinary path.
  */
 @Injectable()
 export class CreateEventFastRoute implements OnModuleInit {
@@ -61,7 +60,7 @@ export class CreateEventFastRoute implements OnModuleInit {
     } catch (error) {
       return writeFastProblem(error, request, response);
     }
-    if (!this.acquireQuota(principal, request, response)) return fallThrough(); // refused there, too
+    if (!this.acquireQuota(principal, request, response)) return fallThrough(); // refused on the ordinary path, too
     const bytes = new ByteCollector();
     request.on('data', (chunk: Buffer) => bytes.add(chunk));
     request.on('end', () => {
@@ -76,7 +75,7 @@ export class CreateEventFastRoute implements OnModuleInit {
     });
   }
 
-  /** Reserves memory for a body until it is read, or never will be; false when there is none. */
+  /** Reserves memory for a body until it is read or aborted; false when there is none. */
   private acquireQuota(
     principal: Principal,
     request: FastRequest,
@@ -95,7 +94,7 @@ export class CreateEventFastRoute implements OnModuleInit {
     return true;
   }
 
-  /** Nothing about it needs the ordinary path: JSON as it stands, of a known and allowed size. */
+  /** Selects requests without need of the ordinary path: JSON of a known and allowed size. */
   private isPlain({ headers, url }: IncomingMessage): boolean {
     const length = Number(headers['content-length'] ?? NaN);
     return (
@@ -125,11 +124,10 @@ export class CreateEventFastRoute implements OnModuleInit {
     const { status, headers: own } = eventWriteResponse(recorded);
     const headers = ['Content-Type', JSON_TYPE, 'Content-Length', String(Buffer.byteLength(text))];
     headers.push(...own);
-    writeStamped(request, response, status, headers, [text]); // as text it goes out in one piece with the headers
+    writeStamped(request, response, status, headers, [text]); // a string is sent in one piece with the headers
   }
 }
 
-/** The event in a body, or undefined when there is anything wrong with it. */
 function validEventIn(body: Buffer): CreateAuditEventDto | undefined {
   try {
     const value = parseJsonBytes(body);

@@ -7,8 +7,8 @@ import { RAW_BODY, type BodyRequest } from '../../http/body-reader';
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
 
 /**
- * The claim of a request that carries an `Idempotency-Key`, undefined without one. Keys belong to the subject of the
- * token; `kind` keeps a single event and a bulk request with the same bytes apart, the two paths of a route do not.
+ * Claim of an `Idempotency-Key`, if any. Keys belong to the token's subject; `kind` separates a single event from a
+ * bulk request of the same bytes, the two paths of a route do not.
  */
 export function idempotencyClaimOf(
   request: BodyRequest,

@@ -2,14 +2,13 @@ import type { JsonResponse } from '../../http/http-server.adapter';
 import { eventLocation } from '../event/event-location';
 import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 
-/** The HTTP response to a write. */
 export interface WriteResponse {
   status: number;
-  /** Name, value, name, value …. */
+  /** Alternating names and values. */
   headers: string[];
 }
 
-/** 201 with the URL of the event, also for a replay; 200 for one that was there already. */
+/** 201 with the URL of the event, also for a replay; 200 for a duplicate. */
 export function eventWriteResponse({ receipt, replayed }: RecordedEvent): WriteResponse {
   const status = receipt.status === 'created' ? 201 : 200;
   return { status, headers: ['Location', eventLocation(receipt.id), ...replayHeaders(replayed)] };
@@ -23,7 +22,7 @@ function replayHeaders(replayed: boolean): string[] {
   return replayed ? ['Idempotency-Replayed', 'true'] : [];
 }
 
-/** A body whose JSON text exists already. `value` is the same for protocols that have a representation of their own. */
+/** A body with ready JSON text. `value` is the same for protocols with their own representation. */
 export class JsonTextResponse implements JsonResponse {
   constructor(
     private readonly text: string,

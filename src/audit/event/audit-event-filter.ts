@@ -1,15 +1,15 @@
 import { formatInstant, type Micros } from '../../platform/runtime/instant';
 import { EVENT_FILTERS, type FilterLists } from './event-fields';
 
-/** Which events to read. Lists are alternatives, members all hold. */
+/** Filter of events. Lists are alternatives, members all hold. */
 export interface AuditEventFilter extends FilterLists<'list'> {
   startDate?: Micros;
-  /** Up to but not including this instant. */
+  /** Exclusive. */
   endDate?: Micros;
   organizationIds?: string[];
 }
 
-/** The order, which is total: ties are broken by id and organization. */
+/** Total order: ties are broken by id and organization. */
 export interface AuditEventSort {
   field: 'timestamp' | 'sequence';
   direction: 'asc' | 'desc';

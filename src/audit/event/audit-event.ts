@@ -6,21 +6,21 @@ export const DATA_CLASSIFICATIONS = ['PUBLIC', 'INTERNAL', 'CONFIDENTIAL', 'PHI'
 export type EventStatus = (typeof EVENT_STATUSES)[number];
 export type DataClassification = (typeof DATA_CLASSIFICATIONS)[number];
 
-/** Characters of an id, a type or an action. */
+/** Limit in characters of an id, a type or an action. */
 export const MAX_NAME_LENGTH = 255;
 export const MAX_TEXT_LENGTH = 10_000;
-/** UTF-8 bytes of minified metadata, and how deep it may nest (itself being level 1). */
+/** Limits of minified metadata: UTF-8 bytes, and nesting (itself being level 1). */
 export const MAX_METADATA_BYTES = 256 * 1024;
 export const MAX_METADATA_DEPTH = 32;
-/** Tolerance for a client's clock that is ahead of ours. */
+/** Tolerance for a client's clock that is ahead. */
 export const MAX_AHEAD_MS = 5 * 60 * 1000;
 
 export const EVENT_TABLE = 'audit_event';
 
-/** A validated event with defaults, ready to be stored. */
+/** A validated event with defaults. */
 export interface NewEvent {
   id: string;
-  /** Only an id that the client chose can exist already. */
+  /** Only a client's id can exist already. */
   hasClientId: boolean;
   /** ISO 8601, UTC, microseconds. */
   timestamp: string;
@@ -36,20 +36,16 @@ export interface NewEvent {
   correlationId: string | null;
   /** Minified JSON text. */
   sessionContext: string | null;
-  /** Minified JSON text; every number as it was sent. */
+  /** Minified JSON text; numbers as sent. */
   metadata: string | null;
 }
 
-/** Assigned by PostgreSQL when it records an event. */
 export interface Recording {
   sequence: string;
   recordedAt: string;
 }
 
-/**
- * The JSON text of a recorded event: the same bytes as EVENT_JSON of the stored row, so that an event is acknowledged
- * without being read back. event-text.spec.ts compares them.
- */
+/** JSON text of a recorded event, the bytes of EVENT_JSON without a read; event-text.spec.ts compares them. */
 export function eventText(event: NewEvent, { sequence, recordedAt }: Recording): string {
   const rest = JSON.stringify({
     organizationId: event.organizationId,
@@ -69,7 +65,7 @@ export function eventText(event: NewEvent, { sequence, recordedAt }: Recording):
   );
 }
 
-/** PostgreSQL's text of a timestamptz (session in UTC, ISO) in the form of the API. */
+/** Converts PostgreSQL's text of a timestamptz (session in UTC, ISO) to the form of the API. */
 export function instantOfDatabase(text: string): string {
   const micros = parseInstant(text.replace(' ', 'T'));
   if (micros === undefined) throw new RangeError(`Not a timestamp of PostgreSQL: ${text}`);

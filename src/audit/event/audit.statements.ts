@@ -6,7 +6,7 @@ export function instantText(column: string): string {
   return `to_char(${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 }
 
-/** A field of an event `e` as JSON. Where a text has nothing to escape, its quotes are part of the text around it. */
+/** A field of an event `e` as JSON. Quotes of a text without escapes are part of the text around it. */
 function jsonValue({ column, type, words, isNullable }: EventField): {
   sql: string;
   quote: string;
@@ -33,16 +33,15 @@ function jsonObject(fields: readonly EventField[]): string {
 }
 
 /**
- * An event `e` as JSON text, written out in audit.statements.spec.ts. Rows turned into text in Node cost five times the
+ * An event `e` as JSON text, as `eventText` in audit-event.ts makes it. Conversion in Node costs five times the
  * processor time (640 against 125 µs for a page of 50, docs/architecture.md), row_to_json a third more (200 000 events
- * in 1.60 against 1.19 s). `eventText` in audit-event.ts makes the same bytes.
+ * in 1.60 against 1.19 s).
  */
 export const EVENT_JSON = jsonObject(EVENT_FIELDS);
 
 /**
- * Adds its number of new events to the head row of each organization and locks it until the commit, which makes
- * `sequence` gapless and its order the commit order. $1 must be sorted: every writer locks in the same order. The time
- * is taken once the row is locked; 0 locks a row unchanged.
+ * Adds new events to each organization's head row and locks it until the commit: `sequence` is gapless, in commit
+ * order. $1 must be sorted, as all writers lock in that order. The time is taken under the lock; 0 only locks.
  */
 export const ADVANCE_HEADS = {
   name: 'audit-advance-heads',
@@ -55,14 +54,11 @@ export const ADVANCE_HEADS = {
          RETURNING organization_id, last_sequence::text, recorded_at::text`,
 };
 
-/** A head row that is locked for longer belongs to a stuck transaction. */
+/** Limit after which a locked head row belongs to a stuck transaction. */
 const HEAD_LOCK_TIMEOUT_MS = 2000;
 export const HEAD_LOCK_TIMEOUT = `SET LOCAL lock_timeout = ${HEAD_LOCK_TIMEOUT_MS}`;
 
-/**
- * Which of these organizations have a head row that another transaction locks now. Row locks are written to WAL, so
- * this must not wait for a synchronous standby.
- */
+/** Organizations with a locked head row. Row locks are written to WAL: this must not wait for a synchronous standby. */
 export const heldHeads = (organizations: string[]) => ({
   name: 'audit-held-heads',
   text: `SELECT organization_id FROM set_config('synchronous_commit', 'local', true), audit_organization
@@ -73,7 +69,7 @@ export const heldHeads = (organizations: string[]) => ({
   values: [organizations],
 });
 
-/** Timestamps of the client ids ($1) of organizations ($2) that were stored before. */
+/** Timestamps of stored client ids ($1) of organizations ($2). */
 export const FIND_CLIENT_IDS = {
   name: 'audit-find-client-ids',
   text: `SELECT c.organization_id, c.id::text AS id, c.timestamp::text AS timestamp
@@ -81,7 +77,7 @@ export const FIND_CLIENT_IDS = {
          JOIN audit_client_event_id c ON c.id = t.id AND c.organization_id = t.organization_id COLLATE "C"`,
 };
 
-/** The ids ($1) of organizations ($2) that the service itself made: they carry their millisecond ($3 to $4). */
+/** Stored service-made ids ($1) of organizations ($2): they carry their millisecond ($3 to $4). */
 export const FIND_SERVER_IDS = {
   name: 'audit-find-server-ids',
   text: `SELECT e.organization_id, e.id::text AS id, e.timestamp::text AS timestamp
@@ -105,8 +101,8 @@ export const FIND_BY_KEYS = {
 };
 
 /**
- * Stores ids that clients chose. One that exists has outlived its event (its partition was dropped): under the lock of
- * the head row, FIND_CLIENT_IDS and FIND_BY_KEYS have found no event with it.
+ * Stores client ids. An existing one has outlived its event (a dropped partition): FIND_CLIENT_IDS and FIND_BY_KEYS
+ * found none under the head row lock.
  */
 export const INSERT_CLIENT_IDS = {
   name: 'audit-insert-client-ids',
@@ -120,10 +116,7 @@ type GivenField = Exclude<(typeof EVENT_FIELDS)[number], { isRecorded: true }>;
 const KEY: readonly string[] = ['organizationId', 'timestamp', 'id'];
 const rankOf = ({ name }: EventField) => (KEY.includes(name) ? KEY.indexOf(name) : KEY.length);
 
-/**
- * Columns that an event has before it has a sequence, in the order of the first parameters of INSERT; the primary key
- * is first.
- */
+/** Columns without the sequence, in the order of the first parameters of INSERT; the primary key is first. */
 export const GIVEN_COLUMNS = EVENT_FIELDS.filter(
   (field): field is GivenField => !('isRecorded' in field),
 )
@@ -135,7 +128,6 @@ type GivenColumn = [column: string, type: string, value: (event: NewEvent) => st
 const given = (text: (name: string, type: string, parameter: string) => string): string =>
   GIVEN_COLUMNS.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
 
-/** The nth parameter after those. */
 const parameterAfter = (ordinal: number): string => `$${GIVEN_COLUMNS.length + ordinal}`;
 
 const GIVEN = given((name) => name);
@@ -143,12 +135,11 @@ const GIVEN_VALUES = given((_, type, parameter) => `${parameter}::${type}`);
 const GIVEN_ARRAYS = given((_, type, parameter) =>
   type === 'json' ? `string_to_array(${parameter}, E'\\x01', '')` : `${parameter}::${type}[]`,
 );
-/** The columns of rows `t` made of those arrays. */
 const GIVEN_OF_ROWS = given((name, type) => (type === 'json' ? `t.${name}::json` : `t.${name}`));
 
 /**
- * Stores events: an array for each column, so that the statement is the same for any number of rows. Each JSON column
- * is one text split at U+0001, which JSON text never holds: quotes would have to be escaped in an array literal.
+ * Stores events from an array per column, for any number of rows. A JSON column is one text split at U+0001, which JSON
+ * text never holds: array literals need escaped quotes.
  */
 export const INSERT_EVENTS = {
   name: 'audit-insert-events',
@@ -158,10 +149,9 @@ export const INSERT_EVENTS = {
 };
 
 /**
- * ADVANCE_HEADS and INSERT_EVENTS in one, for events that need no check: one round trip, and as a transaction its only
- * statement (docs/adr/0022-one-statement-for-plain-writes.md). After the columns come the number of later events of the
- * same organization; organizations, sorted, and their numbers of events. The lock timeout is set before the first row
- * is locked.
+ * ADVANCE_HEADS and INSERT_EVENTS in one round trip, for events without checks
+ * (docs/adr/0022-one-statement-for-plain-writes.md). Further parameters: the number of later events of the same
+ * organization; organizations, sorted, and their numbers of events. The lock timeout is set before the first lock.
  */
 export const RECORD_EVENTS = {
   name: 'audit-record-events',
@@ -181,7 +171,7 @@ export const RECORD_EVENTS = {
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
 };
 
-/** The same for one event without arrays: 130 instead of 186 µs, the latency of a sequential client. */
+/** RECORD_EVENTS for one event without arrays: 130 instead of 186 µs, the latency of a sequential client. */
 export const RECORD_EVENT = {
   name: 'audit-record-event',
   text: `WITH head AS (

@@ -6,9 +6,8 @@ import {
 import type { NewEvent } from './audit-event';
 
 /**
- * Whether an event that a client sends again has the content of the stored one (its JSON text). Object keys may come
- * in another order, numbers in another spelling of the same value. A timestamp that the service had to make up is not
- * part of what the client sent, so a retry without one still matches.
+ * Compares a repeated event with the stored JSON text, whatever the order of keys and spelling of numbers. A timestamp
+ * made by the service is not compared: a retry without one still matches.
  */
 export function hasSameContent(event: NewEvent, storedText: string): boolean {
   const stored = parseExactJson(storedText) as Record<string, unknown>;
@@ -36,18 +35,18 @@ function textOf(value: unknown): string | null {
   return typeof value === 'object' && value !== null ? exactJsonText(value) : null;
 }
 
-/** A retry sends the same text, so the spellings are compared only when the texts differ. */
+/** A retry sends the same text: spellings are compared only when the texts differ. */
 function isSameJson(left: string | null, right: string | null): boolean {
   if (left === right) return true;
   return left !== null && right !== null && canonical(left) === canonical(right);
 }
 
-/** What is spelled in one way only, and so needs no care: short integers without an exponent. */
+/** Numbers with one spelling only: short integers without an exponent. */
 const PLAIN_INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
 
-/** One text for all spellings of a JSON object: sorted keys, numbers as digits and exponent. */
+/** Canonical text of a JSON object: sorted keys, numbers as digits and exponent. */
 function canonical(text: string): string {
-  // No stored string begins with NUL, so a number cannot be taken for one.
+  // No stored string begins with NUL: a number is never confused with one.
   const normal = mapJsonNumbers(text, (number) => {
     const plain = normalNumber(number);
     return PLAIN_INTEGER.test(plain) ? plain : `"\\u0000${plain}"`;
@@ -55,13 +54,13 @@ function canonical(text: string): string {
   return JSON.stringify(sortKeys(JSON.parse(normal)));
 }
 
-/** An exponent of more digits is compared as it is spelled: arithmetic on it would cost more than any event is worth. */
+/** Limit of exponent digits; a longer one is compared as spelled, as arithmetic on it costs too much. */
 const MAX_EXPONENT_DIGITS = 100;
 const MAX_PLAIN_DIGITS = 15n;
 
 /**
- * One spelling for all of the same value: a short integer as it is, all else as digits without zeros at either end and
- * the power of ten they stand at (`-12.5` -> `-125e-1`). Linear time.
+ * One spelling per value: a short integer as it is, else digits without zeros at either end and their power of ten
+ * (`-12.5` -> `-125e-1`). Linear time.
  */
 export function normalNumber(text: string): string {
   if (PLAIN_INTEGER.test(text)) return text;
@@ -83,7 +82,7 @@ export function normalNumber(text: string): string {
   return `${sign}${significant}e${power}`;
 }
 
-/** Keys sorted at every level; metadata nests 32 levels at most. */
+/** Recursion is safe: metadata nests 32 levels at most. */
 function sortKeys(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sortKeys);
   if (typeof value !== 'object' || value === null) return value;

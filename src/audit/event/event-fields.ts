@@ -5,12 +5,11 @@ export interface EventField {
   name: string;
   column: string;
   type: 'uuid' | 'timestamptz' | 'bigint' | 'text' | 'json';
-  /** The only values of a text; without them it is any text that a client sends. */
+  /** Allowed values of a text; absent for any text. */
   words?: readonly string[];
   isNullable?: true;
-  /** Made by PostgreSQL when it records the event. */
   isRecorded?: true;
-  /** How it tells two events with one id apart: as it is, or by the value of its JSON. */
+  /** Comparison of two events with one id: exact, or by JSON value. */
   comparison?: 'exact' | 'json';
 }
 
@@ -18,7 +17,7 @@ const TEXT = { type: 'text', comparison: 'exact' } as const;
 const OPTIONAL_TEXT = { ...TEXT, isNullable: true } as const;
 const OPTIONAL_JSON = { type: 'json', comparison: 'json', isNullable: true } as const;
 
-/** The fields of an event in the order of its JSON text. SELECT and INSERT lists, CSV and filters are made of them. */
+/** Fields of an event in the order of its JSON text; source of SELECT and INSERT lists, CSV and filters. */
 export const EVENT_FIELDS = [
   { name: 'id', column: 'id', type: 'uuid' },
   { name: 'timestamp', column: 'timestamp', type: 'timestamptz' },
@@ -46,17 +45,14 @@ type Field = (typeof EVENT_FIELDS)[number];
 
 interface ListFilter {
   field: Field['name'];
-  /** Its name in GraphQL and tRPC. */
   list: string;
-  /** Its name in a query string. */
   parameter: string;
   description: string;
   example: string;
 }
 
 /**
- * The lists that events are filtered by, in SQL, feeds, query strings, GraphQL and tRPC. Cursors and cache keys hold
- * them in this order, so a new one goes to the end. Organizations and time have filters of their own.
+ * Filters of every API, without organizations and time. Cursors and cache keys hold this order: new ones go to the end.
  */
 const FILTERS = [
   {
@@ -113,7 +109,7 @@ const FILTERS = [
 type Filter = (typeof FILTERS)[number];
 type FilteredField<F extends Filter> = Extract<Field, { name: F['field'] }>;
 
-/** A filter with its column, and with the only values of that, if there are such. */
+/** A filter with its column and the column's allowed values, if any. */
 export type EventFilter = ListFilter &
   Pick<Filter, 'field' | 'list' | 'parameter'> &
   Pick<EventField, 'column' | 'words'>;

@@ -1,4 +1,3 @@
-/** The path of the events of an organization, as REST has it. */
 export const EVENTS_PATH = '/api/v1/audit/events';
 
 /** The URL of an event. */

@@ -1,40 +1,39 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 
-/** Organizations remembered: some 100 bytes each beside their names. */
+/** Limit of known organizations: some 100 bytes each beside their names. */
 const MAX_KNOWN = 10_000;
-/** Organizations that went back within so long are reported together: a failover takes all of them back. */
+/** Window that joins reports: a failover takes all organizations back. */
 const REPORT_MS = 1000;
-/** An organization is reported once in so long, though several parts of the service find it. */
+/** Interval between two reports of an organization, which several parts of the service find. */
 const REPEAT_MS = 60_000;
 export const LOSS_ALERT_MS = 15 * 60_000;
 
 export interface LogLosses {
   recent: number;
-  /** The numbers between which the first of them went back; `to` is undefined when only `from` was assigned again. */
+  /** Range of the first loss; `to` is undefined when only `from` was assigned again. */
   from: number;
   to: number | undefined;
 }
 
-/** The head of a log, and the ordinal of the latest question when it was learnt. */
+/** Head of a log, and the ordinal of its latest question. */
 interface Known {
   sequence: number;
   micros: number;
   at: number;
-  /** The head before that, for results of earlier questions. */
+  /** The head before, for results of earlier questions. */
   before?: Omit<Known, 'before'>;
 }
 
 export interface SeenHead {
   sequence: number;
-  /** When it moved last: microseconds since 1970, 0 when not known. */
+  /** Microseconds since 1970, 0 when not known. */
   micros: number;
 }
 
 /**
- * Notices that PostgreSQL has lost commits, in a failover to a lagging standby or a restore: a log went back, or
- * numbers were assigned again. Reports it in the log, in metrics and to the alerts. Readers are refused by what is
- * stored (log-position.ts), not by this.
+ * Detects and reports that PostgreSQL has lost commits, in a failover to a lagging standby or a restore: a log went
+ * back, or numbers were assigned again. Refusals of readers depend on stored rows (log-position.ts) instead.
  */
 @Injectable()
 export class LogTimeline {
@@ -47,18 +46,17 @@ export class LogTimeline {
   private serverChanges = 0;
   private server: { name: string; timeline: number } | undefined;
   private report: { count: number; from: number; to: number | undefined } | undefined;
-  /** Losses with less than LOSS_ALERT_MS between them: their number, the first of them, and the time of the last. */
+  /** Losses with less than LOSS_ALERT_MS between them: count, the first one, and the time of the last. */
   private last: { count: number; from: number; to: number | undefined; atMs: number } | undefined;
 
-  /** The ordinal of a question, taken before PostgreSQL is asked for a head: results may arrive out of order. */
+  /** Takes an ordinal before a question to PostgreSQL: results may arrive out of order. */
   ask(): number {
     this.questions += 1;
     return this.questions;
   }
 
   /**
-   * Whether a head in the result of question `asked` is older than the one known before. Of two heads with the same
-   * number the later may have been moved on by retention, never back.
+   * Checks for a head older than the known one. Of equal numbers the later may have been moved by retention, forwards.
    */
   isOlder(organizationId: string, head: SeenHead, asked: number): boolean {
     const known = this.knownBefore(organizationId, asked);
@@ -67,7 +65,7 @@ export class LogTimeline {
     return head.micros < known.micros;
   }
 
-  /** Whether numbers from `first` on, assigned by a write that began at question `asked`, had been assigned before. */
+  /** Checks that numbers from `first` on had been assigned before question `asked`. */
   isGivenAgain(organizationId: string, first: number, asked: number): boolean {
     const known = this.knownBefore(organizationId, asked);
     return known !== undefined && first <= known.sequence;
@@ -86,7 +84,7 @@ export class LogTimeline {
     this.known.set(organizationId, { sequence, micros, at: this.questions, before });
   }
 
-  /** Counts and reports that a log went back to the head `to`, where that is known; once for all that find it. */
+  /** Reports once that a log went back to the head `to`, where known. */
   noteRewind(organizationId: string, from: number | bigint, to?: number | bigint): void {
     this.known.delete(organizationId);
     if (this.reported.has(organizationId)) return;
@@ -106,7 +104,6 @@ export class LogTimeline {
       : { ...this.report, count: 1, atMs };
   }
 
-  /** The same from the head that was known before. */
   noteRewindTo(organizationId: string, to: bigint): void {
     this.noteRewind(organizationId, this.known.get(organizationId)?.sequence ?? Number(to), to);
   }
@@ -116,7 +113,7 @@ export class LogTimeline {
   }
 
   /**
-   * Notes which server replies.
+   * Notes the replying server.
    * @param name changes with each start of each server.
    * @param timeline PostgreSQL's number, which grows with each promotion and each recovery to a point in time.
    */

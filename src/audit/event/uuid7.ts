@@ -8,8 +8,8 @@ const pool = Buffer.alloc(POOL_BYTES);
 let used = POOL_BYTES;
 
 /**
- * A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, 12 bits of the fraction of the millisecond
- * (method 3, so that ids sort as timestamps do), 62 random bits.
+ * UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds since 1970, 12 bits of the fraction of the millisecond
+ * (method 3: ids sort as timestamps do), 62 random bits.
  */
 export function uuid7(micros: Micros): string {
   if (used === POOL_BYTES) {
@@ -26,24 +26,21 @@ export function uuid7(micros: Micros): string {
   return `${time.slice(0, 8)}-${time.slice(8)}-7${low}-${random.slice(0, 4)}-${random.slice(4)}`;
 }
 
-/** The millisecond of a UUIDv7 as a half-open range of timestamps; undefined for other versions. */
+/** Millisecond of a UUIDv7 as a half-open range of timestamps; undefined for other versions. */
 export function millisecondOf(id: string): { from: string; to: string } | undefined {
   if (id[14] !== '7') return undefined;
   const milliseconds = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
-  // The year 9999 is the last of an event's timestamp.
+  // The last event timestamp is of the year 9999.
   if (milliseconds > 253_402_300_799_000) return undefined;
   return { from: formatInstant(milliseconds * 1000), to: formatInstant((milliseconds + 1) * 1000) };
 }
 
-/** A wall clock that is set back by more than this is followed; less, as when NTP corrects it, is waited out. */
+/** A wall clock set back by more than this is followed; less, as by NTP, is waited out. */
 const MAX_AHEAD_OF_CLOCK_MICROS = 5_000_000;
 
 let lastMicros = 0;
 
-/**
- * The wall clock in microseconds since 1970, for timestamps and ids. Strictly monotonic within a process, unless the
- * clock is set back by more than five seconds.
- */
+/** Wall clock in microseconds since 1970, strictly monotonic unless it is set back by more than five seconds. */
 export function nowMicros(): Micros {
   const clockMicros = Math.max(0, wallClockMs() * 1000);
   const isFarBehind = lastMicros - clockMicros > MAX_AHEAD_OF_CLOCK_MICROS;
@@ -51,15 +48,15 @@ export function nowMicros(): Micros {
   return lastMicros;
 }
 
-/** Distance of the two clocks beyond which they are aligned again: NTP slews the wall clock, and it may be set. */
+/** Drift that realigns the two clocks: NTP slews the wall clock, and it may be set. */
 const MAX_OFFSET_ERROR_MS = 5;
 
 let offsetMs = performance.timeOrigin;
 let lastEventMicros = 0;
 
 /**
- * The time of an event that brings none, in microseconds. As nowMicros, but with the fraction of the millisecond from
- * `performance.now()`: a count of calls would show a tenant, in timestamps and ids, how many events others have sent.
+ * Microseconds of an event without a timestamp. Their fraction of the millisecond is from `performance.now()`: a count
+ * of calls would show a tenant the rate of others.
  */
 export function eventMicros(): Micros {
   const passedMs = performance.now();

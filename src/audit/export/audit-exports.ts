@@ -23,11 +23,9 @@ export interface ExportQuery {
   sort?: Partial<AuditEventSort>;
   format: ExportFormatName;
   coding: ExportCoding;
-  /** Events that are written at once. */
   chunkRows?: number;
   isRawCsv?: boolean;
   hasBom?: boolean;
-  /** Start after a page of the same list, or after an event. */
   cursor?: string;
   after?: { timestamp?: string; id?: string; recordedAt?: string; organizationId?: string };
 }
@@ -46,7 +44,7 @@ export class AuditExports implements BeforeApplicationShutdown {
   ) {}
 
   /**
-   * Sends the events of a query; only the headers to a HEAD. The connection is closed when the token expires.
+   * Sends the events of a query; only headers to a HEAD. The connection is closed when the token expires.
    * @throws AppError UNAUTHENTICATED (token expired before a byte was sent), VALIDATION_FAILED, INVALID_CURSOR,
    * FORBIDDEN, NOT_FOUND (switched off), TOO_MANY_REQUESTS, TIMELINE_CHANGED (it starts, by sequence, after an event
    * that is another one now).
@@ -88,7 +86,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     await work.finally(() => this.pending.delete(work));
   }
 
-  /** Exports that ended with the listener still have to be recorded. */
+  /** Waits for the records of exports that ended with the listener. */
   async beforeApplicationShutdown(): Promise<void> {
     await Promise.allSettled(this.pending);
   }
@@ -139,7 +137,6 @@ export class AuditExports implements BeforeApplicationShutdown {
     return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
   }
 
-  /** The position of the event that a client names as its last. */
   private async positionAfter(
     list: Pick<ExportList, 'organizations' | 'sort'>,
     { after = {} }: ExportQuery,
@@ -149,7 +146,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     if (micros === undefined || after.id === undefined) return undefined;
     const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
     const { organizations, sort } = list;
-    // By time its own position suffices, whether the event still exists or not.
+    // By time the event's own position suffices, also after its removal.
     const [own] = after.organizationId ? [after.organizationId] : onlyOne(organizations);
     if (sort.field === 'timestamp' && own !== undefined) {
       return { ...named, organizationId: own, sequence: '0' };
@@ -163,7 +160,7 @@ export class AuditExports implements BeforeApplicationShutdown {
       const message = 'is needed: several organizations have an event with this id and timestamp';
       throw validationFailed([{ path: 'after_organization_id', message }]);
     }
-    // In another history the event may have another sequence; its time of recording identifies it.
+    // On another timeline the event may have another sequence; its recording time identifies it.
     if (only) return { ...only, recordedAt: recordedAtOf(after.recordedAt) ?? only.recordedAt };
     const message = 'is not the id of an event of this list that happened at after_timestamp';
     throw validationFailed([{ path: 'after_id', message }]);

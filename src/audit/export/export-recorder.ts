@@ -10,9 +10,8 @@ import { AuditService } from '../write/audit.service';
 import { type ExportList, ExportTally } from './export-statement';
 import { newEventOf } from '../write/new-events';
 
-/** Events of one transaction. */
 const BATCH = 1000;
-/** Of a longer filter only its length is recorded: metadata has a limit. */
+/** Limit beyond which only a filter's length is recorded, as metadata has a limit. */
 const MAX_FILTER_CHARACTERS = 50_000;
 
 export interface FinishedExport {
@@ -23,7 +22,7 @@ export interface FinishedExport {
   tally: ExportTally | undefined;
 }
 
-/** With STREAMING_SELF_AUDIT, records each export as an event of every organization with events in it. */
+/** Records each export, with STREAMING_SELF_AUDIT, as an event of every organization in it. */
 @Injectable()
 export class ExportRecorder {
   private readonly logger = new Logger(ExportRecorder.name);
@@ -33,12 +32,12 @@ export class ExportRecorder {
     @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
   ) {}
 
-  /** Counts the rows of an export while it runs; undefined when nothing is recorded. */
+  /** Counts the rows of a running export; undefined when nothing is recorded. */
   tallyOf({ format }: ExportList): ExportTally | undefined {
     return this.config.selfAudit ? new ExportTally(format) : undefined;
   }
 
-  /** Records an export. Never fails: the export is over, and its reader has no part in a failure. */
+  /** Never fails: the export is over. */
   async record({ principal, list, requestId, outcome, tally }: FinishedExport): Promise<void> {
     if (!tally) return;
     const events = [...tally.rows()].map(([organizationId, rows]) =>
@@ -70,7 +69,7 @@ export class ExportRecorder {
   }
 }
 
-/** The filter without the organizations, which are of no concern to each other. */
+/** The filter without the organizations, which must not see each other. */
 function filterWithoutTenants({ startDate, endDate, ...lists }: AuditEventFilter): object {
   const recorded = {
     startDate: startDate === undefined ? undefined : formatInstant(startDate),

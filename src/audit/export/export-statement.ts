@@ -10,23 +10,18 @@ export interface ExportList extends Pick<
   'organizations' | 'filter' | 'sort' | 'after'
 > {
   format: ExportFormatName;
-  /** Whether cells that a spreadsheet would compute stay as they are. */
   isRawCsv: boolean;
 }
 
-/** Up to so many organizations are each read in their own order and merged; of more, planning alone takes seconds. */
+/** Limit of organizations that are read in order and merged; of more, planning alone takes seconds. */
 const MERGED_ORGANIZATIONS = 16;
 
-/**
- * JSON text holds neither a line break nor these two bytes, so the CSV format of COPY has nothing to quote. The text
- * format would double every backslash.
- */
+/** JSON text has neither a line break nor these bytes: CSV quotes nothing. The text format doubles every backslash. */
 const JSON_LINES = String.raw`(FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')`;
 const CSV = '(FORMAT csv)';
 
 /**
- * The statement that copies a list out, with its settings for the planner. For ExportTally (`isTallied`) CSV rows begin
- * with the organization in a cell that is not sent.
+ * The COPY statement of a list. For ExportTally (`isTallied`) CSV rows begin with the organization, which is not sent.
  */
 export function exportStatement(
   list: ExportList,
@@ -50,12 +45,11 @@ function projectionOf({ format, isRawCsv }: ExportList): string {
   return EVENT_FIELDS.map((field) => csvCell(field, isRawCsv)).join(', ');
 }
 
-/** = + - @, tab, carriage return, line feed, and the full-width = + - @ that some spreadsheets take for the same. */
+/** = + - @, tab, carriage return, line feed, and the full-width = + - @ that some spreadsheets treat alike. */
 const FORMULA_STARTS = [61, 43, 45, 64, 9, 13, 10, 0xff1d, 0xff0b, 0xff0d, 0xff20].join(', ');
 
 /**
- * A cell that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, CSV injection). In UTF-8,
- * ascii() is the code point of the first character.
+ * Prefixes an apostrophe to cells that look like a formula (OWASP, CSV injection). ascii() is a code point in UTF-8.
  */
 function neutralized(cell: string): string {
   return `CASE WHEN ascii(${cell}) IN (${FORMULA_STARTS}) THEN '''' || ${cell} ELSE ${cell} END`;
@@ -81,16 +75,15 @@ function rowsOf(list: ExportList, values: Values): string {
     (id) => `e.organization_id = ${values.bind(id, 'text')}`,
   );
   if (only !== undefined && more.length === 0) return of([only]);
-  // PostgreSQL merges ordered parts only if each says its order, as parts with a WHERE are planned apart.
+  // PostgreSQL merges ordered parts only if each has its ORDER BY: parts with a WHERE are planned apart.
   const order = orderBy(list.sort, 'e');
   const each = [only ?? '', ...more].map((own) => `(SELECT * FROM ${of([own])} ORDER BY ${order})`);
   return `(${each.join(' UNION ALL ')}) e`;
 }
 
 /**
- * Where an index has the order, events have to come from it: PostgreSQL would often find it cheaper to sort everything
- * first, which takes disk and keeps the reader waiting. Many organizations, and all of them by sequence, have no index;
- * they are sorted, on disk beyond work_mem.
+ * Forces index order where it exists: PostgreSQL often sorts first, on disk, which delays the first byte. Many
+ * organizations, and all of them by sequence, have no index and are sorted, on disk beyond work_mem.
  */
 function settingsOf({ organizations, sort }: ExportList): Record<string, string> {
   const isIndexed =
@@ -100,7 +93,7 @@ function settingsOf({ organizations, sort }: ExportList): Record<string, string>
   return { jit: 'off', ...(isIndexed ? { enable_sort: 'off' } : {}) };
 }
 
-/** COPY takes no parameters: each placeholder becomes the literal of its value. */
+/** COPY takes no parameters. */
 function inlined(text: string, values: readonly unknown[]): string {
   return text.replace(/\$(\d+)/g, (_, number: string) => {
     const value = values[Number(number) - 1];
@@ -114,12 +107,12 @@ const [COMMA, QUOTE] = [0x2c, 0x22];
 
 /** Counts the rows of an export by organization. */
 export class ExportTally {
-  /** By the bytes that spell the organization: a lookup is all that the rate of rows allows. */
+  /** Keyed by the organization's bytes: the rate of rows allows one lookup. */
   private readonly counts = new Map<string, number>();
 
   constructor(private readonly format: ExportFormatName) {}
 
-  /** Counts a row of a statement with `isTallied`, and returns the part that is sent. */
+  /** Counts a row of a statement with `isTallied`, and returns the part to send. */
   take(row: Buffer): Buffer {
     const isCsv = this.format === 'csv';
     const end = isCsv ? endOfFirstCell(row) : 0;

@@ -25,16 +25,14 @@ import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
 import { ReadScheduler } from '../read/read-scheduler';
 
 export interface StreamedEvent {
-  /** As JSON text, as in pages. */
+  /** JSON text, as in pages. */
   text: string;
-  /** The cursor after this event; made when it is read. */
   readonly cursor: string;
 }
 
 /**
- * All events of a list for clients that iterate. A page is read, with a permit, once the one before has been taken: a
- * reader that stops costs nothing. Events recorded meanwhile are part of the stream where their position is still
- * ahead.
+ * Streams all events of a list. Each page is read, with a permit, once the one before has been taken: an idle reader
+ * costs nothing. Events recorded meanwhile are included if ahead.
  */
 @Injectable()
 export class AuditEventStream {
@@ -52,7 +50,7 @@ export class AuditEventStream {
   }
 
   /**
-   * The events that the principal may see; the signal ends the reading.
+   * Streams the principal's events; the signal ends the reading.
    * @throws AppError NOT_FOUND (switched off), VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; from the iteration
    * UNAUTHENTICATED (token expired), TOO_MANY_REQUESTS (STREAMING_MAX_CONCURRENT run), TIMELINE_CHANGED,
    * REQUEST_TIMEOUT (of a page) and what reading throws.

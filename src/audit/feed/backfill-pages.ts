@@ -5,19 +5,19 @@ import { AuditQueries } from '../read/audit.queries';
 import type { PageRequest } from '../read/page-statement';
 import { ReadScheduler } from '../read/read-scheduler';
 
-/** Bytes of a page when the memory for responses is used up. A single event is read whatever its size. */
+/** Bytes of a page without memory for responses. A single event is read whatever its size. */
 const SMALL_PAGE_BYTES = 64 * 1024;
-/** The strings of a page, with two bytes a character at worst. */
+/** Two bytes a character at worst. */
 const COPIES = 2;
 
 export interface BackfillPage {
   texts: string[];
   isSmall: boolean;
-  /** To be called when the subscriber has taken the page, or has left. */
+  /** Must be called when the subscriber has taken the page, or has left. */
   release: () => void;
 }
 
-/** Pages for feeds that catch up, each in memory for as long as its subscriber takes for it. */
+/** Pages for feeds that catch up, in memory until their subscriber has taken them. */
 @Injectable()
 export class BackfillPages {
   constructor(
@@ -26,7 +26,7 @@ export class BackfillPages {
     private readonly memory: ResponseMemory,
   ) {}
 
-  /** @throws AppError REQUEST_TOO_LARGE when it has to be read in smaller ones; what reading throws. */
+  /** @throws AppError REQUEST_TOO_LARGE when smaller pages are necessary; what reading throws. */
   async read(request: PageRequest, flow: string, signal: AbortSignal): Promise<BackfillPage> {
     const reservation = this.memory.tryReserve(COPIES * HELD_PAGE_BYTES);
     const maxBytes = reservation || request.limit === 1 ? HELD_PAGE_BYTES : SMALL_PAGE_BYTES;

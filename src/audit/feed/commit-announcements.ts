@@ -1,12 +1,9 @@
 import type { RedisConnection } from '../../platform/redis/redis-connection';
 
-/** Commits within so long share a message. */
+/** Window of commits that share a message. */
 const INTERVAL_MS = 10;
 
-/**
- * Announces commits to other replicas over Redis. Nothing waits for it: the next poll of EventTailer finds what is
- * lost.
- */
+/** Announces commits to other replicas over Redis. The next poll of EventTailer finds lost messages. */
 export class CommitAnnouncements {
   private readonly unannounced = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
@@ -33,7 +30,7 @@ export class CommitAnnouncements {
   subscribe(listener: (organizations: string[]) => void): void {
     if (this.isSubscribed || !this.redis.isConfigured) return;
     this.isSubscribed = true;
-    // The connection subscribes again when Redis comes back.
+    // The connection resubscribes after Redis has returned.
     this.redis
       .subscribe(this.channel, (message) => listener(organizationsIn(message)))
       .catch(this.onError);
@@ -44,7 +41,7 @@ export class CommitAnnouncements {
   }
 }
 
-/** None in messages of another form, which any client of the Redis can publish. */
+/** Empty for malformed messages, which any client of the Redis can publish. */
 function organizationsIn(message: string): string[] {
   try {
     const named: unknown = JSON.parse(message);

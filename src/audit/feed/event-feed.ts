@@ -15,21 +15,18 @@ import { type FeedEvent, type FeedStatistics, Subscription } from './subscriptio
 
 export interface FeedRequest {
   filter: AuditEventFilter;
-  /**
-   * The cursor of the last event that the subscriber has; `0` is the beginning of one organization. Absent: from now
-   * on.
-   */
+  /** Cursor of the subscriber's last event; `0` is the beginning of one organization. Absent: from now on. */
   after?: string;
-  /** When that event was recorded (ISO 8601), if `after` is its number alone. */
+  /** Recording time of that event (ISO 8601), if `after` is its number alone. */
   afterRecordedAt?: string;
   signal: AbortSignal;
   kind: SubscriptionKind;
 }
 
-/** The events of a feed. `begun` resolves once no event recorded from then on will be missed, or rejects. */
+/** Events of a feed. `begun` resolves once no later event will be missed, or rejects. */
 export type Feed = AsyncGenerator<FeedEvent> & {
   begun: Promise<unknown>;
-  /** Aborts when it has ended, though its last events may not be taken yet. */
+  /** Aborts at the end, when the last events may not be taken yet. */
   ended: AbortSignal;
 };
 
@@ -53,11 +50,10 @@ export class EventFeed {
   }
 
   /**
-   * The events that this principal may see, until its token expires, the signal aborts or the process stops (another
-   * replica resumes from the cursor). Events recorded after `begun` has resolved are not missed, whenever the first is
-   * taken.
+   * Follows the principal's events, none missed after `begun`, until its token expires, the signal aborts or the
+   * process stops (another replica resumes from the cursor).
    * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; from `begun` and the iteration TIMELINE_CHANGED (the
-   * cursor, or what was delivered, is of another timeline), DATABASE_UNAVAILABLE; from the iteration UNAUTHENTICATED
+   * cursor, or a delivered event, is of another timeline), DATABASE_UNAVAILABLE; from the iteration UNAUTHENTICATED
    * (token expired), SLOW_CONSUMER (events are not taken as fast as they come).
    */
   follow(principal: Principal, request: FeedRequest): Feed {
@@ -69,11 +65,10 @@ export class EventFeed {
     subscription.whenClosed(this.limiter.acquire(principal.subject, kind));
     this.closeWith(subscription, principal, signal);
     const begun = subscription.begin();
-    begun.catch(() => subscription.close('left')); // reported by `begun`, and when the first event is taken
+    begun.catch(() => subscription.close('left')); // reported by `begun`, and at the first event
     return Object.assign(subscription.deliver(begun), { begun, ended: subscription.ended });
   }
 
-  /** Ends a subscription with the process, its signal or its token. */
   private closeWith(subscription: Subscription, principal: Principal, signal: AbortSignal): void {
     subscription.whenClosed(this.lifecycle.onDraining(() => subscription.close('shutdown')));
     subscription.whenClosed(

@@ -15,8 +15,8 @@ import {
 } from '../read/log-position';
 
 /**
- * The next events of organizations ($1) after these numbers ($2), at most $3 of each, in their order. The event of that
- * number comes first if it is still there, without its text but with its time of recording, which identifies it.
+ * Next events of organizations ($1) after these numbers ($2), at most $3 of each, in order. The event of that number
+ * comes first, without text; its recording time identifies it.
  */
 export const FIND_RECORDED = {
   name: 'audit-find-recorded-behind',
@@ -41,10 +41,9 @@ const FIND_FOLLOWED_HEADS = {
 
 const FIND_EVERY_HEAD = { name: 'audit-find-every-head', text: HEADS };
 
-/** Of one read; the next one reads the others. */
 const MAX_ORGANIZATIONS = 200;
 const MAX_EVENTS_OF_ONE = 200;
-/** Every subscriber gets all of a read at once; more would disconnect those that keep up. */
+/** Limit of events: subscribers get all of a read at once, and more would disconnect those that keep up. */
 const MAX_EVENTS = MAX_BUFFERED_EVENTS / 2;
 const MAX_CHARACTERS = MAX_BUFFERED_CHARACTERS / 2;
 const POOL = { max: 2, timeoutMs: 5000 };
@@ -53,9 +52,9 @@ export interface RecordedRead {
   /** In the order of each organization's sequence. */
   events: RecordedEvent[];
   unfinished: string[];
-  /** When the events at the given positions were recorded, of those that are still there. */
+  /** Recording times of the events at the given positions that still exist. */
   confirmed: ReadonlyMap<string, number>;
-  /** Organizations whose log is not that of their position; `events` has none of theirs. */
+  /** Organizations with another log than their position's; without `events`. */
   foreign: string[];
 }
 
@@ -76,7 +75,7 @@ interface Found {
   confirmed: Map<string, number>;
 }
 
-/** Reads new events and heads from the primary, through a pool of its own. */
+/** Reads new events and heads from the primary, through its own pool. */
 export class EventLogReader {
   private readonly pool: DedicatedPool;
   private maxEvents = MAX_EVENTS;
@@ -90,8 +89,8 @@ export class EventLogReader {
   }
 
   /**
-   * Some of the events after these positions; none, and fewer next time, when they are too large together.
-   * Organizations in doubt (Durability) are left for a later read.
+   * Reads some events after these positions, later those of unconfirmed commits (Durability); none, and fewer next
+   * time, when they are too large together.
    * @throws AppError DATABASE_UNAVAILABLE, REQUEST_TIMEOUT.
    */
   async readAfter(positions: LogPositions): Promise<RecordedRead> {
@@ -139,15 +138,15 @@ export class EventLogReader {
   }
 
   /**
-   * Runs a read that shows nothing of these organizations that a failover may lose.
-   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt (Durability); what `work` throws.
+   * Runs a read that shows no events that a failover may lose.
+   * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed (Durability); what `work` throws.
    */
   durably<T>(organizations: Organizations, work: () => Promise<T>): Promise<T> {
     return this.database.durability.reading(organizations, work);
   }
 
   /**
-   * The organizations whose log is not that of these positions.
+   * Organizations with another log than that of these positions.
    * @throws AppError DATABASE_UNAVAILABLE, also when a server that has not been promoted finds some.
    */
   async findForeign(positions: LogPositions): Promise<string[]> {
@@ -158,14 +157,13 @@ export class EventLogReader {
     });
   }
 
-  /** The last positions with the identity of their events. @throws AppError DATABASE_UNAVAILABLE. */
+  /** Last positions with their events' identity. @throws AppError DATABASE_UNAVAILABLE. */
   lastPositionsOf(organizations: readonly string[]): Promise<LogPositions> {
     return this.pool.withClient((client) => findLastPositions(client, organizations));
   }
 
   /**
-   * The heads of these organizations, or of all that have events; and whether the server replays another one's log,
-   * which it may lag.
+   * Heads of these organizations, or of all with events; `isInRecovery`: the server may lag.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async headsOf(
@@ -208,7 +206,7 @@ export class EventLogReader {
   }
 }
 
-/** The positions whose event is missing or another one: retention may have removed it. */
+/** Positions whose event is missing (retention may have removed it) or another one. */
 function unconfirmedOf(
   positions: LogPositions,
   confirmed: ReadonlyMap<string, number>,

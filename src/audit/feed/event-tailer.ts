@@ -18,34 +18,33 @@ import {
 import { LogTimeline } from '../event/log-timeline';
 import { EventLogReader, type FollowedHead } from './event-log-reader';
 
-/** The later position; of the same event, the one that identifies it. */
+/** The later position; for the same event, the one with its identity. */
 function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
   if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
   return one.recordedMicros === undefined ? other : one;
 }
 
-/** Polling finds what other replicas could not announce without Redis. */
+/** Interval that finds commits of other replicas without Redis. */
 const POLL_MS = 1000;
 export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
-  /** The log of one of its organizations is on another timeline. No more of it will come; the listener has to unsubscribe. */
+  /** Receives the end of the feed: a log is on another timeline. The listener has to unsubscribe. */
   onTimelineChange: (error: AppError) => void;
 }
 
-/** A listener that gets each event after `positions`, until it unsubscribes. */
 export interface Subscriber {
   positions: LogPositions;
   unsubscribe: () => void;
 }
 
 /**
- * Reads each event once and delivers it to all listeners in the order of its organization's sequence, which is gapless
- * in commit order: reading on after the last one misses nothing. Commits of this process start a read, those of other
- * replicas are announced over Redis, and a poll of the heads finds the rest.
+ * Reads each event once and delivers it to all listeners by sequence, which is gapless in commit order: a read after
+ * the last one misses nothing. Commits here start a read, those of other replicas are announced over Redis, and a poll
+ * of the heads finds the rest.
  *
- * After a failover or restore sequences may be assigned again. Every read therefore begins with the event at the
- * position itself: when it is another one, or a head is below the position, the organization's listeners are notified
- * and get no more (docs/adr/0029-positions-across-timelines.md).
+ * After a failover or restore sequences may be assigned again: every read begins with the event at the position, and
+ * when that is another one, or a head is below, the organization's feeds end
+ * (docs/adr/0029-positions-across-timelines.md).
  */
 @Injectable()
 export class EventTailer implements BeforeApplicationShutdown {
@@ -53,10 +52,10 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly listenersToAll = new Set<EventListener>();
-  /** The last event delivered of each followed organization. The objects are immutable. */
+  /** Last delivered event of each followed organization. The objects are immutable. */
   private readonly offsets: LogPositions = new Map();
   private readonly seenHeads = new Map<string, FollowedHead>();
-  /** Counts changes of timeline: results of reads that began before one are useless. */
+  /** Count of timeline changes: results of reads that began before one are discarded. */
   private changes = 0;
   private readonly due = new Set<string>();
   private polling: NodeJS.Timeout | undefined;
@@ -84,8 +83,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   /**
-   * Delivers every event of these organizations after `positions` to the listener; those are the current ones: no event
-   * that is committed later has a lower sequence.
+   * Delivers all events of these organizations after `positions`: no later commit has a lower sequence.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async follow(organizations: Organizations, listener: EventListener): Promise<Subscriber> {
@@ -100,14 +98,14 @@ export class EventTailer implements BeforeApplicationShutdown {
     const positions: LogPositions = new Map();
     for (const id of ids) {
       const head = last.get(id) ?? BEGINNING;
-      // Listeners to everything get all of an organization that is new to this process.
+      // Listeners to all get every event of an organization that is new to this process.
       if (this.listenersToAll.size > 0 && !this.offsets.has(id)) {
         this.offsets.set(id, BEGINNING);
         this.due.add(id);
       }
       const delivered = this.isFollowed(id) ? (this.offsets.get(id) ?? BEGINNING) : undefined;
       if (delivered === undefined) this.startAt(id, head);
-      // A later call may have been served sooner: what it was delivered is not delivered again.
+      // A later call may have been served sooner: its events are not delivered again.
       positions.set(id, delivered === undefined ? head : furthestOf(delivered, head));
     }
     if (organizations === '*') this.listenersToAll.add(listener);
@@ -122,7 +120,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   /**
-   * Checks that the positions of a resuming reader are of these logs.
+   * Checks that a resuming reader's positions are of these logs.
    * @throws AppError TIMELINE_CHANGED, DATABASE_UNAVAILABLE.
    */
   async requireSameTimeline(positions: LogPositions): Promise<void> {
@@ -140,7 +138,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     return new Map([...heads].map(([id, { sequence }]) => [id, { sequence }]));
   }
 
-  /** Begins to follow an organization; the first read identifies the event of the position, if it is not known. */
+  /** Follows an organization; the first read identifies the event of an unidentified position. */
   private startAt(id: string, position: LogPosition): void {
     this.offsets.set(id, position);
     if (position.sequence > 0n && position.recordedMicros === undefined) this.due.add(id);
@@ -192,7 +190,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     if (this.due.size > 0) this.readDue();
   }
 
-  /** Reads until nothing is due. After a failure the next poll tries again. */
+  /** Reads until nothing is due. The next poll retries after a failure. */
   private readDue(): void {
     if (this.isReading) return;
     this.isReading = true;
@@ -211,7 +209,6 @@ export class EventTailer implements BeforeApplicationShutdown {
     }
   }
 
-  /** After a failure these organizations are due again. */
   private async readSome(after: LogPositions): Promise<void> {
     try {
       const { events, unfinished, confirmed, foreign } = await this.log.readAfter(after);
@@ -231,7 +228,6 @@ export class EventTailer implements BeforeApplicationShutdown {
     if (this.offsets.get(id) === position) this.offsets.set(id, { ...position, recordedMicros });
   }
 
-  /** Up to `count` due organizations that still have listeners, with the positions to read after. */
   private takeDue(count: number): LogPositions {
     const after: LogPositions = new Map();
     for (const id of [...this.due].slice(0, count)) {
@@ -247,7 +243,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     const offset = this.offsets.get(organizationId)?.sequence;
     if (offset === undefined || sequence <= offset) return; // without listeners, or begun again meanwhile
     if (offset < after) {
-      this.due.add(organizationId); // begun again at an earlier position: the events between have not been read
+      this.due.add(organizationId); // events between an earlier position and this one have not been read
       return;
     }
     this.offsets.set(organizationId, { sequence, recordedMicros });
@@ -259,7 +255,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     if (this.isPolling || this.offsets.size + this.listenersToAll.size === 0) return;
     this.isPolling = true;
     const organizations = this.listenersToAll.size > 0 ? '*' : [...this.offsets.keys()];
-    // Positions advance during the poll: only earlier ones must not be above a head.
+    // Positions advance during the poll: only these earlier ones must not be above a head.
     const before: LogPositions = new Map(this.offsets);
     const { changes } = this;
     this.log
@@ -275,7 +271,7 @@ export class EventTailer implements BeforeApplicationShutdown {
       });
   }
 
-  /** A head below what was delivered before the poll: the next sequences are assigned a second time. */
+  /** Finds heads below the earlier positions: the next sequences are assigned a second time. */
   private compareHeads(heads: ReadonlyMap<string, FollowedHead>, before: LogPositions): void {
     for (const [id, position] of before) {
       const sequence = heads.get(id)?.sequence ?? 0n;
@@ -286,7 +282,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   /** Ends the feeds of an organization whose event at this position is gone. */
   private changeTimeline(id: string, position: LogPosition | undefined, head?: bigint): void {
     const offset = this.offsets.get(id);
-    // Begun again since: the position was that of another feed.
+    // Begun again since: the position was another feed's.
     if (!position || !offset || offset.sequence < position.sequence) return;
     this.forget(id);
     this.changes += 1;
@@ -298,9 +294,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     for (const listener of listeners) listener.onTimelineChange(error);
   }
 
-  /**
-   * Whether there is something to read: new events, or a head that moved without them, by retention or a lost commit.
-   */
+  /** Finds new events, or a head moved without them, by retention or a lost commit. */
   private isDue(id: string, head: FollowedHead): boolean {
     const offset = this.offsets.get(id);
     const seen = this.seenHeads.get(id);

@@ -1,16 +1,13 @@
 import { getHeapStatistics } from 'node:v8';
 import type { RecordedEvent } from './recorded-event';
 
-/** Events waiting for one subscriber; beyond either it reads too slowly. Subscribers share the texts. */
+/** Limit of waiting events of a subscriber, beyond which it is too slow. Subscribers share the texts. */
 export const MAX_BUFFERED_EVENTS = 5000;
 export const MAX_BUFFERED_CHARACTERS = 8 * 1024 * 1024;
-/** Fewer taken events are not worth a copy of the rest. */
+/** Minimum of taken events that is worth a copy of the rest. */
 const MIN_TAKEN = 16;
 
-/**
- * Events that a subscriber has not taken. Bounded by itself and together with all other buffers; beyond that it
- * overflows and keeps nothing.
- */
+/** Events that a subscriber has not taken, bounded per buffer and across all. An overflow drops everything. */
 export class FeedBuffer {
   private events: RecordedEvent[] = [];
   private at = 0;
@@ -49,7 +46,7 @@ export class FeedBuffer {
     this.at += 1;
     if (this.at === this.events.length) this.drop();
     else if (this.at > MIN_TAKEN && this.at * 2 > this.events.length) {
-      // A reader that never quite catches up must not hold what it has taken.
+      // A reader that never quite catches up must not retain taken events.
       this.events = this.events.slice(this.at);
       this.at = 0;
     }
@@ -67,7 +64,6 @@ export class FeedBuffer {
     this.notify();
   }
 
-  /** Resolves when something has been added, or `notify` is called. */
   async changed(): Promise<void> {
     if (this.at < this.events.length || this.hasOverflowed || this.isClosed) return;
     await new Promise<void>((resolve) => {
@@ -91,12 +87,12 @@ export class FeedBuffer {
 }
 
 const HEAP_SHARE = 1 / 8;
-/** Bytes of an event beside its text: objects and members. */
+/** Bytes of an event's objects, without its text. */
 const EVENT_BYTES = 1000;
 
 /**
- * Memory of all buffers. An event in several counts once, as they share it. Beyond the limit a buffer with more than an
- * equal share overflows at its next event; others keep what they have, so at most twice the limit is held.
+ * Memory of all buffers; shared events count once. Beyond the limit, a buffer above an equal share overflows at its
+ * next event; others keep theirs: at most twice the limit is held.
  */
 export class FeedMemory {
   private readonly holders = new Map<RecordedEvent, number>();
@@ -129,13 +125,12 @@ export class FeedMemory {
     this.buffers -= 1;
   }
 
-  /** Whether a buffer with so many bytes holds more than its share of too much. */
   isTooMuch(ownBytes: number): boolean {
     return this.reservedBytes > this.limitBytes && ownBytes > this.limitBytes / this.buffers;
   }
 }
 
-/** Memory of an event; characters may have two bytes. */
+/** Bytes of an event; characters may have two. */
 function bytesOf({ text }: RecordedEvent): number {
   return EVENT_BYTES + 2 * text.length;
 }

@@ -3,20 +3,20 @@ import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { BEGINNING, type LogPosition, type LogPositions } from '../read/log-position';
 
-/** Organizations of one cursor, which has to fit into a header (Last-Event-ID). */
+/** Limit of organizations in a cursor, which has to fit into a header (Last-Event-ID). */
 export const MAX_RESUMABLE_ORGANIZATIONS = 100;
 
 /**
- * A number of at most 18 digits, which bigint holds and no organization reaches, and the microseconds of the recording
- * in base 36. Cursors of earlier versions (docs/adr/0029) and typed numbers have no time.
+ * At most 18 digits, which bigint holds and no organization reaches, and the recording's microseconds in base 36,
+ * absent in cursors of earlier versions (docs/adr/0029) and typed numbers.
  */
 const POSITION = /^(0|[1-9]\d{0,17})(?:\.([1-9a-z][0-9a-z]{0,10}))?$/;
 const FINGERPRINT_LENGTH = 10;
 
 /**
- * The positions of a feed as text: of one organization `1042.mf3k2q1z9a`, its last sequence and when that was recorded;
- * of several the positions in the order of their names, after a fingerprint of the names (`9fk2…~12.mf3…~7.mf4…`), some
- * 3 000 characters for 100 of them. Null for more.
+ * Positions of a feed as text. One organization: `1042.mf3k2q1z9a`, last sequence and recording time; several:
+ * positions in the order of their names, after a fingerprint of the names (`9fk2…~12.mf3…~7.mf4…`), some 3 000
+ * characters for 100. Null for more.
  */
 export function feedCursor(organizations: Organizations, positions: LogPositions): string | null {
   if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) return null;
@@ -26,7 +26,7 @@ export function feedCursor(organizations: Organizations, positions: LogPositions
 }
 
 /**
- * The positions in a cursor, whether or not their events still exist.
+ * Positions in a cursor, also of events that no longer exist.
  * @throws AppError INVALID_CURSOR, also for one of other organizations.
  */
 export function positionsIn(cursor: string, organizations: Organizations): LogPositions {
@@ -49,7 +49,7 @@ function textsIn(cursor: string, organizations: readonly string[]): string[] {
   if (head !== fingerprintOf(organizations)) {
     throw invalid('The cursor is not one of a feed of these organizations.');
   }
-  // Numbers alone, with dots between them, are of earlier versions.
+  // Numbers alone, joined by dots, come from earlier versions.
   const [numbers = ''] = tail;
   return tail.length === 1 ? numbers.split('.') : tail;
 }
@@ -73,7 +73,7 @@ function invalid(detail: string): AppError {
   return new AppError('INVALID_CURSOR', detail);
 }
 
-/** By the lists that feeds hold: a hash for each event of each subscriber would cost more than the rest. */
+/** Keyed by the feeds' own lists: a hash per event and subscriber would cost more than the rest. */
 const fingerprints = new WeakMap<readonly string[], string>();
 
 function fingerprintOf(organizations: readonly string[]): string {

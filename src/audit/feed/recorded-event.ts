@@ -6,14 +6,12 @@ import { EVENT_FILTERS, type EventFilter } from '../event/event-fields';
 export interface RecordedEvent {
   organizationId: string;
   sequence: bigint;
-  /** Microseconds since 1970. */
   recordedMicros: number;
-  /** As in pages. */
   text: string;
   members: FilteredMembers;
 }
 
-/** What filters compare. The whole event with its metadata as objects would take many times its text in memory. */
+/** Members that filters compare. A whole parsed event takes many times its text in memory. */
 type FilteredMembers = { timestamp: string } & Partial<Record<EventFilter['field'], string | null>>;
 
 type EventMembers = FilteredMembers &
@@ -32,7 +30,7 @@ export function recordedEventOf(text: string): RecordedEvent {
   };
 }
 
-/** Whether an event passes a filter; organizations are not compared. */
+/** Tests an event against a filter, organizations aside. */
 export type EventTest = (event: RecordedEvent) => boolean;
 
 export function eventTest(filter: AuditEventFilter): EventTest {

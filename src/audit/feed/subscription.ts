@@ -19,21 +19,16 @@ import { feedCursor } from './feed-cursor';
 import { eventTest, type RecordedEvent } from './recorded-event';
 
 const PAGE = 500;
-/** Failures after which a page is read again: many feeds resume at once when a replica has stopped. */
+/** Failures after which a page is read again: many feeds resume at once when a replica stops. */
 const TRANSIENT = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
 const MAX_RETRY_SECONDS = 5;
 
 export interface FeedEvent {
-  /** As JSON text, as in pages. */
   text: string;
-  /**
-   * The cursor after this event; null for more organizations than a cursor holds. Made when it is read, which has to be
-   * before the next event is taken.
-   */
+  /** Null for more organizations than a cursor holds. Must be read before the next event is taken. */
   readonly cursor: string | null;
 }
 
-/** Why feeds end: closed by the client, token expired, process stopped, reader too slow, log on another timeline. */
 export type EndReason = 'left' | 'expired' | 'shutdown' | 'slow' | 'rewound';
 
 export interface FeedStatistics {
@@ -46,14 +41,13 @@ interface SubscribedLog {
   organizations: Organizations;
   filter: AuditEventFilter;
   signal: AbortSignal;
-  /** Positions from which the feed resumes; without them it begins with what is recorded from now on. */
+  /** Positions to resume from; without them the feed begins now. */
   from?: LogPositions | undefined;
 }
 
 /**
- * The events of one subscriber in three phases: backfill (pages since the cursor), cutover (events in both the pages
- * and the buffer are delivered once), live. Each organization's events come in the order of their sequence, without
- * gaps and repetitions.
+ * One subscriber's events in three phases: backfill (pages since the cursor), cutover (events in both the pages and the
+ * buffer are delivered once), live. Each organization's events come by sequence, without gaps and repetitions.
  */
 export class Subscription {
   private readonly buffer = new FeedBuffer();
@@ -61,9 +55,7 @@ export class Subscription {
   private readonly cleanups: (() => void)[] = [];
   private readonly isResumed: boolean;
   private positions: LogPositions;
-  /** Set once it has ended, with the error for its reader, if any. */
   private end: { error?: AppError } | undefined;
-  /** Whether all events come through the buffer. */
   private isLive = false;
 
   constructor(
@@ -76,7 +68,7 @@ export class Subscription {
     this.positions = source.from ?? new Map<string, LogPosition>();
   }
 
-  /** Aborts when it has ended, though its last events may not be taken yet. */
+  /** Aborts at the end, when the last events may not be taken yet. */
   get ended(): AbortSignal {
     return this.over.signal;
   }
@@ -90,7 +82,6 @@ export class Subscription {
     this.over.abort();
   }
 
-  /** Calls `cleanup` when it ends; at once if it has ended. */
   whenClosed(cleanup: () => void): void {
     if (this.end) cleanup();
     else this.cleanups.push(cleanup);
@@ -124,14 +115,14 @@ export class Subscription {
     }
   }
 
-  /** Reads from the cursor to `until`, after which the buffer holds everything. */
+  /** Reads from the cursor to `until`, where the buffer begins. */
   private async *backfill(until: LogPositions): AsyncGenerator<FeedEvent> {
     const { organizations } = this.source;
     const ids = organizations === '*' ? [] : organizations;
     for (let target = until; ; target = this.tailer.positionsOf(ids)) {
       for (const id of ids) yield* this.backfillOne(id, target.get(id) ?? BEGINNING);
       if (!this.buffer.hasOverflowed) return;
-      // More came meanwhile than a buffer holds: it is read from the database as well.
+      // More events than a buffer holds: they are read from the database as well.
       this.buffer.clear();
     }
   }
@@ -183,7 +174,6 @@ export class Subscription {
     }
   }
 
-  /** Reads again after transient failures, with random pauses. */
   private async readUntilCaughtUp<T>(read: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
@@ -221,7 +211,7 @@ export class Subscription {
     }
   }
 
-  /** An event that the backfill has delivered comes live as the same event, or the log has changed between. */
+  /** Checks that a live event is the backfill's: else the log has changed between. */
   private requireSameEvent(
     { organizationId, sequence, recordedMicros }: RecordedEvent,
     position: LogPosition,

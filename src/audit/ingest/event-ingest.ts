@@ -18,9 +18,9 @@ import { AuditService } from '../write/audit.service';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
 import { NdjsonIngest, MAX_BATCH_BYTES } from './ndjson-ingest';
 
-/** Longer than any event: metadata of 256 KiB is six times as long when all of it is escaped. */
+/** Longer than any event: fully escaped metadata of 256 KiB is six times as long. */
 const MAX_LINE_BYTES = 2 * 1024 * 1024;
-/** Refusals after which a batch waits: back-pressure reaches the client, whose body is not read meanwhile. */
+/** Refusals after which a batch waits, as back-pressure: the client's body is not read meanwhile. */
 const RETRIED = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
 const RETRY_MS = 1000;
 /** Share of the heap for all bodies; each has three batches, as text and as events. */
@@ -28,10 +28,9 @@ const HEAP_SHARE = 1 / 3;
 const BODY_BYTES = 2 * 3 * MAX_BATCH_BYTES;
 const [MIN_BODIES, MAX_BODIES] = [2, 64];
 
-/** Stores events from NDJSON bodies of any length, with a receipt for each line. */
+/** Stores events of NDJSON bodies of any length, with a receipt per line. */
 @Injectable()
 export class EventIngest {
-  /** Bodies at once. */
   readonly limiter = new StreamLimiter(maxBodies(), 'NDJSON bodies');
 
   constructor(
@@ -44,9 +43,9 @@ export class EventIngest {
   ) {}
 
   /**
-   * Reads a body to its end and writes a receipt for each line, in their order, and a summary. What a receipt calls
-   * created is committed, what it calls rejected is not. Lines after the token's end are not read: the last receipt
-   * rejects them all. Resolves when the client has the response or has left.
+   * Reads a body to its end; writes a receipt per line, in order, and a summary. `created` lines are committed,
+   * rejected ones are not. After the token's end no line is read: the last receipt rejects them all. Resolves when the
+   * client has the response or has left.
    * @throws AppError VALIDATION_FAILED (an Idempotency-Key), UNSUPPORTED_MEDIA_TYPE (Content-Encoding),
    * TOO_MANY_REQUESTS (too many bodies); DATABASE_UNAVAILABLE, REQUEST_TIMEOUT when the outcome of lines is unknown,
    * which have no receipt then.
@@ -79,7 +78,6 @@ export class EventIngest {
     }
   }
 
-  /** Stores all lines of a batch or none, in one transaction, with a permit. */
   private async store(
     principal: Principal,
     batch: IngestBatch,

@@ -13,7 +13,7 @@ export type LineReceipt =
   | { line: number; id: string; sequence: string; status: 'created' | 'duplicate' }
   | { line: number; status: 'rejected'; code: string; errors: FieldError[] };
 
-/** The code of a valid line in a transaction with a refused one. */
+/** Code of a valid line in a transaction with a refused one. */
 export const TRANSACTION_REJECTED = 'TRANSACTION_REJECTED';
 /** Space, tab, carriage return. */
 const BLANKS = new Set([0x20, 0x09, 0x0d]);
@@ -32,12 +32,10 @@ export class IngestBatch {
 
   constructor(private readonly principal: Principal) {}
 
-  /** Lines in it, without blank ones. */
   get lines(): number {
     return this.numbers.length;
   }
 
-  /** Whether a line is refused, and all of them with it. */
   get hasViolations(): boolean {
     return this.violations.size > 0;
   }
@@ -53,7 +51,6 @@ export class IngestBatch {
     return true;
   }
 
-  /** Adds a line that cannot be read. */
   refuse(number: number, code: ErrorCode, message: string): void {
     this.numbers.push(number);
     this.violations.set(number, { code, errors: [{ path: '', message }] });
@@ -65,7 +62,6 @@ export class IngestBatch {
     });
   }
 
-  /** The receipts of lines that are not stored, because some are invalid or because storing failed. */
   rejections(failure?: AppError): LineReceipt[] {
     if (failure) this.assignFailure(failure);
     const [first] = this.violations.keys();
@@ -79,7 +75,7 @@ export class IngestBatch {
     });
   }
 
-  /** Assigns a failure to the lines that it names (`3.id`: that of index 3), else to all. */
+  /** Assigns a failure to the lines of its paths (`3.id`: that of index 3), else to all. */
   private assignFailure({ code, detail, errors = [] }: AppError): void {
     for (const { path, message } of errors) {
       const [index = '', ...rest] = path.split('.');

@@ -9,22 +9,17 @@ import { clientClosed } from '../../http/request-signal';
 import { ResponseSink } from '../../streaming/response-sink';
 import type { IngestBatch, LineReceipt } from './ingest-batch';
 
-/** A batch is stored after such a pause of the body, so that a client that sends now and then gets its receipts. */
+/** Pause of the body after which a batch is stored, so that an occasional sender gets its receipts. */
 const PAUSE_MS = 250;
-/**
- * The longest wait of a line for others of its transaction: with the transaction before it and its own it is committed
- * within a second.
- */
+/** Longest wait of a line for others: with the transaction before and its own it is committed within a second. */
 const MAX_AGE_MS = 500;
-/** Batches read but not answered: one is being stored, the next is ready. */
+/** Limit of batches without receipts: one is being stored, the next is ready. */
 const MAX_UNDER_WAY = 2;
 /** Bytes of one transaction: BULK_MAX_EVENTS lines of 256 KiB would be gigabytes. */
 export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
-/** Consecutive blank lines: a compressed megabyte may be a gigabyte of line breaks. */
+/** Limit of consecutive blank lines: a compressed megabyte may be a gigabyte of line breaks. */
 const MAX_BLANK_LINES = 100_000;
-/** The event loop is yielded after parsing for so long. */
 const SLICE_MS = 10;
-/** Lines between two readings of the clock. */
 const SLICE_LINES = 64;
 
 export interface IngestParts {
@@ -34,11 +29,10 @@ export interface IngestParts {
   newBatch: () => IngestBatch;
   /** Aborts with an AppError when the token expires: later lines are not read. */
   tokenSignal?: AbortSignal;
-  /** Stores a batch and resolves with its receipts; the signal aborts when the client has left. */
   store: (batch: IngestBatch, signal: AbortSignal) => Promise<LineReceipt[]>;
 }
 
-/** Reads one body: lines into batches, batches into transactions, transactions into receipts. */
+/** Reads one body: lines into batches, transactions and receipts. */
 export class NdjsonIngest {
   private readonly body: NdjsonBody;
   private readonly lines: LineSplitter;
@@ -47,7 +41,7 @@ export class NdjsonIngest {
   private readonly lifetime = new AbortController();
   private readonly stallTimer: NodeJS.Timeout;
   private batch: IngestBatch;
-  /** When the first line of `batch` was read, by performance.now(). */
+  /** Time of the first line of `batch`, by performance.now(). */
   private batchSinceMs = 0;
   private dispatching: NodeJS.Timeout | undefined;
   private underWay = 0;
@@ -105,7 +99,6 @@ export class NdjsonIngest {
     await this.sink.end({});
   }
 
-  /** Whether the response is over: the client has left, or a transaction has failed. */
   private get isOver(): boolean {
     return this.lifetime.signal.aborted;
   }
@@ -134,7 +127,7 @@ export class NdjsonIngest {
     if (last) this.batch.add(last);
   }
 
-  /** Whether the token has expired before the end of the body. What was read until then is stored. */
+  /** True when the token has expired before the end of the body. Earlier lines are stored. */
   private get isTokenOver(): boolean {
     return this.parts.tokenSignal?.aborted === true && !this.body.isEnded;
   }
@@ -152,7 +145,6 @@ export class NdjsonIngest {
     if (this.batch.lines === 1) this.batchSinceMs = performance.now();
   }
 
-  /** Stores what has been read in time, whether more follows or not. */
   private dispatchInTime(): void {
     clearTimeout(this.dispatching);
     if (this.batch.lines === 0) return;
@@ -188,7 +180,7 @@ export class NdjsonIngest {
     this.sliceStartMs = performance.now();
   }
 
-  /** Stores the batch after the one before, so that sequences and receipts have the order of the lines. */
+  /** Stores the batch after the one before: sequences and receipts have the order of the lines. */
   private dispatch(): void {
     clearTimeout(this.dispatching);
     const { batch } = this;
@@ -226,7 +218,7 @@ export class NdjsonIngest {
     });
   }
 
-  /** Disconnects a client that has sent nothing for too long, unless the service kept it waiting. */
+  /** Disconnects a client that was silent for too long, unless the service kept it waiting. */
   private onStall(): void {
     if (this.underWay === 0 && this.batch.lines === 0) this.sink.disconnect('client stalled');
   }
@@ -237,7 +229,7 @@ export class NdjsonIngest {
     this.wake();
   }
 
-  /** Lines of unknown outcome, and all after them, get no receipt. */
+  /** Lines of unknown outcome, and all later ones, get no receipt. */
   private fail(error: unknown): void {
     if (this.isOver) return;
     this.failure = toAppError(error);
@@ -249,7 +241,6 @@ export class NdjsonIngest {
     for (const resolve of this.waiters.splice(0)) resolve();
   }
 
-  /** Resolves at the next change: of batches, of the body, of the connection. */
   private change(): Promise<void> {
     return new Promise((resolve) => this.waiters.push(resolve));
   }

@@ -24,41 +24,37 @@ export interface PageQuery {
   includeTotal?: boolean;
 }
 
-/** The events at the two ends of a page, from which the neighbouring pages start; absent where there is none. */
+/** Events at the two ends of a page, from which its neighbours start; absent where there is none. */
 export interface PageEdges {
   next?: Position;
   previous?: Position;
 }
 
-/**
- * A page as it was read, the same for all who may see these organizations: without cursors, which are bound to a
- * reader. Its events are JSON text, sent as it is by REST and parsed by GraphQL and tRPC.
- */
+/** A page without cursors, the same for all readers of these organizations, as JSON texts. */
 export interface FoundPage {
   events: readonly string[];
   info: PageInfo;
   edges: PageEdges;
 }
 
-/** The event at which a cursor points, and the direction in which its page lies. */
 export interface CursorPosition {
   backward: boolean;
   position: Position;
 }
 
-/** Bytes of a page that is held in memory for as long as its reader takes for it (streams, backfills). */
+/** Bytes of a page that stays in memory until its reader takes it (streams, backfills). */
 export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
 
 /** Divisor of a page's limit after it was too large: PostgreSQL has sent all of it by then. */
 export const TOO_LARGE_DIVISOR = 8;
 
 export interface PageMemory {
-  /** Bytes in UTF-8; by default as many as this process can serve. */
+  /** Bytes in UTF-8; by default the capacity of this process. */
   maxBytes?: number;
   reservation?: ResponseReservation;
 }
 
-/** Whether a page was refused for its size: one of fewer events may fit. */
+/** Refusal of a page for its size: one of fewer events may fit. */
 export function isTooLarge(error: unknown): boolean {
   return error instanceof AppError && error.code === 'REQUEST_TOO_LARGE';
 }
@@ -71,7 +67,7 @@ export interface PageDescription {
   offset: number;
   from?: CursorPosition;
   includeTotal: boolean;
-  /** Cursors of the page are bound to it: they hold for this principal, list and sort only. */
+  /** Bound into the page's cursors: they hold for this principal, list and sort only. */
   binding: string;
 }
 
@@ -85,7 +81,7 @@ export class AuditPages {
   ) {}
 
   /**
-   * The page that a principal asks for.
+   * Parses a principal's page request.
    * @throws AppError VALIDATION_FAILED (limit or offset too large), FORBIDDEN (organizations), INVALID_CURSOR.
    */
   parse(principal: Principal, query: PageQuery): PageDescription {
@@ -188,8 +184,8 @@ function edgeOf(eventText: string, list: List): Position {
 }
 
 /**
- * The position in a cursor. By sequence it also identifies the event, as numbers can be assigned again; a moment in
- * time is the same in every history (docs/adr/0029).
+ * The position in a cursor. By sequence it also identifies the event, as numbers can be assigned again; a moment is the
+ * same on every timeline (docs/adr/0029).
  */
 function cursorPositionOf(
   { timestamp, recordedAt, sequence, id, organizationId }: Position,

@@ -21,7 +21,7 @@ export interface CacheInfo {
   hitRatio: number;
 }
 
-/** A page of parsed events. Numbers in `metadata` that a double would change are placeholders. */
+/** A page of parsed events, with placeholders for numbers in `metadata` that a double would change. */
 export interface FoundEvents {
   data: AuditEventDto[];
   pagination: PageInfo;
@@ -31,10 +31,7 @@ export interface FoundEvents {
 
 export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
 
-/**
- * Reads for GraphQL and tRPC: same cache, permits and rights as the REST routes. Results are to be written through
- * `restoreNumbers` (lossless-json), or placeholders stay in them.
- */
+/** Reads for GraphQL and tRPC as in REST. `restoreNumbers` (lossless-json) must replace placeholders in results. */
 @Injectable()
 export class AuditSearch {
   private readonly ratios = new HitRatios();
@@ -47,7 +44,7 @@ export class AuditSearch {
   ) {}
 
   /**
-   * A page of the events that the principal may see.
+   * Finds a page of the principal's events.
    * @throws AppError VALIDATION_FAILED, INVALID_CURSOR, FORBIDDEN; REQUEST_TOO_LARGE for the response; the signal's
    * reason; what reading throws.
    */
@@ -61,10 +58,7 @@ export class AuditSearch {
     return { data: this.composition.parse(data.text, options) as AuditEventDto[], ...rest };
   }
 
-  /**
-   * The same without parsing the events.
-   * @throws AppError as findPage.
-   */
+  /** Finds a page as JSON text. @throws AppError as findPage. */
   async findPageText(
     principal: Principal,
     search: AuditEventSearchDto,
@@ -84,9 +78,9 @@ export class AuditSearch {
   }
 
   /**
-   * One event.
-   * @throws AppError NOT_FOUND, also when it is another organization's; VALIDATION_FAILED (no UUID); FORBIDDEN;
-   * CONFLICT when several organizations have an event with this id; REQUEST_TOO_LARGE for the response.
+   * Finds one event.
+   * @throws AppError NOT_FOUND, also for another organization's; VALIDATION_FAILED (no UUID); FORBIDDEN; CONFLICT when
+   * several organizations have an event with this id; REQUEST_TOO_LARGE for the response.
    */
   async findById(
     principal: Principal,
@@ -114,7 +108,6 @@ export class AuditSearch {
   }
 }
 
-/** The list in the shared part of a page (`shared` in cached-reads.ts). */
 function eventsIn(sharedText: string): string {
   return sharedText.slice(sharedText.indexOf('['));
 }

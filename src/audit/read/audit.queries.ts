@@ -19,7 +19,7 @@ import { logPositionOf, type Position } from './position';
 import { PageWindows } from './page-windows';
 import { countedTypes, type TextLimits } from './text-limits';
 
-/** Reads events as JSON text that PostgreSQL makes (EVENT_JSON). An aborting signal cancels the statement. */
+/** Reads events as PostgreSQL's JSON text (EVENT_JSON). An aborting signal cancels the statement. */
 @Injectable()
 export class AuditQueries {
   private readonly windows = new PageWindows();
@@ -31,9 +31,9 @@ export class AuditQueries {
   ) {}
 
   /**
-   * The next `limit` events of a list in its order.
-   * @throws AppError REQUEST_TOO_LARGE beyond `limits.maxBytes`; what `limits.reservation` throws, which grows with
-   * them; TIMELINE_CHANGED when a list by sequence starts after an event that is another one now, or is missing.
+   * Reads the next `limit` events of a list in its order.
+   * @throws AppError REQUEST_TOO_LARGE beyond `limits.maxBytes`; what `limits.reservation` throws as it grows;
+   * TIMELINE_CHANGED when a list by sequence starts after an event that is another one now, or is missing.
    */
   async findPage(
     request: PageRequest,
@@ -43,14 +43,14 @@ export class AuditQueries {
     if (request.organizations.length === 0) return [];
     const work = async (client: PoolClient) => {
       const page = this.readPage(client, request, limits);
-      // After the page on the same connection, in the same round trip: a position that holds then held for the page.
+      // Same connection and round trip, after the page: a position that holds then held for the page.
       const foreign = findForeign(client, request);
       foreign.catch(() => undefined); // awaited below, unless the page has failed
       return { found: await page, foreign: await foreign };
     };
     const { organizations } = request;
     let read = await this.read(organizations, signal, work);
-    // A replica may lag: the primary decides before a position is refused.
+    // A replica may lag: only the primary refuses a position.
     if (read.foreign.organizations.length > 0) {
       read = await this.database.durability.reading(organizations, () =>
         this.database.withClient(work, signal),
@@ -78,8 +78,7 @@ export class AuditQueries {
   }
 
   /**
-   * Checks for reads with a snapshot of their own that a list by sequence starts after the event that `client` sees
-   * there.
+   * Checks in a reader's own snapshot that a list by sequence starts after the event that `client` sees there.
    * @throws AppError TIMELINE_CHANGED; DATABASE_UNAVAILABLE on a server that has not been promoted.
    */
   async requireSameTimeline(
@@ -100,7 +99,7 @@ export class AuditQueries {
     throw timelineChanged(organizationId, BigInt(sequence));
   }
 
-  /** The number of events of a list, at most TOTAL_EXACT_UP_TO + 1, which stands for "more". */
+  /** Counts the events of a list, up to TOTAL_EXACT_UP_TO + 1, which stands for "more". */
   async count(
     request: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
     signal?: AbortSignal,
@@ -112,7 +111,7 @@ export class AuditQueries {
     });
   }
 
-  /** One event by id. @throws AppError CONFLICT when several of the organizations have one. */
+  /** Finds one event by id. @throws AppError CONFLICT when several of the organizations have one. */
   async findById(
     organizations: Organizations,
     id: string,
@@ -122,10 +121,7 @@ export class AuditQueries {
     return this.read(organizations, signal, (client) => findEvent(client, organizations, id));
   }
 
-  /**
-   * The positions of the events with this id and timestamp, at most one in each organization. Read from the primary, as
-   * exports are.
-   */
+  /** Positions of events with this id and timestamp, one per organization, from the primary, as exports read it. */
   async findPositions(
     organizations: Organizations,
     named: Pick<Position, 'id' | 'timestamp'> & { organizationId: string | undefined },
@@ -152,7 +148,7 @@ export class AuditQueries {
   }
 
   /**
-   * Resolves when what was read of these organizations before the call is durable.
+   * Resolves when earlier reads of these organizations are durable.
    * @throws AppError DATABASE_UNAVAILABLE when that takes seconds.
    */
   whenDurable(organizations: Organizations): Promise<void> {
@@ -161,7 +157,7 @@ export class AuditQueries {
 
   /**
    * Reads from a replica only if it shows all that the primary does, as the result may be cached under the current
-   * version, and never events that a failover may lose.
+   * version, and no events that a failover may lose.
    */
   private read<T>(
     organizations: Organizations,
@@ -178,7 +174,7 @@ export class AuditQueries {
 const NO_POSITION = { organizationId: '', sequence: '0' };
 const NOTHING_FOREIGN: ForeignPositions = { organizations: [], isInRecovery: false };
 
-/** Whether the position after which a list starts is of another timeline. Positions in time are the same in each. */
+/** Checks the position after which a list starts. Positions in time are the same on each timeline. */
 async function findForeign(
   client: PoolClient,
   { sort, after }: Pick<PageRequest, 'sort' | 'after'>,
@@ -194,13 +190,13 @@ async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<str
   return rows.map(([json]) => json);
 }
 
-/** Organizations that a refusal names. */
+/** Limit of organizations in an error message. */
 const MAX_NAMED = 10;
 
-/** The event as JSON text, unless the rows are of several organizations: copies may have 256 KiB each. */
+/** JSON text of the event, unless several organizations have one: copies may have 256 KiB each. */
 const JSON_OF_ONE = `CASE WHEN min(e.organization_id) OVER () = max(e.organization_id) OVER () THEN ${EVENT_JSON} END`;
 
-/** `json` is null in rows of several organizations and in rows of audit_client_event_id. */
+/** `json` is null for several organizations and in rows of audit_client_event_id. */
 interface FoundRow {
   organizationId: string;
   json: string | null;
@@ -208,9 +204,8 @@ interface FoundRow {
 }
 
 /**
- * The event with this id in these organizations. An id is unique only within its organization, and clients may choose
- * ids that look like the service's: the events of the millisecond in the id and the ids that clients chose are both
- * read.
+ * The event with this id. An id is unique only within its organization, and client ids may look like the service's:
+ * events of the id's millisecond and client ids are both read.
  * @throws AppError CONFLICT, naming the organizations, when several have an event with this id.
  */
 async function findEvent(
@@ -251,7 +246,7 @@ async function foundRows(client: PoolClient, statement: Statement): Promise<Foun
   return rows.map(([organizationId, json, isEvent]) => ({ organizationId, json, isEvent }));
 }
 
-/** Events of the millisecond, and the ids that clients chose, from an index without partitions. */
+/** Events of the millisecond; client ids come from an index without partitions. */
 function byRange(
   organizations: Organizations,
   id: string,

@@ -33,10 +33,7 @@ import { TenantVersions } from './tenant-versions';
 /** Characters of all texts in a ParsedRequestCache. */
 const MAX_CACHED_CHARACTERS = 6 * 1024 * 1024;
 
-/**
- * Caches parsed requests: their meaning depends on principal and URL alone, so a repeated one costs a lookup instead of
- * parsing, validation and hashing.
- */
+/** Caches parsed requests by principal and URL, which determine them: saves parsing, validation and hashing. */
 class ParsedRequestCache<D extends { characters: number }> {
   private readonly known = new LRUCache<string, D>({
     maxSize: MAX_CACHED_CHARACTERS,
@@ -45,7 +42,7 @@ class ParsedRequestCache<D extends { characters: number }> {
   private readonly numbers = new WeakMap<Principal, number>();
   private last = 0;
 
-  /** The parsed request of this principal and URL; what `parse` throws is not cached. */
+  /** Parses the request of a principal and URL once; an error of `parse` is not cached. */
   getOrParse(
     { principal, url = '' }: ReadRequest & AuthenticatedRequest,
     parse: (principal: Principal, url: string) => D,
@@ -67,10 +64,10 @@ class ParsedRequestCache<D extends { characters: number }> {
 
 /** Characters for the objects and fixed texts of a parsed request. */
 const PARSED_CHARACTERS = 500;
-/** A name of two letters in a list takes five characters of its text, and 24 bytes with the list's slot. */
+/** Ratio of memory to text: a two-letter name in a list takes five characters, and 24 bytes with its slot. */
 const NAME_FACTOR = 6;
 
-/** A parsed request keeps its principal alive, also when its token is evicted. */
+/** A parsed request keeps its principal alive, also after its token is evicted. */
 function charactersOf({ subject, organizations }: Principal): number {
   const ids = organizations === '*' ? [] : organizations;
   return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
@@ -83,9 +80,7 @@ interface ParsedPage extends ReadDescription {
   flow: string;
 }
 
-/**
- * Pages of events in the cache. Only a miss takes a permit. Cursors are made for each reader, to whom they are bound.
- */
+/** Cached pages of events. Only a miss takes a permit. Cursors are made for each reader. */
 @Injectable()
 export class CachedPages extends CachedRead<ParsedPage> {
   readonly namespace = 'audit_events';
@@ -107,7 +102,6 @@ export class CachedPages extends CachedRead<ParsedPage> {
     });
   }
 
-  /** The same for a page that was parsed elsewhere. */
   parsePage(principal: Principal, page: PageDescription, url: string): ParsedPage {
     return {
       url,
@@ -116,7 +110,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
       tenants: page.list.organizations,
       query: queryHash(pageFingerprint(page)),
       variant: `${principal.subject}\n${url}`,
-      // The binding spells organizations and filter, which the page holds once more, each name as a string of its own.
+      // The binding spells organizations and filter, which the page holds again, each name as its own string.
       characters: principal.subject.length + url.length + NAME_FACTOR * page.binding.length,
     };
   }
@@ -134,7 +128,7 @@ export class CachedPages extends CachedRead<ParsedPage> {
     signal?: AbortSignal,
     ready?: Promise<unknown>,
   ): Promise<SharedResponse> {
-    // The permit for memory comes before the one to read: a large page keeps no small one from being read.
+    // The memory permit precedes the read permit: a large page must not block small ones.
     return this.permits.reads.withReservation({ flow, signal }, (reservation) =>
       this.scheduler.read({ flow, signal }, async () => {
         await waitFor(signal, ready);
@@ -160,7 +154,6 @@ export class CachedPages extends CachedRead<ParsedPage> {
   }
 }
 
-/** Waits for `ready` until the signal aborts. */
 async function waitFor(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
   if (ready) await (signal ? abortable(ready, signal) : ready);
 }
@@ -176,7 +169,7 @@ function shared(
 
 const [LIST_BEGIN, LIST_END] = ['{"data":[', ']'];
 
-/** The list of these events without a second copy of their text: a page may be tens of megabytes. */
+/** Joins events without a second copy of their text: a page may be tens of megabytes. */
 function listOf(events: readonly string[]): Buffer {
   let length = LIST_BEGIN.length + LIST_END.length + Math.max(0, events.length - 1);
   for (const event of events) length += Buffer.byteLength(event);
@@ -191,7 +184,7 @@ function listOf(events: readonly string[]): Buffer {
   return bytes;
 }
 
-/** Texts up to this size are joined first, which is faster. */
+/** Size up to which a joined text is faster. */
 const JOINED_BYTES = 256 * 1024;
 
 interface ParsedEvent extends ReadDescription {
@@ -229,10 +222,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     });
   }
 
-  /**
-   * The same for an event that was asked for elsewhere.
-   * @throws AppError VALIDATION_FAILED (no UUID), FORBIDDEN.
-   */
+  /** Parses a request for one event. @throws AppError VALIDATION_FAILED (no UUID), FORBIDDEN. */
   parseEvent(
     principal: Principal,
     asked: string,
@@ -269,7 +259,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     return this.scheduler.read({ flow: flowKey(principal), signal }, async () => {
       await waitFor(signal, ready);
       const text = await this.queries.findById(tenants, id, signal);
-      // The same text for an event of another organization.
+      // The text does not reveal an event of another organization.
       if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
       return { head: exactBuffer(text), rest: null };
     });

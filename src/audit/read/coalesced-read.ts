@@ -5,9 +5,8 @@ interface Pending<T> {
 }
 
 /**
- * Shares one read among callers of one cycle of the event loop; callers while it runs share the next. No caller gets
- * the result of a read that began before its call, so it is as fresh as that of a read of one's own. A failure rejects
- * the callers of that read only.
+ * Shares a read among callers of one cycle of the event loop; callers during it share the next. No read begins before
+ * its callers' calls, so results are as fresh as of separate reads. A failure rejects its callers only.
  */
 export class CoalescedRead<T> {
   private next: Pending<T> | undefined;
@@ -24,8 +23,8 @@ export class CoalescedRead<T> {
   }
 
   /**
-   * Begins in the second next cycle of the event loop, so that callers of both share the read: with 64 clients that
-   * made a cached response 5 of 32 µs cheaper, and an idle loop takes microseconds for it.
+   * Begins in the second next cycle of the event loop, which both share: with 64 clients a cached response took 5 of 32
+   * µs less, and an idle loop takes microseconds.
    */
   private schedule(): void {
     setImmediate(() => setImmediate(() => this.begin()));

@@ -11,13 +11,13 @@ import { AuditPages, type CursorPosition } from './audit-pages';
 import { CachedPages } from './cached-reads';
 
 const LIST_PATH = '/api/v1/audit/events';
-/** Readers seldom page further than this. */
+/** Readers seldom page further. */
 const MAX_PAGES = 10;
-/** More would not be read within the time limit of a request. */
+/** More would exceed the time limit of a request. */
 const MAX_ORGANIZATIONS = 1000;
 const DAY_MS = 86_400_000;
 
-/** Cached pages are the same for all principals who may see these organizations. */
+/** Cached pages are the same for all readers of these organizations. */
 const SYSTEM_PRINCIPAL: Principal = {
   subject: '',
   scopes: new Set(),
@@ -26,8 +26,8 @@ const SYSTEM_PRINCIPAL: Principal = {
 };
 
 /**
- * The pages that readers ask for first: the default list of each organization, and of all together as a token for
- * several asks for it, newest first and by cursor as far back as `days`; and the list since that day.
+ * Pages for warm-up: the default list of each organization, and of all together as a token for several requests it,
+ * newest first as far back as `days`; and the list since that day.
  */
 @Injectable()
 export class EventWarmup implements WarmupPlan, OnModuleInit {
@@ -55,7 +55,6 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
     ]);
   }
 
-  /** Page `number` of a list, with the next one while that begins after `sinceMicros`. */
   private page(
     filter: AuditEventFilter,
     sinceMicros: number,

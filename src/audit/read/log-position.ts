@@ -5,7 +5,7 @@ import { AppError } from '../../platform/errors/app-error';
 export interface LogPosition {
   /** 0 is before the first event. */
   sequence: bigint;
-  /** When that event was recorded, in microseconds since 1970; undefined when not known. */
+  /** Recording time of that event, microseconds since 1970; undefined when not known. */
   recordedMicros?: number;
   id?: string;
 }
@@ -14,15 +14,14 @@ export type LogPositions = Map<string, LogPosition>;
 
 export const BEGINNING: LogPosition = { sequence: 0n };
 
-/** The highest bigint: the end of a log. */
 const END = '9223372036854775807';
 
 export interface StoredLog {
   /** The last sequence; 0 without events. */
   head: bigint;
-  /** When the head row moved last (microseconds; 0: not known). Retention moves it as well, forwards only. */
+  /** Last move of the head row (microseconds; 0: not known). Retention moves it too, forwards only. */
   headMicros: number;
-  /** The last stored event up to the position: retention removes events, whose sequences stay unused. */
+  /** Last stored event up to the position: retention removes events, whose sequences stay unused. */
   nearest?: { sequence: bigint; recordedMicros: number; id: string };
 }
 
@@ -31,7 +30,7 @@ export function microsOf(alias: string): string {
   return `coalesce(extract(epoch FROM nullif(${alias}.recorded_at, '-infinity')) * 1000000, 0)::bigint`;
 }
 
-/** For organizations ($1) at these sequences ($2): the head, and the last event up to the sequence. */
+/** Head and last event up to these sequences, for organizations ($1). */
 const FIND_STORED_LOGS = {
   name: 'audit-find-stored-logs',
   text: `SELECT t.organization_id, coalesce(o.last_sequence, 0)::text, coalesce(${microsOf('o')}, 0)::text,
@@ -77,8 +76,8 @@ async function findStoredLogs(
 }
 
 /**
- * The last positions of these organizations with their events' identity, by one statement that reads every partition.
- * Where retention has removed the event, the head row has a time of recording, which is never earlier.
+ * Last positions with their events' identity, by one statement over all partitions. Where retention has removed the
+ * event, the head row's recording time stands in, which is never earlier.
  */
 export async function findLastPositions(
   client: PoolClient,
@@ -94,16 +93,16 @@ function lastPositionOf({ head, headMicros, nearest }: StoredLog): LogPosition {
   return { sequence: head, ...(micros === 0 ? {} : { recordedMicros: micros }) };
 }
 
-/** Organizations whose log is not that of their position, in the snapshot of one statement. */
+/** Organizations with another log than their position's, in the snapshot of one statement. */
 export interface ForeignPositions {
   organizations: string[];
-  /** Whether the server replays another one's log, which it may lag. */
+  /** True on a server that replays another one's log, which it may lag. */
   isInRecovery: boolean;
 }
 
 /**
- * Finds positions that are of another timeline. To be called after a read from these positions, or in its snapshot: the
- * head row lock makes the history of a server linear, so a position that holds later held during the read.
+ * Finds positions of another timeline, after a read from them or in its snapshot: the head row lock makes a server's
+ * history linear, so a position that holds later held during the read.
  */
 export async function findForeignPositions(
   client: PoolClient,
@@ -122,8 +121,8 @@ export async function findForeignPositions(
 }
 
 /**
- * Whether a log has the history of a position. Where retention has removed its event, the one before it must not have
- * been recorded later: sequences that are assigned again are recorded later.
+ * Checks that a log has a position's history. Where retention has removed its event, the one before must not be
+ * recorded later, as reassigned sequences are.
  */
 export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: StoredLog): boolean {
   const { head, nearest } = log;
@@ -137,7 +136,7 @@ export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: Stor
   return nearest.recordedMicros === recordedMicros;
 }
 
-/** For a reader whose position or feed is of another timeline. `organizationId` must be one it may see. */
+/** The error for a position or feed of another timeline. The reader must have the right to see `organizationId`. */
 export function timelineChanged(organizationId: string, sequence: bigint): AppError {
   return new AppError(
     'TIMELINE_CHANGED',

@@ -8,21 +8,19 @@ import type { Position } from './position';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
 import { EVENT_FILTERS } from '../event/event-fields';
 
-/** A window of a sorted list. */
 export interface PageRequest {
   /** Sorted; '*' stands for all. */
   organizations: readonly string[] | '*';
   filter: AuditEventFilter;
   sort: AuditEventSort;
-  /** Only what comes after this event in the order. */
+  /** Excludes the events up to this one in the order. */
   after?: Position;
   /** Timestamps from (inclusive) and to (exclusive), ISO in UTC. */
   from?: string;
   to?: string;
   /**
-   * Whether from and to are literals of the statement, whose plan then opens (and locks) only the partitions of these
-   * months; a generic plan locks all partitions before it prunes. They begin months, and each pair is a statement of
-   * its own.
+   * True for literal bounds that begin months: the plan opens (and locks) only these partitions; a generic plan locks
+   * all before it prunes. Each pair is a statement of its own.
    */
   isNarrow?: boolean;
   limit: number;
@@ -30,8 +28,8 @@ export interface PageRequest {
 }
 
 /**
- * A statement for pg. With a name it stays prepared on each connection; with a group only while few others of the group
- * have been used since (statement-names.ts).
+ * A statement for pg, prepared on each connection with a name; with a group only while few others of it have been used
+ * since (statement-names.ts).
  */
 export interface Statement {
   name?: string;
@@ -43,7 +41,6 @@ export interface Statement {
 export class Values {
   readonly list: unknown[] = [];
 
-  /** Binds a value and returns its placeholder. */
   bind(value: unknown, type: string): string {
     this.list.push(value);
     return `$${this.list.length}::${type}`;
@@ -51,9 +48,8 @@ export class Values {
 }
 
 /**
- * Reads one window of a list. One organization: its key order is the order of the page, so PostgreSQL stops after
- * `limit` rows. Several: the same for each, then the first of all (545 pages a second for 20 organizations, 46 with `=
- * ANY`). All: the index on (timestamp, id).
+ * Reads one window of a list. One organization: key order, so PostgreSQL stops after `limit` rows. Several: the same
+ * for each, then the first of all (545 pages a second for 20, 46 with `= ANY`). All: the index on (timestamp, id).
  */
 export function pageStatement(request: PageRequest): Statement {
   const values = new Values();
@@ -135,10 +131,7 @@ export function conditions(
   return found;
 }
 
-/**
- * After a position in the order (keyset). The plain bound on timestamp lets PostgreSQL prune partitions; the row
- * comparison alone visits all.
- */
+/** Keyset bound. The plain bound on timestamp lets PostgreSQL prune partitions; the row comparison alone visits all. */
 function afterPosition(sort: AuditEventSort, after: Position, values: Values): string[] {
   const operator = sort.direction === 'asc' ? '>' : '<';
   const organization = `${values.bind(after.organizationId, 'text')} COLLATE "C"`;
@@ -159,13 +152,10 @@ function afterPosition(sort: AuditEventSort, after: Position, values: Values): s
 
 /** Pages of a month or two: 100 kB of a connection's memory each. Clients choose the months. */
 const NARROW_PAGES: StatementGroup = { name: 'narrow pages', max: 64 };
-/**
- * Pages without a window: 13 kB for each partition. Of some hundred shapes (sort, dates, cursor, one organization or
- * several) clients use a handful at a time.
- */
+/** Pages without a window: 13 kB per partition. Clients use a handful of some hundred shapes at a time. */
 const WIDE_PAGES: StatementGroup = { name: 'wide pages', max: 24 };
 
-/** Statement names by text (1 to 4 kB): hashing would take as long as the rest of a statement. */
+/** Statement names by text (1 to 4 kB): hashing takes as long as the rest of a statement. */
 const names = new LRUCache<string, string>({ max: 500 });
 
 function preparedName(

@@ -8,25 +8,24 @@ import { MAX_AHEAD_MS } from '../event/audit-event';
 import { filterFingerprint } from '../event/audit-event-filter';
 import type { PageRequest } from './page-statement';
 
-/** A window of time: from (inclusive) and to (exclusive), ISO in UTC. */
+/** Half-open, ISO in UTC. */
 export interface PageWindow {
   from?: string;
   to?: string;
-  /** Whether it covers so few months that statements for just these are worth preparing. */
+  /** True for so few months that preparing statements for them pays. */
   isNarrow?: boolean;
 }
 
-/** Lists remembered: with keys of MAX_KEY_CHARACTERS, of two bytes each, and 150 bytes of slots, 6.6 MB at most. */
+/** Limit of lists: with keys of MAX_KEY_CHARACTERS, of two bytes each, and 150 bytes of slots, 6.6 MB at most. */
 const MAX_LISTS = 10_000;
 /** Most lists are shorter and need no hash; a filter may have 2 MB of text. */
 const MAX_KEY_CHARACTERS = 256;
 const NARROW_MONTHS = 2;
 
 /**
- * Windows of time to read one after the other until a page is full: the months that will probably fill it, then the
- * rest. Most pages are full after the first, for which PostgreSQL opens a partition or two instead of all: 4 600 to 7
- * 900 pages a second instead of 1 180, at 84 partitions. Windows are disjoint and cover everything, so what is
- * remembered affects only speed.
+ * Windows of time, read until a page is full: the months that will probably fill it, then the rest. Most pages need
+ * only the first, a partition or two: 4 600 to 7 900 pages a second instead of 1 180, at 84 partitions. Windows are
+ * disjoint and cover everything: learned widths affect only speed.
  */
 export class PageWindows {
   private readonly months = new LRUCache<string, number>({ max: MAX_LISTS });
@@ -36,7 +35,7 @@ export class PageWindows {
     const covered = this.months.get(keyOf(request)) ?? 0;
     if (begin === undefined || covered === Infinity) return [{}];
     const isNarrow = covered <= NARROW_MONTHS;
-    // Nothing before a cursor belongs to its page, so the month of the cursor bounds the first window.
+    // The cursor's month bounds the first window: nothing before it belongs to the page.
     const isBounded = request.after !== undefined;
     if (request.sort.direction === 'asc') {
       const end = startOf(addMonths(begin, covered + 1));
@@ -48,7 +47,7 @@ export class PageWindows {
     return [{ from: start, ...to, isNarrow }, { to: start }];
   }
 
-  /** Remembers how many months a page covered. `found` are its events as JSON text. */
+  /** Stores the number of months that a page (JSON texts `found`) covered. */
   learn(request: PageRequest, found: string[]): void {
     const begin = beginOf(request);
     if (begin === undefined) return;
@@ -63,7 +62,6 @@ export class PageWindows {
   }
 }
 
-/** The month in which a page begins; undefined when it is not ordered by time, or has no known begin. */
 function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefined {
   if (sort.field !== 'timestamp' || offset > 0) return undefined;
   if (after) return monthOf(after.timestamp);
@@ -78,7 +76,6 @@ function startOf(month: Month): string {
   return `${month}-01T00:00:00.000000Z`;
 }
 
-/** A text for each list; the hash of a long one. */
 function keyOf({ organizations, filter, sort }: PageRequest): string {
   const text = `${filterFingerprint(filter, sort)}${JSON.stringify(organizations)}`;
   return text.length <= MAX_KEY_CHARACTERS ? text : hash('sha256', text, 'base64url');

@@ -2,13 +2,13 @@ import { parseInstant } from '../../platform/runtime/instant';
 import { uuid } from '../../validation/constraints';
 import type { LogPosition } from './log-position';
 
-/** The position of an event in an order: its timestamp or sequence, then what breaks ties. */
+/** Position of an event in an order: timestamp or sequence, then the tie-breakers. */
 export interface Position {
   timestamp: string;
   sequence: string;
   id: string;
   organizationId: string;
-  /** When it was recorded, in positions by sequence: tells whether it is still the same event. */
+  /** Recording time in positions by sequence; identifies the event. */
   recordedAt?: string;
 }
 
@@ -17,7 +17,7 @@ export function logPositionOf({ sequence, recordedAt, id }: Position): LogPositi
   return { sequence: BigInt(sequence), recordedMicros, ...(id === '' ? {} : { id }) };
 }
 
-/** The position of an event. EVENT_JSON names these members first, and escapes quotes inside them. */
+/** Position of an event. EVENT_JSON has these members first, and escapes quotes inside them. */
 export function positionOf(eventText: string): Position {
   const head = eventText.slice(0, eventText.indexOf(',"principalId":'));
   const { timestamp, recordedAt, sequence, id, organizationId } = JSON.parse(
@@ -26,12 +26,12 @@ export function positionOf(eventText: string): Position {
   return { timestamp, recordedAt, sequence, id, organizationId };
 }
 
-/** Whether a value from the shared cache is a position. */
+/** Type guard for values from the shared cache. */
 export function isPosition(value: unknown): value is Position {
   const { timestamp, recordedAt, sequence, id, organizationId } = (value ??
     {}) as Partial<Position>;
   return (
-    // Cached by an earlier version, it has no time of recording.
+    // Positions cached by an earlier version have no recording time.
     (recordedAt === undefined || MICROSECOND_INSTANT.test(recordedAt)) &&
     typeof timestamp === 'string' &&
     MICROSECOND_INSTANT.test(timestamp) &&
@@ -42,5 +42,4 @@ export function isPosition(value: unknown): value is Position {
   );
 }
 
-/** The form of timestamps in EVENT_JSON. */
 const MICROSECOND_INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;

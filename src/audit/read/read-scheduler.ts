@@ -33,7 +33,7 @@ export class ReadScheduler {
     this.scheduler.assertCapacity(flow);
   }
 
-  /** Reads with both permits. @throws what FairScheduler.run throws. */
+  /** @throws what FairScheduler.run throws. */
   read<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
     return this.scheduler.run(request, () => this.connections.run(request, work));
   }

@@ -33,7 +33,7 @@ import { TenantVersions } from './tenant-versions';
 })
 export class ReadModule {}
 
-/** Cursors are signed with a key that the first migration made: the same on every replica and after a restart. */
+/** Signs cursors with the first migration's key: the same on every replica and after a restart. */
 async function cursorCodec(database: Database): Promise<CursorCodec> {
   const key = await database.withClient(async (client) => {
     const { rows } = await client.query<{ value: Buffer }>(

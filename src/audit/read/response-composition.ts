@@ -20,17 +20,16 @@ import { clientClosed } from '../../http/request-signal';
 import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
 export interface SearchOptions {
-  /** The path that was asked, by which the cache is configured. */
   path: string;
-  /** Makes the signal that aborts when the response closes. */
+  /** Makes the signal of the response's close. */
   signal?: () => AbortSignal;
-  /** The response that it becomes part of: its parts are read one after the other, and bounded together. */
+  /** The response around this part: its parts are read one after the other, and bounded together. */
   response?: ComposedResponse;
-  /** How often the response will hold it; once by default. */
+  /** Copies of the part in the response; 1 by default. */
   copies?: number;
 }
 
-/** One response whose parts are read by several calls. Its owner ends it on every path. */
+/** One response of several reads. Its owner ends it on every path. */
 export class ComposedResponse {
   private readonly work: (() => void)[] = [];
   private isOver = false;
@@ -51,22 +50,18 @@ export class ComposedResponse {
   }
 }
 
-/** Characters of all parts of one response: it is composed in memory, in several copies. */
+/** Characters of all parts of a response, which is composed in memory in several copies. */
 const MAX_RESPONSE_CHARACTERS = 32 * 1024 * 1024;
 
 const TOO_MANY_NUMBERS = `hold more than ${MAX_EXACT_NUMBERS} numbers that a double cannot`;
 
 interface ResponseParts {
   characters: number;
-  /** Numbers that `parseJsonWithPlaceholders` may replace. */
   numbersLeft: number;
   reservation: ResponseReservation;
   last: Promise<unknown>;
-  /**
-   * Whether the response is over, with or without all of its parts: GraphQL responds at the first failure of a field.
-   */
+  /** True after the response, with or without all of its parts: GraphQL responds at the first failed field. */
   isSent: boolean;
-  /** Ends the wait of a part for a permit. */
   stopWaiting?: (() => void) | undefined;
 }
 
@@ -81,18 +76,14 @@ export interface PartRequest<D extends ReadDescription> {
 export type PartOptions = SearchOptions & { isParsed?: boolean };
 
 /**
- * Bytes of memory for a byte of a part that is sent as text: its string and that of the response, both with two bytes a
- * character at worst, and the bytes of the response. For each copy of a parsed part, beside its values.
+ * Bytes of memory per byte of a text part: its string and the response's, two bytes a character at worst, and the
+ * response's bytes. Also per copy of a parsed part, beside its values.
  */
 const COPIES_OF_TEXT = 5;
 const COPIES_OF_VALUES = 3;
-/** A smaller part is not counted. */
 const SMALL_PART_BYTES = 64 * 1024;
 
-/**
- * Composes responses of several reads: these are made one after the other, bounded together, and counted in the memory
- * for responses with what is made of them.
- */
+/** Composes responses of several reads, one after the other, bounded together and counted with their results. */
 @Injectable()
 export class ResponseComposition {
   private readonly parts = new WeakMap<object, ResponseParts>();
@@ -104,7 +95,7 @@ export class ResponseComposition {
   ) {}
 
   /**
-   * Reads a part of a response after those before it, unless they leave no memory for it.
+   * Reads a part after those before it, unless they leave no memory for it.
    * @throws AppError REQUEST_TOO_LARGE; CLIENT_CLOSED when the response is over; TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the
    * signal's reason; what reading throws.
    */
@@ -129,9 +120,7 @@ export class ResponseComposition {
     return reading;
   }
 
-  /**
-   * A part as a value; its numbers count as often as the response will hold them. @throws AppError REQUEST_TOO_LARGE.
-   */
+  /** A part as a value; its numbers count once per copy. @throws AppError REQUEST_TOO_LARGE. */
   parse(text: string, { response, copies = 1 }: SearchOptions): unknown {
     const parts = response && this.parts.get(response);
     const budget = { left: (parts?.numbersLeft ?? MAX_EXACT_NUMBERS) / copies };
@@ -164,7 +153,7 @@ export class ResponseComposition {
     return parts;
   }
 
-  /** Reads a part and reserves memory for what is made of it; undefined when other responses hold too much. */
+  /** Reads a part and reserves memory for its result; undefined when other responses hold too much. */
   private async readWithin(
     { reservation }: ResponseParts,
     options: PartOptions,
@@ -180,7 +169,7 @@ export class ResponseComposition {
     }
   }
 
-  /** The same with a permit, which the response keeps. What was read before is released while it waits. */
+  /** Reads with a permit, which the response keeps. Waiting releases the part that was read before. */
   private async readWithPermit(
     parts: ResponseParts,
     principal: Principal,
@@ -237,7 +226,7 @@ export class ResponseComposition {
   }
 }
 
-/** Reserves memory for what is made of a part. @throws as ResponseReservation.resize. */
+/** Reserves memory for a part's result. @throws as ResponseReservation.resize. */
 function reserveFor(
   reservation: ResponseReservation,
   { entry }: Loaded,

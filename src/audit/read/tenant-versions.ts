@@ -9,12 +9,9 @@ import { microsOf } from './log-position';
 import { LogTimeline } from '../event/log-timeline';
 import { CoalescedRead } from './coalesced-read';
 
-/** Reading one row takes less than a millisecond. */
 const TIMEOUT_MS = 2000;
 
-/**
- * The head of an organization's log: its last sequence, and the microsecond of its recording (0: none, or not known).
- */
+/** Head of an organization's log: last sequence and the microsecond of its recording (0: none, or not known). */
 interface Head {
   lastSequence: string;
   recordedMicros: number;
@@ -36,12 +33,12 @@ const FIND_HEADS = {
 
 const SUMS = `SELECT coalesce(sum(last_sequence), 0)::text AS sequences, coalesce(sum(${MICROS}), 0)::text AS micros FROM audit_organization`;
 
-/** The start of the server in seconds: another server, or another start of one, has another. */
+/** Start of the server in seconds; each start of each server has its own. */
 const SERVER_START = 'extract(epoch FROM pg_postmaster_start_time())';
 
 /**
- * Snapshot and, unless it is the known one ($1), sums of all heads in that snapshot. NULL on a standby, whose list of
- * running transactions is not in the text of its snapshot.
+ * Snapshot and, unless it is the known one ($1), sums of all heads. NULL on a standby, whose snapshot text omits
+ * running transactions.
  */
 const FIND_ALL_HEADS = {
   name: 'audit-find-all-heads',
@@ -55,13 +52,9 @@ const FIND_SERVER = {
   text: `SELECT CASE WHEN NOT pg_is_in_recovery() THEN (${SERVER_START})::text END,
                 CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END`,
 };
-/** The server is identified once in so long. */
 const SERVER_CHECK_MS = 2000;
 
-/**
- * For replicas, with organizations ($1) and the primary's last sequences ($2): the head there and, where that is ahead,
- * when the event with the primary's sequence was recorded.
- */
+/** Heads on a replica of organizations ($1), and recording times there of the primary's last sequences ($2). */
 const FIND_REPLICA_HEADS = {
   name: 'audit-find-replica-heads',
   text: `SELECT o.organization_id, o.last_sequence::text, (${microsOf('o')})::text, CASE WHEN o.last_sequence > t.sequence THEN (
@@ -75,18 +68,15 @@ const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
 
 interface Gathering {
   organizations: Set<string>;
-  /** By the organization of a single one, else by the list itself: callers with the same one share a promise. */
+  /** Keyed by a single organization, else by the list itself: callers with the same one share a promise. */
   versions: Map<string | readonly string[], Promise<string>>;
   heads: Promise<Heads>;
 }
 
 /**
- * The version of tenants, read from their head rows on the primary: a text that changes with every commit, as the head
- * row moves in the same transaction as the events. What is cached under the version that was current before it was
- * read, and used only while that is current, is never stale (docs/adr/0007-versions-from-head-rows.md).
- *
- * Exact, though reads are shared: a call never joins a read that began before it (CoalescedRead), so it sees every
- * commit that was acknowledged before.
+ * Versions of tenants from head rows on the primary, which each commit of events moves. A cache entry under the version
+ * before its read, used only while that is current, is never stale (docs/adr/0007-versions-from-head-rows.md). A call
+ * never joins a read that began before it (CoalescedRead).
  */
 @Injectable()
 export class TenantVersions {
@@ -94,7 +84,7 @@ export class TenantVersions {
   private readonly listed = new CoalescedRead(() => this.readListed());
   private readonly everything = new CoalescedRead(() => this.readAll());
   private gathering: Gathering | undefined;
-  /** The last version of all organizations, with the connection and the snapshot that it was read in. */
+  /** Last version of all organizations, with connection and snapshot of its read. */
   private known: { client: PoolClient; snapshot: string; version: string } | undefined;
   private asked = 0;
   private reads = 0;
@@ -111,13 +101,12 @@ export class TenantVersions {
   }
 
   /**
-   * The version of these organizations together: the sums of their last sequences and of the times of their last
-   * recordings (microseconds in base 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The first grows with
-   * each commit; the second differs when sequences are assigned again after a failover or restore. An organization
-   * without events counts 0, an empty list is '0'. Lists must not change during the call. Organizations in doubt
-   * (Durability) have no version: what is cached may not be durable.
-   * @throws AppError DATABASE_UNAVAILABLE while they are in doubt, and when PostgreSQL does not reply within seconds;
-   * others as Database.
+   * The version of these organizations: sums of their last sequences and last recording times (microseconds in base
+   * 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The second sum differs when sequences are assigned
+   * again after a failover or restore. An organization without events counts 0, an empty list is '0'. Lists must not
+   * change during the call. Unconfirmed commits (Durability) have no version: a cache entry may not be durable.
+   * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed, and when PostgreSQL does not reply within
+   * seconds; others as Database.
    */
   current(tenants: Tenants): Promise<string> {
     if (this.durability.isUnconfirmed(tenants)) {
@@ -138,10 +127,9 @@ export class TenantVersions {
   }
 
   /**
-   * Whether a replica shows every commit of these organizations that the primary showed at the call, and no other
-   * history: a former primary, or a standby of it or of a restored one, may be as far with other events. Each head has
-   * to equal the primary's, or be ahead with the primary's last event at its sequence; for '*' the sums have to be
-   * equal. A replica without the newest migration is not fresh.
+   * Checks that a replica shows every commit of these organizations that the primary showed at the call, and no other
+   * history, as a former primary may. Each head has to equal the primary's, or be ahead with the primary's last event
+   * at its sequence; for '*' the sums have to be equal. A replica without the newest migration is not fresh.
    * @throws AppError when the primary cannot be read; what `pg` throws when the replica cannot.
    */
   async isFresh(replica: PoolClient, tenants: Tenants): Promise<boolean> {
@@ -174,7 +162,7 @@ export class TenantVersions {
     return tenants.every((id) => isSameHead(heads.get(id) ?? NO_HEAD, there.get(id)));
   }
 
-  /** Calls, statements that served them, and statements that added up all heads. */
+  /** Counts calls, statements that served them, and statements that added up all heads. */
   statistics(): { asked: number; reads: number; sums: number } {
     return { asked: this.asked, reads: this.reads, sums: this.sums };
   }
@@ -211,7 +199,6 @@ export class TenantVersions {
     });
   }
 
-  /** Reports heads that went back, and identifies the server now and then. */
   private async watchTimeline(
     client: PoolClient,
     organizations: readonly string[],
@@ -234,7 +221,7 @@ export class TenantVersions {
       this.timeline.noteRewindTo(id, BigInt(lastSequence));
   }
 
-  /** Whether the server is a primary, which is noted; some that look like PostgreSQL do not say. */
+  /** Identifies the server; true for a primary. Some servers that look like PostgreSQL do not say. */
   private async checkServer(client: PoolClient): Promise<boolean> {
     try {
       const { rows } = await client.query<[string | null, string | null]>({
@@ -252,11 +239,10 @@ export class TenantVersions {
   }
 
   /**
-   * Adding up every head costs in proportion to their number; an equal text of the snapshot (xmin, xmax and the
-   * transactions running between them) saves it. A transaction that changes anything has an id from its first change
-   * on, which is running or not yet assigned in a snapshot before its commit, and neither in one after it: nothing was
-   * committed between two equal texts. Ids are unique within one server, but a connection through a pooler may outlive
-   * a promotion or restore: the text also says which server it is and since when it runs.
+   * Adds up all heads, at a cost in proportion to their number, unless the snapshot's text (xmin, xmax and the
+   * transactions running between them) is the known one. A transaction's id is running or unassigned in a snapshot
+   * before its commit, neither after it: equal texts have no commit between them. Ids are unique within one server, but
+   * a pooled connection may outlive a promotion or restore: the text also identifies the server and its start.
    */
   private async readAll(): Promise<string> {
     this.reads += 1;
@@ -278,10 +264,7 @@ export class TenantVersions {
   }
 }
 
-/**
- * Whether a replica's head (sequence, time, time of the event with the primary's sequence) equals the primary's or
- * continues it.
- */
+/** Checks that a replica's head (sequence, time, time of the primary's event) equals or continues the primary's. */
 function isSameHead(
   { lastSequence, recordedMicros }: Head,
   there: readonly [string, string, string | null] | undefined,

@@ -11,10 +11,7 @@ export interface TextLimits {
 /** Shorter texts are counted by characters: their bytes are at most three times as many. */
 const SHORT_TEXT = 1024;
 
-/**
- * Reads text as it is and counts it. The row that exceeds `maxBytes` fails its statement, and pg discards the following
- * ones: no more than `maxBytes` are held.
- */
+/** Counts text as read. The row beyond `maxBytes` fails its statement, and pg discards the following ones. */
 export function countedTypes({ maxBytes = Infinity, reservation }: TextLimits): CustomTypesConfig {
   let bytes = 0;
   const count = (text: string): string => {

@@ -25,21 +25,21 @@ import {
 } from './commit-queue';
 import type { WriteRequest, Written } from './write-request';
 
-/** Events of one shared transaction: more only make its first request wait longer. */
+/** Limit of events in a shared transaction: more only delay its first request. */
 const BATCH_EVENTS = 1000;
 /**
- * Events of one flow in it while the event loop is under pressure from several. All of a batch are answered at once, so that
- * all of a flood ask at once again: what they cost the loop, all others wait for. 32 singles take it some milliseconds.
+ * Limit of one flow's events in a batch while several flows keep the event loop under pressure: a flood whose responses
+ * come at once asks again at once and delays the others. 32 singles take the loop some milliseconds.
  */
 const FLOW_EVENTS = 32;
 const LARGE_TRANSACTIONS = 2;
 const ATTEMPTS = 5;
-/** Events that may wait at once, as a bound on memory; beyond it requests are shed, those of the flows that have most of it. */
+/** Limit of waiting events, for memory. Beyond it, requests of the flows with the largest share are refused. */
 const MAX_WAITING_EVENTS = 200_000;
-/** A transaction that is not over by then has an unknown outcome for those of its requests that have no deadline, too. */
+/** Limit after which a transaction has an unknown outcome, for requests without a deadline too. */
 const MAX_ATTEMPT_MS = 60_000;
 
-/** A transaction that has committed: what was asked of it, duplicates included, and how long it took. */
+/** A committed transaction: requested events, duplicates included, and its duration. */
 export interface WriteCommit {
   requests: number;
   events: number;
@@ -47,21 +47,15 @@ export interface WriteCommit {
   organizations: ReadonlySet<string>;
 }
 
-/** A write request in the queue: its size is the number of its events, its keys their organizations. */
 interface QueuedWrite extends WriteRequest, Queued {}
 
-/** The partitions of a batch are being removed by retention. */
 class PartitionsMissing extends Error {}
 
-/**
- * The one way by which events come into the database: makes missing partitions, queues requests (commit-queue.ts), has
- * batches committed and decides what failures of PostgreSQL mean for them.
- */
+/** The only writer of events: makes partitions, queues requests, commits batches, translates failures of PostgreSQL. */
 @Injectable()
 export class AuditWriter implements BeforeApplicationShutdown {
   private readonly logger = new Logger(AuditWriter.name);
   private readonly queue: CommitQueue<QueuedWrite, Written>;
-  /** Requests that wait for a partition before they are queued. */
   private readonly preparing = new Set<Promise<void>>();
   private readonly runningKeys = new Set<string>();
   private readonly stallListeners: ((requests: number) => void)[] = [];
@@ -91,16 +85,15 @@ export class AuditWriter implements BeforeApplicationShutdown {
       maxRequeues: ATTEMPTS,
     });
     durability.onStall((isStalled) => {
-      // Refused rather than left to wait with their permits: commits are not confirmed.
+      // Commits are not confirmed: waiting requests would hold their permits.
       if (isStalled) this.queue.rejectWaiting(() => durability.refusal());
       this.reportStalled(isStalled ? this.queue.statistics().unanswered : 0);
     });
   }
 
   /**
-   * Writes the events of one request, all or none, and resolves after the commit. When its signal aborts, a request that no
-   * transaction has taken yet leaves, and one that has a transaction to itself is rolled back unless the commit was sent:
-   * nothing is stored. The outcome of any other is not known then.
+   * Writes the events of one request, all or none; resolves after the commit. An abort removes a waiting request, and
+   * rolls back one with its own transaction unless the commit was sent; any other has an unknown outcome.
    * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE (of
    * unknown outcome: unknown-outcome.ts); the reason of the signal: nothing was stored.
    */
@@ -115,7 +108,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       });
     }
     this.pressure.noteFlow(request.flow);
-    // Not awaited when they are there: a shutdown must not find a request that neither waits nor prepares.
+    // Not awaited when they exist: a shutdown must not find a request that neither waits nor prepares.
     if (!this.partitions.areKnown(EVENT_TABLE, monthsOf([request]))) {
       await this.makePartitions(request);
     }
@@ -130,28 +123,24 @@ export class AuditWriter implements BeforeApplicationShutdown {
     }
   }
 
-  /** Calls `listener` with each transaction that commits from now on, before its requests are answered. It must not throw. */
+  /** Calls `listener` with each committed transaction, before its responses. It must not throw. */
   onCommit(listener: (commit: WriteCommit) => void): void {
     this.commitListeners.push(listener);
   }
 
-  /**
-   * Calls `listener` with the number of requests that wait for a standby that does not answer, each time it changes: fewer
-   * as they are answered at their deadlines, 0 when it answers again.
-   */
+  /** Calls `listener` with the number of requests that wait for a silent standby, at each change. */
   onStalledRequests(listener: (requests: number) => void): void {
     this.stallListeners.push(listener);
   }
 
-  /** How much waits and runs right now. */
   statistics(): { waitingRequests: number; waitingEvents: number; runningTransactions: number } {
     const { requests, size, running } = this.queue.statistics();
     return { waitingRequests: requests, waitingEvents: size, runningTransactions: running };
   }
 
   /**
-   * Resolves when nothing waits or runs any more; the database is closed only after that. Commits that wait for a
-   * standby that is away are given up, as their end may be hours away: no request waits for them any more.
+   * Resolves when nothing waits or runs, before the database is closed. Commits that wait for an absent standby, maybe
+   * for hours, are abandoned: no request waits for them.
    */
   async beforeApplicationShutdown(): Promise<void> {
     if (!this.isIdle()) this.database.stopWaitingForCommits();
@@ -171,12 +160,12 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   private batchLimit(): BatchLimit {
-    // Where commits take long the event loop has time, and batches are as large as they can be.
+    // Slow commits leave the event loop idle: batches are then as large as they can be.
     const sizeOfFlow = this.pressure.isHigh() ? FLOW_EVENTS : BATCH_EVENTS;
     return { size: BATCH_EVENTS, sizeOfFlow };
   }
 
-  /** Makes the partitions that a request needs before it joins a batch, where strangers would wait for them. */
+  /** Makes partitions before the request joins a batch, where requests of others would wait for them. */
   private makePartitions({
     events,
     flow,
@@ -189,7 +178,6 @@ export class AuditWriter implements BeforeApplicationShutdown {
     return made;
   }
 
-  /** Commits a batch, in several tries where that can help. */
   private async commit(
     batch: readonly QueuedWrite[],
     attempt: Attempt,
@@ -240,20 +228,19 @@ export class AuditWriter implements BeforeApplicationShutdown {
     const fault = toDatabaseError(error);
     const isShared = batch.length > 1;
     if (isShared && (error instanceof PartitionsMissing || isMissingPartition(error))) {
-      // Retention has removed a month. Making it anew may have to wait for the removal of the old one: only the requests
-      // that need it wait, the others go on at once.
+      // Retention has removed a month, and a new one may wait for that removal: only requests that need it wait.
       return { kind: 'requeue', error: fault, prepare: (request) => this.makePartitions(request) };
     }
     if (isShared && isLockTimeout(error)) return this.quarantine(batch);
     if (!isShared || fault.code === 'DATABASE_UNAVAILABLE') {
-      // Requests for an organization that stays locked fail at once, not one timeout after the other.
+      // Requests for a locked organization fail at once, not one timeout after the other.
       return { kind: 'reject', error: fault, includeWaiting: isLockTimeout(error) };
     }
     this.logger.warn(`A shared transaction failed (${fault.code}); its requests go one by one.`);
     return { kind: 'isolate' };
   }
 
-  /** A head row that this batch needs stays locked: finds out which, so that the others go on without waiting for it. */
+  /** Finds the locked head row of this batch, so that the other requests go on without it. */
   private async quarantine(batch: readonly QueuedWrite[]): Promise<Recovery<QueuedWrite>> {
     const { rows } = await this.database.withClient((client) =>
       client.query<{ organization_id: string }>(heldHeads([...organizationsOf(batch)])),
@@ -269,7 +256,6 @@ function organizationsOf(batch: readonly QueuedWrite[]): Set<string> {
   return new Set(batch.flatMap(({ keys }) => [...keys]));
 }
 
-/** The months in which the events of these requests happened. */
 function monthsOf(requests: readonly Pick<WriteRequest, 'events'>[]): Set<Month> {
   return new Set(requests.flatMap(({ events }) => events.map((event) => monthOf(event.timestamp))));
 }

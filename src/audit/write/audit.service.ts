@@ -16,30 +16,26 @@ import type { WriteReceipt } from './write-request';
 
 const DEFAULT_BATCH_SIZE = 1000;
 
-/** How a write is made. Without a signal it waits as long as it takes. */
+/** Options of a write. Without a signal it waits without limit. */
 export interface WriteOptions {
   claim?: IdempotencyClaim;
   signal?: AbortSignal;
 }
 
-/** One event that was recorded. */
 export interface RecordedEvent {
   receipt: WriteReceipt;
-  /** The event as it is stored, as JSON text. */
   text: string;
-  /** Whether an earlier request with the same Idempotency-Key was acknowledged with this. */
+  /** True when an earlier request with the same Idempotency-Key got this acknowledgement. */
   replayed: boolean;
 }
 
-/** A list of events that was recorded. */
 export interface RecordedBulk {
   result: BulkCreateResultDto;
-  /** The result as JSON text. */
   text: string;
   replayed: boolean;
 }
 
-/** Commands that record events, the same for every protocol. Checks which organizations a principal may write to. */
+/** Commands that record events, for every protocol. Checks a principal's right to write to organizations. */
 @Injectable()
 export class AuditService {
   constructor(
@@ -51,7 +47,7 @@ export class AuditService {
   }
 
   /**
-   * Records one event. Its receipt says `duplicate` when the id that the client chose exists with the same content.
+   * Records one event. The receipt says `duplicate` when the client's id exists with the same content.
    * @throws AppError FORBIDDEN, CONFLICT, and what AuditWriter.write throws.
    */
   async create(
@@ -72,7 +68,7 @@ export class AuditService {
     return { receipt, text, replayed };
   }
 
-  /** Records all events of a bulk request, or none. @throws as `create`, and VALIDATION_FAILED for too many events. */
+  /** Records a bulk request, all or none. @throws as `create`, and VALIDATION_FAILED for too many events. */
   async createBulk(
     principal: Principal,
     dto: BulkCreateAuditEventsDto,
@@ -94,15 +90,14 @@ export class AuditService {
         return JSON.stringify(result);
       },
     });
-    // A replay is what was acknowledged before, also the result.
+    // A replay repeats the first acknowledgement.
     if (replayed || !result)
       return { result: JSON.parse(text) as BulkCreateResultDto, text, replayed };
     return { result, text, replayed };
   }
 
   /**
-   * Records these events in one transaction, all or none. Paths of faults begin with an event's index, as in `3.id`.
-   * When the signal aborts, what is not committed by then is not stored.
+   * Records events in one transaction, all or none. Paths of violations begin with an event's index (`3.id`).
    * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE; the reason of the signal.
    */
   async recordAll(

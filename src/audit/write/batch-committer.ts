@@ -36,10 +36,10 @@ import {
 } from './transaction-participant';
 import type { WriteReceipt, WriteRequest, Written } from './write-request';
 
-/** Requests up to this many events share a transaction; larger ones have their own, so that small ones do not wait for them. */
+/** Limit of a request in a shared transaction; small requests do not wait for larger ones. */
 export const SMALL_REQUEST_EVENTS = 100;
 
-/** Commits batches of write requests: the statements and transactions by which events come into the database. */
+/** Commits batches of write requests. */
 @Injectable()
 export class BatchCommitter {
   constructor(
@@ -51,8 +51,7 @@ export class BatchCommitter {
   ) {}
 
   /**
-   * Writes a batch and commits it: by one statement when no participant has work, else step by step. The outcomes are in
-   * the order of the requests.
+   * Commits a batch, by one statement when no participant has work. Outcomes have the requests' order.
    * @throws what PostgreSQL fails with, untranslated; AppError of unknown outcome; the reason of the signal.
    */
   async commit(
@@ -68,7 +67,6 @@ export class BatchCommitter {
     return outcomes;
   }
 
-  /** Whether nothing has to be known before these requests are written, and all rows go into one INSERT. */
   private fitsSingleStatement(requests: readonly WriteRequest[]): boolean {
     let rows = 0;
     let limit = Infinity;
@@ -81,8 +79,8 @@ export class BatchCommitter {
   }
 
   /**
-   * Locks head rows, numbers and inserts the events by one statement. As a transaction of its own it takes one round trip,
-   * and cannot be cancelled; a large request, which may take long, therefore commits by a statement of its own.
+   * Locks head rows, numbers and inserts by one statement: one round trip, which cannot be cancelled. A large request,
+   * which may take long, commits by another statement.
    */
   private async commitSingleStatement(
     requests: readonly WriteRequest[],
@@ -91,7 +89,7 @@ export class BatchCommitter {
   ): Promise<Outcome<Written>[]> {
     const events = requests.flatMap((request) => request.events);
     const counts = countByOrganization(events);
-    // A batch of several is small, and all of them wait for it.
+    // A batch of several is small, and all of them wait.
     const pause = requests.length === 1 ? () => this.yielder.yieldIfDue(options.signal) : undefined;
     const [event] = events;
     const statement =
@@ -99,7 +97,7 @@ export class BatchCommitter {
         ? { ...RECORD_EVENT, values: recordEventValues(event) }
         : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
     const isCommit = requests.length > 1 || events.length <= SMALL_REQUEST_EVENTS;
-    // CommitWatch looks after commits alone: a statement before one keeps the limit of pg.
+    // CommitWatch covers commits alone: a statement before one keeps pg's limit.
     if (isCommit) Object.assign(statement, UNTIMED);
     const work = async (client: PoolClient): Promise<Outcome<Written>[]> => {
       const { rows } = await client.query<HeadRow>(statement);
@@ -123,7 +121,7 @@ export class BatchCommitter {
     );
   }
 
-  /** Notes sequences that had been given before: PostgreSQL has lost the events that had them. */
+  /** Reports sequences that are assigned again: PostgreSQL has lost their events. */
   private noteMoves(moves: readonly HeadMove[], asked: number): void {
     for (const { organizationId, last, count, micros } of moves) {
       const first = Number(last) - count + 1;
@@ -148,9 +146,8 @@ function createdOutcome(
 }
 
 /**
- * Writes a batch inside a transaction: participants prepare, head rows are locked and moved on (the lock that orders all
- * writers), events inserted, participants complete. A request that is refused leaves no trace, and the others go on. The
- * outcomes become true with the commit.
+ * Writes a batch: participants prepare, head rows are locked (the order of all writers), events inserted, participants
+ * complete. A refused request leaves no trace. Outcomes become true with the commit.
  */
 async function writeBatch(
   transaction: WriteTransaction,
@@ -183,8 +180,8 @@ async function writeBatch(
     entry.outcome = { result: written(request, receipts, batches.get(entry) ?? 0) };
   }
   for (const participant of participants) participant.complete(transaction, entries, created);
-  // Replays and duplicates acknowledge what another transaction wrote, which may be visible and not replicated: the commit
-  // of this one has to wait for that, and a commit waits only when its transaction has written something.
+  // Replays and duplicates acknowledge another transaction's write, visible but maybe not replicated: this commit has
+  // to wait for it, and waits only after a write of its own.
   const acknowledges = entries.some(({ outcome }) => outcome !== undefined && 'result' in outcome);
   if (acknowledges && created.length === 0) defer(client.query(DURABILITY_BARRIER));
   return entries.map(({ outcome }) => {

@@ -4,39 +4,33 @@ import { FlowQueue } from './flow-queue';
 
 /** A request for a commit. */
 export interface Queued {
-  /** Requests of different flows are committed in turn. */
+  /** Key of fairness: requests of different flows are committed in turn. */
   readonly flow: string;
-  /** Its share of a batch. */
   readonly size: number;
-  /** What it locks in its transaction. */
+  /** Names of the locks in its transaction. */
   readonly keys: ReadonlySet<string>;
-  /** Aborts when its caller does not wait any longer. */
   readonly signal?: AbortSignal;
 }
 
-/** The end of one request of a committed batch. */
 export type Outcome<Result> = { result: Result } | { refusal: Error };
 
-/** One call of `commit`. */
 export interface Attempt {
-  /** Whether an abort can no longer prevent the commit: it was sent, or other requests are part of it. Set by `commit`. */
+  /** True once an abort cannot prevent the commit (sent, or with other requests). Set by `commit`. */
   isCommitting: boolean;
-  /** Whether a caller was told that the outcome is not known. */
   isAbandoned: boolean;
 }
 
-/** The reaction to a commit that failed. Nothing of its batch was committed, or the outcome is not known. */
+/** Reaction to a failed commit: nothing of the batch was committed, or the outcome is unknown. */
 export type Recovery<Request> =
-  /** All requests fail; with `includeWaiting` those too that wait for one of their keys. */
+  /** Fails all requests; with `includeWaiting` also those that wait for one of their keys. */
   | { kind: 'reject'; error: Error; includeWaiting?: boolean }
-  /** Each request is committed alone, so that only the one at fault fails. */
+  /** Commits each request alone, so that only the one at fault fails. */
   | { kind: 'isolate' }
-  /** Requests go back to the head of their flows, each once `prepare` has resolved for it. */
+  /** Puts requests back to the head of their flows, each after its `prepare`. */
   | { kind: 'requeue'; error: Error; prepare: (request: Request) => Promise<void> }
-  /** The same at once; requests for one of these keys run exclusively until one of them has succeeded. */
+  /** Puts them back at once; requests for these keys run exclusively until one has succeeded. */
   | { kind: 'quarantine'; keys: readonly string[] };
 
-/** The size of the next batch, in all and of one flow. */
 export interface BatchLimit {
   size: number;
   sizeOfFlow: number;
@@ -44,8 +38,8 @@ export interface BatchLimit {
 
 export interface CommitQueueOptions<Request, Result> {
   /**
-   * Commits a batch, all or nothing; the outcomes are in the order of the requests. When it rejects, `recover` decides.
-   * A request that is alone may be rolled back when its signal aborts: `commit` then rejects with the signal's reason.
+   * Commits a batch, all or nothing; outcomes have the order of the requests. A single request may be rolled back when
+   * its signal aborts: the rejection is then the signal's reason.
    */
   commit(batch: readonly Request[], attempt: Attempt): Promise<readonly Outcome<Result>[]>;
   recover(
@@ -53,45 +47,38 @@ export interface CommitQueueOptions<Request, Result> {
     batch: readonly Request[],
   ): Recovery<Request> | Promise<Recovery<Request>>;
   batchLimit(): BatchLimit;
-  /** The error for a caller that stops waiting for a commit that cannot be prevented any more. */
   abandoned(attempt: Attempt): Error;
-  /** Called with the number of requests in transactions that are not answered, each time it changes. */
+  /** Receives the number of unanswered requests in transactions at each change. */
   onUnanswered?(requests: number): void;
-  /** A larger request has a transaction of its own, so that small ones do not wait for it. */
+  /** Size above which a request has its own transaction, so that small ones do not wait for it. */
   exclusiveAbove: number;
-  /** Transactions of exclusive requests at once, beside the one of the batch. */
   maxExclusive: number;
-  /** Milliseconds after which a commit is abandoned for requests without a signal too. */
+  /** Milliseconds until a commit is abandoned, for requests without a signal too. */
   abandonAfterMs: number;
-  /** How often a request is requeued before it fails. */
   maxRequeues: number;
 }
 
-/** Keys in quarantine. Of more, those noted first leave and are found again. */
+/** Limit of quarantined keys. Beyond it the oldest leave and are found again. */
 const MAX_QUARANTINED = 1000;
 
-/** A request with its caller. */
 interface Entry<Request, Result> {
   request: Request;
   requeues: number;
-  /** The commit that has it, while one has. */
   attempt?: Attempt;
   resolve: (result: Result) => void;
   reject: (error: Error) => void;
 }
 
 /**
- * Group commit. Requests that arrive while a batch is being committed form the next one; there is no timer, so an idle queue
- * commits at once. One batch runs at a time, and beside it a few exclusive requests, which lock their keys against it.
- * A request succeeds or fails by itself, and is answered only after its commit.
+ * Group commit: requests that arrive during a commit form the next batch. Without a timer, an idle queue commits at
+ * once. One batch runs at a time, beside a few exclusive requests, which lock their keys against it.
  */
 export class CommitQueue<Request extends Queued, Result> {
   private readonly waiting = new FlowQueue<Entry<Request, Result>>(({ request }) => request);
   private isBatchRunning = false;
   private exclusiveRunning = 0;
-  /** Requests on their way back into the queue. */
   private requeuing = 0;
-  /** Keys of exclusive requests that run: a batch that needs one would wait, with strangers in it. */
+  /** Keys of running exclusive requests: a batch that needs one would wait. */
   private readonly locked = new Set<string>();
   private readonly quarantined = new LRUCache<string, true>({ max: MAX_QUARANTINED });
   private unanswered = 0;
@@ -100,8 +87,8 @@ export class CommitQueue<Request extends Queued, Result> {
   constructor(private readonly options: CommitQueueOptions<Request, Result>) {}
 
   /**
-   * Commits a request. When its signal aborts, a request that is not committed yet leaves, and one that is alone in its
-   * transaction is rolled back unless the commit was sent; for any other the outcome is not known.
+   * Commits a request. An abort removes a waiting request, and rolls back one that is alone in its transaction unless
+   * the commit was sent; for any other the outcome is unknown.
    * @throws the reason of the signal, `abandoned`, the refusal of the outcome, what `recover` says.
    */
   submit(request: Request): Promise<Result> {
@@ -113,12 +100,11 @@ export class CommitQueue<Request extends Queued, Result> {
     });
   }
 
-  /** Whether one more request may wait where `limit` (sum of sizes) is enough, or its flow has less than its share. */
+  /** Checks that one more request may wait within `limit` (sum of sizes), or within its flow's share. */
   hasCapacityFor(request: Pick<Request, 'flow' | 'size'>, limit: number): boolean {
     return this.waiting.hasCapacityFor(request, limit);
   }
 
-  /** Fails all requests that no transaction has taken yet. */
   rejectWaiting(error: () => Error): void {
     for (const { reject } of this.waiting.dequeue(() => true)) reject(error());
   }
@@ -141,12 +127,11 @@ export class CommitQueue<Request extends Queued, Result> {
     );
   }
 
-  /** Resolves when nothing waits or runs. */
   async whenIdle(): Promise<void> {
     if (!this.isIdle) await new Promise<void>((resolve) => this.idle.push(resolve));
   }
 
-  /** The error for a request whose signal has aborted; undefined when that ends its transaction, which rejects. */
+  /** The error for an aborted request; undefined when its transaction ends, which rejects. */
   private abandon(entry: Entry<Request, Result>): Error | undefined {
     const { signal } = entry.request;
     if (this.waiting.remove(entry)) return signal && abortReason(signal);
@@ -167,7 +152,7 @@ export class CommitQueue<Request extends Queued, Result> {
         ({ request }, taken, takenOfFlow) =>
           !this.runsExclusively(request) &&
           taken + request.size <= limit.size &&
-          // The first request of a flow has a place in any case.
+          // The first request of a flow is taken whatever its size.
           (takenOfFlow === 0 || takenOfFlow + request.size <= limit.sizeOfFlow) &&
           this.isFree(request),
       );
@@ -208,8 +193,8 @@ export class CommitQueue<Request extends Queued, Result> {
   }
 
   private run(batch: Entry<Request, Result>[], done: () => void): void {
-    // Callers that were answered just now send their next requests within this turn of the event loop: without waiting for
-    // it the next batch would be the one request that waited already.
+    // Callers with a response send their next requests within this turn of the event loop: without the wait the next
+    // batch would hold only one request.
     const proceed = (): void => {
       setImmediate(() => {
         done();
@@ -219,7 +204,7 @@ export class CommitQueue<Request extends Queued, Result> {
     this.commit(batch).then(proceed, proceed);
   }
 
-  /** Commits a batch and answers its requests. Never rejects. */
+  /** Never rejects. */
   private async commit(batch: Entry<Request, Result>[]): Promise<void> {
     try {
       const outcomes = await this.attempt(batch);
@@ -253,7 +238,6 @@ export class CommitQueue<Request extends Queued, Result> {
     }
   }
 
-  /** One commit of a batch. Callers whose signals abort meanwhile are told what that means for them. */
   private async attempt(batch: Entry<Request, Result>[]): Promise<readonly Outcome<Result>[]> {
     const attempt: Attempt = { isCommitting: false, isAbandoned: false };
     for (const entry of batch) entry.attempt = attempt;
@@ -274,7 +258,7 @@ export class CommitQueue<Request extends Queued, Result> {
     }
   }
 
-  /** Counts these requests until each is answered, and at the latest until the returned function is called. */
+  /** Counts these requests until each is settled, at the latest until the returned function is called. */
   private countUnanswered(batch: Entry<Request, Result>[]): () => void {
     const change = (by: number): void => {
       this.unanswered += by;
@@ -336,7 +320,6 @@ export class CommitQueue<Request extends Queued, Result> {
     }
   }
 
-  /** Puts requests back, except those whose callers have gone. */
   private requeue(batch: Entry<Request, Result>[]): void {
     this.waiting.requeue(
       batch.filter(({ request: { signal }, reject }) => {

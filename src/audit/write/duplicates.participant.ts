@@ -18,7 +18,7 @@ import type {
 } from './transaction-participant';
 import type { WriteRequest } from './write-request';
 
-/** Finds events whose ids clients chose among those stored already: the same content is a duplicate, other content a conflict. */
+/** Compares events with client ids to stored ones: the same content is a duplicate, other content a conflict. */
 @Injectable()
 export class DuplicatesParticipant implements TransactionParticipant {
   isNeededBy({ events }: WriteRequest): boolean {
@@ -28,8 +28,8 @@ export class DuplicatesParticipant implements TransactionParticipant {
   async prepare({ client }: WriteTransaction, entries: readonly TransactionEntry[]): Promise<void> {
     const withIds = entries.flatMap(({ request }) => request.events.filter((e) => e.hasClientId));
     if (withIds.length === 0) return;
-    // Under the lock of their organizations, so that no other writer stores the same id meanwhile. Those of the events
-    // without ids are locked here too: locking them later would break the order that keeps writers from deadlocking.
+    // Locked before the check, against other writers of the same id; events without ids too, as later locks would break
+    // the order that prevents deadlocks.
     const all = entries.flatMap(({ request }) => request.events);
     await advanceHeads(client, new Map([...countByOrganization(all).keys()].map((id) => [id, 0])));
     const stored = await findStored(client, withIds);
@@ -53,10 +53,7 @@ export class DuplicatesParticipant implements TransactionParticipant {
   }
 }
 
-/**
- * Marks the events of a request that repeat a stored event or an earlier one of the batch (`pending`); refuses the request
- * when one of them has other content.
- */
+/** Finds events that repeat a stored or an earlier (`pending`) one; refuses the request for other content. */
 function resolveDuplicates(
   entry: TransactionEntry,
   stored: StoredEvents,
@@ -84,7 +81,6 @@ function resolveDuplicates(
   for (const [key, event] of own) pending.set(key, event);
 }
 
-/** A pending event has no sequence yet; content is compared without it. */
 function textOfPending(event: NewEvent): string {
   return eventText(event, { sequence: '0', recordedAt: event.timestamp });
 }
@@ -100,7 +96,6 @@ function idConflict(request: WriteRequest, indexes: number[]): AppError {
   return new AppError('CONFLICT', 'An event with this id exists with other content.', { errors });
 }
 
-/** The JSON text of stored events by `storedKey`. */
 type StoredEvents = Map<string, string>;
 
 interface KeyRow {
@@ -109,12 +104,11 @@ interface KeyRow {
   timestamp: string;
 }
 
-/** Two events are the same when id and organization are. */
+/** Identity of an event: its id and organization. */
 export function storedKey({ organizationId, id }: { organizationId: string; id: string }): string {
   return `${id}${organizationId}`;
 }
 
-/** The stored events that have the organization and id of one of `events`. */
 async function findStored(client: PoolClient, events: NewEvent[]): Promise<StoredEvents> {
   const keys = [...(await findClientIds(client, events)), ...(await findServerIds(client, events))];
   if (keys.length === 0) return new Map();
@@ -139,7 +133,7 @@ async function findClientIds(client: PoolClient, events: NewEvent[]): Promise<Ke
   return rows;
 }
 
-/** A client may send back an event that it got from this service: its id was then made here. */
+/** Finds ids of the service: a client may send a received event back. */
 async function findServerIds(client: PoolClient, events: NewEvent[]): Promise<KeyRow[]> {
   const candidates = events.flatMap(({ id, organizationId }) => {
     const range = millisecondOf(id);

@@ -1,23 +1,21 @@
 import type { ClientBase } from 'pg';
 import { isLockTimeout, isRetryable } from '../../platform/database/database-errors';
 
-/** Head rows locked at once: a few milliseconds, for which writers of these organizations wait. */
+/** Head rows locked at once: writers of these organizations wait a few milliseconds. */
 const BATCH_HEADS = 50;
-/** Events looked at in one statement. */
 const BATCH_EVENTS = 2000;
 const ATTEMPTS = 5;
 
 /**
- * What else there is to events that retention has hidden, and that the table `hidden` still holds. Twice is as good as
- * once. First the epochs of their organizations move, so that no kept answer shows the events any longer
- * (docs/adr/0007); then the ids that clients chose for them are forgotten. Head rows stay: a sequence never starts again.
+ * Cleans up after events in `hidden`, which retention has hidden; idempotent. First epochs move, so that no cached
+ * response shows them (docs/adr/0007), then client ids are deleted. Head rows stay: a sequence never starts again.
  */
 export async function forgetExpired(client: ClientBase, hidden: string): Promise<void> {
   await moveEpochs(client, await findOrganizations(client, hidden));
   await forgetClientIds(client, hidden);
 }
 
-/** Whether an event was recorded between these moments, in milliseconds since 1970, that is also dated between them. */
+/** Finds an event recorded and dated between these moments, in milliseconds since 1970. */
 export async function wasRecordedBetween(
   client: ClientBase,
   fromMs: number,
@@ -32,7 +30,7 @@ export async function wasRecordedBetween(
   return rowCount === 1;
 }
 
-/** From one organization to the next by the key: as many steps as organizations, however many events. */
+/** Index skip scan: as many steps as organizations, however many events. */
 async function findOrganizations(client: ClientBase, hidden: string): Promise<string[]> {
   const { rows } = await client.query<{ id: string }>(
     `WITH RECURSIVE o AS (
@@ -45,7 +43,7 @@ async function findOrganizations(client: ClientBase, hidden: string): Promise<st
   return rows.map(({ id }) => id);
 }
 
-/** The time of recording on a head row is part of its epoch, and of nothing else. It only goes forward here. */
+/** Moves recording times on head rows, which serve the epoch alone. Forwards only. */
 async function moveEpochs(client: ClientBase, organizations: string[]): Promise<void> {
   for (let from = 0; from < organizations.length; from += BATCH_HEADS) {
     const batch = organizations.slice(from, from + BATCH_HEADS);
@@ -69,7 +67,7 @@ async function moveEpochs(client: ClientBase, organizations: string[]): Promise<
   }
 }
 
-/** Only where the id still belongs to the hidden event: it may have been used again for one that is there. */
+/** Deletes ids of hidden events only: an id may have been used again. */
 async function forgetClientIds(client: ClientBase, hidden: string): Promise<void> {
   let after: [string, string, string] | undefined;
   for (;;) {

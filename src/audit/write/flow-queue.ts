@@ -1,23 +1,20 @@
-/** The flow of an entry, and its share of a batch. */
 export interface FlowShare {
   readonly flow: string;
   readonly size: number;
 }
 
-/** One flow while entries are taken from it. */
 interface Scan<Entry> {
   flow: string;
   entries: Entry[];
   at: number;
   skipped: Entry[];
-  /** Sum of the sizes taken from it. */
   taken: number;
   isServed: boolean;
 }
 
-/** Waiting entries in one queue for each flow. Entries are taken from the flows in turn. */
+/** Waiting entries in a queue per flow, taken in turn. */
 export class FlowQueue<Entry> {
-  /** In the order in which they are served: a flow that was served goes to the end. */
+  /** Ordered by service: a served flow goes to the end. */
   private readonly flows = new Map<string, Entry[]>();
   private readonly sizes = new Map<string, number>();
   private count = 0;
@@ -29,14 +26,13 @@ export class FlowQueue<Entry> {
     return this.count;
   }
 
-  /** Sum of the sizes of all entries. */
   get size(): number {
     return this.total;
   }
 
   /**
-   * Whether one more entry may wait where `limit` is enough. Beyond the limit it may as long as its flow has less than its
-   * share of it, or nothing at all: one flow is not refused for what others have brought.
+   * Checks capacity for one more entry within `limit`; beyond it within the flow's share, or for its only entry, so
+   * that no flow is refused for the load of others.
    */
   hasCapacityFor({ flow, size }: FlowShare, limit: number): boolean {
     if (this.total + size <= limit) return true;
@@ -53,7 +49,6 @@ export class FlowQueue<Entry> {
     this.note(entry, 1);
   }
 
-  /** Puts back what was taken, before all others of their flows. */
   requeue(entries: readonly Entry[]): void {
     for (const entry of [...entries].reverse()) {
       const { flow } = this.shareOf(entry);
@@ -62,7 +57,6 @@ export class FlowQueue<Entry> {
     }
   }
 
-  /** Removes an entry; false when it does not wait (any more). */
   remove(entry: Entry): boolean {
     const { flow } = this.shareOf(entry);
     const entries = this.flows.get(flow) ?? [];
@@ -74,10 +68,7 @@ export class FlowQueue<Entry> {
     return true;
   }
 
-  /**
-   * Takes at most `limit` of the entries that fit: in each round one of each flow, its oldest. `taken` is the size taken so
-   * far, `takenOfFlow` that of its flow.
-   */
+  /** Takes at most `limit` fitting entries, per round the oldest of each flow. `taken`, `takenOfFlow`: sizes so far. */
   dequeue(
     fits: (entry: Entry, taken: number, takenOfFlow: number) => boolean,
     limit = Infinity,

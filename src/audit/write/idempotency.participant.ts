@@ -12,7 +12,7 @@ import type {
 } from './transaction-participant';
 import type { WriteReceipt, WriteRequest, Written } from './write-request';
 
-/** Acknowledges a request again whose Idempotency-Key is known, and keeps the acknowledgements of new keys. */
+/** Replays the acknowledgement of a known Idempotency-Key, and stores those of new keys. */
 @Injectable()
 export class IdempotencyParticipant implements TransactionParticipant {
   constructor(private readonly keys: IdempotencyKeys) {}
@@ -48,12 +48,8 @@ export class IdempotencyParticipant implements TransactionParticipant {
   }
 }
 
-/*
- * Rows of the table are HTTP responses, as they always were: a replica of an earlier version, and a later one, can replay
- * what this one has stored.
- */
+/* Rows hold HTTP responses: earlier and later versions can replay them. */
 
-/** A row for an acknowledgement. */
 function stored(form: WriteRequest['form'], { receipts, text }: Written): StoredResponse {
   const [receipt] = receipts;
   if (form === 'list' || !receipt) return { status: 201, location: null, body: text };
@@ -61,7 +57,6 @@ function stored(form: WriteRequest['form'], { receipts, text }: Written): Stored
   return { status, location: eventLocation(receipt.id), body: text };
 }
 
-/** The acknowledgement of a row. */
 function replayed({ status, location, body: text }: StoredResponse): Written {
   if (location === null) {
     const { results = [] } = JSON.parse(text) as { results?: Omit<WriteReceipt, 'text'>[] };

@@ -9,10 +9,10 @@ import type { NewEvent } from '../event/audit-event';
 import type { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { eventMicros, uuid7 } from '../event/uuid7';
 
-/** Events that are made ready in one turn of the event loop: about a millisecond. */
+/** Events per turn of the event loop: about a millisecond. */
 const PORTION_EVENTS = 250;
 
-/** A validated event made ready to be stored: with id, timestamp and defaults, JSON as minified text. */
+/** Completes a validated event: id, timestamp and defaults, JSON as minified text. */
 export function newEventOf(dto: CreateAuditEventDto): NewEvent {
   const given = typeof dto.timestamp === 'string' ? parseInstant(dto.timestamp) : undefined;
   const micros = given ?? eventMicros();
@@ -43,7 +43,7 @@ export class BulkEvents {
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {}
 
-  /** What is not a list is left to the validator. @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
+  /** Leaves non-lists to the validator. @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
   requireSize(events: unknown): void {
     const { bulkMaxEvents } = this.limits;
     if (!Array.isArray(events) || events.length <= bulkMaxEvents) return;
@@ -51,10 +51,7 @@ export class BulkEvents {
     throw validationFailed([{ path: 'events', message }]);
   }
 
-  /**
-   * Validated events, made ready to be stored; many of them in portions, so that the event loop serves others between.
-   * @throws the reason of the signal.
-   */
+  /** Completes validated events in portions: the event loop serves others between. @throws the reason of the signal. */
   async make(dtos: readonly CreateAuditEventDto[], signal?: AbortSignal): Promise<NewEvent[]> {
     const events: NewEvent[] = [];
     for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {

@@ -11,16 +11,15 @@ export interface HeadRow {
   recorded_at: string;
 }
 
-/** A head row that a transaction has moved on by `count` events. */
 export interface HeadMove {
   organizationId: string;
   last: string;
   count: number;
-  /** When, in microseconds since 1970. */
+  /** Microseconds since 1970. */
   micros: number;
 }
 
-/** The moves behind these rows; a row that was only locked has not moved. */
+/** Moves of these rows; a row that was only locked has not moved. */
 export function movesOf(heads: HeadRow[], counts: ReadonlyMap<string, number>): HeadMove[] {
   return heads.flatMap(({ organization_id: organizationId, last_sequence: last, recorded_at }) => {
     const count = counts.get(organizationId) ?? 0;
@@ -30,7 +29,7 @@ export function movesOf(heads: HeadRow[], counts: ReadonlyMap<string, number>): 
   });
 }
 
-/** How many of the events each organization has, by organization in the order in which every writer locks them. */
+/** Number of events per organization, in the order in which all writers lock. */
 export function countByOrganization(events: NewEvent[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const { organizationId } of events) {
@@ -41,7 +40,7 @@ export function countByOrganization(events: NewEvent[]): Map<string, number> {
   return new Map(organizations.map((id) => [id, counts.get(id) ?? 0]));
 }
 
-/** Moves head rows on, and locks them until the transaction ends. */
+/** Moves head rows and locks them until the transaction ends. */
 export async function advanceHeads(
   client: PoolClient,
   counts: ReadonlyMap<string, number>,
@@ -50,7 +49,7 @@ export async function advanceHeads(
   return (await client.query<HeadRow>({ ...ADVANCE_HEADS, values })).rows;
 }
 
-/** Gives each event the next number of its organization, in the order in which they came. */
+/** Assigns each event its organization's next number, in order of arrival. */
 export function assignSequences(
   events: NewEvent[],
   counts: Map<string, number>,

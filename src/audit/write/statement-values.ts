@@ -1,7 +1,6 @@
 import type { NewEvent } from '../event/audit-event';
 import { GIVEN_COLUMNS } from '../event/audit.statements';
 
-/** An event with what the database adds to it. */
 export interface NumberedEvent {
   event: NewEvent;
   sequence: string;
@@ -10,7 +9,7 @@ export interface NumberedEvent {
 
 const JSON_SEPARATOR = '\u0001';
 
-/** The parameters of INSERT_EVENTS. */
+/** Parameters of INSERT_EVENTS. */
 export function insertEventsValues(rows: NumberedEvent[]): string[] {
   return [
     ...arraysOf([givenElements(rows.map(({ event }) => event))]),
@@ -19,18 +18,15 @@ export function insertEventsValues(rows: NumberedEvent[]): string[] {
   ];
 }
 
-/** The parameters of RECORD_EVENT. */
+/** Parameters of RECORD_EVENT. */
 export function recordEventValues(event: NewEvent): (string | null)[] {
   return GIVEN_COLUMNS.map(([, , value]) => value(event));
 }
 
-/** Events of which parameters are made at once: a millisecond or two. */
+/** Events per portion: a millisecond or two. */
 const PORTION_EVENTS = 250;
 
-/**
- * The parameters of RECORD_EVENTS; `counts` is by organization, in the order in which they are locked. Those of many
- * events are made in portions, with `pause` between them.
- */
+/** Parameters of RECORD_EVENTS, in portions with `pause` between; `counts` is by organization in lock order. */
 export async function recordEventsValues(
   events: NewEvent[],
   counts: Map<string, number>,
@@ -56,7 +52,6 @@ export async function recordEventsValues(
   ];
 }
 
-/** What these events have in the parameters of GIVEN_ARRAYS. */
 function givenElements(events: NewEvent[]): string[] {
   return GIVEN_COLUMNS.map(([, type, value]) =>
     type === 'json'
@@ -65,7 +60,6 @@ function givenElements(events: NewEvent[]): string[] {
   );
 }
 
-/** The parameters of GIVEN_ARRAYS, of what several portions of the events have in them. */
 function arraysOf(portions: string[][]): string[] {
   return GIVEN_COLUMNS.map(([, type], column) => {
     const parts = portions.map((elements) => elements[column] ?? '');
@@ -76,7 +70,7 @@ function arraysOf(portions: string[][]): string[] {
 const NEEDS_ESCAPE = /["\\]/;
 
 /**
- * A PostgreSQL array literal. As the driver makes it, in a third of its time: most values have nothing to escape.
+ * PostgreSQL array literal, in a third of the driver's time: most values need no escapes.
  * https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
  */
 export function arrayLiteral(values: (string | null)[]): string {

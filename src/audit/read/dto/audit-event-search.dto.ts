@@ -37,7 +37,7 @@ class TenantsAndTime {
   organizationIds?: string[] | null;
 }
 
-/** The filter of GraphQL and tRPC: lists are alternatives, members all hold. */
+/** Filter of GraphQL and tRPC: lists are alternatives, members all hold. */
 export class AuditEventFilterDto extends withFilterLists(TenantsAndTime, 'list', Alternatives) {}
 
 export class AuditEventSortDto {
@@ -51,7 +51,7 @@ export class AuditEventSortDto {
 }
 
 export class PaginationDto {
-  // The limits are configured; the service checks them.
+  // Configured limits are checked by the service.
   @Property(
     integer(1, 1000),
     { type: 'integer', minimum: 1, maximum: 1000 },
@@ -118,7 +118,7 @@ export function filterIn(filter: AuditEventFilterDto | null | undefined): AuditE
   };
 }
 
-/** The page that a search asks for. An offset of 0 beside a cursor is a default of GraphQL. */
+/** Page request of a search. An offset of 0 beside a cursor is a default of GraphQL. */
 export function pageQueryIn({ filter, pagination }: AuditEventSearchDto): PageQuery {
   const { limit, offset, cursor, sort, includeTotal } = pagination ?? {};
   const isDefault = offset === 0 && typeof cursor === 'string';

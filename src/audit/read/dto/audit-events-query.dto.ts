@@ -11,18 +11,18 @@ import { AlternativesProperty, withFilterLists } from './filter-lists';
 /** Longer than any cursor of this service. */
 export const MAX_CURSOR_LENGTH = 4096;
 
-/** An instant, or a day as its first one. */
+/** An instant; a day stands for its first. */
 export const instant: Rule = (value) =>
   typeof value === 'string' && parseInstantOrDay(value) !== undefined
     ? undefined
     : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
 
-/** The instant of a member that may be absent. */
+/** The instant of an optional member. */
 export function micros(text: string | null | undefined): Micros | undefined {
   return typeof text === 'string' ? parseInstantOrDay(text) : undefined;
 }
 
-/** The example is part of the description: the docs page would send an `example` with every request that is tried out. */
+/** Part of the description: the docs page would send an `example` with every request that is tried out. */
 function ListParameter({
   description,
   words,
@@ -32,7 +32,6 @@ function ListParameter({
     QueryList(),
     AlternativesProperty(words, {
       description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one.`,
-      // Comma-separated, as opposed to one parameter for each element.
       style: 'form',
       explode: false,
     }),
@@ -90,7 +89,7 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
   @SortDirection()
   sort_direction?: AuditEventSort['direction'];
 
-  // The limits are configured; the service checks them.
+  // Configured limits are checked by the service.
   @Parameter(QueryInteger(), integer(1, 1000), {
     type: 'integer',
     minimum: 1,

@@ -3,10 +3,9 @@ import { ListProperty } from '../../../validation/request-properties';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
 import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/event-fields';
 
-/** Alternatives in one list of a filter. */
 export const MAX_LIST_ELEMENTS = 1000;
 
-/** A list of a filter, documented as `schema` says: of names, unless there are `words`. */
+/** Declares a list of a filter, of names unless there are `words`. */
 export function AlternativesProperty(
   words: readonly string[] | undefined,
   schema: object,
@@ -17,7 +16,7 @@ export function AlternativesProperty(
   return ListProperty(element, MAX_LIST_ELEMENTS, schema);
 }
 
-/** A DTO class with the members of `base` and a list for each filter, declared by `decorate`. */
+/** DTO class with the members of `base` and a list per filter, declared by `decorate`. */
 export function withFilterLists<Base extends object, Name extends 'list' | 'parameter'>(
   base: new () => Base,
   name: Name,
