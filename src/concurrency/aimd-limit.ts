@@ -6,9 +6,8 @@ const FREE = 0.7;
 const MIN_LIMIT = 2;
 
 /**
- * Limit of concurrent work by additive increase, multiplicative decrease
- * (https://www.rfc-editor.org/rfc/rfc5681#section-3.1). More work than one thread can do speeds up nothing and delays
- * every flow.
+ * Additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1) of concurrent work:
+ * more than one thread can do speeds up nothing and delays every flow.
  */
 export class AimdLimit {
   private limit: number;
@@ -18,7 +17,7 @@ export class AimdLimit {
     this.limit = max;
   }
 
-  /** Returns the new limit; utilization (0 to 1) of the event loop is since the last call. */
+  /** Returns the new limit by the event loop's utilization (0 to 1) since the last call. */
   next(utilization: number): number {
     if (utilization > BUSY) this.limit = Math.max(MIN_LIMIT, Math.floor(this.limit / 2));
     else if (utilization < FREE) this.limit += 1;

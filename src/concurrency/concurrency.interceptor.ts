@@ -13,7 +13,7 @@ import { requestSignal } from '../http/request-signal';
 import { FairScheduler } from './fair-scheduler';
 import { flowOfRequest, type FlowRequest } from './flow';
 
-/** Runs pipes and handler with a permit, until the deadline (REQUEST_TIMEOUT_MS) or the client's disconnect. */
+/** Runs pipes and handler with a permit, until REQUEST_TIMEOUT_MS or the client's disconnect. */
 @Injectable()
 export class ConcurrencyInterceptor implements NestInterceptor {
   constructor(
@@ -29,7 +29,6 @@ export class ConcurrencyInterceptor implements NestInterceptor {
   }
 }
 
-/** Runs the rest of an interceptor chain once `run` has a permit. */
 export function withPermit(
   run: (work: () => Promise<unknown>) => Promise<unknown>,
   next: CallHandler,

@@ -10,7 +10,7 @@ import { SubscriptionLimiter } from './subscription-limiter';
 
 const MS_PER_SECOND = 1000;
 
-/** Metrics of permits, response memory and subscriptions. No series names a flow, as those are organizations. */
+/** Metrics without names of flows, as those are organizations. */
 @Injectable()
 export class ConcurrencyMetrics {
   constructor(

@@ -21,7 +21,7 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
-/** 24 are promised; one more, as they count from the transaction and not from the response's arrival. */
+/** 24 are promised; keys count from the transaction, which is before the response's arrival. */
 const KEEP_KEYS_HOURS = 25;
 
 /** Fair permits, deadlines, rate limit and idempotency keys. */

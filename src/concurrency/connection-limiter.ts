@@ -10,11 +10,10 @@ import { InFlight } from './in-flight';
 import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**
- * Permits to use a connection: the pool's own queue is first come first served, so that a flood would wait there before
- * all others. While the event loop is busy and several flows use it, there are fewer permits than connections: this
- * queue is round robin, those of loop and PostgreSQL are not
- * (docs/adr/0026-connection-permits-by-event-loop-pressure.md). It is unbounded; CONCURRENCY_QUEUE_TIMEOUT_MS ends a
- * wait.
+ * Permits to use a connection. The pool's queue is first come first served: a flood would wait there before all others.
+ * While the event loop is busy and several flows use it, permits are fewer than connections: this queue is round robin,
+ * those of loop and PostgreSQL are not (docs/adr/0026-connection-permits-by-event-loop-pressure.md). Unbounded;
+ * CONCURRENCY_QUEUE_TIMEOUT_MS ends a wait.
  */
 @Injectable()
 export class ConnectionLimiter {

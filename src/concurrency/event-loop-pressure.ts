@@ -8,13 +8,12 @@ const SEVERAL_FLOWS_MS = 1000;
 const SAMPLE_INTERVAL_MS = 100;
 
 /**
- * Detects that several flows, of reads or writes, share a busy event loop: only then small portions pay, as they are
- * fairer and a little slower. Owns the one timer that samples the loop; limiters adapt to its samples.
+ * Detects several flows on a busy event loop: only then small portions pay, as they are fairer and a little slower.
+ * Owns the one timer that samples the loop.
  */
 @Injectable()
 export class EventLoopPressure implements BeforeApplicationShutdown {
   private flow: string | undefined;
-  /** Last time that consecutive requests were of different flows. */
   private changedAtMs = -Infinity;
   private isBusy = false;
   private sampling: NodeJS.Timeout | undefined;
@@ -24,7 +23,7 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
     yielder.shareWhile(() => this.isHigh());
   }
 
-  /** Calls `listener` ten times a second with the utilization (0 to 1) of the event loop. */
+  /** Calls `listener` ten times a second with the event loop's utilization (0 to 1). */
   onSample(listener: (utilization: number) => void): void {
     this.listeners.push(listener);
     if (this.sampling) return;
@@ -48,7 +47,6 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
     this.flow = flow;
   }
 
-  /** Records the latest utilization (0 to 1) of the event loop. */
   noteLoop(utilization: number): void {
     this.isBusy = utilization > BUSY;
   }
@@ -57,7 +55,6 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
     return performance.now() - this.changedAtMs <= SEVERAL_FLOWS_MS;
   }
 
-  /** True when several flows came and the event loop is busy. */
   isHigh(): boolean {
     return this.isBusy && this.hasSeveralFlows();
   }

@@ -1,4 +1,3 @@
-/** Waiting request, held by its flow until it is granted a permit, removed or evicted. */
 export interface Waiter {
   /** Called once, with a permit that the waiter now holds. */
   readonly grant: () => void;
@@ -9,7 +8,7 @@ export interface Waiter {
   next: Waiter | undefined;
 }
 
-/** Waiters of one key, first come first served. Flows with waiters form a ring. */
+/** Waiters of one key, first come first served, in a ring of flows. */
 interface Flow {
   readonly key: string;
   size: number;
@@ -20,10 +19,10 @@ interface Flow {
 }
 
 /**
- * Bounded permits with a bounded queue, one flow for each key, round robin: for each waiter before it in its own flow,
- * a waiter is overtaken by at most one of each other flow. A full queue still accepts a flow that holds less than an
- * equal share, and evicts the last waiter of the longest flow. Operations are O(1); eviction visits all flows. Empty
- * flows are dropped. Timeouts are the caller's: it removes its waiter.
+ * Bounded permits and queue, one flow for each key, round robin: for each waiter before it in its own flow, a waiter is
+ * overtaken by at most one of each other flow. A full queue still accepts a flow that holds less than an equal share,
+ * and evicts the last waiter of the longest flow. Operations are O(1), eviction visits all flows. Timeouts are the
+ * caller's: it removes its waiter.
  */
 export class FairQueue {
   private readonly flows = new Map<string, Flow>();
@@ -32,7 +31,6 @@ export class FairQueue {
   private waiting = 0;
   private limit: number;
 
-  /** Grants at most `max` permits and lets at most `capacity` wait. */
   constructor(
     max: number,
     readonly capacity: number,
@@ -44,7 +42,7 @@ export class FairQueue {
     return this.limit;
   }
 
-  /** Changes the number of permits. Holders keep theirs; waiters get new ones at once. */
+  /** Holders keep their permits; waiters get new ones at once. */
   resize(max: number): void {
     this.limit = max;
     for (let next = this.peek(); next && this.tryAcquire(); next = this.peek()) this.grant(next);
@@ -58,12 +56,10 @@ export class FairQueue {
     return this.waiting;
   }
 
-  /** Flows with waiters. */
   get flowCount(): number {
     return this.flows.size;
   }
 
-  /** True when all permits are held and the queue is at its capacity. */
   get isFull(): boolean {
     return this.acquired >= this.limit && this.waiting >= this.capacity;
   }
@@ -86,10 +82,7 @@ export class FairQueue {
     return true;
   }
 
-  /**
-   * Appends a waiter, after `tryAcquire` returned false; undefined when the queue is full and the flow has its share of
-   * it.
-   */
+  /** Appends a waiter, after `tryAcquire` returned false; undefined when the flow has its share of a full queue. */
   enqueue(key: string, grant: () => void, evict: () => void = () => undefined): Waiter | undefined {
     if (this.waiting >= this.capacity) {
       const last = this.isBelowShare(key) ? this.longest()?.last : undefined;
@@ -123,7 +116,6 @@ export class FairQueue {
     return true;
   }
 
-  /** Gives a permit back: to the first waiter of the next flow, if any. */
   release(): void {
     const next = this.acquired > this.limit ? undefined : this.peek();
     if (next) this.grant(next);
@@ -146,7 +138,7 @@ export class FairQueue {
     return longest;
   }
 
-  /** Adds a flow at the end of the ring: before the one that is served next. */
+  /** Before the flow that is served next: the end of the ring. */
   private open(key: string): Flow {
     const flow = { key, size: 0, first: undefined, last: undefined } as unknown as Flow;
     const { nextFlow } = this;

@@ -6,7 +6,7 @@ import { PermitPool, type PermitRequest, type PermitStatistics } from './permit-
 
 /**
  * Permits to handle requests of all adapters: CONCURRENCY_MAX_REQUESTS at once, the others wait in their organization's
- * flow. REST handlers use it by @LimitConcurrency().
+ * flow.
  */
 @Injectable()
 export class FairScheduler {
@@ -33,7 +33,7 @@ export class FairScheduler {
     return this.permits.run(request, work);
   }
 
-  /** Adds permits to CONCURRENCY_MAX_REQUESTS: as many as requests hold that wait for another server. */
+  /** Adds as many permits to CONCURRENCY_MAX_REQUESTS as requests hold that wait for another server. */
   setExtraPermits(count: number): void {
     this.permits.resize(this.maxRequests + count);
   }
@@ -42,7 +42,7 @@ export class FairScheduler {
     return this.permits.statistics();
   }
 
-  /** Permits of this holder's flows in percent of CONCURRENCY_MAX_REQUESTS; discloses no other holder's load. */
+  /** Percent of CONCURRENCY_MAX_REQUESTS in this holder's flows; discloses no other holder's load. */
   utilizationOf(holder: FlowOwner): number {
     const [flow, largeBodyFlow] = flowsOf(holder);
     const held = this.permits.heldBy(flow) + this.permits.heldBy(largeBodyFlow);

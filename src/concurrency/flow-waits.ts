@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 
-/** Flows with separate counts; those that did not wait for longest are summed. */
+/** Flows with counts of their own; the least recent are summed. */
 const MAX_FLOWS = 256;
 const TOP_FLOWS = 10;
 
-/** Waits of one flow, in milliseconds. */
+/** Waits in milliseconds. */
 export interface FlowWait {
   flow: string;
   waits: number;
@@ -12,7 +12,7 @@ export interface FlowWait {
   maxMs: number;
 }
 
-/** Waits for permits by flow, in bounded memory. Permits that were free are not counted. */
+/** Waits for permits by flow, in bounded memory, without permits that were free. */
 export class FlowWaits {
   private readonly others: FlowWait = { flow: 'others', waits: 0, totalMs: 0, maxMs: 0 };
   private readonly flows = new LRUCache<string, FlowWait>({
@@ -31,7 +31,7 @@ export class FlowWaits {
     else this.flows.set(flow, wait);
   }
 
-  /** All flows together, those with the longest total, and the sum of those no longer separate. */
+  /** All flows together, those with the longest total, and the sum of the rest. */
   report(): { all: FlowWait; top: FlowWait[]; others: FlowWait } {
     const top = [...this.flows.values()]
       .sort((a, b) => b.totalMs - a.totalMs)

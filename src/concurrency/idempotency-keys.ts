@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { AppError } from '../platform/errors/app-error';
 
-/** Subject and key of a request to be carried out once, and the SHA-256 of its content. */
+/** Request to be carried out once, and the SHA-256 of its content. */
 export interface IdempotencyClaim {
   subject: string;
   key: string;
@@ -17,7 +17,7 @@ export interface StoredResponse {
   body: string;
 }
 
-/** State of a claim: new, a response to replay, or a reason to refuse it. */
+/** New, a response to replay, or a refusal. */
 export type ClaimState = { replay?: StoredResponse; refusal?: AppError };
 
 export const IDEMPOTENCY_TABLE = 'idempotency_key';
@@ -33,7 +33,7 @@ interface IdempotencyRow {
 
 /**
  * Idempotency keys in PostgreSQL. Claim and response are part of the transaction that does the work: both are there or
- * neither, after a crash too and from every replica. Its advisory lock shows others that the first request still runs.
+ * neither, after a crash too and from every replica. Its advisory lock shows that the first request still runs.
  */
 @Injectable()
 export class IdempotencyKeys {
@@ -63,7 +63,6 @@ export class IdempotencyKeys {
     });
   }
 
-  /** Stores the responses of new claims. */
   async store(
     client: PoolClient,
     answered: { claim: IdempotencyClaim; answer: StoredResponse }[],
@@ -84,22 +83,20 @@ export class IdempotencyKeys {
   }
 }
 
-/** Refusal while the first request with the same key runs. */
 export function stillRunning(): AppError {
   return new AppError('CONFLICT', 'A request with this Idempotency-Key is still running.', {
     retryAfterSeconds: 1,
   });
 }
 
-/** Unique text of a claim: subject and key hold no U+0001 (keys are printable). */
+/** Unique text: subject and key hold no U+0001 (keys are printable). */
 export function claimKey({ subject, key }: { subject: string; key: string }): string {
   return `${subject}\u0001${key}`;
 }
 
 /**
- * Advisory lock of a claim: the first 64 bits of its SHA-256 as a bigint. Not `hashtextextended`: texts with a wanted
- * result of it can be computed, so that a client's key could take the lock by which partitions are made, or another
- * client's.
+ * First 64 bits of the claim's SHA-256. Not `hashtextextended`: texts with a wanted result of it can be computed, so
+ * that a client's key could take the lock by which partitions are made, or another client's.
  */
 function lockOf(claim: IdempotencyClaim): string {
   return createHash('sha256').update(claimKey(claim)).digest().readBigInt64BE().toString();

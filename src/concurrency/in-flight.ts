@@ -15,7 +15,7 @@ export class InFlight {
     }
   }
 
-  /** Number of works that run for so long that others should not wait for them. */
+  /** Number of works so long that others should not wait for them. */
   countLong(): number {
     const startedBeforeMs = performance.now() - LONG_MS;
     let count = 0;

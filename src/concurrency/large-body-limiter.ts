@@ -7,7 +7,7 @@ import { hasLargeBodyPermit, type FlowRequest, noteLargeBodyPermit } from './flo
 import { InFlight } from './in-flight';
 import { PermitPool } from './permit-pool';
 
-/** Two that are written (AuditWriter), and one that is prepared for it. */
+/** Two that are written (AuditWriter), and one that is prepared. */
 const MAX_AT_ONCE = 3;
 
 /** Body of so many bytes, whose request waits in `flow` until `signal` aborts. */
@@ -18,10 +18,9 @@ export interface BodyPermit {
 }
 
 /**
- * Permits for requests with large bodies, before their permits to work. Parsing takes several times a body's memory and
- * milliseconds of the event loop: few are parsed at once, the others wait as bytes without a permit to work
- * (docs/adr/0027-few-large-bodies-at-once.md). Long ones do not count, as they wait for PostgreSQL, maybe for a lock of
- * one organization. The queue holds as many as may run and wait in all.
+ * Permits for large bodies, before the permits to work. Parsing takes several times a body's memory and milliseconds of
+ * the event loop: few are parsed at once, the others wait as bytes (docs/adr/0027-few-large-bodies-at-once.md). Long
+ * ones do not count, as they wait for PostgreSQL, maybe for a lock of one organization.
  */
 @Injectable()
 export class LargeBodyLimiter {
@@ -42,7 +41,7 @@ export class LargeBodyLimiter {
   }
 
   /**
-   * Runs `work` on a body: a large one with a permit, noted on the request (flowOfRequest), one for all of its parts.
+   * Runs `work` on a body: a large one with a permit, noted on the request (flowOfRequest) for all of its parts.
    * @throws as PermitPool.run.
    */
   async run<T>(

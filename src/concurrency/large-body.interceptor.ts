@@ -15,10 +15,7 @@ import { withPermit } from './concurrency.interceptor';
 import { type FlowRequest, flowOfRequest } from './flow';
 import { LargeBodyLimiter } from './large-body-limiter';
 
-/**
- * Waits for a large-body permit before the bytes are parsed. Stands between BodyBytesInterceptor, which reads them, and
- * @LimitConcurrency().
- */
+/** Waits for a large-body permit between BodyBytesInterceptor, which reads the bytes, and @LimitConcurrency(). */
 @Injectable()
 export class LargeBodyInterceptor implements NestInterceptor {
   constructor(

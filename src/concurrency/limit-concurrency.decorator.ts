@@ -3,8 +3,8 @@ import { ConcurrencyGuard } from './concurrency.guard';
 import { ConcurrencyInterceptor } from './concurrency.interceptor';
 
 /**
- * Permit, deadline, and refusal at once when the queue is full. Stands above the interceptors that read the body, so
- * that a client that sends slowly holds no permit.
+ * Permit, deadline, and refusal at once when the queue is full. Above the interceptors that read the body, so that a
+ * slow sender holds no permit.
  */
 export function LimitConcurrency(): MethodDecorator {
   return applyDecorators(UseGuards(ConcurrencyGuard), UseInterceptors(ConcurrencyInterceptor));

@@ -4,13 +4,13 @@ import { abortReason, abortable, onAbort } from '../platform/runtime/abort';
 import { FairQueue, type Waiter } from './fair-queue';
 import { type FlowWait, FlowWaits } from './flow-waits';
 
-/** Cancelling takes a few milliseconds: a caller that is rejected this much later finds its connection free. */
+/** Cancelling takes a few milliseconds: a caller rejected this much later finds its connection free. */
 const CANCEL_GRACE_MS = 25;
 const MS_PER_SECOND = 1000;
 const MAX_RETRY_AFTER_SECONDS = 60;
 /** Weight of the latest duration in the mean for Retry-After. */
 const SERVICE_WEIGHT = 0.05;
-/** Refusals are logged together, at most once in this time. */
+/** Time between log lines about refusals. */
 const REPORT_INTERVAL_MS = 10_000;
 
 export interface PermitPoolOptions {
@@ -33,7 +33,6 @@ export interface PermitStatistics {
   queued: number;
   max: number;
   queueSize: number;
-  /** Flows with waiters. */
   flows: number;
   /** `active` of `max`, in percent. */
   utilization: number;
@@ -84,7 +83,7 @@ export class PermitPool {
     return this.heldByFlow.get(flow) ?? 0;
   }
 
-  /** Changes the number of permits. Holders keep theirs; waiters get new ones at once. */
+  /** Holders keep their permits; waiters get new ones at once. */
   resize(max: number): void {
     this.queue.resize(max);
   }
@@ -95,10 +94,10 @@ export class PermitPool {
   }
 
   /**
-   * Runs `work` with a permit, which is released when the work has really ended. An abort dequeues a waiting request;
-   * running work is rejected for the caller, and expected to end by the same signal.
+   * Runs `work` with a permit, released when the work has really ended. An abort dequeues a waiting request; running
+   * work is rejected for the caller, and expected to end by the same signal.
    * @throws AppError TOO_MANY_REQUESTS (full queue), QUEUE_TIMEOUT (waited too long); the signal's reason; errors of
-   * `work`.
+   * work.
    */
   async run<T>({ flow, signal, isNotified }: PermitRequest, work: () => Promise<T>): Promise<T> {
     if (signal?.aborted) throw this.countEnd(abortReason(signal));
@@ -129,7 +128,7 @@ export class PermitPool {
     };
   }
 
-  /** Seconds until the present queue will have been served, by the mean time that a permit is held: 1 to 60. */
+  /** Seconds until the present queue will have been served, by the mean service time: 1 to 60. */
   retryAfterSeconds(): number {
     const { queued, max } = this.queue;
     const seconds = Math.ceil(((queued + 1) * this.serviceMs) / max / MS_PER_SECOND);

@@ -1,7 +1,7 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { RateLimit } from './rate-limit';
 
-/** Rate limit of the ordinary path, after the guard that finds the principal; fast routes apply it by themselves. */
+/** Ordinary path, after the guard that finds the principal; fast routes apply the limit by themselves. */
 @Injectable()
 export class RateLimitGuard implements CanActivate {
   constructor(private readonly limit: RateLimit) {}

@@ -2,15 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { RedisConnection } from '../platform/redis/redis-connection';
 
-/**
- * Bytes of all windows here: 80 000 principals with names of 40 characters, 25 000 with the longest. Evicts the least
- * recently seen, which start anew.
- */
+/** 80 000 principals with names of 40 characters, 25 000 with the longest. The least recently seen start anew. */
 const MAX_LOCAL_BYTES = 16 * 1024 * 1024;
 /** Bytes of a window without its key. */
 const WINDOW_BYTES = 150;
 
-/** Counts one request, the first starting the window. Returns count and remaining milliseconds. */
+/** Returns the count and the remaining milliseconds. */
 const COUNT = `local hits = redis.call('INCR', KEYS[1])
 if hits == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return { hits, redis.call('PTTL', KEYS[1]) }`;
@@ -28,8 +25,8 @@ export interface Counted {
 }
 
 /**
- * Fixed windows in Redis for all replicas; in this process alone without Redis and while it is away or silent, so that
- * no request is refused or waits because of it.
+ * Fixed windows in Redis for all replicas; in this process without Redis and while it is away or silent, so that no
+ * request is refused or waits because of it.
  */
 @Injectable()
 export class RateLimitStorage {
@@ -40,7 +37,6 @@ export class RateLimitStorage {
 
   constructor(private readonly redis: RedisConnection) {}
 
-  /** Bytes of the windows counted here. */
   get sizeBytes(): number {
     return this.windows.calculatedSize;
   }

@@ -8,13 +8,13 @@ import { FastRoutes } from '../http/fast-routes';
 import type { FlowOwner } from './flow';
 import { type Counted, RateLimitStorage } from './rate-limit.storage';
 
-/** Marks a counted request: one that falls through a fast route is not counted again. */
+/** Marks a counted request: falling through a fast route does not count it again. */
 const COUNTED = Symbol('counted');
 type Countable = IncomingMessage & { principal?: FlowOwner; [COUNTED]?: boolean };
 
 /**
- * RATE_LIMIT_REQUESTS of each principal in each window, on every route with a token, on both paths. Headers of
- * draft-ietf-httpapi-ratelimit-headers-10 show its state.
+ * RATE_LIMIT_REQUESTS of each principal in each window, on every route with a token. State in headers of
+ * draft-ietf-httpapi-ratelimit-headers-10.
  */
 @Injectable()
 export class RateLimit implements OnModuleInit {
@@ -44,14 +44,14 @@ export class RateLimit implements OnModuleInit {
     this.refuseBlocked(counted);
   }
 
-  /** Counts an operation on a socket, which has no request of its own. @throws AppError RATE_LIMITED */
+  /** Counts an operation on a socket. @throws AppError RATE_LIMITED */
   async admit(principal: FlowOwner): Promise<void> {
     if (this.config.isEnabled) this.refuseBlocked(await this.hit(principal));
   }
 
   private hit({ subject }: FlowOwner): Promise<Counted> {
     const { requests, windowSeconds } = this.config;
-    // The cache's prefix separates services that share a Redis; `-` separates these keys from its own.
+    // The prefix separates services that share a Redis; `-` separates these keys from the cache's.
     const key = `${this.cache.keyPrefix}-rate-limit:${subject}`;
     return this.storage.increment(key, windowSeconds * 1000, requests);
   }

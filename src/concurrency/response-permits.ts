@@ -9,8 +9,8 @@ import {
 import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**
- * Permits to exceed the shared response memory, one at a time, round robin between organizations. The queue holds as
- * many requests as may run and wait in all; they hold no such memory meanwhile.
+ * Permits to exceed the shared response memory, one at a time, round robin between organizations. Waiters hold no such
+ * memory.
  */
 export class ResponsePermitPool {
   readonly permits: PermitPool;
@@ -25,8 +25,7 @@ export class ResponsePermitPool {
   }
 
   /**
-   * Runs `work` with a reservation in the shared memory; when that is used up, once more with a permit, held as long as
-   * its reservation.
+   * Runs `work` with a reservation in the shared memory; when that is used up, once more with a permit.
    * @throws AppError TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the reason of the signal; what `work` throws.
    */
   async withReservation<T>(
@@ -51,7 +50,7 @@ export class ResponsePermitPool {
   }
 
   /**
-   * Waits for a permit and gives its reservation. The caller releases it, also when the signal has aborted meanwhile.
+   * Waits for a permit. The caller releases the reservation, also when the signal has aborted meanwhile.
    * @throws as withReservation.
    */
   acquire(request: PermitRequest): Promise<ResponseReservation> {
@@ -73,8 +72,8 @@ export class ResponsePermits {
   /** To read a page. Holders never wait for the other kind. */
   readonly reads: ResponsePermitPool;
   /**
-   * To compose a response of pages that are parsed and written again (GraphQL, tRPC). Holders may wait for a permit to
-   * read; read memory is released before one of this kind is waited for.
+   * To compose a response of parsed pages (GraphQL, tRPC). Holders may wait for a permit to read; read memory is
+   * released before this kind is waited for.
    */
   readonly compositions: ResponsePermitPool;
 

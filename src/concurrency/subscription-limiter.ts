@@ -4,13 +4,13 @@ import { concurrencyConfig } from '../platform/config/concurrency.config';
 import { AppError } from '../platform/errors/app-error';
 import { Quota } from '../platform/runtime/quota';
 
-/** Subscriptions end at any time, so a refused client may retry soon. */
+/** Subscriptions end at any time. */
 const RETRY_AFTER_SECONDS = 10;
 
 /** Server-sent events, GraphQL over WebSockets, tRPC. */
 export type SubscriptionKind = 'sse' | 'websocket' | 'trpc';
 
-/** Limits concurrent subscriptions, of all owners (SUBSCRIPTIONS_MAX) and of one (…_PER_PRINCIPAL). */
+/** Limits subscriptions of all owners (SUBSCRIPTIONS_MAX) and of one (…_PER_PRINCIPAL). */
 @Injectable()
 export class SubscriptionLimiter {
   private readonly subscriptions: Quota;
