@@ -1,6 +1,6 @@
 const FIRST_BYTES = 64 * 1024;
 
-/** Collects bytes for one write. Grows as needed; a taken chunk never changes. */
+/** Growing buffer of one write; a taken chunk never changes. */
 export class ChunkBuffer {
   private bytes = Buffer.allocUnsafeSlow(FIRST_BYTES);
   private used = 0;
@@ -9,7 +9,6 @@ export class ChunkBuffer {
     return this.used;
   }
 
-  /** Adds the first `end` bytes of `part`. */
   append(part: Buffer, end = part.length): void {
     const wanted = this.used + end;
     if (wanted > this.bytes.length) this.grow(wanted);

@@ -6,11 +6,10 @@ export type ExportFormatName = (typeof EXPORT_FORMATS)[number];
 
 /** Framing of COPY's rows in a file. */
 export interface ExportFormat {
-  /** Content-Type. */
   mediaType: string;
   /** Bytes before the first row, also without rows. */
   begin: Buffer;
-  /** Adds a row as PostgreSQL wrote it (with a line feed); `index` counts from 0. */
+  /** Adds a row of COPY (with a line feed); `index` counts from 0. */
   append: (out: ChunkBuffer, row: Buffer, index: number) => void;
   /** Bytes after the last of `rows`. */
   end: (rows: number) => Buffer;
@@ -19,7 +18,7 @@ export interface ExportFormat {
 export interface CsvOptions {
   /** Header row. */
   columns: readonly string[];
-  /** Begins with a byte-order mark, by which Excel recognizes UTF-8. */
+  /** Byte-order mark, by which Excel recognizes UTF-8. */
   hasBom: boolean;
 }
 
@@ -29,7 +28,7 @@ const CRLF = Buffer.from('\r\n');
 const [OPEN, NEXT] = [Buffer.from('[\n'), Buffer.from(',\n')];
 const [CLOSE, EMPTY] = [Buffer.from('\n]\n'), Buffer.from('[]\n')];
 
-/** One JSON value a line: the rows as they are. */
+/** One JSON value a line. */
 const NDJSON: ExportFormat = {
   mediaType: 'application/x-ndjson; charset=utf-8',
   begin: NOTHING,
@@ -62,7 +61,7 @@ function csv({ columns, hasBom }: CsvOptions): ExportFormat {
   };
 }
 
-/** Format by name. Rows are JSON text for `json` and `ndjson`, CSV of `columns` for `csv`. */
+/** Expects rows as JSON text for `json` and `ndjson`, CSV of `columns` for `csv`. */
 export function exportFormat(name: ExportFormatName, options: CsvOptions): ExportFormat {
   if (name === 'csv') return csv(options);
   return name === 'json' ? JSON_ARRAY : NDJSON;
@@ -77,7 +76,6 @@ export interface ExportDescription {
   hasTrailers: boolean;
 }
 
-/** Headers of an export's response. */
 export function exportHeaders(description: ExportDescription): Record<string, string> {
   const { format, coding, fileName, hasTrailers } = description;
   return {

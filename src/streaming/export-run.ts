@@ -13,11 +13,11 @@ import { type DisconnectReason, ResponseSink } from './response-sink';
 export interface ExportSource {
   /** Whole `COPY … TO STDOUT` in the form of the export's format. */
   statement: string;
-  /** Settings of PostgreSQL for this statement only. */
+  /** PostgreSQL's settings for this statement only. */
   settings: Record<string, string>;
-  /** Throws a refusal; runs before the statement, in its snapshot. */
+  /** Throws a refusal; runs in the statement's snapshot before it. */
   check?: (client: PoolClient) => Promise<void>;
-  /** Called with each row as PostgreSQL wrote it, valid only during the call; returns the part to send. */
+  /** Called with each row of COPY, valid only during the call; returns the part to send. */
   onRow?: (row: Buffer) => Buffer;
 }
 
@@ -25,16 +25,16 @@ export interface ExportRequest {
   source: ExportSource;
   format: ExportFormat;
   coding: ExportCoding;
-  /** Response headers, set only once it begins: an earlier failure has others. */
+  /** Set only once the response begins: an earlier failure has others. */
   headers: Record<string, string>;
   /** Rows of one write, unless MAX_CHUNK_BYTES comes first. */
   chunkRows: number;
   stallTimeoutMs: number;
-  /** Aborts when the reader's token ends: disconnects, or refuses with the signal's reason before the first byte. */
+  /** Aborts when the reader's token ends: disconnects, or refuses with its reason before the first byte. */
   signal?: AbortSignal | undefined;
 }
 
-/** Written at once whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
+/** Whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
 const MAX_CHUNK_BYTES = 1024 * 1024;
 /** Longest wait of buffered rows, plus one interval. */
 const IDLE_FLUSH_MS = 500;
@@ -44,7 +44,7 @@ const FIRST_ROW_WAIT_MS = 10_000;
 /** Statements around the COPY take no time: a server that does not reply has gone. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 
-/** One export from PostgreSQL to the client: rows into chunks, no faster than the client reads them. */
+/** One export from PostgreSQL to the client, no faster than the client reads. */
 export class ExportRun {
   private readonly chunk = new ChunkBuffer();
   private readonly sink: ResponseSink;
@@ -54,7 +54,6 @@ export class ExportRun {
   private flushedMs = this.startedMs;
   private client: PoolClient | undefined;
   private isOpened = false;
-  /** Time of the exported state of the database, and PostgreSQL's name for it. */
   private snapshot: string | undefined;
   rows = 0;
   /** Why the response ended early, unless the database failed. */
@@ -78,7 +77,7 @@ export class ExportRun {
     return this.sink.bytes;
   }
 
-  /** Runs on a connection of its own; rejects when the response is incomplete. */
+  /** Rejects when the response is incomplete. */
   async run(client: PoolClient): Promise<void> {
     const ticking = setInterval(() => this.tick(), TICK_MS);
     const removeListener = onAbort(this.request.signal, () => this.endWithToken());
@@ -116,7 +115,7 @@ export class ExportRun {
     if (this.chunkRows >= chunkRows || this.chunk.length >= MAX_CHUNK_BYTES) this.writeChunk();
   }
 
-  /** Adds the bytes before the first row, once, however late that row comes. */
+  /** Once, however late the first row comes. */
   private open(): void {
     if (this.isOpened) return;
     this.isOpened = true;
@@ -131,7 +130,7 @@ export class ExportRun {
     if (!this.sink.write(this.chunk.take())) this.copy.pause();
   }
 
-  /** Sends the headers, once. From here on a failure can only disconnect. */
+  /** Sends the headers. From here on a failure can only disconnect. */
   private begin(): void {
     if (this.response.headersSent || this.disconnectReason) return;
     for (const [name, value] of Object.entries(this.request.headers)) {
@@ -170,17 +169,15 @@ export class ExportRun {
   }
 }
 
-/** Statement with a timeout, which ends its connection, too. */
+/** The timeout ends the connection, too. */
 function bounded(text: string, values: unknown[] = []): QueryConfig & { query_timeout: number } {
   return { text, values, query_timeout: STATEMENT_TIMEOUT_MS };
 }
 
-/** Ends a connection at once, and all statements that wait on it. */
 function closeConnection(client: PoolClient): void {
   (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }
 
-/** Begins a read-only transaction on one state of the database. */
 async function openSnapshot(client: PoolClient, settings: Record<string, string>): Promise<string> {
   await client.query(bounded('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'));
   const { rows } = await client.query<{ name: string }>(

@@ -16,13 +16,13 @@ export interface ExportStatistics {
   active: number;
   /** Received in full by the client. */
   completed: number;
-  /** Broken off: client disconnected or stalled, or the database failed after the first byte. */
+  /** Client disconnected or stalled, or the database failed after the first byte. */
   aborted: number;
-  /** Refused with an error: the database failed before the first byte. */
+  /** The database failed before the first byte. */
   failed: number;
   /** Refused as too many ran. */
   refused: number;
-  /** Rows and bytes (as sent, compressed) of all, running ones included. */
+  /** Rows and bytes (as sent, compressed), running exports included. */
   rows: number;
   bytes: number;
   /** Total duration of ended exports. */
@@ -31,22 +31,21 @@ export interface ExportStatistics {
 
 export interface ExportOutcome {
   isComplete: boolean;
-  /** Why it is not complete. */
   reason?: string;
   rows: number;
   bytes: number;
 }
 
 export type ServeRequest = Omit<ExportRequest, 'chunkRows' | 'stallTimeoutMs'> & {
-  /** Rows of one write; STREAMING_CHUNK_SIZE by default. */
+  /** STREAMING_CHUNK_SIZE by default. */
   chunkRows?: number;
   /** Notified of its end, unless nothing was sent. */
   onSettled?: (outcome: ExportOutcome) => void;
 };
 
 /**
- * Serves exports of any rows that PostgreSQL can COPY, holding one chunk at a time. Own limit and connections, so that
- * stalled ones do not starve other requests.
+ * Exports of any rows that PostgreSQL can COPY, holding one chunk at a time. Own limit and connections, so that stalled
+ * ones do not starve other requests.
  */
 @Injectable()
 export class Exporter implements BeforeApplicationShutdown {
@@ -86,9 +85,9 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Responds with an export for a caller with a slot; resolves when the client has received it or disconnected.
-   * @throws AppError the reason of the signal when the response has not begun; the database's failure: the response is
-   * still to be made if it had not begun, and else disconnected.
+   * Responds for a caller with a slot; resolves when the client has received the export or disconnected.
+   * @throws AppError the signal's reason when the response has not begun; the database's failure: the response is still
+   * to be made if it had not begun, and else disconnected.
    */
   async serve(request: ServeRequest, response: ServerResponse): Promise<void> {
     const { chunkSize, stallTimeoutMs } = this.config;
@@ -133,7 +132,7 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Acquires a slot for this owner, before any work of the database; the returned function releases it.
+   * Acquires a slot before any work of the database; the returned function releases it.
    * @throws AppError TOO_MANY_REQUESTS.
    */
   acquire(owner: string): () => void {
@@ -145,7 +144,7 @@ export class Exporter implements BeforeApplicationShutdown {
     }
   }
 
-  /** Counts and reports the end of an export, and throws the failure that its caller has to handle. */
+  /** Throws the failure that the caller has to handle. */
   private settle(
     { rows, bytes, disconnectReason }: ExportRun,
     { onSettled }: ServeRequest,

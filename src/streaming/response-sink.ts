@@ -7,24 +7,23 @@ export type DisconnectReason = 'client left' | 'client stalled' | 'token ended';
 
 export interface SinkOptions {
   coding: ExportCoding;
-  /** Time without a byte read by the client after which it is disconnected. */
+  /** Time without a byte read after which the client is disconnected. */
   stallTimeoutMs: number;
-  /** The client reads again. */
   onDrain: () => void;
   /** Called once, after either side's disconnect, and not after `end` has resolved. */
   onDisconnect: (reason: DisconnectReason) => void;
 }
 
 /**
- * Writes to the client, compressed on request, no faster than it reads; disconnects one that reads nothing for too
- * long, and keeps a slow reader. Turns the server's socket timeout off, as an export may have no rows for minutes.
+ * Writes, compressed on request, no faster than the client reads; disconnects one that reads nothing for too long.
+ * Turns the socket timeout off, as an export may have no rows for minutes.
  */
 export class ResponseSink {
   private readonly compressor;
   private readonly stalling: StallTimer;
   private isSettled = false;
   private isFull = false;
-  /** The compressor may buffer bytes: flushes are rare, as each costs compression. */
+  /** Flushes of the compressor are rare, as each costs compression. */
   private isBuffering = false;
   /** Bytes sent, compressed. */
   bytes = 0;
@@ -43,7 +42,7 @@ export class ResponseSink {
     this.compressor?.on('drain', () => options.onDrain());
     response.on('close', () => this.disconnect('client left'));
     response.on('drain', () => this.onClientDrain());
-    // A pipelined response has no socket, and leaves the timeout to the one before it, until that has ended.
+    // A pipelined response has no socket, and leaves the timeout to the one before it until that has ended.
     if (response.socket) response.socket.setTimeout(0);
     else response.once('socket', (socket: Socket) => socket.setTimeout(0));
     if (response.destroyed || response.req.socket.destroyed) {
@@ -69,7 +68,7 @@ export class ResponseSink {
     this.compressor.flush();
   }
 
-  /** Ends the response with these trailers; resolves when it has been handed over or disconnected. */
+  /** Resolves when the response has been handed over or disconnected. */
   async end(trailers: Record<string, string>): Promise<void> {
     const { compressor, response } = this;
     if (compressor) {
@@ -93,7 +92,7 @@ export class ResponseSink {
     });
   }
 
-  /** Releases a response without a byte written: its caller responds otherwise. */
+  /** Before the first byte: the caller responds otherwise. */
   release(): void {
     this.settle();
     this.compressor?.destroy();

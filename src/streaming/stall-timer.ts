@@ -3,12 +3,12 @@ import type { Socket } from 'node:net';
 
 const SAMPLES = 8;
 
-/** Bytes in libuv's queue, by which Node's own socket timeout goes; not in its declarations. */
+/** Bytes in libuv's queue; not in Node's declarations. */
 type Queued = Socket & { _handle?: { writeQueueSize?: number } | null };
 
 /**
- * Detects a client that reads none of its waiting bytes for too long. Node's socket timeout is up to twice as late, as
- * it samples only at its end, and is prolonged by bytes that the client sends.
+ * Detects a client that reads none of its waiting bytes. Node's socket timeout is up to twice as late, as it samples
+ * only at its end, and is prolonged by bytes that the client sends.
  */
 export class StallTimer {
   private timer: NodeJS.Timeout | undefined;

@@ -7,8 +7,8 @@ const RETRY_AFTER_SECONDS = 5;
 const MIN_OWN = 2;
 
 /**
- * Limit of concurrent streams, without a queue, as a stream runs for minutes. An owner has at most half, so that slow
- * streams leave the rest to others.
+ * Limit without a queue, as a stream runs for minutes. An owner has at most half, so that slow streams leave the rest
+ * to others.
  */
 export class StreamLimiter {
   private readonly streams: Quota;
