@@ -33,7 +33,7 @@ const DAY_MS = 86_400_000;
 const LONGEST_MONTH_MS = 31 * DAY_MS;
 const NO_CACHE: QueryCacheDto = { hitRatio: null, totalSizeMB: null, evictions: null };
 
-/** State of the database from PostgreSQL's statistics, our pool and partitions. Unknown figures are null. */
+/** State of the database, our pool and partitions. Unknown figures are null. */
 @Injectable()
 export class DatabaseReport {
   private running: Promise<DatabasePerformanceReportDto> | undefined;
@@ -47,8 +47,7 @@ export class DatabaseReport {
   ) {}
 
   /**
-   * One report, on one connection, for all callers while it is made; cancelled in PostgreSQL at the deadline of
-   * requests.
+   * One report, on one connection, for all concurrent callers; cancelled in PostgreSQL at the deadline of requests.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away, REQUEST_TIMEOUT.
    */
   report(): Promise<DatabasePerformanceReportDto> {

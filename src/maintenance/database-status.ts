@@ -32,7 +32,7 @@ interface PoolRule {
   advice: (figures: PoolFigures) => string;
 }
 
-/** A ratio or an average without data is null, and no alarm. */
+/** Ratios and averages without data are null, and no alarm. */
 const POOL_RULES: PoolRule[] = [
   {
     level: ({ waitingRequests, activeConnections, maxConnections }) =>
@@ -72,7 +72,7 @@ export class DatabaseStatus {
       ...report.connectionPool,
       maxConnections: this.config.poolMax,
     });
-    // The cache's alert threshold belongs to the metrics: shown here, and no alarm.
+    // The cache's alert threshold belongs to the metrics.
     const queryCache: ComponentHealthDto = { status: 'healthy', details: { ...report.queryCache } };
     const partitions = this.judgePartitions(report.partitions);
     const performance = judgePerformance(report.performance);

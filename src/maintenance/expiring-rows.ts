@@ -5,8 +5,8 @@ import type { ExpiringTable } from '../platform/database/maintained-tables';
 const BATCH_ROWS = 1000;
 
 /**
- * Deletes expired rows in statements of a thousand, each its own transaction; locked rows are left for the next run.
- * Resolves with their number.
+ * Deletes expired rows, each batch in its own transaction; leaves locked rows for the next run. Resolves with their
+ * number.
  */
 export async function deleteExpired(
   client: ClientBase,

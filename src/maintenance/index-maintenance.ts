@@ -6,15 +6,15 @@ import { OWN_RELATIONS } from './own-relations';
 
 /** Smaller ones fit into a few reads. */
 const LEAST_BYTES = 1024 * 1024;
-/** Pages split anywhere but at their end stay two thirds full, which is 25 % here and no bloat. */
+/** Pages split anywhere but at their end stay two thirds full: 25 % here, and no bloat. */
 const BLOATED_PERCENT = 50;
-/** Rebuilding an index still within this of its rebuilt size gains nothing, whatever the estimate says. */
+/** Within this of its rebuilt size an index gains nothing by another rebuild. */
 const GROWN = 1.2;
-/** Kept back from a rebuild, for removing what it leaves when cancelled. */
+/** Kept back from a rebuild, for removing its leftovers. */
 const REMOVAL_MS = 2000;
 /**
- * Less than `deadlock_timeout` (1 s): a REINDEX under way waits for each earlier transaction, so also for one that
- * waits here, and after a second PostgreSQL ends one of the two.
+ * Less than `deadlock_timeout` (1 s), after which PostgreSQL ends this waiter or the REINDEX that waits for its
+ * transaction.
  */
 const REMOVAL_LOCK_MS = 500;
 
@@ -29,7 +29,7 @@ export class IndexMaintenance {
   /** Sizes right after a rebuild here, by name: a rebuilt index has another oid. */
   private readonly rebuilt = new Map<string, number>();
 
-  /** Removes what an interrupted rebuild leaves at once (`removed`), unless its table is still in use. */
+  /** Removes an interrupted rebuild's leftovers at once (`removed`), unless their table is still in use. */
   async rebuildBloated(
     run: MaintenanceRun,
   ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
@@ -62,8 +62,8 @@ export class IndexMaintenance {
 }
 
 /**
- * An interrupted REINDEX CONCURRENTLY leaves the new index (`_ccnew`) or the old one (`_ccold`): invalid, and written
- * at each insert. One under construction is locked, and left alone.
+ * An interrupted REINDEX CONCURRENTLY leaves an invalid index (new `_ccnew`, old `_ccold`), written at each insert.
+ * Locked ones are under construction, and left alone.
  */
 export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
   const { found: leftovers = [] } = await run.read(findLeftoverIndexes);
@@ -84,8 +84,8 @@ export function unseenIndexes(reason: string): IndexOptimizationDto {
 
 /**
  * Valid b-tree indexes over a megabyte, and their size if new: rows times the average width of their columns
- * (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, at their fill factor (90 %). Equal keys
- * share their header, which this leaves out: bloat is rather underestimated.
+ * (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, at their fill factor (90 %). Ignores that
+ * equal keys share a header: bloat is rather underestimated.
  */
 async function findIndexes(client: ClientBase): Promise<IndexState[]> {
   const { rows } = await client.query<IndexState>(

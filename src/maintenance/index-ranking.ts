@@ -33,7 +33,7 @@ interface ScannedTable {
 
 /**
  * Ranks indexes by PostgreSQL's counters. Partitions count together: an index unused in an old month serves the newest.
- * Indexes of constraints are left out, as they do more than being read.
+ * Indexes of constraints do more than being read.
  */
 export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
   const since = await statisticsSince(client);

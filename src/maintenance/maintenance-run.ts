@@ -4,18 +4,16 @@ import { isLockTimeout, isUnavailable } from '../platform/database/database-erro
 const LEAST_MS = 500;
 const LEAST_READ_MS = 1000;
 
-/** Duration, and the reason when the statement was not done. */
 export type MaintenanceOutcome = { durationMs: number; skipped?: string };
 
 export interface MaintenanceLimits {
-  /** Time kept back for removing what the statement leaves when cancelled. */
+  /** Time kept back for removing what a cancelled statement leaves. */
   spareMs?: number;
   lockTimeoutMs?: number;
 }
 
-/** Runs statements on one connection until a deadline. The session keeps the timeouts of the last statement. */
+/** Statements on one connection until a deadline. The session keeps the timeouts of the last one. */
 export class MaintenanceRun {
-  /** `lockTimeoutMs` is the wait of a statement for others. */
   constructor(
     readonly client: PoolClient,
     private readonly deadlineMs: number,
@@ -55,10 +53,7 @@ export class MaintenanceRun {
     }
   }
 
-  /**
-   * Reads statistics and sizes, bounded too: measuring a relation waits for its exclusive locks. Has a second even when
-   * no time is left.
-   */
+  /** Bounded too, as measuring a relation waits for its exclusive locks. Has a second even when no time is left. */
   async read<T>(
     query: (client: PoolClient) => Promise<T>,
   ): Promise<{ found: T } | { found: undefined; skipped: string }> {
@@ -76,7 +71,6 @@ export class MaintenanceRun {
   }
 }
 
-/** Result of due work: done, or skipped and why. */
 export function report<Done extends string>(
   done: Done,
   due: string,

@@ -9,13 +9,13 @@ import type { ConfigType } from '@nestjs/config';
 import { databaseConfig } from '../platform/config/database.config';
 import { Maintenance } from './maintenance';
 
-/** Late enough not to delay the boot, early enough for a process that never lives for an hour. */
+/** Late enough not to delay the boot, early enough for processes that never live for an hour. */
 const FIRST_AFTER_MS = 1000;
 const FIRST_WITHIN_MS = 9000;
 /** Replicas that started together drift apart. */
 const JITTER = 0.1;
 
-/** Runs maintenance soon after the boot, then every DATABASE_UPKEEP_INTERVAL_SECONDS, never twice at once. */
+/** Runs soon after the boot, then every DATABASE_UPKEEP_INTERVAL_SECONDS, never twice at once. */
 @Injectable()
 export class MaintenanceSchedule implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger(MaintenanceSchedule.name);

@@ -17,7 +17,7 @@ const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
 /** Longer statements are cancelled, and retried in the next run. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** Wait of a statement for a lock, or for earlier transactions. Writers do not queue after it. */
+/** Writers do not queue after a statement that waits. */
 const LOCK_TIMEOUT_MS = 3000;
 const CANCEL_EVERY_MS = 200;
 
@@ -32,9 +32,9 @@ export interface MaintenanceResult {
 }
 
 /**
- * Regular maintenance: makes partitions ahead, drops expired months, deletes expired rows and leftover indexes. One
- * replica at a time, under a session's advisory lock, which a dying one frees. Statements are short or concurrent, and
- * bounded; the rest is left for the next run.
+ * Makes partitions ahead, drops expired months, deletes expired rows and leftover indexes. One replica at a time, under
+ * a session's advisory lock, which a dying one frees. Statements are short or concurrent, and bounded; the rest is left
+ * for the next run.
  */
 @Injectable()
 export class Maintenance implements OnModuleDestroy {
@@ -58,7 +58,7 @@ export class Maintenance implements OnModuleDestroy {
   }
 
   /**
-   * Runs once, or joins the run under way. Resolves with undefined when another replica has the lock.
+   * Joins the run under way. Resolves with undefined when another replica has the lock.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away.
    */
   run(): Promise<MaintenanceResult | undefined> {
@@ -76,7 +76,7 @@ export class Maintenance implements OnModuleDestroy {
     return this.last;
   }
 
-  /** Cancels the run: at worst a month is hidden and not yet dropped, and the next run finishes it. */
+  /** Cancels the run: at worst a month is hidden and not yet dropped until the next. */
   async onModuleDestroy(): Promise<void> {
     this.isStopping = true;
     const ended = this.running?.catch(() => undefined);
@@ -90,7 +90,7 @@ export class Maintenance implements OnModuleDestroy {
 
   private async runOnce(client: PoolClient): Promise<MaintenanceResult | undefined> {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    // Nothing is acknowledged, and locks are not to be held while a synchronous standby is away.
+    // Locks are not to be held while a synchronous standby is away; nothing is acknowledged.
     await client.query('SET synchronous_commit = local');
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     const done = await withSessionLock(client, MAINTENANCE_LOCK, () => {

@@ -25,16 +25,16 @@ import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { maintainTables } from './table-maintenance';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
-/** Less than a request may take (REQUEST_TIMEOUT_MS) and a shutdown waits. The rest is skipped. */
+/** Less than a request may take (REQUEST_TIMEOUT_MS) and a shutdown waits. */
 const BUDGET_MS = 20_000;
-/** Part of it for partitions, so that their obstacles leave time for the rest. */
+/** Part for partitions, so that their obstacles leave time for the rest. */
 const PARTITIONS_MS = 5000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** Wait of a statement for locks; readers and writers do not queue after it. */
+/** Readers and writers do not queue after a statement that waits. */
 const LOCK_TIMEOUT_MS = 2000;
 const RETRY_AFTER_SECONDS = 5;
 /**
- * One worker, and a pause of 2 ms for about every 20 dirtied pages: writers keep disk and processors
+ * Pause of 2 ms for about every 20 dirtied pages
  * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
  */
 const LOW_IMPACT_SETTINGS = [
@@ -47,9 +47,9 @@ const LOW_IMPACT_SETTINGS = [
 ];
 
 /**
- * Maintenance on demand, beyond autovacuum. Takes no lock that readers or writers wait for: VACUUM without truncation,
- * REINDEX and DROP INDEX only CONCURRENTLY, partitions made apart and attached. Goes on when the client disconnects,
- * and ends within twenty seconds.
+ * Maintenance on demand. Takes no lock that readers or writers wait for: VACUUM without truncation, REINDEX and DROP
+ * INDEX only CONCURRENTLY, partitions made apart and attached. Goes on when the client disconnects, and ends within
+ * twenty seconds.
  */
 @Injectable()
 export class Optimizer {

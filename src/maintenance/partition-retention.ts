@@ -24,14 +24,13 @@ export interface RetentionOutcome {
 
 /**
  * Removes expired partitions without blocking: DETACH … CONCURRENTLY hides one at once, waits (at most the session's
- * `lock_timeout`) for transactions that still use the table, and only then locks the partition, by then unused. The
- * next run finishes an interrupted removal by the catalogue: a detach under way, a detached table that carries our
- * mark.
+ * `lock_timeout`) for transactions that still use the table, and only then locks the unused partition. The next run
+ * finishes an interrupted removal: a detach under way, a detached table that carries our mark.
  */
 export class PartitionRetention {
   private readonly logger = new Logger(PartitionRetention.name);
 
-  /** Runs on a session of its own, outside a transaction. `isStopping` ends it between two steps. */
+  /** Needs a session of its own, outside a transaction. `isStopping` ends it between two steps. */
   constructor(
     private readonly client: ClientBase,
     private readonly isStopping: () => boolean,
@@ -59,8 +58,8 @@ export class PartitionRetention {
   }
 
   /**
-   * True when rows confirm the clocks. Both can be years ahead since the process started; only rows stored before show
-   * it: those of the day before yesterday, as the wrong clock may have dated those of the last day.
+   * Both clocks can be years ahead since the process started. Only rows stored before show it: those of the day before
+   * yesterday, as the wrong clock may have dated those of the last day.
    */
   private async isConfirmed(table: PartitionedTable, nowMs: number): Promise<boolean> {
     if (hasRunForADay()) return true;
@@ -81,7 +80,7 @@ export class PartitionRetention {
     return outcome;
   }
 
-  /** The earlier of the two clocks: one that is ahead, or a step of both, must not cost data. */
+  /** The earlier clock: one that is ahead, or a step of both, must not cost data. */
   private async nowMs(): Promise<number> {
     const { rows } = await this.client.query<{ now: number }>(
       'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',
@@ -89,7 +88,7 @@ export class PartitionRetention {
     return Math.min(confirmedWallClockMs(), rows[0]?.now ?? 0);
   }
 
-  /** An interrupted detach may be an operator's: it is finished, and dropped only if it is marked. */
+  /** An interrupted detach may be an operator's: finished, but dropped only if marked. */
   private async remove(
     table: PartitionedTable,
     partition: Partition,
@@ -157,8 +156,7 @@ export class PartitionRetention {
 }
 
 /**
- * True when the upper bound, which is exclusive, is at least `retentionDays` before now, in days of 24 hours:
- * independent of time zones and clock changes.
+ * True when the exclusive upper bound is at least `retentionDays` of 24 hours before now: independent of time zones.
  * @param upperMs milliseconds since 1970; null: no upper bound, never expired.
  * @param retentionDays 0 keeps everything for ever.
  */

@@ -11,7 +11,7 @@ import {
 import { abortable } from '../platform/runtime/abort';
 import { Maintenance } from './maintenance';
 
-/** A locked table or a silent server must not delay the health check. */
+/** A locked table must not delay the health check. */
 const TIMEOUT_MS = 5000;
 
 interface PartitionsState {
@@ -21,8 +21,8 @@ interface PartitionsState {
 }
 
 /**
- * Partitions of this month and the next, and the last maintenance here; only degraded, as partitions are also made on
- * demand and maintenance retries.
+ * Partitions of this month and the next, and the last maintenance here. Only degraded: partitions are also made on
+ * demand, and maintenance retries.
  */
 @Injectable()
 export class PartitionsHealthIndicator {

@@ -3,13 +3,11 @@ import type { ClientBase } from 'pg';
 import type { ConfigRecommendationDto } from './dto/optimization-result.dto';
 
 const MB = 1024 * 1024;
-/**
- * https://www.postgresql.org/docs/current/runtime-config-resource.html: a quarter of the memory is a reasonable start.
- */
+/** Reasonable start by https://www.postgresql.org/docs/current/runtime-config-resource.html. */
 const SHARED_BUFFERS_SHARE = 0.25;
 const SMALL_SHARE = 0.1;
 const RESERVED_CONNECTIONS = 5;
-/** A statement that does not bound time locks a partition and, while it is planned, its three indexes. */
+/** A statement that does not bound time locks a partition and, while planned, its three indexes. */
 const LOCKS_PER_PARTITION = 4;
 
 interface Figures {
@@ -25,21 +23,19 @@ interface Figures {
 }
 
 interface Facts extends Figures {
-  /** Value at the start of sessions, in bytes for units of memory; undefined when hidden from our role. */
+  /** Value at the start of sessions, bytes for units of memory; undefined when hidden from our role. */
   text: (setting: string) => string | undefined;
   number: (setting: string) => number;
-  /** Bytes of memory of the server; undefined when it is another machine. */
+  /** Bytes of the server's memory; undefined when it is another machine. */
   memoryBytes: number | undefined;
   poolMax: number;
 }
 
-/** Setting, objection to its value, better value. */
 interface Rule {
   setting: string;
   isPoor: (facts: Facts) => boolean;
   recommended: string | ((facts: Facts) => string);
   reason: string | ((facts: Facts) => string);
-  /** Text of the current value, if not as it is. */
   show?: (value: string) => string;
 }
 
@@ -102,7 +98,7 @@ const RULES: Rule[] = [
       `${connections} connections are open and this process alone may open ${poolMax}; lower DATABASE_POOL_MAX or raise this.`,
   },
   {
-    // The table of locks has so many for each connection, and is shared by all.
+    // The table of locks has so many for each connection, shared by all.
     setting: 'max_locks_per_transaction',
     isPoor: (facts) => wantedLocks(facts) > availableLocks(facts),
     recommended: (facts) =>
@@ -127,8 +123,8 @@ const RULES: Rule[] = [
 ];
 
 /**
- * Settings of PostgreSQL that the figures speak against. The memory of a server on another machine, and the kind of its
- * disks, cannot be queried: no advice on them.
+ * Settings of PostgreSQL that the figures speak against; none for memory of another machine or kinds of disks, which
+ * cannot be queried.
  */
 export async function adviseSettings(
   client: ClientBase,

@@ -4,7 +4,7 @@ import { isUnavailable } from '../platform/database/database-errors';
 const NAMED = 3;
 const SHOWN_CHARACTERS = 120;
 
-/** Statements of this role that take longer than a threshold, with notes on the slowest. */
+/** Statements of this role over a threshold, with notes on the slowest. */
 export interface SlowStatements {
   count: number;
   notes: string[];
@@ -12,7 +12,7 @@ export interface SlowStatements {
 
 /**
  * From pg_stat_statements where installed and readable: statements without values, by average. Else from
- * pg_stat_activity: those that have run for so long at this moment.
+ * pg_stat_activity, those running now.
  */
 export async function findSlowStatements(
   client: ClientBase,

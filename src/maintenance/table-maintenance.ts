@@ -5,8 +5,8 @@ import { OWN_RELATIONS } from './own-relations';
 
 /**
  * Autovacuum waits for `threshold + scale_factor * rows` (50 + 20 % dead rows, 50 + 10 % changed ones by default,
- * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM); on demand a quarter of that is due.
- * Inserts count as for autovacuum: they only cost the visibility map.
+ * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM). Inserts count the same: they only cost
+ * the visibility map.
  */
 const SHARE_OF_AUTOVACUUM = 0.25;
 
@@ -49,10 +49,10 @@ const RULES: Rule[] = [
   },
 ];
 
-/** Without truncation: removing the empty pages at the end would lock the table exclusively. */
+/** Without truncation, which would lock the table exclusively. */
 const STATEMENTS = { vacuumed: 'VACUUM (ANALYZE, TRUNCATE false)', analyzed: 'ANALYZE' };
 
-/** Vacuums and analyses due tables, those with the most dead rows first. */
+/** Vacuums and analyses due tables, most dead rows first. */
 export async function maintainTables(
   run: MaintenanceRun,
 ): Promise<Record<Rule['kind'], TableMaintenanceDto[]>> {
