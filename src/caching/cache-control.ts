@@ -11,7 +11,7 @@ export interface ReadPolicy {
   maxStaleSeconds?: number;
 }
 
-/** True when no cached response may be used, however young. */
+/** True when no cached response may be used, at any age. */
 export function isFreshRead({ noCache, noStore }: ReadPolicy): boolean {
   return noCache || noStore;
 }
@@ -25,9 +25,7 @@ const DIRECTIVE = /[\s,]*(?:([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[
 /** Larger numbers count as this (RFC 9111, section 1.2.2). */
 const MAX_SECONDS = 2 ** 31;
 
-/**
- * Ignores unknown directives; of contradictory ones the strictest counts, and an invalid number is 0, the strictest.
- */
+/** Of contradictory directives the strictest counts; unknown ones do not, and an invalid number is 0, the strictest. */
 export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
   const text = headers['cache-control'];
   if (text === undefined) {

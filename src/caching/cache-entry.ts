@@ -8,7 +8,7 @@ const MAX_REPRESENTATIONS = 16;
 
 /** Larger heads are not copied into one piece with the rest. */
 const MAX_COPIED_BYTES = 256 * 1024;
-/** Upper bound of `rest`: a few numbers and two positions. An exact count would need its text. */
+/** Upper bound of `rest`, a few numbers and two positions; an exact count would need its text. */
 const REST_BYTES = 2048;
 /** Changes with the format, as replicas of two versions may share a Redis. */
 const VERSION = 2;
@@ -21,7 +21,6 @@ interface StoredEntry {
   rest: unknown;
 }
 
-/** Entry from the shared tier, and the rest of its time to live there. */
 export interface SharedEntry {
   stored: unknown;
   leftMs: number;
@@ -32,10 +31,10 @@ interface Kept {
   ttlMs: number;
 }
 
-/** Cached response: the part that all readers share, and representations for some of them. */
+/** Cached response: the shared part, and representations for some readers. */
 export class CacheEntry implements SizedValue {
   private readonly representations = new Map<string, Representation>();
-  /** Last time its epoch was known to be current, on the clock of performance.now(). */
+  /** Last time its epoch was current, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
 
   /** Shared text in UTF-8; once there is a representation, a part of its bytes. */
@@ -57,10 +56,7 @@ export class CacheEntry implements SizedValue {
     this.reservation = shared.reservation;
   }
 
-  /**
-   * Undefined for a value of another format. Age is the time to live that Redis has counted down: replicas' clocks may
-   * differ.
-   */
+  /** Undefined for another format. Age is the time to live that Redis has counted down: replicas' clocks may differ. */
   static revive(found: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
     if (found instanceof CacheEntry) return found;
     if (typeof found !== 'object' || found === null) return undefined;
@@ -88,7 +84,7 @@ export class CacheEntry implements SizedValue {
     return this.head.length;
   }
 
-  /** Bytes of the shared part and of all representations. */
+  /** Bytes of shared part and representations. */
   get sizeBytes(): number {
     let bytes = this.head.length + REST_BYTES;
     for (const [variant, { sizeBytes }] of this.representations) {
@@ -119,7 +115,7 @@ export class CacheEntry implements SizedValue {
     return found;
   }
 
-  /** Makes and stores a representation. The entry grows: its store has to be resized. */
+  /** Makes and stores a representation: the entry's store has to be resized. */
   render(variant: string, { tail, headers }: Rendering): Representation {
     const representation = new Representation(this.partsWith(tail), this.head.length, headers);
     if (this.representations.size >= MAX_REPRESENTATIONS) {
@@ -130,7 +126,7 @@ export class CacheEntry implements SizedValue {
     return representation;
   }
 
-  /** Most entries have one reader: its body is one piece, and the entry's bytes are the beginning of that. */
+  /** Most entries have one reader: its body is one piece that begins with the entry's bytes. */
   private partsWith(tail: string): Buffer[] {
     if (tail === '') return [this.head];
     const isCopied = this.representations.size === 0 && this.head.length <= MAX_COPIED_BYTES;

@@ -9,11 +9,11 @@ import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 
-/** Keys per SCAN step: a few milliseconds of Redis, which serves other clients in between. */
+/** Keys per SCAN step: a few milliseconds, after which Redis serves other clients. */
 const SCAN_COUNT = 1000;
-/** Later replies of replicas are left out of the count. */
+/** Later replies are left out of the count. */
 const REPLY_TIMEOUT_MS = 1000;
-/** Limit of invalidations that wait for Redis; the oldest are dropped, as entries expire by themselves. */
+/** Invalidations that wait for Redis; the oldest are dropped, as entries expire by themselves. */
 const MAX_UNFINISHED = 100;
 
 interface Request {
@@ -23,15 +23,15 @@ interface Request {
   tenants: Tenants;
 }
 
-/** Removed keys as short hashes, which suffice to count each once. */
+/** Keys as short hashes, which suffice to count each once. */
 interface Reply {
   id: string;
   removed: string[];
 }
 
 /**
- * Removes entries by pattern here, in Redis and in all replicas. Only frees memory or makes the cache cold for a
- * measurement: stale entries are never found anyway.
+ * Removes entries by pattern in all tiers and replicas, to free memory or measure a cold cache: stale entries are never
+ * found anyway.
  */
 @Injectable()
 export class CacheInvalidation implements OnApplicationBootstrap {
@@ -95,7 +95,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   private async removeFromRedis(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
     // Redis matches the same pattern; the second test keeps tenants apart.
     const test = (key: string) => pattern.test(key) && coversOnly(key, tenants);
-    // Running loads would store into a part of Redis that the scan has passed.
+    // Running loads would store where the scan has passed.
     this.cache.discardRunning(test);
     const removed: string[] = [];
     let cursor = '0';
@@ -118,7 +118,6 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     return removed;
   }
 
-  /** Removes the rest as soon as Redis replies. */
   private finishLater(pattern: KeyPattern, tenants: Tenants): void {
     if (!this.redis.isConfigured) return;
     if (this.unfinished.length >= MAX_UNFINISHED) this.unfinished.shift();
@@ -132,7 +131,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     }
   }
 
-  /** Returns what other replicas removed; those that do not reply in time are left out, with a warning. */
+  /** Leaves out replicas that do not reply in time, with a warning. */
   private async removeFromOthers(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
     if (!this.redis.isAvailable) return [];
     const id = randomUUID();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { validationFailed } from '../platform/errors/app-error';
 
-/** Owners of the data in a response: ids, sorted, without duplicates; `*` stands for all. */
+/** Owners of the data in a response: sorted ids without duplicates; `*` is all. */
 export type Tenants = readonly string[] | '*';
 
 /** Longer lists of tenants are in keys as number and hash. */
@@ -9,8 +9,8 @@ const MAX_SPELLED_LENGTH = 512;
 export const MAX_PATTERN_LENGTH = 512;
 
 /**
- * Beginning of keys, which are `prefix:namespace:tenants:epoch:hash`. Ids are percent-encoded, `*` too, so that no id
- * looks like another part of a key or like all tenants.
+ * Keys are `prefix:namespace:tenants:epoch:hash`. Ids are percent-encoded, `*` too, so that no id looks like another
+ * part of a key or like all tenants.
  */
 export function keyHead(prefix: string, namespace: string, tenants: Tenants): string {
   return `${prefix}:${namespace}:${spelled(tenants)}:`;
@@ -21,7 +21,7 @@ export function queryHash(query: string): string {
   return createHash('sha256').update(query).digest('base64url').slice(0, 32);
 }
 
-/** Encoded lists, cached: every key of a store is compared with the same list. */
+/** Cached, as every key of a store is compared with the same list. */
 const spellings = new WeakMap<readonly string[], { ids: Set<string>; all: string }>();
 
 /** True when all tenants of a key are in `allowed`. A hashed list must be `allowed` itself. */
@@ -45,12 +45,12 @@ function spelled(tenants: Tenants): string {
   return `~${tenants.length}~${createHash('sha256').update(text).digest('base64url')}`;
 }
 
-/** Encodes also `*` (all tenants) and `~` (beginning of a hashed list), which encodeURIComponent leaves. */
+/** Encodes also `*` (all tenants) and `~` (hashed list), which encodeURIComponent leaves. */
 function encoded(id: string): string {
   return encodeURIComponent(id).replaceAll('*', '%2A').replaceAll('~', '%7E');
 }
 
-/** Operator's pattern for keys: their beginning after the prefix, with `*` for any text. */
+/** Operator's pattern: the beginning of keys after the prefix, with `*` for any text. */
 export class KeyPattern {
   /** For `SCAN … MATCH`: the whole key, with Redis's other wildcards escaped. */
   readonly redisGlob: string;
@@ -87,9 +87,7 @@ function violationOf(text: string, bare: string): string | undefined {
   return undefined;
 }
 
-/**
- * Matches `*` as any text, all else literally. Each literal part is searched once, after the one before: linear time.
- */
+/** Matches `*` as any text. Each literal part is searched once, after the one before: linear time. */
 export function globMatcher(pattern: string): (text: string) => boolean {
   const [first = '', ...others] = pattern.split('*');
   const last = others.pop();

@@ -28,7 +28,6 @@ export class CachePolicy {
     return this.config.keyPrefix;
   }
 
-  /** Larger responses are not cached. */
   get maxEntryBytes(): number {
     return this.config.maxSizeBytes / MAX_ENTRY_FRACTION;
   }
@@ -42,7 +41,7 @@ export class CachePolicy {
     );
   }
 
-  /** Time to live: that of the first override that matches, else the default. */
+  /** First override that matches, else the default. */
   ttlMs(namespace: string, path?: string): number {
     for (const { matches, isPath, ttlMs } of this.overrides) {
       const text = isPath ? path : namespace;
@@ -52,7 +51,7 @@ export class CachePolicy {
   }
 }
 
-/** Matches a path and all below it, with or without the API's prefix, in any case; `*` is any text. */
+/** Matches a path and all below, with or without the API's prefix, in any case; `*` is any text. */
 function pathMatcher(pattern: string): Matcher {
   const trimmed = pattern.replace(/\/+$/, '').toLowerCase();
   const matchers = [trimmed, `/${API_PREFIX}${trimmed}`].flatMap((path) => [

@@ -21,11 +21,10 @@ interface Tally {
   excluded: number;
 }
 
-/** Window of the current hit ratio, and its slots. */
 const WINDOW_SECONDS = 300;
 const SLOT_SECONDS = 10;
 
-/** Counts requests by outcome: in all, by namespace, and in a rolling window. */
+/** Counts of requests by outcome, namespace, and in a rolling window. */
 @Injectable()
 export class CacheStatistics {
   private readonly all: Tally = emptyTally();
@@ -37,7 +36,6 @@ export class CacheStatistics {
     (slot) => Object.assign(slot, { hit: 0, miss: 0 }),
   );
 
-  /** Monotonic clock. */
   protected nowSeconds(): number {
     return performance.now() / 1000;
   }
@@ -61,7 +59,7 @@ export class CacheStatistics {
     return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
   }
 
-  /** Last five minutes, or up to one slot less; ratio in percent, two decimals, undefined without requests. */
+  /** Five minutes, or up to one slot less; ratio in percent, two decimals, undefined without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
     let hits = 0;
     let requests = 0;

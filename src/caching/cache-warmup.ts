@@ -5,16 +5,16 @@ import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { ResponseCache } from './response-cache';
 
-/** Concurrent reads: few enough not to delay readers. */
+/** Few enough not to delay readers. */
 const CONCURRENCY = 4;
 /** No read begins after this: a warm-up is a request, and has to end. */
 const BUDGET_MS = 20_000;
 
-/** One response to load ahead. `path` is where readers request it. */
+/** `path` is where readers request the response. */
 export interface WarmupStep {
   description: ReadDescription;
   path: string;
-  /** Next step, when that follows from the content (next page). */
+  /** Depends on the content (next page). */
   next?: (rest: unknown) => WarmupStep | undefined;
 }
 
@@ -22,7 +22,7 @@ export interface WarmupStep {
 export interface WarmupPlan {
   readonly read: CachedRead;
 
-  /** First steps for these tenants; `days` is how far back reads are expected. */
+  /** First steps for these tenants; reads are expected `days` back. */
   steps(tenants: Tenants, days: number): Promise<WarmupStep[]>;
 }
 
@@ -33,7 +33,7 @@ export interface WarmupResult {
   total: number;
 }
 
-/** Loads the responses that readers are about to request, under the keys that they will use. */
+/** Loads responses ahead, under the keys that readers will use. */
 @Injectable()
 export class CacheWarmup {
   private readonly logger = new Logger(CacheWarmup.name);
@@ -48,7 +48,7 @@ export class CacheWarmup {
     this.plans.push(plan);
   }
 
-  /** Runs all plans, a few reads at a time. Cached responses count as warmed up; excluded ones are left out. */
+  /** Cached responses count as warmed up; excluded ones are left out. */
   async run(tenants: Tenants, days: number): Promise<WarmupResult> {
     const deadlineMs = performance.now() + BUDGET_MS;
     const result = { warmedUp: 0, failed: 0, total: 0 };

@@ -2,11 +2,11 @@ import type { ResponseReservation } from '../http/response-memory';
 import type { Tenants } from './cache-key';
 
 /**
- * Shared part of a response: its text up to where readers differ (cursors valid for one of them only), and the value
- * that the rest is rendered from.
+ * Shared part of a response: its text up to where readers differ (cursors valid for one of them), and the value from
+ * which the rest is rendered.
  */
 export interface SharedResponse {
-  /** JSON text in a buffer of its own (exactBuffer); with the tail of a rendering the whole body. */
+  /** JSON text in a buffer of its own (exactBuffer); with a rendering's tail the whole body. */
   head: Buffer;
   /** Any JSON value. */
   rest: unknown;
@@ -21,13 +21,12 @@ export interface Rendering {
   headers: Readonly<Record<string, string>>;
 }
 
-/** Authorized read, parsed from a request. */
 export interface ReadDescription {
-  /** Owners of the data. Together with `query` they decide the shared response. */
+  /** Owners of the data; with `query` they decide the shared response. */
   tenants: Tenants;
   /** Hash of the canonical query (queryHash). */
   query: string;
-  /** All else that its rendering depends on: the reader, how links are spelled. */
+  /** Other inputs of its rendering: the reader, how links are spelled. */
   variant: string;
 }
 
@@ -38,8 +37,8 @@ export interface ReadRequest {
 }
 
 /**
- * Kind of read whose responses are cached. The domain parses, reads and renders. Epochs make reuse exact:
- * `currentEpoch` must change with each change of what these tenants can read, before the change is acknowledged.
+ * Kind of cached read. The domain parses, reads and renders. Reuse is exact as `currentEpoch` must change with each
+ * change of what these tenants can read, before the change is acknowledged.
  */
 export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Name in keys, settings and statistics: letters, digits, `_` and `-`. */
@@ -51,13 +50,13 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Current epoch: `[0-9A-Za-z._-]+`. Equal epochs mean equal responses. */
   abstract currentEpoch(tenants: Tenants): Promise<string>;
 
-  /** Throws the refusal of a read that could not run now; called before any of its work. */
+  /** Throws the refusal of a read that could not run now, before any of its work. */
   assertCapacity?(description: D): void;
 
   /**
-   * Reads the shared part from the source of truth, until the signal aborts. Nothing is read before `ready` resolves,
-   * nor when that rejects; the permit is waited for meanwhile. Large texts are made while the permit is held and
-   * resolve as bytes: V8 promotes what has waited, and an old promise retains its text until a full collection.
+   * Reads the shared part until the signal aborts. Nothing is read before `ready` resolves, nor when that rejects; the
+   * permit is waited for meanwhile. Large texts are made under the permit and resolve as bytes: V8 promotes what has
+   * waited, and an old promise retains its text until a full collection.
    */
   abstract read(
     description: D,
@@ -68,14 +67,10 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** True when this version can render a `rest` from the shared tier. */
   abstract accepts(rest: unknown): boolean;
 
-  /** Renders one reader's part. */
   abstract render(rest: unknown, description: D): Rendering;
 }
 
-/**
- * Copies into memory of its own: a slice of Node's shared pool or of a zlib chunk retains 8 or 16 kB for a few bytes,
- * uncounted.
- */
+/** Copies: a slice of Node's shared pool or of a zlib chunk retains 8 or 16 kB, uncounted, for a few bytes. */
 export function exactBuffer(bytes: string | Buffer): Buffer {
   if (typeof bytes !== 'string' && bytes.length === bytes.buffer.byteLength) return bytes;
   const buffer = Buffer.allocUnsafeSlow(Buffer.byteLength(bytes));

@@ -13,8 +13,7 @@ import { HttpCache } from './http-cache';
 const VARY = ['Vary', 'Accept-Encoding'];
 
 /**
- * Registers a fast route before express for every @Cached handler. Invalid or unusual requests fall through to the
- * ordinary path.
+ * Fast route before express for every @Cached handler. Invalid or unusual requests fall through to the ordinary path.
  */
 @Injectable()
 export class CachedRoutes implements OnApplicationBootstrap {

@@ -3,8 +3,8 @@ import type { CachedRead } from './cached-read';
 import { CACHED, CachingInterceptor } from './caching.interceptor';
 
 /**
- * Caches the responses of this GET handler as the provider `read` says, on both paths. The handler only declares route,
- * parameters and documentation; it is never called.
+ * Caches the responses of this GET handler by the provider `read`. The handler only declares route, parameters and
+ * documentation; it is never called.
  */
 export const Cached = (read: Type<CachedRead>): MethodDecorator =>
   applyDecorators(SetMetadata(CACHED, read), UseInterceptors(CachingInterceptor));

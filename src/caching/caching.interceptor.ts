@@ -9,8 +9,8 @@ import { HttpCache } from './http-cache';
 export const CACHED = 'caching:read';
 
 /**
- * Responds for @Cached handlers, which are never called. One parser makes both cache key and query, so that they cannot
- * belong to different requests.
+ * Responds for @Cached handlers. One parser makes cache key and query, so that they cannot belong to different
+ * requests.
  */
 @Injectable()
 export class CachingInterceptor implements NestInterceptor {

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 
-/** Holders with a ratio, least recently used evicted first. */
+/** Least recently used holders are evicted first. */
 const MAX_HOLDERS = 1000;
-/** Beyond this many reads, older ones count half: the ratio is that of the last hundreds. */
+/** Beyond this, older reads count half: the ratio is that of the last hundreds. */
 const MAX_READS = 500;
 
 interface Reads {
@@ -14,7 +14,7 @@ interface Reads {
 export class HitRatios {
   private readonly reads = new LRUCache<string, Reads>({ max: MAX_HOLDERS });
 
-  /** Counts a read. @returns this holder's ratio including it, in percent, two decimals. */
+  /** @returns this holder's ratio including this read, in percent, two decimals. */
   count(holder: string, isHit: boolean): number {
     const { hits, all } = this.reads.get(holder) ?? { hits: 0, all: 0 };
     const share = all >= MAX_READS ? 0.5 : 1;

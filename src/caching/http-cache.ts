@@ -20,7 +20,7 @@ export class HttpCache {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** Responds to a read, until the deadline of the request or its client's disconnect. */
+  /** Responds until the deadline of the request or its client's disconnect. */
   async respond<D extends ReadDescription>(
     read: CachedRead<D>,
     description: D,
@@ -48,7 +48,7 @@ export class HttpCache {
     return new CachedResponse(loaded, representation, encoded, request.headers['if-none-match']);
   }
 
-  /** Falls back to identity when the response is large and no memory is left to compress it. */
+  /** Falls back to identity when no memory is left to compress a large response. */
   private async encode(
     representation: Representation,
     coding: Coding,

@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { wallClockMs } from '../platform/runtime/clocks';
 
-/** Value that knows its size in memory and its group. */
 export interface SizedValue {
   readonly sizeBytes: number;
   /** Setting a value removes the former newest of its group; empty: no group. */
@@ -22,15 +21,14 @@ interface Kept {
 }
 
 /**
- * Bytes of an entry beyond its key and its value's own count: objects and map slots. Measured as heap and external
- * memory after 100 000 cached responses of 1 kB, less their texts: 750 bytes each, and 1250 more per representation,
- * which the value counts (Node 20).
+ * Bytes of an entry beyond its key and its value's own count. Measured as heap and external memory after 100 000 cached
+ * responses of 1 kB, less their texts: 750 bytes each, and 1250 per representation, which the value counts (Node 20).
  */
 const ENTRY_OVERHEAD_BYTES = 800;
 /** A single entry takes at most 1/8 of the bound. */
 export const MAX_ENTRY_FRACTION = 8;
 
-/** Process tier as a store for Keyv; bounded in bytes, least recently used evicted first. */
+/** Process tier for Keyv; bounded in bytes, least recently used evicted first. */
 export class MemoryStore {
   private readonly entries: LRUCache<string, Kept>;
   private readonly newest = new Map<string, string>();
@@ -51,7 +49,7 @@ export class MemoryStore {
     });
   }
 
-  /** Value of a key. Counts as a use. */
+  /** Counts as a use. */
   find(key: string): SizedValue | undefined {
     return this.get(key)?.value;
   }
@@ -74,7 +72,6 @@ export class MemoryStore {
     const old = group === '' ? undefined : this.newest.get(group);
     if (old !== undefined && old !== key) this.entries.delete(old);
     this.entries.set(key, entry);
-    // Too large entries are not stored.
     if (group !== '' && this.entries.has(key)) this.newest.set(group, key);
   }
 
@@ -94,13 +91,13 @@ export class MemoryStore {
     return this.newest.get(group);
   }
 
-  /** Counts a value that has grown since it was set; evicts others, or the value itself. */
+  /** Counts a value that has grown; evicts others, or the value itself. */
   resize(key: string): void {
     const entry = this.entries.peek(key);
     if (entry) this.keep(key, { ...entry }); // the same object would keep its old size
   }
 
-  /** Removes the entries whose keys pass, and returns those keys. */
+  /** @returns the removed keys. */
   removeWhere(test: (key: string) => boolean): string[] {
     const removed = [...this.entries.keys()].filter(test);
     for (const key of removed) this.entries.delete(key);

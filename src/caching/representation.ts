@@ -7,10 +7,10 @@ import { exactBuffer, type Rendering } from './cached-read';
 /** Below this compression costs more than it saves. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
 
-/** Bytes of one representation's objects, measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
+/** Measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
 const OBJECT_BYTES = 1250;
 
-/** Copies of an incompressible body: itself in one piece, zlib's chunks, and those in one piece. */
+/** Incompressible body in one piece, zlib's chunks, and those in one piece. */
 const ENCODING_COPIES = 3;
 
 /** Bytes ready to be sent, with their strong validator. */
@@ -64,7 +64,7 @@ export class Representation {
     return bytes;
   }
 
-  /** Body in this coding if it was made before, or in identity when too short to be compressed. */
+  /** Undefined unless made before, or in identity when too short to be compressed. */
   ready(coding: Coding): Encoded | undefined {
     return this.encoded.get(this.isShort() ? 'identity' : coding);
   }

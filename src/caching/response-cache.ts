@@ -26,11 +26,11 @@ export interface LoadOptions {
   /** Path of the request, without its query. */
   path: string;
   policy: ReadPolicy;
-  /** Time to live, and maximum age of a cached response, in place of the settings'. */
+  /** In place of the settings' time to live; also the maximum age. */
   ttlMs?: number;
   /** Not counted as a request (warm-up). */
   isAhead?: boolean;
-  /** Makes the signal of the caller's request; called only for a load that has to wait. */
+  /** Called only for a load that has to wait. */
   signal?: () => AbortSignal;
 }
 
@@ -53,7 +53,7 @@ interface Tier {
 }
 
 /**
- * Response cache, per tenant and exact: a key contains the epoch of its tenants, requested before every use, so that no
+ * Response cache, per tenant and exact: keys contain the epoch of their tenants, requested before every use, so that no
  * response from before the last change is found. Redis and its failures change only the cost.
  */
 @Injectable()
@@ -72,9 +72,8 @@ export class ResponseCache {
   ) {}
 
   /**
-   * Returns the cached response to a read if it is current, else loads one.
-   * @throws what reading the epoch or the response throws, of which nothing is cached; the reason of the caller's
-   * signal.
+   * Returns the cached response if it is current, else loads one.
+   * @throws what reading epoch or response throws, of which nothing is cached; the reason of the caller's signal.
    */
   async getOrLoad<D extends ReadDescription>(
     read: CachedRead<D>,
@@ -125,12 +124,11 @@ export class ResponseCache {
     return found;
   }
 
-  /** Notifies the process tier that an entry has grown. */
   resized(key: string): void {
     this.memory.resize(key);
   }
 
-  /** Running loads whose keys pass finish for their callers, but are not cached. */
+  /** Removed keys' running loads finish for their callers, but are not cached. */
   discardRunning(test: (key: string) => boolean): void {
     for (const fill of [...this.inFlight.values(), ...this.reloads]) {
       if (test(fill.key)) fill.isDiscarded = true;
@@ -145,7 +143,7 @@ export class ResponseCache {
     return head;
   }
 
-  /** Responses with a time to live of their own (one path, one caller) have separate keys. */
+  /** Responses with a time to live of their own have separate keys. */
   private queryPart(namespace: string, { query }: ReadDescription, ttlMs: number): string {
     return ttlMs === this.policy.ttlMs(namespace) ? query : `${query}-${ttlMs}`;
   }
@@ -158,7 +156,7 @@ export class ResponseCache {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
-  /** Finds a response that was current no longer ago than this client accepts (`max-stale`). */
+  /** Current no longer ago than this client accepts (`max-stale`). */
   private acceptablyStale(group: string, policy: ReadPolicy): Loaded | undefined {
     const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
     if (maxStaleSeconds === undefined || isFreshRead(policy)) return undefined;
@@ -193,7 +191,6 @@ export class ResponseCache {
     }
   }
 
-  /** Single flight for all callers of the same response. */
   private async fill(slot: Slot, load: Load, signal: AbortSignal | undefined): Promise<Loaded> {
     const running = this.inFlight.get(slot.key);
     if (!running || running.isAbandoned) return this.begin(slot, load).join(signal);
@@ -220,8 +217,8 @@ export class ResponseCache {
   }
 
   /**
-   * Searches the shared tier, then loads. Replicas that miss a key at once load it once each: a lock between them cost
-   * more than it saved (docs/adr/0034-redis-fill-lock-and-invalidation-counts.md).
+   * Replicas that miss a key at once load it once each: a lock between them cost more than it saved
+   * (docs/adr/0034-redis-fill-lock-and-invalidation-counts.md).
    */
   private async findOrRead(slot: Slot, load: Load): Promise<Loaded> {
     const { key } = slot;
@@ -246,7 +243,7 @@ export class ResponseCache {
     return entry;
   }
 
-  /** Callers join the load until its result is stored, instead of beginning another. */
+  /** Callers join the load until its result is stored. */
   private async keepResult(flight: SingleFlight<Loaded>): Promise<void> {
     try {
       const loaded = await flight.promise.catch(() => undefined); // its callers handle a failure
@@ -259,7 +256,7 @@ export class ResponseCache {
     }
   }
 
-  /** Stores a response in `tier`, unless its key is removed before that is done. */
+  /** Unless its key is removed before that is done. */
   private async keep(fill: Fill, entry: CacheEntry, tier: Tier | undefined): Promise<void> {
     if (fill.isDiscarded) return;
     await tier?.set(fill.key, entry, Math.max(1, entry.remainingMs())); // 0 would mean for ever

@@ -6,29 +6,25 @@ import type { SharedEntry } from './cache-entry';
 import type { SizedValue } from './memory-store';
 
 /**
- * Larger responses stay in their process: one connection carries all commands, and nothing else bounds what one reader
- * stores in Redis. A page of 1000 common events has half of it.
+ * Larger responses stay in their process: one connection carries all commands, and nothing else bounds one reader's
+ * share of Redis. A page of 1000 common events has half of it.
  */
 export const MAX_SHARED_BYTES = 1024 * 1024;
 
-/*
- * Keyv's `expires`, a wall-clock time, is not stored: Redis alone counts down the time to live, equally for all
- * replicas.
- */
+/* Keyv's `expires`, a wall-clock time, is not stored: Redis alone counts down the time to live for all replicas. */
 
-/** Keyv's envelope of a value to store. */
 interface Kept {
   value?: Partial<SizedValue>;
 }
 
-/** Envelope for Keyv: without `expires` it does not judge the value. */
+/** Without `expires` Keyv does not judge the value. */
 interface Shared {
   value: SharedEntry;
 }
 
 /**
- * Shared tier as a Keyv for cache-manager: cache-manager-redis-yet on this service's connection, each command bounded
- * in time. While Redis is away nothing is found or stored, without an error.
+ * Shared tier for cache-manager: cache-manager-redis-yet on this service's connection, each command bounded in time.
+ * While Redis is away nothing is found or stored, without an error.
  */
 export function sharedStore(redis: RedisConnection): Keyv | undefined {
   const { client } = redis;

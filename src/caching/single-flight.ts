@@ -10,10 +10,10 @@ export interface Fill {
   isDiscarded: boolean;
 }
 
-/** Work shared by all callers of one key. An abort rejects for its caller only; the last one's aborts the work. */
+/** Work shared by all callers of one key. An abort rejects for its caller; the last one's aborts the work. */
 export class SingleFlight<T> implements Fill {
   isDiscarded = false;
-  /** True once the work was aborted: a new caller has to begin another. */
+  /** A new caller has to begin another. */
   isAbandoned = false;
   readonly promise: Promise<T>;
   private waiting = 0;
@@ -26,7 +26,7 @@ export class SingleFlight<T> implements Fill {
     this.promise = work(this.controller.signal);
   }
 
-  /** Adds a caller to the work. @throws what the work throws, or the reason of the caller's signal. */
+  /** @throws what the work throws, or the reason of the caller's signal. */
   async join(signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
     this.waiting += 1;

@@ -8,6 +8,7 @@ const MAX_TENANT_LENGTH = 255;
 const MAX_TENANTS = 1000;
 export const DEFAULT_PRELOAD_DAYS = 7;
 
+/** Query of an invalidation. */
 export class InvalidationQuery {
   @QueryText()
   @Check(text(MAX_PATTERN_LENGTH, 1))
@@ -24,6 +25,7 @@ export class InvalidationQuery {
   pattern!: string;
 }
 
+/** Body of a warm-up. */
 export class WarmupDto {
   @IsOptional()
   @Check(list(1, MAX_TENANTS))

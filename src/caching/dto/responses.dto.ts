@@ -8,6 +8,7 @@ import {
   ApiWord,
 } from '../../validation/response-properties';
 
+/** Counts since the start. */
 export class CacheCountsDto {
   @ApiNumber(93.75, 'Hits in percent of requests.')
   hitRatio!: number;
@@ -75,6 +76,7 @@ export class CacheStatisticsDto extends CacheCountsDto {
   sharedTier!: string;
 }
 
+/** Result of an invalidation. */
 export class CacheInvalidationDto {
   @ApiText('audit_events*')
   pattern!: string;
@@ -86,6 +88,7 @@ export class CacheInvalidationDto {
   timestamp!: string;
 }
 
+/** Result of a warm-up. */
 export class WarmupResultDto {
   @ApiInteger(12, 'Answers that are kept now.')
   warmedUp!: number;
