@@ -29,6 +29,7 @@ export class ConcurrencyInterceptor implements NestInterceptor {
   }
 }
 
+/** Runs the rest of an interceptor chain by `run`. */
 export function withPermit(
   run: (work: () => Promise<unknown>) => Promise<unknown>,
   next: CallHandler,

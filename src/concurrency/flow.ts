@@ -20,6 +20,7 @@ export interface FlowRequest {
   [HAS_LARGE_BODY_PERMIT]?: boolean;
 }
 
+/** Marks a request with a permit of LargeBodyLimiter. */
 export function noteLargeBodyPermit(request: FlowRequest): void {
   request[HAS_LARGE_BODY_PERMIT] = true;
 }

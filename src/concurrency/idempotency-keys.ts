@@ -83,6 +83,7 @@ export class IdempotencyKeys {
   }
 }
 
+/** Refusal while the first request with the same key runs. */
 export function stillRunning(): AppError {
   return new AppError('CONFLICT', 'A request with this Idempotency-Key is still running.', {
     retryAfterSeconds: 1,

@@ -1,6 +1,7 @@
 /** Longer work waits for PostgreSQL, and not for the event loop, which serves many requests in that time. */
 const LONG_MS = 500;
 
+/** Running work by start. */
 export class InFlight {
   /** Earliest first. */
   private readonly works = new Set<{ sinceMs: number }>();
