@@ -76,6 +76,7 @@ export interface ExportDescription {
   hasTrailers: boolean;
 }
 
+/** Headers of an export's response. */
 export function exportHeaders(description: ExportDescription): Record<string, string> {
   const { format, coding, fileName, hasTrailers } = description;
   return {
