@@ -71,6 +71,7 @@ export class MaintenanceRun {
   }
 }
 
+/** Result of due work: done, or skipped and why. */
 export function report<Done extends string>(
   done: Done,
   due: string,
