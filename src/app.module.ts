@@ -22,8 +22,7 @@ import { DeliveryModule } from './delivery/delivery.module';
 /** Wiring of platform, capabilities, domain and APIs. */
 @Module({
   imports: [
-    // Before the rate limit of ConcurrencyModule, which counts principals: global guards run in the order of their
-    // modules.
+    // Before the rate limit, which counts principals: global guards run in the order of their modules.
     AuthModule,
     ConcurrencyModule,
     StreamingModule,

@@ -34,7 +34,7 @@ const OTHER_TYPES = {
   '/audit/events/tail': ['text/event-stream'],
 };
 
-/** Running service: the Nest application, and the server that owns its socket. */
+/** Nest application, and the server that owns its socket. */
 export interface RunningService {
   app: NestExpressApplication;
   server: HttpServer;
@@ -42,7 +42,7 @@ export interface RunningService {
   stop: (timeoutMs: number) => Promise<void>;
 }
 
-/** Express for HttpServer: middleware that every route shares. */
+/** Express for HttpServer. */
 function createExpress(): Express {
   const application = express();
   application.disable('x-powered-by');
@@ -52,7 +52,7 @@ function createExpress(): Express {
     '/docs',
     helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
   );
-  // Responses to writes are small, or for programs that do not want them slower. Cached ones have their coding already.
+  // Responses to writes are small, or for programs that do not want them slower. Cached ones have their coding.
   const compress = compression({
     threshold: COMPRESSION_THRESHOLD_BYTES,
     filter: (request, response) =>
@@ -67,7 +67,7 @@ function createExpress(): Express {
   return application;
 }
 
-/** Nest on top of `server`, wired but not initialised: shared by service, tests and OpenAPI generator. */
+/** Nest on top of `server`, not initialised: shared by service, tests and OpenAPI generator. */
 export async function createApplication(
   server: HttpServer,
   options: { preview?: boolean; log?: ServiceLog } = {},
@@ -102,7 +102,7 @@ function observers(app: NestExpressApplication, server: HttpServer, log: Service
   };
 }
 
-/** Boots everything behind a server that already listens. */
+/** Boots behind a server that already listens. */
 export async function startService(
   server: HttpServer,
   log = createLog(loggingConfig()),

@@ -15,7 +15,7 @@ import { endProcess } from './platform/runtime/process-end';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
 const logger = new Logger('Main');
-/** For closing the database and the like, once no request runs. */
+/** Time to close connections once no request runs. */
 const SHUTDOWN_GRACE_MS = 4000;
 /** npm forwards a Ctrl-C that the terminal has already delivered: a signal this soon is the same one. */
 const SAME_SIGNAL_MS = 1000;
@@ -72,7 +72,7 @@ function stopOnSignals(stop: (signal: string) => Promise<void>): void {
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 }
 
-/** Prints all addresses, with a command that works when pasted. */
+/** Prints the addresses, with a command that works when pasted. */
 async function announce(
   log: ServiceLog,
   { port }: AddressInfo,
@@ -120,7 +120,6 @@ function fail(error: unknown): void {
   exit(1);
 }
 
-/** For callbacks that cannot await. */
 function exit(status: number): void {
   endProcess(status).catch(() => process.exit(status));
 }

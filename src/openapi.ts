@@ -16,10 +16,10 @@ organizations that the token names. Errors are RFC 9457 problem documents whose 
 does not exist is answered with \`NOT_FOUND\`, a method that a path does not have with \`METHOD_NOT_ALLOWED\` and
 \`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers to reads are compressed when \`Accept-Encoding\` allows it.`;
 
-/** Second paths of the same handlers, described as such. */
+/** Second paths of the same handlers. */
 const SECOND_PATHS: [string, string][] = [['/api/v1/performance/audit', '/api/v1/audit']];
 
-/** OpenAPI 3.1 description of all REST routes: the same object, in the same order, for the same code. */
+/** OpenAPI 3.1 description of all REST routes: the same code gives the same order. */
 export function openApiDocument(app: INestApplication): OpenAPIObject {
   const config = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
@@ -67,7 +67,7 @@ function describePath(path: string, item: PathItem): void {
   }
 }
 
-/** Nest's decorator describes one schema for all media types of a body; further ones come as an extension. */
+/** Nest's decorator describes one schema for all media types; further ones come as an extension. */
 function addRequestBodies(operation: OperationObject & { [REQUEST_BODIES]?: Json }): void {
   const { requestBody, [REQUEST_BODIES]: more } = operation;
   if (!more || !requestBody || !('content' in requestBody)) return;
@@ -75,7 +75,7 @@ function addRequestBodies(operation: OperationObject & { [REQUEST_BODIES]?: Json
   delete operation[REQUEST_BODIES];
 }
 
-/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: short, and unique on a route's second path. */
+/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: unique on a route's second path. */
 function operationIdOf(path: string, given = ''): string {
   const [controller = '', method = ''] = given.replace(/\[\d+\]$/, '').split('_');
   const name = controller.replace('Controller', '');
@@ -83,7 +83,7 @@ function operationIdOf(path: string, given = ''): string {
   return `${prefix.charAt(0).toLowerCase()}${prefix.slice(1)}_${method}`;
 }
 
-/** The validator refuses unknown members of bodies, and the schemas say so. */
+/** The validator refuses unknown members of bodies. */
 function closeRequestSchemas(document: OpenAPIObject): void {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Json>;
   const open = Object.values(document.paths).flatMap((item) => namesIn(item.post?.requestBody));
@@ -97,7 +97,7 @@ function closeRequestSchemas(document: OpenAPIObject): void {
   }
 }
 
-/** Describes each error response once, named after its kinds; leaves unused examples out. */
+/** Describes each error response once, without unused examples. */
 function shareProblems(document: OpenAPIObject): void {
   const shared: Record<string, ResponseObject> = {};
   for (const item of Object.values(document.paths)) {
@@ -123,7 +123,6 @@ function shareProblems(document: OpenAPIObject): void {
   };
 }
 
-/** Names of the schemas that a part of the document refers to. */
 function namesIn(part: unknown): string[] {
   const text = JSON.stringify(part ?? null);
   return [...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map(([, name = '']) => name);
@@ -133,13 +132,13 @@ function sorted<T extends object>(record: T): T {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))) as T;
 }
 
-/** Serves the description at /docs (HTML), /docs-json and /docs-yaml. */
+/** /docs (HTML), /docs-json and /docs-yaml. */
 export function serveDocumentation(app: INestApplication): void {
   SwaggerModule.setup('docs', app, () => openApiDocument(app), {
     jsonDocumentUrl: 'docs-json',
     yamlDocumentUrl: 'docs-yaml',
     customSiteTitle: 'Audit server',
-    // No badge: it would send this service's address to a validator on the internet.
+    // The badge would send this service's address to a validator on the internet.
     swaggerOptions: { validatorUrl: null },
   });
 }

@@ -11,10 +11,7 @@ import { MeasurementSources } from './metrics/measurement-sources';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
-/*
- * Registers the figures of database and Redis, as the platform imports neither metrics nor caching
- * (docs/architecture.md).
- */
+/* The platform imports neither metrics nor caching (docs/architecture.md). */
 
 /** Pool and reachability of PostgreSQL. */
 @Injectable()
