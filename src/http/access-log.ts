@@ -14,8 +14,8 @@ export interface FinishedRequest {
 }
 
 /**
- * Logs principal, route, status and duration of each request at `info`, slow ones as warnings. Never a token, a query,
- * a body or an id of an event.
+ * Logs principal, route, status and duration at `info`, slow requests as warnings. Never tokens, queries, bodies or
+ * event ids.
  */
 export class AccessLog {
   constructor(

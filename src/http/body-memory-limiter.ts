@@ -6,13 +6,13 @@ import { Quota } from '../platform/runtime/quota';
 import { DecompressionPermits } from './content-coding';
 
 /**
- * Share of the heap for bodies and their values. At 1/4, heaps of 128 and 256 MB survived every body that had ended the
+ * Heap share of bodies and their values. At 1/4, heaps of 128 and 256 MB survived every body that had ended the
  * process: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
  */
 const HEAP_SHARE = 1 / 4;
 /**
- * Share of the heap limit for bodies that are being read, although their bytes lie outside the heap: clients that stop
- * within a body hold it for up to two minutes (HttpServer), on any number of connections.
+ * Share for bodies being read, although their bytes lie outside the heap: clients that stop within a body hold it for
+ * up to two minutes (HttpServer), on any number of connections.
  */
 const READ_SHARE = 1 / 2;
 const SENDER_SHARE = 1 / 2;
@@ -20,7 +20,7 @@ const SENDER_SHARE = 1 / 2;
 export const SMALL_BODY_BYTES = 64 * 1024;
 /** The bytes, their text, and values that hold the text once more. */
 const COPIES = 3;
-/** Heap bytes for the value of each of these bytes of JSON, measured on bodies of nothing else. */
+/** Heap bytes for the value of each of these bytes, measured on bodies of nothing else. */
 const COST = new Uint8Array(256);
 COST['{'.charCodeAt(0)] = 80;
 COST['['.charCodeAt(0)] = 48;
@@ -28,17 +28,17 @@ COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
 const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
 const [BIG_E, SMALL_E] = [0x45, 0x65];
-/** A number of so many consecutive digits rarely fits a double and is kept as a string too (lossless-json.ts). */
+/** Numbers of so many digits rarely fit a double and are kept as strings too (lossless-json.ts). */
 const LONG_DIGITS = 16;
 /**
- * Numbers that end in 0 after a point and those with an exponent, also inside strings, are kept as strings too. Digits
- * divided by a point and small numbers such as 0.0000001 are not counted: MAX_EXACT_NUMBERS bounds them.
+ * So are numbers that end in 0 after a point and those with an exponent, also inside strings. Digits divided by a point
+ * and small numbers such as 0.0000001 are not counted: MAX_EXACT_NUMBERS bounds them.
  */
 const EXACT_NUMBER_COST = 64;
 
 /**
- * Limits the memory of JSON bodies from before they are parsed until their responses have ended: 10 MB of `{},` become
- * 270 MB of objects, and a full heap ends the process.
+ * Limits the memory of JSON bodies until their responses have ended: 10 MB of `{},` become 270 MB of objects, and a
+ * full heap ends the process.
  */
 @Injectable()
 export class BodyMemoryLimiter {
@@ -55,7 +55,7 @@ export class BodyMemoryLimiter {
   }
 
   /**
-   * Reserves memory for a body until `response` has ended; once per response.
+   * Reserves memory until `response` has ended, once.
    * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (does not fit now).
    */
   reserve(body: Buffer, response: ServerResponse): void {
@@ -81,7 +81,7 @@ export class BodyMemoryLimiter {
   }
 }
 
-/** A quota of body bytes, of which one sender has at most half. */
+/** A quota of body bytes, at most half for one sender. */
 export function bodyReadQuota(limitBytes: number): Quota {
   return new Quota(limitBytes, limitBytes * SENDER_SHARE);
 }
@@ -92,7 +92,7 @@ export function bodyQuotaExceeded(): AppError {
   });
 }
 
-/** Estimated memory of a JSON text and its value. Brackets inside strings count too, which errs upwards. */
+/** Memory of a text and its value. Brackets inside strings count too, which errs upwards. */
 export function estimateParsedBytes(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BODY_BYTES) return bytes;

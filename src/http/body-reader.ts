@@ -18,10 +18,10 @@ const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** Decoded bytes of a request's body, to which the idempotency key is bound. */
+/** Decoded body bytes, to which the idempotency key is bound. */
 export const RAW_BODY = Symbol('raw body');
 
-/** Set on a request whose `body` its adapter has read. */
+/** Set when an adapter has read `body`. */
 export const BODY_IS_READ = Symbol('body is read');
 
 export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'principal'> {
@@ -30,7 +30,7 @@ export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'princi
 }
 
 /**
- * Reads JSON bodies within the limits of size and memory; the size limit is that of the decompressed bytes.
+ * Reads JSON bodies within the limits of memory and of decompressed size.
  * @throws AppError UNSUPPORTED_MEDIA_TYPE, REQUEST_TOO_LARGE, TOO_MANY_REQUESTS, MALFORMED_JSON, VALIDATION_FAILED.
  */
 @Injectable()
@@ -41,7 +41,7 @@ export class BodyReader {
     private readonly yielder: EventLoopYielder,
   ) {}
 
-  /** The parsed body. Only members named `metadata` are sure to keep the text of their numbers. */
+  /** The parsed body. Only members named `metadata` are sure to keep exact numbers. */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length <= SMALL_BODY_BYTES) return parseJsonBytes(bytes);
@@ -58,7 +58,7 @@ export class BodyReader {
     return parseJsonBytes(bytes);
   }
 
-  /** The bytes of the body, kept on the request, with memory reserved for their value. */
+  /** The bytes, kept on the request, with memory reserved for their value. */
   async readBytes(request: BodyRequest, response: Response): Promise<Buffer> {
     requireJson(request.headers['content-type']);
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
@@ -67,7 +67,7 @@ export class BodyReader {
     return bytes;
   }
 
-  /** Decompresses once the body is complete, and only as far as the quota allows: 10 kB may become 10 MB. */
+  /** Decompresses complete bodies as far as the quota allows: 10 kB may become 10 MB. */
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
     const { requestMaxSizeBytes: limit, requestTimeoutMs } = this.config;
     const newDecompressor = decompressorFor(request.headers['content-encoding']);
@@ -99,7 +99,7 @@ export class BodyReader {
     }
   }
 
-  /** Collects the body as it arrives. `take` is called before each chunk is kept, and throws to refuse the body. */
+  /** `take` is called before each chunk is kept, and throws to refuse the body. */
   private async receive(
     request: BodyRequest,
     response: Response,
@@ -154,7 +154,6 @@ function requireJson(contentType: string | undefined): void {
   }
 }
 
-/** Refuses before the body is complete, which may take long. */
 function tooLarge(response: Response, limitBytes: number): AppError {
   closeWithResponse(response);
   return bodyTooLarge(limitBytes);

@@ -2,10 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 
-/** Milliseconds for a refused client to read its response before a reset could discard it. */
+/** Milliseconds for a refused client to read its response before a reset discards it. */
 export const LINGER_MS = 1000;
 
-/** State of a connection, on its socket: a WeakMap would cost more to collect. */
+/** Kept on the socket: a WeakMap would cost more to collect. */
 export interface ConnectionState {
   /** Responses in progress; several when requests are pipelined. */
   active: number;
@@ -14,7 +14,6 @@ export interface ConnectionState {
   isUnreadable: boolean;
   /** The request in progress whose body has no time limit. */
   longBody?: IncomingMessage | undefined;
-  /** Responses that wait for an earlier one of the connection. */
   queued?: Set<ServerResponse>;
   compressed?: Set<ServerResponse>;
 }
@@ -33,8 +32,8 @@ export function expectLongBody(request: IncomingMessage): void {
 }
 
 /**
- * Ends the connection with this response, given before the body has arrived, unless it has begun. Discards the rest of
- * the body: closing over unread bytes resets the connection before the client has read the response.
+ * Ends the connection with this early response, unless it has begun. Discards the rest of the body: closing over unread
+ * bytes resets the connection before the client has read the response.
  */
 export function closeWithResponse(response: ServerResponse): void {
   if (response.headersSent) return;
@@ -57,17 +56,17 @@ function end(this: Socket): void {
   else destroyAfter(this);
 }
 
-/** Destroys a connection LINGER_MS after its last response, whatever the client sends. */
+/** Destroys a connection after LINGER_MS, whatever the client sends. */
 export function destroyAfter(socket: Socket): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-/** True after the last response of a connection: further requests get none (RFC 9112, section 9.6). */
+/** True after a connection's last response: further requests get none (RFC 9112, section 9.6). */
 export function isOver(socket: Socket): boolean {
   return socket.writableEnded || socket.destroyed;
 }
 
-/** Closes a pipelined response with its connection: Node emits `close` only on the response that is being sent. */
+/** Closes a pipelined response with its connection: Node emits `close` only on the current response. */
 export function closeWithConnection(response: ServerResponse): void {
   const { socket } = response.req;
   const state = stateOf(socket);
@@ -96,10 +95,7 @@ export function queuedBytes(socket: Stated): number {
   return bytes;
 }
 
-/**
- * Counts the bytes in this response's compressor, which holds all of its input, up to 32 MiB, until its last byte is
- * taken.
- */
+/** Counts the bytes in this response's compressor, up to 32 MiB, until the last one is taken. */
 export function watchCompressor(response: ServerResponse): void {
   const state = stateOf(response.req.socket);
   const compressed = (state.compressed ??= new Set());
@@ -117,7 +113,7 @@ export function compressingBytes(socket: Stated): number {
 
 const COMPRESSOR = Symbol('compressor');
 
-/** The compressor exists once the headers are written; `on('drain')` returns it from then on. */
+/** The compressor exists once headers are written; `on('drain')` returns it from then on. */
 function compressorOf(
   response: ServerResponse & { [COMPRESSOR]?: Writable },
 ): Writable | undefined {

@@ -3,7 +3,7 @@ import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { AppError } from '../platform/errors/app-error';
 import { abortablePromise } from '../platform/runtime/abort';
 
-/** Bodies decompressed at once: zlib runs in libuv's pool of four threads (UV_THREADPOOL_SIZE). */
+/** Concurrent decompressions: libuv's pool has four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
 
 const DECOMPRESSORS = new Map<string, () => Transform>([
@@ -14,7 +14,7 @@ const DECOMPRESSORS = new Map<string, () => Transform>([
 ]);
 
 /**
- * Decompressors for a `Content-Encoding`; undefined for `identity`.
+ * A factory of decompressors; undefined for `identity`.
  * @throws AppError UNSUPPORTED_MEDIA_TYPE for any other coding, and for several of them.
  */
 export function decompressorFor(coding = 'identity'): (() => Transform) | undefined {
@@ -29,7 +29,7 @@ export function decompressorFor(coding = 'identity'): (() => Transform) | undefi
 
 /**
  * Decompresses with a new `decompressor`. `take` is called before each chunk is kept, and throws to stop.
- * @throws AppError MALFORMED_JSON for bytes that are not in this coding; the error of `take`; the reason of the signal.
+ * @throws AppError MALFORMED_JSON for bytes in another coding; the error of `take`; the reason of the signal.
  */
 export async function decompress(
   compressed: Buffer,
@@ -61,9 +61,8 @@ export async function decompress(
   }
 }
 
-/** Permits to decompress, served to senders in rotation, so that the bodies of one do not delay all others. */
+/** Permits to decompress, in rotation, so that one sender's bodies do not delay all others. */
 export class DecompressionPermits {
-  /** In the order in which senders are served. */
   private readonly waiting = new Map<string, Set<() => void>>();
   private active = 0;
 
@@ -75,7 +74,7 @@ export class DecompressionPermits {
 
   /**
    * Does `work` with a permit.
-   * @throws the reason of the signal while it waits; the error of `work`.
+   * @throws the signal's reason while it waits; the error of `work`.
    */
   async run<T>(sender: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.active < this.max) this.active += 1;

@@ -14,8 +14,8 @@ export const API_PREFIX = 'api/v1';
 export type FastRequest = IncomingMessage & AuthenticatedRequest;
 
 /**
- * Responds before express, or calls `fallThrough` at any time before it has written; a body that it has read stays on
- * the request (`RAW_BODY`).
+ * Responds before express, or calls `fallThrough` before it has written; a body that it has read stays on the request
+ * (`RAW_BODY`).
  */
 export type FastHandler = (
   request: FastRequest,
@@ -23,14 +23,14 @@ export type FastHandler = (
   fallThrough: () => void,
 ) => void;
 
-/** Admits a request of a fast route, or rejects with the AppError that refuses it. */
+/** Admits a request, or rejects with its AppError. */
 export type GuardResult = (request: FastRequest, response: ServerResponse) => Promise<void>;
 
 type Handler = (...parameters: never[]) => unknown;
 
 /**
- * Routes of the main load, served without express, which costs several times as much as the work itself. A fast route
- * handles the plain case alone; anything unusual or wrong falls through, so that it is implemented once.
+ * Routes of the main load, without express, which costs several times the work itself. A fast route handles the plain
+ * case alone; all else falls through, so that it is implemented once.
  */
 @Injectable()
 export class FastRoutes {
@@ -48,8 +48,8 @@ export class FastRoutes {
   }
 
   /**
-   * Serves each path of a controller's handler by `fast`, only for tokens with the handler's scopes; the principal is
-   * then on the request. A path may end in one parameter.
+   * Serves a handler's paths by `fast`, only for tokens with its scopes; the principal is then on the request. A path
+   * may end in one parameter.
    */
   registerHandler(controller: Type, name: string, fast: FastHandler): void {
     const handler = (controller.prototype as Record<string, Handler | undefined>)[name];
@@ -87,7 +87,7 @@ export class FastRoutes {
     );
   }
 
-  /** Undefined for tokens that were not verified before or are to be refused: these fall through. */
+  /** Undefined for unverified and refused tokens: these fall through. */
   private knownPrincipal(request: FastRequest, scopes: readonly Scope[]): Principal | undefined {
     try {
       const principal = this.verifier.verify(request.headers.authorization);
@@ -115,8 +115,8 @@ function pathsOf(controller: Type, handler: Handler): string[] {
 }
 
 /**
- * `writeProblem` in one write, for a response without headers: in an overload most responses are refusals, and their
- * cost is lost to the requests that are served.
+ * `writeProblem` in one write, before any header: in an overload most responses are refusals, and their cost is lost to
+ * the served requests.
  */
 export function writeFastProblem(
   thrown: unknown,

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import type { HttpServer } from './http-server';
 import { refuseUnrouted, type RouteLayer } from './negotiation';
 
-/** A response body in PostgreSQL's JSON text, which is not parsed and serialized again. */
+/** A body in PostgreSQL's JSON text, not parsed and serialized again. */
 export interface JsonResponse {
   toJsonText(): string;
   /** The parsed body, where there is one. */

@@ -26,17 +26,16 @@ import { nameRoute, noteArrival, originForm, stampResponse } from './request-con
 import { ServerRequest } from './server-request';
 import { SlowClientGuard } from './slow-client.guard';
 
-/** Responds to a request, as an express application does. */
+/** Responds as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Called with each request once its response has ended, complete or not. */
+/** Called once a response has ended, complete or not. */
 export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface HttpServerLimits {
-  /** Limits of the headers and of the whole request. */
   headersTimeoutMs: number;
   requestTimeoutMs: number;
-  /** Interval of these checks, and thus their tolerance. */
+  /** Interval, and thus tolerance, of these checks. */
   checkIntervalMs: number;
   maxHeaderBytes: number;
   maxHeaders: number;
@@ -49,19 +48,19 @@ const LIMITS: HttpServerLimits = {
   maxHeaderBytes: 16 * 1024,
   maxHeaders: 200,
 };
-/** Characters of a request target: a filter of a hundred ids beside a token of 4 KiB. */
+/** Characters, for a filter of a hundred ids beside a token of 4 KiB. */
 const MAX_TARGET_LENGTH = 12 * 1024;
-/** Longer than the idle timeout of common load balancers (60 s), so that they close first and no request is lost. */
+/** Exceeds load balancers' usual idle timeout (60 s), so that they close first and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** Silence after which a connection is destroyed; SlowClientGuard handles clients that send but do not read. */
+/** Silence before a connection is destroyed; SlowClientGuard handles clients that send but do not read. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
-/** Iterations of the event loop for the `close` events of destroyed connections. */
+/** Iterations for the `close` events of destroyed connections. */
 const DRAIN_ITERATIONS = 100;
 
 /**
- * Owns the socket in front of express: accepts connections before the application has booted, so that probes get a true
- * response, and drains them at shutdown.
+ * Owns the socket: accepts connections before the application has booted, so that probes get a true response, and
+ * drains them at shutdown.
  */
 export class HttpServer {
   readonly server: Server;
@@ -120,7 +119,7 @@ export class HttpServer {
     return this.server.address() as AddressInfo;
   }
 
-  /** Serves fast routes by `fastRoutes` and all others by `listener` from now on; `observe` is called for both. */
+  /** Serves fast routes by `fastRoutes`, others by `listener`; `observe` is called for both. */
   attach(
     listener: RequestListener,
     fastRoutes: Pick<FastRoutes, 'find'>,
@@ -131,15 +130,13 @@ export class HttpServer {
     this.observe = observe;
   }
 
-  /** Requests without a complete response. */
   get runningRequests(): number {
     return this.running.size;
   }
 
   /**
-   * Accepts no new connection, asks clients to close theirs, and waits `timeoutMs` for running requests; then destroys
-   * their connections.
-   * @returns the number of requests that were still running.
+   * Stops accepting, asks clients to close, and destroys connections with requests after `timeoutMs`.
+   * @returns the number of these requests.
    */
   async drain(timeoutMs: number): Promise<number> {
     this.draining = true;
@@ -159,7 +156,7 @@ export class HttpServer {
     return aborted;
   }
 
-  /** Node counts a connection as idle once its response is written, although the client may still read it. */
+  /** To Node a connection is idle once its response is written, although the client may still read. */
   private closeIdleSparingReaders(closeIdleConnections: () => void): void {
     const unread = [...this.running].filter(
       ({ writableEnded, writableFinished }) => writableEnded && !writableFinished,
@@ -169,7 +166,6 @@ export class HttpServer {
     for (const response of unread) response.finished = true;
   }
 
-  /** Announces the close unless other responses follow on the connection. */
   private announceClose(response: ServerResponse): void {
     const { socket, headersSent } = response;
     if (headersSent || !socket || stateOf(socket).active > 1) return;
@@ -182,7 +178,7 @@ export class HttpServer {
     if (state.active === 0 && state.isUnreadable) socket.end();
   }
 
-  /** Refuses bytes that are not HTTP; bytes after a whole request only once that one has its response. */
+  /** Bytes after a whole request are refused only once that one has its response. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const state = stateOf(socket);
     if (state.longBody?.complete === false && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
@@ -193,7 +189,7 @@ export class HttpServer {
     respondToUnreadable(error, socket);
   }
 
-  /** One function for all responses: a closure for each is garbage at tens of thousands a second. */
+  /** One for all responses: a closure for each is garbage at tens of thousands a second. */
   private readonly onClose = (function closed(server: HttpServer) {
     return function (this: ServerResponse): void {
       if (!server.running.delete(this)) return;
@@ -204,7 +200,7 @@ export class HttpServer {
     };
   })(this);
 
-  /** Counts a request until its response has ended. False when the connection takes no response any more. */
+  /** False when the connection takes no response any more. */
   private track(request: IncomingMessage, response: ServerResponse): boolean {
     if (isOver(request.socket)) {
       request.socket.destroy(); // Node would keep all further requests
@@ -222,7 +218,7 @@ export class HttpServer {
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
     if (!this.track(request, response)) return;
-    // A request target has no fragment (RFC 9112, section 3.2), and parsers differ in reading one.
+    // Fragments are not allowed here (RFC 9112, section 3.2), and parsers differ on them.
     const { url = '' } = request;
     const isUnusual =
       url.includes('#') ||

@@ -20,6 +20,6 @@ const PROVIDERS = [
   { provide: ResponseMemory, useFactory: () => new ResponseMemory() },
 ];
 
-/** Shared parts of the HTTP server: body reading, fast routes, memory of bodies and responses. */
+/** Shared parts of the HTTP server. */
 @Module({ imports: [AuthModule, TerminusModule], providers: PROVIDERS, exports: PROVIDERS })
 export class HttpModule {}

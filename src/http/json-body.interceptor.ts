@@ -9,8 +9,8 @@ import type { Observable } from 'rxjs';
 import { BODY_IS_READ, BodyReader, type BodyRequest, hasBody } from './body-reader';
 
 /*
- * Bodies are read after the guards, so that requests without a token cause no reading of megabytes, and before the
- * pipes. Errors are those of BodyReader.
+ * Run after the guards, so that a request without a token causes no reading of megabytes, and before the pipes. Errors
+ * are those of BodyReader.
  */
 
 @Injectable()
@@ -27,7 +27,7 @@ export class JsonBodyInterceptor implements NestInterceptor {
   }
 }
 
-/** Reads an optional JSON body; none means an empty object. */
+/** Reads an optional JSON body; none means `{}`. */
 @Injectable()
 export class OptionalJsonBodyInterceptor implements NestInterceptor {
   constructor(private readonly reader: BodyReader) {}
@@ -44,8 +44,8 @@ export class OptionalJsonBodyInterceptor implements NestInterceptor {
 }
 
 /**
- * Reads the bytes alone, for routes that parse (JsonBodyInterceptor) once they have a permit: values take several times
- * the memory of their text, and waiting requests must be small.
+ * Reads the bytes for routes that parse (JsonBodyInterceptor) with a permit: values take several times the memory of
+ * their text, and waiting requests must be small.
  */
 @Injectable()
 export class BodyBytesInterceptor implements NestInterceptor {

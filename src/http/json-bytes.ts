@@ -9,7 +9,7 @@ import { splitJsonArray } from '../platform/runtime/json-array-splitter';
 import type { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
-/** Pieces of a body have no byte order mark to remove. */
+/** Later pieces have no byte order mark to remove. */
 const UTF8_WITHIN = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Decodes and parses a body; numbers keep their text (lossless-json.ts). */
@@ -38,8 +38,8 @@ export function parseJsonBytes(bytes: Buffer): unknown {
 }
 
 /**
- * As parseJsonBytes, in several iterations of the event loop for a body with a long list (`{"events":[…]}`). An invalid
- * body is parsed once more as a whole for its error.
+ * As parseJsonBytes, in several iterations of the event loop for a long list (`{"events":[…]}`). An invalid body is
+ * parsed again as a whole for its error.
  * @throws AppError MALFORMED_JSON, VALIDATION_FAILED; the reason of the signal, before the next piece.
  */
 export async function parseInPieces(
@@ -87,7 +87,7 @@ function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-/** Position of V8's error, which names it for all errors but an unexpected token in place of a value. */
+/** V8 names the position of all errors but an unexpected token in place of a value. */
 function positionIn(message: string, text: string): number {
   const named = /position (\d+)/.exec(message)?.[1];
   if (named !== undefined) return Number(named);
@@ -96,7 +96,7 @@ function positionIn(message: string, text: string): number {
 
 const VALUES = ['true', 'false', 'null'];
 
-/** Position of the first token that is no value in place of one; else the end of the text. */
+/** Position of the first token that is no value; without one the end of the text. */
 function badValuePosition(text: string): number {
   let isDue = true;
   let before = '';

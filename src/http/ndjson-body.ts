@@ -9,7 +9,7 @@ export function isNdjson(contentType: string | undefined): boolean {
   return contentType !== undefined && NDJSON.test(contentType.trim());
 }
 
-/** Decompressed bytes of a body of any length, read no faster than they are taken. */
+/** Decompressed bytes of an unbounded body, read at the speed of their use. */
 export class NdjsonBody {
   private readonly decoder: Transform | undefined;
   private readonly decoded: Readable;
@@ -17,7 +17,7 @@ export class NdjsonBody {
   private broken = false;
 
   /**
-   * `onChange` is called on new data and at the end, not when the client disconnects.
+   * `onChange` is called on data and at the end, not at a disconnect.
    * @throws AppError UNSUPPORTED_MEDIA_TYPE for an unknown coding.
    */
   constructor(
@@ -42,17 +42,17 @@ export class NdjsonBody {
     return this.isAtEnd;
   }
 
-  /** True when the remaining bytes are not in the coding of Content-Encoding. */
+  /** True when the rest is not in the coding of Content-Encoding. */
   get isBroken(): boolean {
     return this.broken;
   }
 
-  /** Bytes that have arrived since the last call, or undefined. */
+  /** Bytes since the last call, or undefined. */
   read(): Buffer | undefined {
     return (this.decoded.read() as Buffer | null) ?? undefined;
   }
 
-  /** Discards the rest: a client that reads only after it has sent all needs that to reach its response. */
+  /** Discards the rest, for clients that read only after they have sent all. */
   discard(): void {
     if (this.decoder) {
       this.request.unpipe(this.decoder);

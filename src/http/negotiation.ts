@@ -15,7 +15,7 @@ export function plainlyAcceptsJson(accept: string | undefined): boolean {
 const CODINGS = ['br', 'gzip', 'deflate', 'identity'] as const;
 export type Coding = (typeof CODINGS)[number];
 
-/** Signature of negotiator 1.0, which ranks codings of equal weight; its types are older. */
+/** negotiator 1.0 ranks codings of equal weight; its types are older. */
 type Encodings = (
   available: readonly Coding[],
   options: { preferred: readonly Coding[] },
@@ -25,7 +25,7 @@ type Encodings = (
 const MAX_CACHED_LENGTH = 128;
 const preferred = new LRUCache<string, Coding>({ max: 100 });
 
-/** Content coding for an `Accept-Encoding` (RFC 9110, section 12.5.3); identity when it allows no other. */
+/** Coding for an `Accept-Encoding` (RFC 9110, section 12.5.3); identity when it allows no other. */
 export function preferredCoding(acceptEncoding: string | undefined): Coding {
   if (acceptEncoding === undefined) return 'identity';
   const known = preferred.get(acceptEncoding);
@@ -41,8 +41,8 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
 const PROBLEM_TYPES = ['application/json', 'application/problem+json'];
 
 /**
- * Refuses, before any work, an `Accept` with neither JSON nor another media type of the path. `others` are media types
- * by the end of a path.
+ * Refuses, before any work, an `Accept` that allows neither JSON nor the path's other media types. `others` are media
+ * types by the end of a path.
  */
 export function requireAcceptable(others: Record<string, readonly string[]>): RequestHandler {
   const endings = Object.entries(others);
@@ -55,15 +55,14 @@ export function requireAcceptable(others: Record<string, readonly string[]>): Re
   };
 }
 
-/** An express router's layer, as far as its methods are read. */
 export interface RouteLayer {
   route?: { methods: Record<string, boolean> };
   match(path: string): boolean;
 }
 
 /**
- * Refuses requests without a route: METHOD_NOT_ALLOWED with `Allow` when the path has other methods, else NOT_FOUND.
- * Registered after all routes; `layers` are those of its router.
+ * Refuses with METHOD_NOT_ALLOWED and `Allow` when the path has other methods, else NOT_FOUND. Registered after all
+ * routes; `layers` are those of its router.
  */
 export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
   return (request, _response, next) => {

@@ -19,7 +19,7 @@ import { UNREADABLE_CODES } from './problems/problem.examples';
 
 type Json = Record<string, unknown>;
 
-/** One OpenAPI operation. Scopes come from `@Scopes()`, query and body type from the handler. */
+/** One OpenAPI operation. Scopes come from `@Scopes()`, query and body from the handler. */
 export interface OperationDescription {
   summary: string;
   description: string;
@@ -40,13 +40,12 @@ export interface OperationDescription {
 export interface ResponseDescription {
   description: string;
   type?: Type | [Type];
-  /** Headers beside those of every response. */
   headers?: Json;
   examples?: Json;
   content?: Json;
 }
 
-/** Extension with bodies of further media types, which openapi.ts moves to their place. */
+/** Extension with further request bodies, which openapi.ts moves to their place. */
 export const REQUEST_BODIES = 'x-request-bodies';
 
 const PUBLIC_ERRORS: readonly ErrorCode[] = ['CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL'];
@@ -157,7 +156,6 @@ export function Operation(operation: OperationDescription): MethodDecorator {
   );
 }
 
-/** One response for each status. */
 function problems(codes: ErrorCode[]): MethodDecorator[] {
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of new Set(codes)) {

@@ -3,7 +3,7 @@ import { SetMetadata } from '@nestjs/common';
 export const PROCEDURE = 'http:procedure';
 
 /**
- * Makes the handler a tRPC procedure too, such as `performance.getMetrics`, with the same guards, interceptors and
- * pipes; the call's input is its body and its query.
+ * Makes the handler a tRPC procedure such as `performance.getMetrics`, with the same guards, interceptors and pipes;
+ * the input is body and query.
  */
 export const Procedure = (path: string): MethodDecorator => SetMetadata(PROCEDURE, path);

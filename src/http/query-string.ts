@@ -4,7 +4,7 @@ import { validationFailed } from '../platform/errors/app-error';
 const MAX_NAME_SHOWN = 100;
 
 /**
- * Parses a query string. Repeated names become arrays; `[]` in a name has no meaning.
+ * Parses repeated names as arrays; `[]` in a name has no meaning.
  * @throws URIError on a malformed percent-encoding, which `node:querystring` would change silently.
  */
 export function parseQuery(query: string | null | undefined): Record<string, unknown> {
@@ -14,8 +14,8 @@ export function parseQuery(query: string | null | undefined): Record<string, unk
 }
 
 /**
- * Refuses repeated parameters: parsers differ in which one counts, and a proxy may have checked another. Routes with a
- * query DTO refuse the same (coerceQuery).
+ * Refuses repeated parameters: parsers differ, and a proxy may have checked the other value. Routes with a query DTO do
+ * the same (coerceQuery).
  * @throws AppError VALIDATION_FAILED, naming each such parameter.
  */
 export function requireSingleParameters(target: string): void {

@@ -2,18 +2,16 @@ import type { IncomingMessage } from 'node:http';
 import { AppError, validationFailed } from '../platform/errors/app-error';
 
 /**
- * Headers that decide about identity, host, idempotency, body and feed position. Node keeps the first of repeated ones
- * or joins them, proxies differ: a proxy that checked the request may have checked another value. Node's parser refuses
- * a second Content-Length, and HttpServer every Transfer-Encoding but one `chunked`. Others are harmless: lists are
- * joined (Accept, If-None-Match, Cache-Control), a joined X-Request-Id or traceparent is ignored, and cookies are not
- * read.
+ * Headers that decide about identity, host, idempotency, body and feed position. Node keeps the first or joins them,
+ * proxies differ: a proxy may have checked another value. Node's parser refuses a second Content-Length, HttpServer
+ * every Transfer-Encoding but one `chunked`. Others are harmless: lists are joined (Accept, If-None-Match,
+ * Cache-Control), a joined X-Request-Id or traceparent is ignored, cookies are not read.
  */
 const SPELLINGS = ['Host', 'Authorization', 'Idempotency-Key', 'Content-Type', 'Last-Event-ID'];
 const SINGLE = SPELLINGS.map((name) => name.toLowerCase());
-/** Most names have another length and need no comparison. */
 const LENGTHS = new Set(SINGLE.map(({ length }) => length));
 
-/** The first of these headers that a request repeats, or undefined. */
+/** The first repeated one of these headers, or undefined. */
 export function repeatedHeader({
   rawHeaders,
 }: Pick<IncomingMessage, 'rawHeaders'>): string | undefined {

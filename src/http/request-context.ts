@@ -3,8 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /*
- * Context is kept on the request and the response: a WeakMap with tens of thousands of short-lived keys a second is
- * expensive to collect.
+ * Kept on request and response: a WeakMap with tens of thousands of short-lived keys a second is expensive to collect.
  */
 
 const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$/;
@@ -12,7 +11,7 @@ const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$/;
 const ID = Symbol('request id');
 type Identified = IncomingMessage & { [ID]?: string };
 
-/** The client's `X-Request-Id` when valid, else a new UUID. The same at every call. */
+/** The client's valid `X-Request-Id`, else a new UUID, the same at every call. */
 export function requestIdOf(request: Identified): string {
   let id = request[ID];
   if (id === undefined) {
@@ -30,14 +29,14 @@ type Routed = IncomingMessage & { [ROUTE]?: string | undefined; route?: { path?:
 const UNMATCHED = 'unmatched';
 
 /**
- * Sets the template for metrics, for adapters with one path for everything (`trpc performance.getMetrics`). Never free
- * text of a client: each value becomes a label.
+ * Sets the template for metrics, for adapters with one path (`trpc performance.getMetrics`). Never a client's free
+ * text: each value becomes a label.
  */
 export function nameRoute(request: Routed, template: string | undefined): void {
   request[ROUTE] = template;
 }
 
-/** The template set by nameRoute, else the route that express has matched. */
+/** The template set by nameRoute, else express's route. */
 export function routeOf(request: Routed): string {
   const named = request[ROUTE];
   if (named !== undefined) return named;
@@ -46,8 +45,8 @@ export function routeOf(request: Routed): string {
 }
 
 /**
- * helmet's headers for responses that are not pages, in one object: helmet's fifteen middlewares cost as much as the
- * rest of a cached response. Pages under /docs use helmet itself.
+ * helmet's headers in one object: its fifteen middlewares cost as much as the rest of a cached response. Pages under
+ * /docs use helmet itself.
  */
 const SECURITY_HEADERS = Object.entries({
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
@@ -81,7 +80,7 @@ export function arrivalOf(response: Timed): number {
   return response[ARRIVED] ?? performance.now();
 }
 
-/** Starts the deadline, which excludes the time that the client takes to send. */
+/** Starts the deadline, which excludes the client's sending time. */
 export function noteBodyComplete(response: Timed): void {
   response[BODY_COMPLETED] = performance.now();
 }
@@ -96,7 +95,7 @@ function tookMs(response: Timed): string {
   return (performance.now() - arrivedMs).toFixed(1);
 }
 
-/** Measures endless responses (exports, subscriptions) to their first byte. Called before the headers are written. */
+/** Measures endless responses (exports, subscriptions) to their first byte. Called before the headers. */
 export function measureToFirstByte(response: Timed): void {
   response[FIRST_BYTE] = undefined;
   onHeaders(response, () => {
@@ -104,7 +103,7 @@ export function measureToFirstByte(response: Timed): void {
   });
 }
 
-/** Milliseconds from arrival until now, or until the first byte after measureToFirstByte. */
+/** Milliseconds until now, or until the first byte after measureToFirstByte. */
 export function durationMs(response: Timed): number {
   const nowMs = response[FIRST_BYTE] ?? performance.now();
   return nowMs - (response[ARRIVED] ?? nowMs);
@@ -122,8 +121,8 @@ export function stampResponse(request: IncomingMessage, response: ServerResponse
 }
 
 /**
- * Writes a whole response with the headers of stampResponse in one call: setting seventeen headers one by one costs
- * more than the rest of the fast path. `headers` are name, value, name, value ….
+ * Writes a response with the headers of stampResponse at once: seventeen single headers cost more than the rest of the
+ * fast path. `headers` are name, value, name, value ….
  */
 export function writeStamped(
   request: IncomingMessage,
@@ -147,7 +146,7 @@ export function writeStamped(
   response.end(parts.at(-1));
 }
 
-/** Path and query of a request target; proxies may send the absolute form (RFC 9112, section 3.2.2). */
+/** Path and query; proxies may send the absolute form (RFC 9112, section 3.2.2). */
 export function originForm(target: string): string | undefined {
   if (target.startsWith('/') || target === '*') return target;
   const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);

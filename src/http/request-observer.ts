@@ -3,17 +3,16 @@ import type { RequestRecorder } from '../metrics/request-recorder';
 import type { FinishedRequest, AccessLog } from './access-log';
 import { durationMs, routeOf } from './request-context';
 
-/** nginx's status for a client that did not wait; also for a response aborted here. */
+/** Status that nginx logs for a client that did not wait; also for a response aborted here. */
 const UNFINISHED = 499;
 
 /**
- * Counts and logs every request at its end: fast routes, express, GraphQL and tRPC. Without `recorder` nothing is
+ * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC. Without `recorder` nothing is
  * measured.
  */
 export function requestObserver(log: AccessLog, recorder: RequestRecorder | undefined) {
   return (request: IncomingMessage, response: ServerResponse): void => {
-    // Node also reports a response as finished when its rest is lost with the connection. A response that is all sent
-    // ends before its connection does.
+    // Node also reports a response as finished when its rest is lost with the connection; a complete one ends first.
     const isFinished = response.writableFinished && !request.socket.destroyed;
     const status = isFinished ? response.statusCode : UNFINISHED;
     const method = request.method ?? '';

@@ -8,8 +8,8 @@ const REQUEST_SIGNAL = Symbol('request signal');
 type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
 
 /**
- * Aborts with REQUEST_TIMEOUT `timeoutMs` after the request was complete, or with CLIENT_CLOSED at a disconnect. Made
- * at the first call, as most requests never need it.
+ * Aborts with REQUEST_TIMEOUT `timeoutMs` after the complete request, or with CLIENT_CLOSED at a disconnect. Made on
+ * demand, as most requests never need it.
  */
 export function requestSignal(response: Signalled, timeoutMs: number): AbortSignal {
   if (response[REQUEST_SIGNAL]) return response[REQUEST_SIGNAL];
@@ -32,7 +32,7 @@ export function requestSignal(response: Signalled, timeoutMs: number): AbortSign
   return controller.signal;
 }
 
-/** The requestSignal of handlers with a deadline (LimitConcurrency); undefined for others. */
+/** The requestSignal, for handlers with LimitConcurrency; undefined for others. */
 export const RequestSignal = createParamDecorator(
   (_: unknown, context: ExecutionContext): AbortSignal | undefined =>
     context.switchToHttp().getResponse<Signalled>()[REQUEST_SIGNAL],

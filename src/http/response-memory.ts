@@ -5,23 +5,23 @@ import { AppError } from '../platform/errors/app-error';
 import { processLimit } from '../metrics/process-memory';
 
 const MIB = 1024 * 1024;
-/** Share of a container that counts as heap when V8's limit is higher; buffers and code take the rest. */
+/** Heap share of a container when V8's limit is higher; buffers and code take the rest. */
 const HEAP_OF_PROCESS = 0.7;
 /** Share of the heap for all responses without a permit. */
 const SHARED_SHARE = 1 / 10;
-/** Share of the heap for the one response with a permit, beside the shared bytes. */
+/** Share for the one response with a permit, beside the shared bytes. */
 const SINGLE_SHARE = 1 / 5;
 /** UTF-8 bytes of the largest page. */
 const MAX_PAGE_BYTES = 32 * MIB;
 /** Smaller responses are never refused or delayed: a usual page has 30 kB. */
 const SMALL_RESPONSE_BYTES = 256 * 1024;
 /**
- * Bytes of memory for a UTF-8 byte of a page: the strings of its rows (two bytes a character in V8 when one of them is
- * not Latin-1) and the output buffer.
+ * Memory for a UTF-8 byte of a page: its rows as strings (two bytes a character in V8 when one is not Latin-1) and the
+ * output buffer.
  */
 const COPIES_OF_PAGE = 3;
 
-/** The shared memory is used up: the reservation is released, and the response made again with a permit. */
+/** The shared memory is used up: the reservation ends, and the response is made again with a permit. */
 export class OutOfResponseMemory extends AppError {
   constructor() {
     super('TOO_MANY_REQUESTS', 'Too many large answers are being made.', { retryAfterSeconds: 1 });
@@ -29,16 +29,16 @@ export class OutOfResponseMemory extends AppError {
 }
 
 /**
- * One budget in bytes for responses, from their rows until their last byte is handed to Node; SlowClientGuard counts
- * the bytes from there, so a client that does not read holds nothing of this budget. A reservation grows with its
- * response. When it exceeds the budget, the response is made again with a permit (ResponsePermits), one at a time; a
- * permit may exceed the shared bytes, so its holder never waits for the memory of others.
+ * One budget in bytes for responses, from their rows until they are written; SlowClientGuard counts from there, so a
+ * client that does not read holds none of it. Reservations grow with their response. Beyond the budget, a response is
+ * made again with a permit (ResponsePermits), one at a time; a permit may exceed the shared bytes, so its holder never
+ * waits for the memory of others.
  */
 @Injectable()
 export class ResponseMemory {
   readonly sharedBytes: number;
   readonly responseBytes: number;
-  /** Limit of the UTF-8 bytes of the events of one page. */
+  /** UTF-8 bytes of the events of one page. */
   readonly pageBytes: number;
   private sharedReserved = 0;
   private singleReserved = 0;
@@ -54,7 +54,6 @@ export class ResponseMemory {
     return this.sharedReserved + this.singleReserved;
   }
 
-  /** Reservations that exceeded the budget since the start. */
   get exhausted(): number {
     return this.failures;
   }
@@ -95,7 +94,7 @@ export class ResponseMemory {
   }
 }
 
-/** The bytes that one response holds of the budget, from its first user to its last. */
+/** Bytes of the budget for one response, from its first user to its last. */
 export class ResponseReservation {
   private heldBytes = 0;
   private users = 1;
@@ -103,7 +102,6 @@ export class ResponseReservation {
 
   constructor(
     private readonly change: (bytes: number, held: number) => void,
-    /** True when it may exceed the shared bytes. */
     readonly hasPermit: boolean,
   ) {}
 
@@ -112,7 +110,8 @@ export class ResponseReservation {
   }
 
   /**
-   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE above the limit of one response.
+   * Sets the size in bytes.
+   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE above one response's limit.
    */
   resize(bytes: number): void {
     if (this.users === 0) return;
@@ -121,7 +120,7 @@ export class ResponseReservation {
   }
 
   /**
-   * Reserves the strings and the buffer for `bytes` of rows.
+   * Reserves strings and buffer for `bytes` of rows.
    * @throws as resize.
    */
   resizeForRows(bytes: number): void {
@@ -139,7 +138,7 @@ export class ResponseReservation {
     whenEnded(response, () => this.release());
   }
 
-  /** Ends the first use, after the requests that share the response could call holdFor. */
+  /** Ends the first use, after the sharing requests could call holdFor. */
   settle(): void {
     if (this.heldBytes === 0 && !this.hasPermit) this.release();
     else setImmediate(() => this.release());
@@ -156,8 +155,8 @@ export class ResponseReservation {
 }
 
 /**
- * Does `work` once, at the response's `end` call or at the close of its connection. Node's events come later:
- * `prefinish` waits for compressors and for earlier responses of the connection.
+ * Does `work` once, at the response's `end` or its connection's close. Node's events come later: `prefinish` waits for
+ * compressors and earlier responses.
  */
 function whenEnded(response: ServerResponse, work: () => void): void {
   if (response.destroyed || response.writableEnded) return work();

@@ -5,9 +5,9 @@ const UPGRADE = Symbol('upgrade');
 const ASK = Symbol('ask for the body');
 
 /**
- * A request that becomes an upgrade for a WebSocket only. With an upgrade listener, Node emits one for every request
- * with an `Upgrade` header, even a mere offer of HTTP/2 (`h2c`, Java's client): these stay requests, as do requests
- * pipelined behind an open response or sent after the last response of a connection.
+ * A request that upgrades for a WebSocket only. With a listener, Node upgrades every request with an `Upgrade` header,
+ * even a mere offer of HTTP/2 (`h2c`, Java's client): these stay requests, as do requests pipelined behind an open
+ * response or after the last response.
  */
 export class ServerRequest extends IncomingMessage {
   private [UPGRADE]: unknown;
@@ -24,8 +24,8 @@ export class ServerRequest extends IncomingMessage {
   }
 
   /**
-   * Delays 100 Continue until the body is read (or askForBody is called) and earlier responses have ended, so that a
-   * request refused unread costs its client no body.
+   * Delays 100 Continue until the body is read (or askForBody called) and earlier responses have ended: a request
+   * refused unread costs its client no body.
    */
   awaitReader(response: ServerResponse): void {
     const sendContinue = (): void => {
@@ -45,7 +45,7 @@ export class ServerRequest extends IncomingMessage {
   }
 }
 
-/** Sends a delayed 100 Continue, for routes that begin the response before they read. */
+/** Sends a delayed 100 Continue, for routes that respond before they read. */
 export function askForBody(request: IncomingMessage & { [ASK]?: (() => void) | undefined }): void {
   request[ASK]?.();
 }

@@ -19,11 +19,11 @@ export interface StreamMessage {
 export interface StreamLifetime {
   /** Milliseconds without progress after which the client is disconnected. */
   stallTimeoutMs: number;
-  /** Aborts after the last message, so that a client that does not read cannot delay a shutdown. */
+  /** Aborts after the last message, as a client that does not read must not delay a shutdown. */
   ended: AbortSignal;
 }
 
-/** Headers of server-sent events: neither compressed nor stored, as each message counts when it is sent. */
+/** Headers against compression and storage: each message counts when it is sent. */
 export const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-store, no-transform',
@@ -39,8 +39,8 @@ export function whileConnected(response: ServerResponse): AbortSignal {
 }
 
 /**
- * Writes server-sent events (HTML, section 9.2) at the client's speed, with comments as heartbeats. An error of
- * `messages` becomes a last message `error` with the problem document.
+ * Writes server-sent events (HTML, section 9.2) at the client's speed, with heartbeats. An error of `messages` becomes
+ * a last message `error` with the problem document.
  */
 export async function writeEventStream(
   response: ServerResponse,

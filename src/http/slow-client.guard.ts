@@ -7,7 +7,7 @@ import { processLimit } from '../metrics/process-memory';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
 const MIB = 1024 * 1024;
-/** Share of the memory of the process: 64 MiB of 512, two of the largest pages. */
+/** Share of the process memory: 64 MiB of 512, two of the largest pages. */
 const SHARE = 1 / 8;
 /** Share of V8's heap limit, for processes with little heap. */
 const HEAP_SHARE = 1 / 2;
@@ -18,13 +18,12 @@ const READERS_FACTOR = 2;
 const CHECK_INTERVAL_MS = 250;
 /** Grace after a response is written: several round trips. */
 const NEW_MS = 5000;
-/** Pause of a slow reader between two steps: the kernel takes more once a third of its buffer (some MB) is free. */
+/** Pause of a slow reader: the kernel takes more once a third of its buffer (some MB) is free. */
 const IDLE_MS = 15_000;
 /** Time without progress after which a client is disconnected at any load. */
 const STALL_MS = 60_000;
 const REPORT_INTERVAL_MS = 10_000;
 
-/** Counters on Node's handles, which its types do not declare. */
 type Counted = Socket & {
   _handle?: { bytesWritten?: number; writeQueueSize?: number } | null;
 };
@@ -34,7 +33,7 @@ interface Pending {
   /** Memory of the waiting bytes: a chunk stays whole until its last byte is gone. */
   bytes: number;
   taken: number;
-  /** Times of the checks that first found bytes waiting, and that last found progress. */
+  /** Times of the checks that first found waiting bytes, and last found progress. */
   sinceMs: number;
   movedMs: number;
 }
@@ -49,16 +48,16 @@ enum ReadingState {
   draining,
 }
 
-/** Bytes that the kernel has accepted for the client since it connected. */
+/** Bytes that the kernel has accepted since the client connected. */
 export function takenBytes(socket: Counted): number {
   const { bytesWritten = 0, writeQueueSize = 0 } = socket._handle ?? {};
   return bytesWritten - writeQueueSize;
 }
 
 /**
- * Bounds the response bytes that wait for clients: 60 connections that each request 32 MiB and read nothing hold more
- * than a gigabyte. Disconnects clients that do not read, the largest first, until the rest fits, and any without
- * progress for a minute. A timer checks the connections, so that requests have no extra cost.
+ * Bounds response bytes that wait for clients: 60 connections with 32 MiB each hold more than a gigabyte. Disconnects
+ * clients that do not read, the largest first, until the rest fits, and any without progress for a minute. A timer
+ * checks connections, at no cost to requests.
  */
 export class SlowClientGuard {
   limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, largestShare()));
@@ -139,7 +138,7 @@ export class SlowClientGuard {
     return found;
   }
 
-  /** Exports disable the timeout of their connection and measure stalls themselves. */
+  /** Exports disable this timeout and measure stalls themselves. */
   private isStalled({ socket, movedMs }: Pending, nowMs: number): boolean {
     if (nowMs - movedMs < this.stallMs || socket.writableLength === 0) return false;
     return socket.timeout !== 0 || stateOf(socket).active === 0;

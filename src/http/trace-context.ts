@@ -20,14 +20,13 @@ let used = stock.length;
 const TRACE = Symbol('trace');
 type Traced = Pick<IncomingMessage, 'headers'> & { [TRACE]?: TraceContext };
 
-/** Keeps the span that a tracer has opened for a request. */
+/** Keeps a tracer's span for a request. */
 export function keepTraceContext(request: Traced, context: TraceContext): void {
   request[TRACE] = context;
 }
 
 /**
- * The trace kept by a tracer, else that of a valid `traceparent`, else a new one. Without a tracer each call gives a
- * new span.
+ * A tracer's trace, else that of a valid `traceparent`, else a new one. Without a tracer each call gives a new span.
  */
 export function traceContextOf(request: Traced): TraceContext {
   const kept = request[TRACE];

@@ -52,7 +52,7 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
   INTERNAL: { detail: 'The request failed for a reason on our side.' },
 };
 
-/** Problems before there is a request: without a path, and without headers beyond those of every response. */
+/** Problems before a request exists: without a path, and with the headers of every response alone. */
 export const UNREADABLE_CODES: ReadonlySet<ErrorCode> = new Set([
   'CLIENT_TIMEOUT',
   'HEADERS_TOO_LARGE',
