@@ -15,13 +15,12 @@ const DEFAULT_SYMMETRIC = ['HS256'];
 const DEFAULT_PUBLIC_KEY = ['RS256', 'ES256', 'EdDSA'];
 
 const VARIABLES = {
-  /** Shared secret of HMAC-signed tokens. */
   secret: secret('AUTH_JWT_SECRET'),
   /** JSON Web Key Set that verifies tokens. */
   jwksUrl: url('AUTH_JWKS_URL', ['http', 'https']),
   /** The same as a file, as an absolute path. */
   jwksFile: optional(path('AUTH_JWKS_FILE')),
-  /** Seconds between two reads of the key set, thus the delay of a key's withdrawal. */
+  /** Seconds between two reads, thus the delay of a key's withdrawal. */
   jwksRefreshSeconds: integer('AUTH_JWKS_REFRESH_SECONDS', 1, 300),
   /** Required `iss`; unset means any. */
   issuer: optional(text('AUTH_ISSUER', /^\S+$/, 'be text without spaces')),
@@ -49,7 +48,7 @@ export interface AuthConfig extends Partial<
   algorithms: string[];
 }
 
-/** Settings of token verification; makes the development secret when there are no keys. */
+/** Settings of token verification; makes a development secret when there are no keys. */
 export const authConfig = defineConfig('auth', VARIABLES, {
   findConflicts: (settings, profile) => [
     ...sourceConflicts(settings, profile),
@@ -116,7 +115,7 @@ function secretConflicts({ secret: given }: AuthSettings, profile: Profile): Con
 }
 
 function algorithmConflicts({ jwksUrl, jwksFile, algorithms }: AuthSettings): Conflict[] {
-  // Kinds of key are never mixed: a public key taken for an HMAC secret would let any client sign.
+  // Never mixed: a public key taken for an HMAC secret would let any client sign.
   const usesKeySet = jwksUrl !== undefined || jwksFile !== undefined;
   const suitable = usesKeySet ? PUBLIC_KEY : SYMMETRIC;
   if (algorithms.every((algorithm) => suitable.includes(algorithm))) return [];

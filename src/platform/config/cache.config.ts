@@ -5,7 +5,7 @@ import { boolean, integer, list, matching, mebibytes, text } from './variables';
 const MAX_TTL_SECONDS = 86_400;
 const OVERRIDE = /^([A-Za-z0-9_*-]+|\/[^\s=]*)=([1-9]\d{0,4})$/;
 
-/** Lifetime for namespaces, or (beginning with `/`) paths, by pattern; `*` stands for any text. */
+/** Lifetime for namespaces, or (beginning with `/`) paths; `*` stands for any text. */
 interface CacheTtlOverride {
   pattern: string;
   ttlSeconds: number;
@@ -21,21 +21,19 @@ function overrideOf(item: string): CacheTtlOverride | undefined {
 export const cacheConfig = defineConfig('cache', {
   enabled: boolean('CACHE_ENABLED'),
   defaultTtlSeconds: integer('CACHE_DEFAULT_TTL_SECONDS', 1, MAX_TTL_SECONDS),
-  /** Size of the in-process cache. */
   maxSizeBytes: mebibytes('CACHE_MAX_SIZE_MB', 1, 65_536),
-  /** First part of every key. */
   keyPrefix: text(
     'CACHE_KEY_PREFIX',
     /^[A-Za-z0-9_-]{1,64}$/,
     'be 1 to 64 letters, digits, underscores or hyphens',
   ),
-  /** Paths that are never cached, with all paths below them; `*` stands for any text. */
+  /** Paths never cached, nor those below; `*` stands for any text. */
   excludeEndpoints: list(
     'CACHE_EXCLUDE_ENDPOINTS',
     matching(/^\/[^\s]*$/),
     'be empty or comma-separated paths that start with /',
   ),
-  /** Namespaces that are never cached; `*` stands for any text. */
+  /** Namespaces never cached; `*` stands for any text. */
   disablePatterns: list(
     'CACHE_DISABLE_PATTERNS',
     matching(/^[A-Za-z0-9_*-]+$/),

@@ -21,8 +21,8 @@ function describe({ variable, value, allowed }: Violation): string {
 }
 
 /**
- * One line per fault with the variable, its value (secrets masked) and what is allowed. `warnings` name probable typos:
- * a missing variable may be set under a misspelt name.
+ * One line per fault with variable, masked value and what is allowed. `warnings` name probable typos: a missing
+ * variable may be misspelt.
  */
 export class ConfigError extends Error {
   readonly violations: readonly Violation[];

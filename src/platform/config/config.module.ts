@@ -3,7 +3,7 @@ import { ConfigModule as NestConfigModule } from '@nestjs/config';
 import { CONFIGS } from './environment';
 
 /**
- * Provides all settings: `@Inject(serverConfig.KEY)`. Reads the environment for each application, so that each test can
+ * Provides all settings: `@Inject(serverConfig.KEY)`. Each application reads the environment, so that each test can
  * have its own.
  * @throws ConfigError for invalid settings.
  */

@@ -17,7 +17,7 @@ export const databaseConfig = defineConfig(
     poolMin: integer('DATABASE_POOL_MIN', 0, 1000),
     /** Connection limit of one process. */
     poolMax: integer('DATABASE_POOL_MAX', 1, 1000),
-    /** Milliseconds to wait for a free connection before the request fails. */
+    /** Milliseconds to wait for a free connection. */
     acquireTimeoutMs: integer('DATABASE_ACQUIRE_TIMEOUT_MS', 1, 600_000),
     /** Milliseconds; 0 never closes idle connections. */
     idleTimeoutMs: integer('DATABASE_IDLE_TIMEOUT_MS', 0, 3_600_000),
@@ -25,7 +25,7 @@ export const databaseConfig = defineConfig(
     statementTimeoutMs: integer('DATABASE_STATEMENT_TIMEOUT_MS', 0, 3_600_000),
     /** Seconds between two runs of maintenance; 0 never. */
     upkeepIntervalSeconds: integer('DATABASE_UPKEEP_INTERVAL_SECONDS', 0, 604_800),
-    /** Named statements, prepared once per connection; poolers in transaction mode must support them. */
+    /** Named statements, prepared once per connection; transaction poolers must support them. */
     preparedStatements: boolean('DATABASE_PREPARED_STATEMENTS'),
   },
   {

@@ -3,7 +3,7 @@ import { ConfigError, type Violation } from './config.error';
 import { type Environment, loadEnvironment, type Profile } from './load-environment';
 import type { Variable } from './variables';
 
-/** A fault that shows only in a combination of variables, or of a variable and the profile. */
+/** A fault of a combination of variables, or of a variable and the profile. */
 export interface Conflict {
   variable: string;
   /** Follows "it must". */
@@ -16,21 +16,19 @@ type Declarations = Record<string, Variable<unknown>>;
 type TypeOf<V> = V extends Variable<infer T> ? T : never;
 type OptionalKeys<D> = { [K in keyof D]: undefined extends TypeOf<D[K]> ? K : never }[keyof D];
 
-/** Typed settings of the variables. */
 export type Settings<D> = { [K in Exclude<keyof D, OptionalKeys<D>>]: TypeOf<D[K]> } & {
   [K in OptionalKeys<D>]?: TypeOf<D[K]>;
 };
 
 interface Options<D, C> {
-  /** Faults of combinations; not called for variables with a fault of their own. */
+  /** Faults of combinations; dropped for variables with a fault of their own. */
   findConflicts?: (settings: Settings<D>, profile: Profile) => Conflict[];
   /** Computes settings beyond the variables. */
   derive?: (settings: Settings<D>, environment: Environment) => C;
 }
 
 /**
- * The settings of one concern, each variable declared once: `@Inject(config.KEY)`, or `config()` without an
- * application.
+ * The settings of one concern: `@Inject(config.KEY)`, or `config()` without an application.
  * @throws ConfigError with all faults.
  */
 export function defineConfig<D extends Declarations, C extends ConfigObject = Settings<D>>(
@@ -39,7 +37,6 @@ export function defineConfig<D extends Declarations, C extends ConfigObject = Se
   { findConflicts, derive }: Options<D, C> = {},
 ) {
   const variables = Object.values(declarations);
-  /** Validates the variables without side effects. */
   const read = ({ env, profile }: Environment): Settings<D> => {
     const violationOf = ({ variable, allowed }: Conflict): Violation => {
       const text = env[variable];

@@ -8,7 +8,6 @@ export const MIN_SECRET_BYTES = 32;
 
 const FILE_NAME = 'auth-jwt-secret';
 
-/** Such as ENOENT; empty for other errors. */
 function codeOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
 }
@@ -28,8 +27,7 @@ function create(path: string): void {
   const secret = randomBytes(MIN_SECRET_BYTES).toString('base64url');
   try {
     writeFileSync(draft, `${secret}\n`, { flag: 'wx', mode: 0o600 });
-    // A file created with "wx" can be read before it is written; a link appears complete, and fails when the name is
-    // taken.
+    // A file created with "wx" can be read before it is written; a link is complete, and fails when the name is taken.
     linkSync(draft, path);
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
@@ -48,8 +46,8 @@ function readOrCreate(dataDir: string): string | undefined {
 }
 
 /**
- * The token secret for development and tests: 32 random bytes as base64url, made at the first start and kept in
- * `auth-jwt-secret` of the data folder (mode 0600), shared by concurrent starts.
+ * The token secret for development and tests: 32 random bytes as base64url, made at the first start, shared by
+ * concurrent ones and kept in `auth-jwt-secret` of the data folder (mode 0600).
  * @throws ConfigError when the folder cannot be used or the file holds less than 32 bytes.
  */
 export function developmentSecret(dataDir: string): string {

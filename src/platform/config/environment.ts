@@ -45,11 +45,11 @@ function violationsOf(step: () => unknown): readonly Violation[] {
 
 /**
  * Validates every variable without side effects. Returns probable typos, one line each.
- * @throws one ConfigError with all faults.
+ * @throws ConfigError with all faults.
  */
 export function checkConfiguration(processEnv: Variables = process.env): { warnings: string[] } {
   const ofProfile = violationsOf(() => loadEnvironment(processEnv));
-  // The development profile, so that one bad NODE_ENV does not hide the other faults.
+  // Checked in the development profile then: a bad NODE_ENV must not hide the other faults.
   const isUsable = ofProfile.length === 0;
   const environment = loadEnvironment(isUsable ? processEnv : { ...processEnv, NODE_ENV: '' });
   const violations = CONFIGS.flatMap((config) => violationsOf(() => config.read(environment)));
@@ -58,7 +58,7 @@ export function checkConfiguration(processEnv: Variables = process.env): { warni
   throw new ConfigError([...ofProfile, ...violations], warnings);
 }
 
-/** First step of a start: prints typos and faults to stderr, one line each; a fault ends the process with status 1. */
+/** First step of a start: prints typos and faults to stderr, one line each, and ends with status 1 on a fault. */
 export function assertConfiguration(): void {
   try {
     warn(checkConfiguration().warnings);

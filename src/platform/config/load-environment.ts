@@ -8,7 +8,7 @@ import { findProbableTypos } from './unknown-variables';
 export const PROFILES = ['development', 'staging', 'production', 'test'] as const;
 export type Profile = (typeof PROFILES)[number];
 
-/** The folder of package.json, parent of `src` and `dist`. Base of relative paths in settings. */
+/** The folder of package.json, parent of `src` and `dist`, base of relative paths. */
 export const PACKAGE_ROOT = resolve(__dirname, '..', '..', '..');
 
 export type Variables = Readonly<Partial<Record<string, string>>>;
@@ -16,13 +16,12 @@ export type Variables = Readonly<Partial<Record<string, string>>>;
 /** The settings as text, before validation. */
 export interface Environment {
   profile: Profile;
-  /** Variables of `config/default.env`, overridden by the profile's file, then by the real environment. */
+  /** `config/default.env`, overridden by the profile's file, then by the real environment. */
   env: Variables;
-  /** One line for each probable typo. Lazy, as it takes longer than the rest here. */
+  /** Probable typos, one line each. Lazy, as it takes longer than the rest. */
   findTypos: () => string[];
 }
 
-/** Variables of one file of `config/`, such as `default`. */
 export function readEnvFile(name: string): Variables {
   return parseEnv(readFileSync(join(PACKAGE_ROOT, 'config', `${name}.env`), 'utf8'));
 }
@@ -37,8 +36,8 @@ function profileOf(variables: Variables): Profile {
 }
 
 /**
- * Merges `config/default.env`, the profile's file and the real environment, later ones winning; an empty real variable
- * counts as unset.
+ * Merges `config/default.env`, the profile's file and the environment, later ones winning; empty variables of the
+ * environment count as unset.
  * @throws ConfigError when NODE_ENV names no profile.
  */
 export function loadEnvironment(processEnv: Variables = process.env): Environment {

@@ -6,8 +6,8 @@ export function maskSecret(): string {
 }
 
 /**
- * Masks the password and secret query values of text, as most URLs that are shown did not parse: everything up to the
- * last `@` counts as credentials, without an `@` also text after `name:` unless it is a port.
+ * Masks password and secret query values in text, as most URLs that are shown did not parse: all up to the last `@`
+ * counts as credentials, else text after `name:` that is no port.
  */
 export function maskUrl(text: string): string {
   const [, scheme = '', rest = text] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/is.exec(text) ?? [];
@@ -26,7 +26,7 @@ function maskQuery(rest: string): string {
   return rest.replace(/([?&][^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)[^&#]*/gi, `$1${MASK}`);
 }
 
-/** Masks each URL of a comma-separated list; a comma inside a password does not end its URL. */
+/** Masks each URL of a list; a comma inside a password does not end its URL. */
 export function maskUrlList(text: string): string {
   return text
     .split(/,(?=\s*[a-z][a-z0-9+.-]*:\/\/)/i)
@@ -34,7 +34,7 @@ export function maskUrlList(text: string): string {
     .join(',');
 }
 
-/** Keeps scheme and host alone: the path of a chat webhook is a secret. */
+/** Keeps scheme and host: the path of a chat webhook is a secret. */
 export function maskPath(text: string): string {
   const origin = /^https?:\/\/[^/?#@\s]+(?=[/?#]|$)/i.exec(text)?.[0];
   return origin === undefined ? MASK : `${origin}/${MASK}`;

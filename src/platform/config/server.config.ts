@@ -1,17 +1,15 @@
 import { defineConfig } from './define-config';
 import { host, integer, mebibytes, optional, path } from './variables';
 
-/** Settings of the listener, of time limits and of the data folder. */
+/** Settings of the listener, time limits and data folder. */
 export const serverConfig = defineConfig(
   'server',
   {
     /** TCP port of the API; 0 takes any free one. */
     port: integer('PORT', 0, 65_535),
-    /** Address or name to listen on. */
     host: host('HOST'),
     /** Absolute path. */
     dataDir: path('DATA_DIR'),
-    /** Milliseconds after which a request is cancelled. */
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1, 3_600_000),
     requestMaxSizeBytes: mebibytes('REQUEST_MAX_SIZE_MB', 1, 1024),
     /** Milliseconds for running requests after SIGTERM. */

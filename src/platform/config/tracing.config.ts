@@ -2,7 +2,7 @@ import type { ConfigType } from '@nestjs/config';
 import { defineConfig } from './define-config';
 import { secret, text, url } from './variables';
 
-/** Receiver of traces. The names are OpenTelemetry's; its SDK reads further ones (sampling, batching) itself. */
+/** Receiver of traces, under OpenTelemetry's names; its SDK reads further ones (sampling, batching). */
 export const tracingConfig = defineConfig(
   'tracing',
   {
@@ -21,7 +21,7 @@ export const tracingConfig = defineConfig(
 
 export type TracingConfig = ConfigType<typeof tracingConfig>;
 
-/** Values are percent-encoded by OpenTelemetry's specification. */
+/** Percent-encoded by OpenTelemetry's specification. */
 function headersOf(given: string): Record<string, string> {
   const pairs = given
     .split(',')

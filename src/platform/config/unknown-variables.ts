@@ -1,5 +1,5 @@
 /**
- * Names with one of our prefixes that platforms set: Kubernetes and Docker service links (`REDIS_PORT_6379_TCP_ADDR`,
+ * Names with our prefixes that platforms set: Kubernetes and Docker service links (`REDIS_PORT_6379_TCP_ADDR`,
  * `DATABASE_SERVICE_HOST`), systemd (`MEMORY_PRESSURE_*`, `CACHE_DIRECTORY`) and Heroku (`MEMORY_AVAILABLE`).
  */
 const SET_BY_PLATFORMS = [
@@ -15,11 +15,11 @@ const SET_BY_PLATFORMS = [
   /^OTEL_EXPORTER_OTLP_(?:TRACES_|METRICS_|LOGS_)?(?:TIMEOUT|COMPRESSION|PROTOCOL|CERTIFICATE|CLIENT_KEY|CLIENT_CERTIFICATE|INSECURE)$/,
 ];
 
-/** Shorter names are close to too many others for a guess at a misspelt prefix. */
+/** Shorter names are close to too many others. */
 const SHORTEST_GUESSED_NAME = 8;
 const LONG_NAME = 12;
 
-/** Levenshtein distance: single-character insertions, deletions and replacements. */
+/** Levenshtein distance. */
 export function editDistance(from: string, to: string): number {
   let previous = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (let row = 1; row <= from.length; row++) {
@@ -36,7 +36,7 @@ export function editDistance(from: string, to: string): number {
 /** Limit for names without a prefix of ours. */
 const MOST_EDITS = 2;
 
-/** A known name that continues the given one is preferred to a nearer one. */
+/** A known name that continues the given one precedes a nearer one. */
 function nearest(name: string, known: readonly string[]): { name: string; distance: number } {
   const continued = known.filter((candidate) => candidate.startsWith(`${name}_`));
   return (continued.length > 0 ? continued : known)
@@ -54,8 +54,8 @@ function looksMisspelt(name: string, distance: number): boolean {
 }
 
 /**
- * One line for each probable misspelling: a name with one of our prefixes, a character or two away from a known name,
- * or in a file of ours (`own`). Values are never part of a line. `known` must not be empty.
+ * One line for each probable misspelling: a name with our prefix, a character or two from a known name, or in our files
+ * (`own`). Values are never shown. `known` must not be empty.
  */
 export function findProbableTypos(
   names: readonly string[],
@@ -72,7 +72,7 @@ export function findProbableTypos(
     .sort()
     .flatMap((name) => {
       const ours = own.includes(name) || prefixes.has(name.slice(0, name.indexOf('_') + 1));
-      // Each edit changes the length by one at most: most names need not be compared.
+      // Each edit changes the length by one at most, which excludes most names.
       const near = ours ? known : known.filter((other) => isNearInLength(other, name));
       if (near.length === 0) return [];
       const closest = nearest(name, near);

@@ -3,13 +3,13 @@ import { resolve } from 'node:path';
 import { PACKAGE_ROOT } from './load-environment';
 import { maskPath, maskSecret, maskUrl, maskUrlList } from './masking';
 
-/** One environment variable: name, accepted texts, and type in the settings. */
+/** One environment variable. */
 export interface Variable<T> {
   name: string;
-  /** Converts a text, when impossible to a value that `accepts` refuses. */
+  /** Returns a value that `accepts` refuses when conversion is impossible. */
   convert: (text: string) => unknown;
   accepts: (value: unknown) => value is T;
-  /** The value while empty or not set; without this the variable is required. */
+  /** Value when empty or unset; without it the variable is required. */
   whenEmpty?: () => T;
   /** Follows "it must". */
   allowed: string;
@@ -90,7 +90,7 @@ export function secret(name: string): Variable<string | undefined> {
   return { ...optional(text(name, /^/, 'be text')), mask: maskSecret };
 }
 
-/** An absolute path, or one relative to the package root; absolute in the settings. */
+/** A path, absolute in the settings; relative ones start at the package root. */
 export function path(name: string): Variable<string> {
   return variable(
     name,
@@ -134,7 +134,7 @@ export function urlList(name: string, schemes: readonly string[]): Variable<stri
   };
 }
 
-/** Comma-separated items without repetitions, or empty. `itemOf` is undefined for an item that is refused. */
+/** Unique comma-separated items, or empty. `itemOf` is undefined for a refused item. */
 export function list<T>(
   name: string,
   itemOf: (item: string) => T | undefined,

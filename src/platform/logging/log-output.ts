@@ -4,23 +4,22 @@ import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 const MAX_WAITING_CHARACTERS = 16 * 1024 * 1024;
 /** Written at once: the capacity of a Linux pipe. */
 const CHUNK_CHARACTERS = 64 * 1024;
-/** Delay before a full output is tried again, enough for 60 MB a second through a pipe; doubled without progress. */
+/** Delay after a full output, enough for 60 MB a second through a pipe; doubled without progress. */
 const FIRST_RETRY_MS = 1;
 const LONGEST_RETRY_MS = 64;
-/** Longest wait for a reader at the end of the process; Kubernetes' grace period counts on it (docs/operations.md). */
+/** Longest wait for a reader at the end; Kubernetes' grace period counts on it (docs/operations.md). */
 const LAST_FLUSH_MS = 1000;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Lines for a file descriptor whose other end may be stalled, gone or full. Writes never wait: the lines of one
- * iteration of the event loop go out together, the remainder is tried again, and lines beyond the bound or after a
- * write error are dropped, counted and reported. At the end of the process the rest goes out within a second. (pino's
- * own destination retries for ever inside `process.exit`.)
+ * Lines for a descriptor whose other end may be stalled, gone or full. Writes never wait: the lines of one iteration of
+ * the event loop go out together, the remainder is tried again; lines beyond the bound or after an error are dropped,
+ * counted and reported. At the end the rest goes out within a second. (pino's own destination retries for ever inside
+ * `process.exit`.)
  */
 export class LogOutput {
   private readonly fd: number;
   private readonly chunks: string[] = [];
-  /** The rest of the current chunk. */
   private rest: Buffer = NOTHING;
   private waitingCharacters = 0;
   private isScheduled = false;
@@ -44,7 +43,7 @@ export class LogOutput {
     return this.lost;
   }
 
-  /** Queues text that ends with a line break: written in order or dropped. */
+  /** Queues text that ends with a line break. */
   write(text: string): void {
     if (this.waitingCharacters + text.length > MAX_WAITING_CHARACTERS) {
       this.lose(1);
@@ -63,7 +62,7 @@ export class LogOutput {
     setImmediate(() => this.writeNext());
   }
 
-  /** Writes pending lines for at most a second, synchronously: at the end of the process no timer fires. */
+  /** Writes for at most a second, synchronously: at the end of the process no timer fires. */
   flush(): void {
     const pause = new Int32Array(new SharedArrayBuffer(4));
     const deadlineMs = performance.now() + LAST_FLUSH_MS;
@@ -89,7 +88,7 @@ export class LogOutput {
     }
   }
 
-  /** True when nothing waits, false when the output takes no more for now. */
+  /** Writes until nothing waits (true) or the output takes no more for now (false). */
   private writeWaiting(): boolean {
     for (;;) {
       if (this.rest.length === 0) {
@@ -142,12 +141,12 @@ export function openStandardOutput(reportLoss: (lostLines: number) => void): Log
   return standardOutput;
 }
 
-/** Prevents an uncaught error, which would end the process, when the reader of an output has gone. */
+/** Prevents the uncaught error that ends the process when an output's reader has gone. */
 export function surviveClosedOutputs(): void {
   for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined);
 }
 
-/** Opens the same output non-blocking: a write that would wait fails with EAGAIN. */
+/** Opens the output again: a write that would wait then fails with EAGAIN. */
 function withoutBlocking(fd: 1 | 2): number {
   try {
     const kind = fstatSync(fd);
@@ -156,7 +155,7 @@ function withoutBlocking(fd: 1 | 2): number {
       const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
       return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
     }
-    // Node's stream sets this mode on a pipe or socket when it is made; a file needs none.
+    // Node's stream sets this mode on pipes and sockets; a file needs none.
     if (!kind.isFile()) void (fd === 1 ? process.stdout : process.stderr);
   } catch {
     // No /proc, or no permission.

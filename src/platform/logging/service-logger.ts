@@ -7,7 +7,7 @@ import { wallClockMs } from '../runtime/clocks';
 import type { loggingConfig } from '../config/logging.config';
 import { openStandardOutput } from './log-output';
 
-/** Contexts of Nest's messages about its own boot, logged at debug level. */
+/** Nest's messages about its own boot, logged at debug level. */
 const BOOT_CONTEXTS = new Set<unknown>([
   'NestFactory',
   'InstanceLoader',
@@ -15,14 +15,13 @@ const BOOT_CONTEXTS = new Set<unknown>([
   'RouterExplorer',
   'NestApplication',
 ]);
-/** Nest logs a failed boot with its stack in this context, then throws the error, whose reason main.ts logs. */
+/** Context of a failed boot, which Nest logs with its stack before it throws; main.ts logs the reason. */
 const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
 const MESSAGE_KEY = 'message';
-/** Left out of pretty text: repeats the message of a request, or has no use there. */
+/** Left out of pretty text: redundant or useless there. */
 const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
 
-/** The one log of the process. */
 export interface ServiceLog {
   pino: Logger;
   nest: LoggerService;
@@ -128,7 +127,7 @@ function prettyStream(destination: DestinationStream): DestinationStream {
 let stampedMs = 0;
 let stamp = '';
 
-/** ISO 8601 in UTC. Lines of one millisecond share the text: making it costs as much as the rest of a line. */
+/** ISO 8601 in UTC, once for the lines of a millisecond: making it costs as much as the rest of a line. */
 function isoTime(): string {
   const nowMs = wallClockMs();
   if (nowMs !== stampedMs) {

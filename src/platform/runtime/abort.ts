@@ -1,4 +1,4 @@
-/** The reason of an aborted signal, as an Error; this service's signals carry an AppError. */
+/** The signal's reason as an Error, usually an AppError. */
 export function abortReason(signal: AbortSignal): Error {
   const { reason } = signal as { reason: unknown };
   return reason instanceof Error ? reason : new Error(String(reason));
@@ -6,7 +6,7 @@ export function abortReason(signal: AbortSignal): Error {
 
 /**
  * Calls `listener` once on abort, at once when already aborted.
- * @returns a function that removes the listener: a signal may outlive thousands of waits.
+ * @returns a function that removes it: a signal may outlive thousands of waits.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (signal?.aborted) listener();
@@ -15,8 +15,8 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 }
 
 /**
- * The result of `work`; rejects with the signal's reason on abort, `graceMs` later for work that the same signal ends.
- * The work itself goes on.
+ * The result of `work`, or the signal's reason on abort, `graceMs` later for work that the same signal ends. The work
+ * goes on.
  */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal, graceMs = 0): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -43,7 +43,7 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal, graceMs = 0)
   });
 }
 
-/** Shared work usually takes a millisecond, and a signal for each caller costs more. */
+/** Shared work usually takes a millisecond; a signal for each caller costs more. */
 const LAZY_MS = 100;
 
 /** As `abortable`, for shared work: `signal` is called only after LAZY_MS. */
@@ -66,8 +66,8 @@ export function abortableLazily<T>(work: Promise<T>, signal: () => AbortSignal):
 }
 
 /**
- * A promise whose executor returns the abort handler, which gives the error to reject with, or undefined to go on
- * waiting. An aborted signal rejects before the executor is called.
+ * A promise whose executor returns the abort handler, which gives the error, or undefined to go on waiting. An aborted
+ * signal rejects before the executor is called.
  */
 export function abortablePromise<T>(
   signal: AbortSignal | undefined,

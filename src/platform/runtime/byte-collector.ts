@@ -2,8 +2,8 @@
 const [FIRST_BLOCK_BYTES, BLOCK_BYTES] = [1024, 16 * 1024];
 
 /**
- * Collects bytes that come in parts. Small parts are copied into blocks: an object for each takes some 200 bytes, and a
- * sender may send single bytes. Memory is at most the bytes, a block, and the objects of one block for each 16 KiB.
+ * Collects bytes in parts. Small parts are copied into blocks: a sender may send single bytes, and an object for each
+ * takes some 200 bytes. Memory is at most the bytes, a block, and the objects of one block for each 16 KiB.
  */
 export class ByteCollector {
   private blocks: Buffer[] = [];
@@ -47,7 +47,7 @@ export class ByteCollector {
 
   private closeBlock(): void {
     if (!this.open) return;
-    // A copy, as the unused rest of the block would be kept with it.
+    // A copy releases the unused rest of the block.
     const isFull = this.used === this.open.length;
     this.blocks.push(isFull ? this.open : Buffer.from(this.open.subarray(0, this.used)));
     this.open = undefined;

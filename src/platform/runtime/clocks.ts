@@ -1,7 +1,7 @@
 /**
- * The two clocks of the process (docs/adr/0033-two-clocks.md): `performance.now()` is monotonic and measures durations;
- * the wall clock may be set at any time, and serves only timestamps, ids, `exp` of tokens and HTTP dates. Lint allows
- * `Date.now()` and `new Date()` in this file alone.
+ * Two clocks (docs/adr/0033-two-clocks.md): `performance.now()` is monotonic and measures durations; the wall clock may
+ * be set at any time, and serves only timestamps, ids, `exp` of tokens and HTTP dates. Lint allows `Date.now()` and
+ * `new Date()` in this file alone.
  */
 
 /** Wall clock in milliseconds since 1970; may go back between calls. */
@@ -9,7 +9,7 @@ export function wallClockMs(): number {
   return Date.now();
 }
 
-/** Wall clock as ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:30:00.123Z`. */
+/** ISO 8601 in UTC with milliseconds, such as `2026-11-23T10:30:00.123Z`. */
 export function wallClockText(): string {
   return new Date(wallClockMs()).toISOString();
 }
@@ -18,7 +18,7 @@ const HOUR_MS = 3_600_000;
 /** Time without a step of the wall clock before data are deleted by it. */
 const CONFIRMED_AFTER_MS = 24 * HOUR_MS;
 
-/** Least lead of the wall clock over performance.now() within an hour that ended at `untilMs`. */
+/** Least lead over performance.now() within an hour that ended at `untilMs`. */
 interface Offset {
   sinceMs: number;
   untilMs: number;
@@ -26,14 +26,14 @@ interface Offset {
 }
 
 const startedMs = performance.now();
-/** One for the start and one for each hour with a call of confirmedWallClockMs, of the last day. */
+/** One for the start and for each hour of the last day with a call of confirmedWallClockMs. */
 let offsets: Offset[] = [
   { sinceMs: startedMs, untilMs: startedMs, offsetMs: Date.now() - startedMs },
 ];
 
 /**
  * Wall clock without its forward steps of the last day, in milliseconds since 1970: a clock that is wrong for an hour
- * must not delete data. An error at the start is not ruled out before `hasRunForADay`.
+ * must not delete data. Errors at the start are possible before `hasRunForADay`.
  */
 export function confirmedWallClockMs(): number {
   const atMs = performance.now();
@@ -58,13 +58,12 @@ export function hasRunForADay(): boolean {
   return performance.now() - startedMs >= CONFIRMED_AFTER_MS;
 }
 
-/** Milliseconds between two samples in `onceReached`. */
 const SAMPLE_INTERVAL_MS = 5_000;
 
 /**
  * Calls `reached` once, when the wall clock reaches `momentMs` (milliseconds since 1970) or the time left at the call
- * has passed: setting the clock back does not delay it, setting it ahead fires it within five seconds. The timer keeps
- * no process alive.
+ * has passed: a clock set back causes no delay, one set ahead fires within five seconds. The timer keeps no process
+ * alive.
  * @returns a function that cancels it.
  */
 export function onceReached(momentMs: number, reached: () => void): () => void {

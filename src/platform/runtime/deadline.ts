@@ -8,8 +8,8 @@ const LATE_MS = 10;
 const EXTENSION_MS = 25;
 
 /**
- * The result of `work`, or TIMED_OUT after `timeoutMs`; the work goes on. Rejects when the work does. A process too
- * busy to send the question or to read the answer gets 25 ms more, once.
+ * The result of `work`, or TIMED_OUT after `timeoutMs`; the work goes on. A process too busy to send the question or to
+ * read the answer gets 25 ms more, once.
  */
 export async function withTimeout<T>(
   work: Promise<T>,
@@ -38,7 +38,7 @@ interface Deadline {
   signal?: AbortSignal;
 }
 
-/** Runs `work` with a signal that aborts at the deadline; ending is up to the work. */
+/** Runs `work` with a signal that aborts at the deadline; ending is up to it. */
 export async function withDeadline<T>(
   { timeoutMs, late, signal }: Deadline,
   work: (signal: AbortSignal) => Promise<T>,

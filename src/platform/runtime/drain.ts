@@ -1,12 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import { onAbort } from './abort';
 
-/** Time for a slow client to read the end of an ended response. */
+/** Time for a slow client to read the end of a response. */
 const ENDING_MS = 2000;
 
 /**
- * Resolves when the client has taken the written bytes, or is gone. Disconnects it after `timeoutMs` without progress,
- * and within ENDING_MS once `ended` aborts.
+ * Resolves when the client has taken all bytes, or is gone. Disconnects it after `timeoutMs` without progress, and
+ * within ENDING_MS once `ended` aborts.
  */
 export async function waitForDrain(
   response: ServerResponse,

@@ -6,10 +6,9 @@ const MIN_PAUSE_MS = 1;
 const MAX_PAUSE_MS = 20;
 
 /**
- * Divides work of milliseconds into portions, one in each iteration of the event loop, so that short requests run in
- * between. While `isShared` is true, each portion is followed by a pause of its own duration: a read comes to the loop
- * several times, and would wait for a portion each time. First come, first served; LargeBodyLimiter decides which work
- * may run.
+ * Divides long work into portions, one in each iteration of the event loop, so that short requests run in between.
+ * While `isShared` is true, a pause as long follows each portion: a read comes to the loop several times, and would
+ * wait for a portion each time. First come, first served; LargeBodyLimiter decides which work may run.
  */
 @Injectable()
 export class EventLoopYielder {
@@ -17,7 +16,7 @@ export class EventLoopYielder {
   private pausedUntilMs = 0;
   private isShared = (): boolean => false;
 
-  /** Sets the check, made before each portion, for other load on the event loop. */
+  /** Sets the check for other load, made before each portion. */
   shareWhile(isShared: () => boolean): void {
     this.isShared = isShared;
   }
@@ -30,7 +29,7 @@ export class EventLoopYielder {
     this.last = this.last.then(() => this.pause());
     await this.last;
     const startedMs = performance.now();
-    // After everything that goes on from here without waiting.
+    // Runs after all that continues from here without waiting.
     process.nextTick(() => {
       const endedMs = performance.now();
       this.pausedUntilMs = endedMs + Math.min(endedMs - startedMs, MAX_PAUSE_MS);

@@ -3,7 +3,7 @@ export type Micros = number;
 
 const INSTANT =
   /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,30}))?)?([Zz]|[+-]\d{2}(?::?\d{2})?)$/;
-/** Years 1 to 9999 in UTC: the range of four digits that PostgreSQL reads back. */
+/** Years 1 to 9999 in UTC: four digits that PostgreSQL reads back. */
 const FIRST_SECOND = Date.parse('0001-01-01T00:00:00Z') / 1000;
 const LAST_SECOND = Date.parse('9999-12-31T23:59:59Z') / 1000;
 /** The last double before the year 10000. */
@@ -11,9 +11,8 @@ const LAST_MICROS = 253_402_300_799_999_968;
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
 /**
- * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined without an offset, for a
- * day that does not exist, a year outside 1 to 9999, a leap second, or digits beyond microseconds, which PostgreSQL
- * drops.
+ * Reads an ISO 8601 instant with any offset (`2026-11-23T10:30:00.123456+01:00`). Undefined without an offset, for days
+ * that do not exist, years outside 1 to 9999, leap seconds, or digits beyond microseconds, which PostgreSQL drops.
  */
 export function parseInstant(text: string): Micros | undefined {
   const match = INSTANT.exec(text);

@@ -1,13 +1,13 @@
 /**
- * Splits the body of a bulk request between the elements of its list. V8 allocates anything above 128 KiB from the
- * operating system and parses it in one go; pieces take half the time, and other requests run in between
+ * Splits a bulk body between the elements of its list. V8 allocates anything above 128 KiB from the operating system
+ * and parses it in one go; pieces take half the time, and other requests run in between
  * (docs/adr/0027-few-large-bodies-at-once.md).
  */
 
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** A piece ends after the first element that ends beyond so many bytes. */
+/** Bytes after which a piece ends with the current element. */
 const PIECE_BYTES = 64 * 1024;
 
 interface SplitArray {
@@ -19,9 +19,9 @@ interface SplitArray {
 }
 
 /**
- * Splits the first long list in the outermost object; undefined when there is none. Scans brackets, strings and commas
- * alone: the whole is well-formed when the frame is an object with an empty list of this name, and each piece in
- * brackets is a list with elements.
+ * Splits the first long list in the outermost object, or returns undefined. Scans brackets, strings and commas alone:
+ * the whole is well-formed when the frame is an object with an empty list of this name, and each piece in brackets is a
+ * list with elements.
  */
 export function splitJsonArray(body: Buffer): SplitArray | undefined {
   let depth = 0;
@@ -48,7 +48,6 @@ export function splitJsonArray(body: Buffer): SplitArray | undefined {
   return undefined;
 }
 
-/** Elements of the list at `start`, without the commas between pieces, and the offset of its closing bracket. */
 function piecesOf(body: Buffer, start: number): { pieces: Buffer[]; end: number } {
   const pieces: Buffer[] = [];
   let depth = 0;

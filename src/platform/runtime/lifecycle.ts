@@ -20,9 +20,9 @@ export class Lifecycle {
   }
 
   /**
-   * Calls `listener`, which must not throw, at the begin of the shutdown: for endless responses, whose clients can go
-   * on at another replica.
-   * @returns a function that removes the listener.
+   * Calls `listener`, which must not throw, when the shutdown begins: for endless responses, whose clients can go on at
+   * another replica.
+   * @returns a function that removes it.
    */
   onDraining(listener: () => void): () => void {
     this.listeners.add(listener);

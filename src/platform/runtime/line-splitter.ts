@@ -1,6 +1,5 @@
 import { ByteCollector } from './byte-collector';
 
-/** One line, without its line break. */
 export interface Line {
   /** Counted from 1, empty lines included. */
   number: number;
@@ -15,9 +14,9 @@ const LINE_FEED = 0x0a;
 const KEPT_OF_LONG_LINE_BYTES = 1024;
 
 /**
- * Splits bytes into lines in parts; holds one unfinished line of at most `maxLineBytes`. Empty lines are skipped at
- * memory speed: a compressed body can hold a thousand of them a byte. Blanks, carriage returns and byte-order marks are
- * left to the caller.
+ * Splits bytes into lines; holds one unfinished line of at most `maxLineBytes`. Empty lines are skipped at memory
+ * speed: a compressed body can hold a thousand of them a byte. Blanks, carriage returns and byte-order marks are left
+ * to the caller.
  */
 export class LineSplitter {
   private readonly pending: PendingLine;
@@ -50,7 +49,7 @@ export class LineSplitter {
     this.pending.add(part.subarray(from));
   }
 
-  /** The last line, when it does not end in a line break. */
+  /** The last line, when it has no line break. */
   end(): Line | undefined {
     if (this.pending.isEmpty) return undefined;
     this.number += 1;

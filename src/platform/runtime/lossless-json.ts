@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 
 /**
- * JSON whose numbers keep their text: `JSON.parse` reads 9223372036854775807 as …5808, and loses 1.0 and 1E3. A scan
- * finds such numbers; the body is then parsed again with placeholder strings for them, which `exactJsonText` replaces.
- * Linear time, and V8 does the parsing.
+ * JSON whose numbers keep their text: `JSON.parse` reads 9223372036854775807 as …5808, and loses 1.0 and 1E3. A body
+ * with such numbers is parsed again with placeholder strings, which `exactJsonText` replaces. Linear time, and V8
+ * parses.
  */
 
 const [QUOTE, BACKSLASH, MINUS, PLUS, DOT] = [0x22, 0x5c, 0x2d, 0x2b, 0x2e];
@@ -11,31 +11,30 @@ const [ZERO, NINE, BIG_E, SMALL_E] = [0x30, 0x39, 0x45, 0x65];
 const [COLON, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x3a, 0x5b, 0x5d, 0x7b, 0x7d];
 
 /*
- * Each pass over JSON text, here, in json-bytes.ts and in raw-members.ts, is a loop of its own; only `endOfString` is
- * shared. A scanner with callbacks for strings, numbers and brackets took 1.6 µs for an event of 354 bytes instead of
- * 0.8, and 1.5 ms for 355 kB instead of 1.0; one that yields tokens 2.2 µs and 2.6 ms. json-array-splitter.ts and
- * body-memory-limiter.ts scan bytes, before decoding.
+ * Each pass over JSON text, here, in json-bytes.ts and in raw-members.ts, is its own loop; only `endOfString` is
+ * shared. A scanner with callbacks took 1.6 µs for an event of 354 bytes instead of 0.8, and 1.5 ms for 355 kB instead
+ * of 1.0; one that yields tokens 2.2 µs and 2.6 ms. json-array-splitter.ts and body-memory-limiter.ts scan bytes,
+ * before decoding.
  */
 
 /** No route takes deeper nesting, which costs every later step. */
 const MAX_JSON_DEPTH = 64;
-/** Numbers of one body or response that a double would change: each costs about a microsecond. */
+/** Numbers of one body or response that a double would change ("inexact"): each costs about a microsecond. */
 export const MAX_EXACT_NUMBERS = 500_000;
-/** Members that keep the text of their numbers; keeping it for all objects of a body would cost seconds. */
+/** Members with exact numbers; all objects of a body would cost seconds. */
 const EXACT_MEMBERS = new Set(['metadata']);
 
-/** As in JSON text. Random, so that no string of a client passes for a placeholder. */
+/** Random, so that no client's string passes for a placeholder. */
 const KEY = randomBytes(6).toString('base64url');
 const PLACEHOLDER = `\\u0000${KEY}`;
 const OPENING = `"${PLACEHOLDER}`;
 const UNESCAPED_PLACEHOLDER = `\u0000${KEY}`;
-/** First character of the placeholder of a text, which no number has. */
 const TEXT = 't';
 
-/** For each object whose numbers a double would change, the same object with placeholders. */
+/** Objects with inexact numbers, and the same objects with placeholders. */
 const shadows = new WeakMap<object, object>();
 
-/** Numbers that a double would change and that may still come. */
+/** Inexact numbers that may still come. */
 interface NumberBudget {
   left: number;
 }
@@ -44,7 +43,7 @@ interface NumberBudget {
 export class UnacceptableJsonError extends Error {}
 
 /**
- * `JSON.parse` that keeps exact numbers of the value itself and of every member named `metadata` for `exactJsonText`.
+ * `JSON.parse` that keeps exact numbers of the value and of every member named `metadata` for `exactJsonText`.
  * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (parsers keep one of them),
  * too deep nesting and too many numbers that a double cannot hold.
  */
@@ -77,8 +76,7 @@ function parseWithPlaceholders(text: string, budget: NumberBudget): unknown {
 }
 
 /**
- * `JSON.parse` for text of this service: each number that a double would change becomes a placeholder for
- * `restoreNumbers`.
+ * `JSON.parse` for text of this service, with placeholders for `restoreNumbers` in place of inexact numbers.
  * @throws UnacceptableJsonError for more of them than `budget` has left.
  */
 export function parseJsonWithPlaceholders(
@@ -103,7 +101,7 @@ export class JsonTexts {
     return this.texts.size === 0;
   }
 
-  /** The same value, with `JsonText` members as placeholders for `restoreNumbers`. */
+  /** Puts placeholders for `restoreNumbers` in place of `JsonText` members. */
   placeholder(value: unknown): unknown {
     if (typeof value !== 'object' || value === null) return value;
     if (!Object.values(value).some((member) => member instanceof JsonText)) return value;
@@ -118,7 +116,7 @@ export class JsonTexts {
 
   /**
    * The text of a placeholder, once.
-   * @throws Error for a placeholder that was not made here.
+   * @throws Error for an unknown placeholder.
    */
   take(index: string): string {
     const text = this.texts.get(Number(index));
@@ -138,7 +136,7 @@ export class JsonTexts {
 const NO_TEXTS = new JsonTexts();
 
 /**
- * Replaces placeholders of `parseJsonWithPlaceholders` and of `texts` in JSON text.
+ * Replaces placeholders of `parseJsonWithPlaceholders` and of `texts`.
  * @throws Error for a placeholder of other texts.
  */
 export function restoreNumbers(text: string, texts = NO_TEXTS): string {
@@ -153,13 +151,13 @@ export function restoreNumbers(text: string, texts = NO_TEXTS): string {
   return copied === 0 ? text : parts.join('') + text.slice(copied);
 }
 
-/** Minified JSON text of an object, with the numbers as sent when `parseExactJson` read it. */
+/** Minified JSON text, with the numbers as `parseExactJson` read them. */
 export function exactJsonText(value: object): string {
   const shadow = shadows.get(value);
   return shadow ? restoreNumbers(JSON.stringify(shadow)) : JSON.stringify(value);
 }
 
-/** Keeps exact numbers for all object members of the object at `path`. `value` comes from `parseExactJson`. */
+/** Keeps exact numbers for all object members at `path` of a value from `parseExactJson`. */
 export function keepExactMembers(value: object, ...path: string[]): void {
   const inner = path.reduce(objectIn, value);
   const shadow = path.reduce(objectIn, shadows.get(value));
@@ -181,15 +179,15 @@ function objectIn(value: object | undefined, name: string): object | undefined {
   return typeof inner === 'object' && inner !== null && !Array.isArray(inner) ? inner : undefined;
 }
 
-/** True when `JSON.stringify` would write numbers of this object differently. */
+/** True when `JSON.stringify` would change numbers of this object. */
 export function hasExactNumbers(value: object): boolean {
   return shadows.has(value);
 }
 
-/** Parts joined at once: half a million take several times the memory of the text. */
+/** Half a million parts at once take several times the memory of the text. */
 const PARTS_AT_ONCE = 10_000;
 
-/** Well-formed JSON text with `change` applied to every number outside strings. */
+/** JSON text with `change` applied to every number outside strings. */
 export function mapJsonNumbers(text: string, change: (number: string) => string): string {
   const whole: string[] = [];
   const parts: string[] = [];
@@ -228,7 +226,7 @@ function endOfNumber(text: string, start: number): number {
   return at;
 }
 
-/** End of the string that opens at `start`. A regular expression runs out of stack on 5 MB of escapes. */
+/** A regular expression runs out of stack on 5 MB of escapes. */
 export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
     if (quote === -1) return text.length; // not well formed; the parser reports it
@@ -238,10 +236,7 @@ export function endOfString(text: string, start: number): number {
   }
 }
 
-/**
- * Counts members (colons outside strings) and detects numbers that a double would change. Refuses deep nesting before
- * any later step.
- */
+/** Counts members (colons outside strings) and detects inexact numbers. Refuses deep nesting before any later step. */
 function scanNumbers(text: string): { members: number; isInexact: boolean } {
   let members = 0;
   let depth = 0;
@@ -284,7 +279,6 @@ function countMembersRead(value: unknown): number {
   return members;
 }
 
-/** Walks both readings of one text, down to the objects whose numbers are kept. */
 function attachShadow(value: unknown, exact: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   if (typeof exact !== 'object' || exact === null) return;

@@ -1,6 +1,6 @@
 /**
- * A bounded amount (bytes, streams, subscriptions) of which one owner has at most a part, so that an owner without
- * releases leaves the rest to others. Nothing waits; the caller refuses.
+ * A bounded amount (bytes, streams, subscriptions) of which an owner has at most a part: an owner that releases nothing
+ * leaves the rest to others. Nothing waits; the caller refuses.
  */
 export class Quota {
   private readonly byOwner = new Map<string, number>();
@@ -35,7 +35,7 @@ export class Quota {
     this.total -= amount;
   }
 
-  /** Takes one; returns its idempotent release, or undefined when none is left. */
+  /** Takes one; returns its idempotent release, or undefined. */
   lease(owner: string): (() => void) | undefined {
     if (!this.acquire(owner)) return undefined;
     let isHeld = true;

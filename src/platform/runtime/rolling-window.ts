@@ -1,7 +1,6 @@
-/** Figures of the last slots of a monotonic clock. Recording has a constant cost; old slots are overwritten. */
+/** Figures of the last slots of a monotonic clock, at a constant cost; old slots are overwritten. */
 export class RollingWindow<Slot> {
   private readonly slots: Slot[];
-  /** Slot numbers, counted from the clock's zero. */
   private readonly numbers: Float64Array;
 
   constructor(
@@ -26,13 +25,13 @@ export class RollingWindow<Slot> {
     return slot;
   }
 
-  /** Non-empty slots of the last `count`, the current one included, in no order. */
+  /** Non-empty slots of the last `count`, the current one included, unordered. */
   recent(nowSeconds: number, count = this.slotCount): Slot[] {
     const oldest = this.oldest(nowSeconds, count);
     return this.slots.filter((_, at) => this.numbers[at] >= oldest);
   }
 
-  /** Begin of the oldest of the last `count` slots, in seconds of the clock. */
+  /** Begin of the oldest of the last `count` slots, in clock seconds. */
   beginSeconds(nowSeconds: number, count = this.slotCount): number {
     return this.oldest(nowSeconds, count) * this.slotSeconds;
   }
