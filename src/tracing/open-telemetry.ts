@@ -15,7 +15,7 @@ const STOP_TIMEOUT_MS = 2000;
 
 /**
  * Sends spans of HTTP requests (fast routes too), GraphQL, PostgreSQL and Redis to an OTLP/HTTP receiver in batches. An
- * outage of the receiver loses spans, never requests.
+ * outage loses spans, never requests.
  */
 export class OpenTelemetry {
   private readonly provider: NodeTracerProvider;
@@ -58,7 +58,7 @@ export class OpenTelemetry {
   }
 }
 
-/* Modules about routes and requests load `node:http`, so they are required after the instrumentation. */
+/* Modules about requests are required after the instrumentation, as they load `node:http`. */
 
 /** Gives the request's log line the same span. */
 function keepTrace(span: Span, request: IncomingMessage): void {
@@ -68,7 +68,7 @@ function keepTrace(span: Span, request: IncomingMessage): void {
   module.keepTraceContext(request, { traceId, spanId });
 }
 
-/** Names the span after the route, as the path holds ids. */
+/** Names spans after routes, as paths hold ids. */
 function nameSpan(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
   const module = require('../http/request-context') as typeof import('../http/request-context');

@@ -30,7 +30,7 @@ const ALLOWED = new Set([
   'graphql.field.type',
 ]);
 
-/** Removes all other attributes from each span before `next` gets it. */
+/** Removes other attributes before `next` gets a span. */
 export class SpanScrubber implements SpanProcessor {
   constructor(private readonly next: SpanProcessor) {}
 

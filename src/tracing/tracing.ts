@@ -2,8 +2,8 @@ import { ConfigError } from '../platform/config/config.error';
 import { tracingConfig } from '../platform/config/tracing.config';
 
 /**
- * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set; otherwise OpenTelemetry is not loaded. main.ts imports this
- * first, as only modules loaded afterwards can be traced.
+ * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this first, as only modules loaded later are
+ * traced; without the variable OpenTelemetry is not loaded.
  */
 export const tracing = start();
 
