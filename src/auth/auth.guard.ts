@@ -7,7 +7,7 @@ import { ROUTE_ACCESS, type RouteAccess } from './route-access';
 import { TokenVerifier } from './token-verifier';
 
 /**
- * Verifies every token, sets `request.principal`, and requires the handler's scopes. A handler without a declaration is
+ * Verifies tokens, sets `request.principal`, and requires the handler's scopes. Handlers without a declaration are
  * closed (INTERNAL).
  */
 @Injectable()

@@ -2,13 +2,13 @@ import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
 import type { Principal } from './principal';
 
-/** A request as authentication reads it and sets its principal. */
+/** A request as authentication reads and marks it. */
 export interface AuthenticatedRequest {
   headers: { authorization?: string };
   principal?: Principal;
 }
 
-/** The principal of a request. INTERNAL on a public route, which has none. */
+/** The principal; INTERNAL on a public route, which has none. */
 export function principalOfContext(context: ExecutionContext): Principal {
   const { principal } = context.switchToHttp().getRequest<AuthenticatedRequest>();
   if (!principal) {
@@ -19,7 +19,7 @@ export function principalOfContext(context: ExecutionContext): Principal {
   return principal;
 }
 
-/** Parameter decorator for the Principal; not for public routes, which have none. */
+/** Parameter decorator for the Principal, not for public routes. */
 export const CurrentPrincipal = createParamDecorator((_data: unknown, context: ExecutionContext) =>
   principalOfContext(context),
 );

@@ -4,16 +4,15 @@ import { invalidToken, tokenRequired } from './challenge';
 const MAX_TOKEN_CHARACTERS = 16_384;
 
 /**
- * Refused header parameters: critical extensions (none is supported) and those by which a token could choose its key or
- * (`b64`) the signed bytes.
+ * Refused header parameters: critical extensions (none is supported), choices of the key, and `b64`, of the signed
+ * bytes.
  */
 const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c'];
 
 const SEGMENT = /^[A-Za-z0-9_-]+$/;
 
 /**
- * The unchecked token of an Authorization header; the scheme may be in any case. UNAUTHENTICATED without one, for
- * another scheme, and above 16 KiB.
+ * The unchecked token; its scheme may be in any case. UNAUTHENTICATED without one, for another scheme, above 16 KiB.
  */
 export function bearerToken(authorization: string | undefined): string {
   const scheme = authorization?.slice(0, 7).toLowerCase();
@@ -26,9 +25,8 @@ export function bearerToken(authorization: string | undefined): string {
 }
 
 /**
- * Refuses tokens without a key: all but three canonical base64url segments, and headers that are no object or hold a
- * refused parameter. Lenient decoders ignore surplus bits in a segment's last character, so that several texts would be
- * the same token.
+ * Refuses, without a key, all but three canonical base64url segments, and headers that are no object or hold a refused
+ * parameter. Lenient decoders ignore surplus bits in a segment's last character: several texts would be one token.
  */
 export function checkTokenForm(token: string): void {
   if (token === '' || /\s/.test(token)) {

@@ -10,8 +10,8 @@ export function tokenRequired(): AppError {
 }
 
 /**
- * UNAUTHENTICATED for a refused token. `description` is quoted in a header: text of this service without quotes and
- * backslashes, never text of the token or of a library.
+ * UNAUTHENTICATED for a refused token. `description` is quoted in a header: this service's text without quotes and
+ * backslashes, never that of the token or a library.
  */
 export function invalidToken(description: string, cause?: unknown): AppError {
   return new AppError('UNAUTHENTICATED', description, {
@@ -22,7 +22,7 @@ export function invalidToken(description: string, cause?: unknown): AppError {
   });
 }
 
-/** FORBIDDEN for a lack of scopes; the challenge lists all that the route needs. */
+/** FORBIDDEN for missing scopes; the challenge lists all that are needed. */
 export function insufficientScope(needed: readonly string[]): AppError {
   const scope = needed.join(' ');
   const label = needed.length === 1 ? 'scope' : 'scopes';
@@ -31,7 +31,10 @@ export function insufficientScope(needed: readonly string[]): AppError {
   });
 }
 
-/** Without keys the token may be good or bad: 503, not 401. The cause is for the log alone. */
+/**
+ * AUTHENTICATION_UNAVAILABLE: without keys the token may be good or bad, thus 503, not 401. Only the log shows the
+ * cause.
+ */
 export function keysUnavailable(cause: unknown): AppError {
   return new AppError(
     'AUTHENTICATION_UNAVAILABLE',

@@ -18,8 +18,8 @@ export function configuredKeys(keys: AuthConfig['keys']): VerificationKeys {
 }
 
 /**
- * Configured algorithms that suit the kind of key, so that a public key never serves as an HMAC secret. Throws, at
- * boot, when none is left.
+ * Algorithms that suit the kind of key, so that a public key never serves as an HMAC secret. Throws, at boot, when none
+ * is left.
  */
 export function usableAlgorithms(config: AuthConfig): string[] {
   const symmetric = config.keys.kind === 'secret';

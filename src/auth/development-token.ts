@@ -20,7 +20,7 @@ export const DEVELOPMENT_CLAIMS: DevelopmentClaims = {
   expiresInSeconds: 12 * 60 * 60,
 };
 
-/** Signs a JWT with the configured secret. Rejects with a key set, which holds no private key. */
+/** Signs a JWT with the configured secret. Rejects with a key set, which has no private key. */
 export async function signDevelopmentToken(
   config: AuthConfig,
   claims: DevelopmentClaims = DEVELOPMENT_CLAIMS,

@@ -17,7 +17,7 @@ interface LoadedKeySet {
 
 /**
  * Keys of a JWKS file, read when first needed, after a change, and for an unknown key id, as a change may keep the
- * file's metadata. A missing or invalid file is AUTHENTICATION_UNAVAILABLE until repaired, without a restart.
+ * metadata. A missing or invalid file is AUTHENTICATION_UNAVAILABLE until repaired, without a restart.
  */
 export class JwksFileKeys implements VerificationKeys {
   private loaded: LoadedKeySet | undefined;

@@ -15,15 +15,15 @@ import {
   type VerificationKeys,
 } from './verification-keys';
 
-/** Timeout of the key server; requests with a known key never wait for it. */
+/** Requests with a known key never wait for the key server. */
 const FETCH_TIMEOUT_MS = 3_000;
 
-/** Pause after a failed fetch, so that an outage does not cause a flood. */
+/** Pause after a failed fetch against floods in an outage. */
 const RETRY_INTERVAL_MS = 1_000;
 
 /**
- * Keys of an issuer's JWKS URL: fetched when first needed, after five minutes, and for an unknown key. In an outage
- * tokens with a fresh known key still work; others may be valid, so they are AUTHENTICATION_UNAVAILABLE.
+ * Keys of a JWKS URL: fetched when first needed, after five minutes, and for an unknown key. In an outage tokens with a
+ * fresh known key still work; others, possibly valid, are AUTHENTICATION_UNAVAILABLE.
  */
 export class JwksUrlKeys implements VerificationKeys {
   private readonly keySet: RemoteJWKSet;
@@ -35,7 +35,7 @@ export class JwksUrlKeys implements VerificationKeys {
   constructor(url: string, timeoutMs = FETCH_TIMEOUT_MS) {
     this.keySet = createRemoteJWKSet(new URL(url), {
       timeoutDuration: timeoutMs,
-      // jose times these by the wall clock, which may be set: it never fetches by itself.
+      // jose times these by the wall clock, which may be set, so it never fetches by itself.
       cooldownDuration: Infinity,
       cacheMaxAge: Infinity,
       [customFetch]: this.fetchUnlessJustFailed,
@@ -52,7 +52,7 @@ export class JwksUrlKeys implements VerificationKeys {
         return this.keySet(header, token);
       });
     } catch (error) {
-      // An AppError is the last failure once more: it must not delay the next fetch any further.
+      // An AppError is the last failure again: it must not delay the next fetch any further.
       if (isAboutTheToken(error) || error instanceof AppError) throw error;
       this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
       throw this.lastFailure.error;
@@ -93,7 +93,7 @@ export class JwksUrlKeys implements VerificationKeys {
   };
 }
 
-/** True when keys were available and only this token has none of them. */
+/** True when only this token has none of the available keys. */
 function isAboutTheToken(error: unknown): boolean {
   return (
     error instanceof errors.JWKSNoMatchingKey ||
@@ -103,8 +103,8 @@ function isAboutTheToken(error: unknown): boolean {
 }
 
 /**
- * Fetches one URL with the ETag or date of the last response, which a 304 repeats: a key set is checked every few
- * seconds and changes every few months.
+ * Fetches one URL with the last response's ETag or date; a 304 repeats it. A key set is checked every few seconds and
+ * changes every few months.
  */
 export class ConditionalFetch {
   private last: { text: string; validators: Record<string, string> } | undefined;

@@ -1,7 +1,6 @@
 import { AppError } from '../platform/errors/app-error';
 import { insufficientScope } from './challenge';
 
-/** In the order of a developer's token. */
 export const SCOPES = [
   'audit:read',
   'audit:write',
@@ -10,15 +9,15 @@ export const SCOPES = [
   'performance:manage',
 ] as const;
 
-/** A permission that a route can require. A token may hold others. */
+/** A permission; tokens may hold others. */
 export type Scope = (typeof SCOPES)[number];
 
 /** Ids of organizations, or `*` for all (operators). */
 export type Organizations = readonly string[] | '*';
 
 /**
- * The caller of a verified token. Immutable: one object serves all requests with the same token. `expiresAtMs` is in
- * milliseconds since 1970, for work that outlives its request (subscriptions).
+ * The caller of a verified token. Immutable, as requests with the same token share it. `expiresAtMs` (milliseconds
+ * since 1970) is for work that outlives its request (subscriptions).
  */
 export interface Principal {
   subject: string;
@@ -37,8 +36,8 @@ export function canonicalOrganizations(ids: readonly string[]): readonly string[
 }
 
 /**
- * Organizations of a read: the requested ones, else all of the caller's, in canonical form for cache keys and cursors.
- * FORBIDDEN for others, in the same words whether they exist or not.
+ * The requested organizations, else all of the caller's, in canonical form for cache keys and cursors. FORBIDDEN for
+ * others, in the same words whether they exist or not.
  */
 export function resolveOrganizations(
   principal: Principal,
@@ -60,7 +59,7 @@ export function mayWrite(principal: Principal, organizationId: string): boolean 
   return principal.organizations === '*' || principal.organizations.includes(organizationId);
 }
 
-/** Requires every scope; else FORBIDDEN with the challenge of RFC 6750. */
+/** Throws FORBIDDEN with RFC 6750's challenge unless all scopes are held. */
 export function requireScopes(principal: Principal, needed: readonly Scope[]): void {
   if (!needed.every((scope) => principal.scopes.has(scope))) throw insufficientScope(needed);
 }

@@ -3,7 +3,7 @@ import { PATH_METADATA } from '@nestjs/common/constants';
 import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { ROUTE_ACCESS } from './route-access';
 
-/** Stops the boot when a route declares no access: the guard would refuse its requests only in use. */
+/** Stops the boot when a route declares no access, before the guard refuses a request. */
 @Injectable()
 export class RouteAccessCheck implements OnModuleInit {
   constructor(

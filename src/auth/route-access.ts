@@ -15,10 +15,10 @@ export const Public = (): MethodDecorator & ClassDecorator => routeAccess('publi
 export const Scopes = (...scopes: [Scope, ...Scope[]]): MethodDecorator & ClassDecorator =>
   applyDecorators(routeAccess(scopes), ApiSecurity('bearer', scopes));
 
-/** Requires a valid token alone, for routes whose scopes depend on the body. */
+/** Requires a valid token alone: the scopes depend on the body. */
 export const Authenticated = (): MethodDecorator & ClassDecorator => routeAccess([]);
 
-/** A second declaration in one place is a mistake, found at load time. */
+/** A second declaration in one place fails at load time. */
 function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
   const declare = SetMetadata(ROUTE_ACCESS, access);
   return (target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {

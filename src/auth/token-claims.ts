@@ -1,7 +1,7 @@
 import { invalidToken } from './challenge';
 import { canonicalOrganizations, type Organizations, type Principal } from './principal';
 
-/** The last instant of a JavaScript Date: a later expiry is no date. */
+/** The last instant of a Date: a later expiry is no date. */
 const MAX_DATE_MS = 8.64e15;
 
 /** Ids are columns of 255 characters. */
@@ -10,7 +10,7 @@ const MAX_ID_CHARACTERS = 255;
 /** Claims of a valid signature, with unchecked types. */
 export type VerifiedClaims = Readonly<Record<string, unknown>>;
 
-/** The principal of verified claims. UNAUTHENTICATED for missing or mistyped claims. */
+/** The principal; UNAUTHENTICATED for missing or mistyped claims. */
 export function principalOf(claims: VerifiedClaims): Principal {
   const { sub, exp } = claims;
   if (!isId(sub)) throw invalidToken('The token has no usable sub claim.');
@@ -38,7 +38,7 @@ function organizationsOf({ organizations = [] }: VerifiedClaims): Organizations 
   return Object.freeze(canonicalOrganizations(organizations));
 }
 
-/** Text that columns and log lines hold unchanged: neither NUL nor half a surrogate pair. */
+/** Columns and log lines hold neither NUL nor half a surrogate pair. */
 function isId(value: unknown): value is string {
   return (
     typeof value === 'string' &&

@@ -13,8 +13,8 @@ function logged(error: unknown): void {
 }
 
 /**
- * Ends work that outlives a request (exports, feeds, sockets, NDJSON bodies) with its token: at its expiry, and when
- * its key is withdrawn.
+ * Ends work that outlives a request (exports, feeds, sockets, NDJSON bodies) when its token expires or the key is
+ * withdrawn.
  */
 @Injectable()
 export class TokenLife {
@@ -32,7 +32,7 @@ export class TokenLife {
 
   /**
    * Calls `end` once, never within this call, when the token no longer holds: UNAUTHENTICATED, or
-   * AUTHENTICATION_UNAVAILABLE after a long outage of the keys.
+   * AUTHENTICATION_UNAVAILABLE after a long outage.
    * @returns a function that stops watching, to be called when the work is done.
    */
   watch(principal: Principal, end: End): () => void {
@@ -58,7 +58,7 @@ export class TokenLife {
     return stop;
   }
 
-  /** `watch` as a signal, which aborts with the same error. */
+  /** `watch` as a signal with the same error. */
   signalOf(principal: Principal): { signal: AbortSignal; release: () => void } {
     const controller = new AbortController();
     const release = this.watch(principal, (reason) => controller.abort(reason));

@@ -11,25 +11,18 @@ import { principalOf } from './token-claims';
 import { VerifiedTokenCache } from './verified-token-cache';
 import { type KeyDependents, WatchedKeys } from './watched-keys';
 
-/**
- * Seconds that an issuer's clock may be ahead, for `nbf` alone. An expired token gets no grace, as its holder can renew
- * it.
- */
+/** Seconds that an issuer's clock may be ahead, for `nbf` alone: the holder of an expired token can renew it. */
 const NOT_BEFORE_TOLERANCE_SECONDS = 5;
 
-/** Default of AUTH_JWKS_REFRESH_SECONDS. */
 const DEFAULT_REFRESH_SECONDS = 5;
 
-/**
- * Verifies Authorization headers. A token verified before costs a lookup and no promise; its expiry is checked at each
- * use.
- */
+/** Verifies Authorization headers. A known token costs a lookup and no promise; expiry is checked at each use. */
 @Injectable()
 export class TokenVerifier implements OnModuleDestroy {
   private readonly keys: WatchedKeys;
   private readonly options: JWTVerifyOptions;
   private readonly verified = new VerifiedTokenCache();
-  /** Token of each principal, and the count of key changes at its verification. */
+  /** Tokens of principals, with the count of key changes at verification. */
   private readonly tokens = new WeakMap<Principal, { token: string; changes: number }>();
   private changes = 0;
   private readonly dependents: KeyDependents[] = [];
@@ -51,25 +44,25 @@ export class TokenVerifier implements OnModuleDestroy {
 
   /**
    * The principal of an `Authorization: Bearer …` header. Throws or rejects with UNAUTHENTICATED and a
-   * `WWW-Authenticate` challenge, or with AUTHENTICATION_UNAVAILABLE while there are no keys.
+   * `WWW-Authenticate` challenge, or with AUTHENTICATION_UNAVAILABLE without keys.
    */
   verify(authorization: string | undefined): Principal | Promise<Principal> {
     const token = bearerToken(authorization);
     return this.verified.get(token) ?? this.verifyUnknown(token);
   }
 
-  /** Registers work that outlives a request and depends on the keys. */
+  /** Registers work that outlives a request. */
   dependOnKeys(dependents: KeyDependents): void {
     this.dependents.push(dependents);
   }
 
-  /** True when the token was verified with the present keys. */
+  /** True for a token verified with the present keys. */
   isCurrent(principal: Principal): boolean {
     const { changes = this.changes } = this.tokens.get(principal) ?? {};
     return changes === this.changes;
   }
 
-  /** The error that the token would get now, if any. Never rejects. */
+  /** The error that the token would get now. Never rejects. */
   async failureOf(principal: Principal): Promise<AppError | undefined> {
     const known = this.tokens.get(principal);
     if (!known) return undefined;
@@ -117,7 +110,7 @@ export class TokenVerifier implements OnModuleDestroy {
     return principal;
   }
 
-  /** Checks signature, times, issuer and audience. A token that names no key is tried with each that could fit. */
+  /** A token that names no key is tried with each that could fit. */
   private async claimsOf(token: string): Promise<JWTPayload> {
     try {
       return (await jwtVerify(token, this.keys.find, this.options)).payload;

@@ -14,12 +14,13 @@ export interface VerifiedToken {
 
 /** Bytes of an entry beside its texts: slots, the principal and its sets. */
 const ENTRY_BYTES = 600;
-/** Bytes of a scope or an organization beside its text: a slot and the header of a string. */
+/** Bytes of a scope or organization beside its text: a slot and a string's header. */
 const NAME_BYTES = 60;
 
 /**
- * LRU cache of verified tokens, bounded in entries and bytes: 16 KiB of short scopes take 400 kB as a set. Failures are
- * not kept: a token may be valid with the next keys, and strangers could evict tokens in use.
+ * Verified tokens, the least recently used dropped first. Bounded in entries and bytes: 16 KiB of short scopes take 400
+ * kB as a set. Failures are not kept: the token may be valid with the next keys, and strangers could evict tokens in
+ * use.
  */
 export class VerifiedTokenCache {
   private readonly entries: LRUCache<string, VerifiedToken>;
@@ -55,7 +56,6 @@ export class VerifiedTokenCache {
     this.entries.set(token, entry);
   }
 
-  /** Drops all entries after a change of keys. */
   clear(): void {
     this.entries.clear();
   }

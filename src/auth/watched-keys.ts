@@ -7,22 +7,22 @@ import {
   type VerificationKeys,
 } from './verification-keys';
 
-/** Results that depend on the keys of their tokens. */
+/** Results that depend on keys. */
 export interface KeyDependents {
   /** The source is checked only while this is true. */
   exist: () => boolean;
-  /** Called when keys have changed, and (`isOutage`) at each failed check once the last successful one is too old. */
+  /** Called on a change of keys, and (`isOutage`) at each failed check once the last successful one is too old. */
   onChange: (isOutage: boolean) => void;
 }
 
 /**
- * Checks the source of keys every `intervalMs` while results depend on them: a withdrawn key ends those within seconds.
- * In an outage of the source, known keys hold for MAX_KEY_AGE_MS after the last successful check, as an outage must
- * neither end everything at once nor prolong a stolen key without end. A secret has no source.
+ * Checks keys every `intervalMs` while results depend on them, so that a withdrawal takes effect within seconds. In an
+ * outage, known keys hold for MAX_KEY_AGE_MS after the last successful check: an outage must neither end everything at
+ * once nor prolong a stolen key without end. A secret has no source.
  */
 export class WatchedKeys implements VerificationKeys {
   private readonly logger = new Logger('Authentication');
-  /** All keys as text; undefined makes the next check a change. */
+  /** All keys; undefined makes the next check a change. */
   private known: string | undefined;
   private timer: NodeJS.Timeout | undefined;
   private isAway = false;
@@ -52,7 +52,7 @@ export class WatchedKeys implements VerificationKeys {
     return this.source.trustedUntilMs();
   }
 
-  /** Makes the next check a change, when a token could not be verified again. */
+  /** Makes the next check a change, after a failed verification. */
   forget(): void {
     this.known = undefined;
   }
