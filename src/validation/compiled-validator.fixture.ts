@@ -16,7 +16,7 @@ import {
 } from 'class-validator';
 import { flag, integer, jsonObject, list, Nested, Check, oneOf, text } from './constraints';
 
-/** DTO classes of the validator's spec: stock decorators and our own, nested and inherited. */
+/** DTO classes with stock decorators and our own, nested and inherited. */
 export class Leaf {
   @IsString()
   @Length(1, 3)

@@ -14,16 +14,16 @@ type ValidationMetadata = ReturnType<
   ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']
 >[number];
 
-/** Unknown members that are named: a body may have a million of them. */
+/** A body may have a million unknown members. */
 const MAX_UNKNOWN_NAMED = 20;
-/** Violations after which only the first of each element is named, so that a response stays in proportion. */
+/** Violations after which each element names only its first, so that a response stays in proportion. */
 const MAX_VIOLATIONS = 30_000;
 
 const compiled = new Map<Dto, Check>();
 
 /**
- * Violations of the class-validator decorators of a DTO class, at most one for each member; empty means valid. Unknown
- * members are violations. Decorators are compiled once into plain calls.
+ * Violations of a DTO class, at most one for each member; unknown members are violations. The class-validator
+ * decorators are compiled once into plain calls.
  */
 export function validate(dto: Dto, value: unknown): FieldError[] {
   const errors: FieldError[] = [];
@@ -78,7 +78,7 @@ function compileMember(dto: Dto, name: string, metadata: ValidationMetadata[]): 
   const checks = metadata
     .filter(({ type }) => type !== ValidationTypes.CONDITIONAL_VALIDATION)
     .filter(({ type }) => type !== ValidationTypes.WHITELIST)
-    // Nested checks last: they assume that the value has the right shape.
+    // Nested checks assume the right shape, so they come last.
     .sort((a, b) => Number(isNested(a)) - Number(isNested(b)))
     .map((one) => (isNested(one) ? nested(dto, name, one.each) : constraint(dto, one)));
   return (value, path, errors) => {
@@ -138,7 +138,6 @@ function constraint(dto: Dto, metadata: ValidationMetadata): Check {
   };
 }
 
-/** Rule of a stock class-validator constraint. */
 function foreignRule(dto: Dto, metadata: ValidationMetadata): Rule {
   const [found] = getMetadataStorage().getTargetValidatorConstraints(metadata.constraintCls);
   if (!found) throw new TypeError(`${dto.name}.${metadata.propertyName} has an unknown constraint`);

@@ -14,7 +14,7 @@ export type Violation = string | { at: string; message: string };
 /** Undefined when the value is valid. */
 export type Rule = (value: unknown) => Violation | undefined;
 
-/** The one class-validator constraint, through which the compiled validator calls rules directly. */
+/** The one class-validator constraint; the compiled validator calls rules directly. */
 @ValidatorConstraint({ name: 'rule' })
 export class RuleConstraint implements ValidatorConstraintInterface {
   validate(value: unknown, { constraints }: ValidationArguments): boolean {
@@ -29,14 +29,14 @@ export class RuleConstraint implements ValidatorConstraintInterface {
   }
 }
 
-/** Applies a rule to a property, or with `each` to every element of an array. */
+/** Applies a rule to a property, or with `each` to its elements. */
 export function Check(rule: Rule, options?: { each?: boolean }): PropertyDecorator {
   return Validate(RuleConstraint, [rule], options);
 }
 
 const NESTED_TYPE = Symbol('nested type');
 
-/** Validates an object (with `each`: every element) against a DTO class of its own. */
+/** Validates an object (with `each`: every element) by its DTO class. */
 export function Nested(
   typeOf: () => new () => object,
   options: { each?: boolean } = {},
@@ -62,7 +62,7 @@ function textViolation(value: string): string | undefined {
   return undefined;
 }
 
-/** Text of `min` to `max` Unicode code points, without NUL and lone surrogates. */
+/** Text of `min` to `max` code points, without NUL and lone surrogates. */
 export function text(max: number, min = 0): Rule {
   const allowed =
     min > 0 ? `text of ${min} to ${max} characters` : `text of at most ${max} characters`;
@@ -97,7 +97,7 @@ export const uuid: Rule = (value) =>
     ? undefined
     : 'must be a UUID such as 0198c1f2-3e4a-7000-8000-1234567890ab';
 
-/** An integer from `min` to `max`; the message does not name MAX_SAFE_INTEGER. */
+/** A whole number; the message does not name MAX_SAFE_INTEGER. */
 export function integer(min: number, max: number): Rule {
   const allowed = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
   return (value) =>
@@ -109,7 +109,7 @@ export function integer(min: number, max: number): Rule {
 export const flag: Rule = (value) =>
   typeof value === 'boolean' ? undefined : 'must be true or false';
 
-/** An array of `min` to `max` elements, which have rules of their own. */
+/** An array of `min` to `max` elements. */
 export function list(min: number, max = Infinity): Rule {
   const least = `at least ${min} ${min === 1 ? 'element' : 'elements'}`;
   const allowed = max === Infinity ? least : `${min} to ${max} elements`;
@@ -120,8 +120,7 @@ export function list(min: number, max = Infinity): Rule {
 }
 
 /**
- * A JSON object of at most `maxDepth` levels (itself the first) and `maxBytes` of minified UTF-8, with storable keys
- * and strings.
+ * A JSON object of at most `maxDepth` levels (itself the first) and `maxBytes` of minified UTF-8, with storable texts.
  */
 export function jsonObject(maxBytes: number, maxDepth: number): Rule {
   return (value) => {
@@ -134,7 +133,7 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
     if (violation?.message === TOO_DEEP)
       return { ...violation, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
     if (violation) return violation;
-    // Most objects are so small that they need not be serialized.
+    // Most objects are too small to need serializing.
     const bytesAtLeast = maxBytes - budget.bytesLeft;
     if (bytesAtLeast * MAX_EXPANSION <= maxBytes && !hasExactNumbers(value)) return undefined;
     const size = Buffer.byteLength(exactJsonText(value));
@@ -142,7 +141,7 @@ export function jsonObject(maxBytes: number, maxDepth: number): Rule {
   };
 }
 
-/** Ratio of JSON text to the least that nestedViolation counts: a number of 25 characters counts as one. */
+/** Ratio of JSON text to nestedViolation's count: a number of 25 characters counts as one. */
 const MAX_EXPANSION = 32;
 
 interface PathViolation {
@@ -154,8 +153,8 @@ const TOO_LARGE: PathViolation = { at: '', message: '' };
 const TOO_DEEP = 'is nested too deeply';
 
 /**
- * The first violation inside a JSON value. Each node takes its least length from `budget`, so that the walk of a far
- * too large value stops early. Paths are built only for a violation, on the way back.
+ * The first violation in a JSON value. Each node takes its least length from `budget`, so that the walk of a far too
+ * large value stops early. Paths are built only for a violation, on the way back.
  */
 function nestedViolation(
   value: unknown,

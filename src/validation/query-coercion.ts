@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import type { FieldError } from '../platform/errors/app-error';
 
-/** Converts a parameter's text, or returns it unchanged for the rules to refuse. */
+/** Returns text that it cannot convert unchanged, for the rules to refuse. */
 type Coercion = (text: string) => unknown;
 
 const COERCIONS = Symbol('query coercions');
@@ -29,7 +29,7 @@ export const QueryList = (): PropertyDecorator => coerced(splitList);
 
 /**
  * Splits at commas. A comma after an odd number of backslashes belongs to its element; backslashes before a comma come
- * in pairs (`\\` is one). Elsewhere a backslash is itself, so `CORP\alice` needs no escaping.
+ * in pairs (`\\` is one). Elsewhere a backslash is itself: `CORP\alice` needs no escaping.
  */
 export function splitList(text: string): string[] {
   const elements: string[] = [];
@@ -52,8 +52,8 @@ export function splitList(text: string): string[] {
 }
 
 /**
- * Converts a parsed query for a DTO class. Unknown, repeated and empty parameters are violations, as a filter that is
- * silently ignored shows the wrong records.
+ * Converts a query for a DTO class. Unknown, repeated and empty parameters are violations: a filter that is silently
+ * ignored shows the wrong records.
  */
 export function coerceQuery(
   dto: new () => object,

@@ -3,12 +3,12 @@ import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { Check, list, Nested, oneOf, text, type Rule } from './constraints';
 
-/** Properties of request DTOs, validated and documented by one decorator. */
+/** Request properties, validated and documented by one decorator. */
 
 export interface About {
   description: string;
   example?: unknown;
-  /** Required means present and not null; others may be left out or null. */
+  /** False allows absence and null. */
   required?: boolean;
 }
 
@@ -31,7 +31,6 @@ export function TextProperty(max: number, about: About): PropertyDecorator {
   return Property(text(max, min), { type: String, minLength: min, maxLength: max }, about);
 }
 
-/** One of a few words. */
 export function WordProperty(words: readonly string[], about: About): PropertyDecorator {
   return Property(oneOf(words), { type: String, enum: [...words] }, about);
 }
@@ -45,7 +44,7 @@ export function NestedProperty(typeOf: () => new () => object): PropertyDecorato
   );
 }
 
-/** An optional list of texts with a rule for each, documented as `items` and `schema`. */
+/** An optional list of texts with a rule for each. */
 export function ListProperty(
   [element, items]: readonly [Rule, object],
   maxItems: number,

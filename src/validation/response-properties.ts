@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-/** Properties of response DTOs, not validated: an example, and a description where the name does not say all. */
+/** Properties of response DTOs: an example, and a description where the name is not enough. */
 
 type Dto = new () => object;
 
@@ -40,7 +40,6 @@ export const ApiText = (example: string, description?: string, more?: More) =>
 export const ApiTexts = (example: string[], description?: string) =>
   property({ type: [String] }, example, description);
 
-/** One of a few words. */
 export const ApiWord = (words: readonly string[], example: string, description?: string) =>
   property({ type: String, enum: [...words] }, example, description);
 
@@ -57,10 +56,8 @@ export const ApiInstant = (
 export const ApiObject = (example: object, description?: string, more?: More) =>
   property({ type: 'object', additionalProperties: true }, example, description, more);
 
-/** An object of another DTO class. */
 export const ApiPart = (typeOf: () => Dto, description?: string, more?: More) =>
   property({ type: () => typeOf() }, undefined, description, more);
 
-/** A list of objects of another DTO class. */
 export const ApiParts = (typeOf: () => Dto, description?: string, more?: More) =>
   property({ type: () => [typeOf()] }, undefined, description, more);

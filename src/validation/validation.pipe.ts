@@ -6,8 +6,7 @@ import { coerceQuery } from './query-coercion';
 const PLAIN_TYPES: unknown[] = [String, Number, Boolean, Array, Object];
 
 /**
- * Validates bodies and queries against DTO classes. Values stay plain objects: an instance of the class would lose the
- * text of its numbers.
+ * Validates bodies and queries. Values stay plain objects: class instances would lose the text of numbers.
  * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
 @Injectable()
@@ -26,7 +25,7 @@ export class CompiledValidationPipe implements PipeTransform {
 }
 
 /**
- * Members of a query DTO class from a parsed query string.
+ * Members of a query DTO.
  * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
 export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
