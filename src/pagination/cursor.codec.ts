@@ -6,7 +6,7 @@ const VERSION = '1';
 
 /**
  * Opaque, authenticated cursors: a position (any JSON value) and a MAC over it and its binding (principal, filter,
- * sort). The binding is not inside: it costs no length and discloses nothing.
+ * sort). The binding is outside: it costs no length and discloses nothing.
  */
 export class CursorCodec {
   private readonly key: KeyObject;
@@ -24,11 +24,11 @@ export class CursorCodec {
 
   /**
    * The position in a cursor.
-   * @throws AppError INVALID_CURSOR when it was changed, or made for another principal, filter or sort.
+   * @throws AppError INVALID_CURSOR when changed, or made for another principal, filter or sort.
    */
   decode(cursor: string, binding: string): unknown {
     const bytes = Buffer.from(cursor, 'base64url');
-    // Decoding ignores other characters than base64url; only the canonical spelling is accepted.
+    // Decoding ignores characters outside base64url; only the canonical spelling is accepted.
     if (bytes.length > MAC_BYTES && bytes.toString('base64url') === cursor) {
       const payload = bytes.subarray(MAC_BYTES);
       if (timingSafeEqual(bytes.subarray(0, MAC_BYTES), this.macOf(payload, binding))) {

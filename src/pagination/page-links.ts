@@ -1,9 +1,6 @@
 import type { PageInfo } from './page';
 
-/**
- * RFC 8288 `Link` values (first, prev, next) of the page of `url`: relative references, valid behind any proxy, with
- * another cursor or offset.
- */
+/** RFC 8288 `Link` values (first, prev, next) of the page of `url`: relative references, valid behind any proxy. */
 export function linksOf(url: string, page: PageInfo): string[] {
   const target = new URL(url, 'http://localhost');
   for (const name of ['cursor', 'offset', 'include_total']) target.searchParams.delete(name);

@@ -13,5 +13,5 @@ export interface PageInfo {
   previousCursor?: string;
 }
 
-/** Limit of exact totals: counting on would cost more than the page itself. */
+/** Limit of exact totals: counting on costs more than the page. */
 export const TOTAL_EXACT_UP_TO = 10_000;
