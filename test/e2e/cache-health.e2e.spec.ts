@@ -16,7 +16,6 @@ describeWithPrivateRedis()('/health', () => {
   });
 
   afterAll(async () => {
-    delete process.env['REDIS_URL'];
     await service?.stop();
     await redis?.stop();
   });

@@ -1,13 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { until } from '../integration/until.fixture';
-import {
-  type Answer,
-  EVENTS,
-  eventsIn,
-  eventWith,
-  TestService,
-  tokenOf,
-} from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { type Answer, EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
 
 const ALIAS = '/api/v1/performance/audit/events';
 const STATS = '/api/v1/performance/cache/stats';
@@ -22,7 +16,7 @@ const DEFAULTS = {
   CACHE_TTL_OVERRIDES: '',
 };
 
-let service: TestService | undefined;
+let service: InProcessService | undefined;
 let token: string;
 
 afterEach(async () => {
@@ -30,13 +24,9 @@ afterEach(async () => {
   service = undefined;
 });
 
-afterAll(() => {
-  for (const name of Object.keys(DEFAULTS)) delete process.env[name];
-});
-
-/** A service with these settings and three events. */
-async function startWith(settings: Record<string, string>): Promise<TestService> {
-  const started = await TestService.start({ ...DEFAULTS, ...settings });
+/** A service with these settings and three events: in this process, as it is started for each of many settings. */
+async function startWith(settings: Record<string, string>): Promise<InProcessService> {
+  const started = await InProcessService.start({ ...DEFAULTS, ...settings });
   service = started;
   token = await tokenOf({ scope: 'audit:read audit:write performance:read performance:manage' });
   const events = [1, 2, 3].map((number) => eventWith({ action: `act.${number}` }));

@@ -7,7 +7,8 @@ import { Exporter } from '../../src/streaming/exporter';
 import { until } from '../integration/until.fixture';
 import { openNetworkPath, type NetworkPath } from '../integration/network-path.fixture';
 import { openExport, readAnswer } from '../support/export-client';
-import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { EVENTS, eventWith, tokenOf } from '../support/test-service';
 
 const STALL_MS = 1200;
 const LIMIT = 6;
@@ -15,13 +16,13 @@ const LIMIT = 6;
 const OWN = 3;
 
 let network: NetworkPath;
-let service: TestService;
+let service: InProcessService;
 let admin: Client;
 let token: string;
 
 beforeAll(async () => {
   const viaUrl = async (url: string) => (network = await openNetworkPath(url)).url;
-  service = await TestService.start(
+  service = await InProcessService.start(
     {
       STREAMING_MAX_CONCURRENT: String(LIMIT),
       STREAMING_STALL_TIMEOUT_MS: String(STALL_MS),

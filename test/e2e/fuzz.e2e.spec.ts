@@ -11,7 +11,8 @@ import {
   operationsOf,
   requestTo,
 } from '../support/openapi-requests';
-import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { EVENTS, eventWith, tokenOf } from '../support/test-service';
 
 /**
  * Requests made from docs/openapi.json, whatever routes it holds, against the running service: no answer is a 5xx, and
@@ -38,11 +39,11 @@ describe('every route of the description', () => {
   const answers = new DescribedResponses(document);
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   const seen = new Map<string, Map<number, number>>();
-  let service: TestService;
+  let service: InProcessService;
   let tokens: string[];
 
   beforeAll(async () => {
-    service = await TestService.start();
+    service = await InProcessService.start();
     const scope = SCOPES.join(' ');
     const organizations = ['org-1', 'org-2'];
     tokens = [

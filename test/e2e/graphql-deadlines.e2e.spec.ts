@@ -1,19 +1,20 @@
 import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
-import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
 
 const LIST = '{ optimizedAuditEvents(useCache: false) { edges { node { id } } } }';
 const WRITE =
   'mutation { createAuditEvent(event: { organizationId: "org-1", action: "late", status: SUCCESS }) { id } }';
 
 describe('GraphQL while PostgreSQL is blocked', () => {
-  let service: TestService;
+  let service: InProcessService;
   let blocker: Blocker;
   let token: string;
 
   beforeAll(async () => {
-    service = await TestService.start({
+    service = await InProcessService.start({
       REQUEST_TIMEOUT_MS: '1000',
       CONCURRENCY_MAX_REQUESTS: '1',
       CONCURRENCY_QUEUE_SIZE: '1',

@@ -268,7 +268,6 @@ describe('GraphQL with GRAPHQL_INTROSPECTION=false', () => {
         expect(answer.text).not.toMatch(/did you mean/i);
       }
     } finally {
-      delete process.env.GRAPHQL_INTROSPECTION;
       await service.stop();
     }
   });

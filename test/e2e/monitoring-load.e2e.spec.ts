@@ -2,17 +2,18 @@ import { MetricRegistry } from '../../src/metrics/metrics.registry';
 import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
-import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { EVENTS, eventWith, tokenOf } from '../support/test-service';
 
 const MANY = 30;
 const REPORT = '/api/v1/performance/database/performance-report';
 
-let service: TestService;
+let service: InProcessService;
 let blocker: Blocker;
 let operator: string;
 
 beforeAll(async () => {
-  service = await TestService.start({
+  service = await InProcessService.start({
     // These would wait for the locks of the blocker, too.
     DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
     MONITORING_ENABLED: 'false',

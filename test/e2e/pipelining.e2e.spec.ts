@@ -5,14 +5,15 @@ import { Client } from 'pg';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
 import { listen, RawConnections } from '../support/raw-connection';
-import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { EVENTS, eventWith, tokenOf } from '../support/test-service';
 
-let service: TestService;
+let service: InProcessService;
 let token: string;
 let talks: RawConnections;
 
 beforeAll(async () => {
-  service = await TestService.start();
+  service = await InProcessService.start();
   token = await tokenOf();
   talks = new RawConnections(service, token);
 });

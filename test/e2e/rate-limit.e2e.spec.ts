@@ -45,10 +45,7 @@ describe('the rate limit', () => {
     service = await TestService.start({ ...SETTINGS, REDIS_URL: '' });
   });
 
-  afterAll(async () => {
-    await service.stop();
-    Object.assign(process.env, OFF);
-  });
+  afterAll(() => service.stop());
 
   it.each([
     ['cached pages', 'GET', EVENTS],
@@ -107,7 +104,6 @@ describeWithPrivateRedis()('the rate limit of several replicas', () => {
   afterAll(async () => {
     await Promise.all(replicas.map((replica) => replica.stop()));
     await redis.stop();
-    Object.assign(process.env, OFF);
   });
 
   it('is one for all of them, and each counts alone while Redis is away', async () => {

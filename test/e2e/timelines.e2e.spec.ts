@@ -10,15 +10,16 @@ import { GraphqlSubscriber } from '../support/graphql-subscriber';
 import { loseEventsBehind } from '../support/lost-commits';
 import { expectProblem } from '../support/problem';
 import { TailClient } from '../support/tail-client';
-import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 
-let service: TestService;
+let service: InProcessService;
 let admin: Client;
 const closing: (() => unknown)[] = [];
 
 beforeAll(async () => {
-  service = await TestService.start({ REDIS_URL: '', STREAMING_MAX_CONCURRENT: '20' });
+  service = await InProcessService.start({ REDIS_URL: '', STREAMING_MAX_CONCURRENT: '20' });
   admin = await service.connect();
 });
 

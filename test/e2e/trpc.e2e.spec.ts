@@ -1,14 +1,15 @@
 import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { TestService, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { InProcessService } from '../support/in-process-service';
+import { EVENTS, eventWith, tokenOf } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 
-let service: TestService;
+let service: InProcessService;
 let token: string;
 const organization = `org-${randomUUID()}`;
 
 beforeAll(async () => {
-  service = await TestService.start();
+  service = await InProcessService.start();
   token = await tokenOf({
     organizations: [organization],
     scope: 'audit:read audit:write performance:read performance:manage',

@@ -1,10 +1,5 @@
-import {
-  type Build,
-  buildService,
-  type ServiceProcess,
-  startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
+import { tokenFor } from '../integration/service.fixture';
+import { buildService, type ServiceProcess, startServiceProcess } from '../support/service-process';
 import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../support/pgbouncer';
 import { PostgresCluster } from '../support/postgres-cluster';
 import {
@@ -43,7 +38,6 @@ interface StageParts {
   reader: SwitchableProxy;
   redis: PrivateRedis;
   pooler: TestPgBouncer | undefined;
-  build: Build;
   replicas: readonly ServiceProcess[];
 }
 
@@ -106,7 +100,7 @@ export class FailoverStage {
       replicas.push(await startServiceProcess(build, url, { ...common, ...own }));
     }
     const token = await tokenFor({ scopes: [...SCOPES] });
-    const parts = { cluster, database, reader, redis, pooler, build, replicas };
+    const parts = { cluster, database, reader, redis, pooler, replicas };
     return new FailoverStage(parts, token);
   }
 
@@ -141,13 +135,12 @@ export class FailoverStage {
   }
 
   async stop(): Promise<void> {
-    const { replicas, pooler, database, reader, cluster, redis, build } = this.parts;
+    const { replicas, pooler, database, reader, cluster, redis } = this.parts;
     await Promise.all(replicas.map((replica) => replica.end('SIGKILL')));
     await pooler?.stop();
     await database.close();
     await reader.close();
     await cluster.stop();
     await redis.stop();
-    await build.remove();
   }
 }

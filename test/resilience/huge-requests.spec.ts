@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { type LoadRequest, LoadSender } from '../integration/load.fixture';
-import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
+import { tokenFor } from '../integration/service.fixture';
+import { type ServiceProcess } from '../support/service-process';
 import { EVENTS, eventWith } from '../support/test-service';
 import {
   BULK_PROTOCOLS,

@@ -1,11 +1,11 @@
 import { Client } from 'pg';
+import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
+} from '../support/service-process';
 import { until } from '../integration/until.fixture';
 import {
   describeWithPostgresPrograms,
@@ -35,7 +35,6 @@ describeWithPostgresPrograms()('a service that is told to stop while a standby i
     await service?.end('SIGKILL');
     await admin?.end();
     pair?.stop();
-    await build?.remove();
   });
 
   it('says that the outcome of a commit that waits is unknown, gives it up and ends with 0', async () => {

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-  tokenFor,
-} from '../integration/service.fixture';
+} from '../support/service-process';
 import { until } from '../integration/until.fixture';
 import {
   describeWithPrivateRedis,
@@ -132,7 +132,6 @@ describeWithPrivateRedis()(
 
     afterAll(async () => {
       await Promise.all(replicas.map((replica) => replica.end('SIGKILL')));
-      await build?.remove();
       await test?.drop();
       await redis?.stop();
     }, 60_000);

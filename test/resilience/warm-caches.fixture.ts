@@ -1,3 +1,4 @@
+import { someAtOnce } from '../support/some-at-once';
 import { type Answer, askable, EVENTS } from '../support/test-service';
 import type { StoredRow } from './stored-rows.fixture';
 import type { WriteLedger } from './write-ledger.fixture';
@@ -58,12 +59,12 @@ export class WarmCaches {
       for (const organization of organizations) reads.push(...otherProtocols(url, organization));
     }
     const caches = new WarmCaches(reads, token, urls, organizations);
-    for (const read of reads) {
+    await someAtOnce(reads, async (read) => {
       await caches.ask(read);
       const { status, text, headers } = await caches.ask(read);
       if (status !== 200) throw new Error(`${read.path} was answered ${status} ${text}`);
       caches.etags.set(read, headers.get('etag') ?? '');
-    }
+    });
     return caches;
   }
 
@@ -74,7 +75,7 @@ export class WarmCaches {
   async expectExact(rows: readonly StoredRow[]): Promise<void> {
     const faults: object[] = [];
     const stored = new Set(rows.map(({ id }) => id));
-    for (const read of this.reads) {
+    await someAtOnce(this.reads, async (read) => {
       const kept = await this.ask(read);
       const etag = this.etags.get(read) ?? '';
       const conditional = etag === '' ? undefined : await this.ask(read, { 'if-none-match': etag });
@@ -87,7 +88,7 @@ export class WarmCaches {
       if (conditional?.status === 304 && etag !== fresh.headers.get('etag')) {
         faults.push({ read, source, conditional: '304 though it has changed' });
       }
-    }
+    });
     expect(faults.slice(0, 3)).toEqual([]);
   }
 
