@@ -16,6 +16,7 @@ describeWithPrivateRedis()('/health', () => {
   });
 
   afterAll(async () => {
+    delete process.env['REDIS_URL'];
     await service?.stop();
     await redis?.stop();
   });

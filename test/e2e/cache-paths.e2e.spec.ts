@@ -1,18 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { CachingInterceptor } from '../../src/caching/caching.interceptor';
 import { rawRequest, type RawAnswer } from '../support/raw-http';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 /** Left to express by the fast path, with the same meaning. */
 const ORDINARY = { accept: 'application/json;q=0.9, text/html;q=0.1' };
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 let id: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start();
+  service = await TestService.start();
   token = await tokenOf();
   await service.post(`${EVENTS}/bulk`, token, {
     events: Array.from({ length: 30 }, (_, index) =>

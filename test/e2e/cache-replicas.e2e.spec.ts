@@ -7,8 +7,14 @@ import {
   type PrivateRedis,
   startPrivateRedis,
 } from '../support/redis-server';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import {
+  type Answer,
+  EVENTS,
+  eventsIn,
+  eventWith,
+  TestService,
+  tokenOf,
+} from '../support/test-service';
 
 const CACHE = '/api/v1/performance/cache';
 const SCOPE = 'audit:read audit:write performance:read performance:manage';
@@ -19,8 +25,8 @@ const ageOf = ({ headers }: Answer) => Number(headers.get('age'));
 describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
   let redis: PrivateRedis;
   let client: RedisClientType;
-  let one: InProcessService;
-  let two: InProcessService;
+  let one: TestService;
+  let two: TestService;
   let operator: string;
   let token: string;
   let mine: string;
@@ -30,8 +36,8 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
     client = createClient({ url: redis.url });
     await client.connect();
     const settings = { REDIS_URL: redis.url, CACHE_MAX_SIZE_MB: '1' };
-    one = await InProcessService.start(settings);
-    two = await InProcessService.start(settings, () => Promise.resolve(one.databaseUrl));
+    one = await TestService.start(settings);
+    two = await TestService.start(settings, () => Promise.resolve(one.databaseUrl));
     operator = await tokenOf({ scope: SCOPE, organizations: ['*'] });
   });
 
@@ -51,7 +57,7 @@ describeWithPrivateRedis()('two replicas on one database and one Redis', () => {
     await one.post(EVENTS, operator, eventWith({ organizationId: mine }));
   });
 
-  const entriesOf = async (service: InProcessService) =>
+  const entriesOf = async (service: TestService) =>
     (await service.get(`${CACHE}/stats`, operator)).json.entries as number;
 
   function remove(pattern: string, service = one): Promise<Answer> {

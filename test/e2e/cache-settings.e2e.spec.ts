@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import {
+  type Answer,
+  EVENTS,
+  eventsIn,
+  eventWith,
+  TestService,
+  tokenOf,
+} from '../support/test-service';
 
 const ALIAS = '/api/v1/performance/audit/events';
 const STATS = '/api/v1/performance/cache/stats';
@@ -16,7 +22,7 @@ const DEFAULTS = {
   CACHE_TTL_OVERRIDES: '',
 };
 
-let service: InProcessService | undefined;
+let service: TestService | undefined;
 let token: string;
 
 afterEach(async () => {
@@ -24,9 +30,13 @@ afterEach(async () => {
   service = undefined;
 });
 
-/** A service with these settings and three events: in this process, as it is started for each of many settings. */
-async function startWith(settings: Record<string, string>): Promise<InProcessService> {
-  const started = await InProcessService.start({ ...DEFAULTS, ...settings });
+afterAll(() => {
+  for (const name of Object.keys(DEFAULTS)) delete process.env[name];
+});
+
+/** A service with these settings and three events. */
+async function startWith(settings: Record<string, string>): Promise<TestService> {
+  const started = await TestService.start({ ...DEFAULTS, ...settings });
   service = started;
   token = await tokenOf({ scope: 'audit:read audit:write performance:read performance:manage' });
   const events = [1, 2, 3].map((number) => eventWith({ action: `act.${number}` }));

@@ -2,19 +2,18 @@ import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { ResponseCache } from '../../src/caching/response-cache';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const READERS = 1000;
 
-let service: InProcessService;
+let service: TestService;
 let admin: Client;
 // Connections keep the method they find when they are made, so it is watched before the first one and to the end.
 let query: jest.SpiedFunction<Client['query']>;
 
 beforeAll(async () => {
   query = jest.spyOn(Client.prototype, 'query');
-  service = await InProcessService.start({ REDIS_URL: '' });
+  service = await TestService.start({ REDIS_URL: '' });
   admin = new Client({ connectionString: service.databaseUrl });
   await admin.connect();
 });

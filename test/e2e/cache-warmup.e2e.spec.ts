@@ -2,20 +2,26 @@ import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
 import { AuditPages } from '../../src/audit/read/audit-pages';
 import { expectProblem, pathsOf } from '../support/problem';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import {
+  type Answer,
+  EVENTS,
+  eventsIn,
+  eventWith,
+  TestService,
+  tokenOf,
+} from '../support/test-service';
 
 const CACHE = '/api/v1/performance/cache';
 const DAY_MS = 86_400_000;
 const SCOPE = 'audit:read audit:write performance:read performance:manage';
 
-let service: InProcessService;
+let service: TestService;
 let mine: string;
 let foreign: string;
 let operator: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REDIS_URL: '', DATABASE_STATEMENT_TIMEOUT_MS: '1000' });
+  service = await TestService.start({ REDIS_URL: '', DATABASE_STATEMENT_TIMEOUT_MS: '1000' });
   operator = await tokenOf({ sub: 'operator', scope: SCOPE, organizations: ['*'] });
 });
 

@@ -3,20 +3,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MetricRegistry } from '../../src/metrics/metrics.registry';
 import { PerformanceReport } from '../../src/metrics/performance.report';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const ROUNDS = 40;
 const WORKERS = 8;
 
 describe('of a load through all protocols', () => {
-  let service: InProcessService;
+  let service: TestService;
   let token: string;
   let sent = 0;
 
   beforeAll(async () => {
     // One principal has half of the places of exports, and each worker one export at a time.
-    service = await InProcessService.start({ STREAMING_MAX_CONCURRENT: String(4 * WORKERS) });
+    service = await TestService.start({ STREAMING_MAX_CONCURRENT: String(4 * WORKERS) });
     token = await tokenOf({ scope: 'audit:read audit:write audit:export' });
   });
 

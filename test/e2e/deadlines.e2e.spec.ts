@@ -5,18 +5,17 @@ import { connect } from 'node:net';
 import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const DEADLINE_MS = 1000;
 const NO_CACHE = { 'cache-control': 'no-cache' };
 
-let service: InProcessService;
+let service: TestService;
 let blocker: Blocker;
 let token: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({
+  service = await TestService.start({
     REQUEST_TIMEOUT_MS: String(DEADLINE_MS),
     // These would wait for the locks of the blocker, and others behind them.
     DATABASE_UPKEEP_INTERVAL_SECONDS: '0',

@@ -25,12 +25,15 @@ describe('a degraded service', () => {
   let replica: TestDatabase;
   let service: TestService;
   let token: string;
+  let log = '';
 
   beforeAll(async () => {
     replica = await createTestDatabase();
     const writing = await openReplica(replica.url);
     await writing.writer.write(writeRequest([newEvent({ action: 'only on the replica' })]));
     await writing.close();
+    const take = (text: unknown): boolean => (log += String(text)) !== '';
+    jest.spyOn(process.stdout, 'write').mockImplementation(take);
     service = await TestService.start({
       DATABASE_REPLICA_URLS: replica.url,
       MEMORY_ALERT_PERCENT: '1',
@@ -43,11 +46,12 @@ describe('a degraded service', () => {
 
   afterAll(async () => {
     await service?.stop();
+    jest.restoreAllMocks();
     await replica?.drop();
   });
 
   it('logs as LOG_LEVEL and LOG_FORMAT say', () => {
-    const entries = service.log
+    const entries = log
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as { level: string; context: string });

@@ -1,22 +1,22 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
 import { answersIn } from '../support/raw-http';
 import { listen, type RawConnection, RawConnections } from '../support/raw-connection';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const TOO_LARGE = 2 * 1024 * 1024;
 const CREATE = '/trpc/performance.bulkCreateAuditEvents';
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 let talks: RawConnections;
 const begin = (path: string, ...headers: string[]) => talks.begin(path, ...headers);
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REQUEST_MAX_SIZE_MB: '1' });
+  service = await TestService.start({ REQUEST_MAX_SIZE_MB: '1' });
   token = await tokenOf();
   talks = new RawConnections(service, token);
   await service.post(EVENTS, token, eventWith()); // the fast route knows the token from now on
@@ -69,8 +69,7 @@ describe('a body that is announced to be too large', () => {
     for (let sent = 0; sent < bytes; sent += TOO_LARGE) {
       await new Promise((resolve) => talk.socket.write(Buffer.alloc(TOO_LARGE, ' '), resolve));
     }
-    const end = talks.ends.at(-1);
-    await until(() => (end?.bytesRead ?? 0) > bytes); // its head and all of its body
+    await sleep(100); // a reset would be here by now
     listen(talk);
     expectProblem(await answerIn(talk), 413, 'REQUEST_TOO_LARGE');
     expect(talk.error).toBeUndefined();

@@ -5,20 +5,19 @@ import { Client } from 'pg';
 import { captureLog } from '../integration/redis.fixture';
 import { until } from '../integration/until.fixture';
 import { fetchExport, openExport, readAnswer } from '../support/export-client';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const EXPORT = 'audit:read audit:write audit:export';
 /** More than the buffers between PostgreSQL and a client that does not read can hold. */
 const ROWS = 60_000;
 const LIMIT = 14;
 
-let service: InProcessService;
+let service: TestService;
 let admin: Client;
 let token: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({
+  service = await TestService.start({
     STREAMING_MAX_CONCURRENT: String(LIMIT),
     STREAMING_STALL_TIMEOUT_MS: '60000',
   });

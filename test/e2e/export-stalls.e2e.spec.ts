@@ -7,8 +7,7 @@ import { Exporter } from '../../src/streaming/exporter';
 import { until } from '../integration/until.fixture';
 import { openNetworkPath, type NetworkPath } from '../integration/network-path.fixture';
 import { openExport, readAnswer } from '../support/export-client';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const STALL_MS = 1200;
 const LIMIT = 6;
@@ -16,13 +15,13 @@ const LIMIT = 6;
 const OWN = 3;
 
 let network: NetworkPath;
-let service: InProcessService;
+let service: TestService;
 let admin: Client;
 let token: string;
 
 beforeAll(async () => {
   const viaUrl = async (url: string) => (network = await openNetworkPath(url)).url;
-  service = await InProcessService.start(
+  service = await TestService.start(
     {
       STREAMING_MAX_CONCURRENT: String(LIMIT),
       STREAMING_STALL_TIMEOUT_MS: String(STALL_MS),

@@ -1,18 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { JsonBodyInterceptor } from '../../src/http/json-body.interceptor';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf, type Answer } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf, type Answer } from '../support/test-service';
 
 /** The same route by the ordinary way: the fast route takes no query. */
 const ORDINARY = `${EVENTS}?way=ordinary`;
 /** The routes have this name too. */
 const ALIAS = '/api/v1/performance/audit/events';
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REQUEST_MAX_SIZE_MB: '1' });
+  service = await TestService.start({ REQUEST_MAX_SIZE_MB: '1' });
   token = await tokenOf();
   await service.get(EVENTS, token); // a token is known to the fast route after its first use
 });

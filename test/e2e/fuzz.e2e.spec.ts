@@ -11,8 +11,7 @@ import {
   operationsOf,
   requestTo,
 } from '../support/openapi-requests';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 /**
  * Requests made from docs/openapi.json, whatever routes it holds, against the running service: no answer is a 5xx, and
@@ -39,11 +38,11 @@ describe('every route of the description', () => {
   const answers = new DescribedResponses(document);
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
   const seen = new Map<string, Map<number, number>>();
-  let service: InProcessService;
+  let service: TestService;
   let tokens: string[];
 
   beforeAll(async () => {
-    service = await InProcessService.start();
+    service = await TestService.start();
     const scope = SCOPES.join(' ');
     const organizations = ['org-1', 'org-2'];
     tokens = [

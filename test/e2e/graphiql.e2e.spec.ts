@@ -17,7 +17,7 @@ describe('GraphiQL in development', () => {
   let service: TestService;
 
   beforeAll(async () => {
-    service = await TestService.start({ NODE_ENV: 'development' });
+    service = await TestService.start({ NODE_ENV: 'development', LOG_LEVEL: 'silent' });
   });
   afterAll(() => service.stop());
 
@@ -95,7 +95,7 @@ describe('GraphiQL in development', () => {
 
 describe.each(['staging', 'production', 'test'])('in the profile %s', (profile) => {
   it('there is no GraphiQL: browsers are answered as programs are', async () => {
-    const service = await TestService.start({ NODE_ENV: profile });
+    const service = await TestService.start({ NODE_ENV: profile, LOG_LEVEL: 'silent' });
     try {
       const asked = await service.get('/graphql', undefined, { accept: OF_BROWSERS });
       const plain = await service.get('/graphql', undefined, { accept: 'application/json' });

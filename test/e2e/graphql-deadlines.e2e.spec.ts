@@ -1,20 +1,19 @@
 import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const LIST = '{ optimizedAuditEvents(useCache: false) { edges { node { id } } } }';
 const WRITE =
   'mutation { createAuditEvent(event: { organizationId: "org-1", action: "late", status: SUCCESS }) { id } }';
 
 describe('GraphQL while PostgreSQL is blocked', () => {
-  let service: InProcessService;
+  let service: TestService;
   let blocker: Blocker;
   let token: string;
 
   beforeAll(async () => {
-    service = await InProcessService.start({
+    service = await TestService.start({
       REQUEST_TIMEOUT_MS: '1000',
       CONCURRENCY_MAX_REQUESTS: '1',
       CONCURRENCY_QUEUE_SIZE: '1',

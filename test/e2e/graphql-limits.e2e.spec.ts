@@ -1,15 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { SocketStage } from '../support/socket-stage';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, eventsIn, tokenOf } from '../support/test-service';
+import {
+  type Answer,
+  EVENTS,
+  eventWith,
+  eventsIn,
+  TestService,
+  tokenOf,
+} from '../support/test-service';
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 const organization = `org-${randomUUID()}`;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REDIS_URL: '', BULK_MAX_EVENTS: '20' });
+  service = await TestService.start({ REDIS_URL: '', BULK_MAX_EVENTS: '20' });
   token = await tokenOf({ organizations: [organization] });
 });
 afterAll(async () => {

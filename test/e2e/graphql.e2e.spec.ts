@@ -268,6 +268,7 @@ describe('GraphQL with GRAPHQL_INTROSPECTION=false', () => {
         expect(answer.text).not.toMatch(/did you mean/i);
       }
     } finally {
+      delete process.env.GRAPHQL_INTROSPECTION;
       await service.stop();
     }
   });

@@ -6,18 +6,17 @@ import { HttpServer } from '../../src/http/http-server';
 import { until } from '../integration/until.fixture';
 import { expectProblem, expectTimed } from '../support/problem';
 import { answersIn, sendRaw } from '../support/raw-http';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const SMALL = 'limit=1';
 const LARGE = 'limit=50';
 
 describe('every response', () => {
-  let service: InProcessService;
+  let service: TestService;
   let token: string;
 
   beforeAll(async () => {
-    service = await InProcessService.start();
+    service = await TestService.start();
     token = await tokenOf();
     const events = Array.from({ length: 50 }, () => eventWith());
     await service.post(`${EVENTS}/bulk`, token, { events });
@@ -212,12 +211,12 @@ describe('a client that does not finish its request', () => {
 });
 
 describe('while it drains', () => {
-  let service: InProcessService;
+  let service: TestService;
   let token: string;
   let admin: Client;
 
   beforeAll(async () => {
-    service = await InProcessService.start();
+    service = await TestService.start();
     token = await tokenOf();
     admin = await service.connect();
   });

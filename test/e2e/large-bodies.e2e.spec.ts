@@ -5,8 +5,7 @@ import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { LargeBodyLimiter } from '../../src/concurrency/large-body-limiter';
 import { BodyMemoryLimiter } from '../../src/http/body-memory-limiter';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const MAX_REQUESTS = 12;
 const QUEUE_SIZE = 5;
@@ -15,13 +14,13 @@ const AT_ONCE = 3;
 const BULKS = 8;
 const EVENTS_EACH = 200;
 
-let service: InProcessService;
+let service: TestService;
 let admin: Client;
 let flood: string;
 let quiet: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({
+  service = await TestService.start({
     CONCURRENCY_MAX_REQUESTS: String(MAX_REQUESTS),
     CONCURRENCY_QUEUE_SIZE: String(QUEUE_SIZE),
   });

@@ -3,8 +3,7 @@ import { MAX_BUFFERED_CHARACTERS } from '../../src/audit/feed/feed-buffer';
 import { MAX_EXACT_NUMBERS } from '../../src/platform/runtime/lossless-json';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
 import { TailClient } from '../support/tail-client';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 
@@ -20,11 +19,11 @@ const MAX_PAGE_CHARACTERS = 32 * 1024 * 1024;
 const organization = `org-${randomUUID()}`;
 const SIZE = 250_000;
 const COUNT = 160;
-let service: InProcessService;
+let service: TestService;
 let token: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REDIS_URL: '' });
+  service = await TestService.start({ REDIS_URL: '' });
   token = await tokenOf({ organizations: [organization] });
   const metadata = { text: 'x'.repeat(SIZE) };
   const events = Array.from({ length: 32 }, () =>

@@ -2,18 +2,17 @@ import { MetricRegistry } from '../../src/metrics/metrics.registry';
 import { Blocker } from '../integration/blocker.fixture';
 import { until } from '../integration/until.fixture';
 import { expectProblem } from '../support/problem';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const MANY = 30;
 const REPORT = '/api/v1/performance/database/performance-report';
 
-let service: InProcessService;
+let service: TestService;
 let blocker: Blocker;
 let operator: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({
+  service = await TestService.start({
     // These would wait for the locks of the blocker, too.
     DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
     MONITORING_ENABLED: 'false',

@@ -5,16 +5,15 @@ import { Client } from 'pg';
 import { EventIngest } from '../../src/audit/ingest/event-ingest';
 import { until } from '../integration/until.fixture';
 import { memberTexts } from '../support/json-text';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const NDJSON = { 'content-type': 'application/x-ndjson' };
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ BULK_MAX_EVENTS: '10', REQUEST_MAX_SIZE_MB: '1' });
+  service = await TestService.start({ BULK_MAX_EVENTS: '10', REQUEST_MAX_SIZE_MB: '1' });
   token = await tokenOf({ organizations: ['org-1', 'org-2'] });
 });
 

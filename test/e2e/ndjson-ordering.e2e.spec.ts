@@ -1,18 +1,18 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { AuditWriter } from '../../src/audit/write/audit-writer';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const MAX_EVENTS = 150;
 /** What has a transaction to itself, and how many of these there are at once: AuditWriter. */
 const [LARGE, LARGE_TRANSACTIONS] = [101, 2];
 
-let service: InProcessService;
+let service: TestService;
 let admin: Client;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ BULK_MAX_EVENTS: String(MAX_EVENTS) });
+  service = await TestService.start({ BULK_MAX_EVENTS: String(MAX_EVENTS) });
   admin = await service.connect();
 });
 
@@ -25,7 +25,7 @@ afterAll(async () => {
 it('the events of one body of NDJSON are recorded in the order of its lines, whichever writes run beside it', async () => {
   const others = ['a', 'b'];
   expect(others).toHaveLength(LARGE_TRANSACTIONS);
-  const token = await tokenOf({ organizations: [...others, 'later', 'org-1'] });
+  const token = await tokenOf({ organizations: [...others, 'org-1'] });
   const eventsOf = (organizationId: string, count: number) =>
     Array.from({ length: count }, () => eventWith({ organizationId }));
   for (const id of others) await service.post(EVENTS, token, eventWith({ organizationId: id }));
@@ -42,9 +42,7 @@ it('the events of one body of NDJSON are recorded in the order of its lines, whi
     'content-type': 'application/x-ndjson',
   });
   await until(() => writer.statistics().waitingEvents === MAX_EVENTS);
-  // A small one that came later is stored: the last of the body would be, too, were it not to wait.
-  const later = await service.post(EVENTS, token, eventWith({ organizationId: 'later' }));
-  expect(later.status).toBe(201);
+  await sleep(500); // enough for the last to be stored, were it not to wait
   await admin.query('ROLLBACK');
 
   const receipts = (await body).text.trimEnd().split('\n').slice(0, -1);

@@ -24,6 +24,7 @@ describe('alerts about dependencies', () => {
         ALERT_INTERVAL_MS: '100',
         DATABASE_POOL_MAX: '2',
         CONCURRENCY_QUEUE_TIMEOUT_MS: '4000',
+        LOG_LEVEL: 'fatal',
         ...(toRedis ? { REDIS_URL: toRedis.url } : {}),
       },
       async (url) => {
@@ -43,6 +44,7 @@ describe('alerts about dependencies', () => {
     toDatabase?.cut();
     toRedis?.cut();
     await redis?.stop();
+    delete process.env.REDIS_URL;
   });
 
   const activeTypes = async (): Promise<string[]> => {
@@ -128,6 +130,7 @@ describe('a service with MONITORING_ENABLED=false', () => {
       expect(text).toMatch(/^cache_requests_total\{/m);
     } finally {
       await service.stop();
+      delete process.env.MONITORING_ENABLED;
     }
   });
 });

@@ -13,7 +13,10 @@ describe('a PAGINATION_MAX_LIMIT below the usual page', () => {
     const events = Array.from({ length: 30 }, () => eventWith({ organizationId: organization }));
     await service.post(`${EVENTS}/bulk`, token, { events });
   });
-  afterAll(() => service.stop());
+  afterAll(async () => {
+    await service.stop();
+    delete process.env['PAGINATION_MAX_LIMIT'];
+  });
 
   it('is the default page, through every protocol', async () => {
     expect(eventsIn(await service.get(EVENTS, token))).toHaveLength(20);

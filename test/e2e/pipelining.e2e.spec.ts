@@ -5,15 +5,14 @@ import { Client } from 'pg';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
 import { listen, RawConnections } from '../support/raw-connection';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 let talks: RawConnections;
 
 beforeAll(async () => {
-  service = await InProcessService.start();
+  service = await TestService.start();
   token = await tokenOf();
   talks = new RawConnections(service, token);
 });

@@ -90,6 +90,9 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
   afterAll(async () => {
     await service?.stop();
     await redis?.stop();
+    delete process.env.METRICS_PORT;
+    delete process.env.HOST;
+    delete process.env.REDIS_URL;
   });
 
   it('is answered there alone', async () => {

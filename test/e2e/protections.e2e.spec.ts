@@ -14,7 +14,10 @@ describe('a request that is too large', () => {
     token = await tokenOf();
   });
 
-  afterAll(() => service.stop());
+  afterAll(async () => {
+    await service.stop();
+    delete process.env.REQUEST_MAX_SIZE_MB;
+  });
 
   it('is refused when its body comes in chunks', async () => {
     const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;

@@ -45,7 +45,10 @@ describe('the rate limit', () => {
     service = await TestService.start({ ...SETTINGS, REDIS_URL: '' });
   });
 
-  afterAll(() => service.stop());
+  afterAll(async () => {
+    await service.stop();
+    Object.assign(process.env, OFF);
+  });
 
   it.each([
     ['cached pages', 'GET', EVENTS],
@@ -104,6 +107,7 @@ describeWithPrivateRedis()('the rate limit of several replicas', () => {
   afterAll(async () => {
     await Promise.all(replicas.map((replica) => replica.stop()));
     await redis.stop();
+    Object.assign(process.env, OFF);
   });
 
   it('is one for all of them, and each counts alone while Redis is away', async () => {

@@ -27,6 +27,8 @@ describeWithPrivateRedis()('services that share a Redis', () => {
     await service.stop();
     await client.quit();
     await redis.stop();
+    Object.assign(process.env, { RATE_LIMIT_ENABLED: 'false', REDIS_URL: '' });
+    delete process.env['CACHE_KEY_PREFIX'];
   });
 
   it('hear nothing of one another: every channel and key begins with CACHE_KEY_PREFIX', async () => {

@@ -4,11 +4,10 @@ import WebSocket from 'ws';
 import { expectProblem } from '../support/problem';
 import { sendRaw } from '../support/raw-http';
 import { initText, SocketStage, SUBPROTOCOL } from '../support/socket-stage';
-import type { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, eventWith, type TestService, tokenOf } from '../support/test-service';
 
 let stage: SocketStage;
-let service: InProcessService;
+let service: TestService;
 let mine: string;
 let theirs: string;
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client } from 'pg';
 import { until } from '../integration/until.fixture';
-import { EVENTS, eventWith, TEST_AUTH, TestService, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, TEST_AUTH, tokenOf } from '../support/test-service';
 
 interface Line {
   level: string;
@@ -16,22 +16,28 @@ const TRACE = '0af7651916cd43dd8448eb211c80319c';
 describe('the log of requests', () => {
   let service: TestService;
   let token: string;
+  let log = '';
 
   beforeAll(async () => {
+    jest.spyOn(process.stdout, 'write').mockImplementation((text) => (log += String(text)) !== '');
     service = await TestService.start({
       LOG_LEVEL: 'trace',
+      LOG_FORMAT: 'json',
       SLOW_REQUEST_THRESHOLD_MS: '300',
       SLOW_QUERY_THRESHOLD_MS: '200',
     });
     token = await tokenOf({ sub: 'bob', organizations: ['org-1', 'org-2'] });
   });
 
-  afterAll(() => service?.stop());
+  afterAll(async () => {
+    await service?.stop();
+    jest.restoreAllMocks();
+  });
 
   const lines = (): Line[] =>
-    service.log
+    log
       .split('\n')
-      .slice(0, -1)
+      .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as Line);
   const lineOf = async (requestId: string): Promise<Line> => {
     const find = () =>
@@ -135,7 +141,6 @@ describe('the log of requests', () => {
     await service.get(EVENTS, `${token}x`, { 'x-api-key': 'mark-of-header' });
     await service.get('/health');
     await until(() => lines().filter(({ route }) => route === '/health').length > 0);
-    const { log } = service;
     expect(log.split('\n').length).toBeGreaterThan(20);
     for (const secret of [
       token,

@@ -2,11 +2,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { takenBytes } from '../../src/http/slow-client.guard';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
 import { SocketStage } from '../support/socket-stage';
-import type { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, type TestService, tokenOf } from '../support/test-service';
 
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 64 * MIB;
@@ -25,14 +25,8 @@ const TRPC_PATH = `/trpc/performance.getOptimizedAuditEvents?input=${encodeURICo
 const LINES = encodeURIComponent(`{"0":${INPUT},"1":${INPUT}}`).replace('90', '30');
 const TRPC_LINES = `/trpc/performance.getOptimizedAuditEvents,performance.getOptimizedAuditEvents?batch=1&input=${LINES}`;
 
-/** What the guard notes of a connection on which bytes wait. */
-interface Watched {
-  sinceMs: number;
-  movedMs: number;
-}
-
 let stage: SocketStage;
-let service: InProcessService;
+let service: TestService;
 let token: string;
 let log = '';
 /** The service's ends of all connections. */
@@ -137,13 +131,13 @@ async function readSlowly(socket: Socket, bytesPerMs = 3000): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-/** The guard has seen its reader read: one that was answered only now may look as if nobody did. */
+/** Its reader has been seen to read: what the kernel holds for one that has just begun looks as if nobody did. */
 async function untilItIsRead(end: Socket): Promise<void> {
-  await until(() => {
-    const pending = Reflect.get(service.httpServer.slowClients, 'pending') as Map<Socket, Watched>;
-    const seen = pending.get(end);
-    return seen !== undefined && seen.movedMs > seen.sinceMs;
-  });
+  await until(() => end.writableLength > 0);
+  await sleep(500);
+  const before = takenBytes(end);
+  await until(() => takenBytes(end) > before);
+  await sleep(500);
 }
 
 /** So many who read nothing have been answered, and what waits for them fits. */

@@ -4,18 +4,17 @@ import { gzipSync } from 'node:zlib';
 import { BodyMemoryLimiter } from '../../src/http/body-memory-limiter';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const MB = 1024 * 1024;
 
-let service: InProcessService;
+let service: TestService;
 let flood: string;
 let quiet: string;
 const sockets: Socket[] = [];
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REQUEST_MAX_SIZE_MB: '10' });
+  service = await TestService.start({ REQUEST_MAX_SIZE_MB: '10' });
   // So little that a few bodies fill it.
   Object.assign(service.provider(BodyMemoryLimiter).readQuota, {
     limit: 8 * MB,

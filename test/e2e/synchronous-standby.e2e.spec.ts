@@ -12,8 +12,7 @@ import {
   type StreamingPair,
 } from '../support/streaming-pair';
 import { TailClient } from '../support/tail-client';
-import { InProcessService } from '../support/in-process-service';
-import { type Answer, EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
 const DEADLINE_MS = 1000;
 const PATIENCE_MS = 90_000;
@@ -22,7 +21,7 @@ const FRESH = { 'cache-control': 'no-cache' };
 
 describeWithPostgresPrograms()('with a synchronous standby', () => {
   let pair: StreamingPair;
-  let service: InProcessService;
+  let service: TestService;
   let admin: Client;
   let token: string;
   /** Actions of events that were acknowledged. */
@@ -35,7 +34,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       DATABASE_UPKEEP_INTERVAL_SECONDS: '0',
       ALERT_INTERVAL_MS: '200',
     };
-    service = await InProcessService.start(settings, () => Promise.resolve(pair.primaryUrl));
+    service = await TestService.start(settings, () => Promise.resolve(pair.primaryUrl));
     admin = new Client({ connectionString: pair.primaryUrl });
     admin.on('error', () => undefined);
     await admin.connect();
@@ -221,7 +220,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
     'that does not answer holds no permits: reads are answered while all of them are taken by writes',
     async () => {
       const settings = { REQUEST_TIMEOUT_MS: '20000', CONCURRENCY_MAX_REQUESTS: '2' };
-      const busy = await InProcessService.start(settings, () => Promise.resolve(pair.primaryUrl));
+      const busy = await TestService.start(settings, () => Promise.resolve(pair.primaryUrl));
       try {
         const id = await warm();
         pair.freezeStandby();

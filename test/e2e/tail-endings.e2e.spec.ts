@@ -10,13 +10,12 @@ import { newEvent, openReplica, writeRequest } from '../integration/replica.fixt
 import { until } from '../integration/until.fixture';
 import { loseEventsBehind } from '../support/lost-commits';
 import { TailClient } from '../support/tail-client';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
-let service: InProcessService;
+let service: TestService;
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REDIS_URL: '' });
+  service = await TestService.start({ REDIS_URL: '' });
 });
 
 afterAll(async () => {
@@ -86,7 +85,7 @@ describe('a reader that takes nothing', () => {
 
 describe('a process that stops', () => {
   it('ends its tails at once', async () => {
-    const other = await InProcessService.start({ REDIS_URL: '' });
+    const other = await TestService.start({ REDIS_URL: '' });
     const url = `${other.url}${EVENTS}/tail`;
     const client = await TailClient.open(url, { authorization: `Bearer ${await tokenOf()}` });
     const feed = other.provider(EventFeed);
@@ -196,7 +195,7 @@ describe('a look at the heads', () => {
 
 describe('a reader that takes no byte', () => {
   it('does not hold up a process that stops', async () => {
-    const other = await InProcessService.start({ REDIS_URL: '' });
+    const other = await TestService.start({ REDIS_URL: '' });
     const socket = connect(other.port, '127.0.0.1');
     socket.on('error', () => undefined);
     const token = await tokenOf();

@@ -10,16 +10,15 @@ import { GraphqlSubscriber } from '../support/graphql-subscriber';
 import { loseEventsBehind } from '../support/lost-commits';
 import { expectProblem } from '../support/problem';
 import { TailClient } from '../support/tail-client';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventsIn, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 
-let service: InProcessService;
+let service: TestService;
 let admin: Client;
 const closing: (() => unknown)[] = [];
 
 beforeAll(async () => {
-  service = await InProcessService.start({ REDIS_URL: '', STREAMING_MAX_CONCURRENT: '20' });
+  service = await TestService.start({ REDIS_URL: '', STREAMING_MAX_CONCURRENT: '20' });
   admin = await service.connect();
 });
 

@@ -12,8 +12,7 @@ import { openExport, readAnswer } from '../support/export-client';
 import { expectProblem } from '../support/problem';
 import { closeOf, initText, SUBPROTOCOL } from '../support/socket-stage';
 import { TailClient } from '../support/tail-client';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, goodClaims } from '../support/test-service';
+import { EVENTS, eventWith, goodClaims, TestService } from '../support/test-service';
 
 const ORGANIZATION = `org-${randomUUID()}`;
 /** Together more than sockets and buffers hold: an export of them waits for its reader. */
@@ -21,7 +20,7 @@ const [BATCHES, EVENTS_OF_ONE, BYTES_OF_ONE] = [6, 1000, 8000];
 /** Long enough to begin everything on a busy machine. */
 const LIFE_SECONDS = 10;
 
-let service: InProcessService;
+let service: TestService;
 let folder: string;
 let serial = 0;
 
@@ -58,7 +57,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'audit-token-ends-'));
   [stays, goes] = await Promise.all([issuer('stays'), issuer('goes')]);
   await publish(stays, goes);
-  service = await InProcessService.start({
+  service = await TestService.start({
     ...{ AUTH_JWT_SECRET: '', AUTH_JWKS_FILE: join(folder, 'jwks.json') },
     ...{ AUTH_ALGORITHMS: 'EdDSA', AUTH_JWKS_REFRESH_SECONDS: '1' },
     ...{ STREAMING_SELF_AUDIT: 'true', STREAMING_MAX_CONCURRENT: '40', REDIS_URL: '' },

@@ -7,8 +7,7 @@ import { SubscriptionLimiter } from '../../src/concurrency/subscription-limiter'
 import { AppError } from '../../src/platform/errors/app-error';
 import type { AppRouter } from '../../src/api/trpc/app-router';
 import { until } from '../integration/until.fixture';
-import { InProcessService } from '../support/in-process-service';
-import { tokenOf } from '../support/test-service';
+import { TestService, tokenOf } from '../support/test-service';
 import { trpcClient } from '../support/trpc-client';
 
 const organization = `org-${randomUUID()}`;
@@ -43,7 +42,7 @@ function follow(urlOf: () => string, tokenFor: () => Promise<string>) {
   return { seen, started, close: () => subscription.unsubscribe() };
 }
 
-const write = async (service: InProcessService) => {
+const write = async (service: TestService) => {
   const token = await tokenOf({ organizations: [organization] });
   await trpcClient(service.url, token).performance.bulkCreateAuditEvents.mutate({
     events: [{ organizationId: organization, action: 'live', status: 'success' }],
@@ -51,7 +50,7 @@ const write = async (service: InProcessService) => {
 };
 
 it('a feed whose token expires ends, and the stock client goes on with a new one', async () => {
-  const service = await InProcessService.start(SETTINGS);
+  const service = await TestService.start(SETTINGS);
   const feed = service.provider(EventFeed);
   let asked = 0;
   const tokenFor = () => {
@@ -75,8 +74,8 @@ it('a feed whose token expires ends, and the stock client goes on with a new one
 });
 
 it('a feed of a process that stops ends at once, and the stock client goes on at another', async () => {
-  const two = await InProcessService.start(SETTINGS);
-  const one = await InProcessService.start(SETTINGS, () => Promise.resolve(two.databaseUrl));
+  const two = await TestService.start(SETTINGS);
+  const one = await TestService.start(SETTINGS, () => Promise.resolve(two.databaseUrl));
   let current = one;
   const tokenFor = () => tokenOf({ organizations: [organization] });
   const reader = follow(() => current.url, tokenFor);
@@ -98,7 +97,7 @@ it('a feed of a process that stops ends at once, and the stock client goes on at
 });
 
 it('a feed that cannot begin releases its permit without a reader', async () => {
-  const service = await InProcessService.start(SETTINGS);
+  const service = await TestService.start(SETTINGS);
   const live = service.provider(EventTailer);
   jest.spyOn(live, 'follow').mockRejectedValueOnce(new AppError('DATABASE_UNAVAILABLE', 'away'));
   const principal = { subject: 'a', scopes: new Set<string>(), expiresAtMs: Date.now() + 60_000 };
@@ -115,7 +114,7 @@ it('a feed that cannot begin releases its permit without a reader', async () => 
   await service.stop();
 });
 
-async function lastOf(service: InProcessService): Promise<{ sequence: string }> {
+async function lastOf(service: TestService): Promise<{ sequence: string }> {
   const token = await tokenOf({ organizations: [organization] });
   const page = await trpcClient(service.url, token).performance.getOptimizedAuditEvents.query({
     pagination: { limit: 1, sort: { field: 'sequence' } },

@@ -8,18 +8,17 @@ import { EventTailer } from '../../src/audit/feed/event-tailer';
 import type { SubscriptionRouter } from '../../src/api/trpc/app-router';
 import { until } from '../integration/until.fixture';
 import { BreakablePath } from '../support/breakable-path';
-import { InProcessService } from '../support/in-process-service';
-import { tokenOf } from '../support/test-service';
+import { TestService, tokenOf } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 const organization = `org-${randomUUID()}`;
 const TOTAL = 250;
 const PATH = '/trpc/performance.streamAuditEvents';
 
 beforeAll(async () => {
-  service = await InProcessService.start({ STREAMING_MAX_CONCURRENT: '4' });
+  service = await TestService.start({ STREAMING_MAX_CONCURRENT: '4' });
   token = await tokenOf({
     organizations: [organization],
     scope: 'audit:read audit:write audit:export',

@@ -1,15 +1,14 @@
 import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { TestService, EVENTS, eventWith, tokenOf } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 
-let service: InProcessService;
+let service: TestService;
 let token: string;
 const organization = `org-${randomUUID()}`;
 
 beforeAll(async () => {
-  service = await InProcessService.start();
+  service = await TestService.start();
   token = await tokenOf({
     organizations: [organization],
     scope: 'audit:read audit:write performance:read performance:manage',

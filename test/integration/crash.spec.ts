@@ -3,13 +3,13 @@ import { Client } from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { Ledger } from './ledger.fixture';
 import { type LoadRequest, LoadSender, randomRequest } from './load.fixture';
-import { tokenFor } from './service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from './service.fixture';
 import { until } from './until.fixture';
 
 const CLIENTS = 64;
@@ -40,6 +40,7 @@ describe('the service as a process', () => {
 
   afterAll(async () => {
     sender?.close();
+    await build?.remove();
   });
 
   beforeEach(async () => {

@@ -11,7 +11,7 @@ import {
   startPrivateRedis,
 } from '../support/redis-server';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { type Build, buildService } from '../support/service-process';
+import { type Build, buildService } from './service.fixture';
 import { until } from './until.fixture';
 
 const ROOT = resolve(__dirname, '..', '..');
@@ -99,6 +99,7 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
     await test?.drop();
     await admin?.query(`DROP ROLE IF EXISTS ${role}`);
     await admin?.end();
+    await build?.remove();
   });
 
   function databaseUrl(): string {

@@ -5,8 +5,7 @@ import { EventFeed } from '../../src/audit/feed/event-feed';
 import { type FeedEvent } from '../../src/audit/feed/subscription';
 import { AppError } from '../../src/platform/errors/app-error';
 import { loseEventsBehind } from '../support/lost-commits';
-import { InProcessService } from '../support/in-process-service';
-import { EVENTS, eventWith, tokenOf } from '../support/test-service';
+import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 import { newOrganization } from './two-replicas.fixture';
 
 /** What may happen to the log of an organization, and to its reader. */
@@ -43,7 +42,7 @@ class World {
   refusals = 0;
 
   constructor(
-    private readonly service: InProcessService,
+    private readonly service: TestService,
     private readonly admin: Client,
   ) {}
 
@@ -156,11 +155,11 @@ function storedIn(text: string): Stored {
 }
 
 describe('a reader that goes on from its last cursor', () => {
-  let service: InProcessService;
+  let service: TestService;
   let admin: Client;
 
   beforeAll(async () => {
-    service = await InProcessService.start({ REDIS_URL: '' });
+    service = await TestService.start({ REDIS_URL: '' });
     admin = await service.connect();
   });
 

@@ -3,13 +3,13 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { startTestRedis, type TestRedis } from '../support/redis-server';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { tokenFor } from './service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from './service.fixture';
 import { until } from './until.fixture';
 
 interface Attribute {
@@ -76,6 +76,7 @@ describe('tracing', () => {
     await service?.end('SIGTERM');
     await redis?.stop();
     await database?.drop();
+    await build?.remove();
     receiver.close();
     receiver.closeAllConnections();
   });

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type DatabaseError } from 'pg';
-import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { PrivatePostgres } from './private-postgres.fixture';
 import { SteadyLoad } from './steady-load.fixture';
@@ -50,6 +50,7 @@ describe('a service under load whose PostgreSQL', () => {
 
   afterAll(async () => {
     await service?.end('SIGKILL');
+    await build?.remove();
     await admin?.end().catch(() => undefined);
     await postgres?.remove();
   }, 60_000);

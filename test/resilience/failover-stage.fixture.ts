@@ -1,5 +1,10 @@
-import { tokenFor } from '../integration/service.fixture';
-import { buildService, type ServiceProcess, startServiceProcess } from '../support/service-process';
+import {
+  type Build,
+  buildService,
+  type ServiceProcess,
+  startServiceProcess,
+  tokenFor,
+} from '../integration/service.fixture';
 import { describeWithPgBouncer, startPgBouncer, type TestPgBouncer } from '../support/pgbouncer';
 import { PostgresCluster } from '../support/postgres-cluster';
 import {
@@ -38,6 +43,7 @@ interface StageParts {
   reader: SwitchableProxy;
   redis: PrivateRedis;
   pooler: TestPgBouncer | undefined;
+  build: Build;
   replicas: readonly ServiceProcess[];
 }
 
@@ -100,7 +106,7 @@ export class FailoverStage {
       replicas.push(await startServiceProcess(build, url, { ...common, ...own }));
     }
     const token = await tokenFor({ scopes: [...SCOPES] });
-    const parts = { cluster, database, reader, redis, pooler, replicas };
+    const parts = { cluster, database, reader, redis, pooler, build, replicas };
     return new FailoverStage(parts, token);
   }
 
@@ -135,12 +141,13 @@ export class FailoverStage {
   }
 
   async stop(): Promise<void> {
-    const { replicas, pooler, database, reader, cluster, redis } = this.parts;
+    const { replicas, pooler, database, reader, cluster, redis, build } = this.parts;
     await Promise.all(replicas.map((replica) => replica.end('SIGKILL')));
     await pooler?.stop();
     await database.close();
     await reader.close();
     await cluster.stop();
     await redis.stop();
+    await build.remove();
   }
 }

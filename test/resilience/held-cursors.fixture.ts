@@ -1,6 +1,5 @@
 import { type ProtocolSearch, protocolsOf } from '../support/protocols';
 import { fetchExport, linesOf } from '../support/export-client';
-import { someAtOnce } from '../support/some-at-once';
 import { askable, EVENTS } from '../support/test-service';
 import { failureOfCall, trpcClient } from '../support/trpc-client';
 import type { StoredRow } from './stored-rows.fixture';
@@ -38,13 +37,16 @@ export class HeldCursors {
     rows: readonly StoredRow[],
   ): Promise<HeldCursors> {
     const own = rows.filter((row) => row.organization === organization);
-    const found = ORDERS.flatMap((order) => {
+    const found: HeldCursor[] = [];
+    for (const order of ORDERS) {
       const isNewestFirst = order[1] === 'desc';
       const newest = isNewestFirst ? 1 : own.length - 2;
       const oldest = isNewestFirst ? own.length - 4 : 3;
-      return [newest, oldest].map((offset) => cursorsAt(url, token, organization, order, offset));
-    });
-    return new HeldCursors((await Promise.all(found)).flat());
+      for (const offset of [newest, oldest]) {
+        found.push(...(await cursorsAt(url, token, organization, order, offset)));
+      }
+    }
+    return new HeldCursors(found);
   }
 
   /**
@@ -54,7 +56,7 @@ export class HeldCursors {
   async expectExplicit(rows: readonly StoredRow[], organization: string): Promise<void> {
     const own = rows.filter((row) => row.organization === organization);
     const faults: object[] = [];
-    await someAtOnce(this.cursors, async (cursor) => {
+    for (const cursor of this.cursors) {
       const { name, order, position } = cursor;
       const sorted = inOrder(own, order);
       const at = sorted.findIndex(({ id }) => id === position.id);
@@ -64,7 +66,7 @@ export class HeldCursors {
         const isAllowed = isRefused || ('events' in outcome && order[0] === 'timestamp');
         if (!isAllowed)
           faults.push({ name, order, behind: 'a lost event', outcome: brief(outcome) });
-        return;
+        continue;
       }
       const owed = sorted.slice(at + 1).map(({ sequence, id }) => `${sequence} ${id}`);
       const had = 'events' in outcome ? outcome.events : [outcome.refusal];
@@ -72,7 +74,7 @@ export class HeldCursors {
         const [shown, expected] = [had, owed].map((events) => brief({ events }));
         faults.push({ name, order, behind: sorted[at]?.sequence, shown, expected });
       }
-    });
+    }
     expect(faults).toEqual([]);
   }
 }

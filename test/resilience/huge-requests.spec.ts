@@ -1,7 +1,6 @@
 import type { Client } from 'pg';
 import { type LoadRequest, LoadSender } from '../integration/load.fixture';
-import { tokenFor } from '../integration/service.fixture';
-import { type ServiceProcess } from '../support/service-process';
+import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { EVENTS, eventWith } from '../support/test-service';
 import {
   BULK_PROTOCOLS,

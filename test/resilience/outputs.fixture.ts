@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { tokenFor } from '../integration/service.fixture';
-import { PROCESS_SECRET } from '../support/service-process';
 import { until } from '../integration/until.fixture';
 import { findFreePort } from '../../src/platform/database/embedded/free-port';
 
+const SECRET = 'the-secret-of-services-that-specs-start';
 /** Longer than the header of a request may be: 1000 of them are 2 MB of log, more than any pipe holds. */
 const LONG_PATH = `/api/v1/${'x'.repeat(2000)}`;
 
@@ -38,7 +38,7 @@ export class BareProcess {
         HOST: '127.0.0.1',
         PORT: String(port),
         LOG_LEVEL: 'trace',
-        AUTH_JWT_SECRET: PROCESS_SECRET,
+        AUTH_JWT_SECRET: SECRET,
         SHUTDOWN_TIMEOUT_MS: '1000',
         ...env,
       },

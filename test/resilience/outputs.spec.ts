@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Build, buildService } from '../support/service-process';
+import { type Build, buildService } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { startPrivateRedis } from '../support/redis-server';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
@@ -30,6 +30,7 @@ describe('a process whose surroundings stand still', () => {
   });
 
   afterAll(async () => {
+    await build?.remove();
     await database?.drop();
     rmSync(folder, { recursive: true, force: true });
   });

@@ -5,13 +5,13 @@ import {
   monthsAhead,
   monthsBetween,
 } from '../../src/platform/database/partitions';
-import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { EVENTS } from '../support/test-service';
 import { BULK_PROTOCOLS } from './bulk-protocols.fixture';
@@ -60,6 +60,7 @@ describe('one client with events of every month there is', () => {
   afterAll(async () => {
     await service?.end('SIGKILL');
     await impatient?.end('SIGKILL');
+    await build?.remove();
     await admin?.end().catch(() => undefined);
     await postgres?.remove();
   }, 60_000);

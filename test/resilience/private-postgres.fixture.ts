@@ -1,5 +1,3 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import {
   cp,
   chown,
@@ -17,7 +15,6 @@ import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/emb
 import { findFreePort } from '../../src/platform/database/embedded/free-port';
 import { until } from '../integration/until.fixture';
 import { childrenOf } from '../support/processes';
-import { folderOfRun } from '../support/run-folder';
 
 /** What is acknowledged survives a server that is ended at once, though not a power cut. */
 const SETTINGS = { fsync: 'off', full_page_writes: 'off' };
@@ -33,18 +30,8 @@ export class PrivatePostgres {
     private readonly settings: Record<string, string>,
   ) {}
 
-  /** Its data are made once a run, and are a copy of those from then on. */
   static async start(settings: Record<string, string> = {}): Promise<PrivatePostgres> {
-    const dataDir = await newFolder();
-    const template = await folderOfRun('embedded-data', async (home) => {
-      const postgres = await new PrivatePostgres(dataDir, await findFreePort(), {}).started();
-      await postgres.halt();
-      execFileSync('cp', ['-a', join(dataDir, 'postgres'), home]);
-    });
-    if (!existsSync(join(dataDir, 'postgres'))) {
-      execFileSync('cp', ['-a', join(template, 'postgres'), dataDir]);
-    }
-    return new PrivatePostgres(dataDir, await findFreePort(), settings).started();
+    return new PrivatePostgres(await newFolder(), await findFreePort(), settings).started();
   }
 
   get url(): string {

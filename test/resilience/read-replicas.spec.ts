@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith } from '../support/test-service';
 import { PrivatePostgres } from './private-postgres.fixture';
@@ -38,6 +38,7 @@ describe('a service under load with a read replica', () => {
   afterAll(async () => {
     sender.close();
     await service?.end('SIGKILL');
+    await build?.remove();
     await admin?.end();
     await replica?.remove();
     await primary?.remove();

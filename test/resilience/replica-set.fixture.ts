@@ -1,6 +1,6 @@
 import { Agent, request } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import type { ServiceProcess } from '../support/service-process';
+import type { ServiceProcess } from '../integration/service.fixture';
 import { ServiceStage } from './service-stage.fixture';
 
 const NO_ANSWER_MS = 20_000;

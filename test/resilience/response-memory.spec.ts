@@ -1,7 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
-import { tokenFor } from '../integration/service.fixture';
-import { type ServiceProcess } from '../support/service-process';
+import { type ServiceProcess, tokenFor } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith } from '../support/test-service';
 import { ServiceStage } from './service-stage.fixture';

@@ -4,7 +4,7 @@ import {
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+} from '../integration/service.fixture';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 
 /** A build of the service, a database of its own and a connection to it, and the processes that are started on them. */
@@ -43,6 +43,7 @@ export class ServiceStage {
   /** Ends all processes at once and leaves nothing behind. */
   async close(): Promise<void> {
     await Promise.all(this.running.map((service) => service.end('SIGKILL')));
+    await this.build.remove();
     await this.admin.end();
     await this.test.drop();
   }

@@ -1,11 +1,11 @@
 import { Client } from 'pg';
-import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import {
   describeWithPostgresPrograms,
@@ -35,6 +35,7 @@ describeWithPostgresPrograms()('a service that is told to stop while a standby i
     await service?.end('SIGKILL');
     await admin?.end();
     pair?.stop();
+    await build?.remove();
   });
 
   it('says that the outcome of a commit that waits is unknown, gives it up and ends with 0', async () => {

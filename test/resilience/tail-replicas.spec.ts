@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { tokenFor } from '../integration/service.fixture';
 import {
   type Build,
   buildService,
   type ServiceProcess,
   startServiceProcess,
-} from '../support/service-process';
+  tokenFor,
+} from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
 import {
   describeWithPrivateRedis,
@@ -132,6 +132,7 @@ describeWithPrivateRedis()(
 
     afterAll(async () => {
       await Promise.all(replicas.map((replica) => replica.end('SIGKILL')));
+      await build?.remove();
       await test?.drop();
       await redis?.stop();
     }, 60_000);

@@ -2,7 +2,6 @@ import { randomInt } from 'node:crypto';
 import { canonicalJson, elementTexts } from '../support/json-text';
 import { type ProtocolSearch, protocolsOf } from '../support/protocols';
 import { fetchExport, linesOf, readPages } from '../support/export-client';
-import { someAtOnce } from '../support/some-at-once';
 import { type Askable, askable, EVENTS } from '../support/test-service';
 import { trpcClient } from '../support/trpc-client';
 import type { StoredRow } from './stored-rows.fixture';
@@ -56,7 +55,7 @@ export async function expectViewsAgree(
   const expected = (order: readonly [Field, Direction]) =>
     inOrder(rows, order).map(({ id, sequence }) => contents.get(id) ?? `${sequence} ${id}`);
   expect([...contents.keys()].sort()).toEqual(rows.map(({ id }) => id).sort());
-  await someAtOnce(ORDERS, async (order) => {
+  for (const order of ORDERS) {
     const events = expected(order);
     for (const [name, find] of Object.entries(
       listsOf(service, token, organization, order, limit),
@@ -66,7 +65,7 @@ export async function expectViewsAgree(
     }
     const csv = await csvIds(service, token, organization, order);
     expect({ order, csv }).toEqual({ order, csv: inOrder(rows, order).map(idAndSequence) });
-  });
+  }
   await expectSinglesAgree(service, token, rows, contents);
 }
 
@@ -189,8 +188,8 @@ async function expectSinglesAgree(
   contents: ReadonlyMap<string, string>,
 ): Promise<void> {
   const some = Array.from({ length: SINGLES }, () => rows[randomInt(rows.length)]);
-  await someAtOnce([...rows.slice(-SINGLES), ...some], async (row) => {
-    if (!row) return;
+  for (const row of [...rows.slice(-SINGLES), ...some]) {
+    if (!row) continue;
     const { id } = row;
     for (const headers of [{}, FRESH]) {
       const { status, text } = await service.get(`${EVENTS}/${id}`, token, headers);
@@ -205,5 +204,5 @@ async function expectSinglesAgree(
     const { sequence, mark } = row;
     const found = { id, sequence: String(sequence), correlationId: mark };
     expect(json.data.auditEvent).toEqual(found);
-  });
+  }
 }

@@ -1,4 +1,3 @@
-import { someAtOnce } from '../support/some-at-once';
 import { type Answer, askable, EVENTS } from '../support/test-service';
 import type { StoredRow } from './stored-rows.fixture';
 import type { WriteLedger } from './write-ledger.fixture';
@@ -59,12 +58,12 @@ export class WarmCaches {
       for (const organization of organizations) reads.push(...otherProtocols(url, organization));
     }
     const caches = new WarmCaches(reads, token, urls, organizations);
-    await someAtOnce(reads, async (read) => {
+    for (const read of reads) {
       await caches.ask(read);
       const { status, text, headers } = await caches.ask(read);
       if (status !== 200) throw new Error(`${read.path} was answered ${status} ${text}`);
       caches.etags.set(read, headers.get('etag') ?? '');
-    });
+    }
     return caches;
   }
 
@@ -75,7 +74,7 @@ export class WarmCaches {
   async expectExact(rows: readonly StoredRow[]): Promise<void> {
     const faults: object[] = [];
     const stored = new Set(rows.map(({ id }) => id));
-    await someAtOnce(this.reads, async (read) => {
+    for (const read of this.reads) {
       const kept = await this.ask(read);
       const etag = this.etags.get(read) ?? '';
       const conditional = etag === '' ? undefined : await this.ask(read, { 'if-none-match': etag });
@@ -88,7 +87,7 @@ export class WarmCaches {
       if (conditional?.status === 304 && etag !== fresh.headers.get('etag')) {
         faults.push({ read, source, conditional: '304 though it has changed' });
       }
-    });
+    }
     expect(faults.slice(0, 3)).toEqual([]);
   }
 

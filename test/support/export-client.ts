@@ -2,7 +2,7 @@ import { request as httpRequest, type ClientRequest, type IncomingMessage } from
 import { once } from 'node:events';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { elementTexts, memberTexts } from './json-text';
-import { type Askable, EVENTS, type ServiceClient } from './test-service';
+import { type Askable, EVENTS, type TestService } from './test-service';
 
 /** An answer as it came over the wire. */
 export interface WireResponse {
@@ -17,7 +17,7 @@ export interface WireResponse {
 
 /** Asks for an export; resolves with the open answer. */
 export async function openExport(
-  service: Pick<ServiceClient, 'url'>,
+  service: Pick<TestService, 'url'>,
   token: string,
   query: Record<string, string> | string,
   headers: Record<string, string> = {},

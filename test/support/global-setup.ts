@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
@@ -26,14 +26,11 @@ const FAST_SETTINGS = {
 export default async function setUp(): Promise<void> {
   const server = await openServer();
   const prefix = newRunPrefix();
-  const folder = join(__dirname, '..', '..', '.data', `${prefix}run`);
   globalThis.tearDownTestServer = async () => {
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     await dropDatabasesOfRun(server.url, prefix);
     await server.stop();
   };
   try {
-    await mkdir(folder, { recursive: true });
     await createTemplate(server.url, prefix, runMigrations);
   } catch (error) {
     await globalThis.tearDownTestServer(); // Jest runs no teardown after a failed setup
@@ -41,7 +38,6 @@ export default async function setUp(): Promise<void> {
   }
   process.env['TEST_SERVER_URL'] = server.url;
   process.env['TEST_DATABASE_PREFIX'] = prefix;
-  process.env['TEST_RUN_FOLDER'] = folder; // see run-folder.ts
 }
 
 async function openServer(): Promise<{ url: string; stop: () => Promise<void> }> {

@@ -8,7 +8,7 @@ import { Client, type QueryResultRow } from 'pg';
 import { findFreePort } from '../../src/platform/database/embedded/free-port';
 import { until } from '../integration/until.fixture';
 import { childrenOf, signalProcess } from './processes';
-import { initializeData, programs } from './streaming-pair';
+import { programs } from './streaming-pair';
 import { SwitchableProxy } from './switchable-proxy';
 
 /** PostgreSQL refuses to run as root; as root its programs run as the user `nobody`. */
@@ -151,7 +151,7 @@ export class PostgresCluster {
     const standby = new PostgresServer(run, join(home, 'two'), await findFreePort());
     const replication = await SwitchableProxy.open(primary.port);
     const cluster = new PostgresCluster(home, run, [primary, standby], replication);
-    await initializeData(primary.folder, (...parameters) => run('initdb', ...parameters));
+    await run('initdb', '-D', primary.folder, '-U', USER, '-A', 'trust', '-E', 'UTF8', '--no-sync');
     await primary.start();
     await cluster.rebuildStandby();
     return cluster;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import type { InProcessService } from './in-process-service';
+import type { TestService } from './test-service';
 
 /** A connection on which a request has begun, and what has been read from it since `listen`. */
 export interface RawConnection {
@@ -16,7 +16,7 @@ export class RawConnections {
   private readonly sockets: Socket[] = [];
 
   constructor(
-    private readonly service: InProcessService,
+    private readonly service: TestService,
     private readonly token: string,
   ) {
     service.httpServer.server.on('connection', (socket: Socket) => this.ends.push(socket));

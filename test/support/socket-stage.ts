@@ -4,8 +4,7 @@ import WebSocket from 'ws';
 import { SubscriptionLimiter } from '../../src/concurrency/subscription-limiter';
 import { until } from '../integration/until.fixture';
 import { GraphqlSubscriber } from './graphql-subscriber';
-import { InProcessService } from './in-process-service';
-import { tokenOf } from './test-service';
+import { TestService, tokenOf } from './test-service';
 
 export const RECORDED = `subscription ($filter: AuditEventFilter, $after: String) {
   auditEventRecorded(filter: $filter, afterSequence: $after) {
@@ -31,11 +30,11 @@ export class SocketStage {
   private readonly subscribers: GraphqlSubscriber[] = [];
   private readonly sockets: WebSocket[] = [];
 
-  private constructor(readonly service: InProcessService) {}
+  private constructor(readonly service: TestService) {}
 
   static async start(): Promise<SocketStage> {
     const environment = { REDIS_URL: '', SUBSCRIPTIONS_MAX_PER_PRINCIPAL: '3' };
-    return new SocketStage(await InProcessService.start(environment));
+    return new SocketStage(await TestService.start(environment));
   }
 
   /** Subscriptions that go on. */

@@ -12,7 +12,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { findFreePort } from '../../src/platform/database/embedded/free-port';
-import { folderOfRun } from './run-folder';
 
 /** A primary and its streaming standby, made with PostgreSQL's own programs. */
 export interface StreamingPair {
@@ -67,21 +66,6 @@ export function programs(): string | undefined {
   );
 }
 
-/**
- * Makes the data folder of a server that lets in everybody: by initdb once a run, and as a copy of that from then on.
- * `initdb` runs the program with these parameters.
- */
-export async function initializeData(
-  folder: string,
-  initdb: (...parameters: string[]) => Promise<unknown>,
-): Promise<void> {
-  const template = await folderOfRun('postgres-data', async (home) => {
-    await initdb('-D', folder, '-U', 'audit', '-A', 'trust', '-E', 'UTF8', '--no-sync');
-    execFileSync('cp', ['-a', folder, join(home, 'data')]);
-  });
-  if (!existsSync(folder)) execFileSync('cp', ['-a', join(template, 'data'), folder]);
-}
-
 /** Some seconds. The two listen on 127.0.0.1 and let in everybody who asks there. */
 export async function startStreamingPair({
   synchronous = false,
@@ -119,7 +103,7 @@ export async function startStreamingPair({
   const signalStandby = (signal: NodeJS.Signals) => {
     for (const pid of processesOf(standby)) quietly(() => process.kill(pid, signal));
   };
-  await initializeData(primary, (...parameters) => Promise.resolve(run('initdb', ...parameters)));
+  run('initdb', '-D', primary, '-U', 'audit', '-A', 'trust', '-E', 'UTF8', '--no-sync');
   start(primary);
   run('pg_basebackup', '-d', url(primary), '-D', standby, '-R', '-X', 'stream', '-c', 'fast');
   start(standby);

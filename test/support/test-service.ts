@@ -1,7 +1,11 @@
+import type { AddressInfo } from 'node:net';
 import { SignJWT, type JWTPayload } from 'jose';
 import { Client } from 'pg';
-import { buildService, type ServiceProcess, startServiceProcess } from './service-process';
-import { createTestDatabase, type TestDatabase } from './test-database';
+import { type RunningService, startService } from '../../src/app.setup';
+import { loggingConfig } from '../../src/platform/config/logging.config';
+import { HttpServer } from '../../src/http/http-server';
+import { createLog } from '../../src/platform/logging/service-logger';
+import { createTestDatabase } from './test-database';
 
 /** The settings a service under test runs with, unless a spec asks for others. */
 export const TEST_AUTH = {
@@ -11,6 +15,8 @@ export const TEST_AUTH = {
 };
 
 export const EVENTS = '/api/v1/audit/events';
+
+const STOP_TIMEOUT_MS = 5000;
 
 /** What a request may carry beside method and path. */
 export interface RequestOptions {
@@ -30,7 +36,7 @@ export interface Answer {
 }
 
 /** As much of a service as is needed to ask it. */
-export type Askable = Pick<ServiceClient, 'url' | 'get' | 'request'>;
+export type Askable = Pick<TestService, 'url' | 'get' | 'request'>;
 
 /** The service at `url`, which runs in a process of its own. */
 export function askable(url: string): Askable {
@@ -41,15 +47,45 @@ export function askable(url: string): Askable {
   };
 }
 
-/** A service on a free port of 127.0.0.1 and its database, as specs ask them. */
-export abstract class ServiceClient {
-  protected constructor(
+/** The real application on a free port of 127.0.0.1, on a database of its own. */
+export class TestService {
+  private constructor(
     readonly url: string,
     readonly databaseUrl: string,
+    private readonly service: RunningService,
+    private readonly dropDatabase: () => Promise<void>,
   ) {}
 
+  /** Boots it. `viaUrl` may put something between the service and its database. */
+  static async start(
+    environment: Record<string, string> = {},
+    viaUrl: (url: string) => Promise<string> = (url) => Promise.resolve(url),
+  ): Promise<TestService> {
+    const database = await createTestDatabase();
+    Object.assign(
+      process.env,
+      { NODE_ENV: 'test', ...TEST_AUTH, DATABASE_URL: await viaUrl(database.url) },
+      environment,
+    );
+    const httpServer = new HttpServer();
+    try {
+      const { port }: AddressInfo = await httpServer.listen(0, '127.0.0.1');
+      // Through process.stdout, where specs can look at it.
+      const service = await startService(httpServer, createLog(loggingConfig(), process.stdout));
+      const drop = () => database.drop();
+      return new TestService(`http://127.0.0.1:${port}`, database.url, service, drop);
+    } catch (error) {
+      await httpServer.drain(0);
+      await database.drop();
+      throw error;
+    }
+  }
+
   /** Stops it and drops its database. */
-  abstract stop(): Promise<void>;
+  async stop(): Promise<void> {
+    await this.service.stop(STOP_TIMEOUT_MS);
+    await this.dropDatabase();
+  }
 
   /** Another connection to its database, which its caller ends; one that breaks with the database fails no spec by itself. */
   async connect(): Promise<Client> {
@@ -62,6 +98,16 @@ export abstract class ServiceClient {
   /** Where requests that `fetch` would refuse to make go. */
   get port(): number {
     return Number(new URL(this.url).port);
+  }
+
+  /** The HTTP server of the service. */
+  get httpServer(): HttpServer {
+    return this.service.server;
+  }
+
+  /** A provider of the running application, for what no answer shows. */
+  provider<T>(type: new (...parameters: never[]) => T): T {
+    return this.service.app.get(type, { strict: false });
   }
 
   request(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
@@ -79,44 +125,6 @@ export abstract class ServiceClient {
     headers?: Record<string, string>,
   ): Promise<Answer> {
     return this.request('POST', path, { token, body, headers });
-  }
-}
-
-/** The service in a process of its own, on a database of its own. */
-export class TestService extends ServiceClient {
-  private constructor(
-    private readonly process: ServiceProcess,
-    private readonly database: TestDatabase,
-  ) {
-    super(process.url, database.url);
-  }
-
-  /** Boots it. `viaUrl` may put something between the service and its database. */
-  static async start(
-    environment: Record<string, string> = {},
-    viaUrl: (url: string) => Promise<string> = (url) => Promise.resolve(url),
-  ): Promise<TestService> {
-    const [build, database] = await Promise.all([buildService(), createTestDatabase()]);
-    try {
-      const settings = { ...TEST_AUTH, SHUTDOWN_TIMEOUT_MS: '5000', ...environment };
-      const running = await startServiceProcess(build, await viaUrl(database.url), settings);
-      return new TestService(running, database);
-    } catch (error) {
-      await database.drop();
-      throw error;
-    }
-  }
-
-  /** All that it has logged. */
-  get log(): string {
-    return this.process.log();
-  }
-
-  async stop(): Promise<void> {
-    const { code, signal } = await this.process.end('SIGTERM');
-    await this.database.drop();
-    if (code === 0) return;
-    throw new Error(`The service ended with ${code ?? signal}:\n${this.process.output()}`);
   }
 }
 
