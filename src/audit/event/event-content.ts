@@ -4,6 +4,7 @@ import {
   parseExactJson,
 } from '../../platform/runtime/lossless-json';
 import type { NewEvent } from './audit-event';
+import { EVENT_FIELDS, type EventField } from './event-fields';
 
 /**
  * Compares a repeated event with the stored JSON text, whatever the order of keys and spelling of numbers. A timestamp
@@ -19,17 +20,10 @@ export function hasSameContent(event: NewEvent, storedText: string): boolean {
   );
 }
 
-const COMPARED = [
-  'organizationId',
-  'principalId',
-  'action',
-  'targetResourceType',
-  'targetResourceId',
-  'status',
-  'outcomeDescription',
-  'dataClassification',
-  'correlationId',
-] as const;
+/** Names of the fields that are equal only as they are. */
+const COMPARED = EVENT_FIELDS.filter((field: EventField) => field.comparison === 'exact').map(
+  ({ name }) => name as keyof NewEvent,
+);
 
 function textOf(value: unknown): string | null {
   return typeof value === 'object' && value !== null ? exactJsonText(value) : null;

@@ -8,9 +8,9 @@ import { parseInstant } from '../../platform/runtime/instant';
 import type { PageEdges } from './audit-pages';
 import type { AuditEventFilter } from '../event/audit-event-filter';
 import { AuditPages, type CursorPosition } from './audit-pages';
+import { EVENTS_PATH } from '../event/event-location';
 import { CachedPages } from './cached-reads';
 
-const LIST_PATH = '/api/v1/audit/events';
 /** Readers seldom page further. */
 const MAX_PAGES = 10;
 /** More would exceed the time limit of a request. */
@@ -63,8 +63,8 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
   ): WarmupStep {
     const page = { ...this.pages.parse(SYSTEM_PRINCIPAL, { filter }), ...(from ? { from } : {}) };
     return {
-      description: this.read.parsePage(SYSTEM_PRINCIPAL, page, LIST_PATH),
-      path: LIST_PATH,
+      description: this.read.parsePage(SYSTEM_PRINCIPAL, page, EVENTS_PATH),
+      path: EVENTS_PATH,
       next: (rest) => {
         const { next } = (rest as { edges: PageEdges }).edges;
         if (!next || number >= MAX_PAGES) return undefined;

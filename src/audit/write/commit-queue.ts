@@ -131,7 +131,7 @@ export class CommitQueue<Request extends Queued, Result> {
     if (!this.isIdle) await new Promise<void>((resolve) => this.idle.push(resolve));
   }
 
-  /** The error for an aborted request; undefined when its transaction ends, which rejects. */
+  /** The error for an aborted request; undefined when the abort ends its transaction, whose failure is its error then. */
   private abandon(entry: Entry<Request, Result>): Error | undefined {
     const { signal } = entry.request;
     if (this.waiting.remove(entry)) return signal && abortReason(signal);
