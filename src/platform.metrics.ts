@@ -1,12 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { CacheReport } from './caching/cache-report';
 import type { ConfigType } from '@nestjs/config';
-import { databaseConfig } from './platform/config/database.config';
+import { databaseConfig } from './platform/config/settings';
 import { Database } from './platform/database/database';
 import { DatabaseHealthIndicator } from './platform/database/database.health';
 import { PartitionsHealthIndicator } from './maintenance/partitions.health';
 import { QueryCacheSource } from './platform/database/query-cache-source';
-import { QueryTimes } from './platform/database/query-times';
+import { QueryTimes } from './platform/database/database-statistics';
 import { MeasurementSources } from './metrics/measurement-sources';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';

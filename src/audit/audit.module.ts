@@ -5,7 +5,7 @@ import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { HttpModule } from '../http/http.module';
 import { MetricsModule } from '../metrics/metrics.module';
-import { auditConfig } from '../platform/config/audit.config';
+import { auditConfig } from '../platform/config/settings';
 import { DatabaseModule } from '../platform/database/database.module';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { Partitions } from '../platform/database/partitions';

@@ -15,11 +15,9 @@ import request from 'supertest';
 import { authConfig, type AuthConfig } from '../platform/config/auth.config';
 import { AppError } from '../platform/errors/app-error';
 import { AuthModule } from './auth.module';
-import { CurrentPrincipal } from './authenticated-request';
+import { CurrentPrincipal, type Principal, type Scope } from './principal';
 import { signDevelopmentToken } from './development-token';
-import type { Principal, Scope } from './principal';
-import { Public, Scopes } from './route-access';
-import { RouteAccessCheck } from './route-access-check';
+import { Public, RouteAccessCheck, Scopes } from './auth.guard';
 
 const config: AuthConfig = {
   keys: { kind: 'secret', secret: 'a secret of the tests that is long enough' },

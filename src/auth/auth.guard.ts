@@ -1,10 +1,46 @@
-import { Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
-import { Reflector } from '@nestjs/core';
-import { AppError } from '../platform/errors/app-error';
-import type { AuthenticatedRequest } from './authenticated-request';
-import { requireScopes, type Principal, type Scope } from './principal';
-import { ROUTE_ACCESS, type RouteAccess } from './route-access';
+import {
+  applyDecorators,
+  type CanActivate,
+  type ExecutionContext,
+  Injectable,
+  type OnModuleInit,
+  SetMetadata,
+} from '@nestjs/common';
+import { PATH_METADATA } from '@nestjs/common/constants';
+import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
+import { ApiSecurity } from '@nestjs/swagger';
+import { type AuthenticatedRequest, type Principal, requireScopes, type Scope } from './principal';
 import { TokenVerifier } from './token-verifier';
+import { AppError } from '../platform/errors/app-error';
+
+/** Metadata key; a handler's access precedes its class's. */
+export const ROUTE_ACCESS = 'auth:route-access';
+
+/** Open, or restricted to tokens with all of these scopes. */
+export type RouteAccess = 'public' | readonly Scope[];
+
+/** Opens a handler or class to requests without a token. */
+export const Public = (): MethodDecorator & ClassDecorator => routeAccess('public');
+
+/** Requires all of these scopes. */
+export const Scopes = (...scopes: [Scope, ...Scope[]]): MethodDecorator & ClassDecorator =>
+  applyDecorators(routeAccess(scopes), ApiSecurity('bearer', scopes));
+
+/** Requires a valid token alone: the scopes depend on the body. */
+export const Authenticated = (): MethodDecorator & ClassDecorator => routeAccess([]);
+
+/** A second declaration in one place fails at load time. */
+function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
+  const declare = SetMetadata(ROUTE_ACCESS, access);
+  return (target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {
+    const place = (descriptor?.value ?? target) as () => unknown;
+    if (Reflect.hasOwnMetadata(ROUTE_ACCESS, place)) {
+      throw new Error(`${place.name} says twice who may call it.`);
+    }
+    if (key !== undefined && descriptor) declare(target, key, descriptor);
+    else declare(place);
+  };
+}
 
 /**
  * Verifies tokens, sets `request.principal`, and requires the handler's scopes. Handlers without a declaration are
@@ -43,4 +79,41 @@ function undeclared(context: ExecutionContext): AppError {
   return new AppError('INTERNAL', 'The request failed for a reason on our side.', {
     cause: new Error(`${handler} has neither @Public() nor @Scopes().`),
   });
+}
+
+/** Stops the boot when a route declares no access, before the guard refuses a request. */
+@Injectable()
+export class RouteAccessCheck implements OnModuleInit {
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly scanner: MetadataScanner,
+    private readonly reflector: Reflector,
+  ) {}
+
+  onModuleInit(): void {
+    const undeclared = this.discovery
+      .getControllers()
+      .flatMap(({ metatype }) =>
+        typeof metatype === 'function' ? this.undeclaredOf(metatype) : [],
+      );
+    if (undeclared.length > 0) {
+      throw new Error(`Neither @Public() nor @Scopes() on: ${undeclared.join(', ')}.`);
+    }
+  }
+
+  private undeclaredOf(controller: { name: string; prototype?: unknown }): string[] {
+    const prototype = controller.prototype as Record<string, () => unknown>;
+    return this.scanner
+      .getAllMethodNames(prototype)
+      .filter((name) => {
+        const handler = prototype[name];
+        return (
+          handler !== undefined &&
+          Reflect.hasMetadata(PATH_METADATA, handler) &&
+          this.reflector.getAllAndOverride(ROUTE_ACCESS, [handler, controller as () => void]) ===
+            undefined
+        );
+      })
+      .map((name) => `${controller.name}.${name}`);
+  }
 }

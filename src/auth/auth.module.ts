@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD, DiscoveryModule } from '@nestjs/core';
-import { AuthGuard } from './auth.guard';
-import { RouteAccessCheck } from './route-access-check';
+import { AuthGuard, RouteAccessCheck } from './auth.guard';
 import { TokenLife } from './token-life';
 import { TokenVerifier } from './token-verifier';
 

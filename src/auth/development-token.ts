@@ -1,7 +1,7 @@
 import { SignJWT } from 'jose';
 import { wallClockMs } from '../platform/runtime/clocks';
 import type { AuthConfig } from '../platform/config/auth.config';
-import { usableAlgorithms } from './configured-keys';
+import { usableAlgorithms } from './verification-keys';
 import { SCOPES, type Scope } from './principal';
 
 /** Claims of a developer's token. `expiresInSeconds` counts from now. */

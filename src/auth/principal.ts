@@ -1,5 +1,6 @@
-import { AppError } from '../platform/errors/app-error';
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { insufficientScope } from './challenge';
+import { AppError } from '../platform/errors/app-error';
 
 export const SCOPES = [
   'audit:read',
@@ -63,3 +64,25 @@ export function mayWrite(principal: Principal, organizationId: string): boolean 
 export function requireScopes(principal: Principal, needed: readonly Scope[]): void {
   if (!needed.every((scope) => principal.scopes.has(scope))) throw insufficientScope(needed);
 }
+
+/** A request as authentication reads and marks it. */
+export interface AuthenticatedRequest {
+  headers: { authorization?: string };
+  principal?: Principal;
+}
+
+/** The principal; INTERNAL on a public route, which has none. */
+export function principalOfContext(context: ExecutionContext): Principal {
+  const { principal } = context.switchToHttp().getRequest<AuthenticatedRequest>();
+  if (!principal) {
+    throw new AppError('INTERNAL', 'The request failed for a reason on our side.', {
+      cause: new Error(`${context.getHandler().name} wants a principal but is public.`),
+    });
+  }
+  return principal;
+}
+
+/** Parameter decorator for the Principal, not for public routes. */
+export const CurrentPrincipal = createParamDecorator((_data: unknown, context: ExecutionContext) =>
+  principalOfContext(context),
+);

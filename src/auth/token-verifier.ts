@@ -1,15 +1,13 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { errors, jwtVerify, type JWTPayload, type JWTVerifyOptions } from 'jose';
-import { wallClockMs } from '../platform/runtime/clocks';
-import { authConfig, type AuthConfig } from '../platform/config/auth.config';
-import { AppError } from '../platform/errors/app-error';
-import { bearerToken, checkTokenForm } from './bearer-token';
-import { invalidToken } from './challenge';
-import { configuredKeys, usableAlgorithms } from './configured-keys';
-import type { Principal } from './principal';
-import { principalOf } from './token-claims';
+import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
+import { invalidToken, tokenRequired } from './challenge';
+import { configuredKeys, usableAlgorithms } from './verification-keys';
+import { canonicalOrganizations, type Organizations, type Principal } from './principal';
 import { VerifiedTokenCache } from './verified-token-cache';
 import { type KeyDependents, WatchedKeys } from './watched-keys';
+import { authConfig, type AuthConfig } from '../platform/config/auth.config';
+import { AppError } from '../platform/errors/app-error';
+import { wallClockMs } from '../platform/runtime/clocks';
 
 /** Seconds that an issuer's clock may be ahead, for `nbf` alone: the holder of an expired token can renew it. */
 const NOT_BEFORE_TOLERANCE_SECONDS = 5;
@@ -147,4 +145,110 @@ function descriptionOf(error: unknown): string {
     default:
       return 'The token is not valid.';
   }
+}
+
+/** Node's limit for all headers of a request is the same 16 KiB. */
+const MAX_TOKEN_CHARACTERS = 16_384;
+
+/**
+ * Refused header parameters: critical extensions (none is supported), choices of the key, and `b64`, of the signed
+ * bytes.
+ */
+const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c'];
+
+const SEGMENT = /^[A-Za-z0-9_-]+$/;
+
+/**
+ * The unchecked token; its scheme may be in any case. UNAUTHENTICATED without one, for another scheme, above 16 KiB.
+ */
+export function bearerToken(authorization: string | undefined): string {
+  const scheme = authorization?.slice(0, 7).toLowerCase();
+  if (authorization === undefined || (scheme !== 'bearer ' && scheme !== 'bearer')) {
+    throw tokenRequired();
+  }
+  const token = authorization.slice(7).trim();
+  if (token.length > MAX_TOKEN_CHARACTERS) throw invalidToken('The token is too long.');
+  return token;
+}
+
+/**
+ * Refuses, without a key, all but three canonical base64url segments, and headers that are no object or hold a refused
+ * parameter. Lenient decoders ignore surplus bits in a segment's last character: several texts would be one token.
+ */
+export function checkTokenForm(token: string): void {
+  if (token === '' || /\s/.test(token)) {
+    throw invalidToken('The Authorization header must hold exactly one bearer token.');
+  }
+  const segments = token.split('.');
+  const [header] = segments;
+  if (header === undefined || segments.length !== 3 || !segments.every(isCanonicalBase64url)) {
+    throw invalidToken('The token is malformed.');
+  }
+  const parameters = parseObject(header);
+  if (parameters === undefined) throw invalidToken('The token is malformed.');
+  if (REFUSED_PARAMETERS.some((name) => Object.hasOwn(parameters, name))) {
+    throw invalidToken('The token has a header parameter that is not accepted.');
+  }
+}
+
+function isCanonicalBase64url(segment: string): boolean {
+  return (
+    SEGMENT.test(segment) && Buffer.from(segment, 'base64url').toString('base64url') === segment
+  );
+}
+
+function parseObject(segment: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(segment, 'base64url').toString('utf8'));
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The last instant of a Date: a later expiry is no date. */
+const MAX_DATE_MS = 8.64e15;
+
+/** Ids are columns of 255 characters. */
+const MAX_ID_CHARACTERS = 255;
+
+/** Claims of a valid signature, with unchecked types. */
+export type VerifiedClaims = Readonly<Record<string, unknown>>;
+
+/** The principal; UNAUTHENTICATED for missing or mistyped claims. */
+export function principalOf(claims: VerifiedClaims): Principal {
+  const { sub, exp } = claims;
+  if (!isId(sub)) throw invalidToken('The token has no usable sub claim.');
+  if (typeof exp !== 'number' || !(exp * 1000 <= MAX_DATE_MS)) {
+    throw invalidToken('The token has no usable exp claim.');
+  }
+  return Object.freeze({
+    subject: sub,
+    scopes: scopesOf(claims),
+    organizations: organizationsOf(claims),
+    expiresAtMs: exp * 1000,
+  });
+}
+
+function scopesOf({ scope = '' }: VerifiedClaims): ReadonlySet<string> {
+  if (typeof scope !== 'string') throw invalidToken('The token has no usable scope claim.');
+  return new Set(scope.split(' ').filter((name) => name !== ''));
+}
+
+function organizationsOf({ organizations = [] }: VerifiedClaims): Organizations {
+  if (!Array.isArray(organizations) || !organizations.every(isId)) {
+    throw invalidToken('The token has no usable organizations claim.');
+  }
+  if (organizations.includes('*')) return '*';
+  return Object.freeze(canonicalOrganizations(organizations));
+}
+
+/** Columns and log lines hold neither NUL nor half a surrogate pair. */
+function isId(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= MAX_ID_CHARACTERS &&
+    !/[\0\p{Cs}]/u.test(value)
+  );
 }

@@ -1,4 +1,17 @@
-import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type FetchImplementation,
+  type JSONWebKeySet,
+  type JWTVerifyGetKey,
+  type RemoteJWKSet,
+} from 'jose';
+import { readFile, stat } from 'node:fs/promises';
+import { keysUnavailable } from './challenge';
+import type { AuthConfig } from '../platform/config/auth.config';
+import { AppError } from '../platform/errors/app-error';
 
 /** Age of keys before they are fetched again: the longest life of a withdrawn key. */
 export const MAX_KEY_AGE_MS = 5 * 60_000;
@@ -19,4 +32,205 @@ export interface VerificationKeys {
    * @throws AppError AUTHENTICATION_UNAVAILABLE.
    */
   refresh?(): Promise<JSONWebKeySet>;
+}
+
+/** The configured keys, not read before the first token. */
+export function configuredKeys(keys: AuthConfig['keys']): VerificationKeys {
+  switch (keys.kind) {
+    case 'secret': {
+      const secret = new TextEncoder().encode(keys.secret);
+      return { find: () => Promise.resolve(secret), trustedUntilMs: () => Infinity };
+    }
+    case 'jwks-url':
+      return new JwksUrlKeys(keys.url);
+    case 'jwks-file':
+      return new JwksFileKeys(keys.path);
+  }
+}
+
+/**
+ * Algorithms that suit the kind of key, so that a public key never serves as an HMAC secret. Throws, at boot, when none
+ * is left.
+ */
+export function usableAlgorithms(config: AuthConfig): string[] {
+  const symmetric = config.keys.kind === 'secret';
+  const usable = config.algorithms.filter(
+    (name) => name.toLowerCase() !== 'none' && name.startsWith('HS') === symmetric,
+  );
+  if (usable.length === 0) {
+    throw new Error(
+      `AUTH_ALGORITHMS lists nothing that works with ${symmetric ? 'AUTH_JWT_SECRET' : 'a JSON Web Key Set'}.`,
+    );
+  }
+  return usable;
+}
+
+interface LoadedKeySet {
+  keys: JSONWebKeySet;
+  find: JWTVerifyGetKey;
+  version: string;
+  /** On the clock of performance.now(). */
+  readAtMs: number;
+}
+
+/**
+ * Keys of a JWKS file, read when first needed, after a change, and for an unknown key id, as a change may keep the
+ * metadata. A missing or invalid file is AUTHENTICATION_UNAVAILABLE until repaired, without a restart.
+ */
+export class JwksFileKeys implements VerificationKeys {
+  private loaded: LoadedKeySet | undefined;
+
+  constructor(private readonly path: string) {}
+
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    const keySet = await this.current();
+    try {
+      return await keySet.find(header, token);
+    } catch (error) {
+      const isSettled = performance.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
+      if (!(error instanceof errors.JWKSNoMatchingKey) || isSettled) throw error;
+      this.loaded = undefined;
+      return (await this.current()).find(header, token);
+    }
+  };
+
+  trustedUntilMs(): number {
+    return performance.now() + MAX_KEY_AGE_MS;
+  }
+
+  async refresh(): Promise<JSONWebKeySet> {
+    this.loaded = undefined;
+    return (await this.current()).keys;
+  }
+
+  private async current(): Promise<LoadedKeySet> {
+    try {
+      const { mtimeMs, size, ino } = await stat(this.path);
+      const version = `${mtimeMs}-${size}-${ino}`;
+      if (this.loaded?.version === version) return this.loaded;
+      const keys = JSON.parse(await readFile(this.path, 'utf8')) as JSONWebKeySet;
+      this.loaded = { keys, find: createLocalJWKSet(keys), version, readAtMs: performance.now() };
+      return this.loaded;
+    } catch (error) {
+      throw keysUnavailable(error);
+    }
+  }
+}
+
+/** Requests with a known key never wait for the key server. */
+const FETCH_TIMEOUT_MS = 3_000;
+
+/** Pause after a failed fetch against floods in an outage. */
+const RETRY_INTERVAL_MS = 1_000;
+
+/**
+ * Keys of a JWKS URL: fetched when first needed, after five minutes, and for an unknown key. In an outage tokens with a
+ * fresh known key still work; others, possibly valid, are AUTHENTICATION_UNAVAILABLE.
+ */
+export class JwksUrlKeys implements VerificationKeys {
+  private readonly keySet: RemoteJWKSet;
+  private readonly conditional = new ConditionalFetch();
+  /** Times on the clock of performance.now(). */
+  private fetchedAtMs = -Infinity;
+  private lastFailure: { error: AppError; atMs: number } | undefined;
+
+  constructor(url: string, timeoutMs = FETCH_TIMEOUT_MS) {
+    this.keySet = createRemoteJWKSet(new URL(url), {
+      timeoutDuration: timeoutMs,
+      // jose times these by the wall clock, which may be set, so it never fetches by itself.
+      cooldownDuration: Infinity,
+      cacheMaxAge: Infinity,
+      [customFetch]: this.fetchUnlessJustFailed,
+    });
+  }
+
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    try {
+      if (this.ageMs >= MAX_KEY_AGE_MS) await this.fetchKeys();
+      return await this.keySet(header, token).catch(async (error: unknown) => {
+        const isSettled = this.ageMs < UNKNOWN_KEY_INTERVAL_MS;
+        if (!(error instanceof errors.JWKSNoMatchingKey) || isSettled) throw error;
+        await this.fetchKeys();
+        return this.keySet(header, token);
+      });
+    } catch (error) {
+      // An AppError is the last failure again: it must not delay the next fetch any further.
+      if (isAboutTheToken(error) || error instanceof AppError) throw error;
+      this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
+      throw this.lastFailure.error;
+    }
+  };
+
+  trustedUntilMs(): number {
+    return this.fetchedAtMs + MAX_KEY_AGE_MS;
+  }
+
+  private get ageMs(): number {
+    return performance.now() - this.fetchedAtMs;
+  }
+
+  /** Single flight. */
+  private async fetchKeys(): Promise<void> {
+    await this.keySet.reload();
+    this.fetchedAtMs = performance.now();
+  }
+
+  async refresh(): Promise<JSONWebKeySet> {
+    try {
+      await this.fetchKeys();
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
+      throw this.lastFailure.error;
+    }
+    return this.keySet.jwks() ?? { keys: [] };
+  }
+
+  private readonly fetchUnlessJustFailed: FetchImplementation = (url, options) => {
+    const failure = this.lastFailure;
+    if (failure && performance.now() - failure.atMs < RETRY_INTERVAL_MS) {
+      return Promise.reject(failure.error);
+    }
+    return this.conditional.fetch(url, options);
+  };
+}
+
+/** True when only this token has none of the available keys. */
+function isAboutTheToken(error: unknown): boolean {
+  return (
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JOSENotSupported
+  );
+}
+
+/**
+ * Fetches one URL with the last response's ETag or date; a 304 repeats it. A key set is checked every few seconds and
+ * changes every few months.
+ */
+export class ConditionalFetch {
+  private last: { text: string; validators: Record<string, string> } | undefined;
+
+  readonly fetch: FetchImplementation = async (url, options) => {
+    const headers = new Headers(options.headers);
+    for (const [name, value] of Object.entries(this.last?.validators ?? {})) {
+      headers.set(name, value);
+    }
+    const response = await fetch(url, { ...options, headers });
+    if (response.status === 304 && this.last) {
+      await response.body?.cancel();
+      return new Response(this.last.text, { headers: { 'content-type': 'application/json' } });
+    }
+    if (response.status !== 200) return response;
+    const text = await response.text();
+    this.last = { text, validators: validatorsOf(response.headers) };
+    return new Response(text, { status: response.status, headers: response.headers });
+  };
+}
+
+function validatorsOf(headers: Headers): Record<string, string> {
+  const etag = headers.get('etag');
+  if (etag !== null) return { 'if-none-match': etag };
+  const modified = headers.get('last-modified');
+  return modified === null ? {} : { 'if-modified-since': modified };
 }

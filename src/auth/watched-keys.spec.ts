@@ -4,8 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { until } from '../../test/integration/until.fixture';
 import { keysUnavailable } from './challenge';
-import { ConditionalFetch } from './jwks-url-keys';
-import type { VerificationKeys } from './verification-keys';
+import { ConditionalFetch, type VerificationKeys } from './verification-keys';
 import { WatchedKeys } from './watched-keys';
 
 const INTERVAL_MS = 5;

@@ -6,7 +6,7 @@ import {
   type PrivateRedis,
   startPrivateRedis,
 } from '../../test/support/redis-server';
-import type { CacheConfig } from '../platform/config/cache.config';
+import type { CacheConfig } from '../platform/config/settings';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheEntry } from './cache-entry';
 import { exactBuffer } from './cached-read';

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs
 import type { ConfigType } from '@nestjs/config';
 import { createHash, randomUUID } from 'node:crypto';
 import { wallClockText } from '../platform/runtime/clocks';
-import { cacheConfig } from '../platform/config/cache.config';
+import { cacheConfig } from '../platform/config/settings';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { coversOnly, KeyPattern, type Tenants } from './cache-key';
 import { InvalidationFeed } from './invalidation-feed';

@@ -1,4 +1,4 @@
-import type { CacheConfig } from '../platform/config/cache.config';
+import type { CacheConfig } from '../platform/config/settings';
 import { CachePolicy } from './cache-policy';
 
 const CONFIG: CacheConfig = {

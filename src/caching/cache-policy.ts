@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { cacheConfig } from '../platform/config/cache.config';
+import { cacheConfig } from '../platform/config/settings';
 import { API_PREFIX } from '../http/fast-routes';
 import { globMatcher } from './cache-key';
 import { MAX_ENTRY_FRACTION } from './memory-store';

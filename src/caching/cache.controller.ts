@@ -12,11 +12,10 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiTags } from '@nestjs/swagger';
-import { CurrentPrincipal } from '../auth/authenticated-request';
-import { resolveOrganizations, type Principal } from '../auth/principal';
-import { Scopes } from '../auth/route-access';
+import { CurrentPrincipal, type Principal, resolveOrganizations } from '../auth/principal';
+import { Scopes } from '../auth/auth.guard';
 import { wallClockText } from '../platform/runtime/clocks';
-import { cacheConfig } from '../platform/config/cache.config';
+import { cacheConfig } from '../platform/config/settings';
 import { OptionalJsonBodyInterceptor } from '../http/json-body.interceptor';
 import { Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';

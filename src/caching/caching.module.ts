@@ -4,7 +4,7 @@ import { DiscoveryModule } from '@nestjs/core';
 import { TerminusModule } from '@nestjs/terminus';
 import Keyv from 'keyv';
 import type { ConfigType } from '@nestjs/config';
-import { cacheConfig } from '../platform/config/cache.config';
+import { cacheConfig } from '../platform/config/settings';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheController } from './cache.controller';
 import { CacheHealthIndicator } from './cache.health';

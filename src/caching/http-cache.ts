@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { serverConfig } from '../platform/config/server.config';
+import { serverConfig } from '../platform/config/settings';
 import { ResponseMemory } from '../http/response-memory';
 import type { WritableResponse } from '../http/http-server.adapter';
 import { type Coding, preferredCoding } from '../http/negotiation';

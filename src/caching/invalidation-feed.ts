@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs
 import type { ConfigType } from '@nestjs/config';
 import { randomUUID } from 'node:crypto';
 import { Subject } from 'rxjs';
-import { cacheConfig } from '../platform/config/cache.config';
+import { cacheConfig } from '../platform/config/settings';
 import { valuesOf } from '../metrics/values-of';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import type { Tenants } from './cache-key';

@@ -1,7 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { ConfigError } from '../platform/config/config.error';
-import { databaseConfig } from '../platform/config/database.config';
-import { loggingConfig } from '../platform/config/logging.config';
+import { databaseConfig, loggingConfig } from '../platform/config/settings';
 import { openServer, waitForServer } from '../platform/database/data-source';
 import { runMigrations } from '../platform/database/migrate';
 import { surviveClosedOutputs } from '../platform/logging/log-output';

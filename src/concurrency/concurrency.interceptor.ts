@@ -8,7 +8,7 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { defer, lastValueFrom, type Observable } from 'rxjs';
-import { serverConfig } from '../platform/config/server.config';
+import { serverConfig } from '../platform/config/settings';
 import { requestSignal } from '../http/request-signal';
 import { FairScheduler } from './fair-scheduler';
 import { flowOfRequest, type FlowRequest } from './flow';

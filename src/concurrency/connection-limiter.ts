@@ -1,7 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { concurrencyConfig } from '../platform/config/concurrency.config';
-import { databaseConfig } from '../platform/config/database.config';
+import { concurrencyConfig, databaseConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { AppError } from '../platform/errors/app-error';
 import { AimdLimit } from './aimd-limit';

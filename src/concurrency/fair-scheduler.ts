@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { concurrencyConfig } from '../platform/config/concurrency.config';
+import { concurrencyConfig } from '../platform/config/settings';
 import { type FlowOwner, flowsOf } from './flow';
 import { PermitPool, type PermitRequest, type PermitStatistics } from './permit-pool';
 

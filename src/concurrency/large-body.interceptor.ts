@@ -8,7 +8,7 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import type { Observable } from 'rxjs';
-import { serverConfig } from '../platform/config/server.config';
+import { serverConfig } from '../platform/config/settings';
 import { type BodyRequest, RAW_BODY } from '../http/body-reader';
 import { requestSignal } from '../http/request-signal';
 import { withPermit } from './concurrency.interceptor';

@@ -1,8 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { cacheConfig } from '../platform/config/cache.config';
-import { rateLimitConfig } from '../platform/config/rate-limit.config';
+import { cacheConfig, rateLimitConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { FastRoutes } from '../http/fast-routes';
 import type { FlowOwner } from './flow';

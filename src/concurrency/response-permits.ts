@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { concurrencyConfig } from '../platform/config/concurrency.config';
+import { concurrencyConfig } from '../platform/config/settings';
 import {
   OutOfResponseMemory,
   ResponseMemory,

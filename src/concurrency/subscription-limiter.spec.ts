@@ -1,4 +1,4 @@
-import { concurrencyConfig } from '../platform/config/concurrency.config';
+import { concurrencyConfig } from '../platform/config/settings';
 import { SubscriptionLimiter } from './subscription-limiter';
 
 const REFUSED = expect.objectContaining({ code: 'TOO_MANY_REQUESTS', retryAfterSeconds: 10 });

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { until } from '../../test/integration/until.fixture';
 import { WebhookReceiver } from '../../test/support/webhook-receiver';
-import type { MonitoringConfig } from '../platform/config/monitoring.config';
+import type { MonitoringConfig } from '../platform/config/settings';
 import { AlertState } from '../metrics/alert-state';
 import { AlertWebhook } from './alert-webhook';
 import { MetricRegistry } from '../metrics/metrics.registry';

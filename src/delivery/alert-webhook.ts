@@ -4,7 +4,7 @@ import type { Subscription } from 'rxjs';
 import { AlertState } from '../metrics/alert-state';
 import type { PerformanceAlertDto } from '../metrics/dto/responses.dto';
 import { MetricRegistry } from '../metrics/metrics.registry';
-import { monitoringConfig } from '../platform/config/monitoring.config';
+import { monitoringConfig } from '../platform/config/settings';
 import { SignedSender } from './signed-sender';
 
 /** Alerts that wait for an unreachable receiver; beyond this the oldest are dropped. */

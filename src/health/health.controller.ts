@@ -6,7 +6,7 @@ import {
   type HealthCheckResult,
 } from '@nestjs/terminus';
 import type { Response } from 'express';
-import { Public } from '../auth/route-access';
+import { Public } from '../auth/auth.guard';
 import { Probe } from './health.openapi';
 import { ProbeIndicators } from './probe-indicators';
 

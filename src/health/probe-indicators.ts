@@ -3,7 +3,7 @@ import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/ter
 import { DatabaseHealthIndicator } from '../platform/database/database.health';
 import { LifecycleHealthIndicator } from '../http/lifecycle.health';
 import { ProcessHealthIndicator } from '../metrics/process.health';
-import { RedisHealthIndicator } from '../platform/redis/redis.health';
+import { RedisHealthIndicator } from '../platform/redis/redis.module';
 
 /** The indicators of `/health` alone: parts whose state makes nothing unready. */
 export const OTHER_INDICATORS = Symbol('indicators of /health alone');

@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
-import type { AuthenticatedRequest } from '../auth/authenticated-request';
-import { serverConfig } from '../platform/config/server.config';
+import type { AuthenticatedRequest } from '../auth/principal';
+import { serverConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { ByteCollector } from '../platform/runtime/byte-collector';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';

@@ -1,11 +1,15 @@
 import { Injectable, RequestMethod, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AuthenticatedRequest } from '../auth/authenticated-request';
-import { requireScopes, type Principal, type Scope } from '../auth/principal';
-import { ROUTE_ACCESS, type RouteAccess } from '../auth/route-access';
+import {
+  type AuthenticatedRequest,
+  type Principal,
+  requireScopes,
+  type Scope,
+} from '../auth/principal';
+import { ROUTE_ACCESS, type RouteAccess } from '../auth/auth.guard';
 import { TokenVerifier } from '../auth/token-verifier';
-import { beginProblem } from '../platform/errors/problem-response';
+import { beginProblem } from '../platform/errors/problem';
 import { nameRoute, requestIdOf, writeStamped } from './request-context';
 
 /** Path prefix of all routes but the probes. */

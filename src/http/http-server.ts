@@ -8,10 +8,8 @@ import {
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { AppError } from '../platform/errors/app-error';
-import { codeOfStatus, ERROR_TABLE } from '../platform/errors/error-table';
-import { PROBLEM_JSON, problemOf } from '../platform/errors/problem';
-import { writeProblem } from '../platform/errors/problem-response';
+import { AppError, codeOfStatus, ERROR_TABLE } from '../platform/errors/app-error';
+import { PROBLEM_JSON, problemOf, writeProblem } from '../platform/errors/problem';
 import {
   closeWithConnection,
   closeWithResponse,

@@ -12,7 +12,7 @@ import {
   type ApiResponseOptions,
   getSchemaPath,
 } from '@nestjs/swagger';
-import { ERROR_TABLE, type ErrorCode } from '../platform/errors/error-table';
+import { ERROR_TABLE, type ErrorCode } from '../platform/errors/app-error';
 import { PROBLEM_JSON } from '../platform/errors/problem';
 import { ProblemDto } from './problems/problem.dto';
 import { UNREADABLE_CODES } from './problems/problem.examples';

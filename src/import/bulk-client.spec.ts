@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { findFreePort } from '../platform/database/embedded/free-port';
+import { findFreePort } from '../platform/database/embedded/embedded-postgres';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { BulkClient, ImportStopped } from './bulk-client';

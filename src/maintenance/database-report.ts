@@ -2,9 +2,8 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
 import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
-import { withDeadline } from '../platform/runtime/deadline';
-import { databaseConfig } from '../platform/config/database.config';
-import { serverConfig } from '../platform/config/server.config';
+import { withDeadline } from '../platform/runtime/abort';
+import { databaseConfig, serverConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { Database } from '../platform/database/database';
 import type {

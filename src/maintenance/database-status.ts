@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { databaseConfig } from '../platform/config/database.config';
+import { databaseConfig } from '../platform/config/settings';
 import { DatabaseReport } from './database-report';
 import type {
   ComponentHealthDto,

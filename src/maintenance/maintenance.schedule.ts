@@ -6,7 +6,7 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { databaseConfig } from '../platform/config/database.config';
+import { databaseConfig } from '../platform/config/settings';
 import { Maintenance } from './maintenance';
 
 /** Late enough not to delay the boot, early enough for processes that never live for an hour. */

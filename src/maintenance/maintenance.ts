@@ -2,7 +2,7 @@ import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { wallClockText } from '../platform/runtime/clocks';
 import { Database } from '../platform/database/database';
-import { TIMED_OUT, withTimeout } from '../platform/runtime/deadline';
+import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 import { isUnavailable } from '../platform/database/database-errors';
 import { deleteExpired } from './expiring-rows';
 import { removeLeftoverIndexes } from './index-maintenance';
@@ -11,7 +11,7 @@ import { MaintenanceRun } from './maintenance-run';
 import { PartitionRetention } from './partition-retention';
 import { Partitions } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
-import type { DedicatedPool } from '../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../platform/database/connection-loan';
 
 const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
 /** Longer statements are cancelled, and retried in the next run. */

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
 import { wallClockText } from '../platform/runtime/clocks';
-import { databaseConfig } from '../platform/config/database.config';
+import { databaseConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { Database } from '../platform/database/database';
 import type {
@@ -21,7 +21,7 @@ import {
 } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
 import { adviseSettings } from './settings-advice';
-import type { DedicatedPool } from '../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../platform/database/connection-loan';
 import { maintainTables } from './table-maintenance';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII

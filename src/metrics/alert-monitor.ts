@@ -6,7 +6,7 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { monitoringConfig } from '../platform/config/monitoring.config';
+import { monitoringConfig } from '../platform/config/settings';
 import { AlertState } from './alert-state';
 import {
   cacheRule,

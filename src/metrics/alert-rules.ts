@@ -1,4 +1,4 @@
-import type { MonitoringConfig } from '../platform/config/monitoring.config';
+import type { MonitoringConfig } from '../platform/config/settings';
 import type { Finding } from './alert-state';
 import { MIN_CACHE_REQUESTS } from './bottlenecks';
 import type { LatencyReport } from './latency-window';

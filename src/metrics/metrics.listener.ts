@@ -8,9 +8,9 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { serverConfig } from '../platform/config/server.config';
+import { serverConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
-import { writeProblem } from '../platform/errors/problem-response';
+import { writeProblem } from '../platform/errors/problem';
 import { MetricRegistry } from './metrics.registry';
 
 const REQUEST_TIMEOUT_MS = 10_000;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { monitoringConfig } from '../platform/config/monitoring.config';
+import { monitoringConfig } from '../platform/config/settings';
 import type { Finding } from './alert-state';
 import {
   cacheRule,

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { monitoringConfig } from '../platform/config/monitoring.config';
+import { monitoringConfig } from '../platform/config/settings';
 import { AlertState } from './alert-state';
 import { findBottlenecks, MIN_CACHE_REQUESTS } from './bottlenecks';
 import type { AlertSeverity, HealthStatus, PerformanceHealthDto } from './dto/responses.dto';

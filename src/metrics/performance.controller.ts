@@ -1,6 +1,6 @@
 import { Controller, Get, Header, Query, type Type } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
-import { Scopes } from '../auth/route-access';
+import { Scopes } from '../auth/auth.guard';
 import { NO_STORE, Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
 import { oneOf } from '../validation/constraints';

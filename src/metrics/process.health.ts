@@ -2,8 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { mkdir, statfs } from 'node:fs/promises';
-import { monitoringConfig } from '../platform/config/monitoring.config';
-import { serverConfig } from '../platform/config/server.config';
+import { monitoringConfig, serverConfig } from '../platform/config/settings';
 import { EventLoopDelay } from './event-loop-delay';
 import { memoryUsage } from './process-memory';
 

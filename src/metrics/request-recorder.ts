@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { monitoringConfig } from '../platform/config/monitoring.config';
+import { monitoringConfig } from '../platform/config/settings';
 import { type LatencyReport, LatencyWindow } from './latency-window';
 import { MetricRegistry, type Sample } from './metrics.registry';
 import { SlowRequests, type SlowRequestsReport } from './slow-requests';

@@ -1,11 +1,10 @@
 import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
-import { databaseConfig } from '../platform/config/database.config';
-import { streamingConfig } from '../platform/config/streaming.config';
+import { databaseConfig, streamingConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { toDatabaseError } from '../platform/database/database-errors';
-import type { DedicatedPool } from '../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../platform/database/connection-loan';
 import { AppError } from '../platform/errors/app-error';
 import { toAppError } from '../platform/errors/problem';
 import { ExportRun, type ExportRequest } from './export-run';

@@ -6,10 +6,14 @@ import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { PgInstrumentation } from '@opentelemetry/instrumentation-pg';
 import { RedisInstrumentation } from '@opentelemetry/instrumentation-redis';
 import { resourceFromAttributes } from '@opentelemetry/resources';
-import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node';
+import {
+  BatchSpanProcessor,
+  NodeTracerProvider,
+  type ReadableSpan,
+  type SpanProcessor,
+} from '@opentelemetry/sdk-trace-node';
 import type { IncomingMessage } from 'node:http';
-import type { TracingConfig } from '../platform/config/tracing.config';
-import { SpanScrubber } from './span-scrubber';
+import type { TracingConfig } from '../platform/config/settings';
 
 const STOP_TIMEOUT_MS = 2000;
 
@@ -75,4 +79,62 @@ function nameSpan(span: Span, request: IncomingMessage): void {
   const route = module.routeOf(request);
   span.setAttribute('http.route', route);
   span.updateName(`${request.method} ${route}`);
+}
+
+/** Attributes that may leave the process. Others could hold client data: queries, paths, arguments. */
+const ALLOWED = new Set([
+  'http.method',
+  'http.request.method',
+  'http.response.status_code',
+  'http.route',
+  'http.scheme',
+  'http.status_code',
+  'http.flavor',
+  'url.scheme',
+  'network.protocol.version',
+  'network.transport',
+  'error.type',
+  'db.system',
+  'db.system.name',
+  'db.name',
+  'db.namespace',
+  'db.operation',
+  'db.operation.name',
+  'db.query.summary',
+  // Statements of this service with $1, $2 … in place of values.
+  'db.statement',
+  'db.query.text',
+  'db.postgresql.plan',
+  'graphql.operation.type',
+  'graphql.field.name',
+  'graphql.field.path',
+  'graphql.field.type',
+]);
+
+/** Removes other attributes before `next` gets a span. */
+export class SpanScrubber implements SpanProcessor {
+  constructor(private readonly next: SpanProcessor) {}
+
+  onStart: SpanProcessor['onStart'] = (span, context) => this.next.onStart(span, context);
+
+  onEnd(span: ReadableSpan): void {
+    for (const key of Object.keys(span.attributes)) {
+      if (!ALLOWED.has(key)) delete span.attributes[key];
+    }
+    // Error messages may quote the input.
+    for (const { attributes } of span.events) {
+      delete attributes?.['exception.message'];
+      delete attributes?.['exception.stacktrace'];
+    }
+    delete span.status.message;
+    this.next.onEnd(span);
+  }
+
+  forceFlush(): Promise<void> {
+    return this.next.forceFlush();
+  }
+
+  shutdown(): Promise<void> {
+    return this.next.shutdown();
+  }
 }

@@ -1,5 +1,5 @@
 import { ConfigError } from '../platform/config/config.error';
-import { tracingConfig } from '../platform/config/tracing.config';
+import { tracingConfig } from '../platform/config/settings';
 
 /**
  * Starts tracing when OTEL_EXPORTER_OTLP_ENDPOINT is set. main.ts imports this first, as only modules loaded later are

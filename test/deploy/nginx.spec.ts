@@ -11,7 +11,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 import { until } from '../integration/until.fixture';
 
 const CONFIGURATION = resolve(__dirname, '..', '..', 'deploy', 'nginx', 'nginx.conf');

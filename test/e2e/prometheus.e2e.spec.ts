@@ -2,7 +2,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 import { describeWithPromtool, promtool } from '../support/promtool';
 import { startTestRedis, type TestRedis } from '../support/redis-server';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';

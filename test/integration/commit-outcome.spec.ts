@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Client, type PoolClient } from 'pg';
 import { toDatabaseError } from '../../src/platform/database/database-errors';
-import { isOutcomeUnknown } from '../../src/platform/database/unknown-outcome';
+import { isOutcomeUnknown } from '../../src/platform/database/commit-outcome';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';
 import { until } from './until.fixture';

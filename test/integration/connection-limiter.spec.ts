@@ -1,8 +1,7 @@
 import { ConnectionLimiter } from '../../src/concurrency/connection-limiter';
 import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
 import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
-import { concurrencyConfig } from '../../src/platform/config/concurrency.config';
-import { databaseConfig } from '../../src/platform/config/database.config';
+import { concurrencyConfig, databaseConfig } from '../../src/platform/config/settings';
 import { AppError } from '../../src/platform/errors/app-error';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';

@@ -7,8 +7,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Client } from 'pg';
-import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import {
+  EmbeddedPostgresServer,
+  findFreePort,
+} from '../../src/platform/database/embedded/embedded-postgres';
 
 const SOURCES = resolve(__dirname, '../../src/platform/database/embedded');
 const isRoot = process.geteuid?.() === 0;

@@ -1,6 +1,5 @@
 import { EVENT_TABLE } from '../../src/audit/event/audit-event';
-import { databaseConfig } from '../../src/platform/config/database.config';
-import { serverConfig } from '../../src/platform/config/server.config';
+import { databaseConfig, serverConfig } from '../../src/platform/config/settings';
 import { DatabaseReport } from '../../src/maintenance/database-report';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
 import { Optimizer } from '../../src/maintenance/optimizer';

@@ -2,7 +2,7 @@ import type { Client, PoolClient } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/event/audit-event';
 import { poolOf } from '../../src/platform/database/data-source';
 import { addMonths, missingMonths, monthsAhead } from '../../src/platform/database/partitions';
-import { isOutcomeUnknown } from '../../src/platform/database/unknown-outcome';
+import { isOutcomeUnknown } from '../../src/platform/database/commit-outcome';
 import type { TestDatabase } from '../support/test-database';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';

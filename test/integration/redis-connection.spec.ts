@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RedisConnection } from '../../src/platform/redis/redis-connection';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,

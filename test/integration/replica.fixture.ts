@@ -14,7 +14,7 @@ import type { WriteReceipt, WriteRequest } from '../../src/audit/write/write-req
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
 import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
 import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
-import { databaseConfig, type DatabaseConfig } from '../../src/platform/config/database.config';
+import { databaseConfig, type DatabaseConfig } from '../../src/platform/config/settings';
 import { dataSourceOptions } from '../../src/platform/database/data-source';
 import { Database } from '../../src/platform/database/database';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';

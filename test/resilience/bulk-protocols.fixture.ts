@@ -1,4 +1,4 @@
-import { ERROR_TABLE, type ErrorCode } from '../../src/platform/errors/error-table';
+import { ERROR_TABLE, type ErrorCode } from '../../src/platform/errors/app-error';
 import type { Answer, LoadSender } from '../integration/load.fixture';
 import { EVENTS } from '../support/test-service';
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events';
 import { tokenFor } from '../integration/service.fixture';
 import { until } from '../integration/until.fixture';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 
 const SECRET = 'the-secret-of-services-that-specs-start';
 /** Longer than the header of a request may be: 1000 of them are 2 MB of log, more than any pipe holds. */

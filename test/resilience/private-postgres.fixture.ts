@@ -11,8 +11,10 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import {
+  EmbeddedPostgresServer,
+  findFreePort,
+} from '../../src/platform/database/embedded/embedded-postgres';
 import { until } from '../integration/until.fixture';
 import { childrenOf } from '../support/processes';
 

@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 
 /** A PgBouncer in transaction mode before one server. */
 export interface TestPgBouncer {

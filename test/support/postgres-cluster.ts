@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client, type QueryResultRow } from 'pg';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 import { until } from '../integration/until.fixture';
 import { childrenOf, signalProcess } from './processes';
 import { programs } from './streaming-pair';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 
 /** A Redis to test against. One that was started for the caller holds nothing and is the caller's alone. */
 export interface TestRedis {

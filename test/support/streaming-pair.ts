@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { findFreePort } from '../../src/platform/database/embedded/free-port';
+import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 
 /** A primary and its streaming standby, made with PostgreSQL's own programs. */
 export interface StreamingPair {

@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { SignJWT, type JWTPayload } from 'jose';
 import { Client } from 'pg';
 import { type RunningService, startService } from '../../src/app.setup';
-import { loggingConfig } from '../../src/platform/config/logging.config';
+import { loggingConfig } from '../../src/platform/config/settings';
 import { HttpServer } from '../../src/http/http-server';
 import { createLog } from '../../src/platform/logging/service-logger';
 import { createTestDatabase } from './test-database';

@@ -8,9 +8,7 @@ import {
   type GraphQLSchema,
   type ValidationRule,
 } from 'graphql';
-import { auditConfig } from '../../platform/config/audit.config';
-import { graphqlConfig } from '../../platform/config/graphql.config';
-import { paginationConfig } from '../../platform/config/pagination.config';
+import { auditConfig, graphqlConfig, paginationConfig } from '../../platform/config/settings';
 import { AppError } from '../../platform/errors/app-error';
 import { MAX_TOKENS, readDocument, validateDocument } from './document-cache';
 import { graphqlError, shownError } from './graphql-errors';

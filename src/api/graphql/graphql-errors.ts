@@ -1,8 +1,6 @@
 import { GraphQLError } from 'graphql';
-import type { AppError } from '../../platform/errors/app-error';
-import { ERROR_TABLE } from '../../platform/errors/error-table';
-import { logFailure } from '../../platform/errors/problem-response';
-import { toAppError } from '../../platform/errors/problem';
+import { type AppError, ERROR_TABLE } from '../../platform/errors/app-error';
+import { logFailure, toAppError } from '../../platform/errors/problem';
 
 /** The end of messages by `didYouMean` of graphql-js. */
 const SUGGESTION = / Did you mean [^?]*\?$/;

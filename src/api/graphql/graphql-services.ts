@@ -16,7 +16,7 @@ import { AlertState } from '../../metrics/alert-state';
 import { MetricsFeed } from '../../metrics/metrics-feed';
 import { PerformanceHealth } from '../../metrics/performance-health';
 import { PerformanceReport } from '../../metrics/performance.report';
-import { cacheConfig } from '../../platform/config/cache.config';
+import { cacheConfig } from '../../platform/config/settings';
 
 /** The services of root fields: in the context of operations, so that the schema can be printed without them. */
 @Injectable()

@@ -13,14 +13,12 @@ import {
 import type { IncomingMessage } from 'node:http';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { idempotencyClaimOf } from '../../audit/api/idempotency-claim';
-import { CurrentPrincipal } from '../../auth/authenticated-request';
-import type { Principal } from '../../auth/principal';
-import { Authenticated } from '../../auth/route-access';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
+import { Authenticated } from '../../auth/auth.guard';
 import { flowOfRequest } from '../../concurrency/flow';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
-import { serverConfig } from '../../platform/config/server.config';
-import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { ERROR_TABLE } from '../../platform/errors/error-table';
+import { serverConfig } from '../../platform/config/settings';
+import { AppError, ERROR_TABLE, validationFailed } from '../../platform/errors/app-error';
 import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossless-json';
 import { BodyReader, type BodyRequest } from '../../http/body-reader';
 import { requireSingleParameters } from '../../http/query-string';

@@ -4,7 +4,7 @@ import type { Request, Response } from 'express';
 import { TokenVerifier } from '../../auth/token-verifier';
 import { type FlowRequest, flowKey } from '../../concurrency/flow';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
-import { serverConfig } from '../../platform/config/server.config';
+import { serverConfig } from '../../platform/config/settings';
 import { validationFailed } from '../../platform/errors/app-error';
 import { BODY_IS_READ, BodyReader, hasBody } from '../../http/body-reader';
 import { requestSignal } from '../../http/request-signal';

@@ -1,7 +1,6 @@
 import { TRPCError } from '@trpc/server';
 import { getHTTPStatusCodeFromError } from '@trpc/server/http';
-import { AppError } from '../../platform/errors/app-error';
-import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
+import { AppError, ERROR_TABLE, type ErrorCode } from '../../platform/errors/app-error';
 import { failureOf, failureShape, trpcCodeOf } from './failure';
 
 const KINDS = Object.keys(ERROR_TABLE) as ErrorCode[];

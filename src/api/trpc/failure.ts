@@ -1,7 +1,12 @@
 import type { TRPCError, TRPC_ERROR_CODE_KEY } from '@trpc/server';
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc';
-import { AppError, validationFailed, type FieldError } from '../../platform/errors/app-error';
-import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
+import {
+  AppError,
+  ERROR_TABLE,
+  type ErrorCode,
+  type FieldError,
+  validationFailed,
+} from '../../platform/errors/app-error';
 import { toAppError } from '../../platform/errors/problem';
 
 /** `error.data` of a client. */

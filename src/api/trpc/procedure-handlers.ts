@@ -9,7 +9,7 @@ import {
   Reflector,
 } from '@nestjs/core';
 import type { ParamsFactory } from '@nestjs/core/helpers/external-context-creator';
-import { ROUTE_ACCESS } from '../../auth/route-access';
+import { ROUTE_ACCESS } from '../../auth/auth.guard';
 import type { JsonResponse } from '../../http/http-server.adapter';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import { PROCEDURE } from '../../http/procedure.decorator';

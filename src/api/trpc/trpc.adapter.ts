@@ -4,14 +4,13 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { type AnyTRPCRouter, TRPCError } from '@trpc/server';
 import { resolveResponse } from '@trpc/server/http';
 import type { Express, Request as ExpressRequest, Response as ExpressResponse } from 'express';
-import { streamingConfig } from '../../platform/config/streaming.config';
+import { streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { logFailure, writeProblem } from '../../platform/errors/problem-response';
+import { logFailure, toAppError, writeProblem } from '../../platform/errors/problem';
 import { JsonTexts } from '../../platform/runtime/lossless-json';
 import { requireSingleParameters } from '../../http/query-string';
 import { clientClosed } from '../../http/request-signal';
 import { nameRoute, requestIdOf } from '../../http/request-context';
-import { toAppError } from '../../platform/errors/problem';
 import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
 import { BatchBodyReader, BatchInputs, callRequest } from './batch-inputs';
 import {

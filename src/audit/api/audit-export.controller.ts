@@ -1,9 +1,8 @@
 import { Controller, Get, Query, Req, Res } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
-import { CurrentPrincipal } from '../../auth/authenticated-request';
-import type { Principal } from '../../auth/principal';
-import { Scopes } from '../../auth/route-access';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/auth.guard';
 import { Operation } from '../../http/operation.openapi';
 import { preferredCoding } from '../../http/negotiation';
 import { measureToFirstByte } from '../../http/request-context';

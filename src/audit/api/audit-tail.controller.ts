@@ -2,10 +2,9 @@ import { Controller, Get, Headers, Inject, Query, Req, Res } from '@nestjs/commo
 import type { ConfigType } from '@nestjs/config';
 import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
-import { CurrentPrincipal } from '../../auth/authenticated-request';
-import type { Principal } from '../../auth/principal';
-import { Scopes } from '../../auth/route-access';
-import { streamingConfig } from '../../platform/config/streaming.config';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/auth.guard';
+import { streamingConfig } from '../../platform/config/settings';
 import { Operation } from '../../http/operation.openapi';
 import {
   EVENT_STREAM_HEADERS,

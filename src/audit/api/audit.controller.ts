@@ -11,9 +11,8 @@ import {
 } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { CurrentPrincipal } from '../../auth/authenticated-request';
-import type { Principal } from '../../auth/principal';
-import { Scopes } from '../../auth/route-access';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
+import { Scopes } from '../../auth/auth.guard';
 import { Cached } from '../../caching/cached.decorator';
 import { LimitConcurrency } from '../../concurrency/limit-concurrency.decorator';
 import type { BodyRequest } from '../../http/body-reader';

@@ -1,5 +1,5 @@
 import { getSchemaPath } from '@nestjs/swagger';
-import type { ErrorCode } from '../../platform/errors/error-table';
+import type { ErrorCode } from '../../platform/errors/app-error';
 import { CACHED_READ } from '../../caching/cache.openapi';
 import type { OperationDescription } from '../../http/operation.openapi';
 import {

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../../auth/principal';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
 import { flowKey } from '../../concurrency/flow';
-import { serverConfig } from '../../platform/config/server.config';
+import { serverConfig } from '../../platform/config/settings';
 import { JSON_TYPE } from '../../http/http-server.adapter';
 import { BodyMemoryLimiter } from '../../http/body-memory-limiter';
 import { ByteCollector } from '../../platform/runtime/byte-collector';

@@ -6,7 +6,7 @@ import {
 } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { type Observable, of } from 'rxjs';
-import { principalOfContext } from '../../auth/authenticated-request';
+import { principalOfContext } from '../../auth/principal';
 import type { WritableResponse } from '../../http/http-server.adapter';
 import { isNdjson } from '../../http/ndjson-body';
 import { measureToFirstByte } from '../../http/request-context';

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Principal } from '../../auth/principal';
-import { streamingConfig } from '../../platform/config/streaming.config';
+import { streamingConfig } from '../../platform/config/settings';
 import { formatInstant } from '../../platform/runtime/instant';
 import type { ExportOutcome } from '../../streaming/exporter';
 import { MAX_NAME_LENGTH } from '../event/audit-event';

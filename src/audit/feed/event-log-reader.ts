@@ -1,6 +1,6 @@
 import type { Organizations } from '../../auth/principal';
 import type { Database } from '../../platform/database/database';
-import type { DedicatedPool } from '../../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../../platform/database/connection-loan';
 import { isTooLarge } from '../read/audit-pages';
 import { countedTypes } from '../read/text-limits';
 import { MAX_BUFFERED_CHARACTERS, MAX_BUFFERED_EVENTS } from './feed-buffer';

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Organizations } from '../../auth/principal';
-import { cacheConfig } from '../../platform/config/cache.config';
+import { cacheConfig } from '../../platform/config/settings';
 import { Database } from '../../platform/database/database';
 import type { AppError } from '../../platform/errors/app-error';
 import { RedisConnection } from '../../platform/redis/redis-connection';

@@ -1,6 +1,5 @@
 import { mayWrite, type Principal } from '../../auth/principal';
-import { AppError, type FieldError } from '../../platform/errors/app-error';
-import type { ErrorCode } from '../../platform/errors/error-table';
+import { AppError, type ErrorCode, type FieldError } from '../../platform/errors/app-error';
 import { parseJsonBytes } from '../../http/json-bytes';
 import type { Line } from '../../platform/runtime/line-splitter';
 import { validate } from '../../validation/compiled-validator';

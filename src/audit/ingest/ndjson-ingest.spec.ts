@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream';
 import { createGzip, type Gzip, gzipSync } from 'node:zlib';
 import type { Principal } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
-import { writeProblem } from '../../platform/errors/problem-response';
+import { writeProblem } from '../../platform/errors/problem';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
 import { type IngestParts, NdjsonIngest } from './ndjson-ingest';
 

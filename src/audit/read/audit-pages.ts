@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { resolveOrganizations, type Principal } from '../../auth/principal';
-import { paginationConfig } from '../../platform/config/pagination.config';
+import { paginationConfig } from '../../platform/config/settings';
 import { ResponseMemory, type ResponseReservation } from '../../http/response-memory';
 import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
 import { CursorCodec } from '../../pagination/cursor.codec';

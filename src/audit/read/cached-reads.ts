@@ -1,8 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import type { AuthenticatedRequest } from '../../auth/authenticated-request';
+import {
+  type AuthenticatedRequest,
+  type Principal,
+  resolveOrganizations,
+} from '../../auth/principal';
 import { tokenRequired } from '../../auth/challenge';
-import { resolveOrganizations, type Principal } from '../../auth/principal';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { queryHash, type Tenants } from '../../caching/cache-key';
 import {

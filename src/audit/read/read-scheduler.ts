@@ -6,7 +6,7 @@ import { ConnectionLimiter } from '../../concurrency/connection-limiter';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
 import type { PermitRequest } from '../../concurrency/permit-pool';
 import { flowKey } from '../../concurrency/flow';
-import { serverConfig } from '../../platform/config/server.config';
+import { serverConfig } from '../../platform/config/settings';
 import { requestSignal } from '../../http/request-signal';
 
 /** Permits of reads: one to work, and within it one for a connection. Writers limit their connections themselves. */

@@ -4,7 +4,7 @@ import type { Tenants } from '../../caching/cache-key';
 import { Database } from '../../platform/database/database';
 import { isMissingColumn, isUnavailable } from '../../platform/database/database-errors';
 import type { Durability } from '../../platform/database/durability';
-import type { DedicatedPool } from '../../platform/database/dedicated-pool';
+import type { DedicatedPool } from '../../platform/database/connection-loan';
 import { microsOf } from './log-position';
 import { LogTimeline } from '../event/log-timeline';
 import { CoalescedRead } from './coalesced-read';

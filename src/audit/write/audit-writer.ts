@@ -10,7 +10,7 @@ import {
   toDatabaseError,
 } from '../../platform/database/database-errors';
 import { type Month, monthOf, Partitions } from '../../platform/database/partitions';
-import { isOutcomeUnknown, unknownOutcome } from '../../platform/database/unknown-outcome';
+import { isOutcomeUnknown, unknownOutcome } from '../../platform/database/commit-outcome';
 import { AppError } from '../../platform/errors/app-error';
 import { EVENT_TABLE } from '../event/audit-event';
 import { heldHeads } from '../event/audit.statements';
@@ -95,7 +95,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
    * Writes the events of one request, all or none; resolves after the commit. An abort removes a waiting request, and
    * rolls back one with its own transaction unless the commit was sent; any other has an unknown outcome.
    * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE (of
-   * unknown outcome: unknown-outcome.ts); the reason of the signal: nothing was stored.
+   * unknown outcome: commit-outcome.ts); the reason of the signal: nothing was stored.
    */
   async write(request: WriteRequest): Promise<Written> {
     const { durability } = this.database;

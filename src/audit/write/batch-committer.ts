@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
-import { UNTIMED } from '../../platform/database/commit-watch';
+import { UNTIMED } from '../../platform/database/commit-outcome';
 import { type CommitOptions, Database } from '../../platform/database/database';
 import { toDatabaseError } from '../../platform/database/database-errors';
 import { DURABILITY_BARRIER } from '../../platform/database/durability';

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { auditConfig } from '../../platform/config/audit.config';
+import { auditConfig } from '../../platform/config/settings';
 import { validationFailed } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';

@@ -1,5 +1,5 @@
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
-import { ERROR_TABLE } from '../../platform/errors/error-table';
+import { ERROR_TABLE } from '../../platform/errors/app-error';
 
 const Text = (description: string, example: string, schema: ApiPropertyOptions = {}) =>
   ApiProperty({ type: String, ...schema, description, example });

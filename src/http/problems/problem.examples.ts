@@ -1,5 +1,9 @@
-import { AppError, type FieldError } from '../../platform/errors/app-error';
-import { ERROR_TABLE, type ErrorCode } from '../../platform/errors/error-table';
+import {
+  AppError,
+  ERROR_TABLE,
+  type ErrorCode,
+  type FieldError,
+} from '../../platform/errors/app-error';
 import { problemOf, type Problem } from '../../platform/errors/problem';
 
 interface Sample {

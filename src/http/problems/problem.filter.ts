@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { writeProblem } from '../../platform/errors/problem-response';
+import { writeProblem } from '../../platform/errors/problem';
 
 /** Writes errors of REST handlers as application/problem+json, and logs them. */
 @Catch()

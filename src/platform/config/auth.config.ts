@@ -1,9 +1,20 @@
 import { readFileSync } from 'node:fs';
-import { type Conflict, defineConfig, type Settings } from './define-config';
+import {
+  type Conflict,
+  defineConfig,
+  integer,
+  list,
+  matching,
+  optional,
+  path,
+  secret,
+  type Settings,
+  text,
+  url,
+} from './define-config';
 import { developmentSecret, MIN_SECRET_BYTES } from './development-secret';
 import type { Profile } from './load-environment';
-import { serverConfig } from './server.config';
-import { integer, list, matching, optional, path, secret, text, url } from './variables';
+import { serverConfig } from './settings';
 
 const SYMMETRIC = ['HS256', 'HS384', 'HS512'];
 const ASYMMETRIC = ['RS', 'PS', 'ES'].flatMap((family) =>

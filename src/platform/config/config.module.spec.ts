@@ -4,20 +4,22 @@ import { isAbsolute, join } from 'node:path';
 import { Inject, Injectable, Module } from '@nestjs/common';
 import { type ConfigType } from '@nestjs/config';
 import { Test } from '@nestjs/testing';
-import { auditConfig } from './audit.config';
+import {
+  auditConfig,
+  cacheConfig,
+  concurrencyConfig,
+  databaseConfig,
+  loggingConfig,
+  monitoringConfig,
+  paginationConfig,
+  redisConfig,
+  serverConfig,
+  streamingConfig,
+} from './settings';
 import { authConfig } from './auth.config';
-import { cacheConfig } from './cache.config';
-import { concurrencyConfig } from './concurrency.config';
 import { ConfigError } from './config.error';
 import { ConfigModule } from './config.module';
-import { databaseConfig } from './database.config';
 import { loadEnvironment, PACKAGE_ROOT, PROFILES, type Variables } from './load-environment';
-import { loggingConfig } from './logging.config';
-import { monitoringConfig } from './monitoring.config';
-import { paginationConfig } from './pagination.config';
-import { redisConfig } from './redis.config';
-import { serverConfig } from './server.config';
-import { streamingConfig } from './streaming.config';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'config-module-'));
 afterAll(() => rmSync(dataDir, { recursive: true }));

@@ -1,7 +1,9 @@
 import { type ConfigObject, registerAs } from '@nestjs/config';
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
 import { ConfigError, type Violation } from './config.error';
-import { type Environment, loadEnvironment, type Profile } from './load-environment';
-import type { Variable } from './variables';
+import { type Environment, loadEnvironment, PACKAGE_ROOT, type Profile } from './load-environment';
+import { maskPath, maskSecret, maskUrl, maskUrlList } from './masking';
 
 /** A fault of a combination of variables, or of a variable and the profile. */
 export interface Conflict {
@@ -68,4 +70,172 @@ export function defineConfig<D extends Declarations, C extends ConfigObject = Se
     return derive ? derive(settings, environment) : (settings as unknown as C);
   };
   return Object.assign(registerAs<C, typeof load>(name, load), { variables, read });
+}
+
+/** One environment variable. */
+export interface Variable<T> {
+  name: string;
+  /** Returns a value that `accepts` refuses when conversion is impossible. */
+  convert: (text: string) => unknown;
+  accepts: (value: unknown) => value is T;
+  /** Value when empty or unset; without it the variable is required. */
+  whenEmpty?: () => T;
+  /** Follows "it must". */
+  allowed: string;
+  /** The text as a message may show it. */
+  mask: (text: string) => string;
+}
+
+function variable<T>(
+  name: string,
+  allowed: string,
+  accepts: (value: unknown) => boolean,
+  convert: (given: string) => unknown = (given) => given,
+): Variable<T> {
+  return {
+    name,
+    allowed,
+    convert,
+    mask: (given) => given,
+    accepts: accepts as Variable<T>['accepts'],
+  };
+}
+
+/** Makes a variable optional; empty is undefined. */
+export function optional<T>(required: Variable<T>): Variable<T | undefined> {
+  const allowed = required.allowed.replace(/^be /, 'be empty or ');
+  return { ...required, allowed, whenEmpty: () => undefined };
+}
+
+/** Plain decimal digits: no sign, exponent, spaces or leading zeros. */
+export function integer(name: string, min: number, max: number): Variable<number> {
+  return variable(
+    name,
+    `be an integer from ${min} to ${max}`,
+    (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+    (given) => (/^(?:0|[1-9]\d*)$/.test(given) ? Number(given) : given),
+  );
+}
+
+const BYTES_PER_MEBIBYTE = 1024 * 1024;
+
+/** An integer of MiB; bytes in the settings. */
+export function mebibytes(name: string, min: number, max: number): Variable<number> {
+  const { allowed, accepts, convert } = integer(name, min, max);
+  return variable(
+    name,
+    allowed,
+    (value) => typeof value === 'number' && accepts(value / BYTES_PER_MEBIBYTE),
+    (given) => {
+      const count = convert(given);
+      return typeof count === 'number' ? count * BYTES_PER_MEBIBYTE : given;
+    },
+  );
+}
+
+/** `true` or `false`, nothing else. */
+export function boolean(name: string): Variable<boolean> {
+  return variable(
+    name,
+    'be true or false',
+    (value) => typeof value === 'boolean',
+    (given) => (given === 'true' ? true : given === 'false' ? false : given),
+  );
+}
+
+/** One of a few words, exactly as written. */
+export function choice<T extends string>(name: string, choices: readonly T[]): Variable<T> {
+  const allowed = `be ${choices.length > 1 ? 'one of ' : ''}${choices.join(', ')}`;
+  return variable(name, allowed, (value) => choices.includes(value as T));
+}
+
+/** Text that matches a pattern; `allowed` words the pattern. */
+export function text(name: string, pattern: RegExp, allowed: string): Variable<string> {
+  return variable(name, allowed, (value) => typeof value === 'string' && pattern.test(value));
+}
+
+/** Optional text, never shown. */
+export function secret(name: string): Variable<string | undefined> {
+  return { ...optional(text(name, /^/, 'be text')), mask: maskSecret };
+}
+
+/** A path, absolute in the settings; relative ones start at the package root. */
+export function path(name: string): Variable<string> {
+  return variable(
+    name,
+    'be a path without spaces at its ends',
+    (value) => typeof value === 'string',
+    (given) => (given.trim() === given ? resolve(PACKAGE_ROOT, given) : false),
+  );
+}
+
+/** A name or address to listen on. */
+export function host(name: string): Variable<string> {
+  const pattern = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*$/i;
+  return variable(
+    name,
+    'be an IP address or a host name, such as 0.0.0.0, :: or localhost',
+    (value) => typeof value === 'string' && (isIP(value) > 0 || pattern.test(value)),
+  );
+}
+
+/** A URL of one of the schemes, or empty. */
+export function url(name: string, schemes: readonly string[]): Variable<string | undefined> {
+  const allowed = `be a URL ${describeUrl(schemes)}`;
+  const required = variable<string>(name, allowed, (value) => isUrl(value, schemes));
+  return { ...optional(required), mask: maskUrl };
+}
+
+/** A URL whose path is never shown either. */
+export function secretUrl(name: string, schemes: readonly string[]): Variable<string | undefined> {
+  return { ...url(name, schemes), mask: maskPath };
+}
+
+/** Comma-separated URLs of one of the schemes, or empty. */
+export function urlList(name: string, schemes: readonly string[]): Variable<string[]> {
+  const allowed = `be empty or comma-separated URLs, each ${describeUrl(schemes)}`;
+  const accepts = (value: unknown): boolean =>
+    Array.isArray(value) && value.every((item) => isUrl(item, schemes));
+  return {
+    ...variable<string[]>(name, allowed, accepts, splitList),
+    whenEmpty: () => [],
+    mask: maskUrlList,
+  };
+}
+
+/** Unique comma-separated items, or empty. `itemOf` is undefined for a refused item. */
+export function list<T>(
+  name: string,
+  itemOf: (item: string) => T | undefined,
+  allowed: string,
+): Variable<T[]> {
+  const accepts = (value: unknown): boolean => Array.isArray(value) && !value.includes(undefined);
+  const convert = (given: string): unknown => [...new Set(splitList(given))].map(itemOf);
+  return { ...variable<T[]>(name, allowed, accepts, convert), whenEmpty: () => [] };
+}
+
+/** An `itemOf` of `list`, by pattern. */
+export function matching(pattern: RegExp): (item: string) => string | undefined {
+  return (item) => (pattern.test(item) ? item : undefined);
+}
+
+function splitList(given: string): string[] {
+  return given.split(',').map((item) => item.trim());
+}
+
+function isUrl(value: unknown, schemes: readonly string[]): boolean {
+  if (typeof value !== 'string' || /\s/.test(value)) return false;
+  if (!schemes.some((scheme) => value.toLowerCase().startsWith(`${scheme}://`))) return false;
+  try {
+    const parsed = new URL(value);
+    // A raw "%" in the credentials parses here and fails in the client that decodes it.
+    decodeURIComponent(parsed.username + parsed.password);
+    return parsed.host !== '' || parsed.searchParams.has('host');
+  } catch {
+    return false;
+  }
+}
+
+function describeUrl(schemes: readonly string[]): string {
+  return `of scheme ${schemes.join(' or ')} with a host, special characters percent-encoded`;
 }

@@ -1,4 +1,4 @@
-import { checkConfiguration } from './environment';
+import { checkConfiguration } from './config.module';
 import { editDistance, findProbableTypos } from './unknown-variables';
 
 describe('editDistance', () => {

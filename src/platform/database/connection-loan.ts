@@ -1,8 +1,10 @@
-import type { Pool, PoolClient } from 'pg';
-import { abortablePromise, onAbort } from '../runtime/abort';
-import { requestCancel } from './cancel-request';
+import { connect } from 'node:net';
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import type { DataSourceOptions } from 'typeorm';
+import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/PostgresDataSourceOptions';
 import { toDatabaseError } from './database-errors';
-import { statsOf } from './pool-stats';
+import { statsOf } from './database-statistics';
+import { abortablePromise, onAbort } from '../runtime/abort';
 
 /** Interval of cancel requests: one between two statements has no effect. */
 const REPEAT_MS = 50;
@@ -157,4 +159,97 @@ async function cancelUntil(client: PoolClient, isOver: () => boolean): Promise<b
 
 function isCancellation(error: unknown): boolean {
   return toDatabaseError(error).code === 'REQUEST_TIMEOUT';
+}
+
+/** Limit, beyond which the server will not end the statement either. */
+const CANCEL_TIMEOUT_MS = 1000;
+const CANCEL_REQUEST_CODE = 80877102;
+
+interface Backend {
+  host: string;
+  port: number;
+  processID: number | null;
+  secretKey: number | null;
+}
+
+/**
+ * Cancels the running statement of a connection by the protocol's cancel request, which needs no login, privilege or
+ * free connection, and works on replicas. Resolves once the server has sent the signal; never rejects. An idle
+ * connection is not affected.
+ * @returns false without an answer of the server: the request may arrive later, during another statement.
+ */
+export function requestCancel(client: PoolClient): Promise<boolean> {
+  const { host, port, processID, secretKey } = client as unknown as Backend;
+  if (processID === null || secretKey === null) return Promise.resolve(true);
+  const message = Buffer.alloc(16);
+  message.writeInt32BE(16, 0);
+  message.writeInt32BE(CANCEL_REQUEST_CODE, 4);
+  message.writeInt32BE(processID, 8);
+  message.writeInt32BE(secretKey, 12);
+  return new Promise((resolve) => {
+    const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
+    socket.setTimeout(CANCEL_TIMEOUT_MS, () => socket.destroy());
+    socket.on('error', () => undefined); // 'close' follows
+    let isAnswered = false;
+    socket.on('end', () => (isAnswered = true));
+    socket.on('close', () => resolve(isAnswered));
+    socket.resume(); // without a reader no end is seen
+    socket.write(message);
+  });
+}
+
+/** Allowance for an answer after PostgreSQL's own timeout. */
+const SILENCE_GRACE_MS = 500;
+
+export interface DedicatedPoolOptions {
+  max: number;
+  /** Milliseconds for a connection, and again for a statement. */
+  timeoutMs: number;
+  /** Milliseconds for a connection; default `timeoutMs`. */
+  connectTimeoutMs?: number;
+  /** Disables the limit, as an export is as slow as its reader, and the pipeline, where pg has no submittables. */
+  isForCopy?: boolean;
+}
+
+/**
+ * Connections to the primary for work that must not wait for the main pool; opened on first use, with their own
+ * `application_name`.
+ */
+export class DedicatedPool {
+  private readonly pool: Pool;
+
+  constructor(main: DataSourceOptions, name: string, options: DedicatedPoolOptions) {
+    const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
+    const { max, timeoutMs, connectTimeoutMs = timeoutMs, isForCopy = false } = options;
+    this.pool = new Pool({
+      ...(main.extra as PoolConfig),
+      connectionString: url,
+      application_name: `${applicationName} ${name}`,
+      pipeline: !isForCopy,
+      min: 0,
+      max,
+      connectionTimeoutMillis: connectTimeoutMs,
+      statement_timeout: isForCopy ? 0 : timeoutMs,
+      query_timeout: isForCopy ? undefined : timeoutMs + SILENCE_GRACE_MS,
+    });
+    this.pool.on('error', (error) => {
+      poolErrorHandler?.(error);
+    });
+  }
+
+  /**
+   * Runs `work` outside a transaction; an abort of the signal cancels it in PostgreSQL.
+   * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection or an answer in time.
+   */
+  async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      return await withConnection(this.pool, work, signal);
+    } catch (error) {
+      throw toDatabaseError(error);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.pool.end();
+  }
 }

@@ -3,8 +3,14 @@ import type { ConfigType } from '@nestjs/config';
 import { TerminusModule } from '@nestjs/terminus';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
-import { databaseConfig } from '../config/database.config';
-import { dataSourceOptions, openServer, OwningDataSource, waitForServer } from './data-source';
+import { databaseConfig } from '../config/settings';
+import {
+  assertSession,
+  dataSourceOptions,
+  openServer,
+  OwningDataSource,
+  waitForServer,
+} from './data-source';
 import { Database } from './database';
 import { DatabaseHealthIndicator } from './database.health';
 import type { EmbeddedPostgresServer } from './embedded/embedded-postgres';
@@ -12,9 +18,8 @@ import { MaintainedTables } from './maintained-tables';
 import { runMigrations } from './migrate';
 import { Partitions } from './partitions';
 import { QueryCacheSource } from './query-cache-source';
-import { QueryTimes } from './query-times';
+import { QueryTimes } from './database-statistics';
 import { ReadReplica, ReadReplicas } from './read-replicas';
-import { assertSession } from './session-settings';
 
 /** Embedded server until its data source owns it. */
 let opened: EmbeddedPostgresServer | undefined;

@@ -2,16 +2,26 @@ import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/comm
 import type { PoolClient } from 'pg';
 import { DataSource } from 'typeorm';
 import { AppError } from '../errors/app-error';
-import { CommitWatch, UNTIMED } from './commit-watch';
+import {
+  commitFailed,
+  CommitWatch,
+  isOutcomeUnknown,
+  takeInterruptedWait,
+  unknownOutcome,
+  UNTIMED,
+} from './commit-outcome';
 import { poolOf } from './data-source';
 import { isMisconfigured, toDatabaseError } from './database-errors';
 import { Durability } from './durability';
-import { takeInterruptedWait } from './interrupted-waits';
-import { BrokenConnection, type Lease, withConnection } from './connection-loan';
-import { type AcquisitionStatistics, statsOf } from './pool-stats';
+import {
+  BrokenConnection,
+  DedicatedPool,
+  type DedicatedPoolOptions,
+  type Lease,
+  withConnection,
+} from './connection-loan';
+import { type AcquisitionStatistics, statsOf } from './database-statistics';
 import { ReadReplicas } from './read-replicas';
-import { commitFailed, isOutcomeUnknown, unknownOutcome } from './unknown-outcome';
-import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 
 /** Limited by CommitWatch instead of pg. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
@@ -91,7 +101,7 @@ export class Database implements BeforeApplicationShutdown {
    *
    * To save round trips `BEGIN` travels with the first statement, and statements given to `defer` with `COMMIT`; a
    * failed one aborts the transaction, and its error is thrown.
-   * @throws AppError of unknown outcome (unknown-outcome.ts) when the commit is not confirmed.
+   * @throws AppError of unknown outcome (commit-outcome.ts) when the commit is not confirmed.
    */
   async transaction<T>(
     work: (client: PoolClient, defer: (statement: Promise<unknown>) => void) => Promise<T>,
@@ -179,7 +189,7 @@ export class Database implements BeforeApplicationShutdown {
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
-  /** Recent waits for the primary, in any queue (pool-stats.ts). */
+  /** Recent waits for the primary, in any queue (database-statistics.ts). */
   acquisitionStatistics(): AcquisitionStatistics {
     return statsOf(poolOf(this.dataSource)).statistics();
   }

@@ -1,12 +1,10 @@
 import { Logger } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
+import { takeInterruptedWait, type UnknownReason, unknownReasonOf } from './commit-outcome';
+import type { DedicatedPool } from './connection-loan';
 import { AppError } from '../errors/app-error';
-import { withDeadline } from '../runtime/deadline';
-import { UnconfirmedCommits, type UnconfirmedTenants } from './unconfirmed-commits';
-import { takeInterruptedWait } from './interrupted-waits';
-import type { DedicatedPool } from './dedicated-pool';
-import { type UnknownReason, unknownReasonOf } from './unknown-outcome';
+import { withDeadline } from '../runtime/abort';
 
 /**
  * Has a transaction id, so that its commit waits for synchronous standbys; its confirmation covers all earlier commits,
@@ -256,4 +254,54 @@ function unconfirmed(): AppError {
     'These events may include some that are not durable: the database has not confirmed a commit of their organizations yet.',
     { retryAfterSeconds: 2 },
   );
+}
+
+export type UnconfirmedTenants = readonly string[] | '*';
+
+/** Limit in characters of all names; beyond it all tenants are unconfirmed. */
+const MAX_CHARACTERS = 1024 * 1024;
+
+/** Tenants with unconfirmed commits, in bounded memory. */
+export class UnconfirmedCommits {
+  private readonly names = new Set<string>();
+  private characters = 0;
+  private areAll = false;
+
+  /** Count; Infinity for all. */
+  get size(): number {
+    return this.areAll ? Infinity : this.names.size;
+  }
+
+  add(tenants: Iterable<string>): void {
+    for (const name of tenants) {
+      if (this.areAll || this.names.has(name)) continue;
+      this.names.add(name);
+      this.characters += name.length;
+      if (this.characters > MAX_CHARACTERS) this.addAll();
+    }
+  }
+
+  /** Moves the tenants of another set here. */
+  take(other: UnconfirmedCommits): void {
+    if (other.areAll) this.addAll();
+    this.add(other.names);
+    other.clear();
+  }
+
+  has(tenants: UnconfirmedTenants): boolean {
+    if (this.areAll) return true;
+    if (this.names.size === 0) return false;
+    return tenants === '*' || tenants.some((name) => this.names.has(name));
+  }
+
+  private addAll(): void {
+    this.clear();
+    this.areAll = true;
+  }
+
+  private clear(): void {
+    this.names.clear();
+    this.characters = 0;
+    this.areAll = false;
+  }
 }

@@ -15,7 +15,7 @@ import {
   freeRange,
   type TimeRange,
 } from './partition-ranges';
-import { isOutcomeUnknown } from './unknown-outcome';
+import { isOutcomeUnknown } from './commit-outcome';
 
 /** UTC month as `YYYY-MM`, the unit of writes and the shortest partition. */
 export type Month = string;

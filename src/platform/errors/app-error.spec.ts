@@ -1,4 +1,4 @@
-import { AppError, validationFailed } from './app-error';
+import { AppError, codeOfStatus, ERROR_TABLE, type ErrorCode, validationFailed } from './app-error';
 
 describe('an error that a caller is told about', () => {
   it('has the status of its kind and keeps its cause to itself', () => {
@@ -20,5 +20,40 @@ describe('an error that a caller is told about', () => {
     expect(
       validationFailed([{ path: 'x'.repeat(5000), message: 'is bad' }]).detail.length,
     ).toBeLessThanOrEqual(1000);
+  });
+});
+
+describe('the table of errors', () => {
+  it('has the codes and statuses of the contract', () => {
+    const statuses = Object.fromEntries(
+      Object.entries(ERROR_TABLE).map(([code, { status }]) => [code, status]),
+    );
+    expect(statuses).toMatchObject({
+      VALIDATION_FAILED: 400,
+      INVALID_CURSOR: 400,
+      MALFORMED_JSON: 400,
+      UNAUTHENTICATED: 401,
+      FORBIDDEN: 403,
+      NOT_FOUND: 404,
+      METHOD_NOT_ALLOWED: 405,
+      NOT_ACCEPTABLE: 406,
+      CONFLICT: 409,
+      REQUEST_TOO_LARGE: 413,
+      UNSUPPORTED_MEDIA_TYPE: 415,
+      IDEMPOTENCY_MISMATCH: 422,
+      TOO_MANY_REQUESTS: 503,
+      QUEUE_TIMEOUT: 503,
+      REQUEST_TIMEOUT: 504,
+      DATABASE_UNAVAILABLE: 503,
+      INTERNAL: 500,
+    });
+  });
+
+  it('has a row of the same class for every status of an error', () => {
+    for (let status = 400; status < 600; status += 1) {
+      const code: ErrorCode = codeOfStatus(status);
+      expect(Math.floor(ERROR_TABLE[code].status / 100)).toBe(Math.floor(status / 100));
+    }
+    expect(codeOfStatus(418)).toBe('VALIDATION_FAILED');
   });
 });

@@ -1,5 +1,5 @@
 import type { LoggerService } from '@nestjs/common';
-import type { LoggingConfig } from '../config/logging.config';
+import type { LoggingConfig } from '../config/settings';
 import { createLog } from './service-logger';
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;

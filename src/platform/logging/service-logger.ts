@@ -4,7 +4,7 @@ import { isatty } from 'node:tty';
 import pino, { type DestinationStream, type Level, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import { wallClockMs } from '../runtime/clocks';
-import type { loggingConfig } from '../config/logging.config';
+import type { loggingConfig } from '../config/settings';
 import { openStandardOutput } from './log-output';
 
 /** Nest's messages about its own boot, logged at debug level. */

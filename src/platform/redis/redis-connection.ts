@@ -6,11 +6,16 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { redisConfig } from '../config/redis.config';
-import { TIMED_OUT, withTimeout } from '../runtime/deadline';
-import { closeRedisClient, createRedisClient, type RedisClient } from './redis-client';
+import { redisConfig } from '../config/settings';
+import { TIMED_OUT, withTimeout } from '../runtime/abort';
+import {
+  closeRedisClient,
+  createRedisClient,
+  type RedisClient,
+  RefusalLog,
+  refusalReason,
+} from './redis-client';
 import { RedisSubscriber } from './redis-subscriber';
-import { refusalReason, RefusalLog } from './refusal-log';
 
 /** Default limit for a caller: PostgreSQL answers most queries sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;

@@ -1,8 +1,7 @@
 import type { Logger } from '@nestjs/common';
 import { ErrorReply } from '@redis/client';
-import { withTimeout } from '../runtime/deadline';
-import type { RefusalLog } from './refusal-log';
-import { closeRedisClient, type RedisClient } from './redis-client';
+import { withTimeout } from '../runtime/abort';
+import { closeRedisClient, type RedisClient, type RefusalLog } from './redis-client';
 
 const SUBSCRIBE_WAIT_MS = 1000;
 

@@ -1,5 +1,4 @@
-import { abortable, abortablePromise, onAbort } from './abort';
-import { withDeadline } from './deadline';
+import { abortable, abortablePromise, onAbort, withDeadline } from './abort';
 
 const REASON = new Error('enough');
 

@@ -1,10 +1,10 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { Client } from 'pg';
 import { findBinaries } from './binaries';
-import { configure, ensureCluster, readPassword, USER } from './cluster';
-import { FolderLock } from './folder-lock';
+import { configure, ensureCluster, Postmaster, readPassword, USER } from './postmaster';
 import { type DataDirectory, prepareDataDirectory, reachableBinaries } from './data-directory';
-import { findFreePort } from './free-port';
-import { Postmaster } from './postmaster';
+import { FolderLock } from './folder-lock';
 
 const DATABASE = 'audit';
 const PORT_ATTEMPTS = 10;
@@ -126,4 +126,14 @@ async function ensureDatabase(url: string): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+/** Finds a free port on 127.0.0.1, which another process may take first. */
+export async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
 }

@@ -1,4 +1,4 @@
-import { PoolStats } from './pool-stats';
+import { PoolStats } from './database-statistics';
 
 describe('a pool meter', () => {
   it('knows nothing before anybody asked', () => {

@@ -1,27 +1,32 @@
+import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
+import { mkdtemp, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TokenVerifier } from './token-verifier';
+import { JwksUrlKeys } from './verification-keys';
 import type { AuthConfig } from '../platform/config/auth.config';
 import { AppError } from '../platform/errors/app-error';
-import { JwksUrlKeys } from './jwks-url-keys';
-import { TokenVerifier } from './token-verifier';
 
 interface Issuer {
   jwk: JWK;
   privateKey: CryptoKey;
+  algorithm: string;
 }
 
-async function issuer(kid?: string): Promise<Issuer> {
-  const { publicKey, privateKey } = await generateKeyPair('ES256');
-  return { jwk: { ...(await exportJWK(publicKey)), ...(kid ? { kid } : {}) }, privateKey };
+async function issuer(kid?: string, algorithm = 'ES256'): Promise<Issuer> {
+  const { publicKey, privateKey } = await generateKeyPair(algorithm);
+  const jwk = { ...(await exportJWK(publicKey)), ...(kid ? { kid } : {}) };
+  return { jwk, privateKey, algorithm };
 }
 
 let serial = 0;
 
 /** A token that differs from every other one, so that no cache answers for it. */
-function sign({ jwk, privateKey }: Issuer, sub = `user-${++serial}`) {
+function sign({ jwk, privateKey, algorithm }: Issuer, sub = `user-${++serial}`) {
   return new SignJWT({ sub })
-    .setProtectedHeader({ alg: 'ES256', ...(jwk.kid ? { kid: jwk.kid } : {}) })
+    .setProtectedHeader({ alg: algorithm, ...(jwk.kid ? { kid: jwk.kid } : {}) })
     .setExpirationTime('12h')
     .sign(privateKey);
 }
@@ -35,6 +40,86 @@ async function outcomeOf(verifier: TokenVerifier, token: string): Promise<string
     throw error;
   }
 }
+
+describe('JwksFileKeys', () => {
+  let folder: string;
+  let path: string;
+  let verifier: TokenVerifier;
+  let first: Issuer;
+  let second: Issuer;
+
+  const write = (...issuers: Issuer[]) =>
+    writeFile(path, JSON.stringify({ keys: issuers.map(({ jwk }) => jwk) }));
+
+  beforeEach(async () => {
+    [first, second] = await Promise.all([issuer('key-1', 'EdDSA'), issuer('key-2', 'EdDSA')]);
+    folder = await mkdtemp(join(tmpdir(), 'audit-jwks-'));
+    path = join(folder, 'jwks.json');
+    await write(first);
+    verifier = new TokenVerifier({ keys: { kind: 'jwks-file', path }, algorithms: ['EdDSA'] });
+  });
+
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await rm(folder, { recursive: true });
+  });
+
+  it('sees a new key and the end of an old one when the file is replaced', async () => {
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    expect(await outcomeOf(verifier, await sign(second))).toBe('UNAUTHENTICATED');
+    await writeFile(`${path}.new`, JSON.stringify({ keys: [second.jwk] }));
+    await rename(`${path}.new`, path);
+    expect(await outcomeOf(verifier, await sign(second))).toBe('accepted');
+    expect(await outcomeOf(verifier, await sign(first))).toBe('UNAUTHENTICATED');
+  });
+
+  it('reads again for an unknown key, after two seconds, when the change left no mark', async () => {
+    const before = await stat(path);
+    await utimes(path, before.atime, new Date(1_700_000_000_000));
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    await write(second);
+    await utimes(path, before.atime, new Date(1_700_000_000_000));
+    expect(await outcomeOf(verifier, await sign(second))).toBe('UNAUTHENTICATED');
+    const nowMs = performance.now();
+    jest.spyOn(Date, 'now').mockReturnValue(Date.now() - 3_600_000); // the wall clock is set back meanwhile
+    jest.spyOn(performance, 'now').mockImplementation(() => nowMs + 2_000);
+    expect(await outcomeOf(verifier, await sign(second))).toBe('accepted');
+  });
+
+  it('trusts a known token for five minutes without looking at the file', async () => {
+    const token = await sign(first);
+    const nowMs = performance.now();
+    const now = jest.spyOn(performance, 'now').mockReturnValue(nowMs);
+    expect(await outcomeOf(verifier, token)).toBe('accepted');
+    await write(second);
+    now.mockReturnValue(nowMs + 299_999);
+    expect(await outcomeOf(verifier, token)).toBe('accepted');
+    now.mockReturnValue(nowMs + 300_000);
+    expect(await outcomeOf(verifier, token)).toBe('UNAUTHENTICATED');
+  });
+
+  it.each(['', '{', '[]', '{"keys":{}}', 'null'])(
+    'holds an outage while the file reads %p, and recovers when it is repaired',
+    async (text) => {
+      await writeFile(path, text);
+      const token = await sign(first);
+      expect(await outcomeOf(verifier, token)).toBe('AUTHENTICATION_UNAVAILABLE');
+      await write(first);
+      expect(await outcomeOf(verifier, token)).toBe('accepted');
+    },
+  );
+
+  it('holds an outage while there is no file, and does not say where it looked', async () => {
+    await rm(path);
+    const error: unknown = await Promise.resolve(
+      verifier.verify(`Bearer ${await sign(first)}`),
+    ).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'AUTHENTICATION_UNAVAILABLE', retryAfterSeconds: 5 });
+    expect((error as AppError).detail).not.toContain('jwks');
+    await write(first);
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+  });
+});
 
 describe('JwksUrlKeys', () => {
   let server: Server;

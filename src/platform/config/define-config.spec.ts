@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { ConfigError } from './config.error';
-import { assertConfiguration, checkConfiguration } from './environment';
+import { assertConfiguration, checkConfiguration } from './config.module';
 import type { Variables } from './load-environment';
 
 const DATABASE = 'postgres://audit:hunter2@db/audit';

@@ -1,7 +1,7 @@
 import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findBarrier, mayUse, parseUsers } from './account';
+import { findBarrier, mayUse, parseUsers } from './data-directory';
 
 const stranger = { name: 'stranger', uid: 54321, gid: 54321 };
 

@@ -1,0 +1,305 @@
+import type { ConfigType } from '@nestjs/config';
+import {
+  boolean,
+  choice,
+  type Conflict,
+  defineConfig,
+  host,
+  integer,
+  list,
+  matching,
+  mebibytes,
+  optional,
+  path,
+  secret,
+  secretUrl,
+  text,
+  url,
+  urlList,
+} from './define-config';
+
+/** Settings of the listener, time limits and data folder. */
+export const serverConfig = defineConfig(
+  'server',
+  {
+    /** TCP port of the API; 0 takes any free one. */
+    port: integer('PORT', 0, 65_535),
+    host: host('HOST'),
+    /** Absolute path. */
+    dataDir: path('DATA_DIR'),
+    requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1, 3_600_000),
+    requestMaxSizeBytes: mebibytes('REQUEST_MAX_SIZE_MB', 1, 1024),
+    /** Milliseconds for running requests after SIGTERM. */
+    shutdownTimeoutMs: integer('SHUTDOWN_TIMEOUT_MS', 0, 600_000),
+    /** TCP port of /metrics alone; unset leaves it on PORT. */
+    metricsPort: optional(integer('METRICS_PORT', 0, 65_535)),
+  },
+  {
+    findConflicts: ({ port, metricsPort }) =>
+      metricsPort && metricsPort === port
+        ? [{ variable: 'METRICS_PORT', allowed: 'be empty or differ from PORT' }]
+        : [],
+    derive: (settings, { profile }) => ({ profile, ...settings }),
+  },
+);
+
+const SCHEMES = ['postgres', 'postgresql'];
+
+/** Settings of PostgreSQL and its connection pools. */
+export const databaseConfig = defineConfig(
+  'database',
+  {
+    /** Unset: embedded PostgreSQL in `dataDir`, which production refuses. */
+    url: url('DATABASE_URL', SCHEMES),
+    replicaUrls: urlList('DATABASE_REPLICA_URLS', SCHEMES),
+    /** Connections kept open when idle. */
+    poolMin: integer('DATABASE_POOL_MIN', 0, 1000),
+    /** Connection limit of one process. */
+    poolMax: integer('DATABASE_POOL_MAX', 1, 1000),
+    /** Milliseconds to wait for a free connection. */
+    acquireTimeoutMs: integer('DATABASE_ACQUIRE_TIMEOUT_MS', 1, 600_000),
+    /** Milliseconds; 0 never closes idle connections. */
+    idleTimeoutMs: integer('DATABASE_IDLE_TIMEOUT_MS', 0, 3_600_000),
+    /** Milliseconds; 0 never cancels statements. */
+    statementTimeoutMs: integer('DATABASE_STATEMENT_TIMEOUT_MS', 0, 3_600_000),
+    /** Seconds between two runs of maintenance; 0 never. */
+    upkeepIntervalSeconds: integer('DATABASE_UPKEEP_INTERVAL_SECONDS', 0, 604_800),
+    /** Named statements, prepared once per connection; transaction poolers must support them. */
+    preparedStatements: boolean('DATABASE_PREPARED_STATEMENTS'),
+  },
+  {
+    findConflicts: ({ url: primary, replicaUrls, poolMin, poolMax }, profile) => {
+      const conflicts: Conflict[] = [];
+      if (profile === 'production' && !primary) {
+        const allowed = `be a URL of scheme ${SCHEMES.join(' or ')}; embedded PostgreSQL is refused in production`;
+        conflicts.push({ variable: 'DATABASE_URL', allowed });
+      }
+      if (!primary && replicaUrls.length > 0) {
+        const allowed = 'be empty while DATABASE_URL is: embedded PostgreSQL has no replicas';
+        conflicts.push({ variable: 'DATABASE_REPLICA_URLS', allowed });
+      }
+      if (poolMin > poolMax) {
+        const allowed = `be at most DATABASE_POOL_MAX, which is ${poolMax}`;
+        conflicts.push({
+          variable: 'DATABASE_POOL_MIN',
+          allowed,
+          comparedWith: 'DATABASE_POOL_MAX',
+        });
+      }
+      return conflicts;
+    },
+    derive: (settings, environment) => ({
+      ...settings,
+      dataDir: serverConfig.read(environment).dataDir,
+      slowQueryThresholdMs: monitoringConfig.read(environment).slowQueryThresholdMs,
+    }),
+  },
+);
+
+export type DatabaseConfig = ConfigType<typeof databaseConfig>;
+
+/** Connection to Redis. */
+export const redisConfig = defineConfig('redis', {
+  /** Unset: the in-process cache alone. */
+  url: url('REDIS_URL', ['redis', 'rediss']),
+});
+
+const MAX_TTL_SECONDS = 86_400;
+const OVERRIDE = /^([A-Za-z0-9_*-]+|\/[^\s=]*)=([1-9]\d{0,4})$/;
+
+/** Lifetime for namespaces, or (beginning with `/`) paths; `*` stands for any text. */
+interface CacheTtlOverride {
+  pattern: string;
+  ttlSeconds: number;
+}
+
+function overrideOf(item: string): CacheTtlOverride | undefined {
+  const [, pattern = '', seconds] = OVERRIDE.exec(item) ?? [];
+  const ttlSeconds = Number(seconds);
+  return ttlSeconds <= MAX_TTL_SECONDS ? { pattern, ttlSeconds } : undefined;
+}
+
+/** Settings of the response cache. */
+export const cacheConfig = defineConfig('cache', {
+  enabled: boolean('CACHE_ENABLED'),
+  defaultTtlSeconds: integer('CACHE_DEFAULT_TTL_SECONDS', 1, MAX_TTL_SECONDS),
+  maxSizeBytes: mebibytes('CACHE_MAX_SIZE_MB', 1, 65_536),
+  keyPrefix: text(
+    'CACHE_KEY_PREFIX',
+    /^[A-Za-z0-9_-]{1,64}$/,
+    'be 1 to 64 letters, digits, underscores or hyphens',
+  ),
+  /** Paths never cached, nor those below; `*` stands for any text. */
+  excludeEndpoints: list(
+    'CACHE_EXCLUDE_ENDPOINTS',
+    matching(/^\/[^\s]*$/),
+    'be empty or comma-separated paths that start with /',
+  ),
+  /** Namespaces never cached; `*` stands for any text. */
+  disablePatterns: list(
+    'CACHE_DISABLE_PATTERNS',
+    matching(/^[A-Za-z0-9_*-]+$/),
+    'be empty or comma-separated namespaces, in which * stands for any text, such as audit_events*',
+  ),
+  /** Lifetimes by namespace or path, in the order given. */
+  ttlOverrides: list(
+    'CACHE_TTL_OVERRIDES',
+    overrideOf,
+    `be empty or comma-separated pattern=seconds with seconds from 1 to ${MAX_TTL_SECONDS}, such as audit_events*=120 or /audit/events=30`,
+  ),
+});
+
+export type CacheConfig = ConfigType<typeof cacheConfig>;
+
+/** Limits of lists. */
+export const paginationConfig = defineConfig(
+  'pagination',
+  {
+    /** Entries without `limit`; at most PAGINATION_MAX_LIMIT. */
+    defaultLimit: integer('PAGINATION_DEFAULT_LIMIT', 1, 1000),
+    maxLimit: integer('PAGINATION_MAX_LIMIT', 1, 1000),
+    /** Pages beyond need a cursor. */
+    maxOffset: integer('PAGINATION_MAX_OFFSET', 0, 1_000_000_000),
+  },
+  {
+    derive: (settings) => ({
+      ...settings,
+      defaultLimit: Math.min(settings.defaultLimit, settings.maxLimit),
+    }),
+  },
+);
+
+/** Settings of the GraphQL API. */
+export const graphqlConfig = defineConfig('graphql', {
+  introspection: boolean('GRAPHQL_INTROSPECTION'),
+});
+
+/** Settings of exports. */
+export const streamingConfig = defineConfig('streaming', {
+  enabled: boolean('STREAMING_ENABLED'),
+  /** Default number of rows for each fetch. */
+  chunkSize: integer('STREAMING_CHUNK_SIZE', 100, 10_000),
+  /** Concurrent exports of one process; one principal has at most half. */
+  maxConcurrent: integer('STREAMING_MAX_CONCURRENT', 1, 1000),
+  /** Milliseconds without progress before an export is disconnected. */
+  stallTimeoutMs: integer('STREAMING_STALL_TIMEOUT_MS', 1, 3_600_000),
+  /** Records exports as audit events. */
+  selfAudit: boolean('STREAMING_SELF_AUDIT'),
+});
+
+/** Limits of running and waiting requests. */
+export const concurrencyConfig = defineConfig('concurrency', {
+  /** Concurrent requests of one process. */
+  maxRequests: integer('CONCURRENCY_MAX_REQUESTS', 1, 100_000),
+  /** Milliseconds a request waits for its permit. */
+  queueTimeoutMs: integer('CONCURRENCY_QUEUE_TIMEOUT_MS', 1, 3_600_000),
+  /** Requests that may wait. */
+  queueSize: integer('CONCURRENCY_QUEUE_SIZE', 0, 1_000_000),
+  /** False refuses requests beyond the limit at once. */
+  enableQueue: boolean('CONCURRENCY_ENABLE_QUEUE'),
+  /** Concurrent subscriptions of a principal, over all APIs of a replica. */
+  maxSubscriptionsPerPrincipal: integer('SUBSCRIPTIONS_MAX_PER_PRINCIPAL', 1, 1_000_000),
+  maxSubscriptions: integer('SUBSCRIPTIONS_MAX', 1, 1_000_000),
+});
+
+/** Request limit of a principal. */
+export const rateLimitConfig = defineConfig('rateLimit', {
+  isEnabled: boolean('RATE_LIMIT_ENABLED'),
+  /** Requests of one principal in each window. */
+  requests: integer('RATE_LIMIT_REQUESTS', 1, 1_000_000_000),
+  windowSeconds: integer('RATE_LIMIT_WINDOW_SECONDS', 1, 86_400),
+});
+
+/** Settings of bulk writes, partitions and retention. */
+export const auditConfig = defineConfig('audit', {
+  /** Events in one transaction. */
+  bulkMaxEvents: integer('BULK_MAX_EVENTS', 1, 100_000),
+  partitionInterval: choice('PARTITION_INTERVAL', ['monthly']),
+  /** Partitions made ahead of the current one. */
+  partitionPrecreate: integer('PARTITION_PRECREATE', 0, 120),
+  /** 0 keeps events for ever. */
+  retentionDays: integer('RETENTION_DAYS', 0, 36_500),
+});
+
+/** Settings of measurements and alert thresholds. */
+export const monitoringConfig = defineConfig(
+  'monitoring',
+  {
+    enabled: boolean('MONITORING_ENABLED'),
+    /** Milliseconds from which a request counts as slow. */
+    slowRequestThresholdMs: integer('SLOW_REQUEST_THRESHOLD_MS', 1, 3_600_000),
+    /** Milliseconds from which a query counts as slow. */
+    slowQueryThresholdMs: integer('SLOW_QUERY_THRESHOLD_MS', 1, 3_600_000),
+    /** Upper bound, percent of the memory limit. */
+    memoryAlertPercent: integer('MEMORY_ALERT_PERCENT', 1, 100),
+    /** Lower bound in percent. */
+    cacheHitRatioAlertPercent: integer('CACHE_HIT_RATIO_ALERT_PERCENT', 0, 100),
+    /** Upper bound of running requests, percent of their limit. */
+    concurrencyAlertPercent: integer('CONCURRENCY_ALERT_PERCENT', 1, 100),
+    /** Unset: alerts are not posted. */
+    alertWebhookUrl: secretUrl('ALERT_WEBHOOK_URL', ['http', 'https']),
+    /** HMAC key of posted alerts; unset leaves them unsigned. */
+    alertWebhookSecret: secret('ALERT_WEBHOOK_SECRET'),
+    /** Milliseconds between two samples. */
+    alertIntervalMs: integer('ALERT_INTERVAL_MS', 100, 3_600_000),
+    /** Seconds over which slow requests are counted. */
+    alertWindowSeconds: integer('ALERT_WINDOW_SECONDS', 1, 60),
+  },
+  {
+    findConflicts: ({ alertWebhookSecret, alertWebhookUrl }) =>
+      alertWebhookSecret !== undefined && alertWebhookUrl === undefined
+        ? [{ variable: 'ALERT_WEBHOOK_URL', allowed: 'be set when ALERT_WEBHOOK_SECRET is' }]
+        : [],
+  },
+);
+
+export type MonitoringConfig = ConfigType<typeof monitoringConfig>;
+
+/** Level and format of the log. */
+export const loggingConfig = defineConfig('logging', {
+  level: choice('LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  /** JSON lines, or coloured text for terminals. */
+  format: choice('LOG_FORMAT', ['json', 'pretty']),
+});
+
+export type LoggingConfig = ConfigType<typeof loggingConfig>;
+
+/** Receiver of traces, under OpenTelemetry's names; its SDK reads further ones (sampling, batching). */
+export const tracingConfig = defineConfig(
+  'tracing',
+  {
+    /** Base URL of an OTLP/HTTP receiver; unset disables tracing. */
+    endpoint: url('OTEL_EXPORTER_OTLP_ENDPOINT', ['http', 'https']),
+    /** Format: `name=value,name=value`. */
+    headers: secret('OTEL_EXPORTER_OTLP_HEADERS'),
+    serviceName: text(
+      'OTEL_SERVICE_NAME',
+      /^[^\s]{1,100}$/,
+      'be 1 to 100 characters without spaces',
+    ),
+  },
+  { derive: ({ headers = '', ...settings }) => ({ ...settings, headers: headersOf(headers) }) },
+);
+
+export type TracingConfig = ConfigType<typeof tracingConfig>;
+
+/** Percent-encoded by OpenTelemetry's specification. */
+function headersOf(given: string): Record<string, string> {
+  const pairs = given
+    .split(',')
+    .map((pair) => pair.trim())
+    .filter((pair) => pair.includes('='))
+    .map((pair): [string, string] => {
+      const at = pair.indexOf('=');
+      return [pair.slice(0, at).trim(), decoded(pair.slice(at + 1).trim())];
+    });
+  return Object.fromEntries(pairs);
+}
+
+function decoded(given: string): string {
+  try {
+    return decodeURIComponent(given);
+  } catch {
+    return given;
+  }
+}
