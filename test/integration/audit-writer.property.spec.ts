@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setImmediate as tick } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { NewEvent } from '../../src/audit/event/audit-event';
-import type { WriteRequest } from '../../src/audit/write/write-request';
+import type { WriteRequest } from '../../src/audit/write/batch-committer';
 import type { AppError } from '../../src/platform/errors/app-error';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import {

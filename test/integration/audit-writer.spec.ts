@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import type { WriteRequest } from '../../src/audit/write/write-request';
+import type { WriteRequest } from '../../src/audit/write/batch-committer';
 import { addMonths } from '../../src/platform/database/partitions';
 import type { TestDatabase } from '../support/test-database';
 import {

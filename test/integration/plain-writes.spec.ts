@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { WriteRequest } from '../../src/audit/write/write-request';
+import type { WriteRequest } from '../../src/audit/write/batch-committer';
 import { lockHead, oneTo, sequencesOf, whileOccupied } from './heads.fixture';
 import { newEvent, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization, useTwoReplicas } from './two-replicas.fixture';

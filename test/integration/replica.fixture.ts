@@ -3,14 +3,17 @@ import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import type { NewEvent } from '../../src/audit/event/audit-event';
 import { AuditQueries } from '../../src/audit/read/audit.queries';
-import { BatchCommitter } from '../../src/audit/write/batch-committer';
+import {
+  BatchCommitter,
+  type WriteReceipt,
+  type WriteRequest,
+} from '../../src/audit/write/batch-committer';
 import { TenantVersions } from '../../src/audit/read/tenant-versions';
 import { LogTimeline } from '../../src/audit/event/log-timeline';
 import { AuditWriter } from '../../src/audit/write/audit-writer';
-import { nowMicros, uuid7 } from '../../src/audit/event/uuid7';
+import { eventMicros, uuid7 } from '../../src/audit/event/uuid7';
 import { DuplicatesParticipant } from '../../src/audit/write/duplicates.participant';
 import { IdempotencyParticipant } from '../../src/audit/write/idempotency.participant';
-import type { WriteReceipt, WriteRequest } from '../../src/audit/write/write-request';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
 import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
 import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
@@ -82,7 +85,7 @@ export async function openReplica(
 
 /** An event as the service makes it of a request; `changes` override any of it. */
 export function newEvent(changes: Partial<NewEvent> = {}): NewEvent {
-  const micros = nowMicros();
+  const micros = eventMicros();
   return {
     id: uuid7(micros),
     hasClientId: false,

@@ -1,5 +1,5 @@
 import type { JsonResponse } from '../../http/http-server.adapter';
-import { eventLocation } from '../event/event-location';
+import { eventLocation } from '../event/audit-event';
 import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 
 export interface WriteResponse {

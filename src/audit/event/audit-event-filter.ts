@@ -1,5 +1,89 @@
 import { formatInstant, type Micros } from '../../platform/runtime/instant';
-import { EVENT_FILTERS, type FilterLists } from './event-fields';
+import { EVENT_FIELDS, type EventField } from './audit-event';
+
+interface ListFilter {
+  field: (typeof EVENT_FIELDS)[number]['name'];
+  list: string;
+  parameter: string;
+  description: string;
+  example: string;
+}
+
+/**
+ * Filters of every API, without organizations and time. Cursors and cache keys hold this order: new ones go to the end.
+ */
+const FILTERS = [
+  {
+    field: 'principalId',
+    list: 'principalIds',
+    parameter: 'principal_ids',
+    description: 'By these principals.',
+    example: 'user-1,user-2',
+  },
+  {
+    field: 'action',
+    list: 'actions',
+    parameter: 'actions',
+    description: 'These actions.',
+    example: 'user.login,user.logout',
+  },
+  {
+    field: 'status',
+    list: 'statuses',
+    parameter: 'statuses',
+    description: 'With these outcomes.',
+    example: 'failure,attempt',
+  },
+  {
+    field: 'dataClassification',
+    list: 'dataClassifications',
+    parameter: 'data_classifications',
+    description: 'Of these classifications.',
+    example: 'CONFIDENTIAL,PHI',
+  },
+  {
+    field: 'targetResourceType',
+    list: 'resourceTypes',
+    parameter: 'resource_types',
+    description: 'On resources of these types.',
+    example: 'Patient,Observation',
+  },
+  {
+    field: 'targetResourceId',
+    list: 'resourceIds',
+    parameter: 'resource_ids',
+    description: 'On these resources.',
+    example: 'pat-1,pat-2',
+  },
+  {
+    field: 'correlationId',
+    list: 'correlationIds',
+    parameter: 'correlation_ids',
+    description: 'With these correlation ids.',
+    example: 'req-7f3a,req-7f3b',
+  },
+] as const satisfies readonly ListFilter[];
+
+type Filter = (typeof FILTERS)[number];
+type FilteredField<F extends Filter> = Extract<(typeof EVENT_FIELDS)[number], { name: F['field'] }>;
+
+/** A filter with its column and the column's allowed values, if any. */
+export type EventFilter = ListFilter &
+  Pick<Filter, 'field' | 'list' | 'parameter'> &
+  Pick<EventField, 'column' | 'words'>;
+
+/** Optional lists of values, named as in code (`list`) or in query strings (`parameter`). */
+export type FilterLists<Name extends 'list' | 'parameter'> = {
+  [F in Filter as F[Name]]?: FilteredField<F> extends { words: readonly (infer Word)[] }
+    ? Word[]
+    : string[];
+};
+
+export const EVENT_FILTERS: readonly EventFilter[] = FILTERS.map((filter) => {
+  const field: EventField | undefined = EVENT_FIELDS.find(({ name }) => name === filter.field);
+  if (!field) throw new TypeError(`An event has no field ${filter.field}.`);
+  return { ...filter, column: field.column, words: field.words };
+});
 
 /** Filter of events. Lists are alternatives, members all hold. */
 export interface AuditEventFilter extends FilterLists<'list'> {

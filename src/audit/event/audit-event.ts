@@ -17,6 +17,47 @@ export const MAX_AHEAD_MS = 5 * 60 * 1000;
 
 export const EVENT_TABLE = 'audit_event';
 
+/** A member of an event's JSON text, a column of its table and a cell of its CSV row. */
+export interface EventField {
+  name: string;
+  column: string;
+  type: 'uuid' | 'timestamptz' | 'bigint' | 'text' | 'json';
+  /** Allowed values of a text; absent for any text. */
+  words?: readonly string[];
+  isNullable?: true;
+  isRecorded?: true;
+  /** Comparison of two events with one id: exact, or by JSON value. */
+  comparison?: 'exact' | 'json';
+}
+
+const TEXT = { type: 'text', comparison: 'exact' } as const;
+const OPTIONAL_TEXT = { ...TEXT, isNullable: true } as const;
+const OPTIONAL_JSON = { type: 'json', comparison: 'json', isNullable: true } as const;
+
+/** Fields of an event in the order of its JSON text; source of SELECT and INSERT lists, CSV and filters. */
+export const EVENT_FIELDS = [
+  { name: 'id', column: 'id', type: 'uuid' },
+  { name: 'timestamp', column: 'timestamp', type: 'timestamptz' },
+  { name: 'recordedAt', column: 'recorded_at', type: 'timestamptz', isRecorded: true },
+  { name: 'sequence', column: 'sequence', type: 'bigint', isRecorded: true },
+  { name: 'organizationId', column: 'organization_id', ...TEXT },
+  { name: 'principalId', column: 'principal_id', ...OPTIONAL_TEXT },
+  { name: 'action', column: 'action', ...TEXT },
+  { name: 'targetResourceType', column: 'target_resource_type', ...OPTIONAL_TEXT },
+  { name: 'targetResourceId', column: 'target_resource_id', ...OPTIONAL_TEXT },
+  { name: 'status', column: 'status', ...TEXT, words: EVENT_STATUSES },
+  { name: 'outcomeDescription', column: 'outcome_description', ...OPTIONAL_TEXT },
+  {
+    name: 'dataClassification',
+    column: 'data_classification',
+    ...TEXT,
+    words: DATA_CLASSIFICATIONS,
+  },
+  { name: 'correlationId', column: 'correlation_id', ...OPTIONAL_TEXT },
+  { name: 'sessionContext', column: 'session_context', ...OPTIONAL_JSON },
+  { name: 'metadata', column: 'metadata', ...OPTIONAL_JSON },
+] as const satisfies readonly EventField[];
+
 /** A validated event with defaults. */
 export interface NewEvent {
   id: string;
@@ -70,4 +111,16 @@ export function instantOfDatabase(text: string): string {
   const micros = parseInstant(text.replace(' ', 'T'));
   if (micros === undefined) throw new RangeError(`Not a timestamp of PostgreSQL: ${text}`);
   return formatInstant(micros);
+}
+
+export const EVENTS_PATH = '/api/v1/audit/events';
+
+/** The URL of an event. */
+export function eventLocation(id: string): string {
+  return `${EVENTS_PATH}/${id}`;
+}
+
+/** The id in the URL of an event. */
+export function idOfLocation(location: string): string {
+  return location.slice(EVENTS_PATH.length + 1);
 }

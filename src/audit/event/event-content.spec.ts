@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { parseExactJson, exactJsonText } from '../../platform/runtime/lossless-json';
-import { eventText, type NewEvent } from './audit-event';
+import { EVENT_FIELDS, eventText, type EventField, type NewEvent } from './audit-event';
 import { hasSameContent, normalNumber } from './event-content';
 
 const event: NewEvent = {
@@ -49,6 +49,16 @@ describe('the content of an event', () => {
   ])('is another when %s is %j', (name, value) => {
     expect(hasSameContent({ ...event, [name]: value }, storedText())).toBe(false);
   });
+
+  it.each(EVENT_FIELDS.map(({ name, ...field }: EventField) => [name, field.comparison]))(
+    'depends on %s when it is compared (%s)',
+    (name, comparison) => {
+      const other = comparison === 'json' ? { other: true } : 'other';
+      const stored = { ...(JSON.parse(storedText()) as object), [name]: other };
+      const retry = { ...event, hasClientTimestamp: false };
+      expect(hasSameContent(retry, JSON.stringify(stored))).toBe(comparison === undefined);
+    },
+  );
 
   it('does not hold a timestamp that the service made up', () => {
     const retry = { ...event, hasClientTimestamp: false, timestamp: '2026-11-23T10:32:00.000000Z' };

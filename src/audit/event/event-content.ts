@@ -3,8 +3,7 @@ import {
   mapJsonNumbers,
   parseExactJson,
 } from '../../platform/runtime/lossless-json';
-import type { NewEvent } from './audit-event';
-import { EVENT_FIELDS, type EventField } from './event-fields';
+import { EVENT_FIELDS, type EventField, type NewEvent } from './audit-event';
 
 /**
  * Compares a repeated event with the stored JSON text, whatever the order of keys and spelling of numbers. A timestamp

@@ -104,8 +104,8 @@ export class LogTimeline {
       : { ...this.report, count: 1, atMs };
   }
 
-  noteRewindTo(organizationId: string, to: bigint): void {
-    this.noteRewind(organizationId, this.known.get(organizationId)?.sequence ?? Number(to), to);
+  noteRewindTo(organizationId: string, to: number): void {
+    this.noteRewind(organizationId, this.known.get(organizationId)?.sequence ?? to, to);
   }
 
   noteRefusedPosition(): void {

@@ -38,16 +38,6 @@ export function millisecondOf(id: string): { from: string; to: string } | undefi
 /** A wall clock set back by more than this is followed; less, as by NTP, is waited out. */
 const MAX_AHEAD_OF_CLOCK_MICROS = 5_000_000;
 
-let lastMicros = 0;
-
-/** Wall clock in microseconds since 1970, strictly monotonic unless it is set back by more than five seconds. */
-export function nowMicros(): Micros {
-  const clockMicros = Math.max(0, wallClockMs() * 1000);
-  const isFarBehind = lastMicros - clockMicros > MAX_AHEAD_OF_CLOCK_MICROS;
-  lastMicros = isFarBehind ? clockMicros : Math.max(lastMicros + 1, clockMicros);
-  return lastMicros;
-}
-
 /** Drift that realigns the two clocks: NTP slews the wall clock, and it may be set. */
 const MAX_OFFSET_ERROR_MS = 5;
 

@@ -6,9 +6,8 @@ import { formatInstant } from '../../platform/runtime/instant';
 import type { ExportOutcome } from '../../streaming/exporter';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter } from '../event/audit-event-filter';
-import { AuditService } from '../write/audit.service';
+import { AuditService, newEventOf } from '../write/audit.service';
 import { type ExportList, ExportTally } from './export-statement';
-import { newEventOf } from '../write/new-events';
 
 const BATCH = 1000;
 /** Limit beyond which only a filter's length is recorded, as metadata has a limit. */

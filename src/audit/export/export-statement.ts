@@ -1,8 +1,7 @@
 import { escapeLiteral } from 'pg';
 import type { ExportFormatName } from '../../streaming/export-format';
-import { EVENT_JSON, instantText } from '../event/audit.statements';
-import { EVENT_FIELDS, type EventField } from '../event/event-fields';
-import { arrayLiteral } from '../write/statement-values';
+import { arrayLiteral, EVENT_JSON, instantText } from '../event/audit.statements';
+import { EVENT_FIELDS, type EventField } from '../event/audit-event';
 import { conditions, orderBy, Values, where, type PageRequest } from '../read/page-statement';
 
 export interface ExportList extends Pick<

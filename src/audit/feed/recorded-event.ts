@@ -1,6 +1,6 @@
 import { parseInstant } from '../../platform/runtime/instant';
 import type { AuditEventFilter } from '../event/audit-event-filter';
-import { EVENT_FILTERS, type EventFilter } from '../event/event-fields';
+import { EVENT_FILTERS, type EventFilter } from '../event/audit-event-filter';
 
 /** A recorded event that all subscribers share. */
 export interface RecordedEvent {

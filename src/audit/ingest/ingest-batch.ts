@@ -1,12 +1,12 @@
 import { mayWrite, type Principal } from '../../auth/principal';
-import { AppError, type ErrorCode, type FieldError } from '../../platform/errors/app-error';
 import { parseJsonBytes } from '../../http/json-bytes';
+import { AppError, type ErrorCode, type FieldError } from '../../platform/errors/app-error';
 import type { Line } from '../../platform/runtime/line-splitter';
 import { validate } from '../../validation/compiled-validator';
 import type { NewEvent } from '../event/audit-event';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { newEventOf } from '../write/new-events';
-import type { WriteReceipt } from '../write/write-request';
+import { newEventOf } from '../write/audit.service';
+import type { WriteReceipt } from '../write/batch-committer';
 
 export type LineReceipt =
   | { line: number; id: string; sequence: string; status: 'created' | 'duplicate' }

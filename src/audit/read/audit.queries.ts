@@ -27,7 +27,7 @@ export class AuditQueries {
   constructor(
     private readonly database: Database,
     private readonly versions: TenantVersions,
-    private readonly timeline: LogTimeline = new LogTimeline(),
+    private readonly timeline: LogTimeline,
   ) {}
 
   /**

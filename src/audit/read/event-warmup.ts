@@ -8,7 +8,7 @@ import { parseInstant } from '../../platform/runtime/instant';
 import type { PageEdges } from './audit-pages';
 import type { AuditEventFilter } from '../event/audit-event-filter';
 import { AuditPages, type CursorPosition } from './audit-pages';
-import { EVENTS_PATH } from '../event/event-location';
+import { EVENTS_PATH } from '../event/audit-event';
 import { CachedPages } from './cached-reads';
 
 /** Readers seldom page further. */

@@ -6,7 +6,7 @@ import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { EVENT_JSON } from '../event/audit.statements';
 import type { Position } from './position';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
-import { EVENT_FILTERS } from '../event/event-fields';
+import { EVENT_FILTERS } from '../event/audit-event-filter';
 
 export interface PageRequest {
   /** Sorted; '*' stands for all. */

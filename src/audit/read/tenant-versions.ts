@@ -94,7 +94,7 @@ export class TenantVersions {
 
   constructor(
     database: Database,
-    private readonly timeline: LogTimeline = new LogTimeline(),
+    private readonly timeline: LogTimeline,
   ) {
     this.durability = database.durability;
     this.pool = database.dedicatedPool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
@@ -218,7 +218,7 @@ export class TenantVersions {
     const isPrimary = await this.checkServer(client);
     if (!isPrimary) return; // a standby may only lag
     for (const [id, { lastSequence }] of older)
-      this.timeline.noteRewindTo(id, BigInt(lastSequence));
+      this.timeline.noteRewindTo(id, Number(lastSequence));
   }
 
   /** Identifies the server; true for a primary. Some servers that look like PostgreSQL do not say. */

@@ -1,4 +1,4 @@
-import { Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EventLoopPressure } from '../../concurrency/event-loop-pressure';
 import { claimKey, stillRunning } from '../../concurrency/idempotency-keys';
@@ -14,7 +14,12 @@ import { isOutcomeUnknown, unknownOutcome } from '../../platform/database/commit
 import { AppError } from '../../platform/errors/app-error';
 import { EVENT_TABLE } from '../event/audit-event';
 import { heldHeads } from '../event/audit.statements';
-import { BatchCommitter, SMALL_REQUEST_EVENTS } from './batch-committer';
+import {
+  BatchCommitter,
+  SMALL_REQUEST_EVENTS,
+  type WriteRequest,
+  type Written,
+} from './batch-committer';
 import {
   type Attempt,
   type BatchLimit,
@@ -23,7 +28,6 @@ import {
   type Queued,
   type Recovery,
 } from './commit-queue';
-import type { WriteRequest, Written } from './write-request';
 
 /** Limit of events in a shared transaction: more only delay its first request. */
 const BATCH_EVENTS = 1000;

@@ -1,20 +1,27 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import { mayWrite, type Principal } from '../../auth/principal';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
 import { flowKey } from '../../concurrency/flow';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
-import { AppError, type FieldError } from '../../platform/errors/app-error';
+import { auditConfig } from '../../platform/config/settings';
+import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
+import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
+import { formatInstant, parseInstant } from '../../platform/runtime/instant';
+import { exactJsonText } from '../../platform/runtime/lossless-json';
 import type { NewEvent } from '../event/audit-event';
 import type {
   BulkCreateAuditEventsDto,
   CreateAuditEventDto,
 } from '../event/dto/create-audit-event.dto';
 import type { BulkCreateResultDto } from '../event/dto/responses.dto';
+import { eventMicros, uuid7 } from '../event/uuid7';
 import { AuditWriter } from './audit-writer';
-import { BulkEvents, newEventOf } from './new-events';
-import type { WriteReceipt } from './write-request';
+import type { WriteReceipt } from './batch-committer';
 
 const DEFAULT_BATCH_SIZE = 1000;
+/** Events per turn of the event loop: about a millisecond. */
+const PORTION_EVENTS = 250;
 
 /** Options of a write. Without a signal it waits without limit. */
 export interface WriteOptions {
@@ -41,7 +48,8 @@ export class AuditService {
   constructor(
     private readonly writer: AuditWriter,
     private readonly scheduler: FairScheduler,
-    private readonly bulk: BulkEvents,
+    private readonly yielder: EventLoopYielder,
+    @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {
     writer.onStalledRequests((requests) => scheduler.setExtraPermits(requests));
   }
@@ -76,12 +84,12 @@ export class AuditService {
   ): Promise<RecordedBulk> {
     const startedMs = performance.now();
     const pathOf = (index: number) => `events[${index}]`;
-    this.bulk.requireSize(dto.events);
+    this.requireBulkSize(dto.events);
     this.requireMayWrite(principal, dto.events, pathOf);
     let result: BulkCreateResultDto | undefined;
     const { text, replayed } = await this.writer.write({
       ...{ flow: flowKey(principal), signal, claim, form: 'list', pathOf },
-      events: await this.bulk.make(dto.events, signal),
+      events: await this.makeAll(dto.events, signal),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
       textOf: (receipts, batches) => {
         const totalTimeMs = performance.now() - startedMs;
@@ -91,8 +99,7 @@ export class AuditService {
       },
     });
     // A replay repeats the first acknowledgement.
-    if (replayed || !result)
-      return { result: JSON.parse(text) as BulkCreateResultDto, text, replayed };
+    if (replayed || !result) result = JSON.parse(text) as BulkCreateResultDto;
     return { result, text, replayed };
   }
 
@@ -111,6 +118,27 @@ export class AuditService {
       batchSize: DEFAULT_BATCH_SIZE,
     });
     return receipts;
+  }
+
+  /** Leaves non-lists to the validator. @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
+  requireBulkSize(events: unknown): void {
+    const { bulkMaxEvents } = this.limits;
+    if (!Array.isArray(events) || events.length <= bulkMaxEvents) return;
+    const message = `must be at most ${bulkMaxEvents} elements, not ${events.length}`;
+    throw validationFailed([{ path: 'events', message }]);
+  }
+
+  /** Completes validated events in portions: the event loop serves others between. @throws the reason of the signal. */
+  private async makeAll(
+    dtos: readonly CreateAuditEventDto[],
+    signal?: AbortSignal,
+  ): Promise<NewEvent[]> {
+    const events: NewEvent[] = [];
+    for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {
+      for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(newEventOf(dto));
+      if (dtos.length > PORTION_EVENTS) await this.yielder.yieldIfDue(signal);
+    }
+    return events;
   }
 
   private requireMayWrite(
@@ -150,5 +178,28 @@ function bulkResult(
       averageTimePerEvent: round(measured.totalTimeMs / receipts.length),
       concurrencyUtilization: round(measured.utilizationPercent),
     },
+  };
+}
+
+/** Completes a validated event: id, timestamp and defaults, JSON as minified text. */
+export function newEventOf(dto: CreateAuditEventDto): NewEvent {
+  const given = typeof dto.timestamp === 'string' ? parseInstant(dto.timestamp) : undefined;
+  const micros = given ?? eventMicros();
+  return {
+    id: dto.id?.toLowerCase() ?? uuid7(micros),
+    hasClientId: typeof dto.id === 'string',
+    timestamp: formatInstant(micros),
+    hasClientTimestamp: given !== undefined,
+    organizationId: dto.organizationId,
+    principalId: dto.principalId ?? null,
+    action: dto.action,
+    targetResourceType: dto.targetResourceType ?? null,
+    targetResourceId: dto.targetResourceId ?? null,
+    status: dto.status,
+    outcomeDescription: dto.outcomeDescription ?? null,
+    dataClassification: dto.dataClassification ?? 'INTERNAL',
+    correlationId: dto.correlationId ?? null,
+    sessionContext: dto.sessionContext ? exactJsonText(dto.sessionContext) : null,
+    metadata: dto.metadata ? exactJsonText(dto.metadata) : null,
   };
 }

@@ -1,43 +1,104 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
+import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { UNTIMED } from '../../platform/database/commit-outcome';
 import { type CommitOptions, Database } from '../../platform/database/database';
 import { toDatabaseError } from '../../platform/database/database-errors';
 import { DURABILITY_BARRIER } from '../../platform/database/durability';
+import type { AppError } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
-import { eventText, type NewEvent } from '../event/audit-event';
+import { parseInstant } from '../../platform/runtime/instant';
+import { eventText, instantOfDatabase, type NewEvent } from '../event/audit-event';
 import {
+  ADVANCE_HEADS,
   HEAD_LOCK_TIMEOUT,
   INSERT_EVENTS,
-  RECORD_EVENT,
-  RECORD_EVENTS,
-} from '../event/audit.statements';
-import { LogTimeline } from '../event/log-timeline';
-import type { Outcome } from './commit-queue';
-import {
-  advanceHeads,
-  assignSequences,
-  countByOrganization,
-  type HeadMove,
-  type HeadRow,
-  movesOf,
-} from './sequences';
-import {
   insertEventsValues,
   type NumberedEvent,
+  RECORD_EVENT,
+  RECORD_EVENTS,
   recordEventsValues,
   recordEventValues,
-} from './statement-values';
-import {
-  type TransactionEntry,
-  type TransactionParticipant,
-  TRANSACTION_PARTICIPANTS,
-  type WriteTransaction,
-} from './transaction-participant';
-import type { WriteReceipt, WriteRequest, Written } from './write-request';
+} from '../event/audit.statements';
+import { LogTimeline } from '../event/log-timeline';
+import type { Outcome, Queued } from './commit-queue';
 
 /** Limit of a request in a shared transaction; small requests do not wait for larger ones. */
 export const SMALL_REQUEST_EVENTS = 100;
+
+export interface WriteReceipt {
+  id: string;
+  sequence: string;
+  status: 'created' | 'duplicate';
+  text: () => string;
+}
+
+/** A request to write events, all or none. */
+export interface WriteRequest extends Pick<Queued, 'flow' | 'signal'> {
+  events: NewEvent[];
+  /** Rows per INSERT. */
+  batchSize: number;
+  /** Path of event `index` in the client's request: '' or `events[3]`. */
+  pathOf: (index: number) => string;
+  claim?: IdempotencyClaim;
+  /** Acknowledgement as one event or as a list of receipts. */
+  form: 'event' | 'list';
+  /** Makes the acknowledgement before the commit: it is stored with the idempotency key. */
+  textOf?: (receipts: readonly WriteReceipt[], batches: number) => string;
+}
+
+/** Result of a write. A replay repeats the first acknowledgement. */
+export interface Written {
+  receipts: readonly WriteReceipt[];
+  /** JSON text of the acknowledgement; empty for a request without `textOf`. */
+  text: string;
+  replayed: boolean;
+}
+
+export interface WriteTransaction {
+  client: PoolClient;
+  /** Sends statements without needed results along with COMMIT; a failed one rolls all back. */
+  defer: (statement: Promise<unknown>) => void;
+}
+
+export interface TransactionEntry {
+  readonly request: WriteRequest;
+  /** The end of the request, after which it is skipped. */
+  outcome?: { result: Written } | { refusal: AppError };
+  /** Text of the stored event, or earlier event of the batch, that the event at this index repeats. */
+  readonly repeats: Map<number, { text?: string; first?: NewEvent }>;
+}
+
+/**
+ * A part that is atomic with a write. A batch without work for participants is one statement; any other a transaction
+ * that calls them in the order of their list (WriteModule).
+ */
+export interface TransactionParticipant {
+  isNeededBy(request: WriteRequest): boolean;
+  /** Runs before events get sequences: may end entries, or mark events as repeats. */
+  prepare(transaction: WriteTransaction, entries: readonly TransactionEntry[]): Promise<void>;
+  /** Runs after the inserts, with outcomes set, before COMMIT. `created` are the new events. */
+  complete(
+    transaction: WriteTransaction,
+    entries: readonly TransactionEntry[],
+    created: readonly NewEvent[],
+  ): void;
+}
+
+export const TRANSACTION_PARTICIPANTS = Symbol('TRANSACTION_PARTICIPANTS');
+
+/** A head row after its move; `recorded_at` is PostgreSQL's text, '-infinity' before the first event. */
+interface HeadRow {
+  organization_id: string;
+  last_sequence: string;
+  recorded_at: string;
+}
+
+/** Head rows that a transaction has moved, and by how many events: true with the commit. */
+interface Moves {
+  heads: HeadRow[];
+  counts: ReadonlyMap<string, number>;
+}
 
 /** Commits batches of write requests. */
 @Injectable()
@@ -47,7 +108,7 @@ export class BatchCommitter {
     private readonly yielder: EventLoopYielder,
     @Inject(TRANSACTION_PARTICIPANTS)
     private readonly participants: readonly TransactionParticipant[],
-    private readonly timeline: LogTimeline = new LogTimeline(),
+    private readonly timeline: LogTimeline,
   ) {}
 
   /**
@@ -59,10 +120,13 @@ export class BatchCommitter {
     options: CommitOptions = {},
   ): Promise<Outcome<Written>[]> {
     const asked = this.timeline.ask();
-    const moves: HeadMove[] = [];
+    const moves: Moves = { heads: [], counts: new Map() };
     const outcomes = this.fitsSingleStatement(requests)
       ? await this.commitSingleStatement(requests, moves, options)
-      : await this.commitBatch(requests, moves, options);
+      : await this.database.transaction(
+          (client, defer) => this.writeBatch({ client, defer }, requests, moves),
+          options,
+        );
     this.noteMoves(moves, asked);
     return outcomes;
   }
@@ -84,7 +148,7 @@ export class BatchCommitter {
    */
   private async commitSingleStatement(
     requests: readonly WriteRequest[],
-    moves: HeadMove[],
+    moves: Moves,
     options: CommitOptions,
   ): Promise<Outcome<Written>[]> {
     const events = requests.flatMap((request) => request.events);
@@ -100,9 +164,9 @@ export class BatchCommitter {
     // CommitWatch covers commits alone: a statement before one keeps pg's limit.
     if (isCommit) Object.assign(statement, UNTIMED);
     const work = async (client: PoolClient): Promise<Outcome<Written>[]> => {
-      const { rows } = await client.query<HeadRow>(statement);
-      moves.push(...movesOf(rows, counts));
-      const numbered = assignSequences(events, counts, rows);
+      const { rows: heads } = await client.query<HeadRow>(statement);
+      Object.assign(moves, { heads, counts });
+      const numbered = assignSequences(events, moves);
       return requests.map((request) => createdOutcome(request, numbered));
     };
     return isCommit
@@ -110,84 +174,108 @@ export class BatchCommitter {
       : this.database.transaction(work, options);
   }
 
-  private commitBatch(
+  /**
+   * Writes a batch: participants prepare, head rows are locked (the order of all writers), events inserted, participants
+   * complete. A refused request leaves no trace. Outcomes become true with the commit.
+   */
+  private async writeBatch(
+    transaction: WriteTransaction,
     requests: readonly WriteRequest[],
-    moves: HeadMove[],
-    options: CommitOptions,
+    moves: Moves,
   ): Promise<Outcome<Written>[]> {
-    return this.database.transaction(
-      (client, defer) => writeBatch({ client, defer, moves }, requests, this.participants),
-      options,
+    const { client, defer } = transaction;
+    defer(client.query(HEAD_LOCK_TIMEOUT));
+    const entries = requests.map((request): TransactionEntry => ({ request, repeats: new Map() }));
+    const open = (): TransactionEntry[] => entries.filter(({ outcome }) => outcome === undefined);
+    for (const participant of this.participants) await participant.prepare(transaction, open());
+
+    const remaining = open();
+    const created = remaining.flatMap(({ request, repeats }) =>
+      request.events.filter((_, index) => !repeats.has(index)),
     );
+    if (created.length > 0) {
+      const counts = countByOrganization(created);
+      Object.assign(moves, { heads: await advanceHeads(client, counts), counts });
+    }
+    const numbered = assignSequences(created, moves);
+    const batches = insertEvents(transaction, remaining, numbered);
+    for (const entry of remaining) {
+      const { request, repeats } = entry;
+      const receipts = request.events.map((event, index) =>
+        receiptOf(event, numbered, repeats.get(index)),
+      );
+      entry.outcome = { result: written(request, receipts, batches.get(entry) ?? 0) };
+    }
+    for (const participant of this.participants) {
+      participant.complete(transaction, entries, created);
+    }
+    // Replays and duplicates acknowledge another transaction's write, visible but maybe not replicated: this commit has
+    // to wait for it, and waits only after a write of its own.
+    const acknowledges = entries.some(
+      ({ outcome }) => outcome !== undefined && 'result' in outcome,
+    );
+    if (acknowledges && created.length === 0) defer(client.query(DURABILITY_BARRIER));
+    return entries.map(({ outcome }) => {
+      if (!outcome) throw new Error('A request has no outcome');
+      return outcome;
+    });
   }
 
   /** Reports sequences that are assigned again: PostgreSQL has lost their events. */
-  private noteMoves(moves: readonly HeadMove[], asked: number): void {
-    for (const { organizationId, last, count, micros } of moves) {
-      const first = Number(last) - count + 1;
-      if (this.timeline.isGivenAgain(organizationId, first, asked)) {
-        this.timeline.noteRewindTo(organizationId, BigInt(first - 1));
-      }
-      this.timeline.note(organizationId, { sequence: Number(last), micros });
+  private noteMoves({ heads, counts }: Moves, asked: number): void {
+    for (const { organization_id: id, last_sequence, recorded_at } of heads) {
+      const sequence = Number(last_sequence);
+      const first = sequence - (counts.get(id) ?? 0) + 1;
+      if (this.timeline.isGivenAgain(id, first, asked)) this.timeline.noteRewindTo(id, first - 1);
+      const micros = parseInstant(recorded_at.replace(' ', 'T')) ?? 0;
+      this.timeline.note(id, { sequence, micros });
     }
   }
 }
 
-function createdOutcome(
-  request: WriteRequest,
-  numbered: ReadonlyMap<NewEvent, NumberedEvent>,
-): Outcome<Written> {
-  try {
-    const receipts = request.events.map((event) => receiptOf(event, numbered));
-    return { result: written(request, receipts, 1) };
-  } catch (error) {
-    return { refusal: toDatabaseError(error) }; // only this one: the others have theirs
+/** Number of events per organization, in the order in which all writers lock. */
+export function countByOrganization(events: NewEvent[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { organizationId } of events) {
+    counts.set(organizationId, (counts.get(organizationId) ?? 0) + 1);
   }
+  if (counts.size < 2) return counts;
+  const organizations = [...counts.keys()].sort();
+  return new Map(organizations.map((id) => [id, counts.get(id) ?? 0]));
 }
 
-/**
- * Writes a batch: participants prepare, head rows are locked (the order of all writers), events inserted, participants
- * complete. A refused request leaves no trace. Outcomes become true with the commit.
- */
-async function writeBatch(
-  transaction: WriteTransaction,
-  requests: readonly WriteRequest[],
-  participants: readonly TransactionParticipant[],
-): Promise<Outcome<Written>[]> {
-  const { client, defer, moves } = transaction;
-  defer(client.query(HEAD_LOCK_TIMEOUT));
-  const entries: TransactionEntry[] = requests.map((request) => ({ request, repeats: new Map() }));
-  const open = (): TransactionEntry[] => entries.filter(({ outcome }) => outcome === undefined);
-  for (const participant of participants) await participant.prepare(transaction, open());
+/** Moves head rows by these numbers of events, and locks them until the transaction ends. */
+export async function advanceHeads(
+  client: PoolClient,
+  counts: ReadonlyMap<string, number>,
+): Promise<HeadRow[]> {
+  const values = [[...counts.keys()], [...counts.values()]];
+  return (await client.query<HeadRow>({ ...ADVANCE_HEADS, values })).rows;
+}
 
-  const remaining = open();
-  const created = remaining.flatMap(({ request, repeats }) =>
-    request.events.filter((_, index) => !repeats.has(index)),
+/** Assigns each event its organization's next number, in order of arrival. */
+function assignSequences(
+  events: NewEvent[],
+  { heads, counts }: Moves,
+): Map<NewEvent, NumberedEvent> {
+  const next = new Map(
+    heads.map(({ organization_id: id, last_sequence, recorded_at }) => [
+      id,
+      {
+        sequence: BigInt(last_sequence) - BigInt(counts.get(id) ?? 0) + 1n,
+        recordedAt: instantOfDatabase(recorded_at),
+      },
+    ]),
   );
-  let numbered: ReadonlyMap<NewEvent, NumberedEvent> = new Map();
-  if (created.length > 0) {
-    const counts = countByOrganization(created);
-    const heads = await advanceHeads(client, counts);
-    moves.push(...movesOf(heads, counts));
-    numbered = assignSequences(created, counts, heads);
+  const numbered = new Map<NewEvent, NumberedEvent>();
+  for (const event of events) {
+    const head = next.get(event.organizationId);
+    if (!head) throw new Error('An organization has no head row');
+    const { sequence, recordedAt } = head;
+    head.sequence += 1n;
+    numbered.set(event, { event, sequence: String(sequence), recordedAt });
   }
-  const batches = insertEvents(transaction, remaining, numbered);
-  for (const entry of remaining) {
-    const { request, repeats } = entry;
-    const receipts = request.events.map((event, index) =>
-      receiptOf(event, numbered, repeats.get(index)),
-    );
-    entry.outcome = { result: written(request, receipts, batches.get(entry) ?? 0) };
-  }
-  for (const participant of participants) participant.complete(transaction, entries, created);
-  // Replays and duplicates acknowledge another transaction's write, visible but maybe not replicated: this commit has
-  // to wait for it, and waits only after a write of its own.
-  const acknowledges = entries.some(({ outcome }) => outcome !== undefined && 'result' in outcome);
-  if (acknowledges && created.length === 0) defer(client.query(DURABILITY_BARRIER));
-  return entries.map(({ outcome }) => {
-    if (!outcome) throw new Error('A request has no outcome');
-    return outcome;
-  });
+  return numbered;
 }
 
 /**
@@ -236,6 +324,18 @@ function receiptOf(
     status: repeat ? 'duplicate' : 'created',
     text: () => eventText(row.event, row),
   };
+}
+
+function createdOutcome(
+  request: WriteRequest,
+  numbered: ReadonlyMap<NewEvent, NumberedEvent>,
+): Outcome<Written> {
+  try {
+    const receipts = request.events.map((event) => receiptOf(event, numbered));
+    return { result: written(request, receipts, 1) };
+  } catch (error) {
+    return { refusal: toDatabaseError(error) }; // only this one: the others have theirs
+  }
 }
 
 function written(request: WriteRequest, receipts: WriteReceipt[], batches: number): Written {

@@ -4,6 +4,8 @@ import {
   type Attempt,
   CommitQueue,
   type CommitQueueOptions,
+  FlowQueue,
+  type FlowShare,
   type Outcome,
   type Queued,
   type Recovery,
@@ -346,6 +348,72 @@ describe('a queue of commits', () => {
         expect(queue.statistics()).toEqual({ requests: 0, size: 0, running: 0, unanswered: 0 });
       }),
       { numRuns: 100 },
+    );
+  });
+});
+
+const MAX_SIZE = 100;
+
+const flowsOf = (): FlowQueue<FlowShare> => new FlowQueue((entry) => entry);
+const share = (flow: string, size: number): FlowShare => ({ flow, size });
+
+describe('room to wait in a queue of flows', () => {
+  it('is there for every flow below the limit', () => {
+    const waiting = flowsOf();
+    expect(waiting.hasCapacityFor(share('a', MAX_SIZE), MAX_SIZE)).toBe(true);
+    expect(waiting.hasCapacityFor(share('a', MAX_SIZE + 1), MAX_SIZE)).toBe(false);
+  });
+
+  it('is refused to the flow that has taken it, not to another one', () => {
+    const waiting = flowsOf();
+    waiting.enqueue(share('flood', MAX_SIZE));
+    expect(waiting.hasCapacityFor(share('flood', 1), MAX_SIZE)).toBe(false);
+    expect(waiting.hasCapacityFor(share('quiet', MAX_SIZE), MAX_SIZE)).toBe(true);
+    waiting.enqueue(share('quiet', 10));
+    expect(waiting.hasCapacityFor(share('quiet', 40), MAX_SIZE)).toBe(true);
+    expect(waiting.hasCapacityFor(share('quiet', 41), MAX_SIZE)).toBe(false);
+  });
+
+  it('is found again whatever has been taken, put back or has left', () => {
+    const step = fc.record({
+      kind: fc.constantFrom('add', 'take', 'requeue', 'leave'),
+      flow: fc.constantFrom('a', 'b', 'c'),
+      events: fc.integer({ min: 1, max: 60 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step), (steps) => {
+        const waiting = flowsOf();
+        const inside = new Set<FlowShare>();
+        let outside: FlowShare[] = [];
+        for (const { kind, flow, events } of steps) {
+          if (kind === 'add') {
+            const one = share(flow, events);
+            waiting.enqueue(one);
+            inside.add(one);
+          } else if (kind === 'take') {
+            const taken = waiting.dequeue((one) => one.flow === flow, 2);
+            for (const one of taken) inside.delete(one);
+            outside.push(...taken);
+          } else if (kind === 'requeue') {
+            waiting.requeue(outside);
+            for (const one of outside) inside.add(one);
+            outside = [];
+          } else {
+            const [one] = inside;
+            if (one) expect(waiting.remove(one)).toBe(inside.delete(one));
+          }
+        }
+        const ofFlow = (flow: string) =>
+          [...inside].filter((one) => one.flow === flow).reduce((sum, { size }) => sum + size, 0);
+        const flows = ['a', 'b', 'c'].filter((flow) => ofFlow(flow) > 0);
+        const all = ofFlow('a') + ofFlow('b') + ofFlow('c');
+        expect(waiting.size).toBe(all);
+        for (const flow of flows) {
+          const isRoom = waiting.hasCapacityFor(share(flow, 1), MAX_SIZE);
+          expect(isRoom).toBe(all + 1 <= MAX_SIZE || ofFlow(flow) + 1 <= MAX_SIZE / flows.length);
+        }
+        expect(waiting.hasCapacityFor(share('new', MAX_SIZE), MAX_SIZE)).toBe(true);
+      }),
     );
   });
 });

@@ -10,13 +10,14 @@ import {
 } from '../event/audit.statements';
 import { hasSameContent } from '../event/event-content';
 import { millisecondOf } from '../event/uuid7';
-import { advanceHeads, countByOrganization } from './sequences';
-import type {
-  TransactionEntry,
-  TransactionParticipant,
-  WriteTransaction,
-} from './transaction-participant';
-import type { WriteRequest } from './write-request';
+import {
+  advanceHeads,
+  countByOrganization,
+  type TransactionEntry,
+  type TransactionParticipant,
+  type WriteRequest,
+  type WriteTransaction,
+} from './batch-committer';
 
 /** Compares events with client ids to stored ones: the same content is a duplicate, other content a conflict. */
 @Injectable()

@@ -1,8 +1,13 @@
 import type { PoolClient } from 'pg';
 import type { StoredResponse } from '../../concurrency/idempotency-keys';
 import { IdempotencyParticipant } from './idempotency.participant';
-import type { TransactionEntry, WriteTransaction } from './transaction-participant';
-import type { WriteReceipt, WriteRequest, Written } from './write-request';
+import type {
+  TransactionEntry,
+  WriteReceipt,
+  WriteRequest,
+  WriteTransaction,
+  Written,
+} from './batch-committer';
 
 const ID = '019ab1c2-3e4a-7000-8000-1234567890ab';
 const TEXT = `{"id":"${ID}","sequence":"7"}`;

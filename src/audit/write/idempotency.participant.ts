@@ -4,13 +4,15 @@ import {
   IdempotencyKeys,
   type StoredResponse,
 } from '../../concurrency/idempotency-keys';
-import { eventLocation, idOfLocation } from '../event/event-location';
+import { eventLocation, idOfLocation } from '../event/audit-event';
 import type {
   TransactionEntry,
   TransactionParticipant,
+  WriteReceipt,
+  WriteRequest,
   WriteTransaction,
-} from './transaction-participant';
-import type { WriteReceipt, WriteRequest, Written } from './write-request';
+  Written,
+} from './batch-committer';
 
 /** Replays the acknowledgement of a known Idempotency-Key, and stores those of new keys. */
 @Injectable()

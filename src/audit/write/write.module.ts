@@ -5,11 +5,13 @@ import { DatabaseModule } from '../../platform/database/database.module';
 import { EventModule } from '../event/event.module';
 import { AuditService } from './audit.service';
 import { AuditWriter } from './audit-writer';
-import { BatchCommitter } from './batch-committer';
+import {
+  BatchCommitter,
+  TRANSACTION_PARTICIPANTS,
+  type TransactionParticipant,
+} from './batch-committer';
 import { DuplicatesParticipant } from './duplicates.participant';
 import { IdempotencyParticipant } from './idempotency.participant';
-import { BulkEvents } from './new-events';
-import { type TransactionParticipant, TRANSACTION_PARTICIPANTS } from './transaction-participant';
 
 /** Recording events: commands, the queue of commits, and the transaction with its participants. */
 @Module({
@@ -18,7 +20,6 @@ import { type TransactionParticipant, TRANSACTION_PARTICIPANTS } from './transac
     AuditService,
     AuditWriter,
     BatchCommitter,
-    BulkEvents,
     IdempotencyParticipant,
     DuplicatesParticipant,
     {
@@ -28,6 +29,6 @@ import { type TransactionParticipant, TRANSACTION_PARTICIPANTS } from './transac
       useFactory: (...participants: TransactionParticipant[]) => participants,
     },
   ],
-  exports: [AuditService, AuditWriter, BulkEvents],
+  exports: [AuditService, AuditWriter],
 })
 export class WriteModule {}

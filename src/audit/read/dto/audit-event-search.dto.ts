@@ -6,7 +6,7 @@ import {
   WordProperty,
 } from '../../../validation/request-properties';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
-import type { EventFilter } from '../../event/event-fields';
+import type { EventFilter } from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';
 import { instant, MAX_CURSOR_LENGTH, micros } from './audit-events-query.dto';
 import { AlternativesProperty, withFilterLists } from './filter-lists';

@@ -4,7 +4,7 @@ import { flag, integer, oneOf, text, type Rule } from '../../../validation/const
 import { Parameter } from '../../../validation/request-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
-import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/event-fields';
+import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';
 import { AlternativesProperty, withFilterLists } from './filter-lists';
 

@@ -1,7 +1,7 @@
 import { oneOf, text, type Rule } from '../../../validation/constraints';
 import { ListProperty } from '../../../validation/request-properties';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
-import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/event-fields';
+import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/audit-event-filter';
 
 export const MAX_LIST_ELEMENTS = 1000;
 
