@@ -5,7 +5,7 @@ import { AuthModule } from './auth/auth.module';
 import { CachingModule } from './caching/caching.module';
 import { ConfigModule } from './platform/config/config.module';
 import { DatabaseModule } from './platform/database/database.module';
-import { ProblemFilter } from './http/problems/problem.filter';
+import { ProblemFilter } from './http/http-server.adapter';
 import { HttpModule } from './http/http.module';
 import { CompiledValidationPipe } from './validation/validation.pipe';
 import { GraphqlModule } from './api/graphql/graphql.module';

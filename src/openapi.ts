@@ -1,7 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { PROBLEM_JSON } from './platform/errors/problem';
-import { problemExamples } from './http/problems/problem.examples';
+import { problemExamples } from './http/problem.openapi';
 import { REQUEST_BODIES, SHARED_HEADERS } from './http/operation.openapi';
 
 type PathItem = OpenAPIObject['paths'][string];

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CacheReport } from './caching/cache-report';
+import { CacheReport } from './caching/cache-statistics';
 import type { ConfigType } from '@nestjs/config';
 import { databaseConfig } from './platform/config/settings';
 import { Database } from './platform/database/database';

@@ -11,7 +11,6 @@ import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheEntry } from './cache-entry';
 import { exactBuffer } from './cached-read';
 import { CacheInvalidation } from './cache-invalidation';
-import { InvalidationFeed } from './invalidation-feed';
 import { KeyPattern, type Tenants } from './cache-key';
 import { MemoryStore } from './memory-store';
 import type { ResponseCache } from './response-cache';
@@ -26,7 +25,6 @@ interface Replica {
   invalidation: CacheInvalidation;
   /** The tests by which running reads were discarded. */
   discarded: ((key: string) => boolean)[];
-  feed: InvalidationFeed;
 }
 
 async function openReplica(url: string): Promise<Replica> {
@@ -37,11 +35,9 @@ async function openReplica(url: string): Promise<Replica> {
   const cache = {
     discardRunning: (test: (key: string) => boolean) => discarded.push(test),
   } as unknown as ResponseCache;
-  const feed = new InvalidationFeed(redis, CONFIG);
-  await feed.onApplicationBootstrap();
-  const invalidation = new CacheInvalidation(memory, cache, redis, feed, CONFIG);
+  const invalidation = new CacheInvalidation(memory, cache, redis, CONFIG);
   await invalidation.onApplicationBootstrap();
-  return { redis, memory, invalidation, discarded, feed };
+  return { redis, memory, invalidation, discarded };
 }
 
 describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
@@ -113,7 +109,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
 
   it('is told to subscribers of both', async () => {
     const controller = new AbortController();
-    const feeds = [one, two].map(({ feed }) => feed.follow(controller.signal));
+    const feeds = [one, two].map(({ invalidation }) => invalidation.follow(controller.signal));
     keep(two, `${PREFIX}:books:a:1:x`);
     await remove('books*', ['a']);
     const told = await Promise.all(feeds.map((feed) => feed.next()));

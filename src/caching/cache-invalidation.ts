@@ -1,13 +1,23 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { createHash, randomUUID } from 'node:crypto';
+import { Subject } from 'rxjs';
 import { wallClockText } from '../platform/runtime/clocks';
 import { cacheConfig } from '../platform/config/settings';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { coversOnly, KeyPattern, type Tenants } from './cache-key';
-import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
+import { valuesOf } from '../metrics/values-of';
+
+export interface Invalidated {
+  pattern: string;
+  /** Different entries removed, in all tiers. */
+  invalidated: number;
+  /** ISO 8601. */
+  timestamp: string;
+  tenants: Tenants;
+}
 
 /** Keys per SCAN step: a few milliseconds, after which Redis serves other clients. */
 const SCAN_COUNT = 1000;
@@ -29,6 +39,11 @@ interface Reply {
   removed: string[];
 }
 
+interface Announcement {
+  from: string;
+  done: Invalidated;
+}
+
 /**
  * Removes entries by pattern in all tiers and replicas, to free memory or measure a cold cache: stale entries are never
  * found anyway.
@@ -39,18 +54,20 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   private readonly replica = randomUUID();
   private readonly unfinished: { pattern: KeyPattern; tenants: Tenants }[] = [];
   private readonly onReplyTo = new Map<string, (removed: string[]) => void>();
+  private readonly done = new Subject<Invalidated>();
   private readonly requests: string;
   private readonly replies: string;
+  private readonly announcements: string;
 
   constructor(
     private readonly memory: MemoryStore,
     private readonly cache: ResponseCache,
     private readonly redis: RedisConnection,
-    private readonly feed: InvalidationFeed,
     @Inject(cacheConfig.KEY) private readonly config: ConfigType<typeof cacheConfig>,
   ) {
     this.requests = `${config.keyPrefix}-invalidate`;
     this.replies = `${config.keyPrefix}-invalidated:`;
+    this.announcements = `${config.keyPrefix}-done`;
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -60,15 +77,43 @@ export class CacheInvalidation implements OnApplicationBootstrap {
         this.logger.error('An invalidation could not be finished', error),
       );
     });
-    await this.redis.subscribe(this.requests, (message) => {
-      this.onRequest(message).catch((error: unknown) =>
-        // Any client of Redis can send messages.
-        this.logger.warn(`A message to invalidate could not be understood: ${String(error)}`),
+    await this.listen<Request>(this.requests, 'A message to invalidate', (request) =>
+      this.onRequest(request),
+    );
+    await this.listen<Reply>(
+      `${this.replies}${this.replica}`,
+      'A reply to an invalidation',
+      ({ id, removed }) => this.onReplyTo.get(id)?.(removed),
+    );
+    await this.listen<Announcement>(
+      this.announcements,
+      'A message about an invalidation',
+      ({ from, done }) => {
+        if (from !== this.replica) this.done.next(done);
+      },
+    );
+  }
+
+  /** Logs what it cannot handle, as any client of Redis can send messages. */
+  private async listen<T>(
+    channel: string,
+    what: string,
+    handle: (message: T) => void | Promise<void>,
+  ): Promise<void> {
+    const handleText = async (text: string) => handle(JSON.parse(text) as T);
+    await this.redis.subscribe(channel, (text) => {
+      handleText(text).catch((error: unknown) =>
+        this.logger.warn(`${what} could not be understood: ${String(error)}`),
       );
     });
-    await this.redis.subscribe(`${this.replies}${this.replica}`, (message) =>
-      this.onReply(message),
-    );
+  }
+
+  /**
+   * Invalidations on every replica from this call on, until the signal aborts; without Redis, and while it is away,
+   * those of this one. @throws AppError SLOW_CONSUMER.
+   */
+  follow(signal: AbortSignal): AsyncGenerator<Invalidated> {
+    return valuesOf(this.done, signal);
   }
 
   /**
@@ -82,7 +127,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     for (const key of this.removeLocally(pattern, tenants)) removed.add(key);
     for (const key of await others) removed.add(key);
     const timestamp = wallClockText();
-    this.feed.announce({ pattern: pattern.text, invalidated: removed.size, timestamp, tenants });
+    this.announce({ pattern: pattern.text, invalidated: removed.size, timestamp, tenants });
     return removed.size;
   }
 
@@ -165,8 +210,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     return removed;
   }
 
-  private async onRequest(message: string): Promise<void> {
-    const { id, from, pattern, tenants } = JSON.parse(message) as Request;
+  private async onRequest({ id, from, pattern, tenants }: Request): Promise<void> {
     if (from === this.replica) return;
     const removed = this.removeLocally(new KeyPattern(pattern, this.config.keyPrefix), tenants);
     const reply: Reply = { id, removed };
@@ -175,13 +219,13 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     );
   }
 
-  private onReply(message: string): void {
-    try {
-      const { id, removed } = JSON.parse(message) as Reply;
-      this.onReplyTo.get(id)?.(removed);
-    } catch (error) {
-      this.logger.warn(`A reply to an invalidation could not be understood: ${String(error)}`);
-    }
+  /** Notifies followers here and, without waiting, other replicas. */
+  private announce(done: Invalidated): void {
+    this.done.next(done);
+    const announcement: Announcement = { from: this.replica, done };
+    this.redis
+      .attempt((client) => client.publish(this.announcements, JSON.stringify(announcement)))
+      .catch((error: unknown) => this.logger.warn('An invalidation was not announced', error));
   }
 }
 

@@ -1,30 +1,21 @@
 import { Injectable } from '@nestjs/common';
+import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
+import { LRUCache } from 'lru-cache';
+import type { CacheCountsDto, CacheStatisticsDto } from './cache.openapi';
+import { MemoryStore } from './memory-store';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import { RollingWindow } from '../platform/runtime/rolling-window';
 
 /** A request that did not search the cache is `excluded`. */
 export type CacheOutcome = 'hit' | 'miss' | 'excluded';
 
-/** Counts since the start. */
-export interface CacheCounts {
-  /** Percent of totalRequests, two decimals; 0 without requests. */
-  hitRatio: number;
-  /** Hits and misses. */
-  totalRequests: number;
-  totalHits: number;
-  totalMisses: number;
-  excludedRequests: number;
-}
+type Tally = Record<CacheOutcome, number>;
 
-interface Tally {
-  hit: number;
-  miss: number;
-  excluded: number;
-}
-
+const BYTES_PER_MB = 1024 * 1024;
 const WINDOW_SECONDS = 300;
 const SLOT_SECONDS = 10;
 
-/** Counts of requests by outcome, namespace, and in a rolling window. */
+/** Counts of requests by outcome, namespace, and in a rolling window. Ratios are percents with two decimals. */
 @Injectable()
 export class CacheStatistics {
   private readonly all: Tally = emptyTally();
@@ -51,15 +42,15 @@ export class CacheStatistics {
     if (outcome !== 'excluded') this.recent.current(this.nowSeconds())[outcome] += 1;
   }
 
-  totals(): CacheCounts {
+  totals(): CacheCountsDto {
     return countsOf(this.all);
   }
 
-  byNamespace(): Record<string, CacheCounts> {
+  byNamespace(): Record<string, CacheCountsDto> {
     return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
   }
 
-  /** Five minutes, or up to one slot less; ratio in percent, two decimals, undefined without requests. */
+  /** Five minutes, or up to one slot less; no ratio without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
     let hits = 0;
     let requests = 0;
@@ -76,7 +67,7 @@ function emptyTally(): Tally {
   return { hit: 0, miss: 0, excluded: 0 };
 }
 
-function countsOf({ hit, miss, excluded }: Tally): CacheCounts {
+function countsOf({ hit, miss, excluded }: Tally): CacheCountsDto {
   return {
     hitRatio: percent(hit, hit + miss),
     totalRequests: hit + miss,
@@ -88,4 +79,69 @@ function countsOf({ hit, miss, excluded }: Tally): CacheCounts {
 
 function percent(part: number, whole: number): number {
   return whole === 0 ? 0 : Math.round((10_000 * part) / whole) / 100;
+}
+
+/** Cache statistics of this process for the API. */
+@Injectable()
+export class CacheReport {
+  constructor(
+    private readonly counts: CacheStatistics,
+    private readonly memory: MemoryStore,
+    private readonly redis: RedisConnection,
+  ) {}
+
+  statistics(): CacheStatisticsDto {
+    const { isConfigured, isAvailable } = this.redis;
+    const { entries, bytes, evictions } = this.memory.statistics();
+    const { seconds, requests, hitRatio = null } = this.counts.window();
+    return {
+      ...this.counts.totals(),
+      entries,
+      sizeMB: Math.round((100 * bytes) / BYTES_PER_MB) / 100,
+      evictions,
+      window: { seconds, requests, hitRatio },
+      namespaces: this.counts.byNamespace(),
+      sharedTier: !isConfigured ? 'none' : isAvailable ? 'up' : 'away',
+    };
+  }
+}
+
+/** Size and hit ratio; degraded while the shared tier is away. */
+@Injectable()
+export class CacheHealthIndicator {
+  constructor(
+    private readonly health: HealthIndicatorService,
+    private readonly report: CacheReport,
+  ) {}
+
+  check(): HealthIndicatorResult {
+    const { entries, sizeMB, hitRatio, sharedTier } = this.report.statistics();
+    const data = { entries, sizeMB, hitRatio, sharedTier };
+    const check = this.health.check('cache');
+    return sharedTier === 'away' ? check.degraded(data) : check.up(data);
+  }
+}
+
+/** Least recently used holders are evicted first. */
+const MAX_HOLDERS = 1000;
+/** Beyond this, older reads count half: the ratio is that of the last hundreds. */
+const MAX_READS = 500;
+
+interface Reads {
+  hits: number;
+  all: number;
+}
+
+/** Hit ratio of each holder's latest reads: one ratio for all would disclose the activity of others. */
+export class HitRatios {
+  private readonly reads = new LRUCache<string, Reads>({ max: MAX_HOLDERS });
+
+  /** @returns this holder's ratio including this read, in percent, two decimals. */
+  count(holder: string, isHit: boolean): number {
+    const { hits, all } = this.reads.get(holder) ?? { hits: 0, all: 0 };
+    const share = all >= MAX_READS ? 0.5 : 1;
+    const counted = { hits: share * hits + (isHit ? 1 : 0), all: share * all + 1 };
+    this.reads.set(holder, counted);
+    return percent(counted.hits, counted.all);
+  }
 }

@@ -1,9 +1,8 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { DEFAULT_READ_POLICY } from './cache-control';
 import type { Tenants } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
-import { ResponseCache } from './response-cache';
+import { DEFAULT_READ_POLICY, ResponseCache } from './response-cache';
 
 /** Few enough not to delay readers. */
 const CONCURRENCY = 4;

@@ -16,20 +16,24 @@ import { CurrentPrincipal, type Principal, resolveOrganizations } from '../auth/
 import { Scopes } from '../auth/auth.guard';
 import { wallClockText } from '../platform/runtime/clocks';
 import { cacheConfig } from '../platform/config/settings';
-import { OptionalJsonBodyInterceptor } from '../http/json-body.interceptor';
+import { OptionalJsonBodyInterceptor } from '../http/body-reader';
 import { Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
 import { CacheInvalidation } from './cache-invalidation';
 import { KeyPattern } from './cache-key';
-import { REMOVE_ENTRIES, SHOW_STATISTICS, WARM_UP } from './cache.openapi';
-import { CacheReport } from './cache-report';
+import {
+  type CacheInvalidationDto,
+  type CacheStatisticsDto,
+  DEFAULT_PRELOAD_DAYS,
+  InvalidationQuery,
+  REMOVE_ENTRIES,
+  SHOW_STATISTICS,
+  WARM_UP,
+  WarmupDto,
+  type WarmupResultDto,
+} from './cache.openapi';
+import { CacheReport } from './cache-statistics';
 import { CacheWarmup } from './cache-warmup';
-import type {
-  CacheInvalidationDto,
-  CacheStatisticsDto,
-  WarmupResultDto,
-} from './dto/responses.dto';
-import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from './dto/requests.dto';
 
 /** Statistics, invalidation and warm-up, for operators. */
 @ApiTags('performance')

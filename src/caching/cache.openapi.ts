@@ -1,13 +1,167 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsOptional } from 'class-validator';
+import { MAX_PATTERN_LENGTH } from './cache-key';
 import { NO_STORE, type OperationDescription } from '../http/operation.openapi';
+import { Check, integer, list, text } from '../validation/constraints';
 import {
-  CacheCountsDto,
-  CacheInvalidationDto,
-  CacheStatisticsDto,
-  WarmupResultDto,
-} from './dto/responses.dto';
-import { WarmupDto } from './dto/requests.dto';
+  ApiInstant,
+  ApiInteger,
+  ApiNumber,
+  ApiPart,
+  ApiText,
+  ApiWord,
+} from '../validation/dto-properties';
+import { QueryText } from '../validation/query-coercion';
 
-const text = (description: string, example: string) => ({
+const MAX_TENANT_LENGTH = 255;
+const MAX_TENANTS = 1000;
+export const DEFAULT_PRELOAD_DAYS = 7;
+
+/** Query of an invalidation. */
+export class InvalidationQuery {
+  @QueryText()
+  @Check(text(MAX_PATTERN_LENGTH, 1))
+  @ApiProperty({
+    type: String,
+    minLength: 1,
+    maxLength: MAX_PATTERN_LENGTH,
+    description:
+      'Which entries: the start of their key, `*` standing for any text. Keys are ' +
+      '`namespace:organizations:epoch:hash`. `audit_events*` means all answers about events (lists are ' +
+      '`audit_events`, single events `audit_events_by_id`), `audit_events:org-1:*` the lists of one organization. A ' +
+      'name without `*` means that namespace. Ids are percent-encoded in keys, as `encodeURIComponent` does it.',
+  })
+  pattern!: string;
+}
+
+/** Body of a warm-up. */
+export class WarmupDto {
+  @IsOptional()
+  @Check(list(1, MAX_TENANTS))
+  @Check(text(MAX_TENANT_LENGTH, 1), { each: true })
+  @ApiProperty({
+    type: 'array',
+    items: { type: 'string', minLength: 1, maxLength: MAX_TENANT_LENGTH },
+    minItems: 1,
+    maxItems: MAX_TENANTS,
+    required: false,
+    description:
+      'For these organizations. Left out: for all that the token names; a token for all organizations means the 1000 ' +
+      'that were written to last.',
+    example: ['org-1'],
+  })
+  organizationIds?: string[];
+
+  @IsOptional()
+  @Check(integer(1, 30))
+  @ApiProperty({
+    type: 'integer',
+    minimum: 1,
+    maximum: 30,
+    default: DEFAULT_PRELOAD_DAYS,
+    required: false,
+    description: 'How many days back readers will look.',
+    example: DEFAULT_PRELOAD_DAYS,
+  })
+  preloadDays?: number;
+}
+
+/** Counts since the start. */
+export class CacheCountsDto {
+  @ApiNumber(93.75, 'Hits in percent of requests.')
+  hitRatio!: number;
+
+  @ApiInteger(160, 'Hits and misses.')
+  totalRequests!: number;
+
+  @ApiInteger(150)
+  totalHits!: number;
+
+  @ApiInteger(10)
+  totalMisses!: number;
+
+  @ApiInteger(2, 'Answered without looking: by `no-cache` of the request or by the settings.')
+  excludedRequests!: number;
+}
+
+/** Counts of the last minutes alone. */
+export class CacheWindowDto {
+  @ApiInteger(300)
+  seconds!: number;
+
+  @ApiInteger(40)
+  requests!: number;
+
+  @ApiNumber(95, 'Null without requests.', { nullable: true })
+  hitRatio!: number | null;
+}
+
+/** Statistics of the replica that responds. */
+export class CacheStatisticsDto extends CacheCountsDto {
+  @ApiInteger(10, 'Kept in this process.')
+  entries!: number;
+
+  @ApiNumber(0.31, 'What they take, in MiB.')
+  sizeMB!: number;
+
+  @ApiInteger(0, 'Pushed out to make room.')
+  evictions!: number;
+
+  @ApiPart(() => CacheWindowDto)
+  window!: CacheWindowDto;
+
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { $ref: '#/components/schemas/CacheCountsDto' },
+    description: 'By namespace.',
+    example: {
+      audit_events: {
+        hitRatio: 93.75,
+        totalRequests: 160,
+        totalHits: 150,
+        totalMisses: 10,
+        excludedRequests: 2,
+      },
+    },
+  })
+  namespaces!: Record<string, CacheCountsDto>;
+
+  @ApiWord(
+    ['up', 'away', 'none'],
+    'up',
+    'Redis, the tier that replicas share: none when none is configured.',
+  )
+  sharedTier!: string;
+}
+
+/** Result of an invalidation. */
+export class CacheInvalidationDto {
+  @ApiText('audit_events*')
+  pattern!: string;
+
+  @ApiInteger(42, 'Different entries, in all tiers.')
+  invalidated!: number;
+
+  @ApiInstant()
+  timestamp!: string;
+}
+
+/** Result of a warm-up. */
+export class WarmupResultDto {
+  @ApiInteger(12, 'Answers that are kept now.')
+  warmedUp!: number;
+
+  @ApiInteger(0)
+  failed!: number;
+
+  @ApiInteger(12)
+  total!: number;
+
+  @ApiInstant()
+  timestamp!: string;
+}
+
+const header = (description: string, example: string) => ({
   description,
   schema: { type: 'string', example },
 });
@@ -19,14 +173,14 @@ const CACHED_HEADERS = {
       'request or the settings wanted no kept answer.',
     schema: { type: 'string', enum: ['HIT', 'MISS', 'BYPASS'] },
   },
-  ETag: text('Strong validator of exactly these bytes.', '"pZGm1Av0IEBKARczz7exkNYs"'),
-  'Cache-Control': text(
+  ETag: header('Strong validator of exactly these bytes.', '"pZGm1Av0IEBKARczz7exkNYs"'),
+  'Cache-Control': header(
     '`max-age` is how long the service keeps an answer that no event changes. `no-cache`: a client may keep it too, ' +
       'but has to ask each time whether it still holds, as it cannot know of new events.',
     'private, max-age=60, no-cache',
   ),
-  Age: text('Seconds since the answer was read. Absent when it is not kept.', '12'),
-  Vary: text('What else the answer depends on.', 'Authorization, Accept-Encoding'),
+  Age: header('Seconds since the answer was read. Absent when it is not kept.', '12'),
+  Vary: header('What else the answer depends on.', 'Authorization, Accept-Encoding'),
 };
 
 /** Parts of the description of a cached read. */

@@ -7,16 +7,12 @@ import type { ConfigType } from '@nestjs/config';
 import { cacheConfig } from '../platform/config/settings';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { CacheController } from './cache.controller';
-import { CacheHealthIndicator } from './cache.health';
+import { CacheHealthIndicator, CacheReport, CacheStatistics } from './cache-statistics';
 import { CacheInvalidation } from './cache-invalidation';
 import { CachePolicy } from './cache-policy';
-import { CacheReport } from './cache-report';
-import { CacheStatistics } from './cache-statistics';
 import { CacheWarmup } from './cache-warmup';
-import { HttpCache } from './http-cache';
-import { CachedRoutes } from './cached-routes';
+import { CachedRoutes, HttpCache } from './http-cache';
 import { CachingMetrics } from './caching.metrics';
-import { InvalidationFeed } from './invalidation-feed';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 import { sharedStore } from './shared-tier';
@@ -65,7 +61,6 @@ class MemoryTierModule {}
     CacheReport,
     CacheHealthIndicator,
     CacheInvalidation,
-    InvalidationFeed,
     CacheWarmup,
     ResponseCache,
     HttpCache,
@@ -78,7 +73,6 @@ class MemoryTierModule {}
     CacheReport,
     CacheWarmup,
     HttpCache,
-    InvalidationFeed,
     ResponseCache,
   ],
 })

@@ -1,23 +1,32 @@
-import { CACHE_MANAGER, type Cache } from '@nestjs/cache-manager';
+import { type Cache, CACHE_MANAGER } from '@nestjs/cache-manager';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
-import { abortableLazily } from '../platform/runtime/abort';
 import { RedisConnection } from '../platform/redis/redis-connection';
-import { isFreshRead, type ReadPolicy } from './cache-control';
+import { abortable, abortableLazily, abortReason, onAbort } from '../platform/runtime/abort';
 import { CacheEntry } from './cache-entry';
 import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedResponse } from './cached-read';
 import { MemoryStore } from './memory-store';
-import { type Fill, SingleFlight } from './single-flight';
 
-/** Cached (HIT), loaded as there was none (MISS), or loaded without searching (BYPASS). */
-export type CacheStatus = 'HIT' | 'MISS' | 'BYPASS';
+/** What a reader allows, as the directives of a request do (RFC 9111, section 5.2.1). */
+export interface ReadPolicy {
+  /** Loads anew, and stores the result. */
+  noCache: boolean;
+  /** Loads anew, and stores nothing. */
+  noStore: boolean;
+  maxAgeSeconds?: number;
+  /** Accepted time since expiry; Infinity: any. */
+  maxStaleSeconds?: number;
+}
+
+export const DEFAULT_READ_POLICY: ReadPolicy = Object.freeze({ noCache: false, noStore: false });
 
 export interface Loaded {
   entry: CacheEntry;
-  status: CacheStatus;
+  /** Cached (HIT), loaded as there was none (MISS), or loaded without searching (BYPASS). */
+  status: 'HIT' | 'MISS' | 'BYPASS';
   /** Absent when it is not cached. */
   key?: string;
 }
@@ -91,14 +100,16 @@ export class ResponseCache {
     }
     const head = this.headOf(namespace, description);
     const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
-    const query = this.queryPart(namespace, description, ttlMs);
+    // Responses with a time to live of their own have separate keys.
+    const isUsual = ttlMs === this.policy.ttlMs(namespace);
+    const query = isUsual ? description.query : `${description.query}-${ttlMs}`;
     const group = `${head}${query}`;
-    const stale = this.acceptablyStale(group, policy);
+    const isFresh = policy.noCache || policy.noStore;
+    const stale = isFresh ? undefined : this.acceptablyStale(group, policy);
     if (stale) {
       this.count(namespace, options, 'hit');
       return stale;
     }
-    const isFresh = isFreshRead(policy);
     if (isFresh) read.assertCapacity?.(description);
     const verifiedAtMs = performance.now();
     const epoch = read.currentEpoch(description.tenants);
@@ -116,7 +127,8 @@ export class ResponseCache {
     const found: Loaded = kept
       ? { entry: kept, key, status: 'HIT' }
       : await this.fill(slot, load, signal?.());
-    if (found.status === 'HIT' && !isYoungEnough(found.entry, policy)) {
+    const { maxAgeSeconds = Infinity } = policy;
+    if (found.status === 'HIT' && found.entry.ageMs() > maxAgeSeconds * 1000) {
       this.count(namespace, options, 'excluded');
       return this.reload(slot, policy, () => load(signal?.()));
     }
@@ -143,26 +155,17 @@ export class ResponseCache {
     return head;
   }
 
-  /** Responses with a time to live of their own have separate keys. */
-  private queryPart(namespace: string, { query }: ReadDescription, ttlMs: number): string {
-    return ttlMs === this.policy.ttlMs(namespace) ? query : `${query}-${ttlMs}`;
-  }
-
-  private count(
-    namespace: string,
-    { isAhead }: Pick<LoadOptions, 'isAhead'>,
-    outcome: CacheOutcome,
-  ): void {
+  private count(namespace: string, { isAhead }: LoadOptions, outcome: CacheOutcome): void {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
   /** Current no longer ago than this client accepts (`max-stale`). */
   private acceptablyStale(group: string, policy: ReadPolicy): Loaded | undefined {
     const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
-    if (maxStaleSeconds === undefined || isFreshRead(policy)) return undefined;
-    const key = this.memory.newestOf(group);
-    const entry = key === undefined ? undefined : (this.memory.find(key) as CacheEntry | undefined);
-    if (key === undefined || !entry) return undefined;
+    const key = maxStaleSeconds === undefined ? undefined : this.memory.newestOf(group);
+    if (maxStaleSeconds === undefined || key === undefined) return undefined;
+    const entry = this.memory.find(key) as CacheEntry | undefined;
+    if (!entry) return undefined;
     const isAcceptable =
       performance.now() - entry.verifiedAtMs <= maxStaleSeconds * 1000 &&
       entry.ageMs() <= (maxAgeSeconds + maxStaleSeconds) * 1000;
@@ -268,6 +271,47 @@ export class ResponseCache {
   }
 }
 
-function isYoungEnough(entry: CacheEntry, { maxAgeSeconds = Infinity }: ReadPolicy): boolean {
-  return entry.ageMs() <= maxAgeSeconds * 1000;
+/** Cancelling takes a few milliseconds; the last caller is rejected once the work has ended. */
+const CANCEL_GRACE_MS = 25;
+
+/** Running load whose result is to be cached. */
+interface Fill {
+  readonly key: string;
+  /** True once its key was removed: callers get the result, but it is not cached. */
+  isDiscarded: boolean;
+}
+
+/** Work shared by all callers of one key. An abort rejects for its caller; the last one's aborts the work. */
+class SingleFlight<T> implements Fill {
+  isDiscarded = false;
+  /** A new caller has to begin another. */
+  isAbandoned = false;
+  readonly promise: Promise<T>;
+  private waiting = 0;
+  private readonly controller = new AbortController();
+
+  constructor(
+    readonly key: string,
+    work: (signal: AbortSignal) => Promise<T>,
+  ) {
+    this.promise = work(this.controller.signal);
+  }
+
+  /** @throws what the work throws, or the reason of the caller's signal. */
+  async join(signal?: AbortSignal): Promise<T> {
+    if (signal?.aborted) throw abortReason(signal);
+    this.waiting += 1;
+    if (!signal) return this.promise;
+    const removeListener = onAbort(signal, () => {
+      this.waiting -= 1;
+      if (this.waiting > 0) return;
+      this.isAbandoned = true;
+      this.controller.abort(signal.reason);
+    });
+    try {
+      return await abortable(this.promise, signal, CANCEL_GRACE_MS);
+    } finally {
+      removeListener();
+    }
+  }
 }

@@ -3,9 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig, databaseConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { AppError } from '../platform/errors/app-error';
-import { AimdLimit } from './aimd-limit';
-import { EventLoopPressure } from './event-loop-pressure';
-import { InFlight } from './in-flight';
+import { AimdLimit, EventLoopPressure, InFlight } from './event-loop-pressure';
 import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**

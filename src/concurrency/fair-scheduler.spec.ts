@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
-import { FairScheduler } from './fair-scheduler';
-import { flowKey } from './flow';
+import { FairScheduler, flowKey } from './fair-scheduler';
 
 const make = (maxRequests: number, queueSize = 100, queueTimeoutMs = 30_000, enableQueue = true) =>
   new FairScheduler({

@@ -1,17 +1,31 @@
-import { Inject, Injectable } from '@nestjs/common';
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { concurrencyConfig } from '../platform/config/settings';
+import type { ServerResponse } from 'node:http';
+import type { Observable } from 'rxjs';
+import { concurrencyConfig, serverConfig } from '../platform/config/settings';
 import { SMALL_BODY_BYTES } from '../http/body-memory-limiter';
-import { EventLoopPressure } from './event-loop-pressure';
-import { hasLargeBodyPermit, type FlowRequest, noteLargeBodyPermit } from './flow';
-import { InFlight } from './in-flight';
+import { type BodyRequest, RAW_BODY } from '../http/body-reader';
+import { requestSignal } from '../http/request-context';
+import { EventLoopPressure, InFlight } from './event-loop-pressure';
+import {
+  flowOfRequest,
+  type FlowRequest,
+  HAS_LARGE_BODY_PERMIT,
+  withPermit,
+} from './fair-scheduler';
 import { PermitPool } from './permit-pool';
 
 /** Two that are written (AuditWriter), and one that is prepared. */
 const MAX_AT_ONCE = 3;
 
 /** Body of so many bytes, whose request waits in `flow` until `signal` aborts. */
-export interface BodyPermit {
+interface BodyPermit {
   bytes: number;
   flow: string;
   signal: AbortSignal;
@@ -49,10 +63,30 @@ export class LargeBodyLimiter {
     { bytes, flow, signal }: BodyPermit,
     work: () => Promise<T>,
   ): Promise<T> {
-    if (bytes <= SMALL_BODY_BYTES || hasLargeBodyPermit(request)) return work();
+    if (bytes <= SMALL_BODY_BYTES || request[HAS_LARGE_BODY_PERMIT]) return work();
     return this.permits.run({ flow, signal, isNotified: true }, () => {
-      noteLargeBodyPermit(request);
+      request[HAS_LARGE_BODY_PERMIT] = true;
       return this.running.during(work);
     });
+  }
+}
+
+/** Waits for a large-body permit between BodyBytesInterceptor, which reads the bytes, and @LimitConcurrency(). */
+@Injectable()
+export class LargeBodyInterceptor implements NestInterceptor {
+  constructor(
+    private readonly limiter: LargeBodyLimiter,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
+  ) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const http = context.switchToHttp();
+    const request = http.getRequest<BodyRequest & FlowRequest>();
+    const body = {
+      bytes: request[RAW_BODY]?.length ?? 0,
+      flow: flowOfRequest(request),
+      signal: requestSignal(http.getResponse<ServerResponse>(), this.config.requestTimeoutMs),
+    };
+    return withPermit((work) => this.limiter.run(request, body, work), next);
   }
 }

@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
-import { CacheHealthIndicator } from '../caching/cache.health';
+import { CacheHealthIndicator } from '../caching/cache-statistics';
 import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyHealthIndicator } from '../concurrency/concurrency.health';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';

@@ -1,8 +1,10 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
 import type { Express, Response } from 'express';
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HttpServer } from './http-server';
 import { refuseUnrouted, type RouteLayer } from './negotiation';
+import { writeProblem } from '../platform/errors/problem';
 
 /** A body in PostgreSQL's JSON text, not parsed and serialized again. */
 export interface JsonResponse {
@@ -62,5 +64,14 @@ export class HttpServerAdapter extends ExpressAdapter {
   /** Does nothing: `HttpServer.drain` has closed the server. */
   override close(): Promise<void> {
     return Promise.resolve();
+  }
+}
+
+/** Writes errors of REST handlers as application/problem+json, and logs them. */
+@Catch()
+export class ProblemFilter implements ExceptionFilter {
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    writeProblem(thrown, http.getRequest<IncomingMessage>(), http.getResponse<ServerResponse>());
   }
 }

@@ -8,7 +8,12 @@ import {
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { AppError, codeOfStatus, ERROR_TABLE } from '../platform/errors/app-error';
+import {
+  AppError,
+  codeOfStatus,
+  ERROR_TABLE,
+  validationFailed,
+} from '../platform/errors/app-error';
 import { PROBLEM_JSON, problemOf, writeProblem } from '../platform/errors/problem';
 import {
   closeWithConnection,
@@ -16,12 +21,11 @@ import {
   destroyAfter,
   isOver,
   lingeringClose,
+  ServerRequest,
   stateOf,
 } from './connection-state';
 import type { FastRoutes } from './fast-routes';
-import { headerRepeated, repeatedHeader } from './repeated-headers';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
-import { ServerRequest } from './server-request';
 import { SlowClientGuard } from './slow-client.guard';
 
 /** Responds as an express application does. */
@@ -321,4 +325,36 @@ function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void
   ];
   socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
   destroyAfter(socket);
+}
+
+/**
+ * Headers that decide about identity, host, idempotency, body and feed position. Node keeps the first or joins them,
+ * proxies differ: a proxy may have checked another value. Node's parser refuses a second Content-Length, HttpServer
+ * every Transfer-Encoding but one `chunked`. Others are harmless: lists are joined (Accept, If-None-Match,
+ * Cache-Control), a joined X-Request-Id or traceparent is ignored, cookies are not read.
+ */
+const SPELLINGS = ['Host', 'Authorization', 'Idempotency-Key', 'Content-Type', 'Last-Event-ID'];
+const SINGLE = SPELLINGS.map((name) => name.toLowerCase());
+const LENGTHS = new Set(SINGLE.map(({ length }) => length));
+
+/** The first repeated one of these headers, or undefined. */
+export function repeatedHeader({
+  rawHeaders,
+}: Pick<IncomingMessage, 'rawHeaders'>): string | undefined {
+  let seen = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    if (!LENGTHS.has(name.length)) continue;
+    const index = SINGLE.indexOf(name.toLowerCase());
+    if (index === -1) continue;
+    const bit = 1 << index;
+    if ((seen & bit) !== 0) return SPELLINGS[index];
+    seen |= bit;
+  }
+  return undefined;
+}
+
+export function headerRepeated(name: string): AppError {
+  if (name === 'Host') return new AppError('VALIDATION_FAILED', 'A request needs one Host header.');
+  return validationFailed([{ path: name, message: 'is a header that must be given once' }]);
 }

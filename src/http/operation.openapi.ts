@@ -14,8 +14,7 @@ import {
 } from '@nestjs/swagger';
 import { ERROR_TABLE, type ErrorCode } from '../platform/errors/app-error';
 import { PROBLEM_JSON } from '../platform/errors/problem';
-import { ProblemDto } from './problems/problem.dto';
-import { UNREADABLE_CODES } from './problems/problem.examples';
+import { ProblemDto, UNREADABLE_CODES } from './problem.openapi';
 
 type Json = Record<string, unknown>;
 

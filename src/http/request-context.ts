@@ -1,6 +1,8 @@
-import onHeaders from 'on-headers';
-import { randomUUID } from 'node:crypto';
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { randomFillSync, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import onHeaders from 'on-headers';
+import { AppError } from '../platform/errors/app-error';
 
 /*
  * Kept on request and response: a WeakMap with tens of thousands of short-lived keys a second is expensive to collect.
@@ -151,4 +153,104 @@ export function originForm(target: string): string | undefined {
   if (target.startsWith('/') || target === '*') return target;
   const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);
   return absolute ? (absolute[1] ?? '/') : undefined;
+}
+
+/** Trace and span of a request as in W3C Trace Context, in lower-case hex. */
+export interface TraceContext {
+  traceId: string;
+  spanId: string;
+}
+
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
+const NO_TRACE = '0'.repeat(32);
+const NO_SPAN = '0'.repeat(16);
+
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_BYTES = 8;
+/** Random bytes in advance: a tenth of the cost of single draws. */
+const stock = Buffer.alloc(4096);
+let used = stock.length;
+
+const TRACE = Symbol('trace');
+type Traced = Pick<IncomingMessage, 'headers'> & { [TRACE]?: TraceContext };
+
+/** Keeps a tracer's span for a request. */
+export function keepTraceContext(request: Traced, context: TraceContext): void {
+  request[TRACE] = context;
+}
+
+/**
+ * A tracer's trace, else that of a valid `traceparent`, else a new one. Without a tracer each call gives a new span.
+ */
+export function traceContextOf(request: Traced): TraceContext {
+  const kept = request[TRACE];
+  if (kept) return kept;
+  const spanId = randomHex(SPAN_ID_BYTES);
+  return { traceId: traceIdIn(request.headers.traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
+}
+
+/** Version 00 has no further fields, later versions may, and ff is invalid. */
+function traceIdIn(traceparent: string | string[] | undefined): string | undefined {
+  if (typeof traceparent !== 'string') return undefined;
+  const [, version, traceId, spanId, more] = TRACEPARENT.exec(traceparent) ?? [];
+  if (version === undefined || version === 'ff' || (version === '00' && more !== undefined)) {
+    return undefined;
+  }
+  return traceId === NO_TRACE || spanId === NO_SPAN ? undefined : traceId;
+}
+
+function randomHex(bytes: number): string {
+  if (used + bytes > stock.length) {
+    randomFillSync(stock);
+    used = 0;
+  }
+  used += bytes;
+  return stock.toString('hex', used - bytes, used);
+}
+
+/** Kept on the response, so that all work for one request shares it. */
+const REQUEST_SIGNAL = Symbol('request signal');
+type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
+
+/**
+ * Aborts with REQUEST_TIMEOUT `timeoutMs` after the complete request, or with CLIENT_CLOSED at a disconnect. Made on
+ * demand, as most requests never need it.
+ */
+export function requestSignal(response: Signalled, timeoutMs: number): AbortSignal {
+  if (response[REQUEST_SIGNAL]) return response[REQUEST_SIGNAL];
+  const controller = new AbortController();
+  response[REQUEST_SIGNAL] = controller.signal;
+  const abort = (): void => controller.abort(clientClosed());
+  if (response.destroyed) {
+    abort();
+    return controller.signal;
+  }
+  const elapsedMs = performance.now() - bodyCompletedAt(response);
+  const timer = setTimeout(
+    () => controller.abort(requestTimeout()),
+    Math.max(1, Math.ceil(timeoutMs - elapsedMs)),
+  ).unref();
+  response.once('close', () => {
+    clearTimeout(timer);
+    if (!response.writableFinished) abort();
+  });
+  return controller.signal;
+}
+
+/** The requestSignal, for handlers with LimitConcurrency; undefined for others. */
+export const RequestSignal = createParamDecorator(
+  (_: unknown, context: ExecutionContext): AbortSignal | undefined =>
+    context.switchToHttp().getResponse<Signalled>()[REQUEST_SIGNAL],
+);
+
+/** REQUEST_TIMEOUT: the outcome of a write in progress is unknown. */
+export function requestTimeout(): AppError {
+  return new AppError(
+    'REQUEST_TIMEOUT',
+    'The request was not done in time. Repeat a write with the same Idempotency-Key to learn its outcome.',
+  );
+}
+
+export function clientClosed(): AppError {
+  return new AppError('CLIENT_CLOSED', 'The client hung up before it was answered.');
 }

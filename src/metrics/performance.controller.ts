@@ -4,7 +4,7 @@ import { Scopes } from '../auth/auth.guard';
 import { NO_STORE, Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
 import { oneOf } from '../validation/constraints';
-import { Parameter } from '../validation/request-properties';
+import { Parameter } from '../validation/dto-properties';
 import { QueryText } from '../validation/query-coercion';
 import { AlertState } from './alert-state';
 import {

@@ -15,3 +15,23 @@ export interface PageInfo {
 
 /** Limit of exact totals: counting on costs more than the page. */
 export const TOTAL_EXACT_UP_TO = 10_000;
+
+/** RFC 8288 `Link` values (first, prev, next) of the page of `url`: relative references, valid behind any proxy. */
+export function linksOf(url: string, page: PageInfo): string[] {
+  const target = new URL(url, 'http://localhost');
+  for (const name of ['cursor', 'offset', 'include_total']) target.searchParams.delete(name);
+  const { pathname, search } = target;
+  // Numbers and cursors (base64url) need no escaping in a query.
+  const link = (rel: string, position?: string): string => {
+    const query =
+      position === undefined ? search : `${search === '' ? '?' : `${search}&`}${position}`;
+    return `<${pathname}${query}>; rel="${rel}"`;
+  };
+  const links = [link('first')];
+  if (page.previousCursor !== undefined) links.push(link('prev', `cursor=${page.previousCursor}`));
+  else if (page.hasPrevious) {
+    links.push(link('prev', `offset=${Math.max(0, (page.offset ?? 0) - page.limit)}`));
+  }
+  if (page.nextCursor !== undefined) links.push(link('next', `cursor=${page.nextCursor}`));
+  return links;
+}

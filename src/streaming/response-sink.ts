@@ -1,7 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { createCompressor, type ExportCoding } from './compressor';
-import { StallTimer } from './stall-timer';
+import {
+  type BrotliCompress,
+  constants,
+  createBrotliCompress,
+  createGzip,
+  type Gzip,
+} from 'node:zlib';
 
 export type DisconnectReason = 'client left' | 'client stalled' | 'token ended';
 
@@ -131,5 +136,81 @@ export class ResponseSink {
     this.stalling.stop();
     if (this.compressor) this.compressor.resume();
     else this.options.onDrain();
+  }
+}
+
+export type ExportCoding = 'gzip' | 'br' | 'identity';
+
+/**
+ * By processor time on 25 MB of generated and 35 000 real events: gzip 1, 3, 6: 598, 551, 247 (real: 275, 263, 124)
+ * MB/s for a factor of 16, 16, 18 (6.8, 7.0, 7.7); brotli 0, 1, 2, 4: 1219, 994, 338, 132 (566, 404, 211, 93) MB/s for
+ * 15, 19, 21, 21 (7.3, 7.6, 8.8, 10.4).
+ */
+const GZIP_LEVEL = 1;
+const BROTLI_QUALITY = 1;
+const OUTPUT_BYTES = 64 * 1024;
+
+/** Undefined for `identity`. */
+export function createCompressor(coding: ExportCoding): Gzip | BrotliCompress | undefined {
+  if (coding === 'gzip') return createGzip({ level: GZIP_LEVEL, chunkSize: OUTPUT_BYTES });
+  if (coding === 'identity') return undefined;
+  return createBrotliCompress({
+    chunkSize: OUTPUT_BYTES,
+    params: {
+      [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY,
+      [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
+    },
+  });
+}
+
+const SAMPLES = 8;
+
+/** Bytes in libuv's queue; not in Node's declarations. */
+type Queued = Socket & { _handle?: { writeQueueSize?: number } | null };
+
+/**
+ * Detects a client that reads none of its waiting bytes. Node's socket timeout is up to twice as late, as it samples
+ * only at its end, and is prolonged by bytes that the client sends.
+ */
+export class StallTimer {
+  private timer: NodeJS.Timeout | undefined;
+  private seen: number | undefined;
+  private movedMs = 0;
+
+  constructor(
+    private readonly response: ServerResponse,
+    private readonly timeoutMs: number,
+    private readonly onStall: () => void,
+  ) {}
+
+  start(): void {
+    if (this.timer) return;
+    this.seen = this.waitingBytes();
+    this.movedMs = performance.now();
+    this.timer = setInterval(() => this.sample(), Math.max(1, this.timeoutMs / SAMPLES));
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
+  private sample(): void {
+    const nowMs = performance.now();
+    const waiting = this.waitingBytes();
+    if (waiting === undefined || waiting !== this.seen) {
+      this.seen = waiting;
+      this.movedMs = nowMs;
+      return;
+    }
+    if (nowMs - this.movedMs < this.timeoutMs) return;
+    this.stop();
+    this.onStall();
+  }
+
+  /** Undefined while another response uses the connection. */
+  private waitingBytes(): number | undefined {
+    const socket: Queued | null = this.response.socket;
+    return socket ? socket.writableLength + (socket._handle?.writeQueueSize ?? 0) : undefined;
   }
 }

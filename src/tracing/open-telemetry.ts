@@ -67,7 +67,7 @@ export class OpenTelemetry {
 /** Gives the request's log line the same span. */
 function keepTrace(span: Span, request: IncomingMessage): void {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
-  const module = require('../http/trace-context') as typeof import('../http/trace-context');
+  const module = require('../http/request-context') as typeof import('../http/request-context');
   const { traceId, spanId } = span.spanContext();
   module.keepTraceContext(request, { traceId, spanId });
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { CachingInterceptor } from '../../src/caching/caching.interceptor';
+import { CachingInterceptor } from '../../src/caching/http-cache';
 import { rawRequest, type RawAnswer } from '../support/raw-http';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 

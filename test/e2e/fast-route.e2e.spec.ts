@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { JsonBodyInterceptor } from '../../src/http/json-body.interceptor';
+import { JsonBodyInterceptor } from '../../src/http/body-reader';
 import { EVENTS, eventWith, TestService, tokenOf, type Answer } from '../support/test-service';
 
 /** The same route by the ordinary way: the fast route takes no query. */

@@ -6,7 +6,7 @@ import type { TokenLife } from '../../auth/token-life';
 import { onAbort } from '../../platform/runtime/abort';
 import { restoreNumbers } from '../../platform/runtime/lossless-json';
 import { estimateParsedBytes } from '../../http/body-memory-limiter';
-import { clientClosed } from '../../http/request-signal';
+import { clientClosed } from '../../http/request-context';
 import type { Quota } from '../../platform/runtime/quota';
 import { takenBytes } from '../../http/slow-client.guard';
 

@@ -4,9 +4,8 @@ import { EventFeed } from '../../audit/feed/event-feed';
 import { AuditSearch } from '../../audit/read/audit-search';
 import { AuditService } from '../../audit/write/audit.service';
 import { CacheInvalidation } from '../../caching/cache-invalidation';
-import { CacheReport } from '../../caching/cache-report';
+import { CacheReport } from '../../caching/cache-statistics';
 import { CacheWarmup } from '../../caching/cache-warmup';
-import { InvalidationFeed } from '../../caching/invalidation-feed';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
 import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { DatabaseReport } from '../../maintenance/database-report';
@@ -39,7 +38,6 @@ export class GraphqlServices {
     readonly optimizer: Optimizer,
     readonly feed: EventFeed,
     readonly metricsFeed: MetricsFeed,
-    readonly invalidationFeed: InvalidationFeed,
     readonly limiter: SubscriptionLimiter,
     @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
   ) {

@@ -23,7 +23,7 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { TokenLife } from '../../auth/token-life';
 import { TokenVerifier } from '../../auth/token-verifier';
-import { flowKey } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/fair-scheduler';
 import { RateLimit } from '../../concurrency/rate-limit';
 import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { concurrencyConfig, serverConfig } from '../../platform/config/settings';
@@ -34,10 +34,15 @@ import { Lifecycle } from '../../platform/runtime/lifecycle';
 import { keepExactMembers, parseExactJson } from '../../platform/runtime/lossless-json';
 import { bodyReadQuota } from '../../http/body-memory-limiter';
 import { destroyAfter } from '../../http/connection-state';
-import { headerRepeated, repeatedHeader } from '../../http/repeated-headers';
-import { noteArrival, originForm, requestIdOf, stampResponse } from '../../http/request-context';
+import { headerRepeated, repeatedHeader } from '../../http/http-server';
+import {
+  noteArrival,
+  originForm,
+  requestIdOf,
+  requestTimeout,
+  stampResponse,
+} from '../../http/request-context';
 import type { OperationObserver } from '../../http/request-observer';
-import { requestTimeout } from '../../http/request-signal';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 import { GraphqlDocuments } from './graphql-documents';
 import { graphqlError, statusOf } from './graphql-errors';

@@ -4,9 +4,11 @@ import { KeyPattern } from '../../caching/cache-key';
 import {
   CacheInvalidationDto,
   CacheStatisticsDto,
+  DEFAULT_PRELOAD_DAYS,
+  InvalidationQuery,
+  WarmupDto,
   WarmupResultDto,
-} from '../../caching/dto/responses.dto';
-import { DEFAULT_PRELOAD_DAYS, InvalidationQuery, WarmupDto } from '../../caching/dto/requests.dto';
+} from '../../caching/cache.openapi';
 import { wallClockText } from '../../platform/runtime/clocks';
 import {
   PerformanceAlertDto,

@@ -8,8 +8,7 @@ import {
 } from '../../audit/read/dto/audit-event-search.dto';
 import type { Organizations } from '../../auth/principal';
 import { globMatcher } from '../../caching/cache-key';
-import { CacheInvalidationDto } from '../../caching/dto/responses.dto';
-import { InvalidationQuery } from '../../caching/dto/requests.dto';
+import { CacheInvalidationDto, InvalidationQuery } from '../../caching/cache.openapi';
 import type { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import { AppError } from '../../platform/errors/app-error';
 import { onAbort } from '../../platform/runtime/abort';
@@ -101,13 +100,13 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields {
           description: 'Those of this pattern, `*` standing for any text. Left out: all.',
         },
       },
-      subscribe: ({ limiter, invalidationFeed }, { pattern }, caller) => {
+      subscribe: ({ limiter, invalidation }, { pattern }, caller) => {
         if (typeof pattern === 'string') requireValid(InvalidationQuery, { pattern });
         const isMeant = typeof pattern === 'string' ? globMatcher(pattern) : () => true;
         const { organizations } = caller.principal;
         return limited(limiter, caller, (signal) =>
           chosen(
-            invalidationFeed.follow(signal),
+            invalidation.follow(signal),
             (done) => isMeant(done.pattern) && coversAll(organizations, done.tenants),
           ),
         );

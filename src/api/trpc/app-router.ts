@@ -9,9 +9,10 @@ import type { BulkCreateAuditEventsDto } from '../../audit/event/dto/create-audi
 import type {
   CacheInvalidationDto,
   CacheStatisticsDto,
+  InvalidationQuery,
+  WarmupDto,
   WarmupResultDto,
-} from '../../caching/dto/responses.dto';
-import type { InvalidationQuery, WarmupDto } from '../../caching/dto/requests.dto';
+} from '../../caching/cache.openapi';
 import type { DatabaseHealthStatusDto } from '../../maintenance/dto/health-status.dto';
 import type { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimization-result.dto';
 import type { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';

@@ -13,7 +13,7 @@ import { Scopes } from '../../auth/auth.guard';
 import { serverConfig } from '../../platform/config/settings';
 import { AppError } from '../../platform/errors/app-error';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
-import { requestSignal } from '../../http/request-signal';
+import { requestSignal } from '../../http/request-context';
 import { Procedure } from '../../http/procedure.decorator';
 import type { CallRequest } from './batch-inputs';
 import { composedResponseOf } from './fetch-response';

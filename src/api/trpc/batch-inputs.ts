@@ -2,13 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
 import { TokenVerifier } from '../../auth/token-verifier';
-import { type FlowRequest, flowKey } from '../../concurrency/flow';
+import { flowKey, type FlowRequest } from '../../concurrency/fair-scheduler';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { serverConfig } from '../../platform/config/settings';
 import { validationFailed } from '../../platform/errors/app-error';
 import { BODY_IS_READ, BodyReader, hasBody } from '../../http/body-reader';
-import { requestSignal } from '../../http/request-signal';
-import { askForBody } from '../../http/server-request';
+import { requestSignal } from '../../http/request-context';
+import { askForBody } from '../../http/connection-state';
 
 /**
  * Reads the body of a POST for all its calls, instead of tRPC: limits, errors and exact numbers are those of every body,

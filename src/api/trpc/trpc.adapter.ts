@@ -8,10 +8,9 @@ import { streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { logFailure, toAppError, writeProblem } from '../../platform/errors/problem';
 import { JsonTexts } from '../../platform/runtime/lossless-json';
-import { requireSingleParameters } from '../../http/query-string';
-import { clientClosed } from '../../http/request-signal';
-import { nameRoute, requestIdOf } from '../../http/request-context';
-import { appRouter, subscriptionRouter, type ProcedureCall } from './app-router';
+import { requireSingleParameters } from '../../validation/query-coercion';
+import { clientClosed, nameRoute, requestIdOf } from '../../http/request-context';
+import { appRouter, type ProcedureCall, subscriptionRouter } from './app-router';
 import { BatchBodyReader, BatchInputs, callRequest } from './batch-inputs';
 import {
   failureHeaders,

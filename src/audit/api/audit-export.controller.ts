@@ -6,7 +6,7 @@ import { Scopes } from '../../auth/auth.guard';
 import { Operation } from '../../http/operation.openapi';
 import { preferredCoding } from '../../http/negotiation';
 import { measureToFirstByte } from '../../http/request-context';
-import type { ExportCoding } from '../../streaming/compressor';
+import type { ExportCoding } from '../../streaming/response-sink';
 import { AuditExports, type ExportQuery } from '../export/audit-exports';
 import { AUDIT_ROUTES } from './audit.routes';
 import { EXPORT_EVENTS } from './audit-export.openapi';

@@ -1,7 +1,7 @@
 import { applyDecorators, UseInterceptors } from '@nestjs/common';
-import { LargeBodyInterceptor } from '../../concurrency/large-body.interceptor';
-import { LimitConcurrency } from '../../concurrency/limit-concurrency.decorator';
-import { BodyBytesInterceptor, JsonBodyInterceptor } from '../../http/json-body.interceptor';
+import { LargeBodyInterceptor } from '../../concurrency/large-body-limiter';
+import { LimitConcurrency } from '../../concurrency/fair-scheduler';
+import { BodyBytesInterceptor, JsonBodyInterceptor } from '../../http/body-reader';
 import { BulkSizeInterceptor } from './bulk-size.interceptor';
 import { NdjsonInterceptor } from './ndjson.interceptor';
 

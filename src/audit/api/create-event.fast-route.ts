@@ -2,8 +2,7 @@ import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../../auth/principal';
-import { FairScheduler } from '../../concurrency/fair-scheduler';
-import { flowKey } from '../../concurrency/flow';
+import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import { serverConfig } from '../../platform/config/settings';
 import { JSON_TYPE } from '../../http/http-server.adapter';
 import { BodyMemoryLimiter } from '../../http/body-memory-limiter';
@@ -14,11 +13,9 @@ import {
   FastRoutes,
   writeFastProblem,
 } from '../../http/fast-routes';
-import { RAW_BODY, type BodyRequest } from '../../http/body-reader';
-import { parseJsonBytes } from '../../http/json-bytes';
+import { type BodyRequest, parseJsonBytes, RAW_BODY } from '../../http/body-reader';
 import { plainlyAcceptsJson } from '../../http/negotiation';
-import { requestSignal } from '../../http/request-signal';
-import { noteBodyComplete, writeStamped } from '../../http/request-context';
+import { noteBodyComplete, requestSignal, writeStamped } from '../../http/request-context';
 import { validate } from '../../validation/compiled-validator';
 import { AuditController } from './audit.controller';
 import { AuditService } from '../write/audit.service';

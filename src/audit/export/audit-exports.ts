@@ -7,7 +7,7 @@ import { wallClockText } from '../../platform/runtime/clocks';
 import { validationFailed, type FieldError } from '../../platform/errors/app-error';
 import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
 import { requestIdOf } from '../../http/request-context';
-import type { ExportCoding } from '../../streaming/compressor';
+import type { ExportCoding } from '../../streaming/response-sink';
 import { exportFormat, exportHeaders, type ExportFormatName } from '../../streaming/export-format';
 import { Exporter, type ExportOutcome, type ServeRequest } from '../../streaming/exporter';
 import { AuditPages } from '../read/audit-pages';

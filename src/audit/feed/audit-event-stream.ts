@@ -2,20 +2,20 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { flowKey } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/fair-scheduler';
 import { paginationConfig, serverConfig, streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { requestTimeout } from '../../http/request-signal';
+import { requestTimeout } from '../../http/request-context';
 import { abortReason, withDeadline } from '../../platform/runtime/abort';
 import { StreamLimiter } from '../../streaming/stream-limiter';
 import { positionOf } from '../read/position';
-import { type FoundPage } from '../read/audit-pages';
 import {
   AuditPages,
+  type FoundPage,
   HELD_PAGE_BYTES,
   isTooLarge,
-  TOO_LARGE_DIVISOR,
   type PageDescription,
+  TOO_LARGE_DIVISOR,
 } from '../read/audit-pages';
 import { pageQueryIn } from '../read/dto/audit-event-search.dto';
 import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Organizations, Principal } from '../../auth/principal';
-import { flowKey } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/fair-scheduler';
 import { AppError } from '../../platform/errors/app-error';
 import { formatInstant } from '../../platform/runtime/instant';
 import type { AuditEventFilter } from '../event/audit-event-filter';

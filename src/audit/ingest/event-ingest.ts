@@ -5,15 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { FairScheduler } from '../../concurrency/fair-scheduler';
-import { flowKey } from '../../concurrency/flow';
+import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import { auditConfig, serverConfig, streamingConfig } from '../../platform/config/settings';
 import { isOutcomeUnknown } from '../../platform/database/commit-outcome';
 import { AppError, type ErrorCode, validationFailed } from '../../platform/errors/app-error';
 import { StreamLimiter } from '../../streaming/stream-limiter';
 import { AuditService } from '../write/audit.service';
 import { IngestBatch, type LineReceipt } from './ingest-batch';
-import { NdjsonIngest, MAX_BATCH_BYTES } from './ndjson-ingest';
+import { MAX_BATCH_BYTES, NdjsonIngest } from './ndjson-ingest';
 
 /** Longer than any event: fully escaped metadata of 256 KiB is six times as long. */
 const MAX_LINE_BYTES = 2 * 1024 * 1024;

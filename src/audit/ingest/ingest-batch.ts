@@ -1,5 +1,5 @@
 import { mayWrite, type Principal } from '../../auth/principal';
-import { parseJsonBytes } from '../../http/json-bytes';
+import { parseJsonBytes } from '../../http/body-reader';
 import { AppError, type ErrorCode, type FieldError } from '../../platform/errors/app-error';
 import type { Line } from '../../platform/runtime/line-splitter';
 import { validate } from '../../validation/compiled-validator';

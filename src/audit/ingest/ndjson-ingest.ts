@@ -5,7 +5,7 @@ import { toAppError } from '../../platform/errors/problem';
 import { onAbort } from '../../platform/runtime/abort';
 import { LineSplitter } from '../../platform/runtime/line-splitter';
 import { NdjsonBody } from '../../http/ndjson-body';
-import { clientClosed } from '../../http/request-signal';
+import { clientClosed } from '../../http/request-context';
 import { ResponseSink } from '../../streaming/response-sink';
 import type { IngestBatch, LineReceipt } from './ingest-batch';
 

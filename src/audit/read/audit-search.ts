@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import type { Principal } from '../../auth/principal';
-import { HitRatios } from '../../caching/hit-ratios';
+import { HitRatios } from '../../caching/cache-statistics';
 import type { Loaded } from '../../caching/response-cache';
-import { flowKey } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/fair-scheduler';
 import { JsonText } from '../../platform/runtime/lossless-json';
 import type { PageInfo } from '../../pagination/page';
 import { type PartOptions, ResponseComposition, type SearchOptions } from './response-composition';

@@ -18,14 +18,13 @@ import {
 } from '../../caching/cached-read';
 import { ReadScheduler } from './read-scheduler';
 import { ResponsePermits } from '../../concurrency/response-permits';
-import { flowKey } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/fair-scheduler';
 import type { ResponseReservation } from '../../http/response-memory';
-import { parseQuery } from '../../http/query-string';
+import { parseQuery } from '../../validation/query-coercion';
 import { uuid } from '../../validation/constraints';
 import { validQuery } from '../../validation/validation.pipe';
 import { abortable } from '../../platform/runtime/abort';
-import type { PageInfo } from '../../pagination/page';
-import { linksOf } from '../../pagination/page-links';
+import { linksOf, type PageInfo } from '../../pagination/page';
 import { isPosition } from './position';
 import { type FoundPage, type PageEdges } from './audit-pages';
 import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';

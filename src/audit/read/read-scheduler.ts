@@ -3,11 +3,10 @@ import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import type { Principal } from '../../auth/principal';
 import { ConnectionLimiter } from '../../concurrency/connection-limiter';
-import { FairScheduler } from '../../concurrency/fair-scheduler';
+import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import type { PermitRequest } from '../../concurrency/permit-pool';
-import { flowKey } from '../../concurrency/flow';
 import { serverConfig } from '../../platform/config/settings';
-import { requestSignal } from '../../http/request-signal';
+import { requestSignal } from '../../http/request-context';
 
 /** Permits of reads: one to work, and within it one for a connection. Writers limit their connections themselves. */
 @Injectable()

@@ -3,7 +3,7 @@ import type { Principal } from '../../auth/principal';
 import type { CachedRead, ReadDescription } from '../../caching/cached-read';
 import { ResponseCache, type Loaded } from '../../caching/response-cache';
 import { ResponsePermits } from '../../concurrency/response-permits';
-import { flowKey } from '../../concurrency/flow';
+import { flowKey } from '../../concurrency/fair-scheduler';
 import { AppError } from '../../platform/errors/app-error';
 import {
   ResponseMemory,
@@ -16,7 +16,7 @@ import {
   parseJsonWithPlaceholders,
   UnacceptableJsonError,
 } from '../../platform/runtime/lossless-json';
-import { clientClosed } from '../../http/request-signal';
+import { clientClosed } from '../../http/request-context';
 import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
 export interface SearchOptions {

@@ -1,8 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { mayWrite, type Principal } from '../../auth/principal';
-import { FairScheduler } from '../../concurrency/fair-scheduler';
-import { flowKey } from '../../concurrency/flow';
+import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { auditConfig } from '../../platform/config/settings';
 import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';

@@ -1,4 +1,4 @@
-import { ApiObject, ApiPart, ApiTexts, ApiWord } from '../../validation/response-properties';
+import { ApiObject, ApiPart, ApiTexts, ApiWord } from '../../validation/dto-properties';
 
 export type HealthLevel = 'healthy' | 'warning' | 'critical';
 const LEVELS: HealthLevel[] = ['healthy', 'warning', 'critical'];

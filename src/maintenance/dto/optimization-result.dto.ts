@@ -5,7 +5,7 @@ import {
   ApiParts,
   ApiText,
   ApiWord,
-} from '../../validation/response-properties';
+} from '../../validation/dto-properties';
 
 export class PartitionOptimizationDto {
   @ApiText('events')

@@ -4,7 +4,7 @@ import {
   ApiNumber,
   ApiPart,
   ApiTexts,
-} from '../../validation/response-properties';
+} from '../../validation/dto-properties';
 
 export class ConnectionPoolDto {
   @ApiInteger(8, 'Open now, by the replica that answers.')

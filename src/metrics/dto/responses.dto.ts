@@ -9,7 +9,7 @@ import {
   ApiText,
   ApiUuid,
   ApiWord,
-} from '../../validation/response-properties';
+} from '../../validation/dto-properties';
 
 export class PercentilesDto {
   @ApiNumber(2.1)

@@ -16,7 +16,7 @@ import {
   Property,
   TextProperty,
   WordProperty,
-} from '../../../validation/request-properties';
+} from '../../../validation/dto-properties';
 import {
   DATA_CLASSIFICATIONS,
   EVENT_STATUSES,

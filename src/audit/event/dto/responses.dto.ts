@@ -10,7 +10,7 @@ import {
   ApiText,
   ApiUuid,
   ApiWord,
-} from '../../../validation/response-properties';
+} from '../../../validation/dto-properties';
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../audit-event';
 import { SessionContextDto } from './create-audit-event.dto';
 

@@ -1,4 +1,4 @@
-import { NestedProperty, TextProperty } from '../../../validation/request-properties';
+import { NestedProperty, TextProperty } from '../../../validation/dto-properties';
 import { AuditEventFilterDto } from '../../read/dto/audit-event-search.dto';
 
 /** A fingerprint and the positions of a hundred organizations. */

@@ -1,5 +1,5 @@
 import { text } from '../../../validation/constraints';
-import { Parameter } from '../../../validation/request-properties';
+import { Parameter } from '../../../validation/dto-properties';
 import { QueryText } from '../../../validation/query-coercion';
 import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../../read/dto/audit-events-query.dto';
 

@@ -5,7 +5,7 @@ import {
   ApiText,
   ApiUuid,
   ApiWord,
-} from '../../../validation/response-properties';
+} from '../../../validation/dto-properties';
 
 export class StoredLineDto {
   @ApiInteger(1, 'Counted from 1; blank lines count too.', { minimum: 1 })

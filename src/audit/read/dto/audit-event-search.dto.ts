@@ -4,7 +4,7 @@ import {
   Property,
   TextProperty,
   WordProperty,
-} from '../../../validation/request-properties';
+} from '../../../validation/dto-properties';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
 import type { EventFilter } from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';

@@ -1,7 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { type Micros, parseInstantOrDay } from '../../../platform/runtime/instant';
 import { flag, integer, oneOf, text, type Rule } from '../../../validation/constraints';
-import { Parameter } from '../../../validation/request-properties';
+import { Parameter } from '../../../validation/dto-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
 import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
 import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/audit-event-filter';

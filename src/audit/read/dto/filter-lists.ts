@@ -1,5 +1,5 @@
 import { oneOf, text, type Rule } from '../../../validation/constraints';
-import { ListProperty } from '../../../validation/request-properties';
+import { ListProperty } from '../../../validation/dto-properties';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
 import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/audit-event-filter';
 

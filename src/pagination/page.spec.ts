@@ -1,4 +1,4 @@
-import { linksOf } from './page-links';
+import { linksOf } from './page';
 
 const page = { limit: 50, hasNext: false, hasPrevious: false };
 const URL_OF_LIST = '/api/v1/audit/events?actions=a%2Cb&limit=50';

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { DEFAULT_READ_POLICY, matchesEtag, readPolicyOf } from './cache-control';
+import { matchesEtag, readPolicyOf } from './http-cache';
+import { DEFAULT_READ_POLICY } from './response-cache';
 import { growthOf, LINEAR_GROWTH } from '../../test/support/growth';
 
 function policyOf(cacheControl: string) {

@@ -1,5 +1,5 @@
 import type { RedisConnection } from '../platform/redis/redis-connection';
-import { RateLimitStorage } from './rate-limit.storage';
+import { RateLimitStorage } from './rate-limit';
 
 const HOUR_MS = 3_600_000;
 

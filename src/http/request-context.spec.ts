@@ -1,4 +1,4 @@
-import { keepTraceContext, traceContextOf } from './trace-context';
+import { keepTraceContext, traceContextOf } from './request-context';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SPAN = 'b7ad6b7169203331';

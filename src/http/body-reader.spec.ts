@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { exactJsonText } from '../platform/runtime/lossless-json';
-import { parseInPieces, parseJsonBytes } from './json-bytes';
+import { parseInPieces, parseJsonBytes } from './body-reader';
 import { splitJsonArray } from '../platform/runtime/json-array-splitter';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
