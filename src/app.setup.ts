@@ -13,7 +13,7 @@ import { HttpServer } from './http/http-server';
 import { Lifecycle } from './platform/runtime/lifecycle';
 import { requireAcceptable } from './http/negotiation';
 import { parseQuery } from './validation/query-coercion';
-import { AccessLog, operationObserver, requestObserver } from './http/request-observer';
+import { RequestObserver } from './http/request-observer';
 import { serveGraphiql } from './api/graphql/graphiql';
 import { GraphqlSocket } from './api/graphql/graphql-socket';
 import { MetricRegistry } from './metrics/metrics.registry';
@@ -86,17 +86,16 @@ export async function createApplication(
   return app;
 }
 
-function observers(app: NestExpressApplication, server: HttpServer, log: ServiceLog) {
+function observerOf(
+  app: NestExpressApplication,
+  server: HttpServer,
+  log: ServiceLog,
+): RequestObserver {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => server.runningRequests);
   server.slowClients.registerWith(app.get(MetricRegistry));
-  const requestLog = new AccessLog(log.pino, slowRequestThresholdMs);
-  const counting = enabled ? recorder : undefined;
-  return {
-    ofRequests: requestObserver(requestLog, counting),
-    ofOperations: operationObserver(requestLog, counting),
-  };
+  return new RequestObserver(log.pino, slowRequestThresholdMs, enabled ? recorder : undefined);
 }
 
 /** Boots behind a server that already listens. */
@@ -109,17 +108,20 @@ export async function startService(
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
-  app.get(MetricRegistry).register(
-    {
-      name: 'log_lines_lost_total',
-      help: 'Lines of the log that were dropped, as standard output took no more.',
-      type: 'counter',
-    },
-    log.lostLines,
+  app
+    .get(MetricRegistry)
+    .counter(
+      'log_lines_lost_total',
+      'Lines of the log that were dropped, as standard output took no more.',
+      log.lostLines,
+    );
+  const observer = observerOf(app, server, log);
+  server.attach(application, app.get(FastRoutes), (request, response) =>
+    observer.requestEnded(request, response),
   );
-  const { ofRequests, ofOperations } = observers(app, server, log);
-  server.attach(application, app.get(FastRoutes), ofRequests);
-  app.get(GraphqlSocket, { strict: false }).listenOn(server.server, ofOperations);
+  app
+    .get(GraphqlSocket, { strict: false })
+    .listenOn(server.server, (operation) => observer.operationEnded(operation));
   const stop = async (timeoutMs: number) => {
     lifecycle.phase = 'draining';
     const disconnected = await server.drain(timeoutMs);

@@ -8,7 +8,7 @@ import { PartitionsHealthIndicator } from './maintenance/partitions.health';
 import { QueryCacheSource } from './platform/database/query-cache-source';
 import { QueryTimes } from './platform/database/database-statistics';
 import { MeasurementSources } from './metrics/measurement-sources';
-import { MetricRegistry } from './metrics/metrics.registry';
+import { labelled, MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
 /* The platform imports neither metrics nor caching (docs/architecture.md). */
@@ -29,34 +29,22 @@ export class PoolMetrics {
       max: poolMax,
       recent: database.acquisitionStatistics(),
     }));
-    registry.register(
-      {
-        name: 'database_pool_connections',
-        help: 'Connections to the primary, by what they do.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'database_pool_connections',
+      'Connections to the primary, by what they do.',
       () => {
         const { total, idle } = database.poolStatistics();
-        return [
-          { labels: { state: 'idle' }, value: idle },
-          { labels: { state: 'used' }, value: total - idle },
-        ];
+        return labelled('state', { idle, used: total - idle });
       },
     );
-    registry.register(
-      {
-        name: 'database_pool_max_connections',
-        help: 'Connections that there may be: DATABASE_POOL_MAX.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'database_pool_max_connections',
+      'Connections that there may be: DATABASE_POOL_MAX.',
       () => poolMax,
     );
-    registry.register(
-      {
-        name: 'database_pool_waiting_requests',
-        help: 'Callers that wait for a connection.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'database_pool_waiting_requests',
+      'Callers that wait for a connection.',
       () => database.poolStatistics().waiting,
     );
   }
@@ -75,36 +63,18 @@ export class PlatformMetrics {
     sources.register('missingPartitions', () => missingOf(partitions));
     sources.register('slowQueries', () => queries.report());
     if (redis.isConfigured) sources.register('redis', () => redis.isAvailable);
-    registry.register(
-      {
-        name: 'database_slow_queries_total',
-        help: 'Statements that took SLOW_QUERY_THRESHOLD_MS or longer.',
-        type: 'counter',
-      },
+    registry.counter(
+      'database_slow_queries_total',
+      'Statements that took SLOW_QUERY_THRESHOLD_MS or longer.',
       () => queries.report().total,
     );
-    registry.register(
-      {
-        name: 'redis_up',
-        help: 'Whether Redis answers; absent when none is configured.',
-        type: 'gauge',
-      },
-      () => (redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : []),
+    registry.gauge('redis_up', 'Whether Redis answers; absent when none is configured.', () =>
+      redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : [],
     );
-    registry.register(
-      {
-        name: 'redis_failures_total',
-        help: 'Attempts that failed or were given up.',
-        type: 'counter',
-      },
-      () => {
-        const { timeouts, failures } = redis.statistics();
-        return [
-          { labels: { kind: 'timeout' }, value: timeouts },
-          { labels: { kind: 'failure' }, value: failures },
-        ];
-      },
-    );
+    registry.counter('redis_failures_total', 'Attempts that failed or were given up.', () => {
+      const { timeouts, failures } = redis.statistics();
+      return labelled('kind', { timeout: timeouts, failure: failures });
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../platform/database/database';
 import type { Durability } from '../platform/database/durability';
 import { MeasurementSources } from '../metrics/measurement-sources';
-import { MetricRegistry } from '../metrics/metrics.registry';
+import { labelled, MetricRegistry } from '../metrics/metrics.registry';
 import { AuditWriter } from './write/audit-writer';
 import { EventFeed } from './feed/event-feed';
 import { LogTimeline } from './event/log-timeline';
@@ -36,20 +36,14 @@ export class AuditMetrics {
       batches.observe(events);
       durations.observe(durationMs / MS_PER_SECOND);
     });
-    registry.register(
-      {
-        name: 'audit_writer_waiting_events',
-        help: 'Events that wait to be written.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'audit_writer_waiting_events',
+      'Events that wait to be written.',
       () => writer.statistics().waitingEvents,
     );
-    registry.register(
-      {
-        name: 'audit_writer_running_transactions',
-        help: 'Transactions that write events now.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'audit_writer_running_transactions',
+      'Transactions that write events now.',
       () => writer.statistics().runningTransactions,
     );
     offerDurability(registry, durability);
@@ -61,90 +55,55 @@ export class AuditMetrics {
 }
 
 function offerDurability(registry: MetricRegistry, durability: Durability): void {
-  registry.register(
-    {
-      name: 'audit_commits_unknown_total',
-      help: 'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed. One that is late first and interrupted later counts twice.',
-      type: 'counter',
-    },
-    () =>
-      Object.entries(durability.statistics().unknown).map(([reason, value]) => ({
-        labels: { reason },
-        value,
-      })),
+  registry.counter(
+    'audit_commits_unknown_total',
+    'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed. One that is late first and interrupted later counts twice.',
+    () => labelled('reason', durability.statistics().unknown),
   );
-  registry.register(
-    {
-      name: 'audit_organizations_in_doubt',
-      help: 'Organizations that are not read, as events of theirs may not be durable; Infinity for all of them.',
-      type: 'gauge',
-    },
+  registry.gauge(
+    'audit_organizations_in_doubt',
+    'Organizations that are not read, as events of theirs may not be durable; Infinity for all of them.',
     () => durability.statistics().tenants,
   );
-  registry.register(
-    {
-      name: 'audit_commits_stalled',
-      help: '1 while commits are not confirmed, as a synchronous standby does not answer, and writes are refused.',
-      type: 'gauge',
-    },
+  registry.gauge(
+    'audit_commits_stalled',
+    '1 while commits are not confirmed, as a synchronous standby does not answer, and writes are refused.',
     () => Number(durability.isStalled),
   );
 }
 
 function offerFeed(registry: MetricRegistry, feed: EventFeed): void {
-  registry.register(
-    {
-      name: 'audit_feed_events_total',
-      help: 'Events that were handed to live subscribers.',
-      type: 'counter',
-    },
+  registry.counter(
+    'audit_feed_events_total',
+    'Events that were handed to live subscribers.',
     () => feed.statistics().delivered,
   );
-  registry.register(
-    {
-      name: 'audit_feed_ends_total',
-      help: 'Live feeds of events that ended: left by their reader, token expired, process stopped, reader too slow, log on another timeline.',
-      type: 'counter',
-    },
-    () =>
-      Object.entries(feed.statistics().ends).map(([reason, value]) => ({
-        labels: { reason },
-        value,
-      })),
+  registry.counter(
+    'audit_feed_ends_total',
+    'Live feeds of events that ended: left by their reader, token expired, process stopped, reader too slow, log on another timeline.',
+    () => labelled('reason', feed.statistics().ends),
   );
 }
 
 function offerTimeline(registry: MetricRegistry, timeline: LogTimeline): void {
-  registry.register(
-    {
-      name: 'audit_log_rewinds_total',
-      help: 'Organizations whose log was found to have gone back: PostgreSQL has lost acknowledged events.',
-      type: 'counter',
-    },
+  registry.counter(
+    'audit_log_rewinds_total',
+    'Organizations whose log was found to have gone back: PostgreSQL has lost acknowledged events.',
     () => timeline.statistics().rewinds,
   );
-  registry.register(
-    {
-      name: 'audit_log_positions_refused_total',
-      help: 'Cursors and feed positions that were refused because another event, or none, is there now.',
-      type: 'counter',
-    },
+  registry.counter(
+    'audit_log_positions_refused_total',
+    'Cursors and feed positions that were refused because another event, or none, is there now.',
     () => timeline.statistics().refused,
   );
-  registry.register(
-    {
-      name: 'database_server_changes_total',
-      help: 'How often another PostgreSQL server, or another start of it, was found to answer.',
-      type: 'counter',
-    },
+  registry.counter(
+    'database_server_changes_total',
+    'How often another PostgreSQL server, or another start of it, was found to answer.',
     () => timeline.statistics().serverChanges,
   );
-  registry.register(
-    {
-      name: 'database_server_timeline',
-      help: 'The timeline on which the primary writes; 0 until it is known. It grows with each promotion and each recovery to a point in time.',
-      type: 'gauge',
-    },
+  registry.gauge(
+    'database_server_timeline',
+    'The timeline on which the primary writes; 0 until it is known. It grows with each promotion and each recovery to a point in time.',
     () => timeline.statistics().timeline,
   );
 }

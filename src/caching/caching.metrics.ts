@@ -14,33 +14,26 @@ export class CachingMetrics {
     memory: MemoryStore,
   ) {
     sources.register('cache', () => ({ ...counts.totals(), window: counts.window() }));
-    registry.register(
-      {
-        name: 'cache_requests_total',
-        help: 'Cacheable requests, by namespace and outcome.',
-        type: 'counter',
-      },
-      () =>
-        Object.entries(counts.byNamespace()).flatMap(([namespace, tally]) => [
-          { labels: { namespace, outcome: 'hit' }, value: tally.totalHits },
-          { labels: { namespace, outcome: 'miss' }, value: tally.totalMisses },
-          { labels: { namespace, outcome: 'excluded' }, value: tally.excludedRequests },
-        ]),
+    registry.counter('cache_requests_total', 'Cacheable requests, by namespace and outcome.', () =>
+      Object.entries(counts.byNamespace()).flatMap(([namespace, tally]) => [
+        { labels: { namespace, outcome: 'hit' }, value: tally.totalHits },
+        { labels: { namespace, outcome: 'miss' }, value: tally.totalMisses },
+        { labels: { namespace, outcome: 'excluded' }, value: tally.excludedRequests },
+      ]),
     );
-    registry.register(
-      { name: 'cache_entries', help: 'Responses kept in this process.', type: 'gauge' },
+    registry.gauge(
+      'cache_entries',
+      'Responses kept in this process.',
       () => memory.statistics().entries,
     );
-    registry.register(
-      { name: 'cache_size_bytes', help: 'Memory of these responses.', type: 'gauge' },
+    registry.gauge(
+      'cache_size_bytes',
+      'Memory of these responses.',
       () => memory.statistics().bytes,
     );
-    registry.register(
-      {
-        name: 'cache_evictions_total',
-        help: 'Responses evicted before their time.',
-        type: 'counter',
-      },
+    registry.counter(
+      'cache_evictions_total',
+      'Responses evicted before their time.',
       () => memory.statistics().evictions,
     );
   }

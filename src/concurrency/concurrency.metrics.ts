@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { ResponseMemory } from '../http/response-memory';
 import { MeasurementSources } from '../metrics/measurement-sources';
-import { MetricRegistry, type Sample } from '../metrics/metrics.registry';
+import { labelled, MetricRegistry } from '../metrics/metrics.registry';
 import { ConnectionLimiter } from './connection-limiter';
 import { FairScheduler } from './fair-scheduler';
 import { LargeBodyLimiter } from './large-body-limiter';
@@ -14,11 +14,11 @@ const MS_PER_SECOND = 1000;
 @Injectable()
 export class ConcurrencyMetrics {
   constructor(
-    private readonly registry: MetricRegistry,
-    private readonly scheduler: FairScheduler,
-    private readonly connections: ConnectionLimiter,
-    private readonly large: LargeBodyLimiter,
-    private readonly responses: ResponsePermits,
+    registry: MetricRegistry,
+    scheduler: FairScheduler,
+    connections: ConnectionLimiter,
+    large: LargeBodyLimiter,
+    responses: ResponsePermits,
     memory: ResponseMemory,
     subscriptions: SubscriptionLimiter,
     sources: MeasurementSources,
@@ -32,60 +32,47 @@ export class ConcurrencyMetrics {
         queueSize,
       };
     });
-    this.gauge(
+    registry.gauge(
       'concurrency_active_requests',
       'Requests that have a permit.',
       () => scheduler.statistics().active,
     );
-    this.gauge(
+    registry.gauge(
       'concurrency_queued_requests',
       'Requests that wait for a permit, those with large bodies included.',
       () => scheduler.permits.queued + large.permits.queued,
     );
-    this.gauge(
+    registry.gauge(
       'concurrency_active_large_requests',
       'Requests with large bodies that are handled, or wait for their permit to work.',
       () => large.permits.statistics().active,
     );
-    this.gauge(
+    registry.gauge(
       'concurrency_waiting_lanes',
       'Organizations and readers of several that wait.',
       () => scheduler.statistics().flows,
     );
-    this.gauge(
+    registry.gauge(
       'concurrency_max_requests',
       'Requests that may have a permit at once: CONCURRENCY_MAX_REQUESTS.',
       () => scheduler.permits.max,
     );
-    this.gauge(
+    registry.gauge(
       'concurrency_active_subscriptions',
       'Live subscriptions: server-sent events, GraphQL over WebSockets, tRPC.',
       () => labelled('kind', subscriptions.activeByKind),
     );
-    this.gauge(
+    registry.gauge(
       'answer_memory_reserved_bytes',
       'Memory reserved for large responses that are being made or handed over.',
       () => memory.reserved,
     );
-    this.gauge(
+    registry.gauge(
       'answer_memory_waiting_requests',
       'Requests for large responses that wait for a permit.',
       () => responses.reads.permits.queued + responses.compositions.permits.queued,
     );
-    this.registerCounters();
-  }
-
-  private gauge(name: string, help: string, read: () => Iterable<Sample> | number): void {
-    this.registry.register({ name, help, type: 'gauge' }, read);
-  }
-
-  private counter(name: string, help: string, read: () => Iterable<Sample> | number): void {
-    this.registry.register({ name, help, type: 'counter' }, read);
-  }
-
-  private registerCounters(): void {
-    const { scheduler, connections, large } = this;
-    this.counter(
+    registry.counter(
       'concurrency_turns_total',
       'Permits that were granted, and requests that got none or were ended with one, by why.',
       () => {
@@ -101,7 +88,7 @@ export class ConcurrencyMetrics {
         });
       },
     );
-    this.counter(
+    registry.counter(
       'concurrency_wait_seconds_total',
       'Time that permits were waited for, those for connections and large bodies included.',
       () => {
@@ -111,11 +98,11 @@ export class ConcurrencyMetrics {
         );
       },
     );
-    this.counter(
+    registry.counter(
       'answer_memory_permits_total',
       'Responses for which the shared memory did not suffice, by what became of them.',
       () => {
-        const { reads, compositions } = this.responses;
+        const { reads, compositions } = responses;
         const [one, other] = [reads.permits.statistics(), compositions.permits.statistics()];
         return labelled('outcome', {
           granted: one.granted + other.granted,
@@ -126,8 +113,4 @@ export class ConcurrencyMetrics {
       },
     );
   }
-}
-
-function labelled(label: string, counts: Readonly<Record<string, number>>): Sample[] {
-  return Object.entries(counts).map(([key, value]) => ({ labels: { [label]: key }, value }));
 }

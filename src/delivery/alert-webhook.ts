@@ -3,7 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { Subscription } from 'rxjs';
 import { AlertState } from '../metrics/alert-state';
 import type { PerformanceAlertDto } from '../metrics/dto/responses.dto';
-import { MetricRegistry } from '../metrics/metrics.registry';
+import { labelled, MetricRegistry } from '../metrics/metrics.registry';
 import { monitoringConfig } from '../platform/config/settings';
 import { SignedSender } from './signed-sender';
 
@@ -33,13 +33,10 @@ export class AlertWebhook implements OnApplicationShutdown {
       const sender = new SignedSender(url, secret, this.closing.signal);
       this.subscription = alerts.changes().subscribe((alert) => this.enqueue(alert, sender));
     }
-    registry.register(
-      {
-        name: 'alert_webhook_deliveries_total',
-        help: 'Alerts posted to ALERT_WEBHOOK_URL: delivered, given up after all attempts, or dropped unsent.',
-        type: 'counter',
-      },
-      () => Object.entries(this.counts).map(([outcome, value]) => ({ labels: { outcome }, value })),
+    registry.counter(
+      'alert_webhook_deliveries_total',
+      'Alerts posted to ALERT_WEBHOOK_URL: delivered, given up after all attempts, or dropped unsent.',
+      () => labelled('outcome', this.counts),
     );
   }
 

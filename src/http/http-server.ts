@@ -31,9 +31,6 @@ import { SlowClientGuard } from './slow-client.guard';
 /** Responds as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** Called once a response has ended, complete or not. */
-export type RequestObserver = (request: IncomingMessage, response: ServerResponse) => void;
-
 export interface HttpServerLimits {
   headersTimeoutMs: number;
   requestTimeoutMs: number;
@@ -69,7 +66,7 @@ export class HttpServer {
   readonly slowClients: SlowClientGuard;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
-  private observe: RequestObserver | undefined;
+  private observe: RequestListener | undefined;
   private draining = false;
   private readonly maxHeaders: number;
   private readonly running = new Set<ServerResponse>();
@@ -121,11 +118,14 @@ export class HttpServer {
     return this.server.address() as AddressInfo;
   }
 
-  /** Serves fast routes by `fastRoutes`, others by `listener`; `observe` is called for both. */
+  /**
+   * Serves fast routes by `fastRoutes`, others by `listener`; `observe` is called once a response of
+   * either has ended, complete or not.
+   */
   attach(
     listener: RequestListener,
     fastRoutes: Pick<FastRoutes, 'find'>,
-    observe?: RequestObserver,
+    observe?: RequestListener,
   ): void {
     this.listener = listener;
     this.fastRoutes = fastRoutes;

@@ -1,66 +1,50 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Principal } from '../auth/principal';
-import { durationMs, requestIdOf, routeOf, traceContextOf } from './request-context';
 import type { RequestRecorder } from '../metrics/request-recorder';
+import { durationMs, requestIdOf, routeOf, traceContextOf } from './request-context';
 
 /** Status that nginx logs for a client that did not wait; also for a response aborted here. */
 const UNFINISHED = 499;
-
-/**
- * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC. Without `recorder` nothing is
- * measured.
- */
-export function requestObserver(log: AccessLog, recorder: RequestRecorder | undefined) {
-  return (request: IncomingMessage, response: ServerResponse): void => {
-    // Node also reports a response as finished when its rest is lost with the connection; a complete one ends first.
-    const isFinished = response.writableFinished && !request.socket.destroyed;
-    const status = isFinished ? response.statusCode : UNFINISHED;
-    const method = request.method ?? '';
-    const route = routeOf(request);
-    const ms = durationMs(response);
-    recorder?.record(method, route, status, ms);
-    log.write({ request, method, route, status, ms });
-  };
-}
-
 const SOCKET_METHOD = 'WS';
 
-export type FinishedOperation = Omit<FinishedRequest, 'method'>;
-export type OperationObserver = (operation: FinishedOperation) => void;
-
-/** Counts and logs operations on a WebSocket as requests. */
-export function operationObserver(
-  log: AccessLog,
-  recorder: RequestRecorder | undefined,
-): OperationObserver {
-  return (operation) => {
-    const { route, status, ms } = operation;
-    recorder?.record(SOCKET_METHOD, route, status, ms);
-    log.write({ ...operation, method: SOCKET_METHOD });
-  };
-}
-
-export interface FinishedRequest {
+export interface FinishedOperation {
   request: IncomingMessage & { principal?: Principal };
-  method: string;
   /** The template, never the path: paths and queries hold data. */
   route: string;
   status: number;
   ms: number;
 }
 
+export type OperationObserver = (operation: FinishedOperation) => void;
+
 /**
- * Logs principal, route, status and duration at `info`, slow requests as warnings. Never tokens, queries, bodies or
- * event ids.
+ * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC, operations on a WebSocket too. The
+ * log has principal, route, status and duration at `info`, slow requests as warnings; never tokens, queries, bodies or
+ * event ids. Without `recorder` nothing is measured.
  */
-export class AccessLog {
+export class RequestObserver {
   constructor(
     private readonly logger: Logger,
     private readonly slowThresholdMs: number,
+    private readonly recorder: RequestRecorder | undefined,
   ) {}
 
-  write({ request, method, route, status, ms }: FinishedRequest): void {
+  requestEnded(request: IncomingMessage, response: ServerResponse): void {
+    // Node also reports a response as finished when its rest is lost with the connection; a complete one ends first.
+    const isFinished = response.writableFinished && !request.socket.destroyed;
+    const status = isFinished ? response.statusCode : UNFINISHED;
+    const route = routeOf(request);
+    this.count(request.method ?? '', { request, route, status, ms: durationMs(response) });
+  }
+
+  /** An operation on a WebSocket has ended. */
+  operationEnded(operation: FinishedOperation): void {
+    this.count(SOCKET_METHOD, operation);
+  }
+
+  private count(method: string, { request, route, status, ms }: FinishedOperation): void {
+    this.recorder?.record(method, route, status, ms);
     const isSlow = ms >= this.slowThresholdMs;
     const level = isSlow ? 'warn' : 'info';
     if (!this.logger.isLevelEnabled(level)) return;
@@ -78,8 +62,7 @@ export class AccessLog {
       status,
       ms: Math.round(ms * 10) / 10,
     };
-    if (isSlow) this.logger.warn(line, `Slow: ${method} ${route} ${status}`);
-    else this.logger.info(line, `${method} ${route} ${status}`);
+    this.logger[level](line, `${isSlow ? 'Slow: ' : ''}${method} ${route} ${status}`);
   }
 }
 

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
-import type { MetricRegistry } from '../metrics/metrics.registry';
+import { labelled, type MetricRegistry } from '../metrics/metrics.registry';
 import { processLimit } from '../metrics/process-memory';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
@@ -88,22 +88,15 @@ export class SlowClientGuard {
   }
 
   registerWith(registry: MetricRegistry): void {
-    registry.register(
-      {
-        name: 'http_unread_answer_bytes',
-        help: 'Bytes of answers that clients have not read yet.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'http_unread_answer_bytes',
+      'Bytes of answers that clients have not read yet.',
       () => this.bytes,
     );
-    registry.register(
-      {
-        name: 'http_unread_connections_cut_total',
-        help: 'Connections cut because their clients did not read: too much waited in all, or nothing moved for a minute.',
-        type: 'counter',
-      },
-      () =>
-        Object.entries(this.disconnects).map(([reason, value]) => ({ labels: { reason }, value })),
+    registry.counter(
+      'http_unread_connections_cut_total',
+      'Connections cut because their clients did not read: too much waited in all, or nothing moved for a minute.',
+      () => labelled('reason', this.disconnects),
     );
   }
 

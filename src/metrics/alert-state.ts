@@ -48,14 +48,11 @@ export class AlertState {
   private readonly subject = new Subject<PerformanceAlertDto>();
 
   constructor(registry: MetricRegistry) {
-    registry.register(
-      { name: 'alerts_active', help: 'Alerts that are active.', type: 'gauge' },
-      () =>
-        [...this.states].map(([type, { alert }]) => ({ labels: { type }, value: alert ? 1 : 0 })),
+    registry.gauge('alerts_active', 'Alerts that are active.', () =>
+      [...this.states].map(([type, { alert }]) => ({ labels: { type }, value: alert ? 1 : 0 })),
     );
-    registry.register(
-      { name: 'alerts_raised_total', help: 'Alerts that were raised.', type: 'counter' },
-      () => [...this.raisedTotal].map(([type, value]) => ({ labels: { type }, value })),
+    registry.counter('alerts_raised_total', 'Alerts that were raised.', () =>
+      [...this.raisedTotal].map(([type, value]) => ({ labels: { type }, value })),
     );
   }
 

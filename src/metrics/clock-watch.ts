@@ -5,7 +5,7 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { wallClockMs } from '../platform/runtime/clocks';
-import { MetricRegistry } from './metrics.registry';
+import { labelled, MetricRegistry } from './metrics.registry';
 
 const SAMPLE_INTERVAL_MS = 250;
 /** NTP slews a clock by at most half a millisecond a second: this much between two samples is a step. */
@@ -28,21 +28,14 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
   private sampling: NodeJS.Timeout | undefined;
 
   constructor(registry: MetricRegistry) {
-    registry.register(
-      {
-        name: 'clock_steps_total',
-        help: 'Times that the wall clock of the machine was set by 0.1 s or more, by direction.',
-        type: 'counter',
-      },
-      () =>
-        Object.entries(this.steps).map(([direction, value]) => ({ labels: { direction }, value })),
+    registry.counter(
+      'clock_steps_total',
+      'Times that the wall clock of the machine was set by 0.1 s or more, by direction.',
+      () => labelled('direction', this.steps),
     );
-    registry.register(
-      {
-        name: 'clock_offset_seconds',
-        help: 'How far the wall clock has moved since the start beyond the time that has passed; negative: back.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'clock_offset_seconds',
+      'How far the wall clock has moved since the start beyond the time that has passed; negative: back.',
       () => (readOffsetMs() - this.firstOffsetMs) / MS_PER_SECOND,
     );
   }

@@ -14,12 +14,8 @@ export interface Sample {
   suffix?: string;
 }
 
-/** Base units in the name, `_total` at the end of counters, labels of few values. */
-export interface MetricDescription {
-  name: string;
-  help: string;
-  type: 'counter' | 'gauge' | 'histogram';
-}
+/** Called at each scrape. */
+export type ReadMetric = () => Iterable<Sample> | number;
 
 /** Gauges that prom-client calls `_total`, against the conventions. */
 const MISNAMED = [
@@ -38,9 +34,24 @@ export class MetricRegistry {
   private hasDefaults = false;
   private running: Promise<{ contentType: string; text: string }> | undefined;
 
-  /** `read` is called at each scrape. A name can be registered once. */
-  register(description: MetricDescription, read: () => Iterable<Sample> | number): void {
-    const { name, help, type } = description;
+  counter(name: string, help: string, read: ReadMetric): void {
+    this.register('counter', name, help, read);
+  }
+
+  gauge(name: string, help: string, read: ReadMetric): void {
+    this.register('gauge', name, help, read);
+  }
+
+  /**
+   * Registers a name, once: with base units, `_total` at the end of counters, and labels of few values. A histogram's
+   * samples have suffixes.
+   */
+  register(
+    type: 'counter' | 'gauge' | 'histogram',
+    name: string,
+    help: string,
+    read: ReadMetric,
+  ): void {
     const metric = {
       name,
       help,
@@ -98,4 +109,9 @@ function valueOf(name: string) {
     value,
     ...(suffix ? { metricName: `${name}${suffix}` } : {}),
   });
+}
+
+/** Samples that differ in one label. */
+export function labelled(label: string, values: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(values).map(([key, value]) => ({ labels: { [label]: key }, value }));
 }

@@ -9,23 +9,17 @@ const MS_PER_SECOND = 1000;
 @Injectable()
 export class ProcessMetrics {
   constructor(registry: MetricRegistry, loop: EventLoopDelay) {
-    registry.register(
-      {
-        name: 'memory_limit_used_ratio',
-        help: 'Memory in use over the limit that is nearer to being reached: V8 heap, or container.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'memory_limit_used_ratio',
+      'Memory in use over the limit that is nearer to being reached: V8 heap, or container.',
       () => {
         const { used, total, limit } = memoryUsage();
         return [{ labels: { limit }, value: used / total }];
       },
     );
-    registry.register(
-      {
-        name: 'event_loop_delay_seconds',
-        help: 'How late timers fire, over the last half to whole minute.',
-        type: 'gauge',
-      },
+    registry.gauge(
+      'event_loop_delay_seconds',
+      'How late timers fire, over the last half to whole minute.',
       () => {
         const { p50, p99 } = loop.read();
         return [

@@ -41,30 +41,19 @@ export class RequestRecorder {
     @Inject(monitoringConfig.KEY) private readonly config: ConfigType<typeof monitoringConfig>,
     registry: MetricRegistry,
   ) {
+    registry.counter('http_requests_total', 'Requests answered.', () => this.requestSamples());
     registry.register(
-      { name: 'http_requests_total', help: 'Requests answered.', type: 'counter' },
-      () => this.requestSamples(),
-    );
-    registry.register(
-      {
-        name: 'http_request_duration_seconds',
-        help: 'Time from the arrival of a request to the end of its answer; of streams to their first byte.',
-        type: 'histogram',
-      },
+      'histogram',
+      'http_request_duration_seconds',
+      'Time from the arrival of a request to the end of its answer; of streams to their first byte.',
       () => this.durationSamples(),
     );
-    registry.register(
-      {
-        name: 'http_slow_requests_total',
-        help: 'Requests that took SLOW_REQUEST_THRESHOLD_MS or longer.',
-        type: 'counter',
-      },
+    registry.counter(
+      'http_slow_requests_total',
+      'Requests that took SLOW_REQUEST_THRESHOLD_MS or longer.',
       () => this.slowTotal,
     );
-    registry.register(
-      { name: 'http_requests_in_flight', help: 'Requests being answered.', type: 'gauge' },
-      () => this.running(),
-    );
+    registry.gauge('http_requests_in_flight', 'Requests being answered.', () => this.running());
   }
 
   /**

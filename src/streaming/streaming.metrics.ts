@@ -1,43 +1,29 @@
 import { Injectable } from '@nestjs/common';
-import { MetricRegistry } from '../metrics/metrics.registry';
+import { labelled, MetricRegistry } from '../metrics/metrics.registry';
 import { Exporter } from './exporter';
 
 /** Metrics of exports. */
 @Injectable()
 export class StreamingMetrics {
   constructor(registry: MetricRegistry, exporter: Exporter) {
-    registry.register(
-      { name: 'exports_active', help: 'Exports that run.', type: 'gauge' },
-      () => exporter.statistics().active,
-    );
-    registry.register(
-      { name: 'exports_total', help: 'Exports that have ended, by outcome.', type: 'counter' },
-      () => {
-        const { completed, aborted, failed, refused } = exporter.statistics();
-        return Object.entries({ completed, aborted, failed, refused }).map(([outcome, value]) => ({
-          labels: { outcome },
-          value,
-        }));
-      },
-    );
-    registry.register(
-      { name: 'export_rows_total', help: 'Rows that were exported.', type: 'counter' },
+    registry.gauge('exports_active', 'Exports that run.', () => exporter.statistics().active);
+    registry.counter('exports_total', 'Exports that have ended, by outcome.', () => {
+      const { completed, aborted, failed, refused } = exporter.statistics();
+      return labelled('outcome', { completed, aborted, failed, refused });
+    });
+    registry.counter(
+      'export_rows_total',
+      'Rows that were exported.',
       () => exporter.statistics().rows,
     );
-    registry.register(
-      {
-        name: 'export_bytes_total',
-        help: 'Bytes sent with them, compressed where requested.',
-        type: 'counter',
-      },
+    registry.counter(
+      'export_bytes_total',
+      'Bytes sent with them, compressed where requested.',
       () => exporter.statistics().bytes,
     );
-    registry.register(
-      {
-        name: 'export_duration_seconds_total',
-        help: 'Total duration of exports that have ended.',
-        type: 'counter',
-      },
+    registry.counter(
+      'export_duration_seconds_total',
+      'Total duration of exports that have ended.',
       () => exporter.statistics().seconds,
     );
   }
