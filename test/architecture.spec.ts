@@ -268,7 +268,7 @@ describe('the rules themselves', () => {
     const sources = of({
       'api/graphql/a.ts': `import '../../platform/database/database';`,
       'api/trpc/a.ts': `import '../../platform/redis/client';`,
-      'caching/a.ts': `import '../concurrency/permit-pool';`,
+      'caching/a.ts': `import '../concurrency/fair-queue';`,
       'health/a.ts': `import '../audit/write/audit.service';`,
       'platform/database/a.ts': `import '../../http/http-server';`,
       'novelty/a.ts': `import '../platform/errors/app-error';`,

@@ -13,10 +13,6 @@ import { serverConfig } from '../platform/config/settings';
 import { AppError, validationFailed } from '../platform/errors/app-error';
 import { ByteCollector } from '../platform/runtime/byte-collector';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
-import { BodyMemoryLimiter, bodyQuotaExceeded, SMALL_BODY_BYTES } from './body-memory-limiter';
-import { closeWithResponse } from './connection-state';
-import { decompress, decompressorFor } from './content-coding';
-import { clientClosed, noteBodyComplete, requestSignal } from './request-context';
 import { splitJsonArray } from '../platform/runtime/json-array-splitter';
 import {
   endOfString,
@@ -24,6 +20,10 @@ import {
   parseExactJson,
   UnacceptableJsonError,
 } from '../platform/runtime/lossless-json';
+import { BodyMemoryLimiter, bodyQuotaExceeded, SMALL_BODY_BYTES } from './body-memory-limiter';
+import { closeWithResponse } from './connection-state';
+import { decompress, decompressorFor } from './content-coding';
+import { clientClosed, noteBodyComplete, requestSignal } from './request-context';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
@@ -176,6 +176,48 @@ function bodyTooLarge(limitBytes: number): AppError {
   return new AppError('REQUEST_TOO_LARGE', `The body is larger than ${limit}; send it in parts.`);
 }
 
+/** Reads the body after the guards, so that no request without a token causes it, and before the pipes. */
+@Injectable()
+abstract class BodyInterceptor implements NestInterceptor {
+  constructor(protected readonly reader: BodyReader) {}
+
+  /** @throws as BodyReader. */
+  protected abstract read(request: BodyRequest, response: Response): Promise<unknown>;
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const http = context.switchToHttp();
+    const request = http.getRequest<BodyRequest>();
+    if (!request[BODY_IS_READ]) await this.read(request, http.getResponse<Response>());
+    return next.handle();
+  }
+}
+
+@Injectable()
+export class JsonBodyInterceptor extends BodyInterceptor {
+  protected async read(request: BodyRequest, response: Response): Promise<void> {
+    request.body = await this.reader.readBody(request, response);
+  }
+}
+
+/** Reads an optional JSON body; none means `{}`. */
+@Injectable()
+export class OptionalJsonBodyInterceptor extends BodyInterceptor {
+  protected async read(request: BodyRequest, response: Response): Promise<void> {
+    request.body = hasBody(request) ? await this.reader.readBody(request, response) : {};
+  }
+}
+
+/**
+ * Reads the bytes for routes that parse (JsonBodyInterceptor) with a permit: values take several times the memory of
+ * their text, and waiting requests must be small.
+ */
+@Injectable()
+export class BodyBytesInterceptor extends BodyInterceptor {
+  protected read(request: BodyRequest, response: Response): Promise<Buffer> {
+    return this.reader.readBytes(request, response);
+  }
+}
+
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 /** Later pieces have no byte order mark to remove. */
 const UTF8_WITHIN = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -281,55 +323,4 @@ function badValuePosition(text: string): number {
     before = char;
   }
   return text.length;
-}
-
-/*
- * Run after the guards, so that a request without a token causes no reading of megabytes, and before the pipes. Errors
- * are those of BodyReader.
- */
-
-@Injectable()
-export class JsonBodyInterceptor implements NestInterceptor {
-  constructor(private readonly reader: BodyReader) {}
-
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    const http = context.switchToHttp();
-    const request = http.getRequest<BodyRequest>();
-    if (!request[BODY_IS_READ]) {
-      request.body = await this.reader.readBody(request, http.getResponse<Response>());
-    }
-    return next.handle();
-  }
-}
-
-/** Reads an optional JSON body; none means `{}`. */
-@Injectable()
-export class OptionalJsonBodyInterceptor implements NestInterceptor {
-  constructor(private readonly reader: BodyReader) {}
-
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    const http = context.switchToHttp();
-    const request = http.getRequest<BodyRequest>();
-    if (!request[BODY_IS_READ]) {
-      const response = http.getResponse<Response>();
-      request.body = hasBody(request) ? await this.reader.readBody(request, response) : {};
-    }
-    return next.handle();
-  }
-}
-
-/**
- * Reads the bytes for routes that parse (JsonBodyInterceptor) with a permit: values take several times the memory of
- * their text, and waiting requests must be small.
- */
-@Injectable()
-export class BodyBytesInterceptor implements NestInterceptor {
-  constructor(private readonly reader: BodyReader) {}
-
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    const http = context.switchToHttp();
-    const request = http.getRequest<BodyRequest>();
-    if (!request[BODY_IS_READ]) await this.reader.readBytes(request, http.getResponse<Response>());
-    return next.handle();
-  }
 }

@@ -2,6 +2,7 @@ import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { AppError } from '../platform/errors/app-error';
 import { abortablePromise } from '../platform/runtime/abort';
+import { FairQueue } from '../platform/runtime/fair-queue';
 
 /** Concurrent decompressions: libuv's pool has four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
@@ -61,15 +62,16 @@ export async function decompress(
   }
 }
 
-/** Permits to decompress, in rotation, so that one sender's bodies do not delay all others. */
+/** Permits to decompress, round robin between senders, so that one sender's bodies do not delay all others. */
 export class DecompressionPermits {
-  private readonly waiting = new Map<string, Set<() => void>>();
-  private active = 0;
+  private readonly queue: FairQueue;
 
-  constructor(private readonly max = MAX_DECOMPRESSORS) {}
+  constructor(max = MAX_DECOMPRESSORS) {
+    this.queue = new FairQueue(max, Infinity);
+  }
 
   get held(): number {
-    return this.active;
+    return this.queue.active;
   }
 
   /**
@@ -77,40 +79,20 @@ export class DecompressionPermits {
    * @throws the signal's reason while it waits; the error of `work`.
    */
   async run<T>(sender: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    if (this.active < this.max) this.active += 1;
-    else await this.wait(sender, signal);
+    const { queue } = this;
+    if (!queue.tryAcquire()) {
+      await abortablePromise<void>(signal, (grant) => {
+        const waiter = queue.enqueue(sender, grant);
+        return (reason) => {
+          if (waiter) queue.remove(waiter);
+          return reason;
+        };
+      });
+    }
     try {
       return await work();
     } finally {
-      this.release();
+      queue.release();
     }
-  }
-
-  private wait(sender: string, signal: AbortSignal): Promise<void> {
-    return abortablePromise<void>(signal, (grant) => {
-      const own = this.waiting.get(sender) ?? new Set();
-      own.add(grant);
-      this.waiting.set(sender, own);
-      return (reason) => {
-        own.delete(grant);
-        if (own.size === 0) this.waiting.delete(sender);
-        return reason;
-      };
-    });
-  }
-
-  private release(): void {
-    const [next] = this.waiting;
-    if (!next) {
-      this.active -= 1;
-      return;
-    }
-    const [sender, own] = next;
-    const [grant] = own;
-    this.waiting.delete(sender);
-    if (!grant) return this.release();
-    own.delete(grant);
-    if (own.size > 0) this.waiting.set(sender, own); // last in the rotation
-    grant();
   }
 }

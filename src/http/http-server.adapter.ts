@@ -1,9 +1,9 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import { ExpressAdapter } from '@nestjs/platform-express';
-import type { Express, Response } from 'express';
+import type { Express, NextFunction, Request, Response } from 'express';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HttpServer } from './http-server';
-import { refuseUnrouted, type RouteLayer } from './negotiation';
+import { AppError } from '../platform/errors/app-error';
 import { writeProblem } from '../platform/errors/problem';
 
 /** A body in PostgreSQL's JSON text, not parsed and serialized again. */
@@ -27,6 +27,11 @@ function isJsonResponse(body: unknown): body is JsonResponse {
 }
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
+
+interface RouteLayer {
+  route?: { methods: Record<string, boolean> };
+  match(path: string): boolean;
+}
 
 /** Express behind HttpServer, which owns the socket; writes JSON text as it is. */
 export class HttpServerAdapter extends ExpressAdapter {
@@ -53,18 +58,37 @@ export class HttpServerAdapter extends ExpressAdapter {
     return response.end(bytes);
   }
 
-  /** Tells 405 from 404, which Nest does not. Called once per prefix. */
+  /** Tells METHOD_NOT_ALLOWED from NOT_FOUND, which Nest does not. Called once per prefix. */
   override setNotFoundHandler(): void {
     if (this.hasNotFoundHandler) return;
     this.hasNotFoundHandler = true;
     const { router } = this.getInstance<Express>();
-    this.use(refuseUnrouted(() => router.stack as unknown as RouteLayer[]));
+    this.use((request: Request, _response: Response, next: NextFunction) =>
+      next(unroutedError(request, router.stack as unknown as RouteLayer[])),
+    );
   }
 
   /** Does nothing: `HttpServer.drain` has closed the server. */
   override close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+/** With `Allow` when the path has other methods. */
+function unroutedError({ method, path }: Request, layers: RouteLayer[]): AppError {
+  const allowed = new Set<string>();
+  for (const layer of layers) {
+    if (!layer.route || !layer.match(path)) continue;
+    for (const name of Object.keys(layer.route.methods)) allowed.add(name.toUpperCase());
+  }
+  if (allowed.has('GET')) allowed.add('HEAD');
+  allowed.delete('_ALL');
+  if (allowed.size === 0) {
+    return new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.');
+  }
+  const allow = [...allowed].sort().join(', ');
+  const detail = `${method} is not allowed here; allowed: ${allow}.`;
+  return new AppError('METHOD_NOT_ALLOWED', detail, { headers: { Allow: allow } });
 }
 
 /** Writes errors of REST handlers as application/problem+json, and logs them. */

@@ -54,30 +54,3 @@ export function requireAcceptable(others: Record<string, readonly string[]>): Re
     next(new AppError('NOT_ACCEPTABLE', `This service answers ${all}.`));
   };
 }
-
-export interface RouteLayer {
-  route?: { methods: Record<string, boolean> };
-  match(path: string): boolean;
-}
-
-/**
- * Refuses with METHOD_NOT_ALLOWED and `Allow` when the path has other methods, else NOT_FOUND. Registered after all
- * routes; `layers` are those of its router.
- */
-export function refuseUnrouted(layers: () => RouteLayer[]): RequestHandler {
-  return (request, _response, next) => {
-    const allowed = new Set<string>();
-    for (const layer of layers()) {
-      if (!layer.route || !layer.match(request.path)) continue;
-      for (const method of Object.keys(layer.route.methods)) allowed.add(method.toUpperCase());
-    }
-    if (allowed.has('GET')) allowed.add('HEAD');
-    allowed.delete('_ALL');
-    if (allowed.size === 0) {
-      return next(new AppError('NOT_FOUND', 'There is no such route; /docs lists those of REST.'));
-    }
-    const allow = [...allowed].sort().join(', ');
-    const detail = `${request.method} is not allowed here; allowed: ${allow}.`;
-    next(new AppError('METHOD_NOT_ALLOWED', detail, { headers: { Allow: allow } }));
-  };
-}

@@ -1,5 +1,10 @@
 import { ApiProperty, type ApiPropertyOptions } from '@nestjs/swagger';
-import { AppError, ERROR_TABLE, type ErrorCode, type FieldError } from '../platform/errors/app-error';
+import {
+  AppError,
+  ERROR_TABLE,
+  type ErrorCode,
+  type FieldError,
+} from '../platform/errors/app-error';
 import { type Problem, problemOf } from '../platform/errors/problem';
 
 const Text = (description: string, example: string, schema: ApiPropertyOptions = {}) =>

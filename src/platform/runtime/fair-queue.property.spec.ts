@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { FairQueue, type Waiter } from './permit-pool';
+import { FairQueue, type Waiter } from './fair-queue';
 
 interface Model {
   waiter: Waiter;
