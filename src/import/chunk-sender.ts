@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ImportStopped, type BulkClient, type BulkOutcome } from './bulk-client';
-import type { Chunk } from './chunker';
-import type { EventLine, RefusedLine } from './record-reader';
+import type { Chunk, EventLine, RefusedLine } from './record-reader';
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;

@@ -2,10 +2,9 @@ import { readLines } from '../platform/runtime/line-splitter';
 import { readArguments, USAGE, UsageError, type ImportArguments } from './arguments';
 import { BulkClient } from './bulk-client';
 import { ChunkSender, SYSTEM_CLOCK, type Clock } from './chunk-sender';
-import { chunksOf } from './chunker';
+import { chunksOf, RecordReader } from './record-reader';
 import { ImportRun, RefusedFile, type ImportTally } from './import-run';
 import { Progress, ratePerSecond, type Terminal } from './progress';
-import { RecordReader } from './record-reader';
 import { openSource } from './source-file';
 
 /** Far below REQUEST_MAX_SIZE_MB, so that a request is stored in a moment. */

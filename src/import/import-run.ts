@@ -1,7 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
-import type { Chunk } from './chunker';
+import type { Chunk, RefusedLine } from './record-reader';
 import type { ChunkResult, ChunkSender } from './chunk-sender';
-import type { RefusedLine } from './record-reader';
 
 export interface ImportTally {
   /** Lines read, without blank ones. */

@@ -1,9 +1,9 @@
+import { createHash } from 'node:crypto';
 import { mapCloudTrail } from './cloudtrail.mapping';
 import { mapEvent } from './event.mapping';
-import type { Line } from '../platform/runtime/line-splitter';
-import { deterministicUuid } from './deterministic-uuid';
-import { keepingRecord, objectOf, UnmappableRecord, type RecordMapping } from './record-mapping';
+import { keepingRecord, objectOf, type RecordMapping, UnmappableRecord } from './record-mapping';
 import { mapWikipedia } from './wikipedia.mapping';
+import type { Line } from '../platform/runtime/line-splitter';
 
 const MAPPINGS = {
   cloudtrail: keepingRecord(mapCloudTrail),
@@ -104,4 +104,51 @@ function parsed(text: string): unknown {
 
 function refused(line: Line, reason: string, record = line.bytes.toString('utf8')): RefusedLine {
   return { line: line.number, record, reason: [reason] };
+}
+
+/**
+ * A UUID (version 8, RFC 9562: 122 bits of a SHA-256) of these parts, so that a line of a file becomes the same event
+ * however often it is imported.
+ */
+export function deterministicUuid(parts: readonly string[]): string {
+  const hash = createHash('sha256');
+  // The lengths keep ['ab', 'c'] and ['a', 'bc'] apart.
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  const bytes = hash.digest().subarray(0, 16);
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = bytes.toString('hex');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+export interface Chunk {
+  events: EventLine[];
+  refused: RefusedLine[];
+}
+
+/** Chunks of at most `maxEvents` lines and `maxBytes` of body; a larger event is a chunk of its own. */
+export async function* chunksOf(
+  source: AsyncIterable<Line>,
+  reader: RecordReader,
+  { maxEvents, maxBytes }: { maxEvents: number; maxBytes: number },
+): AsyncGenerator<Chunk> {
+  let chunk: Chunk = { events: [], refused: [] };
+  let bytes = 0;
+  for await (const line of source) {
+    const outcome = reader.read(line);
+    if (outcome === undefined) continue;
+    // A refused line counts too: its record is held until it is written.
+    const isEvent = 'event' in outcome;
+    const outcomeBytes = Buffer.byteLength(isEvent ? outcome.event : outcome.record) + 1;
+    const lines = chunk.events.length + chunk.refused.length;
+    if (lines >= maxEvents || (lines > 0 && bytes + outcomeBytes > maxBytes)) {
+      yield chunk;
+      chunk = { events: [], refused: [] };
+      bytes = 0;
+    }
+    bytes += outcomeBytes;
+    if (isEvent) chunk.events.push(outcome);
+    else chunk.refused.push(outcome);
+  }
+  if (chunk.events.length + chunk.refused.length > 0) yield chunk;
 }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { joinMembers, memberOf, splitMembers } from './raw-members';
+import { joinMembers, memberOf, splitMembers } from './event.mapping';
 
 const blank = fc.constantFrom('', ' ', '\t', '  ', '\r');
 const numberText = fc.constantFrom(
