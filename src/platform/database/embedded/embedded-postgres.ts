@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Client } from 'pg';
 import { findBinaries } from './binaries';
-import { configure, ensureCluster, Postmaster, readPassword, USER } from './postmaster';
-import { type DataDirectory, prepareDataDirectory, reachableBinaries } from './data-directory';
+import { Postmaster, USER } from './postmaster';
+import { prepareDataDirectory, reachableBinaries } from './data-directory';
 import { FolderLock } from './folder-lock';
 
 const DATABASE = 'audit';
@@ -53,14 +53,13 @@ export class EmbeddedPostgresServer {
     process.once('exit', giveUp);
     try {
       const isDurable = options.settings?.['fsync'] !== 'off';
-      const folder = await ensureCluster(directory, binaries, isDurable);
-      postmaster = new Postmaster(directory, binaries, folder);
+      postmaster = await Postmaster.open(directory, binaries, isDurable);
       await endFormerServer(postmaster, options.log);
-      const port = await launch(directory, folder, postmaster, options);
-      const server = `postgres://${USER}:${await readPassword(folder)}@127.0.0.1:${port}`;
+      const port = await launch(postmaster, options);
+      const server = `postgres://${USER}:${await postmaster.password()}@127.0.0.1:${port}`;
       await ensureDatabase(`${server}/postgres`);
       options.log(
-        `PostgreSQL ${binaries.version.split('-')[0]} listens on 127.0.0.1:${port}, data in ${folder}`,
+        `PostgreSQL ${binaries.version.split('-')[0]} listens on 127.0.0.1:${port}, data in ${postmaster.folder}`,
       );
       return new EmbeddedPostgresServer(`${server}/${DATABASE}`, postmaster, lock);
     } catch (error) {
@@ -95,21 +94,20 @@ async function endFormerServer(postmaster: Postmaster, log: (line: string) => vo
 }
 
 async function launch(
-  directory: DataDirectory,
-  folder: string,
   postmaster: Postmaster,
   { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,
 ): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     const port = fixedPort ?? (await findFreePort());
-    await configure(directory, folder, port, settings);
+    await postmaster.configure(port, settings);
     const { succeeded, output } = await postmaster.start();
     if (succeeded) return port;
     // Another process took the port, or processes of a killed server are still ending.
     const isPortTaken = fixedPort === undefined && PORT_TAKEN.test(output);
     const isLingering = output.includes('pre-existing shared memory block');
     const attempts = isLingering ? LINGER_ATTEMPTS : isPortTaken ? PORT_ATTEMPTS : 1;
-    if (attempt >= attempts) throw new Error(`PostgreSQL in ${folder} did not start:\n${output}`);
+    if (attempt >= attempts)
+      throw new Error(`PostgreSQL in ${postmaster.folder} did not start:\n${output}`);
     if (isLingering && attempt === 1) log('Waiting for processes of the killed PostgreSQL to end.');
     await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
   }

@@ -5,32 +5,108 @@ import { readFileSync } from 'node:fs';
 import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Account, DataDirectory } from './data-directory';
 import type { PostgresBinaries } from './binaries';
+import type { Account, DataDirectory } from './data-directory';
 
+export const USER = 'audit';
+
+const PASSWORD_FILE = 'audit-server.password';
+const DRAFT_PREFIX = 'data.new-';
 /** Allows a checkpoint of all memory on a slow disk. */
 const STOP_TIMEOUT_SECONDS = '60';
 /** Allows unlimited replay of the log after a crash. */
 const START_TIMEOUT_SECONDS = '86400';
 
-/** Server of a data folder, run by pg_ctl. The caller holds the folder's lock. */
+/** Keeps fsync and synchronous_commit on: acknowledged is durable. */
+const SETTINGS: Record<string, string> = {
+  listen_addresses: '127.0.0.1',
+  // A socket's path is limited to 107 bytes; loopback with a password needs none.
+  unix_socket_directories: '',
+  password_encryption: 'scram-sha-256',
+  max_connections: '100',
+  shared_buffers: '128MB',
+  // A statement over seven years of monthly partitions locks each of them with its indexes.
+  max_locks_per_transaction: '1024',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  log_checkpoints: 'off',
+};
+
+/** Variables for the programs, without PG* variables, which change defaults, and secrets. */
+const PASSED_ON = [
+  'PATH',
+  'LD_LIBRARY_PATH',
+  'SystemRoot',
+  'ComSpec',
+  'TEMP',
+  'TMP',
+  'USERPROFILE',
+  'APPDATA',
+];
+
+interface CommandResult {
+  succeeded: boolean;
+  output: string;
+}
+
+/** PostgreSQL in a data directory: its cluster, configuration and process. The caller holds the folder's lock. */
 export class Postmaster {
+  readonly folder: string;
   private readonly logPath: string;
   private readonly pidPath: string;
 
-  constructor(
+  private constructor(
     private readonly directory: DataDirectory,
     private readonly binaries: PostgresBinaries,
-    private readonly folder: string,
   ) {
+    this.folder = join(directory.home, 'data');
     this.logPath = join(directory.home, 'server.log');
-    this.pidPath = join(folder, 'postmaster.pid');
+    this.pidPath = join(this.folder, 'postmaster.pid');
+  }
+
+  /**
+   * Creates a missing cluster under another name, so that an interrupted one is never taken for data.
+   * @throws Error for data of another major version.
+   */
+  static async open(
+    directory: DataDirectory,
+    binaries: PostgresBinaries,
+    isDurable: boolean,
+  ): Promise<Postmaster> {
+    const postmaster = new Postmaster(directory, binaries);
+    const { folder } = postmaster;
+    for (const name of await readdir(directory.home)) {
+      if (name.startsWith(DRAFT_PREFIX)) await removeDraft(join(directory.home, name));
+    }
+    const major = binaries.version.split('.')[0] ?? '';
+    const found = (await readIfAny(join(folder, 'PG_VERSION')))?.trim();
+    if (found === undefined) await postmaster.createCluster(isDurable);
+    else if (found !== major) {
+      throw new Error(
+        `${folder} holds data of PostgreSQL ${found}, but the embedded one is ${major}. Move the folder away ` +
+          `to start empty, or run a PostgreSQL ${found} on it and set DATABASE_URL.`,
+      );
+    }
+    return postmaster;
+  }
+
+  async password(): Promise<string> {
+    return (await readFile(join(this.folder, PASSWORD_FILE), 'utf8')).trim();
+  }
+
+  /** Writes the whole configuration: a start is independent of earlier versions. */
+  async configure(port: number, settings: Record<string, string>): Promise<void> {
+    const lines = Object.entries({ ...SETTINGS, ...settings, port: String(port) }).map(
+      ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
+    );
+    const text = `# Written at each start; ALTER SYSTEM changes survive.\n${lines.join('')}`;
+    await this.replaceFile(join(this.folder, 'postgresql.conf'), text);
   }
 
   /** Starts the server and waits for connections. A failure's output is the end of the server's log. */
   async start(): Promise<CommandResult> {
     await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // absent at the first start
-    await replaceFile(this.logPath, '', this.directory.account);
+    await this.replaceFile(this.logPath, '');
     const parameters = ['start', '--pgdata', this.folder, '--log', this.logPath];
     const { succeeded, output } = await this.control(...parameters, '-t', START_TIMEOUT_SECONDS);
     if (succeeded) return { succeeded, output };
@@ -77,13 +153,8 @@ export class Postmaster {
       const [program = '', ...parameters] = line.split('\0');
       return basename(program) === 'postgres' && parameters.includes(this.folder);
     }
-    const listed = await promisify(execFile)('ps', [
-      '-ww',
-      '-o',
-      'command=',
-      '-p',
-      String(pid),
-    ]).catch(() => ({ stdout: '' }));
+    const parameters = ['-ww', '-o', 'command=', '-p', String(pid)];
+    const listed = await promisify(execFile)('ps', parameters).catch(() => ({ stdout: '' }));
     return listed.stdout.includes(`postgres -D ${this.folder}`);
   }
 
@@ -95,74 +166,88 @@ export class Postmaster {
     if ((await this.readPid()) === undefined) return;
     const [, ...rest] = (await readFile(this.pidPath, 'utf8')).split('\n');
     const text = [process.pid, ...rest].join('\n');
-    await replaceFile(this.pidPath, text, this.directory.account);
+    await this.replaceFile(this.pidPath, text);
   }
 
   private async readPid(): Promise<number | undefined> {
-    const text = await readFile(this.pidPath, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-      return '';
-    });
-    const pid = Math.abs(Number.parseInt(text, 10));
+    const pid = Math.abs(Number.parseInt((await readIfAny(this.pidPath)) ?? '', 10));
     return pid > 0 ? pid : undefined;
   }
 
   private control(...parameters: string[]): Promise<CommandResult> {
-    return runCommand(this.directory, this.binaries.pgCtl, [...parameters, '-w', '-s']);
+    return this.run(this.binaries.pgCtl, [...parameters, '-w', '-s']);
+  }
+
+  private async createCluster(isDurable: boolean): Promise<void> {
+    const { home, account } = this.directory;
+    // A new folder per attempt: the initdb of a killed process may still write to the last one.
+    const draft = join(home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
+    const passwordFile = `${draft}.password`;
+    await this.replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`);
+    await mkdir(draft, { mode: 0o700 });
+    if (account) await chown(draft, account.uid, account.gid);
+    const { succeeded, output } = await this.run(this.binaries.initdb, [
+      ...['--pgdata', draft, '--username', USER, '--pwfile', passwordFile],
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      // Code point order and PostgreSQL's own Unicode case mapping are the same on every system.
+      ...['--no-locale', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+      '--no-instructions',
+      ...(isDurable ? [] : ['--no-sync']),
+    ]);
+    if (!succeeded) {
+      await removeDraft(draft);
+      await rm(passwordFile, { force: true });
+      throw new Error(
+        `PostgreSQL could not create its data in ${home}:\n${output}${advice(output)}`,
+      );
+    }
+    await rename(passwordFile, join(draft, PASSWORD_FILE));
+    await rename(draft, this.folder);
+    if (isDurable) await syncFolder(home);
+  }
+
+  /**
+   * Runs a program of PostgreSQL to its end as the account of the directory. Its output goes to a file: the server left
+   * running by pg_ctl would inherit a pipe, and break with this process.
+   */
+  private async run(program: string, parameters: string[]): Promise<CommandResult> {
+    const { home, account } = this.directory;
+    const logPath = join(home, 'command.log');
+    await rm(logPath, { force: true }); // of another user after a start as root
+    const log = await open(logPath, 'wx', 0o600);
+    try {
+      const child = spawn(program, parameters, {
+        cwd: home,
+        env: environment(),
+        stdio: ['ignore', log.fd, log.fd],
+        // Ctrl-C in a terminal reaches the whole process group, and this process still has work to finish.
+        detached: true,
+        windowsHide: true,
+        ...(account ? { uid: account.uid, gid: account.gid } : {}),
+      });
+      const [code] = (await once(child, 'exit')) as [number | null];
+      return { succeeded: code === 0, output: await lastLines(logPath) };
+    } catch (error) {
+      throw new Error(`Cannot run ${program}${reason(error as NodeJS.ErrnoException, account)}`, {
+        cause: error,
+      });
+    } finally {
+      await log.close();
+    }
+  }
+
+  /** Replaces a file atomically, with mode 0600 and the account's ownership, following no link. */
+  private async replaceFile(path: string, text: string): Promise<void> {
+    const { account } = this.directory;
+    const draft = `${path}.${randomBytes(6).toString('hex')}`;
+    await writeFile(draft, text, { mode: 0o600, flag: 'wx' });
+    if (account) await chown(draft, account.uid, account.gid);
+    await rename(draft, path);
   }
 }
 
-/** Variables for the programs, without PG* variables, which change defaults, and secrets. */
-const PASSED_ON = [
-  'PATH',
-  'LD_LIBRARY_PATH',
-  'SystemRoot',
-  'ComSpec',
-  'TEMP',
-  'TMP',
-  'USERPROFILE',
-  'APPDATA',
-];
-
-export interface CommandResult {
-  succeeded: boolean;
-  output: string;
-}
-
-/**
- * Runs a program of PostgreSQL to its end as the account of the directory. Its output goes to a file: the server left
- * running by pg_ctl would inherit a pipe, and break with this process.
- */
-export async function runCommand(
-  directory: DataDirectory,
-  program: string,
-  parameters: string[],
-): Promise<CommandResult> {
-  const logPath = join(directory.home, 'command.log');
-  await rm(logPath, { force: true }); // of another user after a start as root
-  const log = await open(logPath, 'wx', 0o600);
-  try {
-    const child = spawn(program, parameters, {
-      cwd: directory.home,
-      env: environment(),
-      stdio: ['ignore', log.fd, log.fd],
-      // Ctrl-C in a terminal reaches the whole process group, and this process still has work to finish.
-      detached: true,
-      windowsHide: true,
-      ...(directory.account ? { uid: directory.account.uid, gid: directory.account.gid } : {}),
-    });
-    const [code] = (await once(child, 'exit')) as [number | null];
-    return { succeeded: code === 0, output: await lastLines(logPath) };
-  } catch (error) {
-    throw new Error(`Cannot run ${program}${reason(error as NodeJS.ErrnoException, directory)}`, {
-      cause: error,
-    });
-  } finally {
-    await log.close();
-  }
-}
-
-export async function lastLines(path: string): Promise<string> {
+async function lastLines(path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch(() => '');
   return text.trim().split('\n').slice(-15).join('\n');
 }
@@ -175,7 +260,7 @@ function environment(): NodeJS.ProcessEnv {
   return passed;
 }
 
-function reason({ code, message }: NodeJS.ErrnoException, { account }: DataDirectory): string {
+function reason({ code, message }: NodeJS.ErrnoException, account: Account | undefined): string {
   if (code === 'ENOENT') {
     return ': the programs are made for glibc, which this system (such as Alpine) lacks. Set DATABASE_URL.';
   }
@@ -183,114 +268,6 @@ function reason({ code, message }: NodeJS.ErrnoException, { account }: DataDirec
     return ` as user ${account.name}: this root may not change users. Start the service as an ordinary user, or set DATABASE_URL.`;
   }
   return `: ${message}`;
-}
-
-export const USER = 'audit';
-
-const PASSWORD_FILE = 'audit-server.password';
-const DRAFT_PREFIX = 'data.new-';
-
-/** Keeps fsync and synchronous_commit on: acknowledged is durable. */
-const SETTINGS: Record<string, string> = {
-  listen_addresses: '127.0.0.1',
-  // A socket's path is limited to 107 bytes; loopback with a password needs none.
-  unix_socket_directories: '',
-  password_encryption: 'scram-sha-256',
-  max_connections: '100',
-  shared_buffers: '128MB',
-  // A statement over seven years of monthly partitions locks each of them with its indexes.
-  max_locks_per_transaction: '1024',
-  timezone: 'UTC',
-  log_timezone: 'UTC',
-  log_checkpoints: 'off',
-};
-
-/**
- * Creates a missing cluster under another name, so that an interrupted one is never taken for data.
- * @throws Error for data of another major version.
- */
-export async function ensureCluster(
-  directory: DataDirectory,
-  binaries: PostgresBinaries,
-  isDurable: boolean,
-): Promise<string> {
-  const folder = join(directory.home, 'data');
-  for (const name of await readdir(directory.home)) {
-    if (name.startsWith(DRAFT_PREFIX)) await removeDraft(join(directory.home, name));
-  }
-  const major = binaries.version.split('.')[0] ?? '';
-  const found = await readFile(join(folder, 'PG_VERSION'), 'utf8').catch(notFound);
-  if (found === undefined) await createCluster(directory, binaries, folder, isDurable);
-  else if (found.trim() !== major) {
-    throw new Error(
-      `${folder} holds data of PostgreSQL ${found.trim()}, but the embedded one is ${major}. Move the folder away ` +
-        `to start empty, or run a PostgreSQL ${found.trim()} on it and set DATABASE_URL.`,
-    );
-  }
-  return folder;
-}
-
-export async function readPassword(folder: string): Promise<string> {
-  return (await readFile(join(folder, PASSWORD_FILE), 'utf8')).trim();
-}
-
-/** Writes the whole configuration: a start is independent of earlier versions. */
-export async function configure(
-  directory: DataDirectory,
-  folder: string,
-  port: number,
-  settings: Record<string, string>,
-): Promise<void> {
-  const lines = Object.entries({ ...SETTINGS, ...settings, port: String(port) }).map(
-    ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
-  );
-  const text = `# Written at each start; ALTER SYSTEM changes survive.\n${lines.join('')}`;
-  await replaceFile(join(folder, 'postgresql.conf'), text, directory.account);
-}
-
-/** Replaces a file atomically, with mode 0600 and the account's ownership, following no link. */
-export async function replaceFile(
-  path: string,
-  text: string,
-  account: Account | undefined,
-): Promise<void> {
-  const draft = `${path}.${randomBytes(6).toString('hex')}`;
-  await writeFile(draft, text, { mode: 0o600, flag: 'wx' });
-  if (account) await chown(draft, account.uid, account.gid);
-  await rename(draft, path);
-}
-
-async function createCluster(
-  directory: DataDirectory,
-  binaries: PostgresBinaries,
-  folder: string,
-  isDurable: boolean,
-): Promise<void> {
-  // A new folder per attempt: the initdb of a killed process may still write to the last one.
-  const draft = join(directory.home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
-  const passwordFile = `${draft}.password`;
-  await replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`, directory.account);
-  await mkdir(draft, { mode: 0o700 });
-  if (directory.account) await chown(draft, directory.account.uid, directory.account.gid);
-  const { succeeded, output } = await runCommand(directory, binaries.initdb, [
-    ...['--pgdata', draft, '--username', USER, '--pwfile', passwordFile],
-    '--auth=scram-sha-256',
-    '--encoding=UTF8',
-    // Code point order and PostgreSQL's own Unicode case mapping are the same on every system.
-    ...['--no-locale', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
-    '--no-instructions',
-    ...(isDurable ? [] : ['--no-sync']),
-  ]);
-  if (!succeeded) {
-    await removeDraft(draft);
-    await rm(passwordFile, { force: true });
-    throw new Error(
-      `PostgreSQL could not create its data in ${directory.home}:\n${output}${advice(output)}`,
-    );
-  }
-  await rename(passwordFile, join(draft, PASSWORD_FILE));
-  await rename(draft, folder);
-  if (isDurable) await syncFolder(directory.home);
 }
 
 function advice(output: string): string {
@@ -310,6 +287,9 @@ async function syncFolder(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close());
 }
 
-function notFound(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
+async function readIfAny(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    return undefined;
+  });
 }
