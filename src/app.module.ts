@@ -9,7 +9,7 @@ import { ProblemFilter } from './http/http-server.adapter';
 import { HttpModule } from './http/http.module';
 import { CompiledValidationPipe } from './validation/validation.pipe';
 import { GraphqlModule } from './api/graphql/graphql.module';
-import { PlatformMetrics, PoolMetrics, QueryCacheMetrics } from './platform.metrics';
+import { PlatformMetrics } from './platform.metrics';
 import { HealthModule } from './health/health.module';
 import { MetricsModule } from './metrics/metrics.module';
 import { RedisModule } from './platform/redis/redis.module';
@@ -40,9 +40,7 @@ import { DeliveryModule } from './delivery/delivery.module';
     HealthModule,
   ],
   providers: [
-    PoolMetrics,
     PlatformMetrics,
-    QueryCacheMetrics,
     { provide: APP_FILTER, useClass: ProblemFilter },
     { provide: APP_PIPE, useClass: CompiledValidationPipe },
   ],

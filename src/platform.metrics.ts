@@ -1,33 +1,32 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { CacheReport } from './caching/cache-statistics';
 import type { ConfigType } from '@nestjs/config';
 import { databaseConfig } from './platform/config/settings';
 import { Database } from './platform/database/database';
 import { DatabaseHealthIndicator } from './platform/database/database.health';
 import { PartitionsHealthIndicator } from './maintenance/partitions.health';
-import { QueryCacheSource } from './platform/database/query-cache-source';
 import { QueryTimes } from './platform/database/database-statistics';
 import { MeasurementSources } from './metrics/measurement-sources';
 import { labelled, MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
-/* The platform imports neither metrics nor caching (docs/architecture.md). */
-
-/** Pool and reachability of PostgreSQL. */
+/** Metrics of PostgreSQL, its pool and partitions, and Redis: the platform imports no metrics (docs/architecture.md). */
 @Injectable()
-export class PoolMetrics {
+export class PlatformMetrics {
   constructor(
     registry: MetricRegistry,
     sources: MeasurementSources,
     database: Database,
     indicator: DatabaseHealthIndicator,
+    queries: QueryTimes,
+    partitions: PartitionsHealthIndicator,
+    redis: RedisConnection,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
   ) {
     sources.register('database', () => isUp(indicator));
     sources.register('pool', () => ({
       ...database.poolStatistics(),
       max: poolMax,
-      recent: database.acquisitionStatistics(),
+      recent: database.acquisitions.statistics(),
     }));
     registry.gauge(
       'database_pool_connections',
@@ -47,19 +46,6 @@ export class PoolMetrics {
       'Callers that wait for a connection.',
       () => database.poolStatistics().waiting,
     );
-  }
-}
-
-/** Slow statements, partitions and Redis. */
-@Injectable()
-export class PlatformMetrics {
-  constructor(
-    registry: MetricRegistry,
-    sources: MeasurementSources,
-    queries: QueryTimes,
-    partitions: PartitionsHealthIndicator,
-    redis: RedisConnection,
-  ) {
     sources.register('missingPartitions', () => missingOf(partitions));
     sources.register('slowQueries', () => queries.report());
     if (redis.isConfigured) sources.register('redis', () => redis.isAvailable);
@@ -74,17 +60,6 @@ export class PlatformMetrics {
     registry.counter('redis_failures_total', 'Attempts that failed or were given up.', () => {
       const { timeouts, failures } = redis.statistics();
       return labelled('kind', { timeout: timeouts, failure: failures });
-    });
-  }
-}
-
-/** Response cache in the report of the database. */
-@Injectable()
-export class QueryCacheMetrics {
-  constructor(queryCache: QueryCacheSource, cache: CacheReport) {
-    queryCache.provide(() => {
-      const { hitRatio, totalRequests, sizeMB: totalSizeMB, evictions } = cache.statistics();
-      return { hitRatio: totalRequests === 0 ? null : hitRatio, totalSizeMB, evictions };
     });
   }
 }

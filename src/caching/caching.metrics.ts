@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { MeasurementSources } from '../metrics/measurement-sources';
 import { MetricRegistry } from '../metrics/metrics.registry';
-import { CacheStatistics } from './cache-statistics';
+import { CacheReport, CacheStatistics } from './cache-statistics';
 import { MemoryStore } from './memory-store';
 
 /** Metrics of the cache. */
@@ -12,8 +12,13 @@ export class CachingMetrics {
     sources: MeasurementSources,
     counts: CacheStatistics,
     memory: MemoryStore,
+    report: CacheReport,
   ) {
     sources.register('cache', () => ({ ...counts.totals(), window: counts.window() }));
+    sources.register('queryCache', () => {
+      const { hitRatio, totalRequests, sizeMB: totalSizeMB, evictions } = report.statistics();
+      return { hitRatio: totalRequests === 0 ? null : hitRatio, totalSizeMB, evictions };
+    });
     registry.counter('cache_requests_total', 'Cacheable requests, by namespace and outcome.', () =>
       Object.entries(counts.byNamespace()).flatMap(([namespace, tally]) => [
         { labels: { namespace, outcome: 'hit' }, value: tally.totalHits },

@@ -21,7 +21,7 @@ import {
   type Partition,
 } from '../platform/database/partition-catalog';
 import { missingMonths, monthsAhead } from '../platform/database/partitions';
-import { QueryCacheSource } from '../platform/database/query-cache-source';
+import { MeasurementSources } from '../metrics/measurement-sources';
 import { findSlowStatements } from './slow-statements';
 
 const GB = 1024 ** 3;
@@ -40,7 +40,7 @@ export class DatabaseReport {
   constructor(
     private readonly database: Database,
     private readonly tables: MaintainedTables,
-    private readonly queryCache: QueryCacheSource,
+    private readonly sources: MeasurementSources,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
@@ -70,7 +70,7 @@ export class DatabaseReport {
       return {
         timestamp: wallClockText(),
         connectionPool: this.connectionPool(),
-        queryCache: this.queryCache.figures() ?? NO_CACHE,
+        queryCache: this.sources.find('queryCache')?.() ?? NO_CACHE,
         partitions,
         performance,
       };
@@ -80,7 +80,7 @@ export class DatabaseReport {
   /** Includes the connection of this report. */
   private connectionPool(): ConnectionPoolDto {
     const { total, idle, waiting } = this.database.poolStatistics();
-    const { averageMs, successPercent } = this.database.acquisitionStatistics();
+    const { averageMs, successPercent } = this.database.acquisitions.statistics();
     return {
       totalConnections: total,
       activeConnections: total - idle,
@@ -137,7 +137,7 @@ export class DatabaseReport {
         ...slow.notes,
         ...suggestions.map(({ index, table, reason }) => `Index ${index} on ${table}: ${reason}`),
         ...cacheNotes(ratio, hits + reads),
-        ...(this.queryCache.figures()
+        ...(this.sources.find('queryCache')
           ? []
           : ['queryCache is null: nothing in front of the database is cached.']),
       ],

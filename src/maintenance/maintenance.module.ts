@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
+import { MetricsModule } from '../metrics/metrics.module';
 import { DatabaseModule } from '../platform/database/database.module';
 import { DatabaseController } from './database.controller';
 import { DatabaseReport } from './database-report';
@@ -11,7 +12,7 @@ import { PartitionsHealthIndicator } from './partitions.health';
 
 /** Partitions ahead, retention, reports, advice and optimization on demand. */
 @Module({
-  imports: [DatabaseModule, TerminusModule],
+  imports: [DatabaseModule, MetricsModule, TerminusModule],
   controllers: [DatabaseController],
   providers: [
     DatabaseReport,

@@ -9,7 +9,7 @@ import { removeLeftoverIndexes } from './index-maintenance';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { MaintenanceRun } from './maintenance-run';
 import { PartitionRetention } from './partition-retention';
-import { Partitions } from '../platform/database/partitions';
+import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
 import type { DedicatedPool } from '../platform/database/connection-loan';
 
@@ -114,7 +114,7 @@ export class Maintenance implements OnModuleDestroy {
     for (const table of this.tables.partitioned()) {
       await this.attempt(result, `partitions of ${table.table}`, async () => {
         await this.partitions.refresh(table.table);
-        await this.partitions.ensureAhead(table.table, table.ahead);
+        await this.partitions.ensure(table.table, monthsAhead(table.ahead));
       });
       await this.attempt(result, `retention of ${table.table}`, async () => {
         const retention = new PartitionRetention(client, () => this.isStopping);

@@ -10,6 +10,13 @@ export interface CacheFigures {
   window: { requests: number; hitRatio: number | undefined };
 }
 
+/** The cache in front of the database: percent (null without requests), MB, count. */
+interface QueryCacheFigures {
+  hitRatio: number | null;
+  totalSizeMB: number;
+  evictions: number;
+}
+
 export interface ConcurrencyFigures {
   activeRequests: number;
   queuedRequests: number;
@@ -42,6 +49,7 @@ export interface LossFigures {
 
 export interface Sources {
   cache: () => CacheFigures;
+  queryCache: () => QueryCacheFigures;
   concurrency: () => ConcurrencyFigures;
   pool: () => PoolFigures;
   slowQueries: () => SlowQueryFigures;

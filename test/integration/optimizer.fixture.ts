@@ -3,7 +3,7 @@ import { databaseConfig, serverConfig } from '../../src/platform/config/settings
 import { DatabaseReport } from '../../src/maintenance/database-report';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
 import { Optimizer } from '../../src/maintenance/optimizer';
-import { QueryCacheSource } from '../../src/platform/database/query-cache-source';
+import { MeasurementSources } from '../../src/metrics/measurement-sources';
 import type { Replica } from './replica.fixture';
 
 function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {
@@ -21,7 +21,7 @@ export const reportOf = ({ database }: Replica, retentionDays = 0) =>
   new DatabaseReport(
     database,
     tablesOf(1, retentionDays),
-    new QueryCacheSource(),
+    new MeasurementSources(),
     databaseConfig(),
     serverConfig(),
   );

@@ -17,7 +17,6 @@ import type { EmbeddedPostgresServer } from './embedded/embedded-postgres';
 import { MaintainedTables } from './maintained-tables';
 import { runMigrations } from './migrate';
 import { Partitions } from './partitions';
-import { QueryCacheSource } from './query-cache-source';
 import { QueryTimes } from './database-statistics';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 
@@ -71,7 +70,6 @@ class QueryTimesModule {}
     Database,
     Partitions,
     MaintainedTables,
-    QueryCacheSource,
     DatabaseHealthIndicator,
     {
       provide: ReadReplicas,
@@ -85,13 +83,6 @@ class QueryTimesModule {}
         ),
     },
   ],
-  exports: [
-    Database,
-    Partitions,
-    MaintainedTables,
-    QueryCacheSource,
-    DatabaseHealthIndicator,
-    QueryTimesModule,
-  ],
+  exports: [Database, Partitions, MaintainedTables, DatabaseHealthIndicator, QueryTimesModule],
 })
 export class DatabaseModule {}
