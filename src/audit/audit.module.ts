@@ -8,7 +8,7 @@ import { MetricsModule } from '../metrics/metrics.module';
 import { auditConfig } from '../platform/config/settings';
 import { DatabaseModule } from '../platform/database/database.module';
 import { MaintainedTables } from '../platform/database/maintained-tables';
-import { Partitions } from '../platform/database/partitions';
+import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { AuditController } from './api/audit.controller';
 import { AuditExportController } from './api/audit-export.controller';
 import { AuditTailController } from './api/audit-tail.controller';
@@ -59,7 +59,7 @@ export class AuditModule implements OnModuleInit {
       afterHidden: forgetExpired,
       wasRecordedBetween,
     });
-    await this.partitions.ensureAhead(EVENT_TABLE, ahead);
+    await this.partitions.ensure(EVENT_TABLE, monthsAhead(ahead));
     new Logger(AuditModule.name).log(`Partitions exist for this month and ${ahead} more.`);
   }
 }

@@ -12,7 +12,7 @@ import {
 import { Test } from '@nestjs/testing';
 import type { Response } from 'express';
 import request from 'supertest';
-import { authConfig, type AuthConfig } from '../platform/config/auth.config';
+import { authConfig, type AuthConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { AuthModule } from './auth.module';
 import { CurrentPrincipal, type Principal, type Scope } from './principal';

@@ -11,7 +11,7 @@ import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { ApiSecurity } from '@nestjs/swagger';
 import { type AuthenticatedRequest, type Principal, requireScopes, type Scope } from './principal';
 import { TokenVerifier } from './token-verifier';
-import { AppError } from '../platform/errors/app-error';
+import { type AppError, internalError } from '../platform/errors/app-error';
 
 /** Metadata key; a handler's access precedes its class's. */
 export const ROUTE_ACCESS = 'auth:route-access';
@@ -76,9 +76,7 @@ function admit(request: AuthenticatedRequest, principal: Principal, needed: read
 
 function undeclared(context: ExecutionContext): AppError {
   const handler = `${context.getClass().name}.${context.getHandler().name}`;
-  return new AppError('INTERNAL', 'The request failed for a reason on our side.', {
-    cause: new Error(`${handler} has neither @Public() nor @Scopes().`),
-  });
+  return internalError(new Error(`${handler} has neither @Public() nor @Scopes().`));
 }
 
 /** Stops the boot when a route declares no access, before the guard refuses a request. */

@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose';
 import { wallClockMs } from '../platform/runtime/clocks';
-import type { AuthConfig } from '../platform/config/auth.config';
+import type { AuthConfig } from '../platform/config/settings';
 import { usableAlgorithms } from './verification-keys';
 import { SCOPES, type Scope } from './principal';
 

@@ -1,6 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { insufficientScope } from './challenge';
-import { AppError } from '../platform/errors/app-error';
+import { AppError, internalError } from '../platform/errors/app-error';
 
 export const SCOPES = [
   'audit:read',
@@ -75,9 +75,7 @@ export interface AuthenticatedRequest {
 export function principalOfContext(context: ExecutionContext): Principal {
   const { principal } = context.switchToHttp().getRequest<AuthenticatedRequest>();
   if (!principal) {
-    throw new AppError('INTERNAL', 'The request failed for a reason on our side.', {
-      cause: new Error(`${context.getHandler().name} wants a principal but is public.`),
-    });
+    throw internalError(new Error(`${context.getHandler().name} wants a principal but is public.`));
   }
   return principal;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { SignJWT, type JWTPayload } from 'jose';
-import type { AuthConfig } from '../platform/config/auth.config';
+import type { AuthConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { TokenVerifier } from './token-verifier';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TokenVerifier } from './token-verifier';
 import { JwksUrlKeys } from './verification-keys';
-import type { AuthConfig } from '../platform/config/auth.config';
+import type { AuthConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 
 interface Issuer {

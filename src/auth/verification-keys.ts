@@ -10,7 +10,7 @@ import {
 } from 'jose';
 import { readFile, stat } from 'node:fs/promises';
 import { keysUnavailable } from './challenge';
-import type { AuthConfig } from '../platform/config/auth.config';
+import type { AuthConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 
 /** Age of keys before they are fetched again: the longest life of a withdrawn key. */
@@ -154,10 +154,7 @@ export class JwksUrlKeys implements VerificationKeys {
         return this.keySet(header, token);
       });
     } catch (error) {
-      // An AppError is the last failure again: it must not delay the next fetch any further.
-      if (isAboutTheToken(error) || error instanceof AppError) throw error;
-      this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
-      throw this.lastFailure.error;
+      throw isAboutTheToken(error) ? error : this.noteFailure(error);
     }
   };
 
@@ -179,11 +176,16 @@ export class JwksUrlKeys implements VerificationKeys {
     try {
       await this.fetchKeys();
     } catch (error) {
-      if (error instanceof AppError) throw error;
-      this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
-      throw this.lastFailure.error;
+      throw this.noteFailure(error);
     }
     return this.keySet.jwks() ?? { keys: [] };
+  }
+
+  /** An AppError is the last failure again: it must not delay the next fetch any further. */
+  private noteFailure(error: unknown): AppError {
+    if (error instanceof AppError) return error;
+    this.lastFailure = { error: keysUnavailable(error), atMs: performance.now() };
+    return this.lastFailure.error;
   }
 
   private readonly fetchUnlessJustFailed: FetchImplementation = (url, options) => {

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { ConfigError } from '../platform/config/config.error';
+import { ConfigError } from '../platform/config/load-environment';
 import { databaseConfig, loggingConfig } from '../platform/config/settings';
 import { openServer, waitForServer } from '../platform/database/data-source';
 import { runMigrations } from '../platform/database/migrate';

@@ -1,7 +1,7 @@
 import { decodeJwt } from 'jose';
 import { SCOPES } from '../auth/principal';
 import { TokenVerifier } from '../auth/token-verifier';
-import type { AuthConfig } from '../platform/config/auth.config';
+import type { AuthConfig } from '../platform/config/settings';
 import { runTokenTool } from './token';
 
 const config: AuthConfig = {

@@ -5,7 +5,7 @@ import {
   type DevelopmentClaims,
 } from '../auth/development-token';
 import { SCOPES, type Scope } from '../auth/principal';
-import { authConfig, type AuthConfig } from '../platform/config/auth.config';
+import { authConfig, type AuthConfig } from '../platform/config/settings';
 import { surviveClosedOutputs } from '../platform/logging/log-output';
 
 const USAGE = `Usage: npm run token -- [options]

@@ -43,13 +43,14 @@ export class ConnectionLimiter {
     try {
       return await this.permits.run(request, () => {
         isGranted = true;
-        if (this.areConnectionsShort) this.database.noteWaitBefore(performance.now() - startedMs);
+        if (this.areConnectionsShort)
+          this.database.acquisitions.recordBefore(performance.now() - startedMs);
         return this.running.during(work);
       });
     } catch (error) {
       // A client's disconnect says nothing of the pool.
       if (!isGranted && isTooLate(error) && this.areConnectionsShort) {
-        this.database.noteWaitInVain(performance.now() - startedMs);
+        this.database.acquisitions.record(performance.now() - startedMs, false);
       }
       throw error;
     }

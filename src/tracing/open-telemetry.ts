@@ -14,6 +14,7 @@ import {
 } from '@opentelemetry/sdk-trace-node';
 import type { IncomingMessage } from 'node:http';
 import type { TracingConfig } from '../platform/config/settings';
+import { withTimeout } from '../platform/runtime/abort';
 
 const STOP_TIMEOUT_MS = 2000;
 
@@ -55,10 +56,8 @@ export class OpenTelemetry {
 
   /** Sends the rest, for at most two seconds. */
   async stop(): Promise<void> {
-    const timeout = new Promise<void>((resolve) => {
-      setTimeout(resolve, STOP_TIMEOUT_MS).unref();
-    });
-    await Promise.race([this.provider.shutdown().catch(() => undefined), timeout]);
+    const stopped = this.provider.shutdown().catch(() => undefined);
+    await withTimeout(stopped, STOP_TIMEOUT_MS);
   }
 }
 

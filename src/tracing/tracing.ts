@@ -1,4 +1,4 @@
-import { ConfigError } from '../platform/config/config.error';
+import { ConfigError } from '../platform/config/load-environment';
 import { tracingConfig } from '../platform/config/settings';
 
 /**

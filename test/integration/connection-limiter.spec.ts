@@ -38,9 +38,9 @@ describe('the wait for a connection permit', () => {
     );
 
   it('is part of the time that a connection takes to get', async () => {
-    const before = replica.database.acquisitionStatistics();
+    const before = replica.database.acquisitions.statistics();
     await Promise.all([read('SELECT pg_sleep(0.4)'), read('SELECT 1')]);
-    const { lent, averageMs = 0, successPercent } = replica.database.acquisitionStatistics();
+    const { lent, averageMs = 0, successPercent } = replica.database.acquisitions.statistics();
     expect(lent).toBe(before.lent + 2);
     expect(averageMs * lent).toBeGreaterThan(350);
     expect(successPercent).toBe(100);
@@ -65,7 +65,7 @@ describe('the wait for a connection permit', () => {
       { reason: { code: 'REQUEST_TIMEOUT' } },
     ]);
     await blocking;
-    const { lent, successPercent } = replica.database.acquisitionStatistics();
+    const { lent, successPercent } = replica.database.acquisitions.statistics();
     expect(successPercent).toBeCloseTo((100 * lent) / (lent + 2));
   });
 });
@@ -170,11 +170,11 @@ describe('connection permits under event-loop pressure', () => {
       replica.database.withClient((client) => client.query('SELECT 1')),
     );
     await until(() => limiter.permits.statistics().max === 6);
-    const before = replica.database.acquisitionStatistics();
+    const before = replica.database.acquisitions.statistics();
     await keepBusy(700);
     const waiting = works(5);
     await keepBusy(200);
     await waiting.end();
-    expect(replica.database.acquisitionStatistics()).toEqual(before);
+    expect(replica.database.acquisitions.statistics()).toEqual(before);
   });
 });

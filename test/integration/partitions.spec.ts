@@ -4,7 +4,7 @@ import { poolOf } from '../../src/platform/database/data-source';
 import { addMonths, missingMonths, monthsAhead } from '../../src/platform/database/partitions';
 import { isOutcomeUnknown } from '../../src/platform/database/commit-outcome';
 import type { TestDatabase } from '../support/test-database';
-import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
+import { listMonths, newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
 
@@ -106,7 +106,7 @@ describe('partitions', () => {
       await admin.query('COMMIT');
       await impatient.close();
     }
-    expect(await one.partitions.list(EVENT_TABLE)).toContain(recent(8));
+    expect(await listMonths(one.partitions)).toContain(recent(8));
   });
 
   it('let readers and writers go on while one is being made', async () => {
@@ -123,14 +123,14 @@ describe('partitions', () => {
         [`${recent(10)}-01`, `${recent(11)}-01`],
       );
       expect(rows).toHaveLength(1);
-      expect(await one.partitions.list(EVENT_TABLE)).not.toContain(recent(12));
+      expect(await listMonths(one.partitions)).not.toContain(recent(12));
     } finally {
       await admin.query('RESET lock_timeout');
       atCommit.proceed();
       await making;
       await maker.close();
     }
-    expect(await one.partitions.list(EVENT_TABLE)).toContain(recent(12));
+    expect(await listMonths(one.partitions)).toContain(recent(12));
   });
 
   it.each([1, 2])(
@@ -182,8 +182,8 @@ describe('partitions', () => {
   });
 
   it('are made ahead of time', async () => {
-    await one.partitions.ensureAhead(EVENT_TABLE, 3, new Date('2031-11-30T23:59:59Z'));
-    const months = await one.partitions.list(EVENT_TABLE);
+    await one.partitions.ensure(EVENT_TABLE, monthsAhead(3, new Date('2031-11-30T23:59:59Z')));
+    const months = await listMonths(one.partitions);
     expect(months).toEqual(expect.arrayContaining(['2031-11', '2031-12', '2032-01', '2032-02']));
     expect(months).not.toContain('2032-03');
   });
@@ -192,7 +192,7 @@ describe('partitions', () => {
     const month = recent(16);
     const request = () => writeRequest([newEvent({ timestamp: `${month}-15T12:00:00.000000Z` })]);
     await Promise.all([one, two, one, two].map(({ writer }) => writer.write(request())));
-    expect(await two.partitions.list(EVENT_TABLE)).toContain(month);
+    expect(await listMonths(two.partitions)).toContain(month);
   });
 
   it('refuse a malformed month rather than put it into a statement', async () => {

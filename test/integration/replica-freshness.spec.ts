@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import type { PageRequest } from '../../src/audit/read/page-statement';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { oneTo } from './heads.fixture';
+import { monthsAhead } from '../../src/platform/database/partitions';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
 import { newOrganization } from './two-replicas.fixture';
 import { openNetworkPath } from './network-path.fixture';
@@ -22,7 +23,7 @@ describe('reads with a read replica', () => {
     source = new Client({ connectionString: primary.url });
     await source.connect();
     const other = await openReplica(copy.url);
-    await other.partitions.ensureAhead('audit_event', 0);
+    await other.partitions.ensure('audit_event', monthsAhead(0));
     await other.close();
     service = await openReplica(primary.url, { replicaUrls: [copy.url] });
   });

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
-import type { NewEvent } from '../../src/audit/event/audit-event';
+import { EVENT_TABLE, type NewEvent } from '../../src/audit/event/audit-event';
 import { AuditQueries } from '../../src/audit/read/audit.queries';
 import {
   BatchCommitter,
@@ -21,7 +21,7 @@ import { databaseConfig, type DatabaseConfig } from '../../src/platform/config/s
 import { dataSourceOptions } from '../../src/platform/database/data-source';
 import { Database } from '../../src/platform/database/database';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
-import { Partitions } from '../../src/platform/database/partitions';
+import { type Month, monthOf, Partitions } from '../../src/platform/database/partitions';
 import { ReadReplica, ReadReplicas } from '../../src/platform/database/read-replicas';
 import { formatInstant } from '../../src/platform/runtime/instant';
 
@@ -37,6 +37,13 @@ export interface Replica {
   epochs: TenantVersions;
   timeline: LogTimeline;
   close(): Promise<void>;
+}
+
+/** The first months of the partitions of the events, oldest first. */
+export async function listMonths(partitions: Partitions): Promise<Month[]> {
+  return (await partitions.find(EVENT_TABLE)).flatMap(({ lowerMs, isDetaching }) =>
+    lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
+  );
 }
 
 /** Opens the real classes on the database at `url`, wired as the modules wire them. */

@@ -6,6 +6,7 @@ import { type ConfigType } from '@nestjs/config';
 import { Test } from '@nestjs/testing';
 import {
   auditConfig,
+  authConfig,
   cacheConfig,
   concurrencyConfig,
   databaseConfig,
@@ -16,10 +17,14 @@ import {
   serverConfig,
   streamingConfig,
 } from './settings';
-import { authConfig } from './auth.config';
-import { ConfigError } from './config.error';
+import {
+  ConfigError,
+  loadEnvironment,
+  PACKAGE_ROOT,
+  PROFILES,
+  type Variables,
+} from './load-environment';
 import { ConfigModule } from './config.module';
-import { loadEnvironment, PACKAGE_ROOT, PROFILES, type Variables } from './load-environment';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'config-module-'));
 afterAll(() => rmSync(dataDir, { recursive: true }));

@@ -1,41 +1,7 @@
 import { Module } from '@nestjs/common';
 import { ConfigModule as NestConfigModule } from '@nestjs/config';
-import { authConfig } from './auth.config';
-import { ConfigError, type Violation } from './config.error';
-import { loadEnvironment, type Variables } from './load-environment';
-import {
-  auditConfig,
-  cacheConfig,
-  concurrencyConfig,
-  databaseConfig,
-  graphqlConfig,
-  loggingConfig,
-  monitoringConfig,
-  paginationConfig,
-  rateLimitConfig,
-  redisConfig,
-  serverConfig,
-  streamingConfig,
-  tracingConfig,
-} from './settings';
-
-/** In the order of `config/default.env`. */
-export const CONFIGS = [
-  serverConfig,
-  databaseConfig,
-  redisConfig,
-  authConfig,
-  cacheConfig,
-  paginationConfig,
-  graphqlConfig,
-  streamingConfig,
-  concurrencyConfig,
-  rateLimitConfig,
-  auditConfig,
-  monitoringConfig,
-  loggingConfig,
-  tracingConfig,
-];
+import { CONFIGS } from './settings';
+import { ConfigError, loadEnvironment, type Variables, type Violation } from './load-environment';
 
 /**
  * Provides all settings: `@Inject(serverConfig.KEY)`. Each application reads the environment, so that each test can

@@ -2,9 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { ConfigError } from './config.error';
+import { ConfigError, type Variables } from './load-environment';
 import { assertConfiguration, checkConfiguration } from './config.module';
-import type { Variables } from './load-environment';
 
 const DATABASE = 'postgres://audit:hunter2@db/audit';
 const PRODUCTION = {

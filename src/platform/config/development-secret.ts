@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError } from './config.error';
+import { ConfigError } from './load-environment';
 
 /** Shortest HMAC key that does not weaken HS256 (RFC 7518, 3.2). */
 export const MIN_SECRET_BYTES = 32;

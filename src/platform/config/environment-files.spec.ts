@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CONFIGS } from './config.module';
+import { CONFIGS } from './settings';
 import { loadEnvironment, PACKAGE_ROOT, PROFILES, readEnvFile } from './load-environment';
 
 const lines = readFileSync(join(PACKAGE_ROOT, 'config', 'default.env'), 'utf8').split('\n');

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { maskPath, maskUrl, maskUrlList } from './masking';
+import { maskPath, maskUrl, maskUrlList } from './define-config';
 
 describe('maskUrl', () => {
   it.each([

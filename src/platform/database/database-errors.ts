@@ -1,4 +1,4 @@
-import { AppError } from '../errors/app-error';
+import { AppError, internalError } from '../errors/app-error';
 
 /** SQLSTATE classes and codes: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const UNAVAILABLE_CLASSES = new Set(['08', '53', '58']);
@@ -80,30 +80,22 @@ export function isMissingPartition(error: unknown): boolean {
  */
 export function toDatabaseError(error: unknown): AppError {
   if (error instanceof AppError) return error;
+  const unavailable = (detail: string): AppError =>
+    new AppError('DATABASE_UNAVAILABLE', detail, { retryAfterSeconds: 2, cause: error });
   if (isUnavailable(error) || isRefusedConnection(error) || isRetryable(error)) {
-    return new AppError('DATABASE_UNAVAILABLE', 'The database cannot be used right now.', {
-      retryAfterSeconds: 2,
-      cause: error,
-    });
+    return unavailable('The database cannot be used right now.');
   }
-  const code = codeOf(error);
-  if (code === '57014') {
-    return new AppError('REQUEST_TIMEOUT', 'The database did not answer in time.', {
-      cause: error,
-    });
+  if (isLockTimeout(error)) return unavailable('The organization is locked in the database.');
+  switch (codeOf(error)) {
+    case '57014':
+      return new AppError('REQUEST_TIMEOUT', 'The database did not answer in time.', {
+        cause: error,
+      });
+    case '23505':
+      return new AppError('CONFLICT', 'The same thing was stored by another request.', {
+        cause: error,
+      });
+    default:
+      return internalError(error);
   }
-  if (isLockTimeout(error)) {
-    return new AppError('DATABASE_UNAVAILABLE', 'The organization is locked in the database.', {
-      retryAfterSeconds: 2,
-      cause: error,
-    });
-  }
-  if (code === '23505') {
-    return new AppError('CONFLICT', 'The same thing was stored by another request.', {
-      cause: error,
-    });
-  }
-  return new AppError('INTERNAL', 'The request failed for a reason on our side.', {
-    cause: error,
-  });
 }

@@ -20,7 +20,7 @@ import {
   type Lease,
   withConnection,
 } from './connection-loan';
-import { type AcquisitionStatistics, statsOf } from './database-statistics';
+import { type PoolStats, statsOf } from './database-statistics';
 import { ReadReplicas } from './read-replicas';
 
 /** Limited by CommitWatch instead of pg. */
@@ -189,24 +189,14 @@ export class Database implements BeforeApplicationShutdown {
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
-  /** Recent waits for the primary, in any queue (database-statistics.ts). */
-  acquisitionStatistics(): AcquisitionStatistics {
-    return statsOf(poolOf(this.dataSource)).statistics();
+  /** Recent waits for the primary, in any queue. */
+  get acquisitions(): PoolStats {
+    return statsOf(poolOf(this.dataSource));
   }
 
   /** Registers the count of callers that queue before the primary's pool. */
   watchWaiting(waiting: () => number): void {
     this.waitingElsewhere = waiting;
-  }
-
-  /** Records a wait before a request to the pool. */
-  noteWaitBefore(waitedMs: number): void {
-    statsOf(poolOf(this.dataSource)).recordBefore(waitedMs);
-  }
-
-  /** Records a wait abandoned before a request to the pool. */
-  noteWaitInVain(waitedMs: number): void {
-    statsOf(poolOf(this.dataSource)).record(waitedMs, false);
   }
 
   /** Connections of the primary's pool, and waiting callers of all queues. */

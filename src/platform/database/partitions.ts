@@ -123,10 +123,6 @@ export class Partitions {
     return true;
   }
 
-  async ensureAhead(table: string, ahead: number, now = new Date(wallClockMs())): Promise<void> {
-    await this.ensure(table, monthsAhead(ahead, now));
-  }
-
   /** Rereads known months after an insert found no partition: another replica may have dropped it. */
   async refresh(table: string, signal?: AbortSignal): Promise<void> {
     this.note(table, await this.find(table, signal));
@@ -134,13 +130,6 @@ export class Partitions {
 
   find(table: string, signal?: AbortSignal): Promise<Partition[]> {
     return this.database.withClient((client) => findPartitions(client, table), signal);
-  }
-
-  /** Lists the first months of the partitions of `table`, oldest first. */
-  async list(table: string): Promise<Month[]> {
-    return (await this.find(table)).flatMap(({ lowerMs, isDetaching }) =>
-      lowerMs === null || isDetaching ? [] : [monthOf(new Date(lowerMs).toISOString())],
-    );
   }
 
   private isKnown(table: string, month: Month): boolean {

@@ -57,6 +57,11 @@ export function validationFailed(errors: FieldError[]): AppError {
   return new AppError('VALIDATION_FAILED', `${where}${more}`.slice(0, 1000), { errors });
 }
 
+/** A fault of ours: `cause` is for the log alone. */
+export function internalError(cause: unknown): AppError {
+  return new AppError('INTERNAL', 'The request failed for a reason on our side.', { cause });
+}
+
 /** Public names of failures: the `code` of a problem. */
 export type ErrorCode = keyof typeof ERROR_TABLE;
 
@@ -118,20 +123,8 @@ export const ERROR_TABLE = {
 
 /** The code for an HTTP status of a framework's exception. */
 export function codeOfStatus(status: number): ErrorCode {
-  const exact: Partial<Record<number, ErrorCode>> = {
-    401: 'UNAUTHENTICATED',
-    403: 'FORBIDDEN',
-    404: 'NOT_FOUND',
-    405: 'METHOD_NOT_ALLOWED',
-    406: 'NOT_ACCEPTABLE',
-    408: 'CLIENT_TIMEOUT',
-    409: 'CONFLICT',
-    413: 'REQUEST_TOO_LARGE',
-    414: 'URI_TOO_LONG',
-    415: 'UNSUPPORTED_MEDIA_TYPE',
-    429: 'RATE_LIMITED',
-    431: 'HEADERS_TOO_LARGE',
-    499: 'CLIENT_CLOSED',
-  };
-  return exact[status] ?? (status >= 400 && status < 500 ? 'VALIDATION_FAILED' : 'INTERNAL');
+  if (status < 400 || status >= 500) return 'INTERNAL';
+  if (status === 422) return 'VALIDATION_FAILED'; // no framework knows idempotency keys
+  const codes = Object.keys(ERROR_TABLE) as ErrorCode[];
+  return codes.find((code) => ERROR_TABLE[code].status === status) ?? 'VALIDATION_FAILED';
 }

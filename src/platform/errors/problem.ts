@@ -1,6 +1,13 @@
 import { Logger } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { AppError, codeOfStatus, ERROR_TABLE, type ErrorCode, type FieldError } from './app-error';
+import {
+  AppError,
+  codeOfStatus,
+  ERROR_TABLE,
+  type ErrorCode,
+  type FieldError,
+  internalError,
+} from './app-error';
 
 /** Media type of every error over REST (RFC 9457). */
 export const PROBLEM_JSON = 'application/problem+json';
@@ -17,13 +24,12 @@ export interface Problem {
   errors?: FieldError[];
 }
 
-/** Errors of express, body-parser and Nest: an HTTP status and, for some, permission to show the message. */
+/** Errors of express, body-parser and Nest with an HTTP status. */
 interface HttpLikeError {
   status?: unknown;
   statusCode?: unknown;
   getStatus?: () => number;
   type?: unknown;
-  message?: unknown;
 }
 
 /** Error types of body-parser; others of its kind are a plain 400. */
@@ -56,9 +62,7 @@ export function toAppError(thrown: unknown): AppError {
     const code = codeOfStatus(status);
     return new AppError(code, `${ERROR_TABLE[code].title}.`, { cause: thrown });
   }
-  return new AppError('INTERNAL', 'The request failed for a reason on our side.', {
-    cause: thrown,
-  });
+  return internalError(thrown);
 }
 
 /** `instance` is the path of the request, without its query. */

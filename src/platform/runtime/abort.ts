@@ -30,16 +30,7 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal, graceMs = 0)
       clearTimeout(timer);
       removeListener();
     };
-    work.then(
-      (value) => {
-        end();
-        resolve(value);
-      },
-      (error: Error) => {
-        end();
-        reject(error);
-      },
-    );
+    work.finally(end).then(resolve, reject);
   });
 }
 
@@ -52,16 +43,7 @@ export function abortableLazily<T>(work: Promise<T>, signal: () => AbortSignal):
     const timer = setTimeout(() => {
       abortable(work, signal()).then(resolve, reject);
     }, LAZY_MS);
-    work.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error: Error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
+    work.finally(() => clearTimeout(timer)).then(resolve, reject);
   });
 }
 
