@@ -5,23 +5,118 @@ import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { HttpModule } from '../http/http.module';
 import { MetricsModule } from '../metrics/metrics.module';
+import { CursorCodec } from '../pagination/cursor.codec';
 import { auditConfig } from '../platform/config/settings';
+import { Database } from '../platform/database/database';
 import { DatabaseModule } from '../platform/database/database.module';
 import { MaintainedTables } from '../platform/database/maintained-tables';
-import { monthsAhead, Partitions } from '../platform/database/partitions';
-import { AuditController } from './api/audit.controller';
+import { Partitions } from '../platform/database/partitions';
+import { RedisModule } from '../platform/redis/redis.module';
+import { StreamingModule } from '../streaming/streaming.module';
 import { AuditExportController } from './api/audit-export.controller';
 import { AuditTailController } from './api/audit-tail.controller';
+import { AuditController } from './api/audit.controller';
 import { CreateEventFastRoute } from './api/create-event.fast-route';
 import { AuditMetrics } from './audit.metrics';
 import { EVENT_TABLE } from './event/audit-event';
-import { EventModule } from './event/event.module';
-import { ExportModule } from './export/export.module';
-import { FeedModule } from './feed/feed.module';
-import { IngestModule } from './ingest/ingest.module';
-import { ReadModule } from './read/read.module';
+import { LogTimeline } from './event/log-timeline';
+import { AuditExports } from './export/audit-exports';
+import { AuditEventStream } from './feed/audit-event-stream';
+import { EventFeed } from './feed/event-feed';
+import { EventTailer } from './feed/event-tailer';
+import { EventIngest } from './ingest/event-ingest';
+import { AuditPages } from './read/audit-pages';
+import { AuditSearch } from './read/audit-search';
+import { AuditQueries } from './read/audit.queries';
+import { CachedEvents, CachedPages } from './read/cached-reads';
+import { EventWarmup } from './read/event-warmup';
+import { ReadScheduler } from './read/read-scheduler';
+import { ResponseComposition } from './read/response-composition';
+import { TenantVersions } from './read/tenant-versions';
+import { AuditWriter } from './write/audit-writer';
+import { AuditService } from './write/audit.service';
+import {
+  BatchCommitter,
+  TRANSACTION_PARTICIPANTS,
+  type TransactionParticipant,
+} from './write/batch-committer';
+import { DuplicatesParticipant } from './write/duplicates.participant';
 import { forgetExpired, wasRecordedBetween } from './write/expired-events';
-import { WriteModule } from './write/write.module';
+import { IdempotencyParticipant } from './write/idempotency.participant';
+
+/** The event, and the history of each organization's log. */
+@Module({ providers: [LogTimeline], exports: [LogTimeline] })
+class EventModule {}
+
+/** Recording events: commands, the queue of commits, and the transaction with its participants. */
+@Module({
+  imports: [ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
+  providers: [
+    AuditService,
+    AuditWriter,
+    BatchCommitter,
+    IdempotencyParticipant,
+    DuplicatesParticipant,
+    {
+      // In this order: a replay ends a request before its events are compared with stored ones.
+      provide: TRANSACTION_PARTICIPANTS,
+      inject: [IdempotencyParticipant, DuplicatesParticipant],
+      useFactory: (...participants: TransactionParticipant[]) => participants,
+    },
+  ],
+  exports: [AuditService, AuditWriter],
+})
+class WriteModule {}
+
+/** Pages and single events, cached or composed into one response. */
+@Module({
+  imports: [CachingModule, ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
+  providers: [
+    AuditPages,
+    AuditQueries,
+    AuditSearch,
+    CachedEvents,
+    CachedPages,
+    EventWarmup,
+    ReadScheduler,
+    ResponseComposition,
+    TenantVersions,
+    { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
+  ],
+  exports: [AuditPages, AuditQueries, AuditSearch, CachedEvents, CachedPages, ReadScheduler],
+})
+class ReadModule {}
+
+/** Live feeds, and streams of a whole list. */
+@Module({
+  imports: [
+    AuthModule,
+    ConcurrencyModule,
+    DatabaseModule,
+    HttpModule,
+    EventModule,
+    ReadModule,
+    RedisModule,
+    WriteModule,
+  ],
+  providers: [AuditEventStream, EventFeed, EventTailer],
+  exports: [AuditEventStream, EventFeed],
+})
+class FeedModule {}
+
+@Module({
+  imports: [AuthModule, ReadModule, StreamingModule, WriteModule],
+  providers: [AuditExports],
+  exports: [AuditExports],
+})
+class ExportModule {}
+
+@Module({
+  imports: [AuthModule, ConcurrencyModule, WriteModule],
+  providers: [EventIngest],
+  exports: [EventIngest],
+})
+class IngestModule {}
 
 /** Audit events: the domain, in parts, and its REST API. */
 @Module({
@@ -59,7 +154,19 @@ export class AuditModule implements OnModuleInit {
       afterHidden: forgetExpired,
       wasRecordedBetween,
     });
-    await this.partitions.ensure(EVENT_TABLE, monthsAhead(ahead));
+    await this.partitions.ensureAhead(EVENT_TABLE, ahead);
     new Logger(AuditModule.name).log(`Partitions exist for this month and ${ahead} more.`);
   }
+}
+
+/** Signs cursors with the first migration's key: the same on every replica and after a restart. */
+async function cursorCodec(database: Database): Promise<CursorCodec> {
+  const key = await database.withClient(async (client) => {
+    const { rows } = await client.query<{ value: Buffer }>(
+      `SELECT value FROM service_secret WHERE name = 'cursor'`,
+    );
+    return rows[0]?.value;
+  });
+  if (!key) throw new Error('The table service_secret has lost the key for cursors.');
+  return new CursorCodec(key);
 }

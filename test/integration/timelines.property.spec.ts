@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
-import { EventFeed } from '../../src/audit/feed/event-feed';
-import { type FeedEvent } from '../../src/audit/feed/subscription';
+import { EventFeed, type FeedEvent } from '../../src/audit/feed/event-feed';
 import { AppError } from '../../src/platform/errors/app-error';
 import { loseEventsBehind } from '../support/lost-commits';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';

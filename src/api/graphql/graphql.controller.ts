@@ -12,7 +12,7 @@ import {
 } from 'graphql-http';
 import type { IncomingMessage } from 'node:http';
 import { ComposedResponse } from '../../audit/read/response-composition';
-import { idempotencyClaimOf } from '../../audit/api/idempotency-claim';
+import { idempotencyClaimOf } from '../../audit/api/write-headers';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Authenticated } from '../../auth/auth.guard';
 import { flowOfRequest } from '../../concurrency/fair-scheduler';

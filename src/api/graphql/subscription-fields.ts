@@ -1,5 +1,5 @@
 import { GraphQLNonNull, GraphQLString } from 'graphql';
-import type { FeedEvent } from '../../audit/feed/subscription';
+import type { FeedEvent } from '../../audit/feed/event-feed';
 import { AuditEventDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,

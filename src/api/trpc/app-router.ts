@@ -3,8 +3,7 @@ import type { StreamedEvent } from '../../audit/feed/audit-event-stream';
 import type { FoundEvents } from '../../audit/read/audit-search';
 import type { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
 import type { AuditEventSearchDto } from '../../audit/read/dto/audit-event-search.dto';
-import type { AuditEventFeedDto } from '../../audit/feed/dto/audit-event-feed.dto';
-import type { AuditEventStreamDto } from '../../audit/feed/dto/audit-event-stream.dto';
+import type { AuditEventFeedDto, AuditEventStreamDto } from '../../audit/feed/feed.dto';
 import type { BulkCreateAuditEventsDto } from '../../audit/event/dto/create-audit-event.dto';
 import type {
   CacheInvalidationDto,

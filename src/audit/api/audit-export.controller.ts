@@ -1,17 +1,17 @@
 import { Controller, Get, Query, Req, Res } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
-import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/auth.guard';
-import { Operation } from '../../http/operation.openapi';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { preferredCoding } from '../../http/negotiation';
+import { Operation } from '../../http/operation.openapi';
 import { measureToFirstByte } from '../../http/request-context';
 import type { ExportCoding } from '../../streaming/response-sink';
 import { AuditExports, type ExportQuery } from '../export/audit-exports';
-import { AUDIT_ROUTES } from './audit.routes';
-import { EXPORT_EVENTS } from './audit-export.openapi';
 import { AuditExportQuery } from '../export/dto/audit-export-query.dto';
 import { filterOf, sortOf } from '../read/dto/audit-events-query.dto';
+import { AUDIT_ROUTES } from './audit.controller';
+import { EXPORT_EVENTS } from './audit.openapi';
 
 /** Exports over REST. Registered before AuditController, whose `:id` would match `stream`. */
 @ApiTags('audit events')

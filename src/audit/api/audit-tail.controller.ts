@@ -2,23 +2,22 @@ import { Controller, Get, Headers, Inject, Query, Req, Res } from '@nestjs/commo
 import type { ConfigType } from '@nestjs/config';
 import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
-import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/auth.guard';
-import { streamingConfig } from '../../platform/config/settings';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Operation } from '../../http/operation.openapi';
+import { measureToFirstByte } from '../../http/request-context';
 import {
   EVENT_STREAM_HEADERS,
   type StreamMessage,
   whileConnected,
   writeEventStream,
 } from '../../http/server-sent-events';
-import { measureToFirstByte } from '../../http/request-context';
-import { AUDIT_ROUTES } from './audit.routes';
-import { TAIL_EVENTS } from './audit-tail.openapi';
+import { streamingConfig } from '../../platform/config/settings';
+import { EventFeed, type FeedEvent } from '../feed/event-feed';
+import { AuditTailQuery } from '../feed/feed.dto';
 import { filterOf } from '../read/dto/audit-events-query.dto';
-import { AuditTailQuery } from '../feed/dto/audit-tail-query.dto';
-import { EventFeed } from '../feed/event-feed';
-import { type FeedEvent } from '../feed/subscription';
+import { AUDIT_ROUTES } from './audit.controller';
+import { TAIL_EVENTS } from './audit.openapi';
 
 /** Name of messages with an event. */
 const RECORDED = 'audit.event';

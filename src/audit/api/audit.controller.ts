@@ -11,28 +11,29 @@ import {
 } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
-import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/auth.guard';
+import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Cached } from '../../caching/http-cache';
 import { LimitConcurrency } from '../../concurrency/fair-scheduler';
 import { type BodyRequest, JsonBodyInterceptor } from '../../http/body-reader';
+import type { JsonResponse } from '../../http/http-server.adapter';
 import { Operation } from '../../http/operation.openapi';
-import { RequestSignal } from '../../http/request-context';
 import { Procedure } from '../../http/procedure.decorator';
-import { CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
-import { AUDIT_ROUTES } from './audit.routes';
-import { AuditService } from '../write/audit.service';
-import { CachedEvents, CachedPages } from '../read/cached-reads';
-import { BulkBody } from './bulk-body.decorator';
-import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-query.dto';
+import { RequestSignal } from '../../http/request-context';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { idempotencyClaimOf } from './idempotency-claim';
+import { CachedEvents, CachedPages } from '../read/cached-reads';
+import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-query.dto';
+import { AuditService } from '../write/audit.service';
+import { CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
+import { BulkBody } from './bulk-body';
 import {
   bulkWriteResponse,
   eventWriteResponse,
-  JsonTextResponse,
+  idempotencyClaimOf,
   type WriteResponse,
-} from './write-responses';
+} from './write-headers';
+
+export const AUDIT_ROUTES = ['audit/events', 'performance/audit/events'];
 
 /** The REST API of audit events. */
 @ApiTags('audit events')
@@ -97,4 +98,16 @@ function respond(
     response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
   }
   return new JsonTextResponse(text, result);
+}
+
+/** A body with ready JSON text. `value` is the same for protocols with their own representation. */
+export class JsonTextResponse implements JsonResponse {
+  constructor(
+    private readonly text: string,
+    readonly value?: object,
+  ) {}
+
+  toJsonText(): string {
+    return this.text;
+  }
 }

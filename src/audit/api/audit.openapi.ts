@@ -1,19 +1,114 @@
 import { getSchemaPath } from '@nestjs/swagger';
-import type { ErrorCode } from '../../platform/errors/app-error';
 import { CACHED_READ } from '../../caching/cache.openapi';
-import type { OperationDescription } from '../../http/operation.openapi';
-import {
-  BULK_ANSWER,
-  BULK_REQUEST,
-  FULL_EVENT,
-  FULL_RECORDED,
-  MINIMAL_EVENT,
-  MINIMAL_RECORDED,
-  PAGES,
-} from './audit.examples';
-import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from '../event/dto/responses.dto';
+import { NO_STORE, type OperationDescription } from '../../http/operation.openapi';
+import type { ErrorCode } from '../../platform/errors/app-error';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from '../event/dto/responses.dto';
 import { IngestSummaryDto, RejectedLineDto, StoredLineDto } from '../ingest/dto/receipts.dto';
+
+/* OpenAPI descriptions of the routes of events, after the requests and responses that they show. */
+
+const RECORDED = {
+  id: '019ab1c2-3e4a-7000-8000-1234567890ab',
+  timestamp: '2026-11-23T10:30:00.123456Z',
+  recordedAt: '2026-11-23T10:30:00.234567Z',
+  sequence: '1042',
+};
+
+const MINIMAL_EVENT = {
+  organizationId: 'org-1',
+  action: 'user.login',
+  status: 'success',
+};
+
+const FULL_EVENT = {
+  id: '0198c1f2-3e4a-7000-8000-1234567890ab',
+  timestamp: '2026-11-23T11:30:00.123456+01:00',
+  organizationId: 'org-1',
+  principalId: 'user-1',
+  action: 'fhirPatientRead',
+  targetResourceType: 'Patient',
+  targetResourceId: 'pat-1',
+  status: 'success',
+  outcomeDescription: 'Opened the chart',
+  dataClassification: 'PHI',
+  correlationId: 'req-7f3a',
+  sessionContext: {
+    sessionId: 's-81f3',
+    ipAddress: '198.51.100.7',
+    userAgent: 'curl/8.5.0',
+    geolocation: 'Zürich, CH',
+  },
+  metadata: { ward: 'B2', durationMs: 12.5 },
+};
+
+const MINIMAL_RECORDED = {
+  ...RECORDED,
+  organizationId: 'org-1',
+  principalId: null,
+  action: 'user.login',
+  targetResourceType: null,
+  targetResourceId: null,
+  status: 'success',
+  outcomeDescription: null,
+  dataClassification: 'INTERNAL',
+  correlationId: null,
+  sessionContext: null,
+  metadata: null,
+};
+
+const FULL_RECORDED = {
+  ...RECORDED,
+  ...FULL_EVENT,
+  timestamp: '2026-11-23T10:30:00.123456Z',
+};
+
+const BULK_REQUEST = { events: [MINIMAL_EVENT, FULL_EVENT], batchSize: 1000 };
+
+/** Response to BULK_REQUEST when its second event exists. */
+const BULK_ANSWER = {
+  created: 1,
+  duplicates: 1,
+  batches: 1,
+  results: [
+    { index: 0, id: RECORDED.id, sequence: '1043', status: 'created' },
+    { index: 1, id: FULL_EVENT.id, sequence: '1042', status: 'duplicate' },
+  ],
+  performance: { totalTime: 1.874, averageTimePerEvent: 0.937, concurrencyUtilization: 33.333 },
+};
+
+const CURSOR = 'yS3vZ0m8Jq1uQ2dN5pX7aVtyYWxzZSx7InRpbWVzdGFtcCI6IjIwMjYtMTEtMjNUMTA';
+
+const PAGES = {
+  first: {
+    summary: 'The first page, with a total',
+    value: {
+      data: [FULL_RECORDED],
+      pagination: {
+        limit: 1,
+        offset: 0,
+        total: 128,
+        totalIsExact: true,
+        hasNext: true,
+        hasPrevious: false,
+        nextCursor: CURSOR,
+      },
+    },
+  },
+  byCursor: {
+    summary: 'A page by cursor',
+    value: {
+      data: [MINIMAL_RECORDED],
+      pagination: {
+        limit: 1,
+        hasNext: true,
+        hasPrevious: true,
+        nextCursor: CURSOR,
+        previousCursor: CURSOR,
+      },
+    },
+  },
+};
 
 const WRITING: ErrorCode[] = [
   'MALFORMED_JSON',
@@ -184,4 +279,89 @@ export const FIND_BY_ID: OperationDescription = {
     304: CACHED_READ.notModified,
   },
   errors: ['NOT_FOUND', 'CONFLICT'],
+};
+
+const EXPORT_HEADERS = {
+  'Content-Disposition': {
+    description: 'A file name that tells range, time and format.',
+    schema: {
+      type: 'string',
+      example: 'attachment; filename="audit-events_all_at-20261125T021500Z.ndjson"',
+    },
+  },
+  'X-Export-Snapshot': {
+    description:
+      'When the state of the database was taken that the export shows, and PostgreSQL’s name for it (xmin:xmax:xip).',
+    schema: { type: 'string', example: '2026-11-25T02:15:00.123456Z 765:765:' },
+  },
+  Trailer: {
+    description:
+      'Names what follows the last row: `X-Export-Rows`, how many there were, and `X-Export-Complete: true`.',
+    schema: { type: 'string', enum: ['X-Export-Rows, X-Export-Complete'] },
+  },
+};
+
+export const EXPORT_EVENTS: OperationDescription = {
+  summary: 'Export events',
+  description:
+    'All events of a list, however many, as one state of the database has them. If anything fails midway the ' +
+    'connection is cut: an answer that ends as it should is whole. To go on after a break, ask again with ' +
+    '`after_timestamp` and `after_id` of the last event received.',
+  models: [AuditEventDto],
+  responses: {
+    200: {
+      description: 'The events.',
+      headers: EXPORT_HEADERS,
+      content: {
+        'application/json': {
+          schema: { type: 'array', items: { $ref: getSchemaPath(AuditEventDto) } },
+          examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
+        },
+        'application/x-ndjson': {
+          schema: { $ref: getSchemaPath(AuditEventDto) },
+        },
+        'text/csv': {
+          schema: {
+            type: 'string',
+            description:
+              'A header row, then an event a row (RFC 4180). Null is an empty cell, the empty text is `""`; ' +
+              '`sessionContext` and `metadata` are JSON text.',
+          },
+        },
+      },
+    },
+  },
+  errors: ['INVALID_CURSOR', 'NOT_FOUND', 'TIMELINE_CHANGED', 'TOO_MANY_REQUESTS'],
+};
+
+export const TAIL_EVENTS: OperationDescription = {
+  summary: 'Follow events as they are recorded',
+  description:
+    'Server-sent events: each recorded event that the filter lets through is a message `audit.event` with the event as ' +
+    'JSON, in the order of its organization’s sequence, on whichever replica it was recorded. A client that connects ' +
+    'again with the last `id` (browsers do so by themselves) misses nothing and gets nothing twice. Comments keep the ' +
+    'connection alive. A message `error` with a problem document ends the stream when the token expires ' +
+    '(`UNAUTHENTICATED`), events are not taken as fast as they come (`SLOW_CONSUMER`), or the database has lost events ' +
+    'that this stream has given (`TIMELINE_CHANGED`); an `id` from before such a loss is refused with 409. Of more than 100 organizations messages have no `id`, and the stream cannot be resumed.',
+  requestHeaders: {
+    'Last-Event-ID': {
+      description: 'The `id` of the last message that was received.',
+      schema: { type: 'string', maxLength: 4096 },
+    },
+  },
+  responses: {
+    200: {
+      description: 'The events, for as long as somebody reads them.',
+      headers: NO_STORE,
+      content: {
+        'text/event-stream': {
+          schema: {
+            type: 'string',
+            description: 'Messages of `id`, `event` and `data`, an empty line after each.',
+          },
+        },
+      },
+    },
+  },
+  errors: ['INVALID_CURSOR', 'TIMELINE_CHANGED', 'TOO_MANY_REQUESTS'],
 };

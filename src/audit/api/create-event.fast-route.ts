@@ -3,25 +3,24 @@ import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../../auth/principal';
 import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
-import { serverConfig } from '../../platform/config/settings';
-import { JSON_TYPE } from '../../http/http-server.adapter';
 import { BodyMemoryLimiter } from '../../http/body-memory-limiter';
-import { ByteCollector } from '../../platform/runtime/byte-collector';
+import { type BodyRequest, parseJsonBytes, RAW_BODY } from '../../http/body-reader';
 import {
   type FastHandler,
   type FastRequest,
   FastRoutes,
   writeFastProblem,
 } from '../../http/fast-routes';
-import { type BodyRequest, parseJsonBytes, RAW_BODY } from '../../http/body-reader';
+import { JSON_TYPE } from '../../http/http-server.adapter';
 import { plainlyAcceptsJson } from '../../http/negotiation';
 import { noteBodyComplete, requestSignal, writeStamped } from '../../http/request-context';
+import { serverConfig } from '../../platform/config/settings';
+import { ByteCollector } from '../../platform/runtime/byte-collector';
 import { validate } from '../../validation/compiled-validator';
-import { AuditController } from './audit.controller';
-import { AuditService } from '../write/audit.service';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { idempotencyClaimOf } from './idempotency-claim';
-import { eventWriteResponse } from './write-responses';
+import { AuditService } from '../write/audit.service';
+import { AuditController } from './audit.controller';
+import { eventWriteResponse, idempotencyClaimOf } from './write-headers';
 
 /** Limit of a body; the ordinary path reads larger ones. */
 const MAX_FAST_BYTES = 512 * 1024;

@@ -33,7 +33,7 @@ export interface SeenHead {
 
 /**
  * Detects and reports that PostgreSQL has lost commits, in a failover to a lagging standby or a restore: a log went
- * back, or numbers were assigned again. Refusals of readers depend on stored rows (log-position.ts) instead.
+ * back, or numbers were assigned again. Refusals of readers depend on stored rows (read/position.ts) instead.
  */
 @Injectable()
 export class LogTimeline {

@@ -1,22 +1,30 @@
-import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import type { PoolClient } from 'pg';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { wallClockText } from '../../platform/runtime/clocks';
-import { validationFailed, type FieldError } from '../../platform/errors/app-error';
-import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
 import { requestIdOf } from '../../http/request-context';
-import type { ExportCoding } from '../../streaming/response-sink';
-import { exportFormat, exportHeaders, type ExportFormatName } from '../../streaming/export-format';
+import { streamingConfig } from '../../platform/config/settings';
+import { type FieldError, validationFailed } from '../../platform/errors/app-error';
+import { wallClockText } from '../../platform/runtime/clocks';
+import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
+import { exportFormat, type ExportFormatName, exportHeaders } from '../../streaming/export-format';
 import { Exporter, type ExportOutcome, type ServeRequest } from '../../streaming/exporter';
+import type { ExportCoding } from '../../streaming/response-sink';
+import { MAX_NAME_LENGTH } from '../event/audit-event';
+import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
 import { AuditPages } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
-import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
-import { ExportRecorder } from './export-recorder';
-import { CSV_COLUMNS, exportStatement, type ExportList } from './export-statement';
 import type { Position } from '../read/position';
 import { ReadScheduler } from '../read/read-scheduler';
+import { AuditService, newEventOf } from '../write/audit.service';
+import { CSV_COLUMNS, type ExportList, exportStatement, ExportTally } from './export-statement';
+
+/** Events of one transaction that records an export. */
+const BATCH = 1000;
+/** Limit beyond which only a filter's length is recorded, as metadata has a limit. */
+const MAX_FILTER_CHARACTERS = 50_000;
 
 export interface ExportQuery {
   filter: AuditEventFilter;
@@ -30,17 +38,28 @@ export interface ExportQuery {
   after?: { timestamp?: string; id?: string; recordedAt?: string; organizationId?: string };
 }
 
+interface FinishedExport {
+  list: ExportList;
+  requestId: string;
+  outcome: ExportOutcome;
+  /** By organization. */
+  rows: ReadonlyMap<string, number>;
+}
+
+/** Exports over HTTP. Each is recorded, with STREAMING_SELF_AUDIT, as an event of every organization in it. */
 @Injectable()
 export class AuditExports implements BeforeApplicationShutdown {
+  private readonly logger = new Logger(AuditExports.name);
   private readonly pending = new Set<Promise<void>>();
 
   constructor(
     private readonly exporter: Exporter,
-    private readonly recorder: ExportRecorder,
+    private readonly audit: AuditService,
     private readonly pages: AuditPages,
     private readonly queries: AuditQueries,
     private readonly scheduler: ReadScheduler,
     private readonly tokens: TokenLife,
+    @Inject(streamingConfig.KEY) private readonly config: ConfigType<typeof streamingConfig>,
   ) {}
 
   /**
@@ -97,7 +116,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     request: Omit<ServeRequest, 'source' | 'onSettled' | 'signal'>,
     response: ServerResponse,
   ): Promise<void> {
-    const tally = this.recorder.tallyOf(list);
+    const tally = this.config.selfAudit ? new ExportTally(list.format) : undefined;
     const onRow = tally && ((row: Buffer) => tally.take(row));
     let outcome: ExportOutcome | undefined;
     const onSettled = (settled: ExportOutcome) => {
@@ -113,10 +132,43 @@ export class AuditExports implements BeforeApplicationShutdown {
       await this.exporter.serve({ ...request, source, onSettled, signal }, response);
     } finally {
       release();
-      if (outcome) {
+      if (outcome && tally) {
         const requestId = requestIdOf(response.req);
-        await this.recorder.record({ principal, list, requestId, outcome, tally });
+        await this.record(principal, { list, requestId, outcome, rows: tally.rows() });
       }
+    }
+  }
+
+  /** Never fails: the export is over. */
+  private async record(
+    principal: Principal,
+    { list, requestId, outcome, rows }: FinishedExport,
+  ): Promise<void> {
+    const events = [...rows].map(([organizationId, count]) =>
+      newEventOf({
+        organizationId,
+        action: 'audit.export',
+        status: outcome.isComplete ? 'success' : 'failure',
+        principalId: principalIdOf(principal.subject),
+        targetResourceType: 'AuditEvent',
+        correlationId: requestId,
+        metadata: {
+          filter: filterWithoutTenants(list.filter),
+          sort: list.sort,
+          format: list.format,
+          rows: count,
+          outcome: outcome.isComplete ? 'complete' : 'aborted',
+          ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
+          requestId,
+        },
+      }),
+    );
+    try {
+      for (let at = 0; at < events.length; at += BATCH) {
+        await this.audit.recordAll(principal, events.slice(at, at + BATCH));
+      }
+    } catch (error) {
+      this.logger.error(`Export ${requestId} could not be recorded as an event: ${String(error)}`);
     }
   }
 
@@ -131,28 +183,26 @@ export class AuditExports implements BeforeApplicationShutdown {
     if (from?.backward) {
       throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
     }
-    const withPermits = <T>(work: (signal: AbortSignal) => Promise<T>) =>
-      this.scheduler.readFor(principal, response, work);
-    const after = from?.position ?? (await this.positionAfter(list, query, withPermits));
+    const after = from?.position ?? (await this.positionAfter(principal, list, query, response));
     return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
   }
 
   private async positionAfter(
-    list: Pick<ExportList, 'organizations' | 'sort'>,
+    principal: Principal,
+    { organizations, sort }: Pick<ExportList, 'organizations' | 'sort'>,
     { after = {} }: ExportQuery,
-    withPermits: <T>(work: (signal: AbortSignal) => Promise<T>) => Promise<T>,
+    response: ServerResponse,
   ): Promise<Position | undefined> {
     const micros = parseInstantOrDay(after.timestamp ?? '');
     if (micros === undefined || after.id === undefined) return undefined;
     const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
-    const { organizations, sort } = list;
     // By time the event's own position suffices, also after its removal.
     const [own] = after.organizationId ? [after.organizationId] : onlyOne(organizations);
     if (sort.field === 'timestamp' && own !== undefined) {
       return { ...named, organizationId: own, sequence: '0' };
     }
     const sought = { ...named, organizationId: after.organizationId };
-    const found = await withPermits((signal) =>
+    const found = await this.scheduler.readFor(principal, response, (signal) =>
       this.queries.findPositions(organizations, sought, signal),
     );
     const [only, ...others] = found;
@@ -209,4 +259,22 @@ function fileNameOf({ filter, format }: ExportList): string {
       : `${text(filter.startDate, 'start')}_${text(filter.endDate, 'now')}`;
   const now = wallClockText().replace(/[-:]|\.\d+/g, '');
   return `audit-events_${range.replaceAll(':', '')}_at-${now}.${format}`;
+}
+
+/** The filter without the organizations, which must not see each other. */
+function filterWithoutTenants({ startDate, endDate, ...lists }: AuditEventFilter): object {
+  const recorded = {
+    startDate: startDate === undefined ? undefined : formatInstant(startDate),
+    endDate: endDate === undefined ? undefined : formatInstant(endDate),
+    ...lists,
+    organizationIds: undefined,
+  };
+  const text = JSON.stringify(recorded);
+  return text.length > MAX_FILTER_CHARACTERS
+    ? { omitted: `${text.length} characters` }
+    : (JSON.parse(text) as object);
+}
+
+function principalIdOf(subject: string): string {
+  return [...subject.toWellFormed().replaceAll('\0', '\ufffd')].slice(0, MAX_NAME_LENGTH).join('');
 }

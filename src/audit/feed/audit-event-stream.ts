@@ -3,23 +3,17 @@ import type { ConfigType } from '@nestjs/config';
 import type { Principal } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { flowKey } from '../../concurrency/fair-scheduler';
+import { requestTimeout } from '../../http/request-context';
 import { paginationConfig, serverConfig, streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
-import { requestTimeout } from '../../http/request-context';
 import { abortReason, withDeadline } from '../../platform/runtime/abort';
 import { StreamLimiter } from '../../streaming/stream-limiter';
-import { positionOf } from '../read/position';
-import {
-  AuditPages,
-  type FoundPage,
-  HELD_PAGE_BYTES,
-  isTooLarge,
-  type PageDescription,
-  TOO_LARGE_DIVISOR,
-} from '../read/audit-pages';
+import { AuditPages, type FoundPage, type PageDescription } from '../read/audit-pages';
+import { HELD_PAGE_BYTES, isTooLarge, TOO_LARGE_DIVISOR } from '../read/audit.queries';
 import { pageQueryIn } from '../read/dto/audit-event-search.dto';
-import type { AuditEventStreamDto } from './dto/audit-event-stream.dto';
+import { positionOf } from '../read/position';
 import { ReadScheduler } from '../read/read-scheduler';
+import type { AuditEventStreamDto } from './feed.dto';
 
 export interface StreamedEvent {
   /** JSON text, as in pages. */

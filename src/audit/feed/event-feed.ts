@@ -1,17 +1,52 @@
 import { Injectable } from '@nestjs/common';
-import { resolveOrganizations, type Organizations, type Principal } from '../../auth/principal';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Organizations, type Principal, resolveOrganizations } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
-import { SubscriptionLimiter, type SubscriptionKind } from '../../concurrency/subscription-limiter';
+import { flowKey } from '../../concurrency/fair-scheduler';
+import { type SubscriptionKind, SubscriptionLimiter } from '../../concurrency/subscription-limiter';
+import { ResponseMemory } from '../../http/response-memory';
 import { AppError } from '../../platform/errors/app-error';
 import { onAbort } from '../../platform/runtime/abort';
-import { parseInstant } from '../../platform/runtime/instant';
+import { formatInstant, parseInstant } from '../../platform/runtime/instant';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
 import type { AuditEventFilter } from '../event/audit-event-filter';
-import type { LogPositions } from '../read/log-position';
-import { BackfillPages } from './backfill-pages';
+import {
+  AuditQueries,
+  HELD_PAGE_BYTES,
+  isTooLarge,
+  TOO_LARGE_DIVISOR,
+} from '../read/audit.queries';
+import type { PageRequest } from '../read/page-statement';
+import {
+  BEGINNING,
+  type LogPosition,
+  logPositionOf,
+  type LogPositions,
+  type Position,
+  positionOf,
+  timelineChanged,
+} from '../read/position';
+import { ReadScheduler } from '../read/read-scheduler';
 import { EventTailer } from './event-tailer';
-import { positionsIn } from './feed-cursor';
-import { type FeedEvent, type FeedStatistics, Subscription } from './subscription';
+import { eventTest, FeedBuffer, type RecordedEvent } from './feed-buffer';
+import { feedCursor, positionsIn } from './feed-cursor';
+
+const PAGE = 500;
+/** Failures after which a page is read again: many feeds resume at once when a replica stops. */
+const TRANSIENT = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
+const MAX_RETRY_SECONDS = 5;
+
+/** Bytes of a page without memory for responses. A single event is read whatever its size. */
+const SMALL_PAGE_BYTES = 64 * 1024;
+/** Two bytes a character at worst. */
+const COPIES = 2;
+
+interface BackfillPage {
+  texts: string[];
+  isSmall: boolean;
+  /** Must be called when the subscriber has taken the page, or has left. */
+  release: () => void;
+}
 
 export interface FeedRequest {
   filter: AuditEventFilter;
@@ -30,6 +65,28 @@ export type Feed = AsyncGenerator<FeedEvent> & {
   ended: AbortSignal;
 };
 
+export interface FeedEvent {
+  text: string;
+  /** Null for more organizations than a cursor holds. Must be read before the next event is taken. */
+  readonly cursor: string | null;
+}
+
+export type EndReason = 'left' | 'expired' | 'shutdown' | 'slow' | 'rewound';
+
+export interface FeedStatistics {
+  delivered: number;
+  ends: Record<EndReason, number>;
+}
+
+interface SubscribedLog {
+  organizations: Organizations;
+  filter: AuditEventFilter;
+  readPage: (request: PageRequest) => Promise<BackfillPage>;
+  /** Positions to resume from; without them the feed begins now. */
+  from?: LogPositions | undefined;
+}
+
+/** Live feeds of events, each with a limit for its principal, and pages of what it has missed. */
 @Injectable()
 export class EventFeed {
   private readonly counts: FeedStatistics = {
@@ -39,7 +96,9 @@ export class EventFeed {
 
   constructor(
     private readonly tailer: EventTailer,
-    private readonly pages: BackfillPages,
+    private readonly queries: AuditQueries,
+    private readonly scheduler: ReadScheduler,
+    private readonly memory: ResponseMemory,
     private readonly limiter: SubscriptionLimiter,
     private readonly lifecycle: Lifecycle,
     private readonly tokens: TokenLife,
@@ -60,22 +119,254 @@ export class EventFeed {
     const { filter, after, signal, kind } = request;
     const organizations = resolveOrganizations(principal, filter.organizationIds);
     const from = after === undefined ? undefined : startOf(request, after, organizations);
-    const log = { principal, organizations, filter, signal, from };
-    const subscription = new Subscription(this.tailer, this.pages, log, this.counts);
+    const readPage = (page: PageRequest) => this.readPage(page, flowKey(principal), signal);
+    const log = { organizations, filter, from, readPage };
+    const subscription = new Subscription(this.tailer, log, this.counts);
     subscription.whenClosed(this.limiter.acquire(principal.subject, kind));
-    this.closeWith(subscription, principal, signal);
-    const begun = subscription.begin();
-    begun.catch(() => subscription.close('left')); // reported by `begun`, and at the first event
-    return Object.assign(subscription.deliver(begun), { begun, ended: subscription.ended });
-  }
-
-  private closeWith(subscription: Subscription, principal: Principal, signal: AbortSignal): void {
     subscription.whenClosed(this.lifecycle.onDraining(() => subscription.close('shutdown')));
     subscription.whenClosed(
       this.tokens.watch(principal, (reason) => subscription.close('expired', reason)),
     );
     subscription.whenClosed(onAbort(signal, () => subscription.close('left')));
+    const begun = subscription.begin();
+    begun.catch(() => subscription.close('left')); // reported by `begun`, and at the first event
+    return Object.assign(subscription.deliver(begun), { begun, ended: subscription.ended });
   }
+
+  /**
+   * Reads a page for a feed that catches up, in memory until its subscriber has taken it.
+   * @throws AppError REQUEST_TOO_LARGE when smaller pages are necessary; what reading throws.
+   */
+  private async readPage(
+    request: PageRequest,
+    flow: string,
+    signal: AbortSignal,
+  ): Promise<BackfillPage> {
+    const reservation = this.memory.tryReserve(COPIES * HELD_PAGE_BYTES);
+    const maxBytes = reservation || request.limit === 1 ? HELD_PAGE_BYTES : SMALL_PAGE_BYTES;
+    try {
+      const texts = await this.scheduler.read({ flow, signal }, () =>
+        this.queries.findPage(request, signal, { maxBytes }),
+      );
+      const characters = texts.reduce((sum, { length }) => sum + length, 0);
+      reservation?.resize(COPIES * Math.min(HELD_PAGE_BYTES, characters));
+      return {
+        texts,
+        isSmall: 4 * characters <= maxBytes,
+        release: () => reservation?.release(),
+      };
+    } catch (error) {
+      reservation?.release();
+      throw error;
+    }
+  }
+}
+
+/**
+ * One subscriber's events in three phases: backfill (pages since the cursor), cutover (events in both the pages and the
+ * buffer are delivered once), live. Each organization's events come by sequence, without gaps and repetitions.
+ */
+class Subscription {
+  private readonly buffer = new FeedBuffer();
+  private readonly over = new AbortController();
+  private readonly cleanups: (() => void)[] = [];
+  private readonly isResumed: boolean;
+  private positions: LogPositions;
+  private end: { error?: AppError } | undefined;
+  private isLive = false;
+
+  constructor(
+    private readonly tailer: EventTailer,
+    private readonly source: SubscribedLog,
+    private readonly statistics: FeedStatistics,
+  ) {
+    this.isResumed = source.from !== undefined;
+    this.positions = source.from ?? new Map<string, LogPosition>();
+  }
+
+  /** Aborts at the end, when the last events may not be taken yet. */
+  get ended(): AbortSignal {
+    return this.over.signal;
+  }
+
+  close(reason: EndReason, error?: AppError): void {
+    if (this.end) return;
+    this.end = error ? { error } : {};
+    for (const cleanup of this.cleanups.splice(0)) cleanup();
+    this.statistics.ends[reason] += 1;
+    this.buffer.close();
+    this.over.abort();
+  }
+
+  whenClosed(cleanup: () => void): void {
+    if (this.end) cleanup();
+    else this.cleanups.push(cleanup);
+  }
+
+  /** Follows the log; resolves with the positions after which the buffer misses nothing. */
+  async begin(): Promise<LogPositions> {
+    const test = eventTest(this.source.filter);
+    const { positions, unsubscribe } = await this.tailer.follow(this.source.organizations, {
+      onEvent: (event) => {
+        if (!test(event)) return;
+        this.buffer.add(event);
+        if (this.buffer.hasOverflowed && this.isLive) this.disconnectSlow();
+      },
+      onTimelineChange: (error) => this.close('rewound', error),
+    });
+    this.whenClosed(unsubscribe);
+    // After `follow`, which notices later changes.
+    if (!this.end && this.isResumed) await this.tailer.requireSameTimeline(this.positions);
+    return positions;
+  }
+
+  async *deliver(begun: Promise<LogPositions>): AsyncGenerator<FeedEvent> {
+    try {
+      const positions = await begun;
+      if (this.isResumed) yield* this.backfill(positions);
+      else this.positions = positions;
+      yield* this.resume();
+    } finally {
+      this.close('left');
+    }
+  }
+
+  /** Reads from the cursor to `until`, where the buffer begins. */
+  private async *backfill(until: LogPositions): AsyncGenerator<FeedEvent> {
+    const { organizations } = this.source;
+    const ids = organizations === '*' ? [] : organizations;
+    for (let target = until; ; target = this.tailer.positionsOf(ids)) {
+      for (const id of ids) yield* this.backfillOne(id, target.get(id) ?? BEGINNING);
+      if (!this.buffer.hasOverflowed) return;
+      // More events than a buffer holds: they are read from the database as well.
+      this.buffer.clear();
+    }
+  }
+
+  private async *backfillOne(
+    organizationId: string,
+    until: LogPosition,
+  ): AsyncGenerator<FeedEvent> {
+    const { positions } = this;
+    const { filter, readPage } = this.source;
+    let limit = PAGE;
+    for (;;) {
+      const position = positions.get(organizationId) ?? BEGINNING;
+      if (position.sequence >= until.sequence) return;
+      const request = {
+        organizations: [organizationId],
+        filter,
+        sort: { field: 'sequence', direction: 'asc' } as const,
+        after: pagePositionOf(organizationId, position),
+        limit,
+        offset: 0,
+      };
+      const page = await this.readUntilCaughtUp(() => readPage(request)).catch((error: unknown) => {
+        if (!isTooLarge(error) || limit === 1) throw error;
+        return undefined;
+      });
+      if (!page) {
+        limit = Math.ceil(limit / TOO_LARGE_DIVISOR);
+        continue;
+      }
+      try {
+        for (const text of page.texts) {
+          positions.set(organizationId, logPositionOf(positionOf(text)));
+          if (this.isOver()) return;
+          yield this.delivered(text);
+        }
+      } finally {
+        page.release();
+      }
+      if (page.texts.length < limit) {
+        const reached = positions.get(organizationId) ?? BEGINNING;
+        // The filter excludes the rest.
+        if (reached.sequence < until.sequence) positions.set(organizationId, until);
+      }
+      if (page.isSmall) limit = Math.min(PAGE, 2 * limit);
+    }
+  }
+
+  private async readUntilCaughtUp<T>(read: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await read();
+      } catch (error) {
+        const isTransient = error instanceof AppError && TRANSIENT.has(error.code);
+        if (!isTransient || this.end) throw error;
+        const seconds = Math.min(MAX_RETRY_SECONDS, error.retryAfterSeconds ?? 1);
+        await sleep(1000 * seconds * (0.5 + Math.random()), undefined, { ref: false });
+        if (this.isOver()) throw error;
+      }
+    }
+  }
+
+  private async *resume(): AsyncGenerator<FeedEvent> {
+    const { buffer, positions } = this;
+    this.isLive = true;
+    for (;;) {
+      if (this.isOver()) return;
+      const event = buffer.take();
+      if (event) {
+        const { organizationId, sequence, recordedMicros, text } = event;
+        const position = positions.get(organizationId) ?? BEGINNING;
+        if (sequence <= position.sequence) {
+          this.requireSameEvent(event, position);
+          continue; // the backfill has delivered it
+        }
+        positions.set(organizationId, { sequence, recordedMicros });
+        yield this.delivered(text);
+      } else if (buffer.hasOverflowed) {
+        this.disconnectSlow();
+      } else {
+        await buffer.changed();
+      }
+    }
+  }
+
+  /** Checks that a live event is the backfill's: else the log has changed between. */
+  private requireSameEvent(
+    { organizationId, sequence, recordedMicros }: RecordedEvent,
+    position: LogPosition,
+  ): void {
+    const isSame = recordedMicros === (position.recordedMicros ?? recordedMicros);
+    if (sequence !== position.sequence || isSame) return;
+    this.close('rewound', timelineChanged(organizationId, sequence));
+  }
+
+  private disconnectSlow(): void {
+    const detail = 'Events came faster than they were read. Go on from the last cursor.';
+    this.close('slow', new AppError('SLOW_CONSUMER', detail));
+  }
+
+  private delivered(text: string): FeedEvent {
+    this.statistics.delivered += 1;
+    const { positions, source: log } = this;
+    return {
+      text,
+      get cursor() {
+        return feedCursor(log.organizations, positions);
+      },
+    };
+  }
+
+  private isOver(): boolean {
+    if (this.end?.error) throw this.end.error;
+    return this.end !== undefined;
+  }
+}
+
+function pagePositionOf(
+  organizationId: string,
+  { sequence, recordedMicros }: LogPosition,
+): Position {
+  return {
+    organizationId,
+    sequence: String(sequence),
+    timestamp: '',
+    id: '',
+    ...(recordedMicros === undefined ? {} : { recordedAt: formatInstant(recordedMicros) }),
+  };
 }
 
 function startOf(

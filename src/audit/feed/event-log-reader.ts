@@ -1,18 +1,21 @@
 import type { Organizations } from '../../auth/principal';
-import type { Database } from '../../platform/database/database';
 import type { DedicatedPool } from '../../platform/database/connection-loan';
-import { isTooLarge } from '../read/audit-pages';
-import { countedTypes } from '../read/text-limits';
-import { MAX_BUFFERED_CHARACTERS, MAX_BUFFERED_EVENTS } from './feed-buffer';
-import { recordedEventOf, type RecordedEvent } from './recorded-event';
+import type { Database } from '../../platform/database/database';
 import { EVENT_JSON } from '../event/audit.statements';
+import { countedTypes, isTooLarge } from '../read/audit.queries';
 import {
   findForeignPositions,
   findLastPositions,
   type LogPositions,
   microsOf,
   notYetPrimary,
-} from '../read/log-position';
+} from '../read/position';
+import {
+  MAX_BUFFERED_CHARACTERS,
+  MAX_BUFFERED_EVENTS,
+  type RecordedEvent,
+  recordedEventOf,
+} from './feed-buffer';
 
 /**
  * Next events of organizations ($1) after these numbers ($2), at most $3 of each, in order. The event of that number

@@ -1,31 +1,22 @@
-import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Organizations } from '../../auth/principal';
 import { cacheConfig } from '../../platform/config/settings';
 import { Database } from '../../platform/database/database';
 import type { AppError } from '../../platform/errors/app-error';
 import { RedisConnection } from '../../platform/redis/redis-connection';
-import { CommitAnnouncements } from './commit-announcements';
-import { AuditWriter } from '../write/audit-writer';
-import type { RecordedEvent } from './recorded-event';
-import { MAX_RESUMABLE_ORGANIZATIONS } from './feed-cursor';
-import {
-  BEGINNING,
-  type LogPosition,
-  type LogPositions,
-  timelineChanged,
-} from '../read/log-position';
 import { LogTimeline } from '../event/log-timeline';
+import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from '../read/position';
+import { AuditWriter } from '../write/audit-writer';
 import { EventLogReader, type FollowedHead } from './event-log-reader';
-
-/** The later position; for the same event, the one with its identity. */
-function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
-  if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
-  return one.recordedMicros === undefined ? other : one;
-}
+import type { RecordedEvent } from './feed-buffer';
+import { MAX_RESUMABLE_ORGANIZATIONS } from './feed-cursor';
 
 /** Interval that finds commits of other replicas without Redis. */
 const POLL_MS = 1000;
+/** Window of commits that share a message to other replicas. */
+const ANNOUNCE_MS = 10;
+
 export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
   /** Receives the end of the feed: a log is on another timeline. The listener has to unsubscribe. */
@@ -313,5 +304,59 @@ export class EventTailer implements BeforeApplicationShutdown {
       const reason = error instanceof Error ? error.message : 'unknown';
       this.logger.warn(`Events cannot be read for subscribers, who wait: ${reason}`);
     }
+  }
+}
+
+/** The later position; for the same event, the one with its identity. */
+function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
+  if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
+  return one.recordedMicros === undefined ? other : one;
+}
+
+/** Announces commits to other replicas over Redis. The next poll of EventTailer finds lost messages. */
+class CommitAnnouncements {
+  private readonly unannounced = new Set<string>();
+  private timer: NodeJS.Timeout | undefined;
+  private isSubscribed = false;
+
+  constructor(
+    private readonly redis: RedisConnection,
+    private readonly channel: string,
+    private readonly onError: (error: unknown) => void,
+  ) {}
+
+  announce(organizations: Iterable<string>): void {
+    if (!this.redis.isConfigured) return;
+    for (const id of organizations) this.unannounced.add(id);
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      const message = JSON.stringify([...this.unannounced]);
+      this.unannounced.clear();
+      this.redis.attempt((client) => client.publish(this.channel, message)).catch(this.onError);
+    }, ANNOUNCE_MS).unref();
+  }
+
+  /** Passes the organizations of each announcement to `listener`; subscribes once. */
+  subscribe(listener: (organizations: string[]) => void): void {
+    if (this.isSubscribed || !this.redis.isConfigured) return;
+    this.isSubscribed = true;
+    // The connection resubscribes after Redis has returned.
+    this.redis
+      .subscribe(this.channel, (message) => listener(organizationsIn(message)))
+      .catch(this.onError);
+  }
+
+  stop(): void {
+    clearTimeout(this.timer);
+  }
+}
+
+/** Empty for malformed messages, which any client of the Redis can publish. */
+function organizationsIn(message: string): string[] {
+  try {
+    const named: unknown = JSON.parse(message);
+    return Array.isArray(named) ? named.filter((id) => typeof id === 'string') : [];
+  } catch {
+    return [];
   }
 }

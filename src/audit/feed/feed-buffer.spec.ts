@@ -1,9 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { FeedBuffer } from './feed-buffer';
-import { recordedEventOf } from './recorded-event';
-import { FeedMemory } from './feed-buffer';
+import { FeedBuffer, FeedMemory, recordedEventOf } from './feed-buffer';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;

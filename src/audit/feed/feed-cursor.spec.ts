@@ -1,7 +1,7 @@
-import crypto from 'node:crypto';
 import fc from 'fast-check';
+import crypto from 'node:crypto';
+import type { LogPositions } from '../read/position';
 import { feedCursor, MAX_RESUMABLE_ORGANIZATIONS, positionsIn } from './feed-cursor';
-import type { LogPositions } from '../read/log-position';
 
 const organizations = ['org-1', 'org-2', 'org-3'];
 const micros = Date.parse('2026-11-29T12:00:00Z') * 1000 + 123456;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
-import { BEGINNING, type LogPosition, type LogPositions } from '../read/log-position';
+import { BEGINNING, type LogPosition, type LogPositions } from '../read/position';
 
 /** Limit of organizations in a cursor, which has to fit into a header (Last-Event-ID). */
 export const MAX_RESUMABLE_ORGANIZATIONS = 100;

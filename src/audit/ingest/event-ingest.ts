@@ -11,8 +11,7 @@ import { isOutcomeUnknown } from '../../platform/database/commit-outcome';
 import { AppError, type ErrorCode, validationFailed } from '../../platform/errors/app-error';
 import { StreamLimiter } from '../../streaming/stream-limiter';
 import { AuditService } from '../write/audit.service';
-import { IngestBatch, type LineReceipt } from './ingest-batch';
-import { MAX_BATCH_BYTES, NdjsonIngest } from './ndjson-ingest';
+import { IngestBatch, type LineReceipt, MAX_BATCH_BYTES, NdjsonIngest } from './ndjson-ingest';
 
 /** Longer than any event: fully escaped metadata of 256 KiB is six times as long. */
 const MAX_LINE_BYTES = 2 * 1024 * 1024;

@@ -1,14 +1,13 @@
 import { once } from 'node:events';
-import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, request as httpRequest, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createGzip, type Gzip, gzipSync } from 'node:zlib';
 import type { Principal } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { writeProblem } from '../../platform/errors/problem';
-import { IngestBatch, type LineReceipt } from './ingest-batch';
-import { type IngestParts, NdjsonIngest } from './ndjson-ingest';
+import { IngestBatch, type IngestParts, type LineReceipt, NdjsonIngest } from './ndjson-ingest';
 
 const WRITER: Principal = {
   subject: 'alice',

@@ -1,17 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { resolveOrganizations, type Principal } from '../../auth/principal';
-import { paginationConfig } from '../../platform/config/settings';
-import { ResponseMemory, type ResponseReservation } from '../../http/response-memory';
-import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
+import { type Principal, resolveOrganizations } from '../../auth/principal';
+import { ResponseMemory } from '../../http/response-memory';
 import { CursorCodec } from '../../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../../pagination/page';
+import { paginationConfig } from '../../platform/config/settings';
+import { type FieldError, validationFailed } from '../../platform/errors/app-error';
 import {
-  filterFingerprint,
   type AuditEventFilter,
   type AuditEventSort,
+  filterFingerprint,
 } from '../event/audit-event-filter';
-import { AuditQueries } from './audit.queries';
+import { AuditQueries, type TextLimits } from './audit.queries';
 import type { PageRequest } from './page-statement';
 import { type Position, positionOf } from './position';
 
@@ -40,23 +40,6 @@ export interface FoundPage {
 export interface CursorPosition {
   backward: boolean;
   position: Position;
-}
-
-/** Bytes of a page that stays in memory until its reader takes it (streams, backfills). */
-export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
-
-/** Divisor of a page's limit after it was too large: PostgreSQL has sent all of it by then. */
-export const TOO_LARGE_DIVISOR = 8;
-
-export interface PageMemory {
-  /** Bytes in UTF-8; by default the capacity of this process. */
-  maxBytes?: number;
-  reservation?: ResponseReservation;
-}
-
-/** Refusal of a page for its size: one of fewer events may fit. */
-export function isTooLarge(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'REQUEST_TOO_LARGE';
 }
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
@@ -99,13 +82,13 @@ export class AuditPages {
 
   /**
    * Reads a page; the signal cancels the statement.
-   * @throws AppError REQUEST_TOO_LARGE when its events exceed `maxBytes`; what the reservation throws; TIMELINE_CHANGED
+   * @throws AppError REQUEST_TOO_LARGE when its events exceed `maxBytes`, by default the capacity of this process; what the reservation throws; TIMELINE_CHANGED
    * when a page by sequence starts after an event that is another one now.
    */
   async read(
     { list, limit, offset, from, includeTotal }: PageDescription,
     signal?: AbortSignal,
-    { maxBytes = this.memory.pageBytes, reservation }: PageMemory = {},
+    { maxBytes = this.memory.pageBytes, reservation }: TextLimits = {},
   ): Promise<FoundPage> {
     const request = {
       ...list,

@@ -1,23 +1,39 @@
 import { Injectable } from '@nestjs/common';
 import type { CustomTypesConfig, PoolClient } from 'pg';
+import type { Organizations } from '../../auth/principal';
+import type { ResponseReservation } from '../../http/response-memory';
+import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { Database } from '../../platform/database/database';
 import { AppError } from '../../platform/errors/app-error';
-import type { Organizations } from '../../auth/principal';
 import { EVENT_JSON, instantText } from '../event/audit.statements';
+import { LogTimeline } from '../event/log-timeline';
 import { millisecondOf } from '../event/uuid7';
-import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
-import { TenantVersions } from './tenant-versions';
+import { countStatement, type PageRequest, pageStatement, type Statement } from './page-statement';
+import { PageWindows } from './page-windows';
 import {
   findForeignPositions,
   type ForeignPositions,
+  logPositionOf,
   notYetPrimary,
+  type Position,
   timelineChanged,
-} from './log-position';
-import { LogTimeline } from '../event/log-timeline';
-import { countStatement, pageStatement, type PageRequest, type Statement } from './page-statement';
-import { logPositionOf, type Position } from './position';
-import { PageWindows } from './page-windows';
-import { countedTypes, type TextLimits } from './text-limits';
+} from './position';
+import { TenantVersions } from './tenant-versions';
+
+/** Bytes of a page that stays in memory until its reader takes it (streams, backfills). */
+export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
+
+/** Divisor of a page's limit after it was too large: PostgreSQL has sent all of it by then. */
+export const TOO_LARGE_DIVISOR = 8;
+
+/** Shorter texts are counted by characters: their bytes are at most three times as many. */
+const SHORT_TEXT = 1024;
+
+export interface TextLimits {
+  /** Bytes in UTF-8. */
+  maxBytes?: number;
+  reservation?: ResponseReservation;
+}
 
 /** Reads events as PostgreSQL's JSON text (EVENT_JSON). An aborting signal cancels the statement. */
 @Injectable()
@@ -280,4 +296,30 @@ function byClientId(organizations: Organizations, id: string): Statement {
            LIMIT ${MAX_NAMED + 1}`,
     values: all ? [id] : [id, organizations],
   };
+}
+
+/** Counts text as read. The row beyond `maxBytes` fails its statement, and pg discards the following ones. */
+export function countedTypes({ maxBytes = Infinity, reservation }: TextLimits): CustomTypesConfig {
+  let bytes = 0;
+  const count = (text: string): string => {
+    bytes += text.length > SHORT_TEXT ? Buffer.byteLength(text) : text.length;
+    if (bytes > maxBytes) throw pageTooLarge(maxBytes);
+    reservation?.resizeForRows(bytes);
+    return text;
+  };
+  return { getTypeParser: () => count };
+}
+
+function pageTooLarge(maxBytes: number): AppError {
+  const size = `${Math.floor(maxBytes / (1024 * 1024))} MiB`;
+  return new AppError(
+    'REQUEST_TOO_LARGE',
+    `The page would be larger than ${size}: ask for fewer events with \`limit\`, or export them (/audit/events/stream).`,
+    { errors: [{ path: 'limit', message: `must be lower: these events have more than ${size}` }] },
+  );
+}
+
+/** Refusal of a page for its size: one of fewer events may fit. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'REQUEST_TOO_LARGE';
 }

@@ -5,11 +5,15 @@ import {
   TextProperty,
   WordProperty,
 } from '../../../validation/dto-properties';
-import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
-import type { EventFilter } from '../../event/audit-event-filter';
+import type { AuditEventFilter, AuditEventSort, EventFilter } from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';
-import { instant, MAX_CURSOR_LENGTH, micros } from './audit-events-query.dto';
-import { AlternativesProperty, withFilterLists } from './filter-lists';
+import {
+  AlternativesProperty,
+  instant,
+  MAX_CURSOR_LENGTH,
+  micros,
+  withFilterLists,
+} from './audit-events-query.dto';
 
 const Alternatives = ({ description, words }: Pick<EventFilter, 'description' | 'words'>) =>
   AlternativesProperty(words, { nullable: true, description });

@@ -1,12 +1,17 @@
 import { applyDecorators } from '@nestjs/common';
 import { type Micros, parseInstantOrDay } from '../../../platform/runtime/instant';
-import { flag, integer, oneOf, text, type Rule } from '../../../validation/constraints';
-import { Parameter } from '../../../validation/dto-properties';
+import { flag, integer, oneOf, type Rule, text } from '../../../validation/constraints';
+import { ListProperty, Parameter } from '../../../validation/dto-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
-import type { AuditEventFilter, AuditEventSort } from '../../event/audit-event-filter';
-import { EVENT_FILTERS, type EventFilter, type FilterLists } from '../../event/audit-event-filter';
+import { MAX_NAME_LENGTH } from '../../event/audit-event';
+import {
+  type AuditEventFilter,
+  type AuditEventSort,
+  EVENT_FILTERS,
+  type EventFilter,
+  type FilterLists,
+} from '../../event/audit-event-filter';
 import type { PageQuery } from '../audit-pages';
-import { AlternativesProperty, withFilterLists } from './filter-lists';
 
 /** Longer than any cursor of this service. */
 export const MAX_CURSOR_LENGTH = 4096;
@@ -20,6 +25,30 @@ export const instant: Rule = (value) =>
 /** The instant of an optional member. */
 export function micros(text: string | null | undefined): Micros | undefined {
   return typeof text === 'string' ? parseInstantOrDay(text) : undefined;
+}
+
+export const MAX_LIST_ELEMENTS = 1000;
+
+/** Declares a list of a filter, of names unless there are `words`. */
+export function AlternativesProperty(
+  words: readonly string[] | undefined,
+  schema: object,
+): PropertyDecorator {
+  const element: [Rule, object] = words
+    ? [oneOf(words), { enum: [...words] }]
+    : [text(MAX_NAME_LENGTH, 1), { minLength: 1, maxLength: MAX_NAME_LENGTH }];
+  return ListProperty(element, MAX_LIST_ELEMENTS, schema);
+}
+
+/** DTO class with the members of `base` and a list per filter, declared by `decorate`. */
+export function withFilterLists<Base extends object, Name extends 'list' | 'parameter'>(
+  base: new () => Base,
+  name: Name,
+  decorate: (filter: EventFilter) => PropertyDecorator,
+): new () => Base & FilterLists<Name> {
+  class WithFilterLists extends (base as new () => object) {}
+  for (const filter of EVENT_FILTERS) decorate(filter)(WithFilterLists.prototype, filter[name]);
+  return WithFilterLists as new () => Base & FilterLists<Name>;
 }
 
 /** Part of the description: the docs page would send an `example` with every request that is tried out. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { CoalescedRead } from './coalesced-read';
+import { CoalescedRead } from './tenant-versions';
 
 const immediate = () => new Promise<void>((resolve) => setImmediate(resolve));
 

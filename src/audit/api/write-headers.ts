@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Principal } from '../../auth/principal';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
+import { type BodyRequest, RAW_BODY } from '../../http/body-reader';
 import { validationFailed } from '../../platform/errors/app-error';
-import { RAW_BODY, type BodyRequest } from '../../http/body-reader';
+import { eventLocation } from '../event/audit-event';
+import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
 
@@ -24,4 +26,24 @@ export function idempotencyClaimOf(
   const body = request[RAW_BODY] ?? Buffer.alloc(0);
   const requestHash = createHash('sha256').update(`${kind}\n`).update(body).digest();
   return { subject: principal.subject, key, requestHash };
+}
+
+export interface WriteResponse {
+  status: number;
+  /** Alternating names and values. */
+  headers: string[];
+}
+
+/** 201 with the URL of the event, also for a replay; 200 for a duplicate. */
+export function eventWriteResponse({ receipt, replayed }: RecordedEvent): WriteResponse {
+  const status = receipt.status === 'created' ? 201 : 200;
+  return { status, headers: ['Location', eventLocation(receipt.id), ...replayHeaders(replayed)] };
+}
+
+export function bulkWriteResponse({ replayed }: RecordedBulk): WriteResponse {
+  return { status: 201, headers: replayHeaders(replayed) };
+}
+
+function replayHeaders(replayed: boolean): string[] {
+  return replayed ? ['Idempotency-Replayed', 'true'] : [];
 }

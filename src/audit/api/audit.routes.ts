@@ -1,1 +1,0 @@
-export const AUDIT_ROUTES = ['audit/events', 'performance/audit/events'];
