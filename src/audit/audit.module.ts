@@ -10,7 +10,7 @@ import { auditConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { DatabaseModule } from '../platform/database/database.module';
 import { MaintainedTables } from '../platform/database/maintained-tables';
-import { Partitions } from '../platform/database/partitions';
+import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { RedisModule } from '../platform/redis/redis.module';
 import { StreamingModule } from '../streaming/streaming.module';
 import { AuditExportController } from './api/audit-export.controller';
@@ -154,7 +154,7 @@ export class AuditModule implements OnModuleInit {
       afterHidden: forgetExpired,
       wasRecordedBetween,
     });
-    await this.partitions.ensureAhead(EVENT_TABLE, ahead);
+    await this.partitions.ensure(EVENT_TABLE, monthsAhead(ahead));
     new Logger(AuditModule.name).log(`Partitions exist for this month and ${ahead} more.`);
   }
 }
