@@ -54,7 +54,7 @@ function encoded(id: string): string {
 export class KeyPattern {
   /** For `SCAN … MATCH`: the whole key, with Redis's other wildcards escaped. */
   readonly redisGlob: string;
-  private readonly matches: (text: string) => boolean;
+  readonly test: (key: string) => boolean;
 
   /**
    * @param text as given, so that replicas make the same pattern of it. Without `*` a whole namespace, or a namespace
@@ -72,11 +72,7 @@ export class KeyPattern {
     }
     const whole = `${prefix}:${bare.includes('*') ? bare : `${bare}:*`}`;
     this.redisGlob = whole.replace(/[?[\]\\]/g, '\\$&');
-    this.matches = globMatcher(whole);
-  }
-
-  test(key: string): boolean {
-    return this.matches(key);
+    this.test = globMatcher(whole);
   }
 }
 

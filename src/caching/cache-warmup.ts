@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Tenants } from './cache-key';
+import type { WarmupResultDto } from './cache.openapi';
 import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { DEFAULT_READ_POLICY, ResponseCache } from './response-cache';
@@ -25,13 +26,6 @@ export interface WarmupPlan {
   steps(tenants: Tenants, days: number): Promise<WarmupStep[]>;
 }
 
-/** Each of `total` responses is cached now or failed. */
-export interface WarmupResult {
-  warmedUp: number;
-  failed: number;
-  total: number;
-}
-
 /** Loads responses ahead, under the keys that readers will use. */
 @Injectable()
 export class CacheWarmup {
@@ -47,8 +41,8 @@ export class CacheWarmup {
     this.plans.push(plan);
   }
 
-  /** Cached responses count as warmed up; excluded ones are left out. */
-  async run(tenants: Tenants, days: number): Promise<WarmupResult> {
+  /** Cached responses count as warmed up, and each other one as failed; excluded ones are left out. */
+  async run(tenants: Tenants, days: number): Promise<Omit<WarmupResultDto, 'timestamp'>> {
     const deadlineMs = performance.now() + BUDGET_MS;
     const result = { warmedUp: 0, failed: 0, total: 0 };
     const planned = this.plans.map(async (plan) =>

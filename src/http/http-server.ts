@@ -247,28 +247,27 @@ export class HttpServer {
     nameRoute(request, undefined); // a fast route that has fallen through does not respond
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
-    if (this.isExcessive(request)) return writeProblem(excess(request), request, response);
-    const { listener } = this;
+    const refusal = this.refusalOf(request, response);
+    if (refusal) return writeProblem(refusal, request, response);
+    request.url = originForm(request.url ?? '');
+    if (!this.listener) return respondWhileStarting(request, response);
+    this.listener(request, response);
+  }
+
+  private refusalOf(request: IncomingMessage, response: ServerResponse): AppError | undefined {
+    if (this.isExcessive(request)) return excess(request);
     const target = originForm(request.url ?? '');
     if (target === undefined || target.includes('#')) {
-      const error = new AppError(
-        'VALIDATION_FAILED',
-        'The request target is not a path and a query.',
-      );
-      return writeProblem(error, request, response);
+      return new AppError('VALIDATION_FAILED', 'The request target is not a path and a query.');
     }
-    request.url = target;
     const isHostless = request.headers.host === undefined && request.httpVersion === '1.1';
     const repeated = isHostless ? 'Host' : repeatedHeader(request);
-    if (repeated !== undefined) return writeProblem(headerRepeated(repeated), request, response);
-    if (isCoded(request)) {
-      closeWithResponse(response);
-      const detail =
-        'The only transfer coding read here is chunked; a compressed body has a Content-Encoding.';
-      return writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
-    }
-    if (!listener) return respondWhileStarting(request, response);
-    listener(request, response);
+    if (repeated !== undefined) return headerRepeated(repeated);
+    if (!isCoded(request)) return undefined;
+    closeWithResponse(response);
+    const detail =
+      'The only transfer coding read here is chunked; a compressed body has a Content-Encoding.';
+    return new AppError('VALIDATION_FAILED', detail);
   }
 }
 
@@ -293,24 +292,21 @@ function respondWhileStarting(request: IncomingMessage, response: ServerResponse
     response.end('{"status":"ok","info":{},"error":{},"details":{}}');
     return;
   }
-  writeProblem(
-    new AppError('NOT_READY', 'The service is starting.', { retryAfterSeconds: 1 }),
-    request,
-    response,
-  );
+  const error = new AppError('NOT_READY', 'The service is starting.', { retryAfterSeconds: 1 });
+  writeProblem(error, request, response);
 }
+
+const UNREADABLE_STATUSES: Record<string, number> = {
+  HPE_HEADER_OVERFLOW: 431,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
 
 function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
-  const code =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? codeOfStatus(431)
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? codeOfStatus(408)
-        : codeOfStatus(400);
+  const code = codeOfStatus(UNREADABLE_STATUSES[error.code ?? ''] ?? 400);
   const { status, title } = ERROR_TABLE[code];
   const requestId = randomUUID();
   const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', requestId));

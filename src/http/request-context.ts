@@ -27,9 +27,6 @@ export function requestIdOf(request: Identified): string {
 const ROUTE = Symbol('route');
 type Routed = IncomingMessage & { [ROUTE]?: string | undefined; route?: { path?: unknown } };
 
-/** Template for requests without a route, whose paths are unbounded. */
-const UNMATCHED = 'unmatched';
-
 /**
  * Sets the template for metrics, for adapters with one path (`trpc performance.getMetrics`). Never a client's free
  * text: each value becomes a label.
@@ -38,12 +35,12 @@ export function nameRoute(request: Routed, template: string | undefined): void {
   request[ROUTE] = template;
 }
 
-/** The template set by nameRoute, else express's route. */
+/** The template set by nameRoute, else express's route; `unmatched` without one, as paths are unbounded. */
 export function routeOf(request: Routed): string {
   const named = request[ROUTE];
   if (named !== undefined) return named;
   const path = request.route?.path;
-  return typeof path === 'string' ? path : UNMATCHED;
+  return typeof path === 'string' ? path : 'unmatched';
 }
 
 /**
@@ -78,7 +75,7 @@ export function noteArrival(response: Timed): void {
 }
 
 /** Arrival on the clock of performance.now(); now when none was noted. */
-export function arrivalOf(response: Timed): number {
+function arrivalOf(response: Timed): number {
   return response[ARRIVED] ?? performance.now();
 }
 
@@ -87,14 +84,8 @@ export function noteBodyComplete(response: Timed): void {
   response[BODY_COMPLETED] = performance.now();
 }
 
-/** Completion of the body on the clock of performance.now(); the arrival when there was no body. */
-export function bodyCompletedAt(response: Timed): number {
-  return response[BODY_COMPLETED] ?? arrivalOf(response);
-}
-
 function tookMs(response: Timed): string {
-  const arrivedMs = arrivalOf(response);
-  return (performance.now() - arrivedMs).toFixed(1);
+  return (performance.now() - arrivalOf(response)).toFixed(1);
 }
 
 /** Measures endless responses (exports, subscriptions) to their first byte. Called before the headers. */
@@ -161,12 +152,10 @@ export interface TraceContext {
   spanId: string;
 }
 
-const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
-const NO_TRACE = '0'.repeat(32);
-const NO_SPAN = '0'.repeat(16);
-
-const TRACE_ID_BYTES = 16;
-const SPAN_ID_BYTES = 8;
+/** Version ff and ids of zeros are invalid. */
+const TRACEPARENT =
+  /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$/;
+const [TRACE_ID_BYTES, SPAN_ID_BYTES] = [16, 8];
 /** Random bytes in advance: a tenth of the cost of single draws. */
 const stock = Buffer.alloc(4096);
 let used = stock.length;
@@ -189,14 +178,11 @@ export function traceContextOf(request: Traced): TraceContext {
   return { traceId: traceIdIn(request.headers.traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
 }
 
-/** Version 00 has no further fields, later versions may, and ff is invalid. */
+/** Version 00 has no further fields, later versions may. */
 function traceIdIn(traceparent: string | string[] | undefined): string | undefined {
   if (typeof traceparent !== 'string') return undefined;
-  const [, version, traceId, spanId, more] = TRACEPARENT.exec(traceparent) ?? [];
-  if (version === undefined || version === 'ff' || (version === '00' && more !== undefined)) {
-    return undefined;
-  }
-  return traceId === NO_TRACE || spanId === NO_SPAN ? undefined : traceId;
+  const [, version, traceId, more] = TRACEPARENT.exec(traceparent) ?? [];
+  return version === '00' && more !== undefined ? undefined : traceId;
 }
 
 function randomHex(bytes: number): string {
@@ -210,7 +196,7 @@ function randomHex(bytes: number): string {
 
 /** Kept on the response, so that all work for one request shares it. */
 const REQUEST_SIGNAL = Symbol('request signal');
-type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
+type Signalled = Timed & { [REQUEST_SIGNAL]?: AbortSignal };
 
 /**
  * Aborts with REQUEST_TIMEOUT `timeoutMs` after the complete request, or with CLIENT_CLOSED at a disconnect. Made on
@@ -225,7 +211,7 @@ export function requestSignal(response: Signalled, timeoutMs: number): AbortSign
     abort();
     return controller.signal;
   }
-  const elapsedMs = performance.now() - bodyCompletedAt(response);
+  const elapsedMs = performance.now() - (response[BODY_COMPLETED] ?? arrivalOf(response));
   const timer = setTimeout(
     () => controller.abort(requestTimeout()),
     Math.max(1, Math.ceil(timeoutMs - elapsedMs)),

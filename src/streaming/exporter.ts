@@ -19,6 +19,41 @@ import { ChunkBuffer, type ExportFormat } from './export-format';
 import { type DisconnectReason, type ExportCoding, ResponseSink } from './response-sink';
 import { StreamLimiter } from './stream-limiter';
 
+/** Whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
+const MAX_CHUNK_BYTES = 1024 * 1024;
+/** Longest wait of buffered rows, plus one interval. */
+const IDLE_FLUSH_MS = 500;
+const TICK_MS = 250;
+/** Until the first row an export can fail with a proper status; but proxies do not wait for ever. */
+const FIRST_ROW_WAIT_MS = 10_000;
+/** Statements around the COPY take no time: a server that does not reply has gone. */
+const STATEMENT_TIMEOUT_MS = 10_000;
+
+export interface ExportSource {
+  /** Whole `COPY … TO STDOUT` in the form of the export's format. */
+  statement: string;
+  /** PostgreSQL's settings for this statement only. */
+  settings: Record<string, string>;
+  /** Throws a refusal; runs in the statement's snapshot before it. */
+  check?: (client: PoolClient) => Promise<void>;
+  /** Called with each row of COPY, valid only during the call; returns the part to send. */
+  onRow?: (row: Buffer) => Buffer;
+}
+
+export interface ExportRequest {
+  source: ExportSource;
+  format: ExportFormat;
+  coding: ExportCoding;
+  /** Set only once the response begins: an earlier failure has others. */
+  headers: Record<string, string>;
+  /** Rows of one write, unless MAX_CHUNK_BYTES comes first; STREAMING_CHUNK_SIZE by default. */
+  chunkRows?: number;
+  /** Aborts when the reader's token ends: disconnects, or refuses with its reason before the first byte. */
+  signal?: AbortSignal | undefined;
+  /** Notified of its end, unless nothing was sent. */
+  onSettled?: (outcome: ExportOutcome) => void;
+}
+
 /** Exports of this process since its start; `active` is current. */
 export interface ExportStatistics {
   active: number;
@@ -43,13 +78,6 @@ export interface ExportOutcome {
   rows: number;
   bytes: number;
 }
-
-export type ServeRequest = Omit<ExportRequest, 'chunkRows' | 'stallTimeoutMs'> & {
-  /** STREAMING_CHUNK_SIZE by default. */
-  chunkRows?: number;
-  /** Notified of its end, unless nothing was sent. */
-  onSettled?: (outcome: ExportOutcome) => void;
-};
 
 /**
  * Exports of any rows that PostgreSQL can COPY, holding one chunk at a time. Own limit and connections, so that stalled
@@ -97,12 +125,8 @@ export class Exporter implements BeforeApplicationShutdown {
    * @throws AppError the signal's reason when the response has not begun; the database's failure: the response is still
    * to be made if it had not begun, and else disconnected.
    */
-  async serve(request: ServeRequest, response: ServerResponse): Promise<void> {
-    const { chunkSize, stallTimeoutMs } = this.config;
-    const run = new ExportRun(
-      { ...request, chunkRows: request.chunkRows ?? chunkSize, stallTimeoutMs },
-      response,
-    );
+  async serve(request: ExportRequest, response: ServerResponse): Promise<void> {
+    const run = new ExportRun(request, response, this.config);
     const startedMs = performance.now();
     const work = this.pool.withClient((client) => run.run(client));
     this.running.set(run, work);
@@ -155,7 +179,7 @@ export class Exporter implements BeforeApplicationShutdown {
   /** Throws the failure that the caller has to handle. */
   private settle(
     { rows, bytes, disconnectReason }: ExportRun,
-    { onSettled }: ServeRequest,
+    { onSettled }: ExportRequest,
     hasBegun: boolean,
     failure: AppError | undefined,
   ): void {
@@ -178,42 +202,8 @@ export class Exporter implements BeforeApplicationShutdown {
   }
 }
 
-export interface ExportSource {
-  /** Whole `COPY … TO STDOUT` in the form of the export's format. */
-  statement: string;
-  /** PostgreSQL's settings for this statement only. */
-  settings: Record<string, string>;
-  /** Throws a refusal; runs in the statement's snapshot before it. */
-  check?: (client: PoolClient) => Promise<void>;
-  /** Called with each row of COPY, valid only during the call; returns the part to send. */
-  onRow?: (row: Buffer) => Buffer;
-}
-
-export interface ExportRequest {
-  source: ExportSource;
-  format: ExportFormat;
-  coding: ExportCoding;
-  /** Set only once the response begins: an earlier failure has others. */
-  headers: Record<string, string>;
-  /** Rows of one write, unless MAX_CHUNK_BYTES comes first. */
-  chunkRows: number;
-  stallTimeoutMs: number;
-  /** Aborts when the reader's token ends: disconnects, or refuses with its reason before the first byte. */
-  signal?: AbortSignal | undefined;
-}
-
-/** Whatever `chunkRows` says: rows of 256 KiB must not add up to gigabytes. */
-const MAX_CHUNK_BYTES = 1024 * 1024;
-/** Longest wait of buffered rows, plus one interval. */
-const IDLE_FLUSH_MS = 500;
-const TICK_MS = 250;
-/** Until the first row an export can fail with a proper status; but proxies do not wait for ever. */
-const FIRST_ROW_WAIT_MS = 10_000;
-/** Statements around the COPY take no time: a server that does not reply has gone. */
-const STATEMENT_TIMEOUT_MS = 10_000;
-
 /** One export from PostgreSQL to the client, no faster than the client reads. */
-export class ExportRun {
+class ExportRun {
   private readonly chunk = new ChunkBuffer();
   private readonly sink: ResponseSink;
   private readonly copy: CopyOut;
@@ -230,12 +220,13 @@ export class ExportRun {
   constructor(
     private readonly request: ExportRequest,
     private readonly response: ServerResponse,
+    private readonly config: ConfigType<typeof streamingConfig>,
   ) {
-    const { source, coding, stallTimeoutMs } = request;
+    const { source, coding } = request;
     this.copy = new CopyOut(source.statement, (row) => this.take(row));
     this.sink = new ResponseSink(response, {
       coding,
-      stallTimeoutMs,
+      stallTimeoutMs: config.stallTimeoutMs,
       onDrain: () => this.copy.resume(),
       onDisconnect: (reason) => this.abort(reason),
     });
@@ -275,7 +266,7 @@ export class ExportRun {
   }
 
   private take(row: Buffer): void {
-    const { format, chunkRows, source } = this.request;
+    const { format, source, chunkRows = this.config.chunkSize } = this.request;
     this.open();
     format.append(this.chunk, source.onRow?.(row) ?? row, this.rows);
     this.rows += 1;

@@ -10,7 +10,7 @@ import { type FieldError, validationFailed } from '../../platform/errors/app-err
 import { wallClockText } from '../../platform/runtime/clocks';
 import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
 import { exportFormat, type ExportFormatName, exportHeaders } from '../../streaming/export-format';
-import { Exporter, type ExportOutcome, type ServeRequest } from '../../streaming/exporter';
+import { Exporter, type ExportOutcome, type ExportRequest } from '../../streaming/exporter';
 import type { ExportCoding } from '../../streaming/response-sink';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
@@ -113,7 +113,7 @@ export class AuditExports implements BeforeApplicationShutdown {
   private async run(
     principal: Principal,
     list: ExportList,
-    request: Omit<ServeRequest, 'source' | 'onSettled' | 'signal'>,
+    request: Omit<ExportRequest, 'source' | 'onSettled' | 'signal'>,
     response: ServerResponse,
   ): Promise<void> {
     const tally = this.config.selfAudit ? new ExportTally(list.format) : undefined;
