@@ -122,7 +122,7 @@ export default tseslint.config(
       'src/auth/verified-token-cache.ts',
       'src/auth/token-life.ts',
       'src/delivery/signed-sender.ts',
-      'src/import/bulk-client.ts',
+      'src/import/chunk-sender.ts',
       // Keyv's `expires` is turned into a duration at once.
       'src/caching/memory-store.ts',
       // Compares the two clocks.

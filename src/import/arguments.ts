@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { TOKEN_HINT } from './bulk-client';
+import { TOKEN_HINT } from './chunk-sender';
 import { FORMATS, type Format } from './record-reader';
 
 export interface ImportArguments {

@@ -1,7 +1,6 @@
 import { readLines } from '../platform/runtime/line-splitter';
 import { readArguments, USAGE, UsageError, type ImportArguments } from './arguments';
-import { BulkClient } from './bulk-client';
-import { ChunkSender, SYSTEM_CLOCK, type Clock } from './chunk-sender';
+import { BulkClient, ChunkSender, type Clock, SYSTEM_CLOCK } from './chunk-sender';
 import { chunksOf, RecordReader } from './record-reader';
 import { ImportRun, RefusedFile, type ImportTally } from './import-run';
 import { Progress, ratePerSecond, type Terminal } from './progress';

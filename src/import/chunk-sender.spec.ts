@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { findFreePort } from '../platform/database/embedded/embedded-postgres';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { BulkClient, ImportStopped } from './bulk-client';
+import { BulkClient, ImportStopped } from './chunk-sender';
 
 describe('a service that forbids', () => {
   let server: Server;
