@@ -54,9 +54,10 @@ export function defineConfig<D extends Declarations, C extends ConfigObject = Se
     const entries = Object.entries(declarations).map(([key, variable]) => {
       const text = env[variable.name];
       if (!text && variable.whenEmpty) return [key, variable.whenEmpty()];
-      const value = text ? variable.convert(text) : undefined;
-      if (!variable.accepts(value)) faulty.add(variable.name);
-      return [key, value];
+      const value = text ? variable.parse(text) : undefined;
+      if (value === undefined) faulty.add(variable.name);
+      // Conflicts are sought with a refused text, or with an empty list for a refused one.
+      return [key, value ?? variable.whenEmpty?.() ?? text];
     });
     const settings = Object.fromEntries(entries) as Settings<D>;
     const faults = variables
@@ -80,9 +81,8 @@ export function defineConfig<D extends Declarations, C extends ConfigObject = Se
 /** One environment variable. */
 export interface Variable<T> {
   name: string;
-  /** Returns a value that `accepts` refuses when conversion is impossible. */
-  convert: (text: string) => unknown;
-  accepts: (value: unknown) => value is T;
+  /** Undefined for a text that is refused. */
+  parse: (text: string) => T | undefined;
   /** Value when empty or unset; without it the variable is required. */
   whenEmpty?: () => T;
   /** Follows "it must". */
@@ -91,19 +91,8 @@ export interface Variable<T> {
   mask: (text: string) => string;
 }
 
-function variable<T>(
-  name: string,
-  allowed: string,
-  accepts: (value: unknown) => boolean,
-  convert: (given: string) => unknown = (given) => given,
-): Variable<T> {
-  return {
-    name,
-    allowed,
-    convert,
-    mask: (given) => given,
-    accepts: accepts as Variable<T>['accepts'],
-  };
+function variable<T>(name: string, allowed: string, parse: Variable<T>['parse']): Variable<T> {
+  return { name, allowed, parse, mask: (given) => given };
 }
 
 /** Makes a variable optional; empty is undefined. */
@@ -114,49 +103,39 @@ export function optional<T>(required: Variable<T>): Variable<T | undefined> {
 
 /** Plain decimal digits: no sign, exponent, spaces or leading zeros. */
 export function integer(name: string, min: number, max: number): Variable<number> {
-  return variable(
-    name,
-    `be an integer from ${min} to ${max}`,
-    (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
-    (given) => (/^(?:0|[1-9]\d*)$/.test(given) ? Number(given) : given),
-  );
+  return variable(name, `be an integer from ${min} to ${max}`, (given) => {
+    const value = /^(?:0|[1-9]\d*)$/.test(given) ? Number(given) : NaN;
+    return Number.isSafeInteger(value) && value >= min && value <= max ? value : undefined;
+  });
 }
 
 const BYTES_PER_MEBIBYTE = 1024 * 1024;
 
 /** An integer of MiB; bytes in the settings. */
 export function mebibytes(name: string, min: number, max: number): Variable<number> {
-  const { allowed, accepts, convert } = integer(name, min, max);
-  return variable(
-    name,
-    allowed,
-    (value) => typeof value === 'number' && accepts(value / BYTES_PER_MEBIBYTE),
-    (given) => {
-      const count = convert(given);
-      return typeof count === 'number' ? count * BYTES_PER_MEBIBYTE : given;
-    },
-  );
+  const { allowed, parse } = integer(name, min, max);
+  return variable(name, allowed, (given) => {
+    const count = parse(given);
+    return count === undefined ? undefined : count * BYTES_PER_MEBIBYTE;
+  });
 }
 
 /** `true` or `false`, nothing else. */
 export function boolean(name: string): Variable<boolean> {
-  return variable(
-    name,
-    'be true or false',
-    (value) => typeof value === 'boolean',
-    (given) => (given === 'true' ? true : given === 'false' ? false : given),
+  return variable(name, 'be true or false', (given) =>
+    given === 'true' ? true : given === 'false' ? false : undefined,
   );
 }
 
 /** One of a few words, exactly as written. */
 export function choice<T extends string>(name: string, choices: readonly T[]): Variable<T> {
   const allowed = `be ${choices.length > 1 ? 'one of ' : ''}${choices.join(', ')}`;
-  return variable(name, allowed, (value) => choices.includes(value as T));
+  return variable(name, allowed, (given) => choices.find((each) => each === given));
 }
 
 /** Text that matches a pattern; `allowed` words the pattern. */
 export function text(name: string, pattern: RegExp, allowed: string): Variable<string> {
-  return variable(name, allowed, (value) => typeof value === 'string' && pattern.test(value));
+  return variable(name, allowed, matching(pattern));
 }
 
 /** Optional text, never shown. */
@@ -166,28 +145,24 @@ export function secret(name: string): Variable<string | undefined> {
 
 /** A path, absolute in the settings; relative ones start at the package root. */
 export function path(name: string): Variable<string> {
-  return variable(
-    name,
-    'be a path without spaces at its ends',
-    (value) => typeof value === 'string',
-    (given) => (given.trim() === given ? resolve(PACKAGE_ROOT, given) : false),
+  return variable(name, 'be a path without spaces at its ends', (given) =>
+    given.trim() === given ? resolve(PACKAGE_ROOT, given) : undefined,
   );
 }
 
 /** A name or address to listen on. */
 export function host(name: string): Variable<string> {
   const pattern = /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*$/i;
-  return variable(
-    name,
-    'be an IP address or a host name, such as 0.0.0.0, :: or localhost',
-    (value) => typeof value === 'string' && (isIP(value) > 0 || pattern.test(value)),
+  const allowed = 'be an IP address or a host name, such as 0.0.0.0, :: or localhost';
+  return variable(name, allowed, (given) =>
+    isIP(given) > 0 || pattern.test(given) ? given : undefined,
   );
 }
 
 /** A URL of one of the schemes, or empty. */
 export function url(name: string, schemes: readonly string[]): Variable<string | undefined> {
   const allowed = `be a URL ${describeUrl(schemes)}`;
-  const required = variable<string>(name, allowed, (value) => isUrl(value, schemes));
+  const required = variable(name, allowed, (given) => (isUrl(given, schemes) ? given : undefined));
   return { ...optional(required), mask: maskUrl };
 }
 
@@ -199,13 +174,11 @@ export function secretUrl(name: string, schemes: readonly string[]): Variable<st
 /** Comma-separated URLs of one of the schemes, or empty. */
 export function urlList(name: string, schemes: readonly string[]): Variable<string[]> {
   const allowed = `be empty or comma-separated URLs, each ${describeUrl(schemes)}`;
-  const accepts = (value: unknown): boolean =>
-    Array.isArray(value) && value.every((item) => isUrl(item, schemes));
-  return {
-    ...variable<string[]>(name, allowed, accepts, splitList),
-    whenEmpty: () => [],
-    mask: maskUrlList,
+  const parse = (given: string): string[] | undefined => {
+    const urls = splitList(given);
+    return urls.every((url) => isUrl(url, schemes)) ? urls : undefined;
   };
+  return { ...variable(name, allowed, parse), whenEmpty: () => [], mask: maskUrlList };
 }
 
 /** Unique comma-separated items, or empty. `itemOf` is undefined for a refused item. */
@@ -214,9 +187,11 @@ export function list<T>(
   itemOf: (item: string) => T | undefined,
   allowed: string,
 ): Variable<T[]> {
-  const accepts = (value: unknown): boolean => Array.isArray(value) && !value.includes(undefined);
-  const convert = (given: string): unknown => [...new Set(splitList(given))].map(itemOf);
-  return { ...variable<T[]>(name, allowed, accepts, convert), whenEmpty: () => [] };
+  const parse = (given: string): T[] | undefined => {
+    const items = [...new Set(splitList(given))].map(itemOf);
+    return items.includes(undefined) ? undefined : (items as T[]);
+  };
+  return { ...variable(name, allowed, parse), whenEmpty: () => [] };
 }
 
 /** An `itemOf` of `list`, by pattern. */
@@ -228,8 +203,8 @@ function splitList(given: string): string[] {
   return given.split(',').map((item) => item.trim());
 }
 
-function isUrl(value: unknown, schemes: readonly string[]): boolean {
-  if (typeof value !== 'string' || /\s/.test(value)) return false;
+function isUrl(value: string, schemes: readonly string[]): boolean {
+  if (/\s/.test(value)) return false;
   if (!schemes.some((scheme) => value.toLowerCase().startsWith(`${scheme}://`))) return false;
   try {
     const parsed = new URL(value);
