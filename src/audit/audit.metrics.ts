@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { Database } from '../platform/database/database';
-import type { Durability } from '../platform/database/durability';
 import { MeasurementSources } from '../metrics/measurement-sources';
 import { labelled, MetricRegistry } from '../metrics/metrics.registry';
-import { AuditWriter } from './write/audit-writer';
-import { EventFeed } from './feed/event-feed';
+import { Database } from '../platform/database/database';
+import type { Durability } from '../platform/database/durability';
 import { LogTimeline } from './event/log-timeline';
+import { EventFeed } from './feed/event-feed';
+import { AuditWriter } from './write/audit-writer';
 
 const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
 const COMMIT_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5];

@@ -1,8 +1,8 @@
 import { escapeLiteral } from 'pg';
 import type { ExportFormatName } from '../../streaming/export-format';
-import { arrayLiteral, EVENT_JSON, instantText } from '../event/audit.statements';
 import { EVENT_FIELDS, type EventField } from '../event/audit-event';
-import { conditions, orderBy, Values, where, type PageRequest } from '../read/page-statement';
+import { arrayLiteral, EVENT_JSON, instantText } from '../event/audit.statements';
+import { conditions, orderBy, type PageRequest, Values, where } from '../read/page-statement';
 
 export interface ExportList extends Pick<
   PageRequest,

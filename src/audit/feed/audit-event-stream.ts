@@ -74,6 +74,7 @@ export class AuditEventStream {
     const token = this.tokens.signalOf(principal);
     const either = AbortSignal.any([signal, token.signal]);
     const most = first.limit;
+    const { pages } = this;
     try {
       for (let page: PageDescription | undefined = first; page;) {
         const { events, edges } = await this.readPage(principal, page, either);
@@ -81,7 +82,13 @@ export class AuditEventStream {
         if (4 * characters <= HELD_PAGE_BYTES) page.limit = Math.min(most, 2 * page.limit);
         for (const text of events) {
           if (token.signal.aborted) throw abortReason(token.signal);
-          yield this.streamed(text, page);
+          const current = page;
+          yield {
+            text,
+            get cursor() {
+              return pages.cursorAfter(positionOf(text), current);
+            },
+          };
         }
         page = edges.next && {
           ...page,
@@ -95,41 +102,24 @@ export class AuditEventStream {
     }
   }
 
+  /** Reads a page with a permit; of fewer events, from then on, when it is too large. */
   private async readPage(
     principal: Principal,
     page: PageDescription,
     signal: AbortSignal,
   ): Promise<FoundPage> {
+    const deadline = { timeoutMs: this.server.requestTimeoutMs, late: requestTimeout, signal };
     for (;;) {
       try {
-        return await this.readWithPermit(principal, page, signal);
+        return await withDeadline(deadline, (either) =>
+          this.scheduler.read({ flow: flowKey(principal), signal: either }, () =>
+            this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
+          ),
+        );
       } catch (error) {
         if (!isTooLarge(error) || page.limit === 1) throw error;
         page.limit = Math.ceil(page.limit / TOO_LARGE_DIVISOR);
       }
     }
-  }
-
-  private async readWithPermit(
-    principal: Principal,
-    page: PageDescription,
-    signal: AbortSignal,
-  ): Promise<FoundPage> {
-    const deadline = { timeoutMs: this.server.requestTimeoutMs, late: requestTimeout, signal };
-    return withDeadline(deadline, (either) =>
-      this.scheduler.read({ flow: flowKey(principal), signal: either }, () =>
-        this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
-      ),
-    );
-  }
-
-  private streamed(text: string, page: PageDescription): StreamedEvent {
-    const { pages } = this;
-    return {
-      text,
-      get cursor() {
-        return pages.cursorAfter(positionOf(text), page);
-      },
-    };
   }
 }

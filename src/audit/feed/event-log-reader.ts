@@ -136,7 +136,7 @@ export class EventLogReader {
     } catch (error) {
       this.maxEvents = Math.ceil(this.maxEvents / 2); // perhaps too many to arrive in time
       if (!isTooLarge(error)) throw error;
-      return { events: [], unfinished: [...positions.keys()], confirmed: new Map(), foreign: [] };
+      return { ...NOTHING_READ, unfinished: [...positions.keys()] };
     }
   }
 

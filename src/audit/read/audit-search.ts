@@ -3,14 +3,13 @@ import type { Principal } from '../../auth/principal';
 import { HitRatios } from '../../caching/cache-statistics';
 import type { Loaded } from '../../caching/response-cache';
 import { flowKey } from '../../concurrency/fair-scheduler';
-import { JsonText } from '../../platform/runtime/lossless-json';
 import type { PageInfo } from '../../pagination/page';
-import { type PartOptions, ResponseComposition, type SearchOptions } from './response-composition';
-import type { PageEdges } from './audit-pages';
-import { AuditPages } from './audit-pages';
-import { CachedEvents, CachedPages } from './cached-reads';
-import { pageQueryIn, type AuditEventSearchDto } from './dto/audit-event-search.dto';
+import { JsonText } from '../../platform/runtime/lossless-json';
 import type { AuditEventDto } from '../event/dto/responses.dto';
+import { AuditPages, type PageEdges } from './audit-pages';
+import { CachedEvents, CachedPages } from './cached-reads';
+import { type AuditEventSearchDto, pageQueryIn } from './dto/audit-event-search.dto';
+import { type PartOptions, ResponseComposition, type SearchOptions } from './response-composition';
 
 export interface CacheInfo {
   cached: boolean;

@@ -1,54 +1,77 @@
 import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
+import { tokenRequired } from '../../auth/challenge';
 import {
   type AuthenticatedRequest,
   type Principal,
   resolveOrganizations,
 } from '../../auth/principal';
-import { tokenRequired } from '../../auth/challenge';
-import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { queryHash, type Tenants } from '../../caching/cache-key';
 import {
   CachedRead,
+  exactBuffer,
   type ReadDescription,
   type ReadRequest,
   type Rendering,
   type SharedResponse,
-  exactBuffer,
 } from '../../caching/cached-read';
-import { ReadScheduler } from './read-scheduler';
-import { ResponsePermits } from '../../concurrency/response-permits';
 import { flowKey } from '../../concurrency/fair-scheduler';
+import { ResponsePermits } from '../../concurrency/response-permits';
 import type { ResponseReservation } from '../../http/response-memory';
-import { parseQuery } from '../../validation/query-coercion';
-import { uuid } from '../../validation/constraints';
-import { validQuery } from '../../validation/validation.pipe';
-import { abortable } from '../../platform/runtime/abort';
 import { linksOf, type PageInfo } from '../../pagination/page';
-import { isPosition } from './position';
-import { type FoundPage, type PageEdges } from './audit-pages';
-import { AuditPages, pageFingerprint, type PageDescription } from './audit-pages';
+import { AppError, validationFailed } from '../../platform/errors/app-error';
+import { abortable } from '../../platform/runtime/abort';
+import { uuid } from '../../validation/constraints';
+import { parseQuery } from '../../validation/query-coercion';
+import { validQuery } from '../../validation/validation.pipe';
+import {
+  AuditPages,
+  type FoundPage,
+  type PageDescription,
+  type PageEdges,
+  pageFingerprint,
+} from './audit-pages';
 import { AuditQueries } from './audit.queries';
 import { AuditEventQuery, AuditEventsQuery, pageQueryOf } from './dto/audit-events-query.dto';
+import { isPosition } from './position';
+import { ReadScheduler } from './read-scheduler';
 import { TenantVersions } from './tenant-versions';
 
-/** Characters of all texts in a ParsedRequestCache. */
-const MAX_CACHED_CHARACTERS = 6 * 1024 * 1024;
+/** Characters of all texts of parsed requests, for each kind of read. */
+const MAX_PARSED_CHARACTERS = 6 * 1024 * 1024;
+/** Characters for the objects and fixed texts of a parsed request. */
+const PARSED_CHARACTERS = 500;
+/** Ratio of memory to text: a two-letter name in a list takes five characters, and 24 bytes with its slot. */
+const NAME_FACTOR = 6;
 
-/** Caches parsed requests by principal and URL, which determine them: saves parsing, validation and hashing. */
-class ParsedRequestCache<D extends { characters: number }> {
-  private readonly known = new LRUCache<string, D>({
-    maxSize: MAX_CACHED_CHARACTERS,
+interface ParsedRead extends ReadDescription {
+  flow: string;
+  characters: number;
+}
+
+/**
+ * Cached reads of events. Only a miss takes a permit. Parsed requests are kept by principal and URL, which determine
+ * them: this saves parsing, validation and hashing.
+ */
+abstract class CachedEventRead<D extends ParsedRead> extends CachedRead<D> {
+  private readonly parsed = new LRUCache<string, D>({
+    maxSize: MAX_PARSED_CHARACTERS,
     sizeCalculation: ({ characters }, key) => key.length + characters + PARSED_CHARACTERS,
   });
   private readonly numbers = new WeakMap<Principal, number>();
   private last = 0;
 
-  /** Parses the request of a principal and URL once; an error of `parse` is not cached. */
-  getOrParse(
-    { principal, url = '' }: ReadRequest & AuthenticatedRequest,
-    parse: (principal: Principal, url: string) => D,
-  ): D {
+  constructor(
+    protected readonly scheduler: ReadScheduler,
+    private readonly versions: TenantVersions,
+  ) {
+    super();
+  }
+
+  protected abstract parseUrl(principal: Principal, url: string): D;
+
+  /** An error is not kept. */
+  parse({ principal, url = '' }: ReadRequest & AuthenticatedRequest): D {
     if (!principal) throw tokenRequired();
     let number = this.numbers.get(principal);
     if (number === undefined) {
@@ -56,52 +79,44 @@ class ParsedRequestCache<D extends { characters: number }> {
       this.numbers.set(principal, number);
     }
     const key = `${number} ${url}`;
-    const known = this.known.get(key);
+    const known = this.parsed.get(key);
     if (known) return known;
-    const parsed = parse(principal, url);
-    this.known.set(key, parsed);
+    const parsed = this.parseUrl(principal, url);
+    this.parsed.set(key, parsed);
     return parsed;
+  }
+
+  currentEpoch(tenants: Tenants): Promise<string> {
+    return this.versions.current(tenants);
+  }
+
+  override assertCapacity({ flow }: D): void {
+    this.scheduler.assertCapacity(flow);
   }
 }
 
-/** Characters for the objects and fixed texts of a parsed request. */
-const PARSED_CHARACTERS = 500;
-/** Ratio of memory to text: a two-letter name in a list takes five characters, and 24 bytes with its slot. */
-const NAME_FACTOR = 6;
-
-/** A parsed request keeps its principal alive, also after its token is evicted. */
-function charactersOf({ subject, organizations }: Principal): number {
-  const ids = organizations === '*' ? [] : organizations;
-  return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
-}
-
-interface ParsedPage extends ReadDescription {
+interface ParsedPage extends ParsedRead {
   url: string;
-  characters: number;
   page: PageDescription;
-  flow: string;
 }
 
-/** Cached pages of events. Only a miss takes a permit. Cursors are made for each reader. */
+/** Cached pages of events. Cursors are made for each reader. */
 @Injectable()
-export class CachedPages extends CachedRead<ParsedPage> {
+export class CachedPages extends CachedEventRead<ParsedPage> {
   readonly namespace = 'audit_events';
-  private readonly requests = new ParsedRequestCache<ParsedPage>();
 
   constructor(
     private readonly pages: AuditPages,
-    private readonly scheduler: ReadScheduler,
-    private readonly versions: TenantVersions,
+    scheduler: ReadScheduler,
+    versions: TenantVersions,
     private readonly permits: ResponsePermits,
   ) {
-    super();
+    super(scheduler, versions);
   }
 
-  parse(request: ReadRequest & AuthenticatedRequest): ParsedPage {
-    return this.requests.getOrParse(request, (principal, url) => {
-      const query = pageQueryOf(validQuery(AuditEventsQuery, queryIn(url)));
-      return this.parsePage(principal, this.pages.parse(principal, query), url);
-    });
+  protected parseUrl(principal: Principal, url: string): ParsedPage {
+    const query = pageQueryOf(validQuery(AuditEventsQuery, queryIn(url)));
+    return this.parsePage(principal, this.pages.parse(principal, query), url);
   }
 
   parsePage(principal: Principal, page: PageDescription, url: string): ParsedPage {
@@ -115,14 +130,6 @@ export class CachedPages extends CachedRead<ParsedPage> {
       // The binding spells organizations and filter, which the page holds again, each name as its own string.
       characters: principal.subject.length + url.length + NAME_FACTOR * page.binding.length,
     };
-  }
-
-  currentEpoch(tenants: Tenants): Promise<string> {
-    return this.versions.current(tenants);
-  }
-
-  override assertCapacity({ flow }: ParsedPage): void {
-    this.scheduler.assertCapacity(flow);
   }
 
   read(
@@ -189,39 +196,32 @@ function listOf(events: readonly string[]): Buffer {
 /** Size up to which a joined text is faster. */
 const JOINED_BYTES = 256 * 1024;
 
-interface ParsedEvent extends ReadDescription {
-  characters: number;
-  principal: Principal;
+interface ParsedEvent extends ParsedRead {
   id: string;
 }
 
+/** Cached single events. */
 @Injectable()
-export class CachedEvents extends CachedRead<ParsedEvent> {
+export class CachedEvents extends CachedEventRead<ParsedEvent> {
   readonly namespace = 'audit_events_by_id';
-  private readonly requests = new ParsedRequestCache<ParsedEvent>();
 
   constructor(
     private readonly queries: AuditQueries,
-    private readonly scheduler: ReadScheduler,
-    private readonly versions: TenantVersions,
+    scheduler: ReadScheduler,
+    versions: TenantVersions,
   ) {
-    super();
+    super(scheduler, versions);
   }
 
-  parse(request: ReadRequest & AuthenticatedRequest): ParsedEvent {
-    return this.requests.getOrParse(request, (principal, url) => {
-      const path = url.split('?', 1)[0] ?? '';
-      const { organization_ids: organizationIds } = validQuery(
-        AuditEventQuery,
-        queryIn(url),
-      ) as AuditEventQuery;
-      return this.parseEvent(
-        principal,
-        path.slice(path.lastIndexOf('/') + 1),
-        organizationIds,
-        NAME_FACTOR * url.length + charactersOf(principal),
-      );
-    });
+  protected parseUrl(principal: Principal, url: string): ParsedEvent {
+    const path = url.split('?', 1)[0] ?? '';
+    const { organization_ids: organizationIds } = validQuery(
+      AuditEventQuery,
+      queryIn(url),
+    ) as AuditEventQuery;
+    const id = path.slice(path.lastIndexOf('/') + 1);
+    const characters = NAME_FACTOR * url.length + charactersOf(principal);
+    return this.parseEvent(principal, id, organizationIds, characters);
   }
 
   /** Parses a request for one event. @throws AppError VALIDATION_FAILED (no UUID), FORBIDDEN. */
@@ -236,7 +236,7 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     }
     const id = asked.toLowerCase();
     return {
-      principal,
+      flow: flowKey(principal),
       id,
       tenants: resolveOrganizations(principal, organizationIds),
       query: queryHash(id),
@@ -245,20 +245,12 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
     };
   }
 
-  currentEpoch(tenants: Tenants): Promise<string> {
-    return this.versions.current(tenants);
-  }
-
-  override assertCapacity({ principal }: ParsedEvent): void {
-    this.scheduler.assertCapacity(flowKey(principal));
-  }
-
   read(
-    { principal, id, tenants }: ParsedEvent,
+    { flow, id, tenants }: ParsedEvent,
     signal?: AbortSignal,
     ready?: Promise<unknown>,
   ): Promise<SharedResponse> {
-    return this.scheduler.read({ flow: flowKey(principal), signal }, async () => {
+    return this.scheduler.read({ flow, signal }, async () => {
       await waitFor(signal, ready);
       const text = await this.queries.findById(tenants, id, signal);
       // The text does not reveal an event of another organization.
@@ -274,6 +266,12 @@ export class CachedEvents extends CachedRead<ParsedEvent> {
   render(): Rendering {
     return { tail: '', headers: {} };
   }
+}
+
+/** A parsed request may keep its principal's organizations alive, also after its token is evicted. */
+function charactersOf({ subject, organizations }: Principal): number {
+  const ids = organizations === '*' ? [] : organizations;
+  return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
 }
 
 function queryIn(url: string): Record<string, unknown> {

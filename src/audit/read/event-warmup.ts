@@ -2,13 +2,12 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Principal } from '../../auth/principal';
 import type { Tenants } from '../../caching/cache-key';
 import { CacheWarmup, type WarmupPlan, type WarmupStep } from '../../caching/cache-warmup';
-import { wallClockMs } from '../../platform/runtime/clocks';
 import { Database } from '../../platform/database/database';
+import { wallClockMs } from '../../platform/runtime/clocks';
 import { parseInstant } from '../../platform/runtime/instant';
-import type { PageEdges } from './audit-pages';
-import type { AuditEventFilter } from '../event/audit-event-filter';
-import { AuditPages, type CursorPosition } from './audit-pages';
 import { EVENTS_PATH } from '../event/audit-event';
+import type { AuditEventFilter } from '../event/audit-event-filter';
+import { AuditPages, type CursorPosition, type PageEdges } from './audit-pages';
 import { CachedPages } from './cached-reads';
 
 /** Readers seldom page further. */

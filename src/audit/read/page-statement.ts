@@ -1,12 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import { createHash } from 'node:crypto';
+import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import type { StatementGroup } from '../../platform/database/statement-names';
 import { formatInstant, parseInstant } from '../../platform/runtime/instant';
-import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
+import {
+  type AuditEventFilter,
+  type AuditEventSort,
+  EVENT_FILTERS,
+} from '../event/audit-event-filter';
 import { EVENT_JSON } from '../event/audit.statements';
 import type { Position } from './position';
-import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
-import { EVENT_FILTERS } from '../event/audit-event-filter';
 
 export interface PageRequest {
   /** Sorted; '*' stands for all. */

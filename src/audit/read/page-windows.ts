@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import { hash } from 'node:crypto';
+import { addMonths, type Month, monthOf, monthsBetween } from '../../platform/database/partitions';
 import { wallClockMs } from '../../platform/runtime/clocks';
-import { addMonths, monthOf, monthsBetween, type Month } from '../../platform/database/partitions';
 import { formatInstant } from '../../platform/runtime/instant';
-import { positionOf } from './position';
 import { MAX_AHEAD_MS } from '../event/audit-event';
 import { filterFingerprint } from '../event/audit-event-filter';
 import type { PageRequest } from './page-statement';
+import { positionOf } from './position';
 
 /** Half-open, ISO in UTC. */
 export interface PageWindow {

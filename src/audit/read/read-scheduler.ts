@@ -5,8 +5,8 @@ import type { Principal } from '../../auth/principal';
 import { ConnectionLimiter } from '../../concurrency/connection-limiter';
 import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import type { PermitRequest } from '../../concurrency/permit-pool';
-import { serverConfig } from '../../platform/config/settings';
 import { requestSignal } from '../../http/request-context';
+import { serverConfig } from '../../platform/config/settings';
 
 /** Permits of reads: one to work, and within it one for a connection. Writers limit their connections themselves. */
 @Injectable()

@@ -1,22 +1,22 @@
 import { Injectable } from '@nestjs/common';
 import type { Principal } from '../../auth/principal';
 import type { CachedRead, ReadDescription } from '../../caching/cached-read';
-import { ResponseCache, type Loaded } from '../../caching/response-cache';
-import { ResponsePermits } from '../../concurrency/response-permits';
+import { type Loaded, ResponseCache } from '../../caching/response-cache';
 import { flowKey } from '../../concurrency/fair-scheduler';
-import { AppError } from '../../platform/errors/app-error';
+import { ResponsePermits } from '../../concurrency/response-permits';
+import { estimateParsedBytes } from '../../http/body-memory-limiter';
+import { clientClosed } from '../../http/request-context';
 import {
+  OutOfResponseMemory,
   ResponseMemory,
   type ResponseReservation,
-  OutOfResponseMemory,
 } from '../../http/response-memory';
-import { estimateParsedBytes } from '../../http/body-memory-limiter';
+import { AppError } from '../../platform/errors/app-error';
 import {
   MAX_EXACT_NUMBERS,
   parseJsonWithPlaceholders,
   UnacceptableJsonError,
 } from '../../platform/runtime/lossless-json';
-import { clientClosed } from '../../http/request-context';
 import type { AuditEventSearchDto } from './dto/audit-event-search.dto';
 
 export interface SearchOptions {

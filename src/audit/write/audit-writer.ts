@@ -2,6 +2,7 @@ import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/comm
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EventLoopPressure } from '../../concurrency/event-loop-pressure';
 import { claimKey, stillRunning } from '../../concurrency/idempotency-keys';
+import { isOutcomeUnknown, unknownOutcome } from '../../platform/database/commit-outcome';
 import { Database } from '../../platform/database/database';
 import {
   isLockTimeout,
@@ -10,7 +11,6 @@ import {
   toDatabaseError,
 } from '../../platform/database/database-errors';
 import { type Month, monthOf, Partitions } from '../../platform/database/partitions';
-import { isOutcomeUnknown, unknownOutcome } from '../../platform/database/commit-outcome';
 import { AppError } from '../../platform/errors/app-error';
 import { EVENT_TABLE } from '../event/audit-event';
 import { heldHeads } from '../event/audit.statements';

@@ -111,7 +111,11 @@ export function storedKey({ organizationId, id }: { organizationId: string; id: 
 }
 
 async function findStored(client: PoolClient, events: NewEvent[]): Promise<StoredEvents> {
-  const keys = [...(await findClientIds(client, events)), ...(await findServerIds(client, events))];
+  const { rows: ofClients } = await client.query<KeyRow>({
+    ...FIND_CLIENT_IDS,
+    values: [events.map(({ id }) => id), events.map(({ organizationId }) => organizationId)],
+  });
+  const keys = [...ofClients, ...(await findServerIds(client, events))];
   if (keys.length === 0) return new Map();
   const { rows } = await client.query<{ organization_id: string; id: string; json: string }>({
     ...FIND_BY_KEYS,
@@ -124,14 +128,6 @@ async function findStored(client: PoolClient, events: NewEvent[]): Promise<Store
   return new Map(
     rows.map((row) => [storedKey({ organizationId: row.organization_id, id: row.id }), row.json]),
   );
-}
-
-async function findClientIds(client: PoolClient, events: NewEvent[]): Promise<KeyRow[]> {
-  const { rows } = await client.query<KeyRow>({
-    ...FIND_CLIENT_IDS,
-    values: [events.map(({ id }) => id), events.map(({ organizationId }) => organizationId)],
-  });
-  return rows;
 }
 
 /** Finds ids of the service: a client may send a received event back. */

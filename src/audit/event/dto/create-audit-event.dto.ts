@@ -2,14 +2,14 @@ import { ApiProperty } from '@nestjs/swagger';
 import { wallClockMs } from '../../../platform/runtime/clocks';
 import { formatInstant, parseInstant } from '../../../platform/runtime/instant';
 import {
+  Check,
   integer,
   jsonObject,
   list,
   Nested,
-  Check,
+  type Rule,
   text,
   uuid,
-  type Rule,
 } from '../../../validation/constraints';
 import {
   NestedProperty,
@@ -19,14 +19,14 @@ import {
 } from '../../../validation/dto-properties';
 import {
   DATA_CLASSIFICATIONS,
+  type DataClassification,
   EVENT_STATUSES,
+  type EventStatus,
   MAX_AHEAD_MS,
   MAX_METADATA_BYTES,
   MAX_METADATA_DEPTH,
   MAX_NAME_LENGTH,
   MAX_TEXT_LENGTH,
-  type DataClassification,
-  type EventStatus,
 } from '../audit-event';
 
 /** From 1970 (an id cannot carry an earlier time) to five minutes ahead of this server's clock. */

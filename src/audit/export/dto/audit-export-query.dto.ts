@@ -1,7 +1,7 @@
+import { EXPORT_FORMATS, type ExportFormatName } from '../../../streaming/export-format';
 import { flag, integer, oneOf, text, uuid } from '../../../validation/constraints';
 import { Parameter } from '../../../validation/dto-properties';
 import { QueryFlag, QueryInteger, QueryText } from '../../../validation/query-coercion';
-import { EXPORT_FORMATS, type ExportFormatName } from '../../../streaming/export-format';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
 import type { AuditEventSort } from '../../event/audit-event-filter';
 import {
