@@ -42,7 +42,6 @@ export class ResponseMemory {
   readonly pageBytes: number;
   private sharedReserved = 0;
   private singleReserved = 0;
-  private failures = 0;
 
   constructor(heapBytes = usableHeap()) {
     this.sharedBytes = Math.floor(heapBytes * SHARED_SHARE);
@@ -52,10 +51,6 @@ export class ResponseMemory {
 
   get reserved(): number {
     return this.sharedReserved + this.singleReserved;
-  }
-
-  get exhausted(): number {
-    return this.failures;
   }
 
   /** An empty reservation; `hasPermit` for the holder of a permit. */
@@ -82,7 +77,6 @@ export class ResponseMemory {
     }
     const next = this.sharedReserved + bytes - held;
     if (bytes > held && next > this.sharedBytes && bytes > SMALL_RESPONSE_BYTES) {
-      this.failures += 1;
       throw new OutOfResponseMemory();
     }
     this.sharedReserved = next;
