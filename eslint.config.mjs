@@ -104,7 +104,6 @@ export default tseslint.config(
       'src/maintenance/database-report.ts',
       'src/maintenance/optimizer.ts',
       'src/maintenance/maintenance.ts',
-      'src/api/graphql/operator-fields.ts',
       'src/metrics/alert-state.ts',
       'src/metrics/performance.report.ts',
       'src/platform/logging/service-logger.ts',
@@ -114,7 +113,7 @@ export default tseslint.config(
       // Months and days of events: partitions, where pages begin, what is warmed, what retention removes.
       'src/audit/read/event-warmup.ts',
       'src/audit/read/page-windows.ts',
-      'src/maintenance/partition-retention.ts',
+      'src/maintenance/retention.ts',
       'src/platform/database/partitions.ts',
       // `exp` and `nbf` of tokens, also of feeds and sockets; signatures; dates of HTTP.
       'src/auth/development-token.ts',

@@ -7,7 +7,7 @@ import { signDevelopmentToken } from './auth/development-token';
 import { authConfig, loggingConfig, serverConfig } from './platform/config/settings';
 import { assertConfiguration } from './platform/config/config.module';
 import { HttpServer } from './http/http-server';
-import { MetricsListener } from './metrics/metrics.listener';
+import { MetricsListener } from './metrics/prometheus.controller';
 import { surviveClosedOutputs } from './platform/logging/log-output';
 import { endProcess } from './platform/runtime/process-end';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import * as fc from 'fast-check';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { readDocument } from '../src/api/graphql/document-cache';
+import { readDocument } from '../src/api/graphql/graphql-documents';
 import { FeedBuffer, FeedMemory, recordedEventOf } from '../src/audit/feed/feed-buffer';
 import { type PageRequest, pageStatement } from '../src/audit/read/page-statement';
 import { PageWindows } from '../src/audit/read/page-windows';
@@ -165,7 +165,7 @@ const STRUCTURES: Structure[] = [
     },
   },
   {
-    name: 'GraphQL documents (document-cache)',
+    name: 'GraphQL documents (graphql-documents)',
     bound: 12 * MB,
     longest: 10_000,
     count: 1_200,

@@ -4,24 +4,15 @@ import { wallClockMs } from '../platform/runtime/clocks';
 
 const MS_PER_SECOND = 1000;
 
-/** Pauses between attempts double up to the longest. */
-export interface RetryPolicy {
-  attempts: number;
-  timeoutMs: number;
-  firstDelayMs: number;
-  longestDelayMs: number;
-}
-
 /** Eight attempts over about a minute: a receiver that restarts gets its messages. */
-const DEFAULT_RETRY: RetryPolicy = {
-  attempts: 8,
-  timeoutMs: 5000,
-  firstDelayMs: 500,
-  longestDelayMs: 30_000,
-};
+const ATTEMPTS = 8;
+const TIMEOUT_MS = 5000;
+/** Pauses between attempts double up to the longest. */
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 30_000;
 
 /** JSON, and headers of this message alone. */
-export interface SignedMessage {
+interface SignedMessage {
   body: string;
   headers: Record<string, string>;
 }
@@ -42,7 +33,6 @@ export class SignedSender {
     url: string,
     private readonly secret: string | undefined,
     private readonly signal: AbortSignal,
-    private readonly retry = DEFAULT_RETRY,
   ) {
     const target = new URL(url);
     const credentials = [target.username, target.password].map(decodeURIComponent).join(':');
@@ -60,13 +50,13 @@ export class SignedSender {
     message: SignedMessage,
     onFailure: (attempt: number, reason: string) => void,
   ): Promise<boolean> {
-    for (let attempt = 1; attempt <= this.retry.attempts; attempt += 1) {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const failure = await this.post(message);
       if (this.signal.aborted) return false;
       if (failure === undefined) return true;
       onFailure(attempt, failure.reason);
       if (failure.isFinal) return false;
-      if (attempt < this.retry.attempts) await this.pause(attempt);
+      if (attempt < ATTEMPTS) await this.pause(attempt);
     }
     return false;
   }
@@ -86,7 +76,7 @@ export class SignedSender {
         headers: { ...this.headers, ...headers, ...signature },
         body,
         redirect: 'manual', // a signed message goes where it was meant to go
-        signal: AbortSignal.any([this.signal, AbortSignal.timeout(this.retry.timeoutMs)]),
+        signal: AbortSignal.any([this.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       });
       await response.body?.cancel();
       const { ok, status } = response;
@@ -100,8 +90,7 @@ export class SignedSender {
 
   /** Jitter, so that replicas do not retry all at once. */
   private async pause(attempt: number): Promise<void> {
-    const { firstDelayMs, longestDelayMs } = this.retry;
-    const longestMs = Math.min(longestDelayMs, firstDelayMs * 2 ** (attempt - 1));
+    const longestMs = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
     const delayMs = longestMs * (0.5 + Math.random() / 2);
     await new Promise<void>((resolve) => {
       const done = (): void => {

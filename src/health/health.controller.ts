@@ -1,25 +1,49 @@
-import { Controller, Get, HttpStatus, Res, ServiceUnavailableException } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  HttpStatus,
+  Inject,
+  Res,
+  ServiceUnavailableException,
+} from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
+  type HealthCheckResult,
   HealthCheckService,
   type HealthIndicatorFunction,
-  type HealthCheckResult,
+  type HealthIndicatorResult,
 } from '@nestjs/terminus';
 import type { Response } from 'express';
 import { Public } from '../auth/auth.guard';
-import { Probe } from './health.openapi';
-import { ProbeIndicators } from './probe-indicators';
+import { LifecycleHealthIndicator } from '../http/lifecycle.health';
+import {
+  NO_STORE,
+  Operation,
+  problemContent,
+  type ResponseDescription,
+  sharedHeaders,
+} from '../http/operation.openapi';
+import { ProcessHealthIndicator } from '../metrics/process.health';
+import { DatabaseHealthIndicator } from '../platform/database/database.health';
+import { RedisHealthIndicator } from '../platform/redis/redis.module';
+
+/** The indicators of `/health` alone: parts whose state makes nothing unready. */
+export const OTHER_INDICATORS = Symbol('indicators of /health alone');
+
+export interface Indicator {
+  check(): HealthIndicatorResult | Promise<HealthIndicatorResult>;
+}
+
+interface Outcome {
+  status: HttpStatus;
+  result: HealthCheckResult;
+}
 
 const REDIS_AWAY = {
   status: 'degraded',
   configured: true,
   message: 'Redis does not answer: answers come from PostgreSQL and this process alone',
 } as const;
-
-interface Outcome {
-  status: HttpStatus;
-  result: HealthCheckResult;
-}
 
 /** The probes of an orchestrator: 503 is a result, not an error. */
 @ApiTags('health')
@@ -30,7 +54,11 @@ export class HealthController {
 
   constructor(
     private readonly health: HealthCheckService,
-    private readonly indicators: ProbeIndicators,
+    private readonly lifecycle: LifecycleHealthIndicator,
+    private readonly database: DatabaseHealthIndicator,
+    private readonly redis: RedisHealthIndicator,
+    private readonly process: ProcessHealthIndicator,
+    @Inject(OTHER_INDICATORS) private readonly others: readonly Indicator[],
   ) {}
 
   @Get()
@@ -53,7 +81,14 @@ export class HealthController {
     down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
   all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'all', () => this.indicators.all());
+    return this.respond(response, 'all', [
+      () => this.database.check(),
+      () => this.redis.check(),
+      () => this.process.memory(),
+      () => this.process.disk(),
+      () => this.process.eventLoop(),
+      ...this.others.map((indicator) => () => indicator.check()),
+    ]);
   }
 
   @Get('live')
@@ -62,9 +97,10 @@ export class HealthController {
     up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
   live(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'live', () => []);
+    return this.respond(response, 'live', []);
   }
 
+  /** Redis is `degraded` when it is away, which makes nothing unready. */
   @Get('ready')
   @Probe({
     summary: 'Readiness: requests can be served',
@@ -88,7 +124,11 @@ export class HealthController {
     },
   })
   ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'ready', () => this.indicators.readiness());
+    return this.respond(response, 'ready', [
+      () => this.lifecycle.isReady(),
+      () => this.database.check(),
+      () => this.redis.check(),
+    ]);
   }
 
   @Get('startup')
@@ -101,18 +141,18 @@ export class HealthController {
     },
   })
   startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'startup', () => this.indicators.startup());
+    return this.respond(response, 'startup', [() => this.lifecycle.isStarted()]);
   }
 
   /** Probes of one kind share a check that runs: they need no token, and may come as often as a client likes. */
   private async respond(
     response: Response,
     probe: string,
-    indicators: () => HealthIndicatorFunction[],
+    indicators: HealthIndicatorFunction[],
   ): Promise<HealthCheckResult> {
     let check = this.running.get(probe);
     if (!check) {
-      check = this.check(indicators()).finally(() => this.running.delete(probe));
+      check = this.check(indicators).finally(() => this.running.delete(probe));
       this.running.set(probe, check);
     }
     const { status, result } = await check;
@@ -131,4 +171,73 @@ export class HealthController {
       return { status: HttpStatus.SERVICE_UNAVAILABLE, result };
     }
   }
+}
+
+type Indicators = Record<string, { status: 'up' | 'degraded' | 'down'; [key: string]: unknown }>;
+
+interface ProbeDocumentation {
+  summary: string;
+  /** When it answers 200, and an example of what it then finds. */
+  up: { description: string; example: Indicators };
+  /** What it finds when something is impaired and it still answers 200. Absent for a probe that never sees that. */
+  degraded?: Indicators;
+  /** When it answers 503. Absent for a probe that never does. */
+  down?: { description: string; example: Indicators };
+}
+
+/** Documents a probe: no token, two possible responses of the same shape. */
+function Probe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
+  const responses: Record<number, ResponseDescription> = {
+    200: {
+      description: up.description,
+      headers: NO_STORE,
+      content: jsonContent({
+        ok: { value: bodyOf('ok', up.example) },
+        ...(degraded ? { degraded: { value: bodyOf('degraded', degraded) } } : {}),
+      }),
+    },
+  };
+  if (down) {
+    responses[503] = {
+      description: `${down.description} A problem document until the boot is over.`,
+      headers: sharedHeaders('Cache-Control', 'Retry-After'),
+      content: {
+        ...jsonContent({ error: { value: bodyOf('error', down.example) } }),
+        ...problemContent(['NOT_READY']),
+      },
+    };
+  }
+  return Operation({ summary, description: 'No token needed.', isPublic: true, responses });
+}
+
+function jsonContent(examples: Record<string, { value: object }>) {
+  const indicators = (description: string) => ({
+    type: 'object',
+    additionalProperties: true,
+    description,
+  });
+  const status = {
+    type: 'string',
+    enum: ['ok', 'degraded', 'error', 'shutting_down'],
+    description: '`degraded` when something is impaired that requests do not depend on.',
+  };
+  const schema = {
+    type: 'object',
+    required: ['status', 'info', 'error', 'details'],
+    properties: {
+      status,
+      info: indicators('What is well, by the name of its indicator.'),
+      error: indicators('What is not.'),
+      details: indicators('Both.'),
+    },
+  };
+  return { 'application/json': { schema, examples } };
+}
+
+function bodyOf(status: 'ok' | 'degraded' | 'error', details: Indicators): object {
+  const whichAre = (isDown: boolean) =>
+    Object.fromEntries(
+      Object.entries(details).filter(([, one]) => (one.status === 'down') === isDown),
+    );
+  return { status, info: whichAre(false), error: whichAre(true), details };
 }

@@ -6,8 +6,7 @@ import { ConcurrencyHealthIndicator } from '../concurrency/concurrency.health';
 import { ConcurrencyModule } from '../concurrency/concurrency.module';
 import { PartitionsHealthIndicator } from '../maintenance/partitions.health';
 import { MetricsModule } from '../metrics/metrics.module';
-import { HealthController } from './health.controller';
-import { type Indicator, OTHER_INDICATORS, ProbeIndicators } from './probe-indicators';
+import { HealthController, type Indicator, OTHER_INDICATORS } from './health.controller';
 import { DatabaseModule } from '../platform/database/database.module';
 import { RedisModule } from '../platform/redis/redis.module';
 import { HttpModule } from '../http/http.module';
@@ -27,7 +26,6 @@ import { MaintenanceModule } from '../maintenance/maintenance.module';
   ],
   controllers: [HealthController],
   providers: [
-    ProbeIndicators,
     {
       provide: OTHER_INDICATORS,
       inject: [PartitionsHealthIndicator, CacheHealthIndicator, ConcurrencyHealthIndicator],

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { getHeapStatistics } from 'node:v8';
 import { AppError } from '../platform/errors/app-error';
-import { processLimit } from '../metrics/process-memory';
+import { processLimit } from '../metrics/process.metrics';
 
 const MIB = 1024 * 1024;
 /** Heap share of a container when V8's limit is higher; buffers and code take the rest. */

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import { labelled, type MetricRegistry } from '../metrics/metrics.registry';
-import { processLimit } from '../metrics/process-memory';
+import { processLimit } from '../metrics/process.metrics';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
 const MIB = 1024 * 1024;

@@ -1,19 +1,21 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { PoolClient } from 'pg';
-import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
-import { withDeadline } from '../platform/runtime/abort';
-import { databaseConfig, serverConfig } from '../platform/config/settings';
-import { AppError } from '../platform/errors/app-error';
-import { Database } from '../platform/database/database';
+import type { ClientBase, PoolClient } from 'pg';
 import type {
+  ComponentHealthDto,
   ConnectionPoolDto,
+  DatabaseHealthStatusDto,
   DatabasePerformanceReportDto,
+  HealthLevel,
   PartitionFiguresDto,
   QueryCacheDto,
   QueryPerformanceDto,
-} from './dto/performance-report.dto';
-import { rankIndexes } from './index-ranking';
+} from './dto/responses.dto';
+import { rankIndexes } from './index-maintenance';
+import { Maintenance } from './maintenance';
+import { databaseConfig, serverConfig } from '../platform/config/settings';
+import { Database } from '../platform/database/database';
+import { isUnavailable } from '../platform/database/database-errors';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import {
   findLeftoverPartitions,
@@ -22,7 +24,9 @@ import {
 } from '../platform/database/partition-catalog';
 import { missingMonths, monthsAhead } from '../platform/database/partitions';
 import { MeasurementSources } from '../metrics/measurement-sources';
-import { findSlowStatements } from './slow-statements';
+import { AppError } from '../platform/errors/app-error';
+import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
+import { withDeadline } from '../platform/runtime/abort';
 
 const GB = 1024 ** 3;
 /** With fewer reads PostgreSQL's hit ratio means nothing. */
@@ -30,9 +34,16 @@ const LEAST_READS = 10_000;
 const LOW_HIT_PERCENT = 95;
 const DAY_MS = 86_400_000;
 const LONGEST_MONTH_MS = 31 * DAY_MS;
+const NAMED_STATEMENTS = 3;
+const SHOWN_CHARACTERS = 120;
+const LEVELS: HealthLevel[] = ['healthy', 'warning', 'critical'];
+const MANY_SLOW = 10;
+const SLOW_ACQUISITION_MS = 100;
+const GOOD_SUCCESS_PERCENT = 99.9;
+const BAD_SUCCESS_PERCENT = 95;
 const NO_CACHE: QueryCacheDto = { hitRatio: null, totalSizeMB: null, evictions: null };
 
-/** State of the database, our pool and partitions. Unknown figures are null. */
+/** State of the database, our pool and partitions: figures, of which unknown ones are null, and their judgement. */
 @Injectable()
 export class DatabaseReport {
   private running: Promise<DatabasePerformanceReportDto> | undefined;
@@ -41,6 +52,7 @@ export class DatabaseReport {
     private readonly database: Database,
     private readonly tables: MaintainedTables,
     private readonly sources: MeasurementSources,
+    private readonly maintenance: Maintenance,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
@@ -50,31 +62,49 @@ export class DatabaseReport {
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away, REQUEST_TIMEOUT.
    */
   report(): Promise<DatabasePerformanceReportDto> {
-    this.running ??= this.makeInTime().finally(() => {
+    const late = () => new AppError('REQUEST_TIMEOUT', 'The report was not done in time.');
+    this.running ??= withDeadline({ timeoutMs: this.server.requestTimeoutMs, late }, (signal) =>
+      this.database.withClient((client) => this.make(client), signal),
+    ).finally(() => {
       this.running = undefined;
     });
     return this.running;
   }
 
-  private async makeInTime(): Promise<DatabasePerformanceReportDto> {
-    const late = () => new AppError('REQUEST_TIMEOUT', 'The report was not done in time.');
-    return withDeadline({ timeoutMs: this.server.requestTimeoutMs, late }, (signal) =>
-      this.make(signal),
-    );
+  /** The figures of a report, judged. @throws as `report`. */
+  async status(): Promise<DatabaseHealthStatusDto> {
+    const report = await this.report();
+    const connectionPool = judgePool({
+      ...report.connectionPool,
+      maxConnections: this.config.poolMax,
+    });
+    // The cache's alert threshold belongs to the metrics.
+    const queryCache: ComponentHealthDto = { status: 'healthy', details: { ...report.queryCache } };
+    const partitions = this.judgePartitions(report.partitions);
+    const performance = judgePerformance(report.performance);
+    const judged = [connectionPool, partitions, performance];
+    return {
+      overall: worst(judged.map(({ health }) => health.status)),
+      components: {
+        connectionPool: connectionPool.health,
+        queryCache,
+        partitions: partitions.health,
+        performance: performance.health,
+      },
+      recommendations: judged.flatMap(({ advice }) => advice),
+    };
   }
 
-  private make(signal: AbortSignal): Promise<DatabasePerformanceReportDto> {
-    return this.database.withClient(async (client) => {
-      const partitions = await this.partitions(client);
-      const performance = await this.performance(client);
-      return {
-        timestamp: wallClockText(),
-        connectionPool: this.connectionPool(),
-        queryCache: this.sources.find('queryCache')?.() ?? NO_CACHE,
-        partitions,
-        performance,
-      };
-    }, signal);
+  private async make(client: PoolClient): Promise<DatabasePerformanceReportDto> {
+    const partitions = await this.partitions(client);
+    const performance = await this.performance(client);
+    return {
+      timestamp: wallClockText(),
+      connectionPool: this.connectionPool(),
+      queryCache: this.sources.read('queryCache') ?? NO_CACHE,
+      partitions,
+      performance,
+    };
   }
 
   /** Includes the connection of this report. */
@@ -137,11 +167,27 @@ export class DatabaseReport {
         ...slow.notes,
         ...suggestions.map(({ index, table, reason }) => `Index ${index} on ${table}: ${reason}`),
         ...cacheNotes(ratio, hits + reads),
-        ...(this.sources.find('queryCache')
+        ...(this.sources.read('queryCache')
           ? []
           : ['queryCache is null: nothing in front of the database is cached.']),
       ],
     };
+  }
+
+  private judgePartitions({ recommendations, ...figures }: PartitionFiguresDto): Judged {
+    const last = this.maintenance.lastRun();
+    const unfinished = last
+      ? [...last.failures, ...last.postponed.map(({ partition }) => partition)]
+      : [];
+    const advice = [
+      ...recommendations,
+      ...unfinished.map((what) => `The last upkeep could not finish: ${what}. The log says why.`),
+    ];
+    const lastUpkeep = last
+      ? { at: last.startedAt, durationMs: last.durationMs, dropped: last.droppedPartitions }
+      : null;
+    const status = advice.length > 0 ? 'warning' : 'healthy';
+    return { health: { status, details: { ...figures, lastUpkeep } }, advice };
   }
 }
 
@@ -176,4 +222,136 @@ function cacheNotes(ratio: number | null, pages: number): string[] {
 
 function round(value: number, digits: number): number {
   return Number(value.toFixed(digits));
+}
+
+/** Statements of this role over a threshold, with notes on the slowest. */
+interface SlowStatements {
+  count: number;
+  notes: string[];
+}
+
+/**
+ * From pg_stat_statements where installed and readable: statements without values, by average. Else from
+ * pg_stat_activity, those running now.
+ */
+export async function findSlowStatements(
+  client: ClientBase,
+  thresholdMs: number,
+): Promise<SlowStatements> {
+  const schema = await statementsSchema(client);
+  if (schema === undefined) {
+    const missing =
+      'Statements are not recorded: the extension pg_stat_statements is not installed. Only those that run right now can be told.';
+    return running(client, thresholdMs, missing);
+  }
+  try {
+    return await recorded(client, schema, thresholdMs);
+  } catch (error) {
+    if (isUnavailable(error)) throw error;
+    const { message } = error as Error;
+    return running(client, thresholdMs, `pg_stat_statements cannot be read: ${message}.`);
+  }
+}
+
+async function statementsSchema(client: ClientBase): Promise<string | undefined> {
+  const { rows } = await client.query<{ schema: string }>(
+    `SELECT extnamespace::regnamespace::text AS schema FROM pg_extension WHERE extname = 'pg_stat_statements'`,
+  );
+  return rows[0]?.schema;
+}
+
+async function recorded(
+  client: ClientBase,
+  schema: string,
+  thresholdMs: number,
+): Promise<SlowStatements> {
+  const { rows } = await client.query<{ text: string; calls: number; mean: number; all: number }>(
+    `SELECT query AS text, calls::float8 AS calls, mean_exec_time AS mean, (count(*) OVER ())::int AS all
+     FROM ${schema}.pg_stat_statements
+     WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND userid = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND mean_exec_time >= $1
+     ORDER BY total_exec_time DESC LIMIT ${NAMED_STATEMENTS}`,
+    [thresholdMs],
+  );
+  const notes = rows.map(({ text, calls, mean }) => {
+    const short = text.replace(/\s+/g, ' ').trim().slice(0, SHOWN_CHARACTERS);
+    return `${Math.round(mean)} ms on average over ${calls} calls (pg_stat_statements): ${short}`;
+  });
+  return { count: rows[0]?.all ?? 0, notes };
+}
+
+async function running(
+  client: ClientBase,
+  thresholdMs: number,
+  note: string,
+): Promise<SlowStatements> {
+  const { rows } = await client.query<{ pid: number; ms: number }>(
+    `SELECT pid, (extract(epoch FROM clock_timestamp() - query_start) * 1000)::float8 AS ms
+     FROM pg_stat_activity
+     WHERE datname = current_database() AND usename = current_user AND state = 'active' AND pid <> pg_backend_pid()
+       AND query_start < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY 2 DESC`,
+    [thresholdMs],
+  );
+  const now = rows.slice(0, NAMED_STATEMENTS).map(({ pid, ms }) => {
+    return `A statement has run for ${Math.round(ms)} ms (pg_stat_activity, process ${pid}).`;
+  });
+  return { count: rows.length, notes: [...now, note] };
+}
+
+interface Judged {
+  health: ComponentHealthDto;
+  advice: string[];
+}
+
+type PoolFigures = ConnectionPoolDto & { maxConnections: number };
+
+interface PoolRule {
+  level: (figures: PoolFigures) => HealthLevel;
+  advice: (figures: PoolFigures) => string;
+}
+
+/** Ratios and averages without data are null, and no alarm. */
+const POOL_RULES: PoolRule[] = [
+  {
+    level: ({ waitingRequests, activeConnections, maxConnections }) =>
+      waitingRequests > 0 && activeConnections >= maxConnections ? 'warning' : 'healthy',
+    advice: ({ maxConnections, waitingRequests }) =>
+      `All ${maxConnections} connections are lent and ${waitingRequests} wait: raise DATABASE_POOL_MAX, or look for slow statements.`,
+  },
+  {
+    level: ({ averageAcquisitionTime }) =>
+      (averageAcquisitionTime ?? 0) > SLOW_ACQUISITION_MS ? 'warning' : 'healthy',
+    advice: ({ averageAcquisitionTime }) =>
+      `A connection takes ${averageAcquisitionTime} ms to get on average of the last five minutes: the pool is too small or PostgreSQL too slow.`,
+  },
+  {
+    level: ({ successRate }) => {
+      if (successRate === null || successRate >= GOOD_SUCCESS_PERCENT) return 'healthy';
+      return successRate < BAD_SUCCESS_PERCENT ? 'critical' : 'warning';
+    },
+    advice: ({ successRate }) =>
+      `Only ${successRate} % of those who asked for a connection got one.`,
+  },
+];
+
+function judgePool(figures: PoolFigures): Judged {
+  const due = POOL_RULES.filter(({ level }) => level(figures) !== 'healthy');
+  const status = worst(due.map(({ level }) => level(figures)));
+  return {
+    health: { status, details: { ...figures } },
+    advice: due.map((rule) => rule.advice(figures)),
+  };
+}
+
+function judgePerformance({ suggestions, ...figures }: QueryPerformanceDto): Judged {
+  const { slowQueries } = figures;
+  const status = slowQueries > MANY_SLOW ? 'warning' : 'healthy';
+  return {
+    health: { status, details: { ...figures } },
+    advice: slowQueries > 0 ? suggestions : [],
+  };
+}
+
+function worst(levels: HealthLevel[]): HealthLevel {
+  return LEVELS[Math.max(0, ...levels.map((level) => LEVELS.indexOf(level)))] ?? 'healthy';
 }

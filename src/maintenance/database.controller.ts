@@ -4,10 +4,11 @@ import { Scopes } from '../auth/auth.guard';
 import { NO_STORE, Operation } from '../http/operation.openapi';
 import { Procedure } from '../http/procedure.decorator';
 import { DatabaseReport } from './database-report';
-import { DatabaseStatus } from './database-status';
-import { DatabaseHealthStatusDto } from './dto/health-status.dto';
-import { DatabaseOptimizationResultDto } from './dto/optimization-result.dto';
-import { DatabasePerformanceReportDto } from './dto/performance-report.dto';
+import {
+  DatabaseHealthStatusDto,
+  DatabaseOptimizationResultDto,
+  DatabasePerformanceReportDto,
+} from './dto/responses.dto';
 import { Optimizer } from './optimizer';
 
 @ApiTags('performance')
@@ -15,7 +16,6 @@ import { Optimizer } from './optimizer';
 export class DatabaseController {
   constructor(
     private readonly reports: DatabaseReport,
-    private readonly statuses: DatabaseStatus,
     private readonly optimizer: Optimizer,
   ) {}
 
@@ -48,7 +48,7 @@ export class DatabaseController {
     },
   })
   health(): Promise<DatabaseHealthStatusDto> {
-    return this.statuses.status();
+    return this.reports.status();
   }
 
   @Post('optimize')

@@ -4,9 +4,17 @@ import { isLockTimeout, isUnavailable } from '../platform/database/database-erro
 const LEAST_MS = 500;
 const LEAST_READ_MS = 1000;
 
-export type MaintenanceOutcome = { durationMs: number; skipped?: string };
+/** Relations (`c` is pg_class) of the service's schema whose owner its role may act as: no superuser is needed. */
+export const OWN_RELATIONS = `c.relnamespace = current_schema()::regnamespace
+  AND pg_has_role(c.relowner, 'USAGE')`;
 
-export interface MaintenanceLimits {
+interface Outcome {
+  durationMs: number;
+  /** Why it was not done. */
+  skipped?: string | undefined;
+}
+
+interface Limits {
   /** Time kept back for removing what a cancelled statement leaves. */
   spareMs?: number;
   lockTimeoutMs?: number;
@@ -28,7 +36,7 @@ export class MaintenanceRun {
    * Runs one statement outside a transaction, cancelled at the deadline or by its lock timeout.
    * @throws what `pg` throws when the connection is lost; everything else is an outcome.
    */
-  async run(statement: string, limits: MaintenanceLimits = {}): Promise<MaintenanceOutcome> {
+  async run(statement: string, limits: Limits = {}): Promise<Outcome> {
     const { spareMs = 0, lockTimeoutMs = this.lockTimeoutMs } = limits;
     const startMs = performance.now();
     const leftMs = Math.floor(this.leftMs - spareMs);
@@ -43,8 +51,7 @@ export class MaintenanceRun {
     try {
       await this.limit(leftMs, lockTimeoutMs);
       await this.client.query(statement);
-      const [skipped] = warnings;
-      return skipped === undefined ? { durationMs: took() } : { durationMs: took(), skipped };
+      return { durationMs: took(), skipped: warnings[0] };
     } catch (error) {
       if (isUnavailable(error)) throw error;
       return { durationMs: took(), skipped: skipReason(error) };

@@ -4,9 +4,7 @@ import { MetricsModule } from '../metrics/metrics.module';
 import { DatabaseModule } from '../platform/database/database.module';
 import { DatabaseController } from './database.controller';
 import { DatabaseReport } from './database-report';
-import { DatabaseStatus } from './database-status';
 import { Maintenance } from './maintenance';
-import { MaintenanceSchedule } from './maintenance.schedule';
 import { Optimizer } from './optimizer';
 import { PartitionsHealthIndicator } from './partitions.health';
 
@@ -14,14 +12,7 @@ import { PartitionsHealthIndicator } from './partitions.health';
 @Module({
   imports: [DatabaseModule, MetricsModule, TerminusModule],
   controllers: [DatabaseController],
-  providers: [
-    DatabaseReport,
-    DatabaseStatus,
-    Optimizer,
-    Maintenance,
-    MaintenanceSchedule,
-    PartitionsHealthIndicator,
-  ],
-  exports: [DatabaseReport, DatabaseStatus, Optimizer, Maintenance, PartitionsHealthIndicator],
+  providers: [DatabaseReport, Optimizer, Maintenance, PartitionsHealthIndicator],
+  exports: [PartitionsHealthIndicator],
 })
 export class MaintenanceModule {}

@@ -1,17 +1,24 @@
-import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
+import {
+  Inject,
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+} from '@nestjs/common';
+import type { ConfigType } from '@nestjs/config';
 import type { PoolClient } from 'pg';
-import { wallClockText } from '../platform/runtime/clocks';
-import { Database } from '../platform/database/database';
-import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
-import { isUnavailable } from '../platform/database/database-errors';
-import { deleteExpired } from './expiring-rows';
+import { deleteExpired, PartitionRetention } from './retention';
 import { removeLeftoverIndexes } from './index-maintenance';
-import { MaintainedTables } from '../platform/database/maintained-tables';
 import { MaintenanceRun } from './maintenance-run';
-import { PartitionRetention } from './partition-retention';
+import { databaseConfig } from '../platform/config/settings';
+import { Database } from '../platform/database/database';
+import { isUnavailable } from '../platform/database/database-errors';
+import type { DedicatedPool } from '../platform/database/connection-loan';
+import { MaintainedTables } from '../platform/database/maintained-tables';
 import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
-import type { DedicatedPool } from '../platform/database/connection-loan';
+import { wallClockText } from '../platform/runtime/clocks';
+import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 
 const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
 /** Longer statements are cancelled, and retried in the next run. */
@@ -20,8 +27,13 @@ const CONNECT_TIMEOUT_MS = 5000;
 /** Writers do not queue after a statement that waits. */
 const LOCK_TIMEOUT_MS = 3000;
 const CANCEL_EVERY_MS = 200;
+/** Late enough not to delay the boot, early enough for processes that never live for an hour. */
+const FIRST_AFTER_MS = 1000;
+const FIRST_WITHIN_MS = 9000;
+/** Replicas that started together drift apart. */
+const JITTER = 0.1;
 
-export interface MaintenanceResult {
+interface MaintenanceResult {
   startedAt: string;
   durationMs: number;
   droppedPartitions: string[];
@@ -34,12 +46,13 @@ export interface MaintenanceResult {
 /**
  * Makes partitions ahead, drops expired months, deletes expired rows and leftover indexes. One replica at a time, under
  * a session's advisory lock, which a dying one frees. Statements are short or concurrent, and bounded; the rest is left
- * for the next run.
+ * for the next run. Runs soon after the boot, then every DATABASE_UPKEEP_INTERVAL_SECONDS.
  */
 @Injectable()
-export class Maintenance implements OnModuleDestroy {
+export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger(Maintenance.name);
   private readonly pool: DedicatedPool;
+  private timer: NodeJS.Timeout | undefined;
   private running: Promise<MaintenanceResult | undefined> | undefined;
   private backend: number | undefined;
   private isStopping = false;
@@ -49,12 +62,33 @@ export class Maintenance implements OnModuleDestroy {
     private readonly database: Database,
     private readonly tables: MaintainedTables,
     private readonly partitions: Partitions,
+    @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
   ) {
     this.pool = database.dedicatedPool('upkeep', {
       max: 1,
       timeoutMs: STATEMENT_TIMEOUT_MS,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
     });
+  }
+
+  onApplicationBootstrap(): void {
+    const intervalMs = this.config.upkeepIntervalSeconds * 1000;
+    if (intervalMs === 0) return;
+    const firstMs = FIRST_AFTER_MS + Math.random() * FIRST_WITHIN_MS;
+    this.runAfter(Math.min(firstMs, intervalMs), intervalMs);
+  }
+
+  private runAfter(delayMs: number, intervalMs: number): void {
+    if (this.isStopping) return;
+    this.timer = setTimeout(() => {
+      this.run()
+        .catch((error: unknown) =>
+          this.logger.warn(`The upkeep did not run: ${String(error)} It is tried again.`),
+        )
+        .finally(() =>
+          this.runAfter(intervalMs * (1 - JITTER + 2 * JITTER * Math.random()), intervalMs),
+        );
+    }, delayMs).unref();
   }
 
   /**
@@ -79,6 +113,7 @@ export class Maintenance implements OnModuleDestroy {
   /** Cancels the run: at worst a month is hidden and not yet dropped until the next. */
   async onModuleDestroy(): Promise<void> {
     this.isStopping = true;
+    clearTimeout(this.timer);
     const ended = this.running?.catch(() => undefined);
     while (ended && (await withTimeout(ended, CANCEL_EVERY_MS)) === TIMED_OUT) {
       if (this.backend === undefined) continue;
@@ -117,8 +152,8 @@ export class Maintenance implements OnModuleDestroy {
         await this.partitions.ensure(table.table, monthsAhead(table.ahead));
       });
       await this.attempt(result, `retention of ${table.table}`, async () => {
-        const retention = new PartitionRetention(client, () => this.isStopping);
-        const { dropped, postponed } = await retention.run(table);
+        const retention = new PartitionRetention(client, table, () => this.isStopping);
+        const { dropped, postponed } = await retention.run();
         result.droppedPartitions.push(...dropped);
         result.postponed.push(...postponed);
         if (dropped.length + postponed.length > 0) await this.partitions.refresh(table.table);

@@ -1,18 +1,23 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { PoolClient } from 'pg';
-import { wallClockText } from '../platform/runtime/clocks';
-import { databaseConfig } from '../platform/config/settings';
-import { AppError } from '../platform/errors/app-error';
-import { Database } from '../platform/database/database';
+import type { ClientBase, PoolClient } from 'pg';
 import type {
   DatabaseOptimizationResultDto,
   PartitionOptimizationDto,
-} from './dto/optimization-result.dto';
-import { IndexMaintenance, removeLeftoverIndexes, unseenIndexes } from './index-maintenance';
-import { rankIndexes } from './index-ranking';
+  TableMaintenanceDto,
+} from './dto/responses.dto';
+import {
+  IndexMaintenance,
+  rankIndexes,
+  removeLeftoverIndexes,
+  unseenIndexes,
+} from './index-maintenance';
+import { MaintenanceRun, OWN_RELATIONS, report } from './maintenance-run';
+import { adviseSettings } from './settings-advice';
+import { databaseConfig } from '../platform/config/settings';
+import { Database } from '../platform/database/database';
+import type { DedicatedPool } from '../platform/database/connection-loan';
 import { MaintainedTables } from '../platform/database/maintained-tables';
-import { MaintenanceRun, report } from './maintenance-run';
 import {
   missingMonths,
   type Month,
@@ -20,9 +25,8 @@ import {
   Partitions,
 } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
-import { adviseSettings } from './settings-advice';
-import type { DedicatedPool } from '../platform/database/connection-loan';
-import { maintainTables } from './table-maintenance';
+import { AppError } from '../platform/errors/app-error';
+import { wallClockText } from '../platform/runtime/clocks';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
 /** Less than a request may take (REQUEST_TIMEOUT_MS) and a shutdown waits. */
@@ -115,47 +119,35 @@ export class Optimizer {
 
   private async makePartitions(): Promise<PartitionOptimizationDto[]> {
     const deadline = AbortSignal.timeout(PARTITIONS_MS);
+    const reasonOf = (error: unknown): string => {
+      if (deadline.aborted)
+        return 'It did not fit into the time for partitions, and was cancelled.';
+      return error instanceof AppError ? error.detail : 'It could not be made.';
+    };
     const results: PartitionOptimizationDto[] = [];
     for (const { table, ahead } of this.tables.partitioned()) {
-      const { missing = [], failure: unseen } = await this.findMissing(table, ahead, deadline);
-      if (unseen !== undefined) results.push(unseenPartitions(table, unseen));
+      const missing = await this.findMissing(table, ahead, deadline).catch((error: unknown) => {
+        const [month = ''] = monthsAhead(0);
+        const reason = `${reasonOf(error)} Whether partitions are missing could not be seen.`;
+        results.push({ table, month, action: 'skipped', reason });
+        return [];
+      });
       for (const month of missing) {
         const due = `It was missing: this month and ${ahead} more are made ahead.`;
-        const failure = await this.partitions.ensure(table, [month], deadline).then(
-          () => undefined,
-          (error: unknown) => whyNotMade(error, deadline),
-        );
-        results.push({ table, month, ...report('created', due, failure) });
+        const skipped = await this.partitions
+          .ensure(table, [month], deadline)
+          .then(() => undefined, reasonOf);
+        results.push({ table, month, ...report('created', due, skipped) });
       }
     }
     return results;
   }
 
   /** From the catalogue: another replica may have made or dropped some. */
-  private async findMissing(
-    table: string,
-    ahead: number,
-    deadline: AbortSignal,
-  ): Promise<{ missing?: Month[]; failure?: string }> {
-    try {
-      await this.partitions.refresh(table, deadline);
-      const found = await this.partitions.find(table, deadline);
-      return { missing: missingMonths(found, monthsAhead(ahead)) };
-    } catch (error) {
-      return { failure: whyNotMade(error, deadline) };
-    }
+  private async findMissing(table: string, ahead: number, deadline: AbortSignal): Promise<Month[]> {
+    await this.partitions.refresh(table, deadline);
+    return missingMonths(await this.partitions.find(table, deadline), monthsAhead(ahead));
   }
-}
-
-function unseenPartitions(table: string, failure: string): PartitionOptimizationDto {
-  const [month = ''] = monthsAhead(0);
-  const reason = `${failure} Whether partitions are missing could not be seen.`;
-  return { table, month, action: 'skipped', reason };
-}
-
-function whyNotMade(error: unknown, deadline: AbortSignal): string {
-  if (deadline.aborted) return 'It did not fit into the time for partitions, and was cancelled.';
-  return error instanceof AppError ? error.detail : 'It could not be made.';
 }
 
 function alreadyRunning(): AppError {
@@ -163,3 +155,95 @@ function alreadyRunning(): AppError {
     retryAfterSeconds: RETRY_AFTER_SECONDS,
   });
 }
+
+/**
+ * Autovacuum waits for `threshold + scale_factor * rows` (50 + 20 % dead rows, 50 + 10 % changed ones by default,
+ * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM). Inserts count the same: they only cost
+ * the visibility map.
+ */
+const SHARE_OF_AUTOVACUUM = 0.25;
+
+interface TableState {
+  name: string;
+  liveRows: number;
+  deadRows: number;
+  deadLimit: number;
+  inserted: number;
+  insertLimit: number;
+  changed: number;
+  changeLimit: number;
+}
+
+interface Rule {
+  kind: 'vacuumed' | 'analyzed';
+  isDue: (table: TableState) => boolean;
+  reason: (table: TableState) => string;
+}
+
+/** The first due one is done. */
+const RULES: Rule[] = [
+  {
+    kind: 'vacuumed',
+    isDue: ({ deadRows, deadLimit }) => deadRows > deadLimit,
+    reason: ({ deadRows, liveRows, deadLimit }) =>
+      `${deadRows} dead rows beside ${liveRows} live ones (due from ${from(deadLimit)}).`,
+  },
+  {
+    kind: 'vacuumed',
+    isDue: ({ inserted, insertLimit }) => inserted > insertLimit,
+    reason: ({ inserted, insertLimit }) =>
+      `${inserted} rows inserted since the last VACUUM (due from ${from(insertLimit)}).`,
+  },
+  {
+    kind: 'analyzed',
+    isDue: ({ changed, changeLimit }) => changed > changeLimit,
+    reason: ({ changed, changeLimit }) =>
+      `${changed} rows changed since the last ANALYZE (due from ${from(changeLimit)}).`,
+  },
+];
+
+/** Without truncation, which would lock the table exclusively. */
+const STATEMENTS = { vacuumed: 'VACUUM (ANALYZE, TRUNCATE false)', analyzed: 'ANALYZE' };
+
+/** Vacuums and analyses due tables, most dead rows first. */
+async function maintainTables(
+  run: MaintenanceRun,
+): Promise<Record<Rule['kind'], TableMaintenanceDto[]>> {
+  const done: Record<Rule['kind'], TableMaintenanceDto[]> = { vacuumed: [], analyzed: [] };
+  for (const table of await findTables(run.client)) {
+    const rule = RULES.find(({ isDue }) => isDue(table));
+    if (!rule) continue;
+    const { name, liveRows, deadRows } = table;
+    const { durationMs, skipped } = await run.run(`${STATEMENTS[rule.kind]} ${name}`);
+    const { rows } = await run.client.query<{ dead: number }>(
+      'SELECT pg_stat_get_dead_tuples(to_regclass($1))::float8 AS dead',
+      [name],
+    );
+    done[rule.kind].push({
+      table: name,
+      ...report('done', rule.reason(table), skipped),
+      liveRows,
+      deadRowsBefore: deadRows,
+      deadRowsAfter: rows[0]?.dead ?? 0,
+      durationMs,
+    });
+  }
+  return done;
+}
+
+async function findTables(client: ClientBase): Promise<TableState[]> {
+  const limit = (kind: string) => `(current_setting('autovacuum_${kind}_threshold')::float8
+    + current_setting('autovacuum_${kind}_scale_factor')::float8 * greatest(c.reltuples, 0))`;
+  const { rows } = await client.query<TableState>(
+    `SELECT c.oid::regclass::text AS name, s.n_live_tup::float8 AS "liveRows", s.n_dead_tup::float8 AS "deadRows",
+            ${limit('vacuum')} * $1 AS "deadLimit",
+            s.n_ins_since_vacuum::float8 AS inserted, ${limit('vacuum_insert')} AS "insertLimit",
+            s.n_mod_since_analyze::float8 AS changed, ${limit('analyze')} * $1 AS "changeLimit"
+     FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
+     WHERE c.relkind = 'r' AND ${OWN_RELATIONS} ORDER BY s.n_dead_tup DESC, 1`,
+    [SHARE_OF_AUTOVACUUM],
+  );
+  return rows;
+}
+
+const from = (limitRows: number) => Math.floor(limitRows) + 1;

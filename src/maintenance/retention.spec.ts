@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { addMonths } from '../platform/database/partitions';
-import { isExpired } from './partition-retention';
+import { isExpired } from './retention';
 
 const DAY_MS = 86_400_000;
 const startOf = (month: string) => Date.parse(`${month}-01T00:00:00Z`);

@@ -1,6 +1,6 @@
 import { totalmem } from 'node:os';
 import type { ClientBase } from 'pg';
-import type { ConfigRecommendationDto } from './dto/optimization-result.dto';
+import type { ConfigRecommendationDto } from './dto/responses.dto';
 
 const MB = 1024 * 1024;
 /** Reasonable start by https://www.postgresql.org/docs/current/runtime-config-resource.html. */

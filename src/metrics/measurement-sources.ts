@@ -1,5 +1,8 @@
 import { Injectable } from '@nestjs/common';
 
+/** Fewer requests of the cache say nothing about its hit ratio. */
+export const MIN_CACHE_REQUESTS = 100;
+
 /** Since the start. Ratios in percent. */
 export interface CacheFigures {
   hitRatio: number;
@@ -47,15 +50,15 @@ export interface LossFigures {
   to: number | undefined;
 }
 
-export interface Sources {
+interface Sources {
   cache: () => CacheFigures;
-  queryCache: () => QueryCacheFigures;
+  queryCache: () => QueryCacheFigures | undefined;
   concurrency: () => ConcurrencyFigures;
   pool: () => PoolFigures;
   slowQueries: () => SlowQueryFigures;
   /** True when PostgreSQL replies, on a connection that does not queue with requests. */
   database: () => Promise<boolean>;
-  /** True when Redis replies. Not registered when none is configured. */
+  /** True when Redis replies, or none is configured. */
   redis: () => boolean;
   /** Partitions that should have been made ahead, as `table month`. */
   missingPartitions: () => Promise<string[]>;
@@ -64,19 +67,41 @@ export interface Sources {
   stalledCommits: () => boolean;
 }
 
-/**
- * Capabilities register the figures of reports and alerts here, so that this folder knows none of them. A missing
- * source reads as zero or as no fault.
- */
+/** Zeros and no fault: what a source reads as until its owner registers. */
+export const NO_FIGURES: Sources = {
+  cache: () => ({
+    hitRatio: 0,
+    totalRequests: 0,
+    totalHits: 0,
+    totalMisses: 0,
+    window: { requests: 0, hitRatio: undefined },
+  }),
+  queryCache: () => undefined,
+  concurrency: () => ({
+    activeRequests: 0,
+    queuedRequests: 0,
+    maxConcurrentRequests: 0,
+    queueSize: 0,
+  }),
+  pool: () => ({ total: 0, idle: 0, waiting: 0, max: 0 }),
+  slowQueries: () => ({ count: 0, slowest: [] }),
+  database: () => Promise.resolve(true),
+  redis: () => true,
+  missingPartitions: () => Promise.resolve([]),
+  losses: () => ({ recent: 0, from: 0, to: undefined }),
+  stalledCommits: () => false,
+};
+
+/** Capabilities register the figures of reports and alerts here, so that this folder knows none of them. */
 @Injectable()
 export class MeasurementSources {
-  private readonly sources: Partial<Sources> = {};
+  private readonly sources: Sources = { ...NO_FIGURES };
 
   register<K extends keyof Sources>(name: K, source: Sources[K]): void {
     this.sources[name] = source;
   }
 
-  find<K extends keyof Sources>(name: K): Partial<Sources>[K] {
-    return this.sources[name];
+  read<K extends keyof Sources>(name: K): ReturnType<Sources[K]> {
+    return this.sources[name]() as ReturnType<Sources[K]>;
   }
 }

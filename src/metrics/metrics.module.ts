@@ -3,17 +3,14 @@ import { TerminusModule } from '@nestjs/terminus';
 import { AlertState } from './alert-state';
 import { AlertMonitor } from './alert-monitor';
 import { ClockWatch } from './clock-watch';
-import { EventLoopDelay } from './event-loop-delay';
+import { EventLoopDelay, ProcessMetrics } from './process.metrics';
 import { MeasurementSources } from './measurement-sources';
-import { MetricsFeed } from './metrics-feed';
-import { MetricsListener } from './metrics.listener';
+import { MetricsListener, PrometheusController } from './prometheus.controller';
 import { MetricRegistry } from './metrics.registry';
 import { PerformanceController } from './performance.controller';
 import { PerformanceHealth } from './performance-health';
 import { PerformanceReport } from './performance.report';
 import { ProcessHealthIndicator } from './process.health';
-import { ProcessMetrics } from './process.metrics';
-import { PrometheusController } from './prometheus.controller';
 import { RequestRecorder } from './request-recorder';
 
 /** Metrics, reports and alerts. Capabilities register their figures with MetricRegistry and MeasurementSources. */
@@ -22,7 +19,6 @@ import { RequestRecorder } from './request-recorder';
   controllers: [PerformanceController, PrometheusController],
   providers: [
     AlertState,
-    MetricsFeed,
     AlertMonitor,
     ClockWatch,
     EventLoopDelay,
@@ -37,7 +33,6 @@ import { RequestRecorder } from './request-recorder';
   ],
   exports: [
     AlertState,
-    MetricsFeed,
     MeasurementSources,
     MetricsListener,
     MetricRegistry,

@@ -1,11 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import {
-  collectDefaultMetrics,
-  Histogram,
-  type Metric,
-  type MetricValue,
-  Registry,
-} from 'prom-client';
+import { collectDefaultMetrics, Histogram, type Metric, Registry } from 'prom-client';
 
 export interface Sample {
   labels?: Record<string, string>;
@@ -52,26 +46,18 @@ export class MetricRegistry {
     help: string,
     read: ReadMetric,
   ): void {
-    const metric = {
-      name,
-      help,
-      type,
-      aggregator: 'sum',
-      get: () => {
-        const found = read();
-        const samples = typeof found === 'number' ? [{ value: found }] : [...found];
-        return Promise.resolve({
-          name,
-          help,
-          type,
-          aggregator: 'sum',
-          values: samples.map(valueOf(name)),
-        });
-      },
-      reset: () => undefined,
+    const metric = { name, help, type, aggregator: 'sum' };
+    const get = () => {
+      const found = read();
+      const samples: Sample[] = typeof found === 'number' ? [{ value: found }] : [...found];
+      const values = samples.map(({ labels = {}, value, suffix }) =>
+        suffix === undefined ? { labels, value } : { labels, value, metricName: name + suffix },
+      );
+      return Promise.resolve({ ...metric, values });
     };
     // prom-client calls only `get`; its own classes hold the figures themselves.
-    this.registry.registerMetric(metric as unknown as Metric);
+    const registered = { ...metric, get, reset: () => undefined };
+    this.registry.registerMetric(registered as unknown as Metric);
   }
 
   /** Histogram that its owner observes, at most some thousand times a second. */
@@ -101,14 +87,6 @@ export class MetricRegistry {
     collectDefaultMetrics({ register: this.registry });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
   }
-}
-
-function valueOf(name: string) {
-  return ({ labels = {}, value, suffix }: Sample): MetricValue<string> => ({
-    labels,
-    value,
-    ...(suffix ? { metricName: `${name}${suffix}` } : {}),
-  });
 }
 
 /** Samples that differ in one label. */

@@ -14,10 +14,11 @@ import {
   redisRule,
   slowRequestsRule,
   stallRule,
-} from './alert-rules';
+} from './alert-monitor';
 import { messageSignature } from '../delivery/signed-sender';
 import { ALERT_TYPES } from './dto/responses.dto';
-import { LatencyWindow } from './latency-window';
+import { NO_FIGURES } from './measurement-sources';
+import { LatencyWindow } from './request-recorder';
 
 const GUIDE = readFileSync(join(__dirname, '..', '..', 'docs', 'operations.md'), 'utf8');
 
@@ -25,14 +26,14 @@ describe('docs/operations.md', () => {
   const limits = monitoringConfig();
   const findings: Finding[] = [
     memoryRule({ used: 1, total: 2, percentage: 50, limit: 'heap' }, limits),
-    cacheRule(undefined, limits),
-    concurrencyRule(undefined, limits),
+    cacheRule(NO_FIGURES.cache(), limits),
+    concurrencyRule(NO_FIGURES.concurrency(), limits),
     slowRequestsRule(new LatencyWindow().read(), limits),
-    poolRule(undefined),
+    poolRule(NO_FIGURES.pool()),
     databaseRule(true),
     redisRule(true),
     partitionRule([]),
-    lossRule(undefined),
+    lossRule(NO_FIGURES.losses()),
     stallRule(false),
   ];
 

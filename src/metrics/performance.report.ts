@@ -1,15 +1,19 @@
 import { Injectable } from '@nestjs/common';
-import { wallClockText } from '../platform/runtime/clocks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PerformanceMetricsDto, SpanDto } from './dto/responses.dto';
-import { EventLoopDelay } from './event-loop-delay';
-import type { LatencyReport } from './latency-window';
 import { MeasurementSources } from './measurement-sources';
-import { memoryUsage } from './process-memory';
-import { RequestRecorder } from './request-recorder';
+import { EventLoopDelay, memoryUsage } from './process.metrics';
+import { type LatencyReport, RequestRecorder } from './request-recorder';
+import { wallClockText } from '../platform/runtime/clocks';
+
+/** Figures are of the last minute: more often would show nothing new. */
+const FEED_INTERVAL_MS = 1000;
 
 /** Figures of /performance/metrics, for every protocol. */
 @Injectable()
 export class PerformanceReport {
+  private latest: { atMs: number; metrics: PerformanceMetricsDto } | undefined;
+
   constructor(
     private readonly recorder: RequestRecorder,
     private readonly loop: EventLoopDelay,
@@ -21,14 +25,17 @@ export class PerformanceReport {
     const { seconds, requests, ...lastMinute } = spanOf(this.recorder.lastSeconds());
     const { used, total, percentage } = memoryUsage();
     const slow = this.recorder.slowRequests();
+    const { hitRatio, totalRequests, totalHits, totalMisses } = this.sources.read('cache');
+    const { activeRequests, queuedRequests, maxConcurrentRequests } =
+      this.sources.read('concurrency');
     return {
       timestamp: wallClockText(),
       window: { seconds, requests },
       ...lastMinute,
       lastHour: spanOf(this.recorder.lastHour()),
       memoryUsage: { used, total, percentage },
-      cacheStats: this.cache(),
-      concurrency: this.concurrency(),
+      cacheStats: { hitRatio, totalRequests, totalHits, totalMisses },
+      concurrency: { activeRequests, queuedRequests, maxConcurrentRequests },
       eventLoopDelay: this.loop.read(),
       slowRequests: {
         count: slow.count,
@@ -41,23 +48,17 @@ export class PerformanceReport {
     };
   }
 
-  private cache() {
-    const {
-      hitRatio = 0,
-      totalRequests = 0,
-      totalHits = 0,
-      totalMisses = 0,
-    } = this.sources.find('cache')?.() ?? {};
-    return { hitRatio, totalRequests, totalHits, totalMisses };
-  }
-
-  private concurrency() {
-    const {
-      activeRequests = 0,
-      queuedRequests = 0,
-      maxConcurrentRequests = 0,
-    } = this.sources.find('concurrency')?.() ?? {};
-    return { activeRequests, queuedRequests, maxConcurrentRequests };
+  /** Current figures, then at most once a second, until the signal aborts. A slow reader gets them less often. */
+  async *follow(signal: AbortSignal): AsyncGenerator<PerformanceMetricsDto> {
+    while (!signal.aborted) {
+      // Made once for all readers of about the same time.
+      const nowMs = performance.now();
+      if (!this.latest || nowMs - this.latest.atMs >= FEED_INTERVAL_MS / 2) {
+        this.latest = { atMs: nowMs, metrics: this.metrics() };
+      }
+      yield this.latest.metrics;
+      await sleep(FEED_INTERVAL_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
   }
 }
 

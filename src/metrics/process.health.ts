@@ -3,8 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { mkdir, statfs } from 'node:fs/promises';
 import { monitoringConfig, serverConfig } from '../platform/config/settings';
-import { EventLoopDelay } from './event-loop-delay';
-import { memoryUsage } from './process-memory';
+import { EventLoopDelay, memoryUsage } from './process.metrics';
 
 const MIN_FREE_DISK_PERCENT = 5;
 const SLOW_LOOP_MS = 200;

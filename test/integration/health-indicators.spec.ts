@@ -3,6 +3,7 @@ import { DatabaseHealthIndicator } from '../../src/platform/database/database.he
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
 import { PartitionsHealthIndicator } from '../../src/maintenance/partitions.health';
 import { addMonths, type Month, monthsAhead } from '../../src/platform/database/partitions';
+import { databaseConfig } from '../../src/platform/config/settings';
 import { Maintenance } from '../../src/maintenance/maintenance';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { optimizerOf } from './optimizer.fixture';
@@ -12,7 +13,7 @@ import { openNetworkPath, type NetworkPath } from './network-path.fixture';
 function partitionsOf({ database, partitions }: Replica): PartitionsHealthIndicator {
   const tables = new MaintainedTables();
   tables.addPartitioned({ table: 'audit_event', ahead: 3, retentionDays: 0 });
-  const maintenance = new Maintenance(database, tables, partitions);
+  const maintenance = new Maintenance(database, tables, partitions, databaseConfig());
   return new PartitionsHealthIndicator(
     new HealthIndicatorService(),
     tables,

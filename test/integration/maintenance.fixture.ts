@@ -5,6 +5,7 @@ import {
   type PartitionedTable,
 } from '../../src/platform/database/maintained-tables';
 import { addMonths, monthOf } from '../../src/platform/database/partitions';
+import { databaseConfig } from '../../src/platform/config/settings';
 import { Maintenance } from '../../src/maintenance/maintenance';
 import { newEvent, receiptsIn, type Receipt, type Replica, writeRequest } from './replica.fixture';
 
@@ -31,7 +32,7 @@ export function maintenanceOf(
     wasRecordedBetween,
   });
   tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
-  return new Maintenance(database, tables, partitions);
+  return new Maintenance(database, tables, partitions, databaseConfig());
 }
 
 /** Writes one event. */

@@ -4,6 +4,7 @@ import { DatabaseReport } from '../../src/maintenance/database-report';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
 import { Optimizer } from '../../src/maintenance/optimizer';
 import { MeasurementSources } from '../../src/metrics/measurement-sources';
+import { maintenanceOf } from './maintenance.fixture';
 import type { Replica } from './replica.fixture';
 
 function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {
@@ -17,11 +18,12 @@ export const optimizerOf = ({ database, partitions }: Replica, ahead = 1) =>
   new Optimizer(database, tablesOf(ahead), partitions, databaseConfig());
 
 /** Its report, without a cache in front. */
-export const reportOf = ({ database }: Replica, retentionDays = 0) =>
+export const reportOf = (replica: Replica, retentionDays = 0) =>
   new DatabaseReport(
-    database,
+    replica.database,
     tablesOf(1, retentionDays),
     new MeasurementSources(),
+    maintenanceOf(replica),
     databaseConfig(),
     serverConfig(),
   );

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { EmbeddedPostgresServer } from '../../src/platform/database/embedded/embedded-postgres';
-import { findSlowStatements } from '../../src/maintenance/slow-statements';
+import { findSlowStatements } from '../../src/maintenance/database-report';
 
 describe('slow statements with pg_stat_statements', () => {
   let dataDir: string;

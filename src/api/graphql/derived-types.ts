@@ -1,18 +1,22 @@
 import {
   GraphQLBoolean,
   GraphQLEnumType,
+  GraphQLError,
   GraphQLFloat,
   GraphQLID,
   GraphQLInputObjectType,
+  type GraphQLInputType,
   GraphQLInt,
   GraphQLList,
   GraphQLNonNull,
   GraphQLObjectType,
-  GraphQLString,
-  type GraphQLInputType,
   type GraphQLOutputType,
+  GraphQLScalarType,
+  GraphQLString,
+  Kind,
+  type ValueNode,
 } from 'graphql';
-import { DATE_TIME, JSON_VALUE } from './scalars';
+import { parseExactJson, UnacceptableJsonError } from '../../platform/runtime/lossless-json';
 
 /** A class whose members carry OpenAPI metadata. */
 export type Dto = new () => object;
@@ -55,36 +59,24 @@ export class DerivedTypes {
   ) {}
 
   output(dto: Dto): GraphQLObjectType {
-    let type = this.objects.get(dto);
-    if (!type) {
-      const name = this.typeNameOf(dto, 'output');
-      type = new GraphQLObjectType({ name, fields: () => this.fieldsOf(dto, 'output') });
-      this.objects.set(dto, type);
-    }
-    return type;
+    const name = this.typeNameOf(dto, 'output');
+    const fields = () => this.fieldsOf(dto, 'output');
+    return getOrMake(this.objects, dto, () => new GraphQLObjectType({ name, fields }));
   }
 
   input(dto: Dto): GraphQLInputObjectType {
-    let type = this.inputs.get(dto);
-    if (!type) {
-      const name = this.typeNameOf(dto, 'input');
-      type = new GraphQLInputObjectType({ name, fields: () => this.fieldsOf(dto, 'input') });
-      this.inputs.set(dto, type);
-    }
-    return type;
+    const name = this.typeNameOf(dto, 'input');
+    const fields = () => this.fieldsOf(dto, 'input');
+    return getOrMake(this.inputs, dto, () => new GraphQLInputObjectType({ name, fields }));
   }
 
   /** The enum of these words: in capitals outside, as they are inside. */
   words(words: readonly string[]): GraphQLEnumType {
     const key = words.join('|');
-    const known = this.enums.get(key);
-    if (known) return known;
     const name = this.enumNames[key];
     if (name === undefined) throw new Error(`The words ${key} have no GraphQL name.`);
     const values = Object.fromEntries(words.map((word) => [word.toUpperCase(), { value: word }]));
-    const type = new GraphQLEnumType({ name, values });
-    this.enums.set(key, type);
-    return type;
+    return getOrMake(this.enums, key, () => new GraphQLEnumType({ name, values }));
   }
 
   private typeNameOf(dto: Dto, shape: Shape): string {
@@ -148,5 +140,67 @@ export class DerivedTypes {
     if (type === 'object') return JSON_VALUE;
     if (typeof type !== 'function') return undefined;
     return (shape === 'input' ? this.input(type as Dto) : this.output(type as Dto)) as Leaf;
+  }
+}
+
+function getOrMake<K, V>(known: Map<K, V>, key: K, make: () => V): V {
+  const value = known.get(key) ?? make();
+  known.set(key, value);
+  return value;
+}
+
+/** An instant as text: microseconds stay, and the DTO classes validate it as for REST. */
+export const DATE_TIME = new GraphQLScalarType({
+  name: 'DateTime',
+  description: 'An ISO 8601 instant with up to microseconds, such as 2026-11-23T10:30:00.123456Z.',
+  specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
+  serialize: (value) => value,
+  parseValue: requireText,
+  parseLiteral: (node) => requireText(node.kind === Kind.STRING ? node.value : undefined),
+});
+
+function requireText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new GraphQLError('DateTime must be text such as 2026-11-23T10:30:00.123456Z.');
+}
+
+/** Numbers keep their text: values from variables are the objects that parseExactJson made. */
+const JSON_VALUE = new GraphQLScalarType({
+  name: 'JSON',
+  description: 'Any JSON value. Every number keeps its exact decimal value.',
+  specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc8259',
+  serialize: (value) => value,
+  parseValue: (value) => value,
+  parseLiteral: (node) => {
+    try {
+      return parseExactJson(jsonTextOf(node));
+    } catch (error) {
+      if (error instanceof UnacceptableJsonError) throw new GraphQLError(`JSON ${error.message}.`);
+      throw error;
+    }
+  },
+});
+
+/** A literal as JSON text, its numbers in their own spelling. */
+function jsonTextOf(node: ValueNode): string {
+  switch (node.kind) {
+    case Kind.INT:
+    case Kind.FLOAT:
+      return node.value;
+    case Kind.STRING:
+    case Kind.ENUM:
+      return JSON.stringify(node.value);
+    case Kind.BOOLEAN:
+      return String(node.value);
+    case Kind.NULL:
+      return 'null';
+    case Kind.LIST:
+      return `[${node.values.map(jsonTextOf).join(',')}]`;
+    case Kind.OBJECT:
+      return `{${node.fields
+        .map(({ name, value }) => `${JSON.stringify(name.value)}:${jsonTextOf(value)}`)
+        .join(',')}}`;
+    case Kind.VARIABLE:
+      throw new GraphQLError('JSON literals hold no variables; send the whole value as one.');
   }
 }

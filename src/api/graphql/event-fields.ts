@@ -6,15 +6,20 @@ import {
   GraphQLList,
   GraphQLNonNull,
   GraphQLObjectType,
+  type GraphQLOutputType,
   GraphQLString,
   type GraphQLResolveInfo,
 } from 'graphql';
-import type { FoundEvents } from '../../audit/read/audit-search';
+import { EventFeed, type FeedEvent } from '../../audit/feed/event-feed';
+import { AuditSearch, type FoundEvents } from '../../audit/read/audit-search';
+import { AuditService } from '../../audit/write/audit.service';
+import { FairScheduler } from '../../concurrency/fair-scheduler';
 import type { SearchOptions } from '../../audit/read/response-composition';
 import { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
   AuditEventSearchDto,
+  filterIn,
   PaginationDto,
 } from '../../audit/read/dto/audit-event-search.dto';
 import { AuditEventQuery } from '../../audit/read/dto/audit-events-query.dto';
@@ -25,11 +30,20 @@ import {
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { DerivedTypes } from './derived-types';
-import { requireValid, type RootFields } from './root-fields';
-import { copiesIn, requireFewMetadata, type SameField, selectedIn } from './selected-fields';
+import {
+  type Fragments,
+  liveFeed,
+  type LiveFields,
+  requireValid,
+  type RootFields,
+  type SameField,
+  selectedIn,
+} from './root-fields';
 
 /** The path of this API in the settings of the cache. */
 const PATH = '/graphql';
+/** 49 of them, of an event with 80 000 numbers that a double cannot hold, took more than a second to write. */
+const MAX_METADATA = 2;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function eventQueries(types: DerivedTypes): RootFields {
@@ -44,14 +58,16 @@ export function eventQueries(types: DerivedTypes): RootFields {
         useCache: { type: GraphQLBoolean, defaultValue: true },
         cacheTTL: { type: GraphQLInt, defaultValue: 300, description: 'Seconds: 60 to 3600.' },
       },
-      resolve: async ({ search }, args, { principal, signal, response }, info) => {
+      resolve: async (get, args, { principal, signal, response }, info) => {
         const wanted = requireValid(AuditEventSearchDto, args);
         const selected = selectedIn(info.fieldNodes, info.fragments);
         const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
         const edges = selected.filter(([{ name }]) => name.value === 'edges');
         const copies = copiesIn(edges, info.fragments);
         const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
-        return connectionOf(await search.findPage(principal, { ...wanted, pagination }, options));
+        return connectionOf(
+          await get(AuditSearch).findPage(principal, { ...wanted, pagination }, options),
+        );
       },
     },
     auditEvent: {
@@ -66,16 +82,17 @@ export function eventQueries(types: DerivedTypes): RootFields {
             'Look only in this organization: ids that clients chose are unique only within one. Without it, an id that several organizations of the token have is a CONFLICT that names them.',
         },
       },
-      resolve: ({ search }, args, { principal, signal, response }, { fieldNodes, fragments }) => {
-        const { id } = args;
+      resolve: (get, args, { principal, signal, response }, { fieldNodes, fragments }) => {
+        const id = String(args.id);
         const organizationId = organizationIn(args.organizationId);
-        if (!UUID.test(String(id))) {
+        if (!UUID.test(id)) {
           throw validationFailed([{ path: 'id', message: 'must be a UUID' }]);
         }
         const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
         const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
-        const named = { id: String(id), organizationId };
-        return search.findById(principal, named, options).catch(atArgument);
+        return get(AuditSearch)
+          .findById(principal, { id, organizationId }, options)
+          .catch(atArgument);
       },
     },
   };
@@ -89,12 +106,12 @@ export function eventMutations(types: DerivedTypes): RootFields {
       description: 'Stores one event. Repeating it with an id of your own stores nothing new.',
       scope: 'audit:write',
       args: { event: { type: event } },
-      resolve: async ({ audit, scheduler }, args, caller, info) => {
+      resolve: async (get, args, caller, info) => {
         requireFewMetadata(info);
         const dto = requireValid(CreateAuditEventDto, args.event);
         const { principal, flow, signal, claim, noteReplay } = caller;
-        const { text, replayed } = await scheduler.run({ flow, signal }, () =>
-          audit.create(principal, dto, { claim, signal }),
+        const { text, replayed } = await get(FairScheduler).run({ flow, signal }, () =>
+          get(AuditService).create(principal, dto, { claim, signal }),
         );
         if (replayed) noteReplay?.();
         return parseJsonWithPlaceholders(text); // as for events that are read
@@ -108,15 +125,66 @@ export function eventMutations(types: DerivedTypes): RootFields {
         events: { type: new GraphQLNonNull(new GraphQLList(event)) },
         batchSize: { type: GraphQLInt, description: 'Rows per INSERT: 1 to 10 000.' },
       },
-      resolve: async ({ audit, scheduler }, args, caller) => {
+      resolve: async (get, args, caller) => {
         const dto = requireValid(BulkCreateAuditEventsDto, args);
         const { principal, flow, signal, claim, noteReplay } = caller;
-        const { result, replayed } = await scheduler.run({ flow, signal }, () =>
-          audit.createBulk(principal, dto, { claim, signal }),
+        const { result, replayed } = await get(FairScheduler).run({ flow, signal }, () =>
+          get(AuditService).createBulk(principal, dto, { claim, signal }),
         );
         if (replayed) noteReplay?.();
         return result;
       },
+    },
+  };
+}
+
+export function eventSubscriptions(types: DerivedTypes): LiveFields {
+  return {
+    auditEventRecorded: {
+      type: new GraphQLNonNull(types.output(AuditEventDto)),
+      description:
+        'Each event as it is recorded, on whichever replica; in every organization in the order of `sequence`, none left out or given twice.',
+      scope: 'audit:read',
+      args: {
+        filter: { type: types.input(AuditEventFilterDto) },
+        afterSequence: {
+          type: GraphQLString,
+          description:
+            'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several a cursor of `/audit/events/tail` or tRPC. Left out: from now on.',
+        },
+        afterRecordedAt: {
+          type: GraphQLString,
+          description:
+            'The `recordedAt` of that event. With it a subscription that goes on after the database has lost events is refused (`TIMELINE_CHANGED`) where another event has its number now; without it only where the number lies beyond the last one.',
+        },
+      },
+      subscribe: async (get, args, { principal, signal }, info) => {
+        requireFewMetadata(info);
+        const { filter: given } = requireValid(AuditEventSearchDto, { filter: args.filter });
+        const [after, afterRecordedAt] = [args.afterSequence, args.afterRecordedAt].map((text) =>
+          typeof text === 'string' ? text : undefined,
+        );
+        let begun: Promise<unknown> | undefined;
+        const events = liveFeed(signal, (own) => {
+          const subscription = get(EventFeed).follow(principal, {
+            filter: filterIn(given),
+            after,
+            afterRecordedAt,
+            signal: own,
+            kind: 'websocket',
+          });
+          ({ begun } = subscription);
+          return subscription;
+        });
+        try {
+          await begun;
+        } catch (error) {
+          await events.return?.();
+          throw error;
+        }
+        return events;
+      },
+      resolve: ({ text }: FeedEvent) => parseJsonWithPlaceholders(text),
     },
   };
 }
@@ -160,19 +228,23 @@ function connectionOf({ data, pagination, cacheInfo, cursorAfter }: FoundEvents)
 }
 
 function connectionType(types: DerivedTypes): GraphQLObjectType {
-  const required = <T extends GraphQLObjectType>(type: T) => ({ type: new GraphQLNonNull(type) });
-  const text = { type: new GraphQLNonNull(GraphQLString) };
-  const flag = { type: new GraphQLNonNull(GraphQLBoolean) };
-  const edge = new GraphQLObjectType({
-    name: 'AuditEventEdge',
-    fields: { node: required(types.output(AuditEventDto)), cursor: text },
+  const required = (type: GraphQLOutputType, description?: string) => ({
+    type: new GraphQLNonNull(type),
+    description,
   });
   const total = { type: GraphQLInt, description: 'Exact up to 10 000, then a lower bound.' };
+  const edge = new GraphQLObjectType({
+    name: 'AuditEventEdge',
+    fields: {
+      node: required(types.output(AuditEventDto)),
+      cursor: required(GraphQLString),
+    },
+  });
   const pageInfo = new GraphQLObjectType({
     name: 'PageInfo',
     fields: {
-      hasNextPage: flag,
-      hasPreviousPage: flag,
+      hasNextPage: required(GraphQLBoolean),
+      hasPreviousPage: required(GraphQLBoolean),
       startCursor: { type: GraphQLString, description: 'For `cursor`: the page before this one.' },
       endCursor: { type: GraphQLString, description: 'For `cursor`: the page after this one.' },
       total,
@@ -181,16 +253,16 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
   const cacheInfo = new GraphQLObjectType({
     name: 'CacheInfo',
     fields: {
-      cached: flag,
+      cached: required(GraphQLBoolean),
       cacheKey: { type: GraphQLString, description: 'Null when the answer is not kept.' },
-      ttl: { type: new GraphQLNonNull(GraphQLInt), description: 'Seconds.' },
-      hitRatio: { type: new GraphQLNonNull(GraphQLFloat), description: 'Percent.' },
+      ttl: required(GraphQLInt, 'Seconds.'),
+      hitRatio: required(GraphQLFloat, 'Percent.'),
     },
   });
   return new GraphQLObjectType({
     name: 'OptimizedAuditEventConnection',
     fields: {
-      edges: { type: new GraphQLNonNull(new GraphQLList(new GraphQLNonNull(edge))) },
+      edges: required(new GraphQLList(new GraphQLNonNull(edge))),
       pageInfo: required(pageInfo),
       totalCount: total,
       cacheInfo: required(cacheInfo),
@@ -205,4 +277,28 @@ function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLRes
     if (name.value !== 'pageInfo') return name.value === 'totalCount';
     return selectedIn(same, fragments).some(([inner]) => inner.name.value === 'total');
   });
+}
+
+/** How often the response repeats the field that is selected most often, under any aliases: it may be as many times as large as what was read. */
+export function copiesIn(selected: readonly SameField[], fragments: Fragments): number {
+  const counts = new Map<string, number>();
+  const count = (fields: readonly SameField[], parent: string): void => {
+    for (const same of fields) {
+      const [{ name, selectionSet }] = same;
+      const path = `${parent}.${name.value}`;
+      if (selectionSet) count(selectedIn(same, fragments), path);
+      else counts.set(path, (counts.get(path) ?? 0) + 1);
+    }
+  };
+  count(selected, '');
+  return Math.max(1, ...counts.values());
+}
+
+/** Refuses repetitions of the one large member of an event, before there is an event. @throws AppError VALIDATION_FAILED */
+export function requireFewMetadata({ fieldNodes, fragments }: GraphQLResolveInfo): void {
+  const fields = selectedIn(fieldNodes, fragments);
+  const metadata = fields.filter(([{ name }]) => name.value === 'metadata');
+  if (metadata.length <= MAX_METADATA) return;
+  const message = `must be selected at most ${MAX_METADATA} times, not ${metadata.length}`;
+  throw validationFailed([{ path: 'metadata', message }]);
 }

@@ -46,7 +46,6 @@ import type { OperationObserver } from '../../http/request-observer';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 import { GraphqlDocuments } from './graphql-documents';
 import { graphqlError, statusOf } from './graphql-errors';
-import { GraphqlServices } from './graphql-services';
 import type { ResolverContext } from './root-fields';
 
 const PATH = '/graphql';
@@ -98,7 +97,6 @@ export class GraphqlSocket {
 
   constructor(
     private readonly documents: GraphqlDocuments,
-    private readonly services: GraphqlServices,
     private readonly verifier: TokenVerifier,
     private readonly tokens: TokenLife,
     private readonly rateLimit: RateLimit,
@@ -241,11 +239,16 @@ export class GraphqlSocket {
       timer.route = this.documents.routeOf(document, operationName);
       const errors = this.documents.validate(document);
       if (errors.length > 0) return errors;
+      const { schema, get } = this.documents;
       const contextValue: SocketContext = {
-        ...{ principal, signal, flow: flowKey(principal), response: NO_RESPONSE },
-        ...{ services: this.services, connection, timer },
+        principal,
+        signal,
+        flow: flowKey(principal),
+        response: NO_RESPONSE,
+        get,
+        connection,
+        timer,
       };
-      const { schema } = this.documents;
       return { schema, document, operationName, variableValues: variables, contextValue };
     } catch (thrown) {
       return [graphqlError(thrown)];
@@ -254,10 +257,10 @@ export class GraphqlSocket {
 
   private async execute(args: SocketArgs): Promise<ExecutionResult> {
     const { signal, timer, connection } = args.contextValue;
-    const deadline = { timeoutMs: this.config.requestTimeoutMs, late: requestTimeout, signal };
+    const { requestTimeoutMs: timeoutMs } = this.config;
     const response = new ComposedResponse();
     try {
-      const result = await withDeadline(deadline, (own) => {
+      const result = await withDeadline({ timeoutMs, late: requestTimeout, signal }, (own) => {
         const contextValue = { ...args.contextValue, signal: own, response };
         return connection.withPermit(async () => execute({ ...args, contextValue }), own);
       }).catch((thrown: unknown): ExecutionResult => ({ errors: [graphqlError(thrown)] }));

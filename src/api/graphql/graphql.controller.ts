@@ -1,4 +1,14 @@
-import { All, Controller, Inject, Req, Res, UseFilters } from '@nestjs/common';
+import {
+  All,
+  type ArgumentsHost,
+  Catch,
+  Controller,
+  type ExceptionFilter,
+  Inject,
+  Req,
+  Res,
+  UseFilters,
+} from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { Response } from 'express';
@@ -10,26 +20,26 @@ import {
   type RequestParams,
   type ResponseInit,
 } from 'graphql-http';
-import type { IncomingMessage } from 'node:http';
-import { ComposedResponse } from '../../audit/read/response-composition';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { GraphqlDocuments, isOneWrite, readDocument } from './graphql-documents';
+import { graphqlError, shownError } from './graphql-errors';
+import type { ResolverContext, Writer } from './root-fields';
 import { idempotencyClaimOf } from '../../audit/api/write-headers';
+import { ComposedResponse } from '../../audit/read/response-composition';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Authenticated } from '../../auth/auth.guard';
 import { flowOfRequest } from '../../concurrency/fair-scheduler';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
-import { serverConfig } from '../../platform/config/settings';
-import { AppError, ERROR_TABLE, validationFailed } from '../../platform/errors/app-error';
-import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossless-json';
 import { BodyReader, type BodyRequest } from '../../http/body-reader';
 import { requireSingleParameters } from '../../validation/query-coercion';
 import { nameRoute, requestIdOf, requestSignal } from '../../http/request-context';
-import { readDocument } from './document-cache';
-import { GraphqlDocuments } from './graphql-documents';
-import { graphqlError } from './graphql-errors';
-import { GRAPHQL_RESPONSE, GraphqlFilter, writeGraphql } from './graphql.filter';
-import { GraphqlServices } from './graphql-services';
-import type { ResolverContext, Writer } from './root-fields';
-import { isOneWrite } from './selected-fields';
+import { serverConfig } from '../../platform/config/settings';
+import { AppError, validationFailed, ERROR_TABLE } from '../../platform/errors/app-error';
+import { toAppError } from '../../platform/errors/problem';
+import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossless-json';
+
+/** The media type whose status reports errors of the request. */
+const GRAPHQL_RESPONSE = 'application/graphql-response+json';
 
 type HandlerContext = ResolverContext & Record<PropertyKey, unknown>;
 
@@ -41,6 +51,30 @@ interface Result {
   retryAfterSeconds: number | undefined;
 }
 
+/** Failures before an operation is known: the status of their kind, and a GraphQL body. */
+@Catch()
+class GraphqlFilter implements ExceptionFilter {
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<IncomingMessage>();
+    const response = http.getResponse<ServerResponse>();
+    const error = toAppError(thrown);
+    const shown = shownError(error, requestIdOf(request));
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
+    for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
+    if (error.retryAfterSeconds !== undefined) {
+      response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
+    }
+    const isAccepted = String(request.headers.accept ?? '').includes(GRAPHQL_RESPONSE);
+    const type = isAccepted ? GRAPHQL_RESPONSE : 'application/json';
+    const text = JSON.stringify({ errors: [shown] });
+    writeGraphql(response, error.status, text, `${type}; charset=utf-8`);
+  }
+}
+
 /** GraphQL over HTTP. A caller without a good token learns nothing; fields check further scopes. */
 @ApiExcludeController()
 @Controller('graphql')
@@ -48,7 +82,6 @@ interface Result {
 export class GraphqlController {
   constructor(
     private readonly documents: GraphqlDocuments,
-    private readonly services: GraphqlServices,
     private readonly bodies: BodyReader,
     private readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
@@ -65,7 +98,8 @@ export class GraphqlController {
     const bytes = isPost ? await this.bodies.readBytes(request, response) : undefined;
     const signal = requestSignal(response, this.config.requestTimeoutMs);
     const composed = new ComposedResponse();
-    const caller = { principal, signal, response: composed, flow: flowOfRequest(request) };
+    const flow = flowOfRequest(request);
+    const caller: Writer = { principal, signal, response: composed, flow };
     // The flow is another one while the request has a permit for its large body.
     const executePost = async (): Promise<Result> => {
       const body = await this.readBody(request, response);
@@ -74,7 +108,7 @@ export class GraphqlController {
     };
     try {
       const result = bytes
-        ? await this.largeBodies.run(request, { ...caller, bytes: bytes.length }, executePost)
+        ? await this.largeBodies.run(request, { bytes: bytes.length, flow, signal }, executePost)
         : await this.execute(request, null, caller);
       const { text, status, contentType, isReplayed, retryAfterSeconds } = result;
       if (isReplayed) response.setHeader('Idempotency-Replayed', 'true');
@@ -120,7 +154,7 @@ export class GraphqlController {
       schema: this.documents.schema,
       context: {
         ...caller,
-        services: this.services,
+        get: this.documents.get,
         noteReplay: () => (found.isReplayed = true),
       },
       parse: (source) => readDocument(typeof source === 'string' ? source : source.body),
@@ -143,7 +177,11 @@ export class GraphqlController {
       },
     });
     const [text, init] = await handle({
-      ...{ method, url, headers, body, raw: request },
+      method,
+      url,
+      headers,
+      body,
+      raw: request,
       context: undefined,
     });
     const contentType = init.headers?.['content-type'] ?? 'application/json; charset=utf-8';
@@ -210,4 +248,18 @@ function textOf(text: string | null, { status, headers }: ResponseInit): string 
     );
   }
   return text;
+}
+
+function writeGraphql(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  contentType: string,
+): void {
+  const body = Buffer.from(text);
+  response.statusCode = status;
+  response.setHeader('Content-Type', contentType);
+  response.setHeader('Content-Length', body.length);
+  response.setHeader('Cache-Control', 'no-store');
+  response.end(body);
 }

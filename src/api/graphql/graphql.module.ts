@@ -8,7 +8,6 @@ import { MaintenanceModule } from '../../maintenance/maintenance.module';
 import { MetricsModule } from '../../metrics/metrics.module';
 import { GraphqlController } from './graphql.controller';
 import { GraphqlDocuments } from './graphql-documents';
-import { GraphqlServices } from './graphql-services';
 import { GraphqlSocket } from './graphql-socket';
 
 /** GraphQL at /graphql, over HTTP and WebSocket. */
@@ -23,6 +22,6 @@ import { GraphqlSocket } from './graphql-socket';
     MetricsModule,
   ],
   controllers: [GraphqlController],
-  providers: [GraphqlDocuments, GraphqlServices, GraphqlSocket],
+  providers: [GraphqlDocuments, GraphqlSocket],
 })
 export class GraphqlModule {}

@@ -136,6 +136,7 @@ interface Cost {
   points: number;
 }
 
+const SUMS = ['aliases', 'roots', 'fields', 'points'] as const;
 const NOTHING: Cost = { depth: 0, aliases: 0, roots: 0, fields: 0, points: 0 };
 
 class CostAnalyzer {
@@ -161,10 +162,7 @@ class CostAnalyzer {
       else if (selection.kind === Kind.INLINE_FRAGMENT) one = this.cost(selection.selectionSet);
       else one = this.fragment(selection.name.value);
       total.depth = Math.max(total.depth, one.depth);
-      total.aliases = Math.min(CEILING, total.aliases + one.aliases);
-      total.roots = Math.min(CEILING, total.roots + one.roots);
-      total.fields = Math.min(CEILING, total.fields + one.fields);
-      total.points = Math.min(CEILING, total.points + one.points);
+      for (const sum of SUMS) total[sum] = Math.min(CEILING, total[sum] + one[sum]);
     }
     return total;
   }

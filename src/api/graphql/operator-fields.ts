@@ -1,25 +1,33 @@
 import { GraphQLInt, GraphQLList, GraphQLNonNull, GraphQLString } from 'graphql';
-import { resolveOrganizations } from '../../auth/principal';
-import { KeyPattern } from '../../caching/cache-key';
+import type { Organizations } from '../../auth/principal';
+import { globMatcher } from '../../caching/cache-key';
+import { CacheController } from '../../caching/cache.controller';
 import {
-  CacheInvalidationDto,
-  CacheStatisticsDto,
   DEFAULT_PRELOAD_DAYS,
   InvalidationQuery,
   WarmupDto,
+  CacheInvalidationDto,
+  CacheStatisticsDto,
   WarmupResultDto,
 } from '../../caching/cache.openapi';
-import { wallClockText } from '../../platform/runtime/clocks';
+import { CacheInvalidation } from '../../caching/cache-invalidation';
+import { DatabaseController } from '../../maintenance/database.controller';
+import {
+  DatabaseHealthStatusDto,
+  DatabaseOptimizationResultDto,
+  DatabasePerformanceReportDto,
+} from '../../maintenance/dto/responses.dto';
+import { AlertState } from '../../metrics/alert-state';
 import {
   PerformanceAlertDto,
   PerformanceHealthDto,
   PerformanceMetricsDto,
+  SEVERITIES,
 } from '../../metrics/dto/responses.dto';
-import { DatabaseHealthStatusDto } from '../../maintenance/dto/health-status.dto';
-import { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimization-result.dto';
-import { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';
+import { PerformanceController } from '../../metrics/performance.controller';
+import { PerformanceReport } from '../../metrics/performance.report';
 import type { DerivedTypes, Dto } from './derived-types';
-import { requireValid, type RootFields } from './root-fields';
+import { chosen, limited, type LiveFields, requireValid, type RootFields } from './root-fields';
 
 type Field = RootFields[string];
 
@@ -32,30 +40,26 @@ export function operatorQueries(types: DerivedTypes): RootFields {
   });
   const alert = new GraphQLNonNull(types.output(PerformanceAlertDto));
   return {
-    performanceMetrics: of(PerformanceMetricsDto, 'How fast this replica is.', ({ report }) =>
-      report.metrics(),
+    performanceMetrics: of(PerformanceMetricsDto, 'How fast this replica is.', (get) =>
+      get(PerformanceController).metrics(),
     ),
-    performanceHealth: of(PerformanceHealthDto, 'How it does, and what to do.', ({ health }) =>
-      health.check(),
+    performanceHealth: of(PerformanceHealthDto, 'How it does, and what to do.', (get) =>
+      get(PerformanceController).check(),
     ),
     performanceAlerts: {
       type: new GraphQLNonNull(new GraphQLList(alert)),
       description: 'Those that are active, then up to a hundred that are over.',
       scope: 'performance:read',
-      resolve: ({ alerts }) => alerts.all(),
+      resolve: (get) => get(PerformanceController).alerts({}),
     },
-    cacheStats: of(CacheStatisticsDto, 'How the cache of this replica does.', ({ cache }) =>
-      cache.statistics(),
+    cacheStats: of(CacheStatisticsDto, 'How the cache of this replica does.', (get) =>
+      get(CacheController).statistics(),
     ),
-    databasePerformanceReport: of(
-      DatabasePerformanceReportDto,
-      'How the database does.',
-      ({ databaseReport }) => databaseReport.report(),
+    databasePerformanceReport: of(DatabasePerformanceReportDto, 'How the database does.', (get) =>
+      get(DatabaseController).report(),
     ),
-    databaseHealthStatus: of(
-      DatabaseHealthStatusDto,
-      'How healthy the database is.',
-      ({ databaseStatus }) => databaseStatus.status(),
+    databaseHealthStatus: of(DatabaseHealthStatusDto, 'How healthy the database is.', (get) =>
+      get(DatabaseController).health(),
     ),
   };
 }
@@ -72,14 +76,8 @@ export function operatorMutations(types: DerivedTypes): RootFields {
           description: 'The start of their keys, such as `audit_events*`.',
         },
       },
-      resolve: async ({ invalidation, keyPrefix }, args, { principal }) => {
-        const { pattern } = requireValid(InvalidationQuery, args);
-        const invalidated = await invalidation.invalidate(
-          new KeyPattern(pattern, keyPrefix),
-          resolveOrganizations(principal, undefined),
-        );
-        return { pattern, invalidated, timestamp: wallClockText() };
-      },
+      resolve: (get, args, { principal }) =>
+        get(CacheController).invalidate(principal, requireValid(InvalidationQuery, args)),
     },
     warmupCache: {
       type: new GraphQLNonNull(types.output(WarmupResultDto)),
@@ -89,18 +87,67 @@ export function operatorMutations(types: DerivedTypes): RootFields {
         organizationIds: { type: new GraphQLList(new GraphQLNonNull(GraphQLString)) },
         preloadDays: { type: GraphQLInt, defaultValue: DEFAULT_PRELOAD_DAYS },
       },
-      resolve: async ({ warmup }, args, { principal }) => {
-        const { organizationIds, preloadDays } = requireValid(WarmupDto, args);
-        const tenants = resolveOrganizations(principal, organizationIds ?? undefined);
-        const result = await warmup.run(tenants, preloadDays ?? DEFAULT_PRELOAD_DAYS);
-        return { ...result, timestamp: wallClockText() };
-      },
+      resolve: (get, args, { principal }) =>
+        get(CacheController).warmUp(principal, requireValid(WarmupDto, args)),
     },
     optimizeDatabase: {
       type: new GraphQLNonNull(types.output(DatabaseOptimizationResultDto)),
       description: 'Maintains the database now; nobody waits for it. CONFLICT while it runs.',
       scope: 'performance:manage',
-      resolve: ({ optimizer }) => optimizer.optimize(),
+      resolve: (get) => get(DatabaseController).optimize(),
     },
   };
+}
+
+export function operatorSubscriptions(types: DerivedTypes): LiveFields {
+  return {
+    performanceMetricsUpdated: {
+      type: new GraphQLNonNull(types.output(PerformanceMetricsDto)),
+      description: 'How fast this replica is: now, then once a second.',
+      scope: 'performance:read',
+      subscribe: (get, _, caller) =>
+        limited(get, caller, (signal) => get(PerformanceReport).follow(signal)),
+    },
+    performanceAlert: {
+      type: new GraphQLNonNull(types.output(PerformanceAlertDto)),
+      description: 'Alerts of this replica as they are raised and, with `resolvedAt`, as they end.',
+      scope: 'performance:read',
+      args: { severity: { type: types.words(SEVERITIES), description: 'Left out: any.' } },
+      subscribe: (get, { severity }, caller) =>
+        limited(get, caller, (signal) =>
+          chosen(
+            get(AlertState).follow(signal),
+            (alert) => (severity ?? alert.severity) === alert.severity,
+          ),
+        ),
+    },
+    cacheInvalidated: {
+      type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
+      description:
+        'Invalidations that somebody asked for, on whichever replica, when all organizations that they are for are those of the token.',
+      scope: 'performance:read',
+      args: {
+        pattern: {
+          type: GraphQLString,
+          description: 'Those of this pattern, `*` standing for any text. Left out: all.',
+        },
+      },
+      subscribe: (get, { pattern }, caller) => {
+        if (typeof pattern === 'string') requireValid(InvalidationQuery, { pattern });
+        const isMeant = typeof pattern === 'string' ? globMatcher(pattern) : () => true;
+        const { organizations } = caller.principal;
+        return limited(get, caller, (signal) =>
+          chosen(
+            get(CacheInvalidation).follow(signal),
+            (done) => isMeant(done.pattern) && coversAll(organizations, done.tenants),
+          ),
+        );
+      },
+    },
+  };
+}
+
+function coversAll(organizations: Organizations, ids: Organizations): boolean {
+  if (organizations === '*' || ids === '*') return organizations === '*';
+  return ids.every((id) => organizations.includes(id));
 }

@@ -9,12 +9,10 @@ import {
 } from '../../audit/read/dto/audit-event-search.dto';
 import { CreateAuditEventDto } from '../../audit/event/dto/create-audit-event.dto';
 import { ALERT_TYPES, SEVERITIES } from '../../metrics/dto/responses.dto';
-import { DerivedTypes, type Dto, type Naming } from './derived-types';
-import { eventMutations, eventQueries } from './event-fields';
-import { operatorMutations, operatorQueries } from './operator-fields';
+import { DATE_TIME, DerivedTypes, type Dto, type Naming } from './derived-types';
+import { eventMutations, eventQueries, eventSubscriptions } from './event-fields';
+import { operatorMutations, operatorQueries, operatorSubscriptions } from './operator-fields';
 import { liveType, rootType } from './root-fields';
-import { DATE_TIME } from './scalars';
-import { eventSubscriptions, operatorSubscriptions } from './subscription-fields';
 
 /** PAGINATION_DEFAULT_LIMIT where it is not set. */
 const USUAL_LIMIT = 50;

@@ -1,31 +1,32 @@
 import { initTRPC, tracked, type TrackedEnvelope } from '@trpc/server';
-import type { StreamedEvent } from '../../audit/feed/audit-event-stream';
-import type { FoundEvents } from '../../audit/read/audit-search';
-import type { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
-import type { AuditEventSearchDto } from '../../audit/read/dto/audit-event-search.dto';
-import type { AuditEventFeedDto, AuditEventStreamDto } from '../../audit/feed/feed.dto';
+import { failureOf, failureShape, type FailureShape, requestIdOfError } from './failure';
 import type { BulkCreateAuditEventsDto } from '../../audit/event/dto/create-audit-event.dto';
+import type { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
+import type { StreamedEvent } from '../../audit/feed/audit-event-stream';
+import type { AuditEventFeedDto, AuditEventStreamDto } from '../../audit/feed/feed.dto';
+import type { FoundEvents } from '../../audit/read/audit-search';
+import type { AuditEventSearchDto } from '../../audit/read/dto/audit-event-search.dto';
 import type {
-  CacheInvalidationDto,
-  CacheStatisticsDto,
   InvalidationQuery,
   WarmupDto,
+  CacheInvalidationDto,
+  CacheStatisticsDto,
   WarmupResultDto,
 } from '../../caching/cache.openapi';
-import type { DatabaseHealthStatusDto } from '../../maintenance/dto/health-status.dto';
-import type { DatabaseOptimizationResultDto } from '../../maintenance/dto/optimization-result.dto';
-import type { DatabasePerformanceReportDto } from '../../maintenance/dto/performance-report.dto';
+import type {
+  DatabaseHealthStatusDto,
+  DatabaseOptimizationResultDto,
+  DatabasePerformanceReportDto,
+} from '../../maintenance/dto/responses.dto';
 import type {
   PerformanceAlertDto,
   PerformanceHealthDto,
   PerformanceMetricsDto,
 } from '../../metrics/dto/responses.dto';
-import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 import type { AlertsQuery } from '../../metrics/performance.controller';
-import { failureOf, failureShape, requestIdOfError, type FailureShape } from './failure';
-import { watched } from './watched-iterable';
+import { parseJsonWithPlaceholders } from '../../platform/runtime/lossless-json';
 
-export type OptimizedAuditEvents = Omit<FoundEvents, 'cursorAfter'>;
+type OptimizedAuditEvents = Omit<FoundEvents, 'cursorAfter'>;
 
 export interface ProcedureCall {
   path: string;
@@ -39,7 +40,7 @@ interface FedEvent {
   readonly cursor: string | null;
 }
 
-export interface ProcedureContext {
+interface ProcedureContext {
   requestId: string;
   /** Calls the handler of the procedure, behind its guards, interceptors and pipes. */
   call: (call: ProcedureCall) => Promise<unknown>;
@@ -65,40 +66,36 @@ const typed =
   (input: unknown): Input =>
     input as Input;
 
+const call = <Output>({
+  ctx,
+  path,
+  input,
+  batchIndex,
+}: ProcedureCall & { ctx: ProcedureContext }): Promise<Output> =>
+  ctx.call({ path, input, batchIndex }) as Promise<Output>;
+
 const query = <Output, Input = void>() =>
-  t.procedure
-    .input(typed<Input>())
-    .query(({ ctx, path, input, batchIndex }) => call<Output>(ctx, { path, input, batchIndex }));
+  t.procedure.input(typed<Input>()).query((options) => call<Output>(options));
 
 const mutation = <Output, Input = void>() =>
-  t.procedure
-    .input(typed<Input>())
-    .mutation(({ ctx, path, input, batchIndex }) => call<Output>(ctx, { path, input, batchIndex }));
-
-function call<Output>(ctx: ProcedureContext, request: ProcedureCall): Promise<Output> {
-  return ctx.call(request) as Promise<Output>;
-}
+  t.procedure.input(typed<Input>()).mutation((options) => call<Output>(options));
 
 /** tRPC lets a procedure be either a query or a subscription. */
 const streamAuditEvents = {
   query: t.procedure
     .input(typed<AuditEventStreamDto | void>())
-    .query(async ({ ctx, path, input, batchIndex }) =>
-      eventsIn(await call<AsyncIterable<StreamedEvent>>(ctx, { path, input, batchIndex })),
-    ),
+    .query(async (options) => eventsIn(await call<AsyncIterable<StreamedEvent>>(options))),
   subscription: t.procedure
     .input(typed<AuditEventStreamDto | void>())
-    .subscription(async ({ ctx, path, input, batchIndex }) =>
-      watched(
-        trackedIn(await call<AsyncIterable<StreamedEvent>>(ctx, { path, input, batchIndex })),
-      ),
+    .subscription(async (options) =>
+      watched(trackedIn(await call<AsyncIterable<StreamedEvent>>(options))),
     ),
 };
 
 const auditEventRecorded = t.procedure
   .input(typed<AuditEventFeedDto | void>())
-  .subscription(async ({ ctx, path, input, batchIndex }) =>
-    watched(trackedIn(await call<AsyncIterable<FedEvent>>(ctx, { path, input, batchIndex }))),
+  .subscription(async (options) =>
+    watched(trackedIn(await call<AsyncIterable<FedEvent>>(options))),
   );
 
 async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<AuditEventDto> {
@@ -154,3 +151,26 @@ export const subscriptionRouter = t.router({
 
 /** For a client that resumes `streamAuditEvents`: `createTRPCClient<SubscriptionRouter>(…)` with `httpSubscriptionLink`. */
 export type SubscriptionRouter = typeof subscriptionRouter;
+
+/**
+ * The same iteration, without unhandled rejections. tRPC asks for the next element before it awaits it, to know when to
+ * ping; a failure meanwhile would end the process. A later `await` of the element still gets it.
+ */
+export function watched<T>(source: AsyncIterable<T>): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const iterator = source[Symbol.asyncIterator]();
+      return {
+        next: () => {
+          const next = iterator.next();
+          next.catch(() => undefined);
+          return next;
+        },
+        return: async () => {
+          await iterator.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}

@@ -14,7 +14,7 @@ import { Lifecycle } from '../../platform/runtime/lifecycle';
 import { requestSignal } from '../../http/request-context';
 import { Procedure } from '../../http/procedure.decorator';
 import type { CallRequest } from './batch-inputs';
-import { composedResponseOf } from './fetch-response';
+import { composedResponseOf } from './trpc.adapter';
 
 /** The path of lists in the settings of the cache. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
@@ -40,7 +40,11 @@ export class AuditProcedures {
   ): Promise<Omit<FoundText, 'cursorAfter'>> {
     const { pagination } = search;
     const includeTotal = pagination?.includeTotal ?? true;
-    const { data, ...rest } = await this.search.findPageText(
+    const {
+      data,
+      pagination: page,
+      cacheInfo,
+    } = await this.search.findPageText(
       principal,
       { ...search, pagination: { ...pagination, includeTotal } },
       {
@@ -49,7 +53,7 @@ export class AuditProcedures {
         response: composedResponseOf(response),
       },
     );
-    return { data, pagination: rest.pagination, cacheInfo: rest.cacheInfo };
+    return { data, pagination: page, cacheInfo };
   }
 
   @Procedure('performance.streamAuditEvents')
@@ -69,10 +73,9 @@ export class AuditProcedures {
     @Body() { filter, lastEventId }: AuditEventFeedDto,
     @Req() { callSignal }: CallRequest,
   ): Promise<AsyncIterable<FeedEvent>> {
-    const after = lastEventId ?? undefined;
     const feed = this.feed.follow(principal, {
       filter: filterIn(filter),
-      after,
+      after: lastEventId ?? undefined,
       signal: callSignal,
       kind: 'trpc',
     });

@@ -5,7 +5,8 @@ import {
   partitionRule,
   poolRule,
   slowRequestsRule,
-} from './alert-rules';
+} from './alert-monitor';
+import { NO_FIGURES } from './measurement-sources';
 
 const LIMITS = {
   memoryAlertPercent: 85,
@@ -55,15 +56,15 @@ describe('the rules of alerts', () => {
       'hysteresis',
       'ok',
     ]);
-    expect(cacheRule(undefined, LIMITS).level).toBe('ok');
+    expect(cacheRule(NO_FIGURES.cache(), LIMITS).level).toBe('ok');
   });
 
   it('find concurrency high over its limit', () => {
     expect([95, 96, 91, 90].map(concurrency)).toEqual(['hysteresis', 'breach', 'hysteresis', 'ok']);
-    expect(concurrencyRule(undefined, LIMITS).level).toBe('ok');
+    expect(concurrencyRule(NO_FIGURES.concurrency(), LIMITS).level).toBe('ok');
     // An idle service is well, however low the limit: the alert must be able to end.
     const low = { ...LIMITS, concurrencyAlertPercent: 3 };
-    expect(concurrencyRule(undefined, low).level).toBe('ok');
+    expect(concurrencyRule(NO_FIGURES.concurrency(), low).level).toBe('ok');
   });
 
   it('find requests slow when ten were and one in a hundred was', () => {

@@ -1,5 +1,5 @@
 import { buildSchema, specifiedRules, type DocumentNode } from 'graphql';
-import { readDocument, validateDocument } from './document-cache';
+import { readDocument, validateDocument } from './graphql-documents';
 
 const schema = buildSchema('type Query { a: Int, b: Int }');
 

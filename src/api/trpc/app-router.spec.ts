@@ -1,4 +1,4 @@
-import { watched } from './watched-iterable';
+import { watched } from './app-router';
 
 async function* failing(): AsyncGenerator<number> {
   yield 1;

@@ -1,4 +1,5 @@
-import { type Measurements, findBottlenecks } from './bottlenecks';
+import { NO_FIGURES } from './measurement-sources';
+import { findBottlenecks, type Measurements } from './performance-health';
 
 const CALM = {
   loop: { p50: 0.1, p99: 2 },
@@ -48,7 +49,13 @@ const kinds = (...changes: Partial<Measurements>[]) =>
 describe('the likeliest bottleneck', () => {
   it('is none while all is calm, or nothing is known', () => {
     expect(kinds()).toEqual([]);
-    expect(findBottlenecks({ loop: CALM.loop, cacheAlertPercent: 50 })).toEqual([]);
+    const unknown = {
+      pool: NO_FIGURES.pool(),
+      concurrency: NO_FIGURES.concurrency(),
+      slowQueries: NO_FIGURES.slowQueries(),
+      cache: NO_FIGURES.cache(),
+    };
+    expect(kinds(unknown)).toEqual([]);
   });
 
   it.each([

@@ -1,8 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
-import { confirmedWallClockMs, hasRunForADay } from '../platform/runtime/clocks';
 import { isUnavailable } from '../platform/database/database-errors';
-import type { PartitionedTable } from '../platform/database/maintained-tables';
+import type { ExpiringTable, PartitionedTable } from '../platform/database/maintained-tables';
 import {
   findLeftoverPartitions,
   findPartitions,
@@ -11,73 +10,78 @@ import {
   type Partition,
 } from '../platform/database/partition-catalog';
 import { DETACH_LOCK } from '../platform/database/partitions';
+import { confirmedWallClockMs, hasRunForADay } from '../platform/runtime/clocks';
 
 const DAY_MS = 86_400_000;
+/** Expired rows of one statement: some milliseconds of work and of locks. */
+const BATCH_ROWS = 1000;
 const UNCONFIRMED =
   'the clock is not confirmed: this process runs for less than a day, and no event was stored one to two days ago';
 
-export interface RetentionOutcome {
+interface RetentionOutcome {
   dropped: string[];
   /** Left for the next run, with the reason. */
   postponed: { partition: string; reason: string }[];
 }
 
 /**
- * Removes expired partitions without blocking: DETACH … CONCURRENTLY hides one at once, waits (at most the session's
+ * Removes expired partitions of a table without blocking: DETACH … CONCURRENTLY hides one at once, waits (at most the session's
  * `lock_timeout`) for transactions that still use the table, and only then locks the unused partition. The next run
  * finishes an interrupted removal: a detach under way, a detached table that carries our mark.
  */
 export class PartitionRetention {
   private readonly logger = new Logger(PartitionRetention.name);
+  private readonly dropped: string[] = [];
+  private readonly postponed: RetentionOutcome['postponed'] = [];
 
   /** Needs a session of its own, outside a transaction. `isStopping` ends it between two steps. */
   constructor(
     private readonly client: ClientBase,
+    private readonly table: PartitionedTable,
     private readonly isStopping: () => boolean,
   ) {}
 
-  async run(table: PartitionedTable): Promise<RetentionOutcome> {
-    const outcome: RetentionOutcome = { dropped: [], postponed: [] };
-    if (table.retentionDays <= 0) return outcome;
+  async run(): Promise<RetentionOutcome> {
+    const { dropped, postponed } = this;
+    await this.removeExpired();
+    return { dropped, postponed };
+  }
+
+  private async removeExpired(): Promise<void> {
+    const { table, retentionDays } = this.table;
+    if (retentionDays <= 0) return;
     const nowMs = await this.nowMs();
     const isOver = ({ upperMs }: { upperMs: number | null }) =>
-      isExpired(upperMs, nowMs, table.retentionDays);
-    if (!(await this.isConfirmed(table, nowMs))) return this.postponeAll(table, isOver, outcome);
-    for (const partition of await findPartitions(this.client, table.table)) {
-      if (this.isStopping()) return outcome;
+      isExpired(upperMs, nowMs, retentionDays);
+    const partitions = await findPartitions(this.client, table);
+    if (!(await this.isConfirmed(nowMs))) return this.postpone(partitions.filter(isOver));
+    for (const partition of partitions) {
+      if (this.isStopping()) return;
       if (!partition.isDetaching && !isOver(partition)) continue;
-      await this.attempt(outcome, partition.name, () => this.remove(table, partition, outcome));
+      await this.attempt(partition.name, () => this.remove(partition));
     }
-    for (const leftover of await findLeftoverPartitions(this.client, table.table)) {
-      if (this.isStopping()) return outcome;
-      const wasTried = outcome.postponed.some(({ partition }) => partition === leftover.name);
+    for (const leftover of await findLeftoverPartitions(this.client, table)) {
+      if (this.isStopping()) return;
+      const wasTried = this.postponed.some(({ partition }) => partition === leftover.name);
       if (!isOver(leftover) || wasTried) continue;
-      await this.attempt(outcome, leftover.name, () => this.drop(table, leftover, outcome));
+      await this.attempt(leftover.name, () => this.drop(leftover));
     }
-    return outcome;
   }
 
   /**
    * Both clocks can be years ahead since the process started. Only rows stored before show it: those of the day before
    * yesterday, as the wrong clock may have dated those of the last day.
    */
-  private async isConfirmed(table: PartitionedTable, nowMs: number): Promise<boolean> {
+  private async isConfirmed(nowMs: number): Promise<boolean> {
     if (hasRunForADay()) return true;
-    const found = table.wasRecordedBetween?.(this.client, nowMs - 2 * DAY_MS, nowMs - DAY_MS);
+    const found = this.table.wasRecordedBetween?.(this.client, nowMs - 2 * DAY_MS, nowMs - DAY_MS);
     return (await found) ?? false;
   }
 
-  private async postponeAll(
-    { table }: PartitionedTable,
-    isOver: (partition: Partition) => boolean,
-    outcome: RetentionOutcome,
-  ): Promise<RetentionOutcome> {
-    for (const partition of (await findPartitions(this.client, table)).filter(isOver)) {
-      outcome.postponed.push({ partition: partition.name, reason: UNCONFIRMED });
-    }
-    const { length } = outcome.postponed;
-    if (length > 0) this.logger.warn(`${length} partitions stay for now: ${UNCONFIRMED}.`);
-    return outcome;
+  private postpone(expired: Partition[]): void {
+    if (expired.length === 0) return;
+    this.postponed.push(...expired.map(({ name }) => ({ partition: name, reason: UNCONFIRMED })));
+    this.logger.warn(`${expired.length} partitions stay for now: ${UNCONFIRMED}.`);
   }
 
   /** The earlier clock: one that is ahead, or a step of both, must not cost data. */
@@ -89,30 +93,25 @@ export class PartitionRetention {
   }
 
   /** An interrupted detach may be an operator's: finished, but dropped only if marked. */
-  private async remove(
-    table: PartitionedTable,
-    partition: Partition,
-    outcome: RetentionOutcome,
-  ): Promise<void> {
+  private async remove(partition: Partition): Promise<void> {
     const { name, upperMs, isDetaching } = partition;
-    if (isDetaching || upperMs === null) return this.detach(table, partition);
-    await markExpired(this.client, table.table, { name, upperMs });
-    await this.detach(table, partition);
+    if (isDetaching || upperMs === null) return this.detach(partition);
+    await markExpired(this.client, this.table.table, { name, upperMs });
+    await this.detach(partition);
     // At once: caches show these rows until `afterHidden` has run.
-    await this.drop(table, { name, upperMs }, outcome);
+    await this.drop({ name, upperMs });
   }
 
   /** A writer of this month waits for the lock, and then makes a new partition. */
-  private async detach(table: PartitionedTable, partition: Partition): Promise<void> {
-    const { oid, name, isDetaching } = partition;
+  private async detach({ oid, name, isDetaching }: Partition): Promise<void> {
     const key = [DETACH_LOCK, oid];
     await this.client.query('SELECT pg_advisory_lock($1, $2::oid::int)', key);
     try {
       await this.client.query(
-        `ALTER TABLE ${table.table} DETACH PARTITION ${name} ${isDetaching ? 'FINALIZE' : 'CONCURRENTLY'}`,
+        `ALTER TABLE ${this.table.table} DETACH PARTITION ${name} ${isDetaching ? 'FINALIZE' : 'CONCURRENTLY'}`,
       );
     } catch (error) {
-      if (!isUnavailable(error)) await this.hide(table, oid, name);
+      if (!isUnavailable(error)) await this.hide(oid, name);
       throw error;
     } finally {
       await this.client
@@ -121,36 +120,28 @@ export class PartitionRetention {
     }
   }
 
-  private async hide(table: PartitionedTable, oid: number, name: string): Promise<void> {
+  private async hide(oid: number, name: string): Promise<void> {
     const { rows } = await this.client.query(
       'SELECT FROM pg_inherits WHERE inhrelid = $1::oid AND inhdetachpending',
       [oid],
     );
-    if (rows.length > 0) await table.afterHidden?.(this.client, name);
+    if (rows.length > 0) await this.table.afterHidden?.(this.client, name);
   }
 
-  private async drop(
-    table: PartitionedTable,
-    { name }: Leftover,
-    outcome: RetentionOutcome,
-  ): Promise<void> {
-    await table.afterHidden?.(this.client, name);
+  private async drop({ name }: Leftover): Promise<void> {
+    await this.table.afterHidden?.(this.client, name);
     await this.client.query(`DROP TABLE ${name}`);
-    outcome.dropped.push(name);
+    this.dropped.push(name);
   }
 
-  private async attempt(
-    outcome: RetentionOutcome,
-    partition: string,
-    work: () => Promise<void>,
-  ): Promise<void> {
+  private async attempt(partition: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
       if (isUnavailable(error)) throw error;
       const reason = error instanceof Error ? error.message : String(error);
       this.logger.warn(`${partition} is past its retention and stays for now: ${reason}.`);
-      outcome.postponed.push({ partition, reason });
+      this.postponed.push({ partition, reason });
     }
   }
 }
@@ -167,4 +158,26 @@ export function isExpired(
 ): upperMs is number {
   if (retentionDays <= 0 || upperMs === null) return false;
   return upperMs <= nowMs - retentionDays * DAY_MS;
+}
+
+/**
+ * Deletes expired rows, each batch in its own transaction; leaves locked rows for the next run. Resolves with their
+ * number.
+ */
+export async function deleteExpired(
+  client: ClientBase,
+  { table, timeColumn, keepHours }: ExpiringTable,
+  isStopping: () => boolean,
+): Promise<number> {
+  // Identifiers cannot be bound; they come from our code.
+  const text = `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM ${table} WHERE ${timeColumn} < now() - $1 * interval '1 hour'
+      ORDER BY ${timeColumn} LIMIT ${BATCH_ROWS} FOR UPDATE SKIP LOCKED))`;
+  let deleted = 0;
+  while (!isStopping()) {
+    const { rowCount } = await client.query(text, [keepHours]);
+    deleted += rowCount ?? 0;
+    if ((rowCount ?? 0) < BATCH_ROWS) break;
+  }
+  return deleted;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EventLoopDelay } from './event-loop-delay';
+import { EventLoopDelay } from './process.metrics';
 
 /** Keeps the event loop from turning for a fifth of a second. */
 function block(): void {
