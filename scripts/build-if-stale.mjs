@@ -1,10 +1,12 @@
 // Builds dist/ if a source file is newer than the last build, so that `npm start`, `npm run token` and `npm run import`
 // work on a fresh clone and start at once afterwards. A production install has neither sources nor compiler: dist/ is
 // used unchanged.
+// Usage: node --import ./scripts/build-if-stale.mjs dist/main.js
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const marker = join(root, 'dist', 'main.js');
@@ -19,7 +21,9 @@ function newest(path) {
 const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json']
   .map((name) => join(root, name))
   .filter((path) => existsSync(path));
-const stale = !existsSync(marker) || Math.max(...inputs.map(newest)) > statSync(marker).mtimeMs;
+const stale =
+  isMainThread && // threads inherit --import
+  (!existsSync(marker) || Math.max(...inputs.map(newest)) > statSync(marker).mtimeMs);
 
 if (stale && existsSync(join(root, 'src')) && existsSync(compiler)) {
   process.stderr.write('Building…\n');
