@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import ts from 'typescript';
 import { parseAllDocuments } from 'yaml';
@@ -44,6 +45,23 @@ export function hasKustomize(): boolean {
 export function build(overlay: string): Resource[] {
   const path = join(KUBERNETES, 'overlays', overlay);
   return documentsIn(execFileSync('kubectl', ['kustomize', path], { encoding: 'utf8' }));
+}
+
+/** The same of an overlay to which components were added, as their comments say. */
+export function buildWith(overlay: string, components: readonly string[]): Resource[] {
+  const home = mkdtempSync(join(tmpdir(), 'audit-kustomize-'));
+  try {
+    for (const name of ['config', 'deploy/kubernetes'])
+      cpSync(join(ROOT, name), join(home, name), { recursive: true });
+    const path = join(home, 'deploy/kubernetes/overlays', overlay);
+    appendFileSync(
+      join(path, 'kustomization.yaml'),
+      `components: [${components.map((name) => `../../components/${name}`).join(', ')}]\n`,
+    );
+    return documentsIn(execFileSync('kubectl', ['kustomize', path], { encoding: 'utf8' }));
+  } finally {
+    rmSync(home, { recursive: true });
+  }
 }
 
 /**

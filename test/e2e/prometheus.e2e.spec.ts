@@ -9,7 +9,7 @@ import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service
 
 const DEPLOY = join(__dirname, '..', '..', 'deploy');
 const RULES = join(DEPLOY, 'prometheus', 'audit-server.rules.yml');
-const AUTOSCALER = join(DEPLOY, 'kubernetes', 'base', 'horizontal-pod-autoscaler.yaml');
+const AUTOSCALER = join(DEPLOY, 'kubernetes', 'components', 'queue-metric', 'queued-requests.yaml');
 const OPERATIONS = join(__dirname, '..', '..', 'docs', 'operations.md');
 const DASHBOARD = join(DEPLOY, 'grafana', 'dashboards', 'audit-server.json');
 
@@ -143,10 +143,10 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
   });
 
   it('has the metric of the Kubernetes autoscaler, under the name in the adapter rule', () => {
-    const { spec } = parse(readFileSync(AUTOSCALER, 'utf8')) as {
-      spec: { metrics: { pods?: { metric: { name: string } } }[] };
-    };
-    const names = spec.metrics.flatMap(({ pods }) => pods?.metric.name ?? []);
+    const patches = parse(readFileSync(AUTOSCALER, 'utf8')) as {
+      value: { pods: { metric: { name: string } } };
+    }[];
+    const names = patches.map(({ value }) => value.pods.metric.name);
     expect(names).toHaveLength(1);
     const there = namesIn(scrape);
     for (const name of names) {
