@@ -4,11 +4,46 @@ import Negotiator from 'negotiator';
 import { AppError } from '../platform/errors/app-error';
 
 /** Usual values; others follow RFC 9110. */
-const ACCEPTS_JSON = new Set(['*/*', 'application/json', 'application/json, text/plain, */*']);
+const ACCEPTS_JSON = new Set([
+  '*/*',
+  'application/json',
+  'application/json, text/plain, */*',
+  'application/json; charset=utf-8',
+]);
 
 /** True for an absent `Accept` or a usual value. */
 export function plainlyAcceptsJson(accept: string | undefined): boolean {
   return accept === undefined || ACCEPTS_JSON.has(accept);
+}
+
+/** A parameter of a media range; its weight `q` does not match. */
+const RANGE_PARAMETER = /;(?!\s*q\s*=)[^;,="]*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^;,]*))?/gi;
+/** A lone `*`, which some clients send for any type. */
+const BARE_STAR = /(^|,)\s*\*\s*(?=[,;]|$)/g;
+
+/**
+ * Negotiates by type and weight alone: no media type here has variants, and a client that names a charset or a version
+ * is to get its response rather than a refusal. An absent or empty header allows everything.
+ */
+function mediaTypeNegotiator(accept: string | undefined): Negotiator {
+  const ranges = accept?.replace(RANGE_PARAMETER, '').replace(BARE_STAR, '$1*/*');
+  return new Negotiator({ headers: { accept: ranges?.trim() ? ranges : '*/*' } });
+}
+
+/** The type of `available` that an `Accept` prefers (RFC 9110, section 12.5.1); the first of equals. */
+export function preferredMediaType<T extends string>(
+  accept: string | undefined,
+  available: readonly T[],
+): T | undefined {
+  const [best] = mediaTypeNegotiator(accept).mediaTypes([...available]);
+  return best as T | undefined;
+}
+
+/** The media ranges of an `Accept` by preference, in lower case, without those that it excludes. */
+export function acceptedRanges(accept: string | undefined): string[] {
+  return mediaTypeNegotiator(accept)
+    .mediaTypes()
+    .map((range) => range.toLowerCase());
 }
 
 /** Content codings of responses by preference. */
@@ -49,7 +84,7 @@ export function requireAcceptable(others: Record<string, readonly string[]>): Re
   return (request, _response, next) => {
     if (plainlyAcceptsJson(request.headers.accept)) return next();
     const [, types = []] = endings.find(([ending]) => request.path.endsWith(ending)) ?? [];
-    if (request.accepts([...PROBLEM_TYPES, ...types])) return next();
+    if (preferredMediaType(request.headers.accept, [...PROBLEM_TYPES, ...types])) return next();
     const all = ['application/json', ...types].join(', ');
     next(new AppError('NOT_ACCEPTABLE', `This service answers ${all}.`));
   };

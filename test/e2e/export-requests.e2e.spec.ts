@@ -172,6 +172,11 @@ describe('the head of an export', () => {
     expect(await typeOf('text/csv')).toContain('text/csv');
     expect(await typeOf('application/x-ndjson')).toContain('application/x-ndjson');
     expect(await typeOf('*/*')).toContain('application/json');
+    expect(await typeOf('text/csv; charset=utf-8')).toContain('text/csv');
+    expect(await typeOf('application/json;q=0.5, text/csv; header=present;q=0.8')).toContain(
+      'text/csv',
+    );
+    expect(await typeOf('*')).toContain('application/json');
     expect(await typeOf('text/csv', 'format=ndjson')).toContain('application/x-ndjson');
   });
 

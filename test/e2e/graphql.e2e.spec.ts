@@ -37,6 +37,37 @@ describe('GraphQL over HTTP', () => {
       expect(results.filter(({ status }) => status !== 'ok')).toEqual([]);
     });
 
+    it.each([
+      ['application/json; charset=utf-8', 'application/json'],
+      ['application/json;odata=verbose', 'application/json'],
+      ['*', 'application/json'],
+      ['application/json;q=0.5, application/graphql-response+json', 'graphql-response'],
+      ['application/graphql-response+json;q=0.5, application/json', 'application/json'],
+      ['application/graphql-response+json; charset=iso-8859-1', 'graphql-response'],
+    ])('has for Accept: %s a response of %s', async (accept, type) => {
+      for (const query of ['{ __typename }', '{ nothing }']) {
+        const answer = await service.post('/graphql', token, { query }, { accept });
+        expect(answer.headers.get('content-type')).toContain(type);
+        expect(answer.json).toHaveProperty(query === '{ nothing }' ? 'errors' : 'data');
+      }
+    });
+
+    it.each(['text/html', 'application/graphql-response+json;q=0', 'image/*;q=1'])(
+      'refuses Accept: %s with 406',
+      async (accept) => {
+        const answer = await service.post(
+          '/graphql',
+          token,
+          { query: '{ __typename }' },
+          { accept },
+        );
+        expect([answer.status, firstError(answer)?.extensions.code]).toEqual([
+          406,
+          'NOT_ACCEPTABLE',
+        ]);
+      },
+    );
+
     it('is closed without a good token', async () => {
       const { status, json, headers } = await service.request('POST', '/graphql', {
         body: { query: '{ __typename }' },

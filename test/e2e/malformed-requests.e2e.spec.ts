@@ -1,15 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { expectProblem, expectTimed, pathsOf } from '../support/problem';
 import { sendRaw } from '../support/raw-http';
-import { EVENTS, type TestService } from '../support/test-service';
+import { EVENTS, type TestService, tokenOf } from '../support/test-service';
 import { refusedEvent, useRefusingService } from './refused.fixture';
 
 const refusing = useRefusingService();
 let service: TestService;
 let token: string;
 
-beforeAll(() => {
+let operator: string;
+
+beforeAll(async () => {
   ({ service, token } = refusing);
+  operator = await tokenOf({ organizations: ['*'], scope: 'audit:read performance:read' });
 });
 
 describe('a malformed query', () => {
@@ -143,17 +146,21 @@ describe('a malformed query', () => {
 });
 
 describe('a request', () => {
-  it.each(['text/html', 'application/xml', 'image/*', 'application/json;q=0'])(
-    'that accepts only %s is 406',
-    async (accept) => {
-      expectProblem(await service.get(EVENTS, token, { accept }), 406, 'NOT_ACCEPTABLE');
-      expectProblem(
-        await service.post(EVENTS, token, refusedEvent(), { accept }),
-        406,
-        'NOT_ACCEPTABLE',
-      );
-    },
-  );
+  it.each([
+    'text/html',
+    'application/xml; a="application/json"',
+    'image/*',
+    'application/json;q=0',
+    'application/json; charset=utf-8; q=0',
+    '*;q=0',
+  ])('that accepts only %s is 406', async (accept) => {
+    expectProblem(await service.get(EVENTS, token, { accept }), 406, 'NOT_ACCEPTABLE');
+    expectProblem(
+      await service.post(EVENTS, token, refusedEvent(), { accept }),
+      406,
+      'NOT_ACCEPTABLE',
+    );
+  });
 
   it.each([
     '*/*',
@@ -161,8 +168,16 @@ describe('a request', () => {
     'text/html, application/json;q=0.1',
     'Application/JSON',
     'application/problem+json, */*;q=0.1',
+    'application/json; charset=utf-8',
+    'application/json;odata=verbose;q=0.5, text/html',
+    'application/json; profile="a, b;q=0", text/html',
+    '*',
+    'text/html; level=1, *; q=0.2',
+    '',
   ])('that accepts %s is served', async (accept) => {
-    expect((await service.get(EVENTS, token, { accept })).status).toBe(200);
+    for (const path of [EVENTS, `${EVENTS}?limit=5`, '/api/v1/performance/metrics']) {
+      expect((await service.get(path, operator, { accept })).status).toBe(200);
+    }
   });
 
   it.each([

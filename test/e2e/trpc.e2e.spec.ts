@@ -160,6 +160,20 @@ describe('the tRPC adapter', () => {
     expect(streamed.text).toContain(kept);
   });
 
+  it.each([
+    ['application/jsonl', true],
+    ['application/jsonl; charset=utf-8', true],
+    ['text/html, application/jsonl;q=0.5', true],
+    ['application/json; charset=utf-8', false],
+    ['application/jsonl;q=0, application/json', false],
+    ['*', false],
+  ])('for Accept: %s sends a batch in lines: %s', async (accept, isInLines) => {
+    const batch = '/trpc/performance.getMetrics,performance.getMetrics?batch=1&input={}';
+    const answer = await service.get(batch, token, { accept });
+    expect(answer.status).toBe(200);
+    expect(answer.text.startsWith('[')).toBe(!isInLines);
+  });
+
   it('answers with the status and the headers of the failure', async () => {
     const none = await service.get(path);
     expect(none.status).toBe(401);

@@ -3,6 +3,7 @@ import type { Express, RequestHandler, Response } from 'express';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
+import { preferredMediaType } from '../../http/negotiation';
 
 const HERE = join(__dirname, 'graphiql');
 const PAGE = 'page.html';
@@ -91,7 +92,8 @@ export function serveGraphiql(application: Express, packageFolder = folderOf): v
 function pageTo(page: Asset): RequestHandler {
   return (request, response, next) => {
     response.vary('Accept');
-    if (request.accepts([...JSON_TYPES, 'text/html']) !== 'text/html') return next();
+    const type = preferredMediaType(request.headers.accept, [...JSON_TYPES, 'text/html']);
+    if (type !== 'text/html') return next();
     response.set('Content-Security-Policy', CONTENT_SECURITY_POLICY);
     send(response, page);
   };

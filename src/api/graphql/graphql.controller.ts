@@ -32,6 +32,7 @@ import { flowOfRequest } from '../../concurrency/fair-scheduler';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
 import { BodyReader, type BodyRequest } from '../../http/body-reader';
 import { requireSingleParameters } from '../../validation/query-coercion';
+import { preferredMediaType } from '../../http/negotiation';
 import { nameRoute, requestIdOf, requestSignal } from '../../http/request-context';
 import { serverConfig } from '../../platform/config/settings';
 import { AppError, validationFailed, ERROR_TABLE } from '../../platform/errors/app-error';
@@ -40,6 +41,7 @@ import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossles
 
 /** The media type whose status reports errors of the request. */
 const GRAPHQL_RESPONSE = 'application/graphql-response+json';
+const MEDIA_TYPES = ['application/json', GRAPHQL_RESPONSE] as const;
 
 type HandlerContext = ResolverContext & Record<PropertyKey, unknown>;
 
@@ -68,8 +70,7 @@ class GraphqlFilter implements ExceptionFilter {
     if (error.retryAfterSeconds !== undefined) {
       response.setHeader('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
     }
-    const isAccepted = String(request.headers.accept ?? '').includes(GRAPHQL_RESPONSE);
-    const type = isAccepted ? GRAPHQL_RESPONSE : 'application/json';
+    const type = preferredMediaType(request.headers.accept, MEDIA_TYPES) ?? 'application/json';
     const text = JSON.stringify({ errors: [shown] });
     writeGraphql(response, error.status, text, `${type}; charset=utf-8`);
   }
@@ -147,6 +148,11 @@ export class GraphqlController {
     caller: Writer,
   ): Promise<Result> {
     const { method = '', url = '', headers } = request;
+    const accept = preferredMediaType(headers.accept, MEDIA_TYPES);
+    if (accept === undefined) {
+      const detail = `Answers are ${GRAPHQL_RESPONSE} or application/json.`;
+      throw new AppError('NOT_ACCEPTABLE', detail);
+    }
     requireSingleParameters(url);
     const found = { isTooLarge: false, isWithoutData: false, isReplayed: false };
     let retryAfterSeconds: number | undefined;
@@ -179,7 +185,7 @@ export class GraphqlController {
     const [text, init] = await handle({
       method,
       url,
-      headers,
+      headers: { ...headers, accept },
       body,
       raw: request,
       context: undefined,
@@ -234,12 +240,6 @@ function textOf(text: string | null, { status, headers }: ResponseInit): string 
   if (status === ERROR_TABLE.METHOD_NOT_ALLOWED.status) {
     const detail = text === null ? 'Send GET or POST.' : 'Mutations are sent by POST.';
     throw new AppError('METHOD_NOT_ALLOWED', detail, { headers: { Allow: headers?.allow ?? '' } });
-  }
-  if (status === ERROR_TABLE.NOT_ACCEPTABLE.status) {
-    throw new AppError(
-      'NOT_ACCEPTABLE',
-      'Answers are application/graphql-response+json or application/json.',
-    );
   }
   if (text === null) {
     throw new AppError(

@@ -18,6 +18,7 @@ import {
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { requireSingleParameters } from '../../validation/query-coercion';
+import { acceptedRanges } from '../../http/negotiation';
 import {
   measureToFirstByte,
   nameRoute,
@@ -118,13 +119,14 @@ export class TrpcAdapter implements OnModuleInit {
 
 /** A procedure may be a subscription for a client that asks for server-sent events. */
 function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
-  return headers.accept?.includes('text/event-stream') === true ? subscriptionRouter : appRouter;
+  const isFeed = acceptedRanges(headers.accept).includes('text/event-stream');
+  return isFeed ? subscriptionRouter : appRouter;
 }
 
 /** Whether results of a batch come in lines, as tRPC decides it. */
 function asksForLines({ headers }: ExpressRequest): boolean {
-  const { 'trpc-accept': own, accept = '' } = headers;
-  return own !== undefined || accept.split(',').some((type) => type.trim() === LINES_TYPE);
+  const { 'trpc-accept': own, accept } = headers;
+  return own !== undefined || acceptedRanges(accept).includes(LINES_TYPE);
 }
 
 /** An idempotency key stands for one write. */
@@ -145,6 +147,8 @@ function webRequest(request: ExpressRequest, url: URL, signal: AbortSignal): Req
   for (const [name, value] of Object.entries(request.headers)) {
     for (const one of [value ?? []].flat()) headers.append(name, one);
   }
+  // tRPC compares whole ranges, parameters included.
+  headers.set('accept', acceptedRanges(request.headers.accept).join(', '));
   const { method } = request;
   const bare = new Request(url, { method, headers, signal });
   return Object.defineProperty(bare, 'text', { value: () => Promise.resolve('') });

@@ -3,7 +3,7 @@ import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Scopes } from '../../auth/auth.guard';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
-import { preferredCoding } from '../../http/negotiation';
+import { preferredCoding, preferredMediaType } from '../../http/negotiation';
 import { Operation } from '../../http/operation.openapi';
 import { measureToFirstByte } from '../../http/request-context';
 import type { ExportCoding } from '../../streaming/response-sink';
@@ -57,10 +57,11 @@ const FORMAT_OF = {
   'application/x-ndjson': 'ndjson',
   'text/csv': 'csv',
 } as const;
+const EXPORT_TYPES = Object.keys(FORMAT_OF) as (keyof typeof FORMAT_OF)[];
 
-function formatOf(request: Request): NonNullable<AuditExportQuery['format']> {
-  const type = request.accepts(Object.keys(FORMAT_OF));
-  return FORMAT_OF[type as keyof typeof FORMAT_OF] ?? 'json';
+function formatOf({ headers }: Request): NonNullable<AuditExportQuery['format']> {
+  const type = preferredMediaType(headers.accept, EXPORT_TYPES);
+  return type === undefined ? 'json' : FORMAT_OF[type];
 }
 
 function codingOf(compression: boolean | undefined, accepted: string | undefined): ExportCoding {
