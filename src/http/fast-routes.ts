@@ -71,10 +71,9 @@ export class FastRoutes {
         request.principal = principal;
         nameRoute(request, path);
         if (!this.guard) return fast(request, response, fallThrough);
-        this.guard(request, response).then(
-          () => fast(request, response, fallThrough),
-          (error: unknown) => writeFastProblem(error, request, response),
-        );
+        this.guard(request, response)
+          .then(() => fast(request, response, fallThrough))
+          .catch((error: unknown) => writeFastProblem(error, request, response));
       };
       const parameter = path.indexOf('/:');
       if (parameter === -1) this.exact.set(`${method} ${path}`, guarded);

@@ -228,15 +228,10 @@ export class HttpServer {
       repeatedHeader(request) !== undefined ||
       isCoded(request);
     const fast = isUnusual ? undefined : this.fastRoutes?.find(request);
-    if (fast && !this.draining && request.headers.host !== undefined) {
-      try {
-        return fast(request, response, () => this.handleDefault(request, response));
-      } catch (error) {
-        stampResponse(request, response); // an error of a handler must not end the process
-        return writeProblem(error, request, response);
-      }
-    }
-    this.handleDefault(request, response);
+    const handleDefault = (): void =>
+      respondToFault(request, response, () => this.handleDefault(request, response));
+    if (!fast || this.draining || request.headers.host === undefined) return handleDefault();
+    respondToFault(request, response, () => fast(request, response, handleDefault));
   }
 
   private isExcessive({ url = '', rawHeaders }: IncomingMessage): boolean {
@@ -268,6 +263,20 @@ export class HttpServer {
     const detail =
       'The only transfer coding read here is chunked; a compressed body has a Content-Encoding.';
     return new AppError('VALIDATION_FAILED', detail);
+  }
+}
+
+/** Responds to an error that `handle` throws, which would end the process. */
+function respondToFault(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handle: () => void,
+): void {
+  try {
+    handle();
+  } catch (error) {
+    stampResponse(request, response);
+    writeProblem(error, request, response);
   }
 }
 
