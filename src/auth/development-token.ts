@@ -1,6 +1,7 @@
 import { SignJWT } from 'jose';
 import { wallClockMs } from '../platform/runtime/clocks';
-import type { AuthConfig } from '../platform/config/settings';
+import type { AuthConfig, ClaimPath } from '../platform/config/settings';
+import { DEFAULT_ORGANIZATION_CLAIMS, DEFAULT_SCOPE_CLAIMS } from './token-verifier';
 import { usableAlgorithms } from './verification-keys';
 import { SCOPES, type Scope } from './principal';
 
@@ -32,15 +33,30 @@ export async function signDevelopmentToken(
   }
   const [algorithm = 'HS256'] = usableAlgorithms(config);
   const nowSeconds = Math.floor(wallClockMs() / 1000);
-  const token = new SignJWT({
-    scope: claims.scopes.join(' '),
-    organizations: [...claims.organizations],
-  })
+  const [scopeClaim] = config.scopeClaims ?? DEFAULT_SCOPE_CLAIMS;
+  const [organizationClaim] = config.organizationClaims ?? DEFAULT_ORGANIZATION_CLAIMS;
+  const payload: Nested = {};
+  if (scopeClaim) put(payload, scopeClaim, claims.scopes.join(' '));
+  if (organizationClaim) put(payload, organizationClaim, [...claims.organizations]);
+  const token = new SignJWT(payload)
     .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
     .setSubject(claims.subject)
     .setIssuedAt(nowSeconds)
     .setExpirationTime(nowSeconds + claims.expiresInSeconds);
-  if (config.issuer !== undefined) token.setIssuer(config.issuer);
-  if (config.audience !== undefined) token.setAudience(config.audience);
+  const [issuer] = config.issuers ?? [];
+  const [audience] = config.audiences ?? [];
+  if (issuer !== undefined) token.setIssuer(issuer);
+  if (audience !== undefined) token.setAudience(audience);
   return token.sign(new TextEncoder().encode(config.keys.secret));
+}
+
+interface Nested {
+  [name: string]: unknown;
+}
+
+/** Both claims may be in one object, such as `resource_access`. */
+function put(claims: Nested, path: ClaimPath, value: unknown): void {
+  const [name = '', ...rest] = path;
+  if (rest.length === 0) claims[name] = value;
+  else put((claims[name] ??= {}) as Nested, rest, value);
 }

@@ -24,6 +24,8 @@ export interface Principal {
   subject: string;
   scopes: ReadonlySet<string>;
   organizations: Organizations;
+  /** The token has no claim of organizations: unlike an empty list, most often a fault of the identity provider. */
+  namesNoOrganizations?: boolean;
   expiresAtMs: number;
 }
 
@@ -44,6 +46,7 @@ export function resolveOrganizations(
   principal: Principal,
   asked: readonly string[] | undefined,
 ): Organizations {
+  requireOrganizations(principal);
   const mine = principal.organizations;
   if (asked === undefined || asked.length === 0) {
     return mine === '*' ? mine : canonicalOrganizations(mine);
@@ -53,6 +56,18 @@ export function resolveOrganizations(
     throw new AppError('FORBIDDEN', 'The token does not cover every organization asked for.');
   }
   return canonicalOrganizations(asked);
+}
+
+/**
+ * Throws FORBIDDEN for a token without a claim of organizations, whose reader would otherwise take an empty page or
+ * export for complete.
+ */
+export function requireOrganizations({ namesNoOrganizations }: Principal): void {
+  if (!namesNoOrganizations) return;
+  throw new AppError(
+    'FORBIDDEN',
+    'The token has no claim that names organizations, so it gives access to no events. See AUTH_ORGANIZATION_CLAIMS.',
+  );
 }
 
 /** True for the caller's organizations; scopes are checked elsewhere. */

@@ -86,7 +86,11 @@ describe('TokenVerifier', () => {
 
     it('may leave out scope and organizations, which then are none', async () => {
       const principal = await new TokenVerifier(config).verify(`Bearer ${await sign()}`);
-      expect(principal).toMatchObject({ scopes: new Set(), organizations: [] });
+      expect(principal).toMatchObject({
+        scopes: new Set(),
+        organizations: [],
+        namesNoOrganizations: true,
+      });
     });
 
     it('mean all organizations when * is among them', async () => {
@@ -110,10 +114,14 @@ describe('TokenVerifier', () => {
       ['exp', 1e300],
       ['nbf', '1'],
       ['nbf', null],
-      ['scope', ['audit:read']],
+      ['scope', ['audit:read', 7]],
+      ['scope', { 0: 'audit:read' }],
       ['scope', null],
-      ['organizations', 'a'],
+      ['scp', null],
+      ['organizations', ''],
       ['organizations', null],
+      ['organizations', { '': {} }],
+      ['organizations', { a: 'b' }],
       ['organizations', { length: 1, 0: 'a' }],
       ['organizations', ['a', 1]],
       ['organizations', ['']],
@@ -126,12 +134,59 @@ describe('TokenVerifier', () => {
       );
     });
 
-    it('are held to the configured issuer and audience', async () => {
-      const verifier = new TokenVerifier({ ...config, issuer: 'https://idp', audience: 'audit' });
-      const good = { iss: 'https://idp', aud: ['other', 'audit'] };
-      expect(await verifier.verify(`Bearer ${await sign(good)}`)).toMatchObject({
-        subject: 'alice',
+    it.each<[string, Partial<AuthConfig>, Record<string, unknown>]>([
+      ['scope as a list', {}, { scope: ['audit:read'], organizations: ['o'] }],
+      ['scp as a list (Okta)', {}, { scp: ['audit:read'], organizations: ['o'] }],
+      ['scp as text (Entra)', {}, { scp: 'audit:read', organizations: ['o'] }],
+      ['one organization as text', {}, { scope: 'audit:read', organizations: 'o' }],
+      ['organizations by id (Keycloak)', {}, { scope: 'audit:read', organizations: { o: {} } }],
+      [
+        'URLs as names (Auth0)',
+        {
+          scopeClaims: [['permissions']],
+          organizationClaims: [['https://example.com/organizations']],
+        },
+        { permissions: ['audit:read'], 'https://example.com/organizations': ['o'] },
+      ],
+      [
+        'nested roles (Keycloak)',
+        { scopeClaims: [['scope'], ['resource_access', 'audit.server', 'roles']] },
+        {
+          scope: 'openid',
+          resource_access: { 'audit.server': { roles: ['audit:read'] } },
+          organizations: ['o'],
+        },
+      ],
+    ])('have %s', async (_, settings, claims) => {
+      const verifier = new TokenVerifier({ ...config, ...settings });
+      const { scopes, organizations } = await verifier.verify(`Bearer ${await sign(claims)}`);
+      expect({ organizations, reads: scopes.has('audit:read') }).toEqual({
+        organizations: ['o'],
+        reads: true,
       });
+    });
+
+    it.each(['resource_access', 'resource_access.audit'])(
+      'are none where a nested claim is missing (%s), also of the prototype',
+      async (path) => {
+        const organizationClaims = [path.split('.'), ['constructor', 'name']];
+        const verifier = new TokenVerifier({ ...config, organizationClaims });
+        const token = await sign({ organizations: ['o'], resource_access: undefined });
+        expect((await verifier.verify(`Bearer ${token}`)).namesNoOrganizations).toBe(true);
+      },
+    );
+
+    it('are held to the configured issuers and audiences', async () => {
+      const verifier = new TokenVerifier({
+        ...config,
+        issuers: ['https://old', 'https://idp'],
+        audiences: ['api', 'audit'],
+      });
+      const good = { iss: 'https://idp', aud: ['other', 'audit'] };
+      for (const claims of [good, { ...good, aud: 'api' }, { ...good, iss: 'https://old' }]) {
+        const principal = await verifier.verify(`Bearer ${await sign(claims)}`);
+        expect(principal).toMatchObject({ subject: 'alice' });
+      }
       for (const iss of ['https://idp/', '', undefined, ['https://idp']]) {
         const token = await sign({ ...good, iss });
         await expectInvalid(token, 'The token is from another issuer.', verifier);

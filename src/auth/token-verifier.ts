@@ -1,11 +1,11 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
 import { invalidToken, tokenRequired } from './challenge';
-import { configuredKeys, usableAlgorithms } from './verification-keys';
 import { canonicalOrganizations, type Organizations, type Principal } from './principal';
+import { configuredKeys, usableAlgorithms } from './verification-keys';
 import { VerifiedTokenCache } from './verified-token-cache';
 import { type KeyDependents, WatchedKeys } from './watched-keys';
-import { authConfig, type AuthConfig } from '../platform/config/settings';
+import { authConfig, type AuthConfig, type ClaimPath } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { wallClockMs } from '../platform/runtime/clocks';
 
@@ -25,7 +25,7 @@ export class TokenVerifier implements OnModuleDestroy {
   private changes = 0;
   private readonly dependents: KeyDependents[] = [];
 
-  constructor(@Inject(authConfig.KEY) config: AuthConfig) {
+  constructor(@Inject(authConfig.KEY) private readonly config: AuthConfig) {
     const intervalMs = 1000 * (config.jwksRefreshSeconds ?? DEFAULT_REFRESH_SECONDS);
     this.keys = new WatchedKeys(configuredKeys(config.keys), intervalMs, {
       exist: () => this.verified.size > 0 || this.dependents.some(({ exist }) => exist()),
@@ -33,8 +33,9 @@ export class TokenVerifier implements OnModuleDestroy {
     });
     this.options = {
       algorithms: usableAlgorithms(config),
-      issuer: config.issuer,
-      audience: config.audience,
+      // jose refuses every token for an empty list.
+      issuer: config.issuers?.length ? config.issuers : undefined,
+      audience: config.audiences?.length ? config.audiences : undefined,
       requiredClaims: ['sub', 'exp'],
       clockTolerance: NOT_BEFORE_TOLERANCE_SECONDS,
     };
@@ -95,7 +96,7 @@ export class TokenVerifier implements OnModuleDestroy {
     const claims = await this.claimsOf(token).catch((error: unknown) => {
       throw error instanceof AppError ? error : invalidToken(descriptionOf(error), error);
     });
-    const principal = principalOf(claims);
+    const principal = principalOf(claims, this.config);
     if (principal.expiresAtMs <= wallClockMs()) throw invalidToken('The token has expired.');
     this.tokens.set(principal, { token, changes });
     if (changes !== this.changes) return principal; // it is verified with the new keys at its next use
@@ -151,10 +152,10 @@ function descriptionOf(error: unknown): string {
 const MAX_TOKEN_CHARACTERS = 16_384;
 
 /**
- * Refused header parameters: critical extensions (none is supported), choices of the key, and `b64`, of the signed
- * bytes.
+ * Refused header parameters: critical extensions (none is supported), a key, and `b64`, of the signed bytes. Others that
+ * issuers send (`jku`, `x5u`, `x5c`, `x5t`) are neither read nor fetched: the configured keys alone verify.
  */
-const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c'];
+const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk'];
 
 /**
  * The unchecked token; its scheme may be in any case. UNAUTHENTICATED without one, for another scheme, above 16 KiB.
@@ -196,7 +197,7 @@ function isCanonicalBase64url(segment: string): boolean {
 function parseObject(segment: string): object | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(segment, 'base64url').toString('utf8'));
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
@@ -211,32 +212,79 @@ const MAX_ID_CHARACTERS = 255;
 /** Claims of a valid signature, with unchecked types. */
 type VerifiedClaims = Readonly<Record<string, unknown>>;
 
+export const DEFAULT_SCOPE_CLAIMS: readonly ClaimPath[] = [['scope'], ['scp']];
+export const DEFAULT_ORGANIZATION_CLAIMS: readonly ClaimPath[] = [['organizations']];
+
 /** The principal; UNAUTHENTICATED for missing or mistyped claims. */
-function principalOf(claims: VerifiedClaims): Principal {
+function principalOf(claims: VerifiedClaims, config: AuthConfig): Principal {
   const { sub, exp } = claims;
   if (!isId(sub)) throw invalidToken('The token has no usable sub claim.');
   if (typeof exp !== 'number' || !(exp * 1000 <= MAX_DATE_MS)) {
     throw invalidToken('The token has no usable exp claim.');
   }
+  const paths = config.organizationClaims ?? DEFAULT_ORGANIZATION_CLAIMS;
+  const organizations = organizationsOf(claims, paths);
   return Object.freeze({
     subject: sub,
-    scopes: scopesOf(claims),
-    organizations: organizationsOf(claims),
+    scopes: scopesOf(claims, config.scopeClaims ?? DEFAULT_SCOPE_CLAIMS),
+    organizations: organizations ?? [],
+    ...(organizations ? {} : { namesNoOrganizations: true }),
     expiresAtMs: exp * 1000,
   });
 }
 
-function scopesOf({ scope = '' }: VerifiedClaims): ReadonlySet<string> {
-  if (typeof scope !== 'string') throw invalidToken('The token has no usable scope claim.');
-  return new Set(scope.split(' ').filter((name) => name !== ''));
+/**
+ * The values of all the claims, undefined when the token has none of them. `valuesOf` is undefined for a value that is
+ * no list of names: UNAUTHENTICATED.
+ */
+function valuesAt(
+  claims: VerifiedClaims,
+  paths: readonly ClaimPath[],
+  valuesOf: (value: unknown) => readonly string[] | undefined,
+): string[] | undefined {
+  let all: string[] | undefined;
+  for (const path of paths) {
+    let value: unknown = claims;
+    for (const name of path) {
+      value = isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+    }
+    if (value === undefined) continue;
+    const values = valuesOf(value);
+    if (!values) throw invalidToken(`The token has no usable ${path.join('.')} claim.`);
+    all = all ? [...all, ...values] : [...values];
+  }
+  return all;
 }
 
-function organizationsOf({ organizations = [] }: VerifiedClaims): Organizations {
-  if (!Array.isArray(organizations) || !organizations.every(isId)) {
-    throw invalidToken('The token has no usable organizations claim.');
-  }
-  if (organizations.includes('*')) return '*';
-  return Object.freeze(canonicalOrganizations(organizations));
+/** Names in one text, as RFC 9068 has it, or in a list. */
+function scopesOf(claims: VerifiedClaims, paths: readonly ClaimPath[]): ReadonlySet<string> {
+  const names = valuesAt(claims, paths, (value) => {
+    const texts: unknown[] = Array.isArray(value) ? value : [value];
+    if (!texts.every((text) => typeof text === 'string')) return undefined;
+    return texts.flatMap((text) => text.split(' ')).filter((name) => name !== '');
+  });
+  return new Set(names);
+}
+
+/** One id, a list, or an object of objects by id (Keycloak). An id may contain spaces. */
+function organizationsOf(
+  claims: VerifiedClaims,
+  paths: readonly ClaimPath[],
+): Organizations | undefined {
+  const ids = valuesAt(claims, paths, (value) => {
+    const list: unknown[] = Array.isArray(value)
+      ? value
+      : isObject(value) && Object.values(value).every(isObject)
+        ? Object.keys(value)
+        : [value];
+    return list.every(isId) ? list : undefined;
+  });
+  if (ids?.includes('*')) return '*';
+  return ids && Object.freeze(canonicalOrganizations(ids));
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Columns and log lines hold neither NUL nor half a surrogate pair. */

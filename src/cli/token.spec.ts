@@ -7,8 +7,8 @@ import { runTokenTool } from './token';
 const config: AuthConfig = {
   keys: { kind: 'secret', secret: 'a secret of the tests that is long enough' },
   algorithms: ['HS512'],
-  issuer: 'https://issuer',
-  audience: 'audit',
+  issuers: ['https://issuer'],
+  audiences: ['audit', 'other'],
 };
 
 async function run(argv: string[], loadConfig = () => config) {

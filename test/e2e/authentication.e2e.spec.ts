@@ -1,5 +1,6 @@
 import { createHmac, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { expectProblem } from '../support/problem';
+import { protocolsOf } from '../support/protocols';
 import {
   type Answer,
   EVENTS,
@@ -83,7 +84,11 @@ function attacks(): Record<string, string> {
       { ...HS256, jwk: publicKey.export({ format: 'jwk' }) },
       claims,
     ),
-    'a jku': forge({ ...HS256, jku: 'https://evil.example/jwks' }, claims),
+    'a jku of another secret': forge(
+      { ...HS256, jku: 'https://evil.example/jwks' },
+      claims,
+      'another secret that is long enough for all',
+    ),
     'an unknown critical extension': forge({ ...HS256, crit: ['exp'], exp: 1 }, claims),
     'b64 false': forge({ ...HS256, crit: ['b64'], b64: false }, claims),
     expired: forge(HS256, { ...claims, exp: now - 1 }),
@@ -101,9 +106,9 @@ function attacks(): Record<string, string> {
     'another issuer': forge(HS256, { ...claims, iss: 'https://issuer.example.evil' }),
     'aud missing': forge(HS256, without('aud')),
     'another audience': forge(HS256, { ...claims, aud: ['other'] }),
-    'organizations that is text': forge(HS256, { ...claims, organizations: '*' }),
+    'organizations that is empty text': forge(HS256, { ...claims, organizations: '' }),
     'organizations of numbers': forge(HS256, { ...claims, organizations: [1] }),
-    'scope that is a list': forge(HS256, { ...claims, scope: ['audit:read'] }),
+    'scope that is an object': forge(HS256, { ...claims, scope: { 'audit:read': true } }),
     'a payload that is a list': forge(HS256, []),
     'a payload that is no JSON': forge(HS256, 'claims'),
     'a signature cut off': `${header}.${payload}.`,
@@ -191,6 +196,67 @@ async function expectLacking(route: Route, token: string, scope: string): Promis
     new RegExp(`error="insufficient_scope", scope="${scope}"$`),
   );
 }
+
+describe('a token as identity providers issue it', () => {
+  const organization = `org-${randomUUID()}`;
+  const HS256 = { alg: 'HS256' };
+  const claimsWith = (claims: object) => ({ ...goodClaims(), scope: undefined, ...claims });
+
+  it.each<[string, object, object]>([
+    ['scope as a list', {}, { scope: ['audit:read', 'audit:write'] }],
+    ['scp as a list', {}, { scp: ['audit:read', 'audit:write'] }],
+    ['scp as text', {}, { scp: 'audit:read audit:write' }],
+    ['one organization as text', {}, { scp: 'audit:read audit:write' }],
+    [
+      'organizations by id',
+      {},
+      { scp: 'audit:read audit:write', organizations: { [organization]: { id: '1' } } },
+    ],
+    ['several audiences', {}, { scp: 'audit:read audit:write', aud: ['api', 'audit-server'] }],
+    [
+      'addresses of keys and certificates, which are not asked',
+      { jku: 'http://127.0.0.1:1/keys', x5u: 'http://127.0.0.1:1/chain', x5c: ['MIIB'], x5t: 'AA' },
+      { scp: 'audit:read audit:write' },
+    ],
+  ])('may have %s, in every protocol', async (_, header, claims) => {
+    const named = { organizations: organization, ...claims };
+    const token = forge({ ...HS256, ...header }, claimsWith(named));
+    for (const [name, protocol] of Object.entries(protocolsOf(service))) {
+      const events = JSON.stringify([eventWith({ organizationId: organization })]);
+      const written = await protocol.write(events, token);
+      const found = await protocol.find({ pagination: { limit: 1 } }, token);
+      const outcome = [written.kind, written.created, found.kind, found.events?.length];
+      expect([name, ...outcome]).toEqual([name, undefined, 1, undefined, 1]);
+    }
+  });
+
+  it('is 403 with the reason when no claim names organizations, where nothing would look complete', async () => {
+    const scope = 'audit:read audit:write audit:export performance:read performance:manage';
+    const token = await tokenOf({ scope, organizations: undefined });
+    const event = JSON.stringify(eventWith());
+    const ndjson = { 'content-type': 'application/x-ndjson' };
+    for (const answer of [
+      await service.get(EVENTS, token),
+      await service.get(`${EVENTS}/${randomUUID()}`, token),
+      await service.get(`${EVENTS}/stream?format=csv`, token),
+      await service.get(`${EVENTS}/tail`, token),
+      await service.post(EVENTS, token, event),
+      await service.post(`${EVENTS}/bulk`, token, event, ndjson),
+      await service.post('/api/v1/performance/cache/warmup', token, {}),
+    ]) {
+      expectProblem(answer, 403, 'FORBIDDEN');
+      expect(answer.json.detail).toMatch(/^The token has no claim that names organizations/);
+    }
+    for (const [name, protocol] of Object.entries(protocolsOf(service))) {
+      const { kind: read } = await protocol.find({}, token);
+      const { kind: written } = await protocol.write(`[${event}]`, token);
+      expect([name, read, written]).toEqual([name, 'FORBIDDEN', 'FORBIDDEN']);
+    }
+    const stream = await service.get('/trpc/performance.streamAuditEvents?input={}', token);
+    expect(stream.text).toContain('The token has no claim that names organizations');
+    expect((await service.get('/api/v1/performance/metrics', token)).status).toBe(200);
+  });
+});
 
 describe('scopes', () => {
   it.each(['', 'audit', 'audit:*', 'AUDIT:READ AUDIT:WRITE', 'audit:readaudit:write'])(

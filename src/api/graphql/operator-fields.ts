@@ -1,5 +1,5 @@
 import { GraphQLInt, GraphQLList, GraphQLNonNull, GraphQLString } from 'graphql';
-import type { Organizations } from '../../auth/principal';
+import { type Organizations, requireOrganizations } from '../../auth/principal';
 import { globMatcher } from '../../caching/cache-key';
 import { CacheController } from '../../caching/cache.controller';
 import {
@@ -135,6 +135,7 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields {
       subscribe: (get, { pattern }, caller) => {
         if (typeof pattern === 'string') requireValid(InvalidationQuery, { pattern });
         const isMeant = typeof pattern === 'string' ? globMatcher(pattern) : () => true;
+        requireOrganizations(caller.principal);
         const { organizations } = caller.principal;
         return limited(get, caller, (signal) =>
           chosen(

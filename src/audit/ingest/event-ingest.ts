@@ -3,7 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
-import type { Principal } from '../../auth/principal';
+import { type Principal, requireOrganizations } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import { auditConfig, serverConfig, streamingConfig } from '../../platform/config/settings';
@@ -41,7 +41,7 @@ export class EventIngest {
    * Reads a body to its end; writes a receipt per line, in order, and a summary. `created` lines are committed,
    * rejected ones are not. After the token's end no line is read: the last receipt rejects them all. Resolves when the
    * client has the response or has left.
-   * @throws AppError VALIDATION_FAILED (an Idempotency-Key), UNSUPPORTED_MEDIA_TYPE (Content-Encoding),
+   * @throws AppError VALIDATION_FAILED (an Idempotency-Key), FORBIDDEN (a token that names no organizations), UNSUPPORTED_MEDIA_TYPE (Content-Encoding),
    * TOO_MANY_REQUESTS (too many bodies); DATABASE_UNAVAILABLE, REQUEST_TIMEOUT when the outcome of lines is unknown,
    * which have no receipt then.
    */
@@ -55,6 +55,7 @@ export class EventIngest {
         'cannot be used with NDJSON, whose answer is not kept; give each event an id of its own instead';
       throw validationFailed([{ path: 'Idempotency-Key', message }]);
     }
+    requireOrganizations(principal);
     const release = this.limiter.acquire(principal.subject);
     const token = this.tokens.signalOf(principal);
     try {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import { mayWrite, type Principal } from '../../auth/principal';
+import { mayWrite, type Principal, requireOrganizations } from '../../auth/principal';
 import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { auditConfig } from '../../platform/config/settings';
@@ -153,6 +153,7 @@ export class AuditService {
       errors.push({ path, message: 'is not an organization of this token' });
     });
     if (errors.length > 0) {
+      requireOrganizations(principal);
       throw new AppError('FORBIDDEN', 'The token does not allow writing to every organization.', {
         errors,
       });

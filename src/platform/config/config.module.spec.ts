@@ -185,8 +185,8 @@ describe('values that are set', () => {
 describe('authConfig', () => {
   it('takes a secret with HS256 unless algorithms are set', () => {
     const keys = { kind: 'secret', secret: SECRET };
-    const expected = { keys, jwksRefreshSeconds: 5, algorithms: ['HS256'] };
-    expect(authConfig(environmentOf('production'))).toEqual(expected);
+    const { keys: given, algorithms } = authConfig(environmentOf('production'));
+    expect({ keys: given, algorithms }).toEqual({ keys, algorithms: ['HS256'] });
     const environment = environmentOf('production', { AUTH_ALGORITHMS: 'HS512' });
     expect(authConfig(environment).algorithms).toEqual(['HS512']);
   });
@@ -196,15 +196,37 @@ describe('authConfig', () => {
       NODE_ENV: 'staging',
       AUTH_JWKS_URL: 'https://issuer/keys',
       AUTH_ISSUER: 'https://issuer',
-      AUTH_AUDIENCE: 'audit',
+      AUTH_AUDIENCE: 'audit, api',
     });
     expect(authConfig(environment)).toEqual({
       keys: { kind: 'jwks-url', url: 'https://issuer/keys' },
-      issuer: 'https://issuer',
-      audience: 'audit',
+      issuers: ['https://issuer'],
+      audiences: ['audit', 'api'],
+      scopeClaims: [['scope'], ['scp']],
+      organizationClaims: [['organizations']],
       jwksRefreshSeconds: 5,
       algorithms: ['RS256', 'ES256', 'EdDSA'],
     });
+  });
+
+  it.each([
+    ['realm_access.roles', [['realm_access', 'roles']]],
+    [
+      'resource_access.audit\\.server.roles, scp',
+      [['resource_access', 'audit.server', 'roles'], ['scp']],
+    ],
+    ['https://example.com/organizations', [['https://example.com/organizations']]],
+    ['urn:zitadel:iam:org:id', [['urn:zitadel:iam:org:id']]],
+  ])('reads the claims %s', (AUTH_ORGANIZATION_CLAIMS, paths) => {
+    const environment = environmentOf('production', { AUTH_ORGANIZATION_CLAIMS });
+    expect(authConfig(environment).organizationClaims).toEqual(paths);
+  });
+
+  it.each(['a..b', '.a', 'a.', 'a b', 'a"b', 'a\\b', 'a,,b'])('refuses the claims %s', (claims) => {
+    const environment = environmentOf('production', { AUTH_SCOPE_CLAIMS: claims });
+    expect(() => authConfig(environment)).toThrow(
+      `AUTH_SCOPE_CLAIMS=${JSON.stringify(claims)}: it must be comma-separated claims`,
+    );
   });
 
   it('finds a relative key set file from the package root', () => {

@@ -317,6 +317,20 @@ const ALGORITHMS = [...SYMMETRIC, ...PUBLIC_KEY];
 const DEFAULT_SYMMETRIC = ['HS256'];
 const DEFAULT_PUBLIC_KEY = ['RS256', 'ES256', 'EdDSA'];
 
+/** Names of nested claims, from the outermost one. */
+export type ClaimPath = readonly string[];
+
+const CLAIM_PATHS =
+  'be comma-separated claims such as scp, realm_access.roles or https://example.com/scope: without spaces, quotes and empty names, \\. being a dot in a name';
+
+/** A URL is one name, as identity providers prescribe URLs for names of one's own. */
+function claimPathOf(item: string): ClaimPath | undefined {
+  if (!/^(?:[\x21\x23-\x5b\x5d-\x7e]|\\\.)+$/.test(item)) return undefined;
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(item)) return [item];
+  const names = item.split(/(?<!\\)\./).map((name) => name.replaceAll('\\.', '.'));
+  return names.includes('') ? undefined : names;
+}
+
 const VARIABLES = {
   secret: secret('AUTH_JWT_SECRET'),
   /** JSON Web Key Set that verifies tokens. */
@@ -325,10 +339,22 @@ const VARIABLES = {
   jwksFile: optional(path('AUTH_JWKS_FILE')),
   /** Seconds between two reads, thus the delay of a key's withdrawal. */
   jwksRefreshSeconds: integer('AUTH_JWKS_REFRESH_SECONDS', 1, 300),
-  /** Required `iss`; unset means any. */
-  issuer: optional(text('AUTH_ISSUER', /^\S+$/, 'be text without spaces')),
-  /** Required `aud`; unset means any. */
-  audience: optional(text('AUTH_AUDIENCE', /^\S+$/, 'be text without spaces')),
+  /** Accepted `iss`; empty means any. */
+  issuers: list(
+    'AUTH_ISSUER',
+    matching(/^\S+$/),
+    'be empty or comma-separated texts without spaces',
+  ),
+  /** Accepted `aud`, of which a token needs one; empty means any. */
+  audiences: list(
+    'AUTH_AUDIENCE',
+    matching(/^\S+$/),
+    'be empty or comma-separated texts without spaces',
+  ),
+  /** Claims with scopes, which are added up. */
+  scopeClaims: list('AUTH_SCOPE_CLAIMS', claimPathOf, CLAIM_PATHS),
+  /** Claims with organizations, which are added up. */
+  organizationClaims: list('AUTH_ORGANIZATION_CLAIMS', claimPathOf, CLAIM_PATHS),
   /** Accepted algorithms; empty: those that suit the kind of key. */
   algorithms: list(
     'AUTH_ALGORITHMS',
@@ -344,7 +370,10 @@ type AuthKeys =
   | { kind: 'jwks-file'; path: string };
 
 export interface AuthConfig extends Partial<
-  Pick<AuthSettings, 'issuer' | 'audience' | 'jwksRefreshSeconds'>
+  Pick<
+    AuthSettings,
+    'issuers' | 'audiences' | 'scopeClaims' | 'organizationClaims' | 'jwksRefreshSeconds'
+  >
 > {
   keys: AuthKeys;
   /** Never empty; only algorithms that suit the kind of key. */
@@ -359,14 +388,17 @@ export const authConfig = defineConfig('auth', VARIABLES, {
     ...algorithmConflicts(settings),
   ],
   derive: (settings, environment): AuthConfig => {
-    const { jwksRefreshSeconds, issuer, audience, algorithms } = settings;
+    const { jwksRefreshSeconds, issuers, audiences, algorithms } = settings;
+    const { scopeClaims, organizationClaims } = settings;
     const keys = keysOf(settings, () => serverConfig.read(environment).dataDir);
     const suitable = keys.kind === 'secret' ? DEFAULT_SYMMETRIC : DEFAULT_PUBLIC_KEY;
     return {
       keys,
       jwksRefreshSeconds,
-      issuer,
-      audience,
+      issuers,
+      audiences,
+      scopeClaims,
+      organizationClaims,
       algorithms: algorithms.length > 0 ? algorithms : [...suitable],
     };
   },
