@@ -9,6 +9,7 @@ import { loggingConfig, monitoringConfig, serverConfig } from './platform/config
 import { watchCompressor } from './http/connection-state';
 import { HttpServerAdapter } from './http/http-server.adapter';
 import { API_PREFIX, FastRoutes } from './http/fast-routes';
+import { CrossOriginSharing } from './http/cross-origin';
 import { HttpServer } from './http/http-server';
 import { Lifecycle } from './platform/runtime/lifecycle';
 import { requireAcceptable } from './http/negotiation';
@@ -103,6 +104,8 @@ export async function startService(
   server: HttpServer,
   log = createLog(loggingConfig()),
 ): Promise<RunningService> {
+  const { corsOrigins } = serverConfig();
+  if (corsOrigins.length > 0) server.crossOrigin = new CrossOriginSharing(corsOrigins);
   const app = await createApplication(server, { log });
   await app.init();
   const application = app.getHttpAdapter().getInstance();

@@ -24,6 +24,7 @@ import {
   ServerRequest,
   stateOf,
 } from './connection-state';
+import type { CrossOriginSharing } from './cross-origin';
 import type { FastRoutes } from './fast-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
 import { SlowClientGuard } from './slow-client.guard';
@@ -64,6 +65,8 @@ const DRAIN_ITERATIONS = 100;
 export class HttpServer {
   readonly server: Server;
   readonly slowClients: SlowClientGuard;
+  /** Lets pages of other origins read responses; unset, no page may. */
+  crossOrigin: CrossOriginSharing | undefined;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
   private observe: RequestListener | undefined;
@@ -215,6 +218,7 @@ export class HttpServer {
     response.on('close', this.onClose);
     if (response.socket === null) closeWithConnection(response);
     noteArrival(response);
+    this.crossOrigin?.note(request, response);
     return true;
   }
 
@@ -244,6 +248,9 @@ export class HttpServer {
     if (this.draining) response.setHeader('Connection', 'close');
     const refusal = this.refusalOf(request, response);
     if (refusal) return writeProblem(refusal, request, response);
+    if (this.crossOrigin?.respondToPreflight(request, response)) {
+      return nameRoute(request, 'preflight');
+    }
     request.url = originForm(request.url ?? '');
     if (!this.listener) return respondWhileStarting(request, response);
     this.listener(request, response);

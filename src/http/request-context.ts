@@ -3,6 +3,7 @@ import { randomFillSync, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import onHeaders from 'on-headers';
 import { AppError } from '../platform/errors/app-error';
+import { crossOriginHeadersOf } from './cross-origin';
 
 /*
  * Kept on request and response: a WeakMap with tens of thousands of short-lived keys a second is expensive to collect.
@@ -102,7 +103,7 @@ export function durationMs(response: Timed): number {
   return nowMs - (response[ARRIVED] ?? nowMs);
 }
 
-/** Sets the security headers, `X-Request-Id`, `X-Response-Time` (ms) and `Server-Timing`. */
+/** Sets the security headers, `X-Request-Id`, `X-Response-Time` (ms), `Server-Timing`, and those of cross-origin sharing. */
 export function stampResponse(request: IncomingMessage, response: ServerResponse): void {
   response.setHeader('X-Request-Id', requestIdOf(request));
   for (const [name, value] of SECURITY_HEADERS) response.setHeader(name, value);
@@ -110,6 +111,12 @@ export function stampResponse(request: IncomingMessage, response: ServerResponse
     const took = tookMs(response);
     response.setHeader('X-Response-Time', `${took}ms`);
     response.setHeader('Server-Timing', `total;dur=${took}`);
+    const shared = crossOriginHeadersOf(response) ?? [];
+    for (let at = 0; at < shared.length; at += 2) {
+      const [name = '', value = ''] = shared.slice(at);
+      const own = response.getHeader(name);
+      response.setHeader(name, own === undefined ? value : `${String(own)}, ${value}`);
+    }
   });
 }
 
@@ -125,6 +132,7 @@ export function writeStamped(
   parts: readonly (Buffer | string)[],
 ): void {
   const took = tookMs(response);
+  const shared = crossOriginHeadersOf(response);
   response.writeHead(status, [
     'X-Request-Id',
     requestIdOf(request),
@@ -133,10 +141,22 @@ export function writeStamped(
     `${took}ms`,
     'Server-Timing',
     `total;dur=${took}`,
-    ...headers,
+    ...(shared ? joined(headers, shared) : headers),
   ]);
   for (let at = 0; at < parts.length - 1; at += 1) response.write(parts[at]);
   response.end(parts.at(-1));
+}
+
+/** `headers` with `more`: one line for a name, as Node may keep only the last. */
+function joined(headers: readonly string[], more: readonly string[]): string[] {
+  const all = [...headers];
+  for (let at = 0; at < more.length; at += 2) {
+    const [name = '', value = ''] = more.slice(at);
+    const own = all.indexOf(name);
+    if (own === -1) all.push(name, value);
+    else all[own + 1] += `, ${value}`;
+  }
+  return all;
 }
 
 /** Path and query; proxies may send the absolute form (RFC 9112, section 3.2.2). */

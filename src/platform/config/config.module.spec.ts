@@ -85,6 +85,7 @@ describe('the settings by default', () => {
       requestMaxSizeBytes: 10_485_760,
       shutdownTimeoutMs: 25_000,
       metricsPort: undefined,
+      corsOrigins: [],
     });
     expect(databaseConfig(environment)).toEqual({
       url: undefined,
@@ -157,6 +158,7 @@ describe('values that are set', () => {
   it('reach the settings', () => {
     const environment = environmentOf('staging', {
       METRICS_PORT: '9090',
+      CORS_ORIGINS: 'https://A.Example:443, http://localhost:5173, app://Desk',
       DATABASE_REPLICA_URLS: 'postgres://a, postgres://b',
       REDIS_URL: 'redis://cache',
       CACHE_TTL_OVERRIDES: 'audit_events*=120,stats=5',
@@ -164,6 +166,11 @@ describe('values that are set', () => {
       ALERT_WEBHOOK_URL: 'https://hooks/x',
     });
     expect(serverConfig(environment).metricsPort).toBe(9090);
+    expect(serverConfig(environment).corsOrigins).toEqual([
+      'https://a.example',
+      'http://localhost:5173',
+      'app://desk',
+    ]);
     expect(databaseConfig(environment).url).toBe(URL_OF_DATABASE);
     expect(databaseConfig(environment).replicaUrls).toEqual(['postgres://a', 'postgres://b']);
     expect(redisConfig(environment).url).toBe('redis://cache');

@@ -181,6 +181,13 @@ export function urlList(name: string, schemes: readonly string[]): Variable<stri
   return { ...variable(name, allowed, parse), whenEmpty: () => [], mask: maskUrlList };
 }
 
+/** An `itemOf` of `list`: an origin as browsers send it, of a page (`https://…`) or an installed app (`app://…`). */
+export function origin(item: string): string | undefined {
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s*\\]+$/i.test(item) || !URL.canParse(item)) return undefined;
+  const parsed = new URL(item);
+  return parsed.origin === 'null' ? item.toLowerCase() : parsed.origin;
+}
+
 /** Unique comma-separated items, or empty. `itemOf` is undefined for a refused item. */
 export function list<T>(
   name: string,

@@ -11,6 +11,7 @@ import {
   matching,
   mebibytes,
   optional,
+  origin,
   path,
   secret,
   secretUrl,
@@ -22,7 +23,10 @@ import {
 import { developmentSecret, MIN_SECRET_BYTES } from './development-secret';
 import type { Profile } from './load-environment';
 
-/** Settings of the listener, time limits and data folder. */
+const CORS_ORIGINS =
+  'be empty, * alone, or comma-separated origins such as https://console.example or http://localhost:5173: scheme, host and port, without a path or wildcards';
+
+/** Settings of the listener, time limits, data folder and cross-origin sharing. */
 export const serverConfig = defineConfig(
   'server',
   {
@@ -37,12 +41,20 @@ export const serverConfig = defineConfig(
     shutdownTimeoutMs: integer('SHUTDOWN_TIMEOUT_MS', 0, 600_000),
     /** TCP port of /metrics alone; unset leaves it on PORT. */
     metricsPort: optional(integer('METRICS_PORT', 0, 65_535)),
+    /** Origins whose pages may read responses; `*` alone stands for all. */
+    corsOrigins: list('CORS_ORIGINS', (item) => (item === '*' ? item : origin(item)), CORS_ORIGINS),
   },
   {
-    findConflicts: ({ port, metricsPort }) =>
-      metricsPort && metricsPort === port
-        ? [{ variable: 'METRICS_PORT', allowed: 'be empty or differ from PORT' }]
-        : [],
+    findConflicts: ({ port, metricsPort, corsOrigins }) => {
+      const conflicts: Conflict[] = [];
+      if (metricsPort && metricsPort === port) {
+        conflicts.push({ variable: 'METRICS_PORT', allowed: 'be empty or differ from PORT' });
+      }
+      if (corsOrigins.includes('*') && corsOrigins.length > 1) {
+        conflicts.push({ variable: 'CORS_ORIGINS', allowed: CORS_ORIGINS });
+      }
+      return conflicts;
+    },
     derive: (settings, { profile }) => ({ profile, ...settings }),
   },
 );

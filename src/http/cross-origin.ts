@@ -1,0 +1,96 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/** Request methods of all routes. */
+const METHODS = 'GET, HEAD, POST, DELETE';
+/** Chromium repeats preflights after two hours anyway. */
+const MAX_AGE_SECONDS = 7200;
+/** A list of header names. */
+const NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
+/** Response headers that scripts may read, beside those of the Fetch standard (Content-Type, Content-Length, Cache-Control …). */
+const EXPOSED = [
+  'Age',
+  'Allow',
+  'Content-Disposition',
+  'ETag',
+  'Idempotency-Replayed',
+  'Link',
+  'Location',
+  'RateLimit',
+  'RateLimit-Policy',
+  'Retry-After',
+  'Server-Timing',
+  'WWW-Authenticate',
+  'X-Cache',
+  'X-Export-Snapshot',
+  'X-Request-Id',
+  'X-Response-Time',
+].join(', ');
+
+/** By the origin of a page: the headers of all responses to it, as name, value, name, value …. */
+const TO_ANY: readonly string[] = [
+  'Access-Control-Allow-Origin',
+  '*',
+  'Access-Control-Expose-Headers',
+  EXPOSED,
+];
+/** What caches must know of a response that a page of another origin may not read. */
+const TO_OTHERS: readonly string[] = ['Vary', 'Origin'];
+
+const HEADERS = Symbol('cross-origin headers');
+type Shared = ServerResponse & { [HEADERS]?: readonly string[] | undefined };
+
+/**
+ * Cross-origin resource sharing (Fetch standard, section 3.3) with pages of the configured origins, for every response
+ * of the HTTP server. Credentials of the browser are not shared: a request has its token in a header, which a page of
+ * another origin cannot know.
+ */
+export class CrossOriginSharing {
+  private readonly toAll: readonly string[];
+  private readonly byOrigin: ReadonlyMap<string, readonly string[]>;
+
+  /** @param origins Origins as browsers send them; `*` stands for all. */
+  constructor(origins: readonly string[]) {
+    const isOpen = origins.includes('*');
+    this.toAll = isOpen ? TO_ANY : TO_OTHERS;
+    this.byOrigin = new Map(isOpen ? [] : origins.map((origin) => [origin, headersFor(origin)]));
+  }
+
+  /** Decides the headers of a response, which stampResponse and writeStamped write. */
+  note({ headers }: IncomingMessage, response: Shared): void {
+    const { origin } = headers;
+    const own = origin === undefined ? undefined : this.byOrigin.get(origin);
+    response[HEADERS] = own ?? this.toAll;
+  }
+
+  /** Responds to the preflight of a page that may send what it asks for: whether a route has the method is seen by the request itself. */
+  respondToPreflight({ method, headers }: IncomingMessage, response: Shared): boolean {
+    if (method !== 'OPTIONS' || headers.origin === undefined) return false;
+    const isShared = response[HEADERS] !== undefined && response[HEADERS] !== TO_OTHERS;
+    if (!isShared || headers['access-control-request-method'] === undefined) return false;
+    response.statusCode = 204;
+    response.setHeader('Access-Control-Allow-Methods', METHODS);
+    response.setHeader('Access-Control-Max-Age', MAX_AGE_SECONDS);
+    const names = headers['access-control-request-headers'];
+    if (names !== undefined && NAMES.test(names)) {
+      response.setHeader('Access-Control-Allow-Headers', names);
+    }
+    response.setHeader('Vary', 'Access-Control-Request-Headers');
+    response.end();
+    return true;
+  }
+}
+
+function headersFor(origin: string): readonly string[] {
+  return [
+    'Access-Control-Allow-Origin',
+    origin,
+    'Access-Control-Expose-Headers',
+    EXPOSED,
+    ...TO_OTHERS,
+  ];
+}
+
+/** Headers of a response for pages of other origins, as name, value, name, value …; none unless origins are configured. */
+export function crossOriginHeadersOf(response: Shared): readonly string[] | undefined {
+  return response[HEADERS];
+}
