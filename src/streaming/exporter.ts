@@ -338,12 +338,14 @@ function closeConnection(client: PoolClient): void {
 }
 
 async function openSnapshot(client: PoolClient, settings: Record<string, string>): Promise<string> {
+  // An export is as slow as its reader, also where a pooler leaves the session with the limit of the role.
+  const local = { statement_timeout: '0', ...settings };
   await client.query(bounded('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'));
   const { rows } = await client.query<{ name: string }>(
     bounded(
       `SELECT to_char(clock_timestamp(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || pg_current_snapshot() AS name,
        (SELECT count(set_config(s.name, s.value, true)) FROM unnest($1::text[], $2::text[]) AS s (name, value))`,
-      [Object.keys(settings), Object.values(settings)],
+      [Object.keys(local), Object.values(local)],
     ),
   );
   const [snapshot] = rows;

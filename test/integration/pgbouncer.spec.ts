@@ -180,9 +180,15 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
     });
   });
 
-  it('refuses to boot when sessions would show times of another zone', async () => {
-    await expect(start({ ...SETTINGS, timezone: 'Asia/Tokyo' })).rejects.toThrow(
-      /Asia\/Tokyo.*ALTER ROLE … SET timezone = 'UTC'/,
+  it('refuses to boot when sessions would show times of another zone, or store other values', async () => {
+    const hostile = {
+      ...SETTINGS,
+      timezone: 'Asia/Tokyo',
+      array_nulls: 'off',
+      lock_timeout: '1ms',
+    };
+    await expect(start(hostile)).rejects.toThrow(
+      /timezone is Asia\/Tokyo.*array_nulls is off.*lock_timeout is 1ms.*ALTER ROLE \S+ SET timezone = 'UTC'; ALTER ROLE \S+ SET array_nulls = 'on'; ALTER ROLE \S+ SET lock_timeout = '0'/,
     );
   });
 

@@ -7,6 +7,7 @@ import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded/embedded-postgres';
 import { watchInterruptedWaits } from './commit-outcome';
 import type { QueryTimes } from './database-statistics';
+import { assertSession, sessionOptions } from './session-settings';
 import { boundStatementNames, dropStatementNames } from './statement-names';
 
 const RETRY_DELAY_MS = 1000;
@@ -30,10 +31,11 @@ export class OwningDataSource extends DataSource {
 }
 
 export function dataSourceOptions(
-  url: string,
+  givenUrl: string,
   config: DatabaseConfig,
   queries?: QueryTimes,
 ): DataSourceOptions {
+  const { url, options } = sessionOptions(givenUrl);
   const logger = new Logger('Database');
   return {
     type: 'postgres',
@@ -48,7 +50,7 @@ export function dataSourceOptions(
       max: config.poolMax,
       connectionTimeoutMillis: config.acquireTimeoutMs,
       idleTimeoutMillis: config.idleTimeoutMs,
-      statement_timeout: config.statementTimeoutMs,
+      statement_timeout: config.statementTimeoutMs, // none at 0, by sessionOptions
       // The server's timeout does not help when the server or the network is silent.
       ...(config.statementTimeoutMs > 0
         ? { query_timeout: config.statementTimeoutMs + SILENCE_GRACE_MS }
@@ -68,12 +70,7 @@ export function dataSourceOptions(
       // The system's delay of two hours would hide a power cut of the other side for hours.
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
-      // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and 2 080
-      // (docs/architecture.md). JIT compiles at each execution: an operator's page by sequence over 684 partitions and
-      // 400 organizations took 9.7 s with it and 1.4 s without (PostgreSQL 15). A commit that did not wait for its
-      // standby shows only in a warning.
-      options:
-        '-c plan_cache_mode=force_generic_plan -c jit=off -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning',
+      options,
     },
   };
 }
@@ -124,56 +121,26 @@ export function poolOf(dataSource: DataSource): Pool {
   return (dataSource.driver as PostgresDriver).master as Pool;
 }
 
-/** Settings of `dataSourceOptions` as PostgreSQL shows them. */
-interface SessionSettings {
-  timezone: string;
-  datestyle: string;
-  plan: string;
-  jit: string;
-  /** Milliseconds; 0 for none. */
-  timeout: number;
-  /** Minimum severity. */
-  messages: string;
-}
-
-const UTC = new Set(['UTC', 'ETC/UTC', 'UCT', 'ETC/UCT', 'ZULU', 'ETC/ZULU', 'UNIVERSAL', 'GMT']);
-
 /**
- * Checks the settings of sessions. A pooler may drop them silently (`ignore_startup_parameters` of PgBouncer), and in
- * another time zone every timestamp would be wrong. Warns when results would be slow.
- * @throws Error with the statement that helps, when results would be wrong.
+ * Checks that the sessions of a pool have their settings (session-settings.ts); warns without a `statement_timeout`.
+ * @throws SessionSettingsError with the statements that help, when results would be wrong.
  */
-export async function assertSession(dataSource: DataSource): Promise<void> {
-  const [settings] = await dataSource.query<SessionSettings[]>(
-    `SELECT current_setting('timezone') AS timezone, current_setting('datestyle') AS datestyle,
-       current_setting('plan_cache_mode') AS plan, current_setting('jit') AS jit,
-       current_setting('client_min_messages') AS messages,
-       (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout') AS timeout`,
-  );
-  if (!settings) throw new Error('PostgreSQL does not tell its settings');
-  const { timezone, datestyle, plan, jit, timeout, messages } = settings;
-  if (!UTC.has(timezone.toUpperCase()) || !datestyle.startsWith('ISO')) {
-    throw new Error(
-      `Sessions have the time zone ${timezone} and the date style ${datestyle}: what stands between the service and ` +
-        `PostgreSQL drops the settings of connections. Give them to the role: ALTER ROLE … SET timezone = 'UTC'; ` +
-        `ALTER ROLE … SET datestyle = 'ISO'`,
+export async function assertSessions(dataSource: DataSource): Promise<void> {
+  const client = await poolOf(dataSource).connect();
+  try {
+    const warnings = await assertSession(client);
+    const { rows } = await client.query<{ timeout: string }>(
+      `SELECT current_setting('statement_timeout') AS timeout`,
     );
-  }
-  if (messages === 'error') {
-    throw new Error(
-      `client_min_messages is error: PostgreSQL would not tell when a commit has not reached its synchronous standby, and ` +
-        `events would be acknowledged that a failover loses. ALTER ROLE … SET client_min_messages = 'warning'`,
-    );
-  }
-  const logger = new Logger('Database');
-  if (plan !== 'force_generic_plan') {
-    logger.warn(
-      `plan_cache_mode is ${plan}: ALTER ROLE … SET plan_cache_mode = 'force_generic_plan'`,
-    );
-  }
-  if (jit !== 'off') logger.warn(`jit is ${jit}: ALTER ROLE … SET jit = 'off'`);
-  if (timeout === 0 && isTimeoutAsked(dataSource)) {
-    logger.warn(`statement_timeout does not arrive: ALTER ROLE … SET statement_timeout = '30s'`);
+    if (rows[0]?.timeout === '0' && isTimeoutAsked(dataSource)) {
+      warnings.push(
+        `statement_timeout does not arrive: ALTER ROLE … SET statement_timeout = '30s'`,
+      );
+    }
+    const logger = new Logger('Database');
+    for (const warning of warnings) logger.warn(warning);
+  } finally {
+    client.release();
   }
 }
 

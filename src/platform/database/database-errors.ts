@@ -42,8 +42,14 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Error && CONNECTION_MESSAGES.test(error.message);
 }
 
-/** Recognizes a server without our tables: a refused login, no such database, no such table. */
+/** Sessions lack settings that results depend on; the message has the statements that help. */
+export class SessionSettingsError extends Error {
+  override readonly name = 'SessionSettingsError';
+}
+
+/** Recognizes a server without our tables or settings: a refused login, no such database, no such table. */
 export function isMisconfigured(error: unknown): boolean {
+  if (error instanceof SessionSettingsError) return true;
   const code = codeOf(error);
   return code.startsWith('28') || code.startsWith('3D') || code === '42P01';
 }

@@ -5,7 +5,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import { databaseConfig } from '../config/settings';
 import {
-  assertSession,
+  assertSessions,
   dataSourceOptions,
   openServer,
   OwningDataSource,
@@ -57,7 +57,7 @@ class QueryTimesModule {}
         opened = undefined;
         try {
           await dataSource.initialize();
-          await assertSession(dataSource);
+          await assertSessions(dataSource);
           return dataSource;
         } catch (error) {
           await dataSource.destroy();

@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
+import { assertSession, sessionOptions } from './session-settings';
 import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
 import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
 
@@ -14,16 +15,24 @@ export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000
  * Migrates the database at `url`; resolves with the names of applied migrations. One replica migrates, the others wait.
  * The advisory lock is a transaction's, as a session's would stay on a shared connection behind a pooler in transaction
  * mode. It is polled: waiting inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for.
+ * @throws SessionSettingsError before anything is changed.
  */
-export async function runMigrations(url: string): Promise<string[]> {
-  const guard = new Client({ connectionString: url });
+export async function runMigrations(givenUrl: string): Promise<string[]> {
+  const { url, options } = sessionOptions(givenUrl);
+  const guard = new Client({ connectionString: url, options });
   guard.on('error', () => undefined); // reported by the query
   await guard.connect();
   try {
+    await assertSession(guard);
     while (!(await tryLock(guard))) {
       await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
     }
-    const dataSource = new DataSource({ type: 'postgres', url, migrations: MIGRATIONS });
+    const dataSource = new DataSource({
+      type: 'postgres',
+      url,
+      migrations: MIGRATIONS,
+      extra: { options },
+    });
     await dataSource.initialize();
     try {
       const applied = await dataSource.runMigrations({ transaction: 'each' });

@@ -1,7 +1,7 @@
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { poolOf } from './data-source';
+import { assertSessions, poolOf } from './data-source';
 
 const DOWN_FOR_MS = 5000;
 
@@ -26,12 +26,22 @@ export class ReadReplica {
   /** Resolves with its pool; rejects without a connection. */
   async pool(): Promise<Pool> {
     if (!this.dataSource.isInitialized) {
-      this.connecting ??= this.dataSource.initialize().finally(() => {
+      this.connecting ??= this.connect().finally(() => {
         this.connecting = undefined;
       });
       await this.connecting;
     }
     return poolOf(this.dataSource);
+  }
+
+  private async connect(): Promise<void> {
+    await this.dataSource.initialize();
+    try {
+      await assertSessions(this.dataSource);
+    } catch (error) {
+      await this.dataSource.destroy();
+      throw error;
+    }
   }
 
   /** Skips it for five seconds. */
