@@ -18,6 +18,8 @@ interface PartitionsState {
   total: number;
   newest: Month | null;
   missing: Month[];
+  /** What to change in PostgreSQL, when it has too few locks for so many. */
+  advice?: string | undefined;
 }
 
 /**
@@ -56,6 +58,7 @@ export class PartitionsHealthIndicator {
       const upperMs = partitions.at(-1)?.upperMs ?? undefined;
       tables[table] = {
         total: partitions.length,
+        advice: this.partitions.lockAdvice(found.length),
         newest: upperMs === undefined ? null : monthOf(new Date(upperMs - 1).toISOString()),
         missing: missingMonths(partitions, monthsAhead(Math.min(ahead, 1))),
       };

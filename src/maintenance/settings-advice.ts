@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os';
 import type { ClientBase } from 'pg';
+import { lockShortage } from '../platform/database/lock-table';
 import type { ConfigRecommendationDto } from './dto/responses.dto';
 
 const MB = 1024 * 1024;
@@ -7,8 +8,6 @@ const MB = 1024 * 1024;
 const SHARED_BUFFERS_SHARE = 0.25;
 const SMALL_SHARE = 0.1;
 const RESERVED_CONNECTIONS = 5;
-/** A statement that does not bound time locks a partition and, while planned, its three indexes. */
-const LOCKS_PER_PARTITION = 4;
 
 interface Figures {
   connections: number;
@@ -100,11 +99,9 @@ const RULES: Rule[] = [
   {
     // The table of locks has so many for each connection, shared by all.
     setting: 'max_locks_per_transaction',
-    isPoor: (facts) => wantedLocks(facts) > availableLocks(facts),
-    recommended: (facts) =>
-      String(2 ** Math.ceil(Math.log2(wantedLocks(facts) / facts.number('max_connections')))),
-    reason: (facts) =>
-      `${facts.poolMax} connections of this process that each read all of ${facts.partitions} partitions need ${wantedLocks(facts)} locks, and there are ${availableLocks(facts)}: beyond, statements fail with "out of shared memory".`,
+    isPoor: (facts) => shortageIn(facts) !== undefined,
+    recommended: (facts) => String(shortageIn(facts)?.recommended),
+    reason: (facts) => shortageIn(facts)?.reason ?? '',
   },
   {
     setting: 'shared_preload_libraries',
@@ -191,10 +188,15 @@ function mustBeOn(setting: string, reason: string): Rule {
 const wantedConnections = ({ connections, poolMax }: Facts) =>
   Math.max(connections, poolMax) + RESERVED_CONNECTIONS;
 
-const wantedLocks = ({ poolMax, partitions }: Facts) => poolMax * partitions * LOCKS_PER_PARTITION;
-
-const availableLocks = ({ number }: Facts) =>
-  number('max_locks_per_transaction') * number('max_connections');
+const shortageIn = ({ number, poolMax, partitions }: Facts) =>
+  lockShortage(
+    {
+      locksPerTransaction: number('max_locks_per_transaction'),
+      connections: number('max_connections'),
+    },
+    poolMax,
+    partitions,
+  );
 
 function inMegabytes(bytes: number | string): string {
   return `${Math.round(Number(bytes) / MB)}MB`;

@@ -216,11 +216,15 @@ export interface DedicatedPoolOptions {
  * `application_name`.
  */
 export class DedicatedPool {
+  readonly max: number;
+  readonly isForCopy: boolean;
   private readonly pool: Pool;
 
   constructor(main: DataSourceOptions, name: string, options: DedicatedPoolOptions) {
     const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
     const { max, timeoutMs, connectTimeoutMs = timeoutMs, isForCopy = false } = options;
+    this.max = max;
+    this.isForCopy = isForCopy;
     this.pool = new Pool({
       ...(main.extra as PoolConfig),
       connectionString: url,

@@ -189,6 +189,12 @@ export class Database implements BeforeApplicationShutdown {
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
+  /** Connections that requests and exports may use together. */
+  get readerLimit(): number {
+    const { max = 0 } = (this.dataSource.options as { extra: { max?: number } }).extra;
+    return this.dedicatedPools.reduce((sum, pool) => sum + (pool.isForCopy ? pool.max : 0), max);
+  }
+
   /** Recent waits for the primary, in any queue. */
   get acquisitions(): PoolStats {
     return statsOf(poolOf(this.dataSource));

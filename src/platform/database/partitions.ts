@@ -5,6 +5,7 @@ import { abortable } from '../runtime/abort';
 import { wallClockMs } from '../runtime/clocks';
 import { Database } from './database';
 import { isUnavailable, toDatabaseError } from './database-errors';
+import { LockTable } from './lock-table';
 import { MaintainedTables } from './maintained-tables';
 import { covers, findPartitions, type Partition } from './partition-catalog';
 import { type Creation, PartitionQueue } from './partition-queue';
@@ -89,6 +90,7 @@ export class Partitions {
   private isMaking = false;
   /** Removals by oid of the partition. */
   private readonly removals = new Map<number, Promise<void>>();
+  private readonly locks = new LockTable(() => this.database.readerLimit);
 
   constructor(
     private readonly database: Database,
@@ -125,7 +127,17 @@ export class Partitions {
 
   /** Rereads known months after an insert found no partition: another replica may have dropped it. */
   async refresh(table: string, signal?: AbortSignal): Promise<void> {
-    this.note(table, await this.find(table, signal));
+    const found = await this.database.withClient(async (client) => {
+      const partitions = await findPartitions(client, table);
+      await this.locks.check(client, partitions.length);
+      return partitions;
+    }, signal);
+    this.note(table, found);
+  }
+
+  /** Advice when PostgreSQL has too few locks for statements about so many partitions. */
+  lockAdvice(partitions: number): string | undefined {
+    return this.locks.adviceFor(partitions);
   }
 
   find(table: string, signal?: AbortSignal): Promise<Partition[]> {
@@ -185,13 +197,16 @@ export class Partitions {
 
   /** Creates the partition around the first gap of a month; resolves with all partitions. */
   private async makeOne(client: PoolClient, table: string, month: Month): Promise<Step> {
-    const seen = stepFor(await findPartitions(client, table), month);
+    const found = await findPartitions(client, table);
+    await this.locks.check(client, found.length);
+    const seen = stepFor(found, month);
     if (!('gapMs' in seen)) return seen;
     await client.query(LOCAL_COMMIT);
     // Serializes replicas that need the same month.
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITION_LOCK]);
     const step = stepFor(await findPartitions(client, table), month);
     if (!('gapMs' in step)) return step;
+    await this.locks.check(client, step.partitions.length + 1);
     const { retentionDays = 0 } =
       this.tables.partitioned().find((one) => one.table === table) ?? {};
     const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
