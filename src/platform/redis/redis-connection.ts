@@ -6,16 +6,9 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { createClient, ErrorReply } from '@redis/client';
 import { redisConfig } from '../config/settings';
 import { TIMED_OUT, withTimeout } from '../runtime/abort';
-import {
-  closeRedisClient,
-  createRedisClient,
-  type RedisClient,
-  RefusalLog,
-  refusalReason,
-} from './redis-client';
-import { RedisSubscriber } from './redis-subscriber';
 
 /** Default limit for a caller: PostgreSQL answers most queries sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;
@@ -27,6 +20,16 @@ const BOOT_WAIT_MS = 1000;
 const RELAPSE_MS = 10_000;
 const FIRST_REST_MS = 250;
 const MAX_REST_MS = 5000;
+const SUBSCRIBE_WAIT_MS = 1000;
+const REPORT_INTERVAL_MS = 10_000;
+
+const CONNECT_TIMEOUT_MS = 500;
+/** Bounds silence: the kernel still accepts connections to a stopped process. */
+const SILENCE_TIMEOUT_MS = 1000;
+/** Keeps idle connections below that limit, and detects silence on a listening one. */
+const PING_INTERVAL_MS = 500;
+const FIRST_RETRY_MS = 50;
+const MAX_RETRY_MS = 1000;
 
 interface RedisStatistics {
   configured: boolean;
@@ -215,5 +218,175 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
         this.probeAfter(PROBE_INTERVAL_MS);
       },
     );
+  }
+}
+
+export type RedisClient = ReturnType<typeof createRedisClient>;
+
+/**
+ * Creates a client that replaces a connection after a second of silence, handshake included. Commands without a reply
+ * are rejected then, so that no late reply is taken for that of another command.
+ */
+function createRedisClient(url: string) {
+  return createClient({
+    url,
+    RESP: 2, // the handshake of 3 needs Redis 6, and fails while Redis loads its data
+    maintNotifications: 'disabled',
+    disableOfflineQueue: true,
+    commandOptions: { timeout: undefined }, // covers unsent commands only, at a timer each
+    pingInterval: PING_INTERVAL_MS,
+    socket: {
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: SILENCE_TIMEOUT_MS,
+      reconnectStrategy: delayBefore,
+    },
+  });
+}
+
+/** Closes the connection, also while it connects: `destroy()` alone would let that finish. */
+function closeRedisClient(client: RedisClient): void {
+  client.destroy();
+  client.on('connect', () => client.destroy());
+}
+
+/** Milliseconds, doubled per try and randomized, so that replicas do not reconnect in step. */
+function delayBefore(retries: number): number {
+  const longestMs = Math.min(FIRST_RETRY_MS * 2 ** retries, MAX_RETRY_MS);
+  return longestMs * (0.5 + Math.random() / 2);
+}
+
+/** Logs refused commands, one line in ten seconds: a full Redis refuses thousands. */
+class RefusalLog {
+  private silentUntilMs = -Infinity;
+  private unreported = 0;
+
+  constructor(private readonly logger: Logger) {}
+
+  report(error: unknown): void {
+    const nowMs = performance.now();
+    if (nowMs < this.silentUntilMs) {
+      this.unreported += 1;
+      return;
+    }
+    const more = this.unreported > 0 ? ` (and ${this.unreported} times since the last report)` : '';
+    this.logger.warn(`A Redis command failed: ${refusalReason(error)}${more}`);
+    this.unreported = 0;
+    this.silentUntilMs = nowMs + REPORT_INTERVAL_MS;
+  }
+}
+
+/** Reason for the log, without the arguments quoted by Redis, which may be personal data. */
+function refusalReason(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  // A failure on several addresses has a code but no message.
+  const text = error.message || ((error as NodeJS.ErrnoException).code ?? error.name);
+  return text.split(', with args')[0] ?? text;
+}
+
+type Listener = (message: string) => void;
+
+interface Channel {
+  listeners: Listener[];
+  /** Stable identity: the client compares functions to know its subscriptions. */
+  dispatch: Listener;
+}
+
+/**
+ * Subscriptions on a separate connection, as RESP 2 requires; recorded here because the client restores only confirmed
+ * ones.
+ */
+class RedisSubscriber {
+  private readonly channels = new Map<string, Channel>();
+  private readonly confirmed = new Set<string>();
+  private readonly liveListeners: (() => void)[] = [];
+  private isConfirming = false;
+  private isAlive = false;
+  private isClosed = false;
+
+  /** `client` is not connected yet and not shared. */
+  constructor(
+    private readonly client: RedisClient,
+    private readonly logger: Logger,
+    private readonly refusals: RefusalLog,
+  ) {
+    client
+      .on('ready', () => this.beat())
+      .on('ping-interval', () => this.beat())
+      .on('error', () => {
+        this.isAlive = false;
+      });
+  }
+
+  /** True when all subscriptions are confirmed and the last PING was answered. */
+  get isLive(): boolean {
+    return this.isAlive && this.confirmed.size === this.channels.size;
+  }
+
+  onLive(listener: () => void): void {
+    this.liveListeners.push(listener);
+  }
+
+  /** Resolves at once, or with `wait` when live or a second later. Never rejects. */
+  async subscribe(channel: string, listener: Listener, wait: boolean): Promise<void> {
+    if (this.isClosed) return;
+    this.register(channel).push(listener);
+    if (!this.client.isOpen) this.client.connect().catch(() => undefined); // `error` is emitted as well
+    if (this.isLive || !wait) return;
+    const live = new Promise<void>((resolve) => this.onLive(resolve));
+    if (this.client.isReady) this.beat();
+    await withTimeout(live, SUBSCRIBE_WAIT_MS);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.isAlive = false;
+    closeRedisClient(this.client);
+  }
+
+  private register(name: string): Listener[] {
+    const known = this.channels.get(name);
+    if (known) return known.listeners;
+    const listeners: Listener[] = [];
+    const dispatch = (message: string): void => {
+      for (const listener of listeners) this.guard(() => listener(message));
+    };
+    this.channels.set(name, { listeners, dispatch });
+    return listeners;
+  }
+
+  private beat(): void {
+    this.confirm().catch((error: unknown) =>
+      this.logger.error('The heartbeat of Redis failed', error),
+    );
+  }
+
+  /** Retries a refused subscription at the next beat. */
+  private async confirm(): Promise<void> {
+    if (this.isConfirming) return;
+    const wasLive = this.isLive;
+    this.isConfirming = true;
+    try {
+      for (const [name, { dispatch }] of this.channels) {
+        if (this.confirmed.has(name)) continue;
+        await this.client.subscribe(name, dispatch);
+        this.confirmed.add(name);
+      }
+      this.isAlive = !this.isClosed;
+    } catch (error) {
+      this.isAlive = false;
+      if (error instanceof ErrorReply) this.refusals.report(error);
+    } finally {
+      this.isConfirming = false;
+    }
+    if (this.isLive && !wasLive) for (const listener of this.liveListeners) this.guard(listener);
+  }
+
+  /** Contains errors that the client would take for protocol errors. */
+  private guard(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.logger.error('A listener to Redis failed', error);
+    }
   }
 }
