@@ -38,7 +38,7 @@ interface Kept {
 /** Cached response: the shared part, and representations for some readers. */
 export class CacheEntry implements SizedValue {
   private readonly representations = new Map<string, Representation>();
-  /** Last time its epoch was current, on the clock of performance.now(). */
+  /** Last time its version was current, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
 
   /** Shared text in UTF-8; once there is a representation, a part of its bytes. */
@@ -52,7 +52,7 @@ export class CacheEntry implements SizedValue {
     /** On the clock of performance.now(). */
     readonly readAtMs: number,
     readonly ttlMs: number,
-    /** Key without the epoch: an entry replaces the older one of its group. */
+    /** Key without the version: an entry replaces the older one of its group. */
     readonly group = '',
   ) {
     this.head = shared.head;

@@ -9,7 +9,7 @@ const MAX_SPELLED_LENGTH = 512;
 export const MAX_PATTERN_LENGTH = 512;
 
 /**
- * Keys are `prefix:namespace:tenants:epoch:hash`. Ids are percent-encoded, `*` too, so that no id looks like another
+ * Keys are `prefix:namespace:tenants:version:hash`. Ids are percent-encoded, `*` too, so that no id looks like another
  * part of a key or like all tenants.
  */
 export function keyHead(prefix: string, namespace: string, tenants: Tenants): string {

@@ -37,8 +37,8 @@ export interface ReadRequest {
 }
 
 /**
- * Kind of cached read. The domain parses, reads and renders. Reuse is exact as `currentEpoch` must change with each
- * change of what these tenants can read, before the change is acknowledged.
+ * Kind of cached read. The domain parses, reads and renders. Reuse is exact, because `currentVersion` has to change
+ * before a change of what these tenants can read is acknowledged.
  */
 export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Name in keys, settings and statistics: letters, digits, `_` and `-`. */
@@ -47,8 +47,8 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Parses an authenticated request. @throws AppError when it is invalid. */
   abstract parse(request: ReadRequest): D;
 
-  /** Current epoch: `[0-9A-Za-z._-]+`. Equal epochs mean equal responses. */
-  abstract currentEpoch(tenants: Tenants): Promise<string>;
+  /** Current version: `[0-9A-Za-z._-]+`. Equal versions mean equal responses. */
+  abstract currentVersion(tenants: Tenants): Promise<string>;
 
   /** Throws the refusal of a read that could not run now, before any of its work. */
   assertCapacity?(description: D): void;
@@ -64,7 +64,7 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
     ready?: Promise<unknown>,
   ): Promise<SharedResponse>;
 
-  /** True when this version can render a `rest` from the shared tier. */
+  /** True when this release can render a `rest` from the shared tier. */
   abstract accepts(rest: unknown): boolean;
 
   abstract render(rest: unknown, description: D): Rendering;

@@ -11,7 +11,8 @@ import { CacheHealthIndicator, CacheReport, CacheStatistics } from './cache-stat
 import { CacheInvalidation } from './cache-invalidation';
 import { CachePolicy } from './cache-policy';
 import { CacheWarmup } from './cache-warmup';
-import { CachedRoutes, HttpCache } from './http-cache';
+import { HttpCache } from './http-cache';
+import { CachedRoutes } from './cached-routes';
 import { CachingMetrics } from './caching.metrics';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';

@@ -4,31 +4,29 @@ import {
   Inject,
   Injectable,
   type NestInterceptor,
-  type OnApplicationBootstrap,
   SetMetadata,
   type Type,
   UseInterceptors,
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { DiscoveryService, MetadataScanner, ModuleRef, Reflector } from '@nestjs/core';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ModuleRef, Reflector } from '@nestjs/core';
 import { from, type Observable } from 'rxjs';
 import { serverConfig } from '../platform/config/settings';
 import { ResponseMemory } from '../http/response-memory';
-import { FastRoutes, writeFastProblem } from '../http/fast-routes';
 import type { WritableResponse } from '../http/http-server.adapter';
-import { type Coding, plainlyAcceptsJson, preferredCoding } from '../http/negotiation';
-import { requestSignal, writeStamped } from '../http/request-context';
-import { AppError } from '../platform/errors/app-error';
+import { type Coding, preferredCoding } from '../http/negotiation';
+import { requestSignal } from '../http/request-context';
 import type { Encoded, Representation } from './cache-entry';
 import type { CachedRead, ReadDescription } from './cached-read';
-import { DEFAULT_READ_POLICY, type Loaded, type ReadPolicy, ResponseCache } from './response-cache';
+import { type Loaded, ResponseCache } from './response-cache';
+import { matchesEtag, readPolicyOf } from './cache-control';
 
 /** Memory for compression up to this is not counted. */
 const SMALL_ENCODING_BYTES = 256 * 1024;
 
 /** Metadata key of a handler's CachedRead. */
-const CACHED = 'caching:read';
+export const CACHED = 'caching:read';
 
 /**
  * Caches the responses of this GET handler by the provider `read`. The handler only declares route, parameters and
@@ -162,124 +160,4 @@ export class CachingInterceptor implements NestInterceptor {
       this.cache.respond(read, read.parse(request), request, http.getResponse<ServerResponse>()),
     );
   }
-}
-
-/**
- * Fast route before express for every @Cached handler. Invalid or unusual requests fall through to the ordinary path.
- */
-@Injectable()
-export class CachedRoutes implements OnApplicationBootstrap {
-  constructor(
-    private readonly discovery: DiscoveryService,
-    private readonly scanner: MetadataScanner,
-    private readonly reflector: Reflector,
-    private readonly modules: ModuleRef,
-    private readonly routes: FastRoutes,
-    private readonly cache: HttpCache,
-  ) {}
-
-  onApplicationBootstrap(): void {
-    for (const { metatype } of this.discovery.getControllers()) {
-      if (typeof metatype !== 'function') continue;
-      const prototype = metatype.prototype as Record<string, () => unknown>;
-      for (const name of this.scanner.getAllMethodNames(prototype)) {
-        const handler = prototype[name];
-        const type = handler && this.reflector.get<Type<CachedRead> | undefined>(CACHED, handler);
-        if (!type) continue;
-        const read = this.modules.get(type, { strict: false });
-        this.routes.registerHandler(metatype as Type, name, (request, response, fallThrough) =>
-          this.handle(read, request, response, fallThrough),
-        );
-      }
-    }
-  }
-
-  private handle(
-    read: CachedRead,
-    request: IncomingMessage,
-    response: ServerResponse,
-    fallThrough: () => void,
-  ): void {
-    if (!plainlyAcceptsJson(request.headers.accept)) return fallThrough();
-    let description: ReadDescription;
-    try {
-      description = read.parse(request);
-    } catch (error) {
-      // The ordinary path refuses it again, and renders the error. Anything else is a defect.
-      if (error instanceof AppError || error instanceof URIError) return fallThrough();
-      throw error;
-    }
-    this.cache
-      .respond(read, description, request, response)
-      .then(({ statusCode, headers, parts }) =>
-        writeStamped(request, response, statusCode, headers, parts),
-      )
-      .catch((error: unknown) =>
-        // Vary as the compression of the ordinary path sets it.
-        writeFastProblem(error, request, response, ['Vary', 'Accept-Encoding']),
-      );
-  }
-}
-
-/** List member up to the next comma: a token, its argument may be quoted. Junk matches without a name: linear time. */
-const DIRECTIVE = /[\s,]*(?:([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*/g;
-
-/** Larger numbers count as this (RFC 9111, section 1.2.2). */
-const MAX_SECONDS = 2 ** 31;
-
-const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });
-
-/**
- * What a request's Cache-Control allows (RFC 9111, section 5.2.1). Of contradictory directives the strictest counts;
- * unknown ones do not, and an invalid number is 0, the strictest.
- */
-export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
-  const text = headers['cache-control'];
-  if (text === undefined) {
-    if (headers.pragma === undefined) return DEFAULT_READ_POLICY;
-    // Pragma counts only without Cache-Control (RFC 7234, section 5.4).
-    return policyIn(headers.pragma).noCache ? NO_CACHE : DEFAULT_READ_POLICY;
-  }
-  const policy = policyIn(text);
-  // No cached response is that young; a client may accept a stale one (RFC 9111, section 5.2.1.1).
-  if (policy.maxAgeSeconds === 0 && !policy.maxStaleSeconds) policy.noCache = true;
-  return policy;
-}
-
-function policyIn(directives: string): ReadPolicy {
-  const policy: ReadPolicy = { noCache: false, noStore: false };
-  for (const [, directive, value] of directives.matchAll(DIRECTIVE)) {
-    const name = directive?.toLowerCase();
-    if (name === 'no-cache') policy.noCache = true;
-    else if (name === 'no-store') policy.noStore = true;
-    else if (name === 'max-age') {
-      policy.maxAgeSeconds = Math.min(policy.maxAgeSeconds ?? Infinity, secondsOf(value));
-    } else if (name === 'max-stale') {
-      const seconds = value === undefined ? Infinity : secondsOf(value);
-      policy.maxStaleSeconds = Math.min(policy.maxStaleSeconds ?? Infinity, seconds);
-    }
-  }
-  return policy;
-}
-
-function secondsOf(value = ''): number {
-  const [, , digits] = /^("?)(\d+)\1\s*$/.exec(value) ?? [];
-  return digits === undefined ? 0 : Math.min(Number(digits), MAX_SECONDS);
-}
-
-/** One entity tag of a list, weak or not, with the comma or the end after it; may be empty. */
-const LISTED_TAG = /[ \t]*(?:(?:W\/)?("[^"]*")[ \t]*)?(?:,|$)/y;
-
-/** Weak comparison (RFC 9110, section 13.1.2). Ignores text after a syntax error: a full response is never wrong. */
-export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
-  if (ifNoneMatch === undefined) return false;
-  if (ifNoneMatch === etag || ifNoneMatch.trim() === '*') return true;
-  const opaque = etag.startsWith('W/') ? etag.slice(2) : etag;
-  LISTED_TAG.lastIndex = 0;
-  while (LISTED_TAG.lastIndex < ifNoneMatch.length) {
-    const [, tag] = LISTED_TAG.exec(ifNoneMatch) ?? [];
-    if (tag === opaque) return true;
-    if (LISTED_TAG.lastIndex === 0) return false; // no match
-  }
-  return false;
 }

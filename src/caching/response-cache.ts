@@ -2,13 +2,14 @@ import { type Cache, CACHE_MANAGER } from '@nestjs/cache-manager';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
 import { RedisConnection } from '../platform/redis/redis-connection';
-import { abortable, abortableLazily, abortReason, onAbort } from '../platform/runtime/abort';
+import { abortableLazily } from '../platform/runtime/abort';
 import { CacheEntry } from './cache-entry';
 import { keyHead } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedResponse } from './cached-read';
 import { MemoryStore } from './memory-store';
+import { type Fill, SingleFlight } from './single-flight';
 
 /** What a reader allows, as the directives of a request do (RFC 9111, section 5.2.1). */
 export interface ReadPolicy {
@@ -48,10 +49,10 @@ type Load = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedRe
 
 interface Slot {
   key: string;
-  /** Key without the epoch. */
+  /** Key without the version. */
   group: string;
   ttlMs: number;
-  /** Request time of its epoch, on the clock of performance.now(). */
+  /** Request time of its version, on the clock of performance.now(). */
   verifiedAtMs: number;
   accepts: (rest: unknown) => boolean;
 }
@@ -62,7 +63,7 @@ interface Tier {
 }
 
 /**
- * Response cache, per tenant and exact: keys contain the epoch of their tenants, requested before every use, so that no
+ * Response cache, per tenant and exact: keys contain the version of their tenants, requested before every use, so that no
  * response from before the last change is found. Redis and its failures change only the cost.
  */
 @Injectable()
@@ -82,7 +83,7 @@ export class ResponseCache {
 
   /**
    * Returns the cached response if it is current, else loads one.
-   * @throws what reading epoch or response throws, of which nothing is cached; the reason of the caller's signal.
+   * @throws what the reads of version and response throw, of which nothing is cached; the reason of the caller's signal.
    */
   async getOrLoad<D extends ReadDescription>(
     read: CachedRead<D>,
@@ -112,11 +113,11 @@ export class ResponseCache {
     }
     if (isFresh) read.assertCapacity?.(description);
     const verifiedAtMs = performance.now();
-    const epoch = read.currentEpoch(description.tenants);
-    // Valid with any epoch: the permit is waited for meanwhile, and the read follows both.
-    const fresh = isFresh ? load(signal?.(), epoch) : undefined;
+    const version = read.currentVersion(description.tenants);
+    // Valid with any version: the permit is waited for meanwhile, and the read follows both.
+    const fresh = isFresh ? load(signal?.(), version) : undefined;
     fresh?.catch(() => undefined); // handled in `reload`
-    const key = `${head}${await (signal ? abortableLazily(epoch, signal) : epoch)}:${query}`;
+    const key = `${head}${await (signal ? abortableLazily(version, signal) : version)}:${query}`;
     const slot: Slot = { key, group, ttlMs, verifiedAtMs, accepts: (rest) => read.accepts(rest) };
     if (fresh) {
       this.count(namespace, options, 'excluded');
@@ -259,7 +260,7 @@ export class ResponseCache {
     }
   }
 
-  /** Unless its key is removed before that is done. */
+  /** Stores the entry; not, or not for long, when its key is removed meanwhile, as it may be older than the removal. */
   private async keep(fill: Fill, entry: CacheEntry, tier: Tier | undefined): Promise<void> {
     if (fill.isDiscarded) return;
     await tier?.set(fill.key, entry, Math.max(1, entry.remainingMs())); // 0 would mean for ever
@@ -268,50 +269,5 @@ export class ResponseCache {
 
   private isTooLarge({ sizeBytes }: CacheEntry): boolean {
     return sizeBytes > this.policy.maxEntryBytes;
-  }
-}
-
-/** Cancelling takes a few milliseconds; the last caller is rejected once the work has ended. */
-const CANCEL_GRACE_MS = 25;
-
-/** Running load whose result is to be cached. */
-interface Fill {
-  readonly key: string;
-  /** True once its key was removed: callers get the result, but it is not cached. */
-  isDiscarded: boolean;
-}
-
-/** Work shared by all callers of one key. An abort rejects for its caller; the last one's aborts the work. */
-class SingleFlight<T> implements Fill {
-  isDiscarded = false;
-  /** A new caller has to begin another. */
-  isAbandoned = false;
-  readonly promise: Promise<T>;
-  private waiting = 0;
-  private readonly controller = new AbortController();
-
-  constructor(
-    readonly key: string,
-    work: (signal: AbortSignal) => Promise<T>,
-  ) {
-    this.promise = work(this.controller.signal);
-  }
-
-  /** @throws what the work throws, or the reason of the caller's signal. */
-  async join(signal?: AbortSignal): Promise<T> {
-    if (signal?.aborted) throw abortReason(signal);
-    this.waiting += 1;
-    if (!signal) return this.promise;
-    const removeListener = onAbort(signal, () => {
-      this.waiting -= 1;
-      if (this.waiting > 0) return;
-      this.isAbandoned = true;
-      this.controller.abort(signal.reason);
-    });
-    try {
-      return await abortable(this.promise, signal, CANCEL_GRACE_MS);
-    } finally {
-      removeListener();
-    }
   }
 }

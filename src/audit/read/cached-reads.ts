@@ -86,7 +86,7 @@ abstract class CachedEventRead<D extends ParsedRead> extends CachedRead<D> {
     return parsed;
   }
 
-  currentEpoch(tenants: Tenants): Promise<string> {
+  currentVersion(tenants: Tenants): Promise<string> {
     return this.versions.current(tenants);
   }
 

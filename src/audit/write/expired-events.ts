@@ -7,11 +7,11 @@ const BATCH_EVENTS = 2000;
 const ATTEMPTS = 5;
 
 /**
- * Cleans up after events in `hidden`, which retention has hidden; idempotent. First epochs move, so that no cached
- * response shows them (docs/adr/0007), then client ids are deleted. Head rows stay: a sequence never starts again.
+ * Cleans up after events in `hidden`, which retention has hidden; idempotent. The versions of their organizations are
+ * moved first, so that no cached response shows the events (docs/adr/0007), then client ids are deleted. Head rows stay: a sequence never starts again.
  */
 export async function forgetExpired(client: ClientBase, hidden: string): Promise<void> {
-  await moveEpochs(client, await findOrganizations(client, hidden));
+  await moveVersions(client, await findOrganizations(client, hidden));
   await forgetClientIds(client, hidden);
 }
 
@@ -43,8 +43,11 @@ async function findOrganizations(client: ClientBase, hidden: string): Promise<st
   return rows.map(({ id }) => id);
 }
 
-/** Moves recording times on head rows, which serve the epoch alone. Forwards only. */
-async function moveEpochs(client: ClientBase, organizations: string[]): Promise<void> {
+/**
+ * Moves the recording times on head rows, which serve nothing but the version. They never move back, as a version that
+ * was in use before would find old cache entries.
+ */
+async function moveVersions(client: ClientBase, organizations: string[]): Promise<void> {
   for (let from = 0; from < organizations.length; from += BATCH_HEADS) {
     const batch = organizations.slice(from, from + BATCH_HEADS);
     for (let attempt = 1; ; attempt += 1) {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { matchesEtag, readPolicyOf } from './http-cache';
+import { matchesEtag, readPolicyOf } from './cache-control';
 import { DEFAULT_READ_POLICY } from './response-cache';
 import { growthOf, LINEAR_GROWTH } from '../../test/support/growth';
 
