@@ -3,8 +3,14 @@ import type { ConfigType } from '@nestjs/config';
 import { concurrencyConfig, databaseConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { AppError } from '../platform/errors/app-error';
-import { AimdLimit, EventLoopPressure, InFlight } from './event-loop-pressure';
+import { BUSY, EventLoopPressure } from './event-loop-pressure';
+import { InFlight } from './in-flight';
 import { PermitPool, type PermitRequest } from './permit-pool';
+
+/** Utilization of the event loop below which the limit rises. Between this and BUSY it rests. */
+const FREE = 0.7;
+/** While one waits for PostgreSQL, the other one uses the event loop. */
+const MIN_LIMIT = 2;
 
 /**
  * Permits to use a connection. The pool's queue is first come first served: a flood would wait there before all others.
@@ -64,4 +70,25 @@ export class ConnectionLimiter {
 
 function isTooLate(error: unknown): boolean {
   return error instanceof AppError && ['QUEUE_TIMEOUT', 'REQUEST_TIMEOUT'].includes(error.code);
+}
+
+/**
+ * Additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1) of concurrent work:
+ * more than one thread can do speeds up nothing and delays every flow.
+ */
+export class AimdLimit {
+  private limit: number;
+
+  /** @param max the limit while the loop has time. */
+  constructor(private readonly max: number) {
+    this.limit = max;
+  }
+
+  /** Returns the new limit by the event loop's utilization (0 to 1) since the last call. */
+  next(utilization: number): number {
+    if (utilization > BUSY) this.limit = Math.max(MIN_LIMIT, Math.floor(this.limit / 2));
+    else if (utilization < FREE) this.limit += 1;
+    this.limit = Math.min(this.max, this.limit);
+    return this.limit;
+  }
 }

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 /** Utilization of the event loop above which it is busy, and limits are halved. */
-const BUSY = 0.9;
+export const BUSY = 0.9;
 /** A flow seen within this time may come again. */
 const SEVERAL_FLOWS_MS = 1000;
 const SAMPLE_INTERVAL_MS = 100;
@@ -58,61 +58,5 @@ export class EventLoopPressure implements BeforeApplicationShutdown {
 
   isHigh(): boolean {
     return this.isBusy && this.hasSeveralFlows();
-  }
-}
-
-/** Utilization below which it rises. Between the two nothing changes, so that the limit comes to rest. */
-const FREE = 0.7;
-/** While one waits for PostgreSQL, the other one uses the event loop. */
-const MIN_LIMIT = 2;
-
-/**
- * Additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1) of concurrent work:
- * more than one thread can do speeds up nothing and delays every flow.
- */
-export class AimdLimit {
-  private limit: number;
-
-  /** @param max the limit while the loop has time. */
-  constructor(private readonly max: number) {
-    this.limit = max;
-  }
-
-  /** Returns the new limit by the event loop's utilization (0 to 1) since the last call. */
-  next(utilization: number): number {
-    if (utilization > BUSY) this.limit = Math.max(MIN_LIMIT, Math.floor(this.limit / 2));
-    else if (utilization < FREE) this.limit += 1;
-    this.limit = Math.min(this.max, this.limit);
-    return this.limit;
-  }
-}
-
-/** Longer work waits for PostgreSQL, and not for the event loop, which serves many requests in that time. */
-const LONG_MS = 500;
-
-/** Running work by start. */
-export class InFlight {
-  /** Earliest first. */
-  private readonly works = new Set<{ sinceMs: number }>();
-
-  async during<T>(work: () => Promise<T>): Promise<T> {
-    const entry = { sinceMs: performance.now() };
-    this.works.add(entry);
-    try {
-      return await work();
-    } finally {
-      this.works.delete(entry);
-    }
-  }
-
-  /** Number of works so long that others should not wait for them. */
-  countLong(): number {
-    const startedBeforeMs = performance.now() - LONG_MS;
-    let count = 0;
-    for (const { sinceMs } of this.works) {
-      if (sinceMs > startedBeforeMs) break;
-      count += 1;
-    }
-    return count;
   }
 }

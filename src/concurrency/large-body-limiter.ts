@@ -12,7 +12,8 @@ import { concurrencyConfig, serverConfig } from '../platform/config/settings';
 import { SMALL_BODY_BYTES } from '../http/body-memory-limiter';
 import { type BodyRequest, RAW_BODY } from '../http/body-reader';
 import { requestSignal } from '../http/request-context';
-import { EventLoopPressure, InFlight } from './event-loop-pressure';
+import { EventLoopPressure } from './event-loop-pressure';
+import { InFlight } from './in-flight';
 import {
   flowOfRequest,
   type FlowRequest,
