@@ -13,7 +13,7 @@ import { MaintenanceRun } from './maintenance-run';
 import { databaseConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { isUnavailable } from '../platform/database/database-errors';
-import type { DedicatedPool } from '../platform/database/connection-loan';
+import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';

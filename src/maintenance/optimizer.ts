@@ -16,7 +16,7 @@ import { MaintenanceRun, OWN_RELATIONS, report } from './maintenance-run';
 import { adviseSettings } from './settings-advice';
 import { databaseConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
-import type { DedicatedPool } from '../platform/database/connection-loan';
+import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import {
   missingMonths,

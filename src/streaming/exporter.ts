@@ -4,11 +4,8 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { PoolClient, QueryConfig } from 'pg';
 import { databaseConfig, streamingConfig } from '../platform/config/settings';
-import {
-  BrokenConnection,
-  type DedicatedPool,
-  requestCancel,
-} from '../platform/database/connection-loan';
+import { BrokenConnection, requestCancel } from '../platform/database/connection-lease';
+import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { CopyOut } from '../platform/database/copy-out';
 import { Database } from '../platform/database/database';
 import { toDatabaseError } from '../platform/database/database-errors';

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { Database } from '../../src/platform/database/database';
 import { DatabaseModule } from '../../src/platform/database/database.module';
-import type { DedicatedPool } from '../../src/platform/database/connection-loan';
+import type { DedicatedPool } from '../../src/platform/database/dedicated-pool';
 import { databaseConfig, serverConfig } from '../../src/platform/config/settings';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { openReplica, type Replica } from './replica.fixture';

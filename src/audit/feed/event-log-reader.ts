@@ -1,5 +1,5 @@
 import type { Organizations } from '../../auth/principal';
-import type { DedicatedPool } from '../../platform/database/connection-loan';
+import type { DedicatedPool } from '../../platform/database/dedicated-pool';
 import type { Database } from '../../platform/database/database';
 import { EVENT_JSON } from '../event/audit.statements';
 import { countedTypes, isTooLarge } from '../read/audit.queries';

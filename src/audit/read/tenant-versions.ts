@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import type { Tenants } from '../../caching/cache-key';
-import type { DedicatedPool } from '../../platform/database/connection-loan';
+import type { DedicatedPool } from '../../platform/database/dedicated-pool';
 import { Database } from '../../platform/database/database';
 import { isMissingColumn, isUnavailable } from '../../platform/database/database-errors';
 import type { Durability } from '../../platform/database/durability';
@@ -36,8 +36,8 @@ const SUMS = `SELECT coalesce(sum(last_sequence), 0)::text AS sequences, coalesc
 const SERVER_START = 'extract(epoch FROM pg_postmaster_start_time())';
 
 /**
- * Snapshot and, unless it is the known one ($1), sums of all heads. NULL on a standby, whose snapshot text omits
- * running transactions.
+ * Returns the current snapshot, and the sums of all heads if the snapshot differs from the known one ($1). The snapshot
+ * is NULL on a standby, where its text omits running transactions.
  */
 const FIND_ALL_HEADS = {
   name: 'audit-find-all-heads',

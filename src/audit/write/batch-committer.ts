@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
-import { UNTIMED } from '../../platform/database/commit-outcome';
+import { UNTIMED } from '../../platform/database/commit-watch';
 import { type CommitOptions, Database } from '../../platform/database/database';
 import { toDatabaseError } from '../../platform/database/database-errors';
 import { DURABILITY_BARRIER } from '../../platform/database/durability';
@@ -131,6 +131,10 @@ export class BatchCommitter {
     return outcomes;
   }
 
+  /**
+   * True when no participant is needed, that is, no request has an Idempotency-Key (IdempotencyParticipant) and no event
+   * a client-chosen id (DuplicatesParticipant), and the rows fit in one statement.
+   */
   private fitsSingleStatement(requests: readonly WriteRequest[]): boolean {
     let rows = 0;
     let limit = Infinity;

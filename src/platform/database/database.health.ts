@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { Database } from './database';
-import type { DedicatedPool } from './connection-loan';
+import type { DedicatedPool } from './dedicated-pool';
 
 const TIMEOUT_MS = 2000;
 

@@ -4,22 +4,16 @@ import { DataSource } from 'typeorm';
 import { AppError } from '../errors/app-error';
 import {
   commitFailed,
-  CommitWatch,
   isOutcomeUnknown,
   takeInterruptedWait,
   unknownOutcome,
-  UNTIMED,
 } from './commit-outcome';
+import { CommitWatch, UNTIMED } from './commit-watch';
 import { poolOf } from './data-source';
 import { isMisconfigured, toDatabaseError } from './database-errors';
 import { Durability } from './durability';
-import {
-  BrokenConnection,
-  DedicatedPool,
-  type DedicatedPoolOptions,
-  type Lease,
-  withConnection,
-} from './connection-loan';
+import { BrokenConnection, type Lease, withConnection } from './connection-lease';
+import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 import { type PoolStats, statsOf } from './database-statistics';
 import { ReadReplicas } from './read-replicas';
 
@@ -177,7 +171,7 @@ export class Database implements BeforeApplicationShutdown {
     return pool;
   }
 
-  /** Ends commits that take seconds; follows the last request. */
+  /** Ends commits that take seconds (CommitWatch.stopWaiting). Called when no request is left that waits for them. */
   stopWaitingForCommits(): void {
     this.commits.stopWaiting();
   }

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { takeInterruptedWait, type UnknownReason, unknownReasonOf } from './commit-outcome';
-import type { DedicatedPool } from './connection-loan';
+import type { DedicatedPool } from './dedicated-pool';
 import { AppError } from '../errors/app-error';
 import { withDeadline } from '../runtime/abort';
 
@@ -174,7 +174,7 @@ export class Durability {
       }
       this.noteStall(outcome);
       if (outcome === 'interrupted') waitMs = LATER_WAIT_MS;
-      // The next commit will show the same.
+      // No commit is in doubt: the next one finds out whether PostgreSQL confirms again.
       else if (this.unconfirmedTenants === 0) return;
       else {
         await sleep(pauseMs, undefined, { signal: this.ending.signal, ref: false }).catch(

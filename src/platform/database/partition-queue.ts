@@ -15,7 +15,8 @@ export interface Creation extends WantedMonths {
 
 /**
  * Queue for partitions, created one at a time: this month and the next first, as all flows write there; then flows in
- * rotation, a partition each, so that no flow waits for all partitions of another.
+ * rotation, a partition each, so that no flow waits for all partitions of another. No FairQueue, as urgent months
+ * overtake the rotation, and one partition may complete waiters of several flows.
  */
 export class PartitionQueue {
   private waiting: Creation[] = [];

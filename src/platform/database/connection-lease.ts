@@ -1,7 +1,5 @@
 import { connect } from 'node:net';
-import { Pool, type PoolClient, type PoolConfig } from 'pg';
-import type { DataSourceOptions } from 'typeorm';
-import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/PostgresDataSourceOptions';
+import { Pool, type PoolClient } from 'pg';
 import { toDatabaseError } from './database-errors';
 import { statsOf } from './database-statistics';
 import { abortablePromise, onAbort } from '../runtime/abort';
@@ -18,6 +16,7 @@ export class BrokenConnection extends Error {
   }
 }
 
+/** What `work` of withConnection may do with its connection. */
 export interface Lease {
   /**
    * Excludes later statements from cancellation.
@@ -46,10 +45,10 @@ export async function withConnection<T>(
     lost = error;
   };
   client.on('error', onError);
-  let isLent = true;
+  let isLeased = true;
   const giveBack = (isBroken: boolean): void => {
-    if (!isLent) return;
-    isLent = false;
+    if (!isLeased) return;
+    isLeased = false;
     client.off('error', onError);
     client.release(isBroken || lost !== undefined);
   };
@@ -163,6 +162,7 @@ function isCancellation(error: unknown): boolean {
 
 /** Limit, beyond which the server will not end the statement either. */
 const CANCEL_TIMEOUT_MS = 1000;
+
 const CANCEL_REQUEST_CODE = 80877102;
 
 interface Backend {
@@ -196,64 +196,4 @@ export function requestCancel(client: PoolClient): Promise<boolean> {
     socket.resume(); // without a reader no end is seen
     socket.write(message);
   });
-}
-
-/** Allowance for an answer after PostgreSQL's own timeout. */
-const SILENCE_GRACE_MS = 500;
-
-export interface DedicatedPoolOptions {
-  max: number;
-  /** Milliseconds for a connection, and again for a statement. */
-  timeoutMs: number;
-  /** Milliseconds for a connection; default `timeoutMs`. */
-  connectTimeoutMs?: number;
-  /** Disables the limit, as an export is as slow as its reader, and the pipeline, where pg has no submittables. */
-  isForCopy?: boolean;
-}
-
-/**
- * Connections to the primary for work that must not wait for the main pool; opened on first use, with their own
- * `application_name`.
- */
-export class DedicatedPool {
-  readonly max: number;
-  readonly isForCopy: boolean;
-  private readonly pool: Pool;
-
-  constructor(main: DataSourceOptions, name: string, options: DedicatedPoolOptions) {
-    const { url, applicationName, poolErrorHandler } = main as PostgresDataSourceOptions;
-    const { max, timeoutMs, connectTimeoutMs = timeoutMs, isForCopy = false } = options;
-    this.max = max;
-    this.isForCopy = isForCopy;
-    this.pool = new Pool({
-      ...(main.extra as PoolConfig),
-      connectionString: url,
-      application_name: `${applicationName} ${name}`,
-      pipeline: !isForCopy,
-      min: 0,
-      max,
-      connectionTimeoutMillis: connectTimeoutMs,
-      statement_timeout: isForCopy ? 0 : timeoutMs,
-      query_timeout: isForCopy ? undefined : timeoutMs + SILENCE_GRACE_MS,
-    });
-    this.pool.on('error', (error) => {
-      poolErrorHandler?.(error);
-    });
-  }
-
-  /**
-   * Runs `work` outside a transaction; an abort of the signal cancels it in PostgreSQL.
-   * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection or an answer in time.
-   */
-  async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    try {
-      return await withConnection(this.pool, work, signal);
-    } catch (error) {
-      throw toDatabaseError(error);
-    }
-  }
-
-  close(): Promise<void> {
-    return this.pool.end();
-  }
 }
