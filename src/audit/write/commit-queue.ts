@@ -69,6 +69,8 @@ interface Entry<Request, Result> {
   attempt?: Attempt;
   resolve: (result: Result) => void;
   reject: (error: Error) => void;
+  /** Ends its count as unanswered; undefined outside a transaction, and once the request is settled. */
+  onSettled?: (() => void) | undefined;
 }
 
 /**
@@ -243,9 +245,12 @@ export class CommitQueue<Request extends Queued, Result> {
   private async attempt(batch: Entry<Request, Result>[]): Promise<readonly Outcome<Result>[]> {
     const attempt: Attempt = { isCommitting: false, isAbandoned: false };
     for (const entry of batch) entry.attempt = attempt;
-    const stopCounting = this.countUnanswered(batch);
+    this.countUnanswered(batch);
     const abandon = (): void => {
-      for (const { reject } of batch) reject(this.abandonedBy(attempt));
+      for (const entry of batch) {
+        entry.onSettled?.();
+        entry.reject(this.abandonedBy(attempt));
+      }
     };
     const limit = setTimeout(abandon, this.options.abandonAfterMs).unref();
     try {
@@ -255,38 +260,30 @@ export class CommitQueue<Request extends Queued, Result> {
       );
     } finally {
       clearTimeout(limit);
-      stopCounting();
-      for (const entry of batch) entry.attempt = undefined;
+      for (const entry of batch) {
+        entry.onSettled?.();
+        entry.attempt = undefined;
+      }
     }
   }
 
-  /** Counts these requests until each is settled, at the latest until the returned function is called. */
-  private countUnanswered(batch: Entry<Request, Result>[]): () => void {
+  /** Counts these requests until each is settled: by its abort, or by `onSettled`. */
+  private countUnanswered(batch: Entry<Request, Result>[]): void {
     const change = (by: number): void => {
       this.unanswered += by;
       this.options.onUnanswered?.(this.unanswered);
     };
-    const ends = batch.map((entry) => {
-      let isCounted = true;
-      const { reject } = entry;
+    for (const entry of batch) {
       const { signal } = entry.request;
       const end = (): void => {
-        if (isCounted) change(-1);
-        isCounted = false;
-      };
-      signal?.addEventListener('abort', end, { once: true });
-      entry.reject = (error) => {
-        end();
-        reject(error);
-      };
-      return () => {
+        entry.onSettled = undefined;
         signal?.removeEventListener('abort', end);
-        entry.reject = reject;
-        end();
+        change(-1);
       };
-    });
+      entry.onSettled = end;
+      signal?.addEventListener('abort', end, { once: true });
+    }
     change(batch.length);
-    return () => ends.forEach((end) => end());
   }
 
   private reject(
@@ -350,7 +347,10 @@ interface Scan<Entry> {
   isServed: boolean;
 }
 
-/** Waiting entries in a queue per flow, taken in turn. */
+/**
+ * Waiting entries in a queue per flow, taken in turn. No FairQueue, as a batch takes many entries at once by their sizes,
+ * skips those that must not run yet, and may return them to the head of their flow.
+ */
 export class FlowQueue<Entry> {
   /** Ordered by service: a served flow goes to the end. */
   private readonly flows = new Map<string, Entry[]>();
