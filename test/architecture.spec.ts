@@ -246,6 +246,40 @@ describe('the architecture', () => {
   });
 });
 
+/** Paths in backticks with a slash: of a source file, or below a folder of the sources; patterns are none. */
+function pathsNamedIn(text: string, folders: ReadonlySet<string>): string[] {
+  return [...text.matchAll(/`((?:[\w.-]+\/)+[\w.-]+)`/g)]
+    .map(([, path = '']) => path)
+    .filter((path) => path.endsWith('.ts') || folders.has(path.split('/', 1)[0] ?? ''));
+}
+
+describe('docs/architecture.md', () => {
+  const root = resolve(__dirname, '..');
+  const folders = new Set(['src', ...readdirSync(join(root, 'src'))]);
+  const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
+  const isMissing = (path: string) =>
+    !existsSync(join(root, 'src', path)) && !existsSync(join(root, path));
+
+  it('names only files and folders that exist', () => {
+    const paths = pathsNamedIn(text, folders);
+    expect(paths).toContain('http/fast-routes.ts');
+    expect(paths).toContain('platform/errors');
+    expect(paths.filter(isMissing)).toEqual([]);
+  });
+
+  it('would be seen to name a file or folder that does not exist', () => {
+    const wrong = 'Serves `http/fast-route.ts`, `src/audit/writes` and `htp/fast-routes.ts`.';
+    expect(pathsNamedIn(wrong, folders).filter(isMissing)).toEqual([
+      'http/fast-route.ts',
+      'src/audit/writes',
+      'htp/fast-routes.ts',
+    ]);
+    expect(pathsNamedIn('`application/problem+json`, `GET /audit/x`, `src/*.ts`', folders)).toEqual(
+      [],
+    );
+  });
+});
+
 describe('the rules themselves', () => {
   const of = (files: Record<string, string>): Sources => new Map(Object.entries(files));
 
