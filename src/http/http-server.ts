@@ -27,7 +27,7 @@ import {
 import type { CrossOriginSharing } from './cross-origin';
 import type { FastRoutes } from './fast-routes';
 import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
-import { SlowClientGuard } from './slow-client.guard';
+import { SlowClientGuard } from './slow-client-guard';
 
 /** Responds as an express application does. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
@@ -122,7 +122,7 @@ export class HttpServer {
   }
 
   /**
-   * Serves fast routes by `fastRoutes`, others by `listener`; `observe` is called once a response of
+   * Serves fast routes by `fastRoutes`, others by `listener`; `observe` (RequestObserver) is called once a response of
    * either has ended, complete or not.
    */
   attach(

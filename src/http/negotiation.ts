@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { AppError } from '../platform/errors/app-error';
 
-/** Usual values; others follow RFC 9110. */
+/** Usual values are looked up, because negotiation by RFC 9110 costs more than a cached response. */
 const ACCEPTS_JSON = new Set([
   '*/*',
   'application/json',

@@ -67,7 +67,7 @@ interface Sources {
   stalledCommits: () => boolean;
 }
 
-/** Zeros and no fault: what a source reads as until its owner registers. */
+/** Figures of sources whose owner has not registered: zeros, and no fault, so that they raise no alert. */
 export const NO_FIGURES: Sources = {
   cache: () => ({
     hitRatio: 0,

@@ -1,9 +1,9 @@
-/** `pagination` of every list. */
+/** The member `pagination` of every list. */
 export interface PageInfo {
   limit: number;
-  /** Only on pages by offset. */
+  /** Present on pages by offset alone. */
   offset?: number;
-  /** Only with `include_total=true`; exact up to TOTAL_EXACT_UP_TO. */
+  /** Present with `include_total=true`; exact up to TOTAL_EXACT_UP_TO. */
   total?: number;
   /** False when `total` is a lower bound. */
   totalIsExact?: boolean;
@@ -13,7 +13,7 @@ export interface PageInfo {
   previousCursor?: string;
 }
 
-/** Limit of exact totals: counting on costs more than the page. */
+/** Totals above this are lower bounds, because counting further would cost more than reading the page. */
 export const TOTAL_EXACT_UP_TO = 10_000;
 
 /** RFC 8288 `Link` values (first, prev, next) of the page of `url`: relative references, valid behind any proxy. */

@@ -60,7 +60,10 @@ function csv({ columns, hasBom }: CsvOptions): ExportFormat {
   };
 }
 
-/** Expects rows as JSON text for `json` and `ndjson`, CSV of `columns` for `csv`. */
+/**
+ * Expects rows as JSON text for `json` and `ndjson`, CSV of `columns` for `csv`. Cells that look like a formula are
+ * neutralized in SQL (audit/export/export-statement.ts).
+ */
 export function exportFormat(name: ExportFormatName, options: CsvOptions): ExportFormat {
   if (name === 'csv') return csv(options);
   return name === 'json' ? JSON_ARRAY : NDJSON;

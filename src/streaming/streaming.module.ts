@@ -4,7 +4,7 @@ import { StreamingMetrics } from './streaming.metrics';
 import { DatabaseModule } from '../platform/database/database.module';
 import { MetricsModule } from '../metrics/metrics.module';
 
-/** Exports of any size. */
+/** Streams exports in constant memory, whatever their size. */
 @Module({
   imports: [DatabaseModule, MetricsModule],
   providers: [Exporter, StreamingMetrics],

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { takenBytes } from '../../src/http/slow-client.guard';
+import { takenBytes } from '../../src/http/slow-client-guard';
 import { until } from '../integration/until.fixture';
 import { answersIn } from '../support/raw-http';
 import { SocketStage } from '../support/socket-stage';

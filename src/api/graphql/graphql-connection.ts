@@ -8,7 +8,7 @@ import { restoreNumbers } from '../../platform/runtime/lossless-json';
 import { estimateParsedBytes } from '../../http/body-memory-limiter';
 import { clientClosed } from '../../http/request-context';
 import type { Quota } from '../../platform/runtime/quota';
-import { takenBytes } from '../../http/slow-client.guard';
+import { takenBytes } from '../../http/slow-client-guard';
 
 /** Bytes that a peer has not taken, from which on its messages are not read. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024;

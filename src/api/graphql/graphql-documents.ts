@@ -46,7 +46,7 @@ type CheckedDocument =
 @Injectable()
 export class GraphqlDocuments {
   readonly schema: GraphQLSchema;
-  /** For the fields of operations. */
+  /** Finds a provider: the resolvers call the services of the application by it. */
   readonly get: ResolverContext['get'];
   private readonly introspection: boolean;
   private readonly rules: readonly ValidationRule[];

@@ -35,7 +35,10 @@ import {
 
 export const AUDIT_ROUTES = ['audit/events', 'performance/audit/events'];
 
-/** The REST API of audit events. */
+/**
+ * The REST API of audit events. Plain requests are served before express: `create` by create-event.fast-route.ts, the
+ * `@Cached` ones by caching/cached-routes.ts.
+ */
 @ApiTags('audit events')
 @Controller(AUDIT_ROUTES)
 export class AuditController {

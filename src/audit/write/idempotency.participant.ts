@@ -14,7 +14,10 @@ import type {
   Written,
 } from './batch-committer';
 
-/** Replays the acknowledgement of a known Idempotency-Key, and stores those of new keys. */
+/**
+ * Replays the acknowledgement of a known Idempotency-Key, and stores those of new keys. `IdempotencyKeys.claim` compares
+ * the bodies: it refuses a key that was used with another one.
+ */
 @Injectable()
 export class IdempotencyParticipant implements TransactionParticipant {
   constructor(private readonly keys: IdempotencyKeys) {}
