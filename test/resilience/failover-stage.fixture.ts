@@ -117,11 +117,12 @@ export class FailoverStage {
     return ledger;
   }
 
-  /** After a spec that failed: nothing goes on writing, and no server stands still. */
+  /** After a spec that failed: nothing goes on writing, no server stands still, and the primary can be reached. */
   settle(): void {
     for (const ledger of this.ledgers.splice(0)) ledger.abandon();
     this.cluster.primary.thaw();
     this.cluster.standby.thaw();
+    if (this.database.isCut) this.pointAtPrimary();
   }
 
   /** Points the stable address at the primary of now, and takes connections again. */

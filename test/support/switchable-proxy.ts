@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export class SwitchableProxy {
   private readonly sockets = new Set<Socket>();
   private readonly server: Server;
-  private isCut = false;
+  private isClosed = false;
   private delayMs = 0;
   private flowing = Promise.resolve();
   private letFlow: () => void = () => undefined;
@@ -21,6 +21,11 @@ export class SwitchableProxy {
     proxy.server.listen(0, '127.0.0.1');
     await once(proxy.server, 'listening');
     return proxy;
+  }
+
+  /** Whether it takes no connections, after `cut`. */
+  get isCut(): boolean {
+    return this.isClosed;
   }
 
   get port(): number {
@@ -43,12 +48,12 @@ export class SwitchableProxy {
 
   /** Breaks every connection and takes no more, until `restore`. */
   cut(): void {
-    this.isCut = true;
+    this.isClosed = true;
     this.breakConnections();
   }
 
   restore(): void {
-    this.isCut = false;
+    this.isClosed = false;
     this.delayMs = 0;
     this.resume();
   }
@@ -76,7 +81,7 @@ export class SwitchableProxy {
   }
 
   private accept(near: Socket): void {
-    if (this.isCut) {
+    if (this.isClosed) {
       near.on('error', () => undefined).destroy();
       return;
     }
