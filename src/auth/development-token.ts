@@ -1,9 +1,8 @@
 import { SignJWT } from 'jose';
 import { wallClockMs } from '../platform/runtime/clocks';
 import type { AuthConfig, ClaimPath } from '../platform/config/settings';
-import { DEFAULT_ORGANIZATION_CLAIMS, DEFAULT_SCOPE_CLAIMS } from './token-verifier';
+import { DEFAULT_ORGANIZATION_CLAIMS, DEFAULT_SCOPE_CLAIMS, SCOPES, type Scope } from './principal';
 import { usableAlgorithms } from './verification-keys';
-import { SCOPES, type Scope } from './principal';
 
 /** Claims of a developer's token. `expiresInSeconds` counts from now. */
 export interface DevelopmentClaims {

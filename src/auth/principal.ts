@@ -1,5 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import { insufficientScope } from './challenge';
+import { insufficientScope, invalidToken } from './challenge';
+import type { AuthConfig, ClaimPath } from '../platform/config/settings';
 import { AppError, internalError } from '../platform/errors/app-error';
 
 export const SCOPES = [
@@ -99,3 +100,96 @@ export function principalOfContext(context: ExecutionContext): Principal {
 export const CurrentPrincipal = createParamDecorator((_data: unknown, context: ExecutionContext) =>
   principalOfContext(context),
 );
+
+/** The last instant of a Date: a later expiry is no date. */
+const MAX_DATE_MS = 8.64e15;
+/** Ids are columns of 255 characters. */
+const MAX_ID_CHARACTERS = 255;
+
+/** Claims of a valid signature, with unchecked types. */
+type VerifiedClaims = Readonly<Record<string, unknown>>;
+
+export const DEFAULT_SCOPE_CLAIMS: readonly ClaimPath[] = [['scope'], ['scp']];
+export const DEFAULT_ORGANIZATION_CLAIMS: readonly ClaimPath[] = [['organizations']];
+
+/** The principal; UNAUTHENTICATED for missing or mistyped claims. */
+export function principalOf(claims: VerifiedClaims, config: AuthConfig): Principal {
+  const { sub, exp } = claims;
+  if (!isId(sub)) throw invalidToken('The token has no usable sub claim.');
+  if (typeof exp !== 'number' || !(exp * 1000 <= MAX_DATE_MS)) {
+    throw invalidToken('The token has no usable exp claim.');
+  }
+  const paths = config.organizationClaims ?? DEFAULT_ORGANIZATION_CLAIMS;
+  const organizations = organizationsOf(claims, paths);
+  return Object.freeze({
+    subject: sub,
+    scopes: scopesOf(claims, config.scopeClaims ?? DEFAULT_SCOPE_CLAIMS),
+    organizations: organizations ?? [],
+    ...(organizations ? {} : { namesNoOrganizations: true }),
+    expiresAtMs: exp * 1000,
+  });
+}
+
+/**
+ * The values of all the claims, undefined when the token has none of them. `valuesOf` is undefined for a value that is
+ * no list of names: UNAUTHENTICATED.
+ */
+function valuesAt(
+  claims: VerifiedClaims,
+  paths: readonly ClaimPath[],
+  valuesOf: (value: unknown) => readonly string[] | undefined,
+): string[] | undefined {
+  let all: string[] | undefined;
+  for (const path of paths) {
+    let value: unknown = claims;
+    for (const name of path) {
+      value = isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+    }
+    if (value === undefined) continue;
+    const values = valuesOf(value);
+    if (!values) throw invalidToken(`The token has no usable ${path.join('.')} claim.`);
+    all = all ? [...all, ...values] : [...values];
+  }
+  return all;
+}
+
+/** Names in one text, as RFC 9068 has it, or in a list. */
+function scopesOf(claims: VerifiedClaims, paths: readonly ClaimPath[]): ReadonlySet<string> {
+  const names = valuesAt(claims, paths, (value) => {
+    const texts: unknown[] = Array.isArray(value) ? value : [value];
+    if (!texts.every((text) => typeof text === 'string')) return undefined;
+    return texts.flatMap((text) => text.split(' ')).filter((name) => name !== '');
+  });
+  return new Set(names);
+}
+
+/** One id, a list, or an object of objects by id (Keycloak). An id may contain spaces. */
+function organizationsOf(
+  claims: VerifiedClaims,
+  paths: readonly ClaimPath[],
+): Organizations | undefined {
+  const ids = valuesAt(claims, paths, (value) => {
+    const list: unknown[] = Array.isArray(value)
+      ? value
+      : isObject(value) && Object.values(value).every(isObject)
+        ? Object.keys(value)
+        : [value];
+    return list.every(isId) ? list : undefined;
+  });
+  if (ids?.includes('*')) return '*';
+  return ids && Object.freeze(canonicalOrganizations(ids));
+}
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Columns and log lines hold neither NUL nor half a surrogate pair. */
+function isId(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= MAX_ID_CHARACTERS &&
+    !/[\0\p{Cs}]/u.test(value)
+  );
+}
