@@ -49,7 +49,7 @@ export class CacheEntry implements SizedValue {
 
   constructor(
     shared: SharedResponse,
-    /** On the clock of performance.now(). */
+    /** Time of the read, on the clock of performance.now(). */
     readonly readAtMs: number,
     readonly ttlMs: number,
     /** Key without the version: an entry replaces the older one of its group. */

@@ -52,7 +52,7 @@ function encoded(id: string): string {
 
 /** Operator's pattern: the beginning of keys after the prefix, with `*` for any text. */
 export class KeyPattern {
-  /** For `SCAN … MATCH`: the whole key, with Redis's other wildcards escaped. */
+  /** The pattern of `SCAN … MATCH` for the whole key, with Redis's other wildcards escaped. */
   readonly redisGlob: string;
   readonly test: (key: string) => boolean;
 

@@ -36,7 +36,7 @@ export interface LoadOptions {
   /** Path of the request, without its query. */
   path: string;
   policy: ReadPolicy;
-  /** In place of the settings' time to live; also the maximum age. */
+  /** Replaces the settings' time to live; also the maximum age. */
   ttlMs?: number;
   /** Not counted as a request (warm-up). */
   isAhead?: boolean;

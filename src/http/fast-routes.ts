@@ -39,7 +39,7 @@ type Handler = (...parameters: never[]) => unknown;
  */
 @Injectable()
 export class FastRoutes {
-  /** By method and path; `parametric` without the last segment. */
+  /** Keys are method and path, in `parametric` without the last segment. */
   private readonly exact = new Map<string, FastHandler>();
   private readonly parametric = new Map<string, FastHandler>();
 

@@ -202,7 +202,7 @@ const RULES: Rule[] = [
   },
 ];
 
-/** Without truncation, which would lock the table exclusively. */
+/** VACUUM does not truncate the table, because that would lock it exclusively. */
 const STATEMENTS = { vacuumed: 'VACUUM (ANALYZE, TRUNCATE false)', analyzed: 'ANALYZE' };
 
 /** Vacuums and analyses due tables, most dead rows first. */

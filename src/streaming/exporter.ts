@@ -21,7 +21,7 @@ const MAX_CHUNK_BYTES = 1024 * 1024;
 /** Longest wait of buffered rows, plus one interval. */
 const IDLE_FLUSH_MS = 500;
 const TICK_MS = 250;
-/** Until the first row an export can fail with a proper status; but proxies do not wait for ever. */
+/** An export can fail with a proper status until its first row is sent; proxies wait only so long for that. */
 const FIRST_ROW_WAIT_MS = 10_000;
 /** Statements around the COPY take no time: a server that does not reply has gone. */
 const STATEMENT_TIMEOUT_MS = 10_000;

@@ -24,7 +24,7 @@ const CLOSE_POLL_MS = 10;
 /** A token has at most 16 KiB. */
 const MAX_INIT_CHARACTERS = 64 * 1024;
 const MAX_MESSAGES_BEFORE_INIT = 10;
-/** In the memory that it takes before it is whole. */
+/** Limit of the memory that an unfinished first message takes. */
 const MAX_UNFINISHED_INIT_BYTES = 2 * MAX_INIT_CHARACTERS;
 /** Bytes of an unfinished message that are not counted: most are then refused as operations, not as sockets. */
 const MAX_UNCOUNTED_BYTES = 64 * 1024;
@@ -101,7 +101,7 @@ export class GraphqlConnection {
   private readonly waiting = new Set<() => void>();
   private receivedBeforeInit = 0;
   private readonly unfinished = new UnfinishedMessage();
-  /** For an unfinished message. */
+  /** Memory reserved for the unfinished message. */
   private readonly reserved = { sender: '', bytes: 0 };
   private checksLeft = 1;
   /** Bytes at the last check: buffered for the peer, and all that the kernel had taken. */
@@ -114,7 +114,7 @@ export class GraphqlConnection {
     private readonly socket: WebSocket,
     readonly request: IncomingMessage & { principal?: Principal },
     keepAliveMs: number,
-    /** For the messages of all sockets, while their operations are under way. */
+    /** Bounds the messages of all sockets whose operations are under way. */
     private readonly memory: Quota,
   ) {
     setMaxListeners(Infinity, this.signal); // one for each operation under way

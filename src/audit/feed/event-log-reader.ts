@@ -52,7 +52,7 @@ const MAX_CHARACTERS = MAX_BUFFERED_CHARACTERS / 2;
 const POOL = { max: 2, timeoutMs: 5000 };
 
 export interface RecordedRead {
-  /** In the order of each organization's sequence. */
+  /** Events of each organization are ordered by sequence. */
   events: RecordedEvent[];
   unfinished: string[];
   /** Recording times of the events at the given positions that still exist. */
