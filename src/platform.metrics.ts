@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { TokenVerifier } from './auth/token-verifier';
 import { databaseConfig } from './platform/config/settings';
 import { Database } from './platform/database/database';
 import { DatabaseHealthIndicator } from './platform/database/database.health';
@@ -9,7 +10,7 @@ import { MeasurementSources } from './metrics/measurement-sources';
 import { labelled, MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
-/** Metrics of PostgreSQL, its pool and partitions, and Redis: the platform imports no metrics (docs/architecture.md). */
+/** Metrics of PostgreSQL, its pool and partitions, Redis, and the key set: platform and auth import no metrics (docs/architecture.md). */
 @Injectable()
 export class PlatformMetrics {
   constructor(
@@ -20,6 +21,7 @@ export class PlatformMetrics {
     queries: QueryTimes,
     partitions: PartitionsHealthIndicator,
     redis: RedisConnection,
+    verifier: TokenVerifier,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
   ) {
     sources.register('database', () => isUp(indicator));
@@ -56,6 +58,23 @@ export class PlatformMetrics {
     );
     registry.gauge('redis_up', 'Whether Redis answers; absent when none is configured.', () =>
       redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : [],
+    );
+    sources.register('keySet', () => !verifier.keySet().isAway);
+    registry.gauge(
+      'auth_key_set_up',
+      'Whether the key set that verifies tokens can be read; absent with a secret.',
+      () => {
+        const { isConfigured, isAway } = verifier.keySet();
+        return isConfigured ? [{ value: isAway ? 0 : 1 }] : [];
+      },
+    );
+    registry.gauge(
+      'auth_key_set_age_seconds',
+      'Time since the key set was read; absent before the first token, and with a secret.',
+      () => {
+        const { ageSeconds } = verifier.keySet();
+        return ageSeconds === undefined ? [] : [{ value: ageSeconds }];
+      },
     );
     registry.counter('redis_failures_total', 'Attempts that failed or were given up.', () => {
       const { timeouts, failures } = redis.statistics();

@@ -1,18 +1,21 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD, DiscoveryModule } from '@nestjs/core';
+import { TerminusModule } from '@nestjs/terminus';
 import { AuthGuard, RouteAccessCheck } from './auth.guard';
+import { KeySetHealthIndicator } from './key-set.health';
 import { TokenLife } from './token-life';
 import { TokenVerifier } from './token-verifier';
 
 /** Token verifier and the guard of every route. */
 @Module({
-  imports: [DiscoveryModule],
+  imports: [DiscoveryModule, TerminusModule],
   providers: [
     TokenVerifier,
     TokenLife,
     RouteAccessCheck,
+    KeySetHealthIndicator,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [TokenVerifier, TokenLife],
+  exports: [TokenVerifier, TokenLife, KeySetHealthIndicator],
 })
 export class AuthModule {}

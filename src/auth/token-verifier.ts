@@ -2,7 +2,7 @@ import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
 import { invalidToken, tokenRequired } from './challenge';
 import { isObject, type Principal, principalOf } from './principal';
-import { configuredKeys, usableAlgorithms } from './verification-keys';
+import { configuredKeys, DEFAULT_STALE_SECONDS, usableAlgorithms } from './verification-keys';
 import { VerifiedTokenCache } from './verified-token-cache';
 import { type KeyDependents, WatchedKeys } from './watched-keys';
 import { authConfig, type AuthConfig } from '../platform/config/settings';
@@ -27,7 +27,8 @@ export class TokenVerifier implements OnModuleDestroy {
 
   constructor(@Inject(authConfig.KEY) private readonly config: AuthConfig) {
     const intervalMs = 1000 * (config.jwksRefreshSeconds ?? DEFAULT_REFRESH_SECONDS);
-    this.keys = new WatchedKeys(configuredKeys(config.keys), intervalMs, {
+    const staleMs = 1000 * (config.jwksStaleSeconds ?? DEFAULT_STALE_SECONDS);
+    this.keys = new WatchedKeys(configuredKeys(config), intervalMs, staleMs, {
       exist: () => this.verified.size > 0 || this.dependents.some(({ exist }) => exist()),
       onChange: (isOutage) => this.onKeysChanged(isOutage),
     });
@@ -48,6 +49,12 @@ export class TokenVerifier implements OnModuleDestroy {
   verify(authorization: string | undefined): Principal | Promise<Principal> {
     const token = bearerToken(authorization);
     return this.verified.get(token) ?? this.verifyUnknown(token);
+  }
+
+  /** Of the key set: whether it could be read at the last attempt, and the seconds since it could. */
+  keySet(): { isConfigured: boolean; isAway: boolean; ageSeconds?: number } {
+    const { isAway, ageSeconds } = this.keys;
+    return { isConfigured: this.config.keys.kind !== 'secret', isAway, ageSeconds };
   }
 
   /** Registers work that outlives a request. */

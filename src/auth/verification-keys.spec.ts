@@ -1,7 +1,7 @@
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { mkdtemp, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TokenVerifier } from './token-verifier';
@@ -22,6 +22,18 @@ async function issuer(kid?: string, algorithm = 'ES256'): Promise<Issuer> {
 }
 
 let serial = 0;
+const verifiers: TokenVerifier[] = [];
+
+function makeVerifier(config: AuthConfig): TokenVerifier {
+  const verifier = new TokenVerifier(config);
+  verifiers.push(verifier);
+  return verifier;
+}
+
+// They look for their keys as long as these are away.
+afterEach(() => {
+  for (const verifier of verifiers.splice(0)) verifier.onModuleDestroy();
+});
 
 /** A token that differs from every other one, so that no cache answers for it. */
 function sign({ jwk, privateKey, algorithm }: Issuer, sub = `user-${++serial}`) {
@@ -56,7 +68,17 @@ describe('JwksFileKeys', () => {
     folder = await mkdtemp(join(tmpdir(), 'audit-jwks-'));
     path = join(folder, 'jwks.json');
     await write(first);
-    verifier = new TokenVerifier({ keys: { kind: 'jwks-file', path }, algorithms: ['EdDSA'] });
+    verifier = makeVerifier({ keys: { kind: 'jwks-file', path }, algorithms: ['EdDSA'] });
+  });
+
+  it('goes on with the keys at hand while there is no file, up to an hour', async () => {
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    await rm(path);
+    expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
+    expect(await outcomeOf(verifier, await sign(second))).toBe('AUTHENTICATION_UNAVAILABLE');
+    const nowMs = performance.now();
+    jest.spyOn(performance, 'now').mockImplementation(() => nowMs + 3_600_000);
+    expect(await outcomeOf(verifier, await sign(first))).toBe('AUTHENTICATION_UNAVAILABLE');
   });
 
   afterEach(async () => {
@@ -134,7 +156,7 @@ describe('JwksUrlKeys', () => {
   };
   const verifierOf = (at = url) => {
     const config: AuthConfig = { keys: { kind: 'jwks-url', url: at }, algorithms: ['ES256'] };
-    return new TokenVerifier(config);
+    return makeVerifier(config);
   };
   const later = (milliseconds: number) => jest.advanceTimersByTime(milliseconds);
   const stepClock = (milliseconds: number) => jest.setSystemTime(Date.now() + milliseconds);
@@ -296,6 +318,35 @@ describe('JwksUrlKeys', () => {
       expect(await outcomeOf(verifier, await sign(first))).toBe('accepted');
     });
 
+    it('verifies with known keys beyond their five minutes, until they are stale', async () => {
+      const verifier = verifierOf();
+      const known = await sign(first);
+      expect(await outcomeOf(verifier, known)).toBe('accepted');
+      answer = (response) => response.destroy();
+      later(3_599_000);
+      for (const token of [known, await sign(first)]) {
+        expect(await outcomeOf(verifier, token)).toBe('accepted');
+      }
+      later(1_001);
+      for (const token of [known, await sign(first)]) {
+        expect(await outcomeOf(verifier, token)).toBe('AUTHENTICATION_UNAVAILABLE');
+      }
+    });
+
+    it('lets no request but the first wait for a server that does not answer', async () => {
+      const keys = new JwksUrlKeys(url, { timeoutMs: 50 });
+      const find = () => keys.find({ alg: 'ES256', kid: 'first' }, { payload: '', signature: '' });
+      await find();
+      const held: ServerResponse[] = [];
+      answer = (response) => held.push(response);
+      later(300_000);
+      await find();
+      later(1_000);
+      await find();
+      expect(held).toHaveLength(1); // the second attempt is on its way
+      for (const response of held) response.destroy();
+    });
+
     it('that is a closed port, is told apart from a bad token', async () => {
       const verifier = verifierOf('http://127.0.0.1:1/jwks.json');
       expect(await outcomeOf(verifier, await sign(first))).toBe('AUTHENTICATION_UNAVAILABLE');
@@ -305,12 +356,79 @@ describe('JwksUrlKeys', () => {
     it('that is a server which never answers, waits for the time limit only', async () => {
       const held: ServerResponse[] = [];
       answer = (response) => held.push(response);
-      const keys = new JwksUrlKeys(url, 50);
+      const keys = new JwksUrlKeys(url, { timeoutMs: 50 });
       const outcome: unknown = await Promise.resolve(
         keys.find({ alg: 'ES256', kid: 'first' }, { payload: '', signature: '' }),
       ).catch((thrown: unknown) => thrown);
       expect(outcome).toMatchObject({ code: 'AUTHENTICATION_UNAVAILABLE' });
       for (const response of held) response.destroy();
     });
+  });
+});
+
+describe('a key set behind a proxy', () => {
+  it.each([
+    [{ httpProxy: true }, 'accepted', 1],
+    [{ httpProxy: true, noProxy: 'other.invalid, idp.invalid' }, 'AUTHENTICATION_UNAVAILABLE', 0],
+    [{ httpsProxy: true }, 'AUTHENTICATION_UNAVAILABLE', 0],
+  ])('of %j is fetched as these say', async (given, outcome, requests) => {
+    const first = await issuer('first');
+    const asked: unknown[] = [];
+    const answer = (place: unknown, respond: (keys: string) => void) => {
+      asked.push(place);
+      respond(JSON.stringify({ keys: [first.jwk] }));
+    };
+    const proxy = createServer((request, response) =>
+      answer(request.headers.host, (keys) => response.end(keys)),
+    );
+    proxy.on('connect', (request, socket: Socket) => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      socket.once('data', () =>
+        answer(request.url?.replace(':80', ''), (keys) =>
+          socket.end(
+            `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${keys.length}\r\n\r\n${keys}`,
+          ),
+        ),
+      );
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    const { httpProxy, httpsProxy, noProxy } = {
+      httpProxy: false,
+      httpsProxy: false,
+      noProxy: '',
+      ...given,
+    };
+    const verifier = makeVerifier({
+      keys: { kind: 'jwks-url', url: 'http://idp.invalid/jwks.json' },
+      algorithms: ['ES256'],
+      proxy: {
+        noProxy,
+        ...(httpProxy ? { httpProxy: url } : {}),
+        ...(httpsProxy ? { httpsProxy: url } : {}),
+      },
+    });
+    expect(await outcomeOf(verifier, await sign(first))).toBe(outcome);
+    expect(asked).toEqual(Array(requests).fill('idp.invalid'));
+    proxy.closeAllConnections();
+    await new Promise((resolve) => proxy.close(resolve));
+  });
+});
+
+describe('a secret that is rotated', () => {
+  it('verifies beside the previous one, with which nothing else verifies', async () => {
+    const [now, before, stranger] = ['n', 'b', 's'].map((letter) => letter.repeat(32));
+    const verifier = makeVerifier({
+      keys: { kind: 'secret', secret: now ?? '', previous: before },
+      algorithms: ['HS256'],
+    });
+    const outcomes = [now, before, stranger].map(async (secret) => {
+      const token = await new SignJWT({ sub: 'alice' })
+        .setProtectedHeader({ alg: 'HS256' })
+        .setExpirationTime('1h')
+        .sign(Buffer.from(secret ?? ''));
+      return outcomeOf(verifier, token);
+    });
+    expect(await Promise.all(outcomes)).toEqual(['accepted', 'accepted', 'UNAUTHENTICATED']);
   });
 });

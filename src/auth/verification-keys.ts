@@ -1,4 +1,5 @@
 import {
+  type CryptoKey,
   createLocalJWKSet,
   createRemoteJWKSet,
   customFetch,
@@ -12,9 +13,13 @@ import { readFile, stat } from 'node:fs/promises';
 import { keysUnavailable } from './challenge';
 import type { AuthConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
+import { proxiedFetch } from '../platform/runtime/proxied-fetch';
 
 /** Age of keys before they are fetched again: the longest life of a withdrawn key. */
 export const MAX_KEY_AGE_MS = 5 * 60_000;
+
+/** Time after the last successful read for which known keys verify in an outage of their source. */
+export const DEFAULT_STALE_SECONDS = 3600;
 
 /** Least interval of fetches for unknown key ids, which any client can send. */
 export const UNKNOWN_KEY_INTERVAL_MS = 2_000;
@@ -35,17 +40,30 @@ export interface VerificationKeys {
 }
 
 /** The configured keys, not read before the first token. */
-export function configuredKeys(keys: AuthConfig['keys']): VerificationKeys {
+export function configuredKeys({ keys, jwksStaleSeconds, proxy }: AuthConfig): VerificationKeys {
+  const staleMs = 1000 * (jwksStaleSeconds ?? DEFAULT_STALE_SECONDS);
   switch (keys.kind) {
-    case 'secret': {
-      const secret = new TextEncoder().encode(keys.secret);
-      return { find: () => Promise.resolve(secret), trustedUntilMs: () => Infinity };
-    }
+    case 'secret':
+      return { find: secretOf(keys.secret, keys.previous), trustedUntilMs: () => Infinity };
     case 'jwks-url':
-      return new JwksUrlKeys(keys.url);
+      return new JwksUrlKeys(keys.url, { staleMs, fetch: proxiedFetch(proxy) });
     case 'jwks-file':
-      return new JwksFileKeys(keys.path);
+      return new JwksFileKeys(keys.path, staleMs);
   }
+}
+
+/** Two secrets are tried one after the other, as jose does with several keys of a set that fit. */
+function secretOf(current: string, previous: string | undefined): JWTVerifyGetKey {
+  const secret = new TextEncoder().encode(current);
+  if (previous === undefined) return () => Promise.resolve(secret);
+  const secrets = [secret, new TextEncoder().encode(previous)];
+  return () => {
+    const several = new errors.JWKSMultipleMatchingKeys();
+    several[Symbol.asyncIterator] = async function* () {
+      for (const key of secrets) yield await Promise.resolve(key as unknown as CryptoKey);
+    };
+    return Promise.reject(several);
+  };
 }
 
 /**
@@ -71,26 +89,36 @@ interface LoadedKeySet {
   version: string;
   /** On the clock of performance.now(). */
   readAtMs: number;
+  checkedAtMs: number;
 }
 
 /**
  * Keys of a JWKS file, read when first needed, after a change, and for an unknown key id, as a change may keep the
- * metadata. A missing or invalid file is AUTHENTICATION_UNAVAILABLE until repaired, without a restart.
+ * metadata. While the file is missing or invalid, what was read holds for `staleMs`; then it is
+ * AUTHENTICATION_UNAVAILABLE until repaired, without a restart.
  */
 export class JwksFileKeys implements VerificationKeys {
   private loaded: LoadedKeySet | undefined;
 
-  constructor(private readonly path: string) {}
+  constructor(
+    private readonly path: string,
+    private readonly staleMs: number,
+  ) {}
 
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    const keySet = await this.current();
+    let failure: unknown;
+    const keySet = await this.current().catch((error: unknown) => {
+      failure = error;
+      return this.unlessStale(error);
+    });
     try {
       return await keySet.find(header, token);
     } catch (error) {
       const isSettled = performance.now() - keySet.readAtMs < UNKNOWN_KEY_INTERVAL_MS;
-      if (!(error instanceof errors.JWKSNoMatchingKey) || isSettled) throw error;
-      this.loaded = undefined;
-      return (await this.current()).find(header, token);
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      if (failure) throw failure as AppError; // the file to come may have the key
+      if (isSettled) throw error;
+      return (await this.current(true)).find(header, token);
     }
   };
 
@@ -99,17 +127,27 @@ export class JwksFileKeys implements VerificationKeys {
   }
 
   async refresh(): Promise<JSONWebKeySet> {
-    this.loaded = undefined;
-    return (await this.current()).keys;
+    return (await this.current(true)).keys;
   }
 
-  private async current(): Promise<LoadedKeySet> {
+  private unlessStale(error: unknown): LoadedKeySet {
+    const { loaded } = this;
+    if (!loaded || performance.now() - loaded.checkedAtMs >= this.staleMs) throw error;
+    return loaded;
+  }
+
+  private async current(again = false): Promise<LoadedKeySet> {
     try {
       const { mtimeMs, size, ino } = await stat(this.path);
       const version = `${mtimeMs}-${size}-${ino}`;
-      if (this.loaded?.version === version) return this.loaded;
+      const nowMs = performance.now();
+      if (!again && this.loaded?.version === version) {
+        this.loaded.checkedAtMs = nowMs;
+        return this.loaded;
+      }
       const keys = JSON.parse(await readFile(this.path, 'utf8')) as JSONWebKeySet;
-      this.loaded = { keys, find: createLocalJWKSet(keys), version, readAtMs: performance.now() };
+      const find = createLocalJWKSet(keys);
+      this.loaded = { keys, find, version, readAtMs: nowMs, checkedAtMs: nowMs };
       return this.loaded;
     } catch (error) {
       throw keysUnavailable(error);
@@ -123,18 +161,36 @@ const FETCH_TIMEOUT_MS = 3_000;
 /** Pause after a failed fetch against floods in an outage. */
 const RETRY_INTERVAL_MS = 1_000;
 
+/** How a key set is fetched. */
+interface JwksFetching {
+  /** Milliseconds for which known keys verify without a successful fetch. */
+  staleMs?: number;
+  timeoutMs?: number;
+  fetch?: typeof fetch;
+}
+
 /**
  * Keys of a JWKS URL: fetched when first needed, after five minutes, and for an unknown key. In an outage tokens with a
- * fresh known key still work; others, possibly valid, are AUTHENTICATION_UNAVAILABLE.
+ * known key still work for `staleMs`; others, possibly valid, are AUTHENTICATION_UNAVAILABLE.
  */
 export class JwksUrlKeys implements VerificationKeys {
   private readonly keySet: RemoteJWKSet;
-  private readonly conditional = new ConditionalFetch();
+  private readonly conditional: ConditionalFetch;
+  private readonly staleMs: number;
   /** Times on the clock of performance.now(). */
   private fetchedAtMs = -Infinity;
   private lastFailure: { error: AppError; atMs: number } | undefined;
 
-  constructor(url: string, timeoutMs = FETCH_TIMEOUT_MS) {
+  constructor(
+    url: string,
+    {
+      staleMs = 1000 * DEFAULT_STALE_SECONDS,
+      timeoutMs = FETCH_TIMEOUT_MS,
+      fetch: send,
+    }: JwksFetching = {},
+  ) {
+    this.staleMs = staleMs;
+    this.conditional = new ConditionalFetch(send);
     this.keySet = createRemoteJWKSet(new URL(url), {
       timeoutDuration: timeoutMs,
       // jose times these by the wall clock, which may be set, so it never fetches by itself.
@@ -146,7 +202,7 @@ export class JwksUrlKeys implements VerificationKeys {
 
   readonly find: JWTVerifyGetKey = async (header, token) => {
     try {
-      if (this.ageMs >= MAX_KEY_AGE_MS) await this.fetchKeys();
+      if (this.ageMs >= MAX_KEY_AGE_MS) await this.fetchUnlessAway();
       return await this.keySet(header, token).catch(async (error: unknown) => {
         const isSettled = this.ageMs < UNKNOWN_KEY_INTERVAL_MS;
         if (!(error instanceof errors.JWKSNoMatchingKey) || isSettled) throw error;
@@ -159,7 +215,27 @@ export class JwksUrlKeys implements VerificationKeys {
   };
 
   trustedUntilMs(): number {
-    return this.fetchedAtMs + MAX_KEY_AGE_MS;
+    const freshUntilMs = this.fetchedAtMs + MAX_KEY_AGE_MS;
+    if (!this.lastFailure) return freshUntilMs;
+    const staleUntilMs = Math.min(
+      this.fetchedAtMs + this.staleMs,
+      performance.now() + RETRY_INTERVAL_MS,
+    );
+    return Math.max(freshUntilMs, staleUntilMs);
+  }
+
+  /** Only the first request of an outage waits for the fetch; later ones go on with the known keys meanwhile. */
+  private async fetchUnlessAway(): Promise<void> {
+    const isUsable = this.ageMs < this.staleMs;
+    const fetched = this.fetchKeys();
+    if (isUsable && this.lastFailure) {
+      fetched.catch((error: unknown) => this.noteFailure(error));
+      return;
+    }
+    await fetched.catch((error: unknown) => {
+      const failure = this.noteFailure(error);
+      if (!isUsable) throw failure;
+    });
   }
 
   private get ageMs(): number {
@@ -170,6 +246,7 @@ export class JwksUrlKeys implements VerificationKeys {
   private async fetchKeys(): Promise<void> {
     await this.keySet.reload();
     this.fetchedAtMs = performance.now();
+    this.lastFailure = undefined;
   }
 
   async refresh(): Promise<JSONWebKeySet> {
@@ -213,12 +290,14 @@ function isAboutTheToken(error: unknown): boolean {
 export class ConditionalFetch {
   private last: { text: string; validators: Record<string, string> } | undefined;
 
+  constructor(private readonly send: typeof fetch = fetch) {}
+
   readonly fetch: FetchImplementation = async (url, options) => {
     const headers = new Headers(options.headers);
     for (const [name, value] of Object.entries(this.last?.validators ?? {})) {
       headers.set(name, value);
     }
-    const response = await fetch(url, { ...options, headers });
+    const response = await this.send(url, { ...options, headers });
     if (response.status === 304 && this.last) {
       await response.body?.cancel();
       return new Response(this.last.text, { headers: { 'content-type': 'application/json' } });

@@ -45,7 +45,7 @@ beforeEach(() => {
   source = new Source();
   changes = [];
   areNeeded = true;
-  keys = new WatchedKeys(source, INTERVAL_MS, {
+  keys = new WatchedKeys(source, INTERVAL_MS, 300_000, {
     exist: () => areNeeded,
     onChange: (isOutage) => changes.push(isOutage),
   });
@@ -84,7 +84,7 @@ it('leaves a source alone on which nothing depends', async () => {
   expect(source.looks).toBe(2);
 });
 
-it('lets known keys hold for five minutes of an outage, and no longer', async () => {
+it('lets known keys hold for a time in an outage, and no longer', async () => {
   await ask();
   await until(() => changes.length === 1);
   source.isAway = true;
@@ -97,6 +97,18 @@ it('lets known keys hold for five minutes of an outage, and no longer', async ()
   passed.mockReturnValue(nowMs + 300_001);
   await until(() => changes.length > 1);
   expect(changes.slice(1).every((isOutage) => isOutage)).toBe(true);
+});
+
+it('goes on looking in an outage, until the source is back', async () => {
+  await ask();
+  await until(() => changes.length === 1);
+  source.isAway = true;
+  await until(() => keys.isAway);
+  areNeeded = false;
+  await looked(2);
+  expect(keys.ageSeconds).toBeGreaterThan(0);
+  source.isAway = false;
+  await until(() => !keys.isAway);
 });
 
 it('looks at once for a key that came behind the last look, but not for each stranger', async () => {

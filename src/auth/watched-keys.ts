@@ -1,11 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { AppError } from '../platform/errors/app-error';
-import {
-  MAX_KEY_AGE_MS,
-  UNKNOWN_KEY_INTERVAL_MS,
-  type VerificationKeys,
-} from './verification-keys';
+import { UNKNOWN_KEY_INTERVAL_MS, type VerificationKeys } from './verification-keys';
 
 /** Results that depend on keys. */
 export interface KeyDependents {
@@ -16,8 +12,8 @@ export interface KeyDependents {
 }
 
 /**
- * Checks keys every `intervalMs` while results depend on them, so that a withdrawal takes effect within seconds. In an
- * outage, known keys hold for MAX_KEY_AGE_MS after the last successful check: an outage must neither end everything at
+ * Checks keys every `intervalMs` while results depend on them, and in an outage, so that a withdrawal takes effect within
+ * seconds. In an outage, known keys hold for `staleMs` after the last successful check: an outage must neither end everything at
  * once nor prolong a stolen key without end. A secret has no source.
  */
 export class WatchedKeys implements VerificationKeys {
@@ -25,7 +21,8 @@ export class WatchedKeys implements VerificationKeys {
   /** All keys; undefined makes the next check a change. */
   private known: string | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private isAway = false;
+  /** True from a failed check to a successful one. */
+  isAway = false;
   /** Times on the clock of performance.now(). */
   private checkedMs = -Infinity;
   private unknownKeyMs = -Infinity;
@@ -33,8 +30,14 @@ export class WatchedKeys implements VerificationKeys {
   constructor(
     private readonly source: VerificationKeys,
     private readonly intervalMs: number,
+    private readonly staleMs: number,
     private readonly dependents: KeyDependents,
   ) {}
+
+  /** Seconds since the last successful check; undefined before it, and for a secret. */
+  get ageSeconds(): number | undefined {
+    return this.checkedMs === -Infinity ? undefined : (performance.now() - this.checkedMs) / 1000;
+  }
 
   readonly find: JWTVerifyGetKey = async (header, token) => {
     this.watch();
@@ -85,7 +88,7 @@ export class WatchedKeys implements VerificationKeys {
       this.noteAway(error);
     }
     this.timer = undefined;
-    if (this.dependents.exist()) this.watch();
+    if (this.dependents.exist() || this.isAway) this.watch();
     else this.known = undefined;
   }
 
@@ -103,14 +106,13 @@ export class WatchedKeys implements VerificationKeys {
   private noteAway(error: unknown): void {
     const { cause } = error instanceof AppError ? error : { cause: error };
     if (!this.isAway) {
-      const minutes = MAX_KEY_AGE_MS / 60_000;
       this.logger.warn(
-        `The keys that verify tokens cannot be checked: ${String(cause)}. What is verified already holds for ${minutes} minutes; see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
+        `The keys that verify tokens cannot be checked: ${String(cause)}. Known keys hold for ${this.staleMs / 1000} s (AUTH_JWKS_STALE_SECONDS); see AUTH_JWKS_URL, AUTH_JWKS_FILE.`,
       );
       this.isAway = true;
       if (this.checkedMs === -Infinity) this.checkedMs = performance.now(); // available for the first token
     }
-    if (performance.now() - this.checkedMs >= MAX_KEY_AGE_MS) this.dependents.onChange(true);
+    if (performance.now() - this.checkedMs >= this.staleMs) this.dependents.onChange(true);
   }
 }
 

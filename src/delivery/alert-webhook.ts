@@ -5,6 +5,7 @@ import { AlertState } from '../metrics/alert-state';
 import type { PerformanceAlertDto } from '../metrics/dto/responses.dto';
 import { labelled, MetricRegistry } from '../metrics/metrics.registry';
 import { monitoringConfig } from '../platform/config/settings';
+import { proxiedFetch } from '../platform/runtime/proxied-fetch';
 import { SignedSender } from './signed-sender';
 
 /** Alerts that wait for an unreachable receiver; beyond this the oldest are dropped. */
@@ -30,7 +31,7 @@ export class AlertWebhook implements OnApplicationShutdown {
   ) {
     const { alertWebhookUrl: url, alertWebhookSecret: secret } = config;
     if (url !== undefined) {
-      const sender = new SignedSender(url, secret, this.closing.signal);
+      const sender = new SignedSender(url, secret, this.closing.signal, proxiedFetch(config.proxy));
       this.subscription = alerts.changes().subscribe((alert) => this.enqueue(alert, sender));
     }
     registry.counter(

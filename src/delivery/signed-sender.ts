@@ -33,6 +33,7 @@ export class SignedSender {
     url: string,
     private readonly secret: string | undefined,
     private readonly signal: AbortSignal,
+    private readonly fetch: typeof globalThis.fetch = globalThis.fetch,
   ) {
     const target = new URL(url);
     const credentials = [target.username, target.password].map(decodeURIComponent).join(':');
@@ -71,6 +72,7 @@ export class SignedSender {
       signature['X-Audit-Signature'] = messageSignature(this.secret, timestampSeconds, body);
     }
     try {
+      const { fetch } = this; // a method would be called on the sender
       const response = await fetch(this.url, {
         method: 'POST',
         headers: { ...this.headers, ...headers, ...signature },

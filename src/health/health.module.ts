@@ -1,5 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TerminusModule } from '@nestjs/terminus';
+import { AuthModule } from '../auth/auth.module';
+import { KeySetHealthIndicator } from '../auth/key-set.health';
 import { CacheHealthIndicator } from '../caching/cache-statistics';
 import { CachingModule } from '../caching/caching.module';
 import { ConcurrencyHealthIndicator } from '../concurrency/concurrency.health';
@@ -23,12 +25,18 @@ import { MaintenanceModule } from '../maintenance/maintenance.module';
     MetricsModule,
     CachingModule,
     ConcurrencyModule,
+    AuthModule,
   ],
   controllers: [HealthController],
   providers: [
     {
       provide: OTHER_INDICATORS,
-      inject: [PartitionsHealthIndicator, CacheHealthIndicator, ConcurrencyHealthIndicator],
+      inject: [
+        PartitionsHealthIndicator,
+        CacheHealthIndicator,
+        ConcurrencyHealthIndicator,
+        KeySetHealthIndicator,
+      ],
       useFactory: (...indicators: Indicator[]) => indicators,
     },
   ],

@@ -81,6 +81,7 @@ export class AlertMonitor implements OnApplicationBootstrap, BeforeApplicationSh
     alerts.apply(lossRule(sources.read('losses')));
     alerts.apply(stallRule(sources.read('stalledCommits')));
     alerts.apply(redisRule(sources.read('redis')));
+    alerts.apply(keySetRule(sources.read('keySet')));
   }
 
   private async checkDatabase(): Promise<void> {
@@ -260,6 +261,20 @@ export const redisRule = rule({
   judge: (isUp: boolean) => ({
     isBreach: !isUp,
     description: 'Replicas share no cache until it is back; nothing is lost.',
+  }),
+});
+
+export const keySetRule = rule({
+  type: 'KEY_SET_UNAVAILABLE',
+  severity: 'HIGH',
+  title: 'The key set that verifies tokens cannot be read',
+  source: 'authentication',
+  raiseAfter: 2,
+  resolveAfter: 1,
+  judge: (isUp: boolean) => ({
+    isBreach: !isUp,
+    description:
+      'Tokens of known keys are verified for AUTH_JWKS_STALE_SECONDS after the last read; others get 503.',
   }),
 });
 

@@ -60,6 +60,8 @@ interface Sources {
   database: () => Promise<boolean>;
   /** True when Redis replies, or none is configured. */
   redis: () => boolean;
+  /** True when the key set that verifies tokens can be read, or none is configured. */
+  keySet: () => boolean;
   /** Partitions that should have been made ahead, as `table month`. */
   missingPartitions: () => Promise<string[]>;
   losses: () => LossFigures;
@@ -87,6 +89,7 @@ export const NO_FIGURES: Sources = {
   slowQueries: () => ({ count: 0, slowest: [] }),
   database: () => Promise.resolve(true),
   redis: () => true,
+  keySet: () => true,
   missingPartitions: () => Promise.resolve([]),
   losses: () => ({ recent: 0, from: 0, to: undefined }),
   stalledCommits: () => false,

@@ -106,6 +106,8 @@ const ADVICE: Partial<Record<string, string>> = {
   DATABASE_UNAVAILABLE: 'Look at PostgreSQL and at the network to DATABASE_URL.',
   REDIS_UNAVAILABLE:
     'Answers come from PostgreSQL and this process until it is back: look at REDIS_URL.',
+  KEY_SET_UNAVAILABLE:
+    'Tokens of known keys are verified for AUTH_JWKS_STALE_SECONDS: look at AUTH_JWKS_URL or AUTH_JWKS_FILE, and HTTPS_PROXY.',
   PARTITION_MISSING:
     'They are made on demand too, but look whether the role may create tables: POST /performance/database/optimize.',
 };

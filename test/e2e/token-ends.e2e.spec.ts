@@ -34,10 +34,13 @@ async function issuer(kid: string): Promise<Issuer> {
   return { jwk: { ...(await exportJWK(publicKey)), kid }, privateKey };
 }
 
-function sign({ jwk, privateKey }: Issuer, lifeSeconds = 3600): Promise<string> {
+function sign(
+  { jwk, privateKey }: Issuer,
+  lifeSeconds = 3600,
+  scope = 'audit:read audit:write audit:export',
+): Promise<string> {
   serial += 1;
   const exp = Math.floor(Date.now() / 1000) + lifeSeconds;
-  const scope = 'audit:read audit:write audit:export';
   const claims = { ...goodClaims(), sub: `user-${serial}`, scope, organizations: [ORGANIZATION] };
   return new SignJWT({ ...claims, exp })
     .setProtectedHeader({ alg: 'EdDSA', kid: jwk.kid ?? '' })
@@ -60,7 +63,12 @@ beforeAll(async () => {
   service = await TestService.start({
     ...{ AUTH_JWT_SECRET: '', AUTH_JWKS_FILE: join(folder, 'jwks.json') },
     ...{ AUTH_ALGORITHMS: 'EdDSA', AUTH_JWKS_REFRESH_SECONDS: '1' },
-    ...{ STREAMING_SELF_AUDIT: 'true', STREAMING_MAX_CONCURRENT: '40', REDIS_URL: '' },
+    ...{
+      STREAMING_SELF_AUDIT: 'true',
+      STREAMING_MAX_CONCURRENT: '40',
+      REDIS_URL: '',
+      ALERT_INTERVAL_MS: '200',
+    },
   });
   const writer = await sign(stays);
   for (let batch = 0; batch < BATCHES; batch += 1) {
@@ -242,4 +250,31 @@ it('all that goes on ends when the key of its token is withdrawn, and so do veri
   await service.post(EVENTS, other, eventWith({ organizationId: ORGANIZATION }));
   expect(isOver).toBe(false);
   ended.catch(() => undefined); // it ends with the service
+}, 120_000);
+
+it('a key set that is away is an alert and degrades health; tokens of known keys go on', async () => {
+  const file = join(folder, 'jwks.json');
+  const metric = async () =>
+    /^auth_key_set_up .*$/m.exec((await service.get('/metrics')).text)?.[0];
+  const health = async () => (await service.get('/health')).json;
+  const operator = await sign(stays, 3600, 'performance:read');
+  const alertPath = '/api/v1/performance/alerts';
+  const active = async () =>
+    ((await service.get(alertPath, operator)).json as Record<string, unknown>[]).some(
+      ({ type, resolvedAt }) => type === 'KEY_SET_UNAVAILABLE' && !resolvedAt,
+    );
+  await service.get(EVENTS, await sign(stays));
+  expect(await metric()).toBe('auth_key_set_up 1');
+  expect((await health()).details.keySet).toEqual({ status: 'up', configured: true });
+  await rm(file);
+  await until(active);
+  expect(await metric()).toBe('auth_key_set_up 0');
+  expect((await health()).status).toBe('degraded');
+  expect((await health()).details.keySet.status).toBe('degraded');
+  expect((await service.get('/health/ready')).status).toBe(200);
+  expect((await service.get(EVENTS, await sign(stays))).status).toBe(200);
+  expectProblem(await service.get(EVENTS, await sign(goes)), 503, 'AUTHENTICATION_UNAVAILABLE');
+  await publish(stays);
+  await until(async () => !(await active()));
+  expect((await health()).details.keySet.status).toBe('up');
 }, 120_000);

@@ -140,6 +140,7 @@ describe('the settings by default', () => {
       retentionDays: 2555,
     });
     expect(monitoringConfig(environment)).toEqual({
+      proxy: {},
       alertIntervalMs: 2000,
       alertWindowSeconds: 60,
       enabled: true,
@@ -212,6 +213,8 @@ describe('authConfig', () => {
       scopeClaims: [['scope'], ['scp']],
       organizationClaims: [['organizations']],
       jwksRefreshSeconds: 5,
+      jwksStaleSeconds: 3600,
+      proxy: {},
       algorithms: ['RS256', 'ES256', 'EdDSA'],
     });
   });
@@ -234,6 +237,26 @@ describe('authConfig', () => {
     expect(() => authConfig(environment)).toThrow(
       `AUTH_SCOPE_CLAIMS=${JSON.stringify(claims)}: it must be comma-separated claims`,
     );
+  });
+
+  it('takes a previous secret beside another one only', () => {
+    const previous = 'p'.repeat(32);
+    const environment = environmentOf('production', { AUTH_JWT_SECRET_PREVIOUS: previous });
+    expect(authConfig(environment).keys).toEqual({ kind: 'secret', secret: SECRET, previous });
+    for (const [wrong, allowed] of [
+      [SECRET, 'be empty, or differ from AUTH_JWT_SECRET'],
+      ['short', 'have at least 32 bytes in production'],
+    ]) {
+      const faulty = environmentOf('production', { AUTH_JWT_SECRET_PREVIOUS: wrong ?? '' });
+      expect(() => authConfig(faulty)).toThrow(
+        `AUTH_JWT_SECRET_PREVIOUS="****": it must ${allowed}`,
+      );
+    }
+  });
+
+  it.each(['https_proxy', 'HTTPS_PROXY'])('takes a proxy from %s', (name) => {
+    const environment = environmentOf('production', { [name]: 'http://proxy:3128' });
+    expect(authConfig(environment).proxy).toEqual({ httpsProxy: 'http://proxy:3128' });
   });
 
   it('finds a relative key set file from the package root', () => {

@@ -73,6 +73,12 @@ function profileOf(variables: Variables): Profile {
   ]);
 }
 
+/** Most programs take these in either case; the one that is not empty applies, upper case first. */
+function lowerCaseProxies(processEnv: Variables): Variables {
+  const names = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'];
+  return Object.fromEntries(names.map((name) => [name, processEnv[name.toLowerCase()]]));
+}
+
 /**
  * Merges `config/default.env`, the profile's file and the environment, later ones winning; empty variables of the
  * environment count as unset.
@@ -83,7 +89,10 @@ export function loadEnvironment(processEnv: Variables = process.env): Environmen
   const defaults = readEnvFile('default');
   const own = readEnvFile(profile);
   const files = { ...defaults, ...own };
-  const set = Object.entries(processEnv).filter(([, value]) => value !== undefined && value !== '');
+  const set = [
+    ...Object.entries(lowerCaseProxies(processEnv)),
+    ...Object.entries(processEnv),
+  ].filter(([, value]) => value !== undefined && value !== '');
   const names = [...new Set([...Object.keys(files), ...Object.keys(processEnv)])];
   return {
     profile,

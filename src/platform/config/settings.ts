@@ -237,6 +237,17 @@ export const auditConfig = defineConfig('audit', {
   retentionDays: integer('RETENTION_DAYS', 0, 36_500),
 });
 
+/** Proxies of requests that the service makes: key set, webhook. */
+export const proxyConfig = defineConfig('proxy', {
+  /** Of requests to https:// addresses; http:// ones too without HTTP_PROXY. */
+  httpsProxy: url('HTTPS_PROXY', ['http', 'https']),
+  httpProxy: url('HTTP_PROXY', ['http', 'https']),
+  /** Hosts that are asked directly. */
+  noProxy: optional(text('NO_PROXY', /^\S+( *, *\S+)*$/, 'be comma-separated hosts, or *')),
+});
+
+export type ProxyConfig = ConfigType<typeof proxyConfig>;
+
 /** Settings of measurements and alert thresholds. */
 export const monitoringConfig = defineConfig(
   'monitoring',
@@ -266,6 +277,7 @@ export const monitoringConfig = defineConfig(
       alertWebhookSecret !== undefined && alertWebhookUrl === undefined
         ? [{ variable: 'ALERT_WEBHOOK_URL', allowed: 'be set when ALERT_WEBHOOK_SECRET is' }]
         : [],
+    derive: (settings, environment) => ({ ...settings, proxy: proxyConfig.read(environment) }),
   },
 );
 
@@ -345,12 +357,16 @@ function claimPathOf(item: string): ClaimPath | undefined {
 
 const VARIABLES = {
   secret: secret('AUTH_JWT_SECRET'),
+  /** Verifies tokens, too, while AUTH_JWT_SECRET is rotated; signs none. */
+  previousSecret: secret('AUTH_JWT_SECRET_PREVIOUS'),
   /** JSON Web Key Set that verifies tokens. */
   jwksUrl: url('AUTH_JWKS_URL', ['http', 'https']),
   /** The same as a file, as an absolute path. */
   jwksFile: optional(path('AUTH_JWKS_FILE')),
   /** Seconds between two reads, thus the delay of a key's withdrawal. */
   jwksRefreshSeconds: integer('AUTH_JWKS_REFRESH_SECONDS', 1, 300),
+  /** Seconds after the last successful read for which known keys verify while the key set is unavailable. */
+  jwksStaleSeconds: integer('AUTH_JWKS_STALE_SECONDS', 300, 604_800),
   /** Accepted `iss`; empty means any. */
   issuers: list(
     'AUTH_ISSUER',
@@ -377,17 +393,23 @@ const VARIABLES = {
 type AuthSettings = Settings<typeof VARIABLES>;
 
 type AuthKeys =
-  | { kind: 'secret'; secret: string }
+  | { kind: 'secret'; secret: string; previous?: string }
   | { kind: 'jwks-url'; url: string }
   | { kind: 'jwks-file'; path: string };
 
 export interface AuthConfig extends Partial<
   Pick<
     AuthSettings,
-    'issuers' | 'audiences' | 'scopeClaims' | 'organizationClaims' | 'jwksRefreshSeconds'
+    | 'issuers'
+    | 'audiences'
+    | 'scopeClaims'
+    | 'organizationClaims'
+    | 'jwksRefreshSeconds'
+    | 'jwksStaleSeconds'
   >
 > {
   keys: AuthKeys;
+  proxy?: ProxyConfig;
   /** Never empty; only algorithms that suit the kind of key. */
   algorithms: string[];
 }
@@ -401,12 +423,14 @@ export const authConfig = defineConfig('auth', VARIABLES, {
   ],
   derive: (settings, environment): AuthConfig => {
     const { jwksRefreshSeconds, issuers, audiences, algorithms } = settings;
-    const { scopeClaims, organizationClaims } = settings;
+    const { scopeClaims, organizationClaims, jwksStaleSeconds } = settings;
     const keys = keysOf(settings, () => serverConfig.read(environment).dataDir);
     const suitable = keys.kind === 'secret' ? DEFAULT_SYMMETRIC : DEFAULT_PUBLIC_KEY;
     return {
       keys,
+      proxy: proxyConfig.read(environment),
       jwksRefreshSeconds,
+      jwksStaleSeconds,
       issuers,
       audiences,
       scopeClaims,
@@ -417,10 +441,12 @@ export const authConfig = defineConfig('auth', VARIABLES, {
 });
 
 function keysOf(settings: AuthSettings, dataDir: () => string): AuthKeys {
-  const { secret: given, jwksUrl, jwksFile } = settings;
+  const { secret: given, previousSecret, jwksUrl, jwksFile } = settings;
   if (jwksUrl !== undefined) return { kind: 'jwks-url', url: jwksUrl };
   if (jwksFile !== undefined) return { kind: 'jwks-file', path: jwksFile };
-  return { kind: 'secret', secret: given ?? developmentSecret(dataDir()) };
+  const current = given ?? developmentSecret(dataDir());
+  const previous = previousSecret === undefined ? {} : { previous: previousSecret };
+  return { kind: 'secret', secret: current, ...previous };
 }
 
 function sourceConflicts(settings: AuthSettings, profile: Profile): Conflict[] {
@@ -454,11 +480,21 @@ function isKeySetFile(file: string): boolean {
   }
 }
 
-function secretConflicts({ secret: given }: AuthSettings, profile: Profile): Conflict[] {
-  if (given === undefined || profile === 'development' || profile === 'test') return [];
-  if (Buffer.byteLength(given) >= MIN_SECRET_BYTES) return [];
-  const allowed = `have at least ${MIN_SECRET_BYTES} bytes in ${profile}`;
-  return [{ variable: 'AUTH_JWT_SECRET', allowed }];
+function secretConflicts(settings: AuthSettings, profile: Profile): Conflict[] {
+  const { secret: given, previousSecret: previous } = settings;
+  const conflicts: Conflict[] = [];
+  if (previous !== undefined && (given === undefined || given === previous)) {
+    const allowed = 'be empty, or differ from AUTH_JWT_SECRET, which must be set, too';
+    conflicts.push({ variable: VARIABLES.previousSecret.name, allowed });
+  }
+  if (profile === 'development' || profile === 'test') return conflicts;
+  for (const key of ['secret', 'previousSecret'] as const) {
+    if (Buffer.byteLength(settings[key] ?? ' '.repeat(MIN_SECRET_BYTES)) >= MIN_SECRET_BYTES)
+      continue;
+    const allowed = `have at least ${MIN_SECRET_BYTES} bytes in ${profile}`;
+    conflicts.push({ variable: VARIABLES[key].name, allowed });
+  }
+  return conflicts;
 }
 
 function algorithmConflicts({ jwksUrl, jwksFile, algorithms }: AuthSettings): Conflict[] {
@@ -484,6 +520,7 @@ export const CONFIGS = [
   concurrencyConfig,
   rateLimitConfig,
   auditConfig,
+  proxyConfig,
   monitoringConfig,
   loggingConfig,
   tracingConfig,

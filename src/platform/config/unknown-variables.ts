@@ -64,7 +64,10 @@ export function findProbableTypos(
 ): string[] {
   const knownNames = new Set(known);
   const prefixes = new Set(
-    known.filter((name) => name.includes('_')).map((name) => name.slice(0, name.indexOf('_') + 1)),
+    // The prefixes of NO_PROXY and its like are not ours: NO_COLOR.
+    known
+      .filter((name) => name.includes('_') && !name.endsWith('_PROXY'))
+      .map((name) => name.slice(0, name.indexOf('_') + 1)),
   );
   return names
     .filter((name) => !knownNames.has(name))
