@@ -70,6 +70,27 @@ describe('streamAuditEvents as an async iterable', () => {
     expect(sequences).toEqual(ALL);
   });
 
+  it.each([
+    { format: 'json', chunkSize: 100, compression: true },
+    { format: 'ndjson', chunkSize: 10_000, compression: false },
+    { format: null, chunkSize: null },
+  ])('takes %j', async (streaming) => {
+    const sequences: string[] = [];
+    const input = { pagination: IN_ORDER, streaming };
+    for await (const { sequence } of await stream(input)) sequences.push(sequence);
+    expect(sequences).toEqual(ALL);
+  });
+
+  it.each([
+    [{ format: 'csv' }, 'streaming.format', /json, ndjson/],
+    [{ chunkSize: 99 }, 'streaming.chunkSize', /100/],
+    [{ compression: 'gzip' }, 'streaming.compression', /true or false|boolean/],
+    [{ chunks: 100 }, 'streaming.chunks', /./],
+  ])('refuses %j', async (streaming, path, message) => {
+    const { data } = await failureOfCall(stream({ streaming }));
+    expect(data?.errors).toEqual([{ path, message: expect.stringMatching(message) }]);
+  });
+
   it('gives those that the filter means, the newest first by default', async () => {
     const filter = { actions: ['odd'] };
     const indexes: unknown[] = [];

@@ -184,7 +184,7 @@ describe('the tRPC adapter', () => {
     expect(twice.json).toHaveLength(2);
   });
 
-  const eleven = Array(11).fill('performance.getMetrics').join(',');
+  const overlong = Array(1001).fill('a').join(',');
 
   it.each([
     ['an unknown procedure', '/trpc/performance.nothing', '404 NOT_FOUND'],
@@ -192,7 +192,7 @@ describe('the tRPC adapter', () => {
     ['broken input', `${path}?input={`, '400 MALFORMED_JSON'],
     ['input that is no object', `${path}?input=[]`, '400 VALIDATION_FAILED'],
     ['a number for a query', '/trpc/performance.getAlerts?input=5', '400 VALIDATION_FAILED'],
-    ['a batch of eleven', `/trpc/${eleven}?batch=1`, '400 VALIDATION_FAILED'],
+    ['a batch of a thousand and one', `/trpc/${overlong}?batch=1`, '400 VALIDATION_FAILED'],
   ])('refuses %s', async (_case, target, expected) => {
     const answer = await service.get(target, token);
     expect(`${answer.status} ${answer.json?.error?.data?.kind}`).toBe(expected);
@@ -201,9 +201,35 @@ describe('the tRPC adapter', () => {
   });
 
   it('says how many calls a batch may have', async () => {
-    const answer = await service.get(`/trpc/${eleven}?batch=1`, token);
+    const answer = await service.get(`/trpc/${overlong}?batch=1`, token);
     expect(answer.json.error.data.errors).toEqual([
-      { path: '', message: 'must be at most 10 calls' },
+      { path: '', message: expect.stringMatching(/^must be at most 100 calls/) },
+    ]);
+  });
+
+  it.each([true, false])(
+    'takes twelve calls of a stock batch link (in lines: %s)',
+    async (isStreaming) => {
+      const client = trpcClient(service.url, token, { isStreaming });
+      const pages = await Promise.all(
+        Array.from({ length: 12 }, (_, index) =>
+          client.performance.getOptimizedAuditEvents.query({ pagination: { limit: index + 1 } }),
+        ),
+      );
+      expect(pages.map(({ pagination }) => pagination.limit)).toEqual(
+        [...pages.keys()].map((at) => at + 1),
+      );
+    },
+  );
+
+  it('fails one call too many alone', async () => {
+    const hundredAndOne = Array(101).fill('performance.getMetrics').join(',');
+    const { status, json } = await service.get(`/trpc/${hundredAndOne}?batch=1`, token);
+    const answers = json as { error?: { data: { kind: string } } }[];
+    expect(status).toBe(207);
+    expect(answers.map(({ error }) => error?.data.kind ?? 'OK')).toEqual([
+      ...Array<string>(100).fill('OK'),
+      'VALIDATION_FAILED',
     ]);
   });
 
@@ -288,7 +314,7 @@ describe('the tRPC adapter', () => {
     const debug = jest.spyOn(Logger.prototype, 'debug').mockImplementation(() => undefined);
     await service.get('/trpc/performance.getMetrics');
     await service.get('/trpc/performance.nothing', token);
-    await service.get(`/trpc/${eleven}?batch=1`, token);
+    await service.get(`/trpc/${overlong}?batch=1`, token);
     const lines = debug.mock.calls.map(([line]) => String(line).replace(/ \[.*/, ''));
     debug.mockRestore();
     expect(lines.filter((line) => line.startsWith('trpc'))).toEqual([

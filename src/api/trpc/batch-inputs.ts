@@ -49,7 +49,13 @@ export class BatchBodyReader {
   }
 }
 
+/** Calls of one batch under way: as many requests as a client would have at a time. */
+const CALLS_AT_A_TIME = 10;
+
+/** The inputs and the turns of the calls of one request. */
 export class BatchInputs {
+  private readonly waiting: (() => void)[] = [];
+  private underWay = 0;
   private body: Promise<unknown> | undefined;
   private running = 0;
   private end = (): void => undefined;
@@ -70,8 +76,19 @@ export class BatchInputs {
     this.running += 1;
   }
 
-  /** A call has its result, which may be a stream that goes on. */
+  /** Resolves when a call may go on: a batch has few at a time in the queue of its flow, however long it is. */
+  async turn(): Promise<void> {
+    if (this.underWay === CALLS_AT_A_TIME) {
+      return new Promise((resolve) => this.waiting.push(resolve));
+    }
+    this.underWay += 1;
+  }
+
+  /** A call has its result, which may be a stream that goes on: its turn is that of the next one. */
   finish(): void {
+    const next = this.waiting.shift();
+    if (next) next();
+    else this.underWay -= 1;
     this.running -= 1;
     if (this.running === 0) this.end();
   }

@@ -28,8 +28,11 @@ export interface FailureShape {
   data: FailureData;
 }
 
-/** Calls in one batch: each takes a permit and counts for the rate limit. */
-export const MAX_BATCH_SIZE = 10;
+/** Calls of one batch that are served: each takes a permit and counts for the rate limit. Further ones fail alone. */
+export const MAX_BATCH_SIZE = 100;
+
+/** Calls of one batch beyond which none is read: each failure takes some hundred bytes of a response. */
+export const LONGEST_BATCH = 1000;
 
 const REFUSALS: Partial<Record<TRPC_ERROR_CODE_KEY, AppError>> = {
   NOT_FOUND: new AppError('NOT_FOUND', 'There is no such procedure.'),
@@ -65,13 +68,16 @@ export function failureOf(error: TRPCError): AppError {
   const refusal = REFUSALS[code];
   if (refusal) return refusal;
   if (code === 'BAD_REQUEST' || code === 'PARSE_ERROR') {
-    const isBatch = error.message.startsWith('Batch call exceeds');
-    const message = isBatch
-      ? `must be at most ${MAX_BATCH_SIZE} calls`
-      : `cannot be read: ${error.message}`;
-    return validationFailed([{ path: '', message }]);
+    if (error.message.startsWith('Batch call exceeds')) return batchTooLong();
+    return validationFailed([{ path: '', message: `cannot be read: ${error.message}` }]);
   }
   return toAppError(cause ?? error);
+}
+
+/** VALIDATION_FAILED of a call, or of all, beyond what a batch may have. */
+export function batchTooLong(): AppError {
+  const message = `must be at most ${MAX_BATCH_SIZE} calls: set maxItems of the batch link`;
+  return validationFailed([{ path: '', message }]);
 }
 
 export function trpcCodeOf(code: ErrorCode): TRPC_ERROR_CODE_KEY {

@@ -8,9 +8,11 @@ import type { ServerResponse } from 'node:http';
 import { appRouter, type ProcedureCall, subscriptionRouter } from './app-router';
 import { BatchBodyReader, BatchInputs, callRequest } from './batch-inputs';
 import {
+  batchTooLong,
   failureHeaders,
   failureOf,
   failureStatus,
+  LONGEST_BATCH,
   MAX_BATCH_SIZE,
   noteRequest,
   trpcCodeOf,
@@ -72,7 +74,9 @@ export class TrpcAdapter implements OnModuleInit {
     const texts = new JsonTexts();
     const call = async ({ path: name, input, batchIndex = 0 }: ProcedureCall): Promise<unknown> => {
       inputs.begin();
+      await inputs.turn();
       try {
+        if (batchIndex >= MAX_BATCH_SIZE) throw batchTooLong();
         requireOneCall(request, path, isBatch);
         const isPost = request.method === 'POST';
         const given = isPost ? await inputs.read(batchIndex, isBatch) : input;
@@ -93,7 +97,7 @@ export class TrpcAdapter implements OnModuleInit {
       error: null,
       allowBatching: true,
       allowMethodOverride: true,
-      maxBatchSize: MAX_BATCH_SIZE,
+      maxBatchSize: LONGEST_BATCH,
       createContext: () => Promise.resolve({ requestId, call }),
       responseMeta: ({ errors, paths = [] }) => ({
         status: failureStatus(errors, paths.length),

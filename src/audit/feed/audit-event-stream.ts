@@ -56,7 +56,11 @@ export class AuditEventStream {
     }
     const cursor = search.lastEventId ?? search.pagination?.cursor ?? undefined;
     const query = pageQueryIn({ ...search, pagination: { ...search.pagination, cursor } });
-    const limit = query.limit ?? Math.min(this.config.chunkSize, this.paging.maxLimit);
+    const chunkSize = search.streaming?.chunkSize ?? undefined;
+    const limit =
+      chunkSize === undefined && query.limit !== undefined
+        ? query.limit
+        : Math.min(chunkSize ?? this.config.chunkSize, this.paging.maxLimit);
     const offset = cursor === undefined ? query.offset : undefined;
     const first = this.pages.parse(principal, { ...query, offset, limit, includeTotal: false });
     if (first.from?.backward) {

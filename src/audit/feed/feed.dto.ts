@@ -1,5 +1,11 @@
-import { text } from '../../validation/constraints';
-import { NestedProperty, Parameter, TextProperty } from '../../validation/dto-properties';
+import { flag, integer, text } from '../../validation/constraints';
+import {
+  NestedProperty,
+  Parameter,
+  Property,
+  TextProperty,
+  WordProperty,
+} from '../../validation/dto-properties';
 import { QueryText } from '../../validation/query-coercion';
 import { AuditEventFilterDto, AuditEventSearchDto } from '../read/dto/audit-event-search.dto';
 import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../read/dto/audit-events-query.dto';
@@ -18,8 +24,37 @@ export class AuditEventFeedDto {
   lastEventId?: string | null;
 }
 
+/** How a stream of tRPC is read and sent. */
+export class StreamingDto {
+  @WordProperty(['json', 'ndjson'], {
+    description:
+      'Either way one event comes after the other, as an object. CSV is to be had by GET /api/v1/audit/events/stream.',
+  })
+  format?: 'json' | 'ndjson' | null;
+
+  @Property(
+    integer(100, 10_000),
+    { type: 'integer', minimum: 100, maximum: 10_000 },
+    {
+      description:
+        'Events read at a time, at most PAGINATION_MAX_LIMIT of them; comes before `pagination.limit`.',
+    },
+  )
+  chunkSize?: number | null;
+
+  @Property(
+    flag,
+    { type: Boolean },
+    { description: 'Without effect: `Accept-Encoding` of the request decides.' },
+  )
+  compression?: boolean | null;
+}
+
 /** All events of a search; `pagination.limit` is the number read at a time. */
 export class AuditEventStreamDto extends AuditEventSearchDto {
+  @NestedProperty(() => StreamingDto)
+  streaming?: StreamingDto | null;
+
   @TextProperty(MAX_CURSOR_LENGTH, {
     description: 'The id of the last event that arrived: the stream goes on behind it.',
   })
