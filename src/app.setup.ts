@@ -5,7 +5,13 @@ import compression from 'compression';
 import express, { type Express } from 'express';
 import helmet from 'helmet';
 import { AppModule } from './app.module';
-import { loggingConfig, monitoringConfig, serverConfig } from './platform/config/settings';
+import { developmentTokenRoute } from './auth/development-token';
+import {
+  authConfig,
+  loggingConfig,
+  monitoringConfig,
+  serverConfig,
+} from './platform/config/settings';
 import { watchCompressor } from './http/connection-state';
 import { HttpServerAdapter } from './http/http-server.adapter';
 import { API_PREFIX, FastRoutes } from './http/fast-routes';
@@ -71,7 +77,11 @@ export async function createApplication(
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
-  if (!options.preview && serverConfig().profile === 'development') serveGraphiql(application);
+  const isDevelopment = !options.preview && serverConfig().profile === 'development';
+  if (isDevelopment) {
+    application.get('/development-token', developmentTokenRoute(authConfig()));
+    serveGraphiql(application);
+  }
   const app = await NestFactory.create<NestExpressApplication>(
     AppModule,
     new HttpServerAdapter(server, application),
@@ -83,7 +93,7 @@ export async function createApplication(
     },
   );
   app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics', 'graphql'] });
-  serveDocumentation(app);
+  serveDocumentation(app, isDevelopment);
   return app;
 }
 

@@ -1,4 +1,7 @@
 import { SignJWT } from 'jose';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AppError } from '../platform/errors/app-error';
+import { writeProblem } from '../platform/errors/problem';
 import { wallClockMs } from '../platform/runtime/clocks';
 import type { AuthConfig, ClaimPath } from '../platform/config/settings';
 import { DEFAULT_ORGANIZATION_CLAIMS, DEFAULT_SCOPE_CLAIMS, SCOPES, type Scope } from './principal';
@@ -47,6 +50,35 @@ export async function signDevelopmentToken(
   if (issuer !== undefined) token.setIssuer(issuer);
   if (audience !== undefined) token.setAudience(audience);
   return token.sign(new TextEncoder().encode(config.keys.secret));
+}
+
+const LOOPBACK = new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1']);
+const LOCAL_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d+)?$/i;
+
+/**
+ * True for a page of this service in a browser of this machine. Neither a proxy, nor a page of another origin, nor one
+ * whose name resolves to this machine (DNS rebinding) is given a token.
+ */
+function isLocalPage({ headers, socket }: IncomingMessage): boolean {
+  const { host = '', origin, 'sec-fetch-site': site = 'same-origin' } = headers;
+  const isForwarded = headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined;
+  const isLocal = LOOPBACK.has(socket.remoteAddress ?? '') && LOCAL_HOST.test(host);
+  return isLocal && !isForwarded && origin === undefined && site === 'same-origin';
+}
+
+/** Serves `{ token }` to the pages of this service, GraphiQL and the API reference, on this machine. For the profile `development` alone. */
+export function developmentTokenRoute(config: AuthConfig) {
+  return (request: IncomingMessage, response: ServerResponse): void => {
+    const fail = (error: unknown): void => writeProblem(error, request, response);
+    if (config.keys.kind !== 'secret' || !isLocalPage(request)) {
+      return fail(new AppError('NOT_FOUND', 'A token is given to a page on this machine alone.'));
+    }
+    signDevelopmentToken(config).then((token) => {
+      response.setHeader('Content-Type', 'application/json; charset=utf-8');
+      response.setHeader('Cache-Control', 'no-store');
+      response.end(JSON.stringify({ token }));
+    }, fail);
+  };
 }
 
 interface Nested {

@@ -1,11 +1,37 @@
+import { type DocumentNode, parse } from 'graphql';
 import { auditServer } from 'graphql-http';
+import { runInNewContext } from 'node:vm';
 import agent from 'supertest';
-import { TestService, tokenOf } from '../support/test-service';
+import { EVENTS, TestService, tokenOf } from '../support/test-service';
 
 /** As browsers ask for a page. */
 const OF_BROWSERS =
   'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8';
 const TYPES: Record<string, string> = { js: 'text/javascript', css: 'text/css' };
+
+/** What the page gives to GraphiQL. */
+interface PageProperties {
+  defaultTabs: { query: string; headers: string }[];
+  fetcher: (
+    operation: { query: string; operationName?: string | undefined },
+    options: { headers: unknown; documentAST: DocumentNode },
+  ) => Promise<unknown>;
+}
+
+/** Runs the script of the page as a browser does, up to GraphiQL. */
+async function openPage(service: TestService): Promise<PageProperties> {
+  const { text } = await service.get('/graphiql/page.js');
+  return new Promise((resolve) => {
+    const element = { style: {} };
+    runInNewContext(text, {
+      ...{ URL, JSON, fetch, setTimeout, clearTimeout, GraphiQL: {} },
+      location: new URL(`${service.url}/graphql`),
+      document: { body: element, getElementById: () => element },
+      React: { createElement: (_component: unknown, properties: PageProperties) => properties },
+      ReactDOM: { createRoot: () => ({ render: resolve }) },
+    });
+  });
+}
 
 const bodyless = ({ status, headers, json }: Awaited<ReturnType<TestService['get']>>) => ({
   status,
@@ -52,6 +78,60 @@ describe('GraphiQL in development', () => {
     }
     expect((await service.get('/graphiql/..%2fpackage.json')).status).toBe(404);
     expect((await service.get('/graphiql/page.html')).status).toBe(404);
+  });
+
+  it('has documents of one operation each, and a token: the first click runs it', async () => {
+    const { defaultTabs, fetcher } = await openPage(service);
+    const run = ({ query, headers }: (typeof defaultTabs)[number]) => {
+      const documentAST = parse(query);
+      expect(documentAST.definitions).toHaveLength(1);
+      return fetcher({ query }, { headers: JSON.parse(headers) as unknown, documentAST });
+    };
+    const [newest, recorded, ...others] = defaultTabs;
+    if (!newest || !recorded || others.length > 0) throw new Error('There must be two tabs.');
+    expect(await run(newest)).toMatchObject({ data: { optimizedAuditEvents: { totalCount: 0 } } });
+    expect(parse(recorded.query).definitions).toMatchObject([{ operation: 'subscription' }]);
+  });
+
+  it('uses the token that its reader has written instead', async () => {
+    const { defaultTabs, fetcher } = await openPage(service);
+    const query = defaultTabs[0]?.query ?? '';
+    const headers = { AUTHORIZATION: `Bearer ${await tokenOf({ scope: 'audit:write' })}` };
+    const answer = await fetcher({ query }, { headers, documentAST: parse(query) });
+    expect(answer).toMatchObject({ errors: [{ extensions: { code: 'FORBIDDEN' } }] });
+  });
+
+  it.each([
+    ['another origin', { Origin: 'https://evil.example' }],
+    ['another site', { 'Sec-Fetch-Site': 'cross-site' }],
+    ['another name of this machine', { Host: 'evil.example' }],
+    ['behind a proxy', { 'X-Forwarded-For': '192.0.2.1' }],
+  ])('gives no token to a page of %s', async (_case, headers) => {
+    const own = await agent(service.url).get('/development-token');
+    expect([own.status, Object.keys(own.body as object)]).toEqual([200, ['token']]);
+    const other = await agent(service.url).get('/development-token').set(headers);
+    expect([other.status, (other.body as { code: string }).code]).toEqual([404, 'NOT_FOUND']);
+  });
+
+  it('is not the only page with a token: the API reference has one too', async () => {
+    const page = await service.get('/docs');
+    expect(page.text).toContain('/docs/development-token.js');
+    const script = await service.get('/docs/development-token.js');
+    expect(script.headers.get('content-type')).toContain('text/javascript');
+    const preauthorizeApiKey = jest.fn();
+    const fetchHere = (path: string) => fetch(`${service.url}${path}`);
+    let loaded = (): Promise<void> => Promise.resolve();
+    const addEventListener = (_type: string, listener: typeof loaded) => (loaded = listener);
+    runInNewContext(script.text, {
+      addEventListener,
+      fetch: fetchHere,
+      ui: { preauthorizeApiKey },
+    });
+    await loaded();
+    const [scheme, token] = preauthorizeApiKey.mock.calls[0] as string[];
+    const { json } = await service.get('/docs-json');
+    expect(Object.keys(json.components.securitySchemes as object)).toEqual([scheme]);
+    expect((await service.get(EVENTS, token)).status).toBe(200);
   });
 
   it.each([
@@ -101,7 +181,14 @@ describe.each(['staging', 'production', 'test'])('in the profile %s', (profile) 
       const plain = await service.get('/graphql', undefined, { accept: 'application/json' });
       expect(bodyless(asked)).toEqual(bodyless(plain));
       expect(bodyless(asked)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
-      expect((await service.get('/graphiql/page.js')).status).toBe(404);
+      for (const path of [
+        '/graphiql/page.js',
+        '/development-token',
+        '/docs/development-token.js',
+      ]) {
+        expect([path, (await service.get(path)).status]).toEqual([path, 404]);
+      }
+      expect((await service.get('/docs')).text).not.toContain('development-token');
     } finally {
       await service.stop();
     }

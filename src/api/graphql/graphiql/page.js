@@ -1,13 +1,15 @@
 'use strict';
-// Runs in the browser: GraphiQL on the endpoint whose page this is, with the token of its Headers editor.
+// Runs in the browser: GraphiQL on the endpoint whose page this is, with the token of its Headers editor, or a development token.
 {
   const NO_TOKEN =
     'Put a token into Headers, below: { "Authorization": "Bearer …" }. `npm run -s token` prints one.';
   const WHOLE_TOKEN = /^Bearer +[\w-]+\.[\w-]+\.[\w-]+$/i;
   /** After the last change of the Headers editor. */
   const SETTLE_MS = 300;
-  const QUERY = `# The newest events that your token lets you see.
-{
+  /** One operation each, which the first click runs. */
+  const DOCUMENTS = [
+    `# The newest events that your token lets you see.
+query Newest {
   optimizedAuditEvents(pagination: { limit: 5 }) {
     edges {
       node {
@@ -22,8 +24,8 @@
     totalCount
   }
 }
-
-# The next ones, as they are recorded.
+`,
+    `# The next ones, as they are recorded.
 subscription Recorded {
   auditEventRecorded {
     sequence
@@ -31,7 +33,8 @@ subscription Recorded {
     action
   }
 }
-`;
+`,
+  ];
 
   const endpoint = new URL(location.pathname, location.href);
   const socketUrl = new URL(endpoint);
@@ -39,6 +42,11 @@ subscription Recorded {
 
   const authorizationIn = (headers) =>
     Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === 'authorization')?.[1];
+  const withoutAuthorization = (headers) =>
+    Object.fromEntries(
+      Object.entries(headers ?? {}).filter(([name]) => name.toLowerCase() !== 'authorization'),
+    );
+  const isEmpty = (authorization = '') => /^\s*(?:Bearer\s*)?$/i.test(String(authorization));
   const isWhole = (authorization) => WHOLE_TOKEN.test(String(authorization ?? '').trim());
 
   /** Shows numbers as they were sent, where the browser can: a double has fewer digits than an event may. */
@@ -88,8 +96,10 @@ subscription Recorded {
 
   /** A new one each time: GraphiQL asks for the schema again when it is given another. */
   function createFetcher() {
-    return (operation, { headers, documentAST } = {}) => {
-      const authorization = authorizationIn(headers);
+    return (operation, { headers: written, documentAST } = {}) => {
+      const own = authorizationIn(written);
+      const authorization = isEmpty(own) ? developmentAuthorization : own;
+      const headers = { ...withoutAuthorization(written), authorization };
       if (!isWhole(authorization)) return Promise.resolve({ errors: [{ message: NO_TOKEN }] });
       return isSubscription(operation, documentAST)
         ? follow(operation, authorization)
@@ -102,12 +112,16 @@ subscription Recorded {
   document.body.style.margin = '0';
   const root = ReactDOM.createRoot(element);
 
+  /** `Bearer …`, or with no token where the service gives none. */
+  let developmentAuthorization = 'Bearer ';
+
   function render() {
+    const headers = JSON.stringify({ Authorization: developmentAuthorization }, null, 2);
     root.render(
       React.createElement(GraphiQL, {
         fetcher: createFetcher(),
-        defaultQuery: QUERY,
-        defaultHeaders: JSON.stringify({ Authorization: 'Bearer ' }, null, 2),
+        defaultTabs: DOCUMENTS.map((query) => ({ query, headers })),
+        defaultHeaders: headers,
         defaultEditorToolsVisibility: 'headers',
         onEditHeaders,
       }),
@@ -132,5 +146,15 @@ subscription Recorded {
     }, SETTLE_MS);
   }
 
-  render();
+  async function developmentToken() {
+    const response = await fetch(new URL('development-token', endpoint));
+    return response.ok ? (await response.json()).token : '';
+  }
+
+  developmentToken()
+    .catch(() => '')
+    .then((token) => {
+      developmentAuthorization += token;
+      render();
+    });
 }
