@@ -20,7 +20,7 @@ export type OperationObserver = (operation: FinishedOperation) => void;
 
 /**
  * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC, operations on a WebSocket too. The
- * log has principal, route, status and duration at `info`, slow requests as warnings; never tokens, queries, bodies or
+ * log has principal, route, status and duration at `info`, probes and scrapes at `debug`, slow requests as warnings; never tokens, queries, bodies or
  * event ids. Without `recorder` nothing is measured.
  */
 export class RequestObserver {
@@ -46,7 +46,7 @@ export class RequestObserver {
   private count(method: string, { request, route, status, ms }: FinishedOperation): void {
     this.recorder?.record(method, route, status, ms);
     const isSlow = ms >= this.slowThresholdMs;
-    const level = isSlow ? 'warn' : 'info';
+    const level = isSlow ? 'warn' : status < 400 && isProbe(route) ? 'debug' : 'info';
     if (!this.logger.isLevelEnabled(level)) return;
     const { traceId, spanId } = traceContextOf(request);
     const { principal } = request;
@@ -64,6 +64,11 @@ export class RequestObserver {
     };
     this.logger[level](line, `${isSlow ? 'Slow: ' : ''}${method} ${route} ${status}`);
   }
+}
+
+/** Probes and scrapes come every few seconds: a good one is no news. */
+function isProbe(route: string): boolean {
+  return route === '/metrics' || route === '/health' || route.startsWith('/health/');
 }
 
 /** The single organization, `*` for all, or their number. */

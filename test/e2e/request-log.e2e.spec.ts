@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Client } from 'pg';
+import WebSocket from 'ws';
 import { until } from '../integration/until.fixture';
+import { initText, SUBPROTOCOL } from '../support/socket-stage';
 import { EVENTS, eventWith, TestService, TEST_AUTH, tokenOf } from '../support/test-service';
 
 interface Line {
@@ -69,6 +71,47 @@ describe('the log of requests', () => {
       status,
       ms: expect.any(Number),
     });
+  });
+
+  it.each([
+    ['tRPC', '/trpc/performance.getOptimizedAuditEvents?input={}', undefined],
+    [
+      'a tRPC batch',
+      `/trpc/performance.getOptimizedAuditEvents,performance.getOptimizedAuditEvents?batch=1&input=${encodeURIComponent('{"0":{},"1":{}}')}`,
+      undefined,
+    ],
+    ['a tRPC stream', '/trpc/performance.streamAuditEvents?input={}', undefined],
+    ['a tRPC mutation', '/trpc/performance.bulkCreateAuditEvents', { events: [eventWith()] }],
+    ['GraphQL', '/graphql', { query: '{ optimizedAuditEvents { totalCount } }' }],
+    ['an export', `${EVENTS}/stream?format=csv`, undefined],
+  ])('names principal and organization of %s', async (name, path, body) => {
+    const scope = 'audit:read audit:write audit:export';
+    const own = await tokenOf({ sub: 'carol', scope });
+    const requestId = `principal-${name.replaceAll(' ', '-')}`;
+    const headers = { 'x-request-id': requestId };
+    await service.request(body ? 'POST' : 'GET', path, { token: own, headers, body });
+    expect(await lineOf(requestId)).toMatchObject({ principal: 'carol', organization: 'org-1' });
+  });
+
+  it('names principal and organization of an operation on a WebSocket', async () => {
+    const socket = new WebSocket(`${service.url.replace('http', 'ws')}/graphql`, SUBPROTOCOL);
+    await once(socket, 'open');
+    socket.send(initText(await tokenOf({ sub: 'dave' })));
+    await once(socket, 'message');
+    const payload = { query: '{ optimizedAuditEvents { totalCount } }' };
+    socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
+    const ofSocket = () => lines().filter(({ method }) => method === 'WS');
+    await until(() => ofSocket().length > 0);
+    expect(ofSocket()[0]).toMatchObject({ principal: 'dave', organization: 'org-1' });
+    socket.close();
+  });
+
+  it('has probes and scrapes at debug', async () => {
+    for (const path of ['/health/live', '/health', '/metrics']) {
+      const requestId = `probe-${path.replaceAll('/', '-')}`;
+      await service.get(path, undefined, { 'x-request-id': requestId });
+      expect(await lineOf(requestId)).toMatchObject({ level: 'debug', status: 200 });
+    }
   });
 
   it('names the one organization of a token, and * for all', async () => {

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
+import type { AuthenticatedRequest, Principal } from '../../auth/principal';
 import { TokenVerifier } from '../../auth/token-verifier';
 import { flowKey, type FlowRequest } from '../../concurrency/fair-scheduler';
 import { LargeBodyLimiter } from '../../concurrency/large-body-limiter';
@@ -116,17 +117,24 @@ export interface CallRequest extends Request {
   callSignal: AbortSignal;
 }
 
-/** The request with the input of one call for its body and its query. Calls of a batch share nothing that guards leave on it. */
+/** The request with the input of one call for its body and its query. No call reads what guards leave on another's. */
 export function callRequest(
   request: Request,
   input: unknown,
   callSignal: AbortSignal,
 ): CallRequest {
   const value = input ?? {};
+  let principal: Principal | undefined;
   return Object.create(request, {
     body: { value, writable: true },
     query: { get: () => requireObject(value) },
-    principal: { value: undefined, writable: true },
+    principal: {
+      get: () => principal,
+      set: (found: Principal) => {
+        principal = found;
+        (request as AuthenticatedRequest).principal = found; // for the log: all calls have the same token
+      },
+    },
     callSignal: { value: callSignal },
     [BODY_IS_READ]: { value: true },
   }) as CallRequest;
