@@ -28,7 +28,7 @@ interface Replica {
 }
 
 async function openReplica(url: string): Promise<Replica> {
-  const redis = new RedisConnection({ url });
+  const redis = new RedisConnection({ url }, { keyPrefix: 'mine' });
   await redis.onModuleInit();
   const memory = new MemoryStore(1_000_000);
   const discarded: Replica['discarded'] = [];

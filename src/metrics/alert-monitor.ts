@@ -254,7 +254,7 @@ export const databaseRule = rule({
 export const redisRule = rule({
   type: 'REDIS_UNAVAILABLE',
   severity: 'HIGH',
-  title: 'Redis does not answer',
+  title: 'Redis does not answer or refuses writes',
   source: 'redis',
   raiseAfter: 2,
   resolveAfter: 2,

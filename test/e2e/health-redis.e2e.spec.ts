@@ -4,7 +4,8 @@ import {
   startPrivateRedis,
 } from '../support/redis-server';
 import { until } from '../integration/until.fixture';
-import { TestService } from '../support/test-service';
+import { openClient } from '../integration/redis.fixture';
+import { TestService, tokenOf } from '../support/test-service';
 
 const PASSWORD = 'only the service knows';
 
@@ -16,7 +17,7 @@ describeWithPrivateRedis()('the probes of a service with Redis', () => {
     redis = await startPrivateRedis('--requirepass', PASSWORD);
     const url = new URL(redis.url);
     url.password = PASSWORD;
-    service = await TestService.start({ REDIS_URL: url.href });
+    service = await TestService.start({ REDIS_URL: url.href, ALERT_INTERVAL_MS: '100' });
   });
 
   afterAll(async () => {
@@ -30,6 +31,26 @@ describeWithPrivateRedis()('the probes of a service with Redis', () => {
     const answer = await service.get(path);
     expect(answer.status).toBe(200);
     expect(answer.json.info.redis).toEqual({ status: 'up', configured: true });
+  });
+
+  it('stay 200 and say degraded, and why, when it refuses writes', async () => {
+    const admin = await openClient(redis.url, PASSWORD);
+    await admin.replicaOf('127.0.0.1', 1);
+    await until(async () => (await redisIn('/health')).status === 'degraded');
+    const answer = await service.get('/health/ready');
+    expect(answer.status).toBe(200);
+    expect(answer.json.info.redis).toEqual({
+      status: 'degraded',
+      configured: true,
+      message:
+        'Redis refuses writes (READONLY): answers come from PostgreSQL and this process alone',
+    });
+    const operator = await tokenOf({ scope: 'performance:read' });
+    const alerts = async () => (await service.get('/api/v1/performance/alerts', operator)).text;
+    await until(async () => (await alerts()).includes('REDIS_UNAVAILABLE'));
+    await admin.replicaOf('NO', 'ONE' as unknown as number);
+    await admin.disconnect();
+    await until(async () => (await redisIn('/health/ready')).status === 'up');
   });
 
   it.each(['is away', 'hangs'])('stay 200 and say degraded when it %s', async (state) => {

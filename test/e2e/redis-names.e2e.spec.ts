@@ -52,4 +52,37 @@ describeWithPrivateRedis()('services that share a Redis', () => {
     await tail.close();
     await ear.quit();
   });
+
+  it('need a user of Redis for their prefix alone', async () => {
+    await client.sendCommand([
+      'ACL',
+      'SETUSER',
+      'audit',
+      'on',
+      '>word',
+      '~mine*',
+      '&mine*',
+      '+@all',
+    ]);
+    await client.sendCommand(['ACL', 'LOG', 'RESET']);
+    const url = Object.assign(new URL(redis.url), { username: 'audit', password: 'word' });
+    const limited = await TestService.start({ ...SETTINGS, REDIS_URL: url.href });
+    try {
+      const organization = `org-${randomUUID()}`;
+      const token = await tokenOf({ organizations: [organization, '*'] });
+      const tail = await TailClient.open(`${limited.url}${EVENTS}/tail`, {
+        authorization: `Bearer ${token}`,
+      });
+      await limited.post(EVENTS, token, eventWith({ organizationId: organization }));
+      await limited.get(EVENTS, token);
+      await until(() => tail.events.length === 1);
+      const cache = '/api/v1/performance/cache';
+      await limited.post(`${cache}/invalidate`, token, { pattern: '*' });
+      expect((await limited.get('/health')).json.info.redis.status).toBe('up');
+      await tail.close();
+    } finally {
+      await limited.stop();
+    }
+    expect(await client.sendCommand(['ACL', 'LOG'])).toEqual([]);
+  });
 });

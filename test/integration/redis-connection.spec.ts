@@ -6,7 +6,7 @@ import {
   type PrivateRedis,
   startPrivateRedis,
 } from '../support/redis-server';
-import { captureLog, connectTo, FOR_EVER_MS, openClient } from './redis.fixture';
+import { captureLog, connectTo, FOR_EVER_MS, openClient, openForgetfulWay } from './redis.fixture';
 import { until } from './until.fixture';
 
 let connection: RedisConnection;
@@ -80,17 +80,51 @@ describeWithPrivateRedis()('a Redis that answers', () => {
     expect(warnings[0]).not.toContain('secret');
   });
 
-  it('refuses writes when it is full, and answers reads', async () => {
+  it('is away while it is full, and reports why once', async () => {
     connection = await connectTo(redis.url);
     const admin = await openClient(redis.url);
-    await admin.set('kept', 'value');
     await admin.configSet('maxmemory', '1');
     expect(await connection.attempt((client) => client.set('key', 'value'))).toBeUndefined();
-    expect(await connection.attempt((client) => client.get('kept'))).toBe('value');
+    await until(() => connection.refusal === 'OOM');
+    expect(await connection.attempt((client) => client.get('key'))).toBeUndefined();
     await admin.configSet('maxmemory', '0');
     await admin.disconnect();
-    expect(connection.isAvailable).toBe(true);
-    expect(warnings).toEqual([expect.stringContaining('OOM')]);
+    await available();
+    expect(connection.refusal).toBeUndefined();
+    expect(warnings).toEqual([
+      expect.stringMatching(/^A Redis command failed: OOM/),
+      expect.stringMatching(/^Redis is away \(OOM/),
+    ]);
+    expect(notes).toEqual(['Redis is back.']);
+  });
+
+  it('is away without a command of ours when it became a replica, and its name is looked up again', async () => {
+    const way = await openForgetfulWay(redis.url); // counts connections
+    connection = await connectTo(way.url);
+    await connection.subscribe('mine-channel', () => undefined);
+    const admin = await openClient(redis.url);
+    const before = way.taken;
+    await admin.replicaOf('127.0.0.1', 1);
+    await until(() => connection.refusal === 'READONLY');
+    await until(() => way.taken > before + 1); // the subscriber, too
+    await admin.replicaOf('NO', 'ONE' as unknown as number);
+    await admin.disconnect();
+    await available();
+    await until(() => connection.isSubscribed);
+    connection.onApplicationShutdown();
+    way.close();
+  });
+
+  it('is away for a user who may not write keys of the prefix', async () => {
+    const admin = await openClient(redis.url);
+    await admin.sendCommand(['ACL', 'SETUSER', 'other', 'on', '>word', '~other*', '&*', '+@all']);
+    const url = Object.assign(new URL(redis.url), { username: 'other', password: 'word' });
+    connection = await connectTo(url.href);
+    expect(connection.isAvailable).toBe(false);
+    await until(() => connection.refusal === 'NOPERM');
+    await admin.sendCommand(['ACL', 'SETUSER', 'other', '~mine*']);
+    await available();
+    await admin.disconnect();
   });
 
   it('answers undefined for work that throws before it reaches Redis', async () => {
@@ -112,10 +146,22 @@ describeWithPrivateRedis()('a Redis that answers', () => {
   });
 });
 
+describeWithPrivateRedis()('a Redis at an IPv6 address', () => {
+  it('is connected to', async () => {
+    const redis = await startPrivateRedis('--bind', '::1');
+    connection = await connectTo(redis.url.replace('127.0.0.1', '[::1]'));
+    expect(connection.isAvailable).toBe(true);
+    await redis.stop();
+  });
+});
+
 describeWithPrivateRedis()('a Redis that is not there', () => {
   it('at boot holds nothing up, and is connected to when it comes', async () => {
     const port = await findFreePort();
-    const boot = (connection = new RedisConnection({ url: `redis://127.0.0.1:${port}` }));
+    const boot = (connection = new RedisConnection(
+      { url: `redis://127.0.0.1:${port}` },
+      { keyPrefix: 'mine' },
+    ));
     const heard = jest.fn();
     connection.onAvailable(heard);
     const failed = jest.fn();

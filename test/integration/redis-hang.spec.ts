@@ -35,7 +35,7 @@ describeWithPrivateRedis()('a Redis that hangs', () => {
 
   it('at boot is not waited for until it is connected to a second time', async () => {
     redis.pause();
-    const boot = (connection = new RedisConnection({ url: redis.url }));
+    const boot = (connection = new RedisConnection({ url: redis.url }, { keyPrefix: 'mine' }));
     const connected = jest.fn();
     boot.client?.on('connect', connected);
     await boot.onModuleInit();
@@ -154,7 +154,7 @@ describeWithPrivateRedis()('a Redis that hangs', () => {
     'is left on shutdown while connecting %s',
     async (stage) => {
       if (stage !== 'begins') redis.pause();
-      connection = new RedisConnection({ url: redis.url });
+      connection = new RedisConnection({ url: redis.url }, { keyPrefix: 'mine' });
       const boot = connection.onModuleInit();
       if (stage !== 'begins') {
         await until(() => process.getActiveResourcesInfo().includes('TCPSocketWrap'));

@@ -75,7 +75,7 @@ describe('a Redis that hangs is waited for', () => {
   it('at boot a second at most, when it does nothing but load its data', async () => {
     const { url } = await serve(LOADING);
     stopTheClock();
-    connection = new RedisConnection({ url });
+    connection = new RedisConnection({ url }, { keyPrefix: 'mine' });
     const ready = once(connection.client ?? fail(), 'ready');
     const boot = watch(connection.onModuleInit());
     await ready;
@@ -92,7 +92,7 @@ describe('a Redis that hangs is waited for', () => {
   it('a second at most on a connection that has not answered yet', async () => {
     const { url, server } = await serve('');
     stopTheClock();
-    connection = new RedisConnection({ url });
+    connection = new RedisConnection({ url }, { keyPrefix: 'mine' });
     const taken = once(server, 'connection');
     const connected = once(connection.client ?? fail(), 'connect');
     const boot = watch(connection.onModuleInit());

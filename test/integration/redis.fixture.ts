@@ -9,7 +9,7 @@ export const FOR_EVER_MS = 3_600_000;
 
 /** A connection as the application would have it. */
 export async function connectTo(url: string | undefined): Promise<RedisConnection> {
-  const connection = new RedisConnection({ url });
+  const connection = new RedisConnection({ url }, { keyPrefix: 'mine' });
   await connection.onModuleInit();
   return connection;
 }
@@ -24,8 +24,8 @@ export function captureLog(level: 'warn' | 'log' | 'error'): string[] {
 }
 
 /** A plain client beside the connection under test, to look and publish with. */
-export async function openClient(url: string): Promise<RedisClientType> {
-  const client: RedisClientType = createClient({ url });
+export async function openClient(url: string, password?: string): Promise<RedisClientType> {
+  const client: RedisClientType = createClient({ url, password });
   client.on('error', () => undefined);
   await client.connect();
   return client;

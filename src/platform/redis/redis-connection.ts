@@ -7,16 +7,19 @@ import {
 } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { createClient, ErrorReply } from '@redis/client';
-import { redisConfig } from '../config/settings';
+import { cacheConfig, redisConfig } from '../config/settings';
 import { TIMED_OUT, withTimeout } from '../runtime/abort';
 
 /** Default limit for a caller: PostgreSQL answers most queries sooner. */
 const ATTEMPT_TIMEOUT_MS = 250;
-/** Limit for a PING to close the breaker: after a slower one attempts would open it again. */
+/** Limit for a write to close the breaker: after a slower one attempts would open it again. */
 const PROBE_TIMEOUT_MS = 500;
 const PROBE_INTERVAL_MS = 250;
+/** Interval in which an idle connection notices that Redis does not serve any more. */
+const VERIFY_INTERVAL_MS = 2000;
+const PROBE_LIFE_MS = 1000;
 const BOOT_WAIT_MS = 1000;
-/** Interval in which reopening lengthens the pause: an answered PING says little about other commands. */
+/** Interval in which reopening lengthens the pause: one write says little about other commands. */
 const RELAPSE_MS = 10_000;
 const FIRST_REST_MS = 250;
 const MAX_REST_MS = 5000;
@@ -30,6 +33,14 @@ const SILENCE_TIMEOUT_MS = 1000;
 const PING_INTERVAL_MS = 500;
 const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 1000;
+/** Pause before a new connection to the same name, which a failover points elsewhere. */
+const RECONNECT_MS = 500;
+
+/** Refusals of a Redis that answers and does not serve: https://redis.io/docs/latest/develop/reference/protocol-spec/ */
+const DOES_NOT_SERVE =
+  /^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|MOVED|NOREPLICAS|NOPERM|NOAUTH|MISCONF|OOM)\b/;
+/** Refusals of a server that another one may have replaced: it is left, and its name is looked up again. */
+const IS_REPLACED = /^(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN)\b/;
 
 interface RedisStatistics {
   configured: boolean;
@@ -42,7 +53,8 @@ interface RedisStatistics {
 
 /**
  * Optional Redis: nothing here throws for it or waits long. The first attempt that times out opens a breaker; attempts
- * then resolve with `undefined` until Redis answers a PING.
+ * then resolve with `undefined` until Redis takes a write. A Redis that refuses writes, as one that became a replica or
+ * is full, is unavailable as well.
  */
 @Injectable()
 export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
@@ -58,11 +70,18 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   private isProbing = false;
   private isClosed = false;
   private nextProbe: NodeJS.Timeout | undefined;
+  private verification: NodeJS.Timeout | undefined;
+  private refusedWith: string | undefined;
+  private readonly probeKey: string;
   /** Time of the last closing, on the clock of performance.now(). */
   private closedAtMs = -Infinity;
   private restMs = 0;
 
-  constructor(@Inject(redisConfig.KEY) { url }: ConfigType<typeof redisConfig>) {
+  constructor(
+    @Inject(redisConfig.KEY) { url }: ConfigType<typeof redisConfig>,
+    @Inject(cacheConfig.KEY) { keyPrefix }: Pick<ConfigType<typeof cacheConfig>, 'keyPrefix'>,
+  ) {
+    this.probeKey = `${keyPrefix}-probe`;
     if (url === undefined) return;
     const client = createRedisClient(url);
     client
@@ -87,12 +106,14 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     client.connect().catch(() => undefined); // `error` is emitted as well
     if ((await withTimeout(outcome, BOOT_WAIT_MS)) === TIMED_OUT)
       this.markAway('it does not answer');
+    this.verification = setInterval(() => this.verify(), VERIFY_INTERVAL_MS).unref();
   }
 
   onApplicationShutdown(): void {
     this.isClosed = true;
     this.isAnswering = false;
     clearTimeout(this.nextProbe);
+    clearInterval(this.verification);
     this.subscriber?.close();
     if (this.client) closeRedisClient(this.client);
   }
@@ -104,6 +125,11 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
 
   get isAvailable(): boolean {
     return this.isAnswering && this.client?.isReady === true;
+  }
+
+  /** Code of the refusal (`READONLY`, `OOM`) for which Redis is unavailable; undefined for another reason. */
+  get refusal(): string | undefined {
+    return this.isAvailable ? undefined : this.refusedWith;
   }
 
   /**
@@ -124,6 +150,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     } catch (error) {
       this.counts.failures += 1;
       if (client.isReady) this.refusals.report(error); // a lost connection is reported already
+      if (DOES_NOT_SERVE.test(refusalReason(error))) this.verify();
     }
     return undefined;
   }
@@ -172,6 +199,7 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
   }
 
   private markAway(reason: string): void {
+    [, this.refusedWith] = DOES_NOT_SERVE.exec(reason) ?? [];
     this.isAnswering = false;
     if (this.isReportedAway || this.isClosed) return;
     this.isReportedAway = true;
@@ -194,30 +222,47 @@ export class RedisConnection implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
-  /**
-   * Awaits a late reply, as another PING would defer the replacement of a silent connection. A lost connection is
-   * probed at its next `ready`.
-   */
+  /** Makes Redis available with its first write. A lost connection is probed at its next `ready`. */
   private probe(): void {
+    if (!this.isAnswering) this.tryWrite();
+  }
+
+  /** Makes Redis unavailable when it refuses a write. */
+  private verify(): void {
+    if (this.isAnswering && this.client?.isReady) this.tryWrite();
+  }
+
+  /** Awaits a late reply, as another command would defer the replacement of a silent connection. */
+  private tryWrite(): void {
     const { client } = this;
-    if (!client || this.isProbing || this.isAnswering) return;
+    if (!client || this.isProbing) return;
     clearTimeout(this.nextProbe);
     this.isProbing = true;
     const startMs = performance.now();
-    client.ping().then(
+    client.set(this.probeKey, '', { PX: PROBE_LIFE_MS }).then(
       () => {
         this.isProbing = false;
-        if (!client.isReady) return;
+        if (!client.isReady || this.isAnswering) return;
         if (performance.now() - startMs > PROBE_TIMEOUT_MS) this.probe();
         else this.markBack();
       },
       (error: unknown) => {
         this.isProbing = false;
         if (!client.isReady) return;
-        this.markAway(refusalReason(error));
-        this.probeAfter(PROBE_INTERVAL_MS);
+        const reason = refusalReason(error);
+        this.markAway(reason);
+        if (IS_REPLACED.test(reason)) this.reconnect(client);
+        else this.probeAfter(PROBE_INTERVAL_MS);
       },
     );
+  }
+
+  private reconnect(client: RedisClient): void {
+    client.destroy();
+    this.subscriber?.reconnect(RECONNECT_MS);
+    this.nextProbe = setTimeout(() => {
+      if (!this.isClosed) client.connect().catch(() => undefined); // `error` is emitted as well
+    }, RECONNECT_MS).unref();
   }
 }
 
@@ -341,6 +386,16 @@ class RedisSubscriber {
     this.isClosed = true;
     this.isAlive = false;
     closeRedisClient(this.client);
+  }
+
+  /** Replaces the connection; the client restores confirmed subscriptions. */
+  reconnect(delayMs: number): void {
+    if (this.isClosed || !this.client.isOpen) return;
+    this.isAlive = false;
+    this.client.destroy();
+    setTimeout(() => {
+      if (!this.isClosed) this.client.connect().catch(() => undefined); // `error` is emitted as well
+    }, delayMs).unref();
   }
 
   private register(name: string): Listener[] {

@@ -20,9 +20,11 @@ export class RedisHealthIndicator {
     if (!this.redis.isConfigured) return check.up({ configured: false });
     const reply = await this.redis.attempt((client) => client.ping());
     if (reply !== undefined) return check.up({ configured: true });
+    const { refusal } = this.redis;
+    const state = refusal === undefined ? 'does not answer' : `refuses writes (${refusal})`;
     return check.degraded({
       configured: true,
-      message: 'Redis does not answer: answers come from PostgreSQL and this process alone',
+      message: `Redis ${state}: answers come from PostgreSQL and this process alone`,
     });
   }
 }
