@@ -9,6 +9,7 @@ import { CursorCodec } from '../pagination/cursor.codec';
 import { auditConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { DatabaseModule } from '../platform/database/database.module';
+import { assertOneServer } from '../platform/database/distributed-tables';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { RedisModule } from '../platform/redis/redis.module';
@@ -140,6 +141,7 @@ class IngestModule {}
 })
 export class AuditModule implements OnModuleInit {
   constructor(
+    private readonly database: Database,
     private readonly partitions: Partitions,
     private readonly maintained: MaintainedTables,
     @Inject(auditConfig.KEY) private readonly config: ConfigType<typeof auditConfig>,
@@ -154,6 +156,7 @@ export class AuditModule implements OnModuleInit {
       afterHidden: forgetExpired,
       wasRecordedBetween,
     });
+    await assertOneServer(this.database, EVENT_TABLE);
     await this.partitions.ensure(EVENT_TABLE, monthsAhead(ahead));
     new Logger(AuditModule.name).log(`Partitions exist for this month and ${ahead} more.`);
   }
