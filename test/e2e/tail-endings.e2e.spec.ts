@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Client } from 'pg';
 import { EventFeed, type FeedEvent } from '../../src/audit/feed/event-feed';
 import { EventTailer } from '../../src/audit/feed/event-tailer';
 import type { AppError } from '../../src/platform/errors/app-error';
@@ -95,6 +96,35 @@ describe('a process that stops', () => {
   });
 });
 
+describe('events that cannot be read', () => {
+  it('end each feed with the error, when to wait does not help', async () => {
+    const organization = newOrganization();
+    const [mine, all] = [await tail([organization]), await tail(['*'])];
+    await record(organization, 1);
+    await until(() => mine.events.length === 1 && all.events.length > 0);
+    const admin = new Client({ connectionString: service.databaseUrl });
+    await admin.connect();
+    try {
+      await admin.query('ALTER TABLE audit_event RENAME COLUMN action TO gone');
+      await admin.query('UPDATE audit_organization SET last_sequence = last_sequence + 1');
+      for (const client of [mine, all]) {
+        await until(() => client.isOver);
+        const { event, data } = client.messages.at(-1) ?? { data: '{}' };
+        expect(event).toBe('error');
+        expect(JSON.parse(data)).toMatchObject({ status: 500, code: 'INTERNAL' });
+      }
+    } finally {
+      await admin.query('UPDATE audit_organization SET last_sequence = last_sequence - 1');
+      await admin.query('ALTER TABLE audit_event RENAME COLUMN gone TO action');
+      await admin.end();
+    }
+    const again = await tail([organization]);
+    await record(organization, 1);
+    await until(() => again.events.length === 1);
+    await again.close();
+  });
+});
+
 describe('a tail of everything', () => {
   it('has the first events of an organization that another client follows first', async () => {
     const organization = newOrganization();
@@ -122,7 +152,7 @@ describe('a reader that leaves while a backlog is read', () => {
         given += 1;
         following.unsubscribe();
       },
-      onTimelineChange: () => undefined,
+      onEnd: () => undefined,
     });
     await record(organization, 300); // more than one statement reads
     await until(() => given > 0);
@@ -143,7 +173,7 @@ describe('a look at the heads', () => {
     const ends: AppError[] = [];
     const { unsubscribe: leave } = await service.provider(EventTailer).follow([organization], {
       onEvent: ({ sequence }) => sequences.push(Number(sequence)),
-      onTimelineChange: (error) => ends.push(error),
+      onEnd: (error) => ends.push(error),
     });
     return { sequences, ends, leave };
   }

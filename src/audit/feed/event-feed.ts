@@ -71,7 +71,7 @@ export interface FeedEvent {
   readonly cursor: string | null;
 }
 
-export type EndReason = 'left' | 'expired' | 'shutdown' | 'slow' | 'rewound';
+export type EndReason = 'left' | 'expired' | 'shutdown' | 'slow' | 'rewound' | 'failed';
 
 export interface FeedStatistics {
   delivered: number;
@@ -91,7 +91,7 @@ interface SubscribedLog {
 export class EventFeed {
   private readonly counts: FeedStatistics = {
     delivered: 0,
-    ends: { left: 0, expired: 0, shutdown: 0, slow: 0, rewound: 0 },
+    ends: { left: 0, expired: 0, shutdown: 0, slow: 0, rewound: 0, failed: 0 },
   };
 
   constructor(
@@ -113,7 +113,7 @@ export class EventFeed {
    * process stops (another replica resumes from the cursor).
    * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; from `begun` and the iteration TIMELINE_CHANGED (the
    * cursor, or a delivered event, is of another timeline), DATABASE_UNAVAILABLE; from the iteration UNAUTHENTICATED
-   * (token expired), SLOW_CONSUMER (events are not taken as fast as they come).
+   * (token expired), SLOW_CONSUMER (events are not taken as fast as they come), INTERNAL (events cannot be read).
    */
   follow(principal: Principal, request: FeedRequest): Feed {
     const { filter, after, signal, kind } = request;
@@ -212,7 +212,7 @@ class Subscription {
         this.buffer.add(event);
         if (this.buffer.hasOverflowed && this.isLive) this.disconnectSlow();
       },
-      onTimelineChange: (error) => this.close('rewound', error),
+      onEnd: (error) => this.close(error.code === 'TIMELINE_CHANGED' ? 'rewound' : 'failed', error),
     });
     this.whenClosed(unsubscribe);
     // After `follow`, which notices later changes.

@@ -3,6 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { Organizations } from '../../auth/principal';
 import { cacheConfig } from '../../platform/config/settings';
 import { Database } from '../../platform/database/database';
+import { toDatabaseError } from '../../platform/database/database-errors';
 import type { AppError } from '../../platform/errors/app-error';
 import { RedisConnection } from '../../platform/redis/redis-connection';
 import { LogTimeline } from '../event/log-timeline';
@@ -16,11 +17,15 @@ import { MAX_RESUMABLE_ORGANIZATIONS } from './feed-cursor';
 const POLL_MS = 1000;
 /** Window of commits that share a message to other replicas. */
 const ANNOUNCE_MS = 10;
+/** Faults that pass: feeds wait for their end. */
+const PASSING = new Set<string>(['DATABASE_UNAVAILABLE', 'REQUEST_TIMEOUT']);
+/** Other faults in a row that end the feeds. One alone may be a schema that was just changed. */
+const LASTING_FAULTS = 3;
 
 export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
-  /** Receives the end of the feed: a log is on another timeline. The listener has to unsubscribe. */
-  onTimelineChange: (error: AppError) => void;
+  /** Receives the end of the feed: TIMELINE_CHANGED, or events cannot be read. The listener has to unsubscribe. */
+  onEnd: (error: AppError) => void;
 }
 
 export interface Subscriber {
@@ -53,6 +58,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   private isReading = false;
   private isPolling = false;
   private isFailing = false;
+  private lastingFaults = 0;
   private readonly announcements: CommitAnnouncements;
 
   constructor(
@@ -282,7 +288,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     const listeners = [...(this.listeners.get(id) ?? []), ...this.listenersToAll];
     this.listeners.delete(id);
     this.listenersToAll.clear();
-    for (const listener of listeners) listener.onTimelineChange(error);
+    for (const listener of listeners) listener.onEnd(error);
   }
 
   /** Finds new events, or a head moved without them, by retention or a lost commit. */
@@ -295,7 +301,26 @@ export class EventTailer implements BeforeApplicationShutdown {
     return isSame && seen.micros !== head.micros;
   }
 
+  /** Ends all feeds: to wait does not help, and silence would look like a log without events. */
+  private endAll(error: AppError): void {
+    const all = new Set([...this.listeners.values()].flatMap((found) => [...found]));
+    for (const listener of this.listenersToAll) all.add(listener);
+    this.listeners.clear();
+    this.listenersToAll.clear();
+    this.due.clear();
+    for (const id of [...this.offsets.keys()]) this.forget(id);
+    this.changes += 1;
+    for (const listener of all) listener.onEnd(error);
+  }
+
   private report(error: unknown): void {
+    const fault = error === undefined ? undefined : toDatabaseError(error);
+    const isLasting = fault !== undefined && !PASSING.has(fault.code);
+    this.lastingFaults = isLasting ? this.lastingFaults + 1 : 0;
+    if (fault && this.lastingFaults >= LASTING_FAULTS) {
+      this.lastingFaults = 0;
+      this.endAll(fault);
+    }
     if (error === undefined) {
       if (this.isFailing) this.logger.log('Events are read again for subscribers.');
       this.isFailing = false;
