@@ -162,7 +162,7 @@ function sentPart(stored: string): string {
   return canonicalJson(objectOf(members));
 }
 
-/** How an event that was sent has to come back, in one spelling: absent members are null, timestamps have microseconds. */
+/** How an event that was sent has to come back, in one spelling: absent members are null, timestamps have six digits of a second. */
 function storedForm(event: string): string {
   const absent = [
     'principalId',

@@ -37,7 +37,7 @@ afterAll(() => service.stop());
 function eventText(index: number): string {
   const members = {
     organizationId: index % 3 === 0 ? 'org-2' : 'org-1',
-    timestamp: `2026-0${1 + (index % 6)}-15T12:00:00.00000${index % 10}Z`,
+    timestamp: `2026-0${1 + (index % 6)}-15T12:00:00.00000${index % 10}${['', '7', '001'][index % 3]}Z`,
     principalId: index % 4 === 0 ? null : `user-${index % 4}`,
     action: ['read', 'write', 'erase, all', 'ünïcode "quoted"\\\n'][index % 4],
     status: ['success', 'failure', 'attempt'][index % 3],
@@ -60,6 +60,17 @@ const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
     {
       filter: {
         dateRange: { startDate: '2026-02-01', endDate: '2026-03-15T14:00:00.000003+02:00' },
+      },
+    },
+  ],
+  [
+    'nine digits of a second',
+    {
+      filter: {
+        dateRange: {
+          startDate: '2026-01-15T14:00:00.000006001+02:00',
+          endDate: '2026-03-15T12:00:00.0000020010Z',
+        },
       },
     },
   ],
@@ -120,6 +131,16 @@ const REFUSED: [name: string, search: ProtocolSearch, kind: string, holder?: Hol
   [
     'a date that is none',
     { filter: { dateRange: { startDate: 'yesterday' } } },
+    'VALIDATION_FAILED',
+  ],
+  [
+    'ten digits of a second',
+    { filter: { dateRange: { endDate: '2026-01-01T00:00:00.0000000001Z' } } },
+    'VALIDATION_FAILED',
+  ],
+  [
+    'milliseconds since 1970',
+    { filter: { dateRange: { startDate: '1764000000000' } } },
     'VALIDATION_FAILED',
   ],
   ['an unknown status', { filter: { statuses: ['done'] } }, 'VALIDATION_FAILED'],
@@ -255,6 +276,12 @@ describe('a write does the same through every protocol', () => {
     ['an unknown member', listOf(plain({ colour: 'red' })), 'VALIDATION_FAILED'],
     ['a NUL', listOf(plain({ action: 'a\0b' })), 'VALIDATION_FAILED'],
     ['a time ahead', listOf(plain({ timestamp: '2999-01-01T00:00:00Z' })), 'VALIDATION_FAILED'],
+    [
+      'ten digits of a second',
+      listOf(plain({ timestamp: '2026-01-01T00:00:00.0000000001Z' })),
+      'VALIDATION_FAILED',
+    ],
+    ['milliseconds since 1970', listOf(plain({ timestamp: 1764000000000 })), 'VALIDATION_FAILED'],
     ['metadata that is a list', listOf(plain({ metadata: [] })), 'VALIDATION_FAILED'],
     ['an id with other content', listOf(plain({ id: taken, action: 'other' })), 'CONFLICT'],
     [

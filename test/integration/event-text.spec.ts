@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { NewEvent } from '../../src/audit/event/audit-event';
 import { positionOf } from '../../src/audit/read/position';
 import { uuid7 } from '../../src/audit/event/uuid7';
-import { formatInstant } from '../../src/platform/runtime/instant';
+import { formatInstant, withSubmicros } from '../../src/platform/runtime/instant';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { newEvent, openReplica, receiptsIn, type Replica, writeRequest } from './replica.fixture';
 
@@ -35,6 +35,7 @@ const event: fc.Arbitrary<NewEvent> = fc
     correlationId: maybeText,
     sessionContext: json,
     metadata: json,
+    timestampSubmicros: fc.constantFrom(null, '7', '78', '789', '001'),
     suffix: text,
   })
   .map(({ micros: at, suffix, ...members }) =>
@@ -68,7 +69,7 @@ describe('the text of an event', () => {
           const stored = await replica.queries.findById([one.organizationId], one.id);
           expect(stored).toBe(receipts[index]?.text);
           expect(positionOf(stored ?? '')).toEqual({
-            timestamp: one.timestamp,
+            timestamp: withSubmicros(one.timestamp, one.timestampSubmicros),
             sequence: receipts[index]?.sequence,
             id: one.id,
             organizationId: one.organizationId,

@@ -76,7 +76,7 @@ describe.each(['asc', 'desc'] as const)('an export, %s', (direction) => {
 });
 
 it('looks only at the months that it is about', async () => {
-  const startDate = Date.UTC(2024, 4) * 1000;
+  const startDate = { micros: Date.UTC(2024, 4) * 1000, submicros: '' };
   const nodes = await nodesOf({ organizations: ['org-1'], filter: { startDate } });
   expect(nodes.filter((name) => /Index/.test(name)).length).toBeLessThan(MONTHS);
 });

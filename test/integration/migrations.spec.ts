@@ -160,6 +160,33 @@ describe('the migrations', () => {
       ]);
     });
 
+    it('add the digits of a timestamp to partitions of which older replicas go on writing', async () => {
+      await client.query(
+        `CREATE TABLE audit_event_202601 PARTITION OF audit_event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')`,
+      );
+      const record = (sequence: number) =>
+        writer.query({
+          name: 'older-insert',
+          text: `INSERT INTO audit_event (organization_id, timestamp, id, action, status, data_classification, sequence, recorded_at)
+                 VALUES ('a', '2026-01-15T00:00:00.123456Z', gen_random_uuid(), 'a', 'success', 'INTERNAL', $1, now())`,
+          values: [sequence],
+        });
+      await record(1);
+      const fileOf = async () =>
+        (await client.query(`SELECT pg_relation_filenode('audit_event_202601') AS file`)).rows;
+      const before = await fileOf();
+      await runMigrations(test.url);
+      expect(await fileOf()).toEqual(before);
+      await record(2);
+      const { rows } = await client.query(
+        'SELECT sequence, timestamp_submicros AS digits FROM audit_event ORDER BY sequence',
+      );
+      expect(rows).toEqual([
+        { sequence: '1', digits: null },
+        { sequence: '2', digits: null },
+      ]);
+    });
+
     it('let writers pass while they wait for a long transaction', async () => {
       await client.query('BEGIN');
       await client.query(`SELECT FROM audit_organization WHERE organization_id = 'a' FOR UPDATE`);

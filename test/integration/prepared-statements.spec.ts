@@ -51,12 +51,12 @@ describe('pages of many different months', () => {
   function pageOf(number: number): PageRequest {
     const month = addMonths('1972-01', number);
     const instant = `${month}-15T00:00:00.000000Z`;
-    const micros = Date.parse(instant) * 1000;
+    const at = { micros: Date.parse(instant) * 1000, submicros: '' };
     const isDescending = number % 2 === 0;
     const after = { timestamp: instant, sequence: '1', id: ID, organizationId: 'org-1' };
     return {
       organizations: [['org-1'], ['org-1', 'org-2'], '*' as const][number % 3] ?? '*',
-      filter: isDescending ? { endDate: micros } : { startDate: micros },
+      filter: isDescending ? { endDate: at } : { startDate: at },
       sort: { field: 'timestamp', direction: isDescending ? 'desc' : 'asc' },
       ...(number % 5 === 0 ? { after } : {}),
       limit: 1,

@@ -97,6 +97,7 @@ export function newEvent(changes: Partial<NewEvent> = {}): NewEvent {
     id: uuid7(micros),
     hasClientId: false,
     timestamp: formatInstant(micros),
+    timestampSubmicros: null,
     hasClientTimestamp: false,
     organizationId: 'org-1',
     principalId: null,

@@ -117,7 +117,7 @@ export const objectJson: fc.Arbitrary<string> = fc.letrec<{ value: string; objec
   }),
 ).object;
 
-/** A moment between two, as the contract allows to write it, and in UTC with microseconds. */
+/** A moment between two, as the contract allows to write it, and in UTC with six digits, or as many as it needs. */
 export const instant = (
   fromMs: number,
   toMs: number,
@@ -125,7 +125,7 @@ export const instant = (
   fc
     .record({
       second: fc.integer({ min: Math.ceil(fromMs / 1000), max: Math.floor(toMs / 1000) - 1 }),
-      fraction: fc.oneof(fc.constant(''), digits(1, 6), digits(6, 6)),
+      fraction: fc.oneof(fc.constant(''), digits(1, 6), digits(6, 6), digits(7, 9)),
       zeros: fc.constantFrom('', '0', '000'),
       offsetMinutes: fc.oneof(fc.constant(0), fc.integer({ min: -23 * 60, max: 23 * 60 })),
       zulu: fc.constantFrom('Z', 'z', '+00:00', '-00:00'),
@@ -145,6 +145,6 @@ export const instant = (
       const sent = `${local}${fraction === '' ? '' : `.${fraction}${zeros}`}${offset}`;
       return {
         sent,
-        utc: `${new Date(second * 1000).toISOString().slice(0, 19)}.${fraction.padEnd(6, '0')}Z`,
+        utc: `${new Date(second * 1000).toISOString().slice(0, 19)}.${fraction.slice(0, 6).padEnd(6, '0')}${fraction.slice(6).replace(/0+$/, '')}Z`,
       };
     });

@@ -20,6 +20,8 @@ const TIMES = [
   '2026-07-31T23:59:59.999999Z',
   '2026-08-01T00:00:00.000000Z',
   '2026-08-01T00:00:00.000001Z',
+  '2026-08-01T00:00:00.000001001Z',
+  '2026-08-01T00:00:00.0000019Z',
   '2026-08-15T12:00:00.000000Z',
   '2025-12-31T23:59:59.999999Z',
   '2021-01-01T00:00:00.000000Z',
@@ -67,6 +69,9 @@ const dates = fc.option(
     '2026-08-01',
     '2026-08-01T02:00:00+02:00',
     '2021-01-01T00:00:00.000001Z',
+    '2026-08-01T02:00:00.0000010010+02:00',
+    '2026-08-01T00:00:00.000001002Z',
+    '2026-07-31T23:59:59.9999999Z',
     '1970-01-01',
     '2100-01-01',
   ),
@@ -112,16 +117,18 @@ export function queryOf({ lists: filters, ...rest }: Ask): Record<string, string
 /** The whole list that the query stands for, each event by its name. */
 export function modelOf(all: readonly Stored[], asked: Ask): string[] {
   const organizations = asked.organization_ids ?? asked.mine;
-  const micros = (text: string) => {
-    const [, second = '', fraction = ''] = /^(.{19})(?:\.(\d+))?Z$/.exec(text) ?? [];
+  const nanos = (text: string) => {
+    const [, second = '', fraction = '', zone = ''] =
+      /^(.{19})(?:\.(\d+))?(Z|\+.*)$/.exec(text) ?? [];
     return second === ''
-      ? BigInt(Date.parse(text)) * 1000n
-      : BigInt(Date.parse(`${second}Z`)) * 1000n + BigInt(fraction.padEnd(6, '0'));
+      ? BigInt(Date.parse(text)) * 1_000_000n
+      : BigInt(Date.parse(`${second}${zone}`)) * 1_000_000n +
+          BigInt(fraction.slice(0, 9).padEnd(9, '0'));
   };
   const found = all.filter((one) => {
     if (organizations[0] !== '*' && !organizations.includes(one.organizationId)) return false;
-    if (asked.start_date !== null && micros(one.timestamp) < micros(asked.start_date)) return false;
-    if (asked.end_date !== null && micros(one.timestamp) >= micros(asked.end_date)) return false;
+    if (asked.start_date !== null && nanos(one.timestamp) < nanos(asked.start_date)) return false;
+    if (asked.end_date !== null && nanos(one.timestamp) >= nanos(asked.end_date)) return false;
     return Object.entries(LISTS).every(([name, [member]]) => {
       const values = asked.lists[name as keyof typeof LISTS];
       return !values || values.includes(one[member] as string);
@@ -131,7 +138,7 @@ export function modelOf(all: readonly Stored[], asked: Ask): string[] {
   const keyOf = (one: Stored) =>
     asked.sort_field === 'sequence'
       ? [one.sequence.padStart(20, '0'), bytes(one.organizationId)]
-      : [one.timestamp, one.id, bytes(one.organizationId)];
+      : [one.timestamp.slice(0, 26), one.id, bytes(one.organizationId)];
   const sign = asked.sort_direction === 'asc' ? 1 : -1;
   return found
     .map((one) => ({ one, key: keyOf(one).join(' ') }))

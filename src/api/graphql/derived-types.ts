@@ -16,6 +16,7 @@ import {
   Kind,
   type ValueNode,
 } from 'graphql';
+import { epochHint } from '../../platform/runtime/instant';
 import { parseExactJson, UnacceptableJsonError } from '../../platform/runtime/lossless-json';
 
 /** A class whose members carry OpenAPI metadata. */
@@ -149,19 +150,29 @@ function getOrMake<K, V>(known: Map<K, V>, key: K, make: () => V): V {
   return value;
 }
 
-/** An instant as text: microseconds stay, and the DTO classes validate it as for REST. */
+/** An instant as text: every digit stays, and the DTO classes validate it as for REST. */
 export const DATE_TIME = new GraphQLScalarType({
   name: 'DateTime',
-  description: 'An ISO 8601 instant with up to microseconds, such as 2026-11-23T10:30:00.123456Z.',
+  description:
+    'An ISO 8601 instant with up to nine digits of a second, such as 2026-11-23T10:30:00.123456Z.',
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
   serialize: (value) => value,
   parseValue: requireText,
-  parseLiteral: (node) => requireText(node.kind === Kind.STRING ? node.value : undefined),
+  parseLiteral: (node) =>
+    requireText(
+      node.kind === Kind.STRING
+        ? node.value
+        : node.kind === Kind.INT
+          ? Number(node.value)
+          : undefined,
+    ),
 });
 
 function requireText(value: unknown): string {
   if (typeof value === 'string') return value;
-  throw new GraphQLError('DateTime must be text such as 2026-11-23T10:30:00.123456Z.');
+  throw new GraphQLError(
+    `DateTime must be text such as 2026-11-23T10:30:00.123456Z${epochHint(value)}.`,
+  );
 }
 
 /** Numbers keep their text: values from variables are the objects that parseExactJson made. */

@@ -1,4 +1,4 @@
-import { formatInstant, type Micros } from '../../platform/runtime/instant';
+import { type FineInstant, formatFineInstant } from '../../platform/runtime/instant';
 import { EVENT_FIELDS, type EventField } from './audit-event';
 
 interface ListFilter {
@@ -87,9 +87,9 @@ export const EVENT_FILTERS: readonly EventFilter[] = FILTERS.map((filter) => {
 
 /** Filter of events. Lists are alternatives, members all hold. */
 export interface AuditEventFilter extends FilterLists<'list'> {
-  startDate?: Micros;
+  startDate?: FineInstant;
   /** Exclusive. */
-  endDate?: Micros;
+  endDate?: FineInstant;
   organizationIds?: string[];
 }
 
@@ -106,7 +106,7 @@ export function filterFingerprint(filter: AuditEventFilter, sort: AuditEventSort
     return values && [...new Set<string>(values)].sort();
   });
   const range = [filter.startDate, filter.endDate].map((at) =>
-    at === undefined ? null : formatInstant(at),
+    at === undefined ? null : formatFineInstant(at),
   );
   return JSON.stringify([range, lists, sort.field, sort.direction]);
 }

@@ -4,6 +4,7 @@ const event: NewEvent = {
   id: '0198c1f2-3e4a-7000-8000-1234567890ab',
   hasClientId: false,
   timestamp: '2026-11-23T10:30:00.000000Z',
+  timestampSubmicros: null,
   hasClientTimestamp: true,
   organizationId: 'org-1',
   principalId: null,
@@ -46,6 +47,11 @@ describe('the text of an event', () => {
       outcomeDescription: event.outcomeDescription,
       sessionContext: null,
     });
+  });
+
+  it('has every digit of its timestamp', () => {
+    const text = eventText({ ...event, timestampSubmicros: '007' }, recording);
+    expect(text).toContain('"timestamp":"2026-11-23T10:30:00.000000007Z","recordedAt"');
   });
 
   it('is one line', () => {

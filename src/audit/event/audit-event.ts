@@ -1,4 +1,4 @@
-import { formatInstant, parseInstant } from '../../platform/runtime/instant';
+import { formatInstant, parseInstant, withSubmicros } from '../../platform/runtime/instant';
 
 export const EVENT_STATUSES = ['attempt', 'success', 'failure'] as const;
 export const DATA_CLASSIFICATIONS = ['PUBLIC', 'INTERNAL', 'CONFIDENTIAL', 'PHI'] as const;
@@ -26,6 +26,8 @@ export interface EventField {
   words?: readonly string[];
   isNullable?: true;
   isRecorded?: true;
+  /** Column of the digits after the microsecond, NULL where they are zeros (docs/adr/0042). */
+  submicros?: { name: 'timestampSubmicros'; column: string };
   /** Comparison of two events with one id: exact, or by JSON value. */
   comparison?: 'exact' | 'json';
 }
@@ -37,7 +39,12 @@ const OPTIONAL_JSON = { type: 'json', comparison: 'json', isNullable: true } as 
 /** Fields of an event in the order of its JSON text; source of SELECT and INSERT lists, CSV and filters. */
 export const EVENT_FIELDS = [
   { name: 'id', column: 'id', type: 'uuid' },
-  { name: 'timestamp', column: 'timestamp', type: 'timestamptz' },
+  {
+    name: 'timestamp',
+    column: 'timestamp',
+    type: 'timestamptz',
+    submicros: { name: 'timestampSubmicros', column: 'timestamp_submicros' },
+  },
   { name: 'recordedAt', column: 'recorded_at', type: 'timestamptz', isRecorded: true },
   { name: 'sequence', column: 'sequence', type: 'bigint', isRecorded: true },
   { name: 'organizationId', column: 'organization_id', ...TEXT },
@@ -65,6 +72,8 @@ export interface NewEvent {
   hasClientId: boolean;
   /** ISO 8601, UTC, microseconds. */
   timestamp: string;
+  /** The digits of its second after the sixth, if any. */
+  timestampSubmicros: string | null;
   hasClientTimestamp: boolean;
   organizationId: string;
   principalId: string | null;
@@ -100,10 +109,15 @@ export function eventText(event: NewEvent, { sequence, recordedAt }: Recording):
     correlationId: event.correlationId,
   });
   return (
-    `{"id":"${event.id}","timestamp":"${event.timestamp}","recordedAt":"${recordedAt}",` +
+    `{"id":"${event.id}","timestamp":"${timestampText(event)}","recordedAt":"${recordedAt}",` +
     `"sequence":"${sequence}",${rest.slice(1, -1)},` +
     `"sessionContext":${event.sessionContext ?? 'null'},"metadata":${event.metadata ?? 'null'}}`
   );
+}
+
+/** The timestamp with all its digits. */
+export function timestampText({ timestamp, timestampSubmicros }: NewEvent): string {
+  return withSubmicros(timestamp, timestampSubmicros);
 }
 
 /** Converts PostgreSQL's text of a timestamptz (session in UTC, ISO) to the form of the API. */

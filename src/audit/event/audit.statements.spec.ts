@@ -9,22 +9,22 @@ describe('the statement that records events', () => {
         WITH head AS (
           INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
           SELECT id, n, clock_timestamp()
-          FROM set_config('lock_timeout', '2000', true), unnest($15::text[], $16::bigint[]) AS t (id, n)
+          FROM set_config('lock_timeout', '2000', true), unnest($16::text[], $17::bigint[]) AS t (id, n)
           ON CONFLICT (organization_id) DO UPDATE SET
             last_sequence = o.last_sequence + excluded.last_sequence, recorded_at = clock_timestamp()
           RETURNING organization_id, last_sequence, recorded_at
         ), event AS (
           INSERT INTO audit_event (organization_id, timestamp, id, principal_id, action, target_resource_type,
             target_resource_id, status, outcome_description, data_classification, correlation_id, session_context,
-            metadata, sequence, recorded_at)
+            metadata, timestamp_submicros, sequence, recorded_at)
           SELECT t.organization_id, t.timestamp, t.id, t.principal_id, t.action, t.target_resource_type,
             t.target_resource_id, t.status, t.outcome_description, t.data_classification, t.correlation_id,
-            t.session_context::json, t.metadata::json, head.last_sequence - t.later, head.recorded_at
+            t.session_context::json, t.metadata::json, t.timestamp_submicros, head.last_sequence - t.later, head.recorded_at
           FROM unnest($1::text[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
             $8::text[], $9::text[], $10::text[], $11::text[], string_to_array($12, E'\\x01', ''),
-            string_to_array($13, E'\\x01', ''), $14::bigint[]) AS t (organization_id, timestamp, id, principal_id,
+            string_to_array($13, E'\\x01', ''), $14::text[], $15::bigint[]) AS t (organization_id, timestamp, id, principal_id,
             action, target_resource_type, target_resource_id, status, outcome_description, data_classification,
-            correlation_id, session_context, metadata, later)
+            correlation_id, session_context, metadata, timestamp_submicros, later)
           JOIN head ON head.organization_id = t.organization_id COLLATE "C"
         )
         SELECT organization_id, last_sequence::text, recorded_at::text FROM head`),
@@ -36,8 +36,8 @@ describe('an event as JSON text', () => {
   it('is this expression, made of the fields of an event', () => {
     expect(EVENT_JSON).toBe(`
   '{"id":"' || e.id
-  || '","timestamp":"' || to_char(e.timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  || '","recordedAt":"' || to_char(e.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  || '","timestamp":"' || to_char(e.timestamp, 'YYYY-MM-DD"T"HH24:MI:SS.US') || coalesce(e.timestamp_submicros, '')
+  || 'Z","recordedAt":"' || to_char(e.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
   || '","sequence":"' || e.sequence
   || '","organizationId":' || to_json(e.organization_id)
   || ',"principalId":' || coalesce(to_json(e.principal_id)::text, 'null')

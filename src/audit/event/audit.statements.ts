@@ -1,34 +1,52 @@
 import { EVENT_FIELDS, type EventField, type NewEvent, type Recording } from './audit-event';
 
+const MICROS_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.US';
+
 /** A timestamp in the form of the API: ISO 8601, UTC, microseconds. */
 export function instantText(column: string): string {
-  return `to_char(${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+  return `to_char(${column}, '${MICROS_FORMAT}"Z"')`;
 }
 
-/** A field of an event `e` as JSON. Quotes of a text without escapes are part of the text around it. */
-function jsonValue({ column, type, words, isNullable }: EventField): {
-  sql: string;
-  quote: string;
-} {
+/** A field of an event `e` that is a timestamp, in the form of the API without the `Z`. */
+function instantDigits({ column, submicros }: EventField): string {
+  const digits = `to_char(e.${column}, '${MICROS_FORMAT}')`;
+  return submicros ? `${digits} || ${orEmpty(submicros)}` : digits;
+}
+
+/** A field of an event `e` that is a timestamp, in the form of the API. */
+export function fieldInstantText(field: EventField): string {
+  return field.submicros ? `${instantDigits(field)} || 'Z'` : instantText(`e.${field.column}`);
+}
+
+function orEmpty({ column }: { column: string }): string {
+  return `coalesce(e.${column}, '')`;
+}
+
+/** A field of an event `e` as JSON. What precedes and follows it is part of the text around it. */
+function jsonValue(field: EventField): { sql: string; before: string; after: string } {
+  const { column, type, words, isNullable, submicros } = field;
   const cell = `e.${column}`;
-  if (type === 'json') return { sql: `coalesce(${cell}::text, 'null')`, quote: '' };
-  if (type === 'timestamptz') return { sql: instantText(cell), quote: '"' };
-  if (type !== 'text' || words) return { sql: cell, quote: '"' };
+  const quoted = { before: '"', after: '"' };
+  const bare = { before: '', after: '' };
+  if (type === 'json') return { sql: `coalesce(${cell}::text, 'null')`, ...bare };
+  if (submicros) return { sql: instantDigits(field), before: '"', after: 'Z"' };
+  if (type === 'timestamptz') return { sql: instantText(cell), ...quoted };
+  if (type !== 'text' || words) return { sql: cell, ...quoted };
   return {
     sql: isNullable ? `coalesce(to_json(${cell})::text, 'null')` : `to_json(${cell})`,
-    quote: '',
+    ...bare,
   };
 }
 
 function jsonObject(fields: readonly EventField[]): string {
-  let before = '{';
+  let between = '{';
   const members = fields.map((field) => {
-    const { sql, quote } = jsonValue(field);
-    const member = `'${before}"${field.name}":${quote}' || ${sql}`;
-    before = `${quote},`;
+    const { sql, before, after } = jsonValue(field);
+    const member = `'${between}"${field.name}":${before}' || ${sql}`;
+    between = `${after},`;
     return member;
   });
-  return `\n  ${members.join('\n  || ')} || '${before.slice(0, -1)}}'`;
+  return `\n  ${members.join('\n  || ')} || '${between.slice(0, -1)}}'`;
 }
 
 /**
@@ -115,10 +133,17 @@ type GivenField = Exclude<(typeof EVENT_FIELDS)[number], { isRecorded: true }>;
 const KEY: readonly string[] = ['organizationId', 'timestamp', 'id'];
 const rankOf = ({ name }: EventField) => (KEY.includes(name) ? KEY.indexOf(name) : KEY.length);
 
+const GIVEN_FIELDS = EVENT_FIELDS.filter((field): field is GivenField => !('isRecorded' in field));
+
 /** Columns without the sequence, in the order of the first parameters of INSERT; the primary key is first. */
-const GIVEN_COLUMNS = EVENT_FIELDS.filter((field): field is GivenField => !('isRecorded' in field))
-  .sort((a, b) => rankOf(a) - rankOf(b))
-  .map(({ name, column, type }): GivenColumn => [column, type, (event) => event[name]]);
+const GIVEN_COLUMNS: readonly GivenColumn[] = [
+  ...[...GIVEN_FIELDS]
+    .sort((a, b) => rankOf(a) - rankOf(b))
+    .map(({ name, column, type }): GivenColumn => [column, type, (event) => event[name]]),
+  ...GIVEN_FIELDS.flatMap(({ submicros }: EventField): GivenColumn[] =>
+    submicros ? [[submicros.column, 'text', (event) => event[submicros.name]]] : [],
+  ),
+];
 
 type GivenColumn = [column: string, type: string, value: (event: NewEvent) => string | null];
 

@@ -7,6 +7,7 @@ const event: NewEvent = {
   id: '0198c1f2-3e4a-4000-8000-1234567890ab',
   hasClientId: true,
   timestamp: '2026-11-23T10:30:00.123456Z',
+  timestampSubmicros: null,
   hasClientTimestamp: true,
   organizationId: 'org-1',
   principalId: 'user-1',
@@ -33,6 +34,7 @@ describe('the content of an event', () => {
 
   it.each([
     ['timestamp', '2026-11-23T10:30:00.123457Z'],
+    ['timestampSubmicros', '001'],
     ['organizationId', 'org-2'],
     ['principalId', null],
     ['action', 'Read'],

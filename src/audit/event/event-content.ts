@@ -3,7 +3,7 @@ import {
   mapJsonNumbers,
   parseExactJson,
 } from '../../platform/runtime/lossless-json';
-import { EVENT_FIELDS, type EventField, type NewEvent } from './audit-event';
+import { EVENT_FIELDS, type EventField, type NewEvent, timestampText } from './audit-event';
 
 /**
  * Compares a repeated event with the stored JSON text, whatever the order of keys and spelling of numbers. A timestamp
@@ -11,7 +11,7 @@ import { EVENT_FIELDS, type EventField, type NewEvent } from './audit-event';
  */
 export function hasSameContent(event: NewEvent, storedText: string): boolean {
   const stored = parseExactJson(storedText) as Record<string, unknown>;
-  if (event.hasClientTimestamp && stored.timestamp !== event.timestamp) return false;
+  if (event.hasClientTimestamp && stored.timestamp !== timestampText(event)) return false;
   for (const name of COMPARED) if (stored[name] !== event[name]) return false;
   return (
     isSameJson(textOf(stored.sessionContext), event.sessionContext) &&

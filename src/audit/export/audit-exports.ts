@@ -8,7 +8,12 @@ import { requestIdOf } from '../../http/request-context';
 import { streamingConfig } from '../../platform/config/settings';
 import { type FieldError, validationFailed } from '../../platform/errors/app-error';
 import { wallClockText } from '../../platform/runtime/clocks';
-import { formatInstant, parseInstantOrDay } from '../../platform/runtime/instant';
+import {
+  type FineInstant,
+  formatFineInstant,
+  formatInstant,
+  parseFineInstantOrDay,
+} from '../../platform/runtime/instant';
 import { exportFormat, type ExportFormatName, exportHeaders } from '../../streaming/export-format';
 import { Exporter, type ExportOutcome, type ExportRequest } from '../../streaming/exporter';
 import type { ExportCoding } from '../../streaming/response-sink';
@@ -193,9 +198,9 @@ export class AuditExports implements BeforeApplicationShutdown {
     { after = {} }: ExportQuery,
     response: ServerResponse,
   ): Promise<Position | undefined> {
-    const micros = parseInstantOrDay(after.timestamp ?? '');
-    if (micros === undefined || after.id === undefined) return undefined;
-    const named = { timestamp: formatInstant(micros), id: after.id.toLowerCase() };
+    const at = parseFineInstantOrDay(after.timestamp ?? '');
+    if (at === undefined || after.id === undefined) return undefined;
+    const named = { timestamp: formatInstant(at.micros), id: after.id.toLowerCase() };
     // By time the event's own position suffices, also after its removal.
     const [own] = after.organizationId ? [after.organizationId] : onlyOne(organizations);
     if (sort.field === 'timestamp' && own !== undefined) {
@@ -218,8 +223,8 @@ export class AuditExports implements BeforeApplicationShutdown {
 }
 
 function recordedAtOf(text: string | undefined): string | undefined {
-  const micros = parseInstantOrDay(text ?? '');
-  return micros === undefined ? undefined : formatInstant(micros);
+  const at = parseFineInstantOrDay(text ?? '');
+  return at && formatInstant(at.micros);
 }
 
 function onlyOne(organizations: readonly string[] | '*'): readonly string[] {
@@ -251,8 +256,8 @@ function requireSaneCombination({ cursor, after = {}, format, ...query }: Export
 
 /** `audit-events_2026-11-01_2026-12-01_at-20261125T021500Z.csv`: range, time, format. */
 function fileNameOf({ filter, format }: ExportList): string {
-  const text = (micros: number | undefined, none: string) =>
-    micros === undefined ? none : formatInstant(micros).replace(/T00:00:00\.000000Z$|\.\d+Z$/, '');
+  const text = (at: FineInstant | undefined, none: string) =>
+    at === undefined ? none : formatFineInstant(at).replace(/T00:00:00\.000000Z$|\.\d+Z$/, '');
   const range =
     filter.startDate === undefined && filter.endDate === undefined
       ? 'all'
@@ -264,8 +269,8 @@ function fileNameOf({ filter, format }: ExportList): string {
 /** The filter without the organizations, which must not see each other. */
 function filterWithoutTenants({ startDate, endDate, ...lists }: AuditEventFilter): object {
   const recorded = {
-    startDate: startDate === undefined ? undefined : formatInstant(startDate),
-    endDate: endDate === undefined ? undefined : formatInstant(endDate),
+    startDate: startDate && formatFineInstant(startDate),
+    endDate: endDate && formatFineInstant(endDate),
     ...lists,
     organizationIds: undefined,
   };

@@ -1,7 +1,7 @@
 import { escapeLiteral } from 'pg';
 import type { ExportFormatName } from '../../streaming/export-format';
 import { EVENT_FIELDS, type EventField } from '../event/audit-event';
-import { arrayLiteral, EVENT_JSON, instantText } from '../event/audit.statements';
+import { arrayLiteral, EVENT_JSON, fieldInstantText } from '../event/audit.statements';
 import { conditions, orderBy, type PageRequest, Values, where } from '../read/page-statement';
 
 export interface ExportList extends Pick<
@@ -56,9 +56,10 @@ function neutralized(cell: string): string {
 
 export const CSV_COLUMNS: readonly string[] = EVENT_FIELDS.map(({ name }) => name);
 
-function csvCell({ column, type, words }: EventField, isRaw: boolean): string {
+function csvCell(field: EventField, isRaw: boolean): string {
+  const { column, type, words } = field;
   const cell = `e.${column}`;
-  if (type === 'timestamptz') return instantText(cell);
+  if (type === 'timestamptz') return fieldInstantText(field);
   return isRaw || type !== 'text' || words ? cell : neutralized(cell); // JSON objects begin with {
 }
 

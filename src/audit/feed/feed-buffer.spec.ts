@@ -1,7 +1,9 @@
+import * as fc from 'fast-check';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { FeedBuffer, FeedMemory, recordedEventOf } from './feed-buffer';
+import { formatFineInstant } from '../../platform/runtime/instant';
+import { eventTest, FeedBuffer, FeedMemory, recordedEventOf } from './feed-buffer';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -43,4 +45,30 @@ describe('FeedBuffer', () => {
 
 it('an event on its way keeps its text and what filters look at, not its metadata as objects', () => {
   expect(eventOf(1, { metadata: { a: {} } }).members).not.toHaveProperty('metadata');
+});
+
+describe('the filter of a feed', () => {
+  it('takes dates as half-open, to the nanosecond', () => {
+    const instant = fc
+      .record({
+        micros: fc.integer({ min: 0, max: 2 }),
+        submicros: fc.constantFrom('', '001', '01', '1', '12', '999'),
+      })
+      .map((at) => ({
+        at,
+        nanos: BigInt(at.micros) * 1000n + BigInt(at.submicros.padEnd(3, '0')),
+      }));
+    const bound = fc.option(instant, { nil: undefined });
+    fc.assert(
+      fc.property(instant, bound, bound, (one, start, end) => {
+        const timestamp = formatFineInstant(one.at);
+        const wanted =
+          (start === undefined || one.nanos >= start.nanos) &&
+          (end === undefined || one.nanos < end.nanos);
+        const test = eventTest({ startDate: start?.at, endDate: end?.at });
+        expect(test(eventOf(1, { timestamp }))).toBe(wanted);
+      }),
+      { numRuns: 500 },
+    );
+  });
 });

@@ -1,5 +1,5 @@
 import { getHeapStatistics } from 'node:v8';
-import { parseInstant } from '../../platform/runtime/instant';
+import { isEarlier, parseFineInstant, parseInstant } from '../../platform/runtime/instant';
 import {
   type AuditEventFilter,
   EVENT_FILTERS,
@@ -45,11 +45,12 @@ export function eventTest(filter: AuditEventFilter): EventTest {
     const wanted = new Set<string | null | undefined>(values);
     tests.push(({ members }) => wanted.has(members[field]));
   }
-  const { startDate = -Infinity, endDate = Infinity } = filter;
-  if (startDate !== -Infinity || endDate !== Infinity) {
+  const { startDate, endDate } = filter;
+  if (startDate || endDate) {
     tests.push(({ members: { timestamp } }) => {
-      const micros = parseInstant(timestamp) ?? NaN;
-      return micros >= startDate && micros < endDate;
+      const at = parseFineInstant(timestamp);
+      if (!at) return false;
+      return !(startDate && isEarlier(at, startDate)) && !(endDate && !isEarlier(at, endDate));
     });
   }
   return (event) => tests.every((test) => test(event));

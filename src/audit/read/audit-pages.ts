@@ -6,6 +6,7 @@ import { CursorCodec } from '../../pagination/cursor.codec';
 import { type PageInfo, TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { paginationConfig } from '../../platform/config/settings';
 import { type FieldError, validationFailed } from '../../platform/errors/app-error';
+import { withoutSubmicros } from '../../platform/runtime/instant';
 import {
   type AuditEventFilter,
   type AuditEventSort,
@@ -167,14 +168,14 @@ function edgeOf(eventText: string, list: List): Position {
 }
 
 /**
- * The position in a cursor. By sequence it also identifies the event, as numbers can be assigned again; a moment is the
+ * The position in a cursor. The order by time is that of microseconds and ids. By sequence it also identifies the event, as numbers can be assigned again; a moment is the
  * same on every timeline (docs/adr/0029).
  */
 function cursorPositionOf(
   { timestamp, recordedAt, sequence, id, organizationId }: Position,
   { sort }: List,
 ): Position {
-  const position = { timestamp, sequence, id, organizationId };
+  const position = { timestamp: withoutSubmicros(timestamp), sequence, id, organizationId };
   return sort.field === 'sequence' ? { ...position, recordedAt } : position;
 }
 

@@ -44,13 +44,14 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
   async steps(tenants: Tenants, days: number): Promise<WarmupStep[]> {
     const since = new Date(wallClockMs() - days * DAY_MS).toISOString().slice(0, 10);
     const sinceMicros = parseInstant(`${since}T00:00:00Z`) ?? 0;
+    const startDate = { micros: sinceMicros, submicros: '' };
     const organizations = tenants === '*' ? await this.mostRecent() : tenants;
     const lists = organizations.map((id) => [id]);
     const all =
       tenants === '*' || tenants.length > 1 ? [tenants === '*' ? ['*'] : [...tenants]] : [];
     return [...all, ...lists].flatMap((organizationIds) => [
       this.page({ organizationIds }, sinceMicros, 1),
-      this.page({ organizationIds, startDate: sinceMicros }, sinceMicros, MAX_PAGES),
+      this.page({ organizationIds, startDate }, sinceMicros, MAX_PAGES),
     ]);
   }
 

@@ -17,9 +17,16 @@ const after = {
 };
 
 const names = fc.option(fc.array(fc.string(), { minLength: 1, maxLength: 3 }), { nil: undefined });
+const date = fc.option(
+  fc.record({
+    micros: fc.integer({ min: 0, max: 4e15 }),
+    submicros: fc.constantFrom('', '', '007', '9'),
+  }),
+  { nil: undefined },
+);
 const filter = fc.record({
-  startDate: fc.option(fc.integer({ min: 0, max: 4e15 }), { nil: undefined }),
-  endDate: fc.option(fc.integer({ min: 0, max: 4e15 }), { nil: undefined }),
+  startDate: date,
+  endDate: date,
   principalIds: names,
   actions: names,
   resourceTypes: names,
@@ -117,11 +124,33 @@ describe('the statement of a page', () => {
   it('takes dates as half-open, in microseconds', () => {
     const { text, values } = pageStatement({
       ...request,
-      filter: { startDate: 1, endDate: 1_000_000 },
+      filter: {
+        startDate: { micros: 1, submicros: '' },
+        endDate: { micros: 1_000_000, submicros: '' },
+      },
     });
     expect(text).toMatch(/e\.timestamp >= \$\d::timestamptz AND e\.timestamp < \$\d::timestamptz/);
     expect(values).toEqual(
       expect.arrayContaining(['1970-01-01T00:00:00.000001Z', '1970-01-01T00:00:01.000000Z']),
     );
+    expect(text.match(/coalesce\(e\.timestamp_submicros/g)).toHaveLength(1); // of the JSON text
+  });
+
+  it('compares the digits beyond microseconds beside the plain bounds, only if there are some', () => {
+    const { text, values } = pageStatement({
+      ...request,
+      filter: {
+        startDate: { micros: 1, submicros: '007' },
+        endDate: { micros: 2, submicros: '9' },
+      },
+    });
+    for (const [plain, exact] of [
+      ['>=', '>='],
+      ['<=', '<'],
+    ]) {
+      expect(text).toMatch(new RegExp(`e\\.timestamp ${plain} \\$\\d+::timestamptz`));
+      expect(text).toContain(`(e.timestamp, coalesce(e.timestamp_submicros, '')) ${exact} (`);
+    }
+    expect(values).toEqual(expect.arrayContaining(['007', '9']));
   });
 });

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { createHash } from 'node:crypto';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import type { StatementGroup } from '../../platform/database/statement-names';
-import { formatInstant, parseInstant } from '../../platform/runtime/instant';
+import { type FineInstant, formatInstant, parseInstant } from '../../platform/runtime/instant';
 import {
   type AuditEventFilter,
   type AuditEventSort,
@@ -119,8 +119,18 @@ export function conditions(
   const found: string[] = [];
   const bound = (operator: string, instant: string) =>
     found.push(`e.timestamp ${operator} ${values.bind(instant, 'timestamptz')}`);
-  if (filter.startDate !== undefined) bound('>=', formatInstant(filter.startDate));
-  if (filter.endDate !== undefined) bound('<', formatInstant(filter.endDate));
+  const finer = (operator: string, at: FineInstant) => {
+    if (at.submicros !== '') found.push(compareFine(operator, at, values));
+  };
+  const { startDate, endDate } = filter;
+  if (startDate) {
+    bound('>=', formatInstant(startDate.micros));
+    finer('>=', startDate);
+  }
+  if (endDate) {
+    bound(endDate.submicros === '' ? '<' : '<=', formatInstant(endDate.micros));
+    finer('<', endDate);
+  }
   const edge = (operator: string, instant: string) =>
     request.isNarrow
       ? found.push(`e.timestamp ${operator} '${formatInstant(parseInstant(instant) ?? 0)}'`)
@@ -132,6 +142,13 @@ export function conditions(
     if (filter[list]) found.push(`e.${column} = ANY(${values.bind(filter[list], 'text[]')})`);
   }
   return found;
+}
+
+/** Exact comparison. It needs a plain bound on timestamp beside it, for the index and for pruning. */
+function compareFine(operator: string, at: FineInstant, values: Values): string {
+  const micros = values.bind(formatInstant(at.micros), 'timestamptz');
+  const submicros = values.bind(at.submicros, 'text');
+  return `(e.timestamp, coalesce(e.timestamp_submicros, '')) ${operator} (${micros}, ${submicros})`;
 }
 
 /** Keyset bound. The plain bound on timestamp lets PostgreSQL prune partitions; the row comparison alone visits all. */

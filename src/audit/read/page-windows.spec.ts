@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { addMonths, type Month } from '../../platform/database/partitions';
-import { parseInstant } from '../../platform/runtime/instant';
+import { parseFineInstant } from '../../platform/runtime/instant';
 import type { PageRequest } from './page-statement';
 import { PageWindows, type PageWindow } from './page-windows';
 
@@ -8,8 +8,8 @@ const month = fc
   .record({ year: fc.integer({ min: 1971, max: 2200 }), number: fc.integer({ min: 1, max: 12 }) })
   .map(({ year, number }): Month => `${year}-${String(number).padStart(2, '0')}`);
 const instantIn = (name: Month, rest = '17T12:34:56.789012Z') => `${name}-${rest}`;
-const micros = fc.option(
-  month.map((name) => parseInstant(instantIn(name))),
+const date = fc.option(
+  month.map((name) => parseFineInstant(instantIn(name))),
   { nil: undefined },
 );
 
@@ -29,8 +29,8 @@ const requests: fc.Arbitrary<PageRequest> = fc
     organizations: fc.constantFrom<PageRequest['organizations']>(['org-1'], ['org-1', 'b'], '*'),
     field: fc.constantFrom('timestamp', 'timestamp', 'timestamp', 'sequence'),
     direction: fc.constantFrom('asc', 'desc'),
-    startDate: micros,
-    endDate: micros,
+    startDate: date,
+    endDate: date,
     after: fc.option(month, { nil: undefined }),
     offset: fc.constantFrom(0, 0, 0, 7),
   })
@@ -139,8 +139,8 @@ describe('the windows of time in which a page is looked for', () => {
 
   it('begin where the filter does, and are one where nothing tells the month', () => {
     const pages = new PageWindows();
-    const endDate = parseInstant(instantIn('2021-06'));
-    const startDate = parseInstant(instantIn('2020-02'));
+    const endDate = parseFineInstant(instantIn('2021-06'));
+    const startDate = parseFineInstant(instantIn('2020-02'));
     const asc = { field: 'timestamp', direction: 'asc' } as const;
     expect(splitOf(pages.of(request({ filter: { endDate } })))).toEqual(cutDown('2021-06'));
     expect(splitOf(pages.of(request({ filter: { startDate }, sort: asc })))).toEqual(
@@ -160,7 +160,7 @@ describe('the windows of time in which a page is looked for', () => {
   it('know lists apart by organizations, filter and sort', () => {
     const pages = new PageWindows();
     const after = positionIn('2024-03');
-    const startDate = parseInstant(instantIn('2020-02'));
+    const startDate = parseFineInstant(instantIn('2020-02'));
     pages.learn(request({ after }), []);
     expect(splitOf(pages.of(request({ after })))).toEqual([{}]);
     for (const other of [

@@ -66,9 +66,14 @@ function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefine
   if (sort.field !== 'timestamp' || offset > 0) return undefined;
   if (after) return monthOf(after.timestamp);
   if (sort.direction === 'asc') {
-    return filter.startDate === undefined ? undefined : monthOf(formatInstant(filter.startDate));
+    return filter.startDate === undefined
+      ? undefined
+      : monthOf(formatInstant(filter.startDate.micros));
   }
-  const newest = Math.min(filter.endDate ?? Infinity, (wallClockMs() + MAX_AHEAD_MS) * 1000);
+  const newest = Math.min(
+    filter.endDate?.micros ?? Infinity,
+    (wallClockMs() + MAX_AHEAD_MS) * 1000,
+  );
   return monthOf(formatInstant(newest));
 }
 

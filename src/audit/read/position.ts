@@ -5,6 +5,7 @@ import { uuid } from '../../validation/constraints';
 
 /** Position of an event in an order: timestamp or sequence, then the tie-breakers. */
 export interface Position {
+  /** Of the column, with microseconds; `positionOf` has all digits of the event. */
   timestamp: string;
   sequence: string;
   id: string;

@@ -53,6 +53,12 @@ const FIND_SERVER = {
 };
 const SERVER_CHECK_MS = 2000;
 
+/**
+ * One row beside those of a statement, which fails where the newest migration of events is missing: an idle standby may
+ * show every commit and lack the column. The parent alone has no rows to read.
+ */
+const NEWEST_COLUMN = '(SELECT count(timestamp_submicros) FROM ONLY audit_event) newest';
+
 /** Heads on a replica of organizations ($1), and recording times there of the primary's last sequences ($2). */
 const FIND_REPLICA_HEADS = {
   name: 'audit-find-replica-heads',
@@ -61,9 +67,12 @@ const FIND_REPLICA_HEADS = {
            WHERE e.organization_id = o.organization_id AND e.sequence = t.sequence LIMIT 1
          ) END
          FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, sequence)
-         JOIN audit_organization o ON o.organization_id = t.organization_id COLLATE "C"`,
+         JOIN audit_organization o ON o.organization_id = t.organization_id COLLATE "C", ${NEWEST_COLUMN}`,
 };
-const SUM_REPLICA_HEADS = { name: 'audit-sum-replica-heads', text: SUMS };
+const SUM_REPLICA_HEADS = {
+  name: 'audit-sum-replica-heads',
+  text: `SELECT sequences, micros FROM (${SUMS}) t, ${NEWEST_COLUMN}`,
+};
 
 interface Gathering {
   organizations: Set<string>;

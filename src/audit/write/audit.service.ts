@@ -6,7 +6,7 @@ import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { auditConfig } from '../../platform/config/settings';
 import { AppError, type FieldError, validationFailed } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
-import { formatInstant, parseInstant } from '../../platform/runtime/instant';
+import { type FineInstant, formatInstant, parseFineInstant } from '../../platform/runtime/instant';
 import { exactJsonText } from '../../platform/runtime/lossless-json';
 import type { NewEvent } from '../event/audit-event';
 import type {
@@ -183,12 +183,13 @@ function bulkResult(
 
 /** Completes a validated event: id, timestamp and defaults, JSON as minified text. */
 export function newEventOf(dto: CreateAuditEventDto): NewEvent {
-  const given = typeof dto.timestamp === 'string' ? parseInstant(dto.timestamp) : undefined;
-  const micros = given ?? eventMicros();
+  const given = typeof dto.timestamp === 'string' ? parseFineInstant(dto.timestamp) : undefined;
+  const { micros, submicros }: FineInstant = given ?? { micros: eventMicros(), submicros: '' };
   return {
     id: dto.id?.toLowerCase() ?? uuid7(micros),
     hasClientId: typeof dto.id === 'string',
     timestamp: formatInstant(micros),
+    timestampSubmicros: submicros === '' ? null : submicros,
     hasClientTimestamp: given !== undefined,
     organizationId: dto.organizationId,
     principalId: dto.principalId ?? null,

@@ -3,13 +3,18 @@ import { DataSource } from 'typeorm';
 import { assertSession, sessionOptions } from './session-settings';
 import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
 import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
+import { TimestampSubmicros1764200000000 } from './migrations/1764200000000-timestamp-submicros';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
 const LOCK_POLL_MS = 100;
 
 /** Migrations, oldest first. A released one is never changed, but corrected by a new one. */
-export const MIGRATIONS = [AuditSchema1764000000000, HeadRecordedAt1764100000000];
+export const MIGRATIONS = [
+  AuditSchema1764000000000,
+  HeadRecordedAt1764100000000,
+  TimestampSubmicros1764200000000,
+];
 
 /**
  * Migrates the database at `url`; resolves with the names of applied migrations. One replica migrates, the others wait.

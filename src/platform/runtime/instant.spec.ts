@@ -1,5 +1,14 @@
 import fc from 'fast-check';
-import { formatInstant, parseInstant, parseInstantOrDay } from './instant';
+import {
+  epochHint,
+  formatFineInstant,
+  formatInstant,
+  isEarlier,
+  parseFineInstant,
+  parseFineInstantOrDay,
+  parseInstant,
+  withoutSubmicros,
+} from './instant';
 
 const WRITTEN = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
 
@@ -70,6 +79,7 @@ describe('instants', () => {
     ['2026-11-23T10:60:00Z', 'no such minute'],
     ['2026-06-30T23:59:60Z', 'a leap second'],
     ['2026-11-23T10:30:00.1234567Z', 'more than microseconds'],
+    ['2026-11-23T10:30:00.123456001Z', 'more than microseconds'],
     ['2026-11-23T10:30:00+24:00', 'no such offset'],
     ['2026-11-23T10:30:00+01:60', 'no such offset'],
     ['2026-11-23T10:30:00.Z', 'no fraction'],
@@ -81,10 +91,11 @@ describe('instants', () => {
   });
 
   it('reads a day as its first moment in UTC', () => {
-    expect(parseInstantOrDay('2026-11-23')).toBe(Date.parse('2026-11-23T00:00:00Z') * 1000);
-    expect(parseInstantOrDay('2026-02-30')).toBeUndefined();
-    expect(parseInstantOrDay('2026-11-23T10:30:00+01:00')).toBe(
-      Date.parse('2026-11-23T09:30:00Z') * 1000,
+    const coarse = (text: string) => ({ micros: Date.parse(text) * 1000, submicros: '' });
+    expect(parseFineInstantOrDay('2026-11-23')).toEqual(coarse('2026-11-23T00:00:00Z'));
+    expect(parseFineInstantOrDay('2026-02-30')).toBeUndefined();
+    expect(parseFineInstantOrDay('2026-11-23T10:30:00+01:00')).toEqual(
+      coarse('2026-11-23T09:30:00Z'),
     );
   });
 
@@ -105,4 +116,99 @@ describe('instants', () => {
       expect(micros === undefined ? undefined : formatInstant(micros)).toBeUndefined();
     },
   );
+});
+
+describe('instants to the nanosecond', () => {
+  const zone = fc
+    .tuple(fc.constantFrom('+', '-'), fc.nat({ max: 23 }), fc.nat({ max: 59 }))
+    .map(([sign, hours, minutes]) => ({
+      text: `${sign}${String(hours).padStart(2, '0')}:${String(minutes).padStart(2, '0')}`,
+      minutes: (sign === '-' ? -1 : 1) * (hours * 60 + minutes),
+    }));
+  const sent = fc
+    .record({
+      date: fc.date({
+        min: new Date('1685-01-01'),
+        max: new Date('2254-12-31'),
+        noInvalidDate: true,
+      }),
+      digits: fc.string({ unit: fc.constantFrom(...'0123456789'), maxLength: 9 }),
+      zeros: fc.constantFrom('', '', '000'),
+      offset: fc.option(zone),
+    })
+    .map(({ date, digits, zeros, offset }) => {
+      const local = date.toISOString().slice(0, 19);
+      const fraction = digits === '' ? '' : `.${digits}${zeros}`;
+      const seconds = BigInt(Date.parse(`${local}Z`) / 1000 - (offset?.minutes ?? 0) * 60);
+      return {
+        text: `${local}${fraction}${offset?.text ?? 'Z'}`,
+        digits,
+        nanos: seconds * 1_000_000_000n + BigInt(digits.padEnd(9, '0')),
+      };
+    });
+  const parsed = (text: string) => parseFineInstant(text) ?? { micros: NaN, submicros: '' };
+  const nanosOf = (text: string) => {
+    const { micros, submicros } = parsed(text);
+    return BigInt(micros) * 1000n + BigInt(submicros.padEnd(3, '0'));
+  };
+
+  it('keep up to nine digits with any offset, and are written with six to nine', () => {
+    fc.assert(
+      fc.property(sent, ({ text, digits, nanos }) => {
+        expect(nanosOf(text)).toBe(nanos);
+        const written = formatFineInstant(parsed(text));
+        expect(written).toMatch(/T\d\d:\d\d:\d\d\.\d{6}(\d{0,2}[1-9])?Z$/);
+        expect(nanosOf(written)).toBe(nanos);
+        const fraction = written.slice(written.indexOf('.') + 1, -1);
+        expect(fraction).toBe(
+          digits.slice(0, 6).padEnd(6, '0') + digits.slice(6).replace(/0+$/, ''),
+        );
+        expect(formatFineInstant(parsed(written))).toBe(written);
+        expect(withoutSubmicros(written)).toBe(formatInstant(parsed(text).micros));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('are compared as nanoseconds are', () => {
+    const close = fc.tuple(sent, fc.bigInt({ min: -1500n, max: 1500n }), sent).map(
+      ([one, by, other]) =>
+        [
+          one.nanos,
+          // Mostly neighbours.
+          by === 0n ? other.nanos : one.nanos + by,
+        ] as const,
+    );
+    const instantOf = (nanos: bigint) => {
+      const rest = ((nanos % 1000n) + 1000n) % 1000n;
+      const submicros = String(rest).padStart(3, '0').replace(/0+$/, '');
+      return { micros: Number((nanos - rest) / 1000n), submicros };
+    };
+    fc.assert(
+      fc.property(close, ([one, other]) => {
+        expect(isEarlier(instantOf(one), instantOf(other))).toBe(one < other);
+        expect(isEarlier(instantOf(other), instantOf(one))).toBe(other < one);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('have no tenth digit but zeros', () => {
+    expect(parseFineInstant('2026-11-23T10:30:00.1234567891Z')).toBeUndefined();
+    expect(parseFineInstant('2026-11-23T10:30:00.12345678900Z')?.submicros).toBe('789');
+  });
+
+  it.each([
+    [1764000000000, '; for 1764000000000 milliseconds since 1970 send 2025-11-24T16:00:00.000Z'],
+    ['1764000000', '; for 1764000000 seconds since 1970 send 2025-11-24T16:00:00.000Z'],
+    [-1, '; for -1 seconds since 1970 send 1969-12-31T23:59:59.000Z'],
+    ['yesterday', ''],
+    [1e300, ''],
+    [1.5, ''],
+    [NaN, ''],
+    [null, ''],
+    [{}, ''],
+  ])('have a hint for a count since 1970: %p', (value, hint) => {
+    expect(epochHint(value)).toBe(hint);
+  });
 });

@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { wallClockMs } from '../../../platform/runtime/clocks';
-import { formatInstant, parseInstant } from '../../../platform/runtime/instant';
+import { epochHint, formatInstant, parseFineInstant } from '../../../platform/runtime/instant';
 import {
   Check,
   integer,
@@ -31,9 +31,9 @@ import {
 
 /** From 1970 (an id cannot carry an earlier time) to five minutes ahead of this server's clock. */
 const eventTimestamp: Rule = (value) => {
-  const micros = typeof value === 'string' ? parseInstant(value) : undefined;
+  const micros = typeof value === 'string' ? parseFineInstant(value)?.micros : undefined;
   if (micros === undefined) {
-    return 'must be an ISO 8601 instant with an offset and at most microseconds, such as 2026-11-23T10:30:00.123456Z';
+    return `must be an ISO 8601 instant with an offset and at most nine digits of a second, such as 2026-11-23T10:30:00.123456789Z${epochHint(value)}`;
   }
   if (micros < 0) return 'must not be before 1970-01-01T00:00:00Z';
   if (micros > (wallClockMs() + MAX_AHEAD_MS) * 1000) {
@@ -82,7 +82,8 @@ export class CreateAuditEventDto {
     { type: String, format: 'date-time' },
     {
       description:
-        'When it happened; ISO 8601 with any offset, up to microseconds, from 1970 to 5 minutes ahead. ' +
+        'When it happened; ISO 8601 with any offset and up to nine digits of a second, which all come back, from 1970 ' +
+        'to 5 minutes ahead. Events of one microsecond are in the order of their ids. ' +
         'Left out: when the service received it.',
       example: '2026-11-23T10:30:00.123456Z',
     },

@@ -19,7 +19,9 @@ export class AuditEventDto {
   @ApiUuid('019ab1c2-3e4a-7000-8000-1234567890ab')
   id!: string;
 
-  @ApiInstant('When it happened; UTC, microseconds.', { example: '2026-11-23T10:30:00.123456Z' })
+  @ApiInstant('When it happened; UTC, six digits of a second, up to nine where they were sent.', {
+    example: '2026-11-23T10:30:00.123456Z',
+  })
   timestamp!: string;
 
   @ApiInstant('When it was recorded; UTC, microseconds.', {

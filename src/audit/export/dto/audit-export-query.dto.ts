@@ -1,5 +1,6 @@
+import { parseFineInstantOrDay } from '../../../platform/runtime/instant';
 import { EXPORT_FORMATS, type ExportFormatName } from '../../../streaming/export-format';
-import { flag, integer, oneOf, text, uuid } from '../../../validation/constraints';
+import { flag, integer, oneOf, type Rule, text, uuid } from '../../../validation/constraints';
 import { Parameter } from '../../../validation/dto-properties';
 import { QueryFlag, QueryInteger, QueryText } from '../../../validation/query-coercion';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
@@ -10,6 +11,14 @@ import {
   SortDirection,
   SortField,
 } from '../../read/dto/audit-events-query.dto';
+
+/** Recorded events have whole microseconds: more digits are of another time. */
+const recordingTime: Rule = (value) => {
+  const refusal = instant(value);
+  if (refusal !== undefined || parseFineInstantOrDay(String(value))?.submicros === '')
+    return refusal;
+  return 'must be the `recordedAt` of an event, which has at most six digits of a second';
+};
 
 export class AuditExportQuery extends AuditEventFilterQuery {
   @SortField()
@@ -81,7 +90,7 @@ export class AuditExportQuery extends AuditEventFilterQuery {
   })
   after_id?: string;
 
-  @Parameter(QueryText(), instant, {
+  @Parameter(QueryText(), recordingTime, {
     type: String,
     format: 'date-time',
     description:

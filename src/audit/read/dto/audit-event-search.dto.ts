@@ -10,8 +10,8 @@ import type { PageQuery } from '../audit-pages';
 import {
   AlternativesProperty,
   instant,
+  instantIn,
   MAX_CURSOR_LENGTH,
-  micros,
   withFilterLists,
 } from './audit-events-query.dto';
 
@@ -116,8 +116,8 @@ export function filterIn(filter: AuditEventFilterDto | null | undefined): AuditE
   const { dateRange, ...lists } = filter ?? {};
   const given = Object.entries(lists).filter(([, value]) => value !== null);
   return {
-    startDate: micros(dateRange?.startDate),
-    endDate: micros(dateRange?.endDate),
+    startDate: instantIn(dateRange?.startDate),
+    endDate: instantIn(dateRange?.endDate),
     ...(Object.fromEntries(given) as Omit<AuditEventFilter, 'startDate' | 'endDate'>),
   };
 }

@@ -1,5 +1,9 @@
 import { applyDecorators } from '@nestjs/common';
-import { type Micros, parseInstantOrDay } from '../../../platform/runtime/instant';
+import {
+  epochHint,
+  type FineInstant,
+  parseFineInstantOrDay,
+} from '../../../platform/runtime/instant';
 import { flag, integer, oneOf, type Rule, text } from '../../../validation/constraints';
 import { ListProperty, Parameter } from '../../../validation/dto-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
@@ -18,13 +22,13 @@ export const MAX_CURSOR_LENGTH = 4096;
 
 /** An instant; a day stands for its first. */
 export const instant: Rule = (value) =>
-  typeof value === 'string' && parseInstantOrDay(value) !== undefined
+  typeof value === 'string' && parseFineInstantOrDay(value) !== undefined
     ? undefined
-    : 'must be an ISO 8601 instant with an offset, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23';
+    : `must be an ISO 8601 instant with an offset and at most nine digits of a second, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23${epochHint(value)}`;
 
 /** The instant of an optional member. */
-export function micros(text: string | null | undefined): Micros | undefined {
-  return typeof text === 'string' ? parseInstantOrDay(text) : undefined;
+export function instantIn(text: string | null | undefined): FineInstant | undefined {
+  return typeof text === 'string' ? parseFineInstantOrDay(text) : undefined;
 }
 
 export const MAX_LIST_ELEMENTS = 1000;
@@ -167,8 +171,8 @@ export class AuditEventQuery {
 export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
   const lists = EVENT_FILTERS.map(({ list, parameter }) => [list, query[parameter]]);
   return {
-    startDate: micros(query.start_date),
-    endDate: micros(query.end_date),
+    startDate: instantIn(query.start_date),
+    endDate: instantIn(query.end_date),
     organizationIds: query.organization_ids,
     ...(Object.fromEntries(lists) as FilterLists<'list'>),
   };
