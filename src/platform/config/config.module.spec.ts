@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { Inject, Injectable, Module } from '@nestjs/common';
@@ -257,6 +257,22 @@ describe('authConfig', () => {
   it.each(['https_proxy', 'HTTPS_PROXY'])('takes a proxy from %s', (name) => {
     const environment = environmentOf('production', { [name]: 'http://proxy:3128' });
     expect(authConfig(environment).proxy).toEqual({ httpsProxy: 'http://proxy:3128' });
+  });
+
+  it('reads a secret from a file, without the newline at its end', () => {
+    const file = join(dataDir, 'secret');
+    writeFileSync(file, `${SECRET}\n`);
+    const given = { NODE_ENV: 'production', AUTH_JWT_SECRET_FILE: file };
+    expect(authConfig(loadEnvironment(given)).keys).toEqual({ kind: 'secret', secret: SECRET });
+    expect(loadEnvironment(given).findTypos()).toEqual([]);
+    expect(() => loadEnvironment({ ...given, AUTH_JWT_SECRET: SECRET })).toThrow(
+      `AUTH_JWT_SECRET_FILE=${JSON.stringify(file)}: it must be empty while AUTH_JWT_SECRET is set`,
+    );
+    expect(() => loadEnvironment({ REDIS_URL_FILE: join(dataDir, 'none') })).toThrow(
+      /^REDIS_URL_FILE=".*none": it must be a readable file with the value of REDIS_URL$/,
+    );
+    writeFileSync(file, '\n');
+    expect(() => loadEnvironment(given)).toThrow(/it must be a file that is not empty$/);
   });
 
   it('finds a relative key set file from the package root', () => {

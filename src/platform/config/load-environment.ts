@@ -73,6 +73,42 @@ function profileOf(variables: Variables): Profile {
   ]);
 }
 
+/** Variables that may be given as the path of a file instead, in `<name>_FILE`, as Docker and Kubernetes mount secrets. */
+const SECRETS = [
+  'DATABASE_URL',
+  'DATABASE_REPLICA_URLS',
+  'REDIS_URL',
+  'AUTH_JWT_SECRET',
+  'AUTH_JWT_SECRET_PREVIOUS',
+  'ALERT_WEBHOOK_URL',
+  'ALERT_WEBHOOK_SECRET',
+  'OTEL_EXPORTER_OTLP_HEADERS',
+];
+
+/** The secrets in files, without a newline at the end. @throws ConfigError for files that cannot be read, and for both. */
+function secretsInFiles(processEnv: Variables): Variables {
+  const found: Record<string, string> = {};
+  const faults: Violation[] = [];
+  for (const name of SECRETS) {
+    const variable = `${name}_FILE`;
+    const value = processEnv[variable];
+    if (!value) continue;
+    if (processEnv[name]) {
+      faults.push({ variable, value, allowed: `be empty while ${name} is set` });
+      continue;
+    }
+    try {
+      found[name] = readFileSync(resolve(PACKAGE_ROOT, value), 'utf8').replace(/\r?\n$/, '');
+    } catch {
+      faults.push({ variable, value, allowed: `be a readable file with the value of ${name}` });
+    }
+    if (found[name] === '')
+      faults.push({ variable, value, allowed: 'be a file that is not empty' });
+  }
+  if (faults.length > 0) throw new ConfigError(faults);
+  return found;
+}
+
 /** Most programs take these in either case; the one that is not empty applies, upper case first. */
 function lowerCaseProxies(processEnv: Variables): Variables {
   const names = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'];
@@ -89,11 +125,13 @@ export function loadEnvironment(processEnv: Variables = process.env): Environmen
   const defaults = readEnvFile('default');
   const own = readEnvFile(profile);
   const files = { ...defaults, ...own };
-  const set = [
-    ...Object.entries(lowerCaseProxies(processEnv)),
-    ...Object.entries(processEnv),
-  ].filter(([, value]) => value !== undefined && value !== '');
-  const names = [...new Set([...Object.keys(files), ...Object.keys(processEnv)])];
+  const secrets = secretsInFiles(processEnv);
+  const set = [lowerCaseProxies(processEnv), secrets, processEnv]
+    .flatMap(Object.entries)
+    .filter(([, value]) => value !== undefined && value !== '');
+  const names = [...new Set([...Object.keys(files), ...Object.keys(processEnv)])].filter(
+    (name) => !SECRETS.some((one) => name === `${one}_FILE`),
+  );
   return {
     profile,
     env: { ...files, ...Object.fromEntries(set) },
