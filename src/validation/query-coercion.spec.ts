@@ -61,6 +61,18 @@ describe('query parameters', () => {
     expect(Math.max(...errors.map(({ path }) => path.length))).toBeLessThan(110);
   });
 
+  it('that are lists may be repeated, each value an element as it is', () => {
+    expect(coerce({ names: ['a', 'b,c', 'd\\,e', ''] })).toEqual({
+      value: { names: ['a', 'b,c', 'd\\,e', ''] },
+      errors: [],
+    });
+  });
+
+  it.each(['names[]', 'names[0]'])('called %s are told to be without brackets', (name) => {
+    expect(coerce({ [name]: 'a' }).errors[0]?.message).toContain('repeat names without brackets');
+    expect(coerce({ 'limit[]': '1' }).errors[0]?.message).toContain('allowed: word, limit');
+  });
+
   it('called like what every object has are unknown', () => {
     expect(coerce({ constructor: 'a', __proto__x: 'b', toString: 'c' }).errors).toHaveLength(3);
   });

@@ -2,8 +2,11 @@ import { parse } from 'node:querystring';
 import 'reflect-metadata';
 import { type FieldError, validationFailed } from '../platform/errors/app-error';
 
-/** Returns text that it cannot convert unchanged, for the rules to refuse. */
-type Coercion = (text: string) => unknown;
+interface Coercion {
+  /** Returns text that it cannot convert unchanged, for the rules to refuse. */
+  (text: string): unknown;
+  isList?: true;
+}
 
 const COERCIONS = Symbol('query coercions');
 
@@ -25,8 +28,15 @@ export const QueryInteger = (): PropertyDecorator =>
 export const QueryFlag = (): PropertyDecorator =>
   coerced((text) => (text === 'true' ? true : text === 'false' ? false : text));
 
-/** A comma-separated list; `\,` is a comma inside an element. */
-export const QueryList = (): PropertyDecorator => coerced(splitList);
+const listCoercion: Coercion = Object.assign((text: string) => splitList(text), {
+  isList: true as const,
+});
+
+/**
+ * A list: one comma-separated value, in which `\,` is a comma inside an element; or the parameter repeated, each value
+ * one element as it is, as URL libraries write lists.
+ */
+export const QueryList = (): PropertyDecorator => coerced(listCoercion);
 
 /**
  * Splits at commas. A comma after an odd number of backslashes belongs to its element; backslashes before a comma come
@@ -53,8 +63,8 @@ export function splitList(text: string): string[] {
 }
 
 /**
- * Converts a query for a DTO class. Unknown, repeated and empty parameters are violations: a filter that is silently
- * ignored shows the wrong records.
+ * Converts a query for a DTO class. Unknown and empty parameters, and repeated ones that are no lists, are violations: a
+ * filter that is silently ignored shows the wrong records.
  */
 export function coerceQuery(
   dto: new () => object,
@@ -66,21 +76,29 @@ export function coerceQuery(
   >;
   const value: Record<string, unknown> = {};
   const errors: FieldError[] = [];
-  for (const [name, text] of Object.entries(query)) {
+  for (const [name, given] of Object.entries(query)) {
     const coercion = coercions.get(name);
-    const path = name.length > 100 ? `${name.slice(0, 100)}…` : name;
+    const path = name.length > MAX_NAME_SHOWN ? `${name.slice(0, MAX_NAME_SHOWN)}…` : name;
     if (!coercion) {
-      const allowed = [...coercions.keys()].join(', ') || 'none';
-      errors.push({ path, message: `is not a known parameter; allowed: ${allowed}` });
-    } else if (typeof text !== 'string') {
-      errors.push({ path, message: 'must be given once; separate several values by commas' });
-    } else if (text === '') {
+      errors.push({ path, message: unknownMessage(name, coercions) });
+    } else if (typeof given !== 'string') {
+      if (coercion.isList) value[name] = given;
+      else errors.push({ path, message: 'must be given once' });
+    } else if (given === '') {
       errors.push({ path, message: 'must not be empty; leave the parameter out instead' });
     } else {
-      value[name] = coercion(text);
+      value[name] = coercion(given);
     }
   }
   return { value, errors: errors.slice(0, 50) };
+}
+
+function unknownMessage(name: string, known: ReadonlyMap<string, Coercion>): string {
+  const list = name.replace(/\[\d*\]$/, '');
+  if (list !== name && known.get(list)?.isList) {
+    return `is not a known parameter; repeat ${list} without brackets, or separate its values by commas`;
+  }
+  return `is not a known parameter; allowed: ${[...known.keys()].join(', ') || 'none'}`;
 }
 
 const MAX_NAME_SHOWN = 100;

@@ -70,6 +70,20 @@ describe('a cached response', () => {
     expectProblem(await service.get(`${path}&cursor=${cursors[1]}`, alice), 400, 'INVALID_CURSOR');
   });
 
+  it('is the same for a list with commas and for the parameter repeated', async () => {
+    const [mine] = await newOrganizations();
+    const token = await readerOf('alice', mine);
+    const commas = await service.get(`${EVENTS}?actions=act.1,act.2&limit=1`, token);
+    const repeated = await service.get(`${EVENTS}?actions=act.2&limit=1&actions=act.1`, token);
+    expect([commas, repeated].map(cacheOf)).toEqual(['MISS', 'HIT']);
+    expect(repeated.text).toBe(commas.text);
+    const [, next = ''] = /<([^>]*)>; rel="next"/.exec(repeated.headers.get('link') ?? '') ?? [];
+    expect(next).toContain('actions=act.2&limit=1&actions=act.1&cursor=');
+    const { nextCursor } = commas.json.pagination;
+    const second = `${EVENTS}?actions=act.1,act.2&limit=1&cursor=${nextCursor}`;
+    expect((await service.get(second, token)).text).toBe((await service.get(next, token)).text);
+  });
+
   it('serves the same user under a new token', async () => {
     const [mine] = await newOrganizations();
     const first = await service.get(EVENTS, await readerOf('alice', mine));

@@ -91,6 +91,8 @@ describe('auditEventRecorded', () => {
     expect(await refused({ filter: { dateRange: { startDate: 'never' } } })).toEqual([
       'VALIDATION_FAILED',
     ]);
+    const empty = { startDate: '2026-02-01', endDate: '2026-02-01' };
+    expect(await refused({ filter: { dateRange: empty } })).toEqual(['VALIDATION_FAILED']);
     expect(await refused({}, await reader(['org-1'], { scope: 'performance:read' }))).toEqual([
       'FORBIDDEN',
     ]);

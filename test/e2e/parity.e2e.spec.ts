@@ -5,7 +5,7 @@ import {
   type SearchOutcome,
   type ProtocolSearch,
 } from '../support/protocols';
-import { TestService, tokenOf } from '../support/test-service';
+import { EVENTS, TestService, tokenOf } from '../support/test-service';
 
 const NAMES = ['REST', 'GraphQL', 'tRPC'] as const;
 const TOTAL = 60;
@@ -143,6 +143,16 @@ const REFUSED: [name: string, search: ProtocolSearch, kind: string, holder?: Hol
     { filter: { dateRange: { startDate: '1764000000000' } } },
     'VALIDATION_FAILED',
   ],
+  [
+    'a range that ends where it starts',
+    { filter: { dateRange: { startDate: '2026-02-01', endDate: '2026-02-01T00:00:00Z' } } },
+    'VALIDATION_FAILED',
+  ],
+  [
+    'a range that ends before it starts',
+    { filter: { dateRange: { startDate: '2026-02-01', endDate: '2026-01-01' } } },
+    'VALIDATION_FAILED',
+  ],
   ['an unknown status', { filter: { statuses: ['done'] } }, 'VALIDATION_FAILED'],
   ['an unknown sort', { pagination: { sort: { field: 'action' } } }, 'VALIDATION_FAILED'],
   ['an unknown filter', { filter: { colours: ['red'] } }, 'VALIDATION_FAILED'],
@@ -180,6 +190,30 @@ describe('a search gives the same events, totals and ends through every protocol
     const outcomes = await everywhere(search, holder);
     expect(outcomes[0]?.events).toBeDefined();
     expectAlike(outcomes);
+  });
+
+  it('a list of REST as libraries write it, the parameter repeated', async () => {
+    const found = await protocols.tRPC.find(
+      { filter: { actions: ['erase, all', 'read'] } },
+      tokens.both,
+    );
+    expect(found.total).toBe(TOTAL / 2);
+    const query = new URLSearchParams([
+      ['actions', 'erase, all'],
+      ['include_total', 'true'],
+      ['actions', 'read'],
+    ]).toString();
+    const page = await service.get(`${EVENTS}?${query}`, tokens.both);
+    expect(page.json.pagination.total).toBe(found.total);
+    const token = await tokenOf({ scope: 'audit:export', organizations: ['org-1', 'org-2'] });
+    const both = 'organization_ids=org-1&organization_ids=org-2';
+    const exported = await service.get(
+      `${EVENTS}/stream?${both}&${query.replace('include_total', 'csv_raw')}&format=csv`,
+      token,
+    );
+    expect(exported.text.match(/^"?[0-9a-f]{8}-/gm)).toHaveLength(found.total ?? 0);
+    const [{ id }] = page.json.data;
+    expect((await service.get(`${EVENTS}/${id}?${both}`, tokens.both)).status).toBe(200);
   });
 
   it('whose texts hold every digit', async () => {

@@ -191,6 +191,14 @@ describe('a tail', () => {
     expect(client.messages.every(({ id }) => id === undefined)).toBe(true);
   });
 
+  it('takes a list with the parameter repeated', async () => {
+    const organization = newOrganization();
+    const client = await tail(await reader([organization]), '?actions=a,b&actions=c');
+    for (const action of ['a', 'c', 'a,b']) await record(organization, 1, { action });
+    await until(() => client.messages.length === 2);
+    expect(client.events.map(({ action }) => action)).toEqual(['c', 'a,b']);
+  });
+
   it('refuses unsupported arguments before it begins', async () => {
     const token = await reader([newOrganization()]);
     const get = (query: string, own = token) => service.get(`${EVENTS}/tail${query}`, own);

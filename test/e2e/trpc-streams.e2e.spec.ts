@@ -38,6 +38,8 @@ afterAll(() => service.stop());
 const IN_ORDER = { limit: 40, sort: { field: 'sequence', direction: 'asc' } } as const;
 const ALL = Array.from({ length: TOTAL }, (_, index) => String(index + 1));
 
+const EMPTY = { startDate: '2026-02-01', endDate: '2026-02-01' };
+
 /** A client that resumes, and the headers of the connections it has made. */
 function subscriber(own = token, url = service.url) {
   const requests: Headers[] = [];
@@ -159,6 +161,7 @@ describe('streamAuditEvents as an async iterable', () => {
     ],
     ['behind nonsense', 'audit:export', { lastEventId: 'x' }, 'INVALID_CURSOR'],
     ['with a bad input', 'audit:export', { pagination: { limit: 0 } }, 'VALIDATION_FAILED'],
+    ['of an empty range', 'audit:export', { filter: { dateRange: EMPTY } }, 'VALIDATION_FAILED'],
   ])('is refused %s', async (_case, scope, input, kind) => {
     const own = await tokenOf({ scope, organizations: [organization] });
     const call = trpcClient(service.url, own).performance.streamAuditEvents.query(input);
@@ -309,6 +312,7 @@ describe('auditEventRecorded', () => {
     ['a lacking scope', 'audit:write', {}, 'FORBIDDEN'],
     ['a foreign organization', 'audit:read', { organizationIds: ['other'] }, 'FORBIDDEN'],
     ['a bad filter', 'audit:read', { actions: [] }, 'VALIDATION_FAILED'],
+    ['an empty range', 'audit:read', { dateRange: EMPTY }, 'VALIDATION_FAILED'],
   ])('is refused for %s', async (_case, scope, wanted, kind) => {
     const { client } = subscriber(await tokenOf({ scope, organizations: [organization] }));
     const failed = new Promise((_resolve, reject) => {

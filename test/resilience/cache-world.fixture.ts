@@ -80,8 +80,9 @@ export function randomPath(organizations: readonly string[], random: Random): st
   add(0.2, () => `statuses=${encoded(random.some(STATUSES))}`);
   add(0.2, () => `data_classifications=${encoded(random.some(CLASSIFICATIONS))}`);
   add(0.2, () => `principal_ids=${encoded(random.some(PRINCIPALS))}`);
-  add(0.2, () => `start_date=${dayBefore(random.int(DAYS))}`);
-  add(0.1, () => `end_date=${dayBefore(random.int(DAYS) - 1)}`);
+  const startDays = random.int(DAYS);
+  add(0.2, () => `start_date=${dayBefore(startDays)}`);
+  add(0.1, () => `end_date=${dayBefore(random.int(startDays + 1) - 1)}`); // after the start
   add(0.4, () => `sort_field=${random.pick(['timestamp', 'sequence'])}`);
   add(0.4, () => `sort_direction=${random.pick(['asc', 'desc'])}`);
   add(0.8, () => `limit=${random.pick([1, 2, 5, 20, 60])}`);

@@ -87,6 +87,23 @@ const lists = fc.record(
   { requiredKeys: [] },
 );
 const someOrganizations = fc.subarray(ORGANIZATIONS, { minLength: 1 });
+function nanos(text: string): bigint {
+  const [, second = '', fraction = '', zone = ''] =
+    /^(.{19})(?:\.(\d+))?(Z|\+.*)$/.exec(text) ?? [];
+  return second === ''
+    ? BigInt(Date.parse(text)) * 1_000_000n
+    : BigInt(Date.parse(`${second}${zone}`)) * 1_000_000n +
+        BigInt(fraction.slice(0, 9).padEnd(9, '0'));
+}
+
+/** The two in order; a range that can hold nothing is refused. */
+function rangeIn({ start_date, end_date }: Pick<Ask, 'start_date' | 'end_date'>) {
+  if (start_date === null || end_date === null) return { start_date, end_date };
+  if (nanos(start_date) === nanos(end_date)) return { start_date, end_date: null };
+  const isOrdered = nanos(start_date) < nanos(end_date);
+  return isOrdered ? { start_date, end_date } : { start_date: end_date, end_date: start_date };
+}
+
 /** Any query of a list, by any kind of reader. */
 export const ask: fc.Arbitrary<Ask> = fc
   .record({
@@ -101,7 +118,7 @@ export const ask: fc.Arbitrary<Ask> = fc
   .map(({ narrowed, ...rest }) => {
     const pool = rest.mine[0] === '*' ? ORGANIZATIONS : rest.mine;
     const picked = narrowed?.map((at) => pool[at % pool.length] ?? 'org-1') ?? null;
-    return { ...rest, organization_ids: picked };
+    return { ...rest, ...rangeIn(rest), organization_ids: picked };
   });
 
 /** The query parameters that spell it. */
@@ -117,14 +134,6 @@ export function queryOf({ lists: filters, ...rest }: Ask): Record<string, string
 /** The whole list that the query stands for, each event by its name. */
 export function modelOf(all: readonly Stored[], asked: Ask): string[] {
   const organizations = asked.organization_ids ?? asked.mine;
-  const nanos = (text: string) => {
-    const [, second = '', fraction = '', zone = ''] =
-      /^(.{19})(?:\.(\d+))?(Z|\+.*)$/.exec(text) ?? [];
-    return second === ''
-      ? BigInt(Date.parse(text)) * 1_000_000n
-      : BigInt(Date.parse(`${second}${zone}`)) * 1_000_000n +
-          BigInt(fraction.slice(0, 9).padEnd(9, '0'));
-  };
   const found = all.filter((one) => {
     if (organizations[0] !== '*' && !organizations.includes(one.organizationId)) return false;
     if (asked.start_date !== null && nanos(one.timestamp) < nanos(asked.start_date)) return false;

@@ -42,6 +42,7 @@ export class AuditTailController {
     @Res() response: Response,
   ): Promise<void> {
     measureToFirstByte(response); // the rest depends on its reader
+    const filter = filterOf(query);
     if (request.method === 'HEAD') {
       response.writeHead(200, EVENT_STREAM_HEADERS).end();
       return;
@@ -49,7 +50,7 @@ export class AuditTailController {
     const after =
       lastEventId === undefined || lastEventId === '' ? query.after_sequence : lastEventId;
     const events = this.feed.follow(principal, {
-      filter: filterOf(query),
+      filter,
       after,
       signal: whileConnected(response),
       kind: 'sse',

@@ -10,8 +10,8 @@ import type { PageQuery } from '../audit-pages';
 import {
   AlternativesProperty,
   instant,
-  instantIn,
   MAX_CURSOR_LENGTH,
+  rangeOf,
   withFilterLists,
 } from './audit-events-query.dto';
 
@@ -26,7 +26,7 @@ export class DateRangeDto {
   @Property(
     instant,
     { type: String },
-    { description: 'Up to but not including this instant or day.' },
+    { description: 'Up to but not including this instant or day. After `startDate`.' },
   )
   endDate?: string | null;
 }
@@ -116,8 +116,7 @@ export function filterIn(filter: AuditEventFilterDto | null | undefined): AuditE
   const { dateRange, ...lists } = filter ?? {};
   const given = Object.entries(lists).filter(([, value]) => value !== null);
   return {
-    startDate: instantIn(dateRange?.startDate),
-    endDate: instantIn(dateRange?.endDate),
+    ...rangeOf([dateRange?.startDate, dateRange?.endDate], 'filter.dateRange.endDate'),
     ...(Object.fromEntries(given) as Omit<AuditEventFilter, 'startDate' | 'endDate'>),
   };
 }

@@ -1,7 +1,9 @@
 import { applyDecorators } from '@nestjs/common';
+import { validationFailed } from '../../../platform/errors/app-error';
 import {
   epochHint,
   type FineInstant,
+  isEarlier,
   parseFineInstantOrDay,
 } from '../../../platform/runtime/instant';
 import { flag, integer, oneOf, type Rule, text } from '../../../validation/constraints';
@@ -21,14 +23,35 @@ import type { PageQuery } from '../audit-pages';
 export const MAX_CURSOR_LENGTH = 4096;
 
 /** An instant; a day stands for its first. */
-export const instant: Rule = (value) =>
-  typeof value === 'string' && parseFineInstantOrDay(value) !== undefined
-    ? undefined
-    : `must be an ISO 8601 instant with an offset and at most nine digits of a second, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23${epochHint(value)}`;
+export const instant: Rule = (value) => {
+  if (typeof value === 'string') {
+    if (parseFineInstantOrDay(value) !== undefined) return undefined;
+    if (parseFineInstantOrDay(value.replace(' ', '+')) !== undefined) {
+      return 'has a space before its offset; encode + as %2B in a URL, such as 2026-11-23T10:30:00%2B01:00';
+    }
+  }
+  return `must be an ISO 8601 instant with an offset and at most nine digits of a second, such as 2026-11-23T10:30:00Z, or a day, such as 2026-11-23${epochHint(value)}`;
+};
 
 /** The instant of an optional member. */
 export function instantIn(text: string | null | undefined): FineInstant | undefined {
   return typeof text === 'string' ? parseFineInstantOrDay(text) : undefined;
+}
+
+/**
+ * A half-open range. One that can hold no event is a mistake, and an empty list would hide it.
+ * @throws AppError VALIDATION_FAILED at `path` when it ends before or where it starts.
+ */
+export function rangeOf(
+  [start, end]: readonly (string | null | undefined)[],
+  path: string,
+): Pick<AuditEventFilter, 'startDate' | 'endDate'> {
+  const [startDate, endDate] = [instantIn(start), instantIn(end)];
+  if (startDate && endDate && !isEarlier(startDate, endDate)) {
+    const message = 'must be after the start of the range, which does not include its end';
+    throw validationFailed([{ path, message }]);
+  }
+  return { startDate, endDate };
 }
 
 export const MAX_LIST_ELEMENTS = 1000;
@@ -64,7 +87,7 @@ function ListParameter({
   return applyDecorators(
     QueryList(),
     AlternativesProperty(words, {
-      description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one.`,
+      description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one, or repeat the parameter with one value each.`,
       style: 'form',
       explode: false,
     }),
@@ -98,7 +121,7 @@ class TenantsAndTimeQuery {
 
   @Parameter(QueryText(), instant, {
     type: String,
-    description: 'Up to but not including this instant, such as `2026-12-01`.',
+    description: 'Up to but not including this instant, such as `2026-12-01`. After `start_date`.',
   })
   end_date?: string;
 
@@ -171,8 +194,7 @@ export class AuditEventQuery {
 export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
   const lists = EVENT_FILTERS.map(({ list, parameter }) => [list, query[parameter]]);
   return {
-    startDate: instantIn(query.start_date),
-    endDate: instantIn(query.end_date),
+    ...rangeOf([query.start_date, query.end_date], 'end_date'),
     organizationIds: query.organization_ids,
     ...(Object.fromEntries(lists) as FilterLists<'list'>),
   };
