@@ -153,13 +153,20 @@ export function hasBody({ headers }: Request): boolean {
   return encoding !== undefined || Number(length ?? 0) > 0;
 }
 
-function requireJson(contentType: string | undefined): void {
+/**
+ * Refuses a body that is not JSON; `alternative` names what else its route reads.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE.
+ */
+export function requireJson(contentType: string | undefined, alternative = ''): void {
   if (contentType === undefined || !JSON_TYPE.test(contentType)) {
-    throw new AppError(
-      'UNSUPPORTED_MEDIA_TYPE',
-      'Send the body as Content-Type: application/json.',
-    );
+    const detail = `Send the body as Content-Type: application/json${alternative}.`;
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', detail);
   }
+  requireUtf8(contentType);
+}
+
+/** @throws AppError UNSUPPORTED_MEDIA_TYPE for a charset other than UTF-8 or its part ASCII. */
+export function requireUtf8(contentType = ''): void {
   const charset = CHARSET.exec(contentType)?.[1]?.toLowerCase() ?? 'utf-8';
   if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'JSON is read as UTF-8; no other charset is.');

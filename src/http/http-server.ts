@@ -317,6 +317,36 @@ const UNREADABLE_STATUSES: Record<string, number> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
+/** By code of Node's parser. */
+const UNREADABLE_DETAILS: Record<string, string> = {
+  HPE_INVALID_URL:
+    'The request target is not a path with a query, or has characters that a URL does not have: percent-encode ' +
+    'them as UTF-8, such as caf%C3%A9.',
+  HPE_INVALID_CONSTANT:
+    'The request line is not a method, a target and HTTP/1.1: percent-encode spaces in the target as %20.',
+  HPE_INVALID_VERSION: 'The protocol is HTTP/1.1, and lines end with CR and LF.',
+  HPE_PAUSED_H2_UPGRADE: 'The protocol is HTTP/1.1; HTTP/2 needs a proxy in front of this service.',
+  HPE_INVALID_HEADER_TOKEN: 'A header has a name or a value with characters that are not allowed.',
+  HPE_INVALID_CONTENT_LENGTH:
+    'Content-Length is not a number, or is sent together with Transfer-Encoding.',
+  HPE_UNEXPECTED_CONTENT_LENGTH: 'Content-Length must be given once, without Transfer-Encoding.',
+  HPE_INVALID_CHUNK_SIZE: 'A chunk of the body does not begin with its size in hexadecimal digits.',
+  HPE_INVALID_EOF_STATE: 'The connection ended before the request did.',
+};
+/** The first byte of a TLS record. */
+const TLS_HANDSHAKE = 0x16;
+
+interface UnreadableError extends NodeJS.ErrnoException {
+  rawPacket?: Buffer;
+}
+
+function unreadableDetail({ code = '', rawPacket }: UnreadableError): string | undefined {
+  if (code !== 'HPE_INVALID_METHOD') return UNREADABLE_DETAILS[code];
+  return rawPacket?.[0] === TLS_HANDSHAKE
+    ? 'This port speaks HTTP without TLS: use http:// or the address of the proxy that terminates TLS.'
+    : 'The request does not begin with a method of HTTP, such as GET or POST in capitals.';
+}
+
 function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
@@ -324,8 +354,9 @@ function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void
   }
   const code = codeOfStatus(UNREADABLE_STATUSES[error.code ?? ''] ?? 400);
   const { status, title } = ERROR_TABLE[code];
+  const detail = unreadableDetail(error) ?? `${title}.`;
   const requestId = randomUUID();
-  const body = JSON.stringify(problemOf(new AppError(code, `${title}.`), '', requestId));
+  const body = JSON.stringify(problemOf(new AppError(code, detail), '', requestId));
   const headers = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     `Content-Type: ${PROBLEM_JSON}`,

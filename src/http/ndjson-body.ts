@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable, Transform } from 'node:stream';
+import { requireUtf8 } from './body-reader';
 import { expectLongBody } from './connection-state';
 import { decompressorFor } from './content-coding';
 
-const NDJSON = /^application\/(?:x-)?ndjson\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
+/** Media types of the one format: JSON Lines is NDJSON under another name. */
+const NDJSON = /^application\/(?:x-)?(?:ndjson|jsonl|jsonlines)\s*(?:;|$)/i;
 
 export function isNdjson(contentType: string | undefined): boolean {
   return contentType !== undefined && NDJSON.test(contentType.trim());
@@ -18,12 +20,13 @@ export class NdjsonBody {
 
   /**
    * `onChange` is called on data and at the end, not at a disconnect.
-   * @throws AppError UNSUPPORTED_MEDIA_TYPE for an unknown coding.
+   * @throws AppError UNSUPPORTED_MEDIA_TYPE for an unknown coding, or a charset other than UTF-8.
    */
   constructor(
     private readonly request: IncomingMessage,
     onChange: () => void,
   ) {
+    requireUtf8(request.headers['content-type']);
     this.decoder = decompressorFor(request.headers['content-encoding'])?.();
     this.decoded = this.decoder ? request.pipe(this.decoder) : request;
     expectLongBody(request);

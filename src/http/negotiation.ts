@@ -65,7 +65,9 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
   if (acceptEncoding === undefined) return 'identity';
   const known = preferred.get(acceptEncoding);
   if (known !== undefined) return known;
-  const negotiator = new Negotiator({ headers: { 'accept-encoding': acceptEncoding } });
+  // x-gzip is gzip (RFC 9110, section 8.4.1.3).
+  const codings = acceptEncoding.replace(/\bx-gzip\b/gi, 'gzip');
+  const negotiator = new Negotiator({ headers: { 'accept-encoding': codings } });
   const [best = 'identity'] = (negotiator.encodings as Encodings).call(negotiator, CODINGS, {
     preferred: CODINGS,
   });

@@ -6,7 +6,7 @@ import {
   type ValidatorConstraintInterface,
 } from 'class-validator';
 import type { FieldError } from '../platform/errors/app-error';
-import { memberPath, nestedTypeOf, RuleConstraint, type Rule } from './constraints';
+import { arrayAdviceOf, memberPath, nestedTypeOf, RuleConstraint, type Rule } from './constraints';
 
 type Dto = new () => object;
 type Check = (value: unknown, path: string, errors: FieldError[]) => void;
@@ -46,9 +46,11 @@ function compile(dto: Dto): Check {
   );
   const known = new Set(members.map(([name]) => name));
   const allowed = `is not a known property; allowed: ${[...known].join(', ')}`;
+  const advice = `, not an array; ${arrayAdviceOf(dto) ?? 'send one value a request'}`;
   return (value, path, errors) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      errors.push({ path, message: 'must be a JSON object' });
+      const isBody = path === '' && Array.isArray(value);
+      errors.push({ path, message: `must be a JSON object${isBody ? advice : ''}` });
       return;
     }
     const record = value as Record<string, unknown>;

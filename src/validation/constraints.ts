@@ -14,6 +14,18 @@ export type Violation = string | { at: string; message: string };
 /** Undefined when the value is valid. */
 export type Rule = (value: unknown) => Violation | undefined;
 
+const ARRAY_ADVICE = Symbol('advice against an array');
+
+/** Tells a client that sends an array as this body what to send. */
+export const InsteadOfArray =
+  (advice: string): ClassDecorator =>
+  (dto) =>
+    Reflect.defineMetadata(ARRAY_ADVICE, advice, dto);
+
+export function arrayAdviceOf(dto: new () => object): string | undefined {
+  return Reflect.getMetadata(ARRAY_ADVICE, dto) as string | undefined;
+}
+
 /** The one class-validator constraint; the compiled validator calls rules directly. */
 @ValidatorConstraint({ name: 'rule' })
 export class RuleConstraint implements ValidatorConstraintInterface {

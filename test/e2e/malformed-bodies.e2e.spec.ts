@@ -87,6 +87,36 @@ describe('a body', () => {
       expectProblem(await service.post(path, token, body), 400, 'VALIDATION_FAILED');
   });
 
+  it('that is an array is told the form for several events', async () => {
+    const messageOf = async (path: string, body: unknown) => {
+      const { json } = await service.post(path, token, body);
+      return json.errors[0] as object;
+    };
+    const list = [refusedEvent()];
+    const toBulk = {
+      path: '',
+      message: 'must be a JSON object, not an array; send { "events": [...] }',
+    };
+    expect(await messageOf(BULK, list)).toEqual(toBulk);
+    expect(await messageOf(EVENTS, list)).toMatchObject({
+      message: expect.stringContaining('to /audit/events/bulk, as { "events": [...] }') as string,
+    });
+    expect(await messageOf(BULK, { events: [list] })).toEqual({
+      path: 'events[0]',
+      message: 'must be a JSON object',
+    });
+  });
+
+  it('in no format of a bulk write is told those that there are', async () => {
+    for (const type of ['text/csv', 'application/x-protobuf', 'application/json-seq']) {
+      const answer = await service.post(BULK, token, good, { 'content-type': type });
+      expectProblem(answer, 415, 'UNSUPPORTED_MEDIA_TYPE');
+      expect(answer.json.detail).toBe(
+        'Send the body as Content-Type: application/json, or as application/x-ndjson with one event a line.',
+      );
+    }
+  });
+
   it('with one byte-order mark is read', async () => {
     const answer = await service.post(EVENTS, token, `\ufeff${JSON.stringify(eventWith())}`);
     expect(answer.status).toBe(201);
@@ -114,6 +144,7 @@ describe('a body', () => {
       [{ 'content-type': 'application/cloudevents+json' }, event],
       [{ ...JSON_TYPE, 'content-encoding': 'gzip' }, gzipSync(event)],
       [{ ...JSON_TYPE, 'content-encoding': 'GZIP' }, gzipSync(event)],
+      [{ ...JSON_TYPE, 'content-encoding': 'x-gzip' }, gzipSync(event)],
       [{ ...JSON_TYPE, 'content-encoding': 'deflate' }, deflateSync(event)],
       [{ ...JSON_TYPE, 'content-encoding': 'br' }, brotliCompressSync(event)],
       [{ ...JSON_TYPE, 'content-encoding': 'identity' }, event],

@@ -9,10 +9,12 @@ let service: TestService;
 let token: string;
 
 let operator: string;
+let exporter: string;
 
 beforeAll(async () => {
   ({ service, token } = refusing);
   operator = await tokenOf({ organizations: ['*'], scope: 'audit:read performance:read' });
+  exporter = await tokenOf({ organizations: ['*'], scope: 'audit:read audit:export' });
 });
 
 describe('a malformed query', () => {
@@ -62,7 +64,13 @@ describe('a malformed query', () => {
     ['actions=', 'actions'],
     ['actions=,', 'actions[0]'],
     ['actions=a,', 'actions[1]'],
-    ['actions=a&actions=b', 'actions'],
+    ['actions=a&actions=', 'actions[1]'],
+    ['statuses=success&statuses=failure,attempt', 'statuses[1]'],
+    ['actions[]=a&actions[]=b', 'actions[]'],
+    [Array.from({ length: 1001 }, () => 'actions=a').join('&'), 'actions'],
+    ['start_date=2026-02-01&end_date=2026-02-01', 'end_date'],
+    ['start_date=2026-02-01T00:00:00Z&end_date=2026-02-01T00:00:00%2B00:01', 'end_date'],
+    ['end_date=2026-01-01T00:00:00+01:00', 'end_date'],
     [`actions=${'a'.repeat(256)}`, 'actions[0]'],
     [`actions=${Array.from({ length: 1001 }, () => 'a').join(',')}`, 'actions'],
     ['statuses=success,done', 'statuses[1]'],
@@ -119,6 +127,31 @@ describe('a malformed query', () => {
     },
   );
 
+  it('with the + of an offset unencoded is told how to encode it, wherever an instant stands', async () => {
+    const date = '2026-01-01T00:00:00+01:00';
+    const after = `/stream?after_id=${randomUUID()}&after_timestamp=`;
+    for (const path of ['?start_date=', '?end_date=', '/tail?start_date=', after]) {
+      const answer = await service.get(`${EVENTS}${path}${date}`, exporter);
+      expectProblem(answer, 400, 'VALIDATION_FAILED');
+      expect(answer.json.errors[0].message).toContain('encode + as %2B');
+    }
+    const good = `${EVENTS}?start_date=${date.replace('+', '%2B')}`;
+    expect((await service.get(good, exporter)).status).toBe(200);
+  });
+
+  it.each(['', '/stream', '/tail'])(
+    'of %s with a range that can hold nothing is refused',
+    async (path) => {
+      for (const method of ['GET', 'HEAD']) {
+        const query = 'start_date=2026-02-02&end_date=2026-02-01';
+        const answer = await service.request(method, `${EVENTS}${path}?${query}`, {
+          token: exporter,
+        });
+        expect(answer.status).toBe(400);
+      }
+    },
+  );
+
   it('with every fault at once names them all', async () => {
     const answer = await service.get(`${EVENTS}?limit=0&offset=x&what=1&statuses=no`, token);
     expect(pathsOf(answer).sort()).toEqual(['limit', 'offset', 'statuses[0]', 'what']);
@@ -126,9 +159,27 @@ describe('a malformed query', () => {
 
   it('of one event is refused too', async () => {
     const path = `${EVENTS}/${randomUUID()}`;
-    for (const query of ['limit=5', 'organization_ids=', 'organization_ids=a&organization_ids=b']) {
+    for (const query of ['limit=5', 'organization_ids=', 'organization_ids=a&organization_ids=']) {
       expectProblem(await service.get(`${path}?${query}`, token), 400, 'VALIDATION_FAILED');
     }
+  });
+
+  it.each([
+    ['a target with raw UTF-8', 'GET /api?a=café HTTP/1.1', 'percent-encode them as UTF-8'],
+    ['a target with a space', 'GET /api?a=b c HTTP/1.1', 'spaces in the target as %20'],
+    ['a target without a slash', 'GET api HTTP/1.1', 'not a path with a query'],
+    ['a method in small letters', 'get / HTTP/1.1', 'a method of HTTP'],
+    ['a TLS handshake', '\x16\x03\x01\x02', 'without TLS'],
+    ['another version', 'GET / HTTP/2.5', 'The protocol is HTTP/1.1'],
+    ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM', 'HTTP/2 needs a proxy'],
+    ['a bad header name', 'GET / HTTP/1.1\r\nHo st: x', 'A header has a name'],
+    ['a bad length', 'POST / HTTP/1.1\r\nContent-Length: 1x', 'Content-Length is not a number'],
+    ['two lengths', 'POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2', 'given once'],
+  ])('of %s is refused with the reason', async (_, head, reason) => {
+    const [answer] = await sendRaw(service.port, `${head}\r\n\r\n`);
+    expect(answer?.status).toBe(400);
+    expect(answer?.json.code).toBe('VALIDATION_FAILED');
+    expect(answer?.json.detail).toContain(reason);
   });
 
   it('that is longer than a request may be is 431 and a thousand of parameters 400', async () => {

@@ -64,6 +64,22 @@ describe('events as NDJSON', () => {
     expect((await service.get(`${EVENTS}/${id}`, token)).json.action).toBe('a11');
   });
 
+  it.each([
+    'application/jsonl',
+    'application/x-jsonlines; charset=utf-8',
+    'application/ndjson;profile=x',
+    'Application/X-NDJSON',
+  ])('are read as %s too', async (type) => {
+    const { summary } = await send(event('org-2'), { 'content-type': type });
+    expect(summary).toMatchObject({ created: 1 });
+  });
+
+  it('are refused in another charset', async () => {
+    const type = { 'content-type': 'application/x-ndjson; charset=iso-8859-1' };
+    const answer = await service.post(`${EVENTS}/bulk`, token, event('org-2'), type);
+    expect([answer.status, answer.json.code]).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
+  });
+
   it('keep exact numbers, nulls and microseconds', async () => {
     const metadata = '{"a":-9218868437227405312,"b":1.0,"c":[1E400,null]}';
     const at = '2026-01-02T03:04:05.678901Z';

@@ -11,7 +11,13 @@ import { type Observable, of } from 'rxjs';
 import { principalOfContext } from '../../auth/principal';
 import { LimitConcurrency } from '../../concurrency/fair-scheduler';
 import { LargeBodyInterceptor } from '../../concurrency/large-body-limiter';
-import { BodyBytesInterceptor, JsonBodyInterceptor } from '../../http/body-reader';
+import {
+  BODY_IS_READ,
+  BodyBytesInterceptor,
+  type BodyRequest,
+  JsonBodyInterceptor,
+  requireJson,
+} from '../../http/body-reader';
 import type { WritableResponse } from '../../http/http-server.adapter';
 import { isNdjson } from '../../http/ndjson-body';
 import { measureToFirstByte } from '../../http/request-context';
@@ -49,6 +55,8 @@ export class BulkSizeInterceptor implements NestInterceptor {
 
 const WRITTEN: WritableResponse = { writeTo: (response) => response };
 
+const NDJSON_ALTERNATIVE = ', or as application/x-ndjson with one event a line';
+
 /** Handles NDJSON bodies on a route whose handler takes one JSON document. */
 @Injectable()
 export class NdjsonInterceptor implements NestInterceptor {
@@ -56,8 +64,12 @@ export class NdjsonInterceptor implements NestInterceptor {
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const http = context.switchToHttp();
-    const request = http.getRequest<Request>();
-    if (!isNdjson(request.headers['content-type'])) return next.handle();
+    const request = http.getRequest<BodyRequest>();
+    const contentType = request.headers['content-type'];
+    if (!isNdjson(contentType)) {
+      if (!request[BODY_IS_READ]) requireJson(contentType, NDJSON_ALTERNATIVE);
+      return next.handle();
+    }
     const response = http.getResponse<Response>();
     measureToFirstByte(response); // receipts come as long as lines do
     await this.ingest.serve(principalOfContext(context), request, response);

@@ -3,6 +3,7 @@ import { wallClockMs } from '../../../platform/runtime/clocks';
 import { epochHint, formatInstant, parseFineInstant } from '../../../platform/runtime/instant';
 import {
   Check,
+  InsteadOfArray,
   integer,
   jsonObject,
   list,
@@ -64,6 +65,9 @@ export class SessionContextDto {
   geolocation?: string | null;
 }
 
+@InsteadOfArray(
+  'several events are sent to /audit/events/bulk, as { "events": [...] } or as application/x-ndjson, one a line',
+)
 export class CreateAuditEventDto {
   @Property(
     uuid,
@@ -151,6 +155,7 @@ export class CreateAuditEventDto {
 }
 
 /** Several events, stored all or none. */
+@InsteadOfArray('send { "events": [...] }')
 export class BulkCreateAuditEventsDto {
   @Check(list(1))
   @Nested(() => CreateAuditEventDto, { each: true })
