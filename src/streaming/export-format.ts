@@ -3,6 +3,9 @@ import type { ExportCoding } from './response-sink';
 export const EXPORT_FORMATS = ['json', 'ndjson', 'csv'] as const;
 export type ExportFormatName = (typeof EXPORT_FORMATS)[number];
 
+export const CSV_DELIMITERS = { comma: ',', semicolon: ';', tab: '\t' } as const;
+export type CsvDelimiter = keyof typeof CSV_DELIMITERS;
+
 /** Framing of COPY's rows in a file. */
 export interface ExportFormat {
   mediaType: string;
@@ -12,11 +15,16 @@ export interface ExportFormat {
   append: (out: ChunkBuffer, row: Buffer, index: number) => void;
   /** Bytes after the last of `rows`. */
   end: (rows: number) => Buffer;
+  /** Names of the trailers of `trailers`, beside those of every export. */
+  trailerNames?: readonly string[];
+  /** Trailers after the last row. */
+  trailers?: () => Record<string, string>;
 }
 
 export interface CsvOptions {
   /** Header row. */
   columns: readonly string[];
+  delimiter: CsvDelimiter;
   /** Byte-order mark, by which Excel recognizes UTF-8. */
   hasBom: boolean;
 }
@@ -46,17 +54,39 @@ const JSON_ARRAY: ExportFormat = {
   end: (rows) => (rows === 0 ? EMPTY : CLOSE),
 };
 
+/** Excel cuts longer cells, or moves the rest to the next. */
+const MAX_SPREADSHEET_CHARACTERS = 32_767;
+const LONG_CELLS = 'X-Export-Long-Cells';
+
+/** Cells of a row that a spreadsheet cannot hold, in UTF-16 units as spreadsheets count. */
+function longCellsIn(row: Buffer, delimiter: CsvDelimiter): number {
+  const separator = CSV_DELIMITERS[delimiter];
+  const cell = new RegExp(`"[^"]*(?:""[^"]*)*"|[^${separator}]+`, 'g');
+  const text = row.toString('utf8', 0, row.length - 1);
+  let long = 0;
+  for (const [found] of text.matchAll(cell)) {
+    if (found.length <= MAX_SPREADSHEET_CHARACTERS) continue;
+    const value = found.startsWith('"') ? found.slice(1, -1).replaceAll('""', '"') : found;
+    if (value.length > MAX_SPREADSHEET_CHARACTERS) long += 1;
+  }
+  return long;
+}
+
 /** RFC 4180: PostgreSQL quotes like that, but ends lines with a line feed alone. */
-function csv({ columns, hasBom }: CsvOptions): ExportFormat {
-  const header = Buffer.from(`${columns.join(',')}\r\n`);
+function csv({ columns, delimiter, hasBom }: CsvOptions): ExportFormat {
+  const header = Buffer.from(`${columns.join(CSV_DELIMITERS[delimiter])}\r\n`);
+  let longCells = 0;
   return {
     mediaType: 'text/csv; charset=utf-8; header=present',
     begin: hasBom ? Buffer.concat([BYTE_ORDER_MARK, header]) : header,
     append: (out, row) => {
+      if (row.length > MAX_SPREADSHEET_CHARACTERS) longCells += longCellsIn(row, delimiter);
       out.append(row, row.length - 1);
       out.append(CRLF);
     },
     end: () => NOTHING,
+    trailerNames: [LONG_CELLS],
+    trailers: () => ({ [LONG_CELLS]: String(longCells) }),
   };
 }
 
@@ -78,6 +108,8 @@ export interface ExportDescription {
   hasTrailers: boolean;
 }
 
+const TRAILERS = ['X-Export-Rows', 'X-Export-Complete'];
+
 /** Headers of an export's response. */
 export function exportHeaders(description: ExportDescription): Record<string, string> {
   const { format, coding, fileName, hasTrailers } = description;
@@ -88,7 +120,7 @@ export function exportHeaders(description: ExportDescription): Record<string, st
     'Cache-Control': 'private, no-store, no-transform',
     Vary: 'Authorization, Accept, Accept-Encoding',
     ...(coding === 'identity' ? {} : { 'Content-Encoding': coding }),
-    ...(hasTrailers ? { Trailer: 'X-Export-Rows, X-Export-Complete' } : {}),
+    ...(hasTrailers ? { Trailer: [...TRAILERS, ...(format.trailerNames ?? [])].join(', ') } : {}),
   };
 }
 

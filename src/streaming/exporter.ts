@@ -250,7 +250,9 @@ class ExportRun {
       this.open();
       this.chunk.append(this.request.format.end(this.rows));
       this.writeChunk();
-      await this.sink.end({ 'X-Export-Rows': String(this.rows), 'X-Export-Complete': 'true' });
+      const rows = String(this.rows);
+      const own = this.request.format.trailers?.();
+      await this.sink.end({ 'X-Export-Rows': rows, 'X-Export-Complete': 'true', ...own });
       if (this.disconnectReason) throw new Error(this.disconnectReason);
     } catch (error) {
       if (this.response.headersSent) this.sink.destroy();

@@ -86,12 +86,13 @@ function cellsOf(event: string): Record<string, string> {
 }
 
 const neutralised = (cells: Record<string, string>) =>
-  Object.fromEntries(
-    Object.entries(cells).map(([name, text]) => [
-      name,
-      /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text,
-    ]),
-  );
+  Object.fromEntries(Object.entries(cells).map(([name, text]) => [name, neutralisedCell(text)]));
+
+function neutralisedCell(text: string): string {
+  if (text.startsWith('{')) return text.replace(/;(?=[=+@＝＋－＠-])/g, '\\u003b');
+  const inside = text.replace(/([;\t\r\n]"*)(?=[=+@＝＋－＠-])/g, "$1'");
+  return /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${inside}` : inside;
+}
 
 const papa = (text: string) => {
   const { data, errors } = Papa.parse<Record<string, string>>(text, {
@@ -140,6 +141,97 @@ describe('an export', () => {
     expect(pythonCsv(raw.body)?.map((row) => row)).toEqual(
       pythonCsv.isThere ? pages.map((one) => Object.values(cellsOf(one))) : undefined,
     );
+  });
+
+  it('has no cell that begins with a formula for a reader with another separator', async () => {
+    const organizationId = 'separators';
+    const texts = [
+      ';=1+1',
+      'a;-1',
+      'a\t@b',
+      'a\n+1',
+      'a,=1',
+      'a;"=1',
+      '=1;=2',
+      '"=1',
+      'a;\t=1',
+      'plain; -1',
+    ];
+    const metadata = { a: ';=1', b: [1, -2, '=1,=2', '-1'], c: 'x,-1+cmd', d: ';' };
+    const events = texts.map((action) =>
+      JSON.stringify({ organizationId, action, status: 'success', metadata }),
+    );
+    await store(events);
+    const query = { organization_ids: organizationId, format: 'csv', sort_field: 'sequence' };
+    for (const [delimiter, own] of [
+      ['comma', ','],
+      ['semicolon', ';'],
+      ['tab', '\t'],
+    ] as const) {
+      const { text } = await fetchExport(service, operator, { ...query, delimiter });
+      const { data } = Papa.parse<Record<string, string>>(text, {
+        header: true,
+        skipEmptyLines: true,
+        newline: '\r\n',
+        delimiter: own,
+      });
+      expect(data.map(({ action }) => action?.replaceAll("'", ''))).toEqual(texts.toReversed());
+      for (const row of data) expect(JSON.parse(row['metadata'] ?? '')).toEqual(metadata);
+      for (const separator of [',', ';', '\t']) {
+        // As a reader that takes every quote for a part of the cell, or for nothing.
+        const cells = text.split(/\r?\n|\r/).flatMap((line) => line.split(separator));
+        const starts = cells.map((cell) => cell.replace(/^"+/, ''));
+        const found =
+          separator === own ? [] : starts.filter((cell) => /^[=+@-](?![\d.]+\]?$)/.test(cell));
+        expect({ separator, delimiter, found }).toEqual({ separator, delimiter, found: [] });
+      }
+    }
+  });
+
+  it('has the columns that are asked for, in their order, between any of the separators', async () => {
+    const organizationId = 'columns';
+    await store([JSON.stringify({ organizationId, action: 'a;b', status: 'success' })]);
+    const get = (more: Record<string, string>) =>
+      fetchExport(service, operator, { organization_ids: organizationId, format: 'csv', ...more });
+    const columns = 'status,action,principalId';
+    expect((await get({ columns })).text).toBe('status,action,principalId\r\nsuccess,a;b,\r\n');
+    expect((await get({ columns, delimiter: 'semicolon' })).text).toBe(
+      'status;action;principalId\r\nsuccess;"a;b";\r\n',
+    );
+    expect((await get({ columns, delimiter: 'tab' })).text).toBe(
+      'status\taction\tprincipalId\r\nsuccess\ta;b\t\r\n',
+    );
+    for (const [wrong, path, message] of [
+      [{ columns: 'status,colour' }, 'columns[1]', 'organizationId'],
+      [{ columns: 'status,action,status' }, 'columns', 'status twice'],
+      [{ columns: 'status', format: 'json' }, 'columns', 'only for format=csv'],
+      [{ delimiter: ';' }, 'delimiter', 'comma, semicolon, tab'],
+      [{ delimiter: 'tab', format: 'ndjson' }, 'delimiter', 'only for format=csv'],
+    ] as const) {
+      const { status, text } = await get(wrong);
+      expect(status).toBe(400);
+      const [error] = JSON.parse(text).errors;
+      expect(error).toEqual({ path, message: expect.stringContaining(message) });
+    }
+  });
+
+  it('counts the cells that are too long for a spreadsheet', async () => {
+    const organizationId = 'long';
+    const of = (length: number) => ({ text: '"'.repeat(length / 2) });
+    const sizes = [10, 32_750, 32_768, 60_000];
+    await store(
+      sizes.map((size) =>
+        JSON.stringify({ organizationId, action: 'a', status: 'success', metadata: of(size) }),
+      ),
+    );
+    const query = { organization_ids: organizationId, format: 'csv' };
+    const all = await fetchExport(service, operator, query);
+    expect(all.trailers['x-export-long-cells']).toBe('2');
+    expect(all.headers.trailer).toContain('X-Export-Long-Cells');
+    const few = await fetchExport(service, operator, { ...query, columns: 'id,action' });
+    expect(few.trailers['x-export-long-cells']).toBe('0');
+    const json = await fetchExport(service, operator, { organization_ids: organizationId });
+    expect(json.trailers['x-export-long-cells']).toBeUndefined();
   });
 
   it('finds any text that a filter can hold, and nothing else', async () => {

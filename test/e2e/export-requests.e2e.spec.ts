@@ -151,6 +151,7 @@ describe('the head of an export', () => {
   it.each([
     ['', { 'accept-encoding': 'gzip' }, 'gzip'],
     ['', { 'accept-encoding': 'br' }, 'br'],
+    ['', { 'accept-encoding': 'x-gzip' }, 'gzip'],
     ['', { 'accept-encoding': 'gzip;q=0.5, br;q=0.1' }, 'gzip'],
     ['', { 'accept-encoding': 'identity' }, undefined],
     ['', {}, undefined],

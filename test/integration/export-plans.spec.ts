@@ -39,6 +39,8 @@ async function nodesOf(list: Partial<ExportList>): Promise<string[]> {
     sort: { field: 'timestamp', direction: 'desc' },
     format: 'ndjson',
     isRawCsv: false,
+    delimiter: 'comma',
+    columns: [],
     ...list,
   });
   const [, query = ''] = /^COPY \(([^]*)\) TO STDOUT/.exec(statement) ?? [];

@@ -42,6 +42,8 @@ function exportQueryOf(query: AuditExportQuery, request: Request): ExportQuery {
     chunkRows: query.chunk_size,
     isRawCsv: query.csv_raw,
     hasBom: query.bom,
+    delimiter: query.delimiter,
+    columns: query.columns,
     cursor: query.cursor,
     after: {
       timestamp: query.after_timestamp,

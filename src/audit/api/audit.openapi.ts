@@ -296,8 +296,15 @@ const EXPORT_HEADERS = {
   },
   Trailer: {
     description:
-      'Names what follows the last row: `X-Export-Rows`, how many there were, and `X-Export-Complete: true`.',
-    schema: { type: 'string', enum: ['X-Export-Rows, X-Export-Complete'] },
+      'Names what follows the last row: `X-Export-Rows`, how many there were, `X-Export-Complete: true`, and for CSV ' +
+      '`X-Export-Long-Cells`, how many cells have more than the 32 767 characters that a spreadsheet holds.',
+    schema: {
+      type: 'string',
+      enum: [
+        'X-Export-Rows, X-Export-Complete',
+        'X-Export-Rows, X-Export-Complete, X-Export-Long-Cells',
+      ],
+    },
   },
 };
 

@@ -14,7 +14,12 @@ import {
   formatInstant,
   parseFineInstantOrDay,
 } from '../../platform/runtime/instant';
-import { exportFormat, type ExportFormatName, exportHeaders } from '../../streaming/export-format';
+import {
+  type CsvDelimiter,
+  exportFormat,
+  type ExportFormatName,
+  exportHeaders,
+} from '../../streaming/export-format';
 import { Exporter, type ExportOutcome, type ExportRequest } from '../../streaming/exporter';
 import type { ExportCoding } from '../../streaming/response-sink';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
@@ -39,6 +44,8 @@ export interface ExportQuery {
   chunkRows?: number;
   isRawCsv?: boolean;
   hasBom?: boolean;
+  delimiter?: CsvDelimiter;
+  columns?: readonly string[];
   cursor?: string;
   after?: { timestamp?: string; id?: string; recordedAt?: string; organizationId?: string };
 }
@@ -90,7 +97,8 @@ export class AuditExports implements BeforeApplicationShutdown {
   ): Promise<void> {
     const list = await this.parse(principal, query, response);
     const format = exportFormat(query.format, {
-      columns: CSV_COLUMNS,
+      columns: list.columns,
+      delimiter: list.delimiter,
       hasBom: query.hasBom ?? false,
     });
     const { coding, chunkRows } = query;
@@ -121,7 +129,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     request: Omit<ExportRequest, 'source' | 'onSettled' | 'signal'>,
     response: ServerResponse,
   ): Promise<void> {
-    const tally = this.config.selfAudit ? new ExportTally(list.format) : undefined;
+    const tally = this.config.selfAudit ? new ExportTally(list) : undefined;
     const onRow = tally && ((row: Buffer) => tally.take(row));
     let outcome: ExportOutcome | undefined;
     const onSettled = (settled: ExportOutcome) => {
@@ -189,7 +197,8 @@ export class AuditExports implements BeforeApplicationShutdown {
       throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
     }
     const after = from?.position ?? (await this.positionAfter(principal, list, query, response));
-    return { ...list, after, format: query.format, isRawCsv: query.isRawCsv ?? false };
+    const { format, isRawCsv = false, delimiter = 'comma', columns = CSV_COLUMNS } = query;
+    return { ...list, after, format, isRawCsv, delimiter, columns };
   }
 
   private async positionAfter(
@@ -250,7 +259,11 @@ function requireSaneCombination({ cursor, after = {}, format, ...query }: Export
   if (format !== 'csv') {
     if (query.isRawCsv !== undefined) refuse('csv_raw', 'is only for format=csv');
     if (query.hasBom !== undefined) refuse('bom', 'is only for format=csv');
+    if (query.delimiter !== undefined) refuse('delimiter', 'is only for format=csv');
+    if (query.columns !== undefined) refuse('columns', 'is only for format=csv');
   }
+  const repeated = query.columns?.find((name, index, all) => all.indexOf(name) !== index);
+  if (repeated !== undefined) refuse('columns', `must name a column once, not ${repeated} twice`);
   if (errors.length > 0) throw validationFailed(errors);
 }
 

@@ -1,5 +1,9 @@
 import { escapeLiteral } from 'pg';
-import type { ExportFormatName } from '../../streaming/export-format';
+import {
+  CSV_DELIMITERS,
+  type CsvDelimiter,
+  type ExportFormatName,
+} from '../../streaming/export-format';
 import { EVENT_FIELDS, type EventField } from '../event/audit-event';
 import { arrayLiteral, EVENT_JSON, fieldInstantText } from '../event/audit.statements';
 import { conditions, orderBy, type PageRequest, Values, where } from '../read/page-statement';
@@ -10,6 +14,9 @@ export interface ExportList extends Pick<
 > {
   format: ExportFormatName;
   isRawCsv: boolean;
+  delimiter: CsvDelimiter;
+  /** Columns of CSV, in this order. */
+  columns: readonly string[];
 }
 
 /** Limit of organizations that are read in order and merged; of more, planning alone takes seconds. */
@@ -17,7 +24,6 @@ const MERGED_ORGANIZATIONS = 16;
 
 /** JSON text has neither a line break nor these bytes: CSV quotes nothing. The text format doubles every backslash. */
 const JSON_LINES = String.raw`(FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')`;
-const CSV = '(FORMAT csv)';
 
 /**
  * The COPY statement of a list. For ExportTally (`isTallied`) CSV rows begin with the organization, which is not sent.
@@ -32,35 +38,80 @@ export function exportStatement(
   const values = new Values();
   const own = isTallied && list.format === 'csv' ? 'e.organization_id, ' : '';
   const query = `SELECT ${own}${projectionOf(list)} FROM ${rowsOf(list, values)} ORDER BY ${orderBy(list.sort, 'e')}`;
-  const options = list.format === 'csv' ? CSV : JSON_LINES;
+  const delimiter = escapeLiteral(CSV_DELIMITERS[list.delimiter]);
+  const options = list.format === 'csv' ? `(FORMAT csv, DELIMITER ${delimiter})` : JSON_LINES;
   return {
     statement: `COPY (${inlined(query, values.list)}) TO STDOUT WITH ${options}`,
     settings: settingsOf(list),
   };
 }
 
-function projectionOf({ format, isRawCsv }: ExportList): string {
-  if (format !== 'csv') return EVENT_JSON;
-  return EVENT_FIELDS.map((field) => csvCell(field, isRawCsv)).join(', ');
+function projectionOf(list: ExportList): string {
+  if (list.format !== 'csv') return EVENT_JSON;
+  const fields = list.columns.map((name) => EVENT_FIELDS.find((field) => field.name === name));
+  return fields.flatMap((field) => (field ? [csvCell(field, list)] : [])).join(', ');
 }
 
 /** = + - @, tab, carriage return, line feed, and the full-width = + - @ that some spreadsheets treat alike. */
 const FORMULA_STARTS = [61, 43, 45, 64, 9, 13, 10, 0xff1d, 0xff0b, 0xff0d, 0xff20].join(', ');
+const FORMULA_CLASS = '=+@\uff1d\uff0b\uff0d\uff20-';
 
 /**
- * Prefixes an apostrophe to cells that look like a formula (OWASP, CSV injection). ascii() is a code point in UTF-8.
+ * Prefixes an apostrophe to cells that look like a formula (OWASP, CSV injection). ascii() is a code point in UTF-8. A
+ * reader with another separator does not see the quotes around a cell, and splits it: so what looks like a formula
+ * behind such a separator, or behind a line break, has an apostrophe too.
  */
-function neutralized(cell: string): string {
-  return `CASE WHEN ascii(${cell}) IN (${FORMULA_STARTS}) THEN '''' || ${cell} ELSE ${cell} END`;
+function neutralized(cell: string, separators: readonly string[]): string {
+  const within = [...separators, '\r', '\n'];
+  const pattern = sql(`([${within.join('')}]"*)(?=[${FORMULA_CLASS}])`);
+  const inside = `CASE WHEN ${holdsAny(cell, within)} THEN regexp_replace(${cell}, ${pattern}, ${sql(`\\1'`)}, 'g') ELSE ${cell} END`;
+  return `CASE WHEN ascii(${cell}) IN (${FORMULA_STARTS}) THEN '''' ELSE '' END || ${inside}`;
 }
+
+/** A number of JSON, which is no formula. */
+const JSON_NUMBER = String.raw`-(?!\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[]},])`;
+
+/** As `neutralized` for JSON text, whose value stays the same: an escape or a space is put where a formula might begin. */
+function neutralizedJson(column: string, separators: readonly string[]): string {
+  const text = `${column}::text`; // begins with {, and has no tab and no line break
+  const found = holdsAny(
+    text,
+    separators.filter((one) => one !== '\t'),
+  );
+  let escaped = text;
+  if (separators.includes(';')) {
+    escaped = `regexp_replace(${escaped}, ${sql(`;(?=[${FORMULA_CLASS}])`)}, ${sql('\\\\u003b')}, 'g')`;
+  }
+  if (separators.includes(',')) {
+    const inText = sql(`,(?=[${FORMULA_CLASS.slice(0, -1)}]|${JSON_NUMBER})`);
+    const atStart = sql(`,"(?=[${FORMULA_CLASS}])`);
+    escaped = `regexp_replace(${escaped}, ${inText}, ${sql('\\\\u002c')}, 'g')`;
+    escaped = `regexp_replace(${escaped}, ${atStart}, ${sql(', "')}, 'g')`;
+  }
+  return `CASE WHEN ${found} THEN ${escaped} ELSE ${text} END`;
+}
+
+/** Cheaper than a regular expression for the cells that hold none. */
+function holdsAny(cell: string, separators: readonly string[]): string {
+  return `(${separators.map((one) => `strpos(${cell}, ${sql(one)})`).join(' + ')}) > 0`;
+}
+
+const sql = (text: string): string => escapeLiteral(text);
 
 export const CSV_COLUMNS: readonly string[] = EVENT_FIELDS.map(({ name }) => name);
 
-function csvCell(field: EventField, isRaw: boolean): string {
+function csvCell(
+  field: EventField,
+  { isRawCsv, delimiter }: Pick<ExportList, 'isRawCsv' | 'delimiter'>,
+): string {
   const { column, type, words } = field;
   const cell = `e.${column}`;
   if (type === 'timestamptz') return fieldInstantText(field);
-  return isRaw || type !== 'text' || words ? cell : neutralized(cell); // JSON objects begin with {
+  if (isRawCsv || words) return cell;
+  const own = CSV_DELIMITERS[delimiter];
+  const others = Object.values(CSV_DELIMITERS).filter((separator) => separator !== own);
+  if (type === 'json') return neutralizedJson(cell, others);
+  return type === 'text' ? neutralized(cell, others) : cell;
 }
 
 function rowsOf(list: ExportList, values: Values): string {
@@ -103,19 +154,25 @@ function inlined(text: string, values: readonly unknown[]): string {
 
 const MEMBER = Buffer.from(',"organizationId":');
 const NEXT_MEMBER = Buffer.from(',"principalId":');
-const [COMMA, QUOTE] = [0x2c, 0x22];
+const QUOTE = 0x22;
 
 /** Counts the rows of an export by organization. */
 export class ExportTally {
   /** Keyed by the organization's bytes: the rate of rows allows one lookup. */
   private readonly counts = new Map<string, number>();
 
-  constructor(private readonly format: ExportFormatName) {}
+  private readonly format: ExportFormatName;
+  private readonly delimiter: number;
+
+  constructor({ format, delimiter }: Pick<ExportList, 'format' | 'delimiter'>) {
+    this.format = format;
+    this.delimiter = CSV_DELIMITERS[delimiter].charCodeAt(0);
+  }
 
   /** Counts a row of a statement with `isTallied`, and returns the part to send. */
   take(row: Buffer): Buffer {
     const isCsv = this.format === 'csv';
-    const end = isCsv ? endOfFirstCell(row) : 0;
+    const end = isCsv ? endOfFirstCell(row, this.delimiter) : 0;
     const spelling = isCsv ? row.toString('latin1', 0, end) : jsonMember(row);
     this.counts.set(spelling, (this.counts.get(spelling) ?? 0) + 1);
     return isCsv ? row.subarray(end + 1) : row;
@@ -136,8 +193,8 @@ function jsonMember(row: Buffer): string {
   return row.toString('latin1', start, row.indexOf(NEXT_MEMBER, start));
 }
 
-function endOfFirstCell(row: Buffer): number {
-  if (row[0] !== QUOTE) return row.indexOf(COMMA);
+function endOfFirstCell(row: Buffer, delimiter: number): number {
+  if (row[0] !== QUOTE) return row.indexOf(delimiter);
   let end = 1;
   while (row[end] !== QUOTE || row[end + 1] === QUOTE) end += row[end] === QUOTE ? 2 : 1;
   return end + 1;

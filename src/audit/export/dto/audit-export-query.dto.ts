@@ -1,16 +1,24 @@
 import { parseFineInstantOrDay } from '../../../platform/runtime/instant';
-import { EXPORT_FORMATS, type ExportFormatName } from '../../../streaming/export-format';
+import {
+  CSV_DELIMITERS,
+  type CsvDelimiter,
+  EXPORT_FORMATS,
+  type ExportFormatName,
+} from '../../../streaming/export-format';
 import { flag, integer, oneOf, type Rule, text, uuid } from '../../../validation/constraints';
-import { Parameter } from '../../../validation/dto-properties';
-import { QueryFlag, QueryInteger, QueryText } from '../../../validation/query-coercion';
+import { ListProperty, Parameter } from '../../../validation/dto-properties';
+import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
 import type { AuditEventSort } from '../../event/audit-event-filter';
+import { CSV_COLUMNS } from '../export-statement';
 import {
   AuditEventFilterQuery,
   instant,
   SortDirection,
   SortField,
 } from '../../read/dto/audit-events-query.dto';
+
+const CSV_DELIMITER_NAMES = Object.keys(CSV_DELIMITERS) as CsvDelimiter[];
 
 /** Recorded events have whole microseconds: more digits are of another time. */
 const recordingTime: Rule = (value) => {
@@ -58,7 +66,9 @@ export class AuditExportQuery extends AuditEventFilterQuery {
     default: false,
     description:
       'Only for `csv`: cells that begin with `=`, `+`, `-`, `@`, a tab, a carriage return or a line feed are left as ' +
-      'they are. Otherwise an apostrophe is put before them, so that no spreadsheet computes them.',
+      'they are. Otherwise an apostrophe is put before them, so that no spreadsheet computes them; also before such a ' +
+      'character within a cell, behind a line break or what another reader takes for the separator. JSON cells keep ' +
+      'their value: `;` may be written `\\u003b` in them.',
   })
   csv_raw?: boolean;
 
@@ -68,6 +78,23 @@ export class AuditExportQuery extends AuditEventFilterQuery {
     description: 'Only for `csv`: a byte-order mark first, by which Excel knows UTF-8.',
   })
   bom?: boolean;
+
+  @Parameter(QueryText(), oneOf(CSV_DELIMITER_NAMES), {
+    type: String,
+    enum: [...CSV_DELIMITER_NAMES],
+    default: 'comma',
+    description: 'Only for `csv`: what separates the cells.',
+  })
+  delimiter?: CsvDelimiter;
+
+  @QueryList()
+  @ListProperty([oneOf(CSV_COLUMNS), { enum: [...CSV_COLUMNS] }], CSV_COLUMNS.length, {
+    description:
+      'Only for `csv`: these columns in this order, such as `timestamp,action,principalId`. Left out: all.',
+    style: 'form',
+    explode: false,
+  })
+  columns?: string[];
 
   @Parameter(QueryText(), text(4096, 1), {
     type: String,
