@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readArguments, UsageError } from './arguments';
@@ -21,7 +21,7 @@ describe('readArguments', () => {
   it('fills in the defaults', () => {
     expect(readArguments(['--format', 'event', file], environment)).toEqual({
       format: 'event',
-      file,
+      files: [file],
       organizationId: undefined,
       url: 'http://localhost:3000/',
       token: 'from-environment',
@@ -35,16 +35,15 @@ describe('readArguments', () => {
   it('takes - for standard input, and a token from the command line first', () => {
     expect(
       readArguments(['--token', 'mine', '--format', 'cloudtrail', '-', '--quiet'], environment),
-    ).toMatchObject({ file: '-', token: 'mine', isQuiet: true });
+    ).toMatchObject({ files: ['-'], token: 'mine', isQuiet: true });
   });
 
   it.each([
     [['--format', 'event'], /no FILE/],
     [['FILE'], /no --format/],
     [['--format', 'xml', 'FILE'], /--format xml is not known: give cloudtrail, wikipedia, event/],
-    [['--format', 'event', 'FILE', 'FILE'], /one FILE/],
+    [['--format', 'event', '-', 'FILE'], /- goes with no other FILE/],
     [['--format', 'event', '/no/such/file'], /there is no file \/no\/such\/file/],
-    [['--format', 'event', tmpdir()], /is a directory/],
     [['--format', 'event', '--frobnicate', 'FILE'], /Unknown option '--frobnicate'/],
     [['--format', 'event', '--batch-size', '0', 'FILE'], /--batch-size 0 is not a whole number/],
     [['--format', 'event', '--batch-size', '1e3', 'FILE'], /--batch-size 1e3/],
@@ -58,6 +57,23 @@ describe('readArguments', () => {
     const given = argv.map((argument) => (argument === 'FILE' ? file : argument));
     expect(() => readArguments(given, environment)).toThrow(UsageError);
     expect(() => readArguments(given, environment)).toThrow(message);
+  });
+
+  it('takes several files and the files of folders, by name and each once', () => {
+    const inner = join(folder, 'inner');
+    mkdirSync(join(inner, 'b'), { recursive: true });
+    for (const name of ['c.json', 'a.json.gz', 'b/x.json', 'c.json.refused.ndjson', '.hidden']) {
+      writeFileSync(join(inner, name), '{}');
+    }
+    const given = readArguments(['--format', 'event', file, inner, file], environment);
+    const names = ['a.json.gz', 'b/x.json', 'c.json'].map((name) => join(inner, name));
+    expect(given?.files).toEqual([file, ...names]);
+    expect(given?.refusedPath).toMatch(/import\.refused\.ndjson$/);
+    const empty = join(folder, 'empty');
+    mkdirSync(empty);
+    expect(() => readArguments(['--format', 'event', empty], environment)).toThrow(
+      /there is no file in the folder/,
+    );
   });
 
   it('says how to get a token when there is none', () => {

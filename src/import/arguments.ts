@@ -1,13 +1,13 @@
-import { statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { readdirSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { TOKEN_HINT } from './chunk-sender';
 import { FORMATS, type Format } from './record-reader';
 
 export interface ImportArguments {
   format: Format;
-  /** Absolute path of the file, or `-` for standard input. */
-  file: string;
+  /** Absolute paths, or `-` for standard input alone. */
+  files: string[];
   organizationId: string | undefined;
   url: string;
   token: string;
@@ -20,22 +20,23 @@ export interface ImportArguments {
 /** The message is one line. */
 export class UsageError extends Error {}
 
-export const USAGE = `Usage: npm run import -- --format ${FORMATS.join('|')} [options] FILE
+export const USAGE = `Usage: npm run import -- --format ${FORMATS.join('|')} [options] FILE...
 
-Sends every line of FILE (NDJSON, plain or gzip; - is standard input) to the service as one audit event. Safe to
+Sends every record of each FILE to the service as one audit event. A FILE holds a record a line, or is a JSON array or
+document such as {"Records":[...]}; plain or gzip. A folder stands for the files in it, - for standard input. Safe to
 repeat: events that are there already are counted as duplicates and nothing is stored twice.
 
-  --format NAME        what a line holds: an AWS CloudTrail record, a Wikipedia edit or an audit event
+  --format NAME        what a record is: an AWS CloudTrail record, a Wikipedia edit or an audit event
   --organization ID    the organization of all events, instead of the one each record names
   --url URL            the service (http://localhost:PORT, with the PORT of the environment or 3000)
   --token JWT          a token that may write; better in the environment as AUDIT_TOKEN
   --batch-size N       events of one request, 1 to 10000 (1000)
   --concurrency N      requests at a time, 1 to 16 (2); with 1 the sequence follows the order of the file
-  --refused FILE       where lines go that are refused (FILE.refused.ndjson)
+  --refused FILE       where records go that are refused (FILE.refused.ndjson; import.refused.ndjson for several)
   --quiet              no progress
   --help               this text
 
-Exit status: 0 all lines are in, 3 some were refused, 1 the import stopped early (run it again to resume), 2 usage,
+Exit status: 0 all records are in, 3 some were refused, 1 the import stopped early (run it again to resume), 2 usage,
 130 interrupted.
 `;
 
@@ -58,16 +59,16 @@ export function readArguments(
 ): ImportArguments | undefined {
   const { values, positionals } = parsed(argv);
   if (values.help) return undefined;
-  const file = fileOf(positionals);
+  const files = filesOf(positionals);
   return {
     format: formatOf(values.format),
-    file,
+    files,
     organizationId: organizationOf(values.organization),
     url: urlOf(values.url ?? `http://localhost:${environment.PORT?.trim() || '3000'}`),
     token: tokenOf(values.token ?? environment.AUDIT_TOKEN),
     batchSize: integerOf('batch-size', values['batch-size'], 10_000),
     concurrency: integerOf('concurrency', values.concurrency, 16),
-    refusedPath: refusedPathOf(values.refused, file),
+    refusedPath: refusedPathOf(values.refused, files),
     isQuiet: values.quiet,
   };
 }
@@ -94,16 +95,33 @@ function callerFolder(): string {
   return process.env.INIT_CWD ?? process.cwd();
 }
 
-function fileOf(positionals: string[]): string {
-  const [file, ...rest] = positionals;
-  if (file === undefined) throw new UsageError('there is no FILE');
-  if (rest.length > 0) throw new UsageError(`one FILE at a time, not ${positionals.length}`);
-  if (file === '-') return file;
-  const path = resolve(callerFolder(), file);
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (!stats) throw new UsageError(`there is no file ${path}`);
-  if (stats.isDirectory()) throw new UsageError(`${path} is a directory`);
-  return path;
+/** Folders stand for their files, in the order of their names; refused files of earlier imports are not among them. */
+function filesOf(positionals: string[]): string[] {
+  if (positionals.length === 0) throw new UsageError('there is no FILE');
+  if (positionals.includes('-')) {
+    if (positionals.length > 1) throw new UsageError('- goes with no other FILE');
+    return ['-'];
+  }
+  const files = positionals.flatMap((name) => {
+    const path = resolve(callerFolder(), name);
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (!stats) throw new UsageError(`there is no file ${path}`);
+    if (!stats.isDirectory()) return [path];
+    const found = filesIn(path);
+    if (found.length === 0) throw new UsageError(`there is no file in the folder ${path}`);
+    return found;
+  });
+  return [...new Set(files)];
+}
+
+function filesIn(folder: string): string[] {
+  const entries = readdirSync(folder, { withFileTypes: true });
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return entries.flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.name.startsWith('.') || entry.name.endsWith('.refused.ndjson')) return [];
+    return entry.isDirectory() ? filesIn(path) : [path];
+  });
 }
 
 function organizationOf(id: string | undefined): string | undefined {
@@ -136,18 +154,22 @@ function integerOf(name: string, text: string, max: number): number {
   return value;
 }
 
-function refusedPathOf(given: string | undefined, file: string): string {
-  const byDefault = file === '-' ? 'stdin.refused.ndjson' : `${file}.refused.ndjson`;
-  const path = resolve(callerFolder(), given ?? byDefault);
+function refusedPathOf(given: string | undefined, files: readonly string[]): string {
+  const [first = '-', ...others] = files;
+  const own = first === '-' ? 'stdin.refused.ndjson' : `${first}.refused.ndjson`;
+  const path = resolve(
+    callerFolder(),
+    given ?? (others.length > 0 ? 'import.refused.ndjson' : own),
+  );
   if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError(`there is no folder ${dirname(path)} for --refused`);
   }
   const same = statSync(path, { throwIfNoEntry: false });
-  const source = file === '-' ? undefined : statSync(file);
-  if (same && (same.isDirectory() || (same.ino === source?.ino && same.dev === source.dev))) {
-    throw new UsageError(
-      `--refused ${path} is ${same.isDirectory() ? 'a directory' : 'FILE itself'}`,
-    );
-  }
+  if (same?.isDirectory()) throw new UsageError(`--refused ${path} is a directory`);
+  const isSource = files.some((file) => {
+    const source = file === '-' ? undefined : statSync(file);
+    return same !== undefined && same.ino === source?.ino && same.dev === source.dev;
+  });
+  if (isSource) throw new UsageError(`--refused ${path} is FILE itself`);
   return path;
 }

@@ -18,6 +18,7 @@ describe('a service that forbids', () => {
         ];
         const receipts = [0, 1, 2].map((index) => ({
           line: index + 1,
+          position: index + 1,
           status: 'rejected',
           ...(forbidden.includes(index)
             ? { code: 'FORBIDDEN', errors }

@@ -59,10 +59,10 @@ export class ChunkSender {
     if (refusedBlindly >= SUSPICIOUS_LINES && refusedBlindly === chunk.events.length) {
       const last = result.refused.at(-1);
       throw new ImportStopped(
-        `none of the ${refusedBlindly} lines up to line ${last?.line} is taken: ${last?.reason.join('; ')}`,
+        `none of the ${refusedBlindly} lines up to line ${last?.line}${last?.file ? ` of ${last.file}` : ''} is taken: ${last?.reason.join('; ')}`,
       );
     }
-    result.refused.sort((a, b) => a.line - b.line);
+    result.refused.sort((a, b) => a.position - b.position);
     return result;
   }
 
@@ -102,19 +102,23 @@ function remainderOf(
     const { faults, settled } = outcome;
     for (const [index, reason] of faults) {
       const bad = events[index];
-      if (bad) refused.push({ line: bad.line, record: bad.record, reason });
+      if (bad) refused.push(refusalOf(bad, reason));
     }
     const good = events.filter((_, index) => !faults.has(index) && !settled.has(index));
     return good.length > 0 ? [good] : [];
   }
   const [only] = events;
   if (events.length === 1 && only) {
-    refused.push({ line: only.line, record: only.record, reason: [outcome.reason] });
+    refused.push(refusalOf(only, [outcome.reason]));
     return [];
   }
   const middle = Math.ceil(events.length / 2);
   // The last one is sent first: the order of the file is kept.
   return [events.slice(middle), events.slice(0, middle)];
+}
+
+function refusalOf({ event: _, ...place }: EventLine, reason: string[]): RefusedLine {
+  return { ...place, reason };
 }
 
 export type BulkOutcome =

@@ -19,14 +19,6 @@ function map(changes: JsonObject = {}, organizationId?: string) {
 }
 
 describe('mapCloudTrail', () => {
-  it('says what to do with a file as AWS delivers it', () => {
-    const value = { Records: [RECORD] };
-    const mapping = () =>
-      mapCloudTrail({ value, organizationId: '1', text: '', derivedId: () => '' });
-    expect(mapping).toThrow(UnmappableRecord);
-    expect(mapping).toThrow(/jq -c "\.Records\[\]"/);
-  });
-
   it('maps a record', () => {
     expect(JSON.parse(JSON.stringify(map()))).toEqual({
       id: '293ba626-3be5-4a26-ab1b-0f4c54f49959',

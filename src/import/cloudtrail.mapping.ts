@@ -4,7 +4,6 @@ import {
   objectOf,
   requiredText,
   textOf,
-  UnmappableRecord,
   uuidOf,
   type JsonObject,
   type MappedEvent,
@@ -28,11 +27,6 @@ const NOT_A_TARGET = /filter|tag/i;
  * principal; a target id or session id that is too long is left out. `metadata` holds them all.
  */
 export function mapCloudTrail({ value, organizationId }: SourceRecord): MappedEvent {
-  if (Array.isArray(value.Records)) {
-    throw new UnmappableRecord(
-      'is a whole file as AWS delivers it; its records, one a line: jq -c ".Records[]"',
-    );
-  }
   const source = requiredText(value, 'eventSource');
   const service = source.endsWith(DOMAIN) ? source.slice(0, -DOMAIN.length) : source;
   const name = requiredText(value, 'eventName');

@@ -25,13 +25,20 @@ function eventLines(count: number, bad: number[] = []): string[] {
   );
 }
 
+const parsed = (line: string) => JSON.parse(line) as object;
+const pretty = (line: string) => JSON.stringify(parsed(line), null, 2);
+
 /** Runs the command as a user would, with time that passes at once. */
 async function run(...extra: string[]) {
+  return runFiles([file], ...extra);
+}
+
+async function runFiles(files: string[], ...extra: string[]) {
   const out: string[] = [];
   const err: string[] = [];
   const waits: number[] = [];
   let nowMs = 0;
-  const exitCode = await runImportCommand(['--format', 'event', '--url', url, ...extra, file], {
+  const exitCode = await runImportCommand(['--format', 'event', '--url', url, ...extra, ...files], {
     environment: { AUDIT_TOKEN: FAKE_TOKEN },
     output: { write: (text) => out.push(text) },
     terminal: { write: (text) => err.push(text) },
@@ -264,6 +271,49 @@ describe('npm run import', () => {
     expect(second.exitCode).toBe(0);
     expect(second.figures).toMatchObject({ created: `${50 - stored}`, duplicates: `${stored}` });
     expect(process.listenerCount('SIGINT')).toBe(0);
+  });
+
+  it.each([
+    ['an array on several lines', (lines: string[]) => JSON.stringify(lines.map(parsed), null, 2)],
+    ['an array on one line', (lines: string[]) => `[${lines.join(',')}]`],
+    ['a JSON export', (lines: string[]) => `[\n${lines.join(',\n')}\n]\n`],
+    ['a page', (lines: string[]) => `{"data":[${lines.join(',')}],"pagination":{"limit":50}}`],
+    ['objects on several lines', (lines: string[]) => lines.map(pretty).join('\n')],
+    ['an array behind a byte-order mark', (lines: string[]) => `\ufeff[${lines.join(',')}]`],
+  ])('takes %s, plain and packed, in pieces of any size', async (_, write) => {
+    const text = write(eventLines(25));
+    await writeFile(file, text);
+    expect((await run('--batch-size', '10')).figures).toMatchObject({ created: '25' });
+    await writeFile(file, gzipSync(text));
+    expect((await run('--batch-size', '7')).figures).toMatchObject({
+      created: '0',
+      duplicates: '25',
+    });
+  });
+
+  it('names the file and the element that is refused', async () => {
+    const other = join(folder, 'array.json');
+    await writeFile(file, [...eventLines(1), 'not json'].join('\n'));
+    const elements = eventLines(3, [2]).map((line) => JSON.parse(line) as object);
+    await writeFile(other, JSON.stringify([...elements, 5], null, 2));
+    const path = join(folder, 'refused');
+    const { exitCode, figures } = await runFiles([file, other], '--refused', path);
+    expect(exitCode).toBe(3);
+    expect(figures).toMatchObject({ created: '3' });
+    const refused = await refusedLines(path);
+    expect(refused).toMatchObject([
+      { file, line: 2, reason: [expect.stringMatching(/^the line is not valid JSON/)] },
+      { file: other, line: 11, element: 2, reason: ['action must be a string of 1 to 255'] },
+      { file: other, element: 4, reason: ['the element is not a JSON object'] },
+    ]);
+  });
+
+  it('stops at an array without its end, with the elements before it', async () => {
+    await writeFile(file, `[${eventLines(3).join(',')}`);
+    const { exitCode, err, figures } = await run();
+    expect(exitCode).toBe(1);
+    expect(err).toContain(`${file}: the content ends inside its list, after 3 elements`);
+    expect(figures).toMatchObject({ 'lines read': '0' });
   });
 
   it('fails on an incomplete gzip file', async () => {

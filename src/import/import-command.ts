@@ -1,10 +1,9 @@
-import { readLines } from '../platform/runtime/line-splitter';
 import { readArguments, USAGE, UsageError, type ImportArguments } from './arguments';
 import { BulkClient, ChunkSender, type Clock, SYSTEM_CLOCK } from './chunk-sender';
-import { chunksOf, RecordReader } from './record-reader';
+import { chunksOf, listsOf, RecordReader } from './record-reader';
 import { ImportRun, RefusedFile, type ImportTally } from './import-run';
 import { Progress, ratePerSecond, type Terminal } from './progress';
-import { openSource } from './source-file';
+import { RecordSource } from './record-source';
 
 /** Far below REQUEST_MAX_SIZE_MB, so that a request is stored in a moment. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
@@ -54,7 +53,8 @@ export async function runImportCommand(
   let run: ImportRun | undefined;
   let failure: unknown;
   try {
-    const { content, sizeBytes, bytesRead } = await openSource(given.file, stop.signal);
+    const lists = listsOf(given.format);
+    const source = new RecordSource(given.files, lists, MAX_LINE_BYTES, stop.signal);
     const reader = new RecordReader(given.format, given.organizationId);
     const limits = { maxEvents: given.batchSize, maxBytes: MAX_BODY_BYTES };
     const client = new BulkClient(given.url, given.token);
@@ -62,9 +62,9 @@ export async function runImportCommand(
       progress.say(`${reason}; trying again in ${(waitMs / 1000).toFixed(1)} s`),
     );
     run = new ImportRun(sender, refusedFile, given.concurrency, stop, (tally) =>
-      progress.update(tally, sizeBytes ? bytesRead() / sizeBytes : undefined),
+      progress.update(tally, source.fraction()),
     );
-    await run.run(chunksOf(readLines(content, MAX_LINE_BYTES), reader, limits));
+    await run.run(chunksOf(source.records(), reader, limits));
   } catch (error) {
     failure = error;
   } finally {

@@ -12,8 +12,8 @@ export interface ImportTally {
 }
 
 /**
- * Refused lines as NDJSON, `{"line":3,"reason":["..."],"record":"<the line as it was>"}`. The first one creates the
- * file, or replaces an older one.
+ * Refused records as NDJSON, `{"line":3,"reason":["..."],"record":"<the line as it was>"}`, with `file` when there are
+ * several and `element` in a JSON document. The first one creates the file, or replaces an older one.
  */
 export class RefusedFile {
   private file: FileHandle | undefined;
@@ -24,7 +24,10 @@ export class RefusedFile {
     if (lines.length === 0) return;
     this.file ??= await open(this.path, 'w');
     const text = lines
-      .map(({ line, reason, record }) => `${JSON.stringify({ line, reason, record })}\n`)
+      .map(
+        ({ file, line, element, reason, record }) =>
+          `${JSON.stringify({ file, line, element, reason, record })}\n`,
+      )
       .join('');
     await this.file.appendFile(text);
   }

@@ -1,11 +1,6 @@
 import fc from 'fast-check';
-import {
-  deterministicUuid,
-  type EventLine,
-  type Format,
-  RecordReader,
-  type RefusedLine,
-} from './record-reader';
+import { deterministicUuid } from './record-mapping';
+import { type EventLine, type Format, RecordReader, type RefusedLine } from './record-reader';
 import type { Line } from '../platform/runtime/line-splitter';
 
 const UUID_V8 = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -52,6 +47,7 @@ describe('RecordReader', () => {
     const bytes = Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xff]), Buffer.from('"}')]);
     expect(new RecordReader('event', undefined).read(lineOf(bytes))).toEqual({
       line: 1,
+      position: 1,
       record: '{"a":"\ufffd"}',
       reason: [expect.stringMatching(/not valid UTF-8/)],
     });

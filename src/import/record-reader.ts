@@ -1,29 +1,60 @@
-import { createHash } from 'node:crypto';
 import { mapCloudTrail } from './cloudtrail.mapping';
 import { mapEvent } from './event.mapping';
-import { keepingRecord, objectOf, type RecordMapping, UnmappableRecord } from './record-mapping';
+import {
+  deterministicUuid,
+  keepingRecord,
+  objectOf,
+  type RecordMapping,
+  UnmappableRecord,
+} from './record-mapping';
 import { mapWikipedia } from './wikipedia.mapping';
 import type { Line } from '../platform/runtime/line-splitter';
 
-const MAPPINGS = {
-  cloudtrail: keepingRecord(mapCloudTrail),
-  wikipedia: keepingRecord(mapWikipedia),
-  event: mapEvent,
-} satisfies Record<string, RecordMapping>;
+interface RecordFormat {
+  map: RecordMapping;
+  /** Names of lists whose elements are the records of a whole file. */
+  lists: readonly string[];
+}
 
-export type Format = keyof typeof MAPPINGS;
+const RECORD_FORMATS = {
+  cloudtrail: { map: keepingRecord(mapCloudTrail), lists: ['Records'] },
+  wikipedia: { map: keepingRecord(mapWikipedia), lists: [] },
+  event: { map: mapEvent, lists: ['data'] },
+} satisfies Record<string, RecordFormat>;
 
-export const FORMATS = Object.keys(MAPPINGS) as Format[];
+export type Format = keyof typeof RECORD_FORMATS;
+
+export const FORMATS = Object.keys(RECORD_FORMATS) as Format[];
+
+/** Names of lists of records in a JSON document of this format. */
+export function listsOf(format: Format): readonly string[] {
+  return RECORD_FORMATS[format].lists;
+}
+
+/** A record as it stands in a file; `number` is its line. */
+export interface RawRecord extends Line {
+  /** Counted from 1, of a JSON document. */
+  element?: number;
+  /** With several files. */
+  file?: string;
+}
+
+/** Where a record stands. */
+interface Place {
+  file?: string;
+  line: number;
+  element?: number;
+  /** Counted over all files. */
+  position: number;
+}
 
 /** `event` is sent; `record` is for the refused file. */
-export interface EventLine {
-  line: number;
+export interface EventLine extends Place {
   record: string;
   event: string;
 }
 
-export interface RefusedLine {
-  line: number;
+export interface RefusedLine extends Place {
   record: string;
   reason: string[];
 }
@@ -32,52 +63,63 @@ const BYTE_ORDER_MARK = '\ufeff';
 /** Fails rather than replace bytes by U+FFFD. */
 const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Turns lines of one format into events. */
+/** Turns records of one format into events. */
 export class RecordReader {
   private readonly map: RecordMapping;
+  private position = 0;
 
   constructor(
     private readonly format: Format,
     private readonly organizationId: string | undefined,
   ) {
-    this.map = MAPPINGS[format];
+    this.map = RECORD_FORMATS[format].map;
   }
 
   /** Undefined for a blank line. */
-  read(line: Line): EventLine | RefusedLine | undefined {
-    if (line.isTooLong) {
-      return refused(line, 'the line is longer than a request may be; its beginning is shown');
+  read(raw: RawRecord): EventLine | RefusedLine | undefined {
+    this.position += 1;
+    const { number, element, file } = raw;
+    const place: Place = {
+      ...(file === undefined ? {} : { file }),
+      line: number,
+      ...(element === undefined ? {} : { element }),
+      position: this.position,
+    };
+    const what = element === undefined ? 'line' : 'element';
+    const refused = (reason: string, record = raw.bytes.toString('utf8')): RefusedLine => ({
+      ...place,
+      reason: [reason],
+      record,
+    });
+    if (raw.isTooLong) {
+      return refused(`the ${what} is longer than a request may be; its beginning is shown`);
     }
     let record: string;
     try {
-      record = recordTextOf(line);
+      record = recordTextOf(raw);
     } catch {
-      return refused(
-        line,
-        'the line is not valid UTF-8; the bytes that are not are shown as \ufffd',
-      );
+      return refused(`the ${what} is not valid UTF-8; the bytes that are not are shown as \ufffd`);
     }
     if (record === '') return undefined;
     try {
-      return { line: line.number, record, event: this.eventOf(record, line.number) };
+      return { ...place, record, event: this.eventOf(record, element ?? number, what) };
     } catch (error) {
-      if (error instanceof UnmappableRecord) return refused(line, error.message, record);
+      if (error instanceof UnmappableRecord) return refused(error.message, record);
       throw error;
     }
   }
 
-  private eventOf(record: string, lineNumber: number): string {
-    const value = objectOf(parsed(record));
-    if (value === undefined) throw new UnmappableRecord('the line is not a JSON object');
-    // In valid JSON a raw carriage return is between tokens only.
-    const text = record.replaceAll('\r', '');
+  private eventOf(record: string, number: number, what: string): string {
+    const value = objectOf(parsed(record, what));
+    if (value === undefined) throw new UnmappableRecord(`the ${what} is not a JSON object`);
+    // In valid JSON raw line breaks are between tokens only.
+    const text = record.replaceAll(/[\r\n]/g, '');
     const organizationId = this.organizationId;
     return this.map({
       text,
       value,
       organizationId,
-      derivedId: () =>
-        deterministicUuid([this.format, organizationId ?? '', String(lineNumber), text]),
+      derivedId: () => deterministicUuid([this.format, organizationId ?? '', String(number), text]),
     });
   }
 }
@@ -93,32 +135,13 @@ function trimBlanks(text: string): string {
   return text.replace(/^[ \t\r]+/, '').replace(/[ \t\r]+$/, '');
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string, what: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
-    throw new UnmappableRecord(`the line is not valid JSON: ${detail}`);
+    throw new UnmappableRecord(`the ${what} is not valid JSON: ${detail}`);
   }
-}
-
-function refused(line: Line, reason: string, record = line.bytes.toString('utf8')): RefusedLine {
-  return { line: line.number, record, reason: [reason] };
-}
-
-/**
- * A UUID (version 8, RFC 9562: 122 bits of a SHA-256) of these parts, so that a line of a file becomes the same event
- * however often it is imported.
- */
-export function deterministicUuid(parts: readonly string[]): string {
-  const hash = createHash('sha256');
-  // The lengths keep ['ab', 'c'] and ['a', 'bc'] apart.
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  const bytes = hash.digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = bytes.toString('hex');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
 export interface Chunk {
@@ -128,7 +151,7 @@ export interface Chunk {
 
 /** Chunks of at most `maxEvents` lines and `maxBytes` of body; a larger event is a chunk of its own. */
 export async function* chunksOf(
-  source: AsyncIterable<Line>,
+  source: AsyncIterable<RawRecord>,
   reader: RecordReader,
   { maxEvents, maxBytes }: { maxEvents: number; maxBytes: number },
 ): AsyncGenerator<Chunk> {
