@@ -118,7 +118,7 @@ describe('a member of an event', () => {
     ['timestamp', '2026-02-30T00:00:00Z', 'timestamp'],
     ['timestamp', '2026-02-20', 'timestamp'],
     ['timestamp', '2026-02-20T00:00:00', 'timestamp'],
-    ['timestamp', '2026-02-20T00:00:00.1234567Z', 'timestamp'],
+    ['timestamp', '2026-02-20T00:00:00.1234567891Z', 'timestamp'],
     ['timestamp', '1969-12-31T23:59:59.999999Z', 'timestamp'],
     ['timestamp', '9999-12-31T23:59:59Z', 'timestamp'],
     ['timestamp', 1_700_000_000_000, 'timestamp'],

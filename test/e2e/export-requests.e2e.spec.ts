@@ -133,7 +133,7 @@ describe('the head of an export', () => {
       expect(headers.get('content-type')).toMatch(/^text\/csv; charset=utf-8/);
       expect(headers.get('x-export-snapshot')).toMatch(/^20\d\d-.*Z \d+:\d+:/);
       expect(headers.get('cache-control')).toContain('no-store');
-      expect(headers.get('trailer')).toBe('X-Export-Rows, X-Export-Complete');
+      expect(headers.get('trailer')).toBe('X-Export-Rows, X-Export-Complete, X-Export-Long-Cells');
     }
   });
 
