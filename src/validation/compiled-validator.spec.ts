@@ -276,9 +276,15 @@ describe('the compiled validator', () => {
     expect(faults).toContainEqual({ path: '', message: 'has 4980 more unknown properties' });
   });
 
-  it.each([[null], [undefined], [[]], ['text'], [7]])('refuses %j as a body', (value) => {
+  it.each([[null], [undefined], ['text'], [7]])('refuses %j as a body', (value) => {
     expect(validate(CreateAuditEventDto, value)).toEqual([
       { path: '', message: 'must be a JSON object' },
+    ]);
+  });
+
+  it('refuses an array as a body with what its type says of several', () => {
+    expect(validate(CreateAuditEventDto, [])).toEqual([
+      { path: '', message: expect.stringMatching(/^must be a JSON object, not an array; .*bulk/) },
     ]);
   });
 

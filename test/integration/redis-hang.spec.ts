@@ -177,6 +177,7 @@ describeWithPrivateRedis()('a Redis that hangs', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fault, { minLength: 1, maxLength: 4 }), async (faults) => {
         let isOver = false;
+        const answeredBefore = answered;
         const readers = Array.from({ length: 8 }, async (_, reader) => {
           for (let count = 0; !isOver; count += 1) {
             const text = `${reader}:${count}`;
@@ -197,12 +198,12 @@ describeWithPrivateRedis()('a Redis that hangs', () => {
           }
           await sleep(20);
         }
+        await until(() => answered > answeredBefore);
         isOver = true;
         await Promise.all(readers);
         await available();
       }),
       { numRuns: 8 },
     );
-    expect(answered).toBeGreaterThan(100);
   }, 60_000);
 });

@@ -17,7 +17,8 @@ const PROBE_TIMEOUT_MS = 500;
 const PROBE_INTERVAL_MS = 250;
 /** Interval in which an idle connection notices that Redis does not serve any more. */
 const VERIFY_INTERVAL_MS = 2000;
-const PROBE_LIFE_MS = 1000;
+/** The write of a probe leaves nothing behind. */
+const PROBE_LIFE_MS = 1;
 const BOOT_WAIT_MS = 1000;
 /** Interval in which reopening lengthens the pause: one write says little about other commands. */
 const RELAPSE_MS = 10_000;
