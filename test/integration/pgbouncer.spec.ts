@@ -131,7 +131,7 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
 
     const running = async () =>
       (await blocker.busy()).filter(
-        ({ state, query }) => state === 'active' && /audit_/.test(query),
+        ({ state, query }) => state === 'active' && /audit_|e\.organization_id/.test(query),
       );
     const page = (limit: number) =>
       service.get(`${EVENTS}?limit=${limit}`, token, { 'cache-control': 'no-cache' });
