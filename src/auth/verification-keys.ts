@@ -161,7 +161,7 @@ const FETCH_TIMEOUT_MS = 3_000;
 /** Pause after a failed fetch against floods in an outage. */
 const RETRY_INTERVAL_MS = 1_000;
 
-/** How a key set is fetched. */
+/** Settings for fetching a key set. */
 interface JwksFetching {
   /** Milliseconds for which known keys verify without a successful fetch. */
   staleMs?: number;

@@ -10,7 +10,7 @@ const MAX_SECONDS = 2 ** 31;
 const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });
 
 /**
- * What a request's Cache-Control allows (RFC 9111, section 5.2.1). Of contradictory directives the strictest counts;
+ * Directives of a request's Cache-Control (RFC 9111, section 5.2.1). Of contradictory directives the strictest counts;
  * unknown ones do not, and an invalid number is 0, the strictest.
  */
 export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {

@@ -11,7 +11,7 @@ import type { CachedRead, ReadDescription, SharedResponse } from './cached-read'
 import { MemoryStore } from './memory-store';
 import { type Fill, SingleFlight } from './single-flight';
 
-/** What a reader allows, as the directives of a request do (RFC 9111, section 5.2.1). */
+/** Limits that a reader sets, with the meaning of request directives (RFC 9111, section 5.2.1). */
 export interface ReadPolicy {
   /** Loads anew, and stores the result. */
   noCache: boolean;

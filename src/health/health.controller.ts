@@ -179,7 +179,7 @@ interface ProbeDocumentation {
   summary: string;
   /** When it answers 200, and an example of what it then finds. */
   up: { description: string; example: Indicators };
-  /** What it finds when something is impaired and it still answers 200. Absent for a probe that never sees that. */
+  /** Example of a 200 with something impaired; absent for a probe without that state. */
   degraded?: Indicators;
   /** When it answers 503. Absent for a probe that never does. */
   down?: { description: string; example: Indicators };

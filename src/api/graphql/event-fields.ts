@@ -279,7 +279,7 @@ function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLRes
   });
 }
 
-/** How often the response repeats the field that is selected most often, under any aliases: it may be as many times as large as what was read. */
+/** Highest count of selections of one field, aliases included: the response may be as many times larger than the data read. */
 export function copiesIn(selected: readonly SameField[], fragments: Fragments): number {
   const counts = new Map<string, number>();
   const count = (fields: readonly SameField[], parent: string): void => {

@@ -152,7 +152,7 @@ function operationIn(
   );
 }
 
-/** Whether an operation writes events at most once, so that an idempotency key can stand for all of it. */
+/** True for an operation with at most one write of events, as one idempotency key stands for one write. */
 export function isOneWrite(
   document: DocumentNode,
   operationName: string | null | undefined,

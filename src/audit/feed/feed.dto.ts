@@ -24,7 +24,7 @@ export class AuditEventFeedDto {
   lastEventId?: string | null;
 }
 
-/** How a stream of tRPC is read and sent. */
+/** Options of a tRPC stream: format, events read at a time, compression. */
 export class StreamingDto {
   @WordProperty(['json', 'ndjson'], {
     description:

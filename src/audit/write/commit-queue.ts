@@ -11,7 +11,7 @@ export interface Queued {
   readonly signal?: AbortSignal;
 }
 
-/** What counts in the fairness of flows. */
+/** Costs of a request in the fair order of flows. */
 export type FlowShare = Pick<Queued, 'flow' | 'size'>;
 
 export type Outcome<Result> = { result: Result } | { refusal: Error };
