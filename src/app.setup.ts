@@ -35,6 +35,7 @@ const COMPRESSION_THRESHOLD_BYTES = 1400;
 const OTHER_TYPES = {
   '/audit/events/stream': ['application/x-ndjson', 'text/csv'],
   '/audit/events/bulk': ['application/x-ndjson'],
+  '/audit/events/ingest': ['application/x-ndjson'],
   '/audit/events/tail': ['text/event-stream'],
 };
 

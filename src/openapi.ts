@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { PROBLEM_JSON } from './platform/errors/problem';
 import { problemExamples } from './http/problem.openapi';
-import { REQUEST_BODIES, SHARED_HEADERS } from './http/operation.openapi';
+import { SHARED_HEADERS } from './http/operation.openapi';
+import { PACKAGE_ROOT } from './platform/config/load-environment';
 
 type PathItem = OpenAPIObject['paths'][string];
 type OperationObject = NonNullable<PathItem['get']>;
@@ -13,11 +16,12 @@ type Json = Record<string, unknown>;
 const DESCRIPTION = `Who did what to what, when and with what outcome.
 
 Every route but the probes, \`/metrics\` and \`/docs\` wants \`Authorization: Bearer <JWT>\`. Lists, counts and single events show only the
-organizations that the token names. Errors are RFC 9457 problem documents whose \`code\` names the kind. A path that
+organizations that the token names. Errors are RFC 9457 problem documents whose \`code\` names the kind: operations name those that are their
+own, and \`default\` is any other. A path that
 does not exist is answered with \`NOT_FOUND\`, a method that a path does not have with \`METHOD_NOT_ALLOWED\` and
 \`Allow\`. \`X-Request-Id\` of a request comes back in its answer. Answers to reads are compressed when \`Accept-Encoding\` allows it.`;
 
-/** Second paths of the same handlers. */
+/** Second paths of the same handlers: deprecated, and answered alike. */
 const SECOND_PATHS: [string, string][] = [['/api/v1/performance/audit', '/api/v1/audit']];
 
 /** OpenAPI 3.1 description of all REST routes: the same code gives the same order. */
@@ -26,7 +30,7 @@ export function openApiDocument(app: INestApplication): OpenAPIObject {
     .setOpenAPIVersion('3.1.0')
     .setTitle('Audit server')
     .setDescription(DESCRIPTION)
-    .setVersion('1.0')
+    .setVersion(packageVersion())
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addServer('/', 'This service')
     .addTag('audit events', 'Recording and reading audit events.')
@@ -55,33 +59,22 @@ export function openApiDocument(app: INestApplication): OpenAPIObject {
 
 function describePath(path: string, item: PathItem): void {
   for (const [method, operation] of Object.entries(item) as [string, OperationObject][]) {
-    operation.operationId = operationIdOf(path, operation.operationId);
     operation.responses = sorted(operation.responses);
-    addRequestBodies(operation);
     const [scope] = (operation.security ?? []).flatMap(({ bearer = [] }) => bearer);
     if (scope !== undefined) operation.description += `\n\nScope: \`${scope}\`.`;
     for (const [second, first] of SECOND_PATHS) {
       if (!path.startsWith(second)) continue;
       const same = `${method.toUpperCase()} ${path.replace(second, first)}`;
       operation.description = `The same as \`${same}\`. ${operation.description ?? ''}`.trim();
+      operation.operationId = `${operation.operationId}Deprecated`;
+      operation.deprecated = true;
     }
   }
 }
 
-/** Nest's decorator describes one schema for all media types; further ones come as an extension. */
-function addRequestBodies(operation: OperationObject & { [REQUEST_BODIES]?: Json }): void {
-  const { requestBody, [REQUEST_BODIES]: more } = operation;
-  if (!more || !requestBody || !('content' in requestBody)) return;
-  Object.assign(requestBody.content, more);
-  delete operation[REQUEST_BODIES];
-}
-
-/** `AuditController_findPage[1]` -> `performanceAudit_findPage`: unique on a route's second path. */
-function operationIdOf(path: string, given = ''): string {
-  const [controller = '', method = ''] = given.replace(/\[\d+\]$/, '').split('_');
-  const name = controller.replace('Controller', '');
-  const prefix = path.startsWith('/api/v1/performance/audit') ? `Performance${name}` : name;
-  return `${prefix.charAt(0).toLowerCase()}${prefix.slice(1)}_${method}`;
+function packageVersion(): string {
+  const manifest = readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
 }
 
 /** The validator refuses unknown members of bodies. */
@@ -98,7 +91,10 @@ function closeRequestSchemas(document: OpenAPIObject): void {
   }
 }
 
-/** Describes each error response once, without unused examples. */
+/**
+ * Describes each error response once, without unused examples. The errors that any operation may return are in two
+ * responses: `Problem`, and `ProblemWithoutToken` of operations that need no token.
+ */
 function shareProblems(document: OpenAPIObject): void {
   const shared: Record<string, ResponseObject> = {};
   for (const item of Object.values(document.paths)) {
@@ -107,7 +103,8 @@ function shareProblems(document: OpenAPIObject): void {
         const { content } = response as ResponseObject;
         const types = Object.keys(content ?? {});
         if (types.length !== 1 || types[0] !== PROBLEM_JSON) continue;
-        const name = Object.keys(content?.[PROBLEM_JSON]?.examples ?? {}).join('.');
+        const codes = Object.keys(content?.[PROBLEM_JSON]?.examples ?? {});
+        const name = status === 'default' ? commonNameOf(operation) : codes.join('.');
         shared[name] = response as ResponseObject;
         operation.responses[status] = { $ref: `#/components/responses/${name}` };
       }
@@ -122,6 +119,10 @@ function shareProblems(document: OpenAPIObject): void {
     responses: shared,
     examples: Object.fromEntries(examples),
   };
+}
+
+function commonNameOf({ security = [] }: OperationObject): string {
+  return security.length > 0 ? 'Problem' : 'ProblemWithoutToken';
 }
 
 function namesIn(part: unknown): string[] {

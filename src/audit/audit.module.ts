@@ -15,6 +15,7 @@ import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { RedisModule } from '../platform/redis/redis.module';
 import { StreamingModule } from '../streaming/streaming.module';
 import { AuditExportController } from './api/audit-export.controller';
+import { AuditIngestController } from './api/audit-ingest.controller';
 import { AuditTailController } from './api/audit-tail.controller';
 import { AuditController } from './api/audit.controller';
 import { CreateEventFastRoute } from './api/create-event.fast-route';
@@ -135,7 +136,7 @@ class IngestModule {}
     ExportModule,
     IngestModule,
   ],
-  controllers: [AuditExportController, AuditTailController, AuditController],
+  controllers: [AuditExportController, AuditTailController, AuditIngestController, AuditController],
   providers: [AuditMetrics, CreateEventFastRoute],
   exports: [WriteModule, ReadModule, FeedModule],
 })

@@ -205,6 +205,7 @@ export const CACHED_READ = {
 };
 
 export const SHOW_STATISTICS: OperationDescription = {
+  id: 'getCacheStatistics',
   summary: 'Show how the cache does',
   description:
     'Counted by the replica that answers, since it started. A process without requests has a ratio of 0.',
@@ -215,6 +216,7 @@ export const SHOW_STATISTICS: OperationDescription = {
 };
 
 export const REMOVE_ENTRIES: OperationDescription = {
+  id: 'invalidateCache',
   summary: 'Remove entries',
   description:
     'On every replica and in Redis. Answers are exact without it: this frees memory, or makes a measurement cold. ' +
@@ -223,6 +225,7 @@ export const REMOVE_ENTRIES: OperationDescription = {
 };
 
 export const WARM_UP: OperationDescription = {
+  id: 'warmUpCache',
   summary: 'Read ahead what readers will ask for',
   description:
     'The newest pages of each organization as far back as `preloadDays`, under the keys that readers use. Answered ' +

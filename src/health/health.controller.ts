@@ -63,6 +63,7 @@ export class HealthController {
 
   @Get()
   @Probe({
+    id: 'getHealth',
     summary: 'Everything at a glance',
     up: {
       description: 'The service works; `degraded` when something is impaired.',
@@ -93,6 +94,7 @@ export class HealthController {
 
   @Get('live')
   @Probe({
+    id: 'getLiveness',
     summary: 'Liveness: the event loop turns',
     up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
@@ -103,6 +105,7 @@ export class HealthController {
   /** Redis is `degraded` when it is away, which makes nothing unready. */
   @Get('ready')
   @Probe({
+    id: 'getReadiness',
     summary: 'Readiness: requests can be served',
     up: {
       description:
@@ -133,6 +136,7 @@ export class HealthController {
 
   @Get('startup')
   @Probe({
+    id: 'getStartup',
     summary: 'Start-up: the boot is over',
     up: { description: 'Booted.', example: { lifecycle: { status: 'up', phase: 'ready' } } },
     down: {
@@ -176,6 +180,7 @@ export class HealthController {
 type Indicators = Record<string, { status: 'up' | 'degraded' | 'down'; [key: string]: unknown }>;
 
 interface ProbeDocumentation {
+  id: string;
   summary: string;
   /** When it answers 200, and an example of what it then finds. */
   up: { description: string; example: Indicators };
@@ -186,7 +191,7 @@ interface ProbeDocumentation {
 }
 
 /** Documents a probe: no token, two possible responses of the same shape. */
-function Probe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
+function Probe({ id, summary, up, degraded, down }: ProbeDocumentation): MethodDecorator {
   const responses: Record<number, ResponseDescription> = {
     200: {
       description: up.description,
@@ -207,7 +212,7 @@ function Probe({ summary, up, degraded, down }: ProbeDocumentation): MethodDecor
       },
     };
   }
-  return Operation({ summary, description: 'No token needed.', isPublic: true, responses });
+  return Operation({ id, summary, description: 'No token needed.', isPublic: true, responses });
 }
 
 function jsonContent(examples: Record<string, { value: object }>) {

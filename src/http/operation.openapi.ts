@@ -2,7 +2,7 @@ import { applyDecorators, type Type } from '@nestjs/common';
 import {
   ApiBody,
   type ApiBodyOptions,
-  ApiExtension,
+  ApiConsumes,
   ApiExtraModels,
   ApiHeader,
   ApiOperation,
@@ -20,6 +20,8 @@ type Json = Record<string, unknown>;
 
 /** One OpenAPI operation. Scopes come from `@Scopes()`, query and body from the handler. */
 export interface OperationDescription {
+  /** `operationId`: a verb and its object, as generators name the function of a client. Public: never changed. */
+  id: string;
   summary: string;
   description: string;
   /** Served without a token. */
@@ -28,9 +30,10 @@ export interface OperationDescription {
   /** Optional request headers by name, beside X-Request-Id. */
   requestHeaders?: Record<string, { description: string; schema: Json }>;
   body?: ApiBodyOptions;
-  moreBodies?: Json;
+  /** Media type of the body, if it is not JSON. */
+  bodyType?: string;
   responses: Record<number, ResponseDescription>;
-  /** Errors beside those of every operation. */
+  /** Errors that this operation names beside those that any may return. */
   errors?: readonly ErrorCode[];
   /** Classes that schemas refer to by name alone. */
   models?: Type[];
@@ -44,13 +47,9 @@ export interface ResponseDescription {
   content?: Json;
 }
 
-/** Extension with further request bodies, which openapi.ts moves to their place. */
-export const REQUEST_BODIES = 'x-request-bodies';
-
 const PUBLIC_ERRORS: readonly ErrorCode[] = ['CLIENT_TIMEOUT', 'HEADERS_TOO_LARGE', 'INTERNAL'];
 
 const COMMON_ERRORS: readonly ErrorCode[] = [
-  'VALIDATION_FAILED',
   'UNAUTHENTICATED',
   'FORBIDDEN',
   'NOT_ACCEPTABLE',
@@ -66,6 +65,9 @@ const COMMON_ERRORS: readonly ErrorCode[] = [
   'QUEUE_TIMEOUT',
   'REQUEST_TIMEOUT',
 ];
+
+/** Operations with a token reject unknown parameters. */
+const INPUT_ERRORS: readonly ErrorCode[] = ['VALIDATION_FAILED'];
 
 const header = (type: 'string' | 'integer', description: string, schema: Json) => ({
   description,
@@ -122,9 +124,11 @@ const PROBLEM_HEADERS: Partial<Record<number, SharedHeader[]>> = {
   503: ['Retry-After'],
 };
 
+export const NDJSON_TYPE = 'application/x-ndjson';
+
 /** Documents a route in OpenAPI. */
 export function Operation(operation: OperationDescription): MethodDecorator {
-  const { summary, description, isPublic = false, moreBodies } = operation;
+  const { id, summary, description, isPublic = false, bodyType } = operation;
   const responses = Object.entries(operation.responses).map(
     ([status, { description: when, headers, ...others }]) =>
       ApiResponse({
@@ -135,7 +139,12 @@ export function Operation(operation: OperationDescription): MethodDecorator {
       } as ApiResponseOptions),
   );
   return applyDecorators(
-    ApiOperation({ summary, description, ...(isPublic ? { security: [] } : {}) }),
+    ApiOperation({
+      operationId: id,
+      summary,
+      description,
+      ...(isPublic ? { security: [] } : {}),
+    }),
     ...(operation.pathParameters ?? []).map((parameter) => ApiParam(parameter)),
     ApiHeader({
       name: 'X-Request-Id',
@@ -148,10 +157,14 @@ export function Operation(operation: OperationDescription): MethodDecorator {
       ApiHeader({ name, required: false, ...one }),
     ),
     ...(operation.body ? [ApiBody(operation.body)] : []),
-    ...(moreBodies ? [ApiExtension(REQUEST_BODIES, moreBodies)] : []),
+    ...(bodyType ? [ApiConsumes(bodyType)] : []),
     ApiExtraModels(ProblemDto, ...(operation.models ?? [])),
     ...responses,
-    ...problems([...(isPublic ? PUBLIC_ERRORS : COMMON_ERRORS), ...(operation.errors ?? [])]),
+    ...problems([...(isPublic ? [] : INPUT_ERRORS), ...(operation.errors ?? [])]),
+    ApiResponse({
+      status: 'default',
+      ...problemResponse(isPublic ? PUBLIC_ERRORS : COMMON_ERRORS),
+    }),
   );
 }
 
@@ -161,19 +174,39 @@ function problems(codes: ErrorCode[]): MethodDecorator[] {
     const { status } = ERROR_TABLE[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
-  return [...byStatus].map(([status, kinds]) =>
-    ApiResponse({
-      status,
-      description: kinds.map((code) => `\`${code}\`: ${ERROR_TABLE[code].title}.`).join(' '),
-      headers: {
-        ...EVERY_RESPONSE,
-        ...(kinds.every((kind) => UNREADABLE_CODES.has(kind))
-          ? {}
-          : sharedHeaders('Cache-Control', ...(PROBLEM_HEADERS[status] ?? []))),
-      },
-      content: problemContent(kinds),
-    }),
-  );
+  return [...byStatus].map(([status, kinds]) => ApiResponse({ status, ...problemResponse(kinds) }));
+}
+
+/** The response to any of these errors, with the headers that some of them have. */
+function problemResponse(codes: readonly ErrorCode[]) {
+  const lines = codes.map((code) => {
+    const { status, title } = ERROR_TABLE[code];
+    return `\`${code}\` (${status}): ${title}.`;
+  });
+  const readable = codes.filter((code) => !UNREADABLE_CODES.has(code));
+  const headers = readable.flatMap((code) => PROBLEM_HEADERS[ERROR_TABLE[code].status] ?? []);
+  return {
+    description: lines.join(' '),
+    headers: {
+      ...EVERY_RESPONSE,
+      ...(readable.length > 0 ? sharedHeaders('Cache-Control', ...new Set(headers)) : {}),
+    },
+    content: problemContent(codes),
+  };
+}
+
+/**
+ * Schema of NDJSON: a text for generators, as no JSON parser reads the whole of it. `contentSchema` is that of its values
+ * as an array (OpenAPI 3.1 has no schema for a sequence, 3.2 has `itemSchema`).
+ */
+export function ndjsonOf(...lines: Type[]) {
+  const references = lines.map((line) => ({ $ref: getSchemaPath(line) }));
+  const items = references.length === 1 ? references[0] : { oneOf: references };
+  return {
+    type: 'string',
+    contentMediaType: NDJSON_TYPE,
+    contentSchema: { type: 'array', items },
+  };
 }
 
 /** Response body for these error codes, with an example of each. */

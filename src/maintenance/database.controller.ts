@@ -24,6 +24,7 @@ export class DatabaseController {
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @Operation({
+    id: 'getDatabaseReport',
     summary: 'Show how the database does',
     description:
       "From PostgreSQL's own statistics, the connections of the replica that answers, and the partitions. What cannot be known is null, and a suggestion says why.",
@@ -40,6 +41,7 @@ export class DatabaseController {
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @Operation({
+    id: 'getDatabaseHealth',
     summary: 'Show how healthy the database is',
     description:
       'The figures of the performance report, judged. `overall` is the status of the worst component.',
@@ -57,6 +59,7 @@ export class DatabaseController {
   @Scopes('performance:manage')
   @Header('Cache-Control', 'no-store')
   @Operation({
+    id: 'optimizeDatabase',
     summary: 'Maintain the database now',
     description:
       'Makes missing partitions, runs VACUUM (ANALYZE) where dead rows or stale statistics make it due, rebuilds bloated ' +

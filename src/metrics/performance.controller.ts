@@ -53,6 +53,7 @@ export class PerformanceController {
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @Operation({
+    id: 'getPerformanceMetrics',
     summary: 'Show how fast the service is',
     description:
       'Measured by the replica that answers, over the last minute; `lastHour` and `slowRequests` over the last hour. ' +
@@ -69,6 +70,7 @@ export class PerformanceController {
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @Operation({
+    id: 'getPerformanceHealth',
     summary: 'Show how the service does, and what to do about it',
     description:
       'Names the likeliest bottleneck with the figures that point to it. A process without requests is `healthy`.',
@@ -83,6 +85,7 @@ export class PerformanceController {
   @Scopes('performance:read')
   @Header('Cache-Control', 'no-store')
   @Operation({
+    id: 'listAlerts',
     summary: 'List alerts',
     description:
       'Those that are active, then up to a hundred that are over, each the newest first. Of the replica that answers.',

@@ -33,6 +33,7 @@ export class PrometheusController {
 
   @Get()
   @Operation({
+    id: 'scrapeMetrics',
     summary: 'Figures for Prometheus',
     description:
       'No token needed; holds no ids and no names of tenants. With METRICS_PORT it is on that port alone.',

@@ -74,6 +74,26 @@ describe('events as NDJSON', () => {
     expect(summary).toMatchObject({ created: 1 });
   });
 
+  it('have a route of their own, which takes no JSON document and has no second path', async () => {
+    const lines = `${event('org-2')}\n${event('org-9')}\n`;
+    const own = await service.post(`${EVENTS}/ingest`, token, lines, NDJSON);
+    const shared = await service.post(`${EVENTS}/bulk`, token, lines, NDJSON);
+    const typeOf = ({ headers }: typeof own) => headers.get('content-type');
+    expect([own.status, typeOf(own)]).toEqual([200, typeOf(shared)]);
+    expect(parsed(own.text)).toEqual(parsed(shared.text));
+    expect(parsed(own.text).summary).toEqual({ created: 0, duplicates: 0, rejected: 2 });
+    const document = await service.post(`${EVENTS}/ingest`, token, { events: [] });
+    expect(document.status).toBe(415);
+    expect(document.json.detail).toMatch(/x-ndjson, one a line; .*\/audit\/events\/bulk/);
+    const second = await service.post(
+      '/api/v1/performance/audit/events/ingest',
+      token,
+      lines,
+      NDJSON,
+    );
+    expect(second.status).toBe(405);
+  });
+
   it('are refused in another charset', async () => {
     const type = { 'content-type': 'application/x-ndjson; charset=iso-8859-1' };
     const answer = await service.post(`${EVENTS}/bulk`, token, event('org-2'), type);

@@ -16,7 +16,7 @@ export interface Operation {
 }
 
 export interface ResponseObject {
-  content?: Record<string, { schema?: Schema }>;
+  content?: Record<string, { schema?: Schema; examples?: Record<string, { $ref?: string }> }>;
 }
 
 interface Parameter {
@@ -224,18 +224,20 @@ const RAW_BODIES = [
 
 const NO_BODY = { type: '', bytes: undefined as Buffer | undefined };
 
+const linesOf = (values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+
 function bodyOf(
   { requestBody }: Operation,
   resolve: (reference: string) => Schema,
 ): fc.Arbitrary<typeof NO_BODY> {
   if (!requestBody) return fc.constant(NO_BODY);
-  const good = Object.entries(requestBody.content).map(([type, { schema = {} }]) =>
-    mostlyValid(schema, resolve).map((value) => ({
-      type,
-      // A stream of lines is described by the schema of one line.
-      bytes: Buffer.from(`${JSON.stringify(value)}${type.includes('ndjson') ? '\n' : ''}`),
-    })),
-  );
+  const good = Object.entries(requestBody.content).map(([type, { schema = {} }]) => {
+    const { items } = schema.contentSchema ?? {};
+    const text = items
+      ? fc.array(mostlyValid(items, resolve), { maxLength: 4 }).map(linesOf)
+      : mostlyValid(schema, resolve).map((value) => JSON.stringify(value));
+    return text.map((body) => ({ type, bytes: Buffer.from(body) }));
+  });
   const types = [...Object.keys(requestBody.content), 'text/plain', 'application/json; charset=x'];
   const raw = fc.record({
     type: fc.constantFrom(...types, ''),

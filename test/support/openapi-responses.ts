@@ -13,6 +13,8 @@ export interface WireResponse {
   isWhole: boolean;
 }
 
+const PROBLEM_TYPE = 'application/problem+json';
+
 /** Longer than any answer takes that ends by itself. */
 const ANSWER_TIMEOUT_MS = 20_000;
 /** What streams events forever is read for this long. */
@@ -95,17 +97,20 @@ export class DescribedResponses {
     this.ajv.addSchema(document, 'api');
   }
 
-  /** One line for each fault; none when status, content type and body are as described, and the status is no 5xx. */
+  /**
+   * One line for each fault; none when status, content type and body are as described, and the status is no 5xx. Errors
+   * that the operation does not name itself are those of its `default`: by code, whose example has the status.
+   */
   violationsOf(method: string, path: string, operation: Operation, answer: WireResponse): string[] {
     const { status, headers, body } = answer;
     const faults: string[] = [];
     if (status >= 500) faults.push(`${status} is a failure of the service`);
     if (headers['x-request-id'] === undefined) faults.push('there is no X-Request-Id');
-    const described = operation.responses[String(status)];
+    const key = String(status) in operation.responses || status < 400 ? String(status) : 'default';
+    const described = operation.responses[key];
     if (!described) return [...faults, `${status} is not described`];
     const reference = '$ref' in described ? described.$ref : undefined;
-    const pointer =
-      reference ?? pointerTo('paths', path, method.toLowerCase(), 'responses', status);
+    const pointer = reference ?? pointerTo('paths', path, method.toLowerCase(), 'responses', key);
     const response = this.at(pointer) as ResponseObject;
     const types = Object.keys(response.content ?? {});
     const type = mediaType(headers['content-type']);
@@ -119,18 +124,44 @@ export class DescribedResponses {
         `${type || 'no type'} is not described for ${status}: ${types.join(', ')}`,
       ];
     }
-    const schema = pointerTo('content', found, 'schema').slice(1);
-    if (response.content?.[found]?.schema) {
-      faults.push(...this.faultsOfBody(`${pointer}${schema}`, type, answer));
+    const { schema, examples = {} } = response.content?.[found] ?? {};
+    if (schema) {
+      const place = `${pointer}${pointerTo('content', found, 'schema').slice(1)}`;
+      faults.push(
+        ...(schema.contentSchema
+          ? this.faultsOfLines(`${place}/contentSchema/items`, answer)
+          : this.faultsOfBody(place, type, answer)),
+      );
     }
-    return faults;
+    return type === PROBLEM_TYPE ? [...faults, ...this.faultsOfCode(examples, answer)] : faults;
+  }
+
+  /** The code of a problem is one of those with an example, and has the status of that. */
+  private faultsOfCode(
+    examples: Record<string, { $ref?: string }>,
+    { status, body }: WireResponse,
+  ): string[] {
+    const { code } = JSON.parse(body) as { code: string };
+    const { $ref } = examples[code] ?? {};
+    if ($ref === undefined) return [`${code} (${status}) is not described`];
+    const example = this.at($ref) as { value: { status: number } };
+    return example.value.status === status ? [] : [`${code} is described with another status`];
+  }
+
+  private faultsOfLines(pointer: string, { body, isWhole }: WireResponse): string[] {
+    if (!isWhole) return ['the answer did not end'];
+    return this.faultsOfTexts(
+      pointer,
+      body.split('\n').filter((line) => line !== ''),
+    );
   }
 
   private faultsOfBody(pointer: string, type: string, { body, isWhole }: WireResponse): string[] {
     if (!isWhole) return type === 'text/event-stream' ? [] : ['the answer did not end'];
-    const isLines = /ndjson|jsonl|json-seq/.test(type);
-    if (!isLines && !/[/+]json$/.test(type)) return [];
-    const texts = isLines ? body.split('\n').filter((line) => line !== '') : [body];
+    return /[/+]json$/.test(type) ? this.faultsOfTexts(pointer, [body]) : [];
+  }
+
+  private faultsOfTexts(pointer: string, texts: string[]): string[] {
     return texts.flatMap((text) => {
       let value: unknown;
       try {

@@ -13,6 +13,8 @@ export interface Schema {
   required?: string[];
   additionalProperties?: boolean | Schema;
   items?: Schema;
+  /** Of the values in a text of another format, such as the lines of NDJSON. */
+  contentSchema?: Schema;
   minItems?: number;
   maxItems?: number;
   minLength?: number;

@@ -1,6 +1,11 @@
 import { getSchemaPath } from '@nestjs/swagger';
 import { CACHED_READ } from '../../caching/cache.openapi';
-import { NO_STORE, type OperationDescription } from '../../http/operation.openapi';
+import {
+  NDJSON_TYPE,
+  ndjsonOf,
+  NO_STORE,
+  type OperationDescription,
+} from '../../http/operation.openapi';
 import type { ErrorCode } from '../../platform/errors/app-error';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from '../event/dto/responses.dto';
@@ -116,8 +121,14 @@ const WRITING: ErrorCode[] = [
   'REQUEST_TOO_LARGE',
   'UNSUPPORTED_MEDIA_TYPE',
   'IDEMPOTENCY_MISMATCH',
-  'TOO_MANY_REQUESTS',
 ];
+
+const CODED_BODY = {
+  'Content-Encoding': {
+    description: 'How the body is compressed. The size limit holds for what it becomes.',
+    schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
+  },
+};
 
 const WRITE_HEADERS = {
   'Idempotency-Key': {
@@ -126,10 +137,7 @@ const WRITE_HEADERS = {
       'at least 24 hours; another body under the same key is refused.',
     schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[ -~]+$' },
   },
-  'Content-Encoding': {
-    description: 'How the body is compressed. The size limit holds for what it becomes.',
-    schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
-  },
+  ...CODED_BODY,
 };
 
 const LOCATION = {
@@ -158,6 +166,7 @@ const LINK = {
 };
 
 export const CREATE_EVENT: OperationDescription = {
+  id: 'createEvent',
   summary: 'Record one event',
   description: 'Answered after the commit: what is acknowledged is stored.',
   requestHeaders: WRITE_HEADERS,
@@ -189,44 +198,19 @@ export const CREATE_EVENT: OperationDescription = {
   errors: WRITING,
 };
 
-const RECEIPTS = [StoredLineDto, RejectedLineDto, IngestSummaryDto];
-
 export const CREATE_BULK: OperationDescription = {
+  id: 'createEvents',
   summary: 'Record many events, all or none',
   description:
     'One transaction. One bad event fails the request: the answer names every bad index and path, and nothing is ' +
-    'stored.\n\nAs `application/x-ndjson`, an event a line, it may be of any length: it is stored in transactions of ' +
-    'up to BULK_MAX_EVENTS lines, each all or none, and each line is answered once it is decided. Without ' +
-    '`Idempotency-Key`: give each event an `id` of its own instead.',
+    'stored.\n\n`application/x-ndjson` is taken here too, and answered as by `POST /api/v1/audit/events/ingest`.',
   requestHeaders: WRITE_HEADERS,
   body: {
     type: BulkCreateAuditEventsDto,
     description: 'The events.',
     examples: { bulk: { summary: 'Two events', value: BULK_REQUEST } },
   },
-  moreBodies: {
-    'application/x-ndjson': {
-      // The schema of a line: OpenAPI 3.1 has none for a sequence of values (3.2: itemSchema).
-      schema: { $ref: getSchemaPath(CreateAuditEventDto) },
-      examples: {
-        minimal: { summary: 'A line', value: MINIMAL_EVENT },
-        full: { summary: 'A line with everything', value: FULL_EVENT },
-      },
-    },
-  },
-  models: [CreateAuditEventDto, ...RECEIPTS],
   responses: {
-    200: {
-      description:
-        'The receipts of NDJSON, one a line, in the order of its lines, as they are decided; last the summary, without ' +
-        'which the answer is not whole: lines that have no receipt by then may be stored or not, and are to be sent again ' +
-        'with the same ids. The schema is that of a line.',
-      content: {
-        'application/x-ndjson': {
-          schema: { oneOf: RECEIPTS.map((type) => ({ $ref: getSchemaPath(type) })) },
-        },
-      },
-    },
     201: {
       description: 'All are recorded.',
       type: BulkCreateResultDto,
@@ -237,7 +221,48 @@ export const CREATE_BULK: OperationDescription = {
   errors: WRITING,
 };
 
+const lines = (...values: object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+
+const RECEIPTS = lines(
+  { line: 1, id: RECORDED.id, sequence: '1043', status: 'created' },
+  { line: 2, id: FULL_EVENT.id, sequence: '1042', status: 'duplicate' },
+  { summary: { created: 1, duplicates: 1, rejected: 0 } },
+);
+
+export const INGEST_EVENTS: OperationDescription = {
+  id: 'ingestEvents',
+  summary: 'Record a stream of events, with a receipt for each',
+  description:
+    'An event a line, however many: stored in transactions of up to BULK_MAX_EVENTS lines, each all or none, and each ' +
+    'line is answered once it is decided. Read the answer while you send. There is no `Idempotency-Key`: give each ' +
+    'event an `id` of its own instead.',
+  requestHeaders: CODED_BODY,
+  bodyType: NDJSON_TYPE,
+  body: {
+    schema: ndjsonOf(CreateAuditEventDto),
+    description: 'The events, one a line.',
+    examples: { lines: { summary: 'Two events', value: lines(MINIMAL_EVENT, FULL_EVENT) } },
+  },
+  models: [CreateAuditEventDto, StoredLineDto, RejectedLineDto, IngestSummaryDto],
+  responses: {
+    200: {
+      description:
+        'The receipts, one a line, in the order of the lines, as they are decided; last the summary, without which the ' +
+        'answer is not whole: lines that have no receipt by then may be stored or not, and are to be sent again with ' +
+        'the same ids.',
+      content: {
+        [NDJSON_TYPE]: {
+          schema: ndjsonOf(StoredLineDto, RejectedLineDto, IngestSummaryDto),
+          examples: { receipts: { summary: 'One new, one that was there', value: RECEIPTS } },
+        },
+      },
+    },
+  },
+  errors: ['UNSUPPORTED_MEDIA_TYPE'],
+};
+
 export const FIND_PAGE: OperationDescription = {
+  id: 'listEvents',
   summary: 'List events',
   description:
     'A page of the events of your organizations, newest first unless asked otherwise. Go on with `nextCursor` or ' +
@@ -257,6 +282,7 @@ export const FIND_PAGE: OperationDescription = {
 };
 
 export const FIND_BY_ID: OperationDescription = {
+  id: 'getEvent',
   summary: 'Show one event',
   description:
     "Another organization's event is answered as if it were not there. An id that events of several organizations of " +
@@ -309,6 +335,7 @@ const EXPORT_HEADERS = {
 };
 
 export const EXPORT_EVENTS: OperationDescription = {
+  id: 'exportEvents',
   summary: 'Export events',
   description:
     'All events of a list, however many, as one state of the database has them. If anything fails midway the ' +
@@ -324,9 +351,7 @@ export const EXPORT_EVENTS: OperationDescription = {
           schema: { type: 'array', items: { $ref: getSchemaPath(AuditEventDto) } },
           examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
         },
-        'application/x-ndjson': {
-          schema: { $ref: getSchemaPath(AuditEventDto) },
-        },
+        [NDJSON_TYPE]: { schema: ndjsonOf(AuditEventDto) },
         'text/csv': {
           schema: {
             type: 'string',
@@ -338,10 +363,11 @@ export const EXPORT_EVENTS: OperationDescription = {
       },
     },
   },
-  errors: ['INVALID_CURSOR', 'NOT_FOUND', 'TIMELINE_CHANGED', 'TOO_MANY_REQUESTS'],
+  errors: ['INVALID_CURSOR', 'NOT_FOUND', 'TIMELINE_CHANGED'],
 };
 
 export const TAIL_EVENTS: OperationDescription = {
+  id: 'followEvents',
   summary: 'Follow events as they are recorded',
   description:
     'Server-sent events: each recorded event that the filter lets through is a message `audit.event` with the event as ' +
@@ -370,5 +396,5 @@ export const TAIL_EVENTS: OperationDescription = {
       },
     },
   },
-  errors: ['INVALID_CURSOR', 'TIMELINE_CHANGED', 'TOO_MANY_REQUESTS'],
+  errors: ['INVALID_CURSOR', 'TIMELINE_CHANGED'],
 };
