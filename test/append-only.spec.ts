@@ -24,6 +24,7 @@ describe('no protocol changes or deletes an event', () => {
       'delete performance/cache',
       'post audit/events',
       'post audit/events/bulk',
+      'post audit/events/ingest',
       'post performance/audit/events',
       'post performance/audit/events/bulk',
       'post performance/cache/warmup',
