@@ -32,6 +32,9 @@ COPY package.json ./
 COPY config ./config
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+# docker build --build-arg REVISION="$(git rev-parse HEAD)": shown by the metric audit_build_info.
+ARG REVISION
+ENV AUDIT_REVISION=${REVISION}
 # A number, so that Kubernetes can see that it is not root (runAsNonRoot): the user `node` of the image.
 USER 1000:1000
 EXPOSE 3000

@@ -8,6 +8,7 @@ import { AppModule } from './app.module';
 import { developmentTokenRoute } from './auth/development-token';
 import {
   authConfig,
+  buildConfig,
   loggingConfig,
   monitoringConfig,
   serverConfig,
@@ -122,13 +123,18 @@ export async function startService(
   const application = app.getHttpAdapter().getInstance();
   const lifecycle = app.get(Lifecycle);
   lifecycle.phase = 'ready';
-  app
-    .get(MetricRegistry)
-    .counter(
-      'log_lines_lost_total',
-      'Lines of the log that were dropped, as standard output took no more.',
-      log.lostLines,
-    );
+  const registry = app.get(MetricRegistry);
+  registry.counter(
+    'audit_log_lines_lost_total',
+    'Lines of the log that were dropped, as standard output took no more.',
+    log.lostLines,
+  );
+  const build = buildConfig();
+  registry.gauge(
+    'audit_build_info',
+    'Always 1: version and commit of the service, and version of Node.js.',
+    () => [{ labels: { ...build }, value: 1 }],
+  );
   const observer = observerOf(app, server, log);
   server.attach(application, app.get(FastRoutes), (request, response) =>
     observer.requestEnded(request, response),

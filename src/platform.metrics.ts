@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
+import { AuthFailures } from './auth/auth-failures';
 import { TokenVerifier } from './auth/token-verifier';
 import { databaseConfig } from './platform/config/settings';
 import { Database } from './platform/database/database';
@@ -10,7 +11,7 @@ import { MeasurementSources } from './metrics/measurement-sources';
 import { labelled, MetricRegistry } from './metrics/metrics.registry';
 import { RedisConnection } from './platform/redis/redis-connection';
 
-/** Metrics of PostgreSQL, its pool and partitions, Redis, and the key set: platform and auth import no metrics (docs/architecture.md). */
+/** Metrics of PostgreSQL, its pool and partitions, Redis, and authentication: platform and auth import no metrics (docs/architecture.md). */
 @Injectable()
 export class PlatformMetrics {
   constructor(
@@ -22,6 +23,7 @@ export class PlatformMetrics {
     partitions: PartitionsHealthIndicator,
     redis: RedisConnection,
     verifier: TokenVerifier,
+    failures: AuthFailures,
     @Inject(databaseConfig.KEY) { poolMax }: ConfigType<typeof databaseConfig>,
   ) {
     sources.register('database', () => isUp(indicator));
@@ -31,7 +33,7 @@ export class PlatformMetrics {
       recent: database.acquisitions.statistics(),
     }));
     registry.gauge(
-      'database_pool_connections',
+      'audit_database_pool_connections',
       'Connections to the primary, by what they do.',
       () => {
         const { total, idle } = database.poolStatistics();
@@ -39,12 +41,12 @@ export class PlatformMetrics {
       },
     );
     registry.gauge(
-      'database_pool_max_connections',
+      'audit_database_pool_max_connections',
       'Connections that there may be: DATABASE_POOL_MAX.',
       () => poolMax,
     );
     registry.gauge(
-      'database_pool_waiting_requests',
+      'audit_database_pool_waiting_requests',
       'Callers that wait for a connection.',
       () => database.poolStatistics().waiting,
     );
@@ -52,16 +54,18 @@ export class PlatformMetrics {
     sources.register('slowQueries', () => queries.report());
     if (redis.isConfigured) sources.register('redis', () => redis.isAvailable);
     registry.counter(
-      'database_slow_queries_total',
+      'audit_database_slow_queries_total',
       'Statements that took SLOW_QUERY_THRESHOLD_MS or longer.',
       () => queries.report().total,
     );
-    registry.gauge('redis_up', 'Whether Redis answers; absent when none is configured.', () =>
-      redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : [],
+    registry.gauge(
+      'audit_redis_up',
+      'Whether Redis answers; absent when none is configured.',
+      () => (redis.isConfigured ? [{ value: redis.isAvailable ? 1 : 0 }] : []),
     );
     sources.register('keySet', () => !verifier.keySet().isAway);
     registry.gauge(
-      'auth_key_set_up',
+      'audit_auth_key_set_up',
       'Whether the key set that verifies tokens can be read; absent with a secret.',
       () => {
         const { isConfigured, isAway } = verifier.keySet();
@@ -69,14 +73,19 @@ export class PlatformMetrics {
       },
     );
     registry.gauge(
-      'auth_key_set_age_seconds',
+      'audit_auth_key_set_age_seconds',
       'Time since the key set was read; absent before the first token, and with a secret.',
       () => {
         const { ageSeconds } = verifier.keySet();
         return ageSeconds === undefined ? [] : [{ value: ageSeconds }];
       },
     );
-    registry.counter('redis_failures_total', 'Attempts that failed or were given up.', () => {
+    registry.counter(
+      'audit_auth_failures_total',
+      'Requests and sockets that were not authenticated, by why.',
+      () => labelled('reason', failures.statistics()),
+    );
+    registry.counter('audit_redis_failures_total', 'Attempts that failed or were given up.', () => {
       const { timeouts, failures } = redis.statistics();
       return labelled('kind', { timeout: timeouts, failure: failures });
     });

@@ -32,10 +32,23 @@ export class AuditMetrics {
       'Time from the beginning of a transaction that writes events to its commit.',
       COMMIT_BUCKETS_SECONDS,
     );
-    writer.onCommit(({ events, durationMs }) => {
+    const repeats = { duplicates: 0, replays: 0 };
+    writer.onCommit(({ events, duplicates, replays, durationMs }) => {
       batches.observe(events);
       durations.observe(durationMs / MS_PER_SECOND);
+      repeats.duplicates += duplicates;
+      repeats.replays += replays;
     });
+    registry.counter(
+      'audit_writer_duplicate_events_total',
+      'Events with an id that was stored before with the same content: acknowledged, not stored again.',
+      () => repeats.duplicates,
+    );
+    registry.counter(
+      'audit_writer_replayed_requests_total',
+      'Writes that got the acknowledgement of an earlier one with the same Idempotency-Key.',
+      () => repeats.replays,
+    );
     registry.gauge(
       'audit_writer_waiting_events',
       'Events that wait to be written.',
@@ -97,12 +110,12 @@ function offerTimeline(registry: MetricRegistry, timeline: LogTimeline): void {
     () => timeline.statistics().refused,
   );
   registry.counter(
-    'database_server_changes_total',
+    'audit_database_server_changes_total',
     'How often another PostgreSQL server, or another start of it, was found to answer.',
     () => timeline.statistics().serverChanges,
   );
   registry.gauge(
-    'database_server_timeline',
+    'audit_database_server_timeline',
     'The timeline on which the primary writes; 0 until it is known. It grows with each promotion and each recovery to a point in time.',
     () => timeline.statistics().timeline,
   );

@@ -10,6 +10,7 @@ import { PATH_METADATA } from '@nestjs/common/constants';
 import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { ApiSecurity } from '@nestjs/swagger';
 import { type AuthenticatedRequest, type Principal, requireScopes, type Scope } from './principal';
+import { AuthFailures } from './auth-failures';
 import { TokenVerifier } from './token-verifier';
 import { type AppError, internalError } from '../platform/errors/app-error';
 
@@ -51,6 +52,7 @@ export class AuthGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
     private readonly verifier: TokenVerifier,
+    private readonly failures: AuthFailures,
   ) {}
 
   canActivate(context: ExecutionContext): boolean | Promise<boolean> {
@@ -61,10 +63,18 @@ export class AuthGuard implements CanActivate {
     if (access === undefined) throw undeclared(context);
     if (access === 'public') return true;
     const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
-    const principal = this.verifier.verify(request.headers.authorization);
-    return principal instanceof Promise
-      ? principal.then((found) => admit(request, found, access))
-      : admit(request, principal, access);
+    const refuse = (error: unknown): never => {
+      this.failures.note(request, error);
+      throw error;
+    };
+    try {
+      const principal = this.verifier.verify(request.headers.authorization);
+      return principal instanceof Promise
+        ? principal.then((found) => admit(request, found, access)).catch(refuse)
+        : admit(request, principal, access);
+    } catch (error) {
+      return refuse(error);
+    }
   }
 }
 

@@ -2,9 +2,38 @@ import { AppError } from '../platform/errors/app-error';
 
 const REALM = 'Bearer realm="audit-server"';
 
+/** Why a request was not authenticated: the label of a metric, so few and none from a token. */
+export const AUTH_FAILURE_REASONS = [
+  'missing',
+  'malformed',
+  'signature',
+  'unknown_key',
+  'algorithm',
+  'expired',
+  'not_yet_valid',
+  'issuer',
+  'audience',
+  'claims',
+  'keys_unavailable',
+] as const;
+
+export type AuthFailureReason = (typeof AUTH_FAILURE_REASONS)[number];
+
+/** UNAUTHENTICATED, or AUTHENTICATION_UNAVAILABLE, with the reason for operators. */
+export class AuthenticationError extends AppError {
+  constructor(
+    code: 'UNAUTHENTICATED' | 'AUTHENTICATION_UNAVAILABLE',
+    readonly reason: AuthFailureReason,
+    detail: string,
+    options: ConstructorParameters<typeof AppError>[2],
+  ) {
+    super(code, detail, options);
+  }
+}
+
 /** UNAUTHENTICATED without a token: by RFC 6750 this challenge names no error. */
 export function tokenRequired(): AppError {
-  return new AppError('UNAUTHENTICATED', 'A bearer token is required.', {
+  return new AuthenticationError('UNAUTHENTICATED', 'missing', 'A bearer token is required.', {
     headers: { 'WWW-Authenticate': REALM },
   });
 }
@@ -13,8 +42,12 @@ export function tokenRequired(): AppError {
  * UNAUTHENTICATED for a refused token. `description` is quoted in a header: this service's text without quotes and
  * backslashes, never that of the token or a library.
  */
-export function invalidToken(description: string, cause?: unknown): AppError {
-  return new AppError('UNAUTHENTICATED', description, {
+export function invalidToken(
+  reason: AuthFailureReason,
+  description: string,
+  cause?: unknown,
+): AppError {
+  return new AuthenticationError('UNAUTHENTICATED', reason, description, {
     headers: {
       'WWW-Authenticate': `${REALM}, error="invalid_token", error_description="${description}"`,
     },
@@ -36,8 +69,9 @@ export function insufficientScope(needed: readonly string[]): AppError {
  * cause.
  */
 export function keysUnavailable(cause: unknown): AppError {
-  return new AppError(
+  return new AuthenticationError(
     'AUTHENTICATION_UNAVAILABLE',
+    'keys_unavailable',
     'The keys that verify tokens cannot be had at the moment.',
     { retryAfterSeconds: 5, cause },
   );

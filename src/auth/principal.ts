@@ -115,9 +115,9 @@ export const DEFAULT_ORGANIZATION_CLAIMS: readonly ClaimPath[] = [['organization
 /** The principal; UNAUTHENTICATED for missing or mistyped claims. */
 export function principalOf(claims: VerifiedClaims, config: AuthConfig): Principal {
   const { sub, exp } = claims;
-  if (!isId(sub)) throw invalidToken('The token has no usable sub claim.');
+  if (!isId(sub)) throw invalidToken('claims', 'The token has no usable sub claim.');
   if (typeof exp !== 'number' || !(exp * 1000 <= MAX_DATE_MS)) {
-    throw invalidToken('The token has no usable exp claim.');
+    throw invalidToken('claims', 'The token has no usable exp claim.');
   }
   const paths = config.organizationClaims ?? DEFAULT_ORGANIZATION_CLAIMS;
   const organizations = organizationsOf(claims, paths);
@@ -147,7 +147,7 @@ function valuesAt(
     }
     if (value === undefined) continue;
     const values = valuesOf(value);
-    if (!values) throw invalidToken(`The token has no usable ${path.join('.')} claim.`);
+    if (!values) throw invalidToken('claims', `The token has no usable ${path.join('.')} claim.`);
     all = all ? [...all, ...values] : [...values];
   }
   return all;

@@ -48,7 +48,7 @@ export class TokenLife {
       stop();
       end(reason);
     };
-    const expire = (): void => finish(invalidToken('The token has expired.'));
+    const expire = (): void => finish(invalidToken('expired', 'The token has expired.'));
     const begin = setTimeout(() => {
       cancel = onceReached(principal.expiresAtMs, expire);
     }, 0).unref();

@@ -1,6 +1,6 @@
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
-import { invalidToken, tokenRequired } from './challenge';
+import { type AuthFailureReason, invalidToken, tokenRequired } from './challenge';
 import { isObject, type Principal, principalOf } from './principal';
 import { configuredKeys, DEFAULT_STALE_SECONDS, usableAlgorithms } from './verification-keys';
 import { VerifiedTokenCache } from './verified-token-cache';
@@ -78,9 +78,13 @@ export class TokenVerifier implements OnModuleDestroy {
       known.changes = changes;
       return undefined;
     } catch (error) {
-      if (error instanceof errors.JWTExpired) return invalidToken(descriptionOf(error));
+      if (error instanceof errors.JWTExpired) return refusalOf(error);
       if (!(error instanceof AppError)) {
-        return invalidToken('The key that signed the token has been withdrawn.', error);
+        return invalidToken(
+          'unknown_key',
+          'The key that signed the token has been withdrawn.',
+          error,
+        );
       }
       this.keys.forget();
       return error;
@@ -101,10 +105,11 @@ export class TokenVerifier implements OnModuleDestroy {
     checkTokenForm(token);
     const { changes } = this;
     const claims = await this.claimsOf(token).catch((error: unknown) => {
-      throw error instanceof AppError ? error : invalidToken(descriptionOf(error), error);
+      throw error instanceof AppError ? error : refusalOf(error);
     });
     const principal = principalOf(claims, this.config);
-    if (principal.expiresAtMs <= wallClockMs()) throw invalidToken('The token has expired.');
+    if (principal.expiresAtMs <= wallClockMs())
+      throw invalidToken('expired', 'The token has expired.');
     this.tokens.set(principal, { token, changes });
     if (changes !== this.changes) return principal; // it is verified with the new keys at its next use
     this.verified.set(token, {
@@ -134,24 +139,40 @@ export class TokenVerifier implements OnModuleDestroy {
   }
 }
 
-/** Names claims only when the signature is good. */
-function descriptionOf(error: unknown): string {
-  if (error instanceof errors.JWTExpired) return 'The token has expired.';
-  if (!(error instanceof errors.JWTClaimValidationFailed)) return 'The token is not valid.';
-  switch (error.claim) {
+/** The refusal for an error of jose. Names claims only when the signature is good. */
+function refusalOf(error: unknown): AppError {
+  return invalidToken(...reasonAndDescriptionOf(error), error);
+}
+
+function reasonAndDescriptionOf(error: unknown): [AuthFailureReason, string] {
+  if (error instanceof errors.JWTExpired) return ['expired', 'The token has expired.'];
+  if (error instanceof errors.JWTClaimValidationFailed) return claimFailureOf(error);
+  const description = 'The token is not valid.';
+  if (error instanceof errors.JWSSignatureVerificationFailed) return ['signature', description];
+  if (error instanceof errors.JWKSNoMatchingKey) return ['unknown_key', description];
+  const isOfAlgorithm =
+    error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported;
+  return [isOfAlgorithm ? 'algorithm' : 'malformed', description];
+}
+
+function claimFailureOf({
+  claim,
+  reason,
+}: errors.JWTClaimValidationFailed): [AuthFailureReason, string] {
+  switch (claim) {
     case 'nbf':
-      return error.reason === 'check_failed'
-        ? 'The token is not valid yet.'
-        : 'The token has no usable nbf claim.';
+      return reason === 'check_failed'
+        ? ['not_yet_valid', 'The token is not valid yet.']
+        : ['claims', 'The token has no usable nbf claim.'];
     case 'iss':
-      return 'The token is from another issuer.';
+      return ['issuer', 'The token is from another issuer.'];
     case 'aud':
-      return 'The token is for another audience.';
+      return ['audience', 'The token is for another audience.'];
     case 'sub':
     case 'exp':
-      return `The token has no usable ${error.claim} claim.`;
+      return ['claims', `The token has no usable ${claim} claim.`];
     default:
-      return 'The token is not valid.';
+      return ['claims', 'The token is not valid.'];
   }
 }
 
@@ -173,7 +194,8 @@ function bearerToken(authorization: string | undefined): string {
     throw tokenRequired();
   }
   const token = authorization.slice(7).trim();
-  if (token.length > MAX_TOKEN_CHARACTERS) throw invalidToken('The token is too long.');
+  if (token.length > MAX_TOKEN_CHARACTERS)
+    throw invalidToken('malformed', 'The token is too long.');
   return token;
 }
 
@@ -183,17 +205,17 @@ function bearerToken(authorization: string | undefined): string {
  */
 function checkTokenForm(token: string): void {
   if (token === '' || /\s/.test(token)) {
-    throw invalidToken('The Authorization header must hold exactly one bearer token.');
+    throw invalidToken('malformed', 'The Authorization header must hold exactly one bearer token.');
   }
   const segments = token.split('.');
   const [header] = segments;
   if (header === undefined || segments.length !== 3 || !segments.every(isCanonicalBase64url)) {
-    throw invalidToken('The token is malformed.');
+    throw invalidToken('malformed', 'The token is malformed.');
   }
   const parameters = parseObject(header);
-  if (parameters === undefined) throw invalidToken('The token is malformed.');
+  if (parameters === undefined) throw invalidToken('malformed', 'The token is malformed.');
   if (REFUSED_PARAMETERS.some((name) => Object.hasOwn(parameters, name))) {
-    throw invalidToken('The token has a header parameter that is not accepted.');
+    throw invalidToken('malformed', 'The token has a header parameter that is not accepted.');
   }
 }
 

@@ -19,25 +19,28 @@ export class CachingMetrics {
       const { hitRatio, totalRequests, sizeMB: totalSizeMB, evictions } = report.statistics();
       return { hitRatio: totalRequests === 0 ? null : hitRatio, totalSizeMB, evictions };
     });
-    registry.counter('cache_requests_total', 'Cacheable requests, by namespace and outcome.', () =>
-      Object.entries(counts.byNamespace()).flatMap(([namespace, tally]) => [
-        { labels: { namespace, outcome: 'hit' }, value: tally.totalHits },
-        { labels: { namespace, outcome: 'miss' }, value: tally.totalMisses },
-        { labels: { namespace, outcome: 'excluded' }, value: tally.excludedRequests },
-      ]),
+    registry.counter(
+      'audit_cache_requests_total',
+      'Cacheable requests, by namespace and outcome.',
+      () =>
+        Object.entries(counts.byNamespace()).flatMap(([namespace, tally]) => [
+          { labels: { namespace, outcome: 'hit' }, value: tally.totalHits },
+          { labels: { namespace, outcome: 'miss' }, value: tally.totalMisses },
+          { labels: { namespace, outcome: 'excluded' }, value: tally.excludedRequests },
+        ]),
     );
     registry.gauge(
-      'cache_entries',
+      'audit_cache_entries',
       'Responses kept in this process.',
       () => memory.statistics().entries,
     );
     registry.gauge(
-      'cache_size_bytes',
+      'audit_cache_size_bytes',
       'Memory of these responses.',
       () => memory.statistics().bytes,
     );
     registry.counter(
-      'cache_evictions_total',
+      'audit_cache_evictions_total',
       'Responses evicted before their time.',
       () => memory.statistics().evictions,
     );

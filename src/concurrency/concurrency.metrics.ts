@@ -33,47 +33,47 @@ export class ConcurrencyMetrics {
       };
     });
     registry.gauge(
-      'concurrency_active_requests',
+      'audit_concurrency_active_requests',
       'Requests that have a permit.',
       () => scheduler.statistics().active,
     );
     registry.gauge(
-      'concurrency_queued_requests',
+      'audit_concurrency_queued_requests',
       'Requests that wait for a permit, those with large bodies included.',
       () => scheduler.permits.queued + large.permits.queued,
     );
     registry.gauge(
-      'concurrency_active_large_requests',
+      'audit_concurrency_active_large_requests',
       'Requests with large bodies that are handled, or wait for their permit to work.',
       () => large.permits.statistics().active,
     );
     registry.gauge(
-      'concurrency_waiting_lanes',
+      'audit_concurrency_waiting_flows',
       'Organizations and readers of several that wait.',
       () => scheduler.statistics().flows,
     );
     registry.gauge(
-      'concurrency_max_requests',
+      'audit_concurrency_max_requests',
       'Requests that may have a permit at once: CONCURRENCY_MAX_REQUESTS.',
       () => scheduler.permits.max,
     );
     registry.gauge(
-      'concurrency_active_subscriptions',
+      'audit_concurrency_active_subscriptions',
       'Live subscriptions: server-sent events, GraphQL over WebSockets, tRPC.',
       () => labelled('kind', subscriptions.activeByKind),
     );
     registry.gauge(
-      'answer_memory_reserved_bytes',
+      'audit_response_memory_reserved_bytes',
       'Memory reserved for large responses that are being made or handed over.',
       () => memory.reserved,
     );
     registry.gauge(
-      'answer_memory_waiting_requests',
+      'audit_response_memory_waiting_requests',
       'Requests for large responses that wait for a permit.',
       () => responses.reads.permits.queued + responses.compositions.permits.queued,
     );
     registry.counter(
-      'concurrency_turns_total',
+      'audit_concurrency_permits_total',
       'Permits that were granted, and requests that got none or were ended with one, by why.',
       () => {
         const [all, bodies] = [scheduler.statistics(), large.permits.statistics()];
@@ -89,7 +89,7 @@ export class ConcurrencyMetrics {
       },
     );
     registry.counter(
-      'concurrency_wait_seconds_total',
+      'audit_concurrency_wait_seconds_total',
       'Time that permits were waited for, those for connections and large bodies included.',
       () => {
         const pools = [scheduler, connections, large].map(({ permits }) => permits);
@@ -99,7 +99,7 @@ export class ConcurrencyMetrics {
       },
     );
     registry.counter(
-      'answer_memory_permits_total',
+      'audit_response_memory_permits_total',
       'Responses for which the shared memory did not suffice, by what became of them.',
       () => {
         const { reads, compositions } = responses;

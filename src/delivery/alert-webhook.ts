@@ -35,7 +35,7 @@ export class AlertWebhook implements OnApplicationShutdown {
       this.subscription = alerts.changes().subscribe((alert) => this.enqueue(alert, sender));
     }
     registry.counter(
-      'alert_webhook_deliveries_total',
+      'audit_alert_webhook_deliveries_total',
       'Alerts posted to ALERT_WEBHOOK_URL: delivered, given up after all attempts, or dropped unsent.',
       () => labelled('outcome', this.counts),
     );

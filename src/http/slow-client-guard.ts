@@ -89,12 +89,12 @@ export class SlowClientGuard {
 
   registerWith(registry: MetricRegistry): void {
     registry.gauge(
-      'http_unread_answer_bytes',
+      'audit_http_unread_response_bytes',
       'Bytes of answers that clients have not read yet.',
       () => this.bytes,
     );
     registry.counter(
-      'http_unread_connections_cut_total',
+      'audit_http_unread_connections_cut_total',
       'Connections cut because their clients did not read: too much waited in all, or nothing moved for a minute.',
       () => labelled('reason', this.disconnects),
     );

@@ -5,6 +5,7 @@ import { DatabaseModule } from '../platform/database/database.module';
 import { DatabaseController } from './database.controller';
 import { DatabaseReport } from './database-report';
 import { Maintenance } from './maintenance';
+import { MaintenanceMetrics } from './maintenance.metrics';
 import { Optimizer } from './optimizer';
 import { PartitionsHealthIndicator } from './partitions.health';
 
@@ -12,7 +13,13 @@ import { PartitionsHealthIndicator } from './partitions.health';
 @Module({
   imports: [DatabaseModule, MetricsModule, TerminusModule],
   controllers: [DatabaseController],
-  providers: [DatabaseReport, Optimizer, Maintenance, PartitionsHealthIndicator],
+  providers: [
+    DatabaseReport,
+    Optimizer,
+    Maintenance,
+    MaintenanceMetrics,
+    PartitionsHealthIndicator,
+  ],
   exports: [PartitionsHealthIndicator],
 })
 export class MaintenanceModule {}

@@ -17,7 +17,7 @@ import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { monthsAhead, Partitions } from '../platform/database/partitions';
 import { withSessionLock } from '../platform/database/session-lock';
-import { wallClockText } from '../platform/runtime/clocks';
+import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
 import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 
 const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
@@ -33,6 +33,9 @@ const FIRST_WITHIN_MS = 9000;
 /** Replicas that started together drift apart. */
 const JITTER = 0.1;
 
+const MAINTENANCE_TASKS = ['partitions', 'retention', 'expired_rows', 'leftover_indexes'] as const;
+type MaintenanceTask = (typeof MAINTENANCE_TASKS)[number];
+
 interface MaintenanceResult {
   startedAt: string;
   durationMs: number;
@@ -41,6 +44,7 @@ interface MaintenanceResult {
   droppedIndexes: string[];
   expiredRows: Record<string, number>;
   failures: string[];
+  failedTasks: Set<MaintenanceTask>;
 }
 
 /**
@@ -57,6 +61,13 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   private backend: number | undefined;
   private isStopping = false;
   private last: MaintenanceResult | undefined;
+  /** Milliseconds since 1970; 0 before the first success here. */
+  private readonly succeededAtMs: Record<MaintenanceTask, number> = {
+    partitions: 0,
+    retention: 0,
+    expired_rows: 0,
+    leftover_indexes: 0,
+  };
 
   constructor(
     private readonly database: Database,
@@ -110,6 +121,14 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     return this.last;
   }
 
+  /** When each task last succeeded in this process, in seconds since 1970; 0 for never. Empty without an interval. */
+  lastSuccessSeconds(): Record<string, number> {
+    if (this.config.upkeepIntervalSeconds === 0 && this.last === undefined) return {};
+    return Object.fromEntries(
+      Object.entries(this.succeededAtMs).map(([task, atMs]) => [task, atMs / 1000]),
+    );
+  }
+
   /** Cancels the run: at worst a month is hidden and not yet dropped until the next. */
   async onModuleDestroy(): Promise<void> {
     this.isStopping = true;
@@ -145,13 +164,14 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
       droppedIndexes: [],
       expiredRows: {},
       failures: [],
+      failedTasks: new Set(),
     };
     for (const table of this.tables.partitioned()) {
-      await this.attempt(result, `partitions of ${table.table}`, async () => {
+      await this.attempt(result, 'partitions', table.table, async () => {
         await this.partitions.refresh(table.table);
         await this.partitions.ensure(table.table, monthsAhead(table.ahead));
       });
-      await this.attempt(result, `retention of ${table.table}`, async () => {
+      await this.attempt(result, 'retention', table.table, async () => {
         const retention = new PartitionRetention(client, table, () => this.isStopping);
         const { dropped, postponed } = await retention.run();
         result.droppedPartitions.push(...dropped);
@@ -160,12 +180,15 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
       });
     }
     for (const table of this.tables.expiring()) {
-      await this.attempt(result, `expired rows of ${table.table}`, async () => {
+      await this.attempt(result, 'expired_rows', table.table, async () => {
         result.expiredRows[table.table] = await deleteExpired(client, table, () => this.isStopping);
       });
     }
-    await this.attempt(result, 'leftover indexes', () => this.removeLeftovers(client, result));
+    await this.attempt(result, 'leftover_indexes', undefined, () =>
+      this.removeLeftovers(client, result),
+    );
     result.durationMs = Math.round(performance.now() - startMs);
+    this.noteSuccesses(result);
     this.last = result;
     this.log(result);
     return result;
@@ -188,18 +211,31 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   /** A failed task does not prevent the others. */
   private async attempt(
     result: MaintenanceResult,
-    task: string,
+    kind: MaintenanceTask,
+    table: string | undefined,
     work: () => Promise<void>,
   ): Promise<void> {
-    if (this.isStopping) return;
+    if (this.isStopping) {
+      result.failedTasks.add(kind);
+      return;
+    }
     try {
       await work();
     } catch (error) {
       if (isUnavailable(error)) throw error;
+      result.failedTasks.add(kind);
+      const task = kind.replace('_', ' ') + (table === undefined ? '' : ` of ${table}`);
       const { cause = error } = error as { cause?: unknown };
       const reason = cause instanceof Error ? cause.message : String(cause);
       this.logger.warn(`Maintenance: ${task} failed and is tried again next time: ${reason}.`);
       result.failures.push(task);
+    }
+  }
+
+  /** A task has succeeded when it has for all tables. */
+  private noteSuccesses({ failedTasks }: MaintenanceResult): void {
+    for (const task of MAINTENANCE_TASKS) {
+      if (!failedTasks.has(task)) this.succeededAtMs[task] = wallClockMs();
     }
   }
 

@@ -75,8 +75,13 @@ describe('the state of alerts', () => {
   it('counts for Prometheus', async () => {
     apply('breach', 'breach', 'ok', 'ok', 'breach', 'breach');
     const { text } = await registry.text();
-    expect(text).toContain('alerts_raised_total{type="HIGH_MEMORY"} 2');
-    expect(text).toContain('alerts_active{type="HIGH_MEMORY"} 1');
-    expect(text).toContain('alerts_active{type="SLOW_REQUESTS"} 0');
+    expect(text).toContain('audit_alerts_raised_total{type="HIGH_MEMORY"} 2');
+    expect(text).toContain('audit_alerts_active{type="HIGH_MEMORY",severity="HIGH"} 1');
+    expect(text).not.toContain('type="SLOW_REQUESTS",'); // not looked at yet
+    alerts.apply(finding('breach', { severity: 'CRITICAL' }));
+    const { text: during } = await registry.text();
+    expect(during.match(/audit_alerts_active\{type="HIGH_MEMORY".*/g)).toEqual([
+      'audit_alerts_active{type="HIGH_MEMORY",severity="HIGH"} 1',
+    ]);
   });
 });

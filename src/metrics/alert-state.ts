@@ -28,6 +28,8 @@ export interface Finding {
 interface State {
   breaches: number;
   oks: number;
+  /** Of the alert while it is active, else of the last finding. */
+  severity?: AlertSeverity;
   alert?: PerformanceAlertDto;
 }
 
@@ -48,10 +50,15 @@ export class AlertState {
   private readonly subject = new Subject<PerformanceAlertDto>();
 
   constructor(registry: MetricRegistry) {
-    registry.gauge('alerts_active', 'Alerts that are active.', () =>
-      [...this.states].map(([type, { alert }]) => ({ labels: { type }, value: alert ? 1 : 0 })),
+    registry.gauge(
+      'audit_alerts_active',
+      'Alerts that are active, with the severity at the time of raising.',
+      () =>
+        [...this.states].flatMap(([type, { alert, severity }]) =>
+          severity ? [{ labels: { type, severity }, value: alert ? 1 : 0 }] : [],
+        ),
     );
-    registry.counter('alerts_raised_total', 'Alerts that were raised.', () =>
+    registry.counter('audit_alerts_raised_total', 'Alerts that were raised.', () =>
       [...this.raisedTotal].map(([type, value]) => ({ labels: { type }, value })),
     );
   }
@@ -83,6 +90,7 @@ export class AlertState {
     if (!state) return;
     state.breaches = level === 'breach' ? state.breaches + 1 : 0;
     state.oks = level === 'ok' ? state.oks + 1 : 0;
+    if (!state.alert) state.severity = finding.severity;
     if (!state.alert && state.breaches >= raiseAfter) this.raise(state, finding);
     else if (state.alert && state.oks >= resolveAfter) this.resolve(state, state.alert);
   }

@@ -27,7 +27,7 @@ describe('ClockWatch', () => {
   }
 
   const figures = async () =>
-    (await registry.text()).text.split('\n').filter((line) => /^clock_/.test(line));
+    (await registry.text()).text.split('\n').filter((line) => /^audit_clock_/.test(line));
 
   it('is silent while both clocks go on, be it in jumps or a little askew', () => {
     for (const ms of [1, 250, 60_000, 3_600_000]) pass(ms);
@@ -47,9 +47,9 @@ describe('ClockWatch', () => {
       expect.stringContaining('set back by 3600.0 s'),
     ]);
     expect(await figures()).toEqual([
-      'clock_steps_total{direction="ahead"} 1',
-      'clock_steps_total{direction="back"} 2',
-      expect.stringMatching(/^clock_offset_seconds -3599.5/),
+      'audit_clock_steps_total{direction="ahead"} 1',
+      'audit_clock_steps_total{direction="back"} 2',
+      expect.stringMatching(/^audit_clock_offset_seconds -3599.5/),
     ]);
   });
 });

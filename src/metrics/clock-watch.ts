@@ -29,12 +29,12 @@ export class ClockWatch implements OnApplicationBootstrap, OnApplicationShutdown
 
   constructor(registry: MetricRegistry) {
     registry.counter(
-      'clock_steps_total',
+      'audit_clock_steps_total',
       'Times that the wall clock of the machine was set by 0.1 s or more, by direction.',
       () => labelled('direction', this.steps),
     );
     registry.gauge(
-      'clock_offset_seconds',
+      'audit_clock_offset_seconds',
       'How far the wall clock has moved since the start beyond the time that has passed; negative: back.',
       () => (readOffsetMs() - this.firstOffsetMs) / MS_PER_SECOND,
     );

@@ -8,6 +8,9 @@ export interface Sample {
   suffix?: string;
 }
 
+/** Of every metric of the service; `process_` and `nodejs_` are those of prom-client. */
+const PREFIX = 'audit_';
+
 /** Called at each scrape. */
 export type ReadMetric = () => Iterable<Sample> | number;
 
@@ -37,8 +40,9 @@ export class MetricRegistry {
   }
 
   /**
-   * Registers a name, once: with base units, `_total` at the end of counters, and labels of few values. A histogram's
-   * samples have suffixes.
+   * Registers a name, once: with the prefix, base units, `_total` at the end of counters, and labels of few values. A
+   * histogram's samples have suffixes.
+   * @throws for a name without the prefix.
    */
   register(
     type: 'counter' | 'gauge' | 'histogram',
@@ -46,6 +50,7 @@ export class MetricRegistry {
     help: string,
     read: ReadMetric,
   ): void {
+    requirePrefix(name);
     const metric = { name, help, type, aggregator: 'sum' };
     const get = () => {
       const found = read();
@@ -62,6 +67,7 @@ export class MetricRegistry {
 
   /** Histogram that its owner observes, at most some thousand times a second. */
   histogram(name: string, help: string, buckets: number[]): Pick<Histogram, 'observe'> {
+    requirePrefix(name);
     return new Histogram({ name, help, buckets, registers: [this.registry] });
   }
 
@@ -87,6 +93,10 @@ export class MetricRegistry {
     collectDefaultMetrics({ register: this.registry });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
   }
+}
+
+function requirePrefix(name: string): void {
+  if (!name.startsWith(PREFIX)) throw new Error(`The metric ${name} has no prefix ${PREFIX}.`);
 }
 
 /** Samples that differ in one label. */

@@ -44,7 +44,7 @@ describe('docs/operations.md', () => {
     for (const { type, raiseAfter, resolveAfter } of findings) {
       const looks = `${raiseAfter} / ${resolveAfter}`;
       expect(GUIDE).toMatch(new RegExp(`^\\| \`${type}\` .*\\| ${looks} \\|$`, 'm'));
-      expect(GUIDE).toMatch(new RegExp(`^- \`${type}\`: `, 'm'));
+      expect(GUIDE).toMatch(new RegExp(`^#### ${type}$`, 'm'));
     }
   });
 

@@ -81,7 +81,7 @@ function delayMs(histogram: IntervalHistogram, percent: number): number {
 export class ProcessMetrics {
   constructor(registry: MetricRegistry, loop: EventLoopDelay) {
     registry.gauge(
-      'memory_limit_used_ratio',
+      'audit_memory_limit_used_ratio',
       'Memory in use over the limit that is nearer to being reached: V8 heap, or container.',
       () => {
         const { used, total, limit } = memoryUsage();
@@ -89,7 +89,7 @@ export class ProcessMetrics {
       },
     );
     registry.gauge(
-      'event_loop_delay_seconds',
+      'audit_event_loop_delay_seconds',
       'How late timers fire, over the last half to whole minute.',
       () => {
         const { p50, p99 } = loop.read();

@@ -43,7 +43,9 @@ export class PrometheusController {
         description: "In Prometheus' text format.",
         headers: NO_STORE,
         content: {
-          'text/plain': { schema: { type: 'string', example: 'http_requests_in_flight 1\n' } },
+          'text/plain': {
+            schema: { type: 'string', example: 'audit_http_requests_in_flight 1\n' },
+          },
         },
       },
     },

@@ -47,19 +47,23 @@ export class RequestRecorder {
     @Inject(monitoringConfig.KEY) private readonly config: ConfigType<typeof monitoringConfig>,
     registry: MetricRegistry,
   ) {
-    registry.counter('http_requests_total', 'Requests answered.', () => this.requestSamples());
+    registry.counter('audit_http_requests_total', 'Requests answered.', () =>
+      this.requestSamples(),
+    );
     registry.register(
       'histogram',
-      'http_request_duration_seconds',
+      'audit_http_request_duration_seconds',
       'Time from the arrival of a request to the end of its answer; of streams to their first byte.',
       () => this.durationSamples(),
     );
     registry.counter(
-      'http_slow_requests_total',
+      'audit_http_slow_requests_total',
       'Requests that took SLOW_REQUEST_THRESHOLD_MS or longer.',
       () => this.slowTotal,
     );
-    registry.gauge('http_requests_in_flight', 'Requests being answered.', () => this.running());
+    registry.gauge('audit_http_requests_in_flight', 'Requests being answered.', () =>
+      this.running(),
+    );
   }
 
   /**

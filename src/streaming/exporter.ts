@@ -26,6 +26,9 @@ const FIRST_ROW_WAIT_MS = 10_000;
 /** Statements around the COPY take no time: a server that does not reply has gone. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 
+/** Statuses below are of faults of the request, such as TIMELINE_CHANGED. */
+const FIRST_SERVER_ERROR = 500;
+
 export interface ExportSource {
   /** Whole `COPY … TO STDOUT` in the form of the export's format. */
   statement: string;
@@ -58,9 +61,9 @@ export interface ExportStatistics {
   completed: number;
   /** Client disconnected or stalled, or the database failed after the first byte. */
   aborted: number;
-  /** The database failed before the first byte. */
+  /** The service or the database failed before the first byte. */
   failed: number;
-  /** Refused as too many ran. */
+  /** Refused before the first byte: too many ran, the token ended, or the position to start from is not there. */
   refused: number;
   /** Rows and bytes (as sent, compressed), running exports included. */
   rows: number;
@@ -184,6 +187,7 @@ export class Exporter implements BeforeApplicationShutdown {
     this.settled.bytes += bytes;
     if (failure === undefined) this.settled.completed += 1;
     else if (hasBegun || disconnectReason) this.settled.aborted += 1;
+    else if (failure.status < FIRST_SERVER_ERROR) this.settled.refused += 1;
     else this.settled.failed += 1;
     const reason = disconnectReason ?? failure?.code;
     if (hasBegun) onSettled?.({ isComplete: failure === undefined, reason, rows, bytes });

@@ -81,9 +81,9 @@ describe('alerts', () => {
       { ...raised, resolvedAt: expect.any(String) },
     ]);
     const { text } = await service.get('/metrics');
-    expect(text).toMatch(/^alerts_raised_total\{type="SLOW_REQUESTS"\} 1$/m);
-    expect(text).toMatch(/^alerts_active\{type="SLOW_REQUESTS"\} 0$/m);
-    expect(text).toMatch(/^alert_webhook_deliveries_total\{outcome="delivered"\} 2$/m);
+    expect(text).toMatch(/^audit_alerts_raised_total\{type="SLOW_REQUESTS"\} 1$/m);
+    expect(text).toMatch(/^audit_alerts_active\{type="SLOW_REQUESTS",severity="\w+"\} 0$/m);
+    expect(text).toMatch(/^audit_alert_webhook_deliveries_total\{outcome="delivered"\} 2$/m);
   });
 
   it('are logged, without what is secret', () => {

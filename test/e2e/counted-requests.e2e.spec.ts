@@ -83,15 +83,18 @@ describe('of a load through all protocols', () => {
     // Those that were left are over a little later.
     await until(async () => {
       ({ text } = await service.provider(MetricRegistry).text());
-      return sumOf('http_requests_total') >= sent && /^http_requests_in_flight 0$/m.test(text);
+      return (
+        sumOf('audit_http_requests_total') >= sent &&
+        /^audit_http_requests_in_flight 0$/m.test(text)
+      );
     });
-    expect(sumOf('http_requests_total')).toBe(sent);
-    expect(sumOf('http_request_duration_seconds_count')).toBe(sent);
+    expect(sumOf('audit_http_requests_total')).toBe(sent);
+    expect(sumOf('audit_http_request_duration_seconds_count')).toBe(sent);
     const { window, lastHour } = service.provider(PerformanceReport).metrics();
     expect({ lastHour: lastHour.requests, window: window.requests }).toEqual({
       lastHour: sent,
       window: sent,
     });
-    expect(text).toMatch(/^http_requests_total\{.*status="499"\} [1-9]/m);
+    expect(text).toMatch(/^audit_http_requests_total\{.*status="499"\} [1-9]/m);
   });
 });

@@ -175,7 +175,7 @@ it('an export that is answered with an error has failed, and was not aborted', a
   await admin.query('ROLLBACK');
   expect(statistics()).toMatchObject({ failed: failed + 1, aborted });
   const { text } = await service.get('/metrics');
-  expect(text).toMatch(/^exports_total\{outcome="failed"\} \d+$/m);
+  expect(text).toMatch(/^audit_exports_total\{outcome="failed"\} \d+$/m);
 });
 
 it('an export that its client leaves while PostgreSQL is silent holds no place', async () => {

@@ -153,7 +153,7 @@ describe('when all permits are taken', () => {
     await until(() => schedulerOf().queued === 3);
     expect(schedulerOf().flows).toBe(2);
     const { text } = await service.get('/metrics');
-    expect(text).toMatch(/^concurrency_waiting_lanes 2$/m);
+    expect(text).toMatch(/^audit_concurrency_waiting_flows 2$/m);
     expect(text).not.toContain('org-2');
     await blocker.unblock();
     const answers = await Promise.all([...running, ...flood, other]);

@@ -93,7 +93,7 @@ describe('requests with large bodies', () => {
       await until(() => here() === BULKS);
       const before = large().queued;
       const { text } = await service.get('/metrics');
-      const counted = Number(/^concurrency_queued_requests (\d+)$/m.exec(text)?.[1]);
+      const counted = Number(/^audit_concurrency_queued_requests (\d+)$/m.exec(text)?.[1]);
       expect([before, large().queued]).toContain(counted);
       expect(counted).toBeGreaterThan(0);
       return sent;

@@ -36,7 +36,7 @@ afterEach(() => blocker.unblock());
 async function askAllAtOnce(path: string, token?: string) {
   await blocker.blockReads();
   const answers = Array.from({ length: MANY }, () => service.get(path, token));
-  const areUnderWay = new RegExp(`^http_requests_in_flight ${MANY}$`, 'm');
+  const areUnderWay = new RegExp(`^audit_http_requests_in_flight ${MANY}$`, 'm');
   await until(async () => areUnderWay.test((await service.provider(MetricRegistry).text()).text));
   await until(async () => (await blocker.busy()).length > 0);
   return answers;

@@ -66,9 +66,11 @@ describe('alerts about dependencies', () => {
     expect(json.recommendations[0]).toMatch(
       /^Most likely bottleneck: the connection pool is exhausted. 2 of 2 connections are in use and [4-9] callers wait/,
     );
-    expect((await service.get('/metrics')).text).toMatch(/^database_pool_waiting_requests [4-9]$/m);
+    expect((await service.get('/metrics')).text).toMatch(
+      /^audit_database_pool_waiting_requests [4-9]$/m,
+    );
     expect(await activeTypes()).not.toContain('DATABASE_UNAVAILABLE');
-    const refused = /^concurrency_turns_total\{outcome="queue_timeout"\} 4$/m;
+    const refused = /^audit_concurrency_permits_total\{outcome="queue_timeout"\} 4$/m;
     await until(async () => refused.test((await service.get('/metrics')).text));
     await direct.query('ROLLBACK');
     const statuses = (await Promise.all(waiting)).map(({ status }) => status);
@@ -126,8 +128,8 @@ describe('a service with MONITORING_ENABLED=false', () => {
       expect(json.cacheStats.totalRequests).toBe(5);
       expect((await service.get(ALERTS, operator)).json).toEqual([]);
       const { text } = await service.get('/metrics');
-      expect(text).not.toMatch(/^http_requests_total\{/m);
-      expect(text).toMatch(/^cache_requests_total\{/m);
+      expect(text).not.toMatch(/^audit_http_requests_total\{/m);
+      expect(text).toMatch(/^audit_cache_requests_total\{/m);
     } finally {
       await service.stop();
       delete process.env.MONITORING_ENABLED;

@@ -54,12 +54,15 @@ describe('the performance report', () => {
 
   it('counts the requests of fast routes, of express and of unknown paths', async () => {
     const before = (await service.get('/metrics')).text;
-    const page = 'http_requests_total{method="GET",route="/api/v1/audit/events",status="200"}';
-    const one = 'http_requests_total{method="GET",route="/api/v1/audit/events/:id",status="404"}';
-    const create = 'http_requests_total{method="POST",route="/api/v1/audit/events",status="201"}';
+    const page =
+      'audit_http_requests_total{method="GET",route="/api/v1/audit/events",status="200"}';
+    const one =
+      'audit_http_requests_total{method="GET",route="/api/v1/audit/events/:id",status="404"}';
+    const create =
+      'audit_http_requests_total{method="POST",route="/api/v1/audit/events",status="201"}';
     const bulk =
-      'http_requests_total{method="POST",route="/api/v1/audit/events/bulk",status="201"}';
-    const lost = 'http_requests_total{method="GET",route="unmatched",status="404"}';
+      'audit_http_requests_total{method="POST",route="/api/v1/audit/events/bulk",status="201"}';
+    const lost = 'audit_http_requests_total{method="GET",route="unmatched",status="404"}';
     const at = (text: string, series: string) => valueOf(text, series) || 0;
     const { json: start } = await service.get(METRICS, operator);
     for (let round = 0; round < 25; round += 1) {
@@ -92,7 +95,7 @@ describe('the performance report', () => {
 
   it('has as many labels after a flood of different paths, ids and methods as before', async () => {
     const seriesIn = (text: string) =>
-      text.split('\n').filter((line) => /^http_/.test(line)).length;
+      text.split('\n').filter((line) => /^audit_http_/.test(line)).length;
     const flood = async (round: number) => {
       await service.get(`/api/v1/${round}/${round}`, reader);
       await service.get(`${EVENTS}/${round}?a=${round}`, reader);
@@ -116,10 +119,10 @@ describe('the performance report', () => {
     expect(
       valueOf(
         text,
-        'http_requests_total{method="GET",route="/api/v1/audit/events/stream",status="200"}',
+        'audit_http_requests_total{method="GET",route="/api/v1/audit/events/stream",status="200"}',
       ),
     ).toBe(2);
-    expect(valueOf(text, 'exports_total{outcome="completed"}')).toBe(2);
+    expect(valueOf(text, 'audit_exports_total{outcome="completed"}')).toBe(2);
   });
 
   it('shows every member of the contract', async () => {
@@ -181,6 +184,6 @@ describe('the performance report', () => {
     expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(text).toMatch(/^process_cpu_seconds_total \d/m);
     expect(text).toMatch(/^nodejs_eventloop_lag_seconds \d/m);
-    expect(valueOf(text, 'database_pool_max_connections')).toBe(10);
+    expect(valueOf(text, 'audit_database_pool_max_connections')).toBe(10);
   });
 });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
+import { until } from '../integration/until.fixture';
 import { describeWithPromtool, promtool } from '../support/promtool';
 import { startTestRedis, type TestRedis } from '../support/redis-server';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
@@ -17,6 +18,8 @@ const DASHBOARD = join(DEPLOY, 'grafana', 'dashboards', 'audit-server.json');
 const BUILT_IN = new Set(['up']);
 /** Put on by Prometheus, or there on every histogram. */
 const BUILT_IN_LABELS = new Set(['job', 'instance', 'le']);
+/** Absent in this service: maintenance has no interval in tests. */
+const UNSAMPLED = new Set(['audit_maintenance_last_success_timestamp_seconds']);
 const WORDS = new Set(['and', 'or', 'unless', 'on', 'ignoring', 'by', 'without', 'bool']);
 
 /** The series that a PromQL expression reads. */
@@ -44,13 +47,15 @@ function namesIn(text: string): Set<string> {
 function strangeLabelsIn(expressions: string[], scrape: string): string[] {
   const strange = new Set<string>();
   for (const expression of expressions) {
-    const grouped = [...expression.matchAll(/\bby\s*\(([^)]*)\)/g)].flatMap(([, labels = '']) =>
-      labels.split(','),
-    );
-    for (const [, name = '', selector = ''] of expression.matchAll(/([a-z_:]+)\{([^}]*)\}/g)) {
+    for (const { 1: name = '', 2: selector = '', index } of expression.matchAll(
+      /([a-z_:]+)\{([^}]*)\}/g,
+    )) {
       const chosen = [...selector.matchAll(/(\w+)\s*(?:=~|!~|!=|=)/g)].map(
         ([, label = '']) => label,
       );
+      // The nearest grouping before a series is its own.
+      const groupings = [...expression.slice(0, index).matchAll(/\bby\s*\(([^)]*)\)/g)];
+      const grouped = groupings.at(-1)?.[1]?.split(',') ?? [];
       const samples = scrape.split('\n').filter((line) => /^[a-z_:]+/.exec(line)?.[0] === name);
       for (const label of [...chosen, ...grouped].map((each) => each.trim())) {
         const isThere = samples.some((line) => line.includes(`${label}="`));
@@ -61,6 +66,22 @@ function strangeLabelsIn(expressions: string[], scrape: string): string[] {
     }
   }
   return [...strange];
+}
+
+/** Type and labels of each metric of a scrape. */
+function metricsIn(scrape: string): Map<string, { type: string; labels: string[] }> {
+  const metrics = new Map<string, { type: string; labels: string[] }>();
+  for (const [, name = '', type = ''] of scrape.matchAll(/^# TYPE (\S+) (\S+)$/gm)) {
+    const samples = scrape.matchAll(new RegExp(`^${name}(?:_bucket|_sum|_count)?\\{(.*)\\}`, 'gm'));
+    const labels = [...samples].flatMap(([, text = '']) =>
+      [...text.matchAll(/(\w+)="/g)].map(([, label = '']) => label),
+    );
+    metrics.set(name, {
+      type,
+      labels: [...new Set(labels)].filter((label) => label !== 'le').sort(),
+    });
+  }
+  return metrics;
 }
 
 describe('/metrics on a port of its own, of a service that has worked', () => {
@@ -84,7 +105,10 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
       await service.get(EVENTS, token);
       await service.get('/nowhere');
     }
-    scrape = await (await fetch(metricsUrl)).text();
+    await until(async () => {
+      scrape = await (await fetch(metricsUrl)).text();
+      return scrape.includes('audit_alerts_active{'); // they are looked at every two seconds
+    });
   });
 
   afterAll(async () => {
@@ -135,11 +159,53 @@ describe('/metrics on a port of its own, of a service that has worked', () => {
 
   it('has the labels by which they choose and group', () => {
     expect(strangeLabelsIn(expressions, scrape)).toEqual([]);
-    const wrong = 'sum by (statuss) (rate(http_requests_total{methode="GET"}[5m]))';
+    const wrong = 'sum by (statuss) (rate(audit_http_requests_total{methode="GET"}[5m]))';
     expect(strangeLabelsIn([wrong], scrape)).toEqual([
-      'http_requests_total methode',
-      'http_requests_total statuss',
+      'audit_http_requests_total methode',
+      'audit_http_requests_total statuss',
     ]);
+  });
+
+  it('has exactly the metrics of the table in the guide, with their type and labels', () => {
+    const [, section = ''] =
+      /### All metrics\n([\s\S]*?)\n####/.exec(readFileSync(OPERATIONS, 'utf8')) ?? [];
+    const documented = [...section.matchAll(/^\| `(\w+)` +\| (\w+) +\| (.*?) +\| (.+) \|$/gm)].map(
+      ([, name, type, labels = '']) => ({
+        name,
+        type,
+        labels: [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label).sort(),
+      }),
+    );
+    const found = [...metricsIn(scrape)]
+      .filter(([name]) => !/^(?:process|nodejs)_/.test(name))
+      .map(([name, metric]) => ({ name, ...metric }));
+    expect(found.filter(({ name }) => !name.startsWith('audit_'))).toEqual([]);
+    const sampled = new Set(
+      found.filter(({ labels }) => labels.length > 0).map(({ name }) => name),
+    );
+    // The labels of a metric without samples are not to be seen.
+    const comparable = documented.map((row) =>
+      sampled.has(row.name ?? '') || !UNSAMPLED.has(row.name ?? '') ? row : { ...row, labels: [] },
+    );
+    const byName = (a: { name?: string }, b: { name?: string }) =>
+      (a.name ?? '').localeCompare(b.name ?? '');
+    expect(comparable.sort(byName)).toEqual(found.sort(byName));
+  });
+
+  it('has the new name of each metric that was renamed, and no old one', () => {
+    const [, section = ''] =
+      /#### Renamed metrics\n([\s\S]*?)\n###/.exec(readFileSync(OPERATIONS, 'utf8')) ?? [];
+    const renamed = [...section.matchAll(/^\| `(\w+)` +\| `(\w+)` +\|$/gm)];
+    expect(renamed.length).toBeGreaterThan(40);
+    const there = metricsIn(scrape);
+    for (const [, old = '', now = ''] of renamed) {
+      expect({ old, now, isOld: there.has(old), isNow: there.has(now) }).toEqual({
+        old,
+        now,
+        isOld: false,
+        isNow: true,
+      });
+    }
   });
 
   it('has the metric of the Kubernetes autoscaler, under the name in the adapter rule', () => {

@@ -158,9 +158,9 @@ describe('the log of requests', () => {
       message: expect.stringMatching(/^Slow query: \S.* took \d+ ms\.$/),
     });
     const { text } = await service.get('/metrics');
-    expect(text).toMatch(/^database_slow_queries_total [1-9]/m);
-    expect(text).toMatch(/^http_slow_requests_total [1-9]/m);
-    expect(text).toMatch(/^http_requests_total\{.*status="499"\} 1$/m);
+    expect(text).toMatch(/^audit_database_slow_queries_total [1-9]/m);
+    expect(text).toMatch(/^audit_http_slow_requests_total [1-9]/m);
+    expect(text).toMatch(/^audit_http_requests_total\{.*status="499"\} 1$/m);
   });
 
   it('holds nothing secret and nothing of events, whatever is sent', async () => {

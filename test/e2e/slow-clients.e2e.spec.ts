@@ -182,9 +182,11 @@ describe('unread responses', () => {
     await until(() => log.includes('clients did not read'));
     expect(log).toMatch(/Cut \d+ connections whose clients did not read \d+ MiB of answers; 1 MiB/);
     const { text } = await service.get('/metrics');
-    expect(text).toMatch(/http_unread_connections_cut_total\{reason="memory"\} [1-9]/);
-    expect(text).toMatch(/http_requests_total\{method="GET",route="[^"]*",status="499"\} [1-9]/);
-    expect(text).toContain('http_unread_answer_bytes 0');
+    expect(text).toMatch(/audit_http_unread_connections_cut_total\{reason="memory"\} [1-9]/);
+    expect(text).toMatch(
+      /audit_http_requests_total\{method="GET",route="[^"]*",status="499"\} [1-9]/,
+    );
+    expect(text).toContain('audit_http_unread_response_bytes 0');
   }, 30_000);
 
   it('are requests with status 499 when their client hangs up while part of them waits here', async () => {
@@ -236,7 +238,7 @@ describe('unread responses', () => {
       const { end } = await ask(request());
       await until(() => service.httpServer.slowClients.bytes > 10 * MIB);
       const metrics = async (): Promise<string> => (await service.get('/metrics')).text;
-      await until(async () => /^answer_memory_reserved_bytes 0$/m.test(await metrics()));
+      await until(async () => /^audit_response_memory_reserved_bytes 0$/m.test(await metrics()));
       expect(end.destroyed).toBe(false);
       expect(service.httpServer.slowClients.bytes).toBeGreaterThan(10 * MIB);
     },
@@ -277,7 +279,7 @@ describe('a client that takes nothing for too long', () => {
       await sleep(50);
     }
     const { text } = await service.get('/metrics');
-    expect(text).toContain('http_unread_connections_cut_total{reason="stalled"} 2');
+    expect(text).toContain('audit_http_unread_connections_cut_total{reason="stalled"} 2');
     const [answer] = answersIn(await slowAnswer);
     expect(answer?.text).toHaveLength(Number(answer?.headers.get('content-length')));
   }, 60_000);

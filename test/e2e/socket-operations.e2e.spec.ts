@@ -60,7 +60,7 @@ describe('operations on sockets', () => {
     ]);
     const text = await metrics();
     expect(text).toContain(
-      'http_requests_total{method="WS",route="graphql query cacheStats",status="200"} 1',
+      'audit_http_requests_total{method="WS",route="graphql query cacheStats",status="200"} 1',
     );
   });
 
@@ -90,14 +90,14 @@ describe('subscriptions', () => {
     await until(() => stage.active === 3);
     const text = await metrics();
     for (const kind of ['sse', 'websocket', 'trpc']) {
-      expect(text).toContain(`concurrency_active_subscriptions{kind="${kind}"} 1`);
+      expect(text).toContain(`audit_concurrency_active_subscriptions{kind="${kind}"} 1`);
     }
     const { json } = await stage.service.get('/health');
     expect(json.details.concurrency.subscriptions).toEqual({ sse: 1, websocket: 1, trpc: 1 });
     live.unsubscribe();
     await tail.close();
     await stage.clear();
-    expect(await metrics()).toContain('concurrency_active_subscriptions{kind="trpc"} 0');
+    expect(await metrics()).toContain('audit_concurrency_active_subscriptions{kind="trpc"} 0');
   });
 });
 

@@ -255,7 +255,7 @@ it('all that goes on ends when the key of its token is withdrawn, and so do veri
 it('a key set that is away is an alert and degrades health; tokens of known keys go on', async () => {
   const file = join(folder, 'jwks.json');
   const metric = async () =>
-    /^auth_key_set_up .*$/m.exec((await service.get('/metrics')).text)?.[0];
+    /^audit_auth_key_set_up .*$/m.exec((await service.get('/metrics')).text)?.[0];
   const health = async () => (await service.get('/health')).json;
   const operator = await sign(stays, 3600, 'performance:read');
   const alertPath = '/api/v1/performance/alerts';
@@ -264,11 +264,11 @@ it('a key set that is away is an alert and degrades health; tokens of known keys
       ({ type, resolvedAt }) => type === 'KEY_SET_UNAVAILABLE' && !resolvedAt,
     );
   await service.get(EVENTS, await sign(stays));
-  expect(await metric()).toBe('auth_key_set_up 1');
+  expect(await metric()).toBe('audit_auth_key_set_up 1');
   expect((await health()).details.keySet).toEqual({ status: 'up', configured: true });
   await rm(file);
   await until(active);
-  expect(await metric()).toBe('auth_key_set_up 0');
+  expect(await metric()).toBe('audit_auth_key_set_up 0');
   expect((await health()).status).toBe('degraded');
   expect((await health()).details.keySet.status).toBe('degraded');
   expect((await service.get('/health/ready')).status).toBe(200);

@@ -64,7 +64,7 @@ describe('a service under load whose clocks are set', () => {
 
   async function stepsCounted(direction: 'ahead' | 'back'): Promise<number> {
     const metrics = await (await fetch(`${service.url}/metrics`)).text();
-    const line = new RegExp(`^clock_steps_total{direction="${direction}"} (\\d+)$`, 'm');
+    const line = new RegExp(`^audit_clock_steps_total{direction="${direction}"} (\\d+)$`, 'm');
     return Number(line.exec(metrics)?.[1]);
   }
 

@@ -127,7 +127,9 @@ describe('a service under load whose PostgreSQL', () => {
     expect(await ask('/health/live')).toMatchObject({ status: 200 });
     expect(await ask('/api/v1/performance/metrics')).toMatchObject({ status: 200 });
     await until(async () =>
-      (await ask('/metrics')).text.includes('alerts_active{type="DATABASE_UNAVAILABLE"} 1'),
+      (await ask('/metrics')).text.includes(
+        'audit_alerts_active{type="DATABASE_UNAVAILABLE",severity="CRITICAL"} 1',
+      ),
     );
     const { status, text } = await ask('/api/v1/performance/health');
     expect([status, JSON.parse(text)]).toMatchObject([200, { status: 'critical' }]);
@@ -142,7 +144,9 @@ describe('a service under load whose PostgreSQL', () => {
     postgres.resume();
     await running.untilReadyIs(200);
     await until(async () =>
-      (await ask('/metrics')).text.includes('alerts_active{type="DATABASE_UNAVAILABLE"} 0'),
+      (await ask('/metrics')).text.includes(
+        'audit_alerts_active{type="DATABASE_UNAVAILABLE",severity="CRITICAL"} 0',
+      ),
     );
     expect(await ask('/health')).toMatchObject({ status: 200 });
     expect(await ask(`${database}/health`)).toMatchObject({ status: 200 });

@@ -71,7 +71,7 @@ describe('a process whose surroundings stand still', () => {
       await service.ready();
       await service.talk(40);
       const metrics = await (await fetch(`${service.url}/metrics`)).text();
-      expect(Number(/^log_lines_lost_total (\d+)$/m.exec(metrics)?.[1])).toBeGreaterThan(40);
+      expect(Number(/^audit_log_lines_lost_total (\d+)$/m.exec(metrics)?.[1])).toBeGreaterThan(40);
       expect(await service.end()).toEqual({ code: 0, signal: null });
       expect(service.complaints.match(/cannot be written \(ENOSPC\)/g)).toHaveLength(1);
     }, 120_000);

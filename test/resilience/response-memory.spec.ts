@@ -107,7 +107,7 @@ describe(`a service with a heap of ${HEAP_MB} MB`, () => {
   it('gives back all of the memory that it had reserved', async () => {
     await until(async () => {
       const answer = await get('/metrics');
-      return /^answer_memory_reserved_bytes 0$/m.test(await answer.text());
+      return /^audit_response_memory_reserved_bytes 0$/m.test(await answer.text());
     });
   });
 });

@@ -26,7 +26,7 @@ const DELAYS: [delayMs: number, areWaitedFor: boolean][] = [
 
 /** Resolves once a replica says that Redis answers it, or that it does not. */
 function untilRedisIs(isUp: boolean, replica: string): Promise<void> {
-  const wanted = `\nredis_up ${isUp ? 1 : 0}\n`;
+  const wanted = `\naudit_redis_up ${isUp ? 1 : 0}\n`;
   return until(async () => (await (await fetch(`${replica}/metrics`)).text()).includes(wanted));
 }
 

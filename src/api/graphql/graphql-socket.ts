@@ -21,6 +21,7 @@ import type { Socket } from 'node:net';
 import { getHeapStatistics } from 'node:v8';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { ComposedResponse } from '../../audit/read/response-composition';
+import { AuthFailures } from '../../auth/auth-failures';
 import { TokenLife } from '../../auth/token-life';
 import { TokenVerifier } from '../../auth/token-verifier';
 import { flowKey } from '../../concurrency/fair-scheduler';
@@ -98,6 +99,7 @@ export class GraphqlSocket {
   constructor(
     private readonly documents: GraphqlDocuments,
     private readonly verifier: TokenVerifier,
+    private readonly failures: AuthFailures,
     private readonly tokens: TokenLife,
     private readonly rateLimit: RateLimit,
     private readonly lifecycle: Lifecycle,
@@ -209,6 +211,7 @@ export class GraphqlSocket {
       connection.admit(principal, this.tokens, release);
       return true;
     } catch (thrown) {
+      this.failures.note(connection.request, thrown);
       const { code, detail } = toAppError(thrown);
       if (code === 'UNAUTHENTICATED') connection.close(CLOSE.unauthorized, 'Unauthorized');
       else {

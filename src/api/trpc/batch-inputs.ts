@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
+import { AuthFailures } from '../../auth/auth-failures';
 import type { AuthenticatedRequest, Principal } from '../../auth/principal';
 import { TokenVerifier } from '../../auth/token-verifier';
 import { flowKey, type FlowRequest } from '../../concurrency/fair-scheduler';
@@ -20,6 +21,7 @@ export class BatchBodyReader {
   constructor(
     private readonly bodies: BodyReader,
     private readonly verifier: TokenVerifier,
+    private readonly failures: AuthFailures,
     private readonly largeBodies: LargeBodyLimiter,
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
@@ -37,7 +39,7 @@ export class BatchBodyReader {
 
   /** A permit for a large body is kept until `over`. @throws AppError UNAUTHENTICATED, and what reading a body throws. */
   async read(request: Request, response: Response, over: Promise<void>): Promise<unknown> {
-    const flow = flowKey(await this.verifier.verify(request.headers.authorization));
+    const flow = flowKey(await this.principalOf(request));
     const { length: bytes } = await this.bodies.readBytes(request, response);
     const signal = requestSignal(response, this.config.requestTimeoutMs);
     return new Promise((resolve, reject) => {
@@ -47,6 +49,16 @@ export class BatchBodyReader {
       };
       this.largeBodies.run(request as FlowRequest, { bytes, flow, signal }, work).catch(reject);
     });
+  }
+
+  /** No guard sees a request whose body is not read for want of a token. */
+  private async principalOf(request: Request): Promise<Principal> {
+    try {
+      return await this.verifier.verify(request.headers.authorization);
+    } catch (error) {
+      this.failures.note(request, error);
+      throw error;
+    }
   }
 }
 

@@ -47,6 +47,10 @@ const MAX_ATTEMPT_MS = 60_000;
 export interface WriteCommit {
   requests: number;
   events: number;
+  /** Events that were stored before, or earlier in the transaction. */
+  duplicates: number;
+  /** Requests that got the acknowledgement of an earlier one with their Idempotency-Key. */
+  replays: number;
   durationMs: number;
   organizations: ReadonlySet<string>;
 }
@@ -204,7 +208,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         await this.partitions.ensure(EVENT_TABLE, months, options.signal, flow);
         const startedMs = performance.now();
         const outcomes = await this.committer.commit(batch, options);
-        this.notify(batch, performance.now() - startedMs);
+        this.notify(batch, outcomes, performance.now() - startedMs);
         return outcomes;
       } catch (error) {
         if (isOutcomeUnknown(error)) {
@@ -218,10 +222,15 @@ export class AuditWriter implements BeforeApplicationShutdown {
     }
   }
 
-  private notify(batch: readonly QueuedWrite[], durationMs: number): void {
+  private notify(
+    batch: readonly QueuedWrite[],
+    outcomes: readonly Outcome<Written>[],
+    durationMs: number,
+  ): void {
     const events = batch.reduce((sum, { size }) => sum + size, 0);
     const organizations = organizationsOf(batch);
-    const commit = { requests: batch.length, events, durationMs, organizations };
+    const requests = batch.length;
+    const commit = { requests, events, ...repeatsIn(outcomes), durationMs, organizations };
     for (const listener of this.commitListeners) listener(commit);
   }
 
@@ -252,6 +261,20 @@ export class AuditWriter implements BeforeApplicationShutdown {
     this.logger.warn(`${rows.length} organizations are locked by others and go alone now.`);
     return { kind: 'quarantine', keys: rows.map(({ organization_id: id }) => id) };
   }
+}
+
+/** A replay has created nothing anew, so its events are no duplicates of this transaction. */
+function repeatsIn(
+  outcomes: readonly Outcome<Written>[],
+): Pick<WriteCommit, 'duplicates' | 'replays'> {
+  let [duplicates, replays] = [0, 0];
+  for (const outcome of outcomes) {
+    if (!('result' in outcome)) continue;
+    const { receipts, replayed } = outcome.result;
+    if (replayed) replays += 1;
+    else for (const { status } of receipts) if (status === 'duplicate') duplicates += 1;
+  }
+  return { duplicates, replays };
 }
 
 function organizationsOf(batch: readonly QueuedWrite[]): Set<string> {

@@ -49,6 +49,12 @@ export type Profile = (typeof PROFILES)[number];
 /** The folder of package.json, parent of `src` and `dist`, base of relative paths. */
 export const PACKAGE_ROOT = resolve(__dirname, '..', '..', '..');
 
+/** The version in package.json. */
+export function packageVersion(): string {
+  const text = readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
 export type Variables = Readonly<Partial<Record<string, string>>>;
 
 /** The settings as text, before validation. */

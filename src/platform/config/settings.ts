@@ -21,7 +21,7 @@ import {
   urlList,
 } from './define-config';
 import { developmentSecret, MIN_SECRET_BYTES } from './development-secret';
-import type { Profile } from './load-environment';
+import { packageVersion, type Profile } from './load-environment';
 
 const CORS_ORIGINS =
   'be empty, * alone, or comma-separated origins such as https://console.example or http://localhost:5173: scheme, host and port, without a path or wildcards';
@@ -283,6 +283,27 @@ export const monitoringConfig = defineConfig(
 
 export type MonitoringConfig = ConfigType<typeof monitoringConfig>;
 
+/** What runs: the version of package.json, and the commit that the image was built from. */
+export const buildConfig = defineConfig(
+  'build',
+  {
+    revision: optional(
+      text(
+        'AUDIT_REVISION',
+        /^[\w.+/-]{1,100}$/,
+        'be 1 to 100 letters, digits, or any of . _ + / -',
+      ),
+    ),
+  },
+  {
+    derive: ({ revision = 'unknown' }) => ({
+      version: packageVersion(),
+      revision,
+      node: process.versions.node,
+    }),
+  },
+);
+
 /** Level and format of the log. */
 export const loggingConfig = defineConfig('logging', {
   level: choice('LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
@@ -523,5 +544,6 @@ export const CONFIGS = [
   proxyConfig,
   monitoringConfig,
   loggingConfig,
+  buildConfig,
   tracingConfig,
 ];
