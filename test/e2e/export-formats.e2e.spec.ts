@@ -22,6 +22,8 @@ const CELLS = [
   '\r=1',
   '\n=1',
   "'=1",
+  "''-1",
+  ";'=1",
   ' =1',
   'a=1',
   '""',
@@ -90,8 +92,8 @@ const neutralised = (cells: Record<string, string>) =>
 
 function neutralisedCell(text: string): string {
   if (text.startsWith('{')) return text.replace(/;(?=[=+@＝＋－＠-])/g, '\\u003b');
-  const inside = text.replace(/([;\t\r\n]"*)(?=[=+@＝＋－＠-])/g, "$1'");
-  return /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${inside}` : inside;
+  const inside = text.replace(/([;\t\r\n]"*'*)(?=[=+@＝＋－＠-])/g, "$1'");
+  return /^'*[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${inside}` : inside;
 }
 
 const papa = (text: string) => {

@@ -59,13 +59,15 @@ const FORMULA_CLASS = '=+@\uff1d\uff0b\uff0d\uff20-';
 /**
  * Prefixes an apostrophe to cells that look like a formula (OWASP, CSV injection). ascii() is a code point in UTF-8. A
  * reader with another separator does not see the quotes around a cell, and splits it: so what looks like a formula
- * behind such a separator, or behind a line break, has an apostrophe too.
+ * behind such a separator, or behind a line break, has an apostrophe too. A formula that has apostrophes before it gets
+ * one more: so the import takes one off, and has the value (import/csv-records.ts).
  */
 function neutralized(cell: string, separators: readonly string[]): string {
   const within = [...separators, '\r', '\n'];
-  const pattern = sql(`([${within.join('')}]"*)(?=[${FORMULA_CLASS}])`);
+  const pattern = sql(`([${within.join('')}]"*'*)(?=[${FORMULA_CLASS}])`);
   const inside = `CASE WHEN ${holdsAny(cell, within)} THEN regexp_replace(${cell}, ${pattern}, ${sql(`\\1'`)}, 'g') ELSE ${cell} END`;
-  return `CASE WHEN ascii(${cell}) IN (${FORMULA_STARTS}) THEN '''' ELSE '' END || ${inside}`;
+  const first = `ascii(ltrim(${cell}, ''''))`;
+  return `CASE WHEN ${first} IN (${FORMULA_STARTS}) THEN '''' ELSE '' END || ${inside}`;
 }
 
 /** A number of JSON, which is no formula. */

@@ -67,8 +67,9 @@ export class AuditExportQuery extends AuditEventFilterQuery {
     description:
       'Only for `csv`: cells that begin with `=`, `+`, `-`, `@`, a tab, a carriage return or a line feed are left as ' +
       'they are. Otherwise an apostrophe is put before them, so that no spreadsheet computes them; also before such a ' +
-      'character within a cell, behind a line break or what another reader takes for the separator. JSON cells keep ' +
-      'their value: `;` may be written `\\u003b` in them.',
+      'character within a cell, behind a line break or what another reader takes for the separator; and before the ' +
+      'apostrophes that are there already, so that taking one off gives the value. JSON cells keep their value: `;` may ' +
+      'be written `\\u003b` in them.',
   })
   csv_raw?: boolean;
 
