@@ -23,6 +23,7 @@ describe('readArguments', () => {
       format: 'event',
       files: [file],
       organizationId: undefined,
+      isRawCsv: false,
       url: 'http://localhost:3000/',
       token: 'from-environment',
       batchSize: 1000,
@@ -42,6 +43,10 @@ describe('readArguments', () => {
     [['--format', 'event'], /no FILE/],
     [['FILE'], /no --format/],
     [['--format', 'xml', 'FILE'], /--format xml is not known: give cloudtrail, wikipedia, event/],
+    [['--format', 'okta', 'FILE'], /of --format okta name no organization: give --organization/],
+    [['--format', 'auditd', 'FILE'], /of --format auditd name no organization/],
+    [['--format', 'kubernetes', 'FILE'], /of --format kubernetes name no organization/],
+    [['--format', 'vault', '--csv-raw', 'FILE'], /--csv-raw goes with --format csv or event/],
     [['--format', 'event', '-', 'FILE'], /- goes with no other FILE/],
     [['--format', 'event', '/no/such/file'], /there is no file \/no\/such\/file/],
     [['--format', 'event', '--frobnicate', 'FILE'], /Unknown option '--frobnicate'/],
@@ -74,6 +79,27 @@ describe('readArguments', () => {
     expect(() => readArguments(['--format', 'event', empty], environment)).toThrow(
       /there is no file in the folder/,
     );
+  });
+
+  it('reads rotated files of one log in the order they were written, and no other files', () => {
+    const logs = join(folder, 'logs');
+    mkdirSync(logs);
+    const names = [
+      'a.log',
+      'a.log-20261102',
+      'a.log-20261103.gz',
+      'b.log',
+      'b.log.1',
+      'b.log.10.gz',
+    ];
+    names.push('b.log.2', 'part.1', 'part.10', 'part.2');
+    for (const name of names) writeFileSync(join(logs, name), '{}');
+    const given = readArguments(['--format', 'event', logs], environment);
+    expect(given?.files.map((path) => path.slice(logs.length + 1))).toEqual([
+      ...['a.log-20261102', 'a.log-20261103.gz', 'a.log'],
+      ...['b.log.10.gz', 'b.log.2', 'b.log.1', 'b.log'],
+      ...['part.1', 'part.10', 'part.2'],
+    ]);
   });
 
   it('says how to get a token when there is none', () => {

@@ -2,13 +2,15 @@ import { readdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { TOKEN_HINT } from './chunk-sender';
-import { FORMATS, type Format } from './record-reader';
+import { FORMATS, type Format, recordFormat } from './record-formats';
 
 export interface ImportArguments {
   format: Format;
   /** Absolute paths, or `-` for standard input alone. */
   files: string[];
   organizationId: string | undefined;
+  /** CSV was exported with `csv_raw=true`. */
+  isRawCsv: boolean;
   url: string;
   token: string;
   batchSize: number;
@@ -26,8 +28,16 @@ Sends every record of each FILE to the service as one audit event. A FILE holds 
 document such as {"Records":[...]}; plain or gzip. A folder stands for the files in it, - for standard input. Safe to
 repeat: events that are there already are counted as duplicates and nothing is stored twice.
 
-  --format NAME        what a record is: an AWS CloudTrail record, a Wikipedia edit or an audit event
-  --organization ID    the organization of all events, instead of the one each record names
+  --format NAME        what a record is:
+                         cloudtrail   AWS CloudTrail          kubernetes   Kubernetes audit (audit.k8s.io/v1)
+                         vault        HashiCorp Vault audit   okta         Okta System Log
+                         github       GitHub audit log        azure        Azure Activity Log
+                         auditd       Linux audit.log         wikipedia    Wikipedia edits
+                         event        pages and exports of this service (json, ndjson, csv)
+                         csv          a CSV export of this service alone
+  --organization ID    the organization of all events, instead of the one each record names; required for kubernetes,
+                       okta and auditd, which name none
+  --csv-raw            the CSV was exported with csv_raw=true
   --url URL            the service (http://localhost:PORT, with the PORT of the environment or 3000)
   --token JWT          a token that may write; better in the environment as AUDIT_TOKEN
   --batch-size N       events of one request, 1 to 10000 (1000)
@@ -43,6 +53,7 @@ Exit status: 0 all records are in, 3 some were refused, 1 the import stopped ear
 const OPTIONS = {
   format: { type: 'string' },
   organization: { type: 'string' },
+  'csv-raw': { type: 'boolean', default: false },
   url: { type: 'string' },
   token: { type: 'string' },
   'batch-size': { type: 'string', default: '1000' },
@@ -60,10 +71,12 @@ export function readArguments(
   const { values, positionals } = parsed(argv);
   if (values.help) return undefined;
   const files = filesOf(positionals);
+  const format = formatOf(values.format);
   return {
-    format: formatOf(values.format),
+    format,
     files,
-    organizationId: organizationOf(values.organization),
+    organizationId: organizationOf(values.organization, format),
+    isRawCsv: rawCsvOf(values['csv-raw'], format),
     url: urlOf(values.url ?? `http://localhost:${environment.PORT?.trim() || '3000'}`),
     token: tokenOf(values.token ?? environment.AUDIT_TOKEN),
     batchSize: integerOf('batch-size', values['batch-size'], 10_000),
@@ -111,7 +124,28 @@ function filesOf(positionals: string[]): string[] {
     if (found.length === 0) throw new UsageError(`there is no file in the folder ${path}`);
     return found;
   });
-  return [...new Set(files)];
+  return oldestFirst([...new Set(files)]);
+}
+
+/** `audit.log.2.gz`, `audit.log-20261130` */
+const ROTATED = /^(.+)[.-](\d+)(?:\.gz)?$/;
+const DATE_DIGITS = 8;
+
+/** Rotated files of one log (`a.log`, `a.log.1`, `a.log.2.gz`) in the order they were written; all others stay in place. */
+function oldestFirst(files: readonly string[]): string[] {
+  const all = new Set(files);
+  const groups = new Map<string, [age: number, file: string][]>();
+  for (const file of files) {
+    const [, name = file, digits = ''] = ROTATED.exec(file) ?? [];
+    const isRotated = digits !== '' && all.has(name);
+    // Numbers grow with age, dates with time.
+    const age = digits.length < DATE_DIGITS ? Number(digits) : 1 / Number(digits);
+    const key = isRotated ? name : file;
+    groups.set(key, [...(groups.get(key) ?? []), [isRotated ? age : 0, file]]);
+  }
+  return [...groups.values()].flatMap((group) =>
+    group.sort(([one], [other]) => other - one).map(([, file]) => file),
+  );
 }
 
 function filesIn(folder: string): string[] {
@@ -124,9 +158,19 @@ function filesIn(folder: string): string[] {
   });
 }
 
-function organizationOf(id: string | undefined): string | undefined {
+function organizationOf(id: string | undefined, format: Format): string | undefined {
   if (id === '') throw new UsageError('--organization is empty');
+  if (id === undefined && !recordFormat(format).namesOrganization) {
+    throw new UsageError(`records of --format ${format} name no organization: give --organization`);
+  }
   return id;
+}
+
+function rawCsvOf(isRaw: boolean, format: Format): boolean {
+  if (isRaw && !recordFormat(format).content.includes('csv')) {
+    throw new UsageError(`--csv-raw goes with --format csv or event, not with ${format}`);
+  }
+  return isRaw;
 }
 
 function urlOf(text: string): string {

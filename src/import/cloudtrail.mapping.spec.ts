@@ -15,7 +15,8 @@ const RECORD = {
 
 function map(changes: JsonObject = {}, organizationId?: string) {
   const value = { ...RECORD, ...changes };
-  return mapCloudTrail({ value, organizationId, text: '', derivedId: () => 'derived' });
+  const ids = { derivedId: () => 'derived', namedId: () => 'named' };
+  return mapCloudTrail({ value, organizationId, text: '', ...ids });
 }
 
 describe('mapCloudTrail', () => {

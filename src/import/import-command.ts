@@ -1,6 +1,7 @@
 import { readArguments, USAGE, UsageError, type ImportArguments } from './arguments';
 import { BulkClient, ChunkSender, type Clock, SYSTEM_CLOCK } from './chunk-sender';
-import { chunksOf, listsOf, RecordReader } from './record-reader';
+import { recordFormat } from './record-formats';
+import { chunksOf, RecordReader } from './record-reader';
 import { ImportRun, RefusedFile, type ImportTally } from './import-run';
 import { Progress, ratePerSecond, type Terminal } from './progress';
 import { RecordSource } from './record-source';
@@ -53,9 +54,15 @@ export async function runImportCommand(
   let run: ImportRun | undefined;
   let failure: unknown;
   try {
-    const lists = listsOf(given.format);
-    const source = new RecordSource(given.files, lists, MAX_LINE_BYTES, stop.signal);
-    const reader = new RecordReader(given.format, given.organizationId);
+    const { format, organizationId, isRawCsv } = given;
+    const source = new RecordSource(
+      given.files,
+      recordFormat(format),
+      { isRaw: isRawCsv, organizationId },
+      MAX_LINE_BYTES,
+      stop.signal,
+    );
+    const reader = new RecordReader(format, organizationId);
     const limits = { maxEvents: given.batchSize, maxBytes: MAX_BODY_BYTES };
     const client = new BulkClient(given.url, given.token);
     const sender = new ChunkSender(client, clock, stop.signal, (reason, waitMs) =>
@@ -104,9 +111,10 @@ function stopOnSignals(stop: AbortController, progress: Progress): () => void {
 
 /** One figure a line. Lines without a response appear only when the import stopped early. */
 export function summaryOf(tally: ImportTally, refusedPath: string): string {
-  const unanswered = tally.read - tally.created - tally.duplicates - tally.refused;
+  const unanswered = tally.read - tally.joined - tally.created - tally.duplicates - tally.refused;
   const rows: [string, string][] = [
     ['lines read', `${tally.read}`],
+    ...(tally.joined > 0 ? ([['joined', `${tally.joined}`]] as [string, string][]) : []),
     ['created', `${tally.created}`],
     ['duplicates', `${tally.duplicates}`],
     ['refused', tally.refused > 0 ? `${tally.refused}  (see ${refusedPath})` : '0'],

@@ -5,6 +5,8 @@ import type { ChunkResult, ChunkSender } from './chunk-sender';
 export interface ImportTally {
   /** Lines read, without blank ones. */
   read: number;
+  /** Of them, those that are a part of the record of another line. */
+  joined: number;
   created: number;
   duplicates: number;
   refused: number;
@@ -42,7 +44,7 @@ type Settled = { result: ChunkResult } | { error: unknown };
 /** One import from the first chunk to the last response. Holds at most `concurrency` + 1 chunks. */
 export class ImportRun {
   private readonly startedAtMs = performance.now();
-  private readonly counts = { read: 0, created: 0, duplicates: 0, refused: 0 };
+  private readonly counts = { read: 0, joined: 0, created: 0, duplicates: 0, refused: 0 };
   private readonly underWay: Promise<Settled>[] = [];
 
   /** An abort of `stop` ends the import early; requests under way are awaited and counted. */
@@ -67,7 +69,10 @@ export class ImportRun {
       for await (const chunk of chunks) {
         while (this.underWay.length >= this.concurrency) await this.settleOldest();
         this.stop.signal.throwIfAborted();
-        this.counts.read += chunk.events.length + chunk.refused.length;
+        for (const { lines = 1 } of [...chunk.events, ...chunk.refused]) {
+          this.counts.read += lines;
+          this.counts.joined += lines - 1;
+        }
         this.underWay.push(this.send(chunk));
       }
       while (this.underWay.length > 0) await this.settleOldest();

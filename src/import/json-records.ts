@@ -1,5 +1,5 @@
 import { ByteCollector } from '../platform/runtime/byte-collector';
-import type { RawRecord } from './record-reader';
+import type { RawRecord } from './raw-record';
 
 const [QUOTE, BACKSLASH, COMMA, LINE_FEED] = [0x22, 0x5c, 0x2c, 0x0a];
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];

@@ -1,7 +1,7 @@
 import { summaryOf } from './import-command';
 import { Progress } from './progress';
 
-const tally = { read: 9, created: 3, duplicates: 1, refused: 2, seconds: 2 };
+const tally = { read: 9, created: 3, joined: 0, duplicates: 1, refused: 2, seconds: 2 };
 
 function shown(isTTY: boolean, isQuiet = false) {
   const written: string[] = [];

@@ -11,6 +11,8 @@ export interface SourceRecord {
   organizationId: string | undefined;
   /** The same id on every run, for a record without one. */
   derivedId: () => string;
+  /** The same id on every run and in every file, made of what names a record in its source. */
+  namedId: (...parts: string[]) => string;
 }
 
 /** The JSON text of the audit event of a record. @throws UnmappableRecord */
@@ -32,7 +34,12 @@ export interface MappedEvent {
   outcomeDescription?: string;
   dataClassification: 'PUBLIC' | 'INTERNAL' | 'CONFIDENTIAL' | 'PHI';
   correlationId?: string;
-  sessionContext?: { sessionId?: string; ipAddress?: string; userAgent?: string };
+  sessionContext?: {
+    sessionId?: string;
+    ipAddress?: string;
+    userAgent?: string;
+    geolocation?: string;
+  };
 }
 
 /** Of ids, types and actions in the API, in UTF-16 units (never fewer than characters). */

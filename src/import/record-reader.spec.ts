@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { deterministicUuid } from './record-mapping';
-import { type EventLine, type Format, RecordReader, type RefusedLine } from './record-reader';
+import type { Format } from './record-formats';
+import { type EventLine, RecordReader, type RefusedLine } from './record-reader';
 import type { Line } from '../platform/runtime/line-splitter';
 
 const UUID_V8 = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

@@ -1,43 +1,12 @@
-import { mapCloudTrail } from './cloudtrail.mapping';
-import { mapEvent } from './event.mapping';
+import type { RawRecord } from './raw-record';
+import { type Format, recordFormat } from './record-formats';
 import {
   deterministicUuid,
-  keepingRecord,
   objectOf,
   type RecordMapping,
   UnmappableRecord,
 } from './record-mapping';
-import { mapWikipedia } from './wikipedia.mapping';
 import type { Line } from '../platform/runtime/line-splitter';
-
-interface RecordFormat {
-  map: RecordMapping;
-  /** Names of lists whose elements are the records of a whole file. */
-  lists: readonly string[];
-}
-
-const RECORD_FORMATS = {
-  cloudtrail: { map: keepingRecord(mapCloudTrail), lists: ['Records'] },
-  wikipedia: { map: keepingRecord(mapWikipedia), lists: [] },
-  event: { map: mapEvent, lists: ['data'] },
-} satisfies Record<string, RecordFormat>;
-
-export type Format = keyof typeof RECORD_FORMATS;
-
-export const FORMATS = Object.keys(RECORD_FORMATS) as Format[];
-
-/** Names of lists of records in a JSON document of this format. */
-export function listsOf(format: Format): readonly string[] {
-  return RECORD_FORMATS[format].lists;
-}
-
-/** A record as it stands in a file; `number` is its line. */
-export interface RawRecord extends Line {
-  /** Counted from 1, of a JSON document. */
-  element?: number;
-  /** With several files. */
-  file?: string;
-}
 
 /** Where a record stands. */
 interface Place {
@@ -46,6 +15,8 @@ interface Place {
   element?: number;
   /** Counted over all files. */
   position: number;
+  /** Of a record that was joined from several. */
+  lines?: number;
 }
 
 /** `event` is sent; `record` is for the refused file. */
@@ -72,18 +43,19 @@ export class RecordReader {
     private readonly format: Format,
     private readonly organizationId: string | undefined,
   ) {
-    this.map = RECORD_FORMATS[format].map;
+    this.map = recordFormat(format).map;
   }
 
   /** Undefined for a blank line. */
   read(raw: RawRecord): EventLine | RefusedLine | undefined {
     this.position += 1;
-    const { number, element, file } = raw;
+    const { number, element, file, lines, content } = raw;
     const place: Place = {
       ...(file === undefined ? {} : { file }),
       line: number,
       ...(element === undefined ? {} : { element }),
       position: this.position,
+      ...(lines === undefined ? {} : { lines }),
     };
     const what = element === undefined ? 'line' : 'element';
     const refused = (reason: string, record = raw.bytes.toString('utf8')): RefusedLine => ({
@@ -94,6 +66,7 @@ export class RecordReader {
     if (raw.isTooLong) {
       return refused(`the ${what} is longer than a request may be; its beginning is shown`);
     }
+    if (content && 'refusal' in content) return refused(content.refusal);
     let record: string;
     try {
       record = recordTextOf(raw);
@@ -102,7 +75,8 @@ export class RecordReader {
     }
     if (record === '') return undefined;
     try {
-      return { ...place, record, event: this.eventOf(record, element ?? number, what) };
+      const text = content?.json ?? record;
+      return { ...place, record, event: this.eventOf(text, element ?? number, what) };
     } catch (error) {
       if (error instanceof UnmappableRecord) return refused(error.message, record);
       throw error;
@@ -120,6 +94,7 @@ export class RecordReader {
       value,
       organizationId,
       derivedId: () => deterministicUuid([this.format, organizationId ?? '', String(number), text]),
+      namedId: (...parts) => deterministicUuid([this.format, ...parts]),
     });
   }
 }

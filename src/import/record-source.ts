@@ -1,6 +1,8 @@
 import { readLines } from '../platform/runtime/line-splitter';
+import { beginsCsv, type CsvOptions, readCsvRecords } from './csv-records';
 import { JsonRecordSplitter, readJsonRecords } from './json-records';
-import type { RawRecord } from './record-reader';
+import type { RawRecord } from './raw-record';
+import type { RecordFormat } from './record-formats';
 import { openSource, type Source } from './source-file';
 
 /** Bytes that tell lines from a document. */
@@ -10,10 +12,10 @@ const HEAD_BYTES = 64 * 1024;
 export class RecordSource {
   private readonly opened: Source[] = [];
 
-  /** `lists`: names of lists whose elements are the records of a whole file. */
   constructor(
     private readonly files: readonly string[],
-    private readonly lists: readonly string[],
+    private readonly format: RecordFormat,
+    private readonly csv: CsvOptions,
     private readonly maxBytes: number,
     private readonly signal: AbortSignal,
   ) {}
@@ -26,7 +28,12 @@ export class RecordSource {
   }
 
   /** @throws Error that names the file. */
-  async *records(): AsyncGenerator<RawRecord> {
+  records(): AsyncIterable<RawRecord> {
+    const { join } = this.format;
+    return join ? join(this.separateRecords()) : this.separateRecords();
+  }
+
+  private async *separateRecords(): AsyncGenerator<RawRecord> {
     for (const file of this.files) {
       try {
         const source = await openSource(file, this.signal);
@@ -56,9 +63,20 @@ export class RecordSource {
     }
     const rest = prepended(head, { [Symbol.asyncIterator]: () => parts });
     const beginning = Buffer.concat(head).subarray(0, HEAD_BYTES);
-    if (beginsDocument(beginning.toString('latin1'), this.lists))
-      yield* readJsonRecords(rest, this.maxBytes, this.lists);
-    else yield* readLines(rest, this.maxBytes);
+    yield* this.recordsOf(rest, beginning);
+  }
+
+  private recordsOf(content: AsyncIterable<Buffer>, beginning: Buffer): AsyncIterable<RawRecord> {
+    const { content: kind, lists } = this.format;
+    const isCsv =
+      kind === 'csv' || (kind === 'json or csv' && beginsCsv(beginning.toString('utf8')));
+    if (isCsv && beginning.length > 0) {
+      return readCsvRecords(content, beginning, this.maxBytes, this.csv);
+    }
+    const isDocument = kind !== 'lines' && beginsDocument(beginning.toString('latin1'), lists);
+    return isDocument
+      ? readJsonRecords(content, this.maxBytes, lists)
+      : readLines(content, this.maxBytes);
   }
 }
 

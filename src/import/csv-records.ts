@@ -1,0 +1,319 @@
+import { ByteCollector } from '../platform/runtime/byte-collector';
+import type { Line } from '../platform/runtime/line-splitter';
+import type { RawRecord } from './raw-record';
+import { objectOf } from './record-mapping';
+
+/** Columns of a CSV export, and what their cells hold: `text` is neutralized against formulas. */
+export const CSV_COLUMNS = {
+  id: 'word',
+  timestamp: 'word',
+  recordedAt: 'word',
+  sequence: 'word',
+  organizationId: 'text',
+  principalId: 'text',
+  action: 'text',
+  targetResourceType: 'text',
+  targetResourceId: 'text',
+  status: 'word',
+  outcomeDescription: 'text',
+  dataClassification: 'word',
+  correlationId: 'text',
+  sessionContext: 'json',
+  metadata: 'json',
+} as const;
+type Column = keyof typeof CSV_COLUMNS;
+
+/** Without them a row is no event. */
+const REQUIRED: readonly Column[] = ['organizationId', 'action', 'status'];
+
+const DELIMITERS = [',', ';', '\t'];
+const [QUOTE, LINE_FEED] = [0x22, 0x0a];
+const BYTE_ORDER_MARK = '\ufeff';
+/** Bytes kept of a row that is too long, to identify it. */
+const KEPT_BYTES = 1024;
+/** Characters of a cell, in UTF-16 units, behind which spreadsheets cut it. */
+const SPREADSHEET_CHARACTERS = 32_767;
+
+export interface CsvOptions {
+  /** Exported with `csv_raw=true`: no apostrophe was put before formulas. */
+  isRaw: boolean;
+  /** Of all events: the file needs no column for it. */
+  organizationId: string | undefined;
+}
+
+/** Whether a file begins with the header row of a CSV export: names of columns alone. */
+export function beginsCsv(head: string): boolean {
+  const { cells } = headerIn(firstRowOf(head));
+  return cells.length > 1 && cells.every(isColumn);
+}
+
+/**
+ * Reads a CSV export row by row; rows become events as a JSON export has them. Separator and columns are those of its
+ * header. Holds one row of at most `maxBytes`.
+ * @throws Error when the header is none, or when the content ends inside a quoted cell.
+ */
+export async function* readCsvRecords(
+  source: AsyncIterable<Buffer>,
+  head: Buffer,
+  maxBytes: number,
+  options: CsvOptions,
+): AsyncGenerator<RawRecord> {
+  const { delimiter, columns } = readHeader(head, options);
+  const rows = new CsvRowSplitter(delimiter, maxBytes);
+  const cells = new CellReader(delimiter, options.isRaw);
+  let isHeader = true;
+  const recordOf = (row: Line): RawRecord =>
+    row.isTooLong ? row : { ...row, ...contentOf(row.bytes, columns, cells) };
+  for await (const part of source) {
+    for (const row of rows.split(part)) {
+      if (!isHeader) yield recordOf(row);
+      isHeader = false;
+    }
+  }
+  const last = rows.end();
+  if (last && !isHeader) yield recordOf(last);
+}
+
+function firstRowOf(text: string): string {
+  const [row = ''] = text.replace(BYTE_ORDER_MARK, '').split('\n', 1);
+  return row.replace(/\r$/, '');
+}
+
+function headerIn(row: string): { delimiter: string; cells: string[] } {
+  const delimiter = DELIMITERS.find((one) => row.includes(one)) ?? ',';
+  return { delimiter, cells: row.split(delimiter).map((cell) => cell.replace(/^"(.*)"$/, '$1')) };
+}
+
+const isColumn = (name: string): name is Column => Object.hasOwn(CSV_COLUMNS, name);
+
+function readHeader(
+  head: Buffer,
+  { organizationId }: CsvOptions,
+): { delimiter: string; columns: Column[] } {
+  if (/^(?:\u00ff\u00fe|\u00fe\u00ff)/.test(head.toString('latin1', 0, 2))) {
+    throw new Error('the content is UTF-16, and exports are UTF-8');
+  }
+  const { delimiter, cells } = headerIn(firstRowOf(head.toString('utf8')));
+  const columns = cells.filter(isColumn);
+  const unknown = cells.find((cell) => !isColumn(cell));
+  const known = `the columns of an export are ${Object.keys(CSV_COLUMNS).join(', ')}`;
+  if (unknown !== undefined) {
+    throw new Error(`line 1 is not the header of an export: ${shown(unknown)} is none; ${known}`);
+  }
+  const twice = columns.find((column, index) => columns.indexOf(column) !== index);
+  if (twice) throw new Error(`line 1 has the column ${twice} twice`);
+  const isGiven = (name: Column) => columns.includes(name);
+  const missing = REQUIRED.filter((name) => !isGiven(name)).filter(
+    (name) => name !== 'organizationId' || organizationId === undefined,
+  );
+  if (missing.length > 0) {
+    const hint = missing.includes('organizationId') ? '; --organization may stand for it' : '';
+    throw new Error(`line 1 lacks ${missing.join(', ')}, which every event needs${hint}`);
+  }
+  return { delimiter, columns };
+}
+
+const shown = (text: string) => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+
+/** Fails rather than replace bytes by U+FFFD. */
+const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function contentOf(
+  bytes: Buffer,
+  columns: readonly Column[],
+  reader: CellReader,
+): Pick<RawRecord, 'content'> {
+  let row: string;
+  try {
+    row = exactText.decode(bytes).replace(/\r$/, '');
+  } catch {
+    return refused('the row is not valid UTF-8; the bytes that are not are shown as \ufffd');
+  }
+  // A blank line: a row has two cells at least.
+  if (row === '') return {};
+  try {
+    return { content: { json: eventOf(row, columns, reader) } };
+  } catch (error) {
+    if (error instanceof UnreadableRow) return refused(error.message);
+    throw error;
+  }
+}
+
+const refused = (refusal: string) => ({ content: { refusal } });
+
+/** The message is the reason in the refused file. */
+class UnreadableRow extends Error {}
+
+function eventOf(row: string, columns: readonly Column[], reader: CellReader): string {
+  const cells = reader.cellsOf(row);
+  if (cells.length !== columns.length) {
+    const long = cells.some(({ text }) => text.length >= SPREADSHEET_CHARACTERS)
+      ? ` and one of ${SPREADSHEET_CHARACTERS} characters: a spreadsheet holds no more, and has cut it`
+      : '';
+    throw new UnreadableRow(
+      `the row has ${cells.length} cells instead of ${columns.length}, as its header has${long}`,
+    );
+  }
+  const members = columns.flatMap((column, index) => {
+    const cell = cells[index];
+    // An empty text is quoted; without quotes it is null.
+    if (cell === undefined || (cell.text === '' && !cell.isQuoted)) return [];
+    return [`${JSON.stringify(column)}:${reader.valueOf(column, cell.text)}`];
+  });
+  return `{${members.join(',')}}`;
+}
+
+interface Cell {
+  text: string;
+  isQuoted: boolean;
+}
+
+const FORMULA = '=+@\uff1d\uff0b\uff0d\uff20-';
+
+/** Reads the cells of a row, and undoes what an export did to them. */
+class CellReader {
+  /** A formula at the start of a cell, with its apostrophe or without. */
+  private readonly atStart = new RegExp(`^('*)[\\t\\r\\n${FORMULA}]`);
+  /** A formula behind what another reader takes for a separator. */
+  private readonly inside: RegExp;
+  private readonly insideUnmarked: RegExp;
+
+  constructor(
+    private readonly delimiter: string,
+    private readonly isRaw: boolean,
+  ) {
+    const separators = `[${DELIMITERS.filter((one) => one !== delimiter).join('')}\\r\\n]`;
+    this.inside = new RegExp(`(${separators}"*'*)'(?=[${FORMULA}])`, 'g');
+    this.insideUnmarked = new RegExp(`${separators}"*[${FORMULA}]`);
+  }
+
+  /** @throws UnreadableRow for a quote where none may be. */
+  cellsOf(row: string): Cell[] {
+    const cells: Cell[] = [];
+    for (let at = 0; at <= row.length; at += 1) {
+      const isQuoted = row[at] === '"';
+      const end = isQuoted ? endOfQuoted(row, at) : this.endOfPlain(row, at);
+      const text = row.slice(at, end);
+      if (end < row.length && row[end] !== this.delimiter) {
+        throw new UnreadableRow(`cell ${cells.length + 1} goes on behind its closing quote`);
+      }
+      if (!isQuoted && /["\r]/.test(text)) {
+        throw new UnreadableRow(`cell ${cells.length + 1} needs quotes around it`);
+      }
+      cells.push({ text: isQuoted ? text.slice(1, -1).replaceAll('""', '"') : text, isQuoted });
+      at = end;
+    }
+    return cells;
+  }
+
+  /** The JSON of a cell. @throws UnreadableRow */
+  valueOf(column: Column, text: string): string {
+    const kind = CSV_COLUMNS[column];
+    if (kind === 'json') return jsonOf(column, text);
+    return JSON.stringify(kind === 'text' && !this.isRaw ? this.restored(column, text) : text);
+  }
+
+  private endOfPlain(row: string, from: number): number {
+    const end = row.indexOf(this.delimiter, from);
+    return end === -1 ? row.length : end;
+  }
+
+  /** Without the apostrophes of the export. */
+  private restored(column: Column, text: string): string {
+    const apostrophes = this.atStart.exec(text)?.[1];
+    if (apostrophes === '' || this.insideUnmarked.test(text)) {
+      throw new UnreadableRow(
+        `${column} holds a formula without the apostrophe that an export puts before it: give --csv-raw for an export with csv_raw=true`,
+      );
+    }
+    return (apostrophes ? text.slice(1) : text).replace(this.inside, '$1');
+  }
+}
+
+/** The position behind the closing quote of the cell that begins at `from`. */
+function endOfQuoted(row: string, from: number): number {
+  for (let quote = row.indexOf('"', from + 1); ; quote = row.indexOf('"', quote + 2)) {
+    if (quote === -1) throw new UnreadableRow('a quoted cell has no closing quote');
+    if (row[quote + 1] !== '"') return quote + 1;
+  }
+}
+
+function jsonOf(column: Column, text: string): string {
+  try {
+    if (objectOf(JSON.parse(text)) === undefined) throw new SyntaxError('it is not an object');
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    const isCut = text.length === SPREADSHEET_CHARACTERS;
+    throw new UnreadableRow(
+      isCut
+        ? `${column} was cut by a spreadsheet, which holds ${SPREADSHEET_CHARACTERS} characters a cell`
+        : `${column} is not a JSON object: ${detail}`,
+    );
+  }
+  // In valid JSON raw line breaks are between tokens only.
+  return text.replaceAll(/[\r\n]/g, '');
+}
+
+/** Splits bytes into rows of CSV: a line break in a quoted cell ends none. `number` is the first line of a row. */
+export class CsvRowSplitter {
+  private state: 'start' | 'plain' | 'quoted' | 'quote' = 'start';
+  private row = new ByteCollector();
+  private bytes = 0;
+  private line = 1;
+  private firstLine = 1;
+  private readonly delimiter: number;
+
+  constructor(
+    delimiter: string,
+    private readonly maxBytes: number,
+  ) {
+    this.delimiter = delimiter.charCodeAt(0);
+  }
+
+  *split(part: Buffer): Generator<Line> {
+    let from = 0;
+    for (let at = 0; at < part.length; at += 1) {
+      const byte = part[at] ?? 0;
+      if (byte === LINE_FEED) this.line += 1;
+      if (this.state === 'quoted') {
+        if (byte === QUOTE) this.state = 'quote';
+        continue;
+      }
+      if (byte === LINE_FEED) {
+        yield this.finish(part.subarray(from, at));
+        from = at + 1;
+      } else if (byte === this.delimiter) this.state = 'start';
+      else if (byte === QUOTE && this.state !== 'plain') this.state = 'quoted';
+      else this.state = 'plain';
+    }
+    this.add(part.subarray(from));
+  }
+
+  /** The last row, when it has no line break. @throws Error when it ends inside a quoted cell. */
+  end(): Line | undefined {
+    if (this.state === 'quoted') {
+      throw new Error(
+        `the content ends inside a quoted cell of the row that begins in line ${this.firstLine}`,
+      );
+    }
+    return this.bytes > 0 ? this.finish(Buffer.alloc(0)) : undefined;
+  }
+
+  private add(part: Buffer): void {
+    this.bytes += part.length;
+    if (this.bytes <= this.maxBytes) this.row.add(part);
+    else if (this.row.length < KEPT_BYTES) this.row.add(part.subarray(0, KEPT_BYTES));
+  }
+
+  private finish(part: Buffer): Line {
+    this.add(part);
+    const isTooLong = this.bytes > this.maxBytes;
+    const all = this.row.take();
+    const bytes = isTooLong ? all.subarray(0, KEPT_BYTES) : all;
+    const number = this.firstLine;
+    this.bytes = 0;
+    this.state = 'start';
+    this.firstLine = this.line;
+    return { number, bytes, isTooLong };
+  }
+}

@@ -1,0 +1,62 @@
+import { tableMapping } from './field-table';
+import { type JsonObject, type MappedEvent, textOf, UnmappableRecord } from './record-mapping';
+
+/** GitHub records what was done; these actions are refusals. */
+const FAILED_ACTIONS = new Set(['user.failed_login', 'protected_branch.rejected_ref_update']);
+
+/** What an entry is about, the most specific first: its member and the type of the target. */
+const TARGETS = { repo: 'repository', team: 'team', user: 'user', org: 'organization' } as const;
+
+/** Maps one entry of a GitHub audit log, of an organization or an enterprise. */
+export const mapGitHub = tableMapping({
+  id: ({ value, namedId }) => {
+    const id = textOf(value._document_id);
+    return id && namedId(id);
+  },
+  timestamp: [timestampOf],
+  organizationId: ['org', 'org.0', 'business'],
+  principalId: ['actor', numberText('actor_id')],
+  action: ['action'],
+  targetResourceType: [(value) => targetOf(value)?.type],
+  targetResourceId: [(value) => targetOf(value)?.id],
+  status: statusOf,
+  outcomeDescription: ['explanation', 'reason', 'message'],
+  dataClassification: () => 'INTERNAL',
+  correlationId: ['request_id'],
+  sessionId: ['hashed_token'],
+  ipAddress: ['actor_ip'],
+  userAgent: ['user_agent'],
+  geolocation: ['actor_location.country_code'],
+});
+
+/** Milliseconds since 1970; the two members are the same moment. */
+function timestampOf(value: JsonObject): string {
+  const time = value['@timestamp'] ?? value.created_at;
+  if (typeof time === 'string' && time !== '') return time;
+  const date = new Date(Number.isInteger(time) ? (time as number) : NaN);
+  if (Number.isNaN(date.getTime())) {
+    throw new UnmappableRecord(
+      '@timestamp or created_at must be a whole number of milliseconds since 1970, or ISO 8601',
+    );
+  }
+  return date.toISOString();
+}
+
+function numberText(name: string): (value: JsonObject) => string | undefined {
+  return (value) => (Number.isSafeInteger(value[name]) ? String(value[name]) : undefined);
+}
+
+function targetOf(value: JsonObject): { type: string; id: string } | undefined {
+  for (const [member, type] of Object.entries(TARGETS)) {
+    const id = textOf(value[member]);
+    if (id !== undefined) return { type, id };
+  }
+  return undefined;
+}
+
+/** Requests to the API have the status code of their response. */
+function statusOf(value: JsonObject): MappedEvent['status'] {
+  const code = value.status_code;
+  const isFailed = FAILED_ACTIONS.has(textOf(value.action) ?? '') || Number(code ?? 0) >= 400;
+  return isFailed ? 'failure' : 'success';
+}
