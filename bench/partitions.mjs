@@ -14,7 +14,7 @@ const ORGANIZATIONS = 8;
 const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 
 const { EmbeddedPostgresServer } = createRequire(import.meta.url)(
-  join(dist, 'database/embedded-postgres.js'),
+  join(dist, 'platform/database/embedded/embedded-postgres.js'),
 );
 const dataDir = mkdtempSync(join(tmpdir(), 'audit-bench-'));
 const server = await EmbeddedPostgresServer.start({

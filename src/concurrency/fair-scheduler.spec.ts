@@ -22,9 +22,41 @@ function work() {
   return { run: () => promise, finish: () => finish() };
 }
 
+/** Resolves when requests that were granted a permit have begun. */
+const granted = () => new Promise((resolve) => setImmediate(resolve));
+
 const timeout = () => new AppError('REQUEST_TIMEOUT', 'too long');
 
 describe('FairScheduler', () => {
+  it('admits as many more as hold permits and wait for another server, and fewer once they are done', async () => {
+    const fair = make(1);
+    const [first, second, third] = [work(), work(), work()];
+    const started: string[] = [];
+    const start = (name: string, { run }: ReturnType<typeof work>) =>
+      fair.run({ flow: name, signal: new AbortController().signal }, () => {
+        started.push(name);
+        return run();
+      });
+    const ends = [start('first', first), start('second', second)];
+    expect(started).toEqual(['first']);
+    fair.setExtraPermits(1);
+    await granted();
+    expect(started).toEqual(['first', 'second']);
+    fair.setExtraPermits(0);
+    ends.push(start('third', third));
+    first.finish();
+    await ends[0];
+    await granted();
+    expect(started).toEqual(['first', 'second']); // one is under way, which is all there may be again
+    second.finish();
+    await ends[1];
+    await granted();
+    expect(started).toEqual(['first', 'second', 'third']);
+    third.finish();
+    await Promise.all(ends);
+    expect(fair.statistics()).toMatchObject({ active: 0 });
+  });
+
   it('holds the limit, counts, and gets every permit back, however the work ends', async () => {
     await fc.assert(
       fc.asyncProperty(
