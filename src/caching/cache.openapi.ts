@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
 import { MAX_PATTERN_LENGTH } from './cache-key';
 import { NO_STORE, type OperationDescription } from '../http/operation.openapi';
-import { Check, integer, list, text } from '../validation/constraints';
+import { Check, InsteadOfArray, integer, list, text } from '../validation/constraints';
 import {
   ApiInstant,
   ApiInteger,
@@ -35,6 +35,7 @@ export class InvalidationQuery {
 }
 
 /** Body of a warm-up. */
+@InsteadOfArray('send { "organizationIds": [...] }')
 export class WarmupDto {
   @IsOptional()
   @Check(list(1, MAX_TENANTS))

@@ -288,6 +288,21 @@ describe('the compiled validator', () => {
     ]);
   });
 
+  it('refuses an array as a body whose type says nothing of several with its members', () => {
+    class Range {
+      @Check(integer(1, 9))
+      from!: number;
+      @Check(integer(1, 9))
+      to!: number;
+    }
+    expect(validate(Range, [])).toEqual([
+      {
+        path: '',
+        message: 'must be a JSON object, not an array; send one object; allowed members: from, to',
+      },
+    ]);
+  });
+
   it('checks ten thousand events of one request and names the bad ones', () => {
     const events = Array.from({ length: 10_000 }, (_, index) => ({
       timestamp: '2026-11-23T10:30:00.123456Z',

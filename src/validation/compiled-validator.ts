@@ -46,7 +46,8 @@ function compile(dto: Dto): Check {
   );
   const known = new Set(members.map(([name]) => name));
   const allowed = `is not a known property; allowed: ${[...known].join(', ')}`;
-  const advice = `, not an array; ${arrayAdviceOf(dto) ?? 'send one value a request'}`;
+  const single = `send one object; allowed members: ${[...known].join(', ')}`;
+  const advice = `, not an array; ${arrayAdviceOf(dto) ?? single}`;
   return (value, path, errors) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       const isBody = path === '' && Array.isArray(value);

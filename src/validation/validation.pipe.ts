@@ -15,7 +15,7 @@ export class CompiledValidationPipe implements PipeTransform {
     if (typeof metatype !== 'function' || PLAIN_TYPES.includes(metatype)) return value;
     const dto = metatype as new () => object;
     if (type === 'query') {
-      return validQuery(dto, (value ?? {}) as Record<string, unknown>);
+      return validQuery(dto, value ?? {});
     }
     if (type !== 'body') return value;
     const errors = validate(dto, value);
@@ -25,12 +25,17 @@ export class CompiledValidationPipe implements PipeTransform {
 }
 
 /**
- * Members of a query DTO.
+ * Members of a query DTO. A procedure's input may be any JSON value.
  * @throws AppError VALIDATION_FAILED with every violation and its path.
  */
-export function validQuery(dto: new () => object, query: Record<string, unknown>): object {
+export function validQuery(dto: new () => object, query: unknown): object {
+  if (!isRecord(query)) throw validationFailed(validate(dto, query));
   const { value, errors } = coerceQuery(dto, query);
   const all = [...errors, ...validate(dto, value)];
   if (all.length > 0) throw validationFailed(all);
   return value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

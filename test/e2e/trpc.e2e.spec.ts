@@ -200,6 +200,29 @@ describe('the tRPC adapter', () => {
     expect(answer.text).not.toMatch(/node_modules|stack/);
   });
 
+  it.each([
+    ['bulkCreateAuditEvents', 'send { "events": [...] }'],
+    ['cacheOperations.warmUp', 'send { "organizationIds": [...] }'],
+    ['cacheOperations.invalidate', 'send one object; allowed members: pattern'],
+    ['getOptimizedAuditEvents', 'allowed members: filter, pagination'],
+    ['getAlerts', 'allowed members: severity, state'],
+  ])('tells a call of %s with an array as its input what to send', async (name, advice) => {
+    const answers = await Promise.all([
+      service.post(`/trpc/performance.${name}`, token, [event()]),
+      service.post(`/trpc/performance.${name}?batch=1`, token, { 0: [event()] }),
+    ]);
+    for (const { json } of answers) {
+      const [{ error }] = [json].flat() as [
+        { error: { data: { errors: { path: string; message: string }[] } } },
+      ];
+      expect(error.data.errors[0]).toEqual({
+        path: '',
+        message: expect.stringContaining(`must be a JSON object, not an array; `),
+      });
+      expect(error.data.errors[0]?.message).toContain(advice);
+    }
+  });
+
   it('says how many calls a batch may have', async () => {
     const answer = await service.get(`/trpc/${overlong}?batch=1`, token);
     expect(answer.json.error.data.errors).toEqual([

@@ -131,7 +131,9 @@ export class GraphqlController {
       throw new AppError('VALIDATION_FAILED', 'Send one operation a request; batches are refused.');
     }
     if (typeof body !== 'object' || body === null) {
-      throw new AppError('VALIDATION_FAILED', 'The body must be a JSON object.');
+      const detail =
+        'The body must be a JSON object, such as { "query": "{ … }", "variables": {} }.';
+      throw new AppError('VALIDATION_FAILED', detail);
     }
     // A variable may be a JSON value itself, under any name.
     keepExactMembers(body, 'variables');
