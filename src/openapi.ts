@@ -1,12 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { PROBLEM_JSON } from './platform/errors/problem';
 import { problemExamples } from './http/problem.openapi';
 import { SHARED_HEADERS } from './http/operation.openapi';
-import { PACKAGE_ROOT } from './platform/config/load-environment';
+import { packageVersion } from './platform/config/load-environment';
 
 type PathItem = OpenAPIObject['paths'][string];
 type OperationObject = NonNullable<PathItem['get']>;
@@ -70,11 +68,6 @@ function describePath(path: string, item: PathItem): void {
       operation.deprecated = true;
     }
   }
-}
-
-function packageVersion(): string {
-  const manifest = readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }
 
 /** The validator refuses unknown members of bodies. */
