@@ -23,6 +23,7 @@ import { requireAcceptable } from './http/negotiation';
 import { parseQuery } from './validation/query-coercion';
 import { RequestObserver } from './http/request-observer';
 import { serveGraphiql } from './api/graphql/graphiql';
+import { TrustedProxies } from './http/trusted-proxies';
 import { GraphqlSocket } from './api/graphql/graphql-socket';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RequestRecorder } from './metrics/request-recorder';
@@ -108,7 +109,13 @@ function observerOf(
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => server.runningRequests);
   server.slowClients.registerWith(app.get(MetricRegistry));
-  return new RequestObserver(log.pino, slowRequestThresholdMs, enabled ? recorder : undefined);
+  const proxies = new TrustedProxies(serverConfig().trustedProxies);
+  return new RequestObserver(
+    log.pino,
+    slowRequestThresholdMs,
+    proxies,
+    enabled ? recorder : undefined,
+  );
 }
 
 /** Boots behind a server that already listens. */

@@ -201,7 +201,10 @@ function domainTablesNamed(sources: Sources): string[] {
         ts.isTemplateHead(node) ||
         ts.isTemplateMiddle(node) ||
         ts.isTemplateTail(node);
-      if (isText && /\baudit_(?:event|organization|client_event_id)(?![a-z]|_[a-z])/.test(node.text)) {
+      if (
+        isText &&
+        /\baudit_(?:event|organization|client_event_id)(?![a-z]|_[a-z])/.test(node.text)
+      ) {
         const { line } = source.getLineAndCharacterOfPosition(node.getStart());
         found.push(`${path}:${line + 1}`);
       }

@@ -107,6 +107,8 @@ export class HttpServer {
     this.server.closeIdleConnections = () => this.closeIdleSparingReaders(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
     this.slowClients = new SlowClientGuard(this.server);
+    // Node keeps the address from the first read on: later the client may be gone.
+    this.server.on('connection', (socket: Socket) => void socket.remoteAddress);
   }
 
   /** Starts to listen; rejects when the port is taken. */

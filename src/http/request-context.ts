@@ -97,6 +97,18 @@ export function measureToFirstByte(response: Timed): void {
   });
 }
 
+const FEED = Symbol('feed');
+type Feed = ServerResponse & { [FEED]?: true };
+
+/** Marks a response that goes on for as long as its client likes: that the client leaves is its regular end. */
+export function noteFeed(response: Feed): void {
+  response[FEED] = true;
+}
+
+export function isFeed(response: Feed): boolean {
+  return response[FEED] === true;
+}
+
 /** Milliseconds until now, or until the first byte after measureToFirstByte. */
 export function durationMs(response: Timed): number {
   const nowMs = response[FIRST_BYTE] ?? performance.now();

@@ -1,12 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Principal } from '../auth/principal';
 import type { RequestRecorder } from '../metrics/request-recorder';
-import { durationMs, requestIdOf, routeOf, traceContextOf } from './request-context';
+import { durationMs, isFeed, requestIdOf, routeOf, traceContextOf } from './request-context';
+import type { TrustedProxies } from './trusted-proxies';
 
 /** Status that nginx logs for a client that did not wait; also for a response aborted here. */
 const UNFINISHED = 499;
 const SOCKET_METHOD = 'WS';
+/** Browsers send some 120 characters. */
+const MAX_USER_AGENT_CHARACTERS = 256;
 
 export interface FinishedOperation {
   request: IncomingMessage & { principal?: Principal };
@@ -14,28 +18,33 @@ export interface FinishedOperation {
   route: string;
   status: number;
   ms: number;
+  /** Of feeds and subscriptions: the side that ended it. */
+  closedBy?: 'client' | 'server' | undefined;
 }
 
 export type OperationObserver = (operation: FinishedOperation) => void;
 
 /**
  * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC, operations on a WebSocket too. The
- * log has principal, route, status and duration at `info`, probes and scrapes at `debug`, slow requests as warnings; never tokens, queries, bodies or
- * event ids. Without `recorder` nothing is measured.
+ * log has principal, client, route, status and duration at `info`, probes and scrapes at `debug`, slow requests as
+ * warnings; never tokens, queries, bodies or event ids. Without `recorder` nothing is measured.
  */
 export class RequestObserver {
   constructor(
     private readonly logger: Logger,
     private readonly slowThresholdMs: number,
+    private readonly proxies: TrustedProxies,
     private readonly recorder: RequestRecorder | undefined,
   ) {}
 
   requestEnded(request: IncomingMessage, response: ServerResponse): void {
     // Node also reports a response as finished when its rest is lost with the connection; a complete one ends first.
     const isFinished = response.writableFinished && !request.socket.destroyed;
-    const status = isFinished ? response.statusCode : UNFINISHED;
+    const closedBy = isFeed(response) ? feedClosedBy(request.socket, isFinished) : undefined;
+    const status = isFinished || closedBy ? response.statusCode : UNFINISHED;
     const route = routeOf(request);
-    this.count(request.method ?? '', { request, route, status, ms: durationMs(response) });
+    const ms = durationMs(response);
+    this.count(request.method ?? '', { request, route, status, ms, closedBy });
   }
 
   /** An operation on a WebSocket has ended. */
@@ -43,7 +52,8 @@ export class RequestObserver {
     this.count(SOCKET_METHOD, operation);
   }
 
-  private count(method: string, { request, route, status, ms }: FinishedOperation): void {
+  private count(method: string, operation: FinishedOperation): void {
+    const { request, route, status, ms, closedBy } = operation;
     this.recorder?.record(method, route, status, ms);
     const isSlow = ms >= this.slowThresholdMs;
     const level = isSlow ? 'warn' : status < 400 && isProbe(route) ? 'debug' : 'info';
@@ -57,9 +67,12 @@ export class RequestObserver {
       spanId,
       principal: principal?.subject,
       organization: principal && organizationOf(principal),
+      client: this.proxies.clientAddress(request),
+      userAgent: userAgentOf(request),
       method,
       route,
       status,
+      closedBy,
       ms: Math.round(ms * 10) / 10,
     };
     this.logger[level](line, `${isSlow ? 'Slow: ' : ''}${method} ${route} ${status}`);
@@ -75,4 +88,19 @@ function isProbe(route: string): boolean {
 function organizationOf({ organizations }: Principal): string | number {
   if (organizations === '*') return '*';
   return organizations.length === 1 ? (organizations[0] ?? '') : organizations.length;
+}
+
+/** Undefined where this service has cut a client that did not read. */
+function feedClosedBy(socket: Socket, isFinished: boolean): 'client' | 'server' | undefined {
+  if (isFinished) return 'server';
+  return socket.readableEnded || socket.errored ? 'client' : undefined;
+}
+
+/** Bounded, and with escapes for what is not printable ASCII: terminals obey control characters of eight bits, too. */
+function userAgentOf({ headers }: IncomingMessage): string | undefined {
+  const text = headers['user-agent']?.slice(0, MAX_USER_AGENT_CHARACTERS);
+  return text?.replace(
+    /[^\x20-\x7e]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
 }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { problemOf, toAppError } from '../platform/errors/problem';
 import { waitForDrain } from '../platform/runtime/drain';
-import { requestIdOf } from './request-context';
+import { noteFeed, requestIdOf } from './request-context';
 
 /** Proxies commonly close connections that are silent for a minute. */
 const HEARTBEAT_MS = 15_000;
@@ -50,6 +50,7 @@ export async function writeEventStream(
   const { socket, req: request } = response;
   const closed = whileConnected(response);
   socket?.setNoDelay(true);
+  noteFeed(response);
   response.writeHead(200, EVENT_STREAM_HEADERS);
   response.write(`retry: ${RECONNECT_MS}\n\n`);
   const heartbeat = setInterval(() => {

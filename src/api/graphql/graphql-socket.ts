@@ -350,13 +350,13 @@ class OperationTimer {
     this.begunMs = performance.now();
   }
 
-  end(errors: readonly Error[] | undefined): void {
+  end(errors: readonly Error[] | undefined, closedBy?: 'client' | 'server'): void {
     if (this.isOver) return;
     this.isOver = true;
     const [first] = errors ?? [];
     const status = first ? statusOf(first) : 200;
     const ms = (this.begunMs ?? performance.now()) - this.startedMs;
-    this.observe({ request: this.request, route: this.route, status, ms });
+    this.observe({ request: this.request, route: this.route, status, ms, closedBy });
   }
 }
 
@@ -371,10 +371,10 @@ async function subscribeCounted(
   }
   timer.begin();
   let isCounted = true;
-  const finish = (errors?: readonly Error[]): void => {
+  const finish = (closedBy: 'client' | 'server', errors?: readonly Error[]): void => {
     if (isCounted) connection.subscriptions -= 1;
     isCounted = false;
-    timer.end(errors);
+    timer.end(errors, closedBy);
   };
   connection.subscriptions += 1;
   const counted: AsyncIterableIterator<ExecutionResult> = {
@@ -385,16 +385,16 @@ async function subscribeCounted(
           if (next.done && connection.isClosing && !connection.signal.aborted) {
             await once(connection.signal, 'abort');
           }
-          if (next.done) finish();
+          if (next.done) finish('server');
           return next;
         },
         (error: Error) => {
-          finish([toAppError(error)]);
+          finish('server', [toAppError(error)]);
           throw error;
         },
       ),
     return: () => {
-      finish();
+      finish('client');
       return result.return(undefined);
     },
     [Symbol.asyncIterator]: () => counted,

@@ -22,10 +22,11 @@ import { ComposedResponse } from '../../audit/read/response-composition';
 import { requireSingleParameters } from '../../validation/query-coercion';
 import { acceptedRanges } from '../../http/negotiation';
 import {
+  clientClosed,
   measureToFirstByte,
   nameRoute,
+  noteFeed,
   requestIdOf,
-  clientClosed,
 } from '../../http/request-context';
 import { streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
@@ -240,6 +241,7 @@ export async function writeFetchResponse(
     return;
   }
   measureToFirstByte(response);
+  if (isEventStream(headers)) noteFeed(response);
   response.flushHeaders();
   const flush = coalesced(() => response.flush?.());
   // Each chunk is whole lines of JSON text.
@@ -254,8 +256,11 @@ export async function writeFetchResponse(
 }
 
 function isStreamed(headers: Headers): boolean {
-  const type = headers.get('content-type');
-  return headers.has('transfer-encoding') || type?.startsWith('text/event-stream') === true;
+  return headers.has('transfer-encoding') || isEventStream(headers);
+}
+
+function isEventStream(headers: Headers): boolean {
+  return headers.get('content-type')?.startsWith('text/event-stream') === true;
 }
 
 /** Calls `work` after the events of this tick are written: a flush after each would undo the compression. */

@@ -20,6 +20,7 @@ import {
   url,
   urlList,
 } from './define-config';
+import { networkOf } from '../runtime/ip-address';
 import { developmentSecret, MIN_SECRET_BYTES } from './development-secret';
 import { packageVersion, type Profile } from './load-environment';
 
@@ -41,6 +42,12 @@ export const serverConfig = defineConfig(
     shutdownTimeoutMs: integer('SHUTDOWN_TIMEOUT_MS', 0, 600_000),
     /** TCP port of /metrics alone; unset leaves it on PORT. */
     metricsPort: optional(integer('METRICS_PORT', 0, 65_535)),
+    /** Networks of the proxies whose X-Forwarded-* headers count. */
+    trustedProxies: list(
+      'TRUSTED_PROXIES',
+      networkOf,
+      'be empty or comma-separated addresses and networks such as 10.0.0.0/8, 192.168.1.7 or fd00::/8',
+    ),
     /** Origins whose pages may read responses; `*` alone stands for all. */
     corsOrigins: list('CORS_ORIGINS', (item) => (item === '*' ? item : origin(item)), CORS_ORIGINS),
   },
@@ -304,12 +311,23 @@ export const buildConfig = defineConfig(
   },
 );
 
-/** Level and format of the log. */
-export const loggingConfig = defineConfig('logging', {
-  level: choice('LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
-  /** JSON lines, or coloured text for terminals. */
-  format: choice('LOG_FORMAT', ['json', 'pretty']),
-});
+/** Level and format of the log, and what each line names. */
+export const loggingConfig = defineConfig(
+  'logging',
+  {
+    level: choice('LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+    /** JSON lines, or coloured text for terminals. */
+    format: choice('LOG_FORMAT', ['json', 'pretty']),
+  },
+  {
+    derive: (settings, environment) => ({
+      ...settings,
+      service: tracingConfig.read(environment).serviceName,
+      version: packageVersion(),
+      environment: environment.profile as string,
+    }),
+  },
+);
 
 export type LoggingConfig = ConfigType<typeof loggingConfig>;
 

@@ -5,10 +5,14 @@ import { createLog } from './service-logger';
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 
 /** What a logger with these settings writes when `work` uses it. */
-function written(config: LoggingConfig, work: (logger: Required<LoggerService>) => void): string {
+function written(
+  config: Pick<LoggingConfig, 'level' | 'format'>,
+  work: (logger: Required<LoggerService>) => void,
+): string {
   const parts: string[] = [];
   const destination = { write: (text: string) => parts.push(text) > 0 };
-  work(createLog(config, destination).nest as Required<LoggerService>);
+  const named = { ...config, service: 'audit-server', version: '1.2.3', environment: 'staging' };
+  work(createLog(named, destination).nest as Required<LoggerService>);
   return parts.join('');
 }
 
@@ -44,7 +48,13 @@ describe('the logger', () => {
     const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(entries).toHaveLength(LEVELS.length + 2);
     for (const entry of entries) {
-      expect(entry).toMatchObject({ context: 'Spec', message: expect.any(String) as string });
+      expect(entry).toMatchObject({
+        context: 'Spec',
+        message: expect.any(String) as string,
+        service: 'audit-server',
+        version: '1.2.3',
+        environment: 'staging',
+      });
     }
     expect(entries.at(-2)).toMatchObject({ level: 'info', message: 'two\nlines "quoted"' });
   });

@@ -20,7 +20,8 @@ const FAILED_BOOT_CONTEXT = 'ExceptionHandler';
 const STDOUT = 1;
 const MESSAGE_KEY = 'message';
 /** Left out of pretty text: redundant or useless there. */
-const NOT_PRETTY = 'pid,hostname,context,traceId,spanId,method,route,status';
+const NOT_PRETTY =
+  'pid,hostname,service,version,environment,context,traceId,spanId,method,route,status,userAgent';
 
 export interface ServiceLog {
   pino: Logger;
@@ -83,7 +84,7 @@ function takeText(values: unknown[]): string | undefined {
  * The log for `LOG_LEVEL` and `LOG_FORMAT`, to stdout without waiting (LogOutput) or synchronously to `destination`.
  */
 export function createLog(
-  { level, format }: ConfigType<typeof loggingConfig>,
+  { level, format, service, version, environment }: ConfigType<typeof loggingConfig>,
   destination?: DestinationStream,
 ): ServiceLog {
   const output = destination ? undefined : openStandardOutput(reportLoss);
@@ -93,7 +94,7 @@ export function createLog(
     {
       level,
       messageKey: MESSAGE_KEY,
-      base: { pid: process.pid },
+      base: { pid: process.pid, service, version, environment },
       timestamp: isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
