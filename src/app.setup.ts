@@ -57,7 +57,10 @@ function createExpress(): Express {
   application.set('query parser', parseQuery);
   application.use(
     '/docs',
-    helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } } }),
+    helmet({
+      contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } },
+      strictTransportSecurity: false, // of every response: request-context.ts
+    }),
   );
   // Responses to writes are small, or for programs that do not want them slower. Cached ones have their coding.
   const compress = compression({
@@ -80,8 +83,9 @@ export async function createApplication(
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
-  const isDevelopment = !options.preview && serverConfig().profile === 'development';
-  if (isDevelopment) {
+  const { profile, docsEnabled } = serverConfig();
+  const isDevelopment = !options.preview && profile === 'development';
+  if (isDevelopment && docsEnabled) {
     application.get('/development-token', developmentTokenRoute(authConfig()));
     serveGraphiql(application);
   }
@@ -96,7 +100,7 @@ export async function createApplication(
     },
   );
   app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics', 'graphql'] });
-  serveDocumentation(app, isDevelopment);
+  if (docsEnabled) serveDocumentation(app, isDevelopment);
   return app;
 }
 
@@ -104,12 +108,12 @@ function observerOf(
   app: NestExpressApplication,
   server: HttpServer,
   log: ServiceLog,
+  proxies: TrustedProxies,
 ): RequestObserver {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => server.runningRequests);
   server.slowClients.registerWith(app.get(MetricRegistry));
-  const proxies = new TrustedProxies(serverConfig().trustedProxies);
   return new RequestObserver(
     log.pino,
     slowRequestThresholdMs,
@@ -123,7 +127,11 @@ export async function startService(
   server: HttpServer,
   log = createLog(loggingConfig()),
 ): Promise<RunningService> {
-  const { corsOrigins } = serverConfig();
+  const { corsOrigins, trustedProxies, hsts } = serverConfig();
+  const proxies = new TrustedProxies(trustedProxies);
+  if (trustedProxies.length > 0 || hsts === 'always') {
+    server.forwarding = (request) => proxies.forwardingOf(request, hsts);
+  }
   if (corsOrigins.length > 0) server.crossOrigin = new CrossOriginSharing(corsOrigins);
   const app = await createApplication(server, { log });
   await app.init();
@@ -142,7 +150,7 @@ export async function startService(
     'Always 1: version and commit of the service, and version of Node.js.',
     () => [{ labels: { ...build }, value: 1 }],
   );
-  const observer = observerOf(app, server, log);
+  const observer = observerOf(app, server, log, proxies);
   server.attach(application, app.get(FastRoutes), (request, response) =>
     observer.requestEnded(request, response),
   );

@@ -9,6 +9,7 @@ import { assertConfiguration } from './platform/config/config.module';
 import { HttpServer } from './http/http-server';
 import { MetricsListener } from './metrics/prometheus.controller';
 import { surviveClosedOutputs } from './platform/logging/log-output';
+import { urlOfListener } from './platform/runtime/ip-address';
 import { endProcess } from './platform/runtime/process-end';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
@@ -73,15 +74,15 @@ function stopOnSignals(stop: (signal: string) => Promise<void>): void {
 /** Prints the addresses, with a command that works when pasted. */
 async function announce(
   log: ServiceLog,
-  { port }: AddressInfo,
+  address: AddressInfo,
   metricsElsewhere?: string,
 ): Promise<void> {
-  const url = `http://localhost:${port}`;
+  const url = urlOfListener(address);
   const config = authConfig();
-  const { profile } = serverConfig();
+  const { profile, docsEnabled } = serverConfig();
   const metricsUrl = metricsElsewhere ?? `${url}/metrics`;
   logger.log(
-    `Listening on ${url}; API docs at ${url}/docs, probes at ${url}/health, metrics at ${metricsUrl}`,
+    `Listening on ${url}; ${docsEnabled ? `API docs at ${url}/docs, ` : ''}probes at ${url}/health, metrics at ${metricsUrl}`,
   );
   if (profile !== 'development' || config.keys.kind !== 'secret') return;
   const token = await signDevelopmentToken(config);
@@ -89,7 +90,7 @@ async function announce(
     [
       '',
       `  Audit server     ${url}`,
-      `  API docs         ${url}/docs`,
+      ...(docsEnabled ? [`  API docs         ${url}/docs`] : []),
       `  GraphQL          ${url}/graphql`,
       `  Health           ${url}/health`,
       `  Metrics          ${metricsUrl}`,

@@ -1,6 +1,8 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { ServerResponse } from 'node:http';
+import { forwardedPrefix } from './http/request-context';
 import { PROBLEM_JSON } from './platform/errors/problem';
 import { problemExamples } from './http/problem.openapi';
 import { SHARED_HEADERS } from './http/operation.openapi';
@@ -147,6 +149,11 @@ export function serveDocumentation(app: NestExpressApplication, isDevelopment: b
     jsonDocumentUrl: 'docs-json',
     yamlDocumentUrl: 'docs-yaml',
     customSiteTitle: 'Audit server',
+    patchDocumentOnRequest: (_request, response, document) => {
+      const prefix = forwardedPrefix(response as ServerResponse);
+      if (prefix === '') return document;
+      return { ...document, servers: [{ url: prefix, description: 'This service' }] };
+    },
     ...(isDevelopment ? { customJs: FILL_IN_PATH } : {}),
     // The badge would send this service's address to a validator on the internet.
     swaggerOptions: { validatorUrl: null },

@@ -3,6 +3,7 @@ import {
   Get,
   HttpStatus,
   Inject,
+  Req,
   Res,
   ServiceUnavailableException,
 } from '@nestjs/common';
@@ -13,8 +14,11 @@ import {
   type HealthIndicatorFunction,
   type HealthIndicatorResult,
 } from '@nestjs/terminus';
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
+import type { ConfigType } from '@nestjs/config';
 import { Public } from '../auth/auth.guard';
+import type { Scope } from '../auth/principal';
+import { TokenVerifier } from '../auth/token-verifier';
 import { LifecycleHealthIndicator } from '../http/lifecycle.health';
 import {
   NO_STORE,
@@ -24,6 +28,7 @@ import {
   sharedHeaders,
 } from '../http/operation.openapi';
 import { ProcessHealthIndicator } from '../metrics/process.health';
+import { serverConfig } from '../platform/config/settings';
 import { DatabaseHealthIndicator } from '../platform/database/database.health';
 import { RedisHealthIndicator } from '../platform/redis/redis.module';
 
@@ -33,6 +38,9 @@ export const OTHER_INDICATORS = Symbol('indicators of /health alone');
 export interface Indicator {
   check(): HealthIndicatorResult | Promise<HealthIndicatorResult>;
 }
+
+/** Of operators, who see the details where HEALTH_DETAILS is false. */
+const DETAILS_SCOPE: Scope = 'performance:read';
 
 interface Outcome {
   status: HttpStatus;
@@ -59,6 +67,8 @@ export class HealthController {
     private readonly redis: RedisHealthIndicator,
     private readonly process: ProcessHealthIndicator,
     @Inject(OTHER_INDICATORS) private readonly others: readonly Indicator[],
+    private readonly verifier: TokenVerifier,
+    @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
   @Get()
@@ -81,8 +91,11 @@ export class HealthController {
     },
     down: { description: 'PostgreSQL is away.', example: { database: { status: 'down' } } },
   })
-  all(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'all', [
+  all(
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<HealthCheckResult> {
+    return this.respond(request, response, 'all', [
       () => this.database.check(),
       () => this.redis.check(),
       () => this.process.memory(),
@@ -98,8 +111,11 @@ export class HealthController {
     summary: 'Liveness: the event loop turns',
     up: { description: 'Alive, whatever PostgreSQL or Redis do.', example: {} },
   })
-  live(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'live', []);
+  live(
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<HealthCheckResult> {
+    return this.respond(request, response, 'live', []);
   }
 
   /** Redis is `degraded` when it is away, which makes nothing unready. */
@@ -126,8 +142,11 @@ export class HealthController {
       example: { lifecycle: { status: 'down', phase: 'draining' }, database: { status: 'up' } },
     },
   })
-  ready(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'ready', [
+  ready(
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<HealthCheckResult> {
+    return this.respond(request, response, 'ready', [
       () => this.lifecycle.isReady(),
       () => this.database.check(),
       () => this.redis.check(),
@@ -144,12 +163,16 @@ export class HealthController {
       example: { lifecycle: { status: 'down', phase: 'starting' } },
     },
   })
-  startup(@Res({ passthrough: true }) response: Response): Promise<HealthCheckResult> {
-    return this.respond(response, 'startup', [() => this.lifecycle.isStarted()]);
+  startup(
+    @Req() request: Request,
+    @Res({ passthrough: true }) response: Response,
+  ): Promise<HealthCheckResult> {
+    return this.respond(request, response, 'startup', [() => this.lifecycle.isStarted()]);
   }
 
   /** Probes of one kind share a check that runs: they need no token, and may come as often as a client likes. */
   private async respond(
+    request: Request,
     response: Response,
     probe: string,
     indicators: HealthIndicatorFunction[],
@@ -162,7 +185,20 @@ export class HealthController {
     const { status, result } = await check;
     response.setHeader('Cache-Control', 'no-store');
     response.status(status);
-    return result;
+    if (await this.mayShowDetails(request)) return result;
+    return { status: result.status, info: {}, error: {}, details: {} };
+  }
+
+  /** A probe is open: a bad token gets what no token gets. */
+  private async mayShowDetails({ headers }: Request): Promise<boolean> {
+    if (this.config.healthDetails) return true;
+    if (headers.authorization === undefined) return false;
+    try {
+      const { scopes } = await this.verifier.verify(headers.authorization);
+      return scopes.has(DETAILS_SCOPE);
+    } catch {
+      return false;
+    }
   }
 
   /** Terminus throws when an indicator is down; a probe has the same body with 503. */
@@ -212,7 +248,14 @@ function Probe({ id, summary, up, degraded, down }: ProbeDocumentation): MethodD
       },
     };
   }
-  return Operation({ id, summary, description: 'No token needed.', isPublic: true, responses });
+  return Operation({
+    id,
+    summary,
+    description:
+      'No token needed. With HEALTH_DETAILS=false, as in production, the indicators are shown to tokens of the scope `performance:read` alone.',
+    isPublic: true,
+    responses,
+  });
 }
 
 function jsonContent(examples: Record<string, { value: object }>) {

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expectLongBody } from './connection-state';
 import { HttpServer } from './http-server';
@@ -50,6 +51,21 @@ describe('HttpServer', () => {
     ['http://example.com', '/'],
   ])('hands %s on as %s', async (target, path) => {
     expect(await responseTo(target)).toMatch(new RegExp(`url=${path.replaceAll('?', '\\?')}$`));
+  });
+
+  it('listens on all addresses of both families without a host', async () => {
+    const everywhere = new HttpServer();
+    const { port: own, address } = await everywhere.listen(0);
+    const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+      all?.some(({ family }) => family === 'IPv6'),
+    );
+    expect(address).toBe(hasIpv6 ? '::' : '0.0.0.0');
+    for (const host of ['127.0.0.1', ...(hasIpv6 ? ['::1'] : [])]) {
+      const socket = connect(own, host);
+      await once(socket, 'connect');
+      socket.destroy();
+    }
+    await everywhere.drain(0);
   });
 
   it('survives a fast route that throws', async () => {

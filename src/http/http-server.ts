@@ -26,7 +26,14 @@ import {
 } from './connection-state';
 import type { CrossOriginSharing } from './cross-origin';
 import type { FastRoutes } from './fast-routes';
-import { nameRoute, noteArrival, originForm, stampResponse } from './request-context';
+import {
+  type Forwarding,
+  nameRoute,
+  noteArrival,
+  noteForwarding,
+  originForm,
+  stampResponse,
+} from './request-context';
 import { SlowClientGuard } from './slow-client-guard';
 
 /** Responds as an express application does. */
@@ -67,6 +74,8 @@ export class HttpServer {
   readonly slowClients: SlowClientGuard;
   /** Lets pages of other origins read responses; unset, no page may. */
   crossOrigin: CrossOriginSharing | undefined;
+  /** Reads what proxies say of a request; unset, none is trusted. */
+  forwarding: ((request: IncomingMessage) => Forwarding) | undefined;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
   private observe: RequestListener | undefined;
@@ -111,8 +120,11 @@ export class HttpServer {
     this.server.on('connection', (socket: Socket) => void socket.remoteAddress);
   }
 
-  /** Starts to listen; rejects when the port is taken. */
-  async listen(port: number, host: string): Promise<AddressInfo> {
+  /**
+   * Starts to listen; rejects when the port is taken. Without a host on all addresses of IPv6 and IPv4, where there is no
+   * IPv6 on those of IPv4 (net.Server.listen).
+   */
+  async listen(port: number, host?: string): Promise<AddressInfo> {
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
       this.server.listen({ port, host, backlog: 4096 }, () => {
@@ -221,6 +233,7 @@ export class HttpServer {
     if (response.socket === null) closeWithConnection(response);
     noteArrival(response);
     this.crossOrigin?.note(request, response);
+    if (this.forwarding) noteForwarding(response, this.forwarding(request));
     return true;
   }
 

@@ -52,13 +52,47 @@ const SECURITY_HEADERS = Object.entries({
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Referrer-Policy': 'no-referrer',
-  'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
   'X-Content-Type-Options': 'nosniff',
   'X-Frame-Options': 'DENY',
 });
 
+/** For responses over TLS alone (RFC 6797, section 7.2). */
+const STRICT_TRANSPORT = [
+  'Strict-Transport-Security',
+  'max-age=31536000; includeSubDomains',
+] as const;
+
 /** As name, value, name, value …, which writeHead takes without checks. */
 const RAW_SECURITY_HEADERS = SECURITY_HEADERS.flat();
+const RAW_TLS_HEADERS = [...RAW_SECURITY_HEADERS, ...STRICT_TRANSPORT];
+
+/** What lies between client and service. */
+export interface Forwarding {
+  /** The client's connection is TLS. */
+  isSecure: boolean;
+  /** Path in front of the target, as the client sees it: '' or `/audit`. */
+  prefix: string;
+}
+
+const FORWARDING = Symbol('forwarding');
+type Forwarded = { [FORWARDING]?: Forwarding };
+
+export function noteForwarding(response: ServerResponse & Forwarded, forwarding: Forwarding): void {
+  response[FORWARDING] = forwarding;
+}
+
+/** The path in front of the target; '' without a proxy that removes one. */
+export function forwardedPrefix(response: ServerResponse & Forwarded): string {
+  return response[FORWARDING]?.prefix ?? '';
+}
+
+/** Response headers with paths of this service. */
+const PATH_HEADERS = ['Location', 'Link'];
+
+/** `/path` and `</path>; rel=…, </path>…`, as the client sees the path. */
+function withPrefix(value: string, prefix: string): string {
+  return value.replace(/(^|<)\/(?!\/)/g, `$1${prefix}/`);
+}
 
 const ARRIVED = Symbol('arrived');
 const FIRST_BYTE = Symbol('first byte');
@@ -119,7 +153,13 @@ export function durationMs(response: Timed): number {
 export function stampResponse(request: IncomingMessage, response: ServerResponse): void {
   response.setHeader('X-Request-Id', requestIdOf(request));
   for (const [name, value] of SECURITY_HEADERS) response.setHeader(name, value);
+  const { isSecure = false, prefix = '' } = (response as Forwarded)[FORWARDING] ?? {};
+  if (isSecure) response.setHeader(...STRICT_TRANSPORT);
   onHeaders(response, () => {
+    for (const name of prefix === '' ? [] : PATH_HEADERS) {
+      const value = response.getHeader(name);
+      if (value !== undefined) response.setHeader(name, withPrefix(String(value), prefix));
+    }
     const took = tookMs(response);
     response.setHeader('X-Response-Time', `${took}ms`);
     response.setHeader('Server-Timing', `total;dur=${took}`);
@@ -145,18 +185,28 @@ export function writeStamped(
 ): void {
   const took = tookMs(response);
   const shared = crossOriginHeadersOf(response);
+  const { isSecure = false, prefix = '' } = (response as Forwarded)[FORWARDING] ?? {};
+  const own = prefix === '' ? headers : headersWithPrefix(headers, prefix);
   response.writeHead(status, [
     'X-Request-Id',
     requestIdOf(request),
-    ...RAW_SECURITY_HEADERS,
+    ...(isSecure ? RAW_TLS_HEADERS : RAW_SECURITY_HEADERS),
     'X-Response-Time',
     `${took}ms`,
     'Server-Timing',
     `total;dur=${took}`,
-    ...(shared ? joined(headers, shared) : headers),
+    ...(shared ? joined(own, shared) : own),
   ]);
   for (let at = 0; at < parts.length - 1; at += 1) response.write(parts[at]);
   response.end(parts.at(-1));
+}
+
+function headersWithPrefix(headers: readonly string[], prefix: string): string[] {
+  return headers.map((value, at) =>
+    at % 2 === 1 && PATH_HEADERS.includes(headers[at - 1] ?? '')
+      ? withPrefix(value, prefix)
+      : value,
+  );
 }
 
 /** `headers` with `more`: one line for a name, as Node may keep only the last. */

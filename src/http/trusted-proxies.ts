@@ -1,6 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import type { Forwarding } from './request-context';
 import { addressOf, type Network } from '../platform/runtime/ip-address';
+
+/** Whether responses tell browsers to use TLS: HSTS. */
+export type StrictTransport = 'auto' | 'always' | 'never';
 
 /** Hops of a chain that are looked at: more are no real chain. */
 const MAX_HOPS = 32;
@@ -39,6 +43,13 @@ export class TrustedProxies {
       if (!this.trusts(address)) break;
     }
     return client;
+  }
+
+  /** What the headers say; `strictTransport` decides about TLS: as the proxy says, or in any case. */
+  forwardingOf(request: IncomingMessage, strictTransport: StrictTransport): Forwarding {
+    const isSecure =
+      strictTransport === 'always' || (strictTransport === 'auto' && this.isSecure(request));
+    return { isSecure, prefix: this.prefixOf(request) };
   }
 
   /** True when the client's connection is TLS, as a trusted proxy says; of several, the first was the client's. */

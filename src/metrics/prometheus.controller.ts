@@ -16,6 +16,7 @@ import { Public } from '../auth/auth.guard';
 import { NO_STORE, Operation } from '../http/operation.openapi';
 import { serverConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
+import { urlOfListener } from '../platform/runtime/ip-address';
 import { writeProblem } from '../platform/errors/problem';
 import { MetricRegistry } from './metrics.registry';
 
@@ -85,8 +86,7 @@ export class MetricsListener implements OnApplicationBootstrap, BeforeApplicatio
       });
     });
     this.server = server;
-    const { port } = server.address() as AddressInfo;
-    this.url = `http://localhost:${port}/metrics`;
+    this.url = `${urlOfListener(server.address() as AddressInfo)}/metrics`;
     this.logger.log(`Metrics on ${this.url}`);
   }
 

@@ -61,6 +61,7 @@ describe('the access log, whatever the protocol', () => {
     environment: 'test',
   };
   const query = (input: object) => encodeURIComponent(JSON.stringify(input));
+  const LINES = { 'trpc-accept': 'application/jsonl' };
   const NDJSON = { 'content-type': 'application/x-ndjson' };
   const oneLine = `${JSON.stringify(eventWith({ organizationId: 'org-1' }))}\n`;
 
@@ -75,7 +76,12 @@ describe('the access log, whatever the protocol', () => {
     ['tRPC', `/trpc/${PAGES}?input=${query({})}`],
     ['a tRPC batch', `/trpc/${PAGES},${PAGES}?batch=1&input=${query({ 0: {}, 1: {} })}`],
     ['a tRPC mutation', '/trpc/performance.bulkCreateAuditEvents', { events: [eventWith()] }],
-    ['a tRPC stream', `/trpc/performance.streamAuditEvents?input=${query({})}`],
+    [
+      'a tRPC stream',
+      `/trpc/performance.streamAuditEvents?batch=1&input=${query({ 0: {} })}`,
+      undefined,
+      LINES,
+    ],
   ])('says who asked, from where and with what: %s', async (...[, path, body, more]) => {
     await service.get(EVENTS, token); // so that the token is known, and fast routes answer
     const requestId = `complete-${(count += 1)}`;

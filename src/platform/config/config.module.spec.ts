@@ -79,12 +79,16 @@ describe('the settings by default', () => {
     expect(serverConfig(environment)).toEqual({
       profile: 'development',
       port: 3000,
-      host: '0.0.0.0',
+      host: undefined,
       dataDir,
       requestTimeoutMs: 30_000,
       requestMaxSizeBytes: 10_485_760,
       shutdownTimeoutMs: 25_000,
       metricsPort: undefined,
+      trustedProxies: [],
+      hsts: 'auto',
+      docsEnabled: true,
+      healthDetails: true,
       corsOrigins: [],
     });
     expect(databaseConfig(environment)).toEqual({
@@ -151,7 +155,13 @@ describe('the settings by default', () => {
       concurrencyAlertPercent: 95,
       alertWebhookUrl: undefined,
     });
-    expect(loggingConfig(environment)).toEqual({ level: 'info', format: 'pretty' });
+    expect(loggingConfig(environment)).toEqual({
+      level: 'info',
+      format: 'pretty',
+      service: 'audit-server',
+      version: '0.1.0',
+      environment: 'development',
+    });
   });
 });
 

@@ -121,13 +121,54 @@ function lowerCaseProxies(processEnv: Variables): Variables {
   return Object.fromEntries(names.map((name) => [name, processEnv[name.toLowerCase()]]));
 }
 
+/** A developer's own settings: these profiles alone read it. */
+const DEVELOPER_PROFILES: readonly Profile[] = ['development', 'test'];
+const DEVELOPER_FILE = join(PACKAGE_ROOT, '.env');
+
 /**
- * Merges `config/default.env`, the profile's file and the environment, later ones winning; empty variables of the
- * environment count as unset.
+ * The variables of `.env`, without those that the environment has, be it in the other form of a secret. Empty without the
+ * file.
+ * @throws ConfigError for a file that cannot be read, and for another NODE_ENV, which would come too late.
+ */
+function developerVariables(processEnv: Variables, profile: Profile, file: string): Variables {
+  if (!DEVELOPER_PROFILES.includes(profile)) return {};
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw new ConfigError([{ variable: '.env', value: file, allowed: 'be a readable file' }]);
+  }
+  const { NODE_ENV, ...variables } = parseEnv(text) as Variables;
+  if (NODE_ENV && NODE_ENV !== profile) {
+    const allowed = `be empty in .env: the environment selects the profile, which is ${profile}`;
+    throw new ConfigError([{ variable: 'NODE_ENV', value: NODE_ENV, allowed }]);
+  }
+  const isSet = (name: string) => Boolean(processEnv[name]);
+  return Object.fromEntries(
+    Object.entries(variables).filter(([name]) => {
+      const secret = name.replace(/_FILE$/, '');
+      return (
+        !isSet(name) && !(SECRETS.includes(secret) && (isSet(secret) || isSet(`${secret}_FILE`)))
+      );
+    }),
+  );
+}
+
+/**
+ * Merges `config/default.env`, the profile's file, in development and tests `.env`, and the environment, later ones
+ * winning; empty variables of the environment count as unset.
  * @throws ConfigError when NODE_ENV names no profile.
  */
-export function loadEnvironment(processEnv: Variables = process.env): Environment {
-  const profile = profileOf(processEnv);
+export function loadEnvironment(
+  realEnv: Variables = process.env,
+  developerFile = DEVELOPER_FILE,
+): Environment {
+  const profile = profileOf(realEnv);
+  const developer = developerVariables(realEnv, profile, developerFile);
+  // Empty variables of the environment count as unset.
+  const given = Object.entries(realEnv).filter(([name, value]) => value || !developer[name]);
+  const processEnv: Variables = { ...developer, ...Object.fromEntries(given) };
   const defaults = readEnvFile('default');
   const own = readEnvFile(profile);
   const files = { ...defaults, ...own };
@@ -141,6 +182,10 @@ export function loadEnvironment(processEnv: Variables = process.env): Environmen
   return {
     profile,
     env: { ...files, ...Object.fromEntries(set) },
-    findTypos: () => findProbableTypos(names, Object.keys(defaults), Object.keys(own)),
+    findTypos: () =>
+      findProbableTypos(names, Object.keys(defaults), [
+        ...Object.keys(own),
+        ...Object.keys(developer).filter((name) => names.includes(name)),
+      ]),
   };
 }

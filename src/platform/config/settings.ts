@@ -33,7 +33,8 @@ export const serverConfig = defineConfig(
   {
     /** TCP port of the API; 0 takes any free one. */
     port: integer('PORT', 0, 65_535),
-    host: host('HOST'),
+    /** Unset: all addresses, of IPv6 too where there is IPv6. */
+    host: optional(host('HOST')),
     /** Absolute path. */
     dataDir: path('DATA_DIR'),
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 1, 3_600_000),
@@ -48,6 +49,12 @@ export const serverConfig = defineConfig(
       networkOf,
       'be empty or comma-separated addresses and networks such as 10.0.0.0/8, 192.168.1.7 or fd00::/8',
     ),
+    /** Strict-Transport-Security: behind TLS as a trusted proxy says, in any case, or not at all. */
+    hsts: choice<'auto' | 'always' | 'never'>('HSTS', ['auto', 'always', 'never']),
+    /** /docs, /docs-json, /docs-yaml, and in development GraphiQL. */
+    docsEnabled: boolean('DOCS_ENABLED'),
+    /** Whether /health shows its indicators to requests without a token. */
+    healthDetails: boolean('HEALTH_DETAILS'),
     /** Origins whose pages may read responses; `*` alone stands for all. */
     corsOrigins: list('CORS_ORIGINS', (item) => (item === '*' ? item : origin(item)), CORS_ORIGINS),
   },

@@ -49,3 +49,12 @@ function unmapped(address: string): string {
   const [upper, lower] = [parseInt(high, 16), parseInt(low, 16)];
   return [upper >> 8, upper & 255, lower >> 8, lower & 255].join('.');
 }
+
+const UNSPECIFIED = new Set(['::', '0.0.0.0']);
+
+/** The URL under which a listener on this address is reached from its own machine. */
+export function urlOfListener({ address, port }: { address: string; port: number }): string {
+  const isNamed = UNSPECIFIED.has(address) || address === '127.0.0.1';
+  const host = isNamed ? 'localhost' : address.includes(':') ? `[${address}]` : address;
+  return `http://${host}:${port}`;
+}
