@@ -19,6 +19,7 @@ import { API_PREFIX, FastRoutes } from './http/fast-routes';
 import { CrossOriginSharing } from './http/cross-origin';
 import { HttpServer } from './http/http-server';
 import { Lifecycle } from './platform/runtime/lifecycle';
+import { rootPage } from './http/root-page';
 import { requireAcceptable } from './http/negotiation';
 import { parseQuery } from './validation/query-coercion';
 import { RequestObserver } from './http/request-observer';
@@ -83,7 +84,19 @@ export async function createApplication(
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
-  const { profile, docsEnabled } = serverConfig();
+  const { profile, docsEnabled, metricsPort } = serverConfig();
+  application.all(
+    '/',
+    rootPage({
+      name: 'audit-server',
+      version: buildConfig().version,
+      links: {
+        ...(docsEnabled ? { docs: '/docs', openapi: '/docs-json' } : {}),
+        health: '/health',
+        ...(metricsPort === undefined ? { metrics: '/metrics' } : {}),
+      },
+    }),
+  );
   const isDevelopment = !options.preview && profile === 'development';
   if (isDevelopment && docsEnabled) {
     application.get('/development-token', developmentTokenRoute(authConfig()));

@@ -107,6 +107,26 @@ describe('an embedded server', () => {
     dataDir = join(base, "data with space and 'quote'");
   });
 
+  it('is started again on its port when it is killed, five times in ten minutes', async () => {
+    const server = await start();
+    const isIn = (text: string) => Promise.resolve(lines.some((line) => line.includes(text)));
+    for (let time = 1; time <= 6; time += 1) {
+      process.kill(await serverPid(), 'SIGKILL');
+      if (time === 6) break;
+      await until(() => isIn(`starting it again (${time} of 5 in ten minutes)`));
+      await until(() =>
+        Promise.resolve(lines.filter((line) => line.includes('runs again')).length === time),
+      );
+      expect(await query(server.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    }
+    await until(() => isIn('ended 6 times in ten minutes and is not started again'));
+    await expect(query(server.url, 'SELECT 1')).rejects.toThrow(/ECONNREFUSED/);
+    await server.stop();
+    const again = await start();
+    expect(await query(again.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    await again.stop();
+  });
+
   it('is durable, speaks UTF-8 and UTC, and rejects connections without the password', async () => {
     const server = await start();
     expect(server.url).toMatch(/^postgres:\/\/audit:[\w-]{32}@127\.0\.0\.1:\d+\/audit$/);

@@ -104,8 +104,7 @@ describe('sslmode of DATABASE_URL', () => {
   }
 
   /** Rows of the table: the query, and whether a connection is encrypted, and certificate and name are checked. */
-  const rows = [
-    { query: '', encrypted: 'no', certificate: '–', name: '–' },
+  const documented = [
     ...GUIDE.matchAll(/^\| `(\?[^`|]+)` +\| (yes|no) +\| (yes|no|–) +\| (yes|no|–) +\|/gm),
   ].map(([, query = '', encrypted, certificate, name]) => ({
     query,
@@ -113,6 +112,7 @@ describe('sslmode of DATABASE_URL', () => {
     certificate,
     name,
   }));
+  const rows = [{ query: '', encrypted: 'no', certificate: '–', name: '–' }, ...documented];
 
   it('has all modes of libpq in the table, and two of this client', () => {
     const queries = rows.map(({ query }) => query).join(' ');

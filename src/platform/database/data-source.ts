@@ -84,6 +84,7 @@ export async function openServer(
   const server = await EmbeddedPostgresServer.start({
     dataDir: config.dataDir,
     log: (line) => logger.log(line),
+    warn: (line) => logger.warn(line),
   });
   return { url: server.url, server };
 }

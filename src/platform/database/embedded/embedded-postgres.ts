@@ -19,14 +19,26 @@ interface EmbeddedPostgresOptions {
   /** Port on 127.0.0.1; default a free one. */
   port?: number;
   settings?: Record<string, string>;
+  /** Called with what an operator should see; default `log`. */
+  warn?: (line: string) => void;
 }
+
+/** On Linux a look reads two small files, elsewhere it runs a program. */
+const CHECK_INTERVAL_MS = process.platform === 'linux' ? 1000 : 5000;
+/** Restarts within the window: a server that ends again and again has a fault that a restart does not mend. */
+const MAX_RESTARTS = 5;
+const RESTART_WINDOW_MS = 10 * 60_000;
 
 /**
  * PostgreSQL server for machines with only Node.js. It listens on loopback only, with a random password, and locks its
- * folder. It outlives a killed Node.js; the next start stops it cleanly first.
+ * folder. It outlives a killed Node.js; the next start stops it cleanly first. A server that ends by itself, killed for
+ * its memory for example, is started again on the same port: its log has every acknowledged commit.
  */
 export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
+  private restarting: Promise<void> | undefined;
+  private readonly restartsMs: number[] = [];
+  private readonly checking: NodeJS.Timeout;
   private readonly stopAtExit = (): void => this.postmaster.stopAtExit();
 
   private constructor(
@@ -34,8 +46,14 @@ export class EmbeddedPostgresServer {
     readonly url: string,
     private readonly postmaster: Postmaster,
     private readonly lock: FolderLock,
+    private readonly options: EmbeddedPostgresOptions & { port: number },
   ) {
     process.once('exit', this.stopAtExit);
+    this.checking = setInterval(() => {
+      this.restarting ??= this.restartIfEnded().finally(() => {
+        this.restarting = undefined;
+      });
+    }, CHECK_INTERVAL_MS).unref();
   }
 
   /**
@@ -61,7 +79,8 @@ export class EmbeddedPostgresServer {
       options.log(
         `PostgreSQL ${binaries.version.split('-')[0]} listens on 127.0.0.1:${port}, data in ${postmaster.folder}`,
       );
-      return new EmbeddedPostgresServer(`${server}/${DATABASE}`, postmaster, lock);
+      const url = `${server}/${DATABASE}`;
+      return new EmbeddedPostgresServer(url, postmaster, lock, { ...options, port });
     } catch (error) {
       await postmaster?.stop().catch(() => undefined); // the first fault is reported
       await lock.release();
@@ -77,7 +96,37 @@ export class EmbeddedPostgresServer {
     return this.stopping;
   }
 
+  /** Never rejects. */
+  private async restartIfEnded(): Promise<void> {
+    const { warn = this.options.log } = this.options;
+    try {
+      if (await this.postmaster.isRunning()) return;
+      if (this.stopping) return;
+      const nowMs = performance.now();
+      while (nowMs - (this.restartsMs[0] ?? nowMs) > RESTART_WINDOW_MS) this.restartsMs.shift();
+      if (this.restartsMs.length >= MAX_RESTARTS) {
+        clearInterval(this.checking);
+        warn(
+          `PostgreSQL has ended ${MAX_RESTARTS + 1} times in ten minutes and is not started again: restart the service. ` +
+            `Its log is beside ${this.postmaster.folder}.`,
+        );
+        return;
+      }
+      this.restartsMs.push(nowMs);
+      const count = `${this.restartsMs.length} of ${MAX_RESTARTS} in ten minutes`;
+      warn(`PostgreSQL has ended without being told to: starting it again (${count}).`);
+      await this.postmaster.patchPidFile();
+      await launch(this.postmaster, this.options);
+      warn('PostgreSQL runs again, with every acknowledged commit.');
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      warn(`PostgreSQL could not be started again: ${reason}`);
+    }
+  }
+
   private async stopOnce(): Promise<void> {
+    clearInterval(this.checking);
+    await this.restarting;
     await this.postmaster.stop();
     process.off('exit', this.stopAtExit);
     await this.lock.release();

@@ -1,0 +1,56 @@
+import type { RequestHandler } from 'express';
+import { AppError } from '../platform/errors/app-error';
+import { preferredMediaType } from './negotiation';
+import { forwardedPrefix } from './request-context';
+
+export interface RootPage {
+  name: string;
+  version: string;
+  /** Paths by name, of what this service serves. */
+  links: Readonly<Record<string, string>>;
+}
+
+/**
+ * `/`: what this is and where to go on, as JSON or, for browsers, as a page without scripts and styles, which the
+ * Content-Security-Policy of all responses forbids. It holds nothing of tenants.
+ */
+export function rootPage({ name, version, links }: RootPage): RequestHandler {
+  return (request, response) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      const headers = { Allow: 'GET, HEAD' };
+      throw new AppError('METHOD_NOT_ALLOWED', 'Allowed: GET, HEAD.', { headers });
+    }
+    response.vary('Accept').set('Cache-Control', 'no-cache');
+    const type = preferredMediaType(request.headers.accept, ['application/json', 'text/html']);
+    if (type === undefined) {
+      throw new AppError('NOT_ACCEPTABLE', 'Available: application/json, text/html.');
+    }
+    const prefix = forwardedPrefix(response);
+    const targets = Object.entries(links).map(([key, path]) => [key, `${prefix}${path}`] as const);
+    if (type === 'application/json') {
+      response.json({ name, version, links: Object.fromEntries(targets) });
+      return;
+    }
+    const items = targets.map(([key, path]) => `      <li><a href="${path}">${key}</a></li>`);
+    response
+      .type('html')
+      .send(
+        [
+          '<!doctype html>',
+          '<html lang="en">',
+          '  <head>',
+          '    <meta charset="utf-8" />',
+          `    <title>${name}</title>`,
+          '  </head>',
+          '  <body>',
+          `    <h1>${name} ${version}</h1>`,
+          '    <ul>',
+          ...items,
+          '    </ul>',
+          '  </body>',
+          '</html>',
+          '',
+        ].join('\n'),
+      );
+  };
+}
