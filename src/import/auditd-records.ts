@@ -9,12 +9,16 @@ const END_OF_EVENT_MS = 2_000;
 const MAX_OPEN = 10_000;
 const MAX_OPEN_BYTES = 16 * 1024 * 1024;
 
-interface OpenEvent {
+interface Header {
   node: string | undefined;
-  seconds: string;
-  millis: string;
+  type: string;
   serial: string;
   atMs: number;
+  /** Of the event. */
+  key: string;
+}
+
+interface OpenEvent extends Omit<Header, 'type'> {
   first: RawRecord;
   records: { type: string; raw: RawRecord }[];
   /** With the record that marks the end. */
@@ -28,49 +32,69 @@ interface OpenEvent {
  */
 export async function* joinAuditd(lines: AsyncIterable<RawRecord>): AsyncGenerator<RawRecord> {
   const open = new Map<string, OpenEvent>();
+  // By node, as the clocks of two machines may differ by more than an event takes.
+  const ofNode = new Map<string, Set<OpenEvent>>();
   let bytes = 0;
-  const close = (key: string, event: OpenEvent): RawRecord => {
-    open.delete(key);
+  const close = (event: OpenEvent): RawRecord => {
+    const events = ofNode.get(event.node ?? '');
+    events?.delete(event);
+    if (events?.size === 0) ofNode.delete(event.node ?? '');
+    open.delete(event.key);
     bytes -= event.bytes;
     return recordOf(event);
   };
   for await (const line of lines) {
-    const text = line.bytes.toString('latin1').replace(/^\u00ef\u00bb\u00bf/, '');
-    const match = HEADER.exec(text);
-    if (!match) {
-      yield text.trim() === '' ? line : { ...line, content: { refusal: NO_RECORD } };
+    const header = headerOf(line);
+    if (header === undefined) {
+      const isBlank = line.bytes.toString('latin1').trim() === '';
+      yield isBlank ? line : { ...line, content: { refusal: NO_RECORD } };
       continue;
     }
-    const [, node, type = '', seconds = '', millis = '', serial = ''] = match;
-    const key = `${node ?? ''} ${seconds}.${millis}:${serial}`;
-    const atMs = Number(seconds) * 1000 + Number(millis);
-    let event = open.get(key);
+    const { type, key, node = '', atMs } = header;
+    const known = open.get(key);
     if (type === 'EOE') {
-      if (event) {
-        event.lines += 1;
-        yield close(key, event);
+      if (known) {
+        known.lines += 1;
+        yield close(known);
       }
       continue;
     }
-    if (event === undefined) {
-      event = {
-        ...{ node, seconds, millis, serial, atMs },
-        ...{ first: line, records: [], lines: 0, bytes: 0 },
-      };
+    // A copy: a line may be a small part of what was read, and would hold all of it.
+    const raw = { ...line, bytes: Buffer.from(line.bytes) };
+    const event = known ?? { ...header, first: raw, records: [], lines: 0, bytes: 0 };
+    if (!known) {
       open.set(key, event);
+      ofNode.set(node, (ofNode.get(node) ?? new Set()).add(event));
     }
-    event.records.push({ type, raw: line });
     event.lines += 1;
-    event.bytes += line.bytes.length;
-    bytes += line.bytes.length;
-    for (const [other, { atMs: otherMs }] of open) {
-      const isOver = open.size > MAX_OPEN || bytes > MAX_OPEN_BYTES;
-      if (!isOver && otherMs > atMs - END_OF_EVENT_MS) break;
-      const oldest = open.get(other);
-      if (oldest) yield close(other, oldest);
+    if (isRepeated(event, raw)) continue;
+    event.records.push({ type, raw });
+    event.bytes += raw.bytes.length;
+    bytes += raw.bytes.length;
+    for (const other of ofNode.get(node) ?? []) {
+      if (Math.abs(other.atMs - atMs) < END_OF_EVENT_MS) break;
+      yield close(other);
+    }
+    for (const oldest of open.values()) {
+      if (open.size <= MAX_OPEN && bytes <= MAX_OPEN_BYTES) break;
+      yield close(oldest);
     }
   }
-  for (const [key, event] of open) yield close(key, event);
+  for (const event of open.values()) yield close(event);
+}
+
+/** Whether another file has the same line: one that was copied, rather than rotated, is read beside its copy. */
+function isRepeated({ records }: OpenEvent, line: RawRecord): boolean {
+  return records.some(({ raw }) => raw.file !== line.file && raw.bytes.equals(line.bytes));
+}
+
+function headerOf({ bytes }: RawRecord): Header | undefined {
+  const text = bytes.toString('latin1').replace(/^\u00ef\u00bb\u00bf/, '');
+  const match = HEADER.exec(text);
+  if (!match) return undefined;
+  const [, node, type = '', seconds = '', millis = '', serial = ''] = match;
+  const key = `${node ?? ''} ${seconds}.${millis}:${serial}`;
+  return { node, type, serial, key, atMs: Number(seconds) * 1000 + Number(millis) };
 }
 
 const NO_RECORD =

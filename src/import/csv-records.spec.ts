@@ -213,6 +213,10 @@ describe('a file is refused', () => {
     expect(eventsIn(rows)).toEqual([{ action: 'a', status: 'success' }]);
   });
 
+  it('with an unknown column rather than read as lines', () => {
+    expect(beginsCsv('id,colour\n')).toBe(true);
+  });
+
   it.each(['{"action":1,"status":2}', '[1]', 'action', 'a,b', ''])('%j is none', (content) => {
     expect(beginsCsv(content)).toBe(false);
   });

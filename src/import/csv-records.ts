@@ -41,10 +41,10 @@ export interface CsvOptions {
   organizationId: string | undefined;
 }
 
-/** Whether a file begins with the header row of a CSV export: names of columns alone. */
+/** Whether a file begins with a header row. One with names that are no columns is one, too, which is refused. */
 export function beginsCsv(head: string): boolean {
   const { cells } = headerIn(firstRowOf(head));
-  return cells.length > 1 && cells.every(isColumn);
+  return cells.length > 1 && cells.some(isColumn);
 }
 
 /**

@@ -20,6 +20,8 @@ export interface RecordFormat {
   lists: readonly string[];
   /** Joins records that are one event, over all files. */
   join?: (records: AsyncIterable<RawRecord>) => AsyncIterable<RawRecord>;
+  /** The format whose ids these are, of two for the same records. */
+  idsOf?: string;
   /** False where records name no organization: `--organization` is required. */
   namesOrganization: boolean;
 }
@@ -30,7 +32,7 @@ const RECORD_FORMATS = {
   cloudtrail: { ...JSON_RECORDS, map: keepingRecord(mapCloudTrail), lists: ['Records'] },
   wikipedia: { ...JSON_RECORDS, map: keepingRecord(mapWikipedia) },
   event: { ...JSON_RECORDS, map: mapEvent, content: 'json or csv', lists: ['data'] },
-  csv: { ...JSON_RECORDS, map: mapEvent, content: 'csv' },
+  csv: { ...JSON_RECORDS, map: mapEvent, content: 'csv', idsOf: 'event' },
   kubernetes: {
     ...JSON_RECORDS,
     map: keepingRecord(mapKubernetes),

@@ -76,6 +76,16 @@ describe('RecordReader', () => {
     expect(idOf(eventText('wikipedia', EDIT.replace('1.0', '1')))).not.toBe(id);
   });
 
+  it('derives the same id of a CSV row by either of its formats', () => {
+    const content = { json: '{"organizationId":"o","action":"a","status":"success"}' };
+    const raw = { ...lineOf('o,a,success', 2), content };
+    const [one, other] = (['csv', 'event'] as const).map((format) =>
+      new RecordReader(format, undefined).read(raw),
+    );
+    expect(one).toHaveProperty('event', expect.stringMatching(/^{"id":/));
+    expect(other).toEqual(one);
+  });
+
   it('keeps the record as metadata to the letter', () => {
     const value = fc.oneof(
       fc.constantFrom(

@@ -37,13 +37,17 @@ const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Turns records of one format into events. */
 export class RecordReader {
   private readonly map: RecordMapping;
+  /** In the ids of records. */
+  private readonly name: string;
   private position = 0;
 
   constructor(
-    private readonly format: Format,
+    format: Format,
     private readonly organizationId: string | undefined,
   ) {
-    this.map = recordFormat(format).map;
+    const { map, idsOf = format } = recordFormat(format);
+    this.map = map;
+    this.name = idsOf;
   }
 
   /** Undefined for a blank line. */
@@ -93,8 +97,8 @@ export class RecordReader {
       text,
       value,
       organizationId,
-      derivedId: () => deterministicUuid([this.format, organizationId ?? '', String(number), text]),
-      namedId: (...parts) => deterministicUuid([this.format, ...parts]),
+      derivedId: () => deterministicUuid([this.name, organizationId ?? '', String(number), text]),
+      namedId: (...parts) => deterministicUuid([this.name, ...parts]),
     });
   }
 }

@@ -32,7 +32,8 @@ export async function* joinVaultPairs(
     const request = id === undefined ? undefined : take(id);
     if (type === 'request' && id !== undefined) {
       if (request) yield request.record;
-      waiting.set(id, { record, error });
+      // A copy: a record may be a small part of what was read, and would hold all of it.
+      waiting.set(id, { record: { ...record, bytes: Buffer.from(record.bytes) }, error });
       bytes += record.bytes.length;
       for (const oldest of waiting.keys()) {
         if (waiting.size <= MAX_WAITING && bytes <= MAX_WAITING_BYTES) break;
