@@ -107,6 +107,16 @@ describe('a body', () => {
     });
   });
 
+  it('of GraphQL that is no operation is told the form of one', async () => {
+    for (const body of ['null', '7', '"{ __typename }"']) {
+      const { json } = await service.post('/graphql', token, body);
+      const [error] = json.errors as { message: string }[];
+      expect(error?.message).toMatch(/must be a JSON object, such as \{ "query": /);
+    }
+    const { json } = await service.post('/graphql', token, '[{"query":"{ __typename }"}]');
+    expect(json.errors[0].message).toMatch(/Send one operation a request/);
+  });
+
   it('in no format of a bulk write is told those that there are', async () => {
     for (const type of ['text/csv', 'application/x-protobuf', 'application/json-seq']) {
       const answer = await service.post(BULK, token, good, { 'content-type': type });
