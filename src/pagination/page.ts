@@ -11,6 +11,8 @@ export interface PageInfo {
   hasPrevious: boolean;
   nextCursor?: string;
   previousCursor?: string;
+  /** On the last page of an ascending list: what is added to it later. Never beside `nextCursor`. */
+  resumeCursor?: string;
 }
 
 /** Totals above this are lower bounds, because counting further would cost more than reading the page. */

@@ -15,7 +15,11 @@ import { AuditSearch, type FoundEvents } from '../../audit/read/audit-search';
 import { AuditService } from '../../audit/write/audit.service';
 import { FairScheduler } from '../../concurrency/fair-scheduler';
 import type { SearchOptions } from '../../audit/read/response-composition';
-import { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/responses.dto';
+import {
+  AuditEventDto,
+  BulkCreateResultDto,
+  RESUME_CURSOR,
+} from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
   AuditEventSearchDto,
@@ -214,12 +218,13 @@ function atArgument(failure: unknown): never {
 function connectionOf({ data, pagination, cacheInfo, cursorAfter }: FoundEvents): object {
   const { total } = pagination;
   return {
-    edges: data.map((node) => ({ node, cursor: () => cursorAfter(node) })),
+    edges: data.map((node, index) => ({ node, cursor: () => cursorAfter(index) })),
     pageInfo: {
       hasNextPage: pagination.hasNext,
       hasPreviousPage: pagination.hasPrevious,
       startCursor: pagination.previousCursor,
       endCursor: pagination.nextCursor,
+      resumeCursor: pagination.resumeCursor,
       total,
     },
     totalCount: total,
@@ -247,6 +252,7 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
       hasPreviousPage: required(GraphQLBoolean),
       startCursor: { type: GraphQLString, description: 'For `cursor`: the page before this one.' },
       endCursor: { type: GraphQLString, description: 'For `cursor`: the page after this one.' },
+      resumeCursor: { type: GraphQLString, description: RESUME_CURSOR },
       total,
     },
   });

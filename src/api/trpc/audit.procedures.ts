@@ -37,14 +37,10 @@ export class AuditProcedures {
     @CurrentPrincipal() principal: Principal,
     @Body() search: AuditEventSearchDto,
     @Res() response: ServerResponse,
-  ): Promise<Omit<FoundText, 'cursorAfter'>> {
+  ): Promise<FoundText> {
     const { pagination } = search;
     const includeTotal = pagination?.includeTotal ?? true;
-    const {
-      data,
-      pagination: page,
-      cacheInfo,
-    } = await this.search.findPageText(
+    return this.search.findPageText(
       principal,
       { ...search, pagination: { ...pagination, includeTotal } },
       {
@@ -53,7 +49,6 @@ export class AuditProcedures {
         response: composedResponseOf(response),
       },
     );
-    return { data, pagination: page, cacheInfo };
   }
 
   @Procedure('performance.streamAuditEvents')

@@ -113,6 +113,13 @@ const PAGES = {
       },
     },
   },
+  last: {
+    summary: 'The last page of an ascending list',
+    value: {
+      data: [MINIMAL_RECORDED],
+      pagination: { limit: 50, hasNext: false, hasPrevious: true, resumeCursor: CURSOR },
+    },
+  },
 };
 
 const WRITING: ErrorCode[] = [
@@ -266,7 +273,8 @@ export const FIND_PAGE: OperationDescription = {
   summary: 'List events',
   description:
     'A page of the events of your organizations, newest first unless asked otherwise. Go on with `nextCursor` or ' +
-    'the `Link` header; `offset` and `cursor` exclude each other. A page has at most 32 MiB: of events with large ' +
+    'the `Link` header; `offset` and `cursor` exclude each other. To poll, sort ascending by `sequence` and come back to ' +
+    'the last page with its `resumeCursor`. A page has at most 32 MiB: of events with large ' +
     '`metadata` ask for fewer at once, or export them.',
   requestHeaders: CACHED_READ.requestHeaders,
   responses: {

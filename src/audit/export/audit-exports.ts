@@ -24,7 +24,7 @@ import { Exporter, type ExportOutcome, type ExportRequest } from '../../streamin
 import type { ExportCoding } from '../../streaming/response-sink';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
-import { AuditPages } from '../read/audit-pages';
+import { AuditPages, type CursorPosition, positionsIn } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
 import type { Position } from '../read/position';
 import { ReadScheduler } from '../read/read-scheduler';
@@ -194,11 +194,15 @@ export class AuditExports implements BeforeApplicationShutdown {
     requireSaneCombination(query);
     const { list, from } = this.pages.parse(principal, { filter, sort, cursor });
     if (from?.backward) {
-      throw validationFailed([{ path: 'cursor', message: 'must be the nextCursor of a page' }]);
+      throw validationFailed([
+        { path: 'cursor', message: 'must be the nextCursor or resumeCursor of a page' },
+      ]);
     }
-    const after = from?.position ?? (await this.positionAfter(principal, list, query, response));
+    const { after, positions } = from
+      ? startOf(from, list)
+      : { after: await this.positionAfter(principal, list, query, response) };
     const { format, isRawCsv = false, delimiter = 'comma', columns = CSV_COLUMNS } = query;
-    return { ...list, after, format, isRawCsv, delimiter, columns };
+    return { ...list, after, positions, format, isRawCsv, delimiter, columns };
   }
 
   private async positionAfter(
@@ -229,6 +233,13 @@ export class AuditExports implements BeforeApplicationShutdown {
     const message = 'is not the id of an event of this list that happened at after_timestamp';
     throw validationFailed([{ path: 'after_id', message }]);
   }
+}
+
+function startOf(
+  { edge }: CursorPosition,
+  list: Pick<ExportList, 'organizations' | 'filter' | 'sort'>,
+): Pick<ExportList, 'after' | 'positions'> {
+  return typeof edge === 'string' ? { positions: positionsIn(edge, list) } : { after: edge };
 }
 
 function recordedAtOf(text: string | undefined): string | undefined {

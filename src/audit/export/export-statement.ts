@@ -6,11 +6,19 @@ import {
 } from '../../streaming/export-format';
 import { EVENT_FIELDS, type EventField } from '../event/audit-event';
 import { arrayLiteral, EVENT_JSON, fieldInstantText } from '../event/audit.statements';
-import { conditions, orderBy, type PageRequest, Values, where } from '../read/page-statement';
+import {
+  conditions,
+  orderBy,
+  organizationsSource,
+  ownConditions,
+  type PageRequest,
+  Values,
+  where,
+} from '../read/page-statement';
 
 export interface ExportList extends Pick<
   PageRequest,
-  'organizations' | 'filter' | 'sort' | 'after'
+  'organizations' | 'filter' | 'sort' | 'after' | 'positions'
 > {
   format: ExportFormatName;
   isRawCsv: boolean;
@@ -122,15 +130,17 @@ function rowsOf(list: ExportList, values: Values): string {
   const of = (own: string[]) => `audit_event e ${where([...own, ...others])}`;
   if (organizations === '*') return of([]);
   if (organizations.length === 0 || organizations.length > MERGED_ORGANIZATIONS) {
-    return of([`e.organization_id = ANY(${values.bind(organizations, 'text[]')})`]);
+    const own = `e.organization_id = ANY(${values.bind(organizations, 'text[]')})`;
+    if (!list.positions) return of([own]);
+    const bounds = organizationsSource(organizations, list, values);
+    const joined = where([own, ...bounds.conditions, ...others]);
+    return `(SELECT e.* FROM audit_event e CROSS JOIN ${bounds.source} ${joined}) e`;
   }
-  const [only, ...more] = organizations.map(
-    (id) => `e.organization_id = ${values.bind(id, 'text')}`,
-  );
-  if (only !== undefined && more.length === 0) return of([only]);
+  const [only, ...more] = organizations.map((id) => ownConditions(id, list, values));
+  if (only !== undefined && more.length === 0) return of(only);
   // PostgreSQL merges ordered parts only if each has its ORDER BY: parts with a WHERE are planned apart.
   const order = orderBy(list.sort, 'e');
-  const each = [only ?? '', ...more].map((own) => `(SELECT * FROM ${of([own])} ORDER BY ${order})`);
+  const each = [only ?? [], ...more].map((own) => `(SELECT * FROM ${of(own)} ORDER BY ${order})`);
   return `(${each.join(' UNION ALL ')}) e`;
 }
 

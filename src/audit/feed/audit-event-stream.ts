@@ -64,7 +64,9 @@ export class AuditEventStream {
     const offset = cursor === undefined ? query.offset : undefined;
     const first = this.pages.parse(principal, { ...query, offset, limit, includeTotal: false });
     if (first.from?.backward) {
-      throw validationFailed([{ path: 'pagination.cursor', message: 'must be a nextCursor' }]);
+      throw validationFailed([
+        { path: 'pagination.cursor', message: 'must be a nextCursor or resumeCursor' },
+      ]);
     }
     return this.read(principal, first, signal);
   }
@@ -78,27 +80,28 @@ export class AuditEventStream {
     const token = this.tokens.signalOf(principal);
     const either = AbortSignal.any([signal, token.signal]);
     const most = first.limit;
-    const { pages } = this;
     try {
       for (let page: PageDescription | undefined = first; page;) {
         const { events, edges } = await this.readPage(principal, page, either);
         const characters = events.reduce((sum, { length }) => sum + length, 0);
         if (4 * characters <= HELD_PAGE_BYTES) page.limit = Math.min(most, 2 * page.limit);
-        for (const text of events) {
+        const cursorAfter = this.pages.cursorsIn(page, edges, (index) =>
+          positionOf(events[index] ?? ''),
+        );
+        for (const [index, text] of events.entries()) {
           if (token.signal.aborted) throw abortReason(token.signal);
-          const current = page;
           yield {
             text,
             get cursor() {
-              return pages.cursorAfter(positionOf(text), current);
+              return cursorAfter(index);
             },
           };
         }
-        page = edges.next && {
-          ...page,
-          offset: 0,
-          from: { backward: false, position: edges.next },
-        };
+        const { next } = edges;
+        page =
+          next === undefined
+            ? undefined
+            : { ...page, offset: 0, from: { backward: false, edge: next } };
       }
     } finally {
       token.release();

@@ -331,7 +331,7 @@ class Subscription {
   ): void {
     const isSame = recordedMicros === (position.recordedMicros ?? recordedMicros);
     if (sequence !== position.sequence || isSame) return;
-    this.close('rewound', timelineChanged(organizationId, sequence));
+    this.close('rewound', timelineChanged({ organizationId, sequence }));
   }
 
   private disconnectSlow(): void {

@@ -6,6 +6,7 @@ import { countedTypes, isTooLarge } from '../read/audit.queries';
 import {
   findForeignPositions,
   findLastPositions,
+  type ForeignPosition,
   type LogPositions,
   microsOf,
   notYetPrimary,
@@ -57,8 +58,8 @@ export interface RecordedRead {
   unfinished: string[];
   /** Recording times of the events at the given positions that still exist. */
   confirmed: ReadonlyMap<string, number>;
-  /** Organizations with another log than their position's; without `events`. */
-  foreign: string[];
+  /** Positions of another log; their organizations are without `events`. */
+  foreign: ForeignPosition[];
 }
 
 const NOTHING_READ: RecordedRead = {
@@ -125,8 +126,9 @@ export class EventLogReader {
       if (doubtful.size === 0) return { events, unfinished, confirmed, foreign: [] };
       const foreign = await this.findForeign(doubtful);
       // Another event before and the right one now: another server replied. Its events are read again.
-      const again = [...doubtful.keys()].filter((id) => confirmed.has(id) && !foreign.includes(id));
-      const left = new Set([...foreign, ...again]);
+      const lost = new Set(foreign.map(({ organizationId }) => organizationId));
+      const again = [...doubtful.keys()].filter((id) => confirmed.has(id) && !lost.has(id));
+      const left = new Set([...lost, ...again]);
       return {
         events: events.filter(({ organizationId }) => !left.has(organizationId)),
         unfinished: [...unfinished, ...again],
@@ -149,14 +151,14 @@ export class EventLogReader {
   }
 
   /**
-   * Organizations with another log than that of these positions.
+   * The positions of another log than these organizations have.
    * @throws AppError DATABASE_UNAVAILABLE, also when a server that has not been promoted finds some.
    */
-  async findForeign(positions: LogPositions): Promise<string[]> {
+  async findForeign(positions: LogPositions): Promise<ForeignPosition[]> {
     return this.pool.withClient(async (client) => {
-      const { organizations, isInRecovery } = await findForeignPositions(client, positions);
-      if (organizations.length > 0 && isInRecovery) throw notYetPrimary();
-      return organizations;
+      const found = await findForeignPositions(client, positions);
+      if (found.positions.length > 0 && found.isInRecovery) throw notYetPrimary();
+      return found.positions;
     });
   }
 

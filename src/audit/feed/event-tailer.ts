@@ -7,11 +7,11 @@ import { toDatabaseError } from '../../platform/database/database-errors';
 import type { AppError } from '../../platform/errors/app-error';
 import { RedisConnection } from '../../platform/redis/redis-connection';
 import { LogTimeline } from '../event/log-timeline';
+import { MAX_POSITIONS } from '../read/log-positions';
 import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from '../read/position';
 import { AuditWriter } from '../write/audit-writer';
 import { EventLogReader, type FollowedHead } from './event-log-reader';
 import type { RecordedEvent } from './feed-buffer';
-import { MAX_RESUMABLE_ORGANIZATIONS } from './feed-cursor';
 
 /** Interval that finds commits of other replicas without Redis. */
 const POLL_MS = 1000;
@@ -124,11 +124,11 @@ export class EventTailer implements BeforeApplicationShutdown {
     const [foreign] = await this.log.findForeign(positions);
     if (foreign === undefined) return;
     this.timeline.noteRefusedPosition();
-    throw timelineChanged(foreign, positions.get(foreign)?.sequence ?? 0n);
+    throw timelineChanged(foreign);
   }
 
   private async lastPositionsOf(organizations: Organizations): Promise<LogPositions> {
-    if (organizations !== '*' && organizations.length <= MAX_RESUMABLE_ORGANIZATIONS) {
+    if (organizations !== '*' && organizations.length <= MAX_POSITIONS) {
       return this.log.lastPositionsOf(organizations);
     }
     const { heads } = await this.log.headsOf(organizations);
@@ -209,7 +209,9 @@ export class EventTailer implements BeforeApplicationShutdown {
   private async readSome(after: LogPositions): Promise<void> {
     try {
       const { events, unfinished, confirmed, foreign } = await this.log.readAfter(after);
-      for (const id of foreign) this.changeTimeline(id, after.get(id));
+      for (const { organizationId: id, head } of foreign) {
+        this.changeTimeline(id, after.get(id), head);
+      }
       for (const [id, recordedMicros] of confirmed) this.confirm(id, after.get(id), recordedMicros);
       for (const event of events)
         this.deliver(event, after.get(event.organizationId)?.sequence ?? 0n);
@@ -284,7 +286,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     this.forget(id);
     this.changes += 1;
     this.timeline.noteRewind(id, position.sequence, head);
-    const error = timelineChanged(id, position.sequence);
+    const error = timelineChanged({ organizationId: id, sequence: position.sequence, head });
     const listeners = [...(this.listeners.get(id) ?? []), ...this.listenersToAll];
     this.listeners.delete(id);
     this.listenersToAll.clear();

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import crypto from 'node:crypto';
 import type { LogPositions } from '../read/position';
-import { feedCursor, MAX_RESUMABLE_ORGANIZATIONS, positionsIn } from './feed-cursor';
+import { MAX_POSITIONS } from '../read/log-positions';
+import { feedCursor, positionsIn } from './feed-cursor';
 
 const organizations = ['org-1', 'org-2', 'org-3'];
 const micros = Date.parse('2026-11-29T12:00:00Z') * 1000 + 123456;
@@ -33,7 +34,7 @@ describe('the cursor of a feed', () => {
   });
 
   it('gives back what it was made of, in no more than a header of 4 KiB', () => {
-    const lists = fc.array(position, { minLength: 1, maxLength: MAX_RESUMABLE_ORGANIZATIONS });
+    const lists = fc.array(position, { minLength: 1, maxLength: MAX_POSITIONS });
     fc.assert(
       fc.property(lists, (list) => {
         const ids = list.map((_, at) => `org-${at}`);

@@ -1,16 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
-import { BEGINNING, type LogPosition, type LogPositions } from '../read/position';
+import { MAX_POSITIONS, parsePositions, positionsText } from '../read/log-positions';
+import type { LogPositions } from '../read/position';
 
-/** Limit of organizations in a cursor, which has to fit into a header (Last-Event-ID). */
-export const MAX_RESUMABLE_ORGANIZATIONS = 100;
-
-/**
- * At most 18 digits, which bigint holds and no organization reaches, and the recording's microseconds in base 36,
- * absent in cursors of earlier versions (docs/adr/0029) and typed numbers.
- */
-const POSITION = /^(0|[1-9]\d{0,17})(?:\.([1-9a-z][0-9a-z]{0,10}))?$/;
 const FINGERPRINT_LENGTH = 10;
 
 /**
@@ -19,10 +12,9 @@ const FINGERPRINT_LENGTH = 10;
  * characters for 100. Null for more.
  */
 export function feedCursor(organizations: Organizations, positions: LogPositions): string | null {
-  if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) return null;
-  const texts = organizations.map((id) => textOf(positions.get(id) ?? BEGINNING));
-  if (texts.length === 1) return texts[0] ?? null;
-  return `${fingerprintOf(organizations)}~${texts.join('~')}`;
+  if (organizations === '*' || organizations.length > MAX_POSITIONS) return null;
+  const text = positionsText(organizations, positions);
+  return organizations.length === 1 ? text : `${fingerprintOf(organizations)}~${text}`;
 }
 
 /**
@@ -30,17 +22,14 @@ export function feedCursor(organizations: Organizations, positions: LogPositions
  * @throws AppError INVALID_CURSOR, also for one of other organizations.
  */
 export function positionsIn(cursor: string, organizations: Organizations): LogPositions {
-  if (organizations === '*' || organizations.length > MAX_RESUMABLE_ORGANIZATIONS) {
+  if (organizations === '*' || organizations.length > MAX_POSITIONS) {
     throw invalid(
-      `A feed goes on from a cursor only for up to ${MAX_RESUMABLE_ORGANIZATIONS} organizations: name them in the filter.`,
+      `A feed goes on from a cursor only for up to ${MAX_POSITIONS} organizations: name them in the filter.`,
     );
   }
-  const texts = textsIn(cursor, organizations);
-  const positions = texts.map(positionIn);
-  if (positions.length !== organizations.length) {
-    throw invalid('The cursor is not one that this service made.');
-  }
-  return new Map(organizations.map((id, at) => [id, positions[at] ?? BEGINNING]));
+  const positions = parsePositions(textsIn(cursor, organizations), organizations);
+  if (!positions) throw invalid('The cursor is not one that this service made.');
+  return positions;
 }
 
 function textsIn(cursor: string, organizations: readonly string[]): string[] {
@@ -52,21 +41,6 @@ function textsIn(cursor: string, organizations: readonly string[]): string[] {
   // Numbers alone, joined by dots, come from earlier versions.
   const [numbers = ''] = tail;
   return tail.length === 1 ? numbers.split('.') : tail;
-}
-
-function positionIn(text: string): LogPosition {
-  const [, sequence, time] = POSITION.exec(text) ?? [];
-  const recordedMicros = time === undefined ? undefined : Number.parseInt(time, 36);
-  const isExact = recordedMicros === undefined || recordedMicros.toString(36) === time;
-  if (sequence === undefined || !isExact || (sequence === '0' && time !== undefined)) {
-    throw invalid('The cursor is not one that this service made.');
-  }
-  return { sequence: BigInt(sequence), recordedMicros };
-}
-
-function textOf({ sequence, recordedMicros }: LogPosition): string {
-  if (sequence === 0n || recordedMicros === undefined) return String(sequence);
-  return `${sequence}.${recordedMicros.toString(36)}`;
 }
 
 function invalid(detail: string): AppError {

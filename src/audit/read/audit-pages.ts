@@ -12,9 +12,10 @@ import {
   type AuditEventSort,
   filterFingerprint,
 } from '../event/audit-event-filter';
-import { AuditQueries, type TextLimits } from './audit.queries';
+import { AuditQueries, type LogPageRequest, type TextLimits } from './audit.queries';
+import { MAX_POSITIONS, parsePositions, positionsText } from './log-positions';
 import type { PageRequest } from './page-statement';
-import { type Position, positionOf } from './position';
+import { logPositionOf, type LogPositions, type Position, positionOf } from './position';
 
 export interface PageQuery {
   filter: AuditEventFilter;
@@ -25,10 +26,21 @@ export interface PageQuery {
   includeTotal?: boolean;
 }
 
-/** Events at the two ends of a page, from which its neighbours start; absent where there is none. */
+/**
+ * An end of a page: an event in the list's order. In a list in the order of recording, the positions of its
+ * organizations (positionsText): an organization that begins to record later, or has recorded less, is not skipped.
+ */
+export type PageEdge = Position | string;
+
+/** The edge of a list in which nothing was found yet. */
+const BEGINNING_OF_LIST = 'beginning';
+
+/** The two ends of a page, from which its neighbours start; absent where there is none. */
 export interface PageEdges {
-  next?: Position;
-  previous?: Position;
+  next?: PageEdge;
+  previous?: PageEdge;
+  /** Where an ascending list ends for now; null for other pages. */
+  resume: PageEdge | null;
 }
 
 /** A page without cursors, the same for all readers of these organizations, as JSON texts. */
@@ -40,7 +52,7 @@ export interface FoundPage {
 
 export interface CursorPosition {
   backward: boolean;
-  position: Position;
+  edge: PageEdge;
 }
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
@@ -51,6 +63,8 @@ export interface PageDescription {
   offset: number;
   from?: CursorPosition;
   includeTotal: boolean;
+  /** In the order of recording: its cursors hold the positions of all of its organizations. */
+  isLog: boolean;
   /** Bound into the page's cursors: they hold for this principal, list and sort only. */
   binding: string;
 }
@@ -77,8 +91,9 @@ export class AuditPages {
       sort: { field: 'timestamp', direction: 'desc', ...query.sort },
     };
     const binding = bindingOf(principal, list);
-    const from = this.positionIn(query.cursor, binding);
-    return { list, limit, offset, includeTotal, binding, ...(from ? { from } : {}) };
+    const from = this.positionIn(query.cursor, binding, list);
+    const isLog = isLogList(list) && typeof (from?.edge ?? '') === 'string';
+    return { list, limit, offset, includeTotal, isLog, binding, ...(from ? { from } : {}) };
   }
 
   /**
@@ -87,28 +102,16 @@ export class AuditPages {
    * when a page by sequence starts after an event that is another one now.
    */
   async read(
-    { list, limit, offset, from, includeTotal }: PageDescription,
+    page: PageDescription,
     signal?: AbortSignal,
-    { maxBytes = this.memory.pageBytes, reservation }: TextLimits = {},
+    limits: TextLimits = {},
   ): Promise<FoundPage> {
-    const request = {
-      ...list,
-      sort: from?.backward ? reversed(list.sort) : list.sort,
-      after: from?.position,
-      limit: limit + 1, // one more shows whether there is a next page
-      offset,
-    };
-    const found = await this.queries.findPage(request, signal, { maxBytes, reservation });
+    const asked = { maxBytes: this.memory.pageBytes, ...limits };
+    const { events, hasNext, hasPrevious, edges } = page.isLog
+      ? await this.readLog(page, signal, asked)
+      : await this.readList(page, signal, asked);
+    const { list, limit, offset, from, includeTotal } = page;
     const total = includeTotal ? await this.queries.count(list, signal) : undefined;
-    const isMore = found.length > limit;
-    const events = found.slice(0, limit);
-    if (from?.backward) events.reverse();
-    const hasNext = from?.backward ? true : isMore;
-    const hasPrevious = from
-      ? !from.backward || isMore
-      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, signal)));
-    const last = events.at(-1);
-    const [first] = events;
     return {
       events,
       info: {
@@ -118,23 +121,116 @@ export class AuditPages {
         hasNext,
         hasPrevious,
       },
+      edges,
+    };
+  }
+
+  private async readList(
+    { list, limit, offset, from }: PageDescription,
+    signal: AbortSignal | undefined,
+    limits: TextLimits,
+  ): Promise<ReadPage> {
+    const request = {
+      ...list,
+      sort: from?.backward ? reversed(list.sort) : list.sort,
+      after: positionIn(from),
+      limit: limit + 1, // one more shows whether there is a next page
+      offset,
+    };
+    const found = await this.queries.findPage(request, signal, limits);
+    const isMore = found.length > limit;
+    const events = found.slice(0, limit);
+    if (from?.backward) events.reverse();
+    const hasNext = from?.backward ? true : isMore;
+    const hasPrevious = from
+      ? !from.backward || isMore
+      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, signal)));
+    const last = events.at(-1);
+    const [first] = events;
+    const isEnd = !hasNext && list.sort.direction === 'asc' && list.sort.field === 'timestamp';
+    const end = last === undefined ? from?.edge : edgeOf(last, list);
+    const resume = isEnd ? (end ?? (hasPrevious ? null : BEGINNING_OF_LIST)) : null;
+    return {
+      events,
+      hasNext,
+      hasPrevious,
       edges: {
         ...(hasNext && last !== undefined ? { next: edgeOf(last, list) } : {}),
         ...(hasPrevious && first !== undefined ? { previous: edgeOf(first, list) } : {}),
+        resume,
       },
     };
   }
 
-  pageInfo(info: PageInfo, { next, previous }: PageEdges, binding: string): PageInfo {
+  private async readLog(
+    { list, limit, offset, from }: PageDescription,
+    signal: AbortSignal | undefined,
+    limits: TextLimits,
+  ): Promise<ReadPage> {
+    const backward = from?.backward ?? false;
+    const request: LogPageRequest = {
+      organizations: organizationsOf(list),
+      filter: list.filter,
+      from: from && positionsIn(from.edge, list),
+      backward,
+      limit,
+      offset,
+    };
+    const { texts, isMore, before, after } = await this.queries.findLogPage(
+      request,
+      signal,
+      limits,
+    );
+    const hasNext = backward || isMore;
+    const hasPrevious = from
+      ? !backward || isMore
+      : offset > 0 && (texts.length > 0 || !(await this.isEmpty(list, signal)));
+    const end = positionsText(organizationsOf(list), after);
+    return {
+      events: texts,
+      hasNext,
+      hasPrevious,
+      edges: {
+        ...(hasNext ? { next: end } : {}),
+        ...(hasPrevious && before
+          ? { previous: positionsText(organizationsOf(list), before) }
+          : {}),
+        resume: hasNext ? null : end,
+      },
+    };
+  }
+
+  pageInfo(info: PageInfo, { next, previous, resume }: PageEdges, binding: string): PageInfo {
     return {
       ...info,
       ...(next ? { nextCursor: this.cursors.encode([false, next], binding) } : {}),
       ...(previous ? { previousCursor: this.cursors.encode([true, previous], binding) } : {}),
+      ...(resume === null ? {} : { resumeCursor: this.cursors.encode([false, resume], binding) }),
     };
   }
 
-  cursorAfter(position: Position, { list, binding }: PageDescription): string {
-    return this.cursors.encode([false, cursorPositionOf(position, list)], binding);
+  /** Cursors after single events of a page that was read; `eventAt` gives the position of the event at an index. */
+  cursorsIn(
+    page: PageDescription,
+    edges: PageEdges,
+    eventAt: (index: number) => Position,
+  ): (index: number) => string {
+    const { list, binding, isLog, from } = page;
+    const encode = (edge: PageEdge) => this.cursors.encode([false, edge], binding);
+    if (!isLog) return (index) => encode(cursorPositionOf(eventAt(index), list));
+    const start = from && !from.backward ? from.edge : edges.previous;
+    const organizations = organizationsOf(list);
+    let positions = positionsIn(start, list);
+    let passed = 0;
+    return (index) => {
+      if (index < passed - 1) [positions, passed] = [positionsIn(start, list), 0];
+      for (; passed <= index; passed += 1) {
+        const event = eventAt(passed);
+        const { sequence, recordedMicros } = logPositionOf(event);
+        positions.set(event.organizationId, { sequence, recordedMicros });
+      }
+      return encode(positionsText(organizations, positions));
+    };
   }
 
   private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
@@ -156,11 +252,50 @@ export class AuditPages {
     if (errors.length > 0) throw validationFailed(errors);
   }
 
-  private positionIn(cursor: string | undefined, binding: string): CursorPosition | undefined {
+  private positionIn(
+    cursor: string | undefined,
+    binding: string,
+    list: List,
+  ): CursorPosition | undefined {
     if (cursor === undefined) return undefined;
-    const [backward, position] = this.cursors.decode(cursor, binding) as [boolean, Position];
-    return { backward, position };
+    const [backward, edge] = this.cursors.decode(cursor, binding) as [boolean, PageEdge];
+    if (edge === BEGINNING_OF_LIST) return undefined;
+    return { backward, edge: isOfOne(list) && !backward ? logEdgeOf(edge, list) : edge };
   }
+}
+
+type ReadPage = Pick<FoundPage, 'events' | 'edges'> & Pick<PageInfo, 'hasNext' | 'hasPrevious'>;
+
+/** True for lists whose cursors hold positions, which only so many organizations have. */
+function isLogList({ organizations, sort }: List): boolean {
+  if (sort.field !== 'sequence' || sort.direction !== 'asc' || organizations === '*') return false;
+  return organizations.length > 0 && organizations.length <= MAX_POSITIONS;
+}
+
+function isOfOne(list: List): boolean {
+  return isLogList(list) && list.organizations.length === 1;
+}
+
+/** Earlier versions wrote the event at the end of a page, which for one organization is its position. */
+function logEdgeOf(edge: PageEdge, list: List): PageEdge {
+  if (typeof edge === 'string') return edge;
+  const { sequence, recordedMicros } = logPositionOf(edge);
+  const position = { sequence, recordedMicros };
+  return positionsText(organizationsOf(list), new Map([[edge.organizationId, position]]));
+}
+
+function organizationsOf({ organizations }: List): readonly string[] {
+  return organizations === '*' ? [] : organizations;
+}
+
+function positionIn(from: CursorPosition | undefined): Position | undefined {
+  return typeof from?.edge === 'object' ? from.edge : undefined;
+}
+
+/** The positions in an edge of a list in the order of recording; without one, its beginning. */
+export function positionsIn(edge: PageEdge | undefined, list: List): LogPositions {
+  if (typeof edge !== 'string') return new Map();
+  return parsePositions(edge.split('~'), organizationsOf(list)) ?? new Map();
 }
 
 function edgeOf(eventText: string, list: List): Position {
@@ -182,7 +317,7 @@ function cursorPositionOf(
 /** One text for all spellings of a page. */
 export function pageFingerprint(page: PageDescription): string {
   const { list, limit, offset, from, includeTotal } = page;
-  const position = from ? [from.backward, from.position] : [offset];
+  const position = from ? [from.backward, from.edge] : [offset];
   return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, position, includeTotal]);
 }
 

@@ -6,9 +6,10 @@ import { flowKey } from '../../concurrency/fair-scheduler';
 import type { PageInfo } from '../../pagination/page';
 import { JsonText } from '../../platform/runtime/lossless-json';
 import type { AuditEventDto } from '../event/dto/responses.dto';
-import { AuditPages, type PageEdges } from './audit-pages';
+import { AuditPages, type PageDescription, type PageEdges } from './audit-pages';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { type AuditEventSearchDto, pageQueryIn } from './dto/audit-event-search.dto';
+import type { Position } from './position';
 import { type PartOptions, ResponseComposition, type SearchOptions } from './response-composition';
 
 export interface CacheInfo {
@@ -25,10 +26,11 @@ export interface FoundEvents {
   data: AuditEventDto[];
   pagination: PageInfo;
   cacheInfo: CacheInfo;
-  cursorAfter: (event: AuditEventDto) => string;
+  /** The cursor after the event at an index of `data`. */
+  cursorAfter: (index: number) => string;
 }
 
-export type FoundText = Omit<FoundEvents, 'data'> & { data: JsonText };
+export type FoundText = Omit<FoundEvents, 'data' | 'cursorAfter'> & { data: JsonText };
 
 /** Reads for GraphQL and tRPC as in REST. `restoreNumbers` (lossless-json) must replace placeholders in results. */
 @Injectable()
@@ -53,8 +55,10 @@ export class AuditSearch {
     options: SearchOptions,
   ): Promise<FoundEvents> {
     const asked = { ...options, isParsed: true };
-    const { data, ...rest } = await this.findPageText(principal, search, asked);
-    return { data: this.composition.parse(data.text, options) as AuditEventDto[], ...rest };
+    const { page, edges, found } = await this.read(principal, search, asked);
+    const data = this.composition.parse(found.data.text, options) as AuditEventDto[];
+    const cursorAfter = this.pages.cursorsIn(page, edges, (index) => positionIn(data, index));
+    return { ...found, data, cursorAfter };
   }
 
   /** Finds a page as JSON text. @throws AppError as findPage. */
@@ -63,17 +67,25 @@ export class AuditSearch {
     search: AuditEventSearchDto,
     options: PartOptions,
   ): Promise<FoundText> {
+    return (await this.read(principal, search, options)).found;
+  }
+
+  private async read(
+    principal: Principal,
+    search: AuditEventSearchDto,
+    options: PartOptions,
+  ): Promise<{ page: PageDescription; edges: PageEdges; found: FoundText }> {
     const page = this.pages.parse(principal, pageQueryIn(search));
     const description = this.cachedPages.parsePage(principal, page, '');
     const read = this.cachedPages;
     const loaded = await this.composition.part({ principal, read, description, search, options });
     const { info, edges } = loaded.entry.rest as { info: PageInfo; edges: PageEdges };
-    return {
+    const found = {
       data: new JsonText(eventsIn(loaded.entry.sharedText)),
       pagination: this.pages.pageInfo(info, edges, page.binding),
       cacheInfo: this.cacheInfo(principal, loaded),
-      cursorAfter: (event) => this.pages.cursorAfter(event, page),
     };
+    return { page, edges, found };
   }
 
   /**
@@ -105,6 +117,12 @@ export class AuditSearch {
       hitRatio: this.ratios.count(flowKey(principal), status === 'HIT'),
     };
   }
+}
+
+function positionIn(events: readonly AuditEventDto[], index: number): Position {
+  const event = events[index];
+  if (!event) throw new RangeError(`There is no event ${index} in this page.`);
+  return event;
 }
 
 function eventsIn(sharedText: string): string {

@@ -11,11 +11,17 @@ import { millisecondOf } from '../event/uuid7';
 import { countStatement, type PageRequest, pageStatement, type Statement } from './page-statement';
 import { PageWindows } from './page-windows';
 import {
+  BEGINNING,
   findForeignPositions,
+  findStoredLogs,
   type ForeignPositions,
+  type LogPosition,
   logPositionOf,
+  type LogPositions,
+  NOTHING_FOREIGN,
   notYetPrimary,
   type Position,
+  positionOf,
   timelineChanged,
 } from './position';
 import { TenantVersions } from './tenant-versions';
@@ -33,6 +39,26 @@ export interface TextLimits {
   /** Bytes in UTF-8. */
   maxBytes?: number;
   reservation?: ResponseReservation;
+}
+
+/** A page of a list in the order of recording: ascending by sequence, of named organizations. */
+export interface LogPageRequest extends Pick<PageRequest, 'filter' | 'limit' | 'offset'> {
+  organizations: readonly string[];
+  /** Without positions the page begins at the beginning of the list. */
+  from?: LogPositions | undefined;
+  /** The events up to and with `from`, instead of those after it. */
+  backward: boolean;
+}
+
+/**
+ * Events in the list's order, and the positions of all organizations at the two ends of the page: what is after
+ * `after` has not been in it, nor in pages before it. An end is absent where the list has none, or nothing to go on from.
+ */
+export interface LogPage {
+  texts: string[];
+  isMore: boolean;
+  before?: LogPositions | undefined;
+  after: LogPositions;
 }
 
 /** Reads events as PostgreSQL's JSON text (EVENT_JSON). An aborting signal cancels the statement. */
@@ -64,17 +90,62 @@ export class AuditQueries {
       foreign.catch(() => undefined); // awaited below, unless the page has failed
       return { found: await page, foreign: await foreign };
     };
-    const { organizations } = request;
+    const { found } = await this.readChecked(request.organizations, signal, work);
+    this.windows.learn(request, found);
+    return found;
+  }
+
+  /**
+   * Reads a page in the order of recording. The heads are read before the events: every event up to them is in the
+   * page, in pages before it, or excluded by the filter.
+   * @throws AppError as findPage.
+   */
+  async findLogPage(
+    request: LogPageRequest,
+    signal?: AbortSignal,
+    limits: TextLimits = {},
+  ): Promise<LogPage> {
+    const { organizations, filter, from, backward, limit, offset } = request;
+    const page: PageRequest = {
+      organizations,
+      filter,
+      offset,
+      sort: { field: 'sequence', direction: backward ? 'desc' : 'asc' },
+      positions: from,
+      limit: limit + 1, // one more shows whether there is a next page
+    };
+    const work = async (client: PoolClient) => {
+      const reading = [
+        findHeads(client, organizations),
+        this.readPage(client, page, limits),
+        findForeign(client, page),
+      ] as const;
+      for (const one of reading) one.catch(() => undefined); // awaited below, unless another has failed
+      const [heads, found, foreign] = [await reading[0], await reading[1], await reading[2]];
+      const texts = found.slice(0, limit);
+      if (backward) texts.reverse();
+      const isMore = found.length > limit;
+      const ends = await findEnds(client, request, { texts, isMore, heads });
+      return { texts, isMore, ...ends, foreign };
+    };
+    const { foreign: _none, ...found } = await this.readChecked(organizations, signal, work);
+    return found;
+  }
+
+  /** A read that starts after positions. A replica may lag: only the primary refuses one. */
+  private async readChecked<T extends { foreign: ForeignPositions }>(
+    organizations: Organizations,
+    signal: AbortSignal | undefined,
+    work: (client: PoolClient) => Promise<T>,
+  ): Promise<T> {
     let read = await this.read(organizations, signal, work);
-    // A replica may lag: only the primary refuses a position.
-    if (read.foreign.organizations.length > 0) {
+    if (read.foreign.positions.length > 0) {
       read = await this.database.durability.reading(organizations, () =>
         this.database.withClient(work, signal),
       );
     }
-    this.requireNotForeign(read.foreign, request);
-    this.windows.learn(request, read.found);
-    return read.found;
+    this.requireNotForeign(read.foreign);
+    return read;
   }
 
   private async readPage(
@@ -99,20 +170,16 @@ export class AuditQueries {
    */
   async requireSameTimeline(
     client: PoolClient,
-    list: Pick<PageRequest, 'sort' | 'after'>,
+    list: Pick<PageRequest, 'sort' | 'after' | 'positions'>,
   ): Promise<void> {
-    this.requireNotForeign(await findForeign(client, list), list);
+    this.requireNotForeign(await findForeign(client, list));
   }
 
-  private requireNotForeign(
-    { organizations, isInRecovery }: ForeignPositions,
-    list: Pick<PageRequest, 'after'>,
-  ): void {
-    if (organizations.length === 0) return;
+  private requireNotForeign({ positions: [first], isInRecovery }: ForeignPositions): void {
+    if (!first) return;
     if (isInRecovery) throw notYetPrimary();
     this.timeline.noteRefusedPosition();
-    const { organizationId, sequence } = list.after ?? NO_POSITION;
-    throw timelineChanged(organizationId, BigInt(sequence));
+    throw timelineChanged(first);
   }
 
   /** Counts the events of a list, up to TOTAL_EXACT_UP_TO + 1, which stands for "more". */
@@ -187,16 +254,120 @@ export class AuditQueries {
   }
 }
 
-const NO_POSITION = { organizationId: '', sequence: '0' };
-const NOTHING_FOREIGN: ForeignPositions = { organizations: [], isInRecovery: false };
-
-/** Checks the position after which a list starts. Positions in time are the same on each timeline. */
+/** Checks where a list by sequence starts. Positions in time are the same on each timeline. */
 async function findForeign(
   client: PoolClient,
-  { sort, after }: Pick<PageRequest, 'sort' | 'after'>,
+  { sort, after, positions }: Pick<PageRequest, 'sort' | 'after' | 'positions'>,
 ): Promise<ForeignPositions> {
-  if (sort.field !== 'sequence' || !after) return NOTHING_FOREIGN;
+  if (sort.field !== 'sequence') return NOTHING_FOREIGN;
+  if (positions) return findForeignPositions(client, positions);
+  if (!after) return NOTHING_FOREIGN;
   return findForeignPositions(client, new Map([[after.organizationId, logPositionOf(after)]]));
+}
+
+/** Last sequences of organizations ($1) that have events. */
+const FIND_LAST_SEQUENCES = {
+  name: 'audit-find-last-sequences',
+  text: `SELECT organization_id, last_sequence::text FROM audit_organization WHERE organization_id = ANY($1::text[])`,
+};
+
+async function findHeads(
+  client: PoolClient,
+  organizations: readonly string[],
+): Promise<Map<string, bigint>> {
+  const { rows } = await client.query<[string, string]>({
+    ...FIND_LAST_SEQUENCES,
+    values: [organizations],
+    rowMode: 'array',
+  });
+  return new Map(rows.map(([id, sequence]) => [id, BigInt(sequence)]));
+}
+
+interface ReadLogPage {
+  texts: readonly string[];
+  isMore: boolean;
+  /** As they were before the page. */
+  heads: ReadonlyMap<string, bigint>;
+}
+
+/** The positions at the ends of a page that was read on the same connection. */
+async function findEnds(
+  client: PoolClient,
+  { organizations, from, backward, offset }: LogPageRequest,
+  { texts, isMore, heads }: ReadLogPage,
+): Promise<Pick<LogPage, 'before' | 'after'>> {
+  const events = texts.map(positionOf);
+  const last = new Map(events.map((event) => [event.organizationId, logPositionOf(event)]));
+  const known = [from ?? new Map<string, LogPosition>(), last];
+  const [begin, end] = [events[0], events.at(-1)];
+  const headOf = (id: string) => heads.get(id) ?? 0n;
+  const startOf = (id: string) => from?.get(id)?.sequence ?? 0n;
+  const positionsAt = async (sequenceOf: (id: string) => bigint) =>
+    findPositionsAt(client, new Map(organizations.map((id) => [id, sequenceOf(id)])), known);
+  if (backward) {
+    const isBegun = !isMore || !begin;
+    const before = (id: string) => least(startOf(id), precedingSequence(begin, id));
+    return { before: isBegun ? undefined : await positionsAt(before), after: from ?? new Map() };
+  }
+  // The events before an offset were skipped, and are behind the page.
+  const isOffset = !from && offset > 0 && begin !== undefined;
+  const skipped = (id: string) => least(headOf(id), precedingSequence(begin, id));
+  const before = isOffset ? await positionsAt(skipped) : from;
+  const after = (id: string) => {
+    const passed = isMore ? least(headOf(id), passedSequence(end, id)) : headOf(id);
+    return greatest(startOf(id), greatest(passed, last.get(id)?.sequence ?? 0n));
+  };
+  return { before, after: await positionsAt(after) };
+}
+
+/** The last sequence of an organization before an event, in the order of sequence and organization. */
+function precedingSequence(event: Position | undefined, organizationId: string): bigint {
+  if (!event) return 0n;
+  const isBefore = compareIds(organizationId, event.organizationId) < 0;
+  return BigInt(event.sequence) - (isBefore ? 0n : 1n);
+}
+
+/** The last sequence of an organization up to and with an event, in the order of sequence and organization. */
+function passedSequence(event: Position | undefined, organizationId: string): bigint {
+  if (!event) return 0n;
+  const isPassed = compareIds(organizationId, event.organizationId) <= 0;
+  return BigInt(event.sequence) - (isPassed ? 0n : 1n);
+}
+
+/** As the collation "C" compares. */
+function compareIds(one: string, other: string): number {
+  return Buffer.compare(Buffer.from(one), Buffer.from(other));
+}
+
+const least = (one: bigint, other: bigint): bigint => (one < other ? one : other);
+const greatest = (one: bigint, other: bigint): bigint => (one > other ? one : other);
+
+/**
+ * The events at these sequences, or the last ones before them that retention has left. Positions that are known need
+ * no statement.
+ */
+async function findPositionsAt(
+  client: PoolClient,
+  sequences: ReadonlyMap<string, bigint>,
+  known: readonly LogPositions[],
+): Promise<LogPositions> {
+  const positions: LogPositions = new Map();
+  const sought: string[] = [];
+  for (const [id, sequence] of sequences) {
+    const found = known.map((some) => some.get(id)).find((one) => one?.sequence === sequence);
+    if (sequence === 0n) positions.set(id, BEGINNING);
+    else if (found) positions.set(id, found);
+    else sought.push(id);
+  }
+  if (sought.length === 0) return positions;
+  const numbers = sought.map((id) => String(sequences.get(id)));
+  const { logs } = await findStoredLogs(client, sought, numbers);
+  for (const id of sought) {
+    const nearest = logs.get(id)?.nearest;
+    const { sequence, recordedMicros } = nearest ?? BEGINNING;
+    positions.set(id, { sequence, recordedMicros });
+  }
+  return positions;
 }
 
 type ReadStatement = Statement & { types?: CustomTypesConfig };

@@ -150,7 +150,11 @@ export class CachedPages extends CachedEventRead<ParsedPage> {
     const { info, edges } = (rest ?? {}) as { info?: Partial<PageInfo>; edges?: PageEdges };
     if (typeof info?.limit !== 'number' || typeof info.hasNext !== 'boolean') return false;
     if (typeof edges !== 'object' || (edges as unknown) === null) return false;
-    return [edges.next, edges.previous].every((at) => at === undefined || isPosition(at));
+    // Pages cached by an earlier version do not say whether they are the last one.
+    if (edges.resume === undefined) return false;
+    return [edges.next, edges.previous, edges.resume ?? undefined].every(
+      (at) => at === undefined || typeof at === 'string' || isPosition(at),
+    );
   }
 
   render(rest: unknown, { page, url }: ParsedPage): Rendering {

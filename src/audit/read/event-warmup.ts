@@ -67,9 +67,9 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
       path: EVENTS_PATH,
       next: (rest) => {
         const { next } = (rest as { edges: PageEdges }).edges;
-        if (!next || number >= MAX_PAGES) return undefined;
+        if (typeof next !== 'object' || number >= MAX_PAGES) return undefined; // lists by time have events
         if ((parseInstant(next.timestamp) ?? 0) < sinceMicros) return undefined;
-        return this.page(filter, sinceMicros, number + 1, { backward: false, position: next });
+        return this.page(filter, sinceMicros, number + 1, { backward: false, edge: next });
       },
     };
   }

@@ -9,7 +9,7 @@ import {
   EVENT_FILTERS,
 } from '../event/audit-event-filter';
 import { EVENT_JSON } from '../event/audit.statements';
-import type { Position } from './position';
+import { BEGINNING, type LogPositions, type Position } from './position';
 
 export interface PageRequest {
   /** Sorted; '*' stands for all. */
@@ -18,6 +18,11 @@ export interface PageRequest {
   sort: AuditEventSort;
   /** Excludes the events up to this one in the order. */
   after?: Position;
+  /**
+   * For a list by sequence: positions of its organizations, after which the events are; descending, up to and with
+   * which they are. Organizations that have none are at their beginning.
+   */
+  positions?: LogPositions | undefined;
   /** Timestamps from (inclusive) and to (exclusive), ISO in UTC. */
   from?: string;
   to?: string;
@@ -65,22 +70,58 @@ export function pageStatement(request: PageRequest): Statement {
     page = `SELECT * FROM audit_event e ${where(conditions(request, values))}
             ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   } else if (organizations !== '*' && organizations.length === 1) {
-    const own = `e.organization_id = ${values.bind(organizations[0], 'text')}`;
-    page = `SELECT * FROM audit_event e ${where([own, ...conditions(request, values)])}
+    const own = ownConditions(organizations[0] ?? '', request, values);
+    page = `SELECT * FROM audit_event e ${where([...own, ...conditions(request, values)])}
             ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   } else {
-    const source =
+    const { source, conditions: own } =
       organizations === '*'
-        ? 'audit_organization AS o'
-        : `unnest(${values.bind(organizations, 'text[]')}) AS o (organization_id)`;
-    const own = 'e.organization_id = o.organization_id COLLATE "C"';
+        ? { source: 'audit_organization AS o', conditions: [SAME_ORGANIZATION] }
+        : organizationsSource(organizations, request, values);
     page = `SELECT e.* FROM ${source} CROSS JOIN LATERAL (
-              SELECT * FROM audit_event e ${where([own, ...conditions(request, values)])}
+              SELECT * FROM audit_event e ${where([...own, ...conditions(request, values)])}
               ORDER BY ${order} LIMIT ${limit} + ${offset}
             ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   }
   const text = `SELECT ${EVENT_JSON} FROM (${page}) e ORDER BY ${order}`;
   return { ...preparedName(request, text), text, values: values.list };
+}
+
+const SAME_ORGANIZATION = 'e.organization_id = o.organization_id COLLATE "C"';
+
+type Bounds = Pick<PageRequest, 'positions' | 'sort'>;
+
+/** Conditions on the events `e` of one organization, with its position. */
+export function ownConditions(
+  organizationId: string,
+  { positions, sort }: Bounds,
+  values: Values,
+): string[] {
+  const own = `e.organization_id = ${values.bind(organizationId, 'text')}`;
+  if (!positions) return [own];
+  const { sequence } = positions.get(organizationId) ?? BEGINNING;
+  return [own, `e.sequence ${boundOperator(sort)} ${values.bind(String(sequence), 'bigint')}`];
+}
+
+/** Organizations as rows `o`, and the conditions that join the events `e` to them, with their positions. */
+export function organizationsSource(
+  organizations: readonly string[],
+  { positions, sort }: Bounds,
+  values: Values,
+): { source: string; conditions: string[] } {
+  const ids = values.bind(organizations, 'text[]');
+  if (!positions) {
+    return { source: `unnest(${ids}) AS o (organization_id)`, conditions: [SAME_ORGANIZATION] };
+  }
+  const sequences = organizations.map((id) => String((positions.get(id) ?? BEGINNING).sequence));
+  return {
+    source: `unnest(${ids}, ${values.bind(sequences, 'bigint[]')}) AS o (organization_id, position)`,
+    conditions: [SAME_ORGANIZATION, `e.sequence ${boundOperator(sort)} o.position`],
+  };
+}
+
+function boundOperator({ direction }: AuditEventSort): string {
+  return direction === 'asc' ? '>' : '<=';
 }
 
 /** Counts the events of a filter up to TOTAL_EXACT_UP_TO + 1. */

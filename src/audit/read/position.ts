@@ -99,7 +99,8 @@ type StoredLogRow = [
   isInRecovery: boolean,
 ];
 
-async function findStoredLogs(
+/** Heads and nearest events of organizations at these sequences; `isInRecovery`: the server may lag. */
+export async function findStoredLogs(
   client: PoolClient,
   organizations: readonly string[],
   sequences: readonly string[],
@@ -138,9 +139,17 @@ function lastPositionOf({ head, headMicros, nearest }: StoredLog): LogPosition {
   return { sequence: head, ...(micros === 0 ? {} : { recordedMicros: micros }) };
 }
 
-/** Organizations with another log than their position's, in the snapshot of one statement. */
+/** A position of another timeline, and where the log of its organization ends. */
+export interface ForeignPosition {
+  organizationId: string;
+  sequence: bigint;
+  /** The last sequence; 0 without events. Undefined where it was not read. */
+  head?: bigint;
+}
+
+/** Positions of another timeline, in the snapshot of one statement. */
 export interface ForeignPositions {
-  organizations: string[];
+  positions: ForeignPosition[];
   /** True on a server that replays another one's log, which it may lag. */
   isInRecovery: boolean;
 }
@@ -154,16 +163,19 @@ export async function findForeignPositions(
   positions: ReadonlyMap<string, LogPosition>,
 ): Promise<ForeignPositions> {
   const named = [...positions].filter(([, { sequence }]) => sequence > 0n);
-  if (named.length === 0) return { organizations: [], isInRecovery: false };
+  if (named.length === 0) return NOTHING_FOREIGN;
   const ids = named.map(([id]) => id);
   const sequences = named.map(([, { sequence }]) => String(sequence));
   const { logs, isInRecovery } = await findStoredLogs(client, ids, sequences);
-  const organizations = named.flatMap(([id, position]) => {
-    const log = logs.get(id);
-    return log && isOfLog(position, log) ? [] : [id];
+  const foreign = named.flatMap(([organizationId, position]) => {
+    const log = logs.get(organizationId) ?? { head: 0n, headMicros: 0 };
+    const { sequence } = position;
+    return isOfLog(position, log) ? [] : [{ organizationId, sequence, head: log.head }];
   });
-  return { organizations, isInRecovery };
+  return { positions: foreign, isInRecovery };
 }
+
+export const NOTHING_FOREIGN: ForeignPositions = { positions: [], isInRecovery: false };
 
 /**
  * Checks that a log has a position's history. Where retention has removed its event, the one before must not be
@@ -181,13 +193,21 @@ export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: Stor
   return nearest.recordedMicros === recordedMicros;
 }
 
-/** The error for a position or feed of another timeline. The reader must have the right to see `organizationId`. */
-export function timelineChanged(organizationId: string, sequence: bigint): AppError {
+/**
+ * The error for a position or feed of another timeline. The reader must have the right to see `organizationId`, whose
+ * last sequence the message names.
+ */
+export function timelineChanged({ organizationId, sequence, head }: ForeignPosition): AppError {
+  const log = `the log of the organization ${JSON.stringify(organizationId)}`;
+  const isAhead = head !== undefined && sequence > head;
+  const found = isAhead
+    ? `The position is ahead of ${log}: there is no event ${sequence}`
+    : `${log.replace('t', 'T')} is on another timeline: its event ${sequence} is not the one of this position, or there is none`;
+  const end = head === 0n ? ' It has no events.' : ` Its last event is ${head}.`;
   return new AppError(
     'TIMELINE_CHANGED',
-    `The log of the organization ${JSON.stringify(organizationId)} is on another timeline: its event ${sequence} is not the ` +
-      'one of this position, or there is none (the database lost commits in a failover or a restore, or the number was ' +
-      'never given). Begin again from a position that still exists, or, one organization at a time, from 0.',
+    `${found} (the database lost commits in a failover or a restore, or the number was never given).${head === undefined ? '' : end} ` +
+      'Begin again from a position that still exists, or, one organization at a time, from 0.',
   );
 }
 

@@ -68,6 +68,12 @@ export class AuditEventDto {
   metadata!: Record<string, unknown> | null;
 }
 
+/** Described alike in every API. */
+export const RESUME_CURSOR =
+  'For `cursor`, on the last page of an ascending list, also an empty one: come back with it for what is added later. By ' +
+  '`sequence` (up to 100 organizations) each event that is recorded later comes exactly once, in the order of recording, ' +
+  'whatever its timestamp. By `timestamp` it is a moment: an event that is recorded later with an earlier timestamp does not come.';
+
 /** The part of a list that a page covers. */
 export class PageInfoDto {
   @ApiInteger(50)
@@ -103,6 +109,9 @@ export class PageInfoDto {
     description: 'For `cursor`: the page before this one.',
   })
   previousCursor?: string;
+
+  @ApiProperty({ type: String, required: false, description: RESUME_CURSOR })
+  resumeCursor?: string;
 }
 
 export class AuditEventPageDto {

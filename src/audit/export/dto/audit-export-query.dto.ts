@@ -100,7 +100,10 @@ export class AuditExportQuery extends AuditEventFilterQuery {
   @Parameter(QueryText(), text(4096, 1), {
     type: String,
     maxLength: 4096,
-    description: '`nextCursor` of a page of the same list: what comes behind that page.',
+    description:
+      '`nextCursor` or `resumeCursor` of a page of the same list: what comes behind that page. By `sequence`, of several ' +
+      'organizations, it is what skips nothing: `after_id` goes on in the order of this list, in which an organization ' +
+      'that began to record later lies behind.',
   })
   cursor?: string;
 

@@ -168,8 +168,8 @@ export class AuditEventsQuery extends AuditEventFilterQuery {
     type: String,
     maxLength: MAX_CURSOR_LENGTH,
     description:
-      '`nextCursor` or `previousCursor` of another page of the same query. Good only for the same principal, ' +
-      'filter and sort.',
+      '`nextCursor`, `previousCursor` or `resumeCursor` of another page of the same query. Good only for the same ' +
+      'principal, filter and sort.',
   })
   cursor?: string;
 

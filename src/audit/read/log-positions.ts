@@ -1,0 +1,45 @@
+import { BEGINNING, type LogPosition, type LogPositions } from './position';
+
+/** Limit of organizations whose positions fit into a cursor: a header (Last-Event-ID) or a URL has to hold it. */
+export const MAX_POSITIONS = 100;
+
+/**
+ * At most 18 digits, which bigint holds and no organization reaches, and the recording's microseconds in base 36,
+ * absent in cursors of earlier versions (docs/adr/0029) and typed numbers.
+ */
+const POSITION = /^(0|[1-9]\d{0,17})(?:\.([1-9a-z][0-9a-z]{0,10}))?$/;
+
+/** Positions as text, in the order of `organizations`: `12.mf3k2q1z9a~0~7.mf4…`. */
+export function positionsText(organizations: readonly string[], positions: LogPositions): string {
+  return organizations.map((id) => positionText(positions.get(id) ?? BEGINNING)).join('~');
+}
+
+/** Positions in a text for these organizations; undefined when it is none. */
+export function parsePositions(
+  texts: readonly string[],
+  organizations: readonly string[],
+): LogPositions | undefined {
+  if (texts.length !== organizations.length) return undefined;
+  const positions: LogPositions = new Map();
+  for (const [at, id] of organizations.entries()) {
+    const position = parsePosition(texts[at] ?? '');
+    if (!position) return undefined;
+    positions.set(id, position);
+  }
+  return positions;
+}
+
+function positionText({ sequence, recordedMicros }: LogPosition): string {
+  if (sequence === 0n || recordedMicros === undefined) return String(sequence);
+  return `${sequence}.${recordedMicros.toString(36)}`;
+}
+
+function parsePosition(text: string): LogPosition | undefined {
+  const [, sequence, time] = POSITION.exec(text) ?? [];
+  const recordedMicros = time === undefined ? undefined : Number.parseInt(time, 36);
+  const isExact = recordedMicros === undefined || recordedMicros.toString(36) === time;
+  if (sequence === undefined || !isExact || (sequence === '0' && time !== undefined)) {
+    return undefined;
+  }
+  return { sequence: BigInt(sequence), recordedMicros };
+}
