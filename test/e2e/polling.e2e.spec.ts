@@ -259,6 +259,9 @@ describe('a poller by timestamp', () => {
   });
 });
 
+const nodesOf = ({ edges }: { edges: { node: Record<string, unknown> }[] }) =>
+  edges.map(({ node }) => node);
+
 describe('resumeCursor', () => {
   it('is the same promise in GraphQL and tRPC, and serves an export and a stream', async () => {
     const [x = '', y = ''] = newOrganizations(2);
@@ -285,15 +288,11 @@ describe('resumeCursor', () => {
     const added = [...names(y, 1, 2), ...names(x, 4)];
     for (const cursor of cursors) {
       const again = await ask(cursor);
-      expect(
-        again.edges.map(({ node }: { node: Record<string, unknown> }) => nameOf(node)),
-      ).toEqual(added);
+      expect(nodesOf(again).map(nameOf)).toEqual(added);
       expect((await call(cursor)).data.map((one) => nameOf({ ...one }))).toEqual(added);
       // After any event of the page, the rest, and none of the organization that it has not reached.
       const rest = await ask(again.edges[0].cursor);
-      expect(rest.edges.map(({ node }: { node: Record<string, unknown> }) => nameOf(node))).toEqual(
-        added.slice(1),
-      );
+      expect(nodesOf(rest).map(nameOf)).toEqual(added.slice(1));
       const exported = await fetchExport(service, token, { ...IN_ORDER, format: 'ndjson', cursor });
       const lines = exported.text.trim().split('\n');
       expect(lines.map((line) => nameOf(JSON.parse(line) as object as never))).toEqual(added);

@@ -154,7 +154,7 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields {
         afterSequence: {
           type: GraphQLString,
           description:
-            'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several a cursor of `/audit/events/tail` or tRPC. Left out: from now on.',
+            'Begin behind this: of one organization the `sequence` of the last event that you have (`0`: the beginning), of several, or all, an id of `/audit/events/tail` or tRPC. Left out: from now on.',
         },
         afterRecordedAt: {
           type: GraphQLString,

@@ -37,7 +37,7 @@ export interface ProcedureCall {
 
 interface FedEvent {
   text: string;
-  readonly cursor: string | null;
+  readonly cursor: string;
 }
 
 interface ProcedureContext {
@@ -102,13 +102,10 @@ async function* eventsIn(stream: AsyncIterable<StreamedEvent>): AsyncGenerator<A
   for await (const { text } of stream) yield eventIn(text);
 }
 
-/** The id of events after which a feed cannot resume: it fails, rather than skip events. */
-const NO_CURSOR = '-';
-
 async function* trackedIn(
   stream: AsyncIterable<FedEvent>,
 ): AsyncGenerator<TrackedEnvelope<AuditEventDto>> {
-  for await (const { text, cursor } of stream) yield tracked(cursor ?? NO_CURSOR, eventIn(text));
+  for await (const { text, cursor } of stream) yield tracked(cursor, eventIn(text));
 }
 
 function eventIn(text: string): AuditEventDto {

@@ -383,7 +383,9 @@ export const TAIL_EVENTS: OperationDescription = {
     'again with the last `id` (browsers do so by themselves) misses nothing and gets nothing twice. Comments keep the ' +
     'connection alive. A message `error` with a problem document ends the stream when the token expires ' +
     '(`UNAUTHENTICATED`), events are not taken as fast as they come (`SLOW_CONSUMER`), or the database has lost events ' +
-    'that this stream has given (`TIMELINE_CHANGED`); an `id` from before such a loss is refused with 409. Of more than 100 organizations messages have no `id`, and the stream cannot be resumed.',
+    'that this stream has given (`TIMELINE_CHANGED`); an `id` from before such a loss, or ahead of the log, is refused with 409, ' +
+    'which names the last event that there is. A stream of more than 100 organizations, or of all, goes on with those that ' +
+    'appeared meanwhile; only if more than 100 recorded in the seconds before the break, the last events of some come again.',
   requestHeaders: {
     'Last-Event-ID': {
       description: 'The `id` of the last message that was received.',

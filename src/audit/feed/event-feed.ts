@@ -29,12 +29,16 @@ import {
 import { ReadScheduler } from '../read/read-scheduler';
 import { EventTailer } from './event-tailer';
 import { eventTest, FeedBuffer, type RecordedEvent } from './feed-buffer';
-import { feedCursor, positionsIn } from './feed-cursor';
+import { feedCursor, isWide, positionsIn, scopeOf, widePositionIn } from './feed-cursor';
+import type { RecordingMark } from './recording-mark';
+import { DeliveredPositions, organizationHash, wideCursor, type WidePosition } from './wide-cursor';
 
 const PAGE = 500;
 /** Failures after which a page is read again: many feeds resume at once when a replica stops. */
 const TRANSIENT = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
 const MAX_RETRY_SECONDS = 5;
+/** Age of the first mark of a feed: transactions that began to write before it are over, with rare exceptions. */
+const FIRST_MARK_MICROS = 30_000_000;
 
 /** Bytes of a page without memory for responses. A single event is read whatever its size. */
 const SMALL_PAGE_BYTES = 64 * 1024;
@@ -67,8 +71,8 @@ export type Feed = AsyncGenerator<FeedEvent> & {
 
 export interface FeedEvent {
   text: string;
-  /** Null for more organizations than a cursor holds. Must be read before the next event is taken. */
-  readonly cursor: string | null;
+  /** Must be read before the next event is taken. */
+  readonly cursor: string;
 }
 
 export type EndReason = 'left' | 'expired' | 'shutdown' | 'slow' | 'rewound' | 'failed';
@@ -82,8 +86,8 @@ interface SubscribedLog {
   organizations: Organizations;
   filter: AuditEventFilter;
   readPage: (request: PageRequest) => Promise<BackfillPage>;
-  /** Positions to resume from; without them the feed begins now. */
-  from?: LogPositions | undefined;
+  /** Where to resume from; without it the feed begins now. */
+  from?: LogPositions | WidePosition | undefined;
 }
 
 /** Live feeds of events, each with a limit for its principal, and pages of what it has missed. */
@@ -171,6 +175,8 @@ class Subscription {
   private readonly over = new AbortController();
   private readonly cleanups: (() => void)[] = [];
   private readonly isResumed: boolean;
+  /** Of a feed of many organizations, or of all. */
+  private readonly progress: WideProgress | undefined;
   private positions: LogPositions;
   private end: { error?: AppError } | undefined;
   private isLive = false;
@@ -180,8 +186,10 @@ class Subscription {
     private readonly source: SubscribedLog,
     private readonly statistics: FeedStatistics,
   ) {
-    this.isResumed = source.from !== undefined;
-    this.positions = source.from ?? new Map<string, LogPosition>();
+    const { organizations, from } = source;
+    this.isResumed = from !== undefined;
+    this.progress = isWide(organizations) ? new WideProgress(scopeOf(organizations)) : undefined;
+    this.positions = from instanceof Map ? from : new Map<string, LogPosition>();
   }
 
   /** Aborts at the end, when the last events may not be taken yet. */
@@ -213,11 +221,51 @@ class Subscription {
         if (this.buffer.hasOverflowed && this.isLive) this.disconnectSlow();
       },
       onEnd: (error) => this.close(error.code === 'TIMELINE_CHANGED' ? 'rewound' : 'failed', error),
+      onMark: (mark) => {
+        if (this.isLive) this.progress?.announce(mark, this.buffer.size);
+      },
     });
     this.whenClosed(unsubscribe);
+    if (this.end) return positions;
     // After `follow`, which notices later changes.
-    if (!this.end && this.isResumed) await this.tailer.requireSameTimeline(this.positions);
+    if (this.progress) await this.beginWide(this.progress, positions);
+    else if (this.isResumed) await this.tailer.requireSameTimeline(this.positions);
     return positions;
+  }
+
+  /** Finds where a feed of many organizations begins, or resumes: `now` has the positions of the buffer's beginning. */
+  private async beginWide(progress: WideProgress, now: LogPositions): Promise<void> {
+    const { organizations, from } = this.source;
+    if (!from || from instanceof Map) {
+      const micros = await this.tailer.momentBefore(FIRST_MARK_MICROS);
+      const { high, changed } = await this.tailer.reachedAt(organizations, micros);
+      progress.begin({ micros, sum: high });
+      for (const [id, { last }] of changed) {
+        // What is recorded since is still to be delivered.
+        if (last && last.sequence <= (now.get(id) ?? BEGINNING).sequence) progress.note(id, last);
+      }
+      return;
+    }
+    const { mark, exceptions } = from;
+    const { low, high, changed } = await this.tailer.reachedAt(organizations, mark.micros);
+    const delivered: LogPositions = new Map();
+    for (const id of changed.keys()) {
+      const position = exceptions.get(organizationHash(id));
+      if (position) delivered.set(id, position);
+    }
+    await this.tailer.requireSameTimeline(delivered);
+    if (delivered.size < exceptions.size || mark.sum < low || mark.sum > high) {
+      this.tailer.noteRefusedPosition();
+      throw logsChanged(mark);
+    }
+    this.positions = new Map(now);
+    for (const [id, reached] of changed) {
+      const own = delivered.get(id);
+      const isLater = own !== undefined && own.sequence > reached.high;
+      this.positions.set(id, isLater ? own : { sequence: reached.high });
+    }
+    progress.begin(mark);
+    for (const [id, position] of delivered) progress.note(id, position);
   }
 
   async *deliver(begun: Promise<LogPositions>): AsyncGenerator<FeedEvent> {
@@ -234,8 +282,8 @@ class Subscription {
   /** Reads from the cursor to `until`, where the buffer begins. */
   private async *backfill(until: LogPositions): AsyncGenerator<FeedEvent> {
     const { organizations } = this.source;
-    const ids = organizations === '*' ? [] : organizations;
-    for (let target = until; ; target = this.tailer.positionsOf(ids)) {
+    for (let target = until; ; target = this.tailer.positionsOf(organizations)) {
+      const ids = organizations === '*' ? target.keys() : organizations;
       for (const id of ids) yield* this.backfillOne(id, target.get(id) ?? BEGINNING);
       if (!this.buffer.hasOverflowed) return;
       // More events than a buffer holds: they are read from the database as well.
@@ -271,7 +319,9 @@ class Subscription {
       }
       try {
         for (const text of page.texts) {
-          positions.set(organizationId, logPositionOf(positionOf(text)));
+          const reached = logPositionOf(positionOf(text));
+          positions.set(organizationId, reached);
+          this.progress?.note(organizationId, reached);
           if (this.isOver()) return;
           yield this.delivered(text);
         }
@@ -308,6 +358,7 @@ class Subscription {
       if (this.isOver()) return;
       const event = buffer.take();
       if (event) {
+        this.progress?.taken();
         const { organizationId, sequence, recordedMicros, text } = event;
         const position = positions.get(organizationId) ?? BEGINNING;
         if (sequence <= position.sequence) {
@@ -315,6 +366,7 @@ class Subscription {
           continue; // the backfill has delivered it
         }
         positions.set(organizationId, { sequence, recordedMicros });
+        this.progress?.note(organizationId, { sequence, recordedMicros });
         yield this.delivered(text);
       } else if (buffer.hasOverflowed) {
         this.disconnectSlow();
@@ -341,11 +393,13 @@ class Subscription {
 
   private delivered(text: string): FeedEvent {
     this.statistics.delivered += 1;
-    const { positions, source: log } = this;
+    const { positions, progress, source } = this;
+    const { organizations } = source;
     return {
       text,
       get cursor() {
-        return feedCursor(log.organizations, positions);
+        if (progress || organizations === '*') return progress?.cursor() ?? '';
+        return feedCursor(organizations, positions);
       },
     };
   }
@@ -354,6 +408,58 @@ class Subscription {
     if (this.end?.error) throw this.end.error;
     return this.end !== undefined;
   }
+}
+
+/** How far a feed of many organizations has come: a mark, and what was delivered after it. */
+class WideProgress {
+  private readonly delivered = new DeliveredPositions();
+  private mark: RecordingMark = { micros: 0, sum: 0n };
+  /** A later mark, which holds once as many events have been taken from the buffer. */
+  private upcoming: { mark: RecordingMark; events: number } | undefined;
+
+  constructor(private readonly scope: string) {}
+
+  begin(mark: RecordingMark): void {
+    this.mark = mark;
+  }
+
+  note(organizationId: string, { sequence, recordedMicros }: LogPosition): void {
+    this.delivered.set(organizationId, { sequence, recordedMicros });
+  }
+
+  /** Takes a mark behind the events of the buffer. */
+  announce(mark: RecordingMark, buffered: number): void {
+    if (this.upcoming && buffered > 0) return; // a reader that is behind reaches the earlier one first
+    this.upcoming = { mark, events: buffered };
+    this.reach();
+  }
+
+  taken(): void {
+    if (!this.upcoming) return;
+    this.upcoming.events -= 1;
+    this.reach();
+  }
+
+  cursor(): string {
+    return wideCursor(this.scope, this.mark, this.delivered);
+  }
+
+  private reach(): void {
+    if (!this.upcoming || this.upcoming.events > 0) return;
+    this.mark = this.upcoming.mark;
+    this.delivered.passed(this.mark);
+    this.upcoming = undefined;
+  }
+}
+
+/** The error for a position that does not fit the logs of many organizations. */
+function logsChanged({ micros }: RecordingMark): AppError {
+  return new AppError(
+    'TIMELINE_CHANGED',
+    'The logs of these organizations are not those of this position (the database lost commits in a failover or a restore, ' +
+      'or its clock was set back). Begin again without a position, and read what is missing from lists: everything that was ' +
+      `recorded up to ${formatInstant(micros)} had been delivered.`,
+  );
 }
 
 function pagePositionOf(
@@ -373,8 +479,12 @@ function startOf(
   { afterRecordedAt }: FeedRequest,
   after: string,
   organizations: Organizations,
-): LogPositions {
-  const positions = positionsIn(after, organizations);
+): LogPositions | WidePosition {
+  const isOfMany = organizations === '*' || isWide(organizations);
+  if (isOfMany && afterRecordedAt === undefined) return widePositionIn(after, organizations);
+  const positions: LogPositions = isOfMany
+    ? new Map<string, LogPosition>()
+    : positionsIn(after, organizations);
   if (afterRecordedAt === undefined) return positions;
   const recordedMicros = parseInstant(afterRecordedAt);
   const [only, ...others] = positions;

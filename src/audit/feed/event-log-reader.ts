@@ -17,6 +17,8 @@ import {
   type RecordedEvent,
   recordedEventOf,
 } from './feed-buffer';
+import { findReachedAt, type ReachedSequence } from './log-at-moment';
+import type { ClockSample } from './recording-mark';
 
 /**
  * Next events of organizations ($1) after these numbers ($2), at most $3 of each, in order. The event of that number
@@ -45,6 +47,13 @@ const FIND_FOLLOWED_HEADS = {
 
 const FIND_EVERY_HEAD = { name: 'audit-find-every-head', text: HEADS };
 
+/** The clock before a snapshot, its oldest running and its next transaction. */
+const FIND_CLOCK_SAMPLE = {
+  name: 'audit-find-clock-sample',
+  text: `SELECT (extract(epoch FROM now()) * 1000000)::bigint::text, pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text
+         FROM pg_current_snapshot() AS s`,
+};
+
 const MAX_ORGANIZATIONS = 200;
 const MAX_EVENTS_OF_ONE = 200;
 /** Limit of events: subscribers get all of a read at once, and more would disconnect those that keep up. */
@@ -72,6 +81,13 @@ const NOTHING_READ: RecordedRead = {
 export interface FollowedHead {
   sequence: bigint;
   micros: number;
+}
+
+/** Sums over organizations, as of ReachedSequence. */
+export interface ReachedLogs {
+  low: bigint;
+  high: bigint;
+  changed: ReadonlyMap<string, ReachedSequence>;
 }
 
 interface Found {
@@ -189,6 +205,38 @@ export class EventLogReader {
       );
       return { heads, isInRecovery: rows[0]?.[3] ?? false };
     });
+  }
+
+  /** @throws AppError DATABASE_UNAVAILABLE. */
+  sampleClock(): Promise<ClockSample> {
+    return this.pool.withClient(async (client) => {
+      const { rows } = await client.query<[string, string, string]>({
+        ...FIND_CLOCK_SAMPLE,
+        rowMode: 'array',
+      });
+      const [micros, oldest, next] = rows[0] ?? ['0', '0', '0'];
+      return { micros: Number(micros), oldest: BigInt(oldest), next: BigInt(next) };
+    });
+  }
+
+  /**
+   * What these organizations had reached at a moment: the sum of their sequences, and each that has recorded later.
+   * @throws AppError DATABASE_UNAVAILABLE, also of a server that has not been promoted.
+   */
+  async reachedAt(organizations: Organizations, micros: number): Promise<ReachedLogs> {
+    const { heads, isInRecovery } = await this.headsOf(organizations);
+    if (isInRecovery) throw notYetPrimary();
+    const later = [...heads].filter(([, head]) => head.micros > micros);
+    const unchanged = [...heads.values()].filter((head) => head.micros <= micros);
+    const rest = unchanged.reduce((sum, { sequence }) => sum + sequence, 0n);
+    const sought = new Map(later.map(([id, { sequence }]) => [id, sequence]));
+    const changed = await this.pool.withClient((client) => findReachedAt(client, sought, micros));
+    const found = [...changed.values()];
+    return {
+      low: found.reduce((sum, { low }) => sum + low, rest),
+      high: found.reduce((sum, { high }) => sum + high, rest),
+      changed,
+    };
   }
 
   private find(positions: LogPositions, limit: number): Promise<Found> {

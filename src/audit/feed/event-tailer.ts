@@ -7,11 +7,12 @@ import { toDatabaseError } from '../../platform/database/database-errors';
 import type { AppError } from '../../platform/errors/app-error';
 import { RedisConnection } from '../../platform/redis/redis-connection';
 import { LogTimeline } from '../event/log-timeline';
-import { MAX_POSITIONS } from '../read/log-positions';
 import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from '../read/position';
 import { AuditWriter } from '../write/audit-writer';
-import { EventLogReader, type FollowedHead } from './event-log-reader';
+import { EventLogReader, type FollowedHead, type ReachedLogs } from './event-log-reader';
 import type { RecordedEvent } from './feed-buffer';
+import { isWide } from './feed-cursor';
+import { type ClockSample, type RecordingMark, RecordingMarks } from './recording-mark';
 
 /** Interval that finds commits of other replicas without Redis. */
 const POLL_MS = 1000;
@@ -26,6 +27,8 @@ export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
   /** Receives the end of the feed: TIMELINE_CHANGED, or events cannot be read. The listener has to unsubscribe. */
   onEnd: (error: AppError) => void;
+  /** Receives a mark, of feeds of many organizations: all that was recorded up to it has gone to `onEvent`. */
+  onMark?: (mark: RecordingMark) => void;
 }
 
 export interface Subscriber {
@@ -48,6 +51,11 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly listenersToAll = new Set<EventListener>();
+  /** Those of many organizations, which get marks. */
+  private readonly wideListeners = new Map<EventListener, Organizations>();
+  private readonly marks = new RecordingMarks();
+  /** A mark whose events are not yet delivered: the sequences to reach. */
+  private awaited: { micros: number; sequences: Map<string, bigint> } | undefined;
   /** Last delivered event of each followed organization. The objects are immutable. */
   private readonly offsets: LogPositions = new Map();
   private readonly seenHeads = new Map<string, FollowedHead>();
@@ -86,10 +94,14 @@ export class EventTailer implements BeforeApplicationShutdown {
   async follow(organizations: Organizations, listener: EventListener): Promise<Subscriber> {
     this.announcements.subscribe((ids) => this.wake(ids));
     let last: LogPositions;
+    let newestMicros: number;
     let changes: number;
     do {
       ({ changes } = this);
-      last = await this.log.durably(organizations, () => this.lastPositionsOf(organizations));
+      const found = await this.log.durably(organizations, () =>
+        this.lastPositionsOf(organizations),
+      );
+      ({ last, newestMicros } = found);
     } while (changes !== this.changes);
     const ids = organizations === '*' ? [...last.keys()] : organizations;
     const positions: LogPositions = new Map();
@@ -105,6 +117,12 @@ export class EventTailer implements BeforeApplicationShutdown {
       // A later call may have been served sooner: its events are not delivered again.
       positions.set(id, delivered === undefined ? head : furthestOf(delivered, head));
     }
+    if (isWide(organizations)) {
+      // What was reached between earlier times is not known here.
+      this.marks.beginAt(newestMicros);
+      this.awaited = undefined;
+      this.wideListeners.set(listener, organizations);
+    }
     if (organizations === '*') this.listenersToAll.add(listener);
     else for (const id of organizations) this.listenersOf(id).add(listener);
     if (this.due.size > 0) this.readDue();
@@ -112,7 +130,8 @@ export class EventTailer implements BeforeApplicationShutdown {
     return { positions, unsubscribe: () => this.unsubscribe(organizations, listener) };
   }
 
-  positionsOf(organizations: readonly string[]): LogPositions {
+  positionsOf(organizations: Organizations): LogPositions {
+    if (organizations === '*') return new Map(this.offsets);
     return new Map(organizations.map((id) => [id, this.offsets.get(id) ?? BEGINNING]));
   }
 
@@ -127,12 +146,34 @@ export class EventTailer implements BeforeApplicationShutdown {
     throw timelineChanged(foreign);
   }
 
-  private async lastPositionsOf(organizations: Organizations): Promise<LogPositions> {
-    if (organizations !== '*' && organizations.length <= MAX_POSITIONS) {
-      return this.log.lastPositionsOf(organizations);
+  /** A moment some time ago (microseconds since 1970), by PostgreSQL's clock. @throws AppError DATABASE_UNAVAILABLE. */
+  async momentBefore(micros: number): Promise<number> {
+    return (await this.log.sampleClock()).micros - micros;
+  }
+
+  /** What organizations had reached at a moment. @throws AppError DATABASE_UNAVAILABLE. */
+  reachedAt(organizations: Organizations, micros: number): Promise<ReachedLogs> {
+    return this.log.reachedAt(organizations, micros);
+  }
+
+  /** Counts a position that a reader is refused with. */
+  noteRefusedPosition(): void {
+    this.timeline.noteRefusedPosition();
+  }
+
+  private async lastPositionsOf(
+    organizations: Organizations,
+  ): Promise<{ last: LogPositions; newestMicros: number }> {
+    if (organizations !== '*' && !isWide(organizations)) {
+      return { last: await this.log.lastPositionsOf(organizations), newestMicros: 0 };
     }
     const { heads } = await this.log.headsOf(organizations);
-    return new Map([...heads].map(([id, { sequence }]) => [id, { sequence }]));
+    const last = new Map([...heads].map(([id, { sequence }]) => [id, { sequence }]));
+    const newestMicros = [...heads.values()].reduce(
+      (most, { micros }) => Math.max(most, micros),
+      0,
+    );
+    return { last, newestMicros };
   }
 
   /** Follows an organization; the first read identifies the event of an unidentified position. */
@@ -158,6 +199,8 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   private unsubscribe(organizations: Organizations, listener: EventListener): void {
+    this.wideListeners.delete(listener);
+    if (this.wideListeners.size === 0) this.stopMarks();
     if (organizations === '*') this.listenersToAll.delete(listener);
     else {
       for (const id of organizations) {
@@ -177,6 +220,12 @@ export class EventTailer implements BeforeApplicationShutdown {
   private forget(id: string): void {
     this.offsets.delete(id);
     this.seenHeads.delete(id);
+    this.marks.drop(id);
+  }
+
+  private stopMarks(): void {
+    this.marks.stop();
+    this.awaited = undefined;
   }
 
   private wake(organizations: Iterable<string>): void {
@@ -246,6 +295,9 @@ export class EventTailer implements BeforeApplicationShutdown {
       return;
     }
     this.offsets.set(organizationId, { sequence, recordedMicros });
+    if (this.wideListeners.size > 0) {
+      this.marks.note(organizationId, { sequence, micros: recordedMicros }, offset);
+    }
     for (const listener of this.listeners.get(organizationId) ?? []) listener.onEvent(event);
     for (const listener of this.listenersToAll) listener.onEvent(event);
   }
@@ -253,21 +305,63 @@ export class EventTailer implements BeforeApplicationShutdown {
   private poll(): void {
     if (this.isPolling || this.offsets.size + this.listenersToAll.size === 0) return;
     this.isPolling = true;
-    const organizations = this.listenersToAll.size > 0 ? '*' : [...this.offsets.keys()];
-    // Positions advance during the poll: only these earlier ones must not be above a head.
-    const before: LogPositions = new Map(this.offsets);
-    const { changes } = this;
-    this.log
-      .headsOf(organizations)
-      .then(({ heads, isInRecovery }) => {
-        // A standby that is not promoted may only lag.
-        if (!isInRecovery && changes === this.changes) this.compareHeads(heads, before);
-        this.wake([...heads].flatMap(([id, head]) => (this.isDue(id, head) ? [id] : [])));
-      })
+    this.readHeads()
       .catch((error: unknown) => this.report(error))
       .finally(() => {
         this.isPolling = false;
       });
+  }
+
+  private async readHeads(): Promise<void> {
+    const organizations = this.listenersToAll.size > 0 ? '*' : [...this.offsets.keys()];
+    // Positions advance during the poll: only these earlier ones must not be above a head.
+    const before: LogPositions = new Map(this.offsets);
+    const { changes } = this;
+    // Before the heads, which show all commits of the transactions that it finds to be over.
+    const sample = this.wideListeners.size > 0 ? await this.log.sampleClock() : undefined;
+    const { heads, isInRecovery } = await this.log.headsOf(organizations);
+    // A standby that is not promoted may only lag.
+    if (!isInRecovery && changes === this.changes) this.compareHeads(heads, before);
+    this.wake([...heads].flatMap(([id, head]) => (this.isDue(id, head) ? [id] : [])));
+    if (sample && !isInRecovery && changes === this.changes) this.takeSample(sample, heads);
+  }
+
+  private takeSample(sample: ClockSample, heads: ReadonlyMap<string, FollowedHead>): void {
+    const micros = this.marks.close(sample);
+    if (micros !== undefined && !this.awaited) {
+      const sequences = new Map([...heads].map(([id, { sequence }]) => [id, sequence]));
+      this.awaited = { micros, sequences };
+    }
+    if (!this.awaited) return;
+    const { sequences } = this.awaited;
+    for (const [id, sequence] of sequences) {
+      const offset = this.offsets.get(id);
+      if (!offset || offset.sequence >= sequence) sequences.delete(id);
+    }
+    if (sequences.size > 0) return; // delivered by the next poll
+    this.announceMark(this.awaited.micros);
+    this.awaited = undefined;
+  }
+
+  private announceMark(micros: number): void {
+    let ofAll: bigint | undefined;
+    for (const [listener, organizations] of [...this.wideListeners]) {
+      const sum =
+        organizations === '*'
+          ? (ofAll ??= this.sumAt(this.offsets.keys(), micros))
+          : this.sumAt(organizations, micros);
+      listener.onMark?.({ micros, sum });
+    }
+    this.marks.passed(micros);
+  }
+
+  private sumAt(organizations: Iterable<string>, micros: number): bigint {
+    let sum = 0n;
+    for (const id of organizations) {
+      const delivered = this.offsets.get(id)?.sequence ?? 0n;
+      sum += this.marks.sequenceAt(id, micros, delivered);
+    }
+    return sum;
   }
 
   /** Finds heads below the earlier positions: the next sequences are assigned a second time. */

@@ -92,6 +92,11 @@ export class FeedBuffer {
     this.notify();
   }
 
+  /** Events that wait. */
+  get size(): number {
+    return this.events.length - this.at;
+  }
+
   take(): RecordedEvent | undefined {
     const event = this.events[this.at];
     if (!event) return undefined;

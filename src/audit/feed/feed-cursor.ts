@@ -3,16 +3,26 @@ import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { MAX_POSITIONS, parsePositions, positionsText } from '../read/log-positions';
 import type { LogPositions } from '../read/position';
+import { parseWideCursor, type WidePosition } from './wide-cursor';
 
 const FINGERPRINT_LENGTH = 10;
+
+/** True for more organizations than a cursor has positions of, and for all: their cursors have a mark (wide-cursor.ts). */
+export function isWide(organizations: Organizations): boolean {
+  return organizations === '*' || organizations.length > MAX_POSITIONS;
+}
+
+/** What a cursor of many organizations calls them. */
+export function scopeOf(organizations: Organizations): string {
+  return organizations === '*' ? 'all' : fingerprintOf(organizations);
+}
 
 /**
  * Positions of a feed as text. One organization: `1042.mf3k2q1z9a`, last sequence and recording time; several:
  * positions in the order of their names, after a fingerprint of the names (`9fk2…~12.mf3…~7.mf4…`), some 3 000
- * characters for 100. Null for more.
+ * characters for 100.
  */
-export function feedCursor(organizations: Organizations, positions: LogPositions): string | null {
-  if (organizations === '*' || organizations.length > MAX_POSITIONS) return null;
+export function feedCursor(organizations: readonly string[], positions: LogPositions): string {
   const text = positionsText(organizations, positions);
   return organizations.length === 1 ? text : `${fingerprintOf(organizations)}~${text}`;
 }
@@ -21,12 +31,7 @@ export function feedCursor(organizations: Organizations, positions: LogPositions
  * Positions in a cursor, also of events that no longer exist.
  * @throws AppError INVALID_CURSOR, also for one of other organizations.
  */
-export function positionsIn(cursor: string, organizations: Organizations): LogPositions {
-  if (organizations === '*' || organizations.length > MAX_POSITIONS) {
-    throw invalid(
-      `A feed goes on from a cursor only for up to ${MAX_POSITIONS} organizations: name them in the filter.`,
-    );
-  }
+export function positionsIn(cursor: string, organizations: readonly string[]): LogPositions {
   const positions = parsePositions(textsIn(cursor, organizations), organizations);
   if (!positions) throw invalid('The cursor is not one that this service made.');
   return positions;
@@ -41,6 +46,19 @@ function textsIn(cursor: string, organizations: readonly string[]): string[] {
   // Numbers alone, joined by dots, come from earlier versions.
   const [numbers = ''] = tail;
   return tail.length === 1 ? numbers.split('.') : tail;
+}
+
+/**
+ * The position in a cursor of many organizations.
+ * @throws AppError INVALID_CURSOR, also for one of other organizations.
+ */
+export function widePositionIn(cursor: string, organizations: Organizations): WidePosition {
+  const position = parseWideCursor(cursor, scopeOf(organizations));
+  if (position) return position;
+  throw invalid(
+    `A feed of more than ${MAX_POSITIONS} organizations, or of all, goes on only from the id of one of its own events. ` +
+      'From a number, or of other organizations: name them in the filter.',
+  );
 }
 
 function invalid(detail: string): AppError {

@@ -10,7 +10,7 @@ import { QueryText } from '../../validation/query-coercion';
 import { AuditEventFilterDto, AuditEventSearchDto } from '../read/dto/audit-event-search.dto';
 import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../read/dto/audit-events-query.dto';
 
-/** A fingerprint and the positions of a hundred organizations. */
+/** A fingerprint or mark, and the positions of a hundred organizations. */
 const MAX_FEED_CURSOR_LENGTH = 4096;
 
 /** A subscription in GraphQL and tRPC. */
@@ -67,7 +67,8 @@ export class AuditTailQuery extends AuditEventFilterQuery {
     maxLength: MAX_CURSOR_LENGTH,
     description:
       'Go on behind this event: its `id` in the stream. For one organization `0` is the beginning, and a `sequence` alone is ' +
-      'taken too; only with an `id` is a number that was given again, after the database lost events, told apart. The header `Last-Event-ID`, which clients send by themselves, comes first. Left out: from now on.',
+      'taken too; only with an `id` is a number that was given again, after the database lost events, told apart. Of more than 100 organizations, or all, it ' +
+      'is an `id` of the same stream. The header `Last-Event-ID`, which clients send by themselves, comes first. Left out: from now on.',
   })
   after_sequence?: string;
 }

@@ -15,7 +15,13 @@ import {
 import { AuditQueries, type LogPageRequest, type TextLimits } from './audit.queries';
 import { MAX_POSITIONS, parsePositions, positionsText } from './log-positions';
 import type { PageRequest } from './page-statement';
-import { logPositionOf, type LogPositions, type Position, positionOf } from './position';
+import {
+  type LogPosition,
+  logPositionOf,
+  type LogPositions,
+  type Position,
+  positionOf,
+} from './position';
 
 export interface PageQuery {
   filter: AuditEventFilter;
@@ -294,8 +300,8 @@ function positionIn(from: CursorPosition | undefined): Position | undefined {
 
 /** The positions in an edge of a list in the order of recording; without one, its beginning. */
 export function positionsIn(edge: PageEdge | undefined, list: List): LogPositions {
-  if (typeof edge !== 'string') return new Map();
-  return parsePositions(edge.split('~'), organizationsOf(list)) ?? new Map();
+  const texts = typeof edge === 'string' ? edge.split('~') : [];
+  return parsePositions(texts, organizationsOf(list)) ?? new Map<string, LogPosition>();
 }
 
 function edgeOf(eventText: string, list: List): Position {

@@ -128,8 +128,7 @@ export class AuditQueries {
       const ends = await findEnds(client, request, { texts, isMore, heads });
       return { texts, isMore, ...ends, foreign };
     };
-    const { foreign: _none, ...found } = await this.readChecked(organizations, signal, work);
-    return found;
+    return this.readChecked(organizations, signal, work);
   }
 
   /** A read that starts after positions. A replica may lag: only the primary refuses one. */
@@ -307,7 +306,10 @@ async function findEnds(
   if (backward) {
     const isBegun = !isMore || !begin;
     const before = (id: string) => least(startOf(id), precedingSequence(begin, id));
-    return { before: isBegun ? undefined : await positionsAt(before), after: from ?? new Map() };
+    return {
+      before: isBegun ? undefined : await positionsAt(before),
+      after: from ?? new Map<string, LogPosition>(),
+    };
   }
   // The events before an offset were skipped, and are behind the page.
   const isOffset = !from && offset > 0 && begin !== undefined;

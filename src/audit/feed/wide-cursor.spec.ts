@@ -1,0 +1,49 @@
+import fc from 'fast-check';
+import { MAX_POSITIONS } from '../read/log-positions';
+import { DeliveredPositions, organizationHash, parseWideCursor, wideCursor } from './wide-cursor';
+
+const sequence = fc.bigInt({ min: 1n, max: 10n ** 15n });
+const recordedMicros = fc.integer({ min: 1, max: Date.parse('2080-01-01') * 1000 });
+const mark = { micros: Date.parse('2026-11-30T12:00:00Z') * 1000, sum: 10n ** 20n };
+
+describe('the cursor of a feed of many organizations', () => {
+  it('gives back what it was made of, in no more than a header of 4 KiB', () => {
+    const lists = fc.array(fc.record({ sequence, recordedMicros }), { maxLength: 300 });
+    fc.assert(
+      fc.property(lists, (list) => {
+        const delivered = new DeliveredPositions();
+        for (const [at, position] of list.entries()) delivered.set(`org-${at}`, position);
+        const cursor = wideCursor('all', mark, delivered);
+        expect(cursor.length).toBeLessThanOrEqual(4096);
+        const found = parseWideCursor(cursor, 'all');
+        const last = list.map((position, at) => [organizationHash(`org-${at}`), position] as const);
+        expect(found).toEqual({ mark, exceptions: new Map(last.slice(-MAX_POSITIONS)) });
+        expect(parseWideCursor(cursor, 'other')).toBeUndefined();
+      }),
+    );
+  });
+
+  it('keeps what was delivered last, and drops what a mark covers', () => {
+    const delivered = new DeliveredPositions();
+    delivered.set('a', { sequence: 1n, recordedMicros: mark.micros });
+    delivered.set('b', { sequence: 1n, recordedMicros: mark.micros + 1 });
+    delivered.set('a', { sequence: 2n, recordedMicros: mark.micros + 2 });
+    delivered.passed(mark);
+    expect(delivered.toString().split('~')).toHaveLength(3);
+    delivered.passed({ ...mark, micros: mark.micros + 1 });
+    const { exceptions } = parseWideCursor(wideCursor('all', mark, delivered), 'all') ?? {};
+    expect([...(exceptions?.keys() ?? [])]).toEqual([organizationHash('a')]);
+  });
+
+  it.each([
+    '',
+    'all',
+    'all~',
+    'all~1',
+    'all~1.',
+    'all~0.1',
+    'all~1.1~',
+    'all~1.1~x.1.1',
+    'all~1.01',
+  ])('is not %j', (text) => expect(parseWideCursor(text, 'all')).toBeUndefined());
+});

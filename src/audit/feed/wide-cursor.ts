@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import { MAX_POSITIONS } from '../read/log-positions';
+import type { LogPosition } from '../read/position';
+import type { RecordingMark } from './recording-mark';
+
+const HASH_LENGTH = 8;
+const MARK = /^([1-9a-z][0-9a-z]{0,10})\.(0|[1-9]\d{0,29})$/;
+const EXCEPTION = /^([\w-]{8})\.([1-9]\d{0,17})\.([1-9a-z][0-9a-z]{0,10})$/;
+
+/**
+ * A position in the logs of more organizations than a cursor can name, or of all: a mark, and the positions of those
+ * that were delivered after it, by a hash of their names.
+ */
+export interface WidePosition {
+  mark: RecordingMark;
+  exceptions: ReadonlyMap<string, LogPosition>;
+}
+
+/** What a feed has delivered after a mark: the positions of the organizations that were delivered last. */
+export class DeliveredPositions {
+  private readonly positions = new Map<string, LogPosition>();
+
+  /** Those delivered longest ago are dropped beyond MAX_POSITIONS: a feed that resumes gives their last events again. */
+  set(organizationId: string, position: LogPosition): void {
+    const hash = organizationHash(organizationId);
+    this.positions.delete(hash);
+    this.positions.set(hash, position);
+    if (this.positions.size <= MAX_POSITIONS) return;
+    for (const oldest of this.positions.keys()) {
+      this.positions.delete(oldest);
+      return;
+    }
+  }
+
+  /** Drops the positions that a mark covers. */
+  passed({ micros }: RecordingMark): void {
+    for (const [hash, { recordedMicros }] of this.positions) {
+      if ((recordedMicros ?? Infinity) <= micros) this.positions.delete(hash);
+    }
+  }
+
+  toString(): string {
+    return [...this.positions]
+      .map(([hash, { sequence, recordedMicros = 0 }]) => {
+        return `~${hash}.${sequence}.${recordedMicros.toString(36)}`;
+      })
+      .join('');
+  }
+}
+
+/** The cursor after `delivered`: some 3 000 characters at most. `scope` names the organizations. */
+export function wideCursor(
+  scope: string,
+  { micros, sum }: RecordingMark,
+  delivered: DeliveredPositions,
+): string {
+  return `${scope}~${micros.toString(36)}.${sum}${delivered.toString()}`;
+}
+
+/** The position in a cursor; undefined when it is none, or of other organizations. */
+export function parseWideCursor(cursor: string, scope: string): WidePosition | undefined {
+  const [head, markText = '', ...texts] = cursor.split('~');
+  const [, micros, sum] = MARK.exec(markText) ?? [];
+  if (head !== scope || micros === undefined || sum === undefined) return undefined;
+  const exceptions = new Map<string, LogPosition>();
+  for (const text of texts) {
+    const [, hash, sequence, time] = EXCEPTION.exec(text) ?? [];
+    if (hash === undefined || sequence === undefined || time === undefined) return undefined;
+    const recordedMicros = Number.parseInt(time, 36);
+    exceptions.set(hash, { sequence: BigInt(sequence), recordedMicros });
+  }
+  return { mark: { micros: Number.parseInt(micros, 36), sum: BigInt(sum) }, exceptions };
+}
+
+export function organizationHash(organizationId: string): string {
+  return createHash('sha256').update(organizationId).digest('base64url').slice(0, HASH_LENGTH);
+}
