@@ -139,6 +139,100 @@ describe('a position beyond the end of the log', () => {
   });
 });
 
+describe('a position that a loss has left ahead of the log', () => {
+  const END = 'Its last event is 3.';
+  const BY_SEQUENCE = { sort_field: 'sequence', sort_direction: 'asc' };
+  const sort = { field: 'sequence', direction: 'asc' } as const;
+
+  it('is refused by every protocol, with the number where the log ends now', async () => {
+    const organization = newOrganization();
+    const token = await reader(organization);
+    await record(organization, 8);
+    const list = await service.get(
+      `${EVENTS}?${new URLSearchParams({ ...BY_SEQUENCE, limit: '6' }).toString()}`,
+      token,
+    );
+    const last = eventsIn(list)[5] ?? {};
+    const cursor = String(list.json.pagination.nextCursor);
+    await loseEventsBehind(admin, organization, 3);
+
+    const details = new Map<string, string>();
+    const rest = async (name: string, path: string, headers = {}) => {
+      const answer = await service.get(`${EVENTS}${path}`, token, headers);
+      expectProblem(answer, 409, 'TIMELINE_CHANGED');
+      details.set(name, answer.json.detail as string);
+    };
+    const query = new URLSearchParams({ ...BY_SEQUENCE, cursor }).toString();
+    await rest('list', `?${query}`);
+    await rest('newest first', `?${await descendingCursor(organization, token)}`);
+    await rest('export', `/stream?${query}`);
+    await rest('after_sequence', '/tail?after_sequence=6');
+    await rest('Last-Event-ID', '/tail', { 'last-event-id': '8' });
+
+    const trpc = trpcClient(service.url, token).performance;
+    const call = await failureOfCall(
+      trpc.getOptimizedAuditEvents.query({ pagination: { cursor, sort } }),
+    );
+    details.set('tRPC list', call.message);
+    const stream = await failureOfCall(
+      (async () => {
+        const events = await trpc.streamAuditEvents.query({ pagination: { cursor, sort } });
+        for await (const event of events) expect(event).toBeUndefined();
+      })(),
+    );
+    details.set('tRPC stream', stream.message);
+    const feed = await new Promise<string>((resolve) => {
+      const subscription = trpc.auditEventRecorded.subscribe(
+        { lastEventId: '6' },
+        { onError: ({ message }) => resolve(message) },
+      );
+      closing.push(() => subscription.unsubscribe());
+    });
+    details.set('tRPC feed', feed);
+
+    const text = `query ($cursor: String) { optimizedAuditEvents(
+      pagination: { cursor: $cursor, sort: { field: SEQUENCE, direction: ASC } }) { edges { cursor } } }`;
+    const graphql = await service.post('/graphql', token, {
+      query: text,
+      variables: { cursor },
+    });
+    details.set('GraphQL list', graphql.json.errors[0].message as string);
+    const following = socket(token, { after: '6' });
+    await until(() => following.isOver);
+    expect(following.codes).toEqual(['TIMELINE_CHANGED']);
+    details.set('GraphQL socket', following.errors.map(({ message }) => message).join());
+
+    for (const [name, detail] of details) expect(`${name}: ${detail}`).toContain(END);
+
+    const named = new URLSearchParams({
+      ...BY_SEQUENCE,
+      after_id: String(last['id']),
+      after_timestamp: String(last['timestamp']),
+    });
+    const gone = await service.get(`${EVENTS}/stream?${named.toString()}`, token);
+    expectProblem(gone, 400, 'VALIDATION_FAILED');
+    expect(gone.json.errors[0]).toMatchObject({
+      path: 'after_id',
+      message: expect.stringContaining(`the last event of "${organization}" is 3`),
+    });
+  });
+
+  /** A cursor of the newest events first, made before they are lost. */
+  async function descendingCursor(organization: string, token: string): Promise<string> {
+    await record(organization, 5);
+    const descending = { sort_field: 'sequence', sort_direction: 'desc' };
+    const first = await service.get(
+      `${EVENTS}?${new URLSearchParams({ ...descending, limit: '2' }).toString()}`,
+      token,
+    );
+    await loseEventsBehind(admin, organization, 3);
+    return new URLSearchParams({
+      ...descending,
+      cursor: String(first.json.pagination.nextCursor),
+    }).toString();
+  }
+});
+
 describe('feeds over a loss whose numbers were given again', () => {
   it('end on every protocol, when the head is back where it was before anybody looked', async () => {
     const organization = newOrganization();

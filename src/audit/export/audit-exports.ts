@@ -231,7 +231,14 @@ export class AuditExports implements BeforeApplicationShutdown {
     // On another timeline the event may have another sequence; its recording time identifies it.
     if (only) return { ...only, recordedAt: recordedAtOf(after.recordedAt) ?? only.recordedAt };
     const message = 'is not the id of an event of this list that happened at after_timestamp';
-    throw validationFailed([{ path: 'after_id', message }]);
+    const isVisible = own !== undefined && (organizations === '*' || organizations.includes(own));
+    if (!isVisible) throw validationFailed([{ path: 'after_id', message }]);
+    // The database may have lost it.
+    const head = await this.scheduler.readFor(principal, response, (signal) =>
+      this.queries.findLastSequence(own, signal),
+    );
+    const end = `the last event of ${JSON.stringify(own)} is ${head}`;
+    throw validationFailed([{ path: 'after_id', message: `${message} (${end})` }]);
   }
 }
 

@@ -229,6 +229,14 @@ export class AuditQueries {
     return rows.map((row) => ({ ...row, id, timestamp }));
   }
 
+  /** The last sequence of an organization, from the primary; 0 without events. */
+  async findLastSequence(organizationId: string, signal?: AbortSignal): Promise<bigint> {
+    const heads = await this.database.durability.reading([organizationId], () =>
+      this.database.withClient((client) => findHeads(client, [organizationId]), signal),
+    );
+    return heads.get(organizationId) ?? 0n;
+  }
+
   /**
    * Resolves when earlier reads of these organizations are durable.
    * @throws AppError DATABASE_UNAVAILABLE when that takes seconds.
