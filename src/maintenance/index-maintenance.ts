@@ -1,6 +1,6 @@
 import type { ClientBase } from 'pg';
 import type { IndexOptimizationDto, ReindexResultDto } from './dto/responses.dto';
-import { type MaintenanceRun, OWN_RELATIONS, report } from './maintenance-run';
+import { type MaintenanceRun, OWN_RELATIONS, report, SERVICE_RELATIONS } from './maintenance-run';
 
 /** Smaller ones fit into a few reads. */
 const LEAST_BYTES = 1024 * 1024;
@@ -193,7 +193,7 @@ async function findUnused(client: ClientBase): Promise<UnusedIndex[]> {
      JOIN pg_stat_user_indexes s ON s.indexrelid = c.oid
      JOIN pg_stat_user_tables t ON t.relid = x.indrelid
      CROSS JOIN LATERAL (SELECT coalesce(pg_partition_root(c.oid), c.oid::regclass)::oid AS root) i
-     WHERE x.indisvalid AND ${OWN_RELATIONS}
+     WHERE x.indisvalid AND ${SERVICE_RELATIONS}
      GROUP BY i.root
      HAVING sum(s.idx_scan) = 0 AND sum(t.n_live_tup) > 0
        AND NOT bool_or(x.indisunique OR x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered
@@ -209,7 +209,7 @@ async function findScanned(client: ClientBase): Promise<ScannedTable[]> {
             sum(coalesce(s.idx_scan, 0))::float8 AS "indexScans", sum(pg_relation_size(c.oid))::float8 AS "sizeBytes"
      FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
      CROSS JOIN LATERAL (SELECT coalesce(pg_partition_root(c.oid), c.oid::regclass)::oid AS root) r
-     WHERE c.relkind = 'r' AND ${OWN_RELATIONS}
+     WHERE c.relkind = 'r' AND ${SERVICE_RELATIONS}
      GROUP BY r.root
      HAVING sum(s.seq_scan) >= $1 AND sum(s.seq_tup_read) >= $2 * sum(s.seq_scan)
        AND sum(s.seq_scan) > sum(coalesce(s.idx_scan, 0)) / 10

@@ -5,8 +5,13 @@ const LEAST_MS = 500;
 const LEAST_READ_MS = 1000;
 
 /** Relations (`c` is pg_class) of the service's schema whose owner its role may act as: no superuser is needed. */
-export const OWN_RELATIONS = `c.relnamespace = current_schema()::regnamespace
+export const OWN_RELATIONS = `c.relnamespace = quote_ident(current_schema())::regnamespace
   AND pg_has_role(c.relowner, 'USAGE')`;
+
+/** The same with those of the owner of the schema's migrations, for reports by a role that only serves requests. */
+export const SERVICE_RELATIONS = `c.relnamespace = quote_ident(current_schema())::regnamespace
+  AND (pg_has_role(c.relowner, 'USAGE')
+    OR c.relowner = (SELECT m.relowner FROM pg_class m WHERE m.oid = to_regclass('migrations')))`;
 
 interface Outcome {
   durationMs: number;

@@ -16,6 +16,7 @@ import { isUnavailable } from '../platform/database/database-errors';
 import type { DedicatedPool } from '../platform/database/dedicated-pool';
 import { MaintainedTables } from '../platform/database/maintained-tables';
 import { monthsAhead, Partitions } from '../platform/database/partitions';
+import { ownershipOf } from '../platform/database/privileges';
 import { withSessionLock } from '../platform/database/session-lock';
 import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
 import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
@@ -35,6 +36,8 @@ const JITTER = 0.1;
 
 const MAINTENANCE_TASKS = ['partitions', 'retention', 'expired_rows', 'leftover_indexes'] as const;
 type MaintenanceTask = (typeof MAINTENANCE_TASKS)[number];
+/** A role that does not own the tables cannot do these: they count as not done, not as failed. */
+const LEFT_BY_SERVERS = MAINTENANCE_TASKS.filter((task) => task !== 'partitions');
 
 interface MaintenanceResult {
   startedAt: string;
@@ -68,6 +71,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     expired_rows: 0,
     leftover_indexes: 0,
   };
+  private isRoleReported = false;
 
   constructor(
     private readonly database: Database,
@@ -171,6 +175,18 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
         await this.partitions.refresh(table.table);
         await this.partitions.ensure(table.table, monthsAhead(table.ahead));
       });
+    }
+    if (await this.mayMaintain(client)) await this.removeOutdated(client, result);
+    else for (const task of LEFT_BY_SERVERS) result.failedTasks.add(task);
+    result.durationMs = Math.round(performance.now() - startMs);
+    this.noteSuccesses(result);
+    this.last = result;
+    this.log(result);
+    return result;
+  }
+
+  private async removeOutdated(client: PoolClient, result: MaintenanceResult): Promise<void> {
+    for (const table of this.tables.partitioned()) {
       await this.attempt(result, 'retention', table.table, async () => {
         const retention = new PartitionRetention(client, table, () => this.isStopping);
         const { dropped, postponed } = await retention.run();
@@ -187,11 +203,24 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     await this.attempt(result, 'leftover_indexes', undefined, () =>
       this.removeLeftovers(client, result),
     );
-    result.durationMs = Math.round(performance.now() - startMs);
-    this.noteSuccesses(result);
-    this.last = result;
-    this.log(result);
-    return result;
+  }
+
+  /** False, with one warning, for the role of servers: a replica with the maintenance role removes what is outdated. */
+  private async mayMaintain(client: PoolClient): Promise<boolean> {
+    for (const { table } of this.tables.partitioned()) {
+      const { role, owner, mayMaintain } = await ownershipOf(client, table);
+      if (mayMaintain) continue;
+      if (!this.isRoleReported) {
+        this.logger.warn(
+          `The role ${role} is no member of ${owner}, the owner of ${table}: this replica makes partitions ahead, and ` +
+            'retention, expired rows and leftover indexes are left to a replica with the maintenance role ' +
+            '(docs/operations.md, "Three roles").',
+        );
+      }
+      this.isRoleReported = true;
+      return false;
+    }
+    return true;
   }
 
   /** An index that cannot be dropped now is no failure: an operator may be rebuilding it. */

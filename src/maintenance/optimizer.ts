@@ -3,6 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { ClientBase, PoolClient } from 'pg';
 import type {
   DatabaseOptimizationResultDto,
+  IndexOptimizationDto,
   PartitionOptimizationDto,
   TableMaintenanceDto,
 } from './dto/responses.dto';
@@ -24,6 +25,7 @@ import {
   monthsAhead,
   Partitions,
 } from '../platform/database/partitions';
+import { ownershipOf } from '../platform/database/privileges';
 import { withSessionLock } from '../platform/database/session-lock';
 import { AppError } from '../platform/errors/app-error';
 import { wallClockText } from '../platform/runtime/clocks';
@@ -98,6 +100,7 @@ export class Optimizer {
     const run = new MaintenanceRun(client, performance.now() + BUDGET_MS, LOCK_TIMEOUT_MS);
     for (const statement of LOW_IMPACT_SETTINGS) await client.query(statement);
     const partitionOptimization = await this.makePartitions();
+    const notOwned = await this.refusals(client);
     const leftovers = await removeLeftoverIndexes(run);
     const { vacuumed, analyzed } = await maintainTables(run);
     const { rebuilt, removed } = await this.indexes.rebuildBloated(run);
@@ -106,7 +109,7 @@ export class Optimizer {
     const settings = await run.read(() => adviseSettings(client, this.config.poolMax));
     return {
       partitionOptimization,
-      indexOptimization: [...leftovers, ...removed, ...suggestions],
+      indexOptimization: [...notOwned, ...leftovers, ...removed, ...suggestions],
       maintenanceResults: {
         vacuumResults: vacuumed,
         analyzeResults: analyzed,
@@ -115,6 +118,20 @@ export class Optimizer {
       configOptimization: settings.found ?? [],
       timestamp: wallClockText(),
     };
+  }
+
+  /** Tables that this role may not vacuum or reindex, as that of servers: theirs is skipped. */
+  private async refusals(client: PoolClient): Promise<IndexOptimizationDto[]> {
+    const refused: IndexOptimizationDto[] = [];
+    for (const { table } of this.tables.partitioned()) {
+      const { role, owner, mayMaintain } = await ownershipOf(client, table);
+      if (mayMaintain) continue;
+      const reason =
+        `The role ${role} is no member of ${owner}, the owner of ${table}: tables are not vacuumed and indexes not rebuilt. ` +
+        'Ask a replica with the maintenance role.';
+      refused.push({ ...unseenIndexes(reason), table });
+    }
+    return refused;
   }
 
   private async makePartitions(): Promise<PartitionOptimizationDto[]> {

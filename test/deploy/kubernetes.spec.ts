@@ -302,3 +302,40 @@ describeBuilt('an overlay with all components', () => {
     expect(typeFaultsOf([autoscaler])).toEqual([]);
   });
 });
+
+describeBuilt.each(OVERLAYS)('the overlay %s with three roles', (profile) => {
+  const built = buildWith(profile, ['roles']);
+  const secretsOf = ({ envFrom }: Container) =>
+    envFrom.flatMap(({ secretRef }) => secretRef?.name ?? []) as string[];
+  const podOf = (name: string) => one(built, 'Deployment', name)['spec'].template.spec;
+
+  it('conforms to the Kubernetes schema', () => {
+    expect(typeFaultsOf(built)).toEqual([]);
+  });
+
+  it('migrates as the owner, serves as another role and maintains as a third', () => {
+    const [migrate, server] = containersOf(built);
+    expect(migrate && secretsOf(migrate)).toEqual(['audit-server', 'audit-server-owner']);
+    expect(server && secretsOf(server)).toEqual(['audit-server']);
+    expect(server?.env).toContainEqual({ name: 'DATABASE_UPKEEP_INTERVAL_SECONDS', value: '0' });
+    const { initContainers, containers } = podOf('audit-server-maintenance');
+    for (const container of [...initContainers, ...containers] as Container[]) {
+      expect(secretsOf(container)).toEqual(['audit-server', 'audit-server-maintenance']);
+      expect(container.env).toContainEqual({ name: 'NODE_ENV', value: profile });
+      expect(container.env.map(({ name }) => name)).not.toContain(
+        'DATABASE_UPKEEP_INTERVAL_SECONDS',
+      );
+      expect(container.image).toBe(server?.image);
+    }
+  });
+
+  it('has one replica for maintenance, which no Service, budget or autoscaler selects', () => {
+    const { replicas, template } = one(built, 'Deployment', 'audit-server-maintenance')['spec'];
+    expect(replicas).toBe(1);
+    for (const kind of ['Service', 'PodDisruptionBudget']) {
+      const { selector } = one(built, kind)['spec'];
+      const labels = selector.matchLabels ?? selector;
+      expect(template.metadata.labels).not.toMatchObject(labels);
+    }
+  });
+});

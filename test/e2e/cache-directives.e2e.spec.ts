@@ -9,6 +9,7 @@ import {
   TestService,
   tokenOf,
 } from '../support/test-service';
+import { allowEventChanges } from '../support/event-changes';
 
 let service: TestService;
 let mine: string;
@@ -49,6 +50,7 @@ async function write(action: string, organizationId = mine): Promise<void> {
 async function tamper(): Promise<void> {
   const client = new Client({ connectionString: service.databaseUrl });
   await client.connect();
+  await allowEventChanges(client);
   await client.query(`UPDATE audit_event SET action = 'tampered' WHERE organization_id = $1`, [
     mine,
   ]);

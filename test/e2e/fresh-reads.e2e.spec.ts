@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { FairScheduler } from '../../src/concurrency/fair-scheduler';
 import { until } from '../integration/until.fixture';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
+import { allowEventChanges } from '../support/event-changes';
 
 const FRESH = { 'cache-control': 'no-cache' };
 
@@ -59,6 +60,7 @@ it.each([
   await until(async () => (await waiting()) > 0);
   await new Promise((resolve) => setTimeout(resolve, 100)); // who does not wait for the epoch has read by now
   expect(service.provider(FairScheduler).statistics().active).toBe(1);
+  await allowEventChanges(admin);
   if (!isPage) await admin.query(`UPDATE audit_event SET action = 'test.seen' WHERE id = $1`, [id]);
   await commitOneMore();
   const answer = await asked;

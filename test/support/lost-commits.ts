@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { allowEventChanges } from './event-changes';
 
 /**
  * Takes the log of an organization back to `last`, as a failover to a standby that lagged behind does for all of them:
@@ -11,6 +12,7 @@ export async function loseEventsBehind(
   last: number,
 ): Promise<void> {
   await admin.query('BEGIN');
+  await allowEventChanges(admin);
   await admin.query(
     `WITH gone AS (DELETE FROM audit_event WHERE organization_id = $1 AND sequence > $2 RETURNING organization_id, id)
      DELETE FROM audit_client_event_id c USING gone g WHERE c.organization_id = g.organization_id AND c.id = g.id`,

@@ -7,6 +7,7 @@ import { isUnavailable } from './database-errors';
 import { EmbeddedPostgresServer } from './embedded/embedded-postgres';
 import { watchInterruptedWaits } from './commit-outcome';
 import type { QueryTimes } from './database-statistics';
+import { assertPrivileges } from './privileges';
 import { assertSession, sessionOptions } from './session-settings';
 import { boundStatementNames, dropStatementNames } from './statement-names';
 
@@ -123,13 +124,15 @@ export function poolOf(dataSource: DataSource): Pool {
 }
 
 /**
- * Checks that the sessions of a pool have their settings (session-settings.ts); warns without a `statement_timeout`.
- * @throws SessionSettingsError with the statements that help, when results would be wrong.
+ * Checks that the sessions of a pool have their settings (session-settings.ts) and their role its privileges; warns
+ * without a `statement_timeout`.
+ * @throws SessionSettingsError with the statements that help, when results would be wrong; Error for missing privileges.
  */
 export async function assertSessions(dataSource: DataSource): Promise<void> {
   const client = await poolOf(dataSource).connect();
   try {
     const warnings = await assertSession(client);
+    await assertPrivileges(client);
     const { rows } = await client.query<{ timeout: string }>(
       `SELECT current_setting('statement_timeout') AS timeout`,
     );

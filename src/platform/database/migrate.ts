@@ -1,9 +1,11 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
+import { assertPrivileges } from './privileges';
 import { assertSession, sessionOptions } from './session-settings';
 import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schema';
 import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
 import { TimestampSubmicros1764200000000 } from './migrations/1764200000000-timestamp-submicros';
+import { AppendOnly1764300000000 } from './migrations/1764300000000-append-only';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
@@ -14,13 +16,14 @@ export const MIGRATIONS = [
   AuditSchema1764000000000,
   HeadRecordedAt1764100000000,
   TimestampSubmicros1764200000000,
+  AppendOnly1764300000000,
 ];
 
 /**
  * Migrates the database at `url`; resolves with the names of applied migrations. One replica migrates, the others wait.
  * The advisory lock is a transaction's, as a session's would stay on a shared connection behind a pooler in transaction
  * mode. It is polled: waiting inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for.
- * @throws SessionSettingsError before anything is changed.
+ * @throws SessionSettingsError before anything is changed; Error when migrations are due that this role may not run.
  */
 export async function runMigrations(givenUrl: string): Promise<string[]> {
   const { url, options } = sessionOptions(givenUrl);
@@ -32,6 +35,9 @@ export async function runMigrations(givenUrl: string): Promise<string[]> {
     while (!(await tryLock(guard))) {
       await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
     }
+    const pending = await findPending(guard);
+    if (pending.length === 0) return [];
+    await assertMayMigrate(guard, pending);
     const dataSource = new DataSource({
       type: 'postgres',
       url,
@@ -62,4 +68,37 @@ async function tryLock(client: Client): Promise<boolean> {
   if (rows[0]?.locked === true) return true;
   await client.query('ROLLBACK');
   return false;
+}
+
+async function findPending(client: Client): Promise<string[]> {
+  const names = MIGRATIONS.map(({ name }) => name);
+  const { rows: found } = await client.query<{ isThere: boolean; isReadable: boolean }>(
+    `SELECT to_regclass('migrations') IS NOT NULL AS "isThere",
+            coalesce(has_table_privilege(to_regclass('migrations')::oid, 'SELECT'), false) AS "isReadable"`,
+  );
+  if (found[0]?.isThere !== true) return names;
+  if (!found[0].isReadable) await assertPrivileges(client); // names all that is missing
+  const { rows } = await client.query<{ name: string }>('SELECT name FROM migrations');
+  const applied = new Set(rows.map(({ name }) => name));
+  return names.filter((name) => !applied.has(name));
+}
+
+/** Tables must all have one owner: members of it, such as the maintenance role, would own what they add. */
+async function assertMayMigrate(client: Client, pending: string[]): Promise<void> {
+  const { rows } = await client.query<{ role: string; owner: string | null; may: boolean }>(
+    `SELECT current_user::text AS role, c.relowner::regrole::text AS owner,
+            r.rolsuper OR CASE WHEN c.oid IS NULL THEN has_schema_privilege(current_schema(), 'CREATE')
+                               ELSE c.relowner = r.oid END AS may
+     FROM pg_roles r LEFT JOIN pg_class c ON c.oid = to_regclass('migrations') WHERE r.rolname = current_user`,
+  );
+  const { role = '', owner, may } = rows[0] ?? {};
+  if (may === true) return;
+  const [what, by] =
+    owner == null
+      ? ['may not create tables', 'the role that is to own the tables']
+      : ['does not own the tables', `the role ${owner}`];
+  throw new Error(
+    `The database lacks migrations (${pending.join(', ')}), and the role ${role} ${what}. Run "npm run migrate" (in the ` +
+      `image "node dist/cli/migrate.js") with a DATABASE_URL of ${by}, then start again (docs/operations.md, "Three roles")`,
+  );
 }

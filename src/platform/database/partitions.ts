@@ -17,6 +17,7 @@ import {
   type TimeRange,
 } from './partition-ranges';
 import { isOutcomeUnknown } from './commit-outcome';
+import { ownershipOf } from './privileges';
 
 /** UTC month as `YYYY-MM`, the unit of writes and the shortest partition. */
 export type Month = string;
@@ -77,7 +78,8 @@ type Step = { partitions: Partition[] } | { detaching: Partition };
  *
  * A partition is created as a table and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent, which blocks
  * neither reads nor writes, where `CREATE TABLE … PARTITION OF` blocks both. A DEFAULT partition would be scanned under
- * a lock at every attach.
+ * a lock at every attach. A role that does not own the table calls `<table>_make_partition` and
+ * `<table>_finish_detaching`, functions of the owner.
  */
 @Injectable()
 export class Partitions {
@@ -209,15 +211,16 @@ export class Partitions {
     await this.locks.check(client, step.partitions.length + 1);
     const { retentionDays = 0 } =
       this.tables.partitioned().find((one) => one.table === table) ?? {};
-    const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
-    const { lowerMs, upperMs } = freeRange(wanted, step.gapMs, step.partitions);
-    const name = await freeNameOf(client, table, { lowerMs, upperMs });
-    // Identifiers and bounds take no parameters; the table comes from our code, the rest is digits.
-    await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
-    await client.query(
-      `ALTER TABLE ${table} ATTACH PARTITION ${name}
-       FOR VALUES FROM ('${boundOf(lowerMs)}') TO ('${boundOf(upperMs)}')`,
-    );
+    if ((await ownershipOf(client, table)).isOwner) {
+      const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
+      await createPartition(client, table, freeRange(wanted, step.gapMs, step.partitions));
+    } else {
+      // By a function of the owner, with the same rules: all partitions are to have one owner.
+      await client.query(`SELECT ${table}_make_partition($1::timestamptz, $2::int)`, [
+        boundOf(step.gapMs),
+        retentionDays,
+      ]);
+    }
     return { partitions: await findPartitions(client, table) };
   }
 
@@ -250,7 +253,9 @@ export class Partitions {
       await client.query('SELECT pg_advisory_xact_lock($1, $2::oid::int)', [DETACH_LOCK, oid]);
       const partitions = await findPartitions(client, table);
       if (!partitions.some((one) => one.oid === oid && one.isDetaching)) return;
-      await client.query(`ALTER TABLE ${table} DETACH PARTITION ${name} FINALIZE`);
+      const { mayMaintain } = await ownershipOf(client, table);
+      if (mayMaintain) await client.query(`ALTER TABLE ${table} DETACH PARTITION ${name} FINALIZE`);
+      else await client.query(`SELECT ${table}_finish_detaching($1::oid)`, [oid]);
     });
   }
 }
@@ -269,6 +274,24 @@ function stepFor(
   if (gapMs === undefined) return { partitions };
   const detaching = partitions.find((one) => one.isDetaching && covers(one, gapMs));
   return detaching ? { detaching } : { gapMs, partitions };
+}
+
+async function createPartition(client: PoolClient, table: string, range: TimeRange): Promise<void> {
+  const name = await freeNameOf(client, table, range);
+  // Identifiers and bounds take no parameters; the table comes from our code, the rest is digits.
+  await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+  // ATTACH copies triggers for each row, not those of statements.
+  const { rows } = await client.query<{ create: string }>(
+    `SELECT format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
+                   t.tgname, $2::text, t.tgfoid::regproc) AS create
+     FROM pg_trigger t WHERE t.tgrelid = $1::regclass AND NOT t.tgisinternal AND t.tgtype & 32 <> 0`,
+    [table, name],
+  );
+  for (const { create } of rows) await client.query(create);
+  await client.query(
+    `ALTER TABLE ${table} ATTACH PARTITION ${name}
+     FOR VALUES FROM ('${boundOf(range.lowerMs)}') TO ('${boundOf(range.upperMs)}')`,
+  );
 }
 
 /** Returns `table_YYYYMM`, or `table_YYYYMM_YYYYMM` beyond a month, suffixed when a detached table has it. */
