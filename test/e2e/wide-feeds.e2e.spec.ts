@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
 import { until as forever } from '../integration/until.fixture';
+import { allowEventChanges } from '../support/event-changes';
 import { GraphqlSubscriber } from '../support/graphql-subscriber';
 import { loseEventsBehind } from '../support/lost-commits';
 import { expectProblem } from '../support/problem';
@@ -330,6 +331,7 @@ describe('a position of all organizations after a loss', () => {
     const token = await operator();
     const id = await idBehind(x, 3);
     await record(x, 1);
+    await allowEventChanges(admin);
     await admin.query(
       `UPDATE audit_event e SET recorded_at = (SELECT recorded_at + interval '1 microsecond' FROM audit_event
          WHERE organization_id = $1 AND sequence = 3) WHERE organization_id = $1 AND sequence = 4`,
@@ -349,6 +351,7 @@ describe('a position of all organizations after a loss', () => {
       [x, 2],
       [y, 1],
     ] as const) {
+      await allowEventChanges(admin);
       await admin.query('DELETE FROM audit_event WHERE organization_id = $1 AND sequence >= $2', [
         organization,
         from,
