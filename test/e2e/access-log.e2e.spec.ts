@@ -134,6 +134,24 @@ describe('the access log, whatever the protocol', () => {
     socket.terminate();
   });
 
+  it('a WebSocket that is refused has a line, by its handshake or its token', async () => {
+    const url = service.url.replace('http', 'ws');
+    const handshake = new WebSocket(`${url}/nowhere`, SUBPROTOCOL, {
+      headers: headersOf('refused-handshake'),
+    });
+    await once(handshake, 'error');
+    const refused = { method: 'WS', route: 'graphql connect', client: '198.51.100.7' };
+    expect(await lineOf('refused-handshake')).toMatchObject({ ...refused, status: 404 });
+
+    const socket = new WebSocket(`${url}/graphql`, SUBPROTOCOL, {
+      headers: headersOf('refused-token'),
+    });
+    await once(socket, 'open');
+    socket.send(initText('nonsense'));
+    await once(socket, 'close');
+    expect(await lineOf('refused-token')).toMatchObject({ ...refused, status: 401 });
+  });
+
   it('an export that its client leaves is incomplete', async () => {
     await service.post(`${EVENTS}/bulk`, token, {
       events: Array.from({ length: 400 }, () =>

@@ -37,6 +37,7 @@ import { bodyReadQuota } from '../../http/body-memory-limiter';
 import { destroyAfter } from '../../http/connection-state';
 import { headerRepeated, repeatedHeader } from '../../http/http-server';
 import {
+  durationMs,
   noteArrival,
   originForm,
   requestIdOf,
@@ -50,6 +51,8 @@ import { graphqlError, statusOf } from './graphql-errors';
 import type { ResolverContext } from './root-fields';
 
 const PATH = '/graphql';
+/** Route of refused handshakes and first messages in metrics and log; accepted ones are seen by their operations. */
+const CONNECT = 'graphql connect';
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 /** Clients send fragments of some KiB; a frame that is kept takes 100 bytes beside its own. */
 const MAX_FRAGMENTS = 128;
@@ -118,13 +121,13 @@ export class GraphqlSocket {
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on('error', () => socket.destroy());
       const refusal = this.refusalOf(request);
-      if (refusal) return refuse(refusal, request, socket);
+      if (refusal) return refuse(refusal, request, socket, observe);
       this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
         this.open(webSocket, request, protocol);
       });
     });
     this.webSockets.on('wsClientError', (error, socket, request) => {
-      refuse(handshakeError(error, request), request, socket as Socket);
+      refuse(handshakeError(error, request), request, socket as Socket, observe);
     });
     this.lifecycle.onDraining(() => {
       const deadlineMs = performance.now() + this.config.shutdownTimeoutMs;
@@ -183,7 +186,7 @@ export class GraphqlSocket {
       errors.map((error) => this.documents.shown(error, requestIdOf(request)));
     return makeServer<ConnectionParams, GraphqlConnection>({
       connectionInitWaitTimeout: INIT_TIMEOUT_MS,
-      onConnect: (context) => this.authenticate(context),
+      onConnect: (context) => this.authenticate(context, observe),
       onSubscribe: async ({ extra: connection }) => {
         const timer = new OperationTimer(connection.request, observe);
         const args = await this.argumentsOf(connection, timer);
@@ -199,10 +202,11 @@ export class GraphqlSocket {
   }
 
   /** Admits a socket with a good token; any other is closed with a code. */
-  private async authenticate({
-    connectionParams,
-    extra: connection,
-  }: Context<ConnectionParams, GraphqlConnection>): Promise<boolean> {
+  private async authenticate(
+    { connectionParams, extra: connection }: Context<ConnectionParams, GraphqlConnection>,
+    observe: OperationObserver,
+  ): Promise<boolean> {
+    const startedMs = performance.now();
     try {
       const authorization = authorizationIn(connection, connectionParams ?? {});
       const principal = await this.verifier.verify(authorization);
@@ -212,7 +216,9 @@ export class GraphqlSocket {
       return true;
     } catch (thrown) {
       this.failures.note(connection.request, thrown);
-      const { code, detail } = toAppError(thrown);
+      const { code, detail, status } = toAppError(thrown);
+      const { request } = connection;
+      observe({ request, route: CONNECT, status, ms: performance.now() - startedMs });
       if (code === 'UNAUTHENTICATED') connection.close(CLOSE.unauthorized, 'Unauthorized');
       else {
         const isInvalid = code === 'VALIDATION_FAILED';
@@ -286,7 +292,12 @@ function handshakeError({ message }: Error, { method }: IncomingMessage): AppErr
   return new AppError('VALIDATION_FAILED', `${message}.`, { headers });
 }
 
-function refuse(error: AppError, request: IncomingMessage, socket: Socket): void {
+function refuse(
+  error: AppError,
+  request: IncomingMessage,
+  socket: Socket,
+  observe: OperationObserver,
+): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
@@ -295,6 +306,7 @@ function refuse(error: AppError, request: IncomingMessage, socket: Socket): void
   noteArrival(response);
   stampResponse(request, response);
   writeProblem(error, request, response);
+  observe({ request, route: CONNECT, status: error.status, ms: durationMs(response) });
 }
 
 /**
