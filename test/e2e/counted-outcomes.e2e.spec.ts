@@ -142,7 +142,11 @@ it('an export from a position that is not there is refused, and has not failed',
     after_recorded_at: '2020-01-01T00:00:00Z',
   });
   const found = await added('audit_exports_total', async () => {
-    expectProblem(await service.get(`${EVENTS}/stream?${query}`, token), 409, 'TIMELINE_CHANGED');
+    expectProblem(
+      await service.get(`${EVENTS}/stream?${query.toString()}`, token),
+      409,
+      'TIMELINE_CHANGED',
+    );
   });
   expect(found).toEqual({ refused: 1 });
 });

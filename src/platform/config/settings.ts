@@ -331,7 +331,7 @@ export const loggingConfig = defineConfig(
       ...settings,
       service: tracingConfig.read(environment).serviceName,
       version: packageVersion(),
-      environment: environment.profile as string,
+      environment: environment.profile,
     }),
   },
 );

@@ -11,7 +11,12 @@ function written(
 ): string {
   const parts: string[] = [];
   const destination = { write: (text: string) => parts.push(text) > 0 };
-  const named = { ...config, service: 'audit-server', version: '1.2.3', environment: 'staging' };
+  const named = {
+    ...config,
+    service: 'audit-server',
+    version: '1.2.3',
+    environment: 'staging' as const,
+  };
   work(createLog(named, destination).nest as Required<LoggerService>);
   return parts.join('');
 }
