@@ -125,11 +125,12 @@ export default tseslint.config(
       'src/audit/read/page-windows.ts',
       'src/maintenance/retention.ts',
       'src/platform/database/partitions.ts',
-      // `exp` and `nbf` of tokens, also of feeds and sockets; signatures; dates of HTTP.
+      // `exp` and `nbf` of tokens, also of feeds and sockets; expiry of tickets; signatures; dates of HTTP.
       'src/auth/development-token.ts',
       'src/auth/token-verifier.ts',
       'src/auth/verified-token-cache.ts',
       'src/auth/token-life.ts',
+      'src/tickets/tickets.ts',
       'src/delivery/signed-sender.ts',
       'src/import/chunk-sender.ts',
       // Keyv's `expires` is turned into a duration at once.

@@ -17,6 +17,7 @@ import { TrpcModule } from './api/trpc/trpc.module';
 import { ConcurrencyModule } from './concurrency/concurrency.module';
 import { StreamingModule } from './streaming/streaming.module';
 import { MaintenanceModule } from './maintenance/maintenance.module';
+import { TicketsModule } from './tickets/tickets.module';
 import { DeliveryModule } from './delivery/delivery.module';
 
 /** Wiring of platform, capabilities, domain and APIs. */
@@ -25,6 +26,7 @@ import { DeliveryModule } from './delivery/delivery.module';
     // Before the rate limit, which counts principals: global guards run in the order of their modules.
     AuthModule,
     ConcurrencyModule,
+    TicketsModule,
     StreamingModule,
     MaintenanceModule,
     DeliveryModule,

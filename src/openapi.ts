@@ -34,6 +34,7 @@ export function openApiDocument(app: INestApplication): OpenAPIObject {
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addServer('/', 'This service')
     .addTag('audit events', 'Recording and reading audit events.')
+    .addTag('authentication', 'Tickets for browsers.')
     .addTag('performance', 'How the service does, and what operators can do about it.')
     .addTag('health', 'Probes; no token needed.')
     .addBearerAuth({
@@ -41,6 +42,13 @@ export function openApiDocument(app: INestApplication): OpenAPIObject {
       scheme: 'bearer',
       bearerFormat: 'JWT',
       description: 'A signed JWT with `sub`, `exp`, `scope` and `organizations`.',
+    })
+    .addSecurity('ticket', {
+      type: 'apiKey',
+      in: 'query',
+      name: 'ticket',
+      description:
+        'A ticket of `POST /api/v1/auth/tickets`, for `EventSource` in browsers: it opens one feed, once, and stands for the token that it was issued for.',
     })
     .build();
   config.components = { ...config.components, headers: SHARED_HEADERS };

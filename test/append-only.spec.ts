@@ -25,6 +25,7 @@ describe('no protocol changes or deletes an event', () => {
       'post audit/events',
       'post audit/events/bulk',
       'post audit/events/ingest',
+      'post auth/tickets',
       'post performance/audit/events',
       'post performance/audit/events/bulk',
       'post performance/cache/warmup',

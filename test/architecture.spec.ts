@@ -17,6 +17,7 @@ const CAPABILITIES = [
   'streaming',
   'delivery',
   'maintenance',
+  'tickets',
 ];
 const ADAPTERS_MAY = [
   ...BASIC,
@@ -43,6 +44,7 @@ const ALLOWED: Record<string, string[]> = {
   concurrency: [...PLATFORM, 'metrics', 'http'],
   streaming: [...PLATFORM, 'metrics'],
   maintenance: [...PLATFORM, 'metrics', 'validation'],
+  tickets: [...PLATFORM, 'auth', 'http', 'concurrency', 'validation'],
   'audit/event': [...BASIC, 'validation'],
   audit: [...PLATFORM, ...CAPABILITIES, 'audit/event', ...EVENT_PARTS, 'audit/api'],
   'api/graphql': ADAPTERS_MAY,

@@ -11,6 +11,13 @@ import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { ApiSecurity } from '@nestjs/swagger';
 import { type AuthenticatedRequest, type Principal, requireScopes, type Scope } from './principal';
 import { AuthFailures } from './auth-failures';
+import {
+  TICKET_ACCESS,
+  ticketAndToken,
+  ticketNotAccepted,
+  ticketOf,
+  TicketVerifier,
+} from './ticket-access';
 import { TokenVerifier } from './token-verifier';
 import { type AppError, internalError } from '../platform/errors/app-error';
 
@@ -27,8 +34,9 @@ export const Public = (): MethodDecorator & ClassDecorator => routeAccess('publi
 export const Scopes = (...scopes: [Scope, ...Scope[]]): MethodDecorator & ClassDecorator =>
   applyDecorators(routeAccess(scopes), ApiSecurity('bearer', scopes));
 
-/** Requires a valid token alone: the scopes depend on the body. */
-export const Authenticated = (): MethodDecorator & ClassDecorator => routeAccess([]);
+/** Requires a valid token alone: no scope, or those that depend on the body. */
+export const Authenticated = (): MethodDecorator & ClassDecorator =>
+  applyDecorators(routeAccess([]), ApiSecurity('bearer'));
 
 /** A second declaration in one place fails at load time. */
 function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
@@ -44,7 +52,7 @@ function routeAccess(access: RouteAccess): MethodDecorator & ClassDecorator {
 }
 
 /**
- * Verifies tokens, sets `request.principal`, and requires the handler's scopes. Handlers without a declaration are
+ * Verifies tokens, or tickets on routes that accept them, sets `request.principal`, and requires the handler's scopes. Handlers without a declaration are
  * closed (INTERNAL).
  */
 @Injectable()
@@ -53,6 +61,7 @@ export class AuthGuard implements CanActivate {
     private readonly reflector: Reflector,
     private readonly verifier: TokenVerifier,
     private readonly failures: AuthFailures,
+    private readonly tickets: TicketVerifier,
   ) {}
 
   canActivate(context: ExecutionContext): boolean | Promise<boolean> {
@@ -68,13 +77,27 @@ export class AuthGuard implements CanActivate {
       throw error;
     };
     try {
-      const principal = this.verifier.verify(request.headers.authorization);
+      const ticket = ticketOf(request);
+      const principal =
+        ticket === undefined
+          ? this.verifier.verify(request.headers.authorization)
+          : this.holderOf(ticket, request, context);
       return principal instanceof Promise
         ? principal.then((found) => admit(request, found, access)).catch(refuse)
         : admit(request, principal, access);
     } catch (error) {
       return refuse(error);
     }
+  }
+
+  private holderOf(
+    ticket: string,
+    { headers }: AuthenticatedRequest,
+    context: ExecutionContext,
+  ): Promise<Principal> {
+    if (!this.reflector.get(TICKET_ACCESS, context.getHandler())) throw ticketNotAccepted();
+    if (headers.authorization !== undefined) throw ticketAndToken();
+    return this.tickets.verify(ticket);
   }
 }
 

@@ -4,20 +4,22 @@ import { TerminusModule } from '@nestjs/terminus';
 import { AuthFailures } from './auth-failures';
 import { AuthGuard, RouteAccessCheck } from './auth.guard';
 import { KeySetHealthIndicator } from './key-set.health';
+import { TicketVerifier } from './ticket-access';
 import { TokenLife } from './token-life';
 import { TokenVerifier } from './token-verifier';
 
-/** Token verifier and the guard of every route. */
+/** Verifiers of tokens and tickets, and the guard of every route. */
 @Module({
   imports: [DiscoveryModule, TerminusModule],
   providers: [
     AuthFailures,
     TokenVerifier,
     TokenLife,
+    TicketVerifier,
     RouteAccessCheck,
     KeySetHealthIndicator,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [AuthFailures, TokenVerifier, TokenLife, KeySetHealthIndicator],
+  exports: [AuthFailures, TokenVerifier, TokenLife, TicketVerifier, KeySetHealthIndicator],
 })
 export class AuthModule {}

@@ -10,6 +10,7 @@ export const AUTH_FAILURE_REASONS = [
   'unknown_key',
   'algorithm',
   'expired',
+  'ticket_used',
   'not_yet_valid',
   'issuer',
   'audience',

@@ -83,6 +83,7 @@ export function requireScopes(principal: Principal, needed: readonly Scope[]): v
 
 /** A request as authentication reads and marks it. */
 export interface AuthenticatedRequest {
+  url?: string;
   headers: { authorization?: string };
   principal?: Principal;
 }

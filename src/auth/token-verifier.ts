@@ -188,7 +188,7 @@ const REFUSED_PARAMETERS = ['crit', 'b64', 'jwk'];
 /**
  * The unchecked token; its scheme may be in any case. UNAUTHENTICATED without one, for another scheme, above 16 KiB.
  */
-function bearerToken(authorization: string | undefined): string {
+export function bearerToken(authorization: string | undefined): string {
   const scheme = authorization?.slice(0, 7).toLowerCase();
   if (authorization === undefined || (scheme !== 'bearer ' && scheme !== 'bearer')) {
     throw tokenRequired();

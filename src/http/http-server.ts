@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { hasTicket, takeTicket } from '../auth/ticket-access';
 import {
   AppError,
   codeOfStatus,
@@ -239,10 +240,12 @@ export class HttpServer {
 
   private handle(request: IncomingMessage, response: ServerResponse): void {
     if (!this.track(request, response)) return;
+    takeTicket(request);
     // Fragments are not allowed here (RFC 9112, section 3.2), and parsers differ on them.
     const { url = '' } = request;
     const isUnusual =
       url.includes('#') ||
+      hasTicket(request) ||
       this.isExcessive(request) ||
       repeatedHeader(request) !== undefined ||
       isCoded(request);

@@ -1,4 +1,5 @@
 import { TailClient } from '../support/tail-client';
+import { TICKETS, ticketFor } from '../support/tickets';
 import {
   EVENTS,
   eventWith,
@@ -66,6 +67,7 @@ describe('pages of other origins', () => {
     `${EVENTS}/tail`,
     '/api/v1/performance/audit/events',
     '/api/v1/performance/cache?pattern=*',
+    TICKETS,
     '/graphql',
     '/trpc/performance.getMetrics?batch=1',
     '/health',
@@ -113,6 +115,8 @@ describe('pages of other origins', () => {
     ],
     ['one event', '200', () => ['GET', `${EVENTS}/${id}`, { token }]],
     ['an export', '200', () => ['GET', `${EVENTS}/stream?format=csv`, { token }]],
+    ['a ticket', '201', () => ['POST', TICKETS, { token }]],
+    ['a bad ticket', '401', () => ['GET', `${EVENTS}/tail?ticket=x`, {}]],
     ['GraphQL', '200', () => ['POST', '/graphql', { token, body: { query: '{ __typename }' } }]],
     ['tRPC', '200', () => ['GET', '/trpc/performance.getMetrics', { token }]],
     ['a tRPC failure', '401', () => ['GET', '/trpc/performance.getMetrics', {}]],
@@ -162,6 +166,15 @@ describe('pages of other origins', () => {
       authorization: `Bearer ${token}`,
       origin: CONSOLE,
     });
+    expect(tail.response.headers.get('access-control-allow-origin')).toBe(CONSOLE);
+    await tail.close();
+  });
+
+  it('follow a live feed with a ticket, as EventSource does: without a preflight', async () => {
+    const ticket = await ticketFor(service.url, token);
+    const url = `${service.url}${EVENTS}/tail?ticket=${ticket}`;
+    const tail = await TailClient.open(url, { origin: CONSOLE });
+    expect(tail.response.status).toBe(200);
     expect(tail.response.headers.get('access-control-allow-origin')).toBe(CONSOLE);
     await tail.close();
   });

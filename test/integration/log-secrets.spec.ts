@@ -4,7 +4,10 @@ import { once } from 'node:events';
 import { dirname, join, resolve } from 'node:path';
 import { SignJWT } from 'jose';
 import { Client } from 'pg';
+import WebSocket from 'ws';
+import { SUBPROTOCOL } from '../support/socket-stage';
 import { EVENTS } from '../support/test-service';
+import { ticketFor } from '../support/tickets';
 import {
   describeWithPrivateRedis,
   type PrivateRedis,
@@ -186,6 +189,50 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
     return statuses;
   }
 
+  /** Good and bad uses of tickets, in every protocol; the tickets, and the statuses and close codes. */
+  async function useTickets(url: string, token: string): Promise<[string[], Set<number>]> {
+    const statuses = new Set<number>();
+    const tickets: string[] = [];
+    const ask = async (path: string, accept = 'text/event-stream') => {
+      const ticket = await ticketFor(url, token);
+      tickets.push(ticket);
+      const target = `${url}${path}${path.includes('?') ? '&' : '?'}ticket=${ticket}`;
+      for (const end of ['', '', `&ticket=${ticket}`, '#']) {
+        const answer = await fetch(`${target}${end}`, { headers: { accept } });
+        await answer.body?.cancel();
+        statuses.add(answer.status);
+      }
+    };
+    const input = encodeURIComponent('{"filter":{"actions":["none"]}}');
+    await ask(`${EVENTS}/tail?actions=none`);
+    await ask(`${EVENTS}/tail?no_such=filter`);
+    await ask(`/trpc/performance.auditEventRecorded?input=${input}`);
+    await ask('/trpc/performance.auditEventRecorded?input={');
+    for (const path of [EVENTS, '/graphql?query={__typename}', '/nowhere', '/docs-json']) {
+      await ask(path, '*/*');
+    }
+    for (const [path, payload] of [
+      ['/graphql?ticket=', undefined],
+      ['/graphql', 'ticket'],
+      ['/nowhere?ticket=', undefined],
+    ] as const) {
+      const ticket = await ticketFor(url, token);
+      tickets.push(ticket);
+      for (let use = 0; use < 2; use += 1) {
+        const target = `${url.replace('http', 'ws')}${path}${payload ? '' : ticket}`;
+        const socket = new WebSocket(target, [SUBPROTOCOL]);
+        socket.on('error', () => undefined);
+        socket.on('open', () => {
+          const own = payload ? { [payload]: ticket } : {};
+          socket.send(JSON.stringify({ type: 'connection_init', payload: own }));
+        });
+        socket.on('message', () => socket.close(1000));
+        statuses.add(((await once(socket, 'close')) as [number])[0]);
+      }
+    }
+    return [tickets, statuses];
+  }
+
   it(
     'at the most talkative level, for good and bad requests and while the database refuses',
     async () => {
@@ -197,6 +244,9 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
       const statuses = await talkTo(url, token, keys);
       expect([...statuses]).toEqual(expect.arrayContaining([200, 201, 400, 401, 403, 422]));
       expect([...(await talkTo(url, forged, ['']))]).toContain(401);
+      const [tickets, uses] = await useTickets(url, token);
+      expect([...uses]).toEqual(expect.arrayContaining([200, 400, 401, 404, 1000, 4401]));
+      const late = await ticketFor(url, token);
       await admin.query(`ALTER ROLE ${role} NOLOGIN`);
       await admin.query(
         'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1',
@@ -204,13 +254,14 @@ describeWithPrivateRedis()('what the service logs holds no secret', () => {
       );
       const refused = await talkTo(url, token, keys);
       expect(Math.max(...refused)).toBeGreaterThanOrEqual(500);
+      expect((await fetch(`${url}${EVENTS}/tail?ticket=${late}`)).status).toBe(503);
       await redis.kill();
       await talkTo(url, token, ['']);
       await admin.query(`ALTER ROLE ${role} LOGIN`);
       await redis.restart();
       const output = await talk.end();
       expect(output.length).toBeGreaterThan(200);
-      expect(leaksIn(output, token, forged)).toEqual([]);
+      expect(leaksIn(output, token, forged, late, ...tickets)).toEqual([]);
     },
     BOOT_MS,
   );

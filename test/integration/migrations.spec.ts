@@ -5,6 +5,7 @@ import { createTestDatabase, type TestDatabase } from '../support/test-database'
 import { until } from './until.fixture';
 
 const TABLES = [
+  'access_ticket',
   'audit_client_event_id',
   'audit_event',
   'audit_organization',
@@ -59,7 +60,7 @@ describe('the migrations', () => {
     const { rowCount } = await client.query('SELECT FROM migrations');
     expect(rowCount).toBe(MIGRATIONS.length);
     const secrets = await client.query('SELECT FROM service_secret');
-    expect(secrets.rowCount).toBe(1);
+    expect(secrets.rowCount).toBe(2);
   });
 
   it('leave nothing pending and change nothing when run again', async () => {

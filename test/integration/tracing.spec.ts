@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { startTestRedis, type TestRedis } from '../support/redis-server';
+import { ticketFor } from '../support/tickets';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import {
   type Build,
@@ -53,6 +54,7 @@ describe('tracing', () => {
   let redis: TestRedis | undefined;
   let service: ServiceProcess | undefined;
   let token: string;
+  let ticket: string;
 
   beforeAll(async () => {
     receiver.listen(0, '127.0.0.1');
@@ -96,6 +98,7 @@ describe('tracing', () => {
       'content-type': 'application/json',
       traceparent: `00-${TRACE_ID}-${PARENT}-01`,
     };
+    ticket = await ticketFor(service?.url ?? '', token);
     const event = { organizationId: 'org-of-nobody', action: 'secret.action', status: 'success' };
     for (let round = 0; round < 3; round += 1) {
       await fetch(`${service?.url}${EVENTS}`, {
@@ -106,6 +109,10 @@ describe('tracing', () => {
       await fetch(`${service?.url}${EVENTS}?principal_ids=whom-is-asked-for`, { headers });
       await fetch(`${service?.url}${EVENTS}/0198c1f2-3e4a-7000-8000-123456789012`, { headers });
       await fetch(`${service?.url}/api/v1/performance/cache/stats`, { headers });
+    }
+    for (const path of [EVENTS, `${EVENTS}/tail`, `${EVENTS}/tail`]) {
+      const answer = await fetch(`${service?.url}${path}?ticket=${ticket}`);
+      await answer.body?.cancel();
     }
     const isOurs = ({ traceId }: SpanJson) => traceId === TRACE_ID;
     await until(() => spansBy('instrumentation-http').filter(isOurs).length >= 12);
@@ -126,11 +133,13 @@ describe('tracing', () => {
     expect(text).toContain('"service.name"');
   });
 
-  it('sends no text of requests or events', () => {
+  it('sends no text of requests or events', async () => {
+    await until(() => spansBy('instrumentation-http').some(({ name }) => name.endsWith('/tail')));
     const all = received.join('\n');
     expect(all.length).toBeGreaterThan(1000);
     for (const secret of [
       token,
+      ticket,
       'org-of-nobody',
       'secret.action',
       'whom-is-asked-for',

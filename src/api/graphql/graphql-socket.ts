@@ -22,6 +22,8 @@ import { getHeapStatistics } from 'node:v8';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { AuthFailures } from '../../auth/auth-failures';
+import type { Principal } from '../../auth/principal';
+import { takeTicket, ticketAndToken, ticketOf, TicketVerifier } from '../../auth/ticket-access';
 import { TokenLife } from '../../auth/token-life';
 import { TokenVerifier } from '../../auth/token-verifier';
 import { flowKey } from '../../concurrency/fair-scheduler';
@@ -81,8 +83,9 @@ interface SocketContext extends ResolverContext {
 type SocketArgs = ExecutionArgs & { contextValue: SocketContext };
 
 /**
- * GraphQL over WebSockets (graphql-transport-ws), on the path of GraphQL over HTTP. Tokens come in the first message:
- * browsers send neither headers nor cookies of ours, so that no foreign page acts for its visitor.
+ * GraphQL over WebSockets (graphql-transport-ws), on the path of GraphQL over HTTP. Tokens and tickets come in the first
+ * message, tickets also in the query: browsers send neither headers nor cookies of ours, so that no foreign page acts for
+ * its visitor.
  */
 @Injectable()
 export class GraphqlSocket {
@@ -103,6 +106,7 @@ export class GraphqlSocket {
     private readonly documents: GraphqlDocuments,
     private readonly verifier: TokenVerifier,
     private readonly failures: AuthFailures,
+    private readonly tickets: TicketVerifier,
     private readonly tokens: TokenLife,
     private readonly rateLimit: RateLimit,
     private readonly lifecycle: Lifecycle,
@@ -120,6 +124,7 @@ export class GraphqlSocket {
     const protocol = this.protocol(observe);
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on('error', () => socket.destroy());
+      takeTicket(request);
       const refusal = this.refusalOf(request);
       if (refusal) return refuse(refusal, request, socket, observe);
       this.webSockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -208,8 +213,7 @@ export class GraphqlSocket {
   ): Promise<boolean> {
     const startedMs = performance.now();
     try {
-      const authorization = authorizationIn(connection, connectionParams ?? {});
-      const principal = await this.verifier.verify(authorization);
+      const principal = await this.principalOf(connection, connectionParams ?? {});
       if (!connection.isOpen) return false;
       const release = this.slots.acquire(principal.subject, 'websocket');
       connection.admit(principal, this.tokens, release);
@@ -219,13 +223,28 @@ export class GraphqlSocket {
       const { code, detail, status } = toAppError(thrown);
       const { request } = connection;
       observe({ request, route: CONNECT, status, ms: performance.now() - startedMs });
-      if (code === 'UNAUTHENTICATED') connection.close(CLOSE.unauthorized, 'Unauthorized');
-      else {
-        const isInvalid = code === 'VALIDATION_FAILED';
-        connection.close(isInvalid ? CLOSE.badRequest : CLOSE.tryAgainLater, detail.slice(0, 100));
-      }
+      const closeCode =
+        code === 'UNAUTHENTICATED'
+          ? CLOSE.unauthorized
+          : code === 'VALIDATION_FAILED'
+            ? CLOSE.badRequest
+            : CLOSE.tryAgainLater;
+      connection.close(closeCode, detail.slice(0, 100));
       return false;
     }
+  }
+
+  /** The principal of the token or ticket of the first message, or of the ticket of the handshake. */
+  private async principalOf(
+    connection: GraphqlConnection,
+    parameters: Record<string, unknown>,
+  ): Promise<Principal> {
+    const authorization = authorizationIn(connection, parameters);
+    const ticket = ticketFor(connection, parameters);
+    if (ticket === undefined) return this.verifier.verify(authorization);
+    const header = connection.request.headers.authorization;
+    if (authorization !== undefined || header !== undefined) throw ticketAndToken();
+    return this.tickets.verify(ticket);
   }
 
   /** `connection.text` is that of the message until the first `await`. */
@@ -326,6 +345,17 @@ function authorizationIn(
     throw new AppError('VALIDATION_FAILED', 'Authorization is given twice, with different values');
   }
   return only;
+}
+
+/** @throws AppError VALIDATION_FAILED when the handshake and the first message have different tickets. */
+function ticketFor(
+  { request }: GraphqlConnection,
+  { ticket }: Record<string, unknown>,
+): string | undefined {
+  const given = ticketOf(request);
+  if (ticket === undefined || ticket === null) return given;
+  if (typeof ticket === 'string' && (given ?? ticket) === ticket) return ticket;
+  throw new AppError('VALIDATION_FAILED', 'The ticket must be one text, given once');
 }
 
 /** The payload with exact numbers. @throws AppError VALIDATION_FAILED, also when a member is there twice. */

@@ -8,6 +8,7 @@ import { AuditEventSearchDto, filterIn } from '../../audit/read/dto/audit-event-
 import { AuditEventFeedDto, AuditEventStreamDto } from '../../audit/feed/feed.dto';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Scopes } from '../../auth/auth.guard';
+import { AcceptsTicket } from '../../auth/ticket-access';
 import { serverConfig } from '../../platform/config/settings';
 import { AppError } from '../../platform/errors/app-error';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
@@ -52,6 +53,7 @@ export class AuditProcedures {
   }
 
   @Procedure('performance.streamAuditEvents')
+  @AcceptsTicket()
   @Scopes('audit:export')
   streamAuditEvents(
     @CurrentPrincipal() principal: Principal,
@@ -62,6 +64,7 @@ export class AuditProcedures {
   }
 
   @Procedure('performance.auditEventRecorded')
+  @AcceptsTicket()
   @Scopes('audit:read')
   async auditEventRecorded(
     @CurrentPrincipal() principal: Principal,

@@ -18,6 +18,7 @@ import {
   trpcCodeOf,
 } from './failure';
 import { type ProcedureHandler, ProcedureHandlers } from './procedure-handlers';
+import { hasTicket, ticketNotAccepted } from '../../auth/ticket-access';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { requireSingleParameters } from '../../validation/query-coercion';
 import { acceptedRanges } from '../../http/negotiation';
@@ -79,6 +80,7 @@ export class TrpcAdapter implements OnModuleInit {
       try {
         if (batchIndex >= MAX_BATCH_SIZE) throw batchTooLong();
         requireOneCall(request, path, isBatch);
+        if (hasTicket(request) && (isBatch || !asksForFeed(request))) throw ticketNotAccepted();
         const isPost = request.method === 'POST';
         const given = isPost ? await inputs.read(batchIndex, isBatch) : input;
         const handler = this.handlers.get(name);
@@ -123,9 +125,12 @@ export class TrpcAdapter implements OnModuleInit {
 }
 
 /** A procedure may be a subscription for a client that asks for server-sent events. */
-function routerOf({ headers }: ExpressRequest): AnyTRPCRouter {
-  const isFeed = acceptedRanges(headers.accept).includes('text/event-stream');
-  return isFeed ? subscriptionRouter : appRouter;
+function routerOf(request: ExpressRequest): AnyTRPCRouter {
+  return asksForFeed(request) ? subscriptionRouter : appRouter;
+}
+
+function asksForFeed({ headers }: ExpressRequest): boolean {
+  return acceptedRanges(headers.accept).includes('text/event-stream');
 }
 
 /** Whether results of a batch come in lines, as tRPC decides it. */

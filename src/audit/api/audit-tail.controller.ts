@@ -4,6 +4,7 @@ import { ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Scopes } from '../../auth/auth.guard';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
+import { AcceptsTicket } from '../../auth/ticket-access';
 import { Operation } from '../../http/operation.openapi';
 import { measureToFirstByte } from '../../http/request-context';
 import {
@@ -32,6 +33,7 @@ export class AuditTailController {
   ) {}
 
   @Get('tail')
+  @AcceptsTicket()
   @Scopes('audit:read')
   @Operation(TAIL_EVENTS)
   async tail(

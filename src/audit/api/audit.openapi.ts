@@ -380,7 +380,8 @@ export const TAIL_EVENTS: OperationDescription = {
   description:
     'Server-sent events: each recorded event that the filter lets through is a message `audit.event` with the event as ' +
     'JSON, in the order of its organization’s sequence, on whichever replica it was recorded. A client that connects ' +
-    'again with the last `id` (browsers do so by themselves) misses nothing and gets nothing twice. Comments keep the ' +
+    'again with the last `id` misses nothing and gets nothing twice; `EventSource` of browsers does so with a new ticket ' +
+    'and the `id` as `after_sequence`. Comments keep the ' +
     'connection alive. A message `error` with a problem document ends the stream when the token expires ' +
     '(`UNAUTHENTICATED`), events are not taken as fast as they come (`SLOW_CONSUMER`), or the database has lost events ' +
     'that this stream has given (`TIMELINE_CHANGED`); an `id` from before such a loss, or ahead of the log, is refused with 409, ' +

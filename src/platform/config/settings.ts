@@ -553,12 +553,19 @@ function algorithmConflicts({ jwksUrl, jwksFile, algorithms }: AuthSettings): Co
   return [{ variable: 'AUTH_ALGORITHMS', allowed }];
 }
 
+/** Settings of tickets. */
+export const ticketConfig = defineConfig('tickets', {
+  /** Seconds in which a ticket can be redeemed. */
+  ttlSeconds: integer('AUTH_TICKET_TTL_SECONDS', 5, 300),
+});
+
 /** In the order of `config/default.env`. */
 export const CONFIGS = [
   serverConfig,
   databaseConfig,
   redisConfig,
   authConfig,
+  ticketConfig,
   cacheConfig,
   paginationConfig,
   graphqlConfig,

@@ -6,6 +6,7 @@ import { AuditSchema1764000000000 } from './migrations/1764000000000-audit-schem
 import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-recorded-at';
 import { TimestampSubmicros1764200000000 } from './migrations/1764200000000-timestamp-submicros';
 import { AppendOnly1764300000000 } from './migrations/1764300000000-append-only';
+import { AccessTicket1764400000000 } from './migrations/1764400000000-access-ticket';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
@@ -17,6 +18,7 @@ export const MIGRATIONS = [
   HeadRecordedAt1764100000000,
   TimestampSubmicros1764200000000,
   AppendOnly1764300000000,
+  AccessTicket1764400000000,
 ];
 
 /**

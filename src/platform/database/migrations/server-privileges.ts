@@ -7,6 +7,7 @@ export const SERVER_PRIVILEGES = {
     audit_organization: ['SELECT', 'INSERT', 'UPDATE'],
     audit_client_event_id: ['SELECT', 'INSERT', 'UPDATE'],
     idempotency_key: ['SELECT', 'INSERT'],
+    access_ticket: ['SELECT', 'INSERT', 'DELETE'],
     service_secret: ['SELECT'],
     migrations: ['SELECT'],
   },
