@@ -23,11 +23,27 @@ export type Organizations = readonly string[] | '*';
  */
 export interface Principal {
   subject: string;
+  /** Claim `iss`; undefined in a token without one. */
+  issuer?: string;
+  /** Values of AUTH_TENANT_CLAIMS; undefined in a token without any. */
+  tenant?: string;
   scopes: ReadonlySet<string>;
   organizations: Organizations;
   /** The token has no claim of organizations: unlike an empty list, most often a fault of the identity provider. */
   namesNoOrganizations?: boolean;
   expiresAtMs: number;
+}
+
+/** Part of a principal that separates it from those of other issuers and tenants. */
+export type Identity = Pick<Principal, 'subject' | 'issuer' | 'tenant'>;
+
+/**
+ * Key of a principal's quotas: a subject names somebody only within its issuer and tenant. Unique, as none of the parts
+ * is empty or contains NUL.
+ */
+export function principalKey({ subject, issuer, tenant }: Identity): string {
+  if (issuer === undefined && tenant === undefined) return subject;
+  return `${subject}\0${issuer ?? ''}\0${tenant ?? ''}`;
 }
 
 /** Canonical form: each id once, in code unit order. */
@@ -112,18 +128,25 @@ type VerifiedClaims = Readonly<Record<string, unknown>>;
 
 export const DEFAULT_SCOPE_CLAIMS: readonly ClaimPath[] = [['scope'], ['scp']];
 export const DEFAULT_ORGANIZATION_CLAIMS: readonly ClaimPath[] = [['organizations']];
+export const DEFAULT_TENANT_CLAIMS: readonly ClaimPath[] = [['tid']];
 
 /** The principal; UNAUTHENTICATED for missing or mistyped claims. */
 export function principalOf(claims: VerifiedClaims, config: AuthConfig): Principal {
-  const { sub, exp } = claims;
+  const { sub, exp, iss } = claims;
   if (!isId(sub)) throw invalidToken('claims', 'The token has no usable sub claim.');
+  if (iss !== undefined && !isName(iss)) {
+    throw invalidToken('claims', 'The token has no usable iss claim.');
+  }
   if (typeof exp !== 'number' || !(exp * 1000 <= MAX_DATE_MS)) {
     throw invalidToken('claims', 'The token has no usable exp claim.');
   }
   const paths = config.organizationClaims ?? DEFAULT_ORGANIZATION_CLAIMS;
   const organizations = organizationsOf(claims, paths);
+  const tenant = tenantOf(claims, config.tenantClaims ?? DEFAULT_TENANT_CLAIMS);
   return Object.freeze({
     subject: sub,
+    ...(iss === undefined ? {} : { issuer: iss }),
+    ...(tenant === undefined ? {} : { tenant }),
     scopes: scopesOf(claims, config.scopeClaims ?? DEFAULT_SCOPE_CLAIMS),
     organizations: organizations ?? [],
     ...(organizations ? {} : { namesNoOrganizations: true }),
@@ -164,6 +187,16 @@ function scopesOf(claims: VerifiedClaims, paths: readonly ClaimPath[]): Readonly
   return new Set(names);
 }
 
+/** The text of the only claim; a list of texts as JSON for several, so that those of different claims differ. */
+function tenantOf(claims: VerifiedClaims, paths: readonly ClaimPath[]): string | undefined {
+  const texts = paths.map((path) => {
+    const values = valuesAt(claims, [path], (value) => (isName(value) ? [value] : undefined));
+    return values?.[0];
+  });
+  if (texts.length === 1) return texts[0];
+  return texts.some((text) => text !== undefined) ? JSON.stringify(texts) : undefined;
+}
+
 /** One id, a list, or an object of objects by id (Keycloak). An id may contain spaces. */
 function organizationsOf(
   claims: VerifiedClaims,
@@ -185,12 +218,11 @@ export function isObject(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Columns and log lines hold neither NUL nor half a surrogate pair. */
 function isId(value: unknown): value is string {
-  return (
-    typeof value === 'string' &&
-    value !== '' &&
-    value.length <= MAX_ID_CHARACTERS &&
-    !/[\0\p{Cs}]/u.test(value)
-  );
+  return isName(value) && value.length <= MAX_ID_CHARACTERS;
+}
+
+/** Columns and log lines hold neither NUL nor half a surrogate pair. */
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && !/[\0\p{Cs}]/u.test(value);
 }

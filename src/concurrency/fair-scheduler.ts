@@ -12,13 +12,13 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import { defer, lastValueFrom, type Observable } from 'rxjs';
+import { type Identity, principalKey } from '../auth/principal';
 import { concurrencyConfig, serverConfig } from '../platform/config/settings';
 import { requestSignal } from '../http/request-context';
 import { PermitPool, type PermitRequest, type PermitStatistics } from './permit-pool';
 
 /** Part of a principal that decides its flow. */
-export interface FlowOwner {
-  subject: string;
+export interface FlowOwner extends Identity {
   organizations: readonly string[] | '*';
 }
 
@@ -34,9 +34,10 @@ export interface FlowRequest {
  * Organization's flow; for several or all organizations one of the subject's own, as no single organization should wait
  * for such requests.
  */
-export function flowKey({ subject, organizations }: FlowOwner): string {
+export function flowKey(owner: FlowOwner): string {
+  const { organizations } = owner;
   const [only, ...others] = organizations === '*' ? [] : organizations;
-  return only !== undefined && others.length === 0 ? `org:${only}` : `sub:${subject}`;
+  return only !== undefined && others.length === 0 ? `org:${only}` : `sub:${principalKey(owner)}`;
 }
 
 /**

@@ -6,6 +6,8 @@ import { AppError } from '../platform/errors/app-error';
 /** Request to be carried out once, and the SHA-256 of its content. */
 export interface IdempotencyClaim {
   subject: string;
+  /** Bytes that separate equal subjects of different issuers and tenants; never empty. */
+  scope: Buffer;
   key: string;
   requestHash: Buffer;
 }
@@ -24,6 +26,8 @@ export const IDEMPOTENCY_TABLE = 'idempotency_key';
 
 interface IdempotencyRow {
   subject: string;
+  /** Empty in rows of earlier versions, which knew the subject alone. */
+  scope: Buffer;
   key: string;
   request_hash: Buffer;
   status: number;
@@ -41,23 +45,27 @@ export class IdempotencyKeys {
   async claim(client: PoolClient, claims: IdempotencyClaim[]): Promise<ClaimState[]> {
     const subjects = claims.map(({ subject }) => subject);
     const keys = claims.map(({ key }) => key);
+    // Earlier versions lock a subject's key exclusively: shared, it excludes them and no other scope.
     const locks = await client.query<{ locked: boolean }>({
-      name: 'idempotency-lock',
-      text: `SELECT pg_try_advisory_xact_lock(id) AS locked
-             FROM unnest($1::bigint[]) WITH ORDINALITY AS t (id, n) ORDER BY n`,
-      values: [claims.map(lockOf)],
+      name: 'idempotency-lock-scope',
+      text: `SELECT pg_try_advisory_xact_lock_shared(earlier) AND pg_try_advisory_xact_lock(id) AS locked
+             FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS t (earlier, id, n) ORDER BY n`,
+      values: [
+        claims.map(({ subject, key }) => lockOf(`${subject}\u0001${key}`)),
+        claims.map((claim) => lockOf(claimKey(claim))),
+      ],
     });
     // After the locks: a statement sees what was committed before it began.
     const stored = await client.query<IdempotencyRow>({
-      name: 'idempotency-find',
-      text: `SELECT k.* FROM unnest($1::text[], $2::text[]) AS t (subject, key)
+      name: 'idempotency-find-scope',
+      text: `SELECT DISTINCT k.* FROM unnest($1::text[], $2::bytea[], $3::text[]) AS t (subject, scope, key)
              JOIN idempotency_key k
-               ON k.subject = t.subject COLLATE "C" AND k.key = t.key COLLATE "C"`,
-      values: [subjects, keys],
+               ON k.subject = t.subject COLLATE "C" AND k.key = t.key COLLATE "C" AND k.scope IN (t.scope, '')`,
+      values: [subjects, claims.map(({ scope }) => scope), keys],
     });
     const rows = new Map(stored.rows.map((row) => [claimKey(row), row]));
     return claims.map((claim, index) => {
-      const row = rows.get(claimKey(claim));
+      const row = rows.get(claimKey(claim)) ?? rows.get(claimKey({ ...claim, scope: UNKNOWN }));
       if (row) return stateOf(row, claim);
       return locks.rows[index]?.locked ? {} : { refusal: stillRunning() };
     });
@@ -68,9 +76,9 @@ export class IdempotencyKeys {
     answered: { claim: IdempotencyClaim; answer: StoredResponse }[],
   ): Promise<void> {
     await client.query({
-      name: 'idempotency-store',
-      text: `INSERT INTO idempotency_key (subject, key, request_hash, status, location, body)
-             SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::text[])`,
+      name: 'idempotency-store-scope',
+      text: `INSERT INTO idempotency_key (subject, key, request_hash, status, location, body, scope)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::text[], $7::bytea[])`,
       values: [
         answered.map(({ claim }) => claim.subject),
         answered.map(({ claim }) => claim.key),
@@ -78,6 +86,7 @@ export class IdempotencyKeys {
         answered.map(({ answer }) => answer.status),
         answered.map(({ answer }) => answer.location),
         answered.map(({ answer }) => answer.body),
+        answered.map(({ claim }) => claim.scope),
       ],
     });
   }
@@ -90,17 +99,20 @@ export function stillRunning(): AppError {
   });
 }
 
-/** Unique text: subject and key hold no U+0001 (keys are printable). */
-export function claimKey({ subject, key }: { subject: string; key: string }): string {
-  return `${subject}\u0001${key}`;
+/** Scope of rows of earlier versions. */
+const UNKNOWN = Buffer.alloc(0);
+
+/** Unique text: hexadecimal digits and keys, which are printable, hold no U+0001. */
+export function claimKey(claim: Pick<IdempotencyClaim, 'subject' | 'scope' | 'key'>): string {
+  return `${claim.scope.toString('hex')}\u0001${claim.subject}\u0001${claim.key}`;
 }
 
 /**
- * First 64 bits of the claim's SHA-256. Not `hashtextextended`: texts with a wanted result of it can be computed, so
+ * First 64 bits of a text's SHA-256. Not `hashtextextended`: texts with a wanted result of it can be computed, so
  * that a client's key could take the lock by which partitions are made, or another client's.
  */
-function lockOf(claim: IdempotencyClaim): string {
-  return createHash('sha256').update(claimKey(claim)).digest().readBigInt64BE().toString();
+function lockOf(text: string): string {
+  return createHash('sha256').update(text).digest().readBigInt64BE().toString();
 }
 
 function stateOf(row: IdempotencyRow, claim: IdempotencyClaim): ClaimState {

@@ -9,6 +9,7 @@ import type { ConfigType } from '@nestjs/config';
 import { LRUCache } from 'lru-cache';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { cacheConfig, rateLimitConfig } from '../platform/config/settings';
+import { principalKey } from '../auth/principal';
 import type { FlowOwner } from './fair-scheduler';
 import { FastRoutes } from '../http/fast-routes';
 import { AppError } from '../platform/errors/app-error';
@@ -126,10 +127,10 @@ export class RateLimit implements OnModuleInit {
     if (this.config.isEnabled) this.refuseBlocked(await this.hit(principal));
   }
 
-  private hit({ subject }: FlowOwner): Promise<Counted> {
+  private hit(principal: FlowOwner): Promise<Counted> {
     const { requests, windowSeconds } = this.config;
     // The prefix separates services that share a Redis; `-` separates these keys from the cache's.
-    const key = `${this.cache.keyPrefix}-rate-limit:${subject}`;
+    const key = `${this.cache.keyPrefix}-rate-limit:${principalKey(principal)}`;
     return this.storage.increment(key, windowSeconds * 1000, requests);
   }
 

@@ -8,7 +8,7 @@ import {
 import type { ConfigType } from '@nestjs/config';
 import type { Request, Response } from 'express';
 import type { Observable } from 'rxjs';
-import type { AuthenticatedRequest } from '../auth/principal';
+import { type AuthenticatedRequest, principalKey } from '../auth/principal';
 import { serverConfig } from '../platform/config/settings';
 import { AppError, validationFailed } from '../platform/errors/app-error';
 import { ByteCollector } from '../platform/runtime/byte-collector';
@@ -86,7 +86,8 @@ export class BodyReader {
     if (Number(request.headers['content-length']) > limit) throw tooLarge(response, limit);
     const { readQuota, decompressions } = this.memory;
     // tRPC batches are read before their token is verified.
-    const sender = request.principal?.subject ?? request.headers.authorization ?? '';
+    const { principal, headers } = request;
+    const sender = principal ? principalKey(principal) : (headers.authorization ?? '');
     let taken = 0;
     const take = (bytes: number): void => {
       if (!readQuota.acquire(sender, bytes)) throw bodyQuotaExceeded();

@@ -66,6 +66,8 @@ export class RequestObserver {
       traceId,
       spanId,
       principal: principal?.subject,
+      issuer: principal?.issuer,
+      tenant: principal?.tenant,
       organization: principal && organizationOf(principal),
       client: this.proxies.clientAddress(request),
       userAgent: userAgentOf(request),

@@ -134,7 +134,14 @@ describe('the audit writer under random load from several replicas', () => {
       batchSize: plan.batchSize,
       ...(plan.key === undefined
         ? {}
-        : { claim: { subject: 'alice', key: `${run}-${plan.key}`, requestHash } }),
+        : {
+            claim: {
+              subject: 'alice',
+              scope: Buffer.alloc(1),
+              key: `${run}-${plan.key}`,
+              requestHash,
+            },
+          }),
     });
     const organizationId = `${run}-a`;
     if (plan.poison === 'bad json') events.push(newEvent({ organizationId, metadata: '{"a":' }));

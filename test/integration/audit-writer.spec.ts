@@ -89,7 +89,12 @@ describe('the audit writer', () => {
     [
       'cannot be answered',
       () => ({
-        claim: { subject: 'alice', key: organizationId, requestHash: Buffer.alloc(32) },
+        claim: {
+          subject: 'alice',
+          scope: Buffer.alloc(1),
+          key: organizationId,
+          requestHash: Buffer.alloc(32),
+        },
         textOf: () => {
           throw new Error('no answer');
         },

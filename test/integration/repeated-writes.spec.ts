@@ -10,7 +10,8 @@ import { newOrganization, useTwoReplicas } from './two-replicas.fixture';
 import { until } from './until.fixture';
 
 function claim(key: string, body = key): IdempotencyClaim {
-  return { subject: 'alice', key, requestHash: createHash('sha256').update(body).digest() };
+  const requestHash = createHash('sha256').update(body).digest();
+  return { subject: 'alice', scope: Buffer.alloc(1), key, requestHash };
 }
 
 describe('writes that are repeated', () => {

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
-import type { Principal } from '../../auth/principal';
+import { type Principal, principalKey } from '../../auth/principal';
 import type { TokenLife } from '../../auth/token-life';
 import { onAbort } from '../../platform/runtime/abort';
 import { restoreNumbers } from '../../platform/runtime/lossless-json';
@@ -193,10 +193,14 @@ export class GraphqlConnection {
     }
   }
 
+  private get sender(): string | undefined {
+    return this.principal && principalKey(this.principal);
+  }
+
   /** Acquires or releases memory until so many bytes are reserved; false when there is not as much. */
   private reserve(bytes: number): boolean {
     const { reserved } = this;
-    if (reserved.bytes === 0) reserved.sender = this.principal?.subject ?? '';
+    if (reserved.bytes === 0) reserved.sender = this.sender ?? '';
     const more = bytes - reserved.bytes;
     if (more > 0 && !this.memory.acquire(reserved.sender, more)) return false;
     if (more < 0) this.memory.release(reserved.sender, -more);
@@ -211,7 +215,7 @@ export class GraphqlConnection {
 
   /** Acquires memory for a message and its parsed form; returns its release, undefined when there is none. */
   private memoryFor(message: Buffer): (() => void) | undefined {
-    const sender = this.principal?.subject;
+    const { sender } = this;
     if (sender === undefined || message.length <= SMALL_MESSAGE_BYTES) return NOTHING_TO_RELEASE;
     const bytes = estimateParsedBytes(message);
     if (!this.memory.acquire(sender, bytes)) return undefined;

@@ -22,7 +22,7 @@ import { getHeapStatistics } from 'node:v8';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { AuthFailures } from '../../auth/auth-failures';
-import type { Principal } from '../../auth/principal';
+import { type Principal, principalKey } from '../../auth/principal';
 import { takeTicket, ticketAndToken, ticketOf, TicketVerifier } from '../../auth/ticket-access';
 import { TokenLife } from '../../auth/token-life';
 import { TokenVerifier } from '../../auth/token-verifier';
@@ -215,7 +215,7 @@ export class GraphqlSocket {
     try {
       const principal = await this.principalOf(connection, connectionParams ?? {});
       if (!connection.isOpen) return false;
-      const release = this.slots.acquire(principal.subject, 'websocket');
+      const release = this.slots.acquire(principalKey(principal), 'websocket');
       connection.admit(principal, this.tokens, release);
       return true;
     } catch (thrown) {

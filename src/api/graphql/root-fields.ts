@@ -10,7 +10,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import type { ComposedResponse } from '../../audit/read/response-composition';
-import { requireScopes, type Principal, type Scope } from '../../auth/principal';
+import { principalKey, requireScopes, type Principal, type Scope } from '../../auth/principal';
 import { SubscriptionLimiter } from '../../concurrency/subscription-limiter';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
@@ -121,7 +121,7 @@ export function limited<T>(
   { principal, signal }: Caller,
   open: (signal: AbortSignal) => AsyncGenerator<T>,
 ): AsyncIterableIterator<T> {
-  const release = get(SubscriptionLimiter).acquire(principal.subject, 'websocket');
+  const release = get(SubscriptionLimiter).acquire(principalKey(principal), 'websocket');
   return liveFeed(signal, open, release);
 }
 

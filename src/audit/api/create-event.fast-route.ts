@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Principal } from '../../auth/principal';
+import { type Principal, principalKey } from '../../auth/principal';
 import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import { BodyMemoryLimiter } from '../../http/body-memory-limiter';
 import { type BodyRequest, parseJsonBytes, RAW_BODY } from '../../http/body-reader';
@@ -79,10 +79,11 @@ export class CreateEventFastRoute implements OnModuleInit {
   ): boolean {
     const bytes = Number(request.headers['content-length']);
     if (bytes <= SMALL_EVENT_BYTES) return true;
-    if (!this.budget.readQuota.acquire(principal.subject, bytes)) return false;
+    const sender = principalKey(principal);
+    if (!this.budget.readQuota.acquire(sender, bytes)) return false;
     let isHeld = true;
     const release = (): void => {
-      if (isHeld) this.budget.readQuota.release(principal.subject, bytes);
+      if (isHeld) this.budget.readQuota.release(sender, bytes);
       isHeld = false;
     };
     request.once('end', release);

@@ -9,7 +9,7 @@ import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
 
 /**
- * Claim of an `Idempotency-Key`, if any. Keys belong to the token's subject; `kind` separates a single event from a
+ * Claim of an `Idempotency-Key`, if any. Keys belong to the token's issuer, tenant and subject; `kind` separates a single event from a
  * bulk request of the same bytes, the two paths of a route do not.
  */
 export function idempotencyClaimOf(
@@ -25,7 +25,15 @@ export function idempotencyClaimOf(
   }
   const body = request[RAW_BODY] ?? Buffer.alloc(0);
   const requestHash = createHash('sha256').update(`${kind}\n`).update(body).digest();
-  return { subject: principal.subject, key, requestHash };
+  const { subject } = principal;
+  return { subject, scope: scopeOf(principal), key, requestHash };
+}
+
+/** SHA-256 of issuer and tenant, which may be too long for an index. */
+function scopeOf({ issuer, tenant }: Principal): Buffer {
+  return createHash('sha256')
+    .update(`${issuer ?? ''}\0${tenant ?? ''}`)
+    .digest();
 }
 
 export interface WriteResponse {

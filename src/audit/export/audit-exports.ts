@@ -2,7 +2,7 @@ import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nes
 import type { ConfigType } from '@nestjs/config';
 import type { ServerResponse } from 'node:http';
 import type { PoolClient } from 'pg';
-import type { Principal } from '../../auth/principal';
+import { type Principal, principalKey } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { requestIdOf } from '../../http/request-context';
 import { streamingConfig } from '../../platform/config/settings';
@@ -82,7 +82,7 @@ export class AuditExports implements BeforeApplicationShutdown {
    */
   async serve(principal: Principal, query: ExportQuery, response: ServerResponse): Promise<void> {
     this.exporter.requireEnabled();
-    const release = this.exporter.acquire(principal.subject);
+    const release = this.exporter.acquire(principalKey(principal));
     try {
       await this.respond(principal, query, response);
     } finally {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
-import type { Principal } from '../../auth/principal';
+import { type Principal, principalKey } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { flowKey } from '../../concurrency/fair-scheduler';
 import { requestTimeout } from '../../http/request-context';
@@ -76,7 +76,7 @@ export class AuditEventStream {
     first: PageDescription,
     signal: AbortSignal,
   ): AsyncGenerator<StreamedEvent> {
-    const release = this.limiter.acquire(principal.subject);
+    const release = this.limiter.acquire(principalKey(principal));
     const token = this.tokens.signalOf(principal);
     const either = AbortSignal.any([signal, token.signal]);
     const most = first.limit;

@@ -1,6 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Organizations, type Principal, resolveOrganizations } from '../../auth/principal';
+import {
+  type Organizations,
+  type Principal,
+  principalKey,
+  resolveOrganizations,
+} from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { flowKey } from '../../concurrency/fair-scheduler';
 import { type SubscriptionKind, SubscriptionLimiter } from '../../concurrency/subscription-limiter';
@@ -126,7 +131,7 @@ export class EventFeed {
     const readPage = (page: PageRequest) => this.readPage(page, flowKey(principal), signal);
     const log = { organizations, filter, from, readPage };
     const subscription = new Subscription(this.tailer, log, this.counts);
-    subscription.whenClosed(this.limiter.acquire(principal.subject, kind));
+    subscription.whenClosed(this.limiter.acquire(principalKey(principal), kind));
     subscription.whenClosed(this.lifecycle.onDraining(() => subscription.close('shutdown')));
     subscription.whenClosed(
       this.tokens.watch(principal, (reason) => subscription.close('expired', reason)),

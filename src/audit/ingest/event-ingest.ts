@@ -3,7 +3,7 @@ import type { ConfigType } from '@nestjs/config';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
-import { type Principal, requireOrganizations } from '../../auth/principal';
+import { type Principal, principalKey, requireOrganizations } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { FairScheduler, flowKey } from '../../concurrency/fair-scheduler';
 import { auditConfig, serverConfig, streamingConfig } from '../../platform/config/settings';
@@ -56,7 +56,7 @@ export class EventIngest {
       throw validationFailed([{ path: 'Idempotency-Key', message }]);
     }
     requireOrganizations(principal);
-    const release = this.limiter.acquire(principal.subject);
+    const release = this.limiter.acquire(principalKey(principal));
     const token = this.tokens.signalOf(principal);
     try {
       const run = new NdjsonIngest(response, {

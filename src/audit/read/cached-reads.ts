@@ -4,6 +4,7 @@ import { tokenRequired } from '../../auth/challenge';
 import {
   type AuthenticatedRequest,
   type Principal,
+  principalKey,
   resolveOrganizations,
 } from '../../auth/principal';
 import { queryHash, type Tenants } from '../../caching/cache-key';
@@ -120,15 +121,16 @@ export class CachedPages extends CachedEventRead<ParsedPage> {
   }
 
   parsePage(principal: Principal, page: PageDescription, url: string): ParsedPage {
+    const reader = principalKey(principal);
     return {
       url,
       page,
       flow: flowKey(principal),
       tenants: page.list.organizations,
       query: queryHash(pageFingerprint(page)),
-      variant: `${principal.subject}\n${url}`,
+      variant: `${reader}\n${url}`,
       // The binding spells organizations and filter, which the page holds again, each name as its own string.
-      characters: principal.subject.length + url.length + NAME_FACTOR * page.binding.length,
+      characters: reader.length + url.length + NAME_FACTOR * page.binding.length,
     };
   }
 

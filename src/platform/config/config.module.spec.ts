@@ -222,6 +222,7 @@ describe('authConfig', () => {
       audiences: ['audit', 'api'],
       scopeClaims: [['scope'], ['scp']],
       organizationClaims: [['organizations']],
+      tenantClaims: [['tid']],
       jwksRefreshSeconds: 5,
       jwksStaleSeconds: 3600,
       proxy: {},

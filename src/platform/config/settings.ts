@@ -429,6 +429,8 @@ const VARIABLES = {
   scopeClaims: list('AUTH_SCOPE_CLAIMS', claimPathOf, CLAIM_PATHS),
   /** Claims with organizations, which are added up. */
   organizationClaims: list('AUTH_ORGANIZATION_CLAIMS', claimPathOf, CLAIM_PATHS),
+  /** Claims with the tenant of a subject; issuers may give one subject to several. */
+  tenantClaims: list('AUTH_TENANT_CLAIMS', claimPathOf, CLAIM_PATHS),
   /** Accepted algorithms; empty: those that suit the kind of key. */
   algorithms: list(
     'AUTH_ALGORITHMS',
@@ -450,6 +452,7 @@ export interface AuthConfig extends Partial<
     | 'audiences'
     | 'scopeClaims'
     | 'organizationClaims'
+    | 'tenantClaims'
     | 'jwksRefreshSeconds'
     | 'jwksStaleSeconds'
   >
@@ -469,7 +472,7 @@ export const authConfig = defineConfig('auth', VARIABLES, {
   ],
   derive: (settings, environment): AuthConfig => {
     const { jwksRefreshSeconds, issuers, audiences, algorithms } = settings;
-    const { scopeClaims, organizationClaims, jwksStaleSeconds } = settings;
+    const { scopeClaims, organizationClaims, tenantClaims, jwksStaleSeconds } = settings;
     const keys = keysOf(settings, () => serverConfig.read(environment).dataDir);
     const suitable = keys.kind === 'secret' ? DEFAULT_SYMMETRIC : DEFAULT_PUBLIC_KEY;
     return {
@@ -481,6 +484,7 @@ export const authConfig = defineConfig('auth', VARIABLES, {
       audiences,
       scopeClaims,
       organizationClaims,
+      tenantClaims,
       algorithms: algorithms.length > 0 ? algorithms : [...suitable],
     };
   },

@@ -7,6 +7,7 @@ import { HeadRecordedAt1764100000000 } from './migrations/1764100000000-head-rec
 import { TimestampSubmicros1764200000000 } from './migrations/1764200000000-timestamp-submicros';
 import { AppendOnly1764300000000 } from './migrations/1764300000000-append-only';
 import { AccessTicket1764400000000 } from './migrations/1764400000000-access-ticket';
+import { IdempotencyScope1764500000000 } from './migrations/1764500000000-idempotency-scope';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
@@ -19,6 +20,7 @@ export const MIGRATIONS = [
   TimestampSubmicros1764200000000,
   AppendOnly1764300000000,
   AccessTicket1764400000000,
+  IdempotencyScope1764500000000,
 ];
 
 /**
