@@ -41,7 +41,7 @@ const ALLOWED: Record<string, string[]> = {
   http: [...BASIC, 'metrics', 'auth', 'validation'],
   delivery: [...BASIC, 'metrics'],
   caching: [...PLATFORM, 'metrics', 'http', 'validation'],
-  concurrency: [...PLATFORM, 'metrics', 'http'],
+  concurrency: [...PLATFORM, 'metrics', 'auth', 'http'],
   streaming: [...PLATFORM, 'metrics'],
   maintenance: [...PLATFORM, 'metrics', 'validation'],
   tickets: [...PLATFORM, 'auth', 'http', 'concurrency', 'validation'],
