@@ -8,7 +8,7 @@ export class AuthFailures {
   private readonly counts = Object.fromEntries(
     AUTH_FAILURE_REASONS.map((reason) => [reason, 0]),
   ) as Record<AuthFailureReason, number>;
-  /** By their headers, which the calls of a batch share, as each of them is refused. */
+  /** Headers of counted requests: each call of a batch is refused, and all calls share the headers of their request. */
   private readonly counted = new WeakSet<object>();
 
   /** Counts a request once, however many of its calls fail; other errors are not counted. */

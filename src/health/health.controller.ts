@@ -39,7 +39,7 @@ export interface Indicator {
   check(): HealthIndicatorResult | Promise<HealthIndicatorResult>;
 }
 
-/** Of operators, who see the details where HEALTH_DETAILS is false. */
+/** With HEALTH_DETAILS=false a token of this scope is shown the details. */
 const DETAILS_SCOPE: Scope = 'performance:read';
 
 interface Outcome {
@@ -189,7 +189,7 @@ export class HealthController {
     return { status: result.status, info: {}, error: {}, details: {} };
   }
 
-  /** A probe is open: a bad token gets what no token gets. */
+  /** A probe is open: a bad token gets the same response as none. */
   private async mayShowDetails({ headers }: Request): Promise<boolean> {
     if (this.config.healthDetails) return true;
     if (headers.authorization === undefined) return false;

@@ -75,7 +75,7 @@ export class HttpServer {
   readonly slowClients: SlowClientGuard;
   /** Lets pages of other origins read responses; unset, no page may. */
   crossOrigin: CrossOriginSharing | undefined;
-  /** Reads what proxies say of a request; unset, none is trusted. */
+  /** Reads the headers of proxies; unset, no proxy is trusted. */
   forwarding: ((request: IncomingMessage) => Forwarding) | undefined;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;

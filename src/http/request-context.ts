@@ -66,7 +66,7 @@ const STRICT_TRANSPORT = [
 const RAW_SECURITY_HEADERS = SECURITY_HEADERS.flat();
 const RAW_TLS_HEADERS = [...RAW_SECURITY_HEADERS, ...STRICT_TRANSPORT];
 
-/** What lies between client and service. */
+/** The request as its client sent it to the proxies in front of the service. */
 export interface Forwarding {
   /** The client's connection is TLS. */
   isSecure: boolean;

@@ -6,12 +6,12 @@ import { forwardedPrefix } from './request-context';
 export interface RootPage {
   name: string;
   version: string;
-  /** Paths by name, of what this service serves. */
+  /** Paths that this service serves, by name. */
   links: Readonly<Record<string, string>>;
 }
 
 /**
- * `/`: what this is and where to go on, as JSON or, for browsers, as a page without scripts and styles, which the
+ * `/`: name, version and links, as JSON or, for browsers, as a page without scripts and styles, which the
  * Content-Security-Policy of all responses forbids. It holds nothing of tenants.
  */
 export function rootPage({ name, version, links }: RootPage): RequestHandler {

@@ -6,14 +6,14 @@ import { addressOf, type Network } from '../platform/runtime/ip-address';
 /** Whether responses tell browsers to use TLS: HSTS. */
 export type StrictTransport = 'auto' | 'always' | 'never';
 
-/** Hops of a chain that are looked at: more are no real chain. */
+/** Limit of hops that are read: longer chains are forged. */
 const MAX_HOPS = 32;
 const MAX_PREFIX_CHARACTERS = 200;
 
 /**
  * The headers of proxies in front of the service, which only count when a proxy of TRUSTED_PROXIES sent them. Of the
- * headers for addresses, X-Forwarded-For alone is read: it is what proxies set, and a proxy that sets one header passes
- * on the other, `Forwarded`, as its client sent it.
+ * headers for addresses, X-Forwarded-For alone is read, as proxies set it: one that sets a header passes on the other,
+ * `Forwarded`, as its client sent it.
  */
 export class TrustedProxies {
   private readonly networks = new BlockList();
@@ -28,8 +28,8 @@ export class TrustedProxies {
 
   /**
    * The address of the client: that of the connection, or the last one of X-Forwarded-For, from its right, that no
-   * trusted proxy has. A hop that is no address ends the chain: what is left of it cannot be trusted. Undefined for a
-   * connection without an address.
+   * trusted proxy has. A hop that is no address ends the chain: hops further left cannot be trusted. Undefined
+   * for a connection without an address.
    */
   clientAddress({ socket, headers }: IncomingMessage): string | undefined {
     const peer = addressOf(socket.remoteAddress ?? '');
@@ -45,7 +45,7 @@ export class TrustedProxies {
     return client;
   }
 
-  /** What the headers say; `strictTransport` decides about TLS: as the proxy says, or in any case. */
+  /** TLS and prefix by these headers; with `strictTransport` always or never, TLS does not depend on them. */
   forwardingOf(request: IncomingMessage, strictTransport: StrictTransport): Forwarding {
     const isSecure =
       strictTransport === 'always' || (strictTransport === 'auto' && this.isSecure(request));

@@ -3,7 +3,7 @@ import type { RawRecord } from './raw-record';
 /** `node=web-1 type=SYSCALL msg=audit(1364481363.243:24287): ` */
 const HEADER = /^(?:node=(\S+) )?type=(\S+) msg=audit\((\d{1,12})\.(\d{3}):(\d{1,20})\):/;
 
-/** Time behind which no record of an event is expected any more, as auditd's `end_of_event_timeout`. */
+/** Time after which no record of an event is expected any more, as auditd's `end_of_event_timeout`. */
 const END_OF_EVENT_MS = 2_000;
 /** Limits of events that are not complete; the oldest is taken as it is. */
 const MAX_OPEN = 10_000;
@@ -127,7 +127,7 @@ function recordOf(event: OpenEvent): RawRecord {
     serial: event.serial,
     records: records.map(({ type }, index) => ({
       type,
-      // Enriched fields follow behind a group separator.
+      // Enriched fields follow after a group separator.
       fields: fieldsOf(type, (lines[index] ?? '').replace(HEADER, '').replaceAll('\u001d', ' ')),
     })),
     lines,
@@ -178,7 +178,7 @@ const HEX = /^(?:[0-9A-F]{2})+$/;
 function decoded(type: string, name: string, value: string): string {
   if (!HEX.test(value)) return value;
   const bytes = Buffer.from(value, 'hex');
-  if (name === 'saddr') return addressOf(bytes) ?? value;
+  if (name === 'saddr') return socketAddressOf(bytes) ?? value;
   // a0 to a3 of a system call are numbers, those of EXECVE texts.
   const isEncoded = ENCODED.has(name) || (type === 'EXECVE' && ARGUMENT.test(name));
   if (!isEncoded) return value;
@@ -196,7 +196,7 @@ function decoded(type: string, name: string, value: string): string {
 const [FAMILY_UNIX, FAMILY_INET, FAMILY_INET6] = [1, 2, 10];
 
 /** `192.0.2.7:443`, `[2001:db8::7]:443` or the path of a local socket; undefined for other families. */
-function addressOf(bytes: Buffer): string | undefined {
+function socketAddressOf(bytes: Buffer): string | undefined {
   const family = bytes.length >= 2 ? bytes.readUInt16LE(0) : 0;
   if (family === FAMILY_INET && bytes.length >= 8) {
     return `${bytes.subarray(4, 8).join('.')}:${bytes.readUInt16BE(2)}`;

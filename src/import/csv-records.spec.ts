@@ -161,7 +161,7 @@ describe('a row is refused alone', () => {
     ['long', 'o,a,success,,', /^the row has 5 cells instead of 4/],
     ['a formula', 'o,=1+1,success,', /^action holds a formula without the apostrophe.*--csv-raw/],
     ['a formula inside', 'o,a;=1,success,', /^action holds a formula/],
-    ['text behind a quote', 'o,"a"b,success,', /^cell 2 goes on behind its closing quote/],
+    ['text after a quote', 'o,"a"b,success,', /^cell 2 goes on after its closing quote/],
     ['a quote in the middle', 'o,a"b,success,', /^cell 2 needs quotes/],
     ['a list', 'o,a,success,[1]', /^metadata is not a JSON object: it is not an object/],
     ['a member', 'o,a,success,"{""a"":1},""action"":""b"""', /^metadata is not a JSON object/],

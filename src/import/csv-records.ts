@@ -3,7 +3,7 @@ import type { Line } from '../platform/runtime/line-splitter';
 import type { RawRecord } from './raw-record';
 import { objectOf } from './record-mapping';
 
-/** Columns of a CSV export, and what their cells hold: `text` is neutralized against formulas. */
+/** Columns of a CSV export, and the kinds of their cells: `text` is neutralized against formulas. */
 export const CSV_COLUMNS = {
   id: 'word',
   timestamp: 'word',
@@ -31,7 +31,7 @@ const [QUOTE, LINE_FEED] = [0x22, 0x0a];
 const BYTE_ORDER_MARK = '\ufeff';
 /** Bytes kept of a row that is too long, to identify it. */
 const KEPT_BYTES = 1024;
-/** Characters of a cell, in UTF-16 units, behind which spreadsheets cut it. */
+/** Characters of a cell, in UTF-16 units, after which spreadsheets cut it. */
 const SPREADSHEET_CHARACTERS = 32_767;
 
 export interface CsvOptions {
@@ -170,11 +170,11 @@ interface Cell {
 
 const FORMULA = '=+@\uff1d\uff0b\uff0d\uff20-';
 
-/** Reads the cells of a row, and undoes what an export did to them. */
+/** Reads the cells of a row, without the apostrophes that an export puts before formulas. */
 class CellReader {
   /** A formula at the start of a cell, with its apostrophe or without. */
   private readonly atStart = new RegExp(`^('*)[\\t\\r\\n${FORMULA}]`);
-  /** A formula behind what another reader takes for a separator. */
+  /** A formula after a character that another reader takes for a separator. */
   private readonly inside: RegExp;
   private readonly insideUnmarked: RegExp;
 
@@ -195,7 +195,7 @@ class CellReader {
       const end = isQuoted ? endOfQuoted(row, at) : this.endOfPlain(row, at);
       const text = row.slice(at, end);
       if (end < row.length && row[end] !== this.delimiter) {
-        throw new UnreadableRow(`cell ${cells.length + 1} goes on behind its closing quote`);
+        throw new UnreadableRow(`cell ${cells.length + 1} goes on after its closing quote`);
       }
       if (!isQuoted && /["\r]/.test(text)) {
         throw new UnreadableRow(`cell ${cells.length + 1} needs quotes around it`);
@@ -230,7 +230,7 @@ class CellReader {
   }
 }
 
-/** The position behind the closing quote of the cell that begins at `from`. */
+/** The position after the closing quote of the cell that begins at `from`. */
 function endOfQuoted(row: string, from: number): number {
   for (let quote = row.indexOf('"', from + 1); ; quote = row.indexOf('"', quote + 2)) {
     if (quote === -1) throw new UnreadableRow('a quoted cell has no closing quote');

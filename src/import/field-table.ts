@@ -18,7 +18,7 @@ export interface FieldTable {
   id: (record: SourceRecord) => string | undefined;
   /** Required. */
   timestamp: readonly Source[];
-  /** Behind `--organization`, which is required where this is empty. */
+  /** Without `--organization`, which is required where this is empty. */
   organizationId: readonly Source[];
   principalId: readonly Source[];
   /** Required. */

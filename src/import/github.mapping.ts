@@ -1,10 +1,10 @@
 import { tableMapping } from './field-table';
 import { type JsonObject, type MappedEvent, textOf, UnmappableRecord } from './record-mapping';
 
-/** GitHub records what was done; these actions are refusals. */
+/** Entries are of actions that were done, but for these, which are refusals. */
 const FAILED_ACTIONS = new Set(['user.failed_login', 'protected_branch.rejected_ref_update']);
 
-/** What an entry is about, the most specific first: its member and the type of the target. */
+/** Targets of an entry, the most specific first: member, and type of the target. */
 const TARGETS = { repo: 'repository', team: 'team', user: 'user', org: 'organization' } as const;
 
 /** Maps one entry of a GitHub audit log, of an organization or an enterprise. */

@@ -14,7 +14,7 @@ import { mapWikipedia } from './wikipedia.mapping';
 
 export interface RecordFormat {
   map: RecordMapping;
-  /** What a file holds: JSON lines or a JSON document, the same or CSV with a header, CSV alone, lines that are no JSON. */
+  /** The content of a file: JSON lines or a JSON document, the same or CSV with a header, CSV alone, lines that are no JSON. */
   content: 'json' | 'json or csv' | 'csv' | 'lines';
   /** Names of lists whose elements are the records of a whole JSON document. */
   lists: readonly string[];

@@ -11,7 +11,7 @@ export interface SourceRecord {
   organizationId: string | undefined;
   /** The same id on every run, for a record without one. */
   derivedId: () => string;
-  /** The same id on every run and in every file, made of what names a record in its source. */
+  /** The same id on every run and in every file, made of the names that identify a record in its source. */
   namedId: (...parts: string[]) => string;
 }
 

@@ -47,7 +47,7 @@ interface MaintenanceResult {
   droppedIndexes: string[];
   expiredRows: Record<string, number>;
   failures: string[];
-  failedTasks: Set<MaintenanceTask>;
+  undoneTasks: Set<MaintenanceTask>;
 }
 
 /**
@@ -168,7 +168,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
       droppedIndexes: [],
       expiredRows: {},
       failures: [],
-      failedTasks: new Set(),
+      undoneTasks: new Set(),
     };
     for (const table of this.tables.partitioned()) {
       await this.attempt(result, 'partitions', table.table, async () => {
@@ -177,7 +177,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
       });
     }
     if (await this.mayMaintain(client)) await this.removeOutdated(client, result);
-    else for (const task of LEFT_BY_SERVERS) result.failedTasks.add(task);
+    else for (const task of LEFT_BY_SERVERS) result.undoneTasks.add(task);
     result.durationMs = Math.round(performance.now() - startMs);
     this.noteSuccesses(result);
     this.last = result;
@@ -245,14 +245,14 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     work: () => Promise<void>,
   ): Promise<void> {
     if (this.isStopping) {
-      result.failedTasks.add(kind);
+      result.undoneTasks.add(kind);
       return;
     }
     try {
       await work();
     } catch (error) {
       if (isUnavailable(error)) throw error;
-      result.failedTasks.add(kind);
+      result.undoneTasks.add(kind);
       const task = kind.replace('_', ' ') + (table === undefined ? '' : ` of ${table}`);
       const { cause = error } = error as { cause?: unknown };
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -262,9 +262,9 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** A task has succeeded when it has for all tables. */
-  private noteSuccesses({ failedTasks }: MaintenanceResult): void {
+  private noteSuccesses({ undoneTasks }: MaintenanceResult): void {
     for (const task of MAINTENANCE_TASKS) {
-      if (!failedTasks.has(task)) this.succeededAtMs[task] = wallClockMs();
+      if (!undoneTasks.has(task)) this.succeededAtMs[task] = wallClockMs();
     }
   }
 

@@ -11,7 +11,7 @@ export interface PageInfo {
   hasPrevious: boolean;
   nextCursor?: string;
   previousCursor?: string;
-  /** On the last page of an ascending list: what is added to it later. Never beside `nextCursor`. */
+  /** On the last page of an ascending list: leads to events that are added later. Never beside `nextCursor`. */
   resumeCursor?: string;
 }
 

@@ -24,7 +24,7 @@ import { Exporter, type ExportOutcome, type ExportRequest } from '../../streamin
 import type { ExportCoding } from '../../streaming/response-sink';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
-import { AuditPages, type CursorPosition, positionsIn } from '../read/audit-pages';
+import { AuditPages, type CursorPosition, edgePositions } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
 import type { Position } from '../read/position';
 import { ReadScheduler } from '../read/read-scheduler';
@@ -246,7 +246,7 @@ function startOf(
   { edge }: CursorPosition,
   list: Pick<ExportList, 'organizations' | 'filter' | 'sort'>,
 ): Pick<ExportList, 'after' | 'positions'> {
-  return typeof edge === 'string' ? { positions: positionsIn(edge, list) } : { after: edge };
+  return typeof edge === 'string' ? { positions: edgePositions(edge, list) } : { after: edge };
 }
 
 function recordedAtOf(text: string | undefined): string | undefined {

@@ -246,7 +246,7 @@ class Subscription {
       const { high, changed } = await this.tailer.reachedAt(organizations, micros);
       progress.begin({ micros, sum: high });
       for (const [id, { last }] of changed) {
-        // What is recorded since is still to be delivered.
+        // Later events are still to be delivered.
         if (last && last.sequence <= (now.get(id) ?? BEGINNING).sequence) progress.note(id, last);
       }
       return;
@@ -415,7 +415,7 @@ class Subscription {
   }
 }
 
-/** How far a feed of many organizations has come: a mark, and what was delivered after it. */
+/** How far a feed of many organizations has come: a mark, and the positions that were delivered after it. */
 class WideProgress {
   private readonly delivered = new DeliveredPositions();
   private mark: RecordingMark = { micros: 0, sum: 0n };
@@ -432,7 +432,7 @@ class WideProgress {
     this.delivered.set(organizationId, { sequence, recordedMicros });
   }
 
-  /** Takes a mark behind the events of the buffer. */
+  /** Takes a mark that holds after the events of the buffer. */
   announce(mark: RecordingMark, buffered: number): void {
     if (this.upcoming && buffered > 0) return; // a reader that is behind reaches the earlier one first
     this.upcoming = { mark, events: buffered };

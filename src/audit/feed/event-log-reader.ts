@@ -220,7 +220,7 @@ export class EventLogReader {
   }
 
   /**
-   * What these organizations had reached at a moment: the sum of their sequences, and each that has recorded later.
+   * Finds how far these organizations were at a moment: the sum of their sequences, and each that has recorded later.
    * @throws AppError DATABASE_UNAVAILABLE, also of a server that has not been promoted.
    */
   async reachedAt(organizations: Organizations, micros: number): Promise<ReachedLogs> {

@@ -118,7 +118,7 @@ export class EventTailer implements BeforeApplicationShutdown {
       positions.set(id, delivered === undefined ? head : furthestOf(delivered, head));
     }
     if (isWide(organizations)) {
-      // What was reached between earlier times is not known here.
+      // Sequences at earlier times are not known here.
       this.marks.beginAt(newestMicros);
       this.awaited = undefined;
       this.wideListeners.set(listener, organizations);
@@ -151,7 +151,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     return (await this.log.sampleClock()).micros - micros;
   }
 
-  /** What organizations had reached at a moment. @throws AppError DATABASE_UNAVAILABLE. */
+  /** Finds how far organizations were at a moment. @throws AppError DATABASE_UNAVAILABLE. */
   reachedAt(organizations: Organizations, micros: number): Promise<ReachedLogs> {
     return this.log.reachedAt(organizations, micros);
   }

@@ -12,7 +12,7 @@ export function isWide(organizations: Organizations): boolean {
   return organizations === '*' || organizations.length > MAX_POSITIONS;
 }
 
-/** What a cursor of many organizations calls them. */
+/** The name of many organizations in a cursor. */
 export function scopeOf(organizations: Organizations): string {
   return organizations === '*' ? 'all' : fingerprintOf(organizations);
 }

@@ -7,8 +7,8 @@ const MAX_SEARCHED = 200;
 const GROWTH = 8n;
 
 /**
- * What the log of an organization had reached at a moment: from `low` to `high`, which differ only where retention has
- * removed all events between, and after, them.
+ * The last sequence of an organization at a moment: from `low` to `high`, which differ only where retention has removed
+ * all events between, and after, them.
  */
 export interface ReachedSequence {
   low: bigint;
@@ -18,7 +18,7 @@ export interface ReachedSequence {
 }
 
 /**
- * Finds what organizations had reached at a moment (microseconds since 1970), from the times of their events, which
+ * Finds the last sequences of organizations at a moment (microseconds since 1970), from the times of their events, which
  * grow with the sequence. `heads` has their last sequences. The rounds grow with the logarithm of the events since.
  */
 export async function findReachedAt(

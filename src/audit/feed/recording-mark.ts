@@ -6,7 +6,7 @@ export interface RecordingMark {
   sum: bigint;
 }
 
-/** What a moment is known by: transactions from `next` on had not begun to write, those before `oldest` were over. */
+/** A moment of the clock: transactions from `next` on had not begun to write, those before `oldest` were over. */
 export interface ClockSample {
   micros: number;
   oldest: bigint;
@@ -68,7 +68,7 @@ export class RecordingMarks {
     own.list.push({ sequence, micros });
     this.count += 1;
     if (this.count <= this.maxSteps) return;
-    // No mark for long, as behind a transaction that does not end: later ones begin here.
+    // A transaction that does not end has kept marks back for long: later ones begin here.
     this.forget();
     this.beginAt(micros);
   }
@@ -99,7 +99,7 @@ export class RecordingMarks {
     return own.list.findLast((step) => step.micros <= micros)?.sequence ?? own.before;
   }
 
-  /** Drops what earlier marks would need. */
+  /** Drops the steps up to a mark: only marks before it would need them. */
   passed(micros: number): void {
     this.begunMicros = Math.max(this.begunMicros, micros);
     for (const [id, own] of this.steps) {

@@ -16,7 +16,7 @@ export interface WidePosition {
   exceptions: ReadonlyMap<string, LogPosition>;
 }
 
-/** What a feed has delivered after a mark: the positions of the organizations that were delivered last. */
+/** Positions after a mark, of the organizations whose events a feed has delivered last. */
 export class DeliveredPositions {
   private readonly positions = new Map<string, LogPosition>();
 
@@ -48,7 +48,7 @@ export class DeliveredPositions {
   }
 }
 
-/** The cursor after `delivered`: some 3 000 characters at most. `scope` names the organizations. */
+/** The cursor after `delivered`: usually up to 3 000 characters, 4 046 at most. `scope` names the organizations. */
 export function wideCursor(
   scope: string,
   { micros, sum }: RecordingMark,

@@ -97,7 +97,7 @@ export class AuditPages {
       sort: { field: 'timestamp', direction: 'desc', ...query.sort },
     };
     const binding = bindingOf(principal, list);
-    const from = this.positionIn(query.cursor, binding, list);
+    const from = this.startIn(query.cursor, binding, list);
     const isLog = isLogList(list) && typeof (from?.edge ?? '') === 'string';
     return { list, limit, offset, includeTotal, isLog, binding, ...(from ? { from } : {}) };
   }
@@ -139,7 +139,7 @@ export class AuditPages {
     const request = {
       ...list,
       sort: from?.backward ? reversed(list.sort) : list.sort,
-      after: positionIn(from),
+      after: eventBefore(from),
       limit: limit + 1, // one more shows whether there is a next page
       offset,
     };
@@ -177,7 +177,7 @@ export class AuditPages {
     const request: LogPageRequest = {
       organizations: organizationsOf(list),
       filter: list.filter,
-      from: from && positionsIn(from.edge, list),
+      from: from && edgePositions(from.edge, list),
       backward,
       limit,
       offset,
@@ -226,10 +226,10 @@ export class AuditPages {
     if (!isLog) return (index) => encode(cursorPositionOf(eventAt(index), list));
     const start = from && !from.backward ? from.edge : edges.previous;
     const organizations = organizationsOf(list);
-    let positions = positionsIn(start, list);
+    let positions = edgePositions(start, list);
     let passed = 0;
     return (index) => {
-      if (index < passed - 1) [positions, passed] = [positionsIn(start, list), 0];
+      if (index < passed - 1) [positions, passed] = [edgePositions(start, list), 0];
       for (; passed <= index; passed += 1) {
         const event = eventAt(passed);
         const { sequence, recordedMicros } = logPositionOf(event);
@@ -258,7 +258,7 @@ export class AuditPages {
     if (errors.length > 0) throw validationFailed(errors);
   }
 
-  private positionIn(
+  private startIn(
     cursor: string | undefined,
     binding: string,
     list: List,
@@ -294,12 +294,13 @@ function organizationsOf({ organizations }: List): readonly string[] {
   return organizations === '*' ? [] : organizations;
 }
 
-function positionIn(from: CursorPosition | undefined): Position | undefined {
+/** The event after which a list starts that is not in the order of recording. */
+function eventBefore(from: CursorPosition | undefined): Position | undefined {
   return typeof from?.edge === 'object' ? from.edge : undefined;
 }
 
 /** The positions in an edge of a list in the order of recording; without one, its beginning. */
-export function positionsIn(edge: PageEdge | undefined, list: List): LogPositions {
+export function edgePositions(edge: PageEdge | undefined, list: List): LogPositions {
   const texts = typeof edge === 'string' ? edge.split('~') : [];
   return parsePositions(texts, organizationsOf(list)) ?? new Map<string, LogPosition>();
 }

@@ -57,7 +57,7 @@ export class AuditSearch {
     const asked = { ...options, isParsed: true };
     const { page, edges, found } = await this.read(principal, search, asked);
     const data = this.composition.parse(found.data.text, options) as AuditEventDto[];
-    const cursorAfter = this.pages.cursorsIn(page, edges, (index) => positionIn(data, index));
+    const cursorAfter = this.pages.cursorsIn(page, edges, (index) => eventAt(data, index));
     return { ...found, data, cursorAfter };
   }
 
@@ -119,7 +119,7 @@ export class AuditSearch {
   }
 }
 
-function positionIn(events: readonly AuditEventDto[], index: number): Position {
+function eventAt(events: readonly AuditEventDto[], index: number): Position {
   const event = events[index];
   if (!event) throw new RangeError(`There is no event ${index} in this page.`);
   return event;

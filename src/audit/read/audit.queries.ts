@@ -319,7 +319,7 @@ async function findEnds(
       after: from ?? new Map<string, LogPosition>(),
     };
   }
-  // The events before an offset were skipped, and are behind the page.
+  // The events before an offset were skipped: they precede the page.
   const isOffset = !from && offset > 0 && begin !== undefined;
   const skipped = (id: string) => least(headOf(id), precedingSequence(begin, id));
   const before = isOffset ? await positionsAt(skipped) : from;

@@ -198,11 +198,11 @@ export function isOfLog({ sequence, recordedMicros, id }: LogPosition, log: Stor
  * last sequence the message names.
  */
 export function timelineChanged({ organizationId, sequence, head }: ForeignPosition): AppError {
-  const log = `the log of the organization ${JSON.stringify(organizationId)}`;
+  const log = `log of the organization ${JSON.stringify(organizationId)}`;
   const isAhead = head !== undefined && sequence > head;
   const found = isAhead
-    ? `The position is ahead of ${log}: there is no event ${sequence}`
-    : `${log.replace('t', 'T')} is on another timeline: its event ${sequence} is not the one of this position, or there is none`;
+    ? `The position is ahead of the ${log}: there is no event ${sequence}`
+    : `The ${log} is on another timeline: its event ${sequence} is not the one of this position, or there is none`;
   const end = head === 0n ? ' It has no events.' : ` Its last event is ${head}.`;
   return new AppError(
     'TIMELINE_CHANGED',

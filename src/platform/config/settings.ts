@@ -297,7 +297,7 @@ export const monitoringConfig = defineConfig(
 
 export type MonitoringConfig = ConfigType<typeof monitoringConfig>;
 
-/** What runs: the version of package.json, and the commit that the image was built from. */
+/** The build that runs: the version of package.json, and the commit of the image. */
 export const buildConfig = defineConfig(
   'build',
   {
@@ -318,7 +318,7 @@ export const buildConfig = defineConfig(
   },
 );
 
-/** Level and format of the log, and what each line names. */
+/** Level and format of the log, and the members of each line. */
 export const loggingConfig = defineConfig(
   'logging',
   {

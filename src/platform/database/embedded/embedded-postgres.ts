@@ -19,11 +19,11 @@ interface EmbeddedPostgresOptions {
   /** Port on 127.0.0.1; default a free one. */
   port?: number;
   settings?: Record<string, string>;
-  /** Called with what an operator should see; default `log`. */
+  /** Called with lines that an operator should see; default `log`. */
   warn?: (line: string) => void;
 }
 
-/** On Linux a look reads two small files, elsewhere it runs a program. */
+/** On Linux a check reads two small files, elsewhere it runs a program. */
 const CHECK_INTERVAL_MS = process.platform === 'linux' ? 1000 : 5000;
 /** Restarts within the window: a server that ends again and again has a fault that a restart does not mend. */
 const MAX_RESTARTS = 5;
