@@ -1,4 +1,5 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { createHash } from 'node:crypto';
 import { insufficientScope, invalidToken } from './challenge';
 import type { AuthConfig, ClaimPath } from '../platform/config/settings';
 import { AppError, internalError } from '../platform/errors/app-error';
@@ -44,6 +45,13 @@ export type Identity = Pick<Principal, 'subject' | 'issuer' | 'tenant'>;
 export function principalKey({ subject, issuer, tenant }: Identity): string {
   if (issuer === undefined && tenant === undefined) return subject;
   return `${subject}\0${issuer ?? ''}\0${tenant ?? ''}`;
+}
+
+/** SHA-256 of issuer and tenant, which may be too long for an index: with the subject the key of a principal in tables. */
+export function principalScope({ issuer, tenant }: Omit<Identity, 'subject'>): Buffer {
+  return createHash('sha256')
+    .update(`${issuer ?? ''}\0${tenant ?? ''}`)
+    .digest();
 }
 
 /** Canonical form: each id once, in code unit order. */

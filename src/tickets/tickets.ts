@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { createHash } from 'node:crypto';
 import { invalidToken } from '../auth/challenge';
-import type { Principal } from '../auth/principal';
+import { type Principal, principalKey, principalScope } from '../auth/principal';
 import { concurrencyConfig, ticketConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { toDatabaseError } from '../platform/database/database-errors';
@@ -39,14 +39,12 @@ export class Tickets {
    * Issues a ticket for a verified token, valid for AUTH_TICKET_TTL_SECONDS and no longer than the token.
    * @throws AppError RATE_LIMITED when the principal has as many unused tickets as it may have subscriptions.
    */
-  async issue(
-    { subject, expiresAtMs: tokenExpiresAtMs }: Principal,
-    token: string,
-    signal?: AbortSignal,
-  ): Promise<IssuedTicket> {
+  async issue(principal: Principal, token: string, signal?: AbortSignal): Promise<IssuedTicket> {
+    const { subject, expiresAtMs: tokenExpiresAtMs } = principal;
     const { ttlSeconds } = this.config;
     const { maxSubscriptionsPerPrincipal: most } = this.concurrency;
     const secret = new TicketSecret();
+    const scope = principalScope(principal);
     const issued = await this.database
       .transaction(
         async (client) => {
@@ -54,19 +52,27 @@ export class Tickets {
           await client.query({
             name: 'ticket-lock',
             text: 'SELECT pg_advisory_xact_lock($1)',
-            values: [lockOf(subject)],
+            values: [lockOf(principalKey(principal))],
           });
           const { rows } = await client.query<{ expires_at_ms: number }>({
             name: 'ticket-issue',
             text: `WITH expired AS (
-                     DELETE FROM access_ticket WHERE subject = $2 AND expires_at <= clock_timestamp())
-                   INSERT INTO access_ticket (hash, subject, sealed_token, expires_at)
+                     DELETE FROM access_ticket WHERE subject = $2 AND scope = $7 AND expires_at <= clock_timestamp())
+                   INSERT INTO access_ticket (hash, subject, sealed_token, expires_at, scope)
                    SELECT $1, $2, $3, date_trunc('milliseconds', least(
-                     clock_timestamp() + $4 * interval '1 second', to_timestamp($5::float8 / 1000)))
+                     clock_timestamp() + $4 * interval '1 second', to_timestamp($5::float8 / 1000))), $7
                    WHERE (SELECT count(*) FROM access_ticket
-                          WHERE subject = $2 AND expires_at > clock_timestamp()) < $6
+                          WHERE subject = $2 AND scope = $7 AND expires_at > clock_timestamp()) < $6
                    RETURNING (extract(epoch FROM expires_at) * 1000)::float8 AS expires_at_ms`,
-            values: [secret.hash, subject, secret.seal(token), ttlSeconds, tokenExpiresAtMs, most],
+            values: [
+              secret.hash,
+              subject,
+              secret.seal(token),
+              ttlSeconds,
+              tokenExpiresAtMs,
+              most,
+              scope,
+            ],
           });
           return rows[0];
         },
@@ -117,9 +123,9 @@ export class Tickets {
   }
 }
 
-/** First 64 bits of a SHA-256, as of idempotency keys: no subject can be chosen so that it takes another lock. */
-function lockOf(subject: string): string {
-  const text = `${TICKET_TABLE}\u0001${subject}`;
+/** First 64 bits of a SHA-256, as of idempotency keys: no principal can be chosen so that it takes another lock. */
+function lockOf(principal: string): string {
+  const text = `${TICKET_TABLE}\u0001${principal}`;
   return createHash('sha256').update(text).digest().readBigInt64BE().toString();
 }
 

@@ -10,12 +10,17 @@ beforeAll(async () => {
     RATE_LIMIT_ENABLED: 'true',
     RATE_LIMIT_REQUESTS: '3',
     RATE_LIMIT_WINDOW_SECONDS: '600',
+    SUBSCRIPTIONS_MAX_PER_PRINCIPAL: '1',
   });
 });
 afterAll(async () => {
   await service.stop();
   Object.assign(process.env, { RATE_LIMIT_ENABLED: 'false' });
-  for (const name of ['RATE_LIMIT_REQUESTS', 'RATE_LIMIT_WINDOW_SECONDS']) {
+  for (const name of [
+    'RATE_LIMIT_REQUESTS',
+    'RATE_LIMIT_WINDOW_SECONDS',
+    'SUBSCRIPTIONS_MAX_PER_PRINCIPAL',
+  ]) {
     delete process.env[name];
   }
 });
@@ -50,6 +55,19 @@ describe.each([
     expect(other.status).toBe(422);
     expect((await write(tokens[0] ?? '')).status).toBe(429);
     expect((await write(tokens[1] ?? '')).status).toBe(201);
+  });
+
+  it('has unused tickets of its own', async () => {
+    const other = randomUUID();
+    const tokens = [
+      await tokenOf({ ...first, sub: other }),
+      await tokenOf({ ...second, sub: other }),
+    ];
+    const statuses = [];
+    for (const token of [...tokens, ...tokens]) {
+      statuses.push((await service.post('/api/v1/auth/tickets', token, '')).status);
+    }
+    expect(statuses).toEqual([201, 201, 429, 429]);
   });
 });
 

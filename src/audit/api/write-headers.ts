@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Principal } from '../../auth/principal';
+import { type Principal, principalScope } from '../../auth/principal';
 import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { type BodyRequest, RAW_BODY } from '../../http/body-reader';
 import { validationFailed } from '../../platform/errors/app-error';
@@ -9,8 +9,8 @@ import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
 
 /**
- * Claim of an `Idempotency-Key`, if any. Keys belong to the token's issuer, tenant and subject; `kind` separates a single event from a
- * bulk request of the same bytes, the two paths of a route do not.
+ * Claim of an `Idempotency-Key`, if any. Keys belong to the token's issuer, tenant and subject; `kind` separates a single
+ * event from a bulk request of the same bytes, the two paths of a route do not.
  */
 export function idempotencyClaimOf(
   request: BodyRequest,
@@ -25,15 +25,7 @@ export function idempotencyClaimOf(
   }
   const body = request[RAW_BODY] ?? Buffer.alloc(0);
   const requestHash = createHash('sha256').update(`${kind}\n`).update(body).digest();
-  const { subject } = principal;
-  return { subject, scope: scopeOf(principal), key, requestHash };
-}
-
-/** SHA-256 of issuer and tenant, which may be too long for an index. */
-function scopeOf({ issuer, tenant }: Principal): Buffer {
-  return createHash('sha256')
-    .update(`${issuer ?? ''}\0${tenant ?? ''}`)
-    .digest();
+  return { subject: principal.subject, scope: principalScope(principal), key, requestHash };
 }
 
 export interface WriteResponse {

@@ -12,10 +12,11 @@ export class AccessTicket1764400000000 implements MigrationInterface {
       CREATE UNLOGGED TABLE access_ticket (
         hash         bytea PRIMARY KEY,
         subject      text COLLATE "C" NOT NULL,
+        scope        bytea NOT NULL,
         sealed_token bytea NOT NULL,
         expires_at   timestamptz NOT NULL
       )`);
-    await runner.query(`CREATE INDEX ON access_ticket (subject, expires_at)`);
+    await runner.query(`CREATE INDEX ON access_ticket (subject, scope, expires_at)`);
     await runner.query(`CREATE INDEX ON access_ticket (expires_at)`);
     // A superuser may migrate: maintenance acts as the owner of the events.
     const rows = (await runner.query(
