@@ -318,6 +318,8 @@ interface PageInfo {
 	hasPrevious: boolean;
 	nextCursor?: string;
 	previousCursor?: string;
+	/** On the last page of an ascending list: leads to events that are added later. Never beside `nextCursor`. */
+	resumeCursor?: string;
 }
 declare class DateRangeDto {
 	startDate?: string | null;
@@ -410,7 +412,8 @@ interface FoundEvents {
 	data: AuditEventDto[];
 	pagination: PageInfo;
 	cacheInfo: CacheInfo;
-	cursorAfter: (event: AuditEventDto) => string;
+	/** The cursor after the event at an index of `data`. */
+	cursorAfter: (index: number) => string;
 }
 declare class ConnectionPoolDto {
 	totalConnections: number;
