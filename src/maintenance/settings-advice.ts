@@ -110,7 +110,7 @@ const RULES: Rule[] = [
       text('shared_preload_libraries')?.includes('pg_stat_statements') === false,
     recommended: ({ text }) =>
       [text('shared_preload_libraries'), 'pg_stat_statements'].filter(Boolean).join(','),
-    reason: 'Without pg_stat_statements nobody can tell which statements are slow.',
+    reason: 'Without pg_stat_statements it is unknown which statements are slow.',
   },
   mustBeOn('autovacuum', 'Dead rows and old transaction ids pile up until the server stops.'),
   mustBeOn('track_counts', 'Without it autovacuum does nothing and this report knows nothing.'),

@@ -57,7 +57,7 @@ export class PerformanceController {
     summary: 'Show how fast the service is',
     description:
       'Measured by the replica that answers, over the last minute; `lastHour` and `slowRequests` over the last hour. ' +
-      'Every door counts, and requests whose client did not wait for the answer too. With MONITORING_ENABLED=false no ' +
+      'All protocols count, and requests whose client did not wait for the answer too. With MONITORING_ENABLED=false no ' +
       'request is counted.',
     responses: figures(PerformanceMetricsDto),
   })

@@ -92,7 +92,8 @@ export function operatorMutations(types: DerivedTypes): RootFields {
     },
     optimizeDatabase: {
       type: new GraphQLNonNull(types.output(DatabaseOptimizationResultDto)),
-      description: 'Maintains the database now; nobody waits for it. CONFLICT while it runs.',
+      description:
+        'Maintains the database now; no reader or writer waits for it. CONFLICT while it runs.',
       scope: 'performance:manage',
       resolve: (get) => get(DatabaseController).optimize(),
     },
@@ -124,7 +125,7 @@ export function operatorSubscriptions(types: DerivedTypes): LiveFields {
     cacheInvalidated: {
       type: new GraphQLNonNull(types.output(CacheInvalidationDto)),
       description:
-        'Invalidations that somebody asked for, on whichever replica, when all organizations that they are for are those of the token.',
+        'Requested invalidations, on whichever replica, that concern organizations of the token alone.',
       scope: 'performance:read',
       args: {
         pattern: {

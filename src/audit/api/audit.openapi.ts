@@ -395,7 +395,7 @@ export const TAIL_EVENTS: OperationDescription = {
   },
   responses: {
     200: {
-      description: 'The events, for as long as somebody reads them.',
+      description: 'The events, for as long as the client reads them.',
       headers: NO_STORE,
       content: {
         'text/event-stream': {

@@ -126,7 +126,7 @@ export class PerformanceMetricsDto {
   @ApiPart(() => WindowDto)
   window!: WindowDto;
 
-  @ApiNumber(20.27, 'Over the window, all doors.')
+  @ApiNumber(20.27, 'Over the window, all protocols.')
   requestsPerSecond!: number;
 
   @ApiNumber(3.4, 'Milliseconds, over the window.')

@@ -85,7 +85,7 @@ export class PaginationDto {
   @Property(
     flag,
     { type: Boolean },
-    { description: 'Whether to count: exact up to 10 000. Left out: as the door says.' },
+    { description: 'Whether to count: exact up to 10 000. Left out: the default of the protocol.' },
   )
   includeTotal?: boolean | null;
 }
