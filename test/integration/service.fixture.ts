@@ -27,6 +27,7 @@ export async function buildService(): Promise<Build> {
   await mkdir(home, { recursive: true });
   // The build looks for config/ beside its own folder.
   await symlink(join(ROOT, 'config'), join(home, 'config'), 'dir');
+  await symlink(join(ROOT, 'package.json'), join(home, 'package.json'));
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const dist = join(home, 'dist');
   const options = ['--noCheck', '--outDir', dist, '--tsBuildInfoFile', join(home, '.tsbuildinfo')];
