@@ -200,7 +200,11 @@ describe('the components', () => {
     const resources = resourcesIn('components/prometheus-operator');
     const { jobLabel, selector, podMetricsEndpoints } = one(resources, 'PodMonitor')['spec'];
     const { labels } = one(BASE, 'Deployment')['spec'].template.metadata;
-    expect(labels).toMatchObject(selector.matchLabels);
+    const roles = resourcesIn('components/roles');
+    const { template } = one(roles, 'Deployment', 'audit-server-maintenance')['spec'];
+    for (const pod of [labels, template.metadata.labels]) {
+      expect(pod).toMatchObject(selector.matchLabels);
+    }
     expect(podMetricsEndpoints).toMatchObject([{ port: 'metrics', path: '/metrics' }]);
     const rules = readFileSync(RULES, 'utf8');
     expect(rules).toContain(`job="${labels[jobLabel]}"`);
