@@ -35,6 +35,12 @@ describe('VerifiedTokenCache', () => {
     expect(cache.get('1234')).toBe(principal);
   });
 
+  it.each(['subject', 'issuer', 'tenant'])('counts a long %s', (name) => {
+    const cache = new VerifiedTokenCache(100, 1500);
+    cache.set('1234', { ...entry, principal: { ...principal, [name]: 'x'.repeat(800) } });
+    expect(cache.get('1234')).toBeUndefined();
+  });
+
   it('looks at both ends of a token’s validity at each use, and forgets what is over', () => {
     const now = jest.spyOn(Date, 'now');
     try {

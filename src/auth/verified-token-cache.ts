@@ -63,8 +63,8 @@ export class VerifiedTokenCache {
 
 /** Token characters are ASCII; claims may take two bytes a character. */
 function bytesOf(token: string, { principal }: VerifiedToken): number {
-  const { subject, scopes, organizations } = principal;
-  let bytes = ENTRY_BYTES + token.length + 2 * subject.length;
+  const { subject, issuer = '', tenant = '', scopes, organizations } = principal;
+  let bytes = ENTRY_BYTES + token.length + 2 * (subject.length + issuer.length + tenant.length);
   for (const scope of scopes) bytes += NAME_BYTES + 2 * scope.length;
   if (organizations === '*') return bytes;
   for (const id of organizations) bytes += NAME_BYTES + 2 * id.length;
