@@ -181,6 +181,11 @@ describe('an unauthenticated request', () => {
   });
 });
 
+/** Routes that ask for a scope. A ticket is good for what its token may do, so that each token can have one. */
+function scoped(): Route[] {
+  return routes.filter(({ path }) => path !== '/api/v1/auth/tickets');
+}
+
 /** The scope that a route asks for, as the contract has it. */
 function scopeFor({ method, path }: Route): string {
   const isRead = method === 'GET';
@@ -263,7 +268,7 @@ describe('scopes', () => {
     '"%s" are 403 on every route',
     async (scope) => {
       const token = await tokenOf({ scope });
-      for (const route of routes) await expectLacking(route, token, scopeFor(route));
+      for (const route of scoped()) await expectLacking(route, token, scopeFor(route));
     },
   );
 
@@ -272,7 +277,7 @@ describe('scopes', () => {
     ['audit:read audit:write audit:export', /^performance:/],
   ])('"%s" are 403 on routes of another kind', async (scope, others) => {
     const token = await tokenOf({ scope });
-    const refused = routes.filter((route) => others.test(scopeFor(route)));
+    const refused = scoped().filter((route) => others.test(scopeFor(route)));
     expect(refused.length).toBeGreaterThan(2);
     for (const route of refused) await expectLacking(route, token, scopeFor(route));
   });
