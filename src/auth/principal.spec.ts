@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { AppError } from '../platform/errors/app-error';
 import {
   mayWrite,
+  principalKey,
   requireScopes,
   resolveOrganizations,
   type Organizations,
@@ -63,6 +64,40 @@ describe('resolveOrganizations', () => {
         }
       }),
     );
+  });
+});
+
+describe('principalKey', () => {
+  const name = fc
+    .oneof(fc.constantFrom('a', 'b'), fc.string({ minLength: 1, maxLength: 600 }))
+    .map((text) => text.replaceAll('\0', '0'));
+  const identity = fc.record({
+    subject: name.map((text) => text.slice(0, 255)),
+    issuer: fc.option(name, { nil: undefined }),
+    tenant: fc.option(name, { nil: undefined }),
+  });
+
+  it('is equal for the same issuer, tenant and subject alone', () => {
+    fc.assert(
+      fc.property(identity, identity, (one, other) => {
+        const areSame =
+          one.subject === other.subject &&
+          one.issuer === other.issuer &&
+          one.tenant === other.tenant;
+        expect(principalKey(one) === principalKey(other)).toBe(areSame);
+        expect(principalKey(one)).toBe(principalKey({ ...one }));
+      }),
+    );
+  });
+
+  it('is short, however long an issuer is', () => {
+    const issuer = `https://${'a'.repeat(10_000)}`;
+    const subject = 's'.repeat(255);
+    expect(principalKey({ subject, issuer }).length).toBeLessThanOrEqual(512);
+    expect(principalKey({ subject, issuer })).not.toBe(
+      principalKey({ subject, issuer: `${issuer}b` }),
+    );
+    expect(principalKey({ subject, issuer })).not.toBe(principalKey({ subject, tenant: issuer }));
   });
 });
 

@@ -35,16 +35,22 @@ export interface Principal {
   expiresAtMs: number;
 }
 
+/** Ids are columns of 255 characters. */
+const MAX_ID_CHARACTERS = 255;
+
 /** Part of a principal that separates it from those of other issuers and tenants. */
 export type Identity = Pick<Principal, 'subject' | 'issuer' | 'tenant'>;
 
 /**
- * Key of a principal's quotas: a subject names somebody only within its issuer and tenant. Unique, as none of the parts
- * is empty or contains NUL.
+ * Key of a principal's quotas, of 512 characters at most: a subject is unique within its issuer and tenant only. Unique,
+ * as none of the parts is empty or contains NUL; long ones stand as their SHA-256.
  */
-export function principalKey({ subject, issuer, tenant }: Identity): string {
+export function principalKey(identity: Identity): string {
+  const { subject, issuer, tenant } = identity;
   if (issuer === undefined && tenant === undefined) return subject;
-  return `${subject}\0${issuer ?? ''}\0${tenant ?? ''}`;
+  const scope = `${issuer ?? ''}\0${tenant ?? ''}`;
+  if (scope.length <= MAX_ID_CHARACTERS) return `${subject}\0${scope}`;
+  return `${subject}\0${principalScope(identity).toString('base64url')}`;
 }
 
 /** SHA-256 of issuer and tenant, which may be too long for an index: with the subject the key of a principal in tables. */
@@ -128,9 +134,6 @@ export const CurrentPrincipal = createParamDecorator((_data: unknown, context: E
 
 /** The last instant of a Date: a later expiry is no date. */
 const MAX_DATE_MS = 8.64e15;
-/** Ids are columns of 255 characters. */
-const MAX_ID_CHARACTERS = 255;
-
 /** Claims of a valid signature, with unchecked types. */
 type VerifiedClaims = Readonly<Record<string, unknown>>;
 

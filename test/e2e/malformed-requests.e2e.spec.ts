@@ -244,7 +244,7 @@ describe('a request', () => {
   });
 
   it.each([
-    '/',
+    '/api',
     '/api/v1',
     '/api/v2/audit/events',
     '/API/v1/audit/event',
