@@ -125,9 +125,11 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     return this.last;
   }
 
-  /** When each task last succeeded in this process, in seconds since 1970; 0 for never. Empty without an interval. */
+  /**
+   * When each task last succeeded in this process, in seconds since 1970; 0 for never, also without an interval: a
+   * missing replica for maintenance shows in the others.
+   */
   lastSuccessSeconds(): Record<string, number> {
-    if (this.config.upkeepIntervalSeconds === 0 && this.last === undefined) return {};
     return Object.fromEntries(
       Object.entries(this.succeededAtMs).map(([task, atMs]) => [task, atMs / 1000]),
     );
