@@ -3,9 +3,17 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { Client } from 'pg';
 import { EventIngest } from '../../src/audit/ingest/event-ingest';
+import { principalKey } from '../../src/auth/principal';
 import { until } from '../integration/until.fixture';
 import { memberTexts } from '../support/json-text';
-import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
+import {
+  EVENTS,
+  eventsIn,
+  eventWith,
+  TEST_AUTH,
+  TestService,
+  tokenOf,
+} from '../support/test-service';
 
 const NDJSON = { 'content-type': 'application/x-ndjson' };
 
@@ -194,7 +202,8 @@ it('bodies beyond the limit get 503 with Retry-After', async () => {
 it('bodies of one principal leave room for those of others', async () => {
   const { limiter } = service.provider(EventIngest);
   const own = limiter.max / 2;
-  const leave = Array.from({ length: own }, () => limiter.acquire('alice'));
+  const alice = principalKey({ subject: 'alice', issuer: TEST_AUTH.AUTH_ISSUER });
+  const leave = Array.from({ length: own }, () => limiter.acquire(alice));
   const refused = await service.post(`${EVENTS}/bulk`, token, event('org-1'), NDJSON);
   expect(refused).toMatchObject({ status: 503, json: { code: 'TOO_MANY_REQUESTS' } });
   const bob = await tokenOf({ sub: 'bob', scope: 'audit:write' });
