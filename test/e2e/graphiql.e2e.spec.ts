@@ -130,7 +130,9 @@ describe('GraphiQL in development', () => {
     await loaded();
     const [scheme, token] = preauthorizeApiKey.mock.calls[0] as string[];
     const { json } = await service.get('/docs-json');
-    expect(Object.keys(json.components.securitySchemes as object)).toEqual([scheme]);
+    expect(json.components.securitySchemes).toMatchObject({
+      [String(scheme)]: { scheme: 'bearer' },
+    });
     expect((await service.get(EVENTS, token)).status).toBe(200);
   });
 
