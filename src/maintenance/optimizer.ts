@@ -136,7 +136,7 @@ export class Optimizer {
 
   private async makePartitions(): Promise<PartitionOptimizationDto[]> {
     const deadline = AbortSignal.timeout(PARTITIONS_MS);
-    const reasonOf = (error: unknown): string => {
+    const describeFault = (error: unknown): string => {
       if (deadline.aborted)
         return 'It did not fit into the time for partitions, and was cancelled.';
       return error instanceof AppError ? error.detail : 'It could not be made.';
@@ -145,7 +145,7 @@ export class Optimizer {
     for (const { table, ahead } of this.tables.partitioned()) {
       const missing = await this.findMissing(table, ahead, deadline).catch((error: unknown) => {
         const [month = ''] = monthsAhead(0);
-        const reason = `${reasonOf(error)} Whether partitions are missing could not be seen.`;
+        const reason = `${describeFault(error)} Whether partitions are missing could not be seen.`;
         results.push({ table, month, action: 'skipped', reason });
         return [];
       });
@@ -153,7 +153,7 @@ export class Optimizer {
         const due = `It was missing: this month and ${ahead} more are made ahead.`;
         const skipped = await this.partitions
           .ensure(table, [month], deadline)
-          .then(() => undefined, reasonOf);
+          .then(() => undefined, describeFault);
         results.push({ table, month, ...report('created', due, skipped) });
       }
     }

@@ -51,7 +51,7 @@ function eventText(index: number): string {
   return `${JSON.stringify(members).slice(0, -1)},"metadata":${metadata}}`;
 }
 
-const NOBODY = ['nobody'];
+const NO_SUCH_PRINCIPAL = ['nobody'];
 
 const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
   ['everything', {}],
@@ -83,7 +83,7 @@ const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
   ['classifications', { filter: { dataClassifications: ['PHI'] } }],
   ['a resource', { filter: { resourceTypes: ['Patient'], resourceIds: ['id-1', 'id-2'] } }],
   ['a correlation', { filter: { correlationIds: ['corr'] } }],
-  ['nothing', { filter: { principalIds: NOBODY } }],
+  ['nothing', { filter: { principalIds: NO_SUCH_PRINCIPAL } }],
   [
     'all of it at once',
     {

@@ -21,8 +21,8 @@ const WARNING = `
 ******************************************************************************
 `;
 const PREPARED_SINCE = [1, 21] as const;
-/** Nobody: PgBouncer refuses to run as root. */
-const NOBODY = 65534;
+/** The user nobody: PgBouncer refuses to run as root. */
+const UNPRIVILEGED_UID = 65534;
 
 /** `describe` for specs that need PgBouncer; skipped loudly without it, a failure with CI=true. */
 export function describeWithPgBouncer(): jest.Describe {
@@ -64,7 +64,8 @@ export async function startPgBouncer(serverUrl: string, poolSize: number): Promi
   ];
   const path = join(home, 'pgbouncer.ini');
   writeFileSync(path, `${settings.join('\n')}\n`);
-  const asNobody = process.geteuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
+  const asNobody =
+    process.geteuid?.() === 0 ? { uid: UNPRIVILEGED_UID, gid: UNPRIVILEGED_UID } : {};
   const child = spawn('pgbouncer', ['-q', path], { ...asNobody, stdio: 'ignore' });
   const exited = once(child, 'exit');
   const killWithUs = () => child.kill('SIGKILL');

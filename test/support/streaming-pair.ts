@@ -44,8 +44,8 @@ const WARNING = `
 ******************************************************************************
 `;
 const INSTALLED = '/usr/lib/postgresql';
-/** Nobody: PostgreSQL refuses to run as root. */
-const NOBODY = 65534;
+/** The user nobody: PostgreSQL refuses to run as root. */
+const UNPRIVILEGED_UID = 65534;
 
 /** `describe` for specs that need PostgreSQL's programs; skipped loudly without them, a failure with CI=true. */
 export function describeWithPostgresPrograms(): jest.Describe {
@@ -73,11 +73,11 @@ export async function startStreamingPair({
   const bin = programs() ?? '';
   const home = mkdtempSync(join(tmpdir(), 'audit-streaming-'));
   const isRoot = process.geteuid?.() === 0;
-  if (isRoot) chownSync(home, NOBODY, NOBODY);
+  if (isRoot) chownSync(home, UNPRIVILEGED_UID, UNPRIVILEGED_UID);
   chmodSync(home, 0o700);
   const run = (name: string, ...parameters: string[]) =>
     execFileSync(join(bin, name), parameters, {
-      ...(isRoot ? { uid: NOBODY, gid: NOBODY } : {}),
+      ...(isRoot ? { uid: UNPRIVILEGED_UID, gid: UNPRIVILEGED_UID } : {}),
       cwd: home,
       env: { PATH: process.env.PATH, HOME: home, LC_ALL: 'C' },
       stdio: 'ignore',
