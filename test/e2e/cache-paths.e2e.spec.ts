@@ -5,6 +5,7 @@ import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service
 
 /** Left to express by the fast path, with the same meaning. */
 const ORDINARY = { accept: 'application/json;q=0.9, text/html;q=0.1' };
+const ATTEMPTS = 5;
 
 let service: TestService;
 let token: string;
@@ -37,9 +38,13 @@ async function both(
   headers: Record<string, string>,
 ): Promise<{ fast: RawAnswer; ordinary: RawAnswer }> {
   const all = { authorization: `Bearer ${token}`, 'x-request-id': 'the-same', ...headers };
-  const ordinary = await rawRequest(service.port, 'GET', path, { ...all, ...ORDINARY });
-  const fast = await rawRequest(service.port, 'GET', path, all);
-  return { fast, ordinary };
+  for (let attempt = 1; ; attempt += 1) {
+    const ordinary = await rawRequest(service.port, 'GET', path, { ...all, ...ORDINARY });
+    const fast = await rawRequest(service.port, 'GET', path, all);
+    // Between the two a second of Age may begin: then both are asked again.
+    const isSameSecond = headerOf(fast, 'age') === headerOf(ordinary, 'age');
+    if (isSameSecond || attempt === ATTEMPTS) return { fast, ordinary };
+  }
 }
 
 const headerOf = ({ headers }: RawAnswer, name: string) =>
