@@ -141,7 +141,10 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     const reads = new EventLogReader(service.database);
     const behind = (text: string) =>
       reads.readAfter(new Map([[organization, logPositionOf(positionOf(text))]]));
-    expect(await behind(eighth)).toMatchObject({ events: [], foreign: [organization] });
+    expect(await behind(eighth)).toMatchObject({
+      events: [],
+      foreign: [{ organizationId: organization, sequence: 8n, head: 8n }],
+    });
     const found = await behind(fifth);
     expect(found.foreign).toEqual([]);
     expect(found.events.map(({ text }) => text)).toEqual(rest);
