@@ -97,9 +97,9 @@ describe('reads with a read replica', () => {
     expect(await readFrom([id])).toEqual(['replica', 3]);
     await write(id, 1);
     expect(await readFrom([id])).toEqual(['primary', 4]);
-    await replicate(id, 5); // further than this read saw the primary
-    expect(await readFrom([id])).toEqual(['replica', 5]);
-    expect(await service.queries.count(page([id]))).toBe(5);
+    await replicate(id, 4);
+    expect(await readFrom([id])).toEqual(['replica', 4]);
+    expect(await service.queries.count(page([id]))).toBe(4);
   });
 
   it('of one event, too', async () => {
@@ -113,12 +113,12 @@ describe('reads with a read replica', () => {
   it('care for the organizations that are asked for, and for each of them', async () => {
     const [one, two, three] = [newOrganization(), newOrganization(), newOrganization()];
     for (const id of [one, two, three]) await write(id, 2);
-    await replicate(one, 4);
+    await replicate(one, 2);
     await replicate(two, 2);
-    expect(await readFrom([one, two].sort())).toEqual(['replica', 6]);
+    expect(await readFrom([one, two].sort())).toEqual(['replica', 4]);
     await replicate(two, 1);
     expect(await readFrom([one, two].sort())).toEqual(['primary', 4]);
-    expect(await readFrom([one])).toEqual(['replica', 4]);
+    expect(await readFrom([one])).toEqual(['replica', 2]);
   });
 
   it('are not answered there when it holds another history, as far, behind or ahead', async () => {
@@ -129,8 +129,11 @@ describe('reads with a read replica', () => {
     await replicate(id, 5, 1);
     expect(await readFrom([id])).toEqual(['primary', 3]);
     expect(await service.queries.count(page([id]))).toBe(3);
+    // The old primary after a failover: it has all that the new one has, and events that were lost.
     await replicate(id, 5);
-    expect(await readFrom([id])).toEqual(['replica', 5]);
+    expect(await readFrom([id])).toEqual(['primary', 3]);
+    await replicate(id, 3);
+    expect(await readFrom([id])).toEqual(['replica', 3]);
     const lost = newOrganization(); // of which the primary has nothing any more
     await replicate(lost, 2);
     expect(await readFrom([lost])).toEqual(['primary', 0]);

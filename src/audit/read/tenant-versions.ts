@@ -59,15 +59,12 @@ const SERVER_CHECK_MS = 2000;
  */
 const NEWEST_COLUMN = '(SELECT count(timestamp_submicros) FROM ONLY audit_event) newest';
 
-/** Heads on a replica of organizations ($1), and recording times there of the primary's last sequences ($2). */
+/** Heads on a replica of organizations ($1). */
 const FIND_REPLICA_HEADS = {
   name: 'audit-find-replica-heads',
-  text: `SELECT o.organization_id, o.last_sequence::text, (${microsOf('o')})::text, CASE WHEN o.last_sequence > t.sequence THEN (
-           SELECT (${microsOf('e')})::text FROM audit_event e
-           WHERE e.organization_id = o.organization_id AND e.sequence = t.sequence LIMIT 1
-         ) END
-         FROM unnest($1::text[], $2::bigint[]) AS t (organization_id, sequence)
-         JOIN audit_organization o ON o.organization_id = t.organization_id COLLATE "C", ${NEWEST_COLUMN}`,
+  text: `SELECT o.organization_id, o.last_sequence::text, (${microsOf('o')})::text
+         FROM audit_organization o, ${NEWEST_COLUMN}
+         WHERE o.organization_id = ANY($1::text[])`,
 };
 const SUM_REPLICA_HEADS = {
   name: 'audit-sum-replica-heads',
@@ -161,9 +158,9 @@ export class TenantVersions {
     }
     this.asked += 1;
     const heads = await this.gather(tenants).heads;
-    const { rows } = await replica.query<[string, string, string, string | null]>({
+    const { rows } = await replica.query<[string, string, string]>({
       ...FIND_REPLICA_HEADS,
-      values: [tenants, tenants.map((id) => (heads.get(id) ?? NO_HEAD).lastSequence)],
+      values: [tenants],
       rowMode: 'array',
     });
     const there = new Map(rows.map(([id, ...head]) => [id, head]));
@@ -272,16 +269,14 @@ export class TenantVersions {
   }
 }
 
-/** Checks that a replica's head (sequence, time, time of the primary's event) equals or continues the primary's. */
+/** Checks that a replica's head (sequence, time) is the primary's: one that is ahead may have events that were lost. */
 function isSameHead(
   { lastSequence, recordedMicros }: Head,
-  there: readonly [string, string, string | null] | undefined,
+  there: readonly [string, string] | undefined,
 ): boolean {
   if (!there) return lastSequence === '0';
-  const [sequence, micros, eventMicros] = there;
-  if (sequence === lastSequence) return Number(micros) === recordedMicros;
-  if (BigInt(sequence) < BigInt(lastSequence)) return false;
-  return eventMicros !== null && Number(eventMicros) === recordedMicros;
+  const [sequence, micros] = there;
+  return sequence === lastSequence && Number(micros) === recordedMicros;
 }
 
 function versionOf(heads: Heads, organizations: readonly string[]): string {
