@@ -46,6 +46,7 @@ export class PrivatePostgres {
       dataDir: this.dataDir,
       port: this.port,
       settings: { ...SETTINGS, ...this.settings },
+      restarts: false,
       log: () => undefined,
     });
     return this;

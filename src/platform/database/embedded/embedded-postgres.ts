@@ -19,6 +19,8 @@ interface EmbeddedPostgresOptions {
   /** Port on 127.0.0.1; default a free one. */
   port?: number;
   settings?: Record<string, string>;
+  /** Whether it is started again when it ends by itself; default true. */
+  restarts?: boolean;
   /** Called with lines that an operator should see; default `log`. */
   warn?: (line: string) => void;
 }
@@ -38,7 +40,7 @@ export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
   private restarting: Promise<void> | undefined;
   private readonly restartsMs: number[] = [];
-  private readonly checking: NodeJS.Timeout;
+  private readonly checking: NodeJS.Timeout | undefined;
   private readonly stopAtExit = (): void => this.postmaster.stopAtExit();
 
   private constructor(
@@ -49,6 +51,7 @@ export class EmbeddedPostgresServer {
     private readonly options: EmbeddedPostgresOptions & { port: number },
   ) {
     process.once('exit', this.stopAtExit);
+    if (options.restarts === false) return;
     this.checking = setInterval(() => {
       this.restarting ??= this.restartIfEnded().finally(() => {
         this.restarting = undefined;
