@@ -3,7 +3,7 @@ import { BlockList, isIP } from 'node:net';
 import type { Forwarding } from './request-context';
 import { addressOf, type Network } from '../platform/runtime/ip-address';
 
-/** Whether responses tell browsers to use TLS: HSTS. */
+/** Setting HSTS: when responses tell browsers to use TLS. */
 export type StrictTransport = 'auto' | 'always' | 'never';
 
 /** Limit of hops that are read: longer chains are forged. */

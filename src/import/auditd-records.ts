@@ -83,7 +83,7 @@ export async function* joinAuditd(lines: AsyncIterable<RawRecord>): AsyncGenerat
   for (const event of open.values()) yield close(event);
 }
 
-/** Whether another file has the same line: one that was copied, rather than rotated, is read beside its copy. */
+/** Tells whether another file has the same line: a file that was copied, rather than rotated, is read beside its copy. */
 function isRepeated({ records }: OpenEvent, line: RawRecord): boolean {
   return records.some(({ raw }) => raw.file !== line.file && raw.bytes.equals(line.bytes));
 }

@@ -91,7 +91,7 @@ interface SubscribedLog {
   organizations: Organizations;
   filter: AuditEventFilter;
   readPage: (request: PageRequest) => Promise<BackfillPage>;
-  /** Where to resume from; without it the feed begins now. */
+  /** Position to resume from; without it the feed begins now. */
   from?: LogPositions | WidePosition | undefined;
 }
 
@@ -415,7 +415,7 @@ class Subscription {
   }
 }
 
-/** How far a feed of many organizations has come: a mark, and the positions that were delivered after it. */
+/** Progress of a feed of many organizations: a mark, and the positions that were delivered after it. */
 class WideProgress {
   private readonly delivered = new DeliveredPositions();
   private mark: RecordingMark = { micros: 0, sum: 0n };

@@ -51,7 +51,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly listenersToAll = new Set<EventListener>();
-  /** Those of many organizations, which get marks. */
+  /** Listeners of many organizations, which get marks. */
   private readonly wideListeners = new Map<EventListener, Organizations>();
   private readonly marks = new RecordingMarks();
   /** A mark whose events are not yet delivered: the sequences to reach. */

@@ -48,7 +48,7 @@ describe('marks', () => {
     expect(marks.sequenceAt('a', 25, 8n)).toBe(7n);
   });
 
-  it('pause rather than remember too much', () => {
+  it('give no mark when more was recorded than they hold, and the next one again', () => {
     const marks = new RecordingMarks(3);
     for (let at = 1; at <= 4; at += 1) {
       marks.note(`org-${at}`, { sequence: 1n, micros: at * SECOND }, 0n);

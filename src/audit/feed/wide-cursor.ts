@@ -20,7 +20,7 @@ export interface WidePosition {
 export class DeliveredPositions {
   private readonly positions = new Map<string, LogPosition>();
 
-  /** Those delivered longest ago are dropped beyond MAX_POSITIONS: a feed that resumes gives their last events again. */
+  /** Positions delivered longest ago are dropped beyond MAX_POSITIONS: a feed that resumes gives their last events again. */
   set(organizationId: string, position: LogPosition): void {
     const hash = organizationHash(organizationId);
     this.positions.delete(hash);

@@ -45,7 +45,7 @@ const BEGINNING_OF_LIST = 'beginning';
 export interface PageEdges {
   next?: PageEdge;
   previous?: PageEdge;
-  /** Where an ascending list ends for now; null for other pages. */
+  /** Cursor of the present end of an ascending list; null for other pages. */
   resume: PageEdge | null;
 }
 

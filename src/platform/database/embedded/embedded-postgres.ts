@@ -19,7 +19,7 @@ interface EmbeddedPostgresOptions {
   /** Port on 127.0.0.1; default a free one. */
   port?: number;
   settings?: Record<string, string>;
-  /** Whether it is started again when it ends by itself; default true. */
+  /** Restart of a server that ended by itself; default true. */
   restarts?: boolean;
   /** Called with lines that an operator should see; default `log`. */
   warn?: (line: string) => void;
