@@ -1,6 +1,6 @@
 import { ByteCollector } from '../platform/runtime/byte-collector';
 import type { Line } from '../platform/runtime/line-splitter';
-import type { RawRecord } from './raw-record';
+import { exactText, type RawRecord } from './raw-record';
 import { objectOf } from './record-mapping';
 
 /** Columns of a CSV export, and the kinds of their cells: `text` is neutralized against formulas. */
@@ -114,9 +114,6 @@ function readHeader(
 }
 
 const shown = (text: string) => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
-
-/** Fails rather than replace bytes by U+FFFD. */
-const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function contentOf(
   bytes: Buffer,

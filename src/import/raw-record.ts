@@ -11,3 +11,6 @@ export interface RawRecord extends Line {
   /** Lines that this record was joined from, when there are several. */
   lines?: number;
 }
+
+/** Decoder that fails rather than replace bytes by U+FFFD; it keeps a byte order mark. */
+export const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,4 +1,4 @@
-import type { RawRecord } from './raw-record';
+import { exactText, type RawRecord } from './raw-record';
 import { type Format, recordFormat } from './record-formats';
 import {
   deterministicUuid,
@@ -31,8 +31,6 @@ export interface RefusedLine extends Place {
 }
 
 const BYTE_ORDER_MARK = '\ufeff';
-/** Fails rather than replace bytes by U+FFFD. */
-const exactText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Turns records of one format into events. */
 export class RecordReader {
