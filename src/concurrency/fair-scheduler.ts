@@ -36,8 +36,8 @@ export interface FlowRequest {
  */
 export function flowKey(owner: FlowOwner): string {
   const { organizations } = owner;
-  const [only, ...others] = organizations === '*' ? [] : organizations;
-  return only !== undefined && others.length === 0 ? `org:${only}` : `sub:${principalKey(owner)}`;
+  if (organizations !== '*' && organizations.length === 1) return `org:${organizations[0]}`;
+  return `sub:${principalKey(owner)}`;
 }
 
 /**

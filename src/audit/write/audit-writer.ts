@@ -284,5 +284,9 @@ function organizationsOf(batch: readonly QueuedWrite[]): Set<string> {
 }
 
 function monthsOf(requests: readonly Pick<WriteRequest, 'events'>[]): Set<Month> {
-  return new Set(requests.flatMap(({ events }) => events.map((event) => monthOf(event.timestamp))));
+  const months = new Set<Month>();
+  for (const { events } of requests) {
+    for (const { timestamp } of events) months.add(monthOf(timestamp));
+  }
+  return months;
 }

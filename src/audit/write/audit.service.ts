@@ -62,13 +62,16 @@ export class AuditService {
     dto: CreateAuditEventDto,
     { claim, signal }: WriteOptions = {},
   ): Promise<RecordedEvent> {
-    this.requireMayWrite(principal, [dto], () => '');
+    this.requireMayWrite(principal, [dto], rootPath);
     const { receipts, text, replayed } = await this.writer.write({
-      ...{ flow: flowKey(principal), signal, claim, form: 'event' },
+      flow: flowKey(principal),
+      signal,
+      claim,
+      form: 'event',
       events: [newEventOf(dto)],
       batchSize: DEFAULT_BATCH_SIZE,
-      pathOf: () => '',
-      textOf: ([receipt]) => receipt?.text() ?? '',
+      pathOf: rootPath,
+      textOf: textOfFirst,
     });
     const [receipt] = receipts;
     if (!receipt) throw new Error('A single write has one receipt');
@@ -160,6 +163,9 @@ export class AuditService {
     }
   }
 }
+
+const rootPath = (): string => '';
+const textOfFirst = ([receipt]: readonly WriteReceipt[]): string => receipt?.text() ?? '';
 
 function bulkResult(
   receipts: readonly WriteReceipt[],
