@@ -82,7 +82,7 @@ export class PlatformMetrics {
     );
     registry.counter(
       'audit_auth_failures_total',
-      'Requests and sockets that were not authenticated, by why.',
+      'Requests and sockets that were not authenticated, by reason.',
       () => labelled('reason', failures.statistics()),
     );
     registry.counter('audit_redis_failures_total', 'Attempts that failed or were given up.', () => {

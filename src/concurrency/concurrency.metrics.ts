@@ -74,7 +74,7 @@ export class ConcurrencyMetrics {
     );
     registry.counter(
       'audit_concurrency_permits_total',
-      'Permits that were granted, and requests that got none or were ended with one, by why.',
+      'Permits that were granted, and requests that got none or were ended with one, by reason.',
       () => {
         const [all, bodies] = [scheduler.statistics(), large.permits.statistics()];
         // A request with one permit that waits for the next in vain is refused by the latter's queue.
@@ -100,7 +100,7 @@ export class ConcurrencyMetrics {
     );
     registry.counter(
       'audit_response_memory_permits_total',
-      'Responses for which the shared memory did not suffice, by what became of them.',
+      'Responses for which the shared memory did not suffice, by outcome.',
       () => {
         const { reads, compositions } = responses;
         const [one, other] = [reads.permits.statistics(), compositions.permits.statistics()];

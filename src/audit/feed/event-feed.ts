@@ -34,16 +34,17 @@ import {
 import { ReadScheduler } from '../read/read-scheduler';
 import { EventTailer } from './event-tailer';
 import { eventTest, FeedBuffer, type RecordedEvent } from './feed-buffer';
-import { feedCursor, isWide, positionsIn, scopeOf, widePositionIn } from './feed-cursor';
-import type { RecordingMark } from './recording-mark';
-import { DeliveredPositions, organizationHash, wideCursor, type WidePosition } from './wide-cursor';
+import { feedCursor, hasWatermark, positionsIn, scopeOf, watermarkPositionIn } from './feed-cursor';
+import type { Watermark } from './watermark';
+import { organizationHash, type WatermarkPosition } from './watermark-cursor';
+import { WatermarkProgress } from './watermark-progress';
 
 const PAGE = 500;
 /** Failures after which a page is read again: many feeds resume at once when a replica stops. */
 const TRANSIENT = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
 const MAX_RETRY_SECONDS = 5;
-/** Age of the first mark of a feed: transactions that began to write before it are over, with rare exceptions. */
-const FIRST_MARK_MICROS = 30_000_000;
+/** Age of the first watermark of a feed: transactions that began to write before it are over, with rare exceptions. */
+const FIRST_WATERMARK_MICROS = 30_000_000;
 
 /** Bytes of a page without memory for responses. A single event is read whatever its size. */
 const SMALL_PAGE_BYTES = 64 * 1024;
@@ -92,7 +93,7 @@ interface SubscribedLog {
   filter: AuditEventFilter;
   readPage: (request: PageRequest) => Promise<BackfillPage>;
   /** Position to resume from; without it the feed begins now. */
-  from?: LogPositions | WidePosition | undefined;
+  from?: LogPositions | WatermarkPosition | undefined;
 }
 
 /** Live feeds of events, each with a limit for its principal, and pages of what it has missed. */
@@ -181,7 +182,7 @@ class Subscription {
   private readonly cleanups: (() => void)[] = [];
   private readonly isResumed: boolean;
   /** Of a feed of many organizations, or of all. */
-  private readonly progress: WideProgress | undefined;
+  private readonly progress: WatermarkProgress | undefined;
   private positions: LogPositions;
   private end: { error?: AppError } | undefined;
   private isLive = false;
@@ -193,7 +194,9 @@ class Subscription {
   ) {
     const { organizations, from } = source;
     this.isResumed = from !== undefined;
-    this.progress = isWide(organizations) ? new WideProgress(scopeOf(organizations)) : undefined;
+    this.progress = hasWatermark(organizations)
+      ? new WatermarkProgress(scopeOf(organizations))
+      : undefined;
     this.positions = from instanceof Map ? from : new Map<string, LogPosition>();
   }
 
@@ -226,23 +229,23 @@ class Subscription {
         if (this.buffer.hasOverflowed && this.isLive) this.disconnectSlow();
       },
       onEnd: (error) => this.close(error.code === 'TIMELINE_CHANGED' ? 'rewound' : 'failed', error),
-      onMark: (mark) => {
-        if (this.isLive) this.progress?.announce(mark, this.buffer.size);
+      onWatermark: (watermark) => {
+        if (this.isLive) this.progress?.announce(watermark, this.buffer.size);
       },
     });
     this.whenClosed(unsubscribe);
     if (this.end) return positions;
     // After `follow`, which notices later changes.
-    if (this.progress) await this.beginWide(this.progress, positions);
+    if (this.progress) await this.beginAtWatermark(this.progress, positions);
     else if (this.isResumed) await this.tailer.requireSameTimeline(this.positions);
     return positions;
   }
 
   /** Finds where a feed of many organizations begins, or resumes: `now` has the positions of the buffer's beginning. */
-  private async beginWide(progress: WideProgress, now: LogPositions): Promise<void> {
+  private async beginAtWatermark(progress: WatermarkProgress, now: LogPositions): Promise<void> {
     const { organizations, from } = this.source;
     if (!from || from instanceof Map) {
-      const micros = await this.tailer.momentBefore(FIRST_MARK_MICROS);
+      const micros = await this.tailer.momentBefore(FIRST_WATERMARK_MICROS);
       const { high, changed } = await this.tailer.reachedAt(organizations, micros);
       progress.begin({ micros, sum: high });
       for (const [id, { last }] of changed) {
@@ -251,17 +254,17 @@ class Subscription {
       }
       return;
     }
-    const { mark, exceptions } = from;
-    const { low, high, changed } = await this.tailer.reachedAt(organizations, mark.micros);
+    const { watermark, exceptions } = from;
+    const { low, high, changed } = await this.tailer.reachedAt(organizations, watermark.micros);
     const delivered: LogPositions = new Map();
     for (const id of changed.keys()) {
       const position = exceptions.get(organizationHash(id));
       if (position) delivered.set(id, position);
     }
     await this.tailer.requireSameTimeline(delivered);
-    if (delivered.size < exceptions.size || mark.sum < low || mark.sum > high) {
+    if (delivered.size < exceptions.size || watermark.sum < low || watermark.sum > high) {
       this.tailer.noteRefusedPosition();
-      throw logsChanged(mark);
+      throw logsChanged(watermark);
     }
     this.positions = new Map(now);
     for (const [id, reached] of changed) {
@@ -269,7 +272,7 @@ class Subscription {
       const isLater = own !== undefined && own.sequence > reached.high;
       this.positions.set(id, isLater ? own : { sequence: reached.high });
     }
-    progress.begin(mark);
+    progress.begin(watermark);
     for (const [id, position] of delivered) progress.note(id, position);
   }
 
@@ -415,50 +418,8 @@ class Subscription {
   }
 }
 
-/** Progress of a feed of many organizations: a mark, and the positions that were delivered after it. */
-class WideProgress {
-  private readonly delivered = new DeliveredPositions();
-  private mark: RecordingMark = { micros: 0, sum: 0n };
-  /** A later mark, which holds once as many events have been taken from the buffer. */
-  private upcoming: { mark: RecordingMark; events: number } | undefined;
-
-  constructor(private readonly scope: string) {}
-
-  begin(mark: RecordingMark): void {
-    this.mark = mark;
-  }
-
-  note(organizationId: string, { sequence, recordedMicros }: LogPosition): void {
-    this.delivered.set(organizationId, { sequence, recordedMicros });
-  }
-
-  /** Takes a mark that holds after the events of the buffer. */
-  announce(mark: RecordingMark, buffered: number): void {
-    if (this.upcoming && buffered > 0) return; // a reader that is behind reaches the earlier one first
-    this.upcoming = { mark, events: buffered };
-    this.reach();
-  }
-
-  taken(): void {
-    if (!this.upcoming) return;
-    this.upcoming.events -= 1;
-    this.reach();
-  }
-
-  cursor(): string {
-    return wideCursor(this.scope, this.mark, this.delivered);
-  }
-
-  private reach(): void {
-    if (!this.upcoming || this.upcoming.events > 0) return;
-    this.mark = this.upcoming.mark;
-    this.delivered.passed(this.mark);
-    this.upcoming = undefined;
-  }
-}
-
 /** The error for a position that does not fit the logs of many organizations. */
-function logsChanged({ micros }: RecordingMark): AppError {
+function logsChanged({ micros }: Watermark): AppError {
   return new AppError(
     'TIMELINE_CHANGED',
     'The logs of these organizations are not those of this position (the database lost commits in a failover or a restore, ' +
@@ -484,9 +445,9 @@ function startOf(
   { afterRecordedAt }: FeedRequest,
   after: string,
   organizations: Organizations,
-): LogPositions | WidePosition {
-  const isOfMany = organizations === '*' || isWide(organizations);
-  if (isOfMany && afterRecordedAt === undefined) return widePositionIn(after, organizations);
+): LogPositions | WatermarkPosition {
+  const isOfMany = organizations === '*' || hasWatermark(organizations);
+  if (isOfMany && afterRecordedAt === undefined) return watermarkPositionIn(after, organizations);
   const positions: LogPositions = isOfMany
     ? new Map<string, LogPosition>()
     : positionsIn(after, organizations);

@@ -18,7 +18,7 @@ import {
   recordedEventOf,
 } from './feed-buffer';
 import { findReachedAt, type ReachedSequence } from './log-at-moment';
-import type { ClockSample } from './recording-mark';
+import type { ClockSample } from './watermark';
 
 /**
  * Next events of organizations ($1) after these numbers ($2), at most $3 of each, in order. The event of that number

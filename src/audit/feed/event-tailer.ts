@@ -11,8 +11,8 @@ import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from 
 import { AuditWriter } from '../write/audit-writer';
 import { EventLogReader, type FollowedHead, type ReachedLogs } from './event-log-reader';
 import type { RecordedEvent } from './feed-buffer';
-import { isWide } from './feed-cursor';
-import { type ClockSample, type RecordingMark, RecordingMarks } from './recording-mark';
+import { hasWatermark } from './feed-cursor';
+import { type ClockSample, type Watermark, Watermarks } from './watermark';
 
 /** Interval that finds commits of other replicas without Redis. */
 const POLL_MS = 1000;
@@ -27,8 +27,8 @@ export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
   /** Receives the end of the feed: TIMELINE_CHANGED, or events cannot be read. The listener has to unsubscribe. */
   onEnd: (error: AppError) => void;
-  /** Receives a mark, of feeds of many organizations: all that was recorded up to it has gone to `onEvent`. */
-  onMark?: (mark: RecordingMark) => void;
+  /** Receives a watermark, of feeds of many organizations: all that was recorded up to it has gone to `onEvent`. */
+  onWatermark?: (watermark: Watermark) => void;
 }
 
 export interface Subscriber {
@@ -51,10 +51,10 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly listenersToAll = new Set<EventListener>();
-  /** Listeners of many organizations, which get marks. */
-  private readonly wideListeners = new Map<EventListener, Organizations>();
-  private readonly marks = new RecordingMarks();
-  /** A mark whose events are not yet delivered: the sequences to reach. */
+  /** Listeners of many organizations, which get watermarks. */
+  private readonly watermarkListeners = new Map<EventListener, Organizations>();
+  private readonly watermarks = new Watermarks();
+  /** A watermark whose events are not yet delivered: the sequences to reach. */
   private awaited: { micros: number; sequences: Map<string, bigint> } | undefined;
   /** Last delivered event of each followed organization. The objects are immutable. */
   private readonly offsets: LogPositions = new Map();
@@ -117,11 +117,11 @@ export class EventTailer implements BeforeApplicationShutdown {
       // A later call may have been served sooner: its events are not delivered again.
       positions.set(id, delivered === undefined ? head : furthestOf(delivered, head));
     }
-    if (isWide(organizations)) {
+    if (hasWatermark(organizations)) {
       // Sequences at earlier times are not known here.
-      this.marks.beginAt(newestMicros);
+      this.watermarks.beginAt(newestMicros);
       this.awaited = undefined;
-      this.wideListeners.set(listener, organizations);
+      this.watermarkListeners.set(listener, organizations);
     }
     if (organizations === '*') this.listenersToAll.add(listener);
     else for (const id of organizations) this.listenersOf(id).add(listener);
@@ -164,7 +164,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   private async lastPositionsOf(
     organizations: Organizations,
   ): Promise<{ last: LogPositions; newestMicros: number }> {
-    if (organizations !== '*' && !isWide(organizations)) {
+    if (organizations !== '*' && !hasWatermark(organizations)) {
       return { last: await this.log.lastPositionsOf(organizations), newestMicros: 0 };
     }
     const { heads } = await this.log.headsOf(organizations);
@@ -199,8 +199,8 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   private unsubscribe(organizations: Organizations, listener: EventListener): void {
-    this.wideListeners.delete(listener);
-    if (this.wideListeners.size === 0) this.stopMarks();
+    this.watermarkListeners.delete(listener);
+    if (this.watermarkListeners.size === 0) this.stopMarks();
     if (organizations === '*') this.listenersToAll.delete(listener);
     else {
       for (const id of organizations) {
@@ -220,11 +220,11 @@ export class EventTailer implements BeforeApplicationShutdown {
   private forget(id: string): void {
     this.offsets.delete(id);
     this.seenHeads.delete(id);
-    this.marks.drop(id);
+    this.watermarks.drop(id);
   }
 
   private stopMarks(): void {
-    this.marks.stop();
+    this.watermarks.stop();
     this.awaited = undefined;
   }
 
@@ -295,8 +295,8 @@ export class EventTailer implements BeforeApplicationShutdown {
       return;
     }
     this.offsets.set(organizationId, { sequence, recordedMicros });
-    if (this.wideListeners.size > 0) {
-      this.marks.note(organizationId, { sequence, micros: recordedMicros }, offset);
+    if (this.watermarkListeners.size > 0) {
+      this.watermarks.note(organizationId, { sequence, micros: recordedMicros }, offset);
     }
     for (const listener of this.listeners.get(organizationId) ?? []) listener.onEvent(event);
     for (const listener of this.listenersToAll) listener.onEvent(event);
@@ -318,7 +318,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     const before: LogPositions = new Map(this.offsets);
     const { changes } = this;
     // Before the heads, which show all commits of the transactions that it finds to be over.
-    const sample = this.wideListeners.size > 0 ? await this.log.sampleClock() : undefined;
+    const sample = this.watermarkListeners.size > 0 ? await this.log.sampleClock() : undefined;
     const { heads, isInRecovery } = await this.log.headsOf(organizations);
     // A standby that is not promoted may only lag.
     if (!isInRecovery && changes === this.changes) this.compareHeads(heads, before);
@@ -327,7 +327,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   private takeSample(sample: ClockSample, heads: ReadonlyMap<string, FollowedHead>): void {
-    const micros = this.marks.close(sample);
+    const micros = this.watermarks.close(sample);
     if (micros !== undefined && !this.awaited) {
       const sequences = new Map([...heads].map(([id, { sequence }]) => [id, sequence]));
       this.awaited = { micros, sequences };
@@ -345,21 +345,21 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   private announceMark(micros: number): void {
     let ofAll: bigint | undefined;
-    for (const [listener, organizations] of [...this.wideListeners]) {
+    for (const [listener, organizations] of [...this.watermarkListeners]) {
       const sum =
         organizations === '*'
           ? (ofAll ??= this.sumAt(this.offsets.keys(), micros))
           : this.sumAt(organizations, micros);
-      listener.onMark?.({ micros, sum });
+      listener.onWatermark?.({ micros, sum });
     }
-    this.marks.passed(micros);
+    this.watermarks.passed(micros);
   }
 
   private sumAt(organizations: Iterable<string>, micros: number): bigint {
     let sum = 0n;
     for (const id of organizations) {
       const delivered = this.offsets.get(id)?.sequence ?? 0n;
-      sum += this.marks.sequenceAt(id, micros, delivered);
+      sum += this.watermarks.sequenceAt(id, micros, delivered);
     }
     return sum;
   }

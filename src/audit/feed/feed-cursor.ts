@@ -3,12 +3,12 @@ import type { Organizations } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { MAX_POSITIONS, parsePositions, positionsText } from '../read/log-positions';
 import type { LogPositions } from '../read/position';
-import { parseWideCursor, type WidePosition } from './wide-cursor';
+import { parseWatermarkCursor, type WatermarkPosition } from './watermark-cursor';
 
 const FINGERPRINT_LENGTH = 10;
 
-/** True for more organizations than a cursor has positions of, and for all: their cursors have a mark (wide-cursor.ts). */
-export function isWide(organizations: Organizations): boolean {
+/** True for more organizations than a cursor has positions of, and for all: their cursors have a watermark (watermark-cursor.ts). */
+export function hasWatermark(organizations: Organizations): boolean {
   return organizations === '*' || organizations.length > MAX_POSITIONS;
 }
 
@@ -52,8 +52,11 @@ function textsIn(cursor: string, organizations: readonly string[]): string[] {
  * The position in a cursor of many organizations.
  * @throws AppError INVALID_CURSOR, also for one of other organizations.
  */
-export function widePositionIn(cursor: string, organizations: Organizations): WidePosition {
-  const position = parseWideCursor(cursor, scopeOf(organizations));
+export function watermarkPositionIn(
+  cursor: string,
+  organizations: Organizations,
+): WatermarkPosition {
+  const position = parseWatermarkCursor(cursor, scopeOf(organizations));
   if (position) return position;
   throw invalid(
     `A feed of more than ${MAX_POSITIONS} organizations, or of all, goes on only from the id of one of its own events. ` +

@@ -10,7 +10,7 @@ import { QueryText } from '../../validation/query-coercion';
 import { AuditEventFilterDto, AuditEventSearchDto } from '../read/dto/audit-event-search.dto';
 import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../read/dto/audit-events-query.dto';
 
-/** A fingerprint or mark, and the positions of a hundred organizations. */
+/** A fingerprint or watermark, and the positions of a hundred organizations. */
 const MAX_FEED_CURSOR_LENGTH = 4096;
 
 /** A subscription in GraphQL and tRPC. */

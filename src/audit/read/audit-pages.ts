@@ -12,7 +12,8 @@ import {
   type AuditEventSort,
   filterFingerprint,
 } from '../event/audit-event-filter';
-import { AuditQueries, type LogPageRequest, type TextLimits } from './audit.queries';
+import { AuditQueries, type TextLimits } from './audit.queries';
+import type { LogPageRequest } from './log-page';
 import { MAX_POSITIONS, parsePositions, positionsText } from './log-positions';
 import type { PageRequest } from './page-statement';
 import {

@@ -5,23 +5,19 @@ import type { ResponseReservation } from '../../http/response-memory';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { Database } from '../../platform/database/database';
 import { AppError } from '../../platform/errors/app-error';
-import { EVENT_JSON, instantText } from '../event/audit.statements';
+import { instantText } from '../event/audit.statements';
 import { LogTimeline } from '../event/log-timeline';
-import { millisecondOf } from '../event/uuid7';
+import { findEvent } from './event-lookup';
+import { findEnds, findHeads, type LogPage, type LogPageRequest } from './log-page';
 import { countStatement, type PageRequest, pageStatement, type Statement } from './page-statement';
 import { PageWindows } from './page-windows';
 import {
-  BEGINNING,
   findForeignPositions,
-  findStoredLogs,
   type ForeignPositions,
-  type LogPosition,
   logPositionOf,
-  type LogPositions,
   NOTHING_FOREIGN,
   notYetPrimary,
   type Position,
-  positionOf,
   timelineChanged,
 } from './position';
 import { TenantVersions } from './tenant-versions';
@@ -39,26 +35,6 @@ export interface TextLimits {
   /** Bytes in UTF-8. */
   maxBytes?: number;
   reservation?: ResponseReservation;
-}
-
-/** A page of a list in the order of recording: ascending by sequence, of named organizations. */
-export interface LogPageRequest extends Pick<PageRequest, 'filter' | 'limit' | 'offset'> {
-  organizations: readonly string[];
-  /** Without positions the page begins at the beginning of the list. */
-  from?: LogPositions | undefined;
-  /** The events up to and with `from`, instead of those after it. */
-  backward: boolean;
-}
-
-/**
- * Events in the list's order, and the positions of all organizations at the two ends of the page: what is after
- * `after` has not been in it, nor in pages before it. An end is absent where the list has none, or nothing to go on from.
- */
-export interface LogPage {
-  texts: string[];
-  isMore: boolean;
-  before?: LogPositions | undefined;
-  after: LogPositions;
 }
 
 /** Reads events as PostgreSQL's JSON text (EVENT_JSON). An aborting signal cancels the statement. */
@@ -272,211 +248,11 @@ async function findForeign(
   return findForeignPositions(client, new Map([[after.organizationId, logPositionOf(after)]]));
 }
 
-/** Last sequences of organizations ($1) that have events. */
-const FIND_LAST_SEQUENCES = {
-  name: 'audit-find-last-sequences',
-  text: `SELECT organization_id, last_sequence::text FROM audit_organization WHERE organization_id = ANY($1::text[])`,
-};
-
-async function findHeads(
-  client: PoolClient,
-  organizations: readonly string[],
-): Promise<Map<string, bigint>> {
-  const { rows } = await client.query<[string, string]>({
-    ...FIND_LAST_SEQUENCES,
-    values: [organizations],
-    rowMode: 'array',
-  });
-  return new Map(rows.map(([id, sequence]) => [id, BigInt(sequence)]));
-}
-
-interface ReadLogPage {
-  texts: readonly string[];
-  isMore: boolean;
-  /** As they were before the page. */
-  heads: ReadonlyMap<string, bigint>;
-}
-
-/** The positions at the ends of a page that was read on the same connection. */
-async function findEnds(
-  client: PoolClient,
-  { organizations, from, backward, offset }: LogPageRequest,
-  { texts, isMore, heads }: ReadLogPage,
-): Promise<Pick<LogPage, 'before' | 'after'>> {
-  const events = texts.map(positionOf);
-  const last = new Map(events.map((event) => [event.organizationId, logPositionOf(event)]));
-  const known = [from ?? new Map<string, LogPosition>(), last];
-  const [begin, end] = [events[0], events.at(-1)];
-  const headOf = (id: string) => heads.get(id) ?? 0n;
-  const startOf = (id: string) => from?.get(id)?.sequence ?? 0n;
-  const positionsAt = async (sequenceOf: (id: string) => bigint) =>
-    findPositionsAt(client, new Map(organizations.map((id) => [id, sequenceOf(id)])), known);
-  if (backward) {
-    const isBegun = !isMore || !begin;
-    const before = (id: string) => least(startOf(id), precedingSequence(begin, id));
-    return {
-      before: isBegun ? undefined : await positionsAt(before),
-      after: from ?? new Map<string, LogPosition>(),
-    };
-  }
-  // The events before an offset were skipped: they precede the page.
-  const isOffset = !from && offset > 0 && begin !== undefined;
-  const skipped = (id: string) => least(headOf(id), precedingSequence(begin, id));
-  const before = isOffset ? await positionsAt(skipped) : from;
-  const after = (id: string) => {
-    const passed = isMore ? least(headOf(id), passedSequence(end, id)) : headOf(id);
-    return greatest(startOf(id), greatest(passed, last.get(id)?.sequence ?? 0n));
-  };
-  return { before, after: await positionsAt(after) };
-}
-
-/** The last sequence of an organization before an event, in the order of sequence and organization. */
-function precedingSequence(event: Position | undefined, organizationId: string): bigint {
-  if (!event) return 0n;
-  const isBefore = compareIds(organizationId, event.organizationId) < 0;
-  return BigInt(event.sequence) - (isBefore ? 0n : 1n);
-}
-
-/** The last sequence of an organization up to and with an event, in the order of sequence and organization. */
-function passedSequence(event: Position | undefined, organizationId: string): bigint {
-  if (!event) return 0n;
-  const isPassed = compareIds(organizationId, event.organizationId) <= 0;
-  return BigInt(event.sequence) - (isPassed ? 0n : 1n);
-}
-
-/** As the collation "C" compares. */
-function compareIds(one: string, other: string): number {
-  return Buffer.compare(Buffer.from(one), Buffer.from(other));
-}
-
-const least = (one: bigint, other: bigint): bigint => (one < other ? one : other);
-const greatest = (one: bigint, other: bigint): bigint => (one > other ? one : other);
-
-/**
- * The events at these sequences, or the last ones before them that retention has left. Positions that are known need
- * no statement.
- */
-async function findPositionsAt(
-  client: PoolClient,
-  sequences: ReadonlyMap<string, bigint>,
-  known: readonly LogPositions[],
-): Promise<LogPositions> {
-  const positions: LogPositions = new Map();
-  const sought: string[] = [];
-  for (const [id, sequence] of sequences) {
-    const found = known.map((some) => some.get(id)).find((one) => one?.sequence === sequence);
-    if (sequence === 0n) positions.set(id, BEGINNING);
-    else if (found) positions.set(id, found);
-    else sought.push(id);
-  }
-  if (sought.length === 0) return positions;
-  const numbers = sought.map((id) => String(sequences.get(id)));
-  const { logs } = await findStoredLogs(client, sought, numbers);
-  for (const id of sought) {
-    const nearest = logs.get(id)?.nearest;
-    const { sequence, recordedMicros } = nearest ?? BEGINNING;
-    positions.set(id, { sequence, recordedMicros });
-  }
-  return positions;
-}
-
 type ReadStatement = Statement & { types?: CustomTypesConfig };
 
 async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<string[]> {
   const { rows } = await client.query<[string]>({ ...statement, rowMode: 'array' });
   return rows.map(([json]) => json);
-}
-
-/** Limit of organizations in an error message. */
-const MAX_NAMED = 10;
-
-/** JSON text of the event, unless several organizations have one: copies may have 256 KiB each. */
-const JSON_OF_ONE = `CASE WHEN min(e.organization_id) OVER () = max(e.organization_id) OVER () THEN ${EVENT_JSON} END`;
-
-/** `json` is null for several organizations and in rows of audit_client_event_id. */
-interface FoundRow {
-  organizationId: string;
-  json: string | null;
-  isEvent: boolean;
-}
-
-/**
- * The event with this id. An id is unique only within its organization, and client ids may look like the service's:
- * events of the id's millisecond and client ids are both read.
- * @throws AppError CONFLICT, naming the organizations, when several have an event with this id.
- */
-async function findEvent(
-  client: PoolClient,
-  organizations: Organizations,
-  id: string,
-): Promise<string | undefined> {
-  const range = millisecondOf(id);
-  const near = range ? await foundRows(client, byRange(organizations, id, range)) : [];
-  const events = near.filter(({ isEvent }) => isEvent);
-  const [first] = events;
-  if (first && near.every(({ organizationId }) => organizationId === first.organizationId)) {
-    return first.json ?? undefined;
-  }
-  const chosen = await foundRows(client, byClientId(organizations, id));
-  const holders = new Map([...events, ...chosen].map((row) => [row.organizationId, row.json]));
-  if (holders.size > 1) throw heldBySeveral([...holders.keys()]);
-  const [json] = holders.values();
-  return json ?? undefined;
-}
-
-function heldBySeveral(ids: string[]): AppError {
-  const named = ids.slice(0, MAX_NAMED).sort();
-  const more = ids.length > MAX_NAMED ? ' and others' : '';
-  const message = `must name one of ${named.map((id) => JSON.stringify(id)).join(', ')}${more}`;
-  return new AppError(
-    'CONFLICT',
-    'Several organizations of this token have an event with this id: say which one is meant.',
-    { errors: [{ path: 'organization_ids', message }] },
-  );
-}
-
-async function foundRows(client: PoolClient, statement: Statement): Promise<FoundRow[]> {
-  const { rows } = await client.query<[string, string | null, boolean]>({
-    ...statement,
-    rowMode: 'array',
-  });
-  return rows.map(([organizationId, json, isEvent]) => ({ organizationId, json, isEvent }));
-}
-
-/** Events of the millisecond; client ids come from an index without partitions. */
-function byRange(
-  organizations: Organizations,
-  id: string,
-  { from, to }: { from: string; to: string },
-): Statement {
-  const all = organizations === '*';
-  return {
-    name: all ? 'audit-by-range-all' : 'audit-by-range',
-    text: `(SELECT e.organization_id, ${JSON_OF_ONE}, true FROM audit_event e
-            WHERE e.id = $1 AND e.timestamp >= $2 AND e.timestamp < $3
-            ${all ? '' : 'AND e.organization_id = ANY($4::text[])'}
-            LIMIT ${MAX_NAMED + 1})
-           UNION ALL
-           (SELECT c.organization_id, NULL, false FROM audit_client_event_id c
-            WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($4::text[])'}
-            LIMIT ${MAX_NAMED + 1})`,
-    values: all ? [id, from, to] : [id, from, to, organizations],
-  };
-}
-
-function byClientId(organizations: Organizations, id: string): Statement {
-  const all = organizations === '*';
-  return {
-    name: all ? 'audit-by-client-id-all' : 'audit-by-client-id',
-    text: `SELECT e.organization_id, ${JSON_OF_ONE}, true FROM audit_client_event_id c
-           CROSS JOIN LATERAL (
-             SELECT * FROM audit_event e
-             WHERE e.organization_id = c.organization_id AND e.timestamp = c.timestamp AND e.id = c.id
-           ) e
-           WHERE c.id = $1 ${all ? '' : 'AND c.organization_id = ANY($2::text[])'}
-           LIMIT ${MAX_NAMED + 1}`,
-    values: all ? [id] : [id, organizations],
-  };
 }
 
 /** Counts text as read. The row beyond `maxBytes` fails its statement, and pg discards the following ones. */

@@ -6,6 +6,8 @@ const REFUSAL = 'audit_event_refuse_change()';
 const MAKE = 'audit_event_make_partition(timestamptz, integer)';
 /** Bounds what a role can create: PARTITION_PRECREATE is at most 120, and clocks differ. */
 const MOST_MONTHS_AHEAD = 121;
+/** PARTITION_LOCK of src/platform/database/partitions.ts as it was then ("part" in ASCII). */
+const PARTITION_LOCK = 0x70617274;
 const FINISH = 'audit_event_finish_detaching(oid)';
 
 /**
@@ -150,7 +152,7 @@ async function createPartitionFunctions(runner: QueryRunner, schema: string): Pr
       IF instant >= date_trunc('month', clock_timestamp()) + interval '${MOST_MONTHS_AHEAD + 1} months' THEN
         RAISE EXCEPTION 'instant must be at most ${MOST_MONTHS_AHEAD} months ahead' USING ERRCODE = 'invalid_parameter_value';
       END IF;
-      PERFORM pg_advisory_xact_lock(${0x70617274});
+      PERFORM pg_advisory_xact_lock(${PARTITION_LOCK});
       SELECT r.lower, r.upper INTO lower, upper
       FROM audit_event_partition_range(instant, clock_timestamp(), retention_days) r;
       WITH partition AS (

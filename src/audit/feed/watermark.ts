@@ -1,5 +1,5 @@
 /** A moment up to which everything recorded is committed, and has been delivered to a listener. */
-export interface RecordingMark {
+export interface Watermark {
   /** Microseconds since 1970, by PostgreSQL's clock. */
   micros: number;
   /** The sum of the sequences that the listener's organizations had reached at that moment. */
@@ -18,14 +18,14 @@ interface Step {
   micros: number;
 }
 
-/** The steps of an organization after the last mark. */
+/** The steps of an organization after the last watermark. */
 interface Steps {
   before: bigint;
   list: Step[];
 }
 
 /**
- * Distance of a mark to the clock: a row takes its time before the lock of its head row and the number of its
+ * Distance of a watermark to the clock: a row takes its time before the lock of its head row and the number of its
  * transaction, which wait two seconds at most (HEAD_LOCK_TIMEOUT_MS).
  */
 const MARGIN_MICROS = 3_000_000;
@@ -33,11 +33,11 @@ const MARGIN_MICROS = 3_000_000;
 const MAX_STEPS = 100_000;
 
 /**
- * Finds marks, and what each organization had reached at them, from the events that a process delivers. Commits of
- * different organizations are not ordered by their times: a moment is a mark only once no transaction runs that began
+ * Finds watermarks, and what each organization had reached at them, from the events that a process delivers. Commits of
+ * different organizations are not ordered by their times: a moment is a watermark only once no transaction runs that began
  * to write before it.
  */
-export class RecordingMarks {
+export class Watermarks {
   private readonly steps = new Map<string, Steps>();
   private count = 0;
   private begunMicros = -Infinity;
@@ -45,7 +45,7 @@ export class RecordingMarks {
 
   constructor(private readonly maxSteps = MAX_STEPS) {}
 
-  /** Begins anew: marks are known after this moment. */
+  /** Begins anew: watermarks are known after this moment. */
   beginAt(micros: number): void {
     this.begunMicros = Math.max(this.begunMicros, micros);
   }
@@ -68,7 +68,7 @@ export class RecordingMarks {
     own.list.push({ sequence, micros });
     this.count += 1;
     if (this.count <= this.maxSteps) return;
-    // A transaction that does not end has kept marks back for long: later ones begin here.
+    // A transaction that does not end has kept watermarks back for long: later ones begin here.
     this.forget();
     this.beginAt(micros);
   }
@@ -92,14 +92,14 @@ export class RecordingMarks {
     return closed !== undefined && closed > this.begunMicros ? closed : undefined;
   }
 
-  /** The sequence that an organization had reached at a mark; `delivered` is its last one. */
+  /** The sequence that an organization had reached at a watermark; `delivered` is its last one. */
   sequenceAt(organizationId: string, micros: number, delivered: bigint): bigint {
     const own = this.steps.get(organizationId);
     if (!own) return delivered;
     return own.list.findLast((step) => step.micros <= micros)?.sequence ?? own.before;
   }
 
-  /** Drops the steps up to a mark: only marks before it would need them. */
+  /** Drops the steps up to a watermark: only watermarks before it would need them. */
   passed(micros: number): void {
     this.begunMicros = Math.max(this.begunMicros, micros);
     for (const [id, own] of this.steps) {

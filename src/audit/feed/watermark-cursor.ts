@@ -1,22 +1,22 @@
 import { createHash } from 'node:crypto';
 import { MAX_POSITIONS } from '../read/log-positions';
 import type { LogPosition } from '../read/position';
-import type { RecordingMark } from './recording-mark';
+import type { Watermark } from './watermark';
 
 const HASH_LENGTH = 8;
-const MARK = /^([1-9a-z][0-9a-z]{0,10})\.(0|[1-9]\d{0,29})$/;
+const WATERMARK = /^([1-9a-z][0-9a-z]{0,10})\.(0|[1-9]\d{0,29})$/;
 const EXCEPTION = /^([\w-]{8})\.([1-9]\d{0,17})\.([1-9a-z][0-9a-z]{0,10})$/;
 
 /**
- * A position in the logs of more organizations than a cursor can name, or of all: a mark, and the positions of those
+ * A position in the logs of more organizations than a cursor can name, or of all: a watermark, and the positions of those
  * that were delivered after it, by a hash of their names.
  */
-export interface WidePosition {
-  mark: RecordingMark;
+export interface WatermarkPosition {
+  watermark: Watermark;
   exceptions: ReadonlyMap<string, LogPosition>;
 }
 
-/** Positions after a mark, of the organizations whose events a feed has delivered last. */
+/** Positions after a watermark, of the organizations whose events a feed has delivered last. */
 export class DeliveredPositions {
   private readonly positions = new Map<string, LogPosition>();
 
@@ -32,8 +32,8 @@ export class DeliveredPositions {
     }
   }
 
-  /** Drops the positions that a mark covers. */
-  passed({ micros }: RecordingMark): void {
+  /** Drops the positions that a watermark covers. */
+  passed({ micros }: Watermark): void {
     for (const [hash, { recordedMicros }] of this.positions) {
       if ((recordedMicros ?? Infinity) <= micros) this.positions.delete(hash);
     }
@@ -49,18 +49,18 @@ export class DeliveredPositions {
 }
 
 /** The cursor after `delivered`: usually up to 3 000 characters, 4 046 at most. `scope` names the organizations. */
-export function wideCursor(
+export function watermarkCursor(
   scope: string,
-  { micros, sum }: RecordingMark,
+  { micros, sum }: Watermark,
   delivered: DeliveredPositions,
 ): string {
   return `${scope}~${micros.toString(36)}.${sum}${delivered.toString()}`;
 }
 
 /** The position in a cursor; undefined when it is none, or of other organizations. */
-export function parseWideCursor(cursor: string, scope: string): WidePosition | undefined {
-  const [head, markText = '', ...texts] = cursor.split('~');
-  const [, micros, sum] = MARK.exec(markText) ?? [];
+export function parseWatermarkCursor(cursor: string, scope: string): WatermarkPosition | undefined {
+  const [head, watermarkText = '', ...texts] = cursor.split('~');
+  const [, micros, sum] = WATERMARK.exec(watermarkText) ?? [];
   if (head !== scope || micros === undefined || sum === undefined) return undefined;
   const exceptions = new Map<string, LogPosition>();
   for (const text of texts) {
@@ -69,7 +69,7 @@ export function parseWideCursor(cursor: string, scope: string): WidePosition | u
     const recordedMicros = Number.parseInt(time, 36);
     exceptions.set(hash, { sequence: BigInt(sequence), recordedMicros });
   }
-  return { mark: { micros: Number.parseInt(micros, 36), sum: BigInt(sum) }, exceptions };
+  return { watermark: { micros: Number.parseInt(micros, 36), sum: BigInt(sum) }, exceptions };
 }
 
 export function organizationHash(organizationId: string): string {
