@@ -39,6 +39,7 @@ export default tseslint.config(
           'crypto',
           'URLSearchParams',
           'TextEncoder',
+          'AbortController',
         ].map((name) => [name, 'readonly']),
       ),
     },

@@ -1,11 +1,16 @@
 // Two builds of the service under the same load, in turn, on one database: what one does as a ratio of the other.
+// node bench/compare.mjs BEFORE AFTER [ROW …]: the dist folders of two builds; `npm run bench -- --compare COMMIT` makes one.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
-import { eventsOf } from './data.mjs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { comparedRow, isBeyond, lineOf, markdownOf, movesOf } from './compare-report.mjs';
+import { chosenRows, comparedRows } from './compare-rows.mjs';
 import { seed } from './read.mjs';
 import { meanRatio } from './student.mjs';
-import { load, openDatabase, startProcess, startRedis, token } from './support.mjs';
+import { openDatabase, startProcess, startRedis } from './support.mjs';
 
 /**
  * Two processes of one build differ by up to 15 % for as long as they run (how the code was compiled, where the memory
@@ -15,27 +20,68 @@ const FIRST_PAIRS = 4;
 const ALL_PAIRS = 12;
 /** A row within this distance of 1 after the first pairs is not measured further. */
 const CLEAR = 0.03;
-/** What moved by less is not named, however sure it is. */
-const LEAST_MOVE = 0.05;
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 2);
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 0.6);
-const WARM_UP_SECONDS = 1;
-const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
-const LIST = '/api/v1/audit/events';
-const QUERY =
-  '{ optimizedAuditEvents(pagination: { limit: 50 }, useCache: false) { edges { node { id timestamp action metadata } } } }';
+const WARM_UP_SECONDS = Math.min(1, 2 * SECONDS);
+
+/** Options of a comparison on the command line. */
+export const COMPARE_OPTIONS = {
+  pairs: { type: 'string' },
+  bound: { type: 'string' },
+  out: { type: 'string' },
+};
+const COMPARE_USAGE =
+  'node bench/compare.mjs BEFORE AFTER [ROW …] [--pairs N] [--bound R] [--out FILE]';
 
 /**
- * Measures the rows whose names match `only`, and prints each. Returns those that moved beyond noise: the 99.9 % interval of
- * rate or processor time excludes 1, by more than 5 %.
+ * Compares two builds and reports: a line for each row, what moved, and with `out` a file of JSON, and one of Markdown beside
+ * it. Rows are those whose names contain one of `parts`, of all that match BENCH_ONLY. Resolves to the exit code: 1 if a row
+ * is worse; with `bound` only if one is surely below that part of the old rate, or beyond 1 / `bound` of its processor time.
+ * @throws Error for a folder without a build, a row that does not exist, an option out of range
  */
-export async function compareBuilds({ before, after, only = /(?:)/, pairs = ALL_PAIRS }) {
-  const database = await openDatabase();
-  const redis = spawnSync('redis-server', ['--version']).error ? undefined : await startRedis();
+export async function reportComparison({ before, after, names, parts = [], options = {} }) {
+  for (const folder of [before, after]) {
+    if (!existsSync(join(folder, 'main.js'))) {
+      throw new Error(`${folder} holds no build: there is no main.js in it`);
+    }
+  }
+  const pairs = options.pairs === undefined ? ALL_PAIRS : Number(options.pairs);
+  if (!Number.isInteger(pairs) || pairs < 2) throw new Error('--pairs takes a number from 2 on');
+  const bound = options.bound === undefined ? undefined : Number(options.bound);
+  if (bound !== undefined && !(bound > 0 && bound < 1)) {
+    throw new Error('--bound takes a ratio between 0 and 1, such as 0.8');
+  }
+  const load = [loadText()];
+  const rows = await compareBuilds({ before, after, parts, pairs });
+  load.push(loadText());
+  console.log(`\n${names.after} compared with ${names.before} (load ${load.join(', ')}):`);
+  for (const text of movesOf(rows)) console.log(`  ${text}`);
+  if (options.out !== undefined) {
+    const file = resolve(options.out);
+    const report = { ...names, load, rows };
+    writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+    writeFileSync(`${file.replace(/\.json$/, '')}.md`, markdownOf(report));
+  }
+  if (bound === undefined) return rows.some(({ isWorse }) => isWorse) ? 1 : 0;
+  const beyond = rows.filter((row) => row.isWorse && isBeyond(row, bound));
+  for (const { name } of beyond) console.log(`  BEYOND the bound of ${bound}: ${name}`);
+  return beyond.length > 0 ? 1 : 0;
+}
+
+/** Measures the rows, prints each, and resolves to them (see comparedRow). */
+export async function compareBuilds({ before, after, parts = [], pairs = ALL_PAIRS }) {
+  if (process.platform !== 'linux') {
+    throw new Error('Builds are compared on Linux only: processor times come from /proc');
+  }
+  const hasRedis = spawnSync('redis-server', ['--version']).error === undefined;
+  if (!hasRedis) console.log('Rows with Redis: NOT MEASURED, there is no redis-server on the PATH');
+  const redis = hasRedis ? await startRedis() : undefined;
+  let database;
   try {
+    const rows = chosenRows(await comparedRows(redis?.url), parts);
+    database = await openDatabase();
     await (await start(after, database.url)).stop(); // migrates
     await seed(database.url);
-    const rows = (await rowsOf(redis?.url)).filter(({ name }) => only.test(name));
     const ratios = new Map(rows.map(({ name }) => [name, { rate: [], processor: [] }]));
     const isUnclear = ({ name }) => {
       const { rate, processor } = ratios.get(name);
@@ -45,34 +91,38 @@ export async function compareBuilds({ before, after, only = /(?:)/, pairs = ALL_
       const wanted = pair < FIRST_PAIRS ? rows : rows.filter(isUnclear);
       for (const tier of [undefined, redis?.url]) {
         const group = wanted.filter((row) => row.redis === tier);
-        if (group.length > 0) await measurePair(group, { before, after, url: database.url, pair });
+        if (group.length > 0) await measurePair(group, pair, ratios);
       }
+      if (process.stderr.isTTY) process.stderr.write(`\r${pair + 1} of at most ${pairs} pairs`);
     }
-    return rows.flatMap(({ name }) => verdict(name, ratios.get(name)));
-
-    async function measurePair(group, { url, pair }) {
-      const env = group[0].redis === undefined ? {} : { REDIS_URL: group[0].redis };
-      const builds = pair % 2 === 0 ? [before, after] : [after, before];
-      const services = [];
-      try {
-        for (const build of builds) {
-          services.push(
-            await start(build, url, { ...env, CACHE_KEY_PREFIX: `pair-${services.length}` }),
-          );
-        }
-        const [one, two] = pair % 2 === 0 ? services : [...services].reverse();
-        for (const { name, work } of group) {
-          const { rate, processor } = await measureRow(work, one, two);
-          ratios.get(name).rate.push(rate);
-          ratios.get(name).processor.push(processor);
-        }
-      } finally {
-        await Promise.all(services.map((service) => service.stop()));
-      }
-    }
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+    const compared = rows.map(({ name }) => comparedRow(name, ratios.get(name)));
+    for (const row of compared) console.log(lineOf(row));
+    return compared;
   } finally {
     await redis?.stop();
-    await database.close();
+    await database?.close();
+  }
+
+  async function measurePair(group, pair, ratios) {
+    const env = group[0].redis === undefined ? {} : { REDIS_URL: group[0].redis };
+    const builds = pair % 2 === 0 ? [before, after] : [after, before];
+    const services = [];
+    try {
+      for (const build of builds) {
+        services.push(
+          await start(build, database.url, { ...env, CACHE_KEY_PREFIX: `pair-${services.length}` }),
+        );
+      }
+      const [one, two] = pair % 2 === 0 ? services : [...services].reverse();
+      for (const { name, work } of group) {
+        const { rate, processor } = await measureRow(work, one, two);
+        ratios.get(name).rate.push(rate);
+        ratios.get(name).processor.push(processor);
+      }
+    } finally {
+      await Promise.all(services.map((service) => service.stop()));
+    }
   }
 }
 
@@ -82,12 +132,12 @@ async function measureRow(work, one, two) {
   for (const service of [one, two]) await work(service.url, WARM_UP_SECONDS);
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const service of round % 2 === 0 ? [one, two] : [two, one]) {
-      const [startedMs, cpu] = [performance.now(), processorSeconds(service.pid)];
+      const [startedMs, cpu] = [performance.now(), processorTicks(service.pid)];
       const rate = await work(service.url, SECONDS);
       const seconds = (performance.now() - startedMs) / 1000;
       const total = totals.get(service);
       total.seconds += seconds;
-      total.cpu += processorSeconds(service.pid) - cpu;
+      total.cpu += processorTicks(service.pid) - cpu;
       total.units += rate * seconds;
     }
   }
@@ -98,39 +148,14 @@ async function measureRow(work, one, two) {
   };
 }
 
-/** Processor time of the process so far: fields 14 and 15 of /proc/PID/stat (proc(5)), after the name in brackets. */
-function processorSeconds(pid) {
+/** Processor time of the process so far, in clock ticks: fields 14 and 15 of /proc/PID/stat (proc(5)), after the name in brackets. */
+function processorTicks(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const [user, system] = stat
     .slice(stat.lastIndexOf(')') + 2)
     .split(' ')
     .slice(11, 13);
-  return (Number(user) + Number(system)) / TICKS_PER_SECOND;
-}
-
-/** Prints a row, and returns it when it moved. */
-function verdict(name, { rate, processor }) {
-  const [speed, cost] = [meanRatio(rate), meanRatio(processor)];
-  const moved = ({ mean, differs }) => differs && Math.abs(mean - 1) > LEAST_MOVE;
-  const isSlower = moved(speed) && speed.mean < 1;
-  const isCostlier = moved(cost) && cost.mean > 1;
-  const change = isSlower
-    ? 'SLOWER'
-    : isCostlier
-      ? 'COSTLIER'
-      : moved(speed) || moved(cost)
-        ? 'better'
-        : '';
-  const text = ({ mean, low, high }) => {
-    return `${mean.toFixed(3)} (${low.toFixed(2)}..${high.toFixed(2)})`.padEnd(22);
-  };
-  console.log(
-    `${name.padEnd(42)} rate ${text(speed)} processor ${text(cost)} ${String(rate.length).padStart(2)} pairs ${change}`,
-  );
-  if (change === '') return [];
-  return [
-    { name, change, rate: speed.mean, processor: cost.mean, isWorse: isSlower || isCostlier },
-  ];
+  return Number(user) + Number(system);
 }
 
 function start(dist, url, env = {}) {
@@ -144,72 +169,34 @@ function start(dist, url, env = {}) {
   });
 }
 
-/** What is measured: `work` loads the service at a URL for some seconds, and resolves to a rate. */
-async function rowsOf(redisUrl) {
-  const reader = { authorization: `Bearer ${await token(['deep'], 'audit:read audit:export')}` };
-  const fresh = { ...reader, 'content-type': 'application/json', 'cache-control': 'no-cache' };
-  const writer = {
-    authorization: `Bearer ${await token(['org-1'])}`,
-    'content-type': 'application/json',
-  };
-  const pagination = { limit: 50, includeTotal: false };
-  const input = encodeURIComponent(JSON.stringify({ pagination, useCache: false }));
-  const of = (path, options) => (url, seconds) => load({ url: url + path, seconds, ...options });
-  const events = eventsOf('org-1', 500);
-  const single = events.map((event) => JSON.stringify(event));
-  const bulk = (size) =>
-    JSON.stringify({ events: Array.from({ length: size }, (_, at) => events[at % 500]) });
-  const post = { method: 'POST', headers: writer };
-  const row = (name, work, redis) => ({ name, work, redis });
-  const cached = (connections, tier, redis) =>
-    row(
-      `cached page of 50, ${tier}, ${connections} clients`,
-      of(LIST, { connections, headers: reader }),
-      redis,
-    );
-  return [
-    row('page of 50, uncached', of(LIST, { connections: 16, headers: fresh })),
-    row(
-      'page of 50, GraphQL',
-      of('/graphql', {
-        connections: 8,
-        method: 'POST',
-        headers: fresh,
-        body: JSON.stringify({ query: QUERY }),
-      }),
-    ),
-    row(
-      'page of 50, tRPC',
-      of(`/trpc/performance.getOptimizedAuditEvents?input=${input}`, {
-        connections: 8,
-        headers: fresh,
-      }),
-    ),
-    row('export of NDJSON', (url) => exportRate(`${url}${LIST}/stream?format=ndjson`, reader)),
-    cached(8, 'in process'),
-    cached(64, 'in process'),
-    ...[1, 16, 64, 512].map((connections) =>
-      row(
-        `single writes, ${connections} clients`,
-        of(LIST, { ...post, connections, body: single }),
-      ),
-    ),
-    ...[100, 1000, 10_000].map((size) =>
-      row(
-        `bulk of ${size}, 2 clients`,
-        of(`${LIST}/bulk`, { ...post, connections: 2, body: bulk(size) }),
-      ),
-    ),
-    ...(redisUrl === undefined ? [] : [8, 64].map((count) => cached(count, 'Redis', redisUrl))),
-  ];
+/** Runnable processes in the mean of the last minute: what else the machine does makes rows unclear. */
+function loadText() {
+  return loadavg()[0].toFixed(1);
 }
 
-/** Bytes a second of one export. */
-async function exportRate(url, headers) {
-  const startedMs = performance.now();
-  const response = await fetch(url, { headers });
-  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
-  let bytes = 0;
-  for await (const chunk of response.body) bytes += chunk.length;
-  return (bytes * 1000) / (performance.now() - startedMs);
+/** The name of a working tree: its commit, and whether anything in it is not committed. */
+export function workingTreeName(root) {
+  const git = (...parameters) =>
+    execFileSync('git', parameters, { cwd: root, encoding: 'utf8' }).trim();
+  const changes =
+    git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' with changes';
+  return `${git('rev-parse', '--short=10', 'HEAD')}${changes}`;
+}
+
+async function main() {
+  const { values: options, positionals } = parseArgs({
+    allowPositionals: true,
+    options: COMPARE_OPTIONS,
+  });
+  const [before, after, ...parts] = positionals;
+  if (after === undefined) throw new Error('Two dist folders are compared');
+  const names = { before, after };
+  return reportComparison({ before, after, names, parts, options });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.exitCode = await main().catch((error) => {
+    console.error(`${error.message}\n${COMPARE_USAGE}`);
+    return 2;
+  });
 }

@@ -1,10 +1,14 @@
-// npm run bench [-- ingest read … --compare FILE]: measures the service beside references, in one run. See bench/README.md.
+// npm run bench [-- ingest read … --compare FILE]: measures the service beside references, in one run, or with --compare COMMIT
+// beside the build of that commit. See bench/README.md.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { cache } from './cache.mjs';
+import { resolveCommit, withBuildOf } from './commit-build.mjs';
+import { COMPARE_OPTIONS, reportComparison, workingTreeName } from './compare.mjs';
+import { chosenRows, comparedRows } from './compare-rows.mjs';
 import { stream } from './export.mjs';
 import { compare, tableOf } from './figures.mjs';
 import { ingest } from './ingest.mjs';
@@ -33,9 +37,16 @@ const BENCHES = {
 const LATEST = join(root, 'bench/results/latest.json');
 const README = join(root, 'bench/README.md');
 const TABLE = /(<!-- table -->\n)[\s\S]*?(\n<!-- end of table -->)/;
-const USAGE = `npm run bench -- [${Object.keys(BENCHES).join('|')} …] [--repeat N] [--compare FILE] [--out FILE]`;
+const USAGE = `npm run bench -- [${Object.keys(BENCHES).join('|')} …] [--repeat N] [--compare FILE] [--out FILE]
+npm run bench -- --compare COMMIT [ROW …] [--pairs N] [--bound R] [--out FILE]`;
 
 const { values: options, positionals: chosen } = readArguments();
+if (options.compare !== undefined && !existsSync(options.compare)) {
+  process.exit(await compareWithCommit(options.compare).catch(failWithoutUsage));
+}
+for (const name of ['pairs', 'bound']) {
+  if (options[name] !== undefined) fail(`--${name} goes with --compare COMMIT only.`);
+}
 const unknown = chosen.filter((name) => !(name in BENCHES));
 if (unknown.length > 0) {
   fail(`Unknown: ${unknown.join(', ')}. There are: ${Object.keys(BENCHES).join(', ')}.`);
@@ -64,8 +75,8 @@ function readArguments() {
     return parseArgs({
       allowPositionals: true,
       options: {
+        ...COMPARE_OPTIONS,
         compare: { type: 'string' },
-        out: { type: 'string' },
         repeat: { type: 'string' },
       },
     });
@@ -74,9 +85,25 @@ function readArguments() {
   }
 }
 
+/** The working tree beside a commit; `chosen` are parts of the names of rows. Resolves to the exit code. */
+async function compareWithCommit(commit) {
+  const hash = resolveCommit(root, commit).slice(0, 10);
+  chosenRows(await comparedRows('with Redis'), chosen); // names are checked before anything is built
+  const names = { before: `${commit} (${hash})`, after: workingTreeName(root) };
+  const after = join(root, 'dist');
+  return withBuildOf(root, commit, (before) =>
+    reportComparison({ before, after, names, parts: chosen, options }),
+  );
+}
+
 function fail(message) {
   console.error(`${message}\n${USAGE}`);
   process.exit(2);
+}
+
+function failWithoutUsage({ message }) {
+  console.error(message);
+  return 2;
 }
 
 function readResults(file) {
