@@ -1,6 +1,6 @@
 // Memory of PostgreSQL's backends while one client asks 100 000 different queries: months, filters, orders and limits, by REST,
 // GraphQL and tRPC. `node bench/backends.mjs`; BENCH_QUERIES is another number. Exits 1 when the backends hold more at the end
-// than after the first tenth, by more than 10 %.
+// than after three tenths, by more than 5 %: until then the bounded places for statements fill (decision 30).
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { seed } from './read.mjs';
@@ -9,7 +9,8 @@ import { openDatabase, residentMb, startService, token, withClient } from './sup
 const QUERIES = Number(process.env.BENCH_QUERIES ?? 100_000);
 const CONNECTIONS = 16;
 const STEPS = 10;
-const GROWTH = 1.1;
+const FILLED_STEPS = 3;
+const GROWTH = 1.05;
 const MONTHS = 84;
 const QUERY = `query Page($filter: AuditEventFilter, $limit: Int) {
   optimizedAuditEvents(filter: $filter, pagination: { limit: $limit }, useCache: false) { edges { node { id timestamp action } } }
@@ -57,8 +58,9 @@ async function measure(service) {
   console.log(
     `statuses: ${[...statuses].map(([status, count]) => `${count} × ${status}`).join(', ')}`,
   );
-  const growth = samples.at(-1) / samples[0];
-  console.log(`after ${QUERIES} queries ${growth.toFixed(2)} times what ${QUERIES / STEPS} left`);
+  const growth = samples.at(-1) / samples[FILLED_STEPS - 1];
+  const filled = (QUERIES / STEPS) * FILLED_STEPS;
+  console.log(`after ${QUERIES} queries ${growth.toFixed(2)} times what ${filled} left`);
   return growth <= GROWTH && [...statuses.keys()].every((status) => status === 200);
 }
 
