@@ -20,6 +20,7 @@ import { CrossOriginSharing } from './http/cross-origin';
 import { HttpServer } from './http/http-server';
 import { Lifecycle } from './platform/runtime/lifecycle';
 import { rootPage } from './http/root-page';
+import { StaticAssets } from './http/static-assets';
 import { requireAcceptable } from './http/negotiation';
 import { parseQuery } from './validation/query-coercion';
 import { RequestObserver } from './http/request-observer';
@@ -28,7 +29,7 @@ import { TrustedProxies } from './http/trusted-proxies';
 import { GraphqlSocket } from './api/graphql/graphql-socket';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RequestRecorder } from './metrics/request-recorder';
-import { serveDocumentation } from './openapi';
+import { serveDocumentation } from './documentation';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
 /** Below this compression costs more than it saves. */
@@ -63,11 +64,11 @@ function createExpress(): Express {
       strictTransportSecurity: false, // of every response: request-context.ts
     }),
   );
-  // Responses to writes are small, or for programs that do not want them slower. Cached ones have their coding.
+  // Responses to writes are small, or for programs that do not want them slower. Those with an ETag have their coding.
   const compress = compression({
     threshold: COMPRESSION_THRESHOLD_BYTES,
     filter: (request, response) =>
-      !response.hasHeader('X-Cache') && compression.filter(request, response),
+      !response.hasHeader('ETag') && compression.filter(request, response),
   });
   application.use((request, response, next) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return next();
@@ -97,10 +98,11 @@ export async function createApplication(
       },
     }),
   );
+  const assets = new StaticAssets(application);
   const isDevelopment = !options.preview && profile === 'development';
   if (isDevelopment && docsEnabled) {
     application.get('/development-token', developmentTokenRoute(authConfig()));
-    serveGraphiql(application);
+    serveGraphiql(application, assets);
   }
   const app = await NestFactory.create<NestExpressApplication>(
     AppModule,
@@ -113,7 +115,7 @@ export async function createApplication(
     },
   );
   app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics', 'graphql'] });
-  if (docsEnabled) serveDocumentation(app, isDevelopment);
+  if (docsEnabled) serveDocumentation(app, assets, isDevelopment);
   return app;
 }
 

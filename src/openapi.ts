@@ -1,8 +1,5 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import type { NestExpressApplication } from '@nestjs/platform-express';
-import type { ServerResponse } from 'node:http';
-import { forwardedPrefix } from './http/request-context';
 import { PROBLEM_JSON } from './platform/errors/problem';
 import { problemExamples } from './http/problem.openapi';
 import { SHARED_HEADERS } from './http/operation.openapi';
@@ -135,35 +132,4 @@ function namesIn(part: unknown): string[] {
 
 function sorted<T extends object>(record: T): T {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))) as T;
-}
-
-/** Puts the development token into the API reference, once it is there. */
-const FILL_IN_TOKEN = `addEventListener('load', async () => {
-  const response = await fetch('/development-token');
-  if (response.ok) ui.preauthorizeApiKey('bearer', (await response.json()).token);
-});
-`;
-const FILL_IN_PATH = '/docs/development-token.js';
-
-/** /docs (HTML), /docs-json and /docs-yaml; in development the page has a token. */
-export function serveDocumentation(app: NestExpressApplication, isDevelopment: boolean): void {
-  if (isDevelopment) {
-    const application = app.getHttpAdapter().getInstance();
-    application.get(FILL_IN_PATH, (_request, response) => {
-      response.type('text/javascript').send(FILL_IN_TOKEN);
-    });
-  }
-  SwaggerModule.setup('docs', app, () => openApiDocument(app), {
-    jsonDocumentUrl: 'docs-json',
-    yamlDocumentUrl: 'docs-yaml',
-    customSiteTitle: 'Audit server',
-    patchDocumentOnRequest: (_request, response, document) => {
-      const prefix = forwardedPrefix(response as ServerResponse);
-      if (prefix === '') return document;
-      return { ...document, servers: [{ url: prefix, description: 'This service' }] };
-    },
-    ...(isDevelopment ? { customJs: FILL_IN_PATH } : {}),
-    // The badge would send this service's address to a validator on the internet.
-    swaggerOptions: { validatorUrl: null },
-  });
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
-import { brotliCompress, constants, deflate, gzip } from 'node:zlib';
+import { COMPRESSORS } from '../http/content-coding';
 import { JSON_TYPE } from '../http/http-server.adapter';
 import type { Coding } from '../http/negotiation';
 import type { ResponseReservation } from '../http/response-memory';
@@ -166,19 +165,6 @@ export interface Encoded {
   headers: readonly string[];
 }
 
-const compress = {
-  gzip: promisify<Buffer, Buffer>(gzip),
-  deflate: promisify<Buffer, Buffer>(deflate),
-  // Quality 11, the default, takes a hundred times as long.
-  br: (body: Buffer) =>
-    promisify(brotliCompress)(body, {
-      params: {
-        [constants.BROTLI_PARAM_QUALITY]: 4,
-        [constants.BROTLI_PARAM_SIZE_HINT]: body.length,
-      },
-    }),
-};
-
 /** One reader's response, in identity and in each coding requested so far. */
 export class Representation {
   private readonly identity: Encoded;
@@ -220,7 +206,7 @@ export class Representation {
     if (ready || coding === 'identity') return ready ?? this.identity;
     let running = this.running.get(coding);
     if (!running) {
-      running = compress[coding](inOnePiece(this.identity.parts)).then((body) => {
+      running = COMPRESSORS[coding](inOnePiece(this.identity.parts)).then((body) => {
         const made = encodedOf(coding, [exactBuffer(body)]);
         this.encoded.set(coding, made);
         return made;

@@ -323,6 +323,7 @@ function excess({ url = '' }: IncomingMessage): AppError {
 function respondWhileStarting(request: IncomingMessage, response: ServerResponse): void {
   if (request.url === '/health/live') {
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
+    response.setHeader('Cache-Control', 'no-store');
     response.end('{"status":"ok","info":{},"error":{},"details":{}}');
     return;
   }
@@ -379,6 +380,7 @@ function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     `Content-Type: ${PROBLEM_JSON}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
+    'Cache-Control: no-store',
     `X-Request-Id: ${requestId}`,
     'X-Response-Time: 0.0ms',
     'Server-Timing: total;dur=0.0',

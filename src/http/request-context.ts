@@ -149,6 +149,16 @@ export function durationMs(response: Timed): number {
   return nowMs - (response[ARRIVED] ?? nowMs);
 }
 
+const SHAREABLE = Symbol('shareable');
+type Shareable = ServerResponse & { [SHAREABLE]?: true };
+/** Headers about one request: its id, which the client may have chosen, and its duration. */
+const OF_ONE_REQUEST = ['X-Request-Id', 'X-Response-Time', 'Server-Timing'];
+
+/** Marks a response that shared caches keep: they would repeat headers about this request to other clients. */
+export function noteShareable(response: Shareable): void {
+  response[SHAREABLE] = true;
+}
+
 /** Sets the security headers, `X-Request-Id`, `X-Response-Time` (ms), `Server-Timing`, and those of cross-origin sharing. */
 export function stampResponse(request: IncomingMessage, response: ServerResponse): void {
   response.setHeader('X-Request-Id', requestIdOf(request));
@@ -160,9 +170,13 @@ export function stampResponse(request: IncomingMessage, response: ServerResponse
       const value = response.getHeader(name);
       if (value !== undefined) response.setHeader(name, withPrefix(String(value), prefix));
     }
-    const took = tookMs(response);
-    response.setHeader('X-Response-Time', `${took}ms`);
-    response.setHeader('Server-Timing', `total;dur=${took}`);
+    if ((response as Shareable)[SHAREABLE]) {
+      for (const name of OF_ONE_REQUEST) response.removeHeader(name);
+    } else {
+      const took = tookMs(response);
+      response.setHeader('X-Response-Time', `${took}ms`);
+      response.setHeader('Server-Timing', `total;dur=${took}`);
+    }
     const shared = crossOriginHeadersOf(response) ?? [];
     for (let at = 0; at < shared.length; at += 2) {
       const [name = '', value = ''] = shared.slice(at);

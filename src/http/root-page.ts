@@ -2,6 +2,10 @@ import type { RequestHandler } from 'express';
 import { AppError } from '../platform/errors/app-error';
 import { preferredMediaType } from './negotiation';
 import { forwardedPrefix } from './request-context';
+import { sendStatic, StaticContent } from './static-content';
+
+/** Two representations at one URL, with paths from the request: caches without Vary must revalidate as well. */
+const HEADERS = { 'Cache-Control': 'no-cache' };
 
 export interface RootPage {
   name: string;
@@ -15,42 +19,43 @@ export interface RootPage {
  * Content-Security-Policy of all responses forbids. It holds nothing of tenants.
  */
 export function rootPage({ name, version, links }: RootPage): RequestHandler {
-  return (request, response) => {
+  return (request, response, next) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       const headers = { Allow: 'GET, HEAD' };
       throw new AppError('METHOD_NOT_ALLOWED', 'Allowed: GET, HEAD.', { headers });
     }
-    response.vary('Accept').set('Cache-Control', 'no-cache');
+    response.vary('Accept');
     const type = preferredMediaType(request.headers.accept, ['application/json', 'text/html']);
     if (type === undefined) {
       throw new AppError('NOT_ACCEPTABLE', 'Available: application/json, text/html.');
     }
     const prefix = forwardedPrefix(response);
     const targets = Object.entries(links).map(([key, path]) => [key, `${prefix}${path}`] as const);
-    if (type === 'application/json') {
-      response.json({ name, version, links: Object.fromEntries(targets) });
-      return;
-    }
-    const items = targets.map(([key, path]) => `      <li><a href="${path}">${key}</a></li>`);
-    response
-      .type('html')
-      .send(
-        [
-          '<!doctype html>',
-          '<html lang="en">',
-          '  <head>',
-          '    <meta charset="utf-8" />',
-          `    <title>${name}</title>`,
-          '  </head>',
-          '  <body>',
-          `    <h1>${name} ${version}</h1>`,
-          '    <ul>',
-          ...items,
-          '    </ul>',
-          '  </body>',
-          '</html>',
-          '',
-        ].join('\n'),
-      );
+    const text =
+      type === 'application/json'
+        ? JSON.stringify({ name, version, links: Object.fromEntries(targets) })
+        : htmlWith(`${name} ${version}`, targets);
+    const content = new StaticContent(Buffer.from(text), `${type}; charset=utf-8`);
+    sendStatic(request, response, content, HEADERS).catch(next);
   };
+}
+
+function htmlWith(title: string, targets: (readonly [string, string])[]): string {
+  const items = targets.map(([key, path]) => `      <li><a href="${path}">${key}</a></li>`);
+  return [
+    '<!doctype html>',
+    '<html lang="en">',
+    '  <head>',
+    '    <meta charset="utf-8" />',
+    `    <title>${title}</title>`,
+    '  </head>',
+    '  <body>',
+    `    <h1>${title}</h1>`,
+    '    <ul>',
+    ...items,
+    '    </ul>',
+    '  </body>',
+    '</html>',
+    '',
+  ].join('\n');
 }

@@ -18,9 +18,23 @@ interface PageProperties {
   ) => Promise<unknown>;
 }
 
+/** Paths of what a page loads, from the root of the service. */
+function assetsIn(html: string): string[] {
+  const names = [...html.matchAll(/(?:src|href)="(?!data:)([^"]+)"/g)].map(([, path]) => path);
+  return names.map((path) => new URL(path ?? '', 'http://service/page').pathname);
+}
+
+/** The asset of a page that was added under this name. */
+async function assetOf(service: TestService, html: string, name: string) {
+  const [before, after] = name.split('.');
+  const path = assetsIn(html).find((each) => each.match(`/${before}\\.\\w+\\.${after}$`));
+  return service.get(path ?? `/no-asset-${name}`);
+}
+
 /** Runs the script of the page as a browser does, up to GraphiQL. */
 async function openPage(service: TestService): Promise<PageProperties> {
-  const { text } = await service.get('/graphiql/page.js');
+  const html = await service.get('/graphql', undefined, { accept: OF_BROWSERS });
+  const { text } = await assetOf(service, html.text, 'page.js');
   return new Promise((resolve) => {
     const element = { style: {} };
     runInNewContext(text, {
@@ -61,23 +75,22 @@ describe('GraphiQL in development', () => {
 
   it('has everything it loads on this service, with its type and an ETag', async () => {
     const { text } = await page();
-    const paths = [...text.matchAll(/(?:src|href)="(?!data:)([^"]+)"/g)].map(([, path]) => path);
+    const paths = assetsIn(text);
     expect(paths).toHaveLength(6);
     for (const path of paths) {
-      const { href } = new URL(path ?? '', `${service.url}/graphql`);
-      const asset = await agent(href).get('');
-      const type = `${TYPES[href.split('.').at(-1) ?? '']}; charset=utf-8`;
+      const asset = await agent(service.url).get(path);
+      const type = `${TYPES[path.split('.').at(-1) ?? '']}; charset=utf-8`;
       expect([path, asset.status, asset.headers['content-type']]).toEqual([path, 200, type]);
       expect(asset.text.length).toBeGreaterThan(1000);
       const { etag, 'cache-control': caching } = asset.headers as Record<string, string>;
-      expect(caching).toBe('no-cache');
-      const again = await agent(href)
-        .get('')
+      expect(caching).toBe('public, max-age=31536000, immutable');
+      const again = await agent(service.url)
+        .get(path)
         .set('If-None-Match', etag ?? '');
       expect([path, again.status]).toEqual([path, 304]);
     }
-    expect((await service.get('/graphiql/..%2fpackage.json')).status).toBe(404);
-    expect((await service.get('/graphiql/page.html')).status).toBe(404);
+    expect((await service.get('/assets/..%2fpackage.json')).status).toBe(404);
+    expect((await service.get('/assets/page.js')).status).toBe(404);
   });
 
   it('has documents of one operation each, and a token: the first click runs it', async () => {
@@ -115,16 +128,16 @@ describe('GraphiQL in development', () => {
 
   it('is not the only page with a token: the API reference has one too', async () => {
     const page = await service.get('/docs');
-    expect(page.text).toContain('/docs/development-token.js');
-    const script = await service.get('/docs/development-token.js');
+    const script = await assetOf(service, page.text, 'development-token.js');
     expect(script.headers.get('content-type')).toContain('text/javascript');
     const preauthorizeApiKey = jest.fn();
-    const fetchHere = (path: string) => fetch(`${service.url}${path}`);
     let loaded = (): Promise<void> => Promise.resolve();
     const addEventListener = (_type: string, listener: typeof loaded) => (loaded = listener);
     runInNewContext(script.text, {
       addEventListener,
-      fetch: fetchHere,
+      URL,
+      document: { currentScript: { src: `${service.url}/assets/any.js` } },
+      fetch,
       ui: { preauthorizeApiKey },
     });
     await loaded();
@@ -183,13 +196,7 @@ describe.each(['staging', 'production', 'test'])('in the profile %s', (profile) 
       const plain = await service.get('/graphql', undefined, { accept: 'application/json' });
       expect(bodyless(asked)).toEqual(bodyless(plain));
       expect(bodyless(asked)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
-      for (const path of [
-        '/graphiql/page.js',
-        '/development-token',
-        '/docs/development-token.js',
-      ]) {
-        expect([path, (await service.get(path)).status]).toEqual([path, 404]);
-      }
+      expect((await service.get('/development-token')).status).toBe(404);
       expect((await service.get('/docs')).text).not.toContain('development-token');
     } finally {
       await service.stop();

@@ -165,6 +165,7 @@ describe('before the boot has ended', () => {
     const answer = await get('/health/live');
     expect(answer.status).toBe(200);
     expect(answer.json).toEqual({ status: 'ok', info: {}, error: {}, details: {} });
+    expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(answer.headers.get('content-type')).toMatch(/^application\/json/);
     expectTimed(answer);
   });
