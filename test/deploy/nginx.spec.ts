@@ -1,7 +1,7 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import {
   createServer,
   type IncomingMessage,
@@ -12,17 +12,10 @@ import {
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { findFreePort } from '../../src/platform/database/embedded/embedded-postgres';
 import { until } from '../integration/until.fixture';
+import { hasNginx, startNginx } from './nginx.fixture';
 
 const CONFIGURATION = resolve(__dirname, '..', '..', 'deploy', 'nginx', 'nginx.conf');
-
-function hasNginx(): boolean {
-  if (!spawnSync('nginx', ['-v']).error) return true;
-  if (process.env['CI'] === 'true') throw new Error('CI=true needs nginx on the PATH');
-  process.stderr.write('\n*** NO nginx ON THE PATH: ITS CONFIGURATION IS NOT TESTED ***\n\n');
-  return false;
-}
 
 /** Whether nginx finds other addresses of a name later: since 1.27.3. */
 function canResolveAgain(): boolean {
@@ -35,38 +28,6 @@ function canResolveAgain(): boolean {
   if (major * 1e6 + minor * 1e3 + patch >= 1_027_003) return true;
   process.stderr.write('\n*** nginx BEFORE 1.27.3: MOVED REPLICAS ARE NOT TESTED ***\n\n');
   return false;
-}
-
-/** Starts nginx with a configuration, at a free port of 127.0.0.1, in a folder of its own. */
-async function startNginx(home: string, text: string) {
-  chmodSync(home, 0o777);
-  const port = await findFreePort();
-  const path = join(home, 'nginx.conf');
-  const here = text
-    .replace('listen 8080', `listen 127.0.0.1:${port}`)
-    .replaceAll('/tmp/', `${home}/`)
-    .replace('worker_processes auto', 'worker_processes 1')
-    .replace('/dev/stdout', `${home}/access.log`)
-    .replace('/dev/stderr', `${home}/error.log`);
-  writeFileSync(path, here);
-  const checked = spawnSync('nginx', ['-t', '-c', path, '-e', 'stderr'], { encoding: 'utf8' });
-  expect(checked.stderr).toContain('test is successful');
-  expect(checked.stderr).not.toMatch(/warn|deprecated/);
-  const nginx = spawn('nginx', ['-c', path, '-e', 'stderr', '-g', 'daemon off;'], {
-    stdio: 'ignore',
-  });
-  const url = `http://127.0.0.1:${port}`;
-  await until(() =>
-    fetch(`${url}/metrics`).then(
-      () => true,
-      () => false,
-    ),
-  );
-  const stop = async () => {
-    nginx.kill('SIGQUIT');
-    if (nginx.exitCode === null) await once(nginx, 'exit');
-  };
-  return { url, stop };
 }
 
 /** A replica that tells what it was asked, and answers as told. */
@@ -199,6 +160,25 @@ const portOf = (server: Server) => (server.address() as AddressInfo).port;
       readFileSync(join(home, 'access.log'), 'utf8').includes('GET /api/v1/audit/events'),
     );
     expect(readFileSync(join(home, 'access.log'), 'utf8')).not.toContain('somebody');
+  });
+
+  it('keeps hashed assets, whatever query they are asked with, and nothing else', async () => {
+    const year = 'public, max-age=31536000, immutable';
+    answer = (_incoming, outgoing) => outgoing.setHeader('Cache-Control', year).end('let x;');
+    const statuses: (string | null)[] = [];
+    for (const path of ['/assets/a.1.js', '/assets/a.1.js', '/assets/a.1.js?b=c', '/docs', '/docs'])
+      statuses.push((await fetch(`${url}${path}`)).headers.get('x-cache-status'));
+    expect(statuses).toEqual(['MISS', 'HIT', 'HIT', null, null]);
+    expect(asked.map(({ url: path }) => path)).toEqual(['/assets/a.1.js', '/docs', '/docs']);
+    answer = (_incoming, outgoing) => {
+      outgoing.statusCode = 404;
+      outgoing.setHeader('Cache-Control', 'no-store').end();
+    };
+    for (const status of ['MISS', 'MISS']) {
+      const { headers } = await fetch(`${url}/assets/a.2.js`);
+      expect(headers.get('x-cache-status') ?? status).toBe(status);
+    }
+    expect(asked).toHaveLength(5);
   });
 
   it('asks the other replica when one is gone', async () => {
