@@ -118,6 +118,7 @@ export default tseslint.config(
       'src/metrics/alert-state.ts',
       'src/metrics/performance.report.ts',
       'src/platform/logging/service-logger.ts',
+      'src/profiling/profiles.controller.ts',
       // Ids and timestamps of events, and the bound of those that clients give.
       'src/audit/event/uuid7.ts',
       'src/audit/event/dto/create-audit-event.dto.ts',

@@ -17,6 +17,7 @@ import { TrpcModule } from './api/trpc/trpc.module';
 import { ConcurrencyModule } from './concurrency/concurrency.module';
 import { StreamingModule } from './streaming/streaming.module';
 import { MaintenanceModule } from './maintenance/maintenance.module';
+import { ProfilingModule } from './profiling/profiling.module';
 import { TicketsModule } from './tickets/tickets.module';
 import { DeliveryModule } from './delivery/delivery.module';
 
@@ -29,6 +30,7 @@ import { DeliveryModule } from './delivery/delivery.module';
     TicketsModule,
     StreamingModule,
     MaintenanceModule,
+    ProfilingModule,
     DeliveryModule,
     ConfigModule,
     DatabaseModule,

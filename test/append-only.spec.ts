@@ -30,6 +30,7 @@ describe('no protocol changes or deletes an event', () => {
       'post performance/audit/events/bulk',
       'post performance/cache/warmup',
       'post performance/database/optimize',
+      'post performance/profiles',
     ]);
   });
 

@@ -17,6 +17,7 @@ const CAPABILITIES = [
   'streaming',
   'delivery',
   'maintenance',
+  'profiling',
   'tickets',
 ];
 const ADAPTERS_MAY = [
@@ -44,6 +45,7 @@ const ALLOWED: Record<string, string[]> = {
   concurrency: [...PLATFORM, 'metrics', 'auth', 'http'],
   streaming: [...PLATFORM, 'metrics'],
   maintenance: [...PLATFORM, 'metrics', 'validation'],
+  profiling: [...BASIC, 'http', 'validation'],
   tickets: [...PLATFORM, 'auth', 'http', 'concurrency', 'validation'],
   'audit/event': [...BASIC, 'validation'],
   audit: [...PLATFORM, ...CAPABILITIES, 'audit/event', ...EVENT_PARTS, 'audit/api'],
