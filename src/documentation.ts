@@ -19,14 +19,15 @@ window.ui = SwaggerUIBundle({
   deepLinking: true,
   // The badge would send this service's address to a validator on the internet.
   validatorUrl: null,
+  onComplete: () => dispatchEvent(new Event('documented')),
 });
 `;
 
-/** Puts the development token into the API reference, once it is there. */
+/** Puts the development token into the API reference, once that knows the schemes of the document. */
 const FILL_IN_TOKEN = `'use strict';
 {
   const { src } = document.currentScript;
-  addEventListener('load', async () => {
+  addEventListener('documented', async () => {
     const response = await fetch(new URL('../development-token', src));
     if (response.ok) ui.preauthorizeApiKey('bearer', (await response.json()).token);
   });
@@ -70,10 +71,10 @@ function pageWith(assets: StaticAssets, isDevelopment: boolean, base: string): s
     `    <link rel="icon" type="image/png" href="${packaged('favicon-32x32.png')}" />`,
     `    <link rel="stylesheet" href="${packaged('swagger-ui.css')}" />`,
     `    <script defer src="${packaged('swagger-ui-bundle.js')}"></script>`,
-    `    <script defer src="${own('docs.js', START)}"></script>`,
     ...(isDevelopment
       ? [`    <script defer src="${own('development-token.js', FILL_IN_TOKEN)}"></script>`]
       : []),
+    `    <script defer src="${own('docs.js', START)}"></script>`,
     '  </head>',
     '  <body>',
     '    <div id="swagger-ui"></div>',
