@@ -72,12 +72,14 @@ export function closeWithConnection(response: ServerResponse): void {
   const state = stateOf(socket);
   if (!state.queued) {
     state.queued = new Set();
-    // One listener for all of them, as there may be hundreds.
-    socket.once('close', () => closeQueued(state));
+    // One listener for all of them, as there may be hundreds. From version 22 on Node closes them itself, after this event.
+    socket.once('close', () => setImmediate(closeQueued, state));
   }
   const { queued } = state;
   queued.add(response);
-  response.once('socket', () => queued.delete(response));
+  const leave = (): void => void queued.delete(response);
+  response.once('socket', leave);
+  response.once('close', leave);
 }
 
 function closeQueued({ queued }: ConnectionState): void {
