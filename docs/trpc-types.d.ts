@@ -180,6 +180,54 @@ declare const EVENT_FIELDS: readonly [
 		readonly isNullable: true;
 		readonly name: "metadata";
 		readonly column: "metadata";
+	},
+	{
+		readonly isSparse: true;
+		readonly isNullable: true;
+		readonly type: "text";
+		readonly comparison: "exact";
+		readonly name: "principalType";
+		readonly column: "principal_type";
+	},
+	{
+		readonly isSparse: true;
+		readonly isNullable: true;
+		readonly type: "text";
+		readonly comparison: "exact";
+		readonly name: "principalName";
+		readonly column: "principal_name";
+	},
+	{
+		readonly isSparse: true;
+		readonly type: "json";
+		readonly comparison: "json";
+		readonly isNullable: true;
+		readonly name: "targets";
+		readonly column: "targets";
+	},
+	{
+		readonly isSparse: true;
+		readonly type: "json";
+		readonly comparison: "json";
+		readonly isNullable: true;
+		readonly name: "changes";
+		readonly column: "changes";
+	},
+	{
+		readonly isSparse: true;
+		readonly type: "json";
+		readonly comparison: "json";
+		readonly isNullable: true;
+		readonly name: "source";
+		readonly column: "source";
+	},
+	{
+		readonly isSparse: true;
+		readonly isNullable: true;
+		readonly type: "text";
+		readonly comparison: "exact";
+		readonly name: "schemaVersion";
+		readonly column: "schema_version";
 	}
 ];
 declare class SessionContextDto {
@@ -187,6 +235,21 @@ declare class SessionContextDto {
 	ipAddress?: string | null;
 	userAgent?: string | null;
 	geolocation?: string | null;
+}
+declare class EventTargetDto {
+	type?: string | null;
+	id?: string | null;
+	name?: string | null;
+}
+declare class EventChangeDto {
+	path: string;
+	old?: unknown;
+	new?: unknown;
+}
+declare class EventSourceDto {
+	service?: string | null;
+	host?: string | null;
+	version?: string | null;
 }
 declare class CreateAuditEventDto {
 	id?: string | null;
@@ -202,6 +265,12 @@ declare class CreateAuditEventDto {
 	correlationId?: string | null;
 	sessionContext?: SessionContextDto | null;
 	metadata?: Record<string, unknown> | null;
+	principalType?: string | null;
+	principalName?: string | null;
+	targets?: EventTargetDto[] | null;
+	changes?: EventChangeDto[] | null;
+	source?: EventSourceDto | null;
+	schemaVersion?: string | null;
 }
 declare class BulkCreateAuditEventsDto {
 	events: CreateAuditEventDto[];
@@ -223,6 +292,12 @@ declare class AuditEventDto {
 	correlationId: string | null;
 	sessionContext: SessionContextDto | null;
 	metadata: Record<string, unknown> | null;
+	principalType?: string;
+	principalName?: string;
+	targets?: EventTargetDto[];
+	changes?: EventChangeDto[];
+	source?: EventSourceDto;
+	schemaVersion?: string;
 }
 declare class BulkResultDto {
 	index: number;
@@ -275,15 +350,17 @@ declare const FILTERS: readonly [
 		readonly field: "targetResourceType";
 		readonly list: "resourceTypes";
 		readonly parameter: "resource_types";
-		readonly description: "On resources of these types.";
+		readonly description: "On resources of these types: any target of an event.";
 		readonly example: "Patient,Observation";
+		readonly isOfTargets: true;
 	},
 	{
 		readonly field: "targetResourceId";
 		readonly list: "resourceIds";
 		readonly parameter: "resource_ids";
-		readonly description: "On these resources.";
+		readonly description: "On these resources: any target of an event, the same one that has the type.";
 		readonly example: "pat-1,pat-2";
+		readonly isOfTargets: true;
 	},
 	{
 		readonly field: "correlationId";
@@ -291,6 +368,29 @@ declare const FILTERS: readonly [
 		readonly parameter: "correlation_ids";
 		readonly description: "With these correlation ids.";
 		readonly example: "req-7f3a,req-7f3b";
+	},
+	{
+		readonly field: "principalType";
+		readonly list: "principalTypes";
+		readonly parameter: "principal_types";
+		readonly description: "By principals of these kinds.";
+		readonly example: "user,service";
+	},
+	{
+		readonly field: "targetResourceType";
+		readonly list: "targetTypes";
+		readonly parameter: "target_types";
+		readonly description: "With a target of these types. Filters of targets and of resources hold for one target each, which may be another.";
+		readonly example: "Invoice,Order";
+		readonly isOfTargets: true;
+	},
+	{
+		readonly field: "targetResourceId";
+		readonly list: "targetIds";
+		readonly parameter: "target_ids";
+		readonly description: "With one of these targets, the same one that has the type.";
+		readonly example: "inv-17,inv-18";
+		readonly isOfTargets: true;
 	}
 ];
 type Filter = (typeof FILTERS)[number];

@@ -35,9 +35,9 @@ describe('CacheEntry', () => {
     ['a list', []],
     ['an object of others', { head: '{}' }],
     ['another version', { version: 1, createdAtMs: 0, ttlMs: 60_000, head: '{}', rest: null }],
-    ['a wrong type', { version: 3, ttlMs: '1', head: '{}', rest: null }],
-    ['no JSON', { version: 3, ttlMs: 60_000, head: '<html>', rest: null }],
-    ['half of it', { version: 3, ttlMs: 60_000, head: '{}' }],
+    ['a wrong type', { version: 4, ttlMs: '1', head: '{}', rest: null }],
+    ['no JSON', { version: 4, ttlMs: 60_000, head: '<html>', rest: null }],
+    ['half of it', { version: 4, ttlMs: 60_000, head: '{}' }],
   ])('is not made of %s', (_, stored) => {
     expect(CacheEntry.revive({ stored, leftMs: 60_000 }, KEPT)).toBeUndefined();
     expect(CacheEntry.revive(stored, KEPT)).toBeUndefined();

@@ -14,7 +14,7 @@ const MAX_COPIED_BYTES = 256 * 1024;
 /** Upper bound of `rest`, a few numbers and two positions; an exact count would need its text. */
 const REST_BYTES = 2048;
 /** Changes with the format, as replicas of two versions may share a Redis. */
-const VERSION = 3;
+const VERSION = 4;
 
 interface StoredEntry {
   version: typeof VERSION;

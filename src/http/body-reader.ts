@@ -53,7 +53,7 @@ export class BodyReader {
     private readonly yielder: EventLoopYielder,
   ) {}
 
-  /** The parsed body. Only members named `metadata` are sure to keep exact numbers. */
+  /** The parsed body. Only members named `metadata` or `changes` are sure to keep exact numbers. */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length <= SMALL_BODY_BYTES) return parseJsonBytes(bytes);

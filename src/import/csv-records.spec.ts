@@ -58,12 +58,15 @@ const text = fc.oneof(
 const json = fc
   .dictionary(fc.string(), fc.oneof(fc.string(), fc.integer(), fc.boolean()))
   .map((value) => JSON.stringify(value));
-const cell = (kind: string) => (kind === 'json' ? json : text);
+const list = fc.array(json, { maxLength: 3 }).map((values) => `[${values.join(',')}]`);
+const cell = (kind: string) => (kind === 'json' ? json : kind === 'list' ? list : text);
 
 describe('a CSV export', () => {
   it('has the columns of the registry', () => {
-    const kindOf = ({ type, words }: EventField) =>
-      type === 'json' ? 'json' : type === 'text' && !words ? 'text' : 'word';
+    const kindOf = ({ name, type, words }: EventField) => {
+      if (type === 'json') return ['targets', 'changes'].includes(name) ? 'list' : 'json';
+      return type === 'text' && !words ? 'text' : 'word';
+    };
     expect(CSV_COLUMNS).toEqual(
       Object.fromEntries(EVENT_FIELDS.map((field) => [field.name, kindOf(field)])),
     );
@@ -103,7 +106,8 @@ describe('a CSV export', () => {
               chosen.flatMap((name) => {
                 const value = one[name];
                 if (value === undefined) return [];
-                return [[name, CSV_COLUMNS[name] === 'json' ? JSON.parse(value) : value]];
+                const isJson = ['json', 'list'].includes(CSV_COLUMNS[name]);
+                return [[name, isJson ? JSON.parse(value) : value]];
               }),
             ),
           );

@@ -3,7 +3,7 @@ import { CsvRowSplitter } from './csv-row-splitter';
 import { exactText, type RawRecord } from './raw-record';
 import { objectOf } from './record-mapping';
 
-/** Columns of a CSV export, and the kinds of their cells: `text` is neutralized against formulas. */
+/** Columns of a CSV export, and the kinds of their cells: `text` is neutralized against formulas, a `list` is JSON. */
 export const CSV_COLUMNS = {
   id: 'word',
   timestamp: 'word',
@@ -20,6 +20,12 @@ export const CSV_COLUMNS = {
   correlationId: 'text',
   sessionContext: 'json',
   metadata: 'json',
+  principalType: 'text',
+  principalName: 'text',
+  targets: 'list',
+  changes: 'list',
+  source: 'json',
+  schemaVersion: 'text',
 } as const;
 type Column = keyof typeof CSV_COLUMNS;
 
@@ -203,7 +209,7 @@ class CellReader {
   /** The JSON of a cell. @throws UnreadableRow */
   valueOf(column: Column, text: string): string {
     const kind = CSV_COLUMNS[column];
-    if (kind === 'json') return jsonOf(column, text);
+    if (kind === 'json' || kind === 'list') return jsonOf(column, kind, text);
     return JSON.stringify(kind === 'text' && !this.isRaw ? this.restored(column, text) : text);
   }
 
@@ -232,16 +238,19 @@ function endOfQuoted(row: string, from: number): number {
   }
 }
 
-function jsonOf(column: Column, text: string): string {
+function jsonOf(column: Column, kind: 'json' | 'list', text: string): string {
+  const isRight = (value: unknown) =>
+    kind === 'list' ? Array.isArray(value) : objectOf(value) !== undefined;
+  const form = kind === 'list' ? 'array' : 'object';
   try {
-    if (objectOf(JSON.parse(text)) === undefined) throw new SyntaxError('it is not an object');
+    if (!isRight(JSON.parse(text))) throw new SyntaxError(`it is not an ${form}`);
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     const isCut = text.length === SPREADSHEET_CHARACTERS;
     throw new UnreadableRow(
       isCut
         ? `${column} was cut by a spreadsheet, which holds ${SPREADSHEET_CHARACTERS} characters a cell`
-        : `${column} is not a JSON object: ${detail}`,
+        : `${column} is not a JSON ${form}: ${detail}`,
     );
   }
   // In valid JSON raw line breaks are between tokens only.

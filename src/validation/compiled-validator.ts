@@ -6,7 +6,15 @@ import {
   type ValidatorConstraintInterface,
 } from 'class-validator';
 import type { FieldError } from '../platform/errors/app-error';
-import { arrayAdviceOf, memberPath, nestedTypeOf, RuleConstraint, type Rule } from './constraints';
+import {
+  arrayAdviceOf,
+  memberPath,
+  nestedTypeOf,
+  objectRuleOf,
+  type Rule,
+  RuleConstraint,
+  type Violation,
+} from './constraints';
 
 type Dto = new () => object;
 type Check = (value: unknown, path: string, errors: FieldError[]) => void;
@@ -48,6 +56,7 @@ function compile(dto: Dto): Check {
   const allowed = `is not a known property; allowed: ${[...known].join(', ')}`;
   const single = `send one object; allowed members: ${[...known].join(', ')}`;
   const advice = `, not an array; ${arrayAdviceOf(dto) ?? single}`;
+  const ofObject = objectRuleOf(dto);
   return (value, path, errors) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       const isBody = path === '' && Array.isArray(value);
@@ -55,6 +64,7 @@ function compile(dto: Dto): Check {
       return;
     }
     const record = value as Record<string, unknown>;
+    const before = errors.length;
     let unknown = 0;
     for (const key of Object.keys(record)) {
       if (known.has(key)) continue;
@@ -68,7 +78,16 @@ function compile(dto: Dto): Check {
       const member = Object.hasOwn(record, name) ? record[name] : undefined;
       check(member, path === '' ? name : `${path}.${name}`, errors);
     }
+    if (!ofObject || errors.length > before) return;
+    const violation = ofObject(value);
+    if (violation !== undefined) errors.push(fieldErrorOf(violation, path));
   };
+}
+
+function fieldErrorOf(violation: Violation, path: string): FieldError {
+  if (typeof violation === 'string') return { path, message: violation };
+  const { at, message } = violation;
+  return { path: path === '' && at.startsWith('.') ? at.slice(1) : `${path}${at}`, message };
 }
 
 function join(path: string, key: string): string {
@@ -127,9 +146,7 @@ function constraint(dto: Dto, metadata: ValidationMetadata): Check {
       : foreignRule(dto, metadata);
   const one: Check = (value, path, errors) => {
     const violation = rule(value);
-    if (violation === undefined) return;
-    if (typeof violation === 'string') errors.push({ path, message: violation });
-    else errors.push({ path: `${path}${violation.at}`, message: violation.message });
+    if (violation !== undefined) errors.push(fieldErrorOf(violation, path));
   };
   if (!metadata.each) return one;
   return (value, path, errors) => {

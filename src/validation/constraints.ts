@@ -46,6 +46,21 @@ export function Check(rule: Rule, options?: { each?: boolean }): PropertyDecorat
   return Validate(RuleConstraint, [rule], options);
 }
 
+const OBJECT_RULE = Symbol('rule of a whole object');
+
+/** A rule of an object whose members are valid. A violation inside it has a path such as `.name`. */
+export type ObjectRule<T> = (value: T) => Violation | undefined;
+
+/** Applies a rule to each object of this class, such as one about two of its members. */
+export const CheckObject =
+  <T extends object>(rule: ObjectRule<T>): ((dto: new () => T) => void) =>
+  (dto) =>
+    Reflect.defineMetadata(OBJECT_RULE, rule, dto);
+
+export function objectRuleOf(dto: new () => object): ObjectRule<object> | undefined {
+  return Reflect.getMetadata(OBJECT_RULE, dto) as ObjectRule<object> | undefined;
+}
+
 const NESTED_TYPE = Symbol('nested type');
 
 /** Validates an object (with `each`: every element) by its DTO class. */
@@ -131,21 +146,29 @@ export function list(min: number, max = Infinity): Rule {
       : `must be an array of ${allowed}`;
 }
 
-/**
- * A JSON object of at most `maxDepth` levels (itself the first) and `maxBytes` of minified UTF-8, with storable texts.
- */
+/** As `jsonValue` for an object. */
 export function jsonObject(maxBytes: number, maxDepth: number): Rule {
+  const rule = jsonValue(maxBytes, maxDepth);
+  return (value) =>
+    typeof value !== 'object' || value === null || Array.isArray(value)
+      ? 'must be a JSON object'
+      : rule(value);
+}
+
+/**
+ * A JSON object or list of at most `maxDepth` levels (itself the first) and `maxBytes` of minified UTF-8, with storable
+ * texts.
+ */
+export function jsonValue(maxBytes: number, maxDepth: number): Rule {
   return (value) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return 'must be a JSON object';
-    }
+    if (typeof value !== 'object' || value === null) return 'must be a JSON object or array';
     const budget = { bytesLeft: maxBytes };
     const violation = nestedViolation(value, maxDepth, budget);
     if (violation === TOO_LARGE) return `must be at most ${maxBytes} bytes of JSON`;
     if (violation?.message === TOO_DEEP)
       return { ...violation, message: `${TOO_DEEP}: at most ${maxDepth} levels` };
     if (violation) return violation;
-    // Most objects are too small to need serializing.
+    // Most values are too small to need serializing.
     const bytesAtLeast = maxBytes - budget.bytesLeft;
     if (bytesAtLeast * MAX_EXPANSION <= maxBytes && !hasExactNumbers(value)) return undefined;
     const size = Buffer.byteLength(exactJsonText(value));

@@ -44,6 +44,45 @@ export function NestedProperty(typeOf: () => new () => object): PropertyDecorato
   );
 }
 
+/** An optional or null list of objects of another DTO class, checked by `rules` as a whole before its elements. */
+export function NestedListProperty(
+  typeOf: () => new () => object,
+  [minItems, maxItems]: readonly [number, number],
+  { description, rules = [] }: { description: string; rules?: readonly Rule[] },
+): PropertyDecorator {
+  return applyDecorators(
+    IsOptional(),
+    Check(list(minItems, maxItems)),
+    ...rules.map((rule) => Check(rule)),
+    Nested(typeOf, { each: true }),
+    ApiProperty({
+      type: () => [typeOf()],
+      minItems,
+      maxItems,
+      required: false,
+      nullable: true,
+      description,
+    }),
+  );
+}
+
+/** An optional JSON value of any kind, checked with the object around it; null is a value. */
+export function AnyJsonProperty(about: Omit<About, 'required'>): PropertyDecorator {
+  return Property(anything, ANY_JSON, about);
+}
+
+const anything: Rule = () => undefined;
+
+const ANY_JSON = {
+  anyOf: [
+    { type: 'object', additionalProperties: true },
+    { type: 'array', items: {} },
+    { type: 'string' },
+    { type: 'number' },
+    { type: 'boolean' },
+  ],
+} as ApiPropertyOptions;
+
 /** An optional list of texts with a rule for each. */
 export function ListProperty(
   [element, items]: readonly [Rule, object],

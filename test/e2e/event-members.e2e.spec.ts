@@ -28,6 +28,12 @@ describe('a member of an event', () => {
     'sessionContext.ipAddress': 10_000,
     'sessionContext.userAgent': 10_000,
     'sessionContext.geolocation': 10_000,
+    principalType: 64,
+    principalName: 255,
+    'source.service': 255,
+    'source.host': 255,
+    'source.version': 255,
+    schemaVersion: 32,
   };
   const put = (path: string, value: unknown): Record<string, unknown> => {
     const [first = '', second] = path.split('.');
@@ -129,6 +135,28 @@ describe('a member of an event', () => {
     ['sessionContext', [], 'sessionContext'],
     ['sessionContext', 'text', 'sessionContext'],
     ['sessionContext', { other: 1 }, 'sessionContext.other'],
+    ['source', [], 'source'],
+    ['source', { name: 'x' }, 'source.name'],
+    ['targets', {}, 'targets'],
+    ['targets', [], 'targets'],
+    ['targets', Array.from({ length: 101 }, () => ({ id: 'x' })), 'targets'],
+    ['targets', [{ id: 'x' }, {}], 'targets[1]'],
+    ['targets', [{ id: 'x' }, { id: null, name: 'x' }], 'targets[1]'],
+    ['targets', [{ id: 'x' }, null], 'targets[1]'],
+    ['targets', [{ id: 'x' }, 'y'], 'targets[1]'],
+    ['targets', [{ type: 1 }], 'targets[0].type'],
+    ['targets', [{ id: 'x'.repeat(256) }], 'targets[0].id'],
+    ['targets', [{ id: 'x', name: 'a\0b' }], 'targets[0].name'],
+    ['targets', [{ id: 'x', kind: 'y' }], 'targets[0].kind'],
+    ['changes', {}, 'changes'],
+    ['changes', Array.from({ length: 1001 }, () => ({ path: 'x' })), 'changes'],
+    ['changes', [{}], 'changes[0].path'],
+    ['changes', [{ path: null }], 'changes[0].path'],
+    ['changes', [{ path: 1 }], 'changes[0].path'],
+    ['changes', [{ path: 'x'.repeat(1025) }], 'changes[0].path'],
+    ['changes', [{ path: '' }, { path: '', value: 1 }], 'changes[1].value'],
+    ['changes', [{ path: '', old: { a: ['\ud800'] } }], 'changes[0].old.a[0]'],
+    ['changes', [{ path: '', new: { '\0': 1 } }], 'changes[0].new["\\u0000"]'],
     ['sequence', '1', 'sequence'],
     ['recordedAt', '2026-01-01T00:00:00Z', 'recordedAt'],
     ['odd name', 1, '["odd name"]'],
@@ -170,6 +198,19 @@ describe('a member of an event', () => {
     );
     expectProblem(refused, 400, 'VALIDATION_FAILED');
     expect(pathsOf(refused)).toEqual([path]);
+  });
+
+  it('changes hold 256 KiB of UTF-8 and 32 levels, no byte and no level more', async () => {
+    const sized = (bytes: number) => [{ path: '', new: `é${'x'.repeat(bytes - 24)}` }];
+    expect(Buffer.byteLength(JSON.stringify(sized(256 * 1024)))).toBe(256 * 1024);
+    expect((await send('changes', sized(256 * 1024))).status).toBe(201);
+    expect(pathsOf(await send('changes', sized(256 * 1024 + 1)))).toEqual(['changes']);
+    const nested = (levels: number) =>
+      JSON.parse(`[{"path":"","old":${'['.repeat(levels - 2)}${']'.repeat(levels - 2)}}]`);
+    const deepest = await send('changes', nested(32));
+    expect(deepest.status).toBe(201);
+    expect((await service.get(`${EVENTS}/${deepest.json.id}`, token)).text).toBe(deepest.text);
+    expectProblem(await send('changes', nested(33)), 400, 'VALIDATION_FAILED');
   });
 
   it('metadata holds 256 KiB of UTF-8 and 32 levels, no byte and no level more', async () => {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import Papa from 'papaparse';
-import { instant, objectJson, storableText } from '../support/event-arbitraries';
+import { instant, objectJson, sparseJson, storableText } from '../support/event-arbitraries';
 import { fetchExport, linesOf, readPages } from '../support/export-client';
 import { elementTexts, memberTexts } from '../support/json-text';
 import { ask, queryOf, sampleEvent } from '../support/page-model';
@@ -54,11 +54,14 @@ function hostileEvents(count: number): string[] {
     correlationId: fc.option(cell),
     sessionContext: fc.option(fc.record({ userAgent: fc.option(cell) })),
   });
-  const whole = fc.tuple(event, fc.option(objectJson), instant(1.76e12, 1.79e12));
-  return fc.sample(whole, { numRuns: count, seed: 55 }).map(([members, metadata, at]) => {
+  const whole = fc.tuple(event, fc.option(objectJson), instant(1.76e12, 1.79e12), sparseJson);
+  return fc.sample(whole, { numRuns: count, seed: 55 }).map(([members, metadata, at, sparse]) => {
     const fixed = { organizationId: 'hostile', status: 'success', timestamp: at.sent };
-    const text = JSON.stringify({ ...fixed, ...members }).slice(0, -1);
-    return `${text},"metadata":${metadata ?? 'null'}}`;
+    const { targetResourceType, targetResourceId, ...others } = members;
+    const target = sparse.targets === undefined ? { targetResourceType, targetResourceId } : {};
+    const text = JSON.stringify({ ...fixed, ...others, ...target }).slice(0, -1);
+    const more = Object.entries(sparse).map(([name, json]) => `,"${name}":${json}`);
+    return `${text},"metadata":${metadata ?? 'null'}${more.join('')}}`;
   });
 }
 
@@ -78,20 +81,31 @@ async function store(events: string[]): Promise<void> {
   expect({ status: answer.status, text: answer.text.slice(0, 300) }).toMatchObject({ status: 201 });
 }
 
+const JSON_COLUMNS = ['sessionContext', 'metadata', 'targets', 'changes', 'source'];
+/** Columns of the members that an event need not have. */
+const SPARSE = {
+  ...{ principalType: '', principalName: '', targets: '' },
+  ...{ changes: '', source: '', schemaVersion: '' },
+};
+
 /** What the cells of a CSV row must be for an event; null and empty text look alike to most readers. */
 function cellsOf(event: string): Record<string, string> {
   const members = [...memberTexts(event)].map(([name, text]) => [
     name,
     text === 'null' ? '' : text.startsWith('"') ? (JSON.parse(text) as string) : text,
   ]);
-  return Object.fromEntries(members) as Record<string, string>;
+  const cells = Object.fromEntries(members) as Record<string, string>;
+  const always = Object.entries(cells).filter(([name]) => !Object.hasOwn(SPARSE, name));
+  return { ...Object.fromEntries(always), ...SPARSE, ...cells };
 }
 
 const neutralised = (cells: Record<string, string>) =>
-  Object.fromEntries(Object.entries(cells).map(([name, text]) => [name, neutralisedCell(text)]));
+  Object.fromEntries(
+    Object.entries(cells).map(([name, text]) => [name, neutralisedCell(name, text)]),
+  );
 
-function neutralisedCell(text: string): string {
-  if (text.startsWith('{')) return text.replace(/;(?=[=+@＝＋－＠-])/g, '\\u003b');
+function neutralisedCell(name: string, text: string): string {
+  if (JSON_COLUMNS.includes(name)) return text.replace(/;(?=[=+@＝＋－＠-])/g, '\\u003b');
   const inside = text.replace(/([;\t\r\n]"*'*)(?=[=+@＝＋－＠-])/g, "$1'");
   return /^'*[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${inside}` : inside;
 }
@@ -161,7 +175,17 @@ describe('an export', () => {
     ];
     const metadata = { a: ';=1', b: [1, -2, '=1,=2', '-1'], c: 'x,-1+cmd', d: ';' };
     const events = texts.map((action) =>
-      JSON.stringify({ organizationId, action, status: 'success', metadata }),
+      JSON.stringify({
+        ...{ organizationId, action, status: 'success', metadata },
+        ...{
+          principalName: action,
+          targets: [
+            { type: action, id: '=1' },
+            { id: '-1', name: '@a' },
+          ],
+        },
+        changes: [{ path: action, old: [1, -2, '=1', ',-x'], new: ';+1' }],
+      }),
     );
     await store(events);
     const query = { organization_ids: organizationId, format: 'csv', sort_field: 'sequence' };
@@ -269,7 +293,7 @@ describe('an export', () => {
     expect((await fetchExport(service, operator, { ...query, format: 'ndjson' })).text).toBe('');
     const csv = await fetchExport(service, operator, { ...query, format: 'csv', bom: 'true' });
     expect(csv.text).toMatch(
-      /^\ufeffid,timestamp,recordedAt,sequence,organizationId,.*,metadata\r\n$/,
+      /^\ufeffid,timestamp,recordedAt,sequence,organizationId,.*,metadata,principalType,principalName,targets,changes,source,schemaVersion\r\n$/,
     );
     expect(csv.trailers['x-export-rows']).toBe('0');
     const nobody = await tokenOf({ organizations: [], scope: EXPORT });

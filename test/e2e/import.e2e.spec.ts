@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { runImportCommand } from '../../src/import/import-command';
 import { SYSTEM_CLOCK } from '../../src/import/chunk-sender';
-import { instant, objectJson, storableText } from '../support/event-arbitraries';
+import { instant, objectJson, sparseJson, storableText } from '../support/event-arbitraries';
 import { fetchExport, linesOf } from '../support/export-client';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -95,6 +95,7 @@ describe('a CSV export', () => {
     ),
     instant(1.79e12, 1.795e12),
     fc.option(objectJson),
+    sparseJson,
   );
   const SENT = 'id,timestamp,action,status,dataClassification,metadata';
   const OTHERS = [
@@ -105,6 +106,12 @@ describe('a CSV export', () => {
     'outcomeDescription',
     'correlationId',
     'sessionContext',
+    'principalType',
+    'principalName',
+    'targets',
+    'changes',
+    'source',
+    'schemaVersion',
     'recordedAt',
     'sequence',
   ];
@@ -125,11 +132,17 @@ describe('a CSV export', () => {
         options,
         async (events, { delimiter, bom, isRaw, others, isPacked, format }) => {
           const [from, to] = [`from-${(count += 1)}`, `to-${count}`];
-          const lines = events.map(([members, at, metadata]) =>
-            [
-              JSON.stringify({ organizationId: from, timestamp: at.sent, ...members }).slice(0, -1),
-              `"metadata":${metadata ?? 'null'}}`,
-            ].join(','),
+          const lines = events.map(
+            ([{ targetResourceType, targetResourceId, ...members }, at, metadata, sparse]) =>
+              [
+                JSON.stringify({
+                  ...{ organizationId: from, timestamp: at.sent, ...members },
+                  // Those of the first target are filled.
+                  ...(sparse.targets === undefined ? { targetResourceType, targetResourceId } : {}),
+                }).slice(0, -1),
+                ...Object.entries(sparse).map(([member, text]) => `"${member}":${text}`),
+                `"metadata":${metadata ?? 'null'}}`,
+              ].join(','),
           );
           for (let at = 0; at < lines.length; at += 7) {
             const body = `{"events":[${lines.slice(at, at + 7).join(',')}]}`;

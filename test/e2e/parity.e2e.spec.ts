@@ -48,7 +48,26 @@ function eventText(index: number): string {
     sessionContext: { sessionId: 's', ipAddress: 'AWS Internal', userAgent: '', geolocation: '漢' },
   };
   const metadata = `{"index":${index},"big":9223372036854775807,"wide":1.50,"tiny":-1E-400,"null":null}`;
-  return `${JSON.stringify(members).slice(0, -1)},"metadata":${metadata}}`;
+  return `${JSON.stringify(members).slice(0, -1)},"metadata":${metadata}${sparseText(index)}}`;
+}
+
+/** The members that an event need not have: all of them, or one. */
+function sparseText(index: number): string {
+  const target = (at: number) => ({
+    type: at % 2 ? 'Patient' : 'Invoice',
+    id: `id-${at % 5}`,
+    name: 'n',
+  });
+  const members = [
+    `"principalType":"${['user', 'service'][index % 2]}"`,
+    `"principalName":"Ada \\"A\\""`,
+    `"targets":${JSON.stringify([target(index), target(index + 3), target(index + 8)])}`,
+    `"changes":[{"path":"","old":1.50,"new":{"a":[-0,1e400]}},{"path":"/x","new":null},{"path":"/y"}]`,
+    `"source":{"service":"s","host":"","version":"1.0"}`,
+    `"schemaVersion":"2"`,
+  ];
+  const some = index % 8 === 0 ? members : members.slice(index % 8, (index % 8) + 1);
+  return some.map((member) => `,${member}`).join('');
 }
 
 const NO_SUCH_PRINCIPAL = ['nobody'];
@@ -82,6 +101,11 @@ const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
   ['statuses', { filter: { statuses: ['failure', 'attempt'] } }],
   ['classifications', { filter: { dataClassifications: ['PHI'] } }],
   ['a resource', { filter: { resourceTypes: ['Patient'], resourceIds: ['id-1', 'id-2'] } }],
+  [
+    'two targets of one event',
+    { filter: { resourceIds: ['id-1'], targetTypes: ['Invoice'], targetIds: ['id-4', 'id-2'] } },
+  ],
+  ['principals of a kind', { filter: { principalTypes: ['service'] } }],
   ['a correlation', { filter: { correlationIds: ['corr'] } }],
   ['nothing', { filter: { principalIds: NO_SUCH_PRINCIPAL } }],
   [

@@ -22,6 +22,7 @@ const json = fc.option(
     .map((value) => JSON.stringify({ ...value, exact: 0 }).replace('"exact":0', '"exact":1.500e3')),
   { nil: null },
 );
+const jsonList = json.map((one) => one && `[${one},{"path":"x","new":-0.0}]`);
 const micros = fc.integer({ min: 0, max: Date.parse('2026-01-01') * 1000 });
 
 const event: fc.Arbitrary<NewEvent> = fc
@@ -36,11 +37,23 @@ const event: fc.Arbitrary<NewEvent> = fc
     sessionContext: json,
     metadata: json,
     timestampSubmicros: fc.constantFrom(null, '7', '78', '789', '001'),
+    sparse: fc.option(
+      fc.record({
+        principalType: maybeText,
+        principalName: maybeText,
+        targets: jsonList,
+        changes: jsonList,
+        source: json,
+        schemaVersion: maybeText,
+      }),
+      { nil: {} },
+    ),
     suffix: text,
   })
-  .map(({ micros: at, suffix, ...members }) =>
+  .map(({ micros: at, suffix, sparse, ...members }) =>
     newEvent({
       ...members,
+      ...sparse,
       id: uuid7(at),
       timestamp: formatInstant(at),
       organizationId: `org-${randomBytes(4).toString('hex')}${suffix}`,

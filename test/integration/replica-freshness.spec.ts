@@ -186,12 +186,12 @@ describe('reads with a read replica', () => {
     } finally {
       await admin.query('ALTER TABLE audit_organization RENAME COLUMN hidden TO recorded_at');
     }
-    await admin.query('ALTER TABLE audit_event RENAME COLUMN timestamp_submicros TO hidden');
+    await admin.query('ALTER TABLE audit_event RENAME COLUMN schema_version TO hidden');
     try {
       expect(await readFrom([id])).toEqual(['primary', 1]);
       expect((await readFrom('*'))[0]).toBe('primary');
     } finally {
-      await admin.query('ALTER TABLE audit_event RENAME COLUMN hidden TO timestamp_submicros');
+      await admin.query('ALTER TABLE audit_event RENAME COLUMN hidden TO schema_version');
     }
     expect(await readFrom([id])).toEqual(['replica', 1]);
   });

@@ -110,6 +110,12 @@ export function newEvent(changes: Partial<NewEvent> = {}): NewEvent {
     correlationId: null,
     sessionContext: null,
     metadata: null,
+    principalType: null,
+    principalName: null,
+    targets: null,
+    changes: null,
+    source: null,
+    schemaVersion: null,
     ...changes,
   };
 }

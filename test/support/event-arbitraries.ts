@@ -104,18 +104,57 @@ function objectText(value: fc.Arbitrary<string>): fc.Arbitrary<string> {
     );
 }
 
+const json = fc.letrec<{ value: string; object: string }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    fc.oneof(numberText, stringText, fc.constantFrom('true', 'false', 'null')),
+    tie('object'),
+    fc.array(tie('value'), { maxLength: 4 }).map((elements) => `[${elements.join(', ')}]`),
+  ),
+  object: objectText(tie('value')),
+}));
+
 /** The text of a JSON object of any content and layout, a few levels deep. */
-export const objectJson: fc.Arbitrary<string> = fc.letrec<{ value: string; object: string }>(
-  (tie) => ({
-    value: fc.oneof(
-      { depthSize: 'small', withCrossShrink: true },
-      fc.oneof(numberText, stringText, fc.constantFrom('true', 'false', 'null')),
-      tie('object'),
-      fc.array(tie('value'), { maxLength: 4 }).map((elements) => `[${elements.join(', ')}]`),
+export const objectJson: fc.Arbitrary<string> = json.object;
+
+const name = storableText(255);
+const optionalName = fc.option(name);
+
+/** One that has a type or an id. */
+const target = fc
+  .record({ type: optionalName, id: optionalName, name: optionalName }, { requiredKeys: [] })
+  .map((one) => (typeof (one.type ?? one.id) === 'string' ? one : { ...one, id: 'x' }));
+
+const change = fc
+  .tuple(storableText(100), spelling, fc.option(json.value), fc.option(json.value), fc.boolean())
+  .map(([path, spell, old, now, isFirst]) => {
+    const at = `"path":${spell(path)}`;
+    const values = [old === null ? [] : [`"old": ${old}`], now === null ? [] : [`"new":${now}`]];
+    return `{${[...(isFirst ? [at] : []), ...values.flat(), ...(isFirst ? [] : [at])].join(' ,')}}`;
+  });
+
+const stringified = (value: fc.Arbitrary<unknown>) => value.map((one) => JSON.stringify(one));
+
+/** The texts of the members that an event need not have, any of them, by their names. */
+export const sparseJson: fc.Arbitrary<Partial<Record<SparseMember, string>>> = fc.record(
+  {
+    principalType: stringified(storableText(64)),
+    principalName: stringified(name),
+    targets: stringified(fc.array(target, { minLength: 1, maxLength: 4 })),
+    changes: fc.array(change, { maxLength: 4 }).map((changes) => `[${changes.join(', ')}]`),
+    source: stringified(
+      fc.record(
+        { service: optionalName, host: optionalName, version: optionalName },
+        { requiredKeys: [] },
+      ),
     ),
-    object: objectText(tie('value')),
-  }),
-).object;
+    schemaVersion: stringified(storableText(32)),
+  },
+  { requiredKeys: [] },
+);
+
+export type SparseMember =
+  'principalType' | 'principalName' | 'targets' | 'changes' | 'source' | 'schemaVersion';
 
 /** A moment between two, as the contract allows to write it, and in UTC with six digits, or as many as it needs. */
 export const instant = (

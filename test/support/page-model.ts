@@ -31,26 +31,43 @@ const LISTS = {
   actions: ['action', NAMES],
   statuses: ['status', STATUSES],
   data_classifications: ['dataClassification', CLASSES],
-  resource_types: ['targetResourceType', NAMES],
-  resource_ids: ['targetResourceId', NAMES],
   correlation_ids: ['correlationId', NAMES],
+  principal_types: ['principalType', NAMES],
+  resource_types: ['targets', NAMES],
+  resource_ids: ['targets', NAMES],
+  target_types: ['targets', NAMES],
+  target_ids: ['targets', NAMES],
 } as const;
+/** Filters that one target has to fit, of all that an event has. */
+const TARGET_LISTS = [
+  ['resource_types', 'resource_ids'],
+  ['target_types', 'target_ids'],
+] as const;
 
 const maybe = (values: readonly string[]) => fc.option(fc.constantFrom(...values), { freq: 4 });
 const sharedIds = Array.from({ length: 30 }, () => randomUUID());
+const target = fc
+  .record({ type: maybe(NAMES), id: maybe(NAMES) })
+  .filter(({ type, id }) => type !== null || id !== null);
 /** An event to store: few values each, so that many are equal. */
-export const sampleEvent = fc.record({
-  organizationId: fc.constantFrom(...ORGANIZATIONS),
-  timestamp: fc.constantFrom(...TIMES),
-  id: fc.option(fc.constantFrom(...sharedIds)),
-  principalId: maybe(NAMES),
-  action: fc.constantFrom(...NAMES),
-  status: fc.constantFrom(...STATUSES),
-  dataClassification: fc.constantFrom(...CLASSES),
-  targetResourceType: maybe(NAMES),
-  targetResourceId: maybe(NAMES),
-  correlationId: maybe(NAMES),
-});
+export const sampleEvent = fc
+  .record({
+    organizationId: fc.constantFrom(...ORGANIZATIONS),
+    timestamp: fc.constantFrom(...TIMES),
+    id: fc.option(fc.constantFrom(...sharedIds)),
+    principalId: maybe(NAMES),
+    action: fc.constantFrom(...NAMES),
+    status: fc.constantFrom(...STATUSES),
+    dataClassification: fc.constantFrom(...CLASSES),
+    targetResourceType: maybe(NAMES),
+    targetResourceId: maybe(NAMES),
+    correlationId: maybe(NAMES),
+    principalType: maybe(NAMES),
+    targets: fc.option(fc.array(target, { minLength: 1, maxLength: 4 })),
+  })
+  .map(({ targetResourceType, targetResourceId, ...event }) =>
+    event.targets === null ? { ...event, targetResourceType, targetResourceId } : event,
+  );
 
 /** What one reader asks for, and the organizations of its token. */
 export interface Ask {
@@ -138,10 +155,19 @@ export function modelOf(all: readonly Stored[], asked: Ask): string[] {
     if (organizations[0] !== '*' && !organizations.includes(one.organizationId)) return false;
     if (asked.start_date !== null && nanos(one.timestamp) < nanos(asked.start_date)) return false;
     if (asked.end_date !== null && nanos(one.timestamp) >= nanos(asked.end_date)) return false;
-    return Object.entries(LISTS).every(([name, [member]]) => {
-      const values = asked.lists[name as keyof typeof LISTS];
-      return !values || values.includes(one[member] as string);
-    });
+    const fits = (name: keyof typeof LISTS, value: unknown): boolean =>
+      asked.lists[name]?.includes(value as string) ?? true;
+    const first = { type: one['targetResourceType'], id: one['targetResourceId'] };
+    const targets = [first, ...((one['targets'] ?? []) as Record<string, unknown>[])];
+    const isOfMembers = Object.entries(LISTS).every(
+      ([name, [member]]) => member === 'targets' || fits(name as keyof typeof LISTS, one[member]),
+    );
+    return (
+      isOfMembers &&
+      TARGET_LISTS.every(([types, ids]) =>
+        targets.some(({ type, id }) => fits(types, type) && fits(ids, id)),
+      )
+    );
   });
   const bytes = (text: string) => Buffer.from(text).toString('hex');
   const keyOf = (one: Stored) =>

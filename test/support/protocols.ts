@@ -42,7 +42,10 @@ export interface Protocol {
 
 const MEMBERS = `id timestamp recordedAt sequence organizationId principalId action targetResourceType
   targetResourceId status outcomeDescription dataClassification correlationId
-  sessionContext { sessionId ipAddress userAgent geolocation } metadata`;
+  sessionContext { sessionId ipAddress userAgent geolocation } metadata principalType principalName
+  targets { type id name } changes source { service host version } schemaVersion`;
+/** Members that an event need not have: the others leave them out, GraphQL says null. */
+const SPARSE = ['principalType', 'principalName', 'targets', 'changes', 'source', 'schemaVersion'];
 const SEARCH = `query ($filter: AuditEventFilter, $pagination: PaginationInput) {
   optimizedAuditEvents(filter: $filter, pagination: $pagination) {
     edges { node { ${MEMBERS} } } totalCount pageInfo { hasNextPage hasPreviousPage endCursor }
@@ -149,11 +152,20 @@ function graphqlPage({ text, json }: Answer): SearchOutcome {
   if (json.errors) return { kind: json.errors[0].extensions.code };
   const { totalCount, pageInfo } = json.data.optimizedAuditEvents;
   const nodes = elementTexts(member(text, 'data', 'optimizedAuditEvents', 'edges')).map((edge) =>
-    member(edge, 'node').replace(/"status":"([A-Z]+)"/, (whole) => whole.toLowerCase()),
+    withoutSparse(member(edge, 'node')).replace(/"status":"([A-Z]+)"/, (whole) =>
+      whole.toLowerCase(),
+    ),
   );
   const { hasNextPage: hasNext, hasPreviousPage: hasPrevious, endCursor } = pageInfo;
   const cursor = hasNext ? endCursor : undefined;
   return { events: nodes.map(canonicalJson), total: totalCount, hasNext, hasPrevious, cursor };
+}
+
+function withoutSparse(event: string): string {
+  const members = [...memberTexts(event)].filter(
+    ([name, text]) => text !== 'null' || !SPARSE.includes(name),
+  );
+  return `{${members.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(',')}}`;
 }
 
 /** Enums of GraphQL are upper case. */

@@ -176,7 +176,7 @@ function requireText(value: unknown): string {
 }
 
 /** Numbers keep their text: values from variables are the objects that parseExactJson made. */
-const JSON_VALUE = new GraphQLScalarType({
+export const JSON_VALUE = new GraphQLScalarType({
   name: 'JSON',
   description: 'Any JSON value. Every number keeps its exact decimal value.',
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc8259',

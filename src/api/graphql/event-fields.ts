@@ -47,7 +47,11 @@ import {
 /** The path of this API in the settings of the cache. */
 const PATH = '/graphql';
 /** 49 of them, of an event with 80 000 numbers that a double cannot hold, took more than a second to write. */
-const MAX_METADATA = 2;
+const MAX_SELECTIONS_OF_LARGE = 2;
+/** Members of any size, which are JSON as a whole. */
+const LARGE_MEMBERS = ['metadata', 'changes'];
+/** Of all targets of a page: each is resolved by itself, and an event may have a hundred. */
+const MAX_TARGET_FIELDS = 50_000;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function eventQueries(types: DerivedTypes): RootFields {
@@ -69,9 +73,13 @@ export function eventQueries(types: DerivedTypes): RootFields {
         const edges = selected.filter(([{ name }]) => name.value === 'edges');
         const copies = copiesIn(edges, info.fragments);
         const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
-        return connectionOf(
-          await get(AuditSearch).findPage(principal, { ...wanted, pagination }, options),
+        const found = await get(AuditSearch).findPage(
+          principal,
+          { ...wanted, pagination },
+          options,
         );
+        requireFewTargets(found.data, edges, info.fragments);
+        return connectionOf(found);
       },
     },
     auditEvent: {
@@ -111,7 +119,7 @@ export function eventMutations(types: DerivedTypes): RootFields {
       scope: 'audit:write',
       args: { event: { type: event } },
       resolve: async (get, args, caller, info) => {
-        requireFewMetadata(info);
+        requireFewLarge(info);
         const dto = requireValid(CreateAuditEventDto, args.event);
         const { principal, flow, signal, claim, noteReplay } = caller;
         const { text, replayed } = await get(FairScheduler).run({ flow, signal }, () =>
@@ -163,7 +171,7 @@ export function eventSubscriptions(types: DerivedTypes): LiveFields {
         },
       },
       subscribe: async (get, args, { principal, signal }, info) => {
-        requireFewMetadata(info);
+        requireFewLarge(info);
         const { filter: given } = requireValid(AuditEventSearchDto, { filter: args.filter });
         const [after, afterRecordedAt] = [args.afterSequence, args.afterRecordedAt].map((text) =>
           typeof text === 'string' ? text : undefined,
@@ -300,11 +308,33 @@ export function copiesIn(selected: readonly SameField[], fragments: Fragments): 
   return Math.max(1, ...counts.values());
 }
 
-/** Refuses repetitions of the one large member of an event, before there is an event. @throws AppError VALIDATION_FAILED */
-export function requireFewMetadata({ fieldNodes, fragments }: GraphQLResolveInfo): void {
+/** Refuses repetitions of the large members of an event, before there is an event. @throws AppError VALIDATION_FAILED */
+export function requireFewLarge({ fieldNodes, fragments }: GraphQLResolveInfo): void {
   const fields = selectedIn(fieldNodes, fragments);
-  const metadata = fields.filter(([{ name }]) => name.value === 'metadata');
-  if (metadata.length <= MAX_METADATA) return;
-  const message = `must be selected at most ${MAX_METADATA} times, not ${metadata.length}`;
-  throw validationFailed([{ path: 'metadata', message }]);
+  for (const path of LARGE_MEMBERS) {
+    const { length } = fields.filter(([{ name }]) => name.value === path);
+    if (length <= MAX_SELECTIONS_OF_LARGE) continue;
+    const message = `must be selected at most ${MAX_SELECTIONS_OF_LARGE} times, not ${length}`;
+    throw validationFailed([{ path, message }]);
+  }
+}
+
+/** @throws AppError REQUEST_TOO_LARGE for more than MAX_TARGET_FIELDS in a page with this selection of `edges`. */
+function requireFewTargets(
+  events: readonly AuditEventDto[],
+  edges: readonly SameField[],
+  fragments: Fragments,
+): void {
+  const within = (fields: readonly SameField[]) =>
+    fields.flatMap((same) => selectedIn(same, fragments));
+  const named = (fields: readonly SameField[], member: string) =>
+    fields.filter(([{ name }]) => name.value === member);
+  const selected = within(named(within(named(within(edges), 'node')), 'targets')).length;
+  if (selected === 0) return;
+  const targets = events.reduce((sum, event) => sum + (event.targets?.length ?? 0), 0);
+  if (selected * targets <= MAX_TARGET_FIELDS) return;
+  throw new AppError(
+    'REQUEST_TOO_LARGE',
+    `The answer would have ${selected * targets} fields of targets, of at most ${MAX_TARGET_FIELDS}: ask for fewer events at once.`,
+  );
 }

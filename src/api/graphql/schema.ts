@@ -1,6 +1,10 @@
 import { GraphQLSchema } from 'graphql';
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../../audit/event/audit-event';
-import { BulkCreateResultDto, BulkResultDto } from '../../audit/event/dto/responses.dto';
+import {
+  AuditEventDto,
+  BulkCreateResultDto,
+  BulkResultDto,
+} from '../../audit/event/dto/responses.dto';
 import {
   AuditEventFilterDto,
   AuditEventSortDto,
@@ -9,7 +13,7 @@ import {
 } from '../../audit/read/dto/audit-event-search.dto';
 import { CreateAuditEventDto } from '../../audit/event/dto/create-audit-event.dto';
 import { ALERT_TYPES, SEVERITIES } from '../../metrics/dto/responses.dto';
-import { DATE_TIME, DerivedTypes, type Dto, type Naming } from './derived-types';
+import { DATE_TIME, DerivedTypes, type Dto, JSON_VALUE, type Naming } from './derived-types';
 import { eventMutations, eventQueries, eventSubscriptions } from './event-fields';
 import { operatorMutations, operatorQueries, operatorSubscriptions } from './operator-fields';
 import { liveType, rootType } from './root-fields';
@@ -19,7 +23,12 @@ const USUAL_LIMIT = 50;
 
 const namingsFor = (limit: number): ReadonlyMap<Dto, Naming> =>
   new Map<Dto, Naming>([
-    [CreateAuditEventDto, { name: 'CreateAuditEventInput' }],
+    // Lists within events are JSON: coercion makes an object of each element, before any limit, and loses its numbers.
+    [
+      CreateAuditEventDto,
+      { name: 'CreateAuditEventInput', types: { targets: JSON_VALUE, changes: JSON_VALUE } },
+    ],
+    [AuditEventDto, { types: { changes: JSON_VALUE } }],
     [AuditEventFilterDto, { name: 'AuditEventFilter' }],
     [DateRangeDto, { types: { startDate: DATE_TIME, endDate: DATE_TIME } }],
     // Whether to count follows from what is selected.

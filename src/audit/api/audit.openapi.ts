@@ -45,6 +45,15 @@ const FULL_EVENT = {
     geolocation: 'Zürich, CH',
   },
   metadata: { ward: 'B2', durationMs: 12.5 },
+  principalType: 'user',
+  principalName: 'Ada Lovelace',
+  targets: [
+    { type: 'Patient', id: 'pat-1', name: 'Grace Hopper' },
+    { type: 'Ward', id: 'ward-b2' },
+  ],
+  changes: [{ path: '/address/city', old: 'Zürich', new: 'Bern' }],
+  source: { service: 'clinic-api', host: 'clinic-api-7d9f', version: '4.12.0' },
+  schemaVersion: '2',
 };
 
 const MINIMAL_RECORDED = {
@@ -275,7 +284,7 @@ export const FIND_PAGE: OperationDescription = {
     'A page of the events of your organizations, newest first unless asked otherwise. Go on with `nextCursor` or ' +
     'the `Link` header; `offset` and `cursor` exclude each other. To poll, sort ascending by `sequence` and come back to ' +
     'the last page with its `resumeCursor`. A page has at most 32 MiB: of events with large ' +
-    '`metadata` ask for fewer at once, or export them.',
+    '`metadata` or `changes` ask for fewer at once, or export them.',
   requestHeaders: CACHED_READ.requestHeaders,
   responses: {
     200: {
@@ -365,7 +374,7 @@ export const EXPORT_EVENTS: OperationDescription = {
             type: 'string',
             description:
               'A header row, then an event a row (RFC 4180). Null is an empty cell, the empty text is `""`; ' +
-              '`sessionContext` and `metadata` are JSON text.',
+              '`sessionContext`, `metadata`, `targets`, `changes` and `source` are JSON text.',
           },
         },
       },

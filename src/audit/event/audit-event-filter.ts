@@ -7,6 +7,8 @@ interface ListFilter {
   parameter: string;
   description: string;
   example: string;
+  /** True for a filter of all targets of an event, not the member alone (`targetConditions`). */
+  isOfTargets?: true;
 }
 
 /**
@@ -45,15 +47,17 @@ const FILTERS = [
     field: 'targetResourceType',
     list: 'resourceTypes',
     parameter: 'resource_types',
-    description: 'On resources of these types.',
+    description: 'On resources of these types: any target of an event.',
     example: 'Patient,Observation',
+    isOfTargets: true,
   },
   {
     field: 'targetResourceId',
     list: 'resourceIds',
     parameter: 'resource_ids',
-    description: 'On these resources.',
+    description: 'On these resources: any target of an event, the same one that has the type.',
     example: 'pat-1,pat-2',
+    isOfTargets: true,
   },
   {
     field: 'correlationId',
@@ -62,10 +66,37 @@ const FILTERS = [
     description: 'With these correlation ids.',
     example: 'req-7f3a,req-7f3b',
   },
+  {
+    field: 'principalType',
+    list: 'principalTypes',
+    parameter: 'principal_types',
+    description: 'By principals of these kinds.',
+    example: 'user,service',
+  },
+  {
+    field: 'targetResourceType',
+    list: 'targetTypes',
+    parameter: 'target_types',
+    description:
+      'With a target of these types. Filters of targets and of resources hold for one target each, which may be another.',
+    example: 'Invoice,Order',
+    isOfTargets: true,
+  },
+  {
+    field: 'targetResourceId',
+    list: 'targetIds',
+    parameter: 'target_ids',
+    description: 'With one of these targets, the same one that has the type.',
+    example: 'inv-17,inv-18',
+    isOfTargets: true,
+  },
 ] as const satisfies readonly ListFilter[];
 
 type Filter = (typeof FILTERS)[number];
 type FilteredField<F extends Filter> = Extract<(typeof EVENT_FIELDS)[number], { name: F['field'] }>;
+
+/** Filters before the first addition, which cursors of every version hold. */
+const FIRST_FILTERS = 7;
 
 /** A filter with its column and the column's allowed values, if any. */
 export type EventFilter = ListFilter &
@@ -84,6 +115,26 @@ export const EVENT_FILTERS: readonly EventFilter[] = FILTERS.map((filter) => {
   if (!field) throw new TypeError(`An event has no field ${filter.field}.`);
   return { ...filter, column: field.column, words: field.words };
 });
+
+/** Filters that compare one member of an event. */
+export const MEMBER_FILTERS: readonly EventFilter[] = EVENT_FILTERS.filter(
+  ({ isOfTargets }) => !isOfTargets,
+);
+
+/** What one target has to fit: one of the types, and one of the ids. */
+export interface TargetCondition {
+  types?: readonly string[] | undefined;
+  ids?: readonly string[] | undefined;
+}
+
+/** The conditions of a filter on targets, each on one of an event's. */
+export function targetConditions(filter: AuditEventFilter): TargetCondition[] {
+  const conditions = [
+    { types: filter.resourceTypes, ids: filter.resourceIds },
+    { types: filter.targetTypes, ids: filter.targetIds },
+  ];
+  return conditions.filter(({ types, ids }) => types ?? ids);
+}
 
 /** Filter of events. Lists are alternatives, members all hold. */
 export interface AuditEventFilter extends FilterLists<'list'> {
@@ -108,5 +159,16 @@ export function filterFingerprint(filter: AuditEventFilter, sort: AuditEventSort
   const range = [filter.startDate, filter.endDate].map((at) =>
     at === undefined ? null : formatFineInstant(at),
   );
-  return JSON.stringify([range, lists, sort.field, sort.direction]);
+  // Later filters are named, where there are any: without them the text is that of every version.
+  const [first, later] = [lists.slice(0, FIRST_FILTERS), lists.slice(FIRST_FILTERS)];
+  const named = later.flatMap((values, index) =>
+    values ? [[EVENT_FILTERS[FIRST_FILTERS + index]?.list, values]] : [],
+  );
+  return JSON.stringify([
+    range,
+    first,
+    sort.field,
+    sort.direction,
+    ...(named.length > 0 ? [named] : []),
+  ]);
 }

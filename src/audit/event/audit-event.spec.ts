@@ -17,6 +17,12 @@ const event: NewEvent = {
   correlationId: null,
   sessionContext: null,
   metadata: '{"n":-9218868437227405312,"d":1.00}',
+  principalType: null,
+  principalName: null,
+  targets: null,
+  changes: null,
+  source: null,
+  schemaVersion: null,
 };
 const recording = { sequence: '9007199254740993', recordedAt: '2026-11-23T10:30:00.123456Z' };
 
@@ -47,6 +53,26 @@ describe('the text of an event', () => {
       outcomeDescription: event.outcomeDescription,
       sessionContext: null,
     });
+  });
+
+  it('ends with the sparse members that were given, each as it was', () => {
+    const plain = eventText(event, recording);
+    const sparse = {
+      principalType: 'service',
+      principalName: 'a "b"',
+      targets: '[{"type":"a","id":null}]',
+      changes: '[{"path":"/n","old":1.00}]',
+      source: '{}',
+      schemaVersion: '',
+    };
+    expect(eventText({ ...event, ...sparse }, recording)).toBe(
+      `${plain.slice(0, -1)},"principalType":"service","principalName":"a \\"b\\"","targets":[{"type":"a","id":null}],` +
+        `"changes":[{"path":"/n","old":1.00}],"source":{},"schemaVersion":""}`,
+    );
+    for (const [name, value] of Object.entries(sparse)) {
+      const members = JSON.parse(eventText({ ...event, [name]: value }, recording)) as object;
+      expect(Object.keys(members)).toEqual([...Object.keys(JSON.parse(plain) as object), name]);
+    }
   });
 
   it('has every digit of its timestamp', () => {

@@ -12,6 +12,17 @@ export const MAX_TEXT_LENGTH = 10_000;
 /** Limits of minified metadata: UTF-8 bytes, and nesting (itself being level 1). */
 export const MAX_METADATA_BYTES = 256 * 1024;
 export const MAX_METADATA_DEPTH = 32;
+/** Limit in characters of a kind of principal (`user`, `service`). */
+export const MAX_KIND_LENGTH = 64;
+export const MAX_TARGETS = 100;
+export const MAX_CHANGES = 1000;
+/** Limit in characters of the path of a change. */
+export const MAX_PATH_LENGTH = 1024;
+/** Limits of minified changes: UTF-8 bytes, and nesting (the list being level 1). */
+export const MAX_CHANGES_BYTES = 256 * 1024;
+export const MAX_CHANGES_DEPTH = 32;
+/** Limit in characters of the version of a schema. */
+export const MAX_VERSION_LENGTH = 32;
 /** Tolerance for a client's clock that is ahead. */
 export const MAX_AHEAD_MS = 5 * 60 * 1000;
 
@@ -26,6 +37,8 @@ export interface EventField {
   words?: readonly string[];
   isNullable?: true;
   isRecorded?: true;
+  /** True for a member that JSON text has only where it was given (docs/adr/0054). */
+  isSparse?: true;
   /** Column of the digits after the microsecond, NULL where they are zeros (docs/adr/0042). */
   submicros?: { name: 'timestampSubmicros'; column: string };
   /** Comparison of two events with one id: exact, or by JSON value. */
@@ -35,8 +48,13 @@ export interface EventField {
 const TEXT = { type: 'text', comparison: 'exact' } as const;
 const OPTIONAL_TEXT = { ...TEXT, isNullable: true } as const;
 const OPTIONAL_JSON = { type: 'json', comparison: 'json', isNullable: true } as const;
+const SPARSE_TEXT = { ...OPTIONAL_TEXT, isSparse: true } as const;
+const SPARSE_JSON = { ...OPTIONAL_JSON, isSparse: true } as const;
 
-/** Fields of an event in the order of its JSON text; source of SELECT and INSERT lists, CSV and filters. */
+/**
+ * Fields of an event in the order of its JSON text; source of SELECT and INSERT lists, CSV and filters. Sparse ones are
+ * the last.
+ */
 export const EVENT_FIELDS = [
   { name: 'id', column: 'id', type: 'uuid' },
   {
@@ -63,6 +81,12 @@ export const EVENT_FIELDS = [
   { name: 'correlationId', column: 'correlation_id', ...OPTIONAL_TEXT },
   { name: 'sessionContext', column: 'session_context', ...OPTIONAL_JSON },
   { name: 'metadata', column: 'metadata', ...OPTIONAL_JSON },
+  { name: 'principalType', column: 'principal_type', ...SPARSE_TEXT },
+  { name: 'principalName', column: 'principal_name', ...SPARSE_TEXT },
+  { name: 'targets', column: 'targets', ...SPARSE_JSON },
+  { name: 'changes', column: 'changes', ...SPARSE_JSON },
+  { name: 'source', column: 'source', ...SPARSE_JSON },
+  { name: 'schemaVersion', column: 'schema_version', ...SPARSE_TEXT },
 ] as const satisfies readonly EventField[];
 
 /** A validated event with defaults. */
@@ -88,11 +112,32 @@ export interface NewEvent {
   sessionContext: string | null;
   /** Minified JSON text; numbers as sent. */
   metadata: string | null;
+  principalType: string | null;
+  principalName: string | null;
+  /** Minified JSON text; the first one is also in `targetResourceType` and `targetResourceId`. */
+  targets: string | null;
+  /** Minified JSON text; numbers as sent. */
+  changes: string | null;
+  /** Minified JSON text. */
+  source: string | null;
+  schemaVersion: string | null;
 }
 
 export interface Recording {
   sequence: string;
   recordedAt: string;
+}
+
+/** True for an event without sparse members. */
+export function isPlain(event: NewEvent): boolean {
+  return (
+    event.principalType === null &&
+    event.principalName === null &&
+    event.targets === null &&
+    event.changes === null &&
+    event.source === null &&
+    event.schemaVersion === null
+  );
 }
 
 /** JSON text of a recorded event, the bytes of EVENT_JSON without a read; event-text.spec.ts compares them. */
@@ -111,7 +156,21 @@ export function eventText(event: NewEvent, { sequence, recordedAt }: Recording):
   return (
     `{"id":"${event.id}","timestamp":"${timestampText(event)}","recordedAt":"${recordedAt}",` +
     `"sequence":"${sequence}",${rest.slice(1, -1)},` +
-    `"sessionContext":${event.sessionContext ?? 'null'},"metadata":${event.metadata ?? 'null'}}`
+    `"sessionContext":${event.sessionContext ?? 'null'},"metadata":${event.metadata ?? 'null'}` +
+    `${isPlain(event) ? '' : sparseText(event)}}`
+  );
+}
+
+function sparseText(event: NewEvent): string {
+  const member = (name: string, text: string | null) => (text === null ? '' : `,"${name}":${text}`);
+  const quoted = (text: string | null) => (text === null ? null : JSON.stringify(text));
+  return (
+    member('principalType', quoted(event.principalType)) +
+    member('principalName', quoted(event.principalName)) +
+    member('targets', event.targets) +
+    member('changes', event.changes) +
+    member('source', event.source) +
+    member('schemaVersion', quoted(event.schemaVersion))
   );
 }
 

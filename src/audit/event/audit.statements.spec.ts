@@ -1,10 +1,10 @@
-import { EVENT_JSON, RECORD_EVENTS } from './audit.statements';
+import { EVENT_JSON, FULL_WRITES, PLAIN_WRITES } from './audit.statements';
 
 const onOneLine = (text: string): string => text.replace(/\s+/g, ' ').trim();
 
-describe('the statement that records events', () => {
+describe('the statement that records plain events', () => {
   it('is this one, put together of the columns of an event', () => {
-    expect(onOneLine(RECORD_EVENTS.text)).toBe(
+    expect(onOneLine(PLAIN_WRITES.recordEvents.text)).toBe(
       onOneLine(`
         WITH head AS (
           INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
@@ -32,6 +32,28 @@ describe('the statement that records events', () => {
   });
 });
 
+describe('the statements that record events with sparse members', () => {
+  it('name their columns behind those of a plain event', () => {
+    const sparse = 'principal_type, principal_name, targets, changes, source, schema_version';
+    for (const { text } of [
+      FULL_WRITES.recordEvent,
+      FULL_WRITES.recordEvents,
+      FULL_WRITES.insertEvents,
+    ]) {
+      expect(onOneLine(text)).toContain(
+        `metadata, timestamp_submicros, ${sparse}, sequence, recorded_at)`,
+      );
+    }
+    for (const { text } of [
+      PLAIN_WRITES.recordEvent,
+      PLAIN_WRITES.recordEvents,
+      PLAIN_WRITES.insertEvents,
+    ]) {
+      expect(text).not.toMatch(/principal_type|targets|schema_version/);
+    }
+  });
+});
+
 describe('an event as JSON text', () => {
   it('is this expression, made of the fields of an event', () => {
     expect(EVENT_JSON).toBe(`
@@ -49,6 +71,12 @@ describe('an event as JSON text', () => {
   || ',"dataClassification":"' || e.data_classification
   || '","correlationId":' || coalesce(to_json(e.correlation_id)::text, 'null')
   || ',"sessionContext":' || coalesce(e.session_context::text, 'null')
-  || ',"metadata":' || coalesce(e.metadata::text, 'null') || '}'`);
+  || ',"metadata":' || coalesce(e.metadata::text, 'null')
+  || CASE WHEN (e.principal_type, e.principal_name, e.targets, e.changes, e.source, e.schema_version) IS NULL THEN '}' ELSE coalesce(',"principalType":' || to_json(e.principal_type)::text, '')
+    || coalesce(',"principalName":' || to_json(e.principal_name)::text, '')
+    || coalesce(',"targets":' || e.targets::text, '')
+    || coalesce(',"changes":' || e.changes::text, '')
+    || coalesce(',"source":' || e.source::text, '')
+    || coalesce(',"schemaVersion":' || to_json(e.schema_version)::text, '') || '}' END`);
   });
 });

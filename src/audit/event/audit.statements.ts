@@ -1,4 +1,10 @@
-import { EVENT_FIELDS, type EventField, type NewEvent, type Recording } from './audit-event';
+import {
+  EVENT_FIELDS,
+  type EventField,
+  isPlain,
+  type NewEvent,
+  type Recording,
+} from './audit-event';
 
 const MICROS_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.US';
 
@@ -40,13 +46,25 @@ function jsonValue(field: EventField): { sql: string; before: string; after: str
 
 function jsonObject(fields: readonly EventField[]): string {
   let between = '{';
-  const members = fields.map((field) => {
-    const { sql, before, after } = jsonValue(field);
-    const member = `'${between}"${field.name}":${before}' || ${sql}`;
-    between = `${after},`;
-    return member;
-  });
-  return `\n  ${members.join('\n  || ')} || '${between.slice(0, -1)}}'`;
+  const members = fields
+    .filter(({ isSparse }) => !isSparse)
+    .map((field) => {
+      const { sql, before, after } = jsonValue(field);
+      const member = `'${between}"${field.name}":${before}' || ${sql}`;
+      between = `${after},`;
+      return member;
+    });
+  const sparse = fields.filter(({ isSparse }) => isSparse);
+  const end = `'${between.slice(0, -1)}}'`;
+  const cells = sparse.map(({ column }) => `e.${column}`).join(', ');
+  const given = sparse.map(sparseMember).join('\n    || ');
+  return `\n  ${members.join('\n  || ')}\n  || CASE WHEN (${cells}) IS NULL THEN ${end} ELSE ${given} || ${end} END`;
+}
+
+/** Empty where the event has no such member. One concatenation for each would cost every event a copy of its text. */
+function sparseMember({ name, column, type }: EventField): string {
+  const value = type === 'json' ? `e.${column}::text` : `to_json(e.${column})::text`;
+  return `coalesce(',"${name}":' || ${value}, '')`;
 }
 
 /**
@@ -135,79 +153,110 @@ const rankOf = ({ name }: EventField) => (KEY.includes(name) ? KEY.indexOf(name)
 
 const GIVEN_FIELDS = EVENT_FIELDS.filter((field): field is GivenField => !('isRecorded' in field));
 
-/** Columns without the sequence, in the order of the first parameters of INSERT; the primary key is first. */
-const GIVEN_COLUMNS: readonly GivenColumn[] = [
-  ...[...GIVEN_FIELDS]
+type GivenColumn = [column: string, type: string, value: (event: NewEvent) => string | null];
+
+const columnOf = ({ name, column, type }: GivenField): GivenColumn => [
+  column,
+  type,
+  (event) => event[name],
+];
+
+/** Columns of a plain event, in the order of the first parameters of INSERT; the primary key is first. */
+const PLAIN_COLUMNS: readonly GivenColumn[] = [
+  ...GIVEN_FIELDS.filter((field) => !('isSparse' in field))
     .sort((a, b) => rankOf(a) - rankOf(b))
-    .map(({ name, column, type }): GivenColumn => [column, type, (event) => event[name]]),
+    .map(columnOf),
   ...GIVEN_FIELDS.flatMap(({ submicros }: EventField): GivenColumn[] =>
     submicros ? [[submicros.column, 'text', (event) => event[submicros.name]]] : [],
   ),
 ];
 
-type GivenColumn = [column: string, type: string, value: (event: NewEvent) => string | null];
+const ALL_COLUMNS: readonly GivenColumn[] = [
+  ...PLAIN_COLUMNS,
+  ...GIVEN_FIELDS.filter((field) => 'isSparse' in field).map(columnOf),
+];
 
-const given = (text: (name: string, type: string, parameter: string) => string): string =>
-  GIVEN_COLUMNS.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
+interface NamedStatement {
+  name: string;
+  text: string;
+}
 
-const parameterAfter = (ordinal: number): string => `$${GIVEN_COLUMNS.length + ordinal}`;
+/** The statements that write the given columns of events, and these beside their numbers. */
+interface WriteStatements {
+  columns: readonly GivenColumn[];
+  insertEvents: NamedStatement;
+  recordEvents: NamedStatement;
+  recordEvent: NamedStatement;
+}
 
-const GIVEN = given((name) => name);
-const GIVEN_VALUES = given((_, type, parameter) => `${parameter}::${type}`);
-const GIVEN_ARRAYS = given((_, type, parameter) =>
-  type === 'json' ? `string_to_array(${parameter}, E'\\x01', '')` : `${parameter}::${type}[]`,
-);
-const GIVEN_OF_ROWS = given((name, type) => (type === 'json' ? `t.${name}::json` : `t.${name}`));
-
-/**
- * Stores events from an array per column, for any number of rows. A JSON column is one text split at U+0001, which JSON
- * text never holds: array literals need escaped quotes.
- */
-export const INSERT_EVENTS = {
-  name: 'audit-insert-events',
-  text: `INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
-         SELECT ${GIVEN_OF_ROWS}, t.sequence, t.recorded_at
-         FROM unnest(${GIVEN_ARRAYS}, ${parameterAfter(1)}::bigint[], ${parameterAfter(2)}::timestamptz[]) AS t (${GIVEN}, sequence, recorded_at)`,
-};
-
-/**
- * ADVANCE_HEADS and INSERT_EVENTS in one round trip, for events without checks
- * (docs/adr/0022-one-statement-for-plain-writes.md). Further parameters: the number of later events of the same
- * organization; organizations, sorted, and their numbers of events. The lock timeout is set before the first lock.
- */
-export const RECORD_EVENTS = {
-  name: 'audit-record-events',
-  text: `WITH head AS (
+function writeStatements(columns: readonly GivenColumn[], kind: string): WriteStatements {
+  const list = (text: (name: string, type: string, parameter: string) => string): string =>
+    columns.map(([name, type], index) => text(name, type, `$${index + 1}`)).join(', ');
+  const after = (ordinal: number): string => `$${columns.length + ordinal}`;
+  const names = list((name) => name);
+  const values = list((_, type, parameter) => `${parameter}::${type}`);
+  // A JSON column is one text split at U+0001, which JSON text never holds: array literals need escaped quotes.
+  const arrays = list((_, type, parameter) =>
+    type === 'json' ? `string_to_array(${parameter}, E'\\x01', '')` : `${parameter}::${type}[]`,
+  );
+  const ofRows = list((name, type) => (type === 'json' ? `t.${name}::json` : `t.${name}`));
+  return {
+    columns,
+    // From an array per column, for any number of rows.
+    insertEvents: {
+      name: `audit-insert-${kind}`,
+      text: `INSERT INTO audit_event (${names}, sequence, recorded_at)
+         SELECT ${ofRows}, t.sequence, t.recorded_at
+         FROM unnest(${arrays}, ${after(1)}::bigint[], ${after(2)}::timestamptz[]) AS t (${names}, sequence, recorded_at)`,
+    },
+    // ADVANCE_HEADS and the insert in one round trip, for events without checks
+    // (docs/adr/0022-one-statement-for-plain-writes.md). Further parameters: the number of later events of the same
+    // organization; organizations, sorted, and their numbers of events. The lock timeout is set before the first lock.
+    recordEvents: {
+      name: `audit-record-${kind}`,
+      text: `WITH head AS (
            INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
            SELECT id, n, clock_timestamp()
-           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest(${parameterAfter(2)}::text[], ${parameterAfter(3)}::bigint[]) AS t (id, n)
+           FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true), unnest(${after(2)}::text[], ${after(3)}::bigint[]) AS t (id, n)
            ON CONFLICT (organization_id) DO UPDATE SET
              last_sequence = o.last_sequence + excluded.last_sequence, recorded_at = clock_timestamp()
            RETURNING organization_id, last_sequence, recorded_at
          ), event AS (
-           INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
-           SELECT ${GIVEN_OF_ROWS}, head.last_sequence - t.later, head.recorded_at
-           FROM unnest(${GIVEN_ARRAYS}, ${parameterAfter(1)}::bigint[]) AS t (${GIVEN}, later)
+           INSERT INTO audit_event (${names}, sequence, recorded_at)
+           SELECT ${ofRows}, head.last_sequence - t.later, head.recorded_at
+           FROM unnest(${arrays}, ${after(1)}::bigint[]) AS t (${names}, later)
            JOIN head ON head.organization_id = t.organization_id COLLATE "C"
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
-};
-
-/** RECORD_EVENTS for one event without arrays: 130 instead of 186 µs, the latency of a sequential client. */
-export const RECORD_EVENT = {
-  name: 'audit-record-event',
-  text: `WITH head AS (
+    },
+    // The same for one event without arrays: 130 instead of 186 µs, the latency of a sequential client.
+    recordEvent: {
+      name: `audit-record-one-of-${kind}`,
+      text: `WITH head AS (
            INSERT INTO audit_organization AS o (organization_id, last_sequence, recorded_at)
            SELECT $1::text, 1, clock_timestamp() FROM set_config('lock_timeout', '${HEAD_LOCK_TIMEOUT_MS}', true)
            ON CONFLICT (organization_id) DO UPDATE SET
              last_sequence = o.last_sequence + 1, recorded_at = clock_timestamp()
            RETURNING organization_id, last_sequence, recorded_at
          ), event AS (
-           INSERT INTO audit_event (${GIVEN}, sequence, recorded_at)
-           SELECT ${GIVEN_VALUES}, last_sequence, recorded_at FROM head
+           INSERT INTO audit_event (${names}, sequence, recorded_at)
+           SELECT ${values}, last_sequence, recorded_at FROM head
          )
          SELECT organization_id, last_sequence::text, recorded_at::text FROM head`,
-};
+    },
+  };
+}
+
+/**
+ * Events without sparse members, most of them, are written without these columns: even a null column costs some
+ * microseconds a row.
+ */
+export const PLAIN_WRITES = writeStatements(PLAIN_COLUMNS, 'events');
+export const FULL_WRITES = writeStatements(ALL_COLUMNS, 'full-events');
+
+function writesOf(events: readonly NewEvent[]): WriteStatements {
+  return events.every(isPlain) ? PLAIN_WRITES : FULL_WRITES;
+}
 
 export interface NumberedEvent extends Recording {
   event: NewEvent;
@@ -215,29 +264,43 @@ export interface NumberedEvent extends Recording {
 
 const JSON_SEPARATOR = '\u0001';
 
-/** Parameters of INSERT_EVENTS. */
-export function insertEventsValues(rows: NumberedEvent[]): string[] {
-  return [
-    ...arraysOf([givenElements(rows.map(({ event }) => event))]),
-    arrayLiteral(rows.map(({ sequence }) => sequence)),
-    arrayLiteral(rows.map(({ recordedAt }) => recordedAt)),
-  ];
+export interface BoundStatement extends NamedStatement {
+  values: (string | null)[];
 }
 
-/** Parameters of RECORD_EVENT. */
-export function recordEventValues(event: NewEvent): (string | null)[] {
-  return GIVEN_COLUMNS.map(([, , value]) => value(event));
+/** The statement that stores numbered events. */
+export function insertEvents(rows: NumberedEvent[]): BoundStatement {
+  const events = rows.map(({ event }) => event);
+  const { columns, insertEvents: statement } = writesOf(events);
+  return {
+    ...statement,
+    values: [
+      ...arraysOf(columns, [givenElements(columns, events)]),
+      arrayLiteral(rows.map(({ sequence }) => sequence)),
+      arrayLiteral(rows.map(({ recordedAt }) => recordedAt)),
+    ],
+  };
+}
+
+/** The statement that numbers and stores one event. */
+export function recordEvent(event: NewEvent): BoundStatement {
+  const { columns, recordEvent: statement } = isPlain(event) ? PLAIN_WRITES : FULL_WRITES;
+  return { ...statement, values: columns.map(([, , value]) => value(event)) };
 }
 
 /** Events per portion: a millisecond or two. */
 const PORTION_EVENTS = 250;
 
-/** Parameters of RECORD_EVENTS, in portions with `pause` between; `counts` is by organization in lock order. */
-export async function recordEventsValues(
+/**
+ * The statement that numbers and stores events. Its values are made in portions with `pause` between; `counts` is by
+ * organization in lock order.
+ */
+export async function recordEvents(
   events: NewEvent[],
   counts: Map<string, number>,
   pause?: () => Promise<void>,
-): Promise<string[]> {
+): Promise<BoundStatement> {
+  const { columns, recordEvents: statement } = writesOf(events);
   const left = new Map(counts);
   const later = events.map(({ organizationId }) => {
     const rest = (left.get(organizationId) ?? 0) - 1;
@@ -248,26 +311,29 @@ export async function recordEventsValues(
   const portionEvents = pause ? PORTION_EVENTS : events.length;
   for (let from = 0; from < events.length; from += portionEvents) {
     if (from > 0) await pause?.();
-    portions.push(givenElements(events.slice(from, from + portionEvents)));
+    portions.push(givenElements(columns, events.slice(from, from + portionEvents)));
   }
-  return [
-    ...arraysOf(portions),
-    arrayLiteral(later),
-    arrayLiteral([...counts.keys()]),
-    arrayLiteral([...counts.values()].map(String)),
-  ];
+  return {
+    ...statement,
+    values: [
+      ...arraysOf(columns, portions),
+      arrayLiteral(later),
+      arrayLiteral([...counts.keys()]),
+      arrayLiteral([...counts.values()].map(String)),
+    ],
+  };
 }
 
-function givenElements(events: NewEvent[]): string[] {
-  return GIVEN_COLUMNS.map(([, type, value]) =>
+function givenElements(columns: readonly GivenColumn[], events: NewEvent[]): string[] {
+  return columns.map(([, type, value]) =>
     type === 'json'
       ? events.map((event) => value(event) ?? '').join(JSON_SEPARATOR)
       : arrayElements(events.map(value)),
   );
 }
 
-function arraysOf(portions: string[][]): string[] {
-  return GIVEN_COLUMNS.map(([, type], column) => {
+function arraysOf(columns: readonly GivenColumn[], portions: string[][]): string[] {
+  return columns.map(([, type], column) => {
     const parts = portions.map((elements) => elements[column] ?? '');
     return type === 'json' ? parts.join(JSON_SEPARATOR) : `{${parts.join(',')}}`;
   });

@@ -12,17 +12,20 @@ import { EVENT_FIELDS, type EventField, type NewEvent, timestampText } from './a
 export function hasSameContent(event: NewEvent, storedText: string): boolean {
   const stored = parseExactJson(storedText) as Record<string, unknown>;
   if (event.hasClientTimestamp && stored.timestamp !== timestampText(event)) return false;
-  for (const name of COMPARED) if (stored[name] !== event[name]) return false;
-  return (
-    isSameJson(textOf(stored.sessionContext), event.sessionContext) &&
-    isSameJson(textOf(stored.metadata), event.metadata)
-  );
+  for (const name of COMPARED) if ((stored[name] ?? null) !== event[name]) return false;
+  return JSON_COMPARED.every((name) => isSameJson(textOf(stored[name]), event[name]));
 }
 
-/** Names of the fields that are equal only as they are. */
-const COMPARED = EVENT_FIELDS.filter((field: EventField) => field.comparison === 'exact').map(
-  ({ name }) => name as keyof NewEvent,
-);
+type ComparedField = Extract<(typeof EVENT_FIELDS)[number], { comparison: string }>;
+
+const namesOf = (comparison: EventField['comparison']): ComparedField['name'][] =>
+  EVENT_FIELDS.filter((field): field is ComparedField => 'comparison' in field)
+    .filter((field) => field.comparison === comparison)
+    .map(({ name }) => name);
+
+/** Names of the fields that are equal only as they are; text has no sparse one that is null. */
+const COMPARED = namesOf('exact');
+const JSON_COMPARED = namesOf('json');
 
 function textOf(value: unknown): string | null {
   return typeof value === 'object' && value !== null ? exactJsonText(value) : null;
@@ -37,7 +40,7 @@ function isSameJson(left: string | null, right: string | null): boolean {
 /** Numbers with one spelling only: short integers without an exponent. */
 const PLAIN_INTEGER = /^(?:0|-?[1-9]\d{0,14})$/;
 
-/** Canonical text of a JSON object: sorted keys, numbers as digits and exponent. */
+/** Canonical text of a JSON object or list: sorted keys, numbers as digits and exponent. */
 function canonical(text: string): string {
   // No stored string begins with NUL: a number is never confused with one.
   const normal = mapJsonNumbers(text, (number) => {

@@ -48,6 +48,38 @@ it('an event on its way keeps its text and what filters look at, not its metadat
 });
 
 describe('the filter of a feed', () => {
+  it('asks for one target that fits, the first or another', () => {
+    const name = fc.constantFrom('a', 'b', 'c');
+    const target = fc.record({ type: fc.option(name), id: fc.option(name) });
+    const names = fc.option(fc.uniqueArray(name, { minLength: 1 }), { nil: undefined });
+    const filter = fc.record({
+      resourceTypes: names,
+      resourceIds: names,
+      targetTypes: names,
+      targetIds: names,
+    });
+    fc.assert(
+      fc.property(target, fc.option(fc.array(target)), filter, (first, others, wanted) => {
+        const targets = others && [first, ...others];
+        const event = eventOf(1, {
+          targetResourceType: first.type,
+          targetResourceId: first.id,
+          ...(targets ? { targets } : {}),
+        });
+        const one = (types?: string[], ids?: string[]) =>
+          (targets ?? [first]).some(
+            ({ type, id }) =>
+              (types?.includes(type ?? '') ?? true) && (ids?.includes(id ?? '') ?? true),
+          );
+        expect(eventTest(wanted)(event)).toBe(
+          one(wanted.resourceTypes, wanted.resourceIds) &&
+            one(wanted.targetTypes, wanted.targetIds),
+        );
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('takes dates as half-open, to the nanosecond', () => {
     const instant = fc
       .record({

@@ -4,6 +4,9 @@ import {
   type AuditEventFilter,
   EVENT_FILTERS,
   type EventFilter,
+  MEMBER_FILTERS,
+  type TargetCondition,
+  targetConditions,
 } from '../event/audit-event-filter';
 
 /** A recorded event that all subscribers share. */
@@ -16,7 +19,14 @@ export interface RecordedEvent {
 }
 
 /** Members that filters compare. A whole parsed event takes many times its text in memory. */
-type FilteredMembers = { timestamp: string } & Partial<Record<EventFilter['field'], string | null>>;
+type FilteredMembers = { timestamp: string; targets?: readonly Target[] | undefined } & Partial<
+  Record<EventFilter['field'], string | null>
+>;
+
+interface Target {
+  type?: string | null;
+  id?: string | null;
+}
 
 type EventMembers = FilteredMembers &
   Pick<RecordedEvent, 'organizationId'> & { sequence: string; recordedAt: string };
@@ -25,6 +35,9 @@ export function recordedEventOf(text: string): RecordedEvent {
   const event = JSON.parse(text) as EventMembers;
   const members: FilteredMembers = { timestamp: event.timestamp };
   for (const { field } of EVENT_FILTERS) members[field] = event[field];
+  // The first one is in members of its own.
+  const others = event.targets?.slice(1).map(({ type, id }) => ({ type, id }));
+  if (others && others.length > 0) members.targets = others;
   return {
     organizationId: event.organizationId,
     sequence: BigInt(event.sequence),
@@ -39,12 +52,13 @@ export type EventTest = (event: RecordedEvent) => boolean;
 
 export function eventTest(filter: AuditEventFilter): EventTest {
   const tests: EventTest[] = [];
-  for (const { list, field } of EVENT_FILTERS) {
+  for (const { list, field } of MEMBER_FILTERS) {
     const values = filter[list];
     if (values === undefined) continue;
     const wanted = new Set<string | null | undefined>(values);
     tests.push(({ members }) => wanted.has(members[field]));
   }
+  for (const target of targetConditions(filter)) tests.push(targetTest(target));
   const { startDate, endDate } = filter;
   if (startDate || endDate) {
     tests.push(({ members: { timestamp } }) => {
@@ -54,6 +68,16 @@ export function eventTest(filter: AuditEventFilter): EventTest {
     });
   }
   return (event) => tests.every((test) => test(event));
+}
+
+function targetTest({ types, ids }: TargetCondition): EventTest {
+  const [wantedTypes, wantedIds] = [types && new Set(types), ids && new Set(ids)];
+  const has = (wanted: Set<string> | undefined, text: string | null | undefined): boolean =>
+    !wanted || (typeof text === 'string' && wanted.has(text));
+  const fits = ({ type, id }: Target): boolean => has(wantedTypes, type) && has(wantedIds, id);
+  return ({ members }) =>
+    fits({ type: members.targetResourceType, id: members.targetResourceId }) ||
+    (members.targets?.some(fits) ?? false);
 }
 
 /** Limit of waiting events of a subscriber, beyond which it is too slow. Subscribers share the texts. */

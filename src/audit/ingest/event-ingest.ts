@@ -13,8 +13,8 @@ import { StreamLimiter } from '../../streaming/stream-limiter';
 import { AuditService } from '../write/audit.service';
 import { IngestBatch, type LineReceipt, MAX_BATCH_BYTES, NdjsonIngest } from './ndjson-ingest';
 
-/** Longer than any event: fully escaped metadata of 256 KiB is six times as long. */
-const MAX_LINE_BYTES = 2 * 1024 * 1024;
+/** Longer than any event: fully escaped metadata and changes of 256 KiB each are six times as long, targets a megabyte. */
+const MAX_LINE_BYTES = 5 * 1024 * 1024;
 /** Refusals after which a batch waits, as back-pressure: the client's body is not read meanwhile. */
 const RETRIED = new Set<ErrorCode>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
 const RETRY_MS = 1000;

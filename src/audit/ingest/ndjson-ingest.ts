@@ -100,7 +100,7 @@ export class IngestBatch {
   private read({ bytes, isTooLong }: Line): NewEvent | LineViolation {
     if (isTooLong) {
       const message =
-        'is longer than a line may be (2 MiB, or REQUEST_MAX_SIZE_MB when that is less)';
+        'is longer than a line may be (5 MiB, or REQUEST_MAX_SIZE_MB when that is less)';
       return { code: 'REQUEST_TOO_LARGE', errors: [{ path: '', message }] };
     }
     let value: unknown;

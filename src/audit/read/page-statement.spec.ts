@@ -32,6 +32,9 @@ const filter = fc.record({
   resourceTypes: names,
   resourceIds: names,
   correlationIds: names,
+  principalTypes: names,
+  targetTypes: names,
+  targetIds: names,
 }) as fc.Arbitrary<AuditEventFilter>;
 const pageRequest: fc.Arbitrary<PageRequest> = fc.record({
   organizations: fc.oneof(

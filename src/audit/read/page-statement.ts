@@ -7,6 +7,9 @@ import {
   type AuditEventFilter,
   type AuditEventSort,
   EVENT_FILTERS,
+  MEMBER_FILTERS,
+  type TargetCondition,
+  targetConditions,
 } from '../event/audit-event-filter';
 import { EVENT_JSON } from '../event/audit.statements';
 import { BEGINNING, type LogPositions, type Position } from './position';
@@ -179,10 +182,25 @@ export function conditions(
   if (from !== undefined) edge('>=', from);
   if (to !== undefined) edge('<', to);
   if (after) found.push(...afterPosition(request.sort, after, values));
-  for (const { list, column } of EVENT_FILTERS) {
+  for (const { list, column } of MEMBER_FILTERS) {
     if (filter[list]) found.push(`e.${column} = ANY(${values.bind(filter[list], 'text[]')})`);
   }
+  for (const target of targetConditions(filter)) found.push(onTarget(target, values));
   return found;
+}
+
+/**
+ * Holds for events with a target that fits. Most have no other than the one in columns of its own, and are told without
+ * the list (docs/adr/0054).
+ */
+function onTarget({ types, ids }: TargetCondition, values: Values): string {
+  const lists = [
+    { column: 'target_resource_type', member: 'type', list: types },
+    { column: 'target_resource_id', member: 'id', list: ids },
+  ].flatMap(({ list, ...one }) => (list ? [{ ...one, any: values.bind(list, 'text[]') }] : []));
+  const first = lists.map(({ column, any }) => `e.${column} = ANY(${any})`).join(' AND ');
+  const other = lists.map(({ member, any }) => `t ->> '${member}' = ANY(${any})`).join(' AND ');
+  return `(${first} OR e.targets IS NOT NULL AND EXISTS (SELECT FROM json_array_elements(e.targets) t WHERE ${other}))`;
 }
 
 /** Exact comparison. It needs a plain bound on timestamp beside it, for the index and for pruning. */

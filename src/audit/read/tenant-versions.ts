@@ -57,7 +57,7 @@ const SERVER_CHECK_MS = 2000;
  * One row beside those of a statement, which fails where the newest migration of events is missing: an idle standby may
  * show every commit and lack the column. The parent alone has no rows to read.
  */
-const NEWEST_COLUMN = '(SELECT count(timestamp_submicros) FROM ONLY audit_event) newest';
+const NEWEST_COLUMN = '(SELECT count(schema_version) FROM ONLY audit_event) newest';
 
 /** Heads on a replica of organizations ($1). */
 const FIND_REPLICA_HEADS = {

@@ -187,9 +187,10 @@ function bulkResult(
   };
 }
 
-/** Completes a validated event: id, timestamp and defaults, JSON as minified text. */
+/** Completes a validated event: id, timestamp, first target and defaults, JSON as minified text. */
 export function newEventOf(dto: CreateAuditEventDto): NewEvent {
   const given = typeof dto.timestamp === 'string' ? parseFineInstant(dto.timestamp) : undefined;
+  const first = dto.targets?.[0];
   const { micros, submicros }: FineInstant = given ?? { micros: eventMicros(), submicros: '' };
   return {
     id: dto.id?.toLowerCase() ?? uuid7(micros),
@@ -200,13 +201,19 @@ export function newEventOf(dto: CreateAuditEventDto): NewEvent {
     organizationId: dto.organizationId,
     principalId: dto.principalId ?? null,
     action: dto.action,
-    targetResourceType: dto.targetResourceType ?? null,
-    targetResourceId: dto.targetResourceId ?? null,
+    targetResourceType: dto.targetResourceType ?? first?.type ?? null,
+    targetResourceId: dto.targetResourceId ?? first?.id ?? null,
     status: dto.status,
     outcomeDescription: dto.outcomeDescription ?? null,
     dataClassification: dto.dataClassification ?? 'INTERNAL',
     correlationId: dto.correlationId ?? null,
     sessionContext: dto.sessionContext ? exactJsonText(dto.sessionContext) : null,
     metadata: dto.metadata ? exactJsonText(dto.metadata) : null,
+    principalType: dto.principalType ?? null,
+    principalName: dto.principalName ?? null,
+    targets: dto.targets ? exactJsonText(dto.targets) : null,
+    changes: dto.changes ? exactJsonText(dto.changes) : null,
+    source: dto.source ? exactJsonText(dto.source) : null,
+    schemaVersion: dto.schemaVersion ?? null,
   };
 }

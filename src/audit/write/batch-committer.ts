@@ -12,13 +12,10 @@ import { eventText, instantOfDatabase, type NewEvent } from '../event/audit-even
 import {
   ADVANCE_HEADS,
   HEAD_LOCK_TIMEOUT,
-  INSERT_EVENTS,
-  insertEventsValues,
+  insertEvents,
   type NumberedEvent,
-  RECORD_EVENT,
-  RECORD_EVENTS,
-  recordEventsValues,
-  recordEventValues,
+  recordEvent,
+  recordEvents,
 } from '../event/audit.statements';
 import { LogTimeline } from '../event/log-timeline';
 import type { Outcome, Queued } from './commit-queue';
@@ -161,9 +158,7 @@ export class BatchCommitter {
     const pause = requests.length === 1 ? () => this.yielder.yieldIfDue(options.signal) : undefined;
     const [event] = events;
     const statement =
-      event && events.length === 1
-        ? { ...RECORD_EVENT, values: recordEventValues(event) }
-        : { ...RECORD_EVENTS, values: await recordEventsValues(events, counts, pause) };
+      event && events.length === 1 ? recordEvent(event) : await recordEvents(events, counts, pause);
     const isCommit = requests.length > 1 || events.length <= SMALL_REQUEST_EVENTS;
     // CommitWatch covers commits alone: a statement before one keeps pg's limit.
     if (isCommit) Object.assign(statement, UNTIMED);
@@ -202,7 +197,7 @@ export class BatchCommitter {
       Object.assign(moves, { heads: await advanceHeads(client, counts), counts });
     }
     const numbered = assignSequences(created, moves);
-    const batches = insertEvents(transaction, remaining, numbered);
+    const batches = insertRows(transaction, remaining, numbered);
     for (const entry of remaining) {
       const { request, repeats } = entry;
       const receipts = request.events.map((event, index) =>
@@ -286,7 +281,7 @@ function assignSequences(
  * Inserts the new events. Requests of the same batch size share statements.
  * @returns how many statements each request's own events would take, which is what it reports.
  */
-function insertEvents(
+function insertRows(
   { client, defer }: WriteTransaction,
   entries: readonly TransactionEntry[],
   numbered: ReadonlyMap<NewEvent, NumberedEvent>,
@@ -303,8 +298,7 @@ function insertEvents(
   }
   for (const [batchSize, rows] of bySize) {
     for (let at = 0; at < rows.length; at += batchSize) {
-      const values = insertEventsValues(rows.slice(at, at + batchSize));
-      defer(client.query({ ...INSERT_EVENTS, values }));
+      defer(client.query(insertEvents(rows.slice(at, at + batchSize))));
     }
   }
   return batches;

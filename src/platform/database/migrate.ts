@@ -8,6 +8,7 @@ import { TimestampSubmicros1764200000000 } from './migrations/1764200000000-time
 import { AppendOnly1764300000000 } from './migrations/1764300000000-append-only';
 import { AccessTicket1764400000000 } from './migrations/1764400000000-access-ticket';
 import { IdempotencyScope1764500000000 } from './migrations/1764500000000-idempotency-scope';
+import { FullerEvent1764600000000 } from './migrations/1764600000000-fuller-event';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
@@ -21,6 +22,7 @@ export const MIGRATIONS = [
   AppendOnly1764300000000,
   AccessTicket1764400000000,
   IdempotencyScope1764500000000,
+  FullerEvent1764600000000,
 ];
 
 /**

@@ -63,6 +63,8 @@ describe('keepExactMembers', () => {
       ['metadata', '0', 'metadata'],
       `{"a":${NUMBERS}}`,
     ],
+    ['a list', `{"any":${NUMBERS}}`, ['any'], NUMBERS],
+    ['changes', `{"event":{"changes":[{"old":1.0}]}}`, ['event', 'changes'], '[{"old":1.0}]'],
   ])('keeps the text of numbers of %s', (_, variables, path, text) => {
     const request = parseExactJson(`{"query":"","variables":${variables}}`) as object;
     keepExactMembers(request, 'variables');

@@ -22,7 +22,7 @@ const MAX_JSON_DEPTH = 64;
 /** Numbers of one body or response that a double would change ("inexact"): each costs about a microsecond. */
 export const MAX_EXACT_NUMBERS = 500_000;
 /** Members with exact numbers; all objects of a body would cost seconds. */
-const EXACT_MEMBERS = new Set(['metadata']);
+const EXACT_MEMBERS = new Set(['metadata', 'changes']);
 
 /** Random, so that no client's string passes for a placeholder. */
 const KEY = randomBytes(6).toString('base64url');
@@ -43,7 +43,8 @@ interface NumberBudget {
 export class UnacceptableJsonError extends Error {}
 
 /**
- * `JSON.parse` that keeps exact numbers of the value and of every member named `metadata` for `exactJsonText`.
+ * `JSON.parse` that keeps exact numbers of the value and of every member named `metadata` or `changes` for
+ * `exactJsonText`.
  * @throws SyntaxError as `JSON.parse` does; UnacceptableJsonError for a member named twice (parsers keep one of them),
  * too deep nesting and too many numbers that a double cannot hold.
  */
@@ -157,16 +158,18 @@ export function exactJsonText(value: object): string {
   return shadow ? restoreNumbers(JSON.stringify(shadow)) : JSON.stringify(value);
 }
 
-/** Keeps exact numbers for all object members at `path` of a value from `parseExactJson`. */
+/** Keeps exact numbers for all objects and lists that are members at `path` of a value from `parseExactJson`. */
 export function keepExactMembers(value: object, ...path: string[]): void {
   const inner = path.reduce(objectIn, value);
   const shadow = path.reduce(objectIn, shadows.get(value));
   if (!inner || !shadow) return;
   for (const key of Object.keys(inner)) {
-    // A member named like metadata may hold some, and has not been searched yet.
-    if (EXACT_MEMBERS.has(key)) attachShadow(memberOf(inner, key), memberOf(shadow, key));
-    const [member, itsShadow] = [objectIn(inner, key), objectIn(shadow, key)];
-    if (member && itsShadow) shadows.set(member, itsShadow);
+    const [member, itsShadow] = [memberOf(inner, key), memberOf(shadow, key)];
+    if (typeof member !== 'object' || member === null) continue;
+    if (typeof itsShadow !== 'object' || itsShadow === null) continue;
+    // A member of such a name may hold some, and has not been searched yet.
+    if (EXACT_MEMBERS.has(key)) attachShadow(member, itsShadow);
+    shadows.set(member, itsShadow);
   }
 }
 

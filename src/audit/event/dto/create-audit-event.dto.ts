@@ -3,16 +3,21 @@ import { wallClockMs } from '../../../platform/runtime/clocks';
 import { epochHint, formatInstant, parseFineInstant } from '../../../platform/runtime/instant';
 import {
   Check,
+  CheckObject,
   InsteadOfArray,
   integer,
   jsonObject,
+  jsonValue,
   list,
   Nested,
   type Rule,
   text,
   uuid,
+  type Violation,
 } from '../../../validation/constraints';
 import {
+  AnyJsonProperty,
+  NestedListProperty,
   NestedProperty,
   Property,
   TextProperty,
@@ -24,10 +29,17 @@ import {
   EVENT_STATUSES,
   type EventStatus,
   MAX_AHEAD_MS,
+  MAX_CHANGES,
+  MAX_CHANGES_BYTES,
+  MAX_CHANGES_DEPTH,
+  MAX_KIND_LENGTH,
   MAX_METADATA_BYTES,
   MAX_METADATA_DEPTH,
   MAX_NAME_LENGTH,
+  MAX_PATH_LENGTH,
+  MAX_TARGETS,
   MAX_TEXT_LENGTH,
+  MAX_VERSION_LENGTH,
 } from '../audit-event';
 
 /** From 1970 (an id cannot carry an earlier time) to five minutes ahead of this server's clock. */
@@ -65,6 +77,81 @@ export class SessionContextDto {
   geolocation?: string | null;
 }
 
+/** One thing that an action was done to. */
+@CheckObject<EventTargetDto>(({ type, id }) =>
+  typeof type === 'string' || typeof id === 'string' ? undefined : 'must have a type or an id',
+)
+export class EventTargetDto {
+  @TextProperty(MAX_NAME_LENGTH, { description: 'What kind of thing.', example: 'Patient' })
+  type?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'Which one.', example: 'pat-1' })
+  id?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'Its name for people.', example: 'Ada Lovelace' })
+  name?: string | null;
+}
+
+/** One value that an action changed. */
+export class EventChangeDto {
+  @Property(
+    text(MAX_PATH_LENGTH),
+    { type: String, minLength: 0, maxLength: MAX_PATH_LENGTH },
+    {
+      description: 'Where the value is, in whatever notation: a JSON Pointer, or names and dots.',
+      example: '/address/city',
+      required: true,
+    },
+  )
+  path!: string;
+
+  @AnyJsonProperty({
+    description:
+      'The value before, any JSON. Null is a value; left out: there was none, or it is not known.',
+    example: 'Zürich',
+  })
+  old?: unknown;
+
+  @AnyJsonProperty({
+    description:
+      'The value after, any JSON. Null is a value; left out: there is none, or it is not known.',
+    example: 'Bern',
+  })
+  new?: unknown;
+}
+
+/** The program that reports an event. */
+export class EventSourceDto {
+  @TextProperty(MAX_NAME_LENGTH, { description: 'Its name.', example: 'billing' })
+  service?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, {
+    description: 'The machine, pod or region it ran on.',
+    example: 'billing-7d9f',
+  })
+  host?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, { description: 'Its version.', example: '4.12.0' })
+  version?: string | null;
+}
+
+/** `targetResourceType` and `targetResourceId`, where given, are those of the first target. */
+function firstTargetViolation(event: CreateAuditEventDto): Violation | undefined {
+  const [first] = event.targets ?? [];
+  if (!first) return undefined;
+  const differs = (given: string | null | undefined, own: string | null | undefined): boolean =>
+    typeof given === 'string' && given !== own;
+  const message = (member: string) => `must be the ${member} of the first target, or left out`;
+  if (differs(event.targetResourceType, first.type)) {
+    return { at: '.targetResourceType', message: message('type') };
+  }
+  if (differs(event.targetResourceId, first.id)) {
+    return { at: '.targetResourceId', message: message('id') };
+  }
+  return undefined;
+}
+
+@CheckObject(firstTargetViolation)
 @InsteadOfArray(
   'several events are sent to /audit/events/bulk, as { "events": [...] } or as application/x-ndjson, one a line',
 )
@@ -152,6 +239,43 @@ export class CreateAuditEventDto {
     },
   )
   metadata?: Record<string, unknown> | null;
+
+  @TextProperty(MAX_KIND_LENGTH, {
+    description:
+      'What kind of principal: `user`, `service` or `system`, or a word of your own. Left out, as each member from here ' +
+      'on: the event does not have it, and no response shows it.',
+    example: 'user',
+  })
+  principalType?: string | null;
+
+  @TextProperty(MAX_NAME_LENGTH, {
+    description: 'The name of the principal for people.',
+    example: 'Ada Lovelace',
+  })
+  principalName?: string | null;
+
+  @NestedListProperty(() => EventTargetDto, [1, MAX_TARGETS], {
+    description:
+      'All that it was done to: `[{ type, id, name }]`, each with a type or an id. The first is `targetResourceType` and `targetResourceId`, ' +
+      'which are filled from it and need not be given. Filters of resources and targets find an event by each of them.',
+  })
+  targets?: EventTargetDto[] | null;
+
+  @NestedListProperty(() => EventChangeDto, [0, MAX_CHANGES], {
+    description:
+      'What it changed: `[{ path, old, new }]`, up to 256 KiB and 32 levels. Every number keeps its exact decimal value.',
+    rules: [jsonValue(MAX_CHANGES_BYTES, MAX_CHANGES_DEPTH)],
+  })
+  changes?: EventChangeDto[] | null;
+
+  @NestedProperty(() => EventSourceDto)
+  source?: EventSourceDto | null;
+
+  @TextProperty(MAX_VERSION_LENGTH, {
+    description: 'The version of the form that events of this action have, as their sender counts.',
+    example: '2',
+  })
+  schemaVersion?: string | null;
 }
 
 /** Several events, stored all or none. */

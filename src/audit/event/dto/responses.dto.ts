@@ -12,7 +12,15 @@ import {
   ApiWord,
 } from '../../../validation/dto-properties';
 import { DATA_CLASSIFICATIONS, EVENT_STATUSES } from '../audit-event';
-import { SessionContextDto } from './create-audit-event.dto';
+import {
+  EventChangeDto,
+  EventSourceDto,
+  EventTargetDto,
+  SessionContextDto,
+} from './create-audit-event.dto';
+
+/** Absent where it was not given. */
+const SPARSE = { required: false } as const;
 
 /** A recorded event, the same in every API. */
 export class AuditEventDto {
@@ -66,6 +74,24 @@ export class AuditEventDto {
 
   @ApiObject({ ward: 'B2', durationMs: 12.5 }, undefined, { nullable: true })
   metadata!: Record<string, unknown> | null;
+
+  @ApiText('user', 'Only where it was given, as each member from here on.', SPARSE)
+  principalType?: string;
+
+  @ApiText('Ada Lovelace', undefined, SPARSE)
+  principalName?: string;
+
+  @ApiParts(() => EventTargetDto, 'The first is the target resource above.', SPARSE)
+  targets?: EventTargetDto[];
+
+  @ApiParts(() => EventChangeDto, '`[{ path, old, new }]`; numbers as they were sent.', SPARSE)
+  changes?: EventChangeDto[];
+
+  @ApiPart(() => EventSourceDto, undefined, SPARSE)
+  source?: EventSourceDto;
+
+  @ApiText('2', undefined, SPARSE)
+  schemaVersion?: string;
 }
 
 /** Described alike in every API. */
