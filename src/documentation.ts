@@ -58,30 +58,34 @@ const FORMATS: [path: string, type: string, serialize: Serialize][] = [
   ],
 ];
 
-function pageWith(assets: StaticAssets, isDevelopment: boolean, base: string): string {
+/** Adds what the page loads to `assets`; `base` leads from the page to the root of the service. */
+function pageWith(assets: StaticAssets, isDevelopment: boolean): (base: string) => string {
   const folder = dirname(require.resolve('swagger-ui-dist/package.json'));
-  const packaged = (name: string) => base + assets.add(name, readFileSync(join(folder, name)));
-  const own = (name: string, text: string) => base + assets.add(name, Buffer.from(text));
-  return [
-    '<!doctype html>',
-    '<html lang="en">',
-    '  <head>',
-    '    <meta charset="utf-8" />',
-    '    <title>Audit server</title>',
-    `    <link rel="icon" type="image/png" href="${packaged('favicon-32x32.png')}" />`,
-    `    <link rel="stylesheet" href="${packaged('swagger-ui.css')}" />`,
-    `    <script defer src="${packaged('swagger-ui-bundle.js')}"></script>`,
-    ...(isDevelopment
-      ? [`    <script defer src="${own('development-token.js', FILL_IN_TOKEN)}"></script>`]
-      : []),
-    `    <script defer src="${own('docs.js', START)}"></script>`,
-    '  </head>',
-    '  <body>',
-    '    <div id="swagger-ui"></div>',
-    '  </body>',
-    '</html>',
-    '',
-  ].join('\n');
+  const packaged = (name: string) => assets.add(name, readFileSync(join(folder, name)));
+  const icon = packaged('favicon-32x32.png');
+  const style = packaged('swagger-ui.css');
+  const scripts = [
+    packaged('swagger-ui-bundle.js'),
+    ...(isDevelopment ? [assets.add('development-token.js', Buffer.from(FILL_IN_TOKEN))] : []),
+    assets.add('docs.js', Buffer.from(START)),
+  ];
+  return (base) =>
+    [
+      '<!doctype html>',
+      '<html lang="en">',
+      '  <head>',
+      '    <meta charset="utf-8" />',
+      '    <title>Audit server</title>',
+      `    <link rel="icon" type="image/png" href="${base}${icon}" />`,
+      `    <link rel="stylesheet" href="${base}${style}" />`,
+      ...scripts.map((script) => `    <script defer src="${base}${script}"></script>`),
+      '  </head>',
+      '  <body style="margin: 0">',
+      '    <div id="swagger-ui"></div>',
+      '  </body>',
+      '</html>',
+      '',
+    ].join('\n');
 }
 
 /** /docs (Swagger UI), /docs-json and /docs-yaml; in development the page has a token. */
@@ -91,10 +95,10 @@ export function serveDocumentation(
   isDevelopment: boolean,
 ): void {
   const application = app.getHttpAdapter().getInstance();
-  const [page, pageBelow] = ['', '../'].map((base) => {
-    const html = pageWith(assets, isDevelopment, base);
-    return new StaticContent(Buffer.from(html), 'text/html; charset=utf-8');
-  }) as [StaticContent, StaticContent];
+  const htmlAt = pageWith(assets, isDevelopment);
+  const contentAt = (base: string) =>
+    new StaticContent(Buffer.from(htmlAt(base)), 'text/html; charset=utf-8');
+  const [page, pageBelow] = [contentAt(''), contentAt('../')];
   const keys = (surrogateKey: string) => ({ ...DOCUMENT_HEADERS, 'Surrogate-Key': surrogateKey });
   application.get('/docs', (request: Request, response: Response, next: NextFunction) => {
     const content = request.path.endsWith('/') ? pageBelow : page;

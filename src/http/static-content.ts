@@ -43,8 +43,8 @@ export class StaticContent {
 }
 
 /**
- * Sends static content, or 304 to a client that has it. The response says nothing about its request, so that shared
- * caches may keep it as far as `headers` (Cache-Control …) let them.
+ * Sends static content, or 304 to a client that has it. Where `headers` (Cache-Control, CDN-Cache-Control) are those of
+ * a public response, it says nothing about its request.
  */
 export async function sendStatic(
   request: Request,
@@ -53,7 +53,8 @@ export async function sendStatic(
   headers: Record<string, string>,
 ): Promise<void> {
   const { coding, body } = await content.encodedFor(request.headers['accept-encoding']);
-  noteShareable(response);
+  const { 'Cache-Control': caching, 'CDN-Cache-Control': cdnCaching = caching } = headers;
+  if (cdnCaching?.startsWith('public')) noteShareable(response);
   response.vary('Accept-Encoding');
   // Strong validators name the bytes of one coding (RFC 9110, section 8.8.3.3).
   const suffix = coding === 'identity' ? '' : `-${coding}`;

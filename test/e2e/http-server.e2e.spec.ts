@@ -100,6 +100,18 @@ describe('every response', () => {
     expect(headers.get('cross-origin-opener-policy')).toBe('same-origin');
   });
 
+  it.each([
+    ['/', true],
+    ['/docs-json', false],
+  ])(
+    'to %s has headers about the request (%s), unless shared caches keep it',
+    async (path, has) => {
+      const { headers } = await service.get(path, undefined, { 'x-request-id': 'mine' });
+      const names = ['x-request-id', 'x-response-time', 'server-timing'];
+      expect(names.map((name) => headers.has(name))).toEqual(names.map(() => has));
+    },
+  );
+
   it('comes from a service that has made the partitions of this month and three more', async () => {
     const client = new Client({ connectionString: service.databaseUrl });
     await client.connect();
