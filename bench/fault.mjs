@@ -32,9 +32,8 @@ const FAULT = `
 const runs = Number(process.argv[2] ?? 3);
 const folder = mkdtempSync(join(tmpdir(), 'audit-fault-'));
 try {
-  const [same, faulty] = ['same', 'faulty'].map(copyOfBuild);
+  const [before, same, faulty] = ['before', 'same', 'faulty'].map(copyOfBuild);
   appendFileSync(join(faulty, 'audit/read/audit.queries.js'), FAULT);
-  const before = join(root, 'dist');
   let isRight = true;
   const say = (holds, text, rows) => {
     isRight &&= holds;

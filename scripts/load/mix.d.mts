@@ -1,0 +1,19 @@
+// For the spec of mix.mjs, which is TypeScript as all specs are.
+import type { Histogram } from './histogram.mjs';
+
+export class MixError extends Error {}
+export interface Entry {
+  name: string;
+  operation: string;
+  weight: number;
+  options: Record<string, unknown>;
+  recorded?: Histogram;
+}
+export interface Recording {
+  entries: Entry[];
+  perSecond: number | undefined;
+  leftOut: Map<string, number>;
+}
+export function readProfile(text: string): { entries: Entry[] };
+export function readAccessLog(lines: Iterable<string>): Recording;
+export function textOf(counts: Map<string, number>): string;
