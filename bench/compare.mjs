@@ -20,9 +20,10 @@ const FIRST_PAIRS = 4;
 const ALL_PAIRS = 12;
 /** A row within this distance of 1 after the first pairs is not measured further. */
 const CLEAR = 0.03;
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 2);
-const SECONDS = Number(process.env.BENCH_SECONDS ?? 0.6);
-const WARM_UP_SECONDS = Math.min(1, 2 * SECONDS);
+/** Many short loads in turn: what else the machine does meets both alike. */
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 4);
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 0.3);
+const WARM_UP_SECONDS = Math.min(1, 3 * SECONDS);
 
 /** Options of a comparison on the command line. */
 export const COMPARE_OPTIONS = {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { readArguments, USAGE, UsageError } from './arguments.mjs';
 import { Client, NoAnswer } from './client.mjs';
 import { runLoad, TokenRefused } from './load.mjs';
-import { MixError, readAccessLog, readProfile, textOf } from './mix.mjs';
+import { MixError, readProfile, Recording, textOf } from './mix.mjs';
 import { newRun } from './operations.mjs';
 import { OwnEvents } from './own-events.mjs';
 import { Statistics, summaryText } from './statistics.mjs';
@@ -79,10 +79,10 @@ async function mixOf({ profile, accessLog }) {
   try {
     if (profile !== undefined) return readProfile(readFileSync(profile, 'utf8'));
     const input = accessLog === '-' ? process.stdin : createReadStream(accessLog);
-    const lines = [];
-    const reader = createInterface({ input, crlfDelay: Infinity });
-    for await (const line of reader) lines.push(line);
-    return readAccessLog(lines);
+    const recording = new Recording();
+    const lines = createInterface({ input, crlfDelay: Infinity });
+    for await (const line of lines) recording.add(line);
+    return recording.mix();
   } catch (error) {
     if (error instanceof MixError) throw new MixError(`${file} ${error.message}`);
     if (error.code === undefined) throw error;

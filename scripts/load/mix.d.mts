@@ -9,11 +9,14 @@ export interface Entry {
   options: Record<string, unknown>;
   recorded?: Histogram;
 }
-export interface Recording {
+export interface Mix {
   entries: Entry[];
   perSecond: number | undefined;
   leftOut: Map<string, number>;
 }
 export function readProfile(text: string): { entries: Entry[] };
-export function readAccessLog(lines: Iterable<string>): Recording;
+export class Recording {
+  add(line: string): void;
+  mix(): Mix;
+}
 export function textOf(counts: Map<string, number>): string;

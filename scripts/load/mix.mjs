@@ -67,44 +67,56 @@ const ROUTE = /^\/api\/v1(?:\/performance)?\/audit\/events(?<rest>\/[^?]*)?$/;
 /** Parameters of a list that a log of other organizations and cursors cannot give. */
 const FOREIGN = ['cursor', 'offset', 'organization_ids', 'limit', 'ticket'];
 
-/**
- * The mix of an access log: lines of this service (JSON; other lines of its log are skipped) or of nginx (combined). Returns
- * `{ entries, perSecond, leftOut }`: entries have a weight for each line and, if the log has times, `recorded` (Histogram);
- * `perSecond` is the rate of the recording (undefined if it spans no time), `leftOut` maps what cannot be sent again to counts.
- * @throws MixError if no line can
- */
-export function readAccessLog(lines) {
-  const entries = new Map();
-  const leftOut = new Map();
-  let [firstMs, lastMs, count] = [Infinity, -Infinity, 0];
-  for (const line of lines) {
+/** The mix of an access log: lines of this service (JSON; other lines of its log are skipped) or of nginx (combined). */
+export class Recording {
+  #entries = new Map();
+  #leftOut = new Map();
+  #count = 0;
+  #firstMs = Infinity;
+  #lastMs = -Infinity;
+
+  /** Adds a line. */
+  add(line) {
     const request = requestOf(line);
-    if (request === undefined) continue;
+    if (request === undefined) return;
     const found = operationOf(request);
     if (typeof found === 'string') {
-      leftOut.set(found, (leftOut.get(found) ?? 0) + 1);
-      continue;
+      this.#leftOut.set(found, (this.#leftOut.get(found) ?? 0) + 1);
+      return;
     }
     const name = nameOf(found.operation, found.options);
-    const entry = entries.get(name) ?? { name, ...found, weight: 0, recorded: new Histogram() };
-    entries.set(name, entry);
+    const entry = this.#entries.get(name) ?? {
+      name,
+      ...found,
+      weight: 0,
+      recorded: new Histogram(),
+    };
+    this.#entries.set(name, entry);
     entry.weight += 1;
     if (typeof request.ms === 'number') entry.recorded.add(request.ms);
-    count += 1;
-    if (Number.isNaN(request.atMs)) continue;
-    firstMs = Math.min(firstMs, request.atMs);
-    lastMs = Math.max(lastMs, request.atMs);
+    this.#count += 1;
+    if (Number.isNaN(request.atMs)) return;
+    this.#firstMs = Math.min(this.#firstMs, request.atMs);
+    this.#lastMs = Math.max(this.#lastMs, request.atMs);
   }
-  if (count === 0) {
-    throw new MixError(
-      leftOut.size === 0
-        ? 'has no line of an access log: JSON lines of this service, or the combined format of nginx'
-        : `has no request that can be sent again, but ${textOf(leftOut)}`,
-    );
+
+  /**
+   * `{ entries, perSecond, leftOut }`: entries with the count of their lines as weight and, if the log has times, `recorded`
+   * (Histogram); the rate of the recording, undefined if it spans no second; counts of what cannot be sent again.
+   * @throws MixError if nothing can
+   */
+  mix() {
+    if (this.#count === 0) {
+      throw new MixError(
+        this.#leftOut.size === 0
+          ? 'has no line of an access log: JSON lines of this service, or the combined format of nginx'
+          : `has no request that can be sent again, but ${textOf(this.#leftOut)}`,
+      );
+    }
+    const seconds = (this.#lastMs - this.#firstMs) / 1000;
+    const perSecond = seconds >= 1 ? this.#count / seconds : undefined;
+    return { entries: [...this.#entries.values()], perSecond, leftOut: this.#leftOut };
   }
-  const seconds = (lastMs - firstMs) / 1000;
-  const perSecond = seconds >= 1 ? count / seconds : undefined;
-  return { entries: [...entries.values()], perSecond, leftOut };
 }
 
 /** `12 GET /health 200, …`, the most frequent first. */

@@ -15,7 +15,8 @@ import { differenceOf, exactText, parseExact } from './exact-json.mjs';
 const EVENTS = '/api/v1/audit/events';
 const JSON_TYPE = { 'content-type': 'application/json' };
 const FIELDS = `id timestamp recordedAt sequence organizationId principalId action targetResourceType targetResourceId status
-  outcomeDescription dataClassification correlationId sessionContext { sessionId ipAddress userAgent } metadata`;
+  outcomeDescription dataClassification correlationId sessionContext { sessionId ipAddress userAgent } metadata
+  principalType principalName targets { type id name } changes source { service host version } schemaVersion`;
 /** Parameters of a list that change which events it has, or their order. */
 const SELECTING = /^(?!limit$|include_total$|organization_ids$)/;
 /** ETags of a path whose bodies are remembered. */

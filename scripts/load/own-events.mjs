@@ -79,6 +79,26 @@ export class OwnEvents {
         list: [exactNumber('1'), 'two', { three: true }],
         note: 'x'.repeat(200),
       },
+      ...(number % 4 === 0 ? this.#furtherMembersOf(number) : {}),
+    };
+  }
+
+  /** Members that an event has only if they are sent. */
+  #furtherMembersOf(number) {
+    return {
+      targetResourceType: 'Load',
+      targetResourceId: `target-${number % 1009}`,
+      principalType: 'service',
+      principalName: `Load generator ${number % 97}`,
+      targets: [
+        { type: 'Load', id: `target-${number % 1009}`, name: `Target ${number}` },
+        { type: 'Other', id: `other-${number % 13}`, name: 'größer' },
+      ],
+      changes: [
+        { path: '/total', old: exactNumber('1.10'), new: exactNumber('9223372036854775807') },
+      ],
+      source: { service: 'audit-load', host: 'load-1', version: '1.0' },
+      schemaVersion: '2',
     };
   }
 

@@ -110,6 +110,7 @@ describe('npm run load', () => {
     ['a changed value', 'list', patchPage(({ data }) => data[1] && (data[1].action = 'load.read')), /action is "load\.read", and "load\.write" was expected/],
     ['a changed value within metadata', 'list', patchPage(({ data }) => data[0] && (data[0].metadata.note = '')), /metadata\.note is ""/],
     ['a number spelled otherwise', 'read', replacing('/api/v1/audit/events/', '1.10', '1.1'), /metadata\.decimal is 1\.1, and 1\.10 was expected/],
+    ['a member that not all events have', 'read', replacing('/api/v1/audit/events/', '"schemaVersion":"2"', '"schemaVersion":"3"'), /schemaVersion is "3", and "2" was expected/],
     ['an event left out of a page', 'page', patchPage(({ data }) => data.splice(1, 1)), /says that another one follows|events are missing between/],
     ['the newest event left out of a page', 'list', patchPage(({ data }) => data.splice(0, 1)), /acknowledged before, is missing|says that another one follows/],
     ['an event twice on a page', 'list', patchPage(({ data }) => data[1] && data.splice(0, 1, data[1])), /is there twice/],

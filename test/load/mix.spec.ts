@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { readAccessLog, readProfile, textOf } from '../../scripts/load/mix.mjs';
+import { readProfile, Recording, textOf } from '../../scripts/load/mix.mjs';
 
 const EVENTS = '/api/v1/audit/events';
 
@@ -19,6 +19,12 @@ function line(method: string, route: string, status: number, second = 0, ms = 4)
 
 function nginx(request: string, status: number, second = '00'): string {
   return `192.0.2.1 - - [30/Nov/2026:21:00:${second} +0100] "${request} HTTP/1.1" ${status} 512 "-" "curl/8"`;
+}
+
+function readAccessLog(lines: readonly string[]) {
+  const recording = new Recording();
+  for (const one of lines) recording.add(one);
+  return recording.mix();
 }
 
 const operationsOf = (lines: string[]) =>
