@@ -66,7 +66,7 @@ function eventOf(value, map) {
 }
 
 /** A generator of numbers in [0, 1) that is the same on every machine (mulberry32). */
-function randomOf(seed) {
+export function randomOf(seed) {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

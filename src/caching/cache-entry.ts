@@ -4,6 +4,7 @@ import { JSON_TYPE } from '../http/http-server.adapter';
 import type { Coding } from '../http/negotiation';
 import type { ResponseReservation } from '../http/response-memory';
 import { exactBuffer, type Rendering, type SharedResponse } from './cached-read';
+import type { Demand } from './demand-estimator';
 import type { SizedValue } from './memory-store';
 
 /** Representations per entry, least recently used evicted first. */
@@ -32,6 +33,8 @@ export interface SharedEntry {
 interface Kept {
   group: string;
   ttlMs: number;
+  /** Up to which the lifetime that another replica gave counts. */
+  maxTtlMs?: number;
 }
 
 /** Cached response: the shared part, and representations for some readers. */
@@ -39,6 +42,7 @@ export class CacheEntry implements SizedValue {
   private readonly representations = new Map<string, Representation>();
   /** Last time its version was current, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
+  demand: Demand | undefined = undefined;
 
   /** Shared text in UTF-8; once there is a representation, a part of its bytes. */
   private head: Buffer;
@@ -60,7 +64,7 @@ export class CacheEntry implements SizedValue {
   }
 
   /** Undefined for another format. Age is the time to live that Redis has counted down: replicas' clocks may differ. */
-  static revive(found: unknown, { group, ttlMs }: Kept): CacheEntry | undefined {
+  static revive(found: unknown, { group, ttlMs, maxTtlMs = ttlMs }: Kept): CacheEntry | undefined {
     if (found instanceof CacheEntry) return found;
     if (typeof found !== 'object' || found === null) return undefined;
     const { stored, leftMs } = found as Partial<SharedEntry>;
@@ -69,7 +73,8 @@ export class CacheEntry implements SizedValue {
     if (version !== VERSION || typeof head !== 'string' || !/^[[{]/.test(head)) return undefined;
     if (typeof wholeMs !== 'number' || rest === undefined) return undefined;
     const readAtMs = performance.now() - Math.max(0, wholeMs - Number(leftMs));
-    const entry = new CacheEntry({ head: exactBuffer(head), rest }, readAtMs, ttlMs, group);
+    const ownMs = Math.max(ttlMs, Math.min(wholeMs, maxTtlMs));
+    const entry = new CacheEntry({ head: exactBuffer(head), rest }, readAtMs, ownMs, group);
     return entry.remainingMs() > 0 ? entry : undefined;
   }
 

@@ -13,7 +13,7 @@ export const MAX_PATTERN_LENGTH = 512;
  * part of a key or like all tenants.
  */
 export function keyHead(prefix: string, namespace: string, tenants: Tenants): string {
-  return `${prefix}:${namespace}:${spelled(tenants)}:`;
+  return `${prefix}:${namespace}:${tenantsText(tenants)}:`;
 }
 
 /** 192 bits of SHA-256 in 32 characters of base64url: no client can make two queries share an entry. */
@@ -30,7 +30,7 @@ export function coversOnly(key: string, allowed: Tenants): boolean {
   const [, , tenants = ''] = key.split(':', 3);
   let spelling = spellings.get(allowed);
   if (!spelling) {
-    spelling = { ids: new Set(allowed.map(encoded)), all: spelled(allowed) };
+    spelling = { ids: new Set(allowed.map(encoded)), all: tenantsText(allowed) };
     spellings.set(allowed, spelling);
   }
   if (tenants.startsWith('~')) return tenants === spelling.all;
@@ -38,7 +38,8 @@ export function coversOnly(key: string, allowed: Tenants): boolean {
   return tenants.split(',').every((id) => ids.has(id));
 }
 
-function spelled(tenants: Tenants): string {
+/** Tenants as in keys; of a long list, its hash. */
+export function tenantsText(tenants: Tenants): string {
   if (tenants === '*') return '*';
   const text = tenants.map(encoded).join(',');
   if (text.length <= MAX_SPELLED_LENGTH) return text;

@@ -3,6 +3,9 @@ import { CachePolicy } from './cache-policy';
 
 const CONFIG: CacheConfig = {
   enabled: true,
+  adaptive: false,
+  adaptiveMinTtlSeconds: 10,
+  adaptiveMaxTtlSeconds: 3600,
   defaultTtlSeconds: 60,
   maxSizeBytes: 8000,
   keyPrefix: 'cache',

@@ -43,11 +43,16 @@ export class CachePolicy {
 
   /** First override that matches, else the default. */
   ttlMs(namespace: string, path?: string): number {
+    return this.overrideMs(namespace, path) ?? this.config.defaultTtlSeconds * 1000;
+  }
+
+  /** First override that matches. */
+  overrideMs(namespace: string, path?: string): number | undefined {
     for (const { matches, isPath, ttlMs } of this.overrides) {
       const text = isPath ? path : namespace;
       if (text !== undefined && matches(text)) return ttlMs;
     }
-    return this.config.defaultTtlSeconds * 1000;
+    return undefined;
   }
 }
 

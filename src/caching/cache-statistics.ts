@@ -20,6 +20,9 @@ const SLOT_SECONDS = 10;
 export class CacheStatistics {
   private readonly all: Tally = emptyTally();
   private readonly namespaces = new Map<string, Tally>();
+  /** Since the start. */
+  private unshared = 0;
+  private readonly lifetimes = { count: 0, seconds: 0 };
   private readonly recent = new RollingWindow(
     SLOT_SECONDS,
     WINDOW_SECONDS / SLOT_SECONDS,
@@ -40,6 +43,22 @@ export class CacheStatistics {
     }
     tally[outcome] += 1;
     if (outcome !== 'excluded') this.recent.current(this.nowSeconds())[outcome] += 1;
+  }
+
+  /** An entry that was not worth its way to the shared tier. */
+  recordUnshared(): void {
+    this.unshared += 1;
+  }
+
+  recordLifetime(ms: number): void {
+    this.lifetimes.count += 1;
+    this.lifetimes.seconds += ms / 1000;
+  }
+
+  /** Decisions since the start: entries kept from the shared tier, and the sum of learned lifetimes. */
+  learned(): { unshared: number; lifetimes: number; lifetimeSeconds: number } {
+    const { count, seconds } = this.lifetimes;
+    return { unshared: this.unshared, lifetimes: count, lifetimeSeconds: seconds };
   }
 
   totals(): CacheCountsDto {

@@ -44,5 +44,31 @@ export class CachingMetrics {
       'Responses evicted before their time.',
       () => memory.statistics().evictions,
     );
+    registry.counter(
+      'audit_cache_candidates_total',
+      'Responses that wanted the place of others, by outcome.',
+      () => {
+        const { admitted, rejected } = memory.contests();
+        return [
+          { labels: { outcome: 'admitted' }, value: admitted },
+          { labels: { outcome: 'rejected' }, value: rejected },
+        ];
+      },
+    );
+    registry.counter(
+      'audit_cache_unshared_total',
+      'Responses not stored in Redis, as a change was expected before their next use.',
+      () => counts.learned().unshared,
+    );
+    registry.counter(
+      'audit_cache_learned_lifetimes_total',
+      'Responses with a learned lifetime.',
+      () => counts.learned().lifetimes,
+    );
+    registry.counter(
+      'audit_cache_learned_lifetimes_seconds_total',
+      'Sum of learned lifetimes.',
+      () => counts.learned().lifetimeSeconds,
+    );
   }
 }

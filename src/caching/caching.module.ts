@@ -14,6 +14,7 @@ import { CacheWarmup } from './cache-warmup';
 import { HttpCache } from './http-cache';
 import { CachedRoutes } from './cached-routes';
 import { CachingMetrics } from './caching.metrics';
+import { DemandEstimator } from './demand-estimator';
 import { MemoryStore } from './memory-store';
 import { ResponseCache } from './response-cache';
 import { sharedStore } from './shared-tier';
@@ -21,16 +22,29 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
+function estimatorFor(config: ConfigType<typeof cacheConfig>): DemandEstimator | null {
+  if (!config.adaptive) return null;
+  return new DemandEstimator(config.maxSizeBytes, {
+    usualMs: config.defaultTtlSeconds * 1000,
+    minMs: config.adaptiveMinTtlSeconds * 1000,
+    maxMs: config.adaptiveMaxTtlSeconds * 1000,
+  });
+}
+
 /** Process tier, which ResponseCache also reads directly: a hit needs no promise. */
 @Module({
   providers: [
+    { provide: DemandEstimator, inject: [cacheConfig.KEY], useFactory: estimatorFor },
     {
       provide: MemoryStore,
-      inject: [cacheConfig.KEY],
-      useFactory: (config: ConfigType<typeof cacheConfig>) => new MemoryStore(config.maxSizeBytes),
+      inject: [cacheConfig.KEY, DemandEstimator],
+      useFactory: (
+        { maxSizeBytes }: ConfigType<typeof cacheConfig>,
+        estimator: DemandEstimator | null,
+      ) => new MemoryStore(maxSizeBytes, estimator ?? undefined),
     },
   ],
-  exports: [MemoryStore],
+  exports: [DemandEstimator, MemoryStore],
 })
 class MemoryTierModule {}
 

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { DemandEstimator, type Demand } from './demand-estimator';
 import { MemoryStore, type SizedValue } from './memory-store';
 
 class Value implements SizedValue {
@@ -127,4 +128,113 @@ describe('MemoryStore against a list', () => {
       );
     },
   );
+});
+
+class AskedValue extends Value {
+  constructor(
+    sizeBytes: number,
+    group: string,
+    readonly demand: Demand,
+  ) {
+    super(sizeBytes, group);
+  }
+}
+
+const LIMITS = { usualMs: 60_000, minMs: 10_000, maxMs: 3_600_000 };
+
+describe('MemoryStore by worth, against a map of all that was set', () => {
+  const number = fc.nat({ max: 40 });
+  const size = fc.oneof(fc.nat({ max: 1000 }), fc.nat({ max: 30_000 }));
+  const step = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        do: fc.constant('set' as const),
+        number,
+        version: fc.nat({ max: 3 }),
+        size,
+      }),
+    },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('find' as const), number }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('resize' as const), number, size }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('remove' as const), number }) },
+  );
+
+  it('finds what was last set or nothing, one version of each, within the bound', () => {
+    const maxBytes = 100_000;
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
+        const estimator = new DemandEstimator(maxBytes, LIMITS);
+        const store = new MemoryStore(maxBytes, estimator);
+        const set = new Map<string, AskedValue>();
+        const newest = new Map<string, string>();
+        for (const taken of steps) {
+          const group = `group ${taken.number}`;
+          const demand = estimator.demandOf(group, `org ${taken.number % 3}`);
+          if (taken.do === 'set') {
+            const key = `${group} version ${taken.version}`;
+            const value = new AskedValue(taken.size, group, demand);
+            estimator.recordRequest(demand, performance.now());
+            store.set(key, { value });
+            set.set(key, value);
+            newest.set(group, key);
+          } else if (taken.do === 'find') {
+            estimator.recordRequest(demand, performance.now());
+            const key = newest.get(group) ?? '';
+            expect([undefined, set.get(key)]).toContain(store.find(key));
+          } else if (taken.do === 'resize') {
+            const key = newest.get(group) ?? '';
+            const value = store.find(key);
+            if (value) (value as AskedValue).sizeBytes = taken.size;
+            store.resize(key);
+          } else {
+            store.removeWhere((key) => key.startsWith(`${group} `));
+            newest.delete(group);
+          }
+          let entries = 0;
+          const wrong: string[] = [];
+          for (const [key, value] of set) {
+            const found = store.find(key);
+            if (found === undefined) continue;
+            entries += 1;
+            const isNewest = newest.get(value.group) === key && store.newestOf(value.group) === key;
+            if (found !== value || !isNewest) wrong.push(key);
+          }
+          expect(wrong).toEqual([]);
+          expect(store.statistics().entries).toBe(entries);
+          expect(store.statistics().bytes).toBeLessThanOrEqual(maxBytes);
+        }
+      }),
+    );
+  });
+});
+
+describe('a scan by one organization', () => {
+  const maxBytes = 1024 * 1024;
+
+  /** Hits of 20 pages of another organization, asked for in turn while ever new keys are asked for and set. */
+  function hitsDuringScan(estimator?: DemandEstimator): number {
+    const store = new MemoryStore(maxBytes, estimator);
+    let hits = 0;
+    const ask = (key: string, tenants: string): boolean => {
+      const demand = (estimator ?? new DemandEstimator(maxBytes, LIMITS)).demandOf(key, tenants);
+      estimator?.recordRequest(demand, performance.now());
+      const isHit = store.find(key) !== undefined;
+      if (!isHit) store.set(key, { value: new AskedValue(20_000, key, demand) });
+      return isHit;
+    };
+    for (let turn = 0; turn < 5; turn += 1) {
+      for (let page = 0; page < 20; page += 1) ask(`quiet ${page}`, 'quiet');
+    }
+    for (let turn = 0; turn < 20; turn += 1) {
+      for (let number = 0; number < 200; number += 1) ask(`scan ${turn} ${number}`, 'scanning');
+      for (let page = 0; page < 20; page += 1) hits += ask(`quiet ${page}`, 'quiet') ? 1 : 0;
+    }
+    return hits;
+  }
+
+  it('does not evict what another one asks for again and again, as it does by last use', () => {
+    expect(hitsDuringScan(new DemandEstimator(maxBytes, LIMITS))).toBe(20 * 20);
+    expect(hitsDuringScan()).toBe(0);
+  });
 });

@@ -1,10 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import { wallClockMs } from '../platform/runtime/clocks';
+import type { Demand, DemandEstimator } from './demand-estimator';
+import { TinyLfu } from './tiny-lfu';
 
 export interface SizedValue {
   readonly sizeBytes: number;
   /** Setting a value removes the former newest of its group; empty: no group. */
   readonly group: string;
+  /** From which its worth is estimated, if it is. */
+  readonly demand?: Demand | undefined;
 }
 
 /** Keyv's envelope; returned without `expires`, by which Keyv would judge the value itself. */
@@ -28,25 +32,56 @@ const ENTRY_OVERHEAD_BYTES = 800;
 /** A single entry takes at most 1/8 of the bound. */
 export const MAX_ENTRY_FRACTION = 8;
 
-/** Process tier for Keyv; bounded in bytes, least recently used evicted first. */
+/** Common part of both ways to choose the entries that remain. */
+interface Entries {
+  readonly size: number;
+  readonly calculatedSize: number;
+  get(key: string): Kept | undefined;
+  peek(key: string): Kept | undefined;
+  set(key: string, kept: Kept): unknown;
+  has(key: string): boolean;
+  delete(key: string): boolean;
+  clear(): void;
+  keys(): IterableIterator<string>;
+}
+
+/**
+ * Process tier for Keyv; bounded in bytes. Least recently used entries are evicted first; with an estimator those of the
+ * least worth (TinyLfu).
+ */
 export class MemoryStore {
-  private readonly entries: LRUCache<string, Kept>;
+  private readonly entries: Entries;
+  /** The same entries, if worth decides. */
+  private readonly byWorth: TinyLfu<Kept> | undefined;
   private readonly newest = new Map<string, string>();
   private evictions = 0;
 
-  constructor(maxBytes: number) {
-    this.entries = new LRUCache<string, Kept>({
-      maxSize: maxBytes,
-      maxEntrySize: Math.floor(maxBytes / MAX_ENTRY_FRACTION),
-      sizeCalculation: ({ value }, key) =>
-        ENTRY_OVERHEAD_BYTES +
-        (value?.sizeBytes ?? 0) +
-        2 * (key.length + (value?.group.length ?? 0)),
-      dispose: ({ value, endsAtMs }, key, reason) => {
-        if (reason === 'evict' && !isOver(endsAtMs)) this.evictions += 1;
-        if (value && this.newest.get(value.group) === key) this.newest.delete(value.group);
-      },
-    });
+  constructor(
+    maxBytes: number,
+    private readonly estimator?: DemandEstimator,
+  ) {
+    const maxEntryBytes = Math.floor(maxBytes / MAX_ENTRY_FRACTION);
+    const sizeOf = ({ value }: Kept, key: string): number =>
+      ENTRY_OVERHEAD_BYTES +
+      (value?.sizeBytes ?? 0) +
+      2 * (key.length + (value?.group.length ?? 0));
+    const onRemove = ({ value, endsAtMs }: Kept, key: string, reason: string): void => {
+      if (reason === 'evict' && !isOver(endsAtMs)) this.evictions += 1;
+      if (value && this.newest.get(value.group) === key) this.newest.delete(value.group);
+    };
+    if (estimator) {
+      const worthOf = ({ value, endsAtMs }: Kept): number =>
+        isOver(endsAtMs) || !value?.demand ? 0 : estimator.worth(value.demand, performance.now());
+      this.byWorth = new TinyLfu({ maxBytes, maxEntryBytes, sizeOf, worthOf, onRemove });
+    }
+    this.entries =
+      this.byWorth ??
+      new LRUCache<string, Kept>({
+        maxSize: maxBytes,
+        maxEntrySize: maxEntryBytes,
+        sizeCalculation: sizeOf,
+        dispose: onRemove,
+      });
   }
 
   /** Counts as a use. */
@@ -70,9 +105,19 @@ export class MemoryStore {
   private keep(key: string, entry: Kept): void {
     const group = entry.value?.group ?? '';
     const old = group === '' ? undefined : this.newest.get(group);
-    if (old !== undefined && old !== key) this.entries.delete(old);
+    if (old !== undefined && old !== key) {
+      if (this.byWorth) this.replace(this.byWorth, group, old, key);
+      else this.entries.delete(old);
+    }
     this.entries.set(key, entry);
+    this.estimator?.fitTo(this.entries.size);
     if (group !== '' && this.entries.has(key)) this.newest.set(group, key);
+  }
+
+  /** The place of an entry is that of its group: popularity survives a commit. */
+  private replace(entries: TinyLfu<Kept>, group: string, old: string, key: string): void {
+    this.newest.delete(group);
+    entries.rename(old, key);
   }
 
   has(key: string): boolean {
@@ -108,6 +153,11 @@ export class MemoryStore {
   statistics(): { entries: number; bytes: number; evictions: number } {
     const { size, calculatedSize } = this.entries;
     return { entries: size, bytes: calculatedSize, evictions: this.evictions };
+  }
+
+  /** Entries that took the place of others since the start, and those that were not worth it. */
+  contests(): { admitted: number; rejected: number } {
+    return this.byWorth?.contests ?? { admitted: 0, rejected: 0 };
   }
 }
 

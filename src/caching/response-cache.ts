@@ -4,10 +4,11 @@ import { AppError } from '../platform/errors/app-error';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { abortableLazily } from '../platform/runtime/abort';
 import { CacheEntry } from './cache-entry';
-import { keyHead } from './cache-key';
+import { keyHead, tenantsText } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedResponse } from './cached-read';
+import { type Demand, DemandEstimator } from './demand-estimator';
 import { MemoryStore } from './memory-store';
 import { type Fill, SingleFlight } from './single-flight';
 
@@ -55,6 +56,17 @@ interface Slot {
   /** Request time of its version, on the clock of performance.now(). */
   verifiedAtMs: number;
   accepts: (rest: unknown) => boolean;
+  /** Absent when places and lifetimes are not learned. */
+  demand: Demand | undefined;
+  /** True when the settings or the request say how long it is kept. */
+  isTtlGiven: boolean;
+}
+
+/** What is the same for all requests with one description. */
+interface Known {
+  /** Key up to the version. */
+  head: string;
+  demand: Demand | undefined;
 }
 
 /** All tiers, or one of them. */
@@ -71,7 +83,7 @@ export class ResponseCache {
   private readonly logger = new Logger(ResponseCache.name);
   private readonly inFlight = new Map<string, SingleFlight<Loaded>>();
   private readonly reloads = new Set<Fill>();
-  private readonly heads = new WeakMap<ReadDescription, string>();
+  private readonly known = new WeakMap<ReadDescription, Known>();
 
   constructor(
     @Inject(CACHE_MANAGER) private readonly tiers: Cache,
@@ -79,6 +91,7 @@ export class ResponseCache {
     private readonly redis: RedisConnection,
     private readonly policy: CachePolicy,
     private readonly statistics: CacheStatistics,
+    @Inject(DemandEstimator) private readonly estimator: DemandEstimator | null,
   ) {}
 
   /**
@@ -99,13 +112,16 @@ export class ResponseCache {
       const entry = new CacheEntry(await load(signal?.()), startedMs, 0);
       return { entry, status: 'BYPASS' };
     }
-    const head = this.headOf(namespace, description);
+    const { head, demand } = this.knownOf(namespace, description);
     const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
-    // Responses with a time to live of their own have separate keys.
-    const isUsual = ttlMs === this.policy.ttlMs(namespace);
+    const isTtlGiven =
+      options.ttlMs !== undefined || this.policy.overrideMs(namespace, path) !== undefined;
+    // Responses with a time to live of their own have separate keys: of learned lifetimes each other one is.
+    const isUsual = demand ? !isTtlGiven : ttlMs === this.policy.ttlMs(namespace);
     const query = isUsual ? description.query : `${description.query}-${ttlMs}`;
     const group = `${head}${query}`;
     const isFresh = policy.noCache || policy.noStore;
+    if (demand && !isFresh) this.estimator?.recordRequest(demand, performance.now());
     const stale = isFresh ? undefined : this.acceptablyStale(group, policy);
     if (stale) {
       this.count(namespace, options, 'hit');
@@ -117,8 +133,11 @@ export class ResponseCache {
     // Valid with any version: the permit is waited for meanwhile, and the read follows both.
     const fresh = isFresh ? load(signal?.(), version) : undefined;
     fresh?.catch(() => undefined); // handled in `reload`
-    const key = `${head}${await (signal ? abortableLazily(version, signal) : version)}:${query}`;
-    const slot: Slot = { key, group, ttlMs, verifiedAtMs, accepts: (rest) => read.accepts(rest) };
+    const current = await (signal ? abortableLazily(version, signal) : version);
+    const key = `${head}${current}:${query}`;
+    if (demand) this.estimator?.recordVersion(demand, current, verifiedAtMs);
+    const accepts = (rest: unknown) => read.accepts(rest);
+    const slot: Slot = { key, group, ttlMs, verifiedAtMs, accepts, demand, isTtlGiven };
     if (fresh) {
       this.count(namespace, options, 'excluded');
       return this.reload(slot, policy, () => fresh);
@@ -148,12 +167,15 @@ export class ResponseCache {
     }
   }
 
-  private headOf(namespace: string, description: ReadDescription): string {
-    const known = this.heads.get(description);
-    if (known !== undefined) return known;
-    const head = keyHead(this.policy.keyPrefix, namespace, description.tenants);
-    this.heads.set(description, head);
-    return head;
+  private knownOf(namespace: string, description: ReadDescription): Known {
+    const found = this.known.get(description);
+    if (found !== undefined) return found;
+    const { tenants, query } = description;
+    const head = keyHead(this.policy.keyPrefix, namespace, tenants);
+    const demand = this.estimator?.demandOf(`${head}${query}`, tenantsText(tenants));
+    const known = { head, demand };
+    this.known.set(description, known);
+    return known;
   }
 
   private count(namespace: string, { isAhead }: LoadOptions, outcome: CacheOutcome): void {
@@ -185,7 +207,7 @@ export class ResponseCache {
         return { entry, status };
       }
       // Synchronous in the process tier; the shared one is not waited for.
-      this.keep(fill, entry, this.tiers)
+      this.keep(fill, entry, this.tierFor(entry))
         .catch((error: unknown) => this.reportUnkept(error))
         .finally(() => this.reloads.delete(fill));
       return { entry, key, status };
@@ -233,17 +255,30 @@ export class ResponseCache {
   }
 
   private async findInTiers(slot: Slot): Promise<CacheEntry | undefined> {
-    const entry = CacheEntry.revive(await this.tiers.get(slot.key), slot);
+    const { key, group, demand, isTtlGiven } = slot;
+    const ttlMs = this.lifetimeMs(slot);
+    const maxTtlMs = isTtlGiven ? ttlMs : this.estimator?.maxLifetimeMs;
+    const entry = CacheEntry.revive(await this.tiers.get(key), { group, ttlMs, maxTtlMs });
     if (!entry || !slot.accepts(entry.rest)) return undefined;
     entry.verifiedAtMs = slot.verifiedAtMs;
+    entry.demand = demand;
     return entry;
   }
 
+  private lifetimeMs({ ttlMs, demand, isTtlGiven }: Slot): number {
+    if (!demand || !this.estimator || isTtlGiven) return ttlMs;
+    return this.estimator.lifetimeMs(demand);
+  }
+
   /** Age and staleness count from before the read: its data may have changed while it ran. */
-  private async entryFrom(load: Load, { ttlMs, group, verifiedAtMs }: Slot): Promise<CacheEntry> {
+  private async entryFrom(load: Load, slot: Slot): Promise<CacheEntry> {
     const startedMs = performance.now();
-    const entry = new CacheEntry(await load(), startedMs, ttlMs, group);
-    entry.verifiedAtMs = verifiedAtMs;
+    const shared = await load();
+    const ttlMs = this.lifetimeMs(slot);
+    if (slot.demand && !slot.isTtlGiven) this.statistics.recordLifetime(ttlMs);
+    const entry = new CacheEntry(shared, startedMs, ttlMs, slot.group);
+    entry.verifiedAtMs = slot.verifiedAtMs;
+    entry.demand = slot.demand;
     return entry;
   }
 
@@ -253,11 +288,23 @@ export class ResponseCache {
       const loaded = await flight.promise.catch(() => undefined); // its callers handle a failure
       if (loaded?.key !== undefined) {
         const { entry, status } = loaded;
-        await this.keep(flight, entry, status === 'HIT' ? this.tiers.stores[0] : this.tiers);
+        await this.keep(
+          flight,
+          entry,
+          status === 'HIT' ? this.tiers.stores[0] : this.tierFor(entry),
+        );
       }
     } finally {
       if (this.inFlight.get(flight.key) === flight) this.inFlight.delete(flight.key);
     }
+  }
+
+  /** All tiers; the process tier alone for what is outdated before it would be found in the shared one. */
+  private tierFor({ demand }: CacheEntry): Tier | undefined {
+    const isShared = !demand || this.estimator?.isWorthSharing(demand, performance.now()) !== false;
+    if (isShared) return this.tiers;
+    this.statistics.recordUnshared();
+    return this.tiers.stores[0];
   }
 
   /** Stores the entry; not, or not for long, when its key is removed meanwhile, as it may be older than the removal. */

@@ -107,6 +107,9 @@ describe('the settings by default', () => {
     expect(redisConfig(environment)).toEqual({ url: undefined });
     expect(cacheConfig(environment)).toEqual({
       enabled: true,
+      adaptive: false,
+      adaptiveMinTtlSeconds: 10,
+      adaptiveMaxTtlSeconds: 3600,
       defaultTtlSeconds: 60,
       maxSizeBytes: 104_857_600,
       keyPrefix: 'api_cache',
@@ -194,6 +197,13 @@ describe('values that are set', () => {
   });
 
   it('are validated again when a single concern is read', () => {
+    const bounds = {
+      CACHE_ADAPTIVE_MIN_TTL_SECONDS: '20',
+      CACHE_ADAPTIVE_MAX_TTL_SECONDS: '10',
+    };
+    expect(() => cacheConfig(environmentOf('staging', bounds))).toThrow(
+      'at most CACHE_ADAPTIVE_MAX_TTL_SECONDS (10)',
+    );
     expect(() => cacheConfig(environmentOf('staging', { CACHE_ENABLED: 'no' }))).toThrow(
       ConfigError,
     );
