@@ -58,7 +58,7 @@ interface Slot {
   accepts: (rest: unknown) => boolean;
   /** Absent when places and lifetimes are not learned. */
   demand: Demand | undefined;
-  /** True when the settings or the request say how long it is kept. */
+  /** True when lifetimes are learned, but the settings or the request say how long this one is. */
   isTtlGiven: boolean;
 }
 
@@ -115,7 +115,8 @@ export class ResponseCache {
     const { head, demand } = this.knownOf(namespace, description);
     const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
     const isTtlGiven =
-      options.ttlMs !== undefined || this.policy.overrideMs(namespace, path) !== undefined;
+      demand !== undefined &&
+      (options.ttlMs !== undefined || this.policy.overrideMs(namespace, path) !== undefined);
     // Responses with a time to live of their own have separate keys: of learned lifetimes each other one is.
     const isUsual = demand ? !isTtlGiven : ttlMs === this.policy.ttlMs(namespace);
     const query = isUsual ? description.query : `${description.query}-${ttlMs}`;
