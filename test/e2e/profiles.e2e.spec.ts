@@ -69,9 +69,11 @@ describe('a profile on demand', () => {
     return { sent, answer };
   }
 
-  it.each([{ type: 'cpu', seconds: 3 }])(
-    'of the processor opens in Chrome, and names what the load runs',
-    async (body) => {
+  it('of the processor opens in Chrome, and names what the load runs', async () => {
+    const body = { type: 'cpu', seconds: 2 };
+    const missing = [/^src\/http\//, /^src\/audit\/(write|read)\//, /^node_modules\/pg\//];
+    // Samples are taken while this process has the processor, which others use as well.
+    for (let place = missing.at(-1); place; place = missing.at(-1)) {
       const { status, headers, text: file, json } = await service.post(PROFILES, manager, body);
       expect(status).toBe(200);
       expect(headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -82,19 +84,17 @@ describe('a profile on demand', () => {
       const profile = json as CpuProfile;
       expectCpuProfile(profile);
       expect(profile.endTime - profile.startTime).toBeGreaterThanOrEqual(body.seconds * 1e6);
-      const frames = profile.nodes.map(({ callFrame }) => callFrame);
-      for (const place of [/^src\/http\//, /^src\/audit\/(write|read)\//, /^node_modules\/pg\//]) {
-        const names = frames
-          .filter(({ url }) => place.test(url))
-          .map((frame) => frame.functionName);
-        expect([place, names]).toEqual([
-          place,
-          expect.arrayContaining([expect.stringMatching(/^[a-z]\w+$/i)]),
-        ]);
-      }
       expectNoSecret(file);
-    },
-  );
+      const frames = profile.nodes.map(({ callFrame }) => callFrame);
+      const isNamed = (at: RegExp) =>
+        frames.some(({ url, functionName }) => at.test(url) && /^\w+$/.test(functionName));
+      while (place && isNamed(place)) {
+        missing.pop();
+        place = missing.at(-1);
+      }
+    }
+    expect(missing).toEqual([]);
+  });
 
   it.each(['heap', 'allocations'])('of %s opens in Chrome', async (type) => {
     const answer = await service.post(PROFILES, manager, { type, seconds: 1 });
@@ -181,18 +181,16 @@ describe('a profile on demand', () => {
   });
 
   it('is no slow request: the time is the one that was asked for', async () => {
-    const metrics = async () => (await service.get('/metrics')).text;
-    await service.post(PROFILES, manager, { type: 'heap', seconds: 3 });
-    const bucket = (le: string) =>
-      `audit_http_request_duration_seconds_bucket{method="POST",route="${PROFILES}",le="${le}"}`;
-    const found = await metrics();
-    const valueOf = (name: string) =>
-      found
-        .split('\n')
-        .find((line) => line.startsWith(name))
-        ?.split(' ')
-        .at(-1);
-    expect(valueOf(bucket('2.5'))).toBe(valueOf(bucket('+Inf')));
+    const series = `audit_http_request_duration_seconds_sum{method="POST",route="${PROFILES}"}`;
+    const spentSeconds = async () => {
+      const { text: metrics } = await service.get('/metrics');
+      const line = metrics.split('\n').find((one) => one.startsWith(series));
+      return Number(line?.split(' ').at(-1));
+    };
+    const before = await spentSeconds();
+    const seconds = 5;
+    await service.post(PROFILES, manager, { type: 'heap', seconds });
+    expect((await spentSeconds()) - before).toBeLessThan(seconds);
   });
 });
 
