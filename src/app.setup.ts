@@ -126,6 +126,7 @@ function observerOf(
   proxies: TrustedProxies,
 ): RequestObserver {
   const { enabled, slowRequestThresholdMs } = monitoringConfig();
+  server.slowRequestMs = slowRequestThresholdMs;
   const recorder = app.get(RequestRecorder);
   recorder.watchRunning(() => server.runningRequests);
   server.slowClients.registerWith(app.get(MetricRegistry));

@@ -17,6 +17,7 @@ import { ResponseMemory } from '../http/response-memory';
 import type { WritableResponse } from '../http/http-server.adapter';
 import { type Coding, preferredCoding } from '../http/negotiation';
 import { requestSignal } from '../http/request-context';
+import { spansOfResponse } from '../http/request-times';
 import type { Encoded, Representation } from './cache-entry';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { type Loaded, ResponseCache } from './response-cache';
@@ -56,6 +57,7 @@ export class HttpCache {
       path,
       policy: readPolicyOf(request.headers),
       signal: () => requestSignal(response, this.config.requestTimeoutMs),
+      spans: spansOfResponse(response),
     });
     const { entry, key } = loaded;
     entry.reservation?.holdFor(response);

@@ -3,6 +3,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { AppError } from '../platform/errors/app-error';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { abortableLazily } from '../platform/runtime/abort';
+import { during, type SpanSink, spansOf } from '../platform/runtime/time-spans';
 import { CacheEntry } from './cache-entry';
 import { keyHead, tenantsText } from './cache-key';
 import { CachePolicy } from './cache-policy';
@@ -43,6 +44,8 @@ export interface LoadOptions {
   isAhead?: boolean;
   /** Called only for a load that has to wait. */
   signal?: () => AbortSignal;
+  /** Of the request that waits. */
+  spans?: SpanSink;
 }
 
 /** Loads until the signal aborts, and not before `ready` resolves. */
@@ -134,7 +137,7 @@ export class ResponseCache {
     // Valid with any version: the permit is waited for meanwhile, and the read follows both.
     const fresh = isFresh ? load(signal?.(), version) : undefined;
     fresh?.catch(() => undefined); // handled in `reload`
-    const current = await (signal ? abortableLazily(version, signal) : version);
+    const current = await this.waitFor(version, options);
     const key = `${head}${current}:${query}`;
     if (demand) this.estimator?.recordVersion(demand, current, verifiedAtMs);
     const accepts = (rest: unknown) => read.accepts(rest);
@@ -165,6 +168,16 @@ export class ResponseCache {
   discardRunning(test: (key: string) => boolean): void {
     for (const fill of [...this.inFlight.values(), ...this.reloads]) {
       if (test(fill.key)) fill.isDiscarded = true;
+    }
+  }
+
+  /** Waits for a version: a statement that concurrent requests share. */
+  private async waitFor(version: Promise<string>, { signal, spans }: LoadOptions): Promise<string> {
+    spans?.begin('sql');
+    try {
+      return await (signal ? abortableLazily(version, signal) : version);
+    } finally {
+      spans?.end('sql');
     }
   }
 
@@ -232,7 +245,7 @@ export class ResponseCache {
 
   private begin(slot: Slot, load: Load): SingleFlight<Loaded> {
     const flight = new SingleFlight(slot.key, (signal) =>
-      this.findOrRead(slot, () => load(signal)),
+      this.findOrRead(slot, () => load(signal), spansOf(signal)),
     );
     this.inFlight.set(slot.key, flight);
     this.keepResult(flight).catch((error: unknown) => this.reportUnkept(error));
@@ -247,9 +260,11 @@ export class ResponseCache {
    * Replicas that miss a key at once load it once each: a lock between them cost more than it saved
    * (docs/adr/0034-redis-fill-lock-and-invalidation-counts.md).
    */
-  private async findOrRead(slot: Slot, load: Load): Promise<Loaded> {
+  private async findOrRead(slot: Slot, load: Load, spans?: SpanSink): Promise<Loaded> {
     const { key } = slot;
-    const found = this.redis.isAvailable ? await this.findInTiers(slot) : undefined;
+    const found = this.redis.isAvailable
+      ? await during(spans, 'redis', () => this.findInTiers(slot))
+      : undefined;
     if (found) return { entry: found, key, status: 'HIT' };
     const entry = await this.entryFrom(load, slot);
     return { entry, status: 'MISS', ...(this.isTooLarge(entry) ? {} : { key }) };

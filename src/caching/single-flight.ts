@@ -1,4 +1,5 @@
 import { abortable, abortReason, onAbort } from '../platform/runtime/abort';
+import { attachSpans, SharedSpans, spansOf } from '../platform/runtime/time-spans';
 
 /** Cancelling takes a few milliseconds; the last caller is rejected once the work has ended. */
 const CANCEL_GRACE_MS = 25;
@@ -18,11 +19,13 @@ export class SingleFlight<T> implements Fill {
   readonly promise: Promise<T>;
   private waiting = 0;
   private readonly controller = new AbortController();
+  private readonly spans = new SharedSpans();
 
   constructor(
     readonly key: string,
     work: (signal: AbortSignal) => Promise<T>,
   ) {
+    attachSpans(this.controller.signal, this.spans);
     this.promise = work(this.controller.signal);
   }
 
@@ -37,9 +40,12 @@ export class SingleFlight<T> implements Fill {
       this.isAbandoned = true;
       this.controller.abort(signal.reason);
     });
+    const own = spansOf(signal);
+    const leave = own && this.spans.follow(own);
     try {
       return await abortable(this.promise, signal, CANCEL_GRACE_MS);
     } finally {
+      leave?.();
       removeListener();
     }
   }

@@ -30,7 +30,12 @@ export class ConnectionLimiter {
     private readonly pressure: EventLoopPressure,
   ) {
     const { poolMax } = config;
-    const permits = new PermitPool({ max: poolMax, queueSize: Infinity, queueTimeoutMs });
+    const permits = new PermitPool({
+      max: poolMax,
+      span: 'connection',
+      queueSize: Infinity,
+      queueTimeoutMs,
+    });
     const limit = new AimdLimit(poolMax);
     this.permits = permits;
     database.watchWaiting(() => permits.queued);

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { AppError } from '../platform/errors/app-error';
 import { abortable, abortReason, onAbort } from '../platform/runtime/abort';
 import { FairQueue, type Waiter } from '../platform/runtime/fair-queue';
+import { during, spansOf } from '../platform/runtime/time-spans';
 
 /** Cancelling takes a few milliseconds: a caller rejected this much later finds its connection free. */
 const CANCEL_GRACE_MS = 25;
@@ -15,6 +16,8 @@ const REPORT_INTERVAL_MS = 10_000;
 
 export interface PermitPoolOptions {
   max: number;
+  /** What a request that waits here waits for: its turn, or a connection. */
+  span?: 'queue' | 'connection';
   queueSize: number;
   queueTimeoutMs: number;
 }
@@ -58,13 +61,15 @@ export class PermitPool {
   private readonly heldByFlow = new Map<string, number>();
   private readonly counts = { granted: 0, shed: 0, queueTimeouts: 0, timedOut: 0, cancelled: 0 };
   private readonly queueTimeoutMs: number;
+  private readonly span: 'queue' | 'connection';
   private serviceMs = 0;
   private reportedAtMs = -Infinity;
   private reportedCount = 0;
 
-  constructor({ max, queueSize, queueTimeoutMs }: PermitPoolOptions) {
+  constructor({ max, queueSize, queueTimeoutMs, span = 'queue' }: PermitPoolOptions) {
     this.queue = new FairQueue(max, queueSize);
     this.queueTimeoutMs = queueTimeoutMs;
+    this.span = span;
   }
 
   get queued(): number {
@@ -101,7 +106,9 @@ export class PermitPool {
    */
   async run<T>({ flow, signal, isNotified }: PermitRequest, work: () => Promise<T>): Promise<T> {
     if (signal?.aborted) throw this.countEnd(abortReason(signal));
-    if (!this.queue.tryAcquire()) await this.wait(flow, signal);
+    if (!this.queue.tryAcquire()) {
+      await during(spansOf(signal), this.span, () => this.wait(flow, signal));
+    }
     this.counts.granted += 1;
     const running = this.execute(flow, work);
     if (!signal || isNotified) return running;

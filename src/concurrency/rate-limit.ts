@@ -12,6 +12,8 @@ import { cacheConfig, rateLimitConfig } from '../platform/config/settings';
 import { principalKey } from '../auth/principal';
 import type { FlowOwner } from './fair-scheduler';
 import { FastRoutes } from '../http/fast-routes';
+import { spansOfResponse } from '../http/request-times';
+import { during } from '../platform/runtime/time-spans';
 import { AppError } from '../platform/errors/app-error';
 import { RedisConnection } from '../platform/redis/redis-connection';
 
@@ -115,7 +117,7 @@ export class RateLimit implements OnModuleInit {
     if (!this.config.isEnabled || !principal || request[COUNTED]) return;
     request[COUNTED] = true;
     const { requests, windowSeconds } = this.config;
-    const counted = await this.hit(principal);
+    const counted = await during(spansOfResponse(response), 'redis', () => this.hit(principal));
     const remaining = Math.max(0, requests - counted.totalHits);
     response.setHeader('RateLimit-Policy', `"default";q=${requests};w=${windowSeconds}`);
     response.setHeader('RateLimit', `"default";r=${remaining};t=${counted.timeToExpire}`);

@@ -20,10 +20,12 @@ import {
   parseExactJson,
   UnacceptableJsonError,
 } from '../platform/runtime/lossless-json';
+import { during, spend } from '../platform/runtime/time-spans';
 import { BodyMemoryLimiter, bodyQuotaExceeded, SMALL_BODY_BYTES } from './body-memory-limiter';
 import { closeWithResponse } from './connection-state';
 import { decompress, decompressorFor } from './content-coding';
-import { clientClosed, noteBodyComplete, requestSignal } from './request-context';
+import { clientClosed, requestSignal } from './request-context';
+import { noteBodyComplete, spansOfResponse } from './request-times';
 
 const JSON_TYPE = /^application\/(?:json|[\w!#$&^.+-]+\+json)\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
@@ -56,9 +58,10 @@ export class BodyReader {
   /** The parsed body. Only members named `metadata` or `changes` are sure to keep exact numbers. */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
-    if (bytes.length <= SMALL_BODY_BYTES) return parseJsonBytes(bytes);
+    const spans = spansOfResponse(response);
+    if (bytes.length <= SMALL_BODY_BYTES) return spend(spans, 'json', () => parseJsonBytes(bytes));
     const signal = requestSignal(response, this.config.requestTimeoutMs);
-    return parseInPieces(bytes, this.yielder, signal);
+    return during(spans, 'json', () => parseInPieces(bytes, this.yielder, signal));
   }
 
   /** As `readBody`, with the text of all numbers (`keepExactMembers`). */
@@ -67,7 +70,7 @@ export class BodyReader {
     if (bytes.length > SMALL_BODY_BYTES) {
       await this.yielder.yieldIfDue(requestSignal(response, this.config.requestTimeoutMs));
     }
-    return parseJsonBytes(bytes);
+    return spend(spansOfResponse(response), 'json', () => parseJsonBytes(bytes));
   }
 
   /** The bytes, kept on the request, with memory reserved for their value. */
@@ -94,7 +97,9 @@ export class BodyReader {
       taken += bytes;
     };
     try {
-      const arrived = await this.receive(request, response, take);
+      const arrived = await during(spansOfResponse(response), 'body', () =>
+        this.receive(request, response, take),
+      );
       noteBodyComplete(response);
       if (!newDecompressor || arrived.length === 0) return arrived;
       let decompressed = 0;

@@ -3,6 +3,8 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import type { Express, NextFunction, Request, Response } from 'express';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HttpServer } from './http-server';
+import { spansOfResponse } from './request-times';
+import { spend } from '../platform/runtime/time-spans';
 import { AppError } from '../platform/errors/app-error';
 import { writeProblem } from '../platform/errors/problem';
 
@@ -50,9 +52,12 @@ export class HttpServerAdapter extends ExpressAdapter {
 
   override reply(response: Response, body: unknown, statusCode?: number): unknown {
     if (isWritable(body)) return body.writeTo(response);
-    if (!isJsonResponse(body)) return super.reply(response, body, statusCode) as unknown;
+    const spans = spansOfResponse(response);
+    if (!isJsonResponse(body)) {
+      return spend(spans, 'json', () => super.reply(response, body, statusCode) as unknown);
+    }
     if (statusCode !== undefined) response.statusCode = statusCode;
-    const bytes = Buffer.from(body.toJsonText());
+    const bytes = spend(spans, 'json', () => Buffer.from(body.toJsonText()));
     response.setHeader('Content-Type', JSON_TYPE);
     response.setHeader('Content-Length', bytes.length);
     return response.end(bytes);

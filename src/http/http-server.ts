@@ -30,11 +30,11 @@ import type { FastRoutes } from './fast-routes';
 import {
   type Forwarding,
   nameRoute,
-  noteArrival,
   noteForwarding,
   originForm,
   stampResponse,
 } from './request-context';
+import { noteArrival } from './request-times';
 import { SlowClientGuard } from './slow-client-guard';
 
 /** Responds as an express application does. */
@@ -77,6 +77,8 @@ export class HttpServer {
   crossOrigin: CrossOriginSharing | undefined;
   /** Reads the headers of proxies; unset, no proxy is trusted. */
   forwarding: ((request: IncomingMessage) => Forwarding) | undefined;
+  /** Duration from which a response tells where its time went. */
+  slowRequestMs = Infinity;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
   private observe: RequestListener | undefined;
@@ -232,7 +234,7 @@ export class HttpServer {
     this.count(request.socket, 1);
     response.on('close', this.onClose);
     if (response.socket === null) closeWithConnection(response);
-    noteArrival(response);
+    noteArrival(response, this.slowRequestMs);
     this.crossOrigin?.note(request, response);
     if (this.forwarding) noteForwarding(response, this.forwarding(request));
     return true;

@@ -80,9 +80,12 @@ export const SHARED_HEADERS = {
     example: '7a0f3c52-9f0d-4c1e-8a53-0a7b0c6f4c1d',
   }),
   'X-Response-Time': header('string', 'How long the answer took.', { example: '1.2ms' }),
-  'Server-Timing': header('string', 'How long the answer took, in the form that browsers show.', {
-    example: 'total;dur=1.2',
-  }),
+  'Server-Timing': header(
+    'string',
+    'How long the answer took, in milliseconds and in the form that browsers show. A slow one (`SLOW_REQUEST_THRESHOLD_MS`) ' +
+      'with a good token also says what took the time: body, queue, connection, sql, redis, json, app; they add up to total.',
+    { example: 'total;dur=612.4, queue;dur=401.0, sql;dur=208.1, json;dur=0.4, app;dur=2.9' },
+  ),
   'Cache-Control': header('string', 'Errors and probes are not to be kept.', {
     enum: ['no-store'],
   }),

@@ -3,7 +3,9 @@ import { randomFillSync, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import onHeaders from 'on-headers';
 import { AppError } from '../platform/errors/app-error';
+import { attachSpans } from '../platform/runtime/time-spans';
 import { crossOriginHeadersOf } from './cross-origin';
+import { sinceCompleteMs, spansOfResponse, timingOf } from './request-times';
 
 /*
  * Kept on request and response: a WeakMap with tens of thousands of short-lived keys a second is expensive to collect.
@@ -94,43 +96,6 @@ function withPrefix(value: string, prefix: string): string {
   return value.replace(/(^|<)\/(?!\/)/g, `$1${prefix}/`);
 }
 
-const ARRIVED = Symbol('arrived');
-const FIRST_BYTE = Symbol('first byte');
-const BODY_COMPLETED = Symbol('body completed');
-/** Times on the clock of performance.now(). */
-type Timed = ServerResponse & {
-  [ARRIVED]?: number;
-  [BODY_COMPLETED]?: number;
-  [FIRST_BYTE]?: number | undefined;
-};
-
-/** Starts X-Response-Time. */
-export function noteArrival(response: Timed): void {
-  response[ARRIVED] = performance.now();
-}
-
-/** Arrival on the clock of performance.now(); now when none was noted. */
-function arrivalOf(response: Timed): number {
-  return response[ARRIVED] ?? performance.now();
-}
-
-/** Starts the deadline, which excludes the client's sending time. */
-export function noteBodyComplete(response: Timed): void {
-  response[BODY_COMPLETED] = performance.now();
-}
-
-function tookMs(response: Timed): string {
-  return (performance.now() - arrivalOf(response)).toFixed(1);
-}
-
-/** Measures endless responses (exports, subscriptions) to their first byte. Called before the headers. */
-export function measureToFirstByte(response: Timed): void {
-  response[FIRST_BYTE] = undefined;
-  onHeaders(response, () => {
-    response[FIRST_BYTE] = performance.now();
-  });
-}
-
 const FEED = Symbol('feed');
 type Feed = ServerResponse & { [FEED]?: true };
 
@@ -141,12 +106,6 @@ export function noteFeed(response: Feed): void {
 
 export function isFeed(response: Feed): boolean {
   return response[FEED] === true;
-}
-
-/** Milliseconds until now, or until the first byte after measureToFirstByte. */
-export function durationMs(response: Timed): number {
-  const nowMs = response[FIRST_BYTE] ?? performance.now();
-  return nowMs - (response[ARRIVED] ?? nowMs);
 }
 
 const SHAREABLE = Symbol('shareable');
@@ -170,12 +129,12 @@ export function stampResponse(request: IncomingMessage, response: ServerResponse
       const value = response.getHeader(name);
       if (value !== undefined) response.setHeader(name, withPrefix(String(value), prefix));
     }
+    const [took, serverTiming] = timingOf(request, response);
     if ((response as Shareable)[SHAREABLE]) {
       for (const name of OF_ONE_REQUEST) response.removeHeader(name);
     } else {
-      const took = tookMs(response);
-      response.setHeader('X-Response-Time', `${took}ms`);
-      response.setHeader('Server-Timing', `total;dur=${took}`);
+      response.setHeader('X-Response-Time', took);
+      response.setHeader('Server-Timing', serverTiming);
     }
     const shared = crossOriginHeadersOf(response) ?? [];
     for (let at = 0; at < shared.length; at += 2) {
@@ -197,7 +156,7 @@ export function writeStamped(
   headers: readonly string[],
   parts: readonly (Buffer | string)[],
 ): void {
-  const took = tookMs(response);
+  const [took, serverTiming] = timingOf(request, response);
   const shared = crossOriginHeadersOf(response);
   const { isSecure = false, prefix = '' } = (response as Forwarded)[FORWARDING] ?? {};
   const own = prefix === '' ? headers : headersWithPrefix(headers, prefix);
@@ -206,9 +165,9 @@ export function writeStamped(
     requestIdOf(request),
     ...(isSecure ? RAW_TLS_HEADERS : RAW_SECURITY_HEADERS),
     'X-Response-Time',
-    `${took}ms`,
+    took,
     'Server-Timing',
-    `total;dur=${took}`,
+    serverTiming,
     ...(shared ? joined(own, shared) : own),
   ]);
   for (let at = 0; at < parts.length - 1; at += 1) response.write(parts[at]);
@@ -292,7 +251,7 @@ function randomHex(bytes: number): string {
 
 /** Kept on the response, so that all work for one request shares it. */
 const REQUEST_SIGNAL = Symbol('request signal');
-type Signalled = Timed & { [REQUEST_SIGNAL]?: AbortSignal };
+type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
 
 /**
  * Aborts with REQUEST_TIMEOUT `timeoutMs` after the complete request, or with CLIENT_CLOSED at a disconnect. Made on
@@ -302,15 +261,15 @@ export function requestSignal(response: Signalled, timeoutMs: number): AbortSign
   if (response[REQUEST_SIGNAL]) return response[REQUEST_SIGNAL];
   const controller = new AbortController();
   response[REQUEST_SIGNAL] = controller.signal;
+  attachSpans(controller.signal, spansOfResponse(response));
   const abort = (): void => controller.abort(clientClosed());
   if (response.destroyed) {
     abort();
     return controller.signal;
   }
-  const elapsedMs = performance.now() - (response[BODY_COMPLETED] ?? arrivalOf(response));
   const timer = setTimeout(
     () => controller.abort(requestTimeout()),
-    Math.max(1, Math.ceil(timeoutMs - elapsedMs)),
+    Math.max(1, Math.ceil(timeoutMs - sinceCompleteMs(response))),
   ).unref();
   response.once('close', () => {
     clearTimeout(timer);

@@ -3,7 +3,9 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Principal } from '../auth/principal';
 import type { RequestRecorder } from '../metrics/request-recorder';
-import { durationMs, isFeed, requestIdOf, routeOf, traceContextOf } from './request-context';
+import { isFeed, requestIdOf, routeOf, traceContextOf } from './request-context';
+import { durationMs, spansOfResponse } from './request-times';
+import type { SpanTimes, TimeSpans } from '../platform/runtime/time-spans';
 import type { TrustedProxies } from './trusted-proxies';
 
 /** Status that nginx logs for a client that did not wait; also for a response aborted here. */
@@ -18,6 +20,7 @@ export interface FinishedOperation {
   route: string;
   status: number;
   ms: number;
+  spans?: TimeSpans;
   /** Of feeds and subscriptions: the side that ended it. */
   closedBy?: 'client' | 'server' | undefined;
 }
@@ -27,7 +30,7 @@ export type OperationObserver = (operation: FinishedOperation) => void;
 /**
  * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC, operations on a WebSocket too. The
  * log has principal, client, route, status and duration at `info`, probes and scrapes at `debug`, slow requests as
- * warnings; never tokens, queries, bodies or event ids. Without `recorder` nothing is measured.
+ * warnings with their spans; never tokens, queries, bodies or event ids. Without `recorder` nothing is measured.
  */
 export class RequestObserver {
   constructor(
@@ -44,7 +47,8 @@ export class RequestObserver {
     const status = isFinished || closedBy ? response.statusCode : UNFINISHED;
     const route = routeOf(request);
     const ms = durationMs(response);
-    this.count(request.method ?? '', { request, route, status, ms, closedBy });
+    const spans = spansOfResponse(response);
+    this.count(request.method ?? '', { request, route, status, ms, spans, closedBy });
   }
 
   /** An operation on a WebSocket has ended. */
@@ -53,7 +57,7 @@ export class RequestObserver {
   }
 
   private count(method: string, operation: FinishedOperation): void {
-    const { request, route, status, ms, closedBy } = operation;
+    const { request, route, status, ms, spans, closedBy } = operation;
     this.recorder?.record(method, route, status, ms);
     const isSlow = ms >= this.slowThresholdMs;
     const level = isSlow ? 'warn' : status < 400 && isProbe(route) ? 'debug' : 'info';
@@ -75,10 +79,19 @@ export class RequestObserver {
       route,
       status,
       closedBy,
-      ms: Math.round(ms * 10) / 10,
+      ms: tenths(ms),
+      spans: isSlow && spans ? tenthsOf(spans.after(ms)) : undefined,
     };
     this.logger[level](line, `${isSlow ? 'Slow: ' : ''}${method} ${route} ${status}`);
   }
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+function tenthsOf(spans: SpanTimes): SpanTimes {
+  return Object.fromEntries(Object.entries(spans).map(([name, ms]) => [name, tenths(ms)]));
 }
 
 /** Probes and scrapes come every few seconds: a good one is no news. */

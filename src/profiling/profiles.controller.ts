@@ -6,7 +6,7 @@ import { Scopes } from '../auth/auth.guard';
 import { JsonBodyInterceptor } from '../http/body-reader';
 import { JSON_TYPE } from '../http/http-server.adapter';
 import { Operation } from '../http/operation.openapi';
-import { measureToFirstByte } from '../http/request-context';
+import { measureToFirstByte } from '../http/request-times';
 import { whileConnected } from '../http/server-sent-events';
 import { wallClockText } from '../platform/runtime/clocks';
 import { DEFAULT_SECONDS, Profiler, type ProfileType } from './profiler';

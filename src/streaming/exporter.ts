@@ -12,6 +12,7 @@ import { toDatabaseError } from '../platform/database/database-errors';
 import { AppError } from '../platform/errors/app-error';
 import { toAppError } from '../platform/errors/problem';
 import { onAbort } from '../platform/runtime/abort';
+import type { SpanSink } from '../platform/runtime/time-spans';
 import { ChunkBuffer, type ExportFormat } from './export-format';
 import { type DisconnectReason, type ExportCoding, ResponseSink } from './response-sink';
 import { StreamLimiter } from './stream-limiter';
@@ -50,6 +51,8 @@ export interface ExportRequest {
   chunkRows?: number;
   /** Aborts when the reader's token ends: disconnects, or refuses with its reason before the first byte. */
   signal?: AbortSignal | undefined;
+  /** Of the request: they end with its first byte. */
+  spans?: SpanSink;
   /** Notified of its end, unless nothing was sent. */
   onSettled?: (outcome: ExportOutcome) => void;
 }
@@ -128,7 +131,7 @@ export class Exporter implements BeforeApplicationShutdown {
   async serve(request: ExportRequest, response: ServerResponse): Promise<void> {
     const run = new ExportRun(request, response, this.config);
     const startedMs = performance.now();
-    const work = this.pool.withClient((client) => run.run(client));
+    const work = this.pool.withClient((client) => run.run(client), undefined, request.spans);
     this.running.set(run, work);
     let failure: AppError | undefined;
     try {

@@ -12,7 +12,7 @@ import {
   type ReadableSpan,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace-node';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TracingConfig } from '../platform/config/settings';
 import { withTimeout } from '../platform/runtime/abort';
 
@@ -41,8 +41,10 @@ export class OpenTelemetry {
         new HttpInstrumentation({
           disableOutgoingRequestInstrumentation: true,
           requestHook: (span, request) => keepTrace(span, request as IncomingMessage),
-          applyCustomAttributesOnSpan: (span, request) =>
-            nameSpan(span, request as IncomingMessage),
+          applyCustomAttributesOnSpan: (span, request, response) => {
+            nameSpan(span, request as IncomingMessage);
+            noteTimes(span, response as ServerResponse);
+          },
         }),
         new GraphQLInstrumentation({ mergeItems: true, ignoreTrivialResolveSpans: true }),
         new PgInstrumentation({ requireParentSpan: true, ignoreConnectSpans: true }),
@@ -78,6 +80,18 @@ function nameSpan(span: Span, request: IncomingMessage): void {
   const route = module.routeOf(request);
   span.setAttribute('http.route', route);
   span.updateName(`${request.method} ${route}`);
+}
+
+/** Prefix of the milliseconds that a slow request spent: `audit.time.queue`, `audit.time.sql` … */
+const TIME_PREFIX = 'audit.time.';
+
+/** Tells where the time of a slow request went: its spans alternate, so they are sums and not spans of the trace. */
+function noteTimes(span: Span, response: ServerResponse): void {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- see above
+  const module = require('../http/request-times') as typeof import('../http/request-times');
+  for (const [name, ms] of Object.entries(module.slowSpansOf(response) ?? {})) {
+    span.setAttribute(`${TIME_PREFIX}${name}`, ms);
+  }
 }
 
 /** Attributes that may leave the process. Others could hold client data: queries, paths, arguments. */
@@ -118,7 +132,7 @@ export class SpanScrubber implements SpanProcessor {
 
   onEnd(span: ReadableSpan): void {
     for (const key of Object.keys(span.attributes)) {
-      if (!ALLOWED.has(key)) delete span.attributes[key];
+      if (!ALLOWED.has(key) && !key.startsWith(TIME_PREFIX)) delete span.attributes[key];
     }
     // Error messages may quote the input.
     for (const { attributes } of span.events) {

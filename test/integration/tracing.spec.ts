@@ -70,6 +70,7 @@ describe('tracing', () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}/`,
       OTEL_EXPORTER_OTLP_HEADERS: 'x-api-key=key%20of%20the%20receiver',
       OTEL_BSP_SCHEDULE_DELAY: '100',
+      SLOW_REQUEST_THRESHOLD_MS: '1', // so that the requests are slow
       ...(redis ? { REDIS_URL: redis.url } : {}),
     });
   }, 120_000);
@@ -131,6 +132,18 @@ describe('tracing', () => {
     const [text = ''] = received;
     expect(text).toMatch(/^\/v1\/traces\nkey of the receiver\n/);
     expect(text).toContain('"service.name"');
+  });
+
+  it('tells where the time of slow requests went', () => {
+    const times = spansBy('instrumentation-http').map(({ attributes }) =>
+      attributes.filter(({ key }) => key.startsWith('audit.time.')),
+    );
+    const names = new Set(times.flat().map(({ key }) => key));
+    expect([...names]).toEqual(
+      expect.arrayContaining(['audit.time.app', 'audit.time.sql', 'audit.time.socket']),
+    );
+    expect(times.flat().every(({ value }) => Object.keys(value).length === 1)).toBe(true);
+    expect(JSON.stringify(times)).not.toContain('stringValue');
   });
 
   it('sends no text of requests or events', async () => {

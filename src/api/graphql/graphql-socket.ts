@@ -33,19 +33,14 @@ import { concurrencyConfig, serverConfig } from '../../platform/config/settings'
 import { AppError } from '../../platform/errors/app-error';
 import { toAppError, writeProblem } from '../../platform/errors/problem';
 import { withDeadline } from '../../platform/runtime/abort';
+import { attachSpans, TimeSpans } from '../../platform/runtime/time-spans';
 import { Lifecycle } from '../../platform/runtime/lifecycle';
 import { keepExactMembers, parseExactJson } from '../../platform/runtime/lossless-json';
 import { bodyReadQuota } from '../../http/body-memory-limiter';
 import { destroyAfter } from '../../http/connection-state';
 import { headerRepeated, repeatedHeader } from '../../http/http-server';
-import {
-  durationMs,
-  noteArrival,
-  originForm,
-  requestIdOf,
-  requestTimeout,
-  stampResponse,
-} from '../../http/request-context';
+import { originForm, requestIdOf, requestTimeout, stampResponse } from '../../http/request-context';
+import { durationMs, noteArrival } from '../../http/request-times';
 import type { OperationObserver } from '../../http/request-observer';
 import { CLOSE, GraphqlConnection } from './graphql-connection';
 import { GraphqlDocuments } from './graphql-documents';
@@ -289,6 +284,7 @@ export class GraphqlSocket {
     const response = new ComposedResponse();
     try {
       const result = await withDeadline({ timeoutMs, late: requestTimeout, signal }, (own) => {
+        attachSpans(own, timer.spans);
         const contextValue = { ...args.contextValue, signal: own, response };
         return connection.withPermit(async () => execute({ ...args, contextValue }), own);
       }).catch((thrown: unknown): ExecutionResult => ({ errors: [graphqlError(thrown)] }));
@@ -322,7 +318,7 @@ function refuse(
   response.assignSocket(socket);
   response.once('finish', () => socket.end());
   destroyAfter(socket);
-  noteArrival(response);
+  noteArrival(response, Infinity);
   stampResponse(request, response);
   writeProblem(error, request, response);
   observe({ request, route: CONNECT, status: error.status, ms: durationMs(response) });
@@ -378,6 +374,7 @@ function overloaded(detail: string): AppError {
 
 class OperationTimer {
   route = 'graphql';
+  readonly spans = new TimeSpans();
   private readonly startedMs = performance.now();
   private isOver = false;
   private begunMs: number | undefined;
@@ -398,7 +395,14 @@ class OperationTimer {
     const [first] = errors ?? [];
     const status = first ? statusOf(first) : 200;
     const ms = (this.begunMs ?? performance.now()) - this.startedMs;
-    this.observe({ request: this.request, route: this.route, status, ms, closedBy });
+    this.observe({
+      request: this.request,
+      route: this.route,
+      status,
+      ms,
+      spans: this.spans,
+      closedBy,
+    });
   }
 }
 

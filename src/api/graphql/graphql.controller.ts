@@ -34,10 +34,12 @@ import { BodyReader, type BodyRequest } from '../../http/body-reader';
 import { requireSingleParameters } from '../../validation/query-coercion';
 import { preferredMediaType } from '../../http/negotiation';
 import { nameRoute, requestIdOf, requestSignal } from '../../http/request-context';
+import { spansOfResponse } from '../../http/request-times';
 import { serverConfig } from '../../platform/config/settings';
 import { AppError, validationFailed, ERROR_TABLE } from '../../platform/errors/app-error';
 import { toAppError } from '../../platform/errors/problem';
 import { keepExactMembers, restoreNumbers } from '../../platform/runtime/lossless-json';
+import { spend } from '../../platform/runtime/time-spans';
 
 /** The media type whose status reports errors of the request. */
 const GRAPHQL_RESPONSE = 'application/graphql-response+json';
@@ -116,7 +118,8 @@ export class GraphqlController {
       if (retryAfterSeconds !== undefined) {
         response.setHeader('Retry-After', String(retryAfterSeconds));
       }
-      writeGraphql(response, status, text, contentType);
+      const exact = spend(spansOfResponse(response), 'json', () => restoreNumbers(text));
+      writeGraphql(response, status, exact, contentType);
     } finally {
       composed.end();
     }
@@ -197,7 +200,7 @@ export class GraphqlController {
     const isRefused =
       found.isTooLarge || (found.isWithoutData && contentType.startsWith(GRAPHQL_RESPONSE));
     return {
-      text: restoreNumbers(textOf(text, init)),
+      text: textOf(text, init),
       status: isRefused ? ERROR_TABLE.VALIDATION_FAILED.status : init.status,
       contentType,
       isReplayed: found.isReplayed,

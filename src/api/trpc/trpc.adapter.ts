@@ -22,18 +22,14 @@ import { hasTicket, ticketNotAccepted } from '../../auth/ticket-access';
 import { ComposedResponse } from '../../audit/read/response-composition';
 import { requireSingleParameters } from '../../validation/query-coercion';
 import { acceptedRanges } from '../../http/negotiation';
-import {
-  clientClosed,
-  measureToFirstByte,
-  nameRoute,
-  noteFeed,
-  requestIdOf,
-} from '../../http/request-context';
+import { clientClosed, nameRoute, noteFeed, requestIdOf } from '../../http/request-context';
+import { measureToFirstByte, spansOfResponse } from '../../http/request-times';
 import { streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { toAppError, logFailure, writeProblem } from '../../platform/errors/problem';
 import { waitForDrain } from '../../platform/runtime/drain';
 import { JsonTexts, restoreNumbers } from '../../platform/runtime/lossless-json';
+import { spend } from '../../platform/runtime/time-spans';
 
 const PATH = '/trpc';
 const LINES_TYPE = 'application/jsonl';
@@ -240,7 +236,10 @@ export async function writeFetchResponse(
   response.statusCode = status;
   headers.forEach((value, name) => response.setHeader(name, value));
   if (!body || !isStreamed(headers)) {
-    const bytes = Buffer.from(restoreNumbers(await source.text(), texts));
+    const text = await source.text();
+    const bytes = spend(spansOfResponse(response), 'json', () =>
+      Buffer.from(restoreNumbers(text, texts)),
+    );
     response.setHeader('Content-Length', bytes.length);
     response.end(bytes);
     return;

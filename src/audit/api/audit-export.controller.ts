@@ -5,7 +5,7 @@ import { Scopes } from '../../auth/auth.guard';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { preferredCoding, preferredMediaType } from '../../http/negotiation';
 import { Operation } from '../../http/operation.openapi';
-import { measureToFirstByte } from '../../http/request-context';
+import { measureToFirstByte } from '../../http/request-times';
 import type { ExportCoding } from '../../streaming/response-sink';
 import { AuditExports, type ExportQuery } from '../export/audit-exports';
 import { AuditExportQuery } from '../export/dto/audit-export-query.dto';

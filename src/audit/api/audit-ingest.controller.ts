@@ -5,7 +5,7 @@ import { Scopes } from '../../auth/auth.guard';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { isNdjson } from '../../http/ndjson-body';
 import { Operation } from '../../http/operation.openapi';
-import { measureToFirstByte } from '../../http/request-context';
+import { measureToFirstByte } from '../../http/request-times';
 import { AppError } from '../../platform/errors/app-error';
 import { EventIngest } from '../ingest/event-ingest';
 import { INGEST_EVENTS } from './audit.openapi';

@@ -6,7 +6,7 @@ import { Scopes } from '../../auth/auth.guard';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { AcceptsTicket } from '../../auth/ticket-access';
 import { Operation } from '../../http/operation.openapi';
-import { measureToFirstByte } from '../../http/request-context';
+import { measureToFirstByte } from '../../http/request-times';
 import {
   EVENT_STREAM_HEADERS,
   type StreamMessage,

@@ -20,7 +20,7 @@ import {
 } from '../../http/body-reader';
 import type { WritableResponse } from '../../http/http-server.adapter';
 import { isNdjson } from '../../http/ndjson-body';
-import { measureToFirstByte } from '../../http/request-context';
+import { measureToFirstByte } from '../../http/request-times';
 import { EventIngest } from '../ingest/event-ingest';
 import { AuditService } from '../write/audit.service';
 

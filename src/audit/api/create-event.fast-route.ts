@@ -13,9 +13,11 @@ import {
 } from '../../http/fast-routes';
 import { JSON_TYPE } from '../../http/http-server.adapter';
 import { plainlyAcceptsJson } from '../../http/negotiation';
-import { noteBodyComplete, requestSignal, writeStamped } from '../../http/request-context';
+import { requestSignal, writeStamped } from '../../http/request-context';
+import { noteBodyComplete, spansOfResponse } from '../../http/request-times';
 import { serverConfig } from '../../platform/config/settings';
 import { ByteCollector } from '../../platform/runtime/byte-collector';
+import { spend } from '../../platform/runtime/time-spans';
 import { validate } from '../../validation/compiled-validator';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { AuditService } from '../write/audit.service';
@@ -58,12 +60,15 @@ export class CreateEventFastRoute implements OnModuleInit {
     }
     if (!this.acquireQuota(principal, request, response)) return fallThrough(); // refused on the ordinary path, too
     const bytes = new ByteCollector();
+    const spans = spansOfResponse(response);
+    spans.begin('body');
     request.on('data', (chunk: Buffer) => bytes.add(chunk));
     request.on('end', () => {
+      spans.end('body');
       noteBodyComplete(response);
       const body = bytes.take();
       (request as BodyRequest)[RAW_BODY] = body;
-      const event = validEventIn(body);
+      const event = spend(spans, 'json', () => validEventIn(body));
       if (!event) return fallThrough();
       this.create(principal, event, request as BodyRequest, response).catch((error: unknown) =>
         writeFastProblem(error, request, response),

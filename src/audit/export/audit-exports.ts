@@ -5,6 +5,7 @@ import type { PoolClient } from 'pg';
 import { type Principal, principalKey } from '../../auth/principal';
 import { TokenLife } from '../../auth/token-life';
 import { requestIdOf } from '../../http/request-context';
+import { spansOfResponse } from '../../http/request-times';
 import { streamingConfig } from '../../platform/config/settings';
 import { type FieldError, validationFailed } from '../../platform/errors/app-error';
 import { wallClockText } from '../../platform/runtime/clocks';
@@ -142,7 +143,8 @@ export class AuditExports implements BeforeApplicationShutdown {
         await this.queries.requireSameTimeline(client, list);
       };
       const source = { ...exportStatement(list, tally !== undefined), check, onRow };
-      await this.exporter.serve({ ...request, source, onSettled, signal }, response);
+      const spans = spansOfResponse(response);
+      await this.exporter.serve({ ...request, source, onSettled, signal, spans }, response);
     } finally {
       release();
       if (outcome && tally) {

@@ -12,6 +12,7 @@ import {
 } from '../../platform/database/database-errors';
 import { type Month, monthOf, Partitions } from '../../platform/database/partitions';
 import { AppError } from '../../platform/errors/app-error';
+import { during, spansOf } from '../../platform/runtime/time-spans';
 import { EVENT_TABLE } from '../event/audit-event';
 import { heldHeads } from '../event/audit.statements';
 import {
@@ -118,7 +119,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     this.pressure.noteFlow(request.flow);
     // Not awaited when they exist: a shutdown must not find a request that neither waits nor prepares.
     if (!this.partitions.areKnown(EVENT_TABLE, monthsOf([request]))) {
-      await this.makePartitions(request);
+      await during(spansOf(request.signal), 'sql', () => this.makePartitions(request));
     }
     const key = request.claim && claimKey(request.claim);
     if (key === undefined) return this.queue.submit(queued);
@@ -198,6 +199,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
     const [{ signal, flow }] = batch as [QueuedWrite];
     const options = {
       signal: isAlone ? signal : undefined,
+      spans: attempt.spans,
       onCommit: () => {
         attempt.isCommitting = true;
       },

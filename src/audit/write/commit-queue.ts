@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { abortablePromise, abortReason } from '../../platform/runtime/abort';
+import { SharedSpans, type SpanSink, spansOf } from '../../platform/runtime/time-spans';
 
 /** A request for a commit. */
 export interface Queued {
@@ -20,6 +21,8 @@ export interface Attempt {
   /** True once an abort cannot prevent the commit (sent, or with other requests). Set by `commit`. */
   isCommitting: boolean;
   isAbandoned: boolean;
+  /** Spans of the requests of the batch. */
+  readonly spans: SpanSink;
 }
 
 /** Reaction to a failed commit: nothing of the batch was committed, or the outcome is unknown. */
@@ -78,7 +81,10 @@ interface Entry<Request, Result> {
  * once. One batch runs at a time, beside a few exclusive requests, which lock their keys against it.
  */
 export class CommitQueue<Request extends Queued, Result> {
-  private readonly waiting = new FlowQueue<Entry<Request, Result>>(({ request }) => request);
+  private readonly waiting = new FlowQueue<Entry<Request, Result>>(
+    ({ request }) => request,
+    noteWait,
+  );
   private isBatchRunning = false;
   private exclusiveRunning = 0;
   private requeuing = 0;
@@ -243,8 +249,13 @@ export class CommitQueue<Request extends Queued, Result> {
   }
 
   private async attempt(batch: Entry<Request, Result>[]): Promise<readonly Outcome<Result>[]> {
-    const attempt: Attempt = { isCommitting: false, isAbandoned: false };
-    for (const entry of batch) entry.attempt = attempt;
+    const spans = new SharedSpans();
+    const attempt: Attempt = { isCommitting: false, isAbandoned: false, spans };
+    const leave = batch.map((entry) => {
+      entry.attempt = attempt;
+      const own = spansOf(entry.request.signal);
+      return own && spans.follow(own);
+    });
     this.countUnanswered(batch);
     const abandon = (): void => {
       for (const entry of batch) {
@@ -260,6 +271,7 @@ export class CommitQueue<Request extends Queued, Result> {
       );
     } finally {
       clearTimeout(limit);
+      for (const end of leave) end?.();
       for (const entry of batch) {
         entry.onSettled?.();
         entry.attempt = undefined;
@@ -329,6 +341,12 @@ export class CommitQueue<Request extends Queued, Result> {
   }
 }
 
+function noteWait({ request }: Pick<Entry<Queued, unknown>, 'request'>, change: 1 | -1): void {
+  const spans = spansOf(request.signal);
+  if (change === 1) spans?.begin('queue');
+  else spans?.end('queue');
+}
+
 function answer<Request, Result>(
   { resolve, reject }: Entry<Request, Result>,
   outcome: Outcome<Result> | undefined,
@@ -358,7 +376,11 @@ export class FlowQueue<Entry> {
   private count = 0;
   private total = 0;
 
-  constructor(private readonly shareOf: (entry: Entry) => FlowShare) {}
+  /** `noteChange` gets each entry that begins (1) or ends (-1) to wait. */
+  constructor(
+    private readonly shareOf: (entry: Entry) => FlowShare,
+    private readonly noteChange?: (entry: Entry, change: 1 | -1) => void,
+  ) {}
 
   get length(): number {
     return this.count;
@@ -446,6 +468,7 @@ export class FlowQueue<Entry> {
 
   private note(entry: Entry, change: 1 | -1): void {
     const { flow, size } = this.shareOf(entry);
+    this.noteChange?.(entry, change);
     this.count += change;
     this.total += change * size;
     const left = (this.sizes.get(flow) ?? 0) + change * size;

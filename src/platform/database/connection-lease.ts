@@ -3,6 +3,7 @@ import { Pool, type PoolClient } from 'pg';
 import { toDatabaseError } from './database-errors';
 import { statsOf } from './database-statistics';
 import { abortablePromise, onAbort } from '../runtime/abort';
+import { during, spansOf } from '../runtime/time-spans';
 
 /** Interval of cancel requests: one between two statements has no effect. */
 const REPEAT_MS = 50;
@@ -31,14 +32,18 @@ const NO_SEAL = (): void => undefined;
 
 /**
  * Runs `work` on a connection of `pool`; destroys a broken one.
+ * The wait for the connection and the work are spans of `spans`, by default of those of the signal.
  * @throws errors unchanged; the signal's reason when it aborts, after the work was cancelled in PostgreSQL.
  */
 export async function withConnection<T>(
   pool: Pool,
   work: (client: PoolClient, lease: Lease) => Promise<T>,
   signal?: AbortSignal,
+  spans = spansOf(signal),
 ): Promise<T> {
-  const client = await (signal ? connectUnlessAborted(() => acquire(pool), signal) : acquire(pool));
+  const client = await during(spans, 'connection', () =>
+    signal ? connectUnlessAborted(() => acquire(pool), signal) : acquire(pool),
+  );
   // A connection lost between two statements emits an error, which would end the process.
   let lost: Error | undefined;
   const onError = (error: Error): void => {
@@ -54,9 +59,11 @@ export async function withConnection<T>(
   };
   try {
     const detach = (): void => giveBack(true);
-    const result = await (signal
-      ? withCancellation(client, (seal) => work(client, { seal, detach }), signal, onError)
-      : work(client, { seal: NO_SEAL, detach }));
+    const result = await during(spans, 'sql', () =>
+      signal
+        ? withCancellation(client, (seal) => work(client, { seal, detach }), signal, onError)
+        : work(client, { seal: NO_SEAL, detach }),
+    );
     giveBack(false);
     return result;
   } catch (error) {

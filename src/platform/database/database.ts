@@ -16,6 +16,7 @@ import { BrokenConnection, type Lease, withConnection } from './connection-lease
 import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 import { type PoolStats, statsOf } from './database-statistics';
 import { ReadReplicas } from './read-replicas';
+import type { SpanSink } from '../runtime/time-spans';
 
 /** Limited by CommitWatch instead of pg. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
@@ -24,6 +25,8 @@ const DURABILITY_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, conne
 /** Signal that ends work before its commit, and listener called before the commit is sent. */
 export interface CommitOptions {
   signal?: AbortSignal;
+  /** Of the requests that wait for this commit; by default those of the signal. */
+  spans?: SpanSink;
   onCommit?: () => void;
 }
 
@@ -99,7 +102,7 @@ export class Database implements BeforeApplicationShutdown {
    */
   async transaction<T>(
     work: (client: PoolClient, defer: (statement: Promise<unknown>) => void) => Promise<T>,
-    { signal, onCommit }: CommitOptions = {},
+    { signal, spans, onCommit }: CommitOptions = {},
   ): Promise<T> {
     const inTransaction = async (client: PoolClient, lease: Lease): Promise<T> => {
       const deferred: Promise<unknown>[] = [];
@@ -122,7 +125,7 @@ export class Database implements BeforeApplicationShutdown {
         throw error;
       }
     };
-    return withConnection(poolOf(this.dataSource), inTransaction, signal);
+    return withConnection(poolOf(this.dataSource), inTransaction, signal, spans);
   }
 
   /**
@@ -131,14 +134,14 @@ export class Database implements BeforeApplicationShutdown {
    */
   async statement<T>(
     work: (client: PoolClient) => Promise<T>,
-    { signal, onCommit }: CommitOptions = {},
+    { signal, spans, onCommit }: CommitOptions = {},
   ): Promise<T> {
     const committing = (client: PoolClient, lease: Lease): Promise<T> => {
       lease.seal();
       onCommit?.();
       return this.confirmed(client, lease, work(client));
     };
-    return withConnection(poolOf(this.dataSource), committing, signal);
+    return withConnection(poolOf(this.dataSource), committing, signal, spans);
   }
 
   /**

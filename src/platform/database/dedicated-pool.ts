@@ -3,6 +3,7 @@ import type { DataSourceOptions } from 'typeorm';
 import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/PostgresDataSourceOptions';
 import { toDatabaseError } from './database-errors';
 import { withConnection } from './connection-lease';
+import type { SpanSink } from '../runtime/time-spans';
 
 /** Allowance for an answer after PostgreSQL's own timeout. */
 const SILENCE_GRACE_MS = 500;
@@ -51,9 +52,13 @@ export class DedicatedPool {
    * Runs `work` outside a transaction; an abort of the signal cancels it in PostgreSQL.
    * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection or an answer in time.
    */
-  async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async withClient<T>(
+    work: (client: PoolClient) => Promise<T>,
+    signal?: AbortSignal,
+    spans?: SpanSink,
+  ): Promise<T> {
     try {
-      return await withConnection(this.pool, work, signal);
+      return await withConnection(this.pool, work, signal, spans);
     } catch (error) {
       throw toDatabaseError(error);
     }

@@ -1,3 +1,5 @@
+import { attachSpans, spansOf } from './time-spans';
+
 /** The signal's reason as an Error, usually an AppError. */
 export function abortReason(signal: AbortSignal): Error {
   const { reason } = signal as { reason: unknown };
@@ -124,6 +126,7 @@ export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
+  attachSpans(controller.signal, spansOf(signal));
   const timer = setTimeout(() => controller.abort(late()), timeoutMs).unref();
   const removeListener = onAbort(signal, () => controller.abort(signal?.reason));
   try {
