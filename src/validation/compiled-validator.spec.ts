@@ -26,6 +26,7 @@ import type { FieldError } from '../platform/errors/app-error';
 import { validate } from './compiled-validator';
 import {
   Check,
+  CheckObject,
   flag,
   integer,
   jsonObject,
@@ -314,6 +315,38 @@ describe('the compiled validator', () => {
     }));
     expect(validate(BulkCreateAuditEventsDto, { events })).toEqual([
       { path: 'events[9876].action', message: expect.any(String) as string },
+    ]);
+  });
+
+  it('checks an object as a whole once its members are valid, at any depth', () => {
+    @CheckObject<Range>(({ from, to }) =>
+      from <= to ? undefined : { at: '.to', message: 'must not be below from' },
+    )
+    class Range {
+      @Check(integer(0, 9))
+      from!: number;
+
+      @Check(integer(0, 9))
+      to!: number;
+    }
+    class Ranges {
+      @Check(list(1))
+      @Nested(() => Range, { each: true })
+      ranges!: Range[];
+    }
+    expect(validate(Range, { from: 1, to: 1 })).toEqual([]);
+    expect(validate(Range, { from: 2, to: 1 })).toEqual([
+      { path: 'to', message: 'must not be below from' },
+    ]);
+    expect(validate(Range, { from: 2, to: 'x' }).map(({ message }) => message)).toEqual([
+      'must be a whole number from 0 to 9',
+    ]);
+    const ranges = [
+      { from: 1, to: 2 },
+      { from: 2, to: 1 },
+    ];
+    expect(validate(Ranges, { ranges })).toEqual([
+      { path: 'ranges[1].to', message: 'must not be below from' },
     ]);
   });
 

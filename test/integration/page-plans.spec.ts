@@ -166,6 +166,15 @@ describe('the plans of pages, with seven years of partitions', () => {
     expect(work.rows).toBeLessThanOrEqual(12);
   });
 
+  it('one organization: a filter of targets reads what a filter of one column reads, in the order of the index', async () => {
+    const column = await workFor(pageStatement({ ...newest, filter: { principalIds: ['x'] } }));
+    const filter = { resourceTypes: ['a'], resourceIds: ['b'], targetIds: ['c'] };
+    const targets = await workFor(pageStatement({ ...newest, filter }));
+    expect(targets).toEqual(column);
+    expect(targets.hasSequentialScan).toBe(false);
+    expect(targets.partitions).toHaveLength(MONTHS);
+  });
+
   it('one organization: pages by sequence use the index on sequence', async () => {
     const sort = { field: 'sequence', direction: 'asc' } as const;
     const work = await workFor(
