@@ -3,14 +3,23 @@ import type { ConfigType } from '@nestjs/config';
 import { createHash } from 'node:crypto';
 import { invalidToken } from '../auth/challenge';
 import { type Principal, principalKey, principalScope } from '../auth/principal';
+import { PermitPool } from '../concurrency/permit-pool';
 import { concurrencyConfig, ticketConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
-import { toDatabaseError } from '../platform/database/database-errors';
+import { isLockTimeout, toDatabaseError } from '../platform/database/database-errors';
 import { AppError } from '../platform/errors/app-error';
 import { wallClockMs } from '../platform/runtime/clocks';
 import { TicketCodec, TicketSecret } from './ticket-codec';
 
 export const TICKET_TABLE = 'access_ticket';
+
+/**
+ * Connections that issue tickets at once. Requests of one principal wait for each other in PostgreSQL: with more
+ * connections a single principal would hold all of the pool, which reads of others need.
+ */
+const MAX_CONNECTIONS = 2;
+/** Limit after which the lock of a principal belongs to a stuck transaction, as of a replica that hangs. */
+const LOCK_TIMEOUT_MS = 1000;
 
 /** A ticket and the moment (milliseconds since 1970) from which it opens nothing. */
 export interface IssuedTicket {
@@ -26,6 +35,7 @@ export interface IssuedTicket {
 export class Tickets {
   /** Hashes of tickets being redeemed: further uses are refused without a query. */
   private readonly underWay = new Set<string>();
+  private readonly permits: PermitPool;
 
   constructor(
     private readonly database: Database,
@@ -33,13 +43,31 @@ export class Tickets {
     @Inject(ticketConfig.KEY) private readonly config: ConfigType<typeof ticketConfig>,
     @Inject(concurrencyConfig.KEY)
     private readonly concurrency: ConfigType<typeof concurrencyConfig>,
-  ) {}
+  ) {
+    const { maxRequests, enableQueue, queueSize, queueTimeoutMs } = concurrency;
+    this.permits = new PermitPool({
+      max: MAX_CONNECTIONS,
+      queueSize: enableQueue ? Math.max(maxRequests, queueSize) : maxRequests,
+      queueTimeoutMs,
+    });
+  }
 
   /**
-   * Issues a ticket for a verified token, valid for AUTH_TICKET_TTL_SECONDS and no longer than the token.
-   * @throws AppError RATE_LIMITED when the principal has as many unused tickets as it may have subscriptions.
+   * Issues a ticket for a verified token, valid for AUTH_TICKET_TTL_SECONDS and no longer than the token. Principals take
+   * turns.
+   * @throws AppError RATE_LIMITED when the principal has as many unused tickets as it may have subscriptions;
+   * DATABASE_UNAVAILABLE, also when another ticket of the principal is not done in time; what PermitPool.run throws.
    */
-  async issue(principal: Principal, token: string, signal?: AbortSignal): Promise<IssuedTicket> {
+  issue(principal: Principal, token: string, signal: AbortSignal): Promise<IssuedTicket> {
+    const flow = principalKey(principal);
+    return this.permits.run({ flow, signal }, () => this.insert(principal, token, signal));
+  }
+
+  private async insert(
+    principal: Principal,
+    token: string,
+    signal: AbortSignal,
+  ): Promise<IssuedTicket> {
     const { subject, expiresAtMs: tokenExpiresAtMs } = principal;
     const { ttlSeconds } = this.config;
     const { maxSubscriptionsPerPrincipal: most } = this.concurrency;
@@ -51,8 +79,8 @@ export class Tickets {
           // One at a time for each principal: statements under way at once would not count each other's rows.
           await client.query({
             name: 'ticket-lock',
-            text: 'SELECT pg_advisory_xact_lock($1)',
-            values: [lockOf(principalKey(principal))],
+            text: `SELECT pg_advisory_xact_lock($1) FROM set_config('lock_timeout', $2, true)`,
+            values: [lockOf(principalKey(principal)), String(LOCK_TIMEOUT_MS)],
           });
           const { rows } = await client.query<{ expires_at_ms: number }>({
             name: 'ticket-issue',
@@ -76,10 +104,10 @@ export class Tickets {
           });
           return rows[0];
         },
-        signal ? { signal } : {},
+        { signal },
       )
       .catch((error: unknown) => {
-        throw toDatabaseError(error);
+        throw isLockTimeout(error) ? lockedOut(error) : toDatabaseError(error);
       });
     if (!issued) {
       throw new AppError(
@@ -127,6 +155,14 @@ export class Tickets {
 function lockOf(principal: string): string {
   const text = `${TICKET_TABLE}\u0001${principal}`;
   return createHash('sha256').update(text).digest().readBigInt64BE().toString();
+}
+
+function lockedOut(cause: unknown): AppError {
+  return new AppError(
+    'DATABASE_UNAVAILABLE',
+    'Another ticket of this principal is being issued, and is not done in time.',
+    { retryAfterSeconds: 2, cause },
+  );
 }
 
 function expired(): AppError {

@@ -294,6 +294,46 @@ describe('a ticket', () => {
   });
 });
 
+describe('tickets that wait in the database', () => {
+  let small: TestService;
+
+  beforeAll(async () => {
+    const settings = { ...SETTINGS, DATABASE_POOL_MAX: '4', DATABASE_ACQUIRE_TIMEOUT_MS: '3000' };
+    small = await TestService.start(settings);
+  });
+  afterAll(() => small?.stop());
+
+  it('leave the connections to reads of others, and end when the wait is long', async () => {
+    const organizationId = newOrganization();
+    const [flooder, other] = [await reader([organizationId]), await reader([organizationId])];
+    const blocker = await small.connect();
+    try {
+      // As the transaction of a replica that hangs.
+      await blocker.query('BEGIN; LOCK TABLE access_ticket IN EXCLUSIVE MODE');
+      const flood = Array.from({ length: 20 }, () => small.post(TICKETS, flooder, ''));
+      await until(async () => {
+        const { rows } = await blocker.query(
+          `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+        );
+        return rows.length > 0;
+      });
+      const headers = { 'cache-control': 'no-cache' };
+      const reads = Array.from({ length: 5 }, () => small.get(EVENTS, other, headers));
+      expect((await Promise.all(reads)).map(({ status }) => status)).toEqual(Array(5).fill(200));
+      const [first] = flood;
+      const refused = await first;
+      expectProblem(refused, 503, 'DATABASE_UNAVAILABLE');
+      expect(refused?.headers.get('retry-after')).toBe('2');
+      await blocker.query('ROLLBACK');
+      const statuses = (await Promise.all(flood)).map(({ status }) => status);
+      expect(new Set(statuses)).toEqual(new Set([201, 429, 503]));
+      expect(statuses.filter((status) => status === 201)).toHaveLength(MOST);
+    } finally {
+      await blocker.end();
+    }
+  });
+});
+
 describe('a route that is no feed', () => {
   const routes: [string, string, object | undefined][] = [
     ['GET', EVENTS, undefined],
