@@ -61,7 +61,8 @@ FROM (VALUES
   ('audit_event', 'SELECT, INSERT'),
   ('audit_organization', 'SELECT, INSERT, UPDATE'),
   ('audit_client_event_id', 'SELECT, INSERT, UPDATE'),
-  ('idempotency_key', 'SELECT, INSERT'),
+  ('idempotency_record', 'SELECT, INSERT'),
+  ('idempotency_key', 'SELECT, INSERT'), -- of earlier versions
   ('access_ticket', 'SELECT, INSERT, DELETE'),
   ('service_secret', 'SELECT'),
   ('migrations', 'SELECT')
@@ -78,7 +79,7 @@ COMMIT;
 SELECT string_agg(format('ALTER TABLE %I.%I OWNER TO %I;', n.nspname, c.relname, :'owner'), E'\n' ORDER BY c.relname) AS "othersOwn"
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = :'schema' AND c.relkind IN ('r', 'p') AND c.relowner <> to_regrole(quote_ident(:'owner'))
-  AND (c.relname IN ('audit_event', 'audit_organization', 'audit_client_event_id', 'idempotency_key', 'access_ticket', 'service_secret', 'migrations')
+  AND (c.relname IN ('audit_event', 'audit_organization', 'audit_client_event_id', 'idempotency_record', 'idempotency_key', 'access_ticket', 'service_secret', 'migrations')
     OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(format('%I.audit_event', :'schema')))) \gset
 \if :{?othersOwn}
   \echo 'Tables of another owner, which these roles can neither migrate nor maintain:'

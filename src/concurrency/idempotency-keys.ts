@@ -22,7 +22,7 @@ export interface StoredResponse {
 /** New, a response to replay, or a refusal. */
 export type ClaimState = { replay?: StoredResponse; refusal?: AppError };
 
-export const IDEMPOTENCY_TABLE = 'idempotency_key';
+export const IDEMPOTENCY_TABLE = 'idempotency_record';
 
 interface IdempotencyRow {
   subject: string;
@@ -58,8 +58,9 @@ export class IdempotencyKeys {
     // After the locks: a statement sees what was committed before it began.
     const stored = await client.query<IdempotencyRow>({
       name: 'idempotency-find-scope',
-      text: `SELECT DISTINCT k.* FROM unnest($1::text[], $2::bytea[], $3::text[]) AS t (subject, scope, key)
-             JOIN idempotency_key k
+      text: `SELECT DISTINCT k.subject, k.scope, k.key, k.request_hash, k.status, k.location, k.body
+             FROM unnest($1::text[], $2::bytea[], $3::text[]) AS t (subject, scope, key)
+             JOIN idempotency_record k
                ON k.subject = t.subject COLLATE "C" AND k.key = t.key COLLATE "C" AND k.scope IN (t.scope, '')`,
       values: [subjects, claims.map(({ scope }) => scope), keys],
     });
@@ -77,7 +78,7 @@ export class IdempotencyKeys {
   ): Promise<void> {
     await client.query({
       name: 'idempotency-store-scope',
-      text: `INSERT INTO idempotency_key (subject, key, request_hash, status, location, body, scope)
+      text: `INSERT INTO idempotency_record (subject, key, request_hash, status, location, body, scope)
              SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::text[], $7::bytea[])`,
       values: [
         answered.map(({ claim }) => claim.subject),

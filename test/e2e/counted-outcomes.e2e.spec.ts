@@ -164,9 +164,9 @@ it('each task of maintenance has the time of its last success, and a failed one 
   for (const value of Object.values(first)) expect(value).toBeGreaterThan(earliest);
 
   const admin = await service.connect();
-  await admin.query('ALTER TABLE idempotency_key RENAME TO hidden_idempotency_key');
+  await admin.query('ALTER TABLE idempotency_record RENAME TO hidden_record');
   await maintenance.run();
-  await admin.query('ALTER TABLE hidden_idempotency_key RENAME TO idempotency_key');
+  await admin.query('ALTER TABLE hidden_record RENAME TO idempotency_record');
   await admin.end();
   const second = await valuesOf(name);
   expect(second.expired_rows).toBe(first.expired_rows);

@@ -79,7 +79,7 @@ describe('a row of an earlier version', () => {
     const client = await service.connect();
     const earlier = 'SELECT body FROM idempotency_key WHERE subject = $1 AND key = $2';
     expect((await client.query(earlier, [sub, key])).rows).toEqual([{ body: stored.text }]);
-    await client.query(`UPDATE idempotency_key SET scope = '' WHERE subject = $1`, [sub]);
+    await client.query(`UPDATE idempotency_record SET scope = '' WHERE subject = $1`, [sub]);
     const again = await service.post(EVENTS, token, eventWith(), { 'idempotency-key': key });
     expect(again.headers.get('idempotency-replayed')).toBe('true');
     expect(again.text).toBe(stored.text);

@@ -31,7 +31,7 @@ export function maintenanceOf(
     afterHidden,
     wasRecordedBetween,
   });
-  tables.addExpiring({ table: 'idempotency_key', timeColumn: 'created_at', keepHours: 25 });
+  tables.addExpiring({ table: 'idempotency_record', timeColumn: 'created_at', keepHours: 25 });
   return new Maintenance(database, tables, partitions, databaseConfig());
 }
 

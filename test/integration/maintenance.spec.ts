@@ -280,13 +280,13 @@ describe('maintenance', () => {
 
   it('deletes expired idempotency keys in batches, but none that a client may still repeat', async () => {
     await admin.query(
-      `INSERT INTO idempotency_key (subject, key, request_hash, status, body, created_at)
+      `INSERT INTO idempotency_record (subject, key, request_hash, status, body, created_at)
        SELECT 's', 'old-' || i, ''::bytea, 201, '', now() - interval '26 hours' FROM generate_series(1, 2345) i
        UNION ALL SELECT 's', 'new-' || i, ''::bytea, 201, '', now() - interval '24 hours' FROM generate_series(1, 7) i`,
     );
     const round = await maintenance.run();
-    expect(round?.expiredRows).toEqual({ idempotency_key: 2345 });
-    const { rows } = await admin.query(`SELECT key FROM idempotency_key WHERE subject = 's'`);
+    expect(round?.expiredRows).toEqual({ idempotency_record: 2345 });
+    const { rows } = await admin.query(`SELECT key FROM idempotency_record WHERE subject = 's'`);
     expect(rows).toHaveLength(7);
   });
 });

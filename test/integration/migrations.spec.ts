@@ -9,7 +9,7 @@ const TABLES = [
   'audit_client_event_id',
   'audit_event',
   'audit_organization',
-  'idempotency_key',
+  'idempotency_record',
   'service_secret',
 ];
 
@@ -186,6 +186,54 @@ describe('the migrations', () => {
         { sequence: '1', digits: null },
         { sequence: '2', digits: null },
       ]);
+    });
+
+    it('let older replicas go on with the idempotency keys, on connections that know them', async () => {
+      const find = (key: string) =>
+        writer.query({
+          name: 'idempotency-find',
+          text: `SELECT k.* FROM unnest($1::text[], $2::text[]) AS t (subject, key)
+                 JOIN idempotency_key k ON k.subject = t.subject COLLATE "C" AND k.key = t.key COLLATE "C"`,
+          values: [['s'], [key]],
+        });
+      const store = (key: string) =>
+        writer.query({
+          name: 'idempotency-store',
+          text: `INSERT INTO idempotency_key (subject, key, request_hash, status, location, body)
+                 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::smallint[], $5::text[], $6::text[])`,
+          values: [['s'], [key], [Buffer.from('hash')], [201], [null], [`body of ${key}`]],
+        });
+      await find('before');
+      await store('before');
+      await runMigrations(test.url);
+      await store('after');
+      await client.query(
+        `INSERT INTO idempotency_record (subject, key, request_hash, status, body, scope)
+         VALUES ('s', 'newer', 'hash', 201, 'body of newer', 'scope')`,
+      );
+      for (const key of ['before', 'after', 'newer']) {
+        expect((await find(key)).rows).toMatchObject([{ key, body: `body of ${key}` }]);
+      }
+      const { rows } = await client.query('SELECT key, scope FROM idempotency_record ORDER BY key');
+      expect(rows).toEqual([
+        { key: 'after', scope: Buffer.alloc(0) },
+        { key: 'before', scope: Buffer.alloc(0) },
+        { key: 'newer', scope: Buffer.from('scope') },
+      ]);
+    });
+
+    it('move idempotency keys that have their scope in the former table', async () => {
+      await client.query(
+        `ALTER TABLE idempotency_key ADD COLUMN scope bytea NOT NULL DEFAULT '';
+         ALTER TABLE idempotency_key DROP CONSTRAINT idempotency_key_pkey, ADD PRIMARY KEY (subject, key, scope);
+         INSERT INTO idempotency_key (subject, key, request_hash, status, body, scope)
+         VALUES ('s', 'k', 'hash', 201, 'body', 'scope');
+         INSERT INTO migrations (timestamp, name) VALUES (1764500000000, 'IdempotencyScope1764500000000')`,
+      );
+      await runMigrations(test.url);
+      const { rows } = await client.query('SELECT key, scope FROM idempotency_record');
+      expect(rows).toEqual([{ key: 'k', scope: Buffer.from('scope') }]);
+      expect((await client.query('SELECT * FROM idempotency_key')).fields).toHaveLength(7);
     });
 
     it('let writers pass while they wait for a long transaction', async () => {

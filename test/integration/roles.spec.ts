@@ -289,8 +289,8 @@ describeWithPsql()('three roles', () => {
         `DELETE FROM audit_organization`,
         `TRUNCATE audit_organization`,
         `DELETE FROM audit_client_event_id`,
-        `DELETE FROM idempotency_key`,
-        `UPDATE idempotency_key SET body = ''`,
+        `DELETE FROM idempotency_record`,
+        `UPDATE idempotency_record SET body = ''`,
         `UPDATE service_secret SET value = ''`,
         `DELETE FROM service_secret`,
         `DELETE FROM migrations`,
@@ -390,14 +390,14 @@ describeWithPsql()('three roles', () => {
         writeRequest([clientEvent({ organizationId: 'org-expired', timestamp: inMonth(month) })]),
       );
       await owner.query(
-        `INSERT INTO idempotency_key (subject, key, request_hash, status, body, created_at)
+        `INSERT INTO idempotency_record (subject, key, request_hash, status, body, created_at)
          VALUES ('s', 'k', '', 201, '', now() - interval '26 hours')`,
       );
       const run = await maintenanceOf(upkeep).run();
       expect(run).toMatchObject({
         failures: [],
         postponed: [],
-        expiredRows: { idempotency_key: 1 },
+        expiredRows: { idempotency_record: 1 },
       });
       expect(run?.droppedPartitions).toContain(`audit_event_${month.replace('-', '')}`);
       const { rows } = await admin.query(

@@ -9,6 +9,7 @@ import { AppendOnly1764300000000 } from './migrations/1764300000000-append-only'
 import { AccessTicket1764400000000 } from './migrations/1764400000000-access-ticket';
 import { IdempotencyScope1764500000000 } from './migrations/1764500000000-idempotency-scope';
 import { FullerEvent1764600000000 } from './migrations/1764600000000-fuller-event';
+import { IdempotencyRecord1764700000000 } from './migrations/1764700000000-idempotency-record';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
@@ -23,6 +24,7 @@ export const MIGRATIONS = [
   AccessTicket1764400000000,
   IdempotencyScope1764500000000,
   FullerEvent1764600000000,
+  IdempotencyRecord1764700000000,
 ];
 
 /**

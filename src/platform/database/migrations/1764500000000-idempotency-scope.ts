@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { moveIdempotencyKeys, moveIdempotencyKeysBack } from './idempotency-record';
 import { withShortLock } from './short-lock';
 
 /**
@@ -10,20 +11,15 @@ export class IdempotencyScope1764500000000 implements MigrationInterface {
   readonly transaction = false;
 
   async up(runner: QueryRunner): Promise<void> {
-    await inTransaction(runner, () =>
-      withShortLock(
-        runner,
-        `ALTER TABLE idempotency_key ADD COLUMN IF NOT EXISTS scope bytea NOT NULL DEFAULT ''`,
-      ),
-    );
+    await inTransaction(runner, () => moveIdempotencyKeys(runner));
     await runner.query('DROP INDEX CONCURRENTLY IF EXISTS idempotency_key_scope_pkey');
     await runner.query(
-      'CREATE UNIQUE INDEX CONCURRENTLY idempotency_key_scope_pkey ON idempotency_key (subject, key, scope)',
+      'CREATE UNIQUE INDEX CONCURRENTLY idempotency_key_scope_pkey ON idempotency_record (subject, key, scope)',
     );
     await inTransaction(runner, () =>
       withShortLock(
         runner,
-        `ALTER TABLE idempotency_key DROP CONSTRAINT idempotency_key_pkey,
+        `ALTER TABLE idempotency_record DROP CONSTRAINT idempotency_key_pkey,
            ADD CONSTRAINT idempotency_key_pkey PRIMARY KEY USING INDEX idempotency_key_scope_pkey`,
       ),
     );
@@ -32,12 +28,15 @@ export class IdempotencyScope1764500000000 implements MigrationInterface {
   /** Keeps one row of those that earlier versions cannot tell apart. */
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(
-      `DELETE FROM idempotency_key k USING idempotency_key o
+      `DELETE FROM idempotency_record k USING idempotency_record o
        WHERE k.subject = o.subject AND k.key = o.key AND k.scope > o.scope`,
     );
-    await runner.query('ALTER TABLE idempotency_key DROP CONSTRAINT idempotency_key_pkey');
-    await runner.query('ALTER TABLE idempotency_key DROP COLUMN scope');
-    await runner.query('ALTER TABLE idempotency_key ADD PRIMARY KEY (subject, key)');
+    await inTransaction(runner, async () => {
+      await moveIdempotencyKeysBack(runner);
+      await runner.query('ALTER TABLE idempotency_key DROP CONSTRAINT idempotency_key_pkey');
+      await runner.query('ALTER TABLE idempotency_key DROP COLUMN scope');
+      await runner.query('ALTER TABLE idempotency_key ADD PRIMARY KEY (subject, key)');
+    });
   }
 }
 

@@ -6,7 +6,8 @@ export const SERVER_PRIVILEGES = {
     audit_event: ['SELECT', 'INSERT'],
     audit_organization: ['SELECT', 'INSERT', 'UPDATE'],
     audit_client_event_id: ['SELECT', 'INSERT', 'UPDATE'],
-    idempotency_key: ['SELECT', 'INSERT'],
+    idempotency_record: ['SELECT', 'INSERT'],
+    idempotency_key: ['SELECT', 'INSERT'], // the view of earlier versions
     access_ticket: ['SELECT', 'INSERT', 'DELETE'],
     service_secret: ['SELECT'],
     migrations: ['SELECT'],
