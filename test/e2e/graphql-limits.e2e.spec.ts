@@ -244,3 +244,36 @@ describe('an Idempotency-Key', () => {
     expect(answer.json.data).toEqual({ a: 'Query', b: 'Query' });
   });
 });
+
+describe('cursors of single events', () => {
+  it('have the positions of all organizations, and count as a part of the response', async () => {
+    const organizations = Array.from({ length: 100 }, (_, at) => `${randomUUID()}-${at}`);
+    const reader = await tokenOf({ organizations });
+    const events = organizations.map((organizationId) => eventWith({ organizationId }));
+    const sent = 10;
+    for (let round = 0; round < sent; round += 1) {
+      const lines = events.map((event) => `${JSON.stringify(event)}\n`).join('');
+      const headers = { 'content-type': 'application/x-ndjson' };
+      expect((await service.post(`${EVENTS}/ingest`, reader, lines, headers)).status).toBe(200);
+    }
+    const page = async (cursors: number) => {
+      const query = `{ optimizedAuditEvents(pagination: { limit: 1000, sort: { field: SEQUENCE, direction: ASC } }) { edges { ${many(cursors, (i) => `a${i}: cursor`)} } } }`;
+      return service.post('/graphql', reader, { query });
+    };
+    const { json, text } = await page(2);
+    const { edges } = json.data.optimizedAuditEvents;
+    expect(edges).toHaveLength(sent * organizations.length);
+    expect(text.length).toBeGreaterThan(2_000_000);
+    expect(errorsOf(await page(40))[0]?.extensions.code).toBe('REQUEST_TOO_LARGE');
+    // Each cursor goes on exactly behind its event.
+    const at = 417;
+    const query = `query ($cursor: String) { optimizedAuditEvents(pagination: { limit: 2, cursor: $cursor, sort: { field: SEQUENCE, direction: ASC } }) { edges { cursor } } }`;
+    const rest = await service.post('/graphql', reader, {
+      query,
+      variables: { cursor: edges[at].a1 },
+    });
+    expect(rest.json.data.optimizedAuditEvents.edges).toEqual(
+      [at + 1, at + 2].map((index) => ({ cursor: edges[index].a0 })),
+    );
+  });
+});

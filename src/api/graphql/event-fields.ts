@@ -72,7 +72,14 @@ export function eventQueries(types: DerivedTypes): RootFields {
         const pagination = { ...wanted.pagination, includeTotal: isTotalWanted(selected, info) };
         const edges = selected.filter(([{ name }]) => name.value === 'edges');
         const copies = copiesIn(edges, info.fragments);
-        const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
+        const cursors = cursorsIn(edges, info.fragments);
+        const options: SearchOptions = {
+          path: PATH,
+          signal: () => signal,
+          response,
+          copies,
+          cursors,
+        };
         const found = await get(AuditSearch).findPage(
           principal,
           { ...wanted, pagination },
@@ -306,6 +313,12 @@ export function copiesIn(selected: readonly SameField[], fragments: Fragments): 
   };
   count(selected, '');
   return Math.max(1, ...counts.values());
+}
+
+/** Selections of the cursor of each event, aliases included: the events do not have its text. */
+function cursorsIn(edges: readonly SameField[], fragments: Fragments): number {
+  const selected = edges.flatMap((same) => selectedIn(same, fragments));
+  return selected.filter(([{ name }]) => name.value === 'cursor').length;
 }
 
 /** Refuses repetitions of the large members of an event, before there is an event. @throws AppError VALIDATION_FAILED */

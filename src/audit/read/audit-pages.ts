@@ -14,7 +14,7 @@ import {
 } from '../event/audit-event-filter';
 import { AuditQueries, type TextLimits } from './audit.queries';
 import type { LogPageRequest } from './log-page';
-import { MAX_POSITIONS, parsePositions, positionsText } from './log-positions';
+import { AdvancingPositions, MAX_POSITIONS, parsePositions, positionsText } from './log-positions';
 import type { PageRequest } from './page-statement';
 import {
   type LogPosition,
@@ -216,27 +216,25 @@ export class AuditPages {
     };
   }
 
-  /** Cursors after single events of a page that was read; `eventAt` gives the position of the event at an index. */
+  /**
+   * Cursors after single events of a page that was read; `eventAt` gives the position of the event at an index. The last
+   * one is kept: GraphQL may select it several times for an event.
+   */
   cursorsIn(
     page: PageDescription,
     edges: PageEdges,
     eventAt: (index: number) => Position,
   ): (index: number) => string {
-    const { list, binding, isLog, from } = page;
-    const encode = (edge: PageEdge) => this.cursors.encode([false, edge], binding);
-    if (!isLog) return (index) => encode(cursorPositionOf(eventAt(index), list));
-    const start = from && !from.backward ? from.edge : edges.previous;
-    const organizations = organizationsOf(list);
-    let positions = edgePositions(start, list);
-    let passed = 0;
+    const { list, binding, isLog } = page;
+    const edgeAt = isLog
+      ? logEdgesIn(page, edges, eventAt)
+      : (index: number) => cursorPositionOf(eventAt(index), list);
+    let last: { index: number; cursor: string } | undefined;
     return (index) => {
-      if (index < passed - 1) [positions, passed] = [edgePositions(start, list), 0];
-      for (; passed <= index; passed += 1) {
-        const event = eventAt(passed);
-        const { sequence, recordedMicros } = logPositionOf(event);
-        positions.set(event.organizationId, { sequence, recordedMicros });
+      if (last?.index !== index) {
+        last = { index, cursor: this.cursors.encode([false, edgeAt(index)], binding) };
       }
-      return encode(positionsText(organizations, positions));
+      return last.cursor;
     };
   }
 
@@ -304,6 +302,35 @@ function eventBefore(from: CursorPosition | undefined): Position | undefined {
 export function edgePositions(edge: PageEdge | undefined, list: List): LogPositions {
   const texts = typeof edge === 'string' ? edge.split('~') : [];
   return parsePositions(texts, organizationsOf(list)) ?? new Map<string, LogPosition>();
+}
+
+/** The edges after single events of a page in the order of recording, fastest in the order of the page. */
+function logEdgesIn(
+  { list, from }: PageDescription,
+  { previous }: PageEdges,
+  eventAt: (index: number) => Position,
+): (index: number) => string {
+  const start = from && !from.backward ? from.edge : previous;
+  const begin = () => new AdvancingPositions(organizationsOf(list), edgePositions(start, list));
+  let positions = begin();
+  let passed = 0;
+  return (index) => {
+    if (index < passed - 1) [positions, passed] = [begin(), 0];
+    for (; passed <= index; passed += 1) {
+      const event = eventAt(passed);
+      positions.set(event.organizationId, logPositionOf(event));
+    }
+    return positions.toString();
+  };
+}
+
+/**
+ * Characters of a cursor within a page that its events do not have themselves: the positions of all organizations, in
+ * base64url. Positions grow, so those at its end have the longest text.
+ */
+export function positionCharacters({ next, resume }: PageEdges): number {
+  const end = next ?? resume;
+  return typeof end === 'string' ? Math.ceil((end.length * 4) / 3) : 0;
 }
 
 function edgeOf(eventText: string, list: List): Position {

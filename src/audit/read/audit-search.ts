@@ -6,7 +6,12 @@ import { flowKey } from '../../concurrency/fair-scheduler';
 import type { PageInfo } from '../../pagination/page';
 import { JsonText } from '../../platform/runtime/lossless-json';
 import type { AuditEventDto } from '../event/dto/responses.dto';
-import { AuditPages, type PageDescription, type PageEdges } from './audit-pages';
+import {
+  AuditPages,
+  type PageDescription,
+  type PageEdges,
+  positionCharacters,
+} from './audit-pages';
 import { CachedEvents, CachedPages } from './cached-reads';
 import { type AuditEventSearchDto, pageQueryIn } from './dto/audit-event-search.dto';
 import type { Position } from './position';
@@ -29,6 +34,9 @@ export interface FoundEvents {
   /** The cursor after the event at an index of `data`. */
   cursorAfter: (index: number) => string;
 }
+
+/** Less than the JSON text of any event has. */
+const MIN_EVENT_BYTES = 300;
 
 export type FoundText = Omit<FoundEvents, 'data' | 'cursorAfter'> & { data: JsonText };
 
@@ -78,7 +86,15 @@ export class AuditSearch {
     const page = this.pages.parse(principal, pageQueryIn(search));
     const description = this.cachedPages.parsePage(principal, page, '');
     const read = this.cachedPages;
-    const loaded = await this.composition.part({ principal, read, description, search, options });
+    const beside = ({ entry }: Loaded): number => cursorsBeside(entry, page, options);
+    const loaded = await this.composition.part({
+      principal,
+      read,
+      description,
+      search,
+      options,
+      beside,
+    });
     const { info, edges } = loaded.entry.rest as { info: PageInfo; edges: PageEdges };
     const found = {
       data: new JsonText(eventsIn(loaded.entry.sharedText)),
@@ -117,6 +133,17 @@ export class AuditSearch {
       hitRatio: this.ratios.count(flowKey(principal), status === 'HIT'),
     };
   }
+}
+
+/** Characters of the selected cursors of single events, at most: of events, only the bytes are known. */
+function cursorsBeside(
+  { rest, headBytes }: Loaded['entry'],
+  { limit }: PageDescription,
+  { cursors = 0 }: SearchOptions,
+): number {
+  const { edges } = rest as { edges: PageEdges };
+  const events = Math.min(limit, headBytes / MIN_EVENT_BYTES);
+  return Math.ceil(cursors * events * positionCharacters(edges));
 }
 
 function eventAt(events: readonly AuditEventDto[], index: number): Position {

@@ -9,9 +9,32 @@ export const MAX_POSITIONS = 100;
  */
 const POSITION = /^(0|[1-9]\d{0,17})(?:\.([1-9a-z][0-9a-z]{0,10}))?$/;
 
+const SEPARATOR = '~';
+
 /** Positions as text, in the order of `organizations`: `12.mf3k2q1z9a~0~7.mf4…`. */
 export function positionsText(organizations: readonly string[], positions: LogPositions): string {
-  return organizations.map((id) => positionText(positions.get(id) ?? BEGINNING)).join('~');
+  return new AdvancingPositions(organizations, positions).toString();
+}
+
+/** Positions whose text is needed after each event: only that of its organization is made again. */
+export class AdvancingPositions {
+  private readonly texts: string[];
+  private readonly places: ReadonlyMap<string, number>;
+
+  constructor(organizations: readonly string[], positions: LogPositions) {
+    this.texts = organizations.map((id) => positionText(positions.get(id) ?? BEGINNING));
+    this.places = new Map(organizations.map((id, at) => [id, at]));
+  }
+
+  set(organizationId: string, position: LogPosition): void {
+    const place = this.places.get(organizationId);
+    if (place !== undefined) this.texts[place] = positionText(position);
+  }
+
+  /** As positionsText. */
+  toString(): string {
+    return this.texts.join(SEPARATOR);
+  }
 }
 
 /** Positions in a text for these organizations; undefined when it is none. */

@@ -27,6 +27,8 @@ export interface SearchOptions {
   response?: ComposedResponse;
   /** Copies of the part in the response; 1 by default. */
   copies?: number;
+  /** Selections of the cursor of each event of a page; none by default. */
+  cursors?: number;
 }
 
 /** One response of several reads. Its owner ends it on every path. */
@@ -71,6 +73,8 @@ export interface PartRequest<D extends ReadDescription> {
   description: D;
   search?: Pick<AuditEventSearchDto, 'useCache' | 'cacheTTL'>;
   options: PartOptions;
+  /** Characters that the response has beside the part, by what was read. */
+  beside?: (loaded: Loaded) => number;
 }
 
 export type PartOptions = SearchOptions & { isParsed?: boolean };
@@ -100,7 +104,7 @@ export class ResponseComposition {
    * signal's reason; what reading throws.
    */
   part<D extends ReadDescription>(request: PartRequest<D>): Promise<Loaded> {
-    const { options, principal } = request;
+    const { options, beside } = request;
     const { response, copies = 1 } = options;
     const read = (): Promise<Loaded> => this.load(request);
     if (!response) return read();
@@ -109,10 +113,10 @@ export class ResponseComposition {
       requireUnsent(parts);
       assertCapacity(parts);
       const loaded =
-        (await this.readWithin(parts, options, read)) ??
-        (await this.readWithPermit(parts, principal, options, read));
+        (await this.readWithin(parts, request, read)) ??
+        (await this.readWithPermit(parts, request, read));
       requireUnsent(parts); // its reservation counts nothing any more
-      parts.characters += loaded.entry.headBytes * copies;
+      parts.characters += loaded.entry.headBytes * copies + (beside?.(loaded) ?? 0);
       assertCapacity(parts);
       return loaded;
     });
@@ -154,14 +158,14 @@ export class ResponseComposition {
   }
 
   /** Reads a part and reserves memory for its result; undefined when other responses hold too much. */
-  private async readWithin(
+  private async readWithin<D extends ReadDescription>(
     { reservation }: ResponseParts,
-    options: PartOptions,
+    request: PartRequest<D>,
     read: () => Promise<Loaded>,
   ): Promise<Loaded | undefined> {
     const loaded = await read();
     try {
-      reserveFor(reservation, loaded, options);
+      reserveFor(reservation, loaded, request);
       return loaded;
     } catch (error) {
       if (error instanceof OutOfResponseMemory) return undefined;
@@ -170,12 +174,12 @@ export class ResponseComposition {
   }
 
   /** Reads with a permit, which the response keeps. Waiting releases the part that was read before. */
-  private async readWithPermit(
+  private async readWithPermit<D extends ReadDescription>(
     parts: ResponseParts,
-    principal: Principal,
-    options: PartOptions,
+    request: PartRequest<D>,
     read: () => Promise<Loaded>,
   ): Promise<Loaded> {
+    const { principal, options } = request;
     requireUnsent(parts);
     const before = parts.reservation;
     const reservation = await this.permitFor(parts, principal, options.signal?.());
@@ -190,7 +194,7 @@ export class ResponseComposition {
       before.release();
     }
     const loaded = await read();
-    reserveFor(reservation, loaded, options);
+    reserveFor(reservation, loaded, request);
     return loaded;
   }
 
@@ -227,16 +231,18 @@ export class ResponseComposition {
 }
 
 /** Reserves memory for a part's result. @throws as ResponseReservation.resize. */
-function reserveFor(
+function reserveFor<D extends ReadDescription>(
   reservation: ResponseReservation,
-  { entry }: Loaded,
-  { isParsed = false, copies = 1 }: PartOptions,
+  loaded: Loaded,
+  { options: { isParsed = false, copies = 1 }, beside }: PartRequest<D>,
 ): void {
+  const { entry } = loaded;
   const { headBytes } = entry;
-  if (headBytes * copies <= SMALL_PART_BYTES) return;
+  const bytes = headBytes * copies + (beside?.(loaded) ?? 0);
+  if (bytes <= SMALL_PART_BYTES) return;
   if (!isParsed) return reservation.add(headBytes * COPIES_OF_TEXT);
   const { held } = reservation;
-  const texts = headBytes * COPIES_OF_VALUES * copies;
+  const texts = bytes * COPIES_OF_VALUES;
   try {
     reservation.add(headBytes * COPIES_OF_VALUES + texts); // refused by its length, it is not estimated
     reservation.resize(held + estimateParsedBytes(entry.sharedBytes) + texts);
