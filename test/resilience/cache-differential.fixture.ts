@@ -188,7 +188,7 @@ export class DifferentialReader {
     const validator = read.headers['if-none-match'];
     const etag = fresh.headers['etag'];
     const isKnown = etag !== undefined && validator?.includes(etag) === true;
-    // What nobody keeps lives for no time; all else that headers say is the same.
+    // A response that is not kept has no lifetime; with one, `comparable` leaves it out.
     const without = reference.headers['cache-control'] === 'no-store' ? ['cache-control'] : [];
     const expected = isKnown
       ? { ...comparable(fresh, [...OF_BODIES, ...without]), status: 304, text: '', bytes: '' }
@@ -218,10 +218,20 @@ export class DifferentialReader {
 }
 
 function comparable({ status, headers, text, bytes }: Reply, without: string[]): object {
-  const left = Object.entries(headers).filter(
-    ([name]) => !VARYING.includes(name) && !without.includes(name),
-  );
-  return { status, headers: Object.fromEntries(left), text, bytes: bytes.toString('base64') };
+  const left = Object.entries(headers)
+    .filter(([name]) => !VARYING.includes(name) && !without.includes(name))
+    // A learned lifetime differs between replicas, and between moments.
+    .map(([name, value]) => [name, name === 'cache-control' ? lifetimeHidden(value) : value]);
+  return {
+    status,
+    headers: Object.fromEntries(left) as Record<string, string>,
+    text,
+    bytes: bytes.toString('base64'),
+  };
+}
+
+function lifetimeHidden(cacheControl: string): string {
+  return cacheControl.replace(/max-age=[1-9]\d*/, 'max-age=N');
 }
 
 function etagKey({ user, url, headers }: Read): string {

@@ -98,7 +98,8 @@ describeWithPrivateRedis()(`Two replicas with a cache (CACHE_SEED=${SEED})`, () 
   beforeAll(async () => {
     redis = await startPrivateRedis();
     await redis.kill();
-    replicas = await startReplicaSet(redis.url);
+    // One keeps what was used last for a fixed time, the other learns places and lifetimes; they share Redis.
+    replicas = await startReplicaSet(redis.url, { CACHE_ADAPTIVE: 'true' });
     stage = new Stage(replicas.urls, await createUsers(random), sender);
     reader = new DifferentialReader(stage, random);
     load = new ConcurrentLoad(stage, random);

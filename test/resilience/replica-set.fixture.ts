@@ -13,16 +13,16 @@ export interface ReplicaSet {
   stop(): Promise<void>;
 }
 
-/** Builds the service and starts it twice, each with its own way to Redis if two are given. */
+/** Builds the service and starts it twice, the second time with these settings beside or in place of the first ones. */
 export async function startReplicaSet(
   redisUrl: string,
-  otherRedisUrl = redisUrl,
+  second: Record<string, string> = {},
 ): Promise<ReplicaSet> {
   const stage = await ServiceStage.open();
   try {
     const running: ServiceProcess[] = [];
-    for (const url of [redisUrl, otherRedisUrl])
-      running.push(await stage.start({ REDIS_URL: url }));
+    for (const settings of [{}, second])
+      running.push(await stage.start({ REDIS_URL: redisUrl, ...settings }));
     return {
       urls: running.map(({ url }) => url),
       unhandled: () => running.flatMap((service) => service.unhandled()),
