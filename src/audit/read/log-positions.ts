@@ -13,7 +13,11 @@ const SEPARATOR = '~';
 
 /** Positions as text, in the order of `organizations`: `12.mf3k2q1z9a~0~7.mf4…`. */
 export function positionsText(organizations: readonly string[], positions: LogPositions): string {
-  return new AdvancingPositions(organizations, positions).toString();
+  return textsOf(organizations, positions).join(SEPARATOR);
+}
+
+function textsOf(organizations: readonly string[], positions: LogPositions): string[] {
+  return organizations.map((id) => positionText(positions.get(id) ?? BEGINNING));
 }
 
 /** Positions whose text is needed after each event: only that of its organization is made again. */
@@ -22,7 +26,7 @@ export class AdvancingPositions {
   private readonly places: ReadonlyMap<string, number>;
 
   constructor(organizations: readonly string[], positions: LogPositions) {
-    this.texts = organizations.map((id) => positionText(positions.get(id) ?? BEGINNING));
+    this.texts = textsOf(organizations, positions);
     this.places = new Map(organizations.map((id, at) => [id, at]));
   }
 
