@@ -19,27 +19,38 @@ interface EmbeddedPostgresOptions {
   /** Port on 127.0.0.1; default a free one. */
   port?: number;
   settings?: Record<string, string>;
-  /** Restart of a server that ended by itself; default true. */
-  restarts?: boolean;
+  /** Pauses before restarts of a server that ended by itself; false for none. */
+  restarts?: Partial<RestartPauses> | false;
   /** Called with lines that an operator should see; default `log`. */
   warn?: (line: string) => void;
 }
 
 /** On Linux a check reads two small files, elsewhere it runs a program. */
 const CHECK_INTERVAL_MS = process.platform === 'linux' ? 1000 : 5000;
-/** Restarts within the window: a server that ends again and again has a fault that a restart does not mend. */
-const MAX_RESTARTS = 5;
+/** Restarts within the window lengthen the pauses. */
 const RESTART_WINDOW_MS = 10 * 60_000;
+
+/** Pause after a restart, doubled with each of the window up to the longest. */
+interface RestartPauses {
+  firstPauseMs: number;
+  longestPauseMs: number;
+}
+
+/** A fault may pass, such as a full disk or a volume that was away; one that stays must cost little. */
+const PAUSES: RestartPauses = { firstPauseMs: 1000, longestPauseMs: 60_000 };
 
 /**
  * PostgreSQL server for machines with only Node.js. It listens on loopback only, with a random password, and locks its
  * folder. It outlives a killed Node.js; the next start stops it cleanly first. A server that ends by itself, killed for
- * its memory for example, is started again on the same port: its log has every acknowledged commit.
+ * its memory for example, is started again on the same port, until that succeeds: its log has every acknowledged commit.
  */
 export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
   private restarting: Promise<void> | undefined;
   private readonly restartsMs: number[] = [];
+  private nextRestartMs = -Infinity;
+  /** The last start has failed. */
+  private isDown = false;
   private readonly checking: NodeJS.Timeout | undefined;
   private readonly stopAtExit = (): void => this.postmaster.stopAtExit();
 
@@ -103,28 +114,37 @@ export class EmbeddedPostgresServer {
   private async restartIfEnded(): Promise<void> {
     const { warn = this.options.log } = this.options;
     try {
-      if (await this.postmaster.isRunning()) return;
-      if (this.stopping) return;
       const nowMs = performance.now();
+      if (nowMs < this.nextRestartMs || (await this.postmaster.isRunning())) return;
+      if (this.stopping) return;
       while (nowMs - (this.restartsMs[0] ?? nowMs) > RESTART_WINDOW_MS) this.restartsMs.shift();
-      if (this.restartsMs.length >= MAX_RESTARTS) {
-        clearInterval(this.checking);
-        warn(
-          `PostgreSQL has ended ${MAX_RESTARTS + 1} times in ten minutes and is not started again: restart the service. ` +
-            `Its log is beside ${this.postmaster.folder}.`,
-        );
-        return;
-      }
       this.restartsMs.push(nowMs);
-      const count = `${this.restartsMs.length} of ${MAX_RESTARTS} in ten minutes`;
-      warn(`PostgreSQL has ended without being told to: starting it again (${count}).`);
+      const what = this.isDown
+        ? 'PostgreSQL is still down: starting it'
+        : 'PostgreSQL has ended without being told to: starting it again';
+      warn(`${what} (attempt ${this.restartsMs.length} in ten minutes).`);
       await this.postmaster.patchPidFile();
-      await launch(this.postmaster, this.options);
+      await launch(this.postmaster, this.options, !this.isDown);
+      this.isDown = false;
+      this.pause();
       warn('PostgreSQL runs again, with every acknowledged commit.');
     } catch (error) {
+      this.isDown = true;
+      const seconds = Math.ceil(this.pause() / 1000);
       const reason = error instanceof Error ? error.message : String(error);
-      warn(`PostgreSQL could not be started again: ${reason}`);
+      warn(
+        `PostgreSQL could not be started again, and is tried again in ${seconds} s. The log of the one that ended is ` +
+          `server.log.1 beside ${this.postmaster.folder}. ${reason}`,
+      );
     }
+  }
+
+  /** Sets when the next restart may begin; returns the pause in milliseconds. */
+  private pause(): number {
+    const { firstPauseMs, longestPauseMs } = { ...PAUSES, ...(this.options.restarts || {}) };
+    const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (this.restartsMs.length - 1));
+    this.nextRestartMs = performance.now() + pauseMs;
+    return pauseMs;
   }
 
   private async stopOnce(): Promise<void> {
@@ -145,14 +165,16 @@ async function endFormerServer(postmaster: Postmaster, log: (line: string) => vo
   await postmaster.patchPidFile();
 }
 
+/** @param keepsLog keeps the log of the server that ran before; false to replace that of a failed start. */
 async function launch(
   postmaster: Postmaster,
   { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,
+  keepsLog = true,
 ): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
     const port = fixedPort ?? (await findFreePort());
     await postmaster.configure(port, settings);
-    const { succeeded, output } = await postmaster.start();
+    const { succeeded, output } = await postmaster.start(keepsLog && attempt === 1);
     if (succeeded) return port;
     // Another process took the port, or processes of a killed server are still ending.
     const isPortTaken = fixedPort === undefined && PORT_TAKEN.test(output);

@@ -103,9 +103,12 @@ export class Postmaster {
     await this.replaceFile(join(this.folder, 'postgresql.conf'), text);
   }
 
-  /** Starts the server and waits for connections. A failure's output is the end of the server's log. */
-  async start(): Promise<CommandResult> {
-    await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // absent at the first start
+  /**
+   * Starts the server and waits for connections. A failure's output is the end of the server's log.
+   * @param keepsLog keeps the log of the server before, beside the new one.
+   */
+  async start(keepsLog: boolean): Promise<CommandResult> {
+    if (keepsLog) await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // absent at the first start
     await this.replaceFile(this.logPath, '');
     const parameters = ['start', '--pgdata', this.folder, '--log', this.logPath];
     const { succeeded, output } = await this.control(...parameters, '-t', START_TIMEOUT_SECONDS);
