@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { MIGRATIONS, runMigrations } from '../../src/platform/database/migrate';
@@ -108,6 +109,24 @@ describe('the migrations', () => {
     );
     await waiting;
     expect(await tables()).toEqual(TABLES);
+  });
+
+  it('tell that they wait for another process, and for which session', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation();
+    const { rows } = await client.query<{ pid: number }>(
+      'SELECT pg_backend_pid() AS pid FROM pg_advisory_lock($1)',
+      [0x61756474],
+    );
+    const waiting = runMigrations(test.url);
+    await until(() => Promise.resolve(warn.mock.calls.length > 0));
+    await client.query('SELECT pg_advisory_unlock_all()');
+    await waiting;
+    expect(warn.mock.calls).toEqual([
+      [
+        `Another process migrates this database (pid ${rows[0]?.pid} in pg_stat_activity): waiting for its end.`,
+      ],
+    ]);
+    warn.mockRestore();
   });
 
   describe('of a database in use', () => {

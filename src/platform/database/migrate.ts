@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { assertPrivileges } from './privileges';
@@ -14,6 +15,9 @@ import { IdempotencyRecord1764700000000 } from './migrations/1764700000000-idemp
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
 const LOCK_POLL_MS = 100;
+/** Usual migrations take less: a longer wait may be for a process that hangs. */
+const WAIT_REPORT_MS = 3000;
+const WAIT_REPEAT_MS = 60_000;
 
 /** Migrations, oldest first. A released one is never changed, but corrected by a new one. */
 export const MIGRATIONS = [
@@ -40,7 +44,12 @@ export async function runMigrations(givenUrl: string): Promise<string[]> {
   await guard.connect();
   try {
     await assertSession(guard);
+    let reportAtMs = performance.now() + WAIT_REPORT_MS;
     while (!(await tryLock(guard))) {
+      if (performance.now() >= reportAtMs) {
+        await reportWait(guard);
+        reportAtMs = performance.now() + WAIT_REPEAT_MS;
+      }
       await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
     }
     const pending = await findPending(guard);
@@ -76,6 +85,18 @@ async function tryLock(client: Client): Promise<boolean> {
   if (rows[0]?.locked === true) return true;
   await client.query('ROLLBACK');
   return false;
+}
+
+async function reportWait(client: Client): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>(
+    `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = $1::bigint::oid
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    [MIGRATION_LOCK],
+  );
+  const [holder] = rows;
+  new Logger('Migrate').warn(
+    `Another process migrates this database${holder ? ` (pid ${holder.pid} in pg_stat_activity)` : ''}: waiting for its end.`,
+  );
 }
 
 async function findPending(client: Client): Promise<string[]> {
