@@ -17,7 +17,18 @@ export function positionsText(organizations: readonly string[], positions: LogPo
 }
 
 function textsOf(organizations: readonly string[], positions: LogPositions): string[] {
-  return organizations.map((id) => positionText(positions.get(id) ?? BEGINNING));
+  return organizations.map((id) => knownText(positions.get(id) ?? BEGINNING));
+}
+
+/** A feed has a cursor after each event, in which one position of up to a hundred is new. */
+const knownTexts = new WeakMap<LogPosition, string>();
+
+function knownText(position: LogPosition): string {
+  const known = knownTexts.get(position);
+  if (known !== undefined) return known;
+  const text = positionText(position);
+  knownTexts.set(position, text);
+  return text;
 }
 
 /** Positions whose text is needed after each event: only that of its organization is made again. */

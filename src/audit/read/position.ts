@@ -49,10 +49,10 @@ const MICROSECOND_INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 /** A position in the log of an organization: the sequence of an event, and its identity. */
 export interface LogPosition {
   /** 0 is before the first event. */
-  sequence: bigint;
+  readonly sequence: bigint;
   /** Recording time of that event, microseconds since 1970; undefined when not known. */
-  recordedMicros?: number;
-  id?: string;
+  readonly recordedMicros?: number;
+  readonly id?: string;
 }
 
 export type LogPositions = Map<string, LogPosition>;
