@@ -37,7 +37,12 @@ const COMPRESSION_THRESHOLD_BYTES = 1400;
 
 /** Media types beside JSON, by the end of the path. */
 const OTHER_TYPES = {
-  '/audit/events/stream': ['application/x-ndjson', 'text/csv'],
+  '/audit/events/stream': [
+    'application/x-ndjson',
+    'text/csv',
+    'application/cloudevents-batch+json',
+    'text/plain',
+  ],
   '/audit/events/bulk': ['application/x-ndjson'],
   '/audit/events/ingest': ['application/x-ndjson'],
   '/audit/events/tail': ['text/event-stream'],

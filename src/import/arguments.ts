@@ -35,6 +35,8 @@ repeat: events that are there already are counted as duplicates and nothing is s
                          auditd       Linux audit.log         wikipedia    Wikipedia edits
                          event        pages and exports of this service (json, ndjson, csv)
                          csv          a CSV export of this service alone
+                         ocsf         an export of this service with schema=ocsf
+                         cloudevents  an export of this service with schema=cloudevents
   --organization ID    the organization of all events, instead of the one each record names; required for kubernetes,
                        okta and auditd, which name none
   --csv-raw            the CSV was exported with csv_raw=true

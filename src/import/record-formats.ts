@@ -11,6 +11,7 @@ import { keepingRecord, type RecordMapping } from './record-mapping';
 import { joinVaultPairs } from './vault-pairs';
 import { mapVault } from './vault.mapping';
 import { mapWikipedia } from './wikipedia.mapping';
+import { mapWrappedEvent } from './wrapped-event.mapping';
 
 export interface RecordFormat {
   map: RecordMapping;
@@ -33,6 +34,8 @@ const RECORD_FORMATS = {
   wikipedia: { ...JSON_RECORDS, map: keepingRecord(mapWikipedia) },
   event: { ...JSON_RECORDS, map: mapEvent, content: 'json or csv', lists: ['data'] },
   csv: { ...JSON_RECORDS, map: mapEvent, content: 'csv', idsOf: 'event' },
+  ocsf: { ...JSON_RECORDS, map: mapWrappedEvent('unmapped'), idsOf: 'event' },
+  cloudevents: { ...JSON_RECORDS, map: mapWrappedEvent('data'), idsOf: 'event' },
   kubernetes: {
     ...JSON_RECORDS,
     map: keepingRecord(mapKubernetes),

@@ -1,6 +1,6 @@
 import type { ExportCoding } from './response-sink';
 
-export const EXPORT_FORMATS = ['json', 'ndjson', 'csv'] as const;
+export const EXPORT_FORMATS = ['json', 'ndjson', 'csv', 'text'] as const;
 export type ExportFormatName = (typeof EXPORT_FORMATS)[number];
 
 export const CSV_DELIMITERS = { comma: ',', semicolon: ';', tab: '\t' } as const;
@@ -42,6 +42,9 @@ const NDJSON: ExportFormat = {
   append: (out, row) => out.append(row),
   end: () => NOTHING,
 };
+
+/** Lines of text that is no JSON. */
+const TEXT_LINES: ExportFormat = { ...NDJSON, mediaType: 'text/plain; charset=utf-8' };
 
 /** One array, an element a line. */
 const JSON_ARRAY: ExportFormat = {
@@ -90,13 +93,14 @@ function csv({ columns, delimiter, hasBom }: CsvOptions): ExportFormat {
   };
 }
 
+const JSON_OR_LINES = { json: JSON_ARRAY, ndjson: NDJSON, text: TEXT_LINES };
+
 /**
- * Expects rows as JSON text for `json` and `ndjson`, CSV of `columns` for `csv`. Cells that look like a formula are
+ * Expects rows as JSON text for `json` and `ndjson`, lines for `text`, CSV of `columns` for `csv`. Cells that look like a formula are
  * neutralized in SQL (audit/export/export-statement.ts).
  */
 export function exportFormat(name: ExportFormatName, options: CsvOptions): ExportFormat {
-  if (name === 'csv') return csv(options);
-  return name === 'json' ? JSON_ARRAY : NDJSON;
+  return name === 'csv' ? csv(options) : JSON_OR_LINES[name];
 }
 
 export interface ExportDescription {

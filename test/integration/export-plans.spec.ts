@@ -38,6 +38,7 @@ async function nodesOf(list: Partial<ExportList>): Promise<string[]> {
     filter: {},
     sort: { field: 'timestamp', direction: 'desc' },
     format: 'ndjson',
+    schema: 'native',
     isRawCsv: false,
     delimiter: 'comma',
     columns: [],

@@ -37,7 +37,7 @@ function exportQueryOf(query: AuditExportQuery, request: Request): ExportQuery {
   return {
     filter: filterOf(query),
     sort: sortOf(query),
-    format: query.format ?? formatOf(request),
+    ...layoutOf(query, request),
     coding: codingOf(query.compression, request.headers['accept-encoding']),
     chunkRows: query.chunk_size,
     isRawCsv: query.csv_raw,
@@ -54,16 +54,24 @@ function exportQueryOf(query: AuditExportQuery, request: Request): ExportQuery {
   };
 }
 
-const FORMAT_OF = {
-  'application/json': 'json',
-  'application/x-ndjson': 'ndjson',
-  'text/csv': 'csv',
-} as const;
-const EXPORT_TYPES = Object.keys(FORMAT_OF) as (keyof typeof FORMAT_OF)[];
+type Layout = Pick<ExportQuery, 'format' | 'schema'>;
 
-function formatOf({ headers }: Request): NonNullable<AuditExportQuery['format']> {
+const LAYOUT_OF = {
+  'application/json': { format: 'json' },
+  'application/x-ndjson': { format: 'ndjson' },
+  'text/csv': { format: 'csv' },
+  'application/cloudevents-batch+json': { format: 'json', schema: 'cloudevents' },
+} as const satisfies Record<string, Layout>;
+const EXPORT_TYPES = Object.keys(LAYOUT_OF) as (keyof typeof LAYOUT_OF)[];
+
+/** What the parameters say; without a format, what `Accept` prefers. */
+function layoutOf({ format, schema }: AuditExportQuery, { headers }: Request): Layout {
+  if (format !== undefined) return { format, schema };
   const type = preferredMediaType(headers.accept, EXPORT_TYPES);
-  return type === undefined ? 'json' : FORMAT_OF[type];
+  if (type !== undefined) return { ...LAYOUT_OF[type], ...(schema && { schema }) };
+  // Many clients list text/plain among what they take: it selects CEF only where no other type is acceptable.
+  const isText = preferredMediaType(headers.accept, ['text/plain']) !== undefined;
+  return { format: isText ? 'cef' : 'json', schema };
 }
 
 function codingOf(compression: boolean | undefined, accepted: string | undefined): ExportCoding {

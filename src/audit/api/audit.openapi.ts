@@ -357,7 +357,8 @@ export const EXPORT_EVENTS: OperationDescription = {
   description:
     'All events of a list, however many, as one state of the database has them. If anything fails midway the ' +
     'connection is cut: an answer that ends as it should is whole. To go on after a break, ask again with ' +
-    '`after_timestamp` and `after_id` of the last event received.',
+    '`after_timestamp` and `after_id` of the last event received. `schema` and `format=cef` write events in the forms of ' +
+    'other systems: CloudEvents, OCSF, ECS, CEF.',
   models: [AuditEventDto],
   responses: {
     200: {
@@ -369,6 +370,16 @@ export const EXPORT_EVENTS: OperationDescription = {
           examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
         },
         [NDJSON_TYPE]: { schema: ndjsonOf(AuditEventDto) },
+        'application/cloudevents-batch+json': {
+          schema: {
+            type: 'array',
+            items: { type: 'object' },
+            description: 'CloudEvents 1.0 (`schema=cloudevents`), with the events in `data`.',
+          },
+        },
+        'text/plain': {
+          schema: { type: 'string', description: 'Lines of CEF (`format=cef`).' },
+        },
         'text/csv': {
           schema: {
             type: 'string',

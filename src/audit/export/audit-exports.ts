@@ -15,22 +15,27 @@ import {
   formatInstant,
   parseFineInstantOrDay,
 } from '../../platform/runtime/instant';
-import {
-  type CsvDelimiter,
-  exportFormat,
-  type ExportFormatName,
-  exportHeaders,
-} from '../../streaming/export-format';
+import { type CsvDelimiter, exportHeaders } from '../../streaming/export-format';
 import { Exporter, type ExportOutcome, type ExportRequest } from '../../streaming/exporter';
 import type { ExportCoding } from '../../streaming/response-sink';
 import { MAX_NAME_LENGTH } from '../event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
+import type { EventFormatName } from '../event/formats/event-formats';
 import { AuditPages, type CursorPosition, edgePositions } from '../read/audit-pages';
 import { AuditQueries } from '../read/audit.queries';
 import type { Position } from '../read/position';
 import { ReadScheduler } from '../read/read-scheduler';
 import { AuditService, newEventOf } from '../write/audit.service';
 import { CSV_COLUMNS, type ExportList, exportStatement, ExportTally } from './export-statement';
+import {
+  containerOf,
+  type ExportName,
+  extensionOf,
+  layoutErrors,
+  layoutOf,
+  parametersOf,
+  rowWriter,
+} from './export-layout';
 
 /** Events of one transaction that records an export. */
 const BATCH = 1000;
@@ -40,7 +45,9 @@ const MAX_FILTER_CHARACTERS = 50_000;
 export interface ExportQuery {
   filter: AuditEventFilter;
   sort?: Partial<AuditEventSort>;
-  format: ExportFormatName;
+  format: ExportName;
+  /** The form of each event, by default `native`. */
+  schema?: EventFormatName;
   coding: ExportCoding;
   chunkRows?: number;
   isRawCsv?: boolean;
@@ -97,11 +104,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     response: ServerResponse,
   ): Promise<void> {
     const list = await this.parse(principal, query, response);
-    const format = exportFormat(query.format, {
-      columns: list.columns,
-      delimiter: list.delimiter,
-      hasBom: query.hasBom ?? false,
-    });
+    const format = containerOf(list, query.hasBom ?? false);
     const { coding, chunkRows } = query;
     const isHead = response.req.method === 'HEAD';
     const headers = exportHeaders({
@@ -131,7 +134,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     response: ServerResponse,
   ): Promise<void> {
     const tally = this.config.selfAudit ? new ExportTally(list) : undefined;
-    const onRow = tally && ((row: Buffer) => tally.take(row));
+    const onRow = rowWriter(list.schema, tally);
     let outcome: ExportOutcome | undefined;
     const onSettled = (settled: ExportOutcome) => {
       outcome = settled;
@@ -170,7 +173,7 @@ export class AuditExports implements BeforeApplicationShutdown {
         metadata: {
           filter: filterWithoutTenants(list.filter),
           sort: list.sort,
-          format: list.format,
+          ...parametersOf(list),
           rows: count,
           outcome: outcome.isComplete ? 'complete' : 'aborted',
           ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
@@ -203,8 +206,9 @@ export class AuditExports implements BeforeApplicationShutdown {
     const { after, positions } = from
       ? startOf(from, list)
       : { after: await this.positionAfter(principal, list, query, response) };
-    const { format, isRawCsv = false, delimiter = 'comma', columns = CSV_COLUMNS } = query;
-    return { ...list, after, positions, format, isRawCsv, delimiter, columns };
+    const { format, schema, isRawCsv = false, delimiter = 'comma', columns = CSV_COLUMNS } = query;
+    const layout = layoutOf(format, schema);
+    return { ...list, after, positions, ...layout, isRawCsv, delimiter, columns };
   }
 
   private async positionAfter(
@@ -261,7 +265,7 @@ function onlyOne(organizations: readonly string[] | '*'): readonly string[] {
 }
 
 function requireSaneCombination({ cursor, after = {}, format, ...query }: ExportQuery): void {
-  const errors: FieldError[] = [];
+  const errors: FieldError[] = layoutErrors(format, query.schema);
   const refuse = (path: string, message: string) => errors.push({ path, message });
   if ((after.timestamp === undefined) !== (after.id === undefined)) {
     const [missing, given] = after.id === undefined ? ['id', 'timestamp'] : ['timestamp', 'id'];
@@ -288,7 +292,7 @@ function requireSaneCombination({ cursor, after = {}, format, ...query }: Export
 }
 
 /** `audit-events_2026-11-01_2026-12-01_at-20261125T021500Z.csv`: range, time, format. */
-function fileNameOf({ filter, format }: ExportList): string {
+function fileNameOf({ filter, ...layout }: ExportList): string {
   const text = (at: FineInstant | undefined, none: string) =>
     at === undefined ? none : formatFineInstant(at).replace(/T00:00:00\.000000Z$|\.\d+Z$/, '');
   const range =
@@ -296,7 +300,7 @@ function fileNameOf({ filter, format }: ExportList): string {
       ? 'all'
       : `${text(filter.startDate, 'start')}_${text(filter.endDate, 'now')}`;
   const now = wallClockText().replace(/[-:]|\.\d+/g, '');
-  return `audit-events_${range.replaceAll(':', '')}_at-${now}.${format}`;
+  return `audit-events_${range.replaceAll(':', '')}_at-${now}.${extensionOf(layout)}`;
 }
 
 /** The filter without the organizations, which must not see each other. */

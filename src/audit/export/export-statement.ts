@@ -5,6 +5,7 @@ import {
   type ExportFormatName,
 } from '../../streaming/export-format';
 import { EVENT_FIELDS, type EventField } from '../event/audit-event';
+import type { EventFormatName } from '../event/formats/event-formats';
 import { arrayLiteral, EVENT_JSON, fieldInstantText } from '../event/audit.statements';
 import {
   conditions,
@@ -21,6 +22,8 @@ export interface ExportList extends Pick<
   'organizations' | 'filter' | 'sort' | 'after' | 'positions'
 > {
   format: ExportFormatName;
+  /** The form of each event; of CSV always `native`. */
+  schema: EventFormatName;
   isRawCsv: boolean;
   delimiter: CsvDelimiter;
   /** Columns of CSV, in this order. */

@@ -1,15 +1,12 @@
 import { parseFineInstantOrDay } from '../../../platform/runtime/instant';
-import {
-  CSV_DELIMITERS,
-  type CsvDelimiter,
-  EXPORT_FORMATS,
-  type ExportFormatName,
-} from '../../../streaming/export-format';
+import { CSV_DELIMITERS, type CsvDelimiter } from '../../../streaming/export-format';
 import { flag, integer, oneOf, type Rule, text, uuid } from '../../../validation/constraints';
 import { ListProperty, Parameter } from '../../../validation/dto-properties';
 import { QueryFlag, QueryInteger, QueryList, QueryText } from '../../../validation/query-coercion';
 import { MAX_NAME_LENGTH } from '../../event/audit-event';
 import type { AuditEventSort } from '../../event/audit-event-filter';
+import type { EventFormatName } from '../../event/formats/event-formats';
+import { EXPORT_FORMAT_NAMES, EXPORT_SCHEMAS, type ExportName } from '../export-layout';
 import { CSV_COLUMNS } from '../export-statement';
 import {
   AuditEventFilterQuery,
@@ -35,14 +32,25 @@ export class AuditExportQuery extends AuditEventFilterQuery {
   @SortDirection()
   sort_direction?: AuditEventSort['direction'];
 
-  @Parameter(QueryText(), oneOf(EXPORT_FORMATS), {
+  @Parameter(QueryText(), oneOf(EXPORT_FORMAT_NAMES), {
     type: String,
-    enum: [...EXPORT_FORMATS],
+    enum: [...EXPORT_FORMAT_NAMES],
     description:
-      '`json`: one array. `ndjson`: an event a line. `csv`: RFC 4180 with a header row. Left out: what `Accept` asks ' +
-      'for, else `json`.',
+      '`json`: one array. `ndjson`: an event a line. `csv`: RFC 4180 with a header row. `cef`: a line of ArcSight’s ' +
+      'Common Event Format per event. Left out: what `Accept` asks for, else `json`.',
   })
-  format?: ExportFormatName;
+  format?: ExportName;
+
+  @Parameter(QueryText(), oneOf(EXPORT_SCHEMAS), {
+    type: String,
+    enum: [...EXPORT_SCHEMAS],
+    default: 'native',
+    description:
+      'Only for `json` and `ndjson`: the form of each event. `native`: as everywhere in this API. `cloudevents`: ' +
+      'CloudEvents 1.0, the event in `data`. `ocsf`: OCSF 1.3, the event in `unmapped`. `ecs`: Elastic Common Schema ' +
+      '9.4, the text of the event in `event.original`.',
+  })
+  schema?: EventFormatName;
 
   @Parameter(QueryInteger(), integer(100, 10_000), {
     type: 'integer',
