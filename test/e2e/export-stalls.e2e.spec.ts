@@ -80,7 +80,7 @@ it('the header of a CSV file stands there once when the first row comes late', a
   jest.spyOn(performance, 'now').mockImplementation(() => now() + 11_000);
   const { response } = await opening;
   const [first] = (await once(response, 'data')) as [Buffer];
-  expect(String(first)).toMatch(/^\ufeffid,timestamp,.*,metadata\r\n$/);
+  expect(String(first)).toMatch(/^\ufeffid,timestamp,.*,metadata,.*,schemaVersion\r\n$/);
   await admin.query('ROLLBACK');
   const { body, isWhole } = await readAnswer(response);
   expect(isWhole).toBe(true);

@@ -12,7 +12,9 @@ const ADDRESSES = [
   ...['0:0:0:0:0:ffff:192.168.100.228%interface-name-that-is-long'],
 ];
 
-const text = storableText(255);
+/** Characters that a line of CEF escapes. */
+const delimiters = fc.string({ unit: fc.constantFrom('=', '|', '\\', '\n', 'a'), maxLength: 20 });
+const text = fc.oneof({ weight: 4, arbitrary: storableText(255) }, delimiters);
 const optional = fc.option(text);
 const DAY = 86_400_000;
 
