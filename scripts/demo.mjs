@@ -16,6 +16,8 @@ Sends a few thousand invented events of three organizations to a running service
 `;
 const DAYS = 30;
 const EVENTS_PER_REQUEST = 500;
+/** In the ids of events: another one when their content changes. */
+const IDS = 2;
 const [HOUR_MS, DAY_MS] = [3_600_000, 86_400_000];
 
 /**
@@ -66,6 +68,24 @@ const ORGANIZATIONS = {
       ['discount.create', 'Discount', 1, 0.1, 'Needs a second approval'],
     ],
   },
+};
+/** Further members of some actions: all targets, and what was changed. */
+const MORE = {
+  'payment.approve': (number) => ({
+    targets: [
+      { type: 'Payment', id: `pay-${number}` },
+      { type: 'Account', id: `acc-${number}`, name: `Current account ${number}` },
+    ],
+  }),
+  'product.update': (number) => ({
+    changes: [{ path: '/price', old: (number - 0.5) / 10, new: (number + 20) / 10 }],
+  }),
+  'customer.update': () => ({
+    changes: [
+      { path: '/address/city', old: 'Porto', new: 'Lisbon' },
+      { path: '/phone', old: null },
+    ],
+  }),
 };
 const AGENTS = ['Firefox/145.0', 'Chrome/142.0', 'Safari/26.1', 'audit-demo/1.0'];
 
@@ -161,7 +181,7 @@ function eventsOf(organizationId, day) {
     events.push(...sessionOf(organizationId, person, startMs, random));
   }
   if (organizationId === 'demo-clinic' && day % 9 === 0) events.push(...guessedPasswords(day));
-  return events.map((event, index) => ({ id: uuidOf(organizationId, day, index), ...event }));
+  return events.map((event, index) => ({ id: uuidOf(organizationId, day, index, IDS), ...event }));
 }
 
 /** A person logs in, works for a while and mostly logs out; a service only works. */
@@ -173,15 +193,20 @@ function sessionOf(organizationId, principalId, startMs, random) {
     userAgent: AGENTS[Math.floor(random() * AGENTS.length)],
     geolocation: place,
   };
+  const isPerson = !principalId.startsWith('service:');
+  const principal = isPerson
+    ? { principalType: 'user', principalName: nameOf(principalId) }
+    : { principalType: 'service' };
+  const source = { service: `${organizationId.slice('demo-'.length)}-api`, version: '2.4.0' };
   const correlationId = `req-${sessionContext.sessionId.slice(2)}`;
   let atMs = startMs;
   const event = (action, status, members) => {
     atMs += 1000 + Math.floor(random() * 180_000);
     const timestamp = new Date(atMs).toISOString();
-    return { organizationId, timestamp, principalId, action, status, sessionContext, ...members };
+    const whole = { organizationId, timestamp, principalId, ...principal, action, status };
+    return { ...whole, sessionContext, source, ...members };
   };
   const events = [];
-  const isPerson = !principalId.startsWith('service:');
   if (isPerson && random() < 0.06) {
     events.push(event('user.login', 'failure', { outcomeDescription: 'Wrong password' }));
   }
@@ -191,18 +216,28 @@ function sessionOf(organizationId, principalId, startMs, random) {
   for (let left = 2 + Math.floor(random() * 4); left > 0; left -= 1) {
     const [action, type, , failing, reason, metadata] = weighted(actions, random());
     const hasFailed = random() < failing;
-    const target = {
+    const number = 1000 + Math.floor(random() * 120);
+    const details = {
       targetResourceType: type,
-      targetResourceId: `${type.slice(0, 3).toLowerCase()}-${1000 + Math.floor(random() * 120)}`,
+      targetResourceId: `${type.slice(0, 3).toLowerCase()}-${number}`,
+      ...MORE[action]?.(number),
       dataClassification: classification,
       correlationId,
       metadata: metadata?.(random),
     };
     const outcome = hasFailed ? { outcomeDescription: reason } : {};
-    events.push(event(action, hasFailed ? 'failure' : 'success', { ...target, ...outcome }));
+    events.push(event(action, hasFailed ? 'failure' : 'success', { ...details, ...outcome }));
   }
   if (isPerson && random() < 0.8) events.push(event('user.logout', 'success'));
   return events;
+}
+
+/** `Ana Costa` of `ana.costa`. */
+function nameOf(principalId) {
+  return principalId.replace(
+    /(^|\.)(\w)/g,
+    (_, dot, letter) => `${dot && ' '}${letter.toUpperCase()}`,
+  );
 }
 
 /** Somebody tries the passwords of one account at night, until it is locked. */

@@ -2,6 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { TOKEN_HINT } from './chunk-sender';
+import { mapEvent } from './event.mapping';
 import { FORMATS, type Format, recordFormat } from './record-formats';
 
 export interface ImportArguments {
@@ -11,6 +12,8 @@ export interface ImportArguments {
   organizationId: string | undefined;
   /** CSV was exported with `csv_raw=true`. */
   isRawCsv: boolean;
+  /** Without the members that earlier versions did not fill. */
+  isBasic: boolean;
   url: string;
   token: string;
   batchSize: number;
@@ -40,6 +43,8 @@ repeat: events that are there already are counted as duplicates and nothing is s
   --organization ID    the organization of all events, instead of the one each record names; required for kubernetes,
                        okta and auditd, which name none
   --csv-raw            the CSV was exported with csv_raw=true
+  --basic              without principalType, principalName, targets and source, as version 0.1 imported: to repeat
+                       such an import
   --url URL            the service (http://localhost:PORT, with the PORT of the environment or 3000)
   --token JWT          a token that may write; better in the environment as AUDIT_TOKEN
   --batch-size N       events of one request, 1 to 10000 (1000)
@@ -56,6 +61,7 @@ const OPTIONS = {
   format: { type: 'string' },
   organization: { type: 'string' },
   'csv-raw': { type: 'boolean', default: false },
+  basic: { type: 'boolean', default: false },
   url: { type: 'string' },
   token: { type: 'string' },
   'batch-size': { type: 'string', default: '1000' },
@@ -79,6 +85,7 @@ export function readArguments(
     files,
     organizationId: organizationOf(values.organization, format),
     isRawCsv: rawCsvOf(values['csv-raw'], format),
+    isBasic: basicOf(values.basic, format),
     url: urlOf(values.url ?? `http://localhost:${environment.PORT?.trim() || '3000'}`),
     token: tokenOf(values.token ?? environment.AUDIT_TOKEN),
     batchSize: integerOf('batch-size', values['batch-size'], 10_000),
@@ -173,6 +180,13 @@ function rawCsvOf(isRaw: boolean, format: Format): boolean {
     throw new UsageError(`--csv-raw goes with --format csv or event, not with ${format}`);
   }
   return isRaw;
+}
+
+function basicOf(isBasic: boolean, format: Format): boolean {
+  if (isBasic && recordFormat(format).map === mapEvent) {
+    throw new UsageError(`--basic goes with records of other systems, not with --format ${format}`);
+  }
+  return isBasic;
 }
 
 function urlOf(text: string): string {

@@ -1,5 +1,12 @@
 import { tableMapping } from './field-table';
-import { type JsonObject, type MappedEvent, objectOf, textOf } from './record-mapping';
+import {
+  firstName,
+  type JsonObject,
+  type MappedEvent,
+  type MappedTarget,
+  objectOf,
+  textOf,
+} from './record-mapping';
 
 /** Records that tell details of another record of their event. */
 const DETAILS = new Set(
@@ -36,6 +43,8 @@ export const mapAuditd = tableMapping({
   sessionId: [(value) => field(value, 'ses')],
   ipAddress: [(value) => field(value, 'addr'), (value) => field(value, 'hostname')],
   userAgent: [],
+  targets: filesOf,
+  host: ['node'],
 });
 
 interface AuditdRecord {
@@ -77,6 +86,15 @@ function statusOf(value: JsonObject): MappedEvent['status'] {
 function exitOf(value: JsonObject): string | undefined {
   const exit = field(value, 'EXIT') ?? field(value, 'exit');
   return exit === undefined ? undefined : `exit ${exit}`;
+}
+
+/** The files that were named, without their folders, as both names of a file that is moved. */
+function filesOf(value: JsonObject): MappedTarget[] {
+  const files = recordsOf(value)
+    .filter(({ type, fields }) => type === 'PATH' && fields.nametype !== 'PARENT')
+    .flatMap(({ fields }) => textOf(fields.name) ?? [])
+    .filter((name) => !UNSET.has(name));
+  return [...new Set(files)].map((file) => ({ type: 'file', id: firstName(file) }));
 }
 
 /** A file that was named (not its folder), a socket, an account, a service, else the program. */

@@ -56,6 +56,9 @@ export const mapAzure = tableMapping({
     (value) => claimOf(value, 'ipaddr'),
   ],
   userAgent: [],
+  principalType: ['identity.authorization.evidence.principalType'],
+  principalName: [(value) => claimOf(value, 'name')],
+  service: ['resourceProviderName.value'],
 });
 
 /** Names of claims have dots, so no path leads to them. */

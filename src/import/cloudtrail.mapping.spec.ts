@@ -16,7 +16,7 @@ const RECORD = {
 function map(changes: JsonObject = {}, organizationId?: string) {
   const value = { ...RECORD, ...changes };
   const ids = { derivedId: () => 'derived', namedId: () => 'named' };
-  return mapCloudTrail({ value, organizationId, text: '', ...ids });
+  return mapCloudTrail({ value, organizationId, text: '', isBasic: false, ...ids });
 }
 
 describe('mapCloudTrail', () => {
@@ -32,7 +32,38 @@ describe('mapCloudTrail', () => {
       dataClassification: 'INTERNAL',
       correlationId: 'request',
       sessionContext: { sessionId: 'AKIA', ipAddress: 'AWS Internal', userAgent: 'agent' },
+      source: { service: 's3.amazonaws.com' },
     });
+  });
+
+  it('names the kind of the principal, its name, and the region', () => {
+    const sessionIssuer = { userName: 'role' };
+    expect(map({ awsRegion: 'us-east-1', userIdentity: { type: 'Root' } })).toMatchObject({
+      principalType: 'Root',
+      source: { service: 's3.amazonaws.com', host: 'us-east-1' },
+    });
+    const assumed = { type: 'AssumedRole', sessionContext: { sessionIssuer } };
+    expect(map({ userIdentity: assumed }).principalName).toBe('role');
+    const both = { userName: 'user', sessionContext: { sessionIssuer } };
+    expect(map({ userIdentity: both }).principalName).toBe('user');
+    expect(map({ userIdentity: { type: 't'.repeat(65) } }).principalType).toBeUndefined();
+  });
+
+  it('has the resources as targets when there are several, the first as the target resource', () => {
+    const one = { type: 'AWS::KMS::Key', ARN: 'arn:1' };
+    expect(map({ resources: [one] }).targets).toBeUndefined();
+    expect(map({ resources: [one, { ARN: 'a'.repeat(256) }, {}, null] }).targets).toBeUndefined();
+    expect(map({ resources: [one, { type: 'b', ARN: 'arn:2' }, { ARN: 'arn:3' }] })).toMatchObject({
+      targetResourceType: 'AWS::KMS::Key',
+      targetResourceId: 'arn:1',
+      targets: [
+        { type: 'AWS::KMS::Key', id: 'arn:1' },
+        { type: 'b', id: 'arn:2' },
+        { type: undefined, id: 'arn:3' },
+      ],
+    });
+    const many = Array.from({ length: 150 }, (_, at) => ({ ARN: `arn:${at}` }));
+    expect(map({ resources: many }).targets).toHaveLength(100);
   });
 
   it.each(['eventTime', 'eventSource', 'eventName', 'recipientAccountId'])(

@@ -1,8 +1,10 @@
 import {
+  firstKind,
   firstName,
   MAX_DESCRIPTION_LENGTH,
   objectOf,
   requiredText,
+  targetsOf,
   textOf,
   uuidOf,
   type JsonObject,
@@ -38,12 +40,34 @@ export function mapCloudTrail({ value, organizationId }: SourceRecord): MappedEv
       organizationId ?? requiredText(value, 'recipientAccountId', ': give --organization'),
     principalId: firstName(identity.arn, identity.principalId, identity.invokedBy, source),
     action: `${service}:${name}`,
-    ...targetOf(value, source),
+    ...targetsIn(value, source),
     ...outcomeOf(value),
     dataClassification: classificationOf(service, name),
     correlationId: firstName(value.sharedEventID, value.requestID, value.eventID),
     sessionContext: sessionOf(value, identity),
+    principalType: firstKind(identity.type),
+    principalName: firstName(
+      identity.userName,
+      objectOf(objectOf(identity.sessionContext)?.sessionIssuer)?.userName,
+    ),
+    source: { service: firstName(source), host: firstName(value.awsRegion) },
   };
+}
+
+/** Further resources that have an ARN are targets, too. */
+function targetsIn(
+  value: JsonObject,
+  source: string,
+): Pick<MappedEvent, 'targetResourceType' | 'targetResourceId' | 'targets'> {
+  const first = targetOf(value, source);
+  const resources: unknown[] = Array.isArray(value.resources) ? value.resources : [];
+  const others = resources.slice(1).flatMap((resource) => {
+    const { type, ARN } = objectOf(resource) ?? {};
+    const id = firstName(ARN);
+    return id === undefined ? [] : [{ type: firstName(type), id }];
+  });
+  const head = { type: first.targetResourceType, id: first.targetResourceId };
+  return { ...first, targets: targetsOf(first, [head, ...others]) };
 }
 
 /** The first resource of the record; without one, the service and what the parameters identify. */

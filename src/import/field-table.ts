@@ -1,10 +1,13 @@
 import {
+  firstKind,
   firstName,
   type JsonObject,
   MAX_DESCRIPTION_LENGTH,
   type MappedEvent,
+  type MappedTarget,
   objectOf,
   type SourceRecord,
+  targetsOf,
   textOf,
   UnmappableRecord,
 } from './record-mapping';
@@ -33,6 +36,13 @@ export interface FieldTable {
   ipAddress: readonly Source[];
   userAgent: readonly Source[];
   geolocation?: readonly Source[];
+  principalType?: readonly Source[];
+  principalName?: readonly Source[];
+  /** All targets, the target resource first; where a record may have several, or names for them. */
+  targets?: (value: JsonObject) => MappedTarget[];
+  /** The service and the machine that report. */
+  service?: readonly Source[];
+  host?: readonly Source[];
 }
 
 /** The mapping of a table. Names that are too long for an id are left to `metadata`, which has the whole record. */
@@ -40,7 +50,7 @@ export function tableMapping(table: FieldTable): (record: SourceRecord) => Mappe
   return (record) => {
     const { value } = record;
     const all = (sources: readonly Source[] = []) => sources.map((one) => read(value, one));
-    const name = (sources: readonly Source[]) => firstName(...all(sources));
+    const name = (sources?: readonly Source[]) => firstName(...all(sources));
     const text = (sources?: readonly Source[]) => all(sources).map(textOf).find(isShort);
     const session = {
       sessionId: name(table.sessionId),
@@ -48,7 +58,12 @@ export function tableMapping(table: FieldTable): (record: SourceRecord) => Mappe
       userAgent: text(table.userAgent),
       geolocation: text(table.geolocation),
     };
-    const hasSession = Object.values(session).some((one) => one !== undefined);
+    const first = {
+      targetResourceType: name(table.targetResourceType),
+      targetResourceId: name(table.targetResourceId),
+    };
+    const source = { service: name(table.service), host: name(table.host) };
+    const hasAny = (members: object) => Object.values(members).some((one) => one !== undefined);
     return {
       id: table.id(record),
       timestamp: required(value, table.timestamp),
@@ -58,13 +73,16 @@ export function tableMapping(table: FieldTable): (record: SourceRecord) => Mappe
         required(value, table.organizationId, ': give --organization'),
       principalId: name(table.principalId),
       action: required(value, table.action),
-      targetResourceType: name(table.targetResourceType),
-      targetResourceId: name(table.targetResourceId),
+      ...first,
       status: table.status(value),
       outcomeDescription: text(table.outcomeDescription),
       dataClassification: table.dataClassification(value),
       correlationId: name(table.correlationId),
-      sessionContext: hasSession ? session : undefined,
+      sessionContext: hasAny(session) ? session : undefined,
+      principalType: firstKind(...all(table.principalType)),
+      principalName: name(table.principalName),
+      targets: targetsOf(first, table.targets?.(value) ?? []),
+      source: hasAny(source) ? source : undefined,
     };
   };
 }

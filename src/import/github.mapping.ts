@@ -1,5 +1,12 @@
 import { tableMapping } from './field-table';
-import { type JsonObject, type MappedEvent, textOf, UnmappableRecord } from './record-mapping';
+import {
+  firstName,
+  type JsonObject,
+  type MappedEvent,
+  type MappedTarget,
+  textOf,
+  UnmappableRecord,
+} from './record-mapping';
 
 /** Entries are of actions that were done, but for these, which are refusals. */
 const FAILED_ACTIONS = new Set(['user.failed_login', 'protected_branch.rejected_ref_update']);
@@ -17,8 +24,8 @@ export const mapGitHub = tableMapping({
   organizationId: ['org', 'org.0', 'business'],
   principalId: ['actor', numberText('actor_id')],
   action: ['action'],
-  targetResourceType: [(value) => targetOf(value)?.type],
-  targetResourceId: [(value) => targetOf(value)?.id],
+  targetResourceType: [(value) => targetsIn(value)[0]?.type],
+  targetResourceId: [(value) => targetsIn(value)[0]?.id],
   status: statusOf,
   outcomeDescription: ['explanation', 'reason', 'message'],
   dataClassification: () => 'INTERNAL',
@@ -27,6 +34,8 @@ export const mapGitHub = tableMapping({
   ipAddress: ['actor_ip'],
   userAgent: ['user_agent'],
   geolocation: ['actor_location.country_code'],
+  principalType: [kindOf],
+  targets: targetsIn,
 });
 
 /** Milliseconds since 1970; the two members are the same moment. */
@@ -46,12 +55,18 @@ function numberText(name: string): (value: JsonObject) => string | undefined {
   return (value) => (Number.isSafeInteger(value[name]) ? String(value[name]) : undefined);
 }
 
-function targetOf(value: JsonObject): { type: string; id: string } | undefined {
-  for (const [member, type] of Object.entries(TARGETS)) {
+/** The organization is one only where there is no other: it is the place of all others. */
+function targetsIn(value: JsonObject): MappedTarget[] {
+  const found = Object.entries(TARGETS).flatMap(([member, type]) => {
     const id = textOf(value[member]);
-    if (id !== undefined) return { type, id };
-  }
-  return undefined;
+    return id === undefined ? [] : [{ type, id: firstName(id) }];
+  });
+  return found.length > 1 ? found.filter(({ type }) => type !== TARGETS.org) : found;
+}
+
+/** Entries of the API say whether the actor is a bot. */
+function kindOf({ actor_is_bot: isBot }: JsonObject): string | undefined {
+  return typeof isBot === 'boolean' ? (isBot ? 'bot' : 'user') : undefined;
 }
 
 /** Requests to the API have the status code of their response. */

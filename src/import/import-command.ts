@@ -54,7 +54,7 @@ export async function runImportCommand(
   let run: ImportRun | undefined;
   let failure: unknown;
   try {
-    const { format, organizationId, isRawCsv } = given;
+    const { format, organizationId, isRawCsv, isBasic } = given;
     const source = new RecordSource(
       given.files,
       recordFormat(format),
@@ -62,7 +62,7 @@ export async function runImportCommand(
       MAX_LINE_BYTES,
       stop.signal,
     );
-    const reader = new RecordReader(format, organizationId);
+    const reader = new RecordReader(format, organizationId, isBasic);
     const limits = { maxEvents: given.batchSize, maxBytes: MAX_BODY_BYTES };
     const client = new BulkClient(given.url, given.token);
     const sender = new ChunkSender(client, clock, stop.signal, (reason, waitMs) =>

@@ -24,7 +24,15 @@ export const mapKubernetes = tableMapping({
   sessionId: [],
   ipAddress: ['sourceIPs.0'],
   userAgent: ['userAgent'],
+  principalType: [kindOf],
 });
+
+/** Names of service accounts and of the system have prefixes of their own. */
+function kindOf(value: JsonObject): string | undefined {
+  const name = textOf(valueAt(value, 'user.username'));
+  if (name?.startsWith('system:serviceaccount:')) return 'service';
+  return name && (name.startsWith('system:') ? 'system' : 'user');
+}
 
 /** Requests that carry secrets or tokens. */
 const SECRETS = /^secrets\b|^serviceaccounts\/token$|^tokenreviews\b/;

@@ -1,5 +1,13 @@
 import { tableMapping, valueAt } from './field-table';
-import { type JsonObject, type MappedEvent, textOf, uuidOf } from './record-mapping';
+import {
+  firstName,
+  type JsonObject,
+  type MappedEvent,
+  type MappedTarget,
+  objectOf,
+  textOf,
+  uuidOf,
+} from './record-mapping';
 
 const STATUSES: Record<string, MappedEvent['status'] | undefined> = {
   SUCCESS: 'success',
@@ -29,7 +37,15 @@ export const mapOkta = tableMapping({
   ipAddress: ['client.ipAddress'],
   userAgent: ['client.userAgent.rawUserAgent'],
   geolocation: [locationOf],
+  principalType: ['actor.type'],
+  principalName: ['actor.displayName'],
+  targets: (value) => (Array.isArray(value.target) ? value.target.map(targetOf) : []),
 });
+
+function targetOf(value: unknown): MappedTarget {
+  const { type, id, alternateId, displayName } = objectOf(value) ?? {};
+  return { type: firstName(type), id: firstName(id, alternateId), name: firstName(displayName) };
+}
 
 /** `Zürich, ZH, Switzerland` */
 function locationOf(value: JsonObject): string {

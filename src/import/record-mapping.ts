@@ -13,6 +13,8 @@ export interface SourceRecord {
   derivedId: () => string;
   /** The same id on every run and in every file, made of the names that identify a record in its source. */
   namedId: (...parts: string[]) => string;
+  /** `--basic`: without the members that earlier versions did not fill. */
+  isBasic: boolean;
 }
 
 /** The JSON text of the audit event of a record. @throws UnmappableRecord */
@@ -40,10 +42,26 @@ export interface MappedEvent {
     userAgent?: string;
     geolocation?: string;
   };
+  principalType?: string;
+  principalName?: string;
+  targets?: MappedTarget[];
+  source?: { service?: string; host?: string };
+}
+
+export interface MappedTarget {
+  type?: string;
+  id?: string;
+  name?: string;
 }
 
 /** Of ids, types and actions in the API, in UTF-16 units (never fewer than characters). */
 const MAX_NAME_LENGTH = 255;
+
+/** Of `principalType` in the API. */
+const MAX_KIND_LENGTH = 64;
+
+/** Of `targets` in the API. */
+const MAX_TARGETS = 100;
 
 /** Of `outcomeDescription` in the API. */
 export const MAX_DESCRIPTION_LENGTH = 10_000;
@@ -56,10 +74,43 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
  */
 export function keepingRecord(map: (record: SourceRecord) => MappedEvent): RecordMapping {
   return (record) => {
-    const { id, ...rest } = map(record);
+    const { id, ...mapped } = map(record);
+    const rest = record.isBasic ? basicOf(mapped) : mapped;
     const head = JSON.stringify({ id: id ?? record.derivedId(), ...rest });
     return `${head.slice(0, -1)},"metadata":${record.text}}`;
   };
+}
+
+function basicOf(event: MappedEvent): MappedEvent {
+  return {
+    ...event,
+    principalType: undefined,
+    principalName: undefined,
+    targets: undefined,
+    source: undefined,
+  };
+}
+
+/**
+ * The targets of a record, of which the first is `first`; undefined where they say no more than it. Those without a type
+ * and an id that fit, and those beyond the limit of the API, are left to `metadata`.
+ */
+export function targetsOf(
+  first: Pick<MappedEvent, 'targetResourceType' | 'targetResourceId'>,
+  candidates: readonly MappedTarget[],
+): MappedTarget[] | undefined {
+  const found = candidates.filter(({ type, id }) => type !== undefined || id !== undefined);
+  const [head, ...others] = found;
+  if (!head || (others.length === 0 && head.name === undefined)) return undefined;
+  const { targetResourceType: type = head.type, targetResourceId: id = head.id } = first;
+  return [{ ...head, type, id }, ...others].slice(0, MAX_TARGETS);
+}
+
+/** The first that is a non-empty string and short enough for a kind of principal. */
+export function firstKind(...candidates: unknown[]): string | undefined {
+  return candidates
+    .map(textOf)
+    .find((candidate) => candidate !== undefined && candidate.length <= MAX_KIND_LENGTH);
 }
 
 /**

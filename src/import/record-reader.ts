@@ -42,6 +42,7 @@ export class RecordReader {
   constructor(
     format: Format,
     private readonly organizationId: string | undefined,
+    private readonly isBasic = false,
   ) {
     const { map, idsOf = format } = recordFormat(format);
     this.map = map;
@@ -95,6 +96,7 @@ export class RecordReader {
       text,
       value,
       organizationId,
+      isBasic: this.isBasic,
       derivedId: () => deterministicUuid([this.name, organizationId ?? '', String(number), text]),
       namedId: (...parts) => deterministicUuid([this.name, ...parts]),
     });

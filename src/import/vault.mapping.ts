@@ -38,6 +38,7 @@ export const mapVault = tableMapping({
   sessionId: ['auth.accessor', 'request.client_token_accessor'],
   ipAddress: ['request.remote_address'],
   userAgent: ['request.headers.user-agent.0'],
+  principalName: ['auth.display_name'],
 });
 
 /** `team-a` of `team-a/`; the root namespace has no path. */

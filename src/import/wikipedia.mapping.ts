@@ -3,6 +3,7 @@ import {
   MAX_DESCRIPTION_LENGTH,
   requiredText,
   textOf,
+  type JsonObject,
   type MappedEvent,
   type SourceRecord,
 } from './record-mapping';
@@ -23,5 +24,12 @@ export function mapWikipedia({ value, organizationId }: SourceRecord): MappedEve
     status: 'success',
     outcomeDescription: comment && comment.length <= MAX_DESCRIPTION_LENGTH ? comment : undefined,
     dataClassification: 'PUBLIC',
+    principalType: kindOf(value),
   };
+}
+
+function kindOf({ isRobot, isAnonymous }: JsonObject): string | undefined {
+  if (isRobot === true) return 'bot';
+  if (isAnonymous === true) return 'anonymous';
+  return isAnonymous === false ? 'user' : undefined;
 }

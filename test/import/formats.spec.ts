@@ -7,6 +7,10 @@ import { USAGE } from '../../src/import/arguments';
 import { type Format, FORMATS, recordFormat } from '../../src/import/record-formats';
 import { type EventLine, RecordReader, type RefusedLine } from '../../src/import/record-reader';
 import { RecordSource } from '../../src/import/record-source';
+import { CreateAuditEventDto } from '../../src/audit/event/dto/create-audit-event.dto';
+import { parseExactJson } from '../../src/platform/runtime/lossless-json';
+import { validate } from '../../src/validation/compiled-validator';
+import { memberTexts } from '../support/json-text';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -24,11 +28,12 @@ async function read(
   format: Format,
   files: string[],
   organizationId?: string,
+  isBasic = false,
 ): Promise<(EventLine | RefusedLine)[]> {
   const { signal } = new AbortController();
   const csv = { isRaw: false, organizationId };
   const source = new RecordSource(files, recordFormat(format), csv, 1e6, signal);
-  const reader = new RecordReader(format, organizationId);
+  const reader = new RecordReader(format, organizationId, isBasic);
   const found = [];
   for await (const raw of source.records()) {
     const outcome = reader.read(raw);
@@ -81,6 +86,7 @@ describe('kubernetes', () => {
         ipAddress: '203.0.113.24',
         userAgent: 'kubectl/v1.33.1 (linux/amd64) kubernetes/8adc0f0',
       },
+      principalType: 'user',
     };
     expect(fields(events)).toEqual([
       { ...patch, timestamp: '2026-11-03T08:15:02.118430Z', status: 'attempt' },
@@ -97,6 +103,7 @@ describe('kubernetes', () => {
         dataClassification: 'CONFIDENTIAL',
         correlationId: 'b7a3c9d2-0f6b-4f4e-8d0c-2b9a51c7e3f4',
         sessionContext: { ipAddress: '10.0.5.19', userAgent: 'cart/2.4' },
+        principalType: 'service',
       },
     ]);
     expect(new Set(events.map(({ id }) => id)).size).toBe(3);
@@ -149,6 +156,7 @@ describe('vault', () => {
           ipAddress: '10.0.5.19',
           userAgent: 'Go-http-client/2.0',
         },
+        principalName: 'userpass-maria',
       },
       {
         timestamp: '2026-11-03T08:20:01.25Z',
@@ -233,6 +241,8 @@ describe('okta', () => {
           userAgent: 'Mozilla/5.0 (X11; Linux x86_64)',
           geolocation: 'Zürich, Zurich, Switzerland',
         },
+        principalType: 'User',
+        principalName: 'Maria Roth',
       },
       {
         timestamp: '2026-11-03T08:30:01.002Z',
@@ -246,6 +256,12 @@ describe('okta', () => {
         dataClassification: 'INTERNAL',
         correlationId: 'aQx1Bd0OqP2f7kX4',
         sessionContext: { ipAddress: '203.0.113.24' },
+        principalType: 'User',
+        principalName: 'Maria Roth',
+        targets: [
+          { type: 'PolicyEntity', id: 'rst9xyz', name: 'Default' },
+          { type: 'PolicyRule', id: 'rul1' },
+        ],
       },
       {
         timestamp: '2026-11-03T08:31:00.000Z',
@@ -257,6 +273,7 @@ describe('okta', () => {
         status: 'failure',
         outcomeDescription: 'INVALID_CREDENTIALS',
         dataClassification: 'INTERNAL',
+        principalType: 'User',
       },
     ]);
     expect(events[0]?.id).toBe('dc9fd3c0-b88f-11f1-8478-2b7584bf8d5a');
@@ -352,6 +369,7 @@ describe('azure', () => {
       dataClassification: 'CONFIDENTIAL',
       correlationId: '7d1f0a52-3333-4444-8555-666677778888',
       sessionContext: { sessionId: 'u_x1Yz', ipAddress: '203.0.113.24' },
+      principalType: 'User',
     };
     expect(fields(events)).toEqual([
       {
@@ -397,6 +415,7 @@ describe('azure', () => {
         dataClassification: 'INTERNAL',
         correlationId: '8e2a1b63-3333-4444-8555-666677778888',
         sessionContext: { sessionId: 'u_x1Yz', ipAddress: '203.0.113.24' },
+        source: { service: 'Microsoft.Network' },
       },
     ]);
     expect(events[0]?.id).toBe('a1b2c3d4-5555-4666-8777-88889999aaaa');
@@ -462,6 +481,7 @@ describe('auditd', () => {
         outcomeDescription: 'exit 0',
         correlationId: `${at(1793695802000)}:4714`,
         sessionContext: { sessionId: '9' },
+        source: { host: 'web-1' },
       },
       {
         ...common,
@@ -494,6 +514,31 @@ describe('auditd', () => {
     const kept = events.flatMap(({ metadata }) => metadata.lines as string[]);
     const lines = linesOf('auditd.log').filter((line) => !line.includes('type=EOE'));
     expect(new Set(kept)).toEqual(new Set(lines));
+  });
+
+  it('has both names of a file that was moved as targets, without their folders', async () => {
+    const record = (type: string, rest: string) =>
+      `type=${type} msg=audit(1793695800.123:1): ${rest}`;
+    const paths = [
+      'item=0 name="/srv" nametype=PARENT',
+      'item=1 name="/srv/a" nametype=DELETE',
+      'item=2 name="/srv/b" nametype=CREATE',
+      'item=3 name="/srv/b" nametype=NORMAL',
+      'item=4 name=(null) nametype=NORMAL',
+    ].map((rest) => record('PATH', rest));
+    const path = written(
+      'moved.log',
+      [record('SYSCALL', 'syscall=82'), ...paths, record('EOE', '')].join('\n'),
+    );
+    const [outcome] = (await read('auditd', [path], 'host-1')) as EventLine[];
+    expect(JSON.parse(outcome?.event ?? '')).toMatchObject({
+      targetResourceType: 'file',
+      targetResourceId: '/srv/a',
+      targets: [
+        { type: 'file', id: '/srv/a' },
+        { type: 'file', id: '/srv/b' },
+      ],
+    });
   });
 
   it('refuses a line that is no record alone, and an event with bytes that are no UTF-8 whole', async () => {
@@ -610,6 +655,37 @@ describe('records that wait for others', () => {
     ['vault', (n) => `{"type":"request","request":{"id":"${n}","path":"${'x'.repeat(9000)}"}}`],
   ])('of %s are fewer when they are long', async (format, text) => {
     expect(await mostHeld(format, 4_000, text)).toBeLessThan(2_000);
+  });
+});
+
+describe('an event of a sample', () => {
+  const ALL: [Format, string][] = [
+    ['kubernetes', 'kubernetes.ndjson'],
+    ['kubernetes', 'kubernetes-list.json'],
+    ['vault', 'vault.ndjson'],
+    ['okta', 'okta.json'],
+    ['github', 'github.ndjson'],
+    ['azure', 'azure-diagnostics.json'],
+    ['azure', 'azure-rest.json'],
+    ['auditd', 'auditd.log'],
+  ];
+
+  it.each(ALL)('of %s (%s) is valid, and with --basic what it was before', async (format, name) => {
+    const organizationId = 'org-1';
+    const files = [join(SAMPLES, name)];
+    const whole = (await read(format, files, organizationId)) as EventLine[];
+    const basic = (await read(format, files, organizationId, true)) as EventLine[];
+    expect(whole.length).toBeGreaterThan(0);
+    for (const [index, { event }] of whole.entries()) {
+      const value = parseExactJson(event) as object;
+      expect(validate(CreateAuditEventDto, value)).toEqual([]);
+      const members = memberTexts(event);
+      for (const added of ['principalType', 'principalName', 'targets', 'source']) {
+        members.delete(added);
+      }
+      const left = [...members].map(([member, text]) => `${JSON.stringify(member)}:${text}`);
+      expect(basic[index]?.event).toBe(`{${left.join(',')}}`);
+    }
   });
 });
 
