@@ -57,7 +57,8 @@ async function send(token: string, organizationId: string): Promise<string[]> {
       signal: leaving.signal,
     });
     const text = await response.text();
-    if (!EXPECTED.has(response.status)) throw new Error(`${response.status} ${text}`);
+    if (!EXPECTED.has(response.status))
+      throw new Error(`${event ? 'POST' : 'GET'} ${path}: ${response.status} ${text}`);
     return response.status === 201 ? actions : [];
   } catch (error) {
     if (leaving.signal.aborted) return [];
