@@ -65,7 +65,7 @@ interface Slot {
   isTtlGiven: boolean;
 }
 
-/** What is the same for all requests with one description. */
+/** Parts of keys that all requests with one description share. */
 interface Known {
   /** Key up to the version. */
   head: string;

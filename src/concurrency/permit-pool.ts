@@ -16,7 +16,7 @@ const REPORT_INTERVAL_MS = 10_000;
 
 export interface PermitPoolOptions {
   max: number;
-  /** What a request that waits here waits for: its turn, or a connection. */
+  /** Span of a wait in this pool: for a permit, or for a connection. */
   span?: 'queue' | 'connection';
   queueSize: number;
   queueTimeoutMs: number;

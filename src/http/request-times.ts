@@ -27,7 +27,7 @@ export function noteArrival(response: Timed, slowMs: number): void {
   response[TIMES] = new RequestTimes(slowMs);
 }
 
-/** Where work for a response reports its spans. */
+/** The sink of spans for work on a response. */
 export function spansOfResponse(response: Timed): TimeSpans {
   return timesOf(response).spans;
 }

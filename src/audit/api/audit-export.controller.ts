@@ -64,7 +64,7 @@ const LAYOUT_OF = {
 } as const satisfies Record<string, Layout>;
 const EXPORT_TYPES = Object.keys(LAYOUT_OF) as (keyof typeof LAYOUT_OF)[];
 
-/** What the parameters say; without a format, what `Accept` prefers. */
+/** The layout of the parameters; without a format, the one that `Accept` prefers. */
 function layoutOf({ format, schema }: AuditExportQuery, { headers }: Request): Layout {
   if (format !== undefined) return { format, schema };
   const type = preferredMediaType(headers.accept, EXPORT_TYPES);

@@ -121,7 +121,7 @@ export const MEMBER_FILTERS: readonly EventFilter[] = EVENT_FILTERS.filter(
   ({ isOfTargets }) => !isOfTargets,
 );
 
-/** What one target has to fit: one of the types, and one of the ids. */
+/** Conditions that hold on the same target: one of the types, and one of the ids. */
 export interface TargetCondition {
   types?: readonly string[] | undefined;
   ids?: readonly string[] | undefined;

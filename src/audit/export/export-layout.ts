@@ -14,7 +14,7 @@ export type ExportName = (typeof EXPORT_FORMAT_NAMES)[number];
 /** The parameter `schema`: the form of each event in JSON. */
 export const EXPORT_SCHEMAS: readonly EventFormatName[] = JSON_FORMATS;
 
-/** How a file holds events, and the form of each. */
+/** Container of an export, and the form of each event in it. */
 export interface Layout {
   format: ExportFormatName;
   schema: EventFormatName;

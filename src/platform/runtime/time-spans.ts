@@ -1,5 +1,5 @@
 /**
- * What a request waits for or does. Of several at once the first of this order counts, so that spans add up to the time
+ * Waits and work of a request. Of several at once the first of this order counts, so that spans add up to the time
  * of the request: parallel reads of one request wait for PostgreSQL as long as any of them does.
  */
 const ORDER = ['sql', 'connection', 'redis', 'queue', 'json', 'body'] as const;
@@ -130,7 +130,7 @@ export function attachSpans(signal: Spanned, spans: SpanSink | undefined): void 
   if (spans) signal[SPANS] = spans;
 }
 
-/** Where work with this signal reports its spans. */
+/** The sink of spans for work with this signal. */
 export function spansOf(signal: Spanned | undefined): SpanSink | undefined {
   return signal?.[SPANS];
 }

@@ -1,6 +1,6 @@
 import { type EventContent, type EventTarget, present, targetsOf } from './event-format';
 
-/** What an action does, in one word. */
+/** Kind of an action, in one word. */
 export type Verb =
   | 'logon'
   | 'logoff'
