@@ -13,8 +13,9 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = resolve(fileURLToPath(import.meta.url), '../..');
-const node = process.argv[2] ?? process.execPath;
 const home = mkdtempSync(join(tmpdir(), 'audit-production-'));
+/** Another one is copied: its folder may be closed to the user that runs the service. */
+const node = process.argv[2] === undefined ? process.execPath : join(home, 'node');
 const secret = randomBytes(32).toString('hex');
 /** The user `nobody`, with write access to world-writable paths only. Only root can change the user. */
 const nobody = process.geteuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
@@ -150,6 +151,7 @@ async function tryIt(runtime, env) {
 let database;
 try {
   chmodSync(home, 0o755);
+  if (process.argv[2] !== undefined) cpSync(process.argv[2], node);
   const manifests = ['package.json', 'package-lock.json'];
   const build = stage(
     'build',
@@ -182,12 +184,12 @@ try {
   rmSync(build, { recursive: true });
   database = await openDatabase();
   const env = environment(database.url);
-  const { status } = spawnSync(node, ['dist/cli/migrate.js', '--odd'], {
+  const { status, error } = spawnSync(node, ['dist/cli/migrate.js', '--odd'], {
     cwd: runtime,
     env,
     ...nobody,
   });
-  expect(`migrate takes no arguments (it ended with ${status})`, status === 2);
+  expect(`migrate takes no arguments (it ended with ${error?.message ?? status})`, status === 2);
   execFileSync(node, ['dist/cli/migrate.js'], { cwd: runtime, env, ...nobody, stdio: 'inherit' });
   await tryIt(runtime, env);
   console.log(`The production install works with Node.js ${execFileSync(node, ['--version'])}`);

@@ -111,7 +111,7 @@ async function requireService(client, { url, organizations }) {
     throw new StartError(`No service answers at ${url} (${error.message}).`, { cause: error });
   }
   const { status, headers, text } = answer;
-  if (status === 200) return Date.parse(headers.date) || Date.now();
+  if (status === 200) return timeOfService(headers.date);
   const { detail = text.slice(0, 300) } = parsed(text) ?? {};
   if (status === 401)
     throw new StartError(`The service at ${url} refuses the token (401): ${detail}`);
@@ -121,6 +121,19 @@ async function requireService(client, { url, organizations }) {
     );
   }
   throw new StartError(`The service at ${url} answered ${status}: ${detail}`);
+}
+
+/**
+ * The time of the service (epoch in milliseconds) at an answer with this `Date`, which has whole seconds. The rest is of the own
+ * clock: two runs within a second must not begin at the same instant, as the events of the earlier one might be the newer ones.
+ */
+function timeOfService(date) {
+  const nowMs = Date.now();
+  const serviceMs = Date.parse(date);
+  if (Number.isNaN(serviceMs)) return nowMs;
+  const differenceMs = serviceMs - Math.floor(nowMs / 1000) * 1000;
+  // An answer from just before the next second is of the same clock.
+  return Math.abs(differenceMs) <= 1000 ? nowMs : nowMs + differenceMs;
 }
 
 function parsed(text) {

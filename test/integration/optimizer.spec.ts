@@ -37,7 +37,9 @@ describe('an optimization', () => {
   };
 
   it('vacuums and analyses tables with dead rows, and leaves the others alone', async () => {
-    await admin.query(`CREATE TABLE worn (id int PRIMARY KEY, text text)`);
+    await admin.query(
+      `CREATE TABLE worn (id int PRIMARY KEY, text text) WITH (autovacuum_enabled = off)`,
+    );
     await admin.query(`CREATE TABLE fresh (id int PRIMARY KEY)`);
     await admin.query(`INSERT INTO worn SELECT i, 'x' FROM generate_series(1, 5000) i`);
     await admin.query(`UPDATE worn SET text = 'y' WHERE id <= 3000`);
@@ -60,7 +62,7 @@ describe('an optimization', () => {
   });
 
   it('rebuilds a bloated index and neither a tight nor a tiny one', async () => {
-    await admin.query(`CREATE TABLE bloated (id int PRIMARY KEY)`);
+    await admin.query(`CREATE TABLE bloated (id int PRIMARY KEY) WITH (autovacuum_enabled = off)`);
     await admin.query(`CREATE INDEX tiny ON bloated (id) WHERE id % 1000 = 0`);
     await admin.query(`INSERT INTO bloated SELECT generate_series(1, 200000)`);
     // Not on the same table: an index that is built holds dead rows, too, while any transaction of the server is older.
@@ -126,7 +128,7 @@ describe('an optimization', () => {
   });
 
   it('removes the leftover of its own timed-out rebuild within its reserved time', async () => {
-    await admin.query('CREATE TABLE late (id int PRIMARY KEY)');
+    await admin.query('CREATE TABLE late (id int PRIMARY KEY) WITH (autovacuum_enabled = off)');
     await admin.query('INSERT INTO late SELECT generate_series(1, 200000)');
     await admin.query('DELETE FROM late WHERE id % 10 > 0');
     await admin.query('VACUUM ANALYZE late');
@@ -159,7 +161,9 @@ describe('an optimization', () => {
   });
 
   it('does the rest when partitions cannot be made', async () => {
-    await admin.query('CREATE TABLE neglected (id int PRIMARY KEY, text text)');
+    await admin.query(
+      'CREATE TABLE neglected (id int PRIMARY KEY, text text) WITH (autovacuum_enabled = off)',
+    );
     await admin.query(`INSERT INTO neglected SELECT i, 'x' FROM generate_series(1, 1000) i`);
     await admin.query(`UPDATE neglected SET text = 'y'`);
     await until(async () => (await deadRowsOf('neglected')) === 1000);
@@ -179,7 +183,9 @@ describe('an optimization', () => {
   });
 
   it('names the tables that it skipped because of a lock', async () => {
-    await admin.query(`CREATE TABLE held (id int PRIMARY KEY, text text)`);
+    await admin.query(
+      `CREATE TABLE held (id int PRIMARY KEY, text text) WITH (autovacuum_enabled = off)`,
+    );
     await admin.query(`INSERT INTO held SELECT i, 'x' FROM generate_series(1, 1000) i`);
     await admin.query(`UPDATE held SET text = 'y'`);
     await until(async () => (await deadRowsOf('held')) === 1000);
