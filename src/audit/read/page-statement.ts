@@ -155,7 +155,16 @@ export function orderBy({ field, direction }: AuditEventSort, alias: string): st
   return columns.map((column) => `${alias}.${column} ${direction.toUpperCase()}`).join(', ');
 }
 
+/** Conditions on events `e`: where they are in the list, and what they match. */
 export function conditions(
+  request: Omit<PageRequest, 'organizations' | 'limit' | 'offset'>,
+  values: Values,
+): string[] {
+  return [...rangeConditions(request, values), ...matchConditions(request.filter, values)];
+}
+
+/** The part of a list in its order: times, and the position after which it begins. */
+function rangeConditions(
   request: Omit<PageRequest, 'organizations' | 'limit' | 'offset'>,
   values: Values,
 ): string[] {
@@ -182,11 +191,22 @@ export function conditions(
   if (from !== undefined) edge('>=', from);
   if (to !== undefined) edge('<', to);
   if (after) found.push(...afterPosition(request.sort, after, values));
+  return found;
+}
+
+/** What a filter demands of an event `e`, wherever it is in a list. */
+function matchConditions(filter: AuditEventFilter, values: Values): string[] {
+  const found: string[] = [];
   for (const { list, column } of MEMBER_FILTERS) {
     if (filter[list]) found.push(`e.${column} = ANY(${values.bind(filter[list], 'text[]')})`);
   }
   for (const target of targetConditions(filter)) found.push(onTarget(target, values));
   return found;
+}
+
+/** True when events of a list may be left out, so that a page may look at many more than it has. */
+export function isFiltered(filter: AuditEventFilter): boolean {
+  return matchConditions(filter, new Values()).length > 0;
 }
 
 /**
