@@ -15,6 +15,7 @@ export const SERVER_PRIVILEGES = {
   functions: [
     'audit_event_make_partition(timestamptz, integer)',
     'audit_event_finish_detaching(oid)',
+    'audit_event_target_hashes(text, json)', // of an index that writes keep
   ],
 } as const;
 
