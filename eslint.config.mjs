@@ -115,6 +115,7 @@ export default tseslint.config(
       'src/maintenance/database-report.ts',
       'src/maintenance/optimizer.ts',
       'src/maintenance/maintenance.ts',
+      'src/maintenance/sealing.ts',
       'src/metrics/alert-state.ts',
       'src/metrics/performance.report.ts',
       'src/platform/logging/service-logger.ts',

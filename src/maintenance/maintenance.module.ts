@@ -7,6 +7,7 @@ import { DatabaseReport } from './database-report';
 import { Maintenance } from './maintenance';
 import { MaintenanceMetrics } from './maintenance.metrics';
 import { Optimizer } from './optimizer';
+import { Sealing } from './sealing';
 import { PartitionsHealthIndicator } from './partitions.health';
 
 /** Partitions ahead, retention, reports, advice and optimization on demand. */
@@ -18,6 +19,7 @@ import { PartitionsHealthIndicator } from './partitions.health';
     Optimizer,
     Maintenance,
     MaintenanceMetrics,
+    Sealing,
     PartitionsHealthIndicator,
   ],
   exports: [PartitionsHealthIndicator],

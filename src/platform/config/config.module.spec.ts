@@ -101,6 +101,7 @@ describe('the settings by default', () => {
       statementTimeoutMs: 30_000,
       upkeepIntervalSeconds: 3600,
       preparedStatements: true,
+      sealEvents: 50_000,
       dataDir,
       slowQueryThresholdMs: 200,
     });

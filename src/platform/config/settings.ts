@@ -94,6 +94,8 @@ export const databaseConfig = defineConfig(
     statementTimeoutMs: integer('DATABASE_STATEMENT_TIMEOUT_MS', 0, 3_600_000),
     /** Seconds between two runs of maintenance; 0 never. */
     upkeepIntervalSeconds: integer('DATABASE_UPKEEP_INTERVAL_SECONDS', 0, 604_800),
+    /** Events of a growing partition from which on the next part of it is indexed; 0 builds no such indexes. */
+    sealEvents: integer('DATABASE_SEAL_EVENTS', 0, 100_000_000),
     /** Named statements, prepared once per connection; transaction poolers must support them. */
     preparedStatements: boolean('DATABASE_PREPARED_STATEMENTS'),
   },

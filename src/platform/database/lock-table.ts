@@ -19,13 +19,17 @@ export interface LockShortage {
   reason: string;
 }
 
-/** Compares the locks of `readers` connections that each read all of `partitions` with those that PostgreSQL has. */
+/**
+ * Compares the locks of `readers` connections that each read all of `partitions` with those that PostgreSQL has.
+ * @param sealedIndexes indexes of a partition beside the three of every one (seals.ts).
+ */
 export function lockShortage(
   { locksPerTransaction, connections }: LockLimits,
   readers: number,
   partitions: number,
+  sealedIndexes = 0,
 ): LockShortage | undefined {
-  const needed = readers * partitions * LOCKS_PER_PARTITION;
+  const needed = readers * partitions * (LOCKS_PER_PARTITION + sealedIndexes);
   const available = locksPerTransaction * connections;
   if (needed <= available) return undefined;
   return {
@@ -47,7 +51,7 @@ export class LockTable {
 
   /** Warns of a shortage, again when more locks are needed than the last warning has recommended. */
   async check(client: ClientBase, partitions: number): Promise<void> {
-    this.limits ??= await readLimits(client); // changes at a restart of PostgreSQL only
+    this.limits ??= await readLockLimits(client); // changes at a restart of PostgreSQL only
     const shortage = lockShortage(this.limits, this.readers(), partitions);
     if (!shortage || shortage.recommended <= this.reported) return;
     this.reported = shortage.recommended;
@@ -65,7 +69,7 @@ function adviceOf({ reason, recommended }: LockShortage): string {
   return `${reason} ALTER SYSTEM SET max_locks_per_transaction = ${recommended}, and restart PostgreSQL`;
 }
 
-async function readLimits(client: ClientBase): Promise<LockLimits> {
+export async function readLockLimits(client: ClientBase): Promise<LockLimits> {
   const { rows } = await client.query<LockLimits>(
     `SELECT current_setting('max_locks_per_transaction')::int AS "locksPerTransaction",
             current_setting('max_connections')::int AS connections`,

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { ClientBase } from 'pg';
+import type { SealedIndex } from './seals';
 
 /** Table partitioned by time (partition-ranges.ts). */
 export interface PartitionedTable {
@@ -18,6 +19,8 @@ export interface PartitionedTable {
    * its clock is not years ahead. Without it retention begins after a day.
    */
   wasRecordedBetween?: (client: ClientBase, fromMs: number, toMs: number) => Promise<boolean>;
+  /** Indexes of ranges that have cooled down, built by maintenance. */
+  sealedIndexes?: readonly SealedIndex[];
 }
 
 /** Table whose rows expire. */

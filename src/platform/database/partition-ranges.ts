@@ -105,3 +105,14 @@ function startOfMonth(ms: number): number {
   const date = new Date(ms);
   return new Date(0).setUTCFullYear(date.getUTCFullYear(), date.getUTCMonth(), 1);
 }
+
+/**
+ * Formats a bound (milliseconds since 1970) for a statement, to the microsecond: partitions made by operators may begin
+ * and end anywhere.
+ */
+export function boundText(ms: number): string {
+  if (!Number.isFinite(ms)) return ms < 0 ? '-infinity' : 'infinity';
+  const wholeMs = Math.floor(ms);
+  const micros = String(Math.round((ms - wholeMs) * 1000)).padStart(3, '0');
+  return `${new Date(wholeMs).toISOString().slice(0, -1)}${micros}Z`;
+}

@@ -10,6 +10,7 @@ import { MaintainedTables } from './maintained-tables';
 import { covers, findPartitions, type Partition } from './partition-catalog';
 import { type Creation, PartitionQueue } from './partition-queue';
 import {
+  boundText,
   calendarRange,
   coveredRanges,
   firstGap,
@@ -217,7 +218,7 @@ export class Partitions {
     } else {
       // By a function of the owner, with the same rules: all partitions are to have one owner.
       await client.query(`SELECT ${table}_make_partition($1::timestamptz, $2::int)`, [
-        boundOf(step.gapMs),
+        boundText(step.gapMs),
         retentionDays,
       ]);
     }
@@ -290,7 +291,7 @@ async function createPartition(client: PoolClient, table: string, range: TimeRan
   for (const { create } of rows) await client.query(create);
   await client.query(
     `ALTER TABLE ${table} ATTACH PARTITION ${name}
-     FOR VALUES FROM ('${boundOf(range.lowerMs)}') TO ('${boundOf(range.upperMs)}')`,
+     FOR VALUES FROM ('${boundText(range.lowerMs)}') TO ('${boundText(range.upperMs)}')`,
   );
 }
 
@@ -320,11 +321,4 @@ function monthsIn({ lowerMs, upperMs }: TimeRange): MonthSpan {
   if (lowerMs >= end) return { from: AFTER_ALL, to };
   const month = monthAt(lowerMs);
   return { from: rangeOf(month).lowerMs === lowerMs ? month : addMonths(month, 1), to };
-}
-
-/** Formats a bound to the microsecond: partitions made by operators may begin and end anywhere. */
-function boundOf(ms: number): string {
-  const wholeMs = Math.floor(ms);
-  const micros = String(Math.round((ms - wholeMs) * 1000)).padStart(3, '0');
-  return `${new Date(wholeMs).toISOString().slice(0, -1)}${micros}Z`;
 }
