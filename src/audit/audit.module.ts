@@ -35,6 +35,9 @@ import { EventWarmup } from './read/event-warmup';
 import { ReadScheduler } from './read/read-scheduler';
 import { ResponseComposition } from './read/response-composition';
 import { TenantVersions } from './read/tenant-versions';
+import { SEARCH_INDEXES } from './search/search-indexes';
+import { SealedRanges } from './search/sealed-ranges';
+import { SealedReads } from './search/sealed-reads';
 import { AuditWriter } from './write/audit-writer';
 import { AuditService } from './write/audit.service';
 import {
@@ -70,9 +73,24 @@ class EventModule {}
 })
 class WriteModule {}
 
+/** Finding events through the indexes that maintenance builds. */
+@Module({
+  imports: [DatabaseModule],
+  providers: [SealedRanges, SealedReads],
+  exports: [SealedReads],
+})
+class SearchModule {}
+
 /** Pages and single events, cached or composed into one response. */
 @Module({
-  imports: [CachingModule, ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
+  imports: [
+    CachingModule,
+    ConcurrencyModule,
+    DatabaseModule,
+    EventModule,
+    HttpModule,
+    SearchModule,
+  ],
   providers: [
     AuditPages,
     AuditQueries,
@@ -156,6 +174,7 @@ export class AuditModule implements OnModuleInit {
       retentionDays,
       afterHidden: forgetExpired,
       wasRecordedBetween,
+      sealedIndexes: SEARCH_INDEXES,
     });
     await assertOneServer(this.database, EVENT_TABLE);
     await this.partitions.ensure(EVENT_TABLE, monthsAhead(ahead));

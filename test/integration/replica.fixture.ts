@@ -9,6 +9,8 @@ import {
   type WriteRequest,
 } from '../../src/audit/write/batch-committer';
 import { TenantVersions } from '../../src/audit/read/tenant-versions';
+import { SealedRanges } from '../../src/audit/search/sealed-ranges';
+import { SealedReads } from '../../src/audit/search/sealed-reads';
 import { LogTimeline } from '../../src/audit/event/log-timeline';
 import { AuditWriter } from '../../src/audit/write/audit-writer';
 import { eventMicros, uuid7 } from '../../src/audit/event/uuid7';
@@ -36,6 +38,7 @@ export interface Replica {
   queries: AuditQueries;
   epochs: TenantVersions;
   timeline: LogTimeline;
+  sealed: SealedRanges;
   close(): Promise<void>;
 }
 
@@ -72,6 +75,7 @@ export async function openReplica(
   ];
   const committer = new BatchCommitter(database, portions, participants, timeline);
   const contention = new EventLoopPressure(portions);
+  const sealed = new SealedRanges(database);
   return {
     dataSource,
     database,
@@ -79,9 +83,10 @@ export async function openReplica(
     partitions,
     contention,
     writer: new AuditWriter(database, partitions, committer, contention),
-    queries: new AuditQueries(database, epochs, timeline),
+    queries: new AuditQueries(database, epochs, timeline, new SealedReads(sealed)),
     epochs,
     timeline,
+    sealed,
     close: async () => {
       await database.beforeApplicationShutdown();
       await readReplicas.onApplicationShutdown();

@@ -7,6 +7,7 @@ import { Database } from '../../platform/database/database';
 import { AppError } from '../../platform/errors/app-error';
 import { instantText } from '../event/audit.statements';
 import { LogTimeline } from '../event/log-timeline';
+import { SealedReads } from '../search/sealed-reads';
 import { findEvent } from './event-lookup';
 import { findEnds, findHeads, type LogPage, type LogPageRequest } from './log-page';
 import { countStatement, type PageRequest, pageStatement, type Statement } from './page-statement';
@@ -46,6 +47,7 @@ export class AuditQueries {
     private readonly database: Database,
     private readonly versions: TenantVersions,
     private readonly timeline: LogTimeline,
+    private readonly sealed: SealedReads,
   ) {}
 
   /**
@@ -130,6 +132,10 @@ export class AuditQueries {
   ): Promise<string[]> {
     const found: string[] = [];
     const types = countedTypes(limits);
+    const byIndex = await this.sealed.findPage(client, request, (statement) =>
+      rowsOf(client, { ...statement, types }),
+    );
+    if (byIndex) return byIndex;
     for (const window of this.windows.of(request)) {
       const limit = request.limit - found.length;
       const statement = pageStatement({ ...request, ...window, limit });
@@ -164,6 +170,8 @@ export class AuditQueries {
   ): Promise<number> {
     if (request.organizations.length === 0) return 0;
     return this.read(request.organizations, signal, async (client) => {
+      const byIndex = await this.sealed.count(client, request);
+      if (byIndex !== undefined) return byIndex;
       const result = await client.query<[number]>({ ...countStatement(request), rowMode: 'array' });
       return Math.min(result.rows[0]?.[0] ?? 0, TOTAL_EXACT_UP_TO + 1);
     });

@@ -1,0 +1,186 @@
+import fc from 'fast-check';
+import type { NewEvent } from '../../src/audit/event/audit-event';
+import type { AuditEventFilter, AuditEventSort } from '../../src/audit/event/audit-event-filter';
+import { type Position, positionOf } from '../../src/audit/read/position';
+import { uuid7 } from '../../src/audit/event/uuid7';
+import { formatInstant } from '../../src/platform/runtime/instant';
+import { newEvent, writeRequest } from './replica.fixture';
+import { listSeals, sealAll, sealingOf } from './sealing.fixture';
+import { useTwoReplicas } from './two-replicas.fixture';
+
+const NOW = Date.now();
+const DAY_MS = 86_400_000;
+const ORGANIZATIONS = ['org-a', 'org-b', 'org-ü'];
+const TEXTS = ['a', 'b', 'c', 'ä\u0002', '\u0001', 'x'.repeat(200)];
+
+interface StoredEvent {
+  timestamp: string;
+  sequence: string;
+  id: string;
+  organizationId: string;
+  principalId: string | null;
+  action: string;
+  correlationId: string | null;
+  status: string;
+  targetResourceType: string | null;
+  targetResourceId: string | null;
+  targets?: { type?: string; id?: string }[];
+}
+
+const text = fc.constantFrom(...TEXTS);
+const targets = fc.option(
+  fc.array(fc.record({ type: text, id: text }, { requiredKeys: ['id'] }), {
+    minLength: 1,
+    maxLength: 3,
+  }),
+  { nil: null },
+);
+/** Three closed months, and this one; some share an instant. */
+const instant = fc
+  .integer({ min: 0, max: 400 })
+  .map((part) => (NOW - 4 * 60_000 - Math.floor((part * 100 * DAY_MS) / 400)) * 1000);
+const event = fc
+  .record({
+    micros: instant,
+    organizationId: fc.constantFrom(...ORGANIZATIONS),
+    principalId: fc.option(text, { nil: null }),
+    action: text,
+    correlationId: fc.option(text, { nil: null }),
+    status: fc.constantFrom('success' as const, 'failure' as const),
+    targets,
+  })
+  .map(({ micros, targets: list, ...rest }): Partial<NewEvent> => ({
+    ...rest,
+    id: uuid7(micros),
+    timestamp: formatInstant(micros),
+    targetResourceType: list?.[0]?.type ?? null,
+    targetResourceId: list?.[0]?.id ?? null,
+    targets: list && list.length > 1 ? JSON.stringify(list) : null,
+  }));
+
+const some = fc.option(fc.uniqueArray(text, { minLength: 1, maxLength: 2 }), { nil: undefined });
+const filter = fc
+  .record({
+    principalIds: some,
+    actions: some,
+    correlationIds: some,
+    resourceIds: some,
+    resourceTypes: some,
+    targetIds: some,
+    statuses: fc.option(fc.constant(['failure'] as 'failure'[]), { nil: undefined }),
+    startDate: fc.option(instant, { nil: undefined }),
+    endDate: fc.option(instant, { nil: undefined }),
+  })
+  .map(({ startDate, endDate, ...lists }): AuditEventFilter => ({
+    ...Object.fromEntries(Object.entries(lists).filter(([, list]) => list !== undefined)),
+    ...(startDate === undefined ? {} : { startDate: { micros: startDate, submicros: '' } }),
+    ...(endDate === undefined ? {} : { endDate: { micros: endDate, submicros: '' } }),
+  }));
+
+/** The filter in plain code. */
+function fits(stored: StoredEvent, asked: AuditEventFilter): boolean {
+  const has = (list: readonly string[] | undefined, value: string | null | undefined) =>
+    !list || (value != null && list.includes(value));
+  const all = stored.targets ?? [{ type: stored.targetResourceType, id: stored.targetResourceId }];
+  const onOne = (types?: readonly string[], ids?: readonly string[]) =>
+    (!types && !ids) || all.some(({ type, id }) => has(types, type) && has(ids, id));
+  const { startDate, endDate } = asked;
+  return (
+    has(asked.principalIds, stored.principalId) &&
+    has(asked.actions, stored.action) &&
+    has(asked.correlationIds, stored.correlationId) &&
+    has(asked.statuses, stored.status) &&
+    onOne(asked.resourceTypes, asked.resourceIds) &&
+    onOne(asked.targetTypes, asked.targetIds) &&
+    (!startDate || stored.timestamp >= formatInstant(startDate.micros)) &&
+    (!endDate || stored.timestamp < formatInstant(endDate.micros))
+  );
+}
+
+function compare(
+  one: StoredEvent,
+  other: StoredEvent,
+  { field, direction }: AuditEventSort,
+): number {
+  const order = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const found =
+    (field === 'sequence'
+      ? Number(BigInt(one.sequence) - BigInt(other.sequence))
+      : order(one.timestamp, other.timestamp) || order(one.id, other.id)) ||
+    order(one.organizationId, other.organizationId);
+  return direction === 'asc' ? found : -found;
+}
+
+describe('reads through sealed indexes', () => {
+  const replicas = useTwoReplicas();
+  const stored: StoredEvent[] = [];
+
+  async function write(events: Partial<NewEvent>[]): Promise<void> {
+    const list = events.map((one) => newEvent(one));
+    const { text: receipts } = await replicas.one.writer.write(writeRequest(list));
+    for (const receipt of JSON.parse(receipts) as { text: string }[]) {
+      stored.push(JSON.parse(receipt.text) as StoredEvent);
+    }
+  }
+
+  beforeAll(async () => {
+    const events = fc.sample(event, { numRuns: 900, seed: 20 });
+    await write(events);
+    const sealing = sealingOf(replicas.one, { sealEvents: 60 });
+    await sealAll(sealing);
+    // Behind the seals, and late into them.
+    await write(fc.sample(event, { numRuns: 300, seed: 59 }));
+    await replicas.one.sealed.refresh();
+  });
+
+  it('have ranges of this month, whole months, and a tail', async () => {
+    const seals = await listSeals(replicas.admin);
+    expect(seals.every(({ isValid }) => isValid)).toBe(true);
+    const ranges = replicas.one.sealed.of('principal');
+    expect(ranges.map(({ isWhole }) => isWhole)).toEqual([true, false]);
+  });
+
+  const sort = fc.record({
+    field: fc.constantFrom('timestamp' as const, 'sequence' as const),
+    direction: fc.constantFrom('asc' as const, 'desc' as const),
+  });
+  const organizations = fc.subarray(ORGANIZATIONS, { minLength: 1 });
+
+  it('find what a scan in plain code finds, page by page, and count it', async () => {
+    const request = fc.record({
+      filter,
+      sort,
+      organizations,
+      limit: fc.integer({ min: 1, max: 60 }),
+      offset: fc.constantFrom(0, 0, 3),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        request,
+        async ({ filter: asked, sort: order, organizations: own, limit, offset }) => {
+          const expected = stored
+            .filter((one) => own.includes(one.organizationId) && fits(one, asked))
+            .sort((a, b) => compare(a, b, order));
+          const list = { organizations: own, filter: asked, sort: order };
+          expect(await replicas.one.queries.count(list)).toBe(expected.length);
+          const found: string[] = [];
+          let after: Position | undefined;
+          for (let isFirst = true; ; isFirst = false) {
+            const page = await replicas.one.queries.findPage({
+              ...list,
+              limit,
+              offset: isFirst ? offset : 0,
+              ...(after ? { after } : {}),
+            });
+            found.push(...page.map((one) => positionOf(one).id));
+            const last = page.at(-1);
+            if (last === undefined || page.length < limit) break;
+            after = positionOf(last);
+          }
+          expect(found).toEqual(expected.slice(offset).map(({ id }) => id));
+        },
+      ),
+      { numRuns: 300 },
+    );
+  }, 120_000);
+});
