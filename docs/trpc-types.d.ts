@@ -324,6 +324,10 @@ declare const FILTERS: readonly [
 		readonly parameter: "principal_ids";
 		readonly description: "By these principals.";
 		readonly example: "user-1,user-2";
+		readonly qualifiers: readonly [
+			"actor",
+			"principal"
+		];
 	},
 	{
 		readonly field: "action";
@@ -331,6 +335,9 @@ declare const FILTERS: readonly [
 		readonly parameter: "actions";
 		readonly description: "These actions.";
 		readonly example: "user.login,user.logout";
+		readonly qualifiers: readonly [
+			"action"
+		];
 	},
 	{
 		readonly field: "status";
@@ -338,6 +345,9 @@ declare const FILTERS: readonly [
 		readonly parameter: "statuses";
 		readonly description: "With these outcomes.";
 		readonly example: "failure,attempt";
+		readonly qualifiers: readonly [
+			"status"
+		];
 	},
 	{
 		readonly field: "dataClassification";
@@ -345,6 +355,9 @@ declare const FILTERS: readonly [
 		readonly parameter: "data_classifications";
 		readonly description: "Of these classifications.";
 		readonly example: "CONFIDENTIAL,PHI";
+		readonly qualifiers: readonly [
+			"classification"
+		];
 	},
 	{
 		readonly field: "targetResourceType";
@@ -352,6 +365,10 @@ declare const FILTERS: readonly [
 		readonly parameter: "resource_types";
 		readonly description: "On resources of these types: any target of an event.";
 		readonly example: "Patient,Observation";
+		readonly qualifiers: readonly [
+			"resource_type",
+			"target_type"
+		];
 		readonly isOfTargets: true;
 	},
 	{
@@ -360,6 +377,10 @@ declare const FILTERS: readonly [
 		readonly parameter: "resource_ids";
 		readonly description: "On these resources: any target of an event, the same one that has the type.";
 		readonly example: "pat-1,pat-2";
+		readonly qualifiers: readonly [
+			"resource",
+			"target"
+		];
 		readonly isOfTargets: true;
 	},
 	{
@@ -368,6 +389,9 @@ declare const FILTERS: readonly [
 		readonly parameter: "correlation_ids";
 		readonly description: "With these correlation ids.";
 		readonly example: "req-7f3a,req-7f3b";
+		readonly qualifiers: readonly [
+			"correlation"
+		];
 	},
 	{
 		readonly field: "principalType";
@@ -375,6 +399,9 @@ declare const FILTERS: readonly [
 		readonly parameter: "principal_types";
 		readonly description: "By principals of these kinds.";
 		readonly example: "user,service";
+		readonly qualifiers: readonly [
+			"actor_type"
+		];
 	},
 	{
 		readonly field: "targetResourceType";
@@ -391,6 +418,29 @@ declare const FILTERS: readonly [
 		readonly description: "With one of these targets, the same one that has the type.";
 		readonly example: "inv-17,inv-18";
 		readonly isOfTargets: true;
+	},
+	{
+		readonly field: "sessionContext";
+		readonly member: "sessionId";
+		readonly list: "sessionIds";
+		readonly parameter: "session_ids";
+		readonly description: "In these sessions.";
+		readonly example: "s-81f3,s-81f4";
+		readonly qualifiers: readonly [
+			"session"
+		];
+	},
+	{
+		readonly field: "sessionContext";
+		readonly member: "ipAddress";
+		readonly list: "ipAddresses";
+		readonly parameter: "ip_addresses";
+		readonly description: "From these addresses, or from networks such as `10.1.0.0/16` or `2001:db8::/32`.";
+		readonly example: "198.51.100.7,10.1.0.0/16";
+		readonly qualifiers: readonly [
+			"ip"
+		];
+		readonly isAddress: true;
 	}
 ];
 type Filter = (typeof FILTERS)[number];
@@ -428,6 +478,8 @@ declare class DateRangeDto {
 declare class TenantsAndTime {
 	dateRange?: DateRangeDto | null;
 	organizationIds?: string[] | null;
+	metadata?: string[] | null;
+	q?: string | null;
 }
 declare const AuditEventFilterDto_base: new () => TenantsAndTime & FilterLists<"list">;
 declare class AuditEventFilterDto extends AuditEventFilterDto_base {

@@ -107,6 +107,16 @@ const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
   ],
   ['principals of a kind', { filter: { principalTypes: ['service'] } }],
   ['a correlation', { filter: { correlationIds: ['corr'] } }],
+  ['operators', { filter: { actions: ['r*', '!read', '\\!x'], principalIds: ['!*', 'user-1'] } }],
+  ['an excluded target', { filter: { resourceIds: ['!id-1'], targetTypes: ['*'] } }],
+  ['sessions', { filter: { sessionIds: ['s-1', 's*'] } }],
+  ['networks', { filter: { ipAddresses: ['192.0.2.0/24', '!192.0.2.7'] } }],
+  [
+    'metadata',
+    { filter: { metadata: ['!nested.deep', 'big=9223372036854775807', 'wide=1.5', 'null'] } },
+  ],
+  ['a query', { filter: { q: 'action:r* -status:success "user" after:2026-01-01' } }],
+  ['a query beside a list', { filter: { q: 'actor:user-1', principalIds: ['user-2'] } }],
   ['nothing', { filter: { principalIds: NO_SUCH_PRINCIPAL } }],
   [
     'all of it at once',
@@ -138,6 +148,9 @@ const READS: [name: string, search: ProtocolSearch, holder?: Holder][] = [
 ];
 
 const REFUSED: [name: string, search: ProtocolSearch, kind: string, holder?: Holder][] = [
+  ['a malformed network', { filter: { ipAddresses: ['192.0.2.0/240'] } }, 'VALIDATION_FAILED'],
+  ['malformed metadata', { filter: { metadata: ['a..b'] } }, 'VALIDATION_FAILED'],
+  ['a query with a fault', { filter: { q: 'acto:alice' } }, 'VALIDATION_FAILED'],
   ['no token', {}, 'UNAUTHENTICATED', 'none'],
   ['a lacking scope', {}, 'FORBIDDEN', 'unscoped'],
   ['a foreign organization', { filter: { organizationIds: ['org-2'] } }, 'FORBIDDEN', 'one'],

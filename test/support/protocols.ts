@@ -3,7 +3,7 @@ import { type Answer, type Askable, EVENTS, listText } from './test-service';
 
 /** A search as tRPC spells it; the other protocols get it in their spelling. */
 export interface ProtocolSearch {
-  filter?: Record<string, string[] | Record<string, string>>;
+  filter?: Record<string, string | string[] | Record<string, string>>;
   pagination?: {
     limit?: number;
     offset?: number;
@@ -117,7 +117,12 @@ function eventTexts(list: string): string[] {
 function restPath({ filter = {}, pagination = {} }: ProtocolSearch): string {
   const parameters = new URLSearchParams({ include_total: 'true' });
   for (const [name, value] of Object.entries(filter)) {
-    const entries = Array.isArray(value) ? [[name, listText(value)]] : Object.entries(value);
+    const entries =
+      typeof value === 'string'
+        ? [[name, value]]
+        : Array.isArray(value)
+          ? [[name, listText(value)]]
+          : Object.entries(value);
     for (const [key, text] of entries) parameters.set(snakeCased(key ?? ''), text ?? '');
   }
   const { sort = {}, ...page } = pagination;

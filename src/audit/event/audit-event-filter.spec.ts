@@ -13,6 +13,8 @@ describe('the filters of events', () => {
       ['principalTypes', 'principal_type'],
       ['targetTypes', 'target_resource_type'],
       ['targetIds', 'target_resource_id'],
+      ['sessionIds', 'session_context'],
+      ['ipAddresses', 'session_context'],
     ]);
   });
 

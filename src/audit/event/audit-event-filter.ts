@@ -3,10 +3,16 @@ import { EVENT_FIELDS, type EventField } from './audit-event';
 
 interface ListFilter {
   field: (typeof EVENT_FIELDS)[number]['name'];
+  /** Member of a field that is a JSON object. */
+  member?: string;
   list: string;
   parameter: string;
   description: string;
   example: string;
+  /** Names in the query language (event-query.ts). */
+  qualifiers?: readonly string[];
+  /** True for values that networks may stand for (value-terms.ts). */
+  isAddress?: true;
   /** True for a filter of all targets of an event, not the member alone (`targetConditions`). */
   isOfTargets?: true;
 }
@@ -21,6 +27,7 @@ const FILTERS = [
     parameter: 'principal_ids',
     description: 'By these principals.',
     example: 'user-1,user-2',
+    qualifiers: ['actor', 'principal'],
   },
   {
     field: 'action',
@@ -28,6 +35,7 @@ const FILTERS = [
     parameter: 'actions',
     description: 'These actions.',
     example: 'user.login,user.logout',
+    qualifiers: ['action'],
   },
   {
     field: 'status',
@@ -35,6 +43,7 @@ const FILTERS = [
     parameter: 'statuses',
     description: 'With these outcomes.',
     example: 'failure,attempt',
+    qualifiers: ['status'],
   },
   {
     field: 'dataClassification',
@@ -42,6 +51,7 @@ const FILTERS = [
     parameter: 'data_classifications',
     description: 'Of these classifications.',
     example: 'CONFIDENTIAL,PHI',
+    qualifiers: ['classification'],
   },
   {
     field: 'targetResourceType',
@@ -49,6 +59,7 @@ const FILTERS = [
     parameter: 'resource_types',
     description: 'On resources of these types: any target of an event.',
     example: 'Patient,Observation',
+    qualifiers: ['resource_type', 'target_type'],
     isOfTargets: true,
   },
   {
@@ -57,6 +68,7 @@ const FILTERS = [
     parameter: 'resource_ids',
     description: 'On these resources: any target of an event, the same one that has the type.',
     example: 'pat-1,pat-2',
+    qualifiers: ['resource', 'target'],
     isOfTargets: true,
   },
   {
@@ -65,6 +77,7 @@ const FILTERS = [
     parameter: 'correlation_ids',
     description: 'With these correlation ids.',
     example: 'req-7f3a,req-7f3b',
+    qualifiers: ['correlation'],
   },
   {
     field: 'principalType',
@@ -72,6 +85,7 @@ const FILTERS = [
     parameter: 'principal_types',
     description: 'By principals of these kinds.',
     example: 'user,service',
+    qualifiers: ['actor_type'],
   },
   {
     field: 'targetResourceType',
@@ -90,6 +104,25 @@ const FILTERS = [
     example: 'inv-17,inv-18',
     isOfTargets: true,
   },
+  {
+    field: 'sessionContext',
+    member: 'sessionId',
+    list: 'sessionIds',
+    parameter: 'session_ids',
+    description: 'In these sessions.',
+    example: 's-81f3,s-81f4',
+    qualifiers: ['session'],
+  },
+  {
+    field: 'sessionContext',
+    member: 'ipAddress',
+    list: 'ipAddresses',
+    parameter: 'ip_addresses',
+    description: 'From these addresses, or from networks such as `10.1.0.0/16` or `2001:db8::/32`.',
+    example: '198.51.100.7,10.1.0.0/16',
+    qualifiers: ['ip'],
+    isAddress: true,
+  },
 ] as const satisfies readonly ListFilter[];
 
 type Filter = (typeof FILTERS)[number];
@@ -102,6 +135,9 @@ const FIRST_FILTERS = 7;
 export type EventFilter = ListFilter &
   Pick<Filter, 'field' | 'list' | 'parameter'> &
   Pick<EventField, 'column' | 'words'>;
+
+/** Values that a filter compares, by its list. */
+export type FilteredValues = Partial<Record<Filter['list'], string | null | undefined>>;
 
 /** Optional lists of values, named as in code (`list`) or in query strings (`parameter`). */
 export type FilterLists<Name extends 'list' | 'parameter'> = {
@@ -121,7 +157,7 @@ export const MEMBER_FILTERS: readonly EventFilter[] = EVENT_FILTERS.filter(
   ({ isOfTargets }) => !isOfTargets,
 );
 
-/** Conditions that hold on the same target: one of the types, and one of the ids. */
+/** Conditions on one target: of what is wanted, type and id hold for the same; what is unwanted, for none. */
 export interface TargetCondition {
   types?: readonly string[] | undefined;
   ids?: readonly string[] | undefined;
@@ -136,8 +172,12 @@ export function targetConditions(filter: AuditEventFilter): TargetCondition[] {
   return conditions.filter(({ types, ids }) => types ?? ids);
 }
 
-/** Filter of events. Lists are alternatives, members all hold. */
+/** Filter of events. Lists are alternatives (value-terms.ts), members all hold. */
 export interface AuditEventFilter extends FilterLists<'list'> {
+  /** Conditions on metadata (metadata-terms.ts). */
+  metadata?: string[];
+  /** In the query language (event-query.ts). */
+  q?: string;
   startDate?: FineInstant;
   /** Exclusive. */
   endDate?: FineInstant;
@@ -161,9 +201,11 @@ export function filterFingerprint(filter: AuditEventFilter, sort: AuditEventSort
   );
   // Later filters are named, where there are any: without them the text is that of every version.
   const [first, later] = [lists.slice(0, FIRST_FILTERS), lists.slice(FIRST_FILTERS)];
-  const named = later.flatMap((values, index) =>
+  const named: unknown[] = later.flatMap((values, index) =>
     values ? [[EVENT_FILTERS[FIRST_FILTERS + index]?.list, values]] : [],
   );
+  if (filter.metadata) named.push(['metadata', [...new Set(filter.metadata)].sort()]);
+  if (filter.q !== undefined) named.push(['q', filter.q]);
   return JSON.stringify([
     range,
     first,

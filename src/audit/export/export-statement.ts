@@ -13,9 +13,9 @@ import {
   organizationsSource,
   ownConditions,
   type PageRequest,
-  Values,
   where,
 } from '../read/page-statement';
+import { Values } from '../read/values';
 
 export interface ExportList extends Pick<
   PageRequest,

@@ -33,7 +33,8 @@ import {
 } from '../read/position';
 import { ReadScheduler } from '../read/read-scheduler';
 import { EventTailer } from './event-tailer';
-import { eventTest, FeedBuffer, type RecordedEvent } from './feed-buffer';
+import { eventTest, type RecordedEvent } from '../event/event-test';
+import { FeedBuffer } from './feed-buffer';
 import { feedCursor, hasWatermark, positionsIn, scopeOf, watermarkPositionIn } from './feed-cursor';
 import type { Watermark } from './watermark';
 import { organizationHash, type WatermarkPosition } from './watermark-cursor';

@@ -11,12 +11,8 @@ import {
   microsOf,
   notYetPrimary,
 } from '../read/position';
-import {
-  MAX_BUFFERED_CHARACTERS,
-  MAX_BUFFERED_EVENTS,
-  type RecordedEvent,
-  recordedEventOf,
-} from './feed-buffer';
+import { MAX_BUFFERED_CHARACTERS, MAX_BUFFERED_EVENTS } from './feed-buffer';
+import { type RecordedEvent, recordedEventOf } from '../event/event-test';
 import { findReachedAt, type ReachedSequence } from './log-at-moment';
 import type { ClockSample } from './watermark';
 

@@ -10,7 +10,7 @@ import { LogTimeline } from '../event/log-timeline';
 import { BEGINNING, type LogPosition, type LogPositions, timelineChanged } from '../read/position';
 import { AuditWriter } from '../write/audit-writer';
 import { EventLogReader, type FollowedHead, type ReachedLogs } from './event-log-reader';
-import type { RecordedEvent } from './feed-buffer';
+import type { RecordedEvent } from '../event/event-test';
 import { hasWatermark } from './feed-cursor';
 import { type ClockSample, type Watermark, Watermarks } from './watermark';
 

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { formatFineInstant } from '../../platform/runtime/instant';
-import { eventTest, FeedBuffer, FeedMemory, recordedEventOf } from './feed-buffer';
+import { eventTest, recordedEventOf } from '../event/event-test';
+import { FeedBuffer, FeedMemory } from './feed-buffer';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;

@@ -2,16 +2,11 @@ import { LRUCache } from 'lru-cache';
 import { createHash } from 'node:crypto';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import type { StatementGroup } from '../../platform/database/statement-names';
-import { type FineInstant, formatInstant, parseInstant } from '../../platform/runtime/instant';
-import {
-  type AuditEventFilter,
-  type AuditEventSort,
-  EVENT_FILTERS,
-  MEMBER_FILTERS,
-  type TargetCondition,
-  targetConditions,
-} from '../event/audit-event-filter';
+import { formatInstant, parseInstant } from '../../platform/runtime/instant';
+import type { AuditEventFilter, AuditEventSort } from '../event/audit-event-filter';
 import { EVENT_JSON } from '../event/audit.statements';
+import { matchConditions, timeConditions } from './filter-conditions';
+import { Values } from './values';
 import { BEGINNING, type LogPositions, type Position } from './position';
 
 export interface PageRequest {
@@ -47,15 +42,6 @@ export interface Statement {
   group?: StatementGroup;
   text: string;
   values: unknown[];
-}
-
-export class Values {
-  readonly list: unknown[] = [];
-
-  bind(value: unknown, type: string): string {
-    this.list.push(value);
-    return `$${this.list.length}::${type}`;
-  }
 }
 
 /**
@@ -169,65 +155,22 @@ function rangeConditions(
   values: Values,
 ): string[] {
   const { filter, from, to, after } = request;
-  const found: string[] = [];
-  const bound = (operator: string, instant: string) =>
-    found.push(`e.timestamp ${operator} ${values.bind(instant, 'timestamptz')}`);
-  const finer = (operator: string, at: FineInstant) => {
-    if (at.submicros !== '') found.push(compareFine(operator, at, values));
-  };
-  const { startDate, endDate } = filter;
-  if (startDate) {
-    bound('>=', formatInstant(startDate.micros));
-    finer('>=', startDate);
-  }
-  if (endDate) {
-    bound(endDate.submicros === '' ? '<' : '<=', formatInstant(endDate.micros));
-    finer('<', endDate);
-  }
+  const found = timeConditions(filter, values);
   const edge = (operator: string, instant: string) =>
-    request.isNarrow
-      ? found.push(`e.timestamp ${operator} '${formatInstant(parseInstant(instant) ?? 0)}'`)
-      : bound(operator, instant);
+    found.push(
+      request.isNarrow
+        ? `e.timestamp ${operator} '${formatInstant(parseInstant(instant) ?? 0)}'`
+        : `e.timestamp ${operator} ${values.bind(instant, 'timestamptz')}`,
+    );
   if (from !== undefined) edge('>=', from);
   if (to !== undefined) edge('<', to);
   if (after) found.push(...afterPosition(request.sort, after, values));
   return found;
 }
 
-/** What a filter demands of an event `e`, wherever it is in a list. */
-function matchConditions(filter: AuditEventFilter, values: Values): string[] {
-  const found: string[] = [];
-  for (const { list, column } of MEMBER_FILTERS) {
-    if (filter[list]) found.push(`e.${column} = ANY(${values.bind(filter[list], 'text[]')})`);
-  }
-  for (const target of targetConditions(filter)) found.push(onTarget(target, values));
-  return found;
-}
-
 /** True when events of a list may be left out, so that a page may look at many more than it has. */
 export function isFiltered(filter: AuditEventFilter): boolean {
   return matchConditions(filter, new Values()).length > 0;
-}
-
-/**
- * Holds for events with a target that fits. Most have no other than the one in columns of its own, and are told without
- * the list (docs/adr/0054).
- */
-function onTarget({ types, ids }: TargetCondition, values: Values): string {
-  const lists = [
-    { column: 'target_resource_type', member: 'type', list: types },
-    { column: 'target_resource_id', member: 'id', list: ids },
-  ].flatMap(({ list, ...one }) => (list ? [{ ...one, any: values.bind(list, 'text[]') }] : []));
-  const first = lists.map(({ column, any }) => `e.${column} = ANY(${any})`).join(' AND ');
-  const other = lists.map(({ member, any }) => `t ->> '${member}' = ANY(${any})`).join(' AND ');
-  return `(${first} OR e.targets IS NOT NULL AND EXISTS (SELECT FROM json_array_elements(e.targets) t WHERE ${other}))`;
-}
-
-/** Exact comparison. It needs a plain bound on timestamp beside it, for the index and for pruning. */
-function compareFine(operator: string, at: FineInstant, values: Values): string {
-  const micros = values.bind(formatInstant(at.micros), 'timestamptz');
-  const submicros = values.bind(at.submicros, 'text');
-  return `(e.timestamp, coalesce(e.timestamp_submicros, '')) ${operator} (${micros}, ${submicros})`;
 }
 
 /** Keyset bound. The plain bound on timestamp lets PostgreSQL prune partitions; the row comparison alone visits all. */
@@ -261,7 +204,7 @@ function preparedName(
   { filter, isNarrow }: PageRequest,
   text: string,
 ): Pick<Statement, 'name' | 'group'> {
-  if (EVENT_FILTERS.some(({ list }) => filter[list] !== undefined)) return {};
+  if (isFiltered(filter)) return {};
   let name = names.get(text);
   if (name === undefined) {
     name = `audit-page-${createHash('sha1').update(text).digest('base64url')}`;

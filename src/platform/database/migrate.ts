@@ -11,6 +11,7 @@ import { AccessTicket1764400000000 } from './migrations/1764400000000-access-tic
 import { IdempotencyScope1764500000000 } from './migrations/1764500000000-idempotency-scope';
 import { FullerEvent1764600000000 } from './migrations/1764600000000-fuller-event';
 import { IdempotencyRecord1764700000000 } from './migrations/1764700000000-idempotency-record';
+import { SearchFunctions1765100000000 } from './migrations/1765100000000-search-functions';
 import { TargetHashes1765200000000 } from './migrations/1765200000000-target-hashes';
 
 /** Advisory lock key: "audt" in ASCII. */
@@ -30,6 +31,7 @@ export const MIGRATIONS = [
   IdempotencyScope1764500000000,
   FullerEvent1764600000000,
   IdempotencyRecord1764700000000,
+  SearchFunctions1765100000000,
   TargetHashes1765200000000,
 ];
 

@@ -6,17 +6,28 @@ import {
   WordProperty,
 } from '../../../validation/dto-properties';
 import type { AuditEventFilter, AuditEventSort, EventFilter } from '../../event/audit-event-filter';
+import { MAX_QUERY_LENGTH } from '../../event/event-query';
 import type { PageQuery } from '../audit-pages';
 import {
   AlternativesProperty,
   instant,
   MAX_CURSOR_LENGTH,
+  MetadataTermsProperty,
+  OPERATORS,
+  QUERY_DESCRIPTION,
+  queryRule,
   rangeOf,
   withFilterLists,
 } from './audit-events-query.dto';
 
-const Alternatives = ({ description, words }: Pick<EventFilter, 'description' | 'words'>) =>
-  AlternativesProperty(words, { nullable: true, description });
+const Alternatives = ({
+  description,
+  ...filter
+}: Pick<EventFilter, 'description' | 'words' | 'isAddress'> & { list?: string }) =>
+  AlternativesProperty(filter, {
+    nullable: true,
+    description: `${description}${filter.list !== undefined && !filter.words ? OPERATORS : ''}`,
+  });
 
 /** Half-open: from `startDate` on, up to but not including `endDate`. */
 export class DateRangeDto {
@@ -39,6 +50,16 @@ class TenantsAndTime {
     description: 'Of these organizations only. Left out: of all that the token names.',
   })
   organizationIds?: string[] | null;
+
+  @MetadataTermsProperty({ nullable: true })
+  metadata?: string[] | null;
+
+  @Property(
+    queryRule,
+    { type: String, minLength: 1, maxLength: MAX_QUERY_LENGTH },
+    { description: QUERY_DESCRIPTION },
+  )
+  q?: string | null;
 }
 
 /** Filter of GraphQL and tRPC: lists are alternatives, members all hold. */

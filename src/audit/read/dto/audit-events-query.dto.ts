@@ -17,6 +17,9 @@ import {
   type EventFilter,
   type FilterLists,
 } from '../../event/audit-event-filter';
+import { MAX_QUERY_LENGTH, parseEventQuery, QUALIFIERS } from '../../event/event-query';
+import { parseMetadataTerm } from '../../event/metadata-terms';
+import { parseValueTerm } from '../../event/value-terms';
 import type { PageQuery } from '../audit-pages';
 
 /** Longer than any cursor of this service. */
@@ -56,16 +59,68 @@ export function rangeOf(
 
 export const MAX_LIST_ELEMENTS = 1000;
 
-/** Declares a list of a filter, of names unless there are `words`. */
+/** A value with the characters of its operators (value-terms.ts). */
+const MAX_TERM_LENGTH = MAX_NAME_LENGTH + 3;
+
+const term = (isAddress: boolean | undefined): Rule =>
+  parsedBy(text(MAX_TERM_LENGTH, 1), (given) => {
+    const { value } = parseValueTerm(given, isAddress);
+    if (value.length > MAX_NAME_LENGTH && [...value].length > MAX_NAME_LENGTH) {
+      throw new RangeError(`must be text of 1 to ${MAX_NAME_LENGTH} characters`);
+    }
+  });
+
+/** A rule for text that `parse` takes; its RangeError is the violation. */
+function parsedBy(rule: Rule, parse: (value: string) => unknown): Rule {
+  return (value) => {
+    const violation = rule(value);
+    if (violation !== undefined) return violation;
+    try {
+      parse(value as string);
+      return undefined;
+    } catch (error) {
+      if (error instanceof RangeError) return error.message;
+      throw error;
+    }
+  };
+}
+
+type Alternatives = Pick<EventFilter, 'description' | 'words' | 'isAddress'> & { list?: string };
+
+/** Declares a list: the words of a filter, or its values with operators; without a filter, names. */
 export function AlternativesProperty(
-  words: readonly string[] | undefined,
+  { words, isAddress, list }: Omit<Alternatives, 'description'>,
   schema: object,
 ): PropertyDecorator {
+  const maxLength = list === undefined ? MAX_NAME_LENGTH : MAX_TERM_LENGTH;
+  const rule = list === undefined ? text(MAX_NAME_LENGTH, 1) : term(isAddress);
   const element: [Rule, object] = words
     ? [oneOf(words), { enum: [...words] }]
-    : [text(MAX_NAME_LENGTH, 1), { minLength: 1, maxLength: MAX_NAME_LENGTH }];
+    : [rule, { minLength: 1, maxLength }];
   return ListProperty(element, MAX_LIST_ELEMENTS, schema);
 }
+
+const MAX_METADATA_TERMS = 20;
+const MAX_METADATA_TERM_LENGTH = 2000;
+
+/** Declares the list of conditions on metadata. */
+export const MetadataTermsProperty = (schema: object): PropertyDecorator =>
+  ListProperty(
+    [
+      parsedBy(text(MAX_METADATA_TERM_LENGTH, 1), parseMetadataTerm),
+      { minLength: 1, maxLength: MAX_METADATA_TERM_LENGTH },
+    ],
+    MAX_METADATA_TERMS,
+    {
+      description:
+        'Conditions on metadata: `path=value`, or `path` for any value there; `!` before it negates. Names of a path are between dots; lists stand for each of their elements. `42` is the number and the text, `"42"` the text alone, and a text may end in `*`. Conditions on one path are alternatives, those on several paths all hold.',
+      ...schema,
+    },
+  );
+
+/** The rule and the schema of a query. */
+export const queryRule: Rule = parsedBy(text(MAX_QUERY_LENGTH, 1), parseEventQuery);
+export const QUERY_DESCRIPTION = `Words and \`"texts"\` of at least three characters that the action, principal, targets, outcome or metadata must hold, in any case, and qualifiers: \`actor:alice action:invoice.* -status:success ip:10.1.0.0/16 metadata.order.id:42 after:2026-11-01 "text"\`. \`-\` negates, commas separate alternatives, quotes take a value as it is. Qualifiers: ${QUALIFIERS.join(', ')}.`;
 
 /** DTO class with the members of `base` and a list per filter, declared by `decorate`. */
 export function withFilterLists<Base extends object, Name extends 'list' | 'parameter'>(
@@ -78,16 +133,19 @@ export function withFilterLists<Base extends object, Name extends 'list' | 'para
   return WithFilterLists as new () => Base & FilterLists<Name>;
 }
 
+/** Operators of values (value-terms.ts), for descriptions. */
+export const OPERATORS = ' `*` at the end of a value is any text, `!` before it excludes it.';
+
 /** Part of the description: the docs page would send an `example` with every request that is tried out. */
 function ListParameter({
   description,
-  words,
   example,
-}: Pick<EventFilter, 'description' | 'words' | 'example'>): PropertyDecorator {
+  ...filter
+}: Alternatives & Pick<EventFilter, 'example'>): PropertyDecorator {
   return applyDecorators(
     QueryList(),
-    AlternativesProperty(words, {
-      description: `${description} Such as \`${example}\`; write \`\\,\` for a comma inside one, or repeat the parameter with one value each.`,
+    AlternativesProperty(filter, {
+      description: `${description}${filter.list !== undefined && !filter.words ? OPERATORS : ''} Such as \`${example}\`; write \`\\,\` for a comma inside one, or repeat the parameter with one value each.`,
       style: 'form',
       explode: false,
     }),
@@ -130,6 +188,18 @@ class TenantsAndTimeQuery {
     example: 'org-1,org-2',
   })
   organization_ids?: string[];
+
+  @QueryList()
+  @MetadataTermsProperty({ style: 'form', explode: false })
+  metadata?: string[];
+
+  @Parameter(QueryText(), queryRule, {
+    type: String,
+    minLength: 1,
+    maxLength: MAX_QUERY_LENGTH,
+    description: QUERY_DESCRIPTION,
+  })
+  q?: string;
 }
 
 export class AuditEventFilterQuery extends withFilterLists(
@@ -196,6 +266,8 @@ export function filterOf(query: AuditEventFilterQuery): AuditEventFilter {
   return {
     ...rangeOf([query.start_date, query.end_date], 'end_date'),
     organizationIds: query.organization_ids,
+    ...(query.metadata ? { metadata: query.metadata } : {}),
+    ...(query.q === undefined ? {} : { q: query.q }),
     ...(Object.fromEntries(lists) as FilterLists<'list'>),
   };
 }
