@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import type { AuditEventFilter } from '../event/audit-event-filter';
+import { literalTerm } from '../event/value-terms';
 import { countStatement, pageStatement, type PageRequest } from './page-statement';
 
 const request: PageRequest = {
@@ -16,7 +17,8 @@ const after = {
   organizationId: 'org-1',
 };
 
-const names = fc.option(fc.array(fc.string(), { minLength: 1, maxLength: 3 }), { nil: undefined });
+const name = fc.string({ minLength: 1 }).map(literalTerm);
+const names = fc.option(fc.array(name, { minLength: 1, maxLength: 3 }), { nil: undefined });
 const date = fc.option(
   fc.record({
     micros: fc.integer({ min: 0, max: 4e15 }),
