@@ -11,9 +11,9 @@ import {
   type PageRequest,
   pageStatement,
   type Statement,
-  Values,
   where,
 } from '../read/page-statement';
+import { Values } from '../read/values';
 import { indexedFilters } from './indexed-filters';
 import { TARGETS_KEY } from './search-indexes';
 import { SealedRanges } from './sealed-ranges';

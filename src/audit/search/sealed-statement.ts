@@ -11,8 +11,8 @@ import {
   ownConditions,
   type PageRequest,
   type Statement,
-  Values,
 } from '../read/page-statement';
+import { Values } from '../read/values';
 import {
   hashOf,
   keyHashOf,

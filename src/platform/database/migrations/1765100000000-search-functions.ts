@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { grantToServers } from './server-privileges';
 
 /** Of IPv4, without leading zeros. */
 const IPV4 = String.raw`(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`;
@@ -10,16 +11,21 @@ const IPV4 = String.raw`(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2
  */
 export class SearchFunctions1765100000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
-    const [{ schema, has_icu: hasIcu }] = (await runner.query(
-      `SELECT quote_ident(current_schema()) AS schema,
-              EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu') AS has_icu`,
-    )) as [{ schema: string; has_icu: boolean }];
+    // A superuser may migrate: the functions belong to the owner of the events.
+    const [{ schema, owner, has_icu: hasIcu }] = (await runner.query(
+      `SELECT quote_ident(current_schema()) AS schema, relowner::regrole::text AS owner,
+              EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu') AS has_icu
+       FROM pg_class WHERE oid = 'audit_event'::regclass`,
+    )) as [{ schema: string; owner: string; has_icu: boolean }];
     // Without ICU in this build of PostgreSQL, the case of characters beyond ASCII is that of the database's locale.
     const lower = hasIcu ? 'lower($1 COLLATE pg_catalog."und-x-icu")' : 'lower($1)';
-    const create = (signature: string, returns: string, body: string, language: string) =>
-      runner.query(
-        `CREATE FUNCTION ${schema}.${signature} RETURNS ${returns} LANGUAGE ${language} IMMUTABLE PARALLEL SAFE AS $body$ ${body} $body$`,
+    const create = async (signature: string, returns: string, body: string, language: string) => {
+      const name = `${schema}.${signature}`;
+      await runner.query(
+        `CREATE FUNCTION ${name} RETURNS ${returns} LANGUAGE ${language} IMMUTABLE PARALLEL SAFE AS $body$ ${body} $body$`,
       );
+      await runner.query(`ALTER FUNCTION ${name} OWNER TO ${owner}`);
+    };
     await create(
       'audit_fold(text)',
       'text',
@@ -122,6 +128,7 @@ export class SearchFunctions1765100000000 implements MigrationInterface {
       END`,
       'plpgsql',
     );
+    await grantToServers(runner);
   }
 
   async down(runner: QueryRunner): Promise<void> {

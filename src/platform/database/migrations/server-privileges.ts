@@ -16,6 +16,13 @@ export const SERVER_PRIVILEGES = {
     'audit_event_make_partition(timestamptz, integer)',
     'audit_event_finish_detaching(oid)',
     'audit_event_target_hashes(text, json)', // of an index that writes keep
+    // Of filters.
+    'audit_fold(text)',
+    'audit_normal_number(text)',
+    'audit_address(text)',
+    'audit_json_has_text(json, text)',
+    'audit_json_has_path(json, text[])',
+    'audit_json_has_value(json, text[], text[], text[], text[], text[])',
   ],
 } as const;
 
