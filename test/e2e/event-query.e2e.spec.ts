@@ -4,7 +4,9 @@ import { type AuditEventFilter } from '../../src/audit/event/audit-event-filter'
 import { eventTest, recordedEventOf } from '../../src/audit/event/event-test';
 import { fetchExport, linesOf } from '../support/export-client';
 import { NAUGHTY_STRINGS } from '../support/naughty-strings';
+import { TailClient } from '../support/tail-client';
 import { EVENTS, TestService, tokenOf } from '../support/test-service';
+import { until } from '../integration/until.fixture';
 
 /** A value of metadata, as JSON text: numbers keep their spelling. */
 interface MadeEvent {
@@ -353,6 +355,38 @@ describe('filters with operators, metadata and texts', () => {
       { numRuns: 30 },
     ); // prettier-ignore
   }, 300_000);
+});
+
+describe('a live feed', () => {
+  it('has only the events of its query, those before it and those after', async () => {
+    const sample = fc.sample(event, { numRuns: 1, seed: 3 })[0];
+    if (!sample) throw new Error('There is no sample.');
+    const fitting = {
+      ...sample, principalId: 'alice', outcomeDescription: 'Rückgabe', metadata: { order: { id: new Spelled('4.2e1') } },
+    }; // prettier-ignore
+    const others = [
+      { ...fitting, principalId: 'bob' },
+      { ...fitting, outcomeDescription: 'Gabe' },
+      { ...fitting, metadata: { order: { id: new Spelled('43') } } },
+    ];
+    const [first] = await store([fitting, ...others]);
+    const organizationId = first?.organizationId ?? '';
+    const query = new URLSearchParams({
+      organization_ids: organizationId,
+      q: 'actor:alice "RÜCKGABE"',
+      metadata: 'order.id=42',
+      after_sequence: '0',
+    });
+    const tail = await TailClient.open(`${service.url}${EVENTS}/tail?${query.toString()}`, {
+      authorization: `Bearer ${token}`,
+    });
+    await until(() => tail.events.length > 0 || tail.isOver);
+    organizations -= 1; // the same organization again
+    const [, , , last] = await store([...others, fitting]);
+    await until(() => tail.events.some(({ id }) => id === last?.id) || tail.isOver);
+    expect(tail.events.map(({ id }) => id)).toEqual([first?.id, last?.id]);
+    await tail.close();
+  });
 });
 
 function filterIn(query: URLSearchParams): AuditEventFilter {

@@ -111,7 +111,7 @@ function queryTests({ filter, texts }: EventQuery): EventTest[] {
   return [
     eventTest(filter),
     ...texts.map(({ text, isNegated }): EventTest => {
-      return (event) => hasText(event, text) !== isNegated;
+      return (event) => searched(event).texts.includes(text) !== isNegated;
     }),
   ];
 }
@@ -181,43 +181,41 @@ interface SearchedEvent {
   metadata?: unknown;
 }
 
-let lastText: string | undefined;
-let lastParsed: SearchedEvent | undefined;
-
-/** The last one is kept: subscribers test one event after the other. */
-function parsed({ text }: RecordedEvent): SearchedEvent {
-  if (lastText !== text || !lastParsed) {
-    const marked = mapJsonNumbers(text, (number) => `"\\u0000${number}"`);
-    [lastText, lastParsed] = [text, JSON.parse(marked) as SearchedEvent];
-  }
-  return lastParsed;
+/** What texts and conditions on metadata look at. */
+interface SearchedContent {
+  metadata: unknown;
+  /** All texts, folded, with a character between them that no text of a query has. */
+  texts: string;
 }
 
-function hasText(event: RecordedEvent, term: string): boolean {
-  const { action, principalId, principalName, targetResourceType, targetResourceId, ...rest } =
-    parsed(event);
-  const { outcomeDescription, targets, metadata } = rest;
-  const texts = [action, principalId, principalName, targetResourceType, targetResourceId];
-  return (
-    [...texts, outcomeDescription].some((text) => text != null && fold(text).includes(term)) ||
-    jsonHasText(targets, term) ||
-    jsonHasText(metadata, term)
-  );
+let last: { text: string; content: SearchedContent } | undefined;
+
+/** Of the last event only: subscribers test one event after the other, and an event may be large. */
+function searched({ text }: RecordedEvent): SearchedContent {
+  if (last?.text !== text) last = { text, content: searchedContent(text) };
+  return last.content;
 }
 
-function jsonHasText(value: unknown, term: string): boolean {
-  if (typeof value === 'string') {
-    return fold(value.startsWith(NUMBER_MARK) ? value.slice(1) : value).includes(term);
-  }
-  if (typeof value !== 'object' || value === null) return false;
-  return Object.values(value).some((member) => jsonHasText(member, term));
+function searchedContent(text: string): SearchedContent {
+  const marked = mapJsonNumbers(text, (number) => `"\\u0000${number}"`);
+  const event = JSON.parse(marked) as SearchedEvent;
+  const { action, principalId, principalName, targetResourceType, targetResourceId } = event;
+  const { outcomeDescription, targets, metadata = null } = event;
+  const texts: unknown[] = [action, principalId, principalName, targetResourceType];
+  const all = [...texts, targetResourceId, outcomeDescription, targets, metadata];
+  return { metadata, texts: fold([...textsIn(all)].join('\x01')) };
+}
+
+function* textsIn(value: unknown): Generator<string> {
+  if (typeof value === 'string') yield value.startsWith(NUMBER_MARK) ? value.slice(1) : value;
+  if (typeof value !== 'object' || value === null) return;
+  for (const member of Object.values(value)) yield* textsIn(member);
 }
 
 function metadataTest({ path, values, isNegated }: MetadataTerm): EventTest {
   const fits = values ? (value: unknown) => jsonFits(value, values) : () => true;
   return (event) => {
-    const { metadata = null } = parsed(event);
-    return hasAt(metadata, path, fits) !== isNegated;
+    return hasAt(searched(event).metadata, path, fits) !== isNegated;
   };
 }
 
