@@ -590,11 +590,20 @@ declare class QueryPerformanceDto {
 	cacheHitRatio: number | null;
 	suggestions: string[];
 }
+declare class SealedIndexFiguresDto {
+	totalIndexes: number;
+	totalSizeGB: number;
+	unsealedEvents: number;
+	lastBuiltAt: string | null;
+	failures: number;
+	recommendations: string[];
+}
 declare class DatabasePerformanceReportDto {
 	timestamp: string;
 	connectionPool: ConnectionPoolDto;
 	queryCache: QueryCacheDto;
 	partitions: PartitionFiguresDto;
+	sealedIndexes: SealedIndexFiguresDto;
 	performance: QueryPerformanceDto;
 }
 type HealthLevel = "healthy" | "warning" | "critical";
@@ -622,7 +631,7 @@ declare class PartitionOptimizationDto {
 declare class IndexOptimizationDto {
 	index: string;
 	table: string;
-	action: "dropped" | "skipped" | "suggested";
+	action: "built" | "dropped" | "skipped" | "suggested";
 	reason: string;
 	sizeBytes: number;
 }

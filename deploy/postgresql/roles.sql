@@ -71,7 +71,7 @@ WHERE to_regclass(format('%I.%I', :'schema', name)) IS NOT NULL \gexec
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, :'server')
 FROM pg_proc p
 WHERE p.pronamespace = to_regnamespace(quote_ident(:'schema'))
-  AND p.proname IN ('audit_event_make_partition', 'audit_event_finish_detaching', 'audit_event_target_hashes',
+  AND p.proname IN ('audit_event_make_partition', 'audit_event_finish_detaching', 'audit_event_target_hashes', 'audit_event_by_index',
     'audit_fold', 'audit_normal_number', 'audit_address', 'audit_json_has_text', 'audit_json_has_path', 'audit_json_has_value') \gexec
 
 COMMIT;

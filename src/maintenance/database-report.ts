@@ -10,9 +10,12 @@ import type {
   PartitionFiguresDto,
   QueryCacheDto,
   QueryPerformanceDto,
+  SealedIndexFiguresDto,
 } from './dto/responses.dto';
 import { rankIndexes } from './index-maintenance';
 import { Maintenance } from './maintenance';
+import { measureSealedIndexes } from './sealed-index-report';
+import { Sealing } from './sealing';
 import { databaseConfig, serverConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
 import { isUnavailable } from '../platform/database/database-errors';
@@ -53,6 +56,7 @@ export class DatabaseReport {
     private readonly tables: MaintainedTables,
     private readonly sources: MeasurementSources,
     private readonly maintenance: Maintenance,
+    private readonly sealing: Sealing,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
     @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
@@ -80,7 +84,7 @@ export class DatabaseReport {
     });
     // The cache's alert threshold belongs to the metrics.
     const queryCache: ComponentHealthDto = { status: 'healthy', details: { ...report.queryCache } };
-    const partitions = this.judgePartitions(report.partitions);
+    const partitions = this.judgePartitions(report.partitions, report.sealedIndexes);
     const performance = judgePerformance(report.performance);
     const judged = [connectionPool, partitions, performance];
     return {
@@ -97,12 +101,14 @@ export class DatabaseReport {
 
   private async make(client: PoolClient): Promise<DatabasePerformanceReportDto> {
     const partitions = await this.partitions(client);
+    const sealedIndexes = await this.sealedIndexes(client);
     const performance = await this.performance(client);
     return {
       timestamp: wallClockText(),
       connectionPool: this.connectionPool(),
       queryCache: this.sources.read('queryCache') ?? NO_CACHE,
       partitions,
+      sealedIndexes,
       performance,
     };
   }
@@ -150,6 +156,27 @@ export class DatabaseReport {
     return figures;
   }
 
+  private async sealedIndexes(client: PoolClient): Promise<SealedIndexFiguresDto> {
+    const { indexes, bytes, unsealedEvents } = await measureSealedIndexes(client, this.tables);
+    const { builtAt = null, failures, refusal, lastFailure } = this.sealing.state();
+    return {
+      totalIndexes: indexes,
+      totalSizeGB: round(bytes / GB, 6),
+      unsealedEvents,
+      lastBuiltAt: builtAt,
+      failures,
+      recommendations: [
+        ...(this.config.sealEvents === 0
+          ? ['DATABASE_SEAL_EVENTS is 0: no indexes are built for filters.']
+          : []),
+        ...(refusal === undefined ? [] : [`No indexes are built for filters: ${refusal}.`]),
+        ...(lastFailure === undefined
+          ? []
+          : [`An index for filters could not be built: ${lastFailure}.`]),
+      ],
+    };
+  }
+
   private async performance(client: PoolClient): Promise<QueryPerformanceDto> {
     const slow = await findSlowStatements(client, this.config.slowQueryThresholdMs);
     const { unused, suggestions } = await rankIndexes(client);
@@ -174,7 +201,10 @@ export class DatabaseReport {
     };
   }
 
-  private judgePartitions({ recommendations, ...figures }: PartitionFiguresDto): Judged {
+  private judgePartitions(
+    { recommendations, ...figures }: PartitionFiguresDto,
+    sealed: SealedIndexFiguresDto,
+  ): Judged {
     const last = this.maintenance.lastRun();
     const unfinished = last
       ? [...last.failures, ...last.postponed.map(({ partition }) => partition)]
@@ -182,6 +212,7 @@ export class DatabaseReport {
     const advice = [
       ...recommendations,
       ...unfinished.map((what) => `The last upkeep could not finish: ${what}. The log says why.`),
+      ...(this.config.sealEvents === 0 ? [] : sealed.recommendations),
     ];
     const lastUpkeep = last
       ? { at: last.startedAt, durationMs: last.durationMs, dropped: last.droppedPartitions }

@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import type { IndexOptimizationDto, ReindexResultDto } from './dto/responses.dto';
+import { SEALED_NAME } from '../platform/database/seals';
 import { type MaintenanceRun, OWN_RELATIONS, report, SERVICE_RELATIONS } from './maintenance-run';
 
 /** Smaller ones fit into a few reads. */
@@ -161,7 +162,7 @@ interface ScannedTable {
 
 /**
  * Ranks indexes by PostgreSQL's counters. Partitions count together: an index unused in an old month serves the newest.
- * Indexes of constraints do more than being read.
+ * Indexes of constraints do more than being read, and sealed ones serve questions that may come after years.
  */
 export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
   const since = await statisticsSince(client);
@@ -193,7 +194,7 @@ async function findUnused(client: ClientBase): Promise<UnusedIndex[]> {
      JOIN pg_stat_user_indexes s ON s.indexrelid = c.oid
      JOIN pg_stat_user_tables t ON t.relid = x.indrelid
      CROSS JOIN LATERAL (SELECT coalesce(pg_partition_root(c.oid), c.oid::regclass)::oid AS root) i
-     WHERE x.indisvalid AND ${SERVICE_RELATIONS}
+     WHERE x.indisvalid AND ${SERVICE_RELATIONS} AND c.relname !~ '${SEALED_NAME}'
      GROUP BY i.root
      HAVING sum(s.idx_scan) = 0 AND sum(t.n_live_tup) > 0
        AND NOT bool_or(x.indisunique OR x.indisprimary OR x.indisexclusion OR x.indisreplident OR x.indisclustered

@@ -14,6 +14,7 @@ import {
   unseenIndexes,
 } from './index-maintenance';
 import { MaintenanceRun, OWN_RELATIONS, report } from './maintenance-run';
+import { Sealing } from './sealing';
 import { adviseSettings } from './settings-advice';
 import { databaseConfig } from '../platform/config/settings';
 import { Database } from '../platform/database/database';
@@ -28,6 +29,7 @@ import {
 import { ownershipOf } from '../platform/database/privileges';
 import { withSessionLock } from '../platform/database/session-lock';
 import { AppError } from '../platform/errors/app-error';
+import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 import { wallClockText } from '../platform/runtime/clocks';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
@@ -35,6 +37,8 @@ const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
 const BUDGET_MS = 20_000;
 /** Part for partitions, so that their obstacles leave time for the rest. */
 const PARTITIONS_MS = 5000;
+/** Part for the indexes of filters. */
+const SEALING_MS = 5000;
 const CONNECT_TIMEOUT_MS = 5000;
 /** Readers and writers do not queue after a statement that waits. */
 const LOCK_TIMEOUT_MS = 2000;
@@ -67,6 +71,7 @@ export class Optimizer {
     database: Database,
     private readonly tables: MaintainedTables,
     private readonly partitions: Partitions,
+    private readonly sealing: Sealing,
     @Inject(databaseConfig.KEY) private readonly config: ConfigType<typeof databaseConfig>,
   ) {
     this.pool = database.dedicatedPool('optimize', {
@@ -104,12 +109,13 @@ export class Optimizer {
     const leftovers = await removeLeftoverIndexes(run);
     const { vacuumed, analyzed } = await maintainTables(run);
     const { rebuilt, removed } = await this.indexes.rebuildBloated(run);
+    const sealed = await this.seal();
     const usage = await run.read(rankIndexes);
     const suggestions = usage.found ? usage.found.suggestions : [unseenIndexes(usage.skipped)];
     const settings = await run.read(() => adviseSettings(client, this.config.poolMax));
     return {
       partitionOptimization,
-      indexOptimization: [...notOwned, ...leftovers, ...removed, ...suggestions],
+      indexOptimization: [...notOwned, ...leftovers, ...removed, ...sealed, ...suggestions],
       maintenanceResults: {
         vacuumResults: vacuumed,
         analyzeResults: analyzed,
@@ -132,6 +138,25 @@ export class Optimizer {
       refused.push({ ...unseenIndexes(reason), table });
     }
     return refused;
+  }
+
+  /** Builds due indexes for filters; what is not built in time goes on after the response. */
+  private async seal(): Promise<IndexOptimizationDto[]> {
+    const built = await withTimeout(
+      this.sealing.run().catch(() => undefined),
+      SEALING_MS,
+    );
+    if (built === TIMED_OUT) {
+      const reason = 'Indexes for filters are still being built; the next report shows them.';
+      return [{ ...unseenIndexes(reason), table: this.tables.partitioned()[0]?.table ?? '(all)' }];
+    }
+    return (built ?? []).map(({ name, partition }) => ({
+      index: name,
+      table: partition,
+      action: 'built',
+      reason: 'An index for filters, over events that have cooled down.',
+      sizeBytes: 0,
+    }));
   }
 
   private async makePartitions(): Promise<PartitionOptimizationDto[]> {

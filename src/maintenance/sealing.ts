@@ -20,6 +20,7 @@ import { createSeal, findSeals, type SealedIndex } from '../platform/database/se
 import { withSessionLock } from '../platform/database/session-lock';
 import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
+import { measureSealedIndexes, type SealedIndexFigures } from './sealed-index-report';
 import {
   growthLimit,
   mergedRanges,
@@ -60,7 +61,13 @@ const LOW_IMPACT_SETTINGS = [
   'SET synchronous_commit = local',
 ];
 
-/** The state of the sealed indexes of a table. */
+/** A built index and its partition. */
+interface BuiltIndex {
+  name: string;
+  partition: string;
+}
+
+/** What this process knows of sealed indexes. */
 export interface SealingState {
   /** When this process last looked, or undefined. */
   lookedAt?: string;
@@ -71,6 +78,8 @@ export interface SealingState {
   /** Why there is none to build, where something is wrong. */
   refusal?: string;
   lastFailure?: string;
+  /** As the last look found them. */
+  figures?: SealedIndexFigures;
 }
 
 /**
@@ -84,7 +93,7 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger(Sealing.name);
   private readonly pool: DedicatedPool;
   private timer: NodeJS.Timeout | undefined;
-  private running: Promise<string[] | undefined> | undefined;
+  private running: Promise<BuiltIndex[] | undefined> | undefined;
   private backend: number | undefined;
   private isStopping = false;
   /** Rows ever inserted into a partition, at the last look, by oid. */
@@ -132,11 +141,11 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * Looks once, and builds and drops what is due; joins a look under way. Resolves with the names of the built indexes,
-   * undefined when another replica has the lock or this one may not build.
+   * Looks once, and builds and drops what is due; joins a look under way. Resolves with the built indexes, undefined
+   * when another replica has the lock or this one may not build.
    * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away.
    */
-  run(): Promise<string[] | undefined> {
+  run(): Promise<BuiltIndex[] | undefined> {
     if (this.isStopping || this.config.sealEvents === 0) return Promise.resolve(undefined);
     this.running ??= this.pool
       .withClient((client) => this.runOnce(client))
@@ -162,16 +171,17 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
     }, delayMs).unref();
   }
 
-  private async runOnce(client: PoolClient): Promise<string[] | undefined> {
+  private async runOnce(client: PoolClient): Promise<BuiltIndex[] | undefined> {
     for (const setting of LOW_IMPACT_SETTINGS) await client.query(setting);
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     const done = await withSessionLock(client, SEALING_LOCK, async () => {
       this.backend = rows[0]?.pid;
-      const built: string[] = [];
+      const built: BuiltIndex[] = [];
       for (const { table, sealedIndexes: indexes = [] } of this.tables.partitioned()) {
         if (indexes.length > 0) built.push(...(await this.seal(client, table, indexes)));
       }
       this.progress.lookedAt = wallClockText();
+      this.progress.figures = await measureSealedIndexes(client, this.tables);
       return built;
     });
     return done?.result;
@@ -181,7 +191,7 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
     client: PoolClient,
     table: string,
     indexes: readonly SealedIndex[],
-  ): Promise<string[]> {
+  ): Promise<BuiltIndex[]> {
     const { mayMaintain } = await ownershipOf(client, table);
     if (!mayMaintain) return []; // Maintenance says so
     await this.dropUseless(client, table, indexes);
@@ -192,9 +202,10 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
       this.refuse(shortage);
       return [];
     }
-    const built: string[] = [];
+    const built: BuiltIndex[] = [];
     // The newest first: most reads are about it.
     for (const partition of partitions.reverse()) {
+      const before = built.length;
       // A build may be followed by another one, or by the removal of what it replaces.
       for (let isDone = false; !isDone && !this.isStopping;) {
         const steps = await this.stepsOf(client, table, indexes, partition);
@@ -203,11 +214,22 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
           if (this.isStopping) break;
           const name = await this.take(client, table, partition, step);
           if (name === undefined) isDone = true;
-          else if (step.kind === 'build') built.push(name);
+          else if (step.kind === 'build') built.push({ name, partition: partition.name });
         }
       }
+      if (built.length > before && !this.isStopping) await this.analyzeOnce(client, partition);
     }
     return built;
+  }
+
+  /** Without statistics the planner takes a range of time for a few rows, which are cheaper to read than any index. */
+  private async analyzeOnce(client: ClientBase, { oid, name }: KnownPartition): Promise<void> {
+    const { rows } = await client.query<{ isMissing: boolean }>(
+      `SELECT pg_stat_get_last_analyze_time($1::oid) IS NULL
+          AND pg_stat_get_last_autoanalyze_time($1::oid) IS NULL AS "isMissing"`,
+      [oid],
+    );
+    if (rows[0]?.isMissing === true) await client.query(`ANALYZE ${name}`);
   }
 
   private async stepsOf(

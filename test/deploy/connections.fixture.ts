@@ -1,12 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { SEARCH_INDEXES } from '../../src/audit/search/search-indexes';
 import { loadEnvironment } from '../../src/platform/config/load-environment';
 
 const SOURCE = resolve(__dirname, '..', '..', 'src');
 /** Commits that wait for a standby leave the pool, and at most so many wait (docs/operations.md). */
 const DETACHED_COMMITS = 3;
-/** Of a partition: its table and three indexes. */
-const LOCKS_PER_PARTITION = 4;
+/** Of a partition: its table, three indexes, and the sealed ones. */
+const LOCKS_PER_PARTITION = 4 + SEARCH_INDEXES.length;
 
 /** The largest number of connections of each dedicated pool of the service, from its source; NaN where a setting decides. */
 export function dedicatedPools(): Map<string, number> {

@@ -230,10 +230,11 @@ describe('the connections of a replica', () => {
       feed: 2,
       health: 1,
       optimize: 1,
+      sealing: 1,
       upkeep: 1,
     });
-    expect(connectionsOfReplica('production')).toBe(40);
-    expect(OPERATIONS).toContain('`DATABASE_POOL_MAX` + `STREAMING_MAX_CONCURRENT` + 10');
+    expect(connectionsOfReplica('production')).toBe(41);
+    expect(OPERATIONS).toContain('`DATABASE_POOL_MAX` + `STREAMING_MAX_CONCURRENT` + 11');
   });
 });
 

@@ -43,6 +43,7 @@ describe('the report', () => {
       'connectionPool',
       'queryCache',
       'partitions',
+      'sealedIndexes',
       'performance',
     ]);
     expect(answer.json).toMatchObject({
@@ -57,6 +58,13 @@ describe('the report', () => {
         totalPartitions: expect.any(Number),
         totalSizeGB: expect.any(Number),
         recommendations: expect.any(Array),
+      },
+      sealedIndexes: {
+        totalIndexes: expect.any(Number),
+        totalSizeGB: expect.any(Number),
+        unsealedEvents: expect.any(Number),
+        failures: 0,
+        recommendations: [],
       },
       performance: {
         slowQueries: 0,

@@ -5,6 +5,7 @@ import { MaintainedTables } from '../../src/platform/database/maintained-tables'
 import { Optimizer } from '../../src/maintenance/optimizer';
 import { MeasurementSources } from '../../src/metrics/measurement-sources';
 import { maintenanceOf } from './maintenance.fixture';
+import { sealingOf } from './sealing.fixture';
 import type { Replica } from './replica.fixture';
 
 function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {
@@ -14,8 +15,14 @@ function tablesOf(ahead = 1, retentionDays = 0): MaintainedTables {
 }
 
 /** The optimizer of a replica, which makes `ahead` months ahead. */
-export const optimizerOf = ({ database, partitions }: Replica, ahead = 1) =>
-  new Optimizer(database, tablesOf(ahead), partitions, databaseConfig());
+export const optimizerOf = (replica: Replica, ahead = 1) =>
+  new Optimizer(
+    replica.database,
+    tablesOf(ahead),
+    replica.partitions,
+    sealingOf(replica),
+    databaseConfig(),
+  );
 
 /** Its report, without a cache in front. */
 export const reportOf = (replica: Replica, retentionDays = 0) =>
@@ -24,6 +31,7 @@ export const reportOf = (replica: Replica, retentionDays = 0) =>
     tablesOf(1, retentionDays),
     new MeasurementSources(),
     maintenanceOf(replica),
+    sealingOf(replica),
     databaseConfig(),
     serverConfig(),
   );

@@ -25,7 +25,7 @@ export function sealingOf(
 /** Looks twice, as how fast a partition grows shows only then; resolves with the names of what the second one built. */
 export async function sealAll(sealing: Sealing): Promise<string[]> {
   await sealing.run();
-  return (await sealing.run()) ?? [];
+  return ((await sealing.run()) ?? []).map(({ name }) => name);
 }
 
 /** The seals of all partitions, by partition and key, in the order of their names. */

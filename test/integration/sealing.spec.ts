@@ -94,6 +94,10 @@ describe('sealed indexes', () => {
     expect(await keysOf(LAST_MONTH, 'whole')).toEqual(KEYS);
     expect(await keysOf(THIS_MONTH)).toEqual([]);
     expect(await sealing.run()).toEqual([]);
+    const { rowCount } = await admin.query('SELECT FROM pg_stats WHERE tablename = $1', [
+      partitionOf(LAST_MONTH),
+    ]);
+    expect(rowCount).toBeGreaterThan(0);
   });
 
   it('wait until hardly any events arrive in it', async () => {

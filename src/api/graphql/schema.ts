@@ -52,7 +52,7 @@ const ENUM_NAMES = {
   'healthy|warning|critical': 'HealthStatus',
   'up|away|none': 'SharedTierState',
   'created|skipped': 'PartitionAction',
-  'dropped|skipped|suggested': 'IndexAction',
+  'built|dropped|skipped|suggested': 'IndexAction',
   'done|skipped': 'MaintenanceAction',
 };
 

@@ -19,6 +19,7 @@ import {
   presenceOf,
   type SearchKey,
   targetHashesOf,
+  targetsPresenceOf,
   valueOf,
 } from './search-indexes';
 
@@ -50,8 +51,9 @@ const GREATEST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
  *
  * Each organization and value is one position in each index, whose order is the list's: PostgreSQL stops after `limit`
  * events, however many there are. The planner has no other way that gives this order (ORDER BY begins with the hash, and
- * the row comparisons leave it no equality to reduce that by), and no other index fits a condition, as all of them are
- * inside a CASE: so no estimate can make it walk by time. Values are compared themselves after their hash.
+ * the row comparisons leave it no equality to reduce that by), no other index fits a condition, as all of them are inside a
+ * CASE, and any way but through a sealed index has to evaluate a function that is declared dear: so no estimate can make it
+ * walk by time. Values are compared themselves after their hash.
  *
  * With `look`, at most so many events of each organization, value and range are looked at, which matters when other
  * conditions hold for few of them. A row with `reached` (JSON of a Position) says that the list is complete up to this
@@ -162,7 +164,7 @@ function otherTargets(
   ]);
   const found = [
     ...literalBounds(range),
-    'e.targets IS NOT NULL',
+    targetsPresenceOf('e.'),
     `${targetHashesOf('e.')} && ARRAY(SELECT hash FROM ${keys} k)`,
   ];
   const marks = limits.look === undefined ? '' : ', true AS fits, NULL::bigint AS looked';

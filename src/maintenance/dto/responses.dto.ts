@@ -85,6 +85,29 @@ export class QueryPerformanceDto {
   suggestions!: string[];
 }
 
+export class SealedIndexFiguresDto {
+  @ApiInteger(588, 'Indexes that are built behind the writes and serve filters.')
+  totalIndexes!: number;
+
+  @ApiNumber(2.71, 'GiB.')
+  totalSizeGB!: number;
+
+  @ApiInteger(
+    31_200,
+    'Events that no such index holds yet (an estimate): filters look at them one by one.',
+  )
+  unsealedEvents!: number;
+
+  @ApiInstant('When the replica that answers last built one; null for never.', { nullable: true })
+  lastBuiltAt!: string | null;
+
+  @ApiInteger(0, 'Builds that failed in the replica that answers.')
+  failures!: number;
+
+  @ApiTexts([])
+  recommendations!: string[];
+}
+
 export class DatabasePerformanceReportDto {
   @ApiInstant()
   timestamp!: string;
@@ -97,6 +120,9 @@ export class DatabasePerformanceReportDto {
 
   @ApiPart(() => PartitionFiguresDto)
   partitions!: PartitionFiguresDto;
+
+  @ApiPart(() => SealedIndexFiguresDto)
+  sealedIndexes!: SealedIndexFiguresDto;
 
   @ApiPart(() => QueryPerformanceDto)
   performance!: QueryPerformanceDto;
@@ -160,11 +186,11 @@ export class IndexOptimizationDto {
   table!: string;
 
   @ApiWord(
-    ['dropped', 'skipped', 'suggested'],
+    ['built', 'dropped', 'skipped', 'suggested'],
     'dropped',
     '`suggested`: nothing was done; the reason gives the evidence.',
   )
-  action!: 'dropped' | 'skipped' | 'suggested';
+  action!: 'built' | 'dropped' | 'skipped' | 'suggested';
 
   @ApiText('Left behind by a REINDEX that was interrupted.')
   reason!: string;

@@ -51,6 +51,9 @@ function hashOf({ definition, where = '' }: SealedIndex): string {
     .slice(0, HASH_CHARACTERS);
 }
 
+/** Regular expression of PostgreSQL for names of sealed indexes. */
+export const SEALED_NAME = '_seal_[a-z]+_[0-9a-f]{6}_[0-9a-f]{4}';
+
 const prefixOf = (table: string) => `${table}_seal_`;
 
 /** Milliseconds in base 36, `n` before negative ones: eight characters in this century. */

@@ -1,9 +1,13 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { grantToServers } from './server-privileges';
 
+const FUNCTIONS = ['audit_event_target_hashes(text, json)', 'audit_event_by_index(uuid, text)'];
+
 /**
- * The hashes of an event's targets, for the sealed index over them (docs/adr/0059). A target that `->>` would fail for is
- * left out, as an index must not refuse a row; the service stores none.
+ * Functions of the sealed indexes (docs/adr/0059). The hashes of an event's targets leave out a target that `->>` would
+ * fail for, as an index must not refuse a row; the service stores none. `audit_event_by_index` is true for every event: a
+ * condition of the indexes and of the statements that are to use them, whose declared cost keeps the planner from every
+ * other way. Where the index is used it is never called.
  */
 export class TargetHashes1765200000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -19,18 +23,21 @@ export class TargetHashes1765200000000 implements MigrationInterface {
             AND CASE WHEN t::text ~ '\\u(0000|[dD][89a-fA-F])' THEN false ELSE t ->> 'id' IS NOT NULL END);
       END
       $body$`);
-    // A superuser may migrate: the function belongs to the owner of the events.
+    await runner.query(`
+      CREATE FUNCTION audit_event_by_index(id uuid, index text) RETURNS boolean
+      LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000000 AS $body$ BEGIN RETURN true; END $body$`);
+    // A superuser may migrate: the functions belong to the owner of the events.
     const rows = (await runner.query(
       `SELECT relowner::regrole::text AS owner FROM pg_class WHERE oid = 'audit_event'::regclass`,
     )) as { owner: string }[];
-    await runner.query(
-      `ALTER FUNCTION audit_event_target_hashes(text, json) OWNER TO ${rows[0]?.owner}`,
-    );
+    for (const name of FUNCTIONS) {
+      await runner.query(`ALTER FUNCTION ${name} OWNER TO ${rows[0]?.owner}`);
+    }
     await grantToServers(runner);
   }
 
   async down(runner: QueryRunner): Promise<void> {
     // With the indexes that use it.
-    await runner.query('DROP FUNCTION audit_event_target_hashes(text, json) CASCADE');
+    for (const name of FUNCTIONS) await runner.query(`DROP FUNCTION ${name} CASCADE`);
   }
 }

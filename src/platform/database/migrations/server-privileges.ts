@@ -15,7 +15,9 @@ export const SERVER_PRIVILEGES = {
   functions: [
     'audit_event_make_partition(timestamptz, integer)',
     'audit_event_finish_detaching(oid)',
-    'audit_event_target_hashes(text, json)', // of an index that writes keep
+    // Of indexes that writes keep.
+    'audit_event_target_hashes(text, json)',
+    'audit_event_by_index(uuid, text)',
     // Of filters.
     'audit_fold(text)',
     'audit_normal_number(text)',
