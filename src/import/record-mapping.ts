@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-
 /** Its numbers may have lost digits: read strings from it, take everything else as text. */
 export type JsonObject = Record<string, unknown>;
 
@@ -111,21 +109,6 @@ export function firstKind(...candidates: unknown[]): string | undefined {
   return candidates
     .map(textOf)
     .find((candidate) => candidate !== undefined && candidate.length <= MAX_KIND_LENGTH);
-}
-
-/**
- * A UUID (version 8, RFC 9562: 122 bits of a SHA-256) of these parts, so that a line of a file becomes the same event
- * however often it is imported.
- */
-export function deterministicUuid(parts: readonly string[]): string {
-  const hash = createHash('sha256');
-  // The lengths keep ['ab', 'c'] and ['a', 'bc'] apart.
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  const bytes = hash.digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = bytes.toString('hex');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }
 
 /** A non-empty string. */

@@ -1,5 +1,4 @@
 import fc from 'fast-check';
-import { deterministicUuid } from './record-mapping';
 import type { Format } from './record-formats';
 import { type EventLine, RecordReader, type RefusedLine } from './record-reader';
 import type { Line } from '../platform/runtime/line-splitter';
@@ -180,14 +179,5 @@ describe('event', () => {
     expect(read('event', '{"action":"a","\\u0061ction":"b"}')).toMatchObject({
       reason: ['"action" is there twice'],
     });
-  });
-});
-
-describe('deterministicUuid', () => {
-  it('is the same for the same parts, and another when they are parted elsewhere', () => {
-    const uuid = deterministicUuid(['ab', 'c']);
-    expect(uuid).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-    expect(deterministicUuid(['ab', 'c'])).toBe(uuid);
-    expect(deterministicUuid(['a', 'bc'])).not.toBe(uuid);
   });
 });

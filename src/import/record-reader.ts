@@ -1,11 +1,7 @@
 import { exactText, type RawRecord } from './raw-record';
 import { type Format, recordFormat } from './record-formats';
-import {
-  deterministicUuid,
-  objectOf,
-  type RecordMapping,
-  UnmappableRecord,
-} from './record-mapping';
+import { objectOf, type RecordMapping, UnmappableRecord } from './record-mapping';
+import { derivedUuid } from '../platform/runtime/derived-uuid';
 import type { Line } from '../platform/runtime/line-splitter';
 
 /** Where a record stands. */
@@ -97,8 +93,8 @@ export class RecordReader {
       value,
       organizationId,
       isBasic: this.isBasic,
-      derivedId: () => deterministicUuid([this.name, organizationId ?? '', String(number), text]),
-      namedId: (...parts) => deterministicUuid([this.name, ...parts]),
+      derivedId: () => derivedUuid([this.name, organizationId ?? '', String(number), text]),
+      namedId: (...parts) => derivedUuid([this.name, ...parts]),
     });
   }
 }

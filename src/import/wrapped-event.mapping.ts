@@ -1,4 +1,5 @@
-import { mapEvent, splitMembers } from './event.mapping';
+import { membersOf } from '../platform/runtime/json-members';
+import { mapEvent } from './event.mapping';
 import { type RecordMapping, UnmappableRecord } from './record-mapping';
 
 /**
@@ -7,7 +8,7 @@ import { type RecordMapping, UnmappableRecord } from './record-mapping';
  */
 export function mapWrappedEvent(member: string): RecordMapping {
   return (record) => {
-    const found = splitMembers(record.text).filter(({ name }) => name === member);
+    const found = [...membersOf(record.text)].filter(({ name }) => name === member);
     const [only, ...others] = found;
     if (only === undefined || others.length > 0 || !only.valueText.startsWith('{')) {
       throw new UnmappableRecord(
