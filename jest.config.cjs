@@ -1,6 +1,8 @@
-// Nest 12 and jose are ESM only. The suite runs as CommonJS, so these packages are transpiled too.
-const esmOnly = [
+// Nest 12 and jose are ESM only, and OpenTelemetry's exporters import modules at run time. The suite runs as CommonJS, so these
+// packages are transpiled too.
+const transpiled = [
   '@nestjs',
+  '@opentelemetry/otlp-exporter-base',
   'jose',
   'file-type',
   '@tokenizer',
@@ -18,7 +20,7 @@ module.exports = {
   roots: ['<rootDir>/src', '<rootDir>/test'],
   testMatch: ['**/*.spec.ts'],
   moduleFileExtensions: ['js', 'mjs', 'cjs', 'ts', 'json'],
-  transformIgnorePatterns: [`/node_modules/(?!(?:${esmOnly.join('|')})/)`],
+  transformIgnorePatterns: [`/node_modules/(?!(?:${transpiled.join('|')})/)`],
   transform: {
     '^.+\\.(ts|js|mjs)$': [
       '@swc/jest',

@@ -24,6 +24,7 @@ import { StaticAssets } from './http/static-assets';
 import { requireAcceptable } from './http/negotiation';
 import { parseQuery } from './validation/query-coercion';
 import { RequestObserver } from './http/request-observer';
+import { LOGS_PATH } from './audit/api/otlp-logs.controller';
 import { serveGraphiql } from './api/graphql/graphiql';
 import { TrustedProxies } from './http/trusted-proxies';
 import { GraphqlSocket } from './api/graphql/graphql-socket';
@@ -119,7 +120,9 @@ export async function createApplication(
       logger: options.log?.nest ?? false,
     },
   );
-  app.setGlobalPrefix(API_PREFIX, { exclude: ['health', 'health/*path', 'metrics', 'graphql'] });
+  app.setGlobalPrefix(API_PREFIX, {
+    exclude: ['health', 'health/*path', 'metrics', 'graphql', LOGS_PATH],
+  });
   if (docsEnabled) serveDocumentation(app, assets, isDevelopment);
   return app;
 }

@@ -101,10 +101,14 @@ function shareProblems(document: OpenAPIObject): void {
     for (const operation of Object.values(item) as OperationObject[]) {
       for (const [status, response] of Object.entries(operation.responses)) {
         const { content } = response as ResponseObject;
-        const types = Object.keys(content ?? {});
-        if (types.length !== 1 || types[0] !== PROBLEM_JSON) continue;
-        const codes = Object.keys(content?.[PROBLEM_JSON]?.examples ?? {});
-        const name = status === 'default' ? commonNameOf(operation) : codes.join('.');
+        // Others have a schema of their own.
+        const isShared = Object.values(content ?? {}).every(
+          ({ schema }) => schema && '$ref' in schema,
+        );
+        if (!content || !(PROBLEM_JSON in content) || !isShared) continue;
+        const codes = Object.keys(content[PROBLEM_JSON]?.examples ?? {});
+        const problem = status === 'default' ? commonNameOf(operation) : codes.join('.');
+        const name = Object.keys(content).length === 1 ? problem : `${problem}.Status`;
         shared[name] = response as ResponseObject;
         operation.responses[status] = { $ref: `#/components/responses/${name}` };
       }

@@ -19,6 +19,7 @@ import { AuditIngestController } from './api/audit-ingest.controller';
 import { AuditTailController } from './api/audit-tail.controller';
 import { AuditController } from './api/audit.controller';
 import { CreateEventFastRoute } from './api/create-event.fast-route';
+import { OtlpLogsController } from './api/otlp-logs.controller';
 import { AuditMetrics } from './audit.metrics';
 import { EVENT_TABLE } from './event/audit-event';
 import { LogTimeline } from './event/log-timeline';
@@ -26,7 +27,9 @@ import { AuditExports } from './export/audit-exports';
 import { AuditEventStream } from './feed/audit-event-stream';
 import { EventFeed } from './feed/event-feed';
 import { EventTailer } from './feed/event-tailer';
+import { CloudEventsReader } from './ingest/cloudevents-reader';
 import { EventIngest } from './ingest/event-ingest';
+import { OtlpIngest } from './ingest/otlp-ingest';
 import { AuditPages } from './read/audit-pages';
 import { AuditSearch } from './read/audit-search';
 import { AuditQueries } from './read/audit.queries';
@@ -131,10 +134,11 @@ class FeedModule {}
 })
 class ExportModule {}
 
+/** Events in other forms than one JSON document of the API: NDJSON, CloudEvents, OTLP. */
 @Module({
-  imports: [AuthModule, ConcurrencyModule, WriteModule],
-  providers: [EventIngest],
-  exports: [EventIngest],
+  imports: [AuthModule, ConcurrencyModule, HttpModule, WriteModule],
+  providers: [CloudEventsReader, EventIngest, OtlpIngest],
+  exports: [CloudEventsReader, EventIngest, OtlpIngest],
 })
 class IngestModule {}
 
@@ -154,7 +158,13 @@ class IngestModule {}
     ExportModule,
     IngestModule,
   ],
-  controllers: [AuditExportController, AuditTailController, AuditIngestController, AuditController],
+  controllers: [
+    AuditExportController,
+    AuditTailController,
+    AuditIngestController,
+    AuditController,
+    OtlpLogsController,
+  ],
   providers: [AuditMetrics, CreateEventFastRoute],
   exports: [WriteModule, ReadModule, FeedModule],
 })

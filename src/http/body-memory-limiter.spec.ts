@@ -48,6 +48,21 @@ describe('BodyMemoryLimiter', () => {
     expect(limiter.reserved).toBe(0);
   });
 
+  it('holds more for what a body becomes, until its response has ended', () => {
+    const limiter = new BodyMemoryLimiter(10 * MB);
+    const [reply, other] = [response(), response()];
+    limiter.reserve(Buffer.alloc(MB, 'x'), reply);
+    limiter.reserve(Buffer.alloc(MB, 'x'), other);
+    limiter.reserveMore(2 * MB, reply);
+    expect(limiter.reserved).toBe(8 * MB);
+    expect(() => limiter.reserveMore(3 * MB, other)).toThrow(refusal('TOO_MANY_REQUESTS'));
+    expect(() => limiter.reserveMore(6 * MB, reply)).toThrow(refusal('REQUEST_TOO_LARGE'));
+    expect(limiter.reserved).toBe(8 * MB);
+    reply.emit('close');
+    limiter.reserveMore(MB, response());
+    expect(limiter.reserved).toBe(3 * MB);
+  });
+
   it('holds nothing for a client that is gone', () => {
     const limiter = new BodyMemoryLimiter(10 * MB);
     limiter.reserve(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));

@@ -45,7 +45,7 @@ export class BodyMemoryLimiter {
   /** Bytes of bodies that are being read, by sender. */
   readonly readQuota = bodyReadQuota(getHeapStatistics().heap_size_limit * READ_SHARE);
   readonly decompressions = new DecompressionPermits();
-  private readonly holders = new WeakSet<ServerResponse>();
+  private readonly holders = new WeakMap<ServerResponse, { bytes: number }>();
   private reservedBytes = 0;
 
   constructor(private readonly limitBytes = getHeapStatistics().heap_size_limit * HEAP_SHARE) {}
@@ -61,7 +61,30 @@ export class BodyMemoryLimiter {
   reserve(body: Buffer, response: ServerResponse): void {
     if (this.holders.has(response)) return;
     const bytes = estimateParsedBytes(body);
-    if (bytes > this.limitBytes) {
+    this.requireRoom(bytes, bytes);
+    if (response.destroyed) return; // `close` was emitted before: nothing would release it
+    const holder = { bytes };
+    this.reservedBytes += bytes;
+    this.holders.set(response, holder);
+    response.once('close', () => {
+      this.reservedBytes -= holder.bytes;
+    });
+  }
+
+  /**
+   * Reserves more for what the body of `response` becomes, if that is more than its value.
+   * @throws as `reserve`.
+   */
+  reserveMore(bytes: number, response: ServerResponse): void {
+    const holder = this.holders.get(response);
+    if (!holder || response.destroyed) return;
+    this.requireRoom(bytes, holder.bytes + bytes);
+    holder.bytes += bytes;
+    this.reservedBytes += bytes;
+  }
+
+  private requireRoom(bytes: number, ofBody: number): void {
+    if (ofBody > this.limitBytes) {
       throw new AppError(
         'REQUEST_TOO_LARGE',
         'The body holds more values than this process has memory for; send it in parts.',
@@ -72,12 +95,6 @@ export class BodyMemoryLimiter {
         retryAfterSeconds: 1,
       });
     }
-    if (response.destroyed) return; // `close` was emitted before: nothing would release it
-    this.reservedBytes += bytes;
-    this.holders.add(response);
-    response.once('close', () => {
-      this.reservedBytes -= bytes;
-    });
   }
 }
 

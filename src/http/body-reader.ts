@@ -73,9 +73,14 @@ export class BodyReader {
     return spend(spansOfResponse(response), 'json', () => parseJsonBytes(bytes));
   }
 
-  /** The bytes, kept on the request, with memory reserved for their value. */
+  /** The bytes of JSON, kept on the request, with memory reserved for their value. */
   async readBytes(request: BodyRequest, response: Response): Promise<Buffer> {
     requireJson(request.headers['content-type']);
+    return this.readAnyBytes(request, response);
+  }
+
+  /** As `readBytes`, of a media type that its route has checked. */
+  async readAnyBytes(request: BodyRequest, response: Response): Promise<Buffer> {
     const bytes = request[RAW_BODY] ?? (await this.bytesOf(request, response));
     this.memory.reserve(bytes, response);
     request[RAW_BODY] = bytes; // a refused body is not kept with its request

@@ -393,12 +393,19 @@ function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void
 }
 
 /**
- * Headers that decide about identity, host, idempotency, body and feed position. Node keeps the first or joins them,
+ * Headers that decide about identity, organization, host, idempotency, body and feed position. Node keeps the first or joins them,
  * proxies differ: a proxy may have checked another value. Node's parser refuses a second Content-Length, HttpServer
  * every Transfer-Encoding but one `chunked`. Others are harmless: lists are joined (Accept, If-None-Match,
  * Cache-Control), a joined X-Request-Id or traceparent is ignored, cookies are not read.
  */
-const SPELLINGS = ['Host', 'Authorization', 'Idempotency-Key', 'Content-Type', 'Last-Event-ID'];
+const SPELLINGS = [
+  'Host',
+  'Authorization',
+  'Idempotency-Key',
+  'Content-Type',
+  'Last-Event-ID',
+  'X-Organization-Id',
+];
 const SINGLE = SPELLINGS.map((name) => name.toLowerCase());
 const LENGTHS = new Set(SINGLE.map(({ length }) => length));
 

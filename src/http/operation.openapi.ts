@@ -32,6 +32,8 @@ export interface OperationDescription {
   body?: ApiBodyOptions;
   /** Media type of the body, if it is not JSON. */
   bodyType?: string;
+  /** Bodies of errors by media type, beside problem documents. */
+  errorContent?: Json;
   responses: Record<number, ResponseDescription>;
   /** Errors that this operation names beside those that any may return. */
   errors?: readonly ErrorCode[];
@@ -131,7 +133,7 @@ export const NDJSON_TYPE = 'application/x-ndjson';
 
 /** Documents a route in OpenAPI. */
 export function Operation(operation: OperationDescription): MethodDecorator {
-  const { id, summary, description, isPublic = false, bodyType } = operation;
+  const { id, summary, description, isPublic = false, bodyType, errorContent } = operation;
   const responses = Object.entries(operation.responses).map(
     ([status, { description: when, headers, ...others }]) =>
       ApiResponse({
@@ -163,25 +165,27 @@ export function Operation(operation: OperationDescription): MethodDecorator {
     ...(bodyType ? [ApiConsumes(bodyType)] : []),
     ApiExtraModels(ProblemDto, ...(operation.models ?? [])),
     ...responses,
-    ...problems([...(isPublic ? [] : INPUT_ERRORS), ...(operation.errors ?? [])]),
+    ...problems([...(isPublic ? [] : INPUT_ERRORS), ...(operation.errors ?? [])], errorContent),
     ApiResponse({
       status: 'default',
-      ...problemResponse(isPublic ? PUBLIC_ERRORS : COMMON_ERRORS),
+      ...problemResponse(isPublic ? PUBLIC_ERRORS : COMMON_ERRORS, errorContent),
     }),
   );
 }
 
-function problems(codes: ErrorCode[]): MethodDecorator[] {
+function problems(codes: ErrorCode[], content?: Json): MethodDecorator[] {
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of new Set(codes)) {
     const { status } = ERROR_TABLE[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
-  return [...byStatus].map(([status, kinds]) => ApiResponse({ status, ...problemResponse(kinds) }));
+  return [...byStatus].map(([status, kinds]) =>
+    ApiResponse({ status, ...problemResponse(kinds, content) }),
+  );
 }
 
 /** The response to any of these errors, with the headers that some of them have. */
-function problemResponse(codes: readonly ErrorCode[]) {
+function problemResponse(codes: readonly ErrorCode[], content: Json = {}) {
   const lines = codes.map((code) => {
     const { status, title } = ERROR_TABLE[code];
     return `\`${code}\` (${status}): ${title}.`;
@@ -194,7 +198,7 @@ function problemResponse(codes: readonly ErrorCode[]) {
       ...EVERY_RESPONSE,
       ...(readable.length > 0 ? sharedHeaders('Cache-Control', ...new Set(headers)) : {}),
     },
-    content: problemContent(codes),
+    content: { ...problemContent(codes), ...content },
   };
 }
 

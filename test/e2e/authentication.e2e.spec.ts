@@ -122,6 +122,17 @@ function attacks(): Record<string, string> {
   };
 }
 
+const LOGS = '/v1/logs';
+/** By the codes of problems. */
+const RPC_CODES: Record<string, number> = { UNAUTHENTICATED: 16, FORBIDDEN: 7 };
+
+/** A problem, or what OTLP has in its place. */
+function expectRefusal({ path }: Route, answer: Answer, status: number, code: string): void {
+  if (path !== LOGS) return expectProblem(answer, status, code);
+  expect(answer.status).toBe(status);
+  expect(answer.json).toEqual({ code: RPC_CODES[code], message: expect.any(String) });
+}
+
 describe('an unauthenticated request', () => {
   it('meets 401 with a challenge on every route, whatever the token is', async () => {
     expect(routes.length).toBeGreaterThanOrEqual(8);
@@ -129,7 +140,7 @@ describe('an unauthenticated request', () => {
       for (const [attack, token] of Object.entries(attacks())) {
         const answer = await call(route, { authorization: `Bearer ${token}` });
         expect({ route, attack, status: answer.status }).toEqual({ route, attack, status: 401 });
-        expectProblem(answer, 401, 'UNAUTHENTICATED');
+        expectRefusal(route, answer, 401, 'UNAUTHENTICATED');
         expect(answer.headers.get('www-authenticate')).toMatch(
           /^Bearer realm="[^"]+", error="invalid_token", error_description="[^"\\]+"$/,
         );
@@ -147,7 +158,7 @@ describe('an unauthenticated request', () => {
     const token = await tokenOf();
     for (const route of routes) {
       const answer = await call({ ...route, path: `${route.path}?access_token=${token}` }, headers);
-      expectProblem(answer, 401, 'UNAUTHENTICATED');
+      expectRefusal(route, answer, 401, 'UNAUTHENTICATED');
       expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer realm="[^"]+"$/);
     }
   });
@@ -189,6 +200,7 @@ function scoped(): Route[] {
 /** The scope that a route asks for, as the contract has it. */
 function scopeFor({ method, path }: Route): string {
   const isRead = method === 'GET';
+  if (path === LOGS) return 'audit:write';
   if (!path.includes('/audit/')) return isRead ? 'performance:read' : 'performance:manage';
   if (path.endsWith('/stream')) return 'audit:export';
   return isRead ? 'audit:read' : 'audit:write';
@@ -196,7 +208,7 @@ function scopeFor({ method, path }: Route): string {
 
 async function expectLacking(route: Route, token: string, scope: string): Promise<void> {
   const answer = await call(route, { authorization: `Bearer ${token}` });
-  expectProblem(answer, 403, 'FORBIDDEN');
+  expectRefusal(route, answer, 403, 'FORBIDDEN');
   expect(answer.headers.get('www-authenticate')).toMatch(
     new RegExp(`error="insufficient_scope", scope="${scope}"$`),
   );

@@ -22,6 +22,8 @@ const SCHEMAS = [
   ...(existsSync(join(ocsf, 'dictionary.json')) ? [readPublishedSchema(ocsf)] : []),
 ];
 
+const BATCH_EVENTS = 2000;
+
 let service: TestService;
 let operator: string;
 let folder: string;
@@ -221,5 +223,18 @@ describe.each([
     });
     const count = elementTexts(text).length;
     expect(out.join('')).toMatch(new RegExp(`created +0\nduplicates +${count}\nrefused +0`));
+  });
+
+  it('are the same events when they are sent back as CloudEvents', async () => {
+    const query = { format: 'json', schema: 'cloudevents', organization_ids: `real-${format}` };
+    const { text } = await fetchExport(service, operator, { ...query, end_date: '2026-01-01' });
+    const events = elementTexts(text);
+    const type = { 'content-type': 'application/cloudevents-batch+json' };
+    for (let from = 0; from < events.length; from += BATCH_EVENTS) {
+      const batch = events.slice(from, from + BATCH_EVENTS);
+      const answer = await service.post(`${EVENTS}/bulk`, operator, `[${batch.join(',')}]`, type);
+      const { created, duplicates } = answer.json as Record<string, number>;
+      expect({ from, created, duplicates }).toEqual({ from, created: 0, duplicates: batch.length });
+    }
   });
 });

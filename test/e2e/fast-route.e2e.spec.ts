@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { JsonBodyInterceptor } from '../../src/http/body-reader';
+import { EventBodyInterceptor } from '../../src/audit/api/event-body';
 import { EVENTS, eventWith, TestService, tokenOf, type Answer } from '../support/test-service';
 
 /** The same route by the ordinary way: the fast route takes no query. */
@@ -102,7 +102,7 @@ describe('the fast route and the ordinary path', () => {
   it.each([EVENTS, ALIAS])(
     'are two at %s: the plain case never reaches the middleware around the controller',
     async (path) => {
-      const body = jest.spyOn(JsonBodyInterceptor.prototype, 'intercept');
+      const body = jest.spyOn(EventBodyInterceptor.prototype, 'intercept');
       try {
         await service.post(path, token, event());
         expect(body).not.toHaveBeenCalled();

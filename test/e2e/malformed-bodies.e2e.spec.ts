@@ -151,7 +151,7 @@ describe('a body', () => {
     const event = JSON.stringify(eventWith({ metadata: { text: 'ä'.repeat(1000) } }));
     const sent: [Record<string, string>, string | Uint8Array][] = [
       [{ 'content-type': 'Application/JSON; Charset="UTF-8"' }, event],
-      [{ 'content-type': 'application/cloudevents+json' }, event],
+      [{ 'content-type': 'application/vnd.example+json' }, event],
       [{ ...JSON_TYPE, 'content-encoding': 'gzip' }, gzipSync(event)],
       [{ ...JSON_TYPE, 'content-encoding': 'GZIP' }, gzipSync(event)],
       [{ ...JSON_TYPE, 'content-encoding': 'x-gzip' }, gzipSync(event)],

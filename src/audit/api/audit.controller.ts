@@ -15,7 +15,7 @@ import { Scopes } from '../../auth/auth.guard';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Cached } from '../../caching/http-cache';
 import { LimitConcurrency } from '../../concurrency/fair-scheduler';
-import { type BodyRequest, JsonBodyInterceptor } from '../../http/body-reader';
+import type { BodyRequest } from '../../http/body-reader';
 import type { JsonResponse } from '../../http/http-server.adapter';
 import { Operation } from '../../http/operation.openapi';
 import { Procedure } from '../../http/procedure.decorator';
@@ -26,6 +26,7 @@ import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-quer
 import { AuditService } from '../write/audit.service';
 import { CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
 import { BulkBody } from './bulk-body';
+import { SingleEventInterceptor } from './event-body';
 import {
   bulkWriteResponse,
   eventWriteResponse,
@@ -47,7 +48,7 @@ export class AuditController {
   @Post()
   @Scopes('audit:write')
   @LimitConcurrency()
-  @UseInterceptors(JsonBodyInterceptor)
+  @UseInterceptors(SingleEventInterceptor)
   @Operation(CREATE_EVENT)
   async create(
     @CurrentPrincipal() principal: Principal,

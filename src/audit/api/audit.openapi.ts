@@ -139,14 +139,23 @@ const WRITING: ErrorCode[] = [
   'IDEMPOTENCY_MISMATCH',
 ];
 
-const CODED_BODY = {
+export const CODED_BODY = {
   'Content-Encoding': {
     description: 'How the body is compressed. The size limit holds for what it becomes.',
     schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
   },
 };
 
+export const ORGANIZATION = {
+  'X-Organization-Id': {
+    description:
+      'The organization of CloudEvents and log records that name none, percent-encoded; left out: the only one of the token.',
+    schema: { type: 'string', minLength: 1, maxLength: 255 * 12 },
+  },
+};
+
 const WRITE_HEADERS = {
+  ...ORGANIZATION,
   'Idempotency-Key': {
     description:
       'A key of your own for this request. A retry with the same key and body gets the first answer again, for ' +
@@ -184,7 +193,10 @@ const LINK = {
 export const CREATE_EVENT: OperationDescription = {
   id: 'createEvent',
   summary: 'Record one event',
-  description: 'Answered after the commit: what is acknowledged is stored.',
+  description:
+    'Answered after the commit: what is acknowledged is stored.\n\nA CloudEvent is recorded as an event, in structured mode ' +
+    '(`application/cloudevents+json`) or in binary mode (headers `ce-id`, `ce-source`, `ce-type`, `ce-specversion` …, with ' +
+    'its data as the body). Its `source` and `id` make the id of the event, so a retry is a duplicate.',
   requestHeaders: WRITE_HEADERS,
   body: {
     type: CreateAuditEventDto,
@@ -219,7 +231,8 @@ export const CREATE_BULK: OperationDescription = {
   summary: 'Record many events, all or none',
   description:
     'One transaction. One bad event fails the request: the answer names every bad index and path, and nothing is ' +
-    'stored.\n\n`application/x-ndjson` is taken here too, and answered as by `POST /api/v1/audit/events/ingest`.',
+    'stored.\n\n`application/x-ndjson` is taken here too, and answered as by `POST /api/v1/audit/events/ingest`; a batch of ' +
+    'CloudEvents is answered as the events that it stands for.',
   requestHeaders: WRITE_HEADERS,
   body: {
     type: BulkCreateAuditEventsDto,

@@ -15,7 +15,6 @@ import {
   BODY_IS_READ,
   BodyBytesInterceptor,
   type BodyRequest,
-  JsonBodyInterceptor,
   requireJson,
 } from '../../http/body-reader';
 import type { WritableResponse } from '../../http/http-server.adapter';
@@ -23,6 +22,7 @@ import { isNdjson } from '../../http/ndjson-body';
 import { measureToFirstByte } from '../../http/request-times';
 import { EventIngest } from '../ingest/event-ingest';
 import { AuditService } from '../write/audit.service';
+import { EventListInterceptor } from './event-body';
 
 /**
  * Reads the body of a bulk request, in this order:
@@ -31,13 +31,13 @@ import { AuditService } from '../write/audit.service';
  * 2. Bytes are read without a permit, as clients may be slow; text is a fraction of its parsed values.
  * 3. A large body waits for its permit among the large ones, without an ordinary permit.
  * 4. The request waits for its ordinary permit.
- * 5. Bytes are parsed, and the number of events is checked before validation.
+ * 5. Bytes are parsed, a batch of CloudEvents as a native body, and the number of events is checked before validation.
  */
 export function BulkBody(): MethodDecorator {
   return applyDecorators(
     UseInterceptors(NdjsonInterceptor, BodyBytesInterceptor, LargeBodyInterceptor),
     LimitConcurrency(),
-    UseInterceptors(JsonBodyInterceptor, BulkSizeInterceptor),
+    UseInterceptors(EventListInterceptor, BulkSizeInterceptor),
   );
 }
 

@@ -20,6 +20,7 @@ import { ByteCollector } from '../../platform/runtime/byte-collector';
 import { spend } from '../../platform/runtime/time-spans';
 import { validate } from '../../validation/compiled-validator';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { isBinaryCloudEvent } from '../event/formats/cloudevents-http';
 import { AuditService } from '../write/audit.service';
 import { AuditController } from './audit.controller';
 import { eventWriteResponse, idempotencyClaimOf } from './write-headers';
@@ -105,7 +106,8 @@ export class CreateEventFastRoute implements OnModuleInit {
       length <= Math.min(MAX_FAST_BYTES, this.config.requestMaxSizeBytes) &&
       headers['content-encoding'] === undefined &&
       PLAIN_JSON.test(headers['content-type'] ?? '') &&
-      plainlyAcceptsJson(headers.accept)
+      plainlyAcceptsJson(headers.accept) &&
+      !isBinaryCloudEvent(headers)
     );
   }
 

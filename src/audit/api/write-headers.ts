@@ -6,6 +6,13 @@ import { validationFailed } from '../../platform/errors/app-error';
 import { eventLocation } from '../event/audit-event';
 import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 
+/** What beside the body decides about the events of a request, as text: headers that a form of events reads. */
+export const EVENT_HEADERS = Symbol('headers of events');
+
+export interface EventRequest extends BodyRequest {
+  [EVENT_HEADERS]?: string;
+}
+
 const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
 
 /**
@@ -13,7 +20,7 @@ const PRINTABLE = /^[\x20-\x7e]{1,255}$/;
  * event from a bulk request of the same bytes, the two paths of a route do not.
  */
 export function idempotencyClaimOf(
-  request: BodyRequest,
+  request: EventRequest,
   principal: Principal,
   kind: string,
 ): IdempotencyClaim | undefined {
@@ -24,7 +31,8 @@ export function idempotencyClaimOf(
     throw validationFailed([{ path: 'Idempotency-Key', message }]);
   }
   const body = request[RAW_BODY] ?? Buffer.alloc(0);
-  const requestHash = createHash('sha256').update(`${kind}\n`).update(body).digest();
+  const prefix = `${kind}\n${request[EVENT_HEADERS] ?? ''}`;
+  const requestHash = createHash('sha256').update(prefix).update(body).digest();
   return { subject: principal.subject, scope: principalScope(principal), key, requestHash };
 }
 

@@ -1,4 +1,6 @@
-/** A form in which other systems take events: a pure function of the JSON text of one event. */
+import type { NumberBudget } from '../../../platform/runtime/lossless-json';
+
+/** A form in which other systems take events, and may send them: pure functions of the JSON text of one event. */
 export interface EventFormat {
   /**
    * The event in this form, on one line without its end.
@@ -9,6 +11,21 @@ export interface EventFormat {
   isJson: boolean;
   /** Media type of an array of them, where it is not that of JSON. */
   arrayMediaType?: string;
+  /**
+   * An event that is sent in this form: of one that `write` has made the event that it was made of, else a mapping.
+   * @throws SyntaxError for text that is no JSON, UnacceptableJsonError; AppError VALIDATION_FAILED with each fault and its
+   * place.
+   */
+  read?: (text: string, budget?: NumberBudget) => SentEvent;
+}
+
+/** An event of another system in the form of the API. */
+export interface SentEvent {
+  /** JSON text of an event to record, without `organizationId` where its sender names none. */
+  text: string;
+  namesOrganization: boolean;
+  /** The place in what was sent for a path of the event: `action` is `type` of a CloudEvent. */
+  placeOf: (path: string) => string;
 }
 
 export interface EventTarget {
