@@ -36,7 +36,7 @@ const eventsIn = (rows: RawRecord[]) =>
 const refusals = (rows: RawRecord[]) =>
   rows.map(({ content }) => (content && 'refusal' in content ? content.refusal : undefined));
 
-/** Prefix that an export puts before formulas (audit/export/export-statement.ts). */
+/** Prefix that an export puts before formulas (audit/export/csv-cells.ts). */
 function neutralized(text: string, delimiter: Delimiter): string {
   const others = DELIMITERS.filter((one) => one !== delimiter).join('');
   const inside = text.replace(new RegExp(`([${others}\r\n]"*'*)(?=[${FORMULA}])`, 'g'), "$1'");

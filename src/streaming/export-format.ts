@@ -97,7 +97,7 @@ const JSON_OR_LINES = { json: JSON_ARRAY, ndjson: NDJSON, text: TEXT_LINES };
 
 /**
  * Expects rows as JSON text for `json` and `ndjson`, lines for `text`, CSV of `columns` for `csv`. Cells that look like a formula are
- * neutralized in SQL (audit/export/export-statement.ts).
+ * neutralized in SQL (audit/export/csv-cells.ts).
  */
 export function exportFormat(name: ExportFormatName, options: CsvOptions): ExportFormat {
   return name === 'csv' ? csv(options) : JSON_OR_LINES[name];

@@ -4,9 +4,9 @@ import {
   type CsvDelimiter,
   type ExportFormatName,
 } from '../../streaming/export-format';
-import { EVENT_FIELDS, type EventField } from '../event/audit-event';
+import { EVENT_FIELDS } from '../event/audit-event';
 import type { EventFormatName } from '../event/formats/event-formats';
-import { arrayLiteral, EVENT_JSON, fieldInstantText } from '../event/audit.statements';
+import { arrayLiteral, EVENT_JSON } from '../event/audit.statements';
 import {
   conditions,
   orderBy,
@@ -16,6 +16,7 @@ import {
   where,
 } from '../read/page-statement';
 import { Values } from '../read/values';
+import { csvCell } from './csv-cells';
 
 export interface ExportList extends Pick<
   PageRequest,
@@ -63,69 +64,7 @@ function projectionOf(list: ExportList): string {
   return fields.flatMap((field) => (field ? [csvCell(field, list)] : [])).join(', ');
 }
 
-/** = + - @, tab, carriage return, line feed, and the full-width = + - @ that some spreadsheets treat alike. */
-const FORMULA_STARTS = [61, 43, 45, 64, 9, 13, 10, 0xff1d, 0xff0b, 0xff0d, 0xff20].join(', ');
-const FORMULA_CLASS = '=+@\uff1d\uff0b\uff0d\uff20-';
-
-/**
- * Prefixes an apostrophe to cells that look like a formula (OWASP, CSV injection). ascii() is a code point in UTF-8. A
- * reader with another separator does not see the quotes around a cell, and splits it: so what looks like a formula
- * behind such a separator, or behind a line break, has an apostrophe too. A formula that has apostrophes before it gets
- * one more: so the import takes one off, and has the value (import/csv-records.ts).
- */
-function neutralized(cell: string, separators: readonly string[]): string {
-  const within = [...separators, '\r', '\n'];
-  const pattern = sql(`([${within.join('')}]"*'*)(?=[${FORMULA_CLASS}])`);
-  const inside = `CASE WHEN ${holdsAny(cell, within)} THEN regexp_replace(${cell}, ${pattern}, ${sql(`\\1'`)}, 'g') ELSE ${cell} END`;
-  const first = `ascii(ltrim(${cell}, ''''))`;
-  return `CASE WHEN ${first} IN (${FORMULA_STARTS}) THEN '''' ELSE '' END || ${inside}`;
-}
-
-/** A number of JSON, which is no formula. */
-const JSON_NUMBER = String.raw`-(?!\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[]},])`;
-
-/** As `neutralized` for JSON text, whose value stays the same: an escape or a space is put where a formula might begin. */
-function neutralizedJson(column: string, separators: readonly string[]): string {
-  const text = `${column}::text`; // begins with {, and has no tab and no line break
-  const found = holdsAny(
-    text,
-    separators.filter((one) => one !== '\t'),
-  );
-  let escaped = text;
-  if (separators.includes(';')) {
-    escaped = `regexp_replace(${escaped}, ${sql(`;(?=[${FORMULA_CLASS}])`)}, ${sql('\\\\u003b')}, 'g')`;
-  }
-  if (separators.includes(',')) {
-    const inText = sql(`,(?=[${FORMULA_CLASS.slice(0, -1)}]|${JSON_NUMBER})`);
-    const atStart = sql(`,"(?=[${FORMULA_CLASS}])`);
-    escaped = `regexp_replace(${escaped}, ${inText}, ${sql('\\\\u002c')}, 'g')`;
-    escaped = `regexp_replace(${escaped}, ${atStart}, ${sql(', "')}, 'g')`;
-  }
-  return `CASE WHEN ${found} THEN ${escaped} ELSE ${text} END`;
-}
-
-/** Cheaper than a regular expression for the cells that hold none. */
-function holdsAny(cell: string, separators: readonly string[]): string {
-  return `(${separators.map((one) => `strpos(${cell}, ${sql(one)})`).join(' + ')}) > 0`;
-}
-
-const sql = (text: string): string => escapeLiteral(text);
-
 export const CSV_COLUMNS: readonly string[] = EVENT_FIELDS.map(({ name }) => name);
-
-function csvCell(
-  field: EventField,
-  { isRawCsv, delimiter }: Pick<ExportList, 'isRawCsv' | 'delimiter'>,
-): string {
-  const { column, type, words } = field;
-  const cell = `e.${column}`;
-  if (type === 'timestamptz') return fieldInstantText(field);
-  if (isRawCsv || words) return cell;
-  const own = CSV_DELIMITERS[delimiter];
-  const others = Object.values(CSV_DELIMITERS).filter((separator) => separator !== own);
-  if (type === 'json') return neutralizedJson(cell, others);
-  return type === 'text' ? neutralized(cell, others) : cell;
-}
 
 function rowsOf(list: ExportList, values: Values): string {
   const { organizations } = list;
