@@ -1,4 +1,3 @@
-import { Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import compression from 'compression';
@@ -31,6 +30,7 @@ import { GraphqlSocket } from './api/graphql/graphql-socket';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RequestRecorder } from './metrics/request-recorder';
 import { serveDocumentation } from './documentation';
+import { stopService } from './shutdown';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
 /** Below this compression costs more than it saves. */
@@ -53,7 +53,7 @@ const OTHER_TYPES = {
 export interface RunningService {
   app: NestExpressApplication;
   server: HttpServer;
-  /** Stops in order: not ready, running requests finish, connections close. */
+  /** Stops the service in the order of shutdown.ts; requests have `timeoutMs` to finish. */
   stop: (timeoutMs: number) => Promise<void>;
 }
 
@@ -160,8 +160,7 @@ export async function startService(
   const app = await createApplication(server, { log });
   await app.init();
   const application = app.getHttpAdapter().getInstance();
-  const lifecycle = app.get(Lifecycle);
-  lifecycle.phase = 'ready';
+  app.get(Lifecycle).phase = 'ready';
   const registry = app.get(MetricRegistry);
   registry.counter(
     'audit_log_lines_lost_total',
@@ -181,12 +180,5 @@ export async function startService(
   app
     .get(GraphqlSocket, { strict: false })
     .listenOn(server.server, (operation) => observer.operationEnded(operation));
-  const stop = async (timeoutMs: number) => {
-    lifecycle.phase = 'draining';
-    const disconnected = await server.drain(timeoutMs);
-    if (disconnected > 0)
-      new Logger('Shutdown').warn(`${disconnected} requests were still running and have been cut.`);
-    await app.close();
-  };
-  return { app, server, stop };
+  return { app, server, stop: (timeoutMs) => stopService(app, server, timeoutMs) };
 }

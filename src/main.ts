@@ -11,13 +11,12 @@ import { MetricsListener } from './metrics/prometheus.controller';
 import { surviveClosedOutputs } from './platform/logging/log-output';
 import { urlOfListener } from './platform/runtime/ip-address';
 import { endProcess } from './platform/runtime/process-end';
+import { stopOnSignals } from './shutdown';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
 
 const logger = new Logger('Main');
 /** Time to close connections once no request runs. */
 const SHUTDOWN_GRACE_MS = 4000;
-/** npm forwards a Ctrl-C that the terminal has already delivered: a signal this soon is the same one. */
-const SAME_SIGNAL_MS = 1000;
 /** Status of a program that Ctrl-C has ended. */
 const INTERRUPTED = 130;
 
@@ -49,26 +48,17 @@ async function main(): Promise<void> {
     logger.log('Stopped.');
     return endProcess(0);
   };
-  stopOnSignals(stop);
+  stopOnSignals(
+    (signal) => void stop(signal).catch(fail),
+    () => {
+      logger.warn('SIGINT again: what still runs is given up.');
+      exit(INTERRUPTED);
+    },
+  );
 
   const address = await server.listen(config.port, config.host);
   running.service = await startService(server, log);
   await announce(log, address, running.service.app.get(MetricsListener).url);
-}
-
-/** The first signal stops the service in order; a later SIGINT ends it at once. */
-function stopOnSignals(stop: (signal: string) => Promise<void>): void {
-  let signalledAtMs: number | undefined;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    if (signalledAtMs === undefined) {
-      signalledAtMs = performance.now();
-      stop(signal).catch(fail);
-    } else if (signal === 'SIGINT' && performance.now() - signalledAtMs > SAME_SIGNAL_MS) {
-      logger.warn('SIGINT again: what still runs is given up.');
-      exit(INTERRUPTED);
-    }
-  };
-  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
 }
 
 /** Prints the addresses, with a command that works when pasted. */

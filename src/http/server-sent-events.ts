@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { problemOf, toAppError } from '../platform/errors/problem';
-import { waitForDrain } from '../platform/runtime/drain';
+import { waitForDrain } from '../platform/runtime/back-pressure';
 import { noteFeed, requestIdOf } from './request-context';
 
 /** Proxies commonly close connections that are silent for a minute. */

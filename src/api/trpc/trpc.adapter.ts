@@ -27,7 +27,7 @@ import { measureToFirstByte, spansOfResponse } from '../../http/request-times';
 import { streamingConfig } from '../../platform/config/settings';
 import { AppError, validationFailed } from '../../platform/errors/app-error';
 import { toAppError, logFailure, writeProblem } from '../../platform/errors/problem';
-import { waitForDrain } from '../../platform/runtime/drain';
+import { waitForDrain } from '../../platform/runtime/back-pressure';
 import { JsonTexts, restoreNumbers } from '../../platform/runtime/lossless-json';
 import { spend } from '../../platform/runtime/time-spans';
 

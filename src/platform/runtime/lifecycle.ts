@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 
-/** `draining` from the first SIGTERM on. */
+/** `draining` from the first SIGTERM or SIGINT on. */
 type Phase = 'starting' | 'ready' | 'draining';
 
-/** Phase of the process, which decides readiness. */
+/** Phase of the process, which decides readiness. The order of a shutdown is in src/shutdown.ts. */
 @Injectable()
 export class Lifecycle {
   private current: Phase = 'starting';
@@ -20,9 +20,9 @@ export class Lifecycle {
   }
 
   /**
-   * Calls `listener`, which must not throw, when the shutdown begins: for endless responses, whose clients can go on at
-   * another replica.
-   * @returns a function that removes it.
+   * Calls `listener`, which must not throw, when the shutdown begins. Endless responses end then, as their clients can
+   * continue at another replica.
+   * @returns a function that removes the listener.
    */
   onDraining(listener: () => void): () => void {
     this.listeners.add(listener);

@@ -7,9 +7,9 @@ const THREADS_WAIT_MS = 500;
 const SAMPLE_INTERVAL_MS = 10;
 
 /**
- * Ends the process; never resolves. `process.exit` waits for libuv's threads, for ever when a file or resolver does not
- * answer (a dead network disk, a named pipe). Therefore the exit listeners run, which write the last log lines, and
- * SIGKILL ends it.
+ * Ends the process, the last step of src/shutdown.ts; never resolves. `process.exit` waits for libuv's threads, for ever
+ * when a file or resolver does not answer (a dead network disk, a named pipe): then the exit listeners, which write the
+ * last log lines, are called here, and SIGKILL ends the process.
  */
 export async function endProcess(status: number): Promise<never> {
   const deadlineMs = performance.now() + THREADS_WAIT_MS;

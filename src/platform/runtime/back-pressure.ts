@@ -5,8 +5,8 @@ import { onAbort } from './abort';
 const ENDING_MS = 2000;
 
 /**
- * Resolves when the client has taken all bytes, or is gone. Disconnects it after `timeoutMs` without progress, and
- * within ENDING_MS once `ended` aborts.
+ * Resolves when the client has read the buffered bytes of a response, or is gone. A client that reads none is
+ * disconnected after `timeoutMs`, and within ENDING_MS once `ended` aborts.
  */
 export async function waitForDrain(
   response: ServerResponse,
