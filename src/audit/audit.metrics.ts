@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { MeasurementSources } from '../metrics/measurement-sources';
 import { labelled, MetricRegistry } from '../metrics/metrics.registry';
 import { Database } from '../platform/database/database';
-import type { Durability } from '../platform/database/durability';
+import type { UnconfirmedCommits } from '../platform/database/unconfirmed-commits';
 import { LogTimeline } from './event/log-timeline';
 import { EventFeed } from './feed/event-feed';
 import { AuditWriter } from './write/audit-writer';
@@ -18,7 +18,7 @@ export class AuditMetrics {
     registry: MetricRegistry,
     writer: AuditWriter,
     feed: EventFeed,
-    { durability }: Database,
+    { unconfirmedCommits }: Database,
     timeline: LogTimeline,
     sources: MeasurementSources,
   ) {
@@ -59,29 +59,32 @@ export class AuditMetrics {
       'Transactions that write events now.',
       () => writer.statistics().runningTransactions,
     );
-    offerDurability(registry, durability);
+    registerUnconfirmedCommits(registry, unconfirmedCommits);
     offerFeed(registry, feed);
     offerTimeline(registry, timeline);
     sources.register('losses', () => timeline.losses());
-    sources.register('stalledCommits', () => durability.isStalled);
+    sources.register('stalledCommits', () => unconfirmedCommits.isStalled);
   }
 }
 
-function offerDurability(registry: MetricRegistry, durability: Durability): void {
+function registerUnconfirmedCommits(
+  registry: MetricRegistry,
+  unconfirmedCommits: UnconfirmedCommits,
+): void {
   registry.counter(
     'audit_commits_unknown_total',
     'Commits of events that were not confirmed: connection lost, wait for a standby interrupted, deadline passed. One that is late first and interrupted later counts twice.',
-    () => labelled('reason', durability.statistics().unknown),
+    () => labelled('reason', unconfirmedCommits.statistics().unknown),
   );
   registry.gauge(
     'audit_organizations_in_doubt',
     'Organizations that are not read, as events of theirs may not be durable; Infinity for all of them.',
-    () => durability.statistics().tenants,
+    () => unconfirmedCommits.statistics().tenants,
   );
   registry.gauge(
     'audit_commits_stalled',
     '1 while commits are not confirmed, as a synchronous standby does not answer, and writes are refused.',
-    () => Number(durability.isStalled),
+    () => Number(unconfirmedCommits.isStalled),
   );
 }
 

@@ -225,7 +225,7 @@ describe('the connections of a replica', () => {
   it('are those of the pools in the source, and documented', () => {
     expect(Object.fromEntries(dedicatedPools())).toEqual({
       durability: 1,
-      epochs: 1,
+      versions: 1,
       exports: NaN,
       feed: 2,
       health: 1,

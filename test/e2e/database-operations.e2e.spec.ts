@@ -179,7 +179,7 @@ describe('scheduled maintenance', () => {
     const reader = await tokenOf({ organizations: [organizationId] });
     const page = async () => service.get(EVENTS, reader);
     await until(async () => eventsIn(await page()).length === 2);
-    // Hiding moves the epoch, and so does dropping: then pages are kept again.
+    // Hiding moves the version, and so does dropping: then pages are kept again.
     await until(async () => (await page()).headers.get('x-cache') === 'HIT');
     expect(eventsIn(await page())).toHaveLength(2);
     for (const { json } of posted.slice(2)) {

@@ -33,7 +33,7 @@ async function waiting(): Promise<number> {
   return rows[0]?.n ?? 0;
 }
 
-/** Stores one more event like those that are there, and moves the epoch. */
+/** Stores one more event like those that are there, and moves the version. */
 async function commitOneMore(): Promise<void> {
   await admin.query(
     `CREATE TEMP TABLE one ON COMMIT DROP AS SELECT * FROM audit_event ORDER BY sequence DESC LIMIT 1`,
@@ -58,7 +58,7 @@ it.each([
   await admin.query('LOCK TABLE audit_organization IN ACCESS EXCLUSIVE MODE');
   const asked = service.get(path, token, FRESH);
   await until(async () => (await waiting()) > 0);
-  await new Promise((resolve) => setTimeout(resolve, 100)); // who does not wait for the epoch has read by now
+  await new Promise((resolve) => setTimeout(resolve, 100)); // who does not wait for the version has read by now
   expect(service.provider(FairScheduler).statistics().active).toBe(1);
   await allowEventChanges(admin);
   if (!isPage) await admin.query(`UPDATE audit_event SET action = 'test.seen' WHERE id = $1`, [id]);

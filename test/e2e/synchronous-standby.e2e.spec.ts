@@ -55,10 +55,12 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
   afterEach(async () => {
     pair.thawStandby();
     await until(async () => (await waiting()).length === 0);
-    await until(() => !durability().isStalled && durability().statistics().tenants === 0);
+    await until(
+      () => !unconfirmedCommits().isStalled && unconfirmedCommits().statistics().tenants === 0,
+    );
   });
 
-  const durability = () => service.provider(Database).durability;
+  const unconfirmedCommits = () => service.provider(Database).unconfirmedCommits;
 
   /** The backends of the service that wait for the standby with a commit of events. */
   async function waiting(): Promise<number[]> {
@@ -198,7 +200,7 @@ describeWithPostgresPrograms()('with a synchronous standby', () => {
       const { max } = service.provider(FairScheduler).statistics();
       pair.freezeStandby();
       await service.post(EVENTS, token, event(id));
-      await until(() => durability().isStalled);
+      await until(() => unconfirmedCommits().isStalled);
       expect(service.provider(FairScheduler).statistics().max).toBe(max); // its permit was released at its deadline
       const refused = event(id);
       const answer = await service.post(EVENTS, token, refused);

@@ -32,7 +32,7 @@ export class Blocker {
   async busy(): Promise<{ state: string; query: string }[]> {
     const { rows } = await this.observer.query<{ state: string; query: string }>(
       `SELECT state, query FROM pg_stat_activity
-       WHERE datname = current_database() AND application_name IN ('audit-server', 'audit-server epochs') AND state <> 'idle'`,
+       WHERE datname = current_database() AND application_name IN ('audit-server', 'audit-server versions') AND state <> 'idle'`,
     );
     return rows;
   }

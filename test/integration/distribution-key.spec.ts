@@ -124,7 +124,7 @@ describe('statements of one organization', () => {
     ],
     ['a count', () => service.queries.count(page()), 1],
     ['an event', () => service.queries.findById(['org-1'], newEvent().id), 2],
-    ['an epoch', () => service.epochs.current(['org-1']), 1],
+    ['a version', () => service.versions.current(['org-1']), 1],
   ])('name it: %s', async (_what, work, least) => {
     const sent = await sentBy(work);
     expect(sent.length).toBeGreaterThanOrEqual(least);

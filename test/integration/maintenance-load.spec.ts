@@ -109,7 +109,7 @@ describe('maintenance under load', () => {
     expect(failures).toEqual([]);
     expect(round).toMatchObject({ postponed: [], failures: [] });
     // PostgreSQL locks all that a kept plan names before it sees that the plan is out of date: whoever was between the two
-    // when a month went waits for that month's DROP. A writer waits for the statement that moves the organization's epoch,
+    // when a month went waits for that month's DROP. A writer waits for the statement that moves the organization's version,
     // as for any other writer's. For the table itself, or for another month, nobody waits.
     const mayBeWaitedFor = new Set([...(round?.droppedPartitions ?? []), 'audit_organization']);
     const nameOf = (table: number) => tables.find(({ oid }) => oid === table)?.name ?? `${table}`;

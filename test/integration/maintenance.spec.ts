@@ -121,17 +121,17 @@ describe('maintenance', () => {
     expect(await countOf(organization)).toBe(0);
   });
 
-  it('moves the epochs of the organizations whose events went, and no others', async () => {
+  it('moves the versions of the organizations whose events went, and no others', async () => {
     const [gone, stays] = [newOrganization(), newOrganization()];
     await record(one, { organizationId: gone, timestamp: inMonth(oldMonth(1)) });
     await record(one, { organizationId: stays });
-    const before = await Promise.all([two.epochs.current([gone]), two.epochs.current([stays])]);
-    const allBefore = await two.epochs.current('*');
+    const before = await Promise.all([two.versions.current([gone]), two.versions.current([stays])]);
+    const allBefore = await two.versions.current('*');
     await maintenance.run();
-    const after = await Promise.all([two.epochs.current([gone]), two.epochs.current([stays])]);
+    const after = await Promise.all([two.versions.current([gone]), two.versions.current([stays])]);
     expect(after[0]).not.toBe(before[0]);
     expect(after[1]).toBe(before[1]);
-    expect(await two.epochs.current('*')).not.toBe(allBefore);
+    expect(await two.versions.current('*')).not.toBe(allBefore);
   });
 
   it('lets sequences go on where they were', async () => {
@@ -243,16 +243,16 @@ describe('maintenance', () => {
       expect(rows).toEqual([]);
     });
 
-    it('by a transaction that goes on is postponed, hides the month all the same, and moves its epoch', async () => {
+    it('by a transaction that goes on is postponed, hides the month all the same, and moves its version', async () => {
       const month = oldMonth(7);
       const organization = newOrganization();
       await record(one, { organizationId: organization, timestamp: inMonth(month) });
-      const before = await two.epochs.current([organization]);
+      const before = await two.versions.current([organization]);
       await admin.query('BEGIN');
       await admin.query('SELECT count(*) FROM audit_event');
       const round = await maintenance.run();
       expect(round?.postponed.length).toBeGreaterThan(0);
-      expect(await two.epochs.current([organization])).not.toBe(before);
+      expect(await two.versions.current([organization])).not.toBe(before);
       await admin.query('COMMIT');
       expect(await countOf(organization)).toBe(0);
       expect((await maintenance.run())?.postponed).toEqual([]);

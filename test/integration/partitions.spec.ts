@@ -160,7 +160,7 @@ describe('partitions', () => {
         if (losses === 1) expect(written).toMatchObject({ replayed: false });
         else expect(written).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
         expect(isOutcomeUnknown(written)).toBe(false);
-        const { unknown, tenants } = writer.database.durability.statistics();
+        const { unknown, tenants } = writer.database.unconfirmedCommits.statistics();
         expect(tenants).toBe(0);
         expect(unknown).toEqual({ connection_lost: 0, wait_interrupted: 0, deadline: 0 });
       } finally {

@@ -169,7 +169,7 @@ describeWithPgBouncer()('behind PgBouncer in transaction mode', () => {
       const late = ends.filter(({ status }) => status === 504);
       for (const answer of late) expectProblem(answer, 504, 'REQUEST_TIMEOUT');
       expect(late.length).toBeGreaterThan(SERVERS);
-      // One that came when all servers were taken already cannot even ask for its epoch, which waits less long.
+      // One that came when all servers were taken already cannot even ask for its version, which waits less long.
       for (const answer of ends) {
         if (answer.status !== 504) expectProblem(answer, 503, 'DATABASE_UNAVAILABLE');
       }

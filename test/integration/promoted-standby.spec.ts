@@ -91,7 +91,7 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     return rows[0]?.[0] ?? '';
   }
 
-  it('is not taken for the one before, by epochs, pages, feeds, and as a replica', async () => {
+  it('is not taken for the one before, by versions, pages, feeds, and as a replica', async () => {
     await write(5);
     const wal = await valueOf(primary, 'pg_current_wal_lsn()');
     await until(
@@ -104,9 +104,9 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     );
 
     await write(3);
-    const [epoch, all] = [
-      await service.epochs.current([organization]),
-      await service.epochs.current('*'),
+    const [version, all] = [
+      await service.versions.current([organization]),
+      await service.versions.current('*'),
     ];
     const snapshot = await valueOf(primary, 'pg_current_snapshot()');
     const events = await page();
@@ -128,10 +128,10 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
       return now === snapshot;
     });
 
-    const allNow = await service.epochs.current('*');
+    const allNow = await service.versions.current('*');
     expect(allNow.split('.')[0]).toBe(all.split('.')[0]);
     expect(allNow).not.toBe(all);
-    expect(await service.epochs.current([organization])).not.toBe(epoch);
+    expect(await service.versions.current([organization])).not.toBe(version);
 
     await expect(page(eighth)).rejects.toMatchObject({ code: 'TIMELINE_CHANGED' });
     const rest = await page(fifth);
@@ -154,14 +154,14 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     try {
       const lists = [[organization], '*'] as const;
       for (const organizations of lists) {
-        expect(await other.epochs.isFresh(primary as never, organizations)).toBe(false);
-        expect(await other.epochs.isFresh(standby as never, organizations)).toBe(true);
+        expect(await other.versions.isFresh(primary as never, organizations)).toBe(false);
+        expect(await other.versions.isFresh(standby as never, organizations)).toBe(true);
       }
     } finally {
       await other.close();
     }
     await until(async () => {
-      await service.epochs.current([organization]); // looks at the server now and then
+      await service.versions.current([organization]); // looks at the server now and then
       return timeline.statistics().timeline === 2;
     });
     expect(timeline.statistics()).toMatchObject({ rewinds: 1, serverChanges: 1 });

@@ -140,7 +140,7 @@ describe('reads with a read replica', () => {
     expect(await readFrom([id, lost].sort())).toEqual(['primary', 3]);
   });
 
-  it('are not answered there before retention has moved the epoch there as well', async () => {
+  it('are not answered there before retention has moved the version there as well', async () => {
     const id = newOrganization();
     await write(id, 2);
     await replicate(id, 2);
@@ -227,11 +227,11 @@ describe('reads with a read replica', () => {
     }
   });
 
-  it('ask for no epoch when there is no replica', async () => {
+  it('ask for no version when there is no replica', async () => {
     const alone = await openReplica(primary.url);
     try {
       await readFrom([newOrganization()], alone);
-      expect(alone.epochs.statistics()).toEqual({ asked: 0, reads: 0, sums: 0 });
+      expect(alone.versions.statistics()).toEqual({ asked: 0, reads: 0, sums: 0 });
     } finally {
       await alone.close();
     }

@@ -36,7 +36,7 @@ export interface Replica {
   contention: EventLoopPressure;
   writer: AuditWriter;
   queries: AuditQueries;
-  epochs: TenantVersions;
+  versions: TenantVersions;
   timeline: LogTimeline;
   sealed: SealedRanges;
   close(): Promise<void>;
@@ -67,7 +67,7 @@ export async function openReplica(
   const tables = new MaintainedTables();
   const partitions = new Partitions(database, tables);
   const timeline = new LogTimeline();
-  const epochs = new TenantVersions(database, timeline);
+  const versions = new TenantVersions(database, timeline);
   const portions = new EventLoopYielder();
   const participants = [
     new IdempotencyParticipant(new IdempotencyKeys()),
@@ -83,8 +83,8 @@ export async function openReplica(
     partitions,
     contention,
     writer: new AuditWriter(database, partitions, committer, contention),
-    queries: new AuditQueries(database, epochs, timeline, new SealedReads(sealed)),
-    epochs,
+    queries: new AuditQueries(database, versions, timeline, new SealedReads(sealed)),
+    versions,
     timeline,
     sealed,
     close: async () => {

@@ -57,7 +57,7 @@ describeWithPostgresPrograms()('reads with a streaming replica', () => {
         );
         return rows[0]?.there ?? false;
       },
-      { isFresh: (replica) => service.epochs.isFresh(replica, organizations) },
+      { isFresh: (replica) => service.versions.isFresh(replica, organizations) },
     );
   }
 

@@ -6,7 +6,7 @@ import { until } from './until.fixture';
 import { openNetworkPath } from './network-path.fixture';
 import { allowEventChanges } from '../support/event-changes';
 
-const APPLICATION = 'audit-server epochs';
+const APPLICATION = 'audit-server versions';
 
 function write({ writer }: Replica, organizationId: string, events = 1): Promise<unknown> {
   return writer.write(
@@ -27,10 +27,10 @@ describe('the versions of organizations', () => {
   }
 
   it('are 0 without organizations, and count organizations without events as 0', async () => {
-    const { epochs } = replicas.one;
-    expect(await epochs.current([])).toBe('0');
-    expect(await epochs.current([newOrganization()])).toBe('0.0');
-    expect(await epochs.current([newOrganization(), newOrganization()])).toBe('0.0');
+    const { versions } = replicas.one;
+    expect(await versions.current([])).toBe('0');
+    expect(await versions.current([newOrganization()])).toBe('0.0');
+    expect(await versions.current([newOrganization(), newOrganization()])).toBe('0.0');
   });
 
   it('tell the last sequence and when it was recorded', async () => {
@@ -43,8 +43,8 @@ describe('the versions of organizations', () => {
       [id],
     );
     const time = Number(rows[0]?.micros).toString(36);
-    expect(await one.epochs.current([id])).toBe(`3.${time}`);
-    expect(await one.epochs.current([newOrganization(), id])).toBe(`3.${time}`);
+    expect(await one.versions.current([id])).toBe(`3.${time}`);
+    expect(await one.versions.current([newOrganization(), id])).toBe(`3.${time}`);
   });
 
   it('add up beyond the exact integers of a double', async () => {
@@ -56,9 +56,9 @@ describe('the versions of organizations', () => {
       ids,
     );
     const times = (Date.parse('2026-01-01') + Date.parse('2026-01-02')) * 1000 + 1;
-    expect(await one.epochs.current(ids)).toBe(`18014398509481986.${times.toString(36)}`);
-    expect(await one.epochs.current(ids.slice(0, 1))).toMatch(/^9007199254740993\./);
-    expect(await one.epochs.current('*')).toMatch(/^1801439850948\d{4}\./);
+    expect(await one.versions.current(ids)).toBe(`18014398509481986.${times.toString(36)}`);
+    expect(await one.versions.current(ids.slice(0, 1))).toMatch(/^9007199254740993\./);
+    expect(await one.versions.current('*')).toMatch(/^1801439850948\d{4}\./);
     await admin.query('DELETE FROM audit_organization WHERE organization_id = ANY($1)', [ids]);
   });
 
@@ -66,7 +66,7 @@ describe('the versions of organizations', () => {
     const { one, admin } = replicas;
     const id = newOrganization();
     await write(one, id, 5);
-    const [before, beforeAll] = [await one.epochs.current([id]), await one.epochs.current('*')];
+    const [before, beforeAll] = [await one.versions.current([id]), await one.versions.current('*')];
     // As if the last two had been lost by a failover.
     await allowEventChanges(admin);
     await admin.query('DELETE FROM audit_event WHERE organization_id = $1 AND sequence > 3', [id]);
@@ -75,10 +75,10 @@ describe('the versions of organizations', () => {
       [id],
     );
     await write(one, id, 2);
-    const after = await one.epochs.current([id]);
+    const after = await one.versions.current([id]);
     expect(after.split('.')[0]).toBe(before.split('.')[0]);
     expect(after).not.toBe(before);
-    expect(await one.epochs.current('*')).not.toBe(beforeAll);
+    expect(await one.versions.current('*')).not.toBe(beforeAll);
   });
 
   it('stay the same when a write finds only duplicates', async () => {
@@ -86,9 +86,9 @@ describe('the versions of organizations', () => {
     const id = newOrganization();
     const event = clientEvent({ organizationId: id });
     await one.writer.write(writeRequest([event]));
-    const before = await one.epochs.current([id]);
+    const before = await one.versions.current([id]);
     await one.writer.write(writeRequest([event]));
-    expect(await one.epochs.current([id])).toBe(before);
+    expect(await one.versions.current([id])).toBe(before);
   });
 
   it('show on every replica the writes acknowledged by any', async () => {
@@ -97,19 +97,19 @@ describe('the versions of organizations', () => {
     const asked = [[id], [other, id], '*'] as const;
     for (let round = 1; round <= 20; round += 1) {
       const [writing, reading] = round % 2 === 0 ? [one, two] : [two, one];
-      const before = await Promise.all(asked.map((tenants) => reading.epochs.current(tenants)));
+      const before = await Promise.all(asked.map((tenants) => reading.versions.current(tenants)));
       // Reads are under way all the time: none that began before the acknowledgement may be joined after it.
       let isWritten = false;
       const busy = (async () => {
-        while (!isWritten) await reading.epochs.current([id]);
+        while (!isWritten) await reading.versions.current([id]);
       })();
       await write(writing, id);
-      const after = await Promise.all(asked.map((tenants) => reading.epochs.current(tenants)));
+      const after = await Promise.all(asked.map((tenants) => reading.versions.current(tenants)));
       isWritten = true;
       await busy;
       expect(after[0]?.split('.')[0]).toBe(String(round));
       expect(after[1]).toBe(after[0]);
-      after.forEach((epoch, index) => expect(epoch).not.toBe(before[index]));
+      after.forEach((version, index) => expect(version).not.toBe(before[index]));
     }
   });
 
@@ -118,17 +118,17 @@ describe('the versions of organizations', () => {
     const id = newOrganization();
     await write(one, id);
     const tenants = whose === 'all' ? '*' : [id];
-    const before = await one.epochs.current(tenants);
+    const before = await one.versions.current(tenants);
     const open = await uncommitted(
       `UPDATE audit_organization SET last_sequence = 2, recorded_at = clock_timestamp()
        WHERE organization_id = '${id}'`,
     );
-    expect(await one.epochs.current(tenants)).toBe(before);
-    expect(await one.epochs.current(tenants)).toBe(before);
+    expect(await one.versions.current(tenants)).toBe(before);
+    expect(await one.versions.current(tenants)).toBe(before);
     await open.query('COMMIT');
-    const after = await one.epochs.current(tenants);
+    const after = await one.versions.current(tenants);
     expect(after).not.toBe(before);
-    expect(await one.epochs.current(tenants)).toBe(after);
+    expect(await one.versions.current(tenants)).toBe(after);
     await open.end();
   });
 
@@ -142,24 +142,24 @@ describe('the versions of organizations', () => {
     );
     await older.query('RELEASE below');
     const younger = await uncommitted(`INSERT INTO service_secret VALUES ('${id}', '')`);
-    const before = await one.epochs.current('*');
+    const before = await one.versions.current('*');
     await older.query('COMMIT');
-    const after = await one.epochs.current('*');
+    const after = await one.versions.current('*');
     expect(after).not.toBe(before);
     await younger.query('ROLLBACK');
-    expect(await one.epochs.current('*')).toBe(after);
+    expect(await one.versions.current('*')).toBe(after);
     await older.end();
     await younger.end();
   });
 
   it('of all are not added up again while nothing is committed', async () => {
-    const { epochs } = replicas.one;
-    const before = await epochs.current('*');
-    const { reads, sums } = epochs.statistics();
+    const { versions } = replicas.one;
+    const before = await versions.current('*');
+    const { reads, sums } = versions.statistics();
     // Other specs may write to other databases of this server at any time; between two reads there is a pause in it.
     await until(async () => {
-      expect(await epochs.current('*')).toBe(before);
-      const after = epochs.statistics();
+      expect(await versions.current('*')).toBe(before);
+      const after = versions.statistics();
       return after.sums - sums < after.reads - reads;
     });
   });
@@ -168,12 +168,12 @@ describe('the versions of organizations', () => {
     const { one } = replicas;
     const ids = Array.from({ length: 20 }, () => newOrganization());
     await Promise.all(ids.map((id, index) => write(one, id, index + 1)));
-    const before = one.epochs.statistics();
+    const before = one.versions.statistics();
     const found = await Promise.all(
-      Array.from({ length: 2000 }, (_, index) => one.epochs.current([ids[index % 20] ?? ''])),
+      Array.from({ length: 2000 }, (_, index) => one.versions.current([ids[index % 20] ?? ''])),
     );
-    found.forEach((epoch, index) => expect(epoch.split('.')[0]).toBe(String((index % 20) + 1)));
-    const after = one.epochs.statistics();
+    found.forEach((version, index) => expect(version.split('.')[0]).toBe(String((index % 20) + 1)));
+    const after = one.versions.statistics();
     expect(after.asked - before.asked).toBe(2000);
     expect(after.reads - before.reads).toBe(1);
   });
@@ -202,7 +202,7 @@ describe('the versions of organizations', () => {
           const [writing, reading] = byOne ? [one, two] : [two, one];
           await Promise.all(writes.map(([at, count]) => write(writing, ids[at] ?? '', count)));
           const chosen = subsets[tenants] ?? [];
-          const key = `${chosen.join()} ${await reading.epochs.current(chosen)}`;
+          const key = `${chosen.join()} ${await reading.versions.current(chosen)}`;
           const events = await eventsOf(chosen);
           expect(events).toBe(seen.get(key) ?? events);
           seen.set(key, events);
@@ -216,11 +216,11 @@ describe('the versions of organizations', () => {
     const { one, admin } = replicas;
     const id = newOrganization();
     await write(one, id);
-    await one.epochs.current([id]);
-    const all = await one.epochs.current('*');
+    await one.versions.current([id]);
+    const all = await one.versions.current('*');
     const lock = await uncommitted('LOCK TABLE audit_organization IN ACCESS EXCLUSIVE MODE');
-    const failing = [one.epochs.current([id]), one.epochs.current([id])].map((epoch) =>
-      epoch.catch((error: unknown) => error),
+    const failing = [one.versions.current([id]), one.versions.current([id])].map((version) =>
+      version.catch((error: unknown) => error),
     );
     await until(async () => {
       const { rowCount } = await admin.query(
@@ -230,20 +230,20 @@ describe('the versions of organizations', () => {
       );
       return (rowCount ?? 0) > 0;
     });
-    const next = one.epochs.current([id]); // asked while the first still runs, or right after it
+    const next = one.versions.current([id]); // asked while the first still runs, or right after it
     await lock.query('ROLLBACK');
     await lock.end();
     for (const error of await Promise.all(failing)) {
       expect(error).toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryAfterSeconds: 2 });
     }
     expect(await next).toMatch(/^1\./);
-    expect(await one.epochs.current('*')).toBe(all);
+    expect(await one.versions.current('*')).toBe(all);
   });
 
   it('of all are added up again by a new connection', async () => {
     const { one, admin } = replicas;
-    const before = await one.epochs.current('*');
-    const { sums } = one.epochs.statistics();
+    const before = await one.versions.current('*');
+    const { sums } = one.versions.statistics();
     await admin.query(
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
        WHERE application_name = $1 AND datname = current_database()`,
@@ -251,12 +251,12 @@ describe('the versions of organizations', () => {
     );
     // Its server may be another one, which gave the same transaction ids to others.
     await until(() =>
-      one.epochs.current('*').then(
-        (epoch) => epoch === before,
+      one.versions.current('*').then(
+        (version) => version === before,
         () => false,
       ),
     );
-    expect(one.epochs.statistics().sums).toBe(sums + 1);
+    expect(one.versions.statistics().sums).toBe(sums + 1);
   });
 
   it('do not wait for the large pool', async () => {
@@ -266,7 +266,7 @@ describe('the versions of organizations', () => {
     const held = new Promise<void>((resolve) => (release = resolve));
     const holder = small.database.withClient(() => held);
     try {
-      expect(await small.epochs.current([newOrganization()])).toBe('0.0');
+      expect(await small.versions.current([newOrganization()])).toBe('0.0');
     } finally {
       release();
       await holder;
@@ -279,15 +279,15 @@ describe('the versions of organizations', () => {
     const network = await openNetworkPath(test.url);
     const far = await openReplica(network.url);
     const failure = (tenants: readonly string[] | '*') =>
-      far.epochs.current(tenants).catch((error: unknown) => error);
+      far.versions.current(tenants).catch((error: unknown) => error);
     try {
-      await far.epochs.current(['a']);
+      await far.versions.current(['a']);
       network.stall();
       expect(await failure(['a'])).toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
       expect(await failure('*')).toMatchObject({ code: 'DATABASE_UNAVAILABLE' }); // by a new connection
       network.cut();
       const mended = await openNetworkPath(test.url, network.port);
-      expect(await far.epochs.current(['a'])).toBe('0.0');
+      expect(await far.versions.current(['a'])).toBe('0.0');
       mended.cut();
     } finally {
       network.cut();

@@ -60,7 +60,7 @@ class World {
     await loseEventsBehind(this.admin, this.organization, Math.max(0, head - count));
   }
 
-  /** Retention removes whatever is old enough, wherever it stands, and moves the epoch. */
+  /** Retention removes whatever is old enough, wherever it stands, and moves the version. */
   async retain(count: number): Promise<void> {
     await allowEventChanges(this.admin);
     await this.admin.query(

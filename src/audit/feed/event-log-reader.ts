@@ -105,18 +105,18 @@ export class EventLogReader {
   }
 
   /**
-   * Reads some events after these positions, later those of unconfirmed commits (Durability); none, and fewer next
+   * Reads some events after these positions, later those of unconfirmed commits (UnconfirmedCommits); none, and fewer next
    * time, when they are too large together.
    * @throws AppError DATABASE_UNAVAILABLE, REQUEST_TIMEOUT.
    */
   async readAfter(positions: LogPositions): Promise<RecordedRead> {
-    const { durability } = this.database;
+    const { unconfirmedCommits } = this.database;
     const durable: LogPositions = new Map(
-      [...positions].filter(([id]) => !durability.isUnconfirmed([id])),
+      [...positions].filter(([id]) => !unconfirmedCommits.affect([id])),
     );
     if (durable.size === 0) return NOTHING_READ;
     const { events, unfinished, ...rest } = await this.readDurable(durable);
-    const isShown = (id: string) => !durability.isUnconfirmed([id]); // as it was when the read began
+    const isShown = (id: string) => !unconfirmedCommits.affect([id]); // as it was when the read began
     return {
       ...rest,
       events: events.filter(({ organizationId }) => isShown(organizationId)),
@@ -156,10 +156,10 @@ export class EventLogReader {
 
   /**
    * Runs a read that shows no events that a failover may lose.
-   * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed (Durability); what `work` throws.
+   * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed (UnconfirmedCommits); what `work` throws.
    */
   durably<T>(organizations: Organizations, work: () => Promise<T>): Promise<T> {
-    return this.database.durability.reading(organizations, work);
+    return this.database.unconfirmedCommits.readConfirmed(organizations, work);
   }
 
   /**

@@ -117,7 +117,7 @@ export class AuditQueries {
   ): Promise<T> {
     let read = await this.read(organizations, signal, work);
     if (read.foreign.positions.length > 0) {
-      read = await this.database.durability.reading(organizations, () =>
+      read = await this.database.unconfirmedCommits.readConfirmed(organizations, () =>
         this.database.withClient(work, signal),
       );
     }
@@ -207,7 +207,7 @@ export class AuditQueries {
                WHERE e.timestamp = $1 AND e.id = $2 ${all ? '' : 'AND e.organization_id = ANY($3::text[])'} LIMIT 2`,
         values: all ? [timestamp, id] : [timestamp, id, visible],
       });
-    const { rows } = await this.database.durability.reading(visible, () =>
+    const { rows } = await this.database.unconfirmedCommits.readConfirmed(visible, () =>
       this.database.withClient(find, signal),
     );
     return rows.map((row) => ({ ...row, id, timestamp }));
@@ -215,7 +215,7 @@ export class AuditQueries {
 
   /** The last sequence of an organization, from the primary; 0 without events. */
   async findLastSequence(organizationId: string, signal?: AbortSignal): Promise<bigint> {
-    const heads = await this.database.durability.reading([organizationId], () =>
+    const heads = await this.database.unconfirmedCommits.readConfirmed([organizationId], () =>
       this.database.withClient((client) => findHeads(client, [organizationId]), signal),
     );
     return heads.get(organizationId) ?? 0n;
@@ -226,7 +226,7 @@ export class AuditQueries {
    * @throws AppError DATABASE_UNAVAILABLE when that takes seconds.
    */
   whenDurable(organizations: Organizations): Promise<void> {
-    return this.database.durability.whenSettled(organizations);
+    return this.database.unconfirmedCommits.whenConfirmed(organizations);
   }
 
   /**
@@ -239,7 +239,7 @@ export class AuditQueries {
     work: (client: PoolClient) => Promise<T>,
   ): Promise<T> {
     const isFresh = (replica: PoolClient) => this.versions.isFresh(replica, organizations);
-    return this.database.durability.reading(organizations, () =>
+    return this.database.unconfirmedCommits.readConfirmed(organizations, () =>
       this.database.withReader(work, { isFresh, signal }),
     );
   }

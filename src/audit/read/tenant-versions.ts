@@ -4,7 +4,7 @@ import type { Tenants } from '../../caching/cache-key';
 import type { DedicatedPool } from '../../platform/database/dedicated-pool';
 import { Database } from '../../platform/database/database';
 import { isMissingColumn, isUnavailable } from '../../platform/database/database-errors';
-import type { Durability } from '../../platform/database/durability';
+import type { UnconfirmedCommits } from '../../platform/database/unconfirmed-commits';
 import { LogTimeline } from '../event/log-timeline';
 import { microsOf } from './position';
 
@@ -94,28 +94,28 @@ export class TenantVersions {
   private asked = 0;
   private reads = 0;
   private sums = 0;
-  private readonly durability: Durability;
+  private readonly unconfirmedCommits: UnconfirmedCommits;
   private nextServerCheckMs = 0;
 
   constructor(
     database: Database,
     private readonly timeline: LogTimeline,
   ) {
-    this.durability = database.durability;
-    this.pool = database.dedicatedPool('epochs', { max: 1, timeoutMs: TIMEOUT_MS });
+    this.unconfirmedCommits = database.unconfirmedCommits;
+    this.pool = database.dedicatedPool('versions', { max: 1, timeoutMs: TIMEOUT_MS });
   }
 
   /**
    * The version of these organizations: sums of their last sequences and last recording times (microseconds in base
    * 36), such as `1042.mf3k2q1z9a`; only characters of [0-9a-z.]. The second sum differs when sequences are assigned
    * again after a failover or restore. An organization without events counts 0, an empty list is '0'. Lists must not
-   * change during the call. Unconfirmed commits (Durability) have no version: a cache entry may not be durable.
+   * change during the call. Unconfirmed commits (UnconfirmedCommits) have no version: a cache entry may not be durable.
    * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed, and when PostgreSQL does not reply within
    * seconds; others as Database.
    */
   current(tenants: Tenants): Promise<string> {
-    if (this.durability.isUnconfirmed(tenants)) {
-      return this.durability.reading(tenants, () => this.current(tenants));
+    if (this.unconfirmedCommits.affect(tenants)) {
+      return this.unconfirmedCommits.readConfirmed(tenants, () => this.current(tenants));
     }
     this.asked += 1;
     if (tenants === '*') return this.everything.join();

@@ -76,26 +76,26 @@ export class AuditWriter implements BeforeApplicationShutdown {
     private readonly committer: BatchCommitter,
     private readonly pressure: EventLoopPressure,
   ) {
-    const { durability } = database;
+    const { unconfirmedCommits } = database;
     this.queue = new CommitQueue({
       commit: (batch, attempt) => this.commit(batch, attempt),
       recover: (error, batch) => this.recover(error, batch),
       batchLimit: () => this.batchLimit(),
       abandoned: (attempt) => {
-        if (!attempt.isAbandoned) durability.count('deadline');
+        if (!attempt.isAbandoned) unconfirmedCommits.count('deadline');
         return unknownOutcome('deadline');
       },
       onUnanswered: (requests) => {
-        if (durability.isStalled) this.reportStalled(requests);
+        if (unconfirmedCommits.isStalled) this.reportStalled(requests);
       },
       exclusiveAbove: SMALL_REQUEST_EVENTS,
       maxExclusive: LARGE_TRANSACTIONS,
       abandonAfterMs: MAX_ATTEMPT_MS,
       maxRequeues: ATTEMPTS,
     });
-    durability.onStall((isStalled) => {
+    unconfirmedCommits.onStall((isStalled) => {
       // Commits are not confirmed: waiting requests would hold their permits.
-      if (isStalled) this.queue.rejectWaiting(() => durability.refusal());
+      if (isStalled) this.queue.rejectWaiting(() => unconfirmedCommits.refusal());
       this.reportStalled(isStalled ? this.queue.statistics().unanswered : 0);
     });
   }
@@ -107,8 +107,8 @@ export class AuditWriter implements BeforeApplicationShutdown {
    * unknown outcome: commit-outcome.ts); the reason of the signal: nothing was stored.
    */
   async write(request: WriteRequest): Promise<Written> {
-    const { durability } = this.database;
-    if (durability.isStalled) throw durability.refusal();
+    const { unconfirmedCommits } = this.database;
+    if (unconfirmedCommits.isStalled) throw unconfirmedCommits.refusal();
     const keys = new Set(request.events.map((event) => event.organizationId));
     const queued: QueuedWrite = { ...request, keys, size: request.events.length };
     if (!this.queue.hasCapacityFor(queued, MAX_WAITING_EVENTS)) {
@@ -214,7 +214,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         return outcomes;
       } catch (error) {
         if (isOutcomeUnknown(error)) {
-          this.database.durability.noteFailure(error, organizationsOf(batch));
+          this.database.unconfirmedCommits.noteFailure(error, organizationsOf(batch));
         }
         if (error instanceof AppError) throw error; // cancelled, of unknown outcome, or no partition to be had
         if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE, options.signal);

@@ -4,7 +4,7 @@ import type { IdempotencyClaim } from '../../concurrency/idempotency-keys';
 import { UNTIMED } from '../../platform/database/commit-watch';
 import { type CommitOptions, Database } from '../../platform/database/database';
 import { toDatabaseError } from '../../platform/database/database-errors';
-import { DURABILITY_BARRIER } from '../../platform/database/durability';
+import { DURABILITY_BARRIER } from '../../platform/database/unconfirmed-commits';
 import type { AppError } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import { parseInstant } from '../../platform/runtime/instant';

@@ -32,7 +32,7 @@ export class CommitWatch {
   private isStopping = false;
 
   constructor(
-    private readonly durability: { readonly isStalled: boolean; probe(): void },
+    private readonly unconfirmedCommits: { readonly isStalled: boolean; probe(): void },
     /** Milliseconds; Infinity for no limit. */
     private readonly limitMs: number,
   ) {}
@@ -67,8 +67,8 @@ export class CommitWatch {
     for (const one of this.pending) {
       const age = ageOf(one);
       if (age < SLOW_MS) return; // ordered by time of sending
-      this.durability.probe();
-      const { isStalled } = this.durability;
+      this.unconfirmedCommits.probe();
+      const { isStalled } = this.unconfirmedCommits;
       if (this.isStopping || (!isStalled && age > this.limitMs)) drop(one);
       else if (isStalled && age > DETACH_MS) one.lease.detach();
     }

@@ -23,12 +23,12 @@ export interface Lease {
    * Excludes later statements from cancellation.
    * @throws the signal's reason when it has aborted: a cancel request may be under way.
    */
-  seal(): void;
+  forbidCancel(): void;
   /** Frees the pool slot; work keeps the connection, which is closed afterwards. */
   detach(): void;
 }
 
-const NO_SEAL = (): void => undefined;
+const NEVER_CANCELLED = (): void => undefined;
 
 /**
  * Runs `work` on a connection of `pool`; destroys a broken one.
@@ -61,8 +61,13 @@ export async function withConnection<T>(
     const detach = (): void => giveBack(true);
     const result = await during(spans, 'sql', () =>
       signal
-        ? withCancellation(client, (seal) => work(client, { seal, detach }), signal, onError)
-        : work(client, { seal: NO_SEAL, detach }),
+        ? withCancellation(
+            client,
+            (forbidCancel) => work(client, { forbidCancel, detach }),
+            signal,
+            onError,
+          )
+        : work(client, { forbidCancel: NEVER_CANCELLED, detach }),
     );
     giveBack(false);
     return result;
@@ -113,12 +118,12 @@ function connectUnlessAborted(
 /**
  * Cancels `work` in PostgreSQL when the signal aborts. Settles only after the work and every cancel request, so that
  * none can hit the next user of the connection; after `onUnanswered` one may still arrive, and the connection must not
- * be reused. `seal` precedes a commit, which must not be cancelled.
+ * be reused. `forbidCancel` precedes a commit, which must not be cancelled.
  * @throws the signal's reason for work that the cancel ended.
  */
 async function withCancellation<T>(
   client: PoolClient,
-  work: (seal: () => void) => Promise<T>,
+  work: (forbidCancel: () => void) => Promise<T>,
   signal: AbortSignal,
   onUnanswered: (error: Error) => void,
 ): Promise<T> {
@@ -132,12 +137,12 @@ async function withCancellation<T>(
       giveUp = setTimeout(() => reject(new BrokenConnection(signal.reason)), UNHEARD_MS);
     });
   });
-  const seal = (): void => {
+  const forbidCancel = (): void => {
     signal.throwIfAborted();
     removeListener();
   };
   try {
-    return await Promise.race([work(seal), unheard]);
+    return await Promise.race([work(forbidCancel), unheard]);
   } catch (error) {
     throw isCancellation(error) && signal.aborted ? signal.reason : error;
   } finally {

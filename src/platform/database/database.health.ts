@@ -25,7 +25,7 @@ export class DatabaseHealthIndicator {
       .check('database')
       .attempt(async () => {
         await this.probe.withClient((client) => client.query('SELECT 1'));
-        const commits = this.database.durability.isStalled ? 'stalled' : 'confirmed';
+        const commits = this.database.unconfirmedCommits.isStalled ? 'stalled' : 'confirmed';
         return { commits, pool: this.database.poolStatistics() };
       })
       .withTimeout(TIMEOUT_MS);

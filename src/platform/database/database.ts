@@ -11,7 +11,7 @@ import {
 import { CommitWatch, UNTIMED } from './commit-watch';
 import { poolOf } from './data-source';
 import { isMisconfigured, toDatabaseError } from './database-errors';
-import { Durability } from './durability';
+import { UnconfirmedCommits } from './unconfirmed-commits';
 import { BrokenConnection, type Lease, withConnection } from './connection-lease';
 import { DedicatedPool, type DedicatedPoolOptions } from './dedicated-pool';
 import { type PoolStats, statsOf } from './database-statistics';
@@ -20,7 +20,7 @@ import type { SpanSink } from '../runtime/time-spans';
 
 /** Limited by CommitWatch instead of pg. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
-const DURABILITY_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
+const BARRIER_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
 
 /** Signal that ends work before its commit, and listener called before the commit is sent. */
 export interface CommitOptions {
@@ -39,18 +39,20 @@ export class Database implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Database.name);
   private readonly dedicatedPools: DedicatedPool[] = [];
   private waitingElsewhere: () => number = () => 0;
-  readonly durability: Durability;
+  readonly unconfirmedCommits: UnconfirmedCommits;
   private readonly commits: CommitWatch;
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly replicas: ReadReplicas,
   ) {
-    this.durability = new Durability(this.dedicatedPool('durability', DURABILITY_POOL));
+    this.unconfirmedCommits = new UnconfirmedCommits(
+      this.dedicatedPool('durability', BARRIER_POOL),
+    );
     const { query_timeout: limitMs = Infinity } = (
       dataSource.options as { extra: { query_timeout?: number } }
     ).extra;
-    this.commits = new CommitWatch(this.durability, limitMs);
+    this.commits = new CommitWatch(this.unconfirmedCommits, limitMs);
   }
 
   /**
@@ -113,7 +115,7 @@ export class Database implements BeforeApplicationShutdown {
       defer(client.query('BEGIN'));
       try {
         const result = await work(client, defer);
-        lease.seal();
+        lease.forbidCancel();
         onCommit?.();
         const committed = client.query(COMMIT);
         await this.confirmed(client, lease, Promise.all([...deferred, committed]));
@@ -137,7 +139,7 @@ export class Database implements BeforeApplicationShutdown {
     { signal, spans, onCommit }: CommitOptions = {},
   ): Promise<T> {
     const committing = (client: PoolClient, lease: Lease): Promise<T> => {
-      lease.seal();
+      lease.forbidCancel();
       onCommit?.();
       return this.confirmed(client, lease, work(client));
     };
@@ -182,7 +184,7 @@ export class Database implements BeforeApplicationShutdown {
   /** Precedes the phase that stops the data source and an embedded server. */
   async beforeApplicationShutdown(): Promise<void> {
     this.commits.close();
-    await this.durability.close();
+    await this.unconfirmedCommits.close();
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 

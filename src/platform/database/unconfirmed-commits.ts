@@ -36,14 +36,14 @@ type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
  * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible unreplicated, and
  * a promotion of the standby loses them: they must be neither shown nor acknowledged. After a commit of unknown outcome
  * its tenants are unconfirmed until a later barrier is confirmed, which takes milliseconds without synchronous
- * standbys. Reads go through `reading`; acknowledgements carry the barrier in their own transaction. Processes do not
+ * standbys. Reads go through `readConfirmed`; acknowledgements carry the barrier in their own transaction. Processes do not
  * share unconfirmed commits (docs/adr/0028-acknowledged-means-replicated.md).
  */
-export class Durability {
-  private readonly logger = new Logger('Durability');
+export class UnconfirmedCommits {
+  private readonly logger = new Logger('UnconfirmedCommits');
   /** Commits before the current barrier, and after its begin. */
-  private covered = new UnconfirmedCommits();
-  private later = new UnconfirmedCommits();
+  private covered = new TenantSet();
+  private later = new TenantSet();
   private readonly counts: Record<UnknownReason, number> = {
     connection_lost: 0,
     wait_interrupted: 0,
@@ -100,7 +100,7 @@ export class Durability {
     if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.startSettling();
   }
 
-  isUnconfirmed(tenants: UnconfirmedTenants): boolean {
+  affect(tenants: UnconfirmedTenants): boolean {
     return this.covered.has(tenants) || this.later.has(tenants);
   }
 
@@ -108,11 +108,11 @@ export class Durability {
    * Runs a read of durable rows only: it waits while its tenants are unconfirmed, and is repeated when they become so.
    * @throws AppError DATABASE_UNAVAILABLE when that lasts; errors of `work`.
    */
-  async reading<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {
+  async readConfirmed<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
-      if (this.isUnconfirmed(tenants)) await this.whenSettled(tenants);
+      if (this.affect(tenants)) await this.whenConfirmed(tenants);
       const result = await work();
-      if (!this.isUnconfirmed(tenants)) return result;
+      if (!this.affect(tenants)) return result;
     }
     throw unconfirmed();
   }
@@ -121,8 +121,8 @@ export class Durability {
    * Resolves when these are confirmed.
    * @throws AppError DATABASE_UNAVAILABLE after READER_WAIT_MS.
    */
-  async whenSettled(tenants: UnconfirmedTenants): Promise<void> {
-    while (this.isUnconfirmed(tenants)) {
+  async whenConfirmed(tenants: UnconfirmedTenants): Promise<void> {
+    while (this.affect(tenants)) {
       const leftMs = this.unconfirmedSinceMs + READER_WAIT_MS - performance.now();
       if (leftMs <= 0 || this.ending.signal.aborted) throw unconfirmed();
       await this.change(leftMs);
@@ -164,7 +164,7 @@ export class Durability {
       this.covered.take(this.later);
       const outcome = await this.attempt(waitMs);
       if (outcome === 'confirmed') {
-        this.covered = new UnconfirmedCommits();
+        this.covered = new TenantSet();
         this.confirmedAtMs = performance.now();
         this.unconfirmedSinceMs = this.confirmedAtMs; // the remaining ones are younger
         this.noteStall('confirmed');
@@ -262,7 +262,7 @@ export type UnconfirmedTenants = readonly string[] | '*';
 const MAX_CHARACTERS = 1024 * 1024;
 
 /** Tenants with unconfirmed commits, in bounded memory. */
-export class UnconfirmedCommits {
+export class TenantSet {
   private readonly names = new Set<string>();
   private characters = 0;
   private areAll = false;
@@ -282,7 +282,7 @@ export class UnconfirmedCommits {
   }
 
   /** Moves the tenants of another set here. */
-  take(other: UnconfirmedCommits): void {
+  take(other: TenantSet): void {
     if (other.areAll) this.addAll();
     this.add(other.names);
     other.clear();
