@@ -74,7 +74,7 @@ class Store {
   }
 }
 
-/** A kind of cached read whose `rest` is the version at the read: a hit of another one would be stale. */
+/** A kind of cached read whose `tailData` is the version at the read: a hit of another one would be stale. */
 class Reads {
   namespace = 'audit_events';
   bytes = 0;
@@ -94,7 +94,7 @@ class Reads {
     this.loads += 1;
     return Promise.resolve({
       head,
-      rest: this.store.versionOf(description.request.organizationId),
+      tailData: this.store.versionOf(description.request.organizationId),
     });
   }
 
@@ -195,8 +195,8 @@ async function replay(trace, policy, sizeBytes, replicas = 1) {
     const { cache } = caches[requests % replicas];
     const options = { path: '/audit/events', policy: DEFAULT_READ_POLICY };
     const { entry, status, key } = await cache.getOrLoad(reads, description, options);
-    if (entry.rest !== store.versionOf(request.organizationId)) {
-      throw new Error(`STALE: ${key} was read at version ${entry.rest}`);
+    if (entry.tailData !== store.versionOf(request.organizationId)) {
+      throw new Error(`STALE: ${key} was read at version ${entry.tailData}`);
     }
     if (status === 'HIT') {
       hits += 1;

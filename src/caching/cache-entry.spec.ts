@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { CacheEntry, type Encoded, Representation } from './cache-entry';
+import { CacheEntry, type Representation, RenderedResponse } from './cache-entry';
 import { exactBuffer } from './cached-read';
 
 const TEXT = '{"data":["ü"]';
-const SHARED = { head: exactBuffer(TEXT), rest: { next: [1, 'x'] } };
+const SHARED = { head: exactBuffer(TEXT), tailData: { next: [1, 'x'] } };
 
 const entryOf = (readAtMs = performance.now(), ttlMs = 60_000) =>
   new CacheEntry(SHARED, readAtMs, ttlMs, 'group');
@@ -12,7 +12,7 @@ const entryOf = (readAtMs = performance.now(), ttlMs = 60_000) =>
 const KEPT = { group: 'group', ttlMs: 60_000 };
 const NOTHING = { tail: '', headers: {} };
 const bodyOf = (entry: CacheEntry, variant: string) =>
-  Buffer.concat([...(entry.representation(variant)?.ready('identity')?.parts ?? [])]).toString();
+  Buffer.concat([...(entry.response(variant)?.ready('identity')?.parts ?? [])]).toString();
 
 describe('CacheEntry', () => {
   it('comes back from the shared tier as it was', () => {
@@ -21,7 +21,7 @@ describe('CacheEntry', () => {
     expect(revived?.ageSeconds()).toBe(2);
     expect(revived).toMatchObject({
       ttlMs: 60_000,
-      rest: SHARED.rest,
+      tailData: SHARED.tailData,
       group: 'group',
     });
     revived?.render('alice', NOTHING);
@@ -77,18 +77,18 @@ describe('CacheEntry', () => {
   it('keeps a bounded number of renditions: the oldest goes', () => {
     const entry = entryOf();
     for (let reader = 0; reader < 17; reader += 1) entry.render(`${reader}`, NOTHING);
-    expect(entry.representation('0')).toBeUndefined();
-    for (const reader of ['1', '16']) expect(entry.representation(reader)).toBeDefined();
+    expect(entry.response('0')).toBeUndefined();
+    for (const reader of ['1', '16']) expect(entry.response(reader)).toBeDefined();
   });
 
   it('keeps those that are used when others come', () => {
     const entry = entryOf();
     for (let reader = 0; reader < 16; reader += 1) entry.render(`${reader}`, NOTHING);
     for (let spelling = 0; spelling < 100; spelling += 1) {
-      expect(entry.representation('7')).toBeDefined();
+      expect(entry.response('7')).toBeDefined();
       entry.render(`again ${spelling}`, NOTHING);
     }
-    expect(entry.representation('6')).toBeUndefined();
+    expect(entry.response('6')).toBeUndefined();
   });
 
   it('gives each reader an end of his own behind the same beginning', () => {
@@ -100,15 +100,15 @@ describe('CacheEntry', () => {
     expect(JSON.parse(JSON.stringify(entry))).toMatchObject({ head: TEXT });
   });
 
-  it('grows by each representation and each coding of it', async () => {
+  it('grows by each response and each coding of it', async () => {
     const entry = entryOf();
     const bare = entry.sizeBytes;
-    const representation = entry.render('alice', {
+    const response = entry.render('alice', {
       tail: 'x'.repeat(5000),
       headers: { Link: '<y>' },
     });
     const rendered = entry.sizeBytes;
-    const { length } = await representation.encode('gzip');
+    const { length } = await response.encode('gzip');
     expect(rendered - bare).toBeGreaterThanOrEqual(5000 + 2 * 'alice'.length);
     const objects = 1300; // what is not text: measured, see OBJECT_BYTES
     expect(rendered - bare).toBeLessThan(5000 + objects);
@@ -119,13 +119,13 @@ describe('CacheEntry', () => {
 });
 
 const LONG = 'ü'.repeat(2000);
-const bytesOf = ({ parts }: Encoded) => Buffer.concat([...parts]);
+const bytesOf = ({ parts }: Representation) => Buffer.concat([...parts]);
 const make = (head: string, tail: string) =>
-  new Representation([Buffer.from(head), Buffer.from(tail)], Buffer.byteLength(head), {
+  new RenderedResponse([Buffer.from(head), Buffer.from(tail)], Buffer.byteLength(head), {
     Link: '<x>',
   });
 
-describe('Representation', () => {
+describe('RenderedResponse', () => {
   it.each([
     ['gzip', gunzipSync],
     ['br', brotliDecompressSync],
@@ -140,14 +140,11 @@ describe('Representation', () => {
   });
 
   it('compresses once for all who wait, and keeps that', async () => {
-    const representation = make(LONG, '}');
-    expect(representation.ready('gzip')).toBeUndefined();
-    const [first, second] = await Promise.all([
-      representation.encode('gzip'),
-      representation.encode('gzip'),
-    ]);
+    const response = make(LONG, '}');
+    expect(response.ready('gzip')).toBeUndefined();
+    const [first, second] = await Promise.all([response.encode('gzip'), response.encode('gzip')]);
     expect(second).toBe(first);
-    expect(representation.ready('gzip')).toBe(first);
+    expect(response.ready('gzip')).toBe(first);
   });
 
   it('has the same tag when it is made again', async () => {
@@ -163,9 +160,9 @@ describe('Representation', () => {
   });
 
   it('does not compress what is short', async () => {
-    const representation = make('{"a":1', '}');
-    expect(representation.ready('br')?.coding).toBe('identity');
-    expect((await representation.encode('gzip')).coding).toBe('identity');
+    const response = make('{"a":1', '}');
+    expect(response.ready('br')?.coding).toBe('identity');
+    expect((await response.encode('gzip')).coding).toBe('identity');
   });
 
   it('keeps no larger buffer alive than its bytes', async () => {

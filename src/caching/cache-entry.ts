@@ -7,19 +7,19 @@ import { exactBuffer, type Rendering, type SharedResponse } from './cached-read'
 import type { Demand } from './demand-estimator';
 import type { SizedValue } from './memory-store';
 
-/** Representations per entry, least recently used evicted first. */
-const MAX_REPRESENTATIONS = 16;
+/** Rendered responses of an entry; the least recently used is evicted first. */
+const MAX_RESPONSES = 16;
 
-/** Larger heads are not copied into one piece with the rest. */
+/** Larger heads are not copied into one piece with their tail. */
 const MAX_COPIED_BYTES = 256 * 1024;
-/** Upper bound of `rest`, a few numbers and two positions; an exact count would need its text. */
-const REST_BYTES = 2048;
+/** Upper bound of `tailData`, a few numbers and two positions; an exact count would need its text. */
+const TAIL_DATA_BYTES = 2048;
 /** Changes with the format, as replicas of two versions may share a Redis. */
 const VERSION = 4;
 
 interface StoredEntry {
   version: typeof VERSION;
-  /** Whole time to live; minus the rest that Redis reports, the age. */
+  /** Time to live from the read; less the time that Redis reports as left, it is the age. */
   ttlMs: number;
   head: string;
   rest: unknown;
@@ -30,24 +30,24 @@ export interface SharedEntry {
   leftMs: number;
 }
 
-interface Kept {
+interface Lifetime {
   group: string;
   ttlMs: number;
-  /** Up to which the lifetime that another replica gave counts. */
+  /** Limit of a longer lifetime that another replica has set. */
   maxTtlMs?: number;
 }
 
-/** Cached response: the shared part, and representations for some readers. */
+/** Cached response: the part that readers share, and the responses rendered for some of them. */
 export class CacheEntry implements SizedValue {
-  private readonly representations = new Map<string, Representation>();
-  /** Last time its version was current, on the clock of performance.now(). */
+  private readonly responses = new Map<string, RenderedResponse>();
+  /** Last time at which the entry's version was current, on the clock of performance.now(). */
   verifiedAtMs = performance.now();
   demand: Demand | undefined = undefined;
 
-  /** Shared text in UTF-8; once there is a representation, a part of its bytes. */
+  /** Shared text in UTF-8; once a response is rendered, a slice of its body. */
   private head: Buffer;
-  readonly rest: unknown;
-  /** Memory of a large response while it is new, held until its readers have it. */
+  readonly tailData: unknown;
+  /** Memory of a large response while it is new, reserved until its readers have received it. */
   readonly reservation: ResponseReservation | undefined;
 
   constructor(
@@ -59,22 +59,33 @@ export class CacheEntry implements SizedValue {
     readonly group = '',
   ) {
     this.head = shared.head;
-    this.rest = shared.rest;
+    this.tailData = shared.tailData;
     this.reservation = shared.reservation;
   }
 
-  /** Undefined for another format. Age is the time to live that Redis has counted down: replicas' clocks may differ. */
-  static revive(found: unknown, { group, ttlMs, maxTtlMs = ttlMs }: Kept): CacheEntry | undefined {
+  /**
+   * The entry that a tier returned; undefined for another format. The age is taken from the time to live that Redis has
+   * counted down, as replicas' clocks may differ.
+   */
+  static revive(
+    found: unknown,
+    { group, ttlMs, maxTtlMs = ttlMs }: Lifetime,
+  ): CacheEntry | undefined {
     if (found instanceof CacheEntry) return found;
     if (typeof found !== 'object' || found === null) return undefined;
     const { stored, leftMs } = found as Partial<SharedEntry>;
     if (typeof stored !== 'object' || stored === null || !(Number(leftMs) > 0)) return undefined;
-    const { version, ttlMs: wholeMs, head, rest } = stored as Partial<StoredEntry>;
+    const { version, ttlMs: wholeMs, head, rest: tailData } = stored as Partial<StoredEntry>;
     if (version !== VERSION || typeof head !== 'string' || !/^[[{]/.test(head)) return undefined;
-    if (typeof wholeMs !== 'number' || rest === undefined) return undefined;
+    if (typeof wholeMs !== 'number' || tailData === undefined) return undefined;
     const readAtMs = performance.now() - Math.max(0, wholeMs - Number(leftMs));
-    const ownMs = Math.max(ttlMs, Math.min(wholeMs, maxTtlMs));
-    const entry = new CacheEntry({ head: exactBuffer(head), rest }, readAtMs, ownMs, group);
+    const lifetimeMs = Math.max(ttlMs, Math.min(wholeMs, maxTtlMs));
+    const entry = new CacheEntry(
+      { head: exactBuffer(head), tailData },
+      readAtMs,
+      lifetimeMs,
+      group,
+    );
     return entry.remainingMs() > 0 ? entry : undefined;
   }
 
@@ -91,10 +102,10 @@ export class CacheEntry implements SizedValue {
     return this.head.length;
   }
 
-  /** Bytes of shared part and representations. */
+  /** Bytes of the shared part and the rendered responses. */
   get sizeBytes(): number {
-    let bytes = this.head.length + REST_BYTES;
-    for (const [variant, { sizeBytes }] of this.representations) {
+    let bytes = this.head.length + TAIL_DATA_BYTES;
+    for (const [variant, { sizeBytes }] of this.responses) {
       bytes += 2 * variant.length + sizeBytes;
     }
     return bytes;
@@ -113,30 +124,30 @@ export class CacheEntry implements SizedValue {
     return Math.ceil(this.ttlMs - this.ageMs());
   }
 
-  representation(variant: string): Representation | undefined {
-    const found = this.representations.get(variant);
-    if (found && this.representations.size === MAX_REPRESENTATIONS) {
-      this.representations.delete(variant);
-      this.representations.set(variant, found);
+  response(variant: string): RenderedResponse | undefined {
+    const found = this.responses.get(variant);
+    if (found && this.responses.size === MAX_RESPONSES) {
+      this.responses.delete(variant);
+      this.responses.set(variant, found);
     }
     return found;
   }
 
-  /** Makes and stores a representation: the entry's store has to be resized. */
-  render(variant: string, { tail, headers }: Rendering): Representation {
-    const representation = new Representation(this.partsWith(tail), this.head.length, headers);
-    if (this.representations.size >= MAX_REPRESENTATIONS) {
-      const [oldest] = this.representations.keys();
-      if (oldest !== undefined) this.representations.delete(oldest);
+  /** Adds a response: the store has to measure the entry again. */
+  render(variant: string, { tail, headers }: Rendering): RenderedResponse {
+    const response = new RenderedResponse(this.partsWith(tail), this.head.length, headers);
+    if (this.responses.size >= MAX_RESPONSES) {
+      const [oldest] = this.responses.keys();
+      if (oldest !== undefined) this.responses.delete(oldest);
     }
-    this.representations.set(variant, representation);
-    return representation;
+    this.responses.set(variant, response);
+    return response;
   }
 
-  /** Most entries have one reader: its body is one piece that begins with the entry's bytes. */
+  /** Most entries have one reader: the body is one buffer, and the head a slice of it. */
   private partsWith(tail: string): Buffer[] {
     if (tail === '') return [this.head];
-    const isCopied = this.representations.size === 0 && this.head.length <= MAX_COPIED_BYTES;
+    const isCopied = this.responses.size === 0 && this.head.length <= MAX_COPIED_BYTES;
     if (!isCopied) return [this.head, exactBuffer(tail)];
     const whole = Buffer.allocUnsafeSlow(this.head.length + Buffer.byteLength(tail));
     this.head.copy(whole);
@@ -146,8 +157,8 @@ export class CacheEntry implements SizedValue {
   }
 
   toJSON(): StoredEntry {
-    const { ttlMs, head, rest } = this;
-    return { version: VERSION, ttlMs, head: head.toString(), rest };
+    const { ttlMs, head, tailData } = this;
+    return { version: VERSION, ttlMs, head: head.toString(), rest: tailData };
   }
 }
 
@@ -157,11 +168,11 @@ const COMPRESSION_THRESHOLD_BYTES = 1400;
 /** Measured as ENTRY_OVERHEAD_BYTES of memory-store.ts. */
 const OBJECT_BYTES = 1250;
 
-/** Incompressible body in one piece, zlib's chunks, and those in one piece. */
+/** Copies of an incompressible body while it is compressed: the body in one piece, zlib's chunks, these in one piece. */
 const ENCODING_COPIES = 3;
 
-/** Bytes ready to be sent, with their strong validator. */
-export interface Encoded {
+/** Representation (RFC 9110, section 3.2): the body in one coding, with its strong validator. */
+export interface Representation {
   coding: Coding;
   parts: readonly Buffer[];
   length: number;
@@ -170,17 +181,17 @@ export interface Encoded {
   headers: readonly string[];
 }
 
-/** One reader's response, in identity and in each coding requested so far. */
-export class Representation {
-  private readonly identity: Encoded;
-  private readonly encoded = new Map<Coding, Encoded>();
-  private readonly running = new Map<Coding, Promise<Encoded>>();
+/** Response as rendered for one reader: its representations in identity and in each coding requested so far. */
+export class RenderedResponse {
+  private readonly identity: Representation;
+  private readonly compressed = new Map<Coding, Representation>();
+  private readonly running = new Map<Coding, Promise<Representation>>();
   /** Name, value, name, value …. */
   readonly headers: readonly string[];
 
   /**
    * @param parts the whole body.
-   * @param sharedBytes how many of its bytes are counted with the entry.
+   * @param sharedBytes number of its bytes that the entry counts.
    */
   constructor(
     parts: readonly Buffer[],
@@ -188,33 +199,33 @@ export class Representation {
     headers: Rendering['headers'],
   ) {
     this.headers = Object.entries(headers).flat();
-    this.identity = encodedOf('identity', parts);
+    this.identity = representationOf('identity', parts);
   }
 
-  /** Bytes beyond the shared ones. */
+  /** Bytes beyond those that the entry counts as shared. */
   get sizeBytes(): number {
     let bytes = OBJECT_BYTES - this.sharedBytes + this.identity.length;
-    for (const { length } of this.encoded.values()) bytes += length;
+    for (const { length } of this.compressed.values()) bytes += length;
     for (const text of this.headers) bytes += 2 * text.length;
     return bytes;
   }
 
-  /** Undefined unless made before, or in identity when too short to be compressed. */
-  ready(coding: Coding): Encoded | undefined {
+  /** The representation in a coding, of a short body in identity; undefined until `encode` has made it. */
+  ready(coding: Coding): Representation | undefined {
     const isShort = this.identity.length < COMPRESSION_THRESHOLD_BYTES;
-    return isShort || coding === 'identity' ? this.identity : this.encoded.get(coding);
+    return isShort || coding === 'identity' ? this.identity : this.compressed.get(coding);
   }
 
-  /** Single flight for each coding. */
-  async encode(coding: Coding): Promise<Encoded> {
+  /** Makes the representation; concurrent calls for one coding share the compression. */
+  async encode(coding: Coding): Promise<Representation> {
     const ready = this.ready(coding);
     if (ready || coding === 'identity') return ready ?? this.identity;
     let running = this.running.get(coding);
     if (!running) {
       running = COMPRESSORS[coding](inOnePiece(this.identity.parts)).then((body) => {
-        const made = encodedOf(coding, [exactBuffer(body)]);
-        this.encoded.set(coding, made);
-        return made;
+        const representation = representationOf(coding, [exactBuffer(body)]);
+        this.compressed.set(coding, representation);
+        return representation;
       });
       this.running.set(coding, running);
       running.finally(() => this.running.delete(coding)).catch(() => undefined);
@@ -222,7 +233,7 @@ export class Representation {
     return running;
   }
 
-  /** Temporary bytes of encoding; 0 when it exists, is under way, or the body is short. */
+  /** Temporary memory of `encode` in bytes; 0 when the representation exists or is being made, or the body is short. */
   encodingBytes(coding: Coding): number {
     if (this.ready(coding) || this.running.has(coding)) return 0;
     return ENCODING_COPIES * this.identity.length;
@@ -234,7 +245,7 @@ function inOnePiece(parts: readonly Buffer[]): Buffer {
   return parts.length === 1 && only ? only : Buffer.concat(parts);
 }
 
-function encodedOf(coding: Coding, parts: readonly Buffer[]): Encoded {
+function representationOf(coding: Coding, parts: readonly Buffer[]): Representation {
   const hash = createHash('sha256');
   let length = 0;
   for (const part of parts) {

@@ -76,7 +76,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
   function keep({ memory }: Replica, ...keys: string[]): void {
     for (const key of keys) {
       const value = new CacheEntry(
-        { head: exactBuffer('x'), rest: null },
+        { head: exactBuffer('x'), tailData: null },
         performance.now(),
         60_000,
         key,

@@ -25,7 +25,7 @@ function warmupWith({ refused = [] as string[], large = [] as string[], isExclud
     await new Promise((resolve) => setImmediate(resolve));
     load.running -= 1;
     if (refused.includes(query)) throw new Error('refused');
-    return { entry: { rest: query }, ...(large.includes(query) ? {} : { key: query }) };
+    return { entry: { tailData: query }, ...(large.includes(query) ? {} : { key: query }) };
   };
   const warmup = new CacheWarmup(
     { getOrLoad } as unknown as ResponseCache,
@@ -55,8 +55,8 @@ describe('CacheWarmup', () => {
 
   it('follows what an answer leads to, until it leads nowhere', async () => {
     const { warmup, asked } = warmupWith({});
-    const following: WarmupStep['next'] = (rest) =>
-      Number(rest) < 5 ? step(String(Number(rest) + 1), following) : undefined;
+    const following: WarmupStep['next'] = (tailData) =>
+      Number(tailData) < 5 ? step(String(Number(tailData) + 1), following) : undefined;
     warmup.register(planOf(step('1', following)));
     expect(await warmup.run(['a'], 7)).toEqual({ warmedUp: 5, failed: 0, total: 5 });
     expect(asked.map(({ query }) => query)).toEqual(['1', '2', '3', '4', '5']);

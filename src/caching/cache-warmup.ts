@@ -15,7 +15,7 @@ export interface WarmupStep {
   description: ReadDescription;
   path: string;
   /** Depends on the content (next page). */
-  next?: (rest: unknown) => WarmupStep | undefined;
+  next?: (tailData: unknown) => WarmupStep | undefined;
 }
 
 /** Responses that readers are about to request. The domain registers one. */
@@ -78,7 +78,7 @@ export class CacheWarmup {
         isAhead: true,
       });
       if (key === undefined) return 'failed'; // too large to be kept
-      return next?.(entry.rest);
+      return next?.(entry.tailData);
     } catch (error) {
       this.logger.warn(
         `A warm-up read failed: ${error instanceof Error ? error.message : String(error)}`,

@@ -2,19 +2,19 @@ import type { ResponseReservation } from '../http/response-memory';
 import type { Tenants } from './cache-key';
 
 /**
- * Shared part of a response: its text up to where readers differ (cursors valid for one of them), and the value from
- * which the rest is rendered.
+ * Part of a response that readers share: its text up to the place where readers differ (a cursor is valid for one of
+ * them), and the data of the tail that is rendered for each.
  */
 export interface SharedResponse {
-  /** JSON text in a buffer of its own (exactBuffer); with a rendering's tail the whole body. */
+  /** JSON text in a buffer that nothing else uses (exactBuffer); head and tail are the body. */
   head: Buffer;
-  /** Any JSON value. */
-  rest: unknown;
-  /** Memory of a large response, until its readers have it. */
+  /** Data of every reader's tail: any JSON value. */
+  tailData: unknown;
+  /** Memory of a large response, reserved until its readers have received it. */
   reservation?: ResponseReservation;
 }
 
-/** Part of a response that is one reader's own. */
+/** Part of a response that one reader has: `variant` of the description decides it. */
 export interface Rendering {
   /** End of the body; may be empty. */
   tail: string;
@@ -22,11 +22,11 @@ export interface Rendering {
 }
 
 export interface ReadDescription {
-  /** Owners of the data; with `query` they decide the shared response. */
+  /** Owners of the data. Tenants and `query` decide the shared part. */
   tenants: Tenants;
   /** Hash of the canonical query (queryHash). */
   query: string;
-  /** Other inputs of its rendering: the reader, how links are spelled. */
+  /** Inputs of the rendering: the reader, the spelling of links. */
   variant: string;
 }
 
@@ -50,13 +50,13 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
   /** Current version: `[0-9A-Za-z._-]+`. Equal versions mean equal responses. */
   abstract currentVersion(tenants: Tenants): Promise<string>;
 
-  /** Throws the refusal of a read that could not run now, before any of its work. */
+  /** @throws AppError when the read could not run now; called before any work of the read. */
   assertCapacity?(description: D): void;
 
   /**
-   * Reads the shared part until the signal aborts. Nothing is read before `ready` resolves, nor when that rejects; the
-   * permit is waited for meanwhile. Large texts are made under the permit and resolve as bytes: V8 promotes what has
-   * waited, and an old promise retains its text until a full collection.
+   * Reads the shared part until the signal aborts. The read waits for its permit at once, but reads nothing before
+   * `ready` resolves, and rejects when that rejects. Large texts are converted to bytes under the permit: V8 promotes
+   * objects that wait, and an old promise would retain the text until a full collection.
    */
   abstract read(
     description: D,
@@ -64,13 +64,13 @@ export abstract class CachedRead<D extends ReadDescription = ReadDescription> {
     ready?: Promise<unknown>,
   ): Promise<SharedResponse>;
 
-  /** True when this release can render a `rest` from the shared tier. */
-  abstract accepts(rest: unknown): boolean;
+  /** True when this release can render the data, which another release may have put into the shared tier. */
+  abstract accepts(tailData: unknown): boolean;
 
-  abstract render(rest: unknown, description: D): Rendering;
+  abstract render(tailData: unknown, description: D): Rendering;
 }
 
-/** Copies: a slice of Node's shared pool or of a zlib chunk retains 8 or 16 kB, uncounted, for a few bytes. */
+/** Copies slices: a few bytes of Node's shared pool or of a zlib chunk retain 8 or 16 kB that no limit counts. */
 export function exactBuffer(bytes: string | Buffer): Buffer {
   if (typeof bytes !== 'string' && bytes.length === bytes.buffer.byteLength) return bytes;
   const buffer = Buffer.allocUnsafeSlow(Buffer.byteLength(bytes));

@@ -9,7 +9,7 @@ import type { CachedRead, ReadDescription } from './cached-read';
 import { CACHED, HttpCache } from './http-cache';
 
 /**
- * Fast route before express for every @Cached handler. Invalid or unusual requests fall through to the ordinary path.
+ * Registers a fast route for every @Cached handler. Invalid and unusual requests fall through to the ordinary path.
  */
 @Injectable()
 export class CachedRoutes implements OnApplicationBootstrap {
@@ -49,17 +49,17 @@ export class CachedRoutes implements OnApplicationBootstrap {
     try {
       description = read.parse(request);
     } catch (error) {
-      // The ordinary path refuses it again, and renders the error. Anything else is a defect.
+      // The ordinary path fails in the same way, and renders the error. Other errors are defects.
       if (error instanceof AppError || error instanceof URIError) return fallThrough();
       throw error;
     }
     this.cache
-      .respond(read, description, request, response)
+      .prepare(read, description, request, response)
       .then(({ statusCode, headers, parts }) =>
         writeStamped(request, response, statusCode, headers, parts),
       )
       .catch((error: unknown) =>
-        // Vary as the compression of the ordinary path sets it.
+        // The compression of the ordinary path sets this Vary.
         writeFastProblem(error, request, response, ['Vary', 'Accept-Encoding']),
       );
   }

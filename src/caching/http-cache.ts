@@ -18,25 +18,25 @@ import type { WritableResponse } from '../http/http-server.adapter';
 import { type Coding, preferredCoding } from '../http/negotiation';
 import { requestSignal } from '../http/request-context';
 import { spansOfResponse } from '../http/request-times';
-import type { Encoded, Representation } from './cache-entry';
+import type { RenderedResponse, Representation } from './cache-entry';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { type Loaded, ResponseCache } from './response-cache';
 import { matchesEtag, readPolicyOf } from './cache-control';
 
-/** Memory for compression up to this is not counted. */
+/** Compression that takes less memory reserves none. */
 const SMALL_ENCODING_BYTES = 256 * 1024;
 
-/** Metadata key of a handler's CachedRead. */
+/** Metadata key under which a handler has its CachedRead. */
 export const CACHED = 'caching:read';
 
 /**
- * Caches the responses of this GET handler by the provider `read`. The handler only declares route, parameters and
- * documentation; it is never called.
+ * Caches the responses of a GET handler, which the provider `read` makes. The handler only declares route, parameters
+ * and documentation, and is never called.
  */
 export const Cached = (read: Type<CachedRead>): MethodDecorator =>
   applyDecorators(SetMetadata(CACHED, read), UseInterceptors(CachingInterceptor));
 
-/** HTTP side of the cache, shared by interceptor and fast route so that they cannot differ. */
+/** HTTP semantics of the cache. Interceptor and fast route share it, so that their responses cannot differ. */
 @Injectable()
 export class HttpCache {
   constructor(
@@ -45,8 +45,11 @@ export class HttpCache {
     @Inject(serverConfig.KEY) private readonly config: ConfigType<typeof serverConfig>,
   ) {}
 
-  /** Responds until the deadline of the request or its client's disconnect. */
-  async respond<D extends ReadDescription>(
+  /**
+   * Prepares the response to a request, in the coding that its client prefers.
+   * @throws what the read throws; the reason of the request's signal at its deadline, or when the client disconnects.
+   */
+  async prepare<D extends ReadDescription>(
     read: CachedRead<D>,
     description: D,
     request: IncomingMessage,
@@ -61,35 +64,36 @@ export class HttpCache {
     });
     const { entry, key } = loaded;
     entry.reservation?.holdFor(response);
-    let representation = entry.representation(description.variant);
-    if (!representation) {
-      representation = entry.render(description.variant, read.render(entry.rest, description));
-      if (key !== undefined) this.cache.resized(key);
+    let rendered = entry.response(description.variant);
+    if (!rendered) {
+      rendered = entry.render(description.variant, read.render(entry.tailData, description));
+      if (key !== undefined) this.cache.remeasure(key);
     }
     const coding = preferredCoding(request.headers['accept-encoding']);
-    let encoded = representation.ready(coding);
-    if (!encoded) {
-      encoded = await this.encode(representation, coding, response);
-      if (key !== undefined) this.cache.resized(key);
+    let representation = rendered.ready(coding);
+    if (!representation) {
+      representation = await this.encode(rendered, coding, response);
+      if (key !== undefined) this.cache.remeasure(key);
     }
-    return new CachedResponse(loaded, representation, encoded, request.headers['if-none-match']);
+    const ifNoneMatch = request.headers['if-none-match'];
+    return new CachedResponse(loaded, rendered.headers, representation, ifNoneMatch);
   }
 
-  /** Falls back to identity when no memory is left to compress a large response. */
+  /** Compresses a response; a large one stays in identity when no memory is left to compress it. */
   private async encode(
-    representation: Representation,
+    rendered: RenderedResponse,
     coding: Coding,
     response: ServerResponse,
-  ): Promise<Encoded> {
-    const bytes = representation.encodingBytes(coding);
-    if (bytes <= SMALL_ENCODING_BYTES) return representation.encode(coding);
+  ): Promise<Representation> {
+    const bytes = rendered.encodingBytes(coding);
+    if (bytes <= SMALL_ENCODING_BYTES) return rendered.encode(coding);
     const reservation = this.memory.tryReserve(bytes);
-    if (!reservation) return representation.encode('identity');
+    if (!reservation) return rendered.encode('identity');
     try {
-      const encoded = await representation.encode(coding);
-      reservation.resize(encoded.length);
+      const representation = await rendered.encode(coding);
+      reservation.resize(representation.length);
       reservation.holdFor(response);
-      return encoded;
+      return representation;
     } finally {
       reservation.release();
     }
@@ -105,28 +109,28 @@ class CachedResponse implements WritableResponse {
 
   constructor(
     { entry, status, key }: Loaded,
-    representation: Representation,
-    encoded: Encoded,
+    readerHeaders: readonly string[],
+    { etag, parts, headers }: Representation,
     ifNoneMatch: string | undefined,
   ) {
-    const isNotModified = matchesEtag(ifNoneMatch, encoded.etag);
+    const isNotModified = matchesEtag(ifNoneMatch, etag);
     this.statusCode = isNotModified ? 304 : 200;
-    this.parts = isNotModified ? [] : encoded.parts;
+    this.parts = isNotModified ? [] : parts;
     const isKept = key !== undefined;
     const maxAgeSeconds = isKept ? Math.round(entry.ttlMs / 1000) : 0;
     this.headers = [
       'X-Cache',
       status,
       'ETag',
-      encoded.etag,
+      etag,
       'Cache-Control',
-      // Clients' caches cannot know of a new event: they must revalidate each time, and get 304.
+      // A client's cache does not learn of new events, and has to revalidate each time; 304 makes that cheap.
       `private, max-age=${maxAgeSeconds}, no-cache`,
       'Vary',
       'Authorization, Accept-Encoding',
       ...(isKept ? ['Age', String(entry.ageSeconds())] : []),
-      ...representation.headers,
-      ...(isNotModified ? [] : encoded.headers),
+      ...readerHeaders,
+      ...(isNotModified ? [] : headers),
     ];
   }
 
@@ -142,7 +146,7 @@ class CachedResponse implements WritableResponse {
 }
 
 /**
- * Responds for @Cached handlers. One parser makes cache key and query, so that they cannot belong to different
+ * Responds for @Cached handlers. Cache key and query come from one parser, so that they cannot belong to different
  * requests.
  */
 @Injectable()
@@ -159,7 +163,7 @@ export class CachingInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     const request = http.getRequest<IncomingMessage>();
     return from(
-      this.cache.respond(read, read.parse(request), request, http.getResponse<ServerResponse>()),
+      this.cache.prepare(read, read.parse(request), request, http.getResponse<ServerResponse>()),
     );
   }
 }

@@ -26,7 +26,7 @@ interface Kept {
 
 /**
  * Bytes of an entry beyond its key and its value's own count. Measured as heap and external memory after 100 000 cached
- * responses of 1 kB, less their texts: 750 bytes each, and 1250 per representation, which the value counts (Node 20).
+ * responses of 1 kB, less their texts: 750 bytes each, and 1250 per rendered response, which the value counts (Node 20).
  */
 const ENTRY_OVERHEAD_BYTES = 800;
 /** A single entry takes at most 1/8 of the bound. */

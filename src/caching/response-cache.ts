@@ -5,7 +5,7 @@ import { RedisConnection } from '../platform/redis/redis-connection';
 import { abortableLazily } from '../platform/runtime/abort';
 import { during, type SpanSink, spansOf } from '../platform/runtime/time-spans';
 import { CacheEntry } from './cache-entry';
-import { keyHead, tenantsText } from './cache-key';
+import { keyHead, type Tenants, tenantsText } from './cache-key';
 import { CachePolicy } from './cache-policy';
 import { type CacheOutcome, CacheStatistics } from './cache-statistics';
 import type { CachedRead, ReadDescription, SharedResponse } from './cached-read';
@@ -13,7 +13,7 @@ import { type Demand, DemandEstimator } from './demand-estimator';
 import { MemoryStore } from './memory-store';
 import { type Fill, SingleFlight } from './single-flight';
 
-/** Limits that a reader sets, with the meaning of request directives (RFC 9111, section 5.2.1). */
+/** Limits of one request, with the meaning of its cache directives (RFC 9111, section 5.2.1). */
 export interface ReadPolicy {
   /** Loads anew, and stores the result. */
   noCache: boolean;
@@ -28,9 +28,9 @@ export const DEFAULT_READ_POLICY: ReadPolicy = Object.freeze({ noCache: false, n
 
 export interface Loaded {
   entry: CacheEntry;
-  /** Cached (HIT), loaded as there was none (MISS), or loaded without searching (BYPASS). */
+  /** HIT: found in a tier; MISS: found in none, and loaded; BYPASS: loaded without a search. */
   status: 'HIT' | 'MISS' | 'BYPASS';
-  /** Absent when it is not cached. */
+  /** Key of the entry; absent when the entry is not cached. */
   key?: string;
 }
 
@@ -38,34 +38,45 @@ export interface LoadOptions {
   /** Path of the request, without its query. */
   path: string;
   policy: ReadPolicy;
-  /** Replaces the settings' time to live; also the maximum age. */
+  /** Time to live in place of the settings' one. */
   ttlMs?: number;
-  /** Not counted as a request (warm-up). */
+  /** True for warm-up, which is not counted as a request. */
   isAhead?: boolean;
-  /** Called only for a load that has to wait. */
+  /** Makes the request's signal; called only for a load that has to wait. */
   signal?: () => AbortSignal;
-  /** Of the request that waits. */
+  /** Spans of the request. */
   spans?: SpanSink;
 }
 
 /** Loads until the signal aborts, and not before `ready` resolves. */
 type Load = (signal?: AbortSignal, ready?: Promise<unknown>) => Promise<SharedResponse>;
 
-interface Slot {
-  key: string;
+/** Response that a request asks for, in whatever version. */
+interface Target {
+  read: Pick<CachedRead, 'namespace' | 'currentVersion' | 'accepts'>;
+  tenants: Tenants;
+  /** Key up to the version. */
+  head: string;
+  /** Key behind the version. */
+  query: string;
   /** Key without the version. */
   group: string;
   ttlMs: number;
-  /** Request time of its version, on the clock of performance.now(). */
-  verifiedAtMs: number;
-  accepts: (rest: unknown) => boolean;
   /** Absent when places and lifetimes are not learned. */
   demand: Demand | undefined;
-  /** True when lifetimes are learned, but the settings or the request say how long this one is. */
-  isTtlGiven: boolean;
+  /** True when lifetimes are learned, but the settings or the request set this one. */
+  isTtlSet: boolean;
 }
 
-/** Parts of keys that all requests with one description share. */
+/** Place of a response in the cache. */
+interface Slot {
+  target: Target;
+  key: string;
+  /** Time at which the version was requested, on the clock of performance.now(). */
+  verifiedAtMs: number;
+}
+
+/** Values that all requests with one description share. */
 interface Known {
   /** Key up to the version. */
   head: string;
@@ -78,8 +89,8 @@ interface Tier {
 }
 
 /**
- * Response cache, per tenant and exact: keys contain the version of their tenants, requested before every use, so that no
- * response from before the last change is found. Redis and its failures change only the cost.
+ * Cache of responses, exact for each tenant: a key contains the version of its tenants, which is read before every use, so
+ * that no response from before the last change is found. Redis and its failures change only the cost.
  */
 @Injectable()
 export class ResponseCache {
@@ -107,71 +118,93 @@ export class ResponseCache {
     options: LoadOptions,
   ): Promise<Loaded> {
     const { namespace } = read;
-    const { path, policy, signal } = options;
-    const load: Load = (own, ready) => read.read(description, own, ready);
-    if (this.policy.isExcluded(namespace, path)) {
-      this.count(namespace, options, 'excluded');
-      const startedMs = performance.now();
-      const entry = new CacheEntry(await load(signal?.()), startedMs, 0);
-      return { entry, status: 'BYPASS' };
+    const { policy, signal } = options;
+    const load: Load = (aborted, ready) => read.read(description, aborted, ready);
+    if (this.policy.isExcluded(namespace, options.path))
+      return this.bypass(namespace, load, options);
+    const target = this.targetOf(read, description, options);
+    if (policy.noCache || policy.noStore) {
+      read.assertCapacity?.(description);
+      return this.loadAnew(target, load, options);
     }
-    const { head, demand } = this.knownOf(namespace, description);
-    const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
-    const isTtlGiven =
-      demand !== undefined &&
-      (options.ttlMs !== undefined || this.policy.overrideMs(namespace, path) !== undefined);
-    // Responses with a time to live of their own have separate keys: of learned lifetimes each other one is.
-    const isUsual = demand ? !isTtlGiven : ttlMs === this.policy.ttlMs(namespace);
-    const query = isUsual ? description.query : `${description.query}-${ttlMs}`;
-    const group = `${head}${query}`;
-    const isFresh = policy.noCache || policy.noStore;
-    if (demand && !isFresh) this.estimator?.recordRequest(demand, performance.now());
-    const stale = isFresh ? undefined : this.acceptablyStale(group, policy);
+    if (target.demand) this.estimator?.recordRequest(target.demand, performance.now());
+    const stale = this.acceptablyStale(target.group, policy);
     if (stale) {
       this.count(namespace, options, 'hit');
       return stale;
     }
-    if (isFresh) read.assertCapacity?.(description);
+
     const verifiedAtMs = performance.now();
-    const version = read.currentVersion(description.tenants);
-    // Valid with any version: the permit is waited for meanwhile, and the read follows both.
-    const fresh = isFresh ? load(signal?.(), version) : undefined;
-    fresh?.catch(() => undefined); // handled in `reload`
-    const current = await this.waitFor(version, options);
-    const key = `${head}${current}:${query}`;
-    if (demand) this.estimator?.recordVersion(demand, current, verifiedAtMs);
-    const accepts = (rest: unknown) => read.accepts(rest);
-    const slot: Slot = { key, group, ttlMs, verifiedAtMs, accepts, demand, isTtlGiven };
-    if (fresh) {
-      this.count(namespace, options, 'excluded');
-      return this.reload(slot, policy, () => fresh);
-    }
-    const kept = this.memory.find(key) as CacheEntry | undefined;
-    if (kept) kept.verifiedAtMs = verifiedAtMs;
-    const found: Loaded = kept
-      ? { entry: kept, key, status: 'HIT' }
+    const version = await this.waitFor(read.currentVersion(description.tenants), options);
+    const slot = this.slotOf(target, version, verifiedAtMs);
+    const cached = this.memory.find(slot.key) as CacheEntry | undefined;
+    if (cached) cached.verifiedAtMs = verifiedAtMs;
+    const found: Loaded = cached
+      ? { entry: cached, key: slot.key, status: 'HIT' }
       : await this.fill(slot, load, signal?.());
-    const { maxAgeSeconds = Infinity } = policy;
-    if (found.status === 'HIT' && found.entry.ageMs() > maxAgeSeconds * 1000) {
+
+    const isHit = found.status === 'HIT';
+    if (isHit && found.entry.ageMs() > (policy.maxAgeSeconds ?? Infinity) * 1000) {
       this.count(namespace, options, 'excluded');
       return this.reload(slot, policy, () => load(signal?.()));
     }
-    this.count(namespace, options, found.status === 'HIT' ? 'hit' : 'miss');
+    this.count(namespace, options, isHit ? 'hit' : 'miss');
     return found;
   }
 
-  resized(key: string): void {
+  /** Loads a response that the settings exclude from the cache. */
+  private async bypass(namespace: string, load: Load, options: LoadOptions): Promise<Loaded> {
+    this.count(namespace, options, 'excluded');
+    const startedMs = performance.now();
+    const shared = await load(options.signal?.());
+    return { entry: new CacheEntry(shared, startedMs, 0), status: 'BYPASS' };
+  }
+
+  /** Loads for a request with no-cache or no-store. The permit of the read is waited for beside the version. */
+  private async loadAnew(target: Target, load: Load, options: LoadOptions): Promise<Loaded> {
+    const verifiedAtMs = performance.now();
+    const version = target.read.currentVersion(target.tenants);
+    const shared = load(options.signal?.(), version);
+    shared.catch(() => undefined); // handled in `reload`
+    const slot = this.slotOf(target, await this.waitFor(version, options), verifiedAtMs);
+    this.count(target.read.namespace, options, 'excluded');
+    return this.reload(slot, options.policy, () => shared);
+  }
+
+  private targetOf(read: CachedRead, description: ReadDescription, options: LoadOptions): Target {
+    const { namespace } = read;
+    const { path } = options;
+    const { head, demand } = this.knownOf(namespace, description);
+    const ttlMs = options.ttlMs ?? this.policy.ttlMs(namespace, path);
+    const isTtlSet =
+      demand !== undefined &&
+      (options.ttlMs !== undefined || this.policy.overrideMs(namespace, path) !== undefined);
+    // Every lifetime but the usual one has a key: the lifetime of the namespace is usual, or a learned one.
+    const isUsual = demand ? !isTtlSet : ttlMs === this.policy.ttlMs(namespace);
+    const query = isUsual ? description.query : `${description.query}-${ttlMs}`;
+    const { tenants } = description;
+    return { read, tenants, head, query, group: `${head}${query}`, ttlMs, demand, isTtlSet };
+  }
+
+  private slotOf(target: Target, version: string, verifiedAtMs: number): Slot {
+    const { head, query, demand } = target;
+    if (demand) this.estimator?.recordVersion(demand, version, verifiedAtMs);
+    return { target, key: `${head}${version}:${query}`, verifiedAtMs };
+  }
+
+  /** Measures an entry again that has grown. */
+  remeasure(key: string): void {
     this.memory.resize(key);
   }
 
-  /** Removed keys' running loads finish for their callers, but are not cached. */
+  /** Keeps the results of running loads of these keys out of the cache; their callers get them. */
   discardRunning(test: (key: string) => boolean): void {
     for (const fill of [...this.inFlight.values(), ...this.reloads]) {
       if (test(fill.key)) fill.isDiscarded = true;
     }
   }
 
-  /** Waits for a version: a statement that concurrent requests share. */
+  /** Waits for a version, which one statement reads for all concurrent requests. */
   private async waitFor(version: Promise<string>, { signal, spans }: LoadOptions): Promise<string> {
     spans?.begin('sql');
     try {
@@ -196,7 +229,7 @@ export class ResponseCache {
     if (isAhead !== true) this.statistics.record(namespace, outcome);
   }
 
-  /** Current no longer ago than this client accepts (`max-stale`). */
+  /** Newest entry of a group, if its version was current as recently as `max-stale` asks. */
   private acceptablyStale(group: string, policy: ReadPolicy): Loaded | undefined {
     const { maxStaleSeconds, maxAgeSeconds = Infinity } = policy;
     const key = maxStaleSeconds === undefined ? undefined : this.memory.newestOf(group);
@@ -220,7 +253,7 @@ export class ResponseCache {
         this.reloads.delete(fill);
         return { entry, status };
       }
-      // Synchronous in the process tier; the shared one is not waited for.
+      // The process tier stores at once; the shared one is not awaited.
       this.keep(fill, entry, this.tierFor(entry))
         .catch((error: unknown) => this.reportUnkept(error))
         .finally(() => this.reloads.delete(fill));
@@ -237,7 +270,7 @@ export class ResponseCache {
     try {
       return await running.join(signal);
     } catch (error) {
-      // The first caller has waited that long for a permit; those that joined later have not.
+      // The first caller waited for a permit until its limit; a caller that joined later may wait on.
       if (!(error instanceof AppError) || error.code !== 'QUEUE_TIMEOUT') throw error;
       return this.fill(slot, load, signal);
     }
@@ -271,34 +304,35 @@ export class ResponseCache {
   }
 
   private async findInTiers(slot: Slot): Promise<CacheEntry | undefined> {
-    const { key, group, demand, isTtlGiven } = slot;
-    const ttlMs = this.lifetimeMs(slot);
-    const maxTtlMs = isTtlGiven ? ttlMs : this.estimator?.maxLifetimeMs;
+    const { key, target, verifiedAtMs } = slot;
+    const { read, group, demand, isTtlSet } = target;
+    const ttlMs = this.lifetimeMs(target);
+    const maxTtlMs = isTtlSet ? ttlMs : this.estimator?.maxLifetimeMs;
     const entry = CacheEntry.revive(await this.tiers.get(key), { group, ttlMs, maxTtlMs });
-    if (!entry || !slot.accepts(entry.rest)) return undefined;
-    entry.verifiedAtMs = slot.verifiedAtMs;
+    if (!entry || !read.accepts(entry.tailData)) return undefined;
+    entry.verifiedAtMs = verifiedAtMs;
     entry.demand = demand;
     return entry;
   }
 
-  private lifetimeMs({ ttlMs, demand, isTtlGiven }: Slot): number {
-    if (!demand || !this.estimator || isTtlGiven) return ttlMs;
+  private lifetimeMs({ ttlMs, demand, isTtlSet }: Target): number {
+    if (!demand || !this.estimator || isTtlSet) return ttlMs;
     return this.estimator.lifetimeMs(demand);
   }
 
-  /** Age and staleness count from before the read: its data may have changed while it ran. */
-  private async entryFrom(load: Load, slot: Slot): Promise<CacheEntry> {
+  /** Loads an entry, whose age counts from before the read: data may have changed while it ran. */
+  private async entryFrom(load: Load, { target, verifiedAtMs }: Slot): Promise<CacheEntry> {
     const startedMs = performance.now();
     const shared = await load();
-    const ttlMs = this.lifetimeMs(slot);
-    if (slot.demand && !slot.isTtlGiven) this.statistics.recordLifetime(ttlMs);
-    const entry = new CacheEntry(shared, startedMs, ttlMs, slot.group);
-    entry.verifiedAtMs = slot.verifiedAtMs;
-    entry.demand = slot.demand;
+    const ttlMs = this.lifetimeMs(target);
+    if (target.demand && !target.isTtlSet) this.statistics.recordLifetime(ttlMs);
+    const entry = new CacheEntry(shared, startedMs, ttlMs, target.group);
+    entry.verifiedAtMs = verifiedAtMs;
+    entry.demand = target.demand;
     return entry;
   }
 
-  /** Callers join the load until its result is stored. */
+  /** Stores the result of a load, which callers join until then. */
   private async keepResult(flight: SingleFlight<Loaded>): Promise<void> {
     try {
       const loaded = await flight.promise.catch(() => undefined); // its callers handle a failure
@@ -315,7 +349,7 @@ export class ResponseCache {
     }
   }
 
-  /** All tiers; the process tier alone for what is outdated before it would be found in the shared one. */
+  /** All tiers; the process tier alone for an entry that will be outdated before another replica needs it. */
   private tierFor({ demand }: CacheEntry): Tier | undefined {
     const isShared = !demand || this.estimator?.isWorthSharing(demand, performance.now()) !== false;
     if (isShared) return this.tiers;
@@ -323,7 +357,7 @@ export class ResponseCache {
     return this.tiers.stores[0];
   }
 
-  /** Stores the entry; not, or not for long, when its key is removed meanwhile, as it may be older than the removal. */
+  /** Stores an entry, unless its key is removed meanwhile: the entry may be older than the removal. */
   private async keep(fill: Fill, entry: CacheEntry, tier: Tier | undefined): Promise<void> {
     if (fill.isDiscarded) return;
     await tier?.set(fill.key, entry, Math.max(1, entry.remainingMs())); // 0 would mean for ever

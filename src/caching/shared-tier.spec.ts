@@ -28,7 +28,7 @@ describeWithPrivateRedis()('the tier that replicas share', () => {
     const store = sharedStore(redis);
     const entryOf = (bytes: number) =>
       new CacheEntry(
-        { head: exactBuffer(`{"a":"${'x'.repeat(bytes)}"}`), rest: null },
+        { head: exactBuffer(`{"a":"${'x'.repeat(bytes)}"}`), tailData: null },
         performance.now(),
         60_000,
       );

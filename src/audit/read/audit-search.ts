@@ -95,7 +95,7 @@ export class AuditSearch {
       options,
       beside,
     });
-    const { info, edges } = loaded.entry.rest as { info: PageInfo; edges: PageEdges };
+    const { info, edges } = loaded.entry.tailData as { info: PageInfo; edges: PageEdges };
     const found = {
       data: new JsonText(eventsIn(loaded.entry.sharedText)),
       pagination: this.pages.pageInfo(info, edges, page.binding),
@@ -137,11 +137,11 @@ export class AuditSearch {
 
 /** Characters of the selected cursors of single events, at most: of events, only the bytes are known. */
 function cursorsBeside(
-  { rest, headBytes }: Loaded['entry'],
+  { tailData, headBytes }: Loaded['entry'],
   { limit }: PageDescription,
   { cursors = 0 }: SearchOptions,
 ): number {
-  const { edges } = rest as { edges: PageEdges };
+  const { edges } = tailData as { edges: PageEdges };
   const events = Math.min(limit, headBytes / MIN_EVENT_BYTES);
   return Math.ceil(cursors * events * positionCharacters(edges));
 }

@@ -148,8 +148,8 @@ export class CachedPages extends CachedEventRead<ParsedPage> {
     );
   }
 
-  accepts(rest: unknown): boolean {
-    const { info, edges } = (rest ?? {}) as { info?: Partial<PageInfo>; edges?: PageEdges };
+  accepts(tailData: unknown): boolean {
+    const { info, edges } = (tailData ?? {}) as { info?: Partial<PageInfo>; edges?: PageEdges };
     if (typeof info?.limit !== 'number' || typeof info.hasNext !== 'boolean') return false;
     if (typeof edges !== 'object' || (edges as unknown) === null) return false;
     // Pages cached by an earlier version do not say whether they are the last one.
@@ -159,8 +159,8 @@ export class CachedPages extends CachedEventRead<ParsedPage> {
     );
   }
 
-  render(rest: unknown, { page, url }: ParsedPage): Rendering {
-    const { info, edges } = rest as { info: PageInfo; edges: PageEdges };
+  render(tailData: unknown, { page, url }: ParsedPage): Rendering {
+    const { info, edges } = tailData as { info: PageInfo; edges: PageEdges };
     const pagination = this.pages.pageInfo(info, edges, page.binding);
     return {
       tail: `,"pagination":${JSON.stringify(pagination)}}`,
@@ -179,7 +179,7 @@ function shared(
 ): SharedResponse {
   const head = listOf(events);
   if (reservation.held > 0) reservation.resize(head.length); // the rows are garbage from here on
-  return { head, rest: { info, edges }, reservation };
+  return { head, tailData: { info, edges }, reservation };
 }
 
 const [LIST_BEGIN, LIST_END] = ['{"data":[', ']'];
@@ -261,12 +261,12 @@ export class CachedEvents extends CachedEventRead<ParsedEvent> {
       const text = await this.queries.findById(tenants, id, signal);
       // The text does not reveal an event of another organization.
       if (text === undefined) throw new AppError('NOT_FOUND', 'There is no event with this id.');
-      return { head: exactBuffer(text), rest: null };
+      return { head: exactBuffer(text), tailData: null };
     });
   }
 
-  accepts(rest: unknown): boolean {
-    return rest === null;
+  accepts(tailData: unknown): boolean {
+    return tailData === null;
   }
 
   render(): Rendering {

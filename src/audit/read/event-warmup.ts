@@ -65,8 +65,8 @@ export class EventWarmup implements WarmupPlan, OnModuleInit {
     return {
       description: this.read.parsePage(SYSTEM_PRINCIPAL, page, EVENTS_PATH),
       path: EVENTS_PATH,
-      next: (rest) => {
-        const { next } = (rest as { edges: PageEdges }).edges;
+      next: (tailData) => {
+        const { next } = (tailData as { edges: PageEdges }).edges;
         if (typeof next !== 'object' || number >= MAX_PAGES) return undefined; // lists by time have events
         if ((parseInstant(next.timestamp) ?? 0) < sinceMicros) return undefined;
         return this.page(filter, sinceMicros, number + 1, { backward: false, edge: next });

@@ -34,7 +34,7 @@ beforeEach(() => {
     getOrLoad: async (): Promise<Loaded> => {
       reads += 1;
       await setImmediate();
-      return { entry: new CacheEntry({ head, rest: null }, 0, 0), status: 'BYPASS' };
+      return { entry: new CacheEntry({ head, tailData: null }, 0, 0), status: 'BYPASS' };
     },
   };
   composition = new ResponseComposition(source as unknown as ResponseCache, memory, permits);
