@@ -6,21 +6,21 @@ import { Quota } from '../platform/runtime/quota';
 import { DecompressionPermits } from './content-coding';
 
 /**
- * Heap share of bodies and their values. At 1/4, heaps of 128 and 256 MB survived every body that had ended the
- * process: 10 MB of `{},`, of `[],` or of `0,`, of 800 000 members, forty bulk bodies at once.
+ * Share of the heap for bodies and their values. With 1/4, heaps of 128 and 256 MB survived every body that ended the
+ * process before: 10 MB of `{},`, of `[],` or of `0,`, 800 000 members, forty bulk bodies at once.
  */
 const HEAP_SHARE = 1 / 4;
 /**
- * Share for bodies being read, although their bytes lie outside the heap: clients that stop within a body hold it for
- * up to two minutes (HttpServer), on any number of connections.
+ * Share for bodies that are being read. Their bytes are outside the heap, but clients that stop within a body hold them
+ * for up to two minutes (HttpServer), on any number of connections.
  */
 const READ_SHARE = 1 / 2;
 const SENDER_SHARE = 1 / 2;
 /** Smaller bodies are counted by length alone, and parsed at once. */
 export const SMALL_BODY_BYTES = 64 * 1024;
-/** The bytes, their text, and values that hold the text once more. */
+/** Copies of a body: bytes, text, and the text in its values. */
 const COPIES = 3;
-/** Heap bytes for the value of each of these bytes, measured on bodies of nothing else. */
+/** Heap bytes of the value for one byte of a body, measured on bodies that consist of this byte. */
 const COST = new Uint8Array(256);
 COST['{'.charCodeAt(0)] = 80;
 COST['['.charCodeAt(0)] = 48;
@@ -28,11 +28,12 @@ COST[':'.charCodeAt(0)] = 64;
 COST[','.charCodeAt(0)] = 24;
 const [ZERO, NINE, DOT, PLUS, MINUS] = [0x30, 0x39, 0x2e, 0x2b, 0x2d];
 const [BIG_E, SMALL_E] = [0x45, 0x65];
-/** Numbers of so many digits rarely fit a double and are kept as strings too (lossless-json.ts). */
+/** Numbers of at least so many digits rarely fit a double, and are kept as strings as well (lossless-json.ts). */
 const LONG_DIGITS = 16;
 /**
- * So are numbers that end in 0 after a point and those with an exponent, also inside strings. Digits divided by a point
- * and small numbers such as 0.0000001 are not counted: MAX_EXACT_NUMBERS bounds them.
+ * Heap bytes of a number that is kept as a string: of LONG_DIGITS, ending in 0 after a point, or with an exponent; text
+ * that looks so inside strings counts too. Digits divided by a point and small numbers such as 0.0000001 are not
+ * counted, as MAX_EXACT_NUMBERS bounds them.
  */
 const EXACT_NUMBER_COST = 64;
 
@@ -55,14 +56,14 @@ export class BodyMemoryLimiter {
   }
 
   /**
-   * Reserves memory until `response` has ended, once.
+   * Reserves memory for a body until `response` has ended; later calls for the same response do nothing.
    * @throws AppError REQUEST_TOO_LARGE (never fits), TOO_MANY_REQUESTS (does not fit now).
    */
   reserve(body: Buffer, response: ServerResponse): void {
     if (this.holders.has(response)) return;
     const bytes = estimateParsedBytes(body);
     this.requireRoom(bytes, bytes);
-    if (response.destroyed) return; // `close` was emitted before: nothing would release it
+    if (response.destroyed) return; // `close`, which releases, has been emitted
     const holder = { bytes };
     this.reservedBytes += bytes;
     this.holders.set(response, holder);
@@ -72,7 +73,7 @@ export class BodyMemoryLimiter {
   }
 
   /**
-   * Reserves more for what the body of `response` becomes, if that is more than its value.
+   * Reserves more memory, for a body whose conversion takes more than its value.
    * @throws as `reserve`.
    */
   reserveMore(bytes: number, response: ServerResponse): void {
@@ -98,7 +99,7 @@ export class BodyMemoryLimiter {
   }
 }
 
-/** A quota of body bytes, at most half for one sender. */
+/** Creates a quota of body bytes, of which one sender gets at most half. */
 export function bodyReadQuota(limitBytes: number): Quota {
   return new Quota(limitBytes, limitBytes * SENDER_SHARE);
 }
@@ -109,7 +110,7 @@ export function bodyQuotaExceeded(): AppError {
   });
 }
 
-/** Memory of a text and its value. Brackets inside strings count too, which errs upwards. */
+/** Estimates the memory of a text and its value. Brackets in strings are counted as well, which errs upwards. */
 export function estimateParsedBytes(body: Buffer): number {
   let bytes = body.length * COPIES;
   if (body.length <= SMALL_BODY_BYTES) return bytes;

@@ -32,10 +32,10 @@ const CHARSET = /;\s*charset\s*=\s*"?([^";\s]+)"?/i;
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** Decoded body bytes, to which the idempotency key is bound. */
+/** Key of the decoded body, to which an idempotency key is bound. */
 export const RAW_BODY = Symbol('raw body');
 
-/** Set when an adapter has read `body`. */
+/** Key of the mark that an adapter has already read and parsed the body. */
 export const BODY_IS_READ = Symbol('body is read');
 
 export interface BodyRequest extends Request, Pick<AuthenticatedRequest, 'principal'> {
@@ -55,7 +55,7 @@ export class BodyReader {
     private readonly yielder: EventLoopYielder,
   ) {}
 
-  /** The parsed body. Only members named `metadata` or `changes` are sure to keep exact numbers. */
+  /** Reads and parses a body. Numbers are exact in members named `metadata` or `changes`, and may be rounded elsewhere. */
   async readBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     const spans = spansOfResponse(response);
@@ -64,7 +64,7 @@ export class BodyReader {
     return during(spans, 'json', () => parseInPieces(bytes, this.yielder, signal));
   }
 
-  /** As `readBody`, with the text of all numbers (`keepExactMembers`). */
+  /** As `readBody`, with exact numbers everywhere (`keepExactMembers`). */
   async readWholeBody(request: BodyRequest, response: Response): Promise<unknown> {
     const bytes = await this.readBytes(request, response);
     if (bytes.length > SMALL_BODY_BYTES) {
@@ -73,7 +73,7 @@ export class BodyReader {
     return spend(spansOfResponse(response), 'json', () => parseJsonBytes(bytes));
   }
 
-  /** The bytes of JSON, kept on the request, with memory reserved for their value. */
+  /** Reads the bytes of a JSON body, stores them on the request, and reserves memory for their value. */
   async readBytes(request: BodyRequest, response: Response): Promise<Buffer> {
     requireJson(request.headers['content-type']);
     return this.readAnyBytes(request, response);
@@ -87,13 +87,13 @@ export class BodyReader {
     return bytes;
   }
 
-  /** Decompresses complete bodies as far as the quota allows: 10 kB may become 10 MB. */
+  /** Receives a body, and decompresses it when it is complete. Both count against the quota: 10 kB may become 10 MB. */
   private async bytesOf(request: BodyRequest, response: Response): Promise<Buffer> {
     const { requestMaxSizeBytes: limit, requestTimeoutMs } = this.config;
     const newDecompressor = decompressorFor(request.headers['content-encoding']);
     if (Number(request.headers['content-length']) > limit) throw tooLarge(response, limit);
     const { readQuota, decompressions } = this.memory;
-    // tRPC batches are read before their token is verified.
+    // A tRPC batch has no principal yet: it is read before its token is verified.
     const { principal, headers } = request;
     const sender = principal ? principalKey(principal) : (headers.authorization ?? '');
     let taken = 0;
@@ -122,7 +122,7 @@ export class BodyReader {
     }
   }
 
-  /** `take` is called before each chunk is kept, and throws to refuse the body. */
+  /** Receives a body. `take` is called before each chunk is stored, and throws to refuse the body. */
   private async receive(
     request: BodyRequest,
     response: Response,
@@ -158,14 +158,14 @@ export class BodyReader {
   }
 }
 
-/** True for a body of unknown length too. */
+/** Tells whether a request has a body, of known length or not. */
 export function hasBody({ headers }: Request): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   return encoding !== undefined || Number(length ?? 0) > 0;
 }
 
 /**
- * Refuses a body that is not JSON; `alternative` names what else its route reads.
+ * Refuses a body that is not JSON; `alternative` names another media type that its route reads.
  * @throws AppError UNSUPPORTED_MEDIA_TYPE.
  */
 export function requireJson(contentType: string | undefined, alternative = ''): void {
@@ -176,7 +176,7 @@ export function requireJson(contentType: string | undefined, alternative = ''): 
   requireUtf8(contentType);
 }
 
-/** @throws AppError UNSUPPORTED_MEDIA_TYPE for a charset other than UTF-8 or its part ASCII. */
+/** @throws AppError UNSUPPORTED_MEDIA_TYPE for a charset other than UTF-8 and ASCII. */
 export function requireUtf8(contentType = ''): void {
   const charset = CHARSET.exec(contentType)?.[1]?.toLowerCase() ?? 'utf-8';
   if (charset !== 'utf-8' && charset !== 'utf8' && charset !== 'us-ascii') {
@@ -194,7 +194,7 @@ function bodyTooLarge(limitBytes: number): AppError {
   return new AppError('REQUEST_TOO_LARGE', `The body is larger than ${limit}; send it in parts.`);
 }
 
-/** Reads the body after the guards, so that no request without a token causes it, and before the pipes. */
+/** Reads the body after the guards, so that only requests with a token cost memory, and before the pipes. */
 @Injectable()
 abstract class BodyInterceptor implements NestInterceptor {
   constructor(protected readonly reader: BodyReader) {}
@@ -217,7 +217,7 @@ export class JsonBodyInterceptor extends BodyInterceptor {
   }
 }
 
-/** Reads an optional JSON body; none means `{}`. */
+/** Reads an optional JSON body; a request without one gets `{}`. */
 @Injectable()
 export class OptionalJsonBodyInterceptor extends BodyInterceptor {
   protected async read(request: BodyRequest, response: Response): Promise<void> {
@@ -226,8 +226,8 @@ export class OptionalJsonBodyInterceptor extends BodyInterceptor {
 }
 
 /**
- * Reads the bytes for routes that parse (JsonBodyInterceptor) with a permit: values take several times the memory of
- * their text, and waiting requests must be small.
+ * Reads a body as bytes, for routes whose requests wait for a permit before JsonBodyInterceptor parses them: a value
+ * takes several times the memory of its text, and waiting requests must be small.
  */
 @Injectable()
 export class BodyBytesInterceptor extends BodyInterceptor {
@@ -237,7 +237,7 @@ export class BodyBytesInterceptor extends BodyInterceptor {
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
-/** Later pieces have no byte order mark to remove. */
+/** Decoder of later pieces, in which U+FEFF is no byte order mark. */
 const UTF8_WITHIN = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Decodes and parses a body; numbers keep their text (lossless-json.ts). */
@@ -266,8 +266,8 @@ export function parseJsonBytes(bytes: Buffer): unknown {
 }
 
 /**
- * As parseJsonBytes, in several iterations of the event loop for a long list (`{"events":[…]}`). An invalid body is
- * parsed again as a whole for its error.
+ * Parses as parseJsonBytes does, but a long list (`{"events":[…]}`) in several iterations of the event loop. An invalid
+ * body is parsed again as a whole to find its error.
  * @throws AppError MALFORMED_JSON, VALIDATION_FAILED; the reason of the signal, before the next piece.
  */
 export async function parseInPieces(
@@ -284,7 +284,7 @@ export async function parseInPieces(
     await yielder.yieldIfDue(signal);
     const found = elementsOf(piece, budget);
     if (!found) {
-      elements.length = 0; // not held beside a second copy
+      elements.length = 0; // frees them before the whole is parsed
       return parseJsonBytes(bytes);
     }
     for (const element of found) elements.push(element);
@@ -300,10 +300,10 @@ export async function parseInPieces(
   }
 }
 
-/** Undefined for a piece without elements or with anything else. */
+/** Parses the elements in a piece; undefined when it has none, or is not valid. */
 function elementsOf(piece: Buffer, budget: { left: number }): unknown[] | undefined {
   try {
-    // Parsed at the depth that they have in the body.
+    // Two brackets: the parser's limit of depth counts from the body.
     const [elements] = parseExactJson(`[[${UTF8_WITHIN.decode(piece)}]]`, budget) as unknown[][];
     return elements && elements.length > 0 ? elements : undefined;
   } catch {
@@ -315,7 +315,7 @@ function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-/** V8 names the position of all errors but an unexpected token in place of a value. */
+/** Finds the position of a syntax error. V8 names it, except for an unexpected token in place of a value. */
 function positionIn(message: string, text: string): number {
   const named = /position (\d+)/.exec(message)?.[1];
   if (named !== undefined) return Number(named);
@@ -324,7 +324,7 @@ function positionIn(message: string, text: string): number {
 
 const VALUES = ['true', 'false', 'null'];
 
-/** Position of the first token that is no value; without one the end of the text. */
+/** Returns the position of the first token that is no value, or else the end of the text. */
 function badValuePosition(text: string): number {
   let isDue = true;
   let before = '';

@@ -2,17 +2,17 @@ import { IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 
-/** Milliseconds for a refused client to read its response before a reset discards it. */
+/** Milliseconds in which a refused client can read its response; then a reset discards it. */
 export const LINGER_MS = 1000;
 
-/** Kept on the socket: a WeakMap would cost more to collect. */
+/** State of a connection, a property of its socket: a WeakMap would cost more to collect. */
 export interface ConnectionState {
   /** Responses in progress; several when requests are pipelined. */
   active: number;
   last?: IncomingMessage;
-  /** Set after bytes that are not HTTP. */
+  /** True after bytes that are not HTTP. */
   isUnreadable: boolean;
-  /** The request in progress whose body has no time limit. */
+  /** Request whose body has no time limit, while it is received. */
   longBody?: IncomingMessage | undefined;
   queued?: Set<ServerResponse>;
   compressed?: Set<ServerResponse>;
@@ -26,14 +26,14 @@ export function stateOf(socket: Stated): ConnectionState {
   return socket[STATE];
 }
 
-/** Exempts a body from the time limit; its reader disconnects clients that stall. */
+/** Exempts a body from the time limit; the code that reads it disconnects clients that stall. */
 export function expectLongBody(request: IncomingMessage): void {
   stateOf(request.socket).longBody = request;
 }
 
 /**
- * Ends the connection with this early response, unless it has begun. Discards the rest of the body: closing over unread
- * bytes resets the connection before the client has read the response.
+ * Ends the connection with this response, unless the response has begun. The rest of the request's body is discarded:
+ * closing over unread bytes would reset the connection before the client has read the response.
  */
 export function closeWithResponse(response: ServerResponse): void {
   if (response.headersSent) return;
@@ -41,7 +41,7 @@ export function closeWithResponse(response: ServerResponse): void {
   lingeringClose(response.req.socket);
 }
 
-/** Prevents Node's reset after the last response while the body still arrives. */
+/** Prevents the reset by which Node ends a connection whose body still arrives after the last response. */
 export function lingeringClose(socket: Socket): void {
   socket.destroySoon = end;
 }
@@ -51,35 +51,35 @@ function end(this: Socket): void {
   closeQueued(stateOf(this));
   this.setTimeout(LINGER_MS);
   const { last } = stateOf(this);
-  // The limit of a whole request ends a body that goes on arriving.
+  // A body that never ends is ended by the time limit of a whole request.
   if (last?.complete === false) last.once('end', () => destroyAfter(this));
   else destroyAfter(this);
 }
 
-/** Destroys a connection after LINGER_MS, whatever the client sends. */
+/** Destroys a connection after LINGER_MS, even if its client still sends. */
 export function destroyAfter(socket: Socket): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-/** True after a connection's last response: further requests get none (RFC 9112, section 9.6). */
+/** Tells whether a connection has had its last response: further requests get none (RFC 9112, section 9.6). */
 export function isOver(socket: Socket): boolean {
   return socket.writableEnded || socket.destroyed;
 }
 
-/** Closes a pipelined response with its connection: Node emits `close` only on the current response. */
+/** Closes a pipelined response with its connection, as Node emits `close` on the current response only. */
 export function closeWithConnection(response: ServerResponse): void {
   const { socket } = response.req;
   const state = stateOf(socket);
   if (!state.queued) {
     state.queued = new Set();
-    // One listener for all of them, as there may be hundreds. From version 22 on Node closes them itself, after this event.
+    // One listener for hundreds of responses. Node closes them itself from version 22 on, after this event.
     socket.once('close', () => setImmediate(closeQueued, state));
   }
   const { queued } = state;
   queued.add(response);
-  const leave = (): void => void queued.delete(response);
-  response.once('socket', leave);
-  response.once('close', leave);
+  const remove = (): void => void queued.delete(response);
+  response.once('socket', remove);
+  response.once('close', remove);
 }
 
 function closeQueued({ queued }: ConnectionState): void {
@@ -97,7 +97,7 @@ export function queuedBytes(socket: Stated): number {
   return bytes;
 }
 
-/** Counts the bytes in this response's compressor, up to 32 MiB, until the last one is taken. */
+/** Makes `compressingBytes` count the bytes in this response's compressor (up to 32 MiB) until the response closes. */
 export function watchCompressor(response: ServerResponse): void {
   const state = stateOf(response.req.socket);
   const compressed = (state.compressed ??= new Set());
@@ -115,7 +115,7 @@ export function compressingBytes(socket: Stated): number {
 
 const COMPRESSOR = Symbol('compressor');
 
-/** The compressor exists once headers are written; `on('drain')` returns it from then on. */
+/** Finds the compressor, which exists once the headers are written: `on('drain')` returns it from then on. */
 function compressorOf(
   response: ServerResponse & { [COMPRESSOR]?: Writable },
 ): Writable | undefined {
@@ -128,9 +128,9 @@ const UPGRADE = Symbol('upgrade');
 const ASK = Symbol('ask for the body');
 
 /**
- * A request that upgrades for a WebSocket only. With a listener, Node upgrades every request with an `Upgrade` header,
- * even a mere offer of HTTP/2 (`h2c`, Java's client): these stay requests, as do requests pipelined behind an open
- * response or after the last response.
+ * Request that upgrades to a WebSocket only. Node upgrades every request with an `Upgrade` header once there is a
+ * listener, even a mere offer of HTTP/2 (`h2c`, Java's client). Such offers stay ordinary requests here, and so do
+ * requests that are pipelined behind an open response or follow the last one.
  */
 export class ServerRequest extends IncomingMessage {
   private [UPGRADE]: unknown;
@@ -141,14 +141,14 @@ export class ServerRequest extends IncomingMessage {
     return !isOver(this.socket) && stateOf(this.socket).active === 0;
   }
 
-  /** Called by Node's parser, and by its constructor with null. */
+  /** Node's parser calls this; its constructor does so with null. */
   set upgrade(isOffered: unknown) {
     this[UPGRADE] = isOffered;
   }
 
   /**
-   * Delays 100 Continue until the body is read (or askForBody called) and earlier responses have ended: a request
-   * refused unread costs its client no body.
+   * Delays 100 Continue until the body is read, or askForBody called, and earlier responses have ended: the client of a
+   * refused request does not send its body in vain.
    */
   awaitReader(response: ServerResponse): void {
     const sendContinue = (): void => {
@@ -160,7 +160,7 @@ export class ServerRequest extends IncomingMessage {
       this[ASK] = undefined;
       sendContinue();
     };
-    // An own property, as express replaces the prototype.
+    // A property of the object, as express replaces the prototype.
     this.read = (size) => {
       this[ASK]?.();
       return super.read(size) as unknown;
@@ -168,7 +168,7 @@ export class ServerRequest extends IncomingMessage {
   }
 }
 
-/** Sends a delayed 100 Continue, for routes that respond before they read. */
+/** Sends the delayed 100 Continue, for routes that respond before they read the body. */
 export function askForBody(request: IncomingMessage & { [ASK]?: (() => void) | undefined }): void {
   request[ASK]?.();
 }

@@ -3,7 +3,7 @@ import { decompress, decompressorFor, DecompressionPermits } from './content-cod
 
 const MB = 1024 * 1024;
 const zeros = Buffer.alloc(20 * MB);
-const never = new AbortController().signal;
+const NEVER_ABORTED = new AbortController().signal;
 
 describe('a compressed body', () => {
   it.each([
@@ -18,20 +18,20 @@ describe('a compressed body', () => {
       if (taken + bytes > MB) throw new Error('too much');
       taken += bytes;
     };
-    await expect(decompress(body, decompressor, { take, signal: never })).rejects.toThrow(
+    await expect(decompress(body, decompressor, { take, signal: NEVER_ABORTED })).rejects.toThrow(
       'too much',
     );
     expect(decompressor.destroyed).toBe(true);
     expect(taken).toBeLessThanOrEqual(MB);
   });
 
-  it('is decompressed no further when nobody waits any more', async () => {
+  it('is decompressed no further once its request is aborted', async () => {
     const decompressor = decompressorFor('gzip')?.();
     if (!decompressor) throw new Error('There is no decompressor');
     const controller = new AbortController();
-    const take = (): void => controller.abort(new Error('left'));
+    const take = (): void => controller.abort(new Error('aborted'));
     const work = decompress(gzipSync(zeros), decompressor, { take, signal: controller.signal });
-    await expect(work).rejects.toThrow('left');
+    await expect(work).rejects.toThrow('aborted');
     expect(decompressor.destroyed).toBe(true);
   });
 
@@ -41,23 +41,27 @@ describe('a compressed body', () => {
 });
 
 describe('permits to decompress', () => {
-  it('are bounded, go from sender to sender, and are left by those who do not wait any more', async () => {
+  it('are bounded, rotate between senders, and go to no request that is aborted', async () => {
     const permits = new DecompressionPermits(1);
     let finish = (): void => undefined;
-    const first = permits.run('flood', never, () => new Promise<void>((end) => (finish = end)));
+    const first = permits.run(
+      'flood',
+      NEVER_ABORTED,
+      () => new Promise<void>((end) => (finish = end)),
+    );
     const order: string[] = [];
-    const ask = (sender: string, signal = never): Promise<void> =>
+    const request = (sender: string, signal = NEVER_ABORTED): Promise<void> =>
       permits.run(sender, signal, () => {
         expect(permits.held).toBe(1);
         order.push(sender);
         return Promise.resolve();
       });
     const controller = new AbortController();
-    const flood = [ask('flood'), ask('flood'), ask('flood')];
-    const leaving = ask('gone', controller.signal);
-    const quiet = ask('quiet');
-    controller.abort(new Error('left'));
-    await expect(leaving).rejects.toThrow('left');
+    const flood = [request('flood'), request('flood'), request('flood')];
+    const aborted = request('gone', controller.signal);
+    const quiet = request('quiet');
+    controller.abort(new Error('aborted'));
+    await expect(aborted).rejects.toThrow('aborted');
     finish();
     await Promise.all([first, ...flood, quiet]);
     expect(order).toEqual(['flood', 'quiet', 'flood', 'flood']);

@@ -14,13 +14,13 @@ import { abortablePromise } from '../platform/runtime/abort';
 import { FairQueue } from '../platform/runtime/fair-queue';
 import type { Coding } from './negotiation';
 
-/** Compresses a whole response body. */
+/** Functions that compress a whole response body, by coding. */
 export const COMPRESSORS: Readonly<
   Record<Exclude<Coding, 'identity'>, (body: Buffer) => Promise<Buffer>>
 > = {
   gzip: promisify<Buffer, Buffer>(gzip),
   deflate: promisify<Buffer, Buffer>(deflate),
-  // Quality 11, the default, takes a hundred times as long.
+  // The default quality, 11, takes a hundred times as long.
   br: (body) =>
     promisify(brotliCompress)(body, {
       params: {
@@ -30,7 +30,7 @@ export const COMPRESSORS: Readonly<
     }),
 };
 
-/** Concurrent decompressions: libuv's pool has four threads (UV_THREADPOOL_SIZE). */
+/** Limit of concurrent decompressions: libuv's pool has four threads (UV_THREADPOOL_SIZE). */
 const MAX_DECOMPRESSORS = 4;
 
 const DECOMPRESSORS = new Map<string, () => Transform>([
@@ -41,8 +41,8 @@ const DECOMPRESSORS = new Map<string, () => Transform>([
 ]);
 
 /**
- * A factory of decompressors; undefined for `identity`.
- * @throws AppError UNSUPPORTED_MEDIA_TYPE for any other coding, and for several of them.
+ * Returns a factory of decompressors; undefined for `identity`.
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE for an unknown coding, and for a list of codings.
  */
 export function decompressorFor(coding = 'identity'): (() => Transform) | undefined {
   const name = coding.trim().toLowerCase();
@@ -55,7 +55,7 @@ export function decompressorFor(coding = 'identity'): (() => Transform) | undefi
 }
 
 /**
- * Decompresses with a new `decompressor`. `take` is called before each chunk is kept, and throws to stop.
+ * Decompresses with a new `decompressor`. `take` is called before each chunk is stored, and throws to refuse the body.
  * @throws AppError MALFORMED_JSON for bytes in another coding; the error of `take`; the reason of the signal.
  */
 export async function decompress(
@@ -101,8 +101,8 @@ export class DecompressionPermits {
   }
 
   /**
-   * Does `work` with a permit.
-   * @throws the signal's reason while it waits; the error of `work`.
+   * Runs `work` with a permit.
+   * @throws the signal's reason when it aborts before the permit is granted; the error of `work`.
    */
   async run<T>(sender: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const { queue } = this;

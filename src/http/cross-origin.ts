@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** Request methods of all routes. */
 const METHODS = 'GET, HEAD, POST, DELETE';
-/** Chromium repeats preflights after two hours anyway. */
+/** Two hours: Chromium repeats preflights after that in any case. */
 const MAX_AGE_SECONDS = 7200;
 /** A list of header names. */
 const NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/;
@@ -26,14 +26,14 @@ const EXPOSED = [
   'X-Response-Time',
 ].join(', ');
 
-/** By the origin of a page: the headers of all responses to it, as name, value, name, value …. */
+/** Headers of all responses to a page of this origin, as name, value, name, value …. */
 const TO_ANY: readonly string[] = [
   'Access-Control-Allow-Origin',
   '*',
   'Access-Control-Expose-Headers',
   EXPOSED,
 ];
-/** What caches must know of a response that a page of another origin may not read. */
+/** Headers of a response that a page of another origin may not read: caches must not give it to the pages that may. */
 const TO_OTHERS: readonly string[] = ['Vary', 'Origin'];
 
 const HEADERS = Symbol('cross-origin headers');
@@ -62,7 +62,7 @@ export class CrossOriginSharing {
     response[HEADERS] = own ?? this.toAll;
   }
 
-  /** Responds to the preflight of a page that may send what it asks for: whether a route has the method is seen by the request itself. */
+  /** Responds to a preflight of an allowed origin; false for other requests. Every method is allowed: routes answer 405. */
   respondToPreflight({ method, headers }: IncomingMessage, response: Shared): boolean {
     if (method !== 'OPTIONS' || headers.origin === undefined) return false;
     const isShared = response[HEADERS] !== undefined && response[HEADERS] !== TO_OTHERS;

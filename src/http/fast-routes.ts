@@ -18,8 +18,8 @@ export const API_PREFIX = 'api/v1';
 export type FastRequest = IncomingMessage & AuthenticatedRequest;
 
 /**
- * Responds before express, or calls `fallThrough` before it has written; a body that it has read stays on the request
- * (`RAW_BODY`).
+ * Handler that responds before express, or calls `fallThrough` without having written. A body that it has read stays on
+ * the request (`RAW_BODY`).
  */
 export type FastHandler = (
   request: FastRequest,
@@ -27,34 +27,34 @@ export type FastHandler = (
   fallThrough: () => void,
 ) => void;
 
-/** Admits a request, or rejects with its AppError. */
-export type GuardResult = (request: FastRequest, response: ServerResponse) => Promise<void>;
+/** Guard of all fast routes; rejects with the AppError of a refused request. */
+export type FastGuard = (request: FastRequest, response: ServerResponse) => Promise<void>;
 
 type Handler = (...parameters: never[]) => unknown;
 
 /**
- * Routes of the main load, without express, which costs several times the work itself. A fast route handles the plain
- * case alone; all else falls through, so that it is implemented once. The routes register themselves:
+ * Routes of the main load, without express, which costs several times the work itself. A fast route handles only the plain
+ * case; all others fall through to express, so that they are implemented once. The routes register themselves:
  * audit/api/create-event.fast-route.ts for single writes, caching/cached-routes.ts for every `@Cached` handler.
  */
 @Injectable()
 export class FastRoutes {
-  /** Keys are method and path, in `parametric` without the last segment. */
+  /** Handlers by method and path. The keys of `parametric` lack the last segment, a parameter. */
   private readonly exact = new Map<string, FastHandler>();
   private readonly parametric = new Map<string, FastHandler>();
 
-  private guard: GuardResult | undefined;
+  private guard: FastGuard | undefined;
 
   constructor(private readonly verifier: TokenVerifier) {}
 
   /** Sets the guard before all fast routes: RateLimit (concurrency/rate-limit.ts) if it is enabled. */
-  guardWith(guard: GuardResult): void {
+  guardWith(guard: FastGuard): void {
     this.guard = guard;
   }
 
   /**
-   * Serves a handler's paths by `fast`, only for tokens with its scopes; the principal is then on the request. A path
-   * may end in one parameter.
+   * Serves the paths of a handler by `fast`, for verified tokens with the handler's scopes; the principal is on the
+   * request. A path may end in one parameter.
    */
   registerHandler(controller: Type, name: string, fast: FastHandler): void {
     const handler = (controller.prototype as Record<string, Handler | undefined>)[name];
@@ -91,12 +91,12 @@ export class FastRoutes {
     );
   }
 
-  /** Undefined for unverified and refused tokens: these fall through. */
+  /** Returns the principal of a verified token; undefined for other tokens, whose requests fall through. */
   private knownPrincipal(request: FastRequest, scopes: readonly Scope[]): Principal | undefined {
     try {
       const principal = this.verifier.verify(request.headers.authorization);
       if (principal instanceof Promise) {
-        principal.catch(() => undefined); // the ordinary path verifies it once more
+        principal.catch(() => undefined); // the ordinary path verifies the token again
         return undefined;
       }
       requireScopes(principal, scopes);
@@ -119,8 +119,8 @@ function pathsOf(controller: Type, handler: Handler): string[] {
 }
 
 /**
- * `writeProblem` in one write, before any header: in an overload most responses are refusals, and their cost is lost to
- * the served requests.
+ * Does in one write what `writeProblem` does: most responses of an overloaded service are refusals, whose cost the other
+ * requests pay.
  */
 export function writeFastProblem(
   thrown: unknown,

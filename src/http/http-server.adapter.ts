@@ -8,14 +8,14 @@ import { spend } from '../platform/runtime/time-spans';
 import { AppError } from '../platform/errors/app-error';
 import { writeProblem } from '../platform/errors/problem';
 
-/** A body in PostgreSQL's JSON text, not parsed and serialized again. */
+/** Body as JSON text of PostgreSQL, which is not parsed and serialized again. */
 export interface JsonResponse {
   toJsonText(): string;
-  /** The parsed body, where there is one. */
+  /** The parsed body, if the handler has it. */
   readonly value?: object;
 }
 
-/** A response with its own status, headers and bytes. */
+/** Response that writes its status, headers and bytes itself. */
 export interface WritableResponse {
   writeTo(response: ServerResponse): ServerResponse;
 }
@@ -35,7 +35,7 @@ interface RouteLayer {
   match(path: string): boolean;
 }
 
-/** Express behind HttpServer, which owns the socket; writes JSON text as it is. */
+/** Nest's adapter of express behind HttpServer, which owns the socket. It writes JSON text unchanged. */
 export class HttpServerAdapter extends ExpressAdapter {
   private hasNotFoundHandler = false;
 
@@ -63,7 +63,7 @@ export class HttpServerAdapter extends ExpressAdapter {
     return response.end(bytes);
   }
 
-  /** Tells METHOD_NOT_ALLOWED from NOT_FOUND, which Nest does not. Called once per prefix. */
+  /** Distinguishes METHOD_NOT_ALLOWED from NOT_FOUND, which Nest does not. Nest calls this for each prefix. */
   override setNotFoundHandler(): void {
     if (this.hasNotFoundHandler) return;
     this.hasNotFoundHandler = true;
@@ -79,7 +79,7 @@ export class HttpServerAdapter extends ExpressAdapter {
   }
 }
 
-/** With `Allow` when the path has other methods. */
+/** Creates METHOD_NOT_ALLOWED with `Allow` when the path has other methods, else NOT_FOUND. */
 function unroutedError({ method, path }: Request, layers: RouteLayer[]): AppError {
   const allowed = new Set<string>();
   for (const layer of layers) {

@@ -37,7 +37,7 @@ import {
 import { noteArrival } from './request-times';
 import { SlowClientGuard } from './slow-client-guard';
 
-/** Responds as an express application does. */
+/** Listener that responds to a request, such as an express application. */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface HttpServerLimits {
@@ -56,28 +56,28 @@ const LIMITS: HttpServerLimits = {
   maxHeaderBytes: 16 * 1024,
   maxHeaders: 200,
 };
-/** Characters, for a filter of a hundred ids beside a token of 4 KiB. */
+/** Characters of a request target: enough for a filter of a hundred ids and a token of 4 KiB. */
 const MAX_TARGET_LENGTH = 12 * 1024;
-/** Exceeds load balancers' usual idle timeout (60 s), so that they close first and no request is lost. */
+/** More than the usual idle timeout of load balancers (60 s): they close first, and no request is lost. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** Silence before a connection is destroyed; SlowClientGuard handles clients that send but do not read. */
+/** Silence after which a connection is destroyed; SlowClientGuard handles clients that send but do not read. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const DRAIN_POLL_MS = 50;
-/** Iterations for the `close` events of destroyed connections. */
+/** Iterations of the event loop in which destroyed connections emit `close`. */
 const DRAIN_ITERATIONS = 100;
 
 /**
- * Owns the socket: accepts connections before the application has booted, so that probes get a true response, and
- * drains them at shutdown.
+ * Owns the socket. Accepts connections before the application has booted, so that probes get a true response, and drains
+ * them at shutdown.
  */
 export class HttpServer {
   readonly server: Server;
   readonly slowClients: SlowClientGuard;
-  /** Lets pages of other origins read responses; unset, no page may. */
+  /** Decides which pages of other origins may read responses; while undefined, none may. */
   crossOrigin: CrossOriginSharing | undefined;
-  /** Reads the headers of proxies; unset, no proxy is trusted. */
+  /** Reads the headers of proxies; while undefined, no proxy is trusted. */
   forwarding: ((request: IncomingMessage) => Forwarding) | undefined;
-  /** Duration from which a response tells where its time went. */
+  /** Duration from which a response has its spans in Server-Timing. */
   slowRequestMs = Infinity;
   private listener: RequestListener | undefined;
   private fastRoutes: Pick<FastRoutes, 'find'> | undefined;
@@ -102,7 +102,7 @@ export class HttpServer {
     );
     this.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
     this.server.timeout = SILENCE_TIMEOUT_MS;
-    this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops further ones: one more shows that there were some
+    this.server.maxHeadersCount = others.maxHeaders + 1; // Node drops the others: one more shows that there were too many
     this.server.on('checkContinue', (request: ServerRequest, response: ServerResponse) => {
       request.awaitReader(response);
       lingeringClose(request.socket);
@@ -115,17 +115,17 @@ export class HttpServer {
       writeProblem(new AppError('VALIDATION_FAILED', detail), request, response);
     });
     const closeIdleConnections = this.server.closeIdleConnections.bind(this.server);
-    // Replaced on the server itself, because its close() calls it too.
+    // Replaced on the server itself, whose close() calls it as well.
     this.server.closeIdleConnections = () => this.closeIdleSparingReaders(closeIdleConnections);
     this.server.on('clientError', (error, socket) => this.refuse(error, socket as Socket));
     this.slowClients = new SlowClientGuard(this.server);
-    // Node keeps the address from the first read on: later the client may be gone.
+    // Node remembers the address once it is read, and cannot read it when the client is gone.
     this.server.on('connection', (socket: Socket) => void socket.remoteAddress);
   }
 
   /**
-   * Starts to listen; rejects when the port is taken. Without a host on all addresses of IPv6 and IPv4, where there is no
-   * IPv6 on those of IPv4 (net.Server.listen).
+   * Starts to listen; rejects when the port is taken. Without `host` it listens on all addresses of IPv6 and IPv4, or of
+   * IPv4 where there is no IPv6 (net.Server.listen).
    */
   async listen(port: number, host?: string): Promise<AddressInfo> {
     await new Promise<void>((resolve, reject) => {
@@ -139,8 +139,8 @@ export class HttpServer {
   }
 
   /**
-   * Serves fast routes by `fastRoutes`, others by `listener`; `observe` (RequestObserver) is called once a response of
-   * either has ended, complete or not.
+   * Serves fast routes by `fastRoutes`, and others by `listener`. `observe` (RequestObserver) is called when a response
+   * of either has ended, complete or not.
    */
   attach(
     listener: RequestListener,
@@ -157,8 +157,9 @@ export class HttpServer {
   }
 
   /**
-   * Stops accepting, asks clients to close, and destroys connections with requests after `timeoutMs`.
-   * @returns the number of these requests.
+   * Stops accepting connections, asks clients to close theirs, and destroys those with running requests after
+   * `timeoutMs`.
+   * @returns the number of requests that were cut.
    */
   async drain(timeoutMs: number): Promise<number> {
     this.draining = true;
@@ -173,12 +174,12 @@ export class HttpServer {
     const aborted = this.running.size;
     this.server.closeAllConnections();
     await closed;
-    // The observer counts those too before the process exits.
+    // The observer counts cut requests as well before the process exits.
     for (let i = 0; i < DRAIN_ITERATIONS && this.running.size > 0; i += 1) await setImmediate();
     return aborted;
   }
 
-  /** To Node a connection is idle once its response is written, although the client may still read. */
+  /** Closes idle connections, without those whose client still reads: for Node a written response makes them idle. */
   private closeIdleSparingReaders(closeIdleConnections: () => void): void {
     const unread = [...this.running].filter(
       ({ writableEnded, writableFinished }) => writableEnded && !writableFinished,
@@ -200,7 +201,7 @@ export class HttpServer {
     if (state.active === 0 && state.isUnreadable) socket.end();
   }
 
-  /** Bytes after a whole request are refused only once that one has its response. */
+  /** Responds to an unreadable request; bytes after a whole request wait for the response to that request. */
   private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const state = stateOf(socket);
     if (state.longBody?.complete === false && error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return;
@@ -211,7 +212,7 @@ export class HttpServer {
     respondToUnreadable(error, socket);
   }
 
-  /** One for all responses: a closure for each is garbage at tens of thousands a second. */
+  /** One listener for all responses: closures would be garbage at tens of thousands of responses a second. */
   private readonly onClose = (function closed(server: HttpServer) {
     return function (this: ServerResponse): void {
       if (!server.running.delete(this)) return;
@@ -222,10 +223,10 @@ export class HttpServer {
     };
   })(this);
 
-  /** False when the connection takes no response any more. */
+  /** Begins to track a response; false when the connection has had its last response. */
   private track(request: IncomingMessage, response: ServerResponse): boolean {
     if (isOver(request.socket)) {
-      request.socket.destroy(); // Node would keep all further requests
+      request.socket.destroy(); // Node would retain all further requests
       return false;
     }
     const state = stateOf(request.socket);
@@ -243,7 +244,7 @@ export class HttpServer {
   private handle(request: IncomingMessage, response: ServerResponse): void {
     if (!this.track(request, response)) return;
     takeTicket(request);
-    // Fragments are not allowed here (RFC 9112, section 3.2), and parsers differ on them.
+    // A target has no fragment (RFC 9112, section 3.2), and parsers differ on it.
     const { url = '' } = request;
     const isUnusual =
       url.includes('#') ||
@@ -263,7 +264,7 @@ export class HttpServer {
   }
 
   private handleDefault(request: IncomingMessage, response: ServerResponse): void {
-    nameRoute(request, undefined); // a fast route that has fallen through does not respond
+    nameRoute(request, undefined); // removes the name of a fast route that fell through
     stampResponse(request, response);
     if (this.draining) response.setHeader('Connection', 'close');
     const refusal = this.refusalOf(request, response);
@@ -293,7 +294,7 @@ export class HttpServer {
   }
 }
 
-/** Responds to an error that `handle` throws, which would end the process. */
+/** Runs `handle`, and responds to an error that it throws, which would end the process. */
 function respondToFault(
   request: IncomingMessage,
   response: ServerResponse,
@@ -307,7 +308,7 @@ function respondToFault(
   }
 }
 
-/** Node's parser ignores transfer codings other than chunked. */
+/** Tells whether a body has a transfer coding other than chunked, which Node's parser ignores. */
 function isCoded({ headers }: IncomingMessage): boolean {
   const coding = headers['transfer-encoding'];
   return coding !== undefined && coding.toLowerCase() !== 'chunked';
@@ -338,7 +339,7 @@ const UNREADABLE_STATUSES: Record<string, number> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
-/** By code of Node's parser. */
+/** Problem details by error code of Node's parser. */
 const UNREADABLE_DETAILS: Record<string, string> = {
   HPE_INVALID_URL:
     'The request target is not a path with a query, or has characters that a URL does not have: percent-encode ' +
@@ -393,10 +394,10 @@ function respondToUnreadable(error: NodeJS.ErrnoException, socket: Socket): void
 }
 
 /**
- * Headers that decide about identity, organization, host, idempotency, body and feed position. Node keeps the first or joins them,
- * proxies differ: a proxy may have checked another value. Node's parser refuses a second Content-Length, HttpServer
- * every Transfer-Encoding but one `chunked`. Others are harmless: lists are joined (Accept, If-None-Match,
- * Cache-Control), a joined X-Request-Id or traceparent is ignored, cookies are not read.
+ * Headers that decide about identity, organization, host, idempotency, body and feed position. Of repeated headers Node
+ * takes the first or joins them; a proxy may take, and have checked, another. Node's parser refuses a second
+ * Content-Length, and HttpServer every Transfer-Encoding but one `chunked`. Other headers are harmless: lists are joined
+ * (Accept, If-None-Match, Cache-Control), a joined X-Request-Id or traceparent is ignored, cookies are not read.
  */
 const SPELLINGS = [
   'Host',
@@ -409,7 +410,7 @@ const SPELLINGS = [
 const SINGLE = SPELLINGS.map((name) => name.toLowerCase());
 const LENGTHS = new Set(SINGLE.map(({ length }) => length));
 
-/** The first repeated one of these headers, or undefined. */
+/** Returns the name of the first of these headers that is repeated. */
 export function repeatedHeader({
   rawHeaders,
 }: Pick<IncomingMessage, 'rawHeaders'>): string | undefined {

@@ -10,7 +10,7 @@ export class LifecycleHealthIndicator {
     private readonly lifecycle: Lifecycle,
   ) {}
 
-  /** Up from the end of the boot to the first SIGTERM. */
+  /** Up from the end of the boot to the begin of the shutdown. */
   isReady(): HealthIndicatorResult {
     return this.result(this.lifecycle.phase === 'ready');
   }

@@ -4,14 +4,14 @@ import { requireUtf8 } from './body-reader';
 import { expectLongBody } from './connection-state';
 import { decompressorFor } from './content-coding';
 
-/** Media types of the one format: JSON Lines is NDJSON under another name. */
+/** Media types of NDJSON, which is also named JSON Lines. */
 const NDJSON = /^application\/(?:x-)?(?:ndjson|jsonl|jsonlines)\s*(?:;|$)/i;
 
 export function isNdjson(contentType: string | undefined): boolean {
   return contentType !== undefined && NDJSON.test(contentType.trim());
 }
 
-/** Decompressed bytes of an unbounded body, read at the speed of their use. */
+/** Body of any length, decompressed as fast as its bytes are used. */
 export class NdjsonBody {
   private readonly decoder: Transform | undefined;
   private readonly decoded: Readable;
@@ -30,7 +30,7 @@ export class NdjsonBody {
     this.decoder = decompressorFor(request.headers['content-encoding'])?.();
     this.decoded = this.decoder ? request.pipe(this.decoder) : request;
     expectLongBody(request);
-    request.on('error', () => undefined); // of a client that disconnects
+    request.on('error', () => undefined); // emitted when the client disconnects
     this.decoder?.on('error', () => {
       this.broken = true;
       onChange();
@@ -45,17 +45,17 @@ export class NdjsonBody {
     return this.isAtEnd;
   }
 
-  /** True when the rest is not in the coding of Content-Encoding. */
+  /** True when the body is not in the coding that Content-Encoding names. */
   get isBroken(): boolean {
     return this.broken;
   }
 
-  /** Bytes since the last call, or undefined. */
+  /** Returns the bytes that arrived since the last call; undefined for none. */
   read(): Buffer | undefined {
     return (this.decoded.read() as Buffer | null) ?? undefined;
   }
 
-  /** Discards the rest, for clients that read only after they have sent all. */
+  /** Discards the rest of the body, as some clients read the response only after they have sent everything. */
   discard(): void {
     if (this.decoder) {
       this.request.unpipe(this.decoder);

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import Negotiator from 'negotiator';
 import { AppError } from '../platform/errors/app-error';
 
-/** Usual values are looked up, because negotiation by RFC 9110 costs more than a cached response. */
+/** Usual values of Accept, which are looked up: negotiation by RFC 9110 costs more than a cached response. */
 const ACCEPTS_JSON = new Set([
   '*/*',
   'application/json',
@@ -11,26 +11,26 @@ const ACCEPTS_JSON = new Set([
   'application/json; charset=utf-8',
 ]);
 
-/** True for an absent `Accept` or a usual value. */
+/** Tells whether `Accept` is absent or has a usual value. */
 export function plainlyAcceptsJson(accept: string | undefined): boolean {
   return accept === undefined || ACCEPTS_JSON.has(accept);
 }
 
-/** A parameter of a media range; its weight `q` does not match. */
+/** Parameter of a media range other than its weight `q`. */
 const RANGE_PARAMETER = /;(?!\s*q\s*=)[^;,="]*(?:=\s*(?:"(?:[^"\\]|\\.)*"|[^;,]*))?/gi;
-/** A lone `*`, which some clients send for any type. */
+/** `*` alone, which some clients send for any type. */
 const BARE_STAR = /(^|,)\s*\*\s*(?=[,;]|$)/g;
 
 /**
- * Negotiates by type and weight alone: no media type here has variants, and a client that names a charset or a version
- * is to get its response rather than a refusal. An absent or empty header allows everything.
+ * Removes the parameters of media ranges but the weight: no media type of the service has variants, and a client that
+ * names a charset or a version gets its response rather than a refusal. An absent or empty header allows every type.
  */
 function mediaTypeNegotiator(accept: string | undefined): Negotiator {
   const ranges = accept?.replace(RANGE_PARAMETER, '').replace(BARE_STAR, '$1*/*');
   return new Negotiator({ headers: { accept: ranges?.trim() ? ranges : '*/*' } });
 }
 
-/** The type of `available` that an `Accept` prefers (RFC 9110, section 12.5.1); the first of equals. */
+/** Returns the type of `available` that `Accept` prefers (RFC 9110, section 12.5.1); of equals the first. */
 export function preferredMediaType<T extends string>(
   accept: string | undefined,
   available: readonly T[],
@@ -39,7 +39,7 @@ export function preferredMediaType<T extends string>(
   return best as T | undefined;
 }
 
-/** The media ranges of an `Accept` by preference, in lower case, without those that it excludes. */
+/** Returns the media ranges of `Accept` by preference, in lower case, without those that it excludes. */
 export function acceptedRanges(accept: string | undefined): string[] {
   return mediaTypeNegotiator(accept)
     .mediaTypes()
@@ -50,17 +50,17 @@ export function acceptedRanges(accept: string | undefined): string[] {
 const CODINGS = ['br', 'gzip', 'deflate', 'identity'] as const;
 export type Coding = (typeof CODINGS)[number];
 
-/** negotiator 1.0 ranks codings of equal weight; its types are older. */
+/** negotiator 1.0 ranks codings of equal weight by a list, which its older types omit. */
 type Encodings = (
   available: readonly Coding[],
   options: { preferred: readonly Coding[] },
 ) => Coding[];
 
-/** Longer headers are negotiated each time. */
+/** Results for longer headers are not stored. */
 const MAX_CACHED_LENGTH = 128;
 const preferred = new LRUCache<string, Coding>({ max: 100 });
 
-/** Coding for an `Accept-Encoding` (RFC 9110, section 12.5.3); identity when it allows no other. */
+/** Returns the coding that `Accept-Encoding` prefers (RFC 9110, section 12.5.3), or else identity. */
 export function preferredCoding(acceptEncoding: string | undefined): Coding {
   if (acceptEncoding === undefined) return 'identity';
   const known = preferred.get(acceptEncoding);
@@ -78,8 +78,8 @@ export function preferredCoding(acceptEncoding: string | undefined): Coding {
 const PROBLEM_TYPES = ['application/json', 'application/problem+json'];
 
 /**
- * Refuses, before any work, an `Accept` that allows neither JSON nor the path's other media types. `others` are media
- * types by the end of a path.
+ * Refuses, before any work, a request whose `Accept` allows neither JSON nor another media type of its path. `others`
+ * has these by the end of a path.
  */
 export function requireAcceptable(others: Record<string, readonly string[]>): RequestHandler {
   const endings = Object.entries(others);

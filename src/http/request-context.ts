@@ -8,7 +8,8 @@ import { crossOriginHeadersOf } from './cross-origin';
 import { sinceCompleteMs, spansOfResponse, timingOf } from './request-times';
 
 /*
- * Kept on request and response: a WeakMap with tens of thousands of short-lived keys a second is expensive to collect.
+ * The context is kept in properties of request and response: a WeakMap with tens of thousands of short-lived keys a
+ * second is expensive to collect.
  */
 
 const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$/;
@@ -16,7 +17,7 @@ const VALID_ID = /^[A-Za-z0-9][A-Za-z0-9._~:@/+=-]{0,127}$/;
 const ID = Symbol('request id');
 type Identified = IncomingMessage & { [ID]?: string };
 
-/** The client's valid `X-Request-Id`, else a new UUID, the same at every call. */
+/** Returns the client's `X-Request-Id` if it is valid, else a UUID, which stays the same for the request. */
 export function requestIdOf(request: Identified): string {
   let id = request[ID];
   if (id === undefined) {
@@ -31,14 +32,14 @@ const ROUTE = Symbol('route');
 type Routed = IncomingMessage & { [ROUTE]?: string | undefined; route?: { path?: unknown } };
 
 /**
- * Sets the template for metrics, for adapters with one path (`trpc performance.getMetrics`). Never a client's free
- * text: each value becomes a label.
+ * Sets the name of a request's route for metrics, where express's route does not say it (`trpc performance.getMetrics`).
+ * The name must not contain free text of a client: each name becomes a label.
  */
 export function nameRoute(request: Routed, template: string | undefined): void {
   request[ROUTE] = template;
 }
 
-/** The template set by nameRoute, else express's route; `unmatched` without one, as paths are unbounded. */
+/** Returns the name set by nameRoute, else express's route; `unmatched` without a route, as paths are unbounded. */
 export function routeOf(request: Routed): string {
   const named = request[ROUTE];
   if (named !== undefined) return named;
@@ -47,7 +48,7 @@ export function routeOf(request: Routed): string {
 }
 
 /**
- * helmet's headers in one object: its fifteen middlewares cost as much as the rest of a cached response. Pages under
+ * Headers that helmet would set: its fifteen middlewares cost as much as the rest of a cached response. Pages under
  * /docs use helmet itself.
  */
 const SECURITY_HEADERS = Object.entries({
@@ -58,19 +59,19 @@ const SECURITY_HEADERS = Object.entries({
   'X-Frame-Options': 'DENY',
 });
 
-/** For responses over TLS alone (RFC 6797, section 7.2). */
+/** Header of responses over TLS only (RFC 6797, section 7.2). */
 const STRICT_TRANSPORT = [
   'Strict-Transport-Security',
   'max-age=31536000; includeSubDomains',
 ] as const;
 
-/** As name, value, name, value …, which writeHead takes without checks. */
+/** Lists of name, value, name, value …, which writeHead takes without checks. */
 const RAW_SECURITY_HEADERS = SECURITY_HEADERS.flat();
 const RAW_TLS_HEADERS = [...RAW_SECURITY_HEADERS, ...STRICT_TRANSPORT];
 
 /** The request as its client sent it to the proxies in front of the service. */
 export interface Forwarding {
-  /** The client's connection is TLS. */
+  /** True when the client's connection is TLS. */
   isSecure: boolean;
   /** Path in front of the target, as the client sees it: '' or `/audit`. */
   prefix: string;
@@ -83,15 +84,15 @@ export function noteForwarding(response: ServerResponse & Forwarded, forwarding:
   response[FORWARDING] = forwarding;
 }
 
-/** The path in front of the target; '' without a proxy that removes one. */
+/** Returns the path that a proxy has removed in front of the target; '' when it has removed none. */
 export function forwardedPrefix(response: ServerResponse & Forwarded): string {
   return response[FORWARDING]?.prefix ?? '';
 }
 
-/** Response headers with paths of this service. */
+/** Response headers that contain paths of the service. */
 const PATH_HEADERS = ['Location', 'Link'];
 
-/** `/path` and `</path>; rel=…, </path>…`, as the client sees the path. */
+/** Puts the prefix in front of each path in a value: `/path`, or `</path>; rel=…, </path>…`. */
 function withPrefix(value: string, prefix: string): string {
   return value.replace(/(^|<)\/(?!\/)/g, `$1${prefix}/`);
 }
@@ -99,7 +100,7 @@ function withPrefix(value: string, prefix: string): string {
 const FEED = Symbol('feed');
 type Feed = ServerResponse & { [FEED]?: true };
 
-/** Marks a response that goes on for as long as its client likes: that the client leaves is its regular end. */
+/** Marks an endless response, whose regular end is the client's disconnect. */
 export function noteFeed(response: Feed): void {
   response[FEED] = true;
 }
@@ -110,10 +111,10 @@ export function isFeed(response: Feed): boolean {
 
 const SHAREABLE = Symbol('shareable');
 type Shareable = ServerResponse & { [SHAREABLE]?: true };
-/** Headers about one request: its id, which the client may have chosen, and its duration. */
+/** Headers about one request: its id, which a client may choose, and its duration. */
 const OF_ONE_REQUEST = ['X-Request-Id', 'X-Response-Time', 'Server-Timing'];
 
-/** Marks a response that shared caches keep: they would repeat headers about this request to other clients. */
+/** Marks a response that shared caches may store, and that therefore has no headers about one request. */
 export function noteShareable(response: Shareable): void {
   response[SHAREABLE] = true;
 }
@@ -146,8 +147,8 @@ export function stampResponse(request: IncomingMessage, response: ServerResponse
 }
 
 /**
- * Writes a response with the headers of stampResponse at once: seventeen single headers cost more than the rest of the
- * fast path. `headers` are name, value, name, value ….
+ * Writes a response with the headers of stampResponse in one call: setting seventeen headers costs more than the rest of
+ * the fast path. `headers` are name, value, name, value ….
  */
 export function writeStamped(
   request: IncomingMessage,
@@ -182,7 +183,7 @@ function headersWithPrefix(headers: readonly string[], prefix: string): string[]
   );
 }
 
-/** `headers` with `more`: one line for a name, as Node may keep only the last. */
+/** Adds `more` to `headers`, in one line for each name: of several lines Node may send only the last. */
 function joined(headers: readonly string[], more: readonly string[]): string[] {
   const all = [...headers];
   for (let at = 0; at < more.length; at += 2) {
@@ -194,7 +195,7 @@ function joined(headers: readonly string[], more: readonly string[]): string[] {
   return all;
 }
 
-/** Path and query; proxies may send the absolute form (RFC 9112, section 3.2.2). */
+/** Returns path and query of a target, which a proxy may send in absolute form (RFC 9112, section 3.2.2). */
 export function originForm(target: string): string | undefined {
   if (target.startsWith('/') || target === '*') return target;
   const absolute = /^https?:\/\/[^/?#]+(\/.*)?$/i.exec(target);
@@ -207,11 +208,11 @@ export interface TraceContext {
   spanId: string;
 }
 
-/** Version ff and ids of zeros are invalid. */
+/** `traceparent`; version ff and ids of zeros are invalid. */
 const TRACEPARENT =
   /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$/;
 const [TRACE_ID_BYTES, SPAN_ID_BYTES] = [16, 8];
-/** Random bytes in advance: a tenth of the cost of single draws. */
+/** Random bytes, drawn in advance at a tenth of the cost of single draws. */
 const stock = Buffer.alloc(4096);
 let used = stock.length;
 
@@ -224,7 +225,8 @@ export function keepTraceContext(request: Traced, context: TraceContext): void {
 }
 
 /**
- * A tracer's trace, else that of a valid `traceparent`, else a new one. Without a tracer each call gives a new span.
+ * Returns the trace of the tracer, else of a valid `traceparent`, else a new one. Without a tracer each call returns a new
+ * span.
  */
 export function traceContextOf(request: Traced): TraceContext {
   const kept = request[TRACE];
@@ -233,7 +235,7 @@ export function traceContextOf(request: Traced): TraceContext {
   return { traceId: traceIdIn(request.headers.traceparent) ?? randomHex(TRACE_ID_BYTES), spanId };
 }
 
-/** Version 00 has no further fields, later versions may. */
+/** Returns the id of a valid `traceparent`. Only versions after 00 may have further fields. */
 function traceIdIn(traceparent: string | string[] | undefined): string | undefined {
   if (typeof traceparent !== 'string') return undefined;
   const [, version, traceId, more] = TRACEPARENT.exec(traceparent) ?? [];
@@ -249,13 +251,13 @@ function randomHex(bytes: number): string {
   return stock.toString('hex', used - bytes, used);
 }
 
-/** Kept on the response, so that all work for one request shares it. */
+/** Key of a response's signal, which all work for the request shares. */
 const REQUEST_SIGNAL = Symbol('request signal');
 type Signalled = ServerResponse & { [REQUEST_SIGNAL]?: AbortSignal };
 
 /**
- * Aborts with REQUEST_TIMEOUT `timeoutMs` after the complete request, or with CLIENT_CLOSED at a disconnect. Made on
- * demand, as most requests never need it.
+ * Returns the signal of a request, which aborts with REQUEST_TIMEOUT `timeoutMs` after the request is complete, or with
+ * CLIENT_CLOSED at a disconnect. The first call creates it, as most requests need none.
  */
 export function requestSignal(response: Signalled, timeoutMs: number): AbortSignal {
   if (response[REQUEST_SIGNAL]) return response[REQUEST_SIGNAL];
@@ -278,13 +280,13 @@ export function requestSignal(response: Signalled, timeoutMs: number): AbortSign
   return controller.signal;
 }
 
-/** The requestSignal, for handlers with LimitConcurrency; undefined for others. */
+/** Parameter of a handler: its requestSignal with LimitConcurrency, else undefined. */
 export const RequestSignal = createParamDecorator(
   (_: unknown, context: ExecutionContext): AbortSignal | undefined =>
     context.switchToHttp().getResponse<Signalled>()[REQUEST_SIGNAL],
 );
 
-/** REQUEST_TIMEOUT: the outcome of a write in progress is unknown. */
+/** Creates REQUEST_TIMEOUT: the outcome of a running write is unknown. */
 export function requestTimeout(): AppError {
   return new AppError(
     'REQUEST_TIMEOUT',

@@ -8,29 +8,29 @@ import { durationMs, spansOfResponse } from './request-times';
 import type { SpanTimes, TimeSpans } from '../platform/runtime/time-spans';
 import type { TrustedProxies } from './trusted-proxies';
 
-/** Status that nginx logs for a client that did not wait; also for a response aborted here. */
+/** Status for a client that disconnected, as nginx logs it, and for a response that the service cut. */
 const UNFINISHED = 499;
 const SOCKET_METHOD = 'WS';
-/** Browsers send some 120 characters. */
+/** Limit of a logged User-Agent; browsers send some 120 characters. */
 const MAX_USER_AGENT_CHARACTERS = 256;
 
 export interface FinishedOperation {
   request: IncomingMessage & { principal?: Principal };
-  /** The template, never the path: paths and queries hold data. */
+  /** The template of the route; paths and queries contain data, and are not logged. */
   route: string;
   status: number;
   ms: number;
   spans?: TimeSpans;
-  /** Of feeds and subscriptions: the side that ended it. */
+  /** Side that ended a feed or a subscription. */
   closedBy?: 'client' | 'server' | undefined;
 }
 
 export type OperationObserver = (operation: FinishedOperation) => void;
 
 /**
- * Counts and logs all requests at their end: fast routes, express, GraphQL and tRPC, operations on a WebSocket too. The
- * log has principal, client, route, status and duration at `info`, probes and scrapes at `debug`, slow requests as
- * warnings with their spans; never tokens, queries, bodies or event ids. Without `recorder` nothing is measured.
+ * Counts and logs every request at its end: fast routes, express, GraphQL, tRPC, and operations on a WebSocket. The log
+ * has principal, client, route, status and duration: at `info`, of probes and scrapes at `debug`, of slow requests as a
+ * warning with their spans. It has no tokens, queries, bodies or event ids. Without `recorder` requests are only logged.
  */
 export class RequestObserver {
   constructor(
@@ -41,7 +41,7 @@ export class RequestObserver {
   ) {}
 
   requestEnded(request: IncomingMessage, response: ServerResponse): void {
-    // Node also reports a response as finished when its rest is lost with the connection; a complete one ends first.
+    // Node also calls a response finished whose end was lost with the connection; a complete one ends before that.
     const isFinished = response.writableFinished && !request.socket.destroyed;
     const closedBy = isFeed(response) ? feedClosedBy(request.socket, isFinished) : undefined;
     const status = isFinished || closedBy ? response.statusCode : UNFINISHED;
@@ -51,7 +51,7 @@ export class RequestObserver {
     this.count(request.method ?? '', { request, route, status, ms, spans, closedBy });
   }
 
-  /** An operation on a WebSocket has ended. */
+  /** Counts and logs an operation on a WebSocket. */
   operationEnded(operation: FinishedOperation): void {
     this.count(SOCKET_METHOD, operation);
   }
@@ -94,24 +94,24 @@ function tenthsOf(spans: SpanTimes): SpanTimes {
   return Object.fromEntries(Object.entries(spans).map(([name, ms]) => [name, tenths(ms)]));
 }
 
-/** Probes and scrapes come every few seconds: a good one is no news. */
+/** Tells whether a route is a probe or a scrape, which succeed every few seconds. */
 function isProbe(route: string): boolean {
   return route === '/metrics' || route === '/health' || route.startsWith('/health/');
 }
 
-/** The single organization, `*` for all, or their number. */
+/** Returns the organization of a principal that has one, `*` for all, or else their number. */
 function organizationOf({ organizations }: Principal): string | number {
   if (organizations === '*') return '*';
   return organizations.length === 1 ? (organizations[0] ?? '') : organizations.length;
 }
 
-/** Undefined where this service has cut a client that did not read. */
+/** Returns the side that ended a feed; undefined when the service has cut a client that did not read. */
 function feedClosedBy(socket: Socket, isFinished: boolean): 'client' | 'server' | undefined {
   if (isFinished) return 'server';
   return socket.readableEnded || socket.errored ? 'client' : undefined;
 }
 
-/** Bounded, and with escapes for what is not printable ASCII: terminals obey control characters of eight bits, too. */
+/** Returns a bounded User-Agent in printable ASCII: terminals obey control characters, also of eight bits. */
 function userAgentOf({ headers }: IncomingMessage): string | undefined {
   const text = headers['user-agent']?.slice(0, MAX_USER_AGENT_CHARACTERS);
   return text?.replace(

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import onHeaders from 'on-headers';
 import { type SpanTimes, TimeSpans } from '../platform/runtime/time-spans';
 
-/** Times on the clock of performance.now(). */
+/** Times of a request, on the clock of performance.now(). */
 class RequestTimes {
   readonly arrivedMs = performance.now();
   readonly spans = new TimeSpans(this.arrivedMs);
@@ -16,34 +16,34 @@ class RequestTimes {
 const TIMES = Symbol('times');
 type Timed = ServerResponse & { [TIMES]?: RequestTimes };
 
-/** Now for a response whose arrival was not noted. */
+/** Returns the times of a response; they begin now if noteArrival was not called. */
 function timesOf(response: Timed): RequestTimes {
   response[TIMES] ??= new RequestTimes(Infinity);
   return response[TIMES];
 }
 
-/** Starts X-Response-Time. Responses that take `slowMs` or longer tell their spans. */
+/** Starts X-Response-Time. Responses that take `slowMs` or longer have their spans in Server-Timing. */
 export function noteArrival(response: Timed, slowMs: number): void {
   response[TIMES] = new RequestTimes(slowMs);
 }
 
-/** The sink of spans for work on a response. */
+/** Returns the spans of a response, to which all work for it reports. */
 export function spansOfResponse(response: Timed): TimeSpans {
   return timesOf(response).spans;
 }
 
-/** Starts the deadline, which excludes the client's sending time. */
+/** Starts the deadline, which does not include the time in which the client sends. */
 export function noteBodyComplete(response: Timed): void {
   timesOf(response).bodyCompletedMs = performance.now();
 }
 
-/** Milliseconds since the complete request. */
+/** Returns the milliseconds since the request was complete. */
 export function sinceCompleteMs(response: Timed): number {
   const { bodyCompletedMs, arrivedMs } = timesOf(response);
   return performance.now() - (bodyCompletedMs ?? arrivedMs);
 }
 
-/** Measures endless responses (exports, subscriptions) to their first byte. Called before the headers. */
+/** Makes the duration of an endless response (export, subscription) end at its first byte; called before the headers. */
 export function measureToFirstByte(response: Timed): void {
   const times = timesOf(response);
   onHeaders(response, () => {
@@ -51,13 +51,13 @@ export function measureToFirstByte(response: Timed): void {
   });
 }
 
-/** Milliseconds until now, or until the first byte after measureToFirstByte. */
+/** Returns the milliseconds until now, or until the first byte after measureToFirstByte. */
 export function durationMs(response: Timed): number {
   const { arrivedMs, firstByteMs } = timesOf(response);
   return (firstByteMs ?? performance.now()) - arrivedMs;
 }
 
-/** The spans of a slow request until now; undefined for another. */
+/** Returns the spans of a slow request until now; undefined for another request. */
 export function slowSpansOf(response: Timed): SpanTimes | undefined {
   const { slowMs, spans } = timesOf(response);
   const ms = durationMs(response);
@@ -65,8 +65,8 @@ export function slowSpansOf(response: Timed): SpanTimes | undefined {
 }
 
 /**
- * X-Response-Time and Server-Timing of a response that begins now; its client is then waited for. The spans of a slow one
- * are for callers with a good token: they tell of nothing but its own waits.
+ * Returns X-Response-Time and Server-Timing of a response that begins now; from then on the span `write` runs, in which
+ * the client reads. Only requests with a principal get the spans of a slow response, which concern this request alone.
  */
 export function timingOf(
   request: IncomingMessage & { principal?: unknown },

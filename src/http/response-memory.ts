@@ -5,23 +5,23 @@ import { AppError } from '../platform/errors/app-error';
 import { processLimit } from '../metrics/process.metrics';
 
 const MIB = 1024 * 1024;
-/** Heap share of a container when V8's limit is higher; buffers and code take the rest. */
+/** Share of a container's memory for the heap, when V8's limit is higher; buffers and code take the rest. */
 const HEAP_OF_PROCESS = 0.7;
 /** Share of the heap for all responses without a permit. */
 const SHARED_SHARE = 1 / 10;
-/** Share for the one response with a permit, beside the shared bytes. */
+/** Share of the heap for the one response with a permit, beside the shared bytes. */
 const SINGLE_SHARE = 1 / 5;
 /** UTF-8 bytes of the largest page. */
 const MAX_PAGE_BYTES = 32 * MIB;
-/** Smaller responses are never refused or delayed: a usual page has 30 kB. */
+/** Smaller responses are never refused or delayed; a usual page has 30 kB. */
 const SMALL_RESPONSE_BYTES = 256 * 1024;
 /**
- * Memory for a UTF-8 byte of a page: its rows as strings (two bytes a character in V8 when one is not Latin-1) and the
- * output buffer.
+ * Memory for a UTF-8 byte of a page: two bytes in the strings of its rows (V8 needs these for all characters when one is
+ * not Latin-1), and one in the output buffer.
  */
 const COPIES_OF_PAGE = 3;
 
-/** The shared memory is used up: the reservation ends, and the response is made again with a permit. */
+/** Error of a reservation when the shared memory is used up: the response is made again with a permit. */
 export class OutOfResponseMemory extends AppError {
   constructor() {
     super('TOO_MANY_REQUESTS', 'Too many large answers are being made.', { retryAfterSeconds: 1 });
@@ -29,16 +29,16 @@ export class OutOfResponseMemory extends AppError {
 }
 
 /**
- * One budget in bytes for responses, from their rows until they are written; SlowClientGuard counts from there, so a
- * client that does not read holds none of it. Reservations grow with their response. Beyond the budget, a response is
- * made again with a permit (ResponsePermits), one at a time; a permit may exceed the shared bytes, so its holder never
- * waits for the memory of others.
+ * Budget in bytes that responses share, from their rows until they are written. Clients that do not read hold none of it,
+ * as SlowClientGuard counts written bytes. A reservation grows with its response. A response beyond the budget is made
+ * again with a permit (ResponsePermits), one response at a time: it may exceed the shared bytes, and so never waits for
+ * the memory of others.
  */
 @Injectable()
 export class ResponseMemory {
   readonly sharedBytes: number;
   readonly responseBytes: number;
-  /** UTF-8 bytes of the events of one page. */
+  /** Limit of a page's events in UTF-8 bytes. */
   readonly pageBytes: number;
   private sharedReserved = 0;
   private singleReserved = 0;
@@ -53,12 +53,12 @@ export class ResponseMemory {
     return this.sharedReserved + this.singleReserved;
   }
 
-  /** An empty reservation; `hasPermit` for the holder of a permit. */
+  /** Creates an empty reservation; `hasPermit` is true for the holder of a permit. */
   reserve(hasPermit = false): ResponseReservation {
     return new ResponseReservation((bytes, held) => this.change(bytes, held, hasPermit), hasPermit);
   }
 
-  /** A reservation for optional work; undefined when the budget is used up. */
+  /** Reserves memory for optional work; undefined when the budget is used up. */
   tryReserve(bytes: number): ResponseReservation | undefined {
     const reservation = this.reserve();
     try {
@@ -88,7 +88,7 @@ export class ResponseMemory {
   }
 }
 
-/** Bytes of the budget for one response, from its first user to its last. */
+/** Bytes of the budget for one response, until its last user has released them. */
 export class ResponseReservation {
   private heldBytes = 0;
   private users = 1;
@@ -105,7 +105,7 @@ export class ResponseReservation {
 
   /**
    * Sets the size in bytes.
-   * @throws OutOfResponseMemory when others hold too much; AppError REQUEST_TOO_LARGE above one response's limit.
+   * @throws OutOfResponseMemory when other responses hold too much; AppError REQUEST_TOO_LARGE beyond the limit of one.
    */
   resize(bytes: number): void {
     if (this.users === 0) return;
@@ -125,14 +125,14 @@ export class ResponseReservation {
     this.resize(this.heldBytes + bytes);
   }
 
-  /** Keeps the reservation until this response has ended too. */
+  /** Adds a user: the reservation lasts until this response has ended. */
   holdFor(response: ServerResponse): void {
     if (this.users === 0 || this.heldBytes === 0) return;
     this.users += 1;
     whenEnded(response, () => this.release());
   }
 
-  /** Ends the first use, after the sharing requests could call holdFor. */
+  /** Releases the first use, once requests that share the response have called holdFor. */
   settle(): void {
     if (this.heldBytes === 0 && !this.hasPermit) this.release();
     else setImmediate(() => this.release());
@@ -149,8 +149,8 @@ export class ResponseReservation {
 }
 
 /**
- * Does `work` once, at the response's `end` or its connection's close. Node's events come later: `prefinish` waits for
- * compressors and earlier responses.
+ * Runs `work` once, when the response's `end` is called or its connection closes. Node's events come later: `prefinish`
+ * waits for compressors and for earlier responses.
  */
 function whenEnded(response: ServerResponse, work: () => void): void {
   if (response.destroyed || response.writableEnded) return work();
@@ -161,10 +161,10 @@ function whenEnded(response: ServerResponse, work: () => void): void {
     response.off('close', done);
     work();
   };
-  const end = response.end.bind(response) as (...given: unknown[]) => ServerResponse;
-  response.end = (...given: unknown[]) => {
+  const end = response.end.bind(response) as (...parameters: unknown[]) => ServerResponse;
+  response.end = (...parameters: unknown[]) => {
     try {
-      return end(...given);
+      return end(...parameters);
     } finally {
       done();
     }

@@ -4,19 +4,19 @@ import { preferredMediaType } from './negotiation';
 import { forwardedPrefix } from './request-context';
 import { sendStatic, StaticContent } from './static-content';
 
-/** Two representations at one URL, with paths from the request: caches without Vary must revalidate as well. */
+/** The URL has two representations, with paths that depend on the request: caches that ignore Vary must revalidate. */
 const HEADERS = { 'Cache-Control': 'no-cache' };
 
 export interface RootPage {
   name: string;
   version: string;
-  /** Paths that this service serves, by name. */
+  /** Paths of the service by name. */
   links: Readonly<Record<string, string>>;
 }
 
 /**
- * `/`: name, version and links, as JSON or, for browsers, as a page without scripts and styles, which the
- * Content-Security-Policy of all responses forbids. It holds nothing of tenants.
+ * Serves `/`: name, version and links, as JSON, or to browsers as a page without scripts and styles, which the
+ * Content-Security-Policy of all responses forbids. It has no data of tenants.
  */
 export function rootPage({ name, version, links }: RootPage): RequestHandler {
   return (request, response, next) => {

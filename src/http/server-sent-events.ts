@@ -3,13 +3,13 @@ import { problemOf, toAppError } from '../platform/errors/problem';
 import { waitForDrain } from '../platform/runtime/back-pressure';
 import { noteFeed, requestIdOf } from './request-context';
 
-/** Proxies commonly close connections that are silent for a minute. */
+/** Less than a minute, after which proxies commonly close a silent connection. */
 const HEARTBEAT_MS = 15_000;
 /** The `retry` field: the client's pause before it reconnects. */
 const RECONNECT_MS = 2000;
 
 export interface StreamMessage {
-  /** Last-Event-ID for a reconnect; null keeps the previous one. */
+  /** Last-Event-ID of a reconnect; null leaves the previous one. */
   id: string | null;
   event: string;
   /** One line. */
@@ -19,18 +19,18 @@ export interface StreamMessage {
 export interface StreamLifetime {
   /** Milliseconds without progress after which the client is disconnected. */
   stallTimeoutMs: number;
-  /** Aborts after the last message, as a client that does not read must not delay a shutdown. */
+  /** Aborts after the last message: a client that does not read must not delay a shutdown. */
   ended: AbortSignal;
 }
 
-/** Headers against compression and storage: each message counts when it is sent. */
+/** Headers that prevent compression, storage and buffering: each message is useful only at once. */
 export const EVENT_STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-store, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** Aborts when the response has ended, complete or not. */
+/** Returns a signal that aborts when the response has ended, complete or not. */
 export function whileConnected(response: ServerResponse): AbortSignal {
   const controller = new AbortController();
   if (response.destroyed) controller.abort();

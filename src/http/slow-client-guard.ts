@@ -7,18 +7,18 @@ import { processLimit } from '../metrics/process.metrics';
 import { compressingBytes, queuedBytes, stateOf } from './connection-state';
 
 const MIB = 1024 * 1024;
-/** Share of the process memory: 64 MiB of 512, two of the largest pages. */
+/** Share of the process memory for unread bytes: of 512 MiB 64, two of the largest pages. */
 const SHARE = 1 / 8;
-/** Share of V8's heap limit, for processes with little heap. */
+/** Share of V8's heap limit for them, where that is less. */
 const HEAP_SHARE = 1 / 2;
 const MIN_BYTES = 64 * MIB;
 const MAX_BYTES = 512 * MIB;
-/** Multiple of the limit beyond which reading clients are disconnected too. */
+/** Multiple of the limit beyond which reading clients are disconnected as well. */
 const READERS_FACTOR = 2;
 const CHECK_INTERVAL_MS = 250;
-/** Grace after a response is written: several round trips. */
+/** Time of several round trips, in which the client of a new response may take nothing. */
 const NEW_MS = 5000;
-/** Pause of a slow reader: the kernel takes more once a third of its buffer (some MB) is free. */
+/** Longest pause of a slow reader: the kernel takes more bytes once a third of its buffer (some MB) is free. */
 const IDLE_MS = 15_000;
 /** Time without progress after which a client is disconnected at any load. */
 const STALL_MS = 60_000;
@@ -30,10 +30,10 @@ type Counted = Socket & {
 
 interface Pending {
   socket: Socket;
-  /** Memory of the waiting bytes: a chunk stays whole until its last byte is gone. */
+  /** Memory of the unread bytes: a chunk stays whole until its last byte is taken. */
   bytes: number;
   taken: number;
-  /** Times of the checks that first found waiting bytes, and last found progress. */
+  /** Times of the checks that first found unread bytes, and that last found progress. */
   sinceMs: number;
   movedMs: number;
 }
@@ -41,23 +41,23 @@ interface Pending {
 /** Order in which clients are disconnected. */
 enum ReadingState {
   stalled,
-  /** No progress yet, on a new response. */
+  /** New response, of which nothing is taken yet. */
   new,
-  /** Progress before; possibly between two steps. */
+  /** Taken in part; the client may be between two reads. */
   idle,
   draining,
 }
 
-/** Bytes that the kernel has accepted since the client connected. */
+/** Returns the bytes that the kernel has accepted since the client connected. */
 export function takenBytes(socket: Counted): number {
   const { bytesWritten = 0, writeQueueSize = 0 } = socket._handle ?? {};
   return bytesWritten - writeQueueSize;
 }
 
 /**
- * Bounds response bytes that wait for clients: 60 connections with 32 MiB each hold more than a gigabyte. Disconnects
- * clients that do not read, the largest first, until the rest fits, and any without progress for a minute. A timer
- * checks connections, at no cost to requests.
+ * Limits the response bytes that clients have not read: 60 connections with 32 MiB each hold more than a gigabyte.
+ * Disconnects clients that do not read, those with most bytes first, until the others fit, and every client without
+ * progress for a minute. A timer checks the connections, at no cost to requests.
  */
 export class SlowClientGuard {
   limitBytes = Math.min(MAX_BYTES, Math.max(MIN_BYTES, largestShare()));
@@ -103,9 +103,9 @@ export class SlowClientGuard {
   private check(nowMs: number): void {
     this.pending = this.findPending(nowMs);
     let sum = 0;
-    for (const one of this.pending.values()) {
-      if (this.isStalled(one, nowMs)) this.disconnect(one, 'stalled');
-      else sum += one.bytes;
+    for (const client of this.pending.values()) {
+      if (this.isStalled(client, nowMs)) this.disconnect(client, 'stalled');
+      else sum += client.bytes;
     }
     if (sum > this.limitBytes) this.disconnectUntilItFits(sum, nowMs);
     if (this.unreported.count > 0 && nowMs - this.reportedMs >= REPORT_INTERVAL_MS)
@@ -131,7 +131,7 @@ export class SlowClientGuard {
     return found;
   }
 
-  /** Exports disable this timeout and measure stalls themselves. */
+  /** Tells whether a client has stalled. Exports, whose sockets have no timeout, measure that themselves. */
   private isStalled({ socket, movedMs }: Pending, nowMs: number): boolean {
     if (nowMs - movedMs < this.stallMs || socket.writableLength === 0) return false;
     return socket.timeout !== 0 || stateOf(socket).active === 0;
@@ -140,14 +140,14 @@ export class SlowClientGuard {
   private disconnectUntilItFits(sum: number, nowMs: number): void {
     const ranked = [...this.pending.values()]
       .filter(({ socket }) => !socket.destroyed)
-      .map((one) => ({ one, state: readingStateOf(one, nowMs) }))
-      .sort((a, b) => a.state - b.state || b.one.bytes - a.one.bytes);
+      .map((client) => ({ client, state: readingStateOf(client, nowMs) }))
+      .sort((a, b) => a.state - b.state || b.client.bytes - a.client.bytes);
     let left = sum;
-    for (const { one, state } of ranked) {
+    for (const { client, state } of ranked) {
       const factor = state === ReadingState.stalled ? 1 : READERS_FACTOR;
       if (left <= this.limitBytes * factor) return;
-      this.disconnect(one, 'memory');
-      left -= one.bytes;
+      this.disconnect(client, 'memory');
+      left -= client.bytes;
     }
   }
 

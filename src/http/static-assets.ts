@@ -12,21 +12,21 @@ const MEDIA_TYPES: Readonly<Record<string, string>> = {
   '.png': 'image/png',
 };
 
-/** For every cache, a year (the longest that RFC 2616 had): other bytes have another name. */
+/** Every cache may store an asset for a year, the maximum of RFC 2616: other bytes have another name. */
 const HEADERS = {
   'Cache-Control': 'public, max-age=31536000, immutable',
   'Surrogate-Key': 'assets',
 };
 
 /**
- * Files that pages load, under names with a hash of their bytes: `assets/page.<hash>.js`. A name never has other bytes,
- * and one of another version of the service is 404.
+ * Serves the files that pages load, under names with a hash of their bytes: `assets/page.<hash>.js`. A name always stands
+ * for the same bytes; the names of another version of the service are 404.
  */
 export class StaticAssets {
   private readonly contents = new Map<string, StaticContent>();
 
   /**
-   * Serves the assets added before and later.
+   * Serves all assets, also those that are added later.
    * @param application express in front of other routes.
    */
   constructor(application: Express) {

@@ -6,13 +6,13 @@ import { noteShareable } from './request-context';
 
 /** Shorter bodies gain nothing by compression. */
 const COMPRESSION_THRESHOLD_BYTES = 1400;
-/** Types whose bytes are compressed already. */
+/** Types that are compressed themselves. */
 const COMPRESSED_TYPE = /^image\/(?!svg)/;
 
-/** 128 bits of SHA-256 in hexadecimal: two contents with one name cannot be found. */
+/** 128 bits of SHA-256 in hexadecimal: no two contents with the same hash can be found. */
 const HASH_LENGTH = 32;
 
-/** Bytes that are the same for every client, in identity and in each content coding requested so far. */
+/** Content that is the same for every client, in identity and in each coding requested so far. */
 export class StaticContent {
   readonly hash: string;
   private readonly encoded = new Map<Coding, Promise<Buffer>>();
@@ -25,7 +25,7 @@ export class StaticContent {
     this.hash = createHash('sha256').update(bytes).digest('hex').slice(0, HASH_LENGTH);
   }
 
-  /** The coding for an `Accept-Encoding`, and the bytes in it, which are encoded once. */
+  /** Returns the coding that `Accept-Encoding` prefers, and the bytes in it, which are encoded once. */
   async encodedFor(acceptEncoding: string | undefined): Promise<{ coding: Coding; body: Buffer }> {
     const coding = this.isCompressible ? preferredCoding(acceptEncoding) : 'identity';
     if (coding === 'identity') return { coding, body: this.bytes };
@@ -43,8 +43,8 @@ export class StaticContent {
 }
 
 /**
- * Sends static content, or 304 to a client that has it. Where `headers` (Cache-Control, CDN-Cache-Control) are those of
- * a public response, it says nothing about its request.
+ * Sends static content, or 304 to a client that has it. `headers` (Cache-Control, CDN-Cache-Control) may make the response
+ * public; then it has no headers about one request.
  */
 export async function sendStatic(
   request: Request,
@@ -56,7 +56,7 @@ export async function sendStatic(
   const { 'Cache-Control': caching, 'CDN-Cache-Control': cdnCaching = caching } = headers;
   if (cdnCaching?.startsWith('public')) noteShareable(response);
   response.vary('Accept-Encoding');
-  // Strong validators name the bytes of one coding (RFC 9110, section 8.8.3.3).
+  // A strong validator stands for the bytes of one coding (RFC 9110, section 8.8.3.3).
   const suffix = coding === 'identity' ? '' : `-${coding}`;
   response.set({ ...headers, 'Content-Type': content.type, ETag: `"${content.hash}${suffix}"` });
   if (coding !== 'identity') response.set('Content-Encoding', coding);

@@ -3,17 +3,16 @@ import { BlockList, isIP } from 'node:net';
 import type { Forwarding } from './request-context';
 import { addressOf, type Network } from '../platform/runtime/ip-address';
 
-/** Setting HSTS: when responses tell browsers to use TLS. */
+/** Values of HSTS: when responses tell browsers to use TLS. */
 export type StrictTransport = 'auto' | 'always' | 'never';
 
-/** Limit of hops that are read: longer chains are forged. */
+/** Limit of hops that are read; longer chains are forged. */
 const MAX_HOPS = 32;
 const MAX_PREFIX_CHARACTERS = 200;
 
 /**
- * The headers of proxies in front of the service, which only count when a proxy of TRUSTED_PROXIES sent them. Of the
- * headers for addresses, X-Forwarded-For alone is read, as proxies set it: one that sets a header passes on the other,
- * `Forwarded`, as its client sent it.
+ * Reads the headers of proxies in front of the service, which count only when a proxy of TRUSTED_PROXIES sent them. Of the
+ * headers for addresses only X-Forwarded-For is read, as proxies set it: they pass on `Forwarded` as the client sent it.
  */
 export class TrustedProxies {
   private readonly networks = new BlockList();
@@ -27,9 +26,9 @@ export class TrustedProxies {
   }
 
   /**
-   * The address of the client: that of the connection, or the last one of X-Forwarded-For, from its right, that no
-   * trusted proxy has. A hop that is no address ends the chain: hops further left cannot be trusted. Undefined
-   * for a connection without an address.
+   * Returns the address of the client: of the connection, or the rightmost of X-Forwarded-For that is no trusted proxy. A
+   * hop that is no address ends the chain, as hops to its left cannot be trusted. Undefined for a connection without an
+   * address.
    */
   clientAddress({ socket, headers }: IncomingMessage): string | undefined {
     const peer = addressOf(socket.remoteAddress ?? '');
@@ -45,22 +44,22 @@ export class TrustedProxies {
     return client;
   }
 
-  /** TLS and prefix by these headers; with `strictTransport` always or never, TLS does not depend on them. */
+  /** Returns TLS and prefix of a request; `strictTransport` always or never decides TLS without the headers. */
   forwardingOf(request: IncomingMessage, strictTransport: StrictTransport): Forwarding {
     const isSecure =
       strictTransport === 'always' || (strictTransport === 'auto' && this.isSecure(request));
     return { isSecure, prefix: this.prefixOf(request) };
   }
 
-  /** True when the client's connection is TLS, as a trusted proxy says; of several, the first was the client's. */
+  /** Tells whether the client's connection is TLS by a trusted proxy's header; of several values the client's is first. */
   isSecure(request: IncomingMessage): boolean {
     const [protocol = ''] = this.headerOf(request, 'x-forwarded-proto').split(',');
     return protocol.trim().toLowerCase() === 'https';
   }
 
   /**
-   * The path that a trusted proxy has removed from the front of the target, such as `/audit`; else ''. Only plain path
-   * segments are taken, as the text goes into headers and pages.
+   * Returns the path that a trusted proxy has removed from the front of the target, such as `/audit`, or else ''. Only
+   * plain path segments are accepted, as the path is written into headers and pages.
    */
   prefixOf(request: IncomingMessage): string {
     const prefix = this.headerOf(request, 'x-forwarded-prefix').trim().replace(/\/$/, '');
