@@ -8,12 +8,12 @@ import { monitoringConfig } from '../platform/config/settings';
 import { proxiedFetch } from '../platform/runtime/proxied-fetch';
 import { SignedSender } from './signed-sender';
 
-/** Alerts that wait for an unreachable receiver; beyond this the oldest are dropped. */
+/** Limit of alerts that wait for a receiver; beyond it the oldest is dropped. */
 const MAX_WAITING = 100;
 
 /**
- * Posts each alert as /performance/alerts shows it, when raised and when over, to ALERT_WEBHOOK_URL: in order, one at a
- * time, in the background.
+ * Posts alerts to ALERT_WEBHOOK_URL in the background, in order and one at a time: each as /performance/alerts shows it,
+ * when it is raised and when it ends.
  */
 @Injectable()
 export class AlertWebhook implements OnApplicationShutdown {
@@ -55,7 +55,7 @@ export class AlertWebhook implements OnApplicationShutdown {
     if (this.isSending) return;
     this.isSending = true;
     this.sendAll(sender)
-      .catch(() => this.logger.error('Posting alerts failed'))
+      .catch(() => this.logger.error('Alerts could not be posted.'))
       .finally(() => {
         this.isSending = false;
       });

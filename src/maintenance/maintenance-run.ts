@@ -1,31 +1,33 @@
 import type { PoolClient } from 'pg';
-import { isLockTimeout, isUnavailable } from '../platform/database/database-errors';
+import { isCancelled, isLockTimeout, isUnavailable } from '../platform/database/database-errors';
 
-const LEAST_MS = 500;
-const LEAST_READ_MS = 1000;
+/** Less time starts no statement. */
+const MIN_STATEMENT_MS = 500;
+/** Time of a read when less is left. */
+const MIN_READ_MS = 1000;
 
-/** Relations (`c` is pg_class) of the service's schema whose owner its role may act as: no superuser is needed. */
+/** Condition on pg_class `c`: relations of the service's schema that its role owns, directly or as a member of the owner. */
 export const OWN_RELATIONS = `c.relnamespace = quote_ident(current_schema())::regnamespace
   AND pg_has_role(c.relowner, 'USAGE')`;
 
-/** The same with those of the owner of the schema's migrations, for reports by a role that only serves requests. */
+/** Condition on pg_class `c`: as OWN_RELATIONS, or of the owner of the migrations. A role that only serves requests reports these. */
 export const SERVICE_RELATIONS = `c.relnamespace = quote_ident(current_schema())::regnamespace
   AND (pg_has_role(c.relowner, 'USAGE')
     OR c.relowner = (SELECT m.relowner FROM pg_class m WHERE m.oid = to_regclass('migrations')))`;
 
 interface Outcome {
   durationMs: number;
-  /** Why it was not done. */
+  /** Reason, when the statement was not executed or had no effect. */
   skipped?: string | undefined;
 }
 
 interface Limits {
-  /** Time kept back for removing what a cancelled statement leaves. */
+  /** Time reserved for removing the remains of a cancelled statement. */
   spareMs?: number;
   lockTimeoutMs?: number;
 }
 
-/** Statements on one connection until a deadline. The session keeps the timeouts of the last one. */
+/** Runs statements on one connection until a deadline. The session keeps the timeouts of the last statement. */
 export class MaintenanceRun {
   constructor(
     readonly client: PoolClient,
@@ -38,38 +40,39 @@ export class MaintenanceRun {
   }
 
   /**
-   * Runs one statement outside a transaction, cancelled at the deadline or by its lock timeout.
-   * @throws what `pg` throws when the connection is lost; everything else is an outcome.
+   * Runs one statement outside a transaction; the deadline or the lock timeout cancels it.
+   * @throws the error of `pg` when the connection is lost; any other error is an outcome.
    */
   async run(statement: string, limits: Limits = {}): Promise<Outcome> {
     const { spareMs = 0, lockTimeoutMs = this.lockTimeoutMs } = limits;
     const startMs = performance.now();
     const leftMs = Math.floor(this.leftMs - spareMs);
-    if (leftMs < LEAST_MS) return { durationMs: 0, skipped: 'No time was left; ask again.' };
-    // A role that may not do this to a table gets a warning, not an error.
+    if (leftMs < MIN_STATEMENT_MS)
+      return { durationMs: 0, skipped: 'No time was left; run it again.' };
+    // PostgreSQL only warns of a missing privilege (VACUUM, ANALYZE).
     const warnings: string[] = [];
     const onNotice = ({ severity, message }: { severity?: string; message?: string }): void => {
       if (severity === 'WARNING') warnings.push(message ?? '');
     };
     this.client.on('notice', onNotice);
-    const took = () => Math.round(performance.now() - startMs);
+    const elapsedMs = () => Math.round(performance.now() - startMs);
     try {
       await this.limit(leftMs, lockTimeoutMs);
       await this.client.query(statement);
-      return { durationMs: took(), skipped: warnings[0] };
+      return { durationMs: elapsedMs(), skipped: warnings[0] };
     } catch (error) {
       if (isUnavailable(error)) throw error;
-      return { durationMs: took(), skipped: skipReason(error) };
+      return { durationMs: elapsedMs(), skipped: skipReason(error) };
     } finally {
       this.client.off('notice', onNotice);
     }
   }
 
-  /** Bounded too, as measuring a relation waits for its exclusive locks. Has a second even when no time is left. */
+  /** Runs a query, bounded as well: the size of a relation waits for its exclusive locks. MIN_READ_MS is the least bound. */
   async read<T>(
     query: (client: PoolClient) => Promise<T>,
   ): Promise<{ found: T } | { found: undefined; skipped: string }> {
-    await this.limit(Math.max(LEAST_READ_MS, Math.floor(this.leftMs)), this.lockTimeoutMs);
+    await this.limit(Math.max(MIN_READ_MS, Math.floor(this.leftMs)), this.lockTimeoutMs);
     try {
       return { found: await query(this.client) };
     } catch (error) {
@@ -83,7 +86,7 @@ export class MaintenanceRun {
   }
 }
 
-/** Result of due work: done, or skipped and why. */
+/** Result of due work: done for the reason `due`, or skipped for the reason `skipped`. */
 export function report<Done extends string>(
   done: Done,
   due: string,
@@ -96,14 +99,10 @@ export function report<Done extends string>(
 
 function skipReason(error: unknown): string {
   if (isLockTimeout(error)) {
-    return 'Somebody else holds a lock on it, or a transaction that began before goes on; ask again later.';
+    return 'Another session holds a lock on it, or an earlier transaction still runs; run it again later.';
   }
   if (isCancelled(error)) {
-    return 'It did not fit into the time that was left, and was cancelled.';
+    return 'It took longer than the time that was left, and was cancelled.';
   }
   return error instanceof Error ? error.message : String(error);
-}
-
-function isCancelled(error: unknown): boolean {
-  return (error as { code?: unknown }).code === '57014';
 }

@@ -5,8 +5,8 @@ const MAC_BYTES = 16;
 const VERSION = '1';
 
 /**
- * Opaque, authenticated cursors: a position (any JSON value) and a MAC over it and its binding (principal, filter,
- * sort). The binding is outside: it costs no length and discloses nothing.
+ * Opaque, authenticated cursors. A cursor holds a position (any JSON value) and a MAC over the position and the binding
+ * (principal, filter, sort). It does not hold the binding, and so stays short and discloses nothing of it.
  */
 export class CursorCodec {
   private readonly key: KeyObject;
@@ -16,15 +16,15 @@ export class CursorCodec {
     this.key = createSecretKey(key);
   }
 
-  /** A URL-safe cursor, valid only with the same `binding`. */
+  /** Makes a URL-safe cursor, which is valid only with the same `binding`. */
   encode(position: unknown, binding: string): string {
     const payload = Buffer.from(JSON.stringify(position));
     return Buffer.concat([this.macOf(payload, binding), payload]).toString('base64url');
   }
 
   /**
-   * The position in a cursor.
-   * @throws AppError INVALID_CURSOR when changed, or made for another principal, filter or sort.
+   * Returns the position in a cursor.
+   * @throws AppError INVALID_CURSOR for a cursor that was changed, or made with another binding.
    */
   decode(cursor: string, binding: string): unknown {
     const bytes = Buffer.from(cursor, 'base64url');

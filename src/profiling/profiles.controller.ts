@@ -13,8 +13,9 @@ import { DEFAULT_SECONDS, Profiler, type ProfileType } from './profiler';
 import { ProfileDto, TAKE_PROFILE } from './profiles.openapi';
 
 /**
- * Profiles on demand. Neither a procedure of tRPC nor a field of GraphQL, whose results are values and not files. The
- * request holds its connection, as another one might reach another replica; it holds no permit, as it only waits.
+ * Takes profiles on demand. tRPC and GraphQL have no such operation, as their results are values and a profile is a file.
+ * The profile is the response to the request that starts it, as a later request may reach another replica. The request
+ * takes no permit, as it only waits.
  */
 @ApiTags('performance')
 @Controller('performance/profiles')
@@ -29,7 +30,7 @@ export class ProfilesController {
   async take(@Body() { type, seconds }: ProfileDto, @Res() response: Response): Promise<void> {
     const closed = whileConnected(response);
     const { text } = await this.profiler.begin(type, seconds ?? DEFAULT_SECONDS, closed);
-    measureToFirstByte(response); // the rest is the time that was asked for
+    measureToFirstByte(response); // the client has chosen the time after it
     response.writeHead(200, {
       'Content-Type': JSON_TYPE,
       'Content-Disposition': `attachment; filename="${fileName(type, wallClockText())}"`,
@@ -39,7 +40,7 @@ export class ProfilesController {
     try {
       response.end(await text);
     } catch (error) {
-      response.destroy(); // a part must not look like the whole
+      response.destroy(); // the client must not take a part for the whole profile
       throw error;
     }
   }

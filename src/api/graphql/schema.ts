@@ -18,12 +18,13 @@ import { eventMutations, eventQueries, eventSubscriptions } from './event-fields
 import { operatorMutations, operatorQueries, operatorSubscriptions } from './operator-fields';
 import { liveType, rootType } from './root-fields';
 
-/** PAGINATION_DEFAULT_LIMIT where it is not set. */
+/** Default of PAGINATION_DEFAULT_LIMIT. */
 const USUAL_LIMIT = 50;
 
+/** Names and exceptions of the types that are derived from DTO classes. */
 const namingsFor = (limit: number): ReadonlyMap<Dto, Naming> =>
   new Map<Dto, Naming>([
-    // Lists within events are JSON: coercion makes an object of each element, before any limit, and loses its numbers.
+    // Lists in events are JSON: coercion would make objects of their elements before any limit, and round numbers.
     [
       CreateAuditEventDto,
       { name: 'CreateAuditEventInput', types: { targets: JSON_VALUE, changes: JSON_VALUE } },
@@ -31,7 +32,7 @@ const namingsFor = (limit: number): ReadonlyMap<Dto, Naming> =>
     [AuditEventDto, { types: { changes: JSON_VALUE } }],
     [AuditEventFilterDto, { name: 'AuditEventFilter' }],
     [DateRangeDto, { types: { startDate: DATE_TIME, endDate: DATE_TIME } }],
-    // Whether to count follows from what is selected.
+    // The selection decides whether events are counted: `totalCount`.
     [
       PaginationDto,
       { name: 'PaginationInput', omit: ['includeTotal'], defaults: { limit, offset: 0 } },
@@ -56,7 +57,7 @@ const ENUM_NAMES = {
   'done|skipped': 'MaintenanceAction',
 };
 
-/** `limit` is that of a page by default. */
+/** Builds the schema. @param limit default size of a page. */
 export function graphqlSchema(limit = USUAL_LIMIT): GraphQLSchema {
   const types = new DerivedTypes(namingsFor(limit), ENUM_NAMES);
   return new GraphQLSchema({

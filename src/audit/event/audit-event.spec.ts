@@ -27,7 +27,7 @@ const event: NewEvent = {
 const recording = { sequence: '9007199254740993', recordedAt: '2026-11-23T10:30:00.123456Z' };
 
 describe('the text of an event', () => {
-  it('is JSON with every member, in the fixed order, and numbers as they came', () => {
+  it('is JSON with every member, in the fixed order, and numbers as the client wrote them', () => {
     const text = eventText(event, recording);
     expect(text).toContain('"metadata":{"n":-9218868437227405312,"d":1.00}}');
     expect(Object.keys(JSON.parse(text) as object)).toEqual([
@@ -55,7 +55,7 @@ describe('the text of an event', () => {
     });
   });
 
-  it('ends with the sparse members that were given, each as it was', () => {
+  it('ends with the sparse members that the event has, each unchanged', () => {
     const plain = eventText(event, recording);
     const sparse = {
       principalType: 'service',

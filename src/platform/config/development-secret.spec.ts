@@ -33,14 +33,14 @@ describe('developmentSecret', () => {
     expect(readdirSync(dataDir)).toEqual(['auth-jwt-secret']);
   });
 
-  it('gives the same secret again, and another one elsewhere', () => {
+  it('is the same again for its folder, and differs from that of another folder', () => {
     const dataDir = newDataDir();
     const secret = developmentSecret(dataDir);
     expect(developmentSecret(dataDir)).toBe(secret);
     expect(developmentSecret(newDataDir())).not.toBe(secret);
   });
 
-  it('takes the secret of a process that was faster and leaves no draft behind', () => {
+  it('is that of a process that was faster, and no draft stays behind', () => {
     const dataDir = newDataDir();
     const other = 'the secret of the other process.';
     const link = fs.linkSync;

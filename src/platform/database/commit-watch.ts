@@ -3,16 +3,16 @@ import type { PoolClient } from 'pg';
 import type { Lease } from './connection-lease';
 
 const SAMPLE_INTERVAL_MS = 500;
-/** Age of a possible wait for a synchronous standby; ordinary commits take milliseconds. */
+/** Age from which a commit may be waiting for a synchronous standby; ordinary commits take milliseconds. */
 const SLOW_MS = 2000;
-/** Age at which a waiting commit frees its slot in the pool. */
+/** Age at which a commit that waits for a standby frees its slot in the pool. */
 const DETACH_MS = 5000;
 /** Longest timer of Node. */
 const FOREVER_MS = 2 ** 31 - 1;
 
 /**
- * Disables pg's timeout, which would destroy connections that wait for a synchronous standby; CommitWatch ends silent
- * ones.
+ * Query options without pg's timeout, which would destroy a connection that waits for a synchronous standby. CommitWatch
+ * ends silent connections instead.
  */
 export const UNTIMED = { query_timeout: FOREVER_MS };
 
@@ -23,8 +23,8 @@ interface PendingCommit {
 }
 
 /**
- * Watches unanswered commits. One that waits for a synchronous standby keeps its connection, as its rows stay invisible
- * and its locks held until then, but frees its slot in the pool. Others are dropped after `limitMs`.
+ * Watches unanswered commits. A commit that waits for a synchronous standby keeps its connection, as its rows stay
+ * invisible and its locks held until it ends, but frees its slot in the pool. Any other is dropped after `limitMs`.
  */
 export class CommitWatch {
   private readonly pending = new Set<PendingCommit>();
@@ -37,20 +37,21 @@ export class CommitWatch {
     private readonly limitMs: number,
   ) {}
 
-  async during<T>(client: PoolClient, lease: Lease, commit: Promise<T>): Promise<T> {
-    const one = { client, lease, sinceMs: performance.now() };
-    this.pending.add(one);
+  /** Watches a sent commit until it is answered; settles as `commit` does. */
+  async watch<T>(client: PoolClient, lease: Lease, commit: Promise<T>): Promise<T> {
+    const pending = { client, lease, sinceMs: performance.now() };
+    this.pending.add(pending);
     this.sampling ??= setInterval(() => this.sample(), SAMPLE_INTERVAL_MS).unref();
     try {
       return await commit;
     } finally {
-      this.pending.delete(one);
+      this.pending.delete(pending);
     }
   }
 
   /**
-   * Drops commits slower than SLOW_MS from now on, with an unknown outcome. Called when no request is left that waits
-   * for them, so that shutdown does not wait for an absent standby.
+   * Drops commits slower than SLOW_MS from now on; their outcome is unknown. The shutdown, which an absent standby must
+   * not delay, calls this when no request waits for them any more.
    */
   stopWaiting(): void {
     this.isStopping = true;
@@ -60,17 +61,17 @@ export class CommitWatch {
   close(): void {
     clearInterval(this.sampling);
     this.sampling = undefined;
-    for (const one of this.pending) if (ageOf(one) > SLOW_MS) drop(one);
+    for (const commit of this.pending) if (ageOf(commit) > SLOW_MS) drop(commit);
   }
 
   private sample(): void {
-    for (const one of this.pending) {
-      const age = ageOf(one);
-      if (age < SLOW_MS) return; // ordered by time of sending
+    for (const commit of this.pending) {
+      const age = ageOf(commit);
+      if (age < SLOW_MS) return; // later commits are younger
       this.unconfirmedCommits.probe();
       const { isStalled } = this.unconfirmedCommits;
-      if (this.isStopping || (!isStalled && age > this.limitMs)) drop(one);
-      else if (isStalled && age > DETACH_MS) one.lease.detach();
+      if (this.isStopping || (!isStalled && age > this.limitMs)) drop(commit);
+      else if (isStalled && age > DETACH_MS) commit.lease.detach();
     }
   }
 }
@@ -79,7 +80,7 @@ function ageOf({ sinceMs }: PendingCommit): number {
   return performance.now() - sinceMs;
 }
 
-/** Destroys the socket, missing in pg's types, so that pg fails its statements. */
+/** Destroys the socket, which pg's types omit: pg then fails the statements of the connection. */
 function drop({ client }: PendingCommit): void {
   (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
 }

@@ -24,6 +24,7 @@ const NETWORK_CODES = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
 ]);
+const UNIQUE_VIOLATION = '23505';
 /** Errors of pg and pg-pool without a code. */
 const CONNECTION_MESSAGES =
   /timeout exceeded when trying to connect|Connection terminated|not queryable|connection error|Cannot use a pool after|Query read timeout/;
@@ -42,12 +43,12 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Error && CONNECTION_MESSAGES.test(error.message);
 }
 
-/** Sessions lack settings that results depend on; the message has the statements that help. */
+/** A session lacks settings that results depend on; the message names the statements that set them. */
 export class SessionSettingsError extends Error {
   override readonly name = 'SessionSettingsError';
 }
 
-/** Recognizes a server without our tables or settings: a refused login, no such database, no such table. */
+/** Recognizes a server that is not set up for the service: login, database, a table or a setting is missing. */
 export function isMisconfigured(error: unknown): boolean {
   if (error instanceof SessionSettingsError) return true;
   const code = codeOf(error);
@@ -67,6 +68,11 @@ export function isRefusedConnection(error: unknown): boolean {
 /** Recognizes a row lock held by another transaction beyond `lock_timeout`. */
 export function isLockTimeout(error: unknown): boolean {
   return codeOf(error) === '55P03';
+}
+
+/** Recognizes a cancelled statement (SQLSTATE query_canceled): by a timeout, or by a cancel request. */
+export function isCancelled(error: unknown): boolean {
+  return codeOf(error) === '57014';
 }
 
 /** Recognizes a transaction that lost a race and may be run again. */
@@ -92,16 +98,15 @@ export function toDatabaseError(error: unknown): AppError {
     return unavailable('The database cannot be used right now.');
   }
   if (isLockTimeout(error)) return unavailable('The organization is locked in the database.');
-  switch (codeOf(error)) {
-    case '57014':
-      return new AppError('REQUEST_TIMEOUT', 'The database did not answer in time.', {
-        cause: error,
-      });
-    case '23505':
-      return new AppError('CONFLICT', 'The same thing was stored by another request.', {
-        cause: error,
-      });
-    default:
-      return internalError(error);
+  if (isCancelled(error)) {
+    return new AppError('REQUEST_TIMEOUT', 'The database did not answer in time.', {
+      cause: error,
+    });
   }
+  if (codeOf(error) === UNIQUE_VIOLATION) {
+    return new AppError('CONFLICT', 'The same thing was stored by another request.', {
+      cause: error,
+    });
+  }
+  return internalError(error);
 }

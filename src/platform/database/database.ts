@@ -153,7 +153,7 @@ export class Database implements BeforeApplicationShutdown {
   private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
     takeInterruptedWait(client); // of an earlier statement
     try {
-      const result = await this.commits.during(client, lease, sent);
+      const result = await this.commits.watch(client, lease, sent);
       if (takeInterruptedWait(client)) throw unknownOutcome('wait_interrupted');
       return result;
     } catch (error) {
