@@ -97,11 +97,15 @@ describe('log records of the stock SDK', () => {
   let service: TestService;
 
   beforeAll(async () => {
-    service = await TestService.start({ BULK_MAX_EVENTS: String(MAX_EVENTS) });
+    service = await TestService.start({
+      BULK_MAX_EVENTS: String(MAX_EVENTS),
+      REQUEST_MAX_SIZE_MB: '1',
+    });
   });
   afterAll(async () => {
     await service?.stop();
     delete process.env.BULK_MAX_EVENTS;
+    delete process.env.REQUEST_MAX_SIZE_MB;
   });
 
   const post = (body: unknown, headers: Record<string, string> = {}) =>
@@ -198,6 +202,24 @@ describe('log records of the stock SDK', () => {
     },
   );
 
+  it('go where the environment of the stock SDK says', async () => {
+    const variables = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: service.url,
+      OTEL_EXPORTER_OTLP_HEADERS: `Authorization=Bearer%20${token}`,
+    };
+    Object.assign(process.env, variables);
+    try {
+      const exporters = ENCODINGS.map((encoding) => new EXPORTERS[encoding]());
+      const processors = exporters.map((exporter) => new BatchLogRecordProcessor({ exporter }));
+      const provider = new LoggerProvider({ processors });
+      provider.getLogger('audit').emit(approve());
+      await provider.shutdown();
+    } finally {
+      for (const name of Object.keys(variables)) delete process.env[name];
+    }
+    expect(await stored()).toMatchObject([{ action: 'invoice.approve' }]);
+  });
+
   it('has the same events in both encodings', async () => {
     const records = [approve({ body: { a: [1, null] }, attributes: { n: 1.5 } }), approve()];
     const fixed = records.map((one) => ({ ...one, observedTimestamp: 1_795_429_800_000 }));
@@ -280,10 +302,10 @@ describe('log records of the stock SDK', () => {
         8,
         /BULK_MAX_EVENTS/,
       ],
-      ['too many bytes', 'x'.repeat(11 * 1024 * 1024), {}, 413, 8, /REQUEST_MAX_SIZE_MB/],
+      ['too many bytes', 'x'.repeat(2 * 1024 * 1024), {}, 413, 8, /REQUEST_MAX_SIZE_MB/],
       [
         'a bomb',
-        gzipSync(Buffer.alloc(11 * 1024 * 1024)),
+        gzipSync(Buffer.alloc(2 * 1024 * 1024)),
         { 'content-encoding': 'gzip' },
         413,
         8,
@@ -327,12 +349,15 @@ describe('log records of the stock SDK', () => {
     });
 
     it('cannot become far more than it is', async () => {
-      const attributes = [{ key: 'a', value: { stringValue: 'x'.repeat(200_000) } }];
-      const records = Array.from({ length: MAX_EVENTS }, () => ({ eventName: 'a' }));
-      const resource = { attributes };
-      const body = { resourceLogs: [{ resource, scopeLogs: [{ logRecords: records }] }] };
-      const { status } = await post(body);
-      expect(status).toBe(200);
+      const withResourceOf = (characters: number) => {
+        const attributes = [{ key: 'a', value: { stringValue: 'x'.repeat(characters) } }];
+        const logRecords = Array.from({ length: MAX_EVENTS }, () => ({ eventName: 'a' }));
+        return { resourceLogs: [{ resource: { attributes }, scopeLogs: [{ logRecords }] }] };
+      };
+      const { status, json } = await post(withResourceOf(130_000));
+      expect([status, json.code]).toEqual([413, 8]);
+      expect(await stored()).toEqual([]);
+      expect((await post(withResourceOf(90_000))).text).toBe('{}');
       expect(await stored()).toHaveLength(MAX_EVENTS);
     });
 

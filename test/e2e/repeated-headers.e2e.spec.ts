@@ -69,6 +69,7 @@ describe('a header that identifies the client, given twice', () => {
   it.each([
     ['Idempotency-Key', 'k'],
     ['Content-Type', 'application/json'],
+    ['X-Organization-Id', 'org-1'],
   ])('%s is refused for writes, and nothing is stored', async (name, value) => {
     const organizationId = `org-${randomUUID()}`;
     const token = await tokenOf({ organizations: [organizationId] });

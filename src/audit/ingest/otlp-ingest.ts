@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { ConfigType } from '@nestjs/config';
 import { mayWrite, type Principal, requireOrganizations } from '../../auth/principal';
-import { auditConfig } from '../../platform/config/settings';
+import { auditConfig, serverConfig } from '../../platform/config/settings';
 import { AppError, type ErrorCode, type FieldError } from '../../platform/errors/app-error';
 import { EventLoopYielder } from '../../platform/runtime/event-loop-yielder';
 import { MAX_EXACT_NUMBERS, UnacceptableJsonError } from '../../platform/runtime/lossless-json';
@@ -19,6 +19,11 @@ const SLICE_MS = 10;
 const MAX_FAULTS_TOLD = 20;
 /** An event as text, and its parts again in the value that is written. */
 const COPIES = 2;
+/**
+ * Limit of the events of a request, as a multiple of its largest body: each has the attributes of its resource, so a few
+ * hundred kilobytes may become gigabytes. 8192 records, a batch of the Collector, with 2.5 kB of resource each fit.
+ */
+const MAX_EXPANSION = 4;
 
 export interface OtlpRequest {
   encoding: OtlpEncoding;
@@ -43,12 +48,13 @@ export class OtlpIngest {
     private readonly audit: AuditService,
     private readonly yielder: EventLoopYielder,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
+    @Inject(serverConfig.KEY) private readonly server: ConfigType<typeof serverConfig>,
   ) {}
 
   /**
    * Records all records that are events in one transaction; resolves after the commit. The others are rejected one by one.
    * @throws AppError VALIDATION_FAILED (no such message, or no record of it is an event), FORBIDDEN and CONFLICT (of all
-   * records), REQUEST_TOO_LARGE (more records than BULK_MAX_EVENTS), and what AuditService.recordAll throws: nothing is
+   * records), REQUEST_TOO_LARGE (more records than BULK_MAX_EVENTS, or far more text than a body may have), and what AuditService.recordAll throws: nothing is
    * stored then.
    */
   async record(principal: Principal, request: OtlpRequest): Promise<OtlpResult> {
@@ -59,6 +65,7 @@ export class OtlpIngest {
       if (sent) {
         if (batch.count >= this.limits.bulkMaxEvents) throw this.tooMany();
         request.reserve(COPIES * batch.add(sent));
+        if (batch.length > MAX_EXPANSION * this.server.requestMaxSizeBytes) throw tooLarge();
       }
       if (performance.now() - sliceStartMs < SLICE_MS) continue;
       await this.yielder.yieldIfDue(request.signal);
@@ -94,6 +101,12 @@ export class OtlpIngest {
   }
 }
 
+function tooLarge(): AppError {
+  const times = `${MAX_EXPANSION} times REQUEST_MAX_SIZE_MB`;
+  const detail = `The records with their resources have more than ${times}; export in smaller batches.`;
+  return new AppError('REQUEST_TOO_LARGE', detail);
+}
+
 /** The records of a body. @throws AppError VALIDATION_FAILED where it cannot be read. */
 function* readable({ encoding, body }: OtlpRequest): Generator<SentRecord | undefined> {
   try {
@@ -107,6 +120,8 @@ function* readable({ encoding, body }: OtlpRequest): Generator<SentRecord | unde
 /** The events of a request with the places of their records, and the records that are none. */
 class RecordBatch {
   events: NewEvent[] = [];
+  /** Characters of all events. */
+  length = 0;
   private paths: string[] = [];
   private rejected = 0;
   private readonly codes = new Set<ErrorCode>();
@@ -125,6 +140,12 @@ class RecordBatch {
 
   /** @returns the characters of its event, 0 for a rejected one. */
   add(sent: SentRecord): number {
+    const length = this.lengthOf(sent);
+    this.length += length;
+    return length;
+  }
+
+  private lengthOf(sent: SentRecord): number {
     if ('fault' in sent) {
       this.reject('VALIDATION_FAILED', [sent.fault]);
       return 0;
