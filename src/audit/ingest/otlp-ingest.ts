@@ -60,9 +60,12 @@ export class OtlpIngest {
   async record(principal: Principal, request: OtlpRequest): Promise<OtlpResult> {
     requireOrganizations(principal);
     const batch = new RecordBatch(principal, request.organizationId);
-    let sliceStartMs = performance.now();
+    let [origins, sliceStartMs] = [0, performance.now()];
     for (const sent of readable(request)) {
-      if (sent) {
+      if (!sent) {
+        origins += 1;
+        if (origins > 2 * this.limits.bulkMaxEvents) throw this.tooMany();
+      } else {
         if (batch.count >= this.limits.bulkMaxEvents) throw this.tooMany();
         request.reserve(COPIES * batch.add(sent));
         if (batch.length > MAX_EXPANSION * this.server.requestMaxSizeBytes) throw tooLarge();
@@ -96,7 +99,7 @@ export class OtlpIngest {
     const { bulkMaxEvents } = this.limits;
     return new AppError(
       'REQUEST_TOO_LARGE',
-      `A request may have ${bulkMaxEvents} records (BULK_MAX_EVENTS); export in smaller batches.`,
+      `A request may have ${bulkMaxEvents} records (BULK_MAX_EVENTS), resources and scopes; export in smaller batches.`,
     );
   }
 }

@@ -157,8 +157,8 @@ export function sentRecord(
 export interface OtlpEncoding {
   mediaType: string;
   /**
-   * The records of an ExportLogsServiceRequest in order; `undefined` between them, so that a reader can pause in a request
-   * of empty parts. Memory is that of one record.
+   * The records of an ExportLogsServiceRequest in order; `undefined` for each resource and scope before them, so that a
+   * reader can count and pause where these are empty. Memory is that of one record.
    * @throws SyntaxError, RangeError or TypeError for bytes that are no such message.
    */
   records: (body: Buffer) => Iterable<SentRecord | undefined>;

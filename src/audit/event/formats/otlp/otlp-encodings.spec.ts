@@ -366,7 +366,8 @@ describe('a request', () => {
     ['has a group', Uint8Array.of(0x0b, 0x0c)],
     ['has nested groups', Buffer.alloc(100_000, 0x0b)],
     ['ends a group', Uint8Array.of(0x0c)],
-    ['has a field 0', Uint8Array.of(0x02, 0x00)],
+    ['has a text in place of a field 0', Uint8Array.of(0x02, 0x00)],
+    ['has a number in place of a field 0', Uint8Array.of(0x00, 0x00)],
     ['has an unknown type', Uint8Array.of(0x0f)],
     ['has a string that is no UTF-8', requestOf(messageOf([12, Uint8Array.of(0xff)]))],
     ['has a short time', requestOf(Uint8Array.of(0x09, 0x01))],
@@ -386,6 +387,12 @@ describe('a request', () => {
     '\xff',
   ])('of %j cannot be read', (body) => {
     expect(() => allOf(OTLP_JSON, Buffer.from(body, 'latin1'))).toThrow();
+  });
+
+  it('of more members than there are fields cannot be read', () => {
+    const request = (members: number) => `{${'"a":1,'.repeat(members)}"resourceLogs":[]}`;
+    expect(allOf(OTLP_JSON, request(99))).toEqual([]);
+    expect(() => allOf(OTLP_JSON, request(100))).toThrow(SyntaxError);
   });
 
   it('of any bytes is read or refused, without end nowhere', () => {

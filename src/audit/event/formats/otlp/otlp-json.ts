@@ -1,4 +1,4 @@
-import { elementsOf, membersOf } from '../../../../platform/runtime/json-members';
+import { elementsOf, type JsonMember, membersOf } from '../../../../platform/runtime/json-members';
 import {
   parseJsonWithNumberTexts,
   UnacceptableJsonError,
@@ -61,10 +61,26 @@ function* recordsOf(text: string): Generator<SentRecord | undefined> {
   }
 }
 
+/** Limit of the members of a request, a ResourceLogs and a ScopeLogs, of which OTLP knows three. */
+const MAX_MEMBERS = 100;
+
+/**
+ * The members of a message.
+ * @throws SyntaxError as `membersOf`, and for far more members than there are fields.
+ */
+function* fieldsOf(objectText: string): Generator<JsonMember> {
+  let count = 0;
+  for (const member of membersOf(objectText)) {
+    count += 1;
+    if (count > MAX_MEMBERS) throw new SyntaxError(`more than ${MAX_MEMBERS} members`);
+    yield member;
+  }
+}
+
 /** The texts of the elements of a list in an object. */
 function* elementsIn(objectText: string, list: string): Generator<string> {
   let isFound = false;
-  for (const { name, valueText } of membersOf(objectText)) {
+  for (const { name, valueText } of fieldsOf(objectText)) {
     if (name !== list) {
       JSON.parse(valueText); // what is ignored has to be JSON, too
       continue;
@@ -81,7 +97,7 @@ type Json = Record<string, unknown>;
 function originOf(objectText: string, name: string, list: string): OriginOrFault {
   return orFault(() => {
     const origin = emptyOrigin();
-    for (const member of membersOf(objectText)) {
+    for (const member of fieldsOf(objectText)) {
       if (member.name === list) continue; // read by elementsIn
       const value = parsed(member.valueText);
       if (member.name === 'schemaUrl') origin.schemaUrl = textIn({ schemaUrl: value }, 'schemaUrl');

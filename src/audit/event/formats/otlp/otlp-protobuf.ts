@@ -21,6 +21,8 @@ import {
  * object for each two bytes of a body would take a hundred times its memory.
  */
 
+const { Varint, Bit64, Bit32, LengthDelimited, StartGroup, EndGroup } = WireType;
+
 /** A protobuf body, `application/x-protobuf`. */
 export const OTLP_PROTOBUF: OtlpEncoding = {
   mediaType: 'application/x-protobuf',
@@ -28,49 +30,59 @@ export const OTLP_PROTOBUF: OtlpEncoding = {
   response: (rejected, errorMessage) => {
     const response = new BinaryWriter();
     if (rejected > 0) {
-      response.tag(1, WireType.LengthDelimited).fork();
-      response.tag(1, WireType.Varint).int64(rejected);
-      response.tag(2, WireType.LengthDelimited).string(errorMessage);
+      response.tag(1, LengthDelimited).fork();
+      response.tag(1, Varint).int64(rejected);
+      response.tag(2, LengthDelimited).string(errorMessage);
       response.join();
     }
     return Buffer.from(response.finish());
   },
   status: (code, message) => {
-    const status = new BinaryWriter().tag(1, WireType.Varint).int32(code);
-    return Buffer.from(status.tag(2, WireType.LengthDelimited).string(message).finish());
+    const status = new BinaryWriter().tag(1, Varint).int32(code);
+    return Buffer.from(status.tag(2, LengthDelimited).string(message).finish());
   },
 };
 
-type Field = (reader: BinaryReader) => void;
+/** The tag before a field. */
+function tagOf(field: number, type: WireType): number {
+  return (field << 3) | type;
+}
 
 /**
- * Reads the fields of a message; others are skipped, as those of another type. The key of `fields` is number and type.
+ * Reads the fields of a message by their tags; what `read` does not take is skipped, as fields of another type are.
  * @throws RangeError for a message that is cut, or has a group, which no message of OTLP has.
  */
-function readFields(message: Uint8Array, fields: Readonly<Record<string, Field>>): void {
+function readFields(
+  message: Uint8Array,
+  read: (reader: BinaryReader, tag: number) => boolean,
+): void {
   const reader = new BinaryReader(message);
   while (reader.pos < reader.len) {
-    const [number, type] = reader.tag();
-    const read = fields[`${number}:${type}`];
-    if (read) read(reader);
-    else skip(reader, type);
+    const tag = reader.uint32();
+    if (!read(reader, tag)) skip(reader, tag);
   }
 }
 
-function skip(reader: BinaryReader, type: WireType): void {
-  if (type === WireType.StartGroup || type === WireType.EndGroup) {
-    throw new RangeError('a group in a message that has none');
+function skip(reader: BinaryReader, tag: number): void {
+  const type: WireType = tag & 7;
+  if (tag >>> 3 === 0 || type === StartGroup || type === EndGroup) {
+    throw new RangeError('a group, or a field without a number, in a message that has none');
   }
-  reader.skip(type);
+  if (type !== LengthDelimited) return void reader.skip(type);
+  // `skip` also makes a view of what it skips: 180 instead of 27 ms for 9 MiB of empty messages.
+  const length = reader.uint32();
+  reader.pos += length;
+  if (reader.pos > reader.len) throw new RangeError('a length beyond the end');
 }
 
 /** The messages of a repeated field, one after the other. */
 function* messagesIn(message: Uint8Array, field: number): Generator<Uint8Array> {
+  const wanted = tagOf(field, LengthDelimited);
   const reader = new BinaryReader(message);
   while (reader.pos < reader.len) {
-    const [number, type] = reader.tag();
-    if (number === field && type === WireType.LengthDelimited) yield reader.bytes();
-    else skip(reader, type);
+    const tag = reader.uint32();
+    if (tag === wanted) yield reader.bytes();
+    else skip(reader, tag);
   }
 }
 
@@ -79,11 +91,11 @@ function* recordsOf(body: Buffer): Generator<SentRecord | undefined> {
   for (const resourceLogs of messagesIn(body, 1)) {
     yield undefined;
     // A field may follow the lists that it is about.
-    const resource = originOf(resourceLogs, resourceFields);
+    const resource = originOf(resourceLogs, readResource);
     let scopeIndex = 0;
     for (const scopeLogs of messagesIn(resourceLogs, 2)) {
       yield undefined;
-      const scope = originOf(scopeLogs, scopeFields);
+      const scope = originOf(scopeLogs, readScope);
       const at = `resourceLogs[${resourceIndex}].scopeLogs[${scopeIndex}]`;
       let index = 0;
       for (const message of messagesIn(scopeLogs, 2)) {
@@ -97,73 +109,115 @@ function* recordsOf(body: Buffer): Generator<SentRecord | undefined> {
   }
 }
 
-/** Field 1 of ResourceLogs and ScopeLogs is the origin of what they hold, field 3 the URL of its schema. */
+const ORIGIN = tagOf(1, LengthDelimited);
+const SCHEMA_URL = tagOf(3, LengthDelimited);
+
+/** The origin of what ResourceLogs and ScopeLogs hold, and the URL of its schema. */
 function originOf(
   message: Uint8Array,
-  fieldsOf: (origin: Origin) => Record<string, Field>,
+  readOrigin: (origin: Origin, message: Uint8Array) => void,
 ): OriginOrFault {
   return orFault(() => {
     const origin = emptyOrigin();
-    readFields(message, {
-      '1:2': (reader) => readFields(reader.bytes(), fieldsOf(origin)),
-      '3:2': (reader) => (origin.schemaUrl = reader.string(true)),
+    readFields(message, (reader, tag) => {
+      if (tag === ORIGIN) readOrigin(origin, reader.bytes());
+      else if (tag === SCHEMA_URL) origin.schemaUrl = reader.string(true);
+      else return false;
+      return true;
     });
     return origin;
   });
 }
 
-function resourceFields({ attributes }: Origin): Record<string, Field> {
-  return { '1:2': (reader) => addPair(attributes, reader.bytes(), 1) };
+const RESOURCE_ATTRIBUTES = tagOf(1, LengthDelimited);
+
+function readResource({ attributes }: Origin, message: Uint8Array): void {
+  readFields(message, (reader, tag) => {
+    if (tag !== RESOURCE_ATTRIBUTES) return false;
+    addPair(attributes, reader.bytes(), 1);
+    return true;
+  });
 }
 
-function scopeFields(scope: Origin): Record<string, Field> {
-  return {
-    '1:2': (reader) => (scope.name = reader.string(true)),
-    '2:2': (reader) => (scope.version = reader.string(true)),
-    '3:2': (reader) => addPair(scope.attributes, reader.bytes(), 1),
-  };
+const SCOPE = {
+  name: tagOf(1, LengthDelimited),
+  version: tagOf(2, LengthDelimited),
+  attributes: tagOf(3, LengthDelimited),
+};
+
+function readScope(scope: Origin, message: Uint8Array): void {
+  readFields(message, (reader, tag) => {
+    if (tag === SCOPE.name) scope.name = reader.string(true);
+    else if (tag === SCOPE.version) scope.version = reader.string(true);
+    else if (tag === SCOPE.attributes) addPair(scope.attributes, reader.bytes(), 1);
+    else return false;
+    return true;
+  });
 }
+
+/** Fields of LogRecord, by tag. */
+const RECORD = new Map<number, (record: LogRecord, reader: BinaryReader) => void>([
+  [tagOf(1, Bit64), (record, reader) => (record.timeUnixNano = BigInt(reader.fixed64()))],
+  [tagOf(2, Varint), (record, reader) => (record.severityNumber = reader.int32())],
+  [tagOf(3, LengthDelimited), (record, reader) => (record.severityText = reader.string(true))],
+  [tagOf(5, LengthDelimited), (record, reader) => (record.body = bodyOf(reader.bytes()))],
+  [tagOf(6, LengthDelimited), ({ attributes }, reader) => addPair(attributes, reader.bytes(), 1)],
+  [tagOf(7, Varint), (record, reader) => (record.droppedAttributesCount = reader.uint32())],
+  [tagOf(8, Bit32), (record, reader) => (record.flags = reader.fixed32())],
+  [tagOf(9, LengthDelimited), (record, reader) => (record.traceId = hex(reader.bytes()))],
+  [tagOf(10, LengthDelimited), (record, reader) => (record.spanId = hex(reader.bytes()))],
+  [tagOf(11, Bit64), (record, reader) => (record.observedTimeUnixNano = BigInt(reader.fixed64()))],
+  [tagOf(12, LengthDelimited), (record, reader) => (record.eventName = reader.string(true))],
+]);
 
 function recordOf(message: Uint8Array): LogRecord {
   const record = emptyRecord();
-  readFields(message, {
-    '1:1': (reader) => (record.timeUnixNano = BigInt(reader.fixed64())),
-    '2:0': (reader) => (record.severityNumber = reader.int32()),
-    '3:2': (reader) => (record.severityText = reader.string(true)),
-    '5:2': (reader) => (record.body = bodyText(valueText(reader.bytes(), 1))),
-    '6:2': (reader) => addPair(record.attributes, reader.bytes(), 1),
-    '7:0': (reader) => (record.droppedAttributesCount = reader.uint32()),
-    '8:5': (reader) => (record.flags = reader.fixed32()),
-    '9:2': (reader) => (record.traceId = hex(reader.bytes())),
-    '10:2': (reader) => (record.spanId = hex(reader.bytes())),
-    '11:1': (reader) => (record.observedTimeUnixNano = BigInt(reader.fixed64())),
-    '12:2': (reader) => (record.eventName = reader.string(true)),
+  readFields(message, (reader, tag) => {
+    const read = RECORD.get(tag);
+    read?.(record, reader);
+    return read !== undefined;
   });
   return record;
 }
 
+function bodyOf(message: Uint8Array): string | undefined {
+  return bodyText(valueText(message, 1));
+}
+
+const PAIR = { key: tagOf(1, LengthDelimited), value: tagOf(2, LengthDelimited) };
+
 function addPair(attributes: Attributes, message: Uint8Array, depth: number): void {
   let key = '';
   let value: Uint8Array | undefined;
-  readFields(message, {
-    '1:2': (reader) => (key = reader.string(true)),
-    '2:2': (reader) => (value = reader.bytes()),
+  readFields(message, (reader, tag) => {
+    if (tag === PAIR.key) key = reader.string(true);
+    else if (tag === PAIR.value) value = reader.bytes();
+    else return false;
+    return true;
   });
   attributes.add(key, value ? valueText(value, depth) : 'null');
 }
+
+/** Fields of AnyValue, by tag: the JSON text of each kind. */
+const KINDS = new Map<number, (reader: BinaryReader, depth: number) => string>([
+  [tagOf(1, LengthDelimited), (reader) => JSON.stringify(reader.string(true))],
+  [tagOf(2, Varint), (reader) => String(reader.bool())],
+  [tagOf(3, Varint), (reader) => String(reader.int64())],
+  [tagOf(4, Bit64), (reader) => doubleText(reader.double())],
+  [tagOf(5, LengthDelimited), (reader, depth) => listText(reader.bytes(), depth)],
+  [tagOf(6, LengthDelimited), (reader, depth) => pairsText(reader.bytes(), depth)],
+  [tagOf(7, LengthDelimited), (reader) => `"${base64(reader.bytes())}"`],
+]);
 
 /** JSON text of an AnyValue: integers with all their digits, bytes in base64. Of several kinds the last counts. */
 function valueText(message: Uint8Array, depth: number): string {
   requireShallow(depth);
   let text = 'null';
-  readFields(message, {
-    '1:2': (reader) => (text = JSON.stringify(reader.string(true))),
-    '2:0': (reader) => (text = String(reader.bool())),
-    '3:0': (reader) => (text = String(reader.int64())),
-    '4:1': (reader) => (text = doubleText(reader.double())),
-    '5:2': (reader) => (text = listText(reader.bytes(), depth)),
-    '6:2': (reader) => (text = pairsText(reader.bytes(), depth)),
-    '7:2': (reader) => (text = `"${base64(reader.bytes())}"`),
+  if (message.length === 0) return text;
+  readFields(message, (reader, tag) => {
+    const read = KINDS.get(tag);
+    if (read) text = read(reader, depth);
+    return read !== undefined;
   });
   return text;
 }
