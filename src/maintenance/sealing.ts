@@ -308,11 +308,8 @@ export class Sealing implements OnApplicationBootstrap, OnModuleDestroy {
       this.progress.lastFailure = `${partition.name} ${key}: ${reason}`;
       this.logger.warn(
         `The index ${key} of ${partition.name} could not be ${step.kind === 'build' ? 'built' : 'dropped'}: ${reason}. ` +
-          'Filters look at its events one by one until that succeeds; it is tried again in an hour.',
+          'Filters look at its events one by one until that succeeds; it is tried again in an hour, and what it left is dropped before.',
       );
-      if (step.kind === 'build') {
-        await client.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`).catch(() => undefined);
-      }
       return undefined;
     }
   }

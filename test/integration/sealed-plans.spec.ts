@@ -131,6 +131,7 @@ describe('the plans of reads through sealed indexes', () => {
               node['Node Type'] !== 'Index Scan' && node['Node Type'] !== 'Bitmap Heap Scan',
           );
           expect(others).toEqual([]);
+          expect(nodes.map((node) => node['Node Type'])).not.toContain('Gather');
           const indexes = new Set(nodes.flatMap((node) => node['Index Name'] ?? []));
           for (const name of indexes) expect(name).toMatch(new RegExp(`_seal_${key}`));
           const ordered = scans.filter((node) => node['Node Type'] === 'Index Scan');

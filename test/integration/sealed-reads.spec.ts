@@ -5,7 +5,7 @@ import { type Position, positionOf } from '../../src/audit/read/position';
 import { uuid7 } from '../../src/audit/event/uuid7';
 import { formatInstant } from '../../src/platform/runtime/instant';
 import { newEvent, writeRequest } from './replica.fixture';
-import { listSeals, sealAll, sealingOf } from './sealing.fixture';
+import { listSeals, makeGrowing, sealAll, sealingOf } from './sealing.fixture';
 import { useTwoReplicas } from './two-replicas.fixture';
 
 const NOW = Date.now();
@@ -124,6 +124,7 @@ describe('reads through sealed indexes', () => {
   }
 
   beforeAll(async () => {
+    await makeGrowing(replicas.admin);
     const events = fc.sample(event, { numRuns: 900, seed: 20 });
     await write(events);
     const sealing = sealingOf(replicas.one, { sealEvents: 60 });

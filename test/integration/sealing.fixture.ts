@@ -1,10 +1,24 @@
-import type { Client } from 'pg';
+import type { Client, ClientBase } from 'pg';
 import { EVENT_TABLE } from '../../src/audit/event/audit-event';
 import { SEARCH_INDEXES } from '../../src/audit/search/search-indexes';
 import { Sealing } from '../../src/maintenance/sealing';
 import { databaseConfig, type DatabaseConfig } from '../../src/platform/config/settings';
 import { MaintainedTables } from '../../src/platform/database/maintained-tables';
+import { addMonths } from '../../src/platform/database/partitions';
+import { THIS_MONTH } from './maintenance.fixture';
+import { makePartition } from './monthly-partitions.fixture';
 import type { Replica } from './replica.fixture';
+
+/**
+ * Makes a partition that grows: of this month and the one before, so that what is true of it does not depend on the day.
+ */
+export function makeGrowing(client: ClientBase): Promise<void> {
+  const [from, to] = [addMonths(THIS_MONTH, -1), addMonths(THIS_MONTH, 1)];
+  return makePartition(client, `audit_event_${THIS_MONTH.replace('-', '')}`, [
+    `'${from}-01T00:00:00Z'`,
+    `'${to}-01T00:00:00Z'`,
+  ]);
+}
 
 /** The builder of a replica's sealed indexes; ranges of a growing partition from `sealEvents` on. */
 export function sealingOf(

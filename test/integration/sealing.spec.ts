@@ -8,10 +8,11 @@ import { createTestDatabase, type TestDatabase } from '../support/test-database'
 import { inMonth, maintenanceOf, oldMonth, THIS_MONTH } from './maintenance.fixture';
 import { makeMonthly } from './monthly-partitions.fixture';
 import { newEvent, openReplica, type Replica, writeRequest } from './replica.fixture';
-import { listSeals, sealAll, sealingOf } from './sealing.fixture';
+import { listSeals, makeGrowing, sealAll, sealingOf } from './sealing.fixture';
 import { until } from './until.fixture';
 
-const LAST_MONTH = addMonths(THIS_MONTH, -1);
+/** Is over, whatever the day. */
+const LAST_MONTH = addMonths(THIS_MONTH, -2);
 const partitionOf = (month: string) => `audit_event_${month.replace('-', '')}`;
 const KEYS = SEARCH_INDEXES.map(({ key }) => key).sort();
 
@@ -29,7 +30,8 @@ describe('sealed indexes', () => {
     replica = await openReplica(test.url);
     other = await openReplica(test.url);
     sealing = sealingOf(replica);
-    await makeMonthly(admin, [LAST_MONTH, THIS_MONTH]);
+    await makeMonthly(admin, [LAST_MONTH]);
+    await makeGrowing(admin);
   });
 
   afterEach(async () => {

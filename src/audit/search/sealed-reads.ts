@@ -18,7 +18,9 @@ import { indexedFilters } from './indexed-filters';
 import { TARGETS_KEY } from './search-indexes';
 import { SealedRanges } from './sealed-ranges';
 import {
+  hasMonths,
   type IndexedFilter,
+  prepared,
   type SealedRequest,
   sealedRows,
   sealedStatement,
@@ -133,7 +135,8 @@ export class SealedReads {
     const limit = values.bind(TOTAL_EXACT_UP_TO + 1, 'bigint');
     const rows = rowsOfPlan({ ...request, organizations }, plan, values, limit);
     const text = `SELECT count(*)::int FROM (SELECT 1 FROM (${rows}) e LIMIT ${limit}) c`;
-    const result = await client.query<[number]>({ text, values: values.list, rowMode: 'array' });
+    const statement = prepared(text, values.list, true);
+    const result = await client.query<[number]>({ ...statement, rowMode: 'array' });
     return result.rows[0]?.[0] ?? 0;
   }
 }
@@ -156,7 +159,7 @@ async function orderedPage(
         ? runsOf(sealed, sort.direction).map((ranges) =>
             sealedStatement({ ...request, by, ranges }, left),
           )
-        : [pageStatement({ ...request, ...window, isNarrow: true, limit: left })];
+        : [walkStatement({ ...request, ...window, isNarrow: true, limit: left })];
     for (const statement of read(limit)) {
       const rows = await rowsOf(statement);
       found.push(...rows.flatMap((json) => (json === null ? [] : [json])));
@@ -164,6 +167,12 @@ async function orderedPage(
     }
   }
   return found;
+}
+
+/** Of a part of time that the seals leave, so that its bounds change no faster than they do. */
+function walkStatement(request: PageRequest): Statement {
+  const { text, values } = pageStatement(request);
+  return prepared(text, values, request.from === undefined && request.to === undefined);
 }
 
 /** Bounds of a segment; as literals they leave no other partitions to plan. */
@@ -192,7 +201,7 @@ async function sortedPage(
       ORDER BY ${order} LIMIT ${limit}
     ) e
     UNION ALL SELECT NULL FROM size WHERE events > ${most}`;
-  const found = await rowsOf({ text, values: values.list });
+  const found = await rowsOf(prepared(text, values.list, true));
   return found.includes(null) ? undefined : (found as string[]);
 }
 
@@ -251,5 +260,5 @@ function countSealed(request: SealedRequest, most: number): Statement {
   const values = new Values();
   const limit = values.bind(most, 'bigint');
   const text = `SELECT count(*)::int FROM (SELECT 1 FROM (${sealedRows(request, values, { limit })}) e LIMIT ${limit}) c`;
-  return { text, values: values.list };
+  return prepared(text, values.list, hasMonths(request.ranges));
 }

@@ -39,7 +39,7 @@ export interface SealedRequest extends Omit<PageRequest, 'organizations' | 'limi
 }
 
 /** Plans over all partitions, of which PostgreSQL keeps some 13 kB for each partition. */
-const WHOLE: StatementGroup = { name: 'sealed months', max: 8 };
+const WHOLE: StatementGroup = { name: 'sealed months', max: 10 };
 /** Plans of one or two partitions. */
 const PARTIAL: StatementGroup = { name: 'sealed ranges', max: 16 };
 
@@ -76,7 +76,7 @@ export function sealedStatement(request: SealedRequest, limit: number, look?: nu
   const text = `SELECT ${json}, ${reached} FROM (
     SELECT e.* FROM (${rows}) e ORDER BY ${order} LIMIT ${most}
   ) e ORDER BY ${order}`;
-  return { ...preparedName(request, text), text, values: values.list };
+  return prepared(text, values.list, hasMonths(request.ranges));
 }
 
 const POSITION_JSON = `json_build_object('timestamp', ${instantText('e.timestamp')}, 'sequence', e.sequence::text,
@@ -220,13 +220,20 @@ function withoutWindow({
   return { filter, sort, ...(after ? { after } : {}) };
 }
 
-const names = new LRUCache<string, string>({ max: 500 });
+/** True for ranges of whole partitions: their plans are large, and good for longer. */
+export function hasMonths(ranges: readonly SealedRange[]): boolean {
+  return ranges.some(({ isWhole }) => isWhole);
+}
 
-function preparedName({ ranges }: SealedRequest, text: string): Pick<Statement, 'name' | 'group'> {
+/** Names by text: clients choose which filters there are, and never a value. */
+const names = new LRUCache<string, string>({ max: 200 });
+
+/** A statement with the name of its text, of which a connection keeps as many as the group allows. */
+export function prepared(text: string, values: unknown[], isOfMonths: boolean): Statement {
   let name = names.get(text);
   if (name === undefined) {
     name = `audit-sealed-${createHash('sha1').update(text).digest('base64url')}`;
     names.set(text, name);
   }
-  return { name, group: ranges.some(({ isWhole }) => isWhole) ? WHOLE : PARTIAL };
+  return { name, group: isOfMonths ? WHOLE : PARTIAL, text, values };
 }

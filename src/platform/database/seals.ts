@@ -52,7 +52,7 @@ function hashOf({ definition, where = '' }: SealedIndex): string {
 }
 
 /** Regular expression of PostgreSQL for names of sealed indexes. */
-export const SEALED_NAME = '_seal_[a-z]+_[0-9a-f]{6}_[0-9a-f]{4}';
+export const SEALED_NAME = '_seal_[a-z]+_[0-9a-f]{6}_[0-9a-f]{4,8}';
 
 const prefixOf = (table: string) => `${table}_seal_`;
 
@@ -78,7 +78,8 @@ export function createSeal(
   partition: string,
   range?: TimeRange,
 ): { name: string; statement: string } {
-  const random = randomBytes(2).toString('hex');
+  // Of partial ones the bounds tell most apart already.
+  const random = randomBytes(range ? 2 : 4).toString('hex');
   const bounds = range ? `_${codeOf(range.lowerMs)}_${codeOf(range.upperMs)}` : '';
   const name = `${prefixOf(table)}${index.key}_${hashOf(index)}_${random}${bounds}`;
   const conditions = [
@@ -131,7 +132,7 @@ export async function findSeals(
   });
 }
 
-const SEAL_NAME = /^([a-z]+)_([0-9a-f]{6})_[0-9a-f]{4}(?:_(n?[0-9a-z]+)_(n?[0-9a-z]+))?$/;
+const SEAL_NAME = /^([a-z]+)_([0-9a-f]{6})_[0-9a-f]{4,8}(?:_(n?[0-9a-z]+)_(n?[0-9a-z]+))?$/;
 
 /** The sealed ranges of one index, oldest first and without overlaps. */
 export function sealedRanges(
