@@ -17,6 +17,7 @@ import { overload } from './overload.mjs';
 import { read } from './read.mjs';
 import { allResults, HEADER } from './report.mjs';
 import { scale } from './scale.mjs';
+import { search } from './search.mjs';
 import { start } from './start.mjs';
 import { subscribe } from './subscribe.mjs';
 import { openDatabase, root } from './support.mjs';
@@ -30,6 +31,7 @@ const BENCHES = {
   overload,
   subscribe,
   scale,
+  search,
   start,
   upkeep: maintenance,
   metrics,
