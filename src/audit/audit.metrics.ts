@@ -5,6 +5,7 @@ import { Database } from '../platform/database/database';
 import type { UnconfirmedCommits } from '../platform/database/unconfirmed-commits';
 import { LogTimeline } from './event/log-timeline';
 import { EventFeed } from './feed/event-feed';
+import { OtlpIngest } from './ingest/otlp-ingest';
 import { AuditWriter } from './write/audit-writer';
 
 const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
@@ -18,6 +19,7 @@ export class AuditMetrics {
     registry: MetricRegistry,
     writer: AuditWriter,
     feed: EventFeed,
+    otlp: OtlpIngest,
     { unconfirmedCommits }: Database,
     timeline: LogTimeline,
     sources: MeasurementSources,
@@ -48,6 +50,11 @@ export class AuditMetrics {
       'audit_writer_replayed_requests_total',
       'Writes that got the acknowledgement of an earlier one with the same Idempotency-Key.',
       () => repeats.replays,
+    );
+    registry.counter(
+      'audit_otlp_rejected_records_total',
+      'Log records of OTLP that were no events, or not allowed, and were not stored.',
+      () => otlp.rejectedRecords,
     );
     registry.gauge(
       'audit_writer_waiting_events',

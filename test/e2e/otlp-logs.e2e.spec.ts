@@ -361,8 +361,16 @@ describe('log records of the stock SDK', () => {
       expect(await stored()).toHaveLength(MAX_EVENTS);
     });
 
-    it('is counted by its route', async () => {
-      await post(jsonOf({ eventName: 'a' }));
+    it('is counted by its route, and its rejected records', async () => {
+      const rejected = async () => {
+        const { text } = await service.get('/metrics');
+        return Number(/^audit_otlp_rejected_records_total (\d+)$/m.exec(text)?.[1]);
+      };
+      const before = await rejected();
+      await post(jsonOf({ eventName: 'a' }, {}, { body: {} }));
+      expect(await rejected()).toBe(before + 2);
+      await post(jsonOf({}));
+      expect(await rejected()).toBe(before + 3);
       await until(async () => {
         const { text } = await service.get('/metrics');
         return /http_request[^\n]*route="\/v1\/logs"/.test(text);

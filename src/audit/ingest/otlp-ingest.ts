@@ -44,6 +44,8 @@ export interface OtlpResult {
 /** Records log records of OTLP as events. */
 @Injectable()
 export class OtlpIngest {
+  private rejected = 0;
+
   constructor(
     private readonly audit: AuditService,
     private readonly yielder: EventLoopYielder,
@@ -75,7 +77,13 @@ export class OtlpIngest {
       sliceStartMs = performance.now();
     }
     await this.store(principal, batch, request.signal);
+    this.rejected += batch.rejected;
     return batch.result();
+  }
+
+  /** Records of answered requests that were not stored. */
+  get rejectedRecords(): number {
+    return this.rejected;
   }
 
   /** Records with the id of other content are rejected, and the rest is tried again: each time there are fewer. */
@@ -126,7 +134,7 @@ class RecordBatch {
   /** Characters of all events. */
   length = 0;
   private paths: string[] = [];
-  private rejected = 0;
+  rejected = 0;
   private readonly codes = new Set<ErrorCode>();
   private readonly told: string[] = [];
   private readonly repetitions = new Repetitions();
