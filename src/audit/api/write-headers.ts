@@ -6,7 +6,7 @@ import { validationFailed } from '../../platform/errors/app-error';
 import { eventLocation } from '../event/audit-event';
 import type { RecordedBulk, RecordedEvent } from '../write/audit.service';
 
-/** What beside the body decides about the events of a request, as text: headers that a form of events reads. */
+/** Headers that decide about the events of a request beside its body, as text. */
 export const EVENT_HEADERS = Symbol('headers of events');
 
 export interface EventRequest extends BodyRequest {

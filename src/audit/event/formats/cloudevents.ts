@@ -76,7 +76,7 @@ const MAX_INTEGER = 2 ** 31;
 /** An event may have a million members. */
 const MAX_FAULTS = 20;
 
-/** What CloudEvents 1.0 and its JSON format do not allow. Null is an attribute that is absent. */
+/** Faults by CloudEvents 1.0 and its JSON format. Null is an attribute that is absent. */
 function faultsOf(event: Record<string, unknown>): FieldError[] {
   const errors: FieldError[] = [];
   for (const name of REQUIRED) {

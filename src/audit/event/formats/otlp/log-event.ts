@@ -49,7 +49,7 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export class Repetitions {
   private readonly counts = new Map<string, number>();
 
-  /** How many of this id there were before. */
+  /** The number of calls with this id before. */
   next(id: string): number {
     const count = this.counts.get(id) ?? 0;
     this.counts.set(id, count + 1);

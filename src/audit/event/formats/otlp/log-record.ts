@@ -1,6 +1,6 @@
 import type { FieldError } from '../../../../platform/errors/app-error';
 
-/** Why a record cannot become an event, where its request can still be read: the record alone is rejected. */
+/** The fault of a record in a request that can still be read: the record alone is rejected. */
 export class RecordFault extends Error {
   constructor(
     /** Within the record. */
@@ -70,7 +70,7 @@ export function doubleText(value: number): string {
   return Object.is(value, -0) ? '-0' : String(value);
 }
 
-/** What the records of a resource or of a scope have in common. */
+/** A resource or a scope: common to the records in it. */
 export interface Origin {
   attributes: Attributes;
   /** Of a scope. */

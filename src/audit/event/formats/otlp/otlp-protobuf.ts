@@ -17,8 +17,8 @@ import {
 } from './log-record';
 
 /*
- * Messages of opentelemetry-proto 1.x by their field numbers. They are read in place, one record at a time: a message
- * object for each two bytes of a body would take a hundred times its memory.
+ * Messages of opentelemetry-proto 1.x by their field numbers. They are read in place, one record at a time: message
+ * objects would take many times the two bytes of an empty record.
  */
 
 const { Varint, Bit64, Bit32, LengthDelimited, StartGroup, EndGroup } = WireType;
