@@ -9,6 +9,8 @@ COPY package.json package-lock.json ./
 RUN npm ci --omit=optional --no-fund --no-audit
 COPY nest-cli.json tsconfig.json tsconfig.build.json ./
 COPY src ./src
+COPY packages ./packages
+COPY scripts/build-web.mjs ./scripts/
 RUN npm run build
 
 # Production dependencies only: no development tools, no embedded PostgreSQL. The compiler comes as a peer of

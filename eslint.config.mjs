@@ -9,6 +9,8 @@ export default tseslint.config(
     // Clients are compiled with what generators make: scripts/check-clients.mjs.
     ignores: [
       'dist/',
+      'packages/*/dist/',
+      'packages/*/types/',
       'coverage/',
       'node_modules/',
       '.data/',
@@ -65,7 +67,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts', 'test/**/*.ts', 'docs/*.ts'],
+    files: ['src/**/*.ts', 'test/**/*.ts', 'docs/*.ts', 'packages/*/src/**/*.ts'],
     extends: [...tseslint.configs.recommendedTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {

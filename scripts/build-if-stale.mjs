@@ -18,7 +18,16 @@ function newest(path) {
   return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))));
 }
 
-const inputs = ['src', 'tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json']
+const inputs = [
+  'src',
+  'packages/viewer/src',
+  'packages/console/src',
+  'scripts/build-web.mjs',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'nest-cli.json',
+  'package-lock.json',
+]
   .map((name) => join(root, name))
   .filter((path) => existsSync(path));
 const stale =
@@ -28,7 +37,9 @@ const stale =
 if (stale && existsSync(join(root, 'src')) && existsSync(compiler)) {
   process.stderr.write('Building…\n');
   // Compiler output goes to stderr: the stdout of `npm run -s token` is the token alone.
-  execFileSync(process.execPath, [compiler, 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
+  const options = { cwd: root, stdio: ['ignore', 2, 2] };
+  execFileSync(process.execPath, [compiler, 'build'], options);
+  execFileSync(process.execPath, [join(root, 'scripts', 'build-web.mjs')], options);
 } else if (!existsSync(marker)) {
   process.stderr.write('There is no dist/ and no compiler to make it: run `npm ci` first.\n');
   process.exit(1);

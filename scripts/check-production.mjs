@@ -160,6 +160,8 @@ try {
     'tsconfig.json',
     'tsconfig.build.json',
     'src',
+    'packages',
+    'scripts/build-web.mjs',
   );
   run(build, 'npm', 'ci', '--omit=optional', '--no-fund', '--no-audit', '--loglevel=error');
   run(build, 'npm', 'run', '-s', 'build');

@@ -29,6 +29,7 @@ import { TrustedProxies } from './http/trusted-proxies';
 import { GraphqlSocket } from './api/graphql/graphql-socket';
 import { MetricRegistry } from './metrics/metrics.registry';
 import { RequestRecorder } from './metrics/request-recorder';
+import { serveConsole } from './console';
 import { serveDocumentation } from './documentation';
 import { stopService } from './shutdown';
 import { createLog, type ServiceLog } from './platform/logging/service-logger';
@@ -91,25 +92,28 @@ export async function createApplication(
   options: { preview?: boolean; log?: ServiceLog } = {},
 ): Promise<NestExpressApplication> {
   const application = createExpress();
-  const { profile, docsEnabled, metricsPort } = serverConfig();
+  const { profile, docsEnabled, consoleEnabled, metricsPort } = serverConfig();
+  const links = {
+    ...(docsEnabled ? { docs: '/docs', openapi: '/docs-json' } : {}),
+    health: '/health',
+    ...(metricsPort === undefined ? { metrics: '/metrics' } : {}),
+  };
+  const assets = new StaticAssets(application);
+  const sendPage = consoleEnabled ? serveConsole(application, assets, links) : undefined;
   application.all(
     '/',
     rootPage({
       name: 'audit-server',
       version: buildConfig().version,
-      links: {
-        ...(docsEnabled ? { docs: '/docs', openapi: '/docs-json' } : {}),
-        health: '/health',
-        ...(metricsPort === undefined ? { metrics: '/metrics' } : {}),
-      },
+      links: { ...(sendPage ? { console: '/console' } : {}), ...links },
+      sendPage,
     }),
   );
-  const assets = new StaticAssets(application);
   const isDevelopment = !options.preview && profile === 'development';
-  if (isDevelopment && docsEnabled) {
+  if (isDevelopment && (docsEnabled || sendPage)) {
     application.get('/development-token', developmentTokenRoute(authConfig()));
-    serveGraphiql(application, assets);
   }
+  if (isDevelopment && docsEnabled) serveGraphiql(application, assets);
   const app = await NestFactory.create<NestExpressApplication>(
     AppModule,
     new HttpServerAdapter(server, application),

@@ -69,7 +69,7 @@ async function announce(
 ): Promise<void> {
   const url = urlOfListener(address);
   const config = authConfig();
-  const { profile, docsEnabled } = serverConfig();
+  const { profile, docsEnabled, consoleEnabled } = serverConfig();
   const metricsUrl = metricsElsewhere ?? `${url}/metrics`;
   logger.log(
     `Listening on ${url}; ${docsEnabled ? `API docs at ${url}/docs, ` : ''}probes at ${url}/health, metrics at ${metricsUrl}`,
@@ -79,7 +79,7 @@ async function announce(
   log.print(
     [
       '',
-      `  Audit server     ${url}`,
+      `  Audit server     ${url}${consoleEnabled ? ', with the console' : ''}`,
       ...(docsEnabled ? [`  API docs         ${url}/docs`] : []),
       `  GraphQL          ${url}/graphql`,
       `  Health           ${url}/health`,

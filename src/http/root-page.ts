@@ -1,4 +1,4 @@
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { AppError } from '../platform/errors/app-error';
 import { preferredMediaType } from './negotiation';
 import { forwardedPrefix } from './request-context';
@@ -12,13 +12,15 @@ export interface RootPage {
   version: string;
   /** Paths of the service by name. */
   links: Readonly<Record<string, string>>;
+  /** Sends the page for browsers; without it there is one of links. */
+  sendPage?: ((request: Request, response: Response) => Promise<void>) | undefined;
 }
 
 /**
- * Serves `/`: name, version and links, as JSON, or to browsers as a page without scripts and styles, which the
- * Content-Security-Policy of all responses forbids. It has no data of tenants.
+ * Serves `/`: name, version and links, as JSON, or to browsers as a page: that of `sendPage`, or one without scripts and
+ * styles, which the Content-Security-Policy of all responses forbids. It has no data of tenants.
  */
-export function rootPage({ name, version, links }: RootPage): RequestHandler {
+export function rootPage({ name, version, links, sendPage }: RootPage): RequestHandler {
   return (request, response, next) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       const headers = { Allow: 'GET, HEAD' };
@@ -28,6 +30,10 @@ export function rootPage({ name, version, links }: RootPage): RequestHandler {
     const type = preferredMediaType(request.headers.accept, ['application/json', 'text/html']);
     if (type === undefined) {
       throw new AppError('NOT_ACCEPTABLE', 'Available: application/json, text/html.');
+    }
+    if (sendPage && type === 'text/html') {
+      sendPage(request, response).catch(next);
+      return;
     }
     const prefix = forwardedPrefix(response);
     const targets = Object.entries(links).map(([key, path]) => [key, `${prefix}${path}`] as const);

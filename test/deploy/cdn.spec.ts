@@ -13,6 +13,7 @@ import {
   TestService,
   tokenOf,
 } from '../support/test-service';
+import { buildWeb } from '../support/web-build';
 import { hasNginx, startNginx } from './nginx.fixture';
 
 const YEAR_SECONDS = 31_536_000;
@@ -106,11 +107,13 @@ const cacheStatusOf = ({ headers }: Pick<Answer, 'headers'>) => headers.get('x-c
     const kept = () => filesIn(join(home, 'kept'));
 
     beforeAll(async () => {
+      buildWeb();
       home = mkdtempSync(join(tmpdir(), 'audit-cdn-'));
       mkdirSync(join(home, 'kept'), { mode: 0o777 });
       service = await TestService.start({
         NODE_ENV: 'development',
         CORS_ORIGINS: CONSOLE,
+        CONSOLE_ENABLED: 'true',
         LOG_LEVEL: 'silent',
         RATE_LIMIT_ENABLED: 'false',
       });
@@ -126,7 +129,8 @@ const cacheStatusOf = ({ headers }: Pick<Answer, 'headers'>) => headers.get('x-c
     afterAll(async () => {
       await nginx?.stop();
       await service?.stop();
-      for (const name of ['CORS_ORIGINS', 'RATE_LIMIT_ENABLED']) delete process.env[name];
+      for (const name of ['CORS_ORIGINS', 'CONSOLE_ENABLED', 'RATE_LIMIT_ENABLED'])
+        delete process.env[name];
       rmSync(home, { recursive: true, force: true });
     });
 
@@ -135,9 +139,10 @@ const cacheStatusOf = ({ headers }: Pick<Answer, 'headers'>) => headers.get('x-c
       const pages = [
         await service.get('/docs'),
         await service.get('/graphql', undefined, { accept: BROWSER }),
+        await service.get('/', undefined, { accept: BROWSER }),
       ];
       return pages.flatMap(({ text }) =>
-        [...text.matchAll(/(?:src|href)="(assets\/[^"]+)"/g)].map(([, path]) => `/${path}`),
+        [...text.matchAll(/(?:src|href)="\/?(assets\/[^"]+)"/g)].map(([, path]) => `/${path}`),
       );
     }
 
@@ -151,7 +156,16 @@ const cacheStatusOf = ({ headers }: Pick<Answer, 'headers'>) => headers.get('x-c
       const query = encodeURIComponent('{ optimizedAuditEvents { edges { node { action } } } }');
       return [
         ...listed,
-        ...['/', '/docs', '/docs/', '/docs-json', '/docs-yaml', '/development-token', '/graphql'],
+        ...[
+          '/',
+          '/console',
+          '/docs',
+          '/docs/',
+          '/docs-json',
+          '/docs-yaml',
+          '/development-token',
+          '/graphql',
+        ],
         `/graphql?query=${query}`,
         '/graphql?query=%7B',
         '/trpc/performance.getMetrics',
@@ -174,7 +188,7 @@ const cacheStatusOf = ({ headers }: Pick<Answer, 'headers'>) => headers.get('x-c
 
     it('keeps each asset for a year, for every client', async () => {
       const names = await assets();
-      expect(names.length).toBeGreaterThan(9);
+      expect(names.length).toBeGreaterThan(12);
       for (const path of names) {
         const direct = await service.get(path);
         const headers = { 'x-request-id': 'request-of-alice' };

@@ -204,7 +204,7 @@ describe('as in production', () => {
   );
   afterAll(() => stop('DOCS_ENABLED', 'HEALTH_DETAILS', 'METRICS_PORT', 'HOST'));
 
-  it.each(['/docs', '/docs/', '/docs-json', '/docs-yaml', '/assets/swagger-ui.css'])(
+  it.each(['/console', '/docs', '/docs/', '/docs-json', '/docs-yaml', '/assets/swagger-ui.css'])(
     '%s is not there',
     async (path) => {
       const { status, json } = await service.get(path, undefined, { accept: 'text/html, */*' });

@@ -88,6 +88,7 @@ describe('the settings by default', () => {
       trustedProxies: [],
       hsts: 'auto',
       docsEnabled: true,
+      consoleEnabled: true,
       healthDetails: true,
       corsOrigins: [],
     });

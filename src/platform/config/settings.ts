@@ -53,6 +53,8 @@ export const serverConfig = defineConfig(
     hsts: choice<'auto' | 'always' | 'never'>('HSTS', ['auto', 'always', 'never']),
     /** /docs, /docs-json, /docs-yaml, and in development GraphiQL. */
     docsEnabled: boolean('DOCS_ENABLED'),
+    /** The console at / and /console. */
+    consoleEnabled: boolean('CONSOLE_ENABLED'),
     /** Whether /health shows its indicators to requests without a token. */
     healthDetails: boolean('HEALTH_DETAILS'),
     /** Origins whose pages may read responses; `*` alone stands for all. */
