@@ -134,7 +134,11 @@ export async function findSeals(
 
 const SEAL_NAME = /^([a-z]+)_([0-9a-f]{6})_[0-9a-f]{4,8}(?:_(n?[0-9a-z]+)_(n?[0-9a-z]+))?$/;
 
-/** The sealed ranges of one index, oldest first and without overlaps. */
+/**
+ * The sealed ranges of one index, oldest first and without overlaps. Time before a sealed partition that no partition has
+ * is part of its range, so that it needs no read of its own: where a partition is made there, a read of the range is right
+ * all the same, and slower until the ranges are read again.
+ */
 export function sealedRanges(
   partitions: readonly Partition[],
   seals: readonly Seal[],
@@ -142,11 +146,14 @@ export function sealedRanges(
 ): SealedRange[] {
   const own = seals.filter((seal) => seal.key === key && seal.isCurrent && seal.isValid);
   const found: SealedRange[] = [];
-  for (const { oid, lowerMs, upperMs, isDetaching } of partitions) {
+  let beforeMs = -Infinity;
+  for (const { oid, upperMs, isDetaching } of partitions) {
     if (isDetaching) continue;
+    const lowerMs = beforeMs;
+    beforeMs = upperMs ?? Infinity;
     const ofPartition = own.filter(({ partition }) => partition === oid);
     if (ofPartition.some(({ range }) => range === undefined)) {
-      found.push({ lowerMs: lowerMs ?? -Infinity, upperMs: upperMs ?? Infinity, isWhole: true });
+      found.push({ lowerMs, upperMs: upperMs ?? Infinity, isWhole: true });
       continue;
     }
     const ranges = ofPartition.flatMap(({ range }) => (range ? [range] : []));
