@@ -514,6 +514,36 @@ declare class AuditEventStreamDto extends AuditEventSearchDto {
 	streaming?: StreamingDto | null;
 	lastEventId?: string | null;
 }
+declare const COUNT_KEYS: readonly [
+	"action",
+	"principal",
+	"status",
+	"resource_type",
+	"day",
+	"hour"
+];
+type CountKey = (typeof COUNT_KEYS)[number];
+declare class AuditEventCountsSearchDto {
+	by: CountKey;
+	filter?: AuditEventFilterDto | null;
+	timeZone?: string | null;
+	useCache?: boolean | null;
+	cacheTTL?: number | null;
+}
+declare class AuditEventCountDto {
+	value: string | null;
+	count: number;
+	startDate?: string;
+	endDate?: string;
+}
+declare class AuditEventCountsDto {
+	by: CountKey;
+	counts: AuditEventCountDto[];
+	total: number;
+	distinct: number;
+	countIsExact: boolean;
+	countedFrom?: string;
+}
 declare class InvalidationQuery {
 	pattern: string;
 }
@@ -826,6 +856,12 @@ declare const appRouter: import("@trpc/server").TRPCBuiltRouter<{
 		getOptimizedAuditEvents: import("@trpc/server").TRPCQueryProcedure<{
 			input: void | AuditEventSearchDto;
 			output: OptimizedAuditEvents;
+			meta: object;
+			errorShape: FailureShape;
+		}>;
+		getAuditEventCounts: import("@trpc/server").TRPCQueryProcedure<{
+			input: AuditEventCountsSearchDto;
+			output: AuditEventCountsDto;
 			meta: object;
 			errorShape: FailureShape;
 		}>;

@@ -33,7 +33,9 @@ import { OtlpIngest } from './ingest/otlp-ingest';
 import { AuditPages } from './read/audit-pages';
 import { AuditSearch } from './read/audit-search';
 import { AuditQueries } from './read/audit.queries';
+import { CachedCounts } from './read/cached-counts';
 import { CachedEvents, CachedPages } from './read/cached-reads';
+import { EventCounts } from './read/event-counts';
 import { EventWarmup } from './read/event-warmup';
 import { ReadScheduler } from './read/read-scheduler';
 import { ResponseComposition } from './read/response-composition';
@@ -98,15 +100,25 @@ class SearchModule {}
     AuditPages,
     AuditQueries,
     AuditSearch,
+    CachedCounts,
     CachedEvents,
     CachedPages,
+    EventCounts,
     EventWarmup,
     ReadScheduler,
     ResponseComposition,
     TenantVersions,
     { provide: CursorCodec, inject: [Database], useFactory: cursorCodec },
   ],
-  exports: [AuditPages, AuditQueries, AuditSearch, CachedEvents, CachedPages, ReadScheduler],
+  exports: [
+    AuditPages,
+    AuditQueries,
+    AuditSearch,
+    CachedCounts,
+    CachedEvents,
+    CachedPages,
+    ReadScheduler,
+  ],
 })
 class ReadModule {}
 

@@ -49,6 +49,7 @@ export class CacheEntry implements SizedValue {
   readonly tailData: unknown;
   /** Memory of a large response while it is new, reserved until its readers have received it. */
   readonly reservation: ResponseReservation | undefined;
+  readonly isTransient: boolean;
 
   constructor(
     shared: SharedResponse,
@@ -61,6 +62,7 @@ export class CacheEntry implements SizedValue {
     this.head = shared.head;
     this.tailData = shared.tailData;
     this.reservation = shared.reservation;
+    this.isTransient = shared.isTransient === true;
   }
 
   /**

@@ -77,7 +77,7 @@ export class CacheWarmup {
         policy: DEFAULT_READ_POLICY,
         isAhead: true,
       });
-      if (key === undefined) return 'failed'; // too large to be kept
+      if (key === undefined) return 'failed'; // too large to be kept, or only a part
       return next?.(entry.tailData);
     } catch (error) {
       this.logger.warn(

@@ -28,7 +28,7 @@ export class InvalidationQuery {
     description:
       'Which entries: the start of their key, `*` standing for any text. Keys are ' +
       '`namespace:organizations:version:hash`. `audit_events*` means all answers about events (lists are ' +
-      '`audit_events`, single events `audit_events_by_id`), `audit_events:org-1:*` the lists of one organization. A ' +
+      '`audit_events`, single events `audit_events_by_id`, counts `audit_events_counts`), `audit_events:org-1:*` the lists of one organization. A ' +
       'name without `*` means that namespace. Ids are percent-encoded in keys, as `encodeURIComponent` does it.',
   })
   pattern!: string;

@@ -12,6 +12,8 @@ export interface SharedResponse {
   tailData: unknown;
   /** Memory of a large response, reserved until its readers have received it. */
   reservation?: ResponseReservation;
+  /** True for what this read alone has found: another one would find more. Those that wait get it, and it is not kept. */
+  isTransient?: boolean;
 }
 
 /** Part of a response that one reader has: `variant` of the description decides it. */

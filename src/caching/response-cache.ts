@@ -249,7 +249,7 @@ export class ResponseCache {
     this.reloads.add(fill);
     try {
       const entry = await this.entryFrom(load, slot);
-      if (noStore || this.isTooLarge(entry)) {
+      if (noStore || !this.isKept(entry)) {
         this.reloads.delete(fill);
         return { entry, status };
       }
@@ -300,7 +300,7 @@ export class ResponseCache {
       : undefined;
     if (found) return { entry: found, key, status: 'HIT' };
     const entry = await this.entryFrom(load, slot);
-    return { entry, status: 'MISS', ...(this.isTooLarge(entry) ? {} : { key }) };
+    return { entry, status: 'MISS', ...(this.isKept(entry) ? { key } : {}) };
   }
 
   private async findInTiers(slot: Slot): Promise<CacheEntry | undefined> {
@@ -364,7 +364,7 @@ export class ResponseCache {
     if (fill.isDiscarded) await this.tiers.del(fill.key);
   }
 
-  private isTooLarge({ sizeBytes }: CacheEntry): boolean {
-    return sizeBytes > this.policy.maxEntryBytes;
+  private isKept({ sizeBytes, isTransient }: CacheEntry): boolean {
+    return !isTransient && sizeBytes <= this.policy.maxEntryBytes;
   }
 }

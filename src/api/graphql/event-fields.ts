@@ -21,6 +21,11 @@ import {
   RESUME_CURSOR,
 } from '../../audit/event/dto/responses.dto';
 import {
+  AuditEventCountsDto,
+  AuditEventCountsSearchDto,
+} from '../../audit/read/dto/audit-event-counts.dto';
+import { COUNT_KEYS } from '../../audit/read/count-statement';
+import {
   AuditEventFilterDto,
   AuditEventSearchDto,
   filterIn,
@@ -87,6 +92,31 @@ export function eventQueries(types: DerivedTypes): RootFields {
         );
         requireFewTargets(found.data, edges, info.fragments);
         return connectionOf(found);
+      },
+    },
+    auditEventCounts: {
+      type: new GraphQLNonNull(types.output(AuditEventCountsDto)),
+      description:
+        'How many events the token may see of each value: the 100 with most events; or of each day or hour of at most 1200.',
+      scope: 'audit:read',
+      args: {
+        by: {
+          type: new GraphQLNonNull(types.words(COUNT_KEYS)),
+          description: 'DAY and HOUR need the start of a range.',
+        },
+        filter: { type: types.input(AuditEventFilterDto) },
+        timeZone: {
+          type: GraphQLString,
+          description: 'Whose days are counted, such as Europe/Berlin. Left out: UTC.',
+        },
+        useCache: { type: GraphQLBoolean, defaultValue: true },
+        cacheTTL: { type: GraphQLInt, defaultValue: 300, description: 'Seconds: 60 to 3600.' },
+      },
+      resolve: (get, args, { principal, signal, response }, { fieldNodes, fragments }) => {
+        const wanted = requireValid(AuditEventCountsSearchDto, args);
+        const copies = copiesIn(selectedIn(fieldNodes, fragments), fragments);
+        const options: SearchOptions = { path: PATH, signal: () => signal, response, copies };
+        return get(AuditSearch).findCounts(principal, wanted, options);
       },
     },
     auditEvent: {

@@ -17,6 +17,8 @@ import {
   type TypeNode,
   type ValueNode,
 } from 'graphql';
+import { MAX_COUNTED_VALUES } from '../../audit/read/count-tally';
+import { MAX_BUCKETS } from '../../audit/read/event-counts';
 import { MAX_LIST_ELEMENTS } from '../../audit/read/dto/audit-events-query.dto';
 import { validationFailed } from '../../platform/errors/app-error';
 
@@ -40,6 +42,7 @@ const MAX_RESULT_FIELDS = 10;
 const CEILING = 1_000_000;
 
 const LIST_FIELD = 'optimizedAuditEvents';
+const COUNTS_FIELD = 'auditEventCounts';
 const RESULTS_FIELD = 'results';
 
 /**
@@ -173,7 +176,7 @@ class CostAnalyzer {
     if (field.name.value === RESULTS_FIELD) {
       requireAtMost('fields of each result', inner.fields, MAX_RESULT_FIELDS);
     }
-    const times = field.name.value === LIST_FIELD ? this.limitOf(field) : 1;
+    const times = this.entriesOf(field);
     return {
       depth: inner.depth + 1,
       aliases: inner.aliases + (field.alias ? 1 : 0),
@@ -191,6 +194,16 @@ class CostAnalyzer {
     const cost = fragment ? this.cost(fragment.selectionSet) : NOTHING;
     this.costs.set(name, cost);
     return cost;
+  }
+
+  /** Entries of a list that the field may have. */
+  private entriesOf(field: FieldNode): number {
+    if (field.name.value === LIST_FIELD) return this.limitOf(field);
+    if (field.name.value !== COUNTS_FIELD) return 1;
+    const by = field.arguments?.find(({ name }) => name.value === 'by')?.value;
+    const key =
+      by?.kind === Kind.VARIABLE ? this.variables[by.name.value] : by && 'value' in by && by.value;
+    return key === 'DAY' || key === 'HOUR' ? MAX_BUCKETS : MAX_COUNTED_VALUES;
   }
 
   private limitOf(field: FieldNode): number {

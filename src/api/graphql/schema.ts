@@ -5,6 +5,7 @@ import {
   BulkCreateResultDto,
   BulkResultDto,
 } from '../../audit/event/dto/responses.dto';
+import { COUNT_KEYS } from '../../audit/read/count-statement';
 import {
   AuditEventFilterDto,
   AuditEventSortDto,
@@ -47,6 +48,7 @@ const ENUM_NAMES = {
   [DATA_CLASSIFICATIONS.join('|')]: 'DataClassification',
   [SEVERITIES.join('|')]: 'AlertSeverity',
   [ALERT_TYPES.join('|')]: 'AlertType',
+  [COUNT_KEYS.join('|')]: 'AuditEventCountKey',
   'timestamp|sequence': 'AuditEventSortField',
   'asc|desc': 'SortDirection',
   'created|duplicate': 'BulkResultStatus',

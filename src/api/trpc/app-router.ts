@@ -5,6 +5,10 @@ import type { AuditEventDto, BulkCreateResultDto } from '../../audit/event/dto/r
 import type { StreamedEvent } from '../../audit/feed/audit-event-stream';
 import type { AuditEventFeedDto, AuditEventStreamDto } from '../../audit/feed/feed.dto';
 import type { FoundEvents } from '../../audit/read/audit-search';
+import type {
+  AuditEventCountsDto,
+  AuditEventCountsSearchDto,
+} from '../../audit/read/dto/audit-event-counts.dto';
 import type { AuditEventSearchDto } from '../../audit/read/dto/audit-event-search.dto';
 import type {
   InvalidationQuery,
@@ -116,6 +120,7 @@ function eventIn(text: string): AuditEventDto {
 export const appRouter = t.router({
   performance: t.router({
     getOptimizedAuditEvents: query<OptimizedAuditEvents, AuditEventSearchDto | void>(),
+    getAuditEventCounts: query<AuditEventCountsDto, AuditEventCountsSearchDto>(),
     getMetrics: query<PerformanceMetricsDto>(),
     getHealthStatus: query<PerformanceHealthDto>(),
     getAlerts: query<PerformanceAlertDto[], AlertsQuery | void>(),

@@ -4,6 +4,10 @@ import type { ServerResponse } from 'node:http';
 import { AuditEventStream, type StreamedEvent } from '../../audit/feed/audit-event-stream';
 import { EventFeed, type FeedEvent } from '../../audit/feed/event-feed';
 import { AuditSearch, type FoundText } from '../../audit/read/audit-search';
+import {
+  type AuditEventCountsDto,
+  AuditEventCountsSearchDto,
+} from '../../audit/read/dto/audit-event-counts.dto';
 import { AuditEventSearchDto, filterIn } from '../../audit/read/dto/audit-event-search.dto';
 import { AuditEventFeedDto, AuditEventStreamDto } from '../../audit/feed/feed.dto';
 import { CurrentPrincipal, type Principal } from '../../auth/principal';
@@ -17,8 +21,9 @@ import { Procedure } from '../../http/procedure.decorator';
 import type { CallRequest } from './batch-inputs';
 import { composedResponseOf } from './trpc.adapter';
 
-/** The path of lists in the settings of the cache. */
+/** The paths of cached reads in the settings of the cache. */
 const LIST_PATH = '/trpc/performance.getOptimizedAuditEvents';
+const COUNTS_PATH = '/trpc/performance.getAuditEventCounts';
 
 /** The procedures that are not routes. */
 @Injectable()
@@ -50,6 +55,20 @@ export class AuditProcedures {
         response: composedResponseOf(response),
       },
     );
+  }
+
+  @Procedure('performance.getAuditEventCounts')
+  @Scopes('audit:read')
+  getAuditEventCounts(
+    @CurrentPrincipal() principal: Principal,
+    @Body() search: AuditEventCountsSearchDto,
+    @Res() response: ServerResponse,
+  ): Promise<AuditEventCountsDto> {
+    return this.search.findCounts(principal, search, {
+      path: COUNTS_PATH,
+      signal: () => requestSignal(response, this.config.requestTimeoutMs),
+      response: composedResponseOf(response),
+    });
   }
 
   @Procedure('performance.streamAuditEvents')

@@ -21,10 +21,12 @@ import { Operation } from '../../http/operation.openapi';
 import { Procedure } from '../../http/procedure.decorator';
 import { RequestSignal } from '../../http/request-context';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { CachedCounts } from '../read/cached-counts';
 import { CachedEvents, CachedPages } from '../read/cached-reads';
+import { AuditEventCountsQuery } from '../read/dto/audit-event-counts.dto';
 import { AuditEventQuery, AuditEventsQuery } from '../read/dto/audit-events-query.dto';
 import { AuditService } from '../write/audit.service';
-import { CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
+import { COUNT_EVENTS, CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
 import { BulkBody } from './bulk-body';
 import { SingleEventInterceptor } from './event-body';
 import {
@@ -84,6 +86,12 @@ export class AuditController {
   @Cached(CachedPages)
   @Operation(FIND_PAGE)
   findPage(@Query() _query: AuditEventsQuery): void {}
+
+  @Get('counts')
+  @Scopes('audit:read')
+  @Cached(CachedCounts)
+  @Operation(COUNT_EVENTS)
+  countEvents(@Query() _query: AuditEventCountsQuery): void {}
 
   @Get(':id')
   @Scopes('audit:read')

@@ -8,6 +8,7 @@ import {
 } from '../../http/operation.openapi';
 import type { ErrorCode } from '../../platform/errors/app-error';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { AuditEventCountsDto } from '../read/dto/audit-event-counts.dto';
 import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from '../event/dto/responses.dto';
 import { IngestSummaryDto, RejectedLineDto, StoredLineDto } from '../ingest/dto/receipts.dto';
 
@@ -309,6 +310,71 @@ export const FIND_PAGE: OperationDescription = {
     304: CACHED_READ.notModified,
   },
   errors: ['INVALID_CURSOR', 'TIMELINE_CHANGED', 'REQUEST_TOO_LARGE'],
+};
+
+const COUNTS = {
+  byAction: {
+    summary: 'By action',
+    value: {
+      by: 'action',
+      counts: [
+        { value: 'user.login', count: 128 },
+        { value: 'fhirPatientRead', count: 12 },
+      ],
+      total: 140,
+      distinct: 2,
+      countIsExact: true,
+    },
+  },
+  byDay: {
+    summary: 'By day of a time zone',
+    value: {
+      by: 'day',
+      counts: [
+        {
+          value: '2026-11-23',
+          count: 140,
+          startDate: '2026-11-22T23:00:00.000000Z',
+          endDate: '2026-11-23T23:00:00.000000Z',
+        },
+      ],
+      total: 140,
+      distinct: 1,
+      countIsExact: true,
+    },
+  },
+  inexact: {
+    summary: 'When the time for the count was over',
+    value: {
+      by: 'principal',
+      counts: [
+        { value: 'user-1', count: 91_200 },
+        { value: null, count: 311 },
+      ],
+      total: 91_511,
+      distinct: 2,
+      countIsExact: false,
+      countedFrom: '2026-11-16T10:30:00.000000Z',
+    },
+  },
+};
+
+export const COUNT_EVENTS: OperationDescription = {
+  id: 'listEventCounts',
+  summary: 'Count events by value or by time',
+  description:
+    'How many events of your organizations there are for each value, or each day or hour: with the filters of lists, from one snapshot. ' +
+    'A range may have at most 1200 days or hours.',
+  requestHeaders: CACHED_READ.requestHeaders,
+  responses: {
+    200: {
+      description: 'The counts.',
+      type: AuditEventCountsDto,
+      headers: CACHED_READ.responseHeaders,
+      examples: COUNTS,
+    },
+    304: CACHED_READ.notModified,
+  },
 };
 
 export const FIND_BY_ID: OperationDescription = {

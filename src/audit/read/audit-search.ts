@@ -12,8 +12,15 @@ import {
   type PageEdges,
   positionCharacters,
 } from './audit-pages';
+import { CachedCounts } from './cached-counts';
 import { CachedEvents, CachedPages } from './cached-reads';
+import {
+  type AuditEventCountsDto,
+  type AuditEventCountsSearchDto,
+  countQueryIn,
+} from './dto/audit-event-counts.dto';
 import { type AuditEventSearchDto, pageQueryIn } from './dto/audit-event-search.dto';
+import type { CountPaths } from './event-counts';
 import type { Position } from './position';
 import { type PartOptions, ResponseComposition, type SearchOptions } from './response-composition';
 
@@ -35,6 +42,8 @@ export interface FoundEvents {
   cursorAfter: (index: number) => string;
 }
 
+const COUNT_PATHS: CountPaths = { startDate: 'filter.dateRange.startDate', timeZone: 'timeZone' };
+
 /** Less than the JSON text of any event has. */
 const MIN_EVENT_BYTES = 300;
 
@@ -50,6 +59,7 @@ export class AuditSearch {
     private readonly pages: AuditPages,
     private readonly cachedPages: CachedPages,
     private readonly cachedEvents: CachedEvents,
+    private readonly cachedCounts: CachedCounts,
   ) {}
 
   /**
@@ -123,6 +133,27 @@ export class AuditSearch {
       options: { ...options, isParsed: true },
     });
     return this.composition.parse(entry.sharedText, options) as AuditEventDto;
+  }
+
+  /**
+   * Counts events by value or by time.
+   * @throws AppError VALIDATION_FAILED, FORBIDDEN; REQUEST_TOO_LARGE for the response; the signal's reason; what reading throws.
+   */
+  async findCounts(
+    principal: Principal,
+    search: AuditEventCountsSearchDto,
+    options: SearchOptions,
+  ): Promise<AuditEventCountsDto> {
+    const read = this.cachedCounts;
+    const description = read.parseCounts(principal, countQueryIn(search), COUNT_PATHS);
+    const { entry } = await this.composition.part({
+      principal,
+      read,
+      description,
+      search,
+      options: { ...options, isParsed: true },
+    });
+    return this.composition.parse(entry.sharedText, options) as AuditEventCountsDto;
   }
 
   private cacheInfo(principal: Principal, { entry, status, key }: Loaded): CacheInfo {

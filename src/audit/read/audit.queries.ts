@@ -233,7 +233,7 @@ export class AuditQueries {
    * Reads from a replica only if it shows all that the primary does, as the result may be cached under the current
    * version, and no events that a failover may lose.
    */
-  private read<T>(
+  read<T>(
     organizations: Organizations,
     signal: AbortSignal | undefined,
     work: (client: PoolClient) => Promise<T>,

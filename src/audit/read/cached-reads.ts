@@ -43,9 +43,9 @@ const MAX_PARSED_CHARACTERS = 6 * 1024 * 1024;
 /** Characters for the objects and fixed texts of a parsed request. */
 const PARSED_CHARACTERS = 500;
 /** Ratio of memory to text: a two-letter name in a list takes five characters, and 24 bytes with its slot. */
-const NAME_FACTOR = 6;
+export const NAME_FACTOR = 6;
 
-interface ParsedRead extends ReadDescription {
+export interface ParsedRead extends ReadDescription {
   flow: string;
   characters: number;
 }
@@ -54,7 +54,7 @@ interface ParsedRead extends ReadDescription {
  * Cached reads of events. Only a miss takes a permit. Parsed requests are kept by principal and URL, which determine
  * them: this saves parsing, validation and hashing.
  */
-abstract class CachedEventRead<D extends ParsedRead> extends CachedRead<D> {
+export abstract class CachedEventRead<D extends ParsedRead> extends CachedRead<D> {
   private readonly parsed = new LRUCache<string, D>({
     maxSize: MAX_PARSED_CHARACTERS,
     sizeCalculation: ({ characters }, key) => key.length + characters + PARSED_CHARACTERS,
@@ -169,7 +169,11 @@ export class CachedPages extends CachedEventRead<ParsedPage> {
   }
 }
 
-async function waitFor(signal: AbortSignal | undefined, ready?: Promise<unknown>): Promise<void> {
+/** Waits until what precedes the read is done. */
+export async function waitFor(
+  signal: AbortSignal | undefined,
+  ready?: Promise<unknown>,
+): Promise<void> {
   if (ready) await (signal ? abortable(ready, signal) : ready);
 }
 
@@ -275,12 +279,13 @@ export class CachedEvents extends CachedEventRead<ParsedEvent> {
 }
 
 /** A parsed request may keep its principal's organizations alive, also after its token is evicted. */
-function charactersOf({ subject, organizations }: Principal): number {
+export function charactersOf({ subject, organizations }: Principal): number {
   const ids = organizations === '*' ? [] : organizations;
   return ids.reduce((sum, { length }) => sum + length + NAME_FACTOR, subject.length);
 }
 
-function queryIn(url: string): Record<string, unknown> {
+/** The query of a URL. */
+export function queryIn(url: string): Record<string, unknown> {
   const mark = url.indexOf('?');
   return mark === -1 ? {} : parseQuery(url.slice(mark + 1));
 }

@@ -139,6 +139,29 @@ export class SealedReads {
     const result = await client.query<[number]>({ ...statement, rowMode: 'array' });
     return result.rows[0]?.[0] ?? 0;
   }
+
+  /**
+   * SQL of the events of a filter as rows `e` for a statement with these values, at most `most` + 1 of them; undefined
+   * where no index serves it.
+   */
+  async matches(
+    client: PoolClient,
+    { organizations, filter }: Pick<PageRequest, 'organizations' | 'filter'>,
+    most: number,
+  ): Promise<((values: Values) => string) | undefined> {
+    if (organizations === '*') return undefined;
+    const request: Omit<NamedRequest, 'limit' | 'offset'> = {
+      organizations,
+      filter,
+      sort: { field: 'timestamp', direction: 'desc' },
+    };
+    const plan = await this.plan(client, request);
+    if (!plan) return undefined;
+    return (values) => {
+      const limit = values.bind(most + 1, 'bigint');
+      return `(SELECT e.* FROM (${rowsOfPlan(request, plan, values, limit)}) e LIMIT ${limit}) e`;
+    };
+  }
 }
 
 type NamedRequest = PageRequest & { organizations: readonly string[] };

@@ -123,6 +123,7 @@ describe('the settings by default', () => {
       defaultLimit: 50,
       maxLimit: 1000,
       maxOffset: 100_000,
+      readBudgetMs: 5000,
     });
   });
 

@@ -214,6 +214,8 @@ export const paginationConfig = defineConfig(
     maxLimit: integer('PAGINATION_MAX_LIMIT', 1, 1000),
     /** Pages beyond need a cursor. */
     maxOffset: integer('PAGINATION_MAX_OFFSET', 0, 1_000_000_000),
+    /** Milliseconds of a search or a count, after which the response has what was found. */
+    readBudgetMs: integer('READ_BUDGET_MS', 1, 3_600_000),
   },
   {
     derive: (settings) => ({
