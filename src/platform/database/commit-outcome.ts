@@ -2,10 +2,7 @@ import type { ClientBase } from 'pg';
 import { isRefusedConnection, isUnavailable } from './database-errors';
 import { AppError } from '../errors/app-error';
 
-/**
- * Reason of an unknown outcome: connection lost, wait for a synchronous standby interrupted, or caller's deadline
- * passed.
- */
+/** Reason of an unknown outcome; `wait_interrupted`: of the wait for a synchronous standby, `deadline`: of the caller. */
 export type UnknownReason = 'connection_lost' | 'wait_interrupted' | 'deadline';
 
 const RETRY_AFTER_SECONDS = 2;
@@ -25,32 +22,32 @@ export function unknownOutcome(reason: UnknownReason, cause?: unknown): AppError
 }
 
 /**
- * Returns the error unchanged for a refusal of PostgreSQL, of unknown outcome for a lost connection or no answer in
- * time.
+ * Returns the error of a failed commit: a refusal by PostgreSQL unchanged, an error of unknown outcome for a lost
+ * connection or a missing answer.
  */
 export function commitFailed(error: unknown): unknown {
   const isUnanswered = isUnavailable(error) || isRefusedConnection(error);
   return isUnanswered ? unknownOutcome('connection_lost', error) : error;
 }
 
-/** Tells whether this error leaves open if rows were stored. */
+/** Tells whether rows may have been stored in spite of this error. */
 export function isOutcomeUnknown(error: unknown): boolean {
   return unknownReasonOf(error) !== undefined;
 }
 
-/** Returns that reason, undefined for other errors. */
+/** Returns the reason of an unknown outcome; undefined for other errors. */
 export function unknownReasonOf(error: unknown): UnknownReason | undefined {
   return error instanceof AppError ? reasons.get(error) : undefined;
 }
 
-/** Function of PostgreSQL that waits for synchronous standbys, untranslated unlike the message. */
+/** Function of PostgreSQL that waits for synchronous standbys. Unlike the message, its name is not translated. */
 const WAITING_ROUTINE = 'SyncRepWaitForLSN';
 
 const interrupted = new WeakSet<ClientBase>();
 
 /**
- * Records when a commit stops waiting for its synchronous standby (pg_cancel_backend, a cancel request), of which
- * PostgreSQL only warns. One listener per connection costs statements nothing.
+ * Marks a connection when a commit stops waiting for its synchronous standby (pg_cancel_backend, a cancel request), of
+ * which PostgreSQL only warns. One listener for each connection costs statements nothing.
  */
 export function watchInterruptedWaits(client: ClientBase): void {
   client.on('notice', ({ routine }) => {
@@ -58,7 +55,7 @@ export function watchInterruptedWaits(client: ClientBase): void {
   });
 }
 
-/** Tells whether a commit on `client` stopped waiting; resets that. */
+/** Tells whether a connection is marked, and removes the mark. */
 export function takeInterruptedWait(client: ClientBase): boolean {
   return interrupted.delete(client);
 }

@@ -7,7 +7,7 @@ const SAMPLE_INTERVAL_MS = 500;
 const SLOW_MS = 2000;
 /** Age at which a commit that waits for a standby frees its slot in the pool. */
 const DETACH_MS = 5000;
-/** Longest timer of Node. */
+/** Maximum of Node's timers. */
 const FOREVER_MS = 2 ** 31 - 1;
 
 /**
@@ -33,7 +33,7 @@ export class CommitWatch {
 
   constructor(
     private readonly unconfirmedCommits: { readonly isStalled: boolean; probe(): void },
-    /** Milliseconds; Infinity for no limit. */
+    /** Milliseconds after which an unanswered commit is dropped; Infinity for no limit. */
     private readonly limitMs: number,
   ) {}
 

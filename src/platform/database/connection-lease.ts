@@ -5,9 +5,9 @@ import { statsOf } from './database-statistics';
 import { abortablePromise, onAbort } from '../runtime/abort';
 import { during, spansOf } from '../runtime/time-spans';
 
-/** Interval of cancel requests: one between two statements has no effect. */
+/** Interval of cancel requests, which are repeated as one between two statements has no effect. */
 const REPEAT_MS = 50;
-/** Limit after which a server that ignores cancellation is taken for silent. */
+/** Time after which a server that ignores cancel requests is given up. */
 const UNHEARD_MS = 3000;
 
 /** Error that forbids reuse of its connection; `cause` is the first fault. */
@@ -17,22 +17,22 @@ export class BrokenConnection extends Error {
   }
 }
 
-/** What `work` of withConnection may do with its connection. */
+/** Control of a connection by the work of withConnection. */
 export interface Lease {
   /**
-   * Excludes later statements from cancellation.
-   * @throws the signal's reason when it has aborted: a cancel request may be under way.
+   * Excludes later statements from cancellation: called before a commit.
+   * @throws the signal's reason when it has aborted, as a cancel request may be under way.
    */
   forbidCancel(): void;
-  /** Frees the pool slot; work keeps the connection, which is closed afterwards. */
+  /** Frees the slot in the pool. The work keeps the connection, which is closed afterwards. */
   detach(): void;
 }
 
 const NEVER_CANCELLED = (): void => undefined;
 
 /**
- * Runs `work` on a connection of `pool`; destroys a broken one.
- * The wait for the connection and the work are spans of `spans`, by default of those of the signal.
+ * Runs `work` on a connection of `pool`, and destroys the connection when it is broken. `spans`, by default those of the
+ * signal, measure the wait for the connection and the work.
  * @throws errors unchanged; the signal's reason when it aborts, after the work was cancelled in PostgreSQL.
  */
 export async function withConnection<T>(
@@ -95,7 +95,7 @@ async function acquire(pool: Pool): Promise<PoolClient> {
 }
 
 /**
- * Resolves with a connection; one that arrives after an abort returns to the pool.
+ * Resolves with a connection; a connection that arrives after an abort returns to the pool.
  * @throws the signal's reason.
  */
 function connectUnlessAborted(
@@ -117,8 +117,8 @@ function connectUnlessAborted(
 
 /**
  * Cancels `work` in PostgreSQL when the signal aborts. Settles only after the work and every cancel request, so that
- * none can hit the next user of the connection; after `onUnanswered` one may still arrive, and the connection must not
- * be reused. `forbidCancel` precedes a commit, which must not be cancelled.
+ * no request can hit the next user of the connection. `onUnanswered` is called when a request may still arrive: the
+ * connection must not be reused then.
  * @throws the signal's reason for work that the cancel ended.
  */
 async function withCancellation<T>(
@@ -150,9 +150,7 @@ async function withCancellation<T>(
     removeListener();
     clearTimeout(giveUp);
     if ((await state.cancelling) === false) {
-      onUnanswered(
-        new Error('A cancel request that was not answered may still hit this connection'),
-      );
+      onUnanswered(new Error('An unanswered cancel request may still hit this connection'));
     }
   }
 }
@@ -172,7 +170,7 @@ function isCancellation(error: unknown): boolean {
   return toDatabaseError(error).code === 'REQUEST_TIMEOUT';
 }
 
-/** Limit, beyond which the server will not end the statement either. */
+/** Time of a cancel request; a server that takes longer does not end the statement either. */
 const CANCEL_TIMEOUT_MS = 1000;
 
 const CANCEL_REQUEST_CODE = 80877102;
@@ -186,9 +184,9 @@ interface Backend {
 
 /**
  * Cancels the running statement of a connection by the protocol's cancel request, which needs no login, privilege or
- * free connection, and works on replicas. Resolves once the server has sent the signal; never rejects. An idle
- * connection is not affected.
- * @returns false without an answer of the server: the request may arrive later, during another statement.
+ * free connection, and works on replicas. Resolves once the server has sent the signal; never rejects. A connection
+ * without a running statement is not affected.
+ * @returns false when the server did not answer: the request may arrive later, during another statement.
  */
 export function requestCancel(client: PoolClient): Promise<boolean> {
   const { host, port, processID, secretKey } = client as unknown as Backend;
@@ -205,7 +203,7 @@ export function requestCancel(client: PoolClient): Promise<boolean> {
     let isAnswered = false;
     socket.on('end', () => (isAnswered = true));
     socket.on('close', () => resolve(isAnswered));
-    socket.resume(); // without a reader no end is seen
+    socket.resume(); // 'end' is emitted to a reader only
     socket.write(message);
   });
 }

@@ -31,7 +31,7 @@ export class CopyOut implements Submittable {
     this.done.catch(() => undefined); // awaited later
   }
 
-  /** Stops reading, and thereby PostgreSQL's writing; rows already read still arrive. */
+  /** Stops reading, and thereby PostgreSQL's writing; rows that are already read still arrive. */
   pause(): void {
     if (!this.isOver) this.connection?.stream.pause();
   }
@@ -40,7 +40,7 @@ export class CopyOut implements Submittable {
     this.connection?.stream.resume();
   }
 
-  /** Closes the connection, which the server notices at its next write. */
+  /** Closes the connection; the server notices that at its next write. */
   destroy(error: Error): void {
     this.connection?.stream.destroy();
     this.settle.reject(error);
@@ -56,7 +56,7 @@ export class CopyOut implements Submittable {
     this.onRow(chunk);
   }
 
-  /** Ignored: rows are counted singly. */
+  /** Does nothing, as rows are counted one by one. */
   handleCommandComplete(): void {
     return undefined;
   }
@@ -71,7 +71,7 @@ export class CopyOut implements Submittable {
     this.settle.reject(error);
   }
 
-  /** Resumes reading for the next user of the connection. */
+  /** Resumes reading, for the next user of the connection. */
   private end(): void {
     this.isOver = true;
     this.connection?.stream.resume();

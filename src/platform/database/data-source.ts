@@ -16,7 +16,7 @@ const SILENCE_GRACE_MS = 2000;
 const IDLE_IN_TRANSACTION_MS = 5000;
 const KEEP_ALIVE_DELAY_MS = 10_000;
 
-/** Data source that stops its embedded server when destroyed. */
+/** Data source that stops its embedded server when it is destroyed. */
 export class OwningDataSource extends DataSource {
   constructor(
     options: DataSourceOptions,
@@ -52,13 +52,13 @@ export function dataSourceOptions(
       connectionTimeoutMillis: config.acquireTimeoutMs,
       idleTimeoutMillis: config.idleTimeoutMs,
       statement_timeout: config.statementTimeoutMs, // none at 0, by sessionOptions
-      // The server's timeout does not help when the server or the network is silent.
+      // The server's timeout has no effect when the server or the network is silent.
       ...(config.statementTimeoutMs > 0
         ? { query_timeout: config.statementTimeoutMs + SILENCE_GRACE_MS }
         : {}),
-      // Limits how long a paused process holds the locks of its transaction.
+      // A paused process must not hold the locks of its transaction for longer.
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
-      // A lost connection emits an error between two listeners of the pool, too, which would end the process.
+      // A connection that is lost between two listeners of the pool emits an error, which would end the process.
       onConnect: (client: PoolClient) => {
         client.on('error', () => undefined);
         watchInterruptedWaits(client);
@@ -68,7 +68,7 @@ export function dataSourceOptions(
       },
       // Independent statements share a round trip (Database.transaction).
       pipeline: true,
-      // The system's delay of two hours would hide a power cut of the other side for hours.
+      // The system's default of two hours would hide a power cut of the server as long.
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
       options,
@@ -76,7 +76,7 @@ export function dataSourceOptions(
   };
 }
 
-/** Resolves with the configured URL, or that of a new embedded server. */
+/** Resolves with the configured URL, or the URL of a new embedded server. */
 export async function openServer(
   config: DatabaseConfig,
 ): Promise<{ url: string; server?: EmbeddedPostgresServer }> {
@@ -91,8 +91,8 @@ export async function openServer(
 }
 
 /**
- * Waits without a limit until the server takes connections: an orchestrator's start-up probe decides when to stop.
- * @throws Error for a refusal that does not pass (wrong password, no such database).
+ * Waits until the server accepts connections, without a limit: an orchestrator's start-up probe decides when to stop.
+ * @throws Error for a refusal that is permanent (wrong password, no such database).
  */
 export async function waitForServer(url: string): Promise<void> {
   const logger = new Logger('Database');
@@ -124,8 +124,8 @@ export function poolOf(dataSource: DataSource): Pool {
 }
 
 /**
- * Checks that the sessions of a pool have their settings (session-settings.ts) and their role its privileges; warns
- * without a `statement_timeout`.
+ * Checks the settings (session-settings.ts) and the privileges of a pool's sessions; warns when `statement_timeout` is
+ * not set.
  * @throws SessionSettingsError with the statements that help, when results would be wrong; Error for missing privileges.
  */
 export async function assertSessions(dataSource: DataSource): Promise<void> {

@@ -41,7 +41,7 @@ describe('a fault of the database', () => {
     expect(toDatabaseError(new Error(message)).code).toBe('DATABASE_UNAVAILABLE');
   });
 
-  it('of several addresses is known by any of them', () => {
+  it('of several addresses is recognized by any of them', () => {
     const error = new AggregateError([withCode('ECONNREFUSED'), withCode('ECONNREFUSED')], '');
     expect(isUnavailable(error)).toBe(true);
     expect(isUnavailable(new AggregateError([new Error('x')], ''))).toBe(false);
@@ -88,7 +88,7 @@ describe('a fault of the database', () => {
     },
   );
 
-  it('that is an AppError already stays as it is', () => {
+  it('that is an AppError is not translated again', () => {
     const error = new AppError('FORBIDDEN', 'No.');
     expect(toDatabaseError(error)).toBe(error);
   });

@@ -1,11 +1,11 @@
 import { PoolStats } from './database-statistics';
 
 describe('a pool meter', () => {
-  it('knows nothing before anybody asked', () => {
+  it('has no figures before the first acquisition', () => {
     expect(new PoolStats().statistics()).toEqual({ lent: 0 });
   });
 
-  it('averages the waits of those who got a connection, and counts the others', () => {
+  it('averages the waits of granted acquisitions, and counts the others', () => {
     const meter = new PoolStats();
     meter.record(1, true, 5000);
     meter.record(3, true, 15_000);
@@ -14,7 +14,7 @@ describe('a pool meter', () => {
     expect(meter.statistics(16_000)).toEqual({ lent: 2, averageMs: 2, successPercent: 50 });
   });
 
-  it('counts one who waited before asking once, with both waits', () => {
+  it('counts an acquisition with a wait before it once, with both waits', () => {
     const meter = new PoolStats();
     meter.recordBefore(8, 5000);
     meter.record(2, true, 5000);

@@ -6,10 +6,10 @@ const SLOT_SECONDS = 10;
 const SLOTS = 30;
 const MS_PER_SECOND = 1000;
 
-/** Acquisitions of connections in the last five minutes. */
+/** Statistics of a pool in the last five minutes. */
 export interface AcquisitionStatistics {
   lent: number;
-  /** Milliseconds per acquisition; undefined without one. */
+  /** Average wait in milliseconds; undefined without acquisitions. */
   averageMs?: number;
   /** Percent, undefined without requests. */
   successPercent?: number;
@@ -24,7 +24,7 @@ export class PoolStats {
     (slot) => Object.assign(slot, { lent: 0, refused: 0, waitedMs: 0 }),
   );
 
-  /** Records a connection lent or refused after `waitedMs`. */
+  /** Records an acquisition that was granted or refused after `waitedMs`. */
   record(waitedMs: number, isLent: boolean, nowMs = performance.now()): void {
     const slot = this.window.current(nowMs / MS_PER_SECOND);
     if (isLent) {
@@ -35,7 +35,7 @@ export class PoolStats {
     }
   }
 
-  /** Adds a wait before the pool; `record` counts its acquisition. */
+  /** Adds a wait before the pool to an acquisition that `record` counts. */
   recordBefore(waitedMs: number, nowMs = performance.now()): void {
     this.window.current(nowMs / MS_PER_SECOND).waitedMs += waitedMs;
   }
@@ -65,7 +65,7 @@ export function statsOf(pool: Pool): PoolStats {
 }
 
 const WINDOW_MS = 300_000;
-/** Limit of kept statements; the oldest are dropped. */
+/** Limit of statements with statistics; the oldest are dropped. */
 const MAX_KEPT = 1000;
 const NAME_LENGTH = 60;
 const LISTED = 5;
@@ -136,7 +136,7 @@ export class QueryTimes {
   }
 }
 
-/** Reveals no values: statements have parameters in their place. */
+/** Names a statement without values, as it has parameters in their place. */
 function statementName(statement: unknown): string {
   const { name, text = '' } =
     typeof statement === 'string'

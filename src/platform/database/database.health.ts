@@ -6,8 +6,8 @@ import type { DedicatedPool } from './dedicated-pool';
 const TIMEOUT_MS = 2000;
 
 /**
- * Health of PostgreSQL on a separate connection: slow statements that exhaust the pool would make every replica unready
- * at once. Stalled commits are healthy, as reads work. Reasons of failures stay hidden.
+ * Health of PostgreSQL, checked on a separate connection: slow statements that exhaust the pool would make every replica
+ * unready at once. Stalled commits are healthy, as reads work. The public result has no reasons of failures.
  */
 @Injectable()
 export class DatabaseHealthIndicator {

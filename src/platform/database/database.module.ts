@@ -20,10 +20,10 @@ import { Partitions } from './partitions';
 import { QueryTimes } from './database-statistics';
 import { ReadReplica, ReadReplicas } from './read-replicas';
 
-/** Embedded server until its data source owns it. */
+/** Embedded server, until its data source owns it. */
 let opened: EmbeddedPostgresServer | undefined;
 
-/** Separate module: connections need it before the data source exists. */
+/** Separate module, which connections need before the data source exists. */
 @Module({
   providers: [
     {

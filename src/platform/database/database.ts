@@ -18,15 +18,17 @@ import { type PoolStats, statsOf } from './database-statistics';
 import { ReadReplicas } from './read-replicas';
 import type { SpanSink } from '../runtime/time-spans';
 
-/** Limited by CommitWatch instead of pg. */
+/** COMMIT, whose time CommitWatch limits instead of pg. */
 const COMMIT = { text: 'COMMIT', ...UNTIMED };
 const BARRIER_POOL: DedicatedPoolOptions = { max: 1, timeoutMs: 30_000, connectTimeoutMs: 2000 };
 
-/** Signal that ends work before its commit, and listener called before the commit is sent. */
+/** Options of a transaction. */
 export interface CommitOptions {
+  /** Ends the work before its commit. */
   signal?: AbortSignal;
-  /** Of the requests that wait for this commit; by default those of the signal. */
+  /** Spans of the requests that wait for this commit; by default those of the signal. */
   spans?: SpanSink;
+  /** Called before the commit is sent. */
   onCommit?: () => void;
 }
 
@@ -56,7 +58,7 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work` on the primary, outside a transaction. In all methods an abort cancels the work in PostgreSQL; the
+   * Runs `work` on the primary, outside a transaction. An abort cancels the work of every method in PostgreSQL; the
    * signal's reason is thrown once the connection is free.
    */
   async withClient<T>(work: (client: PoolClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -66,8 +68,8 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs a read on a replica, else on the primary; `work` may run twice. A replica may lag: the primary answers when
-   * `isFresh`, called on the replica's connection, resolves with false.
+   * Runs a read on a replica, or on the primary when no replica is available, or `isFresh`, called on the replica's
+   * connection, resolves with false: a replica may lag. `work` may run twice.
    */
   async withReader<T>(
     work: (client: PoolClient) => Promise<T>,
@@ -94,12 +96,12 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work` in a READ COMMITTED transaction, rolled back when it rejects; its error is rethrown untranslated, so
-   * that callers can distinguish a lost race from a lost server. An abort before the commit rolls back; the commit
-   * itself is never cancelled, as that would end PostgreSQL's wait for a synchronous standby and not the transaction.
+   * Runs `work` in a READ COMMITTED transaction, which is rolled back when `work` rejects. Its error is thrown
+   * untranslated, so that callers can distinguish a lost race from a lost server. An abort before the commit rolls back;
+   * the commit is never cancelled, as that would end PostgreSQL's wait for a synchronous standby and not the transaction.
    *
-   * To save round trips `BEGIN` travels with the first statement, and statements given to `defer` with `COMMIT`; a
-   * failed one aborts the transaction, and its error is thrown.
+   * To save round trips, `BEGIN` is sent with the first statement, and statements passed to `defer` with `COMMIT`; when
+   * one of them fails, the transaction aborts and its error is thrown.
    * @throws AppError of unknown outcome (commit-outcome.ts) when the commit is not confirmed.
    */
   async transaction<T>(
@@ -119,7 +121,7 @@ export class Database implements BeforeApplicationShutdown {
         onCommit?.();
         const committed = client.query(COMMIT);
         await this.confirmed(client, lease, Promise.all([...deferred, committed]));
-        // PostgreSQL may roll back without a failed statement.
+        // COMMIT may roll back although no statement has failed.
         if ((await committed).command !== 'COMMIT') throw new Error('PostgreSQL did not commit');
         return result;
       } catch (error) {
@@ -131,7 +133,7 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs `work`, one statement, as a transaction that is not cancelled once sent.
+   * Runs `work`, one statement, as a transaction, which is not cancelled once it is sent.
    * @throws the errors of `transaction`.
    */
   async statement<T>(
@@ -147,11 +149,11 @@ export class Database implements BeforeApplicationShutdown {
   }
 
   /**
-   * Destroys connections of unknown outcome; nothing is awaited between their end and the error, so that the caller
-   * knows before anything is read.
+   * Awaits a commit, and destroys the connection when its outcome is unknown. Nothing is awaited between the end of the
+   * commit and the error, so that the caller marks its tenants before anything is read.
    */
   private async confirmed<T>(client: PoolClient, lease: Lease, sent: Promise<T>): Promise<T> {
-    takeInterruptedWait(client); // of an earlier statement
+    takeInterruptedWait(client); // resets the mark of an earlier statement
     try {
       const result = await this.commits.watch(client, lease, sent);
       if (takeInterruptedWait(client)) throw unknownOutcome('wait_interrupted');
@@ -176,35 +178,35 @@ export class Database implements BeforeApplicationShutdown {
     return pool;
   }
 
-  /** Ends commits that take seconds (CommitWatch.stopWaiting). Called when no request is left that waits for them. */
+  /** Ends commits that take seconds (CommitWatch.stopWaiting); called when no request waits for them any more. */
   stopWaitingForCommits(): void {
     this.commits.stopWaiting();
   }
 
-  /** Precedes the phase that stops the data source and an embedded server. */
+  /** Runs before the hooks that stop the data source and an embedded server (src/shutdown.ts). */
   async beforeApplicationShutdown(): Promise<void> {
     this.commits.close();
     await this.unconfirmedCommits.close();
     await Promise.all(this.dedicatedPools.splice(0).map((pool) => pool.close()));
   }
 
-  /** Connections that requests and exports may use together. */
+  /** Limit of connections that requests and exports may use together. */
   get readerLimit(): number {
     const { max = 0 } = (this.dataSource.options as { extra: { max?: number } }).extra;
     return this.dedicatedPools.reduce((sum, pool) => sum + (pool.isForCopy ? pool.max : 0), max);
   }
 
-  /** Recent waits for the primary, in any queue. */
+  /** Recent waits for connections of the primary, in any queue. */
   get acquisitions(): PoolStats {
     return statsOf(poolOf(this.dataSource));
   }
 
-  /** Registers the count of callers that queue before the primary's pool. */
+  /** Registers the number of callers that queue in front of the primary's pool. */
   watchWaiting(waiting: () => number): void {
     this.waitingElsewhere = waiting;
   }
 
-  /** Connections of the primary's pool, and waiting callers of all queues. */
+  /** Counts the connections of the primary's pool, and the callers that wait in any queue. */
   poolStatistics(): { total: number; idle: number; waiting: number } {
     const pool = poolOf(this.dataSource);
     const waiting = pool.waitingCount + this.waitingElsewhere();

@@ -5,22 +5,22 @@ import { toDatabaseError } from './database-errors';
 import { withConnection } from './connection-lease';
 import type { SpanSink } from '../runtime/time-spans';
 
-/** Allowance for an answer after PostgreSQL's own timeout. */
+/** Time in which PostgreSQL's timeout answers before pg's. */
 const SILENCE_GRACE_MS = 500;
 
 export interface DedicatedPoolOptions {
   max: number;
-  /** Milliseconds for a connection, and again for a statement. */
+  /** Limit for a connection, and for a statement. */
   timeoutMs: number;
-  /** Milliseconds for a connection; default `timeoutMs`. */
+  /** Limit for a connection; default `timeoutMs`. */
   connectTimeoutMs?: number;
-  /** Disables the limit, as an export is as slow as its reader, and the pipeline, where pg has no submittables. */
+  /** Removes the limit of statements, as an export is as slow as its reader, and pipelining, in which pg has no COPY. */
   isForCopy?: boolean;
 }
 
 /**
- * Connections to the primary for work that must not wait for the main pool; opened on first use, with their own
- * `application_name`.
+ * Pool of connections to the primary for work that must not wait for the main pool. They are opened on first use, and
+ * their `application_name` ends in the name of the pool.
  */
 export class DedicatedPool {
   readonly max: number;
@@ -50,7 +50,7 @@ export class DedicatedPool {
 
   /**
    * Runs `work` outside a transaction; an abort of the signal cancels it in PostgreSQL.
-   * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection or an answer in time.
+   * @throws AppError as Database does: DATABASE_UNAVAILABLE without a connection, or an answer, in time.
    */
   async withClient<T>(
     work: (client: PoolClient) => Promise<T>,

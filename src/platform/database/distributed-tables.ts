@@ -4,7 +4,7 @@ import type { Database } from './database';
 /**
  * Checks that the rows of a table are on one server. Citus distributes tables by row (`h`, `r` and `a` in
  * `pg_dist_partition`), or as part of a schema (`n`), which keeps a transaction on one server.
- * @throws Error that names what works instead.
+ * @throws Error that names the supported distribution.
  */
 export async function assertOneServer(database: Database, table: string): Promise<void> {
   if (!(await database.withClient((client) => isDistributedByRow(client, table)))) return;

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { ClientBase } from 'pg';
 
-/** A statement that does not bound time locks a partition and, while planned, its three indexes. */
+/** Locks of a statement without bounds on time, for each partition: the table and, while it is planned, three indexes. */
 const LOCKS_PER_PARTITION = 4;
 
 /** Sizes of PostgreSQL's table of locks, which all connections share. */
@@ -10,18 +10,18 @@ export interface LockLimits {
   connections: number;
 }
 
-/** Statements over all partitions that need more locks than there are. */
+/** Shortage: statements about all partitions need more locks than the server has. */
 export interface LockShortage {
   needed: number;
   available: number;
-  /** Value for max_locks_per_transaction. */
+  /** Recommended value of max_locks_per_transaction. */
   recommended: number;
   reason: string;
 }
 
 /**
- * Compares the locks of `readers` connections that each read all of `partitions` with those that PostgreSQL has.
- * @param sealedIndexes indexes of a partition beside the three of every one (seals.ts).
+ * Compares the locks that `readers` connections need to read all `partitions` at once with those that PostgreSQL has.
+ * @param sealedIndexes indexes of a partition beyond the three that every partition has (seals.ts).
  */
 export function lockShortage(
   { locksPerTransaction, connections }: LockLimits,
@@ -46,19 +46,19 @@ export class LockTable {
   private limits: LockLimits | undefined;
   private reported = 0;
 
-  /** @param readers the largest number of connections with statements about all partitions. */
+  /** @param readers returns the largest number of connections with statements about all partitions. */
   constructor(private readonly readers: () => number) {}
 
-  /** Warns of a shortage, again when more locks are needed than the last warning has recommended. */
+  /** Warns of a shortage; again once more locks are needed than the last warning recommended. */
   async check(client: ClientBase, partitions: number): Promise<void> {
-    this.limits ??= await readLockLimits(client); // changes at a restart of PostgreSQL only
+    this.limits ??= await readLockLimits(client); // they only change with a restart of PostgreSQL
     const shortage = lockShortage(this.limits, this.readers(), partitions);
     if (!shortage || shortage.recommended <= this.reported) return;
     this.reported = shortage.recommended;
     this.logger.warn(adviceOf(shortage));
   }
 
-  /** Advice for people, when `partitions` are too many; undefined as well before the first check. */
+  /** Advice for operators when `partitions` are too many; undefined before the first check, too. */
   adviceFor(partitions: number): string | undefined {
     const shortage = this.limits && lockShortage(this.limits, this.readers(), partitions);
     return shortage && adviceOf(shortage);

@@ -5,21 +5,21 @@ import type { SealedIndex } from './seals';
 /** Table partitioned by time (partition-ranges.ts). */
 export interface PartitionedTable {
   table: string;
-  /** Months after the current one with a partition. */
+  /** Number of months after the current one for which partitions are created ahead. */
   ahead: number;
   /** Days of retention; 0 for unlimited. */
   retentionDays: number;
   /**
-   * Runs once rows are hidden and before `hidden`, which still holds them, is dropped; again for the same rows after an
-   * interruption. A failure defers the drop.
+   * Runs when rows are hidden, before the table `hidden`, which still has them, is dropped. After an interruption it runs
+   * again for the same rows. A failure postpones the drop.
    */
   afterHidden?: (client: ClientBase, hidden: string) => Promise<void>;
   /**
-   * Finds a row stored between these moments (milliseconds since 1970): evidence, in the first day of a process, that
-   * its clock is not years ahead. Without it retention begins after a day.
+   * Finds a row that was stored between these moments (milliseconds since 1970), which proves that the clock of a new
+   * process is not years ahead. Without such a row retention begins after a day.
    */
   wasRecordedBetween?: (client: ClientBase, fromMs: number, toMs: number) => Promise<boolean>;
-  /** Indexes of ranges that have cooled down, built by maintenance. */
+  /** Indexes that maintenance builds for ranges that no longer change. */
   sealedIndexes?: readonly SealedIndex[];
 }
 
@@ -31,7 +31,7 @@ export interface ExpiringTable {
   keepHours: number;
 }
 
-/** Tables of maintenance, registered by their owners. */
+/** Registry of tables for maintenance, to which their owners add them. */
 @Injectable()
 export class MaintainedTables {
   private readonly partitionedTables = new Map<string, PartitionedTable>();

@@ -17,11 +17,11 @@ import { TargetHashes1765200000000 } from './migrations/1765200000000-target-has
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
 const LOCK_POLL_MS = 100;
-/** Usual migrations take less: a longer wait may be for a process that hangs. */
+/** Time after which a wait is logged: migrations take less, and the other process may hang. */
 const WAIT_REPORT_MS = 3000;
 const WAIT_REPEAT_MS = 60_000;
 
-/** Migrations, oldest first. A released one is never changed, but corrected by a new one. */
+/** Migrations, oldest first. A released migration is never changed, but corrected by a later one. */
 export const MIGRATIONS = [
   AuditSchema1764000000000,
   HeadRecordedAt1764100000000,
@@ -37,8 +37,9 @@ export const MIGRATIONS = [
 
 /**
  * Migrates the database at `url`; resolves with the names of applied migrations. One replica migrates, the others wait.
- * The advisory lock is a transaction's, as a session's would stay on a shared connection behind a pooler in transaction
- * mode. It is polled: waiting inside PostgreSQL would hold a snapshot that `CREATE INDEX CONCURRENTLY` waits for.
+ * The advisory lock belongs to a transaction, as the lock of a session would stay on a shared connection behind a pooler
+ * in transaction mode. It is polled: waiting in PostgreSQL would hold a snapshot, which `CREATE INDEX CONCURRENTLY` waits
+ * for.
  * @throws SessionSettingsError before anything is changed; Error when migrations are due that this role may not run.
  */
 export async function runMigrations(givenUrl: string): Promise<string[]> {
@@ -78,7 +79,7 @@ export async function runMigrations(givenUrl: string): Promise<string[]> {
   }
 }
 
-/** Keeps its transaction open with the lock. */
+/** Takes the lock in a transaction, which stays open. */
 async function tryLock(client: Client): Promise<boolean> {
   await client.query('BEGIN ISOLATION LEVEL READ COMMITTED');
   await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');
@@ -116,7 +117,7 @@ async function findPending(client: Client): Promise<string[]> {
   return names.filter((name) => !applied.has(name));
 }
 
-/** Tables must all have one owner: members of it, such as the maintenance role, would own what they add. */
+/** Checks that the role owns the tables: a member of their owner (the maintenance role) would own those that it adds. */
 async function assertMayMigrate(client: Client, pending: string[]): Promise<void> {
   const { rows } = await client.query<{ role: string; owner: string | null; may: boolean }>(
     `SELECT current_user::text AS role, c.relowner::regrole::text AS owner,

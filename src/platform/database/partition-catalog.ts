@@ -1,17 +1,17 @@
 import type { ClientBase } from 'pg';
 
-/** Partition with bounds in milliseconds since 1970, null for none. */
+/** Partition with its bounds in milliseconds since 1970; null for no bound. */
 export interface Partition {
   oid: number;
-  /** Name, quoted where needed for a statement. */
+  /** Name for a statement, quoted if necessary. */
   name: string;
   lowerMs: number | null;
   upperMs: number | null;
-  /** Unfinished DETACH CONCURRENTLY: hidden from new statements, it still occupies its range. */
+  /** True while DETACH CONCURRENTLY is unfinished: new statements do not see the partition, which occupies its range. */
   isDetaching: boolean;
 }
 
-/** Bound with its offset, independent of the session's time zone. */
+/** SQL of a bound; its text has an offset, so that the session's time zone does not matter. */
 const boundMs = (side: 'FROM' | 'TO') =>
   `(extract(epoch FROM (regexp_match(b.bound, '${side} \\(''([^'']+)''\\)'))[1]::timestamptz) * 1000)::float8`;
 
@@ -34,26 +34,26 @@ export function covers({ lowerMs, upperMs }: Partition, instantMs: number): bool
 
 const EXPIRED_COMMENT = 'upkeep: expired partition of';
 
-/** Detached table to be dropped, with its former upper bound. */
+/** Detached table that is to be dropped, with its former upper bound. */
 export interface Leftover {
   name: string;
   upperMs: number;
 }
 
 /**
- * Marks a partition, before it is detached, for removal: a table that an operator detached to keep has no such comment.
+ * Marks a partition for removal by a comment, before it is detached: a table that an operator has detached has none.
  */
 export async function markExpired(
   client: ClientBase,
   table: string,
   { name, upperMs }: { name: string; upperMs: number },
 ): Promise<void> {
-  // Comments take no parameters. The table comes from our code, the bound is made of digits.
+  // COMMENT takes no parameters: the table's name comes from our code, and the bound is digits.
   const until = new Date(upperMs).toISOString();
   await client.query(`COMMENT ON TABLE ${name} IS '${EXPIRED_COMMENT} ${table} until ${until}'`);
 }
 
-/** Finds tables with that comment that are no longer partitions. */
+/** Finds tables with the comment that are no partitions any more. */
 export async function findLeftoverPartitions(
   client: ClientBase,
   table: string,

@@ -3,7 +3,7 @@ import { type Creation, PartitionQueue } from './partition-queue';
 
 const TABLE = 'audit_event';
 
-/** A queue, and a maker that has made the months in `made`. */
+/** Creates a queue, and a function that creates one partition; `made` has the months so far. */
 function queueOf(urgent: string[] = []) {
   const made = new Set<string>();
   const queue = new PartitionQueue(
@@ -18,7 +18,7 @@ function queueOf(urgent: string[] = []) {
   const start = (flow: string, months: string[]): void => {
     add(flow, months).catch(() => undefined);
   };
-  /** Makes one partition; whose turn it was, and which. */
+  /** Creates one partition; returns its flow and month. */
   const makeOne = (): [string, string] | undefined => {
     const creation = queue.dequeue();
     if (!creation) return undefined;
@@ -34,7 +34,7 @@ const years = (from: number, count: number) =>
   Array.from({ length: count }, (_, index) => `${from + index}-06`);
 
 describe('callers that wait for partitions', () => {
-  it('have one made in turn, so that a small one does not wait for all of a large one', async () => {
+  it('get one partition each in rotation, so that a small request does not wait for all of a large one', async () => {
     const { add, makeOne } = queueOf();
     const large = add('attacker', years(1900, 50));
     makeOne();
@@ -49,7 +49,7 @@ describe('callers that wait for partitions', () => {
     await large;
   });
 
-  it('do not gain by asking twice in one flow', () => {
+  it('gain nothing by two requests in one flow', () => {
     const { start, makeOne } = queueOf();
     for (const from of [1700, 1750, 1800, 1850, 1900]) start('attacker', years(from, 50));
     makeOne();
@@ -68,7 +68,7 @@ describe('callers that wait for partitions', () => {
     ]);
   });
 
-  it('are told when others have made what they need', async () => {
+  it('are notified when their partitions were created for others', async () => {
     const { add, makeOne, made, queue } = queueOf();
     const both = [add('one', ['1990-01']), add('two', ['1990-01'])];
     makeOne();
@@ -77,7 +77,7 @@ describe('callers that wait for partitions', () => {
     expect([...made]).toEqual(['1990-01']);
   });
 
-  it('leave with their signal, also after their turn', async () => {
+  it('are removed when their signal aborts, also after their turn', async () => {
     const { add, queue } = queueOf();
     const [first, second] = [new AbortController(), new AbortController()];
     const reason = new Error('nobody waits');
@@ -94,7 +94,7 @@ describe('callers that wait for partitions', () => {
     expect(queue.dequeue()).toBeUndefined();
   });
 
-  it('all end, and no flow has two made in a row while another one waits', async () => {
+  it('all end, and no flow gets two partitions in a row while another waits', async () => {
     const months = fc.uniqueArray(
       fc.integer({ min: 1000, max: 1060 }).map((year) => `${year}-01`),
       { minLength: 1, maxLength: 12 },

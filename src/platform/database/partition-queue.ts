@@ -14,17 +14,17 @@ export interface Creation extends WantedMonths {
 }
 
 /**
- * Queue for partitions, created one at a time: this month and the next first, as all flows write there; then flows in
- * rotation, a partition each, so that no flow waits for all partitions of another. No FairQueue, as urgent months
- * overtake the rotation, and one partition may complete waiters of several flows.
+ * Queue for partitions, which are created one at a time: this month and the next first, as all flows write there, then
+ * flows in rotation, a partition each, so that no flow waits for all partitions of another. FairQueue does not fit, as
+ * urgent months overtake the rotation, and one partition may complete callers of several flows.
  */
 export class PartitionQueue {
   private waiting: Creation[] = [];
-  /** Serial number of each waiting flow's last partition. */
+  /** Serial number of the last partition of each waiting flow. */
   private readonly served = new Map<string, number>();
   private count = 0;
 
-  /** `urgent` gives the months that come first. */
+  /** @param urgent returns the months that come first. */
   constructor(
     private readonly isKnown: (table: string, month: string) => boolean,
     private readonly urgent: () => readonly string[],
@@ -32,18 +32,18 @@ export class PartitionQueue {
 
   /**
    * Resolves when all months have their partitions.
-   * @throws the reason of the signal; the error given to `reject`.
+   * @throws the reason of the signal; the error passed to `reject`.
    */
   add(wanted: WantedMonths): Promise<void> {
     return abortablePromise<void>(wanted.signal, (resolve, reject) => {
       const creation: Creation = { ...wanted, resolve, reject };
       this.waiting.push(creation);
-      // The work on a dequeued one ends it.
+      // A dequeued caller is settled by the running creation.
       return (reason) => (this.remove(creation) ? reason : undefined);
     });
   }
 
-  /** Resolves complete callers, and removes the next of the others. */
+  /** Resolves callers whose months all exist, and removes the next of the others from the queue. */
   dequeue(): Creation | undefined {
     const open = this.waiting.filter((creation) => {
       const isOpen = this.firstOf(creation) !== '';
@@ -67,7 +67,7 @@ export class PartitionQueue {
     return next;
   }
 
-  /** Returns a dequeued one to the queue, unless its signal has aborted. */
+  /** Puts a dequeued caller back, unless its signal has aborted. */
   requeue(creation: Creation): void {
     if (creation.signal?.aborted) creation.reject(creation.signal.reason as Error);
     else this.waiting.push(creation);
@@ -77,7 +77,7 @@ export class PartitionQueue {
     for (const creation of this.waiting.splice(0)) creation.reject(error);
   }
 
-  /** Returns the next month to create: this one or the next, else the oldest missing; '' for none. */
+  /** Returns the month that is created next for a caller: an urgent one, else its oldest; '' for none. */
   firstOf({ table, months }: Creation): string {
     const urgent = this.urgent();
     let first = '';

@@ -21,7 +21,7 @@ const instant = fc.integer({ min: FIRST_MS, max: END_MS - 1 });
 const now = fc.integer({ min: startOf(2024), max: startOf(2120) });
 const retention = fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 36_500 }));
 
-/** Partitions that overlap none of each other, neighbours or not, at any instant, open at the ends or not. */
+/** Partitions that do not overlap, adjacent or not, with or without outer bounds. */
 const partitions = fc
   .uniqueArray(fc.integer({ min: FIRST_MS, max: END_MS }), { minLength: 2, maxLength: 40 })
   .chain((bounds) => {
@@ -93,7 +93,7 @@ describe('the range of a partition', () => {
     );
   });
 
-  it('with a retention never spans its edge, nor more than a year of what is kept', () => {
+  it('with a retention never spans its edge, nor more than a year that is retained', () => {
     fc.assert(
       fc.property(instant, now, retention, (instantMs, nowMs, days) => {
         fc.pre(days > 0);
@@ -105,7 +105,7 @@ describe('the range of a partition', () => {
     );
   });
 
-  it('is one of 56 before now, whatever is sent', () => {
+  it('is one of 56 before now, for any instant', () => {
     fc.assert(
       fc.property(now, (nowMs) => {
         const ranges = new Set<number>();
@@ -127,7 +127,7 @@ describe('the free range around an instant', () => {
     .tuple(partitions, instant, now, retention)
     .filter(([all, instantMs]) => !covers(all, instantMs));
 
-  it('contains the instant, overlaps no partition and is as long as it can be', () => {
+  it('contains the instant, overlaps no partition, and is as long as possible', () => {
     fc.assert(
       fc.property(free, ([all, instantMs, nowMs, days]) => {
         const wanted = calendarRange(instantMs, nowMs, days);
@@ -144,7 +144,7 @@ describe('the free range around an instant', () => {
     );
   });
 
-  it('adds no more partitions than ranges and gaps, in whatever order instants come, over years', () => {
+  it('adds no more partitions than ranges and gaps, in any order of instants, over years', () => {
     const instants = fc.array(instant, { minLength: 1, maxLength: 200 });
     const times = fc.array(fc.integer({ min: 0, max: 2000 * DAY_MS }), { maxLength: 5 });
     fc.assert(
@@ -178,8 +178,8 @@ describe('the free range around an instant', () => {
   });
 });
 
-describe('what partitions cover together', () => {
-  it('has no gap at an instant that one of them holds, and finds the first that none does', () => {
+describe('the ranges that partitions cover', () => {
+  it('have no gap at an instant that a partition contains, and the first gap is where none does', () => {
     fc.assert(
       fc.property(partitions, instant, fc.integer({ min: 1, max: 400 }), (all, from, days) => {
         const range = { lowerMs: from, upperMs: from + days * DAY_MS };

@@ -11,19 +11,19 @@ const DAY_MS = 86_400_000;
 const FIRST_MS = startOfYear(1);
 /** Calendar years in monthly partitions, with the current one at most 36, which hold nearly all events. */
 const MONTHLY_YEARS = 2;
-/** Minimum of earlier years in yearly partitions, extended to a decade: 5 to 14. */
+/** Minimum of earlier years with a partition each; up to the begin of a decade they are 5 to 14. */
 const YEARLY_YEARS = 5;
-/** Earlier decades with a partition each; one holds the rest. */
+/** Earlier decades with a partition each; one partition has everything older. */
 const DECADES = 5;
 
 /**
- * Returns the partition's range for an instant: a month of this year or of the two before it, a year before that, then
- * a decade, and one for all that is older. With a retention, all months wholly past it share one range, which the next
- * maintenance drops, and younger ones share at most their year: no event is kept for more than a year too long.
+ * Returns the range of the partition for an instant: a month in this year and the two before it, then a year, then a
+ * decade, and one range for everything older. With a retention, all months that are wholly past it share one range, which
+ * the next maintenance drops, and a younger range is at most a year: no event stays for more than a year too long.
  *
- * Any timestamps give at most 56 partitions (36 months, 14 years, 5 decades and 1); with a retention 36 months, a year
- * for each year of it and 1. A statement that does not bound `timestamp` locks each partition and its three indexes; a
- * stock server has 6 400 locks for all sessions.
+ * The ranges of all instants are at most 56 partitions (36 months, 14 years, 5 decades and 1); with a retention 36 months,
+ * a year for each year of it, and 1. A statement without bounds on `timestamp` locks each partition and its three indexes;
+ * a server with default settings has 6 400 locks for all sessions.
  */
 export function calendarRange(instantMs: number, nowMs: number, retentionDays: number): TimeRange {
   const keptFromMs = retentionDays > 0 ? startOfMonth(nowMs - retentionDays * DAY_MS) : FIRST_MS;
@@ -44,7 +44,7 @@ export function calendarRange(instantMs: number, nowMs: number, retentionDays: n
   return { lowerMs: startOfYear(decade), upperMs: startOfYear(decade + 10) };
 }
 
-/** Returns the largest part around an instant that overlaps no partition; none may contain the instant. */
+/** Returns the largest part of a range around an instant that overlaps no partition; no partition may contain the instant. */
 export function freeRange(
   range: TimeRange,
   instantMs: number,
@@ -107,8 +107,8 @@ function startOfMonth(ms: number): number {
 }
 
 /**
- * Formats a bound (milliseconds since 1970) for a statement, to the microsecond: partitions made by operators may begin
- * and end anywhere.
+ * Formats a bound (milliseconds since 1970) for a statement, to the microsecond: an operator's partition may begin and
+ * end at any instant.
  */
 export function boundText(ms: number): string {
   if (!Number.isFinite(ms)) return ms < 0 ? '-infinity' : 'infinity';

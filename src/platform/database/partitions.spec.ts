@@ -16,7 +16,7 @@ describe('months', () => {
     expect(addMonths(month, count)).toBe(sum);
   });
 
-  it('can be added and taken away again, and grow as text does', () => {
+  it('can be added and subtracted, and sort as text', () => {
     const month = fc
       .tuple(fc.integer({ min: 500, max: 9000 }), fc.integer({ min: 1, max: 12 }))
       .map(([y, m]) => `${String(y).padStart(4, '0')}-${String(m).padStart(2, '0')}`);

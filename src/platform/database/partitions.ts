@@ -24,9 +24,9 @@ import { ownershipOf } from './privileges';
 export type Month = string;
 
 const PARTITION_LOCK = 0x70617274; // "part" in ASCII
-/** Releases locks without a synchronous standby: events in a partition wait for it themselves. */
+/** Setting that releases locks before a synchronous standby confirms: the events of a partition wait for it anyway. */
 const LOCAL_COMMIT = 'SET LOCAL synchronous_commit = local';
-/** Lock held, with the oid of the partition, during its detachment. */
+/** Class of the lock (with the oid of the partition) that is held during a detachment. */
 export const DETACH_LOCK = 0x64657463; // "detc"
 /** Time that a write waits for the removal of its month. */
 const DETACH_WAIT_MS = 5000;
@@ -34,7 +34,7 @@ const DETACH_WAIT_MS = 5000;
 const AFTER_ALL = '~';
 const MONTH = /^(\d{4})-(\d{2})$/;
 
-/** Adds months, a negative `count` included. */
+/** Adds `count` months, which may be negative. */
 export function addMonths(month: Month, count: number): Month {
   const [, year, number] = MONTH.exec(month) ?? [];
   const date = new Date(0);
@@ -53,13 +53,13 @@ export function monthOf(isoUtc: string): Month {
   return isoUtc.slice(0, 7);
 }
 
-/** Returns the current month and `count` after it. */
+/** Returns the current month and the `count` months after it. */
 export function monthsAhead(count: number, now = new Date(wallClockMs())): Month[] {
   const current = monthOf(now.toISOString());
   return Array.from({ length: count + 1 }, (_, index) => addMonths(current, index));
 }
 
-/** Returns the months not wholly in partitions; detaching ones do not count. */
+/** Returns the months that are not wholly in partitions; partitions that are being detached do not count. */
 export function missingMonths(partitions: readonly Partition[], months: readonly Month[]): Month[] {
   const covered = coveredRanges(partitions.filter(({ isDetaching }) => !isDetaching));
   return months.filter((month) => firstGap(covered, rangeOf(month)) !== undefined);
@@ -74,24 +74,24 @@ interface MonthSpan {
 type Step = { partitions: Partition[] } | { detaching: Partition };
 
 /**
- * Range partitions of a table on its `timestamp`, created ahead and on demand: monthly, coarser for old ones
+ * Range partitions of tables on `timestamp`, which are created ahead and on demand: monthly, and coarser for old events
  * (partition-ranges.ts).
  *
  * A partition is created as a table and then attached: ATTACH takes SHARE UPDATE EXCLUSIVE on the parent, which blocks
- * neither reads nor writes, where `CREATE TABLE … PARTITION OF` blocks both. A DEFAULT partition would be scanned under
+ * neither reads nor writes, while `CREATE TABLE … PARTITION OF` blocks both. A DEFAULT partition would be scanned under
  * a lock at every attach. A role that does not own the table calls `<table>_make_partition` and
  * `<table>_finish_detaching`, functions of the owner.
  */
 @Injectable()
 export class Partitions {
-  /** Known months by table; neighbours are one span, so there are few. */
+  /** Months with partitions by table; adjacent months are one span. */
   private readonly known = new Map<string, MonthSpan[]>();
   private readonly queue = new PartitionQueue(
     (table, month) => this.isKnown(table, month),
     () => monthsAhead(1),
   );
   private isMaking = false;
-  /** Removals by oid of the partition. */
+  /** Running removals by oid of the partition. */
   private readonly removals = new Map<number, Promise<void>>();
   private readonly locks = new LockTable(() => this.database.readerLimit);
 
@@ -101,8 +101,8 @@ export class Partitions {
   ) {}
 
   /**
-   * Creates missing partitions, one at a time and flows in rotation; free for known months. An abort cancels the
-   * current one in PostgreSQL.
+   * Creates missing partitions, one at a time and for flows in rotation; known months need no statement. An abort
+   * cancels the current creation in PostgreSQL.
    * @param flow the key of a tenant's queue.
    * @throws AppError as Database; the reason of the signal; RangeError for an invalid month.
    */
@@ -138,7 +138,7 @@ export class Partitions {
     this.note(table, found);
   }
 
-  /** Advice when PostgreSQL has too few locks for statements about so many partitions. */
+  /** Advice for a server with too few locks for statements about all partitions. */
   lockAdvice(partitions: number): string | undefined {
     return this.locks.adviceFor(partitions);
   }
@@ -180,7 +180,7 @@ export class Partitions {
       const attempt = (): Promise<Step> =>
         this.database.transaction((client) => this.makeOne(client, table, month), { signal });
       const step = await attempt().catch((error: unknown) => {
-        if (isOutcomeUnknown(error)) return attempt(); // finds the partition of the first attempt
+        if (isOutcomeUnknown(error)) return attempt(); // the partition may exist already
         throw error;
       });
       if ('partitions' in step) {
@@ -193,7 +193,7 @@ export class Partitions {
       const error = withoutOutcome(failure);
       const fault = toDatabaseError(error);
       creation.reject(signal?.aborted ? (signal.reason as Error) : fault);
-      // The others would wait for the same server one by one.
+      // Other creations would wait for the same server one by one.
       if (isUnavailable(error)) this.queue.rejectAll(fault);
     }
   }
@@ -216,7 +216,7 @@ export class Partitions {
       const wanted = calendarRange(step.gapMs, wallClockMs(), retentionDays);
       await createPartition(client, table, freeRange(wanted, step.gapMs, step.partitions));
     } else {
-      // By a function of the owner, with the same rules: all partitions are to have one owner.
+      // A function of the owner does the same, so that all partitions have one owner.
       await client.query(`SELECT ${table}_make_partition($1::timestamptz, $2::int)`, [
         boundText(step.gapMs),
         retentionDays,
@@ -225,7 +225,7 @@ export class Partitions {
     return { partitions: await findPartitions(client, table) };
   }
 
-  /** Delays only callers that need the range under removal. */
+  /** Removes a partition; callers that need its range wait, all others do not. */
   private async makeAfterRemoval(creation: Creation, detaching: Partition): Promise<void> {
     const { table, signal } = creation;
     const { oid } = detaching;
@@ -243,9 +243,9 @@ export class Partitions {
   }
 
   /**
-   * Finishes an interrupted detachment, after waiting for a session that detaches: the partition hides its rows and
-   * still occupies its range.
-   * @throws the error of `pg` on a lock timeout, when old transactions still use it.
+   * Finishes an interrupted detachment, whose partition hides its rows and still occupies its range; waits for a session
+   * that is detaching it.
+   * @throws the error of `pg` on a lock timeout, when old transactions still use the partition.
    */
   private async finishDetaching(table: string, { oid, name }: Partition): Promise<void> {
     await this.database.transaction(async (client) => {
@@ -261,7 +261,7 @@ export class Partitions {
   }
 }
 
-/** Unwraps a commit of unknown outcome, which held no event: callers must not be told that theirs may be stored. */
+/** Unwraps a commit of unknown outcome, which had no events: no caller must be told that its events may be stored. */
 function withoutOutcome(error: unknown): unknown {
   return isOutcomeUnknown(error) ? ((error as Error).cause ?? error) : error;
 }
@@ -279,9 +279,9 @@ function stepFor(
 
 async function createPartition(client: PoolClient, table: string, range: TimeRange): Promise<void> {
   const name = await freeNameOf(client, table, range);
-  // Identifiers and bounds take no parameters; the table comes from our code, the rest is digits.
+  // Identifiers and bounds cannot be parameters: the table's name comes from our code, and all else is digits.
   await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
-  // ATTACH copies triggers for each row, not those of statements.
+  // ATTACH copies the triggers for rows, but not those for statements.
   const { rows } = await client.query<{ create: string }>(
     `SELECT format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()',
                    t.tgname, $2::text, t.tgfoid::regproc) AS create

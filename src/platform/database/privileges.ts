@@ -2,8 +2,8 @@ import type { ClientBase } from 'pg';
 import { SERVER_PRIVILEGES } from './migrations/server-privileges';
 
 /**
- * Checks that the role of a connection may do what the service does.
- * @throws Error that names what is missing and the script that grants it.
+ * Checks the privileges of a connection's role.
+ * @throws Error with the missing privileges and the script that grants them.
  */
 export async function assertPrivileges(client: ClientBase): Promise<void> {
   const wanted = Object.entries(SERVER_PRIVILEGES.tables).flatMap(([table, privileges]) =>
@@ -30,12 +30,12 @@ export async function assertPrivileges(client: ClientBase): Promise<void> {
   );
 }
 
-/** How a role stands to the owner of a table. */
+/** Relation of a role to the owner of a table. */
 export interface Ownership {
   role: string;
   owner: string;
   isOwner: boolean;
-  /** The role owns it, is a member of its owner, or is a superuser: it may detach, drop and vacuum. */
+  /** True when the role owns the table, is a member of its owner, or a superuser: it may detach, drop and vacuum. */
   mayMaintain: boolean;
 }
 

@@ -5,7 +5,7 @@ import { assertSessions, poolOf } from './data-source';
 
 const DOWN_FOR_MS = 5000;
 
-/** Read replica, connected on first use and skipped for five seconds after a failure. */
+/** Read replica, which is connected on its first use, and skipped for five seconds after a failure. */
 export class ReadReplica {
   private readonly logger = new Logger(ReadReplica.name);
   private readonly dataSource: DataSource;
@@ -23,7 +23,7 @@ export class ReadReplica {
     return performance.now() >= this.downUntilMs;
   }
 
-  /** Resolves with its pool; rejects without a connection. */
+  /** Resolves with the pool of connections; rejects when the replica cannot be reached. */
   async pool(): Promise<Pool> {
     if (!this.dataSource.isInitialized) {
       this.connecting ??= this.connect().finally(() => {
@@ -44,7 +44,7 @@ export class ReadReplica {
     }
   }
 
-  /** Skips it for five seconds. */
+  /** Makes `pick` skip the replica for five seconds. */
   markDown(error: unknown): void {
     this.downUntilMs = performance.now() + DOWN_FOR_MS;
     const reason = error instanceof Error ? error.message : String(error);
@@ -57,7 +57,7 @@ export class ReadReplica {
   }
 }
 
-/** Read replicas in rotation; with TypeORM's replication one dead replica would fail the start. */
+/** Read replicas in rotation. With TypeORM's replication, a dead replica would make the start fail. */
 @Injectable()
 export class ReadReplicas implements OnApplicationShutdown {
   private next = 0;

@@ -1,8 +1,8 @@
 import type { ClientBase } from 'pg';
 
 /**
- * Runs `work` under a session's advisory lock, which ends with the process or connection and holds no snapshot that
- * concurrent work would wait for.
+ * Runs `work` under an advisory lock of the session. It ends with the process or the connection, and unlike a
+ * transaction has no snapshot for which other work would have to wait.
  * @returns undefined when another connection, here or in another replica, holds the lock.
  */
 export async function withSessionLock<T>(
@@ -18,7 +18,7 @@ export async function withSessionLock<T>(
   try {
     return { result: await work() };
   } finally {
-    // The server unlocks for a lost connection.
+    // The server releases the lock of a lost connection.
     await client.query('SELECT pg_advisory_unlock($1)', [key]).catch(() => undefined);
   }
 }

@@ -4,9 +4,9 @@ import { SessionSettingsError } from './database-errors';
 interface SessionSetting {
   name: string;
   value: string;
-  /** Tells whether another value serves as well. */
+  /** Tells whether another value is acceptable. */
   serves?: (value: string) => boolean;
-  /** A statement takes longer with another value; results stay the same. */
+  /** True when another value only makes statements slower, and results stay the same. */
   isForSpeed?: boolean;
 }
 
@@ -32,11 +32,11 @@ const SETTINGS: readonly SessionSetting[] = [
   { name: 'default_transaction_deferrable', value: 'off' },
   { name: 'exit_on_error', value: 'off' },
   { name: 'lock_timeout', value: '0' },
-  // Pools and transactions have their own.
+  // Pools and transactions set their limits themselves.
   { name: 'statement_timeout', value: '0', serves: () => true },
   { name: 'idle_in_transaction_session_timeout', value: '0', serves: () => true },
   { name: 'idle_session_timeout', value: '0' },
-  // A commit that did not wait for its standby shows only in a warning.
+  // Only a warning tells that a commit did not wait for its standby.
   { name: 'client_min_messages', value: 'warning', serves: (least) => least !== 'error' },
   // Pages over 84 partitions: 1 180 plans a second with `auto`, 1 420 with generic plans; deep pages 660 and 2 080
   // (docs/architecture.md).
@@ -51,14 +51,14 @@ const STARTUP_OPTIONS = SETTINGS.map(
   ({ name, value }) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`,
 ).join(' ');
 
-/** Startup parameters that give a session its settings: they take precedence over those of role and database. */
+/** Startup parameters with the settings, which take precedence over the settings of role and database. */
 export interface SessionOptions {
-  /** Without `options`, which would replace ours. */
+  /** The URL without `options`, which would replace ours. */
   url: string;
   options: string;
 }
 
-/** Options of a connection to `url`; those that the URL has (`?options=-c search_path=…`) come first. */
+/** Returns the options of a connection to `url`, after those of the URL (`?options=-c search_path=…`). */
 export function sessionOptions(url: string): SessionOptions {
   if (!url.includes('options=')) return { url, options: STARTUP_OPTIONS };
   const parsed = new URL(url);
@@ -87,14 +87,14 @@ interface Found {
   /** Null for a setting that this version does not have. */
   value: string | null;
   role: string;
-  /** First schema of search_path that exists. */
+  /** First existing schema of search_path. */
   schema: string | null;
 }
 
 /**
  * Checks the settings of a session. A pooler may drop them silently (`ignore_startup_parameters` of PgBouncer), and in
  * another time zone every timestamp would be wrong.
- * @returns warnings, where results would be slow or commits not durable.
+ * @returns warnings about slow statements and commits that are not durable.
  * @throws SessionSettingsError with the statements that help, when results would be wrong.
  */
 export async function assertSession(client: ClientBase): Promise<string[]> {

@@ -1,6 +1,6 @@
 import type { ClientBase, Connection } from 'pg';
 
-/** Statements that replace each other: a connection keeps `max` of them. */
+/** Group of statements, of which a connection keeps `max` prepared. */
 export interface StatementGroup {
   readonly name: string;
   readonly max: number;
@@ -12,17 +12,17 @@ interface NamedStatement {
 }
 
 interface PreparingConnection extends Pick<Connection, 'close'> {
-  /** Texts of statements parsed by PostgreSQL, by name. */
+  /** Texts of the prepared statements by name. */
   parsedStatements: Record<string, string | undefined>;
 }
 
 /**
- * Bounds the prepared statements of a connection. PostgreSQL keeps a named statement with its plan until the connection
+ * Limits the prepared statements of a connection. PostgreSQL keeps a named statement with its plan until the connection
  * ends: 100 kB for a plan of one partition, and 13 kB for each partition in a plan of all (PostgreSQL 18). A full
- * `group` closes its least recently used statement; one without a group stays, as its name stands in the code.
+ * `group` closes its least recently used statement. A statement without a group stays: the code has a fixed number.
  *
- * The protocol's Close shares the Sync of the new statement: it costs no round trip, and its failure is that
- * statement's. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the server.
+ * The protocol's Close shares the Sync of the new statement: it costs no round trip, and its failure is an error of that
+ * statement. DEALLOCATE would find nothing behind PgBouncer, which renames statements on the server.
  */
 export function boundStatementNames(client: ClientBase): void {
   const plain = client as unknown as {
@@ -46,8 +46,8 @@ export function boundStatementNames(client: ClientBase): void {
 }
 
 class NameGroup {
-  /** Unanswered statements by name, least recently used first. */
-  private readonly underWay = new Map<string, number>();
+  /** Number of unanswered executions by name of the statement; the least recently used is first. */
+  private readonly unanswered = new Map<string, number>();
 
   constructor(
     private readonly connection: PreparingConnection,
@@ -55,30 +55,30 @@ class NameGroup {
   ) {}
 
   begin(name: string): void {
-    const count = this.underWay.get(name);
+    const count = this.unanswered.get(name);
     if (count === undefined) this.closeOldest();
-    else this.underWay.delete(name);
-    this.underWay.set(name, (count ?? 0) + 1);
+    else this.unanswered.delete(name);
+    this.unanswered.set(name, (count ?? 0) + 1);
   }
 
   end(name: string): void {
-    const count = this.underWay.get(name) ?? 1;
-    this.underWay.set(name, count - 1);
+    const count = this.unanswered.get(name) ?? 1;
+    this.unanswered.set(name, count - 1);
   }
 
-  /** Keeps unanswered statements, which may not even be sent. */
+  /** Closes the least recently used statement that is answered: an unanswered one may not even be sent. */
   private closeOldest(): void {
-    for (const [name, count] of this.underWay) {
-      if (this.underWay.size < this.max) return;
+    for (const [name, count] of this.unanswered) {
+      if (this.unanswered.size < this.max) return;
       if (count > 0) continue;
-      this.underWay.delete(name);
+      this.unanswered.delete(name);
       delete this.connection.parsedStatements[name];
       this.connection.close({ type: 'S', name }, false);
     }
   }
 }
 
-/** Excludes COPY and cursors: they submit themselves and must not be copied. */
+/** Tells whether a query is a plain statement: COPY and cursors submit themselves, and must not be copied. */
 function isNamed(statement: unknown): statement is NamedStatement {
   return (
     typeof statement === 'object' &&
@@ -89,7 +89,7 @@ function isNamed(statement: unknown): statement is NamedStatement {
   );
 }
 
-/** Removes names, for poolers without prepared statements. */
+/** Removes the names of statements, for poolers that do not support prepared statements. */
 export function dropStatementNames(client: ClientBase): void {
   const plain = client as { query: (statement: unknown, ...rest: unknown[]) => unknown };
   const query = plain.query.bind(client);

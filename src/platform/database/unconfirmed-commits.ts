@@ -7,41 +7,41 @@ import { AppError } from '../errors/app-error';
 import { withDeadline } from '../runtime/abort';
 
 /**
- * Has a transaction id, so that its commit waits for synchronous standbys; its confirmation covers all earlier commits,
- * as logs are replicated in order.
+ * Barrier: a statement with a transaction id, whose commit therefore waits for synchronous standbys. Its confirmation
+ * covers all earlier commits, as the log is replicated in order.
  */
 export const DURABILITY_BARRIER = {
   name: 'durability-barrier',
   text: `SELECT pg_logical_emit_message(true, 'audit-server', '')`,
 };
 
-/** Limit that shows a missing standby; ordinary barriers take milliseconds. */
+/** Time of the first barrier, after which a standby counts as missing; ordinary barriers take milliseconds. */
 const FIRST_WAIT_MS = 2000;
-/** Limit of later barriers, which a returning standby answers at once. */
+/** Time of later barriers, which a returning standby confirms at once. */
 const LATER_WAIT_MS = 20_000;
-/** Pauses after attempts that did not reach PostgreSQL, doubled up to the second. */
+/** First and longest pause after barriers that did not reach PostgreSQL; each pause is twice the one before. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [50, 500];
-/** Wait of readers from the first unconfirmed commit; later ones are refused at once. */
+/** Time that readers wait after the first unconfirmed commit; reads that come later are refused at once. */
 const READER_WAIT_MS = 1000;
 const READ_ATTEMPTS = 3;
-/** Interval while a commit waits for another reason (a lock). */
+/** Interval of barriers while a commit waits for another reason, such as a lock. */
 const PROBE_EVERY_MS = 5000;
 
 type BarrierOutcome = 'confirmed' | 'interrupted' | 'failed';
 
 /**
- * Tracks tenants whose rows may be visible and not durable.
+ * Commits that no synchronous standby has confirmed, by tenant; reads of these tenants are held back.
  *
- * A commit on a primary with synchronous standbys waits, invisible, until a standby has it too. When the wait is
- * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible unreplicated, and
- * a promotion of the standby loses them: they must be neither shown nor acknowledged. After a commit of unknown outcome
- * its tenants are unconfirmed until a later barrier is confirmed, which takes milliseconds without synchronous
- * standbys. Reads go through `readConfirmed`; acknowledgements carry the barrier in their own transaction. Processes do not
- * share unconfirmed commits (docs/adr/0028-acknowledged-means-replicated.md).
+ * A commit on a primary with synchronous standbys waits, invisible, until a standby has it as well. When the wait is
+ * interrupted (a cancel) or its backend ends (pg_terminate_backend, a crash), its rows become visible although they are
+ * not replicated, and a promotion of the standby loses them: they must be neither shown nor acknowledged. After a commit
+ * of unknown outcome its tenants are unconfirmed until a later barrier is confirmed, which takes milliseconds without
+ * synchronous standbys. Reads go through `readConfirmed`; a transaction that acknowledges stored rows contains the
+ * barrier. Processes do not share unconfirmed commits (docs/adr/0028-acknowledged-means-replicated.md).
  */
 export class UnconfirmedCommits {
   private readonly logger = new Logger('UnconfirmedCommits');
-  /** Commits before the current barrier, and after its begin. */
+  /** Tenants with commits that the current barrier covers, and with later ones. */
   private covered = new TenantSet();
   private later = new TenantSet();
   private readonly counts: Record<UnknownReason, number> = {
@@ -50,7 +50,7 @@ export class UnconfirmedCommits {
     deadline: 0,
   };
   private readonly ending = new AbortController();
-  private settling: Promise<void> | undefined;
+  private confirming: Promise<void> | undefined;
   private readonly waiters = new Set<() => void>();
   private readonly stallListeners: ((isStalled: boolean) => void)[] = [];
   private confirmedAtMs = -Infinity;
@@ -59,7 +59,7 @@ export class UnconfirmedCommits {
 
   constructor(private readonly pool: DedicatedPool) {}
 
-  /** True when PostgreSQL is reached but confirms no commits, as a synchronous standby does not answer. */
+  /** True while PostgreSQL answers but confirms no commits, as a synchronous standby is missing. */
   get isStalled(): boolean {
     return this.stalledSinceMs !== undefined;
   }
@@ -69,6 +69,7 @@ export class UnconfirmedCommits {
     this.stallListeners.push(listener);
   }
 
+  /** Creates the error of writes while `isStalled`. */
   refusal(): AppError {
     return new AppError(
       'DATABASE_UNAVAILABLE',
@@ -81,7 +82,7 @@ export class UnconfirmedCommits {
     this.counts[reason] += 1;
   }
 
-  /** Records a failed commit: an unknown outcome makes its tenants unconfirmed. */
+  /** Records a failed commit; one of unknown outcome makes its tenants unconfirmed. */
   noteFailure(error: unknown, tenants: Iterable<string>): void {
     const reason = unknownReasonOf(error);
     if (reason === undefined) return;
@@ -92,23 +93,25 @@ export class UnconfirmedCommits {
       `A commit has an unknown outcome (${reason}). Of ${describeCount(this.unconfirmedTenants)} nothing is shown until a later commit is ` +
         'confirmed by PostgreSQL and its synchronous standbys.',
     );
-    this.startSettling();
+    this.startConfirming();
   }
 
-  /** Tries a barrier because of a slow commit. */
+  /** Tries a barrier, because a commit is slow. */
   probe(): void {
-    if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.startSettling();
+    if (performance.now() - this.confirmedAtMs > PROBE_EVERY_MS) this.startConfirming();
   }
 
-  affect(tenants: UnconfirmedTenants): boolean {
+  /** Tells whether one of these tenants has unconfirmed commits. */
+  affect(tenants: Tenants): boolean {
     return this.covered.has(tenants) || this.later.has(tenants);
   }
 
   /**
-   * Runs a read of durable rows only: it waits while its tenants are unconfirmed, and is repeated when they become so.
-   * @throws AppError DATABASE_UNAVAILABLE when that lasts; errors of `work`.
+   * Runs a read that shows confirmed commits only. It waits while its tenants have unconfirmed commits, and is repeated
+   * when they have them afterwards.
+   * @throws AppError DATABASE_UNAVAILABLE when the commits stay unconfirmed; errors of `work`.
    */
-  async readConfirmed<T>(tenants: UnconfirmedTenants, work: () => Promise<T>): Promise<T> {
+  async readConfirmed<T>(tenants: Tenants, work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
       if (this.affect(tenants)) await this.whenConfirmed(tenants);
       const result = await work();
@@ -118,18 +121,18 @@ export class UnconfirmedCommits {
   }
 
   /**
-   * Resolves when these are confirmed.
+   * Resolves when these tenants have no unconfirmed commits.
    * @throws AppError DATABASE_UNAVAILABLE after READER_WAIT_MS.
    */
-  async whenConfirmed(tenants: UnconfirmedTenants): Promise<void> {
+  async whenConfirmed(tenants: Tenants): Promise<void> {
     while (this.affect(tenants)) {
       const leftMs = this.unconfirmedSinceMs + READER_WAIT_MS - performance.now();
       if (leftMs <= 0 || this.ending.signal.aborted) throw unconfirmed();
-      await this.change(leftMs);
+      await this.nextChange(leftMs);
     }
   }
 
-  /** Counts: `unknown` by reason since the start, `tenants` unconfirmed now (Infinity for all). */
+  /** `unknown`: commits of unknown outcome since the start, by reason; `tenants`: their unconfirmed tenants now, Infinity for all. */
   statistics(): { unknown: Record<UnknownReason, number>; tenants: number; isStalled: boolean } {
     return {
       unknown: { ...this.counts },
@@ -142,18 +145,18 @@ export class UnconfirmedCommits {
   async close(): Promise<void> {
     this.ending.abort(new Error('The process stops'));
     this.wake();
-    await this.settling;
+    await this.confirming;
   }
 
   private get unconfirmedTenants(): number {
     return this.covered.size + this.later.size;
   }
 
-  private startSettling(): void {
+  private startConfirming(): void {
     if (this.ending.signal.aborted) return;
-    this.settling ??= this.confirmBarriers().finally(() => {
-      this.settling = undefined;
-      if (this.later.size > 0) this.startSettling();
+    this.confirming ??= this.confirmBarriers().finally(() => {
+      this.confirming = undefined;
+      if (this.later.size > 0) this.startConfirming();
     });
   }
 
@@ -174,7 +177,7 @@ export class UnconfirmedCommits {
       }
       this.noteStall(outcome);
       if (outcome === 'interrupted') waitMs = LATER_WAIT_MS;
-      // No commit is in doubt: the next one finds out whether PostgreSQL confirms again.
+      // No commit is unconfirmed: the next commit shows whether PostgreSQL confirms again.
       else if (this.unconfirmedTenants === 0) return;
       else {
         await sleep(pauseMs, undefined, { signal: this.ending.signal, ref: false }).catch(
@@ -186,20 +189,20 @@ export class UnconfirmedCommits {
   }
 
   /**
-   * Cancels the barrier after `waitMs`, harmless without rows: 'interrupted' means no confirmation by a standby,
-   * 'failed' no connection to PostgreSQL.
+   * Tries a barrier, and cancels it after `waitMs`, which is harmless as it has no rows. 'interrupted': no standby has
+   * confirmed it; 'failed': PostgreSQL was not reached.
    */
   private async attempt(waitMs: number): Promise<BarrierOutcome> {
-    const isWhole = async (client: PoolClient): Promise<boolean> => {
-      takeInterruptedWait(client); // of the attempt before
+    const tryBarrier = async (client: PoolClient): Promise<boolean> => {
+      takeInterruptedWait(client); // resets the mark of the previous attempt
       await client.query(DURABILITY_BARRIER);
       return !takeInterruptedWait(client);
     };
-    const late = (): Error => new Error('The barrier is late');
+    const late = (): Error => new Error('The barrier was not confirmed in time');
     try {
       const isConfirmed = await withDeadline(
         { timeoutMs: waitMs, late, signal: this.ending.signal },
-        (signal) => this.pool.withClient(isWhole, signal),
+        (signal) => this.pool.withClient(tryBarrier, signal),
       );
       return isConfirmed ? 'confirmed' : 'interrupted';
     } catch (error) {
@@ -227,7 +230,7 @@ export class UnconfirmedCommits {
     for (const listener of this.stallListeners) listener(isStalled);
   }
 
-  private change(mostMs: number): Promise<void> {
+  private nextChange(mostMs: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
         clearTimeout(timer);
@@ -256,18 +259,19 @@ function unconfirmed(): AppError {
   );
 }
 
-export type UnconfirmedTenants = readonly string[] | '*';
+/** Names of tenants; `*` for all. */
+type Tenants = readonly string[] | '*';
 
-/** Limit in characters of all names; beyond it all tenants are unconfirmed. */
+/** Limit in characters of all names; beyond it the set contains every tenant. */
 const MAX_CHARACTERS = 1024 * 1024;
 
-/** Tenants with unconfirmed commits, in bounded memory. */
-export class TenantSet {
+/** Set of tenants in bounded memory. */
+class TenantSet {
   private readonly names = new Set<string>();
   private characters = 0;
   private areAll = false;
 
-  /** Count; Infinity for all. */
+  /** Number of tenants; Infinity for all. */
   get size(): number {
     return this.areAll ? Infinity : this.names.size;
   }
@@ -281,14 +285,14 @@ export class TenantSet {
     }
   }
 
-  /** Moves the tenants of another set here. */
+  /** Moves the tenants of another set into this one. */
   take(other: TenantSet): void {
     if (other.areAll) this.addAll();
     this.add(other.names);
     other.clear();
   }
 
-  has(tenants: UnconfirmedTenants): boolean {
+  has(tenants: Tenants): boolean {
     if (this.areAll) return true;
     if (this.names.size === 0) return false;
     return tenants === '*' || tenants.some((name) => this.names.has(name));

@@ -10,14 +10,14 @@ describe('findBinaries', () => {
     await access(binaries.pgCtl, constants.X_OK);
   });
 
-  it('says what to do when the optional package is not installed', async () => {
+  it('gives advice when the optional package is not installed', async () => {
     const other = process.platform === 'darwin' ? 'linux' : 'darwin';
     await expect(findBinaries(other, 'x64')).rejects.toThrow(
       /not installed for \w+ on x64: set DATABASE_URL .*, or run `npm ci` without --omit=optional/,
     );
   });
 
-  it('says what to do on a platform that nobody builds PostgreSQL for', async () => {
+  it('gives advice on a platform without a build of PostgreSQL', async () => {
     await expect(findBinaries('sunos', 'sparc')).rejects.toThrow(
       'There is no embedded PostgreSQL for sunos on sparc: set DATABASE_URL',
     );

@@ -2,7 +2,7 @@ import { chmod, readFile, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 
 export interface PostgresBinaries {
-  /** Folder of bin, lib and share; relocatable as a whole. */
+  /** Folder of bin, lib and share, which can be moved as a whole. */
   root: string;
   version: string;
   initdb: string;
@@ -52,7 +52,7 @@ export async function findBinaries(
   return binaries;
 }
 
-/** Locates the programs in a folder laid out as the package. */
+/** Returns the paths of the programs in a folder with the layout of the package. */
 export function binariesIn(root: string, version: string): PostgresBinaries {
   const suffix = process.platform === 'win32' ? '.exe' : '';
   const program = (name: string): string => join(root, 'bin', `${name}${suffix}`);
@@ -83,7 +83,7 @@ async function restoreLinks(folder: string): Promise<void> {
   }
 }
 
-/** Restores a mode lost in unpacking; leaves a right one alone, for read-only folders. */
+/** Restores a mode that was lost in unpacking; does not write to read-only folders whose modes are right. */
 async function makeExecutable(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   for (const name of ['initdb', 'pg_ctl', 'postgres']) {

@@ -6,7 +6,7 @@ import { findBarrier, mayUse, parseUsers } from './data-directory';
 const stranger = { name: 'stranger', uid: 54321, gid: 54321 };
 
 describe('parseUsers', () => {
-  it('reads the users of a passwd file, negative numbers included, and skips what is none', () => {
+  it('reads the users of a passwd file, with negative numbers, and skips other lines', () => {
     const passwd =
       '# comment\nroot:x:0:0:root:/root:/bin/sh\nnobody:*:-2:-2::/:/bin/false\n+::::::\n';
     expect(parseUsers(passwd)).toEqual([
@@ -36,13 +36,13 @@ describe('findBarrier', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('names the folder on the way that is closed to the account, also to a path that is still to be made', async () => {
+  it('names the folder that the account cannot enter, also for a path that does not exist', async () => {
     await mkdir(join(folder, 'open'), { mode: 0o755 });
     await chmod(folder, 0o700);
     expect(await findBarrier(join(folder, 'open', 'not', 'yet'), stranger)).toBe(folder);
   });
 
-  it('finds none on an open way, nor for the user of the process itself', async () => {
+  it('finds none when the account can enter every folder, nor for the user of the process', async () => {
     await chmod(folder, 0o755);
     expect(await findBarrier(join(folder, 'open'), stranger)).toBeUndefined();
     await chmod(folder, 0o700);

@@ -22,19 +22,20 @@ type Log = (line: string) => void;
 export interface DataDirectory {
   /** Folder of logs and of `data`, which belongs to `account`. */
   home: string;
-  /** Account of the server, undefined for that of this process. */
+  /** Account of the server; undefined for the account of this process. */
   account: Account | undefined;
 }
 
-/** File with the path of a folder outside DATA_DIR. */
+/** Name of the pointer, a file with the path of a folder outside DATA_DIR. */
 const POINTER = 'postgres.location';
 
-/** Preferred first: it survives a reboot. */
+/** Folders outside DATA_DIR; the first is preferred, as it survives a reboot. */
 const RELOCATION_BASES = ['/var/lib', tmpdir(), '/tmp'].map((base) => join(base, 'audit-server'));
 
 /**
- * Creates the server's folder in `dataDir`. When a root process's account cannot enter it (/root/checkout), files go to
- * /var/lib/audit-server or the temporary folder, and `dataDir` gets a pointer: its removal resets the data.
+ * Creates the server's folder in `dataDir`. When the account of a server that root starts cannot enter `dataDir`
+ * (/root/checkout), the folder is in /var/lib/audit-server or the temporary folder, and `dataDir` has a pointer to it,
+ * whose removal resets the data.
  * @throws Error when the account cannot reach existing data.
  */
 export async function prepareDataDirectory(dataDir: string, log: Log): Promise<DataDirectory> {
@@ -66,7 +67,7 @@ export async function prepareDataDirectory(dataDir: string, log: Log): Promise<D
   return { home, account };
 }
 
-/** Copies, once, programs that the account cannot run. */
+/** Copies programs that the account cannot run, once. */
 export async function reachableBinaries(
   binaries: PostgresBinaries,
   account: Account | undefined,
@@ -83,7 +84,7 @@ export async function reachableBinaries(
   await openToAll(draft);
   await rename(draft, target).catch(async (error: unknown) => {
     await rm(draft, { recursive: true, force: true });
-    if (!(await stat(copy.initdb).catch(() => undefined))) throw error; // else copied by another process
+    if (!(await stat(copy.initdb).catch(() => undefined))) throw error; // another process may have copied them
   });
   return copy;
 }
@@ -145,13 +146,13 @@ async function relocationBase(account: Account): Promise<string> {
   );
 }
 
-/** Keeps ownership, so that the account cannot plant links for a root process to follow. */
+/** Creates a folder that this process owns: the account could plant links in its folders, which root would follow. */
 async function makeHome(home: string, account: Account | undefined): Promise<void> {
   await mkdir(home, { recursive: true });
   await chmod(home, account ? 0o711 : 0o700);
 }
 
-/** Gives advice instead of "permission denied": a user cannot use another user's data. */
+/** Throws advice in place of "permission denied" when the data belong to another user. */
 async function refuseForeignData(home: string): Promise<void> {
   const uid = process.geteuid?.();
   if (uid === undefined || uid === 0) return;
@@ -165,7 +166,7 @@ async function refuseForeignData(home: string): Promise<void> {
   );
 }
 
-/** Opens a copy to all, whatever the installation's umask. */
+/** Lets all users read a copy, whatever the umask of the installation was. */
 async function openToAll(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
@@ -182,13 +183,13 @@ export interface Account {
   gid: number;
 }
 
-/** Unprivileged system users; `_postgres` is that of macOS. */
+/** Unprivileged system users in order of preference; `_postgres` exists on macOS. */
 const CANDIDATES = ['postgres', '_postgres', 'nobody', 'daemon'];
 
 /**
- * Resolves with the account of the server, undefined for that of this process. PostgreSQL refuses to run as root: the
- * owner of existing data runs it, else the first unprivileged system user. None is created, as a checkout must not
- * change its host's users.
+ * Resolves with the account of the server; undefined for the account of this process. PostgreSQL refuses to run as root:
+ * then it runs as the owner of existing data, or else as the first unprivileged system user. No user is created, as a
+ * checkout must not change the users of its host.
  * @throws Error without a usable user.
  */
 export async function accountForServer(dataFolder: string): Promise<Account | undefined> {
@@ -199,7 +200,7 @@ export async function accountForServer(dataFolder: string): Promise<Account | un
     const name = users.find((user) => user.uid === owner.uid)?.name ?? String(owner.uid);
     return { name, uid: owner.uid, gid: owner.gid };
   }
-  // initdb fails for a number without an entry, so a free one is no choice.
+  // A free number is no alternative: initdb fails for a number without an entry.
   for (const name of CANDIDATES) {
     const user = users.find((each) => each.name === name && each.uid !== 0);
     if (user) return user;
@@ -223,8 +224,8 @@ export function parseUsers(passwd: string): Account[] {
 }
 
 /**
- * Finds the first folder from `path`, which need not exist, upwards that the account may not enter; undefined for none.
- * Access lists beyond the mode bits are not read.
+ * Finds the first folder that the account may not enter, from `path` (which need not exist) upwards; undefined for none.
+ * Only mode bits are read, no access lists.
  */
 export async function findBarrier(
   path: string,
@@ -244,7 +245,7 @@ export function mayUse(
   account: Account,
   bits: number,
 ): boolean {
-  // Only the account's class counts: supplementary groups are dropped at the start.
+  // The account's groups do not count: the start drops supplementary groups.
   const shift = account.uid === uid ? 6 : account.gid === gid ? 3 : 0;
   return ((mode >> shift) & bits) === bits;
 }

@@ -16,40 +16,40 @@ const PORT_TAKEN = /could not bind|Address already in use/;
 interface EmbeddedPostgresOptions {
   dataDir: string;
   log: (line: string) => void;
-  /** Port on 127.0.0.1; default a free one. */
+  /** Port on 127.0.0.1; by default a free port. */
   port?: number;
   settings?: Record<string, string>;
-  /** Pauses before restarts of a server that ended by itself; false for none. */
+  /** Pauses before restarts of a server that ended by itself; false: no restarts. */
   restarts?: Partial<RestartPauses> | false;
-  /** Called with lines that an operator should see; default `log`. */
+  /** Logs lines that an operator should see; default `log`. */
   warn?: (line: string) => void;
 }
 
-/** On Linux a check reads two small files, elsewhere it runs a program. */
+/** Interval of checks, which read two small files on Linux, and run a program on other systems. */
 const CHECK_INTERVAL_MS = process.platform === 'linux' ? 1000 : 5000;
-/** Restarts within the window lengthen the pauses. */
+/** Window in which restarts lengthen the pauses. */
 const RESTART_WINDOW_MS = 10 * 60_000;
 
-/** Pause after a restart, doubled with each of the window up to the longest. */
+/** First and longest pause after a restart; each restart in the window doubles the pause. */
 interface RestartPauses {
   firstPauseMs: number;
   longestPauseMs: number;
 }
 
-/** A fault may pass, such as a full disk or a volume that was away; one that stays must cost little. */
+/** Pauses between attempts: a fault may pass (a full disk, a missing volume), and a permanent one must cost little. */
 const PAUSES: RestartPauses = { firstPauseMs: 1000, longestPauseMs: 60_000 };
 
 /**
- * PostgreSQL server for machines with only Node.js. It listens on loopback only, with a random password, and locks its
- * folder. It outlives a killed Node.js; the next start stops it cleanly first. A server that ends by itself, killed for
- * its memory for example, is started again on the same port, until that succeeds: its log has every acknowledged commit.
+ * PostgreSQL server for machines with only Node.js. It listens on loopback, with a random password, and locks its
+ * folder. It survives when Node.js is killed; the next start stops it first. A server that ends by itself, for example
+ * killed for its memory, is restarted on the same port until that succeeds: its log has every acknowledged commit.
  */
 export class EmbeddedPostgresServer {
   private stopping: Promise<void> | undefined;
   private restarting: Promise<void> | undefined;
   private readonly restartsMs: number[] = [];
   private nextRestartMs = -Infinity;
-  /** The last start has failed. */
+  /** True when the last start has failed. */
   private isDown = false;
   private readonly checking: NodeJS.Timeout | undefined;
   private readonly stopAtExit = (): void => this.postmaster.stopAtExit();
@@ -80,7 +80,7 @@ export class EmbeddedPostgresServer {
     const binaries = await reachableBinaries(found, directory.account, options.log);
     const lock = await FolderLock.acquire(directory.home);
     let postmaster: Postmaster | undefined;
-    // A process stopped during the start leaves no server running.
+    // A process that ends during the start must not leave a running server.
     const giveUp = (): void => postmaster?.stopAtExit();
     process.once('exit', giveUp);
     try {
@@ -104,7 +104,7 @@ export class EmbeddedPostgresServer {
     }
   }
 
-  /** Stops the server with everything on disk; repeatable. */
+  /** Stops the server with everything on disk; may be called again. */
   stop(): Promise<void> {
     this.stopping ??= this.stopOnce();
     return this.stopping;
@@ -139,7 +139,7 @@ export class EmbeddedPostgresServer {
     }
   }
 
-  /** Sets when the next restart may begin; returns the pause in milliseconds. */
+  /** Sets the time of the next restart; returns the pause before it in milliseconds. */
   private pause(): number {
     const { firstPauseMs, longestPauseMs } = { ...PAUSES, ...(this.options.restarts || {}) };
     const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (this.restartsMs.length - 1));
@@ -165,7 +165,7 @@ async function endFormerServer(postmaster: Postmaster, log: (line: string) => vo
   await postmaster.patchPidFile();
 }
 
-/** @param keepsLog keeps the log of the server that ran before; false to replace that of a failed start. */
+/** @param keepsLog true keeps the log of the previous server; false replaces the log of a failed start. */
 async function launch(
   postmaster: Postmaster,
   { port: fixedPort, settings = {}, log }: EmbeddedPostgresOptions,
@@ -200,7 +200,7 @@ async function ensureDatabase(url: string): Promise<void> {
   }
 }
 
-/** Finds a free port on 127.0.0.1, which another process may take first. */
+/** Finds a free port on 127.0.0.1, which another process may still take. */
 export async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');

@@ -13,7 +13,7 @@ describe.each([process.platform, 'freebsd'])('FolderLock on %s', (platform) => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('refuses a second holder, by whatever path it comes, and names the first', async () => {
+  it('refuses a second holder, by any path to the folder, and names the first', async () => {
     const lock = await FolderLock.acquire(folder, platform);
     const alias = join(folder, 'alias');
     await symlink(folder, alias);
@@ -23,7 +23,7 @@ describe.each([process.platform, 'freebsd'])('FolderLock on %s', (platform) => {
     await lock.release();
   });
 
-  it('lets the next one in once released, and can be released twice', async () => {
+  it('admits the next holder once it is released, and can be released twice', async () => {
     const first = await FolderLock.acquire(folder, platform);
     await first.release();
     await first.release();
@@ -31,7 +31,7 @@ describe.each([process.platform, 'freebsd'])('FolderLock on %s', (platform) => {
     await second.release();
   });
 
-  it('does not mix up two folders', async () => {
+  it('is separate for two folders', async () => {
     const other = await mkdtemp(join(tmpdir(), 'audit-server-lock-'));
     const locks = [
       await FolderLock.acquire(folder, platform),

@@ -4,9 +4,9 @@ import { stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 
 /**
- * Limits a folder to one process by a local socket named after its device and inode, which tells the holder's process
- * id. The kernel frees it at any end of the process, so no lock is stale. Separate network namespaces (two containers
- * on one volume) do not see each other.
+ * Limits a folder to one process by a local socket, which is named after the folder's device and inode, and sends the
+ * holder's process id. The kernel frees it at any end of the process, so no lock is stale. Processes in separate network
+ * namespaces (two containers on one volume) do not see each other's locks.
  */
 export class FolderLock {
   private constructor(
@@ -16,14 +16,14 @@ export class FolderLock {
 
   /**
    * Locks an existing folder.
-   * @throws Error that names the holder when it is locked.
+   * @throws Error that names the holder of an existing lock.
    */
   static async acquire(folder: string, platform: string = process.platform): Promise<FolderLock> {
     const address = await lockAddress(folder, platform);
     const server = await listen(address);
     if (server) return new FolderLock(server, address);
     const holder = await askHolder(address);
-    // Only a file system socket (macOS) outlives its process, without a listener.
+    // Only a socket in the file system (macOS) survives its process; then nothing listens on it.
     if (holder === undefined && platform !== 'linux' && platform !== 'win32') {
       await unlink(address).catch(() => undefined);
       const second = await listen(address);
@@ -47,11 +47,11 @@ async function lockAddress(folder: string, platform: string): Promise<string> {
   const { dev, ino } = await stat(folder, { bigint: true });
   const name = `audit-server-${createHash('sha256').update(`${dev}:${ino}`).digest('hex').slice(0, 24)}`;
   if (platform === 'win32') return `\\\\.\\pipe\\${name}`;
-  // Linux has names without a file; elsewhere a user's temporary folder may exceed the limit of 104 bytes.
+  // Linux has sockets without a file. On other systems the path in a user's temporary folder may exceed 104 bytes.
   return platform === 'linux' ? `\0${name}` : `/tmp/${name}.sock`;
 }
 
-/** Resolves with undefined when the address is taken. */
+/** Listens on an address; resolves with undefined when it is taken. */
 async function listen(address: string): Promise<Server | undefined> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined); // the other process may have ended

@@ -12,27 +12,27 @@ export const USER = 'audit';
 
 const PASSWORD_FILE = 'audit-server.password';
 const DRAFT_PREFIX = 'data.new-';
-/** Allows a checkpoint of all memory on a slow disk. */
+/** Time of a stop, enough for a checkpoint of all memory on a slow disk. */
 const STOP_TIMEOUT_SECONDS = '60';
-/** Allows unlimited replay of the log after a crash. */
+/** Time of a start, without a practical limit: replaying the log after a crash may take long. */
 const START_TIMEOUT_SECONDS = '86400';
 
-/** Keeps fsync and synchronous_commit on: acknowledged is durable. */
+/** Settings of the server; fsync and synchronous_commit stay on, so that acknowledged events are durable. */
 const SETTINGS: Record<string, string> = {
   listen_addresses: '127.0.0.1',
-  // A socket's path is limited to 107 bytes; loopback with a password needs none.
+  // No socket in the file system, whose path is limited to 107 bytes: loopback with a password suffices.
   unix_socket_directories: '',
   password_encryption: 'scram-sha-256',
   max_connections: '100',
   shared_buffers: '128MB',
-  // A statement over seven years of monthly partitions locks each of them with its indexes.
+  // A statement about seven years of monthly partitions locks all of them and their indexes.
   max_locks_per_transaction: '1024',
   timezone: 'UTC',
   log_timezone: 'UTC',
   log_checkpoints: 'off',
 };
 
-/** Variables for the programs, without PG* variables, which change defaults, and secrets. */
+/** Variables that the programs get: no secrets, and no PG* variables, which change defaults. */
 const PASSED_ON = [
   'PATH',
   'LD_LIBRARY_PATH',
@@ -65,7 +65,7 @@ export class Postmaster {
   }
 
   /**
-   * Creates a missing cluster under another name, so that an interrupted one is never taken for data.
+   * Creates a missing cluster, under another name until it is complete: an interrupted one is never taken for data.
    * @throws Error for data of another major version.
    */
   static async open(
@@ -94,7 +94,7 @@ export class Postmaster {
     return (await readFile(join(this.folder, PASSWORD_FILE), 'utf8')).trim();
   }
 
-  /** Writes the whole configuration: a start is independent of earlier versions. */
+  /** Writes the whole configuration, so that a start does not depend on earlier versions. */
   async configure(port: number, settings: Record<string, string>): Promise<void> {
     const lines = Object.entries({ ...SETTINGS, ...settings, port: String(port) }).map(
       ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
@@ -104,8 +104,8 @@ export class Postmaster {
   }
 
   /**
-   * Starts the server and waits for connections. A failure's output is the end of the server's log.
-   * @param keepsLog keeps the log of the server before, beside the new one.
+   * Starts the server, and waits until it accepts connections. The output of a failure is the end of the server's log.
+   * @param keepsLog true keeps the log of the previous server beside the new one.
    */
   async start(keepsLog: boolean): Promise<CommandResult> {
     if (keepsLog) await rename(this.logPath, `${this.logPath}.1`).catch(() => undefined); // absent at the first start
@@ -118,8 +118,8 @@ export class Postmaster {
   }
 
   /**
-   * Stops a running server with everything written. A slow one is ended at once, which loses no commit.
-   * @throws Error when even that fails.
+   * Stops a running server with everything on disk. A slow server is ended at once, which loses no commit.
+   * @throws Error when that fails as well.
    */
   async stop(): Promise<void> {
     for (const mode of ['fast', 'immediate']) {
@@ -133,18 +133,18 @@ export class Postmaster {
     }
   }
 
-  /** Signals the server without waiting, as this process ends. */
+  /** Signals the server to stop, without waiting for it: this process ends. */
   stopAtExit(): void {
     try {
       const pid = Number.parseInt(readFileSync(this.pidPath, 'utf8'), 10);
       // Windows has no signals and would kill the process.
       if (pid > 0 && process.platform !== 'win32') process.kill(pid, 'SIGINT');
     } catch {
-      // Already ended.
+      // The server has ended already.
     }
   }
 
-  /** Tells whether the lock file's process is this folder's server, not a later one with its number. */
+  /** Tells whether the process of the lock file is this folder's server, and not a later process with its id. */
   async isRunning(): Promise<boolean> {
     const pid = await this.readPid();
     if (pid === undefined) return false;
@@ -162,8 +162,8 @@ export class Postmaster {
   }
 
   /**
-   * Neutralizes the lock file of a killed server: PostgreSQL refuses to start while any process has its number, except
-   * its parent, whose number is put in; by the rest it finds processes of the dead server.
+   * Neutralizes the lock file of a killed server: PostgreSQL refuses to start while a process has the id in it, unless
+   * that is its parent, whose id is written into it. The other lines stay: by them it finds processes of the dead server.
    */
   async patchPidFile(): Promise<void> {
     if ((await this.readPid()) === undefined) return;
@@ -183,7 +183,7 @@ export class Postmaster {
 
   private async createCluster(isDurable: boolean): Promise<void> {
     const { home, account } = this.directory;
-    // A new folder per attempt: the initdb of a killed process may still write to the last one.
+    // Each attempt has a new folder: the initdb of a killed process may still write to the last one.
     const draft = join(home, `${DRAFT_PREFIX}${randomBytes(6).toString('hex')}`);
     const passwordFile = `${draft}.password`;
     await this.replaceFile(passwordFile, `${randomBytes(24).toString('base64url')}\n`);
@@ -211,13 +211,13 @@ export class Postmaster {
   }
 
   /**
-   * Runs a program of PostgreSQL to its end as the account of the directory. Its output goes to a file: the server left
-   * running by pg_ctl would inherit a pipe, and break with this process.
+   * Runs a program of PostgreSQL to its end, as the account of the directory. The output goes to a file: the server that
+   * pg_ctl starts would inherit a pipe, which breaks when this process ends.
    */
   private async run(program: string, parameters: string[]): Promise<CommandResult> {
     const { home, account } = this.directory;
     const logPath = join(home, 'command.log');
-    await rm(logPath, { force: true }); // of another user after a start as root
+    await rm(logPath, { force: true }); // may belong to another user, after a start as root
     const log = await open(logPath, 'wx', 0o600);
     try {
       const child = spawn(program, parameters, {
@@ -240,7 +240,7 @@ export class Postmaster {
     }
   }
 
-  /** Replaces a file atomically, with mode 0600 and the account's ownership, following no link. */
+  /** Replaces a file atomically, with mode 0600 and the account as owner; follows no link. */
   private async replaceFile(path: string, text: string): Promise<void> {
     const { account } = this.directory;
     const draft = `${path}.${randomBytes(6).toString('hex')}`;
@@ -278,14 +278,14 @@ function advice(output: string): string {
   return '\nThe user that runs the service needs an entry in /etc/passwd; or set DATABASE_URL.';
 }
 
-/** Retries, as an initdb that still runs adds files until it misses one. */
+/** Removes a folder, with retries: an initdb that still runs adds files until it misses one. */
 async function removeDraft(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 }
 
-/** Prevents a power cut from undoing the renaming: the next start would delete the draft. */
+/** Writes a folder to disk, so that a power cut cannot undo a renaming: the next start would delete the draft. */
 async function syncFolder(path: string): Promise<void> {
-  if (process.platform === 'win32') return; // cannot open folders
+  if (process.platform === 'win32') return; // has no handles of folders
   const handle = await open(path, 'r');
   await handle.sync().finally(() => handle.close());
 }
