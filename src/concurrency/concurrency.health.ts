@@ -4,7 +4,7 @@ import { FairScheduler } from './fair-scheduler';
 import { LargeBodyLimiter } from './large-body-limiter';
 import { SubscriptionLimiter } from './subscription-limiter';
 
-/** Requests and subscriptions; degraded while a full queue refuses requests. */
+/** Health of the permits for requests and subscriptions: degraded while a full queue refuses requests. */
 @Injectable()
 export class ConcurrencyHealthIndicator {
   constructor(

@@ -10,7 +10,7 @@ import { SubscriptionLimiter } from './subscription-limiter';
 
 const MS_PER_SECOND = 1000;
 
-/** Metrics without names of flows, as those are organizations. */
+/** Metrics of permits, queues and limits. They do not name flows, which are organizations. */
 @Injectable()
 export class ConcurrencyMetrics {
   constructor(
@@ -77,7 +77,7 @@ export class ConcurrencyMetrics {
       'Permits that were granted, and requests that got none or were ended with one, by reason.',
       () => {
         const [all, bodies] = [scheduler.statistics(), large.permits.statistics()];
-        // A request with one permit that waits for the next in vain is refused by the latter's queue.
+        // A request that has one permit and waits for another one in vain is refused by the queue of the latter.
         const { queueTimeouts } = connections.permits.statistics();
         return labelled('outcome', {
           granted: all.granted,

@@ -17,7 +17,7 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { MetricsModule } from '../metrics/metrics.module';
 import { HttpModule } from '../http/http.module';
 
-/** 24 are promised; keys count from the transaction, which is before the response's arrival. */
+/** Hours that idempotency keys are kept: 24 are promised, counted from the response, which is later than the key. */
 const KEEP_KEYS_HOURS = 25;
 
 /** Fair permits, deadlines, rate limit and idempotency keys. */

@@ -14,7 +14,7 @@ describe('AimdLimit', () => {
     expect(times(4, () => limit.next(0.97))).toEqual([5, 2, 2, 2]);
   });
 
-  it('comes back by one at a time, and rests in between', () => {
+  it('rises by one at a time, and is constant in between', () => {
     const limit = new AimdLimit(5);
     times(3, () => limit.next(1));
     expect([0.8, 0.5, 0.85, 0.1, 0.1, 0.1].map((busy) => limit.next(busy))).toEqual([

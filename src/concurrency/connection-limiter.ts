@@ -7,15 +7,16 @@ import { BUSY, EventLoopPressure } from './event-loop-pressure';
 import { InFlight } from './in-flight';
 import { PermitPool, type PermitRequest } from './permit-pool';
 
-/** Utilization of the event loop below which the limit rises. Between this and BUSY it rests. */
+/** Utilization of the event loop below which the limit rises. Between this and BUSY it stays. */
 const FREE = 0.7;
-/** While one waits for PostgreSQL, the other one uses the event loop. */
+/** Two: one request waits for PostgreSQL while the other uses the event loop. */
 const MIN_LIMIT = 2;
 
 /**
- * Permits to use a connection. The pool's queue is first come first served: a flood would wait there before all others.
- * While the event loop is busy and several flows use it, permits are fewer than connections: this queue is round robin,
- * those of loop and PostgreSQL are not (docs/adr/0026-connection-permits-by-event-loop-pressure.md). Unbounded;
+ * Permits to use a connection. The queue of the pool is first come, first served: a flood would wait there before all
+ * other requests. While the event loop is busy and several flows use it, there are fewer permits than connections, so
+ * that requests wait in this queue, which is round robin, and not in those of event loop and PostgreSQL
+ * (docs/adr/0026-connection-permits-by-event-loop-pressure.md). Its length has no limit, and
  * CONCURRENCY_QUEUE_TIMEOUT_MS ends a wait.
  */
 @Injectable()
@@ -40,13 +41,13 @@ export class ConnectionLimiter {
     this.permits = permits;
     database.watchWaiting(() => permits.queued);
     pressure.onSample((utilization) => {
-      // Few permits make reads a tenth slower: useless while all are of one flow.
+      // Few permits make reads a tenth slower, and help nothing while all reads belong to one flow.
       const next = limit.next(pressure.hasSeveralFlows() ? utilization : 0);
       permits.resize(Math.min(poolMax, next + this.running.countLong()));
     });
   }
 
-  /** Runs `work`, which uses one connection. @throws as PermitPool.run. */
+  /** Runs `work`, which uses one connection, with a permit. @throws as PermitPool.run. */
   async run<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     this.pressure.noteFlow(request.flow);
@@ -56,10 +57,10 @@ export class ConnectionLimiter {
         isGranted = true;
         if (this.areConnectionsShort)
           this.database.acquisitions.recordBefore(performance.now() - startedMs);
-        return this.running.during(work);
+        return this.running.count(work);
       });
     } catch (error) {
-      // A client's disconnect says nothing of the pool.
+      // The disconnect of a client is no fault of the pool.
       if (!isGranted && isTooLate(error) && this.areConnectionsShort) {
         this.database.acquisitions.record(performance.now() - startedMs, false);
       }
@@ -67,7 +68,7 @@ export class ConnectionLimiter {
     }
   }
 
-  /** False while permits are fewer than connections. */
+  /** True when every connection has a permit. */
   private get areConnectionsShort(): boolean {
     return this.permits.max === this.config.poolMax;
   }
@@ -78,13 +79,14 @@ function isTooLate(error: unknown): boolean {
 }
 
 /**
- * Additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1) of concurrent work:
- * more than one thread can do speeds up nothing and delays every flow.
+ * Limit of concurrent work by additive increase and multiplicative decrease
+ * (https://www.rfc-editor.org/rfc/rfc5681#section-3.1): more work than one thread can do speeds up nothing, and delays
+ * every flow.
  */
 export class AimdLimit {
   private limit: number;
 
-  /** @param max the limit while the loop has time. */
+  /** @param max limit while the event loop is not busy. */
   constructor(private readonly max: number) {
     this.limit = max;
   }

@@ -4,13 +4,13 @@ import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 /** Utilization of the event loop above which it is busy, and limits are halved. */
 export const BUSY = 0.9;
-/** A flow seen within this time may come again. */
+/** Time for which a flow counts as active after its last request. */
 const SEVERAL_FLOWS_MS = 1000;
 const SAMPLE_INTERVAL_MS = 100;
 
 /**
- * Detects several flows on a busy event loop: only then small portions pay, as they are fairer and a little slower.
- * Owns the one timer that samples the loop.
+ * Detects several flows on a busy event loop: only then is work divided into small portions, which are fairer and a
+ * little slower. Has the only timer that samples the event loop.
  */
 @Injectable()
 export class EventLoopPressure implements BeforeApplicationShutdown {

@@ -13,7 +13,7 @@ const make = (maxRequests: number, queueSize = 100, queueTimeoutMs = 30_000, ena
     maxSubscriptions: 1,
   });
 
-/** Work that ends when it is told to, or when its signal aborts. */
+/** Work that the test ends, or the abort of its signal. */
 function work() {
   let finish = (): void => undefined;
   const promise = new Promise<void>((resolve) => {
@@ -28,7 +28,7 @@ const granted = () => new Promise((resolve) => setImmediate(resolve));
 const timeout = () => new AppError('REQUEST_TIMEOUT', 'too long');
 
 describe('FairScheduler', () => {
-  it('admits as many more as hold permits and wait for another server, and fewer once they are done', async () => {
+  it('admits one more for each request that waits for another server with a permit, until that is done', async () => {
     const fair = make(1);
     const [first, second, third] = [work(), work(), work()];
     const started: string[] = [];
@@ -47,7 +47,7 @@ describe('FairScheduler', () => {
     first.finish();
     await ends[0];
     await granted();
-    expect(started).toEqual(['first', 'second']); // one is under way, which is all there may be again
+    expect(started).toEqual(['first', 'second']); // the limit is one again
     second.finish();
     await ends[1];
     await granted();
@@ -57,7 +57,7 @@ describe('FairScheduler', () => {
     expect(fair.statistics()).toMatchObject({ active: 0 });
   });
 
-  it('holds the limit, counts, and gets every permit back, however the work ends', async () => {
+  it('keeps its limit, counts, and gets every permit back for any end of the work', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.scheduler(),
@@ -192,7 +192,7 @@ describe('FairScheduler', () => {
     expect(fair.permits.retryAfterSeconds()).toBeGreaterThanOrEqual(3);
     expect(fair.permits.retryAfterSeconds()).toBeLessThanOrEqual(10);
     for (let index = 0; index < 3000; index += 1) all.push(fair.run({ flow: 'a' }, quick));
-    expect(fair.permits.retryAfterSeconds()).toBe(60); // and no more, however long it will take
+    expect(fair.permits.retryAfterSeconds()).toBe(60); // the maximum
     running.forEach((one) => one.finish());
     await Promise.all(all);
     expect(fair.permits.retryAfterSeconds()).toBe(1);

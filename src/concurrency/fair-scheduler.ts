@@ -22,7 +22,7 @@ export interface FlowOwner extends Identity {
   organizations: readonly string[] | '*';
 }
 
-/** Set on a request with a permit of LargeBodyLimiter; calls of a batch share the permit of their request. */
+/** Key of the mark of a request with a permit of LargeBodyLimiter; the calls of a batch share that permit. */
 export const HAS_LARGE_BODY_PERMIT = Symbol('has a permit for a large body');
 
 export interface FlowRequest {
@@ -31,8 +31,8 @@ export interface FlowRequest {
 }
 
 /**
- * Organization's flow; for several or all organizations one of the subject's own, as no single organization should wait
- * for such requests.
+ * Returns the flow of a principal: of its organization, or, for several or all organizations, of the subject, so that no
+ * single organization waits for such requests.
  */
 export function flowKey(owner: FlowOwner): string {
   const { organizations } = owner;
@@ -41,8 +41,8 @@ export function flowKey(owner: FlowOwner): string {
 }
 
 /**
- * Requests with a large-body permit have a second flow: others wait for that permit, and should not wait for a thousand
- * reads before it.
+ * Returns the flow of a request. A request with a large-body permit has a flow apart: other requests wait for its permit,
+ * and should not wait for a thousand reads before it.
  */
 export function flowOfRequest(request: FlowRequest): string {
   const flow = request.principal ? flowKey(request.principal) : '';
@@ -54,8 +54,8 @@ function largeBodyFlow(flow: string): string {
 }
 
 /**
- * Permits to handle requests of all adapters: CONCURRENCY_MAX_REQUESTS at once, the others wait in their organization's
- * flow.
+ * Permits to handle requests, for all adapters: CONCURRENCY_MAX_REQUESTS run at once, and others wait in the flow of
+ * their organization.
  */
 @Injectable()
 export class FairScheduler {
@@ -72,7 +72,7 @@ export class FairScheduler {
     });
   }
 
-  /** @throws AppError TOO_MANY_REQUESTS when a request of this flow could not even wait. */
+  /** @throws AppError TOO_MANY_REQUESTS when the queue has no place for a request of this flow. */
   assertCapacity(flow: string): void {
     this.permits.assertCapacity(flow);
   }
@@ -82,7 +82,7 @@ export class FairScheduler {
     return this.permits.run(request, work);
   }
 
-  /** Adds as many permits to CONCURRENCY_MAX_REQUESTS as requests hold that wait for another server. */
+  /** Adds a permit to CONCURRENCY_MAX_REQUESTS for each one whose request waits for another server. */
   setExtraPermits(count: number): void {
     this.permits.resize(this.maxRequests + count);
   }
@@ -91,7 +91,7 @@ export class FairScheduler {
     return this.permits.statistics();
   }
 
-  /** Percent of CONCURRENCY_MAX_REQUESTS in this holder's flows; discloses no other holder's load. */
+  /** Percent of CONCURRENCY_MAX_REQUESTS in the flows of a holder; the load of others is not disclosed. */
   utilizationOf(holder: FlowOwner): number {
     const flow = flowKey(holder);
     const held = this.permits.heldBy(flow) + this.permits.heldBy(largeBodyFlow(flow));
@@ -111,7 +111,7 @@ export class ConcurrencyGuard implements CanActivate {
   }
 }
 
-/** Runs pipes and handler with a permit, until REQUEST_TIMEOUT_MS or the client's disconnect. */
+/** Runs pipes and handler with a permit, until REQUEST_TIMEOUT_MS or a disconnect. */
 @Injectable()
 export class ConcurrencyInterceptor implements NestInterceptor {
   constructor(
@@ -127,7 +127,7 @@ export class ConcurrencyInterceptor implements NestInterceptor {
   }
 }
 
-/** Runs the rest of an interceptor chain by `run`. */
+/** Runs the rest of a chain of interceptors inside `run`. */
 export function withPermit(
   run: (work: () => Promise<unknown>) => Promise<unknown>,
   next: CallHandler,
@@ -136,8 +136,8 @@ export function withPermit(
 }
 
 /**
- * Permit, deadline, and refusal at once when the queue is full. Above the interceptors that read the body, so that a
- * slow sender holds no permit.
+ * Gives a handler a permit and a deadline, and refuses requests at once when the queue is full. The decorator stands
+ * above the interceptors that read the body, so that a slow sender holds no permit.
  */
 export function LimitConcurrency(): MethodDecorator {
   return applyDecorators(UseGuards(ConcurrencyGuard), UseInterceptors(ConcurrencyInterceptor));

@@ -3,30 +3,30 @@ import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
 import { AppError } from '../platform/errors/app-error';
 
-/** Request to be carried out once, and the SHA-256 of its content. */
+/** Request that is executed once, and the SHA-256 of its content. */
 export interface IdempotencyClaim {
   subject: string;
-  /** Bytes that separate equal subjects of different issuers and tenants; never empty. */
+  /** Bytes that distinguish equal subjects of different issuers and tenants; never empty. */
   scope: Buffer;
   key: string;
   requestHash: Buffer;
 }
 
-/** Response, byte for byte. */
+/** Response that is replayed byte for byte. */
 export interface StoredResponse {
   status: number;
   location: string | null;
   body: string;
 }
 
-/** New, a response to replay, or a refusal. */
+/** State of a claim: new, stored with a response to replay, or refused. */
 export type ClaimState = { replay?: StoredResponse; refusal?: AppError };
 
 export const IDEMPOTENCY_TABLE = 'idempotency_record';
 
 interface IdempotencyRow {
   subject: string;
-  /** Empty in rows of earlier versions, which knew the subject alone. */
+  /** Empty in rows of earlier versions, which distinguished subjects only. */
   scope: Buffer;
   key: string;
   request_hash: Buffer;
@@ -36,16 +36,16 @@ interface IdempotencyRow {
 }
 
 /**
- * Idempotency keys in PostgreSQL. Claim and response are part of the transaction that does the work: both are there or
- * neither, after a crash too and from every replica. Its advisory lock shows that the first request still runs.
+ * Idempotency keys in PostgreSQL. Claim and response are part of the transaction that does the work: there are both or
+ * neither, also after a crash, and for every replica. An advisory lock of the transaction shows that it still runs.
  */
 @Injectable()
 export class IdempotencyKeys {
-  /** States of the claims, in their order. Locks new ones until the transaction of `client` ends. */
+  /** Returns the states of claims, in their order; locks new claims until the transaction of `client` ends. */
   async claim(client: PoolClient, claims: IdempotencyClaim[]): Promise<ClaimState[]> {
     const subjects = claims.map(({ subject }) => subject);
     const keys = claims.map(({ key }) => key);
-    // Earlier versions lock a subject's key exclusively: shared, it excludes them and no other scope.
+    // Earlier versions lock the key of a subject exclusively: a shared lock excludes them, and no other scope.
     const locks = await client.query<{ locked: boolean }>({
       name: 'idempotency-lock-scope',
       text: `SELECT pg_try_advisory_xact_lock_shared(earlier) AND pg_try_advisory_xact_lock(id) AS locked
@@ -55,7 +55,7 @@ export class IdempotencyKeys {
         claims.map((claim) => lockOf(claimKey(claim))),
       ],
     });
-    // After the locks: a statement sees what was committed before it began.
+    // After the locks, as a statement sees what was committed before it began.
     const stored = await client.query<IdempotencyRow>({
       name: 'idempotency-find-scope',
       text: `SELECT DISTINCT k.subject, k.scope, k.key, k.request_hash, k.status, k.location, k.body
@@ -93,7 +93,7 @@ export class IdempotencyKeys {
   }
 }
 
-/** Refusal while the first request with the same key runs. */
+/** Creates the refusal of a request while an earlier one with the same key runs. */
 export function stillRunning(): AppError {
   return new AppError('CONFLICT', 'A request with this Idempotency-Key is still running.', {
     retryAfterSeconds: 1,
@@ -103,14 +103,14 @@ export function stillRunning(): AppError {
 /** Scope of rows of earlier versions. */
 const UNKNOWN = Buffer.alloc(0);
 
-/** Unique text: hexadecimal digits and keys, which are printable, hold no U+0001. */
+/** Returns the text of a lock, which is unique: hexadecimal digits and printable keys have no U+0001. */
 export function claimKey(claim: Pick<IdempotencyClaim, 'subject' | 'scope' | 'key'>): string {
   return `${claim.scope.toString('hex')}\u0001${claim.subject}\u0001${claim.key}`;
 }
 
 /**
- * First 64 bits of a text's SHA-256. Not `hashtextextended`: texts with a wanted result of it can be computed, so
- * that a client's key could take the lock by which partitions are made, or another client's.
+ * Returns the first 64 bits of a text's SHA-256. `hashtextextended` does not fit: texts with a chosen result can be
+ * computed, and a client's key could take the lock of partitions, or of another client.
  */
 function lockOf(text: string): string {
   return createHash('sha256').update(text).digest().readBigInt64BE().toString();

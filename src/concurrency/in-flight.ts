@@ -1,28 +1,29 @@
 import { performance } from 'node:perf_hooks';
 
-/** Longer work waits for PostgreSQL, and not for the event loop, which serves many requests in that time. */
+/** Duration from which work must be waiting for PostgreSQL: the event loop serves many requests in that time. */
 const LONG_MS = 500;
 
-/** Running work by start. */
+/** Counts running work by the time of its start. */
 export class InFlight {
-  /** Earliest first. */
-  private readonly works = new Set<{ sinceMs: number }>();
+  /** Running work, the earliest first. */
+  private readonly running = new Set<{ sinceMs: number }>();
 
-  async during<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs `work`, and counts it until it ends. */
+  async count<T>(work: () => Promise<T>): Promise<T> {
     const entry = { sinceMs: performance.now() };
-    this.works.add(entry);
+    this.running.add(entry);
     try {
       return await work();
     } finally {
-      this.works.delete(entry);
+      this.running.delete(entry);
     }
   }
 
-  /** Number of works so long that others should not wait for them. */
+  /** Number of pieces of work that run for LONG_MS or longer. */
   countLong(): number {
     const startedBeforeMs = performance.now() - LONG_MS;
     let count = 0;
-    for (const { sinceMs } of this.works) {
+    for (const { sinceMs } of this.running) {
       if (sinceMs > startedBeforeMs) break;
       count += 1;
     }

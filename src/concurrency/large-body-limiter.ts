@@ -22,10 +22,10 @@ import {
 } from './fair-scheduler';
 import { PermitPool } from './permit-pool';
 
-/** Two that are written (AuditWriter), and one that is prepared. */
+/** Three large bodies: AuditWriter writes two, while a third is parsed. */
 const MAX_AT_ONCE = 3;
 
-/** Body of so many bytes, whose request waits in `flow` until `signal` aborts. */
+/** Body of a request, which waits in `flow` until `signal` aborts. */
 interface BodyPermit {
   bytes: number;
   flow: string;
@@ -33,9 +33,9 @@ interface BodyPermit {
 }
 
 /**
- * Permits for large bodies, before the permits to work. Parsing takes several times a body's memory and milliseconds of
- * the event loop: few are parsed at once, the others wait as bytes (docs/adr/0027-few-large-bodies-at-once.md). Long
- * ones do not count, as they wait for PostgreSQL, maybe for a lock of one organization.
+ * Permits for large bodies, before the permits to work. Parsing takes several times the memory of a body, and milliseconds
+ * of the event loop: few bodies are parsed at once, and others wait as bytes (docs/adr/0027-few-large-bodies-at-once.md).
+ * Long work does not count, as it waits for PostgreSQL, perhaps for the lock of one organization.
  */
 @Injectable()
 export class LargeBodyLimiter {
@@ -56,7 +56,7 @@ export class LargeBodyLimiter {
   }
 
   /**
-   * Runs `work` on a body: a large one with a permit, noted on the request (flowOfRequest) for all of its parts.
+   * Runs `work` on a body; for a large body with a permit, which marks the request (flowOfRequest).
    * @throws as PermitPool.run.
    */
   async run<T>(
@@ -67,7 +67,7 @@ export class LargeBodyLimiter {
     if (bytes <= SMALL_BODY_BYTES || request[HAS_LARGE_BODY_PERMIT]) return work();
     return this.permits.run({ flow, signal, isNotified: true }, () => {
       request[HAS_LARGE_BODY_PERMIT] = true;
-      return this.running.during(work);
+      return this.running.count(work);
     });
   }
 }

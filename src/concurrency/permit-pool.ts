@@ -5,7 +5,7 @@ import { abortable, abortReason, onAbort } from '../platform/runtime/abort';
 import { FairQueue, type Waiter } from '../platform/runtime/fair-queue';
 import { during, spansOf } from '../platform/runtime/time-spans';
 
-/** Cancelling takes a few milliseconds: a caller rejected this much later finds its connection free. */
+/** Delay of a rejection after an abort: cancelling takes a few milliseconds, after which the connection is free. */
 const CANCEL_GRACE_MS = 25;
 const MS_PER_SECOND = 1000;
 const MAX_RETRY_AFTER_SECONDS = 60;
@@ -24,13 +24,13 @@ export interface PermitPoolOptions {
 
 export interface PermitRequest {
   flow: string;
-  /** Aborts with an AppError when the result is no longer wanted. */
+  /** Aborts with an AppError at the deadline, or when the client disconnects. */
   signal?: AbortSignal;
-  /** The work rejects on abort by itself, as it waits for a permit of another pool. */
+  /** True when the work itself rejects on abort, as it waits for a permit of another pool. */
   isNotified?: boolean;
 }
 
-/** `active`, `queued`, `flows` and `utilization` are current; counts and `waits` since the start. */
+/** Statistics of a pool: `active`, `queued`, `flows` and `utilization` now, counts and `waits` since the start. */
 export interface PermitStatistics {
   active: number;
   queued: number;
@@ -40,20 +40,20 @@ export interface PermitStatistics {
   /** `active` of `max`, in percent. */
   utilization: number;
   granted: number;
-  /** Refused by a full queue. */
+  /** Requests that a full queue has refused. */
   shed: number;
-  /** Refused after waiting for `queueTimeoutMs`. */
+  /** Requests refused after a wait of `queueTimeoutMs`. */
   queueTimeouts: number;
-  /** Ended by REQUEST_TIMEOUT_MS, waiting or running. */
+  /** Requests that REQUEST_TIMEOUT_MS has ended, waiting or running. */
   timedOut: number;
-  /** Ended by the client's disconnect. */
+  /** Requests that a disconnect has ended. */
   cancelled: number;
-  /** Mean time that a permit is held, the latest counting most, in milliseconds. */
+  /** Mean time in milliseconds for which a permit is held; recent times have more weight. */
   serviceMs: number;
   waits: { all: FlowWait; top: FlowWait[]; others: FlowWait };
 }
 
-/** Permits to work with a fair queue, deadlines and counts. */
+/** Pool of permits with a fair queue, deadlines and statistics. */
 export class PermitPool {
   private readonly logger = new Logger('Concurrency');
   private readonly queue: FairQueue;
@@ -88,21 +88,20 @@ export class PermitPool {
     return this.heldByFlow.get(flow) ?? 0;
   }
 
-  /** Holders keep their permits; waiters get new ones at once. */
+  /** Changes the limit: holders keep their permits, and waiting requests get new ones at once. */
   resize(max: number): void {
     this.queue.resize(max);
   }
 
-  /** @throws AppError TOO_MANY_REQUESTS when a request of this flow could not even wait. */
+  /** @throws AppError TOO_MANY_REQUESTS when the queue has no place for a request of this flow. */
   assertCapacity(flow: string): void {
     if (!this.queue.hasCapacityFor(flow)) throw this.shed();
   }
 
   /**
-   * Runs `work` with a permit, released when the work has really ended. An abort dequeues a waiting request; running
-   * work is rejected for the caller, and expected to end by the same signal.
-   * @throws AppError TOO_MANY_REQUESTS (full queue), QUEUE_TIMEOUT (waited too long); the signal's reason; errors of
-   * work.
+   * Runs `work` with a permit, which is released when the work has ended. An abort removes a waiting request from the
+   * queue; for running work it rejects the caller, while the work has to end by the same signal.
+   * @throws AppError TOO_MANY_REQUESTS (full queue), QUEUE_TIMEOUT (long wait); the signal's reason; errors of `work`.
    */
   async run<T>({ flow, signal, isNotified }: PermitRequest, work: () => Promise<T>): Promise<T> {
     if (signal?.aborted) throw this.countEnd(abortReason(signal));
@@ -135,7 +134,7 @@ export class PermitPool {
     };
   }
 
-  /** Seconds until the present queue will have been served, by the mean service time: 1 to 60. */
+  /** Estimates by the mean service time the seconds until the present queue is served: 1 to 60. */
   retryAfterSeconds(): number {
     const { queued, max } = this.queue;
     const seconds = Math.ceil(((queued + 1) * this.serviceMs) / max / MS_PER_SECOND);
@@ -206,7 +205,7 @@ export class PermitPool {
     this.logger.warn(`Overload: ${refused} requests refused since the last such line; ${now}`);
   }
 
-  /** Only for the log, as only operators may know the names of flows. */
+  /** Describes flows for the log only: only operators may know their names. */
   private longestWaits(): string {
     const { top } = this.waits.report();
     if (top.length === 0) return '';
@@ -234,11 +233,11 @@ export class PermitPool {
   }
 }
 
-/** Flows with counts of their own; the least recent are summed. */
+/** Limit of flows that are counted one by one; the least recent are added up. */
 const MAX_FLOWS = 256;
 const TOP_FLOWS = 10;
 
-/** Waits in milliseconds. */
+/** Statistics of waits in milliseconds. */
 export interface FlowWait {
   flow: string;
   waits: number;
@@ -246,7 +245,7 @@ export interface FlowWait {
   maxMs: number;
 }
 
-/** Waits for permits by flow, in bounded memory, without permits that were free. */
+/** Waits for permits by flow, in bounded memory. A permit that was free is no wait. */
 export class FlowWaits {
   private readonly others: FlowWait = { flow: 'others', waits: 0, totalMs: 0, maxMs: 0 };
   private readonly flows = new LRUCache<string, FlowWait>({
@@ -265,7 +264,7 @@ export class FlowWaits {
     else this.flows.set(flow, wait);
   }
 
-  /** All flows together, those with the longest total, and the sum of the rest. */
+  /** Waits of all flows together, of the flows with the longest total, and of the others. */
   report(): { all: FlowWait; top: FlowWait[]; others: FlowWait } {
     const top = [...this.flows.values()]
       .sort((a, b) => b.totalMs - a.totalMs)

@@ -3,10 +3,10 @@ import { RateLimitStorage } from './rate-limit';
 
 const HOUR_MS = 3_600_000;
 
-describe('counting in this process', () => {
+describe('a window in this process', () => {
   const storage = () => new RateLimitStorage({ isAvailable: false } as RedisConnection);
 
-  it('keeps its window when the wall clock is set back or ahead', async () => {
+  it('keeps its length when the wall clock is set back or ahead', async () => {
     const counts = storage();
     const nowMs = Date.now();
     const clock = jest.spyOn(Date, 'now').mockReturnValue(nowMs);

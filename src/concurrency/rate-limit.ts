@@ -17,12 +17,12 @@ import { during } from '../platform/runtime/time-spans';
 import { AppError } from '../platform/errors/app-error';
 import { RedisConnection } from '../platform/redis/redis-connection';
 
-/** 80 000 principals with names of 40 characters, 25 000 with the longest. The least recently seen start anew. */
+/** Memory for 80 000 principals with names of 40 characters, or 25 000 with the longest; the least recent are dropped. */
 const MAX_LOCAL_BYTES = 16 * 1024 * 1024;
 /** Bytes of a window without its key. */
 const WINDOW_BYTES = 150;
 
-/** Returns the count and the remaining milliseconds. */
+/** Script that counts a request, and returns the count and the remaining milliseconds. */
 const COUNT = `local hits = redis.call('INCR', KEYS[1])
 if hits == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return { hits, redis.call('PTTL', KEYS[1]) }`;
@@ -40,8 +40,8 @@ interface Counted {
 }
 
 /**
- * Fixed windows in Redis for all replicas; in this process without Redis and while it is away or silent, so that no
- * request is refused or waits because of it.
+ * Fixed windows, counted in Redis for all replicas; without Redis, or while it does not answer, in this process, so that
+ * no request waits or is refused because of it.
  */
 @Injectable()
 export class RateLimitStorage {
@@ -88,13 +88,13 @@ export class RateLimitStorage {
   }
 }
 
-/** Marks a counted request: falling through a fast route does not count it again. */
+/** Key of the mark of a counted request, which is not counted again when a fast route falls through. */
 const COUNTED = Symbol('counted');
 type Countable = IncomingMessage & { principal?: FlowOwner; [COUNTED]?: boolean };
 
 /**
- * RATE_LIMIT_REQUESTS of each principal in each window, on every route with a token. State in headers of
- * draft-ietf-httpapi-ratelimit-headers-10.
+ * Limits each principal to RATE_LIMIT_REQUESTS in a window, on every route with a token. The headers of responses are
+ * those of draft-ietf-httpapi-ratelimit-headers-10.
  */
 @Injectable()
 export class RateLimit implements OnModuleInit {
@@ -111,7 +111,7 @@ export class RateLimit implements OnModuleInit {
     }
   }
 
-  /** Counts a request and sets its response's headers. @throws AppError RATE_LIMITED once the window is used up. */
+  /** Counts a request, and sets headers of its response. @throws AppError RATE_LIMITED once the window is used up. */
   async count(request: Countable, response: ServerResponse): Promise<void> {
     const { principal } = request;
     if (!this.config.isEnabled || !principal || request[COUNTED]) return;
@@ -131,7 +131,7 @@ export class RateLimit implements OnModuleInit {
 
   private hit(principal: FlowOwner): Promise<Counted> {
     const { requests, windowSeconds } = this.config;
-    // The prefix separates services that share a Redis; `-` separates these keys from the cache's.
+    // The prefix distinguishes services that share a Redis, `-` these keys from those of the cache.
     const key = `${this.cache.keyPrefix}-rate-limit:${principalKey(principal)}`;
     return this.storage.increment(key, windowSeconds * 1000, requests);
   }
@@ -147,7 +147,7 @@ export class RateLimit implements OnModuleInit {
   }
 }
 
-/** Ordinary path, after the guard that finds the principal; fast routes apply the limit by themselves. */
+/** Applies the limit on the ordinary path, after the guard that finds the principal; FastRoutes do so on the fast path. */
 @Injectable()
 export class RateLimitGuard implements CanActivate {
   constructor(private readonly limit: RateLimit) {}

@@ -10,12 +10,12 @@ type Config = ConstructorParameters<typeof ResponsePermitPool>[0];
 const config = (queueSize = 1000): Config =>
   ({ maxRequests: 10, enableQueue: true, queueSize, queueTimeoutMs: 60_000 }) as Config;
 
-/** A response that grows by these parts, and is handed over after some iterations of the event loop. */
+/** Response that grows by these parts, and is sent after some iterations of the event loop. */
 interface Response {
   flow: string;
   parts: number[];
   iterations: number;
-  /** Its client disconnects after so many iterations. */
+  /** Iterations after which the client disconnects. */
   disconnectsAfter: number | undefined;
 }
 
@@ -80,7 +80,7 @@ describe('ResponsePermitPool', () => {
     await fc.assert(fc.asyncProperty(responses, property), { numRuns: 150 });
   });
 
-  it('lets no small response wait while large ones do', async () => {
+  it('delays no small response while large ones wait', async () => {
     const memory = new ResponseMemory(HEAP);
     const pool = new ResponsePermitPool(config(), memory);
     const holder = memory.reserve();

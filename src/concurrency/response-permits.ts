@@ -9,8 +9,8 @@ import {
 import { PermitPool, type PermitRequest } from './permit-pool';
 
 /**
- * Permits to exceed the shared response memory, one at a time, round robin between organizations. Waiters hold no such
- * memory.
+ * Permits to exceed the shared response memory, one at a time and round robin between organizations. A request that waits
+ * for a permit holds none of this memory.
  */
 export class ResponsePermitPool {
   readonly permits: PermitPool;
@@ -25,8 +25,8 @@ export class ResponsePermitPool {
   }
 
   /**
-   * Runs `work` with a reservation in the shared memory; when that is used up, once more with a permit.
-   * @throws AppError TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the reason of the signal; what `work` throws.
+   * Runs `work` with a reservation of shared memory, and again with a permit when that memory is used up.
+   * @throws AppError TOO_MANY_REQUESTS, QUEUE_TIMEOUT; the reason of the signal; errors of `work`.
    */
   async withReservation<T>(
     request: PermitRequest,
@@ -50,7 +50,7 @@ export class ResponsePermitPool {
   }
 
   /**
-   * Waits for a permit. The caller releases the reservation, also when the signal has aborted meanwhile.
+   * Waits for a permit. The caller has to release the reservation, also after an abort of the signal.
    * @throws as withReservation.
    */
   acquire(request: PermitRequest): Promise<ResponseReservation> {
@@ -66,14 +66,14 @@ export class ResponsePermitPool {
   }
 }
 
-/** Permits for large responses, of two kinds so that holders never wait for each other in a ring. */
+/** Permits for large responses, of two kinds, so that holders never wait for each other in a cycle. */
 @Injectable()
 export class ResponsePermits {
-  /** To read a page. Holders never wait for the other kind. */
+  /** Permits to read a page. Their holders never wait for the other kind. */
   readonly reads: ResponsePermitPool;
   /**
-   * To compose a response of parsed pages (GraphQL, tRPC). Holders may wait for a permit to read; read memory is
-   * released before this kind is waited for.
+   * Permits to compose a response of parsed pages (GraphQL, tRPC). Their holders may wait for a permit to read; a request
+   * releases the memory of its reads before it waits for this kind.
    */
   readonly compositions: ResponsePermitPool;
 

@@ -11,7 +11,7 @@ describe('SubscriptionLimiter', () => {
       maxSubscriptionsPerPrincipal: 2,
     });
 
-  it('has so many slots for one holder, and so many for all', () => {
+  it('limits the subscriptions of one holder, and of all', () => {
     const limiter = make();
     limiter.acquire('alice', 'sse');
     limiter.acquire('alice', 'trpc');
@@ -21,7 +21,7 @@ describe('SubscriptionLimiter', () => {
     expect(limiter.activeByKind).toEqual({ sse: 1, trpc: 1, websocket: 1 });
   });
 
-  it('gets a released slot back, once however often it is released', () => {
+  it('gets a released slot back only once', () => {
     const limiter = make();
     const [first] = [limiter.acquire('alice', 'sse'), limiter.acquire('alice', 'sse')];
     first();

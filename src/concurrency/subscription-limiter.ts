@@ -4,10 +4,10 @@ import { concurrencyConfig } from '../platform/config/settings';
 import { AppError } from '../platform/errors/app-error';
 import { Quota } from '../platform/runtime/quota';
 
-/** Subscriptions end at any time. */
+/** Retry-After of a refusal: subscriptions end at any time. */
 const RETRY_AFTER_SECONDS = 10;
 
-/** Server-sent events, GraphQL over WebSockets, tRPC. */
+/** Protocols of subscriptions: server-sent events, GraphQL over WebSockets, tRPC. */
 export type SubscriptionKind = 'sse' | 'websocket' | 'trpc';
 
 /** Limits subscriptions of all owners (SUBSCRIPTIONS_MAX) and of one (…_PER_PRINCIPAL). */
@@ -32,7 +32,7 @@ export class SubscriptionLimiter {
   }
 
   /**
-   * Begins a subscription; the returned function ends it, once.
+   * Begins a subscription; the returned function ends it.
    * @throws AppError TOO_MANY_REQUESTS when there are too many, of this owner or of all.
    */
   acquire(owner: string, kind: SubscriptionKind): () => void {

@@ -32,7 +32,7 @@ import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
 import { withDeadline } from '../platform/runtime/abort';
 
 const GB = 1024 ** 3;
-/** With fewer reads PostgreSQL's hit ratio means nothing. */
+/** Minimum of reads from which PostgreSQL's hit ratio is meaningful. */
 const LEAST_READS = 10_000;
 const LOW_HIT_PERCENT = 95;
 const DAY_MS = 86_400_000;
@@ -46,7 +46,7 @@ const GOOD_SUCCESS_PERCENT = 99.9;
 const BAD_SUCCESS_PERCENT = 95;
 const NO_CACHE: QueryCacheDto = { hitRatio: null, totalSizeMB: null, evictions: null };
 
-/** State of the database, our pool and partitions: figures, of which unknown ones are null, and their judgement. */
+/** Reports the state of database, pool and partitions: figures, null where unknown, and their assessment. */
 @Injectable()
 export class DatabaseReport {
   private running: Promise<DatabasePerformanceReportDto> | undefined;
@@ -62,8 +62,8 @@ export class DatabaseReport {
   ) {}
 
   /**
-   * One report, on one connection, for all concurrent callers; cancelled in PostgreSQL at the deadline of requests.
-   * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away, REQUEST_TIMEOUT.
+   * Makes one report, on one connection, for all concurrent callers. PostgreSQL cancels it at the deadline of requests.
+   * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is not reached, REQUEST_TIMEOUT.
    */
   report(): Promise<DatabasePerformanceReportDto> {
     const late = () => new AppError('REQUEST_TIMEOUT', 'The report was not done in time.');
@@ -75,14 +75,14 @@ export class DatabaseReport {
     return this.running;
   }
 
-  /** The figures of a report, judged. @throws as `report`. */
+  /** Reports the figures with their assessment. @throws as `report`. */
   async status(): Promise<DatabaseHealthStatusDto> {
     const report = await this.report();
     const connectionPool = judgePool({
       ...report.connectionPool,
       maxConnections: this.config.poolMax,
     });
-    // The cache's alert threshold belongs to the metrics.
+    // The hit ratio is not assessed here: its threshold belongs to the alerts (metrics).
     const queryCache: ComponentHealthDto = { status: 'healthy', details: { ...report.queryCache } };
     const partitions = this.judgePartitions(report.partitions, report.sealedIndexes);
     const performance = judgePerformance(report.performance);
@@ -113,7 +113,7 @@ export class DatabaseReport {
     };
   }
 
-  /** Includes the connection of this report. */
+  /** Connections of the pool; the connection of this report is one of them. */
   private connectionPool(): ConnectionPoolDto {
     const { total, idle, waiting } = this.database.poolStatistics();
     const { averageMs, successPercent } = this.database.acquisitions.statistics();
@@ -228,7 +228,7 @@ function missingAhead(table: string, partitions: Partition[], ahead: number): st
   return [`${table} has no partition for ${missing.join(', ')}: the next upkeep makes them.`];
 }
 
-/** Partitions of more than a month keep events past their retention until all of theirs are. */
+/** A partition of more than a month keeps an event past its retention until all its events are past theirs. */
 function keptLonger(partitions: Partition[], retentionDays: number): string[] {
   if (retentionDays <= 0) return [];
   const edgeMs = wallClockMs() - retentionDays * DAY_MS;
@@ -255,15 +255,15 @@ function round(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 
-/** Statements of this role over a threshold, with notes on the slowest. */
+/** Statements of this role over a threshold: their number, and notes on the slowest. */
 interface SlowStatements {
   count: number;
   notes: string[];
 }
 
 /**
- * From pg_stat_statements where installed and readable: statements without values, by average. Else from
- * pg_stat_activity, those running now.
+ * Reads statements without values, by average, from pg_stat_statements where that is installed and readable; or else the
+ * running ones from pg_stat_activity.
  */
 export async function findSlowStatements(
   client: ClientBase,
@@ -341,7 +341,7 @@ interface PoolRule {
   advice: (figures: PoolFigures) => string;
 }
 
-/** Ratios and averages without data are null, and no alarm. */
+/** Rules for the pool; ratios and averages without data are null, which is no alarm. */
 const POOL_RULES: PoolRule[] = [
   {
     level: ({ waitingRequests, activeConnections, maxConnections }) =>

@@ -3,21 +3,21 @@ import type { IndexOptimizationDto, ReindexResultDto } from './dto/responses.dto
 import { SEALED_NAME } from '../platform/database/seals';
 import { type MaintenanceRun, OWN_RELATIONS, report, SERVICE_RELATIONS } from './maintenance-run';
 
-/** Smaller ones fit into a few reads. */
+/** Minimum of bytes of an index that may be bloated; smaller ones fit into a few reads. */
 const LEAST_BYTES = 1024 * 1024;
-/** With fewer scans of its table an unused index proves nothing. */
+/** Minimum of scans of a table from which an unused index counts as useless. */
 const LEAST_TABLE_SCANS = 1000;
-/** Sequential scans that each read this many rows lack an index. */
+/** Minimum of rows of a sequential scan from which an index is missing. */
 const LONG_SCAN_ROWS = 50_000;
 const MANY_SCANS = 100;
-/** Pages split anywhere but at their end stay two thirds full: 25 % here, and no bloat. */
+/** Bloat from which an index is rebuilt. Pages that split in the middle stay two thirds full: that is 25 % here, and normal. */
 const BLOATED_PERCENT = 50;
-/** Within this of its rebuilt size an index gains nothing by another rebuild. */
+/** Multiple of its size after the last rebuild, below which an index gains nothing by another. */
 const GROWN = 1.2;
-/** Kept back from a rebuild, for removing its leftovers. */
+/** Time reserved for removing the leftovers of a cancelled rebuild. */
 const REMOVAL_MS = 2000;
 /**
- * Less than `deadlock_timeout` (1 s), after which PostgreSQL ends this waiter or the REINDEX that waits for its
+ * Limit of a wait for a lock. Less than `deadlock_timeout` (1 s), after which PostgreSQL would end this statement, or a REINDEX that waits for its
  * transaction.
  */
 const REMOVAL_LOCK_MS = 500;
@@ -30,10 +30,10 @@ interface IndexState {
 }
 
 export class IndexMaintenance {
-  /** Sizes right after a rebuild here, by name: a rebuilt index has another oid. */
+  /** Sizes of indexes right after a rebuild by this process; by name, as a rebuilt index has another oid. */
   private readonly rebuilt = new Map<string, number>();
 
-  /** Removes an interrupted rebuild's leftovers at once (`removed`), unless their table is still in use. */
+  /** Removes leftovers of interrupted rebuilds (`removed`), unless their table is in use. */
   async rebuildBloated(
     run: MaintenanceRun,
   ): Promise<{ rebuilt: ReindexResultDto[]; removed: IndexOptimizationDto[] }> {
@@ -66,8 +66,8 @@ export class IndexMaintenance {
 }
 
 /**
- * An interrupted REINDEX CONCURRENTLY leaves an invalid index (new `_ccnew`, old `_ccold`), written at each insert.
- * Locked ones are under construction, and left alone.
+ * Finds leftovers: an interrupted REINDEX CONCURRENTLY leaves an invalid index (new `_ccnew`, old `_ccold`), which every
+ * insert writes. Locked ones are under construction, and are skipped.
  */
 export async function removeLeftoverIndexes(run: MaintenanceRun): Promise<IndexOptimizationDto[]> {
   const { found: leftovers = [] } = await run.read(findLeftoverIndexes);
@@ -87,9 +87,9 @@ export function unseenIndexes(reason: string): IndexOptimizationDto {
 }
 
 /**
- * Valid b-tree indexes over a megabyte, and their size if new: rows times the average width of their columns
- * (pg_stats), with 8 bytes of header, 4 of line pointer and padding a row, at their fill factor (90 %). Ignores that
- * equal keys share a header: bloat is rather underestimated.
+ * Finds valid b-tree indexes over a megabyte, and estimates their size after a rebuild: rows times the average width of
+ * their columns (pg_stats), with 8 bytes of header, 4 of line pointer and padding for each row, at their fill factor
+ * (90 %). That equal keys share a header is ignored, so bloat is rather underestimated.
  */
 async function findIndexes(client: ClientBase): Promise<IndexState[]> {
   const { rows } = await client.query<IndexState>(
@@ -139,7 +139,7 @@ async function sizeOf(client: ClientBase, name: string): Promise<number> {
 }
 
 interface IndexUsage {
-  /** Indexes that were never used, and hold no constraint. */
+  /** Indexes that were never used and belong to no constraint. */
   unused: number;
   suggestions: IndexOptimizationDto[];
 }
@@ -161,8 +161,8 @@ interface ScannedTable {
 }
 
 /**
- * Ranks indexes by PostgreSQL's counters. Partitions count together: an index unused in an old month serves the newest.
- * Indexes of constraints do more than being read, and sealed ones serve questions that may come after years.
+ * Ranks indexes by PostgreSQL's counters. The indexes of all partitions count together, as one that is not used in an old
+ * month may be used in the newest. Indexes of constraints are needed anyway, and sealed ones may be needed after years.
  */
 export async function rankIndexes(client: ClientBase): Promise<IndexUsage> {
   const since = await statisticsSince(client);

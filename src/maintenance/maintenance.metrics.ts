@@ -23,7 +23,7 @@ export class MaintenanceMetrics {
       'Builds of indexes for filters that failed in this replica.',
       () => sealing.state().failures,
     );
-    // Only where they are built: other replicas do not look.
+    // Only replicas that build sealed indexes have these figures.
     const figure = (of: keyof SealedIndexFigures) => () => {
       const { figures } = sealing.state();
       return figures ? [{ value: figures[of] }] : [];

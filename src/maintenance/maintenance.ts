@@ -22,21 +22,21 @@ import { wallClockMs, wallClockText } from '../platform/runtime/clocks';
 import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 
 const MAINTENANCE_LOCK = 0x75706b70; // "upkp" in ASCII
-/** Longer statements are cancelled, and retried in the next run. */
+/** Limit of a statement; a longer one is cancelled, and retried in the next run. */
 const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** Writers do not queue after a statement that waits. */
+/** Limit of a wait for a lock, as writers queue behind the statement that waits. */
 const LOCK_TIMEOUT_MS = 3000;
 const CANCEL_EVERY_MS = 200;
-/** Late enough not to delay the boot, early enough for processes that never live for an hour. */
+/** Time of the first run: late enough not to delay the boot, early enough for processes that end within the hour. */
 const FIRST_AFTER_MS = 1000;
 const FIRST_WITHIN_MS = 9000;
-/** Replicas that started together drift apart. */
+/** Random part of the interval, by which replicas that started together run at different times. */
 const JITTER = 0.1;
 
 const MAINTENANCE_TASKS = ['partitions', 'retention', 'expired_rows', 'leftover_indexes'] as const;
 type MaintenanceTask = (typeof MAINTENANCE_TASKS)[number];
-/** A role that does not own the tables cannot do these: they count as not done, not as failed. */
+/** Tasks that a role without the tables leaves undone, which is no failure. */
 const LEFT_BY_SERVERS = MAINTENANCE_TASKS.filter((task) => task !== 'partitions');
 
 interface MaintenanceResult {
@@ -51,9 +51,10 @@ interface MaintenanceResult {
 }
 
 /**
- * Makes partitions ahead, drops expired months, deletes expired rows and leftover indexes. One replica at a time, under
- * a session's advisory lock, which a dying one frees. Statements are short or concurrent, and bounded; the rest is left
- * for the next run. Runs soon after the boot, then every DATABASE_UPKEEP_INTERVAL_SECONDS.
+ * Creates partitions ahead, drops expired months, deletes expired rows and leftover indexes. One replica works at a time,
+ * under an advisory lock of its session, which ends with the process. Statements are short or concurrent, and limited in
+ * time; unfinished work is left for the next run. Runs soon after the boot, then every
+ * DATABASE_UPKEEP_INTERVAL_SECONDS.
  */
 @Injectable()
 export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
@@ -64,7 +65,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   private backend: number | undefined;
   private isStopping = false;
   private last: MaintenanceResult | undefined;
-  /** Milliseconds since 1970; 0 before the first success here. */
+  /** Time of the last success in this process, in milliseconds since 1970; 0 for none. */
   private readonly succeededAtMs: Record<MaintenanceTask, number> = {
     partitions: 0,
     retention: 0,
@@ -107,8 +108,8 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * Joins the run under way. Resolves with undefined when another replica has the lock.
-   * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is away.
+   * Runs maintenance, or joins the current run. Resolves with undefined when another replica has the lock.
+   * @throws AppError DATABASE_UNAVAILABLE when PostgreSQL is not reached.
    */
   run(): Promise<MaintenanceResult | undefined> {
     if (this.isStopping) return Promise.resolve(undefined);
@@ -126,8 +127,8 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * When each task last succeeded in this process, in seconds since 1970; 0 for never, also without an interval: a
-   * missing replica for maintenance shows in the others.
+   * Times of the last success of each task in this process, in seconds since 1970; 0 for none, also without an interval,
+   * so that the metrics of all replicas show when none does maintenance.
    */
   lastSuccessSeconds(): Record<string, number> {
     return Object.fromEntries(
@@ -135,7 +136,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     );
   }
 
-  /** Cancels the run: at worst a month is hidden and not yet dropped until the next. */
+  /** Cancels the run; at worst a month is hidden and is dropped by the next run. */
   async onModuleDestroy(): Promise<void> {
     this.isStopping = true;
     clearTimeout(this.timer);
@@ -150,7 +151,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async runOnce(client: PoolClient): Promise<MaintenanceResult | undefined> {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    // Locks are not to be held while a synchronous standby is away; nothing is acknowledged.
+    // Locks must not be held while a synchronous standby is missing; nothing is acknowledged here.
     await client.query('SET synchronous_commit = local');
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     const done = await withSessionLock(client, MAINTENANCE_LOCK, () => {
@@ -207,7 +208,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     );
   }
 
-  /** False, with one warning, for the role of servers: a replica with the maintenance role removes what is outdated. */
+  /** Tells whether the role owns the tables; warns once when it does not, as a replica that does has to remove old events. */
   private async mayMaintain(client: PoolClient): Promise<boolean> {
     for (const { table } of this.tables.partitioned()) {
       const { role, owner, mayMaintain } = await ownershipOf(client, table);
@@ -225,7 +226,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     return true;
   }
 
-  /** An index that cannot be dropped now is no failure: an operator may be rebuilding it. */
+  /** Drops leftover indexes. One that cannot be dropped is no failure, as an operator may be rebuilding it. */
   private async removeLeftovers(client: PoolClient, result: MaintenanceResult): Promise<void> {
     const run = new MaintenanceRun(
       client,
@@ -239,7 +240,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     await client.query('RESET statement_timeout');
   }
 
-  /** A failed task does not prevent the others. */
+  /** Runs a task; its failure does not prevent the others. */
   private async attempt(
     result: MaintenanceResult,
     kind: MaintenanceTask,
@@ -263,7 +264,7 @@ export class Maintenance implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** A task has succeeded when it has for all tables. */
+  /** Records the time of each task that has succeeded for all tables. */
   private noteSuccesses({ undoneTasks }: MaintenanceResult): void {
     for (const task of MAINTENANCE_TASKS) {
       if (!undoneTasks.has(task)) this.succeededAtMs[task] = wallClockMs();

@@ -33,18 +33,18 @@ import { TIMED_OUT, withTimeout } from '../platform/runtime/abort';
 import { wallClockText } from '../platform/runtime/clocks';
 
 const OPTIMIZE_LOCK = 0x6f70746d; // "optm" in ASCII
-/** Less than a request may take (REQUEST_TIMEOUT_MS) and a shutdown waits. */
+/** Limit of a run: less than the limit of a request (REQUEST_TIMEOUT_MS) and the wait of a shutdown. */
 const BUDGET_MS = 20_000;
-/** Part for partitions, so that their obstacles leave time for the rest. */
+/** Part of the limit for partitions, so that a wait for their locks leaves time for the rest. */
 const PARTITIONS_MS = 5000;
-/** Part for the indexes of filters. */
+/** Part of the limit for the indexes of filters. */
 const SEALING_MS = 5000;
 const CONNECT_TIMEOUT_MS = 5000;
-/** Readers and writers do not queue after a statement that waits. */
+/** Limit of a wait for a lock, as readers and writers queue behind the statement that waits. */
 const LOCK_TIMEOUT_MS = 2000;
 const RETRY_AFTER_SECONDS = 5;
 /**
- * Pause of 2 ms for about every 20 dirtied pages
+ * Settings of low impact: a pause of 2 ms for about every 20 dirtied pages
  * (https://www.postgresql.org/docs/current/runtime-config-resource.html#RUNTIME-CONFIG-RESOURCE-VACUUM-COST).
  */
 const LOW_IMPACT_SETTINGS = [
@@ -52,14 +52,14 @@ const LOW_IMPACT_SETTINGS = [
   'SET max_parallel_maintenance_workers = 0',
   'SET vacuum_cost_delay = 2',
   'SET vacuum_cost_limit = 400',
-  // No lock is to be held until a synchronous standby confirms.
+  // No lock must be held until a synchronous standby confirms.
   'SET synchronous_commit = local',
 ];
 
 /**
- * Maintenance on demand. Takes no lock that readers or writers wait for: VACUUM without truncation, REINDEX and DROP
- * INDEX only CONCURRENTLY, partitions made apart and attached. Goes on when the client disconnects, and ends within
- * twenty seconds.
+ * Maintenance on demand. It takes no lock for which readers or writers wait: VACUUM does not truncate, REINDEX and DROP
+ * INDEX are CONCURRENTLY, and partitions are created apart and attached. It continues when the client disconnects, and
+ * ends within twenty seconds.
  */
 @Injectable()
 export class Optimizer {
@@ -82,8 +82,8 @@ export class Optimizer {
   }
 
   /**
-   * Does due work, once at a time over all replicas.
-   * @throws AppError CONFLICT while another one runs, DATABASE_UNAVAILABLE when PostgreSQL is away.
+   * Does due work; one run at a time in all replicas.
+   * @throws AppError CONFLICT while another run is in progress, DATABASE_UNAVAILABLE when PostgreSQL is not reached.
    */
   async optimize(): Promise<DatabaseOptimizationResultDto> {
     if (this.isRunning) throw alreadyRunning();
@@ -126,7 +126,7 @@ export class Optimizer {
     };
   }
 
-  /** Tables that this role may not vacuum or reindex, as that of servers: theirs is skipped. */
+  /** Reports tables that this role may not vacuum or reindex, whose work is skipped. */
   private async refusals(client: PoolClient): Promise<IndexOptimizationDto[]> {
     const refused: IndexOptimizationDto[] = [];
     for (const { table } of this.tables.partitioned()) {
@@ -140,7 +140,7 @@ export class Optimizer {
     return refused;
   }
 
-  /** Builds due indexes for filters; what is not built in time goes on after the response. */
+  /** Builds due indexes for filters; a build that takes longer continues after the response. */
   private async seal(): Promise<IndexOptimizationDto[]> {
     const built = await withTimeout(
       this.sealing.run().catch(() => undefined),
@@ -185,7 +185,7 @@ export class Optimizer {
     return results;
   }
 
-  /** From the catalogue: another replica may have made or dropped some. */
+  /** Finds missing months in the catalogue, as other replicas create and drop partitions as well. */
   private async findMissing(table: string, ahead: number, deadline: AbortSignal): Promise<Month[]> {
     await this.partitions.refresh(table, deadline);
     return missingMonths(await this.partitions.find(table, deadline), monthsAhead(ahead));
@@ -199,9 +199,10 @@ function alreadyRunning(): AppError {
 }
 
 /**
- * Autovacuum waits for `threshold + scale_factor * rows` (50 + 20 % dead rows, 50 + 10 % changed ones by default,
- * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM). Inserts count the same: they only cost
- * the visibility map.
+ * Share of autovacuum's limits from which work is due. Autovacuum waits for `threshold + scale_factor * rows` (by default
+ * 50 + 20 % dead rows, 50 + 10 % changed rows,
+ * https://www.postgresql.org/docs/current/routine-vacuuming.html#AUTOVACUUM). Its limit of inserts, which only outdate
+ * the visibility map, is not reduced.
  */
 const SHARE_OF_AUTOVACUUM = 0.25;
 
@@ -222,7 +223,7 @@ interface Rule {
   reason: (table: TableState) => string;
 }
 
-/** The first due one is done. */
+/** Work in order of preference; the first that is due is done. */
 const RULES: Rule[] = [
   {
     kind: 'vacuumed',
@@ -244,10 +245,10 @@ const RULES: Rule[] = [
   },
 ];
 
-/** VACUUM does not truncate the table, because that would lock it exclusively. */
+/** VACUUM without truncation, which would lock the table exclusively. */
 const STATEMENTS = { vacuumed: 'VACUUM (ANALYZE, TRUNCATE false)', analyzed: 'ANALYZE' };
 
-/** Vacuums and analyses due tables, most dead rows first. */
+/** Vacuums and analyses due tables; those with most dead rows first. */
 async function maintainTables(
   run: MaintenanceRun,
 ): Promise<Record<Rule['kind'], TableMaintenanceDto[]>> {

@@ -11,20 +11,20 @@ import {
 import { abortable } from '../platform/runtime/abort';
 import { Maintenance } from './maintenance';
 
-/** A locked table must not delay the health check. */
+/** Limit of the check, which a locked table must not delay. */
 const TIMEOUT_MS = 5000;
 
 interface PartitionsState {
   total: number;
   newest: Month | null;
   missing: Month[];
-  /** What to change in PostgreSQL, when it has too few locks for so many. */
+  /** Advice for PostgreSQL's settings, when it has too few locks for the partitions. */
   advice?: string | undefined;
 }
 
 /**
- * Partitions of this month and the next, and the last maintenance here. Only degraded: partitions are also made on
- * demand, and maintenance retries.
+ * Health of the partitions of this month and the next, and of maintenance in this process. It is never down, only
+ * degraded: partitions are also created on demand, and maintenance retries.
  */
 @Injectable()
 export class PartitionsHealthIndicator {
@@ -35,7 +35,7 @@ export class PartitionsHealthIndicator {
     private readonly maintenance: Maintenance,
   ) {}
 
-  /** Degraded, too, when PostgreSQL does not reply within five seconds. */
+  /** Checks the partitions; degraded as well when PostgreSQL does not reply within five seconds. */
   async check(): Promise<HealthIndicatorResult> {
     const check = this.health.check('partitions');
     const deadline = AbortSignal.timeout(TIMEOUT_MS);

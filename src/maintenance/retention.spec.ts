@@ -8,28 +8,28 @@ const startOf = (month: string) => Date.parse(`${month}-01T00:00:00Z`);
 const month = fc
   .tuple(fc.integer({ min: 1, max: 9990 }), fc.integer({ min: 1, max: 12 }))
   .map(([y, m]) => `${String(y).padStart(4, '0')}-${String(m).padStart(2, '0')}`);
-/** Spans of one to many months: what a hand-made yearly partition has, too. */
+/** Spans of one to many months, as an operator's yearly partition has. */
 const span = fc.integer({ min: 1, max: 36 });
 const days = fc.integer({ min: 1, max: 36_500 });
-/** Any instant, and every one near the edge that the rule is about. */
+/** Any instant, and every instant near the edge of the retention. */
 const aroundEdge = fc.integer({ min: -3 * DAY_MS, max: 3 * DAY_MS });
 const offsetMinutes = fc.integer({ min: -14 * 60, max: 14 * 60 });
 
 describe('the retention of a partition', () => {
-  it('never lets one go that can hold a row younger than RETENTION_DAYS', () => {
+  it('never drops a partition that may have a row younger than RETENTION_DAYS', () => {
     fc.assert(
       fc.property(month, span, days, aroundEdge, (start, months, retentionDays, shift) => {
         const upperMs = startOf(addMonths(start, months));
         const nowMs = upperMs + retentionDays * DAY_MS + shift;
         if (isExpired(upperMs, nowMs, retentionDays)) {
-          // The bound itself is not in it: its youngest row is older than the bound.
+          // The upper bound is exclusive: the youngest row is older.
           expect(nowMs - upperMs).toBeGreaterThanOrEqual(retentionDays * DAY_MS);
         }
       }),
     );
   });
 
-  it('lets every one go once the youngest row it can hold is too old', () => {
+  it('drops every partition once its youngest possible row is too old', () => {
     fc.assert(
       fc.property(
         month,
@@ -45,7 +45,7 @@ describe('the retention of a partition', () => {
     );
   });
 
-  it('goes by the instant, however a time zone spells it', () => {
+  it('depends on the instant, in any time zone', () => {
     fc.assert(
       fc.property(month, days, aroundEdge, offsetMinutes, (start, kept, shift, offset) => {
         const upperMs = startOf(start);
@@ -60,7 +60,7 @@ describe('the retention of a partition', () => {
     );
   });
 
-  it('keeps everything with 0 days, and what has no upper bound', () => {
+  it('keeps everything with 0 days, and a partition without an upper bound', () => {
     expect(isExpired(0, Number.MAX_SAFE_INTEGER, 0)).toBe(false);
     expect(isExpired(null, Number.MAX_SAFE_INTEGER, 1)).toBe(false);
   });

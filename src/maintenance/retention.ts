@@ -13,28 +13,31 @@ import { DETACH_LOCK } from '../platform/database/partitions';
 import { confirmedWallClockMs, hasRunForADay } from '../platform/runtime/clocks';
 
 const DAY_MS = 86_400_000;
-/** Expired rows of one statement: some milliseconds of work and of locks. */
+/** Limit of expired rows in one statement, which works and locks for some milliseconds. */
 const BATCH_ROWS = 1000;
 const UNCONFIRMED =
   'the clock is not confirmed: this process runs for less than a day, and no event was stored one to two days ago';
 
 interface RetentionOutcome {
   dropped: string[];
-  /** Left for the next run, with the reason. */
+  /** Partitions that are left for the next run, with the reason. */
   postponed: { partition: string; reason: string }[];
 }
 
 /**
- * Removes expired partitions of a table without blocking: DETACH … CONCURRENTLY hides one at once, waits (at most the session's
- * `lock_timeout`) for transactions that still use the table, and only then locks the unused partition. The next run
- * finishes an interrupted removal: a detach under way, a detached table that carries our mark.
+ * Removes expired partitions of a table without blocking: DETACH … CONCURRENTLY hides a partition at once, waits at most
+ * `lock_timeout` for transactions that still use the table, and only then locks the partition, which is no longer used.
+ * The next run finishes an interrupted removal: an unfinished detach, or a detached table with our mark.
  */
 export class PartitionRetention {
   private readonly logger = new Logger(PartitionRetention.name);
   private readonly dropped: string[] = [];
   private readonly postponed: RetentionOutcome['postponed'] = [];
 
-  /** Needs a session of its own, outside a transaction. `isStopping` ends it between two steps. */
+  /**
+   * @param client a session for this work alone, outside a transaction.
+   * @param isStopping ends the work between two steps.
+   */
   constructor(
     private readonly client: ClientBase,
     private readonly table: PartitionedTable,
@@ -69,8 +72,8 @@ export class PartitionRetention {
   }
 
   /**
-   * Both clocks can be years ahead since the process started. Only rows stored before show it: those of the day before
-   * yesterday, as the wrong clock may have dated those of the last day.
+   * Checks that the clocks are right: both can be years ahead since the process started. Only rows that were stored
+   * before prove them right: those of the day before yesterday, as a wrong clock may have dated those of the last day.
    */
   private async isConfirmed(nowMs: number): Promise<boolean> {
     if (hasRunForADay()) return true;
@@ -84,7 +87,7 @@ export class PartitionRetention {
     this.logger.warn(`${expired.length} partitions stay for now: ${UNCONFIRMED}.`);
   }
 
-  /** The earlier clock: one that is ahead, or a step of both, must not cost data. */
+  /** Reads the earlier one of both clocks: a clock that is ahead, or a step of both, must not cost data. */
   private async nowMs(): Promise<number> {
     const { rows } = await this.client.query<{ now: number }>(
       'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',
@@ -92,17 +95,17 @@ export class PartitionRetention {
     return Math.min(confirmedWallClockMs(), rows[0]?.now ?? 0);
   }
 
-  /** An interrupted detach may be an operator's: finished, but dropped only if marked. */
+  /** Finishes an interrupted detach; an operator's table, which has no mark, is not dropped. */
   private async remove(partition: Partition): Promise<void> {
     const { name, upperMs, isDetaching } = partition;
     if (isDetaching || upperMs === null) return this.detach(partition);
     await markExpired(this.client, this.table.table, { name, upperMs });
     await this.detach(partition);
-    // At once: caches show these rows until `afterHidden` has run.
+    // Without delay, as caches show these rows until `afterHidden` has run.
     await this.drop({ name, upperMs });
   }
 
-  /** A writer of this month waits for the lock, and then makes a new partition. */
+  /** Detaches a partition. A writer of its month waits for the lock, and then creates a new partition. */
   private async detach({ oid, name, isDetaching }: Partition): Promise<void> {
     const key = [DETACH_LOCK, oid];
     await this.client.query('SELECT pg_advisory_lock($1, $2::oid::int)', key);
@@ -147,8 +150,9 @@ export class PartitionRetention {
 }
 
 /**
- * True when the exclusive upper bound is at least `retentionDays` of 24 hours before now: independent of time zones.
- * @param upperMs milliseconds since 1970; null: no upper bound, never expired.
+ * Tells whether the exclusive upper bound of a partition is at least `retentionDays` of 24 hours before now, in any time
+ * zone.
+ * @param upperMs milliseconds since 1970; null for no upper bound, which never expires.
  * @param retentionDays 0 keeps everything for ever.
  */
 export function isExpired(
@@ -161,15 +165,15 @@ export function isExpired(
 }
 
 /**
- * Deletes expired rows, each batch in its own transaction; leaves locked rows for the next run. Resolves with their
- * number.
+ * Deletes expired rows, a batch in a transaction, and leaves locked rows for the next run. Resolves with the number of
+ * deleted rows.
  */
 export async function deleteExpired(
   client: ClientBase,
   { table, timeColumn, keepHours }: ExpiringTable,
   isStopping: () => boolean,
 ): Promise<number> {
-  // Identifiers cannot be bound; they come from our code.
+  // Identifiers cannot be parameters; they come from our code.
   const text = `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
       SELECT ctid FROM ${table} WHERE ${timeColumn} < now() - $1 * interval '1 hour'
       ORDER BY ${timeColumn} LIMIT ${BATCH_ROWS} FOR UPDATE SKIP LOCKED))`;

@@ -4,7 +4,7 @@ import { lockShortage } from '../platform/database/lock-table';
 import type { ConfigRecommendationDto } from './dto/responses.dto';
 
 const MB = 1024 * 1024;
-/** Reasonable start by https://www.postgresql.org/docs/current/runtime-config-resource.html. */
+/** Share of memory that https://www.postgresql.org/docs/current/runtime-config-resource.html recommends to start with. */
 const SHARED_BUFFERS_SHARE = 0.25;
 const SMALL_SHARE = 0.1;
 const RESERVED_CONNECTIONS = 5;
@@ -12,9 +12,9 @@ const RESERVED_CONNECTIONS = 5;
 interface Figures {
   connections: number;
   databaseBytes: number;
-  /** Of the table that has most. */
+  /** Partitions of the table that has most of them. */
   partitions: number;
-  /** Null before the first read. */
+  /** Percent; null before the first read. */
   hitPercent: number | null;
   isHere: boolean;
   timedCheckpoints: number;
@@ -22,10 +22,10 @@ interface Figures {
 }
 
 interface Facts extends Figures {
-  /** Value at the start of sessions, bytes for units of memory; undefined when hidden from our role. */
+  /** Value at the start of a session, in bytes for memory; undefined when our role may not see it. */
   text: (setting: string) => string | undefined;
   number: (setting: string) => number;
-  /** Bytes of the server's memory; undefined when it is another machine. */
+  /** Bytes of the server's memory; undefined when it runs on another machine. */
   memoryBytes: number | undefined;
   poolMax: number;
 }
@@ -97,7 +97,7 @@ const RULES: Rule[] = [
       `${connections} connections are open and this process alone may open ${poolMax}; lower DATABASE_POOL_MAX or raise this.`,
   },
   {
-    // The table of locks has so many for each connection, shared by all.
+    // All connections share a table with so many locks for each.
     setting: 'max_locks_per_transaction',
     isPoor: (facts) => shortageIn(facts) !== undefined,
     recommended: (facts) => String(shortageIn(facts)?.recommended),
@@ -120,8 +120,8 @@ const RULES: Rule[] = [
 ];
 
 /**
- * Settings of PostgreSQL that the figures speak against; none for memory of another machine or kinds of disks, which
- * cannot be queried.
+ * Advises other settings of PostgreSQL where the figures call for them; not for the memory of another machine and the kind
+ * of its disks, which cannot be queried.
  */
 export async function adviseSettings(
   client: ClientBase,
@@ -141,7 +141,7 @@ export async function adviseSettings(
 }
 
 async function readFacts(client: ClientBase, poolMax: number): Promise<Facts> {
-  // Not this session's own settings.
+  // `reset_val` excludes the settings of this session.
   const settings = await client.query<{ name: string; value: string }>(
     `SELECT name, CASE unit WHEN '8kB' THEN (reset_val::int8 * 8192)::text WHEN 'kB' THEN (reset_val::int8 * 1024)::text
        WHEN 'MB' THEN (reset_val::int8 * 1048576)::text ELSE reset_val END AS value
@@ -169,7 +169,7 @@ async function readFacts(client: ClientBase, poolMax: number): Promise<Facts> {
   };
 }
 
-/** PostgreSQL 17 moved them to a view of their own. */
+/** Selects the counters of checkpoints, which are in a separate view since PostgreSQL 17. */
 async function checkpointCounters(client: ClientBase): Promise<string> {
   const { rows } = await client.query<{ isNew: boolean }>(
     `SELECT to_regclass('pg_catalog.pg_stat_checkpointer') IS NOT NULL AS "isNew"`,
