@@ -16,14 +16,14 @@ import { ReadScheduler } from '../read/read-scheduler';
 import type { AuditEventStreamDto } from './feed.dto';
 
 export interface StreamedEvent {
-  /** JSON text, as in pages. */
+  /** JSON text as in pages. */
   text: string;
   readonly cursor: string;
 }
 
 /**
- * Streams all events of a list. Each page is read, with a permit, once the one before has been taken: an idle reader
- * costs nothing. Events recorded meanwhile are included if ahead.
+ * Streams all events of a list. A page is read, with a permit, when the subscriber has taken the previous one: a
+ * subscriber that pauses costs nothing. Events that are recorded meanwhile are included when they come later in the list.
  */
 @Injectable()
 export class AuditEventStream {
@@ -109,7 +109,7 @@ export class AuditEventStream {
     }
   }
 
-  /** Reads a page with a permit; of fewer events, from then on, when it is too large. */
+  /** Reads a page with a permit. When a page is too large, this and later pages have fewer events. */
   private async readPage(
     principal: Principal,
     page: PageDescription,

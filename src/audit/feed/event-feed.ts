@@ -41,44 +41,44 @@ import { organizationHash, type WatermarkPosition } from './watermark-cursor';
 import { WatermarkProgress } from './watermark-progress';
 
 const PAGE = 500;
-/** Failures after which a page is read again: many feeds resume at once when a replica stops. */
+/** Failures after which a page is read again, as many feeds resume at once when a replica stops. */
 const TRANSIENT = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT', 'DATABASE_UNAVAILABLE']);
 const MAX_RETRY_SECONDS = 5;
-/** Age of the first watermark of a feed: transactions that began to write before it are over, with rare exceptions. */
+/** Age of the first watermark of a feed: nearly all transactions that began to write before it have ended. */
 const FIRST_WATERMARK_MICROS = 30_000_000;
 
-/** Bytes of a page without memory for responses. A single event is read whatever its size. */
+/** Bytes of a page without memory for responses; a single event of any size is read. */
 const SMALL_PAGE_BYTES = 64 * 1024;
-/** Two bytes a character at worst. */
+/** Upper bound of a character in V8's strings. */
 const COPIES = 2;
 
 interface BackfillPage {
   texts: string[];
   isSmall: boolean;
-  /** Must be called when the subscriber has taken the page, or has left. */
+  /** Has to be called when the subscriber has taken the page, or has ended. */
   release: () => void;
 }
 
 export interface FeedRequest {
   filter: AuditEventFilter;
-  /** Cursor of the subscriber's last event; `0` is the beginning of one organization. Absent: from now on. */
+  /** Cursor of the subscriber's last event; `0` is the beginning of one organization, and undefined is now. */
   after?: string;
-  /** Recording time of that event (ISO 8601), if `after` is its number alone. */
+  /** Recording time of that event (ISO 8601), when `after` is only its sequence. */
   afterRecordedAt?: string;
   signal: AbortSignal;
   kind: SubscriptionKind;
 }
 
-/** Events of a feed. `begun` resolves once no later event will be missed, or rejects. */
+/** Events of a feed. `begun` resolves when no later event can be missed, or rejects. */
 export type Feed = AsyncGenerator<FeedEvent> & {
   begun: Promise<unknown>;
-  /** Aborts at the end, when the last events may not be taken yet. */
+  /** Aborts at the end of the feed; its last events may not be taken yet. */
   ended: AbortSignal;
 };
 
 export interface FeedEvent {
   text: string;
-  /** Must be read before the next event is taken. */
+  /** Has to be read before the next event is taken. */
   readonly cursor: string;
 }
 
@@ -93,11 +93,11 @@ interface SubscribedLog {
   organizations: Organizations;
   filter: AuditEventFilter;
   readPage: (request: PageRequest) => Promise<BackfillPage>;
-  /** Position to resume from; without it the feed begins now. */
+  /** Position after which the feed resumes; without it the feed begins now. */
   from?: LogPositions | WatermarkPosition | undefined;
 }
 
-/** Live feeds of events, each with a limit for its principal, and pages of what it has missed. */
+/** Live feeds of events, limited for each principal, and the pages with which they catch up. */
 @Injectable()
 export class EventFeed {
   private readonly counts: FeedStatistics = {
@@ -120,8 +120,8 @@ export class EventFeed {
   }
 
   /**
-   * Follows the principal's events, none missed after `begun`, until its token expires, the signal aborts or the
-   * process stops (another replica resumes from the cursor).
+   * Follows the principal's events, and misses none after `begun`. The feed ends when the token expires, the signal
+   * aborts, or the process stops (another replica resumes from the cursor).
    * @throws AppError FORBIDDEN, INVALID_CURSOR, TOO_MANY_REQUESTS; from `begun` and the iteration TIMELINE_CHANGED (the
    * cursor, or a delivered event, is of another timeline), DATABASE_UNAVAILABLE; from the iteration UNAUTHENTICATED
    * (token expired), SLOW_CONSUMER (events are not taken as fast as they come), INTERNAL (events cannot be read).
@@ -140,13 +140,13 @@ export class EventFeed {
     );
     subscription.whenClosed(onAbort(signal, () => subscription.close('left')));
     const begun = subscription.begin();
-    begun.catch(() => subscription.close('left')); // reported by `begun`, and at the first event
+    begun.catch(() => subscription.close('left')); // `begun` and the first event report it
     return Object.assign(subscription.deliver(begun), { begun, ended: subscription.ended });
   }
 
   /**
-   * Reads a page for a feed that catches up, in memory until its subscriber has taken it.
-   * @throws AppError REQUEST_TOO_LARGE when smaller pages are necessary; what reading throws.
+   * Reads a page for a feed that catches up; its memory is reserved until the subscriber has taken it.
+   * @throws AppError REQUEST_TOO_LARGE when smaller pages are necessary; errors of the read.
    */
   private async readPage(
     request: PageRequest,
@@ -174,15 +174,15 @@ export class EventFeed {
 }
 
 /**
- * One subscriber's events in three phases: backfill (pages since the cursor), cutover (events in both the pages and the
- * buffer are delivered once), live. Each organization's events come by sequence, without gaps and repetitions.
+ * Events of one subscriber in three phases: backfill (pages since the cursor), cutover (events that are both in pages and
+ * in the buffer are delivered once), live. The events of an organization come by sequence, without gaps or repetitions.
  */
 class Subscription {
   private readonly buffer = new FeedBuffer();
   private readonly over = new AbortController();
   private readonly cleanups: (() => void)[] = [];
   private readonly isResumed: boolean;
-  /** Of a feed of many organizations, or of all. */
+  /** Progress of a feed of many organizations, or of all. */
   private readonly progress: WatermarkProgress | undefined;
   private positions: LogPositions;
   private end: { error?: AppError } | undefined;
@@ -201,7 +201,7 @@ class Subscription {
     this.positions = from instanceof Map ? from : new Map<string, LogPosition>();
   }
 
-  /** Aborts at the end, when the last events may not be taken yet. */
+  /** Aborts at the end of the feed; its last events may not be taken yet. */
   get ended(): AbortSignal {
     return this.over.signal;
   }
@@ -220,7 +220,7 @@ class Subscription {
     else this.cleanups.push(cleanup);
   }
 
-  /** Follows the log; resolves with the positions after which the buffer misses nothing. */
+  /** Follows the log; resolves with the positions after which the buffer has every event. */
   async begin(): Promise<LogPositions> {
     const test = eventTest(this.source.filter);
     const { positions, unsubscribe } = await this.tailer.follow(this.source.organizations, {
@@ -236,13 +236,13 @@ class Subscription {
     });
     this.whenClosed(unsubscribe);
     if (this.end) return positions;
-    // After `follow`, which notices later changes.
+    // Checked after `follow`, which notices later changes.
     if (this.progress) await this.beginAtWatermark(this.progress, positions);
     else if (this.isResumed) await this.tailer.requireSameTimeline(this.positions);
     return positions;
   }
 
-  /** Finds where a feed of many organizations begins, or resumes: `now` has the positions of the buffer's beginning. */
+  /** Finds the positions at which a feed of many organizations begins or resumes; `now` are those where the buffer begins. */
   private async beginAtWatermark(progress: WatermarkProgress, now: LogPositions): Promise<void> {
     const { organizations, from } = this.source;
     if (!from || from instanceof Map) {
@@ -250,7 +250,7 @@ class Subscription {
       const { high, changed } = await this.tailer.reachedAt(organizations, micros);
       progress.begin({ micros, sum: high });
       for (const [id, { last }] of changed) {
-        // Later events are still to be delivered.
+        // Later events have yet to be delivered.
         if (last && last.sequence <= (now.get(id) ?? BEGINNING).sequence) progress.note(id, last);
       }
       return;
@@ -288,14 +288,14 @@ class Subscription {
     }
   }
 
-  /** Reads from the cursor to `until`, where the buffer begins. */
+  /** Reads the pages from the cursor to `until`, where the buffer begins. */
   private async *backfill(until: LogPositions): AsyncGenerator<FeedEvent> {
     const { organizations } = this.source;
     for (let target = until; ; target = this.tailer.positionsOf(organizations)) {
       const ids = organizations === '*' ? target.keys() : organizations;
       for (const id of ids) yield* this.backfillOne(id, target.get(id) ?? BEGINNING);
       if (!this.buffer.hasOverflowed) return;
-      // More events than a buffer holds: they are read from the database as well.
+      // The buffer cannot hold so many events: they are read from the database as well.
       this.buffer.clear();
     }
   }
@@ -339,7 +339,7 @@ class Subscription {
       }
       if (page.texts.length < limit) {
         const reached = positions.get(organizationId) ?? BEGINNING;
-        // The filter excludes the rest.
+        // The filter excludes the other events.
         if (reached.sequence < until.sequence) positions.set(organizationId, until);
       }
       if (page.isSmall) limit = Math.min(PAGE, 2 * limit);
@@ -385,7 +385,7 @@ class Subscription {
     }
   }
 
-  /** Checks that a live event is the backfill's: else the log has changed between. */
+  /** Checks that an event is the same in backfill and buffer: otherwise the log has changed meanwhile. */
   private requireSameEvent(
     { organizationId, sequence, recordedMicros }: RecordedEvent,
     position: LogPosition,
@@ -419,7 +419,7 @@ class Subscription {
   }
 }
 
-/** The error for a position that does not fit the logs of many organizations. */
+/** Creates the error for a position that does not fit the logs of many organizations. */
 function logsChanged({ micros }: Watermark): AppError {
   return new AppError(
     'TIMELINE_CHANGED',

@@ -17,8 +17,8 @@ import { findReachedAt, type ReachedSequence } from './log-at-moment';
 import type { ClockSample } from './watermark';
 
 /**
- * Next events of organizations ($1) after these numbers ($2), at most $3 of each, in order. The event of that number
- * comes first, without text; its recording time identifies it.
+ * Finds the next events of organizations ($1) after these sequences ($2), at most $3 of each, in order. The event at the
+ * sequence itself comes first, without text: its recording time identifies it.
  */
 export const FIND_RECORDED = {
   name: 'audit-find-recorded-behind',
@@ -43,7 +43,7 @@ const FIND_FOLLOWED_HEADS = {
 
 const FIND_EVERY_HEAD = { name: 'audit-find-every-head', text: HEADS };
 
-/** The clock before a snapshot, its oldest running and its next transaction. */
+/** Reads the clock, and then a snapshot: its oldest running transaction, and the next one. */
 const FIND_CLOCK_SAMPLE = {
   name: 'audit-find-clock-sample',
   text: `SELECT (extract(epoch FROM now()) * 1000000)::bigint::text, pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text
@@ -52,7 +52,7 @@ const FIND_CLOCK_SAMPLE = {
 
 const MAX_ORGANIZATIONS = 200;
 const MAX_EVENTS_OF_ONE = 200;
-/** Limit of events: subscribers get all of a read at once, and more would disconnect those that keep up. */
+/** Limit of events in a read: subscribers get them all at once, and more would overflow the buffers of fast ones. */
 const MAX_EVENTS = MAX_BUFFERED_EVENTS / 2;
 const MAX_CHARACTERS = MAX_BUFFERED_CHARACTERS / 2;
 const POOL = { max: 2, timeoutMs: 5000 };
@@ -63,7 +63,7 @@ export interface RecordedRead {
   unfinished: string[];
   /** Recording times of the events at the given positions that still exist. */
   confirmed: ReadonlyMap<string, number>;
-  /** Positions of another log; their organizations are without `events`. */
+  /** Positions of another log; `events` has none of their organizations. */
   foreign: ForeignPosition[];
 }
 
@@ -79,7 +79,7 @@ export interface FollowedHead {
   micros: number;
 }
 
-/** Sums over organizations, as of ReachedSequence. */
+/** Sums of the sequences of organizations at a moment (ReachedSequence). */
 export interface ReachedLogs {
   low: bigint;
   high: bigint;
@@ -91,7 +91,7 @@ interface Found {
   confirmed: Map<string, number>;
 }
 
-/** Reads new events and heads from the primary, through its own pool. */
+/** Reads new events and heads from the primary, through a separate pool. */
 export class EventLogReader {
   private readonly pool: DedicatedPool;
   private maxEvents = MAX_EVENTS;
@@ -105,8 +105,8 @@ export class EventLogReader {
   }
 
   /**
-   * Reads some events after these positions, later those of unconfirmed commits (UnconfirmedCommits); none, and fewer next
-   * time, when they are too large together.
+   * Reads some events after these positions, without those of unconfirmed commits (UnconfirmedCommits). When they are too
+   * large together it reads none, and the next read has fewer.
    * @throws AppError DATABASE_UNAVAILABLE, REQUEST_TIMEOUT.
    */
   async readAfter(positions: LogPositions): Promise<RecordedRead> {
@@ -137,7 +137,7 @@ export class EventLogReader {
       const doubtful = unconfirmedOf(positions, confirmed);
       if (doubtful.size === 0) return { events, unfinished, confirmed, foreign: [] };
       const foreign = await this.findForeign(doubtful);
-      // Another event before and the right one now: another server replied. Its events are read again.
+      // The events came from another server than this right one, and are read again.
       const lost = new Set(foreign.map(({ organizationId }) => organizationId));
       const again = [...doubtful.keys()].filter((id) => confirmed.has(id) && !lost.has(id));
       const left = new Set([...lost, ...again]);
@@ -148,23 +148,23 @@ export class EventLogReader {
         foreign,
       };
     } catch (error) {
-      this.maxEvents = Math.ceil(this.maxEvents / 2); // perhaps too many to arrive in time
+      this.maxEvents = Math.ceil(this.maxEvents / 2); // fewer may arrive in time
       if (!isTooLarge(error)) throw error;
       return { ...NOTHING_READ, unfinished: [...positions.keys()] };
     }
   }
 
   /**
-   * Runs a read that shows no events that a failover may lose.
-   * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed (UnconfirmedCommits); what `work` throws.
+   * Runs a read without events that a failover may lose.
+   * @throws AppError DATABASE_UNAVAILABLE while commits are unconfirmed (UnconfirmedCommits); errors of `work`.
    */
   durably<T>(organizations: Organizations, work: () => Promise<T>): Promise<T> {
     return this.database.unconfirmedCommits.readConfirmed(organizations, work);
   }
 
   /**
-   * The positions of another log than these organizations have.
-   * @throws AppError DATABASE_UNAVAILABLE, also when a server that has not been promoted finds some.
+   * Finds the positions that are not of these organizations' log.
+   * @throws AppError DATABASE_UNAVAILABLE, also when a standby finds some.
    */
   async findForeign(positions: LogPositions): Promise<ForeignPosition[]> {
     return this.pool.withClient(async (client) => {
@@ -174,13 +174,13 @@ export class EventLogReader {
     });
   }
 
-  /** Last positions with their events' identity. @throws AppError DATABASE_UNAVAILABLE. */
+  /** Reads the last positions, with the identity of their events. @throws AppError DATABASE_UNAVAILABLE. */
   lastPositionsOf(organizations: readonly string[]): Promise<LogPositions> {
     return this.pool.withClient((client) => findLastPositions(client, organizations));
   }
 
   /**
-   * Heads of these organizations, or of all with events; `isInRecovery`: the server may lag.
+   * Reads the heads of these organizations, or of all with events; `isInRecovery`: the server may lag.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async headsOf(
@@ -216,8 +216,8 @@ export class EventLogReader {
   }
 
   /**
-   * Finds how far these organizations were at a moment: the sum of their sequences, and each that has recorded later.
-   * @throws AppError DATABASE_UNAVAILABLE, also of a server that has not been promoted.
+   * Finds the sequences of these organizations at a moment: their sum, and each of the organizations with later events.
+   * @throws AppError DATABASE_UNAVAILABLE, also for a standby.
    */
   async reachedAt(organizations: Organizations, micros: number): Promise<ReachedLogs> {
     const { heads, isInRecovery } = await this.headsOf(organizations);
@@ -236,7 +236,7 @@ export class EventLogReader {
   }
 
   private find(positions: LogPositions, limit: number): Promise<Found> {
-    const isOne = this.maxEvents === 1; // which is read whatever its size
+    const isOne = this.maxEvents === 1; // an event of any size is read
     const numbers = [...positions.values()].map(({ sequence }) => String(sequence));
     return this.pool.withClient(async (client) => {
       const { rows } = await client.query<[string | null, string, string]>({
@@ -255,7 +255,7 @@ export class EventLogReader {
   }
 }
 
-/** Positions whose event is missing (retention may have removed it) or another one. */
+/** Finds positions whose event is another one, or missing: retention may have removed it. */
 function unconfirmedOf(
   positions: LogPositions,
   confirmed: ReadonlyMap<string, number>,

@@ -14,20 +14,20 @@ import type { RecordedEvent } from '../event/event-test';
 import { hasWatermark } from './feed-cursor';
 import { type ClockSample, type Watermark, Watermarks } from './watermark';
 
-/** Interval that finds commits of other replicas without Redis. */
+/** Interval of polls, which find commits of other replicas without Redis. */
 const POLL_MS = 1000;
-/** Window of commits that share a message to other replicas. */
+/** Time in which commits share a message to other replicas. */
 const ANNOUNCE_MS = 10;
-/** Faults that pass: feeds wait for their end. */
+/** Codes of faults that pass, during which feeds wait. */
 const PASSING = new Set<string>(['DATABASE_UNAVAILABLE', 'REQUEST_TIMEOUT']);
-/** Other faults in a row that end the feeds. One alone may be a schema that was just changed. */
+/** Number of other faults in succession that ends the feeds; a single one may come from a change of the schema. */
 const LASTING_FAULTS = 3;
 
 export interface EventListener {
   onEvent: (event: RecordedEvent) => void;
-  /** Receives the end of the feed: TIMELINE_CHANGED, or events cannot be read. The listener has to unsubscribe. */
+  /** Called at the end of the feed: TIMELINE_CHANGED, or events cannot be read. The listener has to unsubscribe. */
   onEnd: (error: AppError) => void;
-  /** Receives a watermark, of feeds of many organizations: all that was recorded up to it has gone to `onEvent`. */
+  /** Called with each watermark, for feeds of many organizations: `onEvent` has got all events up to it. */
   onWatermark?: (watermark: Watermark) => void;
 }
 
@@ -37,12 +37,12 @@ export interface Subscriber {
 }
 
 /**
- * Reads each event once and delivers it to all listeners by sequence, which is gapless in commit order: a read after
- * the last one misses nothing. Commits here start a read, those of other replicas are announced over Redis, and a poll
- * of the heads finds the rest.
+ * Reads each event once, and delivers it to all listeners by sequence, which is gapless in commit order: a read after the
+ * last sequence misses nothing. Commits of this process start a read, other replicas announce theirs over Redis, and a
+ * poll of the heads finds any others.
  *
- * After a failover or restore sequences may be assigned again: every read begins with the event at the position, and
- * when that is another one, or a head is below, the organization's feeds end
+ * After a failover or restore, sequences may be assigned again: every read begins with the event at the position. When
+ * that is another event, or a head is below the position, the feeds of the organization end
  * (docs/adr/0029-positions-across-timelines.md).
  */
 @Injectable()
@@ -51,15 +51,15 @@ export class EventTailer implements BeforeApplicationShutdown {
   private readonly log: EventLogReader;
   private readonly listeners = new Map<string, Set<EventListener>>();
   private readonly listenersToAll = new Set<EventListener>();
-  /** Listeners of many organizations, which get watermarks. */
+  /** Listeners to many organizations, which get watermarks. */
   private readonly watermarkListeners = new Map<EventListener, Organizations>();
   private readonly watermarks = new Watermarks();
-  /** A watermark whose events are not yet delivered: the sequences to reach. */
+  /** Watermark whose events are not all delivered yet, with the sequences that have to be reached. */
   private awaited: { micros: number; sequences: Map<string, bigint> } | undefined;
-  /** Last delivered event of each followed organization. The objects are immutable. */
+  /** Last delivered event of each followed organization; the objects are immutable. */
   private readonly offsets: LogPositions = new Map();
   private readonly seenHeads = new Map<string, FollowedHead>();
-  /** Count of timeline changes: results of reads that began before one are discarded. */
+  /** Number of timeline changes; the results of reads that began before a change are discarded. */
   private changes = 0;
   private readonly due = new Set<string>();
   private polling: NodeJS.Timeout | undefined;
@@ -76,7 +76,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     @Inject(cacheConfig.KEY) { keyPrefix }: ConfigType<typeof cacheConfig>,
     private readonly timeline: LogTimeline,
   ) {
-    // The prefix of the cache separates services that share a Redis.
+    // The prefix of the cache distinguishes services that share a Redis.
     this.announcements = new CommitAnnouncements(redis, `${keyPrefix}-events-recorded`, (error) =>
       this.report(error),
     );
@@ -88,7 +88,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   /**
-   * Delivers all events of these organizations after `positions`: no later commit has a lower sequence.
+   * Delivers all events of these organizations after the resulting positions: no later commit has a lower sequence.
    * @throws AppError DATABASE_UNAVAILABLE.
    */
   async follow(organizations: Organizations, listener: EventListener): Promise<Subscriber> {
@@ -107,18 +107,18 @@ export class EventTailer implements BeforeApplicationShutdown {
     const positions: LogPositions = new Map();
     for (const id of ids) {
       const head = last.get(id) ?? BEGINNING;
-      // Listeners to all get every event of an organization that is new to this process.
+      // Listeners to all organizations get every event of one that is new to this process.
       if (this.listenersToAll.size > 0 && !this.offsets.has(id)) {
         this.offsets.set(id, BEGINNING);
         this.due.add(id);
       }
       const delivered = this.isFollowed(id) ? (this.offsets.get(id) ?? BEGINNING) : undefined;
       if (delivered === undefined) this.startAt(id, head);
-      // A later call may have been served sooner: its events are not delivered again.
+      // The events of a later call that was served sooner are not delivered again.
       positions.set(id, delivered === undefined ? head : furthestOf(delivered, head));
     }
     if (hasWatermark(organizations)) {
-      // Sequences at earlier times are not known here.
+      // This process does not know the sequences at earlier times.
       this.watermarks.beginAt(newestMicros);
       this.awaited = undefined;
       this.watermarkListeners.set(listener, organizations);
@@ -136,7 +136,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 
   /**
-   * Checks that a resuming reader's positions are of these logs.
+   * Checks that the positions of a resuming subscriber belong to these logs.
    * @throws AppError TIMELINE_CHANGED, DATABASE_UNAVAILABLE.
    */
   async requireSameTimeline(positions: LogPositions): Promise<void> {
@@ -146,17 +146,17 @@ export class EventTailer implements BeforeApplicationShutdown {
     throw timelineChanged(foreign);
   }
 
-  /** A moment some time ago (microseconds since 1970), by PostgreSQL's clock. @throws AppError DATABASE_UNAVAILABLE. */
+  /** Returns a past moment (microseconds since 1970) by PostgreSQL's clock. @throws AppError DATABASE_UNAVAILABLE. */
   async momentBefore(micros: number): Promise<number> {
     return (await this.log.sampleClock()).micros - micros;
   }
 
-  /** Finds how far organizations were at a moment. @throws AppError DATABASE_UNAVAILABLE. */
+  /** Finds the sequences of organizations at a moment. @throws AppError DATABASE_UNAVAILABLE. */
   reachedAt(organizations: Organizations, micros: number): Promise<ReachedLogs> {
     return this.log.reachedAt(organizations, micros);
   }
 
-  /** Counts a position that a reader is refused with. */
+  /** Counts a position that was refused. */
   noteRefusedPosition(): void {
     this.timeline.noteRefusedPosition();
   }
@@ -176,7 +176,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     return { last, newestMicros };
   }
 
-  /** Follows an organization; the first read identifies the event of an unidentified position. */
+  /** Follows an organization; the first read finds the identity of the event at its position, if unknown. */
   private startAt(id: string, position: LogPosition): void {
     this.offsets.set(id, position);
     if (position.sequence > 0n && position.recordedMicros === undefined) this.due.add(id);
@@ -236,7 +236,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     if (this.due.size > 0) this.readDue();
   }
 
-  /** Reads until nothing is due. The next poll retries after a failure. */
+  /** Reads until nothing is due; after a failure the next poll retries. */
   private readDue(): void {
     if (this.isReading) return;
     this.isReading = true;
@@ -289,9 +289,9 @@ export class EventTailer implements BeforeApplicationShutdown {
   private deliver(event: RecordedEvent, after: bigint): void {
     const { organizationId, sequence, recordedMicros } = event;
     const offset = this.offsets.get(organizationId)?.sequence;
-    if (offset === undefined || sequence <= offset) return; // without listeners, or begun again meanwhile
+    if (offset === undefined || sequence <= offset) return; // no listener is left, or it began again
     if (offset < after) {
-      this.due.add(organizationId); // events between an earlier position and this one have not been read
+      this.due.add(organizationId); // events between the earlier position and this one are missing
       return;
     }
     this.offsets.set(organizationId, { sequence, recordedMicros });
@@ -314,13 +314,13 @@ export class EventTailer implements BeforeApplicationShutdown {
 
   private async readHeads(): Promise<void> {
     const organizations = this.listenersToAll.size > 0 ? '*' : [...this.offsets.keys()];
-    // Positions advance during the poll: only these earlier ones must not be above a head.
+    // Positions advance during the poll: only the earlier ones cannot be above a head.
     const before: LogPositions = new Map(this.offsets);
     const { changes } = this;
-    // Before the heads, which show all commits of the transactions that it finds to be over.
+    // Read before the heads, which then show the commits of all transactions that have ended in this sample.
     const sample = this.watermarkListeners.size > 0 ? await this.log.sampleClock() : undefined;
     const { heads, isInRecovery } = await this.log.headsOf(organizations);
-    // A standby that is not promoted may only lag.
+    // A standby may only lag.
     if (!isInRecovery && changes === this.changes) this.compareHeads(heads, before);
     this.wake([...heads].flatMap(([id, head]) => (this.isDue(id, head) ? [id] : [])));
     if (sample && !isInRecovery && changes === this.changes) this.takeSample(sample, heads);
@@ -338,7 +338,7 @@ export class EventTailer implements BeforeApplicationShutdown {
       const offset = this.offsets.get(id);
       if (!offset || offset.sequence >= sequence) sequences.delete(id);
     }
-    if (sequences.size > 0) return; // delivered by the next poll
+    if (sequences.size > 0) return; // the next poll delivers it
     this.announceMark(this.awaited.micros);
     this.awaited = undefined;
   }
@@ -364,7 +364,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     return sum;
   }
 
-  /** Finds heads below the earlier positions: the next sequences are assigned a second time. */
+  /** Finds heads below the earlier positions, after which sequences are assigned a second time. */
   private compareHeads(heads: ReadonlyMap<string, FollowedHead>, before: LogPositions): void {
     for (const [id, position] of before) {
       const sequence = heads.get(id)?.sequence ?? 0n;
@@ -372,10 +372,10 @@ export class EventTailer implements BeforeApplicationShutdown {
     }
   }
 
-  /** Ends the feeds of an organization whose event at this position is gone. */
+  /** Ends the feeds of an organization whose event at this position is lost. */
   private changeTimeline(id: string, position: LogPosition | undefined, head?: bigint): void {
     const offset = this.offsets.get(id);
-    // Begun again since: the position was another feed's.
+    // The position belonged to earlier feeds.
     if (!position || !offset || offset.sequence < position.sequence) return;
     this.forget(id);
     this.changes += 1;
@@ -387,7 +387,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     for (const listener of listeners) listener.onEnd(error);
   }
 
-  /** Finds new events, or a head moved without them, by retention or a lost commit. */
+  /** Finds heads with new events, and heads that retention or a lost commit has moved without events. */
   private isDue(id: string, head: FollowedHead): boolean {
     const offset = this.offsets.get(id);
     const seen = this.seenHeads.get(id);
@@ -397,7 +397,7 @@ export class EventTailer implements BeforeApplicationShutdown {
     return isSame && seen.micros !== head.micros;
   }
 
-  /** Ends all feeds: to wait does not help, and silence would look like a log without events. */
+  /** Ends all feeds: waiting does not help, and a silent feed would look like a log without events. */
   private endAll(error: AppError): void {
     const all = new Set([...this.listeners.values()].flatMap((found) => [...found]));
     for (const listener of this.listenersToAll) all.add(listener);
@@ -428,7 +428,7 @@ export class EventTailer implements BeforeApplicationShutdown {
   }
 }
 
-/** The later position; for the same event, the one with its identity. */
+/** Returns the later position; of two for the same event, the one with its identity. */
 function furthestOf(one: LogPosition, other: LogPosition): LogPosition {
   if (one.sequence !== other.sequence) return one.sequence > other.sequence ? one : other;
   return one.recordedMicros === undefined ? other : one;
@@ -457,11 +457,11 @@ class CommitAnnouncements {
     }, ANNOUNCE_MS).unref();
   }
 
-  /** Passes the organizations of each announcement to `listener`; subscribes once. */
+  /** Calls `listener` with the organizations of each announcement; called once. */
   subscribe(listener: (organizations: string[]) => void): void {
     if (this.isSubscribed || !this.redis.isConfigured) return;
     this.isSubscribed = true;
-    // The connection resubscribes after Redis has returned.
+    // The connection subscribes again when Redis returns.
     this.redis
       .subscribe(this.channel, (message) => listener(organizationsIn(message)))
       .catch(this.onError);
@@ -472,7 +472,7 @@ class CommitAnnouncements {
   }
 }
 
-/** Empty for malformed messages, which any client of the Redis can publish. */
+/** Parses a message; empty for a malformed one, which any client of the Redis may publish. */
 function organizationsIn(message: string): string[] {
   try {
     const named: unknown = JSON.parse(message);

@@ -13,7 +13,7 @@ const eventOf = (sequence: number, more: object = {}) =>
   recordedEventOf(JSON.stringify({ organizationId: 'org-1', sequence: String(sequence), ...more }));
 
 describe('FeedBuffer', () => {
-  it('gives what came, in order, and holds little of what was taken by a reader that stays behind', async () => {
+  it('returns events in order, and retains few that a slow subscriber has taken', async () => {
     const buffer = new FeedBuffer(new FeedMemory());
     const added: WeakRef<object>[] = [];
     const add = (sequence: number) => {
@@ -32,7 +32,7 @@ describe('FeedBuffer', () => {
     expect(buffer.take()?.sequence).toBe(2998n); // the buffer itself is still there
   });
 
-  it('overflows beyond 5000 events, and begins anew when cleared', () => {
+  it('overflows beyond 5000 events, and begins again when it is cleared', () => {
     const buffer = new FeedBuffer(new FeedMemory());
     for (let sequence = 1; sequence <= 5000; sequence += 1) buffer.add(eventOf(sequence));
     expect(buffer.hasOverflowed).toBe(false);
@@ -44,7 +44,7 @@ describe('FeedBuffer', () => {
   });
 });
 
-it('an event on its way keeps its text and what filters look at, not its metadata as objects', () => {
+it('a buffered event has its text and the values of filters, and no objects of its metadata', () => {
   expect(eventOf(1, { metadata: { a: {} } }).members).not.toHaveProperty('metadata');
 });
 

@@ -1,13 +1,13 @@
 import { getHeapStatistics } from 'node:v8';
 import type { RecordedEvent } from '../event/event-test';
 
-/** Limit of waiting events of a subscriber, beyond which it is too slow. Subscribers share the texts. */
+/** Limit of buffered events, beyond which a subscriber is too slow. Subscribers share the texts. */
 export const MAX_BUFFERED_EVENTS = 5000;
 export const MAX_BUFFERED_CHARACTERS = 8 * 1024 * 1024;
-/** Minimum of taken events that is worth a copy of the rest. */
+/** Number of taken events from which the others are copied into a new list. */
 const MIN_TAKEN = 16;
 
-/** Events that a subscriber has not taken, bounded per buffer and across all. An overflow drops everything. */
+/** Events that a subscriber has not taken, limited for each buffer and for all. An overflow drops all events of a buffer. */
 export class FeedBuffer {
   private events: RecordedEvent[] = [];
   private at = 0;
@@ -37,7 +37,7 @@ export class FeedBuffer {
     this.notify();
   }
 
-  /** Events that wait. */
+  /** Number of events. */
   get size(): number {
     return this.events.length - this.at;
   }
@@ -51,7 +51,7 @@ export class FeedBuffer {
     this.at += 1;
     if (this.at === this.events.length) this.drop();
     else if (this.at > MIN_TAKEN && this.at * 2 > this.events.length) {
-      // A reader that never quite catches up must not retain taken events.
+      // A subscriber that never takes the last event must not retain taken ones.
       this.events = this.events.slice(this.at);
       this.at = 0;
     }
@@ -92,12 +92,12 @@ export class FeedBuffer {
 }
 
 const HEAP_SHARE = 1 / 8;
-/** Bytes of an event's objects, without its text. */
+/** Bytes of the objects of an event, without its text. */
 const EVENT_BYTES = 1000;
 
 /**
- * Memory of all buffers; shared events count once. Beyond the limit, a buffer above an equal share overflows at its
- * next event; others keep theirs: at most twice the limit is held.
+ * Memory of all buffers, in which shared events count once. Beyond the limit, a buffer with more than an equal share
+ * overflows at its next event, and others do not: together they never hold more than twice the limit.
  */
 export class FeedMemory {
   private readonly holders = new Map<RecordedEvent, number>();
@@ -135,7 +135,7 @@ export class FeedMemory {
   }
 }
 
-/** Bytes of an event; characters may have two. */
+/** Estimates the bytes of an event; a character may have two. */
 function bytesOf({ text }: RecordedEvent): number {
   return EVENT_BYTES + 2 * text.length;
 }

@@ -24,7 +24,7 @@ describe('the cursor of a feed', () => {
     expect(feedCursor(['org-2'], positions)).toBe('0');
   });
 
-  it('names the positions of its organizations, and those of no others', () => {
+  it('has the positions of its organizations, and of no others', () => {
     const cursor = feedCursor(organizations, positions) ?? '';
     const found = positionsIn(cursor, [...organizations]);
     expect(found).toEqual(new Map([...positions, ['org-2', { sequence: 0n }]]));
@@ -33,7 +33,7 @@ describe('the cursor of a feed', () => {
     );
   });
 
-  it('gives back what it was made of, in no more than a header of 4 KiB', () => {
+  it('can be parsed again, and fits in a header of 4 KiB', () => {
     const lists = fc.array(position, { minLength: 1, maxLength: MAX_POSITIONS });
     fc.assert(
       fc.property(lists, (list) => {
@@ -46,7 +46,7 @@ describe('the cursor of a feed', () => {
     );
   });
 
-  it('takes numbers alone, as earlier versions wrote them', () => {
+  it('may have only numbers, as earlier versions wrote them', () => {
     expect(positionsIn('1042', ['org-1'])).toEqual(new Map([['org-1', { sequence: 1042n }]]));
     const [fingerprint] = (feedCursor(organizations, positions) ?? '').split('~');
     const found = positionsIn(`${fingerprint}~12.0.1042`, organizations);
@@ -71,7 +71,7 @@ describe('the cursor of a feed', () => {
     expect(() => positionsIn(text, ['org-1'])).toThrow('not one that this service made');
   });
 
-  it('takes one hash for as many events as a feed has', () => {
+  it('takes one hash for all events of a feed', () => {
     const hashes = jest.spyOn(crypto, 'createHash');
     const own = [...organizations];
     const cursors = Array.from({ length: 100 }, () => feedCursor(own, positions));

@@ -7,20 +7,20 @@ import { parseWatermarkCursor, type WatermarkPosition } from './watermark-cursor
 
 const FINGERPRINT_LENGTH = 10;
 
-/** True for more organizations than a cursor has positions of, and for all: their cursors have a watermark (watermark-cursor.ts). */
+/** Tells whether the cursors of organizations have a watermark: those of all, and of too many to name (watermark-cursor.ts). */
 export function hasWatermark(organizations: Organizations): boolean {
   return organizations === '*' || organizations.length > MAX_POSITIONS;
 }
 
-/** The name of many organizations in a cursor. */
+/** Returns the name of many organizations in a cursor. */
 export function scopeOf(organizations: Organizations): string {
   return organizations === '*' ? 'all' : fingerprintOf(organizations);
 }
 
 /**
- * Positions of a feed as text. One organization: `1042.mf3k2q1z9a`, last sequence and recording time; several:
- * positions in the order of their names, after a fingerprint of the names (`9fk2…~12.mf3…~7.mf4…`), some 3 000
- * characters for 100.
+ * Writes the positions of a feed as text. For one organization `1042.mf3k2q1z9a`, the last sequence and its recording
+ * time; for several the positions in the order of their names, after a fingerprint of the names (`9fk2…~12.mf3…~7.mf4…`),
+ * some 3 000 characters for 100.
  */
 export function feedCursor(organizations: readonly string[], positions: LogPositions): string {
   const text = positionsText(organizations, positions);
@@ -28,8 +28,8 @@ export function feedCursor(organizations: readonly string[], positions: LogPosit
 }
 
 /**
- * Positions in a cursor, also of events that no longer exist.
- * @throws AppError INVALID_CURSOR, also for one of other organizations.
+ * Reads the positions in a cursor, whose events may no longer exist.
+ * @throws AppError INVALID_CURSOR, also for a cursor of other organizations.
  */
 export function positionsIn(cursor: string, organizations: readonly string[]): LogPositions {
   const positions = parsePositions(textsIn(cursor, organizations), organizations);
@@ -43,14 +43,14 @@ function textsIn(cursor: string, organizations: readonly string[]): string[] {
   if (head !== fingerprintOf(organizations)) {
     throw invalid('The cursor is not one of a feed of these organizations.');
   }
-  // Numbers alone, joined by dots, come from earlier versions.
+  // Earlier versions wrote only numbers, joined by dots.
   const [numbers = ''] = tail;
   return tail.length === 1 ? numbers.split('.') : tail;
 }
 
 /**
- * The position in a cursor of many organizations.
- * @throws AppError INVALID_CURSOR, also for one of other organizations.
+ * Reads the position in a cursor of many organizations.
+ * @throws AppError INVALID_CURSOR, also for a cursor of other organizations.
  */
 export function watermarkPositionIn(
   cursor: string,
@@ -68,7 +68,7 @@ function invalid(detail: string): AppError {
   return new AppError('INVALID_CURSOR', detail);
 }
 
-/** Keyed by the feeds' own lists: a hash per event and subscriber would cost more than the rest. */
+/** Fingerprints by the list of a feed: a hash for each event and subscriber would cost more than the rest. */
 const fingerprints = new WeakMap<readonly string[], string>();
 
 function fingerprintOf(organizations: readonly string[]): string {

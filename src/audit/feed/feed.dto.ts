@@ -10,10 +10,10 @@ import { QueryText } from '../../validation/query-coercion';
 import { AuditEventFilterDto, AuditEventSearchDto } from '../read/dto/audit-event-search.dto';
 import { AuditEventFilterQuery, MAX_CURSOR_LENGTH } from '../read/dto/audit-events-query.dto';
 
-/** A fingerprint or watermark, and the positions of a hundred organizations. */
+/** Limit of a cursor: a fingerprint or watermark, and the positions of a hundred organizations. */
 const MAX_FEED_CURSOR_LENGTH = 4096;
 
-/** A subscription in GraphQL and tRPC. */
+/** Parameters of a subscription in GraphQL and tRPC. */
 export class AuditEventFeedDto {
   @NestedProperty(() => AuditEventFilterDto)
   filter?: AuditEventFilterDto | null;
@@ -50,7 +50,7 @@ export class StreamingDto {
   compression?: boolean | null;
 }
 
-/** All events of a search; `pagination.limit` is the number read at a time. */
+/** Parameters of a stream of all events of a search; `pagination.limit` is the number that is read at a time. */
 export class AuditEventStreamDto extends AuditEventSearchDto {
   @NestedProperty(() => StreamingDto)
   streaming?: StreamingDto | null;

@@ -1,25 +1,26 @@
 import type { PoolClient } from 'pg';
 import { findStoredLogs, type LogPosition } from '../read/position';
 
-/** Organizations of one statement: it looks into every partition for each. */
+/** Limit of organizations in one statement, which looks into every partition for each. */
 const MAX_SEARCHED = 200;
-/** Growth of the steps back from the end, where most moments are near. */
+/** Factor by which steps back from the end grow: most moments are near the end. */
 const GROWTH = 8n;
 
 /**
- * The last sequence of an organization at a moment: from `low` to `high`, which differ only where retention has removed
- * all events between, and after, them.
+ * Last sequence of an organization at a moment: between `low` and `high`, which differ only where retention has removed
+ * the events between them.
  */
 export interface ReachedSequence {
   low: bigint;
   high: bigint;
-  /** The last stored event now. */
+  /** Last stored event at present. */
   last?: LogPosition | undefined;
 }
 
 /**
- * Finds the last sequences of organizations at a moment (microseconds since 1970), from the times of their events, which
- * grow with the sequence. `heads` has their last sequences. The rounds grow with the logarithm of the events since.
+ * Finds the last sequences of organizations at a moment (microseconds since 1970) by the recording times of their events,
+ * which grow with the sequence. `heads` has their present sequences. The number of statements grows with the logarithm of
+ * the number of later events.
  */
 export async function findReachedAt(
   client: PoolClient,
@@ -46,7 +47,7 @@ export async function findReachedAt(
 type StoredEvent = Required<Pick<LogPosition, 'sequence' | 'recordedMicros'>>;
 
 class Search {
-  /** Up to here nothing was recorded later, from `high` on nothing earlier. */
+  /** Sequences up to `low` were recorded at the moment or before, those from `high` on after it. */
   private low = 0n;
   private high: bigint;
   private earlier = 0n;
@@ -73,7 +74,7 @@ class Search {
     return !this.isBounded && back > this.low ? back : (this.low + this.high) / 2n;
   }
 
-  /** Takes the last event up to the probe. */
+  /** Narrows the range by the last event up to the probe. */
   take(probe: bigint, nearest: StoredEvent | undefined): void {
     if (this.isFirst) {
       this.isFirst = false;

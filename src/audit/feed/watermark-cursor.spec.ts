@@ -12,7 +12,7 @@ const recordedMicros = fc.integer({ min: 1, max: Date.parse('2080-01-01') * 1000
 const watermark = { micros: Date.parse('2026-11-30T12:00:00Z') * 1000, sum: 10n ** 20n };
 
 describe('the cursor of a feed of many organizations', () => {
-  it('gives back what it was made of, in no more than a header of 4 KiB', () => {
+  it('can be parsed again, and fits in a header of 4 KiB', () => {
     const lists = fc.array(fc.record({ sequence, recordedMicros }), { maxLength: 300 });
     fc.assert(
       fc.property(lists, (list) => {
@@ -28,7 +28,7 @@ describe('the cursor of a feed of many organizations', () => {
     );
   });
 
-  it('keeps what was delivered last, and drops what a watermark covers', () => {
+  it('has the positions delivered last, without those that a watermark covers', () => {
     const delivered = new DeliveredPositions();
     delivered.set('a', { sequence: 1n, recordedMicros: watermark.micros });
     delivered.set('b', { sequence: 1n, recordedMicros: watermark.micros + 1 });

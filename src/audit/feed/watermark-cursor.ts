@@ -8,19 +8,19 @@ const WATERMARK = /^([1-9a-z][0-9a-z]{0,10})\.(0|[1-9]\d{0,29})$/;
 const EXCEPTION = /^([\w-]{8})\.([1-9]\d{0,17})\.([1-9a-z][0-9a-z]{0,10})$/;
 
 /**
- * A position in the logs of more organizations than a cursor can name, or of all: a watermark, and the positions of those
- * that were delivered after it, by a hash of their names.
+ * Position in the logs of more organizations than a cursor can name, or of all: a watermark, and by a hash of the name the
+ * position of each organization whose events were delivered after it.
  */
 export interface WatermarkPosition {
   watermark: Watermark;
   exceptions: ReadonlyMap<string, LogPosition>;
 }
 
-/** Positions after a watermark, of the organizations whose events a feed has delivered last. */
+/** Positions after a watermark of the organizations whose events a feed has delivered last. */
 export class DeliveredPositions {
   private readonly positions = new Map<string, LogPosition>();
 
-  /** Positions delivered longest ago are dropped beyond MAX_POSITIONS: a feed that resumes gives their last events again. */
+  /** Sets a position. Beyond MAX_POSITIONS the oldest is dropped: a resumed feed repeats the events after the watermark. */
   set(organizationId: string, position: LogPosition): void {
     const hash = organizationHash(organizationId);
     this.positions.delete(hash);
@@ -48,7 +48,7 @@ export class DeliveredPositions {
   }
 }
 
-/** The cursor after `delivered`: usually up to 3 000 characters, 4 046 at most. `scope` names the organizations. */
+/** Writes the cursor after `delivered`: usually up to 3 000 characters, at most 4 046. `scope` names the organizations. */
 export function watermarkCursor(
   scope: string,
   { micros, sum }: Watermark,
@@ -57,7 +57,7 @@ export function watermarkCursor(
   return `${scope}~${micros.toString(36)}.${sum}${delivered.toString()}`;
 }
 
-/** The position in a cursor; undefined when it is none, or of other organizations. */
+/** Reads the position in a cursor; undefined for other text, and for a cursor of other organizations. */
 export function parseWatermarkCursor(cursor: string, scope: string): WatermarkPosition | undefined {
   const [head, watermarkText = '', ...texts] = cursor.split('~');
   const [, micros, sum] = WATERMARK.exec(watermarkText) ?? [];

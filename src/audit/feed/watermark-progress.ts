@@ -6,7 +6,7 @@ import { DeliveredPositions, watermarkCursor } from './watermark-cursor';
 export class WatermarkProgress {
   private readonly delivered = new DeliveredPositions();
   private watermark: Watermark = { micros: 0, sum: 0n };
-  /** A later watermark, which holds once as many events have been taken from the buffer. */
+  /** A later watermark, which is reached when the subscriber has taken so many events from the buffer. */
   private upcoming: { watermark: Watermark; events: number } | undefined;
 
   constructor(private readonly scope: string) {}
@@ -19,13 +19,14 @@ export class WatermarkProgress {
     this.delivered.set(organizationId, { sequence, recordedMicros });
   }
 
-  /** Takes a watermark that holds after the events of the buffer. */
+  /** Announces a watermark that is reached after the events of the buffer. */
   announce(watermark: Watermark, buffered: number): void {
-    if (this.upcoming && buffered > 0) return; // a reader that is behind reaches the earlier one first
+    if (this.upcoming && buffered > 0) return; // a slow subscriber reaches the earlier watermark first
     this.upcoming = { watermark, events: buffered };
     this.reach();
   }
 
+  /** Counts an event that the subscriber has taken. */
   taken(): void {
     if (!this.upcoming) return;
     this.upcoming.events -= 1;

@@ -4,7 +4,7 @@ const SECOND = 1_000_000;
 const idle = (micros: number, next = 10n) => ({ micros, oldest: next, next });
 
 describe('watermarks', () => {
-  it('lie behind the clock while no transaction runs', () => {
+  it('follow the clock while no transaction runs', () => {
     const watermarks = new Watermarks();
     expect(watermarks.close(idle(100 * SECOND))).toBe(97 * SECOND);
   });
@@ -17,14 +17,14 @@ describe('watermarks', () => {
     expect(watermarks.close({ micros: 103 * SECOND, oldest: 14n, next: 15n })).toBe(99 * SECOND);
   });
 
-  it('begin anew on a server with lower numbers of transactions', () => {
+  it('begin again on a server with lower numbers of transactions', () => {
     const watermarks = new Watermarks();
     watermarks.close({ micros: 100 * SECOND, oldest: 1000n, next: 2000n });
     expect(watermarks.close({ micros: 101 * SECOND, oldest: 5n, next: 6n })).toBeUndefined();
     expect(watermarks.close({ micros: 102 * SECOND, oldest: 6n, next: 7n })).toBe(98 * SECOND);
   });
 
-  it('are known after the beginning, and each once', () => {
+  it('come after the beginning, and each only once', () => {
     const watermarks = new Watermarks();
     watermarks.beginAt(98 * SECOND);
     expect(watermarks.close(idle(101 * SECOND))).toBeUndefined();
@@ -33,7 +33,7 @@ describe('watermarks', () => {
     expect(watermarks.close(idle(102 * SECOND))).toBeUndefined();
   });
 
-  it('know what an organization had reached', () => {
+  it('give the sequence that an organization had', () => {
     const watermarks = new Watermarks();
     watermarks.note('a', { sequence: 5n, micros: 10 }, 4n);
     watermarks.note('a', { sequence: 6n, micros: 10 }, 5n);
@@ -48,7 +48,7 @@ describe('watermarks', () => {
     expect(watermarks.sequenceAt('a', 25, 8n)).toBe(7n);
   });
 
-  it('give no watermark when more was recorded than they hold, and the next one again', () => {
+  it('have a gap when more steps come than they store, and continue after it', () => {
     const watermarks = new Watermarks(3);
     for (let at = 1; at <= 4; at += 1) {
       watermarks.note(`org-${at}`, { sequence: 1n, micros: at * SECOND }, 0n);

@@ -1,12 +1,15 @@
-/** A moment up to which everything recorded is committed, and has been delivered to a listener. */
+/**
+ * A moment up to which all events are committed, and have been delivered to a listener. Feeds of more organizations than
+ * a cursor can name resume from it: their cursors are short, as they only name positions after the watermark.
+ */
 export interface Watermark {
   /** Microseconds since 1970, by PostgreSQL's clock. */
   micros: number;
-  /** The sum of the sequences that the listener's organizations had reached at that moment. */
+  /** Sum of the last sequences that the listener's organizations had at that moment. */
   sum: bigint;
 }
 
-/** A moment of the clock: transactions from `next` on had not begun to write, those before `oldest` were over. */
+/** Moment of the clock: transactions with numbers from `next` on had not begun to write, those before `oldest` had ended. */
 export interface ClockSample {
   micros: number;
   oldest: bigint;
@@ -18,24 +21,24 @@ interface Step {
   micros: number;
 }
 
-/** The steps of an organization after the last watermark. */
+/** Steps of an organization after the last watermark: `before` is its sequence at the watermark. */
 interface Steps {
   before: bigint;
   list: Step[];
 }
 
 /**
- * Distance of a watermark to the clock: a row takes its time before the lock of its head row and the number of its
- * transaction, which wait two seconds at most (HEAD_LOCK_TIMEOUT_MS).
+ * Distance of a watermark to the clock. A transaction takes the time of its events before it waits for the lock of the
+ * head row, two seconds at most (HEAD_LOCK_TIMEOUT_MS), and gets its number.
  */
 const MARGIN_MICROS = 3_000_000;
-/** Limit of remembered steps, some 100 bytes each. */
+/** Limit of stored steps, some 100 bytes each. */
 const MAX_STEPS = 100_000;
 
 /**
- * Finds watermarks, and what each organization had reached at them, from the events that a process delivers. Commits of
- * different organizations are not ordered by their times: a moment is a watermark only once no transaction runs that began
- * to write before it.
+ * Finds watermarks, and the sequences of organizations at them, from the events that a process delivers. Commits of
+ * different organizations are not ordered by their times: a moment becomes a watermark when all transactions that began
+ * to write before it have ended.
  */
 export class Watermarks {
   private readonly steps = new Map<string, Steps>();
@@ -45,7 +48,7 @@ export class Watermarks {
 
   constructor(private readonly maxSteps = MAX_STEPS) {}
 
-  /** Begins anew: watermarks are known after this moment. */
+  /** Begins at a moment: only later moments can become watermarks. */
   beginAt(micros: number): void {
     this.begunMicros = Math.max(this.begunMicros, micros);
   }
@@ -56,24 +59,24 @@ export class Watermarks {
     this.pending = undefined;
   }
 
-  /** Notes a delivered event, in the order of its organization. */
+  /** Notes a delivered event; `before` is the sequence that its organization had before. Events come in order. */
   note(organizationId: string, { sequence, micros }: Step, before: bigint): void {
-    let own = this.steps.get(organizationId);
-    if (!own) this.steps.set(organizationId, (own = { before, list: [] }));
-    const last = own.list.at(-1);
+    let steps = this.steps.get(organizationId);
+    if (!steps) this.steps.set(organizationId, (steps = { before, list: [] }));
+    const last = steps.list.at(-1);
     if (last?.micros === micros) {
-      last.sequence = sequence; // a commit has one time
+      last.sequence = sequence; // of the same commit
       return;
     }
-    own.list.push({ sequence, micros });
+    steps.list.push({ sequence, micros });
     this.count += 1;
     if (this.count <= this.maxSteps) return;
-    // A transaction that does not end has kept watermarks back for long: later ones begin here.
+    // A transaction that does not end has prevented watermarks for long: they begin again here.
     this.forget();
     this.beginAt(micros);
   }
 
-  /** The moment up to which everything is committed, when a sample has shown a later one that is known. */
+  /** Returns the latest moment that a sample shows to be a watermark; undefined when there is no new one. */
   close({ micros, oldest, next }: ClockSample): number | undefined {
     let closed: number | undefined;
     if (oldest >= next) {
@@ -84,7 +87,7 @@ export class Watermarks {
         closed = this.pending.micros;
         this.pending = undefined;
       }
-      // Numbers of transactions went back: another server.
+      // Numbers of transactions that are lower than before belong to another server.
       if (!this.pending || next < this.pending.next) {
         this.pending = { micros: micros - MARGIN_MICROS, next };
       }
@@ -92,23 +95,23 @@ export class Watermarks {
     return closed !== undefined && closed > this.begunMicros ? closed : undefined;
   }
 
-  /** The sequence that an organization had reached at a watermark; `delivered` is its last one. */
+  /** Returns the sequence of an organization at a watermark; `delivered` is its last one. */
   sequenceAt(organizationId: string, micros: number, delivered: bigint): bigint {
-    const own = this.steps.get(organizationId);
-    if (!own) return delivered;
-    return own.list.findLast((step) => step.micros <= micros)?.sequence ?? own.before;
+    const steps = this.steps.get(organizationId);
+    if (!steps) return delivered;
+    return steps.list.findLast((step) => step.micros <= micros)?.sequence ?? steps.before;
   }
 
-  /** Drops the steps up to a watermark: only watermarks before it would need them. */
+  /** Drops the steps up to a watermark, which only earlier watermarks would need. */
   passed(micros: number): void {
     this.begunMicros = Math.max(this.begunMicros, micros);
-    for (const [id, own] of this.steps) {
-      const at = own.list.findLastIndex((step) => step.micros <= micros);
+    for (const [id, steps] of this.steps) {
+      const at = steps.list.findLastIndex((step) => step.micros <= micros);
       if (at < 0) continue;
-      own.before = own.list[at]?.sequence ?? own.before;
-      own.list.splice(0, at + 1);
+      steps.before = steps.list[at]?.sequence ?? steps.before;
+      steps.list.splice(0, at + 1);
       this.count -= at + 1;
-      if (own.list.length === 0) this.steps.delete(id);
+      if (steps.list.length === 0) this.steps.delete(id);
     }
   }
 
