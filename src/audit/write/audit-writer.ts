@@ -30,27 +30,27 @@ import {
   type Recovery,
 } from './commit-queue';
 
-/** Limit of events in a shared transaction: more only delay its first request. */
+/** Limit of events in a shared transaction; more only delay its first request. */
 const BATCH_EVENTS = 1000;
 /**
- * Limit of one flow's events in a batch while several flows keep the event loop under pressure: a flood whose responses
- * come at once asks again at once and delays the others. 32 singles take the loop some milliseconds.
+ * Limit of one flow's events in a batch while several flows keep the event loop busy: the clients of a flood get their
+ * responses at once, send again at once, and delay the others. 32 single events take the event loop some milliseconds.
  */
 const FLOW_EVENTS = 32;
 const LARGE_TRANSACTIONS = 2;
 const ATTEMPTS = 5;
-/** Limit of waiting events, for memory. Beyond it, requests of the flows with the largest share are refused. */
+/** Limit of waiting events, for their memory. Beyond it, requests of the flows with the largest shares are refused. */
 const MAX_WAITING_EVENTS = 200_000;
-/** Limit after which a transaction has an unknown outcome, for requests without a deadline too. */
+/** Limit of a transaction, also for requests without a deadline; then its outcome is unknown. */
 const MAX_ATTEMPT_MS = 60_000;
 
-/** A committed transaction: requested events, duplicates included, and its duration. */
+/** Committed transaction: number of requested events, with duplicates, and duration. */
 export interface WriteCommit {
   requests: number;
   events: number;
-  /** Events that were stored before, or earlier in the transaction. */
+  /** Events that an earlier transaction, or the same, has stored. */
   duplicates: number;
-  /** Requests that got the acknowledgement of an earlier one with their Idempotency-Key. */
+  /** Requests that got the acknowledgement of an earlier request with their Idempotency-Key. */
   replays: number;
   durationMs: number;
   organizations: ReadonlySet<string>;
@@ -60,7 +60,7 @@ interface QueuedWrite extends WriteRequest, Queued {}
 
 class PartitionsMissing extends Error {}
 
-/** The only writer of events: makes partitions, queues requests, commits batches, translates failures of PostgreSQL. */
+/** The only writer of events: creates partitions, queues requests, commits batches, translates failures of PostgreSQL. */
 @Injectable()
 export class AuditWriter implements BeforeApplicationShutdown {
   private readonly logger = new Logger(AuditWriter.name);
@@ -94,7 +94,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       maxRequeues: ATTEMPTS,
     });
     unconfirmedCommits.onStall((isStalled) => {
-      // Commits are not confirmed: waiting requests would hold their permits.
+      // Waiting requests would keep their permits while no commit is confirmed.
       if (isStalled) this.queue.rejectWaiting(() => unconfirmedCommits.refusal());
       this.reportStalled(isStalled ? this.queue.statistics().unanswered : 0);
     });
@@ -102,9 +102,9 @@ export class AuditWriter implements BeforeApplicationShutdown {
 
   /**
    * Writes the events of one request, all or none; resolves after the commit. An abort removes a waiting request, and
-   * rolls back one with its own transaction unless the commit was sent; any other has an unknown outcome.
-   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too much is waiting), DATABASE_UNAVAILABLE (of
-   * unknown outcome: commit-outcome.ts); the reason of the signal: nothing was stored.
+   * rolls back a request with a transaction of its own unless the commit was sent; otherwise the outcome is unknown.
+   * @throws AppError CONFLICT, IDEMPOTENCY_MISMATCH, TOO_MANY_REQUESTS (too many events wait), DATABASE_UNAVAILABLE (of
+   * unknown outcome: commit-outcome.ts); the reason of the signal when nothing was stored.
    */
   async write(request: WriteRequest): Promise<Written> {
     const { unconfirmedCommits } = this.database;
@@ -117,7 +117,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
       });
     }
     this.pressure.noteFlow(request.flow);
-    // Not awaited when they exist: a shutdown must not find a request that neither waits nor prepares.
+    // No await when they exist: a shutdown must not miss a request between preparation and queue.
     if (!this.partitions.areKnown(EVENT_TABLE, monthsOf([request]))) {
       await during(spansOf(request.signal), 'sql', () => this.makePartitions(request));
     }
@@ -132,12 +132,12 @@ export class AuditWriter implements BeforeApplicationShutdown {
     }
   }
 
-  /** Calls `listener` with each committed transaction, before its responses. It must not throw. */
+  /** Calls `listener`, which must not throw, with each committed transaction, before its responses. */
   onCommit(listener: (commit: WriteCommit) => void): void {
     this.commitListeners.push(listener);
   }
 
-  /** Calls `listener` with the number of requests that wait for a silent standby, at each change. */
+  /** Calls `listener` at each change of the number of requests that wait for a standby. */
   onStalledRequests(listener: (requests: number) => void): void {
     this.stallListeners.push(listener);
   }
@@ -148,14 +148,14 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   /**
-   * Resolves when nothing waits or runs, before the database is closed. Commits that wait for an absent standby, maybe
-   * for hours, are abandoned: no request waits for them.
+   * Resolves when no request waits or runs, before the database is closed. Commits that wait for a missing standby,
+   * perhaps for hours, are abandoned, as no request waits for them.
    */
   async beforeApplicationShutdown(): Promise<void> {
     if (!this.isIdle()) this.database.stopWaitingForCommits();
     while (!this.isIdle()) {
       await Promise.allSettled(this.preparing);
-      await nextTurn(); // by then what was prepared is queued, or has failed
+      await nextTurn(); // prepared requests are queued, or have failed, after it
       await this.queue.whenIdle();
     }
   }
@@ -169,12 +169,12 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 
   private batchLimit(): BatchLimit {
-    // Slow commits leave the event loop idle: batches are then as large as they can be.
+    // The event loop is idle while commits are slow: batches are then as large as possible.
     const sizeOfFlow = this.pressure.isHigh() ? FLOW_EVENTS : BATCH_EVENTS;
     return { size: BATCH_EVENTS, sizeOfFlow };
   }
 
-  /** Makes partitions before the request joins a batch, where requests of others would wait for them. */
+  /** Creates partitions before a request joins a batch, whose other requests would wait for them. */
   private makePartitions({
     events,
     flow,
@@ -216,7 +216,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
         if (isOutcomeUnknown(error)) {
           this.database.unconfirmedCommits.noteFailure(error, organizationsOf(batch));
         }
-        if (error instanceof AppError) throw error; // cancelled, of unknown outcome, or no partition to be had
+        if (error instanceof AppError) throw error; // an abort, an unknown outcome, or a missing partition
         if (isMissingPartition(error)) await this.partitions.refresh(EVENT_TABLE, options.signal);
         const mayWait = isAlone && (isMissingPartition(error) || isLockTimeout(error));
         if (tries === ATTEMPTS || !(isRetryable(error) || mayWait)) throw error;
@@ -243,19 +243,19 @@ export class AuditWriter implements BeforeApplicationShutdown {
     const fault = toDatabaseError(error);
     const isShared = batch.length > 1;
     if (isShared && (error instanceof PartitionsMissing || isMissingPartition(error))) {
-      // Retention has removed a month, and a new one may wait for that removal: only requests that need it wait.
+      // Retention has removed a month: only requests that need it wait for a new partition.
       return { kind: 'requeue', error: fault, prepare: (request) => this.makePartitions(request) };
     }
     if (isShared && isLockTimeout(error)) return this.quarantine(batch);
     if (!isShared || fault.code === 'DATABASE_UNAVAILABLE') {
-      // Requests for a locked organization fail at once, not one timeout after the other.
+      // Requests for a locked organization fail together, and not one timeout after the other.
       return { kind: 'reject', error: fault, includeWaiting: isLockTimeout(error) };
     }
     this.logger.warn(`A shared transaction failed (${fault.code}); its requests go one by one.`);
     return { kind: 'isolate' };
   }
 
-  /** Finds the locked head row of this batch, so that the other requests go on without it. */
+  /** Finds the locked head row of a batch, so that the other requests continue without it. */
   private async quarantine(batch: readonly QueuedWrite[]): Promise<Recovery<QueuedWrite>> {
     const { rows } = await this.database.withClient((client) =>
       client.query<{ organization_id: string }>(heldHeads([...organizationsOf(batch)])),
@@ -265,7 +265,7 @@ export class AuditWriter implements BeforeApplicationShutdown {
   }
 }
 
-/** A replay has created nothing anew, so its events are no duplicates of this transaction. */
+/** Counts duplicates; the events of a replay are none, as it repeats an acknowledgement. */
 function repeatsIn(
   outcomes: readonly Outcome<Written>[],
 ): Pick<WriteCommit, 'duplicates' | 'replays'> {

@@ -19,10 +19,10 @@ import { AuditWriter } from './audit-writer';
 import type { WriteReceipt } from './batch-committer';
 
 const DEFAULT_BATCH_SIZE = 1000;
-/** Events per turn of the event loop: about a millisecond. */
+/** Events that are completed in one iteration of the event loop: about a millisecond. */
 const PORTION_EVENTS = 250;
 
-/** Options of a write. Without a signal it waits without limit. */
+/** Options of a write; without a signal it waits without a limit. */
 export interface WriteOptions {
   claim?: IdempotencyClaim;
   signal?: AbortSignal;
@@ -41,7 +41,7 @@ export interface RecordedBulk {
   replayed: boolean;
 }
 
-/** Commands that record events, for every protocol. Checks a principal's right to write to organizations. */
+/** Commands that record events, for every protocol. They check that the principal may write to the organizations. */
 @Injectable()
 export class AuditService {
   constructor(
@@ -54,8 +54,8 @@ export class AuditService {
   }
 
   /**
-   * Records one event. The receipt says `duplicate` when the client's id exists with the same content.
-   * @throws AppError FORBIDDEN, CONFLICT, and what AuditWriter.write throws.
+   * Records one event. The receipt is `duplicate` when an event with the client's id and the same content exists.
+   * @throws AppError FORBIDDEN, CONFLICT; errors of AuditWriter.write.
    */
   async create(
     principal: Principal,
@@ -100,7 +100,7 @@ export class AuditService {
         return JSON.stringify(result);
       },
     });
-    // A replay repeats the first acknowledgement.
+    // A replay has the text of the first acknowledgement.
     if (replayed || !result) result = JSON.parse(text) as BulkCreateResultDto;
     return { result, text, replayed };
   }
@@ -122,7 +122,7 @@ export class AuditService {
     return receipts;
   }
 
-  /** Leaves non-lists to the validator. @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS. */
+  /** @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS; the validator refuses a body without a list. */
   requireBulkSize(events: unknown): void {
     const { bulkMaxEvents } = this.limits;
     if (!Array.isArray(events) || events.length <= bulkMaxEvents) return;
@@ -130,7 +130,7 @@ export class AuditService {
     throw validationFailed([{ path: 'events', message }]);
   }
 
-  /** Completes validated events in portions: the event loop serves others between. @throws the reason of the signal. */
+  /** Completes validated events in portions, between which the event loop serves others. @throws the signal's reason. */
   private async makeAll(
     dtos: readonly CreateAuditEventDto[],
     signal?: AbortSignal,

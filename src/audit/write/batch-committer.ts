@@ -20,7 +20,7 @@ import {
 import { LogTimeline } from '../event/log-timeline';
 import type { Outcome, Queued } from './commit-queue';
 
-/** Limit of a request in a shared transaction; small requests do not wait for larger ones. */
+/** Limit of events of a request in a shared transaction: small requests must not wait for large ones. */
 export const SMALL_REQUEST_EVENTS = 100;
 
 export interface WriteReceipt {
@@ -30,51 +30,51 @@ export interface WriteReceipt {
   text: () => string;
 }
 
-/** A request to write events, all or none. */
+/** Request to write events, all or none. */
 export interface WriteRequest extends Pick<Queued, 'flow' | 'signal'> {
   events: NewEvent[];
-  /** Rows per INSERT. */
+  /** Rows of one INSERT. */
   batchSize: number;
-  /** Path of event `index` in the client's request: '' or `events[3]`. */
+  /** Returns the path of event `index` in the client's request: '' or `events[3]`. */
   pathOf: (index: number) => string;
   claim?: IdempotencyClaim;
-  /** Acknowledgement as one event or as a list of receipts. */
+  /** Form of the acknowledgement: one event, or a list of receipts. */
   form: 'event' | 'list';
-  /** Makes the acknowledgement before the commit: it is stored with the idempotency key. */
+  /** Writes the acknowledgement, which is stored with the idempotency key before the commit. */
   textOf?: (receipts: readonly WriteReceipt[], batches: number) => string;
 }
 
-/** Result of a write. A replay repeats the first acknowledgement. */
+/** Result of a write; a replay has the acknowledgement of the first request. */
 export interface Written {
   receipts: readonly WriteReceipt[];
-  /** JSON text of the acknowledgement; empty for a request without `textOf`. */
+  /** JSON text of the acknowledgement; empty without `textOf`. */
   text: string;
   replayed: boolean;
 }
 
 export interface WriteTransaction {
   client: PoolClient;
-  /** Sends statements without needed results along with COMMIT; a failed one rolls all back. */
+  /** Sends statements, whose results are not needed, with COMMIT; a failure of one rolls the transaction back. */
   defer: (statement: Promise<unknown>) => void;
 }
 
 export interface TransactionEntry {
   readonly request: WriteRequest;
-  /** The end of the request, after which it is skipped. */
+  /** Result or refusal of the request, once it is decided; the request is then skipped. */
   outcome?: { result: Written } | { refusal: AppError };
-  /** Text of the stored event, or earlier event of the batch, that the event at this index repeats. */
+  /** Texts of earlier events, stored or in the batch, by the index of the event that repeats them. */
   readonly repeats: Map<number, { text?: string; first?: NewEvent }>;
 }
 
 /**
- * A part that is atomic with a write. A batch without work for participants is one statement; any other a transaction
- * that calls them in the order of their list (WriteModule).
+ * Part of the transaction of a write. A batch without work for participants is committed by one statement, any other by a
+ * transaction that calls the participants in the order of their list (WriteModule).
  */
 export interface TransactionParticipant {
   isNeededBy(request: WriteRequest): boolean;
-  /** Runs before events get sequences: may end entries, or mark events as repeats. */
+  /** Runs before events get sequences; may decide the outcome of entries, or mark events as duplicates. */
   prepare(transaction: WriteTransaction, entries: readonly TransactionEntry[]): Promise<void>;
-  /** Runs after the inserts, with outcomes set, before COMMIT. `created` are the new events. */
+  /** Runs after the inserts and before COMMIT, when outcomes are set. `created` are the new events. */
   complete(
     transaction: WriteTransaction,
     entries: readonly TransactionEntry[],
@@ -84,14 +84,14 @@ export interface TransactionParticipant {
 
 export const TRANSACTION_PARTICIPANTS = Symbol('TRANSACTION_PARTICIPANTS');
 
-/** A head row after its move; `recorded_at` is PostgreSQL's text, '-infinity' before the first event. */
+/** Advanced head row; `recorded_at` is PostgreSQL's text, '-infinity' before the first event. */
 interface HeadRow {
   organization_id: string;
   last_sequence: string;
   recorded_at: string;
 }
 
-/** Head rows that a transaction has moved, and by how many events: true with the commit. */
+/** Head rows that a transaction has advanced, and by how many events; valid after the commit. */
 interface Moves {
   heads: HeadRow[];
   counts: ReadonlyMap<string, number>;
@@ -109,8 +109,8 @@ export class BatchCommitter {
   ) {}
 
   /**
-   * Commits a batch, by one statement when no participant has work. Outcomes have the requests' order.
-   * @throws what PostgreSQL fails with, untranslated; AppError of unknown outcome; the reason of the signal.
+   * Commits a batch, by one statement when no participant has work. Outcomes have the order of the requests.
+   * @throws errors of PostgreSQL, untranslated; AppError of unknown outcome; the reason of the signal.
    */
   async commit(
     requests: readonly WriteRequest[],
@@ -129,8 +129,8 @@ export class BatchCommitter {
   }
 
   /**
-   * True when no participant is needed, that is, no request has an Idempotency-Key (IdempotencyParticipant) and no event
-   * a client-chosen id (DuplicatesParticipant), and the rows fit in one statement.
+   * Tells whether one statement can commit a batch: its rows fit, and no participant has work, that is, no request has an
+   * Idempotency-Key (IdempotencyParticipant) and no event a client-chosen id (DuplicatesParticipant).
    */
   private fitsSingleStatement(requests: readonly WriteRequest[]): boolean {
     let rows = 0;
@@ -144,8 +144,8 @@ export class BatchCommitter {
   }
 
   /**
-   * Locks head rows, numbers and inserts by one statement: one round trip, which cannot be cancelled. A large request,
-   * which may take long, commits by another statement.
+   * Locks head rows, assigns sequences and inserts by one statement: one round trip, which cannot be cancelled. The
+   * statement of a large request may take long, and is followed by a separate COMMIT.
    */
   private async commitSingleStatement(
     requests: readonly WriteRequest[],
@@ -154,13 +154,13 @@ export class BatchCommitter {
   ): Promise<Outcome<Written>[]> {
     const events = requests.flatMap((request) => request.events);
     const counts = countByOrganization(events);
-    // A batch of several is small, and all of them wait.
+    // A batch of several requests is small, and all of them wait for it.
     const pause = requests.length === 1 ? () => this.yielder.yieldIfDue(options.signal) : undefined;
     const [event] = events;
     const statement =
       event && events.length === 1 ? recordEvent(event) : await recordEvents(events, counts, pause);
     const isCommit = requests.length > 1 || events.length <= SMALL_REQUEST_EVENTS;
-    // CommitWatch covers commits alone: a statement before one keeps pg's limit.
+    // A statement that commits has the limit of CommitWatch in place of pg's.
     if (isCommit) Object.assign(statement, UNTIMED);
     const work = async (client: PoolClient): Promise<Outcome<Written>[]> => {
       const { rows: heads } = await client.query<HeadRow>(statement);
@@ -174,8 +174,8 @@ export class BatchCommitter {
   }
 
   /**
-   * Writes a batch: participants prepare, head rows are locked (the order of all writers), events inserted, participants
-   * complete. A refused request leaves no trace. Outcomes become true with the commit.
+   * Writes a batch: participants prepare, head rows are locked in the order of all writers, events are inserted, and
+   * participants complete. A refused request writes nothing. Outcomes are valid after the commit.
    */
   private async writeBatch(
     transaction: WriteTransaction,
@@ -208,8 +208,8 @@ export class BatchCommitter {
     for (const participant of this.participants) {
       participant.complete(transaction, entries, created);
     }
-    // Replays and duplicates acknowledge another transaction's write, visible but maybe not replicated: this commit has
-    // to wait for it, and waits only after a write of its own.
+    // Replays and duplicates acknowledge the write of another transaction, which may not be replicated yet. The barrier
+    // makes this commit wait for that, as it would not without a write.
     const acknowledges = entries.some(
       ({ outcome }) => outcome !== undefined && 'result' in outcome,
     );
@@ -220,7 +220,7 @@ export class BatchCommitter {
     });
   }
 
-  /** Reports sequences that are assigned again: PostgreSQL has lost their events. */
+  /** Reports sequences that are assigned a second time, as PostgreSQL has lost their events. */
   private noteMoves({ heads, counts }: Moves, asked: number): void {
     for (const { organization_id: id, last_sequence, recorded_at } of heads) {
       const sequence = Number(last_sequence);
@@ -232,7 +232,7 @@ export class BatchCommitter {
   }
 }
 
-/** Number of events per organization, in the order in which all writers lock. */
+/** Counts the events of organizations, in the order in which all writers lock head rows. */
 export function countByOrganization(events: NewEvent[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const { organizationId } of events) {
@@ -243,7 +243,7 @@ export function countByOrganization(events: NewEvent[]): Map<string, number> {
   return new Map(organizations.map((id) => [id, counts.get(id) ?? 0]));
 }
 
-/** Moves head rows by these numbers of events, and locks them until the transaction ends. */
+/** Advances head rows by these numbers of events, and locks them until the transaction ends. */
 export async function advanceHeads(
   client: PoolClient,
   counts: ReadonlyMap<string, number>,
@@ -252,7 +252,7 @@ export async function advanceHeads(
   return (await client.query<HeadRow>({ ...ADVANCE_HEADS, values })).rows;
 }
 
-/** Assigns each event its organization's next number, in order of arrival. */
+/** Assigns each event the next sequence of its organization, in order of arrival. */
 function assignSequences(
   events: NewEvent[],
   { heads, counts }: Moves,
@@ -279,7 +279,7 @@ function assignSequences(
 
 /**
  * Inserts the new events. Requests of the same batch size share statements.
- * @returns how many statements each request's own events would take, which is what it reports.
+ * @returns the number of statements that each request would need alone, which it reports.
  */
 function insertRows(
   { client, defer }: WriteTransaction,
@@ -332,7 +332,7 @@ function createdOutcome(
     const receipts = request.events.map((event) => receiptOf(event, numbered));
     return { result: written(request, receipts, 1) };
   } catch (error) {
-    return { refusal: toDatabaseError(error) }; // only this one: the others have theirs
+    return { refusal: toDatabaseError(error) }; // the other requests of the batch are not affected
   }
 }
 

@@ -17,7 +17,7 @@ interface Request extends Queued {
 
 type Batch = readonly Request[];
 
-/** A commit that is decided by the test: batches wait until they are settled. */
+/** Commit whose result the test decides: batches wait until they are settled. */
 class FakeCommit {
   readonly batches: { names: string[]; attempt: Attempt; settle: (error?: Error) => void }[] = [];
   readonly committed: string[] = [];
@@ -46,7 +46,7 @@ class FakeCommit {
       }
     });
 
-  /** Settles the batch that was begun as number `index`, once it was. */
+  /** Settles the batch with number `index` once it has begun. */
   async settle(index: number, error?: Error): Promise<string[]> {
     for (;;) {
       const batch = this.batches[index];
@@ -86,7 +86,7 @@ function request(name: string, changes: Partial<Request> = {}): Request {
   return { name, flow: 'a', size: 1, keys: new Set(['k']), ...changes };
 }
 
-/** Sends requests of these names; the outcomes by name as they come. */
+/** Sends requests with these names; returns the outcomes by name as they come. */
 function send(queue: CommitQueue<Request, string>, ...requests: Request[]): Map<string, string> {
   const ends = new Map<string, string>();
   for (const one of requests) {
@@ -99,7 +99,7 @@ function send(queue: CommitQueue<Request, string>, ...requests: Request[]): Map<
 }
 
 describe('a queue of commits', () => {
-  it('commits at once when it is idle, and what arrives meanwhile as one batch', async () => {
+  it('commits at once when it is idle, and requests that arrive meanwhile as one batch', async () => {
     const fake = new FakeCommit();
     const queue = queueOf(fake);
     const ends = send(queue, request('1'), request('2'), request('3'));
@@ -153,7 +153,7 @@ describe('a queue of commits', () => {
     expect(Object.fromEntries(ends)).toEqual({ 1: 'ok', 2: '2 is refused', 3: 'ok' });
   });
 
-  it('isolates the requests of a batch that failed: only the one at fault fails', async () => {
+  it('isolates the requests of a failed batch: only the one at fault fails', async () => {
     const fake = new FakeCommit();
     const recover = (error: Error, batch: Batch): Recovery<Request> =>
       batch.length > 1 ? { kind: 'isolate' } : { kind: 'reject', error };
@@ -183,7 +183,7 @@ describe('a queue of commits', () => {
     expect(Object.fromEntries(ends)).toEqual({ 3: 'ok', h3: 'ok' });
   });
 
-  it('fails all that wait for the keys of a request when that is what its failure means', async () => {
+  it('fails all requests that wait for the keys of a failed one when recovery includes them', async () => {
     const fake = new FakeCommit();
     const queue = queueOf(fake, (error) => ({ kind: 'reject', error, includeWaiting: true }));
     const ends = send(queue, request('1'), request('2'), request('3', { keys: new Set(['o']) }));
@@ -192,7 +192,7 @@ describe('a queue of commits', () => {
     expect(await fake.settle(1)).toEqual(['3']);
   });
 
-  it('puts requests back once they are prepared, and gives up after as many times as allowed', async () => {
+  it('requeues requests once they are prepared, and fails them after the last attempt', async () => {
     const fake = new FakeCommit();
     const prepared: string[] = [];
     const recover = (error: Error): Recovery<Request> => ({
@@ -213,7 +213,7 @@ describe('a queue of commits', () => {
   });
 
   describe('whose callers stop waiting', () => {
-    it('lets go of what waits, and tells others that the outcome is not known', async () => {
+    it('removes those that wait, and for others the outcome is unknown', async () => {
       const fake = new FakeCommit();
       const queue = queueOf(fake);
       const [waits, runs] = [new AbortController(), new AbortController()];
@@ -235,7 +235,7 @@ describe('a queue of commits', () => {
       expect(fake.committed).toEqual(['0', 'batch', 'runs']);
     });
 
-    it('rolls back what is alone, unless its commit was sent', async () => {
+    it('rolls back a request alone in its transaction, unless the commit was sent', async () => {
       const fake = new FakeCommit();
       const queue = queueOf(fake);
       const [early, late] = [new AbortController(), new AbortController()];
@@ -252,7 +252,7 @@ describe('a queue of commits', () => {
       await fake.settle(1);
     });
 
-    it('does not begin with a caller that has gone', async () => {
+    it('does not begin a request whose signal has aborted', async () => {
       const fake = new FakeCommit();
       const gone = AbortSignal.abort(new Error('gone'));
       const ends = send(queueOf(fake), request('1', { signal: gone }));
@@ -261,7 +261,7 @@ describe('a queue of commits', () => {
       expect(fake.batches).toEqual([]);
     });
 
-    it('counts those of running transactions until they are answered', async () => {
+    it('counts the requests of running transactions until they are answered', async () => {
       const fake = new FakeCommit();
       const counts: number[] = [];
       const queue = queueOf(fake, undefined, { onUnanswered: (count) => counts.push(count) });
@@ -277,14 +277,14 @@ describe('a queue of commits', () => {
     });
   });
 
-  it('bounds what waits by flow', () => {
+  it('limits waiting requests by flow', () => {
     const queue = queueOf(new FakeCommit());
     send(queue, request('0'), request('1', { flow: 'flood', size: 9 }));
     expect(queue.hasCapacityFor({ flow: 'flood', size: 2 }, 10)).toBe(false);
     expect(queue.hasCapacityFor({ flow: 'quiet', size: 5 }, 10)).toBe(true);
   });
 
-  it('answers every request exactly once, whatever fails, and commits what it acknowledges once', async () => {
+  it('answers every request exactly once, whatever fails, and commits an acknowledged one once', async () => {
     const plan = fc.record({
       size: fc.constantFrom(1, 1, 1, 5, 20),
       flow: fc.constantFrom('a', 'b', 'c'),
@@ -357,14 +357,14 @@ const MAX_SIZE = 100;
 const flowsOf = (): FlowQueue<FlowShare> => new FlowQueue((entry) => entry);
 const share = (flow: string, size: number): FlowShare => ({ flow, size });
 
-describe('room to wait in a queue of flows', () => {
-  it('is there for every flow below the limit', () => {
+describe('capacity of a queue of flows', () => {
+  it('is available to every flow below the limit', () => {
     const waiting = flowsOf();
     expect(waiting.hasCapacityFor(share('a', MAX_SIZE), MAX_SIZE)).toBe(true);
     expect(waiting.hasCapacityFor(share('a', MAX_SIZE + 1), MAX_SIZE)).toBe(false);
   });
 
-  it('is refused to the flow that has taken it, not to another one', () => {
+  it('is refused to the flow that has used it up, and to no other', () => {
     const waiting = flowsOf();
     waiting.enqueue(share('flood', MAX_SIZE));
     expect(waiting.hasCapacityFor(share('flood', 1), MAX_SIZE)).toBe(false);
@@ -374,7 +374,7 @@ describe('room to wait in a queue of flows', () => {
     expect(waiting.hasCapacityFor(share('quiet', 41), MAX_SIZE)).toBe(false);
   });
 
-  it('is found again whatever has been taken, put back or has left', () => {
+  it('is exact after any sequence of taken, requeued and removed requests', () => {
     const step = fc.record({
       kind: fc.constantFrom('add', 'take', 'requeue', 'leave'),
       flow: fc.constantFrom('a', 'b', 'c'),

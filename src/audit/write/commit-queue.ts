@@ -2,38 +2,38 @@ import { LRUCache } from 'lru-cache';
 import { abortablePromise, abortReason } from '../../platform/runtime/abort';
 import { SharedSpans, type SpanSink, spansOf } from '../../platform/runtime/time-spans';
 
-/** A request for a commit. */
+/** Request for a commit. */
 export interface Queued {
-  /** Key of fairness: requests of different flows are committed in turn. */
+  /** Key of fairness; flows are served in rotation. */
   readonly flow: string;
   readonly size: number;
-  /** Names of the locks in its transaction. */
+  /** Names of the locks that its transaction takes. */
   readonly keys: ReadonlySet<string>;
   readonly signal?: AbortSignal;
 }
 
-/** Costs of a request in the fair order of flows. */
+/** Size of a request in the fair order of flows. */
 export type FlowShare = Pick<Queued, 'flow' | 'size'>;
 
 export type Outcome<Result> = { result: Result } | { refusal: Error };
 
 export interface Attempt {
-  /** True once an abort cannot prevent the commit (sent, or with other requests). Set by `commit`. */
+  /** True when an abort cannot prevent the commit, as it was sent, or has other requests. Set by `commit`. */
   isCommitting: boolean;
   isAbandoned: boolean;
   /** Spans of the requests of the batch. */
   readonly spans: SpanSink;
 }
 
-/** Reaction to a failed commit: nothing of the batch was committed, or the outcome is unknown. */
+/** Reaction to a failed commit, of which nothing was committed, or the outcome is unknown. */
 export type Recovery<Request> =
-  /** Fails all requests; with `includeWaiting` also those that wait for one of their keys. */
+  /** Fails all requests; with `includeWaiting` also waiting requests for one of their keys. */
   | { kind: 'reject'; error: Error; includeWaiting?: boolean }
   /** Commits each request alone, so that only the one at fault fails. */
   | { kind: 'isolate' }
-  /** Puts requests back to the head of their flows, each after its `prepare`. */
+  /** Returns requests to the head of their flows, each after its `prepare`. */
   | { kind: 'requeue'; error: Error; prepare: (request: Request) => Promise<void> }
-  /** Puts them back at once; requests for these keys run exclusively until one has succeeded. */
+  /** Returns requests at once; requests for these keys run exclusively until one has succeeded. */
   | { kind: 'quarantine'; keys: readonly string[] };
 
 export interface BatchLimit {
@@ -44,7 +44,7 @@ export interface BatchLimit {
 export interface CommitQueueOptions<Request, Result> {
   /**
    * Commits a batch, all or nothing; outcomes have the order of the requests. A single request may be rolled back when
-   * its signal aborts: the rejection is then the signal's reason.
+   * its signal aborts; it rejects with the signal's reason then.
    */
   commit(batch: readonly Request[], attempt: Attempt): Promise<readonly Outcome<Result>[]>;
   recover(
@@ -53,17 +53,17 @@ export interface CommitQueueOptions<Request, Result> {
   ): Recovery<Request> | Promise<Recovery<Request>>;
   batchLimit(): BatchLimit;
   abandoned(attempt: Attempt): Error;
-  /** Receives the number of unanswered requests in transactions at each change. */
+  /** Called at each change of the number of unanswered requests in transactions. */
   onUnanswered?(requests: number): void;
-  /** Size above which a request has its own transaction, so that small ones do not wait for it. */
+  /** Size above which a request has a transaction of its own, so that small requests do not wait for it. */
   exclusiveAbove: number;
   maxExclusive: number;
-  /** Milliseconds until a commit is abandoned, for requests without a signal too. */
+  /** Milliseconds after which a commit is abandoned, also for requests without a signal. */
   abandonAfterMs: number;
   maxRequeues: number;
 }
 
-/** Limit of quarantined keys. Beyond it the oldest leave and are found again. */
+/** Limit of quarantined keys; beyond it the oldest are removed, and quarantined again if they fail again. */
 const MAX_QUARANTINED = 1000;
 
 interface Entry<Request, Result> {
@@ -72,13 +72,13 @@ interface Entry<Request, Result> {
   attempt?: Attempt;
   resolve: (result: Result) => void;
   reject: (error: Error) => void;
-  /** Ends its count as unanswered; undefined outside a transaction, and once the request is settled. */
+  /** Ends the request's count as unanswered; undefined outside a transaction, and after settling. */
   onSettled?: (() => void) | undefined;
 }
 
 /**
- * Group commit: requests that arrive during a commit form the next batch. Without a timer, an idle queue commits at
- * once. One batch runs at a time, beside a few exclusive requests, which lock their keys against it.
+ * Group commit: requests that arrive during a commit form the next batch. There is no timer: an idle queue commits at
+ * once. One batch runs at a time, beside a few exclusive requests, whose keys it cannot have.
  */
 export class CommitQueue<Request extends Queued, Result> {
   private readonly waiting = new FlowQueue<Entry<Request, Result>>(
@@ -88,7 +88,7 @@ export class CommitQueue<Request extends Queued, Result> {
   private isBatchRunning = false;
   private exclusiveRunning = 0;
   private requeuing = 0;
-  /** Keys of running exclusive requests: a batch that needs one would wait. */
+  /** Keys of running exclusive requests, for which a batch would wait. */
   private readonly locked = new Set<string>();
   private readonly quarantined = new LRUCache<string, true>({ max: MAX_QUARANTINED });
   private unanswered = 0;
@@ -97,9 +97,9 @@ export class CommitQueue<Request extends Queued, Result> {
   constructor(private readonly options: CommitQueueOptions<Request, Result>) {}
 
   /**
-   * Commits a request. An abort removes a waiting request, and rolls back one that is alone in its transaction unless
-   * the commit was sent; for any other the outcome is unknown.
-   * @throws the reason of the signal, `abandoned`, the refusal of the outcome, what `recover` says.
+   * Commits a request. An abort removes a waiting request, and rolls back a request that is alone in its transaction
+   * unless the commit was sent; otherwise the outcome is unknown.
+   * @throws the reason of the signal, `abandoned`, the refusal of the outcome, the error of `recover`.
    */
   submit(request: Request): Promise<Result> {
     return abortablePromise(request.signal, (resolve, reject) => {
@@ -141,7 +141,7 @@ export class CommitQueue<Request extends Queued, Result> {
     if (!this.isIdle) await new Promise<void>((resolve) => this.idle.push(resolve));
   }
 
-  /** The error for an aborted request; undefined when the abort ends its transaction, whose failure is its error then. */
+  /** Returns the error of an aborted request; undefined when the abort ends its transaction, whose failure is the error. */
   private abandon(entry: Entry<Request, Result>): Error | undefined {
     const { signal } = entry.request;
     if (this.waiting.remove(entry)) return signal && abortReason(signal);
@@ -162,7 +162,7 @@ export class CommitQueue<Request extends Queued, Result> {
         ({ request }, taken, takenOfFlow) =>
           !this.runsExclusively(request) &&
           taken + request.size <= limit.size &&
-          // The first request of a flow is taken whatever its size.
+          // The first request of a flow may have any size.
           (takenOfFlow === 0 || takenOfFlow + request.size <= limit.sizeOfFlow) &&
           this.isFree(request),
       );
@@ -203,8 +203,8 @@ export class CommitQueue<Request extends Queued, Result> {
   }
 
   private run(batch: Entry<Request, Result>[], done: () => void): void {
-    // Callers with a response send their next requests within this turn of the event loop: without the wait the next
-    // batch would hold only one request.
+    // Clients that got responses send their next requests in this iteration of the event loop: without the wait the next
+    // batch would have only one request.
     const proceed = (): void => {
       setImmediate(() => {
         done();
@@ -279,7 +279,7 @@ export class CommitQueue<Request extends Queued, Result> {
     }
   }
 
-  /** Counts these requests until each is settled: by its abort, or by `onSettled`. */
+  /** Counts requests as unanswered until each is settled: by its abort, or by `onSettled`. */
   private countUnanswered(batch: Entry<Request, Result>[]): void {
     const change = (by: number): void => {
       this.unanswered += by;
@@ -366,17 +366,17 @@ interface Scan<Entry> {
 }
 
 /**
- * Waiting entries in a queue per flow, taken in turn. No FairQueue, as a batch takes many entries at once by their sizes,
- * skips those that must not run yet, and may return them to the head of their flow.
+ * Waiting entries in a queue for each flow, which are served in rotation. FairQueue does not fit, as a batch takes many
+ * entries at once by their sizes, skips those that must not run yet, and may return them to the head of their flow.
  */
 export class FlowQueue<Entry> {
-  /** Ordered by service: a served flow goes to the end. */
+  /** Flows in the order of service; a served flow moves to the end. */
   private readonly flows = new Map<string, Entry[]>();
   private readonly sizes = new Map<string, number>();
   private count = 0;
   private total = 0;
 
-  /** `noteChange` gets each entry that begins (1) or ends (-1) to wait. */
+  /** @param noteChange called with each entry that begins (1) or ends (-1) to wait. */
   constructor(
     private readonly shareOf: (entry: Entry) => FlowShare,
     private readonly noteChange?: (entry: Entry, change: 1 | -1) => void,
@@ -391,8 +391,8 @@ export class FlowQueue<Entry> {
   }
 
   /**
-   * Checks capacity for one more entry within `limit`; beyond it within the flow's share, or for its only entry, so
-   * that no flow is refused for the load of others.
+   * Checks capacity for one more entry within `limit`. Beyond it a flow has capacity within its share, or for its only
+   * entry, so that no flow is refused for the load of others.
    */
   hasCapacityFor({ flow, size }: FlowShare, limit: number): boolean {
     if (this.total + size <= limit) return true;
@@ -428,7 +428,7 @@ export class FlowQueue<Entry> {
     return true;
   }
 
-  /** Takes at most `limit` fitting entries, per round the oldest of each flow. `taken`, `takenOfFlow`: sizes so far. */
+  /** Takes at most `limit` fitting entries, in each round the oldest of each flow. `taken`, `takenOfFlow`: sizes so far. */
   dequeue(
     fits: (entry: Entry, taken: number, takenOfFlow: number) => boolean,
     limit = Infinity,

@@ -19,7 +19,7 @@ import {
   type WriteTransaction,
 } from './batch-committer';
 
-/** Compares events with client ids to stored ones: the same content is a duplicate, other content a conflict. */
+/** Compares events with client-chosen ids to stored events: equal content is a duplicate, other content a conflict. */
 @Injectable()
 export class DuplicatesParticipant implements TransactionParticipant {
   isNeededBy({ events }: WriteRequest): boolean {
@@ -29,8 +29,8 @@ export class DuplicatesParticipant implements TransactionParticipant {
   async prepare({ client }: WriteTransaction, entries: readonly TransactionEntry[]): Promise<void> {
     const withIds = entries.flatMap(({ request }) => request.events.filter((e) => e.hasClientId));
     if (withIds.length === 0) return;
-    // Locked before the check, against other writers of the same id; events without ids too, as later locks would break
-    // the order that prevents deadlocks.
+    // Head rows are locked before the check, against other writers of the same id; also those of events without ids, as
+    // locking them later would break the order that prevents deadlocks.
     const all = entries.flatMap(({ request }) => request.events);
     await advanceHeads(client, new Map([...countByOrganization(all).keys()].map((id) => [id, 0])));
     const stored = await findStored(client, withIds);
@@ -54,7 +54,7 @@ export class DuplicatesParticipant implements TransactionParticipant {
   }
 }
 
-/** Finds events that repeat a stored or an earlier (`pending`) one; refuses the request for other content. */
+/** Finds events that repeat a stored or an earlier (`pending`) event; refuses a request whose event has other content. */
 function resolveDuplicates(
   entry: TransactionEntry,
   stored: StoredEvents,
@@ -130,7 +130,7 @@ async function findStored(client: PoolClient, events: NewEvent[]): Promise<Store
   );
 }
 
-/** Finds ids of the service: a client may send a received event back. */
+/** Finds generated ids: a client may send back an event that it has received. */
 async function findServerIds(client: PoolClient, events: NewEvent[]): Promise<KeyRow[]> {
   const candidates = events.flatMap(({ id, organizationId }) => {
     const range = millisecondOf(id);

@@ -1,14 +1,15 @@
 import type { ClientBase } from 'pg';
 import { isLockTimeout, isRetryable } from '../../platform/database/database-errors';
 
-/** Head rows locked at once: writers of these organizations wait a few milliseconds. */
+/** Number of head rows that are locked at once; writers of their organizations wait for a few milliseconds. */
 const BATCH_HEADS = 50;
 const BATCH_EVENTS = 2000;
 const ATTEMPTS = 5;
 
 /**
- * Cleans up after events in `hidden`, which retention has hidden; idempotent. The versions of their organizations are
- * moved first, so that no cached response shows the events (docs/adr/0007), then client ids are deleted. Head rows stay: a sequence never starts again.
+ * Cleans up after events that retention has hidden in the table `hidden`; idempotent. First the versions of their
+ * organizations change, so that no cached response shows the events (docs/adr/0007), then client-chosen ids are deleted.
+ * Head rows stay, as a sequence never starts again.
  */
 export async function forgetExpired(client: ClientBase, hidden: string): Promise<void> {
   await moveVersions(client, await findOrganizations(client, hidden));
@@ -30,7 +31,7 @@ export async function wasRecordedBetween(
   return rowCount === 1;
 }
 
-/** Index skip scan: as many steps as organizations, however many events. */
+/** Finds organizations by an index skip scan: a step for each organization, for any number of events. */
 async function findOrganizations(client: ClientBase, hidden: string): Promise<string[]> {
   const { rows } = await client.query<{ id: string }>(
     `WITH RECURSIVE o AS (
@@ -44,8 +45,8 @@ async function findOrganizations(client: ClientBase, hidden: string): Promise<st
 }
 
 /**
- * Moves the recording times on head rows, which serve nothing but the version. They never move back, as a version that
- * was in use before would find old cache entries.
+ * Changes versions by advancing the recording times on head rows, which only the version uses. They never go back, as an
+ * earlier version would find old cache entries.
  */
 async function moveVersions(client: ClientBase, organizations: string[]): Promise<void> {
   for (let from = 0; from < organizations.length; from += BATCH_HEADS) {
@@ -70,7 +71,7 @@ async function moveVersions(client: ClientBase, organizations: string[]): Promis
   }
 }
 
-/** Deletes ids of hidden events only: an id may have been used again. */
+/** Deletes client-chosen ids of hidden events only, as an id may have been used again. */
 async function forgetClientIds(client: ClientBase, hidden: string): Promise<void> {
   let after: [string, string, string] | undefined;
   for (;;) {

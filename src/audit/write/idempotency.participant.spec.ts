@@ -12,7 +12,7 @@ import type {
 const ID = '019ab1c2-3e4a-7000-8000-1234567890ab';
 const TEXT = `{"id":"${ID}","sequence":"7"}`;
 
-/** A table in memory: the rows are all that is asked of the real one here. */
+/** Table in memory, of which these tests only need the rows. */
 class Rows {
   rows: StoredResponse[] = [];
 
@@ -71,7 +71,7 @@ describe('the rows of idempotency keys', () => {
     },
   );
 
-  it('are HTTP responses as every version wrote them: a list', async () => {
+  it('are lists of HTTP responses, as every version wrote them', async () => {
     const results = [{ index: 0, id: ID, sequence: '7', status: 'created' }];
     const text = JSON.stringify({ created: 1, results });
     const row = rowOf('list', { receipts: [receipt('created')], text, replayed: false });
@@ -81,7 +81,7 @@ describe('the rows of idempotency keys', () => {
     expect(replay.receipts).toMatchObject([{ id: ID, sequence: '7', status: 'created' }]);
   });
 
-  it('are not written for what is replayed or refused', () => {
+  it('are not written for replayed and refused requests', () => {
     expect(
       rowOf('event', { receipts: [receipt('created')], text: TEXT, replayed: true }),
     ).toBeUndefined();

@@ -16,7 +16,7 @@ import type {
 
 /**
  * Replays the acknowledgement of a known Idempotency-Key, and stores those of new keys. `IdempotencyKeys.claim` compares
- * the bodies: it refuses a key that was used with another one.
+ * the hashes of bodies, and refuses a key that was used with another body.
  */
 @Injectable()
 export class IdempotencyParticipant implements TransactionParticipant {
