@@ -61,7 +61,7 @@ export function principalScope({ issuer, tenant }: Omit<Identity, 'subject'>): B
 }
 
 /** Canonical form: each id once, in code unit order. */
-export function canonicalOrganizations(ids: readonly string[]): readonly string[] {
+function canonicalOrganizations(ids: readonly string[]): readonly string[] {
   const canonical = ids.every((id, index) => {
     const previous = ids[index - 1];
     return previous === undefined || previous < id;
@@ -139,7 +139,7 @@ type VerifiedClaims = Readonly<Record<string, unknown>>;
 
 export const DEFAULT_SCOPE_CLAIMS: readonly ClaimPath[] = [['scope'], ['scp']];
 export const DEFAULT_ORGANIZATION_CLAIMS: readonly ClaimPath[] = [['organizations']];
-export const DEFAULT_TENANT_CLAIMS: readonly ClaimPath[] = [['tid']];
+const DEFAULT_TENANT_CLAIMS: readonly ClaimPath[] = [['tid']];
 
 /** The principal; UNAUTHENTICATED for missing or mistyped claims. */
 export function principalOf(claims: VerifiedClaims, config: AuthConfig): Principal {

@@ -16,7 +16,7 @@ import { AppError } from '../platform/errors/app-error';
 import { proxiedFetch } from '../platform/runtime/proxied-fetch';
 
 /** Age of keys before they are fetched again: the longest life of a withdrawn key. */
-export const MAX_KEY_AGE_MS = 5 * 60_000;
+const MAX_KEY_AGE_MS = 5 * 60_000;
 
 /** Time after the last successful read for which known keys verify in an outage of their source. */
 export const DEFAULT_STALE_SECONDS = 3600;

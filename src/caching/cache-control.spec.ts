@@ -11,7 +11,7 @@ const NOTHING = { noCache: false, noStore: false };
 /** As much as Node takes of all headers together. */
 const HEADER_LIMIT = 16_384;
 
-/** What a longer text costs is in proportion. */
+/** Expects the time to grow in proportion to the text. */
 function expectLinear(start: string, repeated: string, work: (text: string) => void): void {
   const make = (size: number) => `${(start + repeated.repeat(size)).slice(0, size)}x`;
   expect(growthOf(HEADER_LIMIT, make, work)).toBeLessThan(LINEAR_GROWTH);

@@ -14,7 +14,7 @@ const MB = 1024 * 1024;
 /** So much that the bound holds eight and no ninth. */
 const NINTH = Math.ceil(MB / 9);
 
-/** What an entry with an empty key and an empty value counts. */
+/** Returns the counted bytes of an entry with an empty key and an empty value. */
 function overheadBytes(): number {
   return new MemoryStore(MB).set('', { value: new Value(0) }).statistics().bytes;
 }

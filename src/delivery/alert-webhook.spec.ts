@@ -94,12 +94,12 @@ describe('the webhook of alerts', () => {
     resolve();
     await until(async () => (await counted('delivered')) === 2);
     await until(() => receiver.cut === 1);
-    // What the buffers of two sockets hold, of an answer without end.
+    // Of an endless response, only the buffers of two sockets are filled.
     expect(receiver.flooded).toBeLessThan(64 * 1024 * 1024);
   });
 
-  // Real time but for the pauses, which are remembered and made short.
-  it('gives up on a receiver that is silent or drips, after ever longer pauses, says so and goes on', async () => {
+  // The clock is real; pauses are recorded and shortened.
+  it('gives up a receiver that is silent or slow, after growing pauses, logs that, and continues', async () => {
     const pauses: number[] = [];
     const sleepFor = globalThis.setTimeout;
     jest.spyOn(globalThis, 'setTimeout').mockImplementation((work: () => void, ms = 0) => {

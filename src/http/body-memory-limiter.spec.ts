@@ -17,7 +17,7 @@ function response(): ServerResponse {
 const refusal = (code: string) => expect.objectContaining({ code });
 
 describe('BodyMemoryLimiter', () => {
-  it('holds what bodies cost until their responses have ended, and refuses what does not fit beside them', () => {
+  it('reserves memory until the responses have ended, and refuses bodies beyond it', () => {
     const limiter = new BodyMemoryLimiter(10 * MB);
     const body = Buffer.alloc(2 * MB, 'x');
     const first = response();
@@ -31,14 +31,14 @@ describe('BodyMemoryLimiter', () => {
     expect(() => limiter.reserve(body, response())).not.toThrow();
   });
 
-  it('refuses for good what would not fit alone', () => {
+  it('refuses a body that would not fit alone as too large', () => {
     const limiter = new BodyMemoryLimiter(100 * MB);
     const body = Buffer.from(`[${'{},'.repeat(MB)}{}]`);
     expect(() => limiter.reserve(body, response())).toThrow(refusal('REQUEST_TOO_LARGE'));
     expect(limiter.reserved).toBe(0);
   });
 
-  it('holds the body of a request once', () => {
+  it('reserves once for a request', () => {
     const limiter = new BodyMemoryLimiter(10 * MB);
     const reply = response();
     limiter.reserve(Buffer.alloc(MB, 'x'), reply);
@@ -63,7 +63,7 @@ describe('BodyMemoryLimiter', () => {
     expect(limiter.reserved).toBe(3 * MB);
   });
 
-  it('holds nothing for a client that is gone', () => {
+  it('reserves nothing for a client that is gone', () => {
     const limiter = new BodyMemoryLimiter(10 * MB);
     limiter.reserve(Buffer.alloc(MB), Object.assign(response(), { destroyed: true }));
     expect(limiter.reserved).toBe(0);

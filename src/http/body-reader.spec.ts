@@ -6,10 +6,10 @@ import { EventLoopYielder } from '../platform/runtime/event-loop-yielder';
 
 const RUNS = 60;
 const portions = new EventLoopYielder();
-/** So much that a list of some of these is cut. */
+/** Text so long that a list of some of these is parsed in pieces. */
 const FILLER = 'x'.repeat(40_000);
 
-/** What reading came to: the value, and the texts of metadata as they are stored; or the error. */
+/** Returns the outcome of a read: the value and the stored texts of its metadata, or the error. */
 async function outcomeOf(read: () => unknown): Promise<unknown> {
   try {
     const value = await read();
@@ -35,7 +35,7 @@ async function expectSame(text: string | Buffer): Promise<void> {
   expect(await outcomeOf(() => parseInPieces(bytes, portions))).toEqual(whole);
 }
 
-/** JSON text of an element, some of them long, with space here and there. */
+/** JSON texts of elements, some long, some with white space. */
 const element = fc
   .tuple(
     fc.jsonValue({ maxDepth: 3 }),
@@ -60,14 +60,14 @@ const body = fc
   );
 
 describe('parseInPieces', () => {
-  it('reads what parseJsonBytes reads, with the same numbers and the same faults', async () => {
+  it('returns the values and errors of parseJsonBytes, with the same numbers', async () => {
     await fc.assert(
       fc.asyncProperty(body, (text) => expectSame(text)),
       { numRuns: RUNS },
     );
   });
 
-  it('tells the same of what is broken', async () => {
+  it('returns the same error for broken bodies', async () => {
     const edit = fc.tuple(
       fc.double({ min: 0, max: 1, noNaN: true }),
       fc.constantFrom(...'{}[],:"\\ 1a', ''),
@@ -108,7 +108,7 @@ describe('parseInPieces', () => {
     await expectSame(Buffer.concat([text.subarray(0, at), text.subarray(at + 1)]));
   });
 
-  it('counts the numbers that need care over all pieces', async () => {
+  it('counts exact numbers over all pieces', async () => {
     const numbers = `[${'1.0,'.repeat(30_000)}1.0]`;
     const text = `{"events":[${Array.from({ length: 18 }, () => numbers).join(',')}]}`;
     expect(splitJsonArray(Buffer.from(text))?.pieces).toHaveLength(18);
@@ -126,7 +126,7 @@ describe('parseInPieces', () => {
     await expect(reading).rejects.toThrow('left');
   });
 
-  it('lets others in between the pieces', async () => {
+  it('lets other work run between the pieces', async () => {
     const text = Buffer.from(
       `{"events":[${Array.from({ length: 40 }, () => `"${FILLER}"`).join(',')}]}`,
     );
@@ -143,7 +143,7 @@ describe('parseInPieces', () => {
   });
 });
 
-describe('what is not well-formed', () => {
+describe('a body that is not well-formed', () => {
   it.each([
     ['[1,]', 4],
     ['{"a": [true, nul]}', 14],
@@ -167,7 +167,7 @@ describe('what is not well-formed', () => {
     );
   });
 
-  // Had they to be looked at several times, or by something with a stack, these would take minutes or end with another error.
+  // A parser that reads them several times, or recursively, would take minutes or overflow its stack.
   it.each([
     ['quotes', `[\f"${'\\"'.repeat(2_000_000)}`],
     ['a string', `{"a":"${'x'.repeat(9_000_000)}","b":,}`],

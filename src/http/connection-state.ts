@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 
 /** Milliseconds in which a refused client can read its response; then a reset discards it. */
-export const LINGER_MS = 1000;
+const LINGER_MS = 1000;
 
 /** State of a connection, a property of its socket: a WeakMap would cost more to collect. */
 export interface ConnectionState {

@@ -134,7 +134,7 @@ describe('a connection', () => {
   const head = (method: string, url: string, ...more: string[]) =>
     [`${method} ${url} HTTP/1.1`, 'Host: x', ...more].join('\r\n') + '\r\n\r\n';
 
-  it('may take its time with a body that is expected to be long, not with the bytes after its response', async () => {
+  it('has no time limit for a long body, but for the bytes after its response', async () => {
     const { socket, text } = await talk(head('POST', '/long-read', 'Transfer-Encoding: chunked'));
     for (let part = 0; part < 10; part += 1) {
       socket.write('1\r\na\r\n');
@@ -148,7 +148,7 @@ describe('a connection', () => {
     expect(text()).toContain('HTTP/1.1 408');
   });
 
-  it('is closed when the rest of such a body comes after its response, and does not end', async () => {
+  it('is closed when such a body continues without an end after its response', async () => {
     const { socket, text } = await talk(head('POST', '/long', 'Transfer-Encoding: chunked'));
     const sending = setInterval(() => socket.write('1\r\na\r\n'), 50);
     await once(socket, 'close');
@@ -174,7 +174,7 @@ describe('a connection', () => {
     httpServer.server.off('upgrade', upgraded);
   });
 
-  it('that ends closes the responses that were queued on it', async () => {
+  it('closes its queued responses when it ends', async () => {
     const { socket } = await talk(head('GET', '/never-1') + head('GET', '/never-2'));
     while (httpServer.runningRequests < 2) await sleep(5);
     socket.destroy();
@@ -205,7 +205,7 @@ describe('a drain', () => {
     expect(await remaining).toBe(0);
   });
 
-  it('tells of the requests that it cuts before it is over', async () => {
+  it('reports the requests that it cuts before it ends', async () => {
     const httpServer = new HttpServer();
     const { port } = await httpServer.listen(0, '127.0.0.1');
     const observed: string[] = [];

@@ -32,13 +32,13 @@ describe('the trace of a request', () => {
     expect(of(traceparent).traceId).not.toBe(traceId);
   });
 
-  it('is what a tracer keeps, when there is one', () => {
+  it('is that of the tracer, when there is one', () => {
     const request = { headers: { traceparent: `00-${TRACE}-${SPAN}-01` } };
     keepTraceContext(request, { traceId: 'a', spanId: 'b' });
     expect(traceContextOf(request)).toEqual({ traceId: 'a', spanId: 'b' });
   });
 
-  it('never comes twice in many', () => {
+  it('is not repeated', () => {
     const ids = Array.from({ length: 5000 }, () => of().traceId);
     expect(new Set(ids).size).toBe(5000);
   });

@@ -45,7 +45,7 @@ describe('StaticAssets', () => {
     expect(headers['cache-control'] ?? '').not.toContain('max-age');
   });
 
-  it('takes no file whose type it does not know', () => {
+  it('refuses a file of an unknown type', () => {
     expect(() => assets.add('a.wasm', Buffer.from(''))).toThrow('a.wasm');
   });
 });

@@ -54,7 +54,7 @@ describe('sendStatic', () => {
     sendStatic(incoming, outgoing, content, { 'Cache-Control': 'no-cache' }).catch(next);
   });
 
-  it('has a validator of its own for each coding, with which clients get 304', async () => {
+  it('has a validator for each coding, with which clients get 304', async () => {
     const etags = new Set<string>();
     for (const coding of ['identity', 'gzip', 'br', 'deflate']) {
       const whole = await request(application)
@@ -72,7 +72,7 @@ describe('sendStatic', () => {
     expect(etags.size).toBe(4);
   });
 
-  it('answers HEAD with the length that GET has', async () => {
+  it('responds to HEAD with the length of GET', async () => {
     const whole = await request(application).get('/').set('Accept-Encoding', 'identity');
     const head = await request(application).head('/').set('Accept-Encoding', 'identity');
     expect(head.headers['content-length']).toBe(whole.headers['content-length']);

@@ -18,14 +18,14 @@ const clientOf = (peer: string | undefined, forwarded?: string) =>
 
 describe('the address of a client', () => {
   it.each([
-    // The connection alone.
+    // Only the connection.
     ['203.0.113.5', undefined, '203.0.113.5'],
     ['::ffff:203.0.113.5', undefined, '203.0.113.5'],
     ['fe80::1%eth0', undefined, 'fe80::1'],
     [undefined, '198.51.100.7', undefined],
-    // A client that is no proxy says nothing about itself.
+    // The headers of a client that is no proxy do not count.
     ['203.0.113.5', '198.51.100.7', '203.0.113.5'],
-    // From the right, over proxies; what a client made up on the left is not reached.
+    // From the right to the first address that is no proxy; forged ones on the left are not reached.
     ['10.0.0.1', '198.51.100.7', '198.51.100.7'],
     ['::ffff:10.0.0.1', '198.51.100.7', '198.51.100.7'],
     ['10.0.0.1', '1.2.3.4, 198.51.100.7', '198.51.100.7'],
@@ -38,7 +38,7 @@ describe('the address of a client', () => {
     ['10.0.0.1', '198.51.100.7:4711', '198.51.100.7'],
     ['10.0.0.1', '::ffff:198.51.100.7', '198.51.100.7'],
     ['10.0.0.1', '198.51.100.7, ::ffff:10.0.0.2', '198.51.100.7'],
-    // Garbage ends the chain at the last address that is known.
+    // An invalid hop ends the chain at the last valid address.
     ['10.0.0.1', 'unknown', '10.0.0.1'],
     ['10.0.0.1', '', '10.0.0.1'],
     ['10.0.0.1', '198.51.100.7, unknown, 10.0.0.2', '10.0.0.2'],
@@ -59,14 +59,14 @@ describe('the address of a client', () => {
     expect(proxies.clientAddress(requestFrom('10.0.0.1', { forwarded }))).toBe('10.0.0.1');
   });
 
-  it('costs a bounded time, however long the chain is', () => {
+  it('takes a bounded time for a chain of any length', () => {
     const chain = Array.from({ length: 5000 }, () => '10.0.0.2').join(',');
     expect(clientOf('10.0.0.1', `198.51.100.7,${chain}`)).toBe('10.0.0.2');
   });
 });
 
-describe('what else a proxy says', () => {
-  it('counts only from a trusted one', () => {
+describe('other headers of a proxy', () => {
+  it('count only from a trusted one', () => {
     const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-prefix': '/audit/' };
     expect(proxies.isSecure(requestFrom('10.0.0.1', headers))).toBe(true);
     expect(proxies.isSecure(requestFrom('203.0.113.5', headers))).toBe(false);

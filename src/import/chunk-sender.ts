@@ -92,7 +92,7 @@ function backoffMs(attempt: number): number {
   return full / 2 + (full / 2) * Math.random();
 }
 
-/** What is left to send; lines that are refused for good are added to `refused`. */
+/** Returns the chunks that are left to send; adds lines that are refused finally to `refused`. */
 function remainderOf(
   events: EventLine[],
   outcome: Outcome<'faulty' | 'divisible'>,

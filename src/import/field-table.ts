@@ -15,7 +15,7 @@ import {
 /** A path such as `actor.id` or `target.0.type`, or a function where a path does not do. */
 type Source = string | ((value: JsonObject) => unknown);
 
-/** Where each field of an event comes from: the first source that is a text and fits. Fields left out are empty. */
+/** Sources of each field of an event, of which the first that is a text and fits is taken. Absent fields stay empty. */
 export interface FieldTable {
   /** Undefined for a record without an id of its own: one is derived from its place and its text. */
   id: (record: SourceRecord) => string | undefined;

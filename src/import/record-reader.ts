@@ -4,7 +4,7 @@ import { objectOf, type RecordMapping, UnmappableRecord } from './record-mapping
 import { derivedUuid } from '../platform/runtime/derived-uuid';
 import type { Line } from '../platform/runtime/line-splitter';
 
-/** Where a record stands. */
+/** Place of a record. */
 interface Place {
   file?: string;
   line: number;

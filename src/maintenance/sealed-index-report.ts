@@ -4,7 +4,7 @@ import { findPartitions } from '../platform/database/partition-catalog';
 import { findSeals } from '../platform/database/seals';
 import { outermost, rangesOf } from './seal-plan';
 
-/** What there is of sealed indexes, and what is not in one, of all tables together. */
+/** Sums over all tables of sealed indexes, and of the events outside them. */
 export interface SealedIndexFigures {
   indexes: number;
   bytes: number;

@@ -24,7 +24,7 @@ const TAG_BYTES = 16;
 export class TicketSecret {
   constructor(readonly bytes: Buffer = randomBytes(SECRET_BYTES)) {}
 
-  /** What the table knows the ticket by: the secret cannot be found from it. */
+  /** Key of the ticket in the table, from which the secret cannot be computed. */
   get hash(): Buffer {
     return createHash('sha256').update(this.bytes).digest();
   }
@@ -52,7 +52,7 @@ export class TicketSecret {
   }
 }
 
-/** What a genuine ticket says; `expiresAtMs` is by the clock of the database, in milliseconds since 1970. */
+/** Content of a genuine ticket; `expiresAtMs` is on the clock of the database, in milliseconds since 1970. */
 export interface Ticket {
   secret: TicketSecret;
   expiresAtMs: number;

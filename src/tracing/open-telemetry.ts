@@ -125,7 +125,7 @@ const ALLOWED = new Set([
 ]);
 
 /** Removes other attributes before `next` gets a span. */
-export class SpanScrubber implements SpanProcessor {
+class SpanScrubber implements SpanProcessor {
   constructor(private readonly next: SpanProcessor) {}
 
   onStart: SpanProcessor['onStart'] = (span, context) => this.next.onStart(span, context);

@@ -331,7 +331,7 @@ function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLRes
 }
 
 /** Highest count of selections of one field, aliases included: the response may be as many times larger than the data read. */
-export function copiesIn(selected: readonly SameField[], fragments: Fragments): number {
+function copiesIn(selected: readonly SameField[], fragments: Fragments): number {
   const counts = new Map<string, number>();
   const count = (fields: readonly SameField[], parent: string): void => {
     for (const same of fields) {
@@ -352,7 +352,7 @@ function cursorsIn(edges: readonly SameField[], fragments: Fragments): number {
 }
 
 /** Refuses repetitions of the large members of an event, before there is an event. @throws AppError VALIDATION_FAILED */
-export function requireFewLarge({ fieldNodes, fragments }: GraphQLResolveInfo): void {
+function requireFewLarge({ fieldNodes, fragments }: GraphQLResolveInfo): void {
   const fields = selectedIn(fieldNodes, fragments);
   for (const path of LARGE_MEMBERS) {
     const { length } = fields.filter(([{ name }]) => name.value === path);

@@ -49,7 +49,7 @@ beforeEach(() => {
 
 afterEach(() => jest.useRealTimers());
 
-/** How many of the next checks it survives; `between` is called before each. */
+/** Counts the checks that the connection survives; `between` is called before each. */
 function checksSurvived(most: number, between: () => void = () => undefined): number {
   for (let survived = 0; survived < most; survived += 1) {
     between();

@@ -297,7 +297,7 @@ export class GraphqlSocket {
   }
 }
 
-/** What is wrong with a handshake (RFC 6455, section 4.2). */
+/** Creates the error of an invalid handshake (RFC 6455, section 4.2). */
 function handshakeError({ message }: Error, { method }: IncomingMessage): AppError {
   if (method !== 'GET') {
     const headers = { Allow: 'GET' };

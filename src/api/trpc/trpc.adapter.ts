@@ -210,7 +210,7 @@ export function composedResponseOf(response: WithComposed): ComposedResponse {
   return response[COMPOSED];
 }
 
-export function endResponseOf(response: WithComposed): void {
+function endResponseOf(response: WithComposed): void {
   response[COMPOSED]?.end();
 }
 
@@ -221,7 +221,7 @@ type Flushable = ExpressResponse & WithComposed & { flush?: () => void };
  * the client reads, except while memory for responses is reserved, which a slow client would keep from others. A client that
  * leaves, or takes nothing for `stallTimeoutMs`, ends the stream at its source.
  */
-export async function writeFetchResponse(
+async function writeFetchResponse(
   source: Response,
   response: Flushable,
   texts: JsonTexts,

@@ -113,7 +113,7 @@ function respond(
 }
 
 /** A body with ready JSON text. `value` is the same for protocols with their own representation. */
-export class JsonTextResponse implements JsonResponse {
+class JsonTextResponse implements JsonResponse {
   constructor(
     private readonly text: string,
     readonly value?: object,

@@ -43,7 +43,7 @@ export function BulkBody(): MethodDecorator {
 
 /** Checks the size of a bulk body before validation: the violations of a million elements take seconds. */
 @Injectable()
-export class BulkSizeInterceptor implements NestInterceptor {
+class BulkSizeInterceptor implements NestInterceptor {
   constructor(private readonly audit: AuditService) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -59,7 +59,7 @@ const NDJSON_ALTERNATIVE = ', or as application/x-ndjson with one event a line';
 
 /** Handles NDJSON bodies on a route whose handler takes one JSON document. */
 @Injectable()
-export class NdjsonInterceptor implements NestInterceptor {
+class NdjsonInterceptor implements NestInterceptor {
   constructor(private readonly ingest: EventIngest) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {

@@ -57,7 +57,7 @@ function requireEncoding(headers: IncomingHttpHeaders): OtlpEncoding {
 
 /** Reads the bytes of a body in one of the encodings. */
 @Injectable()
-export class OtlpBytesInterceptor implements NestInterceptor {
+class OtlpBytesInterceptor implements NestInterceptor {
   constructor(private readonly reader: BodyReader) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
@@ -100,7 +100,7 @@ const RPC_INTERNAL = 13;
 
 /** Responds with google.rpc.Status in the encoding of the request, JSON for a request in none. */
 @Catch()
-export class OtlpErrorFilter implements ExceptionFilter {
+class OtlpErrorFilter implements ExceptionFilter {
   catch(thrown: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
     const [request, response] = [

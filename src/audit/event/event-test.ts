@@ -27,7 +27,7 @@ export interface RecordedEvent {
   sequence: bigint;
   recordedMicros: number;
   text: string;
-  /** What most filters compare: a whole parsed event takes many times its text in memory. */
+  /** Members that most filters compare; a parsed event takes many times the memory of its text. */
   members: FilteredMembers;
 }
 
@@ -181,7 +181,7 @@ interface SearchedEvent {
   metadata?: unknown;
 }
 
-/** What texts and conditions on metadata look at. */
+/** Content that texts and conditions on metadata are compared with. */
 interface SearchedContent {
   metadata: unknown;
   /** All texts, folded, with a character between them that no text of a query has. */

@@ -25,7 +25,7 @@ export class AuditEventFeedDto {
 }
 
 /** Options of a tRPC stream: format, events read at a time, compression. */
-export class StreamingDto {
+class StreamingDto {
   @WordProperty(['json', 'ndjson'], {
     description:
       'Either way one event comes after the other, as an object. CSV is to be had by GET /api/v1/audit/events/stream.',

@@ -11,7 +11,7 @@ import { type MetadataTerm, parseMetadataTerms } from '../event/metadata-terms';
 import { type Alternatives, parseValueTerms, type ValueTerms } from '../event/value-terms';
 import type { Values } from './values';
 
-/** What a filter demands of an event `e`, wherever it is in a list. eventTest (event-test.ts) decides the same in memory. */
+/** Returns the conditions of a filter on an event `e`, at any place of a list; eventTest (event-test.ts) is the same in memory. */
 export function matchConditions(filter: AuditEventFilter, values: Values): string[] {
   const found: string[] = [];
   for (const one of MEMBER_FILTERS) {

@@ -230,7 +230,7 @@ function describeUrl(schemes: readonly string[]): string {
 const MASK = '****';
 
 /** Hides a secret with its length. */
-export function maskSecret(): string {
+function maskSecret(): string {
   return MASK;
 }
 

@@ -278,7 +278,7 @@ export const auditConfig = defineConfig('audit', {
 });
 
 /** Proxies of requests that the service makes: key set, webhook. */
-export const proxyConfig = defineConfig('proxy', {
+const proxyConfig = defineConfig('proxy', {
   /** Of requests to https:// addresses; http:// ones too without HTTP_PROXY. */
   httpsProxy: url('HTTPS_PROXY', ['http', 'https']),
   httpProxy: url('HTTP_PROXY', ['http', 'https']),

@@ -4,7 +4,7 @@ import { createLog } from './service-logger';
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 
-/** What a logger with these settings writes when `work` uses it. */
+/** Returns the output of a logger with these settings that `work` uses. */
 function written(
   config: Pick<LoggingConfig, 'level' | 'format'>,
   work: (logger: Required<LoggerService>) => void,

@@ -79,7 +79,7 @@ const COUNT = /^-?\d{1,14}$/;
 /** Counts of seconds reach this in the year 5138, counts of milliseconds in 1973. */
 const FIRST_MILLISECONDS = 1e11;
 
-/** What to send in place of a count since 1970, to append to an error; empty for any other value. */
+/** Advice in place of a count since 1970, as the end of an error message; empty for any other value. */
 export function epochHint(value: unknown): string {
   const text = typeof value === 'number' ? String(value) : value;
   if (typeof text !== 'string' || !COUNT.test(text)) return '';

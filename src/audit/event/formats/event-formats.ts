@@ -8,7 +8,7 @@ import { OCSF } from './ocsf';
 const NATIVE: EventFormat = { isJson: true, write: (eventText) => eventText };
 
 /** A format is one file in this folder and its line here (docs/adr/0055). */
-export const EVENT_FORMATS = {
+const EVENT_FORMATS = {
   native: NATIVE,
   cloudevents: CLOUDEVENTS,
   ocsf: OCSF,

@@ -54,7 +54,8 @@ export const CLASSIFICATIONS = {
 };
 
 /**
- * What a word stands for, in any case: an outcome or a classification that is not understood is no ordinary one.
+ * Returns the meaning of a word, in upper or lower case. Unknown words are refused: an outcome or a classification that is
+ * not understood must not become an ordinary one.
  * @throws AppError VALIDATION_FAILED at `name` for another word.
  */
 export function meaningOf(

@@ -10,7 +10,7 @@ import {
   targetsOf,
 } from './event-format';
 
-export const OCSF_VERSION = '1.3.0';
+const OCSF_VERSION = '1.3.0';
 
 /** Members of an event beside those of every class. */
 type Members = Record<string, unknown>;

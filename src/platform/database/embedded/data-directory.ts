@@ -192,7 +192,7 @@ const CANDIDATES = ['postgres', '_postgres', 'nobody', 'daemon'];
  * checkout must not change the users of its host.
  * @throws Error without a usable user.
  */
-export async function accountForServer(dataFolder: string): Promise<Account | undefined> {
+async function accountForServer(dataFolder: string): Promise<Account | undefined> {
   if (process.geteuid?.() !== 0) return undefined;
   const owner = await stat(dataFolder).catch(() => undefined);
   const users = parseUsers(await readFile('/etc/passwd', 'utf8').catch(() => ''));
