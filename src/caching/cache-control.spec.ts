@@ -8,7 +8,7 @@ function policyOf(cacheControl: string) {
 }
 
 const NOTHING = { noCache: false, noStore: false };
-/** As much as Node takes of all headers together. */
+/** Node's limit for all headers together. */
 const HEADER_LIMIT = 16_384;
 
 /** Expects the time to grow in proportion to the text. */
@@ -18,7 +18,7 @@ function expectLinear(start: string, repeated: string, work: (text: string) => v
 }
 
 describe('readPolicyOf', () => {
-  it('gives the same object to all who wish for nothing', () => {
+  it('returns the same object for all requests without directives', () => {
     expect(readPolicyOf({})).toBe(DEFAULT_READ_POLICY);
     expect(readPolicyOf({ pragma: 'x' })).toBe(DEFAULT_READ_POLICY);
     expect(DEFAULT_READ_POLICY).toEqual(NOTHING);
@@ -41,7 +41,7 @@ describe('readPolicyOf', () => {
     expect(policyOf(text)).toEqual(policy);
   });
 
-  it('takes max-age=0 for no-cache, unless something older is welcome', () => {
+  it('treats max-age=0 as no-cache, unless stale responses are accepted', () => {
     expect(policyOf('max-age=0')).toMatchObject({ noCache: true });
     expect(policyOf('max-age=0, max-stale=0')).toMatchObject({ noCache: true });
     expect(policyOf('max-age=0, max-stale=9')).toMatchObject({
@@ -74,26 +74,26 @@ describe('readPolicyOf', () => {
     expect(policyOf(text)).toEqual({ noCache: true, noStore: false, maxAgeSeconds: 0 });
   });
 
-  it('accepts nothing stale on the strength of a broken number', () => {
+  it('accepts nothing stale by an invalid number', () => {
     for (const text of ['max-stale=x', 'max-stale=', 'max-stale=-5', 'max-stale="7']) {
       expect(policyOf(text).maxStaleSeconds).toBe(0);
     }
   });
 
-  it('takes the strictest of several', () => {
+  it('obeys the strictest of several directives', () => {
     expect(policyOf('max-age=5, max-age=9, max-stale=3, max-stale')).toMatchObject({
       maxAgeSeconds: 5,
       maxStaleSeconds: 3,
     });
   });
 
-  it('takes seconds beyond 2^31 for 2^31', () => {
+  it('treats seconds beyond 2^31 as 2^31', () => {
     for (const digits of ['2147483649', '9'.repeat(20), '9'.repeat(400)]) {
       expect(policyOf(`max-age=${digits}`)).toEqual({ ...NOTHING, maxAgeSeconds: 2 ** 31 });
     }
   });
 
-  it('heeds Pragma only where there is no Cache-Control', () => {
+  it('obeys Pragma only without Cache-Control', () => {
     expect(readPolicyOf({ pragma: 'No-Cache, x' })).toEqual({ noCache: true, noStore: false });
     expect(readPolicyOf({ pragma: 'no-store' })).toEqual(NOTHING);
     expect(readPolicyOf({ pragma: 'no-cache', 'cache-control': 'max-age=5' })).toEqual({
@@ -102,7 +102,7 @@ describe('readPolicyOf', () => {
     });
   });
 
-  it('hears a wish among any other directives, in any order', () => {
+  it('finds a directive among any others, in any order', () => {
     const other = fc.oneof(
       fc.stringMatching(/^x[a-z]{0,5}(=[a-z0-9]{0,4})?$/),
       fc.stringMatching(/^x="([a-z, =]|\\["\\]){0,8}"$/),
@@ -173,19 +173,19 @@ describe('matchesEtag', () => {
     expect(matchesEtag(header, TAG)).toBe(false);
   });
 
-  it('compares weakly, whichever side is weak', () => {
+  it('compares weakly when either tag is weak', () => {
     expect(matchesEtag('"abc"', 'W/"abc"')).toBe(true);
     expect(matchesEtag('"x", W/"abc"', 'W/"abc"')).toBe(true);
   });
 
-  it('is asked again with the same result', () => {
+  it('returns the same result again', () => {
     for (let count = 0; count < 3; count += 1) {
       expect(matchesEtag('"x", "abc", "y"', TAG)).toBe(true);
       expect(matchesEtag('"x", junk', TAG)).toBe(false);
     }
   });
 
-  it('finds a tag in a list exactly when it was put there', () => {
+  it('finds exactly the tags that a list has', () => {
     const tag = fc.stringMatching(/^[!#-~]{0,5}$/).map((text) => `"${text}"`);
     const listed = fc.tuple(fc.constantFrom('', 'W/'), tag);
     const comma = fc.constantFrom(',', ', ', ' ,\t', ',,');

@@ -1,17 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { DEFAULT_READ_POLICY, type ReadPolicy } from './response-cache';
 
-/** List member up to the next comma: a token, its argument may be quoted. Junk matches without a name: linear time. */
+/** Member of a list, up to the next comma: a token, whose argument may be quoted. Other text matches without a name, in linear time. */
 const DIRECTIVE = /[\s,]*(?:([!#$%&'*+.^_`|~\w-]+)(?:\s*=\s*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*/g;
 
-/** Larger numbers count as this (RFC 9111, section 1.2.2). */
+/** Maximum, as which larger numbers count (RFC 9111, section 1.2.2). */
 const MAX_SECONDS = 2 ** 31;
 
 const NO_CACHE: ReadPolicy = Object.freeze({ noCache: true, noStore: false });
 
 /**
- * Directives of a request's Cache-Control (RFC 9111, section 5.2.1). Of contradictory directives the strictest counts;
- * unknown ones do not, and an invalid number is 0, the strictest.
+ * Reads the directives of a request's Cache-Control (RFC 9111, section 5.2.1). Of contradictory directives the strictest
+ * counts, unknown ones are ignored, and an invalid number is 0, the strictest.
  */
 export function readPolicyOf(headers: IncomingHttpHeaders): ReadPolicy {
   const text = headers['cache-control'];
@@ -47,10 +47,10 @@ function secondsOf(value = ''): number {
   return digits === undefined ? 0 : Math.min(Number(digits), MAX_SECONDS);
 }
 
-/** One entity tag of a list, weak or not, with the comma or the end after it; may be empty. */
+/** Entity tag of a list, weak or strong, with the comma or the end behind it; may be empty. */
 const LISTED_TAG = /[ \t]*(?:(?:W\/)?("[^"]*")[ \t]*)?(?:,|$)/y;
 
-/** Weak comparison (RFC 9110, section 13.1.2). Ignores text after a syntax error: a full response is never wrong. */
+/** Compares weakly (RFC 9110, section 13.1.2). Text after a syntax error is ignored, as a full response is never wrong. */
 export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false;
   if (ifNoneMatch === etag || ifNoneMatch.trim() === '*') return true;

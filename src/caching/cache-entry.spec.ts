@@ -15,7 +15,7 @@ const bodyOf = (entry: CacheEntry, variant: string) =>
   Buffer.concat([...(entry.response(variant)?.ready('identity')?.parts ?? [])]).toString();
 
 describe('CacheEntry', () => {
-  it('comes back from the shared tier as it was', () => {
+  it('returns from the shared tier unchanged', () => {
     const stored: unknown = JSON.parse(JSON.stringify(entryOf()));
     const revived = CacheEntry.revive({ stored, leftMs: 57_500 }, KEPT);
     expect(revived?.ageSeconds()).toBe(2);
@@ -51,7 +51,7 @@ describe('CacheEntry', () => {
     },
   );
 
-  it('has the age that Redis has counted, within the lifetime of its own replica', () => {
+  it('has the age that Redis has counted, within the lifetime of this replica', () => {
     const stored: unknown = JSON.parse(JSON.stringify(entryOf(performance.now(), 300_000)));
     const revive = (leftMs: number) => CacheEntry.revive({ stored, leftMs }, KEPT);
     expect(revive(299_000)?.ageSeconds()).toBe(1);
@@ -74,14 +74,14 @@ describe('CacheEntry', () => {
     },
   );
 
-  it('keeps a bounded number of renditions: the oldest goes', () => {
+  it('has a limited number of rendered responses: the oldest is dropped', () => {
     const entry = entryOf();
     for (let reader = 0; reader < 17; reader += 1) entry.render(`${reader}`, NOTHING);
     expect(entry.response('0')).toBeUndefined();
     for (const reader of ['1', '16']) expect(entry.response(reader)).toBeDefined();
   });
 
-  it('keeps those that are used when others come', () => {
+  it('drops none that is used when others are added', () => {
     const entry = entryOf();
     for (let reader = 0; reader < 16; reader += 1) entry.render(`${reader}`, NOTHING);
     for (let spelling = 0; spelling < 100; spelling += 1) {
@@ -91,7 +91,7 @@ describe('CacheEntry', () => {
     expect(entry.response('6')).toBeUndefined();
   });
 
-  it('gives each reader an end of his own behind the same beginning', () => {
+  it('renders a tail for each reader behind the same head', () => {
     const entry = entryOf();
     for (const tail of [',"a":1}', ',"ü":2}', '']) entry.render(tail, { tail, headers: {} });
     for (const tail of [',"a":1}', ',"ü":2}', '']) {
@@ -110,7 +110,7 @@ describe('CacheEntry', () => {
     const rendered = entry.sizeBytes;
     const { length } = await response.encode('gzip');
     expect(rendered - bare).toBeGreaterThanOrEqual(5000 + 2 * 'alice'.length);
-    const objects = 1300; // what is not text: measured, see OBJECT_BYTES
+    const objects = 1300; // beside the texts, as measured for OBJECT_BYTES
     expect(rendered - bare).toBeLessThan(5000 + objects);
     expect(entry.sizeBytes - rendered).toBe(length);
     entry.render('bob', { tail: 'x'.repeat(5000), headers: {} });
@@ -139,7 +139,7 @@ describe('RenderedResponse', () => {
     expect(encoded.etag).toBe(`"${hash}"`);
   });
 
-  it('compresses once for all who wait, and keeps that', async () => {
+  it('compresses once for all that wait, and stores the result', async () => {
     const response = make(LONG, '}');
     expect(response.ready('gzip')).toBeUndefined();
     const [first, second] = await Promise.all([response.encode('gzip'), response.encode('gzip')]);
@@ -147,25 +147,25 @@ describe('RenderedResponse', () => {
     expect(response.ready('gzip')).toBe(first);
   });
 
-  it('has the same tag when it is made again', async () => {
+  it('has the same tag when it is rendered again', async () => {
     for (const coding of ['gzip', 'br', 'identity'] as const) {
       const tags = [await make(LONG, '}').encode(coding), await make(LONG, '}').encode(coding)];
       expect(tags[0]?.etag).toBe(tags[1]?.etag);
     }
   });
 
-  it('has one tag however it is split into head and tail', () => {
+  it('has the same tag for any division into head and tail', () => {
     const [one, other] = [make('{"a":1', '}'), make('{"a":1}', '')];
     expect(one.ready('identity')?.etag).toBe(other.ready('identity')?.etag);
   });
 
-  it('does not compress what is short', async () => {
+  it('does not compress a short body', async () => {
     const response = make('{"a":1', '}');
     expect(response.ready('br')?.coding).toBe('identity');
     expect((await response.encode('gzip')).coding).toBe('identity');
   });
 
-  it('keeps no larger buffer alive than its bytes', async () => {
+  it('retains no buffer larger than its bytes', async () => {
     const { parts } = await make(LONG, '}').encode('gzip');
     for (const part of parts) expect(part.buffer.byteLength).toBe(part.length);
   });

@@ -18,12 +18,12 @@ import type { ResponseCache } from './response-cache';
 const PREFIX = 'cache';
 const CONFIG = { keyPrefix: PREFIX } as CacheConfig;
 
-/** A replica as far as invalidation goes. */
+/** Part of a replica that invalidation needs. */
 interface Replica {
   redis: RedisConnection;
   memory: MemoryStore;
   invalidation: CacheInvalidation;
-  /** The tests by which running reads were discarded. */
+  /** Tests that were passed to discardRunning. */
   discarded: ((key: string) => boolean)[];
 }
 
@@ -107,7 +107,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('is told to subscribers of both', async () => {
+  it('notifies subscribers of both', async () => {
     const controller = new AbortController();
     const feeds = [one, two].map(({ invalidation }) => invalidation.follow(controller.signal));
     keep(two, `${PREFIX}:books:a:1:x`);
@@ -128,7 +128,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
     expect(await keysInRedis()).toEqual([`lock:${keys[0]}`, 'other:books:a:1:x']);
   });
 
-  it('keeps to the tenants of whoever asks, in every place', async () => {
+  it('is limited to the tenants of the caller, in every tier', async () => {
     const spellings = ['a', 'b', 'a,b', '*', 'a%2A'];
     const keys = spellings.map((tenants) => `${PREFIX}:books:${tenants}:1:x`);
     keep(one, ...keys);
@@ -163,7 +163,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
     },
   );
 
-  it('discards what is being read on both', async () => {
+  it('discards running reads on both', async () => {
     await remove('books*', ['a']);
     for (const { discarded } of [one, two]) {
       expect(discarded.length).toBeGreaterThan(0);
@@ -186,7 +186,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
     expect(warnings.join()).toContain('once it is back');
   });
 
-  it('goes on after messages that nobody should send', async () => {
+  it('continues after invalid messages', async () => {
     for (const message of [
       '',
       '{',
@@ -201,7 +201,7 @@ describeWithPrivateRedis()('CacheInvalidation of two replicas', () => {
     expect(warnings.length).toBeGreaterThan(0);
   });
 
-  it('tells of a replica that does not confirm, and does not wait for it for ever', async () => {
+  it('reports a replica that does not confirm, and waits for it only for a limited time', async () => {
     const silent = client.duplicate();
     silent.on('error', () => undefined);
     await silent.connect();

@@ -12,18 +12,18 @@ import { valuesOf } from '../metrics/values-of';
 
 export interface Invalidated {
   pattern: string;
-  /** Different entries removed, in all tiers. */
+  /** Number of different entries that were removed in all tiers. */
   invalidated: number;
   /** ISO 8601. */
   timestamp: string;
   tenants: Tenants;
 }
 
-/** Keys per SCAN step: a few milliseconds, after which Redis serves other clients. */
+/** Keys of one step of SCAN: a few milliseconds, after which Redis serves other clients. */
 const SCAN_COUNT = 1000;
-/** Later replies are left out of the count. */
+/** Time for replies of other replicas; later ones are not counted. */
 const REPLY_TIMEOUT_MS = 1000;
-/** Invalidations that wait for Redis; the oldest are dropped, as entries expire by themselves. */
+/** Limit of invalidations that wait for Redis; the oldest is dropped, as entries expire by themselves. */
 const MAX_UNFINISHED = 100;
 
 interface Request {
@@ -33,7 +33,7 @@ interface Request {
   tenants: Tenants;
 }
 
-/** Keys as short hashes, which suffice to count each once. */
+/** Reply of a replica, with short hashes of the removed keys, which suffice to count each key once. */
 interface Reply {
   id: string;
   removed: string[];
@@ -45,8 +45,8 @@ interface Announcement {
 }
 
 /**
- * Removes entries by pattern in all tiers and replicas, to free memory or measure a cold cache: stale entries are never
- * found anyway.
+ * Removes entries by pattern in all tiers and replicas, to free memory or to measure a cold cache. Correctness does not
+ * need it, as stale entries are never found.
  */
 @Injectable()
 export class CacheInvalidation implements OnApplicationBootstrap {
@@ -94,7 +94,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     );
   }
 
-  /** Logs what it cannot handle, as any client of Redis can send messages. */
+  /** Handles a message; logs an invalid one, as any client of Redis can send it. */
   private async listen<T>(
     channel: string,
     what: string,
@@ -109,8 +109,8 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   /**
-   * Invalidations on every replica from this call on, until the signal aborts; without Redis, and while it is away,
-   * those of this one. @throws AppError SLOW_CONSUMER.
+   * Streams the invalidations on all replicas from this call on, until the signal aborts; without Redis only those of this
+   * replica. @throws AppError SLOW_CONSUMER.
    */
   follow(signal: AbortSignal): AsyncGenerator<Invalidated> {
     return valuesOf(this.done, signal);
@@ -121,7 +121,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
    * @returns the number of different entries removed, in all tiers and replicas.
    */
   async invalidate(pattern: KeyPattern, tenants: Tenants): Promise<number> {
-    // Redis first: a reader that found an entry there a moment ago stores it in its process, too.
+    // Redis first: a reader that has just found an entry there stores it in its process as well.
     const removed = new Set(await this.removeFromRedis(pattern, tenants));
     const others = this.removeFromOthers(pattern, tenants);
     for (const key of this.removeLocally(pattern, tenants)) removed.add(key);
@@ -138,9 +138,9 @@ export class CacheInvalidation implements OnApplicationBootstrap {
   }
 
   private async removeFromRedis(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
-    // Redis matches the same pattern; the second test keeps tenants apart.
+    // Redis matches the pattern; this test adds the limit to tenants.
     const test = (key: string) => pattern.test(key) && coversOnly(key, tenants);
-    // Running loads would store where the scan has passed.
+    // Running loads would store entries behind the scan.
     this.cache.discardRunning(test);
     const removed: string[] = [];
     let cursor = '0';
@@ -176,7 +176,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     }
   }
 
-  /** Leaves out replicas that do not reply in time, with a warning. */
+  /** Removes entries from other replicas; warns of replicas that do not reply in time. */
   private async removeFromOthers(pattern: KeyPattern, tenants: Tenants): Promise<string[]> {
     if (!this.redis.isAvailable) return [];
     const id = randomUUID();
@@ -195,7 +195,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
       const receivers = await this.redis.attempt((client) =>
         client.publish(this.requests, JSON.stringify(request)),
       );
-      // This replica receives its own request, unless its subscription is broken.
+      // This replica receives its request as well, unless its subscription is broken.
       expected = Math.max(0, (receivers ?? 0) - (this.redis.isSubscribed ? 1 : 0));
       if (replied < expected) await all;
     } finally {
@@ -219,7 +219,7 @@ export class CacheInvalidation implements OnApplicationBootstrap {
     );
   }
 
-  /** Notifies followers here and, without waiting, other replicas. */
+  /** Notifies subscribers of this process and, without waiting, of other replicas. */
   private announce(done: Invalidated): void {
     this.done.next(done);
     const announcement: Announcement = { from: this.replica, done };

@@ -28,12 +28,12 @@ function matches(pattern: string, key: string): boolean {
 }
 
 describe('keyHead', () => {
-  it('spells prefix, namespace and tenants readably', () => {
+  it('has prefix, namespace and tenants in readable form', () => {
     expect(keyHead(PREFIX, 'pages', ['org-1', 'org.2'])).toBe('api_cache:pages:org-1,org.2:');
     expect(keyHead(PREFIX, 'pages', '*')).toBe('api_cache:pages:*:');
   });
 
-  it('lets no id look like all tenants, like a hashed list, or like another part of the key', () => {
+  it('encodes ids so that none looks like all tenants, a hashed list, or another part of the key', () => {
     expect(keyHead(PREFIX, 'pages', ['*'])).toBe('api_cache:pages:%2A:');
     expect(keyHead(PREFIX, 'pages', ['~3~x', 'a,b', 'a:b'])).toBe(
       'api_cache:pages:%7E3%7Ex,a%2Cb,a%3Ab:',
@@ -50,7 +50,7 @@ describe('keyHead', () => {
     );
   });
 
-  it('spells at most 512 characters of tenants, beyond that their number and hash', () => {
+  it('has at most 512 characters of tenants, beyond that their number and hash', () => {
     const id = 'x'.repeat(511);
     expect(keyHead(PREFIX, 'pages', [`${id}y`])).toBe(`api_cache:pages:${id}y:`);
     expect(keyHead(PREFIX, 'pages', ['a', id])).toMatch(/^api_cache:pages:~2~[\w-]{43}:$/);
@@ -84,13 +84,13 @@ describe('coversOnly', () => {
     );
   });
 
-  it('keeps keys of all tenants for those who may see all', () => {
+  it('is true for keys of all tenants only when all are allowed', () => {
     expect(coversOnly(keyOf('*'), '*')).toBe(true);
     expect(coversOnly(keyOf('*'), ['*'])).toBe(false);
     expect(coversOnly(keyOf(['*']), ['*'])).toBe(true);
   });
 
-  it('takes a hashed list for the very list that is allowed, and for no other', () => {
+  it('accepts a hashed list only when it is the allowed list itself', () => {
     const many = Array.from({ length: 200 }, (_, number) => `org-${1000 + number}`);
     const key = keyOf(many);
     expect(key).toContain(':~200~');
@@ -100,13 +100,13 @@ describe('coversOnly', () => {
     expect(coversOnly(key, many.slice(1))).toBe(false);
   });
 
-  it('trusts no text that is no key', () => {
+  it('is false for text that is no key', () => {
     for (const text of ['', 'api_cache', 'api_cache:pages', 'api_cache:pages::1:x']) {
       expect(coversOnly(text, ['org-1'])).toBe(false);
     }
   });
 
-  it('walks through the tenants of a reader once, however many keys are held against them', () => {
+  it('reads the tenants of a reader once for any number of keys', () => {
     let read = 0;
     const tenants = Array.from({ length: 1000 }, (_, number) => `org-${number}`).sort();
     const allowed = new Proxy(tenants, {
@@ -128,7 +128,7 @@ describe('coversOnly', () => {
 describe('KeyPattern', () => {
   const key = keyOf(['org-1'], 'team_pages');
 
-  it('takes * for any text, also none', () => {
+  it('matches * as any text, also none', () => {
     for (const pattern of ['*', 'team_*', 'team_pages*', '*org-1*', 'team_pages:org-1:*', '**']) {
       expect([pattern, matches(pattern, key)]).toEqual([pattern, true]);
     }
@@ -137,19 +137,19 @@ describe('KeyPattern', () => {
     }
   });
 
-  it('takes a name without * for the namespace of that name, and no longer one', () => {
+  it('matches a name without * as the namespace of that name, and no longer one', () => {
     expect(matches('team_pages', key)).toBe(true);
     expect(matches('team_pages:org-1', key)).toBe(true);
     expect(matches('team_pages', keyOf(['org-1'], 'team_pages2'))).toBe(false);
   });
 
-  it('does not mind the prefix, and never leaves it', () => {
+  it('may begin with the prefix, and matches nothing outside it', () => {
     expect(matches(`${PREFIX}:team_pages*`, key)).toBe(true);
     expect(matches('*', 'other_prefix:team_pages:org-1:1:x')).toBe(false);
     expect(matches('*', `lock:${key}`)).toBe(false);
   });
 
-  it('means the same when its text is handed to another process', () => {
+  it('has the same meaning in another process', () => {
     const doubled = new KeyPattern(`${PREFIX}:${PREFIX}:*`, PREFIX);
     const longest = new KeyPattern('n'.repeat(512), PREFIX);
     for (const pattern of [doubled, longest]) {
@@ -180,7 +180,7 @@ describe('KeyPattern', () => {
   });
 });
 
-/** The textbook definition: slow, and plainly right. */
+/** Definition as in textbooks: slow, and evidently right. */
 function slowlyMatches(pattern: string, text: string): boolean {
   if (pattern === '') return text === '';
   if (pattern[0] !== '*') {
@@ -212,13 +212,13 @@ describe('globMatcher', () => {
     );
   });
 
-  it('takes every character but * for itself', () => {
+  it('matches every character but * as itself', () => {
     expect(globMatcher('a.c')('abc')).toBe(false);
     expect(globMatcher('a?[b]\\*')('a?[b]\\')).toBe(true);
     expect(globMatcher('[ab]*')('a')).toBe(false);
   });
 
-  it('takes time in proportion to the key for a pattern made to keep it busy', () => {
+  it('takes time in proportion to the key for a malicious pattern', () => {
     const glob = globMatcher(`${'*a'.repeat(250)}*b`);
     expect(glob('a'.repeat(10_000))).toBe(false);
     expect(growthOf(10_000, (size) => 'a'.repeat(size), glob)).toBeLessThan(LINEAR_GROWTH);
@@ -241,7 +241,7 @@ describe('the pattern for Redis', () => {
     await server?.stop();
   });
 
-  it('finds the same keys as the one for this process', async () => {
+  it('matches the same keys as the pattern of this process', async () => {
     if (!client) return;
     const redis = client;
     const prefix = `spec-${randomUUID()}`;
@@ -254,7 +254,7 @@ describe('the pattern for Redis', () => {
     await fc.assert(
       fc.asyncProperty(pattern, keys, async (text, texts) => {
         fc.pre(text !== '');
-        // Some are made from the pattern itself, as few of the others match.
+        // Some keys are made from the pattern, as few others match.
         const made = [text, text.replaceAll('*', 'a'), text.replaceAll('*', ''), `${text}:b`];
         const all = [...new Set([...texts, ...made])].map((end) => `${prefix}:${end}`);
         await redis.mSet(all.map((name): [string, string] => [name, '']));

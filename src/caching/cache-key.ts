@@ -4,27 +4,27 @@ import { validationFailed } from '../platform/errors/app-error';
 /** Owners of the data in a response: sorted ids without duplicates; `*` is all. */
 export type Tenants = readonly string[] | '*';
 
-/** Longer lists of tenants are in keys as number and hash. */
+/** Limit of the tenants in a key; of a longer list the key has number and hash. */
 const MAX_SPELLED_LENGTH = 512;
 export const MAX_PATTERN_LENGTH = 512;
 
 /**
- * Keys are `prefix:namespace:tenants:version:hash`. Ids are percent-encoded, `*` too, so that no id looks like another
- * part of a key or like all tenants.
+ * Returns the head of a key `prefix:namespace:tenants:version:hash`. Ids are percent-encoded, with `*`, so that none looks
+ * like another part of a key or like all tenants.
  */
 export function keyHead(prefix: string, namespace: string, tenants: Tenants): string {
   return `${prefix}:${namespace}:${tenantsText(tenants)}:`;
 }
 
-/** 192 bits of SHA-256 in 32 characters of base64url: no client can make two queries share an entry. */
+/** Hashes a query: 192 bits of SHA-256, 32 characters of base64url, so that no client can make two queries share an entry. */
 export function queryHash(query: string): string {
   return createHash('sha256').update(query).digest('base64url').slice(0, 32);
 }
 
-/** Cached, as every key of a store is compared with the same list. */
+/** Sets of allowed tenants by their list, with which every key of a store is compared. */
 const spellings = new WeakMap<readonly string[], { ids: Set<string>; all: string }>();
 
-/** True when all tenants of a key are in `allowed`. A hashed list must be `allowed` itself. */
+/** Tells whether all tenants of a key are in `allowed`; a hashed list has to be `allowed` itself. */
 export function coversOnly(key: string, allowed: Tenants): boolean {
   if (allowed === '*') return true;
   const [, , tenants = ''] = key.split(':', 3);
@@ -38,7 +38,7 @@ export function coversOnly(key: string, allowed: Tenants): boolean {
   return tenants.split(',').every((id) => ids.has(id));
 }
 
-/** Tenants as in keys; of a long list, its hash. */
+/** Returns tenants as in keys; of a long list its number and hash. */
 export function tenantsText(tenants: Tenants): string {
   if (tenants === '*') return '*';
   const text = tenants.map(encoded).join(',');
@@ -46,20 +46,20 @@ export function tenantsText(tenants: Tenants): string {
   return `~${tenants.length}~${createHash('sha256').update(text).digest('base64url')}`;
 }
 
-/** Encodes also `*` (all tenants) and `~` (hashed list), which encodeURIComponent leaves. */
+/** Encodes an id, with `*` (all tenants) and `~` (hashed list), which encodeURIComponent leaves. */
 function encoded(id: string): string {
   return encodeURIComponent(id).replaceAll('*', '%2A').replaceAll('~', '%7E');
 }
 
-/** Operator's pattern: the beginning of keys after the prefix, with `*` for any text. */
+/** Pattern of an operator: the beginning of keys after the prefix, with `*` for any text. */
 export class KeyPattern {
-  /** The pattern of `SCAN … MATCH` for the whole key, with Redis's other wildcards escaped. */
+  /** Pattern of `SCAN … MATCH` for the whole key, in which the other wildcards of Redis are escaped. */
   readonly redisGlob: string;
   readonly test: (key: string) => boolean;
 
   /**
-   * @param text as given, so that replicas make the same pattern of it. Without `*` a whole namespace, or a namespace
-   * and tenants; may begin with the prefix.
+   * @param text of the operator, of which every replica makes the same pattern. Without `*` it is a whole namespace, or a
+   * namespace and tenants; it may begin with the prefix.
    * @throws AppError VALIDATION_FAILED for a text that is empty, too long or has control characters.
    */
   constructor(
@@ -84,7 +84,7 @@ function violationOf(text: string, bare: string): string | undefined {
   return undefined;
 }
 
-/** Matches `*` as any text. Each literal part is searched once, after the one before: linear time. */
+/** Matches `*` as any text. Each literal part is searched once, behind the previous one: in linear time. */
 export function globMatcher(pattern: string): (text: string) => boolean {
   const [first = '', ...others] = pattern.split('*');
   const last = others.pop();

@@ -72,7 +72,7 @@ describe('CachePolicy', () => {
     expect(policy.ttlMs(namespace, path)).toBe(ttlMs);
   });
 
-  it('lets no answer take more than an eighth of the memory', () => {
+  it('limits a response to an eighth of the memory', () => {
     expect(policyOf({}).maxEntryBytes).toBe(1000);
   });
 });

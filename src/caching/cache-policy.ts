@@ -7,7 +7,7 @@ import { MAX_ENTRY_FRACTION } from './memory-store';
 
 type Matcher = (text: string) => boolean;
 
-/** Settings for a read: caching and time to live. */
+/** Settings of reads: whether they are cached, and for how long. */
 @Injectable()
 export class CachePolicy {
   private readonly disabled: Matcher[];
@@ -41,12 +41,12 @@ export class CachePolicy {
     );
   }
 
-  /** First override that matches, else the default. */
+  /** Time to live by the first override that matches, else the default. */
   ttlMs(namespace: string, path?: string): number {
     return this.overrideMs(namespace, path) ?? this.config.defaultTtlSeconds * 1000;
   }
 
-  /** First override that matches. */
+  /** Time to live by the first override that matches. */
   overrideMs(namespace: string, path?: string): number | undefined {
     for (const { matches, isPath, ttlMs } of this.overrides) {
       const text = isPath ? path : namespace;
@@ -56,7 +56,7 @@ export class CachePolicy {
   }
 }
 
-/** Matches a path and all below, with or without the API's prefix, in any case; `*` is any text. */
+/** Matches a path and all below, with or without the prefix of the API, in upper or lower case; `*` is any text. */
 function pathMatcher(pattern: string): Matcher {
   const trimmed = pattern.replace(/\/+$/, '').toLowerCase();
   const matchers = [trimmed, `/${API_PREFIX}${trimmed}`].flatMap((path) => [
@@ -64,7 +64,7 @@ function pathMatcher(pattern: string): Matcher {
     globMatcher(`${path}/*`),
   ]);
   return (path) => {
-    const plain = path.toLowerCase(); // as routes are matched
+    const plain = path.toLowerCase(); // routes are matched in any case
     return matchers.some((matches) => matches(plain));
   };
 }

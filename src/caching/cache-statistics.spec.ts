@@ -19,7 +19,7 @@ function record(
 }
 
 describe('CacheStatistics', () => {
-  it('starts from nothing', () => {
+  it('starts at zero', () => {
     const statistics = new CacheStatistics();
     expect(statistics.totals()).toEqual({
       hitRatio: 0,
@@ -32,7 +32,7 @@ describe('CacheStatistics', () => {
     expect(statistics.window()).toEqual({ seconds: 300, requests: 0, hitRatio: undefined });
   });
 
-  it('counts hits and misses as requests, and what was excluded beside them', () => {
+  it('counts hits and misses as requests, and excluded ones separately', () => {
     const statistics = new CacheStatistics();
     record(statistics, 'hit', 2);
     record(statistics, 'miss', 1);
@@ -47,14 +47,14 @@ describe('CacheStatistics', () => {
     expect(statistics.window()).toEqual({ seconds: 300, requests: 3, hitRatio: 66.67 });
   });
 
-  it('knows of no ratio where everything was excluded', () => {
+  it('has no ratio when all requests were excluded', () => {
     const statistics = new CacheStatistics();
     record(statistics, 'excluded', 3);
     expect(statistics.totals()).toMatchObject({ hitRatio: 0, totalRequests: 0 });
     expect(statistics.window().hitRatio).toBeUndefined();
   });
 
-  it('keeps namespaces apart, whatever they are called', () => {
+  it('separates namespaces of any name', () => {
     const statistics = new CacheStatistics();
     record(statistics, 'hit', 1, 'pages');
     record(statistics, 'miss', 3, '__proto__');
@@ -65,7 +65,7 @@ describe('CacheStatistics', () => {
     expect(statistics.totals()).toMatchObject({ hitRatio: 25, totalRequests: 4 });
   });
 
-  it('forgets in its window what is five minutes old, but not in its totals', () => {
+  it('drops counts after five minutes from its window, and not from its totals', () => {
     const statistics = new ClockedStatistics();
     record(statistics, 'hit', 3);
     statistics.seconds = 200;
@@ -105,7 +105,7 @@ describe('CacheStatistics', () => {
     );
   });
 
-  it('goes by a clock that only goes forward', () => {
+  it('uses a monotonic clock', () => {
     const now = jest.spyOn(Date, 'now');
     try {
       const statistics = new CacheStatistics();

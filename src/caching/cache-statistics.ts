@@ -6,7 +6,7 @@ import { MemoryStore } from './memory-store';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { RollingWindow } from '../platform/runtime/rolling-window';
 
-/** A request that did not search the cache is `excluded`. */
+/** Outcome of a request; `excluded` did not search the cache. */
 export type CacheOutcome = 'hit' | 'miss' | 'excluded';
 
 type Tally = Record<CacheOutcome, number>;
@@ -15,12 +15,12 @@ const BYTES_PER_MB = 1024 * 1024;
 const WINDOW_SECONDS = 300;
 const SLOT_SECONDS = 10;
 
-/** Counts of requests by outcome, namespace, and in a rolling window. Ratios are percents with two decimals. */
+/** Counts requests by outcome, by namespace, and in a rolling window. Ratios are percents with two decimals. */
 @Injectable()
 export class CacheStatistics {
   private readonly all: Tally = emptyTally();
   private readonly namespaces = new Map<string, Tally>();
-  /** Since the start. */
+  /** Entries that were not shared, since the start. */
   private unshared = 0;
   private readonly lifetimes = { count: 0, seconds: 0 };
   private readonly recent = new RollingWindow(
@@ -45,7 +45,7 @@ export class CacheStatistics {
     if (outcome !== 'excluded') this.recent.current(this.nowSeconds())[outcome] += 1;
   }
 
-  /** An entry that was not worth its way to the shared tier. */
+  /** Counts an entry that was not worth its way to the shared tier. */
   recordUnshared(): void {
     this.unshared += 1;
   }
@@ -55,7 +55,7 @@ export class CacheStatistics {
     this.lifetimes.seconds += ms / 1000;
   }
 
-  /** Decisions since the start: entries kept from the shared tier, and the sum of learned lifetimes. */
+  /** Decisions since the start: entries that were not shared, and the sum of learned lifetimes. */
   learned(): { unshared: number; lifetimes: number; lifetimeSeconds: number } {
     const { count, seconds } = this.lifetimes;
     return { unshared: this.unshared, lifetimes: count, lifetimeSeconds: seconds };
@@ -69,7 +69,7 @@ export class CacheStatistics {
     return Object.fromEntries([...this.namespaces].map(([name, tally]) => [name, countsOf(tally)]));
   }
 
-  /** Five minutes, or up to one slot less; no ratio without requests. */
+  /** Counts of the last five minutes, or up to one slot less; no ratio without requests. */
   window(): { seconds: number; requests: number; hitRatio: number | undefined } {
     let hits = 0;
     let requests = 0;
@@ -125,7 +125,7 @@ export class CacheReport {
   }
 }
 
-/** Size and hit ratio; degraded while the shared tier is away. */
+/** Health of the cache: size and hit ratio; degraded while the shared tier is not reached. */
 @Injectable()
 export class CacheHealthIndicator {
   constructor(
@@ -141,9 +141,9 @@ export class CacheHealthIndicator {
   }
 }
 
-/** Least recently used holders are evicted first. */
+/** Limit of holders, of which the least recently used are evicted. */
 const MAX_HOLDERS = 1000;
-/** Beyond this, older reads count half: the ratio is that of the last hundreds. */
+/** Number of reads beyond which older ones count half: the ratio is of the last hundreds. */
 const MAX_READS = 500;
 
 interface Reads {
@@ -151,11 +151,11 @@ interface Reads {
   all: number;
 }
 
-/** Hit ratio of each holder's latest reads: one ratio for all would disclose the activity of others. */
+/** Hit ratios of the latest reads by holder: a common ratio would disclose the activity of others. */
 export class HitRatios {
   private readonly reads = new LRUCache<string, Reads>({ max: MAX_HOLDERS });
 
-  /** @returns this holder's ratio including this read, in percent, two decimals. */
+  /** Counts a read; returns the holder's ratio with it, in percent with two decimals. */
   count(holder: string, isHit: boolean): number {
     const { hits, all } = this.reads.get(holder) ?? { hits: 0, all: 0 };
     const share = all >= MAX_READS ? 0.5 : 1;

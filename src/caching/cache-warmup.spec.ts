@@ -4,13 +4,13 @@ import { CacheWarmup, type WarmupStep } from './cache-warmup';
 import type { CachedRead, ReadDescription } from './cached-read';
 import type { LoadOptions, ResponseCache } from './response-cache';
 
-/** Reads of a made-up kind. The number of a page is its query. */
+/** Kind of read for these tests; the query is the number of a page. */
 const READ = {
   namespace: 'books',
   read: (description: ReadDescription) => Promise.resolve(description.query),
 } as unknown as CachedRead;
 
-/** A cache that only notes what it is asked for; pages that are `refused` cannot be read, `large` ones not kept. */
+/** Cache that records requests; pages of `refused` cannot be read, and those of `large` are not cached. */
 function warmupWith({ refused = [] as string[], large = [] as string[], isExcluded = false }) {
   const asked: { query: string; isAhead?: boolean }[] = [];
   const load = { running: 0, most: 0 };
@@ -44,7 +44,7 @@ describe('CacheWarmup', () => {
   beforeEach(() => jest.spyOn(Logger.prototype, 'warn').mockReturnValue());
   afterEach(() => jest.restoreAllMocks());
 
-  it('reads what all plans name, as nobody’s request', async () => {
+  it('reads the steps of all plans, uncounted', async () => {
     const { warmup, asked } = warmupWith({});
     warmup.register(planOf(step('1'), step('2')));
     warmup.register(planOf(step('3')));
@@ -53,7 +53,7 @@ describe('CacheWarmup', () => {
     expect(asked.every(({ isAhead }) => isAhead === true)).toBe(true);
   });
 
-  it('follows what an answer leads to, until it leads nowhere', async () => {
+  it('follows the next step of each response to the last', async () => {
     const { warmup, asked } = warmupWith({});
     const following: WarmupStep['next'] = (tailData) =>
       Number(tailData) < 5 ? step(String(Number(tailData) + 1), following) : undefined;
@@ -62,7 +62,7 @@ describe('CacheWarmup', () => {
     expect(asked.map(({ query }) => query)).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  it('counts as failed what cannot be read or kept, and goes on', async () => {
+  it('counts steps that cannot be read or cached as failed, and continues', async () => {
     const { warmup } = warmupWith({ refused: ['2'], large: ['3'] });
     const never = () => step('9');
     warmup.register(planOf(step('1'), step('2', never), step('3', never), step('4')));
@@ -87,7 +87,7 @@ describe('CacheWarmup', () => {
     expect(asked).toHaveLength(result.warmedUp);
   });
 
-  it('does not read what the settings exclude', async () => {
+  it('does not read steps that the settings exclude', async () => {
     const { warmup, asked } = warmupWith({ isExcluded: true });
     warmup.register(planOf(step('1')));
     expect(await warmup.run(['a'], 7)).toEqual({ warmedUp: 0, failed: 0, total: 0 });

@@ -5,24 +5,24 @@ import { CachePolicy } from './cache-policy';
 import type { CachedRead, ReadDescription } from './cached-read';
 import { DEFAULT_READ_POLICY, ResponseCache } from './response-cache';
 
-/** Few enough not to delay readers. */
+/** Concurrent reads, few enough not to delay readers. */
 const CONCURRENCY = 4;
-/** No read begins after this: a warm-up is a request, and has to end. */
+/** Time after which no read begins: a warm-up is a request, and has to end. */
 const BUDGET_MS = 20_000;
 
-/** `path` is where readers request the response. */
+/** Response to load; `path` is where readers request it. */
 export interface WarmupStep {
   description: ReadDescription;
   path: string;
-  /** Depends on the content (next page). */
+  /** Returns the step that depends on the content (next page). */
   next?: (tailData: unknown) => WarmupStep | undefined;
 }
 
-/** Responses that readers are about to request. The domain registers one. */
+/** Plan of responses that readers are about to request, which the domain registers. */
 export interface WarmupPlan {
   readonly read: CachedRead;
 
-  /** First steps for these tenants; reads are expected `days` back. */
+  /** Returns the first steps for tenants, whose reads are expected to go back `days`. */
   steps(tenants: Tenants, days: number): Promise<WarmupStep[]>;
 }
 
@@ -41,7 +41,7 @@ export class CacheWarmup {
     this.plans.push(plan);
   }
 
-  /** Cached responses count as warmed up, and each other one as failed; excluded ones are left out. */
+  /** Loads the responses of all plans. Cached ones count as warmed up, all others but excluded ones as failed. */
   async run(tenants: Tenants, days: number): Promise<Omit<WarmupResultDto, 'timestamp'>> {
     const deadlineMs = performance.now() + BUDGET_MS;
     const result = { warmedUp: 0, failed: 0, total: 0 };

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 
-/** Least recently asked for are forgotten first; a few hundred bytes each. */
+/** Limit of tenants, of which the least recently requested are dropped; a few hundred bytes each. */
 const MAX_TENANTS = 10_000;
-/** Changes that count; beyond it the older half counts half, so that a new rate shows after a few changes. */
+/** Number of changes beyond which the count is halved, so that a new rate shows after a few changes. */
 const MAX_CHANGES = 4;
 /** Weight of the prior: a quarter of a change, so that a few observations outweigh it. */
 const PRIOR_CHANGES = 0.25;
@@ -10,24 +10,24 @@ const PRIOR_CHANGES = 0.25;
 interface Observed {
   version: string;
   seenMs: number;
-  /** Changes, as a number that decays, within `exposureMs` of observation. */
+  /** Decaying number of changes within `exposureMs` of observation. */
   changes: number;
   exposureMs: number;
 }
 
 /**
- * Rates at which the versions of tenants change, learned from the versions that requests find. A difference between two
- * looks says that there was a change, not how many there were: it counts as the mean number of changes of a Poisson
- * process that has at least one in that time, at the rate known so far (expectation maximization for interval-censored
- * counts). So tenants that are looked at seldom and change each time have a high rate.
+ * Learns the rates at which the versions of tenants change from the versions that requests find. A difference between two
+ * observations shows a change, and not the number of changes: it counts as the mean number of a Poisson process that has
+ * at least one in that time, at the rate known so far (expectation maximization for interval-censored counts). So tenants
+ * that are observed seldom and differ each time have a high rate.
  */
 export class ChangeRates {
   private readonly observed = new LRUCache<string, Observed>({ max: MAX_TENANTS });
 
-  /** @param priorMs mean time between changes of tenants of which nothing is known. */
+  /** @param priorMs mean time between changes of tenants without observations. */
   constructor(private readonly priorMs: number) {}
 
-  /** The version of these tenants at this time, on a clock that only goes forward. */
+  /** Records the version of tenants at a time, on a monotonic clock. */
   record(tenants: string, version: string, nowMs: number): void {
     const known = this.observed.get(tenants);
     if (known === undefined) {
@@ -41,7 +41,7 @@ export class ChangeRates {
     else recordChange(known, version, passedMs);
   }
 
-  /** Changes per millisecond; positive. */
+  /** Returns the changes per millisecond, a positive number. */
   perMs(tenants: string): number {
     const known = this.observed.peek(tenants);
     return known === undefined ? 1 / this.priorMs : known.changes / known.exposureMs;
@@ -57,6 +57,6 @@ function recordChange(known: Observed, version: string, passedMs: number): void 
     known.changes /= 2;
     known.exposureMs /= 2;
   }
-  // At most one a millisecond: many within one tick of the clock are no infinite rate.
+  // At most one change a millisecond: changes in one tick of the clock must not give an infinite rate.
   known.exposureMs = Math.max(known.exposureMs, known.changes);
 }

@@ -13,7 +13,7 @@ describe('DemandEstimator', () => {
 
   afterEach(() => jest.restoreAllMocks());
 
-  /** Asks every second; the version changes every `changeSeconds`. */
+  /** Requests every second; the version changes every `changeSeconds`. */
   function ask(
     estimator: DemandEstimator,
     demand: Demand,
@@ -35,7 +35,7 @@ describe('DemandEstimator', () => {
     expect(estimator.isWorthSharing(demand, nowMs)).toBe(true);
   });
 
-  it('gives calm tenants long lifetimes and busy ones short ones, within the limits', () => {
+  it('estimates long lifetimes for tenants that change seldom, and short ones for others, within limits', () => {
     const estimator = new DemandEstimator(MB, LIMITS);
     const [calm, busy] = [estimator.demandOf('a', 'calm'), estimator.demandOf('b', 'busy')];
     ask(estimator, busy, 100, 1);
@@ -61,7 +61,7 @@ describe('DemandEstimator', () => {
     const never = estimator.demandOf('never', 'calm');
     for (let minute = 0; minute < 10; minute += 1) {
       ask(estimator, seldom, 1, Infinity);
-      // Asked each second, by a tenant that writes ten times as often.
+      // Requested each second, of a tenant that writes ten times as often.
       for (let second = 0; second < 20; second += 1) {
         nowMs += 1000;
         estimator.recordRequest(often, nowMs);
@@ -77,7 +77,7 @@ describe('DemandEstimator', () => {
     expect(estimator.worth(often, nowMs)).toBeLessThan(200 / 4);
   });
 
-  it('shares what is found again before the next change, and not the rest', () => {
+  it('shares responses that are found again before the next change, and no others', () => {
     const estimator = new DemandEstimator(MB, LIMITS);
     const [hot, cold] = [estimator.demandOf('hot', 'busy'), estimator.demandOf('cold', 'busy')];
     ask(estimator, hot, 300, 2);

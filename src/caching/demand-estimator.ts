@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { ChangeRates } from './change-rates';
 import { FrequencySketch, seededHash } from './frequency-sketch';
 
-/** A response as requests ask for it, whatever its version: popularity survives commits. */
+/** Response in any version: popularity survives commits. */
 export interface Demand {
-  /** Of the key without the version. */
+  /** Hash of the key without the version. */
   readonly hash: number;
   /** Owners of the data, as text. */
   readonly tenants: string;
@@ -12,24 +12,24 @@ export interface Demand {
 
 /** All times in milliseconds. */
 export interface LifetimeLimits {
-  /** Fixed lifetime, from which nothing learned departs without evidence. */
+  /** Fixed lifetime, which holds until there are observations. */
   usualMs: number;
   minMs: number;
   maxMs: number;
 }
 
-/** Nineteen of twenty entries are outdated by then, if changes come at random. */
+/** Multiple of the mean time between changes: by then nineteen of twenty entries are outdated, if changes are random. */
 const MEAN_INTERVALS = 3;
-/** Below so many expected hits before the next change an entry is not worth its way to the shared tier. */
+/** Expected hits before the next change from which an entry is worth its way to the shared tier. */
 const MIN_SHARED_HITS = 0.25;
-/** Several columns (four counters, 8 bytes) for each entry of the least size (memory-store.ts); 1.6 % of the bound. */
+/** Bytes of cache for each column (four counters, 8 bytes) of the sketch, several for the smallest entry; 1.6 % of the bound. */
 const BYTES_PER_COLUMN = 512;
 const [MIN_WIDTH, MAX_WIDTH] = [1024, 2 ** 18];
 
 /**
- * Learns how often each response is asked for and how often its tenants change, and estimates from both what a cached
- * response is worth and how long it is worth keeping. Memory is bounded; estimates never decide whether a response is
- * current, only its place and time in memory (docs/adr/0050-adaptive-cache.md).
+ * Learns how often each response is requested and how often its tenants change, and estimates by both the worth and the
+ * lifetime of a cached response. Its memory is bounded. Estimates decide about place and time in memory, and never
+ * whether a response is current (docs/adr/0050-adaptive-cache.md).
  */
 export class DemandEstimator {
   private readonly seed = randomBytes(4).readUInt32LE();
@@ -45,7 +45,7 @@ export class DemandEstimator {
       performance.now(),
     );
     this.changes = new ChangeRates(usualMs / MEAN_INTERVALS);
-    // A fixed lifetime beyond the limits is the limit.
+    // A fixed lifetime beyond a limit moves the limit.
     this.limits = { usualMs, minMs: Math.min(minMs, usualMs), maxMs: Math.max(maxMs, usualMs) };
   }
 
@@ -53,7 +53,7 @@ export class DemandEstimator {
     return this.limits.maxMs;
   }
 
-  /** Responses that the process tier holds now. */
+  /** Sets the number of responses in the process tier. */
   fitTo(entries: number): void {
     this.requests.fitTo(entries);
   }
@@ -71,8 +71,8 @@ export class DemandEstimator {
   }
 
   /**
-   * Hits that a cached response has in a period: its requests, times the probability that no change precedes the next
-   * one.
+   * Estimates the hits of a cached response in a period: its requests, times the probability that no change precedes the
+   * next request.
    */
   worth(demand: Demand, nowMs: number): number {
     const requests = this.requests.estimate(demand.hash);
@@ -85,8 +85,8 @@ export class DemandEstimator {
   }
 
   /**
-   * Whole seconds, as milliseconds: until the entry is probably outdated, within the limits. How often it is asked for
-   * decides elsewhere whether it stays that long.
+   * Estimates the milliseconds, in whole seconds and within limits, until an entry is probably outdated. Whether it stays
+   * for so long depends on its requests (TinyLfu).
    */
   lifetimeMs({ tenants }: Demand): number {
     const { minMs, maxMs } = this.limits;
@@ -94,7 +94,7 @@ export class DemandEstimator {
     return Math.round(Math.min(maxMs, Math.max(minMs, wantedMs)) / 1000) * 1000;
   }
 
-  /** Requests for each change: the mean number of hits of one version. */
+  /** Estimates the requests for each change, which is the mean number of hits of a version. */
   private hitsPerVersion({ tenants }: Demand, requests: number, nowMs: number): number {
     return requests / (this.requests.periodMs(nowMs) * this.changes.perMs(tenants));
   }

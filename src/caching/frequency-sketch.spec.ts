@@ -6,7 +6,7 @@ const WIDTH = 64;
 describe('FrequencySketch', () => {
   const keys = fc.array(fc.nat({ max: 200 }), { maxLength: 300, size: 'max' });
 
-  it('never says less than what was counted, within a sample', () => {
+  it('never estimates less than was counted, within a sample', () => {
     fc.assert(
       fc.property(keys, fc.integer(), (asked, seed) => {
         const sketch = new FrequencySketch(WIDTH, 0);
@@ -22,7 +22,7 @@ describe('FrequencySketch', () => {
     );
   });
 
-  it('says exactly that as long as keys are few', () => {
+  it('is exact for a few keys', () => {
     const sketch = new FrequencySketch(1024, 0);
     for (let key = 1; key <= 20; key += 1) {
       for (let count = 0; count < key; count += 1) sketch.increment(seededHash(`${key}`, 1), 0);
@@ -34,7 +34,7 @@ describe('FrequencySketch', () => {
     expect(sketch.estimate(seededHash('another', 1))).toBe(0);
   });
 
-  it('halves counts and the time they stand for after a sample, so that rates remain', () => {
+  it('halves counts and their time after a sample, so that rates stay', () => {
     const sketch = new FrequencySketch(1024, 0);
     sketch.fitTo(200);
     for (let number = 1; number < 1000; number += 1) sketch.increment(7, number);
@@ -43,7 +43,7 @@ describe('FrequencySketch', () => {
     expect([sketch.estimate(7), sketch.periodMs(1000)]).toEqual([500, 500]);
   });
 
-  it('forgets by the hour when requests are few', () => {
+  it('halves counts each hour when requests are few', () => {
     const sketch = new FrequencySketch(1024, 0);
     for (let number = 0; number < 8; number += 1) sketch.increment(7, 0);
     for (let hour = 1; hour <= 8; hour += 1) sketch.increment(9, hour * 3_600_000);

@@ -1,16 +1,16 @@
-/** Rows of counters; an estimate is the smallest of a key's four. */
+/** Rows of counters; an estimate is the smallest of the four counters of a key. */
 const ROWS = 4;
 const MAX_COUNT = 0xffff;
-/** Requests for each cached entry after which counts halve: keys that are no longer asked for have to lose their places. */
+/** Requests for each cached entry after which counts halve: keys without requests have to lose their places. */
 const SAMPLE_FACTOR = 5;
-/** At least so many, as a nearly empty cache needs no room. */
+/** Minimum of a sample: a nearly empty cache evicts nothing. */
 const MIN_SAMPLE = 1000;
-/** Counts halve after this time, too, so that a quiet service does not go by the popularity of yesterday. */
+/** Time after which counts halve as well, so that a quiet service does not use the popularity of yesterday. */
 const MAX_PERIOD_MS = 3_600_000;
 
 /**
- * Counts how often each of many keys was asked for lately, in fixed memory: a count-min sketch with conservative update
- * whose counts are halved after a sample of requests (TinyLFU: Einziger, Friedman, Manes, ACM ToS 2017). An estimate is
+ * Counts recent requests of many keys in fixed memory: a count-min sketch with conservative update, whose counts are
+ * halved after a sample of requests (TinyLFU: Einziger, Friedman, Manes, ACM ToS 2017). An estimate is
  * never below the true count of the sample, unless that exceeds 65 535. Counters have 16 bits rather than the 4 of the
  * paper, as they also serve as rates, which have to tell 15 requests from 1500.
  */
@@ -53,7 +53,7 @@ export class FrequencySketch {
     if (this.counted >= this.sample || nowMs - this.startedMs >= MAX_PERIOD_MS) this.halve(nowMs);
   }
 
-  /** Requests for the key within the period; keys with the same counters may add to it. */
+  /** Estimates the requests for a key in a period; keys with the same counters may add to it. */
   estimate(hash: number): number {
     const { counters, mask } = this;
     const step = stepOf(hash);
@@ -65,12 +65,12 @@ export class FrequencySketch {
     );
   }
 
-  /** Fits the sample to as many cached entries. */
+  /** Adapts the sample to the number of cached entries. */
   fitTo(entries: number): void {
     this.sample = Math.min(this.maxSample, Math.max(MIN_SAMPLE, SAMPLE_FACTOR * entries));
   }
 
-  /** Milliseconds over which the counts were taken; at least 1. */
+  /** Milliseconds in which the requests were counted; at least 1. */
   periodMs(nowMs: number): number {
     return Math.max(1, nowMs - this.startedMs);
   }
@@ -83,7 +83,7 @@ export class FrequencySketch {
   }
 }
 
-/** Distance between a key's counters of two rows: odd, so that all of a row are reachable. */
+/** Distance between the counters of a key in two rows: odd, so that all counters are reachable. */
 function stepOf(hash: number): number {
   return (Math.imul(hash, 0x9e3779b1) >>> 15) | 1;
 }

@@ -56,7 +56,7 @@ class Model {
 
 describe('MemoryStore against a list', () => {
   const key = fc.nat({ max: 25 }).map((number) => `key ${number}`);
-  // The bound holds about ten of the many; the few are above the eighth that one may take.
+  // The bound holds about ten of the small values; large ones exceed the eighth of a single entry.
   const size = fc.oneof(
     { weight: 9, arbitrary: fc.nat({ max: 1000 }) },
     { weight: 1, arbitrary: fc.nat({ max: 3000 }) },
@@ -119,7 +119,7 @@ describe('MemoryStore against a list', () => {
               evictions,
             });
           }
-          // Looking counts as a use, but the order of looking is the same for both.
+          // A search counts as a use, in the same order for both.
           for (let number = 0; number <= 25; number += 1) {
             expect(store.find(`key ${number}`)).toBe(model.find(`key ${number}`));
           }
@@ -160,7 +160,7 @@ describe('MemoryStore by worth, against a map of all that was set', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('remove' as const), number }) },
   );
 
-  it('finds what was last set or nothing, one version of each, within the bound', () => {
+  it('finds the last value or nothing, one version of each, within the bound', () => {
     const maxBytes = 100_000;
     fc.assert(
       fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
@@ -212,7 +212,7 @@ describe('MemoryStore by worth, against a map of all that was set', () => {
 describe('a scan by one organization', () => {
   const maxBytes = 1024 * 1024;
 
-  /** Hits of 20 pages of another organization, asked for in turn while ever new keys are asked for and set. */
+  /** Counts hits of 20 pages of another organization, requested in rotation while new keys are requested and set. */
   function hitsDuringScan(estimator?: DemandEstimator): number {
     const store = new MemoryStore(maxBytes, estimator);
     let hits = 0;
@@ -233,7 +233,7 @@ describe('a scan by one organization', () => {
     return hits;
   }
 
-  it('does not evict what another one asks for again and again, as it does by last use', () => {
+  it('does not evict pages that another requests repeatedly, as eviction by last use does', () => {
     expect(hitsDuringScan(new DemandEstimator(maxBytes, LIMITS))).toBe(20 * 20);
     expect(hitsDuringScan()).toBe(0);
   });

@@ -11,7 +11,7 @@ class Value implements SizedValue {
 }
 
 const MB = 1024 * 1024;
-/** So much that the bound holds eight and no ninth. */
+/** Size of which the bound holds eight values and no ninth. */
 const NINTH = Math.ceil(MB / 9);
 
 /** Returns the counted bytes of an entry with an empty key and an empty value. */
@@ -20,7 +20,7 @@ function overheadBytes(): number {
 }
 
 describe('MemoryStore', () => {
-  it('keeps what Keyv hands it, and finds it without waiting', async () => {
+  it('stores values of Keyv, and finds them synchronously', async () => {
     const store = new MemoryStore(MB);
     const plain = { useKeyPrefix: false, serialize: undefined, deserialize: undefined };
     const keyv = new Keyv({ store, ...plain });
@@ -50,7 +50,7 @@ describe('MemoryStore', () => {
     });
   });
 
-  it('counts anew what has grown or shrunk', () => {
+  it('measures a value again that has grown or shrunk', () => {
     const store = new MemoryStore(MB);
     const value = new Value(100);
     store.set('a', { value });
@@ -66,7 +66,7 @@ describe('MemoryStore', () => {
     expect(store.statistics()).toEqual({ entries: 1, bytes: bytes - 100, evictions: 0 });
   });
 
-  it('does not keep what takes more than an eighth, nor push anything out for it', () => {
+  it('stores no value above an eighth, and evicts nothing for it', () => {
     const store = new MemoryStore(MB);
     const most = MB / 8 - overheadBytes() - 2;
     for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) {
@@ -78,7 +78,7 @@ describe('MemoryStore', () => {
     expect(store.statistics()).toEqual({ entries: 8, bytes: MB, evictions: 0 });
   });
 
-  it('lets go of what has grown beyond an eighth, and of what a larger value replaces', () => {
+  it('drops a value that has grown beyond an eighth, or is replaced by such a one', () => {
     const store = new MemoryStore(MB);
     const value = new Value(10);
     store.set('a', { value });
@@ -89,7 +89,7 @@ describe('MemoryStore', () => {
     expect(store.statistics()).toEqual({ entries: 0, bytes: 0, evictions: 0 });
   });
 
-  it('removes by key and says which', () => {
+  it('removes by key and returns the keys', () => {
     const store = new MemoryStore(MB);
     for (const key of ['a1', 'b1', 'a2']) store.set(key, { value: new Value(1, `group ${key}`) });
     expect(store.removeWhere((key) => key.startsWith('a')).sort()).toEqual(['a1', 'a2']);
@@ -100,7 +100,7 @@ describe('MemoryStore', () => {
   });
 });
 
-describe('what MemoryStore keeps of a group', () => {
+describe('the entry of a group in MemoryStore', () => {
   it('is its newest member', () => {
     const store = new MemoryStore(MB);
     const values = [new Value(1, 'g'), new Value(1, 'g')] as const;
@@ -114,7 +114,7 @@ describe('what MemoryStore keeps of a group', () => {
     expect(store.newestOf('g')).toBe('2');
   });
 
-  it('is nothing once that is gone, in whichever way', () => {
+  it('is none once that is removed in any way', () => {
     const ways: ((store: MemoryStore, value: Value) => void)[] = [
       (store) => store.delete('1'),
       (store) => store.clear(),
@@ -185,7 +185,7 @@ describe('lifetimes in MemoryStore', () => {
     },
   );
 
-  it('are neither lengthened by a use nor by a new size', () => {
+  it('are extended neither by a use nor by a new size', () => {
     const store = new MemoryStore(MB);
     const value = new Value(1);
     store.set('a', { value, expires: wallMs + 1000 });
@@ -197,7 +197,7 @@ describe('lifetimes in MemoryStore', () => {
     expect(store.find('a')).toBeUndefined();
   });
 
-  it('are no evictions when they ended before the room was needed', () => {
+  it('are no evictions when they ended before an eviction', () => {
     const store = new MemoryStore(MB);
     store.set('short', { value: new Value(NINTH), expires: wallMs + 1000 });
     store.set('long', { value: new Value(NINTH), expires: wallMs + 9000 });
@@ -224,7 +224,7 @@ describe('a million distinct keys', () => {
     expect(most).toBeGreaterThan(0.9 * maxBytes);
   });
 
-  it('leave the process little larger than the bound', () => {
+  it('make the process grow by little more than the bound', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const usedBytes = () => {

@@ -5,34 +5,34 @@ import { TinyLfu } from './tiny-lfu';
 
 export interface SizedValue {
   readonly sizeBytes: number;
-  /** Setting a value removes the former newest of its group; empty: no group. */
+  /** Group of entries, of which a new one replaces the newest; empty for none. */
   readonly group: string;
-  /** From which its worth is estimated, if it is. */
+  /** Demand for the value, if its worth is estimated. */
   readonly demand?: Demand | undefined;
 }
 
-/** Keyv's envelope; returned without `expires`, by which Keyv would judge the value itself. */
+/** Envelope of Keyv; returned without `expires`, as Keyv would check that by the wall clock. */
 interface KeyvValue {
   value?: SizedValue;
-  /** Milliseconds since 1970, wall clock. */
+  /** Milliseconds since 1970, by the wall clock. */
   expires?: number;
 }
 
-/** Expiry is on the clock of performance.now(), as the wall clock may be set meanwhile. */
+/** Stored value; `endsAtMs` is on the clock of performance.now(), as the wall clock may be set. */
 interface Kept {
   value?: SizedValue;
   endsAtMs: number;
 }
 
 /**
- * Bytes of an entry beyond its key and its value's own count. Measured as heap and external memory after 100 000 cached
+ * Bytes of an entry beside its key and the size of its value. Measured as heap and external memory after 100 000 cached
  * responses of 1 kB, less their texts: 750 bytes each, and 1250 per rendered response, which the value counts (Node 20).
  */
 const ENTRY_OVERHEAD_BYTES = 800;
-/** A single entry takes at most 1/8 of the bound. */
+/** Divisor of the bound that gives the limit of an entry. */
 export const MAX_ENTRY_FRACTION = 8;
 
-/** Common part of both ways to choose the entries that remain. */
+/** Common part of both ways to choose entries for eviction. */
 interface Entries {
   readonly size: number;
   readonly calculatedSize: number;
@@ -46,12 +46,12 @@ interface Entries {
 }
 
 /**
- * Process tier for Keyv; bounded in bytes. Least recently used entries are evicted first; with an estimator those of the
- * least worth (TinyLfu).
+ * Process tier for Keyv, bounded in bytes. The least recently used entries are evicted first; with an estimator those of
+ * the least worth (TinyLfu).
  */
 export class MemoryStore {
   private readonly entries: Entries;
-  /** The same entries, if worth decides. */
+  /** The same entries, if their worth decides. */
   private readonly byWorth: TinyLfu<Kept> | undefined;
   private readonly newest = new Map<string, string>();
   private evictions = 0;
@@ -84,7 +84,7 @@ export class MemoryStore {
       });
   }
 
-  /** Counts as a use. */
+  /** Finds a value, which counts as a use. */
   find(key: string): SizedValue | undefined {
     return this.get(key)?.value;
   }
@@ -114,7 +114,7 @@ export class MemoryStore {
     if (group !== '' && this.entries.has(key)) this.newest.set(group, key);
   }
 
-  /** The place of an entry is that of its group: popularity survives a commit. */
+  /** Gives an entry the place of its group's older one, so that popularity survives a commit. */
   private replace(entries: TinyLfu<Kept>, group: string, old: string, key: string): void {
     this.newest.delete(group);
     entries.rename(old, key);
@@ -136,7 +136,7 @@ export class MemoryStore {
     return this.newest.get(group);
   }
 
-  /** Counts a value that has grown; evicts others, or the value itself. */
+  /** Measures a value again that has grown; evicts others, or the value itself. */
   resize(key: string): void {
     const entry = this.entries.peek(key);
     if (entry) this.keep(key, { ...entry }); // the same object would keep its old size
@@ -149,13 +149,13 @@ export class MemoryStore {
     return removed;
   }
 
-  /** Present entries and bytes; evictions before expiry since the start. */
+  /** Present entries and bytes, and evictions before expiry since the start. */
   statistics(): { entries: number; bytes: number; evictions: number } {
     const { size, calculatedSize } = this.entries;
     return { entries: size, bytes: calculatedSize, evictions: this.evictions };
   }
 
-  /** Entries that took the place of others since the start, and those that were not worth it. */
+  /** Candidates that took the place of others since the start, and those that were not worth it. */
   contests(): { admitted: number; rejected: number } {
     return this.byWorth?.contests ?? { admitted: 0, rejected: 0 };
   }

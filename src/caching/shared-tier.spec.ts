@@ -23,7 +23,7 @@ describeWithPrivateRedis()('the tier that replicas share', () => {
     await server.stop();
   });
 
-  it('takes no answer that would hold up its one connection', async () => {
+  it('stores no response that would delay others on its connection', async () => {
     const client = await openClient(server.url);
     const store = sharedStore(redis);
     const entryOf = (bytes: number) =>

@@ -6,8 +6,8 @@ import type { SharedEntry } from './cache-entry';
 import type { SizedValue } from './memory-store';
 
 /**
- * Larger responses stay in their process: one connection carries all commands, and nothing else bounds one reader's
- * share of Redis. A page of 1000 common events has half of it.
+ * Limit of a shared response; larger ones stay in their process, as all commands share a connection, and nothing else
+ * limits the share of one reader in Redis. A page of 1000 common events has half of it.
  */
 export const MAX_SHARED_BYTES = 1024 * 1024;
 
@@ -17,14 +17,14 @@ interface Kept {
   value?: Partial<SizedValue>;
 }
 
-/** Without `expires` Keyv does not judge the value. */
+/** Envelope of Keyv without `expires`, which Keyv would check by its clock. */
 interface Shared {
   value: SharedEntry;
 }
 
 /**
- * Shared tier for cache-manager: cache-manager-redis-yet on this service's connection, each command bounded in time.
- * While Redis is away nothing is found or stored, without an error.
+ * Shared tier for cache-manager: cache-manager-redis-yet on the connection of the service, with a time limit for each
+ * command. While Redis is not reached, nothing is found or stored, without an error.
  */
 export function sharedStore(redis: RedisConnection): Keyv | undefined {
   const { client } = redis;

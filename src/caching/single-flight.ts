@@ -1,20 +1,20 @@
 import { abortable, abortReason, onAbort } from '../platform/runtime/abort';
 import { attachSpans, SharedSpans, spansOf } from '../platform/runtime/time-spans';
 
-/** Cancelling takes a few milliseconds; the last caller is rejected once the work has ended. */
+/** Time for the work to end after an abort, which takes a few milliseconds, before its last caller is rejected. */
 const CANCEL_GRACE_MS = 25;
 
 /** Running load whose result is to be cached. */
 export interface Fill {
   readonly key: string;
-  /** True once its key was removed: callers get the result, but it is not cached. */
+  /** True when its key was removed meanwhile: callers get the result, which is not cached. */
   isDiscarded: boolean;
 }
 
-/** Work shared by all callers of one key. An abort rejects for its caller; the last one's aborts the work. */
+/** Work that all callers of a key share. An abort rejects for its caller; the abort of the last one ends the work. */
 export class SingleFlight<T> implements Fill {
   isDiscarded = false;
-  /** A new caller has to begin another. */
+  /** True when the work was aborted: a new caller has to begin another. */
   isAbandoned = false;
   readonly promise: Promise<T>;
   private waiting = 0;
@@ -29,7 +29,7 @@ export class SingleFlight<T> implements Fill {
     this.promise = work(this.controller.signal);
   }
 
-  /** @throws what the work throws, or the reason of the caller's signal. */
+  /** Waits for the result. @throws errors of the work; the reason of the caller's signal. */
   async join(signal?: AbortSignal): Promise<T> {
     if (signal?.aborted) throw abortReason(signal);
     this.waiting += 1;
@@ -40,12 +40,12 @@ export class SingleFlight<T> implements Fill {
       this.isAbandoned = true;
       this.controller.abort(signal.reason);
     });
-    const own = spansOf(signal);
-    const leave = own && this.spans.follow(own);
+    const spans = spansOf(signal);
+    const unfollow = spans && this.spans.follow(spans);
     try {
       return await abortable(this.promise, signal, CANCEL_GRACE_MS);
     } finally {
-      leave?.();
+      unfollow?.();
       removeListener();
     }
   }

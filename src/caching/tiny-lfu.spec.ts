@@ -18,14 +18,14 @@ function create(removed: string[] = []): TinyLfu<Value> {
   });
 }
 
-/** Fills all but the window, which takes entries of at most 100 bytes. */
+/** Fills everything but the window, which takes entries of at most 100 bytes. */
 function fill(entries: TinyLfu<Value>, worth: number, bytes = 900): void {
   for (let number = 0; number < 11; number += 1)
     entries.set(`resident ${number}`, { bytes, worth });
 }
 
 describe('TinyLfu', () => {
-  it('keeps what is worth more than the candidate', () => {
+  it('keeps entries that are worth more than the candidate', () => {
     const removed: string[] = [];
     const entries = create(removed);
     fill(entries, 2);
@@ -45,7 +45,7 @@ describe('TinyLfu', () => {
     expect(entries.contests).toEqual({ admitted: 1, rejected: 0 });
   });
 
-  it('wants a large candidate to be worth all that it would evict together', () => {
+  it('admits a large candidate only if it is worth all that it would evict', () => {
     const removed: string[] = [];
     const entries = create(removed);
     for (let number = 0; number < 66; number += 1)
@@ -57,7 +57,7 @@ describe('TinyLfu', () => {
     expect(entries.has('large')).toBe(true);
   });
 
-  it('compares each candidate with other ones, so that one entry of worth does not guard the rest', () => {
+  it('compares each candidate with other entries, so that one valuable entry does not protect the others', () => {
     const entries = create();
     entries.set('guard', { bytes: 900, worth: 100 });
     for (let number = 1; number < 11; number += 1)
@@ -66,7 +66,7 @@ describe('TinyLfu', () => {
     expect(['guard', 'a', 'b'].map((key) => entries.has(key))).toEqual([true, false, true]);
   });
 
-  it('keeps new small entries for a while, whatever they are worth', () => {
+  it('keeps new small entries of any worth for a while', () => {
     const removed: string[] = [];
     const entries = create(removed);
     fill(entries, 2);
@@ -75,7 +75,7 @@ describe('TinyLfu', () => {
     expect(entries.peek('c')).toEqual({ bytes: 40, worth: 0 });
   });
 
-  it('lets a renamed entry keep its place', () => {
+  it('keeps the place of a renamed entry', () => {
     const removed: string[] = [];
     const entries = create(removed);
     fill(entries, 2);
@@ -86,7 +86,7 @@ describe('TinyLfu', () => {
     expect(entries.peek('newer')).toEqual({ bytes: 900, worth: 0 });
   });
 
-  it('finds only what was last set, counts its bytes, and stays within the bound', () => {
+  it('finds only the last values, counts their bytes, and stays within the bound', () => {
     const key = fc.nat({ max: 40 }).map(String);
     const bytes = fc.oneof(
       { weight: 3, arbitrary: fc.integer({ min: 1, max: 90 }) },

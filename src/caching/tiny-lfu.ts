@@ -1,6 +1,6 @@
-/** Share of the bytes in which new entries wait to be asked for again. */
+/** Share of the bytes for the window, in which new entries wait for a second request. */
 const WINDOW_SHARE = 0.01;
-/** Share of the other bytes for entries that were used there. */
+/** Share of the other bytes for protected entries, which were used again. */
 const PROTECTED_SHARE = 0.8;
 
 interface Node<V> {
@@ -12,7 +12,7 @@ interface Node<V> {
   newer: Node<V> | undefined;
 }
 
-/** List by last use. */
+/** Segment: a list of entries by last use. */
 class Segment<V> {
   oldest: Node<V> | undefined;
   bytes = 0;
@@ -40,20 +40,20 @@ class Segment<V> {
 
 export interface TinyLfuOptions<V> {
   maxBytes: number;
-  /** Larger entries are not kept. */
+  /** Limit of an entry; larger ones are not stored. */
   maxEntryBytes: number;
   sizeOf: (value: V, key: string) => number;
-  /** Hits that the entry is expected to have in a period; 0 for one that may go. */
+  /** Returns the expected hits of an entry in a period; 0 for an entry without any worth. */
   worthOf: (value: V) => number;
   onRemove: (value: V, key: string, reason: 'evict' | 'reject' | 'remove') => void;
 }
 
 /**
- * Entries bounded in bytes, of which the most valuable remain: W-TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017). New
- * entries pass through a small window, least recently used first. Leaving it, an entry takes the place of the least
+ * Entries bounded in bytes, of which the most valuable stay: W-TinyLFU (Einziger, Friedman, Manes, ACM ToS 2017). New
+ * entries pass through a small window, least recently used first. An entry that leaves it takes the place of the least
  * recently used others only if it is worth at least as much as all of them together, so that a large entry has to be
- * worth many small ones (aggregated victims: Einziger, Eytan, Friedman, Manes, ACM ToS 2022). Entries used after that
- * are protected from those that were not. Requests for ever new keys therefore evict nothing that is asked for again.
+ * worth many small ones (aggregated victims: Einziger, Eytan, Friedman, Manes, ACM ToS 2022). Entries that are used after
+ * that are protected from those that are not. Requests for new keys thus evict no entry that is requested repeatedly.
  */
 export class TinyLfu<V> {
   private readonly nodes = new Map<string, Node<V>>();
@@ -78,7 +78,7 @@ export class TinyLfu<V> {
     return this.window.bytes + this.mainBytes;
   }
 
-  /** Entries that took the place of others, and those that were not worth it. */
+  /** Candidates that took the place of others, and those that were not worth it. */
   get contests(): { admitted: number; rejected: number } {
     return { admitted: this.admitted, rejected: this.rejected };
   }
@@ -95,7 +95,7 @@ export class TinyLfu<V> {
     return this.nodes.get(key)?.value;
   }
 
-  /** Counts as a use. */
+  /** Finds a value, which counts as a use. */
   get(key: string): V | undefined {
     const node = this.nodes.get(key);
     if (!node) return undefined;
@@ -104,7 +104,7 @@ export class TinyLfu<V> {
     return node.value;
   }
 
-  /** Keeps the value if it is worth it; one that replaces another keeps its place. */
+  /** Stores a value if it is worth it; a value that replaces another takes its place. */
   set(key: string, value: V): void {
     const bytes = this.options.sizeOf(value, key);
     const known = this.nodes.get(key);
@@ -118,7 +118,7 @@ export class TinyLfu<V> {
     } else this.add(key, value, bytes);
   }
 
-  /** Gives an entry another key, and with it its place; its value is about to be replaced. */
+  /** Gives the place of an entry to another key, whose value is about to be set. */
   rename(from: string, to: string): void {
     const node = this.nodes.get(from);
     if (!node) return;
@@ -179,7 +179,7 @@ export class TinyLfu<V> {
     }
   }
 
-  /** Evicts what is in the way of a candidate outside the main segments, unless that is worth more. */
+  /** Evicts the entries in the way of a candidate, unless they are worth more than it. */
   private makeRoomFor(candidate: Node<V>): boolean {
     let missing = this.mainBytes + candidate.bytes - this.maxMainBytes;
     if (missing <= 0) return true;
@@ -193,7 +193,7 @@ export class TinyLfu<V> {
       missing -= node.bytes;
     }
     if (margin < 0) {
-      // The next candidate meets others: one valuable entry must not stand before many that are not.
+      // The next candidate is compared with others: one valuable entry must not protect many that are not.
       for (const victim of victims) this.move(victim, this.probation);
       this.rejected += 1;
       return false;
